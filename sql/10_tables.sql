@@ -1,0 +1,179 @@
+-- Private tables. Only the extension's owner reads and writes them directly; everybody else goes through the
+-- functions, or through the views and row-level policies of 30_views.sql. Column meanings are in COMMENT ON.
+
+CREATE SCHEMA leadlex;
+COMMENT ON SCHEMA leadlex IS 'leadlex_enrich: workspaces, credits, providers, history. The calls themselves (enrich_contact, enrich_row) stand in the extension''s own schema.';
+
+CREATE TABLE leadlex.workspace (
+    id               uuid PRIMARY KEY,
+    name             text NOT NULL UNIQUE CHECK (pg_catalog.btrim(name) OPERATOR(pg_catalog.<>) ''),
+    plan             text NOT NULL CHECK (plan OPERATOR(pg_catalog.=) ANY (ARRAY['starter', 'pro', 'org', 'unmetered'])),
+    per_minute       integer CHECK (per_minute OPERATOR(pg_catalog.>=) 0),
+    per_day          integer CHECK (per_day OPERATOR(pg_catalog.>=) 0),
+    has_credit_limit boolean NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE leadlex.workspace IS 'One row per team. Made by leadlex.create_workspace, or by the first leadlex.add_provider (the workspace "default").';
+COMMENT ON COLUMN leadlex.workspace.per_minute IS 'calls admitted in any 60 seconds; NULL = unlimited';
+COMMENT ON COLUMN leadlex.workspace.per_day IS 'calls admitted per UTC day; NULL = unlimited';
+COMMENT ON COLUMN leadlex.workspace.has_credit_limit IS 'false: charges are recorded, but no balance is kept';
+
+-- The settled part of each balance. A call never touches this row: it appends to credit_pending, and the
+-- background worker folds that in. Balance = settled + sum(credit_pending), read in one snapshot.
+CREATE TABLE leadlex.credit_balance (
+    workspace_id uuid PRIMARY KEY,
+    settled      bigint NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE leadlex.credit_balance IS 'Per workspace: the sum of its settled ledger rows. Use leadlex.credits() to read a balance.';
+
+-- No foreign key on either ledger table: it would stamp a row lock on the workspace at every charge.
+CREATE TABLE leadlex.credit_pending (
+    workspace_id uuid NOT NULL,
+    id           uuid NOT NULL,
+    amount       bigint NOT NULL CHECK (amount OPERATOR(pg_catalog.<>) 0),
+    request_id   uuid NOT NULL,
+    note         text,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (workspace_id, id)
+);
+COMMENT ON TABLE leadlex.credit_pending IS 'Ledger rows not folded into credit_balance yet. Read leadlex.credit_ledger instead.';
+CREATE TABLE leadlex.credit_settled (
+    workspace_id uuid NOT NULL,
+    id           uuid NOT NULL,
+    amount       bigint NOT NULL,
+    request_id   uuid NOT NULL,
+    note         text,
+    created_at   timestamptz NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+);
+COMMENT ON TABLE leadlex.credit_settled IS 'Ledger rows folded into credit_balance. Read leadlex.credit_ledger instead.';
+
+CREATE TABLE leadlex.api_key (
+    key_hash     bytea PRIMARY KEY,
+    key_prefix   text NOT NULL,
+    workspace_id uuid NOT NULL REFERENCES leadlex.workspace ON DELETE CASCADE,
+    permissions  text[] NOT NULL,
+    name         text,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    expires_at   timestamptz,
+    revoked_at   timestamptz
+);
+COMMENT ON TABLE leadlex.api_key IS 'API keys as SHA-256 hashes; the key itself was shown once, by leadlex.create_api_key.';
+
+CREATE TABLE leadlex.access (
+    workspace_id uuid NOT NULL REFERENCES leadlex.workspace ON DELETE CASCADE,
+    role         regrole NOT NULL,
+    permissions  text[] NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (workspace_id, role)
+);
+COMMENT ON TABLE leadlex.access IS 'Which roles act for which workspace without a key: leadlex.grant_access, leadlex.revoke_access.';
+
+CREATE TABLE leadlex.binding (
+    schema_name  name NOT NULL,
+    table_name   name NOT NULL,
+    columns      jsonb NOT NULL,
+    workspace_id uuid REFERENCES leadlex.workspace,
+    bound_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (schema_name, table_name)
+);
+COMMENT ON TABLE leadlex.binding IS 'Contact tables made enrichable by leadlex.bind_contacts, by qualified name. The oldest is where enrich_contact looks.';
+COMMENT ON COLUMN leadlex.binding.columns IS 'our names to the table''s column names';
+COMMENT ON COLUMN leadlex.binding.workspace_id IS 'the workspace of every row, for a table without a workspace column';
+
+CREATE TABLE leadlex.provider_config (
+    name         text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.~) '^[A-Za-z0-9_.-]{1,63}$'),
+    id           uuid NOT NULL UNIQUE,
+    workspace_id uuid REFERENCES leadlex.workspace ON DELETE CASCADE,
+    preset       text,
+    config       jsonb NOT NULL,
+    priority     integer NOT NULL,
+    enabled      boolean NOT NULL DEFAULT true,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE leadlex.provider_config IS 'Providers with their complete configuration. Read leadlex.provider instead.';
+COMMENT ON COLUMN leadlex.provider_config.workspace_id IS 'NULL: for every workspace';
+
+-- Deliberately not registered with pg_extension_config_dump: a dump must not carry a provider secret.
+CREATE TABLE leadlex.provider_secret (
+    name   text PRIMARY KEY REFERENCES leadlex.provider_config ON UPDATE CASCADE ON DELETE CASCADE,
+    secret text NOT NULL
+);
+COMMENT ON TABLE leadlex.provider_secret IS 'Provider secrets, or file:/path. Readable by the extension''s owner only; never dumped.';
+
+CREATE TABLE leadlex.idempotency (
+    workspace_id uuid NOT NULL,
+    key          uuid NOT NULL,
+    request_hash bytea NOT NULL,
+    result       jsonb NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (workspace_id, key)
+);
+CREATE INDEX idempotency_created_at ON leadlex.idempotency (created_at);
+COMMENT ON TABLE leadlex.idempotency IS 'Results stored under an idempotency key for 24 hours; the background worker removes older ones.';
+
+CREATE TABLE leadlex.rate_use (
+    id           uuid PRIMARY KEY,
+    newest       bigint NOT NULL,
+    seconds      integer[] NOT NULL,
+    day          bigint NOT NULL,
+    day_used     bigint NOT NULL,
+    lease        bigint NOT NULL,
+    recorded_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE leadlex.rate_use IS 'What the background worker last recorded of each rate limit''s use. Read leadlex.rate_limit() instead.';
+COMMENT ON COLUMN leadlex.rate_use.id IS 'workspace id, or provider id';
+COMMENT ON COLUMN leadlex.rate_use.newest IS 'epoch second of the newest counter in seconds[]';
+COMMENT ON COLUMN leadlex.rate_use.seconds IS 'uses per second, newest last';
+COMMENT ON COLUMN leadlex.rate_use.day IS 'days since 1970-01-01 UTC';
+COMMENT ON COLUMN leadlex.rate_use.lease IS 'uses allowed beyond those counted here; after a crash they count as used';
+
+CREATE TABLE leadlex.enrichment (
+    workspace_id   uuid NOT NULL,
+    request_id     uuid NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    requested_by   name NOT NULL,
+    key_prefix     text,
+    schema_name    name NOT NULL,
+    table_name     name NOT NULL,
+    contact_id     text NOT NULL,
+    overwrite      boolean NOT NULL,
+    source         text NOT NULL,
+    confidence     double precision,
+    fields_updated text[] NOT NULL,
+    field_sources  jsonb NOT NULL,
+    old_values     jsonb NOT NULL,
+    new_values     jsonb NOT NULL,
+    reverted_at    timestamptz,
+    PRIMARY KEY (workspace_id, request_id)
+);
+COMMENT ON TABLE leadlex.enrichment IS 'History: one row for every call that changed a contact. leadlex.revert_enrichment(request_id) takes one back.';
+COMMENT ON COLUMN leadlex.enrichment.workspace_id IS 'the workspace that was charged';
+COMMENT ON COLUMN leadlex.enrichment.request_id IS 'the call (uuid v7), also in leadlex.credit_ledger';
+COMMENT ON COLUMN leadlex.enrichment.created_at IS 'when the contact was written';
+COMMENT ON COLUMN leadlex.enrichment.requested_by IS 'the database role that called';
+COMMENT ON COLUMN leadlex.enrichment.key_prefix IS 'the API key that it called with, if any';
+COMMENT ON COLUMN leadlex.enrichment.schema_name IS 'schema of the contact''s table';
+COMMENT ON COLUMN leadlex.enrichment.table_name IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.enrichment.contact_id IS 'the contact''s key, as text';
+COMMENT ON COLUMN leadlex.enrichment.overwrite IS 'whether the call could replace non-empty fields';
+COMMENT ON COLUMN leadlex.enrichment.source IS 'the first provider that supplied a field';
+COMMENT ON COLUMN leadlex.enrichment.confidence IS 'its score, 0.0 to 1.0; NULL where it gives none';
+COMMENT ON COLUMN leadlex.enrichment.fields_updated IS 'the fields whose stored value changed';
+COMMENT ON COLUMN leadlex.enrichment.field_sources IS 'per updated field: provider and score';
+COMMENT ON COLUMN leadlex.enrichment.old_values IS 'the updated fields before the call';
+COMMENT ON COLUMN leadlex.enrichment.new_values IS 'the updated fields after the call';
+COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichment took it back';
+
+SELECT pg_catalog.pg_extension_config_dump('leadlex.workspace', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_balance', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_pending', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_settled', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.api_key', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.access', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.binding', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_config', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.idempotency', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.rate_use', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.enrichment', '');

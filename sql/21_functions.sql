@@ -1,0 +1,230 @@
+-- What everybody may ask about oneself.
+
+CREATE FUNCTION leadlex.whoami() RETURNS jsonb
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'whoami_wrapper';
+COMMENT ON FUNCTION leadlex.whoami() IS 'Who a call made now would act for: workspace, how it was found (api_key or role), permissions, plan. Error: LX401 when nobody.';
+REVOKE ALL ON FUNCTION leadlex.whoami() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.whoami() TO PUBLIC;
+
+CREATE FUNCTION leadlex.credits() RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'credits_wrapper';
+COMMENT ON FUNCTION leadlex.credits() IS 'Credit balance of one''s workspace as this transaction sees it; NULL without a credit limit. Error: LX401.';
+REVOKE ALL ON FUNCTION leadlex.credits() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.credits() TO PUBLIC;
+
+CREATE FUNCTION leadlex.rate_limit() RETURNS TABLE ("window" text, "limit" bigint, remaining bigint, reset timestamptz)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 2
+AS 'MODULE_PATHNAME', 'rate_limit_wrapper';
+COMMENT ON FUNCTION leadlex.rate_limit() IS 'The rate limits of one''s workspace, per window (minute, day): limit, what remains, and when more is available. NULL limit = unlimited. Uses nothing. Error: LX401.';
+REVOKE ALL ON FUNCTION leadlex.rate_limit() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.rate_limit() TO PUBLIC;
+
+CREATE FUNCTION leadlex.my_workspaces() RETURNS uuid[]
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'my_workspaces_wrapper';
+COMMENT ON FUNCTION leadlex.my_workspaces() IS 'The workspaces whose rows one may read: of the API key where set, else all that are granted to one''s roles. For row-level policies.';
+REVOKE ALL ON FUNCTION leadlex.my_workspaces() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.my_workspaces() TO PUBLIC;
+
+CREATE FUNCTION leadlex.is_administrator() RETURNS boolean
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'is_administrator_wrapper';
+COMMENT ON FUNCTION leadlex.is_administrator() IS 'Whether the current role is the extension''s owner, a member of it, or a superuser.';
+REVOKE ALL ON FUNCTION leadlex.is_administrator() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.is_administrator() TO PUBLIC;
+
+CREATE FUNCTION leadlex.revert_enrichment(request_id uuid) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'revert_enrichment_wrapper';
+COMMENT ON FUNCTION leadlex.revert_enrichment(uuid) IS 'Puts back the values that an enrichment replaced, where nobody changed them since. The credit stays spent. Returns {request_id, contact_id, fields_reverted, fields_kept}. Errors: LX401, LX403, LX404 no such enrichment in one''s workspace or its contact is gone, 25006.';
+REVOKE ALL ON FUNCTION leadlex.revert_enrichment(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.revert_enrichment(uuid) TO PUBLIC;
+
+-- Administration: for the extension's owner, and for whom it grants EXECUTE to.
+
+CREATE FUNCTION leadlex.create_workspace(
+    name text,
+    credits bigint DEFAULT 0,
+    plan text DEFAULT 'starter'
+) RETURNS uuid
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'create_workspace_wrapper';
+COMMENT ON FUNCTION leadlex.create_workspace(text, bigint, text) IS 'Makes a workspace. credits: opening balance (NULL = no credit limit). plan: starter (10/min, 100/day), pro (50, 1,000), org (200, 10,000), unmetered. Errors: 22023, 23505 name taken.';
+REVOKE ALL ON FUNCTION leadlex.create_workspace(text, bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.grant_credits(
+    workspace_id uuid,
+    amount bigint,
+    note text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'grant_credits_wrapper';
+COMMENT ON FUNCTION leadlex.grant_credits(uuid, bigint, text) IS 'Adds credits to a workspace (negative corrects, never below 0) and returns the new balance. Errors: 22023, 55000 for a workspace without a credit limit.';
+REVOKE ALL ON FUNCTION leadlex.grant_credits(uuid, bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.grant_credits(
+    amount bigint,
+    note text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'grant_credits_here_wrapper';
+COMMENT ON FUNCTION leadlex.grant_credits(bigint, text) IS 'grant_credits for the only workspace there is.';
+REVOKE ALL ON FUNCTION leadlex.grant_credits(bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.set_rate_limit(
+    workspace_id uuid,
+    per_minute integer,
+    per_day integer
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'set_rate_limit_wrapper';
+COMMENT ON FUNCTION leadlex.set_rate_limit(uuid, integer, integer) IS 'Overrides a workspace''s plan: calls admitted in any 60 seconds and per UTC day (NULL = unlimited). Error: 22023.';
+REVOKE ALL ON FUNCTION leadlex.set_rate_limit(uuid, integer, integer) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.set_rate_limit(
+    per_minute integer,
+    per_day integer
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'set_rate_limit_here_wrapper';
+COMMENT ON FUNCTION leadlex.set_rate_limit(integer, integer) IS 'set_rate_limit for the only workspace there is.';
+REVOKE ALL ON FUNCTION leadlex.set_rate_limit(integer, integer) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.create_api_key(
+    workspace_id uuid DEFAULT NULL,
+    permissions text[] DEFAULT '{write:enrich}',
+    expires_at timestamptz DEFAULT NULL,
+    name text DEFAULT NULL
+) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'create_api_key_wrapper';
+COMMENT ON FUNCTION leadlex.create_api_key(uuid, text[], timestamptz, text) IS 'Makes an API key (wbk_...) and shows it this once; only its SHA-256 hash is stored. workspace_id may be left out while there is only one workspace. Error: 22023.';
+REVOKE ALL ON FUNCTION leadlex.create_api_key(uuid, text[], timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.revoke_api_key(key_prefix text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'revoke_api_key_wrapper';
+COMMENT ON FUNCTION leadlex.revoke_api_key(text) IS 'Revokes the API key that begins with key_prefix (at least 8 characters). Errors: 22023 when none or several do.';
+REVOKE ALL ON FUNCTION leadlex.revoke_api_key(text) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.grant_access(
+    role name,
+    workspace_id uuid DEFAULT NULL,
+    permissions text[] DEFAULT '{write:enrich}'
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'grant_access_wrapper';
+COMMENT ON FUNCTION leadlex.grant_access(name, uuid, text[]) IS 'Lets a role, and roles that are members of it, act for a workspace without a key, and gives it the privileges on our views and on leadlex.contact. Errors: 42704 no such role, 22023.';
+REVOKE ALL ON FUNCTION leadlex.grant_access(name, uuid, text[]) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.revoke_access(
+    role name,
+    workspace_id uuid DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'revoke_access_wrapper';
+COMMENT ON FUNCTION leadlex.revoke_access(name, uuid) IS 'Takes grant_access back. Errors: 42704, 22023.';
+REVOKE ALL ON FUNCTION leadlex.revoke_access(name, uuid) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.bind_contacts(
+    relation regclass,
+    columns jsonb DEFAULT NULL,
+    workspace_id uuid DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'bind_contacts_wrapper';
+COMMENT ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) IS 'Makes a table enrichable. columns: our names (id, workspace_id, full_name, first_name, last_name, email, company_domain and the six fields) to the table''s columns; the same names are found by themselves. workspace_id: whose rows they are, for a table without a workspace column. Errors: 42809 not a table, 42703 no such column, 42804 wrong type, 22023.';
+REVOKE ALL ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.unbind_contacts(relation regclass) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'unbind_contacts_wrapper';
+COMMENT ON FUNCTION leadlex.unbind_contacts(regclass) IS 'Takes bind_contacts back. The table itself is not touched. Error: 22023 when it is not bound.';
+REVOKE ALL ON FUNCTION leadlex.unbind_contacts(regclass) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.create_contact_table() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'create_contact_table_wrapper';
+COMMENT ON FUNCTION leadlex.create_contact_table() IS 'Makes and binds leadlex.contact, with row-level security by workspace. It is yours, not the extension''s: it is dumped and restored like any table. Error: 42P07 when it is there.';
+REVOKE ALL ON FUNCTION leadlex.create_contact_table() FROM PUBLIC;
+
+CREATE FUNCTION leadlex.add_provider(
+    name text,
+    preset text DEFAULT NULL,
+    config jsonb DEFAULT NULL,
+    secret text DEFAULT NULL,
+    priority integer DEFAULT 100,
+    workspace_id uuid DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'add_provider_wrapper';
+COMMENT ON FUNCTION leadlex.add_provider(text, text, jsonb, text, integer, uuid) IS 'Adds a data provider. config is complete, or merged over the preset''s. secret: the vendor''s key, or file:/path read by the server (superuser only). priority: the lower, the earlier asked. workspace_id: NULL = for every workspace. In a database without workspaces it makes the workspace default. Errors: 22023 with the place of the mistake, 23505 name taken, 42501.';
+REVOKE ALL ON FUNCTION leadlex.add_provider(text, text, jsonb, text, integer, uuid) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.alter_provider(
+    name text,
+    config jsonb DEFAULT NULL,
+    secret text DEFAULT NULL,
+    priority integer DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'alter_provider_wrapper';
+COMMENT ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) IS 'Changes what is given: config is merged over the present one (null removes a key). Errors as leadlex.add_provider; 22023 no such provider.';
+REVOKE ALL ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.drop_provider(name text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'drop_provider_wrapper';
+COMMENT ON FUNCTION leadlex.drop_provider(text) IS 'Removes a provider and its secret. Error: 22023 no such provider.';
+REVOKE ALL ON FUNCTION leadlex.drop_provider(text) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.enable_provider(
+    name text,
+    enabled boolean
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'enable_provider_wrapper';
+COMMENT ON FUNCTION leadlex.enable_provider(text, boolean) IS 'Switches a provider off or on. Error: 22023 no such provider.';
+REVOKE ALL ON FUNCTION leadlex.enable_provider(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.check_provider(
+    name text,
+    contact jsonb
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'check_provider_wrapper';
+COMMENT ON FUNCTION leadlex.check_provider(text, jsonb) IS 'Sends one real request for a contact given as {"email": ...} and shows the request (secret masked), the status, and the mapped answer or why there is none. Changes nothing, charges nothing here; the vendor may bill it. Errors: 22023.';
+REVOKE ALL ON FUNCTION leadlex.check_provider(text, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.worker_status_rows() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'worker_status_rows_wrapper';
+COMMENT ON FUNCTION leadlex.worker_status_rows() IS 'What leadlex.worker_status shows.';
+REVOKE ALL ON FUNCTION leadlex.worker_status_rows() FROM PUBLIC;
+
+-- Tells every backend that what it remembers of these tables is out of date, when the change commits.
+CREATE FUNCTION leadlex.config_changed() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_wrapper';
+COMMENT ON FUNCTION leadlex.config_changed() IS 'Trigger on the configuration tables: sends an invalidation when a change commits.';
+REVOKE ALL ON FUNCTION leadlex.config_changed() FROM PUBLIC;
+
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.workspace
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.api_key
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.access
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.binding
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.provider_config
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.provider_secret
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+
+-- leadlex.contact.updated_at, for the table that leadlex.create_contact_table() makes.
+CREATE FUNCTION leadlex.set_updated_at() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'set_updated_at_wrapper';
+COMMENT ON FUNCTION leadlex.set_updated_at() IS 'Trigger on leadlex.contact: sets updated_at.';
+REVOKE ALL ON FUNCTION leadlex.set_updated_at() FROM PUBLIC;

@@ -1,0 +1,64 @@
+-- What a granted role may read: rows of its own workspaces. leadlex.grant_access gives the SELECT privileges.
+
+ALTER TABLE leadlex.workspace ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.credit_pending ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.credit_settled ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.enrichment ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_workspace ON leadlex.workspace FOR SELECT
+    USING (id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY own_workspace ON leadlex.credit_pending FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY own_workspace ON leadlex.credit_settled FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY own_workspace ON leadlex.enrichment FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+
+CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true, security_barrier = true) AS
+    SELECT p.id, p.workspace_id, p.amount, p.request_id, p.note, p.created_at FROM leadlex.credit_pending AS p
+    UNION ALL
+    SELECT s.id, s.workspace_id, s.amount, s.request_id, s.note, s.created_at FROM leadlex.credit_settled AS s;
+COMMENT ON VIEW leadlex.credit_ledger IS 'Every movement of credits: grants positive, charges -1. Balance = sum(amount), in a workspace with a credit limit.';
+COMMENT ON COLUMN leadlex.credit_ledger.id IS 'the movement (uuid v7, so ordered by time)';
+COMMENT ON COLUMN leadlex.credit_ledger.workspace_id IS 'whose credits';
+COMMENT ON COLUMN leadlex.credit_ledger.amount IS 'credits: positive granted, -1 charged, other negatives corrections';
+COMMENT ON COLUMN leadlex.credit_ledger.request_id IS 'the call that was charged: request_id of its result and of leadlex.enrichment';
+COMMENT ON COLUMN leadlex.credit_ledger.note IS 'what leadlex.grant_credits was given as note';
+COMMENT ON COLUMN leadlex.credit_ledger.created_at IS 'when';
+
+-- Runs with the owner's rights, to say whether a secret is there without letting anybody read one.
+CREATE VIEW leadlex.provider WITH (security_barrier = true) AS
+    SELECT p.name, p.priority, p.enabled, p.preset, p.workspace_id, p.config,
+           EXISTS (SELECT FROM leadlex.provider_secret AS s WHERE s.name OPERATOR(pg_catalog.=) p.name) AS has_secret,
+           p.created_at, p.updated_at
+    FROM leadlex.provider_config AS p
+    WHERE (SELECT leadlex.is_administrator())
+       OR p.workspace_id IS NULL
+       OR p.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);
+COMMENT ON VIEW leadlex.provider IS 'The providers that one''s workspaces use, without their secrets.';
+COMMENT ON COLUMN leadlex.provider.name IS 'name given to leadlex.add_provider; the source in results';
+COMMENT ON COLUMN leadlex.provider.priority IS 'the lower, the earlier asked';
+COMMENT ON COLUMN leadlex.provider.enabled IS 'leadlex.enable_provider';
+COMMENT ON COLUMN leadlex.provider.preset IS 'the preset it was made from, if any';
+COMMENT ON COLUMN leadlex.provider.workspace_id IS 'NULL: for every workspace';
+COMMENT ON COLUMN leadlex.provider.config IS 'the complete configuration, with {secret} where the secret goes';
+COMMENT ON COLUMN leadlex.provider.has_secret IS 'false after a restore: give it again with leadlex.alter_provider';
+
+CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
+    SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error
+    FROM leadlex.worker_status_rows() AS w;
+COMMENT ON VIEW leadlex.worker_status IS 'The background worker: its launcher, and per database what it has done since the server started.';
+COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher or worker';
+COMMENT ON COLUMN leadlex.worker_status.pid IS 'process id, NULL while none runs';
+COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it keeps the books of';
+COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes) or idle';
+COMMENT ON COLUMN leadlex.worker_status.runs IS 'rounds of work finished';
+COMMENT ON COLUMN leadlex.worker_status.ledger_rows_settled IS 'ledger rows folded into balances';
+COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was recorded';
+COMMENT ON COLUMN leadlex.worker_status.keys_purged IS 'expired idempotency keys removed';
+COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
+COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';
+
+REVOKE ALL ON ALL TABLES IN SCHEMA leadlex FROM PUBLIC;
+GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
+GRANT SELECT ON leadlex.worker_status TO pg_monitor;
+GRANT EXECUTE ON FUNCTION leadlex.worker_status_rows() TO pg_monitor;

@@ -1,0 +1,241 @@
+//! Every error of the contract: its code, HTTP status, SQLSTATE, and what else it tells.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::provider::Fault;
+use super::rate::{Status, Window};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    ValidationError,
+    InvalidKey,
+    InsufficientCredits,
+    InsufficientPermissions,
+    NotFound,
+    NoMatch,
+    IdempotencyMismatch,
+    RateLimited,
+    ProviderUnavailable,
+}
+
+impl Code {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Code::ValidationError => "validation_error",
+            Code::InvalidKey => "invalid_key",
+            Code::InsufficientCredits => "insufficient_credits",
+            Code::InsufficientPermissions => "insufficient_permissions",
+            Code::NotFound => "not_found",
+            Code::NoMatch => "no_match",
+            Code::IdempotencyMismatch => "idempotency_mismatch",
+            Code::RateLimited => "rate_limited",
+            Code::ProviderUnavailable => "provider_unavailable",
+        }
+    }
+
+    pub const fn status(self) -> u16 {
+        match self {
+            Code::ValidationError => 400,
+            Code::InvalidKey => 401,
+            Code::InsufficientCredits => 402,
+            Code::InsufficientPermissions => 403,
+            Code::NotFound => 404,
+            Code::NoMatch => 409,
+            Code::IdempotencyMismatch => 422,
+            Code::RateLimited => 429,
+            Code::ProviderUnavailable => 503,
+        }
+    }
+
+    /// The SQLSTATE is the HTTP status behind `LX`.
+    pub fn sqlstate(self) -> String {
+        format!("LX{}", self.status())
+    }
+
+    /// Whether the very same call can succeed later without anybody changing anything.
+    const fn retryable(self) -> bool {
+        matches!(self, Code::RateLimited | Code::ProviderUnavailable)
+    }
+}
+
+/// Why nobody had data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMatchReason {
+    NoData,
+    NotIdentifiable,
+}
+
+impl NoMatchReason {
+    const fn name(self) -> &'static str {
+        match self {
+            NoMatchReason::NoData => "no_data",
+            NoMatchReason::NotIdentifiable => "not_identifiable",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+    pub hint: String,
+    pub request_id: Uuid,
+    pub rate_limit: Option<Window>,
+    // Boxed to keep the error path of every Result small.
+    more: Box<Map<String, Value>>,
+}
+
+impl Failure {
+    fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+            request_id: Uuid::nil(),
+            rate_limit: None,
+            more: Box::default(),
+        }
+    }
+
+    fn with(mut self, key: &str, value: Value) -> Failure {
+        self.more.insert(key.to_owned(), value);
+        self
+    }
+
+    pub fn validation(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure::new(Code::ValidationError, message, hint)
+    }
+
+    pub fn invalid_key(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure::new(Code::InvalidKey, message, hint)
+    }
+
+    pub fn lacks_permission(permission: &str) -> Failure {
+        Failure::new(
+            Code::InsufficientPermissions,
+            format!("the caller lacks the permission {permission}"),
+            format!(
+                "Ask for a key or a role with {permission} (leadlex.create_api_key, leadlex.grant_access)."
+            ),
+        )
+        .with("permission", json!(permission))
+    }
+
+    pub fn not_found(what: &str) -> Failure {
+        Failure::new(
+            Code::NotFound,
+            format!("{what} was not found in this workspace"),
+            "Check the id, the workspace (leadlex.whoami()), and that you may see the row (row-level security).",
+        )
+    }
+
+    pub fn insufficient_credits() -> Failure {
+        Failure::new(
+            Code::InsufficientCredits,
+            "no enrichment credit is left in this workspace",
+            "Grant more with leadlex.grant_credits(workspace_id, amount). No provider was asked.",
+        )
+    }
+
+    pub fn idempotency_mismatch() -> Failure {
+        Failure::new(
+            Code::IdempotencyMismatch,
+            "this idempotency key was used with other arguments",
+            "Use a new key for another request; a key is kept for 24 hours.",
+        )
+    }
+
+    pub fn no_match(reason: NoMatchReason) -> Failure {
+        let (message, hint) = match reason {
+            NoMatchReason::NoData => (
+                "no provider has data for this contact",
+                "Nothing was charged. Try again when more is known of the contact.",
+            ),
+            NoMatchReason::NotIdentifiable => (
+                "too little is known of this contact to ask any provider",
+                "Fill in an e-mail address, a LinkedIn URL, or name and company; leadlex.provider shows what each needs (identify_by).",
+            ),
+        };
+        Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
+    }
+
+    /// `now` is the epoch second of the refusal.
+    pub fn rate_limited(window: Window, now: i64) -> Failure {
+        let retry_after = (window.reset - now).max(1);
+        let mut failure = Failure::new(
+            Code::RateLimited,
+            format!("the rate limit of {} calls is used up", window.limit),
+            format!("Try again in {retry_after} s. leadlex.rate_limit() shows the limits, leadlex.set_rate_limit changes them."),
+        )
+        .with("limit", json!(window.limit))
+        .with("remaining", json!(window.remaining))
+        .with("reset", json!(window.reset))
+        .with("retry_after", json!(retry_after));
+        failure.rate_limit = Some(window);
+        failure
+    }
+
+    /// Nobody had data, and these providers failed (the others are in `answered`).
+    pub fn provider_unavailable(providers: &[(String, Option<Fault>)]) -> Failure {
+        let outcome = |(name, fault): &(String, Option<Fault>)| match fault {
+            None => json!({"provider": name, "reason": "no_match"}),
+            Some(fault) => {
+                let mut entry =
+                    json!({"provider": name, "reason": fault.kind.name(), "message": fault.message});
+                if let (Some(seconds), Some(object)) = (fault.retry_after_s, entry.as_object_mut()) {
+                    object.insert("retry_after".to_owned(), json!(seconds));
+                }
+                entry
+            }
+        };
+        let failed =
+            |(name, fault): &(String, Option<Fault>)| Some(format!("{name}: {}", fault.as_ref()?.message));
+        let reasons: Vec<String> = providers.iter().filter_map(failed).collect();
+        Failure::new(
+            Code::ProviderUnavailable,
+            format!("no provider could be reached ({})", reasons.join("; ")),
+            "Nothing was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers.",
+        )
+        .with("providers", providers.iter().map(outcome).collect())
+    }
+
+    /// What the identity step adds: known from then on.
+    pub fn seen_at(mut self, request_id: Uuid, rate: Option<&Status>) -> Failure {
+        self.request_id = request_id;
+        if self.rate_limit.is_none() {
+            self.rate_limit = rate.and_then(Status::tightest);
+        }
+        self
+    }
+
+    /// MESSAGE: begins with the code.
+    pub fn text(&self) -> String {
+        format!("{}: {}", self.code.name(), self.message)
+    }
+
+    /// DETAIL, and with `message` the object that the try_ functions return.
+    pub fn detail(&self) -> Value {
+        let mut detail = Map::new();
+        detail.insert("code".into(), json!(self.code.name()));
+        detail.insert("status".into(), json!(self.code.status()));
+        detail.insert("request_id".into(), json!(self.request_id));
+        detail.insert("retryable".into(), json!(self.code.retryable()));
+        detail.extend(self.more.as_ref().clone());
+        if let Some(window) = &self.rate_limit {
+            detail.insert("rate_limit".into(), super::reply::rate_limit(window));
+        }
+        Value::Object(detail)
+    }
+
+    /// `{"error": {…}}`
+    pub fn as_result(&self) -> Value {
+        let mut error = self.detail();
+        if let Some(object) = error.as_object_mut() {
+            object.insert("message".into(), json!(self.text()));
+            object.insert("hint".into(), json!(self.hint));
+            object.insert("sqlstate".into(), json!(self.code.sqlstate()));
+        }
+        json!({"error": error})
+    }
+}

@@ -1,0 +1,218 @@
+//! What goes to a provider and what comes back, as plain data.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::template;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+impl Method {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+        }
+    }
+}
+
+/// A request ready to be sent. It carries the secret, so its `Debug` shows only [`HttpRequest::masked`].
+#[derive(Clone)]
+pub struct HttpRequest {
+    pub method: Method,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Vec<u8>>,
+    secret: Option<String>,
+}
+
+impl HttpRequest {
+    pub fn new(
+        method: Method,
+        url: String,
+        headers: Vec<(String, String)>,
+        body: Option<Vec<u8>>,
+        secret: Option<String>,
+    ) -> HttpRequest {
+        HttpRequest { method, url, headers, body, secret: secret.filter(|text| !text.is_empty()) }
+    }
+
+    /// The request for people to look at: `***` stands wherever the secret went, in whatever encoding.
+    pub fn masked(&self) -> Value {
+        let headers: serde_json::Map<String, Value> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::String(self.mask_text(value))))
+            .collect();
+        let body = match self.body.as_deref() {
+            None => Value::Null,
+            Some(bytes) => match serde_json::from_slice::<Value>(bytes) {
+                Ok(json) => self.mask(json),
+                Err(_) => Value::String(self.mask_text(&String::from_utf8_lossy(bytes))),
+            },
+        };
+        json!({
+            "method": self.method.name(),
+            "url": self.mask_text(&self.url),
+            "headers": headers,
+            "body": body,
+        })
+    }
+
+    fn mask_text(&self, text: &str) -> String {
+        const MASK: &str = "***";
+        let Some(secret) = self.secret.as_deref() else {
+            return text.to_owned();
+        };
+        // The longest form first: an encoded form may contain the plain one, never the other way round.
+        let mut forms =
+            [template::percent_encoded(secret), template::json_escaped(secret), secret.to_owned()];
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        let mut masked = text.to_owned();
+        for form in forms {
+            masked = masked.replace(&form, MASK);
+        }
+        masked
+    }
+
+    pub fn mask(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.mask_text(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.mask(item)).collect(),
+            Value::Object(members) => Value::Object(
+                members
+                    .into_iter()
+                    .map(|(name, member)| (self.mask_text(&name), self.mask(member)))
+                    .collect(),
+            ),
+            // A secret of digits alone could stand in a text body as a JSON number.
+            Value::Number(number) => {
+                let text = number.to_string();
+                let masked = self.mask_text(&text);
+                if masked == text { Value::Number(number) } else { Value::String(masked) }
+            }
+            other => other,
+        }
+    }
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpRequest {}", self.masked())
+    }
+}
+
+/// A complete answer, as received and decompressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Why a provider did not give a usable answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// No complete answer within the time allowed.
+    Timeout,
+    /// Nobody listens at that address.
+    Refused,
+    /// No way to that address.
+    Unreachable,
+    /// The connection ended before the answer was complete.
+    Reset,
+    /// The host name could not be resolved.
+    Dns,
+    /// No trustworthy TLS connection.
+    Tls,
+    /// The address guard said no.
+    AddressRefused,
+    /// A redirect, which is never followed.
+    Redirect,
+    /// More than the caps on header or body allow.
+    TooLarge,
+    /// What came back was not HTTP that we understand.
+    BadHttp,
+    /// A success whose body is not JSON.
+    BadJson,
+    /// 401 or 403.
+    BadCredentials,
+    /// 429.
+    RateLimited,
+    /// 402: the account with the provider has nothing left.
+    Quota,
+    /// 5xx.
+    ServerError,
+    /// Any other status that is not a success.
+    BadStatus,
+    /// Our own limit on requests to this provider.
+    ProviderLimit,
+    /// Too many requests are under way in this session.
+    Busy,
+    /// A mistake of ours.
+    Internal,
+}
+
+impl FaultKind {
+    /// The stable name that users see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FaultKind::Timeout => "timeout",
+            FaultKind::Refused => "refused",
+            FaultKind::Unreachable => "unreachable",
+            FaultKind::Reset => "reset",
+            FaultKind::Dns => "dns",
+            FaultKind::Tls => "tls",
+            FaultKind::AddressRefused => "address_refused",
+            FaultKind::Redirect => "redirect",
+            FaultKind::TooLarge => "too_large",
+            FaultKind::BadHttp => "bad_http",
+            FaultKind::BadJson => "bad_json",
+            FaultKind::BadCredentials => "bad_credentials",
+            FaultKind::RateLimited => "rate_limited",
+            FaultKind::Quota => "quota",
+            FaultKind::ServerError => "server_error",
+            FaultKind::BadStatus => "bad_status",
+            FaultKind::ProviderLimit => "provider_limit",
+            FaultKind::Busy => "busy",
+            FaultKind::Internal => "internal",
+        }
+    }
+}
+
+/// A provider's failure, in words that hold no URL, no body and no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub message: String,
+    /// What `Retry-After` asked for, in whole seconds.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Fault {
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
+        Fault { kind, message: message.into(), retry_after_s: None }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}

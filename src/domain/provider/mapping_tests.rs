@@ -1,0 +1,239 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn spec(value: Value) -> Spec {
+    Spec::parse(&Node::root(&value)).expect("a sound spec")
+}
+
+fn refusal(value: Value) -> (String, String) {
+    let error = Spec::parse(&Node::root(&value)).expect_err(&value.to_string());
+    (error.place, error.message)
+}
+
+fn text(rule: Value, body: &Value) -> Option<String> {
+    spec(rule).text(body, Accepts::Strings)
+}
+
+#[test]
+fn pointers_follow_rfc_6901() {
+    // The examples of the RFC's section 5, with texts for values.
+    let body = json!({
+        "foo": ["bar", "baz"], "": "0", "a/b": "1", "c%d": "2", "e^f": "3", "g|h": "4",
+        "i\\j": "5", "k\"l": "6", " ": "7", "m~n": "8"
+    });
+    for (pointer, expected) in [
+        ("/foo/0", Some("bar")),
+        ("/foo/1", Some("baz")),
+        ("/", Some("0")),
+        ("/a~1b", Some("1")),
+        ("/c%d", Some("2")),
+        ("/e^f", Some("3")),
+        ("/i\\j", Some("5")),
+        ("/k\"l", Some("6")),
+        ("/ ", Some("7")),
+        ("/m~0n", Some("8")),
+        ("/foo/2", None),
+        ("/foo/-", None),
+        ("/foo/01", None),
+        ("/foo/+1", None),
+        ("/foo/x", None),
+        ("/foo/99999999999999999999999", None),
+        ("/foo/0/0", None),
+        ("", None),
+        ("/nowhere", None),
+    ] {
+        assert_eq!(text(json!(pointer), &body).as_deref(), expected, "{pointer}");
+    }
+    let list = json!([{"title": "CTO"}]);
+    assert_eq!(text(json!("/0/title"), &list).as_deref(), Some("CTO"));
+    assert_eq!(text(json!(""), &json!("all")).as_deref(), Some("all"));
+}
+
+#[test]
+fn only_strings_are_text_and_numbers_only_for_phones() {
+    for value in [json!(true), json!(false), json!(null), json!({"a": "b"}), json!(["x"])] {
+        let body = json!({ "v": value });
+        assert_eq!(spec(json!("/v")).text(&body, Accepts::Strings), None);
+        assert_eq!(spec(json!("/v")).text(&body, Accepts::StringsAndNumbers), None);
+    }
+    for (number, expected) in [
+        (json!(4_930_123_456_u64), Some("4930123456")),
+        (json!(4_930_123_456.0_f64), Some("4930123456")),
+        (json!(1e12), Some("1000000000000")),
+        (json!(-1), None),
+        (json!(0.5), None),
+        (json!(1e300), None),
+    ] {
+        let body = json!({ "v": number });
+        let phone = spec(json!("/v")).text(&body, Accepts::StringsAndNumbers);
+        assert_eq!(phone.as_deref(), expected, "{number}");
+        assert_eq!(spec(json!("/v")).text(&body, Accepts::Strings), None);
+    }
+}
+
+#[test]
+fn texts_are_cleaned_and_bounded() {
+    let at = |value: &str| text(json!("/v"), &json!({ "v": value }));
+    assert_eq!(at("  CTO\u{a0}"), Some("CTO".into()));
+    assert_eq!(at("Acme\r\nCorp"), Some("Acme  Corp".into()));
+    assert_eq!(at("a\u{0}b\u{7}c\u{9b}d"), Some("abcd".into()));
+    assert_eq!(at("\u{0}"), None);
+    assert_eq!(at(" \u{3000}\t"), None);
+    assert_eq!(at(&"é".repeat(1_000)).map(|t| t.chars().count()), Some(1_000));
+    assert_eq!(at(&"é".repeat(1_001)), None);
+}
+
+#[test]
+fn lists_give_the_first_that_is_text() {
+    let body = json!({"a": true, "b": " ", "c": "third", "d": "fourth"});
+    assert_eq!(text(json!(["/a", "/x", "/b", "/c", "/d"]), &body).unwrap(), "third");
+    assert_eq!(text(json!(["/a", {"join": ["/c", "/d"]}]), &body).unwrap(), "third, fourth");
+    assert_eq!(text(json!({"pointer": ["/a", "/d"]}), &body).unwrap(), "fourth");
+    assert_eq!(text(json!(["/a", "/b"]), &body), None);
+}
+
+#[test]
+fn joins_skip_what_is_missing() {
+    let rule = json!({"join": ["/city", "/state", "/country"], "separator": " / "});
+    let all = json!({"city": "Bern", "state": "BE", "country": "CH"});
+    assert_eq!(text(rule.clone(), &all).unwrap(), "Bern / BE / CH");
+    let some = json!({"city": "Bern", "state": true, "country": "CH"});
+    assert_eq!(text(rule.clone(), &some).unwrap(), "Bern / CH");
+    assert_eq!(text(rule, &json!({"city": "", "state": null})), None);
+    let halves = "x".repeat(600);
+    assert_eq!(text(json!({"join": ["/a", "/a"]}), &json!({ "a": halves })), None);
+}
+
+#[test]
+fn prefixes_are_not_doubled() {
+    let www = "https://www.";
+    let handle = "https://www.linkedin.com/in/";
+    for (prefix, value, expected) in [
+        (www, "linkedin.com/in/jane", "https://www.linkedin.com/in/jane"),
+        (www, "www.linkedin.com/in/jane", "https://www.linkedin.com/in/jane"),
+        (www, "https://linkedin.com/in/jane", "https://linkedin.com/in/jane"),
+        (www, "HTTP://linkedin.com/in/jane", "HTTP://linkedin.com/in/jane"),
+        (handle, "jane", "https://www.linkedin.com/in/jane"),
+        (handle, "in/jane", "https://www.linkedin.com/in/jane"),
+        (handle, "/in/jane", "https://www.linkedin.com/in/jane"),
+        (handle, "linkedin.com/in/jane", "https://www.linkedin.com/in/jane"),
+        (handle, "www.linkedin.com/in/jane", "https://www.linkedin.com/in/jane"),
+        (handle, "ingrid", "https://www.linkedin.com/in/ingrid"),
+        (handle, "n/jane", "https://www.linkedin.com/in/n/jane"),
+        (handle, "j%C3%B6rg", "https://www.linkedin.com/in/j%C3%B6rg"),
+        ("+", "4930123", "+4930123"),
+        ("+", "+4930123", "+4930123"),
+        ("Dr. ", ". x", "Dr. . x"),
+    ] {
+        let rule = json!({"pointer": "/v", "prefix": prefix});
+        let found = text(rule, &json!({ "v": value }));
+        assert_eq!(found.as_deref(), Some(expected), "{prefix} + {value}");
+    }
+}
+
+#[test]
+fn maps_ignore_case_and_keep_the_unknown() {
+    let rule = json!({"pointer": "/v", "map": {"CXO": "c_suite", "über": "head"}});
+    for (value, expected) in [("cxo", "c_suite"), (" Cxo ", "c_suite"), ("ÜBER", "head"), ("Guru", "Guru")] {
+        assert_eq!(text(rule.clone(), &json!({ "v": value })).unwrap(), expected);
+    }
+}
+
+#[test]
+fn mistakes_are_refused_with_their_place() {
+    for (rule, place, part) in [
+        (json!(7), "", "JSON Pointer"),
+        (json!(null), "", "JSON Pointer"),
+        (json!("data"), "", "begins with /"),
+        (json!("/a~2b"), "", "~0"),
+        (json!("/a~"), "", "~0"),
+        (json!([]), "", "empty list"),
+        (json!(["/a", 1]), "/1", "JSON Pointer"),
+        (json!(["/a", ["/b"]]), "/1", "list inside a list"),
+        (json!({}), "/pointer", "missing"),
+        (json!({"pointer": 1}), "/pointer", "must be a text"),
+        (json!({"pointer": []}), "/pointer", "empty list"),
+        (json!({"pointer": ["/a", "b"]}), "/pointer/1", "begins with /"),
+        (json!({"pointer": "/a", "sufix": "x"}), "/sufix", "allowed are pointer, prefix, map"),
+        (json!({"pointer": "/a", "prefix": ""}), "/prefix", "visible text"),
+        (json!({"pointer": "/a", "prefix": "a\nb"}), "/prefix", "control"),
+        (json!({"pointer": "/a", "map": []}), "/map", "must be an object"),
+        (json!({"pointer": "/a", "map": {"x": 1}}), "/map/x", "must be a text"),
+        (json!({"pointer": "/a", "map": {"a/b~": ""}}), "/map/a~1b~0", "visible"),
+        (json!({"pointer": "/a", "map": {"x": "1", "X": "2"}}), "/map/X", "twice"),
+        (json!({"join": []}), "/join", "empty list"),
+        (json!({"join": "/a"}), "/join", "must be a list"),
+        (json!({"join": ["/a"], "separator": 1}), "/separator", "must be a text"),
+        (json!({"join": ["/a"], "separator": "\u{0}"}), "/separator", "control"),
+        (json!({"join": ["/a"], "pointer": "/b"}), "/pointer", "allowed are join, separator"),
+    ] {
+        let (found_place, message) = refusal(rule.clone());
+        assert_eq!(found_place, place, "{rule}: {message}");
+        assert!(message.contains(part), "{rule}: {message}");
+    }
+}
+
+#[test]
+fn confidence_is_a_share_or_unknown() {
+    let rule = |value: Value| Confidence::parse(&Node::root(&value)).unwrap();
+    let tenths = rule(json!({"pointer": "/likelihood", "divide_by": 10}));
+    for (value, expected) in [
+        (json!(9), Some(0.9)),
+        (json!("7"), Some(0.7)),
+        (json!(12), Some(1.0)),
+        (json!(-3), Some(0.0)),
+        (json!(0), Some(0.0)),
+        (json!("high"), None),
+        (json!("NaN"), None),
+        (json!("inf"), None),
+        (json!(true), None),
+        (json!(null), None),
+    ] {
+        assert_eq!(tenths.of(&json!({ "likelihood": value })), expected, "{value}");
+    }
+    assert_eq!(tenths.of(&json!({})), None);
+    assert_eq!(rule(json!({"value": 0.8})).of(&json!({})), Some(0.8));
+    assert_eq!(rule(json!({"pointer": ["/a", "/b"]})).of(&json!({"b": 0.5})), Some(0.5));
+    for (wrong, place) in [
+        (json!({}), "/pointer"),
+        (json!({"pointer": "/a", "divide_by": 0}), "/divide_by"),
+        (json!({"pointer": "/a", "divide_by": -1}), "/divide_by"),
+        (json!({"pointer": "/a", "divide_by": "10"}), "/divide_by"),
+        (json!({"pointer": "/a", "value": 1}), ""),
+        (json!({"pointer": []}), "/pointer"),
+        (json!({"value": 1.1}), "/value"),
+        (json!({"value": true}), "/value"),
+        (json!({"divide": 10}), "/divide"),
+        (json!(0.8), ""),
+    ] {
+        let error = Confidence::parse(&Node::root(&wrong)).unwrap_err();
+        assert_eq!(error.place, place, "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn pointers_find_any_key(key in any::<String>()) {
+        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        let body = Value::Object([(key, json!("here"))].into_iter().collect());
+        prop_assert_eq!(text(json!(pointer), &body), Some("here".to_owned()));
+    }
+
+    #[test]
+    fn no_text_that_comes_out_is_unfit_for_postgres(value in any::<String>(), prefix in "[a-z:/.]{1,9}") {
+        let body = json!({ "v": value });
+        for rule in [
+            json!("/v"),
+            json!({"pointer": "/v", "prefix": prefix}),
+            json!({"join": ["/v", "/v"]}),
+        ] {
+            if let Some(found) = text(rule, &body) {
+                prop_assert!(!found.chars().any(char::is_control));
+                prop_assert!(!found.trim().is_empty());
+                prop_assert!(found.chars().count() <= MAX_TEXT_CHARS);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A JSON value together with its place, so that every complaint can name where it is.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// A mistake in a provider's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// JSON Pointer to the mistake; empty for the description as a whole.
+    pub place: String,
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.as_str() {
+            "" => write!(f, "the description {}", self.message),
+            place => write!(f, "{place} {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+pub type Checked<T> = Result<T, ConfigError>;
+
+#[derive(Clone)]
+pub struct Node<'a> {
+    pub value: &'a Value,
+    place: String,
+}
+
+impl<'a> Node<'a> {
+    pub fn root(value: &'a Value) -> Node<'a> {
+        Node { value, place: String::new() }
+    }
+
+    pub fn error(&self, message: impl Into<String>) -> ConfigError {
+        ConfigError { place: self.place.clone(), message: message.into() }
+    }
+
+    fn wrong_type(&self, wanted: &str) -> ConfigError {
+        let found = match self.value {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a text",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        };
+        self.error(format!("must be {wanted}, not {found}"))
+    }
+
+    pub fn child(&self, key: &str, value: &'a Value) -> Node<'a> {
+        let escaped = key.replace('~', "~0").replace('/', "~1");
+        Node { value, place: format!("{}/{escaped}", self.place) }
+    }
+
+    pub fn text(&self) -> Checked<&'a str> {
+        self.value.as_str().ok_or_else(|| self.wrong_type("a text"))
+    }
+
+    pub fn items(&self) -> Checked<Vec<Node<'a>>> {
+        let items = self.value.as_array().ok_or_else(|| self.wrong_type("a list"))?;
+        Ok(items.iter().enumerate().map(|(index, item)| self.child(&index.to_string(), item)).collect())
+    }
+
+    pub fn number(&self) -> Checked<f64> {
+        self.value.as_f64().ok_or_else(|| self.wrong_type("a number"))
+    }
+
+    /// A whole number within bounds; `5000.0`, as jsonb may print it, is one.
+    pub fn integer(&self, least: u32, most: u32) -> Checked<u32> {
+        let number = self.number()?;
+        let whole = number.fract() == 0.0;
+        if whole && number >= f64::from(least) && number <= f64::from(most) {
+            // Within u32 by the line above.
+            return Ok(number as u32);
+        }
+        Err(self.error(format!("must be a whole number from {least} to {most}")))
+    }
+
+    /// The members of an object with free names; those that are null count as not there.
+    pub fn members(&self) -> Checked<Vec<(&'a str, Node<'a>)>> {
+        Ok(self
+            .as_map()?
+            .iter()
+            .filter(|(_, member)| !member.is_null())
+            .map(|(key, member)| (key.as_str(), self.child(key, member)))
+            .collect())
+    }
+
+    /// An object whose members must be among `allowed`.
+    pub fn object(&self, allowed: &[&str]) -> Checked<Object<'a>> {
+        let map = self.as_map()?;
+        for (key, member) in map {
+            if !allowed.contains(&key.as_str()) {
+                let allowed = allowed.join(", ");
+                let message = format!("is not known here; allowed are {allowed}");
+                return Err(self.child(key, member).error(message));
+            }
+        }
+        Ok(Object { node: self.clone(), map })
+    }
+
+    fn as_map(&self) -> Checked<&'a Map<String, Value>> {
+        self.value.as_object().ok_or_else(|| self.wrong_type("an object"))
+    }
+}
+
+/// An object whose keys have been checked.
+pub struct Object<'a> {
+    node: Node<'a>,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Object<'a> {
+    /// A member that may be left out; null is the same as leaving it out.
+    pub fn optional(&self, key: &str) -> Option<Node<'a>> {
+        let value = self.map.get(key)?;
+        (!value.is_null()).then(|| self.node.child(key, value))
+    }
+
+    pub fn required(&self, key: &str) -> Checked<Node<'a>> {
+        self.optional(key).ok_or_else(|| self.node.child(key, &Value::Null).error("is missing"))
+    }
+}

@@ -1,0 +1,254 @@
+//! Text with `{placeholders}`.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::domain::contact::Contact;
+use crate::domain::fields::Field;
+
+/// No identifying value is longer; what is longer counts as empty rather than travel to a vendor.
+const MAX_VALUE_CHARS: usize = 1_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    Email,
+    FullName,
+    FirstName,
+    LastName,
+    CompanyName,
+    CompanyDomain,
+    LinkedinUrl,
+    Phone,
+    Location,
+    Secret,
+}
+
+impl Placeholder {
+    pub const ALL: [Placeholder; 10] = [
+        Placeholder::Email,
+        Placeholder::FullName,
+        Placeholder::FirstName,
+        Placeholder::LastName,
+        Placeholder::CompanyName,
+        Placeholder::CompanyDomain,
+        Placeholder::LinkedinUrl,
+        Placeholder::Phone,
+        Placeholder::Location,
+        Placeholder::Secret,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Placeholder::Email => "email",
+            Placeholder::FullName => "full_name",
+            Placeholder::FirstName => "first_name",
+            Placeholder::LastName => "last_name",
+            Placeholder::CompanyName => "company_name",
+            Placeholder::CompanyDomain => "company_domain",
+            Placeholder::LinkedinUrl => "linkedin_url",
+            Placeholder::Phone => "phone",
+            Placeholder::Location => "location",
+            Placeholder::Secret => "secret",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Placeholder> {
+        Placeholder::ALL.into_iter().find(|p| p.name() == name)
+    }
+
+    /// The names that may stand in a template, for messages.
+    pub fn listed() -> String {
+        let names: Vec<String> = Placeholder::ALL.iter().map(|p| format!("{{{}}}", p.name())).collect();
+        names.join(", ")
+    }
+}
+
+/// What the placeholders stand for in one request.
+pub struct Values<'a> {
+    pub contact: &'a Contact,
+    pub secret: Option<&'a str>,
+}
+
+impl<'a> Values<'a> {
+    pub fn get(&self, placeholder: Placeholder) -> Option<Cow<'a, str>> {
+        let contact = self.contact;
+        let stored = |field| contact.value(field).map(Cow::Borrowed);
+        let value = match placeholder {
+            Placeholder::Email => contact.known_email().map(Cow::Borrowed),
+            Placeholder::FullName => contact.known_full_name(),
+            Placeholder::FirstName => contact.known_first_name().map(Cow::Borrowed),
+            Placeholder::LastName => contact.known_last_name().map(Cow::Borrowed),
+            Placeholder::CompanyDomain => contact.known_company_domain(),
+            Placeholder::CompanyName => stored(Field::CompanyName),
+            Placeholder::LinkedinUrl => stored(Field::LinkedinUrl),
+            Placeholder::Phone => stored(Field::Phone),
+            Placeholder::Location => stored(Field::Location),
+            Placeholder::Secret => return self.secret.map(Cow::Borrowed),
+        }?;
+        let value = trimmed(value);
+        let sound = !value.is_empty() && value.chars().nth(MAX_VALUE_CHARS).is_none();
+        sound.then_some(value)
+    }
+}
+
+fn trimmed(value: Cow<'_, str>) -> Cow<'_, str> {
+    match value {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    Text(String),
+    Value(Placeholder),
+}
+
+/// How a value is written into its surroundings, so that it can never be more than a value there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Plain,
+    /// For a URL's path and query, and for form bodies.
+    Percent,
+    /// Inside a JSON string.
+    Json,
+    /// Without control characters, so that a value cannot begin another header.
+    Header,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+impl Template {
+    /// `{name}` is a placeholder, `{{` and `}}` are literal braces.
+    pub fn parse(source: &str) -> Result<Template, String> {
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut rest = source;
+        while let Some(at) = rest.find(['{', '}']) {
+            text.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix(brace) {
+                text.push_str(brace);
+                rest = after;
+                continue;
+            }
+            if brace == "}" {
+                return Err("has a } without its {; write }} for a literal brace".to_owned());
+            }
+            let Some((name, after)) = rest.split_once('}') else {
+                return Err("has a { without its }; write {{ for a literal brace".to_owned());
+            };
+            let Some(placeholder) = Placeholder::parse(name) else {
+                return Err(format!(
+                    "has the unknown placeholder {{{name}}}; known are {}",
+                    Placeholder::listed()
+                ));
+            };
+            if !text.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut text)));
+            }
+            parts.push(Part::Value(placeholder));
+            rest = after;
+        }
+        text.push_str(rest);
+        if !text.is_empty() {
+            parts.push(Part::Text(text));
+        }
+        Ok(Template(parts))
+    }
+
+    pub fn literal(text: impl Into<String>) -> Template {
+        Template(vec![Part::Text(text.into())])
+    }
+
+    pub fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    /// What is written out, without the placeholders.
+    pub fn literals(&self) -> String {
+        let texts = self.0.iter().map(|part| match part {
+            Part::Text(text) => text.as_str(),
+            Part::Value(_) => "",
+        });
+        texts.collect()
+    }
+
+    pub fn uses(&self, placeholder: Placeholder) -> bool {
+        self.0.contains(&Part::Value(placeholder))
+    }
+
+    /// None when one of its placeholders is empty: the parameter is then left out.
+    pub fn render(&self, values: &Values<'_>, encoding: Encoding) -> Option<String> {
+        let mut out = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Value(placeholder) => {
+                    push_encoded(&mut out, &values.get(*placeholder)?, encoding);
+                }
+            }
+        }
+        Some(out)
+    }
+
+    /// As [`Template::render`], but an empty placeholder gives empty text.
+    pub fn render_all(&self, values: &Values<'_>, encoding: Encoding) -> String {
+        let mut out = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Value(placeholder) => {
+                    if let Some(value) = values.get(*placeholder) {
+                        push_encoded(&mut out, &value, encoding);
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+fn push_encoded(out: &mut String, value: &str, encoding: Encoding) {
+    match encoding {
+        Encoding::Plain => out.push_str(value),
+        Encoding::Percent => push_percent_encoded(out, value),
+        Encoding::Json => out.push_str(&json_escaped(value)),
+        Encoding::Header => out.extend(value.chars().filter(|c| !c.is_control())),
+    }
+}
+
+fn push_percent_encoded(out: &mut String, value: &str) {
+    for byte in value.bytes() {
+        // RFC 3986 "unreserved": everything else could mean something to somebody on the way.
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a String cannot fail");
+        }
+    }
+}
+
+pub fn percent_encoded(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    push_percent_encoded(&mut out, value);
+    out
+}
+
+/// The inside of a JSON string, without its quotes.
+pub fn json_escaped(value: &str) -> String {
+    let quoted = serde_json::Value::from(value).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// A secret as it is used: a file's final newline is no part of it, and no header could carry a control character.
+pub fn clean_secret(secret: Option<&str>) -> Option<String> {
+    let clean: String = secret?.trim().chars().filter(|c| !c.is_control()).collect();
+    (!clean.is_empty()).then_some(clean)
+}
+
+#[cfg(test)]
+#[path = "template_tests.rs"]
+mod tests;

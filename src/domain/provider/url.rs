@@ -1,0 +1,176 @@
+//! The URL of a request: scheme, host and port are fixed, path and query may hold placeholders.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::template::{Encoding, Part, Placeholder, Template, Values};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlTemplate {
+    /// `https://host:port`
+    origin: String,
+    segments: Vec<Template>,
+    query: Vec<Template>,
+}
+
+impl UrlTemplate {
+    pub fn parse(source: &str) -> Result<UrlTemplate, String> {
+        let (scheme, rest) =
+            source.split_once("://").ok_or("must be a complete URL that begins with https:// or http://")?;
+        if !["http", "https"].contains(&scheme) {
+            return Err("must begin with https:// or http://".to_owned());
+        }
+        if rest.contains('#') {
+            return Err("must not have a fragment (#…)".to_owned());
+        }
+        let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(authority_end);
+        check_authority(authority)?;
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        Ok(UrlTemplate {
+            origin: format!("{scheme}://{}", authority.to_ascii_lowercase()),
+            segments: parse_path(path)?,
+            query: query.map_or(Ok(Vec::new()), parse_query)?,
+        })
+    }
+
+    pub fn uses(&self, placeholder: Placeholder) -> bool {
+        let mut templates = self.segments.iter().chain(&self.query);
+        templates.any(|template| template.uses(placeholder))
+    }
+
+    /// Everything before the query. None when a placeholder in the path is empty, or would change the path's shape:
+    /// there is no encoding of `.` and `..` that every server takes for a plain name.
+    pub fn render_path(&self, values: &Values<'_>) -> Option<String> {
+        let mut url = self.origin.clone();
+        for segment in &self.segments {
+            let text = segment.render(values, Encoding::Percent)?;
+            if is_dot_segment(&text) {
+                return None;
+            }
+            url.push('/');
+            url.push_str(&text);
+        }
+        Some(url)
+    }
+
+    /// The query that stands in the URL itself, without the pairs whose placeholder is empty.
+    pub fn render_query(&self, values: &Values<'_>) -> Vec<String> {
+        self.query.iter().filter_map(|pair| pair.render(values, Encoding::Percent)).collect()
+    }
+}
+
+fn parse_path(path: &str) -> Result<Vec<Template>, String> {
+    // A URL without a path is asked for as "/".
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split('/')
+        .map(|segment| {
+            if is_dot_segment(segment) {
+                return Err("must not have . or .. as a part of its path".to_owned());
+            }
+            let template = Template::parse(segment)?;
+            check_literals(&template, b"!$&'()*+,;=:@")?;
+            Ok(template)
+        })
+        .collect()
+}
+
+fn parse_query(query: &str) -> Result<Vec<Template>, String> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            if name.contains(['{', '}']) {
+                return Err("must not have a placeholder in the name of a parameter".to_owned());
+            }
+            let template = Template::parse(pair)?;
+            check_literals(&template, b"!$'()*+,;=:@/?")?;
+            Ok(template)
+        })
+        .collect()
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}
+
+/// What is written out in a path or query must already be in the form in which it is sent.
+fn check_literals(template: &Template, extra: &[u8]) -> Result<(), String> {
+    for part in template.parts() {
+        let Part::Text(text) = part else { continue };
+        for (at, c) in text.char_indices() {
+            let plain = c.is_ascii_alphanumeric() || "-._~".contains(c);
+            let extra = u8::try_from(c).is_ok_and(|byte| extra.contains(&byte));
+            let escape = c == '%' && {
+                let digits = text.as_bytes().get(at + 1..at + 3);
+                digits.is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
+            };
+            if !(plain || extra || escape) {
+                return Err(format!("has the character {c:?}, which must be percent-encoded there"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_authority(authority: &str) -> Result<(), String> {
+    if authority.contains(['{', '}']) {
+        return Err("must not have a placeholder before its path".to_owned());
+    }
+    if authority.contains('@') {
+        return Err("must not have a user name or password; use a header".to_owned());
+    }
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (address, after) = rest.split_once(']').ok_or("has a [ without its ]")?;
+        if address.parse::<Ipv6Addr>().is_err() {
+            return Err("has no valid IPv6 address in its brackets".to_owned());
+        }
+        match after.strip_prefix(':') {
+            Some(port) => (address, Some(port)),
+            None if after.is_empty() => (address, None),
+            None => return Err("has text after the ] of its address".to_owned()),
+        }
+    } else {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        check_host(host)?;
+        (host, port)
+    };
+    debug_assert!(!host.is_empty());
+    if let Some(port) = port {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits || !port.parse::<u16>().is_ok_and(|number| number > 0) {
+            return Err("must have a port from 1 to 65535 after its colon".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn check_host(host: &str) -> Result<(), String> {
+    if host.is_empty() {
+        return Err("has no host".to_owned());
+    }
+    if !host.is_ascii() {
+        return Err("must have its host in ASCII (xn--…)".to_owned());
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let sound = name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        });
+    if sound || host.parse::<Ipv4Addr>().is_ok() {
+        return Ok(());
+    }
+    Err("has no valid host name".to_owned())
+}
+
+#[cfg(test)]
+#[path = "url_tests.rs"]
+mod tests;

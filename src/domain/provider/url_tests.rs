@@ -1,0 +1,107 @@
+use super::*;
+use crate::domain::contact::Contact;
+
+fn render(source: &str, contact: &Contact) -> Option<String> {
+    let values = Values { contact, secret: Some("k/1") };
+    let url = UrlTemplate::parse(source).expect("a sound URL");
+    let path = url.render_path(&values)?;
+    let query = url.render_query(&values).join("&");
+    Some(if query.is_empty() { path } else { format!("{path}?{query}") })
+}
+
+fn jane() -> Contact {
+    Contact { email: Some("jane@acme.example".into()), ..Contact::default() }
+}
+
+#[test]
+fn sound_urls_are_kept_and_filled() {
+    for (source, expected) in [
+        ("https://api.example.com", "https://api.example.com/"),
+        ("https://API.Example.com/V5/x", "https://api.example.com/V5/x"),
+        ("http://127.0.0.1:8080/a//b/", "http://127.0.0.1:8080/a//b/"),
+        ("http://[2001:db8::1]:80/x", "http://[2001:db8::1]:80/x"),
+        ("https://h/p?a=1&b=%20x&c", "https://h/p?a=1&b=%20x&c"),
+        ("https://h?a=1", "https://h/?a=1"),
+        ("https://h/by/{email}", "https://h/by/jane%40acme.example"),
+        ("https://h/?k={secret}&p={phone}&e={email}", "https://h/?k=k%2F1&e=jane%40acme.example"),
+    ] {
+        assert_eq!(render(source, &jane()).as_deref(), Some(expected), "{source}");
+    }
+}
+
+#[test]
+fn unsound_urls_are_refused_with_the_reason() {
+    for (source, part) in [
+        ("", "complete URL"),
+        ("api.example.com/x", "complete URL"),
+        ("/v1/x", "complete URL"),
+        ("ftp://h/x", "https:// or http://"),
+        ("HTTPS://h/x", "https:// or http://"),
+        ("file:///etc/passwd", "https:// or http://"),
+        ("{email}://h/x", "https:// or http://"),
+        ("https://", "no host"),
+        ("https:///x", "no host"),
+        ("https://{company_domain}/x", "placeholder before its path"),
+        ("https://h:{secret}/x", "placeholder before its path"),
+        ("https://user:pw@h/x", "user name or password"),
+        ("https://h@evil.example/x", "user name or password"),
+        ("https://h/x#part", "fragment"),
+        ("https://h/x?q=#", "fragment"),
+        ("https://h:0/", "port"),
+        ("https://h:65536/", "port"),
+        ("https://h:/", "port"),
+        ("https://h:+80/", "port"),
+        ("https://h:80:80/", "port"),
+        ("https://[::1/", "without its ]"),
+        ("https://[::1]x/", "after the ]"),
+        ("https://[nope]/", "IPv6"),
+        ("https://exa mple.com/", "host name"),
+        ("https://a..b/", "host name"),
+        ("https://h\\evil/", "host name"),
+        ("https://müller.example/", "ASCII"),
+        ("https://h/a b", "percent-encoded"),
+        ("https://h/a%zz", "percent-encoded"),
+        ("https://h/a%2", "percent-encoded"),
+        ("https://h/%{email}", "percent-encoded"),
+        ("https://h/{{x}}", "percent-encoded"),
+        ("https://h/x?a=\n", "percent-encoded"),
+        ("https://h/../x", ". or .."),
+        ("https://h/%2e%2E/x", ". or .."),
+        ("https://h/{nobody}", "unknown placeholder"),
+        ("https://h/?{email}=1", "name of a parameter"),
+    ] {
+        let message = UrlTemplate::parse(source).expect_err(source);
+        assert!(message.contains(part), "{source}: {message}");
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_filled_gives_no_url() {
+    assert_eq!(render("https://h/by/{phone}", &jane()), None);
+    for sneaky in ["..", "."] {
+        let contact = Contact { full_name: Some(sneaky.into()), ..Contact::default() };
+        assert_eq!(render("https://h/by/{full_name}/x", &contact), None);
+        assert!(render("https://h/by/x-{full_name}/x", &contact).is_some());
+    }
+    let slashes = Contact { full_name: Some("../../admin?x#y".into()), ..Contact::default() };
+    assert_eq!(
+        render("https://h/by/{full_name}", &slashes).as_deref(),
+        Some("https://h/by/..%2F..%2Fadmin%3Fx%23y")
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_parsing_panic(text in "(https://)?[\\[\\]:/@?#{}a-z0-9.%é-]{0,30}") {
+        let _ = UrlTemplate::parse(&text);
+    }
+
+    #[test]
+    fn no_value_changes_the_shape_of_the_url(name in "\\PC{1,30}") {
+        let contact = Contact { full_name: Some(name), ..Contact::default() };
+        if let Some(url) = render("https://h/a/{full_name}/b?q={full_name}", &contact) {
+            proptest::prop_assert_eq!(url.matches('/').count(), 5);
+            proptest::prop_assert_eq!(url.matches(['?', '=', '&', '#']).count(), 2);
+        }
+    }
+}

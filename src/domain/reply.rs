@@ -1,0 +1,83 @@
+//! What a successful call returns.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::contact::Contact;
+use super::fields::{Field, FieldMap, FieldSet};
+use super::rate::Window;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    pub source: String,
+    pub confidence: Option<f64>,
+}
+
+/// The result of one call.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub contact: Contact,
+    pub fields_updated: FieldSet,
+    /// First provider that supplied a field; `None` when nobody was asked.
+    pub origin: Option<Origin>,
+    pub field_origins: FieldMap<Origin>,
+    pub credits_remaining: Option<i64>,
+    pub request_id: Uuid,
+    pub rate_limit: Option<Window>,
+}
+
+impl Reply {
+    pub fn to_json(&self) -> Value {
+        json!({
+            "contact": contact_json(&self.contact),
+            "fields_updated": self.fields_updated.names(),
+            "source": self.origin.as_ref().map(|o| &o.source),
+            "confidence": self.origin.as_ref().and_then(|o| o.confidence),
+            "credits_remaining": self.credits_remaining,
+            "request_id": self.request_id,
+            "replayed": false,
+            "field_sources": self.field_sources(),
+            "rate_limit": self.rate_limit.as_ref().map(rate_limit),
+        })
+    }
+
+    pub fn field_sources(&self) -> Value {
+        let mut sources = Map::new();
+        for field in self.fields_updated.iter() {
+            if let Some(origin) = self.field_origins.get(field) {
+                sources.insert(
+                    field.name().to_owned(),
+                    json!({"source": origin.source, "confidence": origin.confidence}),
+                );
+            }
+        }
+        Value::Object(sources)
+    }
+}
+
+/// A stored result, told as a replay: whose request, balance and rate these are now is new.
+pub fn replay(mut stored: Value, request_id: Uuid, credits: Option<i64>, rate: Option<Window>) -> Value {
+    if let Some(object) = stored.as_object_mut() {
+        object.insert("replayed".into(), json!(true));
+        object.insert("request_id".into(), json!(request_id));
+        object.insert("credits_remaining".into(), json!(credits));
+        object.insert("rate_limit".into(), json!(rate.as_ref().map(rate_limit)));
+    }
+    stored
+}
+
+pub fn rate_limit(window: &Window) -> Value {
+    json!({"limit": window.limit, "remaining": window.remaining, "reset": window.reset})
+}
+
+fn contact_json(contact: &Contact) -> Value {
+    let mut object = Map::new();
+    object.insert("id".into(), json!(contact.id));
+    object.insert("full_name".into(), json!(contact.full_name));
+    object.insert("email".into(), json!(contact.email));
+    for field in Field::ALL {
+        object.insert(field.name().into(), json!(contact.values.get(field)));
+    }
+    Value::Object(object)
+}

@@ -1,0 +1,21 @@
+//! leadlex_enrich: fill in contacts from paid data providers, from inside a Postgres transaction.
+//!
+//! `domain` is pure rules; `flow` is the one story of a call; `net` speaks HTTP; `pg` is everything that touches
+//! Postgres. Arrows point one way: lib → pg → {flow, net} → domain.
+
+mod domain;
+mod flow;
+mod net;
+mod pg;
+
+::pgrx::pg_module_magic!();
+
+::pgrx::extension_sql_file!("../sql/10_tables.sql", name = "tables", bootstrap);
+::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["tables"]);
+::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["functions"], finalize);
+
+#[::pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    pg::init();
+}

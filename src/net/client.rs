@@ -1,0 +1,369 @@
+//! One request from start to end, on the thread that calls.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use ureq::http::{self, HeaderName, HeaderValue, Uri};
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ChainedConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
+    Transport,
+};
+use ureq::{Agent, Error};
+
+use super::Job;
+use super::courier::{MAX_HELPERS, SpawnFn};
+use super::guard::Lookup;
+use crate::domain::provider::{Answer, Fault, FaultKind, Method};
+
+/// Shorter than the idle time after which firewalls and servers commonly forget a connection.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(15);
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Less than the buffer: a header that fills it to the brim would be taken for a closed connection.
+const MAX_HEADER_BYTES: usize = BUFFER_BYTES / 2;
+const FIRST_BODY_BYTES: usize = 8 * 1024;
+
+/// Two pools of connections: one made without the address guard must never serve a request that is under it.
+pub struct Client {
+    guarded: Agent,
+    open: Agent,
+}
+
+impl Client {
+    pub fn new(spawn: SpawnFn) -> Client {
+        let running = Arc::new(AtomicUsize::new(0));
+        let agent = |allow_private| {
+            let lookup = Lookup { allow_private, spawn, running: Arc::clone(&running) };
+            Agent::with_parts(agent_config(), Guarded::new(lookup), Deferred)
+        };
+        Client { guarded: agent(false), open: agent(true) }
+    }
+
+    /// Closes every connection at once; requests under way fail.
+    pub fn shutdown(&self) {
+        self.guarded.clone().shutdown();
+        self.open.clone().shutdown();
+    }
+
+    pub fn fetch(&self, job: &Job, deadline: Instant) -> Result<Answer, Fault> {
+        let agent = if job.allow_private { &self.open } else { &self.guarded };
+        let attempt = |max_idle_age| {
+            Trace::reset();
+            Attempt { agent, job, deadline, max_idle_age }.run()
+        };
+        // Idle connections are probed before they are used again, but a server may close one while the request is
+        // on its way to it. Then, and only if not one byte of an answer came, it goes out on a new connection.
+        let outcome = match attempt(MAX_IDLE_AGE) {
+            Err(error) if Trace::is_stale(&error) => attempt(Duration::ZERO),
+            outcome => outcome,
+        };
+        outcome.map_err(|error| fault_of(error, job))
+    }
+}
+
+fn agent_config() -> ureq::config::Config {
+    let tls =
+        TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(RootCerts::PlatformVerifier).build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .proxy(None)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("leadlex_enrich/", env!("CARGO_PKG_VERSION")))
+        .max_response_header_size(MAX_HEADER_BYTES)
+        .input_buffer_size(BUFFER_BYTES)
+        .output_buffer_size(BUFFER_BYTES)
+        .max_idle_age(MAX_IDLE_AGE)
+        .max_idle_connections(2 * MAX_HELPERS)
+        .max_idle_connections_per_host(MAX_HELPERS)
+        .build()
+}
+
+struct Attempt<'a> {
+    agent: &'a Agent,
+    job: &'a Job,
+    deadline: Instant,
+    max_idle_age: Duration,
+}
+
+impl Attempt<'_> {
+    fn run(&self) -> Result<Answer, Error> {
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
+            return Err(Error::Timeout(ureq::Timeout::Global));
+        }
+        let request = &self.job.request;
+        let method = match request.method {
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+        };
+        let mut builder = http::Request::builder().method(method).uri(request.url.as_str());
+        for (name, value) in &request.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(http::Error::from);
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(http::Error::from);
+            builder = builder.header(name.map_err(Error::Http)?, value.map_err(Error::Http)?);
+        }
+        let response = match (request.method, request.body.as_deref()) {
+            (Method::Get, _) => self.send(builder.body(()))?,
+            (Method::Post, body) => self.send(builder.body(body.unwrap_or_default()))?,
+        };
+        self.read(response)
+    }
+
+    fn send<B: ureq::AsSendBody>(
+        &self,
+        request: http::Result<http::Request<B>>,
+    ) -> Result<http::Response<ureq::Body>, Error> {
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        let request = self
+            .agent
+            .configure_request(request.map_err(Error::Http)?)
+            .timeout_global(Some(remaining))
+            .max_idle_age(self.max_idle_age)
+            .build();
+        self.agent.run(request)
+    }
+
+    fn read(&self, response: http::Response<ureq::Body>) -> Result<Answer, Error> {
+        let (head, body) = response.into_parts();
+        let max = self.job.max_body_bytes as u64;
+        let announced = body.content_length();
+        if announced.is_some_and(|length| length > max) {
+            return Err(Error::BodyExceedsLimit(max));
+        }
+        let mut bytes = Vec::with_capacity(FIRST_BODY_BYTES.min(self.job.max_body_bytes));
+        // One byte more than allowed tells a full body from one that is too large.
+        body.into_reader().take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() > self.job.max_body_bytes {
+            return Err(Error::BodyExceedsLimit(max));
+        }
+        let headers = head
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.as_str().to_owned(), value)
+            })
+            .collect();
+        Ok(Answer { status: head.status.as_u16(), headers, body: bytes })
+    }
+}
+
+thread_local! {
+    static TRACE: Trace = const { Trace { connected: Cell::new(false), answered: Cell::new(false) } };
+}
+
+/// What happened to the attempt under way on this thread. ureq tells nobody whether a connection was a used one.
+struct Trace {
+    connected: Cell<bool>,
+    answered: Cell<bool>,
+}
+
+impl Trace {
+    fn reset() {
+        TRACE.with(|trace| {
+            trace.connected.set(false);
+            trace.answered.set(false);
+        });
+    }
+
+    fn connected() {
+        TRACE.with(|trace| trace.connected.set(true));
+    }
+
+    fn answered() {
+        TRACE.with(|trace| trace.answered.set(true));
+    }
+
+    /// Whether the attempt failed because a connection from the pool had been closed by the other side.
+    fn is_stale(error: &Error) -> bool {
+        let untouched = TRACE.with(|trace| !trace.connected.get() && !trace.answered.get());
+        untouched && matches!(error, Error::Io(error) if is_disconnect(error.kind()))
+    }
+}
+
+fn is_disconnect(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+    )
+}
+
+/// Leaves resolving to the connector: ureq resolves before every request, also when it then takes a connection
+/// from the pool.
+#[derive(Debug)]
+struct Deferred;
+
+impl Resolver for Deferred {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}
+
+type TcpThenTls = ChainedConnector<(), ChainedConnector<(), (), TcpConnector>, RustlsConnector>;
+
+/// Resolves, drops the addresses that are not permitted, and connects to one of those that remain: there is no
+/// second look-up that could give another answer.
+struct Guarded {
+    lookup: Lookup,
+    connector: TcpThenTls,
+}
+
+impl Guarded {
+    fn new(lookup: Lookup) -> Guarded {
+        let connector = ().chain(TcpConnector::default()).chain(RustlsConnector::default());
+        Guarded { lookup, connector }
+    }
+
+    fn resolve(&self, uri: &Uri, limit: Duration) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().unwrap_or_default();
+        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let found =
+            self.lookup.addresses(host, port, limit).map_err(|fault| Error::Other(Box::new(fault)))?;
+        let mut addresses = Deferred.empty();
+        // Its capacity, which push() must not exceed.
+        for address in found.into_iter().take(16) {
+            addresses.push(address);
+        }
+        Ok(addresses)
+    }
+}
+
+impl Connector<()> for Guarded {
+    type Out = Watched<<TcpThenTls as Connector<()>>::Out>;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<()>) -> Result<Option<Self::Out>, Error> {
+        Trace::connected();
+        let started = Instant::now();
+        let limit = *details.timeout.after;
+        let addrs = self.resolve(details.uri, limit)?;
+        let mut timeout = details.timeout;
+        timeout.after = limit.saturating_sub(started.elapsed()).into();
+        let details = ConnectionDetails {
+            uri: details.uri,
+            addrs,
+            resolver: details.resolver,
+            config: details.config,
+            // Every request has settings of its own here (its time limit), but the same TLS settings. Saying so lets
+            // the connector keep them, instead of loading the system's roots anew for each connection.
+            request_level: false,
+            now: (details.current_time)(),
+            timeout,
+            current_time: Arc::clone(&details.current_time),
+            run_connector: Arc::clone(&details.run_connector),
+            register_shutdown: Arc::clone(&details.register_shutdown),
+        };
+        Ok(self.connector.connect(&details, chained)?.map(Watched))
+    }
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guarded")
+    }
+}
+
+/// Notes when the first byte of an answer comes in.
+#[derive(Debug)]
+struct Watched<T>(T);
+
+impl<T: Transport> Transport for Watched<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.0.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let more = self.0.await_input(timeout)?;
+        if more {
+            Trace::answered();
+        }
+        Ok(more)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
+    }
+}
+
+fn fault_of(error: Error, job: &Job) -> Fault {
+    let fault = |kind, message: &str| Fault::new(kind, message);
+    match error {
+        Error::Other(inner) => match inner.downcast::<Fault>() {
+            Ok(known) => *known,
+            Err(_) => fault(FaultKind::Internal, "the request failed"),
+        },
+        Error::Timeout(_) => {
+            let limit = job.timeout.as_millis();
+            let message = format!("no complete answer within {limit} ms");
+            Fault::new(FaultKind::Timeout, message)
+        }
+        Error::Io(inner) => fault_of_io(&inner),
+        Error::HostNotFound => fault(FaultKind::Dns, "could not resolve the host name"),
+        Error::Tls(_) | Error::Pem(_) | Error::TlsRequired => {
+            fault(FaultKind::Tls, "could not make a TLS connection")
+        }
+        Error::Rustls(inner) => Fault::new(FaultKind::Tls, format!("TLS failed: {inner}")),
+        Error::BodyExceedsLimit(limit) => {
+            let message = format!("the answer is larger than {limit} bytes");
+            Fault::new(FaultKind::TooLarge, message)
+        }
+        Error::LargeResponseHeader(..) => {
+            let message = format!("the header of the answer is larger than {MAX_HEADER_BYTES} bytes");
+            Fault::new(FaultKind::TooLarge, message)
+        }
+        Error::Decompress(_, inner) if inner.kind() == ErrorKind::UnexpectedEof => {
+            fault(FaultKind::Reset, CUT_SHORT)
+        }
+        Error::Protocol(_) | Error::Decompress(..) | Error::BodyStalled => {
+            fault(FaultKind::BadHttp, "the answer is not valid HTTP")
+        }
+        Error::Http(_) | Error::BadUri(_) => fault(FaultKind::Internal, "the request could not be formed"),
+        _ => fault(FaultKind::Internal, "the request failed"),
+    }
+}
+
+const CUT_SHORT: &str = "the connection ended before the answer was complete";
+
+fn fault_of_io(error: &io::Error) -> Fault {
+    let (kind, message) = match error.kind() {
+        ErrorKind::ConnectionRefused => (FaultKind::Refused, "the connection was refused"),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => {
+            (FaultKind::Timeout, "no complete answer within the time allowed")
+        }
+        ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::NetworkDown
+        | ErrorKind::AddrNotAvailable => (FaultKind::Unreachable, "the address cannot be reached"),
+        kind if is_disconnect(kind) => (FaultKind::Reset, CUT_SHORT),
+        // What the TLS library says comes wrapped like this; it speaks of certificates and protocol, not of content.
+        ErrorKind::InvalidData if error.get_ref().is_some() => {
+            return Fault::new(FaultKind::Tls, format!("TLS failed: {error}"));
+        }
+        ErrorKind::NotConnected => (FaultKind::Internal, "the session is ending"),
+        _ => (FaultKind::Internal, "the request failed"),
+    };
+    Fault::new(kind, message)
+}

@@ -1,0 +1,223 @@
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::*;
+use crate::net::tests::{Server, get, ok, spawn};
+
+fn outcome(mut ticket: Ticket) -> Outcome {
+    let started = Instant::now();
+    loop {
+        if let Some(outcome) = ticket.try_take() {
+            assert!(ticket.try_take().is_none(), "an outcome is given once");
+            return outcome;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "no outcome");
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Answers `/name` with `name`, and `/hang…` never.
+fn provider() -> Server {
+    Server::start(|mut visit| {
+        while let Some(request) = visit.request() {
+            let name = request.split(['/', ' ']).nth(2).unwrap_or_default();
+            if name.starts_with("hang") {
+                visit.hang();
+                return;
+            }
+            visit.send(ok(name));
+        }
+    })
+}
+
+fn hanging(server: &Server, timeout_ms: u64) -> Job {
+    let mut job = get(server.url("/hang"));
+    job.timeout = Duration::from_millis(timeout_ms);
+    job
+}
+
+/// A request that the provider has received and will not answer.
+fn stuck(courier: &mut Courier, server: &Server, timeout_ms: u64) -> Ticket {
+    let before = server.requests().len();
+    let ticket = courier.send(hanging(server, timeout_ms)).unwrap();
+    while server.requests().len() == before {
+        thread::sleep(Duration::from_millis(1));
+    }
+    ticket
+}
+
+fn threads(courier: &Courier) -> usize {
+    let crew = lock(&courier.shared.crew);
+    crew.all.iter().filter(|helper| helper.strong_count() > 0).count()
+}
+
+/// Whether poll() would call the descriptor readable; reads nothing.
+fn rings(helper: &Helper) -> bool {
+    let bell = helper.bell.0.try_clone().unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", "read -t 0"]).stdin(Stdio::from(bell));
+    bash.status().unwrap().success()
+}
+
+#[test]
+fn one_thread_serves_call_after_call() {
+    let server = provider();
+    let mut courier = Courier::new(spawn);
+    for call in 0..200 {
+        let ticket = courier.send(get(server.url(&format!("/{call}")))).unwrap();
+        assert_eq!(outcome(ticket).unwrap().body, call.to_string().as_bytes());
+    }
+    assert_eq!((threads(&courier), server.connections()), (1, 1));
+}
+
+#[test]
+fn the_descriptor_is_readable_exactly_while_an_outcome_waits() {
+    let server = provider();
+    let mut courier = Courier::new(spawn);
+    let mut ticket = courier.send(get(server.url("/first"))).unwrap();
+    let helper = Arc::clone(&ticket.helper);
+    assert_eq!(ticket.fd(), helper.bell.0.as_raw_fd());
+    while !matches!(*lock(&helper.state), State::Done(_)) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(rings(&helper));
+    assert!(ticket.try_take().is_some());
+    assert!(!rings(&helper));
+
+    // Dropped with its outcome waiting, and dropped before: neither rings for the next.
+    let ticket = courier.send(get(server.url("/second"))).unwrap();
+    while !matches!(*lock(&helper.state), State::Done(_)) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(ticket);
+    assert!(!rings(&helper));
+    drop(stuck(&mut courier, &server, 50));
+    thread::sleep(Duration::from_millis(150));
+    assert!(!rings(&helper));
+    assert_eq!(threads(&courier), 1);
+}
+
+#[test]
+fn an_abandoned_request_holds_up_nobody_and_its_thread_comes_back() {
+    let server = provider();
+    let mut courier = Courier::new(spawn);
+    drop(stuck(&mut courier, &server, 300));
+    let started = Instant::now();
+    let ticket = courier.send(get(server.url("/quick"))).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"quick");
+    assert!(started.elapsed() < Duration::from_millis(150));
+    assert_eq!(threads(&courier), 2);
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(lock(&courier.shared.crew).idle.len(), 2);
+}
+
+#[test]
+fn a_request_that_is_dropped_before_it_began_is_never_made() {
+    fn later(_: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        spawn(
+            "late",
+            Box::new(move || {
+                thread::sleep(Duration::from_millis(100));
+                work();
+            }),
+        )
+    }
+    let server = provider();
+    let mut courier = Courier::new(later);
+    drop(courier.send(get(server.url("/never"))).unwrap());
+    let ticket = courier.send(get(server.url("/made"))).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"made");
+    assert_eq!((server.requests().len(), threads(&courier)), (1, 1));
+}
+
+#[test]
+fn threads_without_work_end_and_new_ones_take_their_place() {
+    let server = provider();
+    let mut courier = Courier::with_max_idle(spawn, Duration::from_millis(30));
+    for call in ["first", "second", "third"] {
+        let ticket = courier.send(get(server.url(&format!("/{call}")))).unwrap();
+        assert_eq!(outcome(ticket).unwrap().body, call.as_bytes());
+        assert_eq!(threads(&courier), 1);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(threads(&courier), 0);
+    }
+    // Connections belong to no thread.
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn no_answer_is_ever_taken_for_another() {
+    let server = provider();
+    let mut courier = Courier::new(spawn);
+    let mut waiting = Vec::new();
+    // A fixed sequence of pseudo-random choices, so that a failure can be repeated.
+    let mut dice: u32 = 1;
+    for call in 0..3_000 {
+        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let name = format!("n{call}");
+        let ticket = courier.send(get(server.url(&format!("/{name}")))).unwrap();
+        match dice >> 30 {
+            0 => drop(ticket),
+            1 => {
+                thread::sleep(Duration::from_micros(u64::from(dice >> 22 & 0xff)));
+                drop(ticket);
+            }
+            2 if waiting.len() < 8 => waiting.push((name, ticket)),
+            _ => assert_eq!(outcome(ticket).unwrap().body, name.as_bytes()),
+        }
+        if dice >> 28 & 3 == 0 {
+            for (name, ticket) in waiting.drain(..) {
+                assert_eq!(outcome(ticket).unwrap().body, name.as_bytes());
+            }
+        }
+    }
+    assert!(threads(&courier) < 32, "{} threads", threads(&courier));
+}
+
+#[test]
+fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
+    let server = provider();
+    let mut courier = Courier::new(spawn);
+    let mut tickets = Vec::new();
+    for _ in 0..MAX_HELPERS {
+        tickets.push(stuck(&mut courier, &server, 1_000));
+    }
+    let busy = |courier: &mut Courier| courier.send(get(server.url("/more"))).err().map(|f| f.kind);
+    assert_eq!(busy(&mut courier), Some(FaultKind::Busy));
+    drop(tickets);
+    assert_eq!(busy(&mut courier), Some(FaultKind::Busy), "abandoned ones count");
+    thread::sleep(Duration::from_millis(1_300));
+    let ticket = courier.send(get(server.url("/again"))).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"again");
+    assert_eq!(threads(&courier), MAX_HELPERS);
+}
+
+#[test]
+fn shutdown_ends_requests_and_threads_at_once() {
+    let server = provider();
+    let mut courier = Courier::new(spawn);
+    let warm = courier.send(get(server.url("/x"))).unwrap();
+    outcome(warm).unwrap();
+    let ticket = stuck(&mut courier, &server, 5_000);
+    drop(stuck(&mut courier, &server, 5_000));
+    let started = Instant::now();
+    courier.shutdown();
+    assert!(started.elapsed() < Duration::from_millis(50));
+    assert!(outcome(ticket).is_err());
+    assert!(started.elapsed() < Duration::from_millis(200));
+    assert!(courier.send(get(server.url("/x"))).is_err());
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(threads(&courier), 0);
+}
+
+#[test]
+fn threads_that_cannot_start_are_a_fault() {
+    fn fail(_: &str, _: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(11))
+    }
+    let mut courier = Courier::new(fail);
+    for _ in 0..2 * MAX_HELPERS {
+        let fault = courier.send(get("http://127.0.0.1:9/".into())).err().unwrap();
+        assert_eq!(fault.kind, FaultKind::Internal);
+    }
+}

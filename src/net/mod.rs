@@ -1,0 +1,25 @@
+//! Requests to providers: the only place that names the HTTP client. Nothing here knows of Postgres.
+
+mod client;
+mod courier;
+mod guard;
+
+pub use courier::Courier;
+
+use std::time::Duration;
+
+use crate::domain::provider::HttpRequest;
+
+/// One request and the limits on it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub request: HttpRequest,
+    /// For everything together: resolving, connecting, TLS, sending and reading to the end.
+    pub timeout: Duration,
+    /// Counted after decompression.
+    pub max_body_bytes: usize,
+    pub allow_private: bool,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+//! Credits in escrow and rate use, per workspace, in shared memory.
+//!
+//! A balance is loaded once and then kept: `balance` is what is committed, `reserved` what transactions in flight
+//! have taken of it. Reserving is an addition under a lock held for nanoseconds; no call reads or writes a balance row.
+//!
+//! Why a load is exact: it runs only while no transaction has anything in flight on that account. Whoever is about to
+//! write ledger rows pins the account first, and unpins in the callback that also adds its rows here. So there is no
+//! moment at which a loader could see committed rows that a callback is still going to add.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use pgrx::pg_sys;
+
+use super::raise;
+use super::shmem::{self, AccountKey, AccountState, Lock, Phase};
+use super::store::books;
+use super::wait;
+use super::worker;
+use super::xact::{self, Grant, Hold, Transaction};
+use crate::domain::rate::{Admission, Limits, Status, Window};
+
+/// How long a call waits for the background worker to open a lease.
+const LEASE_WAIT: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// Where an account stood last time; checked at every use.
+    static SEEN: RefCell<HashMap<AccountKey, usize>> = RefCell::new(HashMap::new());
+}
+
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+}
+
+/// The account, loaded, and pinned until this transaction ends.
+pub fn open(key: AccountKey) -> usize {
+    loop {
+        if let Some(index) = SEEN.with_borrow(|s| s.get(&key).copied())
+            && pin_if_ready(index, key)
+        {
+            return index;
+        }
+        let (index, to_load) = find_or_take(key);
+        SEEN.with_borrow_mut(|s| s.insert(key, index));
+        if to_load {
+            load(index, key);
+            return index;
+        }
+        if pin_if_ready(index, key) {
+            return index;
+        }
+        wait_until(index, Instant::now() + Duration::from_secs(1), || {
+            shmem::with_account(index, |a| a.key != key || a.phase == Phase::Ready)
+        });
+    }
+}
+
+fn pin_if_ready(index: usize, key: AccountKey) -> bool {
+    let pinned = xact::with(|t| {
+        t.pins.reserve(1);
+        t.pins.contains(&index)
+    });
+    let ready = shmem::with_account(index, |a| {
+        let ready = a.key == key && a.phase == Phase::Ready;
+        if ready && !pinned {
+            a.pins += 1;
+        }
+        ready
+    });
+    if ready && !pinned {
+        xact::with(|t| t.pins.push(index));
+    }
+    ready
+}
+
+/// Where the account stands, or a place taken for it which the caller has to load.
+fn find_or_take(key: AccountKey) -> (usize, bool) {
+    xact::with(|t| t.pins.reserve(1));
+    let _directory = shmem::lock(Lock::Directory);
+    let mut free = None;
+    let mut oldest: Option<(u64, usize)> = None;
+    for index in 0..shmem::account_count() {
+        let state = shmem::with_account(index, |a| (a.key == key, a.phase, a.can_go(), a.last_used));
+        match state {
+            (_, Phase::Free, ..) => free = free.or(Some(index)),
+            (true, ..) => return (index, false),
+            (false, _, true, used) if oldest.is_none_or(|(least, _)| used < least) => {
+                oldest = Some((used, index))
+            }
+            _ => {}
+        }
+    }
+    let Some(index) = free.or(oldest.map(|(_, index)| index)) else {
+        drop(_directory);
+        raise::refuse(raise::Refusal {
+            sqlstate: "53400",
+            message: "too many workspaces are active at once".into(),
+            detail: Some(format!("leadlex.max_workspaces is {}.", shmem::account_count())),
+            hint: Some("Raise leadlex.max_workspaces and restart.".into()),
+        })
+    };
+    shmem::with_account(index, |a| {
+        *a = AccountState { key, phase: Phase::Loading, pins: 1, ..AccountState::FREE }
+    });
+    xact::with(|t| {
+        t.pins.push(index);
+        t.loading = Some(index);
+    });
+    (index, true)
+}
+
+fn load(index: usize, key: AccountKey) {
+    let loaded = books::load_account(&key.id);
+    let now = now();
+    shmem::with_account(index, |a| {
+        a.balance = loaded.balance;
+        if let Some(record) = &loaded.rate {
+            a.meter = crate::domain::rate::Meter::restore(record, now);
+            // What was open when the books were left is used now, and the books do not say so yet.
+            a.recorded_lease = record.lease as u64;
+        }
+        a.phase = Phase::Ready;
+    });
+    xact::with(|t| t.loading = None);
+    broadcast(index);
+}
+
+/// The loader's (sub)transaction failed: the place is free again.
+pub fn load_failed(index: usize) {
+    xact::with(|t| t.pins.retain(|&p| p != index));
+    shmem::with_account(index, |a| *a = AccountState::FREE);
+    broadcast(index);
+}
+
+/// Reserves `amount` credits; `false` when they are not there.
+pub fn reserve(index: usize, amount: i64, patience: Duration) -> bool {
+    let own = xact::with(|t| own_unused(t, index)).min(amount);
+    let shared = amount - own;
+    let take = || {
+        shmem::with_account(index, |a| {
+            let there = a.balance - a.reserved >= shared;
+            if there {
+                a.reserved += shared;
+            }
+            there
+        })
+    };
+    xact::with(|t| t.holds.reserve(2));
+    let mut taken = shared == 0 || take();
+    let others_hold = || shmem::with_account(index, |a| a.reserved) > xact::with(|t| own_shared(t, index));
+    if !taken && !patience.is_zero() && others_hold() {
+        wait_until(index, Instant::now() + patience, || {
+            taken = take();
+            taken || !others_hold()
+        });
+    }
+    if taken {
+        let subtransaction = xact::subtransaction();
+        let hold = |amount, from_own_grant| Hold {
+            account: index,
+            amount,
+            from_own_grant,
+            spent: false,
+            subtransaction,
+        };
+        xact::with(|t| {
+            t.holds.extend([hold(own, true), hold(shared, false)].into_iter().filter(|h| h.amount > 0));
+        });
+    }
+    taken
+}
+
+/// The reservation was not needed.
+pub fn release(index: usize) {
+    let unspent: Vec<Hold> =
+        xact::with(|t| t.holds.extract_if(.., |h| h.account == index && !h.spent).collect());
+    unspent.iter().for_each(give_back);
+}
+
+/// A ledger row has been written for the reservation.
+pub fn spend(index: usize) {
+    xact::with(|t| t.holds.iter_mut().filter(|h| h.account == index).for_each(|h| h.spent = true));
+}
+
+/// Credits granted by this transaction, once the ledger row is written.
+pub fn grant(index: usize, amount: i64) {
+    let subtransaction = xact::subtransaction();
+    xact::with(|t| t.grants.push(Grant { account: index, amount, subtransaction }));
+}
+
+/// The balance as this transaction sees it.
+pub fn balance(index: usize) -> i64 {
+    let committed = shmem::with_account(index, |a| a.balance);
+    xact::with(|t| {
+        let granted: i64 = t.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
+        let spent: i64 = t.holds.iter().filter(|h| h.account == index && h.spent).map(|h| h.amount).sum();
+        committed + granted - spent
+    })
+}
+
+fn own_unused(t: &Transaction, index: usize) -> i64 {
+    let granted: i64 = t.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
+    let used: i64 = t.holds.iter().filter(|h| h.account == index && h.from_own_grant).map(|h| h.amount).sum();
+    granted - used
+}
+
+fn own_shared(t: &Transaction, index: usize) -> i64 {
+    t.holds.iter().filter(|h| h.account == index && !h.from_own_grant).map(|h| h.amount).sum()
+}
+
+/// Cannot fail: also runs when a subtransaction aborts.
+pub fn give_back(hold: &Hold) {
+    if !hold.from_own_grant {
+        shmem::with_account(hold.account, |a| a.reserved -= hold.amount);
+        broadcast(hold.account);
+    }
+}
+
+/// The transaction has ended. Cannot fail: runs in the commit and abort callbacks.
+pub fn settle(ended: &Transaction, committed: bool) {
+    if let Some(index) = ended.loading {
+        shmem::with_account(index, |a| *a = AccountState::FREE);
+        broadcast(index);
+    }
+    for &index in ended.pins.iter().filter(|&&p| Some(p) != ended.loading) {
+        let shared = own_shared(ended, index);
+        let of_account = || ended.holds.iter().filter(move |h| h.account == index && h.spent);
+        let spent: i64 = of_account().filter(|h| !h.from_own_grant).map(|h| h.amount).sum();
+        let granted: i64 = ended.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
+        let granted_spent: i64 = of_account().filter(|h| h.from_own_grant).map(|h| h.amount).sum();
+        shmem::with_account(index, |a| {
+            a.reserved -= shared;
+            if committed {
+                a.balance += granted - granted_spent - spent;
+            }
+            a.pins -= 1;
+        });
+        broadcast(index);
+        if committed && (spent > 0 || granted > 0) {
+            worker::note_work();
+        }
+    }
+}
+
+/// Uses one admission of a rate limit. The worker opens leases; a call that finds none waits for it.
+pub fn admit(index: usize, limits: Limits) -> Result<(), (Window, i64)> {
+    if limits.is_unlimited() {
+        return Ok(());
+    }
+    let attempt = || {
+        let now = now();
+        let (admission, ask) = shmem::with_account(index, |a| {
+            let admission = a.meter.admit(limits, now);
+            let ask = a.meter.lease_is_low(limits) && a.lease_wanted == 0;
+            if ask {
+                a.lease_wanted = limits.lease();
+            }
+            (admission, ask)
+        });
+        if ask || admission == Admission::NeedsLease {
+            worker::wake();
+        }
+        (admission, now)
+    };
+    let mut last = attempt();
+    if last.0 == Admission::NeedsLease {
+        wait_until(index, Instant::now() + LEASE_WAIT, || {
+            last = attempt();
+            last.0 != Admission::NeedsLease
+        });
+    }
+    match last {
+        (Admission::Admitted, _) => Ok(()),
+        (Admission::Limited(window), now) => Err((window, now)),
+        (Admission::NeedsLease, _) => raise::not_ready(
+            "the background worker did not record the rate limit's use in time",
+            "See leadlex.worker_status and the server log; max_worker_processes may be used up.",
+        ),
+    }
+}
+
+pub fn rate_status(index: usize, limits: Limits) -> Status {
+    if limits.is_unlimited() {
+        return Status::default();
+    }
+    let now = now();
+    shmem::with_account(index, |a| a.meter.status(limits, now))
+}
+
+/// Waits, interruptibly, until `done` or the time is up. `done` is looked at again after every change.
+fn wait_until(index: usize, until: Instant, mut done: impl FnMut() -> bool) {
+    let changed = shmem::account_changed(index);
+    // SAFETY: a condition variable in shared memory; an error inside cancels the sleep by itself (transaction abort).
+    unsafe {
+        pg_sys::ConditionVariablePrepareToSleep(changed);
+        while !done() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            pg_sys::ConditionVariableTimedSleep(
+                changed,
+                left.as_millis() as i64 + 1,
+                wait::event(wait::Event::Books),
+            );
+        }
+        pg_sys::ConditionVariableCancelSleep();
+    }
+}
+
+pub fn broadcast(index: usize) {
+    // SAFETY: a condition variable in shared memory; wakes without waiting.
+    unsafe { pg_sys::ConditionVariableBroadcast(shmem::account_changed(index)) };
+}

@@ -1,0 +1,100 @@
+//! enrich_contact, enrich_row, and their try_ forms.
+
+use pgrx::prelude::*;
+use pgrx::{JsonB, Uuid};
+use serde_json::Value;
+
+use crate::domain::ask::Ask;
+use crate::domain::failure::Failure;
+use crate::flow;
+use crate::pg::desk::{PgDesk, Target};
+use crate::pg::{cache, raise};
+
+struct Arguments {
+    target: Target,
+    id: Option<String>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    key: Option<Uuid>,
+    id_name: &'static str,
+}
+
+fn run(arguments: Arguments) -> Result<Value, Failure> {
+    cache::refresh();
+    let key = arguments.key.map(super::plain);
+    let ask = Ask::new(arguments.id, arguments.fields, arguments.overwrite, key, arguments.id_name)
+        .map_err(|failure| failure.seen_at(uuid::Uuid::now_v7(), None))?;
+    flow::enrich(&mut PgDesk::new(arguments.target), &ask)
+}
+
+fn raised(arguments: Arguments) -> JsonB {
+    JsonB(run(arguments).unwrap_or_else(|failure| raise::failure(&failure)))
+}
+
+fn returned(arguments: Arguments) -> JsonB {
+    JsonB(run(arguments).unwrap_or_else(|failure| failure.as_result()))
+}
+
+fn of_contact(
+    id: Option<Uuid>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    key: Option<Uuid>,
+) -> Arguments {
+    let id = id.map(|id| super::plain(id).to_string());
+    Arguments { target: None, id, fields, overwrite, key, id_name: "contact_id" }
+}
+
+fn of_row(
+    relation: Option<pg_sys::Oid>,
+    id: Option<String>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    key: Option<Uuid>,
+) -> Arguments {
+    // A NULL relation is refused with the other arguments, by leaving no id to look for.
+    let (id, id_name) = if relation.is_some() { (id, "id") } else { (None, "relation") };
+    Arguments { target: relation, id, fields, overwrite, key, id_name }
+}
+
+#[pg_extern(sql = false)]
+fn enrich_contact(
+    contact_id: Option<Uuid>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> JsonB {
+    raised(of_contact(contact_id, fields, overwrite, idempotency_key))
+}
+
+#[pg_extern(sql = false)]
+fn try_enrich_contact(
+    contact_id: Option<Uuid>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> JsonB {
+    returned(of_contact(contact_id, fields, overwrite, idempotency_key))
+}
+
+#[pg_extern(sql = false)]
+fn enrich_row(
+    relation: Option<pg_sys::Oid>,
+    id: Option<String>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> JsonB {
+    raised(of_row(relation, id, fields, overwrite, idempotency_key))
+}
+
+#[pg_extern(sql = false)]
+fn try_enrich_row(
+    relation: Option<pg_sys::Oid>,
+    id: Option<String>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> JsonB {
+    returned(of_row(relation, id, fields, overwrite, idempotency_key))
+}

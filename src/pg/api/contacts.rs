@@ -1,0 +1,299 @@
+//! Binding contact tables.
+
+use std::collections::BTreeMap;
+
+use pgrx::prelude::*;
+use pgrx::{JsonB, Uuid};
+use serde_json::{Value, json};
+
+use crate::domain::fields::Field;
+use crate::pg::cache;
+use crate::pg::owner::as_owner;
+use crate::pg::raise::{self, Refusal, refuse};
+use crate::pg::spi::{self, Statement, View, arg};
+use crate::pg::store::{boolean, config, number, text};
+use crate::pg::table::{self, Column, IDENTIFYING, quoted};
+
+/// The table to be bound, as the catalogs have it.
+struct Relation {
+    oid: pg_sys::Oid,
+    schema: String,
+    name: String,
+    kind: char,
+    temporary: bool,
+    ours: bool,
+}
+
+static RELATION: Statement = Statement::new(
+    "SELECT n.nspname, c.relname, c.relkind, c.relpersistence OPERATOR(pg_catalog.=) 't',
+            EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+                      AND d.objid OPERATOR(pg_catalog.=) c.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+            OR n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::pg_catalog.name[])
+     FROM pg_catalog.pg_class AS c
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid",
+);
+
+fn describe(relation: Option<pg_sys::Oid>) -> Relation {
+    let oid = super::required(relation, "relation");
+    let Some(row) = RELATION.row(View::Latest, &[arg(i64::from(oid.to_u32()))]) else {
+        refuse(Refusal {
+            sqlstate: "42P01",
+            message: format!("there is no table with oid {}", oid.to_u32()),
+            detail: None,
+            hint: None,
+        })
+    };
+    Relation {
+        oid,
+        schema: text(&row, 0),
+        name: text(&row, 1),
+        kind: text(&row, 2).chars().next().unwrap_or(' '),
+        temporary: boolean(&row, 3),
+        ours: boolean(&row, 4),
+    }
+}
+
+impl Relation {
+    fn qualified(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+
+    fn refuse_unless_table(&self) {
+        let why = match self.kind {
+            'r' | 'p' if self.temporary => "a temporary table: other sessions could not see it",
+            'r' | 'p' if self.ours => "part of an extension or of Postgres itself",
+            'r' | 'p' => return,
+            'v' => "a view: bind the table behind it",
+            'm' => "a materialized view: it cannot be updated",
+            'f' => "a foreign table: it does not take part in this transaction",
+            _ => "not a table",
+        };
+        refuse(Refusal {
+            sqlstate: "42809",
+            message: format!("cannot bind {}: it is {why}", self.qualified()),
+            detail: None,
+            hint: Some("Ordinary and partitioned tables can be bound.".into()),
+        })
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::ALL.into_iter().map(Field::name))
+}
+
+/// Our names to the table's: what is given, and for the rest columns of the same name.
+fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BTreeMap<String, String> {
+    let mut mapped = BTreeMap::new();
+    let empty = serde_json::Map::new();
+    let given = match given {
+        None => &empty,
+        Some(Value::Object(members)) => members,
+        Some(_) => {
+            raise::invalid("columns must be a JSON object", "For example '{\"full_name\": \"name\"}'.")
+        }
+    };
+    for (ours, theirs) in given {
+        if !names().any(|known| known == ours) {
+            raise::invalid(
+                format!("columns: unknown name \"{ours}\""),
+                format!("Known are {}.", names().collect::<Vec<_>>().join(", ")),
+            );
+        }
+        match theirs {
+            // Explicitly none, even where a column has this name.
+            Value::Null => continue,
+            Value::String(theirs) if columns.iter().any(|c| &c.name == theirs) => {
+                mapped.insert(ours.clone(), theirs.clone());
+            }
+            Value::String(theirs) => refuse(Refusal {
+                sqlstate: "42703",
+                message: format!("{} has no column \"{theirs}\" (given for {ours})", relation.qualified()),
+                detail: None,
+                hint: Some("Column names are written as in the table, without quotes.".into()),
+            }),
+            _ => raise::invalid(
+                format!("columns: {ours} must name a column"),
+                "Pass the name as a string, or null.",
+            ),
+        }
+    }
+    for ours in names().filter(|ours| !given.contains_key(*ours)) {
+        if let Some(column) = columns.iter().find(|c| c.name == ours) {
+            // A column that merely has the name, but cannot be what we mean, is left alone.
+            if ours != "workspace_id" || can_be_workspace(column) {
+                mapped.insert(ours.to_owned(), column.name.clone());
+            }
+        }
+    }
+    mapped
+}
+
+fn can_be_workspace(column: &Column) -> bool {
+    column.base_type == pg_sys::UUIDOID || column.category == 'S'
+}
+
+fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns: &[Column]) {
+    let find = |ours: &str| columns.iter().find(|c| Some(&c.name) == mapped.get(ours));
+    let wrong = |ours: &str, column: &Column, why: &str| -> ! {
+        refuse(Refusal {
+            sqlstate: "42804",
+            message: format!(
+                "column {} of {} cannot be {ours}: {why}",
+                quoted(&column.name),
+                relation.qualified()
+            ),
+            detail: None,
+            hint: Some(format!("Name another column, or leave {ours} out with '{{\"{ours}\": null}}'.")),
+        })
+    };
+    let Some(id) = find("id") else {
+        refuse(Refusal {
+            sqlstate: "42703",
+            message: format!("{} has no column for id", relation.qualified()),
+            detail: None,
+            hint: Some("Name its key: columns => '{\"id\": \"contact_no\"}'.".into()),
+        })
+    };
+    if table::equality(id.type_oid).is_none() {
+        wrong("id", id, &format!("its type {} has no equality", id.type_name));
+    }
+    if let Some(column) = find("workspace_id").filter(|c| !can_be_workspace(c)) {
+        wrong("workspace_id", column, "it must be uuid or text");
+    }
+    for field in Field::ALL {
+        let Some(column) = find(field.name()) else { continue };
+        if column.generated {
+            wrong(field.name(), column, "it is generated, so it cannot be written");
+        }
+        if column.category != 'S' {
+            wrong(field.name(), column, &format!("its type {} cannot hold any text", column.type_name));
+        }
+    }
+    if !Field::ALL.iter().any(|f| mapped.contains_key(f.name())) {
+        refuse(Refusal {
+            sqlstate: "42703",
+            message: format!("{} has no column for any of the six fields", relation.qualified()),
+            detail: None,
+            hint: Some("Name them: columns => '{\"job_title\": \"title\", \"phone\": \"tel\"}'.".into()),
+        });
+    }
+    let writes: Vec<&String> = Field::ALL.iter().filter_map(|f| mapped.get(f.name())).collect();
+    if let Some(twice) = writes.iter().enumerate().find_map(|(i, c)| writes[..i].contains(c).then_some(c)) {
+        raise::invalid(
+            format!("columns: \"{twice}\" is named for two fields"),
+            "Each field needs a column of its own.",
+        );
+    }
+}
+
+static UNIQUE: Statement = Statement::new(
+    "SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i
+     JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+     WHERE i.indrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND i.indisunique AND i.indisvalid
+       AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts OPERATOR(pg_catalog.=) 1
+       AND i.indkey[0] OPERATOR(pg_catalog.=) a.attnum AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name",
+);
+
+fn warn_unless_unique(relation: &Relation, id: &str) {
+    let arguments = [arg(i64::from(relation.oid.to_u32())), arg(id)];
+    if UNIQUE.row(View::Latest, &arguments).is_none_or(|row| number(&row, 0) == 0) {
+        pgrx::warning!(
+            "{} has no unique index on {} alone: calls will be slow on a large table, and fail where it is not unique",
+            relation.qualified(),
+            quoted(id)
+        );
+    }
+}
+
+#[pg_extern(sql = false)]
+fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<JsonB>, workspace_id: Option<Uuid>) {
+    cache::refresh();
+    let relation = describe(relation);
+    relation.refuse_unless_table();
+    let present = table::columns(relation.oid);
+    let mut mapped = mapping(&relation, columns.as_ref().map(|c| &c.0), &present);
+    check_columns(&relation, &mapped, &present);
+    let explicit = columns.as_ref().is_some_and(|c| c.0.get("workspace_id").is_some_and(Value::is_string));
+    let workspace = match (workspace_id, mapped.contains_key("workspace_id")) {
+        (Some(_), true) if explicit => raise::invalid(
+            "workspace_id is given both as an argument and as a column",
+            "The argument is for a table whose rows all belong to one workspace.",
+        ),
+        (Some(id), _) => {
+            mapped.remove("workspace_id");
+            Some(super::workspace_or_only(Some(super::plain(id))))
+        }
+        (None, true) => None,
+        (None, false) => Some(super::workspace_or_only(None)),
+    };
+    warn_unless_unique(&relation, &mapped["id"]);
+    config::bind(&relation.schema, &relation.name, &json!(mapped), workspace);
+    let shown: Vec<String> = names()
+        .filter_map(|ours| mapped.get(ours).map(|theirs| format!("{ours} = {}", quoted(theirs))))
+        .collect();
+    pgrx::notice!("bound {}: {}", relation.qualified(), shown.join(", "));
+}
+
+#[pg_extern(sql = false)]
+fn unbind_contacts(relation: Option<pg_sys::Oid>) {
+    cache::refresh();
+    let relation = describe(relation);
+    if !config::unbind(&relation.schema, &relation.name) {
+        raise::invalid(format!("{} is not bound", relation.qualified()), "See leadlex.binding.");
+    }
+}
+
+// A table of the user's, made on their behalf: it is no member of the extension.
+const CONTACT_TABLE: [&str; 6] = [
+    "CREATE TABLE leadlex.contact (
+         id            uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+         workspace_id  uuid NOT NULL DEFAULT (leadlex.whoami() OPERATOR(pg_catalog.->>) 'workspace_id')::pg_catalog.uuid,
+         full_name     text,
+         email         text,
+         job_title     text,
+         company_name  text,
+         linkedin_url  text,
+         phone         text,
+         location      text,
+         seniority     text,
+         created_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
+         updated_at    timestamptz NOT NULL DEFAULT pg_catalog.now())",
+    "COMMENT ON TABLE leadlex.contact IS 'Contacts, made by leadlex.create_contact_table(). Yours: add columns, indexes and triggers as you like.'",
+    "CREATE INDEX contact_workspace_id ON leadlex.contact (workspace_id)",
+    "CREATE TRIGGER set_updated_at BEFORE UPDATE ON leadlex.contact FOR EACH ROW EXECUTE FUNCTION leadlex.set_updated_at()",
+    "ALTER TABLE leadlex.contact ENABLE ROW LEVEL SECURITY",
+    "CREATE POLICY own_workspace ON leadlex.contact
+         USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::pg_catalog.uuid[]))",
+];
+
+#[pg_extern(sql = false)]
+fn create_contact_table() {
+    cache::refresh();
+    as_owner(|| CONTACT_TABLE.iter().for_each(|sql| spi::run_once((*sql).to_owned())));
+    let mut columns: BTreeMap<&str, &str> =
+        ["id", "workspace_id", "full_name", "email"].into_iter().map(|name| (name, name)).collect();
+    columns.extend(Field::ALL.into_iter().map(|field| (field.name(), field.name())));
+    config::bind("leadlex", "contact", &json!(columns), None);
+    let mut roles: Vec<u32> = cache::access().iter().map(|access| access.role).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    as_owner(|| {
+        for role in roles {
+            super::identity::give_contact_privileges(&super::identity::role_name(role.into()));
+        }
+    });
+}
+
+/// Keeps leadlex.contact.updated_at.
+#[pg_trigger(sql = false)]
+fn set_updated_at<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, Box<dyn std::error::Error>> {
+    let mut row = trigger.new().ok_or("set_updated_at is a trigger for each updated row")?.into_owned();
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    row.set_by_name("updated_at", TimestampWithTimeZone::try_from(now)?)?;
+    Ok(Some(row))
+}

@@ -1,0 +1,72 @@
+//! Balances.
+
+use std::time::Duration;
+
+use pgrx::Uuid;
+use pgrx::prelude::*;
+
+use crate::pg::store::books;
+use crate::pg::{accounts, cache, desk, raise, xact};
+
+/// Adds to a workspace's balance (or takes from it, never below 0); the new balance.
+pub fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
+    xact::mark_called();
+    // The account is loaded, and pinned, before the ledger row is written: so the load cannot contain it.
+    let account = accounts::open(desk::account_key(workspace));
+    if amount < 0 && !accounts::reserve(account, -amount, Duration::ZERO) {
+        raise::invalid(
+            format!("the balance is {}: it cannot be lowered by {}", accounts::balance(account), -amount),
+            "Credits reserved by calls in flight cannot be taken back.",
+        );
+    }
+    books::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, note);
+    if amount < 0 {
+        accounts::spend(account);
+    } else {
+        accounts::grant(account, amount);
+    }
+    accounts::balance(account)
+}
+
+fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str>) -> i64 {
+    cache::refresh();
+    desk::require_writable();
+    let amount = super::required(amount, "amount");
+    let workspace = super::workspace_or_only(workspace.map(super::plain));
+    // i64::MIN has no positive counterpart; nobody has that many credits.
+    if amount == 0 || amount == i64::MIN {
+        raise::invalid("amount must be a number of credits other than 0", "Negative amounts correct.");
+    }
+    if !cache::workspace(workspace).is_some_and(|w| w.has_credit_limit) {
+        raise::not_ready(
+            "this workspace has no credit limit",
+            "Credits are kept only in workspaces made with leadlex.create_workspace(name, credits).",
+        );
+    }
+    grant(workspace, amount, note)
+}
+
+#[pg_extern(sql = false)]
+fn grant_credits(workspace_id: Option<Uuid>, amount: Option<i64>, note: Option<&str>) -> i64 {
+    checked_grant(workspace_id, amount, note)
+}
+
+#[pg_extern(sql = false)]
+fn grant_credits_here(amount: Option<i64>, note: Option<&str>) -> i64 {
+    checked_grant(None, amount, note)
+}
+
+#[pg_extern(sql = false)]
+fn credits() -> Option<i64> {
+    let caller = super::identity::caller();
+    if !caller.workspace.has_credit_limit {
+        return None;
+    }
+    let key = desk::account_key(caller.workspace.id);
+    if desk::in_recovery() {
+        // Nothing may be kept of a standby's tables: they change underneath.
+        return Some(books::load_account(&key.id).balance);
+    }
+    desk::require_shared_memory();
+    Some(accounts::balance(accounts::open(key)))
+}

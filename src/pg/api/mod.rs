@@ -1,0 +1,49 @@
+//! The SQL functions. Their declarations, with comments and privileges, are in `sql/`.
+
+mod calls;
+mod contacts;
+mod credits;
+mod identity;
+mod providers;
+mod revert;
+mod workspaces;
+
+use uuid::Uuid;
+
+use super::raise;
+use super::store::config;
+
+/// The workspace meant by an argument that may be left out while there is only one.
+fn workspace_or_only(given: Option<Uuid>) -> Uuid {
+    if let Some(id) = given {
+        return match super::cache::workspace(id) {
+            Some(workspace) => workspace.id,
+            None => raise::invalid(
+                format!("there is no workspace {id}"),
+                "See leadlex.workspace, or make one with leadlex.create_workspace.",
+            ),
+        };
+    }
+    match config::some_workspaces().as_slice() {
+        [only] => *only,
+        [] => raise::invalid(
+            "there is no workspace yet",
+            "Make one with leadlex.create_workspace(name), or add a provider first: that makes the workspace default.",
+        ),
+        _ => raise::invalid(
+            "workspace_id must be given: there are several workspaces",
+            "See leadlex.workspace.",
+        ),
+    }
+}
+
+/// 22023 for an argument that must not be NULL.
+fn required<T>(value: Option<T>, name: &str) -> T {
+    value.unwrap_or_else(|| {
+        raise::invalid(format!("{name} must not be NULL"), format!("Pass a value for {name}."))
+    })
+}
+
+fn plain(id: pgrx::Uuid) -> Uuid {
+    Uuid::from_bytes(*id.as_bytes())
+}

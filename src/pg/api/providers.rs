@@ -1,0 +1,257 @@
+//! Providers: add, change, drop, check.
+
+use pgrx::prelude::*;
+use pgrx::{JsonB, Uuid};
+use serde_json::{Value, json};
+
+use crate::domain::contact::Contact;
+use crate::domain::fields::Field;
+use crate::domain::provider::{Answer, Config, HttpRequest, Verdict, merge_preset, presets};
+use crate::pg::store::config::{self, LoadedProvider};
+use crate::pg::{cache, desk, provider, raise, settings, table};
+
+/// A complete configuration, parsed; 22023 with the place of the mistake.
+fn checked(config: &Value) -> Config {
+    Config::parse(config).unwrap_or_else(|error| {
+        let place = if error.place.is_empty() { "the top level" } else { &error.place };
+        raise::refuse(raise::Refusal {
+            sqlstate: "22023",
+            message: format!("provider configuration: {place}: {}", error.message),
+            detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
+            hint: Some("The README describes the format; leadlex.check_provider tries it out.".into()),
+        })
+    })
+}
+
+fn secret_allowed(secret: &str) {
+    if secret.is_empty() {
+        raise::invalid("secret must not be empty", "Pass NULL for a provider that needs none.");
+    }
+    // SAFETY: a catalog look-up.
+    if secret.starts_with("file:") && !unsafe { pg_sys::superuser() } {
+        raise::refuse(raise::Refusal {
+            sqlstate: "42501",
+            message: "only a superuser can have the server read a secret from a file".into(),
+            detail: None,
+            hint: Some("Give the secret as text.".into()),
+        });
+    }
+}
+
+fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
+    let base = match preset {
+        None => None,
+        Some(name) => match presets::preset(name) {
+            Some(text) => Some(serde_json::from_str(text).unwrap_or(Value::Null)),
+            None => raise::invalid(
+                format!("unknown preset \"{name}\""),
+                format!("Presets are {}.", presets::names().join(", ")),
+            ),
+        },
+    };
+    match (base, config) {
+        (Some(base), Some(config)) => merge_preset(&base, &config),
+        (Some(base), None) => base,
+        (None, Some(config)) => config,
+        (None, None) => raise::invalid(
+            "preset or config must be given",
+            format!("Presets are {}; the README describes config.", presets::names().join(", ")),
+        ),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn add_provider(
+    name: Option<&str>,
+    preset: Option<&str>,
+    config: Option<JsonB>,
+    secret: Option<&str>,
+    priority: Option<i32>,
+    workspace_id: Option<Uuid>,
+) {
+    cache::refresh();
+    let name = super::required(name, "name");
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if name.is_empty() || name.len() > 63 || !name.chars().all(legal) {
+        raise::invalid(
+            "a provider's name is 1 to 63 letters, digits, '_', '.' or '-'",
+            "The name is what results show as source.",
+        );
+    }
+    let complete = complete(preset, config.map(|c| c.0));
+    let parsed = checked(&complete);
+    if let Some(secret) = secret {
+        secret_allowed(secret);
+    }
+    super::workspaces::ensure_default();
+    let workspace = workspace_id.map(|id| super::workspace_or_only(Some(super::plain(id))));
+    let id = uuid::Uuid::now_v7();
+    config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100));
+    match secret {
+        Some(secret) => config::set_secret(name, secret),
+        None if parsed.needs_secret() => pgrx::notice!(
+            "provider \"{name}\" has no secret: what contains {{secret}} is left out of its requests"
+        ),
+        None => {}
+    }
+}
+
+fn unknown(name: &str) -> ! {
+    raise::invalid(format!("there is no provider \"{name}\""), "See leadlex.provider.")
+}
+
+fn find(name: &str) -> std::rc::Rc<LoadedProvider> {
+    let all = cache::providers();
+    all.iter().find(|p| p.name == name).cloned().unwrap_or_else(|| unknown(name))
+}
+
+#[pg_extern(sql = false)]
+fn alter_provider(name: Option<&str>, config: Option<JsonB>, secret: Option<&str>, priority: Option<i32>) {
+    cache::refresh();
+    let name = super::required(name, "name");
+    let present = find(name);
+    let merged = config.map(|change| merge_preset(&present.json, &change.0));
+    if let Some(merged) = &merged {
+        checked(merged);
+    }
+    if let Some(secret) = secret {
+        secret_allowed(secret);
+    }
+    if !config::alter_provider(name, merged.as_ref(), priority, None) {
+        unknown(name);
+    }
+    if let Some(secret) = secret {
+        config::set_secret(name, secret);
+    }
+}
+
+#[pg_extern(sql = false)]
+fn drop_provider(name: Option<&str>) {
+    cache::refresh();
+    let name = super::required(name, "name");
+    if !config::drop_provider(name) {
+        unknown(name);
+    }
+}
+
+#[pg_extern(sql = false)]
+fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
+    cache::refresh();
+    let name = super::required(name, "name");
+    let enabled = super::required(enabled, "enabled");
+    if !config::alter_provider(name, None, None, Some(enabled)) {
+        unknown(name);
+    }
+}
+
+#[pg_extern(sql = false)]
+fn check_provider(name: Option<&str>, contact: Option<JsonB>) -> JsonB {
+    cache::refresh();
+    desk::require_shared_memory();
+    let found = find(super::required(name, "name"));
+    let contact = contact_from(&super::required(contact, "contact").0);
+    let config = match &found.config {
+        Ok(config) => config,
+        Err(_) => {
+            checked(&found.json);
+            unknown(&found.name)
+        }
+    };
+    let request = match provider::request(&found, config, &contact) {
+        Ok(Some(request)) => request,
+        Ok(None) => {
+            return JsonB(not_asked("not_identifiable", "the contact has none of the sets in identify_by"));
+        }
+        Err(fault) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
+    };
+    if let Some(fault) = provider::over_limit(&found, config) {
+        return JsonB(not_asked(fault.kind.name(), &fault.message));
+    }
+    let shown = request.masked();
+    let answer = provider::send(config, request.clone(), settings::total_timeout());
+    JsonB(told(config, shown, &request, answer))
+}
+
+fn not_asked(reason: &str, message: &str) -> Value {
+    json!({"request": null, "status": null, "outcome": "not_asked", "reason": reason, "message": message})
+}
+
+fn told(
+    config: &Config,
+    shown: Value,
+    request: &HttpRequest,
+    answer: Result<Answer, crate::domain::provider::Fault>,
+) -> Value {
+    let status = answer.as_ref().ok().map(|a| a.status);
+    let verdict = match &answer {
+        Ok(answer) => config.read(answer),
+        Err(fault) => Verdict::Failed(fault.clone()),
+    };
+    let mut told = json!({"request": shown, "status": status});
+    let more = match verdict {
+        Verdict::Match { values, confidence } => {
+            let fields: serde_json::Map<String, Value> =
+                values.iter().map(|(field, value)| (field.name().to_owned(), json!(value))).collect();
+            json!({"outcome": "match", "fields": fields, "confidence": confidence})
+        }
+        Verdict::NoMatch => json!({"outcome": "no_match"}),
+        Verdict::Failed(fault) => {
+            json!({"outcome": "failed", "reason": fault.kind.name(), "message": fault.message})
+        }
+    };
+    if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
+        told.extend(more);
+    }
+    // An echoing provider could hand the secret back in a value.
+    request.mask(told)
+}
+
+/// A contact given as JSON, by our names.
+fn contact_from(given: &Value) -> Contact {
+    let Some(members) = given.as_object() else {
+        raise::invalid("contact must be a JSON object", "For example '{\"email\": \"jane@acme.example\"}'.")
+    };
+    let mut contact = Contact::default();
+    for (name, value) in members {
+        let text = match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            _ => raise::invalid(
+                format!("contact: {name} must be a string"),
+                "Numbers and objects are not sent.",
+            ),
+        };
+        let slot = match name.as_str() {
+            "id" => continue,
+            "full_name" => &mut contact.full_name,
+            "first_name" => &mut contact.first_name,
+            "last_name" => &mut contact.last_name,
+            "email" => &mut contact.email,
+            "company_domain" => &mut contact.company_domain,
+            other => match (Field::parse(other), text) {
+                (Some(field), Some(text)) => {
+                    contact.values.set(field, text);
+                    continue;
+                }
+                (Some(_), None) => continue,
+                (None, _) => raise::invalid(
+                    format!("contact: unknown name \"{other}\""),
+                    format!("Known are {} and the six fields.", table::IDENTIFYING.join(", ")),
+                ),
+            },
+        };
+        *slot = text;
+    }
+    contact
+}
+
+/// The trigger on the configuration tables.
+#[pg_trigger(sql = false)]
+fn config_changed<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
+    if let Ok(relation) = trigger.relation() {
+        cache::invalidate(relation.oid());
+    }
+    Ok(None)
+}

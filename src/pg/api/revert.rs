@@ -1,0 +1,78 @@
+//! Taking an enrichment back.
+
+use pgrx::prelude::*;
+use pgrx::{JsonB, Uuid};
+use serde_json::{Value, json};
+
+use crate::domain::contact::Contact;
+use crate::domain::failure::Failure;
+use crate::domain::fields::{Field, FieldMap};
+use crate::domain::identity::WRITE_ENRICH;
+use crate::pg::store::books::{self, Past};
+use crate::pg::{cache, desk, raise};
+
+#[pg_extern(sql = false)]
+fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
+    cache::refresh();
+    let this = uuid::Uuid::now_v7();
+    let request = request_id.map(super::plain);
+    let result = match request {
+        Some(request) => revert(request),
+        None => Err(Failure::validation("request_id must not be NULL", "See leadlex.enrichment.")),
+    };
+    JsonB(result.unwrap_or_else(|failure| raise::failure(&failure.seen_at(this, None))))
+}
+
+fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
+    desk::require_writable();
+    let caller = crate::pg::identity::identify()?;
+    if !caller.may(WRITE_ENRICH) {
+        return Err(Failure::lacks_permission(WRITE_ENRICH));
+    }
+    let workspace = caller.workspace.id;
+    let not_found = |what: &str| Failure::not_found(what);
+    let past = books::past_enrichment(workspace, request)
+        .ok_or_else(|| not_found(&format!("enrichment {request}")))?;
+    let bindings = cache::bindings();
+    let binding = bindings.iter().find(|b| b.schema == past.schema && b.table == past.table);
+    let Some(binding) = binding else {
+        raise::not_ready(
+            format!("the table {}.{} is not bound any more", past.schema, past.table),
+            "Bind it again with leadlex.bind_contacts.",
+        )
+    };
+    let gone = || not_found(&format!("contact {}", past.contact_id));
+    let contact = binding.read_locked(workspace, &past.contact_id).ok_or_else(gone)?;
+    let changes = if past.reverted { FieldMap::default() } else { still_as_written(&past, &contact) };
+    if !changes.is_empty() {
+        binding.write(workspace, &contact, &changes);
+    }
+    if past.reverted {
+        pgrx::notice!("enrichment {request} was reverted before");
+    } else {
+        books::mark_reverted(workspace, request);
+    }
+    let kept: Vec<&str> =
+        written(&past).into_iter().filter(|f| changes.get(*f).is_none()).map(Field::name).collect();
+    Ok(json!({
+        "request_id": request,
+        "contact_id": past.contact_id,
+        "fields_reverted": changes.fields().names(),
+        "fields_kept": kept,
+    }))
+}
+
+fn written(past: &Past) -> Vec<Field> {
+    Field::ALL.into_iter().filter(|f| past.new_values.get(f.name()).is_some()).collect()
+}
+
+/// The old values of the fields that nobody has changed since.
+fn still_as_written(past: &Past, now: &Contact) -> FieldMap<Option<String>> {
+    let text =
+        |values: &Value, field: Field| values.get(field.name()).and_then(Value::as_str).map(str::to_owned);
+    written(past)
+        .into_iter()
+        .filter(|&field| text(&past.new_values, field).as_deref() == now.value(field))
+        .map(|field| (field, text(&past.old_values, field)))
+        .collect()
+}

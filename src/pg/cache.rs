@@ -1,0 +1,169 @@
+//! What this backend remembers of the configuration tables. A statement trigger on each of them sends a relation
+//! cache invalidation, so that every backend forgets when a change commits (and one's own at once).
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::raise;
+use super::spi::{Statement, View};
+use super::store::config::{self, Access, ApiKey, LoadedProvider};
+use super::store::{number, text};
+use super::table::Binding;
+use crate::domain::identity::Workspace;
+
+/// The extension as it is installed in this database.
+#[derive(Clone, Copy)]
+pub struct Installation {
+    pub owner: pg_sys::Oid,
+    /// Oid of leadlex.workspace: tells one CREATE EXTENSION from the next.
+    pub catalog: u32,
+}
+
+#[derive(Default)]
+struct Cache {
+    installation: Option<Installation>,
+    keys: HashMap<[u8; 32], Option<ApiKey>>,
+    access: Option<Rc<Vec<Access>>>,
+    workspaces: HashMap<Uuid, Option<Workspace>>,
+    bindings: Option<Rc<Vec<Rc<Binding>>>>,
+    providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::new(Cache::default());
+    static STALE: Cell<bool> = const { Cell::new(false) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Forgets what others (or this transaction) have changed. Called at the start of every function of ours.
+pub fn refresh() {
+    // SAFETY: registered once per backend; accepting invalidations is allowed wherever a statement can run.
+    unsafe {
+        if !REGISTERED.replace(true) {
+            pg_sys::CacheRegisterRelcacheCallback(Some(on_invalidation), pg_sys::Datum::from(0));
+        }
+        pg_sys::AcceptInvalidationMessages();
+    }
+    if STALE.replace(false) {
+        // Dropped outside the borrow: freeing plans runs Postgres code.
+        let old = CACHE.take();
+        WATCHED.with_borrow_mut(Vec::clear);
+        drop(old);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    let relation = relation.to_u32();
+    if relation == 0
+        || WATCHED.try_with(|w| w.try_borrow().map_or(true, |w| w.contains(&relation))).unwrap_or(false)
+    {
+        STALE.set(true);
+    }
+}
+
+/// Forget everything remembered when this relation changes.
+pub fn watch(relation: u32) {
+    WATCHED.with_borrow_mut(|w| {
+        if !w.contains(&relation) {
+            w.push(relation);
+        }
+    });
+}
+
+static INSTALLATION: Statement = Statement::new(
+    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname
+     FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+     WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
+       AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'binding', 'provider_config',
+           'provider_secret']::pg_catalog.name[])",
+);
+
+/// `None` where the extension is not installed (the worker asks in every database).
+pub fn find_installation() -> Option<Installation> {
+    if let Some(known) = CACHE.with_borrow(|c| c.installation) {
+        return Some(known);
+    }
+    let rows = INSTALLATION.query(View::Latest, &[]);
+    rows.iter().for_each(|row| watch(number(row, 1) as u32));
+    let row = rows.iter().find(|row| text(row, 2) == "workspace")?;
+    let found = Installation { owner: (number(row, 0) as u32).into(), catalog: number(row, 1) as u32 };
+    CACHE.with_borrow_mut(|c| c.installation = Some(found));
+    Some(found)
+}
+
+pub fn installation() -> Installation {
+    find_installation().unwrap_or_else(|| {
+        raise::not_ready(
+            "leadlex_enrich is not installed in this database",
+            "Run CREATE EXTENSION leadlex_enrich.",
+        )
+    })
+}
+
+pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {
+    if let Some(known) = CACHE.with_borrow(|c| c.keys.get(hash).cloned()) {
+        return known;
+    }
+    let found = config::api_key(hash);
+    // Unknown keys are not remembered: a stranger could fill the memory with them.
+    if found.is_some() {
+        CACHE.with_borrow_mut(|c| c.keys.insert(*hash, found.clone()));
+    }
+    found
+}
+
+pub fn access() -> Rc<Vec<Access>> {
+    if let Some(known) = CACHE.with_borrow(|c| c.access.clone()) {
+        return known;
+    }
+    let found = Rc::new(config::access());
+    CACHE.with_borrow_mut(|c| c.access = Some(found.clone()));
+    found
+}
+
+pub fn workspace(id: Uuid) -> Option<Workspace> {
+    if let Some(known) = CACHE.with_borrow(|c| c.workspaces.get(&id).cloned()) {
+        return known;
+    }
+    let found = config::workspace(id);
+    CACHE.with_borrow_mut(|c| c.workspaces.insert(id, found.clone()));
+    found
+}
+
+/// Bound tables, the oldest binding first.
+pub fn bindings() -> Rc<Vec<Rc<Binding>>> {
+    if let Some(known) = CACHE.with_borrow(|c| c.bindings.clone()) {
+        return known;
+    }
+    let found = Rc::new(config::bindings().into_iter().map(Rc::new).collect::<Vec<_>>());
+    // A table that is missing now may come back under its name without any invalidation.
+    if found.iter().all(|b| b.relation().is_some()) {
+        found.iter().filter_map(|b| b.relation()).for_each(|r| watch(r.to_u32()));
+        CACHE.with_borrow_mut(|c| c.bindings = Some(found.clone()));
+    }
+    found
+}
+
+/// All providers in the order of their priority.
+pub fn providers() -> Rc<Vec<Rc<LoadedProvider>>> {
+    if let Some(known) = CACHE.with_borrow(|c| c.providers.clone()) {
+        return known;
+    }
+    let found = Rc::new(config::providers().into_iter().map(Rc::new).collect::<Vec<_>>());
+    CACHE.with_borrow_mut(|c| c.providers = Some(found.clone()));
+    found
+}
+
+/// The trigger's work: what is remembered of `relation` is out of date once this commits.
+pub fn invalidate(relation: pg_sys::Oid) {
+    // SAFETY: the relation exists and is locked by the statement that fired the trigger.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+}

@@ -1,0 +1,116 @@
+//! "One contact, one question": who is enriching which contact, or using which idempotency key, right now.
+//!
+//! A claim names the transaction that holds it. Whoever wants the same thing waits for that transaction with
+//! Postgres's own lock on its xid: shown in pg_locks, seen by the deadlock detector, obeying lock_timeout.
+//! Holding one costs no lock of the fixed pool, so a transaction can hold very many.
+
+use pgrx::pg_sys;
+use sha2::{Digest, Sha256};
+
+use super::raise::{Refusal, refuse};
+use super::settings;
+use super::shmem::{self, Claim, ClaimKey};
+use super::xact::{self, OwnClaim};
+
+/// What is claimed: a kind and its parts, hashed.
+pub fn key(catalog: u32, kind: &str, parts: &[&str]) -> ClaimKey {
+    let mut hash = Sha256::new();
+    for part in [&[kind], parts].concat() {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest[..16]);
+    // SAFETY: a global set when the backend connected to its database.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    ClaimKey { database, catalog, hash: short }
+}
+
+/// Claims `key` for the current (sub)transaction, waiting for another holder. `false`: this transaction has it already.
+pub fn claim(key: ClaimKey) -> bool {
+    // SAFETY: inside a transaction that may write (checked before); assigns an xid where there is none.
+    let own = unsafe { pg_sys::GetCurrentTransactionId() };
+    let subtransaction = xact::subtransaction();
+    // Noted first, so that memory for the note cannot be what fails once the claim is made.
+    xact::with(|t| t.claims.reserve(1));
+    loop {
+        let holder = match enter(&key, own.into_inner()) {
+            None => {
+                xact::with(|t| t.claims.push(OwnClaim { key, subtransaction }));
+                return true;
+            }
+            Some(holder) => pg_sys::TransactionId::from(holder),
+        };
+        // SAFETY: plain look-ups; the wait handles interrupts, deadlocks and lock_timeout itself.
+        unsafe {
+            if pg_sys::TransactionIdIsCurrentTransactionId(holder) {
+                return false;
+            }
+            pg_sys::XactLockTableWait(
+                holder,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                pg_sys::XLTW_Oper::XLTW_None,
+            );
+        }
+    }
+}
+
+/// The present holder's xid, or `None` when `key` is now ours.
+fn enter(key: &ClaimKey, xid: u32) -> Option<u32> {
+    let found = shmem::with_claims(|table| {
+        let mut found = false;
+        // SAFETY: under the table's lock; the key is a blob of the declared size. ENTER_NULL gives null when full.
+        unsafe {
+            let entry = pg_sys::hash_search(
+                table,
+                (key as *const ClaimKey).cast(),
+                pg_sys::HASHACTION::HASH_ENTER_NULL,
+                &mut found,
+            )
+            .cast::<Claim>();
+            if entry.is_null() {
+                return Err(());
+            }
+            if found {
+                return Ok(Some((*entry).xid));
+            }
+            (*entry).xid = xid;
+            Ok(None)
+        }
+    });
+    found.unwrap_or_else(|()| {
+        refuse(Refusal {
+            sqlstate: "53200",
+            message: "too many contacts are being enriched by open transactions".into(),
+            detail: Some(format!(
+                "leadlex.max_contacts_in_flight is {}.",
+                settings::max_contacts_in_flight()
+            )),
+            hint: Some("Commit more often, or raise leadlex.max_contacts_in_flight and restart.".into()),
+        })
+    })
+}
+
+/// Gives up claims that this call made, when nothing was asked or written under them.
+pub fn give_up(keys: &[ClaimKey]) {
+    xact::with(|t| t.claims.retain(|c| !keys.contains(&c.key)));
+    keys.iter().for_each(release);
+}
+
+/// Cannot fail: runs in commit and abort callbacks.
+pub fn release(key: &ClaimKey) {
+    shmem::with_claims(|table| {
+        let mut found = false;
+        // SAFETY: under the table's lock; removing an absent key is harmless.
+        unsafe {
+            pg_sys::hash_search(
+                table,
+                (key as *const ClaimKey).cast(),
+                pg_sys::HASHACTION::HASH_REMOVE,
+                &mut found,
+            );
+        }
+    });
+}

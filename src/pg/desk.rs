@@ -1,0 +1,424 @@
+//! The world of a call, as Postgres has it.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use pgrx::pg_sys;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::raise::{self, Refusal, refuse};
+use super::shmem::{self, AccountKey, ClaimKey};
+use super::store::books::{self, Entry};
+use super::store::config::LoadedProvider;
+use super::table::{self, Binding};
+use super::{accounts, cache, claims, identity, provider, settings, xact};
+use crate::domain::ask::Ask;
+use crate::domain::contact::Contact;
+use crate::domain::failure::Failure;
+use crate::domain::fields::{FieldMap, FieldSet};
+use crate::domain::identity::Caller;
+use crate::domain::merge;
+use crate::domain::rate::{Status, Window};
+use crate::domain::waterfall::{Mode, Outcome};
+use crate::flow::{Desk, Enrichment, Stored, Written};
+
+/// Which table a call is about: `None` is the first bound one.
+pub type Target = Option<pg_sys::Oid>;
+
+pub struct PgDesk {
+    target: Target,
+    caller: Option<Caller>,
+    binding: Option<Rc<Binding>>,
+    id: String,
+    /// The caller's account in shared memory, once its credits or rate are needed.
+    account: Option<usize>,
+    /// Claims made by this call, to be given up if nothing comes of it.
+    claimed: Vec<ClaimKey>,
+    deadline: Option<Instant>,
+}
+
+impl PgDesk {
+    pub fn new(target: Target) -> PgDesk {
+        PgDesk {
+            target,
+            caller: None,
+            binding: None,
+            id: String::new(),
+            account: None,
+            claimed: Vec::new(),
+            deadline: None,
+        }
+    }
+
+    fn caller(&self) -> &Caller {
+        self.caller.as_ref().expect("identified before")
+    }
+
+    fn binding(&self) -> &Rc<Binding> {
+        self.binding.as_ref().expect("opened before")
+    }
+
+    fn workspace(&self) -> Uuid {
+        self.caller().workspace.id
+    }
+
+    fn account(&mut self) -> usize {
+        let workspace = self.workspace();
+        *self.account.get_or_insert_with(|| accounts::open(account_key(workspace)))
+    }
+
+    fn claim(&mut self, kind: &str, parts: &[&str]) {
+        let key = claims::key(cache::installation().catalog, kind, parts);
+        if claims::claim(key) {
+            self.claimed.push(key);
+        }
+    }
+
+    /// Changes against the row as it is now, written. Tried against what was read before the providers were asked;
+    /// if somebody has changed the row since, against the row locked.
+    fn write_changes(
+        &self,
+        before: Contact,
+        wanted: impl Fn(&Contact) -> FieldMap<String>,
+    ) -> Option<Written> {
+        let workspace = self.workspace();
+        let changes = wanted(&before);
+        if changes.is_empty() {
+            return Some(Written { after: before.clone(), before });
+        }
+        if let Some(after) = self.binding().write(workspace, &before, &as_values(changes)) {
+            return Some(Written { before, after });
+        }
+        let Some(locked) = self.binding().read_locked(workspace, &self.id) else {
+            if self.binding().read(workspace, &self.id).is_some() {
+                refuse(Refusal {
+                    sqlstate: "42501",
+                    message: format!("row-level security does not let you update contact {}", self.id),
+                    detail: None,
+                    hint: Some("Give the role an UPDATE policy on the contact's table.".into()),
+                });
+            }
+            return None;
+        };
+        let changes = wanted(&locked);
+        let after = match changes.is_empty() {
+            true => None,
+            false => self.binding().write(workspace, &locked, &as_values(changes)),
+        };
+        // Nothing written although the row is locked: a BEFORE trigger of the table declined.
+        Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked })
+    }
+}
+
+/// An enrichment never writes NULL, but the table's statement can.
+fn as_values(changes: FieldMap<String>) -> FieldMap<Option<String>> {
+    changes.iter().map(|(field, value)| (field, Some(value.clone()))).collect()
+}
+
+pub fn account_key(id: Uuid) -> AccountKey {
+    // SAFETY: a global set when the backend connected to its database.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    AccountKey { database, catalog: cache::installation().catalog, id: *id.as_bytes() }
+}
+
+impl Desk for PgDesk {
+    type Provider = Rc<LoadedProvider>;
+
+    fn request_id(&mut self) -> Uuid {
+        Uuid::now_v7()
+    }
+
+    fn require_writable(&mut self) {
+        require_writable();
+        xact::mark_called();
+    }
+
+    fn identify(&mut self) -> Result<Caller, Failure> {
+        let caller = identity::identify()?;
+        self.caller = Some(caller.clone());
+        Ok(caller)
+    }
+
+    fn open_table(&mut self, caller: &Caller, ask: &Ask) -> Result<(FieldSet, String), Failure> {
+        let bindings = cache::bindings();
+        let binding = match self.target {
+            None => bindings.first().cloned().unwrap_or_else(|| table::none_bound()),
+            Some(relation) => {
+                let bound = bindings.iter().find(|b| b.relation() == Some(relation));
+                bound.cloned().unwrap_or_else(|| not_bound(relation))
+            }
+        };
+        self.id = binding.canonical_key(&ask.id).ok_or_else(|| {
+            Failure::validation(
+                format!("\"{}\" cannot be a key of {}", ask.id, binding.name()),
+                "Pass a key of the type of the column bound as id.",
+            )
+        })?;
+        // The table holds another workspace's rows.
+        if !binding.columns.contains_key("workspace_id") && binding.workspace != Some(caller.workspace.id) {
+            return Err(Failure::not_found(&format!("contact {}", ask.id)));
+        }
+        refuse_row_in_update(binding.relation());
+        let described = (binding.fields(), format!("{}\n{}", binding.name(), self.id));
+        self.binding = Some(binding);
+        Ok(described)
+    }
+
+    fn require_updatable(&mut self, fields: FieldSet) {
+        self.binding().require_updatable(fields);
+    }
+
+    fn read_contact(&mut self) -> Option<Contact> {
+        self.binding().read(self.workspace(), &self.id)
+    }
+
+    fn claim_key(&mut self, key: Uuid) {
+        let workspace = self.workspace().to_string();
+        self.claim("key", &[&workspace, &key.to_string()]);
+    }
+
+    fn stored_result(&mut self, key: Uuid) -> Option<Stored> {
+        let (fingerprint, result) = books::stored_result(self.workspace(), key)?;
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or(""), 16).unwrap_or(0);
+        Some(Stored { fingerprint: fingerprint.as_bytes().chunks(2).map(byte).collect(), result })
+    }
+
+    fn claim_contact(&mut self) {
+        let mut id = self.id.clone();
+        if self.binding().spelling_may_vary()
+            && let Some(contact) = self.read_contact()
+        {
+            id = contact.id;
+        }
+        let table = self.binding().name();
+        self.claim("contact", &[&table, &id]);
+        // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
+        let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
+        if lasting_snapshot && !self.binding().is_current(self.workspace(), &self.id) {
+            refuse(Refusal {
+                sqlstate: "40001",
+                message: "could not serialize access due to concurrent update".into(),
+                detail: Some(
+                    "The contact has changed since this transaction began; no provider was asked.".into(),
+                ),
+                hint: Some("The transaction might succeed if retried.".into()),
+            });
+        }
+    }
+
+    fn drop_claims(&mut self) {
+        claims::give_up(&std::mem::take(&mut self.claimed));
+    }
+
+    fn providers(&mut self) -> Vec<(String, Rc<LoadedProvider>)> {
+        provider::for_workspace(self.workspace())
+    }
+
+    fn rate_status(&mut self) -> Status {
+        match &self.caller {
+            Some(caller) if !caller.workspace.limits.is_unlimited() => {
+                let limits = caller.workspace.limits;
+                accounts::rate_status(self.account(), limits)
+            }
+            _ => Status::default(),
+        }
+    }
+
+    fn use_rate(&mut self) -> Result<(), (Window, i64)> {
+        let limits = self.caller().workspace.limits;
+        if limits.is_unlimited() {
+            return Ok(());
+        }
+        accounts::admit(self.account(), limits)
+    }
+
+    fn reserve_credit(&mut self) -> bool {
+        !self.caller().workspace.has_credit_limit
+            || accounts::reserve(self.account(), 1, settings::credit_wait())
+    }
+
+    fn release_credit(&mut self) {
+        if self.caller().workspace.has_credit_limit {
+            accounts::release(self.account());
+        }
+    }
+
+    fn waterfall(&self) -> (Mode, f64) {
+        settings::waterfall()
+    }
+
+    fn ask(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact, missing: FieldSet) -> Outcome {
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
+        let left = deadline.saturating_duration_since(Instant::now());
+        provider::ask(provider, contact, missing, left)
+    }
+
+    fn write(
+        &mut self,
+        before: Contact,
+        offered: &FieldMap<String>,
+        fields: FieldSet,
+        overwrite: bool,
+    ) -> Option<Written> {
+        self.write_changes(before, |now| merge::changes(now, offered, fields, overwrite))
+    }
+
+    fn charge(&mut self, enrichment: &Enrichment) {
+        let (binding, caller) = (self.binding(), self.caller());
+        let reply = enrichment.reply;
+        let values = |contact: &Contact| {
+            let of = |field: crate::domain::fields::Field| {
+                (field.name().to_owned(), contact.value(field).map_or(Value::Null, Value::from))
+            };
+            Value::Object(reply.fields_updated.iter().map(of).collect::<Map<_, _>>())
+        };
+        books::charge(&Entry {
+            workspace: caller.workspace.id,
+            request_id: reply.request_id,
+            requested_by: &role_name(),
+            key_prefix: caller.key_prefix.as_deref(),
+            schema: &binding.schema,
+            table: &binding.table,
+            contact_id: &reply.contact.id,
+            overwrite: enrichment.ask.overwrite,
+            source: &enrichment.origin.source,
+            confidence: enrichment.origin.confidence,
+            fields: reply.fields_updated.names().into_iter().map(str::to_owned).collect(),
+            field_sources: reply.field_sources(),
+            old_values: values(&enrichment.written.before),
+            new_values: values(&enrichment.written.after),
+        });
+        if caller.workspace.has_credit_limit {
+            accounts::spend(self.account());
+        } else {
+            // No balance to settle, but the ledger's rows still want moving.
+            super::worker::note_work();
+        }
+    }
+
+    fn store_result(&mut self, key: Uuid, fingerprint: [u8; 32], result: &Value) {
+        books::store_result(self.workspace(), key, &fingerprint, result);
+    }
+
+    fn credits(&mut self) -> Option<i64> {
+        let limited = self.caller().workspace.has_credit_limit;
+        limited.then(|| accounts::balance(self.account()))
+    }
+}
+
+/// 55000 where the library was not preloaded.
+pub fn require_shared_memory() {
+    if !shmem::available() {
+        raise::not_ready(
+            "leadlex_enrich must be loaded when the server starts",
+            "Add leadlex_enrich to shared_preload_libraries in postgresql.conf (shared_preload_libraries = 'leadlex_enrich') and restart.",
+        );
+    }
+}
+
+pub fn in_recovery() -> bool {
+    // SAFETY: reads shared state.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Raises where nothing that this call writes could ever be committed.
+pub fn require_writable() {
+    require_shared_memory();
+    if in_recovery() {
+        refuse(Refusal {
+            sqlstate: "25006",
+            message: "cannot write on a standby server".into(),
+            detail: None,
+            hint: Some("Connect to the primary.".into()),
+        });
+    }
+    // SAFETY: reads of the transaction's state.
+    unsafe {
+        if pg_sys::XactReadOnly {
+            refuse(Refusal {
+                sqlstate: "25006",
+                message: "cannot write in a read-only transaction".into(),
+                detail: None,
+                hint: Some("Use SET TRANSACTION READ WRITE, or a read-write connection.".into()),
+            });
+        }
+        if pg_sys::IsInParallelMode() {
+            refuse(Refusal {
+                sqlstate: "25000",
+                message: "cannot enrich contacts during a parallel operation".into(),
+                detail: None,
+                hint: Some(
+                    "The functions are PARALLEL UNSAFE; functions of yours that call them must be, too."
+                        .into(),
+                ),
+            });
+        }
+    }
+}
+
+fn not_bound(relation: pg_sys::Oid) -> ! {
+    // SAFETY: get_rel_name gives a palloc'd name or null.
+    let name = unsafe {
+        let name = pg_sys::get_rel_name(relation);
+        if name.is_null() {
+            String::new()
+        } else {
+            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        }
+    };
+    raise::not_ready(
+        format!("table {} is not bound", table::quoted(&name)),
+        format!(
+            "Run SELECT leadlex.bind_contacts({relation}::regclass), naming the table.",
+            relation = quote_literal(&name)
+        ),
+    )
+}
+
+fn quote_literal(name: &str) -> String {
+    format!("'{}'", table::quoted(name).replace('\'', "''"))
+}
+
+/// `UPDATE t SET x = enrich_contact(id)` on the contact's own table: Postgres would refuse the outer update of the
+/// row (27000) after the provider has been paid. Not so below a trigger, where the outer update is over.
+fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
+    let Some(relation) = relation else { return };
+    // SAFETY: ActivePortal is null or the portal being run, whose statements live as long as it does; nodes are
+    // looked at only after their tag.
+    unsafe {
+        let portal = pg_sys::ActivePortal;
+        if portal.is_null() || pgrx::direct_function_call::<i32>(pg_sys::pg_trigger_depth, &[]) != Some(0) {
+            return;
+        }
+        let statements = pgrx::PgList::<pg_sys::PlannedStmt>::from_pg((*portal).stmts);
+        for statement in statements.iter_ptr() {
+            use pg_sys::CmdType::*;
+            let writes = [CMD_UPDATE, CMD_DELETE, CMD_MERGE].contains(&(*statement).commandType);
+            if (*statement).type_ != pg_sys::NodeTag::T_PlannedStmt || !writes {
+                continue;
+            }
+            let range = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg((*statement).rtable);
+            let results = (*statement).resultRelations;
+            let targets =
+                (0..pg_sys::list_length(results)).map(|i| pg_sys::list_nth_int(results, i) as usize);
+            if targets.filter_map(|t| range.get_ptr(t - 1)).any(|entry| (*entry).relid == relation) {
+                refuse(Refusal {
+                    sqlstate: "27000",
+                    message: "cannot enrich contacts from a statement that updates or deletes them".into(),
+                    detail: Some(
+                        "The row would be written twice by one statement; no provider was asked.".into(),
+                    ),
+                    hint: Some("Enrich in a statement of its own: SELECT enrich_contact(id) FROM ….".into()),
+                });
+            }
+        }
+    }
+}
+
+fn role_name() -> String {
+    // SAFETY: the current user exists; the name is palloc'd.
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), true)) }
+        .to_string_lossy()
+        .into_owned()
+}

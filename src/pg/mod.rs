@@ -1,0 +1,39 @@
+//! Postgres: the only place that names pgrx, and the only one with `unsafe`.
+//!
+//! `api` holds the SQL functions; `desk` is the world of a call; `store` has all SQL on our own tables, `table` that on
+//! the user's; `shmem`, `accounts`, `claims` and `xact` are what transactions share and how their end settles it;
+//! `worker` keeps the books.
+
+mod accounts;
+mod api;
+mod cache;
+mod claims;
+mod desk;
+mod identity;
+mod owner;
+mod provider;
+mod raise;
+mod settings;
+mod shmem;
+mod spi;
+mod store;
+mod table;
+mod wait;
+mod worker;
+mod xact;
+
+use pgrx::pg_sys;
+
+/// Settings, then shared memory, then the worker. Without preloading only the settings: a call then says what to do.
+pub fn init() {
+    // SAFETY: globals that the postmaster sets before it loads libraries.
+    let (preloading, upgrading) =
+        unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
+    settings::define(preloading);
+    if preloading {
+        shmem::register();
+        if !upgrading {
+            worker::register();
+        }
+    }
+}

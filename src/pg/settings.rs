@@ -1,0 +1,316 @@
+//! The settings (GUCs), private behind accessors.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::time::Duration;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use crate::domain::waterfall::Mode;
+
+#[derive(Clone, Copy, PostgresGucEnum)]
+enum WaterfallMode {
+    #[name = c"first_match"]
+    FirstMatch,
+    #[name = c"fill"]
+    Fill,
+}
+
+static API_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static WORKSPACE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static REQUIRE_LOCAL_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
+static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
+static MIN_CONFIDENCE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
+static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
+static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
+static ALLOW_PRIVATE: GucSetting<bool> = GucSetting::<bool>::new(false);
+static CREDIT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
+static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
+static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(65_536);
+static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static WORKER_NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
+
+thread_local! {
+    /// Local transaction id in which the present API key was set; 0 = outside any.
+    static KEY_SET_IN: Cell<u32> = const { Cell::new(0) };
+}
+
+pub fn waterfall() -> (Mode, f64) {
+    let mode = match WATERFALL.get() {
+        WaterfallMode::FirstMatch => Mode::FirstMatch,
+        WaterfallMode::Fill => Mode::Fill,
+    };
+    (mode, MIN_CONFIDENCE.get())
+}
+
+pub fn provider_timeout() -> Duration {
+    Duration::from_millis(PROVIDER_TIMEOUT.get() as u64)
+}
+
+pub fn total_timeout() -> Duration {
+    Duration::from_millis(TOTAL_TIMEOUT.get() as u64)
+}
+
+pub fn max_response_bytes() -> usize {
+    MAX_RESPONSE_SIZE.get() as usize * 1_024
+}
+
+pub fn allow_private_addresses() -> bool {
+    ALLOW_PRIVATE.get()
+}
+
+pub fn credit_wait() -> Duration {
+    Duration::from_millis(CREDIT_WAIT.get() as u64)
+}
+
+pub fn max_workspaces() -> usize {
+    MAX_WORKSPACES.get() as usize
+}
+
+pub fn max_contacts_in_flight() -> usize {
+    MAX_CONTACTS_IN_FLIGHT.get() as usize
+}
+
+pub fn max_workers() -> usize {
+    MAX_WORKERS.get() as usize
+}
+
+pub fn worker_naptime() -> Duration {
+    Duration::from_secs(WORKER_NAPTIME.get() as u64)
+}
+
+pub fn workspace() -> Option<String> {
+    text(&WORKSPACE)
+}
+
+/// The API key in force, if any: with `leadlex.require_local_identity` only one set in this very transaction.
+pub fn api_key() -> Option<String> {
+    let key = text(&API_KEY)?;
+    let local = KEY_SET_IN.get() == transaction_number() && KEY_SET_IN.get() != 0;
+    (local || !REQUIRE_LOCAL_IDENTITY.get()).then_some(key)
+}
+
+/// Whether a key is set but does not count, for a helpful message.
+pub fn api_key_is_ignored() -> bool {
+    text(&API_KEY).is_some() && api_key().is_none()
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    let value = setting.get()?.to_string_lossy().into_owned();
+    (!value.is_empty()).then_some(value)
+}
+
+fn transaction_number() -> u32 {
+    // SAFETY: MyProc is null before a process joins shared memory, and stays valid afterwards.
+    unsafe {
+        if pg_sys::MyProc.is_null() {
+            return 0;
+        }
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        return (*pg_sys::MyProc).lxid;
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        return (*pg_sys::MyProc).vxid.lxid;
+    }
+}
+
+/// Whether the settings that need the postmaster are defined here: only while preloading.
+pub fn define(preloading: bool) {
+    define_identity();
+    define_calls();
+    define_server(preloading);
+    // SAFETY: a static NUL-terminated string.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"leadlex".as_ptr()) };
+}
+
+fn define_identity() {
+    let secret = GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE;
+    // SAFETY: the hooks are #[pg_guard]ed and follow the contract of string hooks.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"leadlex.api_key",
+            c"API key of the calling workspace; never shown.",
+            c"Set it in the transaction: SELECT set_config('leadlex.api_key', $1, true). Cannot be stored.",
+            &API_KEY,
+            GucContext::Userset,
+            secret,
+            Some(check_api_key),
+            Some(assign_api_key),
+            Some(show_api_key),
+        );
+    }
+    GucRegistry::define_string_guc(
+        c"leadlex.workspace",
+        c"Workspace to act for, by name or id, when several are granted.",
+        c"Empty: the only one.",
+        &WORKSPACE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"leadlex.require_local_identity",
+        c"leadlex.api_key counts only in the transaction that set it.",
+        c"For servers behind a transaction-mode pooler, where a session setting outlives its client.",
+        &REQUIRE_LOCAL_IDENTITY,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+fn define_calls() {
+    GucRegistry::define_enum_guc(
+        c"leadlex.waterfall",
+        c"first_match stops at the first provider with data, fill goes on until every wanted field is filled.",
+        c"",
+        &WATERFALL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"leadlex.min_confidence",
+        c"Answers with a lower score (0 to 1) count as no match.",
+        c"An answer without a score counts as 0.",
+        &MIN_CONFIDENCE,
+        0.0,
+        1.0,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    int_ms(c"leadlex.provider_timeout", c"Longest wait for one provider.", &PROVIDER_TIMEOUT, 1, 60_000);
+    int_ms(
+        c"leadlex.total_timeout",
+        c"Longest wait for all providers of one call.",
+        &TOTAL_TIMEOUT,
+        1,
+        300_000,
+    );
+    int_ms(
+        c"leadlex.credit_wait",
+        c"How long a call waits when every remaining credit is reserved by other calls.",
+        &CREDIT_WAIT,
+        0,
+        60_000,
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.max_response_size",
+        c"Largest answer of a provider, after decompression.",
+        c"",
+        &MAX_RESPONSE_SIZE,
+        1,
+        65_536,
+        GucContext::Suset,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_bool_guc(
+        c"leadlex.allow_private_addresses",
+        c"Lets providers be at loopback, private and link-local addresses.",
+        c"Off, a provider URL cannot be used to reach into the server's own network.",
+        &ALLOW_PRIVATE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}
+
+fn int_ms(name: &'static CStr, text: &'static CStr, setting: &'static GucSetting<i32>, min: i32, max: i32) {
+    GucRegistry::define_int_guc(name, text, c"", setting, min, max, GucContext::Suset, GucFlags::UNIT_MS);
+}
+
+fn define_server(preloading: bool) {
+    if preloading {
+        GucRegistry::define_int_guc(
+            c"leadlex.max_workspaces",
+            c"Workspaces and limited providers that can be active at once, in all databases together.",
+            c"Takes about half a kilobyte of shared memory each.",
+            &MAX_WORKSPACES,
+            16,
+            1_000_000,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+        GucRegistry::define_int_guc(
+            c"leadlex.max_contacts_in_flight",
+            c"Contacts that open transactions can be enriching at once, in all databases together.",
+            c"Takes about 60 bytes of shared memory each.",
+            &MAX_CONTACTS_IN_FLIGHT,
+            1_024,
+            100_000_000,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+    }
+    GucRegistry::define_int_guc(
+        c"leadlex.max_workers",
+        c"Databases whose books are kept at the same time.",
+        c"Each takes one of max_worker_processes while it runs.",
+        &MAX_WORKERS,
+        1,
+        64,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.worker_naptime",
+        c"Time between rounds of settling the ledger.",
+        c"",
+        &WORKER_NAPTIME,
+        1,
+        3_600,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+}
+
+/// Refuses to be stored, where others could read it, and notes which transaction set it. The note travels in
+/// `extra`, so that it comes back with the value when a savepoint or transaction restores it.
+#[pg_guard]
+unsafe extern "C-unwind" fn check_api_key(
+    new: *mut *mut c_char,
+    extra: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    use pg_sys::GucSource::*;
+    // SAFETY: Postgres passes valid pointers; a null value is the boot value. `extra` must be an allocation that
+    // guc.c can free: malloc before 16, guc_malloc since.
+    unsafe {
+        let stored = [PGC_S_FILE, PGC_S_GLOBAL, PGC_S_DATABASE, PGC_S_USER, PGC_S_DATABASE_USER, PGC_S_TEST];
+        if !(*new).is_null() && *(*new) != 0 && stored.contains(&source) {
+            pg_sys::GUC_check_errcode(
+                pg_sys::errcodes::PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE as i32,
+            );
+            pg_sys::GUC_check_errmsg_string = pg_sys::pstrdup(c"leadlex.api_key cannot be stored".as_ptr());
+            pg_sys::GUC_check_errdetail_string =
+                pg_sys::pstrdup(c"Stored settings can be read by other roles and in files.".as_ptr());
+            pg_sys::GUC_check_errhint_string = pg_sys::pstrdup(
+                c"Set it in the transaction with set_config('leadlex.api_key', $1, true), or use leadlex.grant_access.".as_ptr(),
+            );
+            return false;
+        }
+        #[cfg(feature = "pg15")]
+        let note = libc::malloc(std::mem::size_of::<u32>()).cast::<u32>();
+        #[cfg(not(feature = "pg15"))]
+        let note = pg_sys::guc_malloc(pgrx::PgLogLevel::LOG as i32, std::mem::size_of::<u32>()).cast::<u32>();
+        if note.is_null() {
+            return false;
+        }
+        note.write(transaction_number());
+        *extra = note.cast();
+        true
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn assign_api_key(_new: *const c_char, extra: *mut c_void) {
+    // SAFETY: `extra` is what the check hook left with this value, or null for the boot value.
+    KEY_SET_IN.set(if extra.is_null() { 0 } else { unsafe { extra.cast::<u32>().read() } });
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn show_api_key() -> *const c_char {
+    // Never more than whether one is set.
+    match text(&API_KEY) {
+        Some(_) => c"********".as_ptr(),
+        None => c"".as_ptr(),
+    }
+}

@@ -1,0 +1,327 @@
+//! Shared memory: what it holds, how it is laid out and reached. What is done with it is in `accounts`, `claims`
+//! and `worker`.
+//!
+//! Layout: [`Header`], then the accounts. The claims are a dynahash of their own. After a crash Postgres makes all
+//! of it anew, empty.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use super::settings;
+use crate::domain::rate::Meter;
+
+const NAME: &CStr = c"leadlex_enrich";
+const CLAIMS: &CStr = c"leadlex_enrich claims";
+
+/// Databases whose books can wait for the worker at once.
+pub const MAX_DATABASES: usize = 128;
+
+/// Index into the named tranche of locks.
+#[derive(Clone, Copy)]
+pub enum Lock {
+    /// Which account stands where. Taken before an account's own lock.
+    Directory = 0,
+    Databases = 1,
+    Claims = 2,
+}
+const LOCKS: i32 = 3;
+
+/// Which account: database, the extension's incarnation in it (oid of leadlex.workspace, so that DROP and CREATE
+/// EXTENSION start anew), and the workspace or provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(C)]
+pub struct AccountKey {
+    pub database: u32,
+    pub catalog: u32,
+    pub id: [u8; 16],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    Free,
+    /// Some backend is reading it from the tables.
+    Loading,
+    Ready,
+}
+
+/// One workspace (or limited provider): credits in escrow, and rate use.
+#[repr(C)]
+pub struct Account {
+    pub lock: pg_sys::LWLock,
+    /// Woken when credits or leases become available, and when a load ends.
+    pub changed: pg_sys::ConditionVariable,
+    pub state: AccountState,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct AccountState {
+    pub key: AccountKey,
+    pub phase: Phase,
+    /// Transactions that have credits here in flight, or load it: it must stay.
+    pub pins: u32,
+    /// Committed credits, those reserved included.
+    pub balance: i64,
+    /// Of these, reserved or spent by transactions in flight.
+    pub reserved: i64,
+    pub meter: Meter,
+    /// A record of the meter is wanted, opening a lease of this many uses; 0 = not wanted.
+    pub lease_wanted: u64,
+    /// `meter.admitted()` at the last record, and the lease that it left open.
+    pub recorded_admitted: u64,
+    pub recorded_lease: u64,
+    /// For eviction: a count that grows with every use.
+    pub last_used: u64,
+}
+
+impl AccountState {
+    pub const FREE: AccountState = AccountState {
+        key: AccountKey { database: 0, catalog: 0, id: [0; 16] },
+        phase: Phase::Free,
+        pins: 0,
+        balance: 0,
+        reserved: 0,
+        meter: Meter::EMPTY,
+        lease_wanted: 0,
+        recorded_admitted: 0,
+        recorded_lease: 0,
+        last_used: 0,
+    };
+
+    /// Nothing would be lost with it: no credits in flight, and the books know its rate use.
+    pub fn can_go(&self) -> bool {
+        self.phase == Phase::Ready
+            && self.pins == 0
+            && self.reserved == 0
+            && self.recorded_admitted == self.meter.admitted()
+            && self.recorded_lease == 0
+    }
+}
+
+/// The worker's side of one database.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Database {
+    pub oid: u32,
+    /// Somebody waits for work to be done: start a worker.
+    pub wanted: bool,
+    /// Work that can wait for the next round.
+    pub has_work: bool,
+    /// 0: none runs; -1: one has been asked for.
+    pub worker_pid: i32,
+    pub latch: *mut pg_sys::Latch,
+    /// When the launcher may start the next one (epoch seconds): after a failure, not at once.
+    pub not_before: i64,
+    pub runs: u64,
+    pub settled: u64,
+    pub records: u64,
+    pub purged: u64,
+    pub last_run: i64,
+    pub last_purge: i64,
+    pub error: [u8; 160],
+}
+
+impl Database {
+    pub const FREE: Database = Database {
+        oid: 0,
+        wanted: false,
+        has_work: false,
+        worker_pid: 0,
+        latch: std::ptr::null_mut(),
+        not_before: 0,
+        runs: 0,
+        settled: 0,
+        records: 0,
+        purged: 0,
+        last_run: 0,
+        last_purge: 0,
+        error: [0; 160],
+    };
+}
+
+#[repr(C)]
+pub struct Header {
+    pub databases: [Database; MAX_DATABASES],
+    pub launcher_pid: i32,
+    pub launcher_latch: *mut pg_sys::Latch,
+    pub uses: u64,
+    account_count: usize,
+}
+
+/// A claimed thing: a contact, or an idempotency key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct ClaimKey {
+    pub database: u32,
+    pub catalog: u32,
+    pub hash: [u8; 16],
+}
+
+/// `xid` is the (sub)transaction that holds it: others wait for that to end.
+#[repr(C)]
+pub struct Claim {
+    pub key: ClaimKey,
+    pub xid: u32,
+}
+
+static HEADER: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
+static CLAIM_TABLE: AtomicPtr<pg_sys::HTAB> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Whether the library was preloaded, and shared memory is there.
+pub fn available() -> bool {
+    !HEADER.load(Ordering::Relaxed).is_null()
+}
+
+pub fn register() {
+    // SAFETY: runs once in the postmaster while it preloads; the previous hooks are kept and called.
+    unsafe {
+        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(request);
+        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(startup);
+    }
+}
+
+static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+fn accounts_offset() -> usize {
+    size_of::<Header>().next_multiple_of(align_of::<Account>())
+}
+
+fn main_size() -> usize {
+    accounts_offset() + settings::max_workspaces() * size_of::<Account>()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: called by the postmaster at the one moment at which these requests are allowed.
+    unsafe {
+        if let Some(previous) = PREVIOUS_REQUEST {
+            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
+        }
+        pg_sys::RequestAddinShmemSpace(main_size());
+        let claims = pg_sys::hash_estimate_size(settings::max_contacts_in_flight() as _, size_of::<Claim>());
+        pg_sys::RequestAddinShmemSpace(claims);
+        pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn startup() {
+    // SAFETY: called once per incarnation of shared memory (again after a crash), with AddinShmemInitLock to hold
+    // while creating or attaching; the block is as large as was requested.
+    unsafe {
+        if let Some(previous) = PREVIOUS_STARTUP {
+            pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
+        }
+        let init_lock = &raw mut (*pg_sys::MainLWLockArray.add(21)).lock;
+        pg_sys::LWLockAcquire(init_lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let mut found = false;
+        let header = pg_sys::ShmemInitStruct(NAME.as_ptr(), main_size(), &mut found).cast::<Header>();
+        if !found {
+            initialise(header);
+        }
+        let mut info = pg_sys::HASHCTL {
+            keysize: size_of::<ClaimKey>(),
+            entrysize: size_of::<Claim>(),
+            ..Default::default()
+        };
+        let size = settings::max_contacts_in_flight() as _;
+        let flags = (pg_sys::HASH_ELEM | pg_sys::HASH_BLOBS) as i32;
+        let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, size, &mut info, flags);
+        pg_sys::LWLockRelease(init_lock);
+        HEADER.store(header, Ordering::Relaxed);
+        CLAIM_TABLE.store(claims, Ordering::Relaxed);
+    }
+}
+
+unsafe fn initialise(header: *mut Header) {
+    // SAFETY: `header` is a fresh block of main_size() bytes that nobody else knows of yet.
+    unsafe {
+        let tranche = pg_sys::GetNamedLWLockTranche(NAME.as_ptr());
+        let tranche_id = i32::from((*tranche).lock.tranche);
+        let count = settings::max_workspaces();
+        header.write(Header {
+            databases: [Database::FREE; MAX_DATABASES],
+            launcher_pid: 0,
+            launcher_latch: std::ptr::null_mut(),
+            uses: 0,
+            account_count: count,
+        });
+        let accounts = header.cast::<u8>().add(accounts_offset()).cast::<Account>();
+        for index in 0..count {
+            let account = accounts.add(index);
+            pg_sys::LWLockInitialize(&raw mut (*account).lock, tranche_id);
+            pg_sys::ConditionVariableInit(&raw mut (*account).changed);
+            (&raw mut (*account).state).write(AccountState::FREE);
+        }
+    }
+}
+
+/// Holds a lightweight lock until dropped. An error releases all of them by itself (LWLockReleaseAll), so the
+/// guard must not when it is dropped by one.
+pub struct Held(*mut pg_sys::LWLock);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: acquired by `hold` in this backend.
+            unsafe { pg_sys::LWLockRelease(self.0) };
+        }
+    }
+}
+
+fn hold(lock: *mut pg_sys::LWLock) -> Held {
+    // SAFETY: a lock in shared memory, initialised by `startup`.
+    unsafe { pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) };
+    Held(lock)
+}
+
+pub fn lock(which: Lock) -> Held {
+    // SAFETY: the tranche was requested with LOCKS locks.
+    hold(unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(NAME.as_ptr()).add(which as usize)).lock })
+}
+
+/// The header, under the lock of the databases.
+pub fn with_header<R>(work: impl FnOnce(&mut Header) -> R) -> R {
+    let _held = lock(Lock::Databases);
+    // SAFETY: set by `startup`; the lock makes this the only reference to it.
+    work(unsafe { &mut *HEADER.load(Ordering::Relaxed) })
+}
+
+pub fn account_count() -> usize {
+    // SAFETY: set once by `initialise`, never changed.
+    unsafe { (*HEADER.load(Ordering::Relaxed)).account_count }
+}
+
+fn account(index: usize) -> *mut Account {
+    assert!(index < account_count());
+    // SAFETY: inside the block that `main_size` measured.
+    unsafe { HEADER.load(Ordering::Relaxed).cast::<u8>().add(accounts_offset()).cast::<Account>().add(index) }
+}
+
+/// One account, under its own lock.
+pub fn with_account<R>(index: usize, work: impl FnOnce(&mut AccountState) -> R) -> R {
+    let account = account(index);
+    // SAFETY: the lock makes this the only reference to the state.
+    unsafe {
+        let _held = hold(&raw mut (*account).lock);
+        work(&mut (*account).state)
+    }
+}
+
+pub fn account_changed(index: usize) -> *mut pg_sys::ConditionVariable {
+    // SAFETY: address arithmetic inside the block.
+    unsafe { &raw mut (*account(index)).changed }
+}
+
+/// The claims, under their lock.
+pub fn with_claims<R>(work: impl FnOnce(*mut pg_sys::HTAB) -> R) -> R {
+    let _held = lock(Lock::Claims);
+    work(CLAIM_TABLE.load(Ordering::Relaxed))
+}

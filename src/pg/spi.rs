@@ -1,0 +1,207 @@
+//! Prepared statements kept for the life of the backend, with the snapshot chosen by the caller.
+//!
+//! pgrx's own SPI client runs read-only until the transaction has an xid, and cannot use the latest snapshot;
+//! both matter here.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pgrx::pg_sys;
+use pgrx::{IntoDatum, PgTryBuilder};
+
+/// A value for a placeholder.
+pub struct Arg {
+    kind: pg_sys::Oid,
+    value: Option<pg_sys::Datum>,
+}
+
+pub fn arg<T: IntoDatum>(value: T) -> Arg {
+    Arg { kind: T::type_oid(), value: value.into_datum() }
+}
+
+/// With which snapshot a statement runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As any statement of the caller: a new snapshot under READ COMMITTED, the transaction's otherwise.
+    Caller,
+    /// What is committed now, and what this transaction did: for private state that must be current whatever the
+    /// isolation level. Read-only.
+    Latest,
+}
+
+pub type Row = Vec<Option<String>>;
+
+/// One statement, planned at its first execution and kept. Not `Sync` in spirit: a backend has one thread that
+/// may run it, and pgrx refuses any other.
+pub struct Statement {
+    sql: Cow<'static, str>,
+    plan: AtomicPtr<pg_sys::_SPI_plan>,
+}
+
+impl Statement {
+    pub const fn new(sql: &'static str) -> Statement {
+        Statement { sql: Cow::Borrowed(sql), plan: AtomicPtr::new(null_mut()) }
+    }
+
+    pub fn owned(sql: String) -> Statement {
+        Statement { sql: Cow::Owned(sql), plan: AtomicPtr::new(null_mut()) }
+    }
+
+    /// Rows, every column as text.
+    pub fn query(&self, view: View, args: &[Arg]) -> Vec<Row> {
+        connected(|| {
+            self.execute(view, args);
+            rows()
+        })
+    }
+
+    /// The first row.
+    pub fn row(&self, view: View, args: &[Arg]) -> Option<Row> {
+        self.query(view, args).into_iter().next()
+    }
+
+    /// Rows processed.
+    pub fn run(&self, args: &[Arg]) -> u64 {
+        connected(|| {
+            self.execute(View::Caller, args);
+            // SAFETY: SPI sets this global after every execution; read in the same connection.
+            unsafe { pg_sys::SPI_processed }
+        })
+    }
+
+    fn execute(&self, view: View, args: &[Arg]) {
+        let plan = self.plan(args);
+        let mut values: Vec<pg_sys::Datum> =
+            args.iter().map(|a| a.value.unwrap_or(pg_sys::Datum::from(0))).collect();
+        let nulls: Vec<std::ffi::c_char> =
+            args.iter().map(|a| if a.value.is_some() { b' ' } else { b'n' } as _).collect();
+        // SAFETY: the plan is kept and was prepared for exactly these argument types (they are fixed per statement);
+        // values and nulls outlive the call. The pushed snapshot is popped below, or by (sub)transaction abort.
+        let status = unsafe {
+            if view == View::Latest {
+                pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            }
+            let status =
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), view == View::Latest, 0);
+            if view == View::Latest {
+                pg_sys::PopActiveSnapshot();
+            }
+            status
+        };
+        assert!(status >= 0, "SPI_execute_plan returned {status} for {}", self.sql);
+    }
+
+    fn plan(&self, args: &[Arg]) -> pg_sys::SPIPlanPtr {
+        let kept = self.plan.load(Ordering::Relaxed);
+        if !kept.is_null() {
+            return kept;
+        }
+        let sql = CString::new(self.sql.as_ref()).unwrap_or_default();
+        let mut kinds: Vec<pg_sys::Oid> = args.iter().map(|a| a.kind).collect();
+        // SAFETY: called between SPI_connect and SPI_finish with a NUL-terminated text and as many types as counted.
+        // SPI_keepplan moves the plan to CacheMemoryContext, where it stays until SPI_freeplan in Drop.
+        let plan = unsafe {
+            let options = pg_sys::CURSOR_OPT_GENERIC_PLAN as i32;
+            let plan =
+                pg_sys::SPI_prepare_cursor(sql.as_ptr(), kinds.len() as i32, kinds.as_mut_ptr(), options);
+            let result = pg_sys::SPI_result;
+            assert!(!plan.is_null(), "SPI_prepare returned {result} for {}", self.sql);
+            pg_sys::SPI_keepplan(plan);
+            plan
+        };
+        self.plan.store(plan, Ordering::Relaxed);
+        plan
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        let plan = self.plan.swap(null_mut(), Ordering::Relaxed);
+        if !plan.is_null() {
+            // SAFETY: kept by `plan` above, and nobody else holds it.
+            unsafe { pg_sys::SPI_freeplan(plan) };
+        }
+    }
+}
+
+/// Statements that are composed when they run and used once (DDL on the user's behalf).
+pub fn run_once(sql: String) {
+    Statement::owned(sql).run(&[]);
+}
+
+fn connected<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: balanced by SPI_finish; when `work` raises, (sub)transaction abort closes the connection.
+    unsafe { pg_sys::SPI_connect() };
+    let result = work();
+    // SAFETY: see above; the results were copied out.
+    unsafe { pg_sys::SPI_finish() };
+    result
+}
+
+fn rows() -> Vec<Row> {
+    // SAFETY: after a successful execution SPI_tuptable is null or valid until SPI_finish, with numvals tuples of
+    // tupdesc; SPI_getvalue returns a palloc'd text or null.
+    unsafe {
+        let table = pg_sys::SPI_tuptable;
+        if table.is_null() {
+            return Vec::new();
+        }
+        let (desc, count) = ((*table).tupdesc, (*table).numvals as usize);
+        let columns = (*desc).natts;
+        let text = |tuple, column| {
+            let value = pg_sys::SPI_getvalue(tuple, desc, column);
+            if value.is_null() { None } else { Some(CStr::from_ptr(value).to_string_lossy().into_owned()) }
+        };
+        (0..count)
+            .map(|row| {
+                let tuple = *(*table).vals.add(row);
+                (1..=columns).map(|column| text(tuple, column)).collect()
+            })
+            .collect()
+    }
+}
+
+/// Runs `work` in a subtransaction; an error whose SQLSTATE `expected` accepts rolls it back and gives `None`.
+pub fn in_subtransaction<R>(
+    work: impl FnOnce() -> R,
+    expected: impl Fn(pgrx::PgSqlErrorCode) -> bool,
+) -> Option<R>
+where
+    R: Send,
+{
+    // SAFETY: the standard dance of PL/pgSQL's exception block: context and owner are restored on both ways out.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let work = std::panic::AssertUnwindSafe(work);
+        let expected = std::panic::AssertUnwindSafe(expected);
+        let result = PgTryBuilder::new(move || {
+            let result = { work }.0();
+            pg_sys::ReleaseCurrentSubTransaction();
+            Some(result)
+        })
+        .catch_others(move |error| {
+            use pgrx::pg_sys::panic::CaughtError;
+            let code = match &error {
+                CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+                    report.sql_error_code()
+                }
+                CaughtError::RustPanic { .. } => error.rethrow(),
+            };
+            if !expected(code) {
+                error.rethrow();
+            }
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            None
+        })
+        .execute();
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+        result
+    }
+}

@@ -1,0 +1,215 @@
+//! Ledger, history, idempotency, rate records.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{number, optional, pg, text};
+use crate::domain::rate::Record;
+use crate::pg::owner::as_owner;
+use crate::pg::spi::{Statement, View, arg};
+
+pub struct LoadedAccount {
+    pub balance: i64,
+    pub rate: Option<Record>,
+}
+
+static LOAD_ACCOUNT: Statement = Statement::new(
+    "SELECT coalesce((SELECT b.settled FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) $1), 0)
+            OPERATOR(pg_catalog.+)
+            coalesce((SELECT pg_catalog.sum(p.amount)::pg_catalog.int8 FROM leadlex.credit_pending AS p
+                      WHERE p.workspace_id OPERATOR(pg_catalog.=) $1), 0),
+            r.newest, pg_catalog.array_to_json(r.seconds), r.day, r.day_used, r.lease
+     FROM (VALUES (1)) AS one LEFT JOIN leadlex.rate_use AS r ON r.id OPERATOR(pg_catalog.=) $1",
+);
+
+/// Balance and rate use as committed (and as this transaction left them), in one snapshot.
+pub fn load_account(id: &[u8; 16]) -> LoadedAccount {
+    let row =
+        as_owner(|| LOAD_ACCOUNT.row(View::Latest, &[arg(pgrx::Uuid::from_bytes(*id))])).unwrap_or_default();
+    let rate = optional(&row, 1).map(|_| Record {
+        newest: number(&row, 1),
+        seconds: serde_json::from_str(&text(&row, 2)).unwrap_or_default(),
+        day: number(&row, 3),
+        day_used: number(&row, 4),
+        lease: number(&row, 5),
+    });
+    LoadedAccount { balance: number(&row, 0), rate }
+}
+
+static LEDGER: Statement = Statement::new(
+    "INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id, note) VALUES ($1, $2, $3, $2, $4)",
+);
+
+/// A movement of credits that is not a charge.
+pub fn add_to_ledger(workspace: Uuid, id: Uuid, amount: i64, note: Option<&str>) {
+    as_owner(|| LEDGER.run(&[arg(pg(workspace)), arg(pg(id)), arg(amount), arg(note)]));
+}
+
+/// One finished enrichment, as it goes into the books.
+pub struct Entry<'a> {
+    pub workspace: Uuid,
+    pub request_id: Uuid,
+    pub requested_by: &'a str,
+    pub key_prefix: Option<&'a str>,
+    pub schema: &'a str,
+    pub table: &'a str,
+    pub contact_id: &'a str,
+    pub overwrite: bool,
+    pub source: &'a str,
+    pub confidence: Option<f64>,
+    pub fields: Vec<String>,
+    pub field_sources: Value,
+    pub old_values: Value,
+    pub new_values: Value,
+}
+
+// The charge and its history in one statement: neither is ever there without the other.
+static CHARGE: Statement = Statement::new(
+    "WITH charge AS (
+         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id) VALUES ($1, $2, -1, $2))
+     INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
+     VALUES ($1, $2, $3::pg_catalog.name, $4, $5::pg_catalog.name, $6::pg_catalog.name, $7, $8, $9, $10, $11,
+         $12, $13, $14)",
+);
+
+pub fn charge(entry: &Entry) {
+    let json = |v: &Value| arg(pgrx::JsonB(v.clone()));
+    as_owner(|| {
+        CHARGE.run(&[
+            arg(pg(entry.workspace)),
+            arg(pg(entry.request_id)),
+            arg(entry.requested_by),
+            arg(entry.key_prefix),
+            arg(entry.schema),
+            arg(entry.table),
+            arg(entry.contact_id),
+            arg(entry.overwrite),
+            arg(entry.source),
+            arg(entry.confidence),
+            arg(entry.fields.clone()),
+            json(&entry.field_sources),
+            json(&entry.old_values),
+            json(&entry.new_values),
+        ])
+    });
+}
+
+static STORED_RESULT: Statement = Statement::new(
+    "SELECT pg_catalog.encode(i.request_hash, 'hex'), i.result
+     FROM leadlex.idempotency AS i
+     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
+       AND i.created_at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
+);
+
+/// Fingerprint (hex) and result of an unexpired key.
+pub fn stored_result(workspace: Uuid, key: Uuid) -> Option<(String, Value)> {
+    let row = as_owner(|| STORED_RESULT.row(View::Latest, &[arg(pg(workspace)), arg(pg(key))]))?;
+    Some((text(&row, 0), serde_json::from_str(&text(&row, 1)).unwrap_or_default()))
+}
+
+// The claim on the key makes this the only writer; what it may find is its own expired predecessor.
+static FORGET_EXPIRED: Statement = Statement::new(
+    "DELETE FROM leadlex.idempotency AS i
+     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2",
+);
+static STORE_RESULT: Statement = Statement::new(
+    "INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result) VALUES ($1, $2, $3, $4)",
+);
+
+pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value) {
+    as_owner(|| {
+        FORGET_EXPIRED.run(&[arg(pg(workspace)), arg(pg(key))]);
+        let result = pgrx::JsonB(result.clone());
+        STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result)]);
+    });
+}
+
+static ENRICHMENT: Statement = Statement::new(
+    "SELECT e.schema_name, e.table_name, e.contact_id, e.old_values, e.new_values, e.reverted_at IS NOT NULL
+     FROM leadlex.enrichment AS e
+     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.request_id OPERATOR(pg_catalog.=) $2",
+);
+
+/// A past enrichment, to be taken back.
+pub struct Past {
+    pub schema: String,
+    pub table: String,
+    pub contact_id: String,
+    pub old_values: Value,
+    pub new_values: Value,
+    pub reverted: bool,
+}
+
+pub fn past_enrichment(workspace: Uuid, request_id: Uuid) -> Option<Past> {
+    let row = as_owner(|| ENRICHMENT.row(View::Latest, &[arg(pg(workspace)), arg(pg(request_id))]))?;
+    Some(Past {
+        schema: text(&row, 0),
+        table: text(&row, 1),
+        contact_id: text(&row, 2),
+        old_values: serde_json::from_str(&text(&row, 3)).unwrap_or_default(),
+        new_values: serde_json::from_str(&text(&row, 4)).unwrap_or_default(),
+        reverted: super::boolean(&row, 5),
+    })
+}
+
+static MARK_REVERTED: Statement = Statement::new(
+    "UPDATE leadlex.enrichment AS e SET reverted_at = pg_catalog.clock_timestamp()
+     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.request_id OPERATOR(pg_catalog.=) $2",
+);
+
+pub fn mark_reverted(workspace: Uuid, request_id: Uuid) {
+    as_owner(|| MARK_REVERTED.run(&[arg(pg(workspace)), arg(pg(request_id))]));
+}
+
+// What the worker does, each in a transaction of its own.
+
+static RECORD_RATE: Statement = Statement::new(
+    "INSERT INTO leadlex.rate_use AS r (id, newest, seconds, day, day_used, lease) VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (id) DO UPDATE SET newest = EXCLUDED.newest, seconds = EXCLUDED.seconds, day = EXCLUDED.day,
+         day_used = EXCLUDED.day_used, lease = EXCLUDED.lease, recorded_at = pg_catalog.clock_timestamp()",
+);
+
+pub fn record_rate(id: &[u8; 16], record: &Record) {
+    as_owner(|| {
+        RECORD_RATE.run(&[
+            arg(pgrx::Uuid::from_bytes(*id)),
+            arg(record.newest),
+            arg(record.seconds.clone()),
+            arg(record.day),
+            arg(record.day_used),
+            arg(record.lease),
+        ])
+    });
+}
+
+// Rows are moved, not counted up to an id: a transaction that commits late is simply moved later.
+static SETTLE: Statement = Statement::new(
+    "WITH moved AS (
+         DELETE FROM leadlex.credit_pending AS p
+         WHERE p.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT q.ctid FROM leadlex.credit_pending AS q LIMIT 10000))
+         RETURNING p.workspace_id, p.id, p.amount, p.request_id, p.note, p.created_at),
+     kept AS (
+         INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, note, created_at)
+         SELECT m.workspace_id, m.id, m.amount, m.request_id, m.note, m.created_at FROM moved AS m),
+     added AS (
+         INSERT INTO leadlex.credit_balance AS b (workspace_id, settled)
+         SELECT m.workspace_id, pg_catalog.sum(m.amount)::pg_catalog.int8 FROM moved AS m GROUP BY m.workspace_id
+         ON CONFLICT (workspace_id) DO UPDATE SET settled = b.settled OPERATOR(pg_catalog.+) EXCLUDED.settled)
+     SELECT pg_catalog.count(*) FROM moved",
+);
+
+/// Folds pending ledger rows into the balances; how many.
+pub fn settle_ledger() -> u64 {
+    as_owner(|| SETTLE.row(View::Caller, &[])).map_or(0, |row| number(&row, 0) as u64)
+}
+
+static PURGE_KEYS: Statement = Statement::new(
+    "DELETE FROM leadlex.idempotency AS i
+     WHERE i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
+);
+
+/// Removes expired idempotency keys; how many.
+pub fn purge_keys() -> u64 {
+    as_owner(|| PURGE_KEYS.run(&[]))
+}

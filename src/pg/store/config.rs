@@ -1,0 +1,305 @@
+//! What administrators set up.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{boolean, number, optional, pg, text, texts, uuid};
+use crate::domain::identity::Workspace;
+use crate::domain::provider::{Config, ConfigError};
+use crate::domain::rate::Limits;
+use crate::pg::owner::as_owner;
+use crate::pg::spi::{Row, Statement, View, arg};
+use crate::pg::table::Binding;
+
+// Workspaces.
+
+static WORKSPACE: Statement = Statement::new(
+    "SELECT w.id, w.name, w.plan, w.per_minute, w.per_day, w.has_credit_limit FROM leadlex.workspace AS w
+     WHERE w.id OPERATOR(pg_catalog.=) $1",
+);
+// At most two: enough to tell "the only one" from "several".
+static SOME_WORKSPACES: Statement = Statement::new("SELECT w.id FROM leadlex.workspace AS w LIMIT 2");
+static ADD_WORKSPACE: Statement = Statement::new(
+    "WITH balance AS (INSERT INTO leadlex.credit_balance (workspace_id) VALUES ($1))
+     INSERT INTO leadlex.workspace (id, name, plan, per_minute, per_day, has_credit_limit)
+     VALUES ($1, $2, $3, $4, $5, $6)",
+);
+static SET_LIMITS: Statement = Statement::new(
+    "UPDATE leadlex.workspace AS w SET per_minute = $2, per_day = $3 WHERE w.id OPERATOR(pg_catalog.=) $1",
+);
+
+pub fn workspace(id: Uuid) -> Option<Workspace> {
+    let row = as_owner(|| WORKSPACE.row(View::Latest, &[arg(pg(id))]))?;
+    let limit = |column| optional(&row, column).and_then(|n| n.parse().ok());
+    Some(Workspace {
+        id: uuid(&row, 0),
+        name: text(&row, 1),
+        plan: text(&row, 2),
+        limits: Limits { per_minute: limit(3), per_day: limit(4) },
+        has_credit_limit: boolean(&row, 5),
+    })
+}
+
+pub fn some_workspaces() -> Vec<Uuid> {
+    as_owner(|| SOME_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()
+}
+
+pub fn add_workspace(workspace: &Workspace) {
+    let limit = |l: Option<u32>| arg(l.map(|n| n as i32));
+    as_owner(|| {
+        ADD_WORKSPACE.run(&[
+            arg(pg(workspace.id)),
+            arg(workspace.name.as_str()),
+            arg(workspace.plan.as_str()),
+            limit(workspace.limits.per_minute),
+            limit(workspace.limits.per_day),
+            arg(workspace.has_credit_limit),
+        ])
+    });
+}
+
+pub fn set_limits(id: Uuid, per_minute: Option<i32>, per_day: Option<i32>) {
+    as_owner(|| SET_LIMITS.run(&[arg(pg(id)), arg(per_minute), arg(per_day)]));
+}
+
+// Keys and roles.
+
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub prefix: String,
+    pub workspace: Uuid,
+    pub permissions: Vec<String>,
+    /// Epoch microseconds.
+    pub expires_at: Option<i64>,
+    pub revoked: bool,
+}
+
+static API_KEY: Statement = Statement::new(
+    "SELECT k.key_prefix, k.workspace_id, pg_catalog.to_json(k.permissions),
+            CASE WHEN k.expires_at OPERATOR(pg_catalog.=) 'infinity' THEN NULL
+                 WHEN k.expires_at OPERATOR(pg_catalog.=) '-infinity' THEN 0
+                 ELSE (EXTRACT(epoch FROM k.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 END,
+            k.revoked_at IS NOT NULL
+     FROM leadlex.api_key AS k WHERE k.key_hash OPERATOR(pg_catalog.=) $1",
+);
+static ADD_API_KEY: Statement = Statement::new(
+    "INSERT INTO leadlex.api_key (key_hash, key_prefix, workspace_id, permissions, name, expires_at)
+     VALUES ($1, $2, $3, $4, $5, $6)",
+);
+static REVOKE_API_KEY: Statement = Statement::new(
+    "UPDATE leadlex.api_key AS k SET revoked_at = pg_catalog.clock_timestamp()
+     WHERE k.revoked_at IS NULL AND pg_catalog.starts_with(k.key_prefix, $1)",
+);
+static COUNT_API_KEYS: Statement = Statement::new(
+    "SELECT pg_catalog.count(*) FROM leadlex.api_key AS k
+     WHERE k.revoked_at IS NULL AND pg_catalog.starts_with(k.key_prefix, $1)",
+);
+
+pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {
+    let row = as_owner(|| API_KEY.row(View::Latest, &[arg(hash.as_slice())]))?;
+    Some(ApiKey {
+        prefix: text(&row, 0),
+        workspace: uuid(&row, 1),
+        permissions: texts(&row, 2),
+        expires_at: optional(&row, 3).and_then(|n| n.parse().ok()),
+        revoked: boolean(&row, 4),
+    })
+}
+
+pub fn add_api_key(
+    hash: &[u8; 32],
+    prefix: &str,
+    workspace: Uuid,
+    permissions: &[String],
+    name: Option<&str>,
+    expires_at: Option<pgrx::datum::TimestampWithTimeZone>,
+) {
+    as_owner(|| {
+        ADD_API_KEY.run(&[
+            arg(hash.as_slice()),
+            arg(prefix),
+            arg(pg(workspace)),
+            arg(permissions.to_vec()),
+            arg(name),
+            arg(expires_at),
+        ])
+    });
+}
+
+pub fn count_api_keys(prefix: &str) -> i64 {
+    as_owner(|| COUNT_API_KEYS.row(View::Latest, &[arg(prefix)])).map_or(0, |row| number(&row, 0))
+}
+
+pub fn revoke_api_keys(prefix: &str) {
+    as_owner(|| REVOKE_API_KEY.run(&[arg(prefix)]));
+}
+
+#[derive(Clone, Debug)]
+pub struct Access {
+    pub role: u32,
+    pub workspace: Uuid,
+    pub permissions: Vec<String>,
+}
+
+// A role that is gone leaves its oid; the join keeps it from meaning anything.
+static ACCESS: Statement = Statement::new(
+    "SELECT r.oid::pg_catalog.int8, a.workspace_id, pg_catalog.to_json(a.permissions)
+     FROM leadlex.access AS a
+     JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.role::pg_catalog.oid",
+);
+static GRANT_ACCESS: Statement = Statement::new(
+    "INSERT INTO leadlex.access AS a (workspace_id, role, permissions) VALUES ($1, $2::pg_catalog.oid::pg_catalog.regrole, $3)
+     ON CONFLICT (workspace_id, role) DO UPDATE SET permissions = EXCLUDED.permissions",
+);
+static REVOKE_ACCESS: Statement = Statement::new(
+    "DELETE FROM leadlex.access AS a
+     WHERE a.workspace_id OPERATOR(pg_catalog.=) $1 AND a.role::pg_catalog.oid OPERATOR(pg_catalog.=) $2::pg_catalog.oid",
+);
+
+pub fn access() -> Vec<Access> {
+    let read = |row: &Row| Access {
+        role: number(row, 0) as u32,
+        workspace: uuid(row, 1),
+        permissions: texts(row, 2),
+    };
+    as_owner(|| ACCESS.query(View::Latest, &[])).iter().map(read).collect()
+}
+
+pub fn grant_access(workspace: Uuid, role: u32, permissions: &[String]) {
+    as_owner(|| GRANT_ACCESS.run(&[arg(pg(workspace)), arg(i64::from(role)), arg(permissions.to_vec())]));
+}
+
+pub fn revoke_access(workspace: Uuid, role: u32) -> bool {
+    as_owner(|| REVOKE_ACCESS.run(&[arg(pg(workspace)), arg(i64::from(role))])) > 0
+}
+
+// Bound tables.
+
+static BINDINGS: Statement = Statement::new(
+    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id FROM leadlex.binding AS b
+     ORDER BY b.bound_at USING OPERATOR(pg_catalog.<), b.schema_name USING OPERATOR(pg_catalog.<),
+              b.table_name USING OPERATOR(pg_catalog.<)",
+);
+static BIND: Statement = Statement::new(
+    "INSERT INTO leadlex.binding AS b (schema_name, table_name, columns, workspace_id)
+     VALUES ($1::pg_catalog.name, $2::pg_catalog.name, $3, $4)
+     ON CONFLICT (schema_name, table_name) DO UPDATE SET columns = EXCLUDED.columns, workspace_id = EXCLUDED.workspace_id",
+);
+static UNBIND: Statement = Statement::new(
+    "DELETE FROM leadlex.binding AS b
+     WHERE b.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND b.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name",
+);
+
+pub fn bindings() -> Vec<Binding> {
+    as_owner(|| BINDINGS.query(View::Latest, &[]))
+        .iter()
+        .map(|row| {
+            let columns = serde_json::from_str(&text(row, 2)).unwrap_or_default();
+            let workspace = optional(row, 3).and_then(|id| id.parse().ok());
+            Binding::new(text(row, 0), text(row, 1), columns, workspace)
+        })
+        .collect()
+}
+
+pub fn bind(schema: &str, table: &str, columns: &Value, workspace: Option<Uuid>) {
+    let columns = pgrx::JsonB(columns.clone());
+    as_owner(|| BIND.run(&[arg(schema), arg(table), arg(columns), arg(workspace.map(pg))]));
+}
+
+pub fn unbind(schema: &str, table: &str) -> bool {
+    as_owner(|| UNBIND.run(&[arg(schema), arg(table)])) > 0
+}
+
+// Providers.
+
+/// A provider as configured. `config` is an error only after a hand-made change of the table.
+pub struct LoadedProvider {
+    pub id: Uuid,
+    pub name: String,
+    pub workspace: Option<Uuid>,
+    pub enabled: bool,
+    pub json: Value,
+    pub config: Result<Config, ConfigError>,
+    /// As given: the secret itself, or `file:/path`.
+    pub secret: Option<String>,
+}
+
+static PROVIDERS: Statement = Statement::new(
+    "SELECT p.id, p.name, p.workspace_id, p.enabled, p.config, s.secret
+     FROM leadlex.provider_config AS p
+     LEFT JOIN leadlex.provider_secret AS s ON s.name OPERATOR(pg_catalog.=) p.name
+     ORDER BY p.priority USING OPERATOR(pg_catalog.<), p.name USING OPERATOR(pg_catalog.<)",
+);
+static ADD_PROVIDER: Statement = Statement::new(
+    "INSERT INTO leadlex.provider_config (name, id, workspace_id, preset, config, priority) VALUES ($1, $2, $3, $4, $5, $6)",
+);
+static ALTER_PROVIDER: Statement = Statement::new(
+    "UPDATE leadlex.provider_config AS p
+     SET config = coalesce($2, p.config), priority = coalesce($3, p.priority), enabled = coalesce($4, p.enabled),
+         updated_at = pg_catalog.clock_timestamp()
+     WHERE p.name OPERATOR(pg_catalog.=) $1",
+);
+static SET_SECRET: Statement = Statement::new(
+    "INSERT INTO leadlex.provider_secret AS s (name, secret) VALUES ($1, $2)
+     ON CONFLICT (name) DO UPDATE SET secret = EXCLUDED.secret",
+);
+static DROP_PROVIDER: Statement =
+    Statement::new("DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1");
+
+pub fn providers() -> Vec<LoadedProvider> {
+    as_owner(|| PROVIDERS.query(View::Latest, &[]))
+        .iter()
+        .map(|row| {
+            let json: Value = serde_json::from_str(&text(row, 4)).unwrap_or_default();
+            LoadedProvider {
+                id: uuid(row, 0),
+                name: text(row, 1),
+                workspace: optional(row, 2).and_then(|id| id.parse().ok()),
+                enabled: boolean(row, 3),
+                config: Config::parse(&json),
+                json,
+                secret: optional(row, 5),
+            }
+        })
+        .collect()
+}
+
+pub fn add_provider(
+    name: &str,
+    id: Uuid,
+    workspace: Option<Uuid>,
+    preset: Option<&str>,
+    config: &Value,
+    priority: i32,
+) {
+    let config = pgrx::JsonB(config.clone());
+    as_owner(|| {
+        ADD_PROVIDER.run(&[
+            arg(name),
+            arg(pg(id)),
+            arg(workspace.map(pg)),
+            arg(preset),
+            arg(config),
+            arg(priority),
+        ])
+    });
+}
+
+/// Changes what is given; `false` when there is no such provider.
+pub fn alter_provider(
+    name: &str,
+    config: Option<&Value>,
+    priority: Option<i32>,
+    enabled: Option<bool>,
+) -> bool {
+    let config = config.map(|c| pgrx::JsonB(c.clone()));
+    as_owner(|| ALTER_PROVIDER.run(&[arg(name), arg(config), arg(priority), arg(enabled)])) > 0
+}
+
+pub fn set_secret(name: &str, secret: &str) {
+    as_owner(|| SET_SECRET.run(&[arg(name), arg(secret)]));
+}
+
+pub fn drop_provider(name: &str) -> bool {
+    as_owner(|| DROP_PROVIDER.run(&[arg(name)])) > 0
+}

@@ -1,0 +1,164 @@
+//! Starts workers where work waits. Connected to no database, like the launchers of autovacuum and replication.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use super::super::shmem::{self, Database};
+use super::super::{accounts, settings, wait};
+
+/// A worker that has been asked for and does not appear within this many seconds is asked for again.
+const START_PATIENCE_S: i64 = 10;
+/// Old idempotency keys are looked for this often in databases where nothing else happens.
+const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
+    // SAFETY: the usual beginning of a background worker. SIGTERM goes to `die`: only that sets ProcDiePending, and
+    // a launcher has nothing to finish.
+    unsafe {
+        pg_sys::pqsignal(libc::SIGHUP, Some(super::handlers::SignalHandlerForConfigReload));
+        pg_sys::pqsignal(libc::SIGTERM, Some(super::handlers::die));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
+        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
+        shmem::with_header(|h| {
+            h.launcher_pid = pg_sys::MyProcPid;
+            h.launcher_latch = pg_sys::MyLatch;
+        });
+    }
+    // At start every database may have work left from before.
+    let mut sweep: VecDeque<u32> = databases().into();
+    let mut next_round = Instant::now() + settings::worker_naptime();
+    let mut next_housekeeping = Instant::now() + HOUSEKEEPING;
+    loop {
+        super::reload_if_asked();
+        if Instant::now() >= next_round {
+            next_round = Instant::now() + settings::worker_naptime();
+            let housekeeping = Instant::now() >= next_housekeeping;
+            if housekeeping {
+                next_housekeeping = Instant::now() + HOUSEKEEPING;
+            }
+            promote(housekeeping);
+        }
+        let waiting = start_workers(&mut sweep);
+        let pause = if waiting { Duration::from_millis(200) } else { settings::worker_naptime() };
+        sleep(pause.min(next_round.saturating_duration_since(Instant::now())));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    shmem::with_header(|h| {
+        h.launcher_pid = 0;
+        h.launcher_latch = std::ptr::null_mut();
+    });
+}
+
+fn sleep(pause: Duration) {
+    let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: waits for this process's own latch.
+    unsafe {
+        let event = wait::event(wait::Event::Idle);
+        pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause.as_millis() as i64 + 1, event);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// What could wait until the next round waits no longer.
+fn promote(housekeeping: bool) {
+    shmem::with_header(|h| {
+        for database in h.databases.iter_mut().filter(|d| d.oid != 0) {
+            if database.has_work || housekeeping {
+                database.has_work = false;
+                database.wanted = true;
+            }
+        }
+    });
+}
+
+/// Whether some have to wait for their turn.
+fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
+    loop {
+        let now = accounts::now();
+        let next = shmem::with_header(|header| {
+            for lost in header.databases.iter_mut().filter(|d| d.worker_pid == -1 && d.not_before <= now) {
+                lost.worker_pid = 0;
+            }
+            let running = header.databases.iter().filter(|d| d.worker_pid != 0).count();
+            if running >= settings::max_workers() {
+                return None;
+            }
+            let ready =
+                |d: &&mut Database| d.oid != 0 && d.wanted && d.worker_pid == 0 && d.not_before <= now;
+            let oid = match header.databases.iter_mut().find(ready) {
+                Some(database) => database.oid,
+                None => sweep.pop_front()?,
+            };
+            let database = super::entry(header, oid)?;
+            if database.worker_pid == 0 {
+                database.worker_pid = -1;
+                database.not_before = now + START_PATIENCE_S;
+            }
+            Some(oid)
+        });
+        let Some(oid) = next else { break };
+        if !start(oid) {
+            // max_worker_processes is used up: again after a while.
+            shmem::with_header(|header| {
+                if let Some(database) = super::entry(header, oid) {
+                    database.worker_pid = 0;
+                    database.wanted = true;
+                    database.not_before = accounts::now() + 1;
+                }
+            });
+            break;
+        }
+    }
+    !sweep.is_empty()
+        || shmem::with_header(|h| h.databases.iter().any(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0))
+}
+
+fn start(database: u32) -> bool {
+    let mut worker = super::describe(c"leadlex_enrich worker", c"leadlex_worker_main");
+    worker.bgw_main_arg = pg_sys::Datum::from(database);
+    // SAFETY: plain call with a complete description; being notified sets this process's latch.
+    unsafe {
+        worker.bgw_notify_pid = pg_sys::MyProcPid;
+        pg_sys::RegisterDynamicBackgroundWorker(&mut worker, std::ptr::null_mut())
+    }
+}
+
+/// Databases that a worker can connect to. Templates are left alone: a connection there makes CREATE DATABASE wait.
+fn databases() -> Vec<u32> {
+    let mut found = Vec::new();
+    // SAFETY: a scan of a shared catalog in a transaction of its own, as autovacuum's launcher does it; the tuple's
+    // fixed part is read while the scan holds it.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let row = pgrx::pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+            if (*row).datallowconn && !(*row).datistemplate {
+                found.push((*row).oid.to_u32());
+            }
+        }
+        if let Some(end) = (*(*(*scan).rs_rd).rd_tableam).scan_end {
+            end(scan);
+        }
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+    found
+}

@@ -1,0 +1,123 @@
+//! The background worker that keeps the books.
+//!
+//! A launcher, connected to no database, starts one short-lived worker for each database in which work waits, a few
+//! at a time. A worker that finds nothing more to do for half a second leaves, so that it is in nobody's way
+//! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served.
+
+mod launcher;
+mod round;
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+
+use super::shmem::{self, Database, Header};
+
+thread_local! {
+    static NOTED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Registers the launcher with the postmaster.
+pub fn register() {
+    let mut worker = describe(c"leadlex_enrich launcher", c"leadlex_launcher_main");
+    worker.bgw_flags = (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32;
+    worker.bgw_restart_time = 5;
+    // SAFETY: runs in the postmaster while it preloads.
+    unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
+}
+
+fn describe(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
+    let mut worker = pg_sys::BackgroundWorker {
+        bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32,
+        bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
+        bgw_restart_time: pg_sys::BGW_NEVER_RESTART,
+        ..Default::default()
+    };
+    put(&mut worker.bgw_name, name);
+    put(&mut worker.bgw_type, name);
+    put(&mut worker.bgw_library_name, c"leadlex_enrich");
+    put(&mut worker.bgw_function_name, function);
+    worker
+}
+
+fn put(to: &mut [c_char], text: &CStr) {
+    for (to, from) in to.iter_mut().zip(text.to_bytes_with_nul()) {
+        *to = *from as c_char;
+    }
+}
+
+fn this_database() -> u32 {
+    // SAFETY: a global set when the process connected to its database.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// The entry of a database, made if there is none; `None` when there are too many with work waiting.
+fn entry(header: &mut Header, oid: u32) -> Option<&mut Database> {
+    let idle = |d: &Database| d.oid == 0 || (d.worker_pid == 0 && !d.wanted && !d.has_work);
+    let known = header.databases.iter().position(|d| d.oid == oid);
+    let free = || header.databases.iter().position(|d| d.oid == 0);
+    let index = known.or_else(free).or_else(|| header.databases.iter().position(idle))?;
+    let found = &mut header.databases[index];
+    if found.oid != oid {
+        *found = Database { oid, ..Database::FREE };
+    }
+    Some(found)
+}
+
+/// Work waits that somebody is waiting for: start a worker at once.
+pub fn wake() {
+    let latch = shmem::with_header(|header| {
+        if let Some(database) = entry(header, this_database()) {
+            database.wanted = true;
+            if database.worker_pid > 0 {
+                return database.latch;
+            }
+        }
+        header.launcher_latch
+    });
+    if !latch.is_null() {
+        // SAFETY: a latch in shared memory. Its process may have gone; then somebody wakes for nothing.
+        unsafe { pg_sys::SetLatch(latch) };
+    }
+}
+
+/// Work that can wait for the next round. Cannot fail: runs in commit callbacks.
+pub fn note_work() {
+    const OFTEN_ENOUGH: Duration = Duration::from_secs(1);
+    if NOTED.get().is_some_and(|at| at.elapsed() < OFTEN_ENOUGH) {
+        return;
+    }
+    NOTED.set(Some(Instant::now()));
+    shmem::with_header(|header| {
+        if let Some(database) = entry(header, this_database()) {
+            database.has_work = true;
+        }
+    });
+}
+
+/// Postgres's signal handlers as they are: pgrx's wrappers around them are no C functions.
+mod handlers {
+    unsafe extern "C-unwind" {
+        pub fn die(signal: i32);
+        pub fn SignalHandlerForConfigReload(signal: i32);
+        pub fn SignalHandlerForShutdownRequest(signal: i32);
+    }
+}
+
+/// What leadlex.worker_status shows: the launcher's pid, and the databases known.
+pub fn status() -> (i32, Vec<Database>) {
+    shmem::with_header(|h| (h.launcher_pid, h.databases.iter().filter(|d| d.oid != 0).copied().collect()))
+}
+
+/// Reads the configuration again after SIGHUP.
+fn reload_if_asked() {
+    // SAFETY: globals of this process; the handler only sets the flag.
+    unsafe {
+        if pg_sys::ConfigReloadPending != 0 {
+            pg_sys::ConfigReloadPending = 0;
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}

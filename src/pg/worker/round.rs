@@ -1,0 +1,290 @@
+//! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgTryBuilder, pg_guard, pg_sys};
+
+use super::super::shmem::{self, AccountKey};
+use super::super::store::books;
+use super::super::{accounts, cache, wait};
+use crate::domain::rate::Record;
+
+/// A worker that has had nothing to do for so long leaves.
+const LINGER: Duration = Duration::from_millis(500);
+/// Seconds between looks for expired idempotency keys.
+const PURGE_EVERY_S: i64 = 600;
+/// Seconds until a worker that failed is tried again.
+const RETRY_S: i64 = 2;
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
+    let database = arg.value() as u32;
+    // SAFETY: the usual beginning of a background worker. SIGTERM only asks: leases are closed before it ends. Nothing
+    // that follows waits long, see `configure`.
+    unsafe {
+        pg_sys::pqsignal(libc::SIGHUP, Some(super::handlers::SignalHandlerForConfigReload));
+        pg_sys::pqsignal(libc::SIGTERM, Some(super::handlers::SignalHandlerForShutdownRequest));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(database));
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), pg_sys::InvalidOid, 0);
+        configure();
+        shmem::with_header(|h| {
+            if let Some(entry) = super::entry(h, database) {
+                entry.worker_pid = pg_sys::MyProcPid;
+                entry.not_before = 0;
+                entry.latch = pg_sys::MyLatch;
+            }
+        });
+    }
+    if !work_until_idle(database) {
+        shmem::with_header(|h| {
+            // No extension here: nothing to remember of this database.
+            h.databases.iter_mut().filter(|d| d.oid == database).for_each(|d| *d = shmem::Database::FREE);
+        });
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, arg: pg_sys::Datum) {
+    let database = arg.value() as u32;
+    shmem::with_header(|h| {
+        for entry in h.databases.iter_mut().filter(|d| d.oid == database) {
+            entry.worker_pid = 0;
+            entry.latch = std::ptr::null_mut();
+        }
+    });
+}
+
+/// Waits of this process are bounded: it never waits long for a lock or for a replica.
+unsafe fn configure() {
+    for (name, value) in [
+        (c"search_path", c"pg_catalog"),
+        (c"lock_timeout", c"500ms"),
+        (c"synchronous_commit", c"local"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"row_security", c"on"),
+        (c"session_replication_role", c"origin"),
+    ] {
+        // SAFETY: static names and values.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+    }
+}
+
+fn shutting_down() -> bool {
+    // SAFETY: a flag that the signal handler sets.
+    unsafe { pg_sys::ShutdownRequestPending != 0 }
+}
+
+/// `false`: the extension is not installed here.
+fn work_until_idle(database: u32) -> bool {
+    loop {
+        super::reload_if_asked();
+        mark(database, |d| d.wanted = false);
+        let closing = shutting_down();
+        match attempt(|| round(database, closing)) {
+            Ok(None) => return false,
+            Ok(Some(true)) => continue,
+            Ok(Some(false)) if closing => return true,
+            Ok(Some(false)) => {}
+            Err(message) => {
+                mark(database, |d| {
+                    d.not_before = accounts::now() + RETRY_S;
+                    d.wanted = true;
+                    put_text(&mut d.error, &message);
+                });
+                pgrx::warning!("leadlex_enrich worker: {message}");
+                return true;
+            }
+        }
+        idle();
+        let called = shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
+        if !called && !shutting_down() {
+            // Leases are closed in order, so that a crash after this counts nothing as used.
+            if let Err(message) = attempt(|| record_rates(true)) {
+                pgrx::warning!("leadlex_enrich worker: {message}");
+            }
+            return true;
+        }
+    }
+}
+
+fn mark(database: u32, change: impl FnOnce(&mut shmem::Database)) {
+    shmem::with_header(|h| {
+        if let Some(entry) = super::entry(h, database) {
+            change(entry);
+        }
+    });
+}
+
+fn put_text(to: &mut [u8], text: &str) {
+    to.fill(0);
+    let end =
+        text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|&e| e < to.len()).last().unwrap_or(0);
+    to[..end].copy_from_slice(&text.as_bytes()[..end]);
+}
+
+fn idle() {
+    let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: reports and waits for this process's own latch. CHECK_FOR_INTERRUPTS also absorbs barriers.
+    unsafe {
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
+        let event = wait::event(wait::Event::Idle);
+        pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, LINGER.as_millis() as i64, event);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// Runs `work` in a transaction of its own. An error is rolled back and given as text.
+fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        pg_sys::pgstat_report_activity(
+            pg_sys::BackendState::STATE_RUNNING,
+            c"leadlex_enrich: recording rate use, settling the ledger".as_ptr(),
+        );
+    }
+    let work = AssertUnwindSafe(work);
+    PgTryBuilder::new(AssertUnwindSafe(move || {
+        cache::refresh();
+        let result = { work }.0();
+        // SAFETY: ends what was begun above.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        }
+        Ok(result)
+    }))
+    .catch_others(|error| {
+        let message = match &error {
+            CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r.message().to_owned(),
+            CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
+        };
+        // SAFETY: as after any error at the top of a process.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+        Err(message)
+    })
+    .execute()
+}
+
+/// `None`: not installed. `Some(true)`: there is more to do at once.
+fn round(database: u32, closing: bool) -> Option<bool> {
+    cache::find_installation()?;
+    let recorded = record_in_transaction(closing);
+    let settled = if closing { 0 } else { books::settle_ledger() };
+    let now = accounts::now();
+    let purge_due = shmem::with_header(|h| {
+        super::entry(h, database).is_some_and(|d| d.last_purge + PURGE_EVERY_S <= now)
+    });
+    let purged = if purge_due && !closing { books::purge_keys() } else { 0 };
+    // The records count only once they are durable.
+    // SAFETY: the snapshot pushed by `attempt` is popped for the commit, and another one pushed for its own commit.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let records = recorded.len() as u64;
+    apply(recorded);
+    mark(database, |d| {
+        d.runs += 1;
+        d.settled += settled;
+        d.records += records;
+        d.purged += purged;
+        d.last_run = now;
+        d.error = [0; 160];
+        if purge_due {
+            d.last_purge = now;
+        }
+        // Rows may have come since: look once more at the next round.
+        d.has_work |= settled > 0;
+    });
+    Some(settled >= 10_000)
+}
+
+fn record_rates(closing: bool) {
+    let recorded = record_in_transaction(closing);
+    // SAFETY: as in `round`.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    apply(recorded);
+}
+
+/// A record on its way into the books.
+struct Recorded {
+    account: usize,
+    key: AccountKey,
+    lease: u64,
+    admitted: u64,
+}
+
+fn record_in_transaction(closing: bool) -> Vec<Recorded> {
+    let installation = cache::installation();
+    let mut recorded = Vec::new();
+    for account in 0..shmem::account_count() {
+        let Some((row, entry)) = take_record(account, super::this_database(), installation.catalog, closing)
+        else {
+            continue;
+        };
+        books::record_rate(&entry.key.id, &row);
+        recorded.push(entry);
+    }
+    recorded
+}
+
+fn take_record(account: usize, database: u32, catalog: u32, closing: bool) -> Option<(Record, Recorded)> {
+    shmem::with_account(account, |a| {
+        if a.key.database != database || a.key.catalog != catalog || a.phase != shmem::Phase::Ready {
+            return None;
+        }
+        let behind = a.recorded_admitted != a.meter.admitted();
+        let open = a.recorded_lease > 0;
+        // A lease is closed when nobody wants it any more, so that eviction and shutdown find exact books.
+        let wanted = a.lease_wanted > 0 && !closing;
+        if !(wanted || closing && (behind || open)) {
+            return None;
+        }
+        if !wanted {
+            a.meter.close();
+        }
+        let lease = if wanted { a.lease_wanted.max(a.meter.lease_left()) } else { 0 };
+        let (row, admitted) = a.meter.record(lease);
+        Some((row, Recorded { account, key: a.key, lease, admitted }))
+    })
+}
+
+/// The records are durable: calls may use the leases.
+fn apply(recorded: Vec<Recorded>) {
+    for entry in recorded {
+        shmem::with_account(entry.account, |a| {
+            if a.key == entry.key {
+                a.recorded_admitted = entry.admitted;
+                a.recorded_lease = entry.lease;
+                if entry.lease > 0 {
+                    a.meter.opened(entry.lease, entry.admitted);
+                    a.lease_wanted = 0;
+                }
+            }
+        });
+        accounts::broadcast(entry.account);
+    }
+}

@@ -1,0 +1,98 @@
+#!/bin/bash
+# Installs what is missing on this machine, by Debian package name, and cargo-pgrx under target/tools.
+# Changes nothing when everything is there.  usage: prerequisites.sh [bench]
+# shellcheck source=tests/lib/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+WANT_BENCH=${1:-}
+PACKAGES=()
+
+# The major version to install where there is no server: the one asked for, else the one Debian ships.
+wanted_major() {
+    if [ -n "${PG_MAJOR:-}" ]; then printf '%s\n' "$PG_MAJOR"; return; fi
+    local shipped
+    shipped=$(apt-cache depends postgresql 2>/dev/null | sed -nE 's/.*Depends: postgresql-([0-9]+)$/\1/p' | head -n 1 || true)
+    printf '%s\n' "${shipped:-15}"
+}
+
+libclang_is_there() {
+    ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+}
+
+missing_for_postgres() {
+    local config major
+    config=$(find_pg_config)
+    if [ -n "$config" ]; then major=$(pg_major "$config"); else major=$(wanted_major); fi
+    supported_major "$major" || die "PostgreSQL $major is not supported: 15, 16, 17 and 18 are"
+    local bindir=/usr/lib/postgresql/$major/bin
+    [ -z "$config" ] || bindir=$(dirname "$config")
+    [ -x "$bindir/postgres" ] && [ -x "$bindir/initdb" ] || PACKAGES+=("postgresql-$major")
+    [ -x "$bindir/psql" ] || PACKAGES+=("postgresql-client-$major")
+    if [ -z "$config" ] || [ ! -f "$("$config" --includedir-server)/postgres.h" ] ||
+        [ ! -x "$(dirname "$("$config" --pgxs)")/../test/isolation/pg_isolation_regress" ]; then
+        PACKAGES+=("postgresql-server-dev-$major")
+    fi
+    if [ "$WANT_BENCH" = bench ]; then missing_for_bench "$major" "$config"; fi
+}
+
+missing_for_bench() {
+    local sharedir=/usr/share/postgresql/$1
+    [ -z "$2" ] || sharedir=$("$2" --sharedir)
+    [ -x /usr/sbin/nginx ] || PACKAGES+=(nginx-light)
+    [ -e /usr/lib/nginx/modules/ngx_http_echo_module.so ] || PACKAGES+=(libnginx-mod-http-echo)
+    [ -e "$sharedir/extension/plpython3u.control" ] || PACKAGES+=("postgresql-plpython3-$1")
+    [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import urllib3' 2>/dev/null || PACKAGES+=(python3-urllib3)
+}
+
+missing_for_build() {
+    command -v cc >/dev/null && command -v ld >/dev/null || PACKAGES+=(build-essential)
+    libclang_is_there || PACKAGES+=(libclang-dev)
+    find_cargo_pgrx && return
+    command -v pkg-config >/dev/null || PACKAGES+=(pkg-config)
+    { command -v pkg-config >/dev/null && pkg-config --exists openssl; } || PACKAGES+=(libssl-dev)
+}
+
+apt_install() {
+    command -v apt-get >/dev/null ||
+        die "missing: ${PACKAGES[*]} (Debian's names): this is no Debian, install their like and give PG_CONFIG=/path/to/pg_config"
+    local by_hand="apt-get install ${PACKAGES[*]}" root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "missing: ${PACKAGES[*]}; run as root: $by_hand"
+        if [ -t 0 ]; then root=(sudo); else root=(sudo -n); fi
+        "${root[@]}" true || die "missing: ${PACKAGES[*]}; run as root: $by_hand"
+    fi
+    local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0)
+    # Debian's postgresql package makes and starts a cluster of its own, which nobody asked for here.
+    # A drop-in that stands only during the installation prevents that.
+    local drop_in=/etc/postgresql-common/createcluster.d/leadlex_enrich.conf
+    "${root[@]}" mkdir -p "$(dirname "$drop_in")"
+    echo 'create_main_cluster = false' | "${root[@]}" tee "$drop_in" >/dev/null
+    # shellcheck disable=SC2064
+    trap "${root[*]} rm -f $drop_in" EXIT
+    if [ ! -t 0 ] || [ "$(id -u)" -eq 0 ]; then
+        quietly "refreshing the package lists (apt-get update)" "$TARGET/log/apt-update.log" "${apt[@]}" update -q
+        quietly "installing ${PACKAGES[*]}" "$TARGET/log/apt-install.log" \
+            "${apt[@]}" install -y -q --no-install-recommends "${PACKAGES[@]}"
+    else
+        say "installing ${PACKAGES[*]}"
+        "${apt[@]}" update -q && "${apt[@]}" install -y -q --no-install-recommends "${PACKAGES[@]}" || die "could not: $by_hand"
+    fi
+    "${root[@]}" rm -f "$drop_in"
+    trap - EXIT
+}
+
+install_cargo_pgrx() {
+    quietly "building cargo-pgrx $CARGO_PGRX_VERSION into target/tools (once, 2–3 minutes)" "$TARGET/log/cargo-pgrx.log" \
+        env CARGO_TARGET_DIR="$TARGET/tools/build" cargo install cargo-pgrx --version "$CARGO_PGRX_VERSION" --locked --debug \
+        --no-default-features --features native-tls --root "$TARGET/tools"
+    rm -rf "$TARGET/tools/build"
+}
+
+use_rust
+mkdir -p "$TARGET/log"
+missing_for_postgres
+missing_for_build
+if [ ${#PACKAGES[@]} -gt 0 ]; then apt_install; fi
+use_postgres
+find_cargo_pgrx || install_cargo_pgrx
+find_cargo_pgrx || die "cargo-pgrx $CARGO_PGRX_VERSION was built but does not start: see $TARGET/log/cargo-pgrx.log"

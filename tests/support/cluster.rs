@@ -1,0 +1,363 @@
+//! A Postgres cluster of one's own: a copy of a template, a private socket, the extension preloaded.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Config, NoTls};
+
+use super::server::{check, server};
+
+/// How to shut down, as in pg_ctl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Smart,
+    Fast,
+    Immediate,
+    /// kill -9 of the postmaster.
+    Kill,
+}
+
+/// A running (or, in between, stopped) cluster. Dropping it stops it, and removes it unless the test failed.
+pub struct Cluster {
+    dir: PathBuf,
+    socket_dir: PathBuf,
+    port: u16,
+    process: Mutex<Option<Child>>,
+}
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+// The path of a Unix socket, with "/.s.PGSQL.12345" at its end, has at most 107 bytes.
+const MAX_SOCKET_DIR_BYTES: usize = 90;
+
+impl Cluster {
+    /// With the extension preloaded, and no settings but those that tests need.
+    pub fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// The same, with more lines for postgresql.conf; a later line wins over an earlier one.
+    pub fn start_with(conf: &[&str]) -> Cluster {
+        let cluster = Cluster::create(conf);
+        cluster.start_again();
+        cluster
+    }
+
+    /// Made, but not started.
+    pub fn create(conf: &[&str]) -> Cluster {
+        let cluster = Cluster::empty();
+        server().copy_template(&cluster.data());
+        cluster.append_conf(&[
+            "shared_preload_libraries = 'leadlex_enrich'",
+            "leadlex.allow_private_addresses = on",
+            "max_connections = 150",
+            // Crashes here are of processes, not of the machine.
+            "fsync = off",
+            "timezone = 'UTC'",
+            "log_timezone = 'UTC'",
+            "log_line_prefix = '%m [%p] %q%u@%d '",
+        ]);
+        cluster.append_conf(conf);
+        cluster
+    }
+
+    /// A hot standby of this cluster, streaming, started. This one must run.
+    pub fn standby(&self, conf: &[&str]) -> Cluster {
+        let standby = Cluster::empty();
+        let mut backup = server().command("pg_basebackup");
+        backup.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
+        backup.arg("-d").arg(self.conninfo("postgres"));
+        check(&mut backup, "pg_basebackup");
+        standby.append_conf(&standby.place());
+        standby.append_conf(conf);
+        standby.start_again();
+        standby
+    }
+
+    fn empty() -> Cluster {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{number}", std::process::id());
+        let dir = server().run_dir.join(&name);
+        server().make_dir(&dir);
+        let mut socket_dir = dir.clone();
+        if dir.as_os_str().len() > MAX_SOCKET_DIR_BYTES {
+            socket_dir = Path::new("/tmp").join(format!("leadlex-{name}"));
+            server().make_dir(&socket_dir);
+        }
+        let port = free_port();
+        Cluster { dir, socket_dir, port, process: Mutex::new(None) }
+    }
+
+    /// The settings that say where this cluster listens.
+    fn place(&self) -> [String; 3] {
+        [
+            format!("port = {}", self.port),
+            format!("unix_socket_directories = '{}'", self.socket_dir.display()),
+            "listen_addresses = '127.0.0.1'".to_owned(),
+        ]
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn socket_dir(&self) -> &Path {
+        &self.socket_dir
+    }
+
+    /// For programs that take a connection string.
+    pub fn conninfo(&self, database: &str) -> String {
+        format!("host={} port={} user=postgres dbname={database}", self.socket_dir.display(), self.port)
+    }
+
+    // --- settings ------------------------------------------------------------------------------------
+
+    pub fn append_conf<S: AsRef<str>>(&self, lines: &[S]) {
+        let path = self.data().join("postgresql.conf");
+        let mut file = File::options().append(true).open(path).expect("initdb made it");
+        for line in lines {
+            writeln!(file, "{}", line.as_ref()).expect("target/ can be written");
+        }
+    }
+
+    /// Appends and reloads, and returns when new sessions see it.
+    pub fn set(&self, name: &str, value: &str) {
+        self.append_conf(&[format!("{name} = '{}'", value.replace('\'', "''"))]);
+        self.signal("HUP");
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut client = self.connect("postgres");
+            let row = client.query_one("SELECT $1 = ANY (ARRAY[current_setting($2), (SELECT reset_val FROM pg_settings WHERE name = $2)])", &[&value, &name]);
+            if row.is_ok_and(|row| row.get(0)) {
+                return;
+            }
+            assert!(Instant::now() < until, "{name} is not {value} after a reload");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    // --- start and stop ------------------------------------------------------------------------------
+
+    pub fn start_again(&self) {
+        if let Err(reason) = self.try_start() {
+            panic!("{reason}");
+        }
+    }
+
+    /// For clusters that are expected not to start; says what the log says.
+    pub fn try_start(&self) -> Result<(), String> {
+        let mut process = self.process.lock().expect("no start or stop panicked");
+        assert!(process.is_none(), "the cluster runs already");
+        self.append_conf(&self.place());
+        let log =
+            File::options().create(true).append(true).open(self.log_path()).expect("target/ can be written");
+        let mut command = server().command("postgres");
+        command.arg("-D").arg(self.data()).stdout(log.try_clone().expect("an open file")).stderr(log);
+        let mut child = command.spawn().expect("postgres can be executed");
+        let until = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(format!("postgres ended with {status}; its log:\n{}", self.log_tail()));
+            }
+            if self.config("postgres").connect_timeout(Duration::from_secs(5)).connect(NoTls).is_ok() {
+                *process = Some(child);
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("no connection within {START_TIMEOUT:?}; the log:\n{}", self.log_tail()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Returns how long it took.
+    pub fn stop(&self, how: Stop) -> Duration {
+        let started = Instant::now();
+        let mut child =
+            self.process.lock().expect("no start or stop panicked").take().expect("the cluster runs");
+        self.signal_pid(child.id(), signal_name(how));
+        wait_for_end(&mut child, STOP_TIMEOUT);
+        started.elapsed()
+    }
+
+    pub fn restart(&self, how: Stop) {
+        self.stop(how);
+        self.start_again();
+    }
+
+    pub fn is_running(&self) -> bool {
+        let mut process = self.process.lock().expect("no start or stop panicked");
+        process.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// A signal to the postmaster: "HUP", "TERM" …
+    pub fn signal(&self, signal: &str) {
+        let pid =
+            self.process.lock().expect("no start or stop panicked").as_ref().expect("the cluster runs").id();
+        self.signal_pid(pid, signal);
+    }
+
+    /// kill -9 of a backend (or any other server process): a crash, after which the server recovers by itself.
+    pub fn kill9(&self, pid: i32) {
+        self.signal_pid(u32::try_from(pid).expect("a pid is positive"), "KILL");
+    }
+
+    fn signal_pid(&self, pid: u32, signal: &str) {
+        check(Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()), "kill");
+    }
+
+    /// After [`Cluster::kill9`]: when connections are accepted again.
+    pub fn wait_until_ready(&self) {
+        super::eventually("the server accepts connections", START_TIMEOUT, || {
+            self.config("postgres")
+                .connect(NoTls)
+                .is_ok_and(|mut client| client.simple_query("SELECT 1").is_ok())
+        });
+    }
+
+    // --- connections ---------------------------------------------------------------------------------
+
+    /// As the superuser.
+    pub fn connect(&self, database: &str) -> Client {
+        self.connect_as(database, "postgres")
+    }
+
+    pub fn connect_as(&self, database: &str, user: &str) -> Client {
+        let mut config = self.config(database);
+        config.user(user);
+        config
+            .connect(NoTls)
+            .unwrap_or_else(|error| panic!("cannot connect to {database} as {user}: {error:?}"))
+    }
+
+    /// To be changed before connecting.
+    pub fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        config.host_path(&self.socket_dir).port(self.port).user("postgres").dbname(database);
+        config.application_name("tests");
+        config
+    }
+
+    /// A database with the extension, and a connection to it as the superuser.
+    pub fn database(&self, name: &str) -> Client {
+        self.connect("postgres").batch_execute(&format!("CREATE DATABASE {name}")).expect("a new name");
+        let mut client = self.connect(name);
+        client.batch_execute("CREATE EXTENSION leadlex_enrich").expect("the extension can be created");
+        client
+    }
+
+    /// A program of this installation (psql, pg_dump …) with its environment set up to connect here as the superuser.
+    pub fn command(&self, program: &str, database: &str) -> Command {
+        let mut command = server().command(program);
+        command.env("PGHOST", &self.socket_dir).env("PGPORT", self.port.to_string());
+        command.env("PGUSER", "postgres").env("PGDATABASE", database);
+        command
+    }
+
+    /// The output of psql for some SQL; the exit status is the caller's to judge.
+    pub fn psql(&self, database: &str, sql: &str) -> Output {
+        let mut command = self.command("psql", database);
+        command.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]).stdin(Stdio::null());
+        command.output().expect("psql can be executed")
+    }
+
+    // --- the log -------------------------------------------------------------------------------------
+
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// What was logged since the log had this length.
+    pub fn log_since(&self, mark: usize) -> String {
+        let log = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(log.get(mark..).unwrap_or_default()).into_owned()
+    }
+
+    pub fn log_mark(&self) -> usize {
+        fs::read(self.log_path()).map_or(0, |log| log.len())
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().rev().take(30).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let process = self.process.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(mut child) = process.take() {
+            // No panics here: a panic while a failed test unwinds would abort, and leave the server behind.
+            let _ = Command::new("kill").arg("-QUIT").arg(child.id().to_string()).output();
+            let until = Instant::now() + Duration::from_secs(10);
+            while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if self.socket_dir != self.dir {
+            let _ = fs::remove_dir_all(&self.socket_dir);
+        }
+        if std::thread::panicking() {
+            eprintln!(
+                "the cluster of the failed test is kept: {}; the end of its log:\n{}",
+                self.dir.display(),
+                self.log_tail()
+            );
+        } else {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+fn signal_name(how: Stop) -> &'static str {
+    match how {
+        Stop::Smart => "TERM",
+        Stop::Fast => "INT",
+        Stop::Immediate => "QUIT",
+        Stop::Kill => "KILL",
+    }
+}
+
+fn wait_for_end(child: &mut Child, timeout: Duration) -> ExitStatus {
+    let until = Instant::now() + timeout;
+    loop {
+        if let Some(status) = child.try_wait().expect("our own child") {
+            return status;
+        }
+        if Instant::now() > until {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the server did not stop within {timeout:?}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Another process could take it before Postgres does; the kernel hands ports out in a wide circle, so that is rare.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
