@@ -64,14 +64,11 @@ AS 'MODULE_PATHNAME', 'grant_credits_wrapper';
 COMMENT ON FUNCTION leadlex.grant_credits(uuid, bigint, text) IS 'Adds credits to a workspace (negative corrects, never below 0) and returns the new balance. Errors: 22023, 55000 for a workspace without a credit limit.';
 REVOKE ALL ON FUNCTION leadlex.grant_credits(uuid, bigint, text) FROM PUBLIC;
 
-CREATE FUNCTION leadlex.grant_credits(
-    amount bigint,
-    note text DEFAULT NULL
-) RETURNS bigint
+CREATE FUNCTION leadlex.grant_credits(amount bigint) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'grant_credits_here_wrapper';
-COMMENT ON FUNCTION leadlex.grant_credits(bigint, text) IS 'grant_credits for the only workspace there is.';
-REVOKE ALL ON FUNCTION leadlex.grant_credits(bigint, text) FROM PUBLIC;
+COMMENT ON FUNCTION leadlex.grant_credits(bigint) IS 'grant_credits for the only workspace there is.';
+REVOKE ALL ON FUNCTION leadlex.grant_credits(bigint) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.set_rate_limit(
     workspace_id uuid,

@@ -43,6 +43,9 @@ COMMENT ON COLUMN leadlex.provider.workspace_id IS 'NULL: for every workspace';
 COMMENT ON COLUMN leadlex.provider.config IS 'the complete configuration, with {secret} where the secret goes';
 COMMENT ON COLUMN leadlex.provider.has_secret IS 'false after a restore: give it again with leadlex.alter_provider';
 
+COMMENT ON COLUMN leadlex.provider.created_at IS 'when it was added';
+COMMENT ON COLUMN leadlex.provider.updated_at IS 'when its configuration, priority or enabled last changed';
+
 CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error
     FROM leadlex.worker_status_rows() AS w;

@@ -53,6 +53,8 @@ pub trait Desk {
     fn stored_result(&mut self, key: Uuid) -> Option<Stored>;
     /// Holds the contact until this transaction ends; waits for another holder.
     fn claim_contact(&mut self);
+    /// This call is done with the contact. What an error leaves, the end of its (sub)transaction removes.
+    fn end_call(&mut self);
     /// What this call has claimed need not be held: nothing was written.
     fn drop_claims(&mut self);
     /// Enabled providers in the order of their priority. Raises 55000 where there is none.
@@ -86,6 +88,7 @@ pub fn enrich<D: Desk>(desk: &mut D, ask: &Ask) -> Result<Value, Failure> {
     desk.require_writable();
     let caller = desk.identify().map_err(|f| f.seen_at(request_id, None))?;
     let result = enrich_as(desk, &caller, ask, request_id);
+    desk.end_call();
     result.map_err(|failure| {
         // Errors are not stored, so nobody has to wait for this transaction because of one.
         desk.drop_claims();

@@ -25,10 +25,7 @@ impl Ask {
         id_name: &str,
     ) -> Result<Ask, Failure> {
         let id = id.ok_or_else(|| {
-            Failure::validation(
-                format!("{id_name} must not be NULL"),
-                "Pass the key of the contact to enrich.",
-            )
+            Failure::validation(format!("{id_name} must not be NULL"), "Pass the contact to enrich.")
         })?;
         Ok(Ask { id, fields: fields_asked(fields)?, overwrite: overwrite.unwrap_or(false), key })
     }

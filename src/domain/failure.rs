@@ -81,7 +81,8 @@ pub struct Failure {
     pub message: String,
     pub hint: String,
     pub request_id: Uuid,
-    pub rate_limit: Option<Window>,
+    /// Once the identity is known: the tightest window, `None` within where there is no limit.
+    pub rate_limit: Option<Option<Window>>,
     // Boxed to keep the error path of every Result small.
     more: Box<Map<String, Value>>,
 }
@@ -172,7 +173,7 @@ impl Failure {
         .with("remaining", json!(window.remaining))
         .with("reset", json!(window.reset))
         .with("retry_after", json!(retry_after));
-        failure.rate_limit = Some(window);
+        failure.rate_limit = Some(Some(window));
         failure
     }
 
@@ -204,7 +205,7 @@ impl Failure {
     pub fn seen_at(mut self, request_id: Uuid, rate: Option<&Status>) -> Failure {
         self.request_id = request_id;
         if self.rate_limit.is_none() {
-            self.rate_limit = rate.and_then(Status::tightest);
+            self.rate_limit = rate.map(Status::tightest);
         }
         self
     }
@@ -223,7 +224,7 @@ impl Failure {
         detail.insert("retryable".into(), json!(self.code.retryable()));
         detail.extend(self.more.as_ref().clone());
         if let Some(window) = &self.rate_limit {
-            detail.insert("rate_limit".into(), super::reply::rate_limit(window));
+            detail.insert("rate_limit".into(), json!(window.as_ref().map(super::reply::rate_limit)));
         }
         Value::Object(detail)
     }

@@ -65,6 +65,7 @@ fn pin_if_ready(index: usize, key: AccountKey) -> bool {
         let ready = a.key == key && a.phase == Phase::Ready;
         if ready && !pinned {
             a.pins += 1;
+            a.last_used = now();
         }
         ready
     });
@@ -79,7 +80,7 @@ fn find_or_take(key: AccountKey) -> (usize, bool) {
     xact::with(|t| t.pins.reserve(1));
     let _directory = shmem::lock(Lock::Directory);
     let mut free = None;
-    let mut oldest: Option<(u64, usize)> = None;
+    let mut oldest: Option<(i64, usize)> = None;
     for index in 0..shmem::account_count() {
         let state = shmem::with_account(index, |a| (a.key == key, a.phase, a.can_go(), a.last_used));
         match state {

@@ -47,6 +47,9 @@ pub fn refresh() {
     unsafe {
         if !REGISTERED.replace(true) {
             pg_sys::CacheRegisterRelcacheCallback(Some(on_invalidation), pg_sys::Datum::from(0));
+            // A schema that is renamed takes its tables to another qualified name, or brings others to ours.
+            let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
+            pg_sys::CacheRegisterSyscacheCallback(schemas, Some(on_schema_change), pg_sys::Datum::from(0));
         }
         pg_sys::AcceptInvalidationMessages();
     }
@@ -66,6 +69,11 @@ unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sy
     {
         STALE.set(true);
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_schema_change(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    STALE.set(true);
 }
 
 /// Forget everything remembered when this relation changes.

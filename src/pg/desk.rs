@@ -12,6 +12,7 @@ use super::shmem::{self, AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
 use super::store::config::LoadedProvider;
 use super::table::{self, Binding};
+use super::xact::OwnClaim;
 use super::{accounts, cache, claims, identity, provider, settings, xact};
 use crate::domain::ask::Ask;
 use crate::domain::contact::Contact;
@@ -35,6 +36,8 @@ pub struct PgDesk {
     account: Option<usize>,
     /// Claims made by this call, to be given up if nothing comes of it.
     claimed: Vec<ClaimKey>,
+    /// The contact, from its claim to the end of the call.
+    under_way: Option<ClaimKey>,
     deadline: Option<Instant>,
 }
 
@@ -47,6 +50,7 @@ impl PgDesk {
             id: String::new(),
             account: None,
             claimed: Vec::new(),
+            under_way: None,
             deadline: None,
         }
     }
@@ -66,13 +70,6 @@ impl PgDesk {
     fn account(&mut self) -> usize {
         let workspace = self.workspace();
         *self.account.get_or_insert_with(|| accounts::open(account_key(workspace)))
-    }
-
-    fn claim(&mut self, kind: &str, parts: &[&str]) {
-        let key = claims::key(cache::installation().catalog, kind, parts);
-        if claims::claim(key) {
-            self.claimed.push(key);
-        }
     }
 
     /// Changes against the row as it is now, written. Tried against what was read before the providers were asked;
@@ -108,6 +105,26 @@ impl PgDesk {
         };
         // Nothing written although the row is locked: a BEFORE trigger of the table declined.
         Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked })
+    }
+}
+
+/// A trigger of the contact's table that enriches the same contact would ask the providers again and again.
+fn begin_call(key: ClaimKey, id: &str) {
+    let subtransaction = xact::subtransaction();
+    let nested = xact::with(|t| {
+        let nested = t.under_way.iter().any(|c| c.key == key);
+        if !nested {
+            t.under_way.push(OwnClaim { key, subtransaction });
+        }
+        nested
+    });
+    if nested {
+        refuse(Refusal {
+            sqlstate: "27000",
+            message: format!("contact {id} is being enriched by an outer call"),
+            detail: Some("A trigger on its table began another call for it; no provider was asked.".into()),
+            hint: Some("Do not enrich a row from its own UPDATE trigger.".into()),
+        });
     }
 }
 
@@ -175,7 +192,10 @@ impl Desk for PgDesk {
 
     fn claim_key(&mut self, key: Uuid) {
         let workspace = self.workspace().to_string();
-        self.claim("key", &[&workspace, &key.to_string()]);
+        let key = claims::key(cache::installation().catalog, "key", &[&workspace, &key.to_string()]);
+        if claims::claim(key) {
+            self.claimed.push(key);
+        }
     }
 
     fn stored_result(&mut self, key: Uuid) -> Option<Stored> {
@@ -192,7 +212,12 @@ impl Desk for PgDesk {
             id = contact.id;
         }
         let table = self.binding().name();
-        self.claim("contact", &[&table, &id]);
+        let key = claims::key(cache::installation().catalog, "contact", &[&table, &id]);
+        begin_call(key, &id);
+        self.under_way = Some(key);
+        if claims::claim(key) {
+            self.claimed.push(key);
+        }
         // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
         let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
         if lasting_snapshot && !self.binding().is_current(self.workspace(), &self.id) {
@@ -204,6 +229,12 @@ impl Desk for PgDesk {
                 ),
                 hint: Some("The transaction might succeed if retried.".into()),
             });
+        }
+    }
+
+    fn end_call(&mut self) {
+        if let Some(key) = self.under_way.take() {
+            xact::with(|t| t.under_way.retain(|c| c.key != key));
         }
     }
 
@@ -358,26 +389,21 @@ pub fn require_writable() {
 }
 
 fn not_bound(relation: pg_sys::Oid) -> ! {
-    // SAFETY: get_rel_name gives a palloc'd name or null.
+    // SAFETY: palloc'd names, or null for a relation that is gone.
     let name = unsafe {
-        let name = pg_sys::get_rel_name(relation);
-        if name.is_null() {
-            String::new()
-        } else {
-            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
-        }
+        let text = |name: *mut std::ffi::c_char| match name.is_null() {
+            true => String::new(),
+            false => std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned(),
+        };
+        let schema = text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)));
+        let table = text(pg_sys::get_rel_name(relation));
+        format!("{}.{}", table::quoted(&schema), table::quoted(&table))
     };
+    let literal = name.replace('\'', "''");
     raise::not_ready(
-        format!("table {} is not bound", table::quoted(&name)),
-        format!(
-            "Run SELECT leadlex.bind_contacts({relation}::regclass), naming the table.",
-            relation = quote_literal(&name)
-        ),
+        format!("table {name} is not bound"),
+        format!("Run SELECT leadlex.bind_contacts('{literal}')."),
     )
-}
-
-fn quote_literal(name: &str) -> String {
-    format!("'{}'", table::quoted(name).replace('\'', "''"))
 }
 
 /// `UPDATE t SET x = enrich_contact(id)` on the contact's own table: Postgres would refuse the outer update of the
@@ -393,16 +419,18 @@ fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
         }
         let statements = pgrx::PgList::<pg_sys::PlannedStmt>::from_pg((*portal).stmts);
         for statement in statements.iter_ptr() {
-            use pg_sys::CmdType::*;
-            let writes = [CMD_UPDATE, CMD_DELETE, CMD_MERGE].contains(&(*statement).commandType);
-            if (*statement).type_ != pg_sys::NodeTag::T_PlannedStmt || !writes {
+            use pg_sys::CmdType::CMD_INSERT;
+            // A plain INSERT writes rows that are not there yet; an UPDATE can also stand in a WITH clause.
+            let inserts = (*statement).commandType == CMD_INSERT && !(*statement).hasModifyingCTE;
+            if (*statement).type_ != pg_sys::NodeTag::T_PlannedStmt || inserts {
                 continue;
             }
             let range = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg((*statement).rtable);
             let results = (*statement).resultRelations;
             let targets =
                 (0..pg_sys::list_length(results)).map(|i| pg_sys::list_nth_int(results, i) as usize);
-            if targets.filter_map(|t| range.get_ptr(t - 1)).any(|entry| (*entry).relid == relation) {
+            if targets.filter_map(|t| range.get_ptr(t - 1)).any(|entry| is_part_of((*entry).relid, relation))
+            {
                 refuse(Refusal {
                     sqlstate: "27000",
                     message: "cannot enrich contacts from a statement that updates or deletes them".into(),
@@ -413,6 +441,16 @@ fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
                 });
             }
         }
+    }
+}
+
+/// Whether `relation` is `whole`, or one of its partitions at any depth.
+unsafe fn is_part_of(relation: pg_sys::Oid, whole: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups for a relation that the running statement has locked.
+    unsafe {
+        relation == whole
+            || (pg_sys::get_rel_relispartition(relation)
+                && pg_sys::list_member_oid(pg_sys::get_partition_ancestors(relation), whole))
     }
 }
 

@@ -74,8 +74,8 @@ pub struct AccountState {
     /// `meter.admitted()` at the last record, and the lease that it left open.
     pub recorded_admitted: u64,
     pub recorded_lease: u64,
-    /// For eviction: a count that grows with every use.
-    pub last_used: u64,
+    /// Epoch second, for eviction.
+    pub last_used: i64,
 }
 
 impl AccountState {
@@ -148,7 +148,6 @@ pub struct Header {
     pub databases: [Database; MAX_DATABASES],
     pub launcher_pid: i32,
     pub launcher_latch: *mut pg_sys::Latch,
-    pub uses: u64,
     account_count: usize,
 }
 
@@ -250,7 +249,6 @@ unsafe fn initialise(header: *mut Header) {
             databases: [Database::FREE; MAX_DATABASES],
             launcher_pid: 0,
             launcher_latch: std::ptr::null_mut(),
-            uses: 0,
             account_count: count,
         });
         let accounts = header.cast::<u8>().add(accounts_offset()).cast::<Account>();

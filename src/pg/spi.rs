@@ -96,6 +96,10 @@ impl Statement {
     fn plan(&self, args: &[Arg]) -> pg_sys::SPIPlanPtr {
         let kept = self.plan.load(Ordering::Relaxed);
         if !kept.is_null() {
+            // SAFETY: a kept plan; tells whether something it depends on has changed.
+            if !unsafe { pg_sys::SPI_plan_is_valid(kept) } {
+                plan_by_index(kept);
+            }
             return kept;
         }
         let sql = CString::new(self.sql.as_ref()).unwrap_or_default();
@@ -112,7 +116,34 @@ impl Statement {
             plan
         };
         self.plan.store(plan, Ordering::Relaxed);
+        plan_by_index(plan);
         plan
+    }
+}
+
+/// Makes the generic plan now, preferring indexes. All our statements look up a few rows by key; on a table that is
+/// small at the moment the planner would choose to read all of it, which stays chosen when the table has grown, and
+/// under SERIALIZABLE makes every call conflict with every other.
+fn plan_by_index(plan: pg_sys::SPIPlanPtr) {
+    // SAFETY: the setting is back to the caller's before anything of the caller's runs (an error restores it, too);
+    // the plan is released at once, and stays in the plan cache.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"enable_seqscan".as_ptr(),
+            c"off".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        let cached = pg_sys::SPI_plan_get_cached_plan(plan);
+        if !cached.is_null() {
+            pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
+        }
+        pg_sys::AtEOXact_GUC(true, level);
     }
 }
 

@@ -36,17 +36,19 @@ struct Plans {
     read_locked: Statement,
     fresh: Statement,
     key_kind: KeyKind,
+    key_type: pg_sys::Oid,
     condition: String,
     writes: RefCell<HashMap<Vec<&'static str>, std::rc::Rc<Statement>>>,
 }
 
-/// Key types whose texts can be checked without calling the type's input function.
+/// What is known of a key's type: for the common ones, that one key has one text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KeyKind {
     Uuid,
-    Integer(u8),
+    /// Its greatest value.
+    Integer(i64),
     Text,
-    Other(pg_sys::Oid),
+    Other,
 }
 
 /// A column as the catalogs have it.
@@ -104,6 +106,10 @@ pub fn equality(type_oid: pg_sys::Oid) -> Option<String> {
         return None;
     }
     OPERATOR.row(View::Latest, &[arg(i64::from(operator.to_u32()))]).map(|row| text(&row, 0))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 pub fn quoted(name: &str) -> String {
@@ -172,11 +178,8 @@ impl Binding {
             read: Statement::owned(format!("SELECT {list} {from}")),
             read_locked: Statement::owned(format!("SELECT {list} {from} FOR NO KEY UPDATE OF t")),
             fresh: Statement::owned(format!("SELECT t.tableoid, t.ctid {from}")),
-            key_kind: if id.base_type == id.type_oid {
-                key_kind(id.type_oid)
-            } else {
-                KeyKind::Other(id.type_oid)
-            },
+            key_kind: key_kind(id.type_oid),
+            key_type: id.type_oid,
             condition: format!("{used}{condition}"),
             writes: RefCell::default(),
         }
@@ -196,7 +199,11 @@ impl Binding {
             sqlstate: "42P01",
             message: format!("the bound table {} does not exist", self.name()),
             detail: None,
-            hint: Some("Create it again, or unbind it: DELETE FROM leadlex.binding.".into()),
+            hint: Some(format!(
+                "Create it again, or forget it: DELETE FROM leadlex.binding WHERE (schema_name, table_name) = ({}, {}).",
+                literal(&self.schema),
+                literal(&self.table)
+            )),
         })
     }
 
@@ -212,23 +219,22 @@ impl Binding {
     /// `id` in the one spelling that everybody who means this key uses; `None` when it cannot be a key of this table.
     /// Types with an equality of their own (citext) keep the spelling given, see [`Binding::spelling_may_vary`].
     pub fn canonical_key(&self, id: &str) -> Option<String> {
-        match self.plans().key_kind {
+        let plans = self.plans();
+        let plain = match plans.key_kind {
             KeyKind::Text => Some(id.to_owned()),
-            KeyKind::Uuid => {
-                id.trim().parse::<Uuid>().ok().filter(|_| !id.contains(':')).map(|id| id.to_string())
+            // The common spellings, without asking the type.
+            KeyKind::Uuid if !id.contains(':') => id.parse::<Uuid>().ok().map(|id| id.to_string()),
+            KeyKind::Integer(greatest) if !id.starts_with('+') => {
+                id.parse::<i64>().ok().filter(|n| (-greatest..=greatest).contains(n)).map(|n| n.to_string())
             }
-            KeyKind::Integer(2) => id.trim().parse::<i16>().ok().map(|n| n.to_string()),
-            KeyKind::Integer(4) => id.trim().parse::<i32>().ok().map(|n| n.to_string()),
-            KeyKind::Integer(_) => id.trim().parse::<i64>().ok().map(|n| n.to_string()),
-            KeyKind::Other(kind) => {
-                spi::in_subtransaction(|| input(kind, id), is_data_error).map(|()| id.to_owned())
-            }
-        }
+            _ => None,
+        };
+        plain.or_else(|| spi::in_subtransaction(|| through_type(plans.key_type, id), is_data_error).flatten())
     }
 
     /// Two texts can be the same key: only the stored row tells.
     pub fn spelling_may_vary(&self) -> bool {
-        matches!(self.plans().key_kind, KeyKind::Other(_))
+        self.plans().key_kind == KeyKind::Other
     }
 
     pub fn read(&self, workspace: Uuid, id: &str) -> Option<Contact> {
@@ -368,25 +374,28 @@ fn contact(row: &Row) -> Contact {
     contact
 }
 
-fn key_kind(base: pg_sys::Oid) -> KeyKind {
-    match base {
+fn key_kind(type_oid: pg_sys::Oid) -> KeyKind {
+    match type_oid {
         pg_sys::UUIDOID => KeyKind::Uuid,
-        pg_sys::INT2OID => KeyKind::Integer(2),
-        pg_sys::INT4OID => KeyKind::Integer(4),
-        pg_sys::INT8OID => KeyKind::Integer(8),
+        pg_sys::INT2OID => KeyKind::Integer(i64::from(i16::MAX)),
+        pg_sys::INT4OID => KeyKind::Integer(i64::from(i32::MAX)),
+        pg_sys::INT8OID => KeyKind::Integer(i64::MAX),
         pg_sys::TEXTOID | pg_sys::VARCHAROID => KeyKind::Text,
-        other => KeyKind::Other(other),
+        _ => KeyKind::Other,
     }
 }
 
-/// Runs the type's input function on `id`.
-fn input(kind: pg_sys::Oid, id: &str) {
-    let id = CString::new(id).unwrap_or_default();
-    // SAFETY: a NUL-terminated text for the input function of an existing type.
+/// `id` read and written by its type.
+fn through_type(kind: pg_sys::Oid, id: &str) -> Option<String> {
+    let id = CString::new(id).ok()?;
+    // SAFETY: a NUL-terminated text for the input function of an existing type, whose value goes to its output function.
     unsafe {
-        let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        let (mut function, mut parameter, mut varlena) = (pg_sys::InvalidOid, pg_sys::InvalidOid, false);
         pg_sys::getTypeInputInfo(kind, &mut function, &mut parameter);
-        pg_sys::OidInputFunctionCall(function, id.as_ptr().cast_mut(), parameter, -1);
+        let value = pg_sys::OidInputFunctionCall(function, id.as_ptr().cast_mut(), parameter, -1);
+        pg_sys::getTypeOutputInfo(kind, &mut function, &mut varlena);
+        let text = pg_sys::OidOutputFunctionCall(function, value);
+        Some(std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned())
     }
 }
 

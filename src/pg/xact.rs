@@ -47,6 +47,8 @@ pub struct Transaction {
     pub pins: Vec<usize>,
     /// An account this backend is loading.
     pub loading: Option<usize>,
+    /// Contacts whose call is under way in this backend: a trigger of their table may try to begin another.
+    pub under_way: Vec<OwnClaim>,
     /// A call was made: it cannot be prepared for two-phase commit.
     pub called: bool,
 }
@@ -121,10 +123,12 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.holds.iter_mut().for_each(|h| hand_up(&mut h.subtransaction));
             t.grants.iter_mut().for_each(|g| hand_up(&mut g.subtransaction));
             t.claims.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
+            t.under_way.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
             let (holds, claimed, loading) = CURRENT.with_borrow_mut(|t| {
                 t.grants.retain(|g| g.subtransaction != own);
+                t.under_way.retain(|c| c.subtransaction != own);
                 let holds: Vec<Hold> = t.holds.extract_if(.., |h| h.subtransaction == own).collect();
                 let claimed: Vec<OwnClaim> = t.claims.extract_if(.., |c| c.subtransaction == own).collect();
                 (holds, claimed, t.loading.take())

@@ -3,5 +3,14 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+mod world;
 
+mod cancel;
+mod contact;
+mod crash;
+mod credits;
+mod errors;
 mod harness;
+mod idempotency;
+mod provider_faults;
+mod rates;

@@ -1,5 +1,5 @@
 -- Each error of the contract once. try_enrich_contact shows them as results; the last one is raised.
--- Included by teams.sql, whose variables it uses.
+-- Read after teams.sql in the same session, with its variables.
 \echo
 \echo 'Each error once. The HTTP status is in the SQLSTATE: LX402 is 402.'
 \echo
@@ -42,13 +42,18 @@ SET SESSION AUTHORIZATION app;
 :note 'the provider refuses our credentials', try_enrich_contact(:nadia)->'error';
 RESET SESSION AUTHORIZATION;
 
-SELECT what_was_done, error->>'status' AS status, error->>'code' AS code, error->>'retryable' AS "retry?", error->>'message' AS message
+\pset format wrapped
+\pset columns 150
+SELECT what_was_done, error->>'status' AS status, error->>'code' AS code, CASE error->>'retryable' WHEN 'true' THEN '✓' END AS retry,
+       regexp_replace(error->>'message', '^[a-z_]+: ', '') AS message
 FROM error_seen ORDER BY n;
+\pset format aligned
 
 \echo
 \echo 'And one as it is raised, with everything that it carries:'
 \echo
 \set VERBOSITY verbose
+\set ON_ERROR_STOP off
 \set ECHO queries
 SET SESSION AUTHORIZATION app;
 SELECT enrich_contact(:nadia);
@@ -56,6 +61,7 @@ RESET SESSION AUTHORIZATION;
 
 \set ECHO none
 \set VERBOSITY default
+\set ON_ERROR_STOP on
 \echo
 \echo 'None of this cost anything: a credit goes only when a field changes, and every one has a row in the ledger.'
 \echo

@@ -21,8 +21,8 @@ CREATE TABLE customer (
 \copy customer FROM 'contacts.csv' WITH (FORMAT csv, HEADER)
 
 CREATE VIEW shown AS
-SELECT row_number() OVER (ORDER BY id) AS "#", name, left(title, 22) AS title, left(company, 18) AS company,
-       CASE WHEN linkedin_url <> '' THEN '✓' END AS li, phone, left(city, 20) AS city, seniority
+SELECT row_number() OVER (ORDER BY id) AS "#", name, left(title, 24) AS title, left(company, 22) AS company,
+       CASE WHEN linkedin_url <> '' THEN '✓' END AS li, phone, regexp_replace(city, ',.*,', ',') AS city, seniority
 FROM customer;
 
 SELECT * FROM shown;
@@ -30,6 +30,8 @@ SELECT * FROM shown;
 \echo
 \echo 'Four statements from nothing to the first enriched row:'
 \echo
+-- Nothing to see in the results of functions that return nothing.
+\o /dev/null
 \set ECHO queries
 CREATE EXTENSION leadlex_enrich;
 
@@ -39,9 +41,14 @@ SELECT leadlex.add_provider('pdl', preset => 'people_data_labs', secret => 'demo
 SELECT leadlex.bind_contacts('customer',
          columns => '{"full_name": "name", "job_title": "title", "company_name": "company", "location": "city"}');
 
+\o
+\pset format unaligned
+\pset tuples_only on
 SELECT jsonb_pretty(enrich_contact('00000000-0000-4000-8000-000000000001')) AS enriched;
 
 \set ECHO none
+\pset format aligned
+\pset tuples_only off
 \echo
 \echo 'And now all of them. try_enrich_contact returns an error instead of raising it, so that one stranger does not stop the rest.'
 \echo

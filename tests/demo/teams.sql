@@ -26,10 +26,11 @@ CREATE EXTENSION leadlex_enrich;
 SELECT leadlex.create_workspace('red team', credits => 5, plan => 'org') AS red \gset
 SELECT leadlex.create_workspace('blue team', credits => 2, plan => 'org') AS blue \gset
 
+\o /dev/null
 SELECT leadlex.create_contact_table();
-
 SELECT leadlex.add_provider('pdl', preset => 'people_data_labs', secret => 'demo-secret',
          config => jsonb_build_object('request', jsonb_build_object('url', :'provider_url')));
+\o
 
 \set ECHO none
 -- The CSV of the short story: every other contact for each team.
@@ -45,11 +46,13 @@ FROM csv;
 \echo
 \echo 'SELECT leadlex.create_api_key(red, name => \'red app\')   -- wbk_…, shown once; only its hash is stored'
 SELECT leadlex.create_api_key(:'red', name => 'red app') AS red_key \gset
+\o /dev/null
 \set ECHO queries
 CREATE ROLE app LOGIN;
 SELECT leadlex.grant_access('app', :'red');
 CREATE ROLE etl LOGIN;
 SELECT leadlex.grant_access('etl', :'blue');
+\o
 
 \set ECHO none
 \echo
@@ -80,4 +83,4 @@ FROM leadlex.contact, enrich_contact(id) r WHERE id = :diego;
 RESET SESSION AUTHORIZATION;
 
 \set ECHO none
-\i errors.sql
+-- errors.sql goes on in the same session.

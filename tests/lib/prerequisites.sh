@@ -16,7 +16,7 @@ wanted_major() {
 }
 
 libclang_is_there() {
-    ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+    /sbin/ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
 }
 
 missing_for_postgres() {

@@ -215,11 +215,16 @@ impl Cluster {
 
     /// kill -9 of a backend (or any other server process): a crash, after which the server recovers by itself.
     pub fn kill9(&self, pid: i32) {
-        self.signal_pid(u32::try_from(pid).expect("a pid is positive"), "KILL");
+        self.signal_process(pid, "KILL");
+    }
+
+    /// Any signal to any process of the server.
+    pub fn signal_process(&self, pid: i32, signal: &str) {
+        self.signal_pid(u32::try_from(pid).expect("a pid is positive"), signal);
     }
 
     fn signal_pid(&self, pid: u32, signal: &str) {
-        check(Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()), "kill");
+        check(&mut kill(signal, pid), "kill");
     }
 
     /// After [`Cluster::kill9`]: when connections are accepted again.
@@ -309,7 +314,7 @@ impl Drop for Cluster {
         let process = self.process.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(mut child) = process.take() {
             // No panics here: a panic while a failed test unwinds would abort, and leave the server behind.
-            let _ = Command::new("kill").arg("-QUIT").arg(child.id().to_string()).output();
+            let _ = kill("QUIT", child.id()).output();
             let until = Instant::now() + Duration::from_secs(10);
             while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(5));
@@ -330,6 +335,13 @@ impl Drop for Cluster {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+/// The shell's own kill: a minimal Debian has no program of that name.
+fn kill(signal: &str, pid: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]);
+    command
 }
 
 fn signal_name(how: Stop) -> &'static str {

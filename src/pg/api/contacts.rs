@@ -145,7 +145,10 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
                 relation.qualified()
             ),
             detail: None,
-            hint: Some(format!("Name another column, or leave {ours} out with '{{\"{ours}\": null}}'.")),
+            hint: Some(match ours {
+                "id" => "Name another column: columns => '{\"id\": \"contact_no\"}'.".to_owned(),
+                _ => format!("Name another column, or leave {ours} out with '{{\"{ours}\": null}}'."),
+            }),
         })
     };
     let Some(id) = find("id") else {
@@ -248,18 +251,18 @@ fn unbind_contacts(relation: Option<pg_sys::Oid>) {
 // A table of the user's, made on their behalf: it is no member of the extension.
 const CONTACT_TABLE: [&str; 6] = [
     "CREATE TABLE leadlex.contact (
-         id            uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
-         workspace_id  uuid NOT NULL DEFAULT (leadlex.whoami() OPERATOR(pg_catalog.->>) 'workspace_id')::pg_catalog.uuid,
-         full_name     text,
-         email         text,
-         job_title     text,
-         company_name  text,
-         linkedin_url  text,
-         phone         text,
-         location      text,
-         seniority     text,
-         created_at    timestamptz NOT NULL DEFAULT pg_catalog.now(),
-         updated_at    timestamptz NOT NULL DEFAULT pg_catalog.now())",
+         id            pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+         workspace_id  pg_catalog.uuid NOT NULL DEFAULT (leadlex.whoami() OPERATOR(pg_catalog.->>) 'workspace_id')::pg_catalog.uuid,
+         full_name     pg_catalog.text,
+         email         pg_catalog.text,
+         job_title     pg_catalog.text,
+         company_name  pg_catalog.text,
+         linkedin_url  pg_catalog.text,
+         phone         pg_catalog.text,
+         location      pg_catalog.text,
+         seniority     pg_catalog.text,
+         created_at    pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+         updated_at    pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())",
     "COMMENT ON TABLE leadlex.contact IS 'Contacts, made by leadlex.create_contact_table(). Yours: add columns, indexes and triggers as you like.'",
     "CREATE INDEX contact_workspace_id ON leadlex.contact (workspace_id)",
     "CREATE TRIGGER set_updated_at BEFORE UPDATE ON leadlex.contact FOR EACH ROW EXECUTE FUNCTION leadlex.set_updated_at()",

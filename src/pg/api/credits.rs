@@ -52,8 +52,8 @@ fn grant_credits(workspace_id: Option<Uuid>, amount: Option<i64>, note: Option<&
 }
 
 #[pg_extern(sql = false)]
-fn grant_credits_here(amount: Option<i64>, note: Option<&str>) -> i64 {
-    checked_grant(None, amount, note)
+fn grant_credits_here(amount: Option<i64>) -> i64 {
+    checked_grant(None, amount, None)
 }
 
 #[pg_extern(sql = false)]

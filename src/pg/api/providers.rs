@@ -191,7 +191,8 @@ fn told(
     let more = match verdict {
         Verdict::Match { values, confidence } => {
             let fields: serde_json::Map<String, Value> =
-                values.iter().map(|(field, value)| (field.name().to_owned(), json!(value))).collect();
+                // An echoing provider could hand the secret back in a value.
+                values.iter().map(|(field, value)| (field.name().to_owned(), request.mask(json!(value)))).collect();
             json!({"outcome": "match", "fields": fields, "confidence": confidence})
         }
         Verdict::NoMatch => json!({"outcome": "no_match"}),
@@ -202,8 +203,7 @@ fn told(
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
         told.extend(more);
     }
-    // An echoing provider could hand the secret back in a value.
-    request.mask(told)
+    told
 }
 
 /// A contact given as JSON, by our names.

@@ -20,8 +20,8 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
     // SAFETY: the usual beginning of a background worker. SIGTERM goes to `die`: only that sets ProcDiePending, and
     // a launcher has nothing to finish.
     unsafe {
-        pg_sys::pqsignal(libc::SIGHUP, Some(super::handlers::SignalHandlerForConfigReload));
-        pg_sys::pqsignal(libc::SIGTERM, Some(super::handlers::die));
+        super::handlers::pqsignal(libc::SIGHUP, super::handlers::SignalHandlerForConfigReload);
+        super::handlers::pqsignal(libc::SIGTERM, super::handlers::die);
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));

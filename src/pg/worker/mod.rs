@@ -99,10 +99,14 @@ pub fn note_work() {
 
 /// Postgres's signal handlers as they are: pgrx's wrappers around them are no C functions.
 mod handlers {
+    pub type Handler = unsafe extern "C-unwind" fn(i32);
     unsafe extern "C-unwind" {
         pub fn die(signal: i32);
         pub fn SignalHandlerForConfigReload(signal: i32);
         pub fn SignalHandlerForShutdownRequest(signal: i32);
+        // Since 18 `pqsignal` is a macro. What it returned before is of no interest.
+        #[cfg_attr(not(any(feature = "pg15", feature = "pg16", feature = "pg17")), link_name = "pqsignal_be")]
+        pub fn pqsignal(signal: i32, handler: Handler);
     }
 }
 

@@ -25,8 +25,8 @@ pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
     // SAFETY: the usual beginning of a background worker. SIGTERM only asks: leases are closed before it ends. Nothing
     // that follows waits long, see `configure`.
     unsafe {
-        pg_sys::pqsignal(libc::SIGHUP, Some(super::handlers::SignalHandlerForConfigReload));
-        pg_sys::pqsignal(libc::SIGTERM, Some(super::handlers::SignalHandlerForShutdownRequest));
+        super::handlers::pqsignal(libc::SIGHUP, super::handlers::SignalHandlerForConfigReload);
+        super::handlers::pqsignal(libc::SIGTERM, super::handlers::SignalHandlerForShutdownRequest);
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(database));
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), pg_sys::InvalidOid, 0);

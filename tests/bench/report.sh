@@ -1,0 +1,70 @@
+# Sourced by tests/bench/bench: the table at the end.
+# shellcheck shell=bash
+
+figure() { # what: one line with a figure per cell
+    local cell line
+    line=$(printf '%-34s' "$1")
+    for cell in "${CELLS[@]}"; do
+        line+=$(LC_ALL=C printf '%14.0f' "${RESULT[$2:$cell]:-0}")
+    done
+    printf '%s\n' "$line"
+}
+
+# a divided by b, per cell
+ratio() { # title a b
+    local cell line
+    line=$(printf '%-34s' "$1")
+    for cell in "${CELLS[@]}"; do
+        line+=$(awk -v a="${RESULT[$2:$cell]}" -v b="${RESULT[$3:$cell]}" 'BEGIN { printf "%13.2fx", (b > 0 ? a / b : 0) }')
+    done
+    printf '%s\n' "$line"
+}
+
+# A call needs one round trip and one commit, one after the other. With many clients they overlap, and the scarcer counts.
+put_limits() {
+    local cell clients
+    for cell in "${CELLS[@]}"; do
+        clients=${cell%:*}
+        RESULT[limit:$cell]=$(awk -v n="$clients" -v c="${RESULT[commit:$cell]}" -v t="${RESULT[trip:$cell]}" \
+            'BEGIN { print n == 1 ? 1 / (1 / c + 1 / t) : (c < t ? c : t) }')
+    done
+}
+
+verdict() { # title measured unit comparison target
+    local met
+    met=$(awk -v a="$2" -v b="$5" -v how="$4" 'BEGIN { print (how == "least" ? a >= b : a < b) ? "ok" : "MISS" }')
+    printf '%-44s %10.1f %-8s %-12s %8.1f   %s\n' "$1" "$2" "$3" "$([ "$4" = least ] && echo 'at least' || echo 'less than')" "$5" "$met"
+}
+
+report() {
+    local rival cell title
+    put_limits
+    echo
+    echo "${BOLD}calls per second${PLAIN} on $(nproc) cores, PostgreSQL $MAJOR, durable commits"
+    title=$(printf '%-34s' 'clients, provider latency')
+    for cell in "${CELLS[@]}"; do title+=$(printf '%14s' "${cell%:*}, ${cell#*:} ms"); done
+    printf '%s\n' "$title"
+    figure 'enrich_contact' ours
+    for rival in "${RIVALS[@]}"; do
+        figure "by hand, $rival, lock first" "$rival.enrich_lock_first"
+        figure "by hand, $rival, lock last" "$rival.enrich_lock_last"
+    done
+    figure 'bare commit of one row' commit
+    figure 'bare keep-alive round trip' trip
+    figure 'limit: a round trip and a commit' limit
+    echo
+    echo "${BOLD}enrich_contact as a multiple of${PLAIN}"
+    for rival in "${RIVALS[@]}"; do
+        ratio "by hand, $rival, lock first" ours "$rival.enrich_lock_first"
+        ratio "by hand, $rival, lock last" ours "$rival.enrich_lock_last"
+    done
+    ratio 'the limit' ours limit
+    echo
+    echo "${BOLD}targets${PLAIN}"
+    verdict '1 client, 0 ms' "${RESULT[ours:1:0]}" calls/s least 1000
+    verdict '  as a multiple of pgsql-http'"'"'s 250/s (GUIDE)' "$(awk -v a="${RESULT[ours:1:0]}" 'BEGIN { print a / 250 }')" times least 4
+    verdict '32 clients, 50 ms (ceiling 640/s)' "${RESULT[ours:32:50]}" calls/s least 608
+    verdict "growth of one backend, $MEMORY_CALLS calls" "${RESULT[memory]}" MB below 2
+    note "(its private memory is $(printf '%.1f' "${RESULT[memory_total]}") MB)"
+    case " ${RIVALS[*]} " in *pgsql_http*) ;; *) note "pgsql-http is not installed here, so it was not measured." ;; esac
+}

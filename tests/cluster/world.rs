@@ -1,0 +1,243 @@
+//! A cluster with a workspace, a provider, a bound contact table and a role that may enrich: what most tests begin with.
+
+use std::time::Duration;
+
+use postgres::{Client, Error, GenericClient};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Cluster, Failure, Provider, eventually};
+
+/// Where the provider is asked.
+pub const PATH: &str = "/person";
+/// The vendor's key: nothing that anybody can see may hold it.
+pub const SECRET: &str = "vendor-secret-4711";
+/// What [`crate::support::person`] puts into the field that most tests look at.
+pub const PHONE: &str = "+15550100100";
+
+pub struct World {
+    // Dropped first: connections of calls in flight end before their server does.
+    pub provider: Provider,
+    pub cluster: Cluster,
+    pub workspace: Uuid,
+}
+
+/// How the workspace of a [`World`] begins.
+pub struct Beginning<'a> {
+    pub credits: Option<i64>,
+    pub plan: &'a str,
+    pub contacts: i32,
+    pub conf: &'a [&'a str],
+}
+
+impl Default for Beginning<'_> {
+    fn default() -> Self {
+        Beginning { credits: Some(10), plan: "unmetered", contacts: 10, conf: &[] }
+    }
+}
+
+/// Everything that an error must leave as it was. Rate use is `limit - remaining` per window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Books {
+    pub contacts: Value,
+    pub credits: Option<i64>,
+    pub charges: i64,
+    pub ledger_sum: i64,
+    pub history: i64,
+    pub stored_results: i64,
+    pub rate_used: Vec<i64>,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(&Beginning::default())
+    }
+
+    pub fn with(beginning: &Beginning) -> World {
+        let provider = Provider::start();
+        let mut conf = vec!["leadlex.worker_naptime = 1"];
+        conf.extend(beginning.conf);
+        let cluster = Cluster::start_with(&conf);
+        let mut owner = cluster.database("app");
+        owner
+            .batch_execute(
+                "CREATE ROLE caller LOGIN;
+                 CREATE TABLE crm (id uuid PRIMARY KEY, full_name text, email text, job_title text, company_name text,
+                                   linkedin_url text, phone text, location text, seniority text, note text);
+                 GRANT SELECT, UPDATE ON crm TO caller;",
+            )
+            .unwrap();
+        owner
+            .execute("INSERT INTO crm (id, full_name, email) SELECT pg_catalog.uuid_in(pg_catalog.textout('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))), 'Person ' || n, 'person' || n || '@acme.example' FROM generate_series(1, $1::int) AS n", &[&beginning.contacts])
+            .unwrap();
+        let workspace: Uuid = owner
+            .query_one(
+                "SELECT leadlex.create_workspace('acme', $1, $2)",
+                &[&beginning.credits, &beginning.plan],
+            )
+            .unwrap()
+            .get(0);
+        owner.execute("SELECT leadlex.grant_access('caller', $1)", &[&workspace]).unwrap();
+        owner.execute("SELECT leadlex.bind_contacts('crm', workspace_id => $1)", &[&workspace]).unwrap();
+        let world = World { provider, cluster, workspace };
+        world.add_provider("main", &world.provider.config(PATH));
+        world
+    }
+
+    pub fn add_provider(&self, name: &str, config: &Value) {
+        self.owner()
+            .execute("SELECT leadlex.add_provider($1, config => $2, secret => $3)", &[&name, config, &SECRET])
+            .unwrap();
+    }
+
+    /// As the superuser, who owns the extension and the table.
+    pub fn owner(&self) -> Client {
+        self.cluster.connect("app")
+    }
+
+    /// As the role that may enrich.
+    pub fn caller(&self) -> Client {
+        self.cluster.connect_as("app", "caller")
+    }
+
+    /// A statement of the superuser that answers with one number.
+    pub fn number(&self, sql: &str) -> i64 {
+        number(&mut self.owner(), sql)
+    }
+
+    pub fn run(&self, sql: &str) {
+        self.owner().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    pub fn books(&self) -> Books {
+        let mut owner = self.owner();
+        let mut caller = self.caller();
+        let workspace = self.workspace.to_string();
+        let used = caller.query("SELECT \"limit\" - remaining FROM leadlex.rate_limit()", &[]).unwrap();
+        Books {
+            contacts: owner.query_one("SELECT jsonb_agg(c ORDER BY id) FROM crm AS c", &[]).unwrap().get(0),
+            credits: credits(&mut caller),
+            charges: number(
+                &mut owner,
+                &format!(
+                    "SELECT count(*) FROM leadlex.credit_ledger WHERE workspace_id = '{workspace}' AND amount = -1"
+                ),
+            ),
+            ledger_sum: number(
+                &mut owner,
+                &format!(
+                    "SELECT coalesce(sum(amount), 0)::int8 FROM leadlex.credit_ledger WHERE workspace_id = '{workspace}'"
+                ),
+            ),
+            history: number(
+                &mut owner,
+                &format!("SELECT count(*) FROM leadlex.enrichment WHERE workspace_id = '{workspace}'"),
+            ),
+            stored_results: number(
+                &mut owner,
+                &format!("SELECT count(*) FROM leadlex.idempotency WHERE workspace_id = '{workspace}'"),
+            ),
+            rate_used: used.iter().filter_map(|row| row.get::<_, Option<i64>>(0)).collect(),
+        }
+    }
+
+    /// The invariants of contract section 6, now and again after the worker has folded the ledger.
+    pub fn check_credits_add_up(&self) {
+        let check = |when: &str| {
+            let books = self.books();
+            assert!(books.ledger_sum >= 0, "{when}: the balance is negative: {books:?}");
+            assert_eq!(books.credits, Some(books.ledger_sum), "{when}: granted = spent + balance");
+            assert_eq!(books.charges, books.history, "{when}: every charge has its history");
+            assert_eq!(
+                self.number(
+                    "SELECT count(*) FROM leadlex.credit_ledger AS l FULL JOIN leadlex.enrichment AS e USING (workspace_id, request_id)
+                     WHERE (l.amount = -1 AND e.request_id IS NULL) OR l.request_id IS NULL"
+                ),
+                0,
+                "{when}: each charge names its request"
+            );
+            assert_eq!(
+                self.number("SELECT count(*) - count(DISTINCT request_id) FROM leadlex.credit_ledger"),
+                0,
+                "{when}: one ledger row per request"
+            );
+        };
+        check("before settling");
+        self.settle();
+        check("after settling");
+        assert_eq!(
+            self.number("SELECT coalesce(sum(settled), 0)::int8 FROM leadlex.credit_balance"),
+            self.number("SELECT coalesce(sum(amount), 0)::int8 FROM leadlex.credit_ledger"),
+            "the settled balance is the sum of the ledger"
+        );
+    }
+
+    /// Waits until the worker has folded every ledger row into the balance.
+    pub fn settle(&self) {
+        let mut owner = self.owner();
+        eventually("the worker settles the ledger", Duration::from_secs(20), || {
+            number(&mut owner, "SELECT count(*) FROM leadlex.credit_pending") == 0
+        });
+    }
+
+    /// Waits until a backend waits for a heavyweight lock, as pg_locks shows it.
+    pub fn wait_until_blocked(&self, pid: i32) {
+        let mut owner = self.owner();
+        eventually("the second call waits, visibly in pg_locks", Duration::from_secs(10), || {
+            let sql = format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted");
+            number(&mut owner, &sql) > 0
+        });
+    }
+
+    /// Waits until a backend is inside a statement.
+    pub fn wait_until_gone(&self, pid: i32) {
+        let mut owner = self.owner();
+        eventually("the session ends", Duration::from_secs(10), || {
+            number(&mut owner, &format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")) == 0
+        });
+    }
+
+    pub fn phone(&self, n: i32) -> Option<String> {
+        self.owner().query_one("SELECT phone FROM crm WHERE id = $1", &[&contact(n)]).unwrap().get(0)
+    }
+}
+
+/// The id of the n-th contact, counted from 1.
+pub fn contact(n: i32) -> Uuid {
+    format!("00000000-0000-4000-8000-{n:012}").parse().unwrap()
+}
+
+pub fn number(client: &mut impl GenericClient, sql: &str) -> i64 {
+    client.query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+pub fn pid(client: &mut impl GenericClient) -> i32 {
+    client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0)
+}
+
+pub fn credits(client: &mut impl GenericClient) -> Option<i64> {
+    client.query_one("SELECT leadlex.credits()", &[]).unwrap().get(0)
+}
+
+pub fn enrich(client: &mut impl GenericClient, n: i32) -> Result<Value, Error> {
+    client.query_one("SELECT enrich_contact($1)", &[&contact(n)]).map(|row| row.get(0))
+}
+
+pub fn enrich_with_key(client: &mut impl GenericClient, n: i32, key: Uuid) -> Result<Value, Error> {
+    let row = client.query_one("SELECT enrich_contact($1, idempotency_key => $2)", &[&contact(n), &key]);
+    row.map(|row| row.get(0))
+}
+
+pub fn try_enrich(client: &mut impl GenericClient, n: i32) -> Value {
+    client.query_one("SELECT try_enrich_contact($1)", &[&contact(n)]).unwrap().get(0)
+}
+
+/// SQLSTATE of a statement that failed, or "00000".
+pub fn sqlstate<T>(result: &Result<T, Error>) -> String {
+    result.as_ref().err().map_or("00000".to_owned(), |error| Failure::of(error).sqlstate)
+}
+
+/// One field with a value that tells which contact was asked about, so that every provider answer is a change.
+pub fn only_phone(phone: &str) -> Value {
+    json!({"likelihood": 9, "data": {"phone": phone}})
+}
