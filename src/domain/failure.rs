@@ -166,7 +166,7 @@ impl Failure {
         let retry_after = (window.reset - now).max(1);
         let mut failure = Failure::new(
             Code::RateLimited,
-            format!("the rate limit of {} calls is used up", window.limit),
+            format!("the rate limit is used up (limit: {})", window.limit),
             format!("Try again in {retry_after} s. leadlex.rate_limit() shows the limits, leadlex.set_rate_limit changes them."),
         )
         .with("limit", json!(window.limit))
@@ -195,7 +195,7 @@ impl Failure {
         let reasons: Vec<String> = providers.iter().filter_map(failed).collect();
         Failure::new(
             Code::ProviderUnavailable,
-            format!("no provider could be reached ({})", reasons.join("; ")),
+            format!("no provider had data, and at least one failed ({})", reasons.join("; ")),
             "Nothing was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers.",
         )
         .with("providers", providers.iter().map(outcome).collect())

@@ -6,14 +6,31 @@ bench() { # pgbench, as the role bench; prints its report
         "$TREE/bin/pgbench" -n -M prepared "$@" bench 2>&1
 }
 
-tps_of() { sed -nE 's/^tps = ([0-9.]+) .*/\1/p'; }
-transactions_of() { sed -nE 's/^number of transactions actually processed: ([0-9]+).*/\1/p'; }
 count_of() { sql -d bench -At -c "SELECT count(*) FROM $1"; }
 
-# A second of warming up (connections, plans, nginx), then the real thing. Every call must have enriched a contact
-# that was empty before: the records that each leaves are counted.
+# Runs a script and prints "transactions per-second". The clock starts when every client has finished its first
+# transaction: what a new session has to load (a Python interpreter takes a second) is nobody's throughput.
+run() { # clients seconds script
+    local log=$CLUSTER/pgbench-log
+    rm -f "$log".*
+    bench -c "$1" -j 2 -T "$2" -l --log-prefix="$log" -f "$3" >"$CLUSTER/pgbench.out" ||
+        die "pgbench: $(grep -m 3 -iE 'error|abort' "$CLUSTER/pgbench.out")"
+    # A line is: client, transaction, duration, script, epoch seconds, microseconds.
+    cat "$log".* | awk -v clients="$1" '
+        { at[NR] = $5 + $6 / 1e6; if (at[NR] > end) end = at[NR]
+          if (!($1 in seen)) { seen[$1]; warm++; if (at[NR] > start) start = at[NR] } }
+        END { for (i = 1; i <= NR; i++) if (at[i] > start) n++
+              print NR, (warm == clients && end > start) ? n / (end - start) : 0 }'
+}
+
+# Sessions of Python take about a second of processor time each to start.
+patience() { # what clients
+    if [ "$1" = urllib3 ] && [ "$2" -gt 1 ]; then echo "$WARM_UP_SECONDS"; else echo 1; fi
+}
+
+# Every call must have enriched a contact that was empty before: the records that each leaves are counted.
 measure() { # ours|schema.function clients milliseconds
-    local what=$1 clients=$2 latency=$3 script=$CLUSTER/$1.pgbench records report before done
+    local what=$1 clients=$2 latency=$3 script=$CLUSTER/$1.pgbench records before done rate left
     if [ "$what" = ours ]; then
         SEARCH_PATH='' records=leadlex.enrichment
         echo 'SELECT enrich_contact(id) FROM turns WHERE n = (SELECT nextval($$turn$$))' >"$script"
@@ -21,31 +38,29 @@ measure() { # ours|schema.function clients milliseconds
         SEARCH_PATH=${what%%.*},public records=${what%%.*}.ledger
         echo "SELECT ${what#*.}(id, '$(provider_url "$latency")') FROM turns WHERE n = (SELECT nextval('turn'))" >"$script"
     fi
-    bench -c "$clients" -j 2 -T 1 -f "$script" >/dev/null
     sql -q -d bench -c CHECKPOINT
     before=$(count_of "$records")
-    report=$(bench -c "$clients" -j 2 -T "$SECONDS_EACH" -f "$script") || die "pgbench: $report"
-    done=$(transactions_of <<<"$report")
-    [ "$(($(count_of "$records") - before))" = "$done" ] ||
-        die "$what: $done calls left $(($(count_of "$records") - before)) records; $(grep -m 3 -iE 'error|abort' <<<"$report" || echo 'were the contacts used up?')"
-    RESULT[$what:$clients:$latency]=$(tps_of <<<"$report")
-    note "$(printf '%-34s %8.0f calls/s' "$what" "${RESULT[$what:$clients:$latency]}")"
+    read -r done rate <<<"$(run "$clients" $((SECONDS_EACH + $(patience "${what%%.*}" "$clients"))) "$script")"
+    left=$(($(count_of "$records") - before))
+    [ "$left" = "$done" ] || die "$what: $done calls left $left records: were the contacts used up?"
+    RESULT[$what:$clients:$latency]=$rate
+    note "$(printf '%-34s %8.0f calls/s' "$what" "$rate")"
 }
 
 # The least that a call can cost in the database: one row, durably committed.
 measure_commit() { # clients
-    local script=$CLUSTER/commit.pgbench report
+    local script=$CLUSTER/commit.pgbench done rate
     SEARCH_PATH=''
     echo "INSERT INTO bare VALUES (1)" >"$script"
-    report=$(bench -c "$1" -j 2 -T "$SECONDS_EACH" -f "$script") || die "pgbench: $report"
-    RESULT[commit:$1:0]=$(tps_of <<<"$report")
-    RESULT[commit:$1:50]=${RESULT[commit:$1:0]}
-    note "$(printf '%-34s %8.0f /s' 'bare commit' "${RESULT[commit:$1:0]}")"
+    read -r done rate <<<"$(run "$1" $((SECONDS_EACH / 2)) "$script")"
+    RESULT[commit:$1:0]=$rate
+    RESULT[commit:$1:50]=$rate
+    note "$(printf '%-34s %8.0f /s' 'bare commit' "$rate")"
 }
 
 # And the least on the wire: a request and its answer on connections that stay open.
 measure_round_trip() { # clients milliseconds
-    RESULT[trip:$1:$2]=$(/usr/bin/python3 "$HERE/round_trip.py" "$(provider_url "$2")" "$1" "$SECONDS_EACH")
+    RESULT[trip:$1:$2]=$(/usr/bin/python3 "$HERE/round_trip.py" "$(provider_url "$2")" "$1" $((SECONDS_EACH / 2)))
     note "$(printf '%-34s %8.0f /s' 'bare keep-alive round trip' "${RESULT[trip:$1:$2]}")"
 }
 

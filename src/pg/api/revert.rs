@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
-use crate::domain::fields::{Field, FieldMap};
+use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::domain::identity::WRITE_ENRICH;
+use crate::domain::merge;
 use crate::pg::store::books::{self, Past};
 use crate::pg::{cache, desk, raise};
 
@@ -44,20 +45,20 @@ fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
     let gone = || not_found(&format!("contact {}", past.contact_id));
     let contact = binding.read_locked(workspace, &past.contact_id).ok_or_else(gone)?;
     let changes = if past.reverted { FieldMap::default() } else { still_as_written(&past, &contact) };
-    if !changes.is_empty() {
-        binding.write(workspace, &contact, &changes);
-    }
+    // What a trigger of the table did not let through is not reverted.
+    let after = if changes.is_empty() { None } else { binding.write(workspace, &contact, &changes) };
+    let reverted = after.map_or(FieldSet::EMPTY, |after| merge::updated(&contact, &after, changes.fields()));
     if past.reverted {
         pgrx::notice!("enrichment {request} was reverted before");
-    } else {
+    } else if !reverted.is_empty() {
         books::mark_reverted(workspace, request);
     }
     let kept: Vec<&str> =
-        written(&past).into_iter().filter(|f| changes.get(*f).is_none()).map(Field::name).collect();
+        written(&past).into_iter().filter(|f| !reverted.contains(*f)).map(Field::name).collect();
     Ok(json!({
         "request_id": request,
         "contact_id": past.contact_id,
-        "fields_reverted": changes.fields().names(),
+        "fields_reverted": reverted.names(),
         "fields_kept": kept,
     }))
 }

@@ -82,19 +82,21 @@ SELECT t.fails(format('SELECT leadlex.revert_enrichment(%L)', :'id1'));
 SET ROLE hist_red;
 BEGIN READ ONLY; SELECT t.fails(format('SELECT leadlex.revert_enrichment(%L)', :'id1')); ROLLBACK;
 SELECT id, job_title, phone, location FROM crm WHERE id < 4 ORDER BY id;
--- Somebody has changed the phone since: that one stays. What was white space is white space again, what was NULL is NULL.
-UPDATE crm SET phone = 'a better one' WHERE id = 1;
-SELECT leadlex.credits() AS before \gset
-SELECT leadlex.revert_enrichment(:'id1') - 'request_id';
-SELECT job_title, phone, location, leadlex.credits() - :before AS refunded FROM crm WHERE id = 1;
-SELECT reverted_at IS NOT NULL AS reverted FROM leadlex.enrichment WHERE request_id = :'id1';
--- Twice is once, even if the value has come back by other hands.
-UPDATE crm SET job_title = 'General Counsel' WHERE id = 1;
-SELECT t.no_ids(leadlex.revert_enrichment(:'id1')::text);
-SELECT job_title FROM crm WHERE id = 1;
 -- An overwritten value comes back.
+SELECT leadlex.credits() AS before \gset
 SELECT leadlex.revert_enrichment(:'id2') - 'request_id';
 SELECT location FROM crm WHERE id = 1;
+-- Somebody has changed the title since, and the location is not what this one wrote: they stay. White space is white space again.
+UPDATE crm SET job_title = 'Head of Law' WHERE id = 1;
+SELECT leadlex.revert_enrichment(:'id1') - 'request_id';
+SELECT job_title, '<' || phone || '>', location, leadlex.credits() - :before AS refunded FROM crm WHERE id = 1;
+SELECT reverted_at IS NOT NULL AS reverted FROM leadlex.enrichment WHERE request_id = :'id1';
+-- Twice is once, even if the value has come back by other hands.
+UPDATE crm SET phone = '+15550100100' WHERE id = 1;
+SET client_min_messages = warning;
+SELECT leadlex.revert_enrichment(:'id1')->'fields_reverted';
+RESET client_min_messages;
+SELECT phone FROM crm WHERE id = 1;
 -- With an API key as with a role; rolled back, it was not.
 RESET ROLE;
 SELECT set_config('leadlex.api_key', :'red_key', false);

@@ -230,7 +230,9 @@ SELECT leadlex.alter_provider('checked', '{"request": {"headers": {"X-Api-Key": 
 SELECT leadlex.check_provider('checked', '{"email": "ada.abbott@acme.example"}') AS shown \gset
 SELECT regexp_replace(:'shown', '127.0.0.1:[0-9]{2,}', 'HOST');
 SELECT t.row(1);
-SELECT leadlex.alter_provider('checked', secret => 'demo-secret');
+SELECT leadlex.alter_provider('checked', jsonb_build_object('request', jsonb_build_object('url', current_setting('test.provider_url') || '/{secret}/x')));
+SELECT t.check('checked', '{"email": "ada.abbott@acme.example"}')::jsonb->'request'->'url';
+SELECT leadlex.alter_provider('checked', t.sample(), 'demo-secret');
 SELECT t.check('checked', '{"email": "ada.abbott@acme.example"}')::jsonb - 'request';
 -- Its description by hand, broken: told, not believed.
 UPDATE leadlex.provider_config SET config = jsonb_set(config, '{request,method}', '"PUT"');

@@ -67,7 +67,7 @@ SELECT enrich_contact(t.id(2), '{seniority}', idempotency_key => t.id(88))->'rep
 RESET ROLE;
 
 -- Everything that a granted role may read, and whose rows it finds there. A new table that is not watched shows up here.
-CREATE FUNCTION t.sees() RETURNS SETOF text LANGUAGE plpgsql AS $$
+CREATE FUNCTION t.sees() RETURNS SETOF text LANGUAGE plpgsql AS $f$
 DECLARE name text; found text; refused text[] := '{}';
 BEGIN
     FOR name IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'leadlex'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p') ORDER BY 1 LOOP
@@ -84,7 +84,7 @@ BEGIN
         END;
     END LOOP;
     RETURN NEXT 'refused: ' || array_to_string(refused, ' ');
-END $$;
+END $f$;
 CREATE TABLE t.workspaces AS SELECT id, name FROM leadlex.workspace;
 GRANT SELECT ON t.workspaces TO PUBLIC;
 SET ROLE rls_red; SELECT t.sees();

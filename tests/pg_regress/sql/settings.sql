@@ -111,6 +111,12 @@ SELECT count(leadlex.create_workspace(p, plan => p)) FROM unnest('{starter,pro,o
 SELECT plan, per_minute, per_day FROM leadlex.workspace WHERE name = plan ORDER BY 2;
 -- What cannot be prepared for two-phase commit says so, and takes nothing along.
 UPDATE crm SET job_title = NULL;
+\set VERBOSITY sqlstate
 BEGIN; SELECT leadlex.grant_credits(:'limited', 1) > 0; PREPARE TRANSACTION 'x';
+SET ROLE set_user; SELECT leadlex.credits() AS before \gset
+BEGIN; SELECT enrich_row('crm', '1')->'fields_updated'; PREPARE TRANSACTION 'x';
+SELECT leadlex.credits() - :before, (SELECT job_title FROM crm);
+\set VERBOSITY terse
+RESET ROLE;
 ALTER DATABASE :DBNAME RESET leadlex.waterfall;
 DROP OWNED BY set_user; DROP ROLE set_user;
