@@ -88,12 +88,12 @@ pub fn enrich<D: Desk>(desk: &mut D, ask: &Ask) -> Result<Value, Failure> {
     desk.require_writable();
     let caller = desk.identify().map_err(|f| f.seen_at(request_id, None))?;
     let result = enrich_as(desk, &caller, ask, request_id);
-    desk.end_call();
-    result.map_err(|failure| {
+    if result.is_err() {
         // Errors are not stored, so nobody has to wait for this transaction because of one.
         desk.drop_claims();
-        failure.seen_at(request_id, Some(&desk.rate_status()))
-    })
+    }
+    desk.end_call();
+    result.map_err(|failure| failure.seen_at(request_id, Some(&desk.rate_status())))
 }
 
 fn enrich_as<D: Desk>(desk: &mut D, caller: &Caller, ask: &Ask, request_id: Uuid) -> Result<Value, Failure> {

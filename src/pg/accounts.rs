@@ -7,7 +7,7 @@
 //! write ledger rows pins the account first, and unpins in the callback that also adds its rows here. So there is no
 //! moment at which a loader could see committed rows that a callback is still going to add.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,12 +21,13 @@ use super::worker;
 use super::xact::{self, Grant, Hold, Transaction};
 use crate::domain::rate::{Admission, Limits, Status, Window};
 
-/// How long a call waits for the background worker to open a lease.
+/// How long a call waits for the background worker: to open a lease, or to close others so that there is room.
 const LEASE_WAIT: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// Where an account stood last time; checked at every use.
     static SEEN: RefCell<HashMap<AccountKey, usize>> = RefCell::new(HashMap::new());
+    static NEXT_RESERVATION: Cell<u64> = const { Cell::new(1) };
 }
 
 pub fn now() -> i64 {
@@ -35,13 +36,17 @@ pub fn now() -> i64 {
 
 /// The account, loaded, and pinned until this transaction ends.
 pub fn open(key: AccountKey) -> usize {
+    let mut full_since = None;
     loop {
         if let Some(index) = SEEN.with_borrow(|s| s.get(&key).copied())
             && pin_if_ready(index, key)
         {
             return index;
         }
-        let (index, to_load) = find_or_take(key);
+        let Some((index, to_load)) = find_or_take(key) else {
+            make_room(*full_since.get_or_insert_with(Instant::now));
+            continue;
+        };
         SEEN.with_borrow_mut(|s| s.insert(key, index));
         if to_load {
             load(index, key);
@@ -75,8 +80,28 @@ fn pin_if_ready(index: usize, key: AccountKey) -> bool {
     ready
 }
 
-/// Where the account stands, or a place taken for it which the caller has to load.
-fn find_or_take(key: AccountKey) -> (usize, bool) {
+/// All places are taken. Those that are only waiting for their leases to be closed can be had soon.
+fn make_room(full_since: Instant) {
+    if full_since.elapsed() >= LEASE_WAIT {
+        raise::refuse(raise::Refusal {
+            sqlstate: "53400",
+            message: "too many workspaces are active at once".into(),
+            detail: Some(format!("leadlex.max_workspaces is {}.", shmem::account_count())),
+            hint: Some("Commit more often, or raise leadlex.max_workspaces and restart.".into()),
+        })
+    }
+    let mut databases: Vec<u32> = (0..shmem::account_count())
+        .map(|index| shmem::with_account(index, |a| (a.pins == 0).then_some(a.key.database)))
+        .filter_map(|database| database.filter(|&oid| oid != 0))
+        .collect();
+    databases.sort_unstable();
+    databases.dedup();
+    worker::close_leases(&databases);
+    wait::nap(Duration::from_millis(20));
+}
+
+/// Where the account stands, or a place taken for it which the caller has to load. `None`: all places are taken.
+fn find_or_take(key: AccountKey) -> Option<(usize, bool)> {
     xact::with(|t| t.pins.reserve(1));
     let _directory = shmem::lock(Lock::Directory);
     let mut free = None;
@@ -85,22 +110,14 @@ fn find_or_take(key: AccountKey) -> (usize, bool) {
         let state = shmem::with_account(index, |a| (a.key == key, a.phase, a.can_go(), a.last_used));
         match state {
             (_, Phase::Free, ..) => free = free.or(Some(index)),
-            (true, ..) => return (index, false),
+            (true, ..) => return Some((index, false)),
             (false, _, true, used) if oldest.is_none_or(|(least, _)| used < least) => {
                 oldest = Some((used, index))
             }
             _ => {}
         }
     }
-    let Some(index) = free.or(oldest.map(|(_, index)| index)) else {
-        drop(_directory);
-        raise::refuse(raise::Refusal {
-            sqlstate: "53400",
-            message: "too many workspaces are active at once".into(),
-            detail: Some(format!("leadlex.max_workspaces is {}.", shmem::account_count())),
-            hint: Some("Raise leadlex.max_workspaces and restart.".into()),
-        })
-    };
+    let index = free.or(oldest.map(|(_, index)| index))?;
     shmem::with_account(index, |a| {
         *a = AccountState { key, phase: Phase::Loading, pins: 1, ..AccountState::FREE }
     });
@@ -108,7 +125,7 @@ fn find_or_take(key: AccountKey) -> (usize, bool) {
         t.pins.push(index);
         t.loading = Some(index);
     });
-    (index, true)
+    Some((index, true))
 }
 
 fn load(index: usize, key: AccountKey) {
@@ -134,8 +151,13 @@ pub fn load_failed(index: usize) {
     broadcast(index);
 }
 
-/// Reserves `amount` credits; `false` when they are not there.
-pub fn reserve(index: usize, amount: i64, patience: Duration) -> bool {
+/// Credits taken out of a balance, until they are spent or released. Dropping it does neither: the end of the
+/// transaction settles what is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Reservation(u64);
+
+/// Reserves `amount` credits; `None` when they are not there.
+pub fn reserve(index: usize, amount: i64, patience: Duration) -> Option<Reservation> {
     let own = xact::with(|t| own_unused(t, index)).min(amount);
     let shared = amount - own;
     let take = || {
@@ -156,32 +178,36 @@ pub fn reserve(index: usize, amount: i64, patience: Duration) -> bool {
             taken || !others_hold()
         });
     }
-    if taken {
-        let subtransaction = xact::subtransaction();
-        let hold = |amount, from_own_grant| Hold {
-            account: index,
-            amount,
-            from_own_grant,
-            spent: false,
-            subtransaction,
-        };
-        xact::with(|t| {
-            t.holds.extend([hold(own, true), hold(shared, false)].into_iter().filter(|h| h.amount > 0));
-        });
+    if !taken {
+        return None;
     }
-    taken
+    let reservation = NEXT_RESERVATION.get();
+    NEXT_RESERVATION.set(reservation + 1);
+    let subtransaction = xact::subtransaction();
+    let hold = |amount, from_own_grant| Hold {
+        reservation,
+        account: index,
+        amount,
+        from_own_grant,
+        spent: false,
+        subtransaction,
+    };
+    let holds = [hold(own, true), hold(shared, false)];
+    xact::with(|t| t.holds.extend(holds.into_iter().filter(|h| h.amount > 0)));
+    Some(Reservation(reservation))
 }
 
 /// The reservation was not needed.
-pub fn release(index: usize) {
+pub fn release(reservation: Reservation) {
     let unspent: Vec<Hold> =
-        xact::with(|t| t.holds.extract_if(.., |h| h.account == index && !h.spent).collect());
+        xact::with(|t| t.holds.extract_if(.., |h| h.reservation == reservation.0 && !h.spent).collect());
     unspent.iter().for_each(give_back);
 }
 
 /// A ledger row has been written for the reservation.
-pub fn spend(index: usize) {
-    xact::with(|t| t.holds.iter_mut().filter(|h| h.account == index).for_each(|h| h.spent = true));
+pub fn spend(reservation: Reservation) {
+    let own = |h: &&mut Hold| h.reservation == reservation.0;
+    xact::with(|t| t.holds.iter_mut().filter(own).for_each(|h| h.spent = true));
 }
 
 /// Credits granted by this transaction, once the ledger row is written.

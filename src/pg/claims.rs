@@ -1,8 +1,9 @@
 //! "One contact, one question": who is enriching which contact, or using which idempotency key, right now.
 //!
-//! A claim names the transaction that holds it. Whoever wants the same thing waits for that transaction with
-//! Postgres's own lock on its xid: shown in pg_locks, seen by the deadlock detector, obeying lock_timeout.
-//! Holding one costs no lock of the fixed pool, so a transaction can hold very many.
+//! While a call runs it holds a lock of Postgres's on what it claims (an advisory one, in a field of its own). What it
+//! has written under a claim stays claimed by its transaction, and whoever wants it waits for that transaction's xid.
+//! Both waits show in pg_locks, are seen by the deadlock detector, and obey lock_timeout. Only calls that are running
+//! take a lock of the fixed pool, so one transaction can have very many contacts behind it.
 
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
@@ -27,7 +28,8 @@ pub fn key(catalog: u32, kind: &str, parts: &[&str]) -> ClaimKey {
     ClaimKey { database, catalog, hash: short }
 }
 
-/// Claims `key` for the current (sub)transaction, waiting for another holder. `false`: this transaction has it already.
+/// Claims `key` for the current (sub)transaction, waiting for another holder, and keeps its lock for the running call.
+/// `false`: this transaction has it already.
 pub fn claim(key: ClaimKey) -> bool {
     // SAFETY: inside a transaction that may write (checked before); assigns an xid where there is none.
     let own = unsafe { pg_sys::GetCurrentTransactionId() };
@@ -35,6 +37,7 @@ pub fn claim(key: ClaimKey) -> bool {
     // Noted first, so that memory for the note cannot be what fails once the claim is made.
     xact::with(|t| t.claims.reserve(1));
     loop {
+        lock(&key);
         let holder = match enter(&key, own.into_inner()) {
             None => {
                 xact::with(|t| t.claims.push(OwnClaim { key, subtransaction }));
@@ -47,6 +50,8 @@ pub fn claim(key: ClaimKey) -> bool {
             if pg_sys::TransactionIdIsCurrentTransactionId(holder) {
                 return false;
             }
+            // Its call is over, its transaction is not.
+            unlock(&key);
             pg_sys::XactLockTableWait(
                 holder,
                 std::ptr::null_mut(),
@@ -57,26 +62,53 @@ pub fn claim(key: ClaimKey) -> bool {
     }
 }
 
+/// What tells our locks from those of pg_advisory_lock, which uses 1 and 2.
+const OWN_FIELD: u16 = 0x4C58;
+
+fn tag(key: &ClaimKey) -> pg_sys::LOCKTAG {
+    let [a, b, c, d, e, f, g, h, ..] = key.hash;
+    pg_sys::LOCKTAG {
+        locktag_field1: key.database,
+        locktag_field2: u32::from_ne_bytes([a, b, c, d]),
+        locktag_field3: u32::from_ne_bytes([e, f, g, h]),
+        locktag_field4: OWN_FIELD,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    }
+}
+
+fn lock(key: &ClaimKey) {
+    // SAFETY: a complete tag; a transaction-level lock, released by `unlock` or by (sub)transaction abort.
+    unsafe { pg_sys::LockAcquire(&tag(key), pg_sys::ExclusiveLock as i32, false, false) };
+}
+
+/// The call that claimed `key` is over.
+pub fn unlock(key: &ClaimKey) {
+    // SAFETY: acquired by `lock` in this call.
+    unsafe { pg_sys::LockRelease(&tag(key), pg_sys::ExclusiveLock as i32, false) };
+}
+
 /// The present holder's xid, or `None` when `key` is now ours.
 fn enter(key: &ClaimKey, xid: u32) -> Option<u32> {
     let found = shmem::with_claims(|table| {
+        let key = (key as *const ClaimKey).cast();
         let mut found = false;
-        // SAFETY: under the table's lock; the key is a blob of the declared size. ENTER_NULL gives null when full.
+        // SAFETY: under the table's lock; the key is a blob of the declared size. ENTER_NULL gives null when out of
+        // memory. The count is checked first: by itself the table would grow into memory that other parts need.
         unsafe {
-            let entry = pg_sys::hash_search(
-                table,
-                (key as *const ClaimKey).cast(),
-                pg_sys::HASHACTION::HASH_ENTER_NULL,
-                &mut found,
-            )
-            .cast::<Claim>();
-            if entry.is_null() {
-                return Err(());
-            }
+            let entry =
+                pg_sys::hash_search(table, key, pg_sys::HASHACTION::HASH_FIND, &mut found).cast::<Claim>();
             if found {
                 return Ok(Some((*entry).xid));
             }
-            (*entry).xid = xid;
+            if pg_sys::hash_get_num_entries(table) as usize >= settings::max_contacts_in_flight() {
+                return Err(());
+            }
+            let entry = pg_sys::hash_search(table, key, pg_sys::HASHACTION::HASH_ENTER_NULL, &mut found);
+            if entry.is_null() {
+                return Err(());
+            }
+            (*entry.cast::<Claim>()).xid = xid;
             Ok(None)
         }
     });

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::accounts::Reservation;
 use super::raise::{self, Refusal, refuse};
 use super::shmem::{self, AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
@@ -34,8 +35,11 @@ pub struct PgDesk {
     id: String,
     /// The caller's account in shared memory, once its credits or rate are needed.
     account: Option<usize>,
+    reservation: Option<Reservation>,
     /// Claims made by this call, to be given up if nothing comes of it.
     claimed: Vec<ClaimKey>,
+    /// Whose locks are held until the call ends.
+    locked: Vec<ClaimKey>,
     /// The contact, from its claim to the end of the call.
     under_way: Option<ClaimKey>,
     deadline: Option<Instant>,
@@ -49,7 +53,9 @@ impl PgDesk {
             binding: None,
             id: String::new(),
             account: None,
+            reservation: None,
             claimed: Vec::new(),
+            locked: Vec::new(),
             under_way: None,
             deadline: None,
         }
@@ -70,6 +76,13 @@ impl PgDesk {
     fn account(&mut self) -> usize {
         let workspace = self.workspace();
         *self.account.get_or_insert_with(|| accounts::open(account_key(workspace)))
+    }
+
+    fn claim(&mut self, key: ClaimKey) {
+        if claims::claim(key) {
+            self.claimed.push(key);
+        }
+        self.locked.push(key);
     }
 
     /// Changes against the row as it is now, written. Tried against what was read before the providers were asked;
@@ -192,10 +205,7 @@ impl Desk for PgDesk {
 
     fn claim_key(&mut self, key: Uuid) {
         let workspace = self.workspace().to_string();
-        let key = claims::key(cache::installation().catalog, "key", &[&workspace, &key.to_string()]);
-        if claims::claim(key) {
-            self.claimed.push(key);
-        }
+        self.claim(claims::key(cache::installation().catalog, "key", &[&workspace, &key.to_string()]));
     }
 
     fn stored_result(&mut self, key: Uuid) -> Option<Stored> {
@@ -215,9 +225,7 @@ impl Desk for PgDesk {
         let key = claims::key(cache::installation().catalog, "contact", &[&table, &id]);
         begin_call(key, &id);
         self.under_way = Some(key);
-        if claims::claim(key) {
-            self.claimed.push(key);
-        }
+        self.claim(key);
         // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
         let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
         if lasting_snapshot && !self.binding().is_current(self.workspace(), &self.id) {
@@ -236,6 +244,7 @@ impl Desk for PgDesk {
         if let Some(key) = self.under_way.take() {
             xact::with(|t| t.under_way.retain(|c| c.key != key));
         }
+        self.locked.drain(..).for_each(|key| claims::unlock(&key));
     }
 
     fn drop_claims(&mut self) {
@@ -265,13 +274,16 @@ impl Desk for PgDesk {
     }
 
     fn reserve_credit(&mut self) -> bool {
-        !self.caller().workspace.has_credit_limit
-            || accounts::reserve(self.account(), 1, settings::credit_wait())
+        if !self.caller().workspace.has_credit_limit {
+            return true;
+        }
+        self.reservation = accounts::reserve(self.account(), 1, settings::credit_wait());
+        self.reservation.is_some()
     }
 
     fn release_credit(&mut self) {
-        if self.caller().workspace.has_credit_limit {
-            accounts::release(self.account());
+        if let Some(reservation) = self.reservation.take() {
+            accounts::release(reservation);
         }
     }
 
@@ -320,11 +332,10 @@ impl Desk for PgDesk {
             old_values: values(&enrichment.written.before),
             new_values: values(&enrichment.written.after),
         });
-        if caller.workspace.has_credit_limit {
-            accounts::spend(self.account());
-        } else {
+        match self.reservation.take() {
+            Some(reservation) => accounts::spend(reservation),
             // No balance to settle, but the ledger's rows still want moving.
-            super::worker::note_work();
+            None => super::worker::note_work(),
         }
     }
 

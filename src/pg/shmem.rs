@@ -148,6 +148,8 @@ pub struct Header {
     pub databases: [Database; MAX_DATABASES],
     pub launcher_pid: i32,
     pub launcher_latch: *mut pg_sys::Latch,
+    /// Until this epoch second workers close the leases of all accounts that no transaction is using.
+    pub close_until: i64,
     account_count: usize,
 }
 
@@ -249,6 +251,7 @@ unsafe fn initialise(header: *mut Header) {
             databases: [Database::FREE; MAX_DATABASES],
             launcher_pid: 0,
             launcher_latch: std::ptr::null_mut(),
+            close_until: 0,
             account_count: count,
         });
         let accounts = header.cast::<u8>().add(accounts_offset()).cast::<Account>();

@@ -84,6 +84,17 @@ fn wait_for(fd: i32, left: Duration) {
     pgrx::check_for_interrupts!();
 }
 
+/// A short, interruptible sleep.
+pub fn nap(pause: Duration) {
+    let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: waits for this process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause.as_millis() as i64, event(Event::Books));
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
 fn open_courier() -> Courier {
     // SAFETY: registered once per backend, when the first courier is made.
     unsafe { pg_sys::on_proc_exit(Some(close_courier), pg_sys::Datum::from(0)) };

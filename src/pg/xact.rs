@@ -16,6 +16,8 @@ use super::shmem::ClaimKey;
 /// Credits taken out of a balance by this transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Hold {
+    /// Which reservation: a trigger's call inside another has its own.
+    pub reservation: u64,
     pub account: usize,
     pub amount: i64,
     /// Taken from credits that this very transaction granted, which nobody else can see yet.

@@ -65,6 +65,7 @@ report() {
     verdict '  as a multiple of pgsql-http'"'"'s 250/s (GUIDE)' "$(awk -v a="${RESULT[ours:1:0]}" 'BEGIN { print a / 250 }')" times least 4
     verdict '32 clients, 50 ms (ceiling 640/s)' "${RESULT[ours:32:50]}" calls/s least 608
     verdict "growth of one backend, $MEMORY_CALLS calls" "${RESULT[memory]}" MB below 2
-    note "(its private memory is $(printf '%.1f' "${RESULT[memory_total]}") MB)"
+    note "(a bare round trip of 50 ms reached $(printf '%.0f' "${RESULT[trip:32:50]}")/s at 32 clients: enrich_contact has $(awk -v a="${RESULT[ours:32:50]}" -v b="${RESULT[trip:32:50]}" 'BEGIN { printf "%.0f", 100 * a / b }') % of that)"
+    note "(the backend's private memory is $(printf '%.1f' "${RESULT[memory_total]}") MB)"
     case " ${RIVALS[*]} " in *pgsql_http*) ;; *) note "pgsql-http is not installed here, so it was not measured." ;; esac
 }

@@ -154,7 +154,18 @@ fn a_terminated_backend_is_gone_within_a_second() {
 
 #[test]
 fn fast_shutdown_does_not_wait_for_providers() {
+    for plan in ["unmetered", "org"] {
+        fast_shutdown_under(plan);
+    }
+}
+
+/// With a rate limit there is a background worker to be ended as well, in the middle of its books.
+fn fast_shutdown_under(plan: &str) {
     let world = hanging();
+    world.run(&format!("UPDATE leadlex.workspace SET plan = '{plan}'"));
+    if plan == "org" {
+        world.run(&format!("SELECT leadlex.set_rate_limit('{}', 200, 10000)", world.workspace));
+    }
     world.provider.on(PATH, |_| Behaviour::Never);
     let mut clients: Vec<Client> = (0..8).map(|_| world.caller()).collect();
     let took = thread::scope(|scope| {
@@ -165,7 +176,7 @@ fn fast_shutdown_does_not_wait_for_providers() {
         world.provider.wait_for(3, Duration::from_secs(10));
         world.cluster.stop(Stop::Fast)
     });
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{plan}: {took:?}");
     let log = world.cluster.log();
     assert!(!log.contains("terminated by signal") && !log.contains("PANIC"), "{log}");
     world.provider.on(PATH, |_| Behaviour::json(200, crate::support::person()));

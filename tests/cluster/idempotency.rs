@@ -247,3 +247,44 @@ fn nothing_to_fill_is_stored_as_well() {
     assert_eq!((&replay["replayed"], &replay["fields_updated"]), (&true.into(), &serde_json::json!([])));
     assert_eq!(world.provider.count(), 1);
 }
+
+#[test]
+fn a_duplicate_does_the_work_when_the_first_call_failed() {
+    let world = World::new();
+    world.provider.on(PATH, |_| Behaviour::json(500, Value::Null).after(Duration::from_millis(400)));
+    let key = Uuid::new_v4();
+    let (mut first, mut second) = (world.caller(), world.caller());
+    let backend = pid(&mut second);
+    let result = thread::scope(|scope| {
+        let failing = scope.spawn(|| enrich_with_key(&mut first, 1, key));
+        world.provider.wait_for(1, Duration::from_secs(5));
+        let duplicate = scope.spawn(|| enrich_with_key(&mut second, 1, key));
+        world.wait_until_blocked(backend);
+        world.provider.on(PATH, |_| Behaviour::json(200, person()));
+        assert_eq!(sqlstate(&failing.join().unwrap()), "LX503");
+        duplicate.join().unwrap().unwrap()
+    });
+    assert_eq!((&result["replayed"], &result["credits_remaining"]), (&false.into(), &9.into()));
+    world.check_credits_add_up();
+}
+
+#[test]
+fn the_worker_forgets_expired_keys_only() {
+    let world = World::new();
+    let mut caller = world.caller();
+    for n in 1..=4 {
+        enrich_with_key(&mut caller, n, Uuid::new_v4()).unwrap();
+    }
+    world.run(&format!(
+        "UPDATE leadlex.idempotency SET created_at = clock_timestamp() - interval '25 hours'
+         WHERE result->'contact'->>'id' <= '{}'",
+        contact(2)
+    ));
+    // It looks for them in its first round after a start.
+    world.cluster.restart(crate::support::Stop::Fast);
+    crate::support::eventually("expired keys are removed", Duration::from_secs(15), || {
+        world.number("SELECT count(*) FROM leadlex.idempotency") == 2
+    });
+    let purged = "SELECT coalesce(sum(keys_purged), 0)::int8 FROM leadlex.worker_status";
+    crate::support::eventually("worker_status tells", Duration::from_secs(5), || world.number(purged) == 2);
+}

@@ -12,5 +12,8 @@ mod credits;
 mod errors;
 mod harness;
 mod idempotency;
+mod limits;
+mod nested;
 mod provider_faults;
 mod rates;
+mod storm;

@@ -196,7 +196,8 @@ fn what_a_rolled_back_call_used_stays_used() {
     inner.rollback().unwrap();
     transaction.rollback().unwrap();
     assert_eq!(remaining(&mut caller), [Some(8), Some(8)]);
-    caller.batch_execute("SET statement_timeout = '100ms'").unwrap();
+    // Long enough to get to the provider on a busy machine.
+    caller.batch_execute("SET statement_timeout = '1s'").unwrap();
     world.provider.on(PATH, |_| Behaviour::Never);
     assert_eq!(sqlstate(&enrich(&mut caller, 3)), "57014");
     caller.batch_execute("RESET statement_timeout").unwrap();
@@ -312,4 +313,68 @@ fn a_call_whose_use_cannot_be_recorded_is_not_admitted() {
     assert_eq!(sqlstate(&cancelled), "57014", "the wait can be cancelled");
     assert_eq!(world.provider.count(), 1);
     enrich(&mut caller, 2).unwrap();
+}
+
+#[test]
+fn workers_that_are_terminated_again_and_again_break_no_call() {
+    let world = World::with(&Beginning { credits: None, plan: "org", contacts: 150, ..Beginning::default() });
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let next = AtomicI32::new(1);
+    let clients: Vec<Client> = (0..4).map(|_| world.caller()).collect();
+    let calls: i64 = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut owner = world.owner();
+            while !done.load(Ordering::SeqCst) {
+                owner
+                    .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'leadlex_enrich worker'", &[])
+                    .unwrap();
+                thread::sleep(Duration::from_millis(30));
+            }
+        });
+        let sessions: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                let next = &next;
+                scope.spawn(move || {
+                    let mut calls = 0;
+                    loop {
+                        let n = next.fetch_add(1, Ordering::SeqCst);
+                        if n > 150 {
+                            return calls;
+                        }
+                        enrich(&mut client, n).unwrap();
+                        calls += 1;
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                })
+            })
+            .collect();
+        let calls = sessions.into_iter().map(|session| session.join().unwrap()).sum();
+        done.store(true, Ordering::SeqCst);
+        calls
+    });
+    assert_eq!(calls, 150);
+    assert_eq!(world.books().rate_used[1], 150);
+    world.cluster.restart(Stop::Fast);
+    assert_eq!(world.books().rate_used[1], 150, "and all of it is in the books");
+}
+
+/// With no background worker to be had, calls with a limit say so; all others go on.
+#[test]
+fn without_a_free_worker_process_a_limited_call_says_so_and_others_go_on() {
+    // Room for the launcher (and Postgres's own for logical replication), for no worker.
+    let world = World::with(&Beginning {
+        credits: Some(5),
+        conf: &["max_worker_processes = 2"],
+        ..Beginning::default()
+    });
+    let mut caller = world.caller();
+    assert_eq!(enrich(&mut caller, 1).unwrap()["credits_remaining"], 4);
+    limit(&mut world.owner(), world.workspace, Some(10), None);
+    let failure = fails(enrich(&mut caller, 2));
+    assert_eq!(failure.sqlstate, "55000", "{failure:?}");
+    assert!(failure.hint.as_ref().unwrap().contains("max_worker_processes"), "{failure:?}");
+    assert_eq!(world.provider.count(), 1);
+    limit(&mut world.owner(), world.workspace, None, None);
+    assert_eq!(enrich(&mut caller, 2).unwrap()["credits_remaining"], 3);
 }

@@ -69,6 +69,8 @@ install_into_tree() {
     done
 }
 
+exec 8>"$TARGET/build.lock"
+flock 8
 build
 make_tree
 install_into_tree

@@ -18,7 +18,7 @@ free_port() {
 pg() { # program args…
     local program=$1
     shift
-    as_postgres env -i PATH="$PATH" LC_ALL=C TZ=UTC "$TREE/bin/$program" "$@"
+    as_postgres env -i PATH="$PATH" LC_ALL=C TZ=UTC "$TREE/bin/$program" "$@" 9>&-
 }
 
 # Sets CLUSTER (a directory), PORT and SOCKET_DIR. Extra arguments are lines for postgresql.conf.

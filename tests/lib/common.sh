@@ -121,6 +121,15 @@ use_run_dirs() {
     export LEADLEX_RUN_DIR=$RUN_DIR
 }
 
+# Two runs of the same thing would stop each other's servers. File descriptor 9 carries the lock; what is started in
+# the background must not inherit it.
+only_one() { # name
+    exec 9>"$RUN_DIR/$1.lock"
+    flock -n 9 && return
+    say "another $1 is running in this clone: waiting for its end"
+    flock 9
+}
+
 # --- Rust -------------------------------------------------------------------------------------------------
 
 rustc_is_new_enough() { # as chosen by the environment

@@ -13,7 +13,7 @@ provider_start() { # dir name [option…]
     provider_stop "$dir" "$name"
     rm -f "$dir/$name.port"
     setsid "$TARGET/debug/examples/sample_provider" --people "$ROOT/tests/sample_provider/people.json" \
-        --port-file "$dir/$name.port" "$@" </dev/null >"$dir/$name.log" 2>&1 &
+        --port-file "$dir/$name.port" "$@" </dev/null >"$dir/$name.log" 2>&1 9>&- &
     echo $! >"$dir/$name.pid"
     disown
     for _ in $(seq 200); do

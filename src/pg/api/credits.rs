@@ -11,32 +11,45 @@ use crate::pg::{accounts, cache, desk, raise, xact};
 /// Far below what could overflow, also when several grants commit at once.
 const MAX_BALANCE: i64 = 1_000_000_000_000_000;
 
+/// The first ledger row of a workspace that nobody else can see yet: whoever loads its account later finds it.
+pub fn open_balance(workspace: uuid::Uuid, amount: i64) {
+    if amount > MAX_BALANCE {
+        too_much();
+    }
+    books::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, Some("opening balance"));
+}
+
+fn too_much() -> ! {
+    raise::refuse(raise::Refusal {
+        sqlstate: "22003",
+        message: format!("the balance cannot be higher than {MAX_BALANCE}"),
+        detail: None,
+        hint: Some(
+            "For a workspace without a limit use leadlex.create_workspace(name, credits => NULL).".into(),
+        ),
+    })
+}
+
 /// Adds to a workspace's balance (or takes from it, never below 0); the new balance.
-pub fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
+fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
     xact::mark_called();
     // The account is loaded, and pinned, before the ledger row is written: so the load cannot contain it.
     let account = accounts::open(desk::account_key(workspace));
     if amount > 0 && accounts::balance(account).checked_add(amount).is_none_or(|sum| sum > MAX_BALANCE) {
-        raise::refuse(raise::Refusal {
-            sqlstate: "22003",
-            message: format!("the balance cannot be higher than {MAX_BALANCE}"),
-            detail: None,
-            hint: Some(
-                "For a workspace without a limit use leadlex.create_workspace(name, credits => NULL).".into(),
-            ),
-        });
+        too_much();
     }
-    if amount < 0 && !accounts::reserve(account, -amount, Duration::ZERO) {
-        raise::invalid(
-            format!("the balance is {}: it cannot be lowered by {}", accounts::balance(account), -amount),
-            "Credits reserved by calls in flight cannot be taken back.",
-        );
-    }
+    let correction = (amount < 0).then(|| {
+        accounts::reserve(account, -amount, Duration::ZERO).unwrap_or_else(|| {
+            raise::invalid(
+                format!("the balance is {}: it cannot be lowered by {}", accounts::balance(account), -amount),
+                "Credits reserved by calls in flight cannot be taken back.",
+            )
+        })
+    });
     books::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, note);
-    if amount < 0 {
-        accounts::spend(account);
-    } else {
-        accounts::grant(account, amount);
+    match correction {
+        Some(reservation) => accounts::spend(reservation),
+        None => accounts::grant(account, amount),
     }
     accounts::balance(account)
 }

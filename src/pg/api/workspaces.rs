@@ -35,7 +35,7 @@ fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>
     };
     config::add_workspace(&workspace);
     if let Some(credits) = credits.filter(|&c| c > 0) {
-        super::credits::grant(workspace.id, credits, Some("opening balance"));
+        super::credits::open_balance(workspace.id, credits);
     }
     crate::pg::store::pg(workspace.id)
 }

@@ -83,6 +83,25 @@ pub fn wake() {
     }
 }
 
+/// Leases of accounts that nobody is using are to be closed, so that their places can be taken by others.
+pub fn close_leases(databases: &[u32]) {
+    let latches = shmem::with_header(|header| {
+        header.close_until = super::accounts::now() + 1;
+        let mut latches = vec![header.launcher_latch];
+        for &oid in databases {
+            if let Some(database) = entry(header, oid) {
+                database.wanted = true;
+                latches.push(database.latch);
+            }
+        }
+        latches
+    });
+    for latch in latches.into_iter().filter(|latch| !latch.is_null()) {
+        // SAFETY: as in `wake`.
+        unsafe { pg_sys::SetLatch(latch) };
+    }
+}
+
 /// Work that can wait for the next round. Cannot fail: runs in commit callbacks.
 pub fn note_work() {
     const OFTEN_ENOUGH: Duration = Duration::from_secs(1);

@@ -237,12 +237,32 @@ struct Recorded {
     admitted: u64,
 }
 
+/// When an account's lease is closed, so that eviction, shutdown and a crash find exact books.
+#[derive(Clone, Copy)]
+enum Close {
+    All,
+    /// Those that no transaction is using now.
+    Unused,
+    /// Those that nobody has used for a while.
+    Idle,
+}
+
+/// Seconds after which an account counts as idle.
+const IDLE_S: i64 = 2;
+
 fn record_in_transaction(closing: bool) -> Vec<Recorded> {
-    let installation = cache::installation();
+    let catalog = cache::installation().catalog;
+    let database = super::this_database();
+    let now = accounts::now();
+    let room_wanted = shmem::with_header(|h| h.close_until >= now);
+    let close = match (closing, room_wanted) {
+        (true, _) => Close::All,
+        (false, true) => Close::Unused,
+        (false, false) => Close::Idle,
+    };
     let mut recorded = Vec::new();
     for account in 0..shmem::account_count() {
-        let Some((row, entry)) = take_record(account, super::this_database(), installation.catalog, closing)
-        else {
+        let Some((row, entry)) = take_record(account, (database, catalog), close, now) else {
             continue;
         };
         books::record_rate(&entry.key.id, &row);
@@ -251,20 +271,24 @@ fn record_in_transaction(closing: bool) -> Vec<Recorded> {
     recorded
 }
 
-fn take_record(account: usize, database: u32, catalog: u32, closing: bool) -> Option<(Record, Recorded)> {
+fn take_record(account: usize, owner: (u32, u32), close: Close, now: i64) -> Option<(Record, Recorded)> {
     shmem::with_account(account, |a| {
-        if a.key.database != database || a.key.catalog != catalog || a.phase != shmem::Phase::Ready {
+        if (a.key.database, a.key.catalog) != owner || a.phase != shmem::Phase::Ready {
             return None;
         }
-        let behind = a.recorded_admitted != a.meter.admitted();
-        let open = a.recorded_lease > 0;
-        // A lease is closed when nobody wants it any more, so that eviction and shutdown find exact books.
+        let closing = match close {
+            Close::All => true,
+            Close::Unused => a.pins == 0,
+            Close::Idle => a.pins == 0 && a.last_used + IDLE_S < now,
+        };
+        let open = a.recorded_admitted != a.meter.admitted() || a.recorded_lease > 0;
         let wanted = a.lease_wanted > 0 && !closing;
-        if !(wanted || closing && (behind || open)) {
+        if !(wanted || closing && open) {
             return None;
         }
-        if !wanted {
+        if closing {
             a.meter.close();
+            a.lease_wanted = 0;
         }
         let lease = if wanted { a.lease_wanted.max(a.meter.lease_left()) } else { 0 };
         let (row, admitted) = a.meter.record(lease);

@@ -135,10 +135,10 @@ RESET leadlex.api_key;
 SELECT t.who();
 RESET ROLE;
 -- A key that expires while it is in use, in a session that has seen it.
-SELECT leadlex.create_api_key(:'red', expires_at => clock_timestamp() + interval '1 s') AS short_key \gset
+SELECT leadlex.create_api_key(:'red', expires_at => clock_timestamp() + interval '2 s') AS short_key \gset
 SELECT set_config('leadlex.api_key', :'short_key', false);
 SELECT t.who();
-SELECT pg_sleep(1.1);
+SELECT pg_sleep(2.05);
 SELECT t.who();
 -- A key that is revoked, seen at once by a session that has used it.
 SELECT set_config('leadlex.api_key', :'red_key', false);

@@ -86,7 +86,40 @@ SELECT leadlex.alter_provider('sample', t.dead());
 UPDATE crm SET note = enrich_contact(id)->>'source';
 DELETE FROM crm WHERE enrich_contact(id) IS NOT NULL;
 WITH called AS (SELECT enrich_contact(t.id(1)) AS r) UPDATE crm SET note = r->>'source' FROM called;
+WITH changed AS (UPDATE crm SET note = enrich_contact(id)->>'source' RETURNING 1) SELECT count(*) FROM changed;
+MERGE INTO crm USING (SELECT t.id(1) AS id) AS new ON crm.id = new.id WHEN MATCHED THEN UPDATE SET note = enrich_contact(crm.id)->>'source';
+CREATE FUNCTION t.wrapped(id uuid) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN enrich_contact(id)->>'source'; END $$;
+UPDATE crm SET note = t.wrapped(id);
+INSERT INTO crm (id) VALUES (t.id(1)) ON CONFLICT (id) DO UPDATE SET note = enrich_contact(crm.id)->>'source';
 SELECT leadlex.alter_provider('sample', t.sample());
+-- In an INSERT, in an UPDATE of another table, and in a statement of its own within a function: no harm.
+CREATE TABLE log (id uuid, source text);
+INSERT INTO log SELECT id, enrich_contact(id, '{phone}')->>'source' FROM crm;
+UPDATE log SET source = enrich_contact(id, '{location}')->>'fields_updated';
+SELECT source FROM log;
+DO $$ BEGIN UPDATE crm SET note = 'x'; PERFORM enrich_contact(t.id(1), '{seniority}'); UPDATE crm SET note = 'y'; END $$;
+SELECT note, seniority FROM crm;
+DROP TABLE log;
+-- From a trigger on its own row: refused before it asks, again and again; of another row it may.
+CREATE FUNCTION t.enriches() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM enrich_contact(NEW.id, '{company_name}'); RETURN NEW; END $$;
+CREATE TRIGGER x BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION t.enriches();
+SELECT t.fails('SELECT enrich_contact(t.id(1), $${job_title}$$)');
+DROP TRIGGER x ON crm;
+CREATE TRIGGER x AFTER UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION t.enriches();
+SELECT t.fails('SELECT enrich_contact(t.id(1), $${job_title}$$)');
+DROP TRIGGER x ON crm;
+INSERT INTO crm (id, email) VALUES (t.id(2), 'bruno.bergmann@harborline.example');
+CREATE FUNCTION t.enriches_two() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id <> t.id(2) THEN PERFORM enrich_contact(t.id(2), '{phone}'); END IF; RETURN NEW; END $$;
+CREATE TRIGGER x AFTER UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION t.enriches_two();
+SELECT enrich_contact(t.id(1), '{job_title}')->'fields_updated';
+SELECT phone FROM crm WHERE id = t.id(2);
+DROP TRIGGER x ON crm;
+DELETE FROM crm WHERE id = t.id(2);
+-- Once refused, the contact is free again in the same transaction.
+BEGIN;
+DO $$ BEGIN PERFORM enrich_contact(t.id(1), '{company_name}'); RAISE 'no'; EXCEPTION WHEN raise_exception THEN NULL; END $$;
+SELECT enrich_contact(t.id(1), '{company_name}')->'fields_updated', enrich_contact(t.id(1), '{linkedin_url}')->'fields_updated';
+ROLLBACK;
 
 -- A user's trigger has the last word, and only what it let through counts.
 CREATE FUNCTION t.keeps_title() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.job_title := OLD.job_title; RETURN NEW; END $$;
