@@ -9,12 +9,11 @@ use uuid::Uuid;
 
 use super::accounts::Reservation;
 use super::raise::{self, Refusal, refuse};
-use super::shmem::{self, AccountKey, ClaimKey};
+use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
 use super::store::config::LoadedProvider;
 use super::table::{self, Binding};
-use super::xact::OwnClaim;
-use super::{accounts, cache, claims, identity, provider, settings, xact};
+use super::{accounts, cache, claims, guards, identity, provider, settings, xact};
 use crate::domain::ask::Ask;
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
@@ -121,26 +120,6 @@ impl PgDesk {
     }
 }
 
-/// A trigger of the contact's table that enriches the same contact would ask the providers again and again.
-fn begin_call(key: ClaimKey, id: &str) {
-    let subtransaction = xact::subtransaction();
-    let nested = xact::with(|t| {
-        let nested = t.under_way.iter().any(|c| c.key == key);
-        if !nested {
-            t.under_way.push(OwnClaim { key, subtransaction });
-        }
-        nested
-    });
-    if nested {
-        refuse(Refusal {
-            sqlstate: "27000",
-            message: format!("contact {id} is being enriched by an outer call"),
-            detail: Some("A trigger on its table began another call for it; no provider was asked.".into()),
-            hint: Some("Do not enrich a row from its own UPDATE trigger.".into()),
-        });
-    }
-}
-
 /// An enrichment never writes NULL, but the table's statement can.
 fn as_values(changes: FieldMap<String>) -> FieldMap<Option<String>> {
     changes.iter().map(|(field, value)| (field, Some(value.clone()))).collect()
@@ -160,7 +139,7 @@ impl Desk for PgDesk {
     }
 
     fn require_writable(&mut self) {
-        require_writable();
+        guards::require_writable();
         xact::mark_called();
     }
 
@@ -189,7 +168,7 @@ impl Desk for PgDesk {
         if !binding.columns.contains_key("workspace_id") && binding.workspace != Some(caller.workspace.id) {
             return Err(Failure::not_found(&format!("contact {}", ask.id)));
         }
-        refuse_row_in_update(binding.relation());
+        guards::refuse_row_in_update(binding.relation());
         let described = (binding.fields(), format!("{}\n{}", binding.name(), self.id));
         self.binding = Some(binding);
         Ok(described)
@@ -223,7 +202,7 @@ impl Desk for PgDesk {
         }
         let table = self.binding().name();
         let key = claims::key(cache::installation().catalog, "contact", &[&table, &id]);
-        begin_call(key, &id);
+        guards::begin_call(key, &id);
         self.under_way = Some(key);
         self.claim(key);
         // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
@@ -349,56 +328,6 @@ impl Desk for PgDesk {
     }
 }
 
-/// 55000 where the library was not preloaded.
-pub fn require_shared_memory() {
-    if !shmem::available() {
-        raise::not_ready(
-            "leadlex_enrich must be loaded when the server starts",
-            "Add leadlex_enrich to shared_preload_libraries in postgresql.conf (shared_preload_libraries = 'leadlex_enrich') and restart.",
-        );
-    }
-}
-
-pub fn in_recovery() -> bool {
-    // SAFETY: reads shared state.
-    unsafe { pg_sys::RecoveryInProgress() }
-}
-
-/// Raises where nothing that this call writes could ever be committed.
-pub fn require_writable() {
-    require_shared_memory();
-    if in_recovery() {
-        refuse(Refusal {
-            sqlstate: "25006",
-            message: "cannot write on a standby server".into(),
-            detail: None,
-            hint: Some("Connect to the primary.".into()),
-        });
-    }
-    // SAFETY: reads of the transaction's state.
-    unsafe {
-        if pg_sys::XactReadOnly {
-            refuse(Refusal {
-                sqlstate: "25006",
-                message: "cannot write in a read-only transaction".into(),
-                detail: None,
-                hint: Some("Use SET TRANSACTION READ WRITE, or a read-write connection.".into()),
-            });
-        }
-        if pg_sys::IsInParallelMode() {
-            refuse(Refusal {
-                sqlstate: "25000",
-                message: "cannot enrich contacts during a parallel operation".into(),
-                detail: None,
-                hint: Some(
-                    "The functions are PARALLEL UNSAFE; functions of yours that call them must be, too."
-                        .into(),
-                ),
-            });
-        }
-    }
-}
-
 fn not_bound(relation: pg_sys::Oid) -> ! {
     // SAFETY: palloc'd names, or null for a relation that is gone.
     let name = unsafe {
@@ -415,54 +344,6 @@ fn not_bound(relation: pg_sys::Oid) -> ! {
         format!("table {name} is not bound"),
         format!("Run SELECT leadlex.bind_contacts('{literal}')."),
     )
-}
-
-/// `UPDATE t SET x = enrich_contact(id)` on the contact's own table: Postgres would refuse the outer update of the
-/// row (27000) after the provider has been paid. Not so below a trigger, where the outer update is over.
-fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
-    let Some(relation) = relation else { return };
-    // SAFETY: ActivePortal is null or the portal being run, whose statements live as long as it does; nodes are
-    // looked at only after their tag.
-    unsafe {
-        let portal = pg_sys::ActivePortal;
-        if portal.is_null() || pgrx::direct_function_call::<i32>(pg_sys::pg_trigger_depth, &[]) != Some(0) {
-            return;
-        }
-        let statements = pgrx::PgList::<pg_sys::PlannedStmt>::from_pg((*portal).stmts);
-        for statement in statements.iter_ptr() {
-            use pg_sys::CmdType::CMD_INSERT;
-            // A plain INSERT writes rows that are not there yet; an UPDATE can also stand in a WITH clause.
-            let inserts = (*statement).commandType == CMD_INSERT && !(*statement).hasModifyingCTE;
-            if (*statement).type_ != pg_sys::NodeTag::T_PlannedStmt || inserts {
-                continue;
-            }
-            let range = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg((*statement).rtable);
-            let results = (*statement).resultRelations;
-            let targets =
-                (0..pg_sys::list_length(results)).map(|i| pg_sys::list_nth_int(results, i) as usize);
-            if targets.filter_map(|t| range.get_ptr(t - 1)).any(|entry| is_part_of((*entry).relid, relation))
-            {
-                refuse(Refusal {
-                    sqlstate: "27000",
-                    message: "cannot enrich contacts from a statement that updates or deletes them".into(),
-                    detail: Some(
-                        "The row would be written twice by one statement; no provider was asked.".into(),
-                    ),
-                    hint: Some("Enrich in a statement of its own: SELECT enrich_contact(id) FROM ….".into()),
-                });
-            }
-        }
-    }
-}
-
-/// Whether `relation` is `whole`, or one of its partitions at any depth.
-unsafe fn is_part_of(relation: pg_sys::Oid, whole: pg_sys::Oid) -> bool {
-    // SAFETY: catalog look-ups for a relation that the running statement has locked.
-    unsafe {
-        relation == whole
-            || (pg_sys::get_rel_relispartition(relation)
-                && pg_sys::list_member_oid(pg_sys::get_partition_ancestors(relation), whole))
-    }
 }
 
 fn role_name() -> String {

@@ -9,6 +9,7 @@ mod api;
 mod cache;
 mod claims;
 mod desk;
+mod guards;
 mod identity;
 mod owner;
 mod provider;

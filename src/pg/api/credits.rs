@@ -6,7 +6,7 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::pg::store::books;
-use crate::pg::{accounts, cache, desk, raise, xact};
+use crate::pg::{accounts, cache, desk, guards, raise, xact};
 
 /// Far below what could overflow, also when several grants commit at once.
 const MAX_BALANCE: i64 = 1_000_000_000_000_000;
@@ -56,7 +56,7 @@ fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
 
 fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str>) -> i64 {
     cache::refresh();
-    desk::require_writable();
+    guards::require_writable();
     let amount = super::required(amount, "amount");
     let workspace = super::workspace_or_only(workspace.map(super::plain));
     // i64::MIN has no positive counterpart; nobody has that many credits.
@@ -89,10 +89,10 @@ fn credits() -> Option<i64> {
         return None;
     }
     let key = desk::account_key(caller.workspace.id);
-    if desk::in_recovery() {
+    if guards::in_recovery() {
         // Nothing may be kept of a standby's tables: they change underneath.
         return Some(books::load_account(&key.id).balance);
     }
-    desk::require_shared_memory();
+    guards::require_shared_memory();
     Some(accounts::balance(accounts::open(key)))
 }

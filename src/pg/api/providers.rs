@@ -8,7 +8,7 @@ use crate::domain::contact::Contact;
 use crate::domain::fields::Field;
 use crate::domain::provider::{Answer, Config, HttpRequest, Verdict, merge_preset, presets};
 use crate::pg::store::config::{self, LoadedProvider};
-use crate::pg::{cache, desk, provider, raise, settings, table};
+use crate::pg::{cache, guards, provider, raise, settings, table};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 fn checked(config: &Value) -> Config {
@@ -147,7 +147,7 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
 #[pg_extern(sql = false)]
 fn check_provider(name: Option<&str>, contact: Option<JsonB>) -> JsonB {
     cache::refresh();
-    desk::require_shared_memory();
+    guards::require_shared_memory();
     let found = find(super::required(name, "name"));
     let contact = contact_from(&super::required(contact, "contact").0);
     let config = match &found.config {

@@ -10,7 +10,7 @@ use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::domain::identity::WRITE_ENRICH;
 use crate::domain::merge;
 use crate::pg::store::books::{self, Past};
-use crate::pg::{cache, desk, raise};
+use crate::pg::{cache, guards, raise};
 
 #[pg_extern(sql = false)]
 fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
@@ -25,7 +25,7 @@ fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
 }
 
 fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
-    desk::require_writable();
+    guards::require_writable();
     let caller = crate::pg::identity::identify()?;
     if !caller.may(WRITE_ENRICH) {
         return Err(Failure::lacks_permission(WRITE_ENRICH));

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::domain::identity::Workspace;
 use crate::domain::rate::{Limits, Window, plan_limits};
 use crate::pg::store::{books, config};
-use crate::pg::{accounts, cache, desk, raise, worker};
+use crate::pg::{accounts, cache, desk, guards, raise, worker};
 
 /// Name of the workspace that the first provider brings with it.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -14,7 +14,7 @@ const DEFAULT_WORKSPACE: &str = "default";
 #[pg_extern(sql = false)]
 fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>) -> Uuid {
     cache::refresh();
-    desk::require_writable();
+    guards::require_writable();
     let name = super::required(name, "name");
     let plan = super::required(plan, "plan");
     if name.trim().is_empty() {
@@ -96,14 +96,14 @@ fn rate_limit() -> TableIterator<
     let key = desk::account_key(caller.workspace.id);
     let status = if limits.is_unlimited() {
         Default::default()
-    } else if desk::in_recovery() {
+    } else if guards::in_recovery() {
         // On a standby the books are what the primary last recorded; nothing may be kept of them here.
         let now = accounts::now();
         let restored =
             books::load_account(&key.id).rate.map(|r| crate::domain::rate::Meter::restore(&r, now));
         restored.unwrap_or(crate::domain::rate::Meter::EMPTY).status(limits, now)
     } else {
-        desk::require_shared_memory();
+        guards::require_shared_memory();
         accounts::rate_status(accounts::open(key), limits)
     };
     let row = |name, window: Option<Window>| -> RateRow {
@@ -147,7 +147,7 @@ fn worker_status_rows() -> TableIterator<
         name!(last_error, Option<String>),
     ),
 > {
-    desk::require_shared_memory();
+    guards::require_shared_memory();
     let (launcher, databases) = worker::status();
     let state = if launcher > 0 { "running" } else { "not running" };
     let pid = (launcher > 0).then_some(launcher);

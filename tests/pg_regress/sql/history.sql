@@ -40,6 +40,24 @@ SELECT left(t.fails('SELECT enrich_row($$crm$$, $$3$$)'), 5);
 ROLLBACK;
 SET ROLE hist_blue; SELECT leadlex.credits(); RESET ROLE;
 
+-- A workspace made, keyed, used, and used in vain, in one transaction: all of it or nothing.
+BEGIN;
+SELECT leadlex.create_workspace('brief', 2) AS brief \gset
+SELECT leadlex.create_api_key(:'brief') AS brief_key \gset
+SELECT set_config('leadlex.api_key', :'brief_key', false);
+INSERT INTO crm (id, workspace_id, email) VALUES (6, :'brief', 'farid.fontaine@bluepeak.example');
+SELECT enrich_row('crm', '6', '{job_title}')->'credits_remaining';
+SAVEPOINT s;
+SELECT enrich_row('crm', '6', '{phone}')->'credits_remaining';
+SELECT left(t.fails('SELECT enrich_row($$crm$$, $$6$$, $${location}$$)'), 5);
+ROLLBACK TO s;
+SELECT leadlex.credits();
+COMMIT;
+SELECT leadlex.credits(), sum(amount) FROM leadlex.credit_ledger WHERE workspace_id = :'brief';
+SELECT enrich_row('crm', '6', '{location}')->'credits_remaining';
+RESET leadlex.api_key;
+DELETE FROM crm WHERE id = 6;
+
 -- One row for every call that changed something, and for no other.
 SET ROLE hist_red;
 SELECT enrich_row('crm', '1', '{job_title,phone,location}') AS r1 \gset
@@ -55,10 +73,10 @@ SELECT enrich_row('crm', '3') AS r4 \gset
 RESET ROLE;
 SELECT requested_by, key_prefix = left(:'red_key', length(key_prefix)) AS key, length(key_prefix) < 20 AS short, schema_name, table_name, contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, reverted_at,
        created_at BETWEEN now() - interval '1 min' AND clock_timestamp() AS now
-FROM leadlex.enrichment ORDER BY request_id;
+FROM leadlex.enrichment WHERE contact_id <> '6' ORDER BY request_id;
 -- The id that the result gave; one ledger row of -1 for each.
-SELECT request_id = (:'r1'::jsonb->>'request_id')::uuid FROM leadlex.enrichment ORDER BY request_id LIMIT 1;
-SELECT e.contact_id, l.amount, l.workspace_id = e.workspace_id AS same, l.note FROM leadlex.enrichment e JOIN leadlex.credit_ledger l USING (request_id) ORDER BY e.request_id;
+SELECT request_id = (:'r1'::jsonb->>'request_id')::uuid FROM leadlex.enrichment WHERE contact_id <> '6' ORDER BY request_id LIMIT 1;
+SELECT e.contact_id, l.amount, l.workspace_id = e.workspace_id AS same, l.note FROM leadlex.enrichment e JOIN leadlex.credit_ledger l USING (request_id) WHERE e.contact_id <> '6' ORDER BY e.request_id;
 SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1 AND request_id NOT IN (SELECT request_id FROM leadlex.enrichment);
 -- Balance is what the ledger says, in each workspace.
 SELECT w.name, sum(l.amount), (SELECT leadlex.grant_credits(w.id, 1) - 1) AS balance FROM leadlex.workspace w JOIN leadlex.credit_ledger l ON l.workspace_id = w.id WHERE w.has_credit_limit GROUP BY w.id, w.name ORDER BY 1;

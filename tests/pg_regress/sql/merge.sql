@@ -164,6 +164,10 @@ ALTER TABLE crm DROP CONSTRAINT no_lawyers;
 ALTER TABLE crm ALTER COLUMN job_title TYPE varchar(5);
 SELECT t.fails('SELECT enrich_contact(t.id(1))');
 ALTER TABLE crm ALTER COLUMN job_title TYPE text;
+-- A column that pads its text: what is written is what is compared.
+ALTER TABLE crm ALTER COLUMN job_title TYPE char(30);
+BEGIN; SELECT enrich_contact(t.id(1), '{job_title}')->'fields_updated', enrich_contact(t.id(1), '{job_title}', true)->'fields_updated'; ROLLBACK;
+ALTER TABLE crm ALTER COLUMN job_title TYPE text;
 CREATE UNIQUE INDEX one_title ON crm (job_title);
 INSERT INTO crm (id, job_title) VALUES (t.id(2), 'General Counsel');
 SELECT t.fails('SELECT enrich_contact(t.id(1))');

@@ -171,6 +171,21 @@ SET ROLE rls_blue;
 SELECT t.fails('SELECT enrich_row($$crm$$, $$1$$)');
 RESET ROLE;
 
+-- To a superuser row-level security does not apply, and still a key's workspace is all that a call reaches.
+SELECT set_config('leadlex.api_key', :'red_key', false);
+SELECT t.fails('SELECT enrich_contact(t.id(3), $${company_name}$$)');
+SELECT enrich_contact(t.id(1), '{company_name}')->'fields_updated';
+RESET leadlex.api_key;
+-- The table keeps the time of its rows' last change; dropped by its owner, it can be made again.
+SELECT full_name, updated_at > created_at AS changed FROM leadlex.contact ORDER BY id;
+BEGIN;
+DROP TABLE leadlex.contact;
+SELECT leadlex.create_contact_table();
+SET ROLE rls_red;
+INSERT INTO leadlex.contact (id, email) VALUES (t.id(1), 'ada.abbott@acme.example');
+SELECT enrich_contact(t.id(1), '{seniority}')->'fields_updated';
+ROLLBACK;
+
 -- Access taken back takes the sight as well.
 SELECT leadlex.revoke_access('rls_red', :'red'), leadlex.revoke_access('rls_both', :'red');
 SET ROLE rls_red; SELECT t.sees();
