@@ -322,7 +322,8 @@ fn wait_until(index: usize, until: Instant, mut done: impl FnMut() -> bool) {
     unsafe {
         pg_sys::ConditionVariablePrepareToSleep(changed);
         while !done() {
-            let left = until.saturating_duration_since(Instant::now());
+            // In slices, so that `done` can ask again should a wake-up be lost.
+            let left = until.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
             if left.is_zero() {
                 break;
             }

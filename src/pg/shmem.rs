@@ -295,6 +295,15 @@ pub fn with_header<R>(work: impl FnOnce(&mut Header) -> R) -> R {
     work(unsafe { &mut *HEADER.load(Ordering::Relaxed) })
 }
 
+/// Whether a note of waiting work stands in this entry, looked at without a lock.
+pub fn has_work(index: usize, oid: u32) -> bool {
+    // SAFETY: inside the header; both are plain values that others change in one piece.
+    unsafe {
+        let entry = &raw const (*HEADER.load(Ordering::Relaxed)).databases[index];
+        (&raw const (*entry).oid).read_volatile() == oid && (&raw const (*entry).has_work).read_volatile()
+    }
+}
+
 pub fn account_count() -> usize {
     // SAFETY: set once by `initialise`, never changed.
     unsafe { (*HEADER.load(Ordering::Relaxed)).account_count }

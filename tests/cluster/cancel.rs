@@ -67,7 +67,7 @@ fn check_nothing_lost(world: &World, client: &mut Client) {
     assert_eq!((books.credits, books.charges), (Some(3), 0), "{books:?}");
     assert_eq!(world.phone(1), None);
     assert_eq!(enrich(client, 2).unwrap()["credits_remaining"], 2);
-    world.check_credits_add_up();
+    world.check_all_credits_can_be_spent();
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn statement_timeout_ends_the_wait_for_a_provider_in_time() {
     assert!(closest < Duration::from_millis(50), "at best {closest:?} late");
     assert_eq!(enrich(&mut caller, 2).unwrap()["credits_remaining"], 1);
     assert_eq!(world.books().charges, 2);
-    world.check_credits_add_up();
+    world.check_all_credits_can_be_spent();
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_cancelled_call_inside_a_savepoint_leaves_the_transaction() {
     outer.commit().unwrap();
     let books = world.books();
     assert_eq!((books.credits, books.charges), (Some(1), 2));
-    world.check_credits_add_up();
+    world.check_all_credits_can_be_spent();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn lock_timeout_ends_the_wait_for_the_same_contact() {
     assert!(hung.still_waits());
     world.run(&format!("SELECT pg_cancel_backend({})", hung.pid));
     hung.ended(Duration::from_secs(5)).0.unwrap_err();
-    world.check_credits_add_up();
+    world.check_all_credits_can_be_spent();
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_session_that_waits_for_a_contact_or_a_credit_can_be_cancelled() {
     world.run(&format!("SELECT pg_cancel_backend({})", hung.pid));
     hung.ended(Duration::from_secs(5)).0.unwrap_err();
     assert_eq!(enrich(&mut world.caller(), 2).unwrap()["credits_remaining"], 0);
-    world.check_credits_add_up();
+    world.check_all_credits_can_be_spent();
 }
 
 /// Helper threads and open connections must not keep a backend from ending, nor make its end a crash.

@@ -243,7 +243,7 @@ fn a_killed_postmaster_leaves_no_backend_behind_in_a_call() {
     assert_eq!((books.credits, books.charges), (Some(5), 0));
     world.provider.on(PATH, |_| Behaviour::json(200, person()));
     enrich(&mut world.caller(), 1).unwrap();
-    world.check_credits_add_up();
+    world.check_all_credits_can_be_spent();
 }
 
 #[test]

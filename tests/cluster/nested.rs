@@ -27,9 +27,10 @@ fn with_trigger(credits: i64, inner: &str) -> World {
 fn check_balance(world: &World, expected: i64, charges: i64) {
     let books = world.books();
     assert_eq!((books.credits, books.ledger_sum, books.charges), (Some(expected), expected, charges));
-    world.check_credits_add_up();
+    world.run("DROP TRIGGER IF EXISTS colleague ON crm; DROP TRIGGER IF EXISTS decline ON crm; ALTER TABLE crm DISABLE ROW LEVEL SECURITY");
+    world.check_all_credits_can_be_spent();
     world.cluster.restart(Stop::Fast);
-    assert_eq!(world.books().credits, Some(expected), "after a restart");
+    assert_eq!(world.books().credits, Some(0), "after a restart");
 }
 
 #[test]
@@ -88,7 +89,6 @@ fn an_outer_call_that_is_undone_by_its_trigger_after_an_inner_one_costs_nothing(
     let mut caller = world.caller();
     assert_eq!(fails(enrich(&mut caller, 1)).sqlstate, "P0001");
     check_balance(&world, 3, 0);
-    enrich(&mut world.caller(), 3).unwrap();
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! A cluster with a workspace, a provider, a bound contact table and a role that may enrich: what most tests begin with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::{Client, Error, GenericClient};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Cluster, Failure, Provider, eventually};
+use crate::support::{Behaviour, Cluster, Failure, Provider, eventually, person};
 
 /// Where the provider is asked.
 pub const PATH: &str = "/person";
@@ -175,9 +175,15 @@ impl World {
     /// Waits until the worker has folded every ledger row into the balance.
     pub fn settle(&self) {
         let mut owner = self.owner();
-        eventually("the worker settles the ledger", Duration::from_secs(20), || {
-            number(&mut owner, "SELECT count(*) FROM leadlex.credit_pending") == 0
-        });
+        let until = Instant::now() + Duration::from_secs(20);
+        while number(&mut owner, "SELECT count(*) FROM leadlex.credit_pending") > 0 {
+            if Instant::now() > until {
+                let sql = "SELECT jsonb_agg(s)::text FROM leadlex.worker_status AS s";
+                let status: Option<String> = owner.query_one(sql, &[]).unwrap().get(0);
+                panic!("the worker does not settle the ledger: {status:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until a backend waits for a heavyweight lock, as pg_locks shows it.
@@ -189,12 +195,29 @@ impl World {
         });
     }
 
-    /// Waits until a backend is inside a statement.
+    /// Waits until a session has ended.
     pub fn wait_until_gone(&self, pid: i32) {
         let mut owner = self.owner();
         eventually("the session ends", Duration::from_secs(10), || {
             number(&mut owner, &format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")) == 0
         });
+    }
+
+    /// Nothing is left reserved by anybody: every credit of the balance can be spent, and then there is none.
+    /// Empties contacts and makes the provider answer again.
+    pub fn check_all_credits_can_be_spent(&self) {
+        self.provider.on(PATH, |_| Behaviour::json(200, person()));
+        let mut caller = self.caller();
+        let balance = credits(&mut caller).expect("a credit limit");
+        for spent in 1..=balance {
+            self.run(&format!("UPDATE crm SET phone = NULL WHERE id = '{}'", contact(1)));
+            let result = enrich(&mut caller, 1)
+                .unwrap_or_else(|error| panic!("credit {spent} of {balance}: {error:?}"));
+            assert_eq!(result["credits_remaining"], balance - spent);
+        }
+        self.run(&format!("UPDATE crm SET phone = NULL WHERE id = '{}'", contact(1)));
+        assert_eq!(sqlstate(&enrich(&mut caller, 1)), "LX402");
+        self.check_credits_add_up();
     }
 
     pub fn phone(&self, n: i32) -> Option<String> {

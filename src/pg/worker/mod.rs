@@ -9,14 +9,14 @@ mod round;
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
-use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
 use super::shmem::{self, Database, Header};
 
 thread_local! {
-    static NOTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Where this database's entry stood at the last note.
+    static NOTED_AT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Registers the launcher with the postmaster.
@@ -102,18 +102,18 @@ pub fn close_leases(databases: &[u32]) {
     }
 }
 
-/// Work that can wait for the next round. Cannot fail: runs in commit callbacks.
+/// Work that can wait for the next round. Cannot fail: runs in commit callbacks, after the commit is visible. So
+/// whoever finds the note still there knows that it will be read after this commit.
 pub fn note_work() {
-    const OFTEN_ENOUGH: Duration = Duration::from_secs(1);
-    if NOTED.get().is_some_and(|at| at.elapsed() < OFTEN_ENOUGH) {
+    let oid = this_database();
+    if NOTED_AT.get().is_some_and(|index| shmem::has_work(index, oid)) {
         return;
     }
-    NOTED.set(Some(Instant::now()));
-    shmem::with_header(|header| {
-        if let Some(database) = entry(header, this_database()) {
-            database.has_work = true;
-        }
+    let index = shmem::with_header(|header| {
+        entry(header, oid)?.has_work = true;
+        header.databases.iter().position(|d| d.oid == oid)
     });
+    NOTED_AT.set(index);
 }
 
 /// Postgres's signal handlers as they are: pgrx's wrappers around them are no C functions.

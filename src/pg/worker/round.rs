@@ -42,7 +42,8 @@ pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
     if !work_until_idle(database) {
         shmem::with_header(|h| {
             // No extension here: nothing to remember of this database.
-            h.databases.iter_mut().filter(|d| d.oid == database).for_each(|d| *d = shmem::Database::FREE);
+            let forgotten = |d: &&mut shmem::Database| d.oid == database && !d.wanted && !d.has_work;
+            h.databases.iter_mut().filter(forgotten).for_each(|d| *d = shmem::Database::FREE);
         });
     }
 }
