@@ -1,6 +1,18 @@
 -- Private tables. Only the extension's owner reads and writes them directly; everybody else goes through the
 -- functions, or through the views and row-level policies of 30_views.sql. Column meanings are in COMMENT ON.
 
+-- Providers answer in Unicode: elsewhere a name could be paid for and then not be stored.
+DO LANGUAGE plpgsql $check$
+BEGIN
+    IF pg_catalog.current_setting('server_encoding') OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = 'leadlex_enrich needs a database with the encoding UTF8',
+            DETAIL = pg_catalog.format('The encoding of this one is %s.', pg_catalog.current_setting('server_encoding')),
+            HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0';
+    END IF;
+END
+$check$;
+
 CREATE SCHEMA leadlex;
 COMMENT ON SCHEMA leadlex IS 'leadlex_enrich: workspaces, credits, providers, history. The calls themselves (enrich_contact, enrich_row) stand in the extension''s own schema.';
 

@@ -212,3 +212,7 @@ fn unchanged<D: Desk>(desk: &mut D, contact: Contact, origin: Option<Origin>, re
         rate_limit: desk.rate_status().tightest(),
     }
 }
+
+#[cfg(test)]
+#[path = "flow_tests.rs"]
+mod tests;

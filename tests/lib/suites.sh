@@ -30,12 +30,29 @@ check_with() { # suite command…
     fi
 }
 
+# A test that hangs must not hold up the verdict for ever.
+SUITE_TIMEOUT=20m
+
+# timeout(1) has a process group of its own, which Ctrl-C does not reach.
+end_running_suite() {
+    local pid
+    pid=$(cat "$TARGET/log/suite.pid" 2>/dev/null) || return 0
+    rm -f "$TARGET/log/suite.pid"
+    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != timeout ] || kill "$pid"
+}
+
 # libtest says one "test result:" line per binary.
 cargo_test() { # suite argument…
     local suite=$1 log=$TARGET/log/$1.log status=0
     shift
     say "suite $suite"
-    (cd "$ROOT" && cargo test "${PG_FEATURES[@]}" "$@" </dev/null 2>&1) | tee "$log" || status=$?
+    (
+        cd "$ROOT"
+        timeout "$SUITE_TIMEOUT" cargo test "${PG_FEATURES[@]}" "$@" </dev/null 2>&1 &
+        echo $! >"$TARGET/log/suite.pid"
+        wait $!
+    ) | tee "$log" || status=$?
+    rm -f "$TARGET/log/suite.pid"
     local counts passed failed
     counts=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; .*/\1 \2/p' "$log" |
         awk '{ p += $1; f += $2 } END { if (NR) print p, f }')

@@ -1,0 +1,247 @@
+//! The order of the contract, seen by a desk that writes down what it is asked for.
+
+use serde_json::json;
+
+use super::*;
+use crate::domain::failure::Code;
+use crate::domain::fields::Field;
+use crate::domain::identity::Workspace;
+use crate::domain::provider::{Fault, FaultKind, Verdict};
+use crate::domain::rate::Limits;
+
+struct Fake {
+    steps: Vec<&'static str>,
+    identity: Result<Vec<&'static str>, ()>,
+    contact: Option<Contact>,
+    stored: Option<Vec<u8>>,
+    rate_closed: bool,
+    credits: i64,
+    reserved: i64,
+    verdict: Verdict,
+    /// A trigger of the table keeps the old values.
+    stubborn: bool,
+}
+
+impl Fake {
+    fn new() -> Fake {
+        let values = [(Field::Phone, "+1 555 0100".to_owned())].into_iter().collect();
+        Fake {
+            steps: Vec::new(),
+            identity: Ok(vec![WRITE_ENRICH]),
+            contact: Some(Contact { id: "7".into(), ..Contact::default() }),
+            stored: None,
+            rate_closed: false,
+            credits: 5,
+            reserved: 0,
+            verdict: Verdict::Match { values, confidence: Some(0.9) },
+            stubborn: false,
+        }
+    }
+
+    fn call(&mut self, ask: &Ask) -> Result<Value, Failure> {
+        let result = enrich(self, ask);
+        assert_eq!(self.reserved, 0, "every reservation is spent or released");
+        result
+    }
+}
+
+fn ask() -> Ask {
+    Ask { id: "7".into(), fields: FieldSet::ALL, overwrite: false, key: None }
+}
+
+impl Desk for Fake {
+    type Provider = ();
+
+    fn request_id(&mut self) -> Uuid {
+        Uuid::now_v7()
+    }
+    fn require_writable(&mut self) {
+        self.steps.push("writable");
+    }
+    fn identify(&mut self) -> Result<Caller, Failure> {
+        self.steps.push("identity");
+        let permissions = self.identity.clone().map_err(|()| Failure::invalid_key("unknown", "set one"))?;
+        let workspace = Workspace {
+            id: Uuid::nil(),
+            name: "w".into(),
+            plan: "pro".into(),
+            limits: Limits { per_minute: Some(50), per_day: None },
+            has_credit_limit: true,
+        };
+        let permissions = permissions.into_iter().map(str::to_owned).collect();
+        Ok(Caller { workspace, permissions, key_prefix: None })
+    }
+    fn open_table(&mut self, _caller: &Caller, _ask: &Ask) -> Result<(FieldSet, String), Failure> {
+        self.steps.push("table");
+        Ok((FieldSet::ALL, "public.crm".into()))
+    }
+    fn require_updatable(&mut self, _fields: FieldSet) {
+        self.steps.push("updatable");
+    }
+    fn read_contact(&mut self) -> Option<Contact> {
+        self.steps.push("contact");
+        self.contact.clone()
+    }
+    fn claim_key(&mut self, _key: Uuid) {
+        self.steps.push("claim key");
+    }
+    fn stored_result(&mut self, _key: Uuid) -> Option<Stored> {
+        self.steps.push("stored");
+        self.stored.clone().map(|fingerprint| Stored { fingerprint, result: json!({"source": "then"}) })
+    }
+    fn claim_contact(&mut self) {
+        self.steps.push("claim contact");
+    }
+    fn end_call(&mut self) {}
+    fn drop_claims(&mut self) {
+        self.steps.push("drop claims");
+    }
+    fn providers(&mut self) -> Vec<(String, ())> {
+        self.steps.push("providers");
+        vec![("vendor".into(), ())]
+    }
+    fn rate_status(&mut self) -> Status {
+        Status { minute: Some(Window { limit: 50, remaining: 49, reset: 60 }), day: None }
+    }
+    fn use_rate(&mut self) -> Result<(), (Window, i64)> {
+        self.steps.push("rate");
+        if self.rate_closed { Err((Window { limit: 50, remaining: 0, reset: 60 }, 47)) } else { Ok(()) }
+    }
+    fn reserve_credit(&mut self) -> bool {
+        self.steps.push("reserve");
+        let there = self.credits > 0;
+        self.reserved += i64::from(there);
+        there
+    }
+    fn release_credit(&mut self) {
+        self.steps.push("release");
+        self.reserved -= 1;
+    }
+    fn waterfall(&self) -> (Mode, f64) {
+        (Mode::FirstMatch, 0.0)
+    }
+    fn ask(&mut self, _provider: &(), _contact: &Contact, _missing: FieldSet) -> Outcome {
+        self.steps.push("ask");
+        Outcome::Answered(self.verdict.clone())
+    }
+    fn write(
+        &mut self,
+        before: Contact,
+        offered: &FieldMap<String>,
+        fields: FieldSet,
+        overwrite: bool,
+    ) -> Option<Written> {
+        self.steps.push("write");
+        let mut after = before.clone();
+        for (field, value) in merge::changes(&before, offered, fields, overwrite).iter() {
+            if !self.stubborn {
+                after.values.set(field, value.clone());
+            }
+        }
+        Some(Written { before, after })
+    }
+    fn charge(&mut self, _enrichment: &Enrichment) {
+        self.steps.push("charge");
+        self.reserved -= 1;
+        self.credits -= 1;
+    }
+    fn store_result(&mut self, _key: Uuid, _fingerprint: [u8; 32], _result: &Value) {
+        self.steps.push("store");
+    }
+    fn credits(&mut self) -> Option<i64> {
+        Some(self.credits)
+    }
+}
+
+#[test]
+fn the_steps_stand_in_the_order_of_the_contract() {
+    let mut desk = Fake::new();
+    let result = desk.call(&Ask { key: Some(Uuid::nil()), ..ask() }).unwrap();
+    let expected = [
+        "writable",
+        "identity",
+        "table",
+        "contact",
+        "claim key",
+        "stored",
+        "claim contact",
+        "contact",
+        "updatable",
+        "providers",
+        "rate",
+        "reserve",
+        "ask",
+        "write",
+        "charge",
+        "store",
+    ];
+    assert_eq!(desk.steps, expected);
+    assert_eq!(result["fields_updated"], json!(["phone"]));
+    assert_eq!(result["credits_remaining"], 4);
+    assert_eq!(result["field_sources"]["phone"], json!({"source": "vendor", "confidence": 0.9}));
+}
+
+#[test]
+fn what_is_refused_early_costs_nothing_and_asks_nobody() {
+    let refused = |change: fn(&mut Fake)| {
+        let mut desk = Fake::new();
+        change(&mut desk);
+        let failure = desk.call(&ask()).unwrap_err();
+        assert!(!desk.steps.contains(&"ask") && desk.credits == 5 || desk.credits == 0, "{:?}", desk.steps);
+        (failure.code, desk.steps.contains(&"rate"))
+    };
+    assert_eq!(refused(|d| d.identity = Err(())), (Code::InvalidKey, false));
+    assert_eq!(refused(|d| d.identity = Ok(vec!["read"])), (Code::InsufficientPermissions, false));
+    assert_eq!(refused(|d| d.contact = None), (Code::NotFound, false));
+    assert_eq!(refused(|d| d.rate_closed = true), (Code::RateLimited, true));
+    assert_eq!(refused(|d| d.credits = 0), (Code::InsufficientCredits, true));
+}
+
+#[test]
+fn nothing_to_fill_returns_before_the_rate_limit() {
+    let mut desk = Fake::new();
+    let full = Field::ALL.into_iter().map(|f| (f, "x".to_owned())).collect();
+    desk.contact = Some(Contact { id: "7".into(), values: full, ..Contact::default() });
+    let result = desk.call(&ask()).unwrap();
+    assert_eq!((&result["source"], &result["fields_updated"]), (&Value::Null, &json!([])));
+    assert!(!desk.steps.contains(&"rate") && !desk.steps.contains(&"providers"));
+}
+
+#[test]
+fn a_replay_asks_and_charges_nothing_and_other_arguments_are_a_mismatch() {
+    let keyed = Ask { key: Some(Uuid::nil()), ..ask() };
+    let mut desk = Fake::new();
+    desk.stored = Some(keyed.fingerprint("public.crm").to_vec());
+    let result = desk.call(&keyed).unwrap();
+    assert_eq!((&result["replayed"], &result["source"]), (&json!(true), &json!("then")));
+    assert_eq!(desk.steps.last(), Some(&"drop claims"));
+    let failure = desk.call(&Ask { overwrite: true, ..keyed }).unwrap_err();
+    assert_eq!(failure.code, Code::IdempotencyMismatch);
+    assert!(!desk.steps.contains(&"claim contact"));
+}
+
+#[test]
+fn failure_no_match_and_no_change_give_the_credit_back() {
+    let outcome = |change: fn(&mut Fake)| {
+        let mut desk = Fake::new();
+        change(&mut desk);
+        let result = desk.call(&ask());
+        assert_eq!((desk.credits, desk.steps.contains(&"charge")), (5, false));
+        result.map_err(|failure| failure.code)
+    };
+    let down = |d: &mut Fake| d.verdict = Verdict::Failed(Fault::new(FaultKind::Timeout, "no answer"));
+    assert_eq!(outcome(down).unwrap_err(), Code::ProviderUnavailable);
+    assert_eq!(outcome(|d| d.verdict = Verdict::NoMatch).unwrap_err(), Code::NoMatch);
+    let unchanged = outcome(|d| d.stubborn = true).unwrap();
+    assert_eq!((&unchanged["fields_updated"], &unchanged["source"]), (&json!([]), &json!("vendor")));
+}
+
+#[test]
+fn an_error_tells_what_the_identity_step_knew() {
+    let mut desk = Fake::new();
+    desk.rate_closed = true;
+    let detail = desk.call(&ask()).unwrap_err().detail();
+    assert_eq!((&detail["retry_after"], &detail["rate_limit"]["remaining"]), (&json!(13), &json!(0)));
+    desk.identity = Err(());
+    assert_eq!(desk.call(&ask()).unwrap_err().detail().get("rate_limit"), None);
+}
