@@ -264,9 +264,6 @@ pub fn settle(ended: &Transaction, committed: bool) {
             a.pins -= 1;
         });
         broadcast(index);
-        if committed && (spent > 0 || granted > 0) {
-            worker::note_work();
-        }
     }
 }
 

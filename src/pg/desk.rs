@@ -311,10 +311,8 @@ impl Desk for PgDesk {
             old_values: values(&enrichment.written.before),
             new_values: values(&enrichment.written.after),
         });
-        match self.reservation.take() {
-            Some(reservation) => accounts::spend(reservation),
-            // No balance to settle, but the ledger's rows still want moving.
-            None => super::worker::note_work(),
+        if let Some(reservation) = self.reservation.take() {
+            accounts::spend(reservation);
         }
     }
 

@@ -12,6 +12,7 @@ use super::accounts;
 use super::claims;
 use super::raise::{Refusal, refuse};
 use super::shmem::ClaimKey;
+use super::worker;
 
 /// Credits taken out of a balance by this transaction.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,8 @@ pub struct Transaction {
     pub loading: Option<usize>,
     /// Contacts whose call is under way in this backend: a trigger of their table may try to begin another.
     pub under_way: Vec<OwnClaim>,
+    /// Ledger rows were written: once they are committed, the worker has something to settle.
+    pub wrote_ledger: bool,
     /// A call was made: it cannot be prepared for two-phase commit.
     pub called: bool,
 }
@@ -102,6 +105,9 @@ fn settle(committed: bool) {
     // Taken out first: nothing in here may be settled twice.
     let ended = CURRENT.with_borrow_mut(std::mem::take);
     accounts::settle(&ended, committed);
+    if committed && ended.wrote_ledger {
+        worker::note_work();
+    }
     for claim in &ended.claims {
         claims::release(&claim.key);
     }

@@ -38,7 +38,7 @@ fn many_for_few_credits(world: &World, level: IsolationLevel) -> (i64, Vec<Strin
                         }
                         match enrich_retrying(&mut client, n, level) {
                             Ok(_) => succeeded += 1,
-                            Err(failure) => errors.push(failure.sqlstate),
+                            Err(sqlstate) => errors.push(sqlstate),
                         }
                     }
                 })
@@ -50,13 +50,13 @@ fn many_for_few_credits(world: &World, level: IsolationLevel) -> (i64, Vec<Strin
     (succeeded, results.into_iter().flat_map(|(_, errors)| errors).collect())
 }
 
-/// A transaction of its own, again after a serialization failure.
-fn enrich_retrying(client: &mut Client, n: i32, level: IsolationLevel) -> Result<Value, Failure> {
+/// A transaction of its own, again after a serialization failure; the SQLSTATE of any other error.
+fn enrich_retrying(client: &mut Client, n: i32, level: IsolationLevel) -> Result<Value, String> {
     for _ in 0..1_000 {
         let mut transaction = client.build_transaction().isolation_level(level).start().unwrap();
         let result = enrich(&mut transaction, n).and_then(|value| transaction.commit().map(|()| value));
-        match result.map_err(|error| Failure::of(&error)) {
-            Err(failure) if failure.sqlstate == "40001" => continue,
+        match result.map_err(|error| Failure::of(&error).sqlstate) {
+            Err(sqlstate) if sqlstate == "40001" => continue,
             other => return other,
         }
     }
@@ -266,6 +266,17 @@ fn a_negative_grant_never_takes_more_than_there_is() {
     transaction.commit().unwrap();
     assert_eq!(world.books().charges, 1);
     world.check_all_credits_can_be_spent();
+}
+
+/// Nobody calls anything afterwards that would remind the worker.
+#[test]
+fn a_workspaces_first_credits_are_settled_without_a_call() {
+    let world = with_credits(7);
+    world.settle();
+    assert_eq!(world.number("SELECT settled FROM leadlex.credit_balance"), 7);
+    world.run(&format!("SELECT leadlex.grant_credits('{}'::uuid, 2)", world.workspace));
+    world.settle();
+    assert_eq!(world.number("SELECT settled FROM leadlex.credit_balance"), 9);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::{number, optional, pg, text};
 use crate::domain::rate::Record;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Statement, View, arg};
+use crate::pg::xact;
 
 pub struct LoadedAccount {
     pub balance: i64,
@@ -42,6 +43,7 @@ static LEDGER: Statement = Statement::new(
 
 /// A movement of credits that is not a charge.
 pub fn add_to_ledger(workspace: Uuid, id: Uuid, amount: i64, note: Option<&str>) {
+    xact::with(|t| t.wrote_ledger = true);
     as_owner(|| LEDGER.run(&[arg(pg(workspace)), arg(pg(id)), arg(amount), arg(note)]));
 }
 
@@ -74,6 +76,7 @@ static CHARGE: Statement = Statement::new(
 );
 
 pub fn charge(entry: &Entry) {
+    xact::with(|t| t.wrote_ledger = true);
     let json = |v: &Value| arg(pgrx::JsonB(v.clone()));
     as_owner(|| {
         CHARGE.run(&[
