@@ -37,10 +37,8 @@ pub struct PgDesk {
     reservation: Option<Reservation>,
     /// Claims made by this call, to be given up if nothing comes of it.
     claimed: Vec<ClaimKey>,
-    /// Whose locks are held until the call ends.
+    /// What the call is about, locked until it ends.
     locked: Vec<ClaimKey>,
-    /// The contact, from its claim to the end of the call.
-    under_way: Option<ClaimKey>,
     deadline: Option<Instant>,
 }
 
@@ -55,7 +53,6 @@ impl PgDesk {
             reservation: None,
             claimed: Vec::new(),
             locked: Vec::new(),
-            under_way: None,
             deadline: None,
         }
     }
@@ -77,7 +74,8 @@ impl PgDesk {
         *self.account.get_or_insert_with(|| accounts::open(account_key(workspace)))
     }
 
-    fn claim(&mut self, key: ClaimKey) {
+    fn claim(&mut self, key: ClaimKey, what: &str) {
+        guards::begin(key, what);
         if claims::claim(key) {
             self.claimed.push(key);
         }
@@ -169,6 +167,11 @@ impl Desk for PgDesk {
             return Err(Failure::not_found(&format!("contact {}", ask.id)));
         }
         guards::refuse_row_in_update(binding.relation());
+        if binding.spelling_may_vary()
+            && let Some(contact) = binding.read(caller.workspace.id, &self.id)
+        {
+            self.id = contact.id;
+        }
         let described = (binding.fields(), format!("{}\n{}", binding.name(), self.id));
         self.binding = Some(binding);
         Ok(described)
@@ -184,7 +187,8 @@ impl Desk for PgDesk {
 
     fn claim_key(&mut self, key: Uuid) {
         let workspace = self.workspace().to_string();
-        self.claim(claims::key(cache::installation().catalog, "key", &[&workspace, &key.to_string()]));
+        let claimed = claims::key(cache::installation().catalog, "key", &[&workspace, &key.to_string()]);
+        self.claim(claimed, &format!("idempotency key {key}"));
     }
 
     fn stored_result(&mut self, key: Uuid) -> Option<Stored> {
@@ -194,17 +198,9 @@ impl Desk for PgDesk {
     }
 
     fn claim_contact(&mut self) {
-        let mut id = self.id.clone();
-        if self.binding().spelling_may_vary()
-            && let Some(contact) = self.read_contact()
-        {
-            id = contact.id;
-        }
         let table = self.binding().name();
-        let key = claims::key(cache::installation().catalog, "contact", &[&table, &id]);
-        guards::begin_call(key, &id);
-        self.under_way = Some(key);
-        self.claim(key);
+        let what = format!("contact {}", self.id);
+        self.claim(claims::key(cache::installation().catalog, "contact", &[&table, &self.id]), &what);
         // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
         let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
         if lasting_snapshot && !self.binding().is_current(self.workspace(), &self.id) {
@@ -220,10 +216,10 @@ impl Desk for PgDesk {
     }
 
     fn end_call(&mut self) {
-        if let Some(key) = self.under_way.take() {
-            xact::with(|t| t.under_way.retain(|c| c.key != key));
+        for key in self.locked.drain(..) {
+            guards::end(key);
+            claims::unlock(&key);
         }
-        self.locked.drain(..).for_each(|key| claims::unlock(&key));
     }
 
     fn drop_claims(&mut self) {
@@ -344,9 +340,15 @@ fn not_bound(relation: pg_sys::Oid) -> ! {
     )
 }
 
+/// Who calls. A role that was dropped while its call waited for a provider is only a number by now.
 fn role_name() -> String {
-    // SAFETY: the current user exists; the name is palloc'd.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), true)) }
-        .to_string_lossy()
-        .into_owned()
+    let role = super::owner::caller();
+    // SAFETY: a palloc'd name, or null for a role that is gone.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        match name.is_null() {
+            true => role.to_u32().to_string(),
+            false => std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned(),
+        }
+    }
 }

@@ -56,8 +56,9 @@ pub fn require_writable() {
     }
 }
 
-/// A trigger of the contact's table that enriches the same contact would ask the providers again and again.
-pub fn begin_call(key: ClaimKey, id: &str) {
+/// A call about `what` begins. A trigger of the contact's table that begins another about the same contact would ask
+/// the providers again and again; one with the same idempotency key would make two results of one key.
+pub fn begin(key: ClaimKey, what: &str) {
     let subtransaction = xact::subtransaction();
     let nested = xact::with(|t| {
         let nested = t.under_way.iter().any(|c| c.key == key);
@@ -69,11 +70,17 @@ pub fn begin_call(key: ClaimKey, id: &str) {
     if nested {
         refuse(Refusal {
             sqlstate: "27000",
-            message: format!("contact {id} is being enriched by an outer call"),
-            detail: Some("A trigger on its table began another call for it; no provider was asked.".into()),
-            hint: Some("Do not enrich a row from its own UPDATE trigger.".into()),
+            message: format!("{what} is in use by an outer call"),
+            detail: Some("A trigger fired by an enrichment began another one; no provider was asked.".into()),
+            hint: Some(
+                "Do not enrich a row from its own UPDATE trigger, nor with the outer call's key.".into(),
+            ),
         });
     }
+}
+
+pub fn end(key: ClaimKey) {
+    xact::with(|t| t.under_way.retain(|c| c.key != key));
 }
 
 /// `UPDATE t SET x = enrich_contact(id)` on the contact's own table: Postgres would refuse the outer update of the
@@ -127,7 +134,7 @@ unsafe fn updates_on_conflict(plan: *mut pg_sys::Plan) -> bool {
 }
 
 /// Whether `relation` is `whole`, or one of its partitions at any depth.
-unsafe fn is_part_of(relation: pg_sys::Oid, whole: pg_sys::Oid) -> bool {
+pub unsafe fn is_part_of(relation: pg_sys::Oid, whole: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups for a relation that the running statement has locked.
     unsafe {
         relation == whole

@@ -79,13 +79,15 @@ impl Statement {
             args.iter().map(|a| if a.value.is_some() { b' ' } else { b'n' } as _).collect();
         // SAFETY: the plan is kept and was prepared for exactly these argument types (they are fixed per statement);
         // values and nulls outlive the call. The pushed snapshot is popped below, or by (sub)transaction abort.
+        // While a parallel query runs (a row-level policy asks us), no snapshot may be taken: its own has to do.
         let status = unsafe {
-            if view == View::Latest {
+            let pushed = view == View::Latest && !pg_sys::IsInParallelMode();
+            if pushed {
                 pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
             }
-            let status =
-                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), view == View::Latest, 0);
-            if view == View::Latest {
+            let read_only = view == View::Latest;
+            let status = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
+            if pushed {
                 pg_sys::PopActiveSnapshot();
             }
             status

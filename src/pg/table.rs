@@ -60,12 +60,16 @@ pub struct Column {
     pub base_type: pg_sys::Oid,
     pub category: char,
     pub generated: bool,
+    /// Two texts are the same value only if they are the same text.
+    pub deterministic: bool,
 }
 
 static COLUMNS: Statement = Statement::new(
     "SELECT a.attname, a.atttypid::pg_catalog.int8,
             pg_catalog.format('%I.%I', n.nspname, t.typname), t.typcategory, a.attgenerated OPERATOR(pg_catalog.<>) ''
-                OR a.attidentity OPERATOR(pg_catalog.=) 'a'
+                OR a.attidentity OPERATOR(pg_catalog.=) 'a',
+            coalesce((SELECT c.collisdeterministic FROM pg_catalog.pg_collation AS c
+                      WHERE c.oid OPERATOR(pg_catalog.=) a.attcollation), true)
      FROM pg_catalog.pg_attribute AS a
      JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
@@ -84,6 +88,7 @@ pub fn columns(relation: pg_sys::Oid) -> Vec<Column> {
             base_type: unsafe { pg_sys::getBaseType(type_oid) },
             category: text(row, 3).chars().next().unwrap_or(' '),
             generated: super::store::boolean(row, 4),
+            deterministic: super::store::boolean(row, 5),
         }
     };
     COLUMNS.query(View::Latest, &[arg(i64::from(relation.to_u32()))]).iter().map(read).collect()
@@ -178,7 +183,7 @@ impl Binding {
             read: Statement::owned(format!("SELECT {list} {from}")),
             read_locked: Statement::owned(format!("SELECT {list} {from} FOR NO KEY UPDATE OF t")),
             fresh: Statement::owned(format!("SELECT t.tableoid, t.ctid {from}")),
-            key_kind: key_kind(id.type_oid),
+            key_kind: if id.deterministic { key_kind(id.type_oid) } else { KeyKind::Other },
             key_type: id.type_oid,
             condition: format!("{used}{condition}"),
             writes: RefCell::default(),

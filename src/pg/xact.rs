@@ -50,7 +50,7 @@ pub struct Transaction {
     pub pins: Vec<usize>,
     /// An account this backend is loading.
     pub loading: Option<usize>,
-    /// Contacts whose call is under way in this backend: a trigger of their table may try to begin another.
+    /// Contacts and keys whose call is under way in this backend: a trigger may try to begin another.
     pub under_way: Vec<OwnClaim>,
     /// Ledger rows were written: once they are committed, the worker has something to settle.
     pub wrote_ledger: bool,

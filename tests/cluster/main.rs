@@ -10,6 +10,7 @@ mod contact;
 mod crash;
 mod credits;
 mod errors;
+mod foreign_errors;
 mod harness;
 mod idempotency;
 mod limits;

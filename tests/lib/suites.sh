@@ -115,4 +115,5 @@ regress_suite() { # suite program folder extension-of-scripts
 }
 
 suite_regress() { regress_suite regress "$PGXS_TEST/regress/pg_regress" pg_regress sql; }
-suite_isolation() { regress_suite isolation "$PGXS_TEST/isolation/pg_isolation_regress" isolation spec; }
+# A session that waits longer than this waits for ever: better red soon.
+suite_isolation() { PGISOLATIONTIMEOUT=60 regress_suite isolation "$PGXS_TEST/isolation/pg_isolation_regress" isolation spec; }

@@ -240,7 +240,8 @@ fn whole_number(number: &serde_json::Number) -> Option<String> {
     let float = number.as_f64()?;
     // Up to 2^53, where every whole number has its own float.
     let exact = float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float);
-    exact.then(|| format!("{float:.0}"))
+    // Through an integer, because -0.0 is in that range, too.
+    exact.then(|| (float as u64).to_string())
 }
 
 /// Without control characters (NUL above all, which no Postgres text can hold) and outer white space.

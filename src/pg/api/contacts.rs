@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use pgrx::prelude::*;
-use pgrx::{JsonB, Uuid};
+use pgrx::{AnyElement, Uuid};
 use serde_json::{Value, json};
 
 use crate::domain::fields::Field;
-use crate::pg::cache;
 use crate::pg::owner::as_owner;
 use crate::pg::raise::{self, Refusal, refuse};
 use crate::pg::spi::{self, Statement, View, arg};
 use crate::pg::store::{boolean, config, number, text};
 use crate::pg::table::{self, Column, IDENTIFYING, quoted};
+use crate::pg::{cache, guards};
 
 /// The table to be bound, as the catalogs have it.
 struct Relation {
@@ -210,15 +210,38 @@ fn warn_unless_unique(relation: &Relation, id: &str) {
     }
 }
 
+/// One row must not be two contacts.
+fn refuse_part_of_bound(relation: &Relation) {
+    let related = |other: pg_sys::Oid| {
+        // SAFETY: both exist: one was found by the caller, the other by its binding.
+        unsafe { guards::is_part_of(relation.oid, other) || guards::is_part_of(other, relation.oid) }
+    };
+    let bound = cache::bindings();
+    let other = bound.iter().find(|b| b.relation().is_some_and(|oid| oid != relation.oid && related(oid)));
+    if let Some(other) = other {
+        refuse(Refusal {
+            sqlstate: "42809",
+            message: format!(
+                "cannot bind {}: it shares rows with {}, which is bound",
+                relation.qualified(),
+                other.name()
+            ),
+            detail: Some("One of them is a partition of the other.".into()),
+            hint: Some("Unbind the other one first with leadlex.unbind_contacts.".into()),
+        });
+    }
+}
+
 #[pg_extern(sql = false)]
-fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<JsonB>, workspace_id: Option<Uuid>) {
+fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<AnyElement>, workspace_id: Option<Uuid>) {
     cache::refresh();
     let relation = describe(relation);
     relation.refuse_unless_table();
+    let columns = super::json(columns, "columns");
     let present = table::columns(relation.oid);
-    let mut mapped = mapping(&relation, columns.as_ref().map(|c| &c.0), &present);
+    let mut mapped = mapping(&relation, columns.as_ref(), &present);
     check_columns(&relation, &mapped, &present);
-    let explicit = columns.as_ref().is_some_and(|c| c.0.get("workspace_id").is_some_and(Value::is_string));
+    let explicit = columns.as_ref().and_then(|c| c.get("workspace_id")).is_some_and(Value::is_string);
     let workspace = match (workspace_id, mapped.contains_key("workspace_id")) {
         (Some(_), true) if explicit => raise::invalid(
             "workspace_id is given both as an argument and as a column",
@@ -231,6 +254,7 @@ fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<JsonB>, workspac
         (None, true) => None,
         (None, false) => Some(super::workspace_or_only(None)),
     };
+    refuse_part_of_bound(&relation);
     warn_unless_unique(&relation, &mapped["id"]);
     config::bind(&relation.schema, &relation.name, &json!(mapped), workspace);
     let shown: Vec<String> = names()

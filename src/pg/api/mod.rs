@@ -8,6 +8,7 @@ mod providers;
 mod revert;
 mod workspaces;
 
+use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::raise;
@@ -42,6 +43,18 @@ fn required<T>(value: Option<T>, name: &str) -> T {
     value.unwrap_or_else(|| {
         raise::invalid(format!("{name} must not be NULL"), format!("Pass a value for {name}."))
     })
+}
+
+/// A jsonb argument; 22023 for one that Postgres can hold and we cannot read (nested too deeply, a number too large).
+fn json(value: Option<pgrx::AnyElement>, name: &str) -> Option<serde_json::Value> {
+    let datum = value?.datum();
+    // SAFETY: the functions are declared with jsonb in this place; the text is palloc'd.
+    let text =
+        unsafe { std::ffi::CStr::from_ptr(pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), datum)) };
+    let read = serde_json::from_slice(text.to_bytes());
+    Some(read.unwrap_or_else(|error| {
+        raise::invalid(format!("{name} cannot be read: {error}"), format!("Pass plainer JSON for {name}."))
+    }))
 }
 
 fn plain(id: pgrx::Uuid) -> Uuid {

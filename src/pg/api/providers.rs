@@ -1,7 +1,7 @@
 //! Providers: add, change, drop, check.
 
 use pgrx::prelude::*;
-use pgrx::{JsonB, Uuid};
+use pgrx::{AnyElement, JsonB, Uuid};
 use serde_json::{Value, json};
 
 use crate::domain::contact::Contact;
@@ -64,7 +64,7 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
 fn add_provider(
     name: Option<&str>,
     preset: Option<&str>,
-    config: Option<JsonB>,
+    config: Option<AnyElement>,
     secret: Option<&str>,
     priority: Option<i32>,
     workspace_id: Option<Uuid>,
@@ -78,7 +78,7 @@ fn add_provider(
             "The name is what results show as source.",
         );
     }
-    let complete = complete(preset, config.map(|c| c.0));
+    let complete = complete(preset, super::json(config, "config"));
     let parsed = checked(&complete);
     if let Some(secret) = secret {
         secret_allowed(secret);
@@ -106,11 +106,16 @@ fn find(name: &str) -> std::rc::Rc<LoadedProvider> {
 }
 
 #[pg_extern(sql = false)]
-fn alter_provider(name: Option<&str>, config: Option<JsonB>, secret: Option<&str>, priority: Option<i32>) {
+fn alter_provider(
+    name: Option<&str>,
+    config: Option<AnyElement>,
+    secret: Option<&str>,
+    priority: Option<i32>,
+) {
     cache::refresh();
     let name = super::required(name, "name");
     let present = find(name);
-    let merged = config.map(|change| merge_preset(&present.json, &change.0));
+    let merged = super::json(config, "config").map(|change| merge_preset(&present.json, &change));
     if let Some(merged) = &merged {
         checked(merged);
     }
@@ -145,11 +150,11 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
 }
 
 #[pg_extern(sql = false)]
-fn check_provider(name: Option<&str>, contact: Option<JsonB>) -> JsonB {
+fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     cache::refresh();
     guards::require_shared_memory();
     let found = find(super::required(name, "name"));
-    let contact = contact_from(&super::required(contact, "contact").0);
+    let contact = contact_from(&super::required(super::json(contact, "contact"), "contact"));
     let config = match &found.config {
         Ok(config) => config,
         Err(_) => {

@@ -114,7 +114,8 @@ pub fn stored_result(workspace: Uuid, key: Uuid) -> Option<(String, Value)> {
 // The claim on the key makes this the only writer; what it may find is its own expired predecessor.
 static FORGET_EXPIRED: Statement = Statement::new(
     "DELETE FROM leadlex.idempotency AS i
-     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2",
+     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
+       AND i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
 );
 static STORE_RESULT: Statement = Statement::new(
     "INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result) VALUES ($1, $2, $3, $4)",
