@@ -1,7 +1,7 @@
 //! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
@@ -108,15 +108,14 @@ fn work_until_idle(database: u32) -> bool {
                 return true;
             }
         }
-        idle();
-        let called = shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
-        if !called && !shutting_down() {
-            // Leases are closed in order, so that a crash after this counts nothing as used.
-            if let Err(message) = attempt(|| record_rates(true)) {
-                pgrx::warning!("leadlex_enrich worker: {message}");
-            }
-            return true;
+        if shutting_down() || called_within(database, LINGER) {
+            continue;
         }
+        // Leases are closed in order, so that a crash after this counts nothing as used.
+        if let Err(message) = attempt(|| record_rates(database)) {
+            pgrx::warning!("leadlex_enrich worker: {message}");
+        }
+        return true;
     }
 }
 
@@ -135,16 +134,30 @@ fn put_text(to: &mut [u8], text: &str) {
     to[..end].copy_from_slice(&text.as_bytes()[..end]);
 }
 
-fn idle() {
-    let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    // SAFETY: reports and waits for this process's own latch. CHECK_FOR_INTERRUPTS also absorbs barriers.
-    unsafe {
-        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
-        let event = wait::event(wait::Event::Idle);
-        pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, LINGER.as_millis() as i64, event);
-        pg_sys::ResetLatch(pg_sys::MyLatch);
+/// Waits until somebody calls for work or shuts down; `false` when the time is over first.
+fn called_within(database: u32, time: Duration) -> bool {
+    let until = Instant::now() + time;
+    loop {
+        // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
+        // set for something already done must not end it early.
+        // SAFETY: this process's own latch.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+        if shutting_down() || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted)) {
+            return true;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        // SAFETY: reports and waits for this process's own latch. CHECK_FOR_INTERRUPTS also absorbs barriers.
+        unsafe {
+            pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
+            let event = wait::event(wait::Event::Idle);
+            pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, left.as_millis() as i64 + 1, event);
+        }
+        pgrx::check_for_interrupts!();
     }
-    pgrx::check_for_interrupts!();
 }
 
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.
@@ -185,21 +198,20 @@ fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
 /// `None`: not installed. `Some(true)`: there is more to do at once.
 fn round(database: u32, closing: bool) -> Option<bool> {
     cache::find_installation()?;
-    let recorded = record_in_transaction(closing);
+    // When room is wanted, every lease that nobody is using now goes; else those that have not been used for a while.
+    let room_wanted = shmem::with_header(|h| h.close_until >= accounts::now());
+    let recorded = record_in_transaction(match (closing, room_wanted) {
+        (true, _) => Close::All,
+        (false, true) => Close::Unused,
+        (false, false) => Close::Idle,
+    });
     let settled = if closing { 0 } else { books::settle_ledger() };
     let now = accounts::now();
     let purge_due = shmem::with_header(|h| {
         super::entry(h, database).is_some_and(|d| d.last_purge + PURGE_EVERY_S <= now)
     });
     let purged = if purge_due && !closing { books::purge_keys() } else { 0 };
-    // The records count only once they are durable.
-    // SAFETY: the snapshot pushed by `attempt` is popped for the commit, and another one pushed for its own commit.
-    unsafe {
-        pg_sys::PopActiveSnapshot();
-        pg_sys::CommitTransactionCommand();
-        pg_sys::StartTransactionCommand();
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-    }
+    commit_and_begin();
     let records = recorded.len() as u64;
     apply(recorded);
     mark(database, |d| {
@@ -218,16 +230,30 @@ fn round(database: u32, closing: bool) -> Option<bool> {
     Some(settled >= 10_000)
 }
 
-fn record_rates(closing: bool) {
-    let recorded = record_in_transaction(closing);
-    // SAFETY: as in `round`.
+/// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.
+fn record_rates(database: u32) {
+    let recorded = record_in_transaction(Close::Unused);
+    commit_and_begin();
+    apply(recorded);
+    let (own, catalog) = (super::this_database(), cache::installation().catalog);
+    let open = |a: &mut shmem::AccountState| {
+        (a.key.database, a.key.catalog) == (own, catalog) && a.recorded_lease > 0
+    };
+    if (0..shmem::account_count()).any(|account| shmem::with_account(account, open)) {
+        mark(database, |d| d.has_work = true);
+    }
+}
+
+/// The records count only once they are durable: ends the transaction begun by `attempt`, and begins another for it
+/// to end.
+fn commit_and_begin() {
+    // SAFETY: the snapshot pushed by `attempt` is popped for the commit, and another one pushed for its own commit.
     unsafe {
         pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
-    apply(recorded);
 }
 
 /// A record on its way into the books.
@@ -251,16 +277,10 @@ enum Close {
 /// Seconds after which an account counts as idle.
 const IDLE_S: i64 = 2;
 
-fn record_in_transaction(closing: bool) -> Vec<Recorded> {
+fn record_in_transaction(close: Close) -> Vec<Recorded> {
     let catalog = cache::installation().catalog;
     let database = super::this_database();
     let now = accounts::now();
-    let room_wanted = shmem::with_header(|h| h.close_until >= now);
-    let close = match (closing, room_wanted) {
-        (true, _) => Close::All,
-        (false, true) => Close::Unused,
-        (false, false) => Close::Idle,
-    };
     let mut recorded = Vec::new();
     for account in 0..shmem::account_count() {
         let Some((row, entry)) = take_record(account, (database, catalog), close, now) else {
