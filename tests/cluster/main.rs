@@ -5,6 +5,7 @@
 mod support;
 mod world;
 
+mod adversary;
 mod cancel;
 mod contact;
 mod crash;
