@@ -99,7 +99,8 @@ impl Cluster {
         [
             format!("port = {}", self.port),
             format!("unix_socket_directories = '{}'", self.socket_dir.display()),
-            "listen_addresses = '127.0.0.1'".to_owned(),
+            // By socket only: a TCP port could be taken by another test between looking and listening.
+            "listen_addresses = ''".to_owned(),
         ]
     }
 
