@@ -120,10 +120,40 @@ CREATE TABLE leadlex.idempotency (
     request_hash bytea NOT NULL,
     result       jsonb NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    person       uuid,
     PRIMARY KEY (workspace_id, key)
 );
 CREATE INDEX idempotency_created_at ON leadlex.idempotency (created_at);
 COMMENT ON TABLE leadlex.idempotency IS 'Results stored under an idempotency key for 24 hours; the background worker removes older ones.';
+
+COMMENT ON COLUMN leadlex.idempotency.person IS 'hash of the contact''s table and key, for leadlex.forget_contact';
+
+-- What providers answered, one row for each question. Written by the background worker, so that no rollback takes away
+-- what was paid for.
+CREATE TABLE leadlex.receipt (
+    workspace_id uuid NOT NULL,
+    question     uuid NOT NULL,
+    answered_at  timestamptz NOT NULL,
+    provider_id  uuid NOT NULL,
+    known        uuid NOT NULL,
+    matched      boolean NOT NULL,
+    lacking      text[] NOT NULL,
+    answer       jsonb,
+    person       uuid,
+    PRIMARY KEY (workspace_id, question)
+);
+-- For the worker: which hold personal data and are over their time; which can go.
+CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
+CREATE INDEX receipt_age ON leadlex.receipt USING brin (answered_at);
+COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have. Readable by the extension''s owner only.';
+COMMENT ON COLUMN leadlex.receipt.question IS 'hash of workspace, provider, its description and the identifying values';
+COMMENT ON COLUMN leadlex.receipt.answered_at IS 'when the answer arrived';
+COMMENT ON COLUMN leadlex.receipt.provider_id IS 'leadlex.provider_config.id';
+COMMENT ON COLUMN leadlex.receipt.known IS 'hash of all identifying values that were known';
+COMMENT ON COLUMN leadlex.receipt.matched IS 'false: no match';
+COMMENT ON COLUMN leadlex.receipt.lacking IS 'fields that the provider can supply, and did not';
+COMMENT ON COLUMN leadlex.receipt.answer IS 'values and confidence; NULL when there was no match, or after leadlex.receipt_ttl';
+COMMENT ON COLUMN leadlex.receipt.person IS 'hash of the contact''s table and key, as long as there is an answer';
 
 CREATE TABLE leadlex.rate_use (
     id           uuid PRIMARY KEY,
@@ -187,5 +217,6 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.access', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.binding', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_config', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.idempotency', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.receipt', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.rate_use', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.enrichment', '');

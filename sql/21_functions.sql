@@ -42,6 +42,23 @@ COMMENT ON FUNCTION leadlex.revert_enrichment(uuid) IS 'Puts back the values tha
 REVOKE ALL ON FUNCTION leadlex.revert_enrichment(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.revert_enrichment(uuid) TO PUBLIC;
 
+CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'forget_contact_wrapper';
+COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, results stored under idempotency keys. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.forget_contact(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.forget_contact(uuid) TO PUBLIC;
+
+CREATE FUNCTION leadlex.forget_row(
+    relation regclass,
+    id text
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'forget_row_wrapper';
+COMMENT ON FUNCTION leadlex.forget_row(regclass, text) IS 'leadlex.forget_contact for any bound table and any key type: id is the key as text.';
+REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, text) TO PUBLIC;
+
 -- Administration: for the extension's owner, and for whom it grants EXECUTE to.
 
 CREATE FUNCTION leadlex.create_workspace(
@@ -195,7 +212,7 @@ AS 'MODULE_PATHNAME', 'check_provider_wrapper';
 COMMENT ON FUNCTION leadlex.check_provider(text, jsonb) IS 'Sends one real request for a contact given as {"email": ...} and shows the request (secret masked), the status, and the mapped answer or why there is none. Changes nothing, charges nothing here; the vendor may bill it. Errors: 22023.';
 REVOKE ALL ON FUNCTION leadlex.check_provider(text, jsonb) FROM PUBLIC;
 
-CREATE FUNCTION leadlex.worker_status_rows() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text)
+CREATE FUNCTION leadlex.worker_status_rows() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, last_run timestamptz, last_error text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'worker_status_rows_wrapper';
 COMMENT ON FUNCTION leadlex.worker_status_rows() IS 'What leadlex.worker_status shows.';

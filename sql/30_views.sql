@@ -47,7 +47,8 @@ COMMENT ON COLUMN leadlex.provider.created_at IS 'when it was added';
 COMMENT ON COLUMN leadlex.provider.updated_at IS 'when its configuration, priority or enabled last changed';
 
 CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
-    SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error
+    SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.receipts_written,
+           w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.last_run, w.last_error
     FROM leadlex.worker_status_rows() AS w;
 COMMENT ON VIEW leadlex.worker_status IS 'The background worker: its launcher, and per database what it has done since the server started.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher or worker';
@@ -58,6 +59,10 @@ COMMENT ON COLUMN leadlex.worker_status.runs IS 'rounds of work finished';
 COMMENT ON COLUMN leadlex.worker_status.ledger_rows_settled IS 'ledger rows folded into balances';
 COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was recorded';
 COMMENT ON COLUMN leadlex.worker_status.keys_purged IS 'expired idempotency keys removed';
+COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers written down';
+COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
+COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
+COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
 COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
 COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';
 

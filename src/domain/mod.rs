@@ -8,6 +8,7 @@ pub mod identity;
 pub mod merge;
 pub mod provider;
 pub mod rate;
+pub mod receipt;
 pub mod reply;
 pub mod waterfall;
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::Job;
 use super::client::Client;
+use super::{Job, Keep};
 use crate::domain::provider::{Answer, Fault, FaultKind};
 
 /// Starts a thread in which all signals are blocked.
@@ -51,9 +51,15 @@ struct Helper {
     bell: (PipeReader, PipeWriter),
 }
 
+struct Errand {
+    job: Job,
+    keep: Option<Keep>,
+    deadline: Instant,
+}
+
 enum State {
     Idle,
-    Waiting(Box<Job>, Instant),
+    Waiting(Box<Errand>),
     Running,
     /// Running, but nobody waits for the outcome any more.
     Abandoned,
@@ -80,18 +86,18 @@ impl Courier {
     }
 
     /// Starts the request; its time runs from here.
-    pub fn send(&mut self, job: Job) -> Result<Ticket, Fault> {
+    pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<Ticket, Fault> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(Fault::new(FaultKind::Internal, "the session is ending"));
         }
         let deadline = Instant::now() + job.timeout;
-        let job = Box::new(job);
+        let errand = Box::new(Errand { job, keep, deadline });
         let idle = lock(&self.shared.crew).idle.pop();
         let helper = match idle {
             Some(helper) => helper,
             None => self.hire()?,
         };
-        *lock(&helper.state) = State::Waiting(job, deadline);
+        *lock(&helper.state) = State::Waiting(errand);
         helper.work.notify_one();
         Ok(Ticket { shared: Arc::clone(&self.shared), helper, settled: false })
     }
@@ -145,8 +151,15 @@ impl Drop for Courier {
 
 impl Helper {
     fn serve(self: Arc<Helper>, shared: &Shared) {
-        while let Some((job, deadline)) = self.next_job(shared) {
-            let outcome = catch_unwind(AssertUnwindSafe(|| shared.client.fetch(&job, deadline)));
+        while let Some(errand) = self.next_errand(shared) {
+            let Errand { job, keep, deadline } = *errand;
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                let outcome = shared.client.fetch(&job, deadline);
+                if let (Ok(answer), Some(keep)) = (&outcome, keep) {
+                    keep(answer);
+                }
+                outcome
+            }));
             let outcome =
                 outcome.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "the HTTP client failed")));
             drop(job);
@@ -155,16 +168,16 @@ impl Helper {
     }
 
     /// None when it is time for the thread to end.
-    fn next_job(self: &Arc<Helper>, shared: &Shared) -> Option<(Box<Job>, Instant)> {
+    fn next_errand(self: &Arc<Helper>, shared: &Shared) -> Option<Box<Errand>> {
         let mut state = lock(&self.state);
         loop {
             if shared.closed.load(Ordering::Acquire) {
                 return None;
             }
             if matches!(*state, State::Waiting(..))
-                && let State::Waiting(job, deadline) = std::mem::replace(&mut *state, State::Running)
+                && let State::Waiting(errand) = std::mem::replace(&mut *state, State::Running)
             {
-                return Some((job, deadline));
+                return Some(errand);
             }
             let (woken, wait) =
                 self.work.wait_timeout(state, shared.max_idle).unwrap_or_else(PoisonError::into_inner);
@@ -207,7 +220,7 @@ impl Shared {
 }
 
 /// A request under way. To drop it is to lose interest: the request goes on until it ends or its time is over, so
-/// that a provider's answer does not find the door shut, and what comes of it is thrown away.
+/// that a provider's answer does not find the door shut. What comes of it goes to the job's `Keep` alone.
 pub struct Ticket {
     shared: Arc<Shared>,
     helper: Arc<Helper>,

@@ -8,7 +8,10 @@ pub use courier::Courier;
 
 use std::time::Duration;
 
-use crate::domain::provider::HttpRequest;
+use crate::domain::provider::{Answer, HttpRequest};
+
+/// Called with the answer in the thread that received it, also when nobody waits for it any more.
+pub type Keep = Box<dyn FnOnce(&Answer) + Send>;
 
 /// One request and the limits on it.
 #[derive(Clone, Debug)]

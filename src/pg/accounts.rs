@@ -34,6 +34,11 @@ pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
 }
 
+/// Epoch microseconds.
+pub fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
+}
+
 /// The account, loaded, and pinned until this transaction ends.
 pub fn open(key: AccountKey) -> usize {
     let mut full_since = None;

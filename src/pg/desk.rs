@@ -1,5 +1,6 @@
 //! The world of a call, as Postgres has it.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::accounts::Reservation;
+use super::provider::Asking;
 use super::raise::{self, Refusal, refuse};
 use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
@@ -21,6 +23,7 @@ use crate::domain::fields::{FieldMap, FieldSet};
 use crate::domain::identity::Caller;
 use crate::domain::merge;
 use crate::domain::rate::{Status, Window};
+use crate::domain::receipt::{self, Hash, Receipt};
 use crate::domain::waterfall::{Mode, Outcome};
 use crate::flow::{Desk, Enrichment, Stored, Written};
 
@@ -40,6 +43,11 @@ pub struct PgDesk {
     /// What the call is about, locked until it ends.
     locked: Vec<ClaimKey>,
     deadline: Option<Instant>,
+    overwrite: bool,
+    /// In the order of their priority, once they are known.
+    providers: Vec<(String, Rc<LoadedProvider>)>,
+    /// What they answered before, looked up when the first of them is to be asked.
+    past: Option<HashMap<Hash, Receipt>>,
 }
 
 impl PgDesk {
@@ -54,6 +62,9 @@ impl PgDesk {
             claimed: Vec::new(),
             locked: Vec::new(),
             deadline: None,
+            overwrite: false,
+            providers: Vec::new(),
+            past: None,
         }
     }
 
@@ -148,24 +159,13 @@ impl Desk for PgDesk {
     }
 
     fn open_table(&mut self, caller: &Caller, ask: &Ask) -> Result<(FieldSet, String), Failure> {
-        let bindings = cache::bindings();
-        let binding = match self.target {
-            None => bindings.first().cloned().unwrap_or_else(|| table::none_bound()),
-            Some(relation) => {
-                let bound = bindings.iter().find(|b| b.relation() == Some(relation));
-                bound.cloned().unwrap_or_else(|| not_bound(relation))
-            }
-        };
-        self.id = binding.canonical_key(&ask.id).ok_or_else(|| {
-            Failure::validation(
-                format!("\"{}\" cannot be a key of {}", ask.id, binding.name()),
-                "Pass a key of the type of the column bound as id.",
-            )
-        })?;
+        let binding = binding(self.target);
+        self.id = binding.canonical_key(&ask.id).ok_or_else(|| no_key(&binding, &ask.id))?;
         // The table holds another workspace's rows.
         if !binding.columns.contains_key("workspace_id") && binding.workspace != Some(caller.workspace.id) {
             return Err(Failure::not_found(&format!("contact {}", ask.id)));
         }
+        self.overwrite = ask.overwrite;
         guards::refuse_row_in_update(binding.relation());
         if binding.spelling_may_vary()
             && let Some(contact) = binding.read(caller.workspace.id, &self.id)
@@ -198,9 +198,8 @@ impl Desk for PgDesk {
     }
 
     fn claim_contact(&mut self) {
-        let table = self.binding().name();
         let what = format!("contact {}", self.id);
-        self.claim(claims::key(cache::installation().catalog, "contact", &[&table, &self.id]), &what);
+        self.claim(contact_claim(self.binding(), &self.id), &what);
         // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
         let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
         if lasting_snapshot && !self.binding().is_current(self.workspace(), &self.id) {
@@ -227,7 +226,8 @@ impl Desk for PgDesk {
     }
 
     fn providers(&mut self) -> Vec<(String, Rc<LoadedProvider>)> {
-        provider::for_workspace(self.workspace())
+        self.providers = provider::for_workspace(self.workspace());
+        self.providers.clone()
     }
 
     fn rate_status(&mut self) -> Status {
@@ -269,7 +269,13 @@ impl Desk for PgDesk {
     fn ask(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact, missing: FieldSet) -> Outcome {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
-        provider::ask(provider, contact, missing, left)
+        let workspace = self.workspace();
+        let past = self.past.get_or_insert_with(|| provider::past(workspace, &self.providers, contact));
+        let binding = self.binding.as_ref().expect("opened before");
+        let table = format!("{}\n{}", binding.name(), self.id);
+        let person = receipt::person(&binding.name(), &self.id);
+        let asking = Asking { workspace, contact, table: &table, person, overwrite: self.overwrite, past };
+        provider::ask(provider, &asking, missing, left)
     }
 
     fn write(
@@ -313,13 +319,38 @@ impl Desk for PgDesk {
     }
 
     fn store_result(&mut self, key: Uuid, fingerprint: [u8; 32], result: &Value) {
-        books::store_result(self.workspace(), key, &fingerprint, result);
+        let person = receipt::person(&self.binding().name(), &self.id);
+        books::store_result(self.workspace(), key, &fingerprint, result, person);
     }
 
     fn credits(&mut self) -> Option<i64> {
         let limited = self.caller().workspace.has_credit_limit;
         limited.then(|| accounts::balance(self.account()))
     }
+}
+
+/// The table that a call is about; 55000 where it is not bound.
+pub fn binding(target: Target) -> Rc<Binding> {
+    let bindings = cache::bindings();
+    match target {
+        None => bindings.first().cloned().unwrap_or_else(|| table::none_bound()),
+        Some(relation) => {
+            let bound = bindings.iter().find(|b| b.relation() == Some(relation));
+            bound.cloned().unwrap_or_else(|| not_bound(relation))
+        }
+    }
+}
+
+pub fn no_key(binding: &Binding, id: &str) -> Failure {
+    Failure::validation(
+        format!("\"{id}\" cannot be a key of {}", binding.name()),
+        "Pass a key of the type of the column bound as id.",
+    )
+}
+
+/// Held by whoever works on a contact.
+pub fn contact_claim(binding: &Binding, id: &str) -> ClaimKey {
+    claims::key(cache::installation().catalog, "contact", &[&binding.name(), id])
 }
 
 fn not_bound(relation: pg_sys::Oid) -> ! {

@@ -1,13 +1,12 @@
 //! Who is calling: the API key where one is set, else the workspaces granted to the role.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{cache, owner, settings};
+use super::{accounts, cache, owner, settings};
 use crate::domain::failure::Failure;
 use crate::domain::identity::{Caller, Workspace};
 
@@ -33,15 +32,11 @@ fn by_key(key: &str) -> Result<Caller, Failure> {
     if found.revoked {
         return refuse("revoked");
     }
-    if found.expires_at.is_some_and(|at| at <= now_us()) {
+    if found.expires_at.is_some_and(|at| at <= accounts::now_us()) {
         return refuse("expired");
     }
     let Some(workspace) = cache::workspace(found.workspace) else { return refuse("unknown") };
     Ok(Caller { workspace, permissions: found.permissions, key_prefix: Some(found.prefix) })
-}
-
-fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
 
 /// Workspaces that the role, or a role it is a member of, was granted, each with its permissions together.

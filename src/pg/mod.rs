@@ -14,6 +14,7 @@ mod identity;
 mod owner;
 mod provider;
 mod raise;
+mod receipts;
 mod settings;
 mod shmem;
 mod spi;

@@ -1,20 +1,25 @@
 //! Asking one provider: its secret, its own limits, the request, the answer.
 
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::desk::account_key;
 use super::raise;
+use super::receipts::{self, Keeper};
 use super::store::config::LoadedProvider;
-use super::{accounts, cache, settings, wait};
+use super::{accounts, cache, settings, store, wait};
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
 use crate::domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest, Verdict};
 use crate::domain::rate::Limits;
+use crate::domain::receipt::{self, Filed, Hash, Parties, Questions, Receipt};
 use crate::domain::waterfall::Outcome;
-use crate::net::Job;
+use crate::net::{Job, Keep};
 
 /// A secret file larger than this is no secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1_024;
@@ -22,7 +27,7 @@ const MAX_SECRET_BYTES: u64 = 64 * 1_024;
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
     let all = cache::providers();
-    let here = |p: &&Rc<LoadedProvider>| p.workspace.is_none_or(|w| w == workspace);
+    let here = |p: &&Rc<LoadedProvider>| serves(p, workspace);
     let enabled: Vec<_> =
         all.iter().filter(here).filter(|p| p.enabled).map(|p| (p.name.clone(), p.clone())).collect();
     if enabled.is_empty() {
@@ -40,37 +45,150 @@ pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
     enabled
 }
 
-/// `left` is what remains of the call's total time.
-pub fn ask(provider: &LoadedProvider, contact: &Contact, missing: FieldSet, left: Duration) -> Outcome {
+/// Whether a provider is this workspace's, or everybody's.
+pub fn serves(provider: &LoadedProvider, workspace: Uuid) -> bool {
+    provider.workspace.is_none_or(|w| w == workspace)
+}
+
+/// Who asks, about whom, and what was answered before.
+pub struct Asking<'a> {
+    pub workspace: Uuid,
+    pub contact: &'a Contact,
+    /// The contact's table and key, as the request key and the receipt have them.
+    pub table: &'a str,
+    pub person: Hash,
+    pub overwrite: bool,
+    pub past: &'a HashMap<Hash, Receipt>,
+}
+
+impl Asking<'_> {
+    fn questions(&self, provider: &LoadedProvider, config: &Config) -> Option<Questions> {
+        questions(self.workspace, provider, config, self.contact)
+    }
+}
+
+/// What this provider would be asked about a contact; `None` where it cannot be identified.
+pub fn questions(
+    workspace: Uuid,
+    provider: &LoadedProvider,
+    config: &Config,
+    contact: &Contact,
+) -> Option<Questions> {
+    let parties = Parties { workspace, provider: provider.id, description: &provider.fingerprint };
+    Questions::of(parties, config, contact)
+}
+
+/// What was answered before to any question that these providers could be asked. What waits for the worker is looked
+/// at first: what is gone from there is in the books by then.
+pub fn past(
+    workspace: Uuid,
+    providers: &[(String, Rc<LoadedProvider>)],
+    contact: &Contact,
+) -> HashMap<Hash, Receipt> {
+    let asked = |(_, provider): &(String, Rc<LoadedProvider>)| {
+        questions(workspace, provider, provider.config.as_ref().ok()?, contact)
+    };
+    let hashes: Vec<Hash> = providers.iter().filter_map(asked).flat_map(|q| q.hashes).collect();
+    let mut past = HashMap::new();
+    if hashes.is_empty() || settings::receipt_terms().off() {
+        return past;
+    }
+    for hash in &hashes {
+        let waiting = receipts::with(|arena| arena.find(&receipt_key(*hash)));
+        if let Some(filed) = waiting.and_then(|bytes| Filed::from_bytes(&bytes)) {
+            past.insert(*hash, filed.receipt);
+        }
+    }
+    for (hash, receipt) in store::receipts::recall(workspace, &hashes) {
+        past.entry(hash).or_insert(receipt);
+    }
+    past
+}
+
+pub fn receipt_key(question: Hash) -> receipts::Key {
+    // SAFETY: a global set when the backend connected to its database.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    receipts::Key { database, catalog: cache::installation().catalog, question }
+}
+
+/// `missing` are the fields still to be filled; `left` is what remains of the call's total time.
+pub fn ask(provider: &LoadedProvider, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
     let config = match &provider.config {
         Ok(config) => config,
         Err(error) => {
             return failed(FaultKind::Internal, &format!("its configuration is invalid at {}", error.place));
         }
     };
-    if !config.identifies(contact) {
+    if !config.identifies(asking.contact) {
         return Outcome::Skipped;
     }
-    if config.fills().intersect(missing).is_empty() {
+    let wanted = config.fills().intersect(missing);
+    if wanted.is_empty() {
         // It would be paid for nothing that is wanted.
         return Outcome::Answered(Verdict::NoMatch);
+    }
+    let Some(questions) = asking.questions(provider, config) else { return Outcome::Skipped };
+    let terms = settings::receipt_terms();
+    let known: Vec<&Receipt> = questions.hashes.iter().filter_map(|hash| asking.past.get(hash)).collect();
+    let now = accounts::now_us();
+    let recalled = known.iter().find_map(|r| r.recall(terms, now, questions.known, wanted, asking.overwrite));
+    if let Some(verdict) = recalled {
+        return Outcome::Answered(verdict);
     }
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
-    let request = match request(provider, config, contact) {
+    let mut request = match request(provider, config, asking.contact) {
         Ok(Some(request)) => request,
         Ok(None) => return Outcome::Skipped,
         Err(fault) => return Outcome::Answered(Verdict::Failed(fault)),
     };
+    if let Some(header) = config.idempotency_header() {
+        let answered = known.iter().map(|receipt| receipt.answered_at).max();
+        let epoch = answered.unwrap_or(if terms.off() { now / MICROSECONDS_A_DAY } else { 0 });
+        let key = receipt::request_key(asking.workspace, asking.table, missing, &request.masked(), epoch);
+        request.headers.push((header.to_owned(), key.to_string()));
+    }
     if let Some(fault) = over_limit(provider, config) {
         return Outcome::Answered(Verdict::Failed(fault));
     }
-    let verdict = match send(config, request, left) {
-        Ok(answer) => config.read(&answer),
-        Err(fault) => Verdict::Failed(fault),
+    Outcome::Answered(send_and_keep(provider, config, request, asking, &questions, left))
+}
+
+const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
+
+fn send_and_keep(
+    provider: &LoadedProvider,
+    config: &Arc<Config>,
+    request: HttpRequest,
+    asking: &Asking<'_>,
+    questions: &Questions,
+    left: Duration,
+) -> Verdict {
+    let keeper = Keeper {
+        key: receipt_key(questions.hashes[0]),
+        person: asking.person,
+        known: questions.known,
+        terms: settings::receipt_terms(),
+        config: Arc::clone(config),
+        workspace: asking.workspace,
+        provider: provider.id,
     };
-    Outcome::Answered(verdict)
+    let (keep, outcome) = keeper.start();
+    let answer = match send(config, request, left, Some(keep)) {
+        Ok(answer) => answer,
+        Err(fault) => return Verdict::Failed(fault),
+    };
+    let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Some(why) = outcome.dropped {
+        pgrx::ereport!(
+            pgrx::PgLogLevel::WARNING,
+            pgrx::PgSqlErrorCode::ERRCODE_WARNING,
+            format!("the answer of provider {} could not be kept: {why}", provider.name),
+            "It is used now, but if this transaction does not commit, asking again costs again."
+        );
+    }
+    outcome.verdict.unwrap_or_else(|| config.read(&answer))
 }
 
 /// The provider's own limits, kept for all workspaces together.
@@ -100,16 +218,22 @@ pub fn request(
     Ok(config.request(contact, secret.as_deref()))
 }
 
-pub fn send(config: &Config, request: HttpRequest, left: Duration) -> Result<Answer, Fault> {
+pub fn send(
+    config: &Config,
+    request: HttpRequest,
+    left: Duration,
+    keep: Option<Keep>,
+) -> Result<Answer, Fault> {
     let own = config.timeout_ms().map(|ms| Duration::from_millis(u64::from(ms)));
     let longest = settings::provider_timeout();
-    wait::fetch(Job {
+    let job = Job {
         request,
         // A provider's own timeout can be shorter than the superuser's setting, not longer.
         timeout: own.unwrap_or(longest).min(longest).min(left),
         max_body_bytes: settings::max_response_bytes(),
         allow_private: settings::allow_private_addresses(),
-    })
+    };
+    wait::fetch(job, keep)
 }
 
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.

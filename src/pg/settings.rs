@@ -8,6 +8,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use crate::domain::receipt::Terms;
 use crate::domain::waterfall::Mode;
 
 #[derive(Clone, Copy, PostgresGucEnum)]
@@ -28,6 +29,9 @@ static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static ALLOW_PRIVATE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CREDIT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
+static RECEIPT_TTL: GucSetting<i32> = GucSetting::<i32>::new(86_400);
+static RECHECK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
+static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);
 static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
@@ -64,6 +68,16 @@ pub fn allow_private_addresses() -> bool {
 
 pub fn credit_wait() -> Duration {
     Duration::from_millis(CREDIT_WAIT.get() as u64)
+}
+
+/// How long providers' answers count.
+pub fn receipt_terms() -> Terms {
+    let microseconds = |setting: &GucSetting<i32>| i64::from(setting.get()) * 1_000_000;
+    Terms { ttl_us: microseconds(&RECEIPT_TTL), recheck_us: microseconds(&RECHECK_AFTER) }
+}
+
+pub fn receipt_buffer_bytes() -> usize {
+    RECEIPT_BUFFER.get() as usize * 1_024
 }
 
 pub fn max_workspaces() -> usize {
@@ -193,6 +207,23 @@ fn define_calls() {
         0,
         60_000,
     );
+    for (name, short, long, setting) in [
+        (
+            c"leadlex.receipt_ttl",
+            c"How long a provider's answer is kept, to answer the same question without asking again; 0 = off.",
+            c"Kept outside the calling transaction, so that a rollback does not lose what was paid for.",
+            &RECEIPT_TTL,
+        ),
+        (
+            c"leadlex.recheck_after",
+            c"How long it is remembered that a provider had nothing; 0 = no longer than receipt_ttl.",
+            c"Without personal data. overwrite => true asks anew.",
+            &RECHECK_AFTER,
+        ),
+    ] {
+        let (context, unit) = (GucContext::Userset, GucFlags::UNIT_S);
+        GucRegistry::define_int_guc(name, short, long, setting, 0, 10 * 365 * 86_400, context, unit);
+    }
     GucRegistry::define_int_guc(
         c"leadlex.max_response_size",
         c"Largest answer of a provider, after decompression.",
@@ -238,6 +269,16 @@ fn define_server(preloading: bool) {
             100_000_000,
             GucContext::Postmaster,
             GucFlags::default(),
+        );
+        GucRegistry::define_int_guc(
+            c"leadlex.receipt_buffer",
+            c"Shared memory for providers' answers that are not in the books yet, of all databases together.",
+            c"When it is full, an answer waits 150 ms for room; then it is used, but not kept, with a WARNING.",
+            &RECEIPT_BUFFER,
+            64,
+            1_048_576,
+            GucContext::Postmaster,
+            GucFlags::UNIT_KB,
         );
     }
     GucRegistry::define_int_guc(

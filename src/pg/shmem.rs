@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::settings;
+use super::{receipts, settings};
 use crate::domain::rate::Meter;
 
 const NAME: &CStr = c"leadlex_enrich";
@@ -120,6 +120,8 @@ pub struct Database {
     pub settled: u64,
     pub records: u64,
     pub purged: u64,
+    pub receipts: u64,
+    pub receipts_expired: u64,
     pub last_run: i64,
     pub last_purge: i64,
     pub error: [u8; 160],
@@ -137,6 +139,8 @@ impl Database {
         settled: 0,
         records: 0,
         purged: 0,
+        receipts: 0,
+        receipts_expired: 0,
         last_run: 0,
         last_purge: 0,
         error: [0; 160],
@@ -208,6 +212,7 @@ unsafe extern "C-unwind" fn request() {
         pg_sys::RequestAddinShmemSpace(main_size());
         let claims = pg_sys::hash_estimate_size(settings::max_contacts_in_flight() as _, size_of::<Claim>());
         pg_sys::RequestAddinShmemSpace(claims);
+        pg_sys::RequestAddinShmemSpace(receipts::size());
         pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS);
     }
 }
@@ -235,6 +240,7 @@ unsafe extern "C-unwind" fn startup() {
         let size = settings::max_contacts_in_flight() as _;
         let flags = (pg_sys::HASH_ELEM | pg_sys::HASH_BLOBS) as i32;
         let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, size, &mut info, flags);
+        receipts::start();
         pg_sys::LWLockRelease(init_lock);
         HEADER.store(header, Ordering::Relaxed);
         CLAIM_TABLE.store(claims, Ordering::Relaxed);

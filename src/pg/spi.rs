@@ -71,12 +71,26 @@ impl Statement {
         })
     }
 
+    /// Rows processed by a statement that sees what is committed now, whatever the transaction's snapshot.
+    pub fn run_latest(&self, args: &[Arg]) -> u64 {
+        connected(|| {
+            let plan = self.plan(args);
+            let (mut values, nulls) = bound(args);
+            // SAFETY: as in `execute`; the snapshot is copied by the callee. Referential integrity does the same.
+            let status = unsafe {
+                let latest = pg_sys::GetLatestSnapshot();
+                let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
+                pg_sys::SPI_execute_snapshot(plan, values, nulls, latest, null_mut(), false, true, 0)
+            };
+            assert!(status >= 0, "SPI_execute_snapshot returned {status} for {}", self.sql);
+            // SAFETY: SPI sets this global after every execution; read in the same connection.
+            unsafe { pg_sys::SPI_processed }
+        })
+    }
+
     fn execute(&self, view: View, args: &[Arg]) {
         let plan = self.plan(args);
-        let mut values: Vec<pg_sys::Datum> =
-            args.iter().map(|a| a.value.unwrap_or(pg_sys::Datum::from(0))).collect();
-        let nulls: Vec<std::ffi::c_char> =
-            args.iter().map(|a| if a.value.is_some() { b' ' } else { b'n' } as _).collect();
+        let (mut values, nulls) = bound(args);
         // SAFETY: the plan is kept and was prepared for exactly these argument types (they are fixed per statement);
         // values and nulls outlive the call. The pushed snapshot is popped below, or by (sub)transaction abort.
         // While a parallel query runs (a row-level policy asks us), no snapshot may be taken: its own has to do.
@@ -121,6 +135,13 @@ impl Statement {
         plan_by_index(plan);
         plan
     }
+}
+
+/// Values and null flags as SPI wants them.
+fn bound(args: &[Arg]) -> (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
+    let values = args.iter().map(|a| a.value.unwrap_or(pg_sys::Datum::from(0))).collect();
+    let nulls = args.iter().map(|a| if a.value.is_some() { b' ' } else { b'n' } as _).collect();
+    (values, nulls)
 }
 
 /// Makes the generic plan now, preferring indexes. All our statements look up a few rows by key; on a table that is

@@ -9,7 +9,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::provider::{Answer, Fault, FaultKind};
-use crate::net::{Courier, Job};
+use crate::net::{Courier, Job, Keep};
 
 /// The thread enforces the timeout; this much later the backend stops waiting for the thread itself.
 const GRACE: Duration = Duration::from_millis(250);
@@ -53,10 +53,11 @@ pub fn event(event: Event) -> u32 {
 }
 
 /// Sends the request and waits for its outcome. When the wait is cancelled, the request goes on in its thread until
-/// it ends by itself: the provider will bill it anyway.
-pub fn fetch(job: Job) -> Result<Answer, Fault> {
+/// it ends by itself, and `keep` gets its answer: the provider will bill it anyway.
+pub fn fetch(job: Job, keep: Option<Keep>) -> Result<Answer, Fault> {
     let until = Instant::now() + job.timeout + GRACE;
-    let mut ticket = COURIER.with_borrow_mut(|courier| courier.get_or_insert_with(open_courier).send(job))?;
+    let mut ticket =
+        COURIER.with_borrow_mut(|courier| courier.get_or_insert_with(open_courier).send(job, keep))?;
     loop {
         if let Some(outcome) = ticket.try_take() {
             return outcome;
@@ -109,6 +110,7 @@ unsafe extern "C-unwind" fn close_courier(_code: i32, _arg: pg_sys::Datum) {
             courier.shutdown();
         }
     });
+    super::receipts::close_gate();
 }
 
 /// A thread in which no signal is ever delivered: Postgres's handlers must run in the main thread.

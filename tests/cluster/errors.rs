@@ -107,7 +107,9 @@ fn refused(world: &World, client: &mut Client, call: &str, row: &Row, uses: Uses
 
 /// With rate limits, so that DETAIL has something to say about them.
 fn starter() -> World {
-    World::with(&Beginning { plan: "starter", credits: Some(5), ..Beginning::default() })
+    // Every call asks: nothing is remembered.
+    let conf = &["leadlex.receipt_ttl = 0", "leadlex.recheck_after = 0"];
+    World::with(&Beginning { plan: "starter", credits: Some(5), conf, ..Beginning::default() })
 }
 
 fn call(n: i32) -> String {

@@ -18,4 +18,5 @@ mod limits;
 mod nested;
 mod provider_faults;
 mod rates;
+mod receipts;
 mod storm;

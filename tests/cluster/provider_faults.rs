@@ -445,6 +445,9 @@ fn an_endless_header_ends_in_time() {
 #[test]
 fn many_failing_calls_leave_no_descriptors_or_threads_behind() {
     let world = World::with(&Beginning { credits: None, contacts: 10, conf: CONF, ..Beginning::default() });
+    world.run(
+        "ALTER ROLE caller SET leadlex.receipt_ttl = 0; ALTER ROLE caller SET leadlex.recheck_after = 0",
+    );
     let mut caller = world.caller();
     let backend = pid(&mut caller);
     let open = |what: &str| std::fs::read_dir(format!("/proc/{backend}/{what}")).unwrap().count();

@@ -33,7 +33,12 @@ fn the_books_add_up_whatever_happens() {
     let world = World::with(&Beginning {
         credits: Some(20),
         contacts: CONTACTS as i32,
-        conf: &["leadlex.credit_wait = '20ms'", "deadlock_timeout = '50ms'"],
+        conf: &[
+            "leadlex.credit_wait = '20ms'",
+            "deadlock_timeout = '50ms'",
+            "leadlex.receipt_ttl = 0",
+            "leadlex.recheck_after = 0",
+        ],
         ..Beginning::default()
     });
     misbehave(&world);

@@ -40,11 +40,19 @@ pub fn parse(description: &Value) -> Checked<Config> {
         "timeout_ms",
         "max_requests_per_minute",
         "max_requests_per_day",
+        "idempotency_header",
     ])?;
     let at_most = |key, most| root.optional(key).map(|node| node.integer(1, most)).transpose();
     let (method, url, query, headers, body) = parse_request(&root.required("request")?)?;
     let identify_by = parse_identify_by(&root.required("identify_by")?)?;
     let (no_match, fields, confidence) = parse_response(&root.required("response")?)?;
+    let idempotency_header = match root.optional("idempotency_header") {
+        None => None,
+        Some(name) => {
+            header_name(&name, name.text()?, &headers)?;
+            Some(name.text()?.to_owned())
+        }
+    };
     Ok(Config {
         method,
         url,
@@ -58,6 +66,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
         timeout_ms: at_most("timeout_ms", MAX_TIMEOUT_MS)?,
         max_requests_per_minute: at_most("max_requests_per_minute", MAX_REQUESTS)?,
         max_requests_per_day: at_most("max_requests_per_day", MAX_REQUESTS)?,
+        idempotency_header,
     })
 }
 
@@ -114,24 +123,29 @@ fn parse_query(node: &Node<'_>) -> Checked<Named> {
 fn parse_headers(node: &Node<'_>) -> Checked<Named> {
     let mut headers = Named::new();
     for (name, value) in node.members()? {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
-            return Err(value.error("is not a valid header name"));
-        }
-        let lower = name.to_ascii_lowercase();
-        if RESERVED_HEADERS.contains(&lower.as_str()) {
-            return Err(value.error("is a header that is set for you; leave it out"));
-        }
-        if has_header(&headers, name) {
-            let message = "is there twice; upper and lower case are the same in header names";
-            return Err(value.error(message));
-        }
+        header_name(&value, name, &headers)?;
         if value.text()?.chars().any(char::is_control) {
             return Err(value.error("must not have line breaks or other control characters"));
         }
         headers.push((name.to_owned(), parse_template(&value)?));
     }
     Ok(headers)
+}
+
+/// `name` can stand beside these headers; `place` is where it is given.
+fn header_name(place: &Node<'_>, name: &str, headers: &Named) -> Checked<()> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(place.error("is not a valid header name"));
+    }
+    let lower = name.to_ascii_lowercase();
+    if RESERVED_HEADERS.contains(&lower.as_str()) {
+        return Err(place.error("is a header that is set for you; leave it out"));
+    }
+    if has_header(headers, name) {
+        return Err(place.error("is there twice; upper and lower case are the same in header names"));
+    }
+    Ok(())
 }
 
 fn has_header(headers: &Named, name: &str) -> bool {

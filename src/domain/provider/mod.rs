@@ -34,7 +34,11 @@ pub struct Config {
     timeout_ms: Option<u32>,
     max_requests_per_minute: Option<u32>,
     max_requests_per_day: Option<u32>,
+    idempotency_header: Option<String>,
 }
+
+/// Names and values of placeholders that are known.
+pub type Known = Vec<(&'static str, String)>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Body {
@@ -85,6 +89,22 @@ impl Config {
         // Whether there is a secret is no property of the contact.
         let values = Values { contact, secret: Some("secret") };
         self.has_identifying_set(&values) && self.url.render_path(&values).is_some()
+    }
+
+    /// The values of each identifying set that is complete, in their order; and of all identifying placeholders.
+    pub fn identities(&self, contact: &Contact) -> (Vec<Known>, Known) {
+        let values = Values { contact, secret: None };
+        let known = |p: &Placeholder| Some((p.name(), values.get(*p)?.into_owned()));
+        let complete = |set: &Vec<Placeholder>| set.iter().map(known).collect::<Option<Known>>();
+        let mut all: Known = self.identify_by.iter().flatten().filter_map(known).collect();
+        all.sort_unstable();
+        all.dedup();
+        (self.identify_by.iter().filter_map(complete).collect(), all)
+    }
+
+    /// The header in which this provider takes a key that marks repetitions of one request.
+    pub fn idempotency_header(&self) -> Option<&str> {
+        self.idempotency_header.as_deref()
     }
 
     /// None when the contact has no complete identifying set (or the path of the URL cannot be filled).

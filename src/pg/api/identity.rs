@@ -42,6 +42,11 @@ fn my_workspaces() -> Vec<Uuid> {
 #[pg_extern(sql = false)]
 fn is_administrator() -> bool {
     cache::refresh();
+    administers()
+}
+
+/// Whether the caller has the rights of the extension's owner.
+pub fn administers() -> bool {
     // SAFETY: a catalog look-up; true for superusers.
     unsafe { pg_sys::has_privs_of_role(owner::caller(), cache::installation().owner) }
 }

@@ -3,6 +3,7 @@
 mod calls;
 mod contacts;
 mod credits;
+mod forget;
 mod identity;
 mod providers;
 mod revert;

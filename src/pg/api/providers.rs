@@ -173,7 +173,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         return JsonB(not_asked(fault.kind.name(), &fault.message));
     }
     let shown = request.masked();
-    let answer = provider::send(config, request.clone(), settings::total_timeout());
+    let answer = provider::send(config, request.clone(), settings::total_timeout(), None);
     JsonB(told(config, shown, &request, answer))
 }
 

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::domain::identity::Workspace;
 use crate::domain::rate::{Limits, Window, plan_limits};
 use crate::pg::store::{books, config};
-use crate::pg::{accounts, cache, desk, guards, raise, worker};
+use crate::pg::{accounts, cache, desk, guards, raise, receipts, worker};
 
 /// Name of the workspace that the first provider brings with it.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -126,6 +126,10 @@ type StatusRow = (
     Option<i64>,
     Option<i64>,
     Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
     Option<TimestampWithTimeZone>,
     Option<String>,
 );
@@ -143,6 +147,10 @@ fn worker_status_rows() -> TableIterator<
         name!(ledger_rows_settled, Option<i64>),
         name!(rate_records, Option<i64>),
         name!(keys_purged, Option<i64>),
+        name!(receipts_written, Option<i64>),
+        name!(receipts_waiting, Option<i64>),
+        name!(receipts_dropped, Option<i64>),
+        name!(receipts_expired, Option<i64>),
         name!(last_run, Option<TimestampWithTimeZone>),
         name!(last_error, Option<String>),
     ),
@@ -151,13 +159,16 @@ fn worker_status_rows() -> TableIterator<
     let (launcher, databases) = worker::status();
     let state = if launcher > 0 { "running" } else { "not running" };
     let pid = (launcher > 0).then_some(launcher);
-    let mut rows: Vec<StatusRow> = vec![("launcher", pid, None, state, None, None, None, None, None, None)];
+    let mut rows: Vec<StatusRow> =
+        vec![("launcher", pid, None, state, None, None, None, None, None, None, None, None, None, None)];
     for d in &databases {
         let state = match (d.worker_pid, d.wanted) {
             (1.., _) => "running",
             (_, true) => "waiting",
             _ => "idle",
         };
+        let (waiting, dropped) =
+            receipts::with(|arena| (arena.waiting(d.oid) as i64, arena.dropped(d.oid) as i64));
         let error = String::from_utf8_lossy(&d.error).trim_end_matches('\0').to_owned();
         rows.push((
             "worker",
@@ -168,6 +179,10 @@ fn worker_status_rows() -> TableIterator<
             Some(d.settled as i64),
             Some(d.records as i64),
             Some(d.purged as i64),
+            Some(d.receipts as i64),
+            Some(waiting),
+            Some(dropped),
+            Some(d.receipts_expired as i64),
             (d.last_run > 0).then(|| to_timestamp(d.last_run as f64)),
             (!error.is_empty()).then_some(error),
         ));

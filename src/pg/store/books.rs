@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{number, optional, pg, text};
 use crate::domain::rate::Record;
+use crate::domain::receipt::Hash;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Statement, View, arg};
 use crate::pg::xact;
@@ -118,14 +119,14 @@ static FORGET_EXPIRED: Statement = Statement::new(
        AND i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
 );
 static STORE_RESULT: Statement = Statement::new(
-    "INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result) VALUES ($1, $2, $3, $4)",
+    "INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result, person) VALUES ($1, $2, $3, $4, $5)",
 );
 
-pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value) {
+pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value, person: Hash) {
     as_owner(|| {
         FORGET_EXPIRED.run(&[arg(pg(workspace)), arg(pg(key))]);
-        let result = pgrx::JsonB(result.clone());
-        STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result)]);
+        let (result, person) = (pgrx::JsonB(result.clone()), pgrx::Uuid::from_bytes(person));
+        STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)]);
     });
 }
 

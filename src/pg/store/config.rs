@@ -1,5 +1,7 @@
 //! What administrators set up.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -7,6 +9,7 @@ use super::{boolean, number, optional, pg, text, texts, uuid};
 use crate::domain::identity::Workspace;
 use crate::domain::provider::{Config, ConfigError};
 use crate::domain::rate::Limits;
+use crate::domain::receipt::{self, Hash};
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Row, Statement, View, arg};
 use crate::pg::table::Binding;
@@ -219,7 +222,9 @@ pub struct LoadedProvider {
     pub workspace: Option<Uuid>,
     pub enabled: bool,
     pub json: Value,
-    pub config: Result<Config, ConfigError>,
+    pub config: Result<Arc<Config>, ConfigError>,
+    /// Tells the questions put under one description from those under another.
+    pub fingerprint: Hash,
     /// As given: the secret itself, or `file:/path`.
     pub secret: Option<String>,
 }
@@ -256,7 +261,8 @@ pub fn providers() -> Vec<LoadedProvider> {
                 name: text(row, 1),
                 workspace: optional(row, 2).and_then(|id| id.parse().ok()),
                 enabled: boolean(row, 3),
-                config: Config::parse(&json),
+                config: Config::parse(&json).map(Arc::new),
+                fingerprint: receipt::fingerprint(&json),
                 json,
                 secret: optional(row, 5),
             }

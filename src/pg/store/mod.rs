@@ -1,8 +1,9 @@
 //! All SQL on our own tables. Names and operators are qualified; every function here runs as the extension's owner.
-//! `config` is what administrators set up, `books` what calls and the worker write.
+//! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered.
 
 pub mod books;
 pub mod config;
+pub mod receipts;
 
 use uuid::Uuid;
 

@@ -7,7 +7,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use super::super::shmem::{self, Database};
-use super::super::{accounts, settings, wait};
+use super::super::{accounts, receipts, settings, wait};
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
@@ -29,6 +29,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
             h.launcher_pid = pg_sys::MyProcPid;
             h.launcher_latch = pg_sys::MyLatch;
         });
+        receipts::set_launcher(pg_sys::MyLatch);
     }
     // At start every database may have work left from before.
     let mut sweep: VecDeque<u32> = databases().into();
@@ -44,6 +45,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
             }
             promote(housekeeping);
         }
+        call_for_receipts();
         let waiting = start_workers(&mut sweep);
         let pause = if waiting { Duration::from_millis(200) } else { settings::worker_naptime() };
         sleep(pause.min(next_round.saturating_duration_since(Instant::now())));
@@ -56,6 +58,7 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
         h.launcher_pid = 0;
         h.launcher_latch = std::ptr::null_mut();
     });
+    receipts::set_launcher(std::ptr::null_mut());
 }
 
 fn sleep(pause: Duration) {
@@ -79,6 +82,17 @@ fn promote(housekeeping: bool) {
             }
         }
     });
+}
+
+/// Receipts that nobody is writing need a worker.
+fn call_for_receipts() {
+    for oid in receipts::unattended() {
+        shmem::with_header(|h| {
+            if let Some(database) = super::entry(h, oid) {
+                database.wanted |= database.worker_pid == 0;
+            }
+        });
+    }
 }
 
 /// Whether some have to wait for their turn.

@@ -4,6 +4,7 @@
 //! at a time. A worker that finds nothing more to do for half a second leaves, so that it is in nobody's way
 //! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served.
 
+mod filing;
 mod launcher;
 mod round;
 

@@ -1,5 +1,6 @@
 //! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
 
+use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,16 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
 use super::super::shmem::{self, AccountKey};
-use super::super::store::books;
-use super::super::{accounts, cache, wait};
+use super::super::store::{self, books};
+use super::super::{accounts, cache, receipts, settings, wait};
+use super::filing;
 use crate::domain::rate::Record;
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
-/// Seconds between looks for expired idempotency keys.
+/// Receipts are written this often at most; until then they are found in shared memory.
+const FILE_EVERY: Duration = Duration::from_millis(20);
+/// Seconds between looks for expired idempotency keys and receipts.
 const PURGE_EVERY_S: i64 = 600;
 /// Seconds until a worker that failed is tried again.
 const RETRY_S: i64 = 2;
@@ -57,6 +61,7 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, arg: pg_sys::Datum) {
             entry.latch = std::ptr::null_mut();
         }
     });
+    receipts::writer_goes(database, true);
 }
 
 /// Waits of this process are bounded: it never waits long for a lock or for a replica.
@@ -89,34 +94,45 @@ fn shutting_down() -> bool {
 
 /// `false`: the extension is not installed here.
 fn work_until_idle(database: u32) -> bool {
+    receipts::writer_comes(database);
     loop {
         super::reload_if_asked();
         mark(database, |d| d.wanted = false);
         let closing = shutting_down();
         match attempt(|| round(database, closing)) {
-            Ok(None) => return false,
-            Ok(Some(true)) => continue,
-            Ok(Some(false)) if closing => return true,
-            Ok(Some(false)) => {}
-            Err(message) => {
-                mark(database, |d| {
-                    d.not_before = accounts::now() + RETRY_S;
-                    d.wanted = true;
-                    put_text(&mut d.error, &message);
-                });
-                pgrx::warning!("leadlex_enrich worker: {message}");
-                return true;
+            Ok(None) => {
+                receipts::with(|arena| arena.forget_database(database));
+                return false;
             }
+            Ok(Some(true)) => continue,
+            Ok(Some(false)) => {}
+            Err(failure) => return failed(database, &failure),
         }
-        if shutting_down() || called_within(database, LINGER) {
-            continue;
+        match receipts_until_called(database, closing) {
+            Ok(_) if closing => return true,
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(failure) => return failed(database, &failure),
         }
         // Leases are closed in order, so that a crash after this counts nothing as used.
-        if let Err(message) = attempt(|| record_rates(database)) {
-            pgrx::warning!("leadlex_enrich worker: {message}");
+        if let Err(failure) = attempt(|| record_rates(database)) {
+            pgrx::warning!("leadlex_enrich worker: {}", failure.message);
         }
-        return true;
+        if receipts::writer_goes(database, false) {
+            return true;
+        }
     }
+}
+
+/// It is tried again by another worker, after a while.
+fn failed(database: u32, failure: &Failed) -> bool {
+    mark(database, |d| {
+        d.not_before = accounts::now() + RETRY_S;
+        d.wanted = true;
+        put_text(&mut d.error, &failure.message);
+    });
+    pgrx::warning!("leadlex_enrich worker: {}", failure.message);
+    true
 }
 
 fn mark(database: u32, change: impl FnOnce(&mut shmem::Database)) {
@@ -134,34 +150,49 @@ fn put_text(to: &mut [u8], text: &str) {
     to[..end].copy_from_slice(&text.as_bytes()[..end]);
 }
 
-/// Waits until somebody calls for work or shuts down; `false` when the time is over first.
-fn called_within(database: u32, time: Duration) -> bool {
-    let until = Instant::now() + time;
+/// Writes receipts as they come, until somebody calls for other work (`true`) or nothing has happened for a while.
+fn receipts_until_called(database: u32, closing: bool) -> Result<bool, Failed> {
+    let mut until = Instant::now() + LINGER;
     loop {
         // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
         // set for something already done must not end it early.
         // SAFETY: this process's own latch.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
-        if shutting_down() || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted)) {
-            return true;
+        let written = filing::write(database)?;
+        if written > 0 {
+            mark(database, |d| d.receipts += written);
+            until = Instant::now() + LINGER;
+        }
+        if closing
+            || shutting_down()
+            || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted))
+        {
+            return Ok(true);
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return false;
+            return Ok(false);
         }
+        let pause = left.min(FILE_EVERY).as_millis() as i64 + 1;
         let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
         // SAFETY: reports and waits for this process's own latch. CHECK_FOR_INTERRUPTS also absorbs barriers.
         unsafe {
             pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
-            let event = wait::event(wait::Event::Idle);
-            pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, left.as_millis() as i64 + 1, event);
+            pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause, wait::event(wait::Event::Idle));
         }
         pgrx::check_for_interrupts!();
     }
 }
 
+/// Why a transaction of the worker's failed.
+pub struct Failed {
+    pub message: String,
+    /// Because of what was to be written (SQLSTATE class 22 or 23): to try again is no use.
+    pub by_data: bool,
+}
+
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.
-fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
     // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
@@ -169,7 +200,7 @@ fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         pg_sys::pgstat_report_activity(
             pg_sys::BackendState::STATE_RUNNING,
-            c"leadlex_enrich: recording rate use, settling the ledger".as_ptr(),
+            c"leadlex_enrich: recording rate use and receipts, settling the ledger".as_ptr(),
         );
     }
     let work = AssertUnwindSafe(work);
@@ -184,13 +215,17 @@ fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
         Ok(result)
     }))
     .catch_others(|error| {
-        let message = match &error {
-            CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r.message().to_owned(),
-            CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
+        let report = match &error {
+            CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
+            CaughtError::RustPanic { ereport, .. } => ereport,
         };
+        // SAFETY: unpack_sql_state returns a static, NUL-terminated text.
+        let state = unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(report.sql_error_code() as i32)) };
+        let by_data = matches!(state.to_bytes(), [b'2', b'2' | b'3', ..]);
+        let failure = Failed { message: report.message().to_owned(), by_data };
         // SAFETY: as after any error at the top of a process.
         unsafe { pg_sys::AbortCurrentTransaction() };
-        Err(message)
+        Err(failure)
     })
     .execute()
 }
@@ -210,7 +245,11 @@ fn round(database: u32, closing: bool) -> Option<bool> {
     let purge_due = shmem::with_header(|h| {
         super::entry(h, database).is_some_and(|d| d.last_purge + PURGE_EVERY_S <= now)
     });
-    let purged = if purge_due && !closing { books::purge_keys() } else { 0 };
+    let (mut purged, mut receipts_expired) = (0, 0);
+    if purge_due && !closing {
+        purged = books::purge_keys();
+        receipts_expired = store::receipts::expire(settings::receipt_terms());
+    }
     commit_and_begin();
     let records = recorded.len() as u64;
     apply(recorded);
@@ -219,6 +258,7 @@ fn round(database: u32, closing: bool) -> Option<bool> {
         d.settled += settled;
         d.records += records;
         d.purged += purged;
+        d.receipts_expired += receipts_expired;
         d.last_run = now;
         d.error = [0; 160];
         if purge_due {

@@ -2,6 +2,9 @@
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/helpers.psql
 SET client_min_messages = warning;
+-- Every call asks: nothing is remembered.
+SET leadlex.receipt_ttl = 0;
+SET leadlex.recheck_after = 0;
 DROP ROLE IF EXISTS prov_admin, prov_user;
 CREATE EXTENSION leadlex_enrich;
 CREATE TABLE crm (id int PRIMARY KEY, full_name text, email text, job_title text, company_name text, linkedin_url text, phone text, location text, seniority text);

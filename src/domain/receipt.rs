@@ -1,0 +1,230 @@
+//! What providers answered before. It was paid for, so the same question is not asked twice: an answer is good for a
+//! while (`leadlex.receipt_ttl`), and that there was nothing is remembered longer (`leadlex.recheck_after`).
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::contact::Contact;
+use super::fields::{Field, FieldMap, FieldSet};
+use super::provider::{Config, Verdict};
+
+/// Sixteen bytes of a SHA-256. Holds the ids of workspace and provider as well, so that nobody who lacks those can
+/// tell from it whom it is about.
+pub type Hash = [u8; 16];
+
+/// How long answers count, in microseconds; 0 = not at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub ttl_us: i64,
+    pub recheck_us: i64,
+}
+
+impl Terms {
+    pub fn off(self) -> bool {
+        self.ttl_us == 0 && self.recheck_us == 0
+    }
+}
+
+/// Who asks whom: what tells a question of one workspace and provider from those of others.
+#[derive(Clone, Copy)]
+pub struct Parties<'a> {
+    pub workspace: Uuid,
+    pub provider: Uuid,
+    /// [`fingerprint`] of the provider's description.
+    pub description: &'a Hash,
+}
+
+/// What a contact's identifying values come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Questions {
+    /// One for each identifying set that is complete; the first is the one that is asked.
+    pub hashes: Vec<Hash>,
+    /// All identifying values together: who knows more can ask again where there was nothing.
+    pub known: Hash,
+}
+
+impl Questions {
+    /// `None` when the contact cannot be identified.
+    pub fn of(parties: Parties<'_>, config: &Config, contact: &Contact) -> Option<Questions> {
+        let hash_of = |values: &[(&str, String)]| {
+            let mut parts: Vec<&[u8]> =
+                vec![parties.workspace.as_bytes(), parties.provider.as_bytes(), parties.description];
+            for (name, value) in values {
+                parts.push(name.as_bytes());
+                parts.push(value.as_bytes());
+            }
+            hash(&parts)
+        };
+        let (sets, all) = config.identities(contact);
+        let hashes: Vec<Hash> = sets.iter().map(|set| hash_of(set)).collect();
+        (!hashes.is_empty()).then(|| Questions { hashes, known: hash_of(&all) })
+    }
+}
+
+/// A hash of parts that cannot run into each other.
+pub fn hash(parts: &[&[u8]]) -> Hash {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
+}
+
+/// Of what a provider's description says about the question and how to read the answer; not of time and number limits.
+pub fn fingerprint(description: &Value) -> Hash {
+    let parts = ["request", "identify_by", "response"].map(|key| description[key].to_string());
+    hash(&[parts[0].as_bytes(), parts[1].as_bytes(), parts[2].as_bytes()])
+}
+
+/// What is remembered of one question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// When the answer arrived, epoch microseconds.
+    pub answered_at: i64,
+    pub known: Hash,
+    pub matched: bool,
+    /// The fields that the provider can supply and did not.
+    pub lacking: FieldSet,
+    /// What it did supply, with its score; only while the receipt is good.
+    pub answer: Option<(FieldMap<String>, Option<f64>)>,
+}
+
+impl Receipt {
+    /// `None` for a failure: that is no answer.
+    pub fn new(verdict: &Verdict, fills: FieldSet, known: Hash, answered_at: i64) -> Option<Receipt> {
+        let (matched, lacking, answer) = match verdict {
+            Verdict::Failed(_) => return None,
+            Verdict::NoMatch => (false, fills, None),
+            Verdict::Match { values, confidence } => {
+                (true, fills.minus(values.fields()), Some((values.clone(), *confidence)))
+            }
+        };
+        Some(Receipt { answered_at, known, matched, lacking, answer })
+    }
+
+    /// What of it may be kept under these terms; `None`: nothing.
+    pub fn kept_under(mut self, terms: Terms) -> Option<Receipt> {
+        if terms.ttl_us == 0 {
+            self.answer = None;
+        }
+        let nothing_to_remember = self.answer.is_none() && self.lacking.is_empty();
+        (!terms.off() && !nothing_to_remember).then_some(self)
+    }
+
+    /// The answer to the same question put again, if it need not be asked. `wanted`: the fields that this provider is
+    /// wanted for. `overwrite` asks anew where there was nothing.
+    pub fn recall(
+        &self,
+        terms: Terms,
+        now: i64,
+        known: Hash,
+        wanted: FieldSet,
+        overwrite: bool,
+    ) -> Option<Verdict> {
+        let age = (now - self.answered_at).max(0);
+        if let Some((values, confidence)) = self.answer.as_ref().filter(|_| age < terms.ttl_us) {
+            let useful = !values.fields().intersect(wanted).is_empty();
+            return (useful || !overwrite)
+                .then(|| Verdict::Match { values: values.clone(), confidence: *confidence });
+        }
+        if overwrite || age >= terms.recheck_us.max(if self.matched { 0 } else { terms.ttl_us }) {
+            return None;
+        }
+        if self.matched {
+            let nothing = Verdict::Match { values: FieldMap::default(), confidence: None };
+            return wanted.minus(self.lacking).is_empty().then_some(nothing);
+        }
+        (self.known == known).then_some(Verdict::NoMatch)
+    }
+
+    /// The answer as the books keep it.
+    pub fn answer_json(&self) -> Option<Value> {
+        let (values, confidence) = self.answer.as_ref()?;
+        let values: Map<String, Value> =
+            values.iter().map(|(field, value)| (field.name().to_owned(), json!(value))).collect();
+        Some(json!({"values": values, "confidence": confidence}))
+    }
+
+    pub fn read_answer(json: &Value) -> (FieldMap<String>, Option<f64>) {
+        let value = |field: Field| Some((field, json["values"][field.name()].as_str()?.to_owned()));
+        (Field::ALL.into_iter().filter_map(value).collect(), json["confidence"].as_f64())
+    }
+}
+
+/// A receipt, and whose it is: what goes into the books.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filed {
+    pub workspace: Uuid,
+    pub provider: Uuid,
+    pub receipt: Receipt,
+    /// [`person`] of the contact that was asked about, so that what is held on somebody can be found.
+    pub person: Hash,
+}
+
+/// A contact, by its table and key.
+pub fn person(table: &str, contact: &str) -> Hash {
+    hash(&[table.as_bytes(), contact.as_bytes()])
+}
+
+impl Filed {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let receipt = &self.receipt;
+        json!([
+            self.workspace,
+            self.provider,
+            receipt.answered_at,
+            Uuid::from_bytes(receipt.known),
+            receipt.matched,
+            receipt.lacking.names(),
+            receipt.answer_json(),
+            Uuid::from_bytes(self.person),
+        ])
+        .to_string()
+        .into_bytes()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Filed> {
+        let parts: Vec<Value> = serde_json::from_slice(bytes).ok()?;
+        let [workspace, provider, at, known, matched, lacking, answer, person] = parts.as_slice() else {
+            return None;
+        };
+        let id = |value: &Value| value.as_str()?.parse::<Uuid>().ok();
+        let lacking = lacking.as_array()?.iter().filter_map(|name| Field::parse(name.as_str()?)).collect();
+        Some(Filed {
+            workspace: id(workspace)?,
+            provider: id(provider)?,
+            receipt: Receipt {
+                answered_at: at.as_i64()?,
+                known: id(known)?.into_bytes(),
+                matched: matched.as_bool()?,
+                lacking,
+                answer: (!answer.is_null()).then(|| Receipt::read_answer(answer)),
+            },
+            person: id(person)?.into_bytes(),
+        })
+    }
+}
+
+/// Names of this module's keys: a UUID made up once.
+const REQUEST_KEYS: Uuid = Uuid::from_u128(0x6b0f_6c2e_9d3a_4f0b_8a57_1d0f_3c54_77e1);
+
+/// What makes a request the same one when it is sent again: it goes to providers that know idempotency keys.
+/// `epoch` is when the question was last answered (0: never), so that to ask anew on purpose is another request.
+pub fn request_key(workspace: Uuid, contact: &str, fields: FieldSet, request: &Value, epoch: i64) -> Uuid {
+    let parts = [
+        workspace.to_string(),
+        contact.to_owned(),
+        fields.names().join(","),
+        request.to_string(),
+        epoch.to_string(),
+    ];
+    Uuid::new_v5(&REQUEST_KEYS, parts.map(|part| format!("{}:{part}", part.len())).join("\n").as_bytes())
+}
+
+#[cfg(test)]
+#[path = "receipt_tests.rs"]
+mod tests;

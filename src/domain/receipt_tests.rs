@@ -1,0 +1,162 @@
+use super::*;
+use crate::domain::provider::{Fault, FaultKind};
+
+const NOW: i64 = 1_700_000_000_000_000;
+const HOUR: i64 = 3_600_000_000;
+const TERMS: Terms = Terms { ttl_us: 24 * HOUR, recheck_us: 720 * HOUR };
+const KNOWN: Hash = [1; 16];
+
+fn set(fields: &[Field]) -> FieldSet {
+    fields.iter().copied().collect()
+}
+
+fn matched(age: i64) -> Receipt {
+    let values = [(Field::Phone, "+1".to_owned())].into_iter().collect();
+    let verdict = Verdict::Match { values, confidence: Some(0.9) };
+    let fills = set(&[Field::Phone, Field::Location]);
+    Receipt::new(&verdict, fills, KNOWN, NOW - age).unwrap()
+}
+
+fn nothing(age: i64) -> Receipt {
+    Receipt::new(&Verdict::NoMatch, set(&[Field::Phone]), KNOWN, NOW - age).unwrap()
+}
+
+fn values(verdict: Option<Verdict>) -> Option<Vec<&'static str>> {
+    match verdict? {
+        Verdict::Match { values, .. } => Some(values.fields().names()),
+        Verdict::NoMatch => None,
+        Verdict::Failed(_) => panic!("a failure is never kept"),
+    }
+}
+
+#[test]
+fn a_failure_is_no_answer() {
+    let verdict = Verdict::Failed(Fault::new(FaultKind::Timeout, "late"));
+    assert_eq!(Receipt::new(&verdict, FieldSet::ALL, KNOWN, NOW), None);
+}
+
+#[test]
+fn an_answer_is_good_until_its_time_is_over() {
+    let wanted = set(&[Field::Phone]);
+    for overwrite in [false, true] {
+        let recall = |age| matched(age).recall(TERMS, NOW, KNOWN, wanted, overwrite);
+        assert_eq!(values(recall(24 * HOUR - 1)), Some(vec!["phone"]));
+        assert_eq!(recall(24 * HOUR), None, "it had the field, so there is something to ask for");
+    }
+    // Who knows more about the same person gets the same answer.
+    assert!(matched(0).recall(TERMS, NOW, [2; 16], wanted, false).is_some());
+    assert!(matched(0).recall(Terms { ttl_us: 0, ..TERMS }, NOW, KNOWN, wanted, false).is_none());
+    // A clock that was put back does not make it bad.
+    assert!(matched(-HOUR).recall(TERMS, NOW, KNOWN, wanted, false).is_some());
+}
+
+#[test]
+fn a_missing_field_is_remembered_longer_than_the_answer() {
+    let wanted = set(&[Field::Location]);
+    let recall = |age, overwrite| matched(age).recall(TERMS, NOW, KNOWN, wanted, overwrite);
+    assert_eq!(values(recall(HOUR, false)), Some(vec!["phone"]), "the answer as it was");
+    assert_eq!(values(recall(720 * HOUR - 1, false)), Some(vec![]));
+    assert_eq!(recall(720 * HOUR, false), None);
+    assert_eq!(recall(HOUR, true), None, "to overwrite is to ask anew");
+    let both = set(&[Field::Location, Field::Phone]);
+    assert_eq!(matched(25 * HOUR).recall(TERMS, NOW, KNOWN, both, false), None, "one of them it had");
+    let never = Terms { recheck_us: 0, ..TERMS };
+    assert_eq!(matched(25 * HOUR).recall(never, NOW, KNOWN, wanted, false), None);
+}
+
+#[test]
+fn no_match_is_remembered_until_more_is_known() {
+    let wanted = set(&[Field::Phone]);
+    let recall = |age, known, overwrite| nothing(age).recall(TERMS, NOW, known, wanted, overwrite);
+    assert_eq!(recall(HOUR, KNOWN, false), Some(Verdict::NoMatch));
+    assert_eq!(recall(719 * HOUR, KNOWN, false), Some(Verdict::NoMatch));
+    assert_eq!(recall(720 * HOUR, KNOWN, false), None);
+    assert_eq!(recall(HOUR, [2; 16], false), None, "more, or something else, is known");
+    assert_eq!(recall(HOUR, KNOWN, true), None);
+    // Without a memory of its own it is an answer like any other.
+    let short = Terms { recheck_us: 0, ..TERMS };
+    assert!(nothing(HOUR).recall(short, NOW, KNOWN, wanted, false).is_some());
+    assert!(nothing(24 * HOUR).recall(short, NOW, KNOWN, wanted, false).is_none());
+}
+
+#[test]
+fn what_is_kept_follows_the_terms() {
+    let off = Terms { ttl_us: 0, recheck_us: 0 };
+    assert_eq!(matched(0).kept_under(off), None);
+    let no_answers = Terms { ttl_us: 0, ..TERMS };
+    assert_eq!(matched(0).kept_under(no_answers).unwrap().answer, None, "no personal data");
+    let complete = Receipt { lacking: FieldSet::EMPTY, ..matched(0) };
+    assert_eq!(complete.kept_under(no_answers), None, "nothing is left to say");
+    assert_eq!(nothing(0).kept_under(TERMS), Some(nothing(0)));
+}
+
+#[test]
+fn a_filed_receipt_comes_back_as_it_was() {
+    for receipt in [matched(3), nothing(5)] {
+        let filed =
+            Filed { workspace: Uuid::now_v7(), provider: Uuid::new_v4(), receipt, person: person("t", "7") };
+        assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
+    }
+    assert_eq!(Filed::from_bytes(b"[1]"), None);
+    assert_eq!(Filed::from_bytes(b"\xff"), None);
+}
+
+fn config() -> (Config, Value) {
+    let json = json!({
+        "request": {"url": "https://api.example.com/v1", "query": {"email": "{email}", "name": "{full_name}"}},
+        "identify_by": [["linkedin_url"], ["email"], ["full_name", "company_name"]],
+        "response": {"fields": {"phone": "/phone"}},
+    });
+    (Config::parse(&json).unwrap(), json)
+}
+
+fn questions(contact: &Contact) -> Questions {
+    let (config, json) = config();
+    let description = fingerprint(&json);
+    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
+    Questions::of(parties, &config, contact).unwrap()
+}
+
+#[test]
+fn a_question_is_who_asks_whom_with_which_values() {
+    let contact = Contact { email: Some("a@acme.example".into()), ..Contact::default() };
+    let first = questions(&contact);
+    assert_eq!(first.hashes.len(), 1);
+    // A profile that the answer filled in comes first from now on; the earlier question is still found.
+    let mut filled = contact.clone();
+    filled.values.set(Field::LinkedinUrl, "https://www.linkedin.com/in/a".into());
+    filled.full_name = Some("A".into());
+    let second = questions(&filled);
+    assert_eq!(second.hashes.len(), 2);
+    assert_eq!(second.hashes[1], first.hashes[0]);
+    assert_ne!(second.known, first.known, "more is known");
+    let other = Contact { email: Some("b@acme.example".into()), ..Contact::default() };
+    assert_ne!(questions(&other).hashes, first.hashes);
+
+    let (config, json) = config();
+    let description = fingerprint(&json);
+    let of = |parties| Questions::of(parties, &config, &contact).unwrap().hashes;
+    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
+    assert_ne!(of(Parties { workspace: Uuid::max(), ..parties }), first.hashes);
+    assert_ne!(of(Parties { provider: Uuid::max(), ..parties }), first.hashes);
+    let mut changed = json.clone();
+    changed["timeout_ms"] = json!(9);
+    assert_eq!(fingerprint(&changed), description, "how long to wait is not part of the question");
+    changed["response"]["fields"]["phone"] = json!("/mobile");
+    assert_ne!(of(Parties { description: &fingerprint(&changed), ..parties }), first.hashes);
+    assert_eq!(Questions::of(parties, &config, &Contact::default()), None);
+}
+
+#[test]
+fn a_request_key_is_stable_and_new_for_a_new_question() {
+    let (workspace, request) = (Uuid::nil(), json!({"url": "x"}));
+    let key = |contact, fields, epoch| request_key(workspace, contact, fields, &request, epoch);
+    let first = key("t\n7", FieldSet::ALL, 0);
+    assert_eq!(first.get_version_num(), 5);
+    assert_eq!(first, key("t\n7", FieldSet::ALL, 0));
+    assert_ne!(first, key("t\n8", FieldSet::ALL, 0));
+    assert_ne!(first, key("t\n7", set(&[Field::Phone]), 0));
+    assert_ne!(first, key("t\n7", FieldSet::ALL, NOW), "asked anew on purpose");
+    assert_ne!(first, request_key(workspace, "t\n7", FieldSet::ALL, &json!({"url": "y"}), 0));
+    assert_ne!(first, request_key(Uuid::max(), "t\n7", FieldSet::ALL, &request, 0));
+}

@@ -1,0 +1,386 @@
+//! Receipts on their way into the books: a table of bounded size, with blocks for what varies in length.
+//!
+//! It lives in shared memory, but nothing here knows that: it works on plain slices, so it can be tested by itself.
+
+use crate::domain::receipt::Hash;
+
+/// Which question: database, the extension's incarnation in it, and the question's hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Key {
+    pub database: u32,
+    pub catalog: u32,
+    pub question: Hash,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum State {
+    Free,
+    /// Waits for the worker.
+    Kept,
+    /// The worker is writing it.
+    Writing,
+}
+
+const NONE: u32 = u32::MAX;
+const BLOCK_BYTES: usize = 248;
+/// How many erased persons are remembered one by one.
+const ERASED: usize = 256;
+/// No request is under way longer: settings have this maximum, and the client enforces it.
+const LONGEST_REQUEST_US: i64 = 65_000_000;
+/// Databases whose drops are counted apart; those of others go together.
+const COUNTED: usize = 64;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Entry {
+    key: Key,
+    /// Hash of the contact's table and key.
+    person: Hash,
+    state: State,
+    bytes: u32,
+    first_block: u32,
+    /// The next in the same bucket, or in the free list.
+    next: u32,
+    /// Tells one use of this place from the next.
+    number: u64,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Block {
+    next: u32,
+    bytes: [u8; BLOCK_BYTES],
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Head {
+    used: u32,
+    free_entry: u32,
+    free_block: u32,
+    free_blocks: u32,
+    next_number: u64,
+    erased: [(Hash, i64); ERASED],
+    next_erased: u32,
+    /// More persons were erased in a short time than are remembered: until then everybody counts as erased.
+    all_erased_at: i64,
+    dropped: [(u32, u64); COUNTED],
+}
+
+/// Bytes of shared memory for one entry with its share of buckets and blocks.
+pub const UNIT_BYTES: usize = size_of::<Entry>() + size_of::<Block>() + size_of::<u32>();
+
+/// The whole, for as long as its lock is held.
+pub struct Arena<'a> {
+    pub head: &'a mut Head,
+    pub buckets: &'a mut [u32],
+    pub entries: &'a mut [Entry],
+    pub blocks: &'a mut [Block],
+}
+
+/// An entry that the worker has taken to write it down.
+pub struct Taken {
+    index: u32,
+    number: u64,
+    pub key: Key,
+    pub payload: Vec<u8>,
+}
+
+/// Why an answer was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no room until the worker has written some.
+    Full,
+    TooLong,
+}
+
+impl Arena<'_> {
+    pub fn reset(&mut self) {
+        *self.head = Head {
+            used: 0,
+            free_entry: 0,
+            free_block: 0,
+            free_blocks: self.blocks.len() as u32,
+            next_number: 1,
+            erased: [([0; 16], 0); ERASED],
+            next_erased: 0,
+            all_erased_at: 0,
+            dropped: [(0, 0); COUNTED],
+        };
+        self.buckets.fill(NONE);
+        let following = |index: usize, count: usize| if index + 1 < count { index as u32 + 1 } else { NONE };
+        let (entries, blocks) = (self.entries.len(), self.blocks.len());
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            *entry = Entry {
+                key: Key { database: 0, catalog: 0, question: [0; 16] },
+                person: [0; 16],
+                state: State::Free,
+                bytes: 0,
+                first_block: NONE,
+                next: following(index, entries),
+                number: 0,
+            };
+        }
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            *block = Block { next: following(index, blocks), bytes: [0; BLOCK_BYTES] };
+        }
+    }
+
+    /// Keeps an answer to a request that was sent at `sent_at`. It replaces an older one to the same question.
+    pub fn put(&mut self, key: Key, person: Hash, sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
+        if self.was_erased(person, sent_at) {
+            return Ok(());
+        }
+        // One answer must not take the room of all others.
+        if payload.len() > self.blocks.len() / 4 * BLOCK_BYTES {
+            return Err(Refusal::TooLong);
+        }
+        let older = self.position(&key, |entry| entry.state == State::Kept);
+        let blocks = |bytes: u32| (bytes as usize).div_ceil(BLOCK_BYTES) as u32;
+        let freed = older.map_or(0, |index| blocks(self.entries[index as usize].bytes));
+        let has_entry = self.head.free_entry != NONE || older.is_some();
+        if !has_entry || self.head.free_blocks + freed < blocks(payload.len() as u32) {
+            return Err(Refusal::Full);
+        }
+        if let Some(older) = older {
+            self.release(older);
+        }
+        let index = self.head.free_entry;
+        self.head.free_entry = self.entries[index as usize].next;
+        let first_block = self.fill(payload);
+        let bucket = self.bucket(&key);
+        let number = self.head.next_number;
+        self.head.next_number += 1;
+        self.entries[index as usize] = Entry {
+            key,
+            person,
+            state: State::Kept,
+            bytes: payload.len() as u32,
+            first_block,
+            next: self.buckets[bucket],
+            number,
+        };
+        self.buckets[bucket] = index;
+        self.head.used += 1;
+        Ok(())
+    }
+
+    /// The newest answer to this question that is not in the books yet.
+    pub fn find(&self, key: &Key) -> Option<Vec<u8>> {
+        self.position(key, |_| true).map(|index| self.payload(index))
+    }
+
+    /// Hands entries of a database to its worker, at most so many.
+    pub fn take(&mut self, database: u32, most: usize) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        for index in self.in_use() {
+            if taken.len() == most {
+                break;
+            }
+            let entry = self.entries[index as usize];
+            if entry.key.database == database && entry.state == State::Kept {
+                self.entries[index as usize].state = State::Writing;
+                let payload = self.payload(index);
+                taken.push(Taken { index, number: entry.number, key: entry.key, payload });
+            }
+        }
+        taken
+    }
+
+    /// They are in the books, or given up.
+    pub fn done(&mut self, taken: &[Taken]) {
+        for entry in taken {
+            let now = &self.entries[entry.index as usize];
+            if now.state == State::Writing && now.number == entry.number {
+                self.release(entry.index);
+            }
+        }
+    }
+
+    /// They could not be written: later.
+    pub fn put_back(&mut self, taken: &[Taken]) {
+        for entry in taken {
+            let now = &self.entries[entry.index as usize];
+            if now.state != State::Writing || now.number != entry.number {
+                continue;
+            }
+            // Of two answers to one question the newer one stays.
+            match self.position(&entry.key, |other| other.state == State::Kept) {
+                Some(other) if self.entries[other as usize].number > entry.number => {
+                    self.release(entry.index);
+                    continue;
+                }
+                Some(other) => self.release(other),
+                None => {}
+            }
+            self.entries[entry.index as usize].state = State::Kept;
+        }
+    }
+
+    /// The worker that was writing is gone without a word.
+    pub fn put_all_back(&mut self, database: u32) {
+        let orphans: Vec<Taken> = self
+            .in_use()
+            .into_iter()
+            .map(|index| (index, self.entries[index as usize]))
+            .filter(|(_, e)| e.key.database == database && e.state == State::Writing)
+            .map(|(index, e)| Taken { index, number: e.number, key: e.key, payload: Vec::new() })
+            .collect();
+        self.put_back(&orphans);
+    }
+
+    pub fn forget_database(&mut self, database: u32) {
+        for index in self.in_use() {
+            if self.entries[index as usize].key.database == database {
+                self.release(index);
+            }
+        }
+    }
+
+    /// How many wait to be written, or are being written.
+    pub fn waiting(&self, database: u32) -> usize {
+        let of = |index: &u32| self.entries[*index as usize].key.database == database;
+        self.in_use().iter().filter(|index| of(index)).count()
+    }
+
+    pub fn waiting_for(&self, database: u32, person: Hash) -> bool {
+        let of = |entry: &Entry| entry.key.database == database && entry.person == person;
+        self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
+    }
+
+    /// Whether any of these questions has an answer that is not in the books yet.
+    pub fn waiting_on(&self, keys: &[Key]) -> bool {
+        keys.iter().any(|key| self.position(key, |_| true).is_some())
+    }
+
+    pub fn databases(&self) -> Vec<u32> {
+        let mut found: Vec<u32> =
+            self.in_use().iter().map(|&index| self.entries[index as usize].key.database).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Answers about this person to requests sent before are thrown away when they come.
+    pub fn erase(&mut self, person: Hash, now: i64) {
+        let slot = self.head.next_erased as usize % ERASED;
+        let (_, before) = self.head.erased[slot];
+        if before + LONGEST_REQUEST_US > now {
+            self.head.all_erased_at = before;
+        }
+        self.head.erased[slot] = (person, now);
+        self.head.next_erased = self.head.next_erased.wrapping_add(1);
+    }
+
+    fn was_erased(&self, person: Hash, sent_at: i64) -> bool {
+        sent_at <= self.head.all_erased_at
+            || self.head.erased.iter().any(|(erased, at)| *erased == person && sent_at <= *at)
+    }
+
+    pub fn count_drop(&mut self, database: u32) {
+        let slot = self.head.dropped.iter().position(|(oid, n)| *oid == database || *n == 0);
+        let dropped = &mut self.head.dropped[slot.unwrap_or(COUNTED - 1)];
+        *dropped = (database, dropped.1 + 1);
+    }
+
+    pub fn dropped(&self, database: u32) -> u64 {
+        self.head.dropped.iter().filter(|(oid, _)| *oid == database).map(|(_, n)| n).sum()
+    }
+
+    fn in_use(&self) -> Vec<u32> {
+        let mut left = self.head.used;
+        let mut found = Vec::with_capacity(left as usize);
+        for (index, entry) in self.entries.iter().enumerate() {
+            if left == 0 {
+                break;
+            }
+            if entry.state != State::Free {
+                found.push(index as u32);
+                left -= 1;
+            }
+        }
+        found
+    }
+
+    fn bucket(&self, key: &Key) -> usize {
+        // Already a hash: any part of it will do.
+        let [a, b, c, d, ..] = key.question;
+        (u32::from_ne_bytes([a, b, c, d]) ^ key.database) as usize % self.buckets.len()
+    }
+
+    fn position(&self, key: &Key, accept: impl Fn(&Entry) -> bool) -> Option<u32> {
+        let mut index = self.buckets[self.bucket(key)];
+        while index != NONE {
+            let entry = &self.entries[index as usize];
+            if entry.key == *key && accept(entry) {
+                return Some(index);
+            }
+            index = entry.next;
+        }
+        None
+    }
+
+    /// The chain of blocks that holds `payload`; that there are enough was checked.
+    fn fill(&mut self, payload: &[u8]) -> u32 {
+        let mut first = NONE;
+        // From the end, so that each block knows its next one.
+        for chunk in payload.chunks(BLOCK_BYTES).rev() {
+            let index = self.head.free_block;
+            let block = &mut self.blocks[index as usize];
+            self.head.free_block = block.next;
+            self.head.free_blocks -= 1;
+            block.bytes[..chunk.len()].copy_from_slice(chunk);
+            block.next = first;
+            first = index;
+        }
+        first
+    }
+
+    fn payload(&self, index: u32) -> Vec<u8> {
+        let entry = &self.entries[index as usize];
+        let mut payload = Vec::with_capacity(entry.bytes as usize);
+        let mut block = entry.first_block;
+        while block != NONE {
+            let left = entry.bytes as usize - payload.len();
+            payload.extend_from_slice(&self.blocks[block as usize].bytes[..left.min(BLOCK_BYTES)]);
+            block = self.blocks[block as usize].next;
+        }
+        payload
+    }
+
+    fn release(&mut self, index: u32) {
+        let Entry { key, first_block, next, .. } = self.entries[index as usize];
+        let bucket = self.bucket(&key);
+        if self.buckets[bucket] == index {
+            self.buckets[bucket] = next;
+        } else {
+            let mut before = self.buckets[bucket];
+            while before != NONE && self.entries[before as usize].next != index {
+                before = self.entries[before as usize].next;
+            }
+            if before != NONE {
+                self.entries[before as usize].next = next;
+            }
+        }
+        let mut block = first_block;
+        while block != NONE {
+            let next = self.blocks[block as usize].next;
+            // Personal data does not stay behind.
+            self.blocks[block as usize] = Block { next: self.head.free_block, bytes: [0; BLOCK_BYTES] };
+            self.head.free_block = block;
+            self.head.free_blocks += 1;
+            block = next;
+        }
+        let entry = &mut self.entries[index as usize];
+        entry.state = State::Free;
+        entry.next = self.head.free_entry;
+        self.head.free_entry = index;
+        self.head.used -= 1;
+    }
+}
+
+#[cfg(test)]
+#[path = "arena_tests.rs"]
+mod tests;

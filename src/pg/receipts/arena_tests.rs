@@ -1,0 +1,184 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+struct Memory {
+    head: Box<Head>,
+    buckets: Vec<u32>,
+    entries: Vec<Entry>,
+    blocks: Vec<Block>,
+}
+
+impl Memory {
+    fn new(units: usize) -> Memory {
+        let entry = Entry {
+            key: key(0, 0),
+            person: [0; 16],
+            state: State::Free,
+            bytes: 0,
+            first_block: NONE,
+            next: NONE,
+            number: 0,
+        };
+        let mut memory = Memory {
+            head: Box::new(Head {
+                used: 0,
+                free_entry: 0,
+                free_block: 0,
+                free_blocks: 0,
+                next_number: 0,
+                erased: [([0; 16], 0); ERASED],
+                next_erased: 0,
+                all_erased_at: 0,
+                dropped: [(0, 0); COUNTED],
+            }),
+            buckets: vec![0; units],
+            entries: vec![entry; units],
+            blocks: vec![Block { next: 0, bytes: [7; BLOCK_BYTES] }; units],
+        };
+        memory.arena().reset();
+        memory
+    }
+
+    fn arena(&mut self) -> Arena<'_> {
+        Arena {
+            head: &mut self.head,
+            buckets: &mut self.buckets,
+            entries: &mut self.entries,
+            blocks: &mut self.blocks,
+        }
+    }
+}
+
+fn key(database: u32, question: u8) -> Key {
+    Key { database, catalog: 1, question: [question; 16] }
+}
+
+const SOMEBODY: Hash = [9; 16];
+
+#[test]
+fn what_was_put_is_found_taken_and_gone() {
+    let mut memory = Memory::new(16);
+    let mut arena = memory.arena();
+    let long = vec![b'x'; 3 * BLOCK_BYTES + 1];
+    arena.put(key(1, 1), SOMEBODY, 1, &long).unwrap();
+    arena.put(key(1, 2), SOMEBODY, 1, b"short").unwrap();
+    arena.put(key(2, 1), SOMEBODY, 1, b"").unwrap();
+    assert_eq!(arena.find(&key(1, 1)).unwrap(), long);
+    assert_eq!((arena.databases(), arena.waiting(1), arena.waiting(2)), (vec![1, 2], 2, 1));
+    let taken = arena.take(1, 10);
+    assert_eq!(taken.len(), 2);
+    assert!(arena.take(1, 10).is_empty(), "nobody takes it twice");
+    assert!(arena.find(&key(1, 1)).is_some(), "found until it is in the books");
+    arena.done(&taken);
+    assert_eq!((arena.find(&key(1, 1)), arena.waiting(1)), (None, 0));
+    assert_eq!(arena.find(&key(2, 1)).unwrap(), b"");
+    arena.forget_database(2);
+    assert!(arena.databases().is_empty());
+    assert!(memory.blocks.iter().all(|b| b.bytes == [0; BLOCK_BYTES]), "no personal data stays behind");
+}
+
+#[test]
+fn a_newer_answer_replaces_an_older_one() {
+    let mut memory = Memory::new(16);
+    let mut arena = memory.arena();
+    arena.put(key(1, 1), SOMEBODY, 1, b"old").unwrap();
+    arena.put(key(1, 1), SOMEBODY, 2, b"new").unwrap();
+    assert_eq!(arena.waiting(1), 1);
+    let taken = arena.take(1, 10);
+    arena.put(key(1, 1), SOMEBODY, 3, b"newest").unwrap();
+    assert_eq!(arena.find(&key(1, 1)).unwrap(), b"newest", "also while the older one is being written");
+    arena.put_back(&taken);
+    let taken = arena.take(1, 10);
+    assert_eq!(taken.iter().map(|t| t.payload.as_slice()).collect::<Vec<_>>(), [b"newest".as_slice()]);
+    // The worker dies.
+    arena.put_all_back(1);
+    assert_eq!(arena.take(1, 10).len(), 1);
+}
+
+#[test]
+fn it_is_full_before_it_is_wrong() {
+    let mut memory = Memory::new(8);
+    let mut arena = memory.arena();
+    assert_eq!(arena.put(key(1, 0), SOMEBODY, 1, &[0; 2 * BLOCK_BYTES + 1]), Err(Refusal::TooLong));
+    for question in 1..=4 {
+        arena.put(key(1, question), SOMEBODY, 1, &[question; 2 * BLOCK_BYTES]).unwrap();
+    }
+    assert_eq!(arena.put(key(1, 5), SOMEBODY, 1, b"x"), Err(Refusal::Full));
+    assert_eq!(arena.find(&key(1, 4)).unwrap(), [4; 2 * BLOCK_BYTES]);
+    arena.put(key(1, 4), SOMEBODY, 1, &[5; 2 * BLOCK_BYTES]).unwrap();
+    let taken = arena.take(1, 1);
+    arena.done(&taken);
+    arena.put(key(1, 5), SOMEBODY, 1, b"x").unwrap();
+    arena.count_drop(1);
+    arena.count_drop(2);
+    arena.count_drop(1);
+    assert_eq!((arena.dropped(1), arena.dropped(2), arena.dropped(3)), (2, 1, 0));
+}
+
+#[test]
+fn an_answer_about_somebody_erased_is_thrown_away() {
+    let mut memory = Memory::new(8);
+    let mut arena = memory.arena();
+    arena.erase(SOMEBODY, 1_000);
+    arena.put(key(1, 1), SOMEBODY, 1_000, b"late").unwrap();
+    assert_eq!(arena.find(&key(1, 1)), None);
+    arena.put(key(1, 1), SOMEBODY, 1_001, b"asked again since").unwrap();
+    arena.put(key(1, 2), [8; 16], 900, b"somebody else").unwrap();
+    assert_eq!(arena.waiting(1), 2);
+    assert!(
+        arena.waiting_for(1, SOMEBODY) && arena.waiting_on(&[key(1, 2)]) && !arena.waiting_on(&[key(1, 3)])
+    );
+    // More of them in a short time than are remembered: nothing asked before that is trusted.
+    for n in 0..ERASED as u32 {
+        let mut person = [0; 16];
+        person[..4].copy_from_slice(&n.to_ne_bytes());
+        arena.erase(person, 2_000);
+    }
+    arena.put(key(1, 3), SOMEBODY, 1_000, b"late").unwrap();
+    assert_eq!(arena.find(&key(1, 3)), None);
+}
+
+proptest! {
+    /// Whatever is done in whatever order: found is what a plain map would have, and in the end nothing is lost.
+    #[test]
+    fn it_behaves_like_a_map(steps in prop::collection::vec((0u8..12, 0usize..600, 0u8..6), 1..200)) {
+        let mut memory = Memory::new(24);
+        let mut arena = memory.arena();
+        let mut model: HashMap<u8, Vec<u8>> = HashMap::new();
+        let mut out: Vec<Taken> = Vec::new();
+        for (question, length, action) in steps {
+            match action {
+                0..=2 => {
+                    let payload = vec![question; length];
+                    if arena.put(key(1, question), SOMEBODY, 1, &payload).is_ok() {
+                        model.insert(question, payload);
+                    }
+                }
+                3 => out.extend(arena.take(1, length % 4)),
+                4 => {
+                    // A newer answer may have come while this one was being written.
+                    for taken in &out {
+                        let question = taken.key.question[0];
+                        if model.get(&question) == Some(&taken.payload) { model.remove(&question); }
+                    }
+                    arena.done(&out);
+                    out.clear();
+                }
+                _ => { arena.put_back(&out); out.clear(); }
+            }
+            for (question, payload) in &model {
+                let found = arena.find(&key(1, *question));
+                prop_assert_eq!(found.as_ref(), Some(payload));
+            }
+        }
+        arena.put_all_back(1);
+        let rest = arena.take(1, usize::MAX);
+        arena.done(&rest);
+        prop_assert_eq!(arena.head.used, 0);
+        prop_assert_eq!(arena.head.free_blocks as usize, arena.blocks.len());
+        prop_assert!(arena.buckets.iter().all(|b| *b == NONE));
+    }
+}

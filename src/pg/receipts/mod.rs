@@ -1,0 +1,187 @@
+//! Providers' answers on their way into the books. The thread that received one puts it here at that moment, whatever
+//! becomes of the call that asked; the worker writes it down. Until then it is found here.
+//!
+//! Helper threads may not touch Postgres's locks, so this has a lock of its own: a robust mutex shared by processes.
+//! It is held for as long as it takes to copy a few hundred bytes, and nothing inside can fail or wait.
+
+mod arena;
+mod keeper;
+
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pgrx::pg_sys;
+
+pub use arena::{Arena, Key, Taken};
+pub use keeper::Keeper;
+
+use super::settings;
+use arena::{Block, Entry, Head, Refusal, UNIT_BYTES};
+
+const NAME: &CStr = c"leadlex_enrich receipts";
+/// At most so many workers can run, see leadlex.max_workers.
+const MAX_WRITERS: usize = 64;
+
+#[repr(C)]
+struct Shared {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    units: usize,
+    contents: UnsafeCell<Contents>,
+    head: UnsafeCell<Head>,
+}
+
+#[repr(C)]
+struct Contents {
+    launcher: *mut pg_sys::Latch,
+    /// Databases whose worker has promised to look here once more before it leaves.
+    writers: [u32; MAX_WRITERS],
+}
+
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Held by a helper thread of this process while it is in there, and for ever once the process has begun to exit: a
+/// process must not end with the shared lock in the hands of one of its threads.
+static GATE: Mutex<()> = Mutex::new(());
+
+unsafe extern "C-unwind" {
+    // Postgres's own, without pgrx's wrapper, which refuses other threads than the main one.
+    fn SetLatch(latch: *mut pg_sys::Latch);
+}
+
+fn units() -> usize {
+    settings::receipt_buffer_bytes() / UNIT_BYTES
+}
+
+fn offsets(units: usize) -> [usize; 4] {
+    let buckets = size_of::<Shared>().next_multiple_of(8);
+    let entries = (buckets + units * size_of::<u32>()).next_multiple_of(8);
+    let blocks = (entries + units * size_of::<Entry>()).next_multiple_of(8);
+    [buckets, entries, blocks, blocks + units * size_of::<Block>()]
+}
+
+/// Shared memory to ask for.
+pub fn size() -> usize {
+    offsets(units())[3]
+}
+
+/// Creates or finds the block.
+///
+/// # Safety
+/// Only in the shared memory start-up hook, with AddinShmemInitLock held.
+pub unsafe fn start() {
+    let mut found = false;
+    // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
+    // it is new.
+    unsafe {
+        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Shared>();
+        SHARED.store(shared, Ordering::Relaxed);
+        if found {
+            return;
+        }
+        let mut attributes = std::mem::zeroed::<libc::pthread_mutexattr_t>();
+        libc::pthread_mutexattr_init(&mut attributes);
+        libc::pthread_mutexattr_setpshared(&mut attributes, libc::PTHREAD_PROCESS_SHARED);
+        libc::pthread_mutexattr_setrobust(&mut attributes, libc::PTHREAD_MUTEX_ROBUST);
+        libc::pthread_mutex_init((*shared).mutex.get(), &attributes);
+        libc::pthread_mutexattr_destroy(&mut attributes);
+        (&raw mut (*shared).units).write(units());
+        (*shared)
+            .contents
+            .get()
+            .write(Contents { launcher: std::ptr::null_mut(), writers: [0; MAX_WRITERS] });
+    }
+    locked(|_, arena| arena.reset());
+}
+
+/// Under the lock. Safe in any thread: it touches nothing but this block.
+fn locked<R>(work: impl FnOnce(&mut Contents, &mut Arena<'_>) -> R) -> R {
+    let shared = SHARED.load(Ordering::Relaxed);
+    // SAFETY: set by `start`; the mutex makes these the only references to what lies behind. `work` neither fails nor
+    // returns references. The slices have the places and lengths that `start` laid out.
+    unsafe {
+        let mutex = (*shared).mutex.get();
+        let owner_died = libc::pthread_mutex_lock(mutex) == libc::EOWNERDEAD;
+        let at = offsets((*shared).units);
+        let base = shared.cast::<u8>();
+        let mut arena = Arena {
+            head: &mut *(*shared).head.get(),
+            buckets: std::slice::from_raw_parts_mut(base.add(at[0]).cast(), (*shared).units),
+            entries: std::slice::from_raw_parts_mut(base.add(at[1]).cast(), (*shared).units),
+            blocks: std::slice::from_raw_parts_mut(base.add(at[2]).cast(), (*shared).units),
+        };
+        if owner_died {
+            // Somebody left in the middle of a change: what is here cannot be trusted.
+            arena.reset();
+            libc::pthread_mutex_consistent(mutex);
+        }
+        let result = work(&mut *(*shared).contents.get(), &mut arena);
+        libc::pthread_mutex_unlock(mutex);
+        result
+    }
+}
+
+pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
+    locked(|_, arena| work(arena))
+}
+
+/// From a helper thread. Wakes the launcher when no worker is at it.
+fn put(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
+    let _gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    locked(|contents, arena| {
+        let result = arena.put(key, person, sent_at, payload);
+        if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
+            // SAFETY: the launcher takes its latch away under this lock before it ends. SetLatch changes nothing but the
+            // latch, and sends a signal to its owner, which is another process: it can be called in any thread.
+            unsafe { SetLatch(contents.launcher) };
+        }
+        result
+    })
+}
+
+/// From a helper thread: an answer could not be kept.
+fn count_drop(database: u32) {
+    let _gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    locked(|_, arena| arena.count_drop(database));
+}
+
+/// This process ends: no thread of it may be in there any more.
+pub fn close_gate() {
+    std::mem::forget(GATE.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// The launcher comes, or (null) goes.
+pub fn set_launcher(latch: *mut pg_sys::Latch) {
+    locked(|contents, _| contents.launcher = latch);
+}
+
+/// A worker begins to write this database's receipts. What a predecessor left half done is to be done again.
+pub fn writer_comes(database: u32) {
+    locked(|contents, arena| {
+        arena.put_all_back(database);
+        if let Some(place) = contents.writers.iter_mut().find(|oid| **oid == 0 || **oid == database) {
+            *place = database;
+        }
+    });
+}
+
+/// `false`: something has come in the meantime, so it has to stay. `at_once`: it leaves all the same.
+pub fn writer_goes(database: u32, at_once: bool) -> bool {
+    locked(|contents, arena| {
+        if !at_once && arena.waiting(database) > 0 {
+            return false;
+        }
+        contents.writers.iter_mut().filter(|oid| **oid == database).for_each(|oid| *oid = 0);
+        true
+    })
+}
+
+/// Databases in which receipts wait and nobody is writing them.
+pub fn unattended() -> Vec<u32> {
+    locked(|contents, arena| {
+        let mut databases = arena.databases();
+        databases.retain(|oid| !contents.writers.contains(oid));
+        databases
+    })
+}

@@ -1,0 +1,168 @@
+//! Receipts in the books, and what is erased with them.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{boolean, number, optional, pg, text, texts, uuid};
+use crate::domain::fields::Field;
+use crate::domain::receipt::{Filed, Hash, Receipt, Terms};
+use crate::pg::owner::as_owner;
+use crate::pg::spi::{Row, Statement, View, arg};
+
+static RECALL: Statement = Statement::new(
+    "SELECT r.question, (EXTRACT(epoch FROM r.answered_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, r.known,
+            r.matched, pg_catalog.to_json(r.lacking), r.answer
+     FROM leadlex.receipt AS r
+     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.question OPERATOR(pg_catalog.=) ANY ($2)",
+);
+
+/// What is written of these questions, whatever its age.
+pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Receipt)> {
+    let read = |row: &Row| {
+        let answer = optional(row, 5).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let receipt = Receipt {
+            answered_at: number(row, 1),
+            known: uuid(row, 2).into_bytes(),
+            matched: boolean(row, 3),
+            lacking: texts(row, 4).iter().filter_map(|name| Field::parse(name)).collect(),
+            answer: answer.map(|json| Receipt::read_answer(&json)),
+        };
+        (uuid(row, 0).into_bytes(), receipt)
+    };
+    let questions = uuids(questions.iter());
+    as_owner(|| RECALL.query(View::Latest, &[arg(pg(workspace)), arg(questions)])).iter().map(read).collect()
+}
+
+fn uuids<'a>(hashes: impl Iterator<Item = &'a Hash>) -> Vec<pgrx::Uuid> {
+    hashes.map(|hash| pgrx::Uuid::from_bytes(*hash)).collect()
+}
+
+// An older answer never replaces a newer one: workers may write what was put back out of order.
+static FILE: Statement = Statement::new(
+    "INSERT INTO leadlex.receipt AS r (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person)
+     SELECT n.workspace_id, n.question,
+            pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.answered_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
+            n.provider_id, n.known, n.matched, pg_catalog.string_to_array(n.lacking, ','), n.answer::pg_catalog.jsonb, n.person
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
+         AS n(workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person)
+     ON CONFLICT (workspace_id, question) DO UPDATE
+     SET answered_at = EXCLUDED.answered_at, provider_id = EXCLUDED.provider_id, known = EXCLUDED.known,
+         matched = EXCLUDED.matched, lacking = EXCLUDED.lacking, answer = EXCLUDED.answer, person = EXCLUDED.person
+     WHERE r.answered_at OPERATOR(pg_catalog.<) EXCLUDED.answered_at",
+);
+
+/// Writes receipts, each question at most once among them.
+pub fn file(receipts: &[(Hash, Filed)]) {
+    let column = |of: fn(&Filed) -> Hash| {
+        uuids(receipts.iter().map(|(_, filed)| of(filed)).collect::<Vec<_>>().iter())
+    };
+    let answers: Vec<Option<String>> =
+        receipts.iter().map(|(_, f)| f.receipt.answer_json().map(|json| json.to_string())).collect();
+    // Whom it is about is noted only where there is something about them.
+    let persons: Vec<Option<pgrx::Uuid>> = receipts
+        .iter()
+        .map(|(_, f)| f.receipt.answer.as_ref().map(|_| pgrx::Uuid::from_bytes(f.person)))
+        .collect();
+    as_owner(|| {
+        FILE.run(&[
+            arg(column(|f| f.workspace.into_bytes())),
+            arg(uuids(receipts.iter().map(|(question, _)| question))),
+            arg(receipts.iter().map(|(_, f)| f.receipt.answered_at as f64).collect::<Vec<_>>()),
+            arg(column(|f| f.provider.into_bytes())),
+            arg(column(|f| f.receipt.known)),
+            arg(receipts.iter().map(|(_, f)| f.receipt.matched).collect::<Vec<_>>()),
+            arg(receipts.iter().map(|(_, f)| f.receipt.lacking.names().join(",")).collect::<Vec<_>>()),
+            arg(answers),
+            arg(persons),
+        ])
+    });
+}
+
+static EXPIRE: Statement = Statement::new(
+    "UPDATE leadlex.receipt AS r SET answer = NULL, person = NULL
+     WHERE r.person IS NOT NULL
+       AND r.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))",
+);
+// What lacks nothing has nothing left to say once its answer is gone.
+static PURGE: Statement = Statement::new(
+    "DELETE FROM leadlex.receipt AS r
+     WHERE r.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+        OR r.person IS NULL AND r.lacking OPERATOR(pg_catalog.=) '{}'",
+);
+
+/// Takes personal data out of receipts whose time is over, and removes those that say nothing any more; how many were
+/// concerned.
+pub fn expire(terms: Terms) -> u64 {
+    let longest = terms.ttl_us.max(terms.recheck_us);
+    as_owner(|| EXPIRE.run(&[arg(terms.ttl_us as f64)]) + PURGE.run(&[arg(longest as f64)]))
+}
+
+/// What was erased.
+pub struct Erased {
+    pub history: u64,
+    pub receipts: u64,
+    pub stored_results: u64,
+}
+
+// As of now, whatever the transaction's snapshot: what is not seen would stay.
+static ERASE_HISTORY: Statement = Statement::new(
+    "DELETE FROM leadlex.enrichment AS e
+     WHERE (e.workspace_id OPERATOR(pg_catalog.=) $1 OR $1 IS NULL)
+       AND e.schema_name OPERATOR(pg_catalog.=) $2::pg_catalog.name AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name
+       AND e.contact_id OPERATOR(pg_catalog.=) $4",
+);
+static ERASE_RECEIPTS: Statement = Statement::new(
+    "DELETE FROM leadlex.receipt AS r
+     WHERE (r.workspace_id OPERATOR(pg_catalog.=) $1 OR $1 IS NULL)
+       AND (r.person OPERATOR(pg_catalog.=) $2 OR r.question OPERATOR(pg_catalog.=) ANY ($3))",
+);
+// Results stored before version 0.2.0 do not name the person.
+static ERASE_RESULTS: Statement = Statement::new(
+    "DELETE FROM leadlex.idempotency AS i
+     WHERE (i.workspace_id OPERATOR(pg_catalog.=) $1 OR $1 IS NULL)
+       AND (i.person OPERATOR(pg_catalog.=) $2
+            OR i.person IS NULL AND (i.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $3)",
+);
+
+/// A person, as far as rows of ours name one.
+pub struct Person<'a> {
+    /// `None`: in all workspaces.
+    pub workspace: Option<Uuid>,
+    pub schema: &'a str,
+    pub table: &'a str,
+    pub contact: &'a str,
+    pub hash: Hash,
+    pub questions: &'a [Hash],
+}
+
+pub fn erase(person: &Person) -> Erased {
+    let workspace = || arg(person.workspace.map(pg));
+    let hash = || arg(pgrx::Uuid::from_bytes(person.hash));
+    as_owner(|| Erased {
+        history: ERASE_HISTORY.run_latest(&[
+            workspace(),
+            arg(person.schema),
+            arg(person.table),
+            arg(person.contact),
+        ]),
+        receipts: ERASE_RECEIPTS.run_latest(&[workspace(), hash(), arg(uuids(person.questions.iter()))]),
+        stored_results: ERASE_RESULTS.run_latest(&[workspace(), hash(), arg(person.contact)]),
+    })
+}
+
+static HELD_IN: Statement = Statement::new(
+    "SELECT e.workspace_id FROM leadlex.enrichment AS e
+     WHERE e.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND e.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name
+       AND e.contact_id OPERATOR(pg_catalog.=) $3
+     UNION SELECT r.workspace_id FROM leadlex.receipt AS r WHERE r.person OPERATOR(pg_catalog.=) $4",
+);
+
+/// Workspaces that hold something on a person.
+pub fn held_in(schema: &str, table: &str, contact: &str, person: Hash) -> Vec<Uuid> {
+    let person = pgrx::Uuid::from_bytes(person);
+    as_owner(|| HELD_IN.query(View::Latest, &[arg(schema), arg(table), arg(contact), arg(person)]))
+        .iter()
+        .map(|row| text(row, 0).parse().unwrap_or_default())
+        .collect()
+}

@@ -1,0 +1,406 @@
+//! What a provider answered is kept, whatever becomes of the transaction that asked.
+
+use std::thread;
+use std::time::Duration;
+
+use postgres::Client;
+use serde_json::{Value, json};
+
+use crate::support::{Behaviour, Stop, eventually, person};
+use crate::world::{
+    Beginning, PATH, PHONE, World, contact, credits, enrich, number, only_phone, pid, sqlstate, try_enrich,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn world(conf: &[&str]) -> World {
+    World::with(&Beginning { conf, ..Beginning::default() })
+}
+
+fn run(client: &mut Client, sql: &str) {
+    client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+fn receipts(world: &World) -> i64 {
+    world.number("SELECT count(*) FROM leadlex.receipt")
+}
+
+fn status(world: &World, column: &str) -> i64 {
+    let sql = format!("SELECT sum({column})::int8 FROM leadlex.worker_status WHERE database = 'app'");
+    let row = world.owner().query_one(&sql, &[]).unwrap();
+    row.get::<_, Option<i64>>(0).unwrap_or(0)
+}
+
+fn wait_for_receipts(world: &World, count: i64) {
+    eventually("the worker has written the receipts", SOON, || receipts(world) == count);
+}
+
+/// No worker can start: what is found is found in shared memory.
+const NO_WORKER: &str = "max_worker_processes = 1";
+
+#[test]
+fn an_answer_survives_the_rollback_and_is_not_asked_for_again() {
+    for conf in [&["leadlex.worker_naptime = 1"], &[NO_WORKER]] {
+        let world = world(conf);
+        let mut caller = world.caller();
+        let mut transaction = caller.transaction().unwrap();
+        assert_eq!(enrich(&mut transaction, 1).unwrap()["contact"]["phone"], PHONE);
+        transaction.rollback().unwrap();
+        assert_eq!((world.phone(1), credits(&mut caller), world.provider.count()), (None, Some(10), 1));
+        // At once, from another session.
+        let result = enrich(&mut world.caller(), 1).unwrap();
+        assert_eq!((&result["contact"]["phone"], &result["source"]), (&json!(PHONE), &json!("main")));
+        assert_eq!((&result["confidence"], &result["credits_remaining"]), (&json!(0.9), &json!(9)));
+        assert_eq!(world.provider.count(), 1, "the answer was paid for");
+        if conf == &["leadlex.worker_naptime = 1"] {
+            wait_for_receipts(&world, 1);
+        }
+    }
+}
+
+#[test]
+fn an_exception_block_and_a_savepoint_do_not_lose_it_either() {
+    let world = world(&[]);
+    let mut caller = world.caller();
+    let sql = "DO $$ BEGIN
+                 BEGIN PERFORM enrich_contact($id$ID$id$); RAISE division_by_zero;
+                 EXCEPTION WHEN division_by_zero THEN NULL; END;
+                 PERFORM enrich_contact($id$ID$id$);
+               END $$";
+    run(&mut caller, &sql.replace("ID", &contact(1).to_string()));
+    let call = format!("SELECT enrich_contact('{}')", contact(2));
+    run(&mut caller, &format!("BEGIN; SAVEPOINT a; {call}; ROLLBACK TO a; {call}; COMMIT"));
+    assert_eq!(world.provider.count(), 2);
+    assert_eq!((world.phone(1).as_deref(), world.phone(2).as_deref()), (Some(PHONE), Some(PHONE)));
+    world.check_credits_add_up();
+    assert_eq!(credits(&mut caller), Some(8));
+}
+
+#[test]
+fn written_receipts_answer_after_a_restart() {
+    let world = world(&[]);
+    let mut caller = world.caller();
+    run(&mut caller, &format!("BEGIN; SELECT enrich_contact('{}'); ROLLBACK", contact(1)));
+    wait_for_receipts(&world, 1);
+    for how in [Stop::Fast, Stop::Immediate] {
+        world.cluster.restart(how);
+        run(&mut world.caller(), &format!("BEGIN; SELECT enrich_contact('{}'); ROLLBACK", contact(1)));
+    }
+    assert_eq!(enrich(&mut world.caller(), 1).unwrap()["credits_remaining"], 9);
+    assert_eq!(world.provider.count(), 1);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_cancel_is_kept() {
+    let world = world(&[NO_WORKER]);
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(900)));
+    let mut caller = world.caller();
+    run(&mut caller, "SET statement_timeout = '200ms'");
+    assert_eq!(sqlstate(&enrich(&mut caller, 1)), "57014");
+    assert_eq!(status(&world, "receipts_waiting"), 0);
+    eventually("it comes while the session does nothing", SOON, || status(&world, "receipts_waiting") == 1);
+    assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], PHONE, "and is used within the timeout");
+    assert_eq!(world.provider.count(), 1);
+}
+
+#[test]
+fn a_session_that_is_terminated_loses_its_answer_and_nothing_else() {
+    let world = world(&[]);
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(300)));
+    let mut caller = world.caller();
+    let pid = pid(&mut caller);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut caller, 1));
+        world.provider.wait_for(1, SOON);
+        world.run(&format!("SELECT pg_terminate_backend({pid})"));
+        assert_eq!(sqlstate(&call.join().unwrap()), "57P01");
+    });
+    assert_eq!(enrich(&mut world.caller(), 1).unwrap()["credits_remaining"], 9);
+    assert_eq!(world.provider.count(), 2);
+    assert!(world.cluster.is_running() && !world.cluster.log().contains("terminated by signal"));
+}
+
+#[test]
+fn no_match_is_remembered_without_personal_data() {
+    let world = world(&[]);
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    let mut caller = world.caller();
+    for _ in 0..2 {
+        assert_eq!(try_enrich(&mut caller, 1)["error"]["reason"], "no_data");
+    }
+    assert_eq!(world.provider.count(), 1);
+    wait_for_receipts(&world, 1);
+    assert_eq!(try_enrich(&mut caller, 1)["error"]["reason"], "no_data");
+    assert_eq!(world.provider.count(), 1);
+    let row: Value =
+        world.owner().query_one("SELECT to_jsonb(r) FROM leadlex.receipt AS r", &[]).unwrap().get(0);
+    assert_eq!(
+        (&row["matched"], &row["answer"], &row["person"]),
+        (&json!(false), &Value::Null, &Value::Null)
+    );
+    assert!(!row.to_string().contains("acme.example") && !row.to_string().contains("Person"), "{row}");
+    // To overwrite is to ask anew; so is to ask when more is known.
+    let again = "SELECT try_enrich_contact($1, overwrite => true)";
+    let result: Value = caller.query_one(again, &[&contact(1)]).unwrap().get(0);
+    assert_eq!((&result["error"]["reason"], world.provider.count()), (&json!("no_data"), 2));
+    world.run("UPDATE crm SET company_name = 'Acme'");
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], PHONE);
+    assert_eq!(world.provider.count(), 3);
+}
+
+#[test]
+fn what_a_provider_did_not_have_is_not_asked_for_again() {
+    let world = world(&[]);
+    world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+15550100999")));
+    let mut caller = world.caller();
+    assert_eq!(enrich(&mut caller, 1).unwrap()["fields_updated"], json!(["phone"]));
+    let result = enrich(&mut caller, 1).unwrap();
+    assert_eq!((&result["fields_updated"], &result["source"]), (&json!([]), &json!("main")));
+    // Also long after the answer itself is gone.
+    wait_for_receipts(&world, 1);
+    run(&mut caller, "SET leadlex.receipt_ttl = '1us'; SET leadlex.receipt_ttl = 0");
+    let result = enrich(&mut caller, 1).unwrap();
+    assert_eq!((&result["fields_updated"], &result["source"]), (&json!([]), &json!("main")));
+    assert_eq!((world.provider.count(), credits(&mut caller)), (1, Some(9)));
+    run(&mut caller, "SET leadlex.recheck_after = 0");
+    enrich(&mut caller, 1).unwrap();
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn another_question_is_asked() {
+    let world = world(&[]);
+    let mut caller = world.caller();
+    let mut asked = |change: &str| {
+        world.run(change);
+        let before = world.provider.count();
+        run(&mut caller, &format!("BEGIN; SELECT enrich_contact('{}'); ROLLBACK", contact(1)));
+        world.provider.count() - before
+    };
+    assert_eq!(asked(""), 1);
+    assert_eq!(asked(""), 0);
+    assert_eq!(asked("UPDATE crm SET email = 'other@acme.example'"), 1);
+    assert_eq!(
+        asked("SELECT leadlex.alter_provider('main', secret => 'another')"),
+        0,
+        "the secret is no part of it"
+    );
+    assert_eq!(asked("SELECT leadlex.alter_provider('main', config => '{\"timeout_ms\": 4000}')"), 0);
+    let config = r#"{"response": {"fields": {"phone": "/data/mobile"}}}"#;
+    assert_eq!(asked(&format!("SELECT leadlex.alter_provider('main', config => '{config}')")), 1);
+}
+
+#[test]
+fn workspaces_do_not_share_receipts() {
+    let world = world(&[]);
+    let mut owner = world.owner();
+    run(
+        &mut owner,
+        "CREATE ROLE rival LOGIN; CREATE TABLE theirs (LIKE crm INCLUDING ALL); INSERT INTO theirs SELECT * FROM crm; GRANT SELECT, UPDATE ON theirs TO rival",
+    );
+    run(
+        &mut owner,
+        "SELECT leadlex.grant_access('rival', leadlex.create_workspace('rival', 5, 'unmetered'))",
+    );
+    run(
+        &mut owner,
+        "SELECT leadlex.bind_contacts('theirs', workspace_id => (SELECT id FROM leadlex.workspace WHERE name = 'rival'))",
+    );
+    enrich(&mut world.caller(), 1).unwrap();
+    let mut rival = world.cluster.connect_as("app", "rival");
+    rival.query_one("SELECT enrich_row('theirs', $1)", &[&contact(1).to_string()]).unwrap();
+    assert_eq!(world.provider.count(), 2);
+    for table in ["leadlex.receipt", "leadlex.idempotency"] {
+        let refused = rival.query(&format!("SELECT * FROM {table}"), &[]);
+        assert_eq!(sqlstate(&refused), "42501", "{table} is the owner's only");
+    }
+}
+
+#[test]
+fn nothing_is_kept_when_receipts_are_off() {
+    let world = world(&["leadlex.receipt_ttl = 0", "leadlex.recheck_after = 0"]);
+    let mut caller = world.caller();
+    for count in 1..=3 {
+        run(&mut caller, &format!("BEGIN; SELECT enrich_contact('{}'); ROLLBACK", contact(1)));
+        assert_eq!(world.provider.count(), count);
+    }
+    world.settle();
+    assert_eq!((receipts(&world), status(&world, "receipts_waiting")), (0, 0));
+}
+
+#[test]
+fn expired_receipts_lose_their_personal_data_and_then_go() {
+    let world = world(&[]);
+    world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+15550100999")));
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    enrich(&mut caller, 2).unwrap();
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    try_enrich(&mut caller, 3);
+    wait_for_receipts(&world, 3);
+    let personal = "SELECT count(*) FROM leadlex.receipt WHERE answer IS NOT NULL OR person IS NOT NULL";
+    assert_eq!(world.number(personal), 2);
+    // A worker looks for them when it starts after its last look was long ago; a restart makes it forget the last look.
+    world.cluster.append_conf(&["leadlex.receipt_ttl = '1s'"]);
+    thread::sleep(Duration::from_millis(1_100));
+    world.cluster.restart(Stop::Fast);
+    eventually("the answers are gone", SOON, || world.number(personal) == 0);
+    // The second had everything: it has nothing left to say.
+    wait_for_receipts(&world, 2);
+    world.cluster.append_conf(&["leadlex.recheck_after = '1s'"]);
+    world.cluster.restart(Stop::Fast);
+    wait_for_receipts(&world, 0);
+}
+
+#[test]
+fn a_full_buffer_warns_and_goes_on() {
+    let world = world(&[NO_WORKER, "leadlex.receipt_buffer = '64kB'"]);
+    let mut owner = world.owner();
+    run(
+        &mut owner,
+        "INSERT INTO crm (id, email) SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'p' || n || '@acme.example' FROM generate_series(11, 400) AS n",
+    );
+    run(&mut owner, &format!("SELECT leadlex.grant_credits('{}'::uuid, 1000)", world.workspace));
+    let warnings = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = std::sync::Arc::clone(&warnings);
+    let mut config = world.cluster.config("app");
+    let mut caller = config
+        .user("caller")
+        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()))
+        .connect(postgres::NoTls)
+        .unwrap();
+    let mut n = 0;
+    while warnings.lock().unwrap().is_empty() && n < 400 {
+        n += 1;
+        assert_eq!(enrich(&mut caller, n).unwrap()["contact"]["phone"], PHONE);
+    }
+    let warning = warnings.lock().unwrap().first().cloned().expect("a warning before 400 answers");
+    assert!(
+        warning.contains("provider main") && warning.contains("leadlex.receipt_buffer is full"),
+        "{warning}"
+    );
+    assert!(n > 20, "64 kB hold more than {n} answers");
+    assert_eq!(status(&world, "receipts_dropped"), 1);
+    assert_eq!(status(&world, "receipts_waiting"), i64::from(n) - 1);
+    assert_eq!(world.books().charges, i64::from(n), "every call was answered and charged");
+}
+
+#[test]
+fn a_request_key_marks_repetitions_of_one_request() {
+    let world = world(&[]);
+    let mut config = world.provider.config(PATH);
+    config["idempotency_header"] = json!("Idempotency-Key");
+    world.run(&format!("SELECT leadlex.alter_provider('main', config => '{config}')"));
+    world.provider.on(PATH, |_| Behaviour::json(500, json!({})));
+    let mut caller = world.caller();
+    let mut ask = |sql: &str| {
+        let result: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
+        let key =
+            world.provider.requests().last().unwrap().header("idempotency-key").expect("sent").to_owned();
+        (result, key)
+    };
+    let (_, first) = ask("SELECT try_enrich_contact($1)");
+    let (_, second) = ask("SELECT try_enrich_contact($1)");
+    assert_eq!(first, second, "a request that failed is the same one when it is repeated");
+    let (_, other) = ask("SELECT try_enrich_contact($1, '{phone}')");
+    assert_ne!(first, other);
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    let (_, third) = ask("SELECT try_enrich_contact($1)");
+    assert_eq!(first, third);
+    wait_for_receipts(&world, 1);
+    let (_, anew) = ask("SELECT try_enrich_contact($1, overwrite => true)");
+    assert_ne!(first, anew, "a question that was answered and is put again on purpose is another request");
+    assert_eq!(world.provider.count(), 5);
+    let refused = world.owner().batch_execute(
+        "SELECT leadlex.alter_provider('main', config => '{\"idempotency_header\": \"X-Api-Key\"}')",
+    );
+    assert_eq!(sqlstate(&refused), "22023");
+}
+
+#[test]
+fn forgetting_a_person_erases_all_that_is_held() {
+    let world = world(&[]);
+    let mut caller = world.caller();
+    let key = uuid::Uuid::new_v4();
+    for n in [1, 2] {
+        crate::world::enrich_with_key(&mut caller, n, if n == 1 { key } else { uuid::Uuid::new_v4() })
+            .unwrap();
+    }
+    let mut transaction = caller.transaction().unwrap();
+    // The other one's answer is still on its way to the books.
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = transaction.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    transaction.rollback().unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.enrichment"), 2, "rolled back");
+    let erased_again: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    assert_eq!(erased, erased_again);
+    for kind in ["history", "receipts", "stored_results"] {
+        assert_eq!(erased[kind], 1, "{erased}");
+    }
+    let left: Value = world
+        .owner()
+        .query_one(
+            "SELECT jsonb_agg(t) FROM (SELECT to_jsonb(e) AS t FROM leadlex.enrichment AS e
+             UNION ALL SELECT to_jsonb(i) FROM leadlex.idempotency AS i
+             UNION ALL SELECT to_jsonb(r) FROM leadlex.receipt AS r) AS everything",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert!(!left.to_string().contains(&contact(1).to_string()), "{left}");
+    assert!(left.to_string().contains(&contact(2).to_string()), "others are not touched");
+    assert_eq!(
+        world.number("SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1"),
+        2,
+        "charges stay"
+    );
+    assert_eq!(world.phone(1).as_deref(), Some(PHONE), "the contact is the user's");
+    // What is asked afterwards is a new question.
+    world.run("UPDATE crm SET phone = NULL");
+    enrich(&mut caller, 1).unwrap();
+    assert_eq!(world.provider.count(), 3);
+}
+
+#[test]
+fn forgetting_is_for_those_who_may_and_waits_for_a_running_call() {
+    let world = world(&[]);
+    let mut owner = world.owner();
+    run(&mut owner, "CREATE ROLE stranger LOGIN");
+    let sql = format!("SELECT leadlex.forget_contact('{}')", contact(1));
+    let refused = world.cluster.connect_as("app", "stranger").batch_execute(&sql);
+    assert_eq!(sqlstate(&refused), "LX401");
+    run(
+        &mut owner,
+        &format!(
+            "SELECT leadlex.revoke_access('caller', '{0}'); SELECT leadlex.grant_access('caller', '{0}', '{{read}}')",
+            world.workspace
+        ),
+    );
+    assert_eq!(sqlstate(&world.caller().batch_execute(&sql)), "LX403");
+    run(&mut owner, &format!("SELECT leadlex.grant_access('caller', '{}')", world.workspace));
+    assert_eq!(sqlstate(&world.caller().batch_execute("SELECT leadlex.forget_contact(NULL)")), "LX400");
+
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(500)));
+    thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut world.caller(), 1).unwrap());
+        world.provider.wait_for(1, SOON);
+        let erased: Value = owner.query_one(&sql, &[]).unwrap().get(0);
+        call.join().unwrap();
+        assert_eq!(
+            (&erased["history"], &erased["receipts"]),
+            (&json!(1), &json!(1)),
+            "also what came meanwhile"
+        );
+    });
+    assert_eq!((receipts(&world), number(&mut owner, "SELECT count(*) FROM leadlex.enrichment")), (0, 0));
+    // An answer that nobody waits for any more comes after the person was forgotten.
+    let mut caller = world.caller();
+    world.run("UPDATE crm SET phone = NULL, job_title = NULL");
+    run(&mut caller, "SET statement_timeout = '200ms'");
+    assert_eq!(sqlstate(&enrich(&mut caller, 1)), "57014");
+    run(&mut owner, &sql);
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!((receipts(&world), status(&world, "receipts_waiting")), (0, 0));
+}
