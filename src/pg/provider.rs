@@ -67,7 +67,7 @@ pub fn ask(provider: &LoadedProvider, contact: &Contact, missing: FieldSet, left
         return Outcome::Answered(Verdict::Failed(fault));
     }
     let verdict = match send(config, request, left) {
-        Ok(answer) => config.read(&answer),
+        Ok(answer) => config.read(&answer, accounts::now()),
         Err(fault) => Verdict::Failed(fault),
     };
     Outcome::Answered(verdict)

@@ -11,6 +11,7 @@ mod contact;
 mod crash;
 mod credits;
 mod errors;
+mod fault_table;
 mod foreign_errors;
 mod harness;
 mod idempotency;
