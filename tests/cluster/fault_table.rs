@@ -114,6 +114,14 @@ fn broken_connections() -> Vec<Fault> {
         fault("resets after the header", "reset", || cut(large().head(4_300).len(), reset)),
         fault("resets in the middle of the body", "reset", || Behaviour::HalfBody(large(), After::Reset)),
         fault("closes in the middle of the body", "reset", || Behaviour::HalfBody(large(), After::Close)),
+        // JSON itself shows that it is not whole.
+        fault("resets in the middle of a body without a length", "bad_json", || {
+            Behaviour::Custom(Box::new(|stream| {
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"data\": {\"phone\": \"+1\"}")
+                    .and_then(|()| reset(stream))
+            }))
+        }),
         raw("a length that is too long", "reset", with_head("Content-Length: 99\r\n", "{\"data\": {}}")),
         raw("chunks that end early", "reset", with_head("Transfer-Encoding: chunked\r\n", "5\r\n{\"dat")),
         fault("gzip that ends early", "reset", || {

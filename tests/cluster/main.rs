@@ -20,3 +20,4 @@ mod nested;
 mod provider_faults;
 mod rates;
 mod storm;
+mod tls;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use serde_json::{Value, json};
 
-use crate::support::{After, Behaviour, Failure, Provider, Response, fails, person};
+use crate::support::{
+    After, Behaviour, Cluster, Failure, Provider, Response, Stop, Surroundings, fails, person,
+};
 use crate::world::{Beginning, PATH, SECRET, World, enrich, pid, try_enrich};
 
 /// Short timeouts, so that slow providers do not make slow tests.
@@ -213,12 +215,62 @@ fn private_addresses_are_refused_unless_the_superuser_allows_them() {
     assert_eq!(reason(&fails(enrich(&mut caller, 2))).1, "address_refused");
 }
 
+/// The name looks harmless; what it resolves to decides. The server has an /etc/hosts of its own for this.
+#[test]
+fn names_of_private_addresses_are_refused_after_resolving() {
+    if !Cluster::can_be_surrounded_with_hosts() {
+        println!("not tested: this system does not let us replace /etc/hosts (unshare --mount)");
+        return;
+    }
+    let world = World::with(&Beginning {
+        conf: &["leadlex.allow_private_addresses = off", "leadlex.provider_timeout = '2s'"],
+        ..Beginning::default()
+    });
+    let hosts = world.cluster.dir().join("hosts");
+    let names = [
+        ("inner.test", &["127.0.0.1"][..]),
+        ("metadata.test", &["169.254.169.254"]),
+        ("both.test", &["127.0.0.1", "169.254.169.254"]),
+        ("six.test", &["::1", "fd00:ec2::254", "::ffff:169.254.169.254"]),
+        ("office.test", &["10.1.2.3", "192.168.1.1", "172.16.0.1"]),
+    ];
+    let lines = names.iter().flat_map(|(name, list)| list.iter().map(move |a| format!("{a} {name}\n")));
+    std::fs::write(&hosts, lines.collect::<String>()).unwrap();
+    world.cluster.stop(Stop::Fast);
+    world.cluster.surround(Surroundings { hosts: Some(hosts), ..Surroundings::default() });
+    world.cluster.start_again();
+    let port = world.provider.port();
+    let ask_at = |name: &str| {
+        let config = json!({"request": {"url": format!("http://{name}:{port}/person")}});
+        world.owner().execute("SELECT leadlex.alter_provider('main', config => $1)", &[&config]).unwrap();
+    };
+    let mut caller = world.caller();
+    for (name, addresses) in names {
+        ask_at(name);
+        let failure = fails_with(&world, &mut caller, "address_refused");
+        // Names of inner networks are nobody's to map from here.
+        let said = failure.everything();
+        assert!(said.contains(name) && !addresses.iter().any(|a| said.contains(a)), "{failure:?}");
+    }
+    assert_eq!(world.provider.connections(), 0, "no connection was even tried");
+    world.cluster.set("leadlex.allow_private_addresses", "on");
+    ask_at("inner.test");
+    enrich(&mut world.caller(), 1).unwrap();
+}
+
 #[test]
 fn the_proxy_of_the_environment_is_not_used() {
-    // Nothing may leave through a proxy that somebody set for the postmaster: the harness clears the environment,
-    // so the test looks at the request itself, which a proxy would get with an absolute URL.
     let world = world();
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let env = names.map(|name| (name.to_owned(), url.clone().into())).into();
+    world.cluster.stop(Stop::Fast);
+    world.cluster.surround(Surroundings { env, ..Surroundings::default() });
+    world.cluster.start_again();
     enrich(&mut world.caller(), 1).unwrap();
+    assert!(proxy.accept().is_err(), "nobody went there");
     let request = world.provider.requests().remove(0);
     assert_eq!(request.path, PATH);
     let host = format!("127.0.0.1:{}", world.provider.port());
