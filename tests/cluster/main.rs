@@ -19,5 +19,6 @@ mod limits;
 mod nested;
 mod provider_faults;
 mod rates;
+mod refusals;
 mod storm;
 mod tls;
