@@ -188,7 +188,7 @@ fn send_and_keep(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    outcome.verdict.unwrap_or_else(|| config.read(&answer))
+    outcome.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()))
 }
 
 /// The provider's own limits, kept for all workspaces together.

@@ -96,7 +96,8 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg:
             hint: Some("Use COMMIT.".into()),
         }),
         XACT_EVENT_COMMIT => settle(true),
-        XACT_EVENT_ABORT => settle(false),
+        // Left are the pins of one who only looked: the transaction is no longer this process's.
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => settle(false),
         _ => {}
     }
 }

@@ -81,49 +81,6 @@ fn without_preloading_the_hint_is_the_line_to_add() {
 }
 
 #[test]
-fn a_read_only_transaction_or_server_asks_nobody() {
-    let world = starter();
-    let before = world.books();
-    for call in [call(1), format!("try_{}", call(1))] {
-        let mut caller = world.caller();
-        let mut read_only = caller.build_transaction().read_only(true).start().unwrap();
-        let failure = fails(read_only.query_one(&format!("SELECT {call}"), &[]));
-        assert_eq!(failure.sqlstate, "25006", "{failure:?}");
-    }
-    assert_eq!(world.books(), before);
-    let standby = world.cluster.standby(&[]);
-    crate::support::eventually("the standby catches up", std::time::Duration::from_secs(20), || {
-        standby
-            .config("app")
-            .connect(postgres::NoTls)
-            .is_ok_and(|mut c| c.query("SELECT FROM crm", &[]).is_ok())
-    });
-    let failure = fails(enrich(&mut standby.connect_as("app", "caller"), 1));
-    assert_eq!(failure.sqlstate, "25006", "{failure:?}");
-    assert_eq!(world.provider.count(), 0);
-}
-
-#[test]
-fn prepare_transaction_is_refused_and_the_session_goes_on() {
-    let world = World::with(&Beginning { conf: &["max_prepared_transactions = 5"], ..Beginning::default() });
-    let mut caller = world.caller();
-    let before = world.books();
-    caller.batch_execute("BEGIN").unwrap();
-    enrich(&mut caller, 1).unwrap();
-    let failure = fails(caller.batch_execute("PREPARE TRANSACTION 'mine'"));
-    assert_eq!(failure.sqlstate, "0A000", "{failure:?}");
-    assert_eq!(world.books(), before, "it was rolled back");
-    assert_eq!(world.number("SELECT count(*) FROM pg_prepared_xacts"), 0);
-    assert_eq!(enrich(&mut caller, 1).unwrap()["credits_remaining"], 9);
-    // Without a call it is nobody's business.
-    for plain in ["BEGIN", "UPDATE crm SET note = 'x'", "PREPARE TRANSACTION 'p'", "ROLLBACK PREPARED 'p'"] {
-        caller.batch_execute(plain).unwrap();
-    }
-    enrich(&mut caller, 2).unwrap();
-    world.check_credits_add_up();
-}
-
-#[test]
 fn errors_of_the_users_own_table_arrive_unchanged() {
     let world = starter();
     world.run(&format!(

@@ -1,5 +1,6 @@
 //! A Postgres cluster of one's own: a copy of a template, a private socket, the extension preloaded.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,16 @@ pub struct Cluster {
     socket_dir: PathBuf,
     port: u16,
     process: Mutex<Option<Child>>,
+    surroundings: Mutex<Surroundings>,
+}
+
+/// What the server's processes find around them, other than on a plain machine.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// More environment variables.
+    pub env: Vec<(String, OsString)>,
+    /// A file that stands in place of /etc/hosts.
+    pub hosts: Option<PathBuf>,
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -91,7 +102,7 @@ impl Cluster {
             server().make_dir(&socket_dir);
         }
         let port = free_port();
-        Cluster { dir, socket_dir, port, process: Mutex::new(None) }
+        Cluster { dir, socket_dir, port, process: Mutex::new(None), surroundings: Mutex::default() }
     }
 
     /// The settings that say where this cluster listens.
@@ -166,7 +177,7 @@ impl Cluster {
         self.append_conf(&self.place());
         let log =
             File::options().create(true).append(true).open(self.log_path()).expect("target/ can be written");
-        let mut command = server().command("postgres");
+        let mut command = self.postgres();
         command.arg("-D").arg(self.data()).stdout(log.try_clone().expect("an open file")).stderr(log);
         let mut child = command.spawn().expect("postgres can be executed");
         let until = Instant::now() + START_TIMEOUT;
@@ -185,6 +196,26 @@ impl Cluster {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// From its next start on.
+    pub fn surround(&self, surroundings: Surroundings) {
+        *self.surroundings.lock().expect("no start panicked") = surroundings;
+    }
+
+    /// Whether [`Surroundings::hosts`] is possible on this system.
+    pub fn can_be_surrounded_with_hosts() -> bool {
+        server().can_replace_hosts()
+    }
+
+    fn postgres(&self) -> Command {
+        let surroundings = self.surroundings.lock().expect("no start panicked");
+        let mut command = match &surroundings.hosts {
+            None => server().command("postgres"),
+            Some(hosts) => server().command_with_hosts(hosts, "postgres"),
+        };
+        command.envs(surroundings.env.iter().cloned());
+        command
     }
 
     /// Returns how long it took.

@@ -6,8 +6,9 @@ pub mod failure;
 pub mod http;
 pub mod provider;
 mod server;
+pub mod tls;
 
-pub use cluster::{Cluster, Stop};
+pub use cluster::{Cluster, Stop, Surroundings};
 pub use failure::{Failure, fails};
 pub use http::{Request, Response};
 pub use provider::{After, Behaviour, Provider, person};

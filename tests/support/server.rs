@@ -73,6 +73,30 @@ impl Server {
         command
     }
 
+    /// The same in a mount namespace of its own, in which this file is /etc/hosts.
+    pub fn command_with_hosts(&self, hosts: &Path, program: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("LC_ALL", "C").env("TZ", "UTC");
+        command.current_dir(&self.run_dir).stdin(Stdio::null()).arg("--mount");
+        if self.run_as.is_none() {
+            // Whoever is not root may do so in a user namespace, where the system allows those.
+            command.args(["--user", "--map-current-user", "--keep-caps"]);
+        }
+        command.args(["sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+        if let Some(RunAs { uid, gid }) = self.run_as {
+            command.arg("setpriv").arg(format!("--reuid={uid}")).arg(format!("--regid={gid}"));
+            command.arg("--clear-groups");
+        }
+        command.arg(self.bin.join(program));
+        command
+    }
+
+    /// Whether [`Server::command_with_hosts`] is possible: containers commonly forbid it.
+    pub fn can_replace_hosts(&self) -> bool {
+        let mut command = self.command_with_hosts(Path::new("/dev/null"), "postgres");
+        command.arg("--version").output().is_ok_and(|output| output.status.success())
+    }
+
     /// A directory that belongs to the unprivileged user.
     pub fn make_dir(&self, dir: &Path) {
         fs::create_dir_all(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));

@@ -8,6 +8,8 @@ pub mod presets;
 mod template;
 mod url;
 
+use std::time::SystemTime;
+
 use serde_json::{Map, Value};
 
 pub use exchange::{Answer, Fault, FaultKind, HttpRequest, Method};
@@ -124,14 +126,14 @@ impl Config {
         Some(HttpRequest::new(self.method, url, headers, body, secret))
     }
 
-    /// What the answer says, by this provider's own rules.
-    pub fn read(&self, answer: &Answer) -> Verdict {
+    /// What the answer says, by this provider's own rules. It came at `now`, in seconds since 1970.
+    pub fn read(&self, answer: &Answer, now: i64) -> Verdict {
         if self.no_match.status.contains(&answer.status) {
             return Verdict::NoMatch;
         }
         match answer.status {
             200..=299 => self.read_body(&answer.body),
-            status => Verdict::Failed(status_fault(status, answer)),
+            status => Verdict::Failed(status_fault(status, answer, now)),
         }
     }
 
@@ -231,7 +233,7 @@ fn is_nothing(found: Option<&Value>) -> bool {
     }
 }
 
-fn status_fault(status: u16, answer: &Answer) -> Fault {
+fn status_fault(status: u16, answer: &Answer, now: i64) -> Fault {
     let (kind, meaning) = match status {
         300..=399 => (FaultKind::Redirect, "a redirect, which is not followed"),
         401 | 403 => (FaultKind::BadCredentials, "it does not accept the secret"),
@@ -241,10 +243,21 @@ fn status_fault(status: u16, answer: &Answer) -> Fault {
         _ => (FaultKind::BadStatus, "not a status that was expected"),
     };
     let mut fault = Fault::new(kind, format!("the provider answered with status {status}: {meaning}"));
-    // A date instead of seconds would need a clock to be understood.
-    let wait = answer.header("retry-after").map(str::trim);
-    fault.retry_after_s = wait.and_then(|text| text.parse::<u32>().ok().map(u64::from));
+    fault.retry_after_s = answer.header("retry-after").and_then(|text| retry_after_s(text.trim(), now));
     fault
+}
+
+/// Seconds, or a date in any of HTTP's three forms; one that has passed means at once. What could not be meant is not
+/// passed on.
+fn retry_after_s(text: &str, now: i64) -> Option<u64> {
+    let seconds = match text.parse::<u64>() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            date.as_secs().saturating_sub(u64::try_from(now).ok()?)
+        }
+    };
+    u32::try_from(seconds).ok().map(u64::from)
 }
 
 impl Body {

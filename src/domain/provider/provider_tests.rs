@@ -34,8 +34,11 @@ fn answer(status: u16, body: &str) -> Answer {
     Answer { status, headers: vec![("Retry-After".into(), " 17 ".into())], body: body.as_bytes().to_vec() }
 }
 
+/// 2026-10-21 07:27:00 UTC.
+const NOW: i64 = 1_792_567_620;
+
 fn fault(config: &Config, answer: &Answer) -> Fault {
-    match config.read(answer) {
+    match config.read(answer, NOW) {
         Verdict::Failed(fault) => fault,
         other => panic!("expected a fault, not {other:?}"),
     }
@@ -174,7 +177,7 @@ fn a_match_is_mapped_and_normalised() {
             "mobile_phone": true, "phone_numbers": ["+15550100"], "location_name": "Bern", "job_title_levels": ["cxo"]
         }
     });
-    let Verdict::Match { values, confidence } = people_data_labs().read(&answer(200, &body.to_string()))
+    let Verdict::Match { values, confidence } = people_data_labs().read(&answer(200, &body.to_string()), NOW)
     else {
         panic!("expected a match");
     };
@@ -196,20 +199,20 @@ fn a_match_is_mapped_and_normalised() {
 #[test]
 fn withheld_values_are_not_text() {
     let body = json!({"data": {"mobile_phone": true, "location_name": true, "job_title": "Tester", "linkedin_url": false}});
-    let Verdict::Match { values, confidence } = people_data_labs().read(&answer(200, &body.to_string()))
+    let Verdict::Match { values, confidence } = people_data_labs().read(&answer(200, &body.to_string()), NOW)
     else {
         panic!("expected a match");
     };
     assert_eq!(values.fields().names(), ["job_title"]);
     assert_eq!(confidence, None);
     let body = json!({"data": {"mobile_phone": true}});
-    assert_eq!(people_data_labs().read(&answer(200, &body.to_string())), Verdict::NoMatch);
+    assert_eq!(people_data_labs().read(&answer(200, &body.to_string()), NOW), Verdict::NoMatch);
 }
 
 #[test]
 fn no_match_is_what_the_description_says_it_is() {
     let config = people_data_labs();
-    assert_eq!(config.read(&answer(404, "not even JSON")), Verdict::NoMatch);
+    assert_eq!(config.read(&answer(404, "not even JSON"), NOW), Verdict::NoMatch);
     for body in [
         "{}",
         r#"{"data":null}"#,
@@ -221,14 +224,14 @@ fn no_match_is_what_the_description_says_it_is() {
         "",
         " \n",
     ] {
-        assert_eq!(config.read(&answer(200, body)), Verdict::NoMatch, "{body}");
+        assert_eq!(config.read(&answer(200, body), NOW), Verdict::NoMatch, "{body}");
     }
-    assert_eq!(config.read(&answer(204, "")), Verdict::NoMatch);
+    assert_eq!(config.read(&answer(204, ""), NOW), Verdict::NoMatch);
     let plain = post(json!({}), json!({}));
     assert_eq!(fault(&plain, &answer(404, "")).kind, FaultKind::BadStatus);
     assert_eq!(fault(&plain, &answer(204, "")).kind, FaultKind::BadJson);
-    assert_eq!(plain.read(&answer(200, "{}")), Verdict::NoMatch);
-    assert_eq!(plain.read(&answer(200, "\u{feff}{\"t\":\"\"}")), Verdict::NoMatch);
+    assert_eq!(plain.read(&answer(200, "{}"), NOW), Verdict::NoMatch);
+    assert_eq!(plain.read(&answer(200, "\u{feff}{\"t\":\"\"}"), NOW), Verdict::NoMatch);
 }
 
 #[test]
@@ -254,9 +257,33 @@ fn other_statuses_are_faults_of_their_kind() {
         assert!(fault.message.contains(&status.to_string()));
         assert!(!fault.message.contains("body text"));
     }
-    let mut dated = answer(429, "");
-    dated.headers[0].1 = "Wed, 21 Oct 2026 07:28:00 GMT".into();
-    assert_eq!(fault(&config, &dated).retry_after_s, None);
+}
+
+#[test]
+fn retry_after_is_understood_in_every_form_of_http() {
+    let config = people_data_labs();
+    for (text, seconds) in [
+        ("0", Some(0)),
+        ("17", Some(17)),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", Some(60)),
+        ("Wednesday, 21-Oct-26 07:28:00 GMT", Some(60)),
+        ("Wed Oct 21 07:28:00 2026", Some(60)),
+        // Over already.
+        ("Wed, 21 Oct 2026 07:26:00 GMT", Some(0)),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+        // No meaning, or none that anybody could have.
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("tomorrow", None),
+        ("Wed, 21 Oct 2026 25:28:00 GMT", None),
+        ("99999999999999999999", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+    ] {
+        let mut dated = answer(429, "");
+        dated.headers[0].1 = format!(" {text} ");
+        assert_eq!(fault(&config, &dated).retry_after_s, seconds, "{text}");
+    }
 }
 
 #[test]
@@ -339,7 +366,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_answer_makes_reading_panic(status in 100u16..600, body in prop::collection::vec(any::<u8>(), 0..64)) {
-        let _ = people_data_labs().read(&Answer { status, headers: vec![], body });
+        let _ = people_data_labs().read(&Answer { status, headers: vec![], body }, NOW);
     }
 
     #[test]

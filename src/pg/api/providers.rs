@@ -8,7 +8,7 @@ use crate::domain::contact::Contact;
 use crate::domain::fields::Field;
 use crate::domain::provider::{Answer, Config, HttpRequest, Verdict, merge_preset, presets};
 use crate::pg::store::config::{self, LoadedProvider};
-use crate::pg::{cache, guards, provider, raise, settings, table};
+use crate::pg::{accounts, cache, guards, provider, raise, settings, table};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 fn checked(config: &Value) -> Config {
@@ -189,7 +189,7 @@ fn told(
 ) -> Value {
     let status = answer.as_ref().ok().map(|a| a.status);
     let verdict = match &answer {
-        Ok(answer) => config.read(answer),
+        Ok(answer) => config.read(answer, accounts::now()),
         Err(fault) => Verdict::Failed(fault.clone()),
     };
     let mut told = json!({"request": shown, "status": status});

@@ -9,7 +9,7 @@ use super::{Key, Refusal};
 use crate::domain::provider::{Answer, Config, Verdict};
 use crate::domain::receipt::{Filed, Hash, Receipt, Terms};
 use crate::net::Keep;
-use crate::pg::accounts::now_us;
+use crate::pg::accounts::{self, now_us};
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -43,7 +43,7 @@ impl Keeper {
         let outcome = Arc::clone(&shared);
         let sent_at = now_us();
         let keep = move |answer: &Answer| {
-            let verdict = self.config.read(answer);
+            let verdict = self.config.read(answer, accounts::now());
             let dropped = self.keep(&verdict, sent_at);
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
                 Outcome { verdict: Some(verdict), dropped };
