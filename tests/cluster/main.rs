@@ -7,6 +7,7 @@ mod world;
 
 mod adversary;
 mod cancel;
+mod catalogs;
 mod contact;
 mod crash;
 mod credits;
@@ -19,3 +20,4 @@ mod nested;
 mod provider_faults;
 mod rates;
 mod storm;
+mod upgrade;

@@ -11,6 +11,7 @@ pub use cluster::{Cluster, Stop};
 pub use failure::{Failure, fails};
 pub use http::{Request, Response};
 pub use provider::{After, Behaviour, Provider, person};
+pub use server::{check, server};
 
 use std::time::{Duration, Instant};
 
