@@ -66,11 +66,26 @@ pub fn ask(provider: &LoadedProvider, contact: &Contact, missing: FieldSet, left
     if let Some(fault) = over_limit(provider, config) {
         return Outcome::Answered(Verdict::Failed(fault));
     }
-    let verdict = match send(config, request, left) {
-        Ok(answer) => config.read(&answer),
+    Outcome::Answered(match send(config, request, left) {
+        Ok(answer) => read(provider, config, &answer),
         Err(fault) => Verdict::Failed(fault),
-    };
-    Outcome::Answered(verdict)
+    })
+}
+
+/// What an answer says. A provider that wants a secret may never have been given one, or have lost it in a restore.
+pub fn read(provider: &LoadedProvider, config: &Config, answer: &Answer) -> Verdict {
+    let mut verdict = config.read(answer);
+    if let Verdict::Failed(fault) = &mut verdict
+        && fault.kind == FaultKind::BadCredentials
+        && provider.secret.is_none()
+    {
+        let name = provider.name.replace('\'', "''");
+        fault.message = format!(
+            "the provider answered with status {}: it was asked without a secret, which a restore does not bring back; run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')",
+            answer.status
+        );
+    }
+    verdict
 }
 
 /// The provider's own limits, kept for all workspaces together.

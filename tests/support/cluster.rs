@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls};
 
-use super::server::{check, server};
+use super::server::{Server, check, server};
 
 /// How to shut down, as in pg_ctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub enum Stop {
 
 /// A running (or, in between, stopped) cluster. Dropping it stops it, and removes it unless the test failed.
 pub struct Cluster {
+    server: &'static Server,
     dir: PathBuf,
     socket_dir: PathBuf,
     port: u16,
@@ -50,8 +51,13 @@ impl Cluster {
 
     /// Made, but not started.
     pub fn create(conf: &[&str]) -> Cluster {
-        let cluster = Cluster::empty();
-        server().copy_template(&cluster.data());
+        Cluster::create_of(server(), conf)
+    }
+
+    /// Made with this installation of Postgres, but not started.
+    pub fn create_of(server: &'static Server, conf: &[&str]) -> Cluster {
+        let cluster = Cluster::empty(server);
+        server.copy_template(&cluster.data());
         cluster.append_conf(&[
             "shared_preload_libraries = 'leadlex_enrich'",
             "leadlex.allow_private_addresses = on",
@@ -68,8 +74,8 @@ impl Cluster {
 
     /// A hot standby of this cluster, streaming, started. This one must run.
     pub fn standby(&self, conf: &[&str]) -> Cluster {
-        let standby = Cluster::empty();
-        let mut backup = server().command("pg_basebackup");
+        let standby = Cluster::empty(self.server);
+        let mut backup = self.server.command("pg_basebackup");
         backup.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
         backup.arg("-d").arg(self.conninfo("postgres"));
         check(&mut backup, "pg_basebackup");
@@ -79,19 +85,19 @@ impl Cluster {
         standby
     }
 
-    fn empty() -> Cluster {
+    fn empty(server: &'static Server) -> Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{number}", std::process::id());
-        let dir = server().run_dir.join(&name);
-        server().make_dir(&dir);
+        let dir = server.run_dir.join(&name);
+        server.make_dir(&dir);
         let mut socket_dir = dir.clone();
         if dir.as_os_str().len() > MAX_SOCKET_DIR_BYTES {
             socket_dir = Path::new("/tmp").join(format!("leadlex-{name}"));
-            server().make_dir(&socket_dir);
+            server.make_dir(&socket_dir);
         }
         let port = free_port();
-        Cluster { dir, socket_dir, port, process: Mutex::new(None) }
+        Cluster { server, dir, socket_dir, port, process: Mutex::new(None) }
     }
 
     /// The settings that say where this cluster listens.
@@ -118,6 +124,10 @@ impl Cluster {
 
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
+    }
+
+    pub fn server(&self) -> &'static Server {
+        self.server
     }
 
     /// For programs that take a connection string.
@@ -166,7 +176,7 @@ impl Cluster {
         self.append_conf(&self.place());
         let log =
             File::options().create(true).append(true).open(self.log_path()).expect("target/ can be written");
-        let mut command = server().command("postgres");
+        let mut command = self.server.command("postgres");
         command.arg("-D").arg(self.data()).stdout(log.try_clone().expect("an open file")).stderr(log);
         let mut child = command.spawn().expect("postgres can be executed");
         let until = Instant::now() + START_TIMEOUT;
@@ -270,7 +280,7 @@ impl Cluster {
 
     /// A program of this installation (psql, pg_dump …) with its environment set up to connect here as the superuser.
     pub fn command(&self, program: &str, database: &str) -> Command {
-        let mut command = server().command(program);
+        let mut command = self.server.command(program);
         command.env("PGHOST", &self.socket_dir).env("PGPORT", self.port.to_string());
         command.env("PGUSER", "postgres").env("PGDATABASE", database);
         command

@@ -11,7 +11,7 @@ pub use cluster::{Cluster, Stop};
 pub use failure::{Failure, fails};
 pub use http::{Request, Response};
 pub use provider::{After, Behaviour, Provider, person};
-pub use server::{check, server};
+pub use server::{Server, check, older_server, server};
 
 use std::time::{Duration, Instant};
 

@@ -174,7 +174,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     }
     let shown = request.masked();
     let answer = provider::send(config, request.clone(), settings::total_timeout());
-    JsonB(told(config, shown, &request, answer))
+    JsonB(told(&found, config, shown, &request, answer))
 }
 
 fn not_asked(reason: &str, message: &str) -> Value {
@@ -182,6 +182,7 @@ fn not_asked(reason: &str, message: &str) -> Value {
 }
 
 fn told(
+    found: &LoadedProvider,
     config: &Config,
     shown: Value,
     request: &HttpRequest,
@@ -189,7 +190,7 @@ fn told(
 ) -> Value {
     let status = answer.as_ref().ok().map(|a| a.status);
     let verdict = match &answer {
-        Ok(answer) => config.read(answer),
+        Ok(answer) => provider::read(found, config, answer),
         Err(fault) => Verdict::Failed(fault.clone()),
     };
     let mut told = json!({"request": shown, "status": status});
