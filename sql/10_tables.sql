@@ -5,7 +5,8 @@
 -- every change after a release:
 -- * The update script makes the same change; tests/cluster/upgrade.rs compares the catalogs with a fresh install.
 -- * A new column is the last of its table, and a new table's pg_extension_config_dump the last of them: an update can
---   only append, and the order is part of what is compared.
+--   only append, and the order is part of what is compared. It is nullable or has a default: dumps of older versions
+--   are restored into this schema.
 -- * A function with other arguments or result columns gets a new C symbol, and the old one stays while a released
 --   script names it (it raises 55000 by itself, see cache::refresh).
 -- * A released script is never edited. A release freezes the install script, as built, as sql/leadlex_enrich--A.sql,

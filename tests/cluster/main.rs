@@ -21,5 +21,6 @@ mod major;
 mod nested;
 mod provider_faults;
 mod rates;
+mod standby;
 mod storm;
 mod upgrade;
