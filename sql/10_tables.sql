@@ -1,5 +1,16 @@
 -- Private tables. Only the extension's owner reads and writes them directly; everybody else goes through the
 -- functions, or through the views and row-level policies of 30_views.sql. Column meanings are in COMMENT ON.
+--
+-- Databases out there have the schema of a released version, and sql/leadlex_enrich--A--B.sql brings them here. So, with
+-- every change after a release:
+-- * The update script makes the same change; tests/cluster/upgrade.rs compares the catalogs with a fresh install.
+-- * A new column is the last of its table, and a new table's pg_extension_config_dump the last of them: an update can
+--   only append, and the order is part of what is compared. It is nullable or has a default: dumps of older versions
+--   are restored into this schema.
+-- * A function with other arguments or result columns gets a new C symbol, and the old one stays while a released
+--   script names it (it raises 55000 by itself, see cache::refresh).
+-- * A released script is never edited. A release freezes the install script, as built, as sql/leadlex_enrich--A.sql,
+--   begins an update script with the check of 00_library.sql, and raises both versions named there.
 
 -- Providers answer in Unicode: elsewhere a name could be paid for and then not be stored.
 DO LANGUAGE plpgsql $check$

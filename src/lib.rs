@@ -10,7 +10,8 @@ mod pg;
 
 ::pgrx::pg_module_magic!();
 
-::pgrx::extension_sql_file!("../sql/10_tables.sql", name = "tables", bootstrap);
+::pgrx::extension_sql_file!("../sql/00_library.sql", name = "library", bootstrap);
+::pgrx::extension_sql_file!("../sql/10_tables.sql", name = "tables", requires = ["library"]);
 ::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["tables"]);
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
 ::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["functions"], finalize);

@@ -41,8 +41,14 @@ thread_local! {
     static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Forgets what others (or this transaction) have changed. Called at the start of every function of ours.
+/// Called at the start of every function of ours: nothing of an out-of-date cache, nor of another version's schema.
 pub fn refresh() {
+    forget_changed();
+    installation();
+}
+
+/// Forgets what others (or this transaction) have changed.
+pub fn forget_changed() {
     // SAFETY: registered once per backend; accepting invalidations is allowed wherever a statement can run.
     unsafe {
         if !REGISTERED.replace(true) {
@@ -85,8 +91,19 @@ pub fn watch(relation: u32) {
     });
 }
 
+/// Version of the library, and of the schema that it works with.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What there is of the extension in this database.
+pub enum Found {
+    Nothing,
+    /// A schema of another version than this library's.
+    Version(String),
+    This(Installation),
+}
+
 static INSTALLATION: Statement = Statement::new(
-    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname
+    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion
      FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
@@ -94,26 +111,45 @@ static INSTALLATION: Statement = Statement::new(
            'provider_secret']::pg_catalog.name[])",
 );
 
-/// `None` where the extension is not installed (the worker asks in every database).
-pub fn find_installation() -> Option<Installation> {
+/// The worker asks in every database.
+pub fn find_installation() -> Found {
     if let Some(known) = CACHE.with_borrow(|c| c.installation) {
-        return Some(known);
+        return Found::This(known);
     }
     let rows = INSTALLATION.query(View::Latest, &[]);
     rows.iter().for_each(|row| watch(number(row, 1) as u32));
-    let row = rows.iter().find(|row| text(row, 2) == "workspace")?;
+    let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Found::Nothing };
+    // Another version is looked up again each time: nothing need tell this backend when it is updated.
+    if text(row, 3) != VERSION {
+        return Found::Version(text(row, 3));
+    }
     let found = Installation { owner: (number(row, 0) as u32).into(), catalog: number(row, 1) as u32 };
     CACHE.with_borrow_mut(|c| c.installation = Some(found));
-    Some(found)
+    Found::This(found)
 }
 
+/// 55000 where the schema is missing, or not the one that this library knows.
 pub fn installation() -> Installation {
-    find_installation().unwrap_or_else(|| {
-        raise::not_ready(
+    match find_installation() {
+        Found::This(installation) => installation,
+        Found::Nothing => raise::not_ready(
             "leadlex_enrich is not installed in this database",
             "Run CREATE EXTENSION leadlex_enrich.",
-        )
-    })
+        ),
+        Found::Version(version) => raise::not_ready(other_version(&version), how_to_agree(&version)),
+    }
+}
+
+pub fn other_version(version: &str) -> String {
+    format!("the database has version {version} of leadlex_enrich, the server's library is {VERSION}")
+}
+
+pub fn how_to_agree(version: &str) -> String {
+    let parts = |v: &str| v.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
+    if parts(version) < parts(VERSION) {
+        return "Run ALTER EXTENSION leadlex_enrich UPDATE.".to_owned();
+    }
+    format!("Install the library of leadlex_enrich {version} and restart the server.")
 }
 
 pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {

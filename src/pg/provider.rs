@@ -188,7 +188,25 @@ fn send_and_keep(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    outcome.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()))
+    told(provider, outcome.verdict.unwrap_or_else(|| config.read(&answer, accounts::now())))
+}
+
+/// What an answer says. A provider that wants a secret may never have been given one, or have lost it in a restore.
+pub fn read(provider: &LoadedProvider, config: &Config, answer: &Answer) -> Verdict {
+    told(provider, config.read(answer, accounts::now()))
+}
+
+fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
+    if let Verdict::Failed(fault) = &mut verdict
+        && fault.kind == FaultKind::BadCredentials
+        && provider.secret.is_none()
+    {
+        let name = provider.name.replace('\'', "''");
+        fault.message.push_str(&format!(
+            "; it was asked without a secret, which a restore does not bring back: run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
+        ));
+    }
+    verdict
 }
 
 /// The provider's own limits, kept for all workspaces together.

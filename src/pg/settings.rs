@@ -20,6 +20,8 @@ enum WaterfallMode {
 }
 
 static API_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+/// A constant. SQL scripts read it: an older schema can be updated only when the library that is loaded knows the new one.
+static LIBRARY_VERSION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(version()));
 static WORKSPACE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static REQUIRE_LOCAL_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
@@ -36,6 +38,13 @@ static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static WORKER_NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
+
+const fn version() -> &'static CStr {
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("a version has no NUL"),
+    }
+}
 
 thread_local! {
     /// Local transaction id in which the present API key was set; 0 = outside any.
@@ -249,6 +258,14 @@ fn int_ms(name: &'static CStr, text: &'static CStr, setting: &'static GucSetting
 }
 
 fn define_server(preloading: bool) {
+    GucRegistry::define_string_guc(
+        c"leadlex.library_version",
+        c"Version of the library that is loaded.",
+        c"ALTER EXTENSION leadlex_enrich UPDATE needs the library of the new version.",
+        &LIBRARY_VERSION,
+        GucContext::Internal,
+        GucFlags::DISALLOW_IN_FILE,
+    );
     if preloading {
         GucRegistry::define_int_guc(
             c"leadlex.max_workspaces",

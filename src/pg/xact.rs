@@ -54,6 +54,8 @@ pub struct Transaction {
     pub under_way: Vec<OwnClaim>,
     /// Ledger rows were written: once they are committed, the worker has something to settle.
     pub wrote_ledger: bool,
+    /// The schema has been brought to another version: the worker has to look at it again.
+    pub updated_schema: bool,
     /// A call was made: it cannot be prepared for two-phase commit.
     pub called: bool,
 }
@@ -106,7 +108,7 @@ fn settle(committed: bool) {
     // Taken out first: nothing in here may be settled twice.
     let ended = CURRENT.with_borrow_mut(std::mem::take);
     accounts::settle(&ended, committed);
-    if committed && ended.wrote_ledger {
+    if committed && (ended.wrote_ledger || ended.updated_schema) {
         worker::note_work();
     }
     for claim in &ended.claims {

@@ -336,31 +336,3 @@ fn books_of_many_databases_survive_a_crash() {
         assert_eq!(number(&mut owner, "SELECT settled FROM leadlex.credit_balance"), n * 10 - 2);
     }
 }
-
-#[test]
-fn a_promoted_standby_has_exact_balances_and_forgets_no_rate_use() {
-    let world = metered(9, 10);
-    let standby = world.cluster.standby(&[]);
-    let mut caller = world.caller();
-    for n in [1, 2, 3] {
-        enrich(&mut caller, n).unwrap();
-    }
-    let sql = "SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1";
-    eventually("the standby has it all", Duration::from_secs(20), || {
-        standby.config("app").connect(NoTls).is_ok_and(|mut c| number(&mut c, sql) == 3)
-    });
-    world.cluster.stop(Stop::Immediate);
-    standby.connect("postgres").query_one("SELECT pg_promote()", &[]).unwrap();
-    let mut caller = standby.connect_as("app", "caller");
-    assert_eq!(crate::world::credits(&mut caller), Some(6));
-    let used = number(
-        &mut caller,
-        "SELECT \"limit\" - remaining FROM leadlex.rate_limit() WHERE \"window\" = 'day'",
-    );
-    assert!((3..=3 + OVER_COUNT).contains(&used), "{used}");
-    assert_eq!(enrich(&mut caller, 4).unwrap()["credits_remaining"], 5);
-    eventually("its own worker settles", Duration::from_secs(20), || {
-        number(&mut standby.connect("app"), "SELECT count(*) FROM leadlex.credit_pending") == 0
-    });
-    world.cluster.start_again();
-}

@@ -6,7 +6,7 @@ use postgres::{Client, Error, GenericClient};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Behaviour, Cluster, Failure, Provider, eventually, person};
+use crate::support::{Behaviour, Cluster, Failure, Provider, Server, eventually, person, server};
 
 /// Where the provider is asked.
 pub const PATH: &str = "/person";
@@ -28,11 +28,12 @@ pub struct Beginning<'a> {
     pub plan: &'a str,
     pub contacts: i32,
     pub conf: &'a [&'a str],
+    pub server: &'static Server,
 }
 
 impl Default for Beginning<'_> {
     fn default() -> Self {
-        Beginning { credits: Some(10), plan: "unmetered", contacts: 10, conf: &[] }
+        Beginning { credits: Some(10), plan: "unmetered", contacts: 10, conf: &[], server: server() }
     }
 }
 
@@ -57,7 +58,8 @@ impl World {
         let provider = Provider::start();
         let mut conf = vec!["leadlex.worker_naptime = 1"];
         conf.extend(beginning.conf);
-        let cluster = Cluster::start_with(&conf);
+        let cluster = Cluster::create_of(beginning.server, &conf);
+        cluster.start_again();
         let mut owner = cluster.database("app");
         owner
             .batch_execute(

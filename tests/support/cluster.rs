@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls};
 
-use super::server::{check, server};
+use super::server::{Server, check, server};
 
 /// How to shut down, as in pg_ctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub enum Stop {
 
 /// A running (or, in between, stopped) cluster. Dropping it stops it, and removes it unless the test failed.
 pub struct Cluster {
+    server: &'static Server,
     dir: PathBuf,
     socket_dir: PathBuf,
     port: u16,
@@ -61,8 +62,13 @@ impl Cluster {
 
     /// Made, but not started.
     pub fn create(conf: &[&str]) -> Cluster {
-        let cluster = Cluster::empty();
-        server().copy_template(&cluster.data());
+        Cluster::create_of(server(), conf)
+    }
+
+    /// Made with this installation of Postgres, but not started.
+    pub fn create_of(server: &'static Server, conf: &[&str]) -> Cluster {
+        let cluster = Cluster::empty(server);
+        server.copy_template(&cluster.data());
         cluster.append_conf(&[
             "shared_preload_libraries = 'leadlex_enrich'",
             "leadlex.allow_private_addresses = on",
@@ -79,8 +85,8 @@ impl Cluster {
 
     /// A hot standby of this cluster, streaming, started. This one must run.
     pub fn standby(&self, conf: &[&str]) -> Cluster {
-        let standby = Cluster::empty();
-        let mut backup = server().command("pg_basebackup");
+        let standby = Cluster::empty(self.server);
+        let mut backup = self.server.command("pg_basebackup");
         backup.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
         backup.arg("-d").arg(self.conninfo("postgres"));
         check(&mut backup, "pg_basebackup");
@@ -90,19 +96,19 @@ impl Cluster {
         standby
     }
 
-    fn empty() -> Cluster {
+    fn empty(server: &'static Server) -> Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{number}", std::process::id());
-        let dir = server().run_dir.join(&name);
-        server().make_dir(&dir);
+        let dir = server.run_dir.join(&name);
+        server.make_dir(&dir);
         let mut socket_dir = dir.clone();
         if dir.as_os_str().len() > MAX_SOCKET_DIR_BYTES {
             socket_dir = Path::new("/tmp").join(format!("leadlex-{name}"));
-            server().make_dir(&socket_dir);
+            server.make_dir(&socket_dir);
         }
         let port = free_port();
-        Cluster { dir, socket_dir, port, process: Mutex::new(None), surroundings: Mutex::default() }
+        Cluster { server, dir, socket_dir, port, process: Mutex::new(None), surroundings: Mutex::default() }
     }
 
     /// The settings that say where this cluster listens.
@@ -129,6 +135,10 @@ impl Cluster {
 
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
+    }
+
+    pub fn server(&self) -> &'static Server {
+        self.server
     }
 
     /// For programs that take a connection string.
@@ -211,8 +221,8 @@ impl Cluster {
     fn postgres(&self) -> Command {
         let surroundings = self.surroundings.lock().expect("no start panicked");
         let mut command = match &surroundings.hosts {
-            None => server().command("postgres"),
-            Some(hosts) => server().command_with_hosts(hosts, "postgres"),
+            None => self.server.command("postgres"),
+            Some(hosts) => self.server.command_with_hosts(hosts, "postgres"),
         };
         command.envs(surroundings.env.iter().cloned());
         command
@@ -301,7 +311,7 @@ impl Cluster {
 
     /// A program of this installation (psql, pg_dump …) with its environment set up to connect here as the superuser.
     pub fn command(&self, program: &str, database: &str) -> Command {
-        let mut command = server().command(program);
+        let mut command = self.server.command(program);
         command.env("PGHOST", &self.socket_dir).env("PGPORT", self.port.to_string());
         command.env("PGUSER", "postgres").env("PGDATABASE", database);
         command

@@ -12,6 +12,7 @@ pub use cluster::{Cluster, Stop, Surroundings};
 pub use failure::{Failure, fails};
 pub use http::{Request, Response};
 pub use provider::{After, Behaviour, Provider, person};
+pub use server::{Server, check, older_server, server};
 
 use std::time::{Duration, Instant};
 

@@ -16,19 +16,21 @@ pub struct RunAs {
 
 #[derive(Debug)]
 pub struct Server {
+    pub major: u32,
     pub bin: PathBuf,
     pub run_dir: PathBuf,
     pub run_as: Option<RunAs>,
+    template: OnceLock<PathBuf>,
 }
 
-const MAJOR: &str = if cfg!(feature = "pg15") {
-    "15"
+const MAJOR: u32 = if cfg!(feature = "pg15") {
+    15
 } else if cfg!(feature = "pg16") {
-    "16"
+    16
 } else if cfg!(feature = "pg17") {
-    "17"
+    17
 } else {
-    "18"
+    18
 };
 
 /// Where tests/lib/build.sh has put things.
@@ -40,11 +42,21 @@ pub fn server() -> &'static Server {
             std::env::var_os("LEADLEX_PG_TREE").map_or(target.join(format!("pg-{MAJOR}")), PathBuf::from);
         let bin = fs::canonicalize(tree.join("bin"))
             .unwrap_or_else(|error| panic!("{}: {error}; run `make build` first", tree.display()));
-        let run_dir = std::env::var_os("LEADLEX_RUN_DIR").map_or(target.join("run"), PathBuf::from);
-        fs::create_dir_all(&run_dir).expect("target/ can be written");
-        let run_dir = fs::canonicalize(run_dir).expect("it has just been made");
-        Server { bin, run_dir, run_as: run_as() }
+        Server::at(MAJOR, bin)
     })
+}
+
+/// The newest older major version that has been built here, too, for pg_upgrade.
+pub fn older_server() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let find = || {
+        (15..MAJOR).rev().find_map(|major| {
+            let bin = fs::canonicalize(target.join(format!("pg-{major}/bin"))).ok()?;
+            bin.join("postgres").exists().then(|| Server::at(major, bin))
+        })
+    };
+    SERVER.get_or_init(find).as_ref()
 }
 
 fn run_as() -> Option<RunAs> {
@@ -61,6 +73,14 @@ fn run_as() -> Option<RunAs> {
 }
 
 impl Server {
+    fn at(major: u32, bin: PathBuf) -> Server {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        let run_dir = std::env::var_os("LEADLEX_RUN_DIR").map_or(target.join("run"), PathBuf::from);
+        fs::create_dir_all(&run_dir).expect("target/ can be written");
+        let run_dir = fs::canonicalize(run_dir).expect("it has just been made");
+        Server { major, bin, run_dir, run_as: run_as(), template: OnceLock::new() }
+    }
+
     /// A program of the installation, as the unprivileged user and in a clean environment: `RUST_BACKTRACE`
     /// would put backtraces into DETAIL, and the locale's language would get into messages.
     pub fn command(&self, program: &str) -> Command {
@@ -108,8 +128,7 @@ impl Server {
 
     /// A fresh data directory at `to`, copied from one that initdb made for the whole run.
     pub fn copy_template(&self, to: &Path) {
-        static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-        let template = TEMPLATE.get_or_init(|| self.make_template());
+        let template = self.template.get_or_init(|| self.make_template());
         check(Command::new("cp").arg("-a").arg("--reflink=auto").arg(template).arg(to), "cp");
     }
 
@@ -117,12 +136,12 @@ impl Server {
     fn make_template(&self) -> PathBuf {
         let made = fs::metadata(self.bin.join("initdb")).and_then(|m| m.modified()).expect("initdb is there");
         let age = made.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let template = self.run_dir.join(format!("template-{MAJOR}-{age}"));
+        let template = self.run_dir.join(format!("template-{}-{age}", self.major));
         let data = template.join("data");
         if data.exists() {
             return data;
         }
-        let aside = self.run_dir.join(format!("template-{}.new", std::process::id()));
+        let aside = self.run_dir.join(format!("template-{}-{}.new", self.major, std::process::id()));
         self.make_dir(&aside);
         let mut initdb = self.command("initdb");
         initdb.arg("-D").arg(aside.join("data"));

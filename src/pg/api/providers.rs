@@ -8,7 +8,7 @@ use crate::domain::contact::Contact;
 use crate::domain::fields::Field;
 use crate::domain::provider::{Answer, Config, HttpRequest, Verdict, merge_preset, presets};
 use crate::pg::store::config::{self, LoadedProvider};
-use crate::pg::{accounts, cache, guards, provider, raise, settings, table};
+use crate::pg::{cache, guards, provider, raise, settings, shmem, table, xact};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 fn checked(config: &Value) -> Config {
@@ -174,7 +174,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     }
     let shown = request.masked();
     let answer = provider::send(config, request.clone(), settings::total_timeout(), None);
-    JsonB(told(config, shown, &request, answer))
+    JsonB(told(&found, config, shown, &request, answer))
 }
 
 fn not_asked(reason: &str, message: &str) -> Value {
@@ -182,6 +182,7 @@ fn not_asked(reason: &str, message: &str) -> Value {
 }
 
 fn told(
+    found: &LoadedProvider,
     config: &Config,
     shown: Value,
     request: &HttpRequest,
@@ -189,7 +190,7 @@ fn told(
 ) -> Value {
     let status = answer.as_ref().ok().map(|a| a.status);
     let verdict = match &answer {
-        Ok(answer) => config.read(answer, accounts::now()),
+        Ok(answer) => provider::read(found, config, answer),
         Err(fault) => Verdict::Failed(fault.clone()),
     };
     let mut told = json!({"request": shown, "status": status});
@@ -255,8 +256,14 @@ fn contact_from(given: &Value) -> Contact {
 fn config_changed<'a>(
     trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
+    // In a schema of any version: it is also what update scripts, loads and restores fire.
     if let Ok(relation) = trigger.relation() {
         cache::invalidate(relation.oid());
+        // SAFETY: a global that CREATE and ALTER EXTENSION set while their script runs.
+        if unsafe { pg_sys::creating_extension } && shmem::available() {
+            // The worker has left this database alone until now.
+            xact::with(|t| t.updated_schema = true);
+        }
     }
     Ok(None)
 }

@@ -155,6 +155,8 @@ fn worker_status_rows() -> TableIterator<
         name!(last_error, Option<String>),
     ),
 > {
+    // Not for what it reads, but for what it returns: an older schema declares other columns.
+    cache::refresh();
     guards::require_shared_memory();
     let (launcher, databases) = worker::status();
     let state = if launcher > 0 { "running" } else { "not running" };

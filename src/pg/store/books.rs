@@ -188,19 +188,24 @@ pub fn record_rate(id: &[u8; 16], record: &Record) {
     });
 }
 
-// Rows are moved, not counted up to an id: a transaction that commits late is simply moved later.
+// Rows are moved, not counted up to an id: a transaction that commits late is simply moved later. They are left alone
+// while their workspace has no balance: a restore has brought one table, and is about to bring the other.
 static SETTLE: Statement = Statement::new(
     "WITH moved AS (
          DELETE FROM leadlex.credit_pending AS p
-         WHERE p.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT q.ctid FROM leadlex.credit_pending AS q LIMIT 10000))
+         WHERE p.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+             SELECT q.ctid FROM leadlex.credit_pending AS q
+             WHERE EXISTS (SELECT FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) q.workspace_id)
+             LIMIT 10000))
          RETURNING p.workspace_id, p.id, p.amount, p.request_id, p.note, p.created_at),
      kept AS (
          INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, note, created_at)
          SELECT m.workspace_id, m.id, m.amount, m.request_id, m.note, m.created_at FROM moved AS m),
      added AS (
-         INSERT INTO leadlex.credit_balance AS b (workspace_id, settled)
-         SELECT m.workspace_id, pg_catalog.sum(m.amount)::pg_catalog.int8 FROM moved AS m GROUP BY m.workspace_id
-         ON CONFLICT (workspace_id) DO UPDATE SET settled = b.settled OPERATOR(pg_catalog.+) EXCLUDED.settled)
+         UPDATE leadlex.credit_balance AS b SET settled = b.settled OPERATOR(pg_catalog.+) m.amount
+         FROM (SELECT n.workspace_id, pg_catalog.sum(n.amount)::pg_catalog.int8 AS amount FROM moved AS n
+               GROUP BY n.workspace_id) AS m
+         WHERE b.workspace_id OPERATOR(pg_catalog.=) m.workspace_id)
      SELECT pg_catalog.count(*) FROM moved",
 );
 

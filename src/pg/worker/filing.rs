@@ -1,5 +1,6 @@
 //! Receipts from shared memory into the books.
 
+use super::super::cache::Found;
 use super::super::receipts::{self, Taken};
 use super::super::{cache, store};
 use super::round::{Failed, attempt};
@@ -33,7 +34,7 @@ pub fn write(database: u32) -> Result<u64, Failed> {
 /// What belongs to an extension that was dropped, or that is not committed, is nobody's.
 fn write_batch(taken: &[Taken]) -> Result<u64, Failed> {
     attempt(|| {
-        let Some(installation) = cache::find_installation() else { return 0 };
+        let Found::This(installation) = cache::find_installation() else { return 0 };
         let ours = |entry: &&Taken| entry.key.catalog == installation.catalog;
         let read = |entry: &Taken| Some((entry.key.question, Filed::from_bytes(&entry.payload)?));
         let receipts: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();

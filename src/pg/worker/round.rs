@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
+use super::super::cache::Found;
 use super::super::shmem::{self, AccountKey};
 use super::super::store::{self, books};
 use super::super::{accounts, cache, receipts, settings, wait};
@@ -45,7 +46,7 @@ pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
     }
     if !work_until_idle(database) {
         shmem::with_header(|h| {
-            // No extension here: nothing to remember of this database.
+            // No extension of ours here: nothing to remember of this database.
             let forgotten = |d: &&mut shmem::Database| d.oid == database && !d.wanted && !d.has_work;
             h.databases.iter_mut().filter(forgotten).for_each(|d| *d = shmem::Database::FREE);
         });
@@ -92,20 +93,32 @@ fn shutting_down() -> bool {
     unsafe { pg_sys::ShutdownRequestPending != 0 }
 }
 
-/// `false`: the extension is not installed here.
+/// `false`: there is nothing to do in this database, and will not be before somebody calls.
 fn work_until_idle(database: u32) -> bool {
     receipts::writer_comes(database);
+    let mut looked_again = false;
     loop {
         super::reload_if_asked();
         mark(database, |d| d.wanted = false);
         let closing = shutting_down();
         match attempt(|| round(database, closing)) {
-            Ok(None) => {
+            Ok(Round::NotInstalled) => {
                 receipts::with(|arena| arena.forget_database(database));
                 return false;
             }
-            Ok(Some(true)) => continue,
-            Ok(Some(false)) => {}
+            Ok(Round::OtherVersion(why)) if looked_again => {
+                pgrx::log!("leadlex_enrich worker: {why}");
+                receipts::with(|arena| arena.forget_database(database));
+                return false;
+            }
+            Ok(Round::OtherVersion(_)) => {
+                // From here on a note of work means that somebody has updated the schema.
+                mark(database, |d| d.has_work = false);
+                looked_again = true;
+                continue;
+            }
+            Ok(Round::Done { more: true }) => continue,
+            Ok(Round::Done { more: false }) => {}
             Err(failure) => return failed(database, &failure),
         }
         match receipts_until_called(database, closing) {
@@ -205,7 +218,7 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
     }
     let work = AssertUnwindSafe(work);
     PgTryBuilder::new(AssertUnwindSafe(move || {
-        cache::refresh();
+        cache::forget_changed();
         let result = { work }.0();
         // SAFETY: ends what was begun above.
         unsafe {
@@ -230,9 +243,22 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
     .execute()
 }
 
-/// `None`: not installed. `Some(true)`: there is more to do at once.
-fn round(database: u32, closing: bool) -> Option<bool> {
-    cache::find_installation()?;
+enum Round {
+    NotInstalled,
+    /// The schema is not the one that this library knows: why nothing is done.
+    OtherVersion(String),
+    Done {
+        /// There is more to do at once.
+        more: bool,
+    },
+}
+
+fn round(database: u32, closing: bool) -> Round {
+    match cache::find_installation() {
+        Found::This(_) => {}
+        Found::Nothing => return Round::NotInstalled,
+        Found::Version(version) => return Round::OtherVersion(left_alone(database, &version)),
+    }
     // When room is wanted, every lease that nobody is using now goes; else those that have not been used for a while.
     let room_wanted = shmem::with_header(|h| h.close_until >= accounts::now());
     let recorded = record_in_transaction(match (closing, room_wanted) {
@@ -267,7 +293,20 @@ fn round(database: u32, closing: bool) -> Option<bool> {
         // Rows may have come since: look once more at the next round.
         d.has_work |= settled > 0;
     });
-    Some(settled >= 10_000)
+    Round::Done { more: settled >= 10_000 }
+}
+
+fn left_alone(database: u32, version: &str) -> String {
+    // SAFETY: a catalog look-up; a palloc'd name, or null when the database is gone.
+    let name = unsafe { pg_sys::get_database_name(database.into()) };
+    let name = if name.is_null() {
+        database.to_string()
+    } else {
+        // SAFETY: not null, and NUL-terminated.
+        unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy().into_owned()
+    };
+    let (why, hint) = (cache::other_version(version), cache::how_to_agree(version));
+    format!("database {name} is left alone: {why}. {hint}")
 }
 
 /// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.

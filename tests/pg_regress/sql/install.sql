@@ -75,7 +75,7 @@ RESET ROLE;
 DROP OWNED BY install_stranger;
 DROP ROLE install_stranger;
 -- CREATE EXTENSION is for superusers: the library reaches out of the database.
-SELECT superuser, trusted, relocatable FROM pg_available_extension_versions WHERE name = 'leadlex_enrich';
+SELECT DISTINCT superuser, trusted, relocatable FROM pg_available_extension_versions WHERE name = 'leadlex_enrich';
 
 -- Traps in the caller's search_path: what we run for a caller must never resolve to them.
 CREATE SCHEMA evil;
