@@ -10,6 +10,7 @@ mod cancel;
 mod contact;
 mod crash;
 mod credits;
+mod ddl;
 mod errors;
 mod foreign_errors;
 mod harness;

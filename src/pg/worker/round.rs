@@ -1,5 +1,6 @@
 //! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
 
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 use super::super::shmem::{self, AccountKey};
 use super::super::store::books;
 use super::super::{accounts, cache, wait};
+use super::bars;
 use crate::domain::rate::Record;
 
 /// A worker that has had nothing to do for so long leaves.
@@ -17,6 +19,11 @@ const LINGER: Duration = Duration::from_millis(500);
 const PURGE_EVERY_S: i64 = 600;
 /// Seconds until a worker that failed is tried again.
 const RETRY_S: i64 = 2;
+
+thread_local! {
+    /// Whether the extension was found in this worker's database.
+    static INSTALLED: Cell<bool> = const { Cell::new(true) };
+}
 
 #[pg_guard]
 #[unsafe(no_mangle)]
@@ -28,35 +35,22 @@ pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
         super::handlers::pqsignal(libc::SIGHUP, super::handlers::SignalHandlerForConfigReload);
         super::handlers::pqsignal(libc::SIGTERM, super::handlers::SignalHandlerForShutdownRequest);
         pg_sys::BackgroundWorkerUnblockSignals();
-        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(database));
+        // Callbacks run backwards: this one when the process counts as a session of the database no longer.
+        pg_sys::on_shmem_exit(Some(on_exit), pg_sys::Datum::from(database));
+        if !bars::enter(database) {
+            return;
+        }
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), pg_sys::InvalidOid, 0);
         configure();
-        shmem::with_header(|h| {
-            if let Some(entry) = super::entry(h, database) {
-                entry.worker_pid = pg_sys::MyProcPid;
-                entry.not_before = 0;
-                entry.latch = pg_sys::MyLatch;
-            }
-        });
     }
-    if !work_until_idle(database) {
-        shmem::with_header(|h| {
-            // No extension here: nothing to remember of this database.
-            let forgotten = |d: &&mut shmem::Database| d.oid == database && !d.wanted && !d.has_work;
-            h.databases.iter_mut().filter(forgotten).for_each(|d| *d = shmem::Database::FREE);
-        });
-    }
+    mark(database, |d| d.not_before = 0);
+    super::leftovers::forget(database);
+    INSTALLED.set(work_until_idle(database));
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_exit(_code: i32, arg: pg_sys::Datum) {
-    let database = arg.value() as u32;
-    shmem::with_header(|h| {
-        for entry in h.databases.iter_mut().filter(|d| d.oid == database) {
-            entry.worker_pid = 0;
-            entry.latch = std::ptr::null_mut();
-        }
-    });
+    bars::leave(arg.value() as u32, INSTALLED.get());
 }
 
 /// Waits of this process are bounded: it never waits long for a lock or for a replica.
@@ -82,33 +76,47 @@ unsafe fn configure() {
     }
 }
 
-fn shutting_down() -> bool {
+/// Shutdown, or a statement that needs the database without sessions.
+fn has_to_leave(database: u32) -> bool {
     // SAFETY: a flag that the signal handler sets.
-    unsafe { pg_sys::ShutdownRequestPending != 0 }
+    unsafe { pg_sys::ShutdownRequestPending != 0 || bars::is_barred(database) }
+}
+
+fn others_wait() -> bool {
+    let now = accounts::now();
+    shmem::with_header(|h| h.databases.iter().any(|d| d.is_waiting(now) && !h.is_barred(d.oid)))
 }
 
 /// `false`: the extension is not installed here.
 fn work_until_idle(database: u32) -> bool {
+    let begun = Instant::now();
     loop {
         super::reload_if_asked();
         mark(database, |d| d.wanted = false);
-        let closing = shutting_down();
+        let closing = has_to_leave(database);
         match attempt(|| round(database, closing)) {
             Ok(None) => return false,
-            Ok(Some(true)) => continue,
-            Ok(Some(false)) if closing => return true,
-            Ok(Some(false)) => {}
+            Ok(Some(_)) if closing => {
+                mark(database, |d| d.has_work = true);
+                return true;
+            }
+            Ok(Some(more)) => mark(database, |d| d.wanted |= more),
+            // Cancelled because it has to leave. The books are still closed first, if that can be done in time.
+            Err(_) if !closing && has_to_leave(database) => continue,
+            Err(_) if closing && bars::is_barred(database) => {
+                mark(database, |d| d.has_work = true);
+                return true;
+            }
+            Err(_) if attempt(cache::find_installation).is_ok_and(|found| found.is_none()) => return false,
             Err(message) => {
-                mark(database, |d| {
-                    d.not_before = accounts::now() + RETRY_S;
-                    d.wanted = true;
-                    put_text(&mut d.error, &message);
-                });
-                pgrx::warning!("leadlex_enrich worker: {message}");
+                fail(database, &message);
                 return true;
             }
         }
-        if shutting_down() || called_within(database, LINGER) {
+        // Where others wait for a place, no worker sits idle, nor stays for ever because there is always more to do.
+        let pause = if others_wait() { Duration::ZERO } else { LINGER };
+        let over = pause.is_zero() && begun.elapsed() >= LINGER;
+        if has_to_leave(database) || !over && called_within(database, pause) {
             continue;
         }
         // Leases are closed in order, so that a crash after this counts nothing as used.
@@ -116,6 +124,21 @@ fn work_until_idle(database: u32) -> bool {
             pgrx::warning!("leadlex_enrich worker: {message}");
         }
         return true;
+    }
+}
+
+/// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once.
+fn fail(database: u32, message: &str) {
+    let mut known = false;
+    mark(database, |d| {
+        d.not_before = accounts::now() + RETRY_S;
+        d.wanted = true;
+        let before = d.error;
+        put_text(&mut d.error, message);
+        known = d.error == before;
+    });
+    if !known {
+        pgrx::warning!("leadlex_enrich worker: {message}");
     }
 }
 
@@ -142,7 +165,8 @@ fn called_within(database: u32, time: Duration) -> bool {
         // set for something already done must not end it early.
         // SAFETY: this process's own latch.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
-        if shutting_down() || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted)) {
+        let wanted = || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
+        if has_to_leave(database) || wanted() {
             return true;
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -156,12 +180,20 @@ fn called_within(database: u32, time: Duration) -> bool {
             let event = wait::event(wait::Event::Idle);
             pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, left.as_millis() as i64 + 1, event);
         }
+        forget_cancel();
         pgrx::check_for_interrupts!();
     }
 }
 
+/// A cancel was meant for what this process did before.
+fn forget_cancel() {
+    // SAFETY: a flag of this process, which its signal handler sets.
+    unsafe { pg_sys::QueryCancelPending = 0 };
+}
+
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.
-fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    forget_cancel();
     // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
@@ -232,6 +264,9 @@ fn round(database: u32, closing: bool) -> Option<bool> {
 
 /// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.
 fn record_rates(database: u32) {
+    if cache::find_installation().is_none() {
+        return;
+    }
     let recorded = record_in_transaction(Close::Unused);
     commit_and_begin();
     apply(recorded);
