@@ -2,12 +2,13 @@
 //!
 //! `api` holds the SQL functions; `desk` is the world of a call; `store` has all SQL on our own tables, `table` that on
 //! the user's; `shmem`, `accounts`, `claims` and `xact` are what transactions share and how their end settles it;
-//! `worker` keeps the books.
+//! `worker` keeps the books, and `ddl` keeps it out of the way of statements about whole databases.
 
 mod accounts;
 mod api;
 mod cache;
 mod claims;
+mod ddl;
 mod desk;
 mod guards;
 mod identity;
@@ -34,6 +35,7 @@ pub fn init() {
     settings::define(preloading);
     if preloading {
         shmem::register();
+        ddl::register();
         if !upgrading {
             worker::register();
         }

@@ -18,6 +18,8 @@ const CLAIMS: &CStr = c"leadlex_enrich claims";
 
 /// Databases whose books can wait for the worker at once.
 pub const MAX_DATABASES: usize = 128;
+/// Statements that can keep workers out of a database at once.
+pub const MAX_BARS: usize = 128;
 
 /// Index into the named tranche of locks.
 #[derive(Clone, Copy)]
@@ -145,11 +147,29 @@ impl Database {
         last_purge: 0,
         error: [0; 160],
     };
+
+    /// For a worker to be started.
+    pub fn is_waiting(&self, now: i64) -> bool {
+        self.oid != 0 && self.wanted && self.worker_pid == 0 && self.not_before <= now
+    }
+}
+
+/// No worker may be in this database while that backend's transaction lasts. `pid` 0: free.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Bar {
+    pub database: u32,
+    pub pid: i32,
+}
+
+impl Bar {
+    pub const FREE: Bar = Bar { database: 0, pid: 0 };
 }
 
 #[repr(C)]
 pub struct Header {
     pub databases: [Database; MAX_DATABASES],
+    pub bars: [Bar; MAX_BARS],
     pub launcher_pid: i32,
     pub launcher_latch: *mut pg_sys::Latch,
     /// Until this epoch second workers close the leases of all accounts that no transaction is using.
@@ -255,6 +275,7 @@ unsafe fn initialise(header: *mut Header) {
         let count = settings::max_workspaces();
         header.write(Header {
             databases: [Database::FREE; MAX_DATABASES],
+            bars: [Bar::FREE; MAX_BARS],
             launcher_pid: 0,
             launcher_latch: std::ptr::null_mut(),
             close_until: 0,

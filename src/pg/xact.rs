@@ -58,6 +58,27 @@ pub struct Transaction {
     pub updated_schema: bool,
     /// A call was made: it cannot be prepared for two-phase commit.
     pub called: bool,
+    /// Databases that this transaction keeps workers out of.
+    pub bars: Vec<OwnBar>,
+}
+
+/// What becomes of a barred database when the transaction commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Stays,
+    /// It is gone.
+    Dropped,
+    /// It has been copied to this new one.
+    Copied(u32),
+    /// Not barred: the extension was dropped in it.
+    Emptied,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct OwnBar {
+    pub database: u32,
+    pub outcome: Outcome,
+    pub subtransaction: u32,
 }
 
 thread_local! {
@@ -114,6 +135,7 @@ fn settle(committed: bool) {
     for claim in &ended.claims {
         claims::release(&claim.key);
     }
+    worker::bars::settle(&ended.bars, committed);
 }
 
 #[pg_guard]
@@ -135,20 +157,23 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.grants.iter_mut().for_each(|g| hand_up(&mut g.subtransaction));
             t.claims.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
             t.under_way.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
+            t.bars.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
-            let (holds, claimed, loading) = CURRENT.with_borrow_mut(|t| {
+            let (holds, claimed, loading, bars) = CURRENT.with_borrow_mut(|t| {
                 t.grants.retain(|g| g.subtransaction != own);
                 t.under_way.retain(|c| c.subtransaction != own);
                 let holds: Vec<Hold> = t.holds.extract_if(.., |h| h.subtransaction == own).collect();
                 let claimed: Vec<OwnClaim> = t.claims.extract_if(.., |c| c.subtransaction == own).collect();
-                (holds, claimed, t.loading.take())
+                let bars: Vec<OwnBar> = t.bars.extract_if(.., |b| b.subtransaction == own).collect();
+                (holds, claimed, t.loading.take(), bars)
             });
             if let Some(account) = loading {
                 accounts::load_failed(account);
             }
             holds.iter().for_each(accounts::give_back);
             claimed.iter().for_each(|c| claims::release(&c.key));
+            worker::bars::settle(&bars, false);
         }
         _ => {}
     }

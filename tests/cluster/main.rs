@@ -11,6 +11,7 @@ mod catalogs;
 mod contact;
 mod crash;
 mod credits;
+mod ddl;
 mod dump;
 mod errors;
 mod fault_table;

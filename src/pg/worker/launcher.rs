@@ -8,11 +8,14 @@ use pgrx::pg_sys;
 
 use super::super::shmem::{self, Database};
 use super::super::{accounts, receipts, settings, wait};
+use super::bars;
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
 /// Old idempotency keys are looked for this often in databases where nothing else happens.
 const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
+/// `datconnlimit` of a database whose DROP did not finish.
+const INVALID_DATABASE: i32 = -2;
 
 #[pg_guard]
 #[unsafe(no_mangle)]
@@ -32,7 +35,9 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         receipts::set_launcher(pg_sys::MyLatch);
     }
     // At start every database may have work left from before.
-    let mut sweep: VecDeque<u32> = databases().into();
+    // Templates are left alone: a connection there is in the way of CREATE DATABASE.
+    let mut sweep: VecDeque<u32> =
+        databases().into_iter().filter(|d| d.connectable && !d.template).map(|d| d.oid).collect();
     let mut next_round = Instant::now() + settings::worker_naptime();
     let mut next_housekeeping = Instant::now() + HOUSEKEEPING;
     loop {
@@ -97,44 +102,63 @@ fn call_for_receipts() {
 
 /// Whether some have to wait for their turn.
 fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
-    loop {
-        let now = accounts::now();
-        let next = shmem::with_header(|header| {
-            for lost in header.databases.iter_mut().filter(|d| d.worker_pid == -1 && d.not_before <= now) {
-                lost.worker_pid = 0;
-            }
-            let running = header.databases.iter().filter(|d| d.worker_pid != 0).count();
-            if running >= settings::max_workers() {
-                return None;
-            }
-            let ready =
-                |d: &&mut Database| d.oid != 0 && d.wanted && d.worker_pid == 0 && d.not_before <= now;
-            let oid = match header.databases.iter_mut().find(ready) {
-                Some(database) => database.oid,
-                None => sweep.pop_front()?,
-            };
-            let database = super::entry(header, oid)?;
-            if database.worker_pid == 0 {
-                database.worker_pid = -1;
-                database.not_before = now + START_PATIENCE_S;
-            }
-            Some(oid)
-        });
-        let Some(oid) = next else { break };
-        if !start(oid) {
-            // max_worker_processes is used up: again after a while.
-            shmem::with_header(|header| {
-                if let Some(database) = super::entry(header, oid) {
-                    database.worker_pid = 0;
-                    database.wanted = true;
-                    database.not_before = accounts::now() + 1;
+    while let Some(oid) = next(sweep) {
+        match databases().into_iter().find(|d| d.oid == oid) {
+            None => bars::forget(oid),
+            Some(found) if !found.connectable => put_off(oid, |d| d.has_work = true),
+            Some(_) => {
+                if !start(oid) {
+                    // max_worker_processes is used up: again after a while.
+                    put_off(oid, |d| {
+                        d.wanted = true;
+                        d.not_before = accounts::now() + 1;
+                    });
+                    break;
                 }
-            });
-            break;
+            }
         }
     }
     !sweep.is_empty()
         || shmem::with_header(|h| h.databases.iter().any(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0))
+}
+
+/// The database that a worker is to be started in now; it is marked as asked for.
+fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
+    let now = accounts::now();
+    shmem::with_header(|header| {
+        for lost in header.databases.iter_mut().filter(|d| d.worker_pid == -1 && d.not_before <= now) {
+            lost.worker_pid = 0;
+        }
+        let running = header.databases.iter().filter(|d| d.worker_pid != 0).count();
+        if running >= settings::max_workers() {
+            return None;
+        }
+        let ready = |d: &&Database| d.is_waiting(now) && !header.is_barred(d.oid);
+        // The one that has waited longest, so that busy databases do not keep others from their turn.
+        let waiting = header.databases.iter().filter(ready).min_by_key(|d| d.last_run).map(|d| d.oid);
+        let oid = waiting.or_else(|| sweep.pop_front())?;
+        let barred = header.is_barred(oid);
+        let Some(database) = super::entry(header, oid) else {
+            sweep.push_back(oid);
+            return None;
+        };
+        if database.worker_pid == 0 && !barred {
+            database.worker_pid = -1;
+            database.not_before = now + START_PATIENCE_S;
+            return Some(oid);
+        }
+        database.wanted = true;
+        None
+    })
+}
+
+fn put_off(oid: u32, change: impl FnOnce(&mut Database)) {
+    shmem::with_header(|header| {
+        if let Some(database) = super::entry(header, oid) {
+            *database = Database { worker_pid: 0, wanted: false, not_before: 0, ..*database };
+            change(database);
+        }
+    });
 }
 
 fn start(database: u32) -> bool {
@@ -147,8 +171,15 @@ fn start(database: u32) -> bool {
     }
 }
 
-/// Databases that a worker can connect to. Templates are left alone: a connection there makes CREATE DATABASE wait.
-fn databases() -> Vec<u32> {
+struct Found {
+    oid: u32,
+    template: bool,
+    /// Allows connections, and has not been left half dropped.
+    connectable: bool,
+}
+
+/// The databases of this cluster, as committed now.
+fn databases() -> Vec<Found> {
     let mut found = Vec::new();
     // SAFETY: a scan of a shared catalog in a transaction of its own, as autovacuum's launcher does it; the tuple's
     // fixed part is read while the scan holds it.
@@ -163,9 +194,11 @@ fn databases() -> Vec<u32> {
                 break;
             }
             let row = pgrx::pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            if (*row).datallowconn && !(*row).datistemplate {
-                found.push((*row).oid.to_u32());
-            }
+            found.push(Found {
+                oid: (*row).oid.to_u32(),
+                template: (*row).datistemplate,
+                connectable: (*row).datallowconn && (*row).datconnlimit != INVALID_DATABASE,
+            });
         }
         if let Some(end) = (*(*(*scan).rs_rd).rd_tableam).scan_end {
             end(scan);

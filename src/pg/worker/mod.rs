@@ -4,8 +4,11 @@
 //! at a time. A worker that finds nothing more to do for half a second leaves, so that it is in nobody's way
 //! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served.
 
+pub mod bars;
 mod filing;
 mod launcher;
+mod leftovers;
+mod rates;
 mod round;
 
 use std::cell::Cell;
@@ -78,10 +81,19 @@ pub fn wake() {
         }
         header.launcher_latch
     });
+    set_latch(latch);
+}
+
+fn set_latch(latch: *mut pg_sys::Latch) {
     if !latch.is_null() {
         // SAFETY: a latch in shared memory. Its process may have gone; then somebody wakes for nothing.
         unsafe { pg_sys::SetLatch(latch) };
     }
+}
+
+/// Whether a statement keeps workers out of this database now.
+pub fn is_barred() -> bool {
+    bars::is_barred(this_database())
 }
 
 /// Leases of accounts that nobody is using are to be closed, so that their places can be taken by others.
@@ -97,10 +109,7 @@ pub fn close_leases(databases: &[u32]) {
         }
         latches
     });
-    for latch in latches.into_iter().filter(|latch| !latch.is_null()) {
-        // SAFETY: as in `wake`.
-        unsafe { pg_sys::SetLatch(latch) };
-    }
+    latches.into_iter().for_each(set_latch);
 }
 
 /// Work that can wait for the next round. Cannot fail: runs in commit callbacks, after the commit is visible. So

@@ -1,5 +1,6 @@
 //! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -8,11 +9,10 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
 use super::super::cache::Found;
-use super::super::shmem::{self, AccountKey};
+use super::super::shmem;
 use super::super::store::{self, books};
 use super::super::{accounts, cache, receipts, settings, wait};
-use super::filing;
-use crate::domain::rate::Record;
+use super::{bars, filing, rates};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -22,6 +22,13 @@ const FILE_EVERY: Duration = Duration::from_millis(20);
 const PURGE_EVERY_S: i64 = 600;
 /// Seconds until a worker that failed is tried again.
 const RETRY_S: i64 = 2;
+
+thread_local! {
+    /// Whether the extension was found in this worker's database.
+    static INSTALLED: Cell<bool> = const { Cell::new(true) };
+    /// Whether this worker was let in.
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
 
 #[pg_guard]
 #[unsafe(no_mangle)]
@@ -33,36 +40,26 @@ pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
         super::handlers::pqsignal(libc::SIGHUP, super::handlers::SignalHandlerForConfigReload);
         super::handlers::pqsignal(libc::SIGTERM, super::handlers::SignalHandlerForShutdownRequest);
         pg_sys::BackgroundWorkerUnblockSignals();
-        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(database));
+        // Callbacks run backwards: this one when the process counts as a session of the database no longer.
+        pg_sys::on_shmem_exit(Some(on_exit), pg_sys::Datum::from(database));
+        if !bars::enter(database) {
+            return;
+        }
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), pg_sys::InvalidOid, 0);
         configure();
-        shmem::with_header(|h| {
-            if let Some(entry) = super::entry(h, database) {
-                entry.worker_pid = pg_sys::MyProcPid;
-                entry.not_before = 0;
-                entry.latch = pg_sys::MyLatch;
-            }
-        });
+        ENTERED.set(true);
     }
-    if !work_until_idle(database) {
-        shmem::with_header(|h| {
-            // No extension of ours here: nothing to remember of this database.
-            let forgotten = |d: &&mut shmem::Database| d.oid == database && !d.wanted && !d.has_work;
-            h.databases.iter_mut().filter(forgotten).for_each(|d| *d = shmem::Database::FREE);
-        });
-    }
+    mark(database, |d| d.not_before = 0);
+    super::leftovers::forget(database);
+    INSTALLED.set(work_until_idle(database));
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_exit(_code: i32, arg: pg_sys::Datum) {
-    let database = arg.value() as u32;
-    shmem::with_header(|h| {
-        for entry in h.databases.iter_mut().filter(|d| d.oid == database) {
-            entry.worker_pid = 0;
-            entry.latch = std::ptr::null_mut();
-        }
-    });
-    receipts::writer_goes(database, true);
+    if ENTERED.get() {
+        receipts::writer_goes(arg.value() as u32, true);
+    }
+    bars::leave(arg.value() as u32, INSTALLED.get());
 }
 
 /// Waits of this process are bounded: it never waits long for a lock or for a replica.
@@ -88,28 +85,31 @@ unsafe fn configure() {
     }
 }
 
-fn shutting_down() -> bool {
+/// Shutdown, or a statement that needs the database without sessions.
+fn has_to_leave(database: u32) -> bool {
     // SAFETY: a flag that the signal handler sets.
-    unsafe { pg_sys::ShutdownRequestPending != 0 }
+    unsafe { pg_sys::ShutdownRequestPending != 0 || bars::is_barred(database) }
+}
+
+fn others_wait() -> bool {
+    let now = accounts::now();
+    shmem::with_header(|h| h.databases.iter().any(|d| d.is_waiting(now) && !h.is_barred(d.oid)))
 }
 
 /// `false`: there is nothing to do in this database, and will not be before somebody calls.
 fn work_until_idle(database: u32) -> bool {
     receipts::writer_comes(database);
+    let begun = Instant::now();
     let mut looked_again = false;
     loop {
         super::reload_if_asked();
         mark(database, |d| d.wanted = false);
-        let closing = shutting_down();
+        let closing = has_to_leave(database);
         match attempt(|| round(database, closing)) {
-            Ok(Round::NotInstalled) => {
-                receipts::with(|arena| arena.forget_database(database));
-                return false;
-            }
+            Ok(Round::NotInstalled) => return forgotten(database),
             Ok(Round::OtherVersion(why)) if looked_again => {
                 pgrx::log!("leadlex_enrich worker: {why}");
-                receipts::with(|arena| arena.forget_database(database));
-                return false;
+                return forgotten(database);
             }
             Ok(Round::OtherVersion(_)) => {
                 // From here on a note of work means that somebody has updated the schema.
@@ -117,38 +117,71 @@ fn work_until_idle(database: u32) -> bool {
                 looked_again = true;
                 continue;
             }
-            Ok(Round::Done { more: true }) => continue,
-            Ok(Round::Done { more: false }) => {}
-            Err(failure) => return failed(database, &failure),
+            Ok(Round::Done { .. }) if closing => {
+                // What cannot be written now stays where it is, for the next worker.
+                let _ = filing::write(database);
+                mark(database, |d| d.has_work = true);
+                return true;
+            }
+            Ok(Round::Done { more }) => mark(database, |d| d.wanted |= more),
+            // Cancelled because it has to leave. The books are still closed first, if that can be done in time.
+            Err(_) if !closing && has_to_leave(database) => continue,
+            Err(_) if closing && bars::is_barred(database) => {
+                mark(database, |d| d.has_work = true);
+                return true;
+            }
+            Err(_) if attempt(cache::find_installation).is_ok_and(|f| matches!(f, Found::Nothing)) => {
+                return forgotten(database);
+            }
+            Err(failure) => {
+                fail(database, &failure);
+                return true;
+            }
         }
-        match receipts_until_called(database, closing) {
-            Ok(_) if closing => return true,
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(failure) => return failed(database, &failure),
+        // Where others wait for a place, no worker sits idle, nor stays for ever because there is always more to do.
+        let pause = if others_wait() { Duration::ZERO } else { LINGER };
+        let over = pause.is_zero() && begun.elapsed() >= LINGER;
+        match receipts_until_called(database, pause) {
+            _ if has_to_leave(database) => continue,
+            Ok(called) if called && !over => continue,
+            Ok(_) => {}
+            Err(failure) => {
+                fail(database, &failure);
+                return true;
+            }
         }
         // Leases are closed in order, so that a crash after this counts nothing as used.
-        if let Err(failure) = attempt(|| record_rates(database)) {
+        if let Err(failure) = attempt(|| rates::leave(database)) {
             pgrx::warning!("leadlex_enrich worker: {}", failure.message);
         }
-        if receipts::writer_goes(database, false) {
+        if receipts::writer_goes(database, over) {
             return true;
         }
     }
 }
 
-/// It is tried again by another worker, after a while.
-fn failed(database: u32, failure: &Failed) -> bool {
+/// Nothing of ours is here, or nothing that this library knows.
+fn forgotten(database: u32) -> bool {
+    receipts::with(|arena| arena.forget_database(database));
+    false
+}
+
+/// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once.
+fn fail(database: u32, failure: &Failed) {
+    let mut known = false;
     mark(database, |d| {
         d.not_before = accounts::now() + RETRY_S;
         d.wanted = true;
+        let before = d.error;
         put_text(&mut d.error, &failure.message);
+        known = d.error == before;
     });
-    pgrx::warning!("leadlex_enrich worker: {}", failure.message);
-    true
+    if !known {
+        pgrx::warning!("leadlex_enrich worker: {}", failure.message);
+    }
 }
 
-fn mark(database: u32, change: impl FnOnce(&mut shmem::Database)) {
+pub fn mark(database: u32, change: impl FnOnce(&mut shmem::Database)) {
     shmem::with_header(|h| {
         if let Some(entry) = super::entry(h, database) {
             change(entry);
@@ -164,8 +197,8 @@ fn put_text(to: &mut [u8], text: &str) {
 }
 
 /// Writes receipts as they come, until somebody calls for other work (`true`) or nothing has happened for a while.
-fn receipts_until_called(database: u32, closing: bool) -> Result<bool, Failed> {
-    let mut until = Instant::now() + LINGER;
+fn receipts_until_called(database: u32, time: Duration) -> Result<bool, Failed> {
+    let mut until = Instant::now() + time;
     loop {
         // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
         // set for something already done must not end it early.
@@ -174,12 +207,10 @@ fn receipts_until_called(database: u32, closing: bool) -> Result<bool, Failed> {
         let written = filing::write(database)?;
         if written > 0 {
             mark(database, |d| d.receipts += written);
-            until = Instant::now() + LINGER;
+            until = Instant::now() + time;
         }
-        if closing
-            || shutting_down()
-            || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted))
-        {
+        let wanted = || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
+        if has_to_leave(database) || wanted() {
             return Ok(true);
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -193,8 +224,15 @@ fn receipts_until_called(database: u32, closing: bool) -> Result<bool, Failed> {
             pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
             pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause, wait::event(wait::Event::Idle));
         }
+        forget_cancel();
         pgrx::check_for_interrupts!();
     }
+}
+
+/// A cancel was meant for what this process did before.
+fn forget_cancel() {
+    // SAFETY: a flag of this process, which its signal handler sets.
+    unsafe { pg_sys::QueryCancelPending = 0 };
 }
 
 /// Why a transaction of the worker's failed.
@@ -206,6 +244,7 @@ pub struct Failed {
 
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.
 pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
+    forget_cancel();
     // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
@@ -261,10 +300,10 @@ fn round(database: u32, closing: bool) -> Round {
     }
     // When room is wanted, every lease that nobody is using now goes; else those that have not been used for a while.
     let room_wanted = shmem::with_header(|h| h.close_until >= accounts::now());
-    let recorded = record_in_transaction(match (closing, room_wanted) {
-        (true, _) => Close::All,
-        (false, true) => Close::Unused,
-        (false, false) => Close::Idle,
+    let recorded = rates::record(match (closing, room_wanted) {
+        (true, _) => rates::Close::All,
+        (false, true) => rates::Close::Unused,
+        (false, false) => rates::Close::Idle,
     });
     let settled = if closing { 0 } else { books::settle_ledger() };
     let now = accounts::now();
@@ -278,7 +317,7 @@ fn round(database: u32, closing: bool) -> Round {
     }
     commit_and_begin();
     let records = recorded.len() as u64;
-    apply(recorded);
+    rates::apply(recorded);
     mark(database, |d| {
         d.runs += 1;
         d.settled += settled;
@@ -309,106 +348,14 @@ fn left_alone(database: u32, version: &str) -> String {
     format!("database {name} is left alone: {why}. {hint}")
 }
 
-/// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.
-fn record_rates(database: u32) {
-    let recorded = record_in_transaction(Close::Unused);
-    commit_and_begin();
-    apply(recorded);
-    let (own, catalog) = (super::this_database(), cache::installation().catalog);
-    let open = |a: &mut shmem::AccountState| {
-        (a.key.database, a.key.catalog) == (own, catalog) && a.recorded_lease > 0
-    };
-    if (0..shmem::account_count()).any(|account| shmem::with_account(account, open)) {
-        mark(database, |d| d.has_work = true);
-    }
-}
-
 /// The records count only once they are durable: ends the transaction begun by `attempt`, and begins another for it
 /// to end.
-fn commit_and_begin() {
+pub fn commit_and_begin() {
     // SAFETY: the snapshot pushed by `attempt` is popped for the commit, and another one pushed for its own commit.
     unsafe {
         pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-    }
-}
-
-/// A record on its way into the books.
-struct Recorded {
-    account: usize,
-    key: AccountKey,
-    lease: u64,
-    admitted: u64,
-}
-
-/// When an account's lease is closed, so that eviction, shutdown and a crash find exact books.
-#[derive(Clone, Copy)]
-enum Close {
-    All,
-    /// Those that no transaction is using now.
-    Unused,
-    /// Those that nobody has used for a while.
-    Idle,
-}
-
-/// Seconds after which an account counts as idle.
-const IDLE_S: i64 = 2;
-
-fn record_in_transaction(close: Close) -> Vec<Recorded> {
-    let catalog = cache::installation().catalog;
-    let database = super::this_database();
-    let now = accounts::now();
-    let mut recorded = Vec::new();
-    for account in 0..shmem::account_count() {
-        let Some((row, entry)) = take_record(account, (database, catalog), close, now) else {
-            continue;
-        };
-        books::record_rate(&entry.key.id, &row);
-        recorded.push(entry);
-    }
-    recorded
-}
-
-fn take_record(account: usize, owner: (u32, u32), close: Close, now: i64) -> Option<(Record, Recorded)> {
-    shmem::with_account(account, |a| {
-        if (a.key.database, a.key.catalog) != owner || a.phase != shmem::Phase::Ready {
-            return None;
-        }
-        let closing = match close {
-            Close::All => true,
-            Close::Unused => a.pins == 0,
-            Close::Idle => a.pins == 0 && a.last_used + IDLE_S < now,
-        };
-        let open = a.recorded_admitted != a.meter.admitted() || a.recorded_lease > 0;
-        let wanted = a.lease_wanted > 0 && !closing;
-        if !(wanted || closing && open) {
-            return None;
-        }
-        if closing {
-            a.meter.close();
-            a.lease_wanted = 0;
-        }
-        let lease = if wanted { a.lease_wanted.max(a.meter.lease_left()) } else { 0 };
-        let (row, admitted) = a.meter.record(lease);
-        Some((row, Recorded { account, key: a.key, lease, admitted }))
-    })
-}
-
-/// The records are durable: calls may use the leases.
-fn apply(recorded: Vec<Recorded>) {
-    for entry in recorded {
-        shmem::with_account(entry.account, |a| {
-            if a.key == entry.key {
-                a.recorded_admitted = entry.admitted;
-                a.recorded_lease = entry.lease;
-                if entry.lease > 0 {
-                    a.meter.opened(entry.lease, entry.admitted);
-                    a.lease_wanted = 0;
-                }
-            }
-        });
-        accounts::broadcast(entry.account);
     }
 }

@@ -1,0 +1,222 @@
+//! Statements that need a database without sessions (DROP, RENAME, SET TABLESPACE, and the source of CREATE DATABASE):
+//! the worker leaves it first. Otherwise they would wait for it for up to five seconds, and DROP … WITH (FORCE) by an
+//! owner who is no superuser would be refused, because the worker is one.
+//!
+//! Only for those who may run the statement: nobody else can send a worker away.
+
+use std::ffi::{CStr, c_char};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use super::worker::bars;
+use super::xact::Outcome;
+
+static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
+
+pub fn register() {
+    // SAFETY: runs once in the postmaster while it preloads; the previous hook is kept and called.
+    unsafe {
+        PREVIOUS = pg_sys::ProcessUtility_hook;
+        pg_sys::ProcessUtility_hook = Some(hook);
+    }
+}
+
+unsafe extern "C-unwind" {
+    // As it is, without pgrx's wrapper: see `hook`.
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        parameters: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        receiver: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+/// Stands between Postgres and every utility statement. An error of the statement passes through this frame as it is
+/// (there is nothing in it to be dropped), so that no part of it is lost; only what we do ourselves is guarded.
+unsafe extern "C-unwind" fn hook(
+    statement: *mut pg_sys::PlannedStmt,
+    text: *const c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    parameters: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    receiver: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: all arguments are handed on as Postgres gave them; the statement's node is looked at by its tag.
+    unsafe {
+        let node = (*statement).utilityStmt;
+        let ours = concerns_databases((*node).type_);
+        let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
+        match PREVIOUS {
+            Some(previous) => previous(
+                statement,
+                text,
+                read_only_tree,
+                context,
+                parameters,
+                environment,
+                receiver,
+                completion,
+            ),
+            None => standard_ProcessUtility(
+                statement,
+                text,
+                read_only_tree,
+                context,
+                parameters,
+                environment,
+                receiver,
+                completion,
+            ),
+        }
+        if ours {
+            after(node, barred);
+        }
+    }
+}
+
+fn concerns_databases(tag: pg_sys::NodeTag) -> bool {
+    use pg_sys::NodeTag::*;
+    matches!(tag, T_DropdbStmt | T_CreatedbStmt | T_AlterDatabaseStmt | T_RenameStmt | T_DropStmt)
+}
+
+/// The database that has been cleared of workers, if any.
+#[pg_guard]
+unsafe extern "C-unwind" fn before(
+    node: *mut pg_sys::Node,
+    context: pg_sys::ProcessUtilityContext::Type,
+) -> pg_sys::Oid {
+    use pg_sys::NodeTag::*;
+    // SAFETY: each node is looked at as what its tag says. Look-ups in shared catalogs, inside a transaction.
+    unsafe {
+        let (name, copies) = match (*node).type_ {
+            T_DropdbStmt => ((*node.cast::<pg_sys::DropdbStmt>()).dbname, false),
+            T_CreatedbStmt => (source((*node.cast::<pg_sys::CreatedbStmt>()).options), true),
+            T_AlterDatabaseStmt => {
+                let alter = node.cast::<pg_sys::AlterDatabaseStmt>();
+                let moves = option((*alter).options, c"tablespace").is_some();
+                (if moves { (*alter).dbname } else { std::ptr::null_mut() }, false)
+            }
+            T_RenameStmt => {
+                let rename = node.cast::<pg_sys::RenameStmt>();
+                let database = (*rename).renameType == pg_sys::ObjectType::OBJECT_DATABASE;
+                (if database { (*rename).subname } else { std::ptr::null_mut() }, false)
+            }
+            _ => (std::ptr::null_mut(), false),
+        };
+        // All but RENAME are refused inside a transaction block or a function.
+        let alone = context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL
+            && !pg_sys::IsTransactionBlock();
+        if name.is_null() || !(alone || (*node).type_ == T_RenameStmt) || pg_sys::RecoveryInProgress() {
+            return pg_sys::InvalidOid;
+        }
+        let database = pg_sys::get_database_oid(name, true);
+        let allowed =
+            database != pg_sys::InvalidOid && if copies { may_copy(database) } else { owns(database) };
+        if !allowed {
+            return pg_sys::InvalidOid;
+        }
+        bars::clear(database.to_u32());
+        database
+    }
+}
+
+/// The statement has succeeded.
+#[pg_guard]
+unsafe extern "C-unwind" fn after(node: *mut pg_sys::Node, barred: pg_sys::Oid) {
+    use pg_sys::NodeTag::*;
+    // SAFETY: as in `before`.
+    unsafe {
+        match (*node).type_ {
+            T_DropStmt if drops_extension(node.cast()) => bars::note_emptied(pg_sys::MyDatabaseId.to_u32()),
+            T_DropdbStmt if barred != pg_sys::InvalidOid => bars::note(barred.to_u32(), Outcome::Dropped),
+            T_CreatedbStmt if barred != pg_sys::InvalidOid => {
+                // Its own row is seen only by the next command.
+                pg_sys::CommandCounterIncrement();
+                let copy = pg_sys::get_database_oid((*node.cast::<pg_sys::CreatedbStmt>()).dbname, true);
+                bars::note(barred.to_u32(), Outcome::Copied(copy.to_u32()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The database that CREATE DATABASE copies.
+unsafe fn source(options: *mut pg_sys::List) -> *mut c_char {
+    // SAFETY: options of the statement; a value that is no name is refused here as Postgres itself would.
+    unsafe {
+        match option(options, c"template") {
+            Some(template) if !(*template).arg.is_null() => pg_sys::defGetString(template),
+            _ => c"template1".as_ptr().cast_mut(),
+        }
+    }
+}
+
+unsafe fn option(options: *mut pg_sys::List, name: &CStr) -> Option<*mut pg_sys::DefElem> {
+    // SAFETY: a list of DefElem nodes, as the grammar makes it.
+    unsafe {
+        let options = pgrx::PgList::<pg_sys::DefElem>::from_pg(options);
+        options.iter_ptr().find(|&option| CStr::from_ptr((*option).defname) == name)
+    }
+}
+
+unsafe fn drops_extension(drop: *mut pg_sys::DropStmt) -> bool {
+    // SAFETY: the objects of DROP EXTENSION are String nodes.
+    unsafe {
+        if (*drop).removeType != pg_sys::ObjectType::OBJECT_EXTENSION {
+            return false;
+        }
+        let names = pgrx::PgList::<pg_sys::String>::from_pg((*drop).objects);
+        names.iter_ptr().any(|name| CStr::from_ptr((*name).sval) == c"leadlex_enrich")
+    }
+}
+
+unsafe fn owns(database: pg_sys::Oid) -> bool {
+    // SAFETY: look-ups in shared catalogs.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
+    }
+}
+
+/// As CREATE DATABASE decides it: CREATEDB, and a template or one's own.
+unsafe fn may_copy(database: pg_sys::Oid) -> bool {
+    // SAFETY: rows of the system cache are read while they are held.
+    unsafe {
+        let may_create = pg_sys::superuser()
+            || cached(pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::GetUserId(), |row| {
+                (*row.cast::<pg_sys::FormData_pg_authid>()).rolcreatedb
+            });
+        let is_template = || {
+            cached(pg_sys::SysCacheIdentifier::DATABASEOID, database, |row| {
+                (*row.cast::<pg_sys::FormData_pg_database>()).datistemplate
+            })
+        };
+        may_create && (is_template() || owns(database))
+    }
+}
+
+unsafe fn cached(
+    cache: pg_sys::SysCacheIdentifier::Type,
+    key: pg_sys::Oid,
+    look: impl FnOnce(*mut c_char) -> bool,
+) -> bool {
+    // SAFETY: the row is held between search and release.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache as i32, pg_sys::Datum::from(key));
+        if tuple.is_null() {
+            return false;
+        }
+        let found = look(pg_sys::GETSTRUCT(tuple).cast());
+        pg_sys::ReleaseSysCache(tuple);
+        found
+    }
+}

@@ -1,0 +1,103 @@
+//! Rate use into the books, and leases of it out of them.
+
+use super::super::cache::Found;
+use super::super::shmem::{self, AccountKey};
+use super::super::store::books;
+use super::super::{accounts, cache};
+use super::round::{commit_and_begin, mark};
+use crate::domain::rate::Record;
+
+/// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.
+pub fn leave(database: u32) {
+    if !matches!(cache::find_installation(), Found::This(_)) {
+        return;
+    }
+    let recorded = record(Close::Unused);
+    commit_and_begin();
+    apply(recorded);
+    let (own, catalog) = (super::this_database(), cache::installation().catalog);
+    let open = |a: &mut shmem::AccountState| {
+        (a.key.database, a.key.catalog) == (own, catalog) && a.recorded_lease > 0
+    };
+    if (0..shmem::account_count()).any(|account| shmem::with_account(account, open)) {
+        mark(database, |d| d.has_work = true);
+    }
+}
+
+/// A record on its way into the books.
+pub struct Recorded {
+    account: usize,
+    key: AccountKey,
+    lease: u64,
+    admitted: u64,
+}
+
+/// When an account's lease is closed, so that eviction, shutdown and a crash find exact books.
+#[derive(Clone, Copy)]
+pub enum Close {
+    All,
+    /// Those that no transaction is using now.
+    Unused,
+    /// Those that nobody has used for a while.
+    Idle,
+}
+
+/// Seconds after which an account counts as idle.
+const IDLE_S: i64 = 2;
+
+pub fn record(close: Close) -> Vec<Recorded> {
+    let catalog = cache::installation().catalog;
+    let database = super::this_database();
+    let now = accounts::now();
+    let mut recorded = Vec::new();
+    for account in 0..shmem::account_count() {
+        let Some((row, entry)) = take_record(account, (database, catalog), close, now) else {
+            continue;
+        };
+        books::record_rate(&entry.key.id, &row);
+        recorded.push(entry);
+    }
+    recorded
+}
+
+fn take_record(account: usize, owner: (u32, u32), close: Close, now: i64) -> Option<(Record, Recorded)> {
+    shmem::with_account(account, |a| {
+        if (a.key.database, a.key.catalog) != owner || a.phase != shmem::Phase::Ready {
+            return None;
+        }
+        let closing = match close {
+            Close::All => true,
+            Close::Unused => a.pins == 0,
+            Close::Idle => a.pins == 0 && a.last_used + IDLE_S < now,
+        };
+        let open = a.recorded_admitted != a.meter.admitted() || a.recorded_lease > 0;
+        let wanted = a.lease_wanted > 0 && !closing;
+        if !(wanted || closing && open) {
+            return None;
+        }
+        if closing {
+            a.meter.close();
+            a.lease_wanted = 0;
+        }
+        let lease = if wanted { a.lease_wanted.max(a.meter.lease_left()) } else { 0 };
+        let (row, admitted) = a.meter.record(lease);
+        Some((row, Recorded { account, key: a.key, lease, admitted }))
+    })
+}
+
+/// The records are durable: calls may use the leases.
+pub fn apply(recorded: Vec<Recorded>) {
+    for entry in recorded {
+        shmem::with_account(entry.account, |a| {
+            if a.key == entry.key {
+                a.recorded_admitted = entry.admitted;
+                a.recorded_lease = entry.lease;
+                if entry.lease > 0 {
+                    a.meter.opened(entry.lease, entry.admitted);
+                    a.lease_wanted = 0;
+                }
+            }
+        });
+        accounts::broadcast(entry.account);
+    }
+}
