@@ -21,6 +21,7 @@ mod idempotency;
 mod limits;
 mod major;
 mod nested;
+mod pgbouncer;
 mod provider_faults;
 mod rates;
 mod receipts;

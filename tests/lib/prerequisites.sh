@@ -1,10 +1,10 @@
 #!/bin/bash
 # Installs what is missing on this machine, by Debian package name, and cargo-pgrx under target/tools.
-# Changes nothing when everything is there.  usage: prerequisites.sh [bench]
+# Changes nothing when everything is there.  usage: prerequisites.sh [test|bench]
 # shellcheck source=tests/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-WANT_BENCH=${1:-}
+WANT=${1:-}
 PACKAGES=()
 
 # The major version to install where there is no server: the one asked for, else the one Debian ships.
@@ -32,7 +32,8 @@ missing_for_postgres() {
         [ ! -x "$(dirname "$("$config" --pgxs)")/../test/isolation/pg_isolation_regress" ]; then
         PACKAGES+=("postgresql-server-dev-$major")
     fi
-    if [ "$WANT_BENCH" = bench ]; then missing_for_bench "$major" "$config"; fi
+    if [ "$WANT" = bench ]; then missing_for_bench "$major" "$config"; fi
+    if [ "$WANT" = test ]; then [ -x /usr/sbin/pgbouncer ] || PACKAGES+=(pgbouncer); fi
 }
 
 missing_for_bench() {
@@ -67,8 +68,14 @@ apt_install() {
     local drop_in=/etc/postgresql-common/createcluster.d/leadlex_enrich.conf
     "${root[@]}" mkdir -p "$(dirname "$drop_in")"
     echo 'create_main_cluster = false' | "${root[@]}" tee "$drop_in" >/dev/null
+    # PgBouncer and nginx would be started, too, unless this says no (Debian's policy for that, see invoke-rc.d).
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then policy=; else
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
+        "${root[@]}" chmod 755 "$policy"
+    fi
     # shellcheck disable=SC2064
-    trap "${root[*]} rm -f $drop_in" EXIT
+    trap "${root[*]} rm -f $drop_in $policy" EXIT
     if [ ! -t 0 ] || [ "$(id -u)" -eq 0 ]; then
         quietly "refreshing the package lists (apt-get update)" "$TARGET/log/apt-update.log" "${apt[@]}" update -q
         quietly "installing ${PACKAGES[*]}" "$TARGET/log/apt-install.log" \
@@ -77,8 +84,10 @@ apt_install() {
         say "installing ${PACKAGES[*]}"
         "${apt[@]}" update -q && "${apt[@]}" install -y -q --no-install-recommends "${PACKAGES[@]}" || die "could not: $by_hand"
     fi
-    "${root[@]}" rm -f "$drop_in"
+    "${root[@]}" rm -f "$drop_in" ${policy:+"$policy"}
     trap - EXIT
+    # Nor at the next boot: only tests use it.
+    case " ${PACKAGES[*]} " in *" pgbouncer "*) "${root[@]}" systemctl disable pgbouncer >/dev/null 2>&1 || true ;; esac
 }
 
 install_cargo_pgrx() {
