@@ -228,6 +228,6 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.access', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.binding', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_config', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.idempotency', '');
-SELECT pg_catalog.pg_extension_config_dump('leadlex.receipt', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.rate_use', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.enrichment', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.receipt', '');

@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::{Behaviour, Cluster, Failure, Server, Stop, check, eventually, server};
-use crate::world::{Beginning, PATH, SECRET, World, credits, enrich, enrich_with_key, number};
+use crate::world::{Beginning, PATH, SECRET, World, contact, credits, enrich, enrich_with_key, number};
 
 const IDEMPOTENCY_KEY: Uuid = Uuid::from_u128(0x4711);
 /// A worker that has had its look at every database, and will not look again by itself during a test.
@@ -99,7 +99,10 @@ pub fn used_on(server: &'static Server) -> Used {
     world.run(
         "SELECT leadlex.grant_credits(id, 3, 'after settling') FROM leadlex.workspace WHERE name = 'acme'",
     );
-    enrich(&mut world.caller(), 3).unwrap();
+    let mut caller = world.caller();
+    // A receipt would bring the worker, which would settle what is to stay unsettled.
+    caller.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0").unwrap();
+    enrich(&mut caller, 3).unwrap();
 
     let mut owner = world.owner();
     let rows = rows(&mut owner);
@@ -205,6 +208,11 @@ pub fn check_use(used: &Used, cluster: &Cluster, has_secret: bool) {
     assert_eq!((&result["credits_remaining"], &result["replayed"]), (&9.into(), &false.into()));
     assert_eq!(used.world.provider.count(), asked + 1);
     assert_eq!(number(&mut owner, "SELECT count(*) FROM seen"), seen + 1, "the user's trigger fired");
+    // What was paid for before is not asked again.
+    owner.execute("UPDATE crm SET phone = NULL WHERE id = $1", &[&contact(1)]).unwrap();
+    let result = enrich(&mut caller, 1).unwrap();
+    assert_eq!(result["fields_updated"], serde_json::json!(["phone"]));
+    assert_eq!(used.world.provider.count(), asked + 1, "its receipt answered");
     check_books(cluster);
 }
 
