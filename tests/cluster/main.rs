@@ -10,6 +10,7 @@ mod cancel;
 mod contact;
 mod crash;
 mod credits;
+mod endurance;
 mod errors;
 mod fault_table;
 mod foreign_errors;
