@@ -13,6 +13,7 @@ mod crash;
 mod credits;
 mod ddl;
 mod dump;
+mod endurance;
 mod errors;
 mod fault_table;
 mod foreign_errors;

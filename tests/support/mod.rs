@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod failure;
 pub mod http;
 pub mod provider;
+pub mod quick;
 mod server;
 pub mod tls;
 
