@@ -15,6 +15,8 @@ use crate::domain::rate::Record;
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long it stays when others wait for its place: long enough to be worth its start.
+const TURN: Duration = Duration::from_millis(200);
 /// Seconds between looks for expired idempotency keys.
 const PURGE_EVERY_S: i64 = 600;
 /// Seconds until a worker that failed is tried again.
@@ -44,7 +46,6 @@ pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
         configure();
     }
     mark(database, |d| d.not_before = 0);
-    super::leftovers::forget(database);
     INSTALLED.set(work_until_idle(database));
 }
 
@@ -92,9 +93,14 @@ fn work_until_idle(database: u32) -> bool {
     let begun = Instant::now();
     loop {
         super::reload_if_asked();
-        mark(database, |d| d.wanted = false);
+        mark(database, |d| (d.wanted, d.urgent) = (false, false));
         let closing = has_to_leave(database);
-        match attempt(|| round(database, closing)) {
+        let work = || {
+            let done = round(database, closing);
+            super::leftovers::forget(database);
+            done
+        };
+        match attempt(work) {
             Ok(None) => return false,
             Ok(Some(_)) if closing => {
                 mark(database, |d| d.has_work = true);
@@ -113,10 +119,7 @@ fn work_until_idle(database: u32) -> bool {
                 return true;
             }
         }
-        // Where others wait for a place, no worker sits idle, nor stays for ever because there is always more to do.
-        let pause = if others_wait() { Duration::ZERO } else { LINGER };
-        let over = pause.is_zero() && begun.elapsed() >= LINGER;
-        if has_to_leave(database) || !over && called_within(database, pause) {
+        if called(database, begun) {
             continue;
         }
         // Leases are closed in order, so that a crash after this counts nothing as used.
@@ -157,19 +160,26 @@ fn put_text(to: &mut [u8], text: &str) {
     to[..end].copy_from_slice(&text.as_bytes()[..end]);
 }
 
-/// Waits until somebody calls for work or shuts down; `false` when the time is over first.
-fn called_within(database: u32, time: Duration) -> bool {
-    let until = Instant::now() + time;
+/// Waits until somebody calls for work or shuts down; `false` when the time is over first, or others wait for the
+/// place of this worker, which began at `begun`.
+fn called(database: u32, begun: Instant) -> bool {
+    let idle_until = Instant::now() + LINGER;
     loop {
         // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
         // set for something already done must not end it early.
         // SAFETY: this process's own latch.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
-        let wanted = || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
-        if has_to_leave(database) || wanted() {
+        if has_to_leave(database) {
             return true;
         }
+        // Also one that always has more to do goes after its turn.
+        let others = others_wait();
+        let until = if others { begun + TURN } else { idle_until };
         let left = until.saturating_duration_since(Instant::now());
+        let wanted = || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
+        if !(others && left.is_zero()) && wanted() {
+            return true;
+        }
         if left.is_zero() {
             return false;
         }
@@ -192,7 +202,7 @@ fn forget_cancel() {
 }
 
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.
-pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     forget_cancel();
     // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
     unsafe {
@@ -253,13 +263,13 @@ fn round(database: u32, closing: bool) -> Option<bool> {
         d.purged += purged;
         d.last_run = now;
         d.error = [0; 160];
-        if purge_due {
+        if purge_due && purged < books::PORTION {
             d.last_purge = now;
         }
         // Rows may have come since: look once more at the next round.
         d.has_work |= settled > 0;
     });
-    Some(settled >= 10_000)
+    Some(settled.max(purged) >= books::PORTION)
 }
 
 /// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.
