@@ -1,6 +1,7 @@
 //! Statements that need a database without sessions (DROP, RENAME, SET TABLESPACE, and the source of CREATE DATABASE):
 //! the worker leaves it first. Otherwise they would wait for it for up to five seconds, and DROP … WITH (FORCE) by an
-//! owner who is no superuser would be refused, because the worker is one.
+//! owner who is no superuser would be refused, because the worker is one. The same for DROP EXTENSION, which needs the
+//! locks that the worker holds.
 //!
 //! Only for those who may run the statement: nobody else can send a worker away.
 
@@ -95,6 +96,13 @@ unsafe extern "C-unwind" fn before(
     use pg_sys::NodeTag::*;
     // SAFETY: each node is looked at as what its tag says. Look-ups in shared catalogs, inside a transaction.
     unsafe {
+        if (*node).type_ == T_DropStmt {
+            if drops_extension(node.cast()) && owns_extension() && !pg_sys::RecoveryInProgress() {
+                bars::clear_briefly(pg_sys::MyDatabaseId.to_u32());
+                return pg_sys::MyDatabaseId;
+            }
+            return pg_sys::InvalidOid;
+        }
         let (name, copies) = match (*node).type_ {
             T_DropdbStmt => ((*node.cast::<pg_sys::DropdbStmt>()).dbname, false),
             T_CreatedbStmt => (source((*node.cast::<pg_sys::CreatedbStmt>()).options), true),
@@ -134,9 +142,10 @@ unsafe extern "C-unwind" fn after(node: *mut pg_sys::Node, barred: pg_sys::Oid) 
     // SAFETY: as in `before`.
     unsafe {
         match (*node).type_ {
-            T_DropStmt if drops_extension(node.cast()) => bars::note_emptied(pg_sys::MyDatabaseId.to_u32()),
-            T_DropdbStmt if barred != pg_sys::InvalidOid => bars::note(barred.to_u32(), Outcome::Dropped),
-            T_CreatedbStmt if barred != pg_sys::InvalidOid => {
+            _ if barred == pg_sys::InvalidOid => {}
+            T_DropStmt => bars::note(barred.to_u32(), Outcome::Emptied),
+            T_DropdbStmt => bars::note(barred.to_u32(), Outcome::Dropped),
+            T_CreatedbStmt => {
                 // Its own row is seen only by the next command.
                 pg_sys::CommandCounterIncrement();
                 let copy = pg_sys::get_database_oid((*node.cast::<pg_sys::CreatedbStmt>()).dbname, true);
@@ -184,6 +193,20 @@ unsafe fn owns(database: pg_sys::Oid) -> bool {
         return pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
         #[cfg(not(feature = "pg15"))]
         return pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
+    }
+}
+
+unsafe fn owns_extension() -> bool {
+    // SAFETY: look-ups in catalogs, inside a transaction.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(c"leadlex_enrich".as_ptr(), true);
+        if extension == pg_sys::InvalidOid {
+            return false;
+        }
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_extension_ownercheck(extension, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::ExtensionRelationId, extension, pg_sys::GetUserId());
     }
 }
 

@@ -111,6 +111,8 @@ pub struct Database {
     pub oid: u32,
     /// Somebody waits for work to be done: start a worker.
     pub wanted: bool,
+    /// And that somebody is a call: it comes before what was noted earlier.
+    pub urgent: bool,
     /// Work that can wait for the next round.
     pub has_work: bool,
     /// 0: none runs; -1: one has been asked for.
@@ -133,6 +135,7 @@ impl Database {
     pub const FREE: Database = Database {
         oid: 0,
         wanted: false,
+        urgent: false,
         has_work: false,
         worker_pid: 0,
         latch: std::ptr::null_mut(),
@@ -154,16 +157,18 @@ impl Database {
     }
 }
 
-/// No worker may be in this database while that backend's transaction lasts. `pid` 0: free.
+/// No worker may be in this database while that backend's transaction lasts, and the epoch second `until` has not come.
+/// `pid` 0: free.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Bar {
     pub database: u32,
     pub pid: i32,
+    pub until: i64,
 }
 
 impl Bar {
-    pub const FREE: Bar = Bar { database: 0, pid: 0 };
+    pub const FREE: Bar = Bar { database: 0, pid: 0, until: 0 };
 }
 
 #[repr(C)]

@@ -70,7 +70,7 @@ pub enum Outcome {
     Dropped,
     /// It has been copied to this new one.
     Copied(u32),
-    /// Not barred: the extension was dropped in it.
+    /// The extension was dropped in it.
     Emptied,
 }
 

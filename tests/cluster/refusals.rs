@@ -140,7 +140,7 @@ fn a_transaction_with_a_call_cannot_be_prepared() {
         cannot_prepare(&world, &mut session, &before);
     }
     world.provider.on(PATH, |_| Behaviour::Reset);
-    session.batch_execute("BEGIN").unwrap();
+    session.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0; BEGIN").unwrap();
     assert_eq!(try_enrich(&mut session, 1)["error"]["code"], "provider_unavailable");
     world.provider.on(PATH, |_| Behaviour::json(200, crate::support::person()));
     cannot_prepare(&world, &mut session, &before);
@@ -161,7 +161,7 @@ fn after_a_failed_call_prepare_rolls_back() {
     let mut session = world.caller();
     let before = world.books();
     world.provider.on(PATH, |_| Behaviour::Reset);
-    session.batch_execute("BEGIN").unwrap();
+    session.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0; BEGIN").unwrap();
     assert_eq!(fails(enrich(&mut session, 1)).sqlstate, "LX503");
     session.batch_execute(PREPARE).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM pg_prepared_xacts"), 0);

@@ -209,17 +209,24 @@ static SETTLE: Statement = Statement::new(
      SELECT pg_catalog.count(*) FROM moved",
 );
 
+/// At most so many rows are settled, or keys removed, by one transaction of the worker.
+pub const PORTION: u64 = 10_000;
+
 /// Folds pending ledger rows into the balances; how many.
 pub fn settle_ledger() -> u64 {
     as_owner(|| SETTLE.row(View::Caller, &[])).map_or(0, |row| number(&row, 0) as u64)
 }
 
+// In portions, as above: whoever wants to drop the table never waits long for the worker.
 static PURGE_KEYS: Statement = Statement::new(
     "DELETE FROM leadlex.idempotency AS i
-     WHERE i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
+     WHERE i.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT j.ctid FROM leadlex.idempotency AS j
+         WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')
+         LIMIT 10000))",
 );
 
-/// Removes expired idempotency keys; how many.
+/// Removes some expired idempotency keys; how many.
 pub fn purge_keys() -> u64 {
     as_owner(|| PURGE_KEYS.run(&[]))
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::books::PORTION;
 use super::{boolean, number, optional, pg, text, texts, uuid};
 use crate::domain::fields::Field;
 use crate::domain::receipt::{Filed, Hash, Receipt, Terms};
@@ -79,23 +80,42 @@ pub fn file(receipts: &[(Hash, Filed)]) {
     });
 }
 
+// In portions, so that nobody waits long for the worker.
 static EXPIRE: Statement = Statement::new(
     "UPDATE leadlex.receipt AS r SET answer = NULL, person = NULL
-     WHERE r.person IS NOT NULL
-       AND r.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))",
+     WHERE r.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.receipt AS q
+         WHERE q.person IS NOT NULL
+           AND q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+         LIMIT $2 FOR UPDATE SKIP LOCKED))",
 );
-// What lacks nothing has nothing left to say once its answer is gone.
+// What lacks nothing has nothing left to say without its answer.
+static EXPIRE_COMPLETE: Statement = Statement::new(
+    "DELETE FROM leadlex.receipt AS r
+     WHERE r.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.receipt AS q
+         WHERE q.person IS NOT NULL AND q.lacking OPERATOR(pg_catalog.=) '{}'
+           AND q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+         LIMIT $2 FOR UPDATE SKIP LOCKED))",
+);
 static PURGE: Statement = Statement::new(
     "DELETE FROM leadlex.receipt AS r
-     WHERE r.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
-        OR r.person IS NULL AND r.lacking OPERATOR(pg_catalog.=) '{}'",
+     WHERE r.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.receipt AS q
+         WHERE q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+         LIMIT $2 FOR UPDATE SKIP LOCKED))",
 );
 
 /// Takes personal data out of receipts whose time is over, and removes those that say nothing any more; how many were
 /// concerned.
 pub fn expire(terms: Terms) -> u64 {
     let longest = terms.ttl_us.max(terms.recheck_us);
-    as_owner(|| EXPIRE.run(&[arg(terms.ttl_us as f64)]) + PURGE.run(&[arg(longest as f64)]))
+    let most = || arg(PORTION as i64);
+    as_owner(|| {
+        EXPIRE_COMPLETE.run(&[arg(terms.ttl_us as f64), most()])
+            + EXPIRE.run(&[arg(terms.ttl_us as f64), most()])
+            + PURGE.run(&[arg(longest as f64), most()])
+    })
 }
 
 /// What was erased.

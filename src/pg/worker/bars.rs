@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
+use super::super::accounts;
 use super::super::shmem::{self, AccountState, Bar, Database, Header, Lock};
 use super::super::xact::{self, Outcome, OwnBar};
 use super::super::{receipts, wait};
@@ -16,15 +17,28 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a worker is doing is cancelled after so long; and once more, should it have begun something else.
 const CANCEL_AFTER: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(600)];
 
+/// For how long DROP EXTENSION keeps workers out: time to take its locks. Should it have to wait for a call in flight,
+/// that call may need the worker to come to its end.
+const BRIEFLY_S: i64 = 2;
+
 /// Sends the worker of `database` away and lets no other in until the transaction ends.
 pub fn clear(database: u32) {
+    set(database, i64::MAX);
+}
+
+/// The same, for a short time only.
+pub fn clear_briefly(database: u32) {
+    set(database, accounts::now() + BRIEFLY_S);
+}
+
+fn set(database: u32, until: i64) {
     let subtransaction = xact::subtransaction();
     xact::with(|t| t.bars.reserve(1));
     // SAFETY: a global of this process.
     let pid = unsafe { pg_sys::MyProcPid };
     let barred = shmem::with_header(|h| {
         let free = h.bars.iter_mut().find(|b| b.pid == 0);
-        free.map(|bar| *bar = Bar { database, pid }).is_some()
+        free.map(|bar| *bar = Bar { database, pid, until }).is_some()
     });
     // When all places are taken the statement waits for the worker as for any session: it leaves by itself.
     if barred {
@@ -38,12 +52,6 @@ pub fn note(database: u32, outcome: Outcome) {
     xact::with(|t| {
         t.bars.iter_mut().filter(|b| b.database == database).for_each(|b| b.outcome = outcome);
     });
-}
-
-/// The extension was dropped in this database: what is left of it in shared memory can go once that is committed.
-pub fn note_emptied(database: u32) {
-    let subtransaction = xact::subtransaction();
-    xact::with(|t| t.bars.push(OwnBar { database, outcome: Outcome::Emptied, subtransaction }));
 }
 
 /// A worker begins: `false` when it has to stay out. From here on, whoever bars the database knows of it.
@@ -108,7 +116,7 @@ fn wait_until_gone(database: u32) {
 impl Header {
     /// Whether workers have to stay out of a database.
     pub fn is_barred(&self, database: u32) -> bool {
-        self.bars.iter().any(|b| b.pid != 0 && b.database == database)
+        self.bars.iter().any(|b| b.pid != 0 && b.database == database && b.until > accounts::now())
     }
 }
 
@@ -132,9 +140,7 @@ pub fn settle(bars: &[OwnBar], committed: bool) {
 
 fn lift(database: u32, outcome: Outcome) {
     shmem::with_header(|h| {
-        if outcome != Outcome::Emptied {
-            take_down(h, database);
-        }
+        take_down(h, database);
         let known = h.databases.iter_mut().find(|d| d.oid == database);
         match (known, outcome) {
             (Some(entry), Outcome::Emptied) => entry.wanted = true,

@@ -108,11 +108,8 @@ fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
             Some(found) if !found.connectable => put_off(oid, |d| d.has_work = true),
             Some(_) => {
                 if !start(oid) {
-                    // max_worker_processes is used up: again after a while.
-                    put_off(oid, |d| {
-                        d.wanted = true;
-                        d.not_before = accounts::now() + 1;
-                    });
+                    // max_worker_processes is used up, maybe by one of ours that has just left: soon again.
+                    put_off(oid, |d| d.wanted = true);
                     break;
                 }
             }
@@ -129,13 +126,18 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         for lost in header.databases.iter_mut().filter(|d| d.worker_pid == -1 && d.not_before <= now) {
             lost.worker_pid = 0;
         }
-        let running = header.databases.iter().filter(|d| d.worker_pid != 0).count();
-        if running >= settings::max_workers() {
+        let ready = |d: &&Database| d.is_waiting(now) && !header.is_barred(d.oid);
+        let running = header.databases.iter().filter(|d| d.worker_pid != 0);
+        if running.clone().count() >= settings::max_workers() {
+            if header.databases.iter().any(|d| ready(&d)) {
+                // Those that have nothing to do make room.
+                running.for_each(|d| super::set_latch(d.latch));
+            }
             return None;
         }
-        let ready = |d: &&Database| d.is_waiting(now) && !header.is_barred(d.oid);
-        // The one that has waited longest, so that busy databases do not keep others from their turn.
-        let waiting = header.databases.iter().filter(ready).min_by_key(|d| d.last_run).map(|d| d.oid);
+        // Of those whom a call waits for, the one not looked after for longest: a busy one keeps no other from its turn.
+        let longest = header.databases.iter().filter(ready).min_by_key(|d| (!d.urgent, d.last_run));
+        let waiting = longest.map(|d| d.oid);
         let oid = waiting.or_else(|| sweep.pop_front())?;
         let barred = header.is_barred(oid);
         let Some(database) = super::entry(header, oid) else {

@@ -75,6 +75,7 @@ pub fn wake() {
     let latch = shmem::with_header(|header| {
         if let Some(database) = entry(header, this_database()) {
             database.wanted = true;
+            database.urgent = true;
             if database.worker_pid > 0 {
                 return database.latch;
             }
@@ -104,6 +105,7 @@ pub fn close_leases(databases: &[u32]) {
         for &oid in databases {
             if let Some(database) = entry(header, oid) {
                 database.wanted = true;
+                database.urgent = true;
                 latches.push(database.latch);
             }
         }

@@ -16,6 +16,8 @@ use super::{bars, filing, rates};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long it stays when others wait for its place: long enough to be worth its start.
+const TURN: Duration = Duration::from_millis(200);
 /// Receipts are written this often at most; until then they are found in shared memory.
 const FILE_EVERY: Duration = Duration::from_millis(20);
 /// Seconds between looks for expired idempotency keys and receipts.
@@ -50,7 +52,6 @@ pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
         ENTERED.set(true);
     }
     mark(database, |d| d.not_before = 0);
-    super::leftovers::forget(database);
     INSTALLED.set(work_until_idle(database));
 }
 
@@ -103,9 +104,14 @@ fn work_until_idle(database: u32) -> bool {
     let mut looked_again = false;
     loop {
         super::reload_if_asked();
-        mark(database, |d| d.wanted = false);
+        mark(database, |d| (d.wanted, d.urgent) = (false, false));
         let closing = has_to_leave(database);
-        match attempt(|| round(database, closing)) {
+        let work = || {
+            let done = round(database, closing);
+            super::leftovers::forget(database);
+            done
+        };
+        match attempt(work) {
             Ok(Round::NotInstalled) => return forgotten(database),
             Ok(Round::OtherVersion(why)) if looked_again => {
                 pgrx::log!("leadlex_enrich worker: {why}");
@@ -138,13 +144,10 @@ fn work_until_idle(database: u32) -> bool {
                 return true;
             }
         }
-        // Where others wait for a place, no worker sits idle, nor stays for ever because there is always more to do.
-        let pause = if others_wait() { Duration::ZERO } else { LINGER };
-        let over = pause.is_zero() && begun.elapsed() >= LINGER;
-        match receipts_until_called(database, pause) {
-            _ if has_to_leave(database) => continue,
-            Ok(called) if called && !over => continue,
-            Ok(_) => {}
+        match receipts_until_called(database, begun) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(_) if has_to_leave(database) => continue,
             Err(failure) => {
                 fail(database, &failure);
                 return true;
@@ -154,7 +157,7 @@ fn work_until_idle(database: u32) -> bool {
         if let Err(failure) = attempt(|| rates::leave(database)) {
             pgrx::warning!("leadlex_enrich worker: {}", failure.message);
         }
-        if receipts::writer_goes(database, over) {
+        if receipts::writer_goes(database, others_wait()) {
             return true;
         }
     }
@@ -196,9 +199,10 @@ fn put_text(to: &mut [u8], text: &str) {
     to[..end].copy_from_slice(&text.as_bytes()[..end]);
 }
 
-/// Writes receipts as they come, until somebody calls for other work (`true`) or nothing has happened for a while.
-fn receipts_until_called(database: u32, time: Duration) -> Result<bool, Failed> {
-    let mut until = Instant::now() + time;
+/// Writes receipts as they come, until somebody calls for other work (`true`), nothing has happened for a while, or
+/// others wait for the place of this worker, which began at `begun`.
+fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> {
+    let mut idle_until = Instant::now() + LINGER;
     loop {
         // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
         // set for something already done must not end it early.
@@ -207,13 +211,19 @@ fn receipts_until_called(database: u32, time: Duration) -> Result<bool, Failed> 
         let written = filing::write(database)?;
         if written > 0 {
             mark(database, |d| d.receipts += written);
-            until = Instant::now() + time;
+            idle_until = Instant::now() + LINGER;
         }
-        let wanted = || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
-        if has_to_leave(database) || wanted() {
+        if has_to_leave(database) {
             return Ok(true);
         }
+        // Also one that always has more to do goes after its turn.
+        let others = others_wait();
+        let until = if others { begun + TURN } else { idle_until };
         let left = until.saturating_duration_since(Instant::now());
+        let wanted = || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
+        if !(others && left.is_zero()) && wanted() {
+            return Ok(true);
+        }
         if left.is_zero() {
             return Ok(false);
         }
@@ -326,13 +336,13 @@ fn round(database: u32, closing: bool) -> Round {
         d.receipts_expired += receipts_expired;
         d.last_run = now;
         d.error = [0; 160];
-        if purge_due {
+        if purge_due && purged.max(receipts_expired) < books::PORTION {
             d.last_purge = now;
         }
         // Rows may have come since: look once more at the next round.
         d.has_work |= settled > 0;
     });
-    Round::Done { more: settled >= 10_000 }
+    Round::Done { more: settled.max(purged).max(receipts_expired) >= books::PORTION }
 }
 
 fn left_alone(database: u32, version: &str) -> String {
