@@ -59,6 +59,8 @@ pub fn claim(key: ClaimKey) -> bool {
                 pg_sys::XLTW_Oper::XLTW_None,
             );
         }
+        // A holder that has ended is not waited for: were its claim to stay, nothing else here would look.
+        pgrx::check_for_interrupts!();
     }
 }
 

@@ -250,7 +250,8 @@ fn quick_faults() -> Vec<Fault> {
 fn every_fault_is_named_free_and_in_time_and_the_next_call_works() {
     let faults: Vec<Fault> = quick_faults().into_iter().chain(delays()).collect();
     let contacts = faults.len() as i32 + 1;
-    let world = World::with(&Beginning { credits: Some(1_000), contacts, ..Beginning::default() });
+    let credits = Some(i64::from(contacts) + 2);
+    let world = World::with(&Beginning { credits, contacts, ..Beginning::default() });
     let mut caller = world.caller();
     let backend = pid(&mut caller);
     for (done, Fault { what, reason: expected, behaviour }) in faults.into_iter().enumerate() {

@@ -108,7 +108,7 @@ fn cannot_prepare(world: &World, session: &mut Client, before: &Books) {
     assert_eq!(world.number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0);
     assert_eq!(number(session, "SELECT 7::int8"), 7, "the session is usable, in no transaction");
     let mut other = world.caller();
-    other.batch_execute("BEGIN; SET LOCAL lock_timeout = '2s'").unwrap();
+    other.batch_execute("BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'").unwrap();
     let started = Instant::now();
     let result = enrich(&mut other, 1).unwrap_or_else(|error| panic!("the contact is not free: {error:?}"));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
