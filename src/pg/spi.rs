@@ -126,21 +126,26 @@ impl Statement {
 /// Makes the generic plan now, preferring indexes. All our statements look up a few rows by key; on a table that is
 /// small at the moment the planner would choose to read all of it, which stays chosen when the table has grown, and
 /// under SERIALIZABLE makes every call conflict with every other.
+///
+/// Never compiled to machine code: where there is no index to prefer, the cost that the planner adds would have that
+/// done at every execution, which takes half a second.
 fn plan_by_index(plan: pg_sys::SPIPlanPtr) {
-    // SAFETY: the setting is back to the caller's before anything of the caller's runs (an error restores it, too);
-    // the plan is released at once, and stays in the plan cache.
+    // SAFETY: the settings are back to the caller's before anything of the caller's runs (an error restores them,
+    // too); the plan is released at once, and stays in the plan cache.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
-        pg_sys::set_config_option(
-            c"enable_seqscan".as_ptr(),
-            c"off".as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
+        for name in [c"enable_seqscan", c"jit"] {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                c"off".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
         let cached = pg_sys::SPI_plan_get_cached_plan(plan);
         if !cached.is_null() {
             pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
