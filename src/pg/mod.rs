@@ -11,6 +11,7 @@ mod claims;
 mod desk;
 mod guards;
 mod identity;
+mod json;
 mod owner;
 mod provider;
 mod raise;

@@ -1,10 +1,13 @@
 //! Ledger, history, idempotency, rate records.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{number, optional, pg, text};
 use crate::domain::rate::Record;
+use crate::pg::json::Jsonb;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Statement, View, arg};
 use crate::pg::xact;
@@ -77,7 +80,6 @@ static CHARGE: Statement = Statement::new(
 
 pub fn charge(entry: &Entry) {
     xact::with(|t| t.wrote_ledger = true);
-    let json = |v: &Value| arg(pgrx::JsonB(v.clone()));
     as_owner(|| {
         CHARGE.run(&[
             arg(pg(entry.workspace)),
@@ -91,9 +93,9 @@ pub fn charge(entry: &Entry) {
             arg(entry.source),
             arg(entry.confidence),
             arg(entry.fields.clone()),
-            json(&entry.field_sources),
-            json(&entry.old_values),
-            json(&entry.new_values),
+            arg(Jsonb(Cow::Borrowed(&entry.field_sources))),
+            arg(Jsonb(Cow::Borrowed(&entry.old_values))),
+            arg(Jsonb(Cow::Borrowed(&entry.new_values))),
         ])
     });
 }
@@ -124,7 +126,7 @@ static STORE_RESULT: Statement = Statement::new(
 pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value) {
     as_owner(|| {
         FORGET_EXPIRED.run(&[arg(pg(workspace)), arg(pg(key))]);
-        let result = pgrx::JsonB(result.clone());
+        let result = Jsonb(Cow::Borrowed(result));
         STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result)]);
     });
 }
