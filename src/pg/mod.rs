@@ -12,6 +12,7 @@ mod ddl;
 mod desk;
 mod guards;
 mod identity;
+mod json;
 mod owner;
 mod provider;
 mod raise;

@@ -147,21 +147,26 @@ fn bound(args: &[Arg]) -> (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
 /// Makes the generic plan now, preferring indexes. All our statements look up a few rows by key; on a table that is
 /// small at the moment the planner would choose to read all of it, which stays chosen when the table has grown, and
 /// under SERIALIZABLE makes every call conflict with every other.
+///
+/// Never compiled to machine code: where there is no index to prefer, the cost that the planner adds would have that
+/// done at every execution, which takes half a second.
 fn plan_by_index(plan: pg_sys::SPIPlanPtr) {
-    // SAFETY: the setting is back to the caller's before anything of the caller's runs (an error restores it, too);
-    // the plan is released at once, and stays in the plan cache.
+    // SAFETY: the settings are back to the caller's before anything of the caller's runs (an error restores them,
+    // too); the plan is released at once, and stays in the plan cache.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
-        pg_sys::set_config_option(
-            c"enable_seqscan".as_ptr(),
-            c"off".as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
+        for name in [c"enable_seqscan", c"jit"] {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                c"off".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
         let cached = pg_sys::SPI_plan_get_cached_plan(plan);
         if !cached.is_null() {
             pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
@@ -196,24 +201,44 @@ fn connected<R>(work: impl FnOnce() -> R) -> R {
 
 fn rows() -> Vec<Row> {
     // SAFETY: after a successful execution SPI_tuptable is null or valid until SPI_finish, with numvals tuples of
-    // tupdesc; SPI_getvalue returns a palloc'd text or null.
+    // tupdesc, whose columns are numbered from 1.
     unsafe {
         let table = pg_sys::SPI_tuptable;
         if table.is_null() {
             return Vec::new();
         }
         let (desc, count) = ((*table).tupdesc, (*table).numvals as usize);
-        let columns = (*desc).natts;
-        let text = |tuple, column| {
-            let value = pg_sys::SPI_getvalue(tuple, desc, column);
-            if value.is_null() { None } else { Some(CStr::from_ptr(value).to_string_lossy().into_owned()) }
-        };
+        let are_text: Vec<bool> = (1..=(*desc).natts)
+            .map(|column| pg_sys::SPI_gettypeid(desc, column) == pg_sys::TEXTOID)
+            .collect();
         (0..count)
             .map(|row| {
                 let tuple = *(*table).vals.add(row);
-                (1..=columns).map(|column| text(tuple, column)).collect()
+                (1..).zip(&are_text).map(|(column, is_text)| value(tuple, desc, column, *is_text)).collect()
             })
             .collect()
+    }
+}
+
+unsafe fn value(
+    tuple: pg_sys::HeapTuple,
+    desc: pg_sys::TupleDesc,
+    column: i32,
+    is_text: bool,
+) -> Option<String> {
+    // SAFETY: see `rows`. A text is read as it is; for other types SPI_getvalue returns a palloc'd text or null.
+    unsafe {
+        if is_text {
+            let mut is_null = false;
+            let datum = pg_sys::SPI_getbinval(tuple, desc, column, &mut is_null);
+            if is_null {
+                return None;
+            }
+            let text = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+            return Some(String::from_utf8_lossy(pgrx::varlena_to_byte_slice(text)).into_owned());
+        }
+        let text = pg_sys::SPI_getvalue(tuple, desc, column);
+        if text.is_null() { None } else { Some(CStr::from_ptr(text).to_string_lossy().into_owned()) }
     }
 }
 

@@ -1,19 +1,20 @@
 # Sourced by tests/bench/bench: the measurements. Each puts a figure into RESULT.
 # shellcheck shell=bash
 
-bench() { # pgbench, as the role bench; prints its report
-    PGHOST=$SOCKET_DIR PGPORT=$PORT PGUSER=bench PGOPTIONS="${SEARCH_PATH:+-c search_path=$SEARCH_PATH}" \
-        "$TREE/bin/pgbench" -n -M prepared "$@" bench 2>&1
+bench() { # pgbench, as the role bench or another; prints its report
+    PGHOST=$SOCKET_DIR PGPORT=$PORT PGUSER=${BENCH_ROLE:-bench} PGOPTIONS="${SEARCH_PATH:+-c search_path=$SEARCH_PATH}" \
+        "$TREE/bin/pgbench" -n -M prepared "$@" "${BENCH_DATABASE:-bench}" 2>&1
 }
 
 count_of() { sql -d bench -At -c "SELECT count(*) FROM $1"; }
 
 # Runs a script and prints "transactions per-second". The clock starts when every client has finished its first
 # transaction: what a new session has to load (a Python interpreter takes a second) is nobody's throughput.
-run() { # clients seconds script
-    local log=$CLUSTER/pgbench-log
+run() { # clients duration script; the duration is "-T seconds" or "-t calls"
+    local log=$CLUSTER/pgbench-log duration
     rm -f "$log".*
-    bench -c "$1" -j 2 -T "$2" -l --log-prefix="$log" -f "$3" >"$CLUSTER/pgbench.out" ||
+    read -ra duration <<<"$2"
+    bench -c "$1" -j "$(($1 < 2 ? 1 : 2))" "${duration[@]}" -l --log-prefix="$log" -f "$3" >"$CLUSTER/pgbench.out" ||
         die "pgbench: $(grep -m 3 -iE 'error|abort' "$CLUSTER/pgbench.out")"
     # A line is: client, transaction, duration, script, epoch seconds, microseconds.
     cat "$log".* | awk -v clients="$1" '
@@ -40,7 +41,7 @@ measure() { # ours|schema.function clients milliseconds
     fi
     sql -q -d bench -c CHECKPOINT
     before=$(count_of "$records")
-    read -r done rate <<<"$(run "$clients" $((SECONDS_EACH + $(patience "${what%%.*}" "$clients"))) "$script")"
+    read -r done rate <<<"$(run "$clients" "-T $((SECONDS_EACH + $(patience "${what%%.*}" "$clients")))" "$script")"
     left=$(($(count_of "$records") - before))
     [ "$left" = "$done" ] || die "$what: $done calls left $left records: were the contacts used up?"
     RESULT[$what:$clients:$latency]=$rate
@@ -52,7 +53,7 @@ measure_commit() { # clients
     local script=$CLUSTER/commit.pgbench done rate
     SEARCH_PATH=''
     echo "INSERT INTO bare VALUES (1)" >"$script"
-    read -r done rate <<<"$(run "$1" $((SECONDS_EACH / 2)) "$script")"
+    read -r done rate <<<"$(run "$1" "-T $((SECONDS_EACH / 2))" "$script")"
     RESULT[commit:$1:0]=$rate
     RESULT[commit:$1:50]=$rate
     note "$(printf '%-34s %8.0f /s' 'bare commit' "$rate")"

@@ -30,10 +30,21 @@ put_limits() {
     done
 }
 
+# The best hand-written function of this run.
+best_rival() { # cell
+    local rival how best=0
+    for rival in "${RIVALS[@]}"; do
+        for how in first last; do best=$(best "$best" "${RESULT[$rival.enrich_lock_$how:$1]:-0}"); done
+    done
+    echo "$best"
+}
+
+per() { awk -v a="$1" -v b="$2" 'BEGIN { print (b > 0 ? a / b : 0) }'; }
+
 verdict() { # title measured unit comparison target
     local met
     met=$(awk -v a="$2" -v b="$5" -v how="$4" 'BEGIN { print (how == "least" ? a >= b : a < b) ? "ok" : "MISS" }')
-    printf '%-44s %10.1f %-8s %-12s %8.1f   %s\n' "$1" "$2" "$3" "$([ "$4" = least ] && echo 'at least' || echo 'less than')" "$5" "$met"
+    printf '%-44s %10.2f %-8s %-12s %8.2f   %s\n' "$1" "$2" "$3" "$([ "$4" = least ] && echo 'at least' || echo 'less than')" "$5" "$met"
 }
 
 report() {
@@ -64,6 +75,11 @@ report() {
     verdict '1 client, 0 ms' "${RESULT[ours:1:0]}" calls/s least 1000
     verdict '  as a multiple of pgsql-http'"'"'s 250/s (GUIDE)' "$(awk -v a="${RESULT[ours:1:0]}" 'BEGIN { print a / 250 }')" times least 4
     verdict '32 clients, 50 ms (ceiling 640/s)' "${RESULT[ours:32:50]}" calls/s least 608
+    verdict '32 clients, 0 ms, against the best by hand' "$(per "${RESULT[ours:32:0]}" "$(best_rival 32:0)")" times least 5
+    verdict 'alone : beside a workspace without credit' "$(per "${RESULT[busy:alone]}" "${RESULT[busy:broke]}")" times below 1.1
+    verdict 'alone : beside one over its rate limit' "$(per "${RESULT[busy:alone]}" "${RESULT[busy:limited]}")" times below 1.1
+    verdict "$LARGE_CONTACTS contacts, $LARGE_LEDGER ledger rows" "$(per "${RESULT[size:large]}" "${RESULT[size:small:large]}")" times below 1.15
+    verdict '  the same beside an old snapshot' "$(per "${RESULT[size:large-snapshot]}" "${RESULT[size:small:large-snapshot]}")" times below 1.15
     verdict "growth of one backend, $MEMORY_CALLS calls" "${RESULT[memory]}" MB below 2
     note "(a bare round trip of 50 ms reached $(printf '%.0f' "${RESULT[trip:32:50]}")/s at 32 clients: enrich_contact has $(awk -v a="${RESULT[ours:32:50]}" -v b="${RESULT[trip:32:50]}" 'BEGIN { printf "%.0f", 100 * a / b }') % of that)"
     note "(the backend's private memory is $(printf '%.1f' "${RESULT[memory_total]}") MB)"

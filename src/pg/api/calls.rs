@@ -1,13 +1,16 @@
 //! enrich_contact, enrich_row, and their try_ forms.
 
+use std::borrow::Cow;
+
+use pgrx::Uuid;
 use pgrx::prelude::*;
-use pgrx::{JsonB, Uuid};
 use serde_json::Value;
 
 use crate::domain::ask::Ask;
 use crate::domain::failure::Failure;
 use crate::flow;
 use crate::pg::desk::{PgDesk, Target};
+use crate::pg::json::Jsonb;
 use crate::pg::{cache, raise};
 
 struct Arguments {
@@ -27,12 +30,12 @@ fn run(arguments: Arguments) -> Result<Value, Failure> {
     flow::enrich(&mut PgDesk::new(arguments.target), &ask)
 }
 
-fn raised(arguments: Arguments) -> JsonB {
-    JsonB(run(arguments).unwrap_or_else(|failure| raise::failure(&failure)))
+fn raised(arguments: Arguments) -> Jsonb<'static> {
+    Jsonb(Cow::Owned(run(arguments).unwrap_or_else(|failure| raise::failure(&failure))))
 }
 
-fn returned(arguments: Arguments) -> JsonB {
-    JsonB(run(arguments).unwrap_or_else(|failure| failure.as_result()))
+fn returned(arguments: Arguments) -> Jsonb<'static> {
+    Jsonb(Cow::Owned(run(arguments).unwrap_or_else(|failure| failure.as_result())))
 }
 
 fn of_contact(
@@ -63,7 +66,7 @@ fn enrich_contact(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> JsonB {
+) -> Jsonb<'static> {
     raised(of_contact(contact_id, fields, overwrite, idempotency_key))
 }
 
@@ -73,7 +76,7 @@ fn try_enrich_contact(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> JsonB {
+) -> Jsonb<'static> {
     returned(of_contact(contact_id, fields, overwrite, idempotency_key))
 }
 
@@ -84,7 +87,7 @@ fn enrich_row(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> JsonB {
+) -> Jsonb<'static> {
     raised(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
@@ -95,6 +98,6 @@ fn try_enrich_row(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> JsonB {
+) -> Jsonb<'static> {
     returned(of_row(relation, id, fields, overwrite, idempotency_key))
 }

@@ -1,11 +1,14 @@
 //! Ledger, history, idempotency, rate records.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{number, optional, pg, text};
 use crate::domain::rate::Record;
 use crate::domain::receipt::Hash;
+use crate::pg::json::Jsonb;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Statement, View, arg};
 use crate::pg::xact;
@@ -78,7 +81,6 @@ static CHARGE: Statement = Statement::new(
 
 pub fn charge(entry: &Entry) {
     xact::with(|t| t.wrote_ledger = true);
-    let json = |v: &Value| arg(pgrx::JsonB(v.clone()));
     as_owner(|| {
         CHARGE.run(&[
             arg(pg(entry.workspace)),
@@ -92,9 +94,9 @@ pub fn charge(entry: &Entry) {
             arg(entry.source),
             arg(entry.confidence),
             arg(entry.fields.clone()),
-            json(&entry.field_sources),
-            json(&entry.old_values),
-            json(&entry.new_values),
+            arg(Jsonb(Cow::Borrowed(&entry.field_sources))),
+            arg(Jsonb(Cow::Borrowed(&entry.old_values))),
+            arg(Jsonb(Cow::Borrowed(&entry.new_values))),
         ])
     });
 }
@@ -125,7 +127,7 @@ static STORE_RESULT: Statement = Statement::new(
 pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value, person: Hash) {
     as_owner(|| {
         FORGET_EXPIRED.run(&[arg(pg(workspace)), arg(pg(key))]);
-        let (result, person) = (pgrx::JsonB(result.clone()), pgrx::Uuid::from_bytes(person));
+        let (result, person) = (Jsonb(Cow::Borrowed(result)), pgrx::Uuid::from_bytes(person));
         STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)]);
     });
 }
