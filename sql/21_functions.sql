@@ -212,11 +212,11 @@ AS 'MODULE_PATHNAME', 'check_provider_wrapper';
 COMMENT ON FUNCTION leadlex.check_provider(text, jsonb) IS 'Sends one real request for a contact given as {"email": ...} and shows the request (secret masked), the status, and the mapped answer or why there is none. Changes nothing, charges nothing here; the vendor may bill it. Errors: 22023.';
 REVOKE ALL ON FUNCTION leadlex.check_provider(text, jsonb) FROM PUBLIC;
 
-CREATE FUNCTION leadlex.worker_status_rows() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, last_run timestamptz, last_error text)
+CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'worker_status_rows_wrapper';
-COMMENT ON FUNCTION leadlex.worker_status_rows() IS 'What leadlex.worker_status shows.';
-REVOKE ALL ON FUNCTION leadlex.worker_status_rows() FROM PUBLIC;
+AS 'MODULE_PATHNAME', 'worker_report_wrapper';
+COMMENT ON FUNCTION leadlex.worker_report() IS 'What leadlex.worker_status shows.';
+REVOKE ALL ON FUNCTION leadlex.worker_report() FROM PUBLIC;
 
 -- Tells every backend that what it remembers of these tables is out of date, when the change commits.
 CREATE FUNCTION leadlex.config_changed() RETURNS trigger

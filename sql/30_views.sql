@@ -47,9 +47,9 @@ COMMENT ON COLUMN leadlex.provider.created_at IS 'when it was added';
 COMMENT ON COLUMN leadlex.provider.updated_at IS 'when its configuration, priority or enabled last changed';
 
 CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
-    SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.receipts_written,
-           w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.last_run, w.last_error
-    FROM leadlex.worker_status_rows() AS w;
+    SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired
+    FROM leadlex.worker_report() AS w;
 COMMENT ON VIEW leadlex.worker_status IS 'The background worker: its launcher, and per database what it has done since the server started.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher or worker';
 COMMENT ON COLUMN leadlex.worker_status.pid IS 'process id, NULL while none runs';
@@ -69,4 +69,4 @@ COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last rou
 REVOKE ALL ON ALL TABLES IN SCHEMA leadlex FROM PUBLIC;
 GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
 GRANT SELECT ON leadlex.worker_status TO pg_monitor;
-GRANT EXECUTE ON FUNCTION leadlex.worker_status_rows() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;

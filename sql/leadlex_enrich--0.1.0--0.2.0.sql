@@ -68,37 +68,23 @@ COMMENT ON FUNCTION leadlex.forget_row(regclass, text) IS 'leadlex.forget_contac
 REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, text) TO PUBLIC;
 
-DROP VIEW leadlex.worker_status;
-DROP FUNCTION leadlex.worker_status_rows();
-CREATE FUNCTION leadlex.worker_status_rows() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, last_run timestamptz, last_error text)
+-- The view stays, with whatever was granted on it and built on it: new columns come last.
+CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'worker_status_rows_wrapper';
-COMMENT ON FUNCTION leadlex.worker_status_rows() IS 'What leadlex.worker_status shows.';
-REVOKE ALL ON FUNCTION leadlex.worker_status_rows() FROM PUBLIC;
+AS 'MODULE_PATHNAME', 'worker_report_wrapper';
+COMMENT ON FUNCTION leadlex.worker_report() IS 'What leadlex.worker_status shows.';
+REVOKE ALL ON FUNCTION leadlex.worker_report() FROM PUBLIC;
 
-CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
-    SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.receipts_written,
-           w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.last_run, w.last_error
-    FROM leadlex.worker_status_rows() AS w;
-COMMENT ON VIEW leadlex.worker_status IS 'The background worker: its launcher, and per database what it has done since the server started.';
-COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher or worker';
-COMMENT ON COLUMN leadlex.worker_status.pid IS 'process id, NULL while none runs';
-COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it keeps the books of';
-COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes) or idle';
-COMMENT ON COLUMN leadlex.worker_status.runs IS 'rounds of work finished';
-COMMENT ON COLUMN leadlex.worker_status.ledger_rows_settled IS 'ledger rows folded into balances';
-COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was recorded';
-COMMENT ON COLUMN leadlex.worker_status.keys_purged IS 'expired idempotency keys removed';
+CREATE OR REPLACE VIEW leadlex.worker_status WITH (security_barrier = true) AS
+    SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired
+    FROM leadlex.worker_report() AS w;
 COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers written down';
 COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
 COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
-COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
-COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';
-
-REVOKE ALL ON leadlex.worker_status FROM PUBLIC;
-GRANT SELECT ON leadlex.worker_status TO pg_monitor;
-GRANT EXECUTE ON FUNCTION leadlex.worker_status_rows() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
+DROP FUNCTION leadlex.worker_status_rows();
 
 -- Last: calls its trigger, so that every session looks again, and the worker, too.
 UPDATE leadlex.workspace SET name = name WHERE false;

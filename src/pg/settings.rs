@@ -85,6 +85,13 @@ pub fn receipt_terms() -> Terms {
     Terms { ttl_us: microseconds(&RECEIPT_TTL), recheck_us: microseconds(&RECHECK_AFTER) }
 }
 
+/// How often expired receipts are looked for, at most `longest`: a short life must not last much longer than it says.
+pub fn purge_interval(longest: Duration) -> Duration {
+    let shortest = [RECEIPT_TTL.get(), RECHECK_AFTER.get()].into_iter().filter(|s| *s > 0).min();
+    let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
+    tenth.clamp(Duration::from_secs(1), longest)
+}
+
 pub fn receipt_buffer_bytes() -> usize {
     RECEIPT_BUFFER.get() as usize * 1_024
 }

@@ -106,7 +106,7 @@ fn an_answer_that_comes_after_the_cancel_is_kept() {
 #[test]
 fn a_session_that_is_terminated_loses_its_answer_and_nothing_else() {
     let world = world(&[]);
-    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(300)));
+    world.provider.on(PATH, |_| Behaviour::Never);
     let mut caller = world.caller();
     let pid = pid(&mut caller);
     thread::scope(|scope| {
@@ -115,6 +115,7 @@ fn a_session_that_is_terminated_loses_its_answer_and_nothing_else() {
         world.run(&format!("SELECT pg_terminate_backend({pid})"));
         assert_eq!(sqlstate(&call.join().unwrap()), "57P01");
     });
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
     assert_eq!(enrich(&mut world.caller(), 1).unwrap()["credits_remaining"], 9);
     assert_eq!(world.provider.count(), 2);
     assert!(world.cluster.is_running() && !world.cluster.log().contains("terminated by signal"));
@@ -242,15 +243,12 @@ fn expired_receipts_lose_their_personal_data_and_then_go() {
     wait_for_receipts(&world, 3);
     let personal = "SELECT count(*) FROM leadlex.receipt WHERE answer IS NOT NULL OR person IS NOT NULL";
     assert_eq!(world.number(personal), 2);
-    // A worker looks for them when it starts after its last look was long ago; a restart makes it forget the last look.
-    world.cluster.append_conf(&["leadlex.receipt_ttl = '1s'"]);
-    thread::sleep(Duration::from_millis(1_100));
-    world.cluster.restart(Stop::Fast);
+    // A short life is looked after more often, also where nothing else happens.
+    world.cluster.set("leadlex.receipt_ttl", "1s");
     eventually("the answers are gone", SOON, || world.number(personal) == 0);
     // The second had everything: it has nothing left to say.
     wait_for_receipts(&world, 2);
-    world.cluster.append_conf(&["leadlex.recheck_after = '1s'"]);
-    world.cluster.restart(Stop::Fast);
+    world.cluster.set("leadlex.recheck_after", "1s");
     wait_for_receipts(&world, 0);
 }
 

@@ -56,6 +56,13 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
     let binding = desk::binding(target);
     let id = binding.canonical_key(id).ok_or_else(|| desk::no_key(&binding, id))?;
     let table = binding.name();
+    let id = match workspace.or(binding.workspace) {
+        // Two texts can be the same key.
+        Some(known) if binding.spelling_may_vary() => {
+            binding.read(known, &id).map_or(id, |contact| contact.id)
+        }
+        _ => id,
+    };
     let hash = receipt::person(&table, &id);
     // No call about this contact is under way from here on, nor until this is committed.
     let claim = desk::contact_claim(&binding, &id);

@@ -126,17 +126,17 @@ type StatusRow = (
     Option<i64>,
     Option<i64>,
     Option<i64>,
-    Option<i64>,
-    Option<i64>,
-    Option<i64>,
-    Option<i64>,
     Option<TimestampWithTimeZone>,
     Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
 );
 
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
-fn worker_status_rows() -> TableIterator<
+fn worker_report() -> TableIterator<
     'static,
     (
         name!(process, &'static str),
@@ -147,12 +147,12 @@ fn worker_status_rows() -> TableIterator<
         name!(ledger_rows_settled, Option<i64>),
         name!(rate_records, Option<i64>),
         name!(keys_purged, Option<i64>),
+        name!(last_run, Option<TimestampWithTimeZone>),
+        name!(last_error, Option<String>),
         name!(receipts_written, Option<i64>),
         name!(receipts_waiting, Option<i64>),
         name!(receipts_dropped, Option<i64>),
         name!(receipts_expired, Option<i64>),
-        name!(last_run, Option<TimestampWithTimeZone>),
-        name!(last_error, Option<String>),
     ),
 > {
     // Not for what it reads, but for what it returns: an older schema declares other columns.
@@ -181,15 +181,22 @@ fn worker_status_rows() -> TableIterator<
             Some(d.settled as i64),
             Some(d.records as i64),
             Some(d.purged as i64),
+            (d.last_run > 0).then(|| to_timestamp(d.last_run as f64)),
+            (!error.is_empty()).then_some(error),
             Some(d.receipts as i64),
             Some(waiting),
             Some(dropped),
             Some(d.receipts_expired as i64),
-            (d.last_run > 0).then(|| to_timestamp(d.last_run as f64)),
-            (!error.is_empty()).then_some(error),
         ));
     }
     TableIterator::new(rows)
+}
+
+/// What leadlex.worker_status was in schema 0.1.0, which this library says to update.
+#[pg_extern(sql = false)]
+fn worker_status_rows() {
+    cache::refresh();
+    raise::not_ready("leadlex.worker_status_rows() is no more", "Use leadlex.worker_status.");
 }
 
 fn database_name(oid: u32) -> Option<String> {

@@ -12,7 +12,7 @@ use super::bars;
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
-/// Old idempotency keys are looked for this often in databases where nothing else happens.
+/// What has expired is looked for at least this often in databases where nothing else happens.
 const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
 /// `datconnlimit` of a database whose DROP did not finish.
 const INVALID_DATABASE: i32 = -2;
@@ -39,14 +39,14 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
     let mut sweep: VecDeque<u32> =
         databases().into_iter().filter(|d| d.connectable && !d.template).map(|d| d.oid).collect();
     let mut next_round = Instant::now() + settings::worker_naptime();
-    let mut next_housekeeping = Instant::now() + HOUSEKEEPING;
+    let mut next_housekeeping = Instant::now() + settings::purge_interval(HOUSEKEEPING);
     loop {
         super::reload_if_asked();
         if Instant::now() >= next_round {
             next_round = Instant::now() + settings::worker_naptime();
             let housekeeping = Instant::now() >= next_housekeeping;
             if housekeeping {
-                next_housekeeping = Instant::now() + HOUSEKEEPING;
+                next_housekeeping = Instant::now() + settings::purge_interval(HOUSEKEEPING);
             }
             promote(housekeeping);
         }

@@ -20,8 +20,8 @@ const LINGER: Duration = Duration::from_millis(500);
 const TURN: Duration = Duration::from_millis(200);
 /// Receipts are written this often at most; until then they are found in shared memory.
 const FILE_EVERY: Duration = Duration::from_millis(20);
-/// Seconds between looks for expired idempotency keys and receipts.
-const PURGE_EVERY_S: i64 = 600;
+/// Longest time between looks for expired idempotency keys and receipts.
+const PURGE_EVERY: Duration = Duration::from_secs(600);
 /// Seconds until a worker that failed is tried again.
 const RETRY_S: i64 = 2;
 
@@ -317,9 +317,9 @@ fn round(database: u32, closing: bool) -> Round {
     });
     let settled = if closing { 0 } else { books::settle_ledger() };
     let now = accounts::now();
-    let purge_due = shmem::with_header(|h| {
-        super::entry(h, database).is_some_and(|d| d.last_purge + PURGE_EVERY_S <= now)
-    });
+    let purge_every = settings::purge_interval(PURGE_EVERY).as_secs() as i64;
+    let purge_due =
+        shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + purge_every <= now));
     let (mut purged, mut receipts_expired) = (0, 0);
     if purge_due && !closing {
         purged = books::purge_keys();
