@@ -97,6 +97,11 @@ fn others_wait() -> bool {
     shmem::with_header(|h| h.databases.iter().any(|d| d.is_waiting(now) && !h.is_barred(d.oid)))
 }
 
+/// Whether something failed because the extension has just been dropped: nobody needs to hear of it.
+fn is_dropped() -> bool {
+    attempt(cache::find_installation).is_ok_and(|found| matches!(found, Found::Nothing))
+}
+
 /// `false`: there is nothing to do in this database, and will not be before somebody calls.
 fn work_until_idle(database: u32) -> bool {
     receipts::writer_comes(database);
@@ -136,9 +141,7 @@ fn work_until_idle(database: u32) -> bool {
                 mark(database, |d| d.has_work = true);
                 return true;
             }
-            Err(_) if attempt(cache::find_installation).is_ok_and(|f| matches!(f, Found::Nothing)) => {
-                return forgotten(database);
-            }
+            Err(_) if is_dropped() => return forgotten(database),
             Err(failure) => {
                 fail(database, &failure);
                 return true;
@@ -148,6 +151,7 @@ fn work_until_idle(database: u32) -> bool {
             Ok(true) => continue,
             Ok(false) => {}
             Err(_) if has_to_leave(database) => continue,
+            Err(_) if is_dropped() => return forgotten(database),
             Err(failure) => {
                 fail(database, &failure);
                 return true;
