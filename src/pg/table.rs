@@ -39,8 +39,11 @@ struct Plans {
     key_type: pg_sys::Oid,
     condition: String,
     /// By the fields written, and whether all of them were NULL.
-    writes: RefCell<HashMap<(Vec<&'static str>, bool), std::rc::Rc<Statement>>>,
+    writes: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
 }
+
+/// The fields that are written, and whether all of them were NULL.
+type WriteKey = (Vec<&'static str>, bool);
 
 /// What is known of a key's type: for the common ones, that one key has one text.
 #[derive(Clone, Copy, PartialEq, Eq)]

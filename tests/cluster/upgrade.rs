@@ -154,6 +154,24 @@ fn an_updated_schema_equals_a_fresh_one_and_keeps_its_data() {
 
 /// A dump says CREATE EXTENSION without a version: rows of the old schema meet the new one.
 #[test]
+fn an_update_keeps_what_was_granted_on_a_view_and_built_on_it() {
+    let cluster = Cluster::start();
+    let mut client = old_database(&cluster, "app");
+    client
+        .batch_execute(
+            "CREATE ROLE monitor LOGIN; GRANT SELECT ON leadlex.worker_status TO monitor;
+             CREATE VIEW mine AS SELECT pid, state FROM leadlex.worker_status;
+             ALTER EXTENSION leadlex_enrich UPDATE",
+        )
+        .unwrap();
+    number(
+        &mut cluster.connect_as("app", "monitor"),
+        "SELECT count(receipts_written) FROM leadlex.worker_status",
+    );
+    assert!(number(&mut client, "SELECT count(*) FROM mine") > 0);
+}
+
+#[test]
 fn a_dump_of_an_older_schema_can_be_restored() {
     let provider = Provider::start();
     let cluster = Cluster::start_with(&["leadlex.worker_naptime = 3600"]);

@@ -123,7 +123,10 @@ fn converse(mut stream: TcpStream, requests: &AtomicU64) -> io::Result<()> {
             Kind::HalfBody => return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"da"),
             // With a linger of zero, closing is a reset.
             Kind::Reset => return socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
-            Kind::Silence => return Ok(std::thread::sleep(SILENCE)),
+            Kind::Silence => {
+                std::thread::sleep(SILENCE);
+                return Ok(());
+            }
         }
         filled = 0;
     }
