@@ -38,7 +38,8 @@ struct Plans {
     key_kind: KeyKind,
     key_type: pg_sys::Oid,
     condition: String,
-    writes: RefCell<HashMap<Vec<&'static str>, std::rc::Rc<Statement>>>,
+    /// By the fields that are written, and those that are only compared.
+    writes: RefCell<HashMap<[Vec<&'static str>; 2], std::rc::Rc<Statement>>>,
 }
 
 /// What is known of a key's type: for the common ones, that one key has one text.
@@ -280,37 +281,48 @@ impl Binding {
         rows.first().map(contact)
     }
 
-    /// Writes `changes` if the row still holds what `before` says of those fields. The row as it is afterwards;
-    /// `None` when nothing was written.
+    /// Writes `changes` if the row still holds what `before` says of those fields and of `others`. The row as it is
+    /// afterwards; `None` when nothing was written.
     pub fn write(
         &self,
         workspace: Uuid,
         before: &Contact,
         changes: &FieldMap<Option<String>>,
+        others: FieldSet,
     ) -> Option<Contact> {
-        let statement = self.write_statement(changes.fields());
+        let others = others.minus(changes.fields());
+        let statement = self.write_statement(changes.fields(), others);
         let mut args = key(workspace, &before.id);
         for (field, value) in changes.iter() {
             args.push(arg(value.as_deref()));
             args.push(arg(before.value(field)));
         }
+        args.extend(others.iter().map(|field| arg(before.value(field))));
         self.only(statement.query(View::Caller, &args), &before.id)
     }
 
-    fn write_statement(&self, fields: FieldSet) -> std::rc::Rc<Statement> {
+    fn write_statement(&self, fields: FieldSet, others: FieldSet) -> std::rc::Rc<Statement> {
         let plans = self.plans();
-        if let Some(known) = plans.writes.borrow().get(&fields.names()) {
+        let names = [fields.names(), others.names()];
+        if let Some(known) = plans.writes.borrow().get(&names) {
             return known.clone();
         }
         let mut sets = Vec::new();
         let mut unchanged = String::new();
+        let mut is_still = |column: &str, old: usize| {
+            unchanged.push_str(&format!(
+                " AND (t.{column}::pg_catalog.text OPERATOR(pg_catalog.=) ${old} OR (t.{column} IS NULL AND ${old} IS NULL))"
+            ));
+        };
         for (position, field) in fields.iter().enumerate() {
             let column = quoted(&self.columns[field.name()]);
             let (new, old) = (3 + 2 * position, 4 + 2 * position);
             sets.push(format!("{column} = ${new}"));
-            unchanged.push_str(&format!(
-                " AND (t.{column}::pg_catalog.text OPERATOR(pg_catalog.=) ${old} OR (t.{column} IS NULL AND ${old} IS NULL))"
-            ));
+            is_still(&column, old);
+        }
+        let first_other = 3 + 2 * sets.len();
+        for (position, field) in others.iter().enumerate() {
+            is_still(&quoted(&self.columns[field.name()]), first_other + position);
         }
         let present = columns(self.relation.unwrap_or(pg_sys::InvalidOid));
         let find = |ours: &str| present.iter().find(|c| Some(&c.name) == self.columns.get(ours));
@@ -322,7 +334,7 @@ impl Binding {
             self.select_list(&find)
         );
         let statement = std::rc::Rc::new(Statement::owned(sql));
-        plans.writes.borrow_mut().insert(fields.names(), statement.clone());
+        plans.writes.borrow_mut().insert(names, statement.clone());
         statement
     }
 
