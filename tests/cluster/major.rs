@@ -42,9 +42,12 @@ fn pg_upgrade_keeps_everything_and_no_worker_runs_meanwhile() {
         assert!(!log.contains(process), "{process} during pg_upgrade");
     }
 
-    new.append_conf(&["log_min_messages = warning"]);
+    // Only the launcher finds a place: no worker settles anything before it has been looked at.
+    new.append_conf(&["log_min_messages = warning", "max_worker_processes = 1"]);
     new.start_again();
     assert_eq!(rows(&mut new.connect("app")), used.rows);
+    new.append_conf(&["max_worker_processes = 8"]);
+    new.restart(Stop::Fast);
     // Files are moved as they are, secrets in them, too.
     check_use(&used, &new, true);
 }

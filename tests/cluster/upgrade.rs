@@ -159,7 +159,7 @@ fn an_update_keeps_what_was_granted_on_a_view_and_built_on_it() {
     let mut client = old_database(&cluster, "app");
     client
         .batch_execute(
-            "CREATE ROLE monitor LOGIN; GRANT SELECT ON leadlex.worker_status TO monitor;
+            "CREATE ROLE monitor LOGIN IN ROLE pg_monitor; CREATE ROLE other; GRANT SELECT ON leadlex.worker_status TO other;
              CREATE VIEW mine AS SELECT pid, state FROM leadlex.worker_status;
              ALTER EXTENSION leadlex_enrich UPDATE",
         )
@@ -169,6 +169,8 @@ fn an_update_keeps_what_was_granted_on_a_view_and_built_on_it() {
         "SELECT count(receipts_written) FROM leadlex.worker_status",
     );
     assert!(number(&mut client, "SELECT count(*) FROM mine") > 0);
+    let granted = "SELECT has_table_privilege('other', 'leadlex.worker_status', 'SELECT')::int::int8";
+    assert_eq!(number(&mut client, granted), 1);
 }
 
 #[test]

@@ -39,14 +39,14 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
     let mut sweep: VecDeque<u32> =
         databases().into_iter().filter(|d| d.connectable && !d.template).map(|d| d.oid).collect();
     let mut next_round = Instant::now() + settings::worker_naptime();
-    let mut next_housekeeping = Instant::now() + settings::purge_interval(HOUSEKEEPING);
+    let mut last_housekeeping = Instant::now();
     loop {
         super::reload_if_asked();
         if Instant::now() >= next_round {
             next_round = Instant::now() + settings::worker_naptime();
-            let housekeeping = Instant::now() >= next_housekeeping;
+            let housekeeping = last_housekeeping.elapsed() >= settings::purge_interval(HOUSEKEEPING);
             if housekeeping {
-                next_housekeeping = Instant::now() + settings::purge_interval(HOUSEKEEPING);
+                last_housekeeping = Instant::now();
             }
             promote(housekeeping);
         }
