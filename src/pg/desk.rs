@@ -98,6 +98,7 @@ impl PgDesk {
     fn write_changes(
         &self,
         before: Contact,
+        offered: FieldSet,
         wanted: impl Fn(&Contact) -> FieldMap<String>,
     ) -> Option<Written> {
         let workspace = self.workspace();
@@ -105,7 +106,8 @@ impl PgDesk {
         if changes.is_empty() {
             return Some(Written { after: before.clone(), before });
         }
-        if let Some(after) = self.binding().write(workspace, &before, &as_values(changes)) {
+        // What is offered and need not be written must still be as it was, too, or it would pass for our change.
+        if let Some(after) = self.binding().write(workspace, &before, &as_values(changes), offered) {
             return Some(Written { before, after });
         }
         let Some(locked) = self.binding().read_locked(workspace, &self.id) else {
@@ -122,7 +124,7 @@ impl PgDesk {
         let changes = wanted(&locked);
         let after = match changes.is_empty() {
             true => None,
-            false => self.binding().write(workspace, &locked, &as_values(changes)),
+            false => self.binding().write(workspace, &locked, &as_values(changes), FieldSet::EMPTY),
         };
         // Nothing written although the row is locked: a BEFORE trigger of the table declined.
         Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked })
@@ -285,7 +287,7 @@ impl Desk for PgDesk {
         fields: FieldSet,
         overwrite: bool,
     ) -> Option<Written> {
-        self.write_changes(before, |now| merge::changes(now, offered, fields, overwrite))
+        self.write_changes(before, offered.fields(), |now| merge::changes(now, offered, fields, overwrite))
     }
 
     fn charge(&mut self, enrichment: &Enrichment) {

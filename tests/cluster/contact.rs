@@ -156,6 +156,29 @@ fn a_person_who_edits_the_contact_meanwhile_is_not_blocked_and_wins() {
     assert_eq!(note, "edited");
 }
 
+/// The provider's phone number was there already when the call looked, so only the others have to be written.
+#[test]
+fn a_field_that_needed_no_change_is_looked_at_again_after_an_edit_meanwhile() {
+    for (edit, updated) in [("NULL", 6), ("'mine'", 6), ("phone", 5)] {
+        let world = World::new();
+        world.run(&format!("UPDATE crm SET phone = '{PHONE}'"));
+        slow(&world, 300);
+        let mut caller = world.caller();
+        let result: Value = thread::scope(|scope| {
+            let sql = "SELECT enrich_contact($1, overwrite => true)";
+            let call = scope.spawn(|| caller.query_one(sql, &[&contact(1)]).unwrap().get(0));
+            world.provider.wait_for(1, Duration::from_secs(5));
+            world.run(&format!("UPDATE crm SET phone = {edit}, note = 'edited'"));
+            call.join().unwrap()
+        });
+        assert_eq!(world.phone(1).as_deref(), Some(PHONE), "{edit}");
+        assert_eq!(result["fields_updated"].as_array().unwrap().len(), updated, "{edit}");
+        let changed = "SELECT count(*) FROM leadlex.enrichment, jsonb_each_text(new_values) AS n
+                       WHERE value IS NOT NULL AND value IS DISTINCT FROM old_values->>key";
+        assert_eq!(world.number(changed), updated as i64, "{edit}");
+    }
+}
+
 #[test]
 fn with_overwrite_the_provider_wins_over_an_edit_meanwhile() {
     let world = World::new();

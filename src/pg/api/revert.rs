@@ -46,7 +46,8 @@ fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
     let contact = binding.read_locked(workspace, &past.contact_id).ok_or_else(gone)?;
     let changes = if past.reverted { FieldMap::default() } else { still_as_written(&past, &contact) };
     // What a trigger of the table did not let through is not reverted.
-    let after = if changes.is_empty() { None } else { binding.write(workspace, &contact, &changes) };
+    let after =
+        if changes.is_empty() { None } else { binding.write(workspace, &contact, &changes, FieldSet::EMPTY) };
     let reverted = after.map_or(FieldSet::EMPTY, |after| merge::updated(&contact, &after, changes.fields()));
     if past.reverted {
         pgrx::notice!("enrichment {request} was reverted before");
