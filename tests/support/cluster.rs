@@ -260,6 +260,12 @@ impl Cluster {
         self.signal_process(pid, "KILL");
     }
 
+    /// The same for a process that may just be leaving; `false`: it was gone.
+    pub fn try_kill9(&self, pid: i32) -> bool {
+        let pid = u32::try_from(pid).expect("a pid is positive");
+        kill("KILL", pid).output().is_ok_and(|output| output.status.success())
+    }
+
     /// Any signal to any process of the server.
     pub fn signal_process(&self, pid: i32, signal: &str) {
         self.signal_pid(u32::try_from(pid).expect("a pid is positive"), signal);
