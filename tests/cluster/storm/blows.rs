@@ -58,6 +58,10 @@ impl Storm {
                 let last = lock(&self.limits).last().expect("a first one").1;
                 self.set_limit(Some(last + 80));
             }
+            Blow::StopWorker => self.world.run(
+                "SELECT pg_terminate_backend(pid) FROM leadlex.worker_status WHERE process = 'worker' AND pid IS NOT NULL",
+            ),
+            Blow::LockReceipts => self.lock_receipts(),
             Blow::KillBackend(session) => self.crash(|| self.backend(session)),
             Blow::KillWorker => {
                 self.bait();
@@ -70,6 +74,20 @@ impl Storm {
                 lock(&self.crashes).push((from, Instant::now()));
             }
         }
+    }
+
+    /// Until a worker has failed for it.
+    fn lock_receipts(&self) {
+        let mark = self.world.cluster.log_mark();
+        let mut owner = self.world.owner();
+        let mut transaction = owner.transaction().expect("the server is up");
+        transaction.batch_execute("LOCK TABLE leadlex.receipt IN EXCLUSIVE MODE").expect("the owner may");
+        // Sessions that wait for this blow bring no receipts.
+        self.fence.fetch_add(10 * SLACK, Ordering::SeqCst);
+        eventually("the worker gives up", SOON, || {
+            let failed = "WARNING:  leadlex_enrich worker: canceling statement due to lock timeout";
+            self.world.cluster.log_since(mark).contains(failed) || self.over.load(Ordering::SeqCst)
+        });
     }
 
     fn signal(&self, function: &str, session: usize) {

@@ -83,7 +83,13 @@ fn the_books_add_up_whatever_happens() {
     let blows = plan::blows(
         seed.0,
         SESSIONS * each,
-        &[(110, Blow::Cancel), (40, Blow::Terminate), (8, |_| Blow::RaiseLimit)],
+        &[
+            (110, Blow::Cancel),
+            (40, Blow::Terminate),
+            (8, |_| Blow::RaiseLimit),
+            (3, |_| Blow::StopWorker),
+            (2, |_| Blow::LockReceipts),
+        ],
     );
     let storm = Storm::new(seed.0, false);
     let record = storm.run(&seed, each, &blows);
@@ -106,6 +112,11 @@ fn the_books_add_up_whatever_happens() {
         assert!(record.outcomes.contains_key(needed), "{needed} did not happen: {:?}", record.outcomes);
     }
     let log = storm.world.cluster.log();
+    assert!(
+        log.contains("leadlex_enrich worker: canceling statement"),
+        "the worker never failed (seed {})",
+        seed.0
+    );
     for bad in ["terminated by signal", "PANIC", "panicked", "TRAP"] {
         assert!(!log.contains(bad), "{bad} in the log (seed {})", seed.0);
     }
@@ -115,7 +126,7 @@ fn the_books_add_up_whatever_happens() {
 fn the_books_add_up_whatever_crashes() {
     let seed = Seed::choose();
     let each = 45;
-    let kinds: [(usize, fn(usize) -> Blow); 5] = [
+    let kinds: [plan::Kind; 5] = [
         (6, Blow::KillBackend),
         (1, |_| Blow::KillWorker),
         (1, |_| Blow::KillLauncher),

@@ -33,10 +33,7 @@ pub fn check(storm: &Storm, owner: &mut Client, record: &Record, asked: &[Asked]
 
     let calls = calls(record);
     let wiped = wiped(storm, record, asked);
-    let unanswered = asked.iter().filter(|a| a.outcome == Outcome::Open).count();
-    if unanswered > 0 {
-        storm.problem(format!("{unanswered} requests are still open"));
-    }
+    check_all_answered(storm, record, asked);
     let mut questions: BTreeMap<&Question, Vec<usize>> = BTreeMap::new();
     for (serial, one) in asked.iter().enumerate() {
         questions.entry(&one.question).or_default().push(serial);
@@ -46,6 +43,18 @@ pub fn check(storm: &Storm, owner: &mut Client, record: &Record, asked: &[Asked]
         storm.problem(format!("{} answers without a receipt, {dropped} dropped: {missing:?}", missing.len()));
     }
     check_repetitions(storm, asked, &questions, &calls, &wiped);
+}
+
+/// Requests that had an answer and did not get it are those of calls that were interrupted.
+fn check_all_answered(storm: &Storm, record: &Record, asked: &[Asked]) {
+    let count = |outcome: Outcome| asked.iter().filter(|a| a.outcome == outcome).count();
+    let (open, unwritten) = (count(Outcome::Open), count(Outcome::Unwritten));
+    if open > 0 || unwritten > record.interrupted.len() {
+        let interrupted = record.interrupted.len();
+        storm.problem(format!(
+            "{open} requests are open, {unwritten} not answered; {interrupted} calls were interrupted"
+        ));
+    }
 }
 
 fn calls(record: &Record) -> HashMap<Place, Calls> {
@@ -102,17 +111,9 @@ fn receipts(storm: &Storm, owner: &mut Client) -> Vec<Receipt> {
     owner.query(sql, &[]).unwrap().iter().map(read).collect()
 }
 
-/// Each receipt says what its question was last answered; which answers have none.
-fn check_receipts(
-    storm: &Storm,
-    owner: &mut Client,
-    asked: &[Asked],
-    questions: &BTreeMap<&Question, Vec<usize>>,
-    calls: &HashMap<Place, Calls>,
-    wiped: &HashSet<usize>,
-) -> Vec<Question> {
-    let receipts = receipts(storm, owner);
-    let mut matched: HashMap<&Question, usize> = HashMap::new();
+/// Questions with their latest receipt that holds an answer. What receipts say is what the provider said.
+fn matched<'a>(storm: &Storm, asked: &'a [Asked], receipts: &[Receipt]) -> HashMap<&'a Question, usize> {
+    let mut matched = HashMap::new();
     for receipt in receipts.iter().filter(|r| r.matched) {
         let serial = receipt.values.values().next().and_then(vendor::serial).filter(|s| *s < asked.len());
         let Some(serial) = serial else {
@@ -128,41 +129,77 @@ fn check_receipts(
             storm.problem(format!("two receipts for {:?}", one.question));
         }
     }
+    matched
+}
+
+/// What the receipts must say of one question.
+enum Due {
+    /// An answer, and it is not there.
+    Answer,
+    /// That there was nothing.
+    Nothing,
+    /// One or the other.
+    Either,
+    /// Perhaps that there was nothing, perhaps there is none.
+    Unsure,
+    NoMatter,
+}
+
+fn due(asked: &[Asked], answers: &[usize], of: &Calls, wiped: &HashSet<usize>, found: Option<usize>) -> Due {
+    let last = *answers.last().expect("answered");
+    let kept = |serial: &usize| !wiped.contains(serial);
+    if !of.lost && of.interrupted == 0 && answers.iter().all(kept) {
+        return match &asked[last].outcome {
+            Outcome::Match(_) if found == Some(last) => Due::NoMatter,
+            Outcome::Match(_) => Due::Answer,
+            _ => Due::Nothing,
+        };
+    }
+    // Which of its answers came last, if any came, only the receipt can tell. But if all came, one is there.
+    let sure = !of.lost && answers.iter().any(kept);
+    let maybe_nothing = answers.iter().any(|serial| asked[*serial].outcome == Outcome::Nothing);
+    match (found, sure, maybe_nothing) {
+        (Some(_), ..) | (None, false, false) => Due::NoMatter,
+        (None, true, false) => Due::Answer,
+        (None, true, true) => Due::Either,
+        (None, false, true) => Due::Unsure,
+    }
+}
+
+/// Each receipt says what its question was last answered; the result: which answers have none.
+fn check_receipts(
+    storm: &Storm,
+    owner: &mut Client,
+    asked: &[Asked],
+    questions: &BTreeMap<&Question, Vec<usize>>,
+    calls: &HashMap<Place, Calls>,
+    wiped: &HashSet<usize>,
+) -> Vec<Question> {
+    let receipts = receipts(storm, owner);
+    let matched = matched(storm, asked, &receipts);
     let mut missing = Vec::new();
     // Receipts for "nothing" hold no personal data, so they are counted: at least, and at most.
     let mut nothing: HashMap<(Side, &str), (usize, usize)> = HashMap::new();
+    let none = Calls::default();
     for (question, serials) in questions {
         let answers: Vec<usize> = serials.iter().copied().filter(|&s| asked[s].answered()).collect();
-        let Some(&last) = answers.last() else {
-            if matched.contains_key(question) {
+        let found = matched.get(question).copied();
+        let Some(last) = answers.last().map(|&last| &asked[last]) else {
+            if found.is_some() {
                 storm.problem(format!("a receipt for {question:?}, which was never answered"));
             }
             continue;
         };
-        let place = (asked[last].side, asked[last].contact);
-        let of = calls.get(&place);
-        let exact =
-            !of.is_some_and(|c| c.lost || c.interrupted > 0) && !answers.iter().any(|s| wiped.contains(s));
-        let count = nothing.entry((place.0, question.0.as_str())).or_default();
-        let found = matched.get(question).copied();
-        match (exact, &asked[last].outcome) {
-            (true, Outcome::Match(_)) if found == Some(last) => {}
-            (true, Outcome::Match(_)) => missing.push((*question).clone()),
-            (true, _) if found.is_some() => {
-                storm.problem(format!("{question:?}: an older answer replaced a newer one"))
+        let (least, most) = nothing.entry((last.side, question.0.as_str())).or_default();
+        let of = calls.get(&(last.side, last.contact)).unwrap_or(&none);
+        match due(asked, &answers, of, wiped, found) {
+            Due::Answer => missing.push((*question).clone()),
+            Due::Nothing if found.is_some() => {
+                storm.problem(format!("{question:?}: an older answer replaced a newer one"));
             }
-            (true, _) => *count = (count.0 + 1, count.1 + 1),
-            // Which of its answers came last, if any came, only the receipt can tell. But if all came, one is there.
-            (false, _) => {
-                let safe = !of.is_some_and(|c| c.lost) && answers.iter().any(|s| !wiped.contains(s));
-                let can_be_nothing = answers.iter().any(|s| asked[*s].outcome == Outcome::Nothing);
-                match found {
-                    Some(_) => {}
-                    None if can_be_nothing => *count = (count.0 + usize::from(safe), count.1 + 1),
-                    None if safe => missing.push((*question).clone()),
-                    None => {}
-                }
-            }
+            Due::Nothing | Due::Either => (*least, *most) = (*least + 1, *most + 1),
+            Due::Unsure => *most += 1,
+            Due::NoMatter => {}
         }
     }
     for ((side, path), (least, most)) in nothing {
@@ -188,8 +225,8 @@ fn check_repetitions(
         let Some(first) = first else { continue };
         let place = (asked[serials[0]].side, asked[serials[0]].contact);
         let entry = repeated.entry((place, question.0.as_str())).or_default();
-        // What came to nothing had to be put again. A fault after the first answer is one of the repetitions.
-        entry.0 += serials[first + 1..].iter().filter(|&&s| asked[s].outcome != Outcome::Fault).count();
+        // Those without an answer had to be put again, and count when they are.
+        entry.0 += serials[first + 1..].iter().filter(|&&s| asked[s].answered()).count();
         entry.1 += serials.iter().filter(|s| wiped.contains(s)).count();
     }
     let mut repetitions = 0;

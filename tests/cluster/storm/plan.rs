@@ -169,14 +169,21 @@ pub enum Blow {
     Terminate(usize),
     /// The metered workspace's limit goes up.
     RaiseLimit,
+    /// The worker is asked to leave.
+    StopWorker,
+    /// Nothing can be written to the receipts for so long that the worker gives up and tries again later.
+    LockReceipts,
     KillBackend(usize),
     KillWorker,
     KillLauncher,
     Immediate,
 }
 
+/// How many, and what a number of a session makes of it.
+pub type Kind = (usize, fn(usize) -> Blow);
+
 /// Each blow with the number of transactions begun at which it falls.
-pub fn blows(seed: u64, transactions: usize, kinds: &[(usize, fn(usize) -> Blow)]) -> Vec<(usize, Blow)> {
+pub fn blows(seed: u64, transactions: usize, kinds: &[Kind]) -> Vec<(usize, Blow)> {
     let mut dice = Dice::new(seed, 1_000);
     let mut blows = Vec::new();
     for (count, kind) in kinds {

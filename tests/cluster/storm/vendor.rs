@@ -20,8 +20,10 @@ pub type Question = (String, String);
 pub enum Outcome {
     /// Arrived, and not answered yet.
     Open,
-    /// Was to be no answer, or could not be written.
+    /// Was to be no answer.
     Fault,
+    /// The client was gone when it was to be answered.
+    Unwritten,
     Nothing,
     Match(Map<String, Value>),
 }
@@ -107,7 +109,7 @@ impl Vendor {
             vendor.finish(
                 serial,
                 match (&written, body["data"].as_object()) {
-                    (Err(_), _) => Outcome::Fault,
+                    (Err(_), _) => Outcome::Unwritten,
                     (Ok(_), Some(data)) => Outcome::Match(data.clone()),
                     (Ok(_), None) => Outcome::Nothing,
                 },
