@@ -41,8 +41,8 @@ struct Plans {
     writes: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
 }
 
-/// The fields that are written, those that are only compared, and whether all of the former were NULL.
-type WriteKey = (Vec<&'static str>, Vec<&'static str>, bool);
+/// The fields that are written, whether all of them were NULL, and the fields that are only compared.
+type WriteKey = (Vec<&'static str>, bool, Vec<&'static str>);
 
 /// What is known of a key's type: for the common ones, that one key has one text.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -292,7 +292,7 @@ impl Binding {
     ) -> Option<Contact> {
         let others = others.minus(changes.fields());
         let were_null = changes.iter().all(|(field, _)| before.value(field).is_none());
-        let statement = self.write_statement(changes.fields(), others, were_null);
+        let statement = self.write_statement(changes.fields(), were_null, others);
         let mut args = key(workspace, &before.id);
         for (field, value) in changes.iter() {
             args.push(arg(value.as_deref()));
@@ -306,32 +306,31 @@ impl Binding {
 
     /// `were_null`: for a contact with none of the fields, which most are. To say so takes the executor far less time
     /// to set up than to compare each with a value that may be NULL.
-    fn write_statement(&self, fields: FieldSet, others: FieldSet, were_null: bool) -> std::rc::Rc<Statement> {
+    fn write_statement(&self, fields: FieldSet, were_null: bool, others: FieldSet) -> std::rc::Rc<Statement> {
         let plans = self.plans();
-        let which = (fields.names(), others.names(), were_null);
+        let which = (fields.names(), were_null, others.names());
         if let Some(known) = plans.writes.borrow().get(&which) {
             return known.clone();
         }
         let mut sets = Vec::new();
-        let unchanged = RefCell::new(String::new());
-        let is_null = |column: &str| unchanged.borrow_mut().push_str(&format!(" AND t.{column} IS NULL"));
+        let mut unchanged = Vec::new();
         let is_still = |column: &str, old: usize| {
-            unchanged.borrow_mut().push_str(&format!(
+            format!(
                 " AND (t.{column}::pg_catalog.text OPERATOR(pg_catalog.=) ${old} OR (t.{column} IS NULL AND ${old} IS NULL))"
-            ));
+            )
         };
         for (position, field) in fields.iter().enumerate() {
             let column = quoted(&self.columns[field.name()]);
             let (new, old) = if were_null { (3 + position, 0) } else { (3 + 2 * position, 4 + 2 * position) };
             sets.push(format!("{column} = ${new}"));
             match were_null {
-                true => is_null(&column),
-                false => is_still(&column, old),
+                true => unchanged.push(format!(" AND t.{column} IS NULL")),
+                false => unchanged.push(is_still(&column, old)),
             }
         }
-        let first_other = if were_null { 3 + sets.len() } else { 3 + 2 * sets.len() };
+        let first_other = 3 + sets.len() * if were_null { 1 } else { 2 };
         for (position, field) in others.iter().enumerate() {
-            is_still(&quoted(&self.columns[field.name()]), first_other + position);
+            unchanged.push(is_still(&quoted(&self.columns[field.name()]), first_other + position));
         }
         let present = columns(self.relation.unwrap_or(pg_sys::InvalidOid));
         let find = |ours: &str| present.iter().find(|c| Some(&c.name) == self.columns.get(ours));
@@ -340,7 +339,7 @@ impl Binding {
             self.name(),
             sets.join(", "),
             plans.condition,
-            unchanged.borrow(),
+            unchanged.concat(),
             self.select_list(&find)
         );
         let statement = std::rc::Rc::new(Statement::owned(sql));

@@ -269,6 +269,7 @@ impl Record {
         self.lost.extend(other.lost);
         self.replayed.extend(other.replayed);
         self.transactions += other.transactions;
+        self.clients.extend(other.clients);
         for (outcome, count) in other.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
         }

@@ -116,7 +116,7 @@ fn transaction(dice: &mut Dice, side: Side) -> Transaction {
         _ => "READ COMMITTED",
     };
     let timeout_ms = if dice.one_in(8) { 1 + dice.roll(40) } else { 20_000 };
-    let (fill, reconnect) = (dice.one_in(3), dice.one_in(40));
+    let (fill, reconnect) = (dice.one_in(3), dice.one_in(90));
     let steps = (0..=dice.roll(3)).map(|_| step(dice, side, 0)).collect();
     Transaction { isolation, timeout_ms, fill, reconnect, steps, commit: !dice.one_in(5) }
 }

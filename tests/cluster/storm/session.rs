@@ -63,6 +63,8 @@ pub struct Record {
     /// Keys that were replayed from another transaction.
     pub replayed: Vec<Uuid>,
     pub transactions: usize,
+    /// The connection, open to the end.
+    pub clients: Vec<Client>,
     pub outcomes: BTreeMap<String, usize>,
 }
 
@@ -105,7 +107,8 @@ impl<'a> Session<'a> {
             session.transaction(transaction);
             session.record.transactions += 1;
         }
-        session.disconnect();
+        // The connection stays open: answers to calls that were cancelled may still be on the way.
+        session.record.clients.extend(session.client);
         session.record
     }
 

@@ -101,7 +101,7 @@ impl Vendor {
             (false, false) => &["linkedin_url"],
         };
         let nothing = dice.one_in(if main { 8 } else { 4 }) && !calm;
-        let delay = if dice.one_in(30) { 60 + dice.roll(60) } else { dice.roll(12) };
+        let delay = if dice.one_in(8) { 30 + dice.roll(90) } else { dice.roll(12) };
         let (status, body) = if nothing { (404, json!({})) } else { (200, body(serial, fields)) };
         let vendor = Arc::clone(self);
         let answer = Behaviour::Custom(Box::new(move |stream| {
