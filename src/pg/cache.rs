@@ -22,6 +22,8 @@ pub struct Installation {
     pub owner: pg_sys::Oid,
     /// Oid of leadlex.workspace: tells one CREATE EXTENSION from the next.
     pub catalog: u32,
+    /// Oid of leadlex.receipt.
+    pub receipts: pg_sys::Oid,
 }
 
 #[derive(Default)]
@@ -108,7 +110,7 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'binding', 'provider_config',
-           'provider_secret']::pg_catalog.name[])",
+           'provider_secret', 'receipt']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.
@@ -123,7 +125,12 @@ pub fn find_installation() -> Found {
     if text(row, 3) != VERSION {
         return Found::Version(text(row, 3));
     }
-    let found = Installation { owner: (number(row, 0) as u32).into(), catalog: number(row, 1) as u32 };
+    let receipts = rows.iter().find(|row| text(row, 2) == "receipt").map_or(0, |row| number(row, 1) as u32);
+    let found = Installation {
+        owner: (number(row, 0) as u32).into(),
+        catalog: number(row, 1) as u32,
+        receipts: receipts.into(),
+    };
     CACHE.with_borrow_mut(|c| c.installation = Some(found));
     Found::This(found)
 }

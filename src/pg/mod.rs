@@ -14,6 +14,7 @@ mod guards;
 mod identity;
 mod json;
 mod owner;
+mod probe;
 mod provider;
 mod raise;
 mod receipts;

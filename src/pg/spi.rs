@@ -14,7 +14,7 @@ use pgrx::{IntoDatum, PgTryBuilder};
 /// A value for a placeholder.
 pub struct Arg {
     kind: pg_sys::Oid,
-    value: Option<pg_sys::Datum>,
+    pub value: Option<pg_sys::Datum>,
 }
 
 pub fn arg<T: IntoDatum>(value: T) -> Arg {

@@ -1,0 +1,46 @@
+//! Whether rows are there, looked up in an index as Postgres looks up its own catalogs: without the executor, whose
+//! setting up takes several times as long. For what is nearly always absent.
+
+use pgrx::pg_sys;
+
+use super::spi::{Arg, arg};
+
+/// Whether `relation` has a row, committed by now, whose primary key is `first` and one of `seconds` (both uuid).
+pub fn any(relation: pg_sys::Oid, first: pgrx::Uuid, seconds: &[pgrx::Uuid]) -> bool {
+    // SAFETY: an existing relation with a primary key of two uuid columns, which are its first two; an error closes
+    // all that is open here. The snapshot is registered for as long as scans use it.
+    unsafe {
+        let relation = pg_sys::table_open(relation, pg_sys::AccessShareLock as i32);
+        #[cfg(not(feature = "pg18"))]
+        let index = pg_sys::RelationGetPrimaryKeyIndex(relation);
+        #[cfg(feature = "pg18")]
+        let index = pg_sys::RelationGetPrimaryKeyIndex(relation, false);
+        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+        let found = seconds.iter().any(|second| {
+            let mut keys = [equal(1, arg(first)), equal(2, arg(*second))];
+            let indexed = index != pg_sys::InvalidOid;
+            let scan = pg_sys::systable_beginscan(relation, index, indexed, snapshot, 2, keys.as_mut_ptr());
+            let found = !pg_sys::systable_getnext(scan).is_null();
+            pg_sys::systable_endscan(scan);
+            found
+        });
+        pg_sys::UnregisterSnapshot(snapshot);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        found
+    }
+}
+
+fn equal(column: i16, value: Arg) -> pg_sys::ScanKeyData {
+    let mut key = pg_sys::ScanKeyData::default();
+    // SAFETY: fills the key; the function is built in.
+    unsafe {
+        pg_sys::ScanKeyInit(
+            &mut key,
+            column,
+            pg_sys::BTEqualStrategyNumber as u16,
+            pg_sys::F_UUID_EQ.into(),
+            value.value.unwrap_or(pg_sys::Datum::from(0)),
+        );
+    }
+    key
+}
