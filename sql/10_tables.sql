@@ -219,6 +219,12 @@ COMMENT ON COLUMN leadlex.enrichment.old_values IS 'the updated fields before th
 COMMENT ON COLUMN leadlex.enrichment.new_values IS 'the updated fields after the call';
 COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichment took it back';
 
+-- Nobody looks for rows by these, and to take samples of them costs more than of all others together.
+ALTER TABLE leadlex.idempotency ALTER COLUMN result SET STATISTICS 0, ALTER COLUMN request_hash SET STATISTICS 0;
+ALTER TABLE leadlex.receipt ALTER COLUMN answer SET STATISTICS 0, ALTER COLUMN lacking SET STATISTICS 0;
+ALTER TABLE leadlex.enrichment ALTER COLUMN field_sources SET STATISTICS 0, ALTER COLUMN old_values SET STATISTICS 0,
+    ALTER COLUMN new_values SET STATISTICS 0;
+
 SELECT pg_catalog.pg_extension_config_dump('leadlex.workspace', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_balance', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_pending', '');

@@ -49,6 +49,11 @@ COMMENT ON COLUMN leadlex.receipt.answer IS 'values and confidence; NULL when th
 COMMENT ON COLUMN leadlex.receipt.person IS 'hash of the contact''s table and key, as long as there is an answer';
 
 REVOKE ALL ON leadlex.receipt FROM PUBLIC;
+-- Nobody looks for rows by these, and to take samples of them costs more than of all others together.
+ALTER TABLE leadlex.idempotency ALTER COLUMN result SET STATISTICS 0, ALTER COLUMN request_hash SET STATISTICS 0;
+ALTER TABLE leadlex.receipt ALTER COLUMN answer SET STATISTICS 0, ALTER COLUMN lacking SET STATISTICS 0;
+ALTER TABLE leadlex.enrichment ALTER COLUMN field_sources SET STATISTICS 0, ALTER COLUMN old_values SET STATISTICS 0,
+    ALTER COLUMN new_values SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('leadlex.receipt', '');
 
 CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod api;
+mod append;
 mod cache;
 mod claims;
 mod ddl;

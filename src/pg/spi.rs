@@ -13,12 +13,22 @@ use pgrx::{IntoDatum, PgTryBuilder};
 
 /// A value for a placeholder.
 pub struct Arg {
-    kind: pg_sys::Oid,
+    pub kind: pg_sys::Oid,
     pub value: Option<pg_sys::Datum>,
 }
 
 pub fn arg<T: IntoDatum>(value: T) -> Arg {
     Arg { kind: T::type_oid(), value: value.into_datum() }
+}
+
+/// As type name: cut where that is cut.
+pub fn name_arg(text: &str) -> Arg {
+    let text = CString::new(text).unwrap_or_default();
+    // SAFETY: a NUL-terminated text for namein, which returns a palloc'd name.
+    let value = unsafe {
+        pgrx::direct_function_call_as_datum(pg_sys::namein, &[Some(pg_sys::Datum::from(text.as_ptr()))])
+    };
+    Arg { kind: pg_sys::NAMEOID, value }
 }
 
 /// With which snapshot a statement runs.

@@ -432,7 +432,7 @@ fn is_data_error(code: pgrx::PgSqlErrorCode) -> bool {
     state.to_bytes().starts_with(b"22") || state.to_bytes() == b"23514"
 }
 
-fn relation_named(schema: &str, table: &str) -> Option<pg_sys::Oid> {
+pub fn relation_named(schema: &str, table: &str) -> Option<pg_sys::Oid> {
     let (schema, table) = (CString::new(schema).ok()?, CString::new(table).ok()?);
     // SAFETY: catalog look-ups by NUL-terminated names.
     unsafe {

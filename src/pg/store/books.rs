@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
+use pgrx::pg_sys;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{number, optional, pg, text};
 use crate::domain::rate::Record;
 use crate::domain::receipt::Hash;
+use crate::pg::append::{self, Row};
 use crate::pg::json::Jsonb;
 use crate::pg::owner::as_owner;
-use crate::pg::spi::{Statement, View, arg};
+use crate::pg::spi::{Arg, Statement, View, arg, name_arg};
 use crate::pg::xact;
 
 pub struct LoadedAccount {
@@ -75,30 +77,71 @@ static CHARGE: Statement = Statement::new(
          INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id) VALUES ($1, $2, -1, $2))
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
          contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
-     VALUES ($1, $2, $3::pg_catalog.name, $4, $5::pg_catalog.name, $6::pg_catalog.name, $7, $8, $9, $10, $11,
-         $12, $13, $14)",
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 );
 
 pub fn charge(entry: &Entry) {
     xact::with(|t| t.wrote_ledger = true);
-    as_owner(|| {
-        CHARGE.run(&[
-            arg(pg(entry.workspace)),
-            arg(pg(entry.request_id)),
-            arg(entry.requested_by),
-            arg(entry.key_prefix),
-            arg(entry.schema),
-            arg(entry.table),
-            arg(entry.contact_id),
-            arg(entry.overwrite),
-            arg(entry.source),
-            arg(entry.confidence),
-            arg(entry.fields.clone()),
-            arg(Jsonb(Cow::Borrowed(&entry.field_sources))),
-            arg(Jsonb(Cow::Borrowed(&entry.old_values))),
-            arg(Jsonb(Cow::Borrowed(&entry.new_values))),
-        ])
-    });
+    let json = |value| arg(Jsonb(Cow::Borrowed(value)));
+    let args = [
+        arg(pg(entry.workspace)),
+        arg(pg(entry.request_id)),
+        name_arg(entry.requested_by),
+        arg(entry.key_prefix),
+        name_arg(entry.schema),
+        name_arg(entry.table),
+        arg(entry.contact_id),
+        arg(entry.overwrite),
+        arg(entry.source),
+        arg(entry.confidence),
+        arg(entry.fields.clone()),
+        json(&entry.field_sources),
+        json(&entry.old_values),
+        json(&entry.new_values),
+    ];
+    if !append_charge(&args) {
+        as_owner(|| CHARGE.run(&args));
+    }
+}
+
+/// The same by the short way; `false` where that is not open.
+fn append_charge(args: &[Arg; 14]) -> bool {
+    let [workspace, request, ..] = args;
+    // SAFETY: reads the clock.
+    let now =
+        arg(unsafe { pgrx::datum::TimestampWithTimeZone::try_from(pg_sys::GetCurrentTimestamp()) }.ok());
+    let (charge, no_note, not_reverted) =
+        (arg(-1i64), arg(None::<&str>), arg(None::<pgrx::datum::TimestampWithTimeZone>));
+    let ledger = [
+        ("workspace_id", workspace),
+        ("id", request),
+        ("amount", &charge),
+        ("request_id", request),
+        ("note", &no_note),
+        ("created_at", &now),
+    ];
+    const HISTORY: [&str; 14] = [
+        "workspace_id",
+        "request_id",
+        "requested_by",
+        "key_prefix",
+        "schema_name",
+        "table_name",
+        "contact_id",
+        "overwrite",
+        "source",
+        "confidence",
+        "fields_updated",
+        "field_sources",
+        "old_values",
+        "new_values",
+    ];
+    let mut history: Vec<(&str, &Arg)> = HISTORY.into_iter().zip(args).collect();
+    history.extend([("created_at", &now), ("reverted_at", &not_reverted)]);
+    append::rows(&[
+        Row { table: "credit_pending", checks: 1, columns: &ledger },
+        Row { table: "enrichment", checks: 0, columns: &history },
+    ])
 }
 
 static STORED_RESULT: Statement = Statement::new(
