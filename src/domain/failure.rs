@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::provider::Fault;
+use super::provider::{Fault, FaultKind};
 use super::rate::{Status, Window};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +193,21 @@ impl Failure {
         let failed =
             |(name, fault): &(String, Option<Fault>)| Some(format!("{name}: {}", fault.as_ref()?.message));
         let reasons: Vec<String> = providers.iter().filter_map(failed).collect();
+        let refused = |(_, fault): &(String, Option<Fault>)| {
+            fault.as_ref().is_some_and(|f| f.kind == FaultKind::BadCredentials)
+        };
+        let hint = match providers.iter().find(|provider| refused(provider)) {
+            Some((name, _)) => format!(
+                "Nothing was charged. Give the vendor's key anew: SELECT leadlex.alter_provider('{}', secret => 'YOUR_KEY').",
+                name.replace('\'', "''")
+            ),
+            None => "Nothing was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers."
+                .to_owned(),
+        };
         Failure::new(
             Code::ProviderUnavailable,
             format!("no provider had data, and at least one failed ({})", reasons.join("; ")),
-            "Nothing was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers.",
+            hint,
         )
         .with("providers", providers.iter().map(outcome).collect())
     }

@@ -36,13 +36,18 @@ pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
                 "every data provider is disabled",
                 format!("Run SELECT leadlex.enable_provider('{}', true).", disabled.name.replace('\'', "''")),
             ),
-            None => raise::not_ready(
-                "no data provider is configured",
-                "Run SELECT leadlex.add_provider('people_data_labs', preset => 'people_data_labs', secret => 'YOUR_KEY').",
-            ),
+            None => none_configured(),
         }
     }
     enabled
+}
+
+/// 55000: the first step of setting up.
+pub fn none_configured() -> ! {
+    raise::not_ready(
+        "no data provider is configured",
+        "Run SELECT leadlex.add_provider('people_data_labs', preset => 'people_data_labs', secret => 'YOUR_KEY').",
+    )
 }
 
 /// Whether a provider is this workspace's, or everybody's.

@@ -22,7 +22,7 @@ CREATE TABLE customer (
 
 CREATE VIEW shown AS
 SELECT row_number() OVER (ORDER BY id) AS "#", name, left(title, 24) AS title, left(company, 22) AS company,
-       CASE WHEN linkedin_url <> '' THEN '✓' END AS li, phone, regexp_replace(city, ',.*,', ',') AS city, seniority
+       CASE WHEN linkedin_url <> '' THEN '✓' END AS li, phone, left(city, 30) AS city, seniority
 FROM customer;
 
 SELECT * FROM shown;
