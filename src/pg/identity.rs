@@ -6,8 +6,7 @@ use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::store::config;
-use super::{accounts, cache, owner, provider, settings};
+use super::{accounts, cache, owner, settings};
 use crate::domain::failure::Failure;
 use crate::domain::identity::{Caller, Workspace};
 
@@ -85,10 +84,6 @@ fn by_role() -> Result<Caller, Failure> {
 }
 
 fn nobody() -> Failure {
-    // Nobody could be anybody: what is missing is not a grant.
-    if config::some_workspaces().is_empty() {
-        provider::none_configured();
-    }
     if settings::api_key_is_ignored() {
         return Failure::invalid_key(
             "leadlex.api_key was not set in this transaction, and leadlex.require_local_identity is on",
