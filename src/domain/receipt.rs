@@ -165,9 +165,9 @@ pub struct Filed {
     pub person: Hash,
 }
 
-/// A contact, by its table and key.
-pub fn person(table: &str, contact: &str) -> Hash {
-    hash(&[table.as_bytes(), contact.as_bytes()])
+/// A contact of a workspace, by its table and key. What one workspace erases is not another's.
+pub fn person(workspace: Uuid, table: &str, contact: &str) -> Hash {
+    hash(&[workspace.as_bytes(), table.as_bytes(), contact.as_bytes()])
 }
 
 impl Filed {

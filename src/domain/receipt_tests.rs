@@ -93,8 +93,12 @@ fn what_is_kept_follows_the_terms() {
 #[test]
 fn a_filed_receipt_comes_back_as_it_was() {
     for receipt in [matched(3), nothing(5)] {
-        let filed =
-            Filed { workspace: Uuid::now_v7(), provider: Uuid::new_v4(), receipt, person: person("t", "7") };
+        let filed = Filed {
+            workspace: Uuid::now_v7(),
+            provider: Uuid::new_v4(),
+            receipt,
+            person: person(Uuid::nil(), "t", "7"),
+        };
         assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
     }
     assert_eq!(Filed::from_bytes(b"[1]"), None);

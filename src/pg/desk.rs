@@ -280,7 +280,7 @@ impl Desk for PgDesk {
         let past = self.past.get_or_insert_with(|| provider::past(workspace, &self.providers, contact));
         let binding = self.binding.as_ref().expect("opened before");
         let table = format!("{}\n{}", binding.name(), self.id);
-        let person = receipt::person(&binding.name(), &self.id);
+        let person = receipt::person(workspace, &binding.name(), &self.id);
         let asking = Asking { workspace, contact, table: &table, person, overwrite: self.overwrite, past };
         provider::ask(provider, &asking, missing, left)
     }
@@ -326,7 +326,7 @@ impl Desk for PgDesk {
     }
 
     fn store_result(&mut self, key: Uuid, fingerprint: [u8; 32], result: &Value) {
-        let person = receipt::person(&self.binding().name(), &self.id);
+        let person = receipt::person(self.workspace(), &self.binding().name(), &self.id);
         books::store_result(self.workspace(), key, &fingerprint, result, person);
     }
 

@@ -362,6 +362,44 @@ fn forgetting_a_person_erases_all_that_is_held() {
 }
 
 #[test]
+fn what_a_workspace_forgets_is_not_anothers() {
+    let world = world(&[]);
+    let mut owner = world.owner();
+    run(
+        &mut owner,
+        "CREATE ROLE rival LOGIN; SELECT leadlex.grant_access('rival', leadlex.create_workspace('rival', 5, 'unmetered')); GRANT SELECT ON crm TO rival",
+    );
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(700)));
+    let mut caller = world.caller();
+    run(&mut caller, "SET statement_timeout = '200ms'");
+    assert_eq!(sqlstate(&enrich(&mut caller, 1)), "57014");
+    // The other workspace's contact is neither held nor are answers about it thrown away.
+    let mut rival = world.cluster.connect_as("app", "rival");
+    let mut transaction = rival.transaction().unwrap();
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = transaction.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    assert_eq!((&erased["history"], &erased["receipts"]), (&json!(0), &json!(0)));
+    wait_for_receipts(&world, 1);
+    assert_eq!(
+        enrich(&mut caller, 1).unwrap()["contact"]["phone"],
+        PHONE,
+        "nobody waits for the other's transaction"
+    );
+    assert_eq!(world.provider.count(), 1);
+    transaction.commit().unwrap();
+    // A call that keeps nothing does not take away what there is.
+    run(&mut caller, "SET statement_timeout = 0; SET leadlex.receipt_ttl = 0");
+    world.run("UPDATE crm SET phone = NULL");
+    enrich(&mut caller, 1).unwrap();
+    assert_eq!(world.provider.count(), 2);
+    world.settle();
+    run(&mut caller, "SET leadlex.receipt_ttl = '1d'");
+    world.run("UPDATE crm SET phone = NULL");
+    enrich(&mut caller, 1).unwrap();
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
 fn forgetting_is_for_those_who_may_and_waits_for_a_running_call() {
     let world = world(&[]);
     let mut owner = world.owner();

@@ -6,12 +6,14 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::{Value, json};
 
+use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
 use crate::domain::identity::WRITE_ENRICH;
 use crate::domain::receipt::{self, Hash};
 use crate::pg::desk::{self, Target};
 use crate::pg::receipts;
-use crate::pg::store::receipts::{self as books, Person};
+use crate::pg::store::config;
+use crate::pg::store::receipts::{self as books, Erased, Person};
 use crate::pg::table::Binding;
 use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings, wait, worker};
 
@@ -63,30 +65,23 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
         }
         _ => id,
     };
-    let hash = receipt::person(&table, &id);
-    // No call about this contact is under way from here on, nor until this is committed.
-    let claim = desk::contact_claim(&binding, &id);
-    claims::claim(claim);
-    claims::unlock(&claim);
-    let workspaces = match workspace {
+    let candidates = match workspace {
         Some(only) => vec![only],
-        None => {
-            let mut held = books::held_in(&binding.schema, &binding.table, &id, hash);
-            held.extend(binding.workspace);
-            held
-        }
+        None => config::all_workspaces(),
     };
-    let questions: Vec<Hash> =
-        workspaces.iter().flat_map(|&workspace| questions(workspace, &binding, &id)).collect();
-    wait_for_the_books(hash, &questions);
-    let erased = books::erase(&Person {
-        workspace,
-        schema: &binding.schema,
-        table: &binding.table,
-        contact: &id,
-        hash,
-        questions: &questions,
-    });
+    let persons: Vec<Person> = candidates
+        .into_iter()
+        .map(|workspace| Person {
+            workspace,
+            schema: &binding.schema,
+            table: &binding.table,
+            contact: &id,
+            hash: receipt::person(workspace, &table, &id),
+        })
+        // Who has nothing to do with the contact is not to hold it, nor to throw away what others have bought.
+        .filter(|person| visible(&binding, person.workspace, &id).is_some() || books::holds(person))
+        .collect();
+    let erased = if persons.is_empty() { Erased::default() } else { erase(&binding, &persons) };
     Ok(json!({
         "contact_id": id,
         "history": erased.history,
@@ -95,9 +90,26 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
     }))
 }
 
+fn erase(binding: &Binding, persons: &[Person]) -> Erased {
+    // No call about this contact is under way from here on, nor until this is committed.
+    let claim = desk::contact_claim(binding, persons[0].contact);
+    claims::claim(claim);
+    claims::unlock(&claim);
+    let questions: Vec<Hash> =
+        persons.iter().flat_map(|p| questions(p.workspace, binding, p.contact)).collect();
+    wait_for_the_books(persons, &questions);
+    persons.iter().map(|person| books::erase(person, &questions)).fold(Erased::default(), Erased::and)
+}
+
+/// The contact, if it is this workspace's and the caller sees it.
+fn visible(binding: &Binding, workspace: uuid::Uuid, id: &str) -> Option<Contact> {
+    let its_own = binding.columns.contains_key("workspace_id") || binding.workspace == Some(workspace);
+    its_own.then(|| binding.read(workspace, id)).flatten()
+}
+
 /// What providers could have been asked about the contact as it is now.
 fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
-    let Some(contact) = binding.read(workspace, id) else { return Vec::new() };
+    let Some(contact) = visible(binding, workspace, id) else { return Vec::new() };
     cache::providers()
         .iter()
         .filter(|p| provider::serves(p, workspace))
@@ -107,13 +119,17 @@ fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
 }
 
 /// What is on its way into the books must be there, to be erased with the rest. What arrives later is thrown away.
-fn wait_for_the_books(person: Hash, questions: &[Hash]) {
+fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
     let keys: Vec<receipts::Key> = questions.iter().map(|hash| provider::receipt_key(*hash)).collect();
-    let database = provider::receipt_key(person).database;
+    let database = provider::receipt_key(persons[0].hash).database;
     let until = Instant::now() + PATIENCE;
-    let on_their_way =
-        || receipts::with(|arena| arena.waiting_for(database, person) || arena.waiting_on(&keys));
-    receipts::with(|arena| arena.erase(person, accounts::now_us()));
+    let on_their_way = || {
+        receipts::with(|arena| {
+            persons.iter().any(|p| arena.waiting_for(database, p.hash)) || arena.waiting_on(&keys)
+        })
+    };
+    let now = accounts::now_us();
+    receipts::with(|arena| persons.iter().for_each(|p| arena.erase(p.hash, now)));
     while on_their_way() {
         if Instant::now() >= until {
             raise::not_ready(

@@ -22,6 +22,7 @@ static WORKSPACE: Statement = Statement::new(
 );
 // At most two: enough to tell "the only one" from "several".
 static SOME_WORKSPACES: Statement = Statement::new("SELECT w.id FROM leadlex.workspace AS w LIMIT 2");
+static ALL_WORKSPACES: Statement = Statement::new("SELECT w.id FROM leadlex.workspace AS w");
 static ADD_WORKSPACE: Statement = Statement::new(
     "WITH balance AS (INSERT INTO leadlex.credit_balance (workspace_id) VALUES ($1))
      INSERT INTO leadlex.workspace (id, name, plan, per_minute, per_day, has_credit_limit)
@@ -45,6 +46,10 @@ pub fn workspace(id: Uuid) -> Option<Workspace> {
 
 pub fn some_workspaces() -> Vec<Uuid> {
     as_owner(|| SOME_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()
+}
+
+pub fn all_workspaces() -> Vec<Uuid> {
+    as_owner(|| ALL_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()
 }
 
 pub fn add_workspace(workspace: &Workspace) {

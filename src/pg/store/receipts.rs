@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::books::PORTION;
-use super::{boolean, number, optional, pg, text, texts, uuid};
+use super::{boolean, number, optional, pg, texts, uuid};
 use crate::domain::fields::Field;
 use crate::domain::receipt::{Filed, Hash, Receipt, Terms};
 use crate::pg::owner::as_owner;
@@ -47,7 +47,8 @@ fn uuids<'a>(hashes: impl Iterator<Item = &'a Hash>) -> Vec<pgrx::Uuid> {
     hashes.map(|hash| pgrx::Uuid::from_bytes(*hash)).collect()
 }
 
-// An older answer never replaces a newer one: workers may write what was put back out of order.
+// An older answer never replaces a newer one: workers may write what was put back out of order. Nor does one of which
+// its session kept nothing (leadlex.receipt_ttl = 0) take away what others have.
 static FILE: Statement = Statement::new(
     "INSERT INTO leadlex.receipt AS r (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person)
      SELECT n.workspace_id, n.question,
@@ -59,7 +60,8 @@ static FILE: Statement = Statement::new(
      ON CONFLICT (workspace_id, question) DO UPDATE
      SET answered_at = EXCLUDED.answered_at, provider_id = EXCLUDED.provider_id, known = EXCLUDED.known,
          matched = EXCLUDED.matched, lacking = EXCLUDED.lacking, answer = EXCLUDED.answer, person = EXCLUDED.person
-     WHERE r.answered_at OPERATOR(pg_catalog.<) EXCLUDED.answered_at",
+     WHERE r.answered_at OPERATOR(pg_catalog.<) EXCLUDED.answered_at
+       AND NOT (r.answer IS NOT NULL AND EXCLUDED.answer IS NULL AND EXCLUDED.matched)",
 );
 
 /// Writes receipts, each question at most once among them.
@@ -128,45 +130,54 @@ pub fn expire(terms: Terms) -> u64 {
 }
 
 /// What was erased.
+#[derive(Default)]
 pub struct Erased {
     pub history: u64,
     pub receipts: u64,
     pub stored_results: u64,
 }
 
+impl Erased {
+    pub fn and(self, more: Erased) -> Erased {
+        Erased {
+            history: self.history + more.history,
+            receipts: self.receipts + more.receipts,
+            stored_results: self.stored_results + more.stored_results,
+        }
+    }
+}
+
 // As of now, whatever the transaction's snapshot: what is not seen would stay.
 static ERASE_HISTORY: Statement = Statement::new(
     "DELETE FROM leadlex.enrichment AS e
-     WHERE (e.workspace_id OPERATOR(pg_catalog.=) $1 OR $1 IS NULL)
+     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1
        AND e.schema_name OPERATOR(pg_catalog.=) $2::pg_catalog.name AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name
        AND e.contact_id OPERATOR(pg_catalog.=) $4",
 );
 static ERASE_RECEIPTS: Statement = Statement::new(
     "DELETE FROM leadlex.receipt AS r
-     WHERE (r.workspace_id OPERATOR(pg_catalog.=) $1 OR $1 IS NULL)
+     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
        AND (r.person OPERATOR(pg_catalog.=) $2 OR r.question OPERATOR(pg_catalog.=) ANY ($3))",
 );
 // Results stored before version 0.2.0 do not name the person.
 static ERASE_RESULTS: Statement = Statement::new(
     "DELETE FROM leadlex.idempotency AS i
-     WHERE (i.workspace_id OPERATOR(pg_catalog.=) $1 OR $1 IS NULL)
+     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
        AND (i.person OPERATOR(pg_catalog.=) $2
             OR i.person IS NULL AND (i.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $3)",
 );
 
-/// A person, as far as rows of ours name one.
+/// A person, as far as rows of one workspace name one.
 pub struct Person<'a> {
-    /// `None`: in all workspaces.
-    pub workspace: Option<Uuid>,
+    pub workspace: Uuid,
     pub schema: &'a str,
     pub table: &'a str,
     pub contact: &'a str,
     pub hash: Hash,
-    pub questions: &'a [Hash],
 }
 
-pub fn erase(person: &Person) -> Erased {
-    let workspace = || arg(person.workspace.map(pg));
+pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
+    let workspace = || arg(pg(person.workspace));
     let hash = || arg(pgrx::Uuid::from_bytes(person.hash));
     as_owner(|| Erased {
         history: ERASE_HISTORY.run_latest(&[
@@ -175,23 +186,29 @@ pub fn erase(person: &Person) -> Erased {
             arg(person.table),
             arg(person.contact),
         ]),
-        receipts: ERASE_RECEIPTS.run_latest(&[workspace(), hash(), arg(uuids(person.questions.iter()))]),
+        receipts: ERASE_RECEIPTS.run_latest(&[workspace(), hash(), arg(uuids(questions.iter()))]),
         stored_results: ERASE_RESULTS.run_latest(&[workspace(), hash(), arg(person.contact)]),
     })
 }
 
-static HELD_IN: Statement = Statement::new(
-    "SELECT e.workspace_id FROM leadlex.enrichment AS e
-     WHERE e.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND e.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name
-       AND e.contact_id OPERATOR(pg_catalog.=) $3
-     UNION SELECT r.workspace_id FROM leadlex.receipt AS r WHERE r.person OPERATOR(pg_catalog.=) $4",
+static HOLDS: Statement = Statement::new(
+    "SELECT EXISTS (SELECT FROM leadlex.enrichment AS e
+                    WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.schema_name OPERATOR(pg_catalog.=) $2::pg_catalog.name
+                      AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name AND e.contact_id OPERATOR(pg_catalog.=) $4)
+         OR EXISTS (SELECT FROM leadlex.receipt AS r
+                    WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.person OPERATOR(pg_catalog.=) $5)
+         OR EXISTS (SELECT FROM leadlex.idempotency AS i
+                    WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.person OPERATOR(pg_catalog.=) $5)",
 );
 
-/// Workspaces that hold something on a person.
-pub fn held_in(schema: &str, table: &str, contact: &str, person: Hash) -> Vec<Uuid> {
-    let person = pgrx::Uuid::from_bytes(person);
-    as_owner(|| HELD_IN.query(View::Latest, &[arg(schema), arg(table), arg(contact), arg(person)]))
-        .iter()
-        .map(|row| text(row, 0).parse().unwrap_or_default())
-        .collect()
+/// Whether the books of the workspace hold something on a person.
+pub fn holds(person: &Person) -> bool {
+    let args = [
+        arg(pg(person.workspace)),
+        arg(person.schema),
+        arg(person.table),
+        arg(person.contact),
+        arg(pgrx::Uuid::from_bytes(person.hash)),
+    ];
+    as_owner(|| HOLDS.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
 }
