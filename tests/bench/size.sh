@@ -10,12 +10,13 @@ prepare_size() { # database contacts ledger-rows
         die "the set-up failed: $(tail -n 3 "$CLUSTER/$1.log")"
 }
 
-# Milliseconds a call, of one client. The small table's contacts are emptied between the passes.
+# Milliseconds a call, of one client. The small table's contacts are emptied between the passes, and given other
+# addresses: else receipts would answer, and nobody be asked.
 measure_pass() { # database
     local script=$CLUSTER/$1.pgbench done rate before
     echo 'SELECT enrich_contact(id) FROM turns WHERE n = (SELECT nextval($$turn$$))' >"$script"
     if [ "$1" = small ]; then
-        sql -q -d small -c "UPDATE contact SET job_title = NULL, company_name = NULL, linkedin_url = NULL, phone = NULL, location = NULL, seniority = NULL" \
+        sql -q -d small -c "UPDATE contact SET job_title = NULL, company_name = NULL, linkedin_url = NULL, phone = NULL, location = NULL, seniority = NULL, email = gen_random_uuid() || '@acme.example'" \
             -c 'ALTER SEQUENCE turn RESTART' -c 'VACUUM contact'
     fi
     before=$(sql -d "$1" -At -c 'SELECT count(*) FROM leadlex.enrichment')
