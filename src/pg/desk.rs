@@ -1,6 +1,5 @@
 //! The world of a call, as Postgres has it.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -9,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::accounts::Reservation;
-use super::provider::Asking;
+use super::provider::{Asking, Past};
 use super::raise::{self, Refusal, refuse};
 use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
@@ -23,7 +22,7 @@ use crate::domain::fields::{FieldMap, FieldSet};
 use crate::domain::identity::Caller;
 use crate::domain::merge;
 use crate::domain::rate::{Status, Window};
-use crate::domain::receipt::{self, Hash, Receipt};
+use crate::domain::receipt;
 use crate::domain::waterfall::{Mode, Outcome};
 use crate::flow::{Desk, Enrichment, Stored, Written};
 
@@ -47,7 +46,7 @@ pub struct PgDesk {
     /// In the order of their priority, once they are known.
     providers: Vec<(String, Rc<LoadedProvider>)>,
     /// What they answered before, looked up when the first of them is to be asked.
-    past: Option<HashMap<Hash, Receipt>>,
+    past: Option<Past>,
 }
 
 impl PgDesk {

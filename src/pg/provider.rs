@@ -63,13 +63,14 @@ pub struct Asking<'a> {
     pub table: &'a str,
     pub person: Hash,
     pub overwrite: bool,
-    pub past: &'a HashMap<Hash, Receipt>,
+    pub past: &'a Past,
 }
 
-impl Asking<'_> {
-    fn questions(&self, provider: &LoadedProvider, config: &Config) -> Option<Questions> {
-        questions(self.workspace, provider, config, self.contact)
-    }
+/// What a call could ask, by provider, and what was answered to that before.
+#[derive(Default)]
+pub struct Past {
+    questions: HashMap<Uuid, Questions>,
+    receipts: HashMap<Hash, Receipt>,
 }
 
 /// What this provider would be asked about a contact; `None` where it cannot be identified.
@@ -83,29 +84,25 @@ pub fn questions(
     Questions::of(parties, config, contact)
 }
 
-/// What was answered before to any question that these providers could be asked. What waits for the worker is looked
-/// at first: what is gone from there is in the books by then.
-pub fn past(
-    workspace: Uuid,
-    providers: &[(String, Rc<LoadedProvider>)],
-    contact: &Contact,
-) -> HashMap<Hash, Receipt> {
+/// What these providers could be asked, and what was answered before. What waits for the worker is looked at first: what
+/// is gone from there is in the books by then.
+pub fn past(workspace: Uuid, providers: &[(String, Rc<LoadedProvider>)], contact: &Contact) -> Past {
     let asked = |(_, provider): &(String, Rc<LoadedProvider>)| {
-        questions(workspace, provider, provider.config.as_ref().ok()?, contact)
+        Some((provider.id, questions(workspace, provider, provider.config.as_ref().ok()?, contact)?))
     };
-    let hashes: Vec<Hash> = providers.iter().filter_map(asked).flat_map(|q| q.hashes).collect();
-    let mut past = HashMap::new();
+    let mut past = Past { questions: providers.iter().filter_map(asked).collect(), receipts: HashMap::new() };
+    let hashes: Vec<Hash> = past.questions.values().flat_map(|q| q.hashes.iter().copied()).collect();
     if hashes.is_empty() || settings::receipt_terms().off() {
         return past;
     }
     for hash in &hashes {
         let waiting = receipts::with(|arena| arena.find(&receipt_key(*hash)));
         if let Some(filed) = waiting.and_then(|bytes| Filed::from_bytes(&bytes)) {
-            past.insert(*hash, filed.receipt);
+            past.receipts.insert(*hash, filed.receipt);
         }
     }
     for (hash, receipt) in store::receipts::recall(workspace, &hashes) {
-        past.entry(hash).or_insert(receipt);
+        past.receipts.entry(hash).or_insert(receipt);
     }
     past
 }
@@ -132,9 +129,10 @@ pub fn ask(provider: &LoadedProvider, asking: &Asking<'_>, missing: FieldSet, le
         // It would be paid for nothing that is wanted.
         return Outcome::Answered(Verdict::NoMatch);
     }
-    let Some(questions) = asking.questions(provider, config) else { return Outcome::Skipped };
+    let Some(questions) = asking.past.questions.get(&provider.id) else { return Outcome::Skipped };
     let terms = settings::receipt_terms();
-    let known: Vec<&Receipt> = questions.hashes.iter().filter_map(|hash| asking.past.get(hash)).collect();
+    let known: Vec<&Receipt> =
+        questions.hashes.iter().filter_map(|hash| asking.past.receipts.get(hash)).collect();
     let now = accounts::now_us();
     let recalled = known.iter().find_map(|r| r.recall(terms, now, questions.known, wanted, asking.overwrite));
     if let Some(verdict) = recalled {
@@ -157,7 +155,7 @@ pub fn ask(provider: &LoadedProvider, asking: &Asking<'_>, missing: FieldSet, le
     if let Some(fault) = over_limit(provider, config) {
         return Outcome::Answered(Verdict::Failed(fault));
     }
-    Outcome::Answered(send_and_keep(provider, config, request, asking, &questions, left))
+    Outcome::Answered(send_and_keep(provider, config, request, asking, questions, left))
 }
 
 const MICROSECONDS_A_DAY: i64 = 86_400_000_000;

@@ -364,6 +364,21 @@ fn forgetting_a_person_erases_all_that_is_held() {
 }
 
 #[test]
+fn a_result_stored_before_results_named_the_person_is_erased_too() {
+    let world = world(&["leadlex.receipt_ttl = 0", "leadlex.recheck_after = 0"]);
+    let mut caller = world.caller();
+    crate::world::enrich_with_key(&mut caller, 1, uuid::Uuid::new_v4()).unwrap();
+    crate::world::enrich_with_key(&mut caller, 2, uuid::Uuid::new_v4()).unwrap();
+    // Nothing else tells of the contact any more.
+    world
+        .run("UPDATE leadlex.idempotency SET person = NULL; DELETE FROM leadlex.enrichment; DELETE FROM crm");
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    assert_eq!(erased["stored_results"], 1, "{erased}");
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.idempotency"), 1, "the other's stays");
+}
+
+#[test]
 fn what_a_workspace_forgets_is_not_anothers() {
     let world = world(&[]);
     let mut owner = world.owner();

@@ -241,7 +241,7 @@ static SETTLE: Statement = Statement::new(
          WHERE p.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
              SELECT q.ctid FROM leadlex.credit_pending AS q
              WHERE EXISTS (SELECT FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) q.workspace_id)
-             LIMIT 10000))
+             LIMIT $1))
          RETURNING p.workspace_id, p.id, p.amount, p.request_id, p.note, p.created_at),
      kept AS (
          INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, note, created_at)
@@ -259,7 +259,7 @@ pub const PORTION: u64 = 10_000;
 
 /// Folds pending ledger rows into the balances; how many.
 pub fn settle_ledger() -> u64 {
-    as_owner(|| SETTLE.row(View::Caller, &[])).map_or(0, |row| number(&row, 0) as u64)
+    as_owner(|| SETTLE.row(View::Caller, &[arg(PORTION as i64)])).map_or(0, |row| number(&row, 0) as u64)
 }
 
 // In portions, as above: whoever wants to drop the table never waits long for the worker.
@@ -268,10 +268,10 @@ static PURGE_KEYS: Statement = Statement::new(
      WHERE i.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT j.ctid FROM leadlex.idempotency AS j
          WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')
-         LIMIT 10000))",
+         LIMIT $1))",
 );
 
 /// Removes some expired idempotency keys; how many.
 pub fn purge_keys() -> u64 {
-    as_owner(|| PURGE_KEYS.run(&[]))
+    as_owner(|| PURGE_KEYS.run(&[arg(PORTION as i64)]))
 }

@@ -198,7 +198,9 @@ static HOLDS: Statement = Statement::new(
          OR EXISTS (SELECT FROM leadlex.receipt AS r
                     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.person OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.idempotency AS i
-                    WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.person OPERATOR(pg_catalog.=) $5)",
+                    WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
+                      AND (i.person OPERATOR(pg_catalog.=) $5
+                           OR i.person IS NULL AND (i.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $4))",
 );
 
 /// Whether the books of the workspace hold something on a person.
