@@ -166,6 +166,31 @@ COMMENT ON COLUMN leadlex.receipt.lacking IS 'fields that the provider can suppl
 COMMENT ON COLUMN leadlex.receipt.answer IS 'values and confidence; NULL when there was no match, or after leadlex.receipt_ttl';
 COMMENT ON COLUMN leadlex.receipt.person IS 'hash of the contact''s table and key, as long as there is an answer';
 
+-- No foreign key on the list: who is on it stays on it, whatever becomes of providers.
+CREATE TABLE leadlex.suppression (
+    workspace_id uuid NOT NULL,
+    person       uuid NOT NULL,
+    reason       text NOT NULL,
+    source       text NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (workspace_id, person)
+);
+COMMENT ON TABLE leadlex.suppression IS 'People whom no provider is to be asked about, as hashes: leadlex.suppress, and providers'' privacy refusals.';
+COMMENT ON COLUMN leadlex.suppression.workspace_id IS 'where; 00000000-0000-0000-0000-000000000000 = in every workspace';
+COMMENT ON COLUMN leadlex.suppression.person IS 'hash of an e-mail address, LinkedIn profile, phone number, or name and company';
+COMMENT ON COLUMN leadlex.suppression.reason IS 'as given to leadlex.suppress';
+COMMENT ON COLUMN leadlex.suppression.source IS 'the role that called leadlex.suppress, or the provider that refused';
+COMMENT ON COLUMN leadlex.suppression.created_at IS 'since when';
+
+CREATE TABLE leadlex.provider_tally (
+    provider_id uuid NOT NULL REFERENCES leadlex.provider_config (id) ON DELETE CASCADE,
+    what        text NOT NULL,
+    number      double precision NOT NULL,
+    PRIMARY KEY (provider_id, what)
+);
+COMMENT ON TABLE leadlex.provider_tally IS 'What the background worker last recorded of each provider''s requests. Read leadlex.provider_stats instead.';
+COMMENT ON COLUMN leadlex.provider_tally.what IS 'calls, matches, no_matches, refusals, skipped, cost, or a kind of failure';
+
 CREATE TABLE leadlex.rate_use (
     id           uuid PRIMARY KEY,
     newest       bigint NOT NULL,
@@ -237,3 +262,5 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.idempotency', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.rate_use', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.enrichment', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.receipt', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.suppression', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');

@@ -212,6 +212,39 @@ AS 'MODULE_PATHNAME', 'check_provider_wrapper';
 COMMENT ON FUNCTION leadlex.check_provider(text, jsonb) IS 'Sends one real request for a contact given as {"email": ...} and shows the request (secret masked), the status, and the mapped answer or why there is none. Changes nothing, charges nothing here; the vendor may bill it. Errors: 22023.';
 REVOKE ALL ON FUNCTION leadlex.check_provider(text, jsonb) FROM PUBLIC;
 
+CREATE FUNCTION leadlex.suppress(
+    email text,
+    reason text DEFAULT NULL,
+    workspace_id uuid DEFAULT NULL
+) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'suppress_wrapper';
+COMMENT ON FUNCTION leadlex.suppress(text, text, uuid) IS 'From now on no provider is asked about the person with this e-mail address: calls are LX409 with reason suppressed. workspace_id: only there (NULL = in every workspace). The list holds a hash, not the address; reason is kept as given. What is held already is erased by leadlex.forget_contact. Returns whether the person was not on the list yet. Errors: 22023, 25006.';
+REVOKE ALL ON FUNCTION leadlex.suppress(text, text, uuid) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.unsuppress(
+    email text,
+    workspace_id uuid DEFAULT NULL
+) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'unsuppress_wrapper';
+COMMENT ON FUNCTION leadlex.unsuppress(text, uuid) IS 'Takes back leadlex.suppress, or a provider''s refusal about a person with this e-mail address (what it noted under a LinkedIn profile stays: delete that row of leadlex.suppression). Returns whether there was something to take back. Errors: 22023, 25006.';
+REVOKE ALL ON FUNCTION leadlex.unsuppress(text, uuid) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.preset_report() RETURNS TABLE (name text, vendor text, fields text[], identify_by jsonb, identifiers text, score text, limits text, billing text, notes text, documentation text, checked_on text, config jsonb)
+LANGUAGE c STABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'preset_report_wrapper';
+COMMENT ON FUNCTION leadlex.preset_report() IS 'What leadlex.presets shows.';
+REVOKE ALL ON FUNCTION leadlex.preset_report() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.preset_report() TO PUBLIC;
+
+CREATE FUNCTION leadlex.provider_report() RETURNS TABLE (provider_id uuid, calls bigint, matches bigint, no_matches bigint, refusals bigint, failures bigint, failures_by_kind jsonb, skipped bigint, p50_ms double precision, p95_ms double precision, p99_ms double precision, cost double precision, state text, paused_until timestamptz, failures_in_a_row bigint, last_error text, last_error_at timestamptz)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'provider_report_wrapper';
+COMMENT ON FUNCTION leadlex.provider_report() IS 'What leadlex.provider_stats shows: to everybody only of providers that are theirs.';
+REVOKE ALL ON FUNCTION leadlex.provider_report() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.provider_report() TO PUBLIC;
+
 CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'worker_report_wrapper';

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::ask::Ask;
 use crate::domain::contact::Contact;
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::{FieldMap, FieldSet};
 use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::domain::merge;
@@ -57,6 +57,8 @@ pub trait Desk {
     fn end_call(&mut self);
     /// What this call has claimed need not be held: nothing was written.
     fn drop_claims(&mut self);
+    /// Nobody is to be asked about this person.
+    fn is_suppressed(&mut self, contact: &Contact) -> bool;
     /// Enabled providers in the order of their priority. Raises 55000 where there is none.
     fn providers(&mut self) -> Vec<(String, Self::Provider)>;
     fn rate_status(&mut self) -> Status;
@@ -156,6 +158,9 @@ fn fill<D: Desk>(
 ) -> Result<Reply, Failure> {
     desk.require_updatable(fields);
     let providers = desk.providers();
+    if desk.is_suppressed(&contact) {
+        return Err(Failure::no_match(NoMatchReason::Suppressed));
+    }
     desk.use_rate().map_err(|(window, now)| Failure::rate_limited(window, now))?;
     if !desk.reserve_credit() {
         return Err(Failure::insufficient_credits());

@@ -20,6 +20,7 @@ struct Fake {
     verdict: Verdict,
     /// A trigger of the table keeps the old values.
     stubborn: bool,
+    suppressed: bool,
 }
 
 impl Fake {
@@ -35,6 +36,7 @@ impl Fake {
             reserved: 0,
             verdict: Verdict::Match { values, confidence: Some(0.9) },
             stubborn: false,
+            suppressed: false,
         }
     }
 
@@ -95,6 +97,10 @@ impl Desk for Fake {
     fn end_call(&mut self) {}
     fn drop_claims(&mut self) {
         self.steps.push("drop claims");
+    }
+    fn is_suppressed(&mut self, _contact: &Contact) -> bool {
+        self.steps.push("suppressed");
+        self.suppressed
     }
     fn providers(&mut self) -> Vec<(String, ())> {
         self.steps.push("providers");
@@ -168,6 +174,7 @@ fn the_steps_stand_in_the_order_of_the_contract() {
         "contact",
         "updatable",
         "providers",
+        "suppressed",
         "rate",
         "reserve",
         "ask",
@@ -193,6 +200,7 @@ fn what_is_refused_early_costs_nothing_and_asks_nobody() {
     assert_eq!(refused(|d| d.identity = Err(())), (Code::InvalidKey, false));
     assert_eq!(refused(|d| d.identity = Ok(vec!["read"])), (Code::InsufficientPermissions, false));
     assert_eq!(refused(|d| d.contact = None), (Code::NotFound, false));
+    assert_eq!(refused(|d| d.suppressed = true), (Code::NoMatch, false));
     assert_eq!(refused(|d| d.rate_closed = true), (Code::RateLimited, true));
     assert_eq!(refused(|d| d.credits = 0), (Code::InsufficientCredits, true));
 }

@@ -64,6 +64,7 @@ impl Code {
 pub enum NoMatchReason {
     NoData,
     NotIdentifiable,
+    Suppressed,
 }
 
 impl NoMatchReason {
@@ -71,6 +72,7 @@ impl NoMatchReason {
         match self {
             NoMatchReason::NoData => "no_data",
             NoMatchReason::NotIdentifiable => "not_identifiable",
+            NoMatchReason::Suppressed => "suppressed",
         }
     }
 }
@@ -157,8 +159,23 @@ impl Failure {
                 "too little is known of this contact to ask any provider",
                 "Fill in an e-mail address, a LinkedIn URL, or name and company; leadlex.provider shows what each needs (identify_by).",
             ),
+            NoMatchReason::Suppressed => (
+                "no provider is to be asked about this person",
+                "Nothing was charged. A provider refused to tell anything, or leadlex.suppress was called; leadlex.suppression says which.",
+            ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
+    }
+
+    /// No data, because what these providers answered was too weak.
+    pub fn too_weak(providers: &[String]) -> Failure {
+        let mut failure =
+            Failure::no_match(NoMatchReason::NoData).with("below_min_confidence", json!(providers));
+        failure.hint = format!(
+            "Nothing was charged. What {} had was below leadlex.min_confidence, which counts as no match.",
+            providers.join(", ")
+        );
+        failure
     }
 
     /// `now` is the epoch second of the refusal.
@@ -186,6 +203,9 @@ impl Failure {
                     json!({"provider": name, "reason": fault.kind.name(), "message": fault.message});
                 if let (Some(seconds), Some(object)) = (fault.retry_after_s, entry.as_object_mut()) {
                     object.insert("retry_after".to_owned(), json!(seconds));
+                }
+                if let (true, Some(object)) = (fault.paused, entry.as_object_mut()) {
+                    object.insert("paused".to_owned(), json!(true));
                 }
                 entry
             }

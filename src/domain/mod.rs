@@ -4,12 +4,17 @@ pub mod ask;
 pub mod contact;
 pub mod failure;
 pub mod fields;
+pub mod health;
 pub mod identity;
+pub mod latency;
 pub mod merge;
+pub mod normal;
 pub mod provider;
 pub mod rate;
 pub mod receipt;
 pub mod reply;
+pub mod suppression;
+pub mod tally;
 pub mod waterfall;
 
 #[cfg(test)]

@@ -94,13 +94,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// `None` for a failure: that is no answer.
-    pub fn new(verdict: &Verdict, fills: FieldSet, known: Hash, answered_at: i64) -> Option<Receipt> {
+    /// `None` for a failure or refusal: that is no answer. `maps`: the fields that the provider can supply.
+    pub fn new(verdict: &Verdict, maps: FieldSet, known: Hash, answered_at: i64) -> Option<Receipt> {
         let (matched, lacking, answer) = match verdict {
-            Verdict::Failed(_) => return None,
-            Verdict::NoMatch => (false, fills, None),
+            Verdict::Failed(_) | Verdict::Suppressed => return None,
+            Verdict::NoMatch => (false, maps, None),
             Verdict::Match { values, confidence } => {
-                (true, fills.minus(values.fields()), Some((values.clone(), *confidence)))
+                (true, maps.minus(values.fields()), Some((values.clone(), *confidence)))
             }
         };
         Some(Receipt { answered_at, known, matched, lacking, answer })
@@ -155,14 +155,31 @@ impl Receipt {
     }
 }
 
-/// A receipt, and whose it is: what goes into the books.
+/// An answer, and whose it is: what goes into the books.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filed {
     pub workspace: Uuid,
     pub provider: Uuid,
-    pub receipt: Receipt,
     /// [`person`] of the contact that was asked about, so that what is held on somebody can be found.
     pub person: Hash,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Receipt(Receipt),
+    Refusal(Refusal),
+}
+
+/// A provider's refusal to tell anything about somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// See [`super::suppression`].
+    pub people: Vec<Hash>,
+    /// In which workspace; `None`: in every one, as the provider is for every one.
+    pub workspace: Option<Uuid>,
+    /// The provider's name.
+    pub source: String,
 }
 
 /// A contact of a workspace, by its table and key. What one workspace erases is not another's.
@@ -172,41 +189,80 @@ pub fn person(workspace: Uuid, table: &str, contact: &str) -> Hash {
 
 impl Filed {
     pub fn to_bytes(&self) -> Vec<u8> {
-        let receipt = &self.receipt;
-        json!([
-            self.workspace,
-            self.provider,
-            receipt.answered_at,
-            Uuid::from_bytes(receipt.known),
-            receipt.matched,
-            receipt.lacking.names(),
-            receipt.answer_json(),
-            Uuid::from_bytes(self.person),
-        ])
-        .to_string()
-        .into_bytes()
+        let content = match &self.content {
+            Content::Receipt(receipt) => json!([
+                receipt.answered_at,
+                Uuid::from_bytes(receipt.known),
+                receipt.matched,
+                receipt.lacking.names(),
+                receipt.answer_json(),
+            ]),
+            Content::Refusal(refusal) => {
+                let people: Vec<Uuid> = refusal.people.iter().map(|hash| Uuid::from_bytes(*hash)).collect();
+                json!([people, refusal.workspace, refusal.source])
+            }
+        };
+        let whole = json!([self.workspace, self.provider, Uuid::from_bytes(self.person), content]);
+        whole.to_string().into_bytes()
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Filed> {
         let parts: Vec<Value> = serde_json::from_slice(bytes).ok()?;
-        let [workspace, provider, at, known, matched, lacking, answer, person] = parts.as_slice() else {
+        let [workspace, provider, person, content] = parts.as_slice() else {
             return None;
         };
-        let id = |value: &Value| value.as_str()?.parse::<Uuid>().ok();
-        let lacking = lacking.as_array()?.iter().filter_map(|name| Field::parse(name.as_str()?)).collect();
         Some(Filed {
             workspace: id(workspace)?,
             provider: id(provider)?,
-            receipt: Receipt {
-                answered_at: at.as_i64()?,
-                known: id(known)?.into_bytes(),
-                matched: matched.as_bool()?,
-                lacking,
-                answer: (!answer.is_null()).then(|| Receipt::read_answer(answer)),
-            },
             person: id(person)?.into_bytes(),
+            content: Content::read(content.as_array()?)?,
         })
     }
+
+    pub fn receipt(&self) -> Option<&Receipt> {
+        match &self.content {
+            Content::Receipt(receipt) => Some(receipt),
+            Content::Refusal(_) => None,
+        }
+    }
+
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.content {
+            Content::Receipt(_) => None,
+            Content::Refusal(refusal) => Some(refusal),
+        }
+    }
+}
+
+impl Content {
+    fn read(parts: &[Value]) -> Option<Content> {
+        match parts {
+            [at, known, matched, lacking, answer] => {
+                let fields = lacking.as_array()?.iter();
+                Some(Content::Receipt(Receipt {
+                    answered_at: at.as_i64()?,
+                    known: id(known)?.into_bytes(),
+                    matched: matched.as_bool()?,
+                    lacking: fields.filter_map(|name| Field::parse(name.as_str()?)).collect(),
+                    answer: (!answer.is_null()).then(|| Receipt::read_answer(answer)),
+                }))
+            }
+            [people, workspace, source] => Some(Content::Refusal(Refusal {
+                people: people
+                    .as_array()?
+                    .iter()
+                    .map(|hash| Some(id(hash)?.into_bytes()))
+                    .collect::<Option<_>>()?,
+                workspace: id(workspace),
+                source: source.as_str()?.to_owned(),
+            })),
+            _ => None,
+        }
+    }
+}
+
+fn id(value: &Value) -> Option<Uuid> {
+    value.as_str()?.parse().ok()
 }
 
 /// Names of this module's keys: a UUID made up once.

@@ -25,7 +25,7 @@ fn values(verdict: Option<Verdict>) -> Option<Vec<&'static str>> {
     match verdict? {
         Verdict::Match { values, .. } => Some(values.fields().names()),
         Verdict::NoMatch => None,
-        Verdict::Failed(_) => panic!("a failure is never kept"),
+        Verdict::Suppressed | Verdict::Failed(_) => panic!("that is never kept"),
     }
 }
 
@@ -33,6 +33,7 @@ fn values(verdict: Option<Verdict>) -> Option<Vec<&'static str>> {
 fn a_failure_is_no_answer() {
     let verdict = Verdict::Failed(Fault::new(FaultKind::Timeout, "late"));
     assert_eq!(Receipt::new(&verdict, FieldSet::ALL, KNOWN, NOW), None);
+    assert_eq!(Receipt::new(&Verdict::Suppressed, FieldSet::ALL, KNOWN, NOW), None);
 }
 
 #[test]
@@ -96,8 +97,18 @@ fn a_filed_receipt_comes_back_as_it_was() {
         let filed = Filed {
             workspace: Uuid::now_v7(),
             provider: Uuid::new_v4(),
-            receipt,
             person: person(Uuid::nil(), "t", "7"),
+            content: Content::Receipt(receipt),
+        };
+        assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
+    }
+    for workspace in [None, Some(Uuid::now_v7())] {
+        let refusal = Refusal { people: vec![[7; 16], [8; 16]], workspace, source: "vendor".into() };
+        let filed = Filed {
+            workspace: Uuid::now_v7(),
+            provider: Uuid::new_v4(),
+            person: person(Uuid::nil(), "t", "7"),
+            content: Content::Refusal(refusal),
         };
         assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
     }

@@ -33,6 +33,9 @@ pub struct Waterfall {
     matched: Option<Origin>,
     /// Providers that were asked, in order; `None` is "no match".
     asked: Vec<(String, Option<Fault>)>,
+    /// Providers whose answers were thrown away for their confidence.
+    too_weak: Vec<String>,
+    suppressed: bool,
 }
 
 /// What the providers together came to.
@@ -55,10 +58,15 @@ impl Waterfall {
             first: None,
             matched: None,
             asked: Vec::new(),
+            too_weak: Vec::new(),
+            suppressed: false,
         }
     }
 
     pub fn finished(&self) -> bool {
+        if self.suppressed {
+            return true;
+        }
         match self.mode {
             Mode::FirstMatch => self.first.is_some(),
             Mode::Fill => self.missing().is_empty(),
@@ -78,9 +86,15 @@ impl Waterfall {
         let fault = match verdict {
             Verdict::Failed(fault) => Some(fault),
             Verdict::NoMatch => None,
+            Verdict::Suppressed => {
+                self.suppressed = true;
+                None
+            }
             Verdict::Match { values, confidence } => {
                 if confidence.unwrap_or(0.0) >= self.min_confidence {
                     self.take(provider, values, confidence);
+                } else {
+                    self.too_weak.push(provider.to_owned());
                 }
                 None
             }
@@ -101,11 +115,18 @@ impl Waterfall {
     }
 
     pub fn result(self) -> Result<Gathered, Failure> {
+        if self.suppressed {
+            // Also what others have told already is not to be used.
+            return Err(Failure::no_match(NoMatchReason::Suppressed));
+        }
         if let Some(origin) = self.first.or(self.matched) {
             return Ok(Gathered { values: self.values, origins: self.origins, origin });
         }
         if self.asked.iter().any(|(_, fault)| fault.is_some()) {
             return Err(Failure::provider_unavailable(&self.asked));
+        }
+        if !self.too_weak.is_empty() {
+            return Err(Failure::too_weak(&self.too_weak));
         }
         let reason =
             if self.asked.is_empty() { NoMatchReason::NotIdentifiable } else { NoMatchReason::NoData };
@@ -168,6 +189,7 @@ mod tests {
             let failure = waterfall.result().unwrap_err();
             assert_eq!(failure.code, Code::NoMatch);
             assert_eq!(failure.detail()["reason"], "no_data");
+            assert_eq!(failure.detail()["below_min_confidence"], serde_json::json!(["a"]));
         }
     }
 
@@ -183,6 +205,19 @@ mod tests {
         assert_eq!(detail["providers"][0]["reason"], "no_match");
         assert_eq!(detail["providers"][1]["provider"], "b");
         assert_eq!(detail["providers"][1]["reason"], "timeout");
+    }
+
+    #[test]
+    fn a_privacy_refusal_ends_it_whatever_was_gathered() {
+        let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
+        waterfall.absorb("a", answer(&[(Field::Phone, "+1")], Some(0.9)));
+        waterfall.absorb("b", Outcome::Answered(Verdict::Suppressed));
+        assert!(waterfall.finished());
+        let failure = waterfall.result().unwrap_err();
+        assert_eq!(
+            (failure.code, &failure.detail()["reason"]),
+            (Code::NoMatch, &serde_json::json!("suppressed"))
+        );
     }
 
     #[test]

@@ -91,13 +91,18 @@ impl Courier {
             return Err(Fault::new(FaultKind::Internal, "the session is ending"));
         }
         let deadline = Instant::now() + job.timeout;
-        let errand = Box::new(Errand { job, keep, deadline });
         let idle = lock(&self.shared.crew).idle.pop();
         let helper = match idle {
             Some(helper) => helper,
-            None => self.hire()?,
+            None => match self.hire() {
+                Ok(helper) => helper,
+                Err(fault) => {
+                    keep.into_iter().for_each(|keep| keep(Err(&fault)));
+                    return Err(fault);
+                }
+            },
         };
-        *lock(&helper.state) = State::Waiting(errand);
+        *lock(&helper.state) = State::Waiting(Box::new(Errand { job, keep, deadline }));
         helper.work.notify_one();
         Ok(Ticket { shared: Arc::clone(&self.shared), helper, settled: false })
     }
@@ -155,8 +160,8 @@ impl Helper {
             let Errand { job, keep, deadline } = *errand;
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let outcome = shared.client.fetch(&job, deadline);
-                if let (Ok(answer), Some(keep)) = (&outcome, keep) {
-                    keep(answer);
+                if let Some(keep) = keep {
+                    keep(outcome.as_ref());
                 }
                 outcome
             }));

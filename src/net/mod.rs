@@ -8,10 +8,10 @@ pub use courier::Courier;
 
 use std::time::Duration;
 
-use crate::domain::provider::{Answer, HttpRequest};
+use crate::domain::provider::{Answer, Fault, HttpRequest};
 
-/// Called with the answer in the thread that received it, also when nobody waits for it any more.
-pub type Keep = Box<dyn FnOnce(&Answer) + Send>;
+/// Called with what came of a request in the thread that sent it, also when nobody waits for it any more.
+pub type Keep = Box<dyn FnOnce(Result<&Answer, &Fault>) + Send>;
 
 /// One request and the limits on it.
 #[derive(Clone, Debug)]

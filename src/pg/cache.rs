@@ -24,6 +24,8 @@ pub struct Installation {
     pub catalog: u32,
     /// Oid of leadlex.receipt.
     pub receipts: pg_sys::Oid,
+    /// Oid of leadlex.suppression.
+    pub suppressions: pg_sys::Oid,
 }
 
 #[derive(Default)]
@@ -110,7 +112,7 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'binding', 'provider_config',
-           'provider_secret', 'receipt']::pg_catalog.name[])",
+           'provider_secret', 'receipt', 'suppression']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.
@@ -125,11 +127,14 @@ pub fn find_installation() -> Found {
     if text(row, 3) != VERSION {
         return Found::Version(text(row, 3));
     }
-    let receipts = rows.iter().find(|row| text(row, 2) == "receipt").map_or(0, |row| number(row, 1) as u32);
+    let table = |name: &str| -> pg_sys::Oid {
+        rows.iter().find(|row| text(row, 2) == name).map_or(0, |row| number(row, 1) as u32).into()
+    };
     let found = Installation {
         owner: (number(row, 0) as u32).into(),
         catalog: number(row, 1) as u32,
-        receipts: receipts.into(),
+        receipts: table("receipt"),
+        suppressions: table("suppression"),
     };
     CACHE.with_borrow_mut(|c| c.installation = Some(found));
     Found::This(found)

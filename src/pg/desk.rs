@@ -13,6 +13,7 @@ use super::raise::{self, Refusal, refuse};
 use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
 use super::store::config::{self, LoadedProvider};
+use super::store::suppressions;
 use super::table::{self, Binding};
 use super::{accounts, cache, claims, guards, identity, provider, settings, xact};
 use crate::domain::ask::Ask;
@@ -23,6 +24,7 @@ use crate::domain::identity::Caller;
 use crate::domain::merge;
 use crate::domain::rate::{Status, Window};
 use crate::domain::receipt;
+use crate::domain::suppression;
 use crate::domain::waterfall::{Mode, Outcome};
 use crate::flow::{Desk, Enrichment, Stored, Written};
 
@@ -229,6 +231,10 @@ impl Desk for PgDesk {
 
     fn drop_claims(&mut self) {
         claims::give_up(&std::mem::take(&mut self.claimed));
+    }
+
+    fn is_suppressed(&mut self, contact: &Contact) -> bool {
+        suppressions::any(Some(self.workspace()), &suppression::of_contact(contact))
     }
 
     fn providers(&mut self) -> Vec<(String, Rc<LoadedProvider>)> {

@@ -30,6 +30,17 @@ pub fn any(relation: pg_sys::Oid, first: pgrx::Uuid, seconds: &[pgrx::Uuid]) -> 
     }
 }
 
+/// Whether a table has never had a row, as far as its size tells.
+pub fn is_empty(relation: pg_sys::Oid) -> bool {
+    // SAFETY: an existing table; an error closes it.
+    unsafe {
+        let relation = pg_sys::table_open(relation, pg_sys::AccessShareLock as i32);
+        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        blocks == 0
+    }
+}
+
 fn equal(column: i16, value: Arg) -> pg_sys::ScanKeyData {
     let mut key = pg_sys::ScanKeyData::default();
     // SAFETY: fills the key; the function is built in.

@@ -8,6 +8,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use crate::domain::health::Policy;
 use crate::domain::receipt::Terms;
 use crate::domain::waterfall::Mode;
 
@@ -31,6 +32,9 @@ static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static ALLOW_PRIVATE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CREDIT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
+static BREAKER_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
+static BREAKER_PAUSE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
+static MAX_PROVIDERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static RECEIPT_TTL: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static RECHECK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
 static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);
@@ -77,6 +81,18 @@ pub fn allow_private_addresses() -> bool {
 
 pub fn credit_wait() -> Duration {
     Duration::from_millis(CREDIT_WAIT.get() as u64)
+}
+
+/// When a provider's circuit breaker opens.
+pub fn breaker() -> Policy {
+    Policy {
+        failures: BREAKER_FAILURES.get() as u32,
+        pause: Duration::from_millis(BREAKER_PAUSE.get() as u64),
+    }
+}
+
+pub fn max_providers() -> usize {
+    MAX_PROVIDERS.get() as usize
 }
 
 /// How long providers' answers count.
@@ -223,6 +239,26 @@ fn define_calls() {
         0,
         60_000,
     );
+    GucRegistry::define_int_guc(
+        c"leadlex.breaker_failures",
+        c"Failures of a provider in a row after which it is not asked for a while; 0 = never.",
+        c"Counted for all sessions together.",
+        &BREAKER_FAILURES,
+        0,
+        1_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.breaker_pause",
+        c"How long a provider that failed too often is not asked.",
+        c"Then one call tries it; each time that this fails the pause is doubled, up to five minutes.",
+        &BREAKER_PAUSE,
+        100,
+        3_600_000,
+        GucContext::Suset,
+        GucFlags::UNIT_MS,
+    );
     for (name, short, long, setting) in [
         (
             c"leadlex.receipt_ttl",
@@ -291,6 +327,16 @@ fn define_server(preloading: bool) {
             &MAX_CONTACTS_IN_FLIGHT,
             1_024,
             100_000_000,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+        GucRegistry::define_int_guc(
+            c"leadlex.max_providers",
+            c"Providers whose health and tallies are kept in shared memory, of all databases together.",
+            c"Takes about two kilobytes each. The one not asked for longest makes room for another.",
+            &MAX_PROVIDERS,
+            16,
+            100_000,
             GucContext::Postmaster,
             GucFlags::default(),
         );

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::{receipts, settings};
+use super::{health, receipts, settings};
 use crate::domain::rate::Meter;
 
 const NAME: &CStr = c"leadlex_enrich";
@@ -238,6 +238,7 @@ unsafe extern "C-unwind" fn request() {
         let claims = pg_sys::hash_estimate_size(settings::max_contacts_in_flight() as _, size_of::<Claim>());
         pg_sys::RequestAddinShmemSpace(claims);
         pg_sys::RequestAddinShmemSpace(receipts::size());
+        pg_sys::RequestAddinShmemSpace(health::size());
         pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS);
     }
 }
@@ -266,6 +267,7 @@ unsafe extern "C-unwind" fn startup() {
         let flags = (pg_sys::HASH_ELEM | pg_sys::HASH_BLOBS) as i32;
         let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, size, &mut info, flags);
         receipts::start();
+        health::start();
         pg_sys::LWLockRelease(init_lock);
         HEADER.store(header, Ordering::Relaxed);
         CLAIM_TABLE.store(claims, Ordering::Relaxed);

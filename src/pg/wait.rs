@@ -54,10 +54,10 @@ pub fn event(event: Event) -> u32 {
 
 /// Sends the request and waits for its outcome. When the wait is cancelled, the request goes on in its thread until
 /// it ends by itself, and `keep` gets its answer: the provider will bill it anyway.
-pub fn fetch(job: Job, keep: Option<Keep>) -> Result<Answer, Fault> {
+pub fn fetch(job: Job, keep: Keep) -> Result<Answer, Fault> {
     let until = Instant::now() + job.timeout + GRACE;
     let mut ticket =
-        COURIER.with_borrow_mut(|courier| courier.get_or_insert_with(open_courier).send(job, keep))?;
+        COURIER.with_borrow_mut(|courier| courier.get_or_insert_with(open_courier).send(job, Some(keep)))?;
     loop {
         if let Some(outcome) = ticket.try_take() {
             return outcome;
@@ -110,7 +110,7 @@ unsafe extern "C-unwind" fn close_courier(_code: i32, _arg: pg_sys::Datum) {
             courier.shutdown();
         }
     });
-    super::receipts::close_gate();
+    super::robust::close_gate();
 }
 
 /// A thread in which no signal is ever delivered: Postgres's handlers must run in the main thread.

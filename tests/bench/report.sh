@@ -76,6 +76,7 @@ report() {
     verdict '  as a multiple of pgsql-http'"'"'s 250/s (GUIDE)' "$(awk -v a="${RESULT[ours:1:0]}" 'BEGIN { print a / 250 }')" times least 4
     verdict '32 clients, 50 ms (ceiling 640/s)' "${RESULT[ours:32:50]}" calls/s least 608
     verdict '32 clients, 0 ms, against the best by hand' "$(per "${RESULT[ours:32:0]}" "$(best_rival 32:0)")" times least 5
+    verdict 'first provider down, breaker open : without it' "$(per "${RESULT[paused:without]}" "${RESULT[paused:with]}")" times below 1.1
     verdict 'alone : beside a workspace without credit' "$(per "${RESULT[busy:alone]}" "${RESULT[busy:broke]}")" times below 1.1
     verdict 'alone : beside one over its rate limit' "$(per "${RESULT[busy:alone]}" "${RESULT[busy:limited]}")" times below 1.1
     verdict "$LARGE_CONTACTS contacts, $LARGE_LEDGER ledger rows" "$(per "${RESULT[size:large]}" "${RESULT[size:small:large]}")" times below 1.15

@@ -81,6 +81,7 @@ pub fn used_on(server: &'static Server) -> Used {
          SELECT leadlex.grant_access('team', leadlex.create_workspace('globex', 5, 'org'));
          INSERT INTO leadlex.contact (id, workspace_id, email) SELECT '00000000-0000-4000-8000-000000000001', id, 'person1@acme.example'
              FROM leadlex.workspace WHERE name = 'globex';
+         SELECT leadlex.suppress('gone@acme.example', 'asked to be left alone');
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

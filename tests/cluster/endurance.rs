@@ -116,6 +116,8 @@ fn nothing_grows_over_many_calls_of_which_half_fail() {
     let world = World::with(&Beginning {
         credits: Some(granted),
         contacts: (SESSIONS + 1) * KINDS,
+        // Every call is to ask, however many have failed.
+        conf: &["leadlex.breaker_failures = 0"],
         ..Beginning::default()
     });
     let config = serde_json::json!({"request": {"url": quick.url("/person")}});

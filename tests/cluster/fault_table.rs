@@ -276,6 +276,7 @@ fn every_fault_is_named_free_and_in_time_and_the_next_call_works() {
         let phone = format!("+1555{n:07}");
         let good = only_phone(&phone);
         world.provider.on(PATH, move |_| Behaviour::json(200, good.clone()));
+        world.end_pauses();
         let result = enrich(&mut caller, n).unwrap_or_else(|error| panic!("after {what}: {error:?}"));
         assert_eq!(result["contact"]["phone"], phone, "after {what}");
         assert_eq!(pid(&mut caller), backend, "{what}");
@@ -301,6 +302,7 @@ fn hundreds_of_faults_leave_nothing_behind() {
     let mut round = || {
         for Fault { what, reason, behaviour } in quick_faults() {
             world.provider.on(PATH, move |_| behaviour());
+            world.end_pauses();
             let error = try_enrich(&mut caller, 1);
             assert_eq!(error["error"]["providers"][0]["reason"], reason, "{what}: {error}");
             calls += 1;
@@ -370,6 +372,7 @@ fn retry_after_is_passed_on_in_seconds_and_as_a_date() {
         world.provider.on(PATH, move |_| {
             Behaviour::Answer(Response::json(429, &json!({})).with_header("Retry-After", &value))
         });
+        world.end_pauses();
         let failure = fails(enrich(&mut caller, 1));
         assert_eq!(reason(&failure).1, "rate_limited", "{failure:?}");
         failure.json()["providers"][0]["retry_after"].clone()

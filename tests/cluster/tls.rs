@@ -127,6 +127,8 @@ fn refused_certificates_leave_nothing_behind() {
     let provider =
         TlsProvider::start(Authority::new("stranger").issue(HOST, VALID), good_answer(), End::KeepAlive);
     ask_at(&world, HOST, provider.port());
+    // Every call is to try.
+    world.cluster.set("leadlex.breaker_failures", "0");
     let mut caller = world.caller();
     let backend = pid(&mut caller);
     let mut calls = |count: usize| {

@@ -111,6 +111,11 @@ impl World {
         self.owner().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
+    /// Ends every pause of a provider, as an administrator would.
+    pub fn end_pauses(&self) {
+        self.run("SELECT leadlex.enable_provider(name, true) FROM leadlex.provider WHERE enabled");
+    }
+
     pub fn books(&self) -> Books {
         let mut owner = self.owner();
         let mut caller = self.caller();
@@ -209,6 +214,7 @@ impl World {
     /// Empties contacts and makes the provider answer again.
     pub fn check_all_credits_can_be_spent(&self) {
         self.provider.on(PATH, |_| Behaviour::json(200, person()));
+        self.end_pauses();
         let mut caller = self.caller();
         // What was remembered of earlier calls does not count here.
         caller.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0").unwrap();

@@ -114,7 +114,7 @@ fn converse(mut stream: TcpStream, requests: &AtomicU64) -> io::Result<()> {
             Kind::NoMatch => stream.write_all(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}")?,
             Kind::ServerError => stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}")?,
             Kind::RateLimited => {
-                stream.write_all(b"HTTP/1.1 429 No\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}")?;
+                stream.write_all(b"HTTP/1.1 429 No\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\n{}")?;
             }
             Kind::BadJson => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"data\":")?,
             Kind::TooLarge => {

@@ -2,13 +2,17 @@
 
 use serde_json::Value;
 
+use super::about;
+use super::confidence::Confidence;
 use super::exchange::Method;
-use super::mapping::{Confidence, Pointer, Spec};
+use super::mapping::Spec;
 use super::node::{Checked, Node};
+use super::reading::{Cost, RetryAfter};
+use super::signals::{self, Signals};
 use super::template::{self, Encoding, Placeholder, Template};
 use super::url::UrlTemplate;
-use super::{Body, BodyNode, Config, NoMatch};
-use crate::domain::fields::{Field, FieldMap};
+use super::{Body, BodyNode, Config, Response};
+use crate::domain::fields::{Field, FieldMap, FieldSet};
 
 const MAX_TIMEOUT_MS: u32 = 60_000;
 /// The largest whole number that Postgres's int4 can hold.
@@ -34,9 +38,11 @@ const RESERVED_HEADERS: [&str; 14] = [
 
 pub fn parse(description: &Value) -> Checked<Config> {
     let root = Node::root(description).object(&[
+        "about",
         "request",
         "identify_by",
         "response",
+        "fills",
         "timeout_ms",
         "max_requests_per_minute",
         "max_requests_per_day",
@@ -45,11 +51,14 @@ pub fn parse(description: &Value) -> Checked<Config> {
     let at_most = |key, most| root.optional(key).map(|node| node.integer(1, most)).transpose();
     let (method, url, query, headers, body) = parse_request(&root.required("request")?)?;
     let identify_by = parse_identify_by(&root.required("identify_by")?)?;
-    let (no_match, fields, confidence) = parse_response(&root.required("response")?)?;
+    let response = parse_response(&root.required("response")?)?;
+    let mapped = response.fields.fields();
+    let fills = root.optional("fills").map_or(Ok(mapped), |list| parse_fills(&list, mapped))?;
+    root.optional("about").map_or(Ok(()), |node| about::check(&node))?;
     let idempotency_header = match root.optional("idempotency_header") {
         None => None,
         Some(name) => {
-            header_name(&name, name.text()?, &headers)?;
+            new_header(&name, name.text()?, &headers)?;
             Some(name.text()?.to_owned())
         }
     };
@@ -60,9 +69,8 @@ pub fn parse(description: &Value) -> Checked<Config> {
         headers,
         body,
         identify_by,
-        no_match,
-        fields,
-        confidence,
+        response,
+        fills,
         timeout_ms: at_most("timeout_ms", MAX_TIMEOUT_MS)?,
         max_requests_per_minute: at_most("max_requests_per_minute", MAX_REQUESTS)?,
         max_requests_per_day: at_most("max_requests_per_day", MAX_REQUESTS)?,
@@ -123,7 +131,7 @@ fn parse_query(node: &Node<'_>) -> Checked<Named> {
 fn parse_headers(node: &Node<'_>) -> Checked<Named> {
     let mut headers = Named::new();
     for (name, value) in node.members()? {
-        header_name(&value, name, &headers)?;
+        new_header(&value, name, &headers)?;
         if value.text()?.chars().any(char::is_control) {
             return Err(value.error("must not have line breaks or other control characters"));
         }
@@ -132,12 +140,18 @@ fn parse_headers(node: &Node<'_>) -> Checked<Named> {
     Ok(headers)
 }
 
-/// `name` can stand beside these headers; `place` is where it is given.
-fn header_name(place: &Node<'_>, name: &str, headers: &Named) -> Checked<()> {
+/// `place` is where the name is given.
+pub fn header_name(place: &Node<'_>, name: &str) -> Checked<()> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         return Err(place.error("is not a valid header name"));
     }
+    Ok(())
+}
+
+/// `name` can be sent beside these headers.
+fn new_header(place: &Node<'_>, name: &str, headers: &Named) -> Checked<()> {
+    header_name(place, name)?;
     let lower = name.to_ascii_lowercase();
     if RESERVED_HEADERS.contains(&lower.as_str()) {
         return Err(place.error("is a header that is set for you; leave it out"));
@@ -228,39 +242,51 @@ fn parse_identify_by(node: &Node<'_>) -> Checked<Vec<Vec<Placeholder>>> {
         .collect()
 }
 
-fn parse_response(node: &Node<'_>) -> Checked<(NoMatch, FieldMap<Spec>, Confidence)> {
-    let object = node.object(&["no_match", "fields", "confidence"])?;
-    let no_match =
-        object.optional("no_match").map_or(Ok(NoMatch::default()), |rule| parse_no_match(&rule))?;
+fn parse_response(node: &Node<'_>) -> Checked<Response> {
+    let mut allowed = vec!["fields", "confidence", "retry_after", "cost"];
+    allowed.extend(signals::keys());
+    let object = node.object(&allowed)?;
+    let signals = Signals::parse(&object)?;
     let specs = object.required("fields")?;
     let mut fields = FieldMap::default();
     for (name, spec) in specs.members()? {
-        let Some(field) = Field::parse(name) else {
-            let six = Field::ALL.map(Field::name).join(", ");
-            return Err(spec.error(format!("is not one of the fields {six}")));
-        };
-        fields.set(field, Spec::parse(&spec)?);
+        let field = Field::parse(name).ok_or_else(|| unknown_field(&spec))?;
+        let parsed = Spec::parse(&spec)?;
+        if parsed.is_e164() && field != Field::Phone {
+            return Err(spec.error("has the format of a phone number, which only phone can have"));
+        }
+        fields.set(field, parsed);
     }
     if fields.is_empty() {
         return Err(specs.error("must map at least one field"));
     }
     let confidence =
         object.optional("confidence").map_or(Ok(Confidence::Unknown), |rule| Confidence::parse(&rule))?;
-    Ok((no_match, fields, confidence))
+    let retry_after =
+        object.optional("retry_after").map_or(Ok(RetryAfter::NONE), |list| RetryAfter::parse(&list))?;
+    let cost = object.optional("cost").map(|rule| Cost::parse(&rule)).transpose()?;
+    Ok(Response { signals, fields, confidence, retry_after, cost })
 }
 
-fn parse_no_match(node: &Node<'_>) -> Checked<NoMatch> {
-    let object = node.object(&["status", "absent"])?;
-    let mut status = Vec::new();
-    if let Some(list) = object.optional("status") {
-        for item in list.items()? {
-            let code = item.integer(100, 599)?;
-            // Within u16 by the bounds.
-            status.push(code as u16);
+fn unknown_field(place: &Node<'_>) -> super::ConfigError {
+    place.error(format!("is not one of the fields {}", Field::ALL.map(Field::name).join(", ")))
+}
+
+fn parse_fills(node: &Node<'_>, mapped: FieldSet) -> Checked<FieldSet> {
+    let mut fills = FieldSet::EMPTY;
+    for item in node.items()? {
+        let field = Field::parse(item.text()?).ok_or_else(|| unknown_field(&item))?;
+        if !mapped.contains(field) {
+            return Err(
+                item.error(format!("is not among the response's fields ({})", mapped.names().join(", ")))
+            );
         }
+        fills.insert(field);
     }
-    let absent = object.optional("absent").map(|pointer| Pointer::parse(&pointer)).transpose()?;
-    Ok(NoMatch { status, absent })
+    if fills.is_empty() {
+        return Err(node.error("must name at least one field"));
+    }
+    Ok(fills)
 }
 
 #[cfg(test)]

@@ -97,10 +97,10 @@ fn null_is_the_same_as_leaving_out_what_is_optional() {
 #[test]
 fn every_mistake_is_refused_with_its_place() {
     let cases = [
-        ("/surprise", json!(1), "allowed are request, identify_by"),
+        ("/surprise", json!(1), "allowed are about, request, identify_by"),
         ("/request/verb", json!("GET"), "allowed are method, url"),
-        ("/response/data", json!({}), "allowed are no_match, fields"),
-        ("/response/no_match/code", json!(1), "allowed are status, absent"),
+        ("/response/data", json!({}), "allowed are fields, confidence, retry_after, cost, suppressed"),
+        ("/response/no_match/code", json!(1), "allowed are status, body, absent"),
         ("/request", json!([]), "must be an object, not a list"),
         ("/request/method", json!("PUT"), "GET or POST"),
         ("/request/method", json!("get"), "GET or POST"),
@@ -200,7 +200,7 @@ fn whole_numbers_may_have_a_point_zero() {
 
 #[test]
 fn presets_are_complete_but_for_what_the_user_must_give() {
-    assert_eq!(presets::names(), ["generic", "people_data_labs"]);
+    assert_eq!(presets::names(), ["apollo", "generic", "hunter", "lusha", "people_data_labs", "rocketreach"]);
     assert_eq!(presets::preset("people"), None);
     let read = |name| serde_json::from_str::<Value>(presets::preset(name).unwrap()).unwrap();
 

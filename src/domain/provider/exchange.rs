@@ -149,9 +149,9 @@ pub enum FaultKind {
     BadHttp,
     /// A success whose body is not JSON.
     BadJson,
-    /// 401 or 403.
+    /// 401 or 403, unless the description says otherwise.
     BadCredentials,
-    /// 429.
+    /// 429, or what the description says.
     RateLimited,
     /// 402: the account with the provider has nothing left.
     Quota,
@@ -159,6 +159,12 @@ pub enum FaultKind {
     ServerError,
     /// Any other status that is not a success.
     BadStatus,
+    /// The answer is not ready: the provider wants to be asked again later.
+    Pending,
+    /// An answer that says that something went wrong.
+    ProviderError,
+    /// It failed too often in a row, and is not asked for a while: see [`crate::domain::health`].
+    BreakerOpen,
     /// Our own limit on requests to this provider.
     ProviderLimit,
     /// Too many requests are under way in this session.
@@ -169,6 +175,31 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The stable name that users see.
+    pub const ALL: [FaultKind; 22] = [
+        FaultKind::Timeout,
+        FaultKind::Refused,
+        FaultKind::Unreachable,
+        FaultKind::Reset,
+        FaultKind::Dns,
+        FaultKind::Tls,
+        FaultKind::AddressRefused,
+        FaultKind::Redirect,
+        FaultKind::TooLarge,
+        FaultKind::BadHttp,
+        FaultKind::BadJson,
+        FaultKind::BadCredentials,
+        FaultKind::RateLimited,
+        FaultKind::Quota,
+        FaultKind::ServerError,
+        FaultKind::BadStatus,
+        FaultKind::Pending,
+        FaultKind::ProviderError,
+        FaultKind::BreakerOpen,
+        FaultKind::ProviderLimit,
+        FaultKind::Busy,
+        FaultKind::Internal,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             FaultKind::Timeout => "timeout",
@@ -187,6 +218,9 @@ impl FaultKind {
             FaultKind::Quota => "quota",
             FaultKind::ServerError => "server_error",
             FaultKind::BadStatus => "bad_status",
+            FaultKind::Pending => "pending",
+            FaultKind::ProviderError => "provider_error",
+            FaultKind::BreakerOpen => "breaker_open",
             FaultKind::ProviderLimit => "provider_limit",
             FaultKind::Busy => "busy",
             FaultKind::Internal => "internal",
@@ -201,11 +235,13 @@ pub struct Fault {
     pub message: String,
     /// What `Retry-After` asked for, in whole seconds.
     pub retry_after_s: Option<u64>,
+    /// It was not asked, because of what it said or did before.
+    pub paused: bool,
 }
 
 impl Fault {
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into(), retry_after_s: None }
+        Fault { kind, message: message.into(), retry_after_s: None, paused: false }
     }
 }
 

@@ -2,76 +2,26 @@
 
 use serde_json::Value;
 
+use super::condition::Condition;
 use super::node::{Checked, Node};
-
-/// No field is longer. A longer text is no job title or phone number but something else, so it counts as nothing
-/// rather than being cut into a value that nobody supplied.
-const MAX_TEXT_CHARS: usize = 1_000;
-
-/// RFC 6901, taken apart once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<String>);
-
-impl Pointer {
-    pub fn parse(node: &Node<'_>) -> Checked<Pointer> {
-        let text = node.text()?;
-        if text.is_empty() {
-            return Ok(Pointer(Vec::new()));
-        }
-        let Some(rest) = text.strip_prefix('/') else {
-            let message = "must be a JSON Pointer, which begins with / (such as /data/phone)";
-            return Err(node.error(message));
-        };
-        rest.split('/')
-            .map(|token| {
-                unescape(token)
-                    .ok_or_else(|| node.error("has a ~ that is not part of ~0 (for ~) or ~1 (for /)"))
-            })
-            .collect::<Checked<Vec<String>>>()
-            .map(Pointer)
-    }
-
-    pub fn find<'v>(&self, body: &'v Value) -> Option<&'v Value> {
-        self.0.iter().try_fold(body, |value, token| match value {
-            Value::Object(members) => members.get(token),
-            Value::Array(items) => items.get(array_index(token)?),
-            _ => None,
-        })
-    }
-}
-
-fn unescape(token: &str) -> Option<String> {
-    let mut out = String::with_capacity(token.len());
-    let mut chars = token.chars();
-    while let Some(c) = chars.next() {
-        out.push(match c {
-            '~' => match chars.next()? {
-                '0' => '~',
-                '1' => '/',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(out)
-}
-
-fn array_index(token: &str) -> Option<usize> {
-    let digits = !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit());
-    let canonical = token == "0" || !token.starts_with('0');
-    (digits && canonical).then(|| token.parse().ok())?
-}
+use super::pointer::Pointer;
+use super::shape::{self, Shape, Text};
+use crate::domain::normal;
 
 /// Where a field's text comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
     At(Pointer),
     First(Vec<Spec>),
+    /// The first element of a list that meets all conditions and gives text.
+    Pick {
+        list: Pointer,
+        conditions: Vec<Condition>,
+        value: Box<Spec>,
+    },
     Shaped {
         source: Box<Spec>,
-        prefix: Option<String>,
-        /// Lower-case key → replacement.
-        map: Vec<(String, String)>,
+        shape: Shape,
     },
     Join {
         parts: Vec<Spec>,
@@ -92,29 +42,39 @@ impl Spec {
             Value::String(_) => Pointer::parse(node).map(Spec::At),
             Value::Array(_) => Ok(Spec::First(parse_list(node)?)),
             Value::Object(members) if members.contains_key("join") => parse_join(node),
+            Value::Object(members) if members.contains_key("list") => parse_pick(node),
             Value::Object(_) => parse_shaped(node),
-            _ => {
-                Err(node.error("must be a JSON Pointer, a list of them, {\"pointer\": …} or {\"join\": […]}"))
+            _ => Err(node.error(
+                "must be a JSON Pointer, a list of them, {\"pointer\": …}, {\"list\": …} or {\"join\": […]}",
+            )),
+        }
+    }
+
+    pub fn text(&self, body: &Value, accepts: Accepts) -> Option<Text> {
+        match self {
+            Spec::At(pointer) => text_of(pointer.find(body)?, accepts).map(Text::found),
+            Spec::First(specs) => specs.iter().find_map(|spec| spec.text(body, accepts)),
+            Spec::Pick { list, conditions, value } => {
+                let meets = |element: &&Value| conditions.iter().all(|condition| condition.holds(element));
+                let elements = list.find(body)?.as_array()?;
+                elements.iter().filter(meets).find_map(|element| value.text(element, accepts))
+            }
+            Spec::Shaped { source, shape } => shape.apply(source.text(body, accepts)?),
+            Spec::Join { parts, separator } => {
+                let texts: Vec<String> =
+                    parts.iter().filter_map(|part| Some(part.text(body, accepts)?.text)).collect();
+                (!texts.is_empty()).then(|| Text::found(texts.join(separator)))
             }
         }
     }
 
-    pub fn text(&self, body: &Value, accepts: Accepts) -> Option<String> {
+    /// Whether it promises telephone numbers in one format: nothing for the other fields.
+    pub fn is_e164(&self) -> bool {
         match self {
-            Spec::At(pointer) => text_of(pointer.find(body)?, accepts),
-            Spec::First(specs) => specs.iter().find_map(|spec| spec.text(body, accepts)),
-            Spec::Shaped { source, prefix, map } => {
-                let text = source.text(body, accepts)?;
-                let text = replaced(text, map);
-                sound(match prefix {
-                    Some(prefix) => prefixed(&text, prefix),
-                    None => text,
-                })
-            }
-            Spec::Join { parts, separator } => {
-                let texts: Vec<String> = parts.iter().filter_map(|part| part.text(body, accepts)).collect();
-                if texts.is_empty() { None } else { sound(texts.join(separator)) }
-            }
+            Spec::At(_) => false,
+            Spec::First(parts) | Spec::Join { parts, .. } => parts.iter().any(Spec::is_e164),
+            Spec::Pick { value, .. } => value.is_e164(),
+            Spec::Shaped { source, shape } => shape.is_e164() || source.is_e164(),
         }
     }
 }
@@ -147,86 +107,49 @@ fn parse_join(node: &Node<'_>) -> Checked<Spec> {
     Ok(Spec::Join { parts, separator })
 }
 
-fn parse_shaped(node: &Node<'_>) -> Checked<Spec> {
-    let object = node.object(&["pointer", "prefix", "map"])?;
-    let pointer = object.required("pointer")?;
-    let source = match pointer.value {
-        Value::Array(_) => Spec::First(parse_list(&pointer)?),
-        _ => Spec::At(Pointer::parse(&pointer)?),
-    };
-    let prefix = match object.optional("prefix") {
-        Some(prefix) => Some(parse_replacement(&prefix)?),
-        None => None,
-    };
-    let mut map: Vec<(String, String)> = Vec::new();
-    if let Some(words) = object.optional("map") {
-        for (from, to) in words.members()? {
-            let key = map_key(from);
-            if map.iter().any(|(known, _)| *known == key) {
-                return Err(to.error("is there twice; upper and lower case are the same here"));
-            }
-            map.push((key, parse_replacement(&to)?));
+fn parse_pick(node: &Node<'_>) -> Checked<Spec> {
+    let mut allowed = vec!["list", "where", "pointer"];
+    allowed.extend(shape::KEYS);
+    let object = node.object(&allowed)?;
+    let list = Pointer::parse(&object.required("list")?)?;
+    let conditions = match object.optional("where") {
+        None => Vec::new(),
+        Some(members) => {
+            let equal =
+                |(place, value): (&String, &Value)| Condition::equal(place, &members.child(place, value));
+            let object = members.value.as_object().filter(|object| !object.is_empty());
+            let object = object.ok_or_else(|| {
+                members.error("must be an object of places in the element and what they equal, such as {\"/type\": \"mobile\"}")
+            })?;
+            object.iter().map(equal).collect::<Checked<Vec<_>>>()?
         }
-    }
-    Ok(Spec::Shaped { source: Box::new(source), prefix, map })
+    };
+    let value = Box::new(parse_source(&object.required("pointer")?)?);
+    Ok(with_shape(Spec::Pick { list, conditions, value }, Shape::parse(&object)?))
 }
 
-/// Text of ours that ends up in a contact.
-fn parse_replacement(node: &Node<'_>) -> Checked<String> {
-    let text = node.text()?;
-    if text.trim().is_empty() || text.chars().any(char::is_control) {
-        return Err(node.error("must be visible text without control characters"));
-    }
-    Ok(text.to_owned())
+fn parse_shaped(node: &Node<'_>) -> Checked<Spec> {
+    let mut allowed = vec!["pointer"];
+    allowed.extend(shape::KEYS);
+    let object = node.object(&allowed)?;
+    let source = parse_source(&object.required("pointer")?)?;
+    Ok(with_shape(source, Shape::parse(&object)?))
 }
 
-fn map_key(word: &str) -> String {
-    word.trim().to_lowercase()
-}
-
-fn replaced(text: String, map: &[(String, String)]) -> String {
-    if map.is_empty() {
-        return text;
-    }
-    let key = map_key(&text);
-    match map.iter().find(|(from, _)| *from == key) {
-        Some((_, to)) => to.clone(),
-        None => text,
+fn parse_source(pointer: &Node<'_>) -> Checked<Spec> {
+    match pointer.value {
+        Value::Array(_) => Ok(Spec::First(parse_list(pointer)?)),
+        _ => Pointer::parse(pointer).map(Spec::At),
     }
 }
 
-/// Puts the prefix before the text, without doubling what of it is already there: handles come bare, as `in/jane`,
-/// as `linkedin.com/in/jane` and as complete URLs, from one and the same vendor.
-fn prefixed(text: &str, prefix: &str) -> String {
-    if starts_with_ignoring_case(text, prefix)
-        || ["https://", "http://"].iter().any(|scheme| starts_with_ignoring_case(text, scheme))
-    {
-        return text.to_owned();
-    }
-    if !prefix.contains("://") {
-        return format!("{prefix}{text}");
-    }
-    let overlap = prefix
-        .char_indices()
-        .map(|(at, _)| at)
-        .filter(|at| starts_a_part(prefix, *at))
-        .find(|at| starts_with_ignoring_case(text, &prefix[*at..]))
-        .map_or(0, |at| prefix.len() - at);
-    format!("{prefix}{}", &text[overlap..])
-}
-
-/// Whether a part of a URL (a label of the host, a segment of the path, or its slash) begins there.
-fn starts_a_part(prefix: &str, at: usize) -> bool {
-    prefix[at..].starts_with('/') || prefix[..at].ends_with(['/', '.'])
-}
-
-fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
-    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+fn with_shape(source: Spec, shape: Shape) -> Spec {
+    if shape.is_plain() { source } else { Spec::Shaped { source: Box::new(source), shape } }
 }
 
 fn text_of(value: &Value, accepts: Accepts) -> Option<String> {
     match value {
-        Value::String(text) => sound(cleaned(text)),
+        Value::String(text) => Some(normal::clean(text)).filter(|text| !text.is_empty()),
         Value::Number(number) if accepts == Accepts::StringsAndNumbers => whole_number(number),
         _ => None,
     }
@@ -242,85 +165,6 @@ fn whole_number(number: &serde_json::Number) -> Option<String> {
     let exact = float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float);
     // Through an integer, because -0.0 is in that range, too.
     exact.then(|| (float as u64).to_string())
-}
-
-/// Without control characters (NUL above all, which no Postgres text can hold) and outer white space.
-fn cleaned(text: &str) -> String {
-    let kept: String = text
-        .chars()
-        .filter_map(|c| match c {
-            '\t' | '\n' | '\r' => Some(' '),
-            control if control.is_control() => None,
-            other => Some(other),
-        })
-        .collect();
-    kept.trim().to_owned()
-}
-
-fn sound(text: String) -> Option<String> {
-    let short = text.chars().nth(MAX_TEXT_CHARS).is_none();
-    let visible = !text.trim().is_empty();
-    (short && visible).then_some(text)
-}
-
-/// How sure the provider is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Confidence {
-    Unknown,
-    Constant(f64),
-    At { pointers: Vec<Pointer>, divide_by: f64 },
-}
-
-impl Confidence {
-    pub fn parse(node: &Node<'_>) -> Checked<Confidence> {
-        let object = node.object(&["pointer", "divide_by", "value"])?;
-        if let Some(value) = object.optional("value") {
-            if object.optional("pointer").is_some() || object.optional("divide_by").is_some() {
-                return Err(node.error("must have either value or pointer, not both"));
-            }
-            let number = value.number()?;
-            if !(0.0..=1.0).contains(&number) {
-                return Err(value.error("must be a number from 0 to 1"));
-            }
-            return Ok(Confidence::Constant(number));
-        }
-        let pointer = object.required("pointer")?;
-        let pointers = match pointer.value {
-            Value::Array(items) if items.is_empty() => {
-                return Err(pointer.error("must not be an empty list"));
-            }
-            Value::Array(_) => pointer.items()?.iter().map(Pointer::parse).collect::<Checked<Vec<_>>>()?,
-            _ => vec![Pointer::parse(&pointer)?],
-        };
-        let divide_by = match object.optional("divide_by") {
-            None => 1.0,
-            Some(divisor) => {
-                let number = divisor.number()?;
-                if !(number.is_finite() && number > 0.0) {
-                    return Err(divisor.error("must be a number above 0"));
-                }
-                number
-            }
-        };
-        Ok(Confidence::At { pointers, divide_by })
-    }
-
-    /// Always within 0.0–1.0.
-    pub fn of(&self, body: &Value) -> Option<f64> {
-        let (pointers, divide_by) = match self {
-            Confidence::Unknown => return None,
-            Confidence::Constant(value) => return Some(*value),
-            Confidence::At { pointers, divide_by } => (pointers, divide_by),
-        };
-        let score = pointers.iter().find_map(|pointer| match pointer.find(body)? {
-            Value::Number(number) => number.as_f64(),
-            Value::String(text) => text.trim().parse::<f64>().ok(),
-            _ => None,
-        })?;
-        let share = score / divide_by;
-        // NaN and infinities say nothing; a tiny divisor can make one.
-        share.is_finite().then(|| share.clamp(0.0, 1.0))
-    }
 }
 
 #[cfg(test)]

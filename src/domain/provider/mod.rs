@@ -1,25 +1,34 @@
 //! Providers: their descriptions, the requests that follow from one, and what an answer says.
 
+pub mod about;
+mod condition;
+mod confidence;
 mod config;
 mod exchange;
 mod mapping;
 mod node;
+mod pointer;
 pub mod presets;
+mod reading;
+mod shape;
+mod signals;
 mod template;
 mod url;
-
-use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
 pub use exchange::{Answer, Fault, FaultKind, HttpRequest, Method};
 pub use node::ConfigError;
 
-use self::mapping::{Accepts, Confidence, Pointer, Spec};
+use self::confidence::Confidence;
+use self::mapping::{Accepts, Spec};
+use self::reading::{Cost, RetryAfter};
+use self::signals::{Signal, Signals};
 use self::template::{Encoding, Placeholder, Template, Values};
 use self::url::UrlTemplate;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
+use super::normal;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,9 +39,8 @@ pub struct Config {
     headers: Vec<(String, Template)>,
     body: Option<Body>,
     identify_by: Vec<Vec<Placeholder>>,
-    no_match: NoMatch,
-    fields: FieldMap<Spec>,
-    confidence: Confidence,
+    response: Response,
+    fills: FieldSet,
     timeout_ms: Option<u32>,
     max_requests_per_minute: Option<u32>,
     max_requests_per_day: Option<u32>,
@@ -62,11 +70,14 @@ enum BodyNode {
     Object(Vec<(String, BodyNode)>),
 }
 
-/// How a provider says that it knows nothing about somebody.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct NoMatch {
-    status: Vec<u16>,
-    absent: Option<Pointer>,
+/// How answers are read.
+#[derive(Clone, Debug, PartialEq)]
+struct Response {
+    signals: Signals,
+    fields: FieldMap<Spec>,
+    confidence: Confidence,
+    retry_after: RetryAfter,
+    cost: Option<Cost>,
 }
 
 /// What an answer says.
@@ -78,6 +89,8 @@ pub enum Verdict {
         confidence: Option<f64>,
     },
     NoMatch,
+    /// The provider must not tell anything about this person: nobody is to be asked again.
+    Suppressed,
     Failed(Fault),
 }
 
@@ -128,13 +141,29 @@ impl Config {
 
     /// What the answer says, by this provider's own rules. It came at `now`, in seconds since 1970.
     pub fn read(&self, answer: &Answer, now: i64) -> Verdict {
-        if self.no_match.status.contains(&answer.status) {
-            return Verdict::NoMatch;
-        }
-        match answer.status {
-            200..=299 => self.read_body(&answer.body),
-            status => Verdict::Failed(status_fault(status, answer, now)),
-        }
+        self.read_all(answer, now).0
+    }
+
+    /// And what it cost, in the provider's own unit, where it says so.
+    pub fn read_all(&self, answer: &Answer, now: i64) -> (Verdict, Option<f64>) {
+        let rules = &self.response;
+        let success = (200..=299).contains(&answer.status);
+        let wanted = success
+            || rules.signals.need_body(answer.status)
+            || rules.retry_after.needs_body()
+            || rules.cost.as_ref().is_some_and(Cost::needs_body);
+        let json = if wanted { json_of(&answer.body) } else { None };
+        let cost = rules.cost.as_ref().and_then(|cost| cost.of(answer, json.as_ref()));
+        let verdict = match rules.signals.of(answer.status, json.as_ref()) {
+            Some(Signal::NoMatch) => Verdict::NoMatch,
+            Some(Signal::Suppressed) => Verdict::Suppressed,
+            Some(Signal::Fault(kind)) => Verdict::Failed(self.fault(kind, answer, json.as_ref(), now)),
+            None if success => self.read_success(answer, json.as_ref()),
+            // "Unavailable for legal reasons": no description has to say so.
+            None if answer.status == 451 => Verdict::Suppressed,
+            None => Verdict::Failed(self.fault(kind_of(answer.status), answer, json.as_ref(), now)),
+        };
+        (verdict, cost)
     }
 
     pub fn timeout_ms(&self) -> Option<u32> {
@@ -149,9 +178,14 @@ impl Config {
         self.max_requests_per_day
     }
 
-    /// The fields that this provider can supply.
+    /// The fields that this provider is asked for.
     pub fn fills(&self) -> FieldSet {
-        self.fields.fields()
+        self.fills
+    }
+
+    /// The fields that its answers can supply: all that are read and kept.
+    pub fn maps(&self) -> FieldSet {
+        self.response.fields.fields()
     }
 
     /// Whether the request has a place for a secret.
@@ -184,80 +218,75 @@ impl Config {
         Some(url)
     }
 
-    fn read_body(&self, body: &[u8]) -> Verdict {
-        // RFC 8259 lets a reader ignore a byte order mark, and some servers send one.
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let absent = self.no_match.absent.as_ref();
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return match absent {
-                Some(_) => Verdict::NoMatch,
-                None => Verdict::Failed(Fault::new(
-                    FaultKind::BadJson,
-                    "the provider answered with an empty body",
-                )),
-            };
-        }
-        let Ok(json) = serde_json::from_slice::<Value>(body) else {
-            return Verdict::Failed(Fault::new(
-                FaultKind::BadJson,
-                "the provider's answer is not valid JSON",
-            ));
-        };
-        if absent.is_some_and(|pointer| is_nothing(pointer.find(&json))) {
+    fn read_success(&self, answer: &Answer, json: Option<&Value>) -> Verdict {
+        let rules = &self.response;
+        let empty = answer.body.iter().all(u8::is_ascii_whitespace);
+        if (empty || json.is_some()) && rules.signals.is_absent(json) {
             return Verdict::NoMatch;
         }
+        let Some(json) = json else {
+            let message = match empty {
+                true => "the provider answered with an empty body",
+                false => "the provider's answer is not valid JSON",
+            };
+            return Verdict::Failed(Fault::new(FaultKind::BadJson, message));
+        };
         let mut values = FieldMap::default();
-        for (field, spec) in self.fields.iter() {
+        for (field, spec) in rules.fields.iter() {
             let accepts = match field {
                 Field::Phone => Accepts::StringsAndNumbers,
                 _ => Accepts::Strings,
             };
-            if let Some(text) = spec.text(&json, accepts) {
-                values.set(field, text);
+            let found = spec.text(json, accepts);
+            if let Some(value) = found.and_then(|found| normal::value(field, &found.text, found.settled)) {
+                values.set(field, value);
             }
         }
         if values.is_empty() {
             return Verdict::NoMatch;
         }
-        Verdict::Match { values, confidence: self.confidence.of(&json) }
+        Verdict::Match { values, confidence: rules.confidence.of(json) }
+    }
+
+    fn fault(&self, kind: FaultKind, answer: &Answer, json: Option<&Value>, now: i64) -> Fault {
+        let mut fault = Fault::new(kind, message_of(kind, answer.status));
+        // Headers about a window stand on every answer: only a refusal because of it makes them a reason to wait.
+        let by_rule = matches!(kind, FaultKind::RateLimited | FaultKind::Quota | FaultKind::Pending);
+        let asked = by_rule.then(|| self.response.retry_after.of(answer, json, now)).flatten();
+        fault.retry_after_s = asked.or_else(|| reading::retry_after_header(answer, now));
+        fault
     }
 }
 
-fn is_nothing(found: Option<&Value>) -> bool {
-    match found {
-        None | Some(Value::Null) => true,
-        Some(Value::String(text)) => text.trim().is_empty(),
-        Some(Value::Array(items)) => items.is_empty(),
-        Some(Value::Object(members)) => members.is_empty(),
-        Some(Value::Bool(_) | Value::Number(_)) => false,
+fn json_of(body: &[u8]) -> Option<Value> {
+    // RFC 8259 lets a reader ignore a byte order mark, and some servers send one.
+    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
+}
+
+/// What a status means where the description does not say otherwise.
+fn kind_of(status: u16) -> FaultKind {
+    match status {
+        300..=399 => FaultKind::Redirect,
+        401 | 403 => FaultKind::BadCredentials,
+        402 => FaultKind::Quota,
+        429 => FaultKind::RateLimited,
+        500..=599 => FaultKind::ServerError,
+        _ => FaultKind::BadStatus,
     }
 }
 
-fn status_fault(status: u16, answer: &Answer, now: i64) -> Fault {
-    let (kind, meaning) = match status {
-        300..=399 => (FaultKind::Redirect, "a redirect, which is not followed"),
-        401 | 403 => (FaultKind::BadCredentials, "it does not accept the secret"),
-        402 => (FaultKind::Quota, "the account with it has nothing left"),
-        429 => (FaultKind::RateLimited, "too many requests"),
-        500..=599 => (FaultKind::ServerError, "an error on its side"),
-        _ => (FaultKind::BadStatus, "not a status that was expected"),
+fn message_of(kind: FaultKind, status: u16) -> String {
+    let meaning = match kind {
+        FaultKind::Redirect => "a redirect, which is not followed",
+        FaultKind::BadCredentials => "it does not accept the secret",
+        FaultKind::Quota => "the account with it has nothing left",
+        FaultKind::RateLimited => "too many requests",
+        FaultKind::ServerError => "an error on its side",
+        FaultKind::Pending => "it is still looking, and would have to be asked again later",
+        FaultKind::ProviderError => "its answer reports an error",
+        _ => "not a status that was expected",
     };
-    let mut fault = Fault::new(kind, format!("the provider answered with status {status}: {meaning}"));
-    fault.retry_after_s = answer.header("retry-after").and_then(|text| retry_after_s(text.trim(), now));
-    fault
-}
-
-/// Seconds, or a date in any of HTTP's three forms; one that has passed means at once. What could not be meant is not
-/// passed on.
-fn retry_after_s(text: &str, now: i64) -> Option<u64> {
-    let seconds = match text.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-            date.as_secs().saturating_sub(u64::try_from(now).ok()?)
-        }
-    };
-    u32::try_from(seconds).ok().map(u64::from)
+    format!("the provider answered with status {status}: {meaning}")
 }
 
 impl Body {
@@ -317,7 +346,8 @@ pub fn merge_preset(preset: &Value, config: &Value) -> Value {
 }
 
 fn merge(under: &Value, over: &Value, in_response: bool) -> Value {
-    const FORMS: [&str; 3] = ["pointer", "join", "value"];
+    // The first that is there tells: a pick from a list has a pointer, too.
+    const FORMS: [&str; 5] = ["list", "pointer", "join", "value", "header"];
     let Value::Object(over_members) = over else {
         return over.clone();
     };

@@ -66,6 +66,10 @@ impl<'a> Node<'a> {
         Ok(items.iter().enumerate().map(|(index, item)| self.child(&index.to_string(), item)).collect())
     }
 
+    pub fn boolean(&self) -> Checked<bool> {
+        self.value.as_bool().ok_or_else(|| self.wrong_type("true or false"))
+    }
+
     pub fn number(&self) -> Checked<f64> {
         self.value.as_f64().ok_or_else(|| self.wrong_type("a number"))
     }

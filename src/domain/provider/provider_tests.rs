@@ -247,7 +247,6 @@ fn other_statuses_are_faults_of_their_kind() {
         (403, FaultKind::BadCredentials),
         (410, FaultKind::BadStatus),
         (429, FaultKind::RateLimited),
-        (451, FaultKind::BadStatus),
         (500, FaultKind::ServerError),
         (599, FaultKind::ServerError),
     ] {
@@ -260,11 +259,36 @@ fn other_statuses_are_faults_of_their_kind() {
 }
 
 #[test]
+fn a_refusal_for_legal_reasons_is_one_unless_the_description_says_otherwise() {
+    assert_eq!(people_data_labs().read(&answer(451, ""), NOW), Verdict::Suppressed);
+    let mut own = preset("people_data_labs");
+    own["response"]["failed"] = json!({"status": [451]});
+    let own = Config::parse(&own).unwrap();
+    assert_eq!(fault(&own, &answer(451, "{}")).kind, FaultKind::ProviderError);
+}
+
+#[test]
+fn costs_are_reported_with_answers_of_any_kind() {
+    let mut own = preset("people_data_labs");
+    own["response"]["cost"] = json!({"pointer": "/spent"});
+    let own = Config::parse(&own).unwrap();
+    for (status, body, cost) in [
+        (200, r#"{"spent": 2, "data": {"job_title": "x"}}"#, Some(2.0)),
+        (404, r#"{"spent": 1}"#, Some(1.0)),
+        (500, r#"{"spent": "1.5"}"#, Some(1.5)),
+        (500, "no JSON", None),
+    ] {
+        assert_eq!(own.read_all(&answer(status, body), NOW).1, cost, "{status} {body}");
+    }
+}
+
+#[test]
 fn retry_after_is_understood_in_every_form_of_http() {
     let config = people_data_labs();
     for (text, seconds) in [
         ("0", Some(0)),
         ("17", Some(17)),
+        ("1.5", Some(2)),
         ("Wed, 21 Oct 2026 07:28:00 GMT", Some(60)),
         ("Wednesday, 21-Oct-26 07:28:00 GMT", Some(60)),
         ("Wed Oct 21 07:28:00 2026", Some(60)),
@@ -274,7 +298,6 @@ fn retry_after_is_understood_in_every_form_of_http() {
         // No meaning, or none that anybody could have.
         ("", None),
         ("-1", None),
-        ("1.5", None),
         ("tomorrow", None),
         ("Wed, 21 Oct 2026 25:28:00 GMT", None),
         ("99999999999999999999", None),

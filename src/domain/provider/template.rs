@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::domain::contact::Contact;
 use crate::domain::fields::Field;
+use crate::domain::normal;
 
 /// No identifying value is longer; what is longer counts as empty rather than travel to a vendor.
 const MAX_VALUE_CHARS: usize = 1_000;
@@ -18,13 +19,14 @@ pub enum Placeholder {
     CompanyName,
     CompanyDomain,
     LinkedinUrl,
+    LinkedinHandle,
     Phone,
     Location,
     Secret,
 }
 
 impl Placeholder {
-    pub const ALL: [Placeholder; 10] = [
+    pub const ALL: [Placeholder; 11] = [
         Placeholder::Email,
         Placeholder::FullName,
         Placeholder::FirstName,
@@ -32,6 +34,7 @@ impl Placeholder {
         Placeholder::CompanyName,
         Placeholder::CompanyDomain,
         Placeholder::LinkedinUrl,
+        Placeholder::LinkedinHandle,
         Placeholder::Phone,
         Placeholder::Location,
         Placeholder::Secret,
@@ -46,6 +49,7 @@ impl Placeholder {
             Placeholder::CompanyName => "company_name",
             Placeholder::CompanyDomain => "company_domain",
             Placeholder::LinkedinUrl => "linkedin_url",
+            Placeholder::LinkedinHandle => "linkedin_handle",
             Placeholder::Phone => "phone",
             Placeholder::Location => "location",
             Placeholder::Secret => "secret",
@@ -81,6 +85,9 @@ impl<'a> Values<'a> {
             Placeholder::CompanyDomain => contact.known_company_domain(),
             Placeholder::CompanyName => stored(Field::CompanyName),
             Placeholder::LinkedinUrl => stored(Field::LinkedinUrl),
+            Placeholder::LinkedinHandle => {
+                contact.value(Field::LinkedinUrl).and_then(normal::linkedin_handle)
+            }
             Placeholder::Phone => stored(Field::Phone),
             Placeholder::Location => stored(Field::Location),
             Placeholder::Secret => return self.secret.map(Cow::Borrowed),

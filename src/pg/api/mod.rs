@@ -5,8 +5,11 @@ mod contacts;
 mod credits;
 mod forget;
 mod identity;
+mod presets;
 mod providers;
 mod revert;
+mod stats;
+mod suppression;
 mod workspaces;
 
 use pgrx::pg_sys;

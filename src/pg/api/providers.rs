@@ -1,14 +1,18 @@
 //! Providers: add, change, drop, check.
 
+use std::sync::Arc;
+
 use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB, Uuid};
 use serde_json::{Value, json};
 
 use crate::domain::contact::Contact;
 use crate::domain::fields::Field;
-use crate::domain::provider::{Answer, Config, HttpRequest, Verdict, merge_preset, presets};
+use crate::domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, merge_preset, presets};
+use crate::domain::suppression;
 use crate::pg::store::config::{self, LoadedProvider};
-use crate::pg::{cache, guards, provider, raise, settings, shmem, table, xact};
+use crate::pg::store::suppressions;
+use crate::pg::{accounts, cache, guards, provider, raise, settings, shmem, table, xact};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 fn checked(config: &Value) -> Config {
@@ -162,18 +166,34 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
             unknown(&found.name)
         }
     };
-    let request = match provider::request(&found, config, &contact) {
-        Ok(Some(request)) => request,
+    if suppressions::any(found.workspace, &suppression::of_contact(&contact)) {
+        return JsonB(not_asked(
+            "suppressed",
+            "nobody is to be asked about this person (leadlex.suppression)",
+        ));
+    }
+    let prepared = match provider::prepare(&found, config, &contact) {
+        Ok(Some(prepared)) => prepared,
         Ok(None) => {
             return JsonB(not_asked("not_identifiable", "the contact has none of the sets in identify_by"));
         }
         Err(fault) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
     };
-    if let Some(fault) = provider::over_limit(&found, config) {
-        return JsonB(not_asked(fault.kind.name(), &fault.message));
-    }
+    let left = settings::total_timeout();
+    let errand = match provider::admit(&found, config, prepared.identity, left, true) {
+        Ok(errand) => errand,
+        Err(fault) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
+    };
+    let (request, rules) = (prepared.request, Arc::clone(config));
     let shown = request.masked();
-    let answer = provider::send(config, request.clone(), settings::total_timeout(), None);
+    let keep = move |answer: Result<&Answer, &Fault>| match answer {
+        Ok(answer) => {
+            let (verdict, cost) = rules.read_all(answer, accounts::now());
+            errand.ended(&verdict, cost);
+        }
+        Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
+    };
+    let answer = provider::send(config, request.clone(), left, Box::new(keep));
     JsonB(told(&found, config, shown, &request, answer))
 }
 
@@ -186,15 +206,15 @@ fn told(
     config: &Config,
     shown: Value,
     request: &HttpRequest,
-    answer: Result<Answer, crate::domain::provider::Fault>,
+    answer: Result<Answer, Fault>,
 ) -> Value {
     let status = answer.as_ref().ok().map(|a| a.status);
-    let verdict = match &answer {
-        Ok(answer) => provider::read(found, config, answer),
-        Err(fault) => Verdict::Failed(fault.clone()),
+    let (verdict, cost) = match &answer {
+        Ok(answer) => config.read_all(answer, accounts::now()),
+        Err(fault) => (Verdict::Failed(fault.clone()), None),
     };
     let mut told = json!({"request": shown, "status": status});
-    let more = match verdict {
+    let more = match provider::told(found, verdict) {
         Verdict::Match { values, confidence } => {
             let fields: serde_json::Map<String, Value> =
                 // An echoing provider could hand the secret back in a value.
@@ -202,12 +222,16 @@ fn told(
             json!({"outcome": "match", "fields": fields, "confidence": confidence})
         }
         Verdict::NoMatch => json!({"outcome": "no_match"}),
-        Verdict::Failed(fault) => {
-            json!({"outcome": "failed", "reason": fault.kind.name(), "message": fault.message})
+        Verdict::Suppressed => {
+            json!({"outcome": "suppressed", "message": "the provider must not tell anything about this person"})
         }
+        Verdict::Failed(fault) => json!({
+            "outcome": "failed", "reason": fault.kind.name(), "message": fault.message, "retry_after": fault.retry_after_s
+        }),
     };
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
-        told.extend(more);
+        told.extend(more.into_iter().filter(|(name, value)| name != "retry_after" || !value.is_null()));
+        told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
     }
     told
 }

@@ -1,21 +1,22 @@
-//! What a helper thread does with an answer: reads it, and keeps it.
+//! What a helper thread does with what came of a request: reads it, keeps it, and tells the provider's health.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Key, Refusal};
-use crate::domain::provider::{Answer, Config, Verdict};
-use crate::domain::receipt::{Filed, Hash, Receipt, Terms};
+use super::{Key, Refusal as NoRoom};
+use crate::domain::provider::{Config, Verdict};
+use crate::domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
 use crate::net::Keep;
 use crate::pg::accounts::{self, now_us};
+use crate::pg::health::Errand;
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
 const PATIENCE: Duration = Duration::from_millis(150);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Everything needed to keep the answer to one request.
+/// Everything needed to keep what comes of one request.
 pub struct Keeper {
     pub key: Key,
     pub person: Hash,
@@ -24,6 +25,9 @@ pub struct Keeper {
     pub config: Arc<Config>,
     pub workspace: Uuid,
     pub provider: Uuid,
+    /// What is kept should the provider refuse to tell anything about this person.
+    pub refusal: Refusal,
+    pub errand: Errand,
 }
 
 /// What came of it, for the backend to see.
@@ -41,29 +45,38 @@ impl Keeper {
     pub fn start(self) -> (Keep, Shared) {
         let shared = Shared::default();
         let outcome = Arc::clone(&shared);
-        let sent_at = now_us();
-        let keep = move |answer: &Answer| {
-            let verdict = self.config.read(answer, accounts::now());
-            let dropped = self.keep(&verdict, sent_at);
+        let keep = move |answer: Result<&_, &_>| {
+            let (verdict, cost) = match answer {
+                Ok(answer) => self.config.read_all(answer, accounts::now()),
+                Err(fault) => (Verdict::Failed(Clone::clone(fault)), None),
+            };
+            self.errand.ended(&verdict, cost);
+            let dropped = self.keep(&verdict);
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
                 Outcome { verdict: Some(verdict), dropped };
         };
         (Box::new(keep), shared)
     }
 
-    fn keep(self, verdict: &Verdict, sent_at: i64) -> Option<&'static str> {
-        let receipt = Receipt::new(verdict, self.config.fills(), self.known, now_us())?;
-        let receipt = receipt.kept_under(self.terms)?;
+    fn keep(self, verdict: &Verdict) -> Option<&'static str> {
+        let sent_at = self.errand.sent_at;
+        let content = match verdict {
+            Verdict::Suppressed => Content::Refusal(self.refusal),
+            verdict => {
+                let receipt = Receipt::new(verdict, self.config.maps(), self.known, now_us())?;
+                Content::Receipt(receipt.kept_under(self.terms)?)
+            }
+        };
         let filed =
-            Filed { workspace: self.workspace, provider: self.provider, receipt, person: self.person };
+            Filed { workspace: self.workspace, provider: self.provider, person: self.person, content };
         let payload = filed.to_bytes();
         let until = Instant::now() + PATIENCE;
         while let Err(refusal) = super::put(self.key, self.person, sent_at, &payload) {
-            if refusal == Refusal::TooLong || Instant::now() >= until {
+            if refusal == NoRoom::TooLong || Instant::now() >= until {
                 super::count_drop(self.key.database);
                 return Some(match refusal {
-                    Refusal::TooLong => "it is too long for leadlex.receipt_buffer",
-                    Refusal::Full => "leadlex.receipt_buffer is full",
+                    NoRoom::TooLong => "it is too long for leadlex.receipt_buffer",
+                    NoRoom::Full => "leadlex.receipt_buffer is full",
                 });
             }
             std::thread::sleep(PAUSE);

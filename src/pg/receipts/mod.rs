@@ -1,8 +1,7 @@
 //! Providers' answers on their way into the books. The thread that received one puts it here at that moment, whatever
 //! becomes of the call that asked; the worker writes it down. Until then it is found here.
 //!
-//! Helper threads may not touch Postgres's locks, so this has a lock of its own: a robust mutex shared by processes.
-//! It is held for as long as it takes to copy a few hundred bytes, and nothing inside can fail or wait.
+//! Helper threads may not touch Postgres's locks, so this has a lock of its own, see [`super::robust`].
 
 mod arena;
 mod keeper;
@@ -10,13 +9,13 @@ mod keeper;
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use pgrx::pg_sys;
 
 pub use arena::{Arena, Key, Taken};
 pub use keeper::Keeper;
 
+use super::robust::{self, RobustMutex};
 use super::settings;
 use arena::{Block, Entry, Head, Refusal, UNIT_BYTES};
 
@@ -26,7 +25,7 @@ const MAX_WRITERS: usize = 64;
 
 #[repr(C)]
 struct Shared {
-    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    mutex: RobustMutex,
     units: usize,
     contents: UnsafeCell<Contents>,
     head: UnsafeCell<Head>,
@@ -40,10 +39,6 @@ struct Contents {
 }
 
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
-
-/// Held by a helper thread of this process while it is in there, and for ever once the process has begun to exit: a
-/// process must not end with the shared lock in the hands of one of its threads.
-static GATE: Mutex<()> = Mutex::new(());
 
 unsafe extern "C-unwind" {
     // Postgres's own, without pgrx's wrapper, which refuses other threads than the main one.
@@ -80,12 +75,7 @@ pub unsafe fn start() {
         if found {
             return;
         }
-        let mut attributes = std::mem::zeroed::<libc::pthread_mutexattr_t>();
-        libc::pthread_mutexattr_init(&mut attributes);
-        libc::pthread_mutexattr_setpshared(&mut attributes, libc::PTHREAD_PROCESS_SHARED);
-        libc::pthread_mutexattr_setrobust(&mut attributes, libc::PTHREAD_MUTEX_ROBUST);
-        libc::pthread_mutex_init((*shared).mutex.get(), &attributes);
-        libc::pthread_mutexattr_destroy(&mut attributes);
+        RobustMutex::init(&raw mut (*shared).mutex);
         (&raw mut (*shared).units).write(units());
         (*shared)
             .contents
@@ -101,24 +91,20 @@ fn locked<R>(work: impl FnOnce(&mut Contents, &mut Arena<'_>) -> R) -> R {
     // SAFETY: set by `start`; the mutex makes these the only references to what lies behind. `work` neither fails nor
     // returns references. The slices have the places and lengths that `start` laid out.
     unsafe {
-        let mutex = (*shared).mutex.get();
-        let owner_died = libc::pthread_mutex_lock(mutex) == libc::EOWNERDEAD;
-        let at = offsets((*shared).units);
-        let base = shared.cast::<u8>();
-        let mut arena = Arena {
-            head: &mut *(*shared).head.get(),
-            buckets: std::slice::from_raw_parts_mut(base.add(at[0]).cast(), (*shared).units),
-            entries: std::slice::from_raw_parts_mut(base.add(at[1]).cast(), (*shared).units),
-            blocks: std::slice::from_raw_parts_mut(base.add(at[2]).cast(), (*shared).units),
-        };
-        if owner_died {
-            // Somebody left in the middle of a change: what is here cannot be trusted.
-            arena.reset();
-            libc::pthread_mutex_consistent(mutex);
-        }
-        let result = work(&mut *(*shared).contents.get(), &mut arena);
-        libc::pthread_mutex_unlock(mutex);
-        result
+        (*shared).mutex.hold(|owner_died| {
+            let at = offsets((*shared).units);
+            let base = shared.cast::<u8>();
+            let mut arena = Arena {
+                head: &mut *(*shared).head.get(),
+                buckets: std::slice::from_raw_parts_mut(base.add(at[0]).cast(), (*shared).units),
+                entries: std::slice::from_raw_parts_mut(base.add(at[1]).cast(), (*shared).units),
+                blocks: std::slice::from_raw_parts_mut(base.add(at[2]).cast(), (*shared).units),
+            };
+            if owner_died {
+                arena.reset();
+            }
+            work(&mut *(*shared).contents.get(), &mut arena)
+        })
     }
 }
 
@@ -128,27 +114,22 @@ pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
 
 /// From a helper thread. Wakes the launcher when no worker is at it.
 fn put(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
-    let _gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
-    locked(|contents, arena| {
-        let result = arena.put(key, person, sent_at, payload);
-        if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
-            // SAFETY: the launcher takes its latch away under this lock before it ends. SetLatch changes nothing but the
-            // latch, and sends a signal to its owner, which is another process: it can be called in any thread.
-            unsafe { SetLatch(contents.launcher) };
-        }
-        result
+    robust::from_thread(|| {
+        locked(|contents, arena| {
+            let result = arena.put(key, person, sent_at, payload);
+            if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
+                // SAFETY: the launcher takes its latch away under this lock before it ends. SetLatch changes nothing but
+                // the latch, and sends a signal to its owner, which is another process: it can be called in any thread.
+                unsafe { SetLatch(contents.launcher) };
+            }
+            result
+        })
     })
 }
 
 /// From a helper thread: an answer could not be kept.
 fn count_drop(database: u32) {
-    let _gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
-    locked(|_, arena| arena.count_drop(database));
-}
-
-/// This process ends: no thread of it may be in there any more.
-pub fn close_gate() {
-    std::mem::forget(GATE.lock().unwrap_or_else(PoisonError::into_inner));
+    robust::from_thread(|| locked(|_, arena| arena.count_drop(database)));
 }
 
 /// The launcher comes, or (null) goes.

@@ -228,6 +228,8 @@ pub struct LoadedProvider {
     pub enabled: bool,
     pub json: Value,
     pub config: Result<Arc<Config>, ConfigError>,
+    /// Changes with every change of it.
+    pub revision: String,
     /// Tells the questions put under one description from those under another.
     pub fingerprint: Hash,
     /// As given: the secret itself, or `file:/path`.
@@ -235,7 +237,7 @@ pub struct LoadedProvider {
 }
 
 static PROVIDERS: Statement = Statement::new(
-    "SELECT p.id, p.name, p.workspace_id, p.enabled, p.config, s.secret
+    "SELECT p.id, p.name, p.workspace_id, p.enabled, p.config, s.secret, EXTRACT(epoch FROM p.updated_at)
      FROM leadlex.provider_config AS p
      LEFT JOIN leadlex.provider_secret AS s ON s.name OPERATOR(pg_catalog.=) p.name
      ORDER BY p.priority USING OPERATOR(pg_catalog.<), p.name USING OPERATOR(pg_catalog.<)",
@@ -270,6 +272,7 @@ pub fn providers() -> Vec<LoadedProvider> {
                 fingerprint: receipt::fingerprint(&json),
                 json,
                 secret: optional(row, 5),
+                revision: text(row, 6),
             }
         })
         .collect()

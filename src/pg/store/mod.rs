@@ -1,9 +1,12 @@
 //! All SQL on our own tables. Names and operators are qualified; every function here runs as the extension's owner.
-//! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered.
+//! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered,
+//! `suppressions` whom they must not be asked about, `tallies` what they came to.
 
 pub mod books;
 pub mod config;
 pub mod receipts;
+pub mod suppressions;
+pub mod tallies;
 
 use uuid::Uuid;
 

@@ -65,26 +65,31 @@ static FILE: Statement = Statement::new(
 );
 
 /// Writes receipts, each question at most once among them.
-pub fn file(receipts: &[(Hash, Filed)]) {
-    let column = |of: fn(&Filed) -> Hash| {
-        uuids(receipts.iter().map(|(_, filed)| of(filed)).collect::<Vec<_>>().iter())
+pub fn file(filed: &[(Hash, Filed)]) {
+    let receipts: Vec<(&Hash, &Filed, &Receipt)> =
+        filed.iter().filter_map(|(question, filed)| Some((question, filed, filed.receipt()?))).collect();
+    if receipts.is_empty() {
+        return;
+    }
+    let column = |of: fn(&Filed, &Receipt) -> Hash| {
+        uuids(receipts.iter().map(|(_, filed, receipt)| of(filed, receipt)).collect::<Vec<_>>().iter())
     };
     let answers: Vec<Option<String>> =
-        receipts.iter().map(|(_, f)| f.receipt.answer_json().map(|json| json.to_string())).collect();
+        receipts.iter().map(|(_, _, r)| r.answer_json().map(|json| json.to_string())).collect();
     // Whom it is about is noted only where there is something about them.
     let persons: Vec<Option<pgrx::Uuid>> = receipts
         .iter()
-        .map(|(_, f)| f.receipt.answer.as_ref().map(|_| pgrx::Uuid::from_bytes(f.person)))
+        .map(|(_, f, r)| r.answer.as_ref().map(|_| pgrx::Uuid::from_bytes(f.person)))
         .collect();
     as_owner(|| {
         FILE.run(&[
-            arg(column(|f| f.workspace.into_bytes())),
-            arg(uuids(receipts.iter().map(|(question, _)| question))),
-            arg(receipts.iter().map(|(_, f)| f.receipt.answered_at as f64).collect::<Vec<_>>()),
-            arg(column(|f| f.provider.into_bytes())),
-            arg(column(|f| f.receipt.known)),
-            arg(receipts.iter().map(|(_, f)| f.receipt.matched).collect::<Vec<_>>()),
-            arg(receipts.iter().map(|(_, f)| f.receipt.lacking.names().join(",")).collect::<Vec<_>>()),
+            arg(column(|f, _| f.workspace.into_bytes())),
+            arg(uuids(receipts.iter().map(|(question, ..)| *question))),
+            arg(receipts.iter().map(|(_, _, r)| r.answered_at as f64).collect::<Vec<_>>()),
+            arg(column(|f, _| f.provider.into_bytes())),
+            arg(column(|_, r| r.known)),
+            arg(receipts.iter().map(|(_, _, r)| r.matched).collect::<Vec<_>>()),
+            arg(receipts.iter().map(|(_, _, r)| r.lacking.names().join(",")).collect::<Vec<_>>()),
             arg(answers),
             arg(persons),
         ])

@@ -37,11 +37,10 @@ fn write_batch(taken: &[Taken]) -> Result<u64, Failed> {
         let Found::This(installation) = cache::find_installation() else { return 0 };
         let ours = |entry: &&Taken| entry.key.catalog == installation.catalog;
         let read = |entry: &Taken| Some((entry.key.question, Filed::from_bytes(&entry.payload)?));
-        let receipts: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();
-        if !receipts.is_empty() {
-            store::receipts::file(&receipts);
-        }
-        receipts.len() as u64
+        let filed: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();
+        store::receipts::file(&filed);
+        filed.iter().filter_map(|(_, filed)| filed.refusal()).for_each(store::suppressions::file);
+        filed.len() as u64
     })
 }
 

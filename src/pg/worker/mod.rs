@@ -10,6 +10,7 @@ mod launcher;
 mod leftovers;
 mod rates;
 mod round;
+mod tallies;
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
@@ -80,6 +81,19 @@ pub fn wake() {
                 return database.latch;
             }
         }
+        header.launcher_latch
+    });
+    set_latch(latch);
+}
+
+/// There is something to be written down that nobody waits for. A worker that is there sees it by itself.
+pub fn call_if_away() {
+    let latch = shmem::with_header(|header| {
+        let Some(database) = entry(header, this_database()) else { return std::ptr::null_mut() };
+        if database.worker_pid > 0 || database.wanted {
+            return std::ptr::null_mut();
+        }
+        database.wanted = true;
         header.launcher_latch
     });
     set_latch(latch);

@@ -11,8 +11,8 @@ use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 use super::super::cache::Found;
 use super::super::shmem;
 use super::super::store::{self, books};
-use super::super::{accounts, cache, receipts, settings, wait};
-use super::{bars, filing, rates};
+use super::super::{accounts, cache, health, receipts, settings, wait};
+use super::{bars, filing, rates, tallies};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -131,6 +131,7 @@ fn work_until_idle(database: u32) -> bool {
             Ok(Round::Done { .. }) if closing => {
                 // What cannot be written now stays where it is, for the next worker.
                 let _ = filing::write(database);
+                let _ = tallies::write(database);
                 mark(database, |d| d.has_work = true);
                 return true;
             }
@@ -170,6 +171,7 @@ fn work_until_idle(database: u32) -> bool {
 /// Nothing of ours is here, or nothing that this library knows.
 fn forgotten(database: u32) -> bool {
     receipts::with(|arena| arena.forget_database(database));
+    health::forget(database, None);
     false
 }
 
@@ -207,6 +209,7 @@ fn put_text(to: &mut [u8], text: &str) {
 /// others wait for the place of this worker, which began at `begun`.
 fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> {
     let mut idle_until = Instant::now() + LINGER;
+    let mut schedule = tallies::Schedule::new();
     loop {
         // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
         // set for something already done must not end it early.
@@ -217,6 +220,7 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
             mark(database, |d| d.receipts += written);
             idle_until = Instant::now() + LINGER;
         }
+        schedule.keep(database)?;
         if has_to_leave(database) {
             return Ok(true);
         }
@@ -229,6 +233,7 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
             return Ok(true);
         }
         if left.is_zero() {
+            tallies::write(database)?;
             return Ok(false);
         }
         let pause = left.min(FILE_EVERY).as_millis() as i64 + 1;

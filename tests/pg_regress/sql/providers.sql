@@ -272,3 +272,21 @@ SELECT t.fails('SELECT leadlex.check_provider($$filed$$, $${}$$)');
 RESET ROLE;
 DROP OWNED BY prov_admin, prov_user;
 DROP ROLE prov_admin, prov_user;
+-- What comes with the extension, and that each is a description that users could have written.
+SELECT name, fields, identify_by FROM leadlex.presets ORDER BY name COLLATE "C";
+SELECT name, vendor IS NOT NULL AND billing IS NOT NULL AND limits IS NOT NULL AND notes IS NOT NULL AS described, documentation, checked_on FROM leadlex.presets WHERE name <> 'generic' ORDER BY name COLLATE "C";
+SELECT leadlex.add_provider('as_' || name, config => config, secret => 'k', priority => 900) FROM leadlex.presets WHERE name <> 'generic';
+SELECT count(*) FROM leadlex.provider WHERE name LIKE 'as\_%' AND has_secret;
+SELECT leadlex.drop_provider(name) FROM leadlex.provider WHERE name LIKE 'as\_%';
+-- Mistakes in what answers can say are named, too.
+SELECT t.fails(format('SELECT leadlex.add_provider($$q$$, $$hunter$$, %L)', wrong)) FROM unnest(ARRAY[
+    '{"response": {"quota": {"status": [404]}}}',
+    '{"response": {"suppressed": {"absent": "/x"}}}',
+    '{"response": {"failed": {"body": [{"pointer": "/error"}]}}}',
+    '{"response": {"retry_after": [{"header": "X", "as": "minutes"}]}}',
+    '{"response": {"cost": {}}}',
+    '{"response": {"fields": {"phone": {"list": "/phones", "where": {"type": "x"}, "pointer": "/number"}}}}',
+    '{"response": {"fields": {"job_title": {"pointer": "/x", "format": "e164"}}}}',
+    '{"fills": ["shoe_size"]}',
+    '{"about": {"price": "1"}}'
+]::jsonb[]) AS wrong;

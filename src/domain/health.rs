@@ -1,0 +1,255 @@
+//! Whether a provider is to be asked now: what it says of itself, and a circuit breaker for when it says nothing.
+//!
+//! [`Health`] is plain data, kept in shared memory for all backends together. It never reads a clock: times are epoch
+//! microseconds.
+
+use std::time::Duration;
+
+use super::provider::FaultKind;
+use super::receipt::Hash;
+
+/// When the breaker opens, and for how long at first.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Failures in a row; 0 = never.
+    pub failures: u32,
+    /// Doubled each time that a probe fails.
+    pub pause: Duration,
+}
+
+/// Why a provider is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    /// Too many failures in a row.
+    Breaker,
+    /// It asked for it, or it said that there were too many requests.
+    Asked,
+    /// The account with it has nothing left.
+    Quota,
+    /// It does not accept the secret.
+    Credentials,
+}
+
+impl Cause {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cause::Breaker => "breaker",
+            Cause::Asked => "rate_limited",
+            Cause::Quota => "quota",
+            Cause::Credentials => "bad_credentials",
+        }
+    }
+
+    pub const fn words(self) -> &'static str {
+        match self {
+            Cause::Breaker => "it failed several times in a row, so its circuit breaker is open",
+            Cause::Asked => "it asked to be left alone for a while",
+            Cause::Quota => "the account with it has nothing left",
+            Cause::Credentials => "it does not accept the secret",
+        }
+    }
+
+    /// The failure that a paused provider stands for.
+    pub const fn kind(self) -> FaultKind {
+        match self {
+            Cause::Breaker => FaultKind::BreakerOpen,
+            Cause::Asked => FaultKind::RateLimited,
+            Cause::Quota => FaultKind::Quota,
+            Cause::Credentials => FaultKind::BadCredentials,
+        }
+    }
+
+    /// The first pause where the provider does not say how long, and the longest.
+    const fn pauses_s(self) -> (u64, u64) {
+        match self {
+            Cause::Breaker => (5, 300),
+            Cause::Asked => (1, 60),
+            Cause::Quota => (5, 3_600),
+            Cause::Credentials => (5, 1_800),
+        }
+    }
+}
+
+/// No vendor's word keeps it from being asked for longer.
+const LONGEST_ASKED_S: u64 = 86_400;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    pub cause: Cause,
+    pub until: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    Ask,
+    /// The pause is over, and one call tries whether it is well again.
+    Probe,
+    No(Pause),
+}
+
+/// How a request ended, as far as the provider's health goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It answered, whatever it had to say.
+    Answered,
+    Failed {
+        kind: FaultKind,
+        retry_after_s: Option<u64>,
+    },
+    /// It says nothing about the provider: it was not given its time, or the request never got there.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Health {
+    /// Of the description and the secret: with another one everything is open again.
+    identity: Hash,
+    failures: u32,
+    /// Pauses in a row, for the length of the next one.
+    pauses: u32,
+    pause: Option<Pause>,
+    paused_at: i64,
+    /// Until then a probe is under way.
+    probe_until: i64,
+}
+
+impl Health {
+    pub const NEW: Health =
+        Health { identity: [0; 16], failures: 0, pauses: 0, pause: None, paused_at: 0, probe_until: 0 };
+
+    /// Whether a request may be sent. A probe is given to one call at a time, for `lease`.
+    pub fn permit(&mut self, identity: Hash, now: i64, lease: Duration) -> Permit {
+        self.meet(identity);
+        let Some(pause) = self.pause else { return Permit::Ask };
+        if now < pause.until {
+            return Permit::No(pause);
+        }
+        if now < self.probe_until {
+            return Permit::No(Pause { until: self.probe_until, ..pause });
+        }
+        self.probe_until = now.saturating_add(lease.as_micros() as i64);
+        Permit::Probe
+    }
+
+    /// A request that was permitted is not sent after all.
+    pub fn give_back(&mut self, permit: Permit) {
+        if permit == Permit::Probe {
+            self.probe_until = 0;
+        }
+    }
+
+    /// A request that was sent at `sent_at` has ended.
+    pub fn ended(&mut self, identity: Hash, sent_at: i64, now: i64, ending: Ending, policy: Policy) {
+        if identity != self.identity {
+            return;
+        }
+        let before_the_pause = self.pause.is_some() && sent_at < self.paused_at;
+        if before_the_pause {
+            // What came of it was known, or expected, when it was paused.
+            return;
+        }
+        let probe = self.pause.is_some();
+        self.probe_until = 0;
+        let Ending::Failed { kind, retry_after_s } = ending else {
+            if ending == Ending::Answered {
+                *self = Health { identity, ..Health::NEW };
+            }
+            return;
+        };
+        let asked = retry_after_s.filter(|s| *s > 0);
+        match cause_of(kind) {
+            // It may say that it can be asked again at once.
+            Some(Cause::Asked) if retry_after_s == Some(0) => {}
+            Some(cause) => self.open(cause, asked, now, policy),
+            None if asked.is_some() && kind == FaultKind::ServerError => {
+                self.open(Cause::Asked, asked, now, policy)
+            }
+            None if is_unwell(kind) => {
+                self.failures = self.failures.saturating_add(1);
+                let too_many = policy.failures > 0 && self.failures >= policy.failures;
+                if too_many || probe {
+                    let cause = self.pause.map_or(Cause::Breaker, |pause| pause.cause);
+                    self.open(cause, None, now, policy);
+                }
+            }
+            None if is_an_answer(kind) => *self = Health { identity, ..Health::NEW },
+            None => {}
+        }
+    }
+
+    fn open(&mut self, cause: Cause, asked_s: Option<u64>, now: i64, policy: Policy) {
+        let (first, longest) = match cause {
+            Cause::Breaker => (policy.pause, policy.pause.max(Duration::from_secs(cause.pauses_s().1))),
+            _ => (Duration::from_secs(cause.pauses_s().0), Duration::from_secs(cause.pauses_s().1)),
+        };
+        let asked = asked_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_ASKED_S)));
+        let usual = first.saturating_mul(1 << self.pauses.min(20)).min(longest);
+        let length = match cause {
+            Cause::Breaker | Cause::Asked => asked.unwrap_or(usual),
+            // What the answer says is mostly about the minute's window, at whose end the account is as empty.
+            Cause::Quota | Cause::Credentials => asked.map_or(usual, |asked| asked.max(usual)),
+        };
+        self.pauses = self.pauses.saturating_add(1);
+        self.pause = Some(Pause { cause, until: now.saturating_add(length.as_micros() as i64) });
+        self.paused_at = now;
+    }
+
+    /// The pause as others see it; `None` when the provider is asked.
+    pub fn pause(&self) -> Option<Pause> {
+        self.pause
+    }
+
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures
+    }
+
+    /// From here on it is this description and secret.
+    pub fn meet(&mut self, identity: Hash) {
+        if self.identity != identity {
+            *self = Health { identity, ..Health::NEW };
+        }
+    }
+}
+
+fn cause_of(kind: FaultKind) -> Option<Cause> {
+    match kind {
+        FaultKind::RateLimited => Some(Cause::Asked),
+        FaultKind::Quota => Some(Cause::Quota),
+        FaultKind::BadCredentials => Some(Cause::Credentials),
+        _ => None,
+    }
+}
+
+/// Failures of the provider itself, not of one request.
+fn is_unwell(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Timeout
+            | FaultKind::Refused
+            | FaultKind::Unreachable
+            | FaultKind::Reset
+            | FaultKind::Dns
+            | FaultKind::Tls
+            | FaultKind::BadHttp
+            | FaultKind::BadJson
+            | FaultKind::ServerError
+    )
+}
+
+/// It is there, and has trouble with this request only.
+fn is_an_answer(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::BadStatus
+            | FaultKind::Redirect
+            | FaultKind::TooLarge
+            | FaultKind::Pending
+            | FaultKind::ProviderError
+    )
+}
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;

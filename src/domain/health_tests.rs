@@ -1,0 +1,184 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const S: i64 = 1_000_000;
+const ID: Hash = [1; 16];
+const LEASE: Duration = Duration::from_secs(6);
+const POLICY: Policy = Policy { failures: 3, pause: Duration::from_secs(5) };
+
+fn failed(kind: FaultKind) -> Ending {
+    Ending::Failed { kind, retry_after_s: None }
+}
+
+fn asked(kind: FaultKind, seconds: u64) -> Ending {
+    Ending::Failed { kind, retry_after_s: Some(seconds) }
+}
+
+/// Asks at `at`, and is told this 100 ms later, if it may ask.
+fn call(health: &mut Health, at: i64, ending: Ending) -> Permit {
+    let permit = health.permit(ID, at, LEASE);
+    if !matches!(permit, Permit::No(_)) {
+        health.ended(ID, at, at + S / 10, ending, POLICY);
+    }
+    permit
+}
+
+fn broken() -> Health {
+    let mut health = Health::NEW;
+    for second in 0..3 {
+        assert_eq!(call(&mut health, second * S, failed(FaultKind::Timeout)), Permit::Ask);
+    }
+    health
+}
+
+#[test]
+fn the_breaker_opens_after_failures_in_a_row_and_closes_after_a_good_probe() {
+    let mut health = broken();
+    let Permit::No(pause) = health.permit(ID, 3 * S, LEASE) else { panic!("asked") };
+    assert_eq!(pause, Pause { cause: Cause::Breaker, until: 2 * S + S / 10 + 5 * S });
+    assert_eq!(health.permit(ID, 8 * S, LEASE), Permit::Probe);
+    assert!(matches!(health.permit(ID, 8 * S, LEASE), Permit::No(_)), "one probe at a time");
+    health.ended(ID, 8 * S, 9 * S, Ending::Answered, POLICY);
+    assert_eq!(health.permit(ID, 9 * S, LEASE), Permit::Ask);
+    assert_eq!(health.failures_in_a_row(), 0);
+}
+
+#[test]
+fn each_failed_probe_doubles_the_pause_up_to_a_bound() {
+    let mut health = broken();
+    let mut lengths = Vec::new();
+    for _ in 0..8 {
+        let until = health.pause().unwrap().until;
+        assert_eq!(call(&mut health, until, failed(FaultKind::Refused)), Permit::Probe);
+        lengths.push((health.pause().unwrap().until - until - S / 10) / S);
+    }
+    assert_eq!(lengths, [10, 20, 40, 80, 160, 300, 300, 300]);
+}
+
+#[test]
+fn a_success_or_another_answer_begins_the_count_anew() {
+    for between in [Ending::Answered, failed(FaultKind::BadStatus), failed(FaultKind::ProviderError)] {
+        let mut health = Health::NEW;
+        for ending in [failed(FaultKind::Reset), failed(FaultKind::Reset), between, failed(FaultKind::Reset)]
+        {
+            assert_eq!(call(&mut health, 0, ending), Permit::Ask);
+        }
+        assert_eq!(health.pause(), None);
+    }
+}
+
+#[test]
+fn what_is_no_fault_of_the_provider_counts_for_nothing() {
+    let mut health = Health::NEW;
+    for ending in [
+        Ending::Unknown,
+        failed(FaultKind::AddressRefused),
+        failed(FaultKind::Busy),
+        failed(FaultKind::Internal),
+        failed(FaultKind::ProviderLimit),
+    ] {
+        for _ in 0..10 {
+            assert_eq!(call(&mut health, 0, ending), Permit::Ask);
+        }
+    }
+    let mut health = broken();
+    let until = health.pause().unwrap().until;
+    assert_eq!(call(&mut health, until, Ending::Unknown), Permit::Probe);
+    assert_eq!(
+        health.permit(ID, until + S, LEASE),
+        Permit::Probe,
+        "that probe told nothing, so the next call is one"
+    );
+}
+
+#[test]
+fn what_the_provider_says_is_obeyed() {
+    for (ending, cause, seconds) in [
+        (asked(FaultKind::RateLimited, 17), Cause::Asked, 17),
+        (asked(FaultKind::ServerError, 9), Cause::Asked, 9),
+        (failed(FaultKind::RateLimited), Cause::Asked, 1),
+        (failed(FaultKind::Quota), Cause::Quota, 5),
+        (asked(FaultKind::Quota, 3_000), Cause::Quota, 3_000),
+        (asked(FaultKind::Quota, 1), Cause::Quota, 5),
+        (failed(FaultKind::BadCredentials), Cause::Credentials, 5),
+        (asked(FaultKind::RateLimited, 4_000_000_000), Cause::Asked, 86_400),
+    ] {
+        let mut health = Health::NEW;
+        assert_eq!(call(&mut health, 0, ending), Permit::Ask);
+        let until = S / 10 + seconds * S;
+        assert_eq!(health.permit(ID, until - 1, LEASE), Permit::No(Pause { cause, until }), "{ending:?}");
+        assert_eq!(health.permit(ID, until, LEASE), Permit::Probe);
+    }
+    for kind in [FaultKind::ServerError, FaultKind::RateLimited] {
+        let mut health = Health::NEW;
+        call(&mut health, 0, asked(kind, 0));
+        assert_eq!(health.pause(), None, "at once");
+    }
+}
+
+#[test]
+fn another_secret_or_description_opens_everything() {
+    let mut health = Health::NEW;
+    call(&mut health, 0, failed(FaultKind::BadCredentials));
+    assert_eq!(health.permit([2; 16], S, LEASE), Permit::Ask);
+    // What the old secret still comes to is nobody's.
+    health.ended(ID, 0, 2 * S, failed(FaultKind::BadCredentials), POLICY);
+    assert_eq!(health.permit([2; 16], 3 * S, LEASE), Permit::Ask);
+}
+
+#[test]
+fn requests_sent_before_the_pause_do_not_change_it() {
+    let mut health = broken();
+    let pause = health.pause();
+    for ending in [Ending::Answered, failed(FaultKind::Timeout), asked(FaultKind::RateLimited, 60)] {
+        health.ended(ID, 0, 4 * S, ending, POLICY);
+        assert_eq!(health.pause(), pause, "{ending:?}");
+    }
+    // One sent since, by hand (leadlex.check_provider), does.
+    health.ended(ID, 4 * S, 5 * S, Ending::Answered, POLICY);
+    assert_eq!(health.pause(), None);
+}
+
+#[test]
+fn a_probe_that_is_never_heard_of_again_does_not_close_the_door() {
+    let mut health = broken();
+    assert_eq!(health.permit(ID, 60 * S, LEASE), Permit::Probe);
+    assert!(matches!(health.permit(ID, 65 * S, LEASE), Permit::No(_)));
+    assert_eq!(health.permit(ID, 66 * S, LEASE), Permit::Probe);
+    health.give_back(Permit::Probe);
+    assert_eq!(health.permit(ID, 67 * S, LEASE), Permit::Probe);
+}
+
+#[test]
+fn without_a_breaker_failures_never_pause() {
+    let mut health = Health::NEW;
+    for second in 0..100 {
+        assert_eq!(health.permit(ID, second * S, LEASE), Permit::Ask);
+        let off = Policy { failures: 0, ..POLICY };
+        health.ended(ID, second * S, second * S, failed(FaultKind::Timeout), off);
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_there_is_an_end_to_every_pause(
+        events in proptest::collection::vec((0..FaultKind::ALL.len() + 2, proptest::option::of(any::<u64>()), 0..100_i64), 0..60)
+    ) {
+        let mut health = Health::NEW;
+        let mut now = 0;
+        for (what, retry_after_s, seconds) in events {
+            now += seconds * S;
+            let ending = match what.checked_sub(2) {
+                Some(kind) => Ending::Failed { kind: FaultKind::ALL[kind], retry_after_s },
+                None if what == 0 => Ending::Answered,
+                None => Ending::Unknown,
+            };
+            call(&mut health, now, ending);
+            let longest = (LONGEST_ASKED_S as i64 + 1) * S;
+            prop_assert!(health.pause().is_none_or(|pause| pause.until <= now + longest));
+        }
+        let later = now + 2 * LONGEST_ASKED_S as i64 * S;
+        prop_assert!(!matches!(health.permit(ID, later, LEASE), Permit::No(_)));
+    }
+}

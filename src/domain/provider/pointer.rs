@@ -1,0 +1,56 @@
+//! JSON Pointers.
+
+use serde_json::Value;
+
+use super::node::{Checked, Node};
+
+/// RFC 6901, taken apart once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer(Vec<String>);
+
+impl Pointer {
+    pub fn parse(node: &Node<'_>) -> Checked<Pointer> {
+        Pointer::from_text(node.text()?).map_err(|message| node.error(message))
+    }
+
+    pub fn from_text(text: &str) -> Result<Pointer, &'static str> {
+        if text.is_empty() {
+            return Ok(Pointer(Vec::new()));
+        }
+        let rest = text
+            .strip_prefix('/')
+            .ok_or("must be a JSON Pointer, which begins with / (such as /data/phone)")?;
+        let token = |token| unescape(token).ok_or("has a ~ that is not part of ~0 (for ~) or ~1 (for /)");
+        rest.split('/').map(token).collect::<Result<Vec<String>, _>>().map(Pointer)
+    }
+
+    pub fn find<'v>(&self, body: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(body, |value, token| match value {
+            Value::Object(members) => members.get(token),
+            Value::Array(items) => items.get(array_index(token)?),
+            _ => None,
+        })
+    }
+}
+
+fn unescape(token: &str) -> Option<String> {
+    let mut out = String::with_capacity(token.len());
+    let mut chars = token.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '~' => match chars.next()? {
+                '0' => '~',
+                '1' => '/',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(out)
+}
+
+fn array_index(token: &str) -> Option<usize> {
+    let digits = !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit());
+    let canonical = token == "0" || !token.starts_with('0');
+    (digits && canonical).then(|| token.parse().ok())?
+}

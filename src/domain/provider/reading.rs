@@ -1,0 +1,245 @@
+//! What an answer reports beside its data: how long to wait, and what it cost.
+
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::config::header_name;
+use super::exchange::Answer;
+use super::node::{Checked, Node};
+use super::pointer::Pointer;
+
+/// A place in the header or in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Header(String),
+    Body(Pointer),
+}
+
+impl Place {
+    fn parse(node: &Node<'_>, besides: &[&str]) -> Checked<Place> {
+        let mut allowed = vec!["header", "pointer"];
+        allowed.extend(besides);
+        let object = node.object(&allowed)?;
+        match (object.optional("header"), object.optional("pointer")) {
+            (Some(header), None) => {
+                header_name(&header, header.text()?)?;
+                Ok(Place::Header(header.text()?.to_owned()))
+            }
+            (None, Some(pointer)) => Pointer::parse(&pointer).map(Place::Body),
+            _ => Err(node.error("must have either header or pointer")),
+        }
+    }
+
+    fn text(&self, answer: &Answer, body: Option<&Value>) -> Option<String> {
+        match self {
+            Place::Header(name) => answer.header(name).map(|text| text.trim().to_owned()),
+            Place::Body(pointer) => match pointer.find(body?)? {
+                Value::String(text) => Some(text.trim().to_owned()),
+                Value::Number(number) => Some(number.to_string()),
+                Value::Bool(flag) => Some(u8::from(*flag).to_string()),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Where a provider says when it can be asked again, and in which form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryAfter(Vec<(Place, Form)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A large number is a time, a small one seconds; other text a date.
+    Auto,
+    Seconds,
+    Milliseconds,
+    Epoch,
+    EpochMilliseconds,
+    Timestamp,
+}
+
+const FORMS: [(&str, Form); 6] = [
+    ("auto", Form::Auto),
+    ("seconds", Form::Seconds),
+    ("milliseconds", Form::Milliseconds),
+    ("epoch", Form::Epoch),
+    ("epoch_ms", Form::EpochMilliseconds),
+    ("timestamp", Form::Timestamp),
+];
+
+impl RetryAfter {
+    pub const NONE: RetryAfter = RetryAfter(Vec::new());
+
+    pub fn parse(node: &Node<'_>) -> Checked<RetryAfter> {
+        let places = node.items()?;
+        if places.is_empty() {
+            return Err(node.error("must not be an empty list"));
+        }
+        places.iter().map(parse_source).collect::<Checked<Vec<_>>>().map(RetryAfter)
+    }
+
+    pub fn needs_body(&self) -> bool {
+        self.0.iter().any(|(place, _)| matches!(place, Place::Body(_)))
+    }
+
+    /// Whole seconds from `now` on, rounded up.
+    pub fn of(&self, answer: &Answer, body: Option<&Value>, now: i64) -> Option<u64> {
+        self.0.iter().find_map(|(place, form)| seconds(&place.text(answer, body)?, *form, now))
+    }
+}
+
+fn parse_source(node: &Node<'_>) -> Checked<(Place, Form)> {
+    let place = Place::parse(node, &["as"])?;
+    let Some(given) = node.value.get("as").filter(|form| !form.is_null()) else {
+        return Ok((place, Form::Auto));
+    };
+    let given = node.child("as", given);
+    let name = given.text()?;
+    match FORMS.iter().find(|(known, _)| *known == name) {
+        Some((_, form)) => Ok((place, *form)),
+        None => Err(given.error(format!("must be one of {}", FORMS.map(|(known, _)| known).join(", ")))),
+    }
+}
+
+/// `Retry-After`: seconds, or a date in any of HTTP's three forms; one that has passed means at once.
+pub fn retry_after_header(answer: &Answer, now: i64) -> Option<u64> {
+    seconds(answer.header("retry-after")?.trim(), Form::Auto, now)
+}
+
+/// What could not be meant is not passed on.
+fn seconds(text: &str, form: Form, now: i64) -> Option<u64> {
+    /// From here on a number is a time (2001), and from there on one in milliseconds (1973).
+    const EPOCH: f64 = 1e9;
+    const EPOCH_MS: f64 = 1e11;
+    let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    let from_now = |epoch: f64| epoch - now as f64;
+    let wait = match (form, number) {
+        (Form::Seconds, Some(n)) => n,
+        (Form::Milliseconds, Some(n)) => n / 1e3,
+        (Form::Epoch, Some(n)) => from_now(n),
+        (Form::EpochMilliseconds, Some(n)) => from_now(n / 1e3),
+        (Form::Auto, Some(n)) if n >= EPOCH_MS => from_now(n / 1e3),
+        (Form::Auto, Some(n)) if n >= EPOCH => from_now(n),
+        (Form::Auto, Some(n)) => n,
+        (Form::Auto | Form::Timestamp, None) => from_now(timestamp(text)?),
+        _ => return None,
+    };
+    (wait <= f64::from(u32::MAX)).then(|| wait.max(0.0).ceil() as u64)
+}
+
+fn timestamp(text: &str) -> Option<f64> {
+    if let Ok(date) = httpdate::parse_http_date(text) {
+        return Some(date.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64());
+    }
+    // Without an offset it is UTC.
+    let utc = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| Some(utc()?.timestamp()))?;
+    Some(instant.as_millisecond() as f64 / 1e3)
+}
+
+/// Where a provider says what an answer has cost, in its own unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost(Place);
+
+impl Cost {
+    pub fn parse(node: &Node<'_>) -> Checked<Cost> {
+        Place::parse(node, &[]).map(Cost)
+    }
+
+    pub fn needs_body(&self) -> bool {
+        matches!(self.0, Place::Body(_))
+    }
+
+    /// `true` counts as 1.
+    pub fn of(&self, answer: &Answer, body: Option<&Value>) -> Option<f64> {
+        const MOST: f64 = 1e9;
+        let cost = self.0.text(answer, body)?.parse::<f64>().ok()?;
+        (0.0..=MOST).contains(&cost).then_some(cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// 2026-10-21 07:27:00 UTC.
+    const NOW: i64 = 1_792_567_620;
+
+    fn answer(name: &str, value: &str) -> Answer {
+        Answer { status: 429, headers: vec![(name.into(), value.into())], body: Vec::new() }
+    }
+
+    #[test]
+    fn waits_are_understood_in_every_form() {
+        for (form, text, expected) in [
+            ("auto", "17", Some(17)),
+            ("auto", "0.2", Some(1)),
+            ("auto", "1792567630", Some(10)),
+            ("auto", "1792567630500", Some(11)),
+            ("auto", "2026-10-21T07:27:30Z", Some(30)),
+            ("auto", "2026-10-21T09:27:30+02:00", Some(30)),
+            ("auto", "2026-10-21 07:27:30", Some(30)),
+            ("auto", "Wed, 21 Oct 2026 07:28:00 GMT", Some(60)),
+            ("auto", "2020-01-01T00:00:00Z", Some(0)),
+            ("auto", "soon", None),
+            ("auto", "-1", None),
+            ("auto", "inf", None),
+            ("auto", "4294967296", Some(2_502_399_676)),
+            ("seconds", "4294967296", None),
+            ("seconds", "3", Some(3)),
+            ("seconds", "2026-10-21T07:27:30Z", None),
+            ("milliseconds", "1500", Some(2)),
+            ("epoch", "1792567625", Some(5)),
+            ("epoch", "5", Some(0)),
+            ("epoch_ms", "1792567625000", Some(5)),
+            ("timestamp", "17", None),
+        ] {
+            let rule = RetryAfter::parse(&Node::root(&json!([{"header": "X-Reset", "as": form}]))).unwrap();
+            assert_eq!(rule.of(&answer("x-reset", text), None, NOW), expected, "{form} {text}");
+        }
+        let rule = json!([{"header": "X-Reset"}, {"pointer": "/wait"}]);
+        let rule = RetryAfter::parse(&Node::root(&rule)).unwrap();
+        assert_eq!(rule.of(&answer("x-other", "1"), Some(&json!({"wait": 5.5})), NOW), Some(6));
+        assert_eq!(rule.of(&answer("x-reset", "nonsense"), Some(&json!({"wait": "7"})), NOW), Some(7));
+        assert_eq!(rule.of(&answer("x-other", "1"), None, NOW), None);
+    }
+
+    #[test]
+    fn costs_are_numbers_or_a_yes() {
+        let cost = |rule: Value, header: &str, body: Value| {
+            Cost::parse(&Node::root(&rule)).unwrap().of(&answer("x-spent", header), Some(&body))
+        };
+        assert_eq!(cost(json!({"header": "X-Spent"}), "2", json!({})), Some(2.0));
+        for (found, expected) in [
+            (json!(0.2), Some(0.2)),
+            (json!("3"), Some(3.0)),
+            (json!(true), Some(1.0)),
+            (json!(false), Some(0.0)),
+            (json!(-1), None),
+            (json!("NaN"), None),
+            (json!(1e300), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(cost(json!({"pointer": "/c"}), "", json!({"c": found})), expected, "{found}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused_with_their_place() {
+        for (wrong, place) in [
+            (json!([]), ""),
+            (json!({"header": "X"}), ""),
+            (json!([{"header": "X", "pointer": "/x"}]), "/0"),
+            (json!([{"as": "epoch"}]), "/0"),
+            (json!([{"header": "a b"}]), "/0/header"),
+            (json!([{"pointer": "x"}]), "/0/pointer"),
+            (json!([{"header": "X", "as": "minutes"}]), "/0/as"),
+            (json!([{"header": "X", "as": 1}]), "/0/as"),
+        ] {
+            let error = RetryAfter::parse(&Node::root(&wrong)).unwrap_err();
+            assert_eq!(error.place, place, "{wrong}: {}", error.message);
+        }
+    }
+}

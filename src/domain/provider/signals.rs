@@ -1,0 +1,190 @@
+//! How a provider says what is not a match: by statuses, and by what its body holds.
+
+use serde_json::Value;
+
+use super::condition::{Condition, is_nothing};
+use super::exchange::FaultKind;
+use super::node::{Checked, Node, Object};
+use super::pointer::Pointer;
+
+/// What an answer can say other than a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// It must not tell anything about this person.
+    Suppressed,
+    Fault(FaultKind),
+    NoMatch,
+}
+
+/// The keys of a description, in the order in which they are looked at: that something failed is often told by a mark
+/// that every error has, so it comes last, and the errors that mean something else before it.
+const KEYS: [(&str, Signal); 7] = [
+    ("suppressed", Signal::Suppressed),
+    ("bad_credentials", Signal::Fault(FaultKind::BadCredentials)),
+    ("quota", Signal::Fault(FaultKind::Quota)),
+    ("rate_limited", Signal::Fault(FaultKind::RateLimited)),
+    ("pending", Signal::Fault(FaultKind::Pending)),
+    ("no_match", Signal::NoMatch),
+    ("failed", Signal::Fault(FaultKind::ProviderError)),
+];
+
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(key, _)| *key)
+}
+
+/// A provider's own rules. What they do not cover is told by the status alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signals {
+    statuses: Vec<(u16, Signal)>,
+    bodies: Vec<(BodyRule, Signal)>,
+    /// A success in which this place is missing, null or empty is no match.
+    absent: Option<Pointer>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct BodyRule {
+    /// Empty: whatever the status.
+    statuses: Vec<u16>,
+    condition: Condition,
+}
+
+impl Signals {
+    pub fn parse(response: &Object<'_>) -> Checked<Signals> {
+        let mut signals = Signals::default();
+        for (key, signal) in KEYS {
+            let Some(node) = response.optional(key) else { continue };
+            let object = match signal {
+                Signal::NoMatch => node.object(&["status", "body", "absent"])?,
+                _ => node.object(&["status", "body"])?,
+            };
+            if let Some(list) = object.optional("status") {
+                signals.add_statuses(&list, signal)?;
+            }
+            if let Some(list) = object.optional("body") {
+                for rule in list.items()? {
+                    signals.bodies.push((BodyRule::parse(&rule)?, signal));
+                }
+            }
+            if let Some(pointer) = object.optional("absent") {
+                signals.absent = Some(Pointer::parse(&pointer)?);
+            }
+        }
+        Ok(signals)
+    }
+
+    fn add_statuses(&mut self, list: &Node<'_>, signal: Signal) -> Checked<()> {
+        for item in list.items()? {
+            // Within u16 by the bounds.
+            let status = item.integer(100, 599)? as u16;
+            match self.statuses.iter().find(|(known, _)| *known == status) {
+                Some((_, other)) if *other != signal => {
+                    return Err(item.error("is a status that another rule has, too"));
+                }
+                Some(_) => {}
+                None => self.statuses.push((status, signal)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the body says is looked at first: it tells more than a status.
+    pub fn of(&self, status: u16, body: Option<&Value>) -> Option<Signal> {
+        let by_body = |body: &Value| {
+            let speaks = |rule: &BodyRule| {
+                (rule.statuses.is_empty() || rule.statuses.contains(&status)) && rule.condition.holds(body)
+            };
+            self.bodies.iter().find(|(rule, _)| speaks(rule)).map(|(_, signal)| *signal)
+        };
+        let by_status =
+            || self.statuses.iter().find(|(known, _)| *known == status).map(|(_, signal)| *signal);
+        body.and_then(by_body).or_else(by_status)
+    }
+
+    /// Whether bodies of answers with this status have to be read.
+    pub fn need_body(&self, status: u16) -> bool {
+        self.bodies.iter().any(|(rule, _)| rule.statuses.is_empty() || rule.statuses.contains(&status))
+    }
+
+    /// A success that holds nothing about the person. Without a body there is none of it.
+    pub fn is_absent(&self, body: Option<&Value>) -> bool {
+        self.absent.as_ref().is_some_and(|pointer| is_nothing(body.and_then(|body| pointer.find(body))))
+    }
+}
+
+impl BodyRule {
+    fn parse(node: &Node<'_>) -> Checked<BodyRule> {
+        let condition = Condition::parse(node, &["status"])?;
+        let mut statuses = Vec::new();
+        if let Some(list) = node.value.get("status").filter(|list| !list.is_null()) {
+            for item in node.child("status", list).items()? {
+                statuses.push(item.integer(100, 599)? as u16);
+            }
+        }
+        Ok(BodyRule { statuses, condition })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(response: &Value) -> Checked<Signals> {
+        Signals::parse(&Node::root(response).object(&keys().collect::<Vec<_>>())?)
+    }
+
+    #[test]
+    fn the_body_speaks_before_the_status() {
+        let signals = parse(&json!({
+            "suppressed": {"status": [451], "body": [{"pointer": "/error/name", "in": ["gdpr"]}]},
+            "quota": {"status": [429], "body": [{"pointer": "/error/code", "in": [7], "status": [400, 422]}]},
+            "rate_limited": {"status": [403]},
+            "no_match": {"status": [404], "absent": "/data"}
+        }))
+        .unwrap();
+        let of = |status, body: Value| signals.of(status, Some(&body));
+        assert_eq!(of(200, json!({"data": {}})), None);
+        assert_eq!(of(200, json!({"error": {"name": "GDPR"}})), Some(Signal::Suppressed));
+        assert_eq!(of(404, json!({"error": {"name": "gdpr"}})), Some(Signal::Suppressed));
+        assert_eq!(of(404, json!({})), Some(Signal::NoMatch));
+        assert_eq!(of(400, json!({"error": {"code": 7}})), Some(Signal::Fault(FaultKind::Quota)));
+        assert_eq!(of(500, json!({"error": {"code": 7}})), None, "that rule is for other statuses");
+        assert_eq!(signals.of(403, None), Some(Signal::Fault(FaultKind::RateLimited)));
+        assert_eq!(signals.of(429, None), Some(Signal::Fault(FaultKind::Quota)));
+        assert!(signals.is_absent(None) && signals.is_absent(Some(&json!({"data": []}))));
+        assert!(!signals.is_absent(Some(&json!({"data": {"x": 1}}))));
+        assert!(!Signals::default().is_absent(None));
+    }
+
+    #[test]
+    fn an_error_that_means_no_match_is_no_failure() {
+        let signals = parse(&json!({
+            "failed": {"body": [{"pointer": "/error", "present": true}]},
+            "no_match": {"body": [{"pointer": "/error/name", "in": ["EMPTY_DATA"]}]}
+        }))
+        .unwrap();
+        let of = |name: &str| signals.of(200, Some(&json!({"error": {"name": name}})));
+        assert_eq!(of("EMPTY_DATA"), Some(Signal::NoMatch));
+        assert_eq!(of("BROKEN"), Some(Signal::Fault(FaultKind::ProviderError)));
+    }
+
+    #[test]
+    fn mistakes_are_refused_with_their_place() {
+        for (wrong, place) in [
+            (json!({"no_match": {"status": [404]}, "quota": {"status": [402, 404]}}), "/no_match/status/0"),
+            (json!({"quota": {"status": [99]}}), "/quota/status/0"),
+            (json!({"quota": {"status": 402}}), "/quota/status"),
+            (json!({"quota": {"absent": "/x"}}), "/quota/absent"),
+            (json!({"failed": {"body": [{"pointer": "/x"}]}}), "/failed/body/0"),
+            (
+                json!({"failed": {"body": [{"pointer": "/x", "present": true, "status": ["x"]}]}}),
+                "/failed/body/0/status/0",
+            ),
+            (json!({"failed": {"body": {"pointer": "/x"}}}), "/failed/body"),
+            (json!({"refused": {"status": [451]}}), "/refused"),
+        ] {
+            let error = parse(&wrong).unwrap_err();
+            assert_eq!(error.place, place, "{wrong}: {}", error.message);
+        }
+    }
+}

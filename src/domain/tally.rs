@@ -1,0 +1,135 @@
+//! What has come of a provider's requests, in numbers.
+
+use super::provider::{FaultKind, Verdict};
+
+/// Beside the failures, which are counted by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Requests sent.
+    Calls,
+    Matches,
+    NoMatches,
+    /// It must not tell anything about somebody.
+    Refusals,
+    /// Times that it was passed over because it is paused.
+    Skipped,
+    Failed(FaultKind),
+}
+
+const PLAIN: [Count; 5] = [Count::Calls, Count::Matches, Count::NoMatches, Count::Refusals, Count::Skipped];
+const COUNTS: usize = PLAIN.len() + FaultKind::ALL.len();
+
+impl Count {
+    pub fn all() -> impl Iterator<Item = Count> {
+        PLAIN.into_iter().chain(FaultKind::ALL.into_iter().map(Count::Failed))
+    }
+
+    pub fn of(verdict: &Verdict) -> Count {
+        match verdict {
+            Verdict::Match { .. } => Count::Matches,
+            Verdict::NoMatch => Count::NoMatches,
+            Verdict::Suppressed => Count::Refusals,
+            Verdict::Failed(fault) => Count::Failed(fault.kind),
+        }
+    }
+
+    /// As it is called in the books.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Count::Calls => "calls",
+            Count::Matches => "matches",
+            Count::NoMatches => "no_matches",
+            Count::Refusals => "refusals",
+            Count::Skipped => "skipped",
+            Count::Failed(kind) => kind.name(),
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Count::Failed(kind) => {
+                PLAIN.len() + FaultKind::ALL.iter().position(|known| *known == kind).unwrap_or_default()
+            }
+            plain => PLAIN.iter().position(|known| *known == plain).unwrap_or_default(),
+        }
+    }
+}
+
+/// What the cost is called in the books.
+pub const COST: &str = "cost";
+
+/// Plain data, for shared memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub struct Tally {
+    counts: [u64; COUNTS],
+    /// In the provider's own unit, as far as it says.
+    pub cost: f64,
+}
+
+impl Tally {
+    pub const NONE: Tally = Tally { counts: [0; COUNTS], cost: 0.0 };
+
+    pub fn add(&mut self, count: Count) {
+        self.counts[count.index()] += 1;
+    }
+
+    pub fn get(&self, count: Count) -> u64 {
+        self.counts[count.index()]
+    }
+
+    #[must_use]
+    pub fn plus(&self, other: &Tally) -> Tally {
+        let mut sum = *self;
+        sum.counts.iter_mut().zip(other.counts).for_each(|(to, from)| *to += from);
+        sum.cost += other.cost;
+        sum
+    }
+
+    /// Names and numbers that are not zero.
+    pub fn entries(&self) -> Vec<(&'static str, f64)> {
+        let counts = Count::all().map(|count| (count.name(), self.get(count) as f64));
+        counts.chain([(COST, self.cost)]).filter(|(_, number)| *number != 0.0).collect()
+    }
+
+    /// Names that this version does not know are passed over.
+    pub fn from_entries<'a>(entries: impl IntoIterator<Item = (&'a str, f64)>) -> Tally {
+        let mut tally = Tally::NONE;
+        for (name, number) in entries {
+            if name == COST {
+                tally.cost = number;
+            } else if let Some(count) = Count::all().find(|count| count.name() == name) {
+                tally.counts[count.index()] = number.max(0.0) as u64;
+            }
+        }
+        tally
+    }
+
+    /// Failures by kind, those that happened.
+    pub fn failures(&self) -> impl Iterator<Item = (FaultKind, u64)> {
+        FaultKind::ALL.into_iter().map(|kind| (kind, self.get(Count::Failed(kind)))).filter(|(_, n)| *n > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_count_has_a_place_and_a_name_of_its_own() {
+        let mut tally = Tally::NONE;
+        for (times, count) in Count::all().enumerate() {
+            (0..=times).for_each(|_| tally.add(count));
+        }
+        for (times, count) in Count::all().enumerate() {
+            assert_eq!(tally.get(count), times as u64 + 1, "{count:?}");
+        }
+        tally.cost = 0.25;
+        let entries = tally.entries();
+        assert_eq!(entries.len(), COUNTS + 1);
+        assert_eq!(Tally::from_entries(entries.iter().map(|(name, n)| (*name, *n))), tally);
+        assert_eq!(tally.plus(&tally).get(Count::Calls), 2);
+        assert_eq!(Tally::NONE.entries(), []);
+        assert_eq!(Tally::from_entries([("unheard_of", 7.0)]), Tally::NONE);
+    }
+}

@@ -1,0 +1,66 @@
+//! leadlex.presets: the provider descriptions that come with the extension.
+
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::Value;
+
+use crate::domain::provider::{about, presets};
+use crate::pg::cache;
+
+type Preset = (
+    &'static str,
+    Option<String>,
+    Vec<String>,
+    JsonB,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    JsonB,
+);
+
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn preset_report() -> TableIterator<
+    'static,
+    (
+        name!(name, &'static str),
+        name!(vendor, Option<String>),
+        name!(fields, Vec<String>),
+        name!(identify_by, JsonB),
+        name!(identifiers, Option<String>),
+        name!(score, Option<String>),
+        name!(limits, Option<String>),
+        name!(billing, Option<String>),
+        name!(notes, Option<String>),
+        name!(documentation, Option<String>),
+        name!(checked_on, Option<String>),
+        name!(config, JsonB),
+    ),
+> {
+    cache::refresh();
+    TableIterator::new(presets::all().map(|(name, config)| row(name, config)))
+}
+
+fn row(name: &'static str, config: Value) -> Preset {
+    let text = |key| about::text(&config, key).map(str::to_owned);
+    let fields = config["response"]["fields"].as_object();
+    (
+        name,
+        text("vendor"),
+        fields.map(|fields| fields.keys().cloned().collect()).unwrap_or_default(),
+        JsonB(config["identify_by"].clone()),
+        text("identifiers"),
+        text("score"),
+        text("limits"),
+        text("billing"),
+        text("notes"),
+        text("documentation"),
+        text("checked_on"),
+        JsonB(config),
+    )
+}

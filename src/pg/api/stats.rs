@@ -1,0 +1,115 @@
+//! leadlex.provider_stats: what has come of each provider's requests.
+
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::domain::latency::Latencies;
+use crate::domain::tally::{Count, Tally};
+use crate::pg::store::config::{self, LoadedProvider};
+use crate::pg::store::tallies;
+use crate::pg::{accounts, cache, guards, health, identity};
+
+type Stats = (
+    pgrx::Uuid,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    JsonB,
+    i64,
+    Option<f64>,
+    Option<f64>,
+    Option<f64>,
+    f64,
+    &'static str,
+    Option<TimestampWithTimeZone>,
+    i64,
+    Option<String>,
+    Option<TimestampWithTimeZone>,
+);
+
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn provider_report() -> TableIterator<
+    'static,
+    (
+        name!(provider_id, pgrx::Uuid),
+        name!(calls, i64),
+        name!(matches, i64),
+        name!(no_matches, i64),
+        name!(refusals, i64),
+        name!(failures, i64),
+        name!(failures_by_kind, JsonB),
+        name!(skipped, i64),
+        name!(p50_ms, Option<f64>),
+        name!(p95_ms, Option<f64>),
+        name!(p99_ms, Option<f64>),
+        name!(cost, f64),
+        name!(state, &'static str),
+        name!(paused_until, Option<TimestampWithTimeZone>),
+        name!(failures_in_a_row, i64),
+        name!(last_error, Option<String>),
+        name!(last_error_at, Option<TimestampWithTimeZone>),
+    ),
+> {
+    // Not for what it reads alone, but for what it returns: an older schema declares other columns.
+    cache::refresh();
+    guards::require_shared_memory();
+    let sees = sees();
+    let rows: Vec<Stats> = cache::providers().iter().filter(|p| sees(p)).map(|p| row(p)).collect();
+    TableIterator::new(rows)
+}
+
+/// Of which providers the caller is told. What one for every workspace came to would tell one team of the others.
+fn sees() -> impl Fn(&LoadedProvider) -> bool {
+    let all = super::identity::administers();
+    let own = identity::readable();
+    let alone = own.len() == 1 && config::some_workspaces().len() == 1;
+    move |provider| all || provider.workspace.map_or(alone, |workspace| own.contains(&workspace))
+}
+
+fn row(provider: &LoadedProvider) -> Stats {
+    let present = health::find(provider.id).and_then(|seat| seat.state());
+    let tally = match &present {
+        Some(state) if state.loaded => state.base.plus(&state.since),
+        Some(state) => tallies::load(provider.id).plus(&state.since),
+        None => tallies::load(provider.id),
+    };
+    let latencies = present.as_ref().map_or(&Latencies::NONE, |state| &state.latencies);
+    let pause = present.as_ref().and_then(|state| state.health.pause());
+    let over = pause.is_some_and(|pause| pause.until <= accounts::now_us());
+    let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);
+    let count = |count| tally.get(count) as i64;
+    (
+        crate::pg::store::pg(provider.id),
+        count(Count::Calls),
+        count(Count::Matches),
+        count(Count::NoMatches),
+        count(Count::Refusals),
+        tally.failures().map(|(_, n)| n as i64).sum(),
+        JsonB(failures(&tally)),
+        count(Count::Skipped),
+        latencies.percentile(0.50),
+        latencies.percentile(0.95),
+        latencies.percentile(0.99),
+        tally.cost,
+        match pause {
+            None => "ok",
+            // The next call tries it.
+            Some(_) if over => "half_open",
+            Some(pause) => pause.cause.name(),
+        },
+        pause.filter(|_| !over).map(|pause| timestamp(pause.until)),
+        present.as_ref().map_or(0, |state| i64::from(state.health.failures_in_a_row())),
+        present.as_ref().and_then(|state| state.last_error()),
+        present.filter(|state| state.last_error_at > 0).map(|state| timestamp(state.last_error_at)),
+    )
+}
+
+fn failures(tally: &Tally) -> Value {
+    let by_kind = tally.failures().map(|(kind, n)| (kind.name().to_owned(), json!(n)));
+    Value::Object(by_kind.collect::<Map<_, _>>())
+}

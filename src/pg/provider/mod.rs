@@ -1,0 +1,210 @@
+//! Asking one provider: what is known already, whether it may be asked, the request, the answer.
+
+mod past;
+mod sending;
+
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::raise;
+use super::receipts::Keeper;
+use super::store::config::LoadedProvider;
+use super::{accounts, cache, settings, worker};
+use crate::domain::contact::Contact;
+use crate::domain::fields::FieldSet;
+use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
+use crate::domain::receipt::{self, Hash, Questions, Receipt, Refusal};
+use crate::domain::suppression;
+use crate::domain::waterfall::Outcome;
+
+pub use past::{Past, past, questions, receipt_key};
+pub use sending::{Prepared, admit, prepare, send};
+
+/// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
+pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
+    let all = cache::providers();
+    let here = |p: &&Rc<LoadedProvider>| serves(p, workspace);
+    let enabled: Vec<_> =
+        all.iter().filter(here).filter(|p| p.enabled).map(|p| (p.name.clone(), p.clone())).collect();
+    if enabled.is_empty() {
+        match all.iter().find(here) {
+            Some(disabled) => raise::not_ready(
+                "every data provider is disabled",
+                format!("Run SELECT leadlex.enable_provider('{}', true).", disabled.name.replace('\'', "''")),
+            ),
+            None => none_configured(),
+        }
+    }
+    enabled
+}
+
+/// 55000: the first step of setting up.
+pub fn none_configured() -> ! {
+    raise::not_ready(
+        "no data provider is configured",
+        "Run SELECT leadlex.add_provider('people_data_labs', preset => 'people_data_labs', secret => 'YOUR_KEY').",
+    )
+}
+
+/// Whether a provider is this workspace's, or everybody's.
+pub fn serves(provider: &LoadedProvider, workspace: Uuid) -> bool {
+    provider.workspace.is_none_or(|w| w == workspace)
+}
+
+/// Who asks, about whom, and what was answered before.
+pub struct Asking<'a> {
+    pub workspace: Uuid,
+    pub contact: &'a Contact,
+    /// The contact's table and key, as the request key and the receipt have them.
+    pub table: &'a str,
+    pub person: Hash,
+    pub overwrite: bool,
+    pub past: &'a Past,
+}
+
+/// `missing` are the fields still to be filled; `left` is what remains of the call's total time.
+pub fn ask(provider: &LoadedProvider, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
+    if asking.past.refused {
+        return Outcome::Answered(Verdict::Suppressed);
+    }
+    let config = match &provider.config {
+        Ok(config) => config,
+        Err(error) => {
+            return failed(FaultKind::Internal, &format!("its configuration is invalid at {}", error.place));
+        }
+    };
+    if !config.identifies(asking.contact) {
+        return Outcome::Skipped;
+    }
+    let wanted = config.fills().intersect(missing);
+    if wanted.is_empty() {
+        // It would be paid for nothing that is wanted.
+        return Outcome::Answered(Verdict::NoMatch);
+    }
+    let Some(questions) = asking.past.questions.get(&provider.id) else { return Outcome::Skipped };
+    let verdict = recalled(asking, questions, wanted)
+        .map_or_else(|| put(provider, config, asking, questions, missing, left), Some);
+    match verdict {
+        Some(verdict) => Outcome::Answered(only(config.fills(), verdict)),
+        None => Outcome::Skipped,
+    }
+}
+
+/// What was answered to the same question before.
+fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Option<Verdict> {
+    let (terms, now) = (settings::receipt_terms(), accounts::now_us());
+    known(asking, questions).find_map(|r| r.recall(terms, now, questions.known, wanted, asking.overwrite))
+}
+
+fn known<'a>(asking: &'a Asking<'_>, questions: &'a Questions) -> impl Iterator<Item = &'a Receipt> {
+    questions.hashes.iter().filter_map(|hash| asking.past.receipts.get(hash))
+}
+
+/// Everything that is read is kept, but only this is used.
+fn only(fills: FieldSet, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Match { values, confidence } => {
+            let used = values.iter().filter(|(field, _)| fills.contains(*field));
+            Verdict::Match { values: used.map(|(field, value)| (field, value.clone())).collect(), confidence }
+        }
+        other => other,
+    }
+}
+
+/// Puts the question to the provider; `None` where the contact lacks what identifies it.
+fn put(
+    provider: &LoadedProvider,
+    config: &Arc<Config>,
+    asking: &Asking<'_>,
+    questions: &Questions,
+    missing: FieldSet,
+    left: Duration,
+) -> Option<Verdict> {
+    if left.is_zero() {
+        let message = "the call's total time was used up before it was its turn";
+        return Some(Verdict::Failed(Fault::new(FaultKind::Timeout, message)));
+    }
+    let mut prepared = match prepare(provider, config, asking.contact) {
+        Ok(prepared) => prepared?,
+        Err(fault) => return Some(Verdict::Failed(fault)),
+    };
+    if let Some(header) = config.idempotency_header() {
+        let answered = known(asking, questions).map(|receipt| receipt.answered_at).max();
+        let off = settings::receipt_terms().off();
+        let epoch = answered.unwrap_or(if off { accounts::now_us() / MICROSECONDS_A_DAY } else { 0 });
+        let request = prepared.request.masked();
+        let key = receipt::request_key(asking.workspace, asking.table, missing, &request, epoch);
+        prepared.request.headers.push((header.to_owned(), key.to_string()));
+    }
+    let errand = match admit(provider, config, prepared.identity, left, false) {
+        Ok(errand) => errand,
+        Err(fault) => return Some(Verdict::Failed(fault)),
+    };
+    let keeper = Keeper {
+        key: receipt_key(questions.hashes[0]),
+        person: asking.person,
+        known: questions.known,
+        terms: settings::receipt_terms(),
+        config: Arc::clone(config),
+        workspace: asking.workspace,
+        provider: provider.id,
+        refusal: Refusal {
+            people: suppression::of_refusal(asking.contact),
+            workspace: provider.workspace,
+            source: provider.name.clone(),
+        },
+        errand,
+    };
+    Some(send_and_keep(provider, config, prepared, keeper, left))
+}
+
+const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
+
+fn send_and_keep(
+    provider: &LoadedProvider,
+    config: &Config,
+    prepared: Prepared,
+    keeper: Keeper,
+    left: Duration,
+) -> Verdict {
+    let (keep, outcome) = keeper.start();
+    let answer = match send(config, prepared.request, left, keep) {
+        Ok(answer) => answer,
+        Err(fault) => {
+            // A failure leaves no receipt that would call the worker.
+            worker::call_if_away();
+            return Verdict::Failed(fault);
+        }
+    };
+    let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Some(why) = outcome.dropped {
+        pgrx::ereport!(
+            pgrx::PgLogLevel::WARNING,
+            pgrx::PgSqlErrorCode::ERRCODE_WARNING,
+            format!("the answer of provider {} could not be kept: {why}", provider.name),
+            "It is used now, but if this transaction does not commit, asking again costs again."
+        );
+    }
+    told(provider, outcome.verdict.unwrap_or_else(|| config.read(&answer, accounts::now())))
+}
+
+/// A provider that wants a secret may never have been given one, or have lost it in a restore.
+pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
+    if let Verdict::Failed(fault) = &mut verdict
+        && fault.kind == FaultKind::BadCredentials
+        && provider.secret.is_none()
+    {
+        let name = provider.name.replace('\'', "''");
+        fault.message.push_str(&format!(
+            "; it was asked without a secret, which a restore does not bring back: run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
+        ));
+    }
+    verdict
+}
+
+fn failed(kind: FaultKind, message: &str) -> Outcome {
+    Outcome::Answered(Verdict::Failed(Fault::new(kind, message)))
+}

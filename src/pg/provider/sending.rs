@@ -1,0 +1,124 @@
+//! One request: its secret, whether it may be sent now, and how it ended.
+
+use std::time::Duration;
+
+use crate::domain::contact::Contact;
+use crate::domain::health::{Pause, Permit};
+use crate::domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest};
+use crate::domain::rate::Limits;
+use crate::domain::receipt::{self, Hash};
+use crate::net::{Job, Keep};
+use crate::pg::desk::account_key;
+use crate::pg::health::{self, Errand};
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::{accounts, settings, wait};
+
+/// A secret file larger than this is no secret.
+const MAX_SECRET_BYTES: u64 = 64 * 1_024;
+/// How much longer than its time a probe is waited for.
+const PROBE_GRACE: Duration = Duration::from_secs(1);
+
+/// A request, and which description and secret it was made with.
+pub struct Prepared {
+    pub request: HttpRequest,
+    pub identity: Hash,
+}
+
+/// `None`: the contact lacks what identifies it.
+pub fn prepare(
+    provider: &LoadedProvider,
+    config: &Config,
+    contact: &Contact,
+) -> Result<Option<Prepared>, Fault> {
+    // Without a secret its parameter is left out, like any other that is empty.
+    let secret = provider.secret.as_deref().map(reveal).transpose()?;
+    let identity = receipt::hash(&[
+        provider.revision.as_bytes(),
+        &provider.fingerprint,
+        secret.as_deref().unwrap_or_default().as_bytes(),
+    ]);
+    let request = config.request(contact, secret.as_deref());
+    Ok(request.map(|request| Prepared { request, identity }))
+}
+
+/// How long the provider is waited for: its own time can be shorter than the superuser's setting, not longer.
+pub fn time_for(config: &Config) -> Duration {
+    let longest = settings::provider_timeout();
+    config.timeout_ms().map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))))
+}
+
+/// Whether the request may be sent now: the provider is not paused, and its own limits allow it. `by_hand`: somebody
+/// wants to know, so a pause is no reason not to.
+pub fn admit(
+    provider: &LoadedProvider,
+    config: &Config,
+    identity: Hash,
+    left: Duration,
+    by_hand: bool,
+) -> Result<Errand, Fault> {
+    let seat = health::open(provider.id);
+    let time = time_for(config);
+    let permit = match by_hand {
+        true => Permit::Ask,
+        false => seat.permit(identity, time.min(left) + PROBE_GRACE),
+    };
+    if let Permit::No(pause) = permit {
+        return Err(paused(pause));
+    }
+    if let Some(fault) = over_limit(provider, config) {
+        seat.not_sent(permit, &fault);
+        return Err(fault);
+    }
+    Ok(seat.sent(identity, time <= left))
+}
+
+fn paused(pause: Pause) -> Fault {
+    let seconds = ((pause.until - accounts::now_us()).max(0) as u64).div_ceil(1_000_000).max(1);
+    let message = format!("paused: {}", pause.cause.words());
+    Fault { retry_after_s: Some(seconds), paused: true, ..Fault::new(pause.cause.kind(), message) }
+}
+
+/// The provider's own limits, kept for all workspaces together.
+fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
+    let limits =
+        Limits { per_minute: config.max_requests_per_minute(), per_day: config.max_requests_per_day() };
+    if limits.is_unlimited() {
+        return None;
+    }
+    let (window, now) = accounts::admit(accounts::open(account_key(provider.id)), limits).err()?;
+    let mut fault = Fault::new(
+        FaultKind::ProviderLimit,
+        format!("its limit of {} requests (max_requests_per_minute or _per_day) is used up", window.limit),
+    );
+    fault.retry_after_s = Some((window.reset - now).max(1) as u64);
+    Some(fault)
+}
+
+pub fn send(config: &Config, request: HttpRequest, left: Duration, keep: Keep) -> Result<Answer, Fault> {
+    let job = Job {
+        request,
+        timeout: time_for(config).min(left),
+        max_body_bytes: settings::max_response_bytes(),
+        allow_private: settings::allow_private_addresses(),
+    };
+    wait::fetch(job, keep)
+}
+
+/// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
+fn reveal(secret: &str) -> Result<String, Fault> {
+    let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
+    let unreadable = |_| Fault::new(FaultKind::BadCredentials, "the file with its secret cannot be read");
+    let file = std::fs::metadata(path).map_err(unreadable)?;
+    // A pipe or device could block or never end.
+    if !file.is_file() || file.len() > MAX_SECRET_BYTES {
+        return Err(Fault::new(
+            FaultKind::BadCredentials,
+            "the file with its secret is no regular file of a sensible size",
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    match text.trim() {
+        "" => Err(Fault::new(FaultKind::BadCredentials, "the file with its secret is empty")),
+        secret => Ok(secret.to_owned()),
+    }
+}
