@@ -196,6 +196,11 @@ impl Health {
         self.paused_at = now;
     }
 
+    /// Whether it is about this description and secret: with another one everything is open again.
+    pub fn is_about(&self, identity: Hash) -> bool {
+        self.identity == identity
+    }
+
     /// The pause as others see it; `None` when the provider is asked.
     pub fn pause(&self) -> Option<Pause> {
         self.pause

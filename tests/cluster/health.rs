@@ -199,6 +199,8 @@ fn a_refused_secret_or_an_empty_account_pauses_until_it_is_changed() {
         assert_eq!(stats(&mut world.owner(), "main")["state"], expected);
         world.provider.on(PATH, |_| Behaviour::json(200, person()));
         world.run("SELECT leadlex.alter_provider('main', secret => 'another')");
+        let ended = stats(&mut world.owner(), "main");
+        assert_eq!((&ended["state"], &ended["paused_until"]), (&json!("ok"), &Value::Null), "seen at once");
         enrich(&mut caller, 1).unwrap();
         world.run("UPDATE crm SET phone = NULL, job_title = NULL; SELECT leadlex.forget_row('crm', id::text) FROM crm");
     }

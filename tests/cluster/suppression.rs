@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Behaviour, Stop, eventually, fails};
+use crate::support::{Behaviour, Stop, eventually, fails, person};
 use crate::world::{Beginning, PATH, World, contact, credits, enrich, try_enrich};
 
 fn world() -> World {
@@ -161,4 +161,34 @@ fn what_another_provider_told_before_a_refusal_is_not_written() {
         world.owner().query_one("SELECT job_title FROM crm WHERE id = $1", &[&contact(1)]).unwrap().get(0);
     assert_eq!(title, None);
     assert_eq!(world.books().charges, 0);
+}
+
+#[test]
+fn a_refusal_counts_before_it_is_in_the_books_and_can_be_taken_back_by_then() {
+    let world = world();
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("person1@acme.example") => Behaviour::json(451, json!({})),
+        _ => Behaviour::json(200, person()),
+    });
+    world.run(
+        "UPDATE crm SET email = 'PERSON1@acme.example' WHERE id = '00000000-0000-4000-8000-000000000002'",
+    );
+    let mut caller = world.caller();
+    for round in 1..=3 {
+        // In one statement: no time for the worker.
+        let both = "SELECT try_enrich_contact($1), try_enrich_contact($2)";
+        let row = caller.query_one(both, &[&contact(1), &contact(2)]).unwrap();
+        assert!(suppressed(&row.get::<_, Value>(0)["error"]));
+        assert!(suppressed(&row.get::<_, Value>(1)["error"]), "the same person in another row");
+        assert_eq!(world.provider.count(), round);
+        let sql =
+            "SELECT leadlex.check_provider('main', '{\"email\": \"Person1@acme.example\"}') ->> 'reason'";
+        let reason: Option<String> = world.owner().query_one(sql, &[]).unwrap().get(0);
+        assert_eq!(reason.as_deref(), Some("suppressed"));
+        let taken_back: bool =
+            world.owner().query_one("SELECT leadlex.unsuppress('person1@acme.example')", &[]).unwrap().get(0);
+        assert!(taken_back);
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), 0, "it does not come back");
+    }
 }

@@ -166,6 +166,27 @@ impl Config {
         (verdict, cost)
     }
 
+    /// For somebody who tries the description out: why a successful answer has no data, and which fields it has nothing for.
+    pub fn explain(&self, answer: &Answer) -> Explanation {
+        let rules = &self.response;
+        let json = json_of(&answer.body);
+        let success = (200..=299).contains(&answer.status);
+        let rule = rules.signals.of(answer.status, json.as_ref()) == Some(Signal::NoMatch);
+        let why = match &json {
+            _ if rule => "a rule of response/no_match says so",
+            None if !success => "its status says so",
+            json if rules.signals.is_absent(json.as_ref()) => "there is nothing at response/no_match/absent",
+            _ => "none of response/fields found a value in the answer",
+        };
+        let empty = |(field, spec): &(Field, &Spec)| {
+            json.as_ref().is_none_or(|json| value_of(*field, spec, json).is_none())
+        };
+        Explanation {
+            why,
+            without_value: rules.fields.iter().filter(empty).map(|(field, _)| field).collect(),
+        }
+    }
+
     pub fn timeout_ms(&self) -> Option<u32> {
         self.timeout_ms
     }
@@ -233,12 +254,7 @@ impl Config {
         };
         let mut values = FieldMap::default();
         for (field, spec) in rules.fields.iter() {
-            let accepts = match field {
-                Field::Phone => Accepts::StringsAndNumbers,
-                _ => Accepts::Strings,
-            };
-            let found = spec.text(json, accepts);
-            if let Some(value) = found.and_then(|found| normal::value(field, &found.text, found.settled)) {
+            if let Some(value) = value_of(field, spec, json) {
                 values.set(field, value);
             }
         }
@@ -256,6 +272,22 @@ impl Config {
         fault.retry_after_s = asked.or_else(|| reading::retry_after_header(answer, now));
         fault
     }
+}
+
+/// See [`Config::explain`].
+pub struct Explanation {
+    /// Why it counts as no match, if it does.
+    pub why: &'static str,
+    pub without_value: FieldSet,
+}
+
+fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {
+    let accepts = match field {
+        Field::Phone => Accepts::StringsAndNumbers,
+        _ => Accepts::Strings,
+    };
+    let found = spec.text(json, accepts)?;
+    normal::value(field, &found.text, found.settled)
 }
 
 fn json_of(body: &[u8]) -> Option<Value> {

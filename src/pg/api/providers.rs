@@ -29,7 +29,10 @@ fn checked(config: &Value) -> Config {
 
 fn secret_allowed(secret: &str) {
     if secret.is_empty() {
-        raise::invalid("secret must not be empty", "Pass NULL for a provider that needs none.");
+        raise::invalid(
+            "secret must not be empty",
+            "Leave it out: a new provider then has none, an old one keeps what it has (drop it and add it again to be rid of it).",
+        );
     }
     // SAFETY: a catalog look-up.
     if secret.starts_with("file:") && !unsafe { pg_sys::superuser() } {
@@ -39,6 +42,12 @@ fn secret_allowed(secret: &str) {
             detail: None,
             hint: Some("Give the secret as text.".into()),
         });
+    }
+    if secret.strip_prefix("file:").is_some_and(|path| !path.starts_with('/')) {
+        raise::invalid(
+            "a secret's file must be given with its whole path",
+            "For example 'file:/etc/leadlex/key'.",
+        );
     }
 }
 
@@ -219,9 +228,14 @@ fn told(
             let fields: serde_json::Map<String, Value> =
                 // An echoing provider could hand the secret back in a value.
                 values.iter().map(|(field, value)| (field.name().to_owned(), request.mask(json!(value)))).collect();
-            json!({"outcome": "match", "fields": fields, "confidence": confidence})
+            let explained = answer.as_ref().ok().map(|answer| config.explain(answer).without_value.names());
+            json!({"outcome": "match", "fields": fields, "confidence": confidence, "fields_without_value": explained})
         }
-        Verdict::NoMatch => json!({"outcome": "no_match"}),
+        Verdict::NoMatch => {
+            let explained = answer.as_ref().ok().map(|answer| config.explain(answer));
+            let without = explained.as_ref().map(|explained| explained.without_value.names());
+            json!({"outcome": "no_match", "message": explained.map(|e| e.why), "fields_without_value": without})
+        }
         Verdict::Suppressed => {
             json!({"outcome": "suppressed", "message": "the provider must not tell anything about this person"})
         }

@@ -8,7 +8,7 @@ use crate::domain::latency::Latencies;
 use crate::domain::tally::{Count, Tally};
 use crate::pg::store::config::{self, LoadedProvider};
 use crate::pg::store::tallies;
-use crate::pg::{accounts, cache, guards, health, identity};
+use crate::pg::{accounts, cache, guards, health, identity, provider};
 
 type Stats = (
     pgrx::Uuid,
@@ -79,7 +79,10 @@ fn row(provider: &LoadedProvider) -> Stats {
         None => tallies::load(provider.id),
     };
     let latencies = present.as_ref().map_or(&Latencies::NONE, |state| &state.latencies);
-    let pause = present.as_ref().and_then(|state| state.health.pause());
+    let identity = provider::present_identity(provider);
+    let health = present.as_ref().map(|state| state.health);
+    let health = health.filter(|health| identity.is_none_or(|identity| health.is_about(identity)));
+    let pause = health.and_then(|health| health.pause());
     let over = pause.is_some_and(|pause| pause.until <= accounts::now_us());
     let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);
     let count = |count| tally.get(count) as i64;
@@ -103,7 +106,7 @@ fn row(provider: &LoadedProvider) -> Stats {
             Some(pause) => pause.cause.name(),
         },
         pause.filter(|_| !over).map(|pause| timestamp(pause.until)),
-        present.as_ref().map_or(0, |state| i64::from(state.health.failures_in_a_row())),
+        health.map_or(0, |health| i64::from(health.failures_in_a_row())),
         present.as_ref().and_then(|state| state.last_error()),
         present.filter(|state| state.last_error_at > 0).map(|state| timestamp(state.last_error_at)),
     )

@@ -1,13 +1,17 @@
 //! Who must not be asked about.
 
+use std::time::{Duration, Instant};
+
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::domain::receipt::Hash;
 use crate::domain::suppression;
 use crate::pg::store::suppressions;
-use crate::pg::{cache, guards, owner, raise};
+use crate::pg::{cache, guards, owner, raise, wait, worker};
 
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 const REASON: &str = "no reason given";
 
 #[pg_extern(sql = false)]
@@ -20,7 +24,17 @@ fn suppress(email: Option<&str>, reason: Option<&str>, workspace_id: Option<Uuid
 #[pg_extern(sql = false)]
 fn unsuppress(email: Option<&str>, workspace_id: Option<Uuid>) -> bool {
     let (person, workspace) = arguments(email, workspace_id);
+    wait_for_the_books(person);
     suppressions::remove(workspace, &[person]) > 0
+}
+
+/// A refusal that is on its way into the books would come after what takes it back.
+fn wait_for_the_books(person: Hash) {
+    let until = Instant::now() + PATIENCE;
+    while suppressions::waiting(None, &[person]) && Instant::now() < until {
+        worker::wake();
+        wait::nap(Duration::from_millis(20));
+    }
 }
 
 fn arguments(email: Option<&str>, workspace_id: Option<Uuid>) -> (Hash, Option<uuid::Uuid>) {

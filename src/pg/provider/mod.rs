@@ -21,7 +21,7 @@ use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
 
 pub use past::{Past, past, questions, receipt_key};
-pub use sending::{Prepared, admit, prepare, send};
+pub use sending::{Prepared, admit, prepare, present_identity, send};
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -199,7 +199,7 @@ pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
     {
         let name = provider.name.replace('\'', "''");
         fault.message.push_str(&format!(
-            "; it was asked without a secret, which a restore does not bring back: run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
+            "; it was asked without a secret (it has none, or lost it in a restore): run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
         ));
     }
     verdict

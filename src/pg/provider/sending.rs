@@ -32,13 +32,20 @@ pub fn prepare(
 ) -> Result<Option<Prepared>, Fault> {
     // Without a secret its parameter is left out, like any other that is empty.
     let secret = provider.secret.as_deref().map(reveal).transpose()?;
-    let identity = receipt::hash(&[
-        provider.revision.as_bytes(),
-        &provider.fingerprint,
-        secret.as_deref().unwrap_or_default().as_bytes(),
-    ]);
+    let identity = identity(provider, secret.as_deref());
     let request = config.request(contact, secret.as_deref());
     Ok(request.map(|request| Prepared { request, identity }))
+}
+
+fn identity(provider: &LoadedProvider, secret: Option<&str>) -> Hash {
+    let secret = secret.unwrap_or_default();
+    receipt::hash(&[provider.revision.as_bytes(), &provider.fingerprint, secret.as_bytes()])
+}
+
+/// Of the description and the secret as they are now; `None` where the secret cannot be read.
+pub fn present_identity(provider: &LoadedProvider) -> Option<Hash> {
+    let secret = provider.secret.as_deref().map(reveal).transpose().ok()?;
+    Some(identity(provider, secret.as_deref()))
 }
 
 /// How long the provider is waited for: its own time can be shorter than the superuser's setting, not longer.
@@ -107,7 +114,11 @@ pub fn send(config: &Config, request: HttpRequest, left: Duration, keep: Keep) -
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
 fn reveal(secret: &str) -> Result<String, Fault> {
     let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
-    let unreadable = |_| Fault::new(FaultKind::BadCredentials, "the file with its secret cannot be read");
+    let unreadable = |error: std::io::Error| {
+        // Not the path: whoever calls would see it.
+        let message = format!("the file with its secret cannot be read by the server: {}", error.kind());
+        Fault::new(FaultKind::BadCredentials, message)
+    };
     let file = std::fs::metadata(path).map_err(unreadable)?;
     // A pipe or device could block or never end.
     if !file.is_file() || file.len() > MAX_SECRET_BYTES {

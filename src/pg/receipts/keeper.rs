@@ -58,20 +58,29 @@ impl Keeper {
         (Box::new(keep), shared)
     }
 
-    fn keep(self, verdict: &Verdict) -> Option<&'static str> {
-        let sent_at = self.errand.sent_at;
-        let content = match verdict {
-            Verdict::Suppressed => Content::Refusal(self.refusal),
-            verdict => {
-                let receipt = Receipt::new(verdict, self.config.maps(), self.known, now_us())?;
-                Content::Receipt(receipt.kept_under(self.terms)?)
-            }
+    fn keep(&self, verdict: &Verdict) -> Option<&'static str> {
+        let Verdict::Suppressed = verdict else {
+            let receipt = Receipt::new(verdict, self.config.maps(), self.known, now_us())?;
+            return self.put(self.key.question, Content::Receipt(receipt.kept_under(self.terms)?));
         };
+        // Also under each thing that the person is known by, so that whoever asks about them next finds it, whatever the
+        // question. This one first: when those are in the books, so is this.
+        let refused =
+            |people: &[Hash]| Content::Refusal(Refusal { people: people.to_vec(), ..self.refusal.clone() });
+        let mut dropped = self.put(self.key.question, refused(&self.refusal.people));
+        for person in &self.refusal.people {
+            dropped = self.put(*person, refused(&[*person])).or(dropped);
+        }
+        dropped
+    }
+
+    fn put(&self, question: Hash, content: Content) -> Option<&'static str> {
         let filed =
             Filed { workspace: self.workspace, provider: self.provider, person: self.person, content };
         let payload = filed.to_bytes();
+        let key = Key { question, ..self.key };
         let until = Instant::now() + PATIENCE;
-        while let Err(refusal) = super::put(self.key, self.person, sent_at, &payload) {
+        while let Err(refusal) = super::put(key, self.person, self.errand.sent_at, &payload) {
             if refusal == NoRoom::TooLong || Instant::now() >= until {
                 super::count_drop(self.key.database);
                 return Some(match refusal {

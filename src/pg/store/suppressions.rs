@@ -3,23 +3,39 @@
 use uuid::Uuid;
 
 use super::pg;
-use crate::domain::receipt::{Hash, Refusal};
+use crate::domain::receipt::{Filed, Hash, Refusal};
 use crate::pg::owner::as_owner;
+use crate::pg::provider::receipt_key;
 use crate::pg::spi::{Statement, arg};
-use crate::pg::{cache, probe};
+use crate::pg::{cache, probe, receipts};
 
 /// Stands for every workspace.
 const EVERYWHERE: Uuid = Uuid::nil();
 
 /// Whether one of these is on the list, in this workspace or in every one, as committed now.
-pub fn any(workspace: Option<Uuid>, people: &[Hash]) -> bool {
-    let people: Vec<pgrx::Uuid> = people.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
+pub fn any(workspace: Option<Uuid>, hashes: &[Hash]) -> bool {
+    let people: Vec<pgrx::Uuid> = hashes.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
     let table = cache::installation().suppressions;
-    if people.is_empty() || probe::is_empty(table) {
+    if people.is_empty() {
+        return false;
+    }
+    if waiting(workspace, hashes) {
+        return true;
+    }
+    if probe::is_empty(table) {
         return false;
     }
     let of = |workspace| probe::any(table, pg(workspace), &people);
     of(EVERYWHERE) || workspace.is_some_and(of)
+}
+
+/// A provider has refused to tell about one of these, and the books do not say so yet.
+pub fn waiting(workspace: Option<Uuid>, people: &[Hash]) -> bool {
+    let found: Vec<Vec<u8>> =
+        receipts::with(|arena| people.iter().filter_map(|hash| arena.find(&receipt_key(*hash))).collect());
+    let here =
+        |refusal: &Refusal| refusal.workspace.is_none_or(|other| workspace.is_none_or(|own| own == other));
+    found.iter().filter_map(|bytes| Filed::from_bytes(bytes)).any(|filed| filed.refusal().is_some_and(here))
 }
 
 static ADD: Statement = Statement::new(
