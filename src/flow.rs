@@ -201,6 +201,10 @@ fn gather<D: Desk>(
         if waterfall.finished() {
             break;
         }
+        // Somebody may have been put on the list while this call waited for a credit or a provider.
+        if desk.is_suppressed(contact) {
+            return Err(Failure::no_match(NoMatchReason::Suppressed));
+        }
         waterfall.absorb(name, desk.ask(provider, contact, waterfall.missing()));
     }
     waterfall.result()

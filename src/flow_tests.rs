@@ -177,6 +177,7 @@ fn the_steps_stand_in_the_order_of_the_contract() {
         "suppressed",
         "rate",
         "reserve",
+        "suppressed",
         "ask",
         "write",
         "charge",

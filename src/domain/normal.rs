@@ -36,11 +36,24 @@ pub fn clean(text: &str) -> String {
     let kept = text.chars().filter_map(|c| match c {
         '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some(' '),
         control if control.is_control() => None,
-        '\u{200b}' | '\u{feff}' | '\u{2060}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        invisible if is_invisible(invisible) => None,
         other => Some(other),
     });
     // Composed after the removal: what is taken out may have stood between a letter and its accent.
-    kept.nfc().collect::<String>().trim().to_owned()
+    let text = kept.nfc().collect::<String>();
+    // Joiners belong into the words of some scripts; alone they are nothing.
+    if text.chars().all(|c| matches!(c, '\u{200c}' | '\u{200d}' | '\u{2800}') || c.is_whitespace()) {
+        return String::new();
+    }
+    text.trim().to_owned()
+}
+
+/// Marks without a shape of their own, fillers, and those that turn the direction of writing round.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The vocabulary, with other vendors' words for the same.

@@ -5,10 +5,13 @@ use super::fields::Field;
 use super::normal;
 use super::receipt::{Hash, hash};
 
-/// A person by e-mail address, whatever its spelling.
+/// A person by e-mail address, whatever its spelling: upper and lower case, `Jane <jane@…>`, `mailto:`.
 pub fn by_email(email: &str) -> Option<Hash> {
     let email = normal::clean(email).to_lowercase();
-    (!email.is_empty()).then(|| of("email", &[&email]))
+    let bracketed = email.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    let email = bracketed.map_or(email.as_str(), |(address, _)| address).trim();
+    let email = email.strip_prefix("mailto:").unwrap_or(email).trim_end_matches('.').trim();
+    (!email.is_empty()).then(|| of("email", &[email]))
 }
 
 /// A contact by everything that may identify it: it is suppressed when one of these is.

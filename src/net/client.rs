@@ -59,7 +59,10 @@ impl Client {
         // Idle connections are probed before they are used again, but a server may close one while the request is
         // on its way to it. Then, and only if not one byte of an answer came, it goes out on a new connection.
         let outcome = match attempt(MAX_IDLE_AGE) {
-            Err(error) if Trace::is_stale(&error) => attempt(Duration::ZERO),
+            // A POST may have been taken, and be billed, all the same.
+            Err(error) if Trace::is_stale(&error) && job.request.method == Method::Get => {
+                attempt(Duration::ZERO)
+            }
             outcome => outcome,
         };
         outcome.map_err(|error| fault_of(error, job))

@@ -99,9 +99,11 @@ fn a_connection_closed_under_the_request_is_replaced_once() {
         fetch(&client, &get(server.url("/"))).unwrap();
         assert_eq!(server.connections(), call);
     }
+    // What may have been taken, and will be billed, is not sent again.
     let posted = request(Method::Post, server.url("/"), Some("x"));
-    fetch(&client, &posted).unwrap();
+    assert_eq!(fetch(&client, &posted).unwrap_err().kind, FaultKind::Reset);
     assert!(server.requests().last().unwrap().ends_with("\r\n\r\nx"));
+    assert_eq!(server.connections(), 5);
 }
 
 #[test]

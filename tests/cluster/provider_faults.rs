@@ -423,3 +423,19 @@ fn a_provider_that_does_not_even_read_is_a_timeout() {
     stream.read_exact(&mut request).unwrap();
     assert!(request.starts_with(b"GET /person"), "{request:?}");
 }
+
+#[test]
+fn a_secret_that_comes_back_in_an_answer_is_no_value() {
+    let world = World::new();
+    world.provider.on(PATH, |request| {
+        let echo = request.header("x-api-key").unwrap_or_default().to_owned();
+        Behaviour::json(
+            200,
+            json!({"data": {"job_title": format!("Bearer {echo}"), "phone": "+15550100100"}}),
+        )
+    });
+    let result = enrich(&mut world.caller(), 1).unwrap();
+    assert_eq!(result["fields_updated"], json!(["phone"]), "{result}");
+    let held = "SELECT count(*) FROM leadlex.receipt AS r WHERE r::text LIKE '%4711%'";
+    assert_eq!(world.number(held), 0);
+}

@@ -192,3 +192,41 @@ fn a_refusal_counts_before_it_is_in_the_books_and_can_be_taken_back_by_then() {
         assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), 0, "it does not come back");
     }
 }
+
+#[test]
+fn who_is_put_on_the_list_while_a_call_waits_is_not_asked_about_any_more() {
+    let world = world();
+    let mut first = world.provider.config("/first");
+    first["response"]["fields"] = json!({"job_title": "/data/job_title"});
+    world
+        .owner()
+        .execute("SELECT leadlex.add_provider('first', config => $1, priority => 1)", &[&first])
+        .unwrap();
+    world.provider.on("/first", |_| Behaviour::json(200, person()).after(Duration::from_millis(800)));
+    let mut caller = world.caller();
+    caller.batch_execute("SET leadlex.waterfall = 'fill'").unwrap();
+    let call = std::thread::spawn(move || try_enrich(&mut caller, 1));
+    world.provider.wait_for(1, Duration::from_secs(10));
+    world.run("SELECT leadlex.suppress('Person One <PERSON1@acme.example>')");
+    assert!(suppressed(&call.join().unwrap()["error"]));
+    assert_eq!(world.provider.count(), 1, "the second provider was not asked");
+    assert_eq!(world.books().charges, 0);
+}
+
+#[test]
+fn a_refusal_that_cannot_be_written_yet_holds_up_nothing_else() {
+    let world = world();
+    refuse(&world);
+    let mut open = world.owner();
+    open.batch_execute("BEGIN; SELECT leadlex.suppress('person1@acme.example')").unwrap();
+    let mut caller = world.caller();
+    assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    enrich(&mut caller, 2).unwrap();
+    eventually("the answer is in the books", Duration::from_secs(10), || {
+        world.number("SELECT count(*) FROM leadlex.receipt WHERE matched") == 1
+    });
+    assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
+    open.batch_execute("ROLLBACK").unwrap();
+    listed(&world, 1);
+}

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::Verdict;
 use super::template;
+use crate::domain::fields::FieldMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -62,6 +64,20 @@ impl HttpRequest {
             "headers": headers,
             "body": body,
         })
+    }
+
+    /// Whether a text has the secret in it. What is shorter could be a word of anybody's.
+    fn echoes(&self, text: &str) -> bool {
+        const SHORTEST: usize = 8;
+        self.secret.as_deref().is_some_and(|secret| secret.len() >= SHORTEST) && self.mask_text(text) != text
+    }
+
+    /// An answer without the values that hand the secret back: they are nobody's data.
+    pub fn without_echo(&self, verdict: Verdict) -> Verdict {
+        let Verdict::Match { values, confidence } = verdict else { return verdict };
+        let kept = values.iter().filter(|(_, value)| !self.echoes(value));
+        let values: FieldMap<String> = kept.map(|(field, value)| (field, value.clone())).collect();
+        if values.is_empty() { Verdict::NoMatch } else { Verdict::Match { values, confidence } }
     }
 
     fn mask_text(&self, text: &str) -> String {

@@ -12,7 +12,7 @@ use crate::domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, merge
 use crate::domain::suppression;
 use crate::pg::store::config::{self, LoadedProvider};
 use crate::pg::store::suppressions;
-use crate::pg::{accounts, cache, guards, provider, raise, settings, shmem, table, xact};
+use crate::pg::{accounts, cache, guards, provider, raise, settings, shmem, table, worker, xact};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 fn checked(config: &Value) -> Config {
@@ -42,6 +42,12 @@ fn secret_allowed(secret: &str) {
             detail: None,
             hint: Some("Give the secret as text.".into()),
         });
+    }
+    if !provider::can_be_sent(secret) {
+        raise::invalid(
+            "a secret is up to 8192 characters of printable ASCII",
+            "Paste the key as the vendor shows it, without line breaks.",
+        );
     }
     if secret.strip_prefix("file:").is_some_and(|path| !path.starts_with('/')) {
         raise::invalid(
@@ -203,6 +209,8 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
     };
     let answer = provider::send(config, request.clone(), left, Box::new(keep));
+    // It has to be counted.
+    worker::call_if_away();
     JsonB(told(&found, config, shown, &request, answer))
 }
 

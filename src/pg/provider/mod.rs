@@ -21,7 +21,7 @@ use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
 
 pub use past::{Past, past, questions, receipt_key};
-pub use sending::{Prepared, admit, prepare, present_identity, send};
+pub use sending::{Prepared, admit, can_be_sent, prepare, present_identity, send};
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -149,6 +149,7 @@ fn put(
         known: questions.known,
         terms: settings::receipt_terms(),
         config: Arc::clone(config),
+        request: prepared.request.clone(),
         workspace: asking.workspace,
         provider: provider.id,
         refusal: Refusal {
@@ -188,7 +189,12 @@ fn send_and_keep(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    told(provider, outcome.verdict.unwrap_or_else(|| config.read(&answer, accounts::now())))
+    let verdict = outcome.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()));
+    if matches!(verdict, Verdict::Failed(_)) {
+        // It leaves no receipt either, and has to be counted.
+        worker::call_if_away();
+    }
+    told(provider, verdict)
 }
 
 /// A provider that wants a secret may never have been given one, or have lost it in a restore.

@@ -111,6 +111,12 @@ pub fn send(config: &Config, request: HttpRequest, left: Duration, keep: Keep) -
     wait::fetch(job, keep)
 }
 
+/// No header can have anything else in it.
+pub fn can_be_sent(secret: &str) -> bool {
+    const MOST: usize = 8_192;
+    secret.len() <= MOST && secret.bytes().all(|b| (0x20..=0x7e).contains(&b))
+}
+
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
 fn reveal(secret: &str) -> Result<String, Fault> {
     let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
@@ -130,6 +136,10 @@ fn reveal(secret: &str) -> Result<String, Fault> {
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     match text.trim() {
         "" => Err(Fault::new(FaultKind::BadCredentials, "the file with its secret is empty")),
+        secret if !can_be_sent(secret) => Err(Fault::new(
+            FaultKind::BadCredentials,
+            "the file with its secret has something else in it than printable ASCII on one line",
+        )),
         secret => Ok(secret.to_owned()),
     }
 }

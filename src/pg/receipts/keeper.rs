@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Key, Refusal as NoRoom};
-use crate::domain::provider::{Config, Verdict};
+use crate::domain::provider::{Config, HttpRequest, Verdict};
 use crate::domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
 use crate::net::Keep;
 use crate::pg::accounts::{self, now_us};
@@ -23,6 +23,8 @@ pub struct Keeper {
     pub known: Hash,
     pub terms: Terms,
     pub config: Arc<Config>,
+    /// What was asked, to know the secret again in an answer.
+    pub request: HttpRequest,
     pub workspace: Uuid,
     pub provider: Uuid,
     /// What is kept should the provider refuse to tell anything about this person.
@@ -47,7 +49,10 @@ impl Keeper {
         let outcome = Arc::clone(&shared);
         let keep = move |answer: Result<&_, &_>| {
             let (verdict, cost) = match answer {
-                Ok(answer) => self.config.read_all(answer, accounts::now()),
+                Ok(answer) => {
+                    let (verdict, cost) = self.config.read_all(answer, accounts::now());
+                    (self.request.without_echo(verdict), cost)
+                }
                 Err(fault) => (Verdict::Failed(Clone::clone(fault)), None),
             };
             self.errand.ended(&verdict, cost);
