@@ -37,9 +37,13 @@ CREATE TABLE leadlex.workspace (
     created_at       timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 COMMENT ON TABLE leadlex.workspace IS 'One row per team. Made by leadlex.create_workspace, or by the first leadlex.add_provider (the workspace "default").';
+COMMENT ON COLUMN leadlex.workspace.id IS 'what workspace_id means everywhere';
+COMMENT ON COLUMN leadlex.workspace.name IS 'its name, unique';
+COMMENT ON COLUMN leadlex.workspace.plan IS 'starter, pro, org or unmetered: where its limits came from';
 COMMENT ON COLUMN leadlex.workspace.per_minute IS 'calls admitted in any 60 seconds; NULL = unlimited';
 COMMENT ON COLUMN leadlex.workspace.per_day IS 'calls admitted per UTC day; NULL = unlimited';
 COMMENT ON COLUMN leadlex.workspace.has_credit_limit IS 'false: charges are recorded, but no balance is kept';
+COMMENT ON COLUMN leadlex.workspace.created_at IS 'when it was made';
 
 -- The settled part of each balance. A call never touches this row: it appends to credit_pending, and the
 -- background worker folds that in. Balance = settled + sum(credit_pending), read in one snapshot.
@@ -60,6 +64,12 @@ CREATE TABLE leadlex.credit_pending (
     PRIMARY KEY (workspace_id, id)
 );
 COMMENT ON TABLE leadlex.credit_pending IS 'Ledger rows not folded into credit_balance yet. Read leadlex.credit_ledger instead.';
+COMMENT ON COLUMN leadlex.credit_pending.workspace_id IS 'whose credits';
+COMMENT ON COLUMN leadlex.credit_pending.id IS 'the movement (uuid v7, so ordered by time)';
+COMMENT ON COLUMN leadlex.credit_pending.amount IS 'credits: positive granted, -1 charged, other negatives corrections';
+COMMENT ON COLUMN leadlex.credit_pending.request_id IS 'the call that was charged';
+COMMENT ON COLUMN leadlex.credit_pending.note IS 'what leadlex.grant_credits was given as note';
+COMMENT ON COLUMN leadlex.credit_pending.created_at IS 'when';
 CREATE TABLE leadlex.credit_settled (
     workspace_id uuid NOT NULL,
     id           uuid NOT NULL,
@@ -70,6 +80,12 @@ CREATE TABLE leadlex.credit_settled (
     PRIMARY KEY (workspace_id, id)
 );
 COMMENT ON TABLE leadlex.credit_settled IS 'Ledger rows folded into credit_balance. Read leadlex.credit_ledger instead.';
+COMMENT ON COLUMN leadlex.credit_settled.workspace_id IS 'whose credits';
+COMMENT ON COLUMN leadlex.credit_settled.id IS 'the movement (uuid v7, so ordered by time)';
+COMMENT ON COLUMN leadlex.credit_settled.amount IS 'credits: positive granted, -1 charged, other negatives corrections';
+COMMENT ON COLUMN leadlex.credit_settled.request_id IS 'the call that was charged';
+COMMENT ON COLUMN leadlex.credit_settled.note IS 'what leadlex.grant_credits was given as note';
+COMMENT ON COLUMN leadlex.credit_settled.created_at IS 'when';
 
 CREATE TABLE leadlex.api_key (
     key_hash     bytea PRIMARY KEY,
@@ -226,6 +242,8 @@ CREATE TABLE leadlex.enrichment (
     reverted_at    timestamptz,
     PRIMARY KEY (workspace_id, request_id)
 );
+-- What is known of a contact: for leadlex.enriched and leadlex.forget_contact.
+CREATE INDEX enrichment_contact ON leadlex.enrichment (contact_id, workspace_id);
 COMMENT ON TABLE leadlex.enrichment IS 'History: one row for every call that changed a contact. leadlex.revert_enrichment(request_id) takes one back.';
 COMMENT ON COLUMN leadlex.enrichment.workspace_id IS 'the workspace that was charged';
 COMMENT ON COLUMN leadlex.enrichment.request_id IS 'the call (uuid v7), also in leadlex.credit_ledger';
@@ -244,11 +262,90 @@ COMMENT ON COLUMN leadlex.enrichment.old_values IS 'the updated fields before th
 COMMENT ON COLUMN leadlex.enrichment.new_values IS 'the updated fields after the call';
 COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichment took it back';
 
+-- The queue. A row holds up to 500 contacts that share everything, so that a job costs a fraction of a row; after an
+-- attempt it is split by what became of them. Rows that wait have next_attempt_at, those that do not have finished_at.
+-- The role is kept by name: a dump brings it to clusters in which roles have other numbers.
+CREATE TABLE leadlex.job_set (
+    workspace_id    uuid NOT NULL,
+    id              uuid NOT NULL,
+    first_job       uuid NOT NULL,
+    places          smallint[],
+    contacts        integer NOT NULL,
+    contact_ids     text[] NOT NULL,
+    schema_name     name NOT NULL,
+    table_name      name NOT NULL,
+    role            name NOT NULL,
+    authority       text NOT NULL CHECK (authority OPERATOR(pg_catalog.=) ANY (ARRAY['role', 'api_key', 'table_owner'])),
+    key_hash        bytea,
+    fields          text[] NOT NULL,
+    overwrite       boolean NOT NULL,
+    state           text NOT NULL DEFAULT 'queued' CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'running', 'done', 'dead'])),
+    outcome         text,
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz DEFAULT pg_catalog.clock_timestamp(),
+    last_error      text,
+    created_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    started_at      timestamptz,
+    finished_at     timestamptz,
+    home            text NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+);
+CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX job_set_finished ON leadlex.job_set (finished_at) WHERE finished_at IS NOT NULL;
+COMMENT ON TABLE leadlex.job_set IS 'The queue, packed. Read leadlex.job instead.';
+COMMENT ON COLUMN leadlex.job_set.workspace_id IS 'the workspace that is charged';
+COMMENT ON COLUMN leadlex.job_set.id IS 'of this row; those that it is split into have their own';
+COMMENT ON COLUMN leadlex.job_set.first_job IS 'leadlex.job.id of place 0; the others count from there';
+COMMENT ON COLUMN leadlex.job_set.places IS 'place of each contact in the row that was queued; NULL: 0, 1, 2 and so on';
+COMMENT ON COLUMN leadlex.job_set.contacts IS 'how many';
+COMMENT ON COLUMN leadlex.job_set.contact_ids IS 'their keys, as text';
+COMMENT ON COLUMN leadlex.job_set.schema_name IS 'schema of the contacts'' table';
+COMMENT ON COLUMN leadlex.job_set.table_name IS 'the contacts'' table';
+COMMENT ON COLUMN leadlex.job_set.role IS 'the database role that the jobs run as';
+COMMENT ON COLUMN leadlex.job_set.authority IS 'why it may act for the workspace: role (granted), api_key, or table_owner (queued by a trigger)';
+COMMENT ON COLUMN leadlex.job_set.key_hash IS 'SHA-256 of the API key, if one was used';
+COMMENT ON COLUMN leadlex.job_set.fields IS 'the fields asked for';
+COMMENT ON COLUMN leadlex.job_set.overwrite IS 'whether non-empty fields may be replaced';
+COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given up)';
+COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged or no_match';
+COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; that it had to wait for a rate limit or for credits is none';
+COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
+COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed';
+COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
+COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
+COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
+COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier and oid of the database that may run it: a restore may bring it before leadlex.home';
+
+-- Which database this is. Of what it was copied or restored from, the row comes along.
+CREATE TABLE leadlex.home (
+    system_identifier bigint NOT NULL,
+    database_oid      oid NOT NULL,
+    since             timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue and triggers are paused until leadlex.resume_queue().';
+COMMENT ON COLUMN leadlex.home.system_identifier IS 'of the cluster, as pg_control_system() tells it';
+COMMENT ON COLUMN leadlex.home.database_oid IS 'pg_database.oid';
+COMMENT ON COLUMN leadlex.home.since IS 'when it was recorded';
+INSERT INTO leadlex.home (system_identifier, database_oid)
+    SELECT s.system_identifier, d.oid FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+
+CREATE TABLE leadlex.queue_pause (
+    since     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    paused_by name NOT NULL
+);
+COMMENT ON TABLE leadlex.queue_pause IS 'A row while leadlex.pause_queue() is in force.';
+COMMENT ON COLUMN leadlex.queue_pause.since IS 'when it was called';
+COMMENT ON COLUMN leadlex.queue_pause.paused_by IS 'the role that called it';
+
 -- Nobody looks for rows by these, and to take samples of them costs more than of all others together.
 ALTER TABLE leadlex.idempotency ALTER COLUMN result SET STATISTICS 0, ALTER COLUMN request_hash SET STATISTICS 0;
 ALTER TABLE leadlex.receipt ALTER COLUMN answer SET STATISTICS 0, ALTER COLUMN lacking SET STATISTICS 0;
 ALTER TABLE leadlex.enrichment ALTER COLUMN field_sources SET STATISTICS 0, ALTER COLUMN old_values SET STATISTICS 0,
     ALTER COLUMN new_values SET STATISTICS 0;
+-- To compress them takes longer than to write them, and whoever queues has to wait for it.
+ALTER TABLE leadlex.job_set ALTER COLUMN contact_ids SET STATISTICS 0, ALTER COLUMN contact_ids SET STORAGE EXTERNAL,
+    ALTER COLUMN places SET STATISTICS 0;
 
 SELECT pg_catalog.pg_extension_config_dump('leadlex.workspace', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_balance', '');
@@ -264,3 +361,6 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.enrichment', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.receipt', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.suppression', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.job_set', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.home', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.queue_pause', '');

@@ -45,7 +45,7 @@ GRANT EXECUTE ON FUNCTION leadlex.revert_enrichment(uuid) TO PUBLIC;
 CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'forget_contact_wrapper';
-COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, results stored under idempotency keys. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, results stored under idempotency keys, jobs. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.forget_contact(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.forget_contact(uuid) TO PUBLIC;
 
@@ -58,6 +58,72 @@ AS 'MODULE_PATHNAME', 'forget_row_wrapper';
 COMMENT ON FUNCTION leadlex.forget_row(regclass, text) IS 'leadlex.forget_contact for any bound table and any key type: id is the key as text.';
 REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, text) TO PUBLIC;
+
+CREATE FUNCTION leadlex.estimate(
+    relation regclass,
+    ids text[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS TABLE (outcome text, reason text, contacts bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
+AS 'MODULE_PATHNAME', 'estimate_wrapper';
+COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider is asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
+REVOKE ALL ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) TO PUBLIC;
+
+-- The queue.
+
+CREATE FUNCTION leadlex.enqueue(
+    contact_ids uuid[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'enqueue_wrapper';
+COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued (each id once; NULL gives 0). See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) TO PUBLIC;
+
+CREATE FUNCTION leadlex.enqueue_rows(
+    relation regclass,
+    ids text[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'enqueue_rows_wrapper';
+COMMENT ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean) IS 'leadlex.enqueue for any bound table and any key type: ids are the keys as text. Errors: LX400, LX401, LX403, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean) TO PUBLIC;
+
+CREATE FUNCTION leadlex.retry_jobs(
+    state text DEFAULT 'dead',
+    relation regclass DEFAULT NULL
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
+COMMENT ON FUNCTION leadlex.retry_jobs(text, regclass) IS 'Lets jobs be tried again at once, as if for the first time: those given up (dead), or those that wait for their next attempt (queued). relation: only of this table. An administrator: in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many. Errors: LX400, LX401, LX403, 25006.';
+REVOKE ALL ON FUNCTION leadlex.retry_jobs(text, regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.retry_jobs(text, regclass) TO PUBLIC;
+
+CREATE FUNCTION leadlex.queue_paused() RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'queue_paused_wrapper';
+COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored) or pause_queue; NULL when it is not.';
+REVOKE ALL ON FUNCTION leadlex.queue_paused() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.queue_paused() TO PUBLIC;
+
+CREATE FUNCTION leadlex.pause_queue() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
+COMMENT ON FUNCTION leadlex.pause_queue() IS 'From its commit on no job of this database is begun; up to 500 contacts that are under way are finished. Jobs can still be queued. Error: 25006.';
+REVOKE ALL ON FUNCTION leadlex.pause_queue() FROM PUBLIC;
+
+CREATE FUNCTION leadlex.resume_queue() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
+COMMENT ON FUNCTION leadlex.resume_queue() IS 'Takes leadlex.pause_queue() back, and says that this database, which may be a copy or restored, is to work and spend: queue and triggers go on. Error: 25006.';
+REVOKE ALL ON FUNCTION leadlex.resume_queue() FROM PUBLIC;
 
 -- Administration: for the extension's owner, and for whom it grants EXECUTE to.
 
@@ -245,7 +311,7 @@ COMMENT ON FUNCTION leadlex.provider_report() IS 'What leadlex.provider_stats sh
 REVOKE ALL ON FUNCTION leadlex.provider_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.provider_report() TO PUBLIC;
 
-CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint)
+CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'worker_report_wrapper';
 COMMENT ON FUNCTION leadlex.worker_report() IS 'What leadlex.worker_status shows.';
@@ -269,6 +335,17 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.provider_secret
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.home
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+
+CREATE FUNCTION leadlex.row_may_be_updated(place bigint) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'row_may_be_updated_wrapper';
+COMMENT ON FUNCTION leadlex.row_may_be_updated(bigint) IS 'Of no use by itself: part of the statement by which a call finds out, before anybody is asked, whether row-level security lets it update a contact. Always false.';
+REVOKE ALL ON FUNCTION leadlex.row_may_be_updated(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.row_may_be_updated(bigint) TO PUBLIC;
 
 -- leadlex.contact.updated_at, for the table that leadlex.create_contact_table() makes.
 CREATE FUNCTION leadlex.set_updated_at() RETURNS trigger

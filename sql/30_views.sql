@@ -93,15 +93,62 @@ COMMENT ON COLUMN leadlex.provider_stats.failures_in_a_row IS 'what the circuit 
 COMMENT ON COLUMN leadlex.provider_stats.last_error IS 'the last failure since the server started';
 COMMENT ON COLUMN leadlex.provider_stats.last_error_at IS 'when that was';
 
+-- Run with the owner's rights, as the rows are private; whose they are is looked at here.
+CREATE VIEW leadlex.job WITH (security_barrier = true) AS
+    SELECT pg_catalog.overlay(s.first_job::text, pg_catalog.lpad(pg_catalog.to_hex(coalesce(s.places[c.n::integer]::integer, c.n::integer OPERATOR(pg_catalog.-) 1)), 4, '0'), 33)::uuid AS id,
+           c.contact_id, pg_catalog.format('%I.%I', s.schema_name, s.table_name) AS relation, s.workspace_id, s.role, s.fields, s.overwrite,
+           s.state, s.outcome, s.attempts, s.next_attempt_at, s.last_error, s.created_at, s.started_at, s.finished_at
+    FROM leadlex.job_set AS s, pg_catalog.unnest(s.contact_ids) WITH ORDINALITY AS c(contact_id, n)
+    WHERE (SELECT leadlex.is_administrator())
+       OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);
+COMMENT ON VIEW leadlex.job IS 'The queue: one row for each contact that leadlex.enqueue, leadlex.enqueue_rows or a trigger has queued, of one''s own workspaces. Done ones go after leadlex.job_retention, dead ones stay.';
+COMMENT ON COLUMN leadlex.job.id IS 'the job';
+COMMENT ON COLUMN leadlex.job.contact_id IS 'the contact''s key, as text';
+COMMENT ON COLUMN leadlex.job.relation IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.job.workspace_id IS 'the workspace that is charged';
+COMMENT ON COLUMN leadlex.job.role IS 'the database role that it runs as';
+COMMENT ON COLUMN leadlex.job.fields IS 'the fields asked for';
+COMMENT ON COLUMN leadlex.job.overwrite IS 'whether non-empty fields may be replaced';
+COMMENT ON COLUMN leadlex.job.state IS 'queued, running, done or dead (given up: see last_error, and leadlex.retry_jobs)';
+COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged or no_match';
+COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; that it had to wait for a rate limit or for credits is none';
+COMMENT ON COLUMN leadlex.job.next_attempt_at IS 'it is not begun before; of a running one, when it counts as interrupted';
+COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed';
+COMMENT ON COLUMN leadlex.job.created_at IS 'when it was queued';
+COMMENT ON COLUMN leadlex.job.started_at IS 'begin of the last attempt';
+COMMENT ON COLUMN leadlex.job.finished_at IS 'when it was done or given up';
+
+CREATE VIEW leadlex.queue WITH (security_barrier = true) AS
+    SELECT p.reason IS NOT NULL AS paused, p.reason AS paused_because, n.queued, n.running, n.done, n.dead, n.next_attempt_at, n.oldest
+    FROM (SELECT leadlex.queue_paused() AS reason) AS p,
+         (SELECT coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'queued'), 0) AS queued,
+                 coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'running'), 0) AS running,
+                 coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'done'), 0) AS done,
+                 coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'dead'), 0) AS dead,
+                 pg_catalog.min(s.next_attempt_at) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'queued') AS next_attempt_at,
+                 pg_catalog.min(s.created_at) FILTER (WHERE s.next_attempt_at IS NOT NULL) AS oldest
+          FROM leadlex.job_set AS s
+          WHERE (SELECT leadlex.is_administrator())
+             OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[])) AS n;
+COMMENT ON VIEW leadlex.queue IS 'The queue in one row: whether it is paused, and how many jobs of one''s own workspaces are in which state.';
+COMMENT ON COLUMN leadlex.queue.paused IS 'whether no job is begun';
+COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called';
+COMMENT ON COLUMN leadlex.queue.queued IS 'jobs that wait, for their turn or for their next attempt';
+COMMENT ON COLUMN leadlex.queue.running IS 'jobs that a worker has begun';
+COMMENT ON COLUMN leadlex.queue.done IS 'jobs done, as long as they are kept';
+COMMENT ON COLUMN leadlex.queue.dead IS 'jobs given up';
+COMMENT ON COLUMN leadlex.queue.next_attempt_at IS 'when the next job that waits may begin';
+COMMENT ON COLUMN leadlex.queue.oldest IS 'when the oldest unfinished job was queued';
+
 CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
-           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts
     FROM leadlex.worker_report() AS w;
-COMMENT ON VIEW leadlex.worker_status IS 'The background worker: its launcher, and per database what it has done since the server started.';
-COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher or worker';
+COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
+COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.worker_status.pid IS 'process id, NULL while none runs';
-COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it keeps the books of';
-COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes) or idle';
+COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it works in';
+COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes), paused (job workers) or idle';
 COMMENT ON COLUMN leadlex.worker_status.runs IS 'rounds of work finished';
 COMMENT ON COLUMN leadlex.worker_status.ledger_rows_settled IS 'ledger rows folded into balances';
 COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was recorded';
@@ -110,11 +157,69 @@ COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers
 COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
 COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
+COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
+COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
 COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
 COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';
 
+-- The latest known value per contact and field. Conditions on the columns of DISTINCT ON reach the history itself; one on
+-- contact_id finds its rows by the index.
+CREATE VIEW leadlex.enriched WITH (security_invoker = true, security_barrier = true) AS
+    SELECT DISTINCT ON (e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field)
+           e.workspace_id, e.schema_name, e.table_name, e.contact_id, f.field,
+           e.new_values OPERATOR(pg_catalog.->>) f.field AS value,
+           coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source) AS source,
+           (e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'confidence')::pg_catalog.float8 AS confidence,
+           e.created_at AS enriched_at, e.request_id
+    FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
+    WHERE e.reverted_at IS NULL AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
+    ORDER BY e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field, e.created_at DESC, e.request_id DESC;
+COMMENT ON VIEW leadlex.enriched IS 'The latest known value per contact and field, from the history: to join when a reload wiped the table. What was reverted does not count, what was forgotten is gone.';
+COMMENT ON COLUMN leadlex.enriched.workspace_id IS 'the workspace that was charged';
+COMMENT ON COLUMN leadlex.enriched.schema_name IS 'schema of the contact''s table';
+COMMENT ON COLUMN leadlex.enriched.table_name IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.enriched.contact_id IS 'the contact''s key, as text; compare it with id::text, so that the index is used';
+COMMENT ON COLUMN leadlex.enriched.field IS 'job_title, company_name, linkedin_url, phone, location or seniority, whatever the column is called';
+COMMENT ON COLUMN leadlex.enriched.value IS 'as it stood in the table after the call';
+COMMENT ON COLUMN leadlex.enriched.source IS 'the provider that supplied it';
+COMMENT ON COLUMN leadlex.enriched.confidence IS 'its score, 0.0 to 1.0; NULL where it gives none';
+COMMENT ON COLUMN leadlex.enriched.enriched_at IS 'when it was written';
+COMMENT ON COLUMN leadlex.enriched.request_id IS 'the call, in leadlex.enrichment and leadlex.credit_ledger';
+
+-- Credits come from the ledger, which nothing takes away, and what they were spent on from the history, from which a
+-- contact can be erased: what is left of that is a charge without a source.
+CREATE VIEW leadlex.usage_daily WITH (security_invoker = true, security_barrier = true) AS
+    SELECT (pg_catalog.timezone('UTC', l.created_at))::pg_catalog.date AS day, l.workspace_id, p.source,
+           pg_catalog.count(DISTINCT ROW(e.schema_name, e.table_name, e.contact_id))
+               FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts_enriched,
+           pg_catalog.sum(p.fields) AS fields_filled,
+           pg_catalog.sum(p.credits) AS credits_spent,
+           pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND e.reverted_at IS NOT NULL) AS credits_reverted
+    FROM leadlex.credit_ledger AS l
+    LEFT JOIN leadlex.enrichment AS e
+           ON e.workspace_id OPERATOR(pg_catalog.=) l.workspace_id AND e.request_id OPERATOR(pg_catalog.=) l.request_id
+    CROSS JOIN LATERAL (
+        SELECT e.source, 1 AS credits, 0 AS fields
+        UNION ALL
+        SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(e.field_sources) AS f) AS p
+    WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
+    GROUP BY 1, 2, 3;
+COMMENT ON VIEW leadlex.usage_daily IS 'What was spent and what for, per UTC day, workspace and provider, since the workspace was made. credits_spent is the ledger''s, and neither leadlex.revert_enrichment nor leadlex.forget_contact changes it; contacts_enriched and fields_filled do not cover contacts that were forgotten: their charges stand in a row without source.';
+COMMENT ON COLUMN leadlex.usage_daily.day IS 'the day, from midnight to midnight UTC';
+COMMENT ON COLUMN leadlex.usage_daily.workspace_id IS 'who spent';
+COMMENT ON COLUMN leadlex.usage_daily.source IS 'the provider; NULL: the contact was forgotten, and with it who supplied what';
+COMMENT ON COLUMN leadlex.usage_daily.contacts_enriched IS 'different contacts of which it filled a field; one that two providers helped with counts with both';
+COMMENT ON COLUMN leadlex.usage_daily.fields_filled IS 'fields that it filled or replaced, those that were reverted since included';
+COMMENT ON COLUMN leadlex.usage_daily.credits_spent IS 'credits charged for calls of which it is the source (the first that supplied a field); in a workspace without a credit limit, too';
+COMMENT ON COLUMN leadlex.usage_daily.credits_reverted IS 'of these, for calls that leadlex.revert_enrichment has taken back since';
+
 REVOKE ALL ON ALL TABLES IN SCHEMA leadlex FROM PUBLIC;
 GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
-GRANT SELECT ON leadlex.presets, leadlex.provider_stats TO PUBLIC;
+GRANT SELECT ON leadlex.presets, leadlex.provider_stats, leadlex.progress, leadlex.job, leadlex.queue TO PUBLIC;
+-- These two read as the caller: it takes what leadlex.grant_access gives.
+GRANT SELECT ON leadlex.enriched, leadlex.usage_daily TO PUBLIC;
 GRANT SELECT ON leadlex.worker_status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
+-- Who is told of what is up to the function.
+GRANT SELECT ON leadlex.worker_status TO PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO PUBLIC;

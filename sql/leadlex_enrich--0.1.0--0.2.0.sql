@@ -88,10 +88,17 @@ REVOKE ALL ON leadlex.suppression, leadlex.provider_tally FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('leadlex.suppression', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');
 
+CREATE FUNCTION leadlex.row_may_be_updated(place bigint) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'row_may_be_updated_wrapper';
+COMMENT ON FUNCTION leadlex.row_may_be_updated(bigint) IS 'Of no use by itself: part of the statement by which a call finds out, before anybody is asked, whether row-level security lets it update a contact. Always false.';
+REVOKE ALL ON FUNCTION leadlex.row_may_be_updated(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.row_may_be_updated(bigint) TO PUBLIC;
+
 CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'forget_contact_wrapper';
-COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, results stored under idempotency keys. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, results stored under idempotency keys, jobs. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.forget_contact(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.forget_contact(uuid) TO PUBLIC;
 
@@ -185,8 +192,358 @@ COMMENT ON COLUMN leadlex.provider_stats.last_error_at IS 'when that was';
 REVOKE ALL ON leadlex.presets, leadlex.provider_stats FROM PUBLIC;
 GRANT SELECT ON leadlex.presets, leadlex.provider_stats TO PUBLIC;
 
+CREATE FUNCTION leadlex.estimate(
+    relation regclass,
+    ids text[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS TABLE (outcome text, reason text, contacts bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
+AS 'MODULE_PATHNAME', 'estimate_wrapper';
+COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider is asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
+REVOKE ALL ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) TO PUBLIC;
+
+COMMENT ON COLUMN leadlex.workspace.id IS 'what workspace_id means everywhere';
+COMMENT ON COLUMN leadlex.workspace.name IS 'its name, unique';
+COMMENT ON COLUMN leadlex.workspace.plan IS 'starter, pro, org or unmetered: where its limits came from';
+COMMENT ON COLUMN leadlex.workspace.created_at IS 'when it was made';
+COMMENT ON COLUMN leadlex.credit_pending.workspace_id IS 'whose credits';
+COMMENT ON COLUMN leadlex.credit_pending.id IS 'the movement (uuid v7, so ordered by time)';
+COMMENT ON COLUMN leadlex.credit_pending.amount IS 'credits: positive granted, -1 charged, other negatives corrections';
+COMMENT ON COLUMN leadlex.credit_pending.request_id IS 'the call that was charged';
+COMMENT ON COLUMN leadlex.credit_pending.note IS 'what leadlex.grant_credits was given as note';
+COMMENT ON COLUMN leadlex.credit_pending.created_at IS 'when';
+COMMENT ON COLUMN leadlex.credit_settled.workspace_id IS 'whose credits';
+COMMENT ON COLUMN leadlex.credit_settled.id IS 'the movement (uuid v7, so ordered by time)';
+COMMENT ON COLUMN leadlex.credit_settled.amount IS 'credits: positive granted, -1 charged, other negatives corrections';
+COMMENT ON COLUMN leadlex.credit_settled.request_id IS 'the call that was charged';
+COMMENT ON COLUMN leadlex.credit_settled.note IS 'what leadlex.grant_credits was given as note';
+COMMENT ON COLUMN leadlex.credit_settled.created_at IS 'when';
+
+-- What is known of a contact: for leadlex.enriched and leadlex.forget_contact.
+CREATE INDEX enrichment_contact ON leadlex.enrichment (contact_id, workspace_id);
+
+-- The latest known value per contact and field. Conditions on the columns of DISTINCT ON reach the history itself; one on
+-- contact_id finds its rows by the index.
+CREATE VIEW leadlex.enriched WITH (security_invoker = true, security_barrier = true) AS
+    SELECT DISTINCT ON (e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field)
+           e.workspace_id, e.schema_name, e.table_name, e.contact_id, f.field,
+           e.new_values OPERATOR(pg_catalog.->>) f.field AS value,
+           coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source) AS source,
+           (e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'confidence')::pg_catalog.float8 AS confidence,
+           e.created_at AS enriched_at, e.request_id
+    FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
+    WHERE e.reverted_at IS NULL AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
+    ORDER BY e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field, e.created_at DESC, e.request_id DESC;
+COMMENT ON VIEW leadlex.enriched IS 'The latest known value per contact and field, from the history: to join when a reload wiped the table. What was reverted does not count, what was forgotten is gone.';
+COMMENT ON COLUMN leadlex.enriched.workspace_id IS 'the workspace that was charged';
+COMMENT ON COLUMN leadlex.enriched.schema_name IS 'schema of the contact''s table';
+COMMENT ON COLUMN leadlex.enriched.table_name IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.enriched.contact_id IS 'the contact''s key, as text; compare it with id::text, so that the index is used';
+COMMENT ON COLUMN leadlex.enriched.field IS 'job_title, company_name, linkedin_url, phone, location or seniority, whatever the column is called';
+COMMENT ON COLUMN leadlex.enriched.value IS 'as it stood in the table after the call';
+COMMENT ON COLUMN leadlex.enriched.source IS 'the provider that supplied it';
+COMMENT ON COLUMN leadlex.enriched.confidence IS 'its score, 0.0 to 1.0; NULL where it gives none';
+COMMENT ON COLUMN leadlex.enriched.enriched_at IS 'when it was written';
+COMMENT ON COLUMN leadlex.enriched.request_id IS 'the call, in leadlex.enrichment and leadlex.credit_ledger';
+
+-- Credits come from the ledger, which nothing takes away, and what they were spent on from the history, from which a
+-- contact can be erased: what is left of that is a charge without a source.
+CREATE VIEW leadlex.usage_daily WITH (security_invoker = true, security_barrier = true) AS
+    SELECT (pg_catalog.timezone('UTC', l.created_at))::pg_catalog.date AS day, l.workspace_id, p.source,
+           pg_catalog.count(DISTINCT ROW(e.schema_name, e.table_name, e.contact_id))
+               FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts_enriched,
+           pg_catalog.sum(p.fields) AS fields_filled,
+           pg_catalog.sum(p.credits) AS credits_spent,
+           pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND e.reverted_at IS NOT NULL) AS credits_reverted
+    FROM leadlex.credit_ledger AS l
+    LEFT JOIN leadlex.enrichment AS e
+           ON e.workspace_id OPERATOR(pg_catalog.=) l.workspace_id AND e.request_id OPERATOR(pg_catalog.=) l.request_id
+    CROSS JOIN LATERAL (
+        SELECT e.source, 1 AS credits, 0 AS fields
+        UNION ALL
+        SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(e.field_sources) AS f) AS p
+    WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
+    GROUP BY 1, 2, 3;
+COMMENT ON VIEW leadlex.usage_daily IS 'What was spent and what for, per UTC day, workspace and provider, since the workspace was made. credits_spent is the ledger''s, and neither leadlex.revert_enrichment nor leadlex.forget_contact changes it; contacts_enriched and fields_filled do not cover contacts that were forgotten: their charges stand in a row without source.';
+COMMENT ON COLUMN leadlex.usage_daily.day IS 'the day, from midnight to midnight UTC';
+COMMENT ON COLUMN leadlex.usage_daily.workspace_id IS 'who spent';
+COMMENT ON COLUMN leadlex.usage_daily.source IS 'the provider; NULL: the contact was forgotten, and with it who supplied what';
+COMMENT ON COLUMN leadlex.usage_daily.contacts_enriched IS 'different contacts of which it filled a field; one that two providers helped with counts with both';
+COMMENT ON COLUMN leadlex.usage_daily.fields_filled IS 'fields that it filled or replaced, those that were reverted since included';
+COMMENT ON COLUMN leadlex.usage_daily.credits_spent IS 'credits charged for calls of which it is the source (the first that supplied a field); in a workspace without a credit limit, too';
+COMMENT ON COLUMN leadlex.usage_daily.credits_reverted IS 'of these, for calls that leadlex.revert_enrichment has taken back since';
+REVOKE ALL ON leadlex.enriched, leadlex.usage_daily FROM PUBLIC;
+GRANT SELECT ON leadlex.enriched, leadlex.usage_daily TO PUBLIC;
+
+CREATE FUNCTION @extschema@.enrich_contacts(
+    contact_ids uuid[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS TABLE (contact_id uuid, status text, fields_updated text[], source text, confidence double precision, request_id uuid, error_code text, error_message text, contact jsonb)
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
+AS 'MODULE_PATHNAME', 'enrich_contacts_set';
+COMMENT ON FUNCTION @extschema@.enrich_contacts(uuid[], text[], boolean) IS 'enrich_contact for many, in this transaction: one row for each position of contact_ids, in its order. status: enriched, unchanged, no_match or failed (then error_code is that of a single call, or the SQLSTATE of an error of the table). One contact''s failure fails no other; one that stands there twice is asked about once. At most leadlex.max_parallel_requests providers'' calls are in flight at once. Costs 1 credit for each contact of which a field changed. Errors of the call as a whole: LX400 arguments, LX401 no identity, LX403 permission, 25006 read-only, 55000 not set up.';
+REVOKE ALL ON FUNCTION @extschema@.enrich_contacts(uuid[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.enrich_contacts(uuid[], text[], boolean) TO PUBLIC;
+
+CREATE FUNCTION @extschema@.enrich_rows(
+    relation regclass,
+    ids text[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS TABLE (id text, status text, fields_updated text[], source text, confidence double precision, request_id uuid, error_code text, error_message text, contact jsonb)
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
+AS 'MODULE_PATHNAME', 'enrich_rows_set';
+COMMENT ON FUNCTION @extschema@.enrich_rows(regclass, text[], text[], boolean) IS 'enrich_contacts for any bound table and any key type: ids are the keys as text.';
+REVOKE ALL ON FUNCTION @extschema@.enrich_rows(regclass, text[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.enrich_rows(regclass, text[], text[], boolean) TO PUBLIC;
+
+CREATE PROCEDURE leadlex.enrich_batch(
+    relation regclass,
+    ids text[],
+    fields text[] DEFAULT NULL,
+    chunk integer DEFAULT 500
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'enrich_batch_call';
+COMMENT ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) IS 'enrich_rows that commits after each chunk of ids (1 to 100000, 500 by default). What one run has filled in, the next finds done: it can be run again at any time. Ends with a NOTICE of how many there were and how many failed. Errors: as enrich_rows; 2D000 inside a transaction block or a function.';
+REVOKE ALL ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) TO PUBLIC;
+
+CREATE FUNCTION leadlex.enrich_on_insert() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'leadlex_enrich_on_insert';
+COMMENT ON FUNCTION leadlex.enrich_on_insert() IS 'AFTER INSERT, or AFTER UPDATE OF the identifying columns, of a bound table: enriches the new rows in the same transaction, as the table''s owner. FOR EACH STATEMENT with REFERENCING NEW TABLE (many at once) or FOR EACH ROW. Arguments: names of fields (none = all). Never fails the statement: what goes wrong is one WARNING for each statement, and what was not done within leadlex.trigger_timeout or failed is queued. Does nothing while leadlex.enable_triggers is off, and in a copy of a database. Error: 39P01 for another kind of trigger.';
+REVOKE ALL ON FUNCTION leadlex.enrich_on_insert() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.enrich_on_insert() TO PUBLIC;
+
+CREATE FUNCTION leadlex.enqueue_on_insert() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'leadlex_enqueue_on_insert';
+COMMENT ON FUNCTION leadlex.enqueue_on_insert() IS 'AFTER INSERT, or AFTER UPDATE OF the identifying columns, of a bound table: queues the new rows, so that a background worker enriches them after the commit, as the table''s owner. FOR EACH STATEMENT with REFERENCING NEW TABLE or FOR EACH ROW. Arguments: names of fields (none = all). Does nothing while leadlex.enable_triggers is off, and in a copy of a database. Error: 39P01 for another kind of trigger.';
+REVOKE ALL ON FUNCTION leadlex.enqueue_on_insert() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.enqueue_on_insert() TO PUBLIC;
+
+CREATE FUNCTION leadlex.progress_report() RETURNS TABLE (pid integer, workspace_id uuid, relation text, total bigint, done bigint, failed bigint, started_at timestamptz, rate double precision, eta timestamptz)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'progress_report_wrapper';
+COMMENT ON FUNCTION leadlex.progress_report() IS 'What leadlex.progress shows: to administrators all batches of this database, to others those of their workspaces.';
+REVOKE ALL ON FUNCTION leadlex.progress_report() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.progress_report() TO PUBLIC;
+
+CREATE VIEW leadlex.progress WITH (security_barrier = true) AS
+    SELECT p.pid, p.workspace_id, p.relation, p.total, p.done, p.failed, p.started_at, p.rate, p.eta
+    FROM leadlex.progress_report() AS p;
+COMMENT ON VIEW leadlex.progress IS 'The batches that run now, as they are now, whether committed or not.';
+COMMENT ON COLUMN leadlex.progress.pid IS 'the backend that works on it (pg_stat_activity.pid)';
+COMMENT ON COLUMN leadlex.progress.workspace_id IS 'for whom';
+COMMENT ON COLUMN leadlex.progress.relation IS 'the table of the contacts';
+COMMENT ON COLUMN leadlex.progress.total IS 'contacts given';
+COMMENT ON COLUMN leadlex.progress.done IS 'contacts finished, those that failed included';
+COMMENT ON COLUMN leadlex.progress.failed IS 'contacts with an error or without a match';
+COMMENT ON COLUMN leadlex.progress.started_at IS 'when it began';
+COMMENT ON COLUMN leadlex.progress.rate IS 'contacts per second since then';
+COMMENT ON COLUMN leadlex.progress.eta IS 'when it will be done at this rate; NULL as long as none is finished';
+REVOKE ALL ON leadlex.progress FROM PUBLIC;
+GRANT SELECT ON leadlex.progress TO PUBLIC;
+
+-- The queue. A row holds up to 500 contacts that share everything, so that a job costs a fraction of a row; after an
+-- attempt it is split by what became of them. Rows that wait have next_attempt_at, those that do not have finished_at.
+-- The role is kept by name: a dump brings it to clusters in which roles have other numbers.
+CREATE TABLE leadlex.job_set (
+    workspace_id    uuid NOT NULL,
+    id              uuid NOT NULL,
+    first_job       uuid NOT NULL,
+    places          smallint[],
+    contacts        integer NOT NULL,
+    contact_ids     text[] NOT NULL,
+    schema_name     name NOT NULL,
+    table_name      name NOT NULL,
+    role            name NOT NULL,
+    authority       text NOT NULL CHECK (authority OPERATOR(pg_catalog.=) ANY (ARRAY['role', 'api_key', 'table_owner'])),
+    key_hash        bytea,
+    fields          text[] NOT NULL,
+    overwrite       boolean NOT NULL,
+    state           text NOT NULL DEFAULT 'queued' CHECK (state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'running', 'done', 'dead'])),
+    outcome         text,
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz DEFAULT pg_catalog.clock_timestamp(),
+    last_error      text,
+    created_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    started_at      timestamptz,
+    finished_at     timestamptz,
+    home            text NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+);
+CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX job_set_finished ON leadlex.job_set (finished_at) WHERE finished_at IS NOT NULL;
+COMMENT ON TABLE leadlex.job_set IS 'The queue, packed. Read leadlex.job instead.';
+COMMENT ON COLUMN leadlex.job_set.workspace_id IS 'the workspace that is charged';
+COMMENT ON COLUMN leadlex.job_set.id IS 'of this row; those that it is split into have their own';
+COMMENT ON COLUMN leadlex.job_set.first_job IS 'leadlex.job.id of place 0; the others count from there';
+COMMENT ON COLUMN leadlex.job_set.places IS 'place of each contact in the row that was queued; NULL: 0, 1, 2 and so on';
+COMMENT ON COLUMN leadlex.job_set.contacts IS 'how many';
+COMMENT ON COLUMN leadlex.job_set.contact_ids IS 'their keys, as text';
+COMMENT ON COLUMN leadlex.job_set.schema_name IS 'schema of the contacts'' table';
+COMMENT ON COLUMN leadlex.job_set.table_name IS 'the contacts'' table';
+COMMENT ON COLUMN leadlex.job_set.role IS 'the database role that the jobs run as';
+COMMENT ON COLUMN leadlex.job_set.authority IS 'why it may act for the workspace: role (granted), api_key, or table_owner (queued by a trigger)';
+COMMENT ON COLUMN leadlex.job_set.key_hash IS 'SHA-256 of the API key, if one was used';
+COMMENT ON COLUMN leadlex.job_set.fields IS 'the fields asked for';
+COMMENT ON COLUMN leadlex.job_set.overwrite IS 'whether non-empty fields may be replaced';
+COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given up)';
+COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged or no_match';
+COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; that it had to wait for a rate limit or for credits is none';
+COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
+COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed';
+COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
+COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
+COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
+COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier and oid of the database that may run it: a restore may bring it before leadlex.home';
+
+-- Which database this is. Of what it was copied or restored from, the row comes along.
+CREATE TABLE leadlex.home (
+    system_identifier bigint NOT NULL,
+    database_oid      oid NOT NULL,
+    since             timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue and triggers are paused until leadlex.resume_queue().';
+COMMENT ON COLUMN leadlex.home.system_identifier IS 'of the cluster, as pg_control_system() tells it';
+COMMENT ON COLUMN leadlex.home.database_oid IS 'pg_database.oid';
+COMMENT ON COLUMN leadlex.home.since IS 'when it was recorded';
+INSERT INTO leadlex.home (system_identifier, database_oid)
+    SELECT s.system_identifier, d.oid FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+
+CREATE TABLE leadlex.queue_pause (
+    since     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    paused_by name NOT NULL
+);
+COMMENT ON TABLE leadlex.queue_pause IS 'A row while leadlex.pause_queue() is in force.';
+COMMENT ON COLUMN leadlex.queue_pause.since IS 'when it was called';
+COMMENT ON COLUMN leadlex.queue_pause.paused_by IS 'the role that called it';
+
+REVOKE ALL ON leadlex.job_set, leadlex.home, leadlex.queue_pause FROM PUBLIC;
+-- To compress them takes longer than to write them, and whoever queues has to wait for it.
+ALTER TABLE leadlex.job_set ALTER COLUMN contact_ids SET STATISTICS 0, ALTER COLUMN contact_ids SET STORAGE EXTERNAL,
+    ALTER COLUMN places SET STATISTICS 0;
+SELECT pg_catalog.pg_extension_config_dump('leadlex.job_set', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.home', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.queue_pause', '');
+
+-- The queue.
+
+CREATE FUNCTION leadlex.enqueue(
+    contact_ids uuid[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'enqueue_wrapper';
+COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued (each id once; NULL gives 0). See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) TO PUBLIC;
+
+CREATE FUNCTION leadlex.enqueue_rows(
+    relation regclass,
+    ids text[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'enqueue_rows_wrapper';
+COMMENT ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean) IS 'leadlex.enqueue for any bound table and any key type: ids are the keys as text. Errors: LX400, LX401, LX403, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean) TO PUBLIC;
+
+CREATE FUNCTION leadlex.retry_jobs(
+    state text DEFAULT 'dead',
+    relation regclass DEFAULT NULL
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'retry_jobs_wrapper';
+COMMENT ON FUNCTION leadlex.retry_jobs(text, regclass) IS 'Lets jobs be tried again at once, as if for the first time: those given up (dead), or those that wait for their next attempt (queued). relation: only of this table. An administrator: in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many. Errors: LX400, LX401, LX403, 25006.';
+REVOKE ALL ON FUNCTION leadlex.retry_jobs(text, regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.retry_jobs(text, regclass) TO PUBLIC;
+
+CREATE FUNCTION leadlex.queue_paused() RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'queue_paused_wrapper';
+COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored) or pause_queue; NULL when it is not.';
+REVOKE ALL ON FUNCTION leadlex.queue_paused() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.queue_paused() TO PUBLIC;
+
+CREATE FUNCTION leadlex.pause_queue() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pause_queue_wrapper';
+COMMENT ON FUNCTION leadlex.pause_queue() IS 'From its commit on no job of this database is begun; up to 500 contacts that are under way are finished. Jobs can still be queued. Error: 25006.';
+REVOKE ALL ON FUNCTION leadlex.pause_queue() FROM PUBLIC;
+
+CREATE FUNCTION leadlex.resume_queue() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'resume_queue_wrapper';
+COMMENT ON FUNCTION leadlex.resume_queue() IS 'Takes leadlex.pause_queue() back, and says that this database, which may be a copy or restored, is to work and spend: queue and triggers go on. Error: 25006.';
+REVOKE ALL ON FUNCTION leadlex.resume_queue() FROM PUBLIC;
+
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.home
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+
+-- Run with the owner's rights, as the rows are private; whose they are is looked at here.
+CREATE VIEW leadlex.job WITH (security_barrier = true) AS
+    SELECT pg_catalog.overlay(s.first_job::text, pg_catalog.lpad(pg_catalog.to_hex(coalesce(s.places[c.n::integer]::integer, c.n::integer OPERATOR(pg_catalog.-) 1)), 4, '0'), 33)::uuid AS id,
+           c.contact_id, pg_catalog.format('%I.%I', s.schema_name, s.table_name) AS relation, s.workspace_id, s.role, s.fields, s.overwrite,
+           s.state, s.outcome, s.attempts, s.next_attempt_at, s.last_error, s.created_at, s.started_at, s.finished_at
+    FROM leadlex.job_set AS s, pg_catalog.unnest(s.contact_ids) WITH ORDINALITY AS c(contact_id, n)
+    WHERE (SELECT leadlex.is_administrator())
+       OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);
+COMMENT ON VIEW leadlex.job IS 'The queue: one row for each contact that leadlex.enqueue, leadlex.enqueue_rows or a trigger has queued, of one''s own workspaces. Done ones go after leadlex.job_retention, dead ones stay.';
+COMMENT ON COLUMN leadlex.job.id IS 'the job';
+COMMENT ON COLUMN leadlex.job.contact_id IS 'the contact''s key, as text';
+COMMENT ON COLUMN leadlex.job.relation IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.job.workspace_id IS 'the workspace that is charged';
+COMMENT ON COLUMN leadlex.job.role IS 'the database role that it runs as';
+COMMENT ON COLUMN leadlex.job.fields IS 'the fields asked for';
+COMMENT ON COLUMN leadlex.job.overwrite IS 'whether non-empty fields may be replaced';
+COMMENT ON COLUMN leadlex.job.state IS 'queued, running, done or dead (given up: see last_error, and leadlex.retry_jobs)';
+COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged or no_match';
+COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; that it had to wait for a rate limit or for credits is none';
+COMMENT ON COLUMN leadlex.job.next_attempt_at IS 'it is not begun before; of a running one, when it counts as interrupted';
+COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed';
+COMMENT ON COLUMN leadlex.job.created_at IS 'when it was queued';
+COMMENT ON COLUMN leadlex.job.started_at IS 'begin of the last attempt';
+COMMENT ON COLUMN leadlex.job.finished_at IS 'when it was done or given up';
+
+CREATE VIEW leadlex.queue WITH (security_barrier = true) AS
+    SELECT p.reason IS NOT NULL AS paused, p.reason AS paused_because, n.queued, n.running, n.done, n.dead, n.next_attempt_at, n.oldest
+    FROM (SELECT leadlex.queue_paused() AS reason) AS p,
+         (SELECT coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'queued'), 0) AS queued,
+                 coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'running'), 0) AS running,
+                 coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'done'), 0) AS done,
+                 coalesce(pg_catalog.sum(s.contacts) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'dead'), 0) AS dead,
+                 pg_catalog.min(s.next_attempt_at) FILTER (WHERE s.state OPERATOR(pg_catalog.=) 'queued') AS next_attempt_at,
+                 pg_catalog.min(s.created_at) FILTER (WHERE s.next_attempt_at IS NOT NULL) AS oldest
+          FROM leadlex.job_set AS s
+          WHERE (SELECT leadlex.is_administrator())
+             OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[])) AS n;
+COMMENT ON VIEW leadlex.queue IS 'The queue in one row: whether it is paused, and how many jobs of one''s own workspaces are in which state.';
+COMMENT ON COLUMN leadlex.queue.paused IS 'whether no job is begun';
+COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called';
+COMMENT ON COLUMN leadlex.queue.queued IS 'jobs that wait, for their turn or for their next attempt';
+COMMENT ON COLUMN leadlex.queue.running IS 'jobs that a worker has begun';
+COMMENT ON COLUMN leadlex.queue.done IS 'jobs done, as long as they are kept';
+COMMENT ON COLUMN leadlex.queue.dead IS 'jobs given up';
+COMMENT ON COLUMN leadlex.queue.next_attempt_at IS 'when the next job that waits may begin';
+COMMENT ON COLUMN leadlex.queue.oldest IS 'when the oldest unfinished job was queued';
+
+REVOKE ALL ON leadlex.job, leadlex.queue FROM PUBLIC;
+GRANT SELECT ON leadlex.job, leadlex.queue TO PUBLIC;
+
 -- The view stays, with whatever was granted on it and built on it: new columns come last.
-CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint)
+CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'worker_report_wrapper';
 COMMENT ON FUNCTION leadlex.worker_report() IS 'What leadlex.worker_status shows.';
@@ -194,13 +551,21 @@ REVOKE ALL ON FUNCTION leadlex.worker_report() FROM PUBLIC;
 
 CREATE OR REPLACE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
-           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts
     FROM leadlex.worker_report() AS w;
 COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers written down';
 COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
 COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
+COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
+COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
+COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
+COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
+COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it works in';
+COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes), paused (job workers) or idle';
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
+GRANT SELECT ON leadlex.worker_status TO PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO PUBLIC;
 DROP FUNCTION leadlex.worker_status_rows();
 
 -- Last: calls its trigger, so that every session looks again, and the worker, too.

@@ -14,7 +14,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/10_tables.sql", name = "tables", requires = ["library"]);
 ::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["tables"]);
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
-::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["functions"], finalize);
+::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["many"], finalize);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

@@ -42,7 +42,7 @@ impl Ask {
     }
 }
 
-fn fields_asked(fields: Option<Vec<Option<String>>>) -> Result<FieldSet, Failure> {
+pub fn fields_asked(fields: Option<Vec<Option<String>>>) -> Result<FieldSet, Failure> {
     let Some(names) = fields else { return Ok(FieldSet::ALL) };
     let known = format!("The fields are {}; NULL means all.", FieldSet::ALL.names().join(", "));
     if names.is_empty() {

@@ -133,6 +133,15 @@ impl Failure {
         )
     }
 
+    /// Of a no_match: its reason, and whether answers were thrown away for their confidence.
+    pub fn no_match_reason(&self) -> Option<(NoMatchReason, bool)> {
+        use NoMatchReason::{NoData, NotIdentifiable, Suppressed};
+        let name = self.more.get("reason").filter(|_| self.code == Code::NoMatch)?;
+        let reason =
+            [NoData, NotIdentifiable, Suppressed].into_iter().find(|reason| name == reason.name())?;
+        Some((reason, self.more.contains_key("below_min_confidence")))
+    }
+
     pub fn insufficient_credits() -> Failure {
         Failure::new(
             Code::InsufficientCredits,
@@ -239,6 +248,19 @@ impl Failure {
             self.rate_limit = rate.map(Status::tightest);
         }
         self
+    }
+
+    /// Seconds before which it is no use to try again: of a rate limit, or of the provider that can be asked first, when
+    /// each that failed has said when.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
+        match self.more.get("providers").and_then(Value::as_array) {
+            Some(providers) => {
+                let failed = || providers.iter().filter(|p| p.get("reason") != Some(&json!("no_match")));
+                failed().map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
+            }
+            None => self.more.get("retry_after").and_then(Value::as_u64),
+        }
     }
 
     /// MESSAGE: begins with the code.

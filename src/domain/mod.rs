@@ -1,11 +1,14 @@
 //! Pure rules: no Postgres, no network, no clock.
 
 pub mod ask;
+pub mod batch;
 pub mod contact;
+pub mod estimate;
 pub mod failure;
 pub mod fields;
 pub mod health;
 pub mod identity;
+pub mod job;
 pub mod latency;
 pub mod merge;
 pub mod normal;

@@ -37,23 +37,19 @@ impl Reply {
             "credits_remaining": self.credits_remaining,
             "request_id": self.request_id,
             "replayed": false,
-            "field_sources": self.field_sources(),
+            "field_sources": field_sources(self.fields_updated, &self.field_origins),
             "rate_limit": self.rate_limit.as_ref().map(rate_limit),
         })
     }
+}
 
-    pub fn field_sources(&self) -> Value {
-        let mut sources = Map::new();
-        for field in self.fields_updated.iter() {
-            if let Some(origin) = self.field_origins.get(field) {
-                sources.insert(
-                    field.name().to_owned(),
-                    json!({"source": origin.source, "confidence": origin.confidence}),
-                );
-            }
-        }
-        Value::Object(sources)
-    }
+/// Per updated field: who supplied it, and with which score.
+pub fn field_sources(updated: FieldSet, origins: &FieldMap<Origin>) -> Value {
+    let source = |field: Field| {
+        let origin = origins.get(field)?;
+        Some((field.name().to_owned(), json!({"source": origin.source, "confidence": origin.confidence})))
+    };
+    Value::Object(updated.iter().filter_map(source).collect::<Map<_, _>>())
 }
 
 /// A stored result, told as a replay: whose request, balance and rate these are now is new.
@@ -71,7 +67,7 @@ pub fn rate_limit(window: &Window) -> Value {
     json!({"limit": window.limit, "remaining": window.remaining, "reset": window.reset})
 }
 
-fn contact_json(contact: &Contact) -> Value {
+pub fn contact_json(contact: &Contact) -> Value {
     let mut object = Map::new();
     object.insert("id".into(), json!(contact.id));
     object.insert("full_name".into(), json!(contact.full_name));

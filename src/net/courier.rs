@@ -54,6 +54,7 @@ struct Helper {
 struct Errand {
     job: Job,
     keep: Option<Keep>,
+    bell: Option<Arc<Clapper>>,
     deadline: Instant,
 }
 
@@ -86,7 +87,8 @@ impl Courier {
     }
 
     /// Starts the request; its time runs from here.
-    pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<Ticket, Fault> {
+    /// `bell`, where there is one, rings when the outcome is there.
+    pub fn send(&mut self, job: Job, keep: Option<Keep>, bell: Option<&Bell>) -> Result<Ticket, Fault> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(Fault::new(FaultKind::Internal, "the session is ending"));
         }
@@ -102,7 +104,12 @@ impl Courier {
                 }
             },
         };
-        *lock(&helper.state) = State::Waiting(Box::new(Errand { job, keep, deadline }));
+        *lock(&helper.state) = State::Waiting(Box::new(Errand {
+            job,
+            keep,
+            deadline,
+            bell: bell.map(|bell| Arc::clone(&bell.0)),
+        }));
         helper.work.notify_one();
         Ok(Ticket { shared: Arc::clone(&self.shared), helper, settled: false })
     }
@@ -157,7 +164,7 @@ impl Drop for Courier {
 impl Helper {
     fn serve(self: Arc<Helper>, shared: &Shared) {
         while let Some(errand) = self.next_errand(shared) {
-            let Errand { job, keep, deadline } = *errand;
+            let Errand { job, keep, deadline, bell } = *errand;
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let outcome = shared.client.fetch(&job, deadline);
                 if let Some(keep) = keep {
@@ -169,6 +176,9 @@ impl Helper {
                 outcome.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "the HTTP client failed")));
             drop(job);
             self.deliver(outcome, shared);
+            if let Some(bell) = bell {
+                bell.ring();
+            }
         }
     }
 
@@ -221,6 +231,42 @@ impl Shared {
         let mut crew = lock(&self.crew);
         let at = crew.idle.iter().position(|other| Arc::ptr_eq(other, helper));
         at.map(|position| crew.idle.remove(position)).is_some()
+    }
+}
+
+/// Tells of many requests at once that one of them is done.
+pub struct Bell(Arc<Clapper>);
+
+struct Clapper {
+    rung: AtomicBool,
+    pipe: (PipeReader, PipeWriter),
+}
+
+impl Bell {
+    pub fn new() -> io::Result<Bell> {
+        Ok(Bell(Arc::new(Clapper { rung: AtomicBool::new(false), pipe: io::pipe()? })))
+    }
+
+    /// Readable when it has rung.
+    pub fn fd(&self) -> RawFd {
+        self.0.pipe.0.as_raw_fd()
+    }
+
+    /// Whoever looks at the requests after this misses none.
+    pub fn silence(&self) {
+        // There is at most one byte, and it is there once `rung` says so, or will be in a moment.
+        if self.0.rung.swap(false, Ordering::AcqRel) {
+            let _ = (&self.0.pipe.0).read_exact(&mut [0]);
+        }
+    }
+}
+
+impl Clapper {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // The pipe is empty, or about to be emptied, so this cannot block for long.
+            let _ = (&self.pipe.1).write_all(&[1]);
+        }
     }
 }
 

@@ -39,7 +39,7 @@ fn hanging(server: &Server, timeout_ms: u64) -> Job {
 /// A request that the provider has received and will not answer.
 fn stuck(courier: &mut Courier, server: &Server, timeout_ms: u64) -> Ticket {
     let before = server.requests().len();
-    let ticket = courier.send(hanging(server, timeout_ms), None).unwrap();
+    let ticket = courier.send(hanging(server, timeout_ms), None, None).unwrap();
     while server.requests().len() == before {
         thread::sleep(Duration::from_millis(1));
     }
@@ -64,7 +64,7 @@ fn one_thread_serves_call_after_call() {
     let server = provider();
     let mut courier = Courier::new(spawn);
     for call in 0..200 {
-        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
+        let ticket = courier.send(get(server.url(&format!("/{call}"))), None, None).unwrap();
         assert_eq!(outcome(ticket).unwrap().body, call.to_string().as_bytes());
     }
     assert_eq!((threads(&courier), server.connections()), (1, 1));
@@ -74,7 +74,7 @@ fn one_thread_serves_call_after_call() {
 fn the_descriptor_is_readable_exactly_while_an_outcome_waits() {
     let server = provider();
     let mut courier = Courier::new(spawn);
-    let mut ticket = courier.send(get(server.url("/first")), None).unwrap();
+    let mut ticket = courier.send(get(server.url("/first")), None, None).unwrap();
     let helper = Arc::clone(&ticket.helper);
     assert_eq!(ticket.fd(), helper.bell.0.as_raw_fd());
     while !matches!(*lock(&helper.state), State::Done(_)) {
@@ -85,7 +85,7 @@ fn the_descriptor_is_readable_exactly_while_an_outcome_waits() {
     assert!(!rings(&helper));
 
     // Dropped with its outcome waiting, and dropped before: neither rings for the next.
-    let ticket = courier.send(get(server.url("/second")), None).unwrap();
+    let ticket = courier.send(get(server.url("/second")), None, None).unwrap();
     while !matches!(*lock(&helper.state), State::Done(_)) {
         thread::sleep(Duration::from_millis(1));
     }
@@ -103,7 +103,7 @@ fn an_abandoned_request_holds_up_nobody_and_its_thread_comes_back() {
     let mut courier = Courier::new(spawn);
     drop(stuck(&mut courier, &server, 300));
     let started = Instant::now();
-    let ticket = courier.send(get(server.url("/quick")), None).unwrap();
+    let ticket = courier.send(get(server.url("/quick")), None, None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"quick");
     assert!(started.elapsed() < Duration::from_millis(150));
     assert_eq!(threads(&courier), 2);
@@ -124,8 +124,8 @@ fn a_request_that_is_dropped_before_it_began_is_never_made() {
     }
     let server = provider();
     let mut courier = Courier::new(later);
-    drop(courier.send(get(server.url("/never")), None).unwrap());
-    let ticket = courier.send(get(server.url("/made")), None).unwrap();
+    drop(courier.send(get(server.url("/never")), None, None).unwrap());
+    let ticket = courier.send(get(server.url("/made")), None, None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"made");
     assert_eq!((server.requests().len(), threads(&courier)), (1, 1));
 }
@@ -135,7 +135,7 @@ fn threads_without_work_end_and_new_ones_take_their_place() {
     let server = provider();
     let mut courier = Courier::with_max_idle(spawn, Duration::from_millis(30));
     for call in ["first", "second", "third"] {
-        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
+        let ticket = courier.send(get(server.url(&format!("/{call}"))), None, None).unwrap();
         assert_eq!(outcome(ticket).unwrap().body, call.as_bytes());
         assert_eq!(threads(&courier), 1);
         thread::sleep(Duration::from_millis(200));
@@ -155,7 +155,7 @@ fn no_answer_is_ever_taken_for_another() {
     for call in 0..3_000 {
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let name = format!("n{call}");
-        let ticket = courier.send(get(server.url(&format!("/{name}"))), None).unwrap();
+        let ticket = courier.send(get(server.url(&format!("/{name}"))), None, None).unwrap();
         match dice >> 30 {
             0 => drop(ticket),
             1 => {
@@ -182,12 +182,13 @@ fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
     for _ in 0..MAX_HELPERS {
         tickets.push(stuck(&mut courier, &server, 1_000));
     }
-    let busy = |courier: &mut Courier| courier.send(get(server.url("/more")), None).err().map(|f| f.kind);
+    let busy =
+        |courier: &mut Courier| courier.send(get(server.url("/more")), None, None).err().map(|f| f.kind);
     assert_eq!(busy(&mut courier), Some(FaultKind::Busy));
     drop(tickets);
     assert_eq!(busy(&mut courier), Some(FaultKind::Busy), "abandoned ones count");
     thread::sleep(Duration::from_millis(1_300));
-    let ticket = courier.send(get(server.url("/again")), None).unwrap();
+    let ticket = courier.send(get(server.url("/again")), None, None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"again");
     assert_eq!(threads(&courier), MAX_HELPERS);
 }
@@ -196,7 +197,7 @@ fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
 fn shutdown_ends_requests_and_threads_at_once() {
     let server = provider();
     let mut courier = Courier::new(spawn);
-    let warm = courier.send(get(server.url("/x")), None).unwrap();
+    let warm = courier.send(get(server.url("/x")), None, None).unwrap();
     outcome(warm).unwrap();
     let ticket = stuck(&mut courier, &server, 5_000);
     drop(stuck(&mut courier, &server, 5_000));
@@ -205,7 +206,7 @@ fn shutdown_ends_requests_and_threads_at_once() {
     assert!(started.elapsed() < Duration::from_millis(50));
     assert!(outcome(ticket).is_err());
     assert!(started.elapsed() < Duration::from_millis(200));
-    assert!(courier.send(get(server.url("/x")), None).is_err());
+    assert!(courier.send(get(server.url("/x")), None, None).is_err());
     thread::sleep(Duration::from_millis(100));
     assert_eq!(threads(&courier), 0);
 }
@@ -217,7 +218,7 @@ fn threads_that_cannot_start_are_a_fault() {
     }
     let mut courier = Courier::new(fail);
     for _ in 0..2 * MAX_HELPERS {
-        let fault = courier.send(get("http://127.0.0.1:9/".into()), None).err().unwrap();
+        let fault = courier.send(get("http://127.0.0.1:9/".into()), None, None).err().unwrap();
         assert_eq!(fault.kind, FaultKind::Internal);
     }
 }

@@ -4,7 +4,7 @@ mod client;
 mod courier;
 mod guard;
 
-pub use courier::Courier;
+pub use courier::{Bell, Courier, MAX_HELPERS, Ticket};
 
 use std::time::Duration;
 

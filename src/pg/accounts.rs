@@ -202,6 +202,88 @@ pub fn reserve(index: usize, amount: i64, patience: Duration) -> Option<Reservat
     Some(Reservation(reservation))
 }
 
+/// Credits for a set of calls, reserved in bulk.
+#[derive(Debug, Default)]
+pub struct Pool {
+    reservations: Vec<Reservation>,
+    /// Reserved, and not meant for a call yet.
+    free: i64,
+}
+
+impl Pool {
+    /// One for a call. When there is none left, up to `hint` more are reserved.
+    pub fn take(&mut self, index: usize, hint: i64, patience: Duration) -> bool {
+        if self.free == 0 {
+            self.fill(index, hint, patience);
+        }
+        let there = self.free > 0;
+        self.free -= i64::from(there);
+        there
+    }
+
+    /// As many as can be had at once. Only when there is none at all it is worth waiting.
+    fn fill(&mut self, index: usize, hint: i64, patience: Duration) {
+        let own = xact::with(|t| own_unused(t, index));
+        let there = shmem::with_account(index, |a| a.balance - a.reserved) + own;
+        // Others may be quicker.
+        for amount in [hint.min(there), 1].into_iter().filter(|amount| *amount > 0) {
+            let patience = if amount == 1 { patience } else { Duration::ZERO };
+            if let Some(reservation) = reserve(index, amount, patience) {
+                self.reservations.push(reservation);
+                self.free += amount;
+                return;
+            }
+        }
+    }
+
+    /// Of so many calls for which one was taken, so many are over and charged.
+    pub fn settle(&mut self, taken: i64, charged: i64) {
+        self.free += taken - charged;
+        self.spend(charged);
+    }
+
+    /// Ledger rows have been written for so many of them.
+    fn spend(&mut self, amount: i64) {
+        let mut left = amount;
+        xact::with(|t| {
+            let mut spent = Vec::new();
+            let ours =
+                |hold: &&mut Hold| !hold.spent && self.reservations.iter().any(|r| r.0 == hold.reservation);
+            for hold in t.holds.iter_mut().filter(ours) {
+                let part = left.min(hold.amount);
+                hold.amount -= part;
+                left -= part;
+                if part > 0 {
+                    spent.push(Hold { amount: part, spent: true, ..*hold });
+                }
+            }
+            t.holds.retain(|hold| hold.amount > 0);
+            merge_spent(&mut t.holds, spent);
+        });
+    }
+
+    /// What was not needed.
+    pub fn release(&mut self) {
+        self.free = 0;
+        std::mem::take(&mut self.reservations).into_iter().for_each(release);
+    }
+}
+
+/// A transaction of very many calls keeps one entry for all that it has spent.
+fn merge_spent(holds: &mut Vec<Hold>, spent: Vec<Hold>) {
+    for new in spent {
+        let alike = |h: &&mut Hold| {
+            h.spent
+                && (h.account, h.from_own_grant, h.subtransaction)
+                    == (new.account, new.from_own_grant, new.subtransaction)
+        };
+        match holds.iter_mut().find(alike) {
+            Some(known) => known.amount += new.amount,
+            None => holds.push(new),
+        }
+    }
+}
+
 /// The reservation was not needed.
 pub fn release(reservation: Reservation) {
     let unspent: Vec<Hold> =

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::raise;
 use super::spi::{Statement, View};
 use super::store::config::{self, Access, ApiKey, LoadedProvider};
+use super::store::pauses::{self, Pause};
 use super::store::{number, text};
 use super::table::Binding;
 use crate::domain::identity::Workspace;
@@ -36,6 +37,7 @@ struct Cache {
     workspaces: HashMap<Uuid, Option<Workspace>>,
     bindings: Option<Rc<Vec<Rc<Binding>>>>,
     providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
+    paused: Option<Option<Pause>>,
 }
 
 thread_local! {
@@ -112,7 +114,7 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'binding', 'provider_config',
-           'provider_secret', 'receipt', 'suppression']::pg_catalog.name[])",
+           'provider_secret', 'receipt', 'suppression', 'home', 'queue_pause']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.
@@ -215,6 +217,16 @@ pub fn providers() -> Rc<Vec<Rc<LoadedProvider>>> {
     }
     let found = Rc::new(config::providers().into_iter().map(Rc::new).collect::<Vec<_>>());
     CACHE.with_borrow_mut(|c| c.providers = Some(found.clone()));
+    found
+}
+
+/// Why queue and triggers of this database are paused, if they are.
+pub fn paused() -> Option<Pause> {
+    if let Some(known) = CACHE.with_borrow(|c| c.paused) {
+        return known;
+    }
+    let found = pauses::paused();
+    CACHE.with_borrow_mut(|c| c.paused = Some(found));
     found
 }
 

@@ -31,6 +31,29 @@ pub fn key(catalog: u32, kind: &str, parts: &[&str]) -> ClaimKey {
 /// Claims `key` for the current (sub)transaction, waiting for another holder, and keeps its lock for the running call.
 /// `false`: this transaction has it already.
 pub fn claim(key: ClaimKey) -> bool {
+    try_claim(key).unwrap_or_else(|TooMany| {
+        refuse(Refusal {
+            sqlstate: "53200",
+            message: TooMany::MESSAGE.into(),
+            detail: Some(format!(
+                "leadlex.max_contacts_in_flight is {}.",
+                settings::max_contacts_in_flight()
+            )),
+            hint: Some("Commit more often, or raise leadlex.max_contacts_in_flight and restart.".into()),
+        })
+    })
+}
+
+/// There is no room for another claim.
+#[derive(Debug)]
+pub struct TooMany;
+
+impl TooMany {
+    pub const MESSAGE: &str = "too many contacts are being enriched by open transactions";
+}
+
+/// As [`claim`], for one among many.
+pub fn try_claim(key: ClaimKey) -> Result<bool, TooMany> {
     // SAFETY: inside a transaction that may write (checked before); assigns an xid where there is none.
     let own = unsafe { pg_sys::GetCurrentTransactionId() };
     let subtransaction = xact::subtransaction();
@@ -39,16 +62,20 @@ pub fn claim(key: ClaimKey) -> bool {
     loop {
         lock(&key);
         let holder = match enter(&key, own.into_inner()) {
-            None => {
+            Ok(None) => {
                 xact::with(|t| t.claims.push(OwnClaim { key, subtransaction }));
-                return true;
+                return Ok(true);
             }
-            Some(holder) => pg_sys::TransactionId::from(holder),
+            Ok(Some(holder)) => pg_sys::TransactionId::from(holder),
+            Err(full) => {
+                unlock(&key);
+                return Err(full);
+            }
         };
         // SAFETY: plain look-ups; the wait handles interrupts, deadlocks and lock_timeout itself.
         unsafe {
             if pg_sys::TransactionIdIsCurrentTransactionId(holder) {
-                return false;
+                return Ok(false);
             }
             // Its call is over, its transaction is not.
             unlock(&key);
@@ -91,8 +118,8 @@ pub fn unlock(key: &ClaimKey) {
 }
 
 /// The present holder's xid, or `None` when `key` is now ours.
-fn enter(key: &ClaimKey, xid: u32) -> Option<u32> {
-    let found = shmem::with_claims(|table| {
+fn enter(key: &ClaimKey, xid: u32) -> Result<Option<u32>, TooMany> {
+    shmem::with_claims(|table| {
         let key = (key as *const ClaimKey).cast();
         let mut found = false;
         // SAFETY: under the table's lock; the key is a blob of the declared size. ENTER_NULL gives null when out of
@@ -104,32 +131,35 @@ fn enter(key: &ClaimKey, xid: u32) -> Option<u32> {
                 return Ok(Some((*entry).xid));
             }
             if pg_sys::hash_get_num_entries(table) as usize >= settings::max_contacts_in_flight() {
-                return Err(());
+                return Err(TooMany);
             }
             let entry = pg_sys::hash_search(table, key, pg_sys::HASHACTION::HASH_ENTER_NULL, &mut found);
             if entry.is_null() {
-                return Err(());
+                return Err(TooMany);
             }
             (*entry.cast::<Claim>()).xid = xid;
             Ok(None)
         }
-    });
-    found.unwrap_or_else(|()| {
-        refuse(Refusal {
-            sqlstate: "53200",
-            message: "too many contacts are being enriched by open transactions".into(),
-            detail: Some(format!(
-                "leadlex.max_contacts_in_flight is {}.",
-                settings::max_contacts_in_flight()
-            )),
-            hint: Some("Commit more often, or raise leadlex.max_contacts_in_flight and restart.".into()),
-        })
     })
 }
 
 /// Gives up claims that this call made, when nothing was asked or written under them.
 pub fn give_up(keys: &[ClaimKey]) {
-    xact::with(|t| t.claims.retain(|c| !keys.contains(&c.key)));
+    if keys.is_empty() {
+        return;
+    }
+    // Those of a running call are the last.
+    xact::with(|t| {
+        let mut left = keys.len();
+        let mut at = t.claims.len();
+        while at > 0 && left > 0 {
+            at -= 1;
+            if keys.contains(&t.claims[at].key) {
+                t.claims.swap_remove(at);
+                left -= 1;
+            }
+        }
+    });
     keys.iter().for_each(release);
 }
 

@@ -14,16 +14,17 @@ use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
 use super::store::config::{self, LoadedProvider};
 use super::store::suppressions;
-use super::table::{self, Binding};
+use super::table::{self, Binding, Fitted};
 use super::{accounts, cache, claims, guards, identity, provider, settings, xact};
 use crate::domain::ask::Ask;
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
-use crate::domain::fields::{FieldMap, FieldSet};
+use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::domain::identity::Caller;
 use crate::domain::merge;
 use crate::domain::rate::{Status, Window};
 use crate::domain::receipt;
+use crate::domain::reply::{self, Origin};
 use crate::domain::suppression;
 use crate::domain::waterfall::{Mode, Outcome};
 use crate::flow::{Desk, Enrichment, Stored, Written};
@@ -93,43 +94,41 @@ impl PgDesk {
         }
         self.locked.push(key);
     }
+}
 
-    /// Changes against the row as it is now, written. Tried against what was read before the providers were asked;
-    /// if somebody has changed the row since, against the row locked.
-    fn write_changes(
-        &self,
-        before: Contact,
-        offered: FieldSet,
-        wanted: impl Fn(&Contact) -> FieldMap<String>,
-    ) -> Option<Written> {
-        let workspace = self.workspace();
-        let changes = wanted(&before);
-        if changes.is_empty() {
-            return Some(Written { after: before.clone(), before });
-        }
-        // What is offered and need not be written must still be as it was, too, or it would pass for our change.
-        if let Some(after) = self.binding().write(workspace, &before, &as_values(changes), offered) {
-            return Some(Written { before, after });
-        }
-        let Some(locked) = self.binding().read_locked(workspace, &self.id) else {
-            if self.binding().read(workspace, &self.id).is_some() {
-                refuse(Refusal {
-                    sqlstate: "42501",
-                    message: format!("row-level security does not let you update contact {}", self.id),
-                    detail: None,
-                    hint: Some("Give the role an UPDATE policy on the contact's table.".into()),
-                });
-            }
-            return None;
-        };
-        let changes = wanted(&locked);
-        let after = match changes.is_empty() {
-            true => None,
-            false => self.binding().write(workspace, &locked, &as_values(changes), FieldSet::EMPTY),
-        };
-        // Nothing written although the row is locked: a BEFORE trigger of the table declined.
-        Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked })
+/// Changes against the row as it is now, written. Tried against what was read before the providers were asked; if
+/// somebody has changed the row since, against the row locked. `None`: the contact is gone.
+pub fn write_changes(
+    binding: &Binding,
+    workspace: Uuid,
+    id: &str,
+    before: Contact,
+    offered: FieldSet,
+    wanted: impl Fn(&Contact) -> FieldMap<String>,
+) -> Option<Written> {
+    let Fitted { changes, left_out } = binding.fit(&before, wanted(&before));
+    if changes.is_empty() {
+        return Some(Written { after: before.clone(), before });
     }
+    // What is offered and need not be written must still be as it was, too, or it would pass for our change.
+    if let Some(after) = binding.write(workspace, &before, &as_values(changes), offered) {
+        left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
+        return Some(Written { before, after });
+    }
+    let Some(locked) = binding.read_locked(workspace, id) else {
+        if binding.read(workspace, id).is_some() {
+            binding.row_barred(id, "It has become so since the providers were asked.");
+        }
+        return None;
+    };
+    let Fitted { changes, left_out } = binding.fit(&locked, wanted(&locked));
+    left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
+    let after = match changes.is_empty() {
+        true => None,
+        false => binding.write(workspace, &locked, &as_values(changes), FieldSet::EMPTY),
+    };
+    // Nothing written although the row is locked: a BEFORE trigger of the table declined.
+    Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked })
 }
 
 /// An enrichment never writes NULL, but the table's statement can.
@@ -156,12 +155,7 @@ impl Desk for PgDesk {
     }
 
     fn identify(&mut self) -> Result<Caller, Failure> {
-        let caller = identity::identify().inspect_err(|_| {
-            // Nobody could be anybody yet: what is missing is not a grant.
-            if settings::api_key().is_none() && config::some_workspaces().is_empty() {
-                provider::none_configured();
-            }
-        })?;
+        let caller = identify()?;
         self.caller = Some(caller.clone());
         Ok(caller)
     }
@@ -175,6 +169,7 @@ impl Desk for PgDesk {
         }
         self.overwrite = ask.overwrite;
         guards::refuse_row_in_update(binding.relation());
+        binding.require_readable();
         if binding.spelling_may_vary()
             && let Some(contact) = binding.read(caller.workspace.id, &self.id)
         {
@@ -187,6 +182,7 @@ impl Desk for PgDesk {
 
     fn require_updatable(&mut self, fields: FieldSet) {
         self.binding().require_updatable(fields);
+        self.binding().refuse_if_barred(self.workspace(), &self.id);
     }
 
     fn read_contact(&mut self) -> Option<Contact> {
@@ -282,7 +278,9 @@ impl Desk for PgDesk {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
         let workspace = self.workspace();
-        let past = self.past.get_or_insert_with(|| provider::past(workspace, &self.providers, contact));
+        let past = self.past.get_or_insert_with(|| {
+            provider::pasts(workspace, &self.providers, &[contact]).pop().unwrap_or_default()
+        });
         let binding = self.binding.as_ref().expect("opened before");
         let table = format!("{}\n{}", binding.name(), self.id);
         let person = receipt::person(workspace, &binding.name(), &self.id);
@@ -297,34 +295,21 @@ impl Desk for PgDesk {
         fields: FieldSet,
         overwrite: bool,
     ) -> Option<Written> {
-        self.write_changes(before, offered.fields(), |now| merge::changes(now, offered, fields, overwrite))
+        let wanted = |now: &Contact| merge::changes(now, offered, fields, overwrite);
+        write_changes(self.binding(), self.workspace(), &self.id, before, offered.fields(), wanted)
     }
 
     fn charge(&mut self, enrichment: &Enrichment) {
-        let (binding, caller) = (self.binding(), self.caller());
         let reply = enrichment.reply;
-        let values = |contact: &Contact| {
-            let of = |field: crate::domain::fields::Field| {
-                (field.name().to_owned(), contact.value(field).map_or(Value::Null, Value::from))
-            };
-            Value::Object(reply.fields_updated.iter().map(of).collect::<Map<_, _>>())
-        };
-        books::charge(&Entry {
-            workspace: caller.workspace.id,
+        let book = Book {
             request_id: reply.request_id,
-            requested_by: &role_name(),
-            key_prefix: caller.key_prefix.as_deref(),
-            schema: &binding.schema,
-            table: &binding.table,
-            contact_id: &reply.contact.id,
-            overwrite: enrichment.ask.overwrite,
-            source: &enrichment.origin.source,
-            confidence: enrichment.origin.confidence,
-            fields: reply.fields_updated.names().into_iter().map(str::to_owned).collect(),
-            field_sources: reply.field_sources(),
-            old_values: values(&enrichment.written.before),
-            new_values: values(&enrichment.written.after),
-        });
+            updated: reply.fields_updated,
+            origin: enrichment.origin,
+            origins: &reply.field_origins,
+            before: &enrichment.written.before,
+            after: &enrichment.written.after,
+        };
+        books::charge(&book.entry(self.caller(), self.binding(), enrichment.ask.overwrite));
         if let Some(reservation) = self.reservation.take() {
             accounts::spend(reservation);
         }
@@ -339,6 +324,16 @@ impl Desk for PgDesk {
         let limited = self.caller().workspace.has_credit_limit;
         limited.then(|| accounts::balance(self.account()))
     }
+}
+
+/// Who is calling.
+pub fn identify() -> Result<Caller, Failure> {
+    identity::identify().inspect_err(|_| {
+        // Nobody could be anybody yet: what is missing is not a grant.
+        if settings::api_key().is_none() && config::some_workspaces().is_empty() {
+            provider::none_configured();
+        }
+    })
 }
 
 /// The table that a call is about; 55000 where it is not bound.
@@ -366,16 +361,7 @@ pub fn contact_claim(binding: &Binding, id: &str) -> ClaimKey {
 }
 
 fn not_bound(relation: pg_sys::Oid) -> ! {
-    // SAFETY: palloc'd names, or null for a relation that is gone.
-    let name = unsafe {
-        let text = |name: *mut std::ffi::c_char| match name.is_null() {
-            true => String::new(),
-            false => std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned(),
-        };
-        let schema = text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)));
-        let table = text(pg_sys::get_rel_name(relation));
-        format!("{}.{}", table::quoted(&schema), table::quoted(&table))
-    };
+    let name = table::name_of(relation);
     let literal = name.replace('\'', "''");
     raise::not_ready(
         format!("table {name} is not bound"),
@@ -383,15 +369,44 @@ fn not_bound(relation: pg_sys::Oid) -> ! {
     )
 }
 
-/// Who calls. A role that was dropped while its call waited for a provider is only a number by now.
-fn role_name() -> String {
-    let role = super::owner::caller();
-    // SAFETY: a palloc'd name, or null for a role that is gone.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(role, true);
-        match name.is_null() {
-            true => role.to_u32().to_string(),
-            false => std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned(),
+/// A contact that was changed, for the books.
+pub struct Book<'a> {
+    pub request_id: Uuid,
+    pub updated: FieldSet,
+    pub origin: &'a Origin,
+    pub origins: &'a FieldMap<Origin>,
+    pub before: &'a Contact,
+    pub after: &'a Contact,
+}
+
+impl Book<'_> {
+    pub fn entry<'a>(&'a self, caller: &'a Caller, binding: &'a Binding, overwrite: bool) -> Entry<'a> {
+        let values = |contact: &Contact| {
+            let of = |field: Field| {
+                (field.name().to_owned(), contact.value(field).map_or(Value::Null, Value::from))
+            };
+            Value::Object(self.updated.iter().map(of).collect::<Map<_, _>>())
+        };
+        Entry {
+            workspace: caller.workspace.id,
+            request_id: self.request_id,
+            requested_by: role_name(),
+            key_prefix: caller.key_prefix.as_deref(),
+            schema: &binding.schema,
+            table: &binding.table,
+            contact_id: &self.after.id,
+            overwrite,
+            source: &self.origin.source,
+            confidence: self.origin.confidence,
+            fields: self.updated.names().into_iter().map(str::to_owned).collect(),
+            field_sources: reply::field_sources(self.updated, self.origins),
+            old_values: values(self.before),
+            new_values: values(self.after),
         }
     }
+}
+
+/// Who calls. A role that was dropped while its call waited for a provider is only a number by now.
+fn role_name() -> String {
+    super::owner::name_of(super::owner::caller())
 }

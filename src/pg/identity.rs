@@ -1,5 +1,6 @@
 //! Who is calling: the API key where one is set, else the workspaces granted to the role.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
@@ -8,27 +9,61 @@ use uuid::Uuid;
 
 use super::{accounts, cache, owner, settings};
 use crate::domain::failure::Failure;
-use crate::domain::identity::{Caller, Workspace};
+use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
 
 pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
+thread_local! {
+    /// Whom a worker runs a job for, instead of what the session's settings say.
+    static ACTING: RefCell<Option<Caller>> = const { RefCell::new(None) };
+}
+
+/// Runs `work` for a caller whose identity has been checked: also what it calls in turn is called by that one.
+pub fn acting_for<R>(caller: &Caller, work: impl FnOnce() -> R) -> R {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            ACTING.set(None);
+        }
+    }
+    ACTING.set(Some(caller.clone()));
+    let _reset = Reset;
+    work()
+}
+
 pub fn identify() -> Result<Caller, Failure> {
+    if let Some(caller) = ACTING.with_borrow(Option::clone) {
+        return Ok(caller);
+    }
     match settings::api_key() {
-        Some(key) => by_key(&key),
+        Some(key) => by_hash(&hash(&key)),
         None => by_role(),
     }
 }
 
-fn by_key(key: &str) -> Result<Caller, Failure> {
+/// The role as granted this workspace.
+pub fn granted_in(workspace: Uuid) -> Result<Caller, Failure> {
+    let no_longer = || {
+        Failure::invalid_key(
+            "the workspace is not granted to the role of the job",
+            "Ask for leadlex.grant_access(role, workspace_id).",
+        )
+    };
+    let permissions = granted(owner::caller()).remove(&workspace).ok_or_else(no_longer)?;
+    let workspace = cache::workspace(workspace).ok_or_else(no_longer)?;
+    Ok(Caller { workspace, permissions, key_prefix: None })
+}
+
+pub fn by_hash(hash: &[u8; 32]) -> Result<Caller, Failure> {
     let refuse = |why: &str| {
         Err(Failure::invalid_key(
             format!("the API key is {why}"),
             "Set leadlex.api_key to a valid key; leadlex.create_api_key makes one.",
         ))
     };
-    let Some(found) = cache::api_key(&hash(key)) else { return refuse("unknown") };
+    let Some(found) = cache::api_key(hash) else { return refuse("unknown") };
     if found.revoked {
         return refuse("revoked");
     }
@@ -41,12 +76,11 @@ fn by_key(key: &str) -> Result<Caller, Failure> {
 
 /// Workspaces that the role, or a role it is a member of, was granted, each with its permissions together.
 /// Being superuser is no membership.
-fn granted() -> BTreeMap<Uuid, Vec<String>> {
-    let caller = owner::caller();
+fn granted(role: pg_sys::Oid) -> BTreeMap<Uuid, Vec<String>> {
     let mut granted: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
     for access in cache::access().iter() {
         // SAFETY: a catalog look-up.
-        if unsafe { pg_sys::is_member_of_role_nosuper(caller, access.role.into()) } {
+        if unsafe { pg_sys::is_member_of_role_nosuper(role, access.role.into()) } {
             granted.entry(access.workspace).or_default().extend(access.permissions.iter().cloned());
         }
     }
@@ -54,7 +88,7 @@ fn granted() -> BTreeMap<Uuid, Vec<String>> {
 }
 
 fn by_role() -> Result<Caller, Failure> {
-    let mut candidates: Vec<(Workspace, Vec<String>)> = granted()
+    let mut candidates: Vec<(Workspace, Vec<String>)> = granted(owner::caller())
         .into_iter()
         .filter_map(|(id, permissions)| Some((cache::workspace(id)?, permissions)))
         .collect();
@@ -83,6 +117,28 @@ fn by_role() -> Result<Caller, Failure> {
     Ok(Caller { workspace, permissions, key_prefix: None })
 }
 
+/// For rows of a workspace on the authority of their table's owner: a superuser, or granted that workspace.
+pub fn of_owner(owner: pg_sys::Oid, workspace: Uuid) -> Result<Caller, Failure> {
+    let refused = |message: String| {
+        Err(Failure::invalid_key(
+            message,
+            "Grant the workspace to the table's owner: SELECT leadlex.grant_access(role, workspace_id).",
+        ))
+    };
+    let Some(found) = cache::workspace(workspace) else {
+        return refused(format!("there is no workspace {workspace}"));
+    };
+    // SAFETY: a catalog look-up.
+    let permissions = match unsafe { pg_sys::superuser_arg(owner) } {
+        true => Some(vec![WRITE_ENRICH.to_owned()]),
+        false => granted(owner).remove(&workspace),
+    };
+    match permissions {
+        Some(permissions) => Ok(Caller { workspace: found, permissions, key_prefix: None }),
+        None => refused(format!("the workspace {} is not granted to the table's owner", found.name)),
+    }
+}
+
 fn nobody() -> Failure {
     if settings::api_key_is_ignored() {
         return Failure::invalid_key(
@@ -98,8 +154,11 @@ fn nobody() -> Failure {
 
 /// The workspaces whose rows the caller may read: none, rather than an error, for a bad key.
 pub fn readable() -> Vec<Uuid> {
+    if let Some(workspace) = ACTING.with_borrow(|acting| acting.as_ref().map(|c| c.workspace.id)) {
+        return vec![workspace];
+    }
     match settings::api_key() {
-        Some(key) => by_key(&key).map(|caller| caller.workspace.id).into_iter().collect(),
-        None => granted().into_keys().collect(),
+        Some(key) => by_hash(&hash(&key)).map(|caller| caller.workspace.id).into_iter().collect(),
+        None => granted(owner::caller()).into_keys().collect(),
     }
 }

@@ -10,13 +10,22 @@ pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
 }
 
 pub fn as_role<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
+    with(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE, work)
+}
+
+/// As foreign-key triggers write: with the rights of the table's owner, whom row-level security does not keep out.
+pub fn as_table_owner<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
+    with(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS, work)
+}
+
+fn with<R>(role: pg_sys::Oid, flags: u32, work: impl FnOnce() -> R) -> R {
     let mut caller = pg_sys::InvalidOid;
     let mut context = 0;
     // SAFETY: plain reads and writes of the backend's user and context; `work` cannot leave without restoring them,
     // except by an error, after which Postgres itself restores both.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut caller, &mut context);
-        pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+        pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
     }
     let result = work();
     // SAFETY: as above.
@@ -28,4 +37,16 @@ pub fn as_role<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
 pub fn caller() -> pg_sys::Oid {
     // SAFETY: reads a global.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// The name of a role; its number, when it has been dropped.
+pub fn name_of(role: pg_sys::Oid) -> String {
+    // SAFETY: a palloc'd name, or null for a role that is gone.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        match name.is_null() {
+            true => role.to_u32().to_string(),
+            false => std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned(),
+        }
+    }
 }

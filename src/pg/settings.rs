@@ -1,5 +1,7 @@
 //! The settings (GUCs), private behind accessors.
 
+mod queue;
+
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::time::Duration;
@@ -11,6 +13,9 @@ use pgrx::pg_sys;
 use crate::domain::health::Policy;
 use crate::domain::receipt::Terms;
 use crate::domain::waterfall::Mode;
+use crate::net::MAX_HELPERS;
+
+pub use queue::{job_policy, job_retention, max_job_workers};
 
 #[derive(Clone, Copy, PostgresGucEnum)]
 enum WaterfallMode {
@@ -32,6 +37,10 @@ static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static ALLOW_PRIVATE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CREDIT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
+static MAX_PARALLEL: GucSetting<i32> = GucSetting::<i32>::new(32);
+static BATCH_WAITS: GucSetting<bool> = GucSetting::<bool>::new(false);
+static ENABLE_TRIGGERS: GucSetting<bool> = GucSetting::<bool>::new(true);
+static TRIGGER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static BREAKER_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static BREAKER_PAUSE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static MAX_PROVIDERS: GucSetting<i32> = GucSetting::<i32>::new(256);
@@ -39,7 +48,7 @@ static RECEIPT_TTL: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static RECHECK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
 static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);
 static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
-static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(65_536);
+static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(262_144);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static WORKER_NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
 
@@ -91,6 +100,24 @@ pub fn breaker() -> Policy {
     }
 }
 
+/// Requests of one session under way at once.
+pub fn max_parallel_requests() -> usize {
+    MAX_PARALLEL.get() as usize
+}
+
+/// Whether a batch waits for the minute's rate limit, rather than refuse contacts.
+pub fn batch_waits() -> bool {
+    BATCH_WAITS.get()
+}
+
+pub fn triggers_enabled() -> bool {
+    ENABLE_TRIGGERS.get()
+}
+
+pub fn trigger_timeout() -> Duration {
+    Duration::from_millis(TRIGGER_TIMEOUT.get() as u64)
+}
+
 pub fn max_providers() -> usize {
     MAX_PROVIDERS.get() as usize
 }
@@ -103,7 +130,10 @@ pub fn receipt_terms() -> Terms {
 
 /// How often expired receipts are looked for, at most `longest`: a short life must not last much longer than it says.
 pub fn purge_interval(longest: Duration) -> Duration {
-    let shortest = [RECEIPT_TTL.get(), RECHECK_AFTER.get()].into_iter().filter(|s| *s > 0).min();
+    let shortest = [RECEIPT_TTL.get(), RECHECK_AFTER.get(), queue::JOB_RETENTION.get()]
+        .into_iter()
+        .filter(|s| *s > 0)
+        .min();
     let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
     tenth.clamp(Duration::from_secs(1), longest)
 }
@@ -167,6 +197,7 @@ pub fn define(preloading: bool) {
     define_identity();
     define_calls();
     define_server(preloading);
+    queue::define();
     // SAFETY: a static NUL-terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"leadlex".as_ptr()) };
 }
@@ -238,6 +269,39 @@ fn define_calls() {
         &CREDIT_WAIT,
         0,
         60_000,
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.max_parallel_requests",
+        c"Requests that enrich_contacts and enrich_rows have under way at once.",
+        c"Each takes a thread and a connection of the session.",
+        &MAX_PARALLEL,
+        1,
+        MAX_HELPERS as i32,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"leadlex.batch_wait_for_rate_limit",
+        c"Lets enrich_contacts and enrich_rows wait when the minute's rate limit is used up.",
+        c"Off, the remaining contacts are told rate_limited at once.",
+        &BATCH_WAITS,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"leadlex.enable_triggers",
+        c"Lets leadlex.enrich_on_insert and leadlex.enqueue_on_insert do something.",
+        c"Off for loads and restores.",
+        &ENABLE_TRIGGERS,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    int_ms(
+        c"leadlex.trigger_timeout",
+        c"Longest time that leadlex.enrich_on_insert takes of a statement; what is left then is queued.",
+        &TRIGGER_TIMEOUT,
+        0,
+        600_000,
     );
     GucRegistry::define_int_guc(
         c"leadlex.breaker_failures",

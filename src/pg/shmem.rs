@@ -20,6 +20,11 @@ const CLAIMS: &CStr = c"leadlex_enrich claims";
 pub const MAX_DATABASES: usize = 128;
 /// Statements that can keep workers out of a database at once.
 pub const MAX_BARS: usize = 128;
+/// Batches whose progress is shown at once, in all databases together.
+pub const MAX_RUNNING: usize = 128;
+
+/// Databases and roles whose jobs can wait at once. Of what finds no place the books' worker tells again.
+pub const MAX_QUEUES: usize = 256;
 
 /// Index into the named tranche of locks.
 #[derive(Clone, Copy)]
@@ -128,6 +133,10 @@ pub struct Database {
     pub receipts_expired: u64,
     pub last_run: i64,
     pub last_purge: i64,
+    /// What waits in the queue is to be looked for.
+    pub sweep: bool,
+    /// How often leadlex.resume_queue() was called.
+    pub resumed: u32,
     pub error: [u8; 160],
 }
 
@@ -148,6 +157,8 @@ impl Database {
         receipts_expired: 0,
         last_run: 0,
         last_purge: 0,
+        sweep: true,
+        resumed: 0,
         error: [0; 160],
     };
 
@@ -155,6 +166,53 @@ impl Database {
     pub fn is_waiting(&self, now: i64) -> bool {
         self.oid != 0 && self.wanted && self.worker_pid == 0 && self.not_before <= now
     }
+}
+
+/// The jobs of one role in one database. Times are epoch microseconds.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Queue {
+    /// 0: free.
+    pub database: u32,
+    pub role: u32,
+    /// Somebody has queued something: start a worker.
+    pub wanted: bool,
+    /// Nothing is begun until leadlex.resume_queue().
+    pub paused: bool,
+    /// A worker could not connect, and the jobs do not say so yet.
+    pub refused: bool,
+    /// When the next attempt is due.
+    pub due_at: i64,
+    /// 0: none runs; -1: one has been asked for.
+    pub worker_pid: i32,
+    pub latch: *mut pg_sys::Latch,
+    /// It waits for more to do.
+    pub idle: bool,
+    /// When the launcher may start the next worker.
+    pub not_before: i64,
+    pub runs: u64,
+    pub contacts: u64,
+    pub last_run: i64,
+    pub error: [u8; 160],
+}
+
+impl Queue {
+    pub const FREE: Queue = Queue {
+        database: 0,
+        role: 0,
+        wanted: false,
+        paused: false,
+        refused: false,
+        due_at: i64::MAX,
+        worker_pid: 0,
+        latch: std::ptr::null_mut(),
+        idle: false,
+        not_before: 0,
+        runs: 0,
+        contacts: 0,
+        last_run: 0,
+        error: [0; 160],
+    };
 }
 
 /// No worker may be in this database while that backend's transaction lasts, and the epoch second `until` has not come.
@@ -171,10 +229,40 @@ impl Bar {
     pub const FREE: Bar = Bar { database: 0, pid: 0, until: 0 };
 }
 
+/// A batch under way. `pid` 0: none.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Running {
+    pub pid: i32,
+    pub database: u32,
+    pub workspace: [u8; 16],
+    pub relation: u32,
+    pub total: u64,
+    pub done: u64,
+    pub failed: u64,
+    /// Epoch microseconds.
+    pub started_at: i64,
+}
+
+impl Running {
+    pub const NONE: Running = Running {
+        pid: 0,
+        database: 0,
+        workspace: [0; 16],
+        relation: 0,
+        total: 0,
+        done: 0,
+        failed: 0,
+        started_at: 0,
+    };
+}
+
 #[repr(C)]
 pub struct Header {
     pub databases: [Database; MAX_DATABASES],
+    pub queues: [Queue; MAX_QUEUES],
     pub bars: [Bar; MAX_BARS],
+    pub running: [Running; MAX_RUNNING],
     pub launcher_pid: i32,
     pub launcher_latch: *mut pg_sys::Latch,
     /// Until this epoch second workers close the leases of all accounts that no transaction is using.
@@ -282,7 +370,9 @@ unsafe fn initialise(header: *mut Header) {
         let count = settings::max_workspaces();
         header.write(Header {
             databases: [Database::FREE; MAX_DATABASES],
+            queues: [Queue::FREE; MAX_QUEUES],
             bars: [Bar::FREE; MAX_BARS],
+            running: [Running::NONE; MAX_RUNNING],
             launcher_pid: 0,
             launcher_latch: std::ptr::null_mut(),
             close_until: 0,

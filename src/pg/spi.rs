@@ -161,14 +161,27 @@ fn bound(args: &[Arg]) -> (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
 /// Never compiled to machine code: where there is no index to prefer, the cost that the planner adds would have that
 /// done at every execution, which takes half a second.
 fn plan_by_index(plan: pg_sys::SPIPlanPtr) {
-    // SAFETY: the settings are back to the caller's before anything of the caller's runs (an error restores them,
-    // too); the plan is released at once, and stays in the plan cache.
+    with_settings(&[(c"enable_seqscan", c"off"), (c"jit", c"off")], || {
+        // SAFETY: the plan is released at once, and stays in the plan cache.
+        unsafe {
+            let cached = pg_sys::SPI_plan_get_cached_plan(plan);
+            if !cached.is_null() {
+                pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
+            }
+        }
+    });
+}
+
+/// Runs `work`, which runs nothing of the caller's, under other settings than the caller's.
+pub fn with_settings<R>(settings: &[(&CStr, &CStr)], work: impl FnOnce() -> R) -> R {
+    // SAFETY: known settings with values that they take. They are the caller's again below, or, when `work` raises, at
+    // the end of the (sub)transaction that this aborts.
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
-        for name in [c"enable_seqscan", c"jit"] {
+        for (name, value) in settings {
             pg_sys::set_config_option(
                 name.as_ptr(),
-                c"off".as_ptr(),
+                value.as_ptr(),
                 pg_sys::GucContext::PGC_USERSET,
                 pg_sys::GucSource::PGC_S_SESSION,
                 pg_sys::GucAction::GUC_ACTION_SAVE,
@@ -177,11 +190,9 @@ fn plan_by_index(plan: pg_sys::SPIPlanPtr) {
                 false,
             );
         }
-        let cached = pg_sys::SPI_plan_get_cached_plan(plan);
-        if !cached.is_null() {
-            pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
-        }
+        let result = work();
         pg_sys::AtEOXact_GUC(true, level);
+        result
     }
 }
 
@@ -252,14 +263,54 @@ unsafe fn value(
     }
 }
 
+/// An error that was caught, and rolled back.
+#[derive(Clone, Debug)]
+pub struct Caught {
+    pub sqlstate: String,
+    pub message: String,
+}
+
+impl Caught {
+    /// Whether it speaks of a row, not of the server, the session or the transaction: those are Postgres's to raise.
+    pub fn is_of_a_row(&self) -> bool {
+        let class = self.sqlstate.get(..2).unwrap_or_default();
+        !["25", "40", "53", "54", "57", "58", "F0", "XX"].contains(&class)
+    }
+}
+
 /// Runs `work` in a subtransaction; an error whose SQLSTATE `expected` accepts rolls it back and gives `None`.
 pub fn in_subtransaction<R>(
     work: impl FnOnce() -> R,
     expected: impl Fn(pgrx::PgSqlErrorCode) -> bool,
-) -> Option<R>
-where
-    R: Send,
-{
+) -> Option<R> {
+    caught_as(work, |code, _| expected(code)).ok()
+}
+
+/// Runs `work` in a subtransaction; an error that `expected` accepts rolls it back.
+pub fn caught<R>(work: impl FnOnce() -> R, expected: impl Fn(&Caught) -> bool) -> Result<R, Caught> {
+    caught_as(work, |_, caught| expected(caught))
+}
+
+/// The SQLSTATE of the error that is being handled.
+///
+/// # Safety
+/// Only while an error that Postgres raised is on its stack.
+pub unsafe fn raw_sqlstate(context: pg_sys::MemoryContext) -> i32 {
+    // SAFETY: as promised by the caller; the copy is made outside of ErrorContext, as it has to be, and freed.
+    unsafe {
+        let before = pg_sys::MemoryContextSwitchTo(context);
+        let copy = pg_sys::CopyErrorData();
+        let code = (*copy).sqlerrcode;
+        pg_sys::FreeErrorData(copy);
+        pg_sys::MemoryContextSwitchTo(before);
+        code
+    }
+}
+
+fn caught_as<R>(
+    work: impl FnOnce() -> R,
+    expected: impl Fn(pgrx::PgSqlErrorCode, &Caught) -> bool,
+) -> Result<R, Caught> {
     // SAFETY: the standard dance of PL/pgSQL's exception block: context and owner are restored on both ways out.
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
@@ -268,25 +319,35 @@ where
         pg_sys::MemoryContextSwitchTo(context);
         let work = std::panic::AssertUnwindSafe(work);
         let expected = std::panic::AssertUnwindSafe(expected);
-        let result = PgTryBuilder::new(move || {
+        let result = PgTryBuilder::new(std::panic::AssertUnwindSafe(move || {
             let result = { work }.0();
             pg_sys::ReleaseCurrentSubTransaction();
-            Some(result)
-        })
+            Ok(result)
+        }))
         .catch_others(move |error| {
             use pgrx::pg_sys::panic::CaughtError;
-            let code = match &error {
+            // Also before it goes on: an exception block of the caller's ends one subtransaction, its own.
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            pg_sys::CurrentResourceOwner = owner;
+            let (code, caught) = match &error {
                 CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-                    report.sql_error_code()
+                    let code = report.sql_error_code();
+                    // pgrx knows Postgres's own codes only; the error as Postgres has it is still on its stack.
+                    let raw = match &error {
+                        CaughtError::PostgresError(_) => raw_sqlstate(context),
+                        _ => code as i32,
+                    };
+                    let state = CStr::from_ptr(pg_sys::unpack_sql_state(raw));
+                    let caught = Caught {
+                        sqlstate: state.to_string_lossy().into_owned(),
+                        message: report.message().to_owned(),
+                    };
+                    (code, caught)
                 }
                 CaughtError::RustPanic { .. } => error.rethrow(),
             };
-            if !expected(code) {
-                error.rethrow();
-            }
-            pg_sys::MemoryContextSwitchTo(context);
-            pg_sys::RollbackAndReleaseCurrentSubTransaction();
-            None
+            if expected(code, &caught) { Err(caught) } else { error.rethrow() }
         })
         .execute();
         pg_sys::MemoryContextSwitchTo(context);

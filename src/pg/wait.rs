@@ -9,7 +9,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::provider::{Answer, Fault, FaultKind};
-use crate::net::{Courier, Job, Keep};
+use crate::net::{Bell, Courier, Job, Keep, Ticket};
 
 /// The thread enforces the timeout; this much later the backend stops waiting for the thread itself.
 const GRACE: Duration = Duration::from_millis(250);
@@ -52,22 +52,47 @@ pub fn event(event: Event) -> u32 {
     known.load(Ordering::Relaxed)
 }
 
-/// Sends the request and waits for its outcome. When the wait is cancelled, the request goes on in its thread until
-/// it ends by itself, and `keep` gets its answer: the provider will bill it anyway.
-pub fn fetch(job: Job, keep: Keep) -> Result<Answer, Fault> {
+/// A request on its way.
+pub struct Sent {
+    ticket: Ticket,
+    until: Instant,
+}
+
+/// Sends the request. When nobody waits for its outcome any more, the request goes on in its thread until it ends by
+/// itself, and `keep` gets what comes of it: the provider will bill it anyway. `bell` rings when it is done.
+pub fn send(job: Job, keep: Keep, bell: Option<&Bell>) -> Result<Sent, Fault> {
     let until = Instant::now() + job.timeout + GRACE;
-    let mut ticket =
-        COURIER.with_borrow_mut(|courier| courier.get_or_insert_with(open_courier).send(job, Some(keep)))?;
-    loop {
-        if let Some(outcome) = ticket.try_take() {
-            return outcome;
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time"));
-        }
-        wait_for(ticket.fd(), left);
+    let ticket = COURIER
+        .with_borrow_mut(|courier| courier.get_or_insert_with(open_courier).send(job, Some(keep), bell))?;
+    Ok(Sent { ticket, until })
+}
+
+impl Sent {
+    /// The outcome, if it is there, or the time is over.
+    pub fn try_take(&mut self) -> Option<Result<Answer, Fault>> {
+        let late = || Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time"));
+        self.ticket.try_take().or_else(|| self.left().is_zero().then(late))
     }
+
+    pub fn wait(mut self) -> Result<Answer, Fault> {
+        loop {
+            if let Some(outcome) = self.try_take() {
+                return outcome;
+            }
+            wait_for(self.ticket.fd(), self.left());
+        }
+    }
+
+    /// How long it is still waited for.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Waits until one of several requests is done, at most so long.
+pub fn for_bell(bell: &Bell, longest: Duration) {
+    wait_for(bell.fd(), longest);
+    bell.silence();
 }
 
 fn wait_for(fd: i32, left: Duration) {

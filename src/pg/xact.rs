@@ -58,6 +58,10 @@ pub struct Transaction {
     pub updated_schema: bool,
     /// A call was made: it cannot be prepared for two-phase commit.
     pub called: bool,
+    /// Roles whose jobs wait, once this is committed.
+    pub queued: Vec<u32>,
+    /// leadlex.resume_queue() was called.
+    pub resumed: bool,
     /// Databases that this transaction keeps workers out of.
     pub bars: Vec<OwnBar>,
 }
@@ -131,6 +135,9 @@ fn settle(committed: bool) {
     accounts::settle(&ended, committed);
     if committed && (ended.wrote_ledger || ended.updated_schema) {
         worker::note_work();
+    }
+    if committed {
+        worker::queues::settle(&ended.queued, ended.resumed);
     }
     for claim in &ended.claims {
         claims::release(&claim.key);

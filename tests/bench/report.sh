@@ -47,6 +47,17 @@ verdict() { # title measured unit comparison target
     printf '%-44s %10.2f %-8s %-12s %8.2f   %s\n' "$1" "$2" "$3" "$([ "$4" = least ] && echo 'at least' || echo 'less than')" "$5" "$met"
 }
 
+report_many() {
+    echo
+    echo "${BOLD}many contacts at once${PLAIN}"
+    verdict '1,000 contacts, 50 ms, 64 in parallel : 0.78 s' "$(per "${RESULT[many:parallel]}" 0.78125)" times below 1.2
+    note "$(printf '(%.2f s; one call after another %.1f s, queued by hand as pg_net does %.2f s)' "${RESULT[many:parallel]}" "${RESULT[many:loop]}" "${RESULT[many:net]}")"
+    note "$(printf '(%d contacts, 0 ms: %.0f rows/s; peak private memory of the backend %.0f MB)' "$MANY_CONTACTS" "$(per "$MANY_CONTACTS" "${RESULT[many:bulk]}")" "${RESULT[many:memory]}")"
+    verdict "INSERT of $MANY_CONTACTS with the enqueue trigger : without" "$(per "${RESULT[many:insert:with]}" "${RESULT[many:insert:without]}")" times below 1.3
+    verdict 'the queue drains : rows/s of a batch' "$(per "${RESULT[many:drain]}" "$(per "$MANY_CONTACTS" "${RESULT[many:bulk]}")")" times least 0.85
+    verdict 'bigint key and RLS : uuid key without' "$(per "${RESULT[many:rls]}" "${RESULT[many:bulk]}")" times below 1.15
+}
+
 report() {
     local rival cell title
     put_limits
@@ -82,6 +93,7 @@ report() {
     verdict "$LARGE_CONTACTS contacts, $LARGE_LEDGER ledger rows" "$(per "${RESULT[size:large]}" "${RESULT[size:small:large]}")" times below 1.15
     verdict '  the same beside an old snapshot' "$(per "${RESULT[size:large-snapshot]}" "${RESULT[size:small:large-snapshot]}")" times below 1.15
     verdict "growth of one backend, $MEMORY_CALLS calls" "${RESULT[memory]}" MB below 2
+    report_many
     note "(a bare round trip of 50 ms reached $(printf '%.0f' "${RESULT[trip:32:50]}")/s at 32 clients: enrich_contact has $(awk -v a="${RESULT[ours:32:50]}" -v b="${RESULT[trip:32:50]}" 'BEGIN { printf "%.0f", 100 * a / b }') % of that)"
     note "(the backend's private memory is $(printf '%.1f' "${RESULT[memory_total]}") MB)"
     case " ${RIVALS[*]} " in *pgsql_http*) ;; *) note "pgsql-http is not installed here, so it was not measured." ;; esac

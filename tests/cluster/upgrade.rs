@@ -196,7 +196,7 @@ fn a_dump_of_an_older_schema_can_be_restored() {
 /// Every function of ours but triggers, called with NULLs: name and what it said.
 fn call_everything(client: &mut Client) -> Vec<(String, Result<(), Failure>)> {
     let calls = "SELECT p.oid::regprocedure::text,
-                        format('SELECT * FROM %s(%s)', p.oid::regproc,
+                        format('%s %s(%s)', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT * FROM' END, p.oid::regproc,
                                (SELECT string_agg(format('NULL::%s', t::regtype), ', ') FROM unnest(p.proargtypes) AS t))
                  FROM pg_depend AS d JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
                  WHERE d.deptype = 'e' AND p.prorettype <> 'trigger'::regtype

@@ -11,7 +11,7 @@ use crate::pg::owner::as_owner;
 use crate::pg::raise::{self, Refusal, refuse};
 use crate::pg::spi::{self, Statement, View, arg};
 use crate::pg::store::{boolean, config, number, text};
-use crate::pg::table::{self, Column, IDENTIFYING, quoted};
+use crate::pg::table::{self, Column, names, quoted};
 use crate::pg::{cache, guards};
 
 /// The table to be bound, as the catalogs have it.
@@ -61,14 +61,11 @@ impl Relation {
     }
 
     fn refuse_unless_table(&self) {
-        let why = match self.kind {
-            'r' | 'p' if self.temporary => "a temporary table: other sessions could not see it",
-            'r' | 'p' if self.ours => "part of an extension or of Postgres itself",
-            'r' | 'p' => return,
-            'v' => "a view: bind the table behind it",
-            'm' => "a materialized view: it cannot be updated",
-            'f' => "a foreign table: it does not take part in this transaction",
-            _ => "not a table",
+        let why = match table::unfit_kind(self.kind) {
+            Some(why) => why,
+            None if self.temporary => "a temporary table: other sessions could not see it",
+            None if self.ours => "part of an extension or of Postgres itself",
+            None => return self.refuse_rule(),
         };
         refuse(Refusal {
             sqlstate: "42809",
@@ -77,10 +74,20 @@ impl Relation {
             hint: Some("Ordinary and partitioned tables can be bound.".into()),
         })
     }
-}
 
-fn names() -> impl Iterator<Item = &'static str> {
-    ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::ALL.into_iter().map(Field::name))
+    fn refuse_rule(&self) {
+        let Some(rule) = table::rule_instead_of_update(self.oid) else { return };
+        refuse(Refusal {
+            sqlstate: "42809",
+            message: format!(
+                "cannot bind {}: its rule {} takes the place of updates",
+                self.qualified(),
+                quoted(&rule)
+            ),
+            detail: Some("What becomes of an update could not be told.".into()),
+            hint: Some("Use a trigger instead of the rule.".into()),
+        })
+    }
 }
 
 /// Our names to the table's: what is given, and for the rest columns of the same name.
@@ -122,7 +129,7 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
     for ours in names().filter(|ours| !given.contains_key(*ours)) {
         if let Some(column) = columns.iter().find(|c| c.name == ours) {
             // A column that merely has the name, but cannot be what we mean, is left alone.
-            if ours != "workspace_id" || can_be_workspace(column) {
+            if ours != "workspace_id" || column.can_be_workspace() {
                 mapped.insert(ours.to_owned(), column.name.clone());
             }
         }
@@ -130,8 +137,38 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
     mapped
 }
 
-fn can_be_workspace(column: &Column) -> bool {
-    column.base_type == pg_sys::UUIDOID || column.category == 'S'
+static LOOKED_UP: Statement = Statement::new(
+    "SELECT pg_catalog.format('%I.%I', n.nspname, o.relname) FROM pg_catalog.pg_constraint AS c
+     JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid
+     JOIN pg_catalog.pg_class AS o ON o.oid OPERATOR(pg_catalog.=) c.confrelid
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) o.relnamespace
+     WHERE c.conrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND c.contype OPERATOR(pg_catalog.=) 'f'
+       AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.=) ANY (c.conkey)
+     ORDER BY c.conname USING OPERATOR(pg_catalog.<) LIMIT 1",
+);
+
+/// Why a column cannot be a field. A foreign key is refused whatever its type: its values are those of another table.
+fn unfit_for_field(relation: &Relation, column: &Column) -> Option<String> {
+    let arguments = [arg(i64::from(relation.oid.to_u32())), arg(column.name.as_str())];
+    match LOOKED_UP.row(View::Latest, &arguments) {
+        Some(row) => Some(format!("it refers to {}, so it holds only what stands there", text(&row, 0))),
+        None => column.unfit_for_field(),
+    }
+}
+
+/// What to do about a column that cannot be `ours`.
+fn instead(ours: &str, column: &Column, why: &str) -> String {
+    let looked_up = column.category == 'E' || why.starts_with("it refers to");
+    let leave_out = format!("leave {ours} out with '{{\"{ours}\": null}}'");
+    match ours {
+        "id" => "Name another column: columns => '{\"id\": \"contact_no\"}'.".to_owned(),
+        "workspace_id" => format!("Name another column, or {leave_out}."),
+        _ if column.generated => format!("Name a column that it is computed from, or {leave_out}."),
+        _ if looked_up => {
+            format!("Name a text column, from which a trigger of yours can set this one, or {leave_out}.")
+        }
+        _ => format!("Name a text column, or {leave_out}."),
+    }
 }
 
 fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns: &[Column]) {
@@ -145,10 +182,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
                 relation.qualified()
             ),
             detail: None,
-            hint: Some(match ours {
-                "id" => "Name another column: columns => '{\"id\": \"contact_no\"}'.".to_owned(),
-                _ => format!("Name another column, or leave {ours} out with '{{\"{ours}\": null}}'."),
-            }),
+            hint: Some(instead(ours, column, why)),
         })
     };
     let Some(id) = find("id") else {
@@ -160,18 +194,15 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
         })
     };
     if table::equality(id.type_oid).is_none() {
-        wrong("id", id, &format!("its type {} has no equality", id.type_name));
+        wrong("id", id, &format!("its type {} has no equality", id.written));
     }
-    if let Some(column) = find("workspace_id").filter(|c| !can_be_workspace(c)) {
+    if let Some(column) = find("workspace_id").filter(|c| !c.can_be_workspace()) {
         wrong("workspace_id", column, "it must be uuid or text");
     }
     for field in Field::ALL {
         let Some(column) = find(field.name()) else { continue };
-        if column.generated {
-            wrong(field.name(), column, "it is generated, so it cannot be written");
-        }
-        if column.category != 'S' {
-            wrong(field.name(), column, &format!("its type {} cannot hold any text", column.type_name));
+        if let Some(why) = unfit_for_field(relation, column) {
+            wrong(field.name(), column, &why);
         }
     }
     if !Field::ALL.iter().any(|f| mapped.contains_key(f.name())) {
@@ -273,7 +304,7 @@ fn unbind_contacts(relation: Option<pg_sys::Oid>) {
 }
 
 // A table of the user's, made on their behalf: it is no member of the extension.
-const CONTACT_TABLE: [&str; 6] = [
+const CONTACT_TABLE: [&str; 18] = [
     "CREATE TABLE leadlex.contact (
          id            pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
          workspace_id  pg_catalog.uuid NOT NULL DEFAULT (leadlex.whoami() OPERATOR(pg_catalog.->>) 'workspace_id')::pg_catalog.uuid,
@@ -288,6 +319,18 @@ const CONTACT_TABLE: [&str; 6] = [
          created_at    pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
          updated_at    pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())",
     "COMMENT ON TABLE leadlex.contact IS 'Contacts, made by leadlex.create_contact_table(). Yours: add columns, indexes and triggers as you like.'",
+    "COMMENT ON COLUMN leadlex.contact.id IS 'the key, for enrich_contact'",
+    "COMMENT ON COLUMN leadlex.contact.workspace_id IS 'whose contact; by default that of the caller'",
+    "COMMENT ON COLUMN leadlex.contact.full_name IS 'identifies the contact, with company_name'",
+    "COMMENT ON COLUMN leadlex.contact.email IS 'identifies the contact'",
+    "COMMENT ON COLUMN leadlex.contact.job_title IS 'enriched'",
+    "COMMENT ON COLUMN leadlex.contact.company_name IS 'enriched'",
+    "COMMENT ON COLUMN leadlex.contact.linkedin_url IS 'enriched; identifies the contact, too'",
+    "COMMENT ON COLUMN leadlex.contact.phone IS 'enriched'",
+    "COMMENT ON COLUMN leadlex.contact.location IS 'enriched'",
+    "COMMENT ON COLUMN leadlex.contact.seniority IS 'enriched: owner, founder, c_suite, partner, vp, head, director, manager, senior, entry, intern, or the word of the vendor'",
+    "COMMENT ON COLUMN leadlex.contact.created_at IS 'when the row was made'",
+    "COMMENT ON COLUMN leadlex.contact.updated_at IS 'when it last changed'",
     "CREATE INDEX contact_workspace_id ON leadlex.contact (workspace_id)",
     "CREATE TRIGGER set_updated_at BEFORE UPDATE ON leadlex.contact FOR EACH ROW EXECUTE FUNCTION leadlex.set_updated_at()",
     "ALTER TABLE leadlex.contact ENABLE ROW LEVEL SECURITY",
@@ -311,6 +354,13 @@ fn create_contact_table() {
             super::identity::give_contact_privileges(&super::identity::role_name(role.into()));
         }
     });
+}
+
+/// Part of a statement of ours, see `table::rls`: notes which row it is asked about, and lets none through.
+#[pg_extern(sql = false)]
+fn row_may_be_updated(place: i64) -> bool {
+    table::note(place);
+    false
 }
 
 /// Keeps leadlex.contact.updated_at.

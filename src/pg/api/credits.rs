@@ -6,7 +6,7 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::pg::store::books;
-use crate::pg::{accounts, cache, desk, guards, raise, xact};
+use crate::pg::{accounts, cache, desk, guards, means, raise, xact};
 
 /// Far below what could overflow, also when several grants commit at once.
 const MAX_BALANCE: i64 = 1_000_000_000_000_000;
@@ -48,6 +48,8 @@ fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
             )
         })
     });
+    // A charge is what has no note, see leadlex.usage_daily.
+    let note = note.or((amount < 0).then_some("correction"));
     books::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, note);
     match correction {
         Some(reservation) => accounts::spend(reservation),
@@ -86,15 +88,5 @@ fn grant_credits_here(amount: Option<i64>) -> i64 {
 
 #[pg_extern(sql = false)]
 fn credits() -> Option<i64> {
-    let caller = super::identity::caller();
-    if !caller.workspace.has_credit_limit {
-        return None;
-    }
-    let key = desk::account_key(caller.workspace.id);
-    if guards::in_recovery() {
-        // Nothing may be kept of a standby's tables: they change underneath.
-        return Some(books::load_account(&key.id).balance);
-    }
-    guards::require_shared_memory();
-    Some(accounts::balance(accounts::open(key)))
+    means::credits(&super::identity::caller().workspace)
 }

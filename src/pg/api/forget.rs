@@ -12,8 +12,8 @@ use crate::domain::identity::WRITE_ENRICH;
 use crate::domain::receipt::{self, Hash};
 use crate::pg::desk::{self, Target};
 use crate::pg::receipts;
-use crate::pg::store::config;
 use crate::pg::store::receipts::{self as books, Erased, Person};
+use crate::pg::store::{config, jobs};
 use crate::pg::table::Binding;
 use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings, wait, worker};
 
@@ -40,7 +40,7 @@ fn raised(target: Target, id: Option<String>, name: &str) -> JsonB {
 }
 
 /// The workspace in which the caller may erase; `None`: in all.
-fn authority() -> Result<Option<uuid::Uuid>, Failure> {
+pub fn authority() -> Result<Option<uuid::Uuid>, Failure> {
     let no_choice = settings::api_key().is_none() && settings::workspace().is_none();
     if no_choice && super::identity::administers() {
         return Ok(None);
@@ -79,7 +79,9 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
             hash: receipt::person(workspace, &table, &id),
         })
         // Who has nothing to do with the contact is not to hold it, nor to throw away what others have bought.
-        .filter(|person| visible(&binding, person.workspace, &id).is_some() || books::holds(person))
+        .filter(|person| {
+            visible(&binding, person.workspace, &id).is_some() || books::holds(person) || queued(person)
+        })
         .collect();
     let erased = if persons.is_empty() { Erased::default() } else { erase(&binding, &persons) };
     Ok(json!({
@@ -87,10 +89,21 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
         "history": erased.history,
         "receipts": erased.receipts,
         "stored_results": erased.stored_results,
+        "jobs": erased.jobs,
     }))
 }
 
+fn queued(person: &Person) -> bool {
+    jobs::holds(person.workspace, person.schema, person.table, person.contact)
+}
+
 fn erase(binding: &Binding, persons: &[Person]) -> Erased {
+    // First, as a worker takes them: the set, then the contact.
+    let of_queue = |p: &Person| Erased {
+        jobs: jobs::erase(p.workspace, p.schema, p.table, p.contact),
+        ..Erased::default()
+    };
+    let jobs = persons.iter().map(of_queue).fold(Erased::default(), Erased::and);
     // No call about this contact is under way from here on, nor until this is committed.
     let claim = desk::contact_claim(binding, persons[0].contact);
     claims::claim(claim);
@@ -98,7 +111,7 @@ fn erase(binding: &Binding, persons: &[Person]) -> Erased {
     let questions: Vec<Hash> =
         persons.iter().flat_map(|p| questions(p.workspace, binding, p.contact)).collect();
     wait_for_the_books(persons, &questions);
-    persons.iter().map(|person| books::erase(person, &questions)).fold(Erased::default(), Erased::and)
+    persons.iter().map(|person| books::erase(person, &questions)).fold(jobs, Erased::and)
 }
 
 /// The contact, if it is this workspace's and the caller sees it.

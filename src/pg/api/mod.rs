@@ -1,15 +1,32 @@
 //! The SQL functions. Their declarations, with comments and privileges, are in `sql/`.
 
+/// Tells Postgres how a function is called: by its version-1 conventions.
+macro_rules! version_one {
+    ($($name:ident),+) => { $(
+        #[doc(hidden)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name() -> &'static pg_sys::Pg_finfo_record {
+            const RECORD: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+            &RECORD
+        }
+    )+ };
+}
+use version_one;
+
+mod batch;
 mod calls;
 mod contacts;
 mod credits;
+mod estimate;
 mod forget;
 mod identity;
 mod presets;
 mod providers;
+mod queue;
 mod revert;
 mod stats;
 mod suppression;
+mod triggers;
 mod workspaces;
 
 use pgrx::pg_sys;

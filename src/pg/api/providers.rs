@@ -12,6 +12,7 @@ use crate::domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, merge
 use crate::domain::suppression;
 use crate::pg::store::config::{self, LoadedProvider};
 use crate::pg::store::suppressions;
+use crate::pg::wait::Sent;
 use crate::pg::{accounts, cache, guards, provider, raise, settings, shmem, table, worker, xact};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
@@ -45,7 +46,7 @@ fn secret_allowed(secret: &str) {
     }
     if !provider::can_be_sent(secret) {
         raise::invalid(
-            "a secret is up to 8192 characters of printable ASCII",
+            "a secret is one line of up to 8192 characters",
             "Paste the key as the vendor shows it, without line breaks.",
         );
     }
@@ -208,7 +209,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         }
         Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
     };
-    let answer = provider::send(config, request.clone(), left, Box::new(keep));
+    let answer = provider::send(config, request.clone(), left, Box::new(keep), None).and_then(Sent::wait);
     // It has to be counted.
     worker::call_if_away();
     JsonB(told(&found, config, shown, &request, answer))

@@ -5,8 +5,9 @@ use pgrx::prelude::*;
 
 use crate::domain::identity::Workspace;
 use crate::domain::rate::{Limits, Window, plan_limits};
-use crate::pg::store::{books, config};
-use crate::pg::{accounts, cache, desk, guards, raise, receipts, worker};
+use crate::pg::shmem::{Database, Queue};
+use crate::pg::store::config;
+use crate::pg::{cache, guards, identity, means, owner, raise, receipts, worker};
 
 /// Name of the workspace that the first provider brings with it.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -91,21 +92,8 @@ fn rate_limit() -> TableIterator<
         name!(reset, Option<TimestampWithTimeZone>),
     ),
 > {
-    let caller = super::identity::caller();
-    let limits = caller.workspace.limits;
-    let key = desk::account_key(caller.workspace.id);
-    let status = if limits.is_unlimited() {
-        Default::default()
-    } else if guards::in_recovery() {
-        // On a standby the books are what the primary last recorded; nothing may be kept of them here.
-        let now = accounts::now();
-        let restored =
-            books::load_account(&key.id).rate.map(|r| crate::domain::rate::Meter::restore(&r, now));
-        restored.unwrap_or(crate::domain::rate::Meter::EMPTY).status(limits, now)
-    } else {
-        guards::require_shared_memory();
-        accounts::rate_status(accounts::open(key), limits)
-    };
+    let workspace = super::identity::caller().workspace;
+    let status = means::rate(workspace.id, workspace.limits);
     let row = |name, window: Option<Window>| -> RateRow {
         (
             name,
@@ -132,6 +120,8 @@ type StatusRow = (
     Option<i64>,
     Option<i64>,
     Option<i64>,
+    Option<String>,
+    Option<i64>,
 );
 
 #[allow(clippy::type_complexity)]
@@ -153,43 +143,101 @@ fn worker_report() -> TableIterator<
         name!(receipts_waiting, Option<i64>),
         name!(receipts_dropped, Option<i64>),
         name!(receipts_expired, Option<i64>),
+        name!(role, Option<String>),
+        name!(contacts, Option<i64>),
     ),
 > {
     // Not for what it reads, but for what it returns: an older schema declares other columns.
     cache::refresh();
     guards::require_shared_memory();
+    let watches = watches();
+    if !watches && identity::readable().is_empty() {
+        return TableIterator::new(Vec::new());
+    }
     let (launcher, databases) = worker::status();
     let state = if launcher > 0 { "running" } else { "not running" };
     let pid = (launcher > 0).then_some(launcher);
-    let mut rows: Vec<StatusRow> =
-        vec![("launcher", pid, None, state, None, None, None, None, None, None, None, None, None, None)];
-    for d in &databases {
-        let state = match (d.worker_pid, d.wanted) {
-            (1.., _) => "running",
-            (_, true) => "waiting",
-            _ => "idle",
-        };
-        let (waiting, dropped) =
-            receipts::with(|arena| (arena.waiting(d.oid) as i64, arena.dropped(d.oid) as i64));
-        let error = String::from_utf8_lossy(&d.error).trim_end_matches('\0').to_owned();
-        rows.push((
-            "worker",
-            (d.worker_pid > 0).then_some(d.worker_pid),
-            database_name(d.oid),
-            state,
-            Some(d.runs as i64),
-            Some(d.settled as i64),
-            Some(d.records as i64),
-            Some(d.purged as i64),
-            (d.last_run > 0).then(|| to_timestamp(d.last_run as f64)),
-            (!error.is_empty()).then_some(error),
-            Some(d.receipts as i64),
-            Some(waiting),
-            Some(dropped),
-            Some(d.receipts_expired as i64),
-        ));
-    }
+    let mut rows: Vec<StatusRow> = vec![(
+        "launcher", pid, None, state, None, None, None, None, None, None, None, None, None, None, None, None,
+    )];
+    // SAFETY: a global of a backend.
+    let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let books = databases.iter().filter(|d| watches || d.oid == here);
+    rows.extend(books.map(|d| books_row(d, watches)));
+    // SAFETY: a catalog look-up.
+    let own = |role: u32| unsafe { pg_sys::has_privs_of_role(owner::caller(), role.into()) };
+    let queues = worker::queues::status();
+    let jobs = queues.iter().filter(|q| watches || q.database == here && own(q.role));
+    rows.extend(jobs.map(|q| jobs_row(q, watches)));
     TableIterator::new(rows)
+}
+
+/// Whether the caller is told of other databases, and how their errors read.
+fn watches() -> bool {
+    let monitor = pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR);
+    // SAFETY: a catalog look-up.
+    super::identity::administers() || unsafe { pg_sys::has_privs_of_role(owner::caller(), monitor) }
+}
+
+/// What a worker that is not running does.
+fn worker_state(pid: i32, waits: bool) -> &'static str {
+    match (pid, waits) {
+        (1.., _) => "running",
+        (_, true) => "waiting",
+        _ => "idle",
+    }
+}
+
+fn error_text(error: &[u8]) -> Option<String> {
+    let error = String::from_utf8_lossy(error).trim_end_matches('\0').to_owned();
+    (!error.is_empty()).then_some(error)
+}
+
+fn books_row(d: &Database, watches: bool) -> StatusRow {
+    let (waiting, dropped) =
+        receipts::with(|arena| (arena.waiting(d.oid) as i64, arena.dropped(d.oid) as i64));
+    (
+        "worker",
+        (d.worker_pid > 0).then_some(d.worker_pid),
+        database_name(d.oid),
+        worker_state(d.worker_pid, d.wanted),
+        Some(d.runs as i64),
+        Some(d.settled as i64),
+        Some(d.records as i64),
+        Some(d.purged as i64),
+        (d.last_run > 0).then(|| to_timestamp(d.last_run as f64)),
+        error_text(&d.error).filter(|_| watches),
+        Some(d.receipts as i64),
+        Some(waiting),
+        Some(dropped),
+        Some(d.receipts_expired as i64),
+        None,
+        None,
+    )
+}
+
+fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
+    let waits = q.wanted || q.due_at < i64::MAX;
+    let state = if q.paused { "paused" } else { worker_state(q.worker_pid, waits) };
+    let role = owner::name_of(q.role.into());
+    (
+        "job worker",
+        (q.worker_pid > 0).then_some(q.worker_pid),
+        database_name(q.database),
+        state,
+        Some(q.runs as i64),
+        None,
+        None,
+        None,
+        (q.last_run > 0).then(|| to_timestamp(q.last_run as f64 / 1e6)),
+        error_text(&q.error).filter(|_| watches),
+        None,
+        None,
+        None,
+        None,
+        Some(role),
+        Some(q.contacts as i64),
+    )
 }
 
 /// What leadlex.worker_status was in schema 0.1.0, which this library says to update.

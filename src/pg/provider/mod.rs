@@ -10,18 +10,20 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::raise;
-use super::receipts::Keeper;
+use super::receipts::{self, Keeper};
 use super::store::config::LoadedProvider;
+use super::wait::Sent;
 use super::{accounts, cache, settings, worker};
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
-use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
+use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict};
 use crate::domain::receipt::{self, Hash, Questions, Receipt, Refusal};
 use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
+use crate::net::Bell;
 
-pub use past::{Past, past, questions, receipt_key};
-pub use sending::{Prepared, admit, can_be_sent, prepare, present_identity, send};
+pub use past::{Past, pasts, questions, receipt_key};
+pub use sending::{admit, can_be_sent, prepare, present_identity, send};
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -65,31 +67,76 @@ pub struct Asking<'a> {
     pub past: &'a Past,
 }
 
-/// `missing` are the fields still to be filled; `left` is what remains of the call's total time.
-pub fn ask(provider: &LoadedProvider, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
+/// A provider that was asked: it has answered already, or its answer is awaited.
+pub enum Asked {
+    Done(Outcome),
+    Waiting(Box<Flight>),
+}
+
+/// Asks, and waits for the answer. `missing` are the fields still to be filled; `left` is what remains of the call's
+/// total time.
+pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
+    match begin(provider, asking, missing, left, None) {
+        Asked::Done(outcome) => outcome,
+        Asked::Waiting(flight) => flight.wait(),
+    }
+}
+
+/// What can be said before anything is sent.
+enum Before<'a> {
+    Outcome(Outcome),
+    /// Only the provider can tell.
+    Ask(&'a Arc<Config>, &'a Questions),
+}
+
+/// The outcome that needs no request; `None` where one would be sent, if the provider can be asked now.
+pub fn foreseen(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet) -> Option<Outcome> {
+    match before(provider, asking, missing) {
+        Before::Outcome(outcome) => Some(outcome),
+        Before::Ask(..) => None,
+    }
+}
+
+/// Asks. `bell` rings when the answer is there.
+pub fn begin(
+    provider: &Rc<LoadedProvider>,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+    left: Duration,
+    bell: Option<&Bell>,
+) -> Asked {
+    match before(provider, asking, missing) {
+        Before::Outcome(outcome) => Asked::Done(outcome),
+        Before::Ask(config, questions) => put(provider, config, asking, questions, missing, left, bell),
+    }
+}
+
+fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldSet) -> Before<'a> {
+    let answered = |verdict| Before::Outcome(Outcome::Answered(verdict));
     if asking.past.refused {
-        return Outcome::Answered(Verdict::Suppressed);
+        return answered(Verdict::Suppressed);
     }
     let config = match &provider.config {
         Ok(config) => config,
         Err(error) => {
-            return failed(FaultKind::Internal, &format!("its configuration is invalid at {}", error.place));
+            let message = format!("its configuration is invalid at {}", error.place);
+            return answered(Verdict::Failed(Fault::new(FaultKind::Internal, message)));
         }
     };
     if !config.identifies(asking.contact) {
-        return Outcome::Skipped;
+        return Before::Outcome(Outcome::Skipped);
     }
     let wanted = config.fills().intersect(missing);
     if wanted.is_empty() {
         // It would be paid for nothing that is wanted.
-        return Outcome::Answered(Verdict::NoMatch);
+        return answered(Verdict::NoMatch);
     }
-    let Some(questions) = asking.past.questions.get(&provider.id) else { return Outcome::Skipped };
-    let verdict = recalled(asking, questions, wanted)
-        .map_or_else(|| put(provider, config, asking, questions, missing, left), Some);
-    match verdict {
-        Some(verdict) => Outcome::Answered(only(config.fills(), verdict)),
-        None => Outcome::Skipped,
+    let Some(questions) = asking.past.questions.get(&provider.id) else {
+        return Before::Outcome(Outcome::Skipped);
+    };
+    match recalled(asking, questions, wanted) {
+        Some(verdict) => answered(only(config.fills(), verdict)),
+        None => Before::Ask(config, questions),
     }
 }
 
@@ -114,22 +161,23 @@ fn only(fills: FieldSet, verdict: Verdict) -> Verdict {
     }
 }
 
-/// Puts the question to the provider; `None` where the contact lacks what identifies it.
+/// Puts the question to the provider.
 fn put(
-    provider: &LoadedProvider,
+    provider: &Rc<LoadedProvider>,
     config: &Arc<Config>,
     asking: &Asking<'_>,
     questions: &Questions,
     missing: FieldSet,
     left: Duration,
-) -> Option<Verdict> {
+    bell: Option<&Bell>,
+) -> Asked {
     if left.is_zero() {
-        let message = "the call's total time was used up before it was its turn";
-        return Some(Verdict::Failed(Fault::new(FaultKind::Timeout, message)));
+        return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
     let mut prepared = match prepare(provider, config, asking.contact) {
-        Ok(prepared) => prepared?,
-        Err(fault) => return Some(Verdict::Failed(fault)),
+        Ok(Some(prepared)) => prepared,
+        Ok(None) => return Asked::Done(Outcome::Skipped),
+        Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
     };
     if let Some(header) = config.idempotency_header() {
         let answered = known(asking, questions).map(|receipt| receipt.answered_at).max();
@@ -141,7 +189,7 @@ fn put(
     }
     let errand = match admit(provider, config, prepared.identity, left, false) {
         Ok(errand) => errand,
-        Err(fault) => return Some(Verdict::Failed(fault)),
+        Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
     };
     let keeper = Keeper {
         key: receipt_key(questions.hashes[0]),
@@ -159,29 +207,61 @@ fn put(
         },
         errand,
     };
-    Some(send_and_keep(provider, config, prepared, keeper, left))
+    let (keep, kept) = keeper.start();
+    match send(config, prepared.request, left, keep, bell) {
+        Ok(sent) => Asked::Waiting(Box::new(Flight {
+            provider: Rc::clone(provider),
+            config: Arc::clone(config),
+            kept,
+            sent,
+        })),
+        Err(fault) => Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
+    }
 }
 
 const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 
-fn send_and_keep(
+/// A request whose answer is awaited.
+pub struct Flight {
+    provider: Rc<LoadedProvider>,
+    config: Arc<Config>,
+    kept: receipts::Kept,
+    sent: Sent,
+}
+
+impl Flight {
+    pub fn wait(self) -> Outcome {
+        let Flight { provider, config, kept, sent } = self;
+        landed(&provider, &config, &kept, sent.wait())
+    }
+
+    /// What has come of it, if it is over.
+    pub fn try_take(&mut self) -> Option<Outcome> {
+        let answer = self.sent.try_take()?;
+        Some(landed(&self.provider, &self.config, &self.kept, answer))
+    }
+
+    pub fn left(&self) -> Duration {
+        self.sent.left()
+    }
+}
+
+fn landed(
     provider: &LoadedProvider,
     config: &Config,
-    prepared: Prepared,
-    keeper: Keeper,
-    left: Duration,
-) -> Verdict {
-    let (keep, outcome) = keeper.start();
-    let answer = match send(config, prepared.request, left, keep) {
+    kept: &receipts::Kept,
+    answer: Result<Answer, Fault>,
+) -> Outcome {
+    let answer = match answer {
         Ok(answer) => answer,
         Err(fault) => {
             // A failure leaves no receipt that would call the worker.
             worker::call_if_away();
-            return Verdict::Failed(fault);
+            return Outcome::Answered(Verdict::Failed(fault));
         }
     };
-    let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
-    if let Some(why) = outcome.dropped {
+    let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Some(why) = kept.dropped {
         pgrx::ereport!(
             pgrx::PgLogLevel::WARNING,
             pgrx::PgSqlErrorCode::ERRCODE_WARNING,
@@ -189,12 +269,12 @@ fn send_and_keep(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    let verdict = outcome.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()));
+    let verdict = kept.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()));
     if matches!(verdict, Verdict::Failed(_)) {
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();
     }
-    told(provider, verdict)
+    Outcome::Answered(only(config.fills(), told(provider, verdict)))
 }
 
 /// A provider that wants a secret may never have been given one, or have lost it in a restore.
@@ -211,6 +291,6 @@ pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
     verdict
 }
 
-fn failed(kind: FaultKind, message: &str) -> Outcome {
-    Outcome::Answered(Verdict::Failed(Fault::new(kind, message)))
+fn failed(kind: FaultKind, message: impl Into<String>) -> Asked {
+    Asked::Done(Outcome::Answered(Verdict::Failed(Fault::new(kind, message))))
 }

@@ -32,31 +32,58 @@ pub fn questions(
     Questions::of(parties, config, contact)
 }
 
-/// What these providers could be asked, and what was answered before. What waits for the worker is looked at first: what
-/// is gone from there is in the books by then.
-pub fn past(workspace: Uuid, providers: &[(String, Rc<LoadedProvider>)], contact: &Contact) -> Past {
-    let asked = |(_, provider): &(String, Rc<LoadedProvider>)| {
-        Some((provider.id, questions(workspace, provider, provider.config.as_ref().ok()?, contact)?))
+/// What these providers could be asked about each contact, and what was answered before. What waits for the worker is
+/// looked at first: what is gone from there is in the books by then.
+pub fn pasts(
+    workspace: Uuid,
+    providers: &[(String, Rc<LoadedProvider>)],
+    contacts: &[&Contact],
+) -> Vec<Past> {
+    let asked = |contact: &Contact| -> HashMap<Uuid, Questions> {
+        let by_provider = providers.iter().filter_map(|(_, provider)| {
+            let config = provider.config.as_ref().ok()?;
+            Some((provider.id, questions(workspace, provider, config, contact)?))
+        });
+        by_provider.collect()
     };
-    let mut past = Past { questions: providers.iter().filter_map(asked).collect(), ..Past::default() };
-    let hashes: Vec<Hash> = past.questions.values().flat_map(|q| q.hashes.iter().copied()).collect();
-    for hash in &hashes {
-        let waiting = receipts::with(|arena| arena.find(&receipt_key(*hash)));
-        match waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content) {
-            Some(Content::Receipt(receipt)) => {
-                past.receipts.insert(*hash, receipt);
+    let mut pasts: Vec<Past> =
+        contacts.iter().map(|contact| Past { questions: asked(contact), ..Past::default() }).collect();
+    pasts.iter_mut().for_each(Past::recall_waiting);
+    if settings::receipt_terms().off() {
+        return pasts;
+    }
+    let hashes: Vec<Hash> = pasts.iter().flat_map(Past::hashes).collect();
+    if hashes.is_empty() {
+        return pasts;
+    }
+    let recalled: HashMap<Hash, Receipt> = store::receipts::recall(workspace, &hashes).into_iter().collect();
+    for past in pasts.iter_mut().filter(|_| !recalled.is_empty()) {
+        for hash in past.hashes() {
+            if let Some(receipt) = recalled.get(&hash) {
+                past.receipts.entry(hash).or_insert_with(|| receipt.clone());
             }
-            Some(Content::Refusal(_)) => past.refused = true,
-            None => {}
         }
     }
-    if hashes.is_empty() || settings::receipt_terms().off() {
-        return past;
+    pasts
+}
+
+impl Past {
+    fn hashes(&self) -> Vec<Hash> {
+        self.questions.values().flat_map(|questions| questions.hashes.iter().copied()).collect()
     }
-    for (hash, receipt) in store::receipts::recall(workspace, &hashes) {
-        past.receipts.entry(hash).or_insert(receipt);
+
+    fn recall_waiting(&mut self) {
+        for hash in self.hashes() {
+            let waiting = receipts::with(|arena| arena.find(&receipt_key(hash)));
+            match waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content) {
+                Some(Content::Receipt(receipt)) => {
+                    self.receipts.insert(hash, receipt);
+                }
+                Some(Content::Refusal(_)) => self.refused = true,
+                None => {}
+            }
+        }
     }
-    past
 }
 
 pub fn receipt_key(question: Hash) -> receipts::Key {

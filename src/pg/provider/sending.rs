@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use crate::domain::contact::Contact;
 use crate::domain::health::{Pause, Permit};
-use crate::domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest};
+use crate::domain::provider::{Config, Fault, FaultKind, HttpRequest};
 use crate::domain::rate::Limits;
 use crate::domain::receipt::{self, Hash};
-use crate::net::{Job, Keep};
+use crate::net::{Bell, Job, Keep};
 use crate::pg::desk::account_key;
 use crate::pg::health::{self, Errand};
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::{accounts, settings, wait};
+use crate::pg::wait::{self, Sent};
+use crate::pg::{accounts, settings};
 
 /// A secret file larger than this is no secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1_024;
@@ -101,20 +102,26 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
     Some(fault)
 }
 
-pub fn send(config: &Config, request: HttpRequest, left: Duration, keep: Keep) -> Result<Answer, Fault> {
+pub fn send(
+    config: &Config,
+    request: HttpRequest,
+    left: Duration,
+    keep: Keep,
+    bell: Option<&Bell>,
+) -> Result<Sent, Fault> {
     let job = Job {
         request,
         timeout: time_for(config).min(left),
         max_body_bytes: settings::max_response_bytes(),
         allow_private: settings::allow_private_addresses(),
     };
-    wait::fetch(job, keep)
+    wait::send(job, keep, bell)
 }
 
-/// No header can have anything else in it.
+/// No header can have a line break in it, nor any length.
 pub fn can_be_sent(secret: &str) -> bool {
     const MOST: usize = 8_192;
-    secret.len() <= MOST && secret.bytes().all(|b| (0x20..=0x7e).contains(&b))
+    secret.len() <= MOST && !secret.chars().any(char::is_control)
 }
 
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
@@ -138,7 +145,7 @@ fn reveal(secret: &str) -> Result<String, Fault> {
         "" => Err(Fault::new(FaultKind::BadCredentials, "the file with its secret is empty")),
         secret if !can_be_sent(secret) => Err(Fault::new(
             FaultKind::BadCredentials,
-            "the file with its secret has something else in it than printable ASCII on one line",
+            "the file with its secret has more in it than one line of up to 8192 characters",
         )),
         secret => Ok(secret.to_owned()),
     }

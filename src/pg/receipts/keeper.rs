@@ -40,12 +40,12 @@ pub struct Outcome {
     pub dropped: Option<&'static str>,
 }
 
-pub type Shared = Arc<Mutex<Outcome>>;
+pub type Kept = Arc<Mutex<Outcome>>;
 
 impl Keeper {
     /// For the thread, and where to find what came of it.
-    pub fn start(self) -> (Keep, Shared) {
-        let shared = Shared::default();
+    pub fn start(self) -> (Keep, Kept) {
+        let shared = Kept::default();
         let outcome = Arc::clone(&shared);
         let keep = move |answer: Result<&_, &_>| {
             let (verdict, cost) = match answer {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys;
 
 pub use arena::{Arena, Key, Taken};
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Kept};
 
 use super::robust::{self, RobustMutex};
 use super::settings;

@@ -57,7 +57,7 @@ pub fn add_to_ledger(workspace: Uuid, id: Uuid, amount: i64, note: Option<&str>)
 pub struct Entry<'a> {
     pub workspace: Uuid,
     pub request_id: Uuid,
-    pub requested_by: &'a str,
+    pub requested_by: String,
     pub key_prefix: Option<&'a str>,
     pub schema: &'a str,
     pub table: &'a str,
@@ -86,7 +86,7 @@ pub fn charge(entry: &Entry) {
     let args = [
         arg(pg(entry.workspace)),
         arg(pg(entry.request_id)),
-        name_arg(entry.requested_by),
+        name_arg(&entry.requested_by),
         arg(entry.key_prefix),
         name_arg(entry.schema),
         name_arg(entry.table),
@@ -102,6 +102,47 @@ pub fn charge(entry: &Entry) {
     if !append_charge(&args) {
         as_owner(|| CHARGE.run(&args));
     }
+}
+
+static CHARGE_MANY: Statement = Statement::new(
+    "WITH n AS (
+         SELECT u.request_id, u.contact_id, u.source, u.confidence, u.fields, u.field_sources, u.old_values, u.new_values
+         FROM ROWS FROM (pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
+             pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14))
+             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values)),
+     charge AS (
+         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id)
+         SELECT $1, n.request_id, -1, n.request_id FROM n)
+     INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
+     SELECT $1, n.request_id, $2, $3, $4, $5, n.contact_id, $6, n.source, n.confidence,
+            pg_catalog.string_to_array(n.fields, ','), n.field_sources::pg_catalog.jsonb, n.old_values::pg_catalog.jsonb,
+            n.new_values::pg_catalog.jsonb
+     FROM n",
+);
+
+/// The same for many of one call: all of them of one workspace and table.
+pub fn charge_many(entries: &[Entry]) {
+    let Some(one) = entries.first() else { return };
+    xact::with(|t| t.wrote_ledger = true);
+    let texts = |of: &dyn Fn(&Entry) -> String| arg(entries.iter().map(of).collect::<Vec<String>>());
+    let args = [
+        arg(pg(one.workspace)),
+        name_arg(&one.requested_by),
+        arg(one.key_prefix),
+        name_arg(one.schema),
+        name_arg(one.table),
+        arg(one.overwrite),
+        arg(entries.iter().map(|e| pg(e.request_id)).collect::<Vec<_>>()),
+        texts(&|e| e.contact_id.to_owned()),
+        texts(&|e| e.source.to_owned()),
+        arg(entries.iter().map(|e| e.confidence).collect::<Vec<Option<f64>>>()),
+        texts(&|e| e.fields.join(",")),
+        texts(&|e| e.field_sources.to_string()),
+        texts(&|e| e.old_values.to_string()),
+        texts(&|e| e.new_values.to_string()),
+    ];
+    as_owner(|| CHARGE_MANY.run(&args));
 }
 
 /// The same by the short way; `false` where that is not open.

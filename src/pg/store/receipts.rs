@@ -140,6 +140,7 @@ pub struct Erased {
     pub history: u64,
     pub receipts: u64,
     pub stored_results: u64,
+    pub jobs: u64,
 }
 
 impl Erased {
@@ -148,6 +149,7 @@ impl Erased {
             history: self.history + more.history,
             receipts: self.receipts + more.receipts,
             stored_results: self.stored_results + more.stored_results,
+            jobs: self.jobs + more.jobs,
         }
     }
 }
@@ -193,6 +195,7 @@ pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
         ]),
         receipts: ERASE_RECEIPTS.run_latest(&[workspace(), hash(), arg(uuids(questions.iter()))]),
         stored_results: ERASE_RESULTS.run_latest(&[workspace(), hash(), arg(person.contact)]),
+        jobs: 0,
     })
 }
 

@@ -94,21 +94,28 @@ pub fn leave(database: u32, installed: bool) {
 fn wait_until_gone(database: u32) {
     let started = Instant::now();
     let mut cancels = CANCEL_AFTER.into_iter().peekable();
+    let mut first = true;
     loop {
         let cancel = cancels.next_if(|&due| started.elapsed() >= due).is_some();
-        let running = shmem::with_header(|h| {
-            let worker = h.databases.iter().find(|d| d.oid == database && d.worker_pid > 0)?;
-            if cancel {
+        let running: Vec<(i32, *mut pg_sys::Latch, bool)> = shmem::with_header(|h| {
+            let books = h.databases.iter().filter(|d| d.oid == database && d.worker_pid > 0);
+            // What one does is no quick work: it is cancelled at once.
+            let jobs = h.queues.iter().filter(|q| q.database == database && q.worker_pid > 0);
+            let running: Vec<_> = books
+                .map(|d| (d.worker_pid, d.latch, cancel))
+                .chain(jobs.map(|q| (q.worker_pid, q.latch, cancel || first)))
+                .collect();
+            for (pid, ..) in running.iter().filter(|(_, _, cancel)| *cancel) {
                 // SAFETY: a worker takes its pid out of here, under this lock, before it ends: it is still that process.
-                unsafe { libc::kill(worker.worker_pid, libc::SIGINT) };
+                unsafe { libc::kill(*pid, libc::SIGINT) };
             }
-            Some(worker.latch)
+            running
         });
-        let Some(latch) = running else { return };
-        if started.elapsed() >= PATIENCE {
+        first = false;
+        if running.is_empty() || started.elapsed() >= PATIENCE {
             return;
         }
-        super::set_latch(latch);
+        running.into_iter().for_each(|(_, latch, _)| super::set_latch(latch));
         wait::nap(Duration::from_millis(10));
     }
 }
@@ -174,6 +181,7 @@ pub fn forget(database: u32) {
         take_down(h, database);
         h.databases.iter_mut().filter(|d| d.oid == database).for_each(|d| *d = Database::FREE);
     });
+    super::queues::forget(database);
 }
 
 /// Frees the places of accounts that no transaction is using, whatever the books know of them.

@@ -1,6 +1,7 @@
 //! Starts workers where work waits. Connected to no database, like the launchers of autovacuum and replication.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_guard;
@@ -8,7 +9,7 @@ use pgrx::pg_sys;
 
 use super::super::shmem::{self, Database};
 use super::super::{accounts, receipts, settings, wait};
-use super::bars;
+use super::{bars, queues};
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
@@ -52,8 +53,10 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         }
         call_for_receipts();
         let waiting = start_workers(&mut sweep);
+        start_job_workers();
         let pause = if waiting { Duration::from_millis(200) } else { settings::worker_naptime() };
-        sleep(pause.min(next_round.saturating_duration_since(Instant::now())));
+        let due = queues::until_next().unwrap_or(pause);
+        sleep(pause.min(due).min(next_round.saturating_duration_since(Instant::now())));
     }
 }
 
@@ -119,6 +122,25 @@ fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
         || shmem::with_header(|h| h.databases.iter().any(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0))
 }
 
+/// For the queues whose turn it is.
+fn start_job_workers() {
+    while let Some(key) = queues::next() {
+        match databases().into_iter().find(|d| d.oid == key.database) {
+            None => bars::forget(key.database),
+            Some(found) if found.connectable && start_job_worker(key) => {}
+            // max_worker_processes is used up, or nobody may connect now: later again.
+            Some(_) => {
+                queues::put_back(key);
+                break;
+            }
+        }
+    }
+}
+
+fn start_job_worker(key: queues::Key) -> bool {
+    register(c"leadlex_enrich job worker", c"leadlex_job_worker_main", key.to_datum())
+}
+
 /// The database that a worker is to be started in now; it is marked as asked for.
 fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
     let now = accounts::now();
@@ -164,8 +186,12 @@ fn put_off(oid: u32, change: impl FnOnce(&mut Database)) {
 }
 
 fn start(database: u32) -> bool {
-    let mut worker = super::describe(c"leadlex_enrich worker", c"leadlex_worker_main");
-    worker.bgw_main_arg = pg_sys::Datum::from(database);
+    register(c"leadlex_enrich worker", c"leadlex_worker_main", pg_sys::Datum::from(database))
+}
+
+fn register(name: &CStr, function: &CStr, argument: pg_sys::Datum) -> bool {
+    let mut worker = super::describe(name, function);
+    worker.bgw_main_arg = argument;
     // SAFETY: plain call with a complete description; being notified sets this process's latch.
     unsafe {
         worker.bgw_notify_pid = pg_sys::MyProcPid;

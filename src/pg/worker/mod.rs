@@ -1,15 +1,19 @@
-//! The background worker that keeps the books.
+//! The background workers: one that keeps the books, and those that run queued jobs (`jobs`).
 //!
 //! A launcher, connected to no database, starts one short-lived worker for each database in which work waits, a few
 //! at a time. A worker that finds nothing more to do for half a second leaves, so that it is in nobody's way
-//! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served.
+//! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served. Jobs are run by workers of
+//! their own, one for each database and role, whose session is that role's.
 
 pub mod bars;
 mod filing;
+mod jobs;
 mod launcher;
 mod leftovers;
+pub mod queues;
 mod rates;
 mod round;
+mod running;
 mod tallies;
 
 use std::cell::Cell;

@@ -10,9 +10,9 @@ use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
 use super::super::cache::Found;
 use super::super::shmem;
-use super::super::store::{self, books};
-use super::super::{accounts, cache, health, receipts, settings, wait};
-use super::{bars, filing, rates, tallies};
+use super::super::store::{self, books, jobs};
+use super::super::{accounts, cache, health, receipts, settings, spi, wait};
+use super::{bars, filing, queues, rates, tallies};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -135,7 +135,15 @@ fn work_until_idle(database: u32) -> bool {
                 mark(database, |d| d.has_work = true);
                 return true;
             }
-            Ok(Round::Done { more }) => mark(database, |d| d.wanted |= more),
+            Ok(Round::Done { more }) => {
+                mark(database, |d| d.wanted |= more);
+                if let Err(failure) = queues::keep(database)
+                    && !has_to_leave(database)
+                {
+                    fail(database, &failure);
+                    return true;
+                }
+            }
             // Cancelled because it has to leave. The books are still closed first, if that can be done in time.
             Err(_) if !closing && has_to_leave(database) => continue,
             Err(_) if closing && bars::is_barred(database) => {
@@ -198,7 +206,7 @@ pub fn mark(database: u32, change: impl FnOnce(&mut shmem::Database)) {
     });
 }
 
-fn put_text(to: &mut [u8], text: &str) {
+pub fn put_text(to: &mut [u8], text: &str) {
     to.fill(0);
     let end =
         text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|&e| e < to.len()).last().unwrap_or(0);
@@ -249,7 +257,7 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
 }
 
 /// A cancel was meant for what this process did before.
-fn forget_cancel() {
+pub fn forget_cancel() {
     // SAFETY: a flag of this process, which its signal handler sets.
     unsafe { pg_sys::QueryCancelPending = 0 };
 }
@@ -257,23 +265,28 @@ fn forget_cancel() {
 /// Why a transaction of the worker's failed.
 pub struct Failed {
     pub message: String,
+    pub sqlstate: String,
     /// Because of what was to be written (SQLSTATE class 22 or 23): to try again is no use.
     pub by_data: bool,
 }
 
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.
 pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
+    attempt_as(c"leadlex_enrich: recording rate use and receipts, settling the ledger", work)
+}
+
+/// The same; `doing` is what pg_stat_activity shows.
+pub fn attempt_as<R>(doing: &CStr, work: impl FnOnce() -> R) -> Result<R, Failed> {
     forget_cancel();
     // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        pg_sys::pgstat_report_activity(
-            pg_sys::BackendState::STATE_RUNNING,
-            c"leadlex_enrich: recording rate use and receipts, settling the ledger".as_ptr(),
-        );
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, doing.as_ptr());
     }
+    // SAFETY: set by the begin of the transaction, and as long as it lives.
+    let context = unsafe { pg_sys::CurrentMemoryContext };
     let work = AssertUnwindSafe(work);
     PgTryBuilder::new(AssertUnwindSafe(move || {
         cache::forget_changed();
@@ -285,15 +298,23 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
         }
         Ok(result)
     }))
-    .catch_others(|error| {
+    .catch_others(move |error| {
         let report = match &error {
             CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
             CaughtError::RustPanic { ereport, .. } => ereport,
         };
-        // SAFETY: unpack_sql_state returns a static, NUL-terminated text.
-        let state = unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(report.sql_error_code() as i32)) };
+        // SAFETY: an error of Postgres's is on its stack until the abort below. unpack_sql_state returns a static,
+        // NUL-terminated text.
+        let state = unsafe {
+            let code = match &error {
+                CaughtError::PostgresError(_) => spi::raw_sqlstate(context),
+                _ => report.sql_error_code() as i32,
+            };
+            CStr::from_ptr(pg_sys::unpack_sql_state(code))
+        };
         let by_data = matches!(state.to_bytes(), [b'2', b'2' | b'3', ..]);
-        let failure = Failed { message: report.message().to_owned(), by_data };
+        let sqlstate = state.to_string_lossy().into_owned();
+        let failure = Failed { message: report.message().to_owned(), sqlstate, by_data };
         // SAFETY: as after any error at the top of a process.
         unsafe { pg_sys::AbortCurrentTransaction() };
         Err(failure)
@@ -329,10 +350,11 @@ fn round(database: u32, closing: bool) -> Round {
     let purge_every = settings::purge_interval(PURGE_EVERY).as_secs() as i64;
     let purge_due =
         shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + purge_every <= now));
-    let (mut purged, mut receipts_expired) = (0, 0);
+    let (mut purged, mut receipts_expired, mut jobs_purged) = (0, 0, 0);
     if purge_due && !closing {
         purged = books::purge_keys();
         receipts_expired = store::receipts::expire(settings::receipt_terms());
+        jobs_purged = jobs::purge(settings::job_retention());
     }
     commit_and_begin();
     let records = recorded.len() as u64;
@@ -345,13 +367,14 @@ fn round(database: u32, closing: bool) -> Round {
         d.receipts_expired += receipts_expired;
         d.last_run = now;
         d.error = [0; 160];
-        if purge_due && purged.max(receipts_expired) < books::PORTION {
+        if purge_due && purged.max(receipts_expired) < books::PORTION && jobs_purged < jobs::PURGED_AT_ONCE {
             d.last_purge = now;
         }
         // Rows may have come since: look once more at the next round.
         d.has_work |= settled > 0;
     });
-    Round::Done { more: settled.max(purged).max(receipts_expired) >= books::PORTION }
+    let more = settled.max(purged).max(receipts_expired) >= books::PORTION;
+    Round::Done { more: more || jobs_purged >= jobs::PURGED_AT_ONCE }
 }
 
 fn left_alone(database: u32, version: &str) -> String {

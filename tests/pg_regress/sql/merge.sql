@@ -162,7 +162,7 @@ ALTER TABLE crm ADD CONSTRAINT no_lawyers CHECK (job_title NOT LIKE '%Counsel%')
 SELECT t.fails('SELECT enrich_contact(t.id(1))');
 ALTER TABLE crm DROP CONSTRAINT no_lawyers;
 ALTER TABLE crm ALTER COLUMN job_title TYPE varchar(5);
-SELECT t.fails('SELECT enrich_contact(t.id(1))');
+SELECT t.fails('SELECT enrich_contact(t.id(1), $${job_title}$$)');
 ALTER TABLE crm ALTER COLUMN job_title TYPE text;
 -- A column that pads its text: what is written is what is compared.
 ALTER TABLE crm ALTER COLUMN job_title TYPE char(30);
@@ -175,7 +175,7 @@ DROP INDEX one_title;
 DELETE FROM crm WHERE id = t.id(2);
 CREATE DOMAIN phone_no AS text CHECK (value ~ '^[0-9]+$');
 ALTER TABLE crm ALTER COLUMN phone TYPE phone_no;
-SELECT t.fails('SELECT enrich_contact(t.id(1))');
+SELECT t.fails('SELECT enrich_contact(t.id(1), $${phone}$$)');
 ALTER TABLE crm ALTER COLUMN phone TYPE text;
 SELECT t.spent();
 SELECT t.stored();

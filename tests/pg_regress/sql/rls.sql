@@ -79,6 +79,10 @@ BEGIN
             IF name IN ('credit_pending', 'credit_settled') THEN
                 EXECUTE format('SELECT CASE WHEN count(*) = 0 THEN $$of the ledger$$ ELSE $$MORE THAN THE LEDGER$$ END FROM leadlex.%I WHERE id NOT IN (SELECT id FROM leadlex.credit_ledger)', name) INTO found;
             END IF;
+            -- The worker's row comes with its first work.
+            IF name = 'worker_status' THEN
+                EXECUTE 'SELECT CASE WHEN count(*) = 0 THEN $$nothing$$ WHEN bool_and(coalesce(database, current_database()) = current_database() AND last_error IS NULL) THEN $$of this database$$ ELSE $$OF OTHERS$$ END FROM leadlex.worker_status' INTO found;
+            END IF;
             RETURN NEXT name || ': ' || found;
         EXCEPTION WHEN insufficient_privilege THEN refused := refused || name;
         END;

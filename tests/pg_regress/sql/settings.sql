@@ -63,9 +63,9 @@ SET client_min_messages = warning; SELECT leadlex.bind_contacts('crm'); RESET cl
 CREATE FUNCTION t.picky() RETURNS jsonb LANGUAGE sql SET leadlex.min_confidence = 0.5 AS $$ SELECT try_enrich_row('crm', '1')->'error'->'code' $$;
 SELECT t.picky();
 SELECT try_enrich_row('crm', '1')->'fields_updated';
--- The worker shows itself to those who watch, and to nobody else.
+-- The worker shows itself to those who watch, to a team in its own database, and to nobody else.
 SELECT process, state, database FROM leadlex.worker_status WHERE process = 'launcher';
-SET ROLE set_user; SELECT t.fails('SELECT * FROM leadlex.worker_status'); RESET ROLE;
+SET ROLE set_user; SELECT count(*) FROM leadlex.worker_status; RESET ROLE;
 GRANT pg_monitor TO set_user;
 SET ROLE set_user; SELECT count(*) >= 1 AS shown FROM leadlex.worker_status; RESET ROLE;
 

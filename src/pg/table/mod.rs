@@ -2,6 +2,13 @@
 //!
 //! They run with the caller's own rights, so row-level security, column privileges, triggers and constraints apply.
 
+mod catalog;
+mod fit;
+mod keys;
+mod many;
+mod rebind;
+mod rls;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
@@ -9,14 +16,28 @@ use std::ffi::CString;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+pub use catalog::{
+    Column, columns, equality, name_of, names_of, relation_named, rule_instead_of_update, unfit_kind,
+};
+pub use fit::Fitted;
+pub use many::{Change, Found};
+pub use rls::{barred_message, note};
+
 use super::raise::{self, Refusal, refuse};
-use super::spi::{self, Arg, Row, Statement, View, arg};
-use super::store::{number, optional, text};
+use super::spi::{Arg, Row, Statement, View, arg};
+use super::store::{optional, text};
+use super::trigger::Writing;
 use crate::domain::contact::Contact;
 use crate::domain::fields::{Field, FieldMap, FieldSet};
+use keys::Key;
 
 /// Names of ours that say who a contact is, in the order in which rows are read.
 pub const IDENTIFYING: [&str; 5] = ["full_name", "first_name", "last_name", "email", "company_domain"];
+
+/// All names of ours that a column can be bound to.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::ALL.into_iter().map(Field::name))
+}
 
 pub struct Binding {
     pub schema: String,
@@ -35,86 +56,25 @@ struct Plans {
     read: Statement,
     read_locked: Statement,
     fresh: Statement,
-    key_kind: KeyKind,
-    key_type: pg_sys::Oid,
+    read_many: Statement,
+    /// See `rls`.
+    locks: Statement,
+    key: Key,
+    key_type_name: String,
+    fields: Vec<(Field, Column)>,
+    /// No column of theirs has a length, a check or an equality of its own.
+    takes_anything: bool,
     condition: String,
+    /// The same for a set n of keys.
+    condition_of_many: String,
+    /// What is read of a row.
+    list: String,
     writes: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
+    writes_many: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
 }
 
 /// The fields that are written, whether all of them were NULL, and the fields that are only compared.
 type WriteKey = (Vec<&'static str>, bool, Vec<&'static str>);
-
-/// What is known of a key's type: for the common ones, that one key has one text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum KeyKind {
-    Uuid,
-    /// Its greatest value.
-    Integer(i64),
-    Text,
-    Other,
-}
-
-/// A column as the catalogs have it.
-pub struct Column {
-    pub name: String,
-    pub type_oid: pg_sys::Oid,
-    /// Schema-qualified and quoted.
-    pub type_name: String,
-    pub base_type: pg_sys::Oid,
-    pub category: char,
-    pub generated: bool,
-    /// Two texts are the same value only if they are the same text.
-    pub deterministic: bool,
-}
-
-static COLUMNS: Statement = Statement::new(
-    "SELECT a.attname, a.atttypid::pg_catalog.int8,
-            pg_catalog.format('%I.%I', n.nspname, t.typname), t.typcategory, a.attgenerated OPERATOR(pg_catalog.<>) ''
-                OR a.attidentity OPERATOR(pg_catalog.=) 'a',
-            coalesce((SELECT c.collisdeterministic FROM pg_catalog.pg_collation AS c
-                      WHERE c.oid OPERATOR(pg_catalog.=) a.attcollation), true)
-     FROM pg_catalog.pg_attribute AS a
-     JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
-     WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-     ORDER BY a.attnum USING OPERATOR(pg_catalog.<)",
-);
-
-pub fn columns(relation: pg_sys::Oid) -> Vec<Column> {
-    let read = |row: &Row| {
-        let type_oid = pg_sys::Oid::from(number(row, 1) as u32);
-        Column {
-            name: text(row, 0),
-            type_oid,
-            type_name: text(row, 2),
-            // SAFETY: a catalog look-up of an existing type.
-            base_type: unsafe { pg_sys::getBaseType(type_oid) },
-            category: text(row, 3).chars().next().unwrap_or(' '),
-            generated: super::store::boolean(row, 4),
-            deterministic: super::store::boolean(row, 5),
-        }
-    };
-    COLUMNS.query(View::Latest, &[arg(i64::from(relation.to_u32()))]).iter().map(read).collect()
-}
-
-static OPERATOR: Statement = Statement::new(
-    "SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) FROM pg_catalog.pg_operator AS o
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
-     WHERE o.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid",
-);
-
-/// The type's own equality (citext's ignores case), by its default operator class; `None` where it has none.
-pub fn equality(type_oid: pg_sys::Oid) -> Option<String> {
-    // SAFETY: the type exists; the entry lives as long as the backend.
-    let operator = unsafe {
-        let flags = pg_sys::TYPECACHE_EQ_OPR as i32;
-        (*pg_sys::lookup_type_cache(type_oid, flags)).eq_opr
-    };
-    if operator == pg_sys::InvalidOid {
-        return None;
-    }
-    OPERATOR.row(View::Latest, &[arg(i64::from(operator.to_u32()))]).map(|row| text(&row, 0))
-}
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -159,17 +119,35 @@ impl Binding {
 
     fn make_plans(&self) -> Plans {
         let Some(relation) = self.relation else { self.gone() };
+        if let Some(what) = unfit_kind(catalog::kind(relation)) {
+            self.no_table(what);
+        }
         let present = columns(relation);
         let find = |ours: &str| {
             let theirs = self.columns.get(ours)?;
             let column = present.iter().find(|c| &c.name == theirs);
-            Some(column.unwrap_or_else(|| self.column_gone(ours, theirs)))
+            Some(column.unwrap_or_else(|| self.column_gone(ours, theirs, &present)))
         };
-        let Some(id) = find("id") else { self.column_gone("id", "id") };
-        let Some(equals) = equality(id.type_oid) else { self.column_gone("id", &id.name) };
-        let mut condition = format!("t.{} {equals} CAST($1 AS {})", quoted(&id.name), id.type_name);
+        let unfit = |ours: &str, column: &Column, why: &str| -> ! {
+            self.column_unfit(ours, &column.name, why, &present)
+        };
+        let Some(id) = find("id") else { self.column_gone("id", "id", &present) };
+        let Some(equals) = equality(id.type_oid) else {
+            unfit("id", id, &format!("its type {} has no equality", id.written))
+        };
+        let fields: Vec<(Field, Column)> =
+            Field::ALL.into_iter().filter_map(|field| Some((field, find(field.name())?.clone()))).collect();
+        for (field, column) in &fields {
+            if let Some(why) = column.unfit_for_field() {
+                unfit(field.name(), column, &why);
+            }
+        }
+        if let Some(rule) = rule_instead_of_update(relation) {
+            self.rule_instead(&rule);
+        }
+        let mut whose = String::new();
         if let Some(workspace) = find("workspace_id") {
-            condition.push_str(&match workspace.base_type {
+            whose.push_str(&match workspace.base_type {
                 pg_sys::UUIDOID => format!(" AND t.{} OPERATOR(pg_catalog.=) $2", quoted(&workspace.name)),
                 _ => format!(
                     " AND t.{}::pg_catalog.text OPERATOR(pg_catalog.=) $2::pg_catalog.text",
@@ -177,17 +155,34 @@ impl Binding {
                 ),
             });
         }
+        // A domain may have another collation than the column that is of it.
+        let collated = id.collation_name.as_ref().map_or(String::new(), |name| format!(" COLLATE {name}"));
+        let is = |key: &str| format!("t.{} {equals} {key}{collated}{whose}", quoted(&id.name));
+        let given = format!("CAST($1 AS {})", id.type_name);
+        let (condition, condition_of_many) = (is(&given), is("n.key"));
         let list = self.select_list(&find);
         // The workspace is passed always, also where no column is compared with it.
         let from = format!("FROM {} AS t WHERE {condition}", self.name());
+        let many = format!(
+            "SELECT n.position, {list} FROM {} JOIN {} AS t ON {condition_of_many}",
+            many::set_of_keys(&id.type_name, &[]),
+            self.name()
+        );
         Plans {
             read: Statement::owned(format!("SELECT {list} {from}")),
             read_locked: Statement::owned(format!("SELECT {list} {from} FOR NO KEY UPDATE OF t")),
             fresh: Statement::owned(format!("SELECT t.tableoid, t.ctid {from}")),
-            key_kind: if id.deterministic { key_kind(id.type_oid) } else { KeyKind::Other },
-            key_type: id.type_oid,
+            read_many: Statement::owned(many),
+            locks: rls::statement(&self.name(), &id.type_name, &condition_of_many),
+            key: Key::of(id),
+            key_type_name: id.type_name.clone(),
+            takes_anything: fields.iter().all(|(_, column)| fit::takes_anything(column)),
+            fields,
             condition,
+            condition_of_many,
+            list,
             writes: RefCell::default(),
+            writes_many: RefCell::default(),
         }
     }
 
@@ -198,49 +193,6 @@ impl Binding {
             None => "NULL::pg_catalog.text".to_owned(),
         };
         names.map(column).collect::<Vec<_>>().join(", ")
-    }
-
-    fn gone(&self) -> ! {
-        refuse(Refusal {
-            sqlstate: "42P01",
-            message: format!("the bound table {} does not exist", self.name()),
-            detail: None,
-            hint: Some(format!(
-                "Create it again, or forget it: DELETE FROM leadlex.binding WHERE (schema_name, table_name) = ({}, {}).",
-                literal(&self.schema),
-                literal(&self.table)
-            )),
-        })
-    }
-
-    fn column_gone(&self, ours: &str, theirs: &str) -> ! {
-        refuse(Refusal {
-            sqlstate: "42703",
-            message: format!("column \"{theirs}\" of {}, bound as {ours}, does not exist", self.name()),
-            detail: Some("It was dropped or renamed after leadlex.bind_contacts.".into()),
-            hint: Some("Bind the table again with leadlex.bind_contacts.".into()),
-        })
-    }
-
-    /// `id` in the one spelling that everybody who means this key uses; `None` when it cannot be a key of this table.
-    /// Types with an equality of their own (citext) keep the spelling given, see [`Binding::spelling_may_vary`].
-    pub fn canonical_key(&self, id: &str) -> Option<String> {
-        let plans = self.plans();
-        let plain = match plans.key_kind {
-            KeyKind::Text => Some(id.to_owned()),
-            // The common spellings, without asking the type.
-            KeyKind::Uuid if !id.contains(':') => id.parse::<Uuid>().ok().map(|id| id.to_string()),
-            KeyKind::Integer(greatest) if !id.starts_with('+') => {
-                id.parse::<i64>().ok().filter(|n| (-greatest..=greatest).contains(n)).map(|n| n.to_string())
-            }
-            _ => None,
-        };
-        plain.or_else(|| spi::in_subtransaction(|| through_type(plans.key_type, id), is_data_error).flatten())
-    }
-
-    /// Two texts can be the same key: only the stored row tells.
-    pub fn spelling_may_vary(&self) -> bool {
-        self.plans().key_kind == KeyKind::Other
     }
 
     pub fn read(&self, workspace: Uuid, id: &str) -> Option<Contact> {
@@ -271,14 +223,18 @@ impl Binding {
 
     fn only(&self, rows: Vec<Row>, id: &str) -> Option<Contact> {
         if rows.len() > 1 {
-            refuse(Refusal {
-                sqlstate: "21000",
-                message: format!("{} rows of {} have the key {id}", rows.len(), self.name()),
-                detail: None,
-                hint: Some("The column bound as id must be unique.".into()),
-            });
+            self.not_unique(rows.len(), id);
         }
-        rows.first().map(contact)
+        rows.first().map(|row| self.plans().key.respell(contact(row)))
+    }
+
+    fn not_unique(&self, rows: usize, id: &str) -> ! {
+        refuse(Refusal {
+            sqlstate: "21000",
+            message: format!("{rows} rows of {} have the key {id}", self.name()),
+            detail: None,
+            hint: Some("The column bound as id must be unique.".into()),
+        })
     }
 
     /// Writes `changes` if the row still holds what `before` says of those fields and of `others`. The row as it is
@@ -301,6 +257,7 @@ impl Binding {
             }
         }
         args.extend(others.iter().map(|field| arg(before.value(field))));
+        let _by_us = Writing::to(self.relation);
         self.only(statement.query(View::Caller, &args), &before.id)
     }
 
@@ -314,11 +271,7 @@ impl Binding {
         }
         let mut sets = Vec::new();
         let mut unchanged = Vec::new();
-        let is_still = |column: &str, old: usize| {
-            format!(
-                " AND (t.{column}::pg_catalog.text OPERATOR(pg_catalog.=) ${old} OR (t.{column} IS NULL AND ${old} IS NULL))"
-            )
-        };
+        let is_still = |column: &str, old: usize| is_still(column, &format!("${old}"));
         for (position, field) in fields.iter().enumerate() {
             let column = quoted(&self.columns[field.name()]);
             let (new, old) = if were_null { (3 + position, 0) } else { (3 + 2 * position, 4 + 2 * position) };
@@ -332,39 +285,58 @@ impl Binding {
         for (position, field) in others.iter().enumerate() {
             unchanged.push(is_still(&quoted(&self.columns[field.name()]), first_other + position));
         }
-        let present = columns(self.relation.unwrap_or(pg_sys::InvalidOid));
-        let find = |ours: &str| present.iter().find(|c| Some(&c.name) == self.columns.get(ours));
         let sql = format!(
             "UPDATE {} AS t SET {} WHERE {}{} RETURNING {}",
             self.name(),
             sets.join(", "),
             plans.condition,
             unchanged.concat(),
-            self.select_list(&find)
+            plans.list
         );
         let statement = std::rc::Rc::new(Statement::owned(sql));
         plans.writes.borrow_mut().insert(which, statement.clone());
         statement
     }
 
+    /// Whether the caller has a privilege on the column bound as `ours`, or on the whole table.
+    fn may(&self, privilege: u32, ours: &str) -> bool {
+        let Some(relation) = self.relation else { self.gone() };
+        let name = CString::new(self.columns[ours].as_str()).unwrap_or_default();
+        // SAFETY: catalog look-ups for an existing relation and column.
+        unsafe {
+            let user = pg_sys::GetUserId();
+            pg_sys::pg_class_aclcheck(relation, user, privilege as _) == pg_sys::AclResult::ACLCHECK_OK
+                || pg_sys::pg_attribute_aclcheck(
+                    relation,
+                    pg_sys::get_attnum(relation, name.as_ptr()),
+                    user,
+                    privilege as _,
+                ) == pg_sys::AclResult::ACLCHECK_OK
+        }
+    }
+
+    /// Raises 42501, with what it is about, where the caller may not see one of the bound columns.
+    pub fn require_readable(&self) {
+        self.plans();
+        let hidden = |ours: &&String| !self.may(pg_sys::ACL_SELECT, ours);
+        let hidden: Vec<String> =
+            self.columns.keys().filter(hidden).map(|ours| quoted(&self.columns[ours])).collect();
+        // Of one who may see nothing at all, Postgres itself says so.
+        if !hidden.is_empty() && hidden.len() < self.columns.len() {
+            let all: Vec<String> = self.columns.values().map(|column| quoted(column)).collect();
+            refuse(Refusal {
+                sqlstate: "42501",
+                message: format!("permission denied to read {} of {}", hidden.join(", "), self.name()),
+                detail: Some("A call reads all bound columns. No provider was asked.".into()),
+                hint: Some(format!("Grant SELECT ({}) on it to the calling role.", all.join(", "))),
+            });
+        }
+    }
+
     /// Raises 42501 before anything is asked, where the caller may not write one of these fields.
     pub fn require_updatable(&self, fields: FieldSet) {
-        let Some(relation) = self.relation else { self.gone() };
-        let may = |number: i16| {
-            // SAFETY: catalog look-ups for an existing relation and column.
-            unsafe {
-                let (user, update) = (pg_sys::GetUserId(), pg_sys::ACL_UPDATE as _);
-                pg_sys::pg_class_aclcheck(relation, user, update) == pg_sys::AclResult::ACLCHECK_OK
-                    || pg_sys::pg_attribute_aclcheck(relation, number, user, update)
-                        == pg_sys::AclResult::ACLCHECK_OK
-            }
-        };
-        let number_of = |field: &Field| {
-            let name = CString::new(self.columns[field.name()].as_str()).unwrap_or_default();
-            // SAFETY: as above.
-            unsafe { pg_sys::get_attnum(relation, name.as_ptr()) }
-        };
-        let refused: Vec<&str> = fields.iter().filter(|f| !may(number_of(f))).map(Field::name).collect();
+        let refused: Vec<&str> =
+            fields.names().into_iter().filter(|field| !self.may(pg_sys::ACL_UPDATE, field)).collect();
         if !refused.is_empty() {
             refuse(Refusal {
                 sqlstate: "42501",
@@ -380,6 +352,13 @@ impl Binding {
 
 fn key(workspace: Uuid, id: &str) -> Vec<Arg> {
     vec![arg(id), arg(super::store::pg(workspace))]
+}
+
+/// Text for text, also where the column takes others for the same (citext, a collation of its own).
+fn is_still(column: &str, old: &str) -> String {
+    format!(
+        " AND (t.{column}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {old} OR (t.{column} IS NULL AND {old} IS NULL))"
+    )
 }
 
 fn contact(row: &Row) -> Contact {
@@ -398,51 +377,6 @@ fn contact(row: &Row) -> Contact {
         }
     }
     contact
-}
-
-fn key_kind(type_oid: pg_sys::Oid) -> KeyKind {
-    match type_oid {
-        pg_sys::UUIDOID => KeyKind::Uuid,
-        pg_sys::INT2OID => KeyKind::Integer(i64::from(i16::MAX)),
-        pg_sys::INT4OID => KeyKind::Integer(i64::from(i32::MAX)),
-        pg_sys::INT8OID => KeyKind::Integer(i64::MAX),
-        pg_sys::TEXTOID | pg_sys::VARCHAROID => KeyKind::Text,
-        _ => KeyKind::Other,
-    }
-}
-
-/// `id` read and written by its type.
-fn through_type(kind: pg_sys::Oid, id: &str) -> Option<String> {
-    let id = CString::new(id).ok()?;
-    // SAFETY: a NUL-terminated text for the input function of an existing type, whose value goes to its output function.
-    unsafe {
-        let (mut function, mut parameter, mut varlena) = (pg_sys::InvalidOid, pg_sys::InvalidOid, false);
-        pg_sys::getTypeInputInfo(kind, &mut function, &mut parameter);
-        let value = pg_sys::OidInputFunctionCall(function, id.as_ptr().cast_mut(), parameter, -1);
-        pg_sys::getTypeOutputInfo(kind, &mut function, &mut varlena);
-        let text = pg_sys::OidOutputFunctionCall(function, value);
-        Some(std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned())
-    }
-}
-
-/// SQLSTATE class 22, or a domain's constraint: the text is no value of the type.
-fn is_data_error(code: pgrx::PgSqlErrorCode) -> bool {
-    // SAFETY: unpack_sql_state returns a static, NUL-terminated text.
-    let state = unsafe { std::ffi::CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)) };
-    state.to_bytes().starts_with(b"22") || state.to_bytes() == b"23514"
-}
-
-pub fn relation_named(schema: &str, table: &str) -> Option<pg_sys::Oid> {
-    let (schema, table) = (CString::new(schema).ok()?, CString::new(table).ok()?);
-    // SAFETY: catalog look-ups by NUL-terminated names.
-    unsafe {
-        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
-        if namespace == pg_sys::InvalidOid {
-            return None;
-        }
-        let relation = pg_sys::get_relname_relid(table.as_ptr(), namespace);
-        (relation != pg_sys::InvalidOid).then_some(relation)
-    }
 }
 
 /// 55000: no table is bound.

@@ -1,0 +1,206 @@
+//! Many contacts in one call: what becomes of each, and in which order that is told.
+
+use std::collections::{BTreeMap, HashMap};
+
+use uuid::Uuid;
+
+use super::contact::Contact;
+use super::failure::{Code, Failure};
+use super::fields::FieldSet;
+use super::reply::Origin;
+
+/// Error code of a contact that nobody was asked about, since the time was over.
+pub const NOT_STARTED: &str = "not_started";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Enriched,
+    Unchanged,
+    NoMatch,
+    Failed,
+}
+
+impl Status {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Status::Enriched => "enriched",
+            Status::Unchanged => "unchanged",
+            Status::NoMatch => "no_match",
+            Status::Failed => "failed",
+        }
+    }
+}
+
+/// What became of one contact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    pub status: Status,
+    pub fields_updated: FieldSet,
+    pub origin: Option<Origin>,
+    pub request_id: Uuid,
+    /// Code (of the contract, or an SQLSTATE) and message.
+    pub error: Option<(String, String)>,
+    /// To try again sooner is no use.
+    pub retry_after_s: Option<u64>,
+    pub contact: Option<Contact>,
+}
+
+impl Line {
+    pub fn done(
+        request_id: Uuid,
+        contact: Contact,
+        fields_updated: FieldSet,
+        origin: Option<Origin>,
+    ) -> Line {
+        let status = if fields_updated.is_empty() { Status::Unchanged } else { Status::Enriched };
+        Line {
+            status,
+            fields_updated,
+            origin,
+            request_id,
+            error: None,
+            retry_after_s: None,
+            contact: Some(contact),
+        }
+    }
+
+    pub fn failed(request_id: Uuid, failure: &Failure, contact: Option<Contact>) -> Line {
+        let status = if failure.code == Code::NoMatch { Status::NoMatch } else { Status::Failed };
+        let error = Some((failure.code.name().to_owned(), failure.text()));
+        Line {
+            status,
+            fields_updated: FieldSet::EMPTY,
+            origin: None,
+            request_id,
+            error,
+            retry_after_s: failure.retry_after_s(),
+            contact,
+        }
+    }
+
+    /// Not begun, since the time for the batch was over.
+    pub fn left(request_id: Uuid, contact: Option<Contact>) -> Line {
+        Line::raised(request_id, NOT_STARTED, "the time for this batch was over", contact)
+    }
+
+    /// An error that is not of the contract: of the user's own table, say.
+    pub fn raised(request_id: Uuid, sqlstate: &str, message: &str, contact: Option<Contact>) -> Line {
+        let error = Some((sqlstate.to_owned(), message.to_owned()));
+        Line {
+            status: Status::Failed,
+            fields_updated: FieldSet::EMPTY,
+            origin: None,
+            request_id,
+            error,
+            retry_after_s: None,
+            contact,
+        }
+    }
+}
+
+/// Tells lines in the order of the input, each as soon as all before it are told. A contact that stands there several
+/// times is asked about once.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// Contacts that were met, and where first.
+    first: HashMap<String, usize>,
+    /// Further positions of a contact, by its first.
+    again: HashMap<usize, Vec<usize>>,
+    /// Finished, but not told yet.
+    waiting: BTreeMap<usize, Line>,
+    /// Of contacts that may come again.
+    next: usize,
+}
+
+impl Order {
+    /// A contact at this position: whether it is the first time that it is met. If not, it gets the line of the first.
+    /// All are to be met before the first is finished.
+    pub fn meet(&mut self, id: &str, position: usize) -> bool {
+        match self.first.get(id) {
+            None => {
+                self.first.insert(id.to_owned(), position);
+                true
+            }
+            Some(first) => {
+                self.again.entry(*first).or_default().push(position);
+                false
+            }
+        }
+    }
+
+    /// The contact first met at this position is finished; how many positions have their line by that.
+    pub fn finish(&mut self, position: usize, line: Line) -> usize {
+        let others = self.again.remove(&position).unwrap_or_default();
+        let count = others.len() + 1;
+        for other in others {
+            self.waiting.insert(other, line.clone());
+        }
+        self.waiting.insert(position, line);
+        count
+    }
+
+    /// The next line, if it is finished.
+    pub fn next(&mut self) -> Option<(usize, Line)> {
+        let line = self.waiting.remove(&self.next)?;
+        self.next += 1;
+        Some((self.next - 1, line))
+    }
+
+    /// Lines that wait for one before them.
+    pub fn held_back(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::NoMatchReason;
+    use proptest::prelude::*;
+
+    fn line(id: &str) -> Line {
+        let contact = Contact { id: id.to_owned(), ..Contact::default() };
+        Line::done(Uuid::nil(), contact, FieldSet::ALL, None)
+    }
+
+    #[test]
+    fn a_status_says_what_became_of_a_contact() {
+        let nobody = Failure::no_match(NoMatchReason::NoData);
+        assert_eq!(Line::failed(Uuid::nil(), &nobody, None).status, Status::NoMatch);
+        let broke = Line::failed(Uuid::nil(), &Failure::insufficient_credits(), None);
+        assert_eq!((broke.status, broke.error.unwrap().0.as_str()), (Status::Failed, "insufficient_credits"));
+        assert_eq!(line("7").status, Status::Enriched);
+        assert_eq!(
+            Line::done(Uuid::nil(), Contact::default(), FieldSet::EMPTY, None).status,
+            Status::Unchanged
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_position_is_told_once_in_order_and_with_its_own_contact(
+            ids in proptest::collection::vec(0..20_u8, 0..60), shuffle: u64
+        ) {
+            let mut order = Order::default();
+            let mut open: Vec<(usize, String)> = Vec::new();
+            let mut told = Vec::new();
+            let mut dice = shuffle;
+            for (position, id) in ids.iter().map(u8::to_string).enumerate() {
+                if order.meet(&id, position) {
+                    open.push((position, id));
+                }
+            }
+            while !open.is_empty() {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (position, id) = open.swap_remove((dice >> 33) as usize % open.len());
+                order.finish(position, line(&id));
+                while let Some((position, line)) = order.next() {
+                    told.push((position, line.contact.unwrap().id));
+                }
+            }
+            let expected: Vec<_> = ids.iter().map(u8::to_string).enumerate().collect();
+            prop_assert_eq!(told, expected);
+            prop_assert_eq!(order.held_back(), 0);
+        }
+    }
+}

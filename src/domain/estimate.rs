@@ -1,0 +1,208 @@
+//! What a batch would do, told beforehand: how many contacts would be asked about, and why not the others.
+
+use std::collections::BTreeMap;
+
+use super::failure::{Failure, NoMatchReason};
+
+/// What would become of a contact. In the order in which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// At least one provider is asked.
+    Asked,
+    /// From receipts.
+    Answered,
+    /// From receipts, with what the contact has already.
+    AnsweredTheSame,
+    Skipped(Why),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    NothingToFill,
+    NoData,
+    TooWeak,
+    NotIdentifiable,
+    Suppressed,
+    NotFound,
+    KeyNotUnique,
+    BadKey,
+    Duplicate,
+    Unavailable,
+    RateLimit,
+    CreditsRunOut,
+}
+
+impl Fate {
+    pub const fn outcome(self) -> &'static str {
+        match self {
+            Fate::Asked => "asked",
+            Fate::Answered | Fate::AnsweredTheSame => "answered",
+            Fate::Skipped(_) => "skipped",
+        }
+    }
+
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Fate::Asked => "no receipt",
+            Fate::Answered => "receipt",
+            Fate::AnsweredTheSame => "nothing new",
+            Fate::Skipped(why) => why.reason(),
+        }
+    }
+
+    /// What the failure of a waterfall comes to.
+    pub fn of_failure(failure: &Failure) -> Fate {
+        Fate::Skipped(match failure.no_match_reason() {
+            Some((NoMatchReason::Suppressed, _)) => Why::Suppressed,
+            Some((NoMatchReason::NotIdentifiable, _)) => Why::NotIdentifiable,
+            Some((NoMatchReason::NoData, true)) => Why::TooWeak,
+            Some((NoMatchReason::NoData, false)) => Why::NoData,
+            None => Why::Unavailable,
+        })
+    }
+
+    const fn may_be_charged(self) -> bool {
+        matches!(self, Fate::Asked | Fate::Answered)
+    }
+}
+
+impl Why {
+    const fn reason(self) -> &'static str {
+        match self {
+            Why::NothingToFill => "nothing to fill",
+            Why::NoData => "no data",
+            Why::TooWeak => "below min_confidence",
+            Why::NotIdentifiable => "not identifiable",
+            Why::Suppressed => "suppressed",
+            Why::NotFound => "not found",
+            Why::KeyNotUnique => "key not unique",
+            Why::BadKey => "bad key",
+            Why::Duplicate => "duplicate",
+            Why::Unavailable => "provider unavailable",
+            Why::RateLimit => "rate limit",
+            Why::CreditsRunOut => "credits run out",
+        }
+    }
+}
+
+/// What the workspace has left for this batch; `None`: there is no such limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Means {
+    pub rate: Option<u64>,
+    pub credits: Option<u64>,
+}
+
+/// Counts contacts, in the order in which the batch would take them.
+#[derive(Debug, Default)]
+pub struct Estimate {
+    left: Means,
+    counts: BTreeMap<Fate, u64>,
+}
+
+impl Estimate {
+    pub fn new(means: Means) -> Estimate {
+        Estimate { left: means, counts: BTreeMap::new() }
+    }
+
+    /// Contacts that use no rate and no credit: nobody need be asked to know what becomes of them.
+    pub fn skip(&mut self, why: Why) {
+        self.count(Fate::Skipped(why));
+    }
+
+    /// A contact that gets as far as the rate limit: it uses one admission, and a credit if it may change. `fate` looks
+    /// what comes after that, and is not called where it does not get there.
+    pub fn take(&mut self, fate: impl FnOnce() -> Fate) {
+        if !self.admits() {
+            return self.count(Fate::Skipped(Why::RateLimit));
+        }
+        if self.left.credits == Some(0) {
+            return self.count(Fate::Skipped(Why::CreditsRunOut));
+        }
+        let fate = fate();
+        if fate.may_be_charged() {
+            self.left.credits = self.left.credits.map(|left| left.saturating_sub(1));
+        }
+        self.count(fate);
+    }
+
+    fn admits(&mut self) -> bool {
+        match &mut self.left.rate {
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn count(&mut self, fate: Fate) {
+        *self.counts.entry(fate).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> impl Iterator<Item = (Fate, u64)> + '_ {
+        self.counts.iter().map(|(fate, count)| (*fate, *count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn counted(means: Means, fates: &[Fate]) -> BTreeMap<Fate, u64> {
+        let mut estimate = Estimate::new(means);
+        fates.iter().for_each(|fate| estimate.take(|| *fate));
+        estimate.counts().collect()
+    }
+
+    #[test]
+    fn credits_go_to_what_may_change_a_contact_and_then_run_out() {
+        let fates =
+            [Fate::Asked, Fate::Skipped(Why::NoData), Fate::AnsweredTheSame, Fate::Answered, Fate::Asked];
+        let counts = counted(Means { rate: None, credits: Some(2) }, &fates);
+        assert_eq!(counts[&Fate::Asked], 1);
+        assert_eq!(counts[&Fate::Answered], 1);
+        assert_eq!(counts[&Fate::Skipped(Why::CreditsRunOut)], 1);
+    }
+
+    #[test]
+    fn the_rate_limit_counts_whoever_gets_there_and_comes_before_the_credits() {
+        let fates = [Fate::Skipped(Why::NotIdentifiable), Fate::Asked, Fate::Asked];
+        let counts = counted(Means { rate: Some(2), credits: Some(0) }, &fates);
+        assert_eq!(counts[&Fate::Skipped(Why::CreditsRunOut)], 2);
+        assert_eq!(counts[&Fate::Skipped(Why::RateLimit)], 1);
+    }
+
+    #[test]
+    fn nobody_is_looked_at_who_does_not_get_there() {
+        let mut estimate = Estimate::new(Means { rate: Some(0), credits: None });
+        estimate.take(|| panic!("its provider would lose a request of its limit"));
+        assert_eq!(estimate.counts().collect::<Vec<_>>(), [(Fate::Skipped(Why::RateLimit), 1)]);
+    }
+
+    #[test]
+    fn a_failure_is_told_by_its_reason() {
+        let no_match = |reason| Fate::of_failure(&Failure::no_match(reason));
+        assert_eq!(no_match(NoMatchReason::NoData), Fate::Skipped(Why::NoData));
+        assert_eq!(no_match(NoMatchReason::Suppressed), Fate::Skipped(Why::Suppressed));
+        assert_eq!(no_match(NoMatchReason::NotIdentifiable), Fate::Skipped(Why::NotIdentifiable));
+        assert_eq!(Fate::of_failure(&Failure::too_weak(&["a".into()])), Fate::Skipped(Why::TooWeak));
+        assert_eq!(Fate::of_failure(&Failure::provider_unavailable(&[])), Fate::Skipped(Why::Unavailable));
+    }
+
+    proptest! {
+        #[test]
+        fn every_contact_is_counted_once_and_no_more_than_the_means_allow(
+            which in proptest::collection::vec(0..4_usize, 0..50), rate in proptest::option::of(0..60_u64),
+            credits in proptest::option::of(0..60_u64)
+        ) {
+            let all = [Fate::Asked, Fate::Answered, Fate::AnsweredTheSame, Fate::Skipped(Why::NoData)];
+            let fates: Vec<Fate> = which.iter().map(|at| all[*at]).collect();
+            let counts = counted(Means { rate, credits }, &fates);
+            prop_assert_eq!(counts.values().sum::<u64>(), fates.len() as u64);
+            let charged: u64 = counts.iter().filter(|(f, _)| f.may_be_charged()).map(|(_, n)| n).sum();
+            prop_assert!(charged <= credits.unwrap_or(u64::MAX).min(rate.unwrap_or(u64::MAX)));
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! enrich_contacts, enrich_rows, leadlex.enrich_batch; leadlex.progress.
+
+use std::borrow::Cow;
+
+use pgrx::fcinfo::pg_getarg;
+use pgrx::prelude::*;
+use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
+
+use crate::domain::ask;
+use crate::domain::batch::Line;
+use crate::domain::failure::Failure;
+use crate::domain::reply;
+use crate::pg::batch::{self, Call, Wish};
+use crate::pg::desk::{self, Target};
+use crate::pg::json::Jsonb;
+use crate::pg::progress::{self, Progress};
+use crate::pg::raise::{self, Refusal, refuse};
+use crate::pg::shmem::Running;
+use crate::pg::{accounts, cache, guards, identity, table};
+
+const COLUMNS: usize = 9;
+
+super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_finfo_enrich_batch_call);
+
+/// enrich_contacts(contact_ids uuid[], fields text[], overwrite boolean)
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn enrich_contacts_set(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: called by Postgres for a function declared with these arguments and a set of these columns.
+    unsafe {
+        let ids: Option<Vec<Option<pgrx::Uuid>>> = pg_getarg(fcinfo, 0);
+        let (fields, overwrite) = (pg_getarg(fcinfo, 1), pg_getarg(fcinfo, 2));
+        cache::refresh();
+        let mut rows = Rows::start(fcinfo);
+        if let Some(ids) = ids {
+            let texts = ids.iter().map(|id| id.map(|id| super::plain(id).to_string())).collect();
+            let given = |position: usize| ids[position].into_datum();
+            raised(None, texts, fields, overwrite, &mut |position, line| rows.put(given(position), line));
+        }
+        pg_sys::Datum::from(0)
+    }
+}
+
+/// enrich_rows(relation regclass, ids text[], fields text[], overwrite boolean)
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn enrich_rows_set(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: as above.
+    unsafe {
+        let relation: Option<pg_sys::Oid> = pg_getarg(fcinfo, 0);
+        let ids: Option<Vec<Option<String>>> = pg_getarg(fcinfo, 1);
+        let (fields, overwrite) = (pg_getarg(fcinfo, 2), pg_getarg(fcinfo, 3));
+        cache::refresh();
+        let mut rows = Rows::start(fcinfo);
+        if let Some(ids) = ids {
+            let target = required_relation(relation);
+            let given = ids.clone();
+            let put =
+                &mut |position: usize, line: &Line| rows.put(given[position].clone().into_datum(), line);
+            raised(target, ids, fields, overwrite, put);
+        }
+        pg_sys::Datum::from(0)
+    }
+}
+
+pub fn required_relation(relation: Option<pg_sys::Oid>) -> Target {
+    if relation.is_none() {
+        let failure = Failure::validation("relation must not be NULL", "Pass the table of the contacts.");
+        raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None));
+    }
+    relation
+}
+
+pub fn wish(fields: Option<Vec<Option<String>>>, overwrite: Option<bool>) -> Wish {
+    let fields = ask::fields_asked(fields)
+        .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)));
+    Wish { fields, overwrite: overwrite.unwrap_or(false) }
+}
+
+/// What concerns the call as a whole is raised.
+fn raised(
+    target: Target,
+    ids: Vec<Option<String>>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    put: &mut batch::Sink<'_>,
+) {
+    cache::refresh();
+    let wish = wish(fields, overwrite);
+    guards::require_shared_memory();
+    let call = call(target, wish);
+    let mut progress = started(&call, ids.len());
+    batch::run(call, ids, &mut progress, put);
+}
+
+fn call(target: Target, wish: Wish) -> Call {
+    let caller = batch::caller().unwrap_or_else(|failure| raise::failure(&failure));
+    Call { caller, target, wish, until: None }
+}
+
+fn started(call: &Call, total: usize) -> Progress {
+    Progress::start(call.caller.workspace.id, desk::binding(call.target).relation(), total)
+}
+
+/// The set that a function returns, all of it at once: subtransactions cannot span its calls.
+struct Rows {
+    store: *mut pg_sys::Tuplestorestate,
+    columns: pg_sys::TupleDesc,
+    scratch: PgMemoryContexts,
+}
+
+impl Rows {
+    /// # Safety
+    /// `fcinfo` is that of a function that returns a set of rows.
+    unsafe fn start(fcinfo: pg_sys::FunctionCallInfo) -> Rows {
+        // SAFETY: as promised by the caller. Store and descriptor live as long as the query.
+        unsafe {
+            let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            let materialize = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            let fits = !info.is_null()
+                && (*info.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_ReturnSetInfo
+                && (*info).allowedModes & materialize as i32 != 0;
+            if !fits {
+                refuse(Refusal {
+                    sqlstate: "0A000",
+                    message: "this function returns a set of rows".into(),
+                    detail: None,
+                    hint: Some("Call it in FROM: SELECT * FROM enrich_contacts(…).".into()),
+                });
+            }
+            let before = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+            let mut columns = std::ptr::null_mut();
+            pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut columns);
+            let random =
+                (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32 != 0;
+            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            (*info).returnMode = materialize;
+            (*info).setResult = store;
+            (*info).setDesc = columns;
+            pg_sys::MemoryContextSwitchTo(before);
+            Rows { store, columns, scratch: PgMemoryContexts::new("leadlex_enrich row") }
+        }
+    }
+
+    fn put(&mut self, id: Option<pg_sys::Datum>, line: &Line) {
+        let (store, columns) = (self.store, self.columns);
+        // SAFETY: as many values as the functions declare columns, of their types; the store copies them.
+        unsafe {
+            self.scratch.switch_to(|_| {
+                let values = datums(id, line);
+                let mut nulls = values.map(|value| value.is_none());
+                let mut values = values.map(|value| value.unwrap_or(pg_sys::Datum::from(0)));
+                pg_sys::tuplestore_putvalues(store, columns, values.as_mut_ptr(), nulls.as_mut_ptr());
+            });
+            self.scratch.reset();
+        }
+    }
+}
+
+fn datums(id: Option<pg_sys::Datum>, line: &Line) -> [Option<pg_sys::Datum>; COLUMNS] {
+    let origin = line.origin.as_ref();
+    let fields: Vec<String> = line.fields_updated.names().into_iter().map(str::to_owned).collect();
+    let contact = line.contact.as_ref().map(reply::contact_json);
+    [
+        id,
+        line.status.name().into_datum(),
+        fields.into_datum(),
+        origin.map(|o| o.source.clone()).into_datum(),
+        origin.and_then(|o| o.confidence).into_datum(),
+        crate::pg::store::pg(line.request_id).into_datum(),
+        line.error.as_ref().map(|(code, _)| code.clone()).into_datum(),
+        line.error.as_ref().map(|(_, message)| message.clone()).into_datum(),
+        contact.and_then(|json| Jsonb(Cow::Owned(json)).into_datum()),
+    ]
+}
+
+/// leadlex.enrich_batch(relation regclass, ids text[], fields text[], chunk integer): commits after each chunk.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: called by Postgres for a procedure declared with these arguments.
+    let (relation, ids, fields, chunk, atomic) = unsafe {
+        let context = (*fcinfo).context;
+        let may_commit = !context.is_null()
+            && (*context).type_ == pg_sys::NodeTag::T_CallContext
+            && !(*context.cast::<pg_sys::CallContext>()).atomic;
+        let ids: Option<Vec<Option<String>>> = pg_getarg(fcinfo, 1);
+        (pg_getarg(fcinfo, 0), ids, pg_getarg(fcinfo, 2), pg_getarg::<i32>(fcinfo, 3), !may_commit)
+    };
+    cache::refresh();
+    if atomic {
+        refuse(Refusal {
+            sqlstate: "2D000",
+            message: "leadlex.enrich_batch commits as it goes, which it cannot do here".into(),
+            detail: Some("It was called inside a transaction block, or by a function.".into()),
+            hint: Some("Run CALL leadlex.enrich_batch(…) by itself, or use enrich_rows.".into()),
+        });
+    }
+    let target = required_relation(relation);
+    let wish = wish(fields, None);
+    let chunk = chunk.unwrap_or(500);
+    if !(1..=100_000).contains(&chunk) {
+        let failure = Failure::validation("chunk must be from 1 to 100000", "500 is a good size.");
+        raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None));
+    }
+    guards::require_shared_memory();
+    let mut ids = ids.unwrap_or_default();
+    let mut progress = started(&call(target, wish), ids.len());
+    let (mut done, mut failed) = (0, 0);
+    while !ids.is_empty() {
+        let rest = ids.split_off(ids.len().min(chunk as usize));
+        let some = std::mem::replace(&mut ids, rest);
+        in_transaction_of_its_own(|| {
+            cache::refresh();
+            let mut count = |_: usize, line: &Line| {
+                done += 1;
+                failed += i64::from(line.error.is_some());
+            };
+            batch::run(call(target, wish), some, &mut progress, &mut count);
+        });
+    }
+    pgrx::notice!("{done} contacts done, {failed} failed");
+    pg_sys::Datum::from(0)
+}
+
+fn in_transaction_of_its_own(work: impl FnOnce()) {
+    // SAFETY: a procedure that may commit, as was looked up. SPI_commit ends the transaction and begins the next; the
+    // snapshot is needed by what runs outside of statements.
+    unsafe {
+        pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32);
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        work();
+        pg_sys::PopActiveSnapshot();
+        pg_sys::SPI_commit();
+        pg_sys::SPI_finish();
+    }
+}
+
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn progress_report() -> TableIterator<
+    'static,
+    (
+        name!(pid, i32),
+        name!(workspace_id, pgrx::Uuid),
+        name!(relation, Option<String>),
+        name!(total, i64),
+        name!(done, i64),
+        name!(failed, i64),
+        name!(started_at, TimestampWithTimeZone),
+        name!(rate, f64),
+        name!(eta, Option<TimestampWithTimeZone>),
+    ),
+> {
+    cache::refresh();
+    guards::require_shared_memory();
+    let all = super::identity::administers();
+    let own = identity::readable();
+    let visible = |r: &Running| all || own.contains(&uuid::Uuid::from_bytes(r.workspace));
+    let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);
+    let rows: Vec<_> = progress::running()
+        .into_iter()
+        .filter(visible)
+        .map(|r| {
+            let left = r.seconds_left().map(|s| timestamp(accounts::now_us() + (s * 1e6) as i64));
+            let bound = (r.relation != 0).then(|| table::name_of(r.relation.into()));
+            (
+                r.pid,
+                pgrx::Uuid::from_bytes(r.workspace),
+                bound,
+                r.total as i64,
+                r.done as i64,
+                r.failed as i64,
+                timestamp(r.started_at),
+                (r.rate() * 10.0).round() / 10.0,
+                left,
+            )
+        })
+        .collect();
+    TableIterator::new(rows)
+}

@@ -1,0 +1,26 @@
+//! leadlex.estimate.
+
+use pgrx::prelude::*;
+
+use super::batch::{required_relation, wish};
+use crate::pg::{batch, cache, raise};
+
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn estimate(
+    relation: Option<pg_sys::Oid>,
+    ids: Option<Vec<Option<String>>>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+) -> TableIterator<'static, (name!(outcome, &'static str), name!(reason, &'static str), name!(contacts, i64))>
+{
+    cache::refresh();
+    let target = required_relation(relation);
+    let wish = wish(fields, overwrite);
+    let estimate = batch::estimate(target, ids.unwrap_or_default(), wish)
+        .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)));
+    let rows: Vec<_> =
+        estimate.counts().map(|(fate, contacts)| (fate.outcome(), fate.reason(), contacts as i64)).collect();
+    TableIterator::new(rows)
+}

@@ -1,0 +1,183 @@
+//! leadlex.enqueue, enqueue_rows, retry_jobs; pausing.
+
+use std::collections::HashSet;
+
+use pgrx::Uuid;
+use pgrx::prelude::*;
+
+use crate::domain::ask;
+use crate::domain::failure::Failure;
+use crate::domain::identity::WRITE_ENRICH;
+use crate::pg::desk::{self, Target};
+use crate::pg::store::jobs::{self, Authority, Job};
+use crate::pg::store::pauses::{self, Pause};
+use crate::pg::{cache, guards, identity, owner, queue, raise, settings, xact};
+
+#[pg_extern(sql = false)]
+fn enqueue(
+    contact_ids: Option<Vec<Option<Uuid>>>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+) -> i64 {
+    let plain = |id: Option<Uuid>| id.map(|id| super::plain(id).to_string());
+    let ids = contact_ids.map(|ids| ids.into_iter().map(plain).collect());
+    raised(|| add(None, ids, "contact_ids", fields, overwrite))
+}
+
+#[pg_extern(sql = false)]
+fn enqueue_rows(
+    relation: Option<pg_sys::Oid>,
+    ids: Option<Vec<Option<String>>>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+) -> i64 {
+    raised(|| {
+        if relation.is_none() {
+            return Err(Failure::validation("relation must not be NULL", "Pass the table of the contacts."));
+        }
+        add(relation, ids, "ids", fields, overwrite)
+    })
+}
+
+fn raised<R>(work: impl FnOnce() -> Result<R, Failure>) -> R {
+    cache::refresh();
+    work().unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)))
+}
+
+fn add(
+    target: Target,
+    ids: Option<Vec<Option<String>>>,
+    name: &str,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+) -> Result<i64, Failure> {
+    let fields = ask::fields_asked(fields)?;
+    guards::require_writable();
+    let caller = desk::identify()?;
+    if !caller.may(WRITE_ENRICH) {
+        return Err(Failure::lacks_permission(WRITE_ENRICH));
+    }
+    let binding = desk::binding(target);
+    let ids = keys(&binding, ids.unwrap_or_default(), name)?;
+    let count = ids.len() as i64;
+    if count == 0 {
+        return Ok(0);
+    }
+    let role = owner::caller();
+    require_login(role);
+    let role_name = super::identity::role_name(role);
+    let authority = match settings::api_key() {
+        Some(key) => Authority::ApiKey(identity::hash(&key)),
+        None => Authority::Role,
+    };
+    let job = Job {
+        workspace: caller.workspace.id,
+        role: &role_name,
+        authority,
+        schema: &binding.schema,
+        table: &binding.table,
+        fields,
+        overwrite: overwrite.unwrap_or(false),
+    };
+    queue::add(&job, role, ids);
+    tell_of_pause();
+    Ok(count)
+}
+
+fn tell_of_pause() {
+    if queue::is_clone() {
+        pgrx::notice!(
+            "this database is a copy, or was restored: nothing is begun before leadlex.resume_queue()"
+        );
+    } else if queue::paused().is_some() {
+        pgrx::notice!("the queue is paused: nothing is begun before leadlex.resume_queue()");
+    }
+}
+
+/// Each key once, in its one spelling.
+fn keys(
+    binding: &crate::pg::table::Binding,
+    ids: Vec<Option<String>>,
+    name: &str,
+) -> Result<Vec<String>, Failure> {
+    let mut met = HashSet::with_capacity(ids.len());
+    let mut keys = Vec::with_capacity(ids.len());
+    for id in ids {
+        let missing = || Failure::validation(format!("{name} contains a NULL"), "Leave it out.");
+        let id = id.ok_or_else(missing)?;
+        let key = binding.canonical_key(&id).ok_or_else(|| desk::no_key(binding, &id))?;
+        if met.insert(key.clone()) {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
+}
+
+/// Before PostgreSQL 17 a worker can only act for a role that may log in.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+fn require_login(role: pg_sys::Oid) {
+    // SAFETY: a row of the system cache is read while it is held.
+    let may_log_in = unsafe {
+        let row =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as i32, pg_sys::Datum::from(role));
+        if row.is_null() {
+            return;
+        }
+        let may = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_authid>()).rolcanlogin;
+        pg_sys::ReleaseSysCache(row);
+        may
+    };
+    if !may_log_in {
+        let name = super::identity::role_name(role);
+        raise::not_ready(
+            format!("the role {name} may not log in, so no background worker can run its jobs"),
+            "Before PostgreSQL 17 it has to: ALTER ROLE … LOGIN (without a password, if nobody else is to use it), or queue as another role.",
+        )
+    }
+}
+
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+fn require_login(_role: pg_sys::Oid) {}
+
+#[pg_extern(sql = false)]
+fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
+    raised(|| {
+        let state = match state {
+            Some(state @ ("dead" | "queued")) => state,
+            _ => return Err(Failure::validation("state must be dead or queued", "See leadlex.job.")),
+        };
+        guards::require_writable();
+        let workspace = super::forget::authority()?;
+        let names = relation.map(crate::pg::table::names_of);
+        let table = names.as_ref().map(|(schema, table)| (schema.as_str(), table.as_str()));
+        let mut count = 0;
+        for (role, contacts) in jobs::retry(state, workspace, table) {
+            count += contacts;
+            role.into_iter().for_each(queue::note);
+        }
+        xact::mark_called();
+        Ok(count)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn queue_paused() -> Option<&'static str> {
+    cache::refresh();
+    queue::paused().map(Pause::name)
+}
+
+#[pg_extern(sql = false)]
+fn pause_queue() {
+    cache::refresh();
+    guards::require_writable();
+    pauses::pause(&super::identity::role_name(owner::caller()));
+}
+
+#[pg_extern(sql = false)]
+fn resume_queue() {
+    cache::refresh();
+    guards::require_writable();
+    pauses::resume();
+    xact::mark_called();
+    xact::with(|t| t.resumed = true);
+}

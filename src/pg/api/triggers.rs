@@ -1,0 +1,299 @@
+//! leadlex.enrich_on_insert and leadlex.enqueue_on_insert.
+//!
+//! They never fail the statement that fired them, but for what is Postgres's to raise and for triggers that are made
+//! wrongly. Whatever goes wrong is one warning for each statement, and jobs to try again.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
+use uuid::Uuid;
+
+use crate::domain::ask;
+use crate::domain::batch::{Line, Status};
+use crate::domain::fields::{Field, FieldSet};
+use crate::pg::batch::{self, Call, Wish};
+use crate::pg::progress::Progress;
+use crate::pg::spi::{self, Caught};
+use crate::pg::table::{self, Binding};
+use crate::pg::trigger::{Fired, NewRow};
+use crate::pg::{cache, identity, owner, settings, shmem};
+
+super::version_one!(pg_finfo_leadlex_enrich_on_insert, pg_finfo_leadlex_enqueue_on_insert);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Now,
+    Later,
+}
+
+/// AFTER INSERT OR UPDATE OF …: enriches the rows in the caller's transaction. Arguments: fields.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leadlex_enrich_on_insert(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: called by Postgres.
+    run(unsafe { Fired::from(fcinfo, "enrich_on_insert") }, Way::Now)
+}
+
+/// AFTER INSERT OR UPDATE OF …: queues the rows. Arguments: fields.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leadlex_enqueue_on_insert(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: called by Postgres.
+    run(unsafe { Fired::from(fcinfo, "enqueue_on_insert") }, Way::Later)
+}
+
+fn run(fired: Fired, way: Way) -> pg_sys::Datum {
+    if settings::triggers_enabled() && !fired.is_by_us() {
+        let done = spi::caught(|| work(fired, way), |caught| !is_postgres_own(caught));
+        let trouble = done
+            .unwrap_or_else(|caught| Some(Trouble::all(format!("{}: {}", caught.sqlstate, caught.message))));
+        if let Some(trouble) = trouble {
+            trouble.warn();
+        }
+    }
+    // An AFTER trigger's result is not looked at.
+    pg_sys::Datum::from(0)
+}
+
+/// Cancel, timeouts, shutdown, serialization: whoever waits for the statement has to know.
+fn is_postgres_own(caught: &Caught) -> bool {
+    let class = caught.sqlstate.get(..2).unwrap_or_default();
+    ["40", "57"].contains(&class) || caught.sqlstate == "55P03" || caught.sqlstate.starts_with("25")
+}
+
+/// What a warning tells.
+struct Trouble {
+    /// Of how many rows; `None`: of all.
+    rows: Option<(usize, usize)>,
+    first: String,
+    queued: bool,
+}
+
+impl Trouble {
+    fn all(why: String) -> Trouble {
+        Trouble { rows: None, first: why, queued: false }
+    }
+
+    /// One for each statement: the first that there is.
+    fn warn(self) {
+        thread_local! {
+            static WARNED: Cell<i64> = const { Cell::new(i64::MIN) };
+        }
+        let statement = statement();
+        if WARNED.replace(statement) == statement {
+            return;
+        }
+        let message = match self.rows {
+            Some((failed, all)) if all > 1 => {
+                format!("leadlex_enrich: {failed} of {all} contacts were not enriched")
+            }
+            Some(_) => "leadlex_enrich: a contact was not enriched".to_owned(),
+            None => "leadlex_enrich: the contacts were not enriched".to_owned(),
+        };
+        let hint = match self.queued {
+            true => "They are in leadlex.job, to be tried again. The statement itself has done its work.",
+            false => {
+                "The statement itself has done its work. Enrich the contacts with enrich_rows or leadlex.enqueue_rows."
+            }
+        };
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "trigger")
+            .set_detail(self.first)
+            .set_hint(hint)
+            .report(PgLogLevel::WARNING);
+    }
+}
+
+/// Tells one statement of the client from the next.
+fn statement() -> i64 {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
+fn work(fired: Fired, way: Way) -> Option<Trouble> {
+    cache::refresh();
+    if !shmem::available() {
+        return Some(Trouble::all("leadlex_enrich is not in shared_preload_libraries".into()));
+    }
+    // A copy of another database spends none of its money.
+    if crate::pg::queue::is_clone() {
+        return None;
+    }
+    let Some(binding) = bound(fired) else {
+        let table = table::name_of(fired.relations()[0]);
+        return Some(Trouble::all(format!("{table} is not bound: SELECT leadlex.bind_contacts('{table}')")));
+    };
+    let asked = fired.arguments().into_iter().map(Some).collect::<Vec<_>>();
+    let fields = match ask::fields_asked((!asked.is_empty()).then_some(asked)) {
+        Ok(fields) => fields,
+        Err(failure) => return Some(Trouble::all(failure.text())),
+    };
+    let wanted: Vec<Field> = fields.iter().collect();
+    let rows = fired.rows(&binding, &wanted);
+    let mut failed = Failed { all: rows.len(), ..Failed::default() };
+    for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
+        let left = match way {
+            Way::Later => ids,
+            Way::Now => failed.of(&ids, enrich(fired, &binding, workspace, fields, ids.clone())),
+        };
+        queue(fired, &binding, workspace, fields, left, way, &mut failed);
+    }
+    failed.trouble()
+}
+
+fn bound(fired: Fired) -> Option<Rc<Binding>> {
+    let relations = fired.relations();
+    let of = |b: &&Rc<Binding>| b.relation().is_some_and(|relation| relations.contains(&relation));
+    cache::bindings().iter().find(of).cloned()
+}
+
+/// What went wrong so far.
+#[derive(Default)]
+struct Failed {
+    all: usize,
+    rows: usize,
+    first: Option<String>,
+    /// Some could not even be queued.
+    lost: bool,
+}
+
+impl Failed {
+    fn note(&mut self, rows: usize, why: String) {
+        self.rows += rows;
+        self.first.get_or_insert(why);
+    }
+
+    /// The ids that are to be tried again.
+    fn of(&mut self, ids: &[String], outcome: Result<Vec<(usize, String)>, String>) -> Vec<String> {
+        match outcome {
+            Ok(failures) => failures
+                .into_iter()
+                .map(|(position, why)| {
+                    self.note(1, format!("{}: {why}", ids[position]));
+                    ids[position].clone()
+                })
+                .collect(),
+            Err(why) => {
+                self.note(ids.len(), why);
+                ids.to_vec()
+            }
+        }
+    }
+
+    fn trouble(self) -> Option<Trouble> {
+        let Failed { all, rows, first, lost } = self;
+        first.map(|first| Trouble { rows: Some((rows, all)), first, queued: !lost })
+    }
+}
+
+fn by_workspace(binding: &Binding, rows: Vec<NewRow>, failed: &mut Failed) -> BTreeMap<Uuid, Vec<String>> {
+    let mut ids: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
+    for NewRow { id, workspace } in rows {
+        let own = match binding.columns.contains_key("workspace_id") {
+            true => workspace.as_deref().and_then(|text| text.trim().parse().ok()),
+            false => binding.workspace,
+        };
+        match own {
+            Some(own) => ids.entry(own).or_default().push(id),
+            None => {
+                failed.lost = true;
+                failed.note(
+                    1,
+                    format!("{id}: its workspace is not known ({})", workspace.as_deref().unwrap_or("NULL")),
+                );
+            }
+        }
+    }
+    ids
+}
+
+/// Those that failed, and why; or why none was tried.
+fn enrich(
+    fired: Fired,
+    binding: &Binding,
+    workspace: Uuid,
+    fields: FieldSet,
+    ids: Vec<String>,
+) -> Result<Vec<(usize, String)>, String> {
+    let caller = identity::of_owner(fired.owner(), workspace)
+        .and_then(batch::permitted)
+        .map_err(|failure| failure.text())?;
+    let wish = Wish { fields, overwrite: false };
+    let budget = Budget::of_this_statement();
+    let call = Call { caller, target: binding.relation(), wish, until: Some(budget.until()) };
+    let mut progress = Progress::start(workspace, binding.relation(), ids.len());
+    let mut failures = Vec::new();
+    let mut note = |position: usize, line: &Line| {
+        if let (Status::Failed, Some((_, message))) = (line.status, &line.error) {
+            failures.push((position, message.clone()));
+        }
+    };
+    let all = ids.into_iter().map(Some).collect();
+    let outcome = spi::caught(
+        || owner::as_table_owner(fired.owner(), || batch::run(call, all, &mut progress, &mut note)),
+        |caught| !is_postgres_own(caught),
+    );
+    budget.spend();
+    outcome.map_err(|caught| caught.message)?;
+    Ok(failures)
+}
+
+fn queue(
+    fired: Fired,
+    binding: &Binding,
+    workspace: Uuid,
+    fields: FieldSet,
+    ids: Vec<String>,
+    way: Way,
+    failed: &mut Failed,
+) {
+    if ids.is_empty() {
+        return;
+    }
+    let count = ids.len();
+    let added = spi::caught(
+        || crate::pg::queue::add_for_owner(fired.owner(), binding, workspace, fields, ids),
+        |caught| !is_postgres_own(caught),
+    );
+    if let Err(caught) = added {
+        failed.lost = true;
+        let uncounted = if way == Way::Later { count } else { 0 };
+        failed.note(uncounted, format!("they could not be queued: {}", caught.message));
+    }
+}
+
+/// What the triggers of one statement may spend of its time in all.
+struct Budget {
+    statement: i64,
+    started: Instant,
+    left: Duration,
+}
+
+thread_local! {
+    /// A statement, and what its triggers have spent.
+    static SPENT: Cell<(i64, Duration)> = const { Cell::new((i64::MIN, Duration::ZERO)) };
+}
+
+impl Budget {
+    fn of_this_statement() -> Budget {
+        let statement = statement();
+        let spent = match SPENT.get() {
+            (known, spent) if known == statement => spent,
+            _ => Duration::ZERO,
+        };
+        let left = settings::trigger_timeout().saturating_sub(spent);
+        Budget { statement, started: Instant::now(), left }
+    }
+
+    fn until(&self) -> Instant {
+        self.started + self.left
+    }
+
+    fn spend(self) {
+        let before = settings::trigger_timeout().saturating_sub(self.left);
+        SPENT.set((self.statement, before + self.started.elapsed()));
+    }
+}

@@ -1,0 +1,191 @@
+//! leadlex.estimate: what a batch would do if it began now. Takes the batch's own steps as far as they only look, and then
+//! counts instead of asking.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::look::{Scope, Seen};
+use super::{PORTION, Wish};
+use crate::domain::contact::Contact;
+use crate::domain::estimate::{Estimate, Fate, Means, Why};
+use crate::domain::failure::Failure;
+use crate::domain::fields::FieldSet;
+use crate::domain::health::Permit;
+use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
+use crate::domain::merge;
+use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
+use crate::domain::rate::{Limits, Status};
+use crate::domain::receipt;
+use crate::domain::waterfall::{Mode, Outcome, Waterfall};
+use crate::pg::desk::{self, Target};
+use crate::pg::provider::{self, Asking, Past};
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::table::Binding;
+use crate::pg::{accounts, guards, health, means, settings};
+
+/// Steps 3 and 4; then each contact, in portions.
+pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<Estimate, Failure> {
+    guards::require_shared_memory();
+    let caller = desk::identify()?;
+    if !caller.may(WRITE_ENRICH) {
+        return Err(Failure::lacks_permission(WRITE_ENRICH));
+    }
+    let binding = desk::binding(target);
+    let providers = provider::for_workspace(caller.workspace.id);
+    let mut outlook = Outlook {
+        scope: Scope { workspace: caller.workspace.id, binding: &binding, wish },
+        providers: &providers,
+        waterfall: settings::waterfall(),
+        openings: HashMap::new(),
+    };
+    Ok(outlook.count(&caller, ids))
+}
+
+struct Outlook<'a> {
+    scope: Scope<'a>,
+    providers: &'a [(String, Rc<LoadedProvider>)],
+    waterfall: (Mode, f64),
+    openings: HashMap<Uuid, Opening>,
+}
+
+/// Whether a provider could be asked.
+enum Opening {
+    Closed(Fault),
+    /// So many requests are left of its own limits.
+    Open(Option<u64>),
+}
+
+impl Outlook<'_> {
+    fn count(&mut self, caller: &Caller, ids: Vec<Option<String>>) -> Estimate {
+        let mut estimate = Estimate::new(means_of(&caller.workspace));
+        let keys = self.scope.keys(ids);
+        keys.bad.iter().for_each(|_| estimate.skip(Why::BadKey));
+        let mut met: HashSet<&str> = HashSet::with_capacity(keys.known.len());
+        let mut once: Vec<&str> = Vec::with_capacity(keys.known.len());
+        for (_, id) in &keys.known {
+            match met.insert(id) {
+                true => once.push(id),
+                false => estimate.skip(Why::Duplicate),
+            }
+        }
+        drop(met);
+        if self.scope.is_elsewhere() {
+            once.iter().for_each(|_| estimate.skip(Why::NotFound));
+            return estimate;
+        }
+        for portion in once.chunks(PORTION) {
+            pgrx::check_for_interrupts!();
+            self.portion(portion, &mut estimate);
+        }
+        estimate
+    }
+
+    fn portion(&mut self, ids: &[&str], estimate: &mut Estimate) {
+        let mut fillable: Vec<(Contact, FieldSet)> = Vec::with_capacity(ids.len());
+        for found in self.scope.binding.read_many(self.scope.workspace, ids) {
+            match self.scope.look(found) {
+                Seen::Missing => estimate.skip(Why::NotFound),
+                Seen::Several(_) => estimate.skip(Why::KeyNotUnique),
+                Seen::Full(_) => estimate.skip(Why::NothingToFill),
+                Seen::Suppressed(_) => estimate.skip(Why::Suppressed),
+                Seen::Fillable(contact, fields) => fillable.push((contact, fields)),
+            }
+        }
+        let contacts: Vec<&Contact> = fillable.iter().map(|(contact, _)| contact).collect();
+        let pasts = provider::pasts(self.scope.workspace, self.providers, &contacts);
+        for ((contact, fields), past) in fillable.iter().zip(&pasts) {
+            estimate.take(|| self.fate(contact, *fields, past));
+        }
+    }
+
+    /// Step 10, up to the first request that would be sent.
+    fn fate(&mut self, contact: &Contact, fields: FieldSet, past: &Past) -> Fate {
+        let Scope { workspace, binding, wish } = self.scope;
+        let (mode, min_confidence) = self.waterfall;
+        let (table, person) = name_of(binding, workspace, contact);
+        let overwrite = wish.overwrite;
+        let asking = Asking { workspace, contact, table: &table, person, overwrite, past };
+        let mut waterfall = Waterfall::new(mode, min_confidence, fields);
+        for (name, provider) in self.providers {
+            if waterfall.finished() {
+                break;
+            }
+            let outcome = match provider::foreseen(provider, &asking, waterfall.missing()) {
+                Some(outcome) => outcome,
+                None => match self.send(provider, contact) {
+                    Ok(true) => return Fate::Asked,
+                    Ok(false) => Outcome::Skipped,
+                    Err(fault) => Outcome::Answered(Verdict::Failed(fault)),
+                },
+            };
+            waterfall.absorb(name, outcome);
+        }
+        match waterfall.result() {
+            Ok(gathered) if gathered.values.is_empty() => Fate::Skipped(Why::NoData),
+            Ok(gathered) if merge::changes(contact, &gathered.values, fields, overwrite).is_empty() => {
+                Fate::AnsweredTheSame
+            }
+            Ok(_) => Fate::Answered,
+            Err(failure) => Fate::of_failure(&failure),
+        }
+    }
+
+    /// Whether a request would be sent now; it is counted against the provider's own limits. `Ok(false)`: the contact
+    /// lacks what the request needs.
+    fn send(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact) -> Result<bool, Fault> {
+        let Ok(config) = &provider.config else { return Ok(false) };
+        if config.request(contact, None).is_none() {
+            return Ok(false);
+        }
+        let opening =
+            self.openings.entry(provider.id).or_insert_with(|| opening_of(provider, config, contact));
+        match opening {
+            Opening::Closed(fault) => Err(fault.clone()),
+            Opening::Open(Some(0)) => Err(Fault::new(FaultKind::ProviderLimit, "its own limit is used up")),
+            Opening::Open(left) => {
+                *left = left.map(|left| left - 1);
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// As the request key and the receipt have them.
+fn name_of(binding: &Binding, workspace: Uuid, contact: &Contact) -> (String, receipt::Hash) {
+    let name = binding.name();
+    (format!("{name}\n{}", contact.id), receipt::person(workspace, &name, &contact.id))
+}
+
+/// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.
+fn opening_of(provider: &LoadedProvider, config: &Config, contact: &Contact) -> Opening {
+    let identity = match provider::prepare(provider, config, contact) {
+        Ok(prepared) => prepared.map(|prepared| prepared.identity),
+        Err(fault) => return Opening::Closed(fault),
+    };
+    let state = health::find(provider.id).and_then(|seat| seat.state());
+    if let (Some(identity), Some(mut state)) = (identity, state)
+        && let Permit::No(pause) = state.health.permit(identity, accounts::now_us(), Duration::ZERO)
+    {
+        return Opening::Closed(Fault::new(pause.cause.kind(), pause.cause.words()));
+    }
+    let limits =
+        Limits { per_minute: config.max_requests_per_minute(), per_day: config.max_requests_per_day() };
+    Opening::Open(tightest(means::rate(provider.id, limits)))
+}
+
+fn tightest(status: Status) -> Option<u64> {
+    status.tightest().map(|window| u64::from(window.remaining))
+}
+
+/// A batch that waits for the next minute is limited by the day alone.
+fn means_of(workspace: &Workspace) -> Means {
+    let mut status = means::rate(workspace.id, workspace.limits);
+    if settings::batch_waits() {
+        status.minute = None;
+    }
+    let credits = means::credits(workspace);
+    Means { rate: tightest(status), credits: credits.map(|left| left.max(0) as u64) }
+}

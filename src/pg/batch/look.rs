@@ -1,0 +1,94 @@
+//! Steps 5 to 7 as far as they only look: shared by the batch and by what tells beforehand what a batch would do.
+
+use uuid::Uuid;
+
+use super::{PORTION, Wish};
+use crate::domain::contact::Contact;
+use crate::domain::failure::Failure;
+use crate::domain::fields::FieldSet;
+use crate::domain::{merge, suppression};
+use crate::pg::desk;
+use crate::pg::store::suppressions;
+use crate::pg::table::{Binding, Found};
+
+/// Whose contacts, of which table, and what is asked of them.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    pub workspace: Uuid,
+    pub binding: &'a Binding,
+    pub wish: Wish,
+}
+
+/// What there is to do about a contact.
+pub enum Seen {
+    Missing,
+    /// So many rows have this key.
+    Several(usize),
+    Full(Contact),
+    Suppressed(Contact),
+    Fillable(Contact, FieldSet),
+}
+
+/// The positions of an input.
+#[derive(Default)]
+pub struct Keys {
+    /// In the one spelling that everybody who means this key uses.
+    pub known: Vec<(usize, String)>,
+    pub bad: Vec<(usize, Failure)>,
+}
+
+impl Scope<'_> {
+    /// The table holds another workspace's rows.
+    pub fn is_elsewhere(&self) -> bool {
+        !self.binding.columns.contains_key("workspace_id") && self.binding.workspace != Some(self.workspace)
+    }
+
+    pub fn keys(&self, ids: Vec<Option<String>>) -> Keys {
+        let mut keys = Keys { known: Vec::with_capacity(ids.len()), bad: Vec::new() };
+        for (position, id) in ids.into_iter().enumerate() {
+            let missing = || Failure::validation("the id is NULL", "Pass the contact to enrich.");
+            let key = id.ok_or_else(missing).and_then(|id| {
+                self.binding.canonical_key(&id).ok_or_else(|| desk::no_key(self.binding, &id))
+            });
+            match key {
+                Ok(key) => keys.known.push((position, key)),
+                Err(failure) => keys.bad.push((position, failure)),
+            }
+        }
+        if self.binding.spelling_may_vary() {
+            self.spell(&mut keys.known);
+        }
+        keys
+    }
+
+    /// Two texts can be the same key: those that are there are called as the table has them.
+    fn spell(&self, ids: &mut [(usize, String)]) {
+        for portion in ids.chunks_mut(PORTION) {
+            let keys: Vec<&str> = portion.iter().map(|(_, id)| id.as_str()).collect();
+            let found = self.binding.read_many(self.workspace, &keys);
+            for ((_, id), found) in portion.iter_mut().zip(found) {
+                if let Found::One(contact) = found {
+                    *id = contact.id;
+                }
+            }
+        }
+    }
+
+    /// Raises 42501 where the caller may not write what is to be filled.
+    pub fn look(&self, found: Found) -> Seen {
+        let contact = match found {
+            Found::Nothing => return Seen::Missing,
+            Found::Several(count) => return Seen::Several(count),
+            Found::One(contact) => *contact,
+        };
+        let fields = merge::fillable(&contact, self.wish.fields, self.binding.fields(), self.wish.overwrite);
+        if fields.is_empty() {
+            return Seen::Full(contact);
+        }
+        self.binding.require_updatable(fields);
+        if suppressions::any(Some(self.workspace), &suppression::of_contact(&contact)) {
+            return Seen::Suppressed(contact);
+        }
+        Seen::Fillable(contact, fields)
+    }
+}

@@ -1,0 +1,186 @@
+//! Contacts of a batch: which ones there are, and steps 5 to 7 for a portion of them.
+
+use std::time::Instant;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::look::{Keys, Seen};
+use super::{Batch, PORTION};
+use crate::domain::batch::Line;
+use crate::domain::contact::Contact;
+use crate::domain::failure::{Failure, NoMatchReason};
+use crate::domain::fields::FieldSet;
+use crate::domain::receipt::{self, Hash};
+use crate::domain::waterfall::{Gathered, Mode, Waterfall};
+use crate::pg::provider::{self, Flight, Past};
+use crate::pg::raise::{Refusal, refuse};
+use crate::pg::shmem::ClaimKey;
+use crate::pg::table::{self, Found};
+use crate::pg::{claims, desk, guards};
+
+pub type Gathering = Result<Gathered, Failure>;
+
+/// A contact that providers are asked about.
+pub struct Member {
+    pub position: usize,
+    pub request_id: Uuid,
+    pub claim: ClaimKey,
+    /// This transaction had it before: it is not given up with this call.
+    pub claimed_before: bool,
+    pub contact: Contact,
+    /// The fields that may be filled.
+    pub fields: FieldSet,
+    pub table: String,
+    pub person: Hash,
+    pub past: Past,
+    pub waterfall: Waterfall,
+    pub next_provider: usize,
+    pub deadline: Option<Instant>,
+}
+
+pub struct Flying {
+    pub flight: Box<Flight>,
+    pub member: Member,
+}
+
+pub struct Finished {
+    pub member: Member,
+    pub result: Gathering,
+    pub credited: bool,
+}
+
+pub fn no_waterfall() -> Waterfall {
+    Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::EMPTY)
+}
+
+impl Batch<'_> {
+    /// Looks at the whole input once: what can be no key has its line, the others stand in `ahead`, each once.
+    pub fn meet(&mut self, ids: Vec<Option<String>>) {
+        let Keys { known, bad } = self.scope().keys(ids);
+        for (position, id) in known {
+            if self.order.meet(&id, position) {
+                self.ahead.push_back((position, id));
+            }
+        }
+        for (position, failure) in bad {
+            self.tell(position, Line::failed(Uuid::now_v7(), &failure, None));
+        }
+    }
+
+    /// Claims and reads the next portion. What needs no provider has its line.
+    pub fn prepare(&mut self) {
+        let count = self.ahead.len().min(PORTION);
+        let portion: Vec<(usize, String)> = self.ahead.drain(..count).collect();
+        let elsewhere = self.scope().is_elsewhere();
+        let mut claimed: Vec<(usize, String, ClaimKey, bool)> = Vec::with_capacity(count);
+        for (position, id) in portion {
+            if elsewhere {
+                self.tell(position, not_found(&id));
+                continue;
+            }
+            let key = desk::contact_claim(&self.binding, &id);
+            guards::begin(key, &format!("contact {id}"));
+            match claims::try_claim(key) {
+                Ok(new) => claimed.push((position, id, key, !new)),
+                Err(claims::TooMany) => {
+                    guards::end(key);
+                    let message = claims::TooMany::MESSAGE;
+                    self.tell(position, Line::raised(Uuid::now_v7(), "53200", message, None));
+                }
+            }
+        }
+        let keys: Vec<&str> = claimed.iter().map(|(_, id, ..)| id.as_str()).collect();
+        let found = self.binding.read_many(self.workspace(), &keys);
+        let barred = self.binding.barred(self.workspace(), &keys);
+        let mut members = Vec::with_capacity(claimed.len());
+        for (((position, id, claim, claimed_before), found), barred) in
+            claimed.into_iter().zip(found).zip(barred)
+        {
+            match self.look_at(&id, found, barred) {
+                Ok((contact, fields)) => {
+                    members.push(self.member(position, claim, claimed_before, contact, fields))
+                }
+                Err(line) => {
+                    self.let_go(&[(claim, claimed_before)]);
+                    self.tell(position, *line);
+                }
+            }
+        }
+        self.recall(&mut members);
+        self.queue.extend(members);
+    }
+
+    /// Steps 5 to 7 for one contact: the fields to be filled, or its line.
+    fn look_at(&self, id: &str, found: Found, barred: bool) -> Result<(Contact, FieldSet), Box<Line>> {
+        // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
+        let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
+        if lasting_snapshot
+            && matches!(found, Found::One(_))
+            && !self.binding.is_current(self.workspace(), id)
+        {
+            refuse(Refusal {
+                sqlstate: "40001",
+                message: "could not serialize access due to concurrent update".into(),
+                detail: Some(format!("Contact {id} has changed since this transaction began.")),
+                hint: Some("The transaction might succeed if retried.".into()),
+            });
+        }
+        match self.scope().look(found) {
+            Seen::Missing => Err(Box::new(not_found(id))),
+            Seen::Several(count) => {
+                let message = format!("{count} rows of {} have the key {id}", self.binding.name());
+                Err(Box::new(Line::raised(Uuid::now_v7(), "21000", &message, None)))
+            }
+            Seen::Full(contact) => Err(Box::new(Line::done(Uuid::now_v7(), contact, FieldSet::EMPTY, None))),
+            Seen::Suppressed(contact) => {
+                let failure = Failure::no_match(NoMatchReason::Suppressed);
+                Err(Box::new(Line::failed(Uuid::now_v7(), &failure, Some(contact))))
+            }
+            Seen::Fillable(contact, _) if barred => {
+                let message = table::barred_message(id);
+                Err(Box::new(Line::raised(Uuid::now_v7(), "42501", &message, Some(contact))))
+            }
+            Seen::Fillable(contact, fields) => Ok((contact, fields)),
+        }
+    }
+
+    fn member(
+        &self,
+        position: usize,
+        claim: ClaimKey,
+        claimed_before: bool,
+        contact: Contact,
+        fields: FieldSet,
+    ) -> Member {
+        let (mode, min_confidence) = self.waterfall;
+        let name = self.binding.name();
+        Member {
+            position,
+            request_id: Uuid::now_v7(),
+            claim,
+            claimed_before,
+            table: format!("{name}\n{}", contact.id),
+            person: receipt::person(self.workspace(), &name, &contact.id),
+            past: Past::default(),
+            waterfall: Waterfall::new(mode, min_confidence, fields),
+            next_provider: 0,
+            deadline: None,
+            contact,
+            fields,
+        }
+    }
+
+    /// What was answered before, for all of them by one statement.
+    fn recall(&self, members: &mut [Member]) {
+        let contacts: Vec<&Contact> = members.iter().map(|member| &member.contact).collect();
+        let pasts = provider::pasts(self.workspace(), &self.providers, &contacts);
+        for (member, past) in members.iter_mut().zip(pasts) {
+            member.past = past;
+        }
+    }
+}
+
+fn not_found(id: &str) -> Line {
+    Line::failed(Uuid::now_v7(), &Failure::not_found(&format!("contact {id}")), None)
+}

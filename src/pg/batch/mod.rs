@@ -1,0 +1,312 @@
+//! Many contacts in one call. The steps are those of a single call (`flow`), taken for a portion of contacts at a time;
+//! providers are asked about many at once, and what they answer is written by one statement for many.
+
+mod estimate;
+mod look;
+mod member;
+mod writing;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use pgrx::PgMemoryContexts;
+use uuid::Uuid;
+
+use super::accounts::{self, Pool};
+use super::desk::{self, Target};
+use super::progress::Progress;
+use super::provider::{Asked, Asking};
+use super::store::config::LoadedProvider;
+use super::store::suppressions;
+use super::table::Binding;
+use super::{claims, guards, provider, settings, wait, xact};
+use crate::domain::batch::{Line, Order};
+use crate::domain::failure::{Failure, NoMatchReason};
+use crate::domain::fields::FieldSet;
+use crate::domain::identity::{Caller, WRITE_ENRICH};
+use crate::domain::rate::Window;
+use crate::domain::suppression;
+use crate::domain::waterfall::Mode;
+use crate::net::Bell;
+pub use estimate::estimate;
+use look::Scope;
+use member::{Finished, Flying, Member};
+
+/// Contacts that are read, and written, by one statement.
+const PORTION: usize = 256;
+/// Lines that may wait for a slow one before them. Bounds the memory of a call whatever the number of contacts.
+const MAX_HELD_BACK: usize = 4 * PORTION;
+/// Longest wait without a look round.
+const LOOK_ROUND: Duration = Duration::from_millis(500);
+
+/// What is asked, of all contacts alike.
+#[derive(Clone, Copy)]
+pub struct Wish {
+    pub fields: FieldSet,
+    pub overwrite: bool,
+}
+
+/// Takes the lines in the order of the input.
+pub type Sink<'s> = dyn FnMut(usize, &Line) + 's;
+
+pub struct Batch<'s> {
+    wish: Wish,
+    caller: Caller,
+    binding: Rc<Binding>,
+    providers: Vec<(String, Rc<LoadedProvider>)>,
+    waterfall: (Mode, f64),
+    /// The workspace's account, if it has limits.
+    account: Option<usize>,
+    pool: Pool,
+    bell: Bell,
+    order: Order,
+    /// Keys with their positions, not looked at yet.
+    ahead: VecDeque<(usize, String)>,
+    /// Read and claimed, not asked about yet.
+    queue: VecDeque<Member>,
+    flying: Vec<Flying>,
+    finished: Vec<Finished>,
+    /// Fields of which it was told that a column could not hold a value.
+    left_out: Cell<FieldSet>,
+    /// Nobody new is admitted before: the minute's limit is used up.
+    closed_until: Option<i64>,
+    until: Option<Instant>,
+    progress: &'s mut Progress,
+    sink: &'s mut Sink<'s>,
+}
+
+/// A batch as it is asked for.
+pub struct Call {
+    pub caller: Caller,
+    pub target: Target,
+    pub wish: Wish,
+    /// When this has passed, nobody else is asked about: what is left has a line that says so.
+    pub until: Option<Instant>,
+}
+
+/// Steps 2 to 4, for the identity of the session.
+pub fn caller() -> Result<Caller, Failure> {
+    guards::require_writable();
+    desk::identify().and_then(permitted).map_err(|failure| failure.seen_at(Uuid::now_v7(), None))
+}
+
+pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
+    if caller.may(WRITE_ENRICH) { Ok(caller) } else { Err(Failure::lacks_permission(WRITE_ENRICH)) }
+}
+
+/// Steps 5 to 11, for each contact.
+pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
+    guards::require_writable();
+    xact::mark_called();
+    let Call { caller, target, wish, until } = call;
+    let binding = desk::binding(target);
+    guards::refuse_row_in_update(binding.relation());
+    binding.require_readable();
+    let providers = provider::for_workspace(caller.workspace.id);
+    let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
+    let account = limited.then(|| accounts::open(desk::account_key(caller.workspace.id)));
+    let bell = Bell::new().unwrap_or_else(|error| {
+        pgrx::error!("could not make a pipe for the answers: {error}");
+    });
+    let mut batch = Batch {
+        wish,
+        caller,
+        binding,
+        providers,
+        waterfall: settings::waterfall(),
+        account,
+        pool: Pool::default(),
+        bell,
+        order: Order::default(),
+        ahead: VecDeque::new(),
+        queue: VecDeque::new(),
+        flying: Vec::new(),
+        finished: Vec::new(),
+        left_out: Cell::default(),
+        closed_until: None,
+        until,
+        progress,
+        sink,
+    };
+    batch.meet(ids);
+    batch.work();
+}
+
+impl Batch<'_> {
+    fn workspace(&self) -> Uuid {
+        self.caller.workspace.id
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope { workspace: self.workspace(), binding: &self.binding, wish: self.wish }
+    }
+
+    /// Until every contact has its line.
+    fn work(&mut self) {
+        // What statements leave behind is thrown away round by round, not at the end.
+        let mut scratch = PgMemoryContexts::new("leadlex_enrich batch");
+        // SAFETY: nothing that Postgres allocates is kept from one round to the next.
+        while unsafe { scratch.switch_to(|_| self.round()) } {
+            // SAFETY: as above.
+            unsafe { scratch.reset() };
+        }
+        self.pool.release();
+    }
+
+    /// Reads, asks, writes and waits once; whether something is left.
+    fn round(&mut self) -> bool {
+        let parallel = settings::max_parallel_requests();
+        pgrx::check_for_interrupts!();
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            self.leave_the_rest();
+        }
+        while self.queue.len() < parallel && !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK
+        {
+            self.prepare();
+        }
+        while self.flying.len() < parallel && self.admits() {
+            let Some(member) = self.queue.pop_front() else { break };
+            self.ask(member);
+        }
+        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits());
+        if self.finished.len() >= PORTION || idle || self.order.held_back() >= MAX_HELD_BACK {
+            self.write();
+        }
+        if self.flying.is_empty() && self.queue.is_empty() && self.ahead.is_empty() {
+            return false;
+        }
+        self.wait();
+        true
+    }
+
+    /// Time is over: what has not been begun is not begun any more.
+    fn leave_the_rest(&mut self) {
+        for (position, _) in std::mem::take(&mut self.ahead) {
+            self.tell(position, Line::left(Uuid::now_v7(), None));
+        }
+        for member in std::mem::take(&mut self.queue) {
+            self.let_go(&[(member.claim, member.claimed_before)]);
+            self.tell(member.position, Line::left(member.request_id, Some(member.contact)));
+        }
+    }
+
+    /// Whether another contact may be asked about now.
+    fn admits(&mut self) -> bool {
+        if self.closed_until.is_some_and(|until| accounts::now() < until) {
+            return false;
+        }
+        self.closed_until = None;
+        true
+    }
+
+    /// For an answer, or for the minute's limit to open again.
+    fn wait(&mut self) {
+        if self.flying.is_empty() {
+            if !self.admits() {
+                wait::nap(Duration::from_millis(100));
+            }
+            return;
+        }
+        let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
+        wait::for_bell(&self.bell, nearest.min(LOOK_ROUND));
+        let mut at = 0;
+        while at < self.flying.len() {
+            let Some(outcome) = self.flying[at].flight.try_take() else {
+                at += 1;
+                continue;
+            };
+            let Flying { mut member, .. } = self.flying.swap_remove(at);
+            let name = &self.providers[member.next_provider - 1].0;
+            member.waterfall.absorb(name, outcome);
+            self.advance(member);
+        }
+    }
+
+    /// Steps 8 and 9, then the first provider.
+    fn ask(&mut self, member: Member) {
+        let limits = self.caller.workspace.limits;
+        if let (Some(account), false) = (self.account, limits.is_unlimited())
+            && let Err((window, now)) = accounts::admit(account, limits)
+        {
+            return self.refuse_or_wait(member, window, now);
+        }
+        if let (Some(account), true) = (self.account, self.caller.workspace.has_credit_limit) {
+            let hint = (self.queue.len() + 1).min(PORTION) as i64;
+            if !self.pool.take(account, hint, settings::credit_wait()) {
+                return self.finish(member, Err(Failure::insufficient_credits()), false);
+            }
+        }
+        self.advance(member);
+    }
+
+    fn refuse_or_wait(&mut self, member: Member, window: Window, now: i64) {
+        let minute = window.reset - now <= 61 && settings::batch_waits();
+        if minute {
+            self.closed_until = Some(window.reset);
+            self.queue.push_front(member);
+        } else {
+            self.finish(member, Err(Failure::rate_limited(window, now)), false);
+        }
+    }
+
+    /// Step 10: one provider after another, until one has to be waited for or nothing more is wanted.
+    fn advance(&mut self, mut member: Member) {
+        let latest = Instant::now() + settings::total_timeout();
+        let deadline = *member.deadline.get_or_insert(self.until.map_or(latest, |until| until.min(latest)));
+        loop {
+            let provider = self.providers.get(member.next_provider);
+            let Some((name, provider)) = provider.filter(|_| !member.waterfall.finished()) else {
+                let result = std::mem::replace(&mut member.waterfall, member::no_waterfall()).result();
+                return self.finish(member, result, true);
+            };
+            member.next_provider += 1;
+            // Somebody may have been put on the list while this contact waited for its turn.
+            let people = suppression::of_contact(&member.contact);
+            if suppressions::any(Some(self.caller.workspace.id), &people) {
+                let failure = Failure::no_match(NoMatchReason::Suppressed);
+                return self.finish(member, Err(failure), true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let asking = Asking {
+                workspace: self.caller.workspace.id,
+                contact: &member.contact,
+                table: &member.table,
+                person: member.person,
+                overwrite: self.wish.overwrite,
+                past: &member.past,
+            };
+            match provider::begin(provider, &asking, member.waterfall.missing(), left, Some(&self.bell)) {
+                Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
+                Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
+            }
+        }
+    }
+
+    /// All is known; it is written with others. `credited`: a credit was taken for it.
+    fn finish(&mut self, member: Member, result: member::Gathering, credited: bool) {
+        self.progress.answered();
+        self.finished.push(Finished { member, result, credited });
+    }
+
+    /// A line that needs nothing written.
+    fn tell(&mut self, position: usize, line: Line) {
+        let failed = line.error.is_some();
+        let count = self.order.finish(position, line);
+        self.progress.count(count, failed);
+        while let Some((position, line)) = self.order.next() {
+            (self.sink)(position, &line);
+        }
+    }
+
+    /// The call is done with these contacts.
+    fn let_go(&mut self, members: &[(super::shmem::ClaimKey, bool)]) {
+        for (key, _) in members {
+            guards::end(*key);
+            claims::unlock(key);
+        }
+        let unneeded: Vec<_> = members.iter().filter(|(_, kept)| !kept).map(|(key, _)| *key).collect();
+        claims::give_up(&unneeded);
+    }
+}

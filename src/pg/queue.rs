@@ -1,0 +1,62 @@
+//! The queue, as sessions see it: what they add, and whether it is paused.
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::spi::arg;
+use super::store::jobs::{self, Authority, Job};
+use super::store::pauses::Pause;
+use super::table::Binding;
+use super::{cache, guards, owner, xact};
+use crate::domain::fields::FieldSet;
+
+/// Why queue and triggers are paused, if they are. Looked up once, and again after a change.
+pub fn paused() -> Option<Pause> {
+    cache::paused()
+}
+
+/// Whether this database is a copy, or was restored: it spends nothing by itself until leadlex.resume_queue().
+pub fn is_clone() -> bool {
+    paused() == Some(Pause::Clone)
+}
+
+/// Queues contacts for `role`, whose name `job` has; each key once, in its one spelling. When this transaction commits, a
+/// worker is told. To be called only where the transaction can write.
+pub fn add(job: &Job, role: pg_sys::Oid, contact_ids: Vec<String>) {
+    guards::require_writable();
+    // The note for the workers lives in this process: a prepared transaction would lose it.
+    xact::mark_called();
+    jobs::add(job, arg(contact_ids));
+    note(role);
+}
+
+/// For the trigger of a table: on its owner's authority, which is looked at when the jobs run.
+pub fn add_for_owner(
+    role: pg_sys::Oid,
+    binding: &Binding,
+    workspace: Uuid,
+    fields: FieldSet,
+    contact_ids: Vec<String>,
+) {
+    let name = owner::name_of(role);
+    let job = Job {
+        workspace,
+        role: &name,
+        authority: Authority::TableOwner,
+        schema: &binding.schema,
+        table: &binding.table,
+        fields,
+        overwrite: false,
+    };
+    add(&job, role, contact_ids);
+}
+
+/// Jobs of this role wait, once this transaction is committed.
+pub fn note(role: pg_sys::Oid) {
+    let role = role.to_u32();
+    xact::with(|t| {
+        if !t.queued.contains(&role) {
+            t.queued.push(role);
+        }
+    });
+}

@@ -1,0 +1,441 @@
+//! The queue's rows. Each is a set of contacts that share everything; what happens to them is told by `domain::job`.
+
+use std::time::Duration;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::pauses::home;
+use super::{boolean, number, optional, pg, text, texts, uuid};
+use crate::domain::fields::FieldSet;
+use crate::pg::owner::as_owner;
+use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg};
+
+/// Why a job's role may act for its workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// It was granted it.
+    Role,
+    /// It called with this API key (its hash).
+    ApiKey([u8; 32]),
+    /// It owns the table, whose trigger queued the job.
+    TableOwner,
+}
+
+impl Authority {
+    fn name(&self) -> &'static str {
+        match self {
+            Authority::Role => "role",
+            Authority::ApiKey(_) => "api_key",
+            Authority::TableOwner => "table_owner",
+        }
+    }
+}
+
+/// What contacts that are queued together share.
+pub struct Job<'a> {
+    pub workspace: Uuid,
+    pub role: &'a str,
+    pub authority: Authority,
+    pub schema: &'a str,
+    pub table: &'a str,
+    pub fields: FieldSet,
+    pub overwrite: bool,
+}
+
+// 500 contacts a row: for each contact the row costs nothing, and an attempt does not take long.
+static ADD: Statement = Statement::new(
+    "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
+         authority, key_hash, fields, overwrite, home)
+     SELECT $1, n.id, n.id, n.contacts, n.contact_ids, $3, $4, $5, $6, $7, $8, $9, $10
+     FROM (SELECT pg_catalog.overlay(pg_catalog.gen_random_uuid()::pg_catalog.text, '0000', 33)::pg_catalog.uuid AS id,
+                  pg_catalog.count(*)::pg_catalog.int4 AS contacts, pg_catalog.array_agg(u.id) AS contact_ids
+           FROM pg_catalog.unnest($2) WITH ORDINALITY AS u(id, n)
+           GROUP BY (u.n OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog./) 500
+           ORDER BY pg_catalog.min(u.n) USING OPERATOR(pg_catalog.<)) AS n",
+);
+
+/// Queues contacts, given as a text[] without NULLs or duplicates, by one statement for any number.
+pub fn add(job: &Job, contact_ids: Arg) {
+    let key = match &job.authority {
+        Authority::ApiKey(hash) => Some(hash.as_slice()),
+        _ => None,
+    };
+    let fields: Vec<String> = job.fields.names().into_iter().map(str::to_owned).collect();
+    as_owner(|| {
+        ADD.run(&[
+            arg(pg(job.workspace)),
+            contact_ids,
+            name_arg(job.schema),
+            name_arg(job.table),
+            name_arg(job.role),
+            arg(job.authority.name()),
+            arg(key),
+            arg(fields),
+            arg(job.overwrite),
+            arg(home()),
+        ])
+    });
+}
+
+// What a worker does with them.
+
+/// A set that a worker has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    pub workspace: Uuid,
+    pub id: Uuid,
+    /// This one included.
+    pub attempts: u32,
+    pub contacts: u64,
+}
+
+/// The set whose turn it is.
+pub struct Due {
+    pub ticket: Ticket,
+    /// A worker had begun it, and is gone.
+    pub interrupted: bool,
+}
+
+static DUE: Statement = Statement::new(
+    "SELECT j.workspace_id, j.id, j.attempts, j.contacts, j.state OPERATOR(pg_catalog.=) 'running'
+     FROM leadlex.job_set AS j
+     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+       AND j.workspace_id OPERATOR(pg_catalog.<>) ALL ($2) AND j.home OPERATOR(pg_catalog.=) $3
+     ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<) LIMIT 1 FOR UPDATE SKIP LOCKED",
+);
+
+/// The set of this role that has waited longest, locked. None of `closed` workspaces.
+pub fn due(role: &str, closed: &[Uuid]) -> Option<Due> {
+    let closed: Vec<pgrx::Uuid> = closed.iter().map(|id| pg(*id)).collect();
+    // Not `View::Latest`, which is read-only.
+    let row = as_owner(|| DUE.row(View::Caller, &[name_arg(role), arg(closed), arg(home())]))?;
+    let ticket = Ticket {
+        workspace: uuid(&row, 0),
+        id: uuid(&row, 1),
+        attempts: number(&row, 2) as u32,
+        contacts: number(&row, 3) as u64,
+    };
+    Some(Due { ticket, interrupted: boolean(&row, 4) })
+}
+
+static BEGIN: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j
+     SET state = 'running', attempts = $3, started_at = pg_catalog.clock_timestamp(),
+         next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($4 OPERATOR(pg_catalog.*) interval '1 second'),
+         last_error = coalesce($5, j.last_error)
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+);
+
+/// The attempt begins. Should nobody tell of its end, it counts as interrupted after `patience`.
+pub fn begin(ticket: &Ticket, patience: Duration, error: Option<&str>) {
+    as_owner(|| {
+        BEGIN.run(&[
+            arg(pg(ticket.workspace)),
+            arg(pg(ticket.id)),
+            arg(ticket.attempts as i32),
+            arg(patience.as_secs_f64()),
+            arg(error),
+        ])
+    });
+}
+
+// None can be taken now: those whose time has come are held by somebody (a running one by its worker), and nobody need
+// look again at once.
+static NEXT_DUE: Statement = Statement::new(
+    "SELECT (EXTRACT(epoch FROM pg_catalog.min(CASE WHEN j.state OPERATOR(pg_catalog.=) 'running'
+                 THEN greatest(j.next_attempt_at, pg_catalog.now() OPERATOR(pg_catalog.+) interval '5 seconds')
+                 ELSE greatest(j.next_attempt_at, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) interval '0.2 seconds') END)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
+     FROM leadlex.job_set AS j
+     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at IS NOT NULL
+       AND j.workspace_id OPERATOR(pg_catalog.<>) ALL ($2) AND j.home OPERATOR(pg_catalog.=) $3",
+);
+
+/// When the next one is due, in epoch microseconds.
+pub fn next_due(role: &str, closed: &[Uuid]) -> Option<i64> {
+    let closed: Vec<pgrx::Uuid> = closed.iter().map(|id| pg(*id)).collect();
+    let row = as_owner(|| NEXT_DUE.row(View::Latest, &[name_arg(role), arg(closed), arg(home())]))?;
+    optional(&row, 0).and_then(|us| us.parse().ok())
+}
+
+/// A set as it stands in its row.
+pub struct Set {
+    pub ticket: Ticket,
+    pub places: Vec<i16>,
+    pub contact_ids: Vec<String>,
+    pub schema: String,
+    pub table: String,
+    pub authority: Authority,
+    pub fields: Vec<String>,
+    pub overwrite: bool,
+}
+
+static LOCK: Statement = Statement::new(
+    "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
+            pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite
+     FROM leadlex.job_set AS j
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2
+       AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
+     FOR UPDATE",
+);
+
+/// The set, locked until this transaction ends; `None` when the attempt is no longer this worker's.
+pub fn lock(ticket: &Ticket) -> Option<Set> {
+    let args = [arg(pg(ticket.workspace)), arg(pg(ticket.id)), arg(ticket.attempts as i32)];
+    let row = as_owner(|| LOCK.row(View::Caller, &args))?;
+    let contact_ids = texts(&row, 1);
+    let places: Option<Vec<i16>> = optional(&row, 0).and_then(|json| serde_json::from_str(&json).ok());
+    Some(Set {
+        ticket: *ticket,
+        places: places.unwrap_or_else(|| (0..contact_ids.len() as i16).collect()),
+        contact_ids,
+        schema: text(&row, 2),
+        table: text(&row, 3),
+        authority: authority(&row),
+        fields: texts(&row, 6),
+        overwrite: boolean(&row, 7),
+    })
+}
+
+fn authority(row: &Row) -> Authority {
+    match text(row, 4).as_str() {
+        "api_key" => Authority::ApiKey(key_hash(&text(row, 5))),
+        "table_owner" => Authority::TableOwner,
+        _ => Authority::Role,
+    }
+}
+
+/// Of no key, should the row hold something else.
+fn key_hash(hex: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    for (to, pair) in hash.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).unwrap_or_default();
+        *to = u8::from_str_radix(pair, 16).unwrap_or_default();
+    }
+    hash
+}
+
+/// What becomes of some contacts of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub name: &'static str,
+    pub outcome: Option<&'static str>,
+    pub attempts: u32,
+    /// Until the next attempt; `None`: there is none.
+    pub after: Option<Duration>,
+    pub error: Option<String>,
+}
+
+static CHANGE: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j
+     SET state = $3, outcome = $4, attempts = $5,
+         next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
+         finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+);
+static PART: Statement = Statement::new(
+    "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
+         authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
+         created_at, started_at, home)
+     SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $8, pg_catalog.cardinality($9), $9, j.schema_name,
+            j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
+            pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
+            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home
+     FROM leadlex.job_set AS j
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+);
+static REMOVE: Statement = Statement::new(
+    "DELETE FROM leadlex.job_set AS j
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+);
+
+fn state_args(ticket: &Ticket, state: &State) -> Vec<Arg> {
+    vec![
+        arg(pg(ticket.workspace)),
+        arg(pg(ticket.id)),
+        arg(state.name),
+        arg(state.outcome),
+        arg(state.attempts as i32),
+        arg(state.after.map(|after| after.as_secs_f64())),
+        arg(state.error.as_deref()),
+    ]
+}
+
+/// All contacts of the set.
+pub fn change(ticket: &Ticket, state: &State) {
+    as_owner(|| CHANGE.run(&state_args(ticket, state)));
+}
+
+/// The set is split: what becomes of the contacts at which positions.
+pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
+    if let [(state, positions)] = parts
+        && positions.len() == set.contact_ids.len()
+    {
+        return change(&set.ticket, state);
+    }
+    as_owner(|| {
+        for (state, positions) in parts {
+            let mut args = state_args(&set.ticket, state);
+            args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
+            args.push(arg(positions.iter().map(|at| set.contact_ids[*at].clone()).collect::<Vec<_>>()));
+            PART.run(&args);
+        }
+        REMOVE.run(&[arg(pg(set.ticket.workspace)), arg(pg(set.ticket.id))]);
+    });
+}
+
+// What the worker that keeps the books does with them.
+
+/// Jobs of one role that wait.
+pub struct Waiting {
+    pub role: pg_sys::Oid,
+    /// Epoch microseconds.
+    pub due: i64,
+}
+
+static WAITING: Statement = Statement::new(
+    "SELECT r.oid::pg_catalog.int8,
+            (EXTRACT(epoch FROM pg_catalog.min(j.next_attempt_at)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
+     FROM leadlex.job_set AS j JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) j.role
+     WHERE j.next_attempt_at IS NOT NULL AND j.home OPERATOR(pg_catalog.=) $1 GROUP BY r.oid",
+);
+static BURY: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j
+     SET state = 'dead', next_attempt_at = NULL, finished_at = pg_catalog.clock_timestamp(),
+         last_error = pg_catalog.format('the role %I does not exist: queue its contacts again as another', j.role)
+     WHERE j.next_attempt_at IS NOT NULL AND j.home OPERATOR(pg_catalog.=) $1
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) j.role)",
+);
+
+/// Those that wait, by role. Of roles that are gone nobody can run any more.
+pub fn waiting() -> Vec<Waiting> {
+    let read = |row: &Row| Waiting { role: (number(row, 0) as u32).into(), due: number(row, 1) };
+    as_owner(|| {
+        BURY.run(&[arg(home())]);
+        WAITING.query(View::Caller, &[arg(home())]).iter().map(read).collect()
+    })
+}
+
+// Why a worker may have been refused, in the order in which the server looks.
+static REFUSED: Statement = Statement::new(
+    "SELECT CASE
+         WHEN NOT r.rolcanlogin AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 170000
+             THEN pg_catalog.format('the role %I may not log in, as workers for its jobs have to before PostgreSQL 17: ALTER ROLE %1$I LOGIN', r.rolname)
+         WHEN NOT pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT')
+             THEN pg_catalog.format('the role %I may not connect to the database: GRANT CONNECT ON DATABASE %I TO %1$I', r.rolname, d.datname)
+         ELSE pg_catalog.format('no worker could connect as role %I: the server log says why', r.rolname) END, r.rolname
+     FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d
+     WHERE r.oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $1 AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()",
+);
+static PUT_OFF: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j
+     SET attempts = j.attempts OPERATOR(pg_catalog.+) 1, last_error = $2,
+         state = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3 THEN 'dead' ELSE 'queued' END,
+         next_attempt_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.<) $3 THEN pg_catalog.clock_timestamp()
+             OPERATOR(pg_catalog.+) (($4)[least(j.attempts OPERATOR(pg_catalog.+) 1, pg_catalog.cardinality($4))] OPERATOR(pg_catalog.*) interval '1 second') END,
+         finished_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3 THEN pg_catalog.clock_timestamp() END
+     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()",
+);
+
+/// No worker could be had for the role: its due jobs have failed once more. `waits`: seconds, by attempts.
+pub fn put_off(role: pg_sys::Oid, max_attempts: u32, waits: Vec<f64>) {
+    as_owner(|| {
+        let Some(row) = REFUSED.row(View::Latest, &[arg(i64::from(role.to_u32()))]) else { return };
+        let (why, name) = (text(&row, 0), text(&row, 1));
+        PUT_OFF.run(&[name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits)]);
+    });
+}
+
+// In small portions: a row can be large.
+static PURGE: Statement = Statement::new(
+    "DELETE FROM leadlex.job_set AS j
+     WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.job_set AS q
+         WHERE q.state OPERATOR(pg_catalog.=) 'done'
+           AND q.finished_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second'))
+         LIMIT $2 FOR UPDATE SKIP LOCKED))",
+);
+
+/// Rows removed by one transaction.
+pub const PURGED_AT_ONCE: u64 = 500;
+
+/// Removes some of those that were done so long ago; how many rows.
+pub fn purge(retention: Duration) -> u64 {
+    as_owner(|| PURGE.run(&[arg(retention.as_secs_f64()), arg(PURGED_AT_ONCE as i64)]))
+}
+
+// What people do with them.
+
+static RETRY: Statement = Statement::new(
+    "WITH again AS (
+         UPDATE leadlex.job_set AS j
+         SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL
+         WHERE j.state OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR j.workspace_id OPERATOR(pg_catalog.=) $2)
+           AND ($3 IS NULL OR j.schema_name OPERATOR(pg_catalog.=) $3 AND j.table_name OPERATOR(pg_catalog.=) $4)
+         RETURNING j.role, j.contacts)
+     SELECT r.oid::pg_catalog.int8, pg_catalog.sum(a.contacts)::pg_catalog.int8
+     FROM again AS a LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role
+     GROUP BY r.oid",
+);
+
+/// Jobs in this state are tried again at once: how many, and of which roles (`None`: of one that is gone).
+pub fn retry(
+    state: &str,
+    workspace: Option<Uuid>,
+    table: Option<(&str, &str)>,
+) -> Vec<(Option<pg_sys::Oid>, i64)> {
+    let name = |name: Option<&str>| match name {
+        Some(name) => name_arg(name),
+        None => Arg { kind: pg_sys::NAMEOID, value: None },
+    };
+    let args = [
+        arg(state),
+        arg(workspace.map(pg)),
+        name(table.map(|(schema, _)| schema)),
+        name(table.map(|(_, table)| table)),
+    ];
+    let role = |row: &Row| optional(row, 0).and_then(|oid| oid.parse::<u32>().ok()).map(pg_sys::Oid::from);
+    as_owner(|| RETRY.query(View::Caller, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
+}
+
+static HOLDS: Statement = Statement::new(
+    "SELECT EXISTS (SELECT FROM leadlex.job_set AS j
+                    WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
+                      AND j.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids))",
+);
+static ERASE: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j
+     SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places
+     FROM (SELECT q.id, pg_catalog.count(*)::pg_catalog.int4 AS contacts, pg_catalog.array_agg(c.contact_id) AS contact_ids,
+                  pg_catalog.array_agg(coalesce(q.places[c.n::pg_catalog.int4], (c.n OPERATOR(pg_catalog.-) 1)::pg_catalog.int2)) AS places
+           FROM leadlex.job_set AS q, pg_catalog.unnest(q.contact_ids) WITH ORDINALITY AS c(contact_id, n)
+           WHERE q.workspace_id OPERATOR(pg_catalog.=) $1 AND q.schema_name OPERATOR(pg_catalog.=) $2
+             AND q.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (q.contact_ids)
+             AND c.contact_id OPERATOR(pg_catalog.<>) $4
+           GROUP BY q.id) AS n
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) n.id
+       AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids)",
+);
+static ERASE_LAST: Statement = Statement::new(
+    "DELETE FROM leadlex.job_set AS j
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
+       AND j.table_name OPERATOR(pg_catalog.=) $3 AND j.contact_ids OPERATOR(pg_catalog.=) ARRAY[$4]",
+);
+
+/// Whether some row names the contact.
+pub fn holds(workspace: Uuid, schema: &str, table: &str, contact: &str) -> bool {
+    let args = [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
+    as_owner(|| HOLDS.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
+}
+
+/// Takes the contact out of every row; how many. A set that is running is waited for. What has been split meanwhile is
+/// found by the next look.
+pub fn erase(workspace: Uuid, schema: &str, table: &str, contact: &str) -> u64 {
+    let args = || [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
+    let mut erased = 0;
+    while holds(workspace, schema, table, contact) {
+        erased += as_owner(|| ERASE.run_latest(&args()) + ERASE_LAST.run_latest(&args()));
+        pgrx::check_for_interrupts!();
+    }
+    erased
+}

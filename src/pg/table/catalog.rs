@@ -1,0 +1,210 @@
+//! What the catalogs say of a table that is, or is to be, bound.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+
+use super::quoted;
+use crate::pg::spi::{Row, Statement, View, arg};
+use crate::pg::store::{boolean, number, optional, text};
+
+/// A column as the catalogs have it.
+#[derive(Clone)]
+pub struct Column {
+    pub name: String,
+    pub type_oid: pg_sys::Oid,
+    /// Schema-qualified and quoted.
+    pub type_name: String,
+    /// As people write it, with its length.
+    pub written: String,
+    /// Of `varchar(n)` and its like; -1 for none.
+    pub modifier: i32,
+    pub base_type: pg_sys::Oid,
+    pub category: char,
+    pub generated: bool,
+    pub collation: pg_sys::Oid,
+    /// Schema-qualified and quoted, where it is not the database's.
+    pub collation_name: Option<String>,
+    /// Two texts are the same value only if they are the same text.
+    pub deterministic: bool,
+}
+
+impl Column {
+    /// Why no field can be kept in it; `None` where one can.
+    pub fn unfit_for_field(&self) -> Option<String> {
+        let type_name = &self.written;
+        if self.generated {
+            return Some("it is generated, so it cannot be written".into());
+        }
+        if self.base_type == pg_sys::NAMEOID {
+            return Some(format!("its type {type_name} cuts what is longer than 63 bytes"));
+        }
+        match self.category {
+            'S' => None,
+            'E' => Some(format!("its type {type_name} is an enum, which holds only the words on its list")),
+            _ => Some(format!("its type {type_name} cannot hold any text")),
+        }
+    }
+
+    pub fn can_be_workspace(&self) -> bool {
+        self.base_type == pg_sys::UUIDOID || self.category == 'S'
+    }
+}
+
+static COLUMNS: Statement = Statement::new(
+    "SELECT a.attname, a.atttypid::pg_catalog.int8,
+            pg_catalog.format('%I.%I', n.nspname, t.typname), t.typcategory, a.attgenerated OPERATOR(pg_catalog.<>) ''
+                OR a.attidentity OPERATOR(pg_catalog.=) 'a',
+            coalesce(c.collisdeterministic, true), a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
+            a.attcollation::pg_catalog.int8,
+            CASE WHEN c.collname OPERATOR(pg_catalog.<>) 'default' THEN pg_catalog.format('%I.%I', cn.nspname, c.collname) END
+     FROM pg_catalog.pg_attribute AS a
+     JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+     LEFT JOIN pg_catalog.pg_collation AS c ON c.oid OPERATOR(pg_catalog.=) a.attcollation
+     LEFT JOIN pg_catalog.pg_namespace AS cn ON cn.oid OPERATOR(pg_catalog.=) c.collnamespace
+     WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+     ORDER BY a.attnum USING OPERATOR(pg_catalog.<)",
+);
+
+pub fn columns(relation: pg_sys::Oid) -> Vec<Column> {
+    let read = |row: &Row| {
+        let type_oid = pg_sys::Oid::from(number(row, 1) as u32);
+        Column {
+            name: text(row, 0),
+            type_oid,
+            type_name: text(row, 2),
+            written: text(row, 7),
+            modifier: number(row, 6) as i32,
+            // SAFETY: a catalog look-up of an existing type.
+            base_type: unsafe { pg_sys::getBaseType(type_oid) },
+            category: text(row, 3).chars().next().unwrap_or(' '),
+            generated: boolean(row, 4),
+            collation: pg_sys::Oid::from(number(row, 8) as u32),
+            collation_name: optional(row, 9),
+            deterministic: boolean(row, 5),
+        }
+    };
+    COLUMNS.query(View::Latest, &[arg(i64::from(relation.to_u32()))]).iter().map(read).collect()
+}
+
+/// Why rows of it cannot be enriched, if it is no table; `None` for an ordinary or partitioned one.
+pub fn unfit_kind(relkind: char) -> Option<&'static str> {
+    match relkind {
+        'r' | 'p' => None,
+        'v' => Some("a view: bind the table behind it"),
+        'm' => Some("a materialized view: it cannot be updated"),
+        'f' => Some("a foreign table: it does not take part in this transaction"),
+        _ => Some("not a table"),
+    }
+}
+
+pub fn kind(relation: pg_sys::Oid) -> char {
+    // SAFETY: a catalog look-up.
+    char::from(unsafe { pg_sys::get_rel_relkind(relation) } as u8)
+}
+
+static RULE: Statement = Statement::new(
+    "SELECT r.rulename FROM pg_catalog.pg_rewrite AS r
+     WHERE r.ev_class OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND r.ev_type OPERATOR(pg_catalog.=) '2' AND r.is_instead
+     LIMIT 1",
+);
+
+/// A rule by which an UPDATE of the table does something else: it could not tell what has become of the row.
+pub fn rule_instead_of_update(relation: pg_sys::Oid) -> Option<String> {
+    RULE.row(View::Latest, &[arg(i64::from(relation.to_u32()))]).map(|row| text(&row, 0))
+}
+
+static OPERATOR: Statement = Statement::new(
+    "SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) FROM pg_catalog.pg_operator AS o
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
+     WHERE o.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid",
+);
+
+fn equality_operator(type_oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: the type exists; the entry lives as long as the backend.
+    let operator = unsafe {
+        let flags = pg_sys::TYPECACHE_EQ_OPR as i32;
+        (*pg_sys::lookup_type_cache(type_oid, flags)).eq_opr
+    };
+    (operator != pg_sys::InvalidOid).then_some(operator)
+}
+
+/// The type's own equality (citext's ignores case), by its default operator class; `None` where it has none.
+pub fn equality(type_oid: pg_sys::Oid) -> Option<String> {
+    let operator = equality_operator(type_oid)?;
+    OPERATOR.row(View::Latest, &[arg(i64::from(operator.to_u32()))]).map(|row| text(&row, 0))
+}
+
+/// The function of that equality.
+pub fn equality_function(type_oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: a catalog look-up of an existing operator.
+    equality_operator(type_oid).map(|operator| unsafe { pg_sys::get_opcode(operator) })
+}
+
+/// `text` as a value of a type, by the type's input function, which raises where it is none.
+pub fn value_of(type_oid: pg_sys::Oid, modifier: i32, text: &CStr) -> pg_sys::Datum {
+    // SAFETY: a NUL-terminated text for the input function of an existing type.
+    unsafe {
+        let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        pg_sys::getTypeInputInfo(type_oid, &mut function, &mut parameter);
+        pg_sys::OidInputFunctionCall(function, text.as_ptr().cast_mut(), parameter, modifier)
+    }
+}
+
+/// `id` read and written by its type.
+pub fn through_type(type_oid: pg_sys::Oid, id: &CStr, styled: bool) -> String {
+    let value = value_of(type_oid, -1, id);
+    let write = || {
+        // SAFETY: the value was made by the input function of the same type; the text is palloc'd.
+        unsafe {
+            let (mut function, mut varlena) = (pg_sys::InvalidOid, false);
+            pg_sys::getTypeOutputInfo(type_oid, &mut function, &mut varlena);
+            let text = pg_sys::OidOutputFunctionCall(function, value);
+            CStr::from_ptr(text).to_string_lossy().into_owned()
+        }
+    };
+    if styled { crate::pg::spi::with_settings(&PLAIN_STYLE, write) } else { write() }
+}
+
+/// Under which every session writes the same text for the same value.
+const PLAIN_STYLE: [(&CStr, &CStr); 5] = [
+    (c"datestyle", c"ISO, YMD"),
+    (c"intervalstyle", c"postgres"),
+    (c"timezone", c"UTC"),
+    (c"extra_float_digits", c"1"),
+    (c"bytea_output", c"hex"),
+];
+
+/// Qualified and quoted; empty names for a relation that is gone.
+pub fn name_of(relation: pg_sys::Oid) -> String {
+    let (schema, table) = names_of(relation);
+    format!("{}.{}", quoted(&schema), quoted(&table))
+}
+
+/// Its schema and its name.
+pub fn names_of(relation: pg_sys::Oid) -> (String, String) {
+    // SAFETY: palloc'd names, or null.
+    unsafe {
+        let text = |name: *mut std::ffi::c_char| match name.is_null() {
+            true => String::new(),
+            false => CStr::from_ptr(name).to_string_lossy().into_owned(),
+        };
+        let schema = text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)));
+        let table = text(pg_sys::get_rel_name(relation));
+        (schema, table)
+    }
+}
+
+pub fn relation_named(schema: &str, table: &str) -> Option<pg_sys::Oid> {
+    let (schema, table) = (CString::new(schema).ok()?, CString::new(table).ok()?);
+    // SAFETY: catalog look-ups by NUL-terminated names.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if namespace == pg_sys::InvalidOid {
+            return None;
+        }
+        let relation = pg_sys::get_relname_relid(table.as_ptr(), namespace);
+        (relation != pg_sys::InvalidOid).then_some(relation)
+    }
+}

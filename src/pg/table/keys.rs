@@ -1,0 +1,98 @@
+//! Keys of a bound table: as text outside, of their own type inside.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::Binding;
+use super::catalog::{self, Column};
+use crate::domain::contact::Contact;
+use crate::pg::spi;
+
+/// What is known of a key's type: for the common ones, that one key has one text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Uuid,
+    /// Its greatest value.
+    Integer(i64),
+    Text,
+    Other,
+}
+
+pub struct Key {
+    kind: Kind,
+    type_oid: pg_sys::Oid,
+    /// Its text depends on settings of the session (a date's on DateStyle).
+    styled: bool,
+}
+
+impl Key {
+    pub fn of(column: &Column) -> Key {
+        let kind = match column.type_oid {
+            pg_sys::UUIDOID => Kind::Uuid,
+            pg_sys::INT2OID => Kind::Integer(i64::from(i16::MAX)),
+            pg_sys::INT4OID => Kind::Integer(i64::from(i32::MAX)),
+            pg_sys::INT8OID => Kind::Integer(i64::MAX),
+            pg_sys::TEXTOID | pg_sys::VARCHAROID if column.deterministic => Kind::Text,
+            _ => Kind::Other,
+        };
+        let styled = matches!(
+            column.base_type,
+            pg_sys::DATEOID
+                | pg_sys::TIMESTAMPOID
+                | pg_sys::TIMESTAMPTZOID
+                | pg_sys::INTERVALOID
+                | pg_sys::FLOAT4OID
+                | pg_sys::FLOAT8OID
+                | pg_sys::BYTEAOID
+        );
+        Key { kind, type_oid: column.type_oid, styled }
+    }
+
+    /// A row that was read is called the same in every session.
+    pub fn respell(&self, mut contact: Contact) -> Contact {
+        if let (true, Ok(id)) = (self.styled, CString::new(contact.id.as_str())) {
+            contact.id = catalog::through_type(self.type_oid, &id, true);
+        }
+        contact
+    }
+}
+
+impl Binding {
+    /// `id` in the one spelling that everybody who means this key uses; `None` when it cannot be a key of this table.
+    /// Types with an equality of their own (citext) keep the spelling given, see [`Binding::spelling_may_vary`].
+    pub fn canonical_key(&self, id: &str) -> Option<String> {
+        let plans = self.plans();
+        let key = &plans.key;
+        let plain = match key.kind {
+            Kind::Text => Some(id.to_owned()),
+            // The common spellings, without asking the type.
+            Kind::Uuid if !id.contains(':') => id.parse::<Uuid>().ok().map(|id| id.to_string()),
+            Kind::Integer(greatest) if !id.starts_with('+') => {
+                id.parse::<i64>().ok().filter(|n| (-greatest..=greatest).contains(n)).map(|n| n.to_string())
+            }
+            _ => None,
+        };
+        plain.or_else(|| {
+            let id = CString::new(id).ok()?;
+            spi::in_subtransaction(|| catalog::through_type(key.type_oid, &id, key.styled), is_data_error)
+        })
+    }
+
+    /// Two texts can be the same key: only the stored row tells.
+    pub fn spelling_may_vary(&self) -> bool {
+        self.plans().key.kind == Kind::Other
+    }
+}
+
+/// SQLSTATE class 22, or a domain's constraint: the text is no value of the type.
+pub fn is_data_error(code: pgrx::PgSqlErrorCode) -> bool {
+    // SAFETY: unpack_sql_state returns a static, NUL-terminated text.
+    let state = unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)) };
+    is_data_state(state.to_bytes())
+}
+
+pub fn is_data_state(state: &[u8]) -> bool {
+    state.starts_with(b"22") || state == b"23514"
+}

@@ -1,0 +1,93 @@
+//! What is said when a bound table is no longer what it was when it was bound, with the statement that mends it.
+
+use serde_json::{Map, Value};
+
+use super::catalog::Column;
+use super::{Binding, literal, names};
+use crate::pg::raise::{Refusal, refuse};
+
+impl Binding {
+    pub fn gone(&self) -> ! {
+        refuse(Refusal {
+            sqlstate: "42P01",
+            message: format!("the bound table {} does not exist", self.name()),
+            detail: None,
+            hint: Some(format!(
+                "Create it again, or forget it: DELETE FROM leadlex.binding WHERE (schema_name, table_name) = ({}, {}).",
+                literal(&self.schema),
+                literal(&self.table)
+            )),
+        })
+    }
+
+    pub fn no_table(&self, what: &str) -> ! {
+        refuse(Refusal {
+            sqlstate: "42809",
+            message: format!("{} is {what}", self.name()),
+            detail: Some("It has taken the name of the table that was bound. No provider was asked.".into()),
+            hint: Some("Ordinary and partitioned tables can be bound: leadlex.bind_contacts. leadlex.unbind_contacts forgets this one.".into()),
+        })
+    }
+
+    pub fn column_gone(&self, ours: &str, theirs: &str, present: &[Column]) -> ! {
+        refuse(Refusal {
+            sqlstate: "42703",
+            message: format!("column \"{theirs}\" of {}, bound as {ours}, does not exist", self.name()),
+            detail: Some(
+                "It was dropped or renamed after leadlex.bind_contacts, or the table was replaced by one without it. No provider was asked."
+                    .into(),
+            ),
+            hint: Some(self.hint(ours, present)),
+        })
+    }
+
+    pub fn column_unfit(&self, ours: &str, theirs: &str, why: &str, present: &[Column]) -> ! {
+        refuse(Refusal {
+            sqlstate: "42804",
+            message: format!(
+                "column \"{theirs}\" of {}, bound as {ours}, cannot be {ours} any more: {why}",
+                self.name()
+            ),
+            detail: Some("It was changed after leadlex.bind_contacts. No provider was asked.".into()),
+            hint: Some(self.hint(ours, present)),
+        })
+    }
+
+    pub fn rule_instead(&self, rule: &str) -> ! {
+        refuse(Refusal {
+            sqlstate: "42809",
+            message: format!("rule \"{rule}\" of {} takes the place of its updates", self.name()),
+            detail: Some("It was made after leadlex.bind_contacts. No provider was asked.".into()),
+            hint: Some("Drop the rule (a trigger can do the same), or unbind the table with leadlex.unbind_contacts.".into()),
+        })
+    }
+
+    /// The binding as it is, but for `wrong`.
+    fn hint(&self, wrong: &str, present: &[Column]) -> String {
+        let mut columns = Map::new();
+        for ours in names().filter(|ours| *ours != wrong) {
+            match self.columns.get(ours) {
+                Some(theirs) if theirs == ours => {}
+                Some(theirs) => drop(columns.insert(ours.to_owned(), theirs.as_str().into())),
+                // It would be found by its name.
+                None if present.iter().any(|c| c.name == ours) => {
+                    drop(columns.insert(ours.to_owned(), Value::Null))
+                }
+                None => {}
+            }
+        }
+        let needed = wrong == "id" || wrong == "workspace_id";
+        let place = if needed { Value::from("NEW_NAME") } else { Value::Null };
+        columns.insert(wrong.to_owned(), place);
+        let workspace = self.workspace.map_or(String::new(), |id| format!(", '{id}'"));
+        let statement = format!(
+            "SELECT leadlex.bind_contacts({}, {}{workspace})",
+            literal(&self.name()),
+            literal(&Value::Object(columns).to_string())
+        );
+        match needed {
+            true => format!("Bind it again: {statement}."),
+            false => format!("Bind it again, with the column's new name or without it: {statement}."),
+        }
+    }
+}

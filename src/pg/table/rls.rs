@@ -1,0 +1,72 @@
+//! Whether row-level security lets the caller update a row, told before a provider is paid.
+//!
+//! A policy's condition cannot be asked for its verdict without an update, or the lock of one, which would keep others
+//! from the row while the provider is waited for. But a statement that is about to lock tests a row against the policies
+//! for updates first, and against what the statement itself asks of it only then. So it is asked for rows of which
+//! [`note`] says yes, which says no to all, and remembers whom it was asked about.
+
+use std::cell::RefCell;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::Binding;
+use crate::pg::raise::{Refusal, refuse};
+use crate::pg::spi::{Statement, View, arg};
+use crate::pg::store;
+
+thread_local! {
+    static NOTED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Remembers `position`, counted from 1.
+pub fn note(position: i64) {
+    NOTED.with_borrow_mut(|noted| noted.push((position - 1).max(0) as usize));
+}
+
+/// `CASE` keeps the rows of other keys out whatever the plan.
+pub fn statement(table: &str, key_type: &str, condition_of_many: &str) -> Statement {
+    let set = super::many::set_of_keys(key_type, &[]);
+    Statement::owned(format!(
+        "SELECT FROM {set} JOIN {table} AS t ON {condition_of_many}
+         WHERE CASE WHEN {condition_of_many} THEN leadlex.row_may_be_updated(n.position) END FOR KEY SHARE OF t"
+    ))
+}
+
+impl Binding {
+    /// Which of these rows, in their order, policies do not let the caller update. All are rows that it sees.
+    pub fn barred(&self, workspace: Uuid, ids: &[&str]) -> Vec<bool> {
+        let Some(relation) = self.relation else { self.gone() };
+        // SAFETY: a catalog look-up for an existing relation; InvalidOid stands for the current role.
+        let applies = unsafe { pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true) }
+            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
+        let mut barred = vec![applies; ids.len()];
+        if applies && !ids.is_empty() {
+            let keys: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            NOTED.with_borrow_mut(Vec::clear);
+            self.plans().locks.query(View::Caller, &[arg(keys), arg(store::pg(workspace))]);
+            NOTED.take().into_iter().filter(|at| *at < ids.len()).for_each(|at| barred[at] = false);
+        }
+        barred
+    }
+
+    pub fn refuse_if_barred(&self, workspace: Uuid, id: &str) {
+        // Gone meanwhile is something else.
+        if self.barred(workspace, &[id])[0] && self.read(workspace, id).is_some() {
+            self.row_barred(id, "No provider was asked.");
+        }
+    }
+
+    pub fn row_barred(&self, id: &str, detail: &str) -> ! {
+        refuse(Refusal {
+            sqlstate: "42501",
+            message: barred_message(id),
+            detail: Some(detail.into()),
+            hint: Some(format!("Give the role an UPDATE policy on {} that lets it.", self.name())),
+        })
+    }
+}
+
+pub fn barred_message(id: &str) -> String {
+    format!("row-level security does not let you update contact {id}")
+}

@@ -1,0 +1,304 @@
+//! What fired a trigger of ours: which rows of a bound table are new, and whose they are.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char};
+
+use pgrx::pg_sys;
+
+use super::raise::{Refusal, refuse};
+use super::table::Binding;
+use crate::domain::fields::Field;
+
+/// Columns of a contact that providers may be asked with.
+const ASKED_WITH: [&str; 8] = [
+    "full_name",
+    "first_name",
+    "last_name",
+    "email",
+    "company_domain",
+    "company_name",
+    "linkedin_url",
+    "phone",
+];
+
+thread_local! {
+    /// The table that an enrichment of this backend is writing now.
+    static WRITING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While it lives, what is written to the table is written by us.
+pub struct Writing(u32);
+
+impl Writing {
+    pub fn to(relation: Option<pg_sys::Oid>) -> Writing {
+        Writing(WRITING.replace(relation.map_or(0, |relation| relation.to_u32())))
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        WRITING.set(self.0);
+    }
+}
+
+/// A contact that was inserted, or whose identifying columns were changed.
+pub struct NewRow {
+    pub id: String,
+    /// Of its workspace column, where the table has one.
+    pub workspace: Option<String>,
+}
+
+/// A trigger that is being run.
+#[derive(Clone, Copy)]
+pub struct Fired {
+    data: *mut pg_sys::TriggerData,
+}
+
+impl Fired {
+    /// 39P01 for a function that is called in another way, or as a trigger that it cannot be.
+    ///
+    /// # Safety
+    /// `fcinfo` is that of the function being called.
+    pub unsafe fn from(fcinfo: pg_sys::FunctionCallInfo, function: &str) -> Fired {
+        // SAFETY: as promised by the caller; the context is looked at as TriggerData only if it is one.
+        unsafe {
+            let context = (*fcinfo).context;
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+                misused(format!("leadlex.{function} is a trigger function"), function);
+            }
+            let fired = Fired { data: context.cast() };
+            fired.check(function);
+            fired
+        }
+    }
+
+    fn check(self, function: &str) {
+        let event = self.event();
+        let operation = event & pg_sys::TRIGGER_EVENT_OPMASK;
+        if event & pg_sys::TRIGGER_EVENT_TIMINGMASK != pg_sys::TRIGGER_EVENT_AFTER {
+            misused(
+                format!("leadlex.{function} must be an AFTER trigger: before it there is no row yet"),
+                function,
+            );
+        }
+        if operation != pg_sys::TRIGGER_EVENT_INSERT && operation != pg_sys::TRIGGER_EVENT_UPDATE {
+            misused(format!("leadlex.{function} is for INSERT and UPDATE"), function);
+        }
+        // SAFETY: a trigger's data is complete while it runs.
+        if !self.for_each_row() && unsafe { (*self.data).tg_newtable.is_null() } {
+            misused(format!("leadlex.{function} FOR EACH STATEMENT needs the new rows"), function);
+        }
+    }
+
+    fn event(self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.data).tg_event }
+    }
+
+    fn for_each_row(self) -> bool {
+        self.event() & pg_sys::TRIGGER_EVENT_ROW != 0
+    }
+
+    /// The table, and where that is a partition, those that it is a part of.
+    pub fn relations(self) -> Vec<pg_sys::Oid> {
+        // SAFETY: the relation is open while its trigger runs; the list is palloc'd oids.
+        unsafe {
+            let relation = (*self.data).tg_relation;
+            let mut relations = vec![(*relation).rd_id];
+            if (*(*relation).rd_rel).relispartition {
+                let ancestors = pg_sys::get_partition_ancestors((*relation).rd_id);
+                relations
+                    .extend((0..pg_sys::list_length(ancestors)).map(|i| pg_sys::list_nth_oid(ancestors, i)));
+            }
+            relations
+        }
+    }
+
+    /// Whether the rows are written by an enrichment: nobody is to be asked about them again because of that.
+    pub fn is_by_us(self) -> bool {
+        self.relations().iter().any(|relation| relation.to_u32() == WRITING.get())
+    }
+
+    pub fn owner(self) -> pg_sys::Oid {
+        // SAFETY: as above.
+        unsafe { (*(*(*self.data).tg_relation).rd_rel).relowner }
+    }
+
+    pub fn arguments(self) -> Vec<String> {
+        // SAFETY: tgargs has tgnargs texts.
+        unsafe {
+            let trigger = (*self.data).tg_trigger;
+            let text = |i| CStr::from_ptr(*(*trigger).tgargs.add(i)).to_string_lossy().into_owned();
+            (0..(*trigger).tgnargs as usize).map(text).collect()
+        }
+    }
+
+    /// The rows about which somebody may have to be asked.
+    pub fn rows(self, binding: &Binding, fields: &[Field]) -> Vec<NewRow> {
+        // SAFETY: the descriptor is that of the table, and so are the tuples of its triggers.
+        unsafe {
+            let data = &*self.data;
+            let columns = Columns::of((*data.tg_relation).rd_att, binding, fields);
+            let update = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+            if !self.for_each_row() {
+                return columns.of_tables(data.tg_oldtable, data.tg_newtable);
+            }
+            let slot = if update { data.tg_newslot } else { data.tg_trigslot };
+            if update && !columns.differ(data.tg_trigslot, slot) {
+                return Vec::new();
+            }
+            columns.row(slot).into_iter().collect()
+        }
+    }
+}
+
+fn misused(message: String, function: &str) -> ! {
+    refuse(Refusal {
+        sqlstate: "39P01",
+        message,
+        detail: None,
+        hint: Some(format!(
+            "CREATE TRIGGER … AFTER INSERT ON … REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION leadlex.{function}(), or FOR EACH ROW without REFERENCING."
+        )),
+    })
+}
+
+/// Where a tuple has what we look at. Numbers of attributes, from 1.
+struct Columns {
+    descriptor: pg_sys::TupleDesc,
+    id: Option<i32>,
+    workspace: Option<i32>,
+    wanted: Vec<i32>,
+    asked_with: Vec<i32>,
+}
+
+impl Columns {
+    /// # Safety
+    /// A descriptor that lives as long as this.
+    unsafe fn of(descriptor: pg_sys::TupleDesc, binding: &Binding, fields: &[Field]) -> Columns {
+        // SAFETY: as promised by the caller.
+        let number = |ours: &str| unsafe { number_of(descriptor, binding.columns.get(ours)?) };
+        Columns {
+            descriptor,
+            id: number("id"),
+            workspace: number("workspace_id"),
+            wanted: fields.iter().filter_map(|field| number(field.name())).collect(),
+            asked_with: ASKED_WITH.iter().filter_map(|name| number(name)).collect(),
+        }
+    }
+
+    /// Of an UPDATE only rows in which something differs that providers are asked with, where both tables are at hand:
+    /// Postgres notes old and new rows in pairs.
+    unsafe fn of_tables(
+        &self,
+        old: *mut pg_sys::Tuplestorestate,
+        new: *mut pg_sys::Tuplestorestate,
+    ) -> Vec<NewRow> {
+        // SAFETY: the stores belong to the query and outlive this.
+        unsafe {
+            let paired =
+                !old.is_null() && pg_sys::tuplestore_tuple_count(old) == pg_sys::tuplestore_tuple_count(new);
+            let before = paired.then(|| Scan::of(old, self.descriptor));
+            let after = Scan::of(new, self.descriptor);
+            let mut rows = Vec::new();
+            while after.next() {
+                let differs = before.as_ref().is_none_or(|b| !b.next() || self.differ(b.slot, after.slot));
+                if differs {
+                    rows.extend(self.row(after.slot));
+                }
+                pgrx::check_for_interrupts!();
+            }
+            rows
+        }
+    }
+
+    /// `None`: nothing is missing there, or it has no key.
+    unsafe fn row(&self, slot: *mut pg_sys::TupleTableSlot) -> Option<NewRow> {
+        // SAFETY: a slot of the descriptor.
+        unsafe {
+            let mut missing = self.wanted.iter();
+            missing.find(|&&number| self.text(slot, number).is_none_or(|text| text.trim().is_empty()))?;
+            let workspace = self.workspace.and_then(|number| self.text(slot, number));
+            Some(NewRow { id: self.text(slot, self.id?)?, workspace })
+        }
+    }
+
+    /// Whether more, or something else, can be asked with. Who takes a value away does not want it back at once.
+    unsafe fn differ(&self, old: *mut pg_sys::TupleTableSlot, new: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: slots of the descriptor.
+        unsafe {
+            self.asked_with.iter().any(|&number| {
+                let now = self.text(new, number).filter(|text| !text.trim().is_empty());
+                now.is_some() && now != self.text(old, number)
+            })
+        }
+    }
+
+    /// As its type shows it; `None` for NULL.
+    unsafe fn text(&self, slot: *mut pg_sys::TupleTableSlot, number: i32) -> Option<String> {
+        // SAFETY: a slot of the descriptor, filled up to this attribute before it is read; the output is palloc'd.
+        unsafe {
+            if i32::from((*slot).tts_nvalid) < number {
+                pg_sys::slot_getsomeattrs_int(slot, number);
+            }
+            let at = number as usize - 1;
+            if *(*slot).tts_isnull.add(at) {
+                return None;
+            }
+            let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
+            let kind = pg_sys::SPI_gettypeid(self.descriptor, number);
+            pg_sys::getTypeOutputInfo(kind, &mut output, &mut varlena);
+            let text: *mut c_char = pg_sys::OidOutputFunctionCall(output, *(*slot).tts_values.add(at));
+            let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
+            pg_sys::pfree(text.cast());
+            Some(owned)
+        }
+    }
+}
+
+/// A reader of a transition table, with a place of its own in it.
+struct Scan {
+    store: *mut pg_sys::Tuplestorestate,
+    pointer: i32,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl Scan {
+    /// # Safety
+    /// A store of tuples of this descriptor; both outlive this.
+    unsafe fn of(store: *mut pg_sys::Tuplestorestate, descriptor: pg_sys::TupleDesc) -> Scan {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let pointer = pg_sys::tuplestore_alloc_read_pointer(store, pg_sys::EXEC_FLAG_REWIND as i32);
+            pg_sys::tuplestore_select_read_pointer(store, pointer);
+            pg_sys::tuplestore_rescan(store);
+            let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, &pg_sys::TTSOpsMinimalTuple);
+            Scan { store, pointer, slot }
+        }
+    }
+
+    /// Puts the next tuple into the slot.
+    unsafe fn next(&self) -> bool {
+        // SAFETY: as promised when it was made.
+        unsafe {
+            pg_sys::tuplestore_select_read_pointer(self.store, self.pointer);
+            pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot)
+        }
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        // SAFETY: made by `of`, not used after.
+        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+    }
+}
+
+/// # Safety
+/// A valid descriptor.
+unsafe fn number_of(descriptor: pg_sys::TupleDesc, name: &str) -> Option<i32> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: a NUL-terminated name; system columns have numbers below 1.
+    let number = unsafe { pg_sys::SPI_fnumber(descriptor, name.as_ptr()) };
+    (number > 0).then_some(number)
+}

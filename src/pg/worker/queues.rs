@@ -1,0 +1,309 @@
+//! Which jobs wait, of which role in which database, as far as workers have to be started for them. The rows themselves
+//! are in the tables: what is lost here (in a crash, or for want of room) the books' worker tells again.
+
+use pgrx::pg_sys;
+
+use super::super::accounts::now_us;
+use super::super::cache::Found;
+use super::super::shmem::{self, Database, Header, Queue};
+use super::super::store::jobs;
+use super::super::{cache, settings};
+use super::round::{Failed, attempt};
+use super::{set_latch, this_database};
+
+/// Which queue: database and role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub database: u32,
+    pub role: u32,
+}
+
+impl Key {
+    pub fn to_datum(self) -> pg_sys::Datum {
+        pg_sys::Datum::from((self.database as usize) << 32 | self.role as usize)
+    }
+
+    pub fn from_datum(datum: pg_sys::Datum) -> Key {
+        Key { database: (datum.value() >> 32) as u32, role: datum.value() as u32 }
+    }
+
+    pub fn is(self, queue: &Queue) -> bool {
+        queue.database == self.database && queue.role == self.role
+    }
+}
+
+/// Its entry, made if there is none; `None` when there are too many.
+pub fn entry(header: &mut Header, key: Key) -> Option<&mut Queue> {
+    let idle = |q: &Queue| q.worker_pid == 0 && (q.paused || !q.wanted && q.due_at == i64::MAX && !q.refused);
+    let known = header.queues.iter().position(|q| key.is(q));
+    let free = || header.queues.iter().position(|q| q.database == 0);
+    let index = known.or_else(free).or_else(|| header.queues.iter().position(idle))?;
+    let found = &mut header.queues[index];
+    if !key.is(found) {
+        *found = Queue { database: key.database, role: key.role, ..Queue::FREE };
+    }
+    Some(found)
+}
+
+pub fn mark<R>(key: Key, change: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+    shmem::with_header(|h| entry(h, key).map(change))
+}
+
+/// What a transaction has queued is committed. Cannot fail: runs in its callback, after the rows can be seen.
+pub fn settle(roles: &[u32], resumed: bool) {
+    if roles.is_empty() && !resumed {
+        return;
+    }
+    let database = this_database();
+    let mut latches = Vec::new();
+    shmem::with_header(|h| {
+        for &role in roles {
+            match entry(h, Key { database, role }) {
+                Some(queue) => {
+                    queue.wanted = true;
+                    latches.push(queue.latch);
+                }
+                None => look_again(h, database),
+            }
+        }
+        if resumed {
+            h.queues.iter_mut().filter(|q| q.database == database).for_each(|q| q.paused = false);
+            look_again(h, database);
+            if let Some(known) = super::entry(h, database) {
+                known.resumed = known.resumed.wrapping_add(1);
+            }
+        }
+        latches.push(h.launcher_latch);
+    });
+    latches.into_iter().for_each(set_latch);
+}
+
+/// The books' worker is to tell what waits in this database.
+fn look_again(header: &mut Header, database: u32) {
+    if let Some(known) = super::entry(header, database) {
+        known.sweep = true;
+        known.wanted = true;
+    }
+}
+
+// For the launcher.
+
+/// Whether a worker is to be started for it, but for limits.
+pub fn is_ready(queue: &Queue, now: i64) -> bool {
+    queue.database != 0
+        && queue.worker_pid == 0
+        && !queue.paused
+        && !queue.refused
+        && (queue.wanted || queue.due_at <= now)
+        && queue.not_before <= now
+}
+
+/// A worker that has been asked for and does not appear within this time is asked for again.
+const START_PATIENCE_US: i64 = 10_000_000;
+
+/// The queue that a worker is to be started for now; it is marked as asked for.
+pub fn next() -> Option<Key> {
+    let now = now_us();
+    shmem::with_header(|h| {
+        for lost in h.queues.iter_mut().filter(|q| q.worker_pid == -1 && q.not_before <= now) {
+            *lost = Queue { worker_pid: 0, wanted: true, ..*lost };
+        }
+        let ready = |q: &&Queue| is_ready(q, now) && !h.is_barred(q.database);
+        let running = h.queues.iter().filter(|q| q.worker_pid != 0);
+        if running.clone().count() >= settings::max_job_workers() {
+            if h.queues.iter().any(|q| ready(&q)) {
+                // Those that have nothing to do make room.
+                running.filter(|q| q.idle).for_each(|q| set_latch(q.latch));
+            }
+            return None;
+        }
+        let longest = h.queues.iter().filter(ready).min_by_key(|q| q.last_run)?;
+        let key = Key { database: longest.database, role: longest.role };
+        let queue = entry(h, key)?;
+        queue.worker_pid = -1;
+        queue.not_before = now + START_PATIENCE_US;
+        Some(key)
+    })
+}
+
+/// How long the launcher may sleep for all that queues want of it; `None`: as long as it likes.
+pub fn until_next() -> Option<std::time::Duration> {
+    let now = now_us();
+    shmem::with_header(|h| {
+        let full = h.queues.iter().filter(|q| q.worker_pid != 0).count() >= settings::max_job_workers();
+        let at = |q: &Queue| match q.worker_pid {
+            // Should it never come.
+            -1 => Some(q.not_before),
+            // Whoever makes room wakes the launcher.
+            0 if q.database != 0 && !q.paused && !q.refused && !full => {
+                let due = if q.wanted { now } else { q.due_at };
+                // So does the end of a bar, most of the time.
+                let least = if h.is_barred(q.database) { 1_000_000 } else { 100_000 };
+                Some(due.max(q.not_before).max(now + least))
+            }
+            _ => None,
+        };
+        let first = h.queues.iter().filter_map(at).min()?;
+        let left = first.saturating_sub(now).max(0) as u64;
+        (first < i64::MAX).then(|| std::time::Duration::from_micros(left))
+    })
+}
+
+/// The worker could not be started for now.
+pub fn put_back(key: Key) {
+    mark(key, |q| *q = Queue { worker_pid: 0, wanted: true, not_before: 0, ..*q });
+}
+
+/// The database is gone.
+pub fn forget(database: u32) {
+    shmem::with_header(|h| {
+        h.queues.iter_mut().filter(|q| q.database == database).for_each(|q| *q = Queue::FREE);
+    });
+}
+
+// For the workers of the queues.
+
+/// A worker begins: `false` when it has to stay out.
+pub fn enter(key: Key) -> bool {
+    shmem::with_header(|h| {
+        let barred = h.is_barred(key.database);
+        let Some(queue) = entry(h, key) else { return false };
+        if queue.worker_pid > 0 {
+            return false;
+        }
+        if barred {
+            *queue = Queue { worker_pid: 0, wanted: true, not_before: 0, ..*queue };
+            return false;
+        }
+        // SAFETY: globals of this process.
+        unsafe {
+            queue.worker_pid = pg_sys::MyProcPid;
+            queue.latch = pg_sys::MyLatch;
+        }
+        queue.idle = false;
+        true
+    })
+}
+
+/// How a worker ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// As it should.
+    Orderly,
+    /// It never became a session of its role.
+    Refused,
+    /// An error has ended it.
+    Broken,
+}
+
+/// Until a worker that broke is tried again.
+const REST_US: i64 = 2_000_000;
+
+/// The worker has left the database.
+pub fn leave(key: Key, exit: Exit) {
+    let latch = shmem::with_header(|h| {
+        // SAFETY: a global of this process.
+        let own = |q: &&mut Queue| key.is(q) && q.worker_pid == unsafe { pg_sys::MyProcPid };
+        let Some(queue) = h.queues.iter_mut().find(own) else { return std::ptr::null_mut() };
+        queue.worker_pid = 0;
+        queue.latch = std::ptr::null_mut();
+        queue.idle = false;
+        match exit {
+            Exit::Orderly => {}
+            Exit::Refused => {
+                queue.refused = true;
+                queue.not_before = now_us() + REST_US;
+                look_again(h, key.database);
+            }
+            Exit::Broken => {
+                queue.wanted = true;
+                queue.not_before = now_us() + REST_US;
+            }
+        }
+        h.launcher_latch
+    });
+    set_latch(latch);
+}
+
+/// Whether other queues wait for a worker, and there is no place for one.
+pub fn others_wait(key: Key) -> bool {
+    let now = now_us();
+    shmem::with_header(|h| {
+        let running = h.queues.iter().filter(|q| q.worker_pid != 0).count();
+        running >= settings::max_job_workers()
+            && h.queues.iter().any(|q| !key.is(q) && is_ready(q, now) && !h.is_barred(q.database))
+    })
+}
+
+/// How often the queues of a database have been resumed.
+pub fn resumed(database: u32) -> u32 {
+    shmem::with_header(|h| super::entry(h, database).map_or(0, |d| d.resumed))
+}
+
+/// The tables said that nothing is to be begun. Should it have been resumed since, they say so no longer.
+pub fn pause(key: Key, resumed: u32) {
+    shmem::with_header(|h| {
+        let same = super::entry(h, key.database).map_or(0, |d: &mut Database| d.resumed) == resumed;
+        if let Some(queue) = entry(h, key) {
+            queue.wanted = true;
+            queue.paused = same;
+        }
+    });
+}
+
+// For the worker that keeps the books.
+
+/// Tells what waits in this database, and why a worker could not be had.
+pub fn keep(database: u32) -> Result<(), Failed> {
+    let (sweep, refused) = shmem::with_header(|h| {
+        let sweep = super::entry(h, database).is_some_and(|d| std::mem::take(&mut d.sweep));
+        let refused = h.queues.iter().filter(|q| q.database == database && q.refused);
+        (sweep, refused.map(|q| q.role).collect::<Vec<u32>>())
+    });
+    if !sweep && refused.is_empty() {
+        return Ok(());
+    }
+    let policy = settings::job_policy();
+    let waits: Vec<f64> = (1..=30).map(|attempt| policy.backoff(attempt, None, 0.5).as_secs_f64()).collect();
+    let found = attempt(|| {
+        if !matches!(cache::find_installation(), Found::This(_)) || cache::paused().is_some() {
+            return Vec::new();
+        }
+        refused.iter().for_each(|role| jobs::put_off((*role).into(), policy.max_attempts, waits.clone()));
+        jobs::waiting()
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => {
+            shmem::with_header(|h| super::entry(h, database).map(|d| d.sweep = true));
+            return Err(failure);
+        }
+    };
+    let latch = shmem::with_header(|h| {
+        for queue in h.queues.iter_mut().filter(|q| q.database == database && refused.contains(&q.role)) {
+            *queue = Queue { refused: false, wanted: false, due_at: i64::MAX, ..*queue };
+        }
+        for waiting in &found {
+            match entry(h, Key { database, role: waiting.role.to_u32() }) {
+                Some(queue) => queue.due_at = queue.due_at.min(waiting.due),
+                // Of what has no place now, the next round tells again.
+                None => look_later(h, database),
+            }
+        }
+        h.launcher_latch
+    });
+    set_latch(latch);
+    Ok(())
+}
+
+fn look_later(header: &mut Header, database: u32) {
+    if let Some(known) = super::entry(header, database) {
+        known.sweep = true;
+        known.has_work = true;
+    }
+}
+
+/// What leadlex.worker_status shows.
+pub fn status() -> Vec<Queue> {
+    shmem::with_header(|h| h.queues.iter().filter(|q| q.database != 0).copied().collect())
+}

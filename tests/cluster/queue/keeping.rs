@@ -1,0 +1,40 @@
+//! How long jobs are kept, and what is erased of them.
+
+use super::*;
+use serde_json::Value;
+
+#[test]
+fn done_jobs_go_after_their_time_and_dead_ones_stay() {
+    let world = world(&Beginning { conf: &["leadlex.job_retention = 2"], ..Beginning::default() });
+    world.run(&format!("DELETE FROM crm WHERE id = '{}'", contact(3)));
+    enqueue(&mut world.caller(), 1..=3);
+    wait_for(&world, "dead", 1);
+    let done = "SELECT count(*) FROM leadlex.job WHERE state = 'done'";
+    assert_eq!(world.number(done), 2);
+    eventually("the done ones are gone", SOON, || world.number(done) == 0);
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.job"), 1);
+}
+
+#[test]
+fn forgetting_a_contact_takes_it_out_of_the_queue() {
+    let world = world(&Beginning::default());
+    enqueue(&mut world.caller(), 1..=2);
+    wait_for(&world, "done", 2);
+    pause(&world);
+    enqueue(&mut world.caller(), 1..=4);
+    enqueue(&mut world.caller(), 2..=2);
+    let names = "SELECT string_agg(id::text, ' ' ORDER BY id) FROM leadlex.job WHERE state = 'queued' AND contact_id <> $1";
+    let two = contact(2).to_string();
+    let before: String = world.owner().query_one(names, &[&two]).unwrap().get(0);
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = world.caller().query_one(sql, &[&contact(2)]).unwrap().get(0);
+    assert_eq!(erased["jobs"], 3, "{erased}");
+    let left = "SELECT count(*) FROM leadlex.job_set WHERE $1 = ANY (contact_ids) OR contacts <> cardinality(contact_ids) OR contacts = 0";
+    let left: i64 = world.owner().query_one(left, &[&two]).unwrap().get(0);
+    assert_eq!(left, 0);
+    let after: String = world.owner().query_one(names, &[&two]).unwrap().get(0);
+    assert_eq!(after, before, "the others keep their names");
+    resume(&world);
+    wait_for(&world, "done", 4);
+    assert_eq!(asked_about(&world, 2), 1);
+}
