@@ -89,7 +89,7 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.suppression', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');
 
 CREATE FUNCTION leadlex.row_may_be_updated(place bigint) RETURNS boolean
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE COST 100000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'row_may_be_updated_wrapper';
 COMMENT ON FUNCTION leadlex.row_may_be_updated(bigint) IS 'Of no use by itself: part of the statement by which a call finds out, before anybody is asked, whether row-level security lets it update a contact. Always false.';
 REVOKE ALL ON FUNCTION leadlex.row_may_be_updated(bigint) FROM PUBLIC;

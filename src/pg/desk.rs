@@ -106,7 +106,7 @@ pub fn write_changes(
     offered: FieldSet,
     wanted: impl Fn(&Contact) -> FieldMap<String>,
 ) -> Option<Written> {
-    let Fitted { changes, left_out } = binding.fit(&before, wanted(&before));
+    let Fitted { changes, left_out, .. } = binding.fit(&before, wanted(&before));
     if changes.is_empty() {
         return Some(Written { after: before.clone(), before });
     }
@@ -121,7 +121,7 @@ pub fn write_changes(
         }
         return None;
     };
-    let Fitted { changes, left_out } = binding.fit(&locked, wanted(&locked));
+    let Fitted { changes, left_out, .. } = binding.fit(&locked, wanted(&locked));
     left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
     let after = match changes.is_empty() {
         true => None,

@@ -133,12 +133,19 @@ unsafe fn updates_on_conflict(plan: *mut pg_sys::Plan) -> bool {
     }
 }
 
-/// Whether `relation` is `whole`, or one of its partitions at any depth.
+/// Whether `relation` is `whole`, or one of its partitions or of the tables that inherit from it, at any depth.
 pub unsafe fn is_part_of(relation: pg_sys::Oid, whole: pg_sys::Oid) -> bool {
     // SAFETY: catalog look-ups for a relation that the running statement has locked.
     unsafe {
-        relation == whole
-            || (pg_sys::get_rel_relispartition(relation)
-                && pg_sys::list_member_oid(pg_sys::get_partition_ancestors(relation), whole))
+        if relation == whole {
+            return true;
+        }
+        if pg_sys::get_rel_relispartition(relation) {
+            return pg_sys::list_member_oid(pg_sys::get_partition_ancestors(relation), whole);
+        }
+        pg_sys::has_subclass(whole) && {
+            let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+            pg_sys::list_member_oid(pg_sys::find_all_inheritors(whole, lock, std::ptr::null_mut()), relation)
+        }
     }
 }

@@ -257,7 +257,7 @@ fn refuse_part_of_bound(relation: &Relation) {
                 relation.qualified(),
                 other.name()
             ),
-            detail: Some("One of them is a partition of the other.".into()),
+            detail: Some("One of them is a partition of the other, or inherits from it.".into()),
             hint: Some("Unbind the other one first with leadlex.unbind_contacts.".into()),
         });
     }
@@ -358,8 +358,9 @@ fn create_contact_table() {
 
 /// Part of a statement of ours, see `table::rls`: notes which row it is asked about, and lets none through.
 #[pg_extern(sql = false)]
-fn row_may_be_updated(place: i64) -> bool {
-    table::note(place);
+fn row_may_be_updated(place: Option<i64>) -> bool {
+    cache::installation();
+    place.into_iter().for_each(table::note);
     false
 }
 

@@ -69,9 +69,11 @@ impl Batch<'_> {
 
     /// `Ok(None)`: the contact is gone.
     fn write_all(&self, offers: &[Offer]) -> Vec<Result<Option<Written>, Caught>> {
-        let changes: Vec<Change> = offers.iter().map(|offer| self.change(offer)).collect();
-        // What changes nothing is not written.
-        let some: Vec<usize> = (0..changes.len()).filter(|at| !changes[*at].changes.is_empty()).collect();
+        let (changes, hopeless): (Vec<Change>, Vec<bool>) =
+            offers.iter().map(|offer| self.change(offer)).unzip();
+        // What changes nothing is not written; what the table refuses is not to make it refuse the others.
+        let together = |at: &usize| !changes[*at].changes.is_empty() && !hopeless[*at];
+        let some: Vec<usize> = (0..changes.len()).filter(together).collect();
         let set: Vec<&Change> = some.iter().map(|at| &changes[*at]).collect();
         let together = match set.is_empty() {
             true => Ok(Vec::new()),
@@ -93,10 +95,11 @@ impl Batch<'_> {
         offers.iter().enumerate().map(settle).collect()
     }
 
-    fn change<'o>(&self, offer: &'o Offer) -> Change<'o> {
+    /// With it, whether the table is known to refuse it.
+    fn change<'o>(&self, offer: &'o Offer) -> (Change<'o>, bool) {
         let (member, values) = (&offer.member, &offer.gathered.values);
         let wanted = merge::changes(&member.contact, values, member.fields, self.wish.overwrite);
-        let Fitted { changes, left_out } = self.binding.fit(&member.contact, wanted);
+        let Fitted { changes, left_out, hopeless } = self.binding.fit(&member.contact, wanted);
         for (field, why) in left_out {
             // Once a call is enough: it may be so for thousands.
             let told = self.left_out.get();
@@ -105,7 +108,7 @@ impl Batch<'_> {
                 self.left_out.set(told.iter().chain([field]).collect());
             }
         }
-        Change { before: &member.contact, changes, others: values.fields() }
+        (Change { before: &member.contact, changes, others: values.fields() }, hopeless)
     }
 
     fn write_one(&self, offer: &Offer) -> Option<Written> {

@@ -20,6 +20,8 @@ pub struct Fitted {
     pub changes: FieldMap<String>,
     /// What no column holds, and why.
     pub left_out: Vec<(Field, String)>,
+    /// None of the changes can be written: the table will refuse them.
+    pub hopeless: bool,
 }
 
 impl Binding {
@@ -28,7 +30,7 @@ impl Binding {
     pub fn fit(&self, now: &Contact, changes: FieldMap<String>) -> Fitted {
         let plans = self.plans();
         if changes.is_empty() || plans.takes_anything {
-            return Fitted { changes, left_out: Vec::new() };
+            return Fitted { changes, left_out: Vec::new(), hopeless: false };
         }
         let (mut fitting, mut unfit, mut left_out) = (FieldMap::default(), FieldMap::default(), Vec::new());
         for (field, value) in changes.iter() {
@@ -45,8 +47,8 @@ impl Binding {
             }
         }
         match fitting.is_empty() && !unfit.is_empty() {
-            true => Fitted { changes: unfit, left_out: Vec::new() },
-            false => Fitted { changes: fitting, left_out },
+            true => Fitted { changes: unfit, left_out: Vec::new(), hopeless: true },
+            false => Fitted { changes: fitting, left_out, hopeless: false },
         }
     }
 

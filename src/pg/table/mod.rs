@@ -145,16 +145,7 @@ impl Binding {
         if let Some(rule) = rule_instead_of_update(relation) {
             self.rule_instead(&rule);
         }
-        let mut whose = String::new();
-        if let Some(workspace) = find("workspace_id") {
-            whose.push_str(&match workspace.base_type {
-                pg_sys::UUIDOID => format!(" AND t.{} OPERATOR(pg_catalog.=) $2", quoted(&workspace.name)),
-                _ => format!(
-                    " AND t.{}::pg_catalog.text OPERATOR(pg_catalog.=) $2::pg_catalog.text",
-                    quoted(&workspace.name)
-                ),
-            });
-        }
+        let whose = find("workspace_id").map_or(String::new(), is_workspace);
         // A domain may have another collation than the column that is of it.
         let collated = id.collation_name.as_ref().map_or(String::new(), |name| format!(" COLLATE {name}"));
         let is = |key: &str| format!("t.{} {equals} {key}{collated}{whose}", quoted(&id.name));
@@ -352,6 +343,15 @@ impl Binding {
 
 fn key(workspace: Uuid, id: &str) -> Vec<Arg> {
     vec![arg(id), arg(super::store::pg(workspace))]
+}
+
+/// A row is the workspace's.
+fn is_workspace(column: &Column) -> String {
+    let name = quoted(&column.name);
+    match column.base_type {
+        pg_sys::UUIDOID => format!(" AND t.{name} OPERATOR(pg_catalog.=) $2"),
+        _ => format!(" AND t.{name}::pg_catalog.text OPERATOR(pg_catalog.=) $2::pg_catalog.text"),
+    }
 }
 
 /// Text for text, also where the column takes others for the same (citext, a collation of its own).
