@@ -294,3 +294,19 @@ fn two_batches_of_the_same_contacts_pay_once() {
     assert_eq!(world.provider.count(), 300);
     world.check_credits_add_up();
 }
+
+#[test]
+fn a_block_can_collect_the_ids_and_call_it() {
+    let world = world_of(50, Some(500));
+    let mut caller = world.caller();
+    let block = "DO $$
+        DECLARE ids text[] := ARRAY(SELECT id::text FROM crm ORDER BY id);
+        BEGIN
+            CALL leadlex.enrich_batch('crm', ids, chunk => 10);
+        END $$";
+    caller.batch_execute(block).unwrap();
+    assert_eq!(world.number("SELECT count(phone) FROM crm"), 50);
+    assert_eq!(world.number("SELECT count(DISTINCT xmin::text) FROM crm"), 5, "a transaction for each chunk");
+    // In a transaction of somebody else's it cannot commit.
+    assert_eq!(fails(caller.batch_execute(&format!("BEGIN; {block}"))).sqlstate, "2D000");
+}
