@@ -77,7 +77,7 @@ unsafe extern "C-unwind" fn on_exit(code: i32, arg: pg_sys::Datum) {
 }
 
 /// The session is as the role has it (ALTER ROLE … SET), but for what would keep jobs from being run.
-unsafe fn configure() {
+fn configure() {
     let mut values = vec![
         (c"application_name", c"leadlex_enrich jobs"),
         (c"default_transaction_isolation", c"read committed"),
@@ -93,15 +93,7 @@ unsafe fn configure() {
         values.push((c"transaction_timeout", c"0"));
     }
     for (name, value) in values {
-        // SAFETY: static names and values.
-        unsafe {
-            pg_sys::SetConfigOption(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-            );
-        }
+        super::set_own(name, value);
     }
 }
 

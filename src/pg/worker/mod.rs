@@ -164,6 +164,19 @@ pub fn status() -> (i32, Vec<Database>) {
     shmem::with_header(|h| (h.launcher_pid, h.databases.iter().filter(|d| d.oid != 0).copied().collect()))
 }
 
+/// A setting of this process, whatever the configuration says.
+fn set_own(name: &CStr, value: &CStr) {
+    // SAFETY: both are NUL-terminated, and copied.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
 /// Reads the configuration again after SIGHUP.
 fn reload_if_asked() {
     // SAFETY: globals of this process; the handler only sets the flag.

@@ -64,7 +64,7 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, arg: pg_sys::Datum) {
 }
 
 /// Waits of this process are bounded: it never waits long for a lock or for a replica.
-unsafe fn configure() {
+fn configure() {
     for (name, value) in [
         (c"search_path", c"pg_catalog"),
         (c"lock_timeout", c"500ms"),
@@ -74,15 +74,7 @@ unsafe fn configure() {
         (c"row_security", c"on"),
         (c"session_replication_role", c"origin"),
     ] {
-        // SAFETY: static names and values.
-        unsafe {
-            pg_sys::SetConfigOption(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-            );
-        }
+        super::set_own(name, value);
     }
 }
 
