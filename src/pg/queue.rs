@@ -3,7 +3,6 @@
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::spi::arg;
 use super::store::jobs::{self, Authority, Job};
 use super::store::pauses::Pause;
 use super::table::Binding;
@@ -26,7 +25,7 @@ pub fn add(job: &Job, role: pg_sys::Oid, contact_ids: Vec<String>) {
     guards::require_writable();
     // The note for the workers lives in this process: a prepared transaction would lose it.
     xact::mark_called();
-    jobs::add(job, arg(contact_ids));
+    jobs::add(job, &contact_ids);
     note(role);
 }
 

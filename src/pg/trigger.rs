@@ -1,6 +1,6 @@
 //! What fired a trigger of ours: which rows of a bound table are new, and whose they are.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
@@ -163,27 +163,56 @@ fn misused(message: String, function: &str) -> ! {
     })
 }
 
-/// Where a tuple has what we look at. Numbers of attributes, from 1.
+/// Where a tuple has what we look at.
 struct Columns {
     descriptor: pg_sys::TupleDesc,
-    id: Option<i32>,
-    workspace: Option<i32>,
-    wanted: Vec<i32>,
-    asked_with: Vec<i32>,
+    id: Option<Attribute>,
+    workspace: Option<Attribute>,
+    wanted: Vec<Attribute>,
+    asked_with: Vec<Attribute>,
+}
+
+struct Attribute {
+    /// From 1.
+    number: i32,
+    /// How its type shows a value: looked up once, by the first value that there is.
+    output: OnceCell<UnsafeCell<pg_sys::FmgrInfo>>,
+}
+
+impl Attribute {
+    /// # Safety
+    /// A valid descriptor that has the attribute; the current memory context lives as long as this.
+    unsafe fn output(&self, descriptor: pg_sys::TupleDesc) -> *mut pg_sys::FmgrInfo {
+        let look_up = || {
+            let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
+            let mut found = pg_sys::FmgrInfo::default();
+            // SAFETY: catalog look-ups; what the callee allocates lives in the current memory context.
+            unsafe {
+                let kind = pg_sys::SPI_gettypeid(descriptor, self.number);
+                pg_sys::getTypeOutputInfo(kind, &mut output, &mut varlena);
+                pg_sys::fmgr_info(output, &mut found);
+            }
+            UnsafeCell::new(found)
+        };
+        self.output.get_or_init(look_up).get()
+    }
 }
 
 impl Columns {
     /// # Safety
-    /// A descriptor that lives as long as this.
+    /// A descriptor and a current memory context that live as long as this.
     unsafe fn of(descriptor: pg_sys::TupleDesc, binding: &Binding, fields: &[Field]) -> Columns {
         // SAFETY: as promised by the caller.
-        let number = |ours: &str| unsafe { number_of(descriptor, binding.columns.get(ours)?) };
+        let attribute = |ours: &str| unsafe {
+            let number = number_of(descriptor, binding.columns.get(ours)?)?;
+            Some(Attribute { number, output: OnceCell::new() })
+        };
         Columns {
             descriptor,
-            id: number("id"),
-            workspace: number("workspace_id"),
-            wanted: fields.iter().filter_map(|field| number(field.name())).collect(),
-            asked_with: ASKED_WITH.iter().filter_map(|name| number(name)).collect(),
+            id: attribute("id"),
+            workspace: attribute("workspace_id"),
+            wanted: fields.iter().filter_map(|field| attribute(field.name())).collect(),
+            asked_with: ASKED_WITH.iter().filter_map(|name| attribute(name)).collect(),
         }
     }
 
@@ -217,9 +246,9 @@ impl Columns {
         // SAFETY: a slot of the descriptor.
         unsafe {
             let mut missing = self.wanted.iter();
-            missing.find(|&&number| self.text(slot, number).is_none_or(|text| text.trim().is_empty()))?;
-            let workspace = self.workspace.and_then(|number| self.text(slot, number));
-            Some(NewRow { id: self.text(slot, self.id?)?, workspace })
+            missing.find(|column| self.text(slot, column).is_none_or(|text| text.trim().is_empty()))?;
+            let workspace = self.workspace.as_ref().and_then(|column| self.text(slot, column));
+            Some(NewRow { id: self.text(slot, self.id.as_ref()?)?, workspace })
         }
     }
 
@@ -227,15 +256,16 @@ impl Columns {
     unsafe fn differ(&self, old: *mut pg_sys::TupleTableSlot, new: *mut pg_sys::TupleTableSlot) -> bool {
         // SAFETY: slots of the descriptor.
         unsafe {
-            self.asked_with.iter().any(|&number| {
-                let now = self.text(new, number).filter(|text| !text.trim().is_empty());
-                now.is_some() && now != self.text(old, number)
+            self.asked_with.iter().any(|column| {
+                let now = self.text(new, column).filter(|text| !text.trim().is_empty());
+                now.is_some() && now != self.text(old, column)
             })
         }
     }
 
     /// As its type shows it; `None` for NULL.
-    unsafe fn text(&self, slot: *mut pg_sys::TupleTableSlot, number: i32) -> Option<String> {
+    unsafe fn text(&self, slot: *mut pg_sys::TupleTableSlot, column: &Attribute) -> Option<String> {
+        let number = column.number;
         // SAFETY: a slot of the descriptor, filled up to this attribute before it is read; the output is palloc'd.
         unsafe {
             if i32::from((*slot).tts_nvalid) < number {
@@ -245,10 +275,8 @@ impl Columns {
             if *(*slot).tts_isnull.add(at) {
                 return None;
             }
-            let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
-            let kind = pg_sys::SPI_gettypeid(self.descriptor, number);
-            pg_sys::getTypeOutputInfo(kind, &mut output, &mut varlena);
-            let text: *mut c_char = pg_sys::OidOutputFunctionCall(output, *(*slot).tts_values.add(at));
+            let output = column.output(self.descriptor);
+            let text: *mut c_char = pg_sys::OutputFunctionCall(output, *(*slot).tts_values.add(at));
             let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
             pg_sys::pfree(text.cast());
             Some(owned)

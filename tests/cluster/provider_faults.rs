@@ -152,9 +152,7 @@ fn an_answer_that_comes_after_the_timeout_is_not_taken_for_the_next_one() {
         let answer = Behaviour::json(200, crate::world::only_phone(&email));
         if email.starts_with("person1@") { answer.after(Duration::from_millis(400)) } else { answer }
     });
-    caller.batch_execute("SET statement_timeout = '150ms'").unwrap();
-    assert_eq!(fails(enrich(&mut caller, 1)).sqlstate, "57014");
-    caller.batch_execute("RESET statement_timeout").unwrap();
+    world.abandon(&mut caller, 1);
     for n in 2..=8 {
         let result = enrich(&mut caller, n).unwrap();
         assert_eq!(result["contact"]["phone"], format!("person{n}@acme.example"));

@@ -1,8 +1,9 @@
 //! A cluster with a workspace, a provider, a bound contact table and a role that may enrich: what most tests begin with.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Error, GenericClient};
+use postgres::{Client, Error, GenericClient, NoTls};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -228,6 +229,19 @@ impl World {
         self.run(&format!("UPDATE crm SET phone = NULL WHERE id = '{}'", contact(1)));
         assert_eq!(sqlstate(&enrich(&mut caller, 1)), "LX402");
         self.check_credits_add_up();
+    }
+
+    /// The caller gives up a call, which fails, as soon as the provider has been asked: sooner it would not be a late answer,
+    /// which a timeout cannot know on a busy machine.
+    pub fn abandon(&self, caller: &mut Client, n: i32) {
+        let (asked, token) = (self.provider.count(), caller.cancel_token());
+        let result = thread::scope(|scope| {
+            let call = scope.spawn(|| enrich(caller, n));
+            self.provider.wait_for(asked + 1, Duration::from_secs(10));
+            token.cancel_query(NoTls).unwrap();
+            call.join().unwrap()
+        });
+        assert_eq!(sqlstate(&result), "57014", "{result:?}");
     }
 
     pub fn phone(&self, n: i32) -> Option<String> {

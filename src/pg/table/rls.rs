@@ -37,9 +37,12 @@ impl Binding {
     /// Which of these rows, in their order, policies do not let the caller update. All are rows that it sees.
     pub fn barred(&self, workspace: Uuid, ids: &[&str]) -> Vec<bool> {
         let Some(relation) = self.relation else { self.gone() };
-        // SAFETY: a catalog look-up for an existing relation; InvalidOid stands for the current role.
-        let applies = unsafe { pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true) }
-            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
+        // SAFETY: catalog look-ups for an existing relation; InvalidOid stands for the current role.
+        let applies = unsafe {
+            pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true)
+                == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+                && updates_are_stricter(relation)
+        };
         let mut barred = vec![applies; ids.len()];
         if applies && !ids.is_empty() {
             let keys: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
@@ -66,6 +69,40 @@ impl Binding {
         })
     }
 }
+
+/// Whether policies can show a row and not let it be updated: those for all commands say the same of both. For whom a policy
+/// is does not matter here; one too many is looked at.
+///
+/// # Safety
+/// Called in a transaction.
+unsafe fn updates_are_stricter(relation: pg_sys::Oid) -> bool {
+    // SAFETY: what is open and locked stays as it is; the list is of policies. The lock is kept, as a read of the table does.
+    unsafe {
+        let opened = pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as i32);
+        if opened.is_null() {
+            return true;
+        }
+        let known = (*opened).rd_rsdesc;
+        let policies = if known.is_null() { std::ptr::null_mut() } else { (*known).policies };
+        let stricter = (0..pg_sys::list_length(policies)).any(|i| {
+            let policy = &*pg_sys::list_nth(policies, i).cast::<pg_sys::RowSecurityPolicy>();
+            match policy.polcmd as u8 {
+                FOR_SELECT => policy.permissive,
+                FOR_UPDATE => !policy.permissive,
+                _ => false,
+            }
+        });
+        pg_sys::relation_close(opened, pg_sys::NoLock as i32);
+        // Another extension's policies can be for anything.
+        let hooks =
+            [pg_sys::row_security_policy_hook_permissive, pg_sys::row_security_policy_hook_restrictive];
+        stricter || hooks.iter().any(Option::is_some)
+    }
+}
+
+/// As pg_policy.polcmd has them.
+const FOR_SELECT: u8 = b'r';
+const FOR_UPDATE: u8 = b'w';
 
 pub fn barred_message(id: &str) -> String {
     format!("row-level security does not let you update contact {id}")

@@ -293,6 +293,23 @@ RESET ROLE;
 -- Nobody but the call itself is served by its helper, and it opens nothing.
 SET ROLE tables_reader; SELECT leadlex.row_may_be_updated(1); RESET ROLE;
 SELECT id, job_title, phone FROM secured ORDER BY id;
+-- Policies for all commands say the same of reading and updating, until one for updates is added.
+DROP POLICY reads ON secured; DROP POLICY writes ON secured;
+CREATE POLICY everything ON secured USING (owner <> 'hidden');
+UPDATE secured SET phone = NULL;
+SET ROLE tables_reader;
+SELECT enrich_row('secured', '3', '{phone}')->'fields_updated';
+SELECT t.fails('SELECT enrich_row($$secured$$, $$2$$)');
+SELECT id, status, error_code FROM t.enrich_rows('secured', '{3,2,1}', '{phone}', false);
+RESET ROLE;
+CREATE POLICY narrower ON secured AS RESTRICTIVE FOR UPDATE USING (owner = 'me');
+UPDATE secured SET phone = NULL;
+SELECT leadlex.alter_provider('sample', t.dead());
+SET ROLE tables_reader;
+SELECT t.fails('SELECT enrich_row($$secured$$, $$3$$)');
+SELECT id, status, error_code FROM t.enrich_rows('secured', '{3,2}', '{phone}', false);
+RESET ROLE;
+SELECT leadlex.alter_provider('sample', t.sample());
 -- A column that one may not see, or not write.
 REVOKE SELECT (phone) ON secured FROM tables_reader;
 SET ROLE tables_reader; SELECT t.fails('SELECT enrich_row($$secured$$, $$4$$, $${job_title}$$)'); RESET ROLE;
