@@ -21,6 +21,32 @@ pub fn arg<T: IntoDatum>(value: T) -> Arg {
     Arg { kind: T::type_oid(), value: value.into_datum() }
 }
 
+/// text[], made by one call: `arg` of a vector takes some for each element.
+pub fn texts_arg(texts: &[impl AsRef<str>]) -> Arg {
+    // In units of their alignment.
+    let units = |text: &str| (pg_sys::VARHDRSZ + text.len()).div_ceil(size_of::<i32>());
+    let mut values = vec![0_i32; texts.iter().map(|text| units(text.as_ref())).sum()];
+    let mut rest = values.as_mut_slice();
+    let mut elements = Vec::with_capacity(texts.len());
+    for text in texts.iter().map(AsRef::as_ref) {
+        let (value, after) = rest.split_at_mut(units(text));
+        rest = after;
+        let start = value.as_mut_ptr();
+        // SAFETY: the value is as large as header and text are, and aligned as a text has to be.
+        unsafe {
+            pgrx::set_varsize_4b(start.cast(), (pg_sys::VARHDRSZ + text.len()) as i32);
+            start.cast::<u8>().add(pg_sys::VARHDRSZ).copy_from_nonoverlapping(text.as_ptr(), text.len());
+        }
+        elements.push(pg_sys::Datum::from(start));
+    }
+    let count = elements.len() as i32;
+    let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+    // SAFETY: as many texts as counted, complete, and copied by the callee.
+    let array =
+        unsafe { pg_sys::construct_array(elements.as_mut_ptr(), count, pg_sys::TEXTOID, -1, false, align) };
+    Arg { kind: pg_sys::TEXTARRAYOID, value: Some(pg_sys::Datum::from(array)) }
+}
+
 /// As type name: cut where that is cut.
 pub fn name_arg(text: &str) -> Arg {
     let text = CString::new(text).unwrap_or_default();

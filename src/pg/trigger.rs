@@ -284,10 +284,9 @@ impl Columns {
     }
 }
 
-/// A reader of a transition table, with a place of its own in it.
+/// A reader of a transition table, with a place of its own in it: other triggers that read it select theirs again.
 struct Scan {
     store: *mut pg_sys::Tuplestorestate,
-    pointer: i32,
     slot: *mut pg_sys::TupleTableSlot,
 }
 
@@ -301,17 +300,14 @@ impl Scan {
             pg_sys::tuplestore_select_read_pointer(store, pointer);
             pg_sys::tuplestore_rescan(store);
             let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, &pg_sys::TTSOpsMinimalTuple);
-            Scan { store, pointer, slot }
+            Scan { store, slot }
         }
     }
 
     /// Puts the next tuple into the slot.
     unsafe fn next(&self) -> bool {
         // SAFETY: as promised when it was made.
-        unsafe {
-            pg_sys::tuplestore_select_read_pointer(self.store, self.pointer);
-            pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot)
-        }
+        unsafe { pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot) }
     }
 }
 

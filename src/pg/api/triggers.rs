@@ -133,6 +133,9 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     };
     let wanted: Vec<Field> = fields.iter().collect();
     let rows = fired.rows(&binding, &wanted);
+    if rows.is_empty() {
+        return None;
+    }
     let mut failed = Failed { all: rows.len(), ..Failed::default() };
     for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
         let left = match way {
@@ -190,12 +193,12 @@ impl Failed {
 }
 
 fn by_workspace(binding: &Binding, rows: Vec<NewRow>, failed: &mut Failed) -> BTreeMap<Uuid, Vec<String>> {
+    if let (false, Some(workspace)) = (binding.columns.contains_key("workspace_id"), binding.workspace) {
+        return BTreeMap::from([(workspace, rows.into_iter().map(|row| row.id).collect())]);
+    }
     let mut ids: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
     for NewRow { id, workspace } in rows {
-        let own = match binding.columns.contains_key("workspace_id") {
-            true => workspace.as_deref().and_then(|text| text.trim().parse().ok()),
-            false => binding.workspace,
-        };
+        let own = workspace.as_deref().and_then(|text| text.trim().parse().ok());
         match own {
             Some(own) => ids.entry(own).or_default().push(id),
             None => {

@@ -12,7 +12,7 @@ use crate::domain::receipt::Hash;
 use crate::pg::append::{self, Row};
 use crate::pg::json::Jsonb;
 use crate::pg::owner::as_owner;
-use crate::pg::spi::{Arg, Statement, View, arg, name_arg};
+use crate::pg::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
 use crate::pg::xact;
 
 pub struct LoadedAccount {
@@ -125,7 +125,7 @@ static CHARGE_MANY: Statement = Statement::new(
 pub fn charge_many(entries: &[Entry]) {
     let Some(one) = entries.first() else { return };
     xact::with(|t| t.wrote_ledger = true);
-    let texts = |of: &dyn Fn(&Entry) -> String| arg(entries.iter().map(of).collect::<Vec<String>>());
+    let texts = |of: &dyn Fn(&Entry) -> String| texts_arg(&entries.iter().map(of).collect::<Vec<_>>());
     let args = [
         arg(pg(one.workspace)),
         name_arg(&one.requested_by),
@@ -134,8 +134,8 @@ pub fn charge_many(entries: &[Entry]) {
         name_arg(one.table),
         arg(one.overwrite),
         arg(entries.iter().map(|e| pg(e.request_id)).collect::<Vec<_>>()),
-        texts(&|e| e.contact_id.to_owned()),
-        texts(&|e| e.source.to_owned()),
+        texts_arg(&entries.iter().map(|e| e.contact_id).collect::<Vec<_>>()),
+        texts_arg(&entries.iter().map(|e| e.source).collect::<Vec<_>>()),
         arg(entries.iter().map(|e| e.confidence).collect::<Vec<Option<f64>>>()),
         texts(&|e| e.fields.join(",")),
         texts(&|e| e.field_sources.to_string()),

@@ -9,7 +9,7 @@ use super::pauses::home;
 use super::{boolean, number, optional, pg, text, texts, uuid};
 use crate::domain::fields::FieldSet;
 use crate::pg::owner::as_owner;
-use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg};
+use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 
 /// Why a job's role may act for its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub fn add(job: &Job, contact_ids: &[String]) {
             ADD.run(&[
                 arg(pg(job.workspace)),
                 arg(pg(first_job())),
-                arg(ids.to_vec()),
+                texts_arg(ids),
                 name_arg(job.schema),
                 name_arg(job.table),
                 name_arg(job.role),
@@ -285,7 +285,7 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
         for (state, positions) in parts {
             let mut args = state_args(&set.ticket, state);
             args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
-            args.push(arg(positions.iter().map(|at| set.contact_ids[*at].clone()).collect::<Vec<_>>()));
+            args.push(texts_arg(&positions.iter().map(|at| &set.contact_ids[*at]).collect::<Vec<_>>()));
             PART.run(&args);
         }
         REMOVE.run(&[arg(pg(set.ticket.workspace)), arg(pg(set.ticket.id))]);

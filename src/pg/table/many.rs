@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Binding, contact, is_still, quoted};
 use crate::domain::contact::Contact;
 use crate::domain::fields::{Field, FieldMap, FieldSet};
-use crate::pg::spi::{Arg, Row, Statement, View, arg};
+use crate::pg::spi::{Arg, Row, Statement, View, arg, texts_arg};
 use crate::pg::store::number;
 use crate::pg::trigger::Writing;
 
@@ -34,8 +34,7 @@ type Shape = (FieldSet, bool, FieldSet);
 impl Binding {
     /// The rows of these keys, in their order.
     pub fn read_many(&self, workspace: Uuid, ids: &[&str]) -> Vec<Found> {
-        let keys: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        let args = [arg(keys), arg(crate::pg::store::pg(workspace))];
+        let args = [texts_arg(ids), arg(crate::pg::store::pg(workspace))];
         let mut found = vec![Found::Nothing; ids.len()];
         let plans = self.plans();
         for row in plans.read_many.query(View::Caller, &args) {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Binding;
 use crate::pg::raise::{Refusal, refuse};
-use crate::pg::spi::{Statement, View, arg};
+use crate::pg::spi::{Statement, View, arg, texts_arg};
 use crate::pg::store;
 
 thread_local! {
@@ -45,9 +45,8 @@ impl Binding {
         };
         let mut barred = vec![applies; ids.len()];
         if applies && !ids.is_empty() {
-            let keys: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
             NOTED.with_borrow_mut(Vec::clear);
-            self.plans().locks.query(View::Caller, &[arg(keys), arg(store::pg(workspace))]);
+            self.plans().locks.query(View::Caller, &[texts_arg(ids), arg(store::pg(workspace))]);
             NOTED.take().into_iter().filter(|at| *at < ids.len()).for_each(|at| barred[at] = false);
         }
         barred
