@@ -196,6 +196,8 @@ fn transaction_number() -> u32 {
 pub fn define(preloading: bool) {
     define_identity();
     define_calls();
+    define_batches();
+    define_providers();
     define_server(preloading);
     queue::define();
     // SAFETY: a static NUL-terminated string.
@@ -270,6 +272,9 @@ fn define_calls() {
         0,
         60_000,
     );
+}
+
+fn define_batches() {
     GucRegistry::define_int_guc(
         c"leadlex.max_parallel_requests",
         c"Requests that enrich_contacts and enrich_rows have under way at once.",
@@ -303,6 +308,9 @@ fn define_calls() {
         0,
         600_000,
     );
+}
+
+fn define_providers() {
     GucRegistry::define_int_guc(
         c"leadlex.breaker_failures",
         c"Failures of a provider in a row after which it is not asked for a while; 0 = never.",

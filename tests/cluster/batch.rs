@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{Behaviour, eventually, fails};
-use crate::world::{Beginning, PATH, World, contact, credits, only_phone, pid};
+use crate::world::{Beginning, PATH, World, contact, credits, only_phone, pid, try_enrich};
 
 /// A contact's own phone number, so that every answer is a change that can be told apart.
 fn own_phone(world: &World) {
@@ -293,6 +293,19 @@ fn two_batches_of_the_same_contacts_pay_once() {
     assert_eq!(enriched, 300);
     assert_eq!(world.provider.count(), 300);
     world.check_credits_add_up();
+}
+
+#[test]
+fn a_contact_that_was_not_changed_is_free_before_the_commit() {
+    let world = world_of(3, Some(10));
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    let mut caller = world.caller();
+    let mut open = caller.transaction().unwrap();
+    assert_eq!(count(&enrich_all(&mut open, &ids(1..=3))), counts([("no_match", 3)]));
+    let mut other = world.caller();
+    other.batch_execute("SET statement_timeout = '5s'").unwrap();
+    assert_eq!(try_enrich(&mut other, 2)["error"]["code"], "no_match");
+    open.rollback().unwrap();
 }
 
 #[test]

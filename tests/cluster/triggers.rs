@@ -212,6 +212,21 @@ fn time_for_it_is_bounded_and_cancel_is_obeyed() {
 }
 
 #[test]
+fn credits_of_rows_that_were_left_can_be_spent_before_the_commit() {
+    let world = world(STATEMENT);
+    world.run("ALTER SYSTEM SET leadlex.trigger_timeout = '600ms'");
+    world.run("ALTER SYSTEM SET leadlex.max_parallel_requests = 2");
+    world.run("SELECT pg_reload_conf()");
+    world.run(&format!("SELECT leadlex.grant_credits('{}', -990)", world.workspace));
+    world.provider.on(PATH, |_| Behaviour::Never);
+    let mut loader = loader(&world);
+    loader.run("BEGIN");
+    loader.run(&insert(1, 50));
+    world.check_all_credits_can_be_spent();
+    loader.run("COMMIT");
+}
+
+#[test]
 fn loads_can_do_without() {
     let world = world(STATEMENT);
     let mut loader = loader(&world);
@@ -323,6 +338,9 @@ fn queued_rows_are_enriched_after_the_commit_by_the_tables_owner() {
     );
     jobs(&world, "done", 701);
     assert_eq!((filled(&world), world.provider.count()), (700, 701));
+    // Where nothing is missing there is nothing to queue.
+    loader.run("INSERT INTO lead (email, phone) VALUES ('lead702@acme.example', '+15550100702')");
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.job"), 701);
     assert_eq!(loader.warnings(), Vec::<String>::new());
     world.check_credits_add_up();
 }

@@ -204,12 +204,12 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None));
     }
     guards::require_shared_memory();
-    let mut ids = ids.unwrap_or_default();
+    let ids = ids.unwrap_or_default();
     let mut progress = started(&call(target, wish), ids.len());
+    let mut ids = ids.into_iter();
     let (mut done, mut failed) = (0, 0);
-    while !ids.is_empty() {
-        let rest = ids.split_off(ids.len().min(chunk as usize));
-        let some = std::mem::replace(&mut ids, rest);
+    while ids.len() > 0 {
+        let some = ids.by_ref().take(chunk as usize).collect();
         in_transaction_of_its_own(|| {
             cache::refresh();
             let mut count = |_: usize, line: &Line| {
