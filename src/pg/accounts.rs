@@ -208,6 +208,8 @@ pub struct Pool {
     reservations: Vec<Reservation>,
     /// Reserved, and not meant for a call yet.
     free: i64,
+    /// Taken by calls that are not over.
+    in_use: i64,
 }
 
 impl Pool {
@@ -218,6 +220,7 @@ impl Pool {
         }
         let there = self.free > 0;
         self.free -= i64::from(there);
+        self.in_use += i64::from(there);
         there
     }
 
@@ -236,9 +239,15 @@ impl Pool {
         }
     }
 
+    /// Calls have some of it that may yet be given back.
+    pub fn is_in_use(&self) -> bool {
+        self.in_use > 0
+    }
+
     /// Of so many calls for which one was taken, so many are over and charged.
     pub fn settle(&mut self, taken: i64, charged: i64) {
         self.free += taken - charged;
+        self.in_use -= taken;
         self.spend(charged);
     }
 

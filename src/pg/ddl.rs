@@ -4,12 +4,15 @@
 //! locks that the worker holds.
 //!
 //! Only for those who may run the statement: nobody else can send a worker away.
+//!
+//! And CREATE TRIGGER with a function of ours, which is for the table's owner.
 
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use super::raise::{Refusal, refuse};
 use super::worker::bars;
 use super::xact::Outcome;
 
@@ -52,6 +55,9 @@ unsafe extern "C-unwind" fn hook(
     // SAFETY: all arguments are handed on as Postgres gave them; the statement's node is looked at by its tag.
     unsafe {
         let node = (*statement).utilityStmt;
+        if (*node).type_ == pg_sys::NodeTag::T_CreateTrigStmt {
+            require_own_table(node.cast());
+        }
         let ours = concerns_databases((*node).type_);
         let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
         match PREVIOUS {
@@ -79,6 +85,58 @@ unsafe extern "C-unwind" fn hook(
         if ours {
             after(node, barred);
         }
+    }
+}
+
+/// Our triggers act for the table's owner, and spend his workspace's credits: the TRIGGER privilege is not enough.
+#[pg_guard]
+unsafe extern "C-unwind" fn require_own_table(create: *mut pg_sys::CreateTrigStmt) {
+    // SAFETY: look-ups in catalogs for names as the grammar makes them. What does not exist is Postgres's to refuse.
+    unsafe {
+        let function = pg_sys::LookupFuncName((*create).funcname, 0, std::ptr::null(), true);
+        if function == pg_sys::InvalidOid || !is_ours(function) {
+            return;
+        }
+        let flags = pg_sys::RVROption::RVR_MISSING_OK;
+        let lock = pg_sys::NoLock as i32;
+        let relation =
+            pg_sys::RangeVarGetRelidExtended((*create).relation, lock, flags, None, std::ptr::null_mut());
+        if relation == pg_sys::InvalidOid || owns_table(relation) {
+            return;
+        }
+        let table = super::table::name_of(relation);
+        refuse(Refusal {
+            sqlstate: "42501",
+            message: format!("must be owner of table {table} for a trigger that enriches its rows"),
+            detail: Some(
+                "It acts with the owner's rights and spends the credits of the owner's workspace.".into(),
+            ),
+            hint: None,
+        });
+    }
+}
+
+unsafe fn is_ours(function: pg_sys::Oid) -> bool {
+    // SAFETY: look-ups of an existing function; the names are palloc'd.
+    unsafe {
+        let (schema, name) = (
+            pg_sys::get_namespace_name(pg_sys::get_func_namespace(function)),
+            pg_sys::get_func_name(function),
+        );
+        !schema.is_null()
+            && !name.is_null()
+            && CStr::from_ptr(schema) == c"leadlex"
+            && [c"enrich_on_insert", c"enqueue_on_insert"].contains(&CStr::from_ptr(name))
+    }
+}
+
+unsafe fn owns_table(relation: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relation, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId());
     }
 }
 

@@ -37,6 +37,7 @@ impl Progress {
             failed: 0,
             started_at: now_us(),
         };
+        forget_the_gone();
         let place = shmem::with_header(|h| {
             let place = h.running.iter().position(|r| r.pid == 0)?;
             h.running[place] = running;
@@ -118,8 +119,25 @@ impl Drop for Progress {
     }
 }
 
+/// A backend that was terminated leaves its batch behind.
+fn forget_the_gone() {
+    let seen = shmem::with_header(|h| h.running);
+    for (place, left) in seen.iter().enumerate() {
+        // SAFETY: a look-up in the process array.
+        if left.pid != 0 && unsafe { pg_sys::BackendPidGetProc(left.pid) }.is_null() {
+            shmem::with_header(|h| {
+                let now = &mut h.running[place];
+                if (now.pid, now.started_at) == (left.pid, left.started_at) {
+                    *now = Running::NONE;
+                }
+            });
+        }
+    }
+}
+
 /// The batches that run in this database.
 pub fn running() -> Vec<Running> {
+    forget_the_gone();
     // SAFETY: a global of a backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
     shmem::with_header(|h| {

@@ -300,7 +300,7 @@ impl Caught {
     /// Whether it speaks of a row, not of the server, the session or the transaction: those are Postgres's to raise.
     pub fn is_of_a_row(&self) -> bool {
         let class = self.sqlstate.get(..2).unwrap_or_default();
-        !["25", "40", "53", "54", "57", "58", "F0", "XX"].contains(&class)
+        !["25", "40", "53", "57", "58", "F0", "XX"].contains(&class)
     }
 }
 

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use super::raise::{Refusal, refuse};
 use super::table::Binding;
+use super::{owner, spi};
 use crate::domain::fields::Field;
 
 /// Columns of a contact that providers may be asked with.
@@ -122,6 +123,18 @@ impl Fired {
     pub fn owner(self) -> pg_sys::Oid {
         // SAFETY: as above.
         unsafe { (*(*(*self.data).tg_relation).rd_rel).relowner }
+    }
+
+    /// As the table's owner. Nothing that somebody with fewer rights could have put into his search_path is found then by
+    /// the owner's triggers; the queue's workers do the same.
+    pub fn as_owner<R>(self, work: impl FnOnce() -> R) -> R {
+        let owner = self.owner();
+        let work = || owner::as_table_owner(owner, work);
+        // SAFETY: a look-up of memberships.
+        if unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner) } {
+            return work();
+        }
+        spi::with_settings(&[(c"search_path", c"pg_catalog, pg_temp")], work)
     }
 
     pub fn arguments(self) -> Vec<String> {

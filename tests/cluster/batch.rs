@@ -296,6 +296,59 @@ fn two_batches_of_the_same_contacts_pay_once() {
 }
 
 #[test]
+fn credits_go_back_to_a_batch_for_those_that_cost_none() {
+    let world = world_of(40, Some(10));
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some(email) if email.len() == "person1@acme.example".len() => Behaviour::json(404, json!({})),
+        _ => Behaviour::json(200, only_phone("+15550100100")),
+    });
+    let mut caller = world.caller();
+    // 1 to 9 cost nothing; ten of the others can be paid.
+    let expected = counts([("no_match", 9), ("enriched", 10), ("insufficient_credits", 21)]);
+    assert_eq!(count(&enrich_all(&mut caller, &ids(1..=40))), expected);
+    assert_eq!((credits(&mut caller), world.provider.count()), (Some(0), 19));
+    world.run(&format!("SELECT leadlex.grant_credits('{}', 5)", world.workspace));
+    let expected =
+        counts([("no_match", 9), ("unchanged", 10), ("enriched", 5), ("insufficient_credits", 16)]);
+    assert_eq!(count(&enrich_all(&mut caller, &ids(1..=40))), expected);
+    world.check_credits_add_up();
+}
+
+#[test]
+fn a_row_that_an_index_cannot_hold_fails_alone() {
+    let world = world_of(5, Some(10));
+    world.run("CREATE INDEX ON crm (phone, location)");
+    // Too large for the index, and not to be compressed.
+    let long: String = (0..990).map(|n| char::from_u32(0x4e00 + n * 7).unwrap()).collect();
+    world.provider.on(PATH, move |request| {
+        let mut body = only_phone("+15550100100");
+        if request.param("email") == Some("person3@acme.example") {
+            body["data"]["location"] = json!(long);
+        }
+        Behaviour::json(200, body)
+    });
+    let rows = enrich_all(&mut world.caller(), &ids(1..=5));
+    assert_eq!(count(&rows), counts([("enriched", 4), ("54000", 1)]));
+}
+
+#[test]
+fn a_terminated_batch_is_not_shown_as_running() {
+    let world = world_of(200, Some(500));
+    world.provider.on(PATH, |_| Behaviour::Never);
+    let mut caller = world.caller();
+    let pid = pid(&mut caller);
+    let batch =
+        std::thread::spawn(move || caller.query("SELECT * FROM enrich_contacts($1)", &[&ids(1..=200)]));
+    eventually("it is shown", Duration::from_secs(10), || {
+        world.number("SELECT count(*) FROM leadlex.progress") == 1
+    });
+    world.run(&format!("SELECT pg_terminate_backend({pid})"));
+    assert!(batch.join().unwrap().is_err());
+    world.wait_until_gone(pid);
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.progress"), 0);
+}
+
+#[test]
 fn a_contact_that_was_not_changed_is_free_before_the_commit() {
     let world = world_of(3, Some(10));
     world.provider.on(PATH, |_| Behaviour::json(404, json!({})));

@@ -226,6 +226,65 @@ fn credits_of_rows_that_were_left_can_be_spent_before_the_commit() {
     loader.run("COMMIT");
 }
 
+/// The role may put triggers on the table, as GRANT ALL lets it, and is to gain nothing by that.
+#[test]
+fn a_trigger_of_somebody_else_does_not_run_as_the_tables_owner() {
+    for ours in [STATEMENT, QUEUED] {
+        let world = world(&format!(
+            "{ours} ALTER ROLE keeper LOGIN; GRANT ALL ON lead TO loader; GRANT CREATE ON SCHEMA public TO loader"
+        ));
+        let mut loader = loader(&world);
+        let own =
+            "CREATE TRIGGER q AFTER INSERT ON lead FOR EACH ROW EXECUTE FUNCTION leadlex.enqueue_on_insert()";
+        let refused = fails(loader.client.batch_execute(own));
+        assert!(refused.sqlstate == "42501" && refused.message.contains("must be owner"), "{refused:?}");
+        loader.run(
+            "CREATE TABLE seen (who text); GRANT ALL ON seen TO PUBLIC;
+             CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO public.seen VALUES (current_user); RETURN NEW; END $$;
+             CREATE TRIGGER spy BEFORE UPDATE ON lead FOR EACH ROW EXECUTE FUNCTION public.spy()",
+        );
+        loader.run(&insert(1, 3));
+        jobs(&world, "dead", 3);
+        assert_eq!(world.number("SELECT count(*) FROM seen"), 0);
+        assert_eq!(world.provider.count(), 0);
+        let said = world.number("SELECT count(*) FROM leadlex.job WHERE last_error LIKE '%trigger spy of%'");
+        assert_eq!(said, 3);
+        // With the function's own rights it is nobody else's affair.
+        loader.run("ALTER FUNCTION public.spy() SECURITY DEFINER");
+        loader.run(&insert(4, 6));
+        eventually("they are enriched", Duration::from_secs(20), || filled(&world) == 3);
+        assert_eq!(world.number("SELECT count(*) FROM seen WHERE who = 'loader'"), 3);
+    }
+}
+
+#[test]
+fn the_search_path_of_whoever_inserts_is_not_the_owners() {
+    let world = world(STATEMENT);
+    world.run(
+        "CREATE TABLE seen (who text); GRANT ALL ON seen TO PUBLIC;
+         CREATE FUNCTION public.helper() RETURNS text LANGUAGE sql AS $$ SELECT 'fine' $$;
+         CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN NEW.note := helper(); RETURN NEW; END $$;
+         ALTER FUNCTION public.note() OWNER TO keeper;
+         CREATE TRIGGER note BEFORE UPDATE ON lead FOR EACH ROW EXECUTE FUNCTION public.note();
+         CREATE SCHEMA loader AUTHORIZATION loader",
+    );
+    let mut loader = loader(&world);
+    loader.run(
+        "CREATE FUNCTION loader.helper() RETURNS text LANGUAGE plpgsql AS
+         $$ BEGIN INSERT INTO public.seen VALUES (current_user); RETURN 'mine'; END $$;
+         GRANT USAGE ON SCHEMA loader TO PUBLIC;
+         SET search_path = loader, public",
+    );
+    loader.run(&insert(1, 3));
+    assert_eq!(world.number("SELECT count(*) FROM seen"), 0);
+    assert_eq!(loader.warnings().len(), 1);
+    // Whoever has the owner's rights anyway keeps his own.
+    world.run(&insert(4, 6));
+    assert_eq!(world.number("SELECT count(*) FROM lead WHERE note = 'fine' AND phone IS NOT NULL"), 3);
+}
+
 #[test]
 fn loads_can_do_without() {
     let world = world(STATEMENT);

@@ -20,7 +20,7 @@ use crate::pg::progress::Progress;
 use crate::pg::spi::{self, Caught};
 use crate::pg::table::{self, Binding};
 use crate::pg::trigger::{Fired, NewRow};
-use crate::pg::{cache, identity, owner, settings, shmem};
+use crate::pg::{cache, identity, settings, shmem};
 
 super::version_one!(pg_finfo_leadlex_enrich_on_insert, pg_finfo_leadlex_enqueue_on_insert);
 
@@ -224,6 +224,10 @@ fn enrich(
     let caller = identity::of_owner(fired.owner(), workspace)
         .and_then(batch::permitted)
         .map_err(|failure| failure.text())?;
+    if let Some((why, _)) = binding.relation().and_then(|table| table::foreign_trigger(table, fired.owner()))
+    {
+        return Err(why);
+    }
     let wish = Wish { fields, overwrite: false };
     let budget = Budget::of_this_statement();
     let call = Call { caller, target: binding.relation(), wish, until: Some(budget.until()) };
@@ -236,7 +240,7 @@ fn enrich(
     };
     let all = ids.into_iter().map(Some).collect();
     let outcome = spi::caught(
-        || owner::as_table_owner(fired.owner(), || batch::run(call, all, &mut progress, &mut note)),
+        || fired.as_owner(|| batch::run(call, all, &mut progress, &mut note)),
         |caught| !is_postgres_own(caught),
     );
     budget.spend();

@@ -36,6 +36,8 @@ pub struct Member {
     pub past: Past,
     pub waterfall: Waterfall,
     pub next_provider: usize,
+    /// By the rate limit.
+    pub admitted: bool,
     pub deadline: Option<Instant>,
 }
 
@@ -165,6 +167,7 @@ impl Batch<'_> {
             past: Past::default(),
             waterfall: Waterfall::new(mode, min_confidence, fields),
             next_provider: 0,
+            admitted: false,
             deadline: None,
             contact,
             fields,

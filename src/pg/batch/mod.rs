@@ -72,6 +72,8 @@ pub struct Batch<'s> {
     left_out: Cell<FieldSet>,
     /// Nobody new is admitted before: the minute's limit is used up.
     closed_until: Option<i64>,
+    /// Nobody new is admitted before one of those under way is over: they have all credits that there are.
+    short_of_credits: bool,
     until: Option<Instant>,
     progress: &'s mut Progress,
     sink: &'s mut Sink<'s>,
@@ -126,6 +128,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         finished: Vec::new(),
         left_out: Cell::default(),
         closed_until: None,
+        short_of_credits: false,
         until,
         progress,
         sink,
@@ -171,6 +174,7 @@ impl Batch<'_> {
             self.ask(member);
         }
         let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits());
+        let idle = idle || self.short_of_credits;
         if self.finished.len() >= PORTION || idle || self.order.held_back() >= MAX_HELD_BACK {
             self.write();
         }
@@ -194,7 +198,7 @@ impl Batch<'_> {
 
     /// Whether another contact may be asked about now.
     fn admits(&mut self) -> bool {
-        if self.closed_until.is_some_and(|until| accounts::now() < until) {
+        if self.short_of_credits || self.closed_until.is_some_and(|until| accounts::now() < until) {
             return false;
         }
         self.closed_until = None;
@@ -225,16 +229,24 @@ impl Batch<'_> {
     }
 
     /// Steps 8 and 9, then the first provider.
-    fn ask(&mut self, member: Member) {
+    fn ask(&mut self, mut member: Member) {
         let limits = self.caller.workspace.limits;
-        if let (Some(account), false) = (self.account, limits.is_unlimited())
+        if let (Some(account), false) = (self.account, limits.is_unlimited() || member.admitted)
             && let Err((window, now)) = accounts::admit(account, limits)
         {
             return self.refuse_or_wait(member, window, now);
         }
+        member.admitted = true;
         if let (Some(account), true) = (self.account, self.caller.workspace.has_credit_limit) {
             let hint = (self.queue.len() + 1).min(PORTION) as i64;
-            if !self.pool.take(account, hint, settings::credit_wait()) {
+            // What this batch itself holds may come back: then it is not worth waiting for others, nor time to give up.
+            let own = self.pool.is_in_use();
+            let patience = if own { Duration::ZERO } else { settings::credit_wait() };
+            if !self.pool.take(account, hint, patience) {
+                if own {
+                    self.short_of_credits = true;
+                    return self.queue.push_front(member);
+                }
                 return self.finish(member, Err(Failure::insufficient_credits()), false);
             }
         }
@@ -284,9 +296,14 @@ impl Batch<'_> {
         }
     }
 
-    /// All is known; it is written with others. `credited`: a credit was taken for it.
-    fn finish(&mut self, member: Member, result: member::Gathering, credited: bool) {
+    /// All is known; it is written with others. `credited`: a credit was taken for it, and goes back where nothing came.
+    fn finish(&mut self, member: Member, result: member::Gathering, mut credited: bool) {
         self.progress.answered();
+        if result.is_err() && credited && self.caller.workspace.has_credit_limit {
+            self.pool.settle(1, 0);
+            credited = false;
+            self.short_of_credits = false;
+        }
         self.finished.push(Finished { member, result, credited });
     }
 

@@ -44,6 +44,7 @@ impl Batch<'_> {
         let charged = self.charge(&offers, &written);
         if self.caller.workspace.has_credit_limit {
             self.pool.settle(credited, charged);
+            self.short_of_credits = false;
         }
         for (offer, written) in offers.into_iter().zip(written) {
             let Offer { member, gathered } = offer;

@@ -8,6 +8,7 @@ mod keys;
 mod many;
 mod rebind;
 mod rls;
+mod trust;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,7 @@ pub use catalog::{
 pub use fit::Fitted;
 pub use many::{Change, Found};
 pub use rls::{barred_message, note};
+pub use trust::foreign_trigger;
 
 use super::raise::{self, Refusal, refuse};
 use super::spi::{Arg, Row, Statement, View, arg};

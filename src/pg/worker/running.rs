@@ -84,12 +84,16 @@ fn authorized(set: &Set) -> Result<Caller, Failure> {
         Authority::ApiKey(hash) => identity::by_hash(hash)?,
         Authority::TableOwner => {
             let owner = owner::caller();
+            let relation = relation(set);
             // SAFETY: a catalog look-up of an existing relation.
-            if unsafe { owner_of(relation(set)) } != owner {
+            if unsafe { owner_of(relation) } != owner {
                 return Err(Failure::invalid_key(
                     "the role of the job does not own the table any more",
                     "Queue the contacts again.",
                 ));
+            }
+            if let Some((why, hint)) = table::foreign_trigger(relation, owner) {
+                return Err(Failure::invalid_key(why, hint));
             }
             identity::of_owner(owner, workspace)?
         }
