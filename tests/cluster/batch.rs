@@ -315,6 +315,27 @@ fn credits_go_back_to_a_batch_for_those_that_cost_none() {
 }
 
 #[test]
+fn several_contacts_with_one_address_are_one_question() {
+    let world = world_of(40, Some(100));
+    world.run("UPDATE crm SET email = 'shared@acme.example' WHERE full_name ~ '[1-5]$'");
+    world.run("UPDATE crm SET email = 'nobody@acme.example', full_name = 'Nobody' WHERE full_name ~ '[67]$'");
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("nobody@acme.example") => Behaviour::json(404, json!({})),
+        _ => Behaviour::json(200, only_phone("+15550100100")).after(Duration::from_millis(20)),
+    });
+    let mut caller = world.caller();
+    let rows = enrich_all(&mut caller, &ids(1..=40));
+    assert_eq!(count(&rows), counts([("enriched", 32), ("no_match", 8)]));
+    assert_eq!(world.provider.count(), 12 + 2);
+    // Whoever keeps no answers wants them anew.
+    world.run("UPDATE crm SET phone = NULL");
+    caller.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0").unwrap();
+    enrich_all(&mut caller, &ids(1..=40));
+    assert_eq!(world.provider.count(), 14 + 40);
+    world.check_credits_add_up();
+}
+
+#[test]
 fn a_row_that_an_index_cannot_hold_fails_alone() {
     let world = world_of(5, Some(10));
     world.run("CREATE INDEX ON crm (phone, location)");

@@ -7,7 +7,7 @@ mod member;
 mod writing;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::FieldSet;
 use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::domain::rate::Window;
+use crate::domain::receipt::Hash;
 use crate::domain::suppression;
 use crate::domain::waterfall::Mode;
 use crate::net::Bell;
@@ -68,6 +69,9 @@ pub struct Batch<'s> {
     queue: VecDeque<Member>,
     flying: Vec<Flying>,
     finished: Vec<Finished>,
+    /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
+    being_asked: HashSet<Hash>,
+    asked: HashSet<Hash>,
     /// Fields of which it was told that a column could not hold a value.
     left_out: Cell<FieldSet>,
     /// Nobody new is admitted before: the minute's limit is used up.
@@ -126,6 +130,8 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         queue: VecDeque::new(),
         flying: Vec::new(),
         finished: Vec::new(),
+        being_asked: HashSet::new(),
+        asked: HashSet::new(),
         left_out: Cell::default(),
         closed_until: None,
         short_of_credits: false,
@@ -170,7 +176,7 @@ impl Batch<'_> {
             self.prepare();
         }
         while self.flying.len() < parallel && self.admits() {
-            let Some(member) = self.queue.pop_front() else { break };
+            let Some(member) = self.next() else { break };
             self.ask(member);
         }
         let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits());
@@ -194,6 +200,27 @@ impl Batch<'_> {
             self.let_go(&[(member.claim, member.claimed_before)]);
             self.tell(member.position, Line::left(member.request_id, Some(member.contact)));
         }
+    }
+
+    /// The first of those in whose place nobody is being asked the same just now.
+    fn next(&mut self) -> Option<Member> {
+        let being_asked = &self.being_asked;
+        let free = |member: &Member| !member.past.hashes().any(|hash| being_asked.contains(&hash));
+        let at = self.queue.iter().position(free)?;
+        self.queue.remove(at)
+    }
+
+    /// What others of this batch were told since the contact was read answers the same question about it.
+    fn note_questions(&mut self, member: &mut Member) {
+        if settings::receipt_terms().off() {
+            return;
+        }
+        if member.past.hashes().any(|hash| self.asked.contains(&hash)) {
+            let latest = provider::pasts(self.caller.workspace.id, &self.providers, &[&member.contact]);
+            member.past = latest.into_iter().next().unwrap_or_default();
+        }
+        self.asked.extend(member.past.hashes());
+        self.being_asked.extend(member.past.hashes());
     }
 
     /// Whether another contact may be asked about now.
@@ -250,6 +277,7 @@ impl Batch<'_> {
                 return self.finish(member, Err(Failure::insufficient_credits()), false);
             }
         }
+        self.note_questions(&mut member);
         self.advance(member);
     }
 
@@ -299,6 +327,9 @@ impl Batch<'_> {
     /// All is known; it is written with others. `credited`: a credit was taken for it, and goes back where nothing came.
     fn finish(&mut self, member: Member, result: member::Gathering, mut credited: bool) {
         self.progress.answered();
+        member.past.hashes().for_each(|hash| {
+            self.being_asked.remove(&hash);
+        });
         if result.is_err() && credited && self.caller.workspace.has_credit_limit {
             self.pool.settle(1, 0);
             credited = false;

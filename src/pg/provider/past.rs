@@ -58,7 +58,7 @@ pub fn pasts(
     }
     let recalled: HashMap<Hash, Receipt> = store::receipts::recall(workspace, &hashes).into_iter().collect();
     for past in pasts.iter_mut().filter(|_| !recalled.is_empty()) {
-        for hash in past.hashes() {
+        for hash in past.hashes().collect::<Vec<_>>() {
             if let Some(receipt) = recalled.get(&hash) {
                 past.receipts.entry(hash).or_insert_with(|| receipt.clone());
             }
@@ -68,12 +68,13 @@ pub fn pasts(
 }
 
 impl Past {
-    fn hashes(&self) -> Vec<Hash> {
-        self.questions.values().flat_map(|questions| questions.hashes.iter().copied()).collect()
+    /// Of all questions that could be asked.
+    pub fn hashes(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.questions.values().flat_map(|questions| questions.hashes.iter().copied())
     }
 
     fn recall_waiting(&mut self) {
-        for hash in self.hashes() {
+        for hash in self.hashes().collect::<Vec<_>>() {
             let waiting = receipts::with(|arena| arena.find(&receipt_key(hash)));
             match waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content) {
                 Some(Content::Receipt(receipt)) => {
