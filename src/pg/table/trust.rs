@@ -7,7 +7,8 @@ use pgrx::pg_sys;
 
 use crate::pg::spi::{Statement, View, arg};
 
-// A function that can act as the owner anyway gains nothing; neither does one that runs with its own rights.
+// A function of a role that can act as the owner anyway gains nothing. One that is SECURITY DEFINER does not either, but may
+// cease to be that while a provider is waited for.
 static FOREIGN: Statement = Statement::new(
     "WITH RECURSIVE part AS (
          SELECT $1 AS relation
@@ -19,14 +20,20 @@ static FOREIGN: Statement = Statement::new(
      JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
      WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
        AND (t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 16) OPERATOR(pg_catalog.<>) 0
-       AND NOT p.prosecdef AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['internal', 'c']::pg_catalog.name[])
+       AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['internal', 'c']::pg_catalog.name[])
        AND NOT pg_catalog.pg_has_role(p.proowner, $2, 'MEMBER')
      LIMIT 1",
 );
 
-/// Why not, and what helps.
+/// Why not, and what helps. Until the transaction ends, no trigger can be added: the table is locked as for an UPDATE.
 pub fn foreign_trigger(relation: pg_sys::Oid, owner: pg_sys::Oid) -> Option<(String, String)> {
-    let row = FOREIGN.row(View::Caller, &[arg(relation), arg(owner)])?;
+    // SAFETY: the relation exists, or an error says that it does not; it is closed, and the locks stay.
+    unsafe {
+        let lock = pg_sys::RowExclusiveLock as i32;
+        pg_sys::relation_close(pg_sys::relation_open(relation, lock), pg_sys::NoLock as i32);
+        pg_sys::find_all_inheritors(relation, lock, std::ptr::null_mut());
+    }
+    let row = FOREIGN.row(View::Latest, &[arg(relation), arg(owner)])?;
     let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
     let (trigger, function, author) = (text(0), text(1), text(2));
     let table = super::name_of(relation);
