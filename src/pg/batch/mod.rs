@@ -180,8 +180,12 @@ impl Batch<'_> {
             self.ask(member);
         }
         let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits());
-        let idle = idle || self.short_of_credits;
-        if self.finished.len() >= PORTION || idle || self.order.held_back() >= MAX_HELD_BACK {
+        // What is written gives back the credits of those that it left as they were.
+        if self.finished.len() >= PORTION
+            || idle
+            || self.short_of_credits
+            || self.order.held_back() >= MAX_HELD_BACK
+        {
             self.write();
         }
         if self.flying.is_empty() && self.queue.is_empty() && self.ahead.is_empty() {
