@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::http::{self, HeaderName, HeaderValue, Uri};
@@ -32,6 +32,7 @@ const FIRST_BODY_BYTES: usize = 8 * 1024;
 pub struct Client {
     guarded: Agent,
     open: Agent,
+    closed: AtomicBool,
 }
 
 impl Client {
@@ -41,11 +42,16 @@ impl Client {
             let lookup = Lookup { allow_private, spawn, running: Arc::clone(&running) };
             Agent::with_parts(agent_config(), Guarded::new(lookup), Deferred)
         };
-        Client { guarded: agent(false), open: agent(true) }
+        Client { guarded: agent(false), open: agent(true), closed: AtomicBool::new(false) }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Closes every connection at once; requests under way fail.
     pub fn shutdown(&self) {
+        self.closed.store(true, Ordering::Release);
         self.guarded.clone().shutdown();
         self.open.clone().shutdown();
     }
@@ -65,8 +71,20 @@ impl Client {
             }
             outcome => outcome,
         };
-        outcome.map_err(|error| fault_of(error, job))
+        match outcome {
+            Ok(answer) if !(self.is_closed() && ends_with_connection(&answer)) => Ok(answer),
+            Err(error) if !self.is_closed() => Err(fault_of(error, job)),
+            // That we hung up says nothing about the provider.
+            _ => Err(Fault::new(FaultKind::Internal, ENDING)),
+        }
     }
+}
+
+/// Nothing but the end of the connection says where its body ends.
+fn ends_with_connection(answer: &Answer) -> bool {
+    let says_so =
+        |name: &str| ["content-length", "transfer-encoding"].iter().any(|n| name.eq_ignore_ascii_case(n));
+    !answer.headers.iter().any(|(name, _)| says_so(name))
 }
 
 fn agent_config() -> ureq::config::Config {
@@ -348,6 +366,7 @@ fn fault_of(error: Error, job: &Job) -> Fault {
     }
 }
 
+pub const ENDING: &str = "the session is ending";
 const CUT_SHORT: &str = "the connection ended before the answer was complete";
 
 fn fault_of_io(error: &io::Error) -> Fault {
@@ -365,7 +384,7 @@ fn fault_of_io(error: &io::Error) -> Fault {
         ErrorKind::InvalidData if error.get_ref().is_some() => {
             return Fault::new(FaultKind::Tls, format!("TLS failed: {error}"));
         }
-        ErrorKind::NotConnected => (FaultKind::Internal, "the session is ending"),
+        ErrorKind::NotConnected => (FaultKind::Internal, ENDING),
         _ => (FaultKind::Internal, "the request failed"),
     };
     Fault::new(kind, message)

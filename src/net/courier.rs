@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::client::{Client, ENDING};
 use super::{Job, Keep};
 use crate::domain::provider::{Answer, Fault, FaultKind};
 
@@ -29,7 +29,6 @@ pub struct Courier {
 
 struct Shared {
     client: Client,
-    closed: AtomicBool,
     crew: Mutex<Crew>,
     max_idle: Duration,
 }
@@ -78,7 +77,6 @@ impl Courier {
         Courier {
             shared: Arc::new(Shared {
                 client: Client::new(spawn),
-                closed: AtomicBool::new(false),
                 crew: Mutex::default(),
                 max_idle,
             }),
@@ -89,8 +87,8 @@ impl Courier {
     /// Starts the request; its time runs from here.
     /// `bell`, where there is one, rings when the outcome is there.
     pub fn send(&mut self, job: Job, keep: Option<Keep>, bell: Option<&Bell>) -> Result<Ticket, Fault> {
-        if self.shared.closed.load(Ordering::Acquire) {
-            return Err(Fault::new(FaultKind::Internal, "the session is ending"));
+        if self.shared.client.is_closed() {
+            return Err(Fault::new(FaultKind::Internal, ENDING));
         }
         let deadline = Instant::now() + job.timeout;
         let idle = lock(&self.shared.crew).idle.pop();
@@ -116,7 +114,6 @@ impl Courier {
 
     /// Closes all connections at once and lets the threads end. Waits for nothing.
     pub fn shutdown(&self) {
-        self.shared.closed.store(true, Ordering::Release);
         self.shared.client.shutdown();
         let helpers = {
             let mut crew = lock(&self.shared.crew);
@@ -124,7 +121,7 @@ impl Courier {
             crew.all.clone()
         };
         for helper in helpers.iter().filter_map(Weak::upgrade) {
-            // Under its lock, so that it is either before its look at `closed` or already waiting.
+            // Under its lock, so that it is either before its look at the client or already waiting.
             let _state = lock(&helper.state);
             helper.work.notify_one();
         }
@@ -186,7 +183,7 @@ impl Helper {
     fn next_errand(self: &Arc<Helper>, shared: &Shared) -> Option<Box<Errand>> {
         let mut state = lock(&self.state);
         loop {
-            if shared.closed.load(Ordering::Acquire) {
+            if shared.client.is_closed() {
                 return None;
             }
             if matches!(*state, State::Waiting(..))
@@ -221,7 +218,7 @@ impl Shared {
     fn rest(&self, helper: &Arc<Helper>) {
         let mut crew = lock(&self.crew);
         // After a shutdown the list stays empty, since the threads end.
-        if !self.closed.load(Ordering::Acquire) {
+        if !self.client.is_closed() {
             crew.idle.push(Arc::clone(helper));
         }
     }

@@ -204,11 +204,35 @@ fn shutdown_ends_requests_and_threads_at_once() {
     let started = Instant::now();
     courier.shutdown();
     assert!(started.elapsed() < Duration::from_millis(50));
-    assert!(outcome(ticket).is_err());
+    assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "the provider is not to blame");
     assert!(started.elapsed() < Duration::from_millis(200));
     assert!(courier.send(get(server.url("/x")), None, None).is_err());
     thread::sleep(Duration::from_millis(100));
     assert_eq!(threads(&courier), 0);
+}
+
+#[test]
+fn an_answer_that_our_hanging_up_cut_short_is_no_fault_of_the_provider() {
+    // Without a length, its end is that of the connection.
+    for length in ["Content-Length: 1000", "Connection: close"] {
+        let server = Server::start(move |mut visit| {
+            visit.request();
+            visit.send(format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n{{\"title\": \"CTO\", \"phone\":"));
+            visit.hang();
+        });
+        let mut courier = Courier::new(spawn);
+        let (heard, hear) = std::sync::mpsc::channel();
+        let keep: Keep = Box::new(move |outcome| heard.send(outcome.map(drop).map_err(|f| f.kind)).unwrap());
+        let ticket = courier.send(get(server.url("/x")), Some(keep), None).unwrap();
+        while server.requests().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // For the beginning of the answer to arrive.
+        thread::sleep(Duration::from_millis(50));
+        courier.shutdown();
+        assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "{length}");
+        assert_eq!(hear.recv().unwrap().unwrap_err(), FaultKind::Internal, "{length}");
+    }
 }
 
 #[test]

@@ -233,8 +233,18 @@ impl Cluster {
         let started = Instant::now();
         let mut child =
             self.process.lock().expect("no start or stop panicked").take().expect("the cluster runs");
+        // Only a killed postmaster leaves processes behind, and while one of them is there the server does not start
+        // again ("pre-existing shared memory block is still in use"). Halted first, it can make no further ones.
+        let mut left_behind = Vec::new();
+        if matches!(how, Stop::Kill) {
+            self.signal_pid(child.id(), "STOP");
+            left_behind = children_of(child.id());
+        }
         self.signal_pid(child.id(), signal_name(how));
         wait_for_end(&mut child, STOP_TIMEOUT);
+        super::eventually("the processes of a killed server end", STOP_TIMEOUT, || {
+            !left_behind.iter().any(|pid| parent_of(*pid).is_some())
+        });
         started.elapsed()
     }
 
@@ -390,6 +400,22 @@ fn kill(signal: &str, pid: u32) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]);
     command
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("Linux").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+/// `None`: it has ended, though perhaps nobody has noticed yet.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything, but nothing after it holds a parenthesis.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(parent)
 }
 
 fn signal_name(how: Stop) -> &'static str {

@@ -79,6 +79,8 @@ unsafe extern "C-unwind" fn on_exit(code: i32, arg: pg_sys::Datum) {
 /// The session is as the role has it (ALTER ROLE … SET), but for what would keep jobs from being run.
 fn configure() {
     let mut values = vec![
+        // As another it would find none of its jobs.
+        (c"role", c"none"),
         (c"application_name", c"leadlex_enrich jobs"),
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),
