@@ -13,6 +13,8 @@ pub enum Fate {
     Answered,
     /// From receipts, with what the contact has already.
     AnsweredTheSame,
+    /// By what is asked about another contact, which is the same question.
+    AnsweredWithAnother,
     Skipped(Why),
 }
 
@@ -23,6 +25,7 @@ pub enum Why {
     TooWeak,
     NotIdentifiable,
     Suppressed,
+    Barred,
     NotFound,
     KeyNotUnique,
     BadKey,
@@ -36,7 +39,7 @@ impl Fate {
     pub const fn outcome(self) -> &'static str {
         match self {
             Fate::Asked => "asked",
-            Fate::Answered | Fate::AnsweredTheSame => "answered",
+            Fate::Answered | Fate::AnsweredTheSame | Fate::AnsweredWithAnother => "answered",
             Fate::Skipped(_) => "skipped",
         }
     }
@@ -46,6 +49,7 @@ impl Fate {
             Fate::Asked => "no receipt",
             Fate::Answered => "receipt",
             Fate::AnsweredTheSame => "nothing new",
+            Fate::AnsweredWithAnother => "same question",
             Fate::Skipped(why) => why.reason(),
         }
     }
@@ -62,7 +66,7 @@ impl Fate {
     }
 
     const fn may_be_charged(self) -> bool {
-        matches!(self, Fate::Asked | Fate::Answered)
+        matches!(self, Fate::Asked | Fate::Answered | Fate::AnsweredWithAnother)
     }
 }
 
@@ -74,6 +78,7 @@ impl Why {
             Why::TooWeak => "below min_confidence",
             Why::NotIdentifiable => "not identifiable",
             Why::Suppressed => "suppressed",
+            Why::Barred => "row-level security",
             Why::NotFound => "not found",
             Why::KeyNotUnique => "key not unique",
             Why::BadKey => "bad key",
@@ -197,7 +202,7 @@ mod tests {
             which in proptest::collection::vec(0..4_usize, 0..50), rate in proptest::option::of(0..60_u64),
             credits in proptest::option::of(0..60_u64)
         ) {
-            let all = [Fate::Asked, Fate::Answered, Fate::AnsweredTheSame, Fate::Skipped(Why::NoData)];
+            let all = [Fate::Asked, Fate::Answered, Fate::AnsweredWithAnother, Fate::Skipped(Why::NoData)];
             let fates: Vec<Fate> = which.iter().map(|at| all[*at]).collect();
             let counts = counted(Means { rate, credits }, &fates);
             prop_assert_eq!(counts.values().sum::<u64>(), fates.len() as u64);

@@ -75,11 +75,7 @@ impl Courier {
 
     fn with_max_idle(spawn: SpawnFn, max_idle: Duration) -> Courier {
         Courier {
-            shared: Arc::new(Shared {
-                client: Client::new(spawn),
-                crew: Mutex::default(),
-                max_idle,
-            }),
+            shared: Arc::new(Shared { client: Client::new(spawn), crew: Mutex::default(), max_idle }),
             spawn,
         }
     }

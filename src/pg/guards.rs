@@ -21,6 +21,12 @@ pub fn in_recovery() -> bool {
     unsafe { pg_sys::RecoveryInProgress() }
 }
 
+/// Whether this transaction can write nothing.
+pub fn read_only() -> bool {
+    // SAFETY: reads the transaction's state. On a standby it is always so.
+    unsafe { pg_sys::XactReadOnly }
+}
+
 /// Raises where nothing that this call writes could ever be committed.
 pub fn require_writable() {
     require_shared_memory();

@@ -335,3 +335,43 @@ fn it_is_refused_like_a_batch() {
     assert_eq!(estimate(&mut caller, &ids, false), told(&[("skipped", "not found", 10)]));
     assert_eq!(sqlstate(&enrich(&mut caller, 1)), "LX404");
 }
+
+#[test]
+fn contacts_that_are_one_person_are_asked_about_once() {
+    let world = world(&Beginning { contacts: 6, credits: Some(100), ..Beginning::default() });
+    world.run(
+        "UPDATE crm SET email = 'person1@acme.example' WHERE email IN ('person2@acme.example', 'person3@acme.example')",
+    );
+    let mut caller = world.caller();
+    let ids = ids(&mut caller);
+    let expected = told(&[("asked", "no receipt", 4), ("answered", "same question", 2)]);
+    assert_eq!(estimate(&mut caller, &ids, false), expected);
+    // Without receipts each is asked about.
+    caller.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0").unwrap();
+    assert_eq!(estimate(&mut caller, &ids, false), told(&[("asked", "no receipt", 6)]));
+    caller.batch_execute("RESET leadlex.receipt_ttl; RESET leadlex.recheck_after").unwrap();
+    batch(&mut caller, &ids, false);
+    assert_eq!(world.provider.count(), 4);
+}
+
+#[test]
+fn a_row_that_policies_do_not_let_one_update_is_not_counted_on() {
+    let world = world(&Beginning { contacts: 6, ..Beginning::default() });
+    world.run(&format!(
+        "ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY seen ON crm FOR SELECT TO caller USING (true);
+         CREATE POLICY mine ON crm FOR UPDATE TO caller USING (id <> '{}')",
+        contact(2)
+    ));
+    let mut caller = world.caller();
+    let ids = ids(&mut caller);
+    let expected = told(&[("asked", "no receipt", 5), ("skipped", "row-level security", 1)]);
+    assert_eq!(estimate(&mut caller, &ids, false), expected);
+    // Where nothing can be written, whether it may be cannot be asked.
+    let mut transaction = caller.build_transaction().read_only(true).start().unwrap();
+    assert_eq!(estimate(&mut transaction, &ids, false), told(&[("asked", "no receipt", 6)]));
+    transaction.commit().unwrap();
+    let lines = batch(&mut caller, &ids, false);
+    assert_eq!(lines.iter().filter(|(_, _, code, _)| code.as_deref() == Some("42501")).count(), 1);
+    assert_eq!(world.provider.count(), 5);
+}

@@ -58,11 +58,13 @@ fn add(
         return Err(Failure::lacks_permission(WRITE_ENRICH));
     }
     let binding = desk::binding(target);
-    let ids = keys(&binding, ids.unwrap_or_default(), name)?;
+    let ids = keys(&binding, caller.workspace.id, ids.unwrap_or_default(), name)?;
     let count = ids.len() as i64;
     if count == 0 {
         return Ok(0);
     }
+    // Looked at again when the jobs run, but then nobody sees it at once.
+    binding.require_some_updatable(fields);
     let role = owner::caller();
     require_login(role);
     let role_name = super::identity::role_name(role);
@@ -97,19 +99,20 @@ fn tell_of_pause() {
 /// Each key once, in its one spelling.
 fn keys(
     binding: &crate::pg::table::Binding,
+    workspace: uuid::Uuid,
     ids: Vec<Option<String>>,
     name: &str,
 ) -> Result<Vec<String>, Failure> {
-    let mut met = HashSet::with_capacity(ids.len());
     let mut keys = Vec::with_capacity(ids.len());
     for id in ids {
         let missing = || Failure::validation(format!("{name} contains a NULL"), "Leave it out.");
         let id = id.ok_or_else(missing)?;
-        let key = binding.canonical_key(&id).ok_or_else(|| desk::no_key(binding, &id))?;
-        if met.insert(key.clone()) {
-            keys.push(key);
-        }
+        keys.push(binding.canonical_key(&id).ok_or_else(|| desk::no_key(binding, &id))?);
     }
+    binding.require_readable();
+    binding.spell(workspace, keys.iter_mut().collect());
+    let mut met = HashSet::with_capacity(keys.len());
+    keys.retain(|key| met.insert(key.clone()));
     Ok(keys)
 }
 

@@ -18,7 +18,7 @@ use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
 use crate::domain::merge;
 use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
 use crate::domain::rate::{Limits, Status};
-use crate::domain::receipt;
+use crate::domain::receipt::{self, Hash};
 use crate::domain::waterfall::{Mode, Outcome, Waterfall};
 use crate::pg::desk::{self, Target};
 use crate::pg::provider::{self, Asking, Past};
@@ -40,6 +40,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
         providers: &providers,
         waterfall: settings::waterfall(),
         openings: HashMap::new(),
+        asked: HashSet::new(),
     };
     Ok(outlook.count(&caller, ids))
 }
@@ -49,6 +50,8 @@ struct Outlook<'a> {
     providers: &'a [(String, Rc<LoadedProvider>)],
     waterfall: (Mode, f64),
     openings: HashMap<Uuid, Opening>,
+    /// Questions that would have been asked by now.
+    asked: HashSet<Hash>,
 }
 
 /// Whether a provider could be asked.
@@ -85,8 +88,15 @@ impl Outlook<'_> {
 
     fn portion(&mut self, ids: &[&str], estimate: &mut Estimate) {
         let mut fillable: Vec<(Contact, FieldSet)> = Vec::with_capacity(ids.len());
-        for found in self.scope.binding.read_many(self.scope.workspace, ids) {
+        let Scope { workspace, binding, .. } = self.scope;
+        // Where nothing can be written, whether it may be cannot be found out.
+        let barred = match guards::read_only() {
+            false => binding.barred(workspace, ids),
+            true => vec![false; ids.len()],
+        };
+        for (found, barred) in binding.read_many(workspace, ids).into_iter().zip(barred) {
             match self.scope.look(found) {
+                Seen::Fillable(..) if barred => estimate.skip(Why::Barred),
                 Seen::Missing => estimate.skip(Why::NotFound),
                 Seen::Several(_) => estimate.skip(Why::KeyNotUnique),
                 Seen::Full(_) => estimate.skip(Why::NothingToFill),
@@ -95,7 +105,7 @@ impl Outlook<'_> {
             }
         }
         let contacts: Vec<&Contact> = fillable.iter().map(|(contact, _)| contact).collect();
-        let pasts = provider::pasts(self.scope.workspace, self.providers, &contacts);
+        let pasts = provider::pasts(workspace, self.providers, &contacts);
         for ((contact, fields), past) in fillable.iter().zip(&pasts) {
             estimate.take(|| self.fate(contact, *fields, past));
         }
@@ -108,6 +118,10 @@ impl Outlook<'_> {
         let (table, person) = name_of(binding, workspace, contact);
         let overwrite = wish.overwrite;
         let asking = Asking { workspace, contact, table: &table, person, overwrite, past };
+        let receipts = !settings::receipt_terms().off();
+        if receipts && past.hashes().any(|hash| self.asked.contains(&hash)) {
+            return Fate::AnsweredWithAnother;
+        }
         let mut waterfall = Waterfall::new(mode, min_confidence, fields);
         for (name, provider) in self.providers {
             if waterfall.finished() {
@@ -116,7 +130,10 @@ impl Outlook<'_> {
             let outcome = match provider::foreseen(provider, &asking, waterfall.missing()) {
                 Some(outcome) => outcome,
                 None => match self.send(provider, contact) {
-                    Ok(true) => return Fate::Asked,
+                    Ok(true) => {
+                        self.asked.extend(past.hashes());
+                        return Fate::Asked;
+                    }
                     Ok(false) => Outcome::Skipped,
                     Err(fault) => Outcome::Answered(Verdict::Failed(fault)),
                 },
@@ -154,7 +171,7 @@ impl Outlook<'_> {
 }
 
 /// As the request key and the receipt have them.
-fn name_of(binding: &Binding, workspace: Uuid, contact: &Contact) -> (String, receipt::Hash) {
+fn name_of(binding: &Binding, workspace: Uuid, contact: &Contact) -> (String, Hash) {
     let name = binding.name();
     (format!("{name}\n{}", contact.id), receipt::person(workspace, &name, &contact.id))
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{PORTION, Wish};
+use super::Wish;
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
 use crate::domain::fields::FieldSet;
@@ -55,23 +55,8 @@ impl Scope<'_> {
                 Err(failure) => keys.bad.push((position, failure)),
             }
         }
-        if self.binding.spelling_may_vary() {
-            self.spell(&mut keys.known);
-        }
+        self.binding.spell(self.workspace, keys.known.iter_mut().map(|(_, id)| id).collect());
         keys
-    }
-
-    /// Two texts can be the same key: those that are there are called as the table has them.
-    fn spell(&self, ids: &mut [(usize, String)]) {
-        for portion in ids.chunks_mut(PORTION) {
-            let keys: Vec<&str> = portion.iter().map(|(_, id)| id.as_str()).collect();
-            let found = self.binding.read_many(self.workspace, &keys);
-            for ((_, id), found) in portion.iter_mut().zip(found) {
-                if let Found::One(contact) = found {
-                    *id = contact.id;
-                }
-            }
-        }
     }
 
     /// Raises 42501 where the caller may not write what is to be filled.

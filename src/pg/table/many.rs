@@ -49,6 +49,24 @@ impl Binding {
         found
     }
 
+    /// Two texts can be the same key: those that are there are called as the table has them.
+    pub fn spell(&self, workspace: Uuid, mut ids: Vec<&mut String>) {
+        const PORTION: usize = 256;
+        if !self.spelling_may_vary() {
+            return;
+        }
+        for portion in ids.chunks_mut(PORTION) {
+            pgrx::check_for_interrupts!();
+            let keys: Vec<&str> = portion.iter().map(|id| id.as_str()).collect();
+            let found = self.read_many(workspace, &keys);
+            for (id, found) in portion.iter_mut().zip(found) {
+                if let Found::One(contact) = found {
+                    **id = contact.id;
+                }
+            }
+        }
+    }
+
     /// The rows as they are afterwards, in the order of `changes`; `None` where nothing was written: the row has changed
     /// meanwhile, or a trigger declined. One statement for each combination of fields.
     pub fn write_many(&self, workspace: Uuid, changes: &[&Change<'_>]) -> Vec<Option<Contact>> {

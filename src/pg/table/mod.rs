@@ -314,8 +314,7 @@ impl Binding {
         let hidden = |ours: &&String| !self.may(pg_sys::ACL_SELECT, ours);
         let hidden: Vec<String> =
             self.columns.keys().filter(hidden).map(|ours| quoted(&self.columns[ours])).collect();
-        // Of one who may see nothing at all, Postgres itself says so.
-        if !hidden.is_empty() && hidden.len() < self.columns.len() {
+        if !hidden.is_empty() {
             let all: Vec<String> = self.columns.values().map(|column| quoted(column)).collect();
             refuse(Refusal {
                 sqlstate: "42501",
@@ -323,6 +322,14 @@ impl Binding {
                 detail: Some("A call reads all bound columns. No provider was asked.".into()),
                 hint: Some(format!("Grant SELECT ({}) on it to the calling role.", all.join(", "))),
             });
+        }
+    }
+
+    /// Raises 42501 where the caller may write none of these fields: which of them will have to be is not known yet.
+    pub fn require_some_updatable(&self, fields: FieldSet) {
+        let bound: FieldSet = fields.iter().filter(|field| self.fields().contains(*field)).collect();
+        if bound.names().into_iter().all(|field| !self.may(pg_sys::ACL_UPDATE, field)) {
+            self.require_updatable(bound);
         }
     }
 

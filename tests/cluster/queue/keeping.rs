@@ -38,3 +38,23 @@ fn forgetting_a_contact_takes_it_out_of_the_queue() {
     wait_for(&world, "done", 4);
     assert_eq!(asked_about(&world, 2), 1);
 }
+
+#[test]
+fn a_key_is_queued_once_however_it_is_spelled_and_forgotten_so() {
+    let world = world(&Beginning::default());
+    world.run(
+        "CREATE TABLE account (id numeric PRIMARY KEY, email text, phone text);
+         INSERT INTO account VALUES (1.0, 'one@acme.example'), (2, 'two@acme.example');
+         SELECT leadlex.bind_contacts('account'); GRANT SELECT, UPDATE ON account TO caller",
+    );
+    pause(&world);
+    let mut caller = world.caller();
+    let sql = "SELECT leadlex.enqueue_rows('account', '{1, 1.00, 1.0, 2.000}')";
+    assert_eq!(number(&mut caller, sql), 2);
+    let ids = "SELECT string_agg(contact_id, ' ' ORDER BY contact_id) FROM leadlex.job";
+    let queued: String = world.owner().query_one(ids, &[]).unwrap().get(0);
+    assert_eq!(queued, "1.0 2", "as the table has them");
+    let sql = "SELECT leadlex.forget_row('account', '1.000')";
+    let erased: Value = caller.query_one(sql, &[]).unwrap().get(0);
+    assert_eq!((&erased["contact_id"], &erased["jobs"]), (&"1.0".into(), &1.into()));
+}

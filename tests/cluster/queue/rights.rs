@@ -32,6 +32,35 @@ fn privileges_on_the_table_that_were_revoked_meanwhile_count() {
 }
 
 #[test]
+fn what_the_role_may_not_do_now_is_not_queued() {
+    let world = world(&Beginning::default());
+    let ask = "SELECT leadlex.enqueue_rows('crm', ARRAY['00000000-0000-4000-8000-000000000001'], $1)";
+    let refused = |fields: Option<Vec<&str>>| fails(world.caller().query_one(ask, &[&fields]));
+    world.run("REVOKE UPDATE ON crm FROM caller; GRANT UPDATE (phone) ON crm TO caller");
+    let refusal = refused(Some(vec!["job_title", "location"]));
+    assert_eq!(refusal.sqlstate, "42501");
+    assert_eq!(refusal.message, "permission denied to update job_title, location of \"public\".\"crm\"");
+    // One of them is enough: the others may be filled already.
+    world.caller().query_one(ask, &[&None::<Vec<&str>>]).unwrap();
+    world.run("REVOKE SELECT ON crm FROM caller");
+    let refusal = refused(None);
+    assert_eq!(refusal.sqlstate, "42501");
+    assert!(refusal.message.starts_with("permission denied to read"), "{refusal:?}");
+}
+
+#[test]
+fn a_role_that_becomes_another_when_it_connects_has_its_jobs_run_all_the_same() {
+    let world = world(&Beginning::default());
+    pause(&world);
+    enqueue(&mut world.caller(), 1..=2);
+    world.run("CREATE ROLE other; GRANT other TO caller; ALTER ROLE caller SET role = 'other'");
+    resume(&world);
+    wait_for(&world, "done", 2);
+    let by = "SELECT count(*) FROM leadlex.enrichment WHERE requested_by = 'caller'";
+    assert_eq!(world.number(by), 2);
+}
+
+#[test]
 fn row_level_security_holds() {
     let world = world(&Beginning::default());
     world.run(&format!(
