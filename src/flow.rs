@@ -74,7 +74,7 @@ pub trait Desk {
     fn write(
         &mut self,
         before: Contact,
-        offered: &FieldMap<String>,
+        gathered: &Gathered,
         fields: FieldSet,
         overwrite: bool,
     ) -> Option<Written>;
@@ -166,7 +166,7 @@ fn fill<D: Desk>(
         return Err(Failure::insufficient_credits());
     }
     let gathered = gather(desk, &providers, &contact, fields).inspect_err(|_| desk.release_credit())?;
-    let Some(written) = desk.write(contact, &gathered.values, fields, ask.overwrite) else {
+    let Some(written) = desk.write(contact, &gathered, fields, ask.overwrite) else {
         desk.release_credit();
         return Err(not_found(ask));
     };

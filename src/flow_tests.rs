@@ -133,13 +133,13 @@ impl Desk for Fake {
     fn write(
         &mut self,
         before: Contact,
-        offered: &FieldMap<String>,
+        gathered: &Gathered,
         fields: FieldSet,
         overwrite: bool,
     ) -> Option<Written> {
         self.steps.push("write");
         let mut after = before.clone();
-        for (field, value) in merge::changes(&before, offered, fields, overwrite).iter() {
+        for (field, value) in merge::changes(&before, &gathered.values, fields, overwrite).iter() {
             if !self.stubborn {
                 after.values.set(field, value.clone());
             }

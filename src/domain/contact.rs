@@ -17,6 +17,18 @@ pub struct Contact {
 }
 
 impl Contact {
+    /// What says who it is, exactly as stored, in the order of the table's `IDENTIFYING`.
+    pub fn identifying(&self) -> [Option<&str>; 5] {
+        [&self.full_name, &self.first_name, &self.last_name, &self.email, &self.company_domain]
+            .map(Option::as_deref)
+    }
+
+    /// Fields that providers can be asked with, and that it has.
+    pub fn identifying_fields(&self) -> FieldSet {
+        let asked_with = [Field::CompanyName, Field::LinkedinUrl, Field::Phone, Field::Location];
+        asked_with.into_iter().filter(|field| self.value(*field).is_some()).collect()
+    }
+
     /// The stored value of a field, exactly as stored.
     pub fn value(&self, field: Field) -> Option<&str> {
         self.values.get(field).map(String::as_str)

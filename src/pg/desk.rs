@@ -26,7 +26,7 @@ use crate::domain::rate::{Status, Window};
 use crate::domain::receipt;
 use crate::domain::reply::{self, Origin};
 use crate::domain::suppression;
-use crate::domain::waterfall::{Mode, Outcome};
+use crate::domain::waterfall::{Gathered, Mode, Outcome};
 use crate::flow::{Desk, Enrichment, Stored, Written};
 
 /// Which table a call is about: `None` is the first bound one.
@@ -101,26 +101,37 @@ impl PgDesk {
 pub fn write_changes(
     binding: &Binding,
     workspace: Uuid,
-    id: &str,
+    providers: &[(String, Rc<LoadedProvider>)],
     before: Contact,
-    offered: FieldSet,
+    gathered: &Gathered,
     wanted: impl Fn(&Contact) -> FieldMap<String>,
-) -> Option<Written> {
+) -> Result<Option<Written>, SomebodyElse> {
+    let id = &before.id.clone();
     let Fitted { changes, left_out, .. } = binding.fit(&before, wanted(&before));
     if changes.is_empty() {
-        return Some(Written { after: before.clone(), before });
+        return Ok(Some(Written { after: before.clone(), before }));
     }
     // What is offered and need not be written must still be as it was, too, or it would pass for our change.
-    if let Some(after) = binding.write(workspace, &before, &as_values(changes), offered) {
+    let others: FieldSet =
+        gathered.values.fields().iter().chain(before.identifying_fields().iter()).collect();
+    if let Some(after) = binding.write(workspace, &before, &as_values(changes), others) {
         left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
-        return Some(Written { before, after });
+        return Ok(Some(Written { before, after }));
     }
     let Some(locked) = binding.read_locked(workspace, id) else {
         if binding.read(workspace, id).is_some() {
             binding.row_barred(id, "It has become so since the providers were asked.");
         }
-        return None;
+        return Ok(None);
     };
+    let supplied = |name: &str| gathered.origins.iter().any(|(_, origin)| origin.source == name);
+    let mut configs = providers
+        .iter()
+        .filter(|(name, _)| supplied(name))
+        .filter_map(|(_, provider)| provider.config.as_ref().ok());
+    if !configs.all(|config| config.means_the_same(&before, &locked)) {
+        return Err(SomebodyElse);
+    }
     let Fitted { changes, left_out, .. } = binding.fit(&locked, wanted(&locked));
     left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
     let after = match changes.is_empty() {
@@ -128,7 +139,18 @@ pub fn write_changes(
         false => binding.write(workspace, &locked, &as_values(changes), FieldSet::EMPTY),
     };
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
-    Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked })
+    Ok(Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked }))
+}
+
+/// While providers were asked about a contact, somebody changed what they were asked with.
+pub struct SomebodyElse;
+
+impl SomebodyElse {
+    pub const SQLSTATE: &str = "40001";
+
+    pub fn message(id: &str) -> String {
+        format!("contact {id} became somebody else while providers were asked about it")
+    }
 }
 
 /// An enrichment never writes NULL, but the table's statement can.
@@ -291,12 +313,21 @@ impl Desk for PgDesk {
     fn write(
         &mut self,
         before: Contact,
-        offered: &FieldMap<String>,
+        gathered: &Gathered,
         fields: FieldSet,
         overwrite: bool,
     ) -> Option<Written> {
-        let wanted = |now: &Contact| merge::changes(now, offered, fields, overwrite);
-        write_changes(self.binding(), self.workspace(), &self.id, before, offered.fields(), wanted)
+        let wanted = |now: &Contact| merge::changes(now, &gathered.values, fields, overwrite);
+        let (binding, workspace) = (self.binding(), self.workspace());
+        let written = write_changes(binding, workspace, &self.providers, before, gathered, wanted);
+        written.unwrap_or_else(|SomebodyElse| {
+            refuse(Refusal {
+                sqlstate: SomebodyElse::SQLSTATE,
+                message: SomebodyElse::message(&self.id),
+                detail: Some("What they answered is not about the values that identify it now. Nothing was written or charged.".into()),
+                hint: Some("Try again: the present values are asked about then.".into()),
+            })
+        })
     }
 
     fn charge(&mut self, enrichment: &Enrichment) {

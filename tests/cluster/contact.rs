@@ -7,7 +7,7 @@ use postgres::{Client, IsolationLevel};
 use serde_json::{Value, json};
 
 use crate::support::{Behaviour, eventually, fails, person};
-use crate::world::{Beginning, PATH, PHONE, World, contact, enrich, pid, sqlstate, try_enrich};
+use crate::world::{Beginning, PATH, PHONE, World, contact, enrich, only_phone, pid, sqlstate, try_enrich};
 
 fn slow(world: &World, milliseconds: u64) {
     world
@@ -177,6 +177,71 @@ fn a_field_that_needed_no_change_is_looked_at_again_after_an_edit_meanwhile() {
                        WHERE value IS NOT NULL AND value IS DISTINCT FROM old_values->>key";
         assert_eq!(world.number(changed), updated as i64, "{edit}");
     }
+}
+
+#[test]
+fn what_was_answered_about_another_person_is_not_written() {
+    let world = World::new();
+    slow(&world, 400);
+    let change = |n: i32, change: &str| {
+        world.provider.wait_for(1, Duration::from_secs(10));
+        world.run(&format!("UPDATE crm SET {change} WHERE id = '{}'", contact(n)));
+    };
+    let mut caller = world.caller();
+    for overwrites in [false, true] {
+        world.provider.forget();
+        let refused = thread::scope(|scope| {
+            let call = scope.spawn(|| match overwrites {
+                true => overwrite(&mut caller, 2),
+                false => enrich(&mut caller, 1),
+            });
+            change(if overwrites { 2 } else { 1 }, "email = 'successor@acme.example'");
+            fails(call.join().unwrap())
+        });
+        assert_eq!(refused.sqlstate, "40001");
+        assert!(refused.message.ends_with("became somebody else while providers were asked about it"));
+    }
+    assert_eq!((world.phone(1), world.phone(2), world.books().charges), (None, None, 0));
+    // The next call asks about who it is now.
+    world.provider.forget();
+    assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], PHONE);
+    assert_eq!(world.provider.requests()[0].param("email"), Some("successor@acme.example"));
+
+    // In a set it fails alone.
+    world.provider.forget();
+    let sql = "SELECT status, coalesce(error_code, ''), phone FROM enrich_contacts($1) AS e, crm WHERE crm.id = e.contact_id ORDER BY crm.id";
+    let ids = vec![contact(3), contact(4)];
+    let rows = thread::scope(|scope| {
+        let call = scope.spawn(|| caller.query(sql, &[&ids]).unwrap());
+        change(3, "email = 'another@acme.example'");
+        call.join().unwrap()
+    });
+    let told: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(told, [("failed".into(), "40001".into()), ("enriched".into(), String::new())]);
+    assert_eq!((world.phone(3), world.phone(4).as_deref()), (None, Some(PHONE)));
+
+    // What they were not asked with may change.
+    world.provider.forget();
+    let result = thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut caller, 5).unwrap());
+        change(5, "full_name = 'Ada King', linkedin_url = 'https://www.linkedin.com/in/ada'");
+        call.join().unwrap()
+    });
+    assert_eq!(result["contact"]["full_name"], "Ada King");
+    assert_eq!(result["contact"]["linkedin_url"], "https://www.linkedin.com/in/ada");
+    assert_eq!(result["contact"]["phone"], PHONE);
+
+    // A field that nobody wants to fill is a part of who it is, too.
+    world.run(&format!("UPDATE crm SET email = NULL, company_name = 'Acme' WHERE id = '{}'", contact(6)));
+    world.provider.forget();
+    world.provider.on(PATH, |_| Behaviour::json(200, only_phone(PHONE)).after(Duration::from_millis(400)));
+    let refused = thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut caller, 6));
+        change(6, "company_name = 'Globex'");
+        fails(call.join().unwrap())
+    });
+    assert_eq!((refused.sqlstate.as_str(), world.phone(6)), ("40001", None));
+    world.check_credits_add_up();
 }
 
 #[test]

@@ -117,6 +117,15 @@ impl Config {
         (self.identify_by.iter().filter_map(complete).collect(), all)
     }
 
+    /// Whether what this provider says about `before` is said about `now` as well: the values that it was asked with are
+    /// the same.
+    pub fn means_the_same(&self, before: &Contact, now: &Contact) -> bool {
+        let (before, now) = [before, now].map(|contact| Values { contact, secret: None }).into();
+        let known = |set: &&Vec<Placeholder>| set.iter().all(|p| before.get(*p).is_some());
+        let asked_with = self.identify_by.iter().find(known);
+        asked_with.is_none_or(|set| set.iter().all(|p| before.get(*p) == now.get(*p)))
+    }
+
     /// The header in which this provider takes a key that marks repetitions of one request.
     pub fn idempotency_header(&self) -> Option<&str> {
         self.idempotency_header.as_deref()

@@ -9,7 +9,7 @@ use crate::domain::failure::Failure;
 use crate::domain::merge;
 use crate::domain::waterfall::Gathered;
 use crate::flow::Written;
-use crate::pg::desk::{self, Book};
+use crate::pg::desk::{self, Book, SomebodyElse};
 use crate::pg::spi::{self, Caught};
 use crate::pg::store::books;
 use crate::pg::table::{Change, Fitted};
@@ -91,7 +91,12 @@ impl Batch<'_> {
                 Ok(Some(Written { before: same.clone(), after: same }))
             }
             // Changed meanwhile, declined by a trigger, or refused together with others.
-            None => spi::caught(|| self.write_one(offer), Caught::is_of_a_row),
+            None => spi::caught(|| self.write_one(offer), Caught::is_of_a_row).and_then(|written| {
+                written.map_err(|SomebodyElse| Caught {
+                    sqlstate: SomebodyElse::SQLSTATE.to_owned(),
+                    message: SomebodyElse::message(&offer.member.contact.id),
+                })
+            }),
         };
         offers.iter().enumerate().map(settle).collect()
     }
@@ -109,14 +114,16 @@ impl Batch<'_> {
                 self.left_out.set(told.iter().chain([field]).collect());
             }
         }
-        (Change { before: &member.contact, changes, others: values.fields() }, hopeless)
+        let identifying = member.contact.identifying_fields();
+        let others = values.fields().iter().chain(identifying.iter()).collect();
+        (Change { before: &member.contact, changes, others }, hopeless)
     }
 
-    fn write_one(&self, offer: &Offer) -> Option<Written> {
+    fn write_one(&self, offer: &Offer) -> Result<Option<Written>, SomebodyElse> {
         let (member, values) = (&offer.member, &offer.gathered.values);
         let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.wish.overwrite);
-        let (id, before) = (&member.contact.id, member.contact.clone());
-        desk::write_changes(&self.binding, self.workspace(), id, before, values.fields(), wanted)
+        let (workspace, before) = (self.workspace(), member.contact.clone());
+        desk::write_changes(&self.binding, workspace, &self.providers, before, &offer.gathered, wanted)
     }
 
     /// A credit for each contact that was changed; how many.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::{Binding, contact, is_still, quoted};
+use super::{Binding, IDENTIFYING, contact, is_still, quoted};
 use crate::domain::contact::Contact;
 use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::pg::spi::{Arg, Row, Statement, View, arg, texts_arg};
@@ -108,6 +108,9 @@ impl Binding {
             }
         }
         args.extend(others.iter().map(|field| column(&|c| c.before.value(field).map(str::to_owned))));
+        let bound = |at: &usize| self.columns.contains_key(IDENTIFYING[*at]);
+        let who = (0..IDENTIFYING.len()).filter(bound);
+        args.extend(who.map(|at| column(&|c| c.before.identifying()[at].map(str::to_owned))));
         let _by_us = Writing::to(self.relation());
         let rows = self.write_many_statement(shape).query(View::Caller, &args);
         let key = &self.plans().key;
@@ -140,6 +143,12 @@ impl Binding {
             let same = format!("same_{}", field.name());
             must_be(&quoted(&self.columns[field.name()]), &same);
             add(same);
+        }
+        for name in IDENTIFYING {
+            let Some(column) = self.columns.get(name) else { continue };
+            let was = format!("was_{name}");
+            must_be(&quoted(column), &was);
+            add(was);
         }
         let sql = format!(
             "UPDATE {} AS t SET {} FROM {} WHERE {}{nulls}{} RETURNING n.position, {}",
@@ -174,7 +183,7 @@ fn shape_of(change: &Change<'_>) -> Shape {
 }
 
 fn shape_key((fields, were_null, others): Shape) -> super::WriteKey {
-    (fields.names(), were_null, others.names())
+    (fields.names(), were_null, others.names(), [false; 5])
 }
 
 /// The position that comes first, counted from 0, and the rest of the row.

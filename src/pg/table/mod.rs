@@ -75,8 +75,9 @@ struct Plans {
     writes_many: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
 }
 
-/// The fields that are written, whether all of them were NULL, and the fields that are only compared.
-type WriteKey = (Vec<&'static str>, bool, Vec<&'static str>);
+/// The fields that are written, whether all of them were NULL, the fields that are only compared, and which of the
+/// identifying columns have a value.
+type WriteKey = (Vec<&'static str>, bool, Vec<&'static str>, [bool; 5]);
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -230,8 +231,8 @@ impl Binding {
         })
     }
 
-    /// Writes `changes` if the row still holds what `before` says of those fields and of `others`. The row as it is
-    /// afterwards; `None` when nothing was written.
+    /// Writes `changes` if the row still holds what `before` says of those fields, of `others`, and of who it is. The row as
+    /// it is afterwards; `None` when nothing was written.
     pub fn write(
         &self,
         workspace: Uuid,
@@ -241,7 +242,7 @@ impl Binding {
     ) -> Option<Contact> {
         let others = others.minus(changes.fields());
         let were_null = changes.iter().all(|(field, _)| before.value(field).is_none());
-        let statement = self.write_statement(changes.fields(), were_null, others);
+        let statement = self.write_statement(changes.fields(), were_null, others, before);
         let mut args = key(workspace, &before.id);
         for (field, value) in changes.iter() {
             args.push(arg(value.as_deref()));
@@ -250,15 +251,23 @@ impl Binding {
             }
         }
         args.extend(others.iter().map(|field| arg(before.value(field))));
+        args.extend(self.identifying(before).filter_map(|(_, value)| value).map(|value| arg(Some(value))));
         let _by_us = Writing::to(self.relation);
         self.only(statement.query(View::Caller, &args), &before.id)
     }
 
     /// `were_null`: for a contact with none of the fields, which most are. To say so takes the executor far less time
     /// to set up than to compare each with a value that may be NULL.
-    fn write_statement(&self, fields: FieldSet, were_null: bool, others: FieldSet) -> std::rc::Rc<Statement> {
+    fn write_statement(
+        &self,
+        fields: FieldSet,
+        were_null: bool,
+        others: FieldSet,
+        before: &Contact,
+    ) -> std::rc::Rc<Statement> {
         let plans = self.plans();
-        let which = (fields.names(), were_null, others.names());
+        let known = before.identifying().map(|value| value.is_some());
+        let which = (fields.names(), were_null, others.names(), known);
         if let Some(known) = plans.writes.borrow().get(&which) {
             return known.clone();
         }
@@ -278,6 +287,14 @@ impl Binding {
         for (position, field) in others.iter().enumerate() {
             unchanged.push(is_still(&quoted(&self.columns[field.name()]), first_other + position));
         }
+        let mut next = first_other + others.iter().count();
+        for (column, value) in self.identifying(before) {
+            unchanged.push(match value {
+                None => format!(" AND t.{column} IS NULL"),
+                Some(_) => format!(" AND {}", is_text(&column, &format!("${next}"))),
+            });
+            next += usize::from(value.is_some());
+        }
         let sql = format!(
             "UPDATE {} AS t SET {} WHERE {}{} RETURNING {}",
             self.name(),
@@ -289,6 +306,12 @@ impl Binding {
         let statement = std::rc::Rc::new(Statement::owned(sql));
         plans.writes.borrow_mut().insert(which, statement.clone());
         statement
+    }
+
+    /// The columns that say who the contact is, quoted, each with its value.
+    fn identifying<'a>(&'a self, contact: &'a Contact) -> impl Iterator<Item = (String, Option<&'a str>)> {
+        let bound = |(name, value)| Some((quoted(self.columns.get(name)?), value));
+        IDENTIFYING.into_iter().zip(contact.identifying()).filter_map(bound)
     }
 
     /// Whether the caller has a privilege on the column bound as `ours`, or on the whole table.
@@ -364,10 +387,12 @@ fn is_workspace(column: &Column) -> String {
 }
 
 /// Text for text, also where the column takes others for the same (citext, a collation of its own).
+fn is_text(column: &str, text: &str) -> String {
+    format!("t.{column}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {text}")
+}
+
 fn is_still(column: &str, old: &str) -> String {
-    format!(
-        " AND (t.{column}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {old} OR (t.{column} IS NULL AND {old} IS NULL))"
-    )
+    format!(" AND ({} OR (t.{column} IS NULL AND {old} IS NULL))", is_text(column, old))
 }
 
 fn contact(row: &Row) -> Contact {
