@@ -1,6 +1,7 @@
 //! Many contacts in one call: what becomes of each, and in which order that is told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use super::reply::Origin;
 /// Error code of a contact that nobody was asked about, since the time was over.
 pub const NOT_STARTED: &str = "not_started";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Enriched,
     Unchanged,
@@ -98,6 +99,39 @@ impl Line {
     }
 }
 
+/// What became of many, for people.
+#[derive(Debug, Default)]
+pub struct Summary {
+    counts: BTreeMap<Status, u64>,
+    failures: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    pub fn add(&mut self, line: &Line) {
+        *self.counts.entry(line.status).or_default() += 1;
+        if let (Status::Failed, Some((code, _))) = (line.status, &line.error) {
+            *self.failures.entry(code.clone()).or_default() += 1;
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: u64 = self.counts.values().sum();
+        let of = |status: Status| self.counts.get(&status).copied().unwrap_or_default();
+        write!(
+            f,
+            "{total} contacts done: {} enriched, {} unchanged, {} without a match, {} failed",
+            of(Status::Enriched),
+            of(Status::Unchanged),
+            of(Status::NoMatch),
+            of(Status::Failed)
+        )?;
+        let failures: Vec<String> = self.failures.iter().map(|(code, n)| format!("{n} {code}")).collect();
+        if failures.is_empty() { Ok(()) } else { write!(f, " ({})", failures.join(", ")) }
+    }
+}
+
 /// Tells lines in the order of the input, each as soon as all before it are told. A contact that stands there several
 /// times is asked about once.
 #[derive(Debug, Default)]
@@ -173,6 +207,19 @@ mod tests {
         assert_eq!(
             Line::done(Uuid::nil(), Contact::default(), FieldSet::EMPTY, None).status,
             Status::Unchanged
+        );
+    }
+
+    #[test]
+    fn a_summary_tells_failures_by_their_code() {
+        let mut summary = Summary::default();
+        let nobody = Line::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
+        let busy = Line::failed(Uuid::nil(), &Failure::provider_unavailable(&[]), None);
+        let checked = Line::raised(Uuid::nil(), "23514", "a check", None);
+        [&line("1"), &line("2"), &nobody, &busy, &checked, &busy].into_iter().for_each(|l| summary.add(l));
+        assert_eq!(
+            summary.to_string(),
+            "6 contacts done: 2 enriched, 0 unchanged, 1 without a match, 3 failed (1 23514, 2 provider_unavailable)"
         );
     }
 

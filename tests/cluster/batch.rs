@@ -1,6 +1,7 @@
 //! Many contacts in one statement, and chunk by chunk.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use postgres::{Client, GenericClient, Row};
@@ -198,9 +199,11 @@ fn a_rate_limit_makes_rows_of_what_it_does_not_admit() {
 #[test]
 fn progress_is_seen_from_another_session_and_only_in_ones_own_workspace() {
     let world = world_of(100, None);
-    world
-        .provider
-        .on(PATH, |_| Behaviour::json(200, only_phone("+15550100100")).after(Duration::from_millis(500)));
+    world.provider.on(PATH, |request| {
+        let nobody = request.param("email").is_some_and(|email| email.ends_with("0@acme.example"));
+        let status = if nobody { 404 } else { 200 };
+        Behaviour::json(status, only_phone("+15550100100")).after(Duration::from_millis(500))
+    });
     let mut caller = world.caller();
     let own = pid(&mut caller);
     world.run("CREATE ROLE stranger LOGIN");
@@ -210,14 +213,15 @@ fn progress_is_seen_from_another_session_and_only_in_ones_own_workspace() {
         let mut other = world.caller();
         let Some(row) = other.query_opt(sql, &[]).unwrap() else { return false };
         assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(2)), (own, 100));
-        assert_eq!(row.get::<_, String>(1), "\"public\".\"crm\"");
+        assert_eq!(row.get::<_, String>(1), "public.crm");
+        assert_eq!(row.get::<_, i64>(4), 0, "a contact without a match is no failure");
         let done: i64 = row.get(3);
         assert!(done <= 100);
         done >= 20
     });
     let mut stranger = world.cluster.connect_as("app", "stranger");
     assert_eq!(stranger.query(sql, &[]).unwrap().len(), 0);
-    assert_eq!(working.join().unwrap(), counts([("enriched", 100)]));
+    assert_eq!(working.join().unwrap(), counts([("enriched", 90), ("no_match", 10)]));
     assert_eq!(world.number("SELECT count(*) FROM leadlex.progress"), 0);
 }
 
@@ -229,6 +233,31 @@ fn batch(
     let ids: Vec<String> = numbers.into_iter().map(|n| contact(n).to_string()).collect();
     let call = format!("CALL leadlex.enrich_batch('crm', '{{{}}}', chunk => {chunk})", ids.join(","));
     client.batch_execute(&call)
+}
+
+#[test]
+fn a_batch_call_tells_at_its_end_what_became_of_them() {
+    let world = world_of(6, None);
+    world.run(
+        "UPDATE crm SET email = NULL WHERE email = 'person2@acme.example'; ALTER TABLE crm ADD CHECK (phone <> '+3')",
+    );
+    world.provider.on(PATH, |request| match request.param("email").unwrap_or_default() {
+        "person1@acme.example" => Behaviour::json(404, serde_json::json!({})),
+        "person3@acme.example" => Behaviour::json(200, only_phone("+3")),
+        "person4@acme.example" => Behaviour::json(500, serde_json::json!({})),
+        _ => Behaviour::json(200, only_phone("+15550100100")),
+    });
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&notices);
+    let mut config = world.cluster.config("app");
+    config
+        .user("caller")
+        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
+    batch(&mut config.connect(postgres::NoTls).unwrap(), 1..=6, 2).unwrap();
+    assert_eq!(
+        notices.lock().unwrap().last().unwrap(),
+        "6 contacts done: 2 enriched, 0 unchanged, 2 without a match, 2 failed (1 23514, 1 provider_unavailable)"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::domain::ask;
-use crate::domain::batch::Line;
+use crate::domain::batch::{Line, Summary};
 use crate::domain::failure::Failure;
 use crate::domain::reply;
 use crate::pg::batch::{self, Call, Wish};
@@ -207,19 +207,16 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     let ids = ids.unwrap_or_default();
     let mut progress = started(&call(target, wish), ids.len());
     let mut ids = ids.into_iter();
-    let (mut done, mut failed) = (0, 0);
+    let mut summary = Summary::default();
     while ids.len() > 0 {
         let some = ids.by_ref().take(chunk as usize).collect();
         in_transaction_of_its_own(|| {
             cache::refresh();
-            let mut count = |_: usize, line: &Line| {
-                done += 1;
-                failed += i64::from(line.error.is_some());
-            };
+            let mut count = |_: usize, line: &Line| summary.add(line);
             batch::run(call(target, wish), some, &mut progress, &mut count);
         });
     }
-    pgrx::notice!("{done} contacts done, {failed} failed");
+    pgrx::notice!("{summary}");
     pg_sys::Datum::from(0)
 }
 
@@ -264,7 +261,7 @@ fn progress_report() -> TableIterator<
         .filter(visible)
         .map(|r| {
             let left = r.seconds_left().map(|s| timestamp(accounts::now_us() + (s * 1e6) as i64));
-            let bound = (r.relation != 0).then(|| table::name_of(r.relation.into()));
+            let bound = (r.relation != 0).then(|| table::plain_name_of(r.relation.into()));
             (
                 r.pid,
                 pgrx::Uuid::from_bytes(r.workspace),

@@ -351,7 +351,7 @@ fn create_contact_table() {
     roles.dedup();
     as_owner(|| {
         for role in roles {
-            super::identity::give_contact_privileges(&super::identity::role_name(role.into()));
+            super::identity::give_contact_privileges(role.into());
         }
     });
 }

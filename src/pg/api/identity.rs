@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
 
-use crate::domain::identity::Caller;
+use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::pg::owner::{self, as_owner};
 use crate::pg::spi::{self, Statement, View};
 use crate::pg::store::config;
@@ -53,7 +53,14 @@ pub fn administers() -> bool {
 
 fn permissions(given: Option<Vec<Option<String>>>) -> Vec<String> {
     let all = super::required(given, "permissions");
-    all.into_iter().map(|p| super::required(p.filter(|p| !p.trim().is_empty()), "a permission")).collect()
+    let all: Vec<String> = all
+        .into_iter()
+        .map(|p| super::required(p.filter(|p| !p.trim().is_empty()), "a permission"))
+        .collect();
+    for unknown in all.iter().filter(|permission| *permission != WRITE_ENRICH) {
+        pgrx::notice!("the permission \"{unknown}\" gives nothing here: the only one is {WRITE_ENRICH}");
+    }
+    all
 }
 
 #[pg_extern(sql = false)]
@@ -100,6 +107,7 @@ fn role_oid(role: Option<&std::ffi::CStr>) -> pg_sys::Oid {
 const READABLE: &str = "leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, \
                         leadlex.enrichment, leadlex.provider";
 const CONTACT: &str = "leadlex.contact";
+const CONTACT_PRIVILEGES: &str = "SELECT, INSERT, UPDATE, DELETE";
 
 static CONTACT_TABLE: Statement =
     Statement::new("SELECT pg_catalog.to_regclass('leadlex.contact') IS NOT NULL");
@@ -108,9 +116,16 @@ fn contact_table_exists() -> bool {
     CONTACT_TABLE.row(View::Latest, &[]).is_some_and(|row| crate::pg::store::boolean(&row, 0))
 }
 
-/// As the extension's owner.
-pub fn give_contact_privileges(role: &str) {
-    spi::run_once(format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {CONTACT} TO {}", table::quoted(role)));
+/// As the extension's owner: to write contacts is for those who may have them enriched.
+pub fn give_contact_privileges(role: pg_sys::Oid) {
+    let all = if writes(role) { CONTACT_PRIVILEGES } else { "SELECT" };
+    spi::run_once(format!("GRANT {all} ON {CONTACT} TO {}", table::quoted(&role_name(role))));
+}
+
+/// In some workspace.
+fn writes(role: pg_sys::Oid) -> bool {
+    let may = |permissions: &[String]| permissions.iter().any(|permission| permission == WRITE_ENRICH);
+    cache::access().iter().any(|access| access.role == role.to_u32() && may(&access.permissions))
 }
 
 #[pg_extern(sql = false)]
@@ -122,12 +137,17 @@ fn grant_access(
     cache::refresh();
     let oid = role_oid(role);
     let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    let wrote = writes(oid);
     config::grant_access(workspace, oid.to_u32(), &self::permissions(permissions));
-    let name = role_name(oid);
+    cache::refresh();
+    let name = table::quoted(&role_name(oid));
     as_owner(|| {
-        spi::run_once(format!("GRANT SELECT ON {READABLE} TO {}", table::quoted(&name)));
+        spi::run_once(format!("GRANT SELECT ON {READABLE} TO {name}"));
         if contact_table_exists() {
-            give_contact_privileges(&name);
+            if wrote && !writes(oid) {
+                spi::run_once(format!("REVOKE {CONTACT_PRIVILEGES} ON {CONTACT} FROM {name}"));
+            }
+            give_contact_privileges(oid);
         }
     });
 }
@@ -148,8 +168,8 @@ fn revoke_access(role: Option<&std::ffi::CStr>, workspace_id: Option<Uuid>) {
     as_owner(|| {
         spi::run_once(format!("REVOKE SELECT ON {READABLE} FROM {}", table::quoted(&name)));
         if contact_table_exists() {
-            let all = "SELECT, INSERT, UPDATE, DELETE";
-            spi::run_once(format!("REVOKE {all} ON {CONTACT} FROM {}", table::quoted(&name)));
+            let name = table::quoted(&name);
+            spi::run_once(format!("REVOKE {CONTACT_PRIVILEGES} ON {CONTACT} FROM {name}"));
         }
     });
 }

@@ -22,7 +22,7 @@ use super::store::config::LoadedProvider;
 use super::store::suppressions;
 use super::table::Binding;
 use super::{claims, guards, provider, settings, wait, xact};
-use crate::domain::batch::{Line, Order};
+use crate::domain::batch::{Line, Order, Status};
 use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::FieldSet;
 use crate::domain::identity::{Caller, WRITE_ENRICH};
@@ -344,7 +344,7 @@ impl Batch<'_> {
 
     /// A line that needs nothing written.
     fn tell(&mut self, position: usize, line: Line) {
-        let failed = line.error.is_some();
+        let failed = line.status == Status::Failed;
         let count = self.order.finish(position, line);
         self.progress.count(count, failed);
         while let Some((position, line)) = self.order.next() {

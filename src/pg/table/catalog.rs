@@ -182,6 +182,17 @@ pub fn name_of(relation: pg_sys::Oid) -> String {
     format!("{}.{}", quoted(&schema), quoted(&table))
 }
 
+/// Quoted only where it has to be, as format's %I does.
+pub fn plain_name_of(relation: pg_sys::Oid) -> String {
+    let (schema, table) = names_of(relation);
+    let quoted = |name: &str| {
+        let name = CString::new(name).unwrap_or_default();
+        // SAFETY: a palloc'd copy, or the text given.
+        unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }.to_string_lossy().into_owned()
+    };
+    format!("{}.{}", quoted(&schema), quoted(&table))
+}
+
 /// Its schema and its name.
 pub fn names_of(relation: pg_sys::Oid) -> (String, String) {
     // SAFETY: palloc'd names, or null.

@@ -18,7 +18,8 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 pub use catalog::{
-    Column, columns, equality, name_of, names_of, relation_named, rule_instead_of_update, unfit_kind,
+    Column, columns, equality, name_of, names_of, plain_name_of, relation_named, rule_instead_of_update,
+    unfit_kind,
 };
 pub use fit::Fitted;
 pub use many::{Change, Found};

@@ -2,11 +2,16 @@
 \getenv abs_srcdir PG_ABS_SRCDIR
 \i :abs_srcdir/sql/helpers.psql
 SET client_min_messages = warning;
-DROP ROLE IF EXISTS rls_red, rls_blue, rls_both, rls_key;
-CREATE ROLE rls_red; CREATE ROLE rls_blue; CREATE ROLE rls_both; CREATE ROLE rls_key;
+DROP ROLE IF EXISTS rls_red, rls_blue, rls_both, rls_key, rls_bi;
+CREATE ROLE rls_bi; CREATE ROLE rls_red; CREATE ROLE rls_blue; CREATE ROLE rls_both; CREATE ROLE rls_key;
 CREATE EXTENSION leadlex_enrich;
 SELECT leadlex.create_workspace('red', 10) AS red, leadlex.create_workspace('blue', 20) AS blue \gset
 SELECT leadlex.add_provider('sample', 'people_data_labs', t.sample(), 'demo-secret');
+CREATE FUNCTION t.grants(role name, workspace uuid, permissions text[]) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM leadlex.grant_access(role, workspace, permissions);
+    RETURN (SELECT string_agg(privilege_type, ' ' ORDER BY privilege_type) FROM pg_class c, aclexplode(c.relacl)
+            WHERE c.oid = 'leadlex.contact'::regclass AND grantee::regrole::text = role);
+END $$;
 -- A provider of each one's own, and a role granted before there is a contact table, one after.
 SELECT leadlex.add_provider('red_only', 'people_data_labs', t.sample(), 'red-secret', 200, :'red');
 SELECT leadlex.add_provider('blue_only', 'people_data_labs', t.sample(), 'blue-secret', 200, :'blue');
@@ -28,6 +33,11 @@ SELECT columns, workspace_id FROM leadlex.binding;
 -- Grants: rows, never triggers nor the power to lock everybody out.
 SELECT grantee::regrole, string_agg(privilege_type, ' ' ORDER BY privilege_type)
 FROM pg_class c, aclexplode(c.relacl) WHERE c.oid = 'leadlex.contact'::regclass AND grantee::regrole::text LIKE 'rls%' GROUP BY 1 ORDER BY 1;
+-- Who may not enrich may not write: also when that comes later.
+SELECT t.grants('rls_bi', :'red', '{}');
+SELECT t.grants('rls_bi', :'blue', '{write:enrich}');
+SELECT t.grants('rls_bi', :'blue', '{write:enrch}');
+SELECT leadlex.revoke_access('rls_bi', :'red'), leadlex.revoke_access('rls_bi', :'blue');
 
 -- Each writes into its own workspace without naming it.
 SET ROLE rls_red;
