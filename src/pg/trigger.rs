@@ -100,24 +100,29 @@ impl Fired {
         self.event() & pg_sys::TRIGGER_EVENT_ROW != 0
     }
 
-    /// The table, and where that is a partition, those that it is a part of.
-    pub fn relations(self) -> Vec<pg_sys::Oid> {
-        // SAFETY: the relation is open while its trigger runs; the list is palloc'd oids.
+    pub fn relation(self) -> pg_sys::Oid {
+        // SAFETY: the relation is open while its trigger runs.
+        unsafe { (*(*self.data).tg_relation).rd_id }
+    }
+
+    /// Whether the rows are rows of this table, too: it is the trigger's own, or that one is a partition or a child of it.
+    pub fn is_of(self, table: pg_sys::Oid) -> bool {
+        // SAFETY: as above; catalog look-ups for tables that may be gone.
         unsafe {
-            let relation = (*self.data).tg_relation;
-            let mut relations = vec![(*relation).rd_id];
-            if (*(*relation).rd_rel).relispartition {
-                let ancestors = pg_sys::get_partition_ancestors((*relation).rd_id);
-                relations
-                    .extend((0..pg_sys::list_length(ancestors)).map(|i| pg_sys::list_nth_oid(ancestors, i)));
+            let own = (*self.data).tg_relation;
+            if (*own).rd_id == table || !pg_sys::has_superclass((*own).rd_id) {
+                return (*own).rd_id == table;
             }
-            relations
+            let type_of_rows = pg_sys::get_rel_type_id(table);
+            type_of_rows != pg_sys::InvalidOid
+                && pg_sys::typeInheritsFrom((*(*own).rd_rel).reltype, type_of_rows)
         }
     }
 
     /// Whether the rows are written by an enrichment: nobody is to be asked about them again because of that.
     pub fn is_by_us(self) -> bool {
-        self.relations().iter().any(|relation| relation.to_u32() == WRITING.get())
+        let writing = WRITING.get();
+        writing != 0 && self.is_of(writing.into())
     }
 
     pub fn owner(self) -> pg_sys::Oid {

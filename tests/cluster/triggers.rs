@@ -367,6 +367,23 @@ fn partitions_are_part_of_the_bound_table() {
     assert_eq!(world.number("SELECT count(phone) FROM parts"), 5);
 }
 
+#[test]
+fn children_are_part_of_the_bound_table_too() {
+    let world = world("");
+    world.run(&format!(
+        "CREATE TABLE party (id bigint PRIMARY KEY, phone text, location text, email text);
+         CREATE TABLE company (size int, PRIMARY KEY (id)) INHERITS (party);
+         GRANT INSERT ON company TO loader;
+         SELECT leadlex.bind_contacts('party', workspace_id => '{}');
+         CREATE TRIGGER enrich AFTER INSERT OR UPDATE ON company FOR EACH ROW EXECUTE FUNCTION leadlex.enrich_on_insert();",
+        world.workspace
+    ));
+    let mut loader = loader(&world);
+    loader.run("INSERT INTO company (id, email) SELECT n, 'lead' || n || '@acme.example' FROM generate_series(1, 5) AS n");
+    assert_eq!(loader.warnings(), Vec::<String>::new());
+    assert_eq!((world.number("SELECT count(phone) FROM party"), world.provider.count()), (5, 5));
+}
+
 /// Waits until so many jobs are in a state.
 fn jobs(world: &World, state: &str, count: i64) {
     eventually(&format!("{count} jobs are {state}"), Duration::from_secs(30), || {

@@ -123,7 +123,7 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         return None;
     }
     let Some(binding) = bound(fired) else {
-        let table = table::name_of(fired.relations()[0]);
+        let table = table::name_of(fired.relation());
         return Some(Trouble::all(format!("{table} is not bound: SELECT leadlex.bind_contacts('{table}')")));
     };
     let asked = fired.arguments().into_iter().map(Some).collect::<Vec<_>>();
@@ -148,9 +148,10 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
 }
 
 fn bound(fired: Fired) -> Option<Rc<Binding>> {
-    let relations = fired.relations();
-    let of = |b: &&Rc<Binding>| b.relation().is_some_and(|relation| relations.contains(&relation));
-    cache::bindings().iter().find(of).cloned()
+    let bindings = cache::bindings();
+    let found = |is: &dyn Fn(pg_sys::Oid) -> bool| bindings.iter().find(|b| b.relation().is_some_and(is));
+    // Its own binding before that of the table that it is a part of.
+    found(&|table| table == fired.relation()).or_else(|| found(&|table| fired.is_of(table))).cloned()
 }
 
 /// What went wrong so far.
