@@ -98,6 +98,14 @@ CREATE TABLE leadlex.api_key (
     revoked_at   timestamptz
 );
 COMMENT ON TABLE leadlex.api_key IS 'API keys as SHA-256 hashes; the key itself was shown once, by leadlex.create_api_key.';
+COMMENT ON COLUMN leadlex.api_key.key_hash IS 'SHA-256 of the key';
+COMMENT ON COLUMN leadlex.api_key.key_prefix IS 'its first characters, by which leadlex.revoke_api_key takes it';
+COMMENT ON COLUMN leadlex.api_key.workspace_id IS 'for which it calls';
+COMMENT ON COLUMN leadlex.api_key.permissions IS 'write:enrich, or none';
+COMMENT ON COLUMN leadlex.api_key.name IS 'as given to leadlex.create_api_key';
+COMMENT ON COLUMN leadlex.api_key.created_at IS 'when it was made';
+COMMENT ON COLUMN leadlex.api_key.expires_at IS 'not good from then on; NULL = it does not expire';
+COMMENT ON COLUMN leadlex.api_key.revoked_at IS 'when leadlex.revoke_api_key took it back';
 
 CREATE TABLE leadlex.access (
     workspace_id uuid NOT NULL REFERENCES leadlex.workspace ON DELETE CASCADE,
@@ -107,6 +115,10 @@ CREATE TABLE leadlex.access (
     PRIMARY KEY (workspace_id, role)
 );
 COMMENT ON TABLE leadlex.access IS 'Which roles act for which workspace without a key: leadlex.grant_access, leadlex.revoke_access.';
+COMMENT ON COLUMN leadlex.access.workspace_id IS 'for which it acts';
+COMMENT ON COLUMN leadlex.access.role IS 'and every role that is a member of it';
+COMMENT ON COLUMN leadlex.access.permissions IS 'write:enrich, or none: such a role may read';
+COMMENT ON COLUMN leadlex.access.created_at IS 'since when';
 
 CREATE TABLE leadlex.binding (
     schema_name  name NOT NULL,
@@ -119,6 +131,9 @@ CREATE TABLE leadlex.binding (
 COMMENT ON TABLE leadlex.binding IS 'Contact tables made enrichable by leadlex.bind_contacts, by qualified name. The oldest is where enrich_contact looks.';
 COMMENT ON COLUMN leadlex.binding.columns IS 'our names to the table''s column names';
 COMMENT ON COLUMN leadlex.binding.workspace_id IS 'the workspace of every row, for a table without a workspace column';
+COMMENT ON COLUMN leadlex.binding.schema_name IS 'the table''s schema';
+COMMENT ON COLUMN leadlex.binding.table_name IS 'its name: a table replaced under it stays bound';
+COMMENT ON COLUMN leadlex.binding.bound_at IS 'the oldest is the table of enrich_contact';
 
 CREATE TABLE leadlex.provider_config (
     name         text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.~) '^[A-Za-z0-9_.-]{1,63}$'),

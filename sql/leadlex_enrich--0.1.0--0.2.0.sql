@@ -21,6 +21,22 @@ $check$;
 ALTER TABLE leadlex.idempotency ADD COLUMN person uuid;
 COMMENT ON COLUMN leadlex.idempotency.person IS 'hash of the contact''s table and key, for leadlex.forget_contact';
 
+COMMENT ON COLUMN leadlex.api_key.key_hash IS 'SHA-256 of the key';
+COMMENT ON COLUMN leadlex.api_key.key_prefix IS 'its first characters, by which leadlex.revoke_api_key takes it';
+COMMENT ON COLUMN leadlex.api_key.workspace_id IS 'for which it calls';
+COMMENT ON COLUMN leadlex.api_key.permissions IS 'write:enrich, or none';
+COMMENT ON COLUMN leadlex.api_key.name IS 'as given to leadlex.create_api_key';
+COMMENT ON COLUMN leadlex.api_key.created_at IS 'when it was made';
+COMMENT ON COLUMN leadlex.api_key.expires_at IS 'not good from then on; NULL = it does not expire';
+COMMENT ON COLUMN leadlex.api_key.revoked_at IS 'when leadlex.revoke_api_key took it back';
+COMMENT ON COLUMN leadlex.access.workspace_id IS 'for which it acts';
+COMMENT ON COLUMN leadlex.access.role IS 'and every role that is a member of it';
+COMMENT ON COLUMN leadlex.access.permissions IS 'write:enrich, or none: such a role may read';
+COMMENT ON COLUMN leadlex.access.created_at IS 'since when';
+COMMENT ON COLUMN leadlex.binding.schema_name IS 'the table''s schema';
+COMMENT ON COLUMN leadlex.binding.table_name IS 'its name: a table replaced under it stays bound';
+COMMENT ON COLUMN leadlex.binding.bound_at IS 'the oldest is the table of enrich_contact';
+
 -- What providers answered, one row for each question. Written by the background worker, so that no rollback takes away
 -- what was paid for.
 CREATE TABLE leadlex.receipt (

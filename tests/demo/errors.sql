@@ -69,3 +69,4 @@ RESET SESSION AUTHORIZATION;
 SELECT w.name AS workspace, l.amount, coalesce(l.note, 'request ' || l.request_id) AS "for"
 FROM leadlex.credit_ledger l JOIN leadlex.workspace w ON w.id = l.workspace_id ORDER BY l.created_at;
 \set ECHO none
+SELECT leadlex.alter_provider('pdl', secret => 'demo-secret') \gset ignored_

@@ -97,7 +97,7 @@ impl Trouble {
         let hint = match self.queued {
             true => "They are in leadlex.job, to be tried again. The statement itself has done its work.",
             false => {
-                "The statement itself has done its work. Enrich the contacts with enrich_rows or leadlex.enqueue_rows."
+                "The statement itself has done its work. When this is mended, enrich the contacts with enrich_rows or leadlex.enqueue_rows."
             }
         };
         ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "trigger")
