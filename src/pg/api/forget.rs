@@ -13,7 +13,7 @@ use crate::domain::receipt::{self, Hash};
 use crate::pg::desk::{self, Target};
 use crate::pg::receipts;
 use crate::pg::store::receipts::{self as books, Erased, Person};
-use crate::pg::store::{config, jobs};
+use crate::pg::store::{config, jobs_kept};
 use crate::pg::table::Binding;
 use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings, wait, worker};
 
@@ -94,13 +94,13 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
 }
 
 fn queued(person: &Person) -> bool {
-    jobs::holds(person.workspace, person.schema, person.table, person.contact)
+    jobs_kept::holds(person.workspace, person.schema, person.table, person.contact)
 }
 
 fn erase(binding: &Binding, persons: &[Person]) -> Erased {
     // First, as a worker takes them: the set, then the contact.
     let of_queue = |p: &Person| Erased {
-        jobs: jobs::erase(p.workspace, p.schema, p.table, p.contact),
+        jobs: jobs_kept::erase(p.workspace, p.schema, p.table, p.contact),
         ..Erased::default()
     };
     let jobs = persons.iter().map(of_queue).fold(Erased::default(), Erased::and);

@@ -9,7 +9,8 @@ use crate::domain::ask;
 use crate::domain::failure::Failure;
 use crate::domain::identity::WRITE_ENRICH;
 use crate::pg::desk::{self, Target};
-use crate::pg::store::jobs::{self, Authority, Job};
+use crate::pg::store::jobs::{Authority, Job};
+use crate::pg::store::jobs_kept;
 use crate::pg::store::pauses::{self, Pause};
 use crate::pg::{cache, guards, identity, owner, queue, raise, settings, xact};
 
@@ -154,7 +155,7 @@ fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
         let names = relation.map(crate::pg::table::names_of);
         let table = names.as_ref().map(|(schema, table)| (schema.as_str(), table.as_str()));
         let mut count = 0;
-        for (role, contacts) in jobs::retry(state, workspace, table) {
+        for (role, contacts) in jobs_kept::retry(state, workspace, table) {
             count += contacts;
             role.into_iter().for_each(queue::note);
         }

@@ -88,7 +88,7 @@ fn first_job() -> Uuid {
 
 // What a worker does with them.
 
-/// A set that a worker has begun.
+/// A set that a worker has begun. Those that are run together are of one workspace, and begun equally often.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
     pub workspace: Uuid,
@@ -127,21 +127,63 @@ pub fn due(role: &str, closed: &[Uuid]) -> Option<Due> {
     Some(Due { ticket, interrupted: boolean(&row, 4) })
 }
 
+// Those that failed as a whole (last_error is an SQLSTATE then) are tried by themselves, or one of them would take the
+// others with it again.
+static COMPANIONS: Statement = Statement::new(
+    "SELECT j.id, j.contacts
+     FROM leadlex.job_set AS f JOIN leadlex.job_set AS j
+         ON j.role OPERATOR(pg_catalog.=) f.role AND j.workspace_id OPERATOR(pg_catalog.=) f.workspace_id
+        AND j.schema_name OPERATOR(pg_catalog.=) f.schema_name AND j.table_name OPERATOR(pg_catalog.=) f.table_name
+        AND j.authority OPERATOR(pg_catalog.=) f.authority
+        AND (j.key_hash OPERATOR(pg_catalog.=) f.key_hash OR j.key_hash IS NULL AND f.key_hash IS NULL)
+        AND j.fields OPERATOR(pg_catalog.=) f.fields AND j.overwrite OPERATOR(pg_catalog.=) f.overwrite
+        AND j.attempts OPERATOR(pg_catalog.=) f.attempts AND j.home OPERATOR(pg_catalog.=) f.home
+        AND j.id OPERATOR(pg_catalog.<>) f.id
+     WHERE f.workspace_id OPERATOR(pg_catalog.=) $1 AND f.id OPERATOR(pg_catalog.=) $2
+       AND j.state OPERATOR(pg_catalog.=) 'queued' AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+       AND (f.last_error IS NULL OR f.last_error OPERATOR(pg_catalog.~) '^[a-z]')
+       AND (j.last_error IS NULL OR j.last_error OPERATOR(pg_catalog.~) '^[a-z]')
+     ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<) LIMIT $3 FOR UPDATE OF j SKIP LOCKED",
+);
+
+/// The set, and those after it that can be run together with it: what rows queue one by one is asked about in parallel, too.
+pub fn with_companions(first: Ticket) -> Vec<Ticket> {
+    let mut room = (CONTACTS as u64).saturating_sub(first.contacts);
+    let mut tickets = vec![first];
+    if room == 0 {
+        return tickets;
+    }
+    let args = [arg(pg(first.workspace)), arg(pg(first.id)), arg(room as i64)];
+    for row in as_owner(|| COMPANIONS.query(View::Caller, &args)) {
+        let contacts = number(&row, 1) as u64;
+        if contacts > room {
+            break;
+        }
+        room -= contacts;
+        tickets.push(Ticket { id: uuid(&row, 0), contacts, ..first });
+    }
+    tickets
+}
+
 static BEGIN: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
      SET state = 'running', attempts = $3, started_at = pg_catalog.clock_timestamp(),
          next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($4 OPERATOR(pg_catalog.*) interval '1 second'),
          last_error = coalesce($5, j.last_error)
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
 );
 
+fn ids(tickets: &[Ticket]) -> Arg {
+    arg(tickets.iter().map(|ticket| pg(ticket.id)).collect::<Vec<pgrx::Uuid>>())
+}
+
 /// The attempt begins. Should nobody tell of its end, it counts as interrupted after `patience`.
-pub fn begin(ticket: &Ticket, patience: Duration, error: Option<&str>) {
+pub fn begin(tickets: &[Ticket], patience: Duration, error: Option<&str>) {
     as_owner(|| {
         BEGIN.run(&[
-            arg(pg(ticket.workspace)),
-            arg(pg(ticket.id)),
-            arg(ticket.attempts as i32),
+            arg(pg(tickets[0].workspace)),
+            ids(tickets),
+            arg(tickets[0].attempts as i32),
             arg(patience.as_secs_f64()),
             arg(error),
         ])
@@ -180,29 +222,33 @@ pub struct Set {
 
 static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
-            pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite
+            pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id
      FROM leadlex.job_set AS j
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
      FOR UPDATE",
 );
 
-/// The set, locked until this transaction ends; `None` when the attempt is no longer this worker's.
-pub fn lock(ticket: &Ticket) -> Option<Set> {
-    let args = [arg(pg(ticket.workspace)), arg(pg(ticket.id)), arg(ticket.attempts as i32)];
-    let row = as_owner(|| LOCK.row(View::Caller, &args))?;
-    let contact_ids = texts(&row, 1);
-    let places: Option<Vec<i16>> = optional(&row, 0).and_then(|json| serde_json::from_str(&json).ok());
-    Some(Set {
-        ticket: *ticket,
+/// The sets, locked until this transaction ends, but for those whose attempt is no longer this worker's.
+pub fn lock(tickets: &[Ticket]) -> Vec<Set> {
+    let first = tickets[0];
+    let args = [arg(pg(first.workspace)), ids(tickets), arg(first.attempts as i32)];
+    as_owner(|| LOCK.query(View::Caller, &args)).iter().map(|row| set(first, row)).collect()
+}
+
+fn set(first: Ticket, row: &Row) -> Set {
+    let contact_ids = texts(row, 1);
+    let places: Option<Vec<i16>> = optional(row, 0).and_then(|json| serde_json::from_str(&json).ok());
+    Set {
+        ticket: Ticket { id: uuid(row, 8), contacts: contact_ids.len() as u64, ..first },
         places: places.unwrap_or_else(|| (0..contact_ids.len() as i16).collect()),
         contact_ids,
-        schema: text(&row, 2),
-        table: text(&row, 3),
-        authority: authority(&row),
-        fields: texts(&row, 6),
-        overwrite: boolean(&row, 7),
-    })
+        schema: text(row, 2),
+        table: text(row, 3),
+        authority: authority(row),
+        fields: texts(row, 6),
+        overwrite: boolean(row, 7),
+    }
 }
 
 fn authority(row: &Row) -> Authority {
@@ -239,7 +285,7 @@ static CHANGE: Statement = Statement::new(
      SET state = $3, outcome = $4, attempts = $5,
          next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
          finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
 );
 static PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
@@ -257,10 +303,10 @@ static REMOVE: Statement = Statement::new(
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
 
-fn state_args(ticket: &Ticket, state: &State) -> Vec<Arg> {
+fn state_args(workspace: Uuid, ids: Arg, state: &State) -> Vec<Arg> {
     vec![
-        arg(pg(ticket.workspace)),
-        arg(pg(ticket.id)),
+        arg(pg(workspace)),
+        ids,
         arg(state.name),
         arg(state.outcome),
         arg(state.attempts as i32),
@@ -269,9 +315,9 @@ fn state_args(ticket: &Ticket, state: &State) -> Vec<Arg> {
     ]
 }
 
-/// All contacts of the set.
-pub fn change(ticket: &Ticket, state: &State) {
-    as_owner(|| CHANGE.run(&state_args(ticket, state)));
+/// All contacts of these sets.
+pub fn change(tickets: &[Ticket], state: &State) {
+    as_owner(|| CHANGE.run(&state_args(tickets[0].workspace, ids(tickets), state)));
 }
 
 /// The set is split: what becomes of the contacts at which positions.
@@ -279,11 +325,11 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
     if let [(state, positions)] = parts
         && positions.len() == set.contact_ids.len()
     {
-        return change(&set.ticket, state);
+        return change(&[set.ticket], state);
     }
     as_owner(|| {
         for (state, positions) in parts {
-            let mut args = state_args(&set.ticket, state);
+            let mut args = state_args(set.ticket.workspace, arg(pg(set.ticket.id)), state);
             args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
             args.push(texts_arg(&positions.iter().map(|at| &set.contact_ids[*at]).collect::<Vec<_>>()));
             PART.run(&args);
@@ -370,80 +416,4 @@ pub const PURGED_AT_ONCE: u64 = 500;
 /// Removes some of those that were done so long ago; how many rows.
 pub fn purge(retention: Duration) -> u64 {
     as_owner(|| PURGE.run(&[arg(retention.as_secs_f64()), arg(PURGED_AT_ONCE as i64)]))
-}
-
-// What people do with them.
-
-static RETRY: Statement = Statement::new(
-    "WITH again AS (
-         UPDATE leadlex.job_set AS j
-         SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL
-         WHERE j.state OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR j.workspace_id OPERATOR(pg_catalog.=) $2)
-           AND ($3 IS NULL OR j.schema_name OPERATOR(pg_catalog.=) $3 AND j.table_name OPERATOR(pg_catalog.=) $4)
-         RETURNING j.role, j.contacts)
-     SELECT r.oid::pg_catalog.int8, pg_catalog.sum(a.contacts)::pg_catalog.int8
-     FROM again AS a LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role
-     GROUP BY r.oid",
-);
-
-/// Jobs in this state are tried again at once: how many, and of which roles (`None`: of one that is gone).
-pub fn retry(
-    state: &str,
-    workspace: Option<Uuid>,
-    table: Option<(&str, &str)>,
-) -> Vec<(Option<pg_sys::Oid>, i64)> {
-    let name = |name: Option<&str>| match name {
-        Some(name) => name_arg(name),
-        None => Arg { kind: pg_sys::NAMEOID, value: None },
-    };
-    let args = [
-        arg(state),
-        arg(workspace.map(pg)),
-        name(table.map(|(schema, _)| schema)),
-        name(table.map(|(_, table)| table)),
-    ];
-    let role = |row: &Row| optional(row, 0).and_then(|oid| oid.parse::<u32>().ok()).map(pg_sys::Oid::from);
-    as_owner(|| RETRY.query(View::Caller, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
-}
-
-static HOLDS: Statement = Statement::new(
-    "SELECT EXISTS (SELECT FROM leadlex.job_set AS j
-                    WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
-                      AND j.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids))",
-);
-static ERASE: Statement = Statement::new(
-    "UPDATE leadlex.job_set AS j
-     SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places
-     FROM (SELECT q.id, pg_catalog.count(*)::pg_catalog.int4 AS contacts, pg_catalog.array_agg(c.contact_id) AS contact_ids,
-                  pg_catalog.array_agg(coalesce(q.places[c.n::pg_catalog.int4], (c.n OPERATOR(pg_catalog.-) 1)::pg_catalog.int2)) AS places
-           FROM leadlex.job_set AS q, pg_catalog.unnest(q.contact_ids) WITH ORDINALITY AS c(contact_id, n)
-           WHERE q.workspace_id OPERATOR(pg_catalog.=) $1 AND q.schema_name OPERATOR(pg_catalog.=) $2
-             AND q.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (q.contact_ids)
-             AND c.contact_id OPERATOR(pg_catalog.<>) $4
-           GROUP BY q.id) AS n
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) n.id
-       AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids)",
-);
-static ERASE_LAST: Statement = Statement::new(
-    "DELETE FROM leadlex.job_set AS j
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
-       AND j.table_name OPERATOR(pg_catalog.=) $3 AND j.contact_ids OPERATOR(pg_catalog.=) ARRAY[$4]",
-);
-
-/// Whether some row names the contact.
-pub fn holds(workspace: Uuid, schema: &str, table: &str, contact: &str) -> bool {
-    let args = [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
-    as_owner(|| HOLDS.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
-}
-
-/// Takes the contact out of every row; how many. A set that is running is waited for. What has been split meanwhile is
-/// found by the next look.
-pub fn erase(workspace: Uuid, schema: &str, table: &str, contact: &str) -> u64 {
-    let args = || [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
-    let mut erased = 0;
-    while holds(workspace, schema, table, contact) {
-        erased += as_owner(|| ERASE.run_latest(&args()) + ERASE_LAST.run_latest(&args()));
-        pgrx::check_for_interrupts!();
-    }
-    erased
 }

@@ -1,5 +1,6 @@
 //! A worker that runs the queued jobs of one role in one database, as that role: nobody's trigger finds more rights in
-//! here than the role has. It takes a set of contacts at a time, and leaves when nothing has come for half a second.
+//! here than the role has. It takes up to 500 contacts at a time, those that were queued one by one together,
+//! and leaves when nothing has come for half a second.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -114,8 +115,8 @@ enum Turn {
     /// No extension that this library knows, or no such role.
     Nothing,
     Paused,
-    /// A set, which this worker has begun.
-    Set(Ticket),
+    /// Sets, which this worker has begun.
+    Sets(Vec<Ticket>),
     /// One that was begun too often without an end.
     GivenUp,
     /// When the next one is due (epoch microseconds), if one waits.
@@ -153,9 +154,9 @@ fn work_until_idle(key: Key) {
             Ok(Turn::Nothing) => return,
             Ok(Turn::Paused) => return queues::pause(key, resumed),
             Ok(Turn::GivenUp) => {}
-            Ok(Turn::Set(ticket)) => {
-                if let Some(until) = running::run(key, &ticket) {
-                    closed.push((ticket.workspace, until));
+            Ok(Turn::Sets(tickets)) => {
+                if let Some(until) = running::run(key, &tickets) {
+                    closed.push((tickets[0].workspace, until));
                 }
                 queues::mark(key, |q| {
                     q.runs += 1;
@@ -212,7 +213,7 @@ fn look(key: Key, closed: &Closed) -> Turn {
         return Turn::Paused;
     }
     let closed: Vec<Uuid> = closed.iter().map(|(workspace, _)| *workspace).collect();
-    let Some(mut due) = jobs::due(&role, &closed) else {
+    let Some(due) = jobs::due(&role, &closed) else {
         return Turn::Idle(jobs::next_due(&role, &closed));
     };
     let policy = settings::job_policy();
@@ -225,13 +226,18 @@ fn look(key: Key, closed: &Closed) -> Turn {
             after: None,
             error: Some(INTERRUPTED.to_owned()),
         };
-        jobs::change(&due.ticket, &state);
+        jobs::change(&[due.ticket], &state);
         return Turn::GivenUp;
     }
-    due.ticket.attempts += 1;
-    let patience = policy.backoff(due.ticket.attempts, None, running::dice());
-    jobs::begin(&due.ticket, patience, due.interrupted.then_some(INTERRUPTED));
-    Turn::Set(due.ticket)
+    // What a worker did not survive is tried alone.
+    let mut tickets = match due.interrupted {
+        true => vec![due.ticket],
+        false => jobs::with_companions(due.ticket),
+    };
+    tickets.iter_mut().for_each(|ticket| ticket.attempts += 1);
+    let patience = policy.backoff(tickets[0].attempts, None, running::dice());
+    jobs::begin(&tickets, patience, due.interrupted.then_some(INTERRUPTED));
+    Turn::Sets(tickets)
 }
 
 /// Waits for something to do, for a while.

@@ -1,5 +1,6 @@
-//! One attempt at a set of queued contacts: the batch, and what became of each contact, in one transaction.
+//! One attempt at queued contacts: the batch, and what became of each, in one transaction.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
@@ -29,51 +30,69 @@ pub fn dice() -> f64 {
     f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
 
-/// Runs the set that `ticket` is for. When nothing more of its workspace should be taken before some time (epoch
-/// microseconds), that.
-pub fn run(key: Key, ticket: &Ticket) -> Option<i64> {
-    let text = format!("leadlex_enrich: enriching {} queued contacts", ticket.contacts);
-    let text = CString::new(text).unwrap_or_default();
-    match attempt_as(&text, || attempt_set(ticket)) {
+/// Runs the sets that these tickets are for, together. When nothing more of their workspace should be taken before some
+/// time (epoch microseconds), that.
+pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
+    let contacts: u64 = tickets.iter().map(|ticket| ticket.contacts).sum();
+    let text =
+        CString::new(format!("leadlex_enrich: enriching {contacts} queued contacts")).unwrap_or_default();
+    match attempt_as(&text, || attempt_sets(tickets)) {
         Ok(closed_until) => {
-            queues::mark(key, |q| q.contacts += ticket.contacts);
+            queues::mark(key, |q| q.contacts += contacts);
             closed_until
         }
         Err(failure) => {
             let leaving = bars::is_barred(key.database);
             // Should this fail, too, the set counts as interrupted.
             let _ = attempt_as(c"leadlex_enrich: recording the failure of queued jobs", || {
-                record(ticket, &failure, leaving);
+                record(tickets, &failure, leaving);
             });
             None
         }
     }
 }
 
-fn attempt_set(ticket: &Ticket) -> Option<i64> {
-    let set = jobs::lock(ticket)?;
-    let caller = match authorized(&set) {
+fn attempt_sets(tickets: &[Ticket]) -> Option<i64> {
+    let sets = jobs::lock(tickets);
+    // What they share is the same in each.
+    let first = sets.first()?;
+    let attempts = first.ticket.attempts;
+    let caller = match authorized(first) {
         Ok(caller) => caller,
         Err(failure) => {
-            jobs::change(ticket, &dead(ticket.attempts, failure.text()));
+            let ours: Vec<Ticket> = sets.iter().map(|set| set.ticket).collect();
+            jobs::change(&ours, &dead(attempts, failure.text()));
             return None;
         }
     };
-    let work = || identity::acting_for(&caller, || enrich(&set, caller.clone()));
-    let fates = match set.authority {
+    let work = || identity::acting_for(&caller, || enrich(&sets, caller.clone()));
+    let fates = match first.authority {
         Authority::TableOwner => owner::as_table_owner(owner::caller(), work),
         _ => work(),
     };
     let policy = settings::job_policy();
     // One throw for all, so that those that share their fate stay together.
     let dice = dice();
-    let states = fates.iter().map(|fate| state(&policy, ticket.attempts, fate, dice)).collect();
-    jobs::split(&set, &grouped(states));
+    settle(&sets, fates.iter().map(|fate| state(&policy, attempts, fate, dice)).collect());
     let closed = fates.iter().filter_map(|fate| match fate {
         Fate::Waits { retry_after, .. } => Some(policy.wait(*retry_after)),
         _ => None,
     });
     closed.max().map(|wait| now_us() + wait.as_micros() as i64)
+}
+
+/// What becomes of the contacts of these sets, in their order. Most sets stay whole: those by one statement for each state.
+fn settle(sets: &[Set], states: Vec<State>) {
+    let mut whole: HashMap<State, Vec<Ticket>> = HashMap::new();
+    let mut states = states.into_iter();
+    for set in sets {
+        let mut groups = grouped(states.by_ref().take(set.contact_ids.len()).collect());
+        match groups.len() {
+            1 => whole.entry(groups.remove(0).0).or_default().push(set.ticket),
+            _ => jobs::split(set, &groups),
+        }
+    }
+    whole.iter().for_each(|(state, tickets)| jobs::change(tickets, state));
 }
 
 /// The identity that the set was queued under, as it is now.
@@ -129,15 +148,16 @@ fn relation(set: &Set) -> pg_sys::Oid {
     })
 }
 
-/// What becomes of each contact of the set.
-fn enrich(set: &Set, caller: Caller) -> Vec<Fate> {
+/// What becomes of each contact of these sets.
+fn enrich(sets: &[Set], caller: Caller) -> Vec<Fate> {
+    let set = &sets[0];
     if set.authority == Authority::TableOwner {
         // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
         worker::set_local(c"search_path", "pg_catalog, pg_temp");
     }
     let relation = relation(set);
     let fields: FieldSet = set.fields.iter().filter_map(|name| Field::parse(name)).collect();
-    let ids: Vec<Option<String>> = set.contact_ids.iter().cloned().map(Some).collect();
+    let ids: Vec<Option<String>> = sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
     let nothing = Fate::Again { after: Duration::ZERO, error: None };
     let mut fates = vec![nothing; ids.len()];
     let workspace = caller.workspace.id;
@@ -177,7 +197,7 @@ fn state(policy: &Policy, attempts: u32, fate: &Fate, dice: f64) -> State {
 /// Positions by what becomes of them.
 fn grouped(states: Vec<State>) -> Vec<(State, Vec<usize>)> {
     let mut groups: Vec<(State, Vec<usize>)> = Vec::new();
-    let mut known = std::collections::HashMap::new();
+    let mut known = HashMap::new();
     for (position, state) in states.into_iter().enumerate() {
         let group = *known.entry(state.clone()).or_insert_with(|| {
             groups.push((state, Vec::new()));
@@ -189,34 +209,41 @@ fn grouped(states: Vec<State>) -> Vec<(State, Vec<usize>)> {
 }
 
 /// The transaction of the attempt has failed as a whole.
-fn record(ticket: &Ticket, failure: &Failed, leaving: bool) {
-    let Some(set) = jobs::lock(ticket) else { return };
+fn record(tickets: &[Ticket], failure: &Failed, leaving: bool) {
+    let sets = jobs::lock(tickets);
+    for set in &sets {
+        jobs::split(set, &after_failure(set, failure, leaving, sets.len() > 1));
+    }
+}
+
+/// `in_company`: others were run with it. Which of them failed is found by trying each alone, and then a part of it.
+fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -> Vec<(State, Vec<usize>)> {
     let policy = settings::job_policy();
-    let attempts = ticket.attempts;
+    let attempts = set.ticket.attempts;
     let error = format!("{}: {}", failure.sqlstate, failure.message);
     let count = set.contact_ids.len();
-    let again = |after, error| State {
+    let again = |error| State {
         name: "queued",
         outcome: None,
         attempts: attempts - 1,
-        after: Some(after),
+        after: Some(Duration::ZERO),
         error,
     };
     let all: Vec<usize> = (0..count).collect();
-    let parts = if leaving {
-        vec![(again(Duration::ZERO, None), all)]
+    if leaving {
+        vec![(again(None), all)]
     } else if job::is_forbidden(&failure.sqlstate) {
         vec![(dead(attempts, error), all)]
-    } else if job::may_be_of_one(&failure.sqlstate) && count > 1 {
-        let (first, second) = all.split_at(count / 2);
-        [first, second]
-            .into_iter()
-            .map(|half| (again(Duration::ZERO, Some(error.clone())), half.to_vec()))
-            .collect()
     } else if job::may_be_of_one(&failure.sqlstate) {
-        vec![(dead(attempts, error), all)]
+        match count {
+            _ if in_company => vec![(again(Some(error)), all)],
+            1 => vec![(dead(attempts, error), all)],
+            _ => {
+                let (first, second) = all.split_at(count / 2);
+                [first, second].map(|half| (again(Some(error.clone())), half.to_vec())).to_vec()
+            }
+        }
     } else {
         vec![(state(&policy, attempts, &Fate::Failed { retry_after: None, error }, dice()), all)]
-    };
-    jobs::split(&set, &parts);
+    }
 }

@@ -207,3 +207,40 @@ fn a_worker_shows_what_it_does() {
     let progress = "SELECT count(*) FROM leadlex.job WHERE state = 'running' AND attempts = 1 AND started_at IS NOT NULL";
     assert_eq!(number(&mut owner, progress), 1);
 }
+
+#[test]
+fn what_is_queued_one_by_one_is_asked_about_in_parallel_too() {
+    let world = world(&Beginning { contacts: 30, credits: None, ..Beginning::default() });
+    // Nobody is answered before twenty have asked.
+    let asking = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    world.provider.on(PATH, move |request| {
+        use std::sync::atomic::Ordering;
+        asking.fetch_add(1, Ordering::SeqCst);
+        let until = Instant::now() + Duration::from_secs(4);
+        while asking.load(Ordering::SeqCst) < 20 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        match asking.load(Ordering::SeqCst) {
+            20.. => Behaviour::json(200, only_phone(request.param("email").unwrap_or("nobody"))),
+            _ => Behaviour::json(500, serde_json::json!({})),
+        }
+    });
+    enqueue_one_by_one(&world, 1..=20);
+    wait_for(&world, "done", 20);
+    assert_eq!((filled(&world), world.provider.count()), (20, 20));
+    let jobs = "SELECT count(DISTINCT id) FROM leadlex.job WHERE attempts = 1 AND outcome = 'enriched'";
+    assert_eq!(world.number(jobs), 20, "each is a job of its own");
+    // Those that ask for something else are another run.
+    world.run("UPDATE crm SET phone = NULL");
+    pause(&world);
+    let mut caller = world.caller();
+    for (n, field) in [(21, "phone"), (22, "location"), (23, "phone")] {
+        caller.query("SELECT leadlex.enqueue($1, $2)", &[&vec![contact(n)], &vec![field]]).unwrap();
+    }
+    resume(&world);
+    wait_for(&world, "done", 23);
+    let sql = "SELECT string_agg(outcome, ' ' ORDER BY contact_id) FROM leadlex.job WHERE contact_id >= $1";
+    let outcomes: String = world.owner().query_one(sql, &[&contact(21).to_string()]).unwrap().get(0);
+    assert_eq!(outcomes, "enriched unchanged enriched");
+    assert_eq!((world.phone(21).is_some(), world.phone(22).is_some()), (true, false));
+}

@@ -37,8 +37,8 @@ fn pausing_counts_at_once() {
     hangs_for(&world, 1);
     let mut caller = world.caller();
     enqueue(&mut caller, 1..=1);
-    enqueue(&mut caller, 2..=2);
     wait_for_worker(&world, 1);
+    enqueue(&mut caller, 2..=2);
     pause(&world);
     wait_for(&world, "queued", 2);
     std::thread::sleep(Duration::from_secs(1));

@@ -6,8 +6,14 @@ use crate::world::credits;
 
 /// Five contacts of a set are answered, with receipts in the books, and the worker waits for the sixth.
 fn in_the_middle(world: &World) -> i32 {
+    in_the_middle_of(world, |world| {
+        enqueue(&mut world.caller(), 1..=6);
+    })
+}
+
+fn in_the_middle_of(world: &World, queue: impl FnOnce(&World)) -> i32 {
     hangs_for(world, 6);
-    enqueue(&mut world.caller(), 1..=6);
+    queue(world);
     let worker = wait_for_worker(world, 6);
     eventually("the receipts are written", SOON, || {
         world.number("SELECT count(*) FROM leadlex.receipt") == 5
@@ -31,6 +37,15 @@ fn check_done_once(world: &World) {
 fn kill_9_of_a_worker_loses_and_doubles_nothing() {
     let world = world(&Beginning::default());
     let worker = in_the_middle(&world);
+    crash(&world, worker);
+    check_done_once(&world);
+    assert_eq!(world.number("SELECT max(attempts)::int8 FROM leadlex.job"), 2);
+}
+
+#[test]
+fn kill_9_of_a_worker_with_sets_that_it_runs_together_loses_and_doubles_nothing() {
+    let world = world(&Beginning::default());
+    let worker = in_the_middle_of(&world, |world| enqueue_one_by_one(world, 1..=6));
     crash(&world, worker);
     check_done_once(&world);
     assert_eq!(world.number("SELECT max(attempts)::int8 FROM leadlex.job"), 2);

@@ -138,6 +138,17 @@ fn a_row_that_is_refused_at_the_commit_spoils_no_other() {
     assert_eq!((filled(&world), world.provider.count()), (6, 7), "nobody was asked about twice");
     assert_eq!(credits(&mut world.caller()), Some(4));
     world.check_credits_add_up();
+
+    // The same, had they been queued one by one.
+    world.run("UPDATE crm SET phone = NULL WHERE phone IS NOT NULL; DELETE FROM leadlex.job_set");
+    world.owner().execute("SELECT leadlex.grant_credits($1, 10)", &[&world.workspace]).unwrap();
+    enqueue_one_by_one(&world, 1..=7);
+    wait_for(&world, "done", 6);
+    wait_for(&world, "dead", 1);
+    assert_eq!(last_error(&world, "dead"), "ZZ001: not him");
+    assert_eq!((filled(&world), world.provider.count()), (6, 7), "nobody was asked about twice");
+    assert_eq!(credits(&mut world.caller()), Some(8));
+    world.check_credits_add_up();
 }
 
 #[test]

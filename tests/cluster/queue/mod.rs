@@ -104,6 +104,16 @@ fn resume(world: &World) {
     world.run("SELECT leadlex.resume_queue()");
 }
 
+/// Each in a transaction and a set of its own, and none begun before the last is there.
+fn enqueue_one_by_one(world: &World, numbers: impl Iterator<Item = i32>) {
+    pause(world);
+    let mut caller = world.caller();
+    numbers.for_each(|n| {
+        enqueue(&mut caller, n..=n);
+    });
+    resume(world);
+}
+
 /// How often the provider was asked about the n-th contact.
 fn asked_about(world: &World, n: i32) -> usize {
     let email = format!("person{n}@acme.example");
