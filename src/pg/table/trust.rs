@@ -8,20 +8,37 @@ use pgrx::pg_sys;
 use crate::pg::spi::{Statement, View, arg};
 
 // A function of a role that can act as the owner anyway gains nothing. One that is SECURITY DEFINER does not either, but may
-// cease to be that while a provider is waited for.
+// cease to be that while a provider is waited for. What a trigger's WHEN uses (a domain has checks) runs as whoever writes,
+// too. An UPDATE that moves a row to another partition is a DELETE and an INSERT there.
 static FOREIGN: Statement = Statement::new(
     "WITH RECURSIVE part AS (
          SELECT $1 AS relation
          UNION SELECT i.inhrelid FROM part JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) part.relation)
-     SELECT t.tgname, p.oid::pg_catalog.regprocedure, pg_catalog.pg_get_userbyid(p.proowner)
+     SELECT t.tgname, f.what, pg_catalog.pg_get_userbyid(f.owner)
      FROM part
+     JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) part.relation
      JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) part.relation
-     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
-     JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+     CROSS JOIN LATERAL (
+         SELECT t.tgfoid AS function, NULL::pg_catalog.oid AS type
+         UNION ALL
+         SELECT CASE d.refclassid WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.refobjid
+                                  WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass
+                                  THEN (SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
+                                        WHERE o.oid OPERATOR(pg_catalog.=) d.refobjid) END,
+                CASE d.refclassid WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN d.refobjid END
+         FROM pg_catalog.pg_depend AS d
+         WHERE t.tgqual IS NOT NULL AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
+           AND d.objid OPERATOR(pg_catalog.=) t.oid) AS run
+     CROSS JOIN LATERAL (
+         SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text AS what, p.proowner AS owner
+         FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) run.function
+         UNION ALL
+         SELECT pg_catalog.format_type(y.oid, NULL), y.typowner
+         FROM pg_catalog.pg_type AS y WHERE y.oid OPERATOR(pg_catalog.=) run.type) AS f
      WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
-       AND (t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 16) OPERATOR(pg_catalog.<>) 0
-       AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['internal', 'c']::pg_catalog.name[])
-       AND NOT pg_catalog.pg_has_role(p.proowner, $2, 'MEMBER')
+       AND ((t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 16) OPERATOR(pg_catalog.<>) 0
+            OR c.relispartition OR c.relkind OPERATOR(pg_catalog.=) 'p')
+       AND NOT pg_catalog.pg_has_role(f.owner, $2, 'MEMBER')
      LIMIT 1",
 );
 
@@ -39,8 +56,8 @@ pub fn foreign_trigger(relation: pg_sys::Oid, owner: pg_sys::Oid) -> Option<(Str
     let table = super::name_of(relation);
     Some((
         format!(
-            "trigger {trigger} of {table} runs {function}, which belongs to {author} and would act as the table's owner"
+            "trigger {trigger} of {table} uses {function}, which belongs to {author} and would act as the table's owner"
         ),
-        format!("ALTER FUNCTION {function} OWNER TO the owner of {table}, or drop the trigger."),
+        format!("Make {function} the table owner's (ALTER … OWNER TO), or drop the trigger."),
     ))
 }
