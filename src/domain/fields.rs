@@ -127,6 +127,10 @@ impl<T> FieldMap<T> {
         self.0[field.index()] = Some(value);
     }
 
+    pub fn unset(&mut self, field: Field) {
+        self.0[field.index()] = None;
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (Field, &T)> {
         Field::ALL.into_iter().filter_map(|field| Some((field, self.get(field)?)))
     }

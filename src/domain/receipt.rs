@@ -106,6 +106,22 @@ impl Receipt {
         Some(Receipt { answered_at, known, matched, lacking, answer })
     }
 
+    /// Whether it was answered about this contact, of which less was known then: what it lacked is what answers fill in, and
+    /// while the answer is kept, what this one did. Others can have the same weaker identifiers.
+    pub fn is_about(&self, parties: Parties<'_>, config: &Config, contact: &Contact) -> bool {
+        let filled = |field: &Field| match &self.answer {
+            Some((values, _)) => values.get(*field).map(String::as_str) == contact.value(*field),
+            None => true,
+        };
+        let filled: Vec<Field> = contact.identifying_fields().iter().filter(filled).collect();
+        (0..1_u32 << filled.len()).any(|some| {
+            let mut before = contact.clone();
+            let without = |at: &usize| some & (1 << at) != 0;
+            (0..filled.len()).filter(without).for_each(|at| before.values.unset(filled[at]));
+            Questions::of(parties, config, &before).is_some_and(|then| then.known == self.known)
+        })
+    }
+
     /// What of it may be kept under these terms; `None`: nothing.
     pub fn kept_under(mut self, terms: Terms) -> Option<Receipt> {
         if terms.ttl_us == 0 {

@@ -193,6 +193,70 @@ fn another_question_is_asked() {
     assert_eq!(asked(&format!("SELECT leadlex.alter_provider('main', config => '{config}')")), 1);
 }
 
+/// The provider is asked by what stands first of these, and knows a title of everybody by it.
+fn identified_by(world: &World, sets: &Value) {
+    let mut config = world.provider.config(PATH);
+    config["identify_by"] = sets.clone();
+    config["request"]["query"] = json!({"email": "{email}", "phone": "{phone}", "profile": "{linkedin_url}"});
+    let sql = "SELECT leadlex.alter_provider('main', config => $1)";
+    world.owner().execute(sql, &[&config]).unwrap();
+}
+
+#[test]
+fn people_who_share_a_weaker_identifier_are_not_the_same() {
+    let world = world(&[]);
+    identified_by(&world, &json!([["email"], ["phone"]]));
+    world.provider.on(PATH, |request| {
+        let who = request.param("email").unwrap_or("the reception");
+        Behaviour::json(200, json!({"data": {"job_title": who}}))
+    });
+    world.run(&format!(
+        "UPDATE crm SET phone = '+1 555'; UPDATE crm SET email = NULL WHERE id IN ('{}', '{}')",
+        contact(1),
+        contact(2)
+    ));
+    let mut caller = world.caller();
+    let title = |result: Value| result["contact"]["job_title"].clone();
+    assert_eq!(title(enrich(&mut caller, 1).unwrap()), "the reception");
+    assert_eq!(title(enrich(&mut caller, 3).unwrap()), "person3@acme.example");
+    assert_eq!(world.provider.count(), 2);
+    // In a set they do not wait for each other, and those that are the same are still asked about once.
+    let ids: Vec<_> = (1..=6).map(contact).collect();
+    let sql =
+        "SELECT sum(contacts)::int8 FROM leadlex.estimate('crm', $1::uuid[]::text[]) WHERE outcome = 'asked'";
+    let asked: i64 = caller.query_one(sql, &[&ids]).unwrap().get(0);
+    let sql = "SELECT count(*) FILTER (WHERE status = 'enriched') FROM enrich_contacts($1, '{job_title}')";
+    let enriched: i64 = caller.query_one(sql, &[&ids]).unwrap().get(0);
+    assert_eq!((asked, enriched, world.provider.count()), (3, 4, 5));
+    let wrong = "SELECT count(*) FROM crm WHERE job_title <> coalesce(email, 'the reception')";
+    assert_eq!(world.number(wrong), 0);
+}
+
+#[test]
+fn what_an_answer_filled_in_does_not_make_it_another_question() {
+    let world = world(&["leadlex.receipt_ttl = '2s'"]);
+    identified_by(&world, &json!([["linkedin_url"], ["email"]]));
+    let profile = "https://www.linkedin.com/in/ada";
+    world.provider.on(PATH, move |_| Behaviour::json(200, json!({"data": {"linkedin_url": profile}})));
+    let mut caller = world.caller();
+    assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["linkedin_url"], profile);
+    assert_eq!(enrich(&mut caller, 1).unwrap()["fields_updated"], json!([]));
+    assert_eq!(world.provider.count(), 1, "the answer is known");
+    // With somebody else's profile it is somebody else.
+    world.run(&format!(
+        "UPDATE crm SET email = 'person1@acme.example', linkedin_url = 'https://www.linkedin.com/in/bob' WHERE id = '{}'",
+        contact(2)
+    ));
+    enrich(&mut caller, 2).unwrap();
+    assert_eq!(world.provider.count(), 2);
+    // When only is known what it lacked.
+    eventually("the answers are over", SOON, || {
+        world.number("SELECT count(*) FROM leadlex.receipt WHERE answer IS NULL") == 2
+    });
+    let _ = try_enrich(&mut caller, 1);
+    assert_eq!(world.provider.count(), 2, "what it did not have is known");
+}
+
 #[test]
 fn workspaces_do_not_share_receipts() {
     let world = world(&[]);

@@ -119,7 +119,7 @@ impl Outlook<'_> {
         let overwrite = wish.overwrite;
         let asking = Asking { workspace, contact, table: &table, person, overwrite, past };
         let receipts = !settings::receipt_terms().off();
-        if receipts && past.hashes().any(|hash| self.asked.contains(&hash)) {
+        if receipts && past.asked().any(|hash| self.asked.contains(&hash)) {
             return Fate::AnsweredWithAnother;
         }
         let mut waterfall = Waterfall::new(mode, min_confidence, fields);
@@ -131,7 +131,7 @@ impl Outlook<'_> {
                 Some(outcome) => outcome,
                 None => match self.send(provider, contact) {
                     Ok(true) => {
-                        self.asked.extend(past.hashes());
+                        self.asked.extend(past.asked());
                         return Fate::Asked;
                     }
                     Ok(false) => Outcome::Skipped,

@@ -209,7 +209,7 @@ impl Batch<'_> {
     /// The first of those in whose place nobody is being asked the same just now.
     fn next(&mut self) -> Option<Member> {
         let being_asked = &self.being_asked;
-        let free = |member: &Member| !member.past.hashes().any(|hash| being_asked.contains(&hash));
+        let free = |member: &Member| !member.past.asked().any(|hash| being_asked.contains(&hash));
         let at = self.queue.iter().position(free)?;
         self.queue.remove(at)
     }
@@ -219,12 +219,12 @@ impl Batch<'_> {
         if settings::receipt_terms().off() {
             return;
         }
-        if member.past.hashes().any(|hash| self.asked.contains(&hash)) {
+        if member.past.asked().any(|hash| self.asked.contains(&hash)) {
             let latest = provider::pasts(self.caller.workspace.id, &self.providers, &[&member.contact]);
             member.past = latest.into_iter().next().unwrap_or_default();
         }
-        self.asked.extend(member.past.hashes());
-        self.being_asked.extend(member.past.hashes());
+        self.asked.extend(member.past.asked());
+        self.being_asked.extend(member.past.asked());
     }
 
     /// Whether another contact may be asked about now.
@@ -331,7 +331,7 @@ impl Batch<'_> {
     /// All is known; it is written with others. `credited`: a credit was taken for it, and goes back where nothing came.
     fn finish(&mut self, member: Member, result: member::Gathering, mut credited: bool) {
         self.progress.answered();
-        member.past.hashes().for_each(|hash| {
+        member.past.asked().for_each(|hash| {
             self.being_asked.remove(&hash);
         });
         if result.is_err() && credited && self.caller.workspace.has_credit_limit {

@@ -134,20 +134,37 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::Outcome(Outcome::Skipped);
     };
-    match recalled(asking, questions, wanted) {
+    match recalled(provider, config, asking, questions, wanted) {
         Some(verdict) => answered(only(config.fills(), verdict)),
         None => Before::Ask(config, questions),
     }
 }
 
 /// What was answered to the same question before.
-fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Option<Verdict> {
+fn recalled(
+    provider: &LoadedProvider,
+    config: &Config,
+    asking: &Asking<'_>,
+    questions: &Questions,
+    wanted: FieldSet,
+) -> Option<Verdict> {
     let (terms, now) = (settings::receipt_terms(), accounts::now_us());
-    known(asking, questions).find_map(|r| r.recall(terms, now, questions.known, wanted, asking.overwrite))
+    known(provider, config, asking, questions)
+        .find_map(|r| r.recall(terms, now, questions.known, wanted, asking.overwrite))
 }
 
-fn known<'a>(asking: &'a Asking<'_>, questions: &'a Questions) -> impl Iterator<Item = &'a Receipt> {
-    questions.hashes.iter().filter_map(|hash| asking.past.receipts.get(hash))
+/// What was answered to the question that is put now, and to those that were put when less was known of this contact.
+fn known<'a>(
+    provider: &'a LoadedProvider,
+    config: &'a Config,
+    asking: &'a Asking<'_>,
+    questions: &'a Questions,
+) -> impl Iterator<Item = &'a Receipt> {
+    let parties = past::parties(asking.workspace, provider);
+    questions.hashes.iter().enumerate().filter_map(move |(at, hash)| {
+        let receipt = asking.past.receipts.get(hash)?;
+        (at == 0 || receipt.is_about(parties, config, asking.contact)).then_some(receipt)
+    })
 }
 
 /// Everything that is read is kept, but only this is used.
@@ -180,7 +197,7 @@ fn put(
         Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
     };
     if let Some(header) = config.idempotency_header() {
-        let answered = known(asking, questions).map(|receipt| receipt.answered_at).max();
+        let answered = known(provider, config, asking, questions).map(|receipt| receipt.answered_at).max();
         let off = settings::receipt_terms().off();
         let epoch = answered.unwrap_or(if off { accounts::now_us() / MICROSECONDS_A_DAY } else { 0 });
         let request = prepared.request.masked();

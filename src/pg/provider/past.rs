@@ -28,8 +28,11 @@ pub fn questions(
     config: &Config,
     contact: &Contact,
 ) -> Option<Questions> {
-    let parties = Parties { workspace, provider: provider.id, description: &provider.fingerprint };
-    Questions::of(parties, config, contact)
+    Questions::of(parties(workspace, provider), config, contact)
+}
+
+pub fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
+    Parties { workspace, provider: provider.id, description: &provider.fingerprint }
 }
 
 /// What these providers could be asked about each contact, and what was answered before. What waits for the worker is
@@ -71,6 +74,11 @@ impl Past {
     /// Of all questions that could be asked.
     pub fn hashes(&self) -> impl Iterator<Item = Hash> + '_ {
         self.questions.values().flat_map(|questions| questions.hashes.iter().copied())
+    }
+
+    /// Of those that are asked now, by provider: whoever has one of them in common is the same to it.
+    pub fn asked(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.questions.values().filter_map(|questions| questions.hashes.first().copied())
     }
 
     fn recall_waiting(&mut self) {
