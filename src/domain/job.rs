@@ -94,15 +94,9 @@ pub fn is_transient(sqlstate: &str) -> bool {
     sqlstate.len() == 5 && ["08", "40", "53", "55", "57", "58", "XX"].contains(&class)
 }
 
-/// Whether the error of a whole transaction may come from a single contact of it, which can be found by trying fewer.
-pub fn may_be_of_one(sqlstate: &str) -> bool {
-    let class = sqlstate.get(..2).unwrap_or_default();
-    !is_transient(sqlstate) && !["0A", "25", "28", "42", "LX"].contains(&class)
-}
-
-/// Whether somebody has to be given a right before it can succeed.
+/// Whether somebody has to be given a right before anything at all can succeed.
 pub fn is_forbidden(sqlstate: &str) -> bool {
-    ["42501", "LX400", "LX401", "LX403"].contains(&sqlstate)
+    ["LX400", "LX401", "LX403"].contains(&sqlstate)
 }
 
 #[cfg(test)]
@@ -153,12 +147,6 @@ mod tests {
             let fate = raised(lasting);
             assert!(matches!(&fate, Fate::Dead { error } if error.contains(lasting)), "{fate:?}");
         }
-    }
-
-    #[test]
-    fn an_error_of_many_may_be_one_s() {
-        assert!(["23503", "P0001", "22P02"].into_iter().all(may_be_of_one));
-        assert!(!["40001", "42501", "55000", "LX401", "57014"].into_iter().any(may_be_of_one));
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use super::{owner, spi};
 use crate::domain::fields::Field;
 
 /// Columns of a contact that providers may be asked with.
-const ASKED_WITH: [&str; 8] = [
+const ASKED_WITH: [&str; 9] = [
     "full_name",
     "first_name",
     "last_name",
@@ -20,6 +20,7 @@ const ASKED_WITH: [&str; 8] = [
     "company_name",
     "linkedin_url",
     "phone",
+    "location",
 ];
 
 thread_local! {
@@ -153,6 +154,12 @@ impl Fired {
 
     /// The rows about which somebody may have to be asked.
     pub fn rows(self, binding: &Binding, fields: &[Field]) -> Vec<NewRow> {
+        let mut rows = self.rows_as_written(binding, fields);
+        rows.iter_mut().for_each(|row| row.id = binding.respell(std::mem::take(&mut row.id)));
+        rows
+    }
+
+    fn rows_as_written(self, binding: &Binding, fields: &[Field]) -> Vec<NewRow> {
         // SAFETY: the descriptor is that of the table, and so are the tuples of its triggers.
         unsafe {
             let data = &*self.data;

@@ -443,6 +443,33 @@ fn children_are_part_of_the_bound_table_too() {
     assert_eq!((world.number("SELECT count(phone) FROM party"), world.provider.count()), (5, 5));
 }
 
+#[test]
+fn a_key_is_queued_in_the_spelling_of_every_session() {
+    let world = world("");
+    world.run(&format!(
+        "CREATE TYPE pair AS (day date, n int);
+         CREATE TABLE daily (id date PRIMARY KEY, phone text, email text); ALTER TABLE daily OWNER TO keeper;
+         CREATE TABLE paired (id pair PRIMARY KEY, phone text, email text); ALTER TABLE paired OWNER TO keeper;
+         ALTER ROLE keeper LOGIN; GRANT INSERT, SELECT, UPDATE ON daily, paired TO loader;
+         SELECT leadlex.bind_contacts('daily', workspace_id => '{0}'), leadlex.bind_contacts('paired', workspace_id => '{0}');
+         CREATE TRIGGER q AFTER INSERT ON daily FOR EACH ROW EXECUTE FUNCTION leadlex.enqueue_on_insert();
+         CREATE TRIGGER q AFTER INSERT ON paired FOR EACH ROW EXECUTE FUNCTION leadlex.enqueue_on_insert()",
+        world.workspace
+    ));
+    let mut loader = loader(&world);
+    loader.run(
+        "INSERT INTO daily VALUES ('2026-05-11', '+0', 'lead0@acme.example'); SET datestyle = 'SQL, DMY';
+         INSERT INTO daily (id, email) VALUES ('05/11/2026', 'lead1@acme.example'), ('25/11/2026', 'lead2@acme.example');
+         INSERT INTO paired (id, email) VALUES (('05/11/2026', 1), 'lead3@acme.example')",
+    );
+    jobs(&world, "done", 3);
+    assert_eq!(world.number("SELECT count(phone) FROM daily"), 3);
+    assert_eq!(world.number("SELECT count(phone) FROM paired WHERE id = ('2026-11-05', 1)::pair"), 1);
+    let named =
+        "SELECT count(*) FROM leadlex.job WHERE contact_id IN ('2026-11-05', '2026-11-25', '(2026-11-05,1)')";
+    assert_eq!(world.number(named), 3);
+}
+
 /// Waits until so many jobs are in a state.
 fn jobs(world: &World, state: &str, count: i64) {
     eventually(&format!("{count} jobs are {state}"), Duration::from_secs(30), || {

@@ -47,6 +47,8 @@ impl Key {
                 | pg_sys::FLOAT8OID
                 | pg_sys::BYTEAOID
         );
+        // A part of it may be one of these.
+        let styled = styled || matches!(column.category, 'A' | 'C' | 'R');
         Key { kind, type_oid: column.type_oid, styled }
     }
 
@@ -60,6 +62,15 @@ impl Key {
 }
 
 impl Binding {
+    /// A key that was written in this session, as it is called in every one.
+    pub fn respell(&self, id: String) -> String {
+        let plans = self.plans();
+        match plans.key.styled {
+            true => plans.key.respell(Contact { id, ..Contact::default() }).id,
+            false => id,
+        }
+    }
+
     /// `id` in the one spelling that everybody who means this key uses; `None` when it cannot be a key of this table.
     /// Types with an equality of their own (citext) keep the spelling given, see [`Binding::spelling_may_vary`].
     pub fn canonical_key(&self, id: &str) -> Option<String> {

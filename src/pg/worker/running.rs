@@ -216,34 +216,40 @@ fn record(tickets: &[Ticket], failure: &Failed, leaving: bool) {
     }
 }
 
-/// `in_company`: others were run with it. Which of them failed is found by trying each alone, and then a part of it.
+/// `in_company`: others were run with it. Any error can be that of one contact, whatever its SQLSTATE: a trigger of the table
+/// raises what it likes. Which one is found by trying each set alone, and then a half of it at a time.
 fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -> Vec<(State, Vec<usize>)> {
-    let policy = settings::job_policy();
     let attempts = set.ticket.attempts;
     let error = format!("{}: {}", failure.sqlstate, failure.message);
-    let count = set.contact_ids.len();
-    let again = |error| State {
+    let again = |after, error| State {
         name: "queued",
         outcome: None,
         attempts: attempts - 1,
-        after: Some(Duration::ZERO),
+        after: Some(after),
         error,
     };
+    let policy = settings::job_policy();
+    let count = set.contact_ids.len();
     let all: Vec<usize> = (0..count).collect();
-    if leaving {
-        vec![(again(None), all)]
+    let alone = count == 1 && !in_company;
+    let state = if leaving {
+        again(Duration::ZERO, None)
     } else if job::is_forbidden(&failure.sqlstate) {
-        vec![(dead(attempts, error), all)]
-    } else if job::may_be_of_one(&failure.sqlstate) {
-        match count {
-            _ if in_company => vec![(again(Some(error)), all)],
-            1 => vec![(dead(attempts, error), all)],
-            _ => {
-                let (first, second) = all.split_at(count / 2);
-                [first, second].map(|half| (again(Some(error.clone())), half.to_vec())).to_vec()
-            }
+        dead(attempts, error)
+    } else if job::is_transient(&failure.sqlstate) {
+        // May be over next time, so that is waited for, and counts; but nobody dies in company.
+        match policy.gives_up(attempts) && !alone {
+            true => again(policy.backoff(attempts, None, dice()), Some(error)),
+            false => state(&policy, attempts, &Fate::Failed { retry_after: None, error }, dice()),
         }
+    } else if alone {
+        dead(attempts, error)
     } else {
-        vec![(state(&policy, attempts, &Fate::Failed { retry_after: None, error }, dice()), all)]
+        again(Duration::ZERO, Some(error))
+    };
+    if leaving || in_company || count == 1 || state.name == "dead" {
+        return vec![(state, all)];
     }
+    let (first, second) = all.split_at(count / 2);
+    vec![(state.clone(), first.to_vec()), (state, second.to_vec())]
 }

@@ -151,6 +151,40 @@ fn a_row_that_is_refused_at_the_commit_spoils_no_other() {
     world.check_credits_add_up();
 }
 
+/// Whatever SQLSTATE a trigger of the table chooses, it speaks of one row.
+#[test]
+fn an_error_of_one_row_is_that_of_one_row_whatever_its_code() {
+    let conf = &["leadlex.job_max_attempts = 2", "leadlex.job_retry_base = '50ms'"];
+    let world = world(&Beginning { conf, ..Beginning::default() });
+    world.run(
+        "CREATE TABLE raising (code text); GRANT SELECT ON raising TO caller;
+         CREATE FUNCTION no_third() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF NEW.phone LIKE '%person3@%' THEN
+                 RAISE EXCEPTION 'not him' USING ERRCODE = (SELECT code FROM public.raising);
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE CONSTRAINT TRIGGER no_third AFTER UPDATE ON crm DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_third();",
+    );
+    for (round, code) in ["42501", "0A000", "XX000", "57014"].into_iter().enumerate() {
+        world.run(&format!(
+            "DELETE FROM raising; INSERT INTO raising VALUES ('{code}'); DELETE FROM leadlex.job_set;
+             UPDATE crm SET phone = NULL"
+        ));
+        world.owner().execute("SELECT leadlex.grant_credits($1, 10)", &[&world.workspace]).unwrap();
+        match round % 2 {
+            0 => drop(enqueue(&mut world.caller(), 1..=5)),
+            _ => enqueue_one_by_one(&world, 1..=5),
+        }
+        wait_for(&world, "done", 4);
+        wait_for(&world, "dead", 1);
+        assert_eq!(last_error(&world, "dead"), format!("{code}: not him"));
+    }
+    assert_eq!(world.provider.count(), 5);
+    world.check_credits_add_up();
+}
+
 #[test]
 fn a_conflict_with_somebody_else_is_tried_again() {
     let world = world(&Beginning { conf: &["leadlex.job_retry_max = '500ms'"], ..Beginning::default() });
