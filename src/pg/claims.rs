@@ -31,7 +31,7 @@ pub fn key(catalog: u32, kind: &str, parts: &[&str]) -> ClaimKey {
 /// Claims `key` for the current (sub)transaction, waiting for another holder, and keeps its lock for the running call.
 /// `false`: this transaction has it already.
 pub fn claim(key: ClaimKey) -> bool {
-    try_claim(key).unwrap_or_else(|TooMany| {
+    let claimed = try_claim(key, true).unwrap_or_else(|TooMany| {
         refuse(Refusal {
             sqlstate: "53200",
             message: TooMany::MESSAGE.into(),
@@ -41,7 +41,18 @@ pub fn claim(key: ClaimKey) -> bool {
             )),
             hint: Some("Commit more often, or raise leadlex.max_contacts_in_flight and restart.".into()),
         })
-    })
+    });
+    claimed == Claimed::Now
+}
+
+/// What came of trying to claim a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    Now,
+    /// This transaction had it already.
+    Before,
+    /// Somebody else has it, and is not waited for.
+    ByOthers,
 }
 
 /// There is no room for another claim.
@@ -52,19 +63,21 @@ impl TooMany {
     pub const MESSAGE: &str = "too many contacts are being enriched by open transactions";
 }
 
-/// As [`claim`], for one among many.
-pub fn try_claim(key: ClaimKey) -> Result<bool, TooMany> {
+/// As [`claim`], for one among many. `waits`: for another holder.
+pub fn try_claim(key: ClaimKey, waits: bool) -> Result<Claimed, TooMany> {
     // SAFETY: inside a transaction that may write (checked before); assigns an xid where there is none.
     let own = unsafe { pg_sys::GetCurrentTransactionId() };
     let subtransaction = xact::subtransaction();
     // Noted first, so that memory for the note cannot be what fails once the claim is made.
     xact::with(|t| t.claims.reserve(1));
     loop {
-        lock(&key);
+        if !lock(&key, waits) {
+            return Ok(Claimed::ByOthers);
+        }
         let holder = match enter(&key, own.into_inner()) {
             Ok(None) => {
                 xact::with(|t| t.claims.push(OwnClaim { key, subtransaction }));
-                return Ok(true);
+                return Ok(Claimed::Now);
             }
             Ok(Some(holder)) => pg_sys::TransactionId::from(holder),
             Err(full) => {
@@ -75,10 +88,13 @@ pub fn try_claim(key: ClaimKey) -> Result<bool, TooMany> {
         // SAFETY: plain look-ups; the wait handles interrupts, deadlocks and lock_timeout itself.
         unsafe {
             if pg_sys::TransactionIdIsCurrentTransactionId(holder) {
-                return Ok(false);
+                return Ok(Claimed::Before);
             }
             // Its call is over, its transaction is not.
             unlock(&key);
+            if !waits && pg_sys::TransactionIdIsInProgress(holder) {
+                return Ok(Claimed::ByOthers);
+            }
             pg_sys::XactLockTableWait(
                 holder,
                 std::ptr::null_mut(),
@@ -106,9 +122,10 @@ fn tag(key: &ClaimKey) -> pg_sys::LOCKTAG {
     }
 }
 
-fn lock(key: &ClaimKey) {
+fn lock(key: &ClaimKey, waits: bool) -> bool {
     // SAFETY: a complete tag; a transaction-level lock, released by `unlock` or by (sub)transaction abort.
-    unsafe { pg_sys::LockAcquire(&tag(key), pg_sys::ExclusiveLock as i32, false, false) };
+    let got = unsafe { pg_sys::LockAcquire(&tag(key), pg_sys::ExclusiveLock as i32, false, !waits) };
+    got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
 /// The call that claimed `key` is over.

@@ -146,10 +146,16 @@ pub fn write_changes(
 pub struct SomebodyElse;
 
 impl SomebodyElse {
-    pub const SQLSTATE: &str = "40001";
-
-    pub fn message(id: &str) -> String {
-        format!("contact {id} became somebody else while providers were asked about it")
+    pub fn refuse(self, id: &str) -> ! {
+        refuse(Refusal {
+            sqlstate: "40001",
+            message: format!("contact {id} became somebody else while providers were asked about it"),
+            detail: Some(
+                "What they answered is not about the values that identify it now. Nothing was written or charged."
+                    .into(),
+            ),
+            hint: Some("Try again: the present values are asked about then.".into()),
+        })
     }
 }
 
@@ -320,14 +326,7 @@ impl Desk for PgDesk {
         let wanted = |now: &Contact| merge::changes(now, &gathered.values, fields, overwrite);
         let (binding, workspace) = (self.binding(), self.workspace());
         let written = write_changes(binding, workspace, &self.providers, before, gathered, wanted);
-        written.unwrap_or_else(|SomebodyElse| {
-            refuse(Refusal {
-                sqlstate: SomebodyElse::SQLSTATE,
-                message: SomebodyElse::message(&self.id),
-                detail: Some("What they answered is not about the values that identify it now. Nothing was written or charged.".into()),
-                hint: Some("Try again: the present values are asked about then.".into()),
-            })
-        })
+        written.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id))
     }
 
     fn charge(&mut self, enrichment: &Enrichment) {

@@ -297,10 +297,20 @@ pub struct Caught {
 }
 
 impl Caught {
-    /// Whether it speaks of a row, not of the server, the session or the transaction: those are Postgres's to raise.
+    /// Whether it speaks of a row, not of the server, the session or the transaction: those are Postgres's to raise. Triggers
+    /// written in C know little else than XX000. Where each statement has a snapshot of its own, a conflict (a row that was
+    /// moved to another partition) concerns that row only.
     pub fn is_of_a_row(&self) -> bool {
-        let class = self.sqlstate.get(..2).unwrap_or_default();
-        !["25", "40", "53", "57", "58", "F0", "XX"].contains(&class)
+        // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
+        let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
+        match self.sqlstate.as_str() {
+            "XX000" => true,
+            "40001" => !lasting_snapshot,
+            other => {
+                let class = other.get(..2).unwrap_or_default();
+                !["25", "40", "53", "57", "58", "F0", "XX"].contains(&class)
+            }
+        }
     }
 }
 

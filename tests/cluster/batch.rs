@@ -114,6 +114,7 @@ fn what_fails_is_a_row_and_harms_no_other() {
          ALTER TABLE crm ADD CONSTRAINT not_five CHECK (phone <> '+15550000005');
          CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF NEW.phone = '+15550000006' THEN RAISE EXCEPTION 'six is refused' USING ERRCODE = 'ZZ666'; END IF;
+            IF NEW.phone = '+15550000008' THEN RAISE EXCEPTION 'as one in C does' USING ERRCODE = 'XX000'; END IF;
             IF NEW.phone = '+15550000007' THEN RETURN NULL; END IF;
             RETURN NEW; END $$;
          CREATE TRIGGER refuse BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION refuse();",
@@ -131,9 +132,41 @@ fn what_fails_is_a_row_and_harms_no_other() {
     let message: String = rows[5].get("error_message");
     assert_eq!(message, "six is refused");
     assert_eq!(status(7), "unchanged");
-    assert_eq!(count(&rows[7..]), counts([("enriched", 13)]));
-    assert_eq!(credits(&mut caller), Some(87));
+    assert_eq!((status(8).as_str(), code(8).as_str()), ("failed", "XX000"));
+    assert_eq!(count(&rows[8..]), counts([("enriched", 12)]));
+    assert_eq!(credits(&mut caller), Some(88));
     world.check_credits_add_up();
+}
+
+/// Its row is somewhere else by the time that it is to be locked.
+#[test]
+fn a_row_that_moves_to_another_partition_meanwhile_fails_no_other() {
+    let world = world_of(1, Some(100));
+    own_phone(&world);
+    world.run(&format!(
+        "CREATE TABLE lead (id int NOT NULL, stage int NOT NULL, email text, phone text) PARTITION BY LIST (stage);
+         CREATE TABLE lead_1 PARTITION OF lead FOR VALUES IN (1); CREATE TABLE lead_2 PARTITION OF lead FOR VALUES IN (2);
+         INSERT INTO lead SELECT n, 1, 'lead' || n || '@acme.example' FROM generate_series(1, 8) AS n;
+         GRANT SELECT, UPDATE ON lead TO caller; SELECT leadlex.bind_contacts('lead', workspace_id => '{}')",
+        world.workspace
+    ));
+    let mut editor = world.owner();
+    let mut moving = editor.transaction().unwrap();
+    moving.batch_execute("UPDATE lead SET stage = 2 WHERE id = 3").unwrap();
+    let mut caller = world.caller();
+    let backend = pid(&mut caller);
+    let sql =
+        "SELECT * FROM enrich_rows('lead', ARRAY(SELECT n::text FROM generate_series(1, 8) AS n), '{phone}')";
+    let rows = std::thread::scope(|scope| {
+        let call = scope.spawn(|| caller.query(sql, &[]).unwrap());
+        world.wait_until_blocked(backend);
+        moving.commit().unwrap();
+        call.join().unwrap()
+    });
+    let enriched = count(&rows)["enriched"];
+    assert!(enriched >= 7, "{:?}", count(&rows));
+    assert_eq!(world.number("SELECT count(phone) FROM lead"), enriched as i64);
+    assert_eq!(credits(&mut caller), Some(100 - enriched as i64));
 }
 
 #[test]

@@ -344,6 +344,36 @@ fn the_search_path_of_whoever_inserts_is_not_the_owners() {
     assert_eq!(world.number("SELECT count(*) FROM lead WHERE note = 'fine' AND phone IS NOT NULL"), 3);
 }
 
+/// The call waits for the row that the trigger's statement holds: were that to wait for the call, neither would go on.
+#[test]
+fn an_update_while_its_contact_is_being_enriched_waits_for_nobody() {
+    let world = world(
+        "CREATE TRIGGER again AFTER UPDATE OF email ON lead FOR EACH ROW EXECUTE FUNCTION leadlex.enrich_on_insert();
+         ALTER ROLE keeper LOGIN; GRANT SELECT, UPDATE ON lead TO caller;",
+    );
+    let mut loader = loader(&world);
+    loader.run(&insert(1, 1));
+    world.provider.on(PATH, |request| {
+        let email = request.param("email").unwrap_or_default().to_owned();
+        let wait = if email.starts_with("lead1@") { 600 } else { 0 };
+        Behaviour::json(200, only_phone(&email)).after(Duration::from_millis(wait))
+    });
+    let mut caller = world.caller();
+    let sql = "SELECT enrich_row('lead', id::text) FROM lead";
+    let result = std::thread::scope(|scope| {
+        let call = scope.spawn(|| caller.query(sql, &[]));
+        world.provider.wait_for(1, Duration::from_secs(10));
+        loader.run("UPDATE lead SET email = 'lead2@acme.example'");
+        call.join().unwrap()
+    });
+    assert_eq!(fails(result).sqlstate, "40001");
+    let warnings = loader.warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("somebody else is enriching the contact just now"), "{warnings:?}");
+    jobs(&world, "done", 1);
+    assert_eq!(world.number("SELECT count(*) FROM lead WHERE phone = email"), 1);
+}
+
 #[test]
 fn loads_can_do_without() {
     let world = world(STATEMENT);

@@ -95,7 +95,7 @@ fn raised(
 
 fn call(target: Target, wish: Wish) -> Call {
     let caller = batch::caller().unwrap_or_else(|failure| raise::failure(&failure));
-    Call { caller, target, wish, until: None }
+    Call { caller, target, wish, until: None, waits: true }
 }
 
 fn started(call: &Call, total: usize) -> Progress {

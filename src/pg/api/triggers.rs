@@ -231,7 +231,7 @@ fn enrich(
     }
     let wish = Wish { fields, overwrite: false };
     let budget = Budget::of_this_statement();
-    let call = Call { caller, target: binding.relation(), wish, until: Some(budget.until()) };
+    let call = Call { caller, target: binding.relation(), wish, until: Some(budget.until()), waits: false };
     let mut progress = Progress::start(workspace, binding.relation(), ids.len());
     let mut failures = Vec::new();
     let mut note = |position: usize, line: &Line| {

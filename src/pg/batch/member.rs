@@ -13,6 +13,7 @@ use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::FieldSet;
 use crate::domain::receipt::{self, Hash};
 use crate::domain::waterfall::{Gathered, Mode, Waterfall};
+use crate::pg::claims::Claimed;
 use crate::pg::provider::{self, Flight, Past};
 use crate::pg::raise::{Refusal, refuse};
 use crate::pg::shmem::ClaimKey;
@@ -83,8 +84,13 @@ impl Batch<'_> {
             }
             let key = desk::contact_claim(&self.binding, &id);
             guards::begin(key, &format!("contact {id}"));
-            match claims::try_claim(key) {
-                Ok(new) => claimed.push((position, id, key, !new)),
+            match claims::try_claim(key, self.waits) {
+                Ok(Claimed::ByOthers) => {
+                    guards::end(key);
+                    let message = "somebody else is enriching the contact just now";
+                    self.tell(position, Line::raised(Uuid::now_v7(), "55P03", message, None));
+                }
+                Ok(claim) => claimed.push((position, id, key, claim == Claimed::Before)),
                 Err(claims::TooMany) => {
                     guards::end(key);
                     let message = claims::TooMany::MESSAGE;

@@ -79,6 +79,7 @@ pub struct Batch<'s> {
     /// Nobody new is admitted before one of those under way is over: they have all credits that there are.
     short_of_credits: bool,
     until: Option<Instant>,
+    waits: bool,
     progress: &'s mut Progress,
     sink: &'s mut Sink<'s>,
 }
@@ -90,6 +91,8 @@ pub struct Call {
     pub wish: Wish,
     /// When this has passed, nobody else is asked about: what is left has a line that says so.
     pub until: Option<Instant>,
+    /// For others who are enriching a contact. Whoever holds rows already must not: they may be about to write those.
+    pub waits: bool,
 }
 
 /// Steps 2 to 4, for the identity of the session.
@@ -106,7 +109,7 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     guards::require_writable();
     xact::mark_called();
-    let Call { caller, target, wish, until } = call;
+    let Call { caller, target, wish, until, waits } = call;
     let binding = desk::binding(target);
     guards::refuse_row_in_update(binding.relation());
     binding.require_readable();
@@ -136,6 +139,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         closed_until: None,
         short_of_credits: false,
         until,
+        waits,
         progress,
         sink,
     };

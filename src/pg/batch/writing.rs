@@ -9,7 +9,7 @@ use crate::domain::failure::Failure;
 use crate::domain::merge;
 use crate::domain::waterfall::Gathered;
 use crate::flow::Written;
-use crate::pg::desk::{self, Book, SomebodyElse};
+use crate::pg::desk::{self, Book};
 use crate::pg::spi::{self, Caught};
 use crate::pg::store::books;
 use crate::pg::table::{Change, Fitted};
@@ -91,12 +91,7 @@ impl Batch<'_> {
                 Ok(Some(Written { before: same.clone(), after: same }))
             }
             // Changed meanwhile, declined by a trigger, or refused together with others.
-            None => spi::caught(|| self.write_one(offer), Caught::is_of_a_row).and_then(|written| {
-                written.map_err(|SomebodyElse| Caught {
-                    sqlstate: SomebodyElse::SQLSTATE.to_owned(),
-                    message: SomebodyElse::message(&offer.member.contact.id),
-                })
-            }),
+            None => spi::caught(|| self.write_one(offer), Caught::is_of_a_row),
         };
         offers.iter().enumerate().map(settle).collect()
     }
@@ -119,11 +114,13 @@ impl Batch<'_> {
         (Change { before: &member.contact, changes, others }, hopeless)
     }
 
-    fn write_one(&self, offer: &Offer) -> Result<Option<Written>, SomebodyElse> {
+    /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
+    fn write_one(&self, offer: &Offer) -> Option<Written> {
         let (member, values) = (&offer.member, &offer.gathered.values);
         let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.wish.overwrite);
         let (workspace, before) = (self.workspace(), member.contact.clone());
         desk::write_changes(&self.binding, workspace, &self.providers, before, &offer.gathered, wanted)
+            .unwrap_or_else(|somebody_else| somebody_else.refuse(&member.contact.id))
     }
 
     /// A credit for each contact that was changed; how many.

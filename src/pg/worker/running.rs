@@ -162,7 +162,8 @@ fn enrich(sets: &[Set], caller: Caller) -> Vec<Fate> {
     let mut fates = vec![nothing; ids.len()];
     let workspace = caller.workspace.id;
     let wish = Wish { fields, overwrite: set.overwrite };
-    let call = Call { caller, target: Some(relation), wish, until: Some(Instant::now() + LONGEST) };
+    let call =
+        Call { caller, target: Some(relation), wish, until: Some(Instant::now() + LONGEST), waits: true };
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
     fates
