@@ -27,6 +27,8 @@ $check$;
 CREATE SCHEMA leadlex;
 COMMENT ON SCHEMA leadlex IS 'leadlex_enrich: workspaces, credits, providers, history. The calls themselves (enrich_contact, enrich_row) stand in the extension''s own schema.';
 
+-- No foreign keys between tables that a dump brings: they would be there before the rows, and a parallel restore brings
+-- those in any order. See leadlex.workspace_gone and leadlex.provider_gone.
 CREATE TABLE leadlex.workspace (
     id               uuid PRIMARY KEY,
     name             text NOT NULL UNIQUE CHECK (pg_catalog.btrim(name) OPERATOR(pg_catalog.<>) ''),
@@ -90,7 +92,7 @@ COMMENT ON COLUMN leadlex.credit_settled.created_at IS 'when';
 CREATE TABLE leadlex.api_key (
     key_hash     bytea PRIMARY KEY,
     key_prefix   text NOT NULL,
-    workspace_id uuid NOT NULL REFERENCES leadlex.workspace ON DELETE CASCADE,
+    workspace_id uuid NOT NULL,
     permissions  text[] NOT NULL,
     name         text,
     created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -108,7 +110,7 @@ COMMENT ON COLUMN leadlex.api_key.expires_at IS 'not good from then on; NULL = i
 COMMENT ON COLUMN leadlex.api_key.revoked_at IS 'when leadlex.revoke_api_key took it back';
 
 CREATE TABLE leadlex.access (
-    workspace_id uuid NOT NULL REFERENCES leadlex.workspace ON DELETE CASCADE,
+    workspace_id uuid NOT NULL,
     role         regrole NOT NULL,
     permissions  text[] NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -124,7 +126,7 @@ CREATE TABLE leadlex.binding (
     schema_name  name NOT NULL,
     table_name   name NOT NULL,
     columns      jsonb NOT NULL,
-    workspace_id uuid REFERENCES leadlex.workspace,
+    workspace_id uuid,
     bound_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (schema_name, table_name)
 );
@@ -138,7 +140,7 @@ COMMENT ON COLUMN leadlex.binding.bound_at IS 'the oldest is the table of enrich
 CREATE TABLE leadlex.provider_config (
     name         text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.~) '^[A-Za-z0-9_.-]{1,63}$'),
     id           uuid NOT NULL UNIQUE,
-    workspace_id uuid REFERENCES leadlex.workspace ON DELETE CASCADE,
+    workspace_id uuid,
     preset       text,
     config       jsonb NOT NULL,
     priority     integer NOT NULL,
@@ -214,7 +216,7 @@ COMMENT ON COLUMN leadlex.suppression.source IS 'the role that called leadlex.su
 COMMENT ON COLUMN leadlex.suppression.created_at IS 'since when';
 
 CREATE TABLE leadlex.provider_tally (
-    provider_id uuid NOT NULL REFERENCES leadlex.provider_config (id) ON DELETE CASCADE,
+    provider_id uuid NOT NULL,
     what        text NOT NULL,
     number      double precision NOT NULL,
     PRIMARY KEY (provider_id, what)

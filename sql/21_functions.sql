@@ -340,6 +340,38 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 
+-- In place of foreign keys, see leadlex.workspace.
+CREATE FUNCTION leadlex.workspace_gone() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
+BEGIN
+    IF EXISTS (SELECT FROM leadlex.binding AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) OLD.id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            MESSAGE = pg_catalog.format('tables are bound for the workspace %s', OLD.name),
+            HINT = 'Unbind them first with leadlex.unbind_contacts, see leadlex.binding.';
+    END IF;
+    DELETE FROM leadlex.api_key AS k WHERE k.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.access AS a WHERE a.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.provider_config AS p WHERE p.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    RETURN NULL;
+END
+$gone$;
+COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access and providers go with their workspace, which cannot go while tables are bound for it (23503).';
+REVOKE ALL ON FUNCTION leadlex.workspace_gone() FROM PUBLIC;
+CREATE TRIGGER workspace_gone AFTER DELETE ON leadlex.workspace
+    FOR EACH ROW EXECUTE FUNCTION leadlex.workspace_gone();
+
+CREATE FUNCTION leadlex.provider_gone() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
+BEGIN
+    DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    RETURN NULL;
+END
+$gone$;
+COMMENT ON FUNCTION leadlex.provider_gone() IS 'Trigger on leadlex.provider_config: what is recorded of a provider goes with it.';
+REVOKE ALL ON FUNCTION leadlex.provider_gone() FROM PUBLIC;
+CREATE TRIGGER provider_gone AFTER DELETE ON leadlex.provider_config
+    FOR EACH ROW EXECUTE FUNCTION leadlex.provider_gone();
+
 CREATE FUNCTION leadlex.row_may_be_updated(place bigint) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'row_may_be_updated_wrapper';

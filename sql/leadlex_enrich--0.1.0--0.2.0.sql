@@ -89,7 +89,7 @@ COMMENT ON COLUMN leadlex.suppression.source IS 'the role that called leadlex.su
 COMMENT ON COLUMN leadlex.suppression.created_at IS 'since when';
 
 CREATE TABLE leadlex.provider_tally (
-    provider_id uuid NOT NULL REFERENCES leadlex.provider_config (id) ON DELETE CASCADE,
+    provider_id uuid NOT NULL,
     what        text NOT NULL,
     number      double precision NOT NULL,
     PRIMARY KEY (provider_id, what)
@@ -103,6 +103,43 @@ CREATE POLICY own_workspace ON leadlex.suppression FOR SELECT
 REVOKE ALL ON leadlex.suppression, leadlex.provider_tally FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('leadlex.suppression', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');
+
+ALTER TABLE leadlex.api_key DROP CONSTRAINT api_key_workspace_id_fkey;
+ALTER TABLE leadlex.access DROP CONSTRAINT access_workspace_id_fkey;
+ALTER TABLE leadlex.binding DROP CONSTRAINT binding_workspace_id_fkey;
+ALTER TABLE leadlex.provider_config DROP CONSTRAINT provider_config_workspace_id_fkey;
+
+-- In place of foreign keys, see leadlex.workspace.
+CREATE FUNCTION leadlex.workspace_gone() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
+BEGIN
+    IF EXISTS (SELECT FROM leadlex.binding AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) OLD.id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            MESSAGE = pg_catalog.format('tables are bound for the workspace %s', OLD.name),
+            HINT = 'Unbind them first with leadlex.unbind_contacts, see leadlex.binding.';
+    END IF;
+    DELETE FROM leadlex.api_key AS k WHERE k.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.access AS a WHERE a.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.provider_config AS p WHERE p.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    RETURN NULL;
+END
+$gone$;
+COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access and providers go with their workspace, which cannot go while tables are bound for it (23503).';
+REVOKE ALL ON FUNCTION leadlex.workspace_gone() FROM PUBLIC;
+CREATE TRIGGER workspace_gone AFTER DELETE ON leadlex.workspace
+    FOR EACH ROW EXECUTE FUNCTION leadlex.workspace_gone();
+
+CREATE FUNCTION leadlex.provider_gone() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
+BEGIN
+    DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    RETURN NULL;
+END
+$gone$;
+COMMENT ON FUNCTION leadlex.provider_gone() IS 'Trigger on leadlex.provider_config: what is recorded of a provider goes with it.';
+REVOKE ALL ON FUNCTION leadlex.provider_gone() FROM PUBLIC;
+CREATE TRIGGER provider_gone AFTER DELETE ON leadlex.provider_config
+    FOR EACH ROW EXECUTE FUNCTION leadlex.provider_gone();
 
 CREATE FUNCTION leadlex.row_may_be_updated(place bigint) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000

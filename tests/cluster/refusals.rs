@@ -231,3 +231,29 @@ fn a_parallel_worker_asks_nobody() {
     );
     world.check_credits_add_up();
 }
+
+/// There are no foreign keys, so that a parallel restore can bring the tables in any order.
+#[test]
+fn a_workspace_goes_with_what_is_its_own_and_not_while_tables_are_bound_for_it() {
+    let world = World::new();
+    world.end_pauses();
+    world.run(
+        "SELECT leadlex.create_api_key(id) FROM leadlex.workspace;
+         SELECT leadlex.add_provider('own', 'people_data_labs', secret => 'x', workspace_id => id) FROM leadlex.workspace",
+    );
+    enrich(&mut world.caller(), 1).unwrap();
+    eventually("the worker has recorded it", Duration::from_secs(10), || {
+        world.number("SELECT count(*) FROM leadlex.provider_tally") > 0
+    });
+    let refused = fails(world.owner().batch_execute("DELETE FROM leadlex.workspace"));
+    assert_eq!(refused.sqlstate, "23503");
+    assert!(refused.message.ends_with("acme"), "{refused:?}");
+    world.run("SELECT leadlex.unbind_contacts('crm'); DELETE FROM leadlex.workspace");
+    for (table, left) in
+        [("api_key", 0), ("access", 0), ("provider_config", 1), ("provider_secret", 1), ("binding", 0)]
+    {
+        assert_eq!(world.number(&format!("SELECT count(*) FROM leadlex.{table}")), left, "{table}");
+    }
+    world.run("SELECT leadlex.drop_provider('main')");
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.provider_tally"), 0);
+}
