@@ -381,7 +381,7 @@ pub fn binding(target: Target) -> Rc<Binding> {
 pub fn no_key(binding: &Binding, id: &str) -> Failure {
     Failure::validation(
         format!("\"{id}\" cannot be a key of {}", binding.name()),
-        "Pass a key of the type of the column bound as id.",
+        "Pass a key of the type of the column bound as id. enrich_contact and enqueue look at the table that was bound first; for others there are enrich_row, enrich_rows and leadlex.enqueue_rows.",
     )
 }
 
@@ -392,11 +392,15 @@ pub fn contact_claim(binding: &Binding, id: &str) -> ClaimKey {
 
 fn not_bound(relation: pg_sys::Oid) -> ! {
     let name = table::name_of(relation);
-    let literal = name.replace('\'', "''");
-    raise::not_ready(
-        format!("table {name} is not bound"),
-        format!("Run SELECT leadlex.bind_contacts('{literal}')."),
-    )
+    let bindings = cache::bindings();
+    // SAFETY: catalog look-ups of an existing relation.
+    let has_it = |b: &&Rc<Binding>| b.relation().is_some_and(|t| unsafe { table::is_part(relation, t) });
+    let whole = bindings.iter().find(has_it);
+    let hint = match whole {
+        Some(whole) => format!("It is a part of {}, which is: name that table.", whole.name()),
+        None => format!("Run SELECT leadlex.bind_contacts({}).", table::literal(&name)),
+    };
+    raise::not_ready(format!("table {name} is not bound"), hint)
 }
 
 /// A contact that was changed, for the books.

@@ -135,7 +135,12 @@ pub fn of_owner(owner: pg_sys::Oid, workspace: Uuid) -> Result<Caller, Failure> 
     };
     match permissions {
         Some(permissions) => Ok(Caller { workspace: found, permissions, key_prefix: None }),
-        None => refused(format!("the workspace {} is not granted to the table's owner", found.name)),
+        None => refused(format!(
+            "the workspace {0} is not granted to the table's owner: SELECT leadlex.grant_access({1}, '{2}'), then leadlex.retry_jobs()",
+            found.name,
+            super::table::literal(&super::owner::name_of(owner)),
+            found.id
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys;
 
 use super::raise::{Refusal, refuse};
-use super::table::Binding;
+use super::table::{self, Binding};
 use super::{owner, spi};
 use crate::domain::fields::Field;
 
@@ -111,12 +111,7 @@ impl Fired {
         // SAFETY: as above; catalog look-ups for tables that may be gone.
         unsafe {
             let own = (*self.data).tg_relation;
-            if (*own).rd_id == table || !pg_sys::has_superclass((*own).rd_id) {
-                return (*own).rd_id == table;
-            }
-            let type_of_rows = pg_sys::get_rel_type_id(table);
-            type_of_rows != pg_sys::InvalidOid
-                && pg_sys::typeInheritsFrom((*(*own).rd_rel).reltype, type_of_rows)
+            (*own).rd_id == table || table::is_part((*own).rd_id, table)
         }
     }
 

@@ -324,6 +324,16 @@ fn it_is_refused_like_a_batch() {
     for (role, state) in [("stranger", "LX401"), ("looker", "LX403"), ("reader", "42501")] {
         assert_eq!(refused(&mut world.cluster.connect_as("app", role), ask), state, "{role}");
     }
+    // Told by name, also where row-level security would need the lacking privilege to be looked at.
+    world.run(
+        "CREATE ROLE blind LOGIN; SELECT leadlex.grant_access('blind'); ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY seen ON crm FOR SELECT USING (true); CREATE POLICY changed ON crm FOR UPDATE USING (true)",
+    );
+    for (role, what) in [("blind", "permission denied to read"), ("reader", "permission denied to update")] {
+        let refusal = fails(world.cluster.connect_as("app", role).query(ask, &[]));
+        assert!(refusal.sqlstate == "42501" && refusal.message.starts_with(what), "{role}: {refusal:?}");
+    }
+    world.run("ALTER TABLE crm DISABLE ROW LEVEL SECURITY");
     world.run("SELECT leadlex.enable_provider('main', false)");
     assert_eq!(refused(&mut caller, ask), "55000");
     // Rows of another workspace are not there.

@@ -128,6 +128,16 @@ fn copy_and_on_conflict_and_updates_of_the_address() {
     assert_eq!(world.number("SELECT count(*) FROM lead WHERE phone = '+15550000099'"), 1);
     loader.run("UPDATE lead SET note = 'other'");
     assert_eq!(world.provider.count(), 28);
+    // A place is something that providers can be asked with, too.
+    world.run(&format!(
+        "ALTER TABLE lead ADD location text; SELECT leadlex.bind_contacts('lead', workspace_id => '{}');
+         CREATE TRIGGER moved AFTER UPDATE OF location ON lead FOR EACH ROW EXECUTE FUNCTION leadlex.enrich_on_insert('phone');
+         ALTER TABLE lead DISABLE TRIGGER again;
+         UPDATE lead SET email = 'lead200@acme.example', phone = NULL WHERE email = 'lead2@acme.example'",
+        world.workspace
+    ));
+    loader.run("UPDATE lead SET location = 'Oslo' WHERE email = 'lead200@acme.example'");
+    assert_eq!(world.provider.count(), 29);
     assert_eq!(loader.warnings(), Vec::<String>::new());
 }
 

@@ -91,7 +91,8 @@ impl Trouble {
             Some((failed, all)) if all > 1 => {
                 format!("leadlex_enrich: {failed} of {all} contacts were not enriched")
             }
-            Some(_) => "leadlex_enrich: a contact was not enriched".to_owned(),
+            // Of a statement's row triggers only the first that fails says so.
+            Some(_) => "leadlex_enrich: at least one contact was not enriched".to_owned(),
             None => "leadlex_enrich: the contacts were not enriched".to_owned(),
         };
         let hint = match self.queued {
@@ -244,7 +245,10 @@ fn enrich(
         || fired.as_owner(|| batch::run(call, all, &mut progress, &mut note)),
         |caught| !is_postgres_own(caught),
     );
-    budget.spend();
+    let over = budget.spend();
+    if let (true, Some((_, why))) = (over, failures.first_mut()) {
+        why.push_str(" (the time of leadlex.trigger_timeout was used up)");
+    }
     outcome.map_err(|caught| caught.message)?;
     Ok(failures)
 }
@@ -300,8 +304,10 @@ impl Budget {
         self.started + self.left
     }
 
-    fn spend(self) {
+    /// Whether all is spent.
+    fn spend(self) -> bool {
         let before = settings::trigger_timeout().saturating_sub(self.left);
         SPENT.set((self.statement, before + self.started.elapsed()));
+        Instant::now() >= self.until()
     }
 }

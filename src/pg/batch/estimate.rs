@@ -34,6 +34,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
         return Err(Failure::lacks_permission(WRITE_ENRICH));
     }
     let binding = desk::binding(target);
+    binding.require_readable();
     let providers = provider::for_workspace(caller.workspace.id);
     let mut outlook = Outlook {
         scope: Scope { workspace: caller.workspace.id, binding: &binding, wish },

@@ -388,7 +388,8 @@ static PUT_OFF: Statement = Statement::new(
          next_attempt_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.<) $3 THEN pg_catalog.clock_timestamp()
              OPERATOR(pg_catalog.+) (($4)[least(j.attempts OPERATOR(pg_catalog.+) 1, pg_catalog.cardinality($4))] OPERATOR(pg_catalog.*) interval '1 second') END,
          finished_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3 THEN pg_catalog.clock_timestamp() END
-     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()",
+     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+       AND j.home OPERATOR(pg_catalog.=) $5",
 );
 
 /// No worker could be had for the role: its due jobs have failed once more. `waits`: seconds, by attempts.
@@ -396,7 +397,7 @@ pub fn put_off(role: pg_sys::Oid, max_attempts: u32, waits: Vec<f64>) {
     as_owner(|| {
         let Some(row) = REFUSED.row(View::Latest, &[arg(i64::from(role.to_u32()))]) else { return };
         let (why, name) = (text(&row, 0), text(&row, 1));
-        PUT_OFF.run(&[name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits)]);
+        PUT_OFF.run(&[name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits), arg(home())]);
     });
 }
 

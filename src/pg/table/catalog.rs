@@ -182,6 +182,19 @@ pub fn name_of(relation: pg_sys::Oid) -> String {
     format!("{}.{}", quoted(&schema), quoted(&table))
 }
 
+/// Whether it is a partition or a child of this table, at whatever depth.
+///
+/// # Safety
+/// In a transaction; `relation` exists.
+pub unsafe fn is_part(relation: pg_sys::Oid, table: pg_sys::Oid) -> bool {
+    // SAFETY: catalog look-ups; typeInheritsFrom wants types that there are.
+    unsafe {
+        let (own, whole) = (pg_sys::get_rel_type_id(relation), pg_sys::get_rel_type_id(table));
+        let known = own != pg_sys::InvalidOid && whole != pg_sys::InvalidOid;
+        known && pg_sys::has_superclass(relation) && pg_sys::typeInheritsFrom(own, whole)
+    }
+}
+
 /// Quoted only where it has to be, as format's %I does.
 pub fn plain_name_of(relation: pg_sys::Oid) -> String {
     let (schema, table) = names_of(relation);

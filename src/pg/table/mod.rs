@@ -18,8 +18,8 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 pub use catalog::{
-    Column, columns, equality, name_of, names_of, plain_name_of, relation_named, rule_instead_of_update,
-    unfit_kind,
+    Column, columns, equality, is_part, name_of, names_of, plain_name_of, relation_named,
+    rule_instead_of_update, unfit_kind,
 };
 pub use fit::Fitted;
 pub use many::{Change, Found};
@@ -80,7 +80,7 @@ struct Plans {
 /// identifying columns have a value.
 type WriteKey = (Vec<&'static str>, bool, Vec<&'static str>, [bool; 5]);
 
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -362,13 +362,16 @@ impl Binding {
         let refused: Vec<&str> =
             fields.names().into_iter().filter(|field| !self.may(pg_sys::ACL_UPDATE, field)).collect();
         if !refused.is_empty() {
+            let columns: Vec<String> = refused.iter().map(|field| quoted(&self.columns[*field])).collect();
+            let columns = columns.join(", ");
             refuse(Refusal {
                 sqlstate: "42501",
-                message: format!("permission denied to update {} of {}", refused.join(", "), self.name()),
+                message: format!("permission denied to update {columns} of {}", self.name()),
                 detail: Some("No provider was asked.".into()),
-                hint: Some(
-                    "Grant UPDATE on these columns to the calling role, or leave them out of fields.".into(),
-                ),
+                hint: Some(format!(
+                    "Grant UPDATE ({columns}) on it to the calling role, or leave {} out of fields.",
+                    refused.join(", ")
+                )),
             });
         }
     }

@@ -19,9 +19,17 @@ thread_local! {
     static NOTED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
+/// More rows than one statement of ours asks about.
+const MOST: usize = 65_536;
+
 /// Remembers `position`, counted from 1.
 pub fn note(position: i64) {
-    NOTED.with_borrow_mut(|noted| noted.push((position - 1).max(0) as usize));
+    NOTED.with_borrow_mut(|noted| {
+        // Whoever calls it by himself is not to fill the memory with that.
+        if noted.len() < MOST {
+            noted.push((position - 1).max(0) as usize);
+        }
+    });
 }
 
 /// `CASE` keeps the rows of other keys out whatever the plan.
@@ -37,10 +45,12 @@ impl Binding {
     /// Which of these rows, in their order, policies do not let the caller update. All are rows that it sees.
     pub fn barred(&self, workspace: Uuid, ids: &[&str]) -> Vec<bool> {
         let Some(relation) = self.relation else { self.gone() };
+        // Who may update no column at all is told of that.
         // SAFETY: catalog look-ups for an existing relation; InvalidOid stands for the current role.
         let applies = unsafe {
-            pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true)
-                == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+            self.fields().names().into_iter().any(|field| self.may(pg_sys::ACL_UPDATE, field))
+                && pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true)
+                    == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
                 && updates_are_stricter(relation)
         };
         let mut barred = vec![applies; ids.len()];

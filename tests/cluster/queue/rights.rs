@@ -39,7 +39,10 @@ fn what_the_role_may_not_do_now_is_not_queued() {
     world.run("REVOKE UPDATE ON crm FROM caller; GRANT UPDATE (phone) ON crm TO caller");
     let refusal = refused(Some(vec!["job_title", "location"]));
     assert_eq!(refusal.sqlstate, "42501");
-    assert_eq!(refusal.message, "permission denied to update job_title, location of \"public\".\"crm\"");
+    assert_eq!(
+        refusal.message,
+        "permission denied to update \"job_title\", \"location\" of \"public\".\"crm\""
+    );
     // One of them is enough: the others may be filled already.
     world.caller().query_one(ask, &[&None::<Vec<&str>>]).unwrap();
     world.run("REVOKE SELECT ON crm FROM caller");
