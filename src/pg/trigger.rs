@@ -195,21 +195,38 @@ struct Columns {
 struct Attribute {
     /// From 1.
     number: i32,
+    type_oid: pg_sys::Oid,
     /// How its type shows a value: looked up once, by the first value that there is.
     output: OnceCell<UnsafeCell<pg_sys::FmgrInfo>>,
 }
 
 impl Attribute {
+    /// The common keys, without the detour by their type's function: a statement can bring a great many rows.
+    ///
     /// # Safety
-    /// A valid descriptor that has the attribute; the current memory context lives as long as this.
-    unsafe fn output(&self, descriptor: pg_sys::TupleDesc) -> *mut pg_sys::FmgrInfo {
+    /// A value of this attribute that is not NULL.
+    unsafe fn plain(&self, value: pg_sys::Datum) -> Option<String> {
+        match self.type_oid {
+            pg_sys::INT8OID => Some((value.value() as i64).to_string()),
+            pg_sys::INT4OID => Some((value.value() as i32).to_string()),
+            pg_sys::UUIDOID => {
+                // SAFETY: a uuid is passed by reference to its sixteen bytes, which need no alignment.
+                let bytes = unsafe { value.cast_mut_ptr::<[u8; 16]>().read_unaligned() };
+                Some(uuid::Uuid::from_bytes(bytes).to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// The current memory context lives as long as this.
+    unsafe fn output(&self) -> *mut pg_sys::FmgrInfo {
         let look_up = || {
             let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
             let mut found = pg_sys::FmgrInfo::default();
             // SAFETY: catalog look-ups; what the callee allocates lives in the current memory context.
             unsafe {
-                let kind = pg_sys::SPI_gettypeid(descriptor, self.number);
-                pg_sys::getTypeOutputInfo(kind, &mut output, &mut varlena);
+                pg_sys::getTypeOutputInfo(self.type_oid, &mut output, &mut varlena);
                 pg_sys::fmgr_info(output, &mut found);
             }
             UnsafeCell::new(found)
@@ -225,7 +242,8 @@ impl Columns {
         // SAFETY: as promised by the caller.
         let attribute = |ours: &str| unsafe {
             let number = number_of(descriptor, binding.columns.get(ours)?)?;
-            Some(Attribute { number, output: OnceCell::new() })
+            let type_oid = pg_sys::SPI_gettypeid(descriptor, number);
+            Some(Attribute { number, type_oid, output: OnceCell::new() })
         };
         Columns {
             descriptor,
@@ -295,8 +313,11 @@ impl Columns {
             if *(*slot).tts_isnull.add(at) {
                 return None;
             }
-            let output = column.output(self.descriptor);
-            let text: *mut c_char = pg_sys::OutputFunctionCall(output, *(*slot).tts_values.add(at));
+            let value = *(*slot).tts_values.add(at);
+            if let Some(plain) = column.plain(value) {
+                return Some(plain);
+            }
+            let text: *mut c_char = pg_sys::OutputFunctionCall(column.output(), value);
             let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
             pg_sys::pfree(text.cast());
             Some(owned)

@@ -484,6 +484,32 @@ fn children_are_part_of_the_bound_table_too() {
 }
 
 #[test]
+fn keys_of_the_common_types_are_queued_as_they_are() {
+    for (kind, key) in [
+        ("smallint", "-32768"),
+        ("integer", "-2147483648"),
+        ("bigint", "-9223372036854775808"),
+        ("uuid", "0189aBCd-ef01-7234-8567-89abcdef0123"),
+        ("text", " as given"),
+        ("varchar(9)", "Name"),
+    ] {
+        let world = world(&format!(
+            "CREATE TABLE other (pad char DEFAULT 'x', id {kind} PRIMARY KEY, phone text, email text); ALTER TABLE other OWNER TO keeper;
+             ALTER ROLE keeper LOGIN; GRANT INSERT ON other TO loader"
+        ));
+        world.run(&format!(
+            "SELECT leadlex.bind_contacts('other', workspace_id => '{}');
+             CREATE TRIGGER q AFTER INSERT ON other REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION leadlex.enqueue_on_insert()",
+            world.workspace
+        ));
+        loader(&world).run(&format!("INSERT INTO other (id, email) VALUES ('{key}', 'lead1@acme.example')"));
+        jobs(&world, "done", 1);
+        let same = "SELECT count(*) FROM leadlex.job AS j, other AS o WHERE j.contact_id = o.id::text AND o.phone IS NOT NULL";
+        assert_eq!(world.number(same), 1, "{kind}");
+    }
+}
+
+#[test]
 fn a_key_is_queued_in_the_spelling_of_every_session() {
     let world = world("");
     world.run(&format!(
