@@ -362,6 +362,17 @@ fn contacts_that_are_one_person_are_asked_about_once() {
     caller.batch_execute("RESET leadlex.receipt_ttl; RESET leadlex.recheck_after").unwrap();
     batch(&mut caller, &ids, false);
     assert_eq!(world.provider.count(), 4);
+    // To have in common what only a later provider would be asked with is something else.
+    world.run("UPDATE crm SET email = 'again' || email, phone = '+1 555' WHERE email NOT LIKE 'person1@%'");
+    let mut config = world.provider.config("/second");
+    config["identify_by"] = json!([["phone"]]);
+    config["request"]["query"] = json!({"phone": "{phone}"});
+    world.add_provider("second", &config);
+    let fields = "SELECT outcome, contacts FROM leadlex.estimate('crm', $1, '{location}') ORDER BY 1";
+    world.run("UPDATE crm SET location = NULL");
+    let told: Vec<(String, i64)> =
+        caller.query(fields, &[&ids]).unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(told, [("answered".to_owned(), 3), ("asked".to_owned(), 3)]);
 }
 
 #[test]

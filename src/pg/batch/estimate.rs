@@ -120,9 +120,6 @@ impl Outlook<'_> {
         let overwrite = wish.overwrite;
         let asking = Asking { workspace, contact, table: &table, person, overwrite, past };
         let receipts = !settings::receipt_terms().off();
-        if receipts && past.asked().any(|hash| self.asked.contains(&hash)) {
-            return Fate::AnsweredWithAnother;
-        }
         let mut waterfall = Waterfall::new(mode, min_confidence, fields);
         for (name, provider) in self.providers {
             if waterfall.finished() {
@@ -130,9 +127,12 @@ impl Outlook<'_> {
             }
             let outcome = match provider::foreseen(provider, &asking, waterfall.missing()) {
                 Some(outcome) => outcome,
+                None if receipts && past.asked_of(provider.id).is_some_and(|q| self.asked.contains(&q)) => {
+                    return Fate::AnsweredWithAnother;
+                }
                 None => match self.send(provider, contact) {
                     Ok(true) => {
-                        self.asked.extend(past.asked());
+                        self.asked.extend(past.asked_of(provider.id));
                         return Fate::Asked;
                     }
                     Ok(false) => Outcome::Skipped,

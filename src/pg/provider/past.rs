@@ -76,9 +76,14 @@ impl Past {
         self.questions.values().flat_map(|questions| questions.hashes.iter().copied())
     }
 
-    /// Of those that are asked now, by provider: whoever has one of them in common is the same to it.
+    /// What a provider is asked now: whoever has that in common is the same to it.
+    pub fn asked_of(&self, provider: Uuid) -> Option<Hash> {
+        self.questions.get(&provider)?.hashes.first().copied()
+    }
+
+    /// The same of all providers.
     pub fn asked(&self) -> impl Iterator<Item = Hash> + '_ {
-        self.questions.values().filter_map(|questions| questions.hashes.first().copied())
+        self.questions.keys().filter_map(|provider| self.asked_of(*provider))
     }
 
     fn recall_waiting(&mut self) {

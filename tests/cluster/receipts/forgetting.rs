@@ -1,0 +1,141 @@
+//! Erasing what is held on a person.
+
+use super::*;
+
+#[test]
+fn forgetting_a_person_erases_all_that_is_held() {
+    let world = world(&[]);
+    let mut caller = world.caller();
+    let key = uuid::Uuid::new_v4();
+    for n in [1, 2] {
+        crate::world::enrich_with_key(&mut caller, n, if n == 1 { key } else { uuid::Uuid::new_v4() })
+            .unwrap();
+    }
+    let mut transaction = caller.transaction().unwrap();
+    // The other one's answer is still on its way to the books.
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = transaction.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    transaction.rollback().unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.enrichment"), 2, "rolled back");
+    let erased_again: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    assert_eq!(erased, erased_again);
+    for kind in ["history", "receipts", "stored_results"] {
+        assert_eq!(erased[kind], 1, "{erased}");
+    }
+    let left: Value = world
+        .owner()
+        .query_one(
+            "SELECT jsonb_agg(t) FROM (SELECT to_jsonb(e) AS t FROM leadlex.enrichment AS e
+             UNION ALL SELECT to_jsonb(i) FROM leadlex.idempotency AS i
+             UNION ALL SELECT to_jsonb(r) FROM leadlex.receipt AS r) AS everything",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert!(!left.to_string().contains(&contact(1).to_string()), "{left}");
+    assert!(left.to_string().contains(&contact(2).to_string()), "others are not touched");
+    assert_eq!(
+        world.number("SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1"),
+        2,
+        "charges stay"
+    );
+    assert_eq!(world.phone(1).as_deref(), Some(PHONE), "the contact is the user's");
+    // What is asked afterwards is a new question.
+    world.run("UPDATE crm SET phone = NULL");
+    enrich(&mut caller, 1).unwrap();
+    assert_eq!(world.provider.count(), 3);
+}
+
+#[test]
+fn a_result_stored_before_results_named_the_person_is_erased_too() {
+    let world = world(&["leadlex.receipt_ttl = 0", "leadlex.recheck_after = 0"]);
+    let mut caller = world.caller();
+    crate::world::enrich_with_key(&mut caller, 1, uuid::Uuid::new_v4()).unwrap();
+    crate::world::enrich_with_key(&mut caller, 2, uuid::Uuid::new_v4()).unwrap();
+    // Nothing else tells of the contact any more.
+    world
+        .run("UPDATE leadlex.idempotency SET person = NULL; DELETE FROM leadlex.enrichment; DELETE FROM crm");
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    assert_eq!(erased["stored_results"], 1, "{erased}");
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.idempotency"), 1, "the other's stays");
+}
+
+#[test]
+fn what_a_workspace_forgets_is_not_anothers() {
+    let world = world(&[]);
+    let mut owner = world.owner();
+    run(
+        &mut owner,
+        "CREATE ROLE rival LOGIN; SELECT leadlex.grant_access('rival', leadlex.create_workspace('rival', 5, 'unmetered')); GRANT SELECT ON crm TO rival",
+    );
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(700)));
+    let mut caller = world.caller();
+    world.abandon(&mut caller, 1);
+    // The other workspace's contact is neither held nor are answers about it thrown away.
+    let mut rival = world.cluster.connect_as("app", "rival");
+    let mut transaction = rival.transaction().unwrap();
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = transaction.query_one(sql, &[&contact(1)]).unwrap().get(0);
+    assert_eq!((&erased["history"], &erased["receipts"]), (&json!(0), &json!(0)));
+    wait_for_receipts(&world, 1);
+    assert_eq!(
+        enrich(&mut caller, 1).unwrap()["contact"]["phone"],
+        PHONE,
+        "nobody waits for the other's transaction"
+    );
+    assert_eq!(world.provider.count(), 1);
+    transaction.commit().unwrap();
+    // A call that keeps nothing but what was missing does not take away what there is.
+    world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+15550100999")));
+    run(&mut caller, "SET leadlex.receipt_ttl = 0");
+    world.run("UPDATE crm SET phone = NULL");
+    enrich(&mut caller, 1).unwrap();
+    assert_eq!(world.provider.count(), 2);
+    eventually("it is in the books", SOON, || status(&world, "receipts_written") == 2);
+    run(&mut caller, "SET leadlex.receipt_ttl = '1d'");
+    world.run("UPDATE crm SET phone = NULL");
+    enrich(&mut caller, 1).unwrap();
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn forgetting_is_for_those_who_may_and_waits_for_a_running_call() {
+    let world = world(&[]);
+    let mut owner = world.owner();
+    run(&mut owner, "CREATE ROLE stranger LOGIN");
+    let sql = format!("SELECT leadlex.forget_contact('{}')", contact(1));
+    let refused = world.cluster.connect_as("app", "stranger").batch_execute(&sql);
+    assert_eq!(sqlstate(&refused), "LX401");
+    run(
+        &mut owner,
+        &format!(
+            "SELECT leadlex.revoke_access('caller', '{0}'); SELECT leadlex.grant_access('caller', '{0}', '{{read}}')",
+            world.workspace
+        ),
+    );
+    assert_eq!(sqlstate(&world.caller().batch_execute(&sql)), "LX403");
+    run(&mut owner, &format!("SELECT leadlex.grant_access('caller', '{}')", world.workspace));
+    assert_eq!(sqlstate(&world.caller().batch_execute("SELECT leadlex.forget_contact(NULL)")), "LX400");
+
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(500)));
+    thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut world.caller(), 1).unwrap());
+        world.provider.wait_for(1, SOON);
+        let erased: Value = owner.query_one(&sql, &[]).unwrap().get(0);
+        call.join().unwrap();
+        assert_eq!(
+            (&erased["history"], &erased["receipts"]),
+            (&json!(1), &json!(1)),
+            "also what came meanwhile"
+        );
+    });
+    assert_eq!((receipts(&world), number(&mut owner, "SELECT count(*) FROM leadlex.enrichment")), (0, 0));
+    // An answer that nobody waits for any more comes after the person was forgotten.
+    let mut caller = world.caller();
+    world.run("UPDATE crm SET phone = NULL, job_title = NULL");
+    world.abandon(&mut caller, 1);
+    run(&mut owner, &sql);
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!((receipts(&world), status(&world, "receipts_waiting")), (0, 0));
+}
