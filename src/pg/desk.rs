@@ -15,7 +15,7 @@ use super::store::books::{self, Entry};
 use super::store::config::{self, LoadedProvider};
 use super::store::suppressions;
 use super::table::{self, Binding, Fitted};
-use super::{accounts, cache, claims, guards, identity, provider, settings, xact};
+use super::{accounts, cache, claims, guards, identity, provider, settings, spi, xact};
 use crate::domain::ask::Ask;
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
@@ -232,9 +232,7 @@ impl Desk for PgDesk {
     fn claim_contact(&mut self) {
         let what = format!("contact {}", self.id);
         self.claim(contact_claim(self.binding(), &self.id), &what);
-        // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
-        let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
-        if lasting_snapshot && !self.binding().is_current(self.workspace(), &self.id) {
+        if spi::lasting_snapshot() && !self.binding().is_current(self.workspace(), &self.id) {
             refuse(Refusal {
                 sqlstate: "40001",
                 message: "could not serialize access due to concurrent update".into(),

@@ -25,6 +25,8 @@ mod queue;
 mod raise;
 mod receipts;
 mod robust;
+#[cfg(feature = "session_state")]
+mod session_state;
 mod settings;
 mod shmem;
 mod spi;

@@ -28,15 +28,22 @@ impl RobustMutex {
     /// Runs `work` under the lock. It is told whether the last holder died in the middle of a change: then what the lock
     /// protects cannot be trusted.
     pub fn hold<R>(&self, work: impl FnOnce(bool) -> R) -> R {
-        // SAFETY: initialised by `init`. `work` does not fail, so the lock is always released here.
+        /// Unlocks also when `work` panics: others would wait for ever, and could not be interrupted.
+        struct Unlock(*mut libc::pthread_mutex_t);
+        impl Drop for Unlock {
+            fn drop(&mut self) {
+                // SAFETY: locked by `hold` in this thread.
+                unsafe { libc::pthread_mutex_unlock(self.0) };
+            }
+        }
+        // SAFETY: initialised by `init`.
         unsafe {
             let owner_died = libc::pthread_mutex_lock(self.0.get()) == libc::EOWNERDEAD;
+            let _unlock = Unlock(self.0.get());
             if owner_died {
                 libc::pthread_mutex_consistent(self.0.get());
             }
-            let result = work(owner_died);
-            libc::pthread_mutex_unlock(self.0.get());
-            result
+            work(owner_died)
         }
     }
 }

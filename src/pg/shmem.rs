@@ -388,15 +388,19 @@ unsafe fn initialise(header: *mut Header) {
     }
 }
 
-/// Holds a lightweight lock until dropped. An error releases all of them by itself (LWLockReleaseAll), so the
-/// guard must not when it is dropped by one.
+/// Holds a lightweight lock until dropped, also when an error unwinds through it, or when it was taken while one does.
 pub struct Held(*mut pg_sys::LWLock);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: acquired by `hold` in this backend.
-            unsafe { pg_sys::LWLockRelease(self.0) };
+        // SAFETY: acquired by `hold` in this backend, and released by nothing else: transaction abort, which releases all
+        // lightweight locks, comes after unwinding. An error has set the count of hold-offs to zero, but the lock that
+        // was counted is still held: counted again, so that its release can take it away. `LWLockReleaseAll` does the same.
+        unsafe {
+            if pg_sys::InterruptHoldoffCount == 0 {
+                pg_sys::InterruptHoldoffCount = 1;
+            }
+            pg_sys::LWLockRelease(self.0);
         }
     }
 }
@@ -425,6 +429,18 @@ pub fn has_work(index: usize, oid: u32) -> bool {
     unsafe {
         let entry = &raw const (*HEADER.load(Ordering::Relaxed)).databases[index];
         (&raw const (*entry).oid).read_volatile() == oid && (&raw const (*entry).has_work).read_volatile()
+    }
+}
+
+/// How many of our lightweight locks this process holds.
+#[cfg(feature = "session_state")]
+pub fn locks_held() -> usize {
+    // SAFETY: the tranche was requested with LOCKS locks; each account has an initialised one.
+    unsafe {
+        let tranche = pg_sys::GetNamedLWLockTranche(NAME.as_ptr());
+        let named = (0..LOCKS as usize).map(|which| &raw mut (*tranche.add(which)).lock);
+        let accounts = (0..account_count()).map(|index| &raw mut (*account(index)).lock);
+        named.chain(accounts).filter(|&lock| pg_sys::LWLockHeldByMe(lock)).count()
     }
 }
 

@@ -65,6 +65,11 @@ pub enum View {
     /// What is committed now, and what this transaction did: for private state that must be current whatever the
     /// isolation level. Read-only.
     Latest,
+    /// The same, for a statement that writes, whatever the transaction's own snapshot says.
+    Current,
+    /// The same, for what an administrator changes: where one snapshot serves the whole transaction, a row that it does
+    /// not show as it is now (changed since, or written anew by REPACK or ALTER TABLE) is 40001, not "no such row".
+    Serialized,
 }
 
 pub type Row = Vec<Option<String>>;
@@ -100,25 +105,13 @@ impl Statement {
 
     /// Rows processed.
     pub fn run(&self, args: &[Arg]) -> u64 {
-        connected(|| {
-            self.execute(View::Caller, args);
-            // SAFETY: SPI sets this global after every execution; read in the same connection.
-            unsafe { pg_sys::SPI_processed }
-        })
+        self.run_in(View::Caller, args)
     }
 
-    /// Rows processed by a statement that sees what is committed now, whatever the transaction's snapshot.
-    pub fn run_latest(&self, args: &[Arg]) -> u64 {
+    /// Rows processed by a statement with this view.
+    pub fn run_in(&self, view: View, args: &[Arg]) -> u64 {
         connected(|| {
-            let plan = self.plan(args);
-            let (mut values, nulls) = bound(args);
-            // SAFETY: as in `execute`; the snapshot is copied by the callee. Referential integrity does the same.
-            let status = unsafe {
-                let latest = pg_sys::GetLatestSnapshot();
-                let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
-                pg_sys::SPI_execute_snapshot(plan, values, nulls, latest, null_mut(), false, true, 0)
-            };
-            assert!(status >= 0, "SPI_execute_snapshot returned {status} for {}", self.sql);
+            self.execute(view, args);
             // SAFETY: SPI sets this global after every execution; read in the same connection.
             unsafe { pg_sys::SPI_processed }
         })
@@ -127,22 +120,34 @@ impl Statement {
     fn execute(&self, view: View, args: &[Arg]) {
         let plan = self.plan(args);
         let (mut values, nulls) = bound(args);
+        let (values, nulls) = (values.as_mut_ptr(), nulls.as_ptr());
         // SAFETY: the plan is kept and was prepared for exactly these argument types (they are fixed per statement);
-        // values and nulls outlive the call. The pushed snapshot is popped below, or by (sub)transaction abort.
+        // values and nulls outlive the call. A pushed snapshot is popped below, or by (sub)transaction abort; those that
+        // are handed in are copied by the callee, as for referential integrity.
         // While a parallel query runs (a row-level policy asks us), no snapshot may be taken: its own has to do.
         let status = unsafe {
-            let pushed = view == View::Latest && !pg_sys::IsInParallelMode();
-            if pushed {
-                pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            match view {
+                View::Caller => pg_sys::SPI_execute_plan(plan, values, nulls, false, 0),
+                View::Latest if pg_sys::IsInParallelMode() => {
+                    pg_sys::SPI_execute_plan(plan, values, nulls, true, 0)
+                }
+                View::Latest => {
+                    lock_relations(plan);
+                    pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+                    let status = pg_sys::SPI_execute_plan(plan, values, nulls, true, 0);
+                    pg_sys::PopActiveSnapshot();
+                    status
+                }
+                View::Current | View::Serialized => {
+                    lock_relations(plan);
+                    let crosschecks = view == View::Serialized && lasting_snapshot();
+                    let own = if crosschecks { pg_sys::GetTransactionSnapshot() } else { null_mut() };
+                    let latest = pg_sys::GetLatestSnapshot();
+                    pg_sys::SPI_execute_snapshot(plan, values, nulls, latest, own, false, true, 0)
+                }
             }
-            let read_only = view == View::Latest;
-            let status = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
-            if pushed {
-                pg_sys::PopActiveSnapshot();
-            }
-            status
         };
-        assert!(status >= 0, "SPI_execute_plan returned {status} for {}", self.sql);
+        assert!(status >= 0, "SPI returned {status} for {}", self.sql);
     }
 
     fn plan(&self, args: &[Arg]) -> pg_sys::SPIPlanPtr {
@@ -187,15 +192,27 @@ fn bound(args: &[Arg]) -> (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
 /// Never compiled to machine code: where there is no index to prefer, the cost that the planner adds would have that
 /// done at every execution, which takes half a second.
 fn plan_by_index(plan: pg_sys::SPIPlanPtr) {
-    with_settings(&[(c"enable_seqscan", c"off"), (c"jit", c"off")], || {
-        // SAFETY: the plan is released at once, and stays in the plan cache.
-        unsafe {
-            let cached = pg_sys::SPI_plan_get_cached_plan(plan);
-            if !cached.is_null() {
-                pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
-            }
+    with_settings(&[(c"enable_seqscan", c"off"), (c"jit", c"off")], || lock_relations(plan));
+}
+
+/// Locks all relations of the plan, until the end of the transaction, as executing it would.
+///
+/// To be done before the snapshot is taken. A table that is rewritten (REPACK, VACUUM FULL, ALTER TABLE) while its lock is
+/// waited for has all rows from a later transaction: a snapshot that is older than the lock would show it empty.
+fn lock_relations(plan: pg_sys::SPIPlanPtr) {
+    // SAFETY: a kept plan; what is got is released at once, the locks stay.
+    unsafe {
+        let cached = pg_sys::SPI_plan_get_cached_plan(plan);
+        if !cached.is_null() {
+            pg_sys::ReleaseCachedPlan(cached, pg_sys::CurrentResourceOwner);
         }
-    });
+    }
+}
+
+/// Whether one snapshot serves the whole transaction: REPEATABLE READ or SERIALIZABLE.
+pub fn lasting_snapshot() -> bool {
+    // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
 /// Runs `work`, which runs nothing of the caller's, under other settings than the caller's.
@@ -301,11 +318,9 @@ impl Caught {
     /// written in C know little else than XX000. Where each statement has a snapshot of its own, a conflict (a row that was
     /// moved to another partition) concerns that row only.
     pub fn is_of_a_row(&self) -> bool {
-        // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
-        let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
         match self.sqlstate.as_str() {
             "XX000" => true,
-            "40001" => !lasting_snapshot,
+            "40001" => !lasting_snapshot(),
             other => {
                 let class = other.get(..2).unwrap_or_default();
                 !["25", "40", "53", "57", "58", "F0", "XX"].contains(&class)

@@ -354,8 +354,11 @@ impl Scan {
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        // SAFETY: made by `of`, not used after.
-        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+        // While an error unwinds nothing may raise another: the abort frees the slot and its pin.
+        if !std::thread::panicking() {
+            // SAFETY: made by `of`, not used after.
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+        }
     }
 }
 

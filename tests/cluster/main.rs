@@ -6,6 +6,7 @@ mod support;
 mod world;
 
 mod adversary;
+mod after_errors;
 mod batch;
 mod cancel;
 mod catalogs;
@@ -32,6 +33,7 @@ mod queue;
 mod rates;
 mod receipts;
 mod refusals;
+mod rewrites;
 mod standby;
 mod storm;
 mod suppression;

@@ -10,7 +10,8 @@ use_everything
 
 PROFILE=${1:-dev}
 case $PROFILE in
-dev) FLAGS=(--debug) NAME=pg-$MAJOR ;;
+# With what tests look at; no release has it.
+dev) FLAGS=(--debug --features session_state) NAME=pg-$MAJOR ;;
 release) FLAGS=() NAME=pg-$MAJOR-release ;;
 *) die "usage: build.sh [release]" ;;
 esac

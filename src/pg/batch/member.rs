@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::look::{Keys, Seen};
@@ -18,7 +17,7 @@ use crate::pg::provider::{self, Flight, Past};
 use crate::pg::raise::{Refusal, refuse};
 use crate::pg::shmem::ClaimKey;
 use crate::pg::table::{self, Found};
-use crate::pg::{claims, desk, guards};
+use crate::pg::{claims, desk, guards, spi};
 
 pub type Gathering = Result<Gathered, Failure>;
 
@@ -121,9 +120,7 @@ impl Batch<'_> {
 
     /// Steps 5 to 7 for one contact: the fields to be filled, or its line.
     fn look_at(&self, id: &str, found: Found, barred: bool) -> Result<(Contact, FieldSet), Box<Line>> {
-        // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().
-        let lasting_snapshot = unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as i32;
-        if lasting_snapshot
+        if spi::lasting_snapshot()
             && matches!(found, Found::One(_))
             && !self.binding.is_current(self.workspace(), id)
         {

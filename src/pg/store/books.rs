@@ -210,7 +210,7 @@ static STORE_RESULT: Statement = Statement::new(
 
 pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value, person: Hash) {
     as_owner(|| {
-        FORGET_EXPIRED.run(&[arg(pg(workspace)), arg(pg(key))]);
+        FORGET_EXPIRED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(key))]);
         let (result, person) = (Jsonb(Cow::Borrowed(result)), pgrx::Uuid::from_bytes(person));
         STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)]);
     });
@@ -250,7 +250,7 @@ static MARK_REVERTED: Statement = Statement::new(
 );
 
 pub fn mark_reverted(workspace: Uuid, request_id: Uuid) {
-    as_owner(|| MARK_REVERTED.run(&[arg(pg(workspace)), arg(pg(request_id))]));
+    as_owner(|| MARK_REVERTED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(request_id))]));
 }
 
 // What the worker does, each in a transaction of its own.

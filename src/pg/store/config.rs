@@ -67,7 +67,7 @@ pub fn add_workspace(workspace: &Workspace) {
 }
 
 pub fn set_limits(id: Uuid, per_minute: Option<i32>, per_day: Option<i32>) {
-    as_owner(|| SET_LIMITS.run(&[arg(pg(id)), arg(per_minute), arg(per_day)]));
+    as_owner(|| SET_LIMITS.run_in(View::Serialized, &[arg(pg(id)), arg(per_minute), arg(per_day)]));
 }
 
 // Keys and roles.
@@ -139,7 +139,7 @@ pub fn count_api_keys(prefix: &str) -> i64 {
 }
 
 pub fn revoke_api_keys(prefix: &str) {
-    as_owner(|| REVOKE_API_KEY.run(&[arg(prefix)]));
+    as_owner(|| REVOKE_API_KEY.run_in(View::Serialized, &[arg(prefix)]));
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +178,7 @@ pub fn grant_access(workspace: Uuid, role: u32, permissions: &[String]) {
 }
 
 pub fn revoke_access(workspace: Uuid, role: u32) -> bool {
-    as_owner(|| REVOKE_ACCESS.run(&[arg(pg(workspace)), arg(i64::from(role))])) > 0
+    as_owner(|| REVOKE_ACCESS.run_in(View::Serialized, &[arg(pg(workspace)), arg(i64::from(role))])) > 0
 }
 
 // Bound tables.
@@ -215,7 +215,7 @@ pub fn bind(schema: &str, table: &str, columns: &Value, workspace: Option<Uuid>)
 }
 
 pub fn unbind(schema: &str, table: &str) -> bool {
-    as_owner(|| UNBIND.run(&[arg(schema), arg(table)])) > 0
+    as_owner(|| UNBIND.run_in(View::Serialized, &[arg(schema), arg(table)])) > 0
 }
 
 // Providers.
@@ -307,7 +307,9 @@ pub fn alter_provider(
     enabled: Option<bool>,
 ) -> bool {
     let config = config.map(|c| pgrx::JsonB(c.clone()));
-    as_owner(|| ALTER_PROVIDER.run(&[arg(name), arg(config), arg(priority), arg(enabled)])) > 0
+    as_owner(|| {
+        ALTER_PROVIDER.run_in(View::Serialized, &[arg(name), arg(config), arg(priority), arg(enabled)])
+    }) > 0
 }
 
 pub fn set_secret(name: &str, secret: &str) {
@@ -315,5 +317,5 @@ pub fn set_secret(name: &str, secret: &str) {
 }
 
 pub fn drop_provider(name: &str) -> bool {
-    as_owner(|| DROP_PROVIDER.run(&[arg(name)])) > 0
+    as_owner(|| DROP_PROVIDER.run_in(View::Serialized, &[arg(name)])) > 0
 }

@@ -36,7 +36,7 @@ pub fn retry(
         name(table.map(|(_, table)| table)),
     ];
     let role = |row: &Row| optional(row, 0).and_then(|oid| oid.parse::<u32>().ok()).map(pg_sys::Oid::from);
-    as_owner(|| RETRY.query(View::Caller, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
+    as_owner(|| RETRY.query(View::Serialized, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
 }
 
 static HOLDS: Statement = Statement::new(
@@ -75,7 +75,8 @@ pub fn erase(workspace: Uuid, schema: &str, table: &str, contact: &str) -> u64 {
     let args = || [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
     let mut erased = 0;
     while holds(workspace, schema, table, contact) {
-        erased += as_owner(|| ERASE.run_latest(&args()) + ERASE_LAST.run_latest(&args()));
+        erased +=
+            as_owner(|| ERASE.run_in(View::Current, &args()) + ERASE_LAST.run_in(View::Current, &args()));
         pgrx::check_for_interrupts!();
     }
     erased

@@ -187,14 +187,12 @@ pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
     let workspace = || arg(pg(person.workspace));
     let hash = || arg(pgrx::Uuid::from_bytes(person.hash));
     as_owner(|| Erased {
-        history: ERASE_HISTORY.run_latest(&[
-            workspace(),
-            arg(person.schema),
-            arg(person.table),
-            arg(person.contact),
-        ]),
-        receipts: ERASE_RECEIPTS.run_latest(&[workspace(), hash(), arg(uuids(questions.iter()))]),
-        stored_results: ERASE_RESULTS.run_latest(&[workspace(), hash(), arg(person.contact)]),
+        history: ERASE_HISTORY.run_in(
+            View::Current,
+            &[workspace(), arg(person.schema), arg(person.table), arg(person.contact)],
+        ),
+        receipts: ERASE_RECEIPTS.run_in(View::Current, &[workspace(), hash(), arg(uuids(questions.iter()))]),
+        stored_results: ERASE_RESULTS.run_in(View::Current, &[workspace(), hash(), arg(person.contact)]),
         jobs: 0,
     })
 }

@@ -6,7 +6,7 @@ use super::pg;
 use crate::domain::receipt::{Filed, Hash, Refusal};
 use crate::pg::owner::as_owner;
 use crate::pg::provider::receipt_key;
-use crate::pg::spi::{Statement, arg};
+use crate::pg::spi::{Statement, View, arg};
 use crate::pg::{cache, probe, receipts};
 
 /// Stands for every workspace.
@@ -68,5 +68,5 @@ static REMOVE: Statement = Statement::new(
 
 pub fn remove(workspace: Option<Uuid>, people: &[Hash]) -> u64 {
     let people: Vec<pgrx::Uuid> = people.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
-    as_owner(|| REMOVE.run(&[arg(pg(workspace.unwrap_or(EVERYWHERE))), arg(people)]))
+    as_owner(|| REMOVE.run_in(View::Serialized, &[arg(pg(workspace.unwrap_or(EVERYWHERE))), arg(people)]))
 }
