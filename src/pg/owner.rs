@@ -50,3 +50,35 @@ pub fn name_of(role: pg_sys::Oid) -> String {
         }
     }
 }
+
+/// The same as SQL has it: quoted where it has to be.
+pub fn quoted_name_of(role: pg_sys::Oid) -> String {
+    let name = std::ffi::CString::new(name_of(role)).unwrap_or_default();
+    // SAFETY: a NUL-terminated name; the result is the same, or palloc'd.
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Whether a background worker can be a session of the role: before PostgreSQL 17 it has to be one that may log in.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub fn can_have_workers(role: pg_sys::Oid) -> bool {
+    // SAFETY: a row of the system cache is read while it is held.
+    unsafe {
+        let row =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as i32, pg_sys::Datum::from(role));
+        if row.is_null() {
+            // Dropped meanwhile: its jobs say so.
+            return true;
+        }
+        let may_log_in = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_authid>()).rolcanlogin;
+        pg_sys::ReleaseSysCache(row);
+        may_log_in
+    }
+}
+
+/// See [`super::worker`]: from PostgreSQL 17 on they connect as a role that may not log in, too.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+pub fn can_have_workers(_role: pg_sys::Oid) -> bool {
+    true
+}

@@ -126,13 +126,17 @@ impl Fired {
         unsafe { (*(*(*self.data).tg_relation).rd_rel).relowner }
     }
 
+    /// Whether the role that writes has the rights of the table's owner anyway.
+    pub fn is_by_an_equal(self) -> bool {
+        // SAFETY: a look-up of memberships.
+        unsafe { pg_sys::has_privs_of_role(owner::caller(), self.owner()) }
+    }
+
     /// As the table's owner. Nothing that somebody with fewer rights could have put into his search_path is found then by
     /// the owner's triggers; the queue's workers do the same.
     pub fn as_owner<R>(self, work: impl FnOnce() -> R) -> R {
-        let owner = self.owner();
-        let work = || owner::as_table_owner(owner, work);
-        // SAFETY: a look-up of memberships.
-        if unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner) } {
+        let work = || owner::as_table_owner(self.owner(), work);
+        if self.is_by_an_equal() {
             return work();
         }
         spi::with_settings(&[(c"search_path", c"pg_catalog, pg_temp")], work)

@@ -20,6 +20,7 @@ mod credits;
 mod estimate;
 mod forget;
 mod identity;
+mod later;
 mod presets;
 mod providers;
 mod queue;

@@ -117,31 +117,15 @@ fn keys(
     Ok(keys)
 }
 
-/// Before PostgreSQL 17 a worker can only act for a role that may log in.
-#[cfg(any(feature = "pg15", feature = "pg16"))]
 fn require_login(role: pg_sys::Oid) {
-    // SAFETY: a row of the system cache is read while it is held.
-    let may_log_in = unsafe {
-        let row =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as i32, pg_sys::Datum::from(role));
-        if row.is_null() {
-            return;
-        }
-        let may = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_authid>()).rolcanlogin;
-        pg_sys::ReleaseSysCache(row);
-        may
-    };
-    if !may_log_in {
-        let name = super::identity::role_name(role);
+    if !owner::can_have_workers(role) {
+        let name = owner::name_of(role);
         raise::not_ready(
             format!("the role {name} may not log in, so no background worker can run its jobs"),
             "Before PostgreSQL 17 it has to: ALTER ROLE … LOGIN (without a password, if nobody else is to use it), or queue as another role.",
         )
     }
 }
-
-#[cfg(not(any(feature = "pg15", feature = "pg16")))]
-fn require_login(_role: pg_sys::Oid) {}
 
 #[pg_extern(sql = false)]
 fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {

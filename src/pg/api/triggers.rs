@@ -12,6 +12,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
 use uuid::Uuid;
 
+use super::later::{self, Reason};
 use crate::domain::ask;
 use crate::domain::batch::{Line, Status};
 use crate::domain::fields::{Field, FieldSet};
@@ -71,11 +72,13 @@ struct Trouble {
     rows: Option<(usize, usize)>,
     first: String,
     queued: bool,
+    /// What to do before the jobs can run.
+    remedy: Option<String>,
 }
 
 impl Trouble {
     fn all(why: String) -> Trouble {
-        Trouble { rows: None, first: why, queued: false }
+        Trouble { rows: None, first: why, queued: false, remedy: None }
     }
 
     /// One for each statement: the first that there is.
@@ -101,6 +104,7 @@ impl Trouble {
                 "The statement itself has done its work. When this is mended, enrich the contacts with enrich_rows or leadlex.enqueue_rows."
             }
         };
+        let hint = [self.remedy.as_deref(), Some(hint)].into_iter().flatten().collect::<Vec<_>>().join(" ");
         ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "trigger")
             .set_detail(self.first)
             .set_hint(hint)
@@ -137,6 +141,8 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     if rows.is_empty() {
         return None;
     }
+    let reason = if way == Way::Now { Reason::of(fired, &binding) } else { None };
+    let way = if reason.is_some() { Way::Later } else { way };
     let mut failed = Failed { all: rows.len(), ..Failed::default() };
     for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
         let left = match way {
@@ -145,7 +151,15 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         };
         queue(fired, &binding, workspace, fields, left, way, &mut failed);
     }
-    failed.trouble()
+    let queued = failed.queued;
+    let mut trouble = failed.trouble();
+    match &mut trouble {
+        Some(trouble) if trouble.queued => trouble.remedy = later::remedy(fired.owner()),
+        Some(_) => (),
+        None if queued => later::tell(reason.as_ref(), fired.owner()),
+        None => (),
+    }
+    trouble
 }
 
 fn bound(fired: Fired) -> Option<Rc<Binding>> {
@@ -161,6 +175,8 @@ struct Failed {
     all: usize,
     rows: usize,
     first: Option<String>,
+    /// Some were queued.
+    queued: bool,
     /// Some could not even be queued.
     lost: bool,
 }
@@ -189,8 +205,8 @@ impl Failed {
     }
 
     fn trouble(self) -> Option<Trouble> {
-        let Failed { all, rows, first, lost } = self;
-        first.map(|first| Trouble { rows: Some((rows, all)), first, queued: !lost })
+        let Failed { all, rows, first, lost, .. } = self;
+        first.map(|first| Trouble { rows: Some((rows, all)), first, queued: !lost, remedy: None })
     }
 }
 
@@ -270,6 +286,7 @@ fn queue(
         || crate::pg::queue::add_for_owner(fired.owner(), binding, workspace, fields, ids),
         |caught| !is_postgres_own(caught),
     );
+    failed.queued |= added.is_ok();
     if let Err(caught) = added {
         failed.lost = true;
         let uncounted = if way == Way::Later { count } else { 0 };

@@ -24,7 +24,7 @@ pub use catalog::{
 pub use fit::Fitted;
 pub use many::{Change, Found};
 pub use rls::{barred_message, note};
-pub use trust::foreign_trigger;
+pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 
 use super::raise::{self, Refusal, refuse};
 use super::spi::{Arg, Row, Statement, View, arg};

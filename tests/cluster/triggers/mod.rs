@@ -1,5 +1,6 @@
 //! Enrichment by triggers on the user's own table.
 
+mod borrowed;
 mod rights;
 
 use std::io::Write;
