@@ -35,11 +35,11 @@ static FOREIGN: Statement = Statement::new(fired!(
     "CROSS JOIN LATERAL (
          SELECT t.tgfoid AS function, NULL::pg_catalog.oid AS type
          UNION ALL
-         SELECT CASE d.refclassid WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.refobjid
-                                  WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass
-                                  THEN (SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
-                                        WHERE o.oid OPERATOR(pg_catalog.=) d.refobjid) END,
-                CASE d.refclassid WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN d.refobjid END
+         SELECT CASE WHEN d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.refobjid
+                     WHEN d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+                     THEN (SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
+                           WHERE o.oid OPERATOR(pg_catalog.=) d.refobjid) END,
+                CASE WHEN d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass THEN d.refobjid END
          FROM pg_catalog.pg_depend AS d
          WHERE t.tgqual IS NOT NULL AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_trigger'::pg_catalog.regclass
            AND d.objid OPERATOR(pg_catalog.=) t.oid) AS run
