@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::membership::Memberships;
 use super::{accounts, cache, owner, settings};
 use crate::domain::failure::Failure;
 use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
@@ -74,13 +75,13 @@ pub fn by_hash(hash: &[u8; 32]) -> Result<Caller, Failure> {
     Ok(Caller { workspace, permissions: found.permissions, key_prefix: Some(found.prefix) })
 }
 
-/// Workspaces that the role, or a role it is a member of, was granted, each with its permissions together.
+/// Workspaces that the role, or a role that it may act as, was granted, each with its permissions together.
 /// Being superuser is no membership.
 fn granted(role: pg_sys::Oid) -> BTreeMap<Uuid, Vec<String>> {
     let mut granted: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
+    let memberships = Memberships::of(role);
     for access in cache::access().iter() {
-        // SAFETY: a catalog look-up.
-        if unsafe { pg_sys::is_member_of_role_nosuper(role, access.role.into()) } {
+        if memberships.act_as(access.role.into()) {
             granted.entry(access.workspace).or_default().extend(access.permissions.iter().cloned());
         }
     }

@@ -17,6 +17,7 @@ mod health;
 mod identity;
 mod json;
 mod means;
+mod membership;
 mod owner;
 mod probe;
 mod progress;

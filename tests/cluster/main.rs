@@ -26,6 +26,7 @@ mod hostile;
 mod idempotency;
 mod limits;
 mod major;
+mod membership;
 mod nested;
 mod pgbouncer;
 mod presets;

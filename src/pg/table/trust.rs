@@ -5,6 +5,7 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::membership::ACTS_AS;
 use crate::pg::spi::{Statement, View, arg};
 
 /// The triggers that the UPDATE may fire, as `t`. One that moves a row to another partition is a DELETE and an INSERT there.
@@ -49,7 +50,7 @@ static FOREIGN: Statement = Statement::new(fired!(
          UNION ALL
          SELECT pg_catalog.format_type(y.oid, NULL), y.typowner
          FROM pg_catalog.pg_type AS y WHERE y.oid OPERATOR(pg_catalog.=) run.type) AS f",
-    "NOT t.tgisinternal AND NOT pg_catalog.pg_has_role(f.owner, $2, 'MEMBER')"
+    "NOT t.tgisinternal AND NOT pg_catalog.pg_has_role(f.owner, $2, $3)"
 ));
 
 // Foreign keys and unique constraints run nothing of a user's. An exclusion constraint has expressions of the owner's.
@@ -91,7 +92,7 @@ pub fn has_temporary_schema() -> bool {
 /// Why not, and what helps.
 pub fn foreign_trigger(relation: pg_sys::Oid, owner: pg_sys::Oid) -> Option<(String, String)> {
     keep_triggers(relation);
-    let row = FOREIGN.row(View::Latest, &[arg(relation), arg(owner)])?;
+    let row = FOREIGN.row(View::Latest, &[arg(relation), arg(owner), arg(ACTS_AS)])?;
     let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
     let (trigger, function, author) = (text(0), text(1), text(2));
     let table = super::name_of(relation);

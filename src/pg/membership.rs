@@ -1,0 +1,128 @@
+//! Which roles a role may act as: those whose rights it has, or that it may become.
+//!
+//! From PostgreSQL 16 on a membership can give neither (WITH INHERIT FALSE, SET FALSE). Each CREATEROLE role is such a member
+//! of the roles that it makes.
+
+use pgrx::pg_sys;
+
+/// What pg_has_role is to be asked, so that it means the same for roles that are no superusers.
+#[cfg(feature = "pg15")]
+pub const ACTS_AS: &str = "MEMBER";
+#[cfg(not(feature = "pg15"))]
+pub const ACTS_AS: &str = "USAGE, SET";
+
+/// The memberships of a role. To be a superuser is none.
+pub struct Memberships {
+    member: pg_sys::Oid,
+    #[cfg(not(feature = "pg15"))]
+    of_superuser: Option<walk::Reached>,
+}
+
+#[cfg(feature = "pg15")]
+impl Memberships {
+    pub fn of(member: pg_sys::Oid) -> Memberships {
+        Memberships { member }
+    }
+
+    pub fn act_as(&self, role: pg_sys::Oid) -> bool {
+        // SAFETY: a catalog look-up.
+        unsafe { pg_sys::is_member_of_role_nosuper(self.member, role) }
+    }
+}
+
+#[cfg(not(feature = "pg15"))]
+impl Memberships {
+    pub fn of(member: pg_sys::Oid) -> Memberships {
+        // SAFETY: a catalog look-up.
+        let is_superuser = unsafe { pg_sys::superuser_arg(member) };
+        Memberships { member, of_superuser: is_superuser.then(|| walk::Reached::from(member)) }
+    }
+
+    pub fn act_as(&self, role: pg_sys::Oid) -> bool {
+        match &self.of_superuser {
+            Some(reached) => reached.includes(role),
+            // SAFETY: catalog look-ups.
+            None => unsafe {
+                pg_sys::has_privs_of_role(self.member, role) || pg_sys::member_can_set_role(self.member, role)
+            },
+        }
+    }
+}
+
+/// Of superusers Postgres itself says that they may act as every role.
+#[cfg(not(feature = "pg15"))]
+mod walk {
+    use std::collections::HashSet;
+
+    use pgrx::pg_sys;
+
+    pub struct Reached {
+        inheriting: HashSet<pg_sys::Oid>,
+        by_set_role: HashSet<pg_sys::Oid>,
+    }
+
+    impl Reached {
+        pub fn from(member: pg_sys::Oid) -> Reached {
+            Reached {
+                inheriting: closure(member, |given| given.inherit_option),
+                by_set_role: closure(member, |given| given.set_option),
+            }
+        }
+
+        pub fn includes(&self, role: pg_sys::Oid) -> bool {
+            self.inheriting.contains(&role) || self.by_set_role.contains(&role)
+        }
+    }
+
+    /// As roles_is_member_of in acl.c: the member, and what it reaches by grants that give this.
+    fn closure(
+        member: pg_sys::Oid,
+        gives: fn(&pg_sys::FormData_pg_auth_members) -> bool,
+    ) -> HashSet<pg_sys::Oid> {
+        let database_owner = owner_of_this_database();
+        let mut reached = HashSet::from([member]);
+        let mut next = vec![member];
+        while let Some(role) = next.pop() {
+            let mut found = granted(role, gives);
+            if role == database_owner {
+                found.push(pg_sys::ROLE_PG_DATABASE_OWNER.into());
+            }
+            next.extend(found.into_iter().filter(|role| reached.insert(*role)));
+        }
+        reached
+    }
+
+    fn granted(
+        member: pg_sys::Oid,
+        gives: fn(&pg_sys::FormData_pg_auth_members) -> bool,
+    ) -> Vec<pg_sys::Oid> {
+        let none = pg_sys::Datum::from(0);
+        // SAFETY: the rows of the system cache are read while their list is held.
+        unsafe {
+            let cache = pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE as i32;
+            let list = pg_sys::SearchSysCacheList(cache, 1, pg_sys::Datum::from(member), none, none);
+            let members = (*list).members.as_slice((*list).n_members as usize);
+            let row = |entry: &*mut pg_sys::CatCTup| {
+                &*pg_sys::GETSTRUCT(&raw mut (**entry).tuple).cast::<pg_sys::FormData_pg_auth_members>()
+            };
+            let roles =
+                members.iter().map(row).filter(|given| gives(given)).map(|given| given.roleid).collect();
+            pg_sys::ReleaseCatCacheList(list);
+            roles
+        }
+    }
+
+    fn owner_of_this_database() -> pg_sys::Oid {
+        // SAFETY: a row of the system cache is read while it is held.
+        unsafe {
+            let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
+            let row = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(pg_sys::MyDatabaseId));
+            if row.is_null() {
+                return pg_sys::InvalidOid;
+            }
+            let owner = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_database>()).datdba;
+            pg_sys::ReleaseSysCache(row);
+            owner
+        }
+    }
+}
