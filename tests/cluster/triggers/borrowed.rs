@@ -132,7 +132,7 @@ fn a_deferrable_trigger_does_not_run_as_the_inserting_role() {
 }
 
 #[test]
-fn a_deferrable_trigger_of_a_partition_counts_and_a_foreign_key_does_not() {
+fn a_deferrable_trigger_of_a_partition_counts_and_keys_do_not() {
     let world = world(&format!(
         "{STATEMENT} ALTER ROLE keeper LOGIN;
          CREATE TABLE seen (who text); GRANT ALL ON seen TO PUBLIC;
@@ -140,7 +140,7 @@ fn a_deferrable_trigger_of_a_partition_counts_and_a_foreign_key_does_not() {
          $$ BEGIN INSERT INTO public.seen VALUES (current_user); RETURN NULL; END $$;
          ALTER FUNCTION public.late() OWNER TO keeper;
          CREATE TABLE kind (name text PRIMARY KEY); GRANT SELECT, REFERENCES ON kind TO keeper; GRANT USAGE ON SCHEMA public TO keeper;
-         ALTER TABLE lead ADD FOREIGN KEY (note) REFERENCES kind DEFERRABLE INITIALLY DEFERRED;
+         ALTER TABLE lead ADD FOREIGN KEY (note) REFERENCES kind DEFERRABLE INITIALLY DEFERRED, ADD UNIQUE (phone) DEFERRABLE;
          CREATE TABLE parts (id bigint, phone text, email text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
          CREATE TABLE parts_1 PARTITION OF parts DEFAULT;
          ALTER TABLE parts OWNER TO keeper; ALTER TABLE parts_1 OWNER TO keeper;
@@ -163,6 +163,15 @@ fn a_deferrable_trigger_of_a_partition_counts_and_a_foreign_key_does_not() {
     });
     assert_eq!(world.number("SELECT count(*) FROM seen WHERE who = 'loader'"), 0);
     assert_eq!(loader.warnings().len(), 1);
+    // Its expressions are the owner's, and are looked at at the commit.
+    world.run(
+        "ALTER TABLE lead ADD CONSTRAINT one EXCLUDE (lower(note) WITH =) DEFERRABLE INITIALLY DEFERRED",
+    );
+    let mut loader = super::loader(&world);
+    loader.run(&insert(4, 4));
+    let warnings = loader.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("constraint one of"), "{warnings:?}");
+    enriched(&world, 4);
 }
 
 /// Before PostgreSQL 17 no worker can be its session.
