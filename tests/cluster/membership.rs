@@ -101,7 +101,7 @@ fn the_role_that_makes_teams_acts_for_none_of_them() {
 
 /// A function of a role that can act as the table's owner gains nothing by running as the owner; of others it does.
 #[test]
-fn triggers_of_a_member_without_rights_are_a_strangers() {
+fn a_function_of_a_member_without_rights_is_not_trusted() {
     let world = World::with(&Beginning { credits: Some(100), ..Beginning::default() });
     world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+15550100100")));
     world.run(&format!(

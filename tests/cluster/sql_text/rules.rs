@@ -1,4 +1,4 @@
-//! What may not stand in SQL that runs under a search_path of somebody else.
+//! What may not stand in SQL that runs under the search_path of the caller.
 
 use std::collections::HashSet;
 
