@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what is missing on this machine, by Debian package name, and cargo-pgrx under target/tools.
-# Changes nothing when everything is there.  usage: prerequisites.sh [test|bench]
+# Changes nothing when everything is there.  usage: prerequisites.sh [test|bench|matrix]
 # shellcheck source=tests/lib/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -23,7 +23,7 @@ missing_for_postgres() {
     local config major
     config=$(find_pg_config)
     if [ -n "$config" ]; then major=$(pg_major "$config"); else major=$(wanted_major); fi
-    supported_major "$major" || die "PostgreSQL $major is not supported: 15, 16, 17 and 18 are"
+    supported_major "$major" || die "PostgreSQL $major is not supported: 15 to 19 are"
     local bindir=/usr/lib/postgresql/$major/bin
     [ -z "$config" ] || bindir=$(dirname "$config")
     [ -x "$bindir/postgres" ] && [ -x "$bindir/initdb" ] || PACKAGES+=("postgresql-$major")
@@ -36,6 +36,11 @@ missing_for_postgres() {
     if [ "$WANT" = test ]; then [ -x /usr/sbin/pgbouncer ] || PACKAGES+=(pgbouncer); fi
 }
 
+missing_for_matrix() {
+    [ -x /usr/sbin/debootstrap ] || PACKAGES+=(debootstrap)
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || PACKAGES+=(debian-archive-keyring)
+}
+
 missing_for_bench() {
     local sharedir=/usr/share/postgresql/$1
     [ -z "$2" ] || sharedir=$("$2" --sharedir)
@@ -45,9 +50,21 @@ missing_for_bench() {
     [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import urllib3' 2>/dev/null || PACKAGES+=(python3-urllib3)
 }
 
+# Postgres's own headers include this one where it was built with ICU, as Debian's is; its packages do not bring it.
+icu_is_wanted_and_missing() {
+    local config header
+    config=$(find_pg_config)
+    if [ -n "$config" ]; then
+        header=$("$config" --includedir-server)/pg_config.h
+        if [ -f "$header" ] && ! grep -q '^#define USE_ICU 1' "$header"; then return 1; fi
+    fi
+    ! echo '#include <unicode/ucol.h>' | cc -E -o /dev/null - 2>/dev/null
+}
+
 missing_for_build() {
     command -v cc >/dev/null && command -v ld >/dev/null || PACKAGES+=(build-essential)
     libclang_is_there || PACKAGES+=(libclang-dev)
+    if icu_is_wanted_and_missing; then PACKAGES+=(libicu-dev); fi
     find_cargo_pgrx && return
     command -v pkg-config >/dev/null || PACKAGES+=(pkg-config)
     { command -v pkg-config >/dev/null && pkg-config --exists openssl; } || PACKAGES+=(libssl-dev)
@@ -99,6 +116,11 @@ install_cargo_pgrx() {
 
 use_rust
 mkdir -p "$TARGET/log"
+if [ "$WANT" = matrix ]; then
+    missing_for_matrix
+    if [ ${#PACKAGES[@]} -gt 0 ]; then apt_install; fi
+    exit 0
+fi
 missing_for_postgres
 missing_for_build
 if [ ${#PACKAGES[@]} -gt 0 ]; then apt_install; fi
