@@ -101,41 +101,61 @@ pub fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
             return;
         }
         let statements = pgrx::PgList::<pg_sys::PlannedStmt>::from_pg((*portal).stmts);
-        for statement in statements.iter_ptr() {
-            use pg_sys::CmdType::CMD_INSERT;
-            // A plain INSERT writes rows that are not there yet; an UPDATE can also stand in a WITH clause.
-            let inserts = (*statement).commandType == CMD_INSERT
-                && !(*statement).hasModifyingCTE
-                && !updates_on_conflict((*statement).planTree);
-            if (*statement).type_ != pg_sys::NodeTag::T_PlannedStmt || inserts {
-                continue;
-            }
-            let range = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg((*statement).rtable);
-            let results = (*statement).resultRelations;
-            let targets =
-                (0..pg_sys::list_length(results)).map(|i| pg_sys::list_nth_int(results, i) as usize);
-            if targets.filter_map(|t| range.get_ptr(t - 1)).any(|entry| is_part_of((*entry).relid, relation))
-            {
-                refuse(Refusal {
-                    sqlstate: "27000",
-                    message: "cannot enrich contacts from a statement that updates or deletes them".into(),
-                    detail: Some(
-                        "The row would be written twice by one statement; no provider was asked.".into(),
-                    ),
-                    hint: Some("Enrich in a statement of its own: SELECT enrich_contact(id) FROM ….".into()),
-                });
-            }
+        let refused = |statement: *mut pg_sys::PlannedStmt| {
+            (*statement).type_ == pg_sys::NodeTag::T_PlannedStmt && rewrites(&*statement, relation)
+        };
+        if statements.iter_ptr().any(refused) {
+            refuse(Refusal {
+                sqlstate: "27000",
+                message: "cannot enrich contacts from a statement that updates or deletes them".into(),
+                detail: Some(
+                    "The row would be written twice by one statement; no provider was asked.".into(),
+                ),
+                hint: Some("Enrich in a statement of its own: SELECT enrich_contact(id) FROM ….".into()),
+            });
         }
     }
 }
 
-unsafe fn updates_on_conflict(plan: *mut pg_sys::Plan) -> bool {
-    // SAFETY: the plan of a running INSERT; its node is looked at as ModifyTable only if it is one.
+/// Whether a statement changes or removes rows of `relation` that may have been there before. What writes stands at
+/// the top of the plan, or of the plan of a WITH query, which is one of the sub-plans.
+unsafe fn rewrites(statement: &pg_sys::PlannedStmt, relation: pg_sys::Oid) -> bool {
+    // SAFETY: the plan of a running statement; a node is looked at as ModifyTable only if it is one, and its result
+    // relations are numbers of entries of the statement's range table.
     unsafe {
-        !plan.is_null()
-            && (*plan).type_ == pg_sys::NodeTag::T_ModifyTable
-            && (*plan.cast::<pg_sys::ModifyTable>()).onConflictAction
-                == pg_sys::OnConflictAction::ONCONFLICT_UPDATE
+        let range = pgrx::PgList::<pg_sys::RangeTblEntry>::from_pg(statement.rtable);
+        let subplans = pgrx::PgList::<pg_sys::Plan>::from_pg(statement.subplans);
+        std::iter::once(statement.planTree).chain(subplans.iter_ptr()).any(|plan| {
+            if plan.is_null() || (*plan).type_ != pg_sys::NodeTag::T_ModifyTable {
+                return false;
+            }
+            let modify = &*plan.cast::<pg_sys::ModifyTable>();
+            let targets = modify.resultRelations;
+            changes_old_rows(modify)
+                && (0..pg_sys::list_length(targets))
+                    .filter_map(|i| range.get_ptr(pg_sys::list_nth_int(targets, i) as usize - 1))
+                    .any(|entry| is_part_of((*entry).relid, relation))
+        })
+    }
+}
+
+/// An INSERT only adds rows, also one that does nothing or (since 19) returns the row on a conflict. So does a MERGE
+/// without an action that updates or deletes.
+unsafe fn changes_old_rows(modify: &pg_sys::ModifyTable) -> bool {
+    use pg_sys::CmdType::{CMD_DELETE, CMD_INSERT, CMD_MERGE, CMD_UPDATE};
+    if modify.operation == CMD_INSERT {
+        return modify.onConflictAction == pg_sys::OnConflictAction::ONCONFLICT_UPDATE;
+    }
+    if modify.operation != CMD_MERGE {
+        return true;
+    }
+    // SAFETY: of a MERGE this is a list of lists of actions.
+    unsafe {
+        let lists = pgrx::PgList::<pg_sys::List>::from_pg(modify.mergeActionLists);
+        lists.iter_ptr().any(|list| {
+            let actions = pgrx::PgList::<pg_sys::MergeAction>::from_pg(list);
+            actions.iter_ptr().any(|action| matches!((*action).commandType, CMD_UPDATE | CMD_DELETE))
+        })
     }
 }
 

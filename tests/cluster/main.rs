@@ -24,6 +24,7 @@ mod harness;
 mod health;
 mod hostile;
 mod idempotency;
+mod inserting;
 mod limits;
 mod major;
 mod membership;
