@@ -67,7 +67,7 @@ impl Open {
             let (relation, indexes) = (&*self.relation, &*self.indexes);
             let (class, constraints) = (&*relation.rd_rel, (*relation.rd_att).constr);
             let unconstrained = constraints.is_null()
-                || ((*constraints).num_check == row.checks && !(*constraints).has_generated_stored);
+                || ((*constraints).num_check == row.checks && !has_generated(&*constraints));
             let index_is_ordinary = |at: usize| {
                 let index = &**indexes.ri_IndexRelationInfo.add(at);
                 let described = &*(**indexes.ri_IndexRelationDescs.add(at)).rd_index;
@@ -116,4 +116,12 @@ impl Open {
             })
         }
     }
+}
+
+/// Whether a column of the table is computed from others, when a row is written or, since 18, when it is read.
+fn has_generated(constraints: &pg_sys::TupleConstr) -> bool {
+    #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
+    return constraints.has_generated_stored;
+    #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
+    return constraints.has_generated_stored || constraints.has_generated_virtual;
 }

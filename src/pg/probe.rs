@@ -11,9 +11,9 @@ pub fn any(relation: pg_sys::Oid, first: pgrx::Uuid, seconds: &[pgrx::Uuid]) -> 
     // all that is open here. The snapshot is registered for as long as scans use it.
     unsafe {
         let relation = pg_sys::table_open(relation, pg_sys::AccessShareLock as i32);
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(not(any(feature = "pg18", feature = "pg19")))]
         let index = pg_sys::RelationGetPrimaryKeyIndex(relation);
-        #[cfg(feature = "pg18")]
+        #[cfg(any(feature = "pg18", feature = "pg19"))]
         let index = pg_sys::RelationGetPrimaryKeyIndex(relation, false);
         let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
         let found = seconds.iter().any(|second| {

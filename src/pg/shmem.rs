@@ -36,6 +36,9 @@ pub enum Lock {
 }
 const LOCKS: i32 = 3;
 
+/// The number of `AddinShmemInitLock`, whose name is a macro in C. It is the same in 15 to 19: storage/lwlocknames.h.
+const ADDIN_SHMEM_INIT_LOCK: usize = 21;
+
 /// Which account: database, the extension's incarnation in it (oid of leadlex.workspace, so that DROP and CREATE
 /// EXTENSION start anew), and the workspace or provider.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -339,7 +342,7 @@ unsafe extern "C-unwind" fn startup() {
         if let Some(previous) = PREVIOUS_STARTUP {
             pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
         }
-        let init_lock = &raw mut (*pg_sys::MainLWLockArray.add(21)).lock;
+        let init_lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_SHMEM_INIT_LOCK)).lock;
         pg_sys::LWLockAcquire(init_lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
         let mut found = false;
         let header = pg_sys::ShmemInitStruct(NAME.as_ptr(), main_size(), &mut found).cast::<Header>();
@@ -353,6 +356,9 @@ unsafe extern "C-unwind" fn startup() {
         };
         let size = settings::max_contacts_in_flight() as _;
         let flags = (pg_sys::HASH_ELEM | pg_sys::HASH_BLOBS) as i32;
+        #[cfg(feature = "pg19")]
+        let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, &mut info, flags);
+        #[cfg(not(feature = "pg19"))]
         let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, size, &mut info, flags);
         receipts::start();
         health::start();
@@ -474,4 +480,26 @@ pub fn account_changed(index: usize) -> *mut pg_sys::ConditionVariable {
 pub fn with_claims<R>(work: impl FnOnce(*mut pg_sys::HTAB) -> R) -> R {
     let _held = lock(Lock::Claims);
     work(CLAIM_TABLE.load(Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// pgrx has the array of locks, but no name for this one.
+    #[test]
+    fn the_number_of_the_lock_is_that_of_this_major() {
+        let config = std::env::var_os("PG_CONFIG").unwrap_or("pg_config".into());
+        let output =
+            Command::new(config).arg("--includedir-server").output().expect("PG_CONFIG is a program");
+        let headers = String::from_utf8(output.stdout).expect("a path");
+        let names = std::fs::read_to_string(format!("{}/storage/lwlocknames.h", headers.trim()))
+            .expect("the server's headers are there");
+        let line = names
+            .lines()
+            .find(|line| line.starts_with("#define AddinShmemInitLock "))
+            .expect("it has a name");
+        let expected = format!("MainLWLockArray[{}]", super::ADDIN_SHMEM_INIT_LOCK);
+        assert!(line.contains(&expected), "{line}");
+    }
 }

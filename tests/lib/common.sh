@@ -47,10 +47,10 @@ real_pg_config() {
     if [ -x "$bindir/pg_config" ]; then printf '%s\n' "$bindir/pg_config"; else command -v "$given"; fi
 }
 
-# "PostgreSQL 15.20 (Debian …)", "PostgreSQL 18beta1" -> 15, 18
+# "PostgreSQL 15.20 (Debian …)", "PostgreSQL 19rc1" -> 15, 19
 pg_major() { "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'; }
 
-supported_major() { case $1 in 15 | 16 | 17 | 18) ;; *) return 1 ;; esac; }
+supported_major() { case $1 in 15 | 16 | 17 | 18 | 19) ;; *) return 1 ;; esac; }
 
 # The choice, in this order: PG_CONFIG, PG_MAJOR, the pg_config on the PATH, the newest one in Debian's place.
 # Prints nothing when there is none yet.
@@ -66,7 +66,7 @@ find_pg_config() {
         [ ! -x "$candidate" ] || printf '%s\n' "$candidate"
         return
     fi
-    for candidate in "$(command -v pg_config || true)" /usr/lib/postgresql/{18,17,16,15}/bin/pg_config; do
+    for candidate in "$(command -v pg_config || true)" /usr/lib/postgresql/{19,18,17,16,15}/bin/pg_config; do
         [ -n "$candidate" ] && [ -x "$candidate" ] || continue
         candidate=$(real_pg_config "$candidate") || continue
         if supported_major "$(pg_major "$candidate")" && [ -x "$(dirname "$candidate")/postgres" ]; then
@@ -80,7 +80,7 @@ use_postgres() {
     PG_CONFIG=$(find_pg_config)
     [ -n "$PG_CONFIG" ] || die "no PostgreSQL server found: run 'make prerequisites', or give PG_CONFIG=/path/to/pg_config"
     MAJOR=$(pg_major "$PG_CONFIG")
-    supported_major "$MAJOR" || die "$PG_CONFIG is PostgreSQL $MAJOR: 15, 16, 17 and 18 are supported"
+    supported_major "$MAJOR" || die "$PG_CONFIG is PostgreSQL $MAJOR: 15 to 19 are supported"
     export PG_CONFIG MAJOR
 }
 

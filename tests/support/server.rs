@@ -29,8 +29,10 @@ const MAJOR: u32 = if cfg!(feature = "pg15") {
     16
 } else if cfg!(feature = "pg17") {
     17
-} else {
+} else if cfg!(feature = "pg18") {
     18
+} else {
+    19
 };
 
 /// Where tests/lib/build.sh has put things.
