@@ -2,11 +2,11 @@
 # but for the packages that are missing, which apt installs, and `make install`.
 SHELL := /bin/bash
 export PG_CONFIG PG_MAJOR
-.PHONY: help demo demo-stop test check build install bench prerequisites clean
+.PHONY: help demo demo-stop test matrix check build install bench prerequisites clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-22s %s\n", $$1, $$2 }'
-	@echo '  PG_CONFIG=/path/to/pg_config or PG_MAJOR=15…18 chooses the Postgres; by default the one that is there.'
+	@echo '  PG_CONFIG=/path/to/pg_config or PG_MAJOR=15…19 chooses the Postgres; by default the one that is there.'
 
 demo: prerequisites ## a private cluster and a sample provider; watch contacts being filled in
 	@tests/demo/demo
@@ -16,6 +16,9 @@ demo-stop: ## stop what make demo left running
 
 test: ## every suite, against clusters that it starts itself
 	@tests/run
+
+matrix: ## every suite on PostgreSQL 15, 17, 18 and 19, each in a Debian of its own under target/; as root
+	@tests/matrix
 
 check: prerequisites ## rustfmt and clippy
 	@tests/lib/check.sh
