@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{Behaviour, fails, person};
-use crate::world::{Beginning, PATH, World, contact, enrich, number};
+use crate::world::{Beginning, FORCE_PARALLEL, PATH, World, contact, enrich, number};
 
 /// Slow enough for another session to come in between.
 fn slow(world: &World) {
@@ -40,10 +40,10 @@ fn a_parallel_plan_can_ask_who_is_reading() {
     enrich(&mut world.caller(), 1).unwrap();
     let mut reader = world.caller();
     reader
-        .batch_execute(
-            "SET force_parallel_mode = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
-             SET min_parallel_table_scan_size = 0;",
-        )
+        .batch_execute(&format!(
+            "SET {FORCE_PARALLEL} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+             SET min_parallel_table_scan_size = 0;"
+        ))
         .unwrap();
     assert_eq!(number(&mut reader, "SELECT count(*) FROM leadlex.enrichment"), 1);
     assert_eq!(number(&mut reader, "SELECT sum(amount)::bigint FROM leadlex.credit_ledger"), 9);

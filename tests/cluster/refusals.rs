@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use postgres::{Client, NoTls};
 
 use crate::support::{Behaviour, Cluster, eventually, fails};
-use crate::world::{Beginning, Books, PATH, World, contact, credits, enrich, number, try_enrich};
+use crate::world::{
+    Beginning, Books, FORCE_PARALLEL, PATH, World, contact, credits, enrich, number, try_enrich,
+};
 
 fn starter(conf: &[&str]) -> World {
     World::with(&Beginning { plan: "starter", conf, ..Beginning::default() })
@@ -208,9 +210,8 @@ fn a_parallel_worker_asks_nobody() {
              'DECLARE r jsonb; BEGIN EXECUTE ''SELECT enrich_contact($1)'' INTO r USING id; RETURN r; END';",
     );
     let before = world.books();
-    let force = if cfg!(feature = "pg15") { "force_parallel_mode" } else { "debug_parallel_query" };
     let mut caller = world.caller();
-    caller.batch_execute(&format!("SET {force} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")).unwrap();
+    caller.batch_execute(&format!("SET {FORCE_PARALLEL} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")).unwrap();
     for function in ["wrapped", "wrapped_plpgsql", "wrapped_try", "wrapped_dynamic"] {
         let sql = format!("SELECT {function}(id) FROM crm WHERE full_name = 'Person 1'");
         let rows = caller.query(&format!("EXPLAIN {sql}"), &[]).unwrap();
@@ -224,7 +225,9 @@ fn a_parallel_worker_asks_nobody() {
     assert_eq!(world.provider.connections(), 0);
     assert_eq!(world.books(), before);
     // The same session, in no parallel plan.
-    caller.batch_execute(&format!("SET {force} = off; SET max_parallel_workers_per_gather = 0")).unwrap();
+    caller
+        .batch_execute(&format!("SET {FORCE_PARALLEL} = off; SET max_parallel_workers_per_gather = 0"))
+        .unwrap();
     assert_eq!(
         caller.query("SELECT wrapped(id) FROM crm WHERE full_name = 'Person 2'", &[]).unwrap().len(),
         1

@@ -16,6 +16,10 @@ pub const SECRET: &str = "vendor-secret-4711";
 /// What [`crate::support::person`] puts into the field that most tests look at.
 pub const PHONE: &str = "+15550100100";
 
+/// The setting that makes every plan that may be so a parallel one.
+pub const FORCE_PARALLEL: &str =
+    if cfg!(feature = "pg15") { "force_parallel_mode" } else { "debug_parallel_query" };
+
 pub struct World {
     // Dropped first: connections of calls in flight end before their server does.
     pub provider: Provider,

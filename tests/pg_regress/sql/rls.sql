@@ -144,11 +144,12 @@ SELECT t.fails('DELETE FROM leadlex.credit_ledger');
 SELECT t.fails('DELETE FROM leadlex.enrichment');
 SELECT t.fails('UPDATE leadlex.provider SET priority = 1');
 -- A predicate of the reader's own does not run on rows that it may not see.
-CREATE FUNCTION pg_temp.peek(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE NOTICE 'saw %', $1; RETURN true; END $$;
+CREATE FUNCTION pg_temp.peek(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN PERFORM set_config('t.seen', concat_ws(E'\n', nullif(current_setting('t.seen', true), ''), $1), false); RETURN true; END $$;
 SELECT count(*) FROM leadlex.workspace WHERE pg_temp.peek(name);
 SELECT count(*) FROM leadlex.provider WHERE pg_temp.peek(name);
 SELECT count(*) FROM leadlex.contact WHERE pg_temp.peek(full_name);
 SELECT count(*) FROM leadlex.credit_ledger WHERE pg_temp.peek(note) AND note = 'opening balance';
+SELECT seen FROM regexp_split_to_table(current_setting('t.seen'), E'\n') AS seen ORDER BY 1;
 RESET ROLE;
 
 -- The extension's owner sees all, and still acts for nobody; a workspace's own provider is asked for it alone.

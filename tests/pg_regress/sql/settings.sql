@@ -14,19 +14,22 @@ SELECT name FROM pg_settings WHERE name LIKE 'leadlex.%' AND coalesce(short_desc
 SELECT name FROM pg_settings WHERE name LIKE 'leadlex.%' AND context = 'user' ORDER BY name;
 
 -- Bounds and units.
+-- Since 18 the range has the units, too.
+CREATE FUNCTION t.out_of_range(statement text) RETURNS text LANGUAGE sql AS $$
+SELECT regexp_replace(t.fails(statement), '([0-9]) (ms|kB)( [.][.]|[)])', '\1\3', 'g') $$;
 SET leadlex.provider_timeout = '250ms'; SHOW leadlex.provider_timeout;
 SET leadlex.provider_timeout = '3s'; SHOW leadlex.provider_timeout;
-SET leadlex.provider_timeout = '2min';
-SET leadlex.provider_timeout = 0;
+SELECT t.out_of_range('SET leadlex.provider_timeout = $$2min$$');
+SELECT t.out_of_range('SET leadlex.provider_timeout = 0');
 SET leadlex.provider_timeout = 'soon';
 SET leadlex.total_timeout = '5min'; SHOW leadlex.total_timeout;
-SET leadlex.total_timeout = '6min';
-SET leadlex.total_timeout = 0;
+SELECT t.out_of_range('SET leadlex.total_timeout = $$6min$$');
+SELECT t.out_of_range('SET leadlex.total_timeout = 0');
 SET leadlex.credit_wait = 0; SHOW leadlex.credit_wait;
-SET leadlex.credit_wait = '61s';
+SELECT t.out_of_range('SET leadlex.credit_wait = $$61s$$');
 SET leadlex.max_response_size = '2MB'; SHOW leadlex.max_response_size;
-SET leadlex.max_response_size = '1GB';
-SET leadlex.max_response_size = 0;
+SELECT t.out_of_range('SET leadlex.max_response_size = $$1GB$$');
+SELECT t.out_of_range('SET leadlex.max_response_size = 0');
 SET leadlex.min_confidence = 1; SHOW leadlex.min_confidence;
 SET leadlex.min_confidence = 1.01;
 SET leadlex.min_confidence = -0.1;
