@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
+use super::failing::Failing;
 use super::provider::FaultKind;
 use super::receipt::Hash;
 
 /// When the breaker opens, and for how long at first.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Failures in a row; 0 = never.
+    /// Failures in a row, of more than one question where it is more than one; 0 = never.
     pub failures: u32,
-    /// Doubled each time that a probe fails.
+    /// Doubled each time that a probe fails, but for one with the question that failed last.
     pub pause: Duration,
 }
 
@@ -86,6 +87,30 @@ pub enum Permit {
     /// The pause is over, and one call tries whether it is well again.
     Probe,
     No(Pause),
+    /// The pause is over, and another call is trying whether it is well again.
+    Trial(Pause),
+    /// The pause is over, but this question has failed: another is to be the probe. With it the question's rank: the lower,
+    /// the longer ago it failed.
+    After(Pause, usize),
+}
+
+impl Permit {
+    /// Why no request may be sent now.
+    pub fn pause(self) -> Option<Pause> {
+        match self {
+            Permit::Ask | Permit::Probe => None,
+            Permit::No(pause) | Permit::Trial(pause) | Permit::After(pause, _) => Some(pause),
+        }
+    }
+}
+
+/// Which request it is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Of the description and the secret.
+    pub identity: Hash,
+    /// Of all that is asked.
+    pub hash: Hash,
 }
 
 /// How a request ended, as far as the provider's health goes.
@@ -113,21 +138,39 @@ pub struct Health {
     paused_at: i64,
     /// Until then a probe is under way.
     probe_until: i64,
+    /// Since the last answer.
+    failing: Failing,
 }
 
 impl Health {
-    pub const NEW: Health =
-        Health { identity: [0; 16], failures: 0, pauses: 0, pause: None, paused_at: 0, probe_until: 0 };
+    pub const NEW: Health = Health {
+        identity: [0; 16],
+        failures: 0,
+        pauses: 0,
+        pause: None,
+        paused_at: 0,
+        probe_until: 0,
+        failing: Failing::NONE,
+    };
 
-    /// Whether a request may be sent. A probe is given to one call at a time, for `lease`.
-    pub fn permit(&mut self, identity: Hash, now: i64, lease: Duration) -> Permit {
-        self.meet(identity);
+    /// Whether a request may be sent. A probe is given to one call at a time, for `lease`. `others`: who asks has other
+    /// questions to put after this one.
+    pub fn permit(&mut self, question: Question, others: bool, now: i64, lease: Duration) -> Permit {
+        self.meet(question.identity);
         let Some(pause) = self.pause else { return Permit::Ask };
         if now < pause.until {
             return Permit::No(pause);
         }
         if now < self.probe_until {
-            return Permit::No(Pause { until: self.probe_until, ..pause });
+            return Permit::Trial(Pause { until: self.probe_until, ..pause });
+        }
+        if let Some(rank) = self.failing.rank(question.hash) {
+            if others {
+                return Permit::After(pause, rank);
+            }
+            if let Err(until) = self.failing.turn(question.hash, now) {
+                return Permit::After(Pause { until, ..pause }, rank);
+            }
         }
         self.probe_until = now.saturating_add(lease.as_micros() as i64);
         Permit::Probe
@@ -141,13 +184,18 @@ impl Health {
     }
 
     /// A request that was sent at `sent_at` has ended.
-    pub fn ended(&mut self, identity: Hash, sent_at: i64, now: i64, ending: Ending, policy: Policy) {
+    pub fn ended(&mut self, question: Question, sent_at: i64, now: i64, ending: Ending, policy: Policy) {
+        let Question { identity, hash } = question;
         if identity != self.identity {
             return;
         }
-        let before_the_pause = self.pause.is_some() && sent_at < self.paused_at;
-        if before_the_pause {
-            // What came of it was known, or expected, when it was paused.
+        if self.pause.is_some() && sent_at < self.paused_at {
+            // What came of it was known, or expected, when it was paused; but not whom else it fails for.
+            if let Ending::Failed { kind, retry_after_s } = ending
+                && trouble(kind, retry_after_s).is_some()
+            {
+                self.failing.add(hash);
+            }
             return;
         }
         let probe = self.pause.is_some();
@@ -158,40 +206,43 @@ impl Health {
             }
             return;
         };
-        let asked = retry_after_s.filter(|s| *s > 0);
-        match cause_of(kind) {
-            // It may say that it can be asked again at once.
-            Some(Cause::Asked) if retry_after_s == Some(0) => {}
-            Some(cause) => self.open(cause, asked, now, policy),
-            None if asked.is_some() && kind == FaultKind::ServerError => {
-                self.open(Cause::Asked, asked, now, policy)
-            }
-            None if is_unwell(kind) => {
+        if is_an_answer(kind) {
+            *self = Health { identity, ..Health::NEW };
+            return;
+        }
+        let Some(trouble) = trouble(kind, retry_after_s) else { return };
+        // What one question alone comes to says little of the provider: no pause becomes longer by it.
+        let another = self.failing.add(hash);
+        match trouble {
+            Trouble::Told(cause, asked_s) => self.open(cause, asked_s, another, now, policy),
+            Trouble::Unwell => {
                 self.failures = self.failures.saturating_add(1);
                 let too_many = policy.failures > 0 && self.failures >= policy.failures;
-                if too_many || probe {
+                let of_several = self.failing.are_several() || policy.failures == 1;
+                if probe && another || !probe && too_many && of_several {
                     let cause = self.pause.map_or(Cause::Breaker, |pause| pause.cause);
-                    self.open(cause, None, now, policy);
+                    self.open(cause, None, another, now, policy);
                 }
             }
-            None if is_an_answer(kind) => *self = Health { identity, ..Health::NEW },
-            None => {}
         }
     }
 
-    fn open(&mut self, cause: Cause, asked_s: Option<u64>, now: i64, policy: Policy) {
+    /// `longer`: than the last one.
+    fn open(&mut self, cause: Cause, asked_s: Option<u64>, longer: bool, now: i64, policy: Policy) {
         let (first, longest) = match cause {
             Cause::Breaker => (policy.pause, policy.pause.max(Duration::from_secs(cause.pauses_s().1))),
             _ => (Duration::from_secs(cause.pauses_s().0), Duration::from_secs(cause.pauses_s().1)),
         };
+        if longer || self.pauses == 0 {
+            self.pauses = self.pauses.saturating_add(1);
+        }
         let asked = asked_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_ASKED_S)));
-        let usual = first.saturating_mul(1 << self.pauses.min(20)).min(longest);
+        let usual = first.saturating_mul(1 << (self.pauses - 1).min(20)).min(longest);
         let length = match cause {
             Cause::Breaker | Cause::Asked => asked.unwrap_or(usual),
             // What the answer says is mostly about the minute's window, at whose end the account is as empty.
             Cause::Quota | Cause::Credentials => asked.map_or(usual, |asked| asked.max(usual)),
         };
-        self.pauses = self.pauses.saturating_add(1);
         self.pause = Some(Pause { cause, until: now.saturating_add(length.as_micros() as i64) });
         self.paused_at = now;
     }
@@ -218,12 +269,24 @@ impl Health {
     }
 }
 
-fn cause_of(kind: FaultKind) -> Option<Cause> {
+/// What a failure says of the provider.
+enum Trouble {
+    /// It told what is wrong, and after how many seconds it can be asked again.
+    Told(Cause, Option<u64>),
+    Unwell,
+}
+
+fn trouble(kind: FaultKind, retry_after_s: Option<u64>) -> Option<Trouble> {
+    let asked = retry_after_s.filter(|s| *s > 0);
+    let told = |cause| Some(Trouble::Told(cause, asked));
     match kind {
-        FaultKind::RateLimited => Some(Cause::Asked),
-        FaultKind::Quota => Some(Cause::Quota),
-        FaultKind::BadCredentials => Some(Cause::Credentials),
-        _ => None,
+        // It may say that it can be asked again at once.
+        FaultKind::RateLimited if retry_after_s == Some(0) => None,
+        FaultKind::RateLimited => told(Cause::Asked),
+        FaultKind::Quota => told(Cause::Quota),
+        FaultKind::BadCredentials => told(Cause::Credentials),
+        FaultKind::ServerError if asked.is_some() => told(Cause::Asked),
+        _ => is_unwell(kind).then_some(Trouble::Unwell),
     }
 }
 

@@ -15,11 +15,26 @@ fn asked(kind: FaultKind, seconds: u64) -> Ending {
     Ending::Failed { kind, retry_after_s: Some(seconds) }
 }
 
-/// Asks at `at`, and is told this 100 ms later, if it may ask.
+fn question(of: Hash, n: i64) -> Question {
+    let mut hash = [0; 16];
+    hash[..8].copy_from_slice(&n.to_be_bytes());
+    Question { identity: of, hash }
+}
+
+/// Each is about another contact than the one before.
+fn another(at: i64) -> Question {
+    question(ID, at)
+}
+
+/// Asks at `at` about another contact, and is told this 100 ms later, if it may ask.
 fn call(health: &mut Health, at: i64, ending: Ending) -> Permit {
-    let permit = health.permit(ID, at, LEASE);
-    if !matches!(permit, Permit::No(_)) {
-        health.ended(ID, at, at + S / 10, ending, POLICY);
+    call_about(health, another(at), at, ending)
+}
+
+fn call_about(health: &mut Health, question: Question, at: i64, ending: Ending) -> Permit {
+    let permit = health.permit(question, false, at, LEASE);
+    if permit.pause().is_none() {
+        health.ended(question, at, at + S / 10, ending, POLICY);
     }
     permit
 }
@@ -35,12 +50,15 @@ fn broken() -> Health {
 #[test]
 fn the_breaker_opens_after_failures_in_a_row_and_closes_after_a_good_probe() {
     let mut health = broken();
-    let Permit::No(pause) = health.permit(ID, 3 * S, LEASE) else { panic!("asked") };
+    let Permit::No(pause) = health.permit(another(-1), false, 3 * S, LEASE) else { panic!("asked") };
     assert_eq!(pause, Pause { cause: Cause::Breaker, until: 2 * S + S / 10 + 5 * S });
-    assert_eq!(health.permit(ID, 8 * S, LEASE), Permit::Probe);
-    assert!(matches!(health.permit(ID, 8 * S, LEASE), Permit::No(_)), "one probe at a time");
-    health.ended(ID, 8 * S, 9 * S, Ending::Answered, POLICY);
-    assert_eq!(health.permit(ID, 9 * S, LEASE), Permit::Ask);
+    assert_eq!(health.permit(another(-1), false, 8 * S, LEASE), Permit::Probe);
+    assert!(
+        matches!(health.permit(another(-1), false, 8 * S, LEASE), Permit::Trial(_)),
+        "one probe at a time"
+    );
+    health.ended(another(-1), 8 * S, 9 * S, Ending::Answered, POLICY);
+    assert_eq!(health.permit(another(-1), false, 9 * S, LEASE), Permit::Ask);
     assert_eq!(health.failures_in_a_row(), 0);
 }
 
@@ -86,7 +104,7 @@ fn what_is_no_fault_of_the_provider_counts_for_nothing() {
     let until = health.pause().unwrap().until;
     assert_eq!(call(&mut health, until, Ending::Unknown), Permit::Probe);
     assert_eq!(
-        health.permit(ID, until + S, LEASE),
+        health.permit(another(-1), false, until + S, LEASE),
         Permit::Probe,
         "that probe told nothing, so the next call is one"
     );
@@ -107,8 +125,12 @@ fn what_the_provider_says_is_obeyed() {
         let mut health = Health::NEW;
         assert_eq!(call(&mut health, 0, ending), Permit::Ask);
         let until = S / 10 + seconds * S;
-        assert_eq!(health.permit(ID, until - 1, LEASE), Permit::No(Pause { cause, until }), "{ending:?}");
-        assert_eq!(health.permit(ID, until, LEASE), Permit::Probe);
+        assert_eq!(
+            health.permit(another(-1), false, until - 1, LEASE),
+            Permit::No(Pause { cause, until }),
+            "{ending:?}"
+        );
+        assert_eq!(health.permit(another(-1), false, until, LEASE), Permit::Probe);
     }
     for kind in [FaultKind::ServerError, FaultKind::RateLimited] {
         let mut health = Health::NEW;
@@ -121,10 +143,10 @@ fn what_the_provider_says_is_obeyed() {
 fn another_secret_or_description_opens_everything() {
     let mut health = Health::NEW;
     call(&mut health, 0, failed(FaultKind::BadCredentials));
-    assert_eq!(health.permit([2; 16], S, LEASE), Permit::Ask);
+    assert_eq!(health.permit(question([2; 16], 0), false, S, LEASE), Permit::Ask);
     // What the old secret still comes to is nobody's.
-    health.ended(ID, 0, 2 * S, failed(FaultKind::BadCredentials), POLICY);
-    assert_eq!(health.permit([2; 16], 3 * S, LEASE), Permit::Ask);
+    health.ended(another(-1), 0, 2 * S, failed(FaultKind::BadCredentials), POLICY);
+    assert_eq!(health.permit(question([2; 16], 0), false, 3 * S, LEASE), Permit::Ask);
 }
 
 #[test]
@@ -132,32 +154,119 @@ fn requests_sent_before_the_pause_do_not_change_it() {
     let mut health = broken();
     let pause = health.pause();
     for ending in [Ending::Answered, failed(FaultKind::Timeout), asked(FaultKind::RateLimited, 60)] {
-        health.ended(ID, 0, 4 * S, ending, POLICY);
+        health.ended(another(-1), 0, 4 * S, ending, POLICY);
         assert_eq!(health.pause(), pause, "{ending:?}");
     }
     // One sent since, by hand (leadlex.check_provider), does.
-    health.ended(ID, 4 * S, 5 * S, Ending::Answered, POLICY);
+    health.ended(another(-1), 4 * S, 5 * S, Ending::Answered, POLICY);
     assert_eq!(health.pause(), None);
 }
 
 #[test]
 fn a_probe_that_is_never_heard_of_again_does_not_close_the_door() {
     let mut health = broken();
-    assert_eq!(health.permit(ID, 60 * S, LEASE), Permit::Probe);
-    assert!(matches!(health.permit(ID, 65 * S, LEASE), Permit::No(_)));
-    assert_eq!(health.permit(ID, 66 * S, LEASE), Permit::Probe);
+    assert_eq!(health.permit(another(-1), false, 60 * S, LEASE), Permit::Probe);
+    assert!(matches!(health.permit(another(-1), false, 65 * S, LEASE), Permit::Trial(_)));
+    assert_eq!(health.permit(another(-1), false, 66 * S, LEASE), Permit::Probe);
     health.give_back(Permit::Probe);
-    assert_eq!(health.permit(ID, 67 * S, LEASE), Permit::Probe);
+    assert_eq!(health.permit(another(-1), false, 67 * S, LEASE), Permit::Probe);
 }
 
 #[test]
 fn without_a_breaker_failures_never_pause() {
     let mut health = Health::NEW;
     for second in 0..100 {
-        assert_eq!(health.permit(ID, second * S, LEASE), Permit::Ask);
+        assert_eq!(health.permit(another(-1), false, second * S, LEASE), Permit::Ask);
         let off = Policy { failures: 0, ..POLICY };
-        health.ended(ID, second * S, second * S, failed(FaultKind::Timeout), off);
+        health.ended(another(-1), second * S, second * S, failed(FaultKind::Timeout), off);
     }
+}
+
+#[test]
+fn the_question_that_failed_last_is_not_the_probe_while_another_may_be() {
+    let (bad, good) = (question(ID, 1), question(ID, 2));
+    let mut health = Health::NEW;
+    call_about(&mut health, bad, 0, asked(FaultKind::ServerError, 1));
+    let until = health.pause().unwrap().until;
+    // Of a set, as long as there are others.
+    assert!(matches!(health.permit(bad, true, until + 900 * S, LEASE), Permit::After(_, 0)));
+    // Alone it lets others go first for a moment from then on.
+    let Permit::After(pause, 0) = health.permit(bad, false, until + 900 * S, LEASE) else { panic!("asked") };
+    assert_eq!(pause.until, until + 901 * S);
+    let mut with_another = health;
+    assert_eq!(call_about(&mut with_another, good, until + 900 * S, Ending::Answered), Permit::Probe);
+    assert_eq!(with_another.permit(bad, true, until + 901 * S, LEASE), Permit::Ask);
+    assert_eq!(
+        health.permit(bad, false, until + 901 * S, LEASE),
+        Permit::Probe,
+        "it is not refused for ever"
+    );
+}
+
+#[test]
+fn one_question_alone_never_opens_the_breaker() {
+    let mut health = Health::NEW;
+    for second in 0..100 {
+        assert_eq!(call_about(&mut health, another(1), second * S, failed(FaultKind::BadJson)), Permit::Ask);
+    }
+    call_about(&mut health, another(2), 100 * S, failed(FaultKind::BadJson));
+    assert_eq!(health.pause().map(|pause| pause.cause), Some(Cause::Breaker), "two do");
+    // Where one failure is to be enough, it is.
+    let mut health = Health::NEW;
+    let at_once = Policy { failures: 1, ..POLICY };
+    health.ended(another(1), 0, S, failed(FaultKind::Timeout), at_once);
+    assert_eq!(health.pause(), None, "of a description that was never met");
+    health.meet(ID);
+    health.ended(another(1), 0, S, failed(FaultKind::Timeout), at_once);
+    assert!(health.pause().is_some());
+}
+
+#[test]
+fn one_question_alone_makes_no_pause_longer_and_keeps_nobody_else_away() {
+    // The breaker is open, and then one question fails again and again.
+    let mut health = broken();
+    let mut now = health.pause().unwrap().until;
+    assert!(call_about(&mut health, another(2 * S), now, failed(FaultKind::Timeout)).pause().is_some());
+    for _ in 0..5 {
+        now += 100 * S;
+        assert_eq!(call_about(&mut health, another(2 * S), now, failed(FaultKind::Timeout)), Permit::Probe);
+        let mut meanwhile = health;
+        assert_eq!(meanwhile.permit(another(-1), false, now + S, LEASE), Permit::Probe);
+        assert!(matches!(health.permit(another(2 * S), false, now + S, LEASE), Permit::After(..)));
+    }
+    // A pause that the provider does not measure is as long as before.
+    for kind in [FaultKind::RateLimited, FaultKind::Quota, FaultKind::BadCredentials] {
+        let mut health = Health::NEW;
+        let mut lengths = Vec::new();
+        for hour in 0..5 {
+            let at = hour * 3_600 * S;
+            health.permit(another(1), false, at - 100 * S, LEASE);
+            assert_eq!(
+                call_about(&mut health, another(1), at, failed(kind)).pause(),
+                None,
+                "{kind:?} {hour}"
+            );
+            lengths.push(health.pause().unwrap().until - at - S / 10);
+        }
+        assert!(lengths.iter().all(|length| *length == lengths[0]), "{kind:?}: {lengths:?}");
+        let at = 10 * 3_600 * S;
+        call_about(&mut health, another(2), at, failed(kind));
+        assert_eq!(health.pause().unwrap().until - at - S / 10, 2 * lengths[0], "{kind:?}: of another it is");
+    }
+}
+
+#[test]
+fn what_failed_while_the_pause_began_goes_after_others_too() {
+    let mut health = Health::NEW;
+    for n in 1..=2 {
+        assert_eq!(health.permit(another(n), false, 0, LEASE), Permit::Ask);
+    }
+    health.ended(another(2), 0, S, asked(FaultKind::ServerError, 1), POLICY);
+    health.ended(another(1), 0, 2 * S, failed(FaultKind::Timeout), POLICY);
+    for n in 1..=2 {
+        assert!(matches!(health.permit(another(n), true, 9 * S, LEASE), Permit::After(..)), "{n}");
+    }
+    assert_eq!(health.permit(another(3), true, 9 * S, LEASE), Permit::Probe);
 }
 
 proptest! {
@@ -179,6 +288,6 @@ proptest! {
             prop_assert!(health.pause().is_none_or(|pause| pause.until <= now + longest));
         }
         let later = now + 2 * LONGEST_ASKED_S as i64 * S;
-        prop_assert!(!matches!(health.permit(ID, later, LEASE), Permit::No(_)));
+        prop_assert!(health.permit(another(-1), false, later, LEASE).pause().is_none());
     }
 }

@@ -4,6 +4,7 @@ pub mod ask;
 pub mod batch;
 pub mod contact;
 pub mod estimate;
+pub mod failing;
 pub mod failure;
 pub mod fields;
 pub mod health;

@@ -73,6 +73,11 @@ impl Waterfall {
         }
     }
 
+    /// Whether nobody has been asked yet.
+    pub fn is_new(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// Wanted fields that nobody has supplied yet.
     pub fn missing(&self) -> FieldSet {
         self.wanted.minus(self.values.fields())

@@ -42,6 +42,7 @@ mod standby;
 mod storm;
 mod suppression;
 mod tls;
+mod trial;
 mod triggers;
 mod upgrade;
 mod views;

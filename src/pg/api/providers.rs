@@ -10,6 +10,7 @@ use crate::domain::contact::Contact;
 use crate::domain::fields::Field;
 use crate::domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, merge_preset, presets};
 use crate::domain::suppression;
+use crate::pg::provider::{Asker, Refused};
 use crate::pg::store::config::{self, LoadedProvider};
 use crate::pg::store::suppressions;
 use crate::pg::wait::Sent;
@@ -196,9 +197,9 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         Err(fault) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
     };
     let left = settings::total_timeout();
-    let errand = match provider::admit(&found, config, prepared.identity, left, true) {
+    let errand = match provider::admit(&found, config, prepared.question, left, Asker::ByHand) {
         Ok(errand) => errand,
-        Err(fault) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
+        Err(Refused { fault, .. }) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
     };
     let (request, rules) = (prepared.request, Arc::clone(config));
     let shown = request.masked();

@@ -179,13 +179,13 @@ fn name_of(binding: &Binding, workspace: Uuid, contact: &Contact) -> (String, Ha
 
 /// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.
 fn opening_of(provider: &LoadedProvider, config: &Config, contact: &Contact) -> Opening {
-    let identity = match provider::prepare(provider, config, contact) {
-        Ok(prepared) => prepared.map(|prepared| prepared.identity),
+    let question = match provider::prepare(provider, config, contact) {
+        Ok(prepared) => prepared.map(|prepared| prepared.question),
         Err(fault) => return Opening::Closed(fault),
     };
     let state = health::find(provider.id).and_then(|seat| seat.state());
-    if let (Some(identity), Some(mut state)) = (identity, state)
-        && let Permit::No(pause) = state.health.permit(identity, accounts::now_us(), Duration::ZERO)
+    if let (Some(question), Some(mut state)) = (question, state)
+        && let Permit::No(pause) = state.health.permit(question, true, accounts::now_us(), Duration::ZERO)
     {
         return Opening::Closed(Fault::new(pause.cause.kind(), pause.cause.words()));
     }

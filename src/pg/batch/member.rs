@@ -17,7 +17,7 @@ use crate::pg::provider::{self, Flight, Past};
 use crate::pg::raise::{Refusal, refuse};
 use crate::pg::shmem::ClaimKey;
 use crate::pg::table::{self, Found};
-use crate::pg::{claims, desk, guards, spi};
+use crate::pg::{claims, desk, guards, health, spi};
 
 pub type Gathering = Result<Gathered, Failure>;
 
@@ -38,6 +38,8 @@ pub struct Member {
     pub next_provider: usize,
     /// By the rate limit.
     pub admitted: bool,
+    /// It failed before, and all others have had their turn.
+    pub goes_last: bool,
     pub deadline: Option<Instant>,
 }
 
@@ -115,6 +117,12 @@ impl Batch<'_> {
             }
         }
         self.recall(&mut members);
+        // The first that is asked about may be the one that tries a provider: not always the same.
+        if !members.is_empty() && self.providers.iter().any(|(_, provider)| health::is_paused(provider.id)) {
+            let dice = Uuid::new_v4().as_fields().0 as usize;
+            let count = members.len();
+            members.rotate_left(dice % count);
+        }
         self.queue.extend(members);
     }
 
@@ -171,6 +179,7 @@ impl Batch<'_> {
             waterfall: Waterfall::new(mode, min_confidence, fields),
             next_provider: 0,
             admitted: false,
+            goes_last: false,
             deadline: None,
             contact,
             fields,

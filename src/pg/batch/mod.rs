@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::accounts::{self, Pool};
 use super::desk::{self, Target};
 use super::progress::Progress;
-use super::provider::{Asked, Asking};
+use super::provider::{Asked, Asker, Asking, NotYet};
 use super::store::config::LoadedProvider;
 use super::store::suppressions;
 use super::table::Binding;
@@ -41,6 +41,8 @@ const PORTION: usize = 256;
 const MAX_HELD_BACK: usize = 4 * PORTION;
 /// Longest wait without a look round.
 const LOOK_ROUND: Duration = Duration::from_millis(500);
+/// How often it is looked whether a provider that is being tried is well again, where no answer to this set tells.
+const TRIAL_LOOK: Duration = Duration::from_millis(100);
 
 /// What is asked, of all contacts alike.
 #[derive(Clone, Copy)]
@@ -67,6 +69,8 @@ pub struct Batch<'s> {
     ahead: VecDeque<(usize, String)>,
     /// Read and claimed, not asked about yet.
     queue: VecDeque<Member>,
+    /// The same, but they failed before: others go first. With the rank in which they do.
+    last: Vec<(usize, Member)>,
     flying: Vec<Flying>,
     finished: Vec<Finished>,
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
@@ -78,6 +82,8 @@ pub struct Batch<'s> {
     closed_until: Option<i64>,
     /// Nobody new is admitted before one of those under way is over: they have all credits that there are.
     short_of_credits: bool,
+    /// Nobody new is admitted before, unless an answer comes: a provider is being tried.
+    trial_until: Option<Instant>,
     until: Option<Instant>,
     waits: bool,
     progress: &'s mut Progress,
@@ -131,6 +137,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         order: Order::default(),
         ahead: VecDeque::new(),
         queue: VecDeque::new(),
+        last: Vec::new(),
         flying: Vec::new(),
         finished: Vec::new(),
         being_asked: HashSet::new(),
@@ -138,6 +145,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         left_out: Cell::default(),
         closed_until: None,
         short_of_credits: false,
+        trial_until: None,
         until,
         waits,
         progress,
@@ -179,6 +187,7 @@ impl Batch<'_> {
         {
             self.prepare();
         }
+        self.recall_last();
         while self.flying.len() < parallel && self.admits() {
             let Some(member) = self.next() else { break };
             self.ask(member);
@@ -192,7 +201,7 @@ impl Batch<'_> {
         {
             self.write();
         }
-        if self.flying.is_empty() && self.queue.is_empty() && self.ahead.is_empty() {
+        if self.flying.is_empty() && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
             return false;
         }
         self.wait();
@@ -204,10 +213,22 @@ impl Batch<'_> {
         for (position, _) in std::mem::take(&mut self.ahead) {
             self.tell(position, Line::left(Uuid::now_v7(), None));
         }
-        for member in std::mem::take(&mut self.queue) {
+        let last = std::mem::take(&mut self.last).into_iter().map(|(_, member)| member);
+        for member in std::mem::take(&mut self.queue).into_iter().chain(last) {
             self.let_go(&[(member.claim, member.claimed_before)]);
             self.tell(member.position, Line::left(member.request_id, Some(member.contact)));
         }
+    }
+
+    /// Nobody else is left to be asked about: it is the turn of those that failed before.
+    fn recall_last(&mut self) {
+        let others = !self.queue.is_empty() || !self.flying.is_empty();
+        let more = !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK;
+        if others || more || self.last.is_empty() {
+            return;
+        }
+        self.last.sort_by_key(|(rank, _)| *rank);
+        self.queue.extend(self.last.drain(..).map(|(_, member)| Member { goes_last: true, ..member }));
     }
 
     /// The first of those in whose place nobody is being asked the same just now.
@@ -233,10 +254,11 @@ impl Batch<'_> {
 
     /// Whether another contact may be asked about now.
     fn admits(&mut self) -> bool {
-        if self.short_of_credits || self.closed_until.is_some_and(|until| accounts::now() < until) {
+        let tried = self.trial_until.is_some_and(|until| Instant::now() < until);
+        if self.short_of_credits || tried || self.closed_until.is_some_and(|until| accounts::now() < until) {
             return false;
         }
-        self.closed_until = None;
+        (self.closed_until, self.trial_until) = (None, None);
         true
     }
 
@@ -257,6 +279,7 @@ impl Batch<'_> {
                 continue;
             };
             let Flying { mut member, .. } = self.flying.swap_remove(at);
+            self.trial_until = None;
             let name = &self.providers[member.next_provider - 1].0;
             member.waterfall.absorb(name, outcome);
             self.advance(member);
@@ -325,23 +348,53 @@ impl Batch<'_> {
                 overwrite: self.wish.overwrite,
                 past: &member.past,
             };
-            match provider::begin(provider, &asking, member.waterfall.missing(), left, Some(&self.bell)) {
+            let asker = Asker::Set { others: !member.goes_last };
+            let missing = member.waterfall.missing();
+            match provider::begin(provider, &asking, missing, left, Some(&self.bell), asker) {
                 Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
                 Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
+                Asked::NotYet(why, _) => return self.put_back(member, why),
             }
+        }
+    }
+
+    /// The provider whose turn it is may be asked later: meanwhile it is as if the contact had not come to it.
+    fn put_back(&mut self, mut member: Member, why: NotYet) {
+        member.next_provider -= 1;
+        if member.waterfall.is_new() {
+            member.deadline = None;
+        }
+        self.stop_asking(&member);
+        self.return_credit();
+        match why {
+            NotYet::Trial => {
+                self.trial_until = Some(Instant::now() + TRIAL_LOOK);
+                self.queue.push_front(member);
+            }
+            NotYet::After(rank) => self.last.push((rank, member)),
+        }
+    }
+
+    fn stop_asking(&mut self, member: &Member) {
+        member.past.asked().for_each(|hash| {
+            self.being_asked.remove(&hash);
+        });
+    }
+
+    fn return_credit(&mut self) {
+        if self.caller.workspace.has_credit_limit {
+            self.pool.settle(1, 0);
+            self.short_of_credits = false;
         }
     }
 
     /// All is known; it is written with others. `credited`: a credit was taken for it, and goes back where nothing came.
     fn finish(&mut self, member: Member, result: member::Gathering, mut credited: bool) {
         self.progress.answered();
-        member.past.asked().for_each(|hash| {
-            self.being_asked.remove(&hash);
-        });
-        if result.is_err() && credited && self.caller.workspace.has_credit_limit {
-            self.pool.settle(1, 0);
+        self.stop_asking(&member);
+        if result.is_err() && credited {
+            self.return_credit();
             credited = false;
-            self.short_of_credits = false;
         }
         self.finished.push(Finished { member, result, credited });
     }

@@ -14,9 +14,8 @@ use uuid::Uuid;
 
 use super::shmem::{AccountKey, Lock};
 use super::{accounts, desk, robust, settings, shmem, store, worker};
-use crate::domain::health::{Ending, Permit, Policy};
+use crate::domain::health::{Ending, Permit, Policy, Question};
 use crate::domain::provider::{Fault, FaultKind, Verdict};
-use crate::domain::receipt::Hash;
 use crate::domain::tally::{Count, Tally};
 
 pub use slots::{State, size, start};
@@ -61,6 +60,11 @@ pub fn find(provider: Uuid) -> Option<Seat> {
     (0..slots::count()).find_map(|index| slots::with(index, |state| state.seat_of(index, key)))
 }
 
+/// Whether the provider is paused, or has to be tried after a pause.
+pub fn is_paused(provider: Uuid) -> bool {
+    find(provider).and_then(|seat| seat.with(|state| state.health.pause().is_some())) == Some(true)
+}
+
 fn find_or_take(key: AccountKey) -> Seat {
     let _directory = shmem::lock(Lock::Directory);
     let mut best: Option<((bool, bool, i64), usize)> = None;
@@ -85,8 +89,7 @@ fn find_or_take(key: AccountKey) -> Seat {
 #[derive(Clone, Copy, Debug)]
 pub struct Errand {
     pub seat: Seat,
-    /// Of the description and the secret.
-    pub identity: Hash,
+    pub question: Question,
     pub sent_at: i64,
     /// It had all the time that the provider is to have.
     pub in_full: bool,
@@ -105,20 +108,16 @@ impl Seat {
         self.with(|state| state.last_used = accounts::now()).is_some()
     }
 
-    /// Whether the provider may be asked; counts it when not.
-    pub fn permit(self, identity: Hash, lease: Duration) -> Permit {
+    /// Whether the provider may be asked.
+    pub fn permit(self, question: Question, others: bool, lease: Duration) -> Permit {
         let now = accounts::now_us();
-        let permit = self.with(|state| {
-            let permit = state.health.permit(identity, now, lease);
-            if matches!(permit, Permit::No(_)) {
-                state.count(Count::Skipped);
-            }
-            permit
-        });
-        if matches!(permit, Some(Permit::No(_))) {
-            worker::note_work();
-        }
-        permit.unwrap_or(Permit::Ask)
+        self.with(|state| state.health.permit(question, others, now, lease)).unwrap_or(Permit::Ask)
+    }
+
+    /// It was passed over.
+    pub fn skipped(self) {
+        self.with(|state| state.count(Count::Skipped));
+        worker::note_work();
     }
 
     /// The request that was permitted is not sent after all, and why.
@@ -131,13 +130,13 @@ impl Seat {
         worker::note_work();
     }
 
-    pub fn sent(self, identity: Hash, in_full: bool) -> Errand {
+    pub fn sent(self, question: Question, in_full: bool) -> Errand {
         self.with(|state| {
-            state.health.meet(identity);
+            state.health.meet(question.identity);
             state.count(Count::Calls);
         });
         worker::note_work();
-        Errand { seat: self, identity, sent_at: accounts::now_us(), in_full, policy: settings::breaker() }
+        Errand { seat: self, question, sent_at: accounts::now_us(), in_full, policy: settings::breaker() }
     }
 
     /// A copy of what stands here.
@@ -159,7 +158,7 @@ impl Errand {
         };
         robust::from_thread(|| {
             self.seat.with(|state| {
-                state.health.ended(self.identity, self.sent_at, now, ending, self.policy);
+                state.health.ended(self.question, self.sent_at, now, ending, self.policy);
                 state.count(Count::of(verdict));
                 state.since.cost += cost.unwrap_or(0.0);
                 state.latencies.add((now - self.sent_at).max(0) as u64);

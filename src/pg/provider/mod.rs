@@ -23,7 +23,7 @@ use crate::domain::waterfall::Outcome;
 use crate::net::Bell;
 
 pub use past::{Past, pasts, questions, receipt_key};
-pub use sending::{admit, can_be_sent, prepare, present_identity, send};
+pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -71,14 +71,17 @@ pub struct Asking<'a> {
 pub enum Asked {
     Done(Outcome),
     Waiting(Box<Flight>),
+    /// A set has something to wait for; for others it is this failure.
+    NotYet(NotYet, Fault),
 }
 
 /// Asks, and waits for the answer. `missing` are the fields still to be filled; `left` is what remains of the call's
 /// total time.
 pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
-    match begin(provider, asking, missing, left, None) {
+    match begin(provider, asking, missing, left, None, Asker::Single) {
         Asked::Done(outcome) => outcome,
         Asked::Waiting(flight) => flight.wait(),
+        Asked::NotYet(_, fault) => Outcome::Answered(Verdict::Failed(fault)),
     }
 }
 
@@ -104,10 +107,13 @@ pub fn begin(
     missing: FieldSet,
     left: Duration,
     bell: Option<&Bell>,
+    asker: Asker,
 ) -> Asked {
     match before(provider, asking, missing) {
         Before::Outcome(outcome) => Asked::Done(outcome),
-        Before::Ask(config, questions) => put(provider, config, asking, questions, missing, left, bell),
+        Before::Ask(config, questions) => {
+            put(provider, (config, questions), asking, missing, left, bell, asker)
+        }
     }
 }
 
@@ -181,12 +187,12 @@ fn only(fills: FieldSet, verdict: Verdict) -> Verdict {
 /// Puts the question to the provider.
 fn put(
     provider: &Rc<LoadedProvider>,
-    config: &Arc<Config>,
+    (config, questions): (&Arc<Config>, &Questions),
     asking: &Asking<'_>,
-    questions: &Questions,
     missing: FieldSet,
     left: Duration,
     bell: Option<&Bell>,
+    asker: Asker,
 ) -> Asked {
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
@@ -204,9 +210,12 @@ fn put(
         let key = receipt::request_key(asking.workspace, asking.table, missing, &request, epoch);
         prepared.request.headers.push((header.to_owned(), key.to_string()));
     }
-    let errand = match admit(provider, config, prepared.identity, left, false) {
+    let errand = match admit(provider, config, prepared.question, left, asker) {
         Ok(errand) => errand,
-        Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
+        Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
+        Err(Refused { not_yet: None, fault }) => {
+            return Asked::Done(Outcome::Answered(Verdict::Failed(fault)));
+        }
     };
     let keeper = Keeper {
         key: receipt_key(questions.hashes[0]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::contact::Contact;
-use crate::domain::health::{Pause, Permit};
+use crate::domain::health::{Pause, Permit, Question};
 use crate::domain::provider::{Config, Fault, FaultKind, HttpRequest};
 use crate::domain::rate::Limits;
 use crate::domain::receipt::{self, Hash};
@@ -22,7 +22,7 @@ const PROBE_GRACE: Duration = Duration::from_secs(1);
 /// A request, and which description and secret it was made with.
 pub struct Prepared {
     pub request: HttpRequest,
-    pub identity: Hash,
+    pub question: Question,
 }
 
 /// `None`: the contact lacks what identifies it.
@@ -35,12 +35,20 @@ pub fn prepare(
     let secret = provider.secret.as_deref().map(reveal).transpose()?;
     let identity = identity(provider, secret.as_deref());
     let request = config.request(contact, secret.as_deref());
-    Ok(request.map(|request| Prepared { request, identity }))
+    Ok(request
+        .map(|request| Prepared { question: Question { identity, hash: hash(identity, &request) }, request }))
 }
 
 fn identity(provider: &LoadedProvider, secret: Option<&str>) -> Hash {
     let secret = secret.unwrap_or_default();
     receipt::hash(&[provider.revision.as_bytes(), &provider.fingerprint, secret.as_bytes()])
+}
+
+/// Of what is asked. The secret is part of it, so that nobody can tell from it whom it is about.
+fn hash(identity: Hash, request: &HttpRequest) -> Hash {
+    let HttpRequest { method, url, body, .. } = request;
+    let body = body.as_deref().unwrap_or_default();
+    receipt::hash(&[&identity, method.name().as_bytes(), url.as_bytes(), body])
 }
 
 /// Of the description and the secret as they are now; `None` where the secret cannot be read.
@@ -55,29 +63,64 @@ pub fn time_for(config: &Config) -> Duration {
     config.timeout_ms().map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))))
 }
 
-/// Whether the request may be sent now: the provider is not paused, and its own limits allow it. `by_hand`: somebody
-/// wants to know, so a pause is no reason not to.
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A call about one contact, which is told at once.
+    Single,
+    /// A set, which can wait for a moment. `others`: it has other questions to put after this one.
+    Set { others: bool },
+    /// Somebody who wants to know: a pause is no reason not to.
+    ByHand,
+}
+
+/// Why the request is not to be sent now.
+pub struct Refused {
+    pub fault: Fault,
+    /// Only a set is told so: it need not take it for a failure.
+    pub not_yet: Option<NotYet>,
+}
+
+/// What is worth waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotYet {
+    /// Another request, which is finding out whether the provider is well again.
+    Trial,
+    /// It failed before, so others are to try first; those of a lower rank go before it.
+    After(usize),
+}
+
+/// Whether the request may be sent now: the provider is not paused, and its own limits allow it.
 pub fn admit(
     provider: &LoadedProvider,
     config: &Config,
-    identity: Hash,
+    question: Question,
     left: Duration,
-    by_hand: bool,
-) -> Result<Errand, Fault> {
+    asker: Asker,
+) -> Result<Errand, Refused> {
     let seat = health::open(provider.id);
     let time = time_for(config);
-    let permit = match by_hand {
-        true => Permit::Ask,
-        false => seat.permit(identity, time.min(left) + PROBE_GRACE),
+    let others = asker == Asker::Set { others: true };
+    let permit = match asker {
+        Asker::ByHand => Permit::Ask,
+        _ => seat.permit(question, others, time.min(left) + PROBE_GRACE),
     };
-    if let Permit::No(pause) = permit {
-        return Err(paused(pause));
+    if let Some(pause) = permit.pause() {
+        let not_yet = match permit {
+            Permit::Trial(_) if asker != Asker::Single => Some(NotYet::Trial),
+            Permit::After(_, rank) if others => Some(NotYet::After(rank)),
+            _ => None,
+        };
+        if not_yet.is_none() {
+            seat.skipped();
+        }
+        return Err(Refused { fault: paused(pause), not_yet });
     }
     if let Some(fault) = over_limit(provider, config) {
         seat.not_sent(permit, &fault);
-        return Err(fault);
+        return Err(Refused { fault, not_yet: None });
     }
-    Ok(seat.sent(identity, time <= left))
+    Ok(seat.sent(question, time <= left))
 }
 
 fn paused(pause: Pause) -> Fault {
