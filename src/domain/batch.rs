@@ -43,6 +43,8 @@ pub struct Line {
     pub error: Option<(String, String)>,
     /// To try again sooner is no use.
     pub retry_after_s: Option<u64>,
+    /// See [`Failure::is_passed_over`].
+    pub passed_over: bool,
     pub contact: Option<Contact>,
 }
 
@@ -61,6 +63,7 @@ impl Line {
             request_id,
             error: None,
             retry_after_s: None,
+            passed_over: false,
             contact: Some(contact),
         }
     }
@@ -75,6 +78,7 @@ impl Line {
             request_id,
             error,
             retry_after_s: failure.retry_after_s(),
+            passed_over: failure.is_passed_over(),
             contact,
         }
     }
@@ -94,6 +98,7 @@ impl Line {
             request_id,
             error,
             retry_after_s: None,
+            passed_over: false,
             contact,
         }
     }

@@ -241,6 +241,21 @@ impl Failure {
         .with("providers", providers.iter().map(outcome).collect())
     }
 
+    /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused or at its limit, or
+    /// said that there are too many requests.
+    pub fn is_passed_over(&self) -> bool {
+        let about_others = |entry: &Value| {
+            let limit = [FaultKind::RateLimited, FaultKind::ProviderLimit];
+            entry.get("paused") == Some(&json!(true))
+                || limit.iter().any(|kind| entry["reason"] == kind.name())
+        };
+        let answered = |entry: &Value| entry["reason"] == "no_match";
+        let providers = self.more.get("providers").and_then(Value::as_array);
+        providers.is_some_and(|all| {
+            all.iter().any(about_others) && all.iter().all(|entry| answered(entry) || about_others(entry))
+        })
+    }
+
     /// What the identity step adds: known from then on.
     pub fn seen_at(mut self, request_id: Uuid, rate: Option<&Status>) -> Failure {
         self.request_id = request_id;

@@ -25,6 +25,19 @@ impl Policy {
         retry_after.unwrap_or_else(|| self.base.saturating_mul(6).min(self.longest))
     }
 
+    /// How long to wait for a provider that can be asked again then, if that is known: all that wait for it come at about the
+    /// same time, but not at once. They go together, so one throw of `dice` (0 to 1) is for all.
+    pub fn turn(&self, retry_after: Option<Duration>, dice: f64) -> Duration {
+        const SPREAD: Duration = Duration::from_millis(250);
+        const WIDEST: Duration = Duration::from_secs(10);
+        match retry_after {
+            Some(least) => {
+                least.saturating_add((least / 10 + SPREAD).min(WIDEST).mul_f64(dice.clamp(0.0, 1.0)))
+            }
+            None => self.backoff(1, None, dice),
+        }
+    }
+
     /// How long to wait after so many attempts: half of it certain, half by `dice` (0 to 1), so that what failed together
     /// does not come back together. Never before `retry_after`.
     pub fn backoff(&self, attempts: u32, retry_after: Option<Duration>, dice: f64) -> Duration {
@@ -50,6 +63,11 @@ pub enum Fate {
     },
     /// It has to wait for something that comes by itself or is granted; that it had to does not use it up.
     Waits {
+        retry_after: Option<Duration>,
+        error: String,
+    },
+    /// It was not asked about, or the provider had too many requests: it has to wait for that, and nothing is used up.
+    PassedOver {
         retry_after: Option<Duration>,
         error: String,
     },
@@ -82,6 +100,7 @@ pub fn fate(line: &Line) -> Fate {
     match code.as_str() {
         NOT_STARTED => Fate::Again { after: Duration::ZERO, error: None },
         _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => Fate::Waits { retry_after, error },
+        _ if line.passed_over => Fate::PassedOver { retry_after, error },
         _ if is(Code::ProviderUnavailable) => Fate::Failed { retry_after, error },
         sqlstate if is_transient(sqlstate) => Fate::Failed { retry_after, error },
         _ => Fate::Dead { error },
@@ -103,6 +122,7 @@ pub fn is_forbidden(sqlstate: &str) -> bool {
 mod tests {
     use super::*;
     use crate::domain::failure::{Failure, NoMatchReason};
+    use crate::domain::provider::{Fault, FaultKind};
     use crate::domain::rate::Window;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -140,6 +160,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_asked_about_is_no_attempt() {
+        let fault = |kind, paused| Fault { paused, retry_after_s: Some(7), ..Fault::new(kind, "why") };
+        let told = |faults: &[Option<Fault>]| {
+            let named = faults.iter().map(|fault| ("main".to_owned(), fault.clone()));
+            failed(&Failure::provider_unavailable(&named.collect::<Vec<_>>()))
+        };
+        let limited = Some(fault(FaultKind::ProviderLimit, false));
+        let busy = Some(fault(FaultKind::RateLimited, false));
+        let paused = Some(fault(FaultKind::Quota, true));
+        let down = Some(fault(FaultKind::ServerError, false));
+        for faults in [
+            vec![limited.clone()],
+            vec![busy.clone()],
+            vec![paused.clone()],
+            vec![Some(fault(FaultKind::BreakerOpen, true))],
+            vec![None, busy, limited, paused.clone()],
+        ] {
+            let fate = told(&faults);
+            assert!(
+                matches!(fate, Fate::PassedOver { retry_after: Some(d), .. } if d.as_secs() == 7),
+                "{fate:?}"
+            );
+        }
+        for faults in [vec![down.clone()], vec![paused, down], vec![Some(fault(FaultKind::Quota, false))]] {
+            assert!(matches!(told(&faults), Fate::Failed { .. }), "{faults:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_is_not() {
         let gone = failed(&Failure::not_found("contact 4711"));
         assert!(matches!(&gone, Fate::Dead { error } if !error.contains("4711")), "{gone:?}");
@@ -163,6 +212,14 @@ mod tests {
             let wait = POLICY.backoff(attempts, Some(least), dice);
             prop_assert!(wait >= least);
             prop_assert!(wait <= least.max(POLICY.longest) + POLICY.longest / 10);
+        }
+
+        #[test]
+        fn nothing_comes_before_the_provider_can_be_asked(seconds in 0_u64..100_000, dice in 0.0..=1.0) {
+            let least = Duration::from_secs(seconds);
+            let wait = POLICY.turn(Some(least), dice);
+            prop_assert!(wait >= least && wait <= least + Duration::from_secs(10), "{wait:?}");
+            prop_assert!(POLICY.turn(None, dice) >= POLICY.base / 2);
         }
 
         #[test]

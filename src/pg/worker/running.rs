@@ -70,15 +70,45 @@ fn attempt_sets(tickets: &[Ticket]) -> Option<i64> {
         Authority::TableOwner => owner::as_table_owner(owner::caller(), work),
         _ => work(),
     };
+    let fates = timed(fates);
     let policy = settings::job_policy();
     // One throw for all, so that those that share their fate stay together.
     let dice = dice();
     settle(&sets, fates.iter().map(|fate| state(&policy, attempts, fate, dice)).collect());
-    let closed = fates.iter().filter_map(|fate| match fate {
+    closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
+}
+
+/// A provider that says that there are too many requests need not say until when; what it was not asked about for that knows.
+fn timed(mut fates: Vec<Fate>) -> Vec<Fate> {
+    let known = fates.iter().filter_map(|fate| match fate {
+        Fate::PassedOver { retry_after, .. } => *retry_after,
+        _ => None,
+    });
+    let longest = known.max();
+    for fate in &mut fates {
+        if let Fate::PassedOver { retry_after, .. } = fate {
+            *retry_after = retry_after.or(longest);
+        }
+    }
+    fates
+}
+
+/// Of a queue that nobody can be asked about, a set is looked at only so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// For how long nothing more of the workspace should be taken.
+fn closed(policy: &Policy, fates: &[Fate]) -> Option<Duration> {
+    let waits = fates.iter().filter_map(|fate| match fate {
         Fate::Waits { retry_after, .. } => Some(policy.wait(*retry_after)),
         _ => None,
     });
-    closed.max().map(|wait| now_us() + wait.as_micros() as i64)
+    let passed_over = |fate: &Fate| match fate {
+        Fate::PassedOver { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    let none_asked = || fates.iter().map(passed_over).collect::<Option<Vec<Duration>>>()?.into_iter().min();
+    // One that is alone may only have to let others go first.
+    waits.max().or_else(|| none_asked().filter(|_| fates.len() > 1).map(|least| least.min(LOOK_AGAIN)))
 }
 
 /// What becomes of the contacts of these sets, in their order. Most sets stay whole: those by one statement for each state.
@@ -184,6 +214,9 @@ fn state(policy: &Policy, attempts: u32, fate: &Fate, dice: f64) -> State {
         Fate::Again { after, error } => queued(attempts - 1, *after, error.clone()),
         Fate::Waits { retry_after, error } => {
             queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
+        }
+        Fate::PassedOver { retry_after, error } => {
+            queued(attempts - 1, policy.turn(*retry_after, dice), Some(error.clone()))
         }
         Fate::Failed { error, .. } | Fate::Dead { error } if policy.gives_up(attempts) => {
             dead(attempts, error.clone())

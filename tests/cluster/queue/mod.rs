@@ -6,6 +6,8 @@ mod crashes;
 mod databases;
 mod failures;
 mod keeping;
+mod passed_over;
+mod repeats;
 mod rights;
 
 use std::time::{Duration, Instant};
