@@ -305,9 +305,15 @@ CREATE TABLE leadlex.job_set (
     started_at      timestamptz,
     finished_at     timestamptz,
     home            text NOT NULL,
+    marks           bigint[],
     PRIMARY KEY (workspace_id, id)
 );
 CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+-- Whether a contact waits already. To enter many marks takes longer than to write the row: whoever queues has not to wait.
+CREATE INDEX job_set_marks ON leadlex.job_set USING gin (marks) WITH (fastupdate = off)
+    WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NOT NULL;
+CREATE INDEX job_set_unmarked ON leadlex.job_set (role) WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NULL;
+CREATE INDEX job_set_open ON leadlex.job_set (role, id) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX job_set_finished ON leadlex.job_set (finished_at) WHERE finished_at IS NOT NULL;
 COMMENT ON TABLE leadlex.job_set IS 'The queue, packed. Read leadlex.job instead.';
 COMMENT ON COLUMN leadlex.job_set.workspace_id IS 'the workspace that is charged';
@@ -324,13 +330,14 @@ COMMENT ON COLUMN leadlex.job_set.key_hash IS 'SHA-256 of the API key, if one wa
 COMMENT ON COLUMN leadlex.job_set.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job_set.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given up)';
-COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged or no_match';
+COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; that it had to wait for a rate limit, for credits or for a provider that could not be asked is none';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed';
 COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
+COMMENT ON COLUMN leadlex.job_set.marks IS 'hashes of the keys, by which a contact that waits is found; NULL: not entered yet';
 COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier and oid of the database that may run it: a restore may bring it before leadlex.home';
 
 -- Which database this is. Of what it was copied or restored from, the row comes along.
@@ -362,7 +369,7 @@ ALTER TABLE leadlex.enrichment ALTER COLUMN field_sources SET STATISTICS 0, ALTE
     ALTER COLUMN new_values SET STATISTICS 0;
 -- To compress them takes longer than to write them, and whoever queues has to wait for it.
 ALTER TABLE leadlex.job_set ALTER COLUMN contact_ids SET STATISTICS 0, ALTER COLUMN contact_ids SET STORAGE EXTERNAL,
-    ALTER COLUMN places SET STATISTICS 0;
+    ALTER COLUMN places SET STATISTICS 0, ALTER COLUMN marks SET STATISTICS 0;
 
 SELECT pg_catalog.pg_extension_config_dump('leadlex.workspace', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_balance', '');

@@ -80,7 +80,7 @@ CREATE FUNCTION leadlex.enqueue(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enqueue_wrapper';
-COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued (each id once; NULL gives 0). See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) TO PUBLIC;
 

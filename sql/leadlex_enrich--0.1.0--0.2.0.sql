@@ -428,9 +428,15 @@ CREATE TABLE leadlex.job_set (
     started_at      timestamptz,
     finished_at     timestamptz,
     home            text NOT NULL,
+    marks           bigint[],
     PRIMARY KEY (workspace_id, id)
 );
 CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+-- Whether a contact waits already. To enter many marks takes longer than to write the row: whoever queues has not to wait.
+CREATE INDEX job_set_marks ON leadlex.job_set USING gin (marks) WITH (fastupdate = off)
+    WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NOT NULL;
+CREATE INDEX job_set_unmarked ON leadlex.job_set (role) WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NULL;
+CREATE INDEX job_set_open ON leadlex.job_set (role, id) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX job_set_finished ON leadlex.job_set (finished_at) WHERE finished_at IS NOT NULL;
 COMMENT ON TABLE leadlex.job_set IS 'The queue, packed. Read leadlex.job instead.';
 COMMENT ON COLUMN leadlex.job_set.workspace_id IS 'the workspace that is charged';
@@ -447,13 +453,14 @@ COMMENT ON COLUMN leadlex.job_set.key_hash IS 'SHA-256 of the API key, if one wa
 COMMENT ON COLUMN leadlex.job_set.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job_set.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given up)';
-COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged or no_match';
+COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; that it had to wait for a rate limit, for credits or for a provider that could not be asked is none';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed';
 COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
+COMMENT ON COLUMN leadlex.job_set.marks IS 'hashes of the keys, by which a contact that waits is found; NULL: not entered yet';
 COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier and oid of the database that may run it: a restore may bring it before leadlex.home';
 
 -- Which database this is. Of what it was copied or restored from, the row comes along.
@@ -481,7 +488,7 @@ COMMENT ON COLUMN leadlex.queue_pause.paused_by IS 'the role that called it';
 REVOKE ALL ON leadlex.job_set, leadlex.home, leadlex.queue_pause FROM PUBLIC;
 -- To compress them takes longer than to write them, and whoever queues has to wait for it.
 ALTER TABLE leadlex.job_set ALTER COLUMN contact_ids SET STATISTICS 0, ALTER COLUMN contact_ids SET STORAGE EXTERNAL,
-    ALTER COLUMN places SET STATISTICS 0;
+    ALTER COLUMN places SET STATISTICS 0, ALTER COLUMN marks SET STATISTICS 0;
 SELECT pg_catalog.pg_extension_config_dump('leadlex.job_set', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.home', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.queue_pause', '');
@@ -495,7 +502,7 @@ CREATE FUNCTION leadlex.enqueue(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enqueue_wrapper';
-COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued (each id once; NULL gives 0). See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) TO PUBLIC;
 
@@ -562,7 +569,7 @@ COMMENT ON COLUMN leadlex.job.role IS 'the database role that it runs as';
 COMMENT ON COLUMN leadlex.job.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job.state IS 'queued, running, done or dead (given up: see last_error, and leadlex.retry_jobs)';
-COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged or no_match';
+COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; that it had to wait for a rate limit, for credits or for a provider that could not be asked is none';
 COMMENT ON COLUMN leadlex.job.next_attempt_at IS 'it is not begun before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed';

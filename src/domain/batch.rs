@@ -45,6 +45,8 @@ pub struct Line {
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
     pub passed_over: bool,
+    /// Its contact stands before it in the input: this is the same line again.
+    pub repeats: bool,
     pub contact: Option<Contact>,
 }
 
@@ -64,6 +66,7 @@ impl Line {
             error: None,
             retry_after_s: None,
             passed_over: false,
+            repeats: false,
             contact: Some(contact),
         }
     }
@@ -79,6 +82,7 @@ impl Line {
             error,
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
+            repeats: false,
             contact,
         }
     }
@@ -99,12 +103,13 @@ impl Line {
             error,
             retry_after_s: None,
             passed_over: false,
+            repeats: false,
             contact,
         }
     }
 }
 
-/// What became of many, for people.
+/// What became of many, for people. Counts contacts, however often each stands in the input.
 #[derive(Debug, Default)]
 pub struct Summary {
     counts: BTreeMap<Status, u64>,
@@ -113,6 +118,9 @@ pub struct Summary {
 
 impl Summary {
     pub fn add(&mut self, line: &Line) {
+        if line.repeats {
+            return;
+        }
         *self.counts.entry(line.status).or_default() += 1;
         if let (Status::Failed, Some((code, _))) = (line.status, &line.error) {
             *self.failures.entry(code.clone()).or_default() += 1;
@@ -172,7 +180,7 @@ impl Order {
         let others = self.again.remove(&position).unwrap_or_default();
         let count = others.len() + 1;
         for other in others {
-            self.waiting.insert(other, line.clone());
+            self.waiting.insert(other, Line { repeats: true, ..line.clone() });
         }
         self.waiting.insert(position, line);
         count
@@ -225,6 +233,21 @@ mod tests {
         assert_eq!(
             summary.to_string(),
             "6 contacts done: 2 enriched, 0 unchanged, 1 without a match, 3 failed (1 23514, 2 provider_unavailable)"
+        );
+    }
+
+    #[test]
+    fn a_summary_counts_a_contact_once() {
+        let mut order = Order::default();
+        assert_eq!([0, 1, 2].map(|position| order.meet("7", position)), [true, false, false]);
+        assert_eq!(order.finish(0, line("7")), 3);
+        let mut summary = Summary::default();
+        while let Some((_, line)) = order.next() {
+            summary.add(&line);
+        }
+        assert_eq!(
+            summary.to_string(),
+            "1 contacts done: 1 enriched, 0 unchanged, 0 without a match, 0 failed"
         );
     }
 

@@ -52,6 +52,9 @@ impl Policy {
     }
 }
 
+/// Outcome of a job whose contact was deleted since, or is not to be seen any more.
+pub const GONE: &str = "gone";
+
 /// What becomes of a job after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
@@ -84,21 +87,22 @@ pub enum Fate {
 /// By what a batch says of the contact.
 pub fn fate(line: &Line) -> Fate {
     let retry_after = line.retry_after_s.map(Duration::from_secs);
-    let Some((code, message)) = &line.error else { return Fate::Done(line.status.name()) };
+    let Some((code, message)) = &line.error else {
+        // Of several jobs of a contact that are run together one has changed it.
+        let status = if line.repeats { Status::Unchanged } else { line.status };
+        return Fate::Done(status.name());
+    };
     if line.status == Status::NoMatch {
         return Fate::Done(line.status.name());
     }
     let is = |other: Code| code == other.name();
-    let error = if is(Code::NotFound) {
-        // Without the key, so that many are told alike.
-        "not_found: the contact was not found in this workspace".to_owned()
-    } else if code.len() == 5 && !message.starts_with(code.as_str()) {
-        format!("{code}: {message}")
-    } else {
-        message.clone()
+    let error = match code.len() == 5 && !message.starts_with(code.as_str()) {
+        true => format!("{code}: {message}"),
+        false => message.clone(),
     };
     match code.as_str() {
         NOT_STARTED => Fate::Again { after: Duration::ZERO, error: None },
+        _ if is(Code::NotFound) => Fate::Done(GONE),
         _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => Fate::Waits { retry_after, error },
         _ if line.passed_over => Fate::PassedOver { retry_after, error },
         _ if is(Code::ProviderUnavailable) => Fate::Failed { retry_after, error },
@@ -121,7 +125,9 @@ pub fn is_forbidden(sqlstate: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::contact::Contact;
     use crate::domain::failure::{Failure, NoMatchReason};
+    use crate::domain::fields::FieldSet;
     use crate::domain::provider::{Fault, FaultKind};
     use crate::domain::rate::Window;
     use proptest::prelude::*;
@@ -141,6 +147,18 @@ mod tests {
     #[test]
     fn nothing_found_is_an_answer() {
         assert_eq!(failed(&Failure::no_match(NoMatchReason::NoData)), Fate::Done("no_match"));
+    }
+
+    #[test]
+    fn nobody_left_to_ask_about_is_no_failure() {
+        assert_eq!(failed(&Failure::not_found("contact 4711")), Fate::Done("gone"));
+    }
+
+    #[test]
+    fn of_several_jobs_of_one_contact_one_has_changed_it() {
+        let line = Line::done(Uuid::nil(), Contact::default(), FieldSet::ALL, None);
+        assert_eq!(fate(&line), Fate::Done("enriched"));
+        assert_eq!(fate(&Line { repeats: true, ..line }), Fate::Done("unchanged"));
     }
 
     #[test]
@@ -190,8 +208,6 @@ mod tests {
 
     #[test]
     fn what_cannot_is_not() {
-        let gone = failed(&Failure::not_found("contact 4711"));
-        assert!(matches!(&gone, Fate::Dead { error } if !error.contains("4711")), "{gone:?}");
         for lasting in ["23514", "42501", "22001", "P0001", "21000"] {
             let fate = raised(lasting);
             assert!(matches!(&fate, Fate::Dead { error } if error.contains(lasting)), "{fate:?}");

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use super::store::jobs::{self, Authority, Job};
+use super::store::jobs_waiting;
 use super::store::pauses::Pause;
 use super::table::Binding;
 use super::{cache, guards, owner, xact};
@@ -19,14 +20,21 @@ pub fn is_clone() -> bool {
     paused() == Some(Pause::Clone)
 }
 
-/// Queues contacts for `role`, whose name `job` has; each key once, in its one spelling. When this transaction commits, a
-/// worker is told. To be called only where the transaction can write.
-pub fn add(job: &Job, role: pg_sys::Oid, contact_ids: Vec<String>) {
+/// Queues contacts for `role`, whose name `job` has; each key once, in its one spelling, and none that waits already: how
+/// many. When this transaction commits, a worker is told. To be called only where the transaction can write.
+pub fn add(job: &Job, role: pg_sys::Oid, mut contact_ids: Vec<String>) -> usize {
     guards::require_writable();
     // The note for the workers lives in this process: a prepared transaction would lose it.
     xact::mark_called();
-    jobs::add(job, &contact_ids);
-    note(role);
+    let waiting = jobs_waiting::waiting(job, &contact_ids);
+    if !waiting.is_empty() {
+        contact_ids.retain(|id| !waiting.contains(id));
+    }
+    if !contact_ids.is_empty() {
+        jobs::add(job, &contact_ids);
+        note(role);
+    }
+    contact_ids.len()
 }
 
 /// For the trigger of a table: on its owner's authority, which is looked at when the jobs run.

@@ -1,6 +1,7 @@
 //! enrich_contacts, enrich_rows, leadlex.enrich_batch; leadlex.progress.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
@@ -204,7 +205,11 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None));
     }
     guards::require_shared_memory();
-    let ids = ids.unwrap_or_default();
+    let mut ids = ids.unwrap_or_default();
+    // Each once, whichever chunk it would be in.
+    let mut met = HashSet::with_capacity(ids.len());
+    ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(id.clone())));
+    drop(met);
     let mut progress = started(&call(target, wish), ids.len());
     let mut ids = ids.into_iter();
     let mut summary = Summary::default();

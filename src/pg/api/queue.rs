@@ -60,8 +60,7 @@ fn add(
     }
     let binding = desk::binding(target);
     let ids = keys(&binding, caller.workspace.id, ids.unwrap_or_default(), name)?;
-    let count = ids.len() as i64;
-    if count == 0 {
+    if ids.is_empty() {
         return Ok(0);
     }
     // Looked at again when the jobs run, but then nobody sees it at once.
@@ -82,9 +81,9 @@ fn add(
         fields,
         overwrite: overwrite.unwrap_or(false),
     };
-    queue::add(&job, role, ids);
+    let count = queue::add(&job, role, ids);
     tell_of_pause();
-    Ok(count)
+    Ok(count as i64)
 }
 
 fn tell_of_pause() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use super::jobs_waiting::marks_at_once;
 use super::pauses::home;
 use super::{boolean, number, optional, pg, text, texts, uuid};
 use crate::domain::fields::FieldSet;
@@ -23,11 +24,19 @@ pub enum Authority {
 }
 
 impl Authority {
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Authority::Role => "role",
             Authority::ApiKey(_) => "api_key",
             Authority::TableOwner => "table_owner",
+        }
+    }
+
+    /// Hash of the API key, if one was used.
+    pub fn key(&self) -> Option<&[u8]> {
+        match self {
+            Authority::ApiKey(hash) => Some(hash.as_slice()),
+            _ => None,
         }
     }
 }
@@ -43,22 +52,24 @@ pub struct Job<'a> {
     pub overwrite: bool,
 }
 
+impl Job<'_> {
+    pub fn field_names(&self) -> Vec<String> {
+        self.fields.names().into_iter().map(str::to_owned).collect()
+    }
+}
+
 /// In a row: for each contact the row costs nothing, and an attempt does not take long.
 const CONTACTS: usize = 500;
 
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home)
-     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         authority, key_hash, fields, overwrite, home, marks)
+     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
 pub fn add(job: &Job, contact_ids: &[String]) {
-    let key = match &job.authority {
-        Authority::ApiKey(hash) => Some(hash.as_slice()),
-        _ => None,
-    };
-    let fields: Vec<String> = job.fields.names().into_iter().map(str::to_owned).collect();
+    let fields = job.field_names();
     as_owner(|| {
         for ids in contact_ids.chunks(CONTACTS) {
             ADD.run(&[
@@ -69,10 +80,11 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 name_arg(job.table),
                 name_arg(job.role),
                 arg(job.authority.name()),
-                arg(key),
+                arg(job.authority.key()),
                 arg(fields.clone()),
                 arg(job.overwrite),
                 arg(home()),
+                arg(marks_at_once(ids)),
             ]);
             pgrx::check_for_interrupts!();
         }
@@ -290,11 +302,11 @@ static CHANGE: Statement = Statement::new(
 static PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
-         created_at, started_at, home)
+         created_at, started_at, home, marks)
      SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $8, pg_catalog.cardinality($9), $9, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
-            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home
+            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $10
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
@@ -331,7 +343,8 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
         for (state, positions) in parts {
             let mut args = state_args(set.ticket.workspace, arg(pg(set.ticket.id)), state);
             args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
-            args.push(texts_arg(&positions.iter().map(|at| &set.contact_ids[*at]).collect::<Vec<_>>()));
+            let contacts: Vec<&String> = positions.iter().map(|at| &set.contact_ids[*at]).collect();
+            args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
             PART.run(&args);
         }
         REMOVE.run(&[arg(pg(set.ticket.workspace)), arg(pg(set.ticket.id))]);
@@ -388,8 +401,10 @@ static PUT_OFF: Statement = Statement::new(
          next_attempt_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.<) $3 THEN pg_catalog.clock_timestamp()
              OPERATOR(pg_catalog.+) (($4)[least(j.attempts OPERATOR(pg_catalog.+) 1, pg_catalog.cardinality($4))] OPERATOR(pg_catalog.*) interval '1 second') END,
          finished_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3 THEN pg_catalog.clock_timestamp() END
-     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
-       AND j.home OPERATOR(pg_catalog.=) $5",
+     WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.job_set AS q
+         WHERE q.role OPERATOR(pg_catalog.=) $1 AND q.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+           AND q.home OPERATOR(pg_catalog.=) $5 FOR UPDATE SKIP LOCKED))",
 );
 
 /// No worker could be had for the role: its due jobs have failed once more. `waits`: seconds, by attempts.

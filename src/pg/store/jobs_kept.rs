@@ -46,7 +46,7 @@ static HOLDS: Statement = Statement::new(
 );
 static ERASE: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
-     SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places
+     SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places, marks = NULL
      FROM (SELECT q.id, pg_catalog.count(*)::pg_catalog.int4 AS contacts, pg_catalog.array_agg(c.contact_id) AS contact_ids,
                   pg_catalog.array_agg(coalesce(q.places[c.n::pg_catalog.int4], (c.n OPERATOR(pg_catalog.-) 1)::pg_catalog.int2)) AS places
            FROM leadlex.job_set AS q, pg_catalog.unnest(q.contact_ids) WITH ORDINALITY AS c(contact_id, n)

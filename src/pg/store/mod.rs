@@ -7,6 +7,7 @@ pub mod books;
 pub mod config;
 pub mod jobs;
 pub mod jobs_kept;
+pub mod jobs_waiting;
 pub mod pauses;
 pub mod receipts;
 pub mod suppressions;

@@ -73,6 +73,10 @@ pub fn settle(roles: &[u32], resumed: bool) {
                 known.resumed = known.resumed.wrapping_add(1);
             }
         }
+        if let (false, Some(known)) = (roles.is_empty(), super::entry(h, database)) {
+            // Of what still waits then, the books' worker makes it quick to find.
+            known.has_work = true;
+        }
         latches.push(h.launcher_latch);
     });
     latches.into_iter().for_each(set_latch);

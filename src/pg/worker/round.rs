@@ -10,7 +10,8 @@ use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
 use super::super::cache::Found;
 use super::super::shmem;
-use super::super::store::{self, books, jobs};
+use super::super::store::pauses::Pause;
+use super::super::store::{self, books, jobs, jobs_waiting};
 use super::super::{accounts, cache, health, receipts, settings, spi, wait};
 use super::{bars, filing, queues, rates, tallies};
 
@@ -348,6 +349,10 @@ fn round(database: u32, closing: bool) -> Round {
         receipts_expired = store::receipts::expire(settings::receipt_terms());
         jobs_purged = jobs::purge(settings::job_retention());
     }
+    let marked = match closing || cache::paused() == Some(Pause::Clone) {
+        true => 0,
+        false => jobs_waiting::mark_some(),
+    };
     commit_and_begin();
     let records = recorded.len() as u64;
     rates::apply(recorded);
@@ -366,6 +371,7 @@ fn round(database: u32, closing: bool) -> Round {
         d.has_work |= settled > 0;
     });
     let more = settled.max(purged).max(receipts_expired) >= books::PORTION;
+    let more = more || marked >= jobs_waiting::MARKED_AT_ONCE;
     Round::Done { more: more || jobs_purged >= jobs::PURGED_AT_ONCE }
 }
 

@@ -1,0 +1,154 @@
+//! Which contacts wait in the queue already: those are not queued again.
+//!
+//! A row holds many contacts, so they are found by marks, small hashes of their keys, in an index. To enter those of a
+//! large row takes longer than to write the row, so whoever queues leaves that to the worker that keeps the books; until
+//! then the few rows without marks are read.
+
+use std::collections::HashSet;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use super::jobs::Job;
+use super::pauses::home;
+use super::{pg, texts, uuid};
+use crate::domain::receipt;
+use crate::pg::owner::as_owner;
+use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg};
+
+/// A row of so few contacts has its marks from the beginning.
+const FEW: usize = 16;
+/// For more contacts than this all that waits is read, in portions of so many rows.
+const LOOKED_UP: usize = 500;
+const PORTION: usize = 100;
+
+fn mark(contact: &str) -> i64 {
+    let hash = receipt::hash(&[contact.as_bytes()]);
+    i64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]])
+}
+
+fn marks(contacts: &[impl AsRef<str>]) -> Vec<i64> {
+    contacts.iter().map(|contact| mark(contact.as_ref())).collect()
+}
+
+/// What a new row of these contacts has.
+pub fn marks_at_once(contacts: &[impl AsRef<str>]) -> Option<Vec<i64>> {
+    (contacts.len() <= FEW).then(|| marks(contacts))
+}
+
+// Of the same caller, and for no less than is asked now. The tests of a boolean keep other indexes from being chosen.
+macro_rules! of_the_same {
+    () => {
+        "j.state OPERATOR(pg_catalog.=) 'queued'
+         AND (j.workspace_id OPERATOR(pg_catalog.=) $2 AND j.schema_name OPERATOR(pg_catalog.=) $4
+              AND j.table_name OPERATOR(pg_catalog.=) $5 AND j.authority OPERATOR(pg_catalog.=) $6
+              AND (j.key_hash OPERATOR(pg_catalog.=) $7 OR j.key_hash IS NULL AND $7 IS NULL)
+              AND j.fields OPERATOR(pg_catalog.@>) $8 AND (j.overwrite OR NOT $9)
+              AND j.home OPERATOR(pg_catalog.=) $10) IS TRUE"
+    };
+}
+
+static FIND: Statement = Statement::new(concat!(
+    "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+     WHERE j.marks OPERATOR(pg_catalog.&&) $1 AND j.marks IS NOT NULL
+       AND (j.role OPERATOR(pg_catalog.=) $3) IS TRUE AND ",
+    of_the_same!(),
+    " UNION ALL
+     SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.marks IS NULL AND ",
+    of_the_same!()
+));
+static READ: Statement = Statement::new(concat!(
+    "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $11 AND j.next_attempt_at IS NOT NULL AND ",
+    of_the_same!(),
+    " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $12"
+));
+// A row that a worker is beginning may be run with the contact as it was before this transaction.
+static HOLD: Statement = Statement::new(
+    "SELECT j.id FROM leadlex.job_set AS j
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
+       AND j.state OPERATOR(pg_catalog.=) 'queued'
+     FOR SHARE SKIP LOCKED",
+);
+
+/// Contacts that wait already, for the same caller and no less. Their jobs are not begun before this transaction ends: they
+/// are to see what it has written.
+pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
+    // SAFETY: reads a global. There, to look at what others queue would make their transactions fail.
+    if unsafe { pg_sys::XactIsoLevel } == pg_sys::XACT_SERIALIZABLE as i32 {
+        return HashSet::new();
+    }
+    let asked: HashSet<&str> = contacts.iter().map(String::as_str).collect();
+    let mut found: Vec<(Uuid, Vec<String>)> = Vec::new();
+    let mut note = |row: &Row| {
+        let known: Vec<String> = texts(row, 1).into_iter().filter(|id| asked.contains(id.as_str())).collect();
+        if !known.is_empty() {
+            found.push((uuid(row, 0), known));
+        }
+    };
+    as_owner(|| {
+        if contacts.len() <= LOOKED_UP {
+            FIND.query(View::Latest, &args(job, marks(contacts))).iter().for_each(&mut note);
+            return;
+        }
+        let mut after = Uuid::nil();
+        loop {
+            let mut args = args(job, Vec::new());
+            args.extend([arg(pg(after)), arg(PORTION as i64)]);
+            let rows = READ.query(View::Latest, &args);
+            rows.iter().for_each(&mut note);
+            match rows.last() {
+                Some(last) if rows.len() == PORTION => after = uuid(last, 0),
+                _ => return,
+            }
+            pgrx::check_for_interrupts!();
+        }
+    });
+    if found.is_empty() {
+        return HashSet::new();
+    }
+    let ids: Vec<pgrx::Uuid> = found.iter().map(|(id, _)| pg(*id)).collect();
+    let held = as_owner(|| HOLD.query(View::Current, &[arg(pg(job.workspace)), arg(ids)]));
+    let held: HashSet<Uuid> = held.iter().map(|row| uuid(row, 0)).collect();
+    found.into_iter().filter(|(id, _)| held.contains(id)).flat_map(|(_, known)| known).collect()
+}
+
+fn args(job: &Job<'_>, marks: Vec<i64>) -> Vec<Arg> {
+    vec![
+        arg(marks),
+        arg(pg(job.workspace)),
+        name_arg(job.role),
+        name_arg(job.schema),
+        name_arg(job.table),
+        arg(job.authority.name()),
+        arg(job.authority.key()),
+        arg(job.field_names()),
+        arg(job.overwrite),
+        arg(home()),
+    ]
+}
+
+// In small portions: calls do not wait for it.
+static UNMARKED: Statement = Statement::new(
+    "SELECT j.workspace_id, j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+     WHERE j.marks IS NULL AND j.state OPERATOR(pg_catalog.=) 'queued' LIMIT $1 FOR UPDATE SKIP LOCKED",
+);
+static MARK: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j SET marks = $3
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+);
+
+/// Rows that get their marks by one transaction.
+pub const MARKED_AT_ONCE: u64 = 20;
+
+/// Gives some rows their marks; how many.
+pub fn mark_some() -> u64 {
+    as_owner(|| {
+        let rows = UNMARKED.query(View::Caller, &[arg(MARKED_AT_ONCE as i64)]);
+        for row in &rows {
+            MARK.run(&[arg(pg(uuid(row, 0))), arg(pg(uuid(row, 1))), arg(marks(&texts(row, 2)))]);
+        }
+        rows.len() as u64
+    })
+}
