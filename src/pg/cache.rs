@@ -27,6 +27,8 @@ pub struct Installation {
     pub receipts: pg_sys::Oid,
     /// Oid of leadlex.suppression.
     pub suppressions: pg_sys::Oid,
+    /// Its own oid, which a restore into the same database changes.
+    pub extension: pg_sys::Oid,
 }
 
 #[derive(Default)]
@@ -109,7 +111,8 @@ pub enum Found {
 }
 
 static INSTALLATION: Statement = Statement::new(
-    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion
+    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion,
+            e.oid::pg_catalog.int8
      FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
@@ -137,6 +140,7 @@ pub fn find_installation() -> Found {
         catalog: number(row, 1) as u32,
         receipts: table("receipt"),
         suppressions: table("suppression"),
+        extension: (number(row, 4) as u32).into(),
     };
     CACHE.with_borrow_mut(|c| c.installation = Some(found));
     Found::This(found)

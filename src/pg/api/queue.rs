@@ -1,6 +1,7 @@
 //! leadlex.enqueue, enqueue_rows, retry_jobs; pausing.
 
 use std::collections::HashSet;
+use std::ffi::CStr;
 
 use pgrx::Uuid;
 use pgrx::prelude::*;
@@ -150,7 +151,11 @@ fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
 #[pg_extern(sql = false)]
 fn queue_paused() -> Option<&'static str> {
     cache::refresh();
-    queue::paused().map(Pause::name)
+    // SAFETY: a setting that there is, as this session began with it.
+    let read_only = || unsafe {
+        CStr::from_ptr(pg_sys::GetConfigOptionResetString(c"default_transaction_read_only".as_ptr()))
+    };
+    queue::paused().map(Pause::name).or_else(|| (read_only() == c"on").then_some("read_only"))
 }
 
 #[pg_extern(sql = false)]

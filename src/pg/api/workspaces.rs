@@ -200,7 +200,7 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
         "worker",
         (d.worker_pid > 0).then_some(d.worker_pid),
         database_name(d.oid),
-        worker_state(d.worker_pid, d.wanted),
+        if d.rests { "paused" } else { worker_state(d.worker_pid, d.wanted) },
         Some(d.runs as i64),
         Some(d.settled as i64),
         Some(d.records as i64),
@@ -218,7 +218,11 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
 
 fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
     let waits = q.wanted || q.due_at < i64::MAX;
-    let state = if q.paused { "paused" } else { worker_state(q.worker_pid, waits) };
+    let state = match q {
+        Queue { paused: true, .. } => "paused",
+        Queue { read_only: true, worker_pid: 0, .. } => "read-only",
+        _ => worker_state(q.worker_pid, waits),
+    };
     let role = owner::name_of(q.role.into());
     (
         "job worker",
