@@ -250,10 +250,9 @@ pub fn lock(tickets: &[Ticket]) -> Vec<Set> {
 
 fn set(first: Ticket, row: &Row) -> Set {
     let contact_ids = texts(row, 1);
-    let places: Option<Vec<i16>> = optional(row, 0).and_then(|json| serde_json::from_str(&json).ok());
     Set {
         ticket: Ticket { id: uuid(row, 8), contacts: contact_ids.len() as u64, ..first },
-        places: places.unwrap_or_else(|| (0..contact_ids.len() as i16).collect()),
+        places: places(optional(row, 0), contact_ids.len()),
         contact_ids,
         schema: text(row, 2),
         table: text(row, 3),
@@ -261,6 +260,12 @@ fn set(first: Ticket, row: &Row) -> Set {
         fields: texts(row, 6),
         overwrite: boolean(row, 7),
     }
+}
+
+/// As the column has them.
+pub fn places(json: Option<String>, contacts: usize) -> Vec<i16> {
+    let known = json.and_then(|json| serde_json::from_str(&json).ok());
+    known.unwrap_or_else(|| (0..contacts as i16).collect())
 }
 
 fn authority(row: &Row) -> Authority {
@@ -347,8 +352,13 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
             args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
             PART.run(&args);
         }
-        REMOVE.run(&[arg(pg(set.ticket.workspace)), arg(pg(set.ticket.id))]);
+        remove(set.ticket.workspace, set.ticket.id);
     });
+}
+
+/// As the owner.
+pub fn remove(workspace: Uuid, id: Uuid) {
+    REMOVE.run(&[arg(pg(workspace)), arg(pg(id))]);
 }
 
 // What the worker that keeps the books does with them.

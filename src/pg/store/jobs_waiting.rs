@@ -4,17 +4,18 @@
 //! large row takes longer than to write the row, so whoever queues leaves that to the worker that keeps the books; until
 //! then the few rows without marks are read.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::jobs::Job;
+use super::jobs::{Job, places, remove};
 use super::pauses::home;
-use super::{pg, texts, uuid};
+use super::{optional, pg, texts, uuid};
 use crate::domain::receipt;
 use crate::pg::owner::as_owner;
-use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg};
+use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 
 /// A row of so few contacts has its marks from the beginning.
 const FEW: usize = 16;
@@ -36,32 +37,60 @@ pub fn marks_at_once(contacts: &[impl AsRef<str>]) -> Option<Vec<i64>> {
     (contacts.len() <= FEW).then(|| marks(contacts))
 }
 
-// Of the same caller, and for no less than is asked now. The tests of a boolean keep other indexes from being chosen.
+// Of the same caller. The tests of a boolean keep other indexes from being chosen.
 macro_rules! of_the_same {
-    () => {
-        "j.state OPERATOR(pg_catalog.=) 'queued'
+    ($of_fields:literal, $of_overwrite:literal) => {
+        concat!(
+            "j.state OPERATOR(pg_catalog.=) 'queued'
          AND (j.workspace_id OPERATOR(pg_catalog.=) $2 AND j.schema_name OPERATOR(pg_catalog.=) $4
               AND j.table_name OPERATOR(pg_catalog.=) $5 AND j.authority OPERATOR(pg_catalog.=) $6
               AND (j.key_hash OPERATOR(pg_catalog.=) $7 OR j.key_hash IS NULL AND $7 IS NULL)
-              AND j.fields OPERATOR(pg_catalog.@>) $8 AND (j.overwrite OR NOT $9)
-              AND j.home OPERATOR(pg_catalog.=) $10) IS TRUE"
+              AND j.home OPERATOR(pg_catalog.=) $10 AND j.fields ",
+            $of_fields,
+            " $8 AND ",
+            $of_overwrite,
+            ") IS TRUE"
+        )
     };
 }
 
-static FIND: Statement = Statement::new(concat!(
-    "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+// For no less than is asked now.
+macro_rules! for_no_less {
+    () => {
+        of_the_same!("OPERATOR(pg_catalog.@>)", "(j.overwrite OR NOT $9)")
+    };
+}
+
+// For no more, and not begun yet.
+macro_rules! for_no_more {
+    () => {
+        concat!(
+            "j.attempts OPERATOR(pg_catalog.=) 0 AND ",
+            of_the_same!("OPERATOR(pg_catalog.<@)", "($9 OR NOT j.overwrite)")
+        )
+    };
+}
+
+macro_rules! found_by_marks {
+    ($which:expr) => {
+        concat!(
+            "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
      WHERE j.marks OPERATOR(pg_catalog.&&) $1 AND j.marks IS NOT NULL
        AND (j.role OPERATOR(pg_catalog.=) $3) IS TRUE AND ",
-    of_the_same!(),
-    " UNION ALL
+            $which,
+            " UNION ALL
      SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
      WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.marks IS NULL AND ",
-    of_the_same!()
-));
+            $which
+        )
+    };
+}
+
+static FIND: Statement = Statement::new(found_by_marks!(for_no_less!()));
 static READ: Statement = Statement::new(concat!(
     "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
      WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $11 AND j.next_attempt_at IS NOT NULL AND ",
-    of_the_same!(),
+    for_no_less!(),
     " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $12"
 ));
 // A row that a worker is beginning may be run with the contact as it was before this transaction.
@@ -79,7 +108,8 @@ pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
     if unsafe { pg_sys::XactIsoLevel } == pg_sys::XACT_SERIALIZABLE as i32 {
         return HashSet::new();
     }
-    let asked: HashSet<&str> = contacts.iter().map(String::as_str).collect();
+    // Mostly nothing waits, and then it is not needed.
+    let asked = LazyCell::new(|| contacts.iter().map(String::as_str).collect::<HashSet<&str>>());
     let mut found: Vec<(Uuid, Vec<String>)> = Vec::new();
     let mut note = |row: &Row| {
         let known: Vec<String> = texts(row, 1).into_iter().filter(|id| asked.contains(id.as_str())).collect();
@@ -127,6 +157,52 @@ fn args(job: &Job<'_>, marks: Vec<i64>) -> Vec<Arg> {
         arg(job.overwrite),
         arg(home()),
     ]
+}
+
+static FIND_LESS: Statement = Statement::new(found_by_marks!(for_no_more!()));
+static TAKE: Statement = Statement::new(
+    "SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.places) FROM leadlex.job_set AS j
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
+       AND j.state OPERATOR(pg_catalog.=) 'queued' AND j.attempts OPERATOR(pg_catalog.=) 0
+     FOR UPDATE SKIP LOCKED",
+);
+static LEAVE: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j
+     SET contacts = pg_catalog.cardinality($3), contact_ids = $3, places = $4, marks = $5
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
+);
+
+/// Contacts of a job that has run go back to the queue. Those that were queued again meanwhile, for no more, wait there
+/// already by that: once is enough, so the newer jobs go.
+pub fn fold(job: &Job<'_>, contacts: &[&String]) {
+    let again: HashSet<&str> = contacts.iter().map(|id| id.as_str()).collect();
+    as_owner(|| {
+        let of_any = |row: &&Row| texts(row, 1).iter().any(|id| again.contains(id.as_str()));
+        let found = FIND_LESS.query(View::Caller, &args(job, marks(contacts)));
+        let ids: Vec<pgrx::Uuid> = found.iter().filter(of_any).map(|row| pg(uuid(row, 0))).collect();
+        if ids.is_empty() {
+            return;
+        }
+        for row in TAKE.query(View::Caller, &[arg(pg(job.workspace)), arg(ids)]) {
+            let (id, contacts) = (uuid(&row, 0), texts(&row, 1));
+            let places = places(optional(&row, 2), contacts.len());
+            let (ids, places): (Vec<String>, Vec<i16>) = contacts
+                .into_iter()
+                .zip(places)
+                .filter(|(contact, _)| !again.contains(contact.as_str()))
+                .unzip();
+            match ids.is_empty() {
+                true => remove(job.workspace, id),
+                false => drop(LEAVE.run(&[
+                    arg(pg(job.workspace)),
+                    arg(pg(id)),
+                    texts_arg(&ids),
+                    arg(places),
+                    arg(marks_at_once(&ids)),
+                ])),
+            }
+        }
+    });
 }
 
 // In small portions: calls do not wait for it.

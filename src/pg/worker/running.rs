@@ -11,7 +11,8 @@ use super::super::accounts::now_us;
 use super::super::batch::{self, Call, Wish};
 use super::super::progress::Progress;
 use super::super::raise::{Refusal, refuse};
-use super::super::store::jobs::{self, Authority, Set, State, Ticket};
+use super::super::store::jobs::{self, Authority, Job, Set, State, Ticket};
+use super::super::store::jobs_waiting;
 use super::super::{identity, owner, settings, table};
 use super::queues::{self, Key};
 use super::round::{Failed, attempt_as};
@@ -77,7 +78,9 @@ fn attempt_sets(tickets: &[Ticket]) -> Option<i64> {
     let policy = settings::job_policy();
     // One throw for all, so that those that share their fate stay together.
     let dice = dice();
-    settle(&sets, fates.iter().map(|fate| state(&policy, attempts, fate, dice)).collect());
+    let states: Vec<State> = fates.iter().map(|fate| state(&policy, attempts, fate, dice)).collect();
+    fold(&sets, &states);
+    settle(&sets, states);
     closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
 }
 
@@ -112,6 +115,32 @@ fn closed(policy: &Policy, fates: &[Fate]) -> Option<Duration> {
     let none_asked = || fates.iter().map(passed_over).collect::<Option<Vec<Duration>>>()?.into_iter().min();
     // One that is alone may only have to let others go first.
     waits.max().or_else(|| none_asked().filter(|_| fates.len() > 1).map(|least| least.min(LOOK_AGAIN)))
+}
+
+/// Those that go back to the queue are there once.
+fn fold(sets: &[Set], states: &[State]) {
+    let contacts = sets.iter().flat_map(|set| &set.contact_ids).zip(states);
+    let again: Vec<&String> =
+        contacts.filter(|(_, state)| state.name == "queued").map(|(id, _)| id).collect();
+    let set = &sets[0];
+    if again.is_empty() {
+        return;
+    }
+    let role = owner::name_of(owner::caller());
+    let job = Job {
+        workspace: set.ticket.workspace,
+        role: &role,
+        authority: set.authority,
+        schema: &set.schema,
+        table: &set.table,
+        fields: fields(set),
+        overwrite: set.overwrite,
+    };
+    jobs_waiting::fold(&job, &again);
+}
+
+fn fields(set: &Set) -> FieldSet {
+    set.fields.iter().filter_map(|name| Field::parse(name)).collect()
 }
 
 /// What becomes of the contacts of these sets, in their order. Most sets stay whole: those by one statement for each state.
@@ -189,7 +218,7 @@ fn enrich(sets: &[Set], caller: Caller) -> Vec<Fate> {
         worker::set_local(c"search_path", "pg_catalog, pg_temp");
     }
     let relation = relation(set);
-    let fields: FieldSet = set.fields.iter().filter_map(|name| Field::parse(name)).collect();
+    let fields = fields(set);
     let ids: Vec<Option<String>> = sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
     let nothing = Fate::Again { after: Duration::ZERO, error: None };
     let mut fates = vec![nothing; ids.len()];

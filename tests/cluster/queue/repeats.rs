@@ -121,6 +121,27 @@ fn a_failing_vendor_is_not_asked_once_for_each_repetition() {
     assert_eq!((jobs(&world), world.provider.count()), (50, 150));
 }
 
+/// What runs does not wait: it may have read the contact as it was before. When it waits again, it is one job.
+#[test]
+fn what_is_queued_again_while_it_runs_is_one_job_when_it_waits() {
+    let conf = &["leadlex.job_max_attempts = 3", "leadlex.job_retry_base = '2s'"];
+    let world = world(&Beginning { contacts: 60, credits: None, conf, ..Beginning::default() });
+    world.provider.on(PATH, |_| Behaviour::json(500, json!({})).after(Duration::from_secs(1)));
+    let mut caller = world.caller();
+    let queued: i64 = (0..10).map(|_| enqueue(&mut caller, 1..=20)).sum();
+    assert!(queued == 20 || queued == 40, "{queued}");
+    wait_for_worker(&world, 1);
+    let queued = queued + enqueue(&mut caller, 11..=40);
+    let more = "SELECT leadlex.enqueue($1, overwrite => true)";
+    assert_eq!(caller.query_one(more, &[&vec![contact(5)]]).unwrap().get::<_, i64>(0), 1);
+    assert!(queued > 40 && jobs(&world) == queued + 1, "{queued}");
+    wait_for(&world, "dead", 41);
+    assert_eq!(jobs(&world), 41, "each once, but for the one that was wanted for more");
+    let of = "SELECT count(*) FROM leadlex.job AS j WHERE attempts <> 3 OR NOT EXISTS (SELECT FROM crm WHERE id::text = contact_id)";
+    assert_eq!(world.number(of), 0);
+    assert_eq!(world.number("SELECT count(*) - count(DISTINCT id) FROM leadlex.job"), 0);
+}
+
 /// Each sees only its own; what both queue is run once.
 #[test]
 fn two_sessions_that_queue_the_same_at_once_make_it_run_once() {
