@@ -313,7 +313,7 @@ CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE ne
 CREATE INDEX job_set_marks ON leadlex.job_set USING gin (marks) WITH (fastupdate = off)
     WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NOT NULL;
 CREATE INDEX job_set_unmarked ON leadlex.job_set (role) WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NULL;
-CREATE INDEX job_set_open ON leadlex.job_set (role, id) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX job_set_open ON leadlex.job_set (role, id) WHERE finished_at IS NULL;
 CREATE INDEX job_set_finished ON leadlex.job_set (finished_at) WHERE finished_at IS NOT NULL;
 COMMENT ON TABLE leadlex.job_set IS 'The queue, packed. Read leadlex.job instead.';
 COMMENT ON COLUMN leadlex.job_set.workspace_id IS 'the workspace that is charged';

@@ -411,10 +411,8 @@ static PUT_OFF: Statement = Statement::new(
          next_attempt_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.<) $3 THEN pg_catalog.clock_timestamp()
              OPERATOR(pg_catalog.+) (($4)[least(j.attempts OPERATOR(pg_catalog.+) 1, pg_catalog.cardinality($4))] OPERATOR(pg_catalog.*) interval '1 second') END,
          finished_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3 THEN pg_catalog.clock_timestamp() END
-     WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-         SELECT q.ctid FROM leadlex.job_set AS q
-         WHERE q.role OPERATOR(pg_catalog.=) $1 AND q.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
-           AND q.home OPERATOR(pg_catalog.=) $5 FOR UPDATE SKIP LOCKED))",
+     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+       AND j.home OPERATOR(pg_catalog.=) $5",
 );
 
 /// No worker could be had for the role: its due jobs have failed once more. `waits`: seconds, by attempts.

@@ -87,18 +87,20 @@ macro_rules! found_by_marks {
 }
 
 static FIND: Statement = Statement::new(found_by_marks!(for_no_less!()));
+// By job_set_open, in its order: its condition is that of no other index.
 static READ: Statement = Statement::new(concat!(
     "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
-     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $11 AND j.next_attempt_at IS NOT NULL AND ",
+     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $11 AND j.finished_at IS NULL AND ",
     for_no_less!(),
     " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $12"
 ));
-// A row that a worker is beginning may be run with the contact as it was before this transaction.
+// A worker locks the row that it begins FOR UPDATE: it may be run with the contact as it was before this transaction. What
+// changes the row but begins and removes nothing is in nobody's way.
 static HOLD: Statement = Statement::new(
     "SELECT j.id FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'queued'
-     FOR SHARE SKIP LOCKED",
+     FOR KEY SHARE SKIP LOCKED",
 );
 
 /// Contacts that wait already, for the same caller and no less. Their jobs are not begun before this transaction ends: they
@@ -208,7 +210,7 @@ pub fn fold(job: &Job<'_>, contacts: &[&String]) {
 // In small portions: calls do not wait for it.
 static UNMARKED: Statement = Statement::new(
     "SELECT j.workspace_id, j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
-     WHERE j.marks IS NULL AND j.state OPERATOR(pg_catalog.=) 'queued' LIMIT $1 FOR UPDATE SKIP LOCKED",
+     WHERE j.marks IS NULL AND j.state OPERATOR(pg_catalog.=) 'queued' LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED",
 );
 static MARK: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j SET marks = $3

@@ -195,6 +195,26 @@ fn a_contact_that_is_gone_is_done_with() {
     assert_eq!(world.number("SELECT dead::int8 FROM leadlex.queue"), 0);
 }
 
+/// While the worker enters what was queued, it is found all the same.
+#[test]
+fn what_the_worker_is_about_to_enter_is_not_queued_again() {
+    let world = world(&Beginning { credits: None, contacts: 1, ..Beginning::default() });
+    pause(&world);
+    let mut caller = world.caller();
+    let many = |of: i32| {
+        format!(
+            "SELECT leadlex.enqueue(array_agg(('{of}0000000-0000-4000-8000-' || lpad(g::text, 12, '0'))::uuid)) FROM generate_series(1, 20000) AS g"
+        )
+    };
+    for of in 1..=4 {
+        assert_eq!(number(&mut caller, &many(of)), 20_000);
+        for round in 0..5 {
+            assert_eq!(number(&mut caller, &many(of)), 0, "{of} {round}");
+        }
+    }
+    assert_eq!(jobs(&world), 80_000);
+}
+
 /// Half a million contacts that wait make it hardly slower to queue one more.
 #[test]
 fn a_long_queue_is_looked_through_quickly() {
