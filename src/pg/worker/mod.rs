@@ -147,13 +147,25 @@ pub fn note_work() {
     NOTED_AT.set(index);
 }
 
-/// Postgres's signal handlers as they are: pgrx's wrappers around them are no C functions.
+/// Postgres's signal handlers as they are: pgrx's wrappers around them are no C functions. Since 19 they are told the
+/// sender, too.
 mod handlers {
+    #[cfg(feature = "pg19")]
+    use pgrx::pg_sys::pg_signal_info;
+    #[cfg(feature = "pg19")]
+    pub type Handler = unsafe extern "C-unwind" fn(i32, *const pg_signal_info);
+    #[cfg(not(feature = "pg19"))]
     pub type Handler = unsafe extern "C-unwind" fn(i32);
     unsafe extern "C-unwind" {
-        pub fn die(signal: i32);
-        pub fn SignalHandlerForConfigReload(signal: i32);
-        pub fn SignalHandlerForShutdownRequest(signal: i32);
+        pub fn die(signal: i32, #[cfg(feature = "pg19")] info: *const pg_signal_info);
+        pub fn SignalHandlerForConfigReload(
+            signal: i32,
+            #[cfg(feature = "pg19")] info: *const pg_signal_info,
+        );
+        pub fn SignalHandlerForShutdownRequest(
+            signal: i32,
+            #[cfg(feature = "pg19")] info: *const pg_signal_info,
+        );
         // Since 18 `pqsignal` is a macro. What it returned before is of no interest.
         #[cfg_attr(not(any(feature = "pg15", feature = "pg16", feature = "pg17")), link_name = "pqsignal_be")]
         pub fn pqsignal(signal: i32, handler: Handler);
