@@ -59,6 +59,26 @@ COMMENT ON FUNCTION leadlex.forget_row(regclass, text) IS 'leadlex.forget_contac
 REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, text) TO PUBLIC;
 
+CREATE FUNCTION leadlex.forget_row(
+    relation regclass,
+    id bigint
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'forget_row_bigint_wrapper';
+COMMENT ON FUNCTION leadlex.forget_row(regclass, bigint) IS 'leadlex.forget_row with the key as an integer, as drivers bind it.';
+REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, bigint) TO PUBLIC;
+
+CREATE FUNCTION leadlex.forget_row(
+    relation regclass,
+    id uuid
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'forget_row_uuid_wrapper';
+COMMENT ON FUNCTION leadlex.forget_row(regclass, uuid) IS 'leadlex.forget_row with the key as a uuid, as drivers bind it.';
+REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, uuid) TO PUBLIC;
+
 CREATE FUNCTION leadlex.estimate(
     relation regclass,
     ids text[],

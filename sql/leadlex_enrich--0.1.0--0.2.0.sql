@@ -165,6 +165,80 @@ COMMENT ON FUNCTION leadlex.forget_row(regclass, text) IS 'leadlex.forget_contac
 REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, text) TO PUBLIC;
 
+CREATE FUNCTION leadlex.forget_row(
+    relation regclass,
+    id bigint
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'forget_row_bigint_wrapper';
+COMMENT ON FUNCTION leadlex.forget_row(regclass, bigint) IS 'leadlex.forget_row with the key as an integer, as drivers bind it.';
+REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, bigint) TO PUBLIC;
+
+CREATE FUNCTION leadlex.forget_row(
+    relation regclass,
+    id uuid
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'forget_row_uuid_wrapper';
+COMMENT ON FUNCTION leadlex.forget_row(regclass, uuid) IS 'leadlex.forget_row with the key as a uuid, as drivers bind it.';
+REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, uuid) TO PUBLIC;
+
+-- The key as drivers bind it. What has no type (a literal, an untyped parameter) stays text.
+
+CREATE FUNCTION @extschema@.enrich_row(
+    relation regclass,
+    id bigint,
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false,
+    idempotency_key uuid DEFAULT NULL
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'enrich_row_bigint_wrapper';
+COMMENT ON FUNCTION @extschema@.enrich_row(regclass, bigint, text[], boolean, uuid) IS 'enrich_row with the key as an integer, as drivers bind it.';
+REVOKE ALL ON FUNCTION @extschema@.enrich_row(regclass, bigint, text[], boolean, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.enrich_row(regclass, bigint, text[], boolean, uuid) TO PUBLIC;
+
+CREATE FUNCTION @extschema@.enrich_row(
+    relation regclass,
+    id uuid,
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false,
+    idempotency_key uuid DEFAULT NULL
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'enrich_row_uuid_wrapper';
+COMMENT ON FUNCTION @extschema@.enrich_row(regclass, uuid, text[], boolean, uuid) IS 'enrich_row with the key as a uuid, as drivers bind it.';
+REVOKE ALL ON FUNCTION @extschema@.enrich_row(regclass, uuid, text[], boolean, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.enrich_row(regclass, uuid, text[], boolean, uuid) TO PUBLIC;
+
+CREATE FUNCTION @extschema@.try_enrich_row(
+    relation regclass,
+    id bigint,
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false,
+    idempotency_key uuid DEFAULT NULL
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'try_enrich_row_bigint_wrapper';
+COMMENT ON FUNCTION @extschema@.try_enrich_row(regclass, bigint, text[], boolean, uuid) IS 'try_enrich_row with the key as an integer, as drivers bind it.';
+REVOKE ALL ON FUNCTION @extschema@.try_enrich_row(regclass, bigint, text[], boolean, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.try_enrich_row(regclass, bigint, text[], boolean, uuid) TO PUBLIC;
+
+CREATE FUNCTION @extschema@.try_enrich_row(
+    relation regclass,
+    id uuid,
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false,
+    idempotency_key uuid DEFAULT NULL
+) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'try_enrich_row_uuid_wrapper';
+COMMENT ON FUNCTION @extschema@.try_enrich_row(regclass, uuid, text[], boolean, uuid) IS 'try_enrich_row with the key as a uuid, as drivers bind it.';
+REVOKE ALL ON FUNCTION @extschema@.try_enrich_row(regclass, uuid, text[], boolean, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.try_enrich_row(regclass, uuid, text[], boolean, uuid) TO PUBLIC;
+
 CREATE FUNCTION leadlex.suppress(
     email text,
     reason text DEFAULT NULL,

@@ -25,6 +25,7 @@ mod health;
 mod hostile;
 mod idempotency;
 mod inserting;
+mod keys;
 mod limits;
 mod major;
 mod membership;

@@ -50,11 +50,12 @@ fn of_contact(
 
 fn of_row(
     relation: Option<pg_sys::Oid>,
-    id: Option<String>,
+    id: Option<impl ToString>,
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     key: Option<Uuid>,
 ) -> Arguments {
+    let id = id.map(|id| id.to_string());
     // A NULL relation is refused with the other arguments, by leaving no id to look for.
     let (id, id_name) = if relation.is_some() { (id, "id") } else { (None, "relation") };
     Arguments { target: relation, id, fields, overwrite, key, id_name }
@@ -100,4 +101,48 @@ fn try_enrich_row(
     idempotency_key: Option<Uuid>,
 ) -> Jsonb<'static> {
     returned(of_row(relation, id, fields, overwrite, idempotency_key))
+}
+
+#[pg_extern(sql = false)]
+fn enrich_row_bigint(
+    relation: Option<pg_sys::Oid>,
+    id: Option<i64>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> Jsonb<'static> {
+    raised(of_row(relation, id, fields, overwrite, idempotency_key))
+}
+
+#[pg_extern(sql = false)]
+fn try_enrich_row_bigint(
+    relation: Option<pg_sys::Oid>,
+    id: Option<i64>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> Jsonb<'static> {
+    returned(of_row(relation, id, fields, overwrite, idempotency_key))
+}
+
+#[pg_extern(sql = false)]
+fn enrich_row_uuid(
+    relation: Option<pg_sys::Oid>,
+    id: Option<Uuid>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> Jsonb<'static> {
+    raised(of_row(relation, id.map(super::plain), fields, overwrite, idempotency_key))
+}
+
+#[pg_extern(sql = false)]
+fn try_enrich_row_uuid(
+    relation: Option<pg_sys::Oid>,
+    id: Option<Uuid>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+    idempotency_key: Option<Uuid>,
+) -> Jsonb<'static> {
+    returned(of_row(relation, id.map(super::plain), fields, overwrite, idempotency_key))
 }

@@ -28,6 +28,20 @@ fn forget_contact(contact_id: Option<Uuid>) -> JsonB {
 
 #[pg_extern(sql = false)]
 fn forget_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> JsonB {
+    of_row(relation, id)
+}
+
+#[pg_extern(sql = false)]
+fn forget_row_bigint(relation: Option<pg_sys::Oid>, id: Option<i64>) -> JsonB {
+    of_row(relation, id.map(|id| id.to_string()))
+}
+
+#[pg_extern(sql = false)]
+fn forget_row_uuid(relation: Option<pg_sys::Oid>, id: Option<Uuid>) -> JsonB {
+    of_row(relation, id.map(|id| super::plain(id).to_string()))
+}
+
+fn of_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> JsonB {
     let (id, name) = if relation.is_some() { (id, "id") } else { (None, "relation") };
     raised(relation, id, name)
 }
