@@ -73,9 +73,9 @@ impl Desk for Fake {
         let permissions = permissions.into_iter().map(str::to_owned).collect();
         Ok(Caller { workspace, permissions, key_prefix: None })
     }
-    fn open_table(&mut self, _caller: &Caller, _ask: &Ask) -> Result<(FieldSet, String), Failure> {
+    fn open_table(&mut self, _caller: &Caller, ask: &Ask) -> Result<Opened, Failure> {
         self.steps.push("table");
-        Ok((FieldSet::ALL, "public.crm".into()))
+        Ok(Opened { fields: FieldSet::ALL, table: "public.crm".into(), key: ask.id.clone() })
     }
     fn require_updatable(&mut self, _fields: FieldSet) {
         self.steps.push("updatable");
@@ -220,7 +220,7 @@ fn nothing_to_fill_returns_before_the_rate_limit() {
 fn a_replay_asks_and_charges_nothing_and_other_arguments_are_a_mismatch() {
     let keyed = Ask { key: Some(Uuid::nil()), ..ask() };
     let mut desk = Fake::new();
-    desk.stored = Some(keyed.fingerprint("public.crm").to_vec());
+    desk.stored = Some(keyed.fingerprint("public.crm", &keyed.id).to_vec());
     let result = desk.call(&keyed).unwrap();
     assert_eq!((&result["replayed"], &result["source"]), (&json!(true), &json!("then")));
     assert_eq!(desk.steps.last(), Some(&"drop claims"));

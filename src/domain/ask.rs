@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::failure::{Failure, short};
 use super::fields::{Field, FieldSet};
 
 /// One question: fill in these fields of this contact.
@@ -30,10 +30,10 @@ impl Ask {
         Ok(Ask { id, fields: fields_asked(fields)?, overwrite: overwrite.unwrap_or(false), key })
     }
 
-    /// What makes two requests under one idempotency key the same one.
-    pub fn fingerprint(&self, table: &str) -> [u8; 32] {
+    /// What makes two requests under one idempotency key the same one. `id` is the contact's key as everybody writes it.
+    pub fn fingerprint(&self, table: &str, id: &str) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for part in [table, self.id.as_str(), &self.fields.names().join(",")] {
+        for part in [table, id, &self.fields.names().join(",")] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -53,7 +53,11 @@ pub fn fields_asked(fields: Option<Vec<Option<String>>>) -> Result<FieldSet, Fai
         let name = name.ok_or_else(|| Failure::validation("fields contains a NULL", known.clone()))?;
         let field = Field::parse(&name).ok_or_else(|| {
             Failure::validation(
-                format!("unknown field \"{name}\"; the fields are {}", FieldSet::ALL.names().join(", ")),
+                format!(
+                    "unknown field \"{}\"; the fields are {}",
+                    short(&name),
+                    FieldSet::ALL.names().join(", ")
+                ),
                 known.clone(),
             )
         })?;
@@ -85,11 +89,15 @@ mod tests {
     fn the_fingerprint_sees_every_argument_and_not_their_order() {
         let one = ask(Some(vec![Some("phone"), Some("location")])).unwrap();
         let same = ask(Some(vec![Some("location"), Some("phone"), Some("phone")])).unwrap();
-        assert_eq!(one.fingerprint("public.crm"), same.fingerprint("public.crm"));
-        assert_ne!(one.fingerprint("public.crm"), one.fingerprint("public.crm2"));
-        assert_ne!(one.fingerprint("t"), Ask { overwrite: true, ..one.clone() }.fingerprint("t"));
-        assert_ne!(one.fingerprint("t"), Ask { id: "8".into(), ..one.clone() }.fingerprint("t"));
-        assert_ne!(one.fingerprint("t"), Ask { fields: FieldSet::ALL, ..one.clone() }.fingerprint("t"));
+        assert_eq!(one.fingerprint("public.crm", "7"), same.fingerprint("public.crm", "7"));
+        assert_ne!(one.fingerprint("public.crm", "7"), one.fingerprint("public.crm2", "7"));
+        assert_ne!(one.fingerprint("t", "7"), Ask { overwrite: true, ..one.clone() }.fingerprint("t", "7"));
+        assert_ne!(one.fingerprint("t", "7"), one.fingerprint("t", "8"));
+        assert_eq!(one.fingerprint("t", "7"), Ask { id: "07".into(), ..one.clone() }.fingerprint("t", "7"));
+        assert_ne!(
+            one.fingerprint("t", "7"),
+            Ask { fields: FieldSet::ALL, ..one.clone() }.fingerprint("t", "7")
+        );
         assert_eq!(ask(None).unwrap().fields, FieldSet::ALL);
     }
 }

@@ -41,6 +41,8 @@ pub struct Line {
     pub request_id: Uuid,
     /// Code (of the contract, or an SQLSTATE) and message.
     pub error: Option<(String, String)>,
+    /// What a code of the contract does not say: why there was no match, or what kept providers from answering.
+    pub why: Option<String>,
     /// To try again sooner is no use.
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
@@ -64,6 +66,7 @@ impl Line {
             origin,
             request_id,
             error: None,
+            why: None,
             retry_after_s: None,
             passed_over: false,
             repeats: false,
@@ -80,6 +83,7 @@ impl Line {
             origin: None,
             request_id,
             error,
+            why: failure.why(),
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
             repeats: false,
@@ -101,6 +105,7 @@ impl Line {
             origin: None,
             request_id,
             error,
+            why: None,
             retry_after_s: None,
             passed_over: false,
             repeats: false,
@@ -123,7 +128,8 @@ impl Summary {
         }
         *self.counts.entry(line.status).or_default() += 1;
         if let (Status::Failed, Some((code, _))) = (line.status, &line.error) {
-            *self.failures.entry(code.clone()).or_default() += 1;
+            let what = line.why.as_ref().map_or_else(|| code.clone(), |why| format!("{code}: {why}"));
+            *self.failures.entry(what).or_default() += 1;
         }
     }
 }
@@ -203,6 +209,7 @@ impl Order {
 mod tests {
     use super::*;
     use crate::domain::failure::NoMatchReason;
+    use crate::domain::provider::{Fault, FaultKind};
     use proptest::prelude::*;
 
     fn line(id: &str) -> Line {
@@ -227,12 +234,19 @@ mod tests {
     fn a_summary_tells_failures_by_their_code() {
         let mut summary = Summary::default();
         let nobody = Line::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
-        let busy = Line::failed(Uuid::nil(), &Failure::provider_unavailable(&[]), None);
+        let fault = |kind| Some(Fault::new(kind, "no"));
+        let failed = [
+            ("a".to_owned(), fault(FaultKind::Timeout)),
+            ("b".to_owned(), None),
+            ("c".to_owned(), fault(FaultKind::Quota)),
+            ("d".to_owned(), fault(FaultKind::Quota)),
+        ];
+        let busy = Line::failed(Uuid::nil(), &Failure::provider_unavailable(&failed), None);
         let checked = Line::raised(Uuid::nil(), "23514", "a check", None);
         [&line("1"), &line("2"), &nobody, &busy, &checked, &busy].into_iter().for_each(|l| summary.add(l));
         assert_eq!(
             summary.to_string(),
-            "6 contacts done: 2 enriched, 0 unchanged, 1 without a match, 3 failed (1 23514, 2 provider_unavailable)"
+            "6 contacts done: 2 enriched, 0 unchanged, 1 without a match, 3 failed (1 23514, 2 provider_unavailable: quota and timeout)"
         );
     }
 

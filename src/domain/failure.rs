@@ -1,5 +1,7 @@
 //! Every error of the contract: its code, HTTP status, SQLSTATE, and what else it tells.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -17,6 +19,15 @@ pub enum Code {
     IdempotencyMismatch,
     RateLimited,
     ProviderUnavailable,
+}
+
+/// A text of the caller's as a message repeats it: not more than its beginning.
+pub fn short(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 100;
+    match text.char_indices().nth(MOST) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
 }
 
 impl Code {
@@ -128,7 +139,7 @@ impl Failure {
     pub fn not_found(what: &str) -> Failure {
         Failure::new(
             Code::NotFound,
-            format!("{what} was not found in this workspace"),
+            format!("{} was not found in this workspace", short(what)),
             "Check the id, the workspace (leadlex.whoami()), and that you may see the row (row-level security).",
         )
     }
@@ -180,6 +191,7 @@ impl Failure {
     pub fn too_weak(providers: &[String]) -> Failure {
         let mut failure =
             Failure::no_match(NoMatchReason::NoData).with("below_min_confidence", json!(providers));
+        failure.message.push_str(&format!(" (below leadlex.min_confidence: {})", providers.join(", ")));
         failure.hint = format!(
             "Nothing was charged. What {} had was below leadlex.min_confidence, which counts as no match.",
             providers.join(", ")
@@ -263,6 +275,19 @@ impl Failure {
             self.rate_limit = rate.map(Status::tightest);
         }
         self
+    }
+
+    /// The reason in one word; of several providers that failed, theirs.
+    pub fn why(&self) -> Option<String> {
+        let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).map(str::to_owned);
+        let Some(providers) = self.more.get("providers").and_then(Value::as_array) else {
+            return self.more.get("reason").and_then(Value::as_str).map(str::to_owned);
+        };
+        let mut failed: Vec<String> =
+            providers.iter().filter_map(reason).filter(|why| why != "no_match").collect();
+        failed.sort_unstable();
+        failed.dedup();
+        (!failed.is_empty()).then(|| failed.join(" and "))
     }
 
     /// Seconds before which it is no use to try again: of a rate limit, or of the provider that can be asked first, when

@@ -18,7 +18,7 @@ use super::table::{self, Binding, Fitted};
 use super::{accounts, cache, claims, guards, identity, provider, settings, spi, xact};
 use crate::domain::ask::Ask;
 use crate::domain::contact::Contact;
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, short};
 use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::domain::identity::Caller;
 use crate::domain::merge;
@@ -27,7 +27,7 @@ use crate::domain::receipt;
 use crate::domain::reply::{self, Origin};
 use crate::domain::suppression;
 use crate::domain::waterfall::{Gathered, Mode, Outcome};
-use crate::flow::{Desk, Enrichment, Stored, Written};
+use crate::flow::{Desk, Enrichment, Opened, Stored, Written};
 
 /// Which table a call is about: `None` is the first bound one.
 pub type Target = Option<pg_sys::Oid>;
@@ -188,7 +188,7 @@ impl Desk for PgDesk {
         Ok(caller)
     }
 
-    fn open_table(&mut self, caller: &Caller, ask: &Ask) -> Result<(FieldSet, String), Failure> {
+    fn open_table(&mut self, caller: &Caller, ask: &Ask) -> Result<Opened, Failure> {
         let binding = binding(self.target);
         self.id = binding.canonical_key(&ask.id).ok_or_else(|| no_key(&binding, &ask.id))?;
         // The table holds another workspace's rows.
@@ -203,9 +203,10 @@ impl Desk for PgDesk {
         {
             self.id = contact.id;
         }
-        let described = (binding.fields(), format!("{}\n{}", binding.name(), self.id));
+        let table = format!("{}\n{}", binding.name(), self.id);
+        let opened = Opened { fields: binding.fields(), table, key: self.id.clone() };
         self.binding = Some(binding);
-        Ok(described)
+        Ok(opened)
     }
 
     fn require_updatable(&mut self, fields: FieldSet) {
@@ -230,7 +231,7 @@ impl Desk for PgDesk {
     }
 
     fn claim_contact(&mut self) {
-        let what = format!("contact {}", self.id);
+        let what = format!("contact {}", short(&self.id));
         self.claim(contact_claim(self.binding(), &self.id), &what);
         if spi::lasting_snapshot() && !self.binding().is_current(self.workspace(), &self.id) {
             refuse(Refusal {
@@ -378,7 +379,7 @@ pub fn binding(target: Target) -> Rc<Binding> {
 
 pub fn no_key(binding: &Binding, id: &str) -> Failure {
     Failure::validation(
-        format!("\"{id}\" cannot be a key of {}", binding.name()),
+        format!("\"{}\" cannot be a key of {}", short(id), binding.name()),
         "Pass a key of the type of the column bound as id. enrich_contact and enqueue look at the table that was bound first; for others there are enrich_row, enrich_rows and leadlex.enqueue_rows.",
     )
 }

@@ -6,6 +6,7 @@ mod support;
 mod world;
 
 mod adversary;
+mod alike;
 mod after_errors;
 mod batch;
 mod cancel;

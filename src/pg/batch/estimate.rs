@@ -35,10 +35,9 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
     }
     let binding = desk::binding(target);
     binding.require_readable();
-    let providers = provider::for_workspace(caller.workspace.id);
     let mut outlook = Outlook {
         scope: Scope { workspace: caller.workspace.id, binding: &binding, wish },
-        providers: &providers,
+        providers: Vec::new(),
         waterfall: settings::waterfall(),
         openings: HashMap::new(),
         asked: HashSet::new(),
@@ -48,7 +47,8 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
 
 struct Outlook<'a> {
     scope: Scope<'a>,
-    providers: &'a [(String, Rc<LoadedProvider>)],
+    /// Looked up when the first contact needs one.
+    providers: Vec<(String, Rc<LoadedProvider>)>,
     waterfall: (Mode, f64),
     openings: HashMap<Uuid, Opening>,
     /// Questions that would have been asked by now.
@@ -96,7 +96,11 @@ impl Outlook<'_> {
             true => vec![false; ids.len()],
         };
         for (found, barred) in binding.read_many(workspace, ids).into_iter().zip(barred) {
-            match self.scope.look(found) {
+            let seen = self.scope.look(found);
+            if seen.needs_providers() && !barred && self.providers.is_empty() {
+                self.providers = provider::for_workspace(workspace);
+            }
+            match seen {
                 Seen::Fillable(..) if barred => estimate.skip(Why::Barred),
                 Seen::Missing => estimate.skip(Why::NotFound),
                 Seen::Several(_) => estimate.skip(Why::KeyNotUnique),
@@ -106,7 +110,7 @@ impl Outlook<'_> {
             }
         }
         let contacts: Vec<&Contact> = fillable.iter().map(|(contact, _)| contact).collect();
-        let pasts = provider::pasts(workspace, self.providers, &contacts);
+        let pasts = provider::pasts(workspace, &self.providers, &contacts);
         for ((contact, fields), past) in fillable.iter().zip(&pasts) {
             estimate.take(|| self.fate(contact, *fields, past));
         }
@@ -121,7 +125,7 @@ impl Outlook<'_> {
         let asking = Asking { workspace, contact, table: &table, person, overwrite, past };
         let receipts = !settings::receipt_terms().off();
         let mut waterfall = Waterfall::new(mode, min_confidence, fields);
-        for (name, provider) in self.providers {
+        for (name, provider) in &self.providers.clone() {
             if waterfall.finished() {
                 break;
             }

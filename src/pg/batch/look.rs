@@ -29,6 +29,13 @@ pub enum Seen {
     Fillable(Contact, FieldSet),
 }
 
+impl Seen {
+    /// Nothing can be said of the contact where no provider is set up.
+    pub fn needs_providers(&self) -> bool {
+        matches!(self, Seen::Suppressed(_) | Seen::Fillable(..))
+    }
+}
+
 /// The positions of an input.
 #[derive(Default)]
 pub struct Keys {

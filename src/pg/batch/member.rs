@@ -8,7 +8,7 @@ use super::look::{Keys, Seen};
 use super::{Batch, PORTION};
 use crate::domain::batch::Line;
 use crate::domain::contact::Contact;
-use crate::domain::failure::{Failure, NoMatchReason};
+use crate::domain::failure::{Failure, NoMatchReason, short};
 use crate::domain::fields::FieldSet;
 use crate::domain::receipt::{self, Hash};
 use crate::domain::waterfall::{Gathered, Mode, Waterfall};
@@ -84,7 +84,7 @@ impl Batch<'_> {
                 continue;
             }
             let key = desk::contact_claim(&self.binding, &id);
-            guards::begin(key, &format!("contact {id}"));
+            guards::begin(key, &format!("contact {}", short(&id)));
             match claims::try_claim(key, self.waits) {
                 Ok(Claimed::ByOthers) => {
                     guards::end(key);
@@ -126,8 +126,15 @@ impl Batch<'_> {
         self.queue.extend(members);
     }
 
+    /// Raises 55000 where there is none. As in a single call, a contact that needs none has its line without.
+    fn require_providers(&mut self) {
+        if self.providers.is_empty() {
+            self.providers = provider::for_workspace(self.workspace());
+        }
+    }
+
     /// Steps 5 to 7 for one contact: the fields to be filled, or its line.
-    fn look_at(&self, id: &str, found: Found, barred: bool) -> Result<(Contact, FieldSet), Box<Line>> {
+    fn look_at(&mut self, id: &str, found: Found, barred: bool) -> Result<(Contact, FieldSet), Box<Line>> {
         if spi::lasting_snapshot()
             && matches!(found, Found::One(_))
             && !self.binding.is_current(self.workspace(), id)
@@ -139,7 +146,11 @@ impl Batch<'_> {
                 hint: Some("The transaction might succeed if retried.".into()),
             });
         }
-        match self.scope().look(found) {
+        let seen = self.scope().look(found);
+        if seen.needs_providers() && !barred {
+            self.require_providers();
+        }
+        match seen {
             Seen::Missing => Err(Box::new(not_found(id))),
             Seen::Several(count) => {
                 let message = format!("{count} rows of {} have the key {id}", self.binding.name());

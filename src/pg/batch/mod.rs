@@ -58,6 +58,7 @@ pub struct Batch<'s> {
     wish: Wish,
     caller: Caller,
     binding: Rc<Binding>,
+    /// Looked up when the first contact needs one: see [`Batch::require_providers`].
     providers: Vec<(String, Rc<LoadedProvider>)>,
     waterfall: (Mode, f64),
     /// The workspace's account, if it has limits.
@@ -119,7 +120,6 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
     let binding = desk::binding(target);
     guards::refuse_row_in_update(binding.relation());
     binding.require_readable();
-    let providers = provider::for_workspace(caller.workspace.id);
     let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
     let account = limited.then(|| accounts::open(desk::account_key(caller.workspace.id)));
     let bell = Bell::new().unwrap_or_else(|error| {
@@ -129,7 +129,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         wish,
         caller,
         binding,
-        providers,
+        providers: Vec::new(),
         waterfall: settings::waterfall(),
         account,
         pool: Pool::default(),
