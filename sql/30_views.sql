@@ -72,7 +72,7 @@ CREATE VIEW leadlex.provider_stats WITH (security_barrier = true) AS
            s.p50_ms, s.p95_ms, s.p99_ms, s.cost, s.state, s.paused_until, s.failures_in_a_row, s.last_error, s.last_error_at
     FROM leadlex.provider_config AS p
     JOIN leadlex.provider_report() AS s ON s.provider_id OPERATOR(pg_catalog.=) p.id;
-COMMENT ON VIEW leadlex.provider_stats IS 'What has come of each provider''s requests. Counts survive a restart. A provider for every workspace is shown to administrators, and to others while there is only one workspace.';
+COMMENT ON VIEW leadlex.provider_stats IS 'What has come of each provider''s requests. Counts survive a restart. A provider for every workspace is shown to administrators, and to others while there is only one workspace; pg_monitor sees all, without last_error.';
 COMMENT ON COLUMN leadlex.provider_stats.name IS 'the provider';
 COMMENT ON COLUMN leadlex.provider_stats.workspace_id IS 'NULL: for every workspace';
 COMMENT ON COLUMN leadlex.provider_stats.enabled IS 'leadlex.enable_provider';
@@ -86,7 +86,7 @@ COMMENT ON COLUMN leadlex.provider_stats.skipped IS 'times that it was passed ov
 COMMENT ON COLUMN leadlex.provider_stats.p50_ms IS 'half of the requests took at most so many milliseconds, since the server started';
 COMMENT ON COLUMN leadlex.provider_stats.p95_ms IS 'the same for 95 of 100';
 COMMENT ON COLUMN leadlex.provider_stats.p99_ms IS 'the same for 99 of 100';
-COMMENT ON COLUMN leadlex.provider_stats.cost IS 'what the answers have cost, in the vendor''s unit, as far as it says';
+COMMENT ON COLUMN leadlex.provider_stats.cost IS 'what the answers have cost, in the vendor''s unit; NULL where it has not said';
 COMMENT ON COLUMN leadlex.provider_stats.state IS 'ok; breaker, rate_limited, quota or bad_credentials: paused for that reason; half_open: the next call tries it';
 COMMENT ON COLUMN leadlex.provider_stats.paused_until IS 'when it is tried again';
 COMMENT ON COLUMN leadlex.provider_stats.failures_in_a_row IS 'what the circuit breaker counts';
@@ -129,8 +129,9 @@ CREATE VIEW leadlex.queue WITH (security_barrier = true) AS
                  pg_catalog.min(s.created_at) FILTER (WHERE s.next_attempt_at IS NOT NULL) AS oldest
           FROM leadlex.job_set AS s
           WHERE (SELECT leadlex.is_administrator())
+             OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
              OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[])) AS n;
-COMMENT ON VIEW leadlex.queue IS 'The queue in one row: whether it is paused, and how many jobs of one''s own workspaces are in which state.';
+COMMENT ON VIEW leadlex.queue IS 'The queue in one row: whether it is paused, and how many jobs of one''s own workspaces (to administrators and pg_monitor: of all) are in which state.';
 COMMENT ON COLUMN leadlex.queue.paused IS 'whether no job is begun';
 COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called; read_only: default_transaction_read_only is on here';
 COMMENT ON COLUMN leadlex.queue.queued IS 'jobs that wait, for their turn or for their next attempt';

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::normal::is_invisible;
 use super::rate::Limits;
 
 /// The permission that a call needs.
@@ -14,6 +15,20 @@ pub struct Workspace {
     pub plan: String,
     pub limits: Limits,
     pub has_credit_limit: bool,
+}
+
+/// Why a workspace cannot be called so: people are to know it by its name.
+pub fn unfit_workspace_name(name: &str) -> Option<&'static str> {
+    const MOST: usize = 200;
+    let joiner = |c: char| matches!(c, '\u{200c}' | '\u{200d}' | '\u{2800}');
+    let unseen = |c: char| c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}');
+    if name.chars().all(|c| c.is_whitespace() || joiner(c)) {
+        return Some("must not be empty");
+    }
+    if name.chars().nth(MOST).is_some() {
+        return Some("must not have more than 200 characters");
+    }
+    name.chars().any(unseen).then_some("must not have control characters or invisible marks in it")
 }
 
 /// The identity of a call.

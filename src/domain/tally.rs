@@ -63,12 +63,12 @@ pub const COST: &str = "cost";
 #[repr(C)]
 pub struct Tally {
     counts: [u64; COUNTS],
-    /// In the provider's own unit, as far as it says.
-    pub cost: f64,
+    /// In the provider's own unit; `None` where it has never said.
+    pub cost: Option<f64>,
 }
 
 impl Tally {
-    pub const NONE: Tally = Tally { counts: [0; COUNTS], cost: 0.0 };
+    pub const NONE: Tally = Tally { counts: [0; COUNTS], cost: None };
 
     pub fn add(&mut self, count: Count) {
         self.counts[count.index()] += 1;
@@ -78,18 +78,25 @@ impl Tally {
         self.counts[count.index()]
     }
 
+    pub fn add_cost(&mut self, cost: Option<f64>) {
+        if let Some(cost) = cost {
+            *self.cost.get_or_insert(0.0) += cost;
+        }
+    }
+
     #[must_use]
     pub fn plus(&self, other: &Tally) -> Tally {
         let mut sum = *self;
         sum.counts.iter_mut().zip(other.counts).for_each(|(to, from)| *to += from);
-        sum.cost += other.cost;
+        sum.add_cost(other.cost);
         sum
     }
 
-    /// Names and numbers that are not zero.
+    /// Names and numbers: counts that are not zero, and the cost if it is known.
     pub fn entries(&self) -> Vec<(&'static str, f64)> {
         let counts = Count::all().map(|count| (count.name(), self.get(count) as f64));
-        counts.chain([(COST, self.cost)]).filter(|(_, number)| *number != 0.0).collect()
+        let counts = counts.filter(|(_, number)| *number != 0.0);
+        counts.chain(self.cost.map(|cost| (COST, cost))).collect()
     }
 
     /// Names that this version does not know are passed over.
@@ -97,7 +104,7 @@ impl Tally {
         let mut tally = Tally::NONE;
         for (name, number) in entries {
             if name == COST {
-                tally.cost = number;
+                tally.cost = Some(number);
             } else if let Some(count) = Count::all().find(|count| count.name() == name) {
                 tally.counts[count.index()] = number.max(0.0) as u64;
             }
@@ -124,7 +131,7 @@ mod tests {
         for (times, count) in Count::all().enumerate() {
             assert_eq!(tally.get(count), times as u64 + 1, "{count:?}");
         }
-        tally.cost = 0.25;
+        tally.cost = Some(0.25);
         let entries = tally.entries();
         assert_eq!(entries.len(), COUNTS + 1);
         assert_eq!(Tally::from_entries(entries.iter().map(|(name, n)| (*name, *n))), tally);

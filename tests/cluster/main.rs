@@ -6,8 +6,8 @@ mod support;
 mod world;
 
 mod adversary;
-mod alike;
 mod after_errors;
+mod alike;
 mod batch;
 mod cancel;
 mod catalogs;
@@ -48,3 +48,4 @@ mod trial;
 mod triggers;
 mod upgrade;
 mod views;
+mod wording;

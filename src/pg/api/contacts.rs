@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, Uuid};
 use serde_json::{Value, json};
 
+use crate::domain::failure::short;
 use crate::domain::fields::Field;
 use crate::pg::owner::as_owner;
 use crate::pg::raise::{self, Refusal, refuse};
@@ -104,7 +105,7 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
     for (ours, theirs) in given {
         if !names().any(|known| known == ours) {
             raise::invalid(
-                format!("columns: unknown name \"{ours}\""),
+                format!("columns: unknown name \"{}\"", short(ours)),
                 format!("Known are {}.", names().collect::<Vec<_>>().join(", ")),
             );
         }
@@ -116,7 +117,11 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
             }
             Value::String(theirs) => refuse(Refusal {
                 sqlstate: "42703",
-                message: format!("{} has no column \"{theirs}\" (given for {ours})", relation.qualified()),
+                message: format!(
+                    "{} has no column \"{}\" (given for {ours})",
+                    relation.qualified(),
+                    short(theirs)
+                ),
                 detail: None,
                 hint: Some("Column names are written as in the table, without quotes.".into()),
             }),

@@ -7,6 +7,7 @@ use pgrx::{AnyElement, JsonB, Uuid};
 use serde_json::{Value, json};
 
 use crate::domain::contact::Contact;
+use crate::domain::failure::short;
 use crate::domain::fields::Field;
 use crate::domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, merge_preset, presets};
 use crate::domain::suppression;
@@ -65,7 +66,7 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
         Some(name) => match presets::preset(name) {
             Some(text) => Some(serde_json::from_str(text).unwrap_or(Value::Null)),
             None => raise::invalid(
-                format!("unknown preset \"{name}\""),
+                format!("unknown preset \"{}\"", short(name)),
                 format!("Presets are {}.", presets::names().join(", ")),
             ),
         },
@@ -118,7 +119,7 @@ fn add_provider(
 }
 
 fn unknown(name: &str) -> ! {
-    raise::invalid(format!("there is no provider \"{name}\""), "See leadlex.provider.")
+    raise::invalid(format!("there is no provider \"{}\"", short(name)), "See leadlex.provider.")
 }
 
 fn find(name: &str) -> std::rc::Rc<LoadedProvider> {

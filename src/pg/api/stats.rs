@@ -22,7 +22,7 @@ type Stats = (
     Option<f64>,
     Option<f64>,
     Option<f64>,
-    f64,
+    Option<f64>,
     &'static str,
     Option<TimestampWithTimeZone>,
     i64,
@@ -47,7 +47,7 @@ fn provider_report() -> TableIterator<
         name!(p50_ms, Option<f64>),
         name!(p95_ms, Option<f64>),
         name!(p99_ms, Option<f64>),
-        name!(cost, f64),
+        name!(cost, Option<f64>),
         name!(state, &'static str),
         name!(paused_until, Option<TimestampWithTimeZone>),
         name!(failures_in_a_row, i64),
@@ -58,8 +58,13 @@ fn provider_report() -> TableIterator<
     // Not for what it reads alone, but for what it returns: an older schema declares other columns.
     cache::refresh();
     guards::require_shared_memory();
-    let sees = sees();
-    let rows: Vec<Stats> = cache::providers().iter().filter(|p| sees(p)).map(|p| row(p)).collect();
+    let (sees, monitors) = (sees(), super::workspaces::watches());
+    let seen = |p: &LoadedProvider| match sees(p) {
+        true => Some(row(p, true)),
+        // Monitoring is told how many, and not what was said.
+        false => monitors.then(|| row(p, false)),
+    };
+    let rows: Vec<Stats> = cache::providers().iter().filter_map(|p| seen(p)).collect();
     TableIterator::new(rows)
 }
 
@@ -71,7 +76,7 @@ fn sees() -> impl Fn(&LoadedProvider) -> bool {
     move |provider| all || provider.workspace.map_or(alone, |workspace| own.contains(&workspace))
 }
 
-fn row(provider: &LoadedProvider) -> Stats {
+fn row(provider: &LoadedProvider, with_texts: bool) -> Stats {
     let present = health::find(provider.id).and_then(|seat| seat.state());
     let tally = match &present {
         Some(state) if state.loaded => state.base.plus(&state.since),
@@ -107,7 +112,7 @@ fn row(provider: &LoadedProvider) -> Stats {
         },
         pause.filter(|_| !over).map(|pause| timestamp(pause.until)),
         health.map_or(0, |health| i64::from(health.failures_in_a_row())),
-        present.as_ref().and_then(|state| state.last_error()),
+        present.as_ref().and_then(|state| state.last_error()).filter(|_| with_texts),
         present.filter(|state| state.last_error_at > 0).map(|state| timestamp(state.last_error_at)),
     )
 }

@@ -3,7 +3,8 @@
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::domain::identity::Workspace;
+use crate::domain::failure::short;
+use crate::domain::identity::{Workspace, unfit_workspace_name};
 use crate::domain::rate::{Limits, Window, plan_limits};
 use crate::pg::shmem::{Database, Queue};
 use crate::pg::store::config;
@@ -18,11 +19,14 @@ fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>
     guards::require_writable();
     let name = super::required(name, "name");
     let plan = super::required(plan, "plan");
-    if name.trim().is_empty() {
-        raise::invalid("name must not be empty", "Give the workspace a name.");
+    if let Some(why) = unfit_workspace_name(name) {
+        raise::invalid(format!("name {why}"), "Give the workspace a name that can be read.");
     }
     let Some(limits) = plan_limits(plan) else {
-        raise::invalid(format!("unknown plan \"{plan}\""), "Plans are starter, pro, org and unmetered.")
+        raise::invalid(
+            format!("unknown plan \"{}\"", short(plan)),
+            "Plans are starter, pro, org and unmetered.",
+        )
     };
     if credits.is_some_and(|c| c < 0) {
         raise::invalid("credits must not be negative", "Pass NULL for a workspace without a credit limit.");
@@ -173,7 +177,7 @@ fn worker_report() -> TableIterator<
 }
 
 /// Whether the caller is told of other databases, and how their errors read.
-fn watches() -> bool {
+pub fn watches() -> bool {
     let monitor = pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR);
     // SAFETY: a catalog look-up.
     super::identity::administers() || unsafe { pg_sys::has_privs_of_role(owner::caller(), monitor) }

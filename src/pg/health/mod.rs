@@ -160,7 +160,7 @@ impl Errand {
             self.seat.with(|state| {
                 state.health.ended(self.question, self.sent_at, now, ending, self.policy);
                 state.count(Count::of(verdict));
-                state.since.cost += cost.unwrap_or(0.0);
+                state.since.add_cost(cost);
                 state.latencies.add((now - self.sent_at).max(0) as u64);
                 if let Verdict::Failed(fault) = verdict {
                     state.note_error(fault);

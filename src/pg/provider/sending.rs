@@ -32,7 +32,7 @@ pub fn prepare(
     contact: &Contact,
 ) -> Result<Option<Prepared>, Fault> {
     // Without a secret its parameter is left out, like any other that is empty.
-    let secret = provider.secret.as_deref().map(reveal).transpose()?;
+    let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose()?;
     let identity = identity(provider, secret.as_deref());
     let request = config.request(contact, secret.as_deref());
     Ok(request
@@ -53,7 +53,7 @@ fn hash(identity: Hash, request: &HttpRequest) -> Hash {
 
 /// Of the description and the secret as they are now; `None` where the secret cannot be read.
 pub fn present_identity(provider: &LoadedProvider) -> Option<Hash> {
-    let secret = provider.secret.as_deref().map(reveal).transpose().ok()?;
+    let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose().ok()?;
     Some(identity(provider, secret.as_deref()))
 }
 
@@ -168,11 +168,12 @@ pub fn can_be_sent(secret: &str) -> bool {
 }
 
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
-fn reveal(secret: &str) -> Result<String, Fault> {
+fn reveal(name: &str, secret: &str) -> Result<String, Fault> {
     let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
     let unreadable = |error: std::io::Error| {
         // Not the path: whoever calls would see it.
-        let message = format!("the file with its secret cannot be read by the server: {}", error.kind());
+        let message =
+            format!("the file with the secret of provider {name} cannot be read by the server: {error}");
         Fault::new(FaultKind::BadCredentials, message)
     };
     let file = std::fs::metadata(path).map_err(unreadable)?;
