@@ -122,20 +122,23 @@ COMMENT ON COLUMN leadlex.access.role IS 'and every role that is a member of it'
 COMMENT ON COLUMN leadlex.access.permissions IS 'write:enrich, or none: such a role may read';
 COMMENT ON COLUMN leadlex.access.created_at IS 'since when';
 
-CREATE TABLE leadlex.binding (
-    schema_name  name NOT NULL,
-    table_name   name NOT NULL,
-    columns      jsonb NOT NULL,
+-- Its constraints have the names that they had when leadlex.binding was the table itself.
+CREATE TABLE leadlex.bound_table (
+    schema_name  name CONSTRAINT binding_schema_name_not_null NOT NULL,
+    table_name   name CONSTRAINT binding_table_name_not_null NOT NULL,
+    columns      jsonb CONSTRAINT binding_columns_not_null NOT NULL,
     workspace_id uuid,
-    bound_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    PRIMARY KEY (schema_name, table_name)
+    bound_at     timestamptz CONSTRAINT binding_bound_at_not_null NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    triggers_on  oid,
+    CONSTRAINT binding_pkey PRIMARY KEY (schema_name, table_name)
 );
-COMMENT ON TABLE leadlex.binding IS 'Contact tables made enrichable by leadlex.bind_contacts, by qualified name. The oldest is where enrich_contact looks.';
-COMMENT ON COLUMN leadlex.binding.columns IS 'our names to the table''s column names';
-COMMENT ON COLUMN leadlex.binding.workspace_id IS 'the workspace of every row, for a table without a workspace column';
-COMMENT ON COLUMN leadlex.binding.schema_name IS 'the table''s schema';
-COMMENT ON COLUMN leadlex.binding.table_name IS 'its name: a table replaced under it stays bound';
-COMMENT ON COLUMN leadlex.binding.bound_at IS 'the oldest is the table of enrich_contact';
+COMMENT ON TABLE leadlex.bound_table IS 'Bound tables. Read leadlex.binding instead.';
+COMMENT ON COLUMN leadlex.bound_table.triggers_on IS 'the table of this name that last had an enabled trigger of ours; NULL = none, or it was dropped';
+COMMENT ON COLUMN leadlex.bound_table.columns IS 'our names to the table''s column names';
+COMMENT ON COLUMN leadlex.bound_table.workspace_id IS 'the workspace of every row, for a table without a workspace column';
+COMMENT ON COLUMN leadlex.bound_table.schema_name IS 'the table''s schema';
+COMMENT ON COLUMN leadlex.bound_table.table_name IS 'its name: a table replaced under it stays bound';
+COMMENT ON COLUMN leadlex.bound_table.bound_at IS 'the oldest is the table of enrich_contact';
 
 CREATE TABLE leadlex.provider_config (
     name         text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.~) '^[A-Za-z0-9_.-]{1,63}$'),
@@ -381,7 +384,7 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_pending', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_settled', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.api_key', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.access', '');
-SELECT pg_catalog.pg_extension_config_dump('leadlex.binding', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.bound_table', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_config', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.idempotency', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.rate_use', '');

@@ -349,7 +349,7 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.access
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
-CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.binding
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.bound_table
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.provider_config
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
@@ -364,7 +364,7 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
 CREATE FUNCTION leadlex.workspace_gone() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
-    IF EXISTS (SELECT FROM leadlex.binding AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) OLD.id) THEN
+    IF EXISTS (SELECT FROM leadlex.bound_table AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) OLD.id) THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
             MESSAGE = pg_catalog.format('tables are bound for the workspace %s', OLD.name),
             HINT = 'Unbind them first with leadlex.unbind_contacts, see leadlex.binding.';

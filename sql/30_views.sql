@@ -49,6 +49,41 @@ COMMENT ON COLUMN leadlex.provider.has_secret IS 'false after a restore: give it
 COMMENT ON COLUMN leadlex.provider.created_at IS 'when it was added';
 COMMENT ON COLUMN leadlex.provider.updated_at IS 'when its configuration, priority or enabled last changed';
 
+-- Simple enough that a row can be deleted or changed through it.
+CREATE VIEW leadlex.binding WITH (security_barrier = true) AS
+    SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.bound_at,
+           ARRAY(SELECT t.tgname::pg_catalog.text
+                 FROM pg_catalog.pg_trigger AS t
+                 JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                 WHERE n.nspname OPERATOR(pg_catalog.=) b.schema_name AND c.relname OPERATOR(pg_catalog.=) b.table_name
+                   AND t.tgfoid OPERATOR(pg_catalog.=) ANY (ARRAY['leadlex.enrich_on_insert()'::pg_catalog.regprocedure,
+                                                                  'leadlex.enqueue_on_insert()'::pg_catalog.regprocedure]::pg_catalog.oid[])
+                   AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                 ORDER BY t.tgname USING OPERATOR(pg_catalog.<)) AS triggers
+    FROM leadlex.bound_table AS b;
+COMMENT ON VIEW leadlex.binding IS 'Contact tables made enrichable by leadlex.bind_contacts, by qualified name. The oldest is where enrich_contact looks.';
+COMMENT ON COLUMN leadlex.binding.schema_name IS 'the table''s schema';
+COMMENT ON COLUMN leadlex.binding.table_name IS 'its name: a table replaced under it stays bound';
+COMMENT ON COLUMN leadlex.binding.columns IS 'our names to the table''s column names';
+COMMENT ON COLUMN leadlex.binding.workspace_id IS 'the workspace of every row, for a table without a workspace column';
+COMMENT ON COLUMN leadlex.binding.bound_at IS 'the oldest is the table of enrich_contact';
+COMMENT ON COLUMN leadlex.binding.triggers IS 'enabled triggers of ours on the table that has the name now; empty: new rows are not enriched by themselves';
+
+-- Dumps of versions in which it was a table are restored by COPY.
+CREATE FUNCTION leadlex.binding_restored() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $restored$
+BEGIN
+    INSERT INTO leadlex.bound_table (schema_name, table_name, columns, workspace_id, bound_at)
+    VALUES (NEW.schema_name, NEW.table_name, NEW.columns, NEW.workspace_id, coalesce(NEW.bound_at, pg_catalog.clock_timestamp()));
+    RETURN NEW;
+END
+$restored$;
+COMMENT ON FUNCTION leadlex.binding_restored() IS 'Trigger on leadlex.binding: takes rows of dumps in which it was a table.';
+REVOKE ALL ON FUNCTION leadlex.binding_restored() FROM PUBLIC;
+CREATE TRIGGER binding_restored INSTEAD OF INSERT ON leadlex.binding
+    FOR EACH ROW EXECUTE FUNCTION leadlex.binding_restored();
+
 CREATE VIEW leadlex.presets AS
     SELECT p.name, p.vendor, p.fields, p.identify_by, p.identifiers, p.score, p.limits, p.billing, p.notes, p.documentation, p.checked_on, p.config
     FROM leadlex.preset_report() AS p;

@@ -33,9 +33,14 @@ COMMENT ON COLUMN leadlex.access.workspace_id IS 'for which it acts';
 COMMENT ON COLUMN leadlex.access.role IS 'and every role that is a member of it';
 COMMENT ON COLUMN leadlex.access.permissions IS 'write:enrich, or none: such a role may read';
 COMMENT ON COLUMN leadlex.access.created_at IS 'since when';
-COMMENT ON COLUMN leadlex.binding.schema_name IS 'the table''s schema';
-COMMENT ON COLUMN leadlex.binding.table_name IS 'its name: a table replaced under it stays bound';
-COMMENT ON COLUMN leadlex.binding.bound_at IS 'the oldest is the table of enrich_contact';
+-- leadlex.binding becomes a view, which shows triggers, too.
+ALTER TABLE leadlex.binding RENAME TO bound_table;
+ALTER TABLE leadlex.bound_table ADD COLUMN triggers_on oid;
+COMMENT ON TABLE leadlex.bound_table IS 'Bound tables. Read leadlex.binding instead.';
+COMMENT ON COLUMN leadlex.bound_table.triggers_on IS 'the table of this name that last had an enabled trigger of ours; NULL = none, or it was dropped';
+COMMENT ON COLUMN leadlex.bound_table.schema_name IS 'the table''s schema';
+COMMENT ON COLUMN leadlex.bound_table.table_name IS 'its name: a table replaced under it stays bound';
+COMMENT ON COLUMN leadlex.bound_table.bound_at IS 'the oldest is the table of enrich_contact';
 
 -- What providers answered, one row for each question. Written by the background worker, so that no rollback takes away
 -- what was paid for.
@@ -106,14 +111,14 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');
 
 ALTER TABLE leadlex.api_key DROP CONSTRAINT api_key_workspace_id_fkey;
 ALTER TABLE leadlex.access DROP CONSTRAINT access_workspace_id_fkey;
-ALTER TABLE leadlex.binding DROP CONSTRAINT binding_workspace_id_fkey;
+ALTER TABLE leadlex.bound_table DROP CONSTRAINT binding_workspace_id_fkey;
 ALTER TABLE leadlex.provider_config DROP CONSTRAINT provider_config_workspace_id_fkey;
 
 -- In place of foreign keys, see leadlex.workspace.
 CREATE FUNCTION leadlex.workspace_gone() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
-    IF EXISTS (SELECT FROM leadlex.binding AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) OLD.id) THEN
+    IF EXISTS (SELECT FROM leadlex.bound_table AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) OLD.id) THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
             MESSAGE = pg_catalog.format('tables are bound for the workspace %s', OLD.name),
             HINT = 'Unbind them first with leadlex.unbind_contacts, see leadlex.binding.';
@@ -452,6 +457,42 @@ AS 'MODULE_PATHNAME', 'leadlex_enqueue_on_insert';
 COMMENT ON FUNCTION leadlex.enqueue_on_insert() IS 'AFTER INSERT, or AFTER UPDATE OF the identifying columns, of a bound table: queues the new rows, so that a background worker enriches them after the commit, as the table''s owner. FOR EACH STATEMENT with REFERENCING NEW TABLE or FOR EACH ROW. Arguments: names of fields (none = all). Does nothing while leadlex.enable_triggers is off, and in a copy of a database. Error: 39P01 for another kind of trigger.';
 REVOKE ALL ON FUNCTION leadlex.enqueue_on_insert() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue_on_insert() TO PUBLIC;
+
+-- Simple enough that a row can be deleted or changed through it.
+CREATE VIEW leadlex.binding WITH (security_barrier = true) AS
+    SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.bound_at,
+           ARRAY(SELECT t.tgname::pg_catalog.text
+                 FROM pg_catalog.pg_trigger AS t
+                 JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                 WHERE n.nspname OPERATOR(pg_catalog.=) b.schema_name AND c.relname OPERATOR(pg_catalog.=) b.table_name
+                   AND t.tgfoid OPERATOR(pg_catalog.=) ANY (ARRAY['leadlex.enrich_on_insert()'::pg_catalog.regprocedure,
+                                                                  'leadlex.enqueue_on_insert()'::pg_catalog.regprocedure]::pg_catalog.oid[])
+                   AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                 ORDER BY t.tgname USING OPERATOR(pg_catalog.<)) AS triggers
+    FROM leadlex.bound_table AS b;
+COMMENT ON VIEW leadlex.binding IS 'Contact tables made enrichable by leadlex.bind_contacts, by qualified name. The oldest is where enrich_contact looks.';
+COMMENT ON COLUMN leadlex.binding.schema_name IS 'the table''s schema';
+COMMENT ON COLUMN leadlex.binding.table_name IS 'its name: a table replaced under it stays bound';
+COMMENT ON COLUMN leadlex.binding.columns IS 'our names to the table''s column names';
+COMMENT ON COLUMN leadlex.binding.workspace_id IS 'the workspace of every row, for a table without a workspace column';
+COMMENT ON COLUMN leadlex.binding.bound_at IS 'the oldest is the table of enrich_contact';
+COMMENT ON COLUMN leadlex.binding.triggers IS 'enabled triggers of ours on the table that has the name now; empty: new rows are not enriched by themselves';
+
+-- Dumps of versions in which it was a table are restored by COPY.
+CREATE FUNCTION leadlex.binding_restored() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $restored$
+BEGIN
+    INSERT INTO leadlex.bound_table (schema_name, table_name, columns, workspace_id, bound_at)
+    VALUES (NEW.schema_name, NEW.table_name, NEW.columns, NEW.workspace_id, coalesce(NEW.bound_at, pg_catalog.clock_timestamp()));
+    RETURN NEW;
+END
+$restored$;
+COMMENT ON FUNCTION leadlex.binding_restored() IS 'Trigger on leadlex.binding: takes rows of dumps in which it was a table.';
+REVOKE ALL ON FUNCTION leadlex.binding_restored() FROM PUBLIC;
+CREATE TRIGGER binding_restored INSTEAD OF INSERT ON leadlex.binding
+    FOR EACH ROW EXECUTE FUNCTION leadlex.binding_restored();
+REVOKE ALL ON leadlex.binding FROM PUBLIC;
 
 CREATE FUNCTION leadlex.progress_report() RETURNS TABLE (pid integer, workspace_id uuid, relation text, total bigint, done bigint, failed bigint, started_at timestamptz, rate double precision, eta timestamptz)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10

@@ -116,7 +116,7 @@ static INSTALLATION: Statement = Statement::new(
      FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
-       AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'binding', 'provider_config',
+       AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
            'provider_secret', 'receipt', 'suppression', 'home', 'queue_pause']::pg_catalog.name[])",
 );
 

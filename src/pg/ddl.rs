@@ -5,14 +5,17 @@
 //!
 //! Only for those who may run the statement: nobody else can send a worker away.
 //!
-//! And CREATE TRIGGER with a function of ours, which is for the table's owner.
+//! And CREATE TRIGGER with a function of ours, which is for the table's owner. What may give a bound table a trigger or
+//! take it away is looked at afterwards, so that one that was lost can be told of.
 
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use super::cache;
 use super::raise::{Refusal, refuse};
+use super::store::config;
 use super::worker::bars;
 use super::xact::Outcome;
 
@@ -59,6 +62,7 @@ unsafe extern "C-unwind" fn hook(
             require_own_table(node.cast());
         }
         let ours = concerns_databases((*node).type_);
+        let triggers = concerns_triggers(node);
         let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
         match PREVIOUS {
             Some(previous) => previous(
@@ -85,6 +89,45 @@ unsafe extern "C-unwind" fn hook(
         if ours {
             after(node, barred);
         }
+        if triggers {
+            remember_triggers();
+        }
+    }
+}
+
+/// CREATE and DROP TRIGGER, and tables that change names.
+unsafe fn concerns_triggers(node: *mut pg_sys::Node) -> bool {
+    use pg_sys::NodeTag::*;
+    use pg_sys::ObjectType::{OBJECT_SCHEMA, OBJECT_TABLE, OBJECT_TRIGGER};
+    // SAFETY: each node is looked at as what its tag says.
+    unsafe {
+        match (*node).type_ {
+            T_CreateTrigStmt => true,
+            T_DropStmt => (*node.cast::<pg_sys::DropStmt>()).removeType == OBJECT_TRIGGER,
+            T_RenameStmt => {
+                [OBJECT_TABLE, OBJECT_SCHEMA].contains(&(*node.cast::<pg_sys::RenameStmt>()).renameType)
+            }
+            T_AlterObjectSchemaStmt => {
+                (*node.cast::<pg_sys::AlterObjectSchemaStmt>()).objectType == OBJECT_TABLE
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The statement has succeeded.
+#[pg_guard]
+unsafe extern "C-unwind" fn remember_triggers() {
+    // SAFETY: globals of a backend; what the statement did is made visible to the next one of its transaction.
+    unsafe {
+        if pg_sys::IsBinaryUpgrade || pg_sys::creating_extension {
+            return;
+        }
+        pg_sys::CommandCounterIncrement();
+    }
+    cache::forget_changed();
+    if let cache::Found::This(_) = cache::find_installation() {
+        config::remember_triggers();
     }
 }
 

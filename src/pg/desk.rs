@@ -368,13 +368,15 @@ pub fn identify() -> Result<Caller, Failure> {
 /// The table that a call is about; 55000 where it is not bound.
 pub fn binding(target: Target) -> Rc<Binding> {
     let bindings = cache::bindings();
-    match target {
+    let binding = match target {
         None => bindings.first().cloned().unwrap_or_else(|| table::none_bound()),
         Some(relation) => {
             let bound = bindings.iter().find(|b| b.relation() == Some(relation));
             bound.cloned().unwrap_or_else(|| not_bound(relation))
         }
-    }
+    };
+    binding.warn_of_lost_triggers();
+    binding
 }
 
 pub fn no_key(binding: &Binding, id: &str) -> Failure {

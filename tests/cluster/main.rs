@@ -28,6 +28,7 @@ mod idempotency;
 mod inserting;
 mod keys;
 mod limits;
+mod lost_triggers;
 mod major;
 mod membership;
 mod nested;

@@ -184,19 +184,72 @@ pub fn revoke_access(workspace: Uuid, role: u32) -> bool {
 // Bound tables.
 
 static BINDINGS: Statement = Statement::new(
-    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id FROM leadlex.binding AS b
+    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.triggers_on::pg_catalog.int8
+     FROM leadlex.bound_table AS b
      ORDER BY b.bound_at USING OPERATOR(pg_catalog.<), b.schema_name USING OPERATOR(pg_catalog.<),
               b.table_name USING OPERATOR(pg_catalog.<)",
 );
 static BIND: Statement = Statement::new(
-    "INSERT INTO leadlex.binding AS b (schema_name, table_name, columns, workspace_id)
+    "INSERT INTO leadlex.bound_table AS b (schema_name, table_name, columns, workspace_id)
      VALUES ($1::pg_catalog.name, $2::pg_catalog.name, $3, $4)
-     ON CONFLICT (schema_name, table_name) DO UPDATE SET columns = EXCLUDED.columns, workspace_id = EXCLUDED.workspace_id",
+     ON CONFLICT (schema_name, table_name) 
+     DO UPDATE SET columns = EXCLUDED.columns, workspace_id = EXCLUDED.workspace_id, triggers_on = NULL",
 );
 static UNBIND: Statement = Statement::new(
-    "DELETE FROM leadlex.binding AS b
+    "DELETE FROM leadlex.bound_table AS b
      WHERE b.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND b.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name",
 );
+
+// Enabled triggers of ours, on whatever table.
+const OURS: &str = "pg_catalog.pg_trigger AS t
+     JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+     JOIN pg_catalog.pg_namespace AS f ON f.oid OPERATOR(pg_catalog.=) p.pronamespace
+     WHERE t.tgenabled OPERATOR(pg_catalog.<>) 'D' AND f.nspname OPERATOR(pg_catalog.=) 'leadlex'
+       AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['enrich_on_insert', 'enqueue_on_insert']::pg_catalog.name[])
+       AND t.tgrelid OPERATOR(pg_catalog.=)";
+
+thread_local! {
+    static HAS_TRIGGER: Statement =
+        Statement::owned(format!("SELECT EXISTS (SELECT FROM {OURS} $1::pg_catalog.oid)"));
+    // What of `triggers_on` is out of date. That a table has lost its triggers is remembered as long as it is another
+    // table than the one that had them: of one's own table one drops them on purpose.
+    static OUT_OF_DATE: Statement = Statement::owned(format!(
+        "SELECT n.schema_name, n.table_name, CASE WHEN n.has_some THEN n.relation::pg_catalog.int8 END
+         FROM (SELECT b.schema_name, b.table_name, b.triggers_on, c.oid AS relation,
+                      EXISTS (SELECT FROM {OURS} c.oid) AS has_some
+               FROM leadlex.bound_table AS b
+               JOIN pg_catalog.pg_namespace AS s ON s.nspname OPERATOR(pg_catalog.=) b.schema_name
+               JOIN pg_catalog.pg_class AS c
+                 ON c.relnamespace OPERATOR(pg_catalog.=) s.oid AND c.relname OPERATOR(pg_catalog.=) b.table_name) AS n
+         WHERE CASE WHEN n.has_some THEN n.triggers_on IS NULL OR n.triggers_on OPERATOR(pg_catalog.<>) n.relation
+                    ELSE n.triggers_on OPERATOR(pg_catalog.=) n.relation END"
+    ));
+}
+static REMEMBER: Statement = Statement::new(
+    "UPDATE leadlex.bound_table AS b SET triggers_on = $3::pg_catalog.oid
+     WHERE b.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND b.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name",
+);
+
+/// Notes which bound tables have triggers of ours now.
+pub fn remember_triggers() {
+    as_owner(|| {
+        for row in OUT_OF_DATE.with(|statement| statement.query(View::Latest, &[])) {
+            let now = optional(&row, 2).and_then(|oid| oid.parse::<i64>().ok());
+            REMEMBER.run_in(View::Serialized, &[arg(text(&row, 0)), arg(text(&row, 1)), arg(now)]);
+        }
+    });
+}
+
+/// The table that has the name now is another one than that which had triggers of ours, and has none.
+fn lost_triggers(binding: &Binding, triggers_on: i64) -> bool {
+    binding.relation().map(|relation| i64::from(relation.to_u32())).is_some_and(|relation| {
+        triggers_on != 0
+            && relation != triggers_on
+            && HAS_TRIGGER
+                .with(|statement| statement.row(View::Latest, &[arg(relation)]))
+                .is_none_or(|row| !boolean(&row, 0))
+    })
+}
 
 pub fn bindings() -> Vec<Binding> {
     as_owner(|| BINDINGS.query(View::Latest, &[]))
@@ -204,7 +257,9 @@ pub fn bindings() -> Vec<Binding> {
         .map(|row| {
             let columns = serde_json::from_str(&text(row, 2)).unwrap_or_default();
             let workspace = optional(row, 3).and_then(|id| id.parse().ok());
-            Binding::new(text(row, 0), text(row, 1), columns, workspace)
+            let mut binding = Binding::new(text(row, 0), text(row, 1), columns, workspace);
+            binding.lost_triggers = lost_triggers(&binding, number(row, 4));
+            binding
         })
         .collect()
 }
@@ -212,6 +267,7 @@ pub fn bindings() -> Vec<Binding> {
 pub fn bind(schema: &str, table: &str, columns: &Value, workspace: Option<Uuid>) {
     let columns = pgrx::JsonB(columns.clone());
     as_owner(|| BIND.run(&[arg(schema), arg(table), arg(columns), arg(workspace.map(pg))]));
+    remember_triggers();
 }
 
 pub fn unbind(schema: &str, table: &str) -> bool {

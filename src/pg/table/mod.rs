@@ -49,6 +49,8 @@ pub struct Binding {
     pub columns: BTreeMap<String, String>,
     /// Whose rows they are, where the table has no workspace column.
     pub workspace: Option<Uuid>,
+    /// A table with triggers of ours was replaced by one without.
+    pub lost_triggers: bool,
     relation: Option<pg_sys::Oid>,
     /// Built at the first use, and again after the table has changed.
     plans: RefCell<Option<std::rc::Rc<Plans>>>,
@@ -96,7 +98,15 @@ impl Binding {
         workspace: Option<Uuid>,
     ) -> Binding {
         let relation = relation_named(&schema, &table);
-        Binding { schema, table, columns, workspace, relation, plans: RefCell::new(None) }
+        Binding {
+            schema,
+            table,
+            columns,
+            workspace,
+            lost_triggers: false,
+            relation,
+            plans: RefCell::new(None),
+        }
     }
 
     pub fn relation(&self) -> Option<pg_sys::Oid> {

@@ -1,5 +1,10 @@
 //! What is said when a bound table is no longer what it was when it was bound, with the statement that mends it.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 use serde_json::{Map, Value};
 
 use super::catalog::Column;
@@ -7,6 +12,26 @@ use super::{Binding, literal, names};
 use crate::pg::raise::{Refusal, refuse};
 
 impl Binding {
+    /// Once a session, where somebody reads it.
+    pub fn warn_of_lost_triggers(&self) {
+        thread_local! {
+            static TOLD: RefCell<HashSet<String>> = RefCell::default();
+        }
+        // SAFETY: a global, null but in background workers.
+        let is_read = unsafe { pg_sys::MyBgworkerEntry.is_null() };
+        if !self.lost_triggers || !is_read || !TOLD.with_borrow_mut(|told| told.insert(self.name())) {
+            return;
+        }
+        let message = format!("{} was replaced by a table without its trigger", self.name());
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "binding")
+            .set_detail("New rows are not enriched by themselves any more. leadlex.binding shows the triggers of each bound table.")
+            .set_hint(format!(
+                "Create the trigger again, by what replaces the table. If it is to have none: SELECT leadlex.bind_contacts({}).",
+                literal(&self.name())
+            ))
+            .report(PgLogLevel::WARNING);
+    }
+
     pub fn gone(&self) -> ! {
         refuse(Refusal {
             sqlstate: "42P01",
