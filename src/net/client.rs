@@ -16,9 +16,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
-use super::Job;
 use super::courier::{MAX_HELPERS, SpawnFn};
 use super::guard::Lookup;
+use super::{Job, encoding, interim, tls};
 use crate::domain::provider::{Answer, Fault, FaultKind, Method};
 
 /// Shorter than the idle time after which firewalls and servers commonly forget a connection.
@@ -62,17 +62,20 @@ impl Client {
             Trace::reset();
             Attempt { agent, job, deadline, max_idle_age }.run()
         };
-        // Idle connections are probed before they are used again, but a server may close one while the request is
-        // on its way to it. Then, and only if not one byte of an answer came, it goes out on a new connection.
+        // Idle connections are probed before they are used again, but a server may close one in the moment after. As
+        // long as not one byte of the request went out, a new connection takes its place. What did go out may have been
+        // taken, and will be billed: gateways end a connection so when their own one to the vendor dies.
         let outcome = match attempt(MAX_IDLE_AGE) {
-            // A POST may have been taken, and be billed, all the same.
-            Err(error) if Trace::is_stale(&error) && job.request.method == Method::Get => {
-                attempt(Duration::ZERO)
-            }
+            Err(error) if Trace::is_stale(&error) && !Trace::is_sent() => attempt(Duration::ZERO),
             outcome => outcome,
         };
         match outcome {
-            Ok(answer) if !(self.is_closed() && ends_with_connection(&answer)) => Ok(answer),
+            Ok(answer) if !(self.is_closed() && ends_with_connection(&answer)) => {
+                encoding::unpacked(answer, job.max_body_bytes)
+            }
+            Err(error) if !self.is_closed() && Trace::is_stale(&error) => {
+                Err(Fault::new(FaultKind::Reset, UNANSWERED))
+            }
             Err(error) if !self.is_closed() => Err(fault_of(error, job)),
             // That we hung up says nothing about the provider.
             _ => Err(Fault::new(FaultKind::Internal, ENDING)),
@@ -96,6 +99,7 @@ fn agent_config() -> ureq::config::Config {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
+        .accept_encoding("gzip")
         .user_agent(concat!("leadlex_enrich/", env!("CARGO_PKG_VERSION")))
         .max_response_header_size(MAX_HEADER_BYTES)
         .input_buffer_size(BUFFER_BYTES)
@@ -153,18 +157,12 @@ impl Attempt<'_> {
 
     fn read(&self, response: http::Response<ureq::Body>) -> Result<Answer, Error> {
         let (head, body) = response.into_parts();
-        let max = self.job.max_body_bytes as u64;
-        let announced = body.content_length();
-        if announced.is_some_and(|length| length > max) {
-            return Err(Error::BodyExceedsLimit(max));
+        let status = head.status.as_u16();
+        if status == 408 && Trace::is_reused() {
+            // Not an answer to this request: so servers end a connection that was idle for too long.
+            return Err(Error::Other(Box::new(Fault::new(FaultKind::Reset, UNANSWERED))));
         }
-        let mut bytes = Vec::with_capacity(FIRST_BODY_BYTES.min(self.job.max_body_bytes));
-        // One byte more than allowed tells a full body from one that is too large.
-        body.into_reader().take(max.saturating_add(1)).read_to_end(&mut bytes)?;
-        if bytes.len() > self.job.max_body_bytes {
-            return Err(Error::BodyExceedsLimit(max));
-        }
-        let headers = head
+        let headers: Vec<(String, String)> = head
             .headers
             .iter()
             .map(|(name, value)| {
@@ -172,17 +170,38 @@ impl Attempt<'_> {
                 (name.as_str().to_owned(), value)
             })
             .collect();
-        Ok(Answer { status: head.status.as_u16(), headers, body: bytes })
+        if status == 205 {
+            // It has no body, also where its header does not say so.
+            return Ok(Answer { status, headers, body: Vec::new() });
+        }
+        let most = match encoding::is_packed(&headers) {
+            true => encoding::packed_limit(self.job.max_body_bytes),
+            false => self.job.max_body_bytes,
+        };
+        let max = most as u64;
+        let announced = body.content_length();
+        if announced.is_some_and(|length| length > max) {
+            return Err(Error::BodyExceedsLimit(max));
+        }
+        let mut bytes = Vec::with_capacity(FIRST_BODY_BYTES.min(most));
+        // One byte more than allowed tells a full body from one that is too large.
+        body.into_reader().take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() > most {
+            return Err(Error::BodyExceedsLimit(max));
+        }
+        Ok(Answer { status, headers, body: bytes })
     }
 }
 
 thread_local! {
-    static TRACE: Trace = const { Trace { connected: Cell::new(false), answered: Cell::new(false) } };
+    static TRACE: Trace =
+        const { Trace { connected: Cell::new(false), sent: Cell::new(false), answered: Cell::new(false) } };
 }
 
 /// What happened to the attempt under way on this thread. ureq tells nobody whether a connection was a used one.
 struct Trace {
     connected: Cell<bool>,
+    sent: Cell<bool>,
     answered: Cell<bool>,
 }
 
@@ -190,6 +209,7 @@ impl Trace {
     fn reset() {
         TRACE.with(|trace| {
             trace.connected.set(false);
+            trace.sent.set(false);
             trace.answered.set(false);
         });
     }
@@ -198,11 +218,24 @@ impl Trace {
         TRACE.with(|trace| trace.connected.set(true));
     }
 
+    fn sent() {
+        TRACE.with(|trace| trace.sent.set(true));
+    }
+
+    /// Whether any of the request may have left this machine.
+    fn is_sent() -> bool {
+        TRACE.with(|trace| trace.sent.get())
+    }
+
+    fn is_reused() -> bool {
+        TRACE.with(|trace| !trace.connected.get())
+    }
+
     fn answered() {
         TRACE.with(|trace| trace.answered.set(true));
     }
 
-    /// Whether the attempt failed because a connection from the pool had been closed by the other side.
+    /// Whether the attempt failed because a connection from the pool was closed by the other side.
     fn is_stale(error: &Error) -> bool {
         let untouched = TRACE.with(|trace| !trace.connected.get() && !trace.answered.get());
         untouched && matches!(error, Error::Io(error) if is_disconnect(error.kind()))
@@ -289,7 +322,8 @@ impl Connector<()> for Guarded {
             run_connector: Arc::clone(&details.run_connector),
             register_shutdown: Arc::clone(&details.register_shutdown),
         };
-        Ok(self.connector.connect(&details, chained)?.map(Watched))
+        let connected = self.connector.connect(&details, chained)?;
+        Ok(connected.map(|inner| Watched { inner, in_answer: false }))
     }
 }
 
@@ -299,33 +333,48 @@ impl fmt::Debug for Guarded {
     }
 }
 
-/// Notes when the first byte of an answer comes in.
+/// Notes when the first byte of a request goes out and of an answer comes in, and takes interim answers away.
 #[derive(Debug)]
-struct Watched<T>(T);
+struct Watched<T> {
+    inner: T,
+    /// What comes in belongs to the answer itself.
+    in_answer: bool,
+}
+
+/// What a socket takes at once: where less than this could not be written, nothing was.
+const AT_ONCE_BYTES: usize = 4 * 1_024;
 
 impl<T: Transport> Transport for Watched<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.0.buffers()
+        self.inner.buffers()
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.0.transmit_output(amount, timeout)
+        self.in_answer = false;
+        let written = self.inner.transmit_output(amount, timeout);
+        if amount > AT_ONCE_BYTES || (written.is_ok() && amount > 0) {
+            Trace::sent();
+        }
+        written
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let more = self.0.await_input(timeout)?;
+        let more = self.inner.await_input(timeout)?;
         if more {
             Trace::answered();
+        }
+        if !self.in_answer {
+            self.in_answer = interim::skip(self.inner.buffers());
         }
         Ok(more)
     }
 
     fn is_open(&mut self) -> bool {
-        self.0.is_open()
+        self.inner.is_open()
     }
 
     fn is_tls(&self) -> bool {
-        self.0.is_tls()
+        self.inner.is_tls()
     }
 }
 
@@ -346,7 +395,7 @@ fn fault_of(error: Error, job: &Job) -> Fault {
         Error::Tls(_) | Error::Pem(_) | Error::TlsRequired => {
             fault(FaultKind::Tls, "could not make a TLS connection")
         }
-        Error::Rustls(inner) => Fault::new(FaultKind::Tls, format!("TLS failed: {inner}")),
+        Error::Rustls(inner) => tls::fault_of(&inner),
         Error::BodyExceedsLimit(limit) => {
             let message = format!("the answer is larger than {limit} bytes");
             Fault::new(FaultKind::TooLarge, message)
@@ -355,19 +404,15 @@ fn fault_of(error: Error, job: &Job) -> Fault {
             let message = format!("the header of the answer is larger than {MAX_HEADER_BYTES} bytes");
             Fault::new(FaultKind::TooLarge, message)
         }
-        Error::Decompress(_, inner) if inner.kind() == ErrorKind::UnexpectedEof => {
-            fault(FaultKind::Reset, CUT_SHORT)
-        }
-        Error::Protocol(_) | Error::Decompress(..) | Error::BodyStalled => {
-            fault(FaultKind::BadHttp, "the answer is not valid HTTP")
-        }
+        Error::Protocol(_) | Error::BodyStalled => fault(FaultKind::BadHttp, "the answer is not valid HTTP"),
         Error::Http(_) | Error::BadUri(_) => fault(FaultKind::Internal, "the request could not be formed"),
         _ => fault(FaultKind::Internal, "the request failed"),
     }
 }
 
 pub const ENDING: &str = "the session is ending";
-const CUT_SHORT: &str = "the connection ended before the answer was complete";
+const UNANSWERED: &str = "the connection, which had been used before, ended without an answer; the request may have arrived, and is not sent again";
+pub const CUT_SHORT: &str = "the connection ended before the answer was complete";
 
 fn fault_of_io(error: &io::Error) -> Fault {
     let (kind, message) = match error.kind() {
@@ -380,10 +425,8 @@ fn fault_of_io(error: &io::Error) -> Fault {
         | ErrorKind::NetworkDown
         | ErrorKind::AddrNotAvailable => (FaultKind::Unreachable, "the address cannot be reached"),
         kind if is_disconnect(kind) => (FaultKind::Reset, CUT_SHORT),
-        // What the TLS library says comes wrapped like this; it speaks of certificates and protocol, not of content.
-        ErrorKind::InvalidData if error.get_ref().is_some() => {
-            return Fault::new(FaultKind::Tls, format!("TLS failed: {error}"));
-        }
+        // What the TLS library says comes wrapped like this.
+        ErrorKind::InvalidData if error.get_ref().is_some() => return tls::fault_of_io(error),
         ErrorKind::NotConnected => (FaultKind::Internal, ENDING),
         _ => (FaultKind::Internal, "the request failed"),
     };

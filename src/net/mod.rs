@@ -2,7 +2,10 @@
 
 mod client;
 mod courier;
+mod encoding;
 mod guard;
+mod interim;
+mod tls;
 
 pub use courier::{Bell, Courier, MAX_HELPERS, Ticket};
 
