@@ -315,7 +315,7 @@ COMMENT ON COLUMN leadlex.provider_stats.p50_ms IS 'half of the requests took at
 COMMENT ON COLUMN leadlex.provider_stats.p95_ms IS 'the same for 95 of 100';
 COMMENT ON COLUMN leadlex.provider_stats.p99_ms IS 'the same for 99 of 100';
 COMMENT ON COLUMN leadlex.provider_stats.cost IS 'what the answers have cost, in the vendor''s unit; NULL where it has not said';
-COMMENT ON COLUMN leadlex.provider_stats.state IS 'ok; breaker, rate_limited, quota or bad_credentials: paused for that reason; half_open: the next call tries it';
+COMMENT ON COLUMN leadlex.provider_stats.state IS 'ok; breaker, rate_limited, quota, bad_credentials or server_error: paused for that reason; half_open: the next call tries it';
 COMMENT ON COLUMN leadlex.provider_stats.paused_until IS 'when it is tried again';
 COMMENT ON COLUMN leadlex.provider_stats.failures_in_a_row IS 'what the circuit breaker counts';
 COMMENT ON COLUMN leadlex.provider_stats.last_error IS 'the last failure since the server started';

@@ -242,8 +242,11 @@ impl Failure {
                 "Nothing was charged. Give the vendor's key anew: SELECT leadlex.alter_provider('{}', secret => 'YOUR_KEY').",
                 name.replace('\'', "''")
             ),
-            None => "Nothing was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers."
-                .to_owned(),
+            None => match providers.iter().find_map(|(name, fault)| Some((name, fault.as_ref()?.remedy.as_ref()?))) {
+                Some((name, remedy)) => format!("Nothing was charged. Provider {name}: {remedy}"),
+                None => "Nothing was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers."
+                    .to_owned(),
+            },
         };
         Failure::new(
             Code::ProviderUnavailable,

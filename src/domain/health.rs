@@ -24,12 +24,14 @@ pub struct Policy {
 pub enum Cause {
     /// Too many failures in a row.
     Breaker,
-    /// It asked for it, or it said that there were too many requests.
+    /// It said that there were too many requests.
     Asked,
     /// The account with it has nothing left.
     Quota,
     /// It does not accept the secret.
     Credentials,
+    /// It had an error on its side, and said when to ask again.
+    Unavailable,
 }
 
 impl Cause {
@@ -39,15 +41,17 @@ impl Cause {
             Cause::Asked => "rate_limited",
             Cause::Quota => "quota",
             Cause::Credentials => "bad_credentials",
+            Cause::Unavailable => "server_error",
         }
     }
 
     pub const fn words(self) -> &'static str {
         match self {
             Cause::Breaker => "it failed several times in a row, so its circuit breaker is open",
-            Cause::Asked => "it asked to be left alone for a while",
+            Cause::Asked => "it said that there were too many requests",
             Cause::Quota => "the account with it has nothing left",
             Cause::Credentials => "it does not accept the secret",
+            Cause::Unavailable => "it had an error on its side, and asked not to be asked for a while",
         }
     }
 
@@ -58,6 +62,7 @@ impl Cause {
             Cause::Asked => FaultKind::RateLimited,
             Cause::Quota => FaultKind::Quota,
             Cause::Credentials => FaultKind::BadCredentials,
+            Cause::Unavailable => FaultKind::ServerError,
         }
     }
 
@@ -65,7 +70,7 @@ impl Cause {
     const fn pauses_s(self) -> (u64, u64) {
         match self {
             Cause::Breaker => (5, 300),
-            Cause::Asked => (1, 60),
+            Cause::Asked | Cause::Unavailable => (1, 60),
             Cause::Quota => (5, 3_600),
             Cause::Credentials => (5, 1_800),
         }
@@ -239,9 +244,10 @@ impl Health {
         let asked = asked_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_ASKED_S)));
         let usual = first.saturating_mul(1 << (self.pauses - 1).min(20)).min(longest);
         let length = match cause {
-            Cause::Breaker | Cause::Asked => asked.unwrap_or(usual),
-            // What the answer says is mostly about the minute's window, at whose end the account is as empty.
-            Cause::Quota | Cause::Credentials => asked.map_or(usual, |asked| asked.max(usual)),
+            Cause::Breaker | Cause::Unavailable => asked.unwrap_or(usual),
+            // What the answer says may be nothing at all, or is about the minute's window, at whose end the account is as
+            // empty.
+            Cause::Asked | Cause::Quota | Cause::Credentials => asked.map_or(usual, |asked| asked.max(usual)),
         };
         self.pause = Some(Pause { cause, until: now.saturating_add(length.as_micros() as i64) });
         self.paused_at = now;
@@ -280,12 +286,10 @@ fn trouble(kind: FaultKind, retry_after_s: Option<u64>) -> Option<Trouble> {
     let asked = retry_after_s.filter(|s| *s > 0);
     let told = |cause| Some(Trouble::Told(cause, asked));
     match kind {
-        // It may say that it can be asked again at once.
-        FaultKind::RateLimited if retry_after_s == Some(0) => None,
         FaultKind::RateLimited => told(Cause::Asked),
         FaultKind::Quota => told(Cause::Quota),
         FaultKind::BadCredentials => told(Cause::Credentials),
-        FaultKind::ServerError if asked.is_some() => told(Cause::Asked),
+        FaultKind::ServerError if asked.is_some() => told(Cause::Unavailable),
         _ => is_unwell(kind).then_some(Trouble::Unwell),
     }
 }
@@ -302,6 +306,7 @@ fn is_unwell(kind: FaultKind) -> bool {
             | FaultKind::Tls
             | FaultKind::BadHttp
             | FaultKind::BadJson
+            | FaultKind::BadEncoding
             | FaultKind::ServerError
     )
 }
@@ -315,6 +320,7 @@ fn is_an_answer(kind: FaultKind) -> bool {
             | FaultKind::TooLarge
             | FaultKind::Pending
             | FaultKind::ProviderError
+            | FaultKind::Unrecognised
     )
 }
 

@@ -166,14 +166,10 @@ fn a_provider_that_asks_for_it_is_left_alone() {
             "{code} {header}"
         );
         let second = told(&mut world.caller(), 2);
-        assert_eq!(
-            (&second["reason"], &second["paused"]),
-            (&json!("rate_limited"), &json!(true)),
-            "{second}"
-        );
+        assert_eq!((&second["reason"], &second["paused"]), (&json!(expected), &json!(true)), "{second}");
         assert_eq!(world.provider.count(), 1, "{code} {header}");
         let state = stats(&mut world.owner(), "main");
-        assert_eq!(state["state"], "rate_limited");
+        assert_eq!(state["state"], expected);
     }
     // A changed description, or switching it on, is a fresh start.
     world.provider.on(PATH, |_| Behaviour::json(200, person()));

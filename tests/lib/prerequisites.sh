@@ -33,7 +33,13 @@ missing_for_postgres() {
         PACKAGES+=("postgresql-server-dev-$major")
     fi
     if [ "$WANT" = bench ]; then missing_for_bench "$major" "$config"; fi
-    if [ "$WANT" = test ]; then [ -x /usr/sbin/pgbouncer ] || PACKAGES+=(pgbouncer); fi
+    if [ "$WANT" = test ]; then
+        [ -x /usr/sbin/pgbouncer ] || PACKAGES+=(pgbouncer)
+        # What stands in front of vendors.
+        [ -x /usr/sbin/nginx ] || PACKAGES+=(nginx-light)
+        [ -x /usr/sbin/haproxy ] || PACKAGES+=(haproxy)
+        [ -x /usr/sbin/apache2 ] || PACKAGES+=(apache2-bin)
+    fi
 }
 
 missing_for_matrix() {
@@ -104,7 +110,12 @@ apt_install() {
     "${root[@]}" rm -f "$drop_in" ${policy:+"$policy"}
     trap - EXIT
     # Nor at the next boot: only tests use it.
-    case " ${PACKAGES[*]} " in *" pgbouncer "*) "${root[@]}" systemctl disable pgbouncer >/dev/null 2>&1 || true ;; esac
+    local package
+    for package in "${PACKAGES[@]}"; do
+        case $package in pgbouncer | haproxy | nginx-light)
+            "${root[@]}" systemctl disable "${package%-light}" >/dev/null 2>&1 || true ;;
+        esac
+    done
 }
 
 install_cargo_pgrx() {

@@ -27,13 +27,7 @@ impl Confidence {
             return Ok(Confidence::Constant(number));
         }
         let pointer = object.required("pointer")?;
-        let pointers = match pointer.value {
-            Value::Array(items) if items.is_empty() => {
-                return Err(pointer.error("must not be an empty list"));
-            }
-            Value::Array(_) => pointer.items()?.iter().map(Pointer::parse).collect::<Checked<Vec<_>>>()?,
-            _ => vec![Pointer::parse(&pointer)?],
-        };
+        let pointers = Pointer::parse_some(&pointer)?;
         let divide_by = match object.optional("divide_by") {
             None => 1.0,
             Some(divisor) => {

@@ -212,6 +212,6 @@ fn presets_are_complete_but_for_what_the_user_must_give() {
     let error = refusal(&generic);
     assert_eq!((error.place.as_str(), error.message.as_str()), ("/request/url", "is missing"));
     let own = json!({"request": {"url": "https://people.example.com/find"}});
-    let complete = parse(&merge_preset(&generic, &own)).unwrap();
+    let complete = parse(&merge_preset(&generic, &own).unwrap()).unwrap();
     assert_eq!(complete.fills().iter().count(), 6);
 }

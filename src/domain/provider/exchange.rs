@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::Verdict;
+use super::document::Seen;
 use super::template;
 use crate::domain::fields::FieldMap;
 
@@ -66,15 +67,32 @@ impl HttpRequest {
         })
     }
 
+    /// Bytes of the request line and the header, without what frames the message.
+    pub fn head_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.url.len() + headers.sum::<usize>()
+    }
+
     /// Whether a text has the secret in it. What is shorter could be a word of anybody's.
     fn echoes(&self, text: &str) -> bool {
         const SHORTEST: usize = 8;
         self.secret.as_deref().is_some_and(|secret| secret.len() >= SHORTEST) && self.mask_text(text) != text
     }
 
-    /// An answer without the values that hand the secret back: they are nobody's data.
+    /// An answer without the values that hand the secret back: they are nobody's data. What is shown of an answer that
+    /// was not understood is masked.
     pub fn without_echo(&self, verdict: Verdict) -> Verdict {
-        let Verdict::Match { values, confidence } = verdict else { return verdict };
+        let (values, confidence) = match verdict {
+            Verdict::Match { values, confidence } => (values, confidence),
+            Verdict::Failed(mut fault) => {
+                if let Some(seen) = fault.seen.take() {
+                    fault.message.push_str(&seen.words(|text| self.mask_text(text)));
+                }
+                fault.remedy = fault.remedy.map(|remedy| self.mask_text(&remedy));
+                return Verdict::Failed(fault);
+            }
+            other => return other,
+        };
         let kept = values.iter().filter(|(_, value)| !self.echoes(value));
         let values: FieldMap<String> = kept.map(|(field, value)| (field, value.clone())).collect();
         if values.is_empty() { Verdict::NoMatch } else { Verdict::Match { values, confidence } }
@@ -86,8 +104,12 @@ impl HttpRequest {
             return text.to_owned();
         };
         // The longest form first: an encoded form may contain the plain one, never the other way round.
-        let mut forms =
-            [template::percent_encoded(secret), template::json_escaped(secret), secret.to_owned()];
+        let mut forms = [
+            template::percent_encoded(secret),
+            template::json_escaped(secret),
+            html_escaped(secret),
+            secret.to_owned(),
+        ];
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         let mut masked = text.to_owned();
         for form in forms {
@@ -115,6 +137,11 @@ impl HttpRequest {
             other => other,
         }
     }
+}
+
+/// As a page would repeat it.
+fn html_escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 impl fmt::Debug for HttpRequest {
@@ -163,8 +190,12 @@ pub enum FaultKind {
     TooLarge,
     /// What came back was not HTTP that we understand.
     BadHttp,
-    /// A success whose body is not JSON.
+    /// A success whose body should be JSON, and is none.
     BadJson,
+    /// An answer in an encoding that is not undone.
+    BadEncoding,
+    /// An answer that is not of the kind that the description describes: a page, or JSON with nothing mapped in it.
+    Unrecognised,
     /// 401 or 403, unless the description says otherwise.
     BadCredentials,
     /// 429, or what the description says.
@@ -191,7 +222,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The stable name that users see.
-    pub const ALL: [FaultKind; 22] = [
+    pub const ALL: [FaultKind; 24] = [
         FaultKind::Timeout,
         FaultKind::Refused,
         FaultKind::Unreachable,
@@ -203,6 +234,8 @@ impl FaultKind {
         FaultKind::TooLarge,
         FaultKind::BadHttp,
         FaultKind::BadJson,
+        FaultKind::BadEncoding,
+        FaultKind::Unrecognised,
         FaultKind::BadCredentials,
         FaultKind::RateLimited,
         FaultKind::Quota,
@@ -229,6 +262,8 @@ impl FaultKind {
             FaultKind::TooLarge => "too_large",
             FaultKind::BadHttp => "bad_http",
             FaultKind::BadJson => "bad_json",
+            FaultKind::BadEncoding => "bad_encoding",
+            FaultKind::Unrecognised => "unrecognised",
             FaultKind::BadCredentials => "bad_credentials",
             FaultKind::RateLimited => "rate_limited",
             FaultKind::Quota => "quota",
@@ -244,7 +279,7 @@ impl FaultKind {
     }
 }
 
-/// A provider's failure, in words that hold no URL, no body and no secret.
+/// A provider's failure, in words that hold no secret, and of an answer what [`HttpRequest::without_echo`] puts there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: FaultKind,
@@ -253,11 +288,15 @@ pub struct Fault {
     pub retry_after_s: Option<u64>,
     /// It was not asked, because of what it said or did before.
     pub paused: bool,
+    /// What the answer was like, as it came: not to be shown before it is masked.
+    pub seen: Option<Box<Seen>>,
+    /// What would make such an answer understood.
+    pub remedy: Option<String>,
 }
 
 impl Fault {
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into(), retry_after_s: None, paused: false }
+        Fault { kind, message: message.into(), retry_after_s: None, paused: false, seen: None, remedy: None }
     }
 }
 

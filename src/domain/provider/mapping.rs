@@ -68,6 +68,20 @@ impl Spec {
         }
     }
 
+    /// Whether the answer has the place, or something on the way to it: then it is an answer of the kind described.
+    pub fn is_in_sight(&self, body: &Value) -> bool {
+        match self {
+            Spec::At(pointer) => pointer.is_in_sight(body),
+            Spec::First(parts) | Spec::Join { parts, .. } => parts.iter().any(|part| part.is_in_sight(body)),
+            // The elements of a list at the root are on the way.
+            Spec::Pick { list, .. } if list.is_root() => {
+                body.as_array().is_some_and(|items| !items.is_empty())
+            }
+            Spec::Pick { list, .. } => list.is_in_sight(body),
+            Spec::Shaped { source, .. } => source.is_in_sight(body),
+        }
+    }
+
     /// Whether it promises telephone numbers in one format: nothing for the other fields.
     pub fn is_e164(&self) -> bool {
         match self {

@@ -4,8 +4,10 @@ pub mod about;
 mod condition;
 mod confidence;
 mod config;
+mod document;
 mod exchange;
 mod mapping;
+mod merge;
 mod node;
 mod pointer;
 pub mod presets;
@@ -14,13 +16,16 @@ mod shape;
 mod signals;
 mod template;
 mod url;
+mod words;
 
 use serde_json::{Map, Value};
 
 pub use exchange::{Answer, Fault, FaultKind, HttpRequest, Method};
+pub use merge::merge_preset;
 pub use node::ConfigError;
 
 use self::confidence::Confidence;
+use self::document::{Document, Seen};
 use self::mapping::{Accepts, Spec};
 use self::reading::{Cost, RetryAfter};
 use self::signals::{Signal, Signals};
@@ -103,7 +108,9 @@ impl Config {
     pub fn identifies(&self, contact: &Contact) -> bool {
         // Whether there is a secret is no property of the contact.
         let values = Values { contact, secret: Some("secret") };
-        self.has_identifying_set(&values) && self.url.render_path(&values).is_some()
+        self.has_identifying_set(&values)
+            && self.tells_whom(&values)
+            && self.url.render_path(&values).is_some()
     }
 
     /// The values of each identifying set that is complete, in their order; and of all identifying placeholders.
@@ -135,7 +142,7 @@ impl Config {
     pub fn request(&self, contact: &Contact, secret: Option<&str>) -> Option<HttpRequest> {
         let secret = template::clean_secret(secret);
         let values = Values { contact, secret: secret.as_deref() };
-        if !self.has_identifying_set(&values) {
+        if !self.has_identifying_set(&values) || !self.tells_whom(&values) {
             return None;
         }
         let url = self.render_url(&values)?;
@@ -156,21 +163,14 @@ impl Config {
     /// And what it cost, in the provider's own unit, where it says so.
     pub fn read_all(&self, answer: &Answer, now: i64) -> (Verdict, Option<f64>) {
         let rules = &self.response;
-        let success = (200..=299).contains(&answer.status);
-        let wanted = success
-            || rules.signals.need_body(answer.status)
-            || rules.retry_after.needs_body()
-            || rules.cost.as_ref().is_some_and(Cost::needs_body);
-        let json = if wanted { json_of(&answer.body) } else { None };
-        let cost = rules.cost.as_ref().and_then(|cost| cost.of(answer, json.as_ref()));
-        let verdict = match rules.signals.of(answer.status, json.as_ref()) {
+        let body = Document::of(answer);
+        let cost = rules.cost.as_ref().and_then(|cost| cost.of(answer, body.json()));
+        let verdict = match rules.signals.of(answer.status, &body) {
             Some(Signal::NoMatch) => Verdict::NoMatch,
             Some(Signal::Suppressed) => Verdict::Suppressed,
-            Some(Signal::Fault(kind)) => Verdict::Failed(self.fault(kind, answer, json.as_ref(), now)),
-            None if success => self.read_success(answer, json.as_ref()),
-            // "Unavailable for legal reasons": no description has to say so.
-            None if answer.status == 451 => Verdict::Suppressed,
-            None => Verdict::Failed(self.fault(kind_of(answer.status), answer, json.as_ref(), now)),
+            Some(Signal::Fault(kind)) => Verdict::Failed(self.fault(kind, answer, &body, now)),
+            None if (200..=299).contains(&answer.status) => self.read_success(answer, &body, now),
+            None => Verdict::Failed(self.fault(kind_of(answer.status, &body), answer, &body, now)),
         };
         (verdict, cost)
     }
@@ -178,17 +178,18 @@ impl Config {
     /// For somebody who tries the description out: why a successful answer has no data, and which fields it has nothing for.
     pub fn explain(&self, answer: &Answer) -> Explanation {
         let rules = &self.response;
-        let json = json_of(&answer.body);
+        let body = Document::of(answer);
         let success = (200..=299).contains(&answer.status);
-        let rule = rules.signals.of(answer.status, json.as_ref()) == Some(Signal::NoMatch);
-        let why = match &json {
+        let rule = rules.signals.of(answer.status, &body) == Some(Signal::NoMatch);
+        let why = match body.json() {
+            _ if answer.status == 204 => "its status (204) says so",
             _ if rule => "a rule of response/no_match says so",
             None if !success => "its status says so",
-            json if rules.signals.is_absent(json.as_ref()) => "there is nothing at response/no_match/absent",
+            json if rules.signals.is_absent(json) => "there is nothing at response/no_match/absent",
             _ => "none of response/fields found a value in the answer",
         };
         let empty = |(field, spec): &(Field, &Spec)| {
-            json.as_ref().is_none_or(|json| value_of(*field, spec, json).is_none())
+            body.json().is_none_or(|json| value_of(*field, spec, json).is_none())
         };
         Explanation {
             why,
@@ -233,6 +234,15 @@ impl Config {
         self.identify_by.iter().any(|set| set.iter().all(known))
     }
 
+    /// Whether the request would hold anything known of the contact: else it asks about nobody.
+    fn tells_whom(&self, values: &Values<'_>) -> bool {
+        let in_pairs = |pairs: &[(String, Template)]| pairs.iter().any(|(_, value)| value.is_told(values));
+        self.url.is_told(values)
+            || in_pairs(&self.query)
+            || in_pairs(&self.headers)
+            || self.body.as_ref().is_some_and(|body| body.is_told(values))
+    }
+
     fn render_url(&self, values: &Values<'_>) -> Option<String> {
         let mut url = self.url.render_path(values)?;
         let mut pairs = self.url.render_query(values);
@@ -248,18 +258,18 @@ impl Config {
         Some(url)
     }
 
-    fn read_success(&self, answer: &Answer, json: Option<&Value>) -> Verdict {
+    fn read_success(&self, answer: &Answer, body: &Document, now: i64) -> Verdict {
         let rules = &self.response;
-        let empty = answer.body.iter().all(u8::is_ascii_whitespace);
-        if (empty || json.is_some()) && rules.signals.is_absent(json) {
+        let readable = matches!(body, Document::Json(_) | Document::Empty);
+        if readable && rules.signals.is_absent(body.json()) {
             return Verdict::NoMatch;
         }
-        let Some(json) = json else {
-            let message = match empty {
-                true => "the provider answered with an empty body",
-                false => "the provider's answer is not valid JSON",
-            };
-            return Verdict::Failed(Fault::new(FaultKind::BadJson, message));
+        let failed = |kind| Verdict::Failed(self.fault(kind, answer, body, now));
+        let json = match body {
+            Document::Json(json) => json,
+            Document::Broken => return failed(FaultKind::BadJson),
+            Document::Encoded(_) => return failed(FaultKind::BadEncoding),
+            Document::Empty | Document::Page => return failed(FaultKind::Unrecognised),
         };
         let mut values = FieldMap::default();
         for (field, spec) in rules.fields.iter() {
@@ -267,18 +277,28 @@ impl Config {
                 values.set(field, value);
             }
         }
+        let nothing = json.as_array().is_some_and(Vec::is_empty);
+        if !nothing && values.is_empty() && !rules.fields.iter().any(|(_, spec)| spec.is_in_sight(json)) {
+            return failed(FaultKind::Unrecognised);
+        }
         if values.is_empty() {
             return Verdict::NoMatch;
         }
         Verdict::Match { values, confidence: rules.confidence.of(json) }
     }
 
-    fn fault(&self, kind: FaultKind, answer: &Answer, json: Option<&Value>, now: i64) -> Fault {
-        let mut fault = Fault::new(kind, message_of(kind, answer.status));
+    fn fault(&self, kind: FaultKind, answer: &Answer, body: &Document, now: i64) -> Fault {
+        let mut fault = Fault::new(kind, words::message(kind, answer.status, body));
         // Headers about a window stand on every answer: only a refusal because of it makes them a reason to wait.
         let by_rule = matches!(kind, FaultKind::RateLimited | FaultKind::Quota | FaultKind::Pending);
-        let asked = by_rule.then(|| self.response.retry_after.of(answer, json, now)).flatten();
+        let asked = by_rule.then(|| self.response.retry_after.of(answer, body.json(), now)).flatten();
         fault.retry_after_s = asked.or_else(|| reading::retry_after_header(answer, now));
+        if words::is_puzzling(kind, body) {
+            fault.seen = Some(Box::new(Seen::of(answer)));
+        }
+        if kind == FaultKind::Unrecognised {
+            fault.remedy = Some(words::remedy(answer.status, body));
+        }
         fault
     }
 }
@@ -299,15 +319,14 @@ fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {
     normal::value(field, &found.text, found.settled)
 }
 
-fn json_of(body: &[u8]) -> Option<Value> {
-    // RFC 8259 lets a reader ignore a byte order mark, and some servers send one.
-    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
-}
-
 /// What a status means where the description does not say otherwise.
-fn kind_of(status: u16) -> FaultKind {
+fn kind_of(status: u16, body: &Document) -> FaultKind {
     match status {
-        300..=399 => FaultKind::Redirect,
+        301..=303 | 307 | 308 => FaultKind::Redirect,
+        // "Unavailable for legal reasons", in words that are not the vendor's.
+        451 => FaultKind::Unrecognised,
+        // A wall in front of the vendor says so, too, and knows nothing of the secret.
+        403 if *body == Document::Page => FaultKind::Unrecognised,
         401 | 403 => FaultKind::BadCredentials,
         402 => FaultKind::Quota,
         429 => FaultKind::RateLimited,
@@ -316,30 +335,30 @@ fn kind_of(status: u16) -> FaultKind {
     }
 }
 
-fn message_of(kind: FaultKind, status: u16) -> String {
-    let meaning = match kind {
-        FaultKind::Redirect => "a redirect, which is not followed",
-        FaultKind::BadCredentials => "it does not accept the secret",
-        FaultKind::Quota => "the account with it has nothing left",
-        FaultKind::RateLimited => "too many requests",
-        FaultKind::ServerError => "an error on its side",
-        FaultKind::Pending => "it is still looking, and would have to be asked again later",
-        FaultKind::ProviderError => "its answer reports an error",
-        _ => "not a status that was expected",
-    };
-    format!("the provider answered with status {status}: {meaning}")
-}
-
 impl Body {
     fn render(&self, values: &Values<'_>) -> Vec<u8> {
         match self {
-            Body::Json(node) => node.render(values).unwrap_or(Value::Null).to_string().into_bytes(),
+            Body::Json(node) => {
+                let empty = || match node {
+                    BodyNode::List(_) => Value::Array(Vec::new()),
+                    _ => Value::Object(Map::new()),
+                };
+                node.render(values).unwrap_or_else(empty).to_string().into_bytes()
+            }
             Body::Form(pairs) => {
                 let pairs: Vec<String> =
                     pairs.iter().filter_map(|pair| pair.render(values, Encoding::Percent)).collect();
                 pairs.join("&").into_bytes()
             }
             Body::Text { text, encoding } => text.render_all(values, *encoding).into_bytes(),
+        }
+    }
+
+    fn is_told(&self, values: &Values<'_>) -> bool {
+        match self {
+            Body::Json(node) => node.is_told(values),
+            Body::Form(pairs) => pairs.iter().any(|pair| pair.is_told(values)),
+            Body::Text { text, .. } => text.is_told_in_part(values),
         }
     }
 
@@ -353,19 +372,54 @@ impl Body {
 }
 
 impl BodyNode {
-    /// None for a text whose placeholder is empty: its member or element is left out.
+    /// None for a text whose placeholder is empty, and for a list or object of which that leaves nothing: such a member
+    /// or element is left out.
     fn render(&self, values: &Values<'_>) -> Option<Value> {
         Some(match self {
             BodyNode::Literal(value) => value.clone(),
             BodyNode::Text(template) => Value::String(template.render(values, Encoding::Plain)?),
-            BodyNode::List(items) => items.iter().filter_map(|item| item.render(values)).collect(),
-            BodyNode::Object(members) => Value::Object(
-                members
+            BodyNode::List(items) => {
+                let kept = items.iter().filter(|item| !item.is_hollow(values));
+                let rendered: Vec<Value> = kept.filter_map(|item| item.render(values)).collect();
+                if rendered.is_empty() && !items.is_empty() {
+                    return None;
+                }
+                Value::Array(rendered)
+            }
+            BodyNode::Object(members) => {
+                let rendered: Map<String, Value> = members
                     .iter()
                     .filter_map(|(name, member)| Some((name.clone(), member.render(values)?)))
-                    .collect(),
-            ),
+                    .collect();
+                if rendered.is_empty() && !members.is_empty() {
+                    return None;
+                }
+                Value::Object(rendered)
+            }
         })
+    }
+
+    /// An element that should tell something of the contact, and of which only constants are left.
+    fn is_hollow(&self, values: &Values<'_>) -> bool {
+        matches!(self, BodyNode::Object(_)) && self.tells() && !self.is_told(values)
+    }
+
+    fn tells(&self) -> bool {
+        match self {
+            BodyNode::Literal(_) => false,
+            BodyNode::Text(template) => template.tells(),
+            BodyNode::List(items) => items.iter().any(BodyNode::tells),
+            BodyNode::Object(members) => members.iter().any(|(_, member)| member.tells()),
+        }
+    }
+
+    fn is_told(&self, values: &Values<'_>) -> bool {
+        match self {
+            BodyNode::Literal(_) => false,
+            BodyNode::Text(template) => template.is_told(values),
+            BodyNode::List(items) => items.iter().any(|item| item.is_told(values)),
+            BodyNode::Object(members) => members.iter().any(|(_, member)| member.is_told(values)),
+        }
     }
 
     fn uses(&self, placeholder: Placeholder) -> bool {
@@ -376,39 +430,6 @@ impl BodyNode {
             BodyNode::Object(members) => members.iter().any(|(_, m)| m.uses(placeholder)),
         }
     }
-}
-
-/// A user's `config` over a preset: objects are merged, null takes away, anything else replaces (RFC 7386).
-///
-/// A field or confidence rule of another form (`join` over `pointer`, say) replaces the preset's as a whole, since
-/// no rule has two forms.
-pub fn merge_preset(preset: &Value, config: &Value) -> Value {
-    merge(preset, config, false)
-}
-
-fn merge(under: &Value, over: &Value, in_response: bool) -> Value {
-    // The first that is there tells: a pick from a list has a pointer, too.
-    const FORMS: [&str; 5] = ["list", "pointer", "join", "value", "header"];
-    let Value::Object(over_members) = over else {
-        return over.clone();
-    };
-    let form = |value: &Value| FORMS.iter().position(|key| value.get(key).is_some());
-    let other_form =
-        in_response && form(over).is_some() && form(under).is_some() && form(over) != form(under);
-    let mut merged = match under {
-        Value::Object(members) if !other_form => members.clone(),
-        _ => Map::new(),
-    };
-    for (key, member) in over_members {
-        if member.is_null() {
-            merged.remove(key);
-            continue;
-        }
-        let below = merged.get(key).unwrap_or(&Value::Null);
-        let value = merge(below, member, in_response || key == "response");
-        merged.insert(key.clone(), value);
-    }
-    Value::Object(merged)
 }
 
 #[cfg(test)]

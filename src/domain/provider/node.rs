@@ -95,6 +95,11 @@ impl<'a> Node<'a> {
             .collect())
     }
 
+    /// All members of an object with free names, null or not.
+    pub fn all_members(&self) -> Checked<Vec<(&'a str, Node<'a>)>> {
+        Ok(self.as_map()?.iter().map(|(key, member)| (key.as_str(), self.child(key, member))).collect())
+    }
+
     /// An object whose members must be among `allowed`.
     pub fn object(&self, allowed: &[&str]) -> Checked<Object<'a>> {
         let map = self.as_map()?;

@@ -13,6 +13,15 @@ impl Pointer {
         Pointer::from_text(node.text()?).map_err(|message| node.error(message))
     }
 
+    /// One, or a list of them.
+    pub fn parse_some(node: &Node<'_>) -> Checked<Vec<Pointer>> {
+        match node.value {
+            Value::Array(items) if items.is_empty() => Err(node.error("must not be an empty list")),
+            Value::Array(_) => node.items()?.iter().map(Pointer::parse).collect(),
+            _ => Ok(vec![Pointer::parse(node)?]),
+        }
+    }
+
     pub fn from_text(text: &str) -> Result<Pointer, &'static str> {
         if text.is_empty() {
             return Ok(Pointer(Vec::new()));
@@ -25,11 +34,25 @@ impl Pointer {
     }
 
     pub fn find<'v>(&self, body: &'v Value) -> Option<&'v Value> {
-        self.0.iter().try_fold(body, |value, token| match value {
-            Value::Object(members) => members.get(token),
-            Value::Array(items) => items.get(array_index(token)?),
-            _ => None,
-        })
+        self.0.iter().try_fold(body, |value, token| step(value, token))
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the place is there, or an object or list on the way to it other than the root.
+    pub fn is_in_sight(&self, body: &Value) -> bool {
+        let first = self.0.first().and_then(|token| step(body, token));
+        first.is_some_and(|value| value.is_object() || value.is_array()) || self.find(body).is_some()
+    }
+}
+
+fn step<'v>(value: &'v Value, token: &str) -> Option<&'v Value> {
+    match value {
+        Value::Object(members) => members.get(token),
+        Value::Array(items) => items.get(array_index(token)?),
+        _ => None,
     }
 }
 

@@ -16,7 +16,7 @@ const MAX_CHARS: usize = 1_000;
 /// Every preset as it is used; the generic one needs an address.
 fn complete() -> Vec<(&'static str, Value)> {
     let address = json!({"request": {"url": "https://api.acme.example/people"}});
-    all().map(|(name, preset)| (name, merge_preset(&preset, &address))).collect()
+    all().map(|(name, preset)| (name, merge_preset(&preset, &address).unwrap())).collect()
 }
 
 /// Every place that a description looks at: pointers, and those within the first two elements of a list.

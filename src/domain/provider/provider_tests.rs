@@ -114,15 +114,87 @@ fn json_bodies_leave_out_members_and_elements_that_are_empty() {
 }
 
 #[test]
+fn lists_lose_what_has_nothing_to_tell() {
+    let sent = |body: Value| -> Value {
+        let config = post(json!({"mail": "{email}", "x": body}), json!({}));
+        serde_json::from_str::<Value>(&body_of(&config)).unwrap()["x"].clone()
+    };
+    let gone = Value::Null;
+    for (body, expected) in [
+        (json!(["{linkedin_url}"]), gone.clone()),
+        (json!([{"service": "linkedin", "url": "{linkedin_url}"}]), gone.clone()),
+        (
+            json!([{"service": "mail", "at": "{email}", "url": "{phone}"}]),
+            json!([{"service": "mail", "at": "jane@acme.example"}]),
+        ),
+        (json!([{"k": "{secret}", "url": "{phone}"}, {"k": "{secret}"}]), json!([{"k": SECRET}])),
+        (json!([{"deep": {"deeper": [{"a": 1, "b": "{phone}"}]}}]), gone.clone()),
+        (json!([["{phone}"], ["{email}"]]), json!([["jane@acme.example"]])),
+        (json!({"url": "{phone}"}), gone.clone()),
+        (json!({"kind": 1, "url": "{phone}"}), json!({"kind": 1})),
+        // What says nothing of the contact by intention stays as it is.
+        (json!([{"service": "linkedin"}, [], {}]), json!([{"service": "linkedin"}, [], {}])),
+        (json!([]), json!([])),
+    ] {
+        assert_eq!(sent(body.clone()), expected, "{body}");
+    }
+    let rootless = post(json!(["{phone}"]), json!({"X-Mail": "{email}"}));
+    assert_eq!(body_of(&rootless), "[]");
+}
+
+#[test]
+fn a_request_that_tells_nothing_of_the_contact_is_not_sent() {
+    for (body, headers, sent) in [
+        (json!({"url": "{linkedin_url}", "k": "{secret}"}), json!({}), false),
+        (json!({"a": 1}), json!({"X": "{secret}"}), false),
+        (json!("url {linkedin_url}"), json!({}), false),
+        (json!("url {linkedin_url} {full_name}"), json!({}), true),
+        (json!({"a": 1}), json!({"X": "{email}"}), true),
+    ] {
+        let config = post(body.clone(), headers);
+        assert_eq!(config.identifies(&jane()), sent, "{body}");
+        assert_eq!(config.request(&jane(), Some(SECRET)).is_some(), sent, "{body}");
+    }
+}
+
+#[test]
+fn nulls_that_a_merge_would_lose_are_refused() {
+    let field = |rule: Value| json!({"response": {"fields": {"seniority": rule}}});
+    for (over, place) in [
+        (field(json!({"map": {"n/a": null}})), "/response/fields/seniority/map/n~1a"),
+        (
+            field(json!({"list": "/x", "where": {"/y": null}, "pointer": "/z"})),
+            "/response/fields/seniority/where/~1y",
+        ),
+    ] {
+        assert_eq!(merge_preset(&preset("people_data_labs"), &over).unwrap_err().place, place, "{over}");
+    }
+    for over in [
+        field(json!({"map": null})),
+        field(json!({"map": {"unpaid": ""}})),
+        json!({"request": {"body": {"map": {"x": null}}}}),
+    ] {
+        merge_preset(&preset("people_data_labs"), &over).unwrap();
+    }
+    let without = merge_preset(&preset("people_data_labs"), &field(json!({"map": {"unpaid": ""}}))).unwrap();
+    let body = json!({"data": {"job_title": "Tester", "job_title_levels": ["unpaid"]}}).to_string();
+    let Verdict::Match { values, .. } = Config::parse(&without).unwrap().read(&answer(200, &body), NOW)
+    else {
+        panic!("expected a match");
+    };
+    assert_eq!(values.fields().names(), ["job_title"]);
+}
+
+#[test]
 fn text_bodies_are_written_in_the_manner_of_their_type() {
     let form = json!({"content-type": "application/x-www-form-urlencoded"});
     let config = post(json!("key={secret}&phone={phone}&mail={email}"), form);
     assert_eq!(body_of(&config), "key=s3%2Fcr%22et%2B%C3%BC&mail=jane%40acme.example");
 
     let typed = json!({"Content-Type": "application/vnd.x+json"});
-    let config = post(json!("{{\"key\": \"{secret}\", \"p\": \"{phone}\"}}"), typed);
+    let config = post(json!("{{\"key\": \"{secret}\", \"p\": \"{phone}\", \"m\": \"{email}\"}}"), typed);
     let sent: Value = serde_json::from_str(&body_of(&config)).unwrap();
-    assert_eq!(sent, json!({"key": SECRET, "p": ""}));
+    assert_eq!(sent, json!({"key": SECRET, "p": "", "m": "jane@acme.example"}));
 
     let config = post(json!("mail {email}"), json!({}));
     assert_eq!(body_of(&config), "mail jane@acme.example");
@@ -141,7 +213,7 @@ fn the_secret_is_masked_wherever_it_went() {
             "request": {
                 "method": "POST",
                 "url": "https://h/{secret}/x?k={secret}",
-                "query": {"q": "{secret}"},
+                "query": {"q": "{secret}", "m": "{email}"},
                 "headers": {"Authorization": "Bearer {secret}", "Content-Type": content_type},
                 "body": body
             },
@@ -155,7 +227,7 @@ fn the_secret_is_masked_wherever_it_went() {
         for text in shown {
             assert!(!text.contains("s3") && !text.contains("et+"), "{text}");
         }
-        assert_eq!(request.masked()["url"], "https://h/***/x?k=***&q=***");
+        assert_eq!(request.masked()["url"], "https://h/***/x?k=***&q=***&m=jane%40acme.example");
         assert_eq!(request.masked()["headers"]["Authorization"], "Bearer ***");
     }
 }
@@ -212,7 +284,12 @@ fn withheld_values_are_not_text() {
 #[test]
 fn no_match_is_what_the_description_says_it_is() {
     let config = people_data_labs();
-    assert_eq!(config.read(&answer(404, "not even JSON"), NOW), Verdict::NoMatch);
+    let not_found = r#"{"status": 404, "error": {"type": "not_found", "message": "No records were found"}}"#;
+    assert_eq!(config.read(&answer(404, not_found), NOW), Verdict::NoMatch);
+    for body in ["not even JSON", "<html>", "", "{}", r#"{"message": "no Route matched with those values"}"#]
+    {
+        assert_eq!(fault(&config, &answer(404, body)).kind, FaultKind::Unrecognised, "{body}");
+    }
     for body in [
         "{}",
         r#"{"data":null}"#,
@@ -229,8 +306,15 @@ fn no_match_is_what_the_description_says_it_is() {
     assert_eq!(config.read(&answer(204, ""), NOW), Verdict::NoMatch);
     let plain = post(json!({}), json!({}));
     assert_eq!(fault(&plain, &answer(404, "")).kind, FaultKind::BadStatus);
-    assert_eq!(fault(&plain, &answer(204, "")).kind, FaultKind::BadJson);
-    assert_eq!(plain.read(&answer(200, "{}"), NOW), Verdict::NoMatch);
+    assert_eq!(plain.read(&answer(204, ""), NOW), Verdict::NoMatch);
+    assert_eq!(fault(&plain, &answer(202, "{}")).kind, FaultKind::Pending);
+    for body in ["{}", "", r#"{"error": "x"}"#, r#"{"x": {"t": "y"}}"#, "7", "[1]"] {
+        let fault = fault(&plain, &answer(200, body));
+        assert_eq!(fault.kind, FaultKind::Unrecognised, "{body}");
+        assert!(fault.remedy.is_some_and(|r| r.contains("no_match")), "{body}");
+    }
+    assert_eq!(plain.read(&answer(200, "[]"), NOW), Verdict::NoMatch);
+    assert_eq!(plain.read(&answer(200, r#"{"t": null}"#), NOW), Verdict::NoMatch);
     assert_eq!(plain.read(&answer(200, "\u{feff}{\"t\":\"\"}"), NOW), Verdict::NoMatch);
 }
 
@@ -240,7 +324,10 @@ fn other_statuses_are_faults_of_their_kind() {
     for (status, kind) in [
         (101, FaultKind::BadStatus),
         (301, FaultKind::Redirect),
-        (304, FaultKind::Redirect),
+        (300, FaultKind::BadStatus),
+        (304, FaultKind::BadStatus),
+        (305, FaultKind::BadStatus),
+        (308, FaultKind::Redirect),
         (400, FaultKind::BadStatus),
         (401, FaultKind::BadCredentials),
         (402, FaultKind::Quota),
@@ -260,7 +347,14 @@ fn other_statuses_are_faults_of_their_kind() {
 
 #[test]
 fn a_refusal_for_legal_reasons_is_one_unless_the_description_says_otherwise() {
-    assert_eq!(people_data_labs().read(&answer(451, ""), NOW), Verdict::Suppressed);
+    let plain = post(json!({"m": "{email}"}), json!({}));
+    assert_eq!(plain.read(&answer(451, "{}"), NOW), Verdict::Suppressed);
+    for body in ["", "<html>Not in your country</html>", "Unavailable"] {
+        assert_eq!(fault(&plain, &answer(451, body)).kind, FaultKind::Unrecognised, "{body}");
+    }
+    let vendors = people_data_labs();
+    assert_eq!(vendors.read(&answer(451, r#"{"error": {"type": "opt_out"}}"#), NOW), Verdict::Suppressed);
+    assert_eq!(fault(&vendors, &answer(451, r#"{"message": "no"}"#)).kind, FaultKind::Unrecognised);
     let mut own = preset("people_data_labs");
     own["response"]["failed"] = json!({"status": [451]});
     let own = Config::parse(&own).unwrap();
@@ -313,7 +407,8 @@ fn retry_after_is_understood_in_every_form_of_http() {
 fn unreadable_successes_are_faults_and_never_panics() {
     let config = people_data_labs();
     let deep = "[".repeat(100_000);
-    for body in ["<html>", "{", "{\"data\": }", "nul", deep.as_str(), "{} trailing"] {
+    assert_eq!(fault(&config, &answer(200, "<html>")).kind, FaultKind::Unrecognised);
+    for body in ["{", "{\"data\": }", "nul", deep.as_str(), "{} trailing"] {
         assert_eq!(fault(&config, &answer(200, body)).kind, FaultKind::BadJson);
     }
     let mut bytes = answer(200, "");
@@ -342,7 +437,7 @@ fn merging_follows_rfc_7386() {
         (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
         (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
     ] {
-        assert_eq!(merge_preset(&under, &over), merged, "{under} + {over}");
+        assert_eq!(merge_preset(&under, &over).unwrap(), merged, "{under} + {over}");
     }
 }
 
@@ -357,7 +452,7 @@ fn a_rule_of_another_form_replaces_the_presets() {
         },
         "confidence": {"value": 0.5}
     }});
-    let merged = merge_preset(&under, &over);
+    let merged = merge_preset(&under, &over).unwrap();
     let fields = &merged["response"]["fields"];
     assert_eq!(fields["linkedin_url"], json!({"join": ["/a", "/b"]}));
     assert_eq!(fields["seniority"]["map"]["boss"], "head");
@@ -366,7 +461,7 @@ fn a_rule_of_another_form_replaces_the_presets() {
     assert_eq!(Config::parse(&merged).unwrap().fills().iter().count(), 5);
     // Names of parameters are not forms.
     let query = |name: &str| json!({"request": {"query": {name: "x"}}});
-    let merged = merge_preset(&query("pointer"), &query("value"));
+    let merged = merge_preset(&query("pointer"), &query("value")).unwrap();
     assert_eq!(merged["request"]["query"], json!({"pointer": "x", "value": "x"}));
 }
 
@@ -403,7 +498,7 @@ proptest! {
 
     #[test]
     fn a_masked_request_never_holds_the_secret(secret in "[!-~]{6,20}", name in "[a-z ]{1,9}") {
-        let config = post(json!({"k": "{secret}", "n": "{full_name}"}), json!({"A": "x {secret}", "B": "{full_name}"}));
+        let config = post(json!({"k": "{secret}", "n": "{full_name}", "m": "{email}"}), json!({"A": "x {secret}", "B": "{full_name}"}));
         let contact = Contact { full_name: Some(name), ..jane() };
         let masked = config.request(&contact, Some(&secret)).unwrap().masked();
         prop_assert_eq!(&masked["headers"]["A"], "x ***");

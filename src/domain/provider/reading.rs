@@ -79,12 +79,9 @@ impl RetryAfter {
         places.iter().map(parse_source).collect::<Checked<Vec<_>>>().map(RetryAfter)
     }
 
-    pub fn needs_body(&self) -> bool {
-        self.0.iter().any(|(place, _)| matches!(place, Place::Body(_)))
-    }
-
     /// Whole seconds from `now` on, rounded up.
     pub fn of(&self, answer: &Answer, body: Option<&Value>, now: i64) -> Option<u64> {
+        let now = clock_of(answer).unwrap_or(now);
         self.0.iter().find_map(|(place, form)| seconds(&place.text(answer, body)?, *form, now))
     }
 }
@@ -102,9 +99,23 @@ fn parse_source(node: &Node<'_>) -> Checked<(Place, Form)> {
     }
 }
 
-/// `Retry-After`: seconds, or a date in any of HTTP's three forms; one that has passed means at once.
+/// `Retry-After`: seconds, or a date in any of HTTP's three forms; one that has passed means at once. Where something on
+/// the way has added one of its own, the longest counts.
 pub fn retry_after_header(answer: &Answer, now: i64) -> Option<u64> {
-    seconds(answer.header("retry-after")?.trim(), Form::Auto, now)
+    let now = clock_of(answer).unwrap_or(now);
+    let given = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+    given.filter_map(|(_, text)| one_or_several(text.trim(), now)).max()
+}
+
+/// `17`, a date, or `3, 60`.
+fn one_or_several(text: &str, now: i64) -> Option<u64> {
+    let one = |text: &str| seconds(text.trim(), Form::Auto, now);
+    one(text).or_else(|| text.split(',').map(one).collect::<Option<Vec<u64>>>()?.into_iter().max())
+}
+
+/// What the answer's own clock showed: the times in it are by that clock, right or wrong.
+fn clock_of(answer: &Answer) -> Option<i64> {
+    timestamp(answer.header("date")?.trim()).map(|seconds| seconds as i64)
 }
 
 /// What could not be meant is not passed on.
@@ -122,15 +133,38 @@ fn seconds(text: &str, form: Form, now: i64) -> Option<u64> {
         (Form::Auto, Some(n)) if n >= EPOCH_MS => from_now(n / 1e3),
         (Form::Auto, Some(n)) if n >= EPOCH => from_now(n),
         (Form::Auto, Some(n)) => n,
+        (Form::Auto, None) if let Some(wait) = with_unit(text) => wait,
         (Form::Auto | Form::Timestamp, None) => from_now(timestamp(text)?),
         _ => return None,
     };
     (wait <= f64::from(u32::MAX)).then(|| wait.max(0.0).ceil() as u64)
 }
 
+/// `20s`, `1500 ms`, `2 minutes`.
+fn with_unit(text: &str) -> Option<f64> {
+    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(at);
+    let each = match unit.to_ascii_lowercase().as_str() {
+        "ms" | "milliseconds" => 1e-3,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3_600.0,
+        _ => return None,
+    };
+    let number = number.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0)?;
+    Some(number * each)
+}
+
 fn timestamp(text: &str) -> Option<f64> {
     if let Ok(date) = httpdate::parse_http_date(text) {
         return Some(date.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64());
+    }
+    // The date of a mail: HTTP's own with an offset in place of GMT.
+    let mail = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    if let Ok(date) =
+        mail.parse_timestamp(text.strip_suffix(" UTC").map(|t| format!("{t} GMT")).as_deref().unwrap_or(text))
+    {
+        return Some(date.as_millisecond() as f64 / 1e3);
     }
     // Without an offset it is UTC.
     let utc = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
@@ -145,10 +179,6 @@ pub struct Cost(Place);
 impl Cost {
     pub fn parse(node: &Node<'_>) -> Checked<Cost> {
         Place::parse(node, &[]).map(Cost)
-    }
-
-    pub fn needs_body(&self) -> bool {
-        matches!(self.0, Place::Body(_))
     }
 
     /// `true` counts as 1.
@@ -183,6 +213,15 @@ mod tests {
             ("auto", "2026-10-21 07:27:30", Some(30)),
             ("auto", "Wed, 21 Oct 2026 07:28:00 GMT", Some(60)),
             ("auto", "2020-01-01T00:00:00Z", Some(0)),
+            ("auto", "Wed, 21 Oct 2026 07:28:00 +0000", Some(60)),
+            ("auto", "Wed, 21 Oct 2026 09:28:00 +0200", Some(60)),
+            ("auto", "Wed, 21 Oct 2026 07:28:00 UTC", Some(60)),
+            ("auto", "20s", Some(20)),
+            ("auto", "1500 ms", Some(2)),
+            ("auto", "2 Minutes", Some(120)),
+            ("auto", "s", None),
+            ("auto", "-5s", None),
+            ("auto", "5 parsecs", None),
             ("auto", "soon", None),
             ("auto", "-1", None),
             ("auto", "inf", None),
@@ -204,6 +243,35 @@ mod tests {
         assert_eq!(rule.of(&answer("x-other", "1"), Some(&json!({"wait": 5.5})), NOW), Some(6));
         assert_eq!(rule.of(&answer("x-reset", "nonsense"), Some(&json!({"wait": "7"})), NOW), Some(7));
         assert_eq!(rule.of(&answer("x-other", "1"), None, NOW), None);
+    }
+
+    #[test]
+    fn times_are_by_the_clock_of_the_answer() {
+        let dated = |date: &str, wait: &str| {
+            let mut answer = answer("Retry-After", wait);
+            answer.headers.push(("Date".into(), date.into()));
+            retry_after_header(&answer, NOW)
+        };
+        let then = "Wed, 21 Oct 2026 07:28:00 GMT";
+        for (date, expected) in [
+            ("Wed, 21 Oct 2026 07:27:30 GMT", Some(30)),
+            // Ten minutes ahead, an hour behind, and without a sound clock.
+            ("Wed, 21 Oct 2026 07:17:30 GMT", Some(630)),
+            ("Wed, 21 Oct 2026 08:28:00 GMT", Some(0)),
+            ("yesterday", Some(60)),
+        ] {
+            assert_eq!(dated(date, then), expected, "{date}");
+            assert_eq!(dated(date, "17"), Some(17), "{date}");
+        }
+        // A server whose clock is behind, and one that is ahead, both mean half a minute.
+        for (date, wait) in [
+            ("Wed, 21 Oct 2026 06:00:00 GMT", "Wed, 21 Oct 2026 06:00:30 GMT"),
+            ("Wed, 21 Oct 2026 07:37:00 GMT", "Wed, 21 Oct 2026 07:37:30 GMT"),
+        ] {
+            assert_eq!(dated(date, wait), Some(30), "{date}");
+        }
+        assert_eq!(dated(then, "3, 60"), Some(60));
+        assert_eq!(dated(then, "3, soon"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub struct Shape {
     percent_decode: bool,
     trim_prefix: Vec<String>,
     trim_suffix: Vec<String>,
-    /// Lower-case key → replacement.
+    /// Lower-case key → replacement; empty where the word stands for no value.
     map: Vec<(String, String)>,
     prefix: Option<String>,
     e164: bool,
@@ -86,6 +86,9 @@ impl Shape {
         }
         let key = map_key(rest);
         let word = self.map.iter().find(|(from, _)| *from == key).map(|(_, to)| to.clone());
+        if word.as_deref() == Some("") {
+            return None;
+        }
         let settled = given.settled || word.is_some();
         let mut text = word.unwrap_or_else(|| rest.to_owned());
         if let Some(prefix) = &self.prefix {
@@ -122,14 +125,21 @@ fn parse_trims(node: &Node<'_>) -> Checked<Vec<String>> {
     }
 }
 
+/// Why a `map` has no null: merged over another configuration, it would take the entry away and say nothing.
+pub const NO_NULL: &str = "must not be null; write \"\" for a word that stands for no value";
+
 fn parse_map(words: &Node<'_>) -> Checked<Vec<(String, String)>> {
     let mut map: Vec<(String, String)> = Vec::new();
-    for (from, to) in words.members()? {
+    for (from, to) in words.all_members()? {
+        if to.value.is_null() {
+            return Err(to.error(NO_NULL));
+        }
         let key = map_key(from);
         if map.iter().any(|(known, _)| *known == key) {
             return Err(to.error("is there twice; upper and lower case are the same here"));
         }
-        map.push((key, parse_replacement(&to)?));
+        let word = if to.value == "" { String::new() } else { parse_replacement(&to)? };
+        map.push((key, word));
     }
     Ok(map)
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::condition::{Condition, is_nothing};
+use super::document::Document;
 use super::exchange::FaultKind;
 use super::node::{Checked, Node, Object};
 use super::pointer::Pointer;
@@ -37,8 +38,12 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
 pub struct Signals {
     statuses: Vec<(u16, Signal)>,
     bodies: Vec<(BodyRule, Signal)>,
-    /// A success in which this place is missing, null or empty is no match.
-    absent: Option<Pointer>,
+    /// A success in which each of these places is missing, null or empty is no match.
+    absent: Vec<Pointer>,
+    /// The description lists the statuses of refusals, so none has that meaning by itself.
+    knows_refusals: bool,
+    /// The same about the statuses of answers that are not ready.
+    knows_pending: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +63,8 @@ impl Signals {
                 _ => node.object(&["status", "body"])?,
             };
             if let Some(list) = object.optional("status") {
+                signals.knows_refusals |= signal == Signal::Suppressed;
+                signals.knows_pending |= signal == Signal::Fault(FaultKind::Pending);
                 signals.add_statuses(&list, signal)?;
             }
             if let Some(list) = object.optional("body") {
@@ -66,7 +73,7 @@ impl Signals {
                 }
             }
             if let Some(pointer) = object.optional("absent") {
-                signals.absent = Some(Pointer::parse(&pointer)?);
+                signals.absent = Pointer::parse_some(&pointer)?;
             }
         }
         Ok(signals)
@@ -88,27 +95,64 @@ impl Signals {
     }
 
     /// What the body says is looked at first: it tells more than a status.
-    pub fn of(&self, status: u16, body: Option<&Value>) -> Option<Signal> {
-        let by_body = |body: &Value| {
+    pub fn of(&self, status: u16, body: &Document) -> Option<Signal> {
+        let by_body = |body| {
             let speaks = |rule: &BodyRule| {
                 (rule.statuses.is_empty() || rule.statuses.contains(&status)) && rule.condition.holds(body)
             };
             self.bodies.iter().find(|(rule, _)| speaks(rule)).map(|(_, signal)| *signal)
         };
-        let by_status =
-            || self.statuses.iter().find(|(known, _)| *known == status).map(|(_, signal)| *signal);
-        body.and_then(by_body).or_else(by_status)
+        if let Some(signal) = body.json().and_then(by_body) {
+            return Some(signal);
+        }
+        let told = self.statuses.iter().find(|(known, _)| *known == status).map(|(_, signal)| *signal);
+        match told.or_else(|| self.by_itself(status))? {
+            Signal::NoMatch if !matches!(body, Document::Json(_) | Document::Empty) => {
+                Some(not_its_word(body))
+            }
+            Signal::Suppressed if body.json().is_none() => Some(not_its_word(body)),
+            signal => Some(signal),
+        }
     }
 
-    /// Whether bodies of answers with this status have to be read.
-    pub fn need_body(&self, status: u16) -> bool {
-        self.bodies.iter().any(|(rule, _)| rule.statuses.is_empty() || rule.statuses.contains(&status))
+    /// What a status says where the description does not speak of it.
+    fn by_itself(&self, status: u16) -> Option<Signal> {
+        match status {
+            202 if !self.knows_pending && !self.speaks_of(status) => Some(Signal::Fault(FaultKind::Pending)),
+            204 if !self.speaks_of(status) => Some(Signal::NoMatch),
+            // "Unavailable for legal reasons".
+            451 if !self.knows_refusals && !self.speaks_of(status) => Some(Signal::Suppressed),
+            // It says what such an answer looks like, and this one does not.
+            400..=499 if self.speaks_of(status) && self.is_about_a_person(status) => {
+                Some(Signal::Fault(FaultKind::Unrecognised))
+            }
+            _ => None,
+        }
+    }
+
+    fn speaks_of(&self, status: u16) -> bool {
+        self.bodies.iter().any(|(rule, _)| rule.statuses.contains(&status))
+    }
+
+    /// Whether there is a rule by which such a status is no match or a refusal, and nothing else.
+    fn is_about_a_person(&self, status: u16) -> bool {
+        let rules = || self.bodies.iter().filter(|(rule, _)| rule.statuses.contains(&status));
+        rules().all(|(_, signal)| matches!(signal, Signal::NoMatch | Signal::Suppressed))
     }
 
     /// A success that holds nothing about the person. Without a body there is none of it.
     pub fn is_absent(&self, body: Option<&Value>) -> bool {
-        self.absent.as_ref().is_some_and(|pointer| is_nothing(body.and_then(|body| pointer.find(body))))
+        let nothing = |pointer: &Pointer| is_nothing(body.and_then(|body| pointer.find(body)));
+        !self.absent.is_empty() && self.absent.iter().all(nothing)
     }
+}
+
+/// A page, or what cannot be read: a gateway's word, which says nothing about a person.
+fn not_its_word(body: &Document) -> Signal {
+    Signal::Fault(match body {
+        Document::Encoded(_) => FaultKind::BadEncoding,
+        _ => FaultKind::Unrecognised,
+    })
 }
 
 impl BodyRule {
@@ -142,18 +186,67 @@ mod tests {
             "no_match": {"status": [404], "absent": "/data"}
         }))
         .unwrap();
-        let of = |status, body: Value| signals.of(status, Some(&body));
+        let of = |status, body: Value| signals.of(status, &Document::Json(body));
         assert_eq!(of(200, json!({"data": {}})), None);
         assert_eq!(of(200, json!({"error": {"name": "GDPR"}})), Some(Signal::Suppressed));
         assert_eq!(of(404, json!({"error": {"name": "gdpr"}})), Some(Signal::Suppressed));
         assert_eq!(of(404, json!({})), Some(Signal::NoMatch));
         assert_eq!(of(400, json!({"error": {"code": 7}})), Some(Signal::Fault(FaultKind::Quota)));
         assert_eq!(of(500, json!({"error": {"code": 7}})), None, "that rule is for other statuses");
-        assert_eq!(signals.of(403, None), Some(Signal::Fault(FaultKind::RateLimited)));
-        assert_eq!(signals.of(429, None), Some(Signal::Fault(FaultKind::Quota)));
+        assert_eq!(signals.of(403, &Document::Page), Some(Signal::Fault(FaultKind::RateLimited)));
+        assert_eq!(signals.of(429, &Document::Empty), Some(Signal::Fault(FaultKind::Quota)));
         assert!(signals.is_absent(None) && signals.is_absent(Some(&json!({"data": []}))));
         assert!(!signals.is_absent(Some(&json!({"data": {"x": 1}}))));
         assert!(!Signals::default().is_absent(None));
+    }
+
+    #[test]
+    fn a_page_says_nothing_about_a_person() {
+        let signals =
+            parse(&json!({"suppressed": {"status": [451]}, "no_match": {"status": [404]}})).unwrap();
+        let unrecognised = Some(Signal::Fault(FaultKind::Unrecognised));
+        let encoded = || Document::Encoded("br".into());
+        for (status, body, expected) in [
+            (404, Document::Json(json!({})), Some(Signal::NoMatch)),
+            (404, Document::Empty, Some(Signal::NoMatch)),
+            (404, Document::Page, unrecognised),
+            (404, Document::Broken, unrecognised),
+            (404, encoded(), Some(Signal::Fault(FaultKind::BadEncoding))),
+            (451, Document::Json(json!({})), Some(Signal::Suppressed)),
+            (451, Document::Empty, unrecognised),
+            (451, Document::Page, unrecognised),
+        ] {
+            assert_eq!(signals.of(status, &body), expected, "{status} {body:?}");
+        }
+        // The same without a word of the description.
+        let plain = Signals::default();
+        assert_eq!(plain.of(451, &Document::Json(json!({}))), Some(Signal::Suppressed));
+        assert_eq!(plain.of(451, &Document::Page), unrecognised);
+        // It says what a refusal looks like, and this is none.
+        let rule = json!({"body": [{"pointer": "/error", "present": true, "status": [404, 451]}]});
+        let strict = parse(&json!({ "suppressed": rule })).unwrap();
+        let router = Document::Json(json!({"message": "no Route matched with those values"}));
+        assert_eq!(strict.of(451, &router), unrecognised);
+        assert_eq!(strict.of(404, &router), unrecognised);
+        assert_eq!(strict.of(451, &Document::Json(json!({"error": "x"}))), Some(Signal::Suppressed));
+    }
+
+    #[test]
+    fn some_statuses_mean_something_by_themselves() {
+        let pending = Some(Signal::Fault(FaultKind::Pending));
+        let body = || Document::Json(json!({"id": 1}));
+        assert_eq!(Signals::default().of(202, &body()), pending);
+        assert_eq!(Signals::default().of(204, &Document::Empty), Some(Signal::NoMatch));
+        assert_eq!(Signals::default().of(205, &Document::Empty), None);
+        for says_otherwise in [
+            json!({"pending": {"status": []}}),
+            json!({"pending": {"body": [{"pointer": "/status", "in": ["busy"], "status": [202]}]}}),
+        ] {
+            assert_eq!(parse(&says_otherwise).unwrap().of(202, &body()), None, "{says_otherwise}");
+        }
+        let own = parse(&json!({"failed": {"status": [204]}, "no_match": {"status": [202]}})).unwrap();
+        assert_eq!(own.of(204, &Document::Empty), Some(Signal::Fault(FaultKind::ProviderError)));
+        assert_eq!(own.of(202, &Document::Empty), Some(Signal::NoMatch));
     }
 
     #[test]
@@ -163,7 +256,7 @@ mod tests {
             "no_match": {"body": [{"pointer": "/error/name", "in": ["EMPTY_DATA"]}]}
         }))
         .unwrap();
-        let of = |name: &str| signals.of(200, Some(&json!({"error": {"name": name}})));
+        let of = |name: &str| signals.of(200, &Document::Json(json!({"error": {"name": name}})));
         assert_eq!(of("EMPTY_DATA"), Some(Signal::NoMatch));
         assert_eq!(of("BROKEN"), Some(Signal::Fault(FaultKind::ProviderError)));
     }

@@ -187,6 +187,26 @@ impl Template {
         self.0.contains(&Part::Value(placeholder))
     }
 
+    /// Whether it has a place for something known of the contact.
+    pub fn tells(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Value(p) if *p != Placeholder::Secret))
+    }
+
+    /// Whether something known of the contact goes out with it.
+    pub fn is_told(&self, values: &Values<'_>) -> bool {
+        let known = |part: &Part| match part {
+            Part::Text(_) => true,
+            Part::Value(placeholder) => values.get(*placeholder).is_some(),
+        };
+        self.tells() && self.0.iter().all(known)
+    }
+
+    /// The same where an empty placeholder gives empty text.
+    pub fn is_told_in_part(&self, values: &Values<'_>) -> bool {
+        let known = |p: Placeholder| p != Placeholder::Secret && values.get(p).is_some();
+        self.0.iter().any(|part| matches!(part, Part::Value(p) if known(*p)))
+    }
+
     /// None when one of its placeholders is empty: the parameter is then left out.
     pub fn render(&self, values: &Values<'_>, encoding: Encoding) -> Option<String> {
         let mut out = String::new();

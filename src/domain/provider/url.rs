@@ -41,6 +41,11 @@ impl UrlTemplate {
         templates.any(|template| template.uses(placeholder))
     }
 
+    /// Whether something known of the contact stands in it.
+    pub fn is_told(&self, values: &Values<'_>) -> bool {
+        self.segments.iter().chain(&self.query).any(|template| template.is_told(values))
+    }
+
     /// Everything before the query. None when a placeholder in the path is empty, or would change the path's shape:
     /// there is no encoding of `.` and `..` that every server takes for a plain name.
     pub fn render_path(&self, values: &Values<'_>) -> Option<String> {

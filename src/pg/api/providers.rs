@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use crate::domain::contact::Contact;
 use crate::domain::failure::short;
 use crate::domain::fields::Field;
-use crate::domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, merge_preset, presets};
+use crate::domain::provider::{
+    Answer, Config, ConfigError, Fault, HttpRequest, Verdict, merge_preset, presets,
+};
 use crate::domain::suppression;
 use crate::pg::provider::{Asker, Refused};
 use crate::pg::store::config::{self, LoadedProvider};
@@ -19,14 +21,20 @@ use crate::pg::{accounts, cache, guards, provider, raise, settings, shmem, table
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 fn checked(config: &Value) -> Config {
-    Config::parse(config).unwrap_or_else(|error| {
-        let place = if error.place.is_empty() { "the top level" } else { &error.place };
-        raise::refuse(raise::Refusal {
-            sqlstate: "22023",
-            message: format!("provider configuration: {place}: {}", error.message),
-            detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
-            hint: Some("The README describes the format; leadlex.check_provider tries it out.".into()),
-        })
+    Config::parse(config).unwrap_or_else(|error| mistaken(error))
+}
+
+fn merged(under: &Value, over: &Value) -> Value {
+    merge_preset(under, over).unwrap_or_else(|error| mistaken(error))
+}
+
+fn mistaken(error: ConfigError) -> ! {
+    let place = if error.place.is_empty() { "the top level" } else { &error.place };
+    raise::refuse(raise::Refusal {
+        sqlstate: "22023",
+        message: format!("provider configuration: {place}: {}", error.message),
+        detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
+        hint: Some("The README describes the format; leadlex.check_provider tries it out.".into()),
     })
 }
 
@@ -72,7 +80,7 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
         },
     };
     match (base, config) {
-        (Some(base), Some(config)) => merge_preset(&base, &config),
+        (Some(base), Some(config)) => merged(&base, &config),
         (Some(base), None) => base,
         (None, Some(config)) => config,
         (None, None) => raise::invalid(
@@ -137,7 +145,7 @@ fn alter_provider(
     cache::refresh();
     let name = super::required(name, "name");
     let present = find(name);
-    let merged = super::json(config, "config").map(|change| merge_preset(&present.json, &change));
+    let merged = super::json(config, "config").map(|change| merged(&present.json, &change));
     if let Some(merged) = &merged {
         checked(merged);
     }
@@ -203,11 +211,11 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         Err(Refused { fault, .. }) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
     };
     let (request, rules) = (prepared.request, Arc::clone(config));
-    let shown = request.masked();
+    let (shown, sent) = (request.masked(), request.clone());
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
             let (verdict, cost) = rules.read_all(answer, accounts::now());
-            errand.ended(&verdict, cost);
+            errand.ended(&sent.without_echo(verdict), cost);
         }
         Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
     };
@@ -230,7 +238,15 @@ fn told(
 ) -> Value {
     let status = answer.as_ref().ok().map(|a| a.status);
     let (verdict, cost) = match &answer {
-        Ok(answer) => config.read_all(answer, accounts::now()),
+        Ok(answer) => {
+            let (verdict, cost) = config.read_all(answer, accounts::now());
+            let verdict = match verdict {
+                failed @ Verdict::Failed(_) => request.without_echo(failed),
+                // Values that repeat the secret are shown masked.
+                other => other,
+            };
+            (verdict, cost)
+        }
         Err(fault) => (Verdict::Failed(fault.clone()), None),
     };
     let mut told = json!({"request": shown, "status": status});
@@ -251,11 +267,16 @@ fn told(
             json!({"outcome": "suppressed", "message": "the provider must not tell anything about this person"})
         }
         Verdict::Failed(fault) => json!({
-            "outcome": "failed", "reason": fault.kind.name(), "message": fault.message, "retry_after": fault.retry_after_s
+            "outcome": "failed", "reason": fault.kind.name(), "message": fault.message, "hint": fault.remedy,
+            "retry_after": fault.retry_after_s
         }),
     };
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
-        told.extend(more.into_iter().filter(|(name, value)| name != "retry_after" || !value.is_null()));
+        told.extend(
+            more.into_iter().filter(|(name, value)| {
+                !["retry_after", "hint"].contains(&name.as_str()) || !value.is_null()
+            }),
+        );
         told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
     }
     told

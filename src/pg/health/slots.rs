@@ -16,7 +16,7 @@ use crate::pg::shmem::AccountKey;
 use crate::pg::{accounts, settings};
 
 const NAME: &CStr = c"leadlex_enrich providers";
-const ERROR_BYTES: usize = 240;
+const ERROR_BYTES: usize = 480;
 
 #[repr(C)]
 struct Header {

@@ -16,6 +16,8 @@ use crate::pg::{accounts, settings};
 
 /// A secret file larger than this is no secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1_024;
+/// Of a request's URL and header. Most servers take 8 to 32 kB; the client could not send more than 64.
+const MAX_HEAD_BYTES: usize = 60_000;
 /// How much longer than its time a probe is waited for.
 const PROBE_GRACE: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,12 @@ pub fn prepare(
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose()?;
     let identity = identity(provider, secret.as_deref());
     let request = config.request(contact, secret.as_deref());
+    if request.as_ref().is_some_and(|request| request.head_bytes() > MAX_HEAD_BYTES) {
+        let message = format!(
+            "not sent: URL and header of the request would be larger than {MAX_HEAD_BYTES} bytes, more than servers take"
+        );
+        return Err(Fault::new(FaultKind::TooLarge, message));
+    }
     Ok(request
         .map(|request| Prepared { question: Question { identity, hash: hash(identity, &request) }, request }))
 }

@@ -90,9 +90,7 @@ fn a_vendor_with_nested_details() {
             "query": {},
             "body": {
                 "email": "jane1@acme.example",
-                "profiles": [{"service": "linkedin"}],
                 "name": {"full": "Jane1 Example", "given": "Jane1", "family": "Example"},
-                "location": {},
                 "dataFilter": ["employment_history", "social"]
             }
         })

@@ -91,7 +91,7 @@ fn refusals() -> Vec<super::Case> {
         case("nothing left", answer(402, json!({})), Expected::Pauses("quota", Wait::Unknown)),
         case("too many", limited("19"), Expected::Pauses("rate_limited", Wait::Seconds(19))),
         case("too many, with a date", limited(&date), Expected::Pauses("rate_limited", Wait::Until(then))),
-        case("no JSON", super::text(200, "<html>"), Expected::Fails("bad_json")),
+        case("no JSON", super::text(200, "<html>"), Expected::Fails("unrecognised")),
         case("an error of theirs", answer(500, json!({})), Expected::Fails("server_error")),
     ]
 }

@@ -18,7 +18,8 @@ fn hunter() {
     vendor.meets(refusals());
     let claimed = error(451, "claimed_email", "The person who owns this email address asked us to stop");
     vendor.suppresses("a refusal by its name", &claimed);
-    vendor.suppresses("a refusal by its status alone", &answer(451, json!({})));
+    vendor
+        .suppresses("a refusal of another kind", &error(451, "unavailable", "Unavailable for legal reasons"));
     vendor.world.check_credits_add_up();
 }
 

@@ -1,0 +1,79 @@
+//! What is said about an answer that is of no use.
+
+use serde_json::Value;
+
+use super::document::Document;
+use super::exchange::FaultKind;
+
+pub fn message(kind: FaultKind, status: u16, body: &Document) -> String {
+    let meaning = match (kind, body) {
+        (FaultKind::Redirect, _) => "a redirect, which is not followed",
+        (FaultKind::BadCredentials, _) => "it does not accept the secret",
+        (FaultKind::Quota, _) => "the account with it has nothing left",
+        (FaultKind::RateLimited, _) => "too many requests",
+        (FaultKind::ServerError, _) => "an error on its side",
+        (FaultKind::Pending, _) => "it is still looking, and would have to be asked again later",
+        (FaultKind::ProviderError, _) => "its answer reports an error",
+        (FaultKind::BadJson, _) => "its answer is not valid JSON",
+        (FaultKind::BadEncoding, Document::Encoded(name)) => {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+            return format!(
+                "the provider answered with status {status}: its answer is encoded as {name}, which was not asked for (only gzip is)"
+            );
+        }
+        (FaultKind::Unrecognised, Document::Page) => {
+            "a page, as what stands in front of a vendor writes it, and not the vendor's answer"
+        }
+        (FaultKind::Unrecognised, Document::Empty) => {
+            "nothing else, and its configuration does not say what that means"
+        }
+        (FaultKind::Unrecognised, _) => "its answer is not of the kind that its configuration describes",
+        _ => "not a status that was expected",
+    };
+    format!("the provider answered with status {status}: {meaning}")
+}
+
+/// Whether a person wants to see the answer: it was not understood, or it is not the vendor's word. What a vendor says of
+/// an error whose meaning is known could hold anything, and is not repeated.
+pub fn is_puzzling(kind: FaultKind, body: &Document) -> bool {
+    match kind {
+        FaultKind::Unrecognised
+        | FaultKind::BadJson
+        | FaultKind::BadEncoding
+        | FaultKind::Redirect
+        | FaultKind::BadStatus => true,
+        FaultKind::BadCredentials | FaultKind::ServerError => *body == Document::Page,
+        _ => false,
+    }
+}
+
+/// What would make an answer understood.
+pub fn remedy(status: u16, body: &Document) -> String {
+    let success = (200..=299).contains(&status);
+    let rule = match body {
+        Document::Page => {
+            return "A page is the word of what stands in front of the vendor: check the URL, firewalls and proxies.".into();
+        }
+        Document::Empty if status == 200 => r#"{"response": {"no_match": {"absent": ""}}}"#.to_owned(),
+        Document::Json(json) if success => {
+            let place = first_name(json).unwrap_or("error");
+            format!(
+                r#"{{"response": {{"no_match": {{"body": [{{"pointer": "/{place}", "present": true}}]}}}}}}"#
+            )
+        }
+        Document::Json(_) | Document::Empty if status == 451 => {
+            return r#"If the vendor refuses so to tell anything about a person, add to its configuration what marks it: {"response": {"suppressed": {"body": [{"pointer": "/error", "present": true, "status": [451]}]}}}."#.into();
+        }
+        _ => format!(r#"{{"response": {{"no_match": {{"status": [{status}]}}}}}}"#),
+    };
+    format!(
+        "If such an answer means that there is nothing, add to its configuration: {rule}, or what is right, with \"failed\" for an error; where the data stands is told by response.fields."
+    )
+}
+
+/// The first member of an answer, where its name can stand in a pointer as it is.
+fn first_name(json: &Value) -> Option<&str> {
+    let plain =
+        |name: &&str| name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    json.as_object()?.keys().map(String::as_str).next().filter(plain)
+}
