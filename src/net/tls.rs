@@ -39,10 +39,10 @@ fn certificate_words(error: &CertificateError) -> String {
             "the certificate is not valid yet (or this server's clock is wrong)"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "the certificate is for another host name"
+            return format!("the certificate is for another host name: {error}");
         }
         CertificateError::UnknownIssuer => {
-            "the certificate is not signed by an authority that this server's system trusts: it is self-signed, of an authority of your own, or of a proxy on the way"
+            "the certificate is not signed by an authority that this server's system trusts: it is self-signed, of an authority of your own, or of a proxy on the way (UnknownIssuer)"
         }
         CertificateError::Revoked => "the certificate has been revoked",
         // The library's name for it: the authority that has signed it is the certificate itself.

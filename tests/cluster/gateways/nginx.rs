@@ -15,7 +15,7 @@ fn conf(dir: &str, port: u16, vendor: u16) -> String {
              limit_req_zone $server_addr zone=one:64k rate=1r/m;
              upstream vendor {{ server 127.0.0.1:{vendor}; keepalive 4; }}
              upstream dead {{ server 127.0.0.1:{dead}; }}
-             proxy_http_version 1.1; proxy_set_header Connection '';
+             proxy_http_version 1.1; proxy_set_header Connection ''; proxy_next_upstream off;
              server {{
                  listen 127.0.0.1:{port};
                  location = {PATH} {{ proxy_pass http://vendor; }}
