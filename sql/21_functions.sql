@@ -298,6 +298,15 @@ AS 'MODULE_PATHNAME', 'check_provider_wrapper';
 COMMENT ON FUNCTION leadlex.check_provider(text, jsonb) IS 'Sends one real request for a contact given as {"email": ...} and shows the request (secret masked), the status, and the mapped answer or why there is none. Changes nothing, charges nothing here; the vendor may bill it. Errors: 22023.';
 REVOKE ALL ON FUNCTION leadlex.check_provider(text, jsonb) FROM PUBLIC;
 
+CREATE FUNCTION leadlex.recheck(
+    provider text,
+    since timestamptz
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'recheck_wrapper';
+COMMENT ON FUNCTION leadlex.recheck(text, timestamptz) IS 'Forgets that a provider had nothing, as far as it said so since then (in a bad night, say), so that it is asked again about these contacts. Values that it supplied are kept. Returns how many answers are forgotten. Errors: 22023 no such provider, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.recheck(text, timestamptz) FROM PUBLIC;
+
 CREATE FUNCTION leadlex.suppress(
     email text,
     reason text DEFAULT NULL,

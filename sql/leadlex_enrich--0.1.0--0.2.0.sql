@@ -244,6 +244,15 @@ COMMENT ON FUNCTION @extschema@.try_enrich_row(regclass, uuid, text[], boolean, 
 REVOKE ALL ON FUNCTION @extschema@.try_enrich_row(regclass, uuid, text[], boolean, uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.try_enrich_row(regclass, uuid, text[], boolean, uuid) TO PUBLIC;
 
+CREATE FUNCTION leadlex.recheck(
+    provider text,
+    since timestamptz
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'recheck_wrapper';
+COMMENT ON FUNCTION leadlex.recheck(text, timestamptz) IS 'Forgets that a provider had nothing, as far as it said so since then (in a bad night, say), so that it is asked again about these contacts. Values that it supplied are kept. Returns how many answers are forgotten. Errors: 22023 no such provider, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.recheck(text, timestamptz) FROM PUBLIC;
+
 CREATE FUNCTION leadlex.suppress(
     email text,
     reason text DEFAULT NULL,

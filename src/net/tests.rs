@@ -115,19 +115,19 @@ fn a_connection_that_an_idle_time_out_ended_is_replaced_or_named() {
         visit.request();
         visit.send(ok("{}"));
         visit.request();
-        visit.send(TIMED_OUT.to_vec());
+        visit.send(TIMED_OUT);
     });
     let client = client();
     fetch(&client, &get(server.url("/"))).unwrap();
     assert_eq!(fetch(&client, &get(server.url("/"))).unwrap_err().kind, FaultKind::Reset);
     // On a new connection it is an answer.
-    let slow = Server::answering(|_| TIMED_OUT.to_vec());
+    let slow = Server::answering(|_| TIMED_OUT);
     assert_eq!(fetch(&client, &get(slow.url("/"))).unwrap().status, 408);
     // Sent into the silence between two requests, it is seen before the next one goes out.
     let idle = Server::start(|mut visit| {
         visit.request();
         visit.send(ok("{}"));
-        visit.send(TIMED_OUT.to_vec());
+        visit.send(TIMED_OUT);
     });
     for _ in 0..3 {
         fetch(&client, &get(idle.url("/"))).unwrap();

@@ -202,6 +202,41 @@ fn a_gateways_page_lists_nobody_and_is_not_remembered() {
     assert_eq!(try_enrich(&mut world.caller(), 12)["error"]["reason"], "suppressed");
 }
 
+/// After a bad night: whom the provider had nothing about is asked about again, and what it supplied is kept.
+#[test]
+fn nothings_of_a_bad_night_can_be_forgotten() {
+    let world = world();
+    let mut caller = world.caller();
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    for n in 1..=3 {
+        assert_eq!(try_enrich(&mut caller, n)["error"]["reason"], "no_data");
+    }
+    let asked: String = world.owner().query_one("SELECT clock_timestamp()::text", &[]).unwrap().get(0);
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({"status": "bad night"})));
+    for n in 4..=8 {
+        assert_eq!(try_enrich(&mut caller, n)["error"]["reason"], "no_data");
+    }
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    enrich(&mut caller, 9).unwrap();
+    let recheck = format!("SELECT leadlex.recheck('main', '{asked}')");
+    assert_eq!(fails(caller.query_one(&recheck, &[])).sqlstate, "42501");
+    // At once: also what the worker has not written yet.
+    assert_eq!(world.number(&recheck), 5);
+    assert_eq!(world.number(&recheck), 0);
+    world.provider.forget();
+    for n in 4..=8 {
+        enrich(&mut caller, n).unwrap();
+    }
+    assert_eq!(world.provider.count(), 5);
+    assert_eq!(try_enrich(&mut caller, 1)["error"]["reason"], "no_data", "older ones are still known");
+    world.run("UPDATE crm SET phone = NULL WHERE full_name = 'Person 9'");
+    enrich(&mut caller, 9).unwrap();
+    assert_eq!(world.provider.count(), 5, "what it supplied was kept");
+    for wrong in ["SELECT leadlex.recheck('other', now())", "SELECT leadlex.recheck('main', NULL)"] {
+        assert_eq!(fails(world.owner().query_one(wrong, &[])).sqlstate, "22023", "{wrong}");
+    }
+}
+
 #[test]
 fn what_was_not_understood_is_shown_everywhere() {
     let world = world();

@@ -20,8 +20,6 @@ pub struct Server {
 pub struct Visit {
     pub stream: TcpStream,
     reader: BufReader<TcpStream>,
-    /// Counted from 1.
-    pub connection: usize,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -36,10 +34,10 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
                 let visit = Visit {
                     reader: BufReader::new(stream.try_clone().unwrap()),
                     stream,
-                    connection: count.fetch_add(1, Ordering::SeqCst) + 1,
                     requests: Arc::clone(&log),
                 };
                 let handler = Arc::clone(&handler);

@@ -24,6 +24,7 @@ mod later;
 mod presets;
 mod providers;
 mod queue;
+mod recheck;
 mod revert;
 mod stats;
 mod suppression;

@@ -245,6 +245,17 @@ impl Arena<'_> {
         self.in_use().iter().filter(|index| of(index)).count()
     }
 
+    /// The latest that has come in, of all databases.
+    pub fn newest(&self) -> u64 {
+        self.head.next_number - 1
+    }
+
+    /// Whether any that had come in by then is not in the books.
+    pub fn waits_up_to(&self, database: u32, number: u64) -> bool {
+        let of = |entry: &Entry| entry.key.database == database && entry.number <= number;
+        self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
+    }
+
     pub fn waiting_for(&self, database: u32, person: Hash) -> bool {
         let of = |entry: &Entry| entry.key.database == database && entry.person == person;
         self.in_use().iter().any(|&index| of(&self.entries[index as usize]))

@@ -134,6 +134,17 @@ pub fn expire(terms: Terms) -> u64 {
     })
 }
 
+// What there was is kept: it was paid for.
+static FORGET_NOTHINGS: Statement = Statement::new(
+    "DELETE FROM leadlex.receipt AS r
+     WHERE r.provider_id OPERATOR(pg_catalog.=) $1 AND r.answered_at OPERATOR(pg_catalog.>=) $2 AND r.answer IS NULL",
+);
+
+/// Forgets that this provider had nothing, or not all, as far as it was answered since then; how many answers.
+pub fn forget_nothings(provider: Uuid, since: pgrx::datum::TimestampWithTimeZone) -> u64 {
+    as_owner(|| FORGET_NOTHINGS.run_in(View::Current, &[arg(pg(provider)), arg(since)]))
+}
+
 /// What was erased.
 #[derive(Default)]
 pub struct Erased {
