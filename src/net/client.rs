@@ -73,9 +73,7 @@ impl Client {
             Ok(answer) if !(self.is_closed() && ends_with_connection(&answer)) => {
                 encoding::unpacked(answer, job.max_body_bytes)
             }
-            Err(error) if !self.is_closed() && Trace::is_stale(&error) => {
-                Err(Fault::new(FaultKind::Reset, UNANSWERED))
-            }
+            Err(error) if !self.is_closed() && Trace::is_stale(&error) => Err(unanswered()),
             Err(error) if !self.is_closed() => Err(fault_of(error, job)),
             // That we hung up says nothing about the provider.
             _ => Err(Fault::new(FaultKind::Internal, ENDING)),
@@ -160,7 +158,7 @@ impl Attempt<'_> {
         let status = head.status.as_u16();
         if status == 408 && Trace::is_reused() {
             // Not an answer to this request: so servers end a connection that was idle for too long.
-            return Err(Error::Other(Box::new(Fault::new(FaultKind::Reset, UNANSWERED))));
+            return Err(Error::Other(Box::new(unanswered())));
         }
         let headers: Vec<(String, String)> = head
             .headers
@@ -378,6 +376,10 @@ impl<T: Transport> Transport for Watched<T> {
     }
 }
 
+fn unanswered() -> Fault {
+    Fault { unanswered: true, ..Fault::new(FaultKind::Reset, UNANSWERED) }
+}
+
 fn fault_of(error: Error, job: &Job) -> Fault {
     let fault = |kind, message: &str| Fault::new(kind, message);
     match error {
@@ -411,7 +413,8 @@ fn fault_of(error: Error, job: &Job) -> Fault {
 }
 
 pub const ENDING: &str = "the session is ending";
-const UNANSWERED: &str = "the connection, which had been used before, ended without an answer; the request may have arrived, and is not sent again";
+const UNANSWERED: &str =
+    "the connection, which had been used before, ended without an answer; the request may have arrived";
 pub const CUT_SHORT: &str = "the connection ended before the answer was complete";
 
 fn fault_of_io(error: &io::Error) -> Fault {

@@ -228,6 +228,7 @@ impl Shared {
 }
 
 /// Tells of many requests at once that one of them is done.
+#[derive(Clone)]
 pub struct Bell(Arc<Clapper>);
 
 struct Clapper {

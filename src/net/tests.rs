@@ -121,7 +121,7 @@ fn a_connection_that_an_idle_time_out_ended_is_replaced_or_named() {
     fetch(&client, &get(server.url("/"))).unwrap();
     assert_eq!(fetch(&client, &get(server.url("/"))).unwrap_err().kind, FaultKind::Reset);
     // On a new connection it is an answer.
-    let slow = Server::answering(|_| TIMED_OUT);
+    let slow = Server::answering(|_| TIMED_OUT.into());
     assert_eq!(fetch(&client, &get(slow.url("/"))).unwrap().status, 408);
     // Sent into the silence between two requests, it is seen before the next one goes out.
     let idle = Server::start(|mut visit| {

@@ -394,6 +394,35 @@ fn a_request_that_went_out_is_sent_once_and_counted() {
     eventually("the statistics know all of them", Duration::from_secs(10), || state(&world)["calls"] == 8);
 }
 
+/// With a key by which the vendor knows repetitions it is sent once more, and counts twice.
+#[test]
+fn with_an_idempotency_key_it_is_sent_once_more_and_both_count() {
+    let world = world();
+    world.run("SELECT leadlex.alter_provider('main', '{\"idempotency_header\": \"X-Key\", \"max_requests_per_day\": 6}')");
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    // Only on a used connection: a new one that is closed is no doubt about this request.
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("person2@acme.example") => Behaviour::Close,
+        _ => Behaviour::json(200, person()),
+    });
+    assert_eq!(reason(&fails(enrich(&mut caller, 2))).1, "reset");
+    let keys: Vec<Option<String>> =
+        world.provider.requests()[1..].iter().map(|r| r.header("x-key").map(str::to_owned)).collect();
+    assert!(keys.len() == 2 && keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+    enrich(&mut caller, 3).unwrap();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    world.provider.on(PATH, move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => Behaviour::Close,
+        _ => Behaviour::json(200, person()),
+    });
+    let sql = "SELECT status FROM enrich_contacts(ARRAY[(SELECT id FROM crm WHERE full_name = 'Person 4')])";
+    assert_eq!(caller.query_one(sql, &[]).unwrap().get::<_, String>(0), "enriched");
+    assert_eq!(world.provider.count(), 6);
+    assert_eq!(reason(&fails(enrich(&mut caller, 5))).1, "provider_limit");
+    eventually("the statistics know all of them", Duration::from_secs(10), || state(&world)["calls"] == 6);
+}
+
 #[test]
 fn an_interim_answer_and_one_without_a_body_are_understood() {
     let world = world();

@@ -292,11 +292,21 @@ pub struct Fault {
     pub seen: Option<Box<Seen>>,
     /// What would make such an answer understood.
     pub remedy: Option<String>,
+    /// The request went out on a used connection, which ended without an answer: whether it arrived is not known.
+    pub unanswered: bool,
 }
 
 impl Fault {
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into(), retry_after_s: None, paused: false, seen: None, remedy: None }
+        Fault {
+            kind,
+            message: message.into(),
+            retry_after_s: None,
+            paused: false,
+            seen: None,
+            remedy: None,
+            unanswered: false,
+        }
     }
 }
 

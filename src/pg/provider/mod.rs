@@ -1,5 +1,6 @@
 //! Asking one provider: what is known already, whether it may be asked, the request, the answer.
 
+mod again;
 mod past;
 mod sending;
 
@@ -22,6 +23,7 @@ use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
 use crate::net::Bell;
 
+use again::Again;
 pub use past::{Past, pasts, questions, receipt_key};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
 
@@ -233,6 +235,7 @@ fn put(
         },
         errand,
     };
+    let again = Again::of(config, &keeper, left, bell);
     let (keep, kept) = keeper.start();
     match send(config, prepared.request, left, keep, bell) {
         Ok(sent) => Asked::Waiting(Box::new(Flight {
@@ -240,6 +243,7 @@ fn put(
             config: Arc::clone(config),
             kept,
             sent,
+            again,
         })),
         Err(fault) => Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
     }
@@ -253,23 +257,42 @@ pub struct Flight {
     config: Arc<Config>,
     kept: receipts::Kept,
     sent: Sent,
+    again: Option<Again>,
 }
 
 impl Flight {
-    pub fn wait(self) -> Outcome {
-        let Flight { provider, config, kept, sent } = self;
-        landed(&provider, &config, &kept, sent.wait())
+    pub fn wait(mut self) -> Outcome {
+        let again = self.again.take();
+        let (mut kept, mut answer) = (self.kept, self.sent.wait());
+        if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
+            (kept, answer) = (new_kept, sent.wait());
+        }
+        landed(&self.provider, &self.config, &kept, answer)
     }
 
     /// What has come of it, if it is over.
     pub fn try_take(&mut self) -> Option<Outcome> {
         let answer = self.sent.try_take()?;
+        if let Some((kept, sent)) = once_more(self.again.take(), &self.provider, &self.config, &answer) {
+            (self.kept, self.sent) = (kept, sent);
+            return None;
+        }
         Some(landed(&self.provider, &self.config, &self.kept, answer))
     }
 
     pub fn left(&self) -> Duration {
         self.sent.left()
     }
+}
+
+/// The request on its way once more, if nothing is known of the first and a repetition does no harm.
+fn once_more(
+    again: Option<Again>,
+    provider: &LoadedProvider,
+    config: &Config,
+    answer: &Result<Answer, Fault>,
+) -> Option<(receipts::Kept, Sent)> {
+    again.filter(|_| answer.as_ref().is_err_and(|fault| fault.unanswered))?.send(provider, config)
 }
 
 fn landed(

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Everything needed to keep what comes of one request.
+#[derive(Clone)]
 pub struct Keeper {
     pub key: Key,
     pub person: Hash,

@@ -211,7 +211,7 @@ SELECT leadlex.add_provider('near', 'people_data_labs', t.sample(), 'demo-secret
 SET leadlex.allow_private_addresses = off; SELECT t.row(1); RESET leadlex.allow_private_addresses;
 SELECT leadlex.alter_provider('near', t.dead()); SELECT t.row(1);
 -- What is no service of theirs, and what is refused.
-SELECT leadlex.alter_provider('near', jsonb_build_object('request', jsonb_build_object('url', replace(current_setting('test.provider_url'), 'enrich', 'elsewhere')), 'response', '{"no_match": {"status": []}}'::jsonb)); SELECT t.row(1);
+SELECT leadlex.alter_provider('near', jsonb_build_object('request', jsonb_build_object('url', replace(current_setting('test.provider_url'), 'enrich', 'elsewhere')), 'response', '{"no_match": {"body": []}}'::jsonb)); SELECT t.row(1);
 SELECT leadlex.alter_provider('near', t.sample()), leadlex.alter_provider('near', '{"request": {"method": "POST", "body": {"email": "{email}"}}}'); SELECT t.row(1);
 SELECT leadlex.drop_provider('near');
 
@@ -280,7 +280,7 @@ SELECT count(*) FROM leadlex.provider WHERE name LIKE 'as\_%' AND has_secret;
 SELECT leadlex.drop_provider(name) FROM leadlex.provider WHERE name LIKE 'as\_%';
 -- Mistakes in what answers can say are named, too.
 SELECT t.fails(format('SELECT leadlex.add_provider($$q$$, $$hunter$$, %L)', wrong)) FROM unnest(ARRAY[
-    '{"response": {"quota": {"status": [404]}}}',
+    '{"response": {"quota": {"status": [404]}, "no_match": {"status": [404]}}}',
     '{"response": {"suppressed": {"absent": "/x"}}}',
     '{"response": {"failed": {"body": [{"pointer": "/error"}]}}}',
     '{"response": {"retry_after": [{"header": "X", "as": "minutes"}]}}',

@@ -1,0 +1,34 @@
+//! Sending a request once more, where the provider knows repetitions by a key in the header.
+
+use std::time::{Duration, Instant};
+
+use super::sending::{admit, send};
+use crate::domain::provider::Config;
+use crate::net::Bell;
+use crate::pg::receipts::{Keeper, Kept};
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::wait::Sent;
+
+pub struct Again {
+    keeper: Keeper,
+    bell: Option<Bell>,
+    until: Instant,
+}
+
+impl Again {
+    /// `None` where the provider would bill a repetition.
+    pub fn of(config: &Config, keeper: &Keeper, left: Duration, bell: Option<&Bell>) -> Option<Again> {
+        config.idempotency_header()?;
+        Some(Again { keeper: keeper.clone(), bell: bell.cloned(), until: Instant::now() + left })
+    }
+
+    /// It counts as a request, like any other; `None` where it may not be sent now.
+    pub fn send(mut self, provider: &LoadedProvider, config: &Config) -> Option<(Kept, Sent)> {
+        let left = self.until.checked_duration_since(Instant::now())?;
+        self.keeper.errand = admit(provider, config, self.keeper.errand.identity, left, false).ok()?;
+        let request = self.keeper.request.clone();
+        let (keep, kept) = self.keeper.start();
+        let sent = send(config, request, left, keep, self.bell.as_ref()).ok()?;
+        Some((kept, sent))
+    }
+}
