@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sending::{admit, send};
+use super::sending::{Asker, admit, send};
 use crate::domain::provider::Config;
 use crate::net::Bell;
 use crate::pg::receipts::{Keeper, Kept};
@@ -25,7 +25,8 @@ impl Again {
     /// It counts as a request, like any other; `None` where it may not be sent now.
     pub fn send(mut self, provider: &LoadedProvider, config: &Config) -> Option<(Kept, Sent)> {
         let left = self.until.checked_duration_since(Instant::now())?;
-        self.keeper.errand = admit(provider, config, self.keeper.errand.identity, left, false).ok()?;
+        self.keeper.errand =
+            admit(provider, config, self.keeper.errand.question, left, Asker::Single).ok()?;
         let request = self.keeper.request.clone();
         let (keep, kept) = self.keeper.start();
         let sent = send(config, request, left, keep, self.bell.as_ref()).ok()?;
