@@ -274,6 +274,12 @@ AS 'MODULE_PATHNAME', 'alter_provider_wrapper';
 COMMENT ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) IS 'Changes what is given: config is merged over the present one (null removes a key). Errors as leadlex.add_provider; 22023 no such provider.';
 REVOKE ALL ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) FROM PUBLIC;
 
+CREATE FUNCTION leadlex.secret_given() RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'secret_given_wrapper';
+COMMENT ON FUNCTION leadlex.secret_given() IS 'Of no use by itself: part of the statement that stores a provider''s secret, so that no log of statements and parameters shows it. NULL at any other time.';
+REVOKE ALL ON FUNCTION leadlex.secret_given() FROM PUBLIC;
+
 CREATE FUNCTION leadlex.drop_provider(name text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'drop_provider_wrapper';

@@ -146,6 +146,12 @@ REVOKE ALL ON FUNCTION leadlex.provider_gone() FROM PUBLIC;
 CREATE TRIGGER provider_gone AFTER DELETE ON leadlex.provider_config
     FOR EACH ROW EXECUTE FUNCTION leadlex.provider_gone();
 
+CREATE FUNCTION leadlex.secret_given() RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'secret_given_wrapper';
+COMMENT ON FUNCTION leadlex.secret_given() IS 'Of no use by itself: part of the statement that stores a provider''s secret, so that no log of statements and parameters shows it. NULL at any other time.';
+REVOKE ALL ON FUNCTION leadlex.secret_given() FROM PUBLIC;
+
 CREATE FUNCTION leadlex.row_may_be_updated(place bigint) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'row_may_be_updated_wrapper';

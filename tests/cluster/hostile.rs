@@ -84,7 +84,7 @@ const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_wor
     TABLE leadlex.provider; TABLE leadlex.provider_stats; TABLE leadlex.presets;";
 
 /// What views, policies, triggers of ours and the tests below call.
-const CALLED_BY_OTHERS: [&str; 11] = [
+const CALLED_BY_OTHERS: [&str; 12] = [
     "config_changed",
     "enqueue_on_insert",
     "enrich_on_insert",
@@ -93,6 +93,7 @@ const CALLED_BY_OTHERS: [&str; 11] = [
     "provider_gone",
     "provider_report",
     "row_may_be_updated",
+    "secret_given",
     "set_updated_at",
     "worker_report",
     "workspace_gone",

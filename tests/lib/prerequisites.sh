@@ -33,12 +33,20 @@ missing_for_postgres() {
         PACKAGES+=("postgresql-server-dev-$major")
     fi
     if [ "$WANT" = bench ]; then missing_for_bench "$major" "$config"; fi
-    if [ "$WANT" = test ]; then
-        [ -x /usr/sbin/pgbouncer ] || PACKAGES+=(pgbouncer)
-        # What stands in front of vendors.
-        [ -x /usr/sbin/nginx ] || PACKAGES+=(nginx-light)
-        [ -x /usr/sbin/haproxy ] || PACKAGES+=(haproxy)
-        [ -x /usr/sbin/apache2 ] || PACKAGES+=(apache2-bin)
+    if [ "$WANT" = test ]; then missing_for_test "$major" "$config"; fi
+}
+
+missing_for_test() {
+    local libdir=/usr/lib/postgresql/$1/lib
+    [ -z "$2" ] || libdir=$("$2" --pkglibdir)
+    [ -x /usr/sbin/pgbouncer ] || PACKAGES+=(pgbouncer)
+    # What stands in front of vendors.
+    [ -x /usr/sbin/nginx ] || PACKAGES+=(nginx-light)
+    [ -x /usr/sbin/haproxy ] || PACKAGES+=(haproxy)
+    [ -x /usr/sbin/apache2 ] || PACKAGES+=(apache2-bin)
+    # What logs statements with their parameters. Debian has it for the major that it ships, so not for each.
+    if [ ! -e "$libdir/pgaudit.so" ] && apt-cache show "postgresql-$1-pgaudit" >/dev/null 2>&1; then
+        PACKAGES+=("postgresql-$1-pgaudit")
     fi
 }
 

@@ -321,6 +321,12 @@ fn contact_from(given: &Value) -> Contact {
     contact
 }
 
+/// For the statement that stores a secret: it goes through no text and no parameter.
+#[pg_extern(sql = false)]
+fn secret_given() -> Option<String> {
+    config::secret_given()
+}
+
 /// The trigger on the configuration tables.
 #[pg_trigger(sql = false)]
 fn config_changed<'a>(

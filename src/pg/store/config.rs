@@ -1,5 +1,6 @@
 //! What administrators set up.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -307,10 +308,16 @@ static ALTER_PROVIDER: Statement = Statement::new(
          updated_at = pg_catalog.clock_timestamp()
      WHERE p.name OPERATOR(pg_catalog.=) $1",
 );
+// The secret is no parameter: those are shown by pgaudit, auto_explain and the like.
 static SET_SECRET: Statement = Statement::new(
-    "INSERT INTO leadlex.provider_secret AS s (name, secret) VALUES ($1, $2)
+    "INSERT INTO leadlex.provider_secret AS s (name, secret) VALUES ($1, leadlex.secret_given())
      ON CONFLICT (name) DO UPDATE SET secret = EXCLUDED.secret",
 );
+
+thread_local! {
+    /// What SET_SECRET stores, while it runs.
+    static GIVEN: RefCell<Option<String>> = const { RefCell::new(None) };
+}
 static DROP_PROVIDER: Statement =
     Statement::new("DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1");
 
@@ -369,7 +376,20 @@ pub fn alter_provider(
 }
 
 pub fn set_secret(name: &str, secret: &str) {
-    as_owner(|| SET_SECRET.run(&[arg(name), arg(secret)]));
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            GIVEN.set(None);
+        }
+    }
+    GIVEN.set(Some(secret.to_owned()));
+    let _reset = Reset;
+    as_owner(|| SET_SECRET.run(&[arg(name)]));
+}
+
+/// The secret that is being stored; `None` at any other time.
+pub fn secret_given() -> Option<String> {
+    GIVEN.with_borrow(Clone::clone)
 }
 
 pub fn drop_provider(name: &str) -> bool {
