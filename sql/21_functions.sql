@@ -271,7 +271,7 @@ CREATE FUNCTION leadlex.alter_provider(
 ) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'alter_provider_wrapper';
-COMMENT ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) IS 'Changes what is given: config is merged over the present one (null removes a key). Errors as leadlex.add_provider; 22023 no such provider.';
+COMMENT ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) IS 'Changes what is given: config is merged over the present one (null removes a key). A new scheme, host or port in a URL of it needs secret in the same call, unless a superuser makes the change (42501). Errors as leadlex.add_provider; 22023 no such provider.';
 REVOKE ALL ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.secret_given() RETURNS text

@@ -146,6 +146,7 @@ REVOKE ALL ON FUNCTION leadlex.provider_gone() FROM PUBLIC;
 CREATE TRIGGER provider_gone AFTER DELETE ON leadlex.provider_config
     FOR EACH ROW EXECUTE FUNCTION leadlex.provider_gone();
 
+COMMENT ON FUNCTION leadlex.alter_provider(text, jsonb, text, integer) IS 'Changes what is given: config is merged over the present one (null removes a key). A new scheme, host or port in a URL of it needs secret in the same call, unless a superuser makes the change (42501). Errors as leadlex.add_provider; 22023 no such provider.';
 CREATE FUNCTION leadlex.secret_given() RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'secret_given_wrapper';

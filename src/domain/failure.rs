@@ -225,8 +225,9 @@ impl Failure {
                 if let (Some(seconds), Some(object)) = (fault.retry_after_s, entry.as_object_mut()) {
                     object.insert("retry_after".to_owned(), json!(seconds));
                 }
-                if let (true, Some(object)) = (fault.paused, entry.as_object_mut()) {
-                    object.insert("paused".to_owned(), json!(true));
+                let flags = [("paused", fault.paused), ("without_secret", fault.without_secret)];
+                for (name, _) in flags.into_iter().filter(|(_, holds)| *holds) {
+                    entry[name] = json!(true);
                 }
                 entry
             }
@@ -256,12 +257,12 @@ impl Failure {
         .with("providers", providers.iter().map(outcome).collect())
     }
 
-    /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused or at its limit, or
-    /// said that there are too many requests.
+    /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused, at its limit or
+    /// without a secret, or said that there are too many requests.
     pub fn is_passed_over(&self) -> bool {
         let about_others = |entry: &Value| {
             let limit = [FaultKind::RateLimited, FaultKind::ProviderLimit];
-            entry.get("paused") == Some(&json!(true))
+            ["paused", "without_secret"].iter().any(|flag| entry.get(*flag) == Some(&json!(true)))
                 || limit.iter().any(|kind| entry["reason"] == kind.name())
         };
         let answered = |entry: &Value| entry["reason"] == "no_match";

@@ -6,7 +6,7 @@ measure_paused() {
     local script=$CLUSTER/ours.pgbench round what done rate port
     port=$(free_port)
     sql -q -d bench -c "SELECT leadlex.alter_provider('fake', config => '{\"request\": {\"url\": \"$(provider_url 0)\"}}')" \
-        -c "SELECT leadlex.add_provider('down', config => jsonb_set(config, '{request,url}', '\"http://127.0.0.1:$port/person\"'), priority => 1)
+        -c "SELECT leadlex.add_provider('down', config => jsonb_set(config, '{request,url}', '\"http://127.0.0.1:$port/person\"'), secret => 'x', priority => 1)
             FROM leadlex.provider WHERE name = 'fake'" >/dev/null
     SEARCH_PATH=''
     echo 'SELECT enrich_contact(id) FROM turns WHERE n = (SELECT nextval($$turn$$))' >"$script"

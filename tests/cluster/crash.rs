@@ -320,7 +320,10 @@ fn books_of_many_databases_survive_a_crash() {
             ))
             .unwrap();
         owner
-            .execute("SELECT leadlex.add_provider('main', config => $1)", &[&world.provider.config(PATH)])
+            .execute(
+                "SELECT leadlex.add_provider('main', config => $1, secret => 'x')",
+                &[&world.provider.config(PATH)],
+            )
             .unwrap();
         enrich(&mut owner, 1).unwrap();
         others.push(name);

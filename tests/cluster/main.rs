@@ -42,6 +42,7 @@ mod rates;
 mod receipts;
 mod refusals;
 mod rewrites;
+mod secret_places;
 mod secrets_in_logs;
 mod sql_text;
 mod standby;

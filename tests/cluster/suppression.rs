@@ -149,7 +149,10 @@ fn what_another_provider_told_before_a_refusal_is_not_written() {
     config["response"]["fields"] = first["response"]["fields"].clone();
     world
         .owner()
-        .execute("SELECT leadlex.add_provider('first', config => $1, priority => 1)", &[&config])
+        .execute(
+            "SELECT leadlex.add_provider('first', config => $1, secret => 'x', priority => 1)",
+            &[&config],
+        )
         .unwrap();
     let mut caller = world.caller();
     caller.batch_execute("SET leadlex.waterfall = 'fill'").unwrap();
@@ -198,7 +201,10 @@ fn who_is_put_on_the_list_while_a_call_waits_is_not_asked_about_any_more() {
     first["response"]["fields"] = json!({"job_title": "/data/job_title"});
     world
         .owner()
-        .execute("SELECT leadlex.add_provider('first', config => $1, priority => 1)", &[&first])
+        .execute(
+            "SELECT leadlex.add_provider('first', config => $1, secret => 'x', priority => 1)",
+            &[&first],
+        )
         .unwrap();
     world.provider.on("/first", |_| Behaviour::json(200, person()).after(Duration::from_millis(800)));
     let mut caller = world.caller();

@@ -35,7 +35,7 @@ fn two_teams() -> (World, Uuid, String) {
     owner.execute("SELECT leadlex.grant_access('team', $1)", &[&globex]).unwrap();
     owner
         .execute(
-            "SELECT leadlex.add_provider('theirs', config => $1, workspace_id => $2, priority => 300)",
+            "SELECT leadlex.add_provider('theirs', config => $1, secret => 'x', workspace_id => $2, priority => 300)",
             &[&world.provider.config("/theirs"), &globex],
         )
         .unwrap();

@@ -288,6 +288,8 @@ pub struct Fault {
     pub retry_after_s: Option<u64>,
     /// It was not asked, because of what it said or did before.
     pub paused: bool,
+    /// Nor was it, because its request wants a secret that it has not.
+    pub without_secret: bool,
     /// What the answer was like, as it came: not to be shown before it is masked.
     pub seen: Option<Box<Seen>>,
     /// What would make such an answer understood.
@@ -303,9 +305,25 @@ impl Fault {
             message: message.into(),
             retry_after_s: None,
             paused: false,
+            without_secret: false,
             seen: None,
             remedy: None,
             unanswered: false,
+        }
+    }
+
+    /// Its request names {secret}, and there is none: it is not asked, and nobody's address leaves for nothing.
+    pub fn without_secret(provider: &str) -> Fault {
+        /// How soon a job looks whether it has been given one.
+        const LOOK_AGAIN_S: u64 = 10;
+        let name = provider.replace('\'', "''");
+        let message = format!(
+            "it was not asked, as it has no secret (none was given, or a restore lost it): run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
+        );
+        Fault {
+            retry_after_s: Some(LOOK_AGAIN_S),
+            without_secret: true,
+            ..Fault::new(FaultKind::BadCredentials, message)
         }
     }
 }

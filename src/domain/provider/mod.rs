@@ -18,6 +18,8 @@ mod template;
 mod url;
 mod words;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 pub use exchange::{Answer, Fault, FaultKind, HttpRequest, Method};
@@ -217,6 +219,11 @@ impl Config {
     /// The fields that its answers can supply: all that are read and kept.
     pub fn maps(&self) -> FieldSet {
         self.response.fields.fields()
+    }
+
+    /// Where its requests go: scheme, host and port of every URL in it.
+    pub fn origins(&self) -> BTreeSet<String> {
+        [&self.url].into_iter().map(UrlTemplate::origin).collect()
     }
 
     /// Whether the request has a place for a secret.

@@ -36,6 +36,17 @@ impl UrlTemplate {
         })
     }
 
+    /// Scheme, host and port, the latter also where it is the scheme's own.
+    pub fn origin(&self) -> String {
+        let (scheme, authority) = self.origin.split_once("://").unwrap_or_default();
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        match (has_port, scheme) {
+            (true, _) => self.origin.clone(),
+            (false, "http") => format!("{}:80", self.origin),
+            (false, _) => format!("{}:443", self.origin),
+        }
+    }
+
     pub fn uses(&self, placeholder: Placeholder) -> bool {
         let mut templates = self.segments.iter().chain(&self.query);
         templates.any(|template| template.uses(placeholder))

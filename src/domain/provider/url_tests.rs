@@ -30,6 +30,18 @@ fn sound_urls_are_kept_and_filled() {
 }
 
 #[test]
+fn an_origin_is_scheme_host_and_port() {
+    let origin = |source: &str| UrlTemplate::parse(source).unwrap().origin();
+    for source in
+        ["https://api.example.com", "https://API.example.com:443/v5/{email}", "https://api.example.com?a=1:2"]
+    {
+        assert_eq!(origin(source), "https://api.example.com:443", "{source}");
+    }
+    assert_eq!(origin("http://[2001:db8::1]/x"), "http://[2001:db8::1]:80");
+    assert_eq!(origin("http://[2001:db8::1]:8080/x"), "http://[2001:db8::1]:8080");
+}
+
+#[test]
 fn unsound_urls_are_refused_with_the_reason() {
     for (source, part) in [
         ("", "complete URL"),

@@ -120,7 +120,7 @@ fn add_provider(
     match secret {
         Some(secret) => config::set_secret(name, secret),
         None if parsed.needs_secret() => pgrx::notice!(
-            "provider \"{name}\" has no secret: what contains {{secret}} is left out of its requests"
+            "provider \"{name}\" has no secret, and its request names {{secret}}: it is not asked before leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
         ),
         None => {}
     }
@@ -144,10 +144,18 @@ fn alter_provider(
 ) {
     cache::refresh();
     let name = super::required(name, "name");
+    if !config::lock_provider(name) {
+        unknown(name);
+    }
+    // As whoever was waited for has left it.
+    cache::forget_changed();
     let present = find(name);
     let merged = super::json(config, "config").map(|change| merged(&present.json, &change));
     if let Some(merged) = &merged {
-        checked(merged);
+        let parsed = checked(merged);
+        if secret.is_none() {
+            refuse_new_place(&present, &parsed);
+        }
     }
     if let Some(secret) = secret {
         secret_allowed(secret);
@@ -157,6 +165,27 @@ fn alter_provider(
     }
     if let Some(secret) = secret {
         config::set_secret(name, secret);
+    }
+}
+
+/// A secret goes where it went when it was given, or where a superuser says: else whoever may describe a provider could have
+/// it sent to himself. Also where it was lost in a restore, and will be given again.
+fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
+    let known = present.config.as_ref().map(|config| config.origins()).unwrap_or_default();
+    let origins = changed.origins();
+    // SAFETY: a catalog look-up.
+    if let Some(new) = origins.difference(&known).next()
+        && !unsafe { pg_sys::superuser() }
+    {
+        raise::refuse(raise::Refusal {
+            sqlstate: "42501",
+            message: format!(
+                "provider \"{}\" has not been asked at {new} before: its secret must be given again",
+                present.name
+            ),
+            detail: Some("Its requests would go to another scheme, host or port.".into()),
+            hint: Some("Give secret in the same call, or let a superuser change the configuration.".into()),
+        });
     }
 }
 
@@ -324,6 +353,7 @@ fn contact_from(given: &Value) -> Contact {
 /// For the statement that stores a secret: it goes through no text and no parameter.
 #[pg_extern(sql = false)]
 fn secret_given() -> Option<String> {
+    cache::refresh();
     config::secret_given()
 }
 

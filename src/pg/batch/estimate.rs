@@ -159,7 +159,8 @@ impl Outlook<'_> {
     /// lacks what the request needs.
     fn send(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact) -> Result<bool, Fault> {
         let Ok(config) = &provider.config else { return Ok(false) };
-        if config.request(contact, None).is_none() {
+        // Whether there is a secret is looked at below.
+        if config.request(contact, Some("secret")).is_none() {
             return Ok(false);
         }
         let opening =

@@ -326,16 +326,13 @@ fn landed(
     Outcome::Answered(only(config.fills(), told(provider, verdict)))
 }
 
-/// A provider that wants a secret may never have been given one, or have lost it in a restore.
+/// A provider whose request names no {secret} is asked without one, whatever it wants.
 pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
     if let Verdict::Failed(fault) = &mut verdict
         && fault.kind == FaultKind::BadCredentials
         && provider.secret.is_none()
     {
-        let name = provider.name.replace('\'', "''");
-        fault.message.push_str(&format!(
-            "; it was asked without a secret (it has none, or lost it in a restore): run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
-        ));
+        fault.message.push_str("; it was asked without a secret: its request has no {secret} in it");
     }
     verdict
 }

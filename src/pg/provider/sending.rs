@@ -33,7 +33,9 @@ pub fn prepare(
     config: &Config,
     contact: &Contact,
 ) -> Result<Option<Prepared>, Fault> {
-    // Without a secret its parameter is left out, like any other that is empty.
+    if provider.secret.is_none() && config.needs_secret() {
+        return Err(Fault::without_secret(&provider.name));
+    }
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose()?;
     let identity = identity(provider, secret.as_deref());
     let request = config.request(contact, secret.as_deref());

@@ -302,6 +302,9 @@ static PROVIDERS: Statement = Statement::new(
 static ADD_PROVIDER: Statement = Statement::new(
     "INSERT INTO leadlex.provider_config (name, id, workspace_id, preset, config, priority) VALUES ($1, $2, $3, $4, $5, $6)",
 );
+static LOCK_PROVIDER: Statement = Statement::new(
+    "SELECT FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
+);
 static ALTER_PROVIDER: Statement = Statement::new(
     "UPDATE leadlex.provider_config AS p
      SET config = coalesce($2, p.config), priority = coalesce($3, p.priority), enabled = coalesce($4, p.enabled),
@@ -360,6 +363,11 @@ pub fn add_provider(
             arg(priority),
         ])
     });
+}
+
+/// Until the end of the transaction nobody else changes it; `false` when there is no such provider.
+pub fn lock_provider(name: &str) -> bool {
+    as_owner(|| LOCK_PROVIDER.run_in(View::Current, &[arg(name)])) > 0
 }
 
 /// Changes what is given; `false` when there is no such provider.

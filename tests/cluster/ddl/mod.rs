@@ -45,7 +45,7 @@ fn furnish(world: &World, owner: &mut Client) {
         )
         .unwrap();
     let config = world.provider.config(PATH);
-    owner.execute("SELECT leadlex.add_provider('main', config => $1)", &[&config]).unwrap();
+    owner.execute("SELECT leadlex.add_provider('main', config => $1, secret => 'x')", &[&config]).unwrap();
 }
 
 impl Second<'_> {

@@ -14,7 +14,7 @@ fn generic() {
     a_partial_match_costs_one_credit(&mut vendor);
     vendor.meets(refusals());
     vendor.suppresses("451", &answer(451, json!({"message": "She asked us to forget her"})));
-    without_a_secret_nothing_is_sent_in_its_place(&mut vendor);
+    a_service_without_keys_is_asked_without_one(&mut vendor);
     vendor.world.check_credits_add_up();
 }
 
@@ -96,8 +96,9 @@ fn refusals() -> Vec<super::Case> {
     ]
 }
 
-fn without_a_secret_nothing_is_sent_in_its_place(vendor: &mut Vendor) {
-    let config = json!({"request": {"url": vendor.world.provider.url("/open")}});
+fn a_service_without_keys_is_asked_without_one(vendor: &mut Vendor) {
+    let config =
+        json!({"request": {"url": vendor.world.provider.url("/open"), "headers": {"Authorization": null}}});
     vendor.world.run("SELECT leadlex.drop_provider('generic')");
     let sql = "SELECT leadlex.add_provider('generic', preset => 'generic', config => $1)";
     vendor.world.owner().execute(sql, &[&config]).unwrap();

@@ -285,7 +285,7 @@ fn set_up(world: &World) -> Uuid {
     let mut owner = world.owner();
     owner
         .execute(
-            "SELECT leadlex.add_provider('second', config => $1, priority => 200)",
+            "SELECT leadlex.add_provider('second', config => $1, secret => 'x', priority => 200)",
             &[&world.provider.config(SECOND)],
         )
         .unwrap();
