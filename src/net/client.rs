@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::http::{self, HeaderName, HeaderValue, Uri};
@@ -17,6 +17,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error};
 
 use super::courier::{MAX_HELPERS, SpawnFn};
+use super::descriptors::{Count, Counted, InUse};
 use super::guard::Lookup;
 use super::{Job, encoding, interim, tls};
 use crate::domain::provider::{Answer, Fault, FaultKind, Method};
@@ -30,19 +31,33 @@ const FIRST_BODY_BYTES: usize = 8 * 1024;
 
 /// Two pools of connections: one made without the address guard must never serve a request that is under it.
 pub struct Client {
-    guarded: Agent,
-    open: Agent,
+    spawn: SpawnFn,
+    in_use: InUse,
+    lookups: Arc<AtomicUsize>,
+    guarded: Mutex<Agent>,
+    open: Mutex<Agent>,
     closed: AtomicBool,
 }
 
 impl Client {
-    pub fn new(spawn: SpawnFn) -> Client {
-        let running = Arc::new(AtomicUsize::new(0));
-        let agent = |allow_private| {
-            let lookup = Lookup { allow_private, spawn, running: Arc::clone(&running) };
-            Agent::with_parts(agent_config(), Guarded::new(lookup), Deferred)
-        };
-        Client { guarded: agent(false), open: agent(true), closed: AtomicBool::new(false) }
+    pub fn new(spawn: SpawnFn, in_use: &InUse) -> Client {
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let agent = |allow_private| Mutex::new(new_agent(spawn, in_use, &lookups, allow_private));
+        let (guarded, open) = (agent(false), agent(true));
+        Client { spawn, in_use: in_use.clone(), lookups, guarded, open, closed: AtomicBool::new(false) }
+    }
+
+    fn agent(&self, allow_private: bool) -> Agent {
+        let agent = if allow_private { &self.open } else { &self.guarded };
+        agent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes the connections that no request uses. Only while no request is under way: its connection would escape a shutdown.
+    pub fn drop_idle(&self) {
+        for (agent, allow_private) in [(&self.guarded, false), (&self.open, true)] {
+            let new = new_agent(self.spawn, &self.in_use, &self.lookups, allow_private);
+            *agent.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        }
     }
 
     pub fn is_closed(&self) -> bool {
@@ -52,15 +67,15 @@ impl Client {
     /// Closes every connection at once; requests under way fail.
     pub fn shutdown(&self) {
         self.closed.store(true, Ordering::Release);
-        self.guarded.clone().shutdown();
-        self.open.clone().shutdown();
+        self.agent(false).shutdown();
+        self.agent(true).shutdown();
     }
 
     pub fn fetch(&self, job: &Job, deadline: Instant) -> Result<Answer, Fault> {
-        let agent = if job.allow_private { &self.open } else { &self.guarded };
+        let agent = self.agent(job.allow_private);
         let attempt = |max_idle_age| {
             Trace::reset();
-            Attempt { agent, job, deadline, max_idle_age }.run()
+            Attempt { agent: &agent, job, deadline, max_idle_age }.run()
         };
         // Idle connections are probed before they are used again, but a server may close one in the moment after. As
         // long as not one byte of the request went out, a new connection takes its place. What did go out may have been
@@ -88,6 +103,13 @@ fn ends_with_connection(answer: &Answer) -> bool {
     !answer.headers.iter().any(|(name, _)| says_so(name))
 }
 
+fn new_agent(spawn: SpawnFn, in_use: &InUse, lookups: &Arc<AtomicUsize>, allow_private: bool) -> Agent {
+    let (running, strays) = (Arc::clone(lookups), Arc::clone(&in_use.strays));
+    let lookup = Lookup { allow_private, spawn, running, strays };
+    let connections = Arc::clone(&in_use.connections);
+    Agent::with_parts(agent_config(), Guarded::new(lookup, connections), Deferred)
+}
+
 fn agent_config() -> ureq::config::Config {
     let tls =
         TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(RootCerts::PlatformVerifier).build();
@@ -103,7 +125,7 @@ fn agent_config() -> ureq::config::Config {
         .input_buffer_size(BUFFER_BYTES)
         .output_buffer_size(BUFFER_BYTES)
         .max_idle_age(MAX_IDLE_AGE)
-        .max_idle_connections(2 * MAX_HELPERS)
+        .max_idle_connections(MAX_HELPERS)
         .max_idle_connections_per_host(MAX_HELPERS)
         .build()
 }
@@ -272,13 +294,14 @@ type TcpThenTls = ChainedConnector<(), ChainedConnector<(), (), TcpConnector>, R
 /// second look-up that could give another answer.
 struct Guarded {
     lookup: Lookup,
+    connections: Count,
     connector: TcpThenTls,
 }
 
 impl Guarded {
-    fn new(lookup: Lookup) -> Guarded {
+    fn new(lookup: Lookup, connections: Count) -> Guarded {
         let connector = ().chain(TcpConnector::default()).chain(RustlsConnector::default());
-        Guarded { lookup, connector }
+        Guarded { lookup, connections, connector }
     }
 
     fn resolve(&self, uri: &Uri, limit: Duration) -> Result<ResolvedSocketAddrs, Error> {
@@ -320,8 +343,9 @@ impl Connector<()> for Guarded {
             run_connector: Arc::clone(&details.run_connector),
             register_shutdown: Arc::clone(&details.register_shutdown),
         };
+        let counted = Counted::new(&self.connections);
         let connected = self.connector.connect(&details, chained)?;
-        Ok(connected.map(|inner| Watched { inner, in_answer: false }))
+        Ok(connected.map(|inner| Watched { inner, in_answer: false, counted }))
     }
 }
 
@@ -337,6 +361,9 @@ struct Watched<T> {
     inner: T,
     /// What comes in belongs to the answer itself.
     in_answer: bool,
+    /// Until after its socket is closed.
+    #[expect(dead_code, reason = "counts while it lives")]
+    counted: Counted,
 }
 
 /// What a socket takes at once: where less than this could not be written, nothing was.

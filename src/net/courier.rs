@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::client::{Client, ENDING};
+use super::descriptors::{Announce, Counted, Descriptors};
 use super::{Job, Keep};
 use crate::domain::provider::{Answer, Fault, FaultKind};
 
@@ -25,10 +26,21 @@ type Outcome = Result<Answer, Fault>;
 pub struct Courier {
     shared: Arc<Shared>,
     spawn: SpawnFn,
+    descriptors: Descriptors,
+}
+
+/// Why there is no courier.
+#[derive(Debug)]
+pub enum OpenError {
+    /// No descriptors can be announced.
+    NoRoom,
+    Io(io::Error),
 }
 
 struct Shared {
     client: Client,
+    /// Rings when a request is done.
+    bell: Bell,
     crew: Mutex<Crew>,
     max_idle: Duration,
 }
@@ -42,19 +54,17 @@ struct Crew {
 }
 
 /// A thread and its mailbox. It has at most one request, and that at most one ticket, at a time: it is idle again
-/// only when the ticket is settled. Therefore no wake-up can be taken for one of another request.
+/// only when the ticket is settled. Therefore no outcome can be taken for that of another request.
 struct Helper {
     state: Mutex<State>,
     work: Condvar,
-    /// Holds one byte exactly while the state is `Done`.
-    bell: (PipeReader, PipeWriter),
 }
 
 struct Errand {
     job: Job,
     keep: Option<Keep>,
-    bell: Option<Arc<Clapper>>,
     deadline: Instant,
+    under_way: Counted,
 }
 
 enum State {
@@ -69,41 +79,60 @@ enum State {
 }
 
 impl Courier {
-    pub fn new(spawn: SpawnFn) -> Courier {
-        Courier::with_max_idle(spawn, MAX_IDLE)
+    pub fn open(spawn: SpawnFn, announce: Announce) -> Result<Courier, OpenError> {
+        Courier::with_max_idle(spawn, announce, MAX_IDLE)
     }
 
-    fn with_max_idle(spawn: SpawnFn, max_idle: Duration) -> Courier {
-        Courier {
-            shared: Arc::new(Shared { client: Client::new(spawn), crew: Mutex::default(), max_idle }),
-            spawn,
+    fn with_max_idle(spawn: SpawnFn, announce: Announce, max_idle: Duration) -> Result<Courier, OpenError> {
+        let descriptors = Descriptors::announce(announce).ok_or(OpenError::NoRoom)?;
+        let bell = Bell::new().map_err(OpenError::Io)?;
+        let client = Client::new(spawn, &descriptors.in_use);
+        let shared = Arc::new(Shared { client, bell, crew: Mutex::default(), max_idle });
+        Ok(Courier { shared, spawn, descriptors })
+    }
+
+    /// Readable when a request may be done. `silence` it before looking at the tickets.
+    pub fn fd(&self) -> RawFd {
+        self.shared.bell.pipe.0.as_raw_fd()
+    }
+
+    /// Who looks at the tickets after this misses none.
+    pub fn silence(&self) {
+        self.shared.bell.silence();
+    }
+
+    /// Whether descriptors for one more request are announced now. `false` only while requests are under way.
+    pub fn has_room(&mut self) -> bool {
+        if self.descriptors.make_room() {
+            return true;
         }
+        if self.descriptors.requests() > 0 {
+            return false;
+        }
+        self.shared.client.drop_idle();
+        self.descriptors.make_room()
+    }
+
+    /// Takes back what was announced for requests that are over.
+    pub fn tidy(&mut self) {
+        self.descriptors.take_back();
     }
 
     /// Starts the request; its time runs from here.
-    /// `bell`, where there is one, rings when the outcome is there.
-    pub fn send(&mut self, job: Job, keep: Option<Keep>, bell: Option<&Bell>) -> Result<Ticket, Fault> {
+    pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<Ticket, Fault> {
         if self.shared.client.is_closed() {
             return Err(Fault::new(FaultKind::Internal, ENDING));
         }
         let deadline = Instant::now() + job.timeout;
-        let idle = lock(&self.shared.crew).idle.pop();
-        let helper = match idle {
-            Some(helper) => helper,
-            None => match self.hire() {
-                Ok(helper) => helper,
-                Err(fault) => {
-                    keep.into_iter().for_each(|keep| keep(Err(&fault)));
-                    return Err(fault);
-                }
-            },
+        let helper = match self.free_helper() {
+            Ok(helper) => helper,
+            Err(fault) => {
+                keep.into_iter().for_each(|keep| keep(Err(&fault)));
+                return Err(fault);
+            }
         };
-        *lock(&helper.state) = State::Waiting(Box::new(Errand {
-            job,
-            keep,
-            deadline,
-            bell: bell.map(|bell| Arc::clone(&bell.0)),
-        }));
+        let under_way = Counted::new(&self.descriptors.in_use.requests);
+        *lock(&helper.state) = State::Waiting(Box::new(Errand { job, keep, deadline, under_way }));
         helper.work.notify_one();
         Ok(Ticket { shared: Arc::clone(&self.shared), helper, settled: false })
     }
@@ -123,6 +152,15 @@ impl Courier {
         }
     }
 
+    fn free_helper(&mut self) -> Result<Arc<Helper>, Fault> {
+        if !self.has_room() {
+            let message = "earlier requests of this session have all file descriptors that it may open";
+            return Err(Fault::new(FaultKind::Busy, message));
+        }
+        let idle = lock(&self.shared.crew).idle.pop();
+        idle.map_or_else(|| self.hire(), Ok)
+    }
+
     fn hire(&mut self) -> Result<Arc<Helper>, Fault> {
         {
             let mut crew = lock(&self.shared.crew);
@@ -136,11 +174,7 @@ impl Courier {
             let message = format!("could not start a thread for the request: {error}");
             Fault::new(FaultKind::Internal, message)
         };
-        let helper = Arc::new(Helper {
-            state: Mutex::new(State::Idle),
-            work: Condvar::new(),
-            bell: io::pipe().map_err(failed)?,
-        });
+        let helper = Arc::new(Helper { state: Mutex::new(State::Idle), work: Condvar::new() });
         let (shared, its_own) = (Arc::clone(&self.shared), Arc::clone(&helper));
         (self.spawn)("leadlex http", Box::new(move || its_own.serve(&shared))).map_err(failed)?;
         lock(&self.shared.crew).all.push(Arc::downgrade(&helper));
@@ -157,7 +191,7 @@ impl Drop for Courier {
 impl Helper {
     fn serve(self: Arc<Helper>, shared: &Shared) {
         while let Some(errand) = self.next_errand(shared) {
-            let Errand { job, keep, deadline, bell } = *errand;
+            let Errand { job, keep, deadline, under_way } = *errand;
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let outcome = shared.client.fetch(&job, deadline);
                 if let Some(keep) = keep {
@@ -168,10 +202,9 @@ impl Helper {
             let outcome =
                 outcome.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "the HTTP client failed")));
             drop(job);
+            // Before anybody can see the outcome, so that who has seen it finds room for the next request.
+            drop(under_way);
             self.deliver(outcome, shared);
-            if let Some(bell) = bell {
-                bell.ring();
-            }
         }
     }
 
@@ -205,8 +238,8 @@ impl Helper {
             return;
         }
         *state = State::Done(outcome);
-        // The pipe is empty, so this cannot block. It fails only if the other end is closed, and we hold that too.
-        let _ = (&self.bell.1).write_all(&[1]);
+        drop(state);
+        shared.bell.ring();
     }
 }
 
@@ -227,35 +260,24 @@ impl Shared {
     }
 }
 
-/// Tells of many requests at once that one of them is done.
-#[derive(Clone)]
-pub struct Bell(Arc<Clapper>);
-
-struct Clapper {
+/// One for all requests of a session, since each pipe takes two descriptors.
+struct Bell {
     rung: AtomicBool,
     pipe: (PipeReader, PipeWriter),
 }
 
 impl Bell {
-    pub fn new() -> io::Result<Bell> {
-        Ok(Bell(Arc::new(Clapper { rung: AtomicBool::new(false), pipe: io::pipe()? })))
+    fn new() -> io::Result<Bell> {
+        Ok(Bell { rung: AtomicBool::new(false), pipe: io::pipe()? })
     }
 
-    /// Readable when it has rung.
-    pub fn fd(&self) -> RawFd {
-        self.0.pipe.0.as_raw_fd()
-    }
-
-    /// Whoever looks at the requests after this misses none.
-    pub fn silence(&self) {
+    fn silence(&self) {
         // There is at most one byte, and it is there once `rung` says so, or will be in a moment.
-        if self.0.rung.swap(false, Ordering::AcqRel) {
-            let _ = (&self.0.pipe.0).read_exact(&mut [0]);
+        if self.rung.swap(false, Ordering::AcqRel) {
+            let _ = (&self.pipe.0).read_exact(&mut [0]);
         }
     }
-}
 
-impl Clapper {
     fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
             // The pipe is empty, or about to be emptied, so this cannot block for long.
@@ -273,11 +295,6 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Readable when the outcome is there. Only to be polled, and only until `try_take` has given the outcome.
-    pub fn fd(&self) -> RawFd {
-        self.helper.bell.0.as_raw_fd()
-    }
-
     pub fn try_take(&mut self) -> Option<Result<Answer, Fault>> {
         if self.settled {
             return None;
@@ -287,7 +304,6 @@ impl Ticket {
             if !matches!(*state, State::Done(_)) {
                 return None;
             }
-            self.helper.silence();
             std::mem::replace(&mut *state, State::Idle)
         };
         self.settled = true;
@@ -296,13 +312,6 @@ impl Ticket {
             State::Done(outcome) => Some(outcome),
             _ => None,
         }
-    }
-}
-
-impl Helper {
-    fn silence(&self) {
-        // In state Done there is exactly one byte, so this does not block either.
-        let _ = (&self.bell.0).read_exact(&mut [0]);
     }
 }
 
@@ -317,9 +326,8 @@ impl Drop for Ticket {
                 *state = State::Abandoned;
                 return;
             }
-            State::Done(_) => self.helper.silence(),
             // Not yet begun: then it never will be.
-            State::Waiting(..) => {}
+            State::Done(_) | State::Waiting(..) => {}
             State::Idle | State::Abandoned | State::Gone => return,
         }
         *state = State::Idle;

@@ -1,8 +1,15 @@
+use std::cell::Cell;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use super::*;
 use crate::net::tests::{Server, get, ok, spawn};
+
+const UNLIMITED: Announce = Announce { acquire: || true, release: || {} };
+
+fn courier(spawn: SpawnFn) -> Courier {
+    Courier::open(spawn, UNLIMITED).unwrap()
+}
 
 fn outcome(mut ticket: Ticket) -> Outcome {
     let started = Instant::now();
@@ -39,7 +46,7 @@ fn hanging(server: &Server, timeout_ms: u64) -> Job {
 /// A request that the provider has received and will not answer.
 fn stuck(courier: &mut Courier, server: &Server, timeout_ms: u64) -> Ticket {
     let before = server.requests().len();
-    let ticket = courier.send(hanging(server, timeout_ms), None, None).unwrap();
+    let ticket = courier.send(hanging(server, timeout_ms), None).unwrap();
     while server.requests().len() == before {
         thread::sleep(Duration::from_millis(1));
     }
@@ -52,8 +59,8 @@ fn threads(courier: &Courier) -> usize {
 }
 
 /// Whether poll() would call the descriptor readable; reads nothing.
-fn rings(helper: &Helper) -> bool {
-    let bell = helper.bell.0.try_clone().unwrap();
+fn rings(courier: &Courier) -> bool {
+    let bell = courier.shared.bell.pipe.0.try_clone().unwrap();
     let mut bash = Command::new("bash");
     bash.args(["-c", "read -t 0"]).stdin(Stdio::from(bell));
     bash.status().unwrap().success()
@@ -62,48 +69,86 @@ fn rings(helper: &Helper) -> bool {
 #[test]
 fn one_thread_serves_call_after_call() {
     let server = provider();
-    let mut courier = Courier::new(spawn);
+    let mut courier = courier(spawn);
     for call in 0..200 {
-        let ticket = courier.send(get(server.url(&format!("/{call}"))), None, None).unwrap();
+        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
         assert_eq!(outcome(ticket).unwrap().body, call.to_string().as_bytes());
     }
     assert_eq!((threads(&courier), server.connections()), (1, 1));
 }
 
 #[test]
-fn the_descriptor_is_readable_exactly_while_an_outcome_waits() {
+fn the_bell_rings_for_each_outcome_until_it_is_silenced() {
     let server = provider();
-    let mut courier = Courier::new(spawn);
-    let mut ticket = courier.send(get(server.url("/first")), None, None).unwrap();
-    let helper = Arc::clone(&ticket.helper);
-    assert_eq!(ticket.fd(), helper.bell.0.as_raw_fd());
-    while !matches!(*lock(&helper.state), State::Done(_)) {
-        thread::sleep(Duration::from_millis(1));
+    let mut courier = courier(spawn);
+    for call in ["/first", "/second"] {
+        let mut ticket = courier.send(get(server.url(call)), None).unwrap();
+        while !rings(&courier) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        courier.silence();
+        assert!(!rings(&courier));
+        assert!(ticket.try_take().is_some(), "it rings when the outcome is there");
     }
-    assert!(rings(&helper));
-    assert!(ticket.try_take().is_some());
-    assert!(!rings(&helper));
-
-    // Dropped with its outcome waiting, and dropped before: neither rings for the next.
-    let ticket = courier.send(get(server.url("/second")), None, None).unwrap();
-    while !matches!(*lock(&helper.state), State::Done(_)) {
-        thread::sleep(Duration::from_millis(1));
-    }
-    drop(ticket);
-    assert!(!rings(&helper));
+    // For one that nobody waits for it does not ring.
     drop(stuck(&mut courier, &server, 50));
     thread::sleep(Duration::from_millis(150));
-    assert!(!rings(&helper));
+    assert!(!rings(&courier));
     assert_eq!(threads(&courier), 1);
+}
+
+thread_local! {
+    static LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// With so many descriptors to be had.
+fn limited(left: usize) -> Announce {
+    LEFT.set(left);
+    Announce {
+        acquire: || {
+            let left = LEFT.get();
+            LEFT.set(left.saturating_sub(1));
+            left > 0
+        },
+        release: || LEFT.set(LEFT.get() + 1),
+    }
+}
+
+#[test]
+fn without_descriptors_there_is_no_courier_and_with_few_it_sends_fewer_at_a_time() {
+    assert!(matches!(Courier::open(spawn, limited(4)), Err(OpenError::NoRoom)));
+    assert_eq!(LEFT.get(), 4);
+    let server = provider();
+    let mut courier = Courier::open(spawn, limited(8)).unwrap();
+    let first = stuck(&mut courier, &server, 400);
+    let fault = courier.send(get(server.url("/more")), None).err().unwrap();
+    assert_eq!(fault.kind, FaultKind::Busy);
+    assert!(outcome(first).is_err());
+    let ticket = courier.send(get(server.url("/again")), None).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"again");
+    drop(courier);
+    assert_eq!(LEFT.get(), 8, "all is taken back");
+}
+
+#[test]
+fn idle_connections_give_way_when_descriptors_are_short() {
+    let servers: Vec<Server> = (0..6).map(|_| provider()).collect();
+    let mut courier = Courier::open(spawn, limited(7)).unwrap();
+    for _ in 0..2 {
+        for server in &servers {
+            let ticket = courier.send(get(server.url("/x")), None).unwrap();
+            assert_eq!(outcome(ticket).unwrap().body, b"x");
+        }
+    }
 }
 
 #[test]
 fn an_abandoned_request_holds_up_nobody_and_its_thread_comes_back() {
     let server = provider();
-    let mut courier = Courier::new(spawn);
+    let mut courier = courier(spawn);
     drop(stuck(&mut courier, &server, 300));
     let started = Instant::now();
-    let ticket = courier.send(get(server.url("/quick")), None, None).unwrap();
+    let ticket = courier.send(get(server.url("/quick")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"quick");
     assert!(started.elapsed() < Duration::from_millis(150));
     assert_eq!(threads(&courier), 2);
@@ -123,9 +168,9 @@ fn a_request_that_is_dropped_before_it_began_is_never_made() {
         )
     }
     let server = provider();
-    let mut courier = Courier::new(later);
-    drop(courier.send(get(server.url("/never")), None, None).unwrap());
-    let ticket = courier.send(get(server.url("/made")), None, None).unwrap();
+    let mut courier = courier(later);
+    drop(courier.send(get(server.url("/never")), None).unwrap());
+    let ticket = courier.send(get(server.url("/made")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"made");
     assert_eq!((server.requests().len(), threads(&courier)), (1, 1));
 }
@@ -133,9 +178,9 @@ fn a_request_that_is_dropped_before_it_began_is_never_made() {
 #[test]
 fn threads_without_work_end_and_new_ones_take_their_place() {
     let server = provider();
-    let mut courier = Courier::with_max_idle(spawn, Duration::from_millis(30));
+    let mut courier = Courier::with_max_idle(spawn, UNLIMITED, Duration::from_millis(30)).unwrap();
     for call in ["first", "second", "third"] {
-        let ticket = courier.send(get(server.url(&format!("/{call}"))), None, None).unwrap();
+        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
         assert_eq!(outcome(ticket).unwrap().body, call.as_bytes());
         assert_eq!(threads(&courier), 1);
         thread::sleep(Duration::from_millis(200));
@@ -148,14 +193,14 @@ fn threads_without_work_end_and_new_ones_take_their_place() {
 #[test]
 fn no_answer_is_ever_taken_for_another() {
     let server = provider();
-    let mut courier = Courier::new(spawn);
+    let mut courier = courier(spawn);
     let mut waiting = Vec::new();
     // A fixed sequence of pseudo-random choices, so that a failure can be repeated.
     let mut dice: u32 = 1;
     for call in 0..3_000 {
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let name = format!("n{call}");
-        let ticket = courier.send(get(server.url(&format!("/{name}"))), None, None).unwrap();
+        let ticket = courier.send(get(server.url(&format!("/{name}"))), None).unwrap();
         match dice >> 30 {
             0 => drop(ticket),
             1 => {
@@ -177,18 +222,17 @@ fn no_answer_is_ever_taken_for_another() {
 #[test]
 fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
     let server = provider();
-    let mut courier = Courier::new(spawn);
+    let mut courier = courier(spawn);
     let mut tickets = Vec::new();
     for _ in 0..MAX_HELPERS {
         tickets.push(stuck(&mut courier, &server, 1_000));
     }
-    let busy =
-        |courier: &mut Courier| courier.send(get(server.url("/more")), None, None).err().map(|f| f.kind);
+    let busy = |courier: &mut Courier| courier.send(get(server.url("/more")), None).err().map(|f| f.kind);
     assert_eq!(busy(&mut courier), Some(FaultKind::Busy));
     drop(tickets);
     assert_eq!(busy(&mut courier), Some(FaultKind::Busy), "abandoned ones count");
     thread::sleep(Duration::from_millis(1_300));
-    let ticket = courier.send(get(server.url("/again")), None, None).unwrap();
+    let ticket = courier.send(get(server.url("/again")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"again");
     assert_eq!(threads(&courier), MAX_HELPERS);
 }
@@ -196,8 +240,8 @@ fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
 #[test]
 fn shutdown_ends_requests_and_threads_at_once() {
     let server = provider();
-    let mut courier = Courier::new(spawn);
-    let warm = courier.send(get(server.url("/x")), None, None).unwrap();
+    let mut courier = courier(spawn);
+    let warm = courier.send(get(server.url("/x")), None).unwrap();
     outcome(warm).unwrap();
     let ticket = stuck(&mut courier, &server, 5_000);
     drop(stuck(&mut courier, &server, 5_000));
@@ -206,7 +250,7 @@ fn shutdown_ends_requests_and_threads_at_once() {
     assert!(started.elapsed() < Duration::from_millis(50));
     assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "the provider is not to blame");
     assert!(started.elapsed() < Duration::from_millis(200));
-    assert!(courier.send(get(server.url("/x")), None, None).is_err());
+    assert!(courier.send(get(server.url("/x")), None).is_err());
     thread::sleep(Duration::from_millis(100));
     assert_eq!(threads(&courier), 0);
 }
@@ -220,10 +264,10 @@ fn an_answer_that_our_hanging_up_cut_short_is_no_fault_of_the_provider() {
             visit.send(format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n{{\"title\": \"CTO\", \"phone\":"));
             visit.hang();
         });
-        let mut courier = Courier::new(spawn);
+        let mut courier = courier(spawn);
         let (heard, hear) = std::sync::mpsc::channel();
         let keep: Keep = Box::new(move |outcome| heard.send(outcome.map(drop).map_err(|f| f.kind)).unwrap());
-        let ticket = courier.send(get(server.url("/x")), Some(keep), None).unwrap();
+        let ticket = courier.send(get(server.url("/x")), Some(keep)).unwrap();
         while server.requests().is_empty() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -240,9 +284,9 @@ fn threads_that_cannot_start_are_a_fault() {
     fn fail(_: &str, _: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(11))
     }
-    let mut courier = Courier::new(fail);
+    let mut courier = courier(fail);
     for _ in 0..2 * MAX_HELPERS {
-        let fault = courier.send(get("http://127.0.0.1:9/".into()), None, None).err().unwrap();
+        let fault = courier.send(get("http://127.0.0.1:9/".into()), None).err().unwrap();
         assert_eq!(fault.kind, FaultKind::Internal);
     }
 }

@@ -1,12 +1,13 @@
 //! Which addresses may be connected to, and how a host name becomes such addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::courier::SpawnFn;
+use super::descriptors::{Count, Counted};
 use crate::domain::provider::{Fault, FaultKind};
 
 /// A resolver that hangs holds its thread until the system gives up, perhaps for half a minute.
@@ -66,6 +67,8 @@ pub struct Lookup {
     pub allow_private: bool,
     pub spawn: SpawnFn,
     pub running: Arc<AtomicUsize>,
+    /// Of those, how many nobody waits for any more.
+    pub strays: Count,
 }
 
 impl Lookup {
@@ -106,12 +109,16 @@ impl Lookup {
             ));
         }
         let (sender, receiver) = mpsc::sync_channel(1);
+        // Lives as long as either side of the look-up, and with it what is put into it.
+        let stray = Arc::new(OnceLock::new());
+        let held = Arc::clone(&stray);
         let (name, running) = (host.to_owned(), Arc::clone(&self.running));
         let started = (self.spawn)(
             "leadlex dns",
             Box::new(move || {
                 let found = (name.as_str(), port).to_socket_addrs().map(|list| list.collect());
                 running.fetch_sub(1, Ordering::Relaxed);
+                drop(held);
                 // Nobody waits any more when the time is over.
                 let _ = sender.send(found);
             }),
@@ -125,6 +132,7 @@ impl Lookup {
             Ok(Ok(addresses)) => Ok(addresses),
             Ok(Err(error)) => Err(unresolved(host, &error.to_string())),
             Err(RecvTimeoutError::Timeout) => {
+                let _ = stray.set(Counted::new(&self.strays));
                 Err(Fault::new(FaultKind::Timeout, format!("the look-up of {host} took too long")))
             }
             Err(RecvTimeoutError::Disconnected) => {

@@ -84,7 +84,7 @@ fn their_neighbours_are_public() {
 }
 
 fn lookup(allow_private: bool) -> Lookup {
-    Lookup { allow_private, spawn: crate::net::tests::spawn, running: Arc::default() }
+    Lookup { allow_private, spawn: crate::net::tests::spawn, running: Arc::default(), strays: Arc::default() }
 }
 
 fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -107,7 +107,8 @@ fn literal_addresses_need_no_thread() {
     fn no_thread(_: &str, _: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
         panic!("no thread was needed")
     }
-    let lookup = Lookup { allow_private: false, spawn: no_thread, running: Arc::default() };
+    let lookup =
+        Lookup { allow_private: false, spawn: no_thread, running: Arc::default(), strays: Arc::default() };
     let limit = Duration::from_secs(1);
     let v4 = lookup.addresses("8.8.8.8", 443, limit).unwrap();
     assert_eq!(v4, addresses(&["8.8.8.8:443"]));
@@ -122,7 +123,8 @@ fn lookups_end_in_time_and_never_pile_up() {
         std::mem::forget(work);
         Ok(())
     }
-    let lookup = Lookup { allow_private: false, spawn: hang, running: Arc::default() };
+    let lookup =
+        Lookup { allow_private: false, spawn: hang, running: Arc::default(), strays: Arc::default() };
     let kind = || {
         let outcome = lookup.addresses("host.example", 80, Duration::from_millis(1));
         outcome.unwrap_err().kind
@@ -139,7 +141,8 @@ fn threads_that_cannot_start_are_a_fault_and_are_not_counted() {
     fn fail(_: &str, _: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
         Err(std::io::Error::from_raw_os_error(11))
     }
-    let lookup = Lookup { allow_private: false, spawn: fail, running: Arc::default() };
+    let lookup =
+        Lookup { allow_private: false, spawn: fail, running: Arc::default(), strays: Arc::default() };
     for _ in 0..2 * MAX_LOOKUPS {
         let outcome = lookup.addresses("host.example", 80, Duration::from_secs(1));
         assert_eq!(outcome.unwrap_err().kind, FaultKind::Internal);

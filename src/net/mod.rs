@@ -2,12 +2,14 @@
 
 mod client;
 mod courier;
+mod descriptors;
 mod encoding;
 mod guard;
 mod interim;
 mod tls;
 
-pub use courier::{Bell, Courier, MAX_HELPERS, Ticket};
+pub use courier::{Courier, MAX_HELPERS, OpenError, Ticket};
+pub use descriptors::Announce;
 
 use std::time::Duration;
 

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use super::Job;
 use super::client::Client;
+use super::descriptors::InUse;
 use crate::domain::provider::{Answer, Fault, FaultKind, Method};
 
 fn client() -> Client {
-    Client::new(spawn)
+    Client::new(spawn, &InUse::default())
 }
 
 fn fetch(client: &Client, job: &Job) -> Result<Answer, Fault> {

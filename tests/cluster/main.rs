@@ -16,6 +16,7 @@ mod contact;
 mod crash;
 mod credits;
 mod ddl;
+mod descriptors;
 mod dump;
 mod endurance;
 mod errors;

@@ -40,6 +40,8 @@ pub struct Surroundings {
     pub env: Vec<(String, OsString)>,
     /// A file that stands in place of /etc/hosts.
     pub hosts: Option<PathBuf>,
+    /// `ulimit -n`.
+    pub files: Option<u32>,
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -220,9 +222,10 @@ impl Cluster {
 
     fn postgres(&self) -> Command {
         let surroundings = self.surroundings.lock().expect("no start panicked");
-        let mut command = match &surroundings.hosts {
-            None => self.server.command("postgres"),
-            Some(hosts) => self.server.command_with_hosts(hosts, "postgres"),
+        let mut command = match (&surroundings.hosts, surroundings.files) {
+            (None, None) => self.server.command("postgres"),
+            (None, Some(files)) => self.server.command_with_files(files, "postgres"),
+            (Some(hosts), _) => self.server.command_with_hosts(hosts, "postgres"),
         };
         command.envs(surroundings.env.iter().cloned());
         command

@@ -95,6 +95,20 @@ impl Server {
         command
     }
 
+    /// The same with this limit on open files, hard and soft.
+    pub fn command_with_files(&self, files: u32, program: &str) -> Command {
+        let command = self.command(program);
+        let program = command.get_program().to_owned();
+        let mut shell = Command::new("sh");
+        shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]).arg(program);
+        shell.current_dir(&self.run_dir).stdin(Stdio::null());
+        if let Some(RunAs { uid, gid }) = self.run_as {
+            shell.uid(uid).gid(gid);
+        }
+        shell
+    }
+
     /// The same in a mount namespace of its own, in which this file is /etc/hosts.
     pub fn command_with_hosts(&self, hosts: &Path, program: &str) -> Command {
         let mut command = Command::new("unshare");

@@ -248,7 +248,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         }
         Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
     };
-    let answer = provider::send(config, request.clone(), left, Box::new(keep), None).and_then(Sent::wait);
+    let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
     // It has to be counted.
     worker::call_if_away();
     JsonB(told(&found, config, shown, &request, answer))

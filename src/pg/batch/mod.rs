@@ -30,7 +30,6 @@ use crate::domain::rate::Window;
 use crate::domain::receipt::Hash;
 use crate::domain::suppression;
 use crate::domain::waterfall::Mode;
-use crate::net::Bell;
 pub use estimate::estimate;
 use look::Scope;
 use member::{Finished, Flying, Member};
@@ -64,7 +63,6 @@ pub struct Batch<'s> {
     /// The workspace's account, if it has limits.
     account: Option<usize>,
     pool: Pool,
-    bell: Bell,
     order: Order,
     /// Keys with their positions, not looked at yet.
     ahead: VecDeque<(usize, String)>,
@@ -122,9 +120,6 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
     binding.require_readable();
     let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
     let account = limited.then(|| accounts::open(desk::account_key(caller.workspace.id)));
-    let bell = Bell::new().unwrap_or_else(|error| {
-        pgrx::error!("could not make a pipe for the answers: {error}");
-    });
     let mut batch = Batch {
         wish,
         caller,
@@ -133,7 +128,6 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         waterfall: settings::waterfall(),
         account,
         pool: Pool::default(),
-        bell,
         order: Order::default(),
         ahead: VecDeque::new(),
         queue: VecDeque::new(),
@@ -188,11 +182,11 @@ impl Batch<'_> {
             self.prepare();
         }
         self.recall_last();
-        while self.flying.len() < parallel && self.admits() {
+        while self.flying.len() < parallel && self.admits() && self.has_room() {
             let Some(member) = self.next() else { break };
             self.ask(member);
         }
-        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits());
+        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits() || !self.has_room());
         // What is written gives back the credits of those that it left as they were.
         if self.finished.len() >= PORTION
             || idle
@@ -262,17 +256,30 @@ impl Batch<'_> {
         true
     }
 
+    /// Whether another request can be under way: the session's descriptors may be in use for others.
+    fn has_room(&self) -> bool {
+        self.queue.is_empty() || wait::has_room()
+    }
+
     /// For an answer, or for the minute's limit to open again.
     fn wait(&mut self) {
         if self.flying.is_empty() {
-            if !self.admits() {
+            if !self.admits() || !self.has_room() {
                 wait::nap(Duration::from_millis(100));
             }
             return;
         }
-        let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
-        wait::for_bell(&self.bell, nearest.min(LOOK_ROUND));
-        let mut at = 0;
+        // Statements since the last wait may have waited for answers, too, and have heard the bell for ours.
+        if !self.take_answers() {
+            let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
+            wait::for_answers(nearest.min(LOOK_ROUND));
+            self.take_answers();
+        }
+    }
+
+    /// Whether there was one.
+    fn take_answers(&mut self) -> bool {
+        let (mut at, mut taken) = (0, false);
         while at < self.flying.len() {
             let Some(outcome) = self.flying[at].flight.try_take() else {
                 at += 1;
@@ -282,8 +289,10 @@ impl Batch<'_> {
             self.trial_until = None;
             let name = &self.providers[member.next_provider - 1].0;
             member.waterfall.absorb(name, outcome);
+            taken = true;
             self.advance(member);
         }
+        taken
     }
 
     /// Steps 8 and 9, then the first provider.
@@ -350,7 +359,7 @@ impl Batch<'_> {
             };
             let asker = Asker::Set { others: !member.goes_last };
             let missing = member.waterfall.missing();
-            match provider::begin(provider, &asking, missing, left, Some(&self.bell), asker) {
+            match provider::begin(provider, &asking, missing, left, asker) {
                 Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
                 Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
                 Asked::NotYet(why, _) => return self.put_back(member, why),

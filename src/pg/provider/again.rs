@@ -4,22 +4,20 @@ use std::time::{Duration, Instant};
 
 use super::sending::{Asker, admit, send};
 use crate::domain::provider::Config;
-use crate::net::Bell;
 use crate::pg::receipts::{Keeper, Kept};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::wait::Sent;
 
 pub struct Again {
     keeper: Keeper,
-    bell: Option<Bell>,
     until: Instant,
 }
 
 impl Again {
     /// `None` where the provider would bill a repetition.
-    pub fn of(config: &Config, keeper: &Keeper, left: Duration, bell: Option<&Bell>) -> Option<Again> {
+    pub fn of(config: &Config, keeper: &Keeper, left: Duration) -> Option<Again> {
         config.idempotency_header()?;
-        Some(Again { keeper: keeper.clone(), bell: bell.cloned(), until: Instant::now() + left })
+        Some(Again { keeper: keeper.clone(), until: Instant::now() + left })
     }
 
     /// It counts as a request, like any other; `None` where it may not be sent now.
@@ -29,7 +27,7 @@ impl Again {
             admit(provider, config, self.keeper.errand.question, left, Asker::Single).ok()?;
         let request = self.keeper.request.clone();
         let (keep, kept) = self.keeper.start();
-        let sent = send(config, request, left, keep, self.bell.as_ref()).ok()?;
+        let sent = send(config, request, left, keep).ok()?;
         Some((kept, sent))
     }
 }

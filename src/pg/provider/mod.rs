@@ -21,7 +21,6 @@ use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict};
 use crate::domain::receipt::{self, Hash, Questions, Receipt, Refusal};
 use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
-use crate::net::Bell;
 
 use again::Again;
 pub use past::{Past, pasts, questions, receipt_key};
@@ -80,7 +79,7 @@ pub enum Asked {
 /// Asks, and waits for the answer. `missing` are the fields still to be filled; `left` is what remains of the call's
 /// total time.
 pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
-    match begin(provider, asking, missing, left, None, Asker::Single) {
+    match begin(provider, asking, missing, left, Asker::Single) {
         Asked::Done(outcome) => outcome,
         Asked::Waiting(flight) => flight.wait(),
         Asked::NotYet(_, fault) => Outcome::Answered(Verdict::Failed(fault)),
@@ -102,20 +101,17 @@ pub fn foreseen(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: Fie
     }
 }
 
-/// Asks. `bell` rings when the answer is there.
+/// Asks; `wait::for_answers` ends when the answer is there.
 pub fn begin(
     provider: &Rc<LoadedProvider>,
     asking: &Asking<'_>,
     missing: FieldSet,
     left: Duration,
-    bell: Option<&Bell>,
     asker: Asker,
 ) -> Asked {
     match before(provider, asking, missing) {
         Before::Outcome(outcome) => Asked::Done(outcome),
-        Before::Ask(config, questions) => {
-            put(provider, (config, questions), asking, missing, left, bell, asker)
-        }
+        Before::Ask(config, questions) => put(provider, (config, questions), asking, missing, left, asker),
     }
 }
 
@@ -193,7 +189,6 @@ fn put(
     asking: &Asking<'_>,
     missing: FieldSet,
     left: Duration,
-    bell: Option<&Bell>,
     asker: Asker,
 ) -> Asked {
     if left.is_zero() {
@@ -235,9 +230,9 @@ fn put(
         },
         errand,
     };
-    let again = Again::of(config, &keeper, left, bell);
+    let again = Again::of(config, &keeper, left);
     let (keep, kept) = keeper.start();
-    match send(config, prepared.request, left, keep, bell) {
+    match send(config, prepared.request, left, keep) {
         Ok(sent) => Asked::Waiting(Box::new(Flight {
             provider: Rc::clone(provider),
             config: Arc::clone(config),

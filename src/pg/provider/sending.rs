@@ -7,7 +7,7 @@ use crate::domain::health::{Pause, Permit, Question};
 use crate::domain::provider::{Config, Fault, FaultKind, HttpRequest};
 use crate::domain::rate::Limits;
 use crate::domain::receipt::{self, Hash};
-use crate::net::{Bell, Job, Keep};
+use crate::net::{Job, Keep};
 use crate::pg::desk::account_key;
 use crate::pg::health::{self, Errand};
 use crate::pg::store::config::LoadedProvider;
@@ -108,6 +108,7 @@ pub fn admit(
     left: Duration,
     asker: Asker,
 ) -> Result<Errand, Refused> {
+    wait::ready();
     let seat = health::open(provider.id);
     let time = time_for(config);
     let others = asker == Asker::Set { others: true };
@@ -155,20 +156,14 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
     Some(fault)
 }
 
-pub fn send(
-    config: &Config,
-    request: HttpRequest,
-    left: Duration,
-    keep: Keep,
-    bell: Option<&Bell>,
-) -> Result<Sent, Fault> {
+pub fn send(config: &Config, request: HttpRequest, left: Duration, keep: Keep) -> Result<Sent, Fault> {
     let job = Job {
         request,
         timeout: time_for(config).min(left),
         max_body_bytes: settings::max_response_bytes(),
         allow_private: settings::allow_private_addresses(),
     };
-    wait::send(job, keep, bell)
+    wait::send(job, keep)
 }
 
 /// No header can have a line break in it, nor any length.
