@@ -116,6 +116,8 @@ CREATE TABLE leadlex.access (
     created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (workspace_id, role)
 );
+-- What a role was granted is looked up without reading that of all others.
+CREATE INDEX access_role ON leadlex.access (role);
 COMMENT ON TABLE leadlex.access IS 'Which roles act for which workspace without a key: leadlex.grant_access, leadlex.revoke_access.';
 COMMENT ON COLUMN leadlex.access.workspace_id IS 'for which it acts';
 COMMENT ON COLUMN leadlex.access.role IS 'and every role that is a member of it';
@@ -383,7 +385,8 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_balance', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_pending', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.credit_settled', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.api_key', '');
-SELECT pg_catalog.pg_extension_config_dump('leadlex.access', '');
+-- Of a role that is gone only its number is left, which may be another role's elsewhere.
+SELECT pg_catalog.pg_extension_config_dump('leadlex.access', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) role::pg_catalog.oid)');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.bound_table', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_config', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.idempotency', '');

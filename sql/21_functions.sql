@@ -35,6 +35,13 @@ COMMENT ON FUNCTION leadlex.is_administrator() IS 'Whether the current role is t
 REVOKE ALL ON FUNCTION leadlex.is_administrator() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.is_administrator() TO PUBLIC;
 
+CREATE FUNCTION leadlex.has_access(relation regclass, privilege text) RETURNS boolean
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'has_access_wrapper';
+COMMENT ON FUNCTION leadlex.has_access(regclass, text) IS 'Part of row-level policies on tables that PUBLIC may reach, so that no privilege has to be stored for each role: whether the current role has SELECT, INSERT, UPDATE or DELETE there by leadlex.grant_access, or by a GRANT to a role. Without it false, and 42501 for who may read and not write.';
+REVOKE ALL ON FUNCTION leadlex.has_access(regclass, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.has_access(regclass, text) TO PUBLIC;
+
 CREATE FUNCTION leadlex.revert_enrichment(request_id uuid) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'revert_enrichment_wrapper';

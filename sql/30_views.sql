@@ -1,4 +1,5 @@
--- What a granted role may read: rows of its own workspaces. leadlex.grant_access gives the SELECT privileges.
+-- What a granted role may read: rows of its own workspaces. PUBLIC has the SELECT privilege, since one entry for each role
+-- would not fit into pg_class; who has been granted nothing has no rows.
 
 ALTER TABLE leadlex.workspace ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.credit_pending ENABLE ROW LEVEL SECURITY;
@@ -15,6 +16,15 @@ CREATE POLICY own_workspace ON leadlex.enrichment FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 CREATE POLICY own_workspace ON leadlex.suppression FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+
+CREATE POLICY granted ON leadlex.workspace AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.workspace'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.credit_pending AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.credit_pending'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.credit_settled AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.credit_settled'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.enrichment AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.enrichment'::regclass, 'SELECT')));
 
 CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true, security_barrier = true) AS
     SELECT p.id, p.workspace_id, p.amount, p.request_id, p.note, p.created_at FROM leadlex.credit_pending AS p
@@ -35,8 +45,8 @@ CREATE VIEW leadlex.provider WITH (security_barrier = true) AS
            p.created_at, p.updated_at
     FROM leadlex.provider_config AS p
     WHERE (SELECT leadlex.is_administrator())
-       OR p.workspace_id IS NULL
-       OR p.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);
+       OR (SELECT leadlex.has_access(pg_catalog.to_regclass('leadlex.provider'), 'SELECT'))
+          AND (p.workspace_id IS NULL OR p.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 COMMENT ON VIEW leadlex.provider IS 'The providers that one''s workspaces use, without their secrets.';
 COMMENT ON COLUMN leadlex.provider.name IS 'name given to leadlex.add_provider; the source in results';
 COMMENT ON COLUMN leadlex.provider.priority IS 'the lower, the earlier asked';
@@ -252,8 +262,9 @@ COMMENT ON COLUMN leadlex.usage_daily.credits_reverted IS 'of these, for calls t
 REVOKE ALL ON ALL TABLES IN SCHEMA leadlex FROM PUBLIC;
 GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
 GRANT SELECT ON leadlex.presets, leadlex.provider_stats, leadlex.progress, leadlex.job, leadlex.queue TO PUBLIC;
--- These two read as the caller: it takes what leadlex.grant_access gives.
-GRANT SELECT ON leadlex.enriched, leadlex.usage_daily TO PUBLIC;
+-- Rows of these have who was granted access, by their policies or, with the owner's rights, by their own condition.
+GRANT SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment,
+    leadlex.provider, leadlex.enriched, leadlex.usage_daily TO PUBLIC;
 GRANT SELECT ON leadlex.worker_status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
 -- Who is told of what is up to the function.

@@ -764,5 +764,46 @@ GRANT SELECT ON leadlex.worker_status TO PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO PUBLIC;
 DROP FUNCTION leadlex.worker_status_rows();
 
+-- PUBLIC has what leadlex.grant_access used to give to each role.
+CREATE FUNCTION leadlex.has_access(relation regclass, privilege text) RETURNS boolean
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'has_access_wrapper';
+COMMENT ON FUNCTION leadlex.has_access(regclass, text) IS 'Part of row-level policies on tables that PUBLIC may reach, so that no privilege has to be stored for each role: whether the current role has SELECT, INSERT, UPDATE or DELETE there by leadlex.grant_access, or by a GRANT to a role. Without it false, and 42501 for who may read and not write.';
+REVOKE ALL ON FUNCTION leadlex.has_access(regclass, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.has_access(regclass, text) TO PUBLIC;
+CREATE INDEX access_role ON leadlex.access (role);
+-- Of a role that is gone only its number is left, which may be another role's elsewhere.
+SELECT pg_catalog.pg_extension_config_dump('leadlex.access', 'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) role::pg_catalog.oid)');
+DO LANGUAGE plpgsql $roles$
+DECLARE
+    granted CONSTANT pg_catalog.text := (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(r.rolname), ', ') FROM pg_catalog.pg_roles AS r
+        WHERE EXISTS (SELECT FROM leadlex.access AS a WHERE a.role::pg_catalog.oid OPERATOR(pg_catalog.=) r.oid));
+BEGIN
+    -- First, as a full list of privileges has no room for one more.
+    IF granted IS NOT NULL THEN
+        EXECUTE 'REVOKE SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment, leadlex.provider FROM '
+            OPERATOR(pg_catalog.||) granted;
+    END IF;
+END
+$roles$;
+CREATE POLICY granted ON leadlex.workspace AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.workspace'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.credit_pending AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.credit_pending'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.credit_settled AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.credit_settled'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.enrichment AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.enrichment'::regclass, 'SELECT')));
+CREATE OR REPLACE VIEW leadlex.provider WITH (security_barrier = true) AS
+    SELECT p.name, p.priority, p.enabled, p.preset, p.workspace_id, p.config,
+           EXISTS (SELECT FROM leadlex.provider_secret AS s WHERE s.name OPERATOR(pg_catalog.=) p.name) AS has_secret,
+           p.created_at, p.updated_at
+    FROM leadlex.provider_config AS p
+    WHERE (SELECT leadlex.is_administrator())
+       OR (SELECT leadlex.has_access(pg_catalog.to_regclass('leadlex.provider'), 'SELECT'))
+          AND (p.workspace_id IS NULL OR p.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+GRANT SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment,
+    leadlex.provider TO PUBLIC;
+
 -- Last: calls its trigger, so that every session looks again, and the worker, too.
 UPDATE leadlex.workspace SET name = name WHERE false;

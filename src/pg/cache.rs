@@ -31,11 +31,14 @@ pub struct Installation {
     pub extension: pg_sys::Oid,
 }
 
+const MAX_ROLES: usize = 1_000;
+
 #[derive(Default)]
 struct Cache {
     installation: Option<Installation>,
     keys: HashMap<[u8; 32], Option<ApiKey>>,
-    access: Option<Rc<Vec<Access>>>,
+    /// By role: what was granted to it, or to one that it may be a member of.
+    access: HashMap<pg_sys::Oid, Rc<Vec<Access>>>,
     workspaces: HashMap<Uuid, Option<Workspace>>,
     bindings: Option<Rc<Vec<Rc<Binding>>>>,
     providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
@@ -45,6 +48,7 @@ struct Cache {
 thread_local! {
     static CACHE: RefCell<Cache> = RefCell::new(Cache::default());
     static STALE: Cell<bool> = const { Cell::new(false) };
+    static OTHER_ROLES: Cell<bool> = const { Cell::new(false) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
@@ -64,6 +68,14 @@ pub fn forget_changed() {
             // A schema that is renamed takes its tables to another qualified name, or brings others to ours.
             let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
             pg_sys::CacheRegisterSyscacheCallback(schemas, Some(on_schema_change), pg_sys::Datum::from(0));
+            use pg_sys::SysCacheIdentifier::{AUTHMEMROLEMEM, AUTHOID, DATABASEOID};
+            for roles in [AUTHMEMROLEMEM, AUTHOID, DATABASEOID] {
+                pg_sys::CacheRegisterSyscacheCallback(
+                    roles as i32,
+                    Some(on_role_change),
+                    pg_sys::Datum::from(0),
+                );
+            }
         }
         pg_sys::AcceptInvalidationMessages();
     }
@@ -88,6 +100,12 @@ unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sy
 #[pg_guard]
 unsafe extern "C-unwind" fn on_schema_change(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
     STALE.set(true);
+}
+
+/// Members have come or gone, roles, or the database's owner.
+#[pg_guard]
+unsafe extern "C-unwind" fn on_role_change(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    OTHER_ROLES.set(true);
 }
 
 /// Forget everything remembered when this relation changes.
@@ -182,12 +200,23 @@ pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {
     found
 }
 
-pub fn access() -> Rc<Vec<Access>> {
-    if let Some(known) = CACHE.with_borrow(|c| c.access.clone()) {
+/// What was granted to a role and those above it, whatever its memberships are good for. Of the grants of all others nothing
+/// is read: there may be thousands.
+pub fn access_of(role: pg_sys::Oid) -> Rc<Vec<Access>> {
+    if OTHER_ROLES.replace(false) {
+        CACHE.with_borrow_mut(|c| c.access.clear());
+    }
+    if let Some(known) = CACHE.with_borrow(|c| c.access.get(&role).cloned()) {
         return known;
     }
-    let found = Rc::new(config::access());
-    CACHE.with_borrow_mut(|c| c.access = Some(found.clone()));
+    let found = Rc::new(config::access_of(role.to_u32()));
+    CACHE.with_borrow_mut(|c| {
+        // A session that acts as one role after another need not remember them all.
+        if c.access.len() >= MAX_ROLES {
+            c.access.clear();
+        }
+        c.access.insert(role, found.clone())
+    });
     found
 }
 

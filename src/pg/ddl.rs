@@ -7,6 +7,8 @@
 //!
 //! And CREATE TRIGGER with a function of ours, which is for the table's owner. What may give a bound table a trigger or
 //! take it away is looked at afterwards, so that one that was lost can be told of.
+//!
+//! And LOCK TABLE of leadlex.contact, which is for granted roles.
 
 use std::ffi::{CStr, c_char};
 
@@ -60,6 +62,9 @@ unsafe extern "C-unwind" fn hook(
         let node = (*statement).utilityStmt;
         if (*node).type_ == pg_sys::NodeTag::T_CreateTrigStmt {
             require_own_table(node.cast());
+        }
+        if (*node).type_ == pg_sys::NodeTag::T_LockStmt {
+            require_access_to_lock(node.cast());
         }
         let ours = concerns_databases((*node).type_);
         let triggers = concerns_triggers(node);
@@ -156,6 +161,34 @@ unsafe extern "C-unwind" fn require_own_table(create: *mut pg_sys::CreateTrigStm
             ),
             hint: None,
         });
+    }
+}
+
+/// PUBLIC has privileges on leadlex.contact, and policies keep strangers from its rows; locks know no policies.
+#[pg_guard]
+unsafe extern "C-unwind" fn require_access_to_lock(lock: *mut pg_sys::LockStmt) {
+    // SAFETY: look-ups in catalogs for the names that the statement lists.
+    unsafe {
+        if (*lock).mode <= pg_sys::AccessShareLock as i32 {
+            return;
+        }
+        let schema = pg_sys::get_namespace_oid(c"leadlex".as_ptr(), true);
+        let contact = match schema {
+            pg_sys::InvalidOid => pg_sys::InvalidOid,
+            schema => pg_sys::get_relname_relid(c"contact".as_ptr(), schema),
+        };
+        if contact == pg_sys::InvalidOid || owns_table(contact) {
+            return;
+        }
+        let named = pgrx::PgList::<pg_sys::RangeVar>::from_pg((*lock).relations).iter_ptr().any(|name| {
+            let flags = pg_sys::RVROption::RVR_MISSING_OK;
+            let none = pg_sys::NoLock as i32;
+            pg_sys::RangeVarGetRelidExtended(name, none, flags, None, std::ptr::null_mut()) == contact
+        });
+        if named && matches!(cache::find_installation(), cache::Found::This(_)) {
+            cache::forget_changed();
+            super::api::require_access(contact);
+        }
     }
 }
 

@@ -80,12 +80,18 @@ pub fn by_hash(hash: &[u8; 32]) -> Result<Caller, Failure> {
 fn granted(role: pg_sys::Oid) -> BTreeMap<Uuid, Vec<String>> {
     let mut granted: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
     let memberships = Memberships::of(role);
-    for access in cache::access().iter() {
+    for access in cache::access_of(role).iter() {
         if memberships.act_as(access.role.into()) {
             granted.entry(access.workspace).or_default().extend(access.permissions.iter().cloned());
         }
     }
     granted
+}
+
+/// Whether the caller was granted some workspace, to enrich in it or to read it.
+pub fn has_grant(to_enrich: bool) -> bool {
+    let enrich = |permissions: &Vec<String>| permissions.iter().any(|permission| permission == WRITE_ENRICH);
+    granted(owner::caller()).values().any(|permissions| !to_enrich || enrich(permissions))
 }
 
 fn by_role() -> Result<Caller, Failure> {

@@ -34,6 +34,7 @@ mod limits;
 mod lost_triggers;
 mod major;
 mod membership;
+mod many_roles;
 mod nested;
 mod pgbouncer;
 mod presets;

@@ -151,8 +151,7 @@ fn a_granted_role_reads_everything_of_its_own_workspace_and_nothing_else() {
     // Nobody else gets to see a row, and nobody writes.
     let mut stranger = world.cluster.connect_as("app", "stranger");
     for view in ["enriched", "usage_daily"] {
-        let refused = fails(stranger.query(&format!("SELECT FROM leadlex.{view}"), &[]));
-        assert_eq!(refused.sqlstate, "42501", "{refused:?}");
+        assert_eq!(number(&mut stranger, &format!("SELECT count(*) FROM leadlex.{view}")), 0, "{view}");
     }
     assert_eq!(number(&mut stranger, "SELECT count(*) FROM leadlex.worker_status"), 0);
     let writable = "SELECT c.relname::text FROM pg_class AS c, unnest(ARRAY['caller', 'member', 'stranger']::name[]) AS role

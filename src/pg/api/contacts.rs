@@ -351,14 +351,7 @@ fn create_contact_table() {
         ["id", "workspace_id", "full_name", "email"].into_iter().map(|name| (name, name)).collect();
     columns.extend(Field::ALL.into_iter().map(|field| (field.name(), field.name())));
     config::bind("leadlex", "contact", &json!(columns), None);
-    let mut roles: Vec<u32> = cache::access().iter().map(|access| access.role).collect();
-    roles.sort_unstable();
-    roles.dedup();
-    as_owner(|| {
-        for role in roles {
-            super::identity::give_contact_privileges(role.into());
-        }
-    });
+    as_owner(|| super::privileges::open_contact_table(None));
 }
 
 /// Part of a statement of ours, see `table::rls`: notes which row it is asked about, and lets none through.

@@ -1,14 +1,16 @@
 //! Keys, access of roles, and who one is.
 
+use super::privileges;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
 
 use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::pg::owner::{self, as_owner};
-use crate::pg::spi::{self, Statement, View};
-use crate::pg::store::config;
-use crate::pg::{cache, identity, raise, table};
+use crate::pg::raise::Refusal;
+use crate::pg::spi::{Statement, View, arg};
+use crate::pg::store::{boolean, config};
+use crate::pg::{cache, identity, raise};
 
 /// Characters of a key that are kept to tell keys apart.
 const PREFIX: usize = 16;
@@ -103,29 +105,52 @@ fn role_oid(role: Option<&std::ffi::CStr>) -> pg_sys::Oid {
     unsafe { pg_sys::get_role_oid(role.as_ptr(), false) }
 }
 
-/// What a granted role may read of ours, and do with leadlex.contact.
-const READABLE: &str = "leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, \
-                        leadlex.enrichment, leadlex.provider";
-const CONTACT: &str = "leadlex.contact";
-const CONTACT_PRIVILEGES: &str = "SELECT, INSERT, UPDATE, DELETE";
+static EXPLICIT: Statement = Statement::new(
+    "SELECT EXISTS (
+         SELECT FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a
+         WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND a.privilege_type OPERATOR(pg_catalog.=) $2
+           AND a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+           AND pg_catalog.pg_has_role($3::pg_catalog.oid, a.grantee, 'USAGE'))
+         OR pg_catalog.pg_has_role($3::pg_catalog.oid, CASE WHEN $2 OPERATOR(pg_catalog.=) 'SELECT' THEN 'pg_read_all_data'
+             ELSE 'pg_write_all_data' END::pg_catalog.name, 'USAGE')",
+);
 
-static CONTACT_TABLE: Statement =
-    Statement::new("SELECT pg_catalog.to_regclass('leadlex.contact') IS NOT NULL");
-
-fn contact_table_exists() -> bool {
-    CONTACT_TABLE.row(View::Latest, &[]).is_some_and(|row| crate::pg::store::boolean(&row, 0))
+/// For policies: what privileges would say, if each role had its own. PUBLIC's are no answer.
+#[pg_extern(sql = false)]
+fn has_access(relation: Option<pg_sys::Oid>, privilege: Option<&str>) -> bool {
+    cache::refresh();
+    let (Some(relation), Some(privilege)) = (relation, privilege) else { return false };
+    may(relation, privilege)
 }
 
-/// As the extension's owner: to write contacts is for those who may have them enriched.
-pub fn give_contact_privileges(role: pg_sys::Oid) {
-    let all = if writes(role) { CONTACT_PRIVILEGES } else { "SELECT" };
-    spi::run_once(format!("GRANT {all} ON {CONTACT} TO {}", table::quoted(&role_name(role))));
+/// Whether the caller may do this there; 42501 for those who may read and not write.
+pub fn may(relation: pg_sys::Oid, privilege: &str) -> bool {
+    let reading = privilege == "SELECT";
+    if identity::has_grant(!reading) {
+        return true;
+    }
+    let arguments =
+        [arg(i64::from(relation.to_u32())), arg(privilege), arg(i64::from(owner::caller().to_u32()))];
+    let explicit = EXPLICIT.row(View::Latest, &arguments).is_some_and(|row| boolean(&row, 0));
+    // A condition is looked at row by row: an error would tell who may not read that there is one. A new row tells nothing.
+    if !explicit && !reading && (privilege == "INSERT" || identity::has_grant(false)) {
+        refuse(relation, privilege);
+    }
+    explicit
 }
 
-/// In some workspace.
-fn writes(role: pg_sys::Oid) -> bool {
-    let may = |permissions: &[String]| permissions.iter().any(|permission| permission == WRITE_ENRICH);
-    cache::access().iter().any(|access| access.role == role.to_u32() && may(&access.permissions))
+/// As Postgres refuses.
+pub fn refuse(relation: pg_sys::Oid, privilege: &str) -> ! {
+    // SAFETY: a palloc'd name, or null for a table that is gone.
+    let name = unsafe { pg_sys::get_rel_name(relation) };
+    // SAFETY: as above.
+    let name = if name.is_null() { "" } else { &unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy() };
+    raise::refuse(Refusal {
+        sqlstate: "42501",
+        message: format!("permission denied for table {name}"),
+        detail: Some(format!("{privilege} takes a workspace that is granted with write:enrich.")),
+        hint: Some("Ask for leadlex.grant_access(role, workspace_id).".into()),
+    })
 }
 
 #[pg_extern(sql = false)]
@@ -137,19 +162,9 @@ fn grant_access(
     cache::refresh();
     let oid = role_oid(role);
     let workspace = super::workspace_or_only(workspace_id.map(super::plain));
-    let wrote = writes(oid);
     config::grant_access(workspace, oid.to_u32(), &self::permissions(permissions));
     cache::refresh();
-    let name = table::quoted(&role_name(oid));
-    as_owner(|| {
-        spi::run_once(format!("GRANT SELECT ON {READABLE} TO {name}"));
-        if contact_table_exists() {
-            if wrote && !writes(oid) {
-                spi::run_once(format!("REVOKE {CONTACT_PRIVILEGES} ON {CONTACT} FROM {name}"));
-            }
-            give_contact_privileges(oid);
-        }
-    });
+    as_owner(|| privileges::open_contact_table(Some(oid)));
 }
 
 #[pg_extern(sql = false)]
@@ -161,17 +176,9 @@ fn revoke_access(role: Option<&std::ffi::CStr>, workspace_id: Option<Uuid>) {
         raise::invalid("this role has no access to this workspace", "See leadlex.access.");
     }
     cache::refresh();
-    if cache::access().iter().any(|a| a.role == oid.to_u32()) {
-        return;
+    if !cache::access_of(oid).iter().any(|a| a.role == oid.to_u32()) {
+        as_owner(|| privileges::take_own(oid));
     }
-    let name = role_name(oid);
-    as_owner(|| {
-        spi::run_once(format!("REVOKE SELECT ON {READABLE} FROM {}", table::quoted(&name)));
-        if contact_table_exists() {
-            let name = table::quoted(&name);
-            spi::run_once(format!("REVOKE {CONTACT_PRIVILEGES} ON {CONTACT} FROM {name}"));
-        }
-    });
 }
 
 pub fn role_name(role: pg_sys::Oid) -> String {

@@ -22,6 +22,7 @@ mod forget;
 mod identity;
 mod later;
 mod presets;
+mod privileges;
 mod providers;
 mod queue;
 mod recheck;
@@ -36,6 +37,13 @@ use uuid::Uuid;
 
 use super::raise;
 use super::store::config;
+
+/// 42501 where the caller may not write this table, whatever PUBLIC may.
+pub fn require_access(relation: pg_sys::Oid) {
+    if !identity::may(relation, "UPDATE") {
+        identity::refuse(relation, "UPDATE");
+    }
+}
 
 /// The workspace meant by an argument that may be left out while there is only one.
 fn workspace_or_only(given: Option<Uuid>) -> Uuid {
