@@ -141,8 +141,9 @@ pub struct Health {
     pauses: u32,
     pause: Option<Pause>,
     paused_at: i64,
-    /// Until then a probe is under way.
+    /// Until then a probe is under way, since then.
     probe_until: i64,
+    probe_at: i64,
     /// Since the last answer.
     failing: Failing,
 }
@@ -155,6 +156,7 @@ impl Health {
         pause: None,
         paused_at: 0,
         probe_until: 0,
+        probe_at: 0,
         failing: Failing::NONE,
     };
 
@@ -162,6 +164,7 @@ impl Health {
     /// questions to put after this one.
     pub fn permit(&mut self, question: Question, others: bool, now: i64, lease: Duration) -> Permit {
         self.meet(question.identity);
+        self.follow(now);
         let Some(pause) = self.pause else { return Permit::Ask };
         if now < pause.until {
             return Permit::No(pause);
@@ -178,7 +181,20 @@ impl Health {
             }
         }
         self.probe_until = now.saturating_add(lease.as_micros() as i64);
+        self.probe_at = now;
         Permit::Probe
+    }
+
+    /// A clock that was ahead is right again: what it was late for counts from now.
+    fn follow(&mut self, now: i64) {
+        let ahead = self.paused_at.saturating_sub(now).max(0);
+        if let (Some(pause), true) = (&mut self.pause, ahead > 0) {
+            pause.until = pause.until.saturating_sub(ahead);
+            self.paused_at = now;
+        }
+        let ahead = self.probe_at.saturating_sub(now).max(0);
+        self.probe_until = self.probe_until.saturating_sub(ahead);
+        self.probe_at -= ahead;
     }
 
     /// A request that was permitted is not sent after all.
@@ -194,6 +210,7 @@ impl Health {
         if identity != self.identity {
             return;
         }
+        self.follow(now);
         if self.pause.is_some() && sent_at < self.paused_at {
             // What came of it was known, or expected, when it was paused; but not whom else it fails for.
             if let Ending::Failed { kind, retry_after_s } = ending

@@ -269,6 +269,29 @@ fn what_failed_while_the_pause_began_goes_after_others_too() {
     assert_eq!(health.permit(another(3), true, 9 * S, LEASE), Permit::Probe);
 }
 
+/// Paused, or probed, by a clock that was ahead: once it is right again that lasts as long as it would have anyway.
+#[test]
+fn a_clock_that_was_ahead_pauses_for_no_longer_than_a_right_one() {
+    const DAY: i64 = 86_400 * S;
+    for ahead in [1, 3_600 * S, 400 * DAY, i64::MAX / 4] {
+        let mut health = Health::NEW;
+        call_about(&mut health, another(1), ahead, asked(FaultKind::RateLimited, 30));
+        assert!(
+            matches!(health.permit(another(-7), false, 0, LEASE), Permit::No(pause) if pause.until <= 30 * S),
+            "{ahead}"
+        );
+        assert_eq!(health.permit(another(-7), false, 30 * S, LEASE), Permit::Probe, "{ahead}");
+        // What that probe brings is heard.
+        health.ended(another(-7), 30 * S, 31 * S, Ending::Answered, POLICY);
+        assert_eq!(health.permit(another(-7), false, 31 * S, LEASE), Permit::Ask, "{ahead}");
+
+        let mut health = broken();
+        assert_eq!(health.permit(another(-7), false, 60 * S + ahead, LEASE), Permit::Probe);
+        assert!(matches!(health.permit(another(-7), false, 60 * S, LEASE), Permit::Trial(_)), "{ahead}");
+        assert_eq!(health.permit(another(-7), false, 66 * S, LEASE), Permit::Probe, "{ahead}");
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_happens_there_is_an_end_to_every_pause(

@@ -88,28 +88,43 @@ pub struct Record {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Meter {
-    seconds: [u32; SECONDS],
-    newest: i64,
-    day: i64,
-    day_used: u64,
+    uses: Uses,
+    /// As they were when the clock was set back, in case it is set forth again within a minute: then this is what counts.
+    before: Uses,
+    /// What the clock said when it was set back; `None` as long as `before` means nothing.
+    set_back_to: Option<i64>,
     lease_left: u64,
     admitted: u64,
 }
 
+/// Uses by the times that the clock told.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Uses {
+    seconds: [u32; SECONDS],
+    newest: i64,
+    day: i64,
+    day_used: u64,
+    /// The day before that in which something was used, if it is known.
+    day_before: i64,
+    day_before_used: u64,
+}
+
 impl Meter {
     pub const EMPTY: Meter =
-        Meter { seconds: [0; SECONDS], newest: 0, day: 0, day_used: 0, lease_left: 0, admitted: 0 };
+        Meter { uses: Uses::NONE, before: Uses::NONE, set_back_to: None, lease_left: 0, admitted: 0 };
 
     /// A meter as the books have it. An open lease means that they were not closed in order: all of it
     /// may have been used, as late as now.
     pub fn restore(record: &Record, now: i64) -> Meter {
-        let mut meter = Meter { newest: record.newest, ..Meter::EMPTY };
-        for (age, uses) in record.seconds.iter().rev().take(SECONDS).enumerate() {
-            meter.seconds[slot(record.newest - age as i64)] = (*uses).max(0) as u32;
+        let mut uses = Uses { newest: record.newest, ..Uses::NONE };
+        for (age, count) in record.seconds.iter().rev().take(SECONDS).enumerate() {
+            uses.seconds[slot(record.newest.wrapping_sub(age as i64))] = (*count).max(0) as u32;
         }
-        meter.day = record.day;
-        meter.day_used = record.day_used.max(0) as u64;
+        uses.day = record.day;
+        uses.day_used = record.day_used.max(0) as u64;
         let unknown = record.lease.max(0) as u64;
+        let mut meter = Meter { uses, ..Meter::EMPTY };
         meter.advance(now);
         meter.count(unknown);
         meter
@@ -140,8 +155,8 @@ impl Meter {
         let mut seen = *self;
         seen.advance(now);
         Status {
-            minute: limits.per_minute.map(|l| seen.minute(l)),
-            day: limits.per_day.map(|l| seen.today(l)),
+            minute: limits.per_minute.map(|l| seen.uses.minute(l)),
+            day: limits.per_day.map(|l| seen.uses.today(l)),
         }
     }
 
@@ -152,13 +167,14 @@ impl Meter {
 
     /// The books' entry that opens a lease of `lease` more uses; the second value goes to [`Meter::opened`].
     pub fn record(&self, lease: u64) -> (Record, u64) {
+        let uses = &self.uses;
         let seconds =
-            (0..SECONDS as i64).rev().map(|age| self.seconds[slot(self.newest - age)] as i32).collect();
+            (0..SECONDS as i64).rev().map(|age| uses.seconds[slot(uses.newest - age)] as i32).collect();
         let record = Record {
-            newest: self.newest,
+            newest: uses.newest,
             seconds,
-            day: self.day,
-            day_used: self.day_used as i64,
+            day: uses.day,
+            day_used: uses.day_used as i64,
             lease: lease as i64,
         };
         (record, self.admitted)
@@ -184,15 +200,50 @@ impl Meter {
     }
 
     fn count(&mut self, uses: u64) {
+        self.uses.count(uses);
+        if self.set_back_to.is_some() {
+            self.before.count(uses);
+        }
+    }
+
+    /// Rolls the windows to `now`.
+    ///
+    /// Where the clock has been set back, what was used counts as used just before `now`: it delays for a window, and not
+    /// until the clock is again where it was. If it jumps back to there, nothing has been forgotten.
+    fn advance(&mut self, now: i64) {
+        if let Some(set_back_to) = self.set_back_to {
+            if now >= self.before.newest {
+                self.uses = self.before;
+                self.set_back_to = None;
+            } else if now >= set_back_to.saturating_add(SECONDS as i64) {
+                self.set_back_to = None;
+            }
+        }
+        if now < self.uses.newest {
+            if self.set_back_to.is_none() {
+                self.before = self.uses;
+            }
+            self.set_back_to = Some(now);
+            self.uses.shift(now);
+        }
+        self.uses.advance(now);
+    }
+}
+
+impl Uses {
+    const NONE: Uses =
+        Uses { seconds: [0; SECONDS], newest: 0, day: 0, day_used: 0, day_before: 0, day_before_used: 0 };
+
+    fn count(&mut self, uses: u64) {
         let now = slot(self.newest);
         self.seconds[now] = self.seconds[now].saturating_add(uses.min(u64::from(u32::MAX)) as u32);
         self.day_used = self.day_used.saturating_add(uses);
     }
 
-    /// Rolls the windows to `now`. A clock set back stays at the newest second seen, which only delays.
+    /// To a time that is not before the newest.
     fn advance(&mut self, now: i64) {
         if now > self.newest {
-            let fresh = (now - self.newest).min(SECONDS as i64);
+            let fresh = now.saturating_sub(self.newest).min(SECONDS as i64);
             for second in (now - fresh + 1)..=now {
                 self.seconds[slot(second)] = 0;
             }
@@ -200,8 +251,26 @@ impl Meter {
         }
         let today = self.newest.div_euclid(DAY);
         if today > self.day {
+            (self.day_before, self.day_before_used) = (self.day, self.day_used);
             self.day = today;
             self.day_used = 0;
+        }
+    }
+
+    /// To a time before the newest: every use keeps its age, and what was used on a day that has not come yet was used
+    /// today.
+    fn shift(&mut self, now: i64) {
+        let old = self.seconds;
+        for age in 0..SECONDS as i64 {
+            self.seconds[slot(now - age)] = old[slot(self.newest.wrapping_sub(age))];
+        }
+        self.newest = now;
+        let today = now.div_euclid(DAY);
+        if today < self.day {
+            if self.day_before == today {
+                self.day_used = self.day_used.saturating_add(self.day_before_used);
+            }
+            self.day = today;
         }
     }
 
@@ -234,125 +303,5 @@ fn slot(second: i64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    const NOON: i64 = 20_000 * DAY + 43_200;
-
-    fn ready(lease: u64) -> Meter {
-        let mut meter = Meter::EMPTY;
-        meter.opened(lease, 0);
-        meter
-    }
-
-    #[test]
-    fn no_sixty_seconds_admit_more_than_the_limit() {
-        let limits = Limits { per_minute: Some(5), per_day: None };
-        let mut meter = ready(1_000);
-        let mut admitted = Vec::new();
-        for second in 0..400 {
-            for _ in 0..(second % 3) {
-                if meter.admit(limits, NOON + second) == Admission::Admitted {
-                    admitted.push(second);
-                }
-            }
-        }
-        for &start in &admitted {
-            // A use late in second `start` and one early in `start + 60` are less than 60 s apart.
-            let within = admitted.iter().filter(|&&s| (start..=start + 60).contains(&s)).count();
-            assert!(within <= 5, "{within} uses in the minute from {start}");
-        }
-        assert!(admitted.len() >= 30);
-    }
-
-    #[test]
-    fn the_window_says_when_it_opens() {
-        let limits = Limits { per_minute: Some(2), per_day: None };
-        let mut meter = ready(10);
-        meter.admit(limits, NOON);
-        meter.admit(limits, NOON + 10);
-        let Admission::Limited(window) = meter.admit(limits, NOON + 20) else { panic!("admitted a third") };
-        assert_eq!(window, Window { limit: 2, remaining: 0, reset: NOON + 61 });
-        assert!(matches!(meter.admit(limits, NOON + 60), Admission::Limited(_)));
-        assert_eq!(meter.admit(limits, NOON + 61), Admission::Admitted);
-    }
-
-    #[test]
-    fn a_lowered_limit_waits_until_enough_has_aged() {
-        let mut meter = ready(10);
-        for second in 0..4 {
-            meter.admit(Limits { per_minute: Some(4), per_day: None }, NOON + second);
-        }
-        let lowered = Limits { per_minute: Some(2), per_day: None };
-        let Admission::Limited(window) = meter.admit(lowered, NOON + 5) else { panic!("admitted") };
-        assert_eq!(window.reset, NOON + 2 + 61);
-        let zero = Limits { per_minute: Some(0), per_day: None };
-        assert!(matches!(Meter::EMPTY.clone().admit(zero, NOON), Admission::Limited(_)));
-    }
-
-    #[test]
-    fn days_turn_at_midnight_utc() {
-        let limits = Limits { per_minute: None, per_day: Some(1) };
-        let mut meter = ready(10);
-        let last = 20_001 * DAY - 1;
-        assert_eq!(meter.admit(limits, last), Admission::Admitted);
-        let Admission::Limited(window) = meter.admit(limits, last) else { panic!("admitted") };
-        assert_eq!(window.reset, 20_001 * DAY);
-        assert_eq!(meter.admit(limits, last + 1), Admission::Admitted);
-    }
-
-    #[test]
-    fn an_open_lease_counts_as_used_after_a_crash_and_a_closed_one_does_not() {
-        let limits = Limits { per_minute: Some(10), per_day: Some(100) };
-        let mut meter = ready(4);
-        for _ in 0..3 {
-            meter.admit(limits, NOON);
-        }
-        let (open, _) = meter.record(4);
-        let crashed = Meter::restore(&open, NOON + 2).status(limits, NOON + 2);
-        assert_eq!((crashed.minute.unwrap().remaining, crashed.day.unwrap().remaining), (3, 93));
-        let (closed, _) = meter.record(0);
-        let clean = Meter::restore(&closed, NOON + 2).status(limits, NOON + 2);
-        assert_eq!((clean.minute.unwrap().remaining, clean.day.unwrap().remaining), (7, 97));
-        let later = Meter::restore(&closed, NOON + 61).status(limits, NOON + 61);
-        assert_eq!((later.minute.unwrap().remaining, later.day.unwrap().remaining), (10, 97));
-    }
-
-    #[test]
-    fn uses_never_outrun_what_is_on_record() {
-        let limits = Limits { per_minute: Some(100), per_day: None };
-        let mut meter = ready(3);
-        meter.admit(limits, NOON);
-        let (record, then) = meter.record(3);
-        meter.admit(limits, NOON);
-        meter.admit(limits, NOON);
-        assert_eq!(meter.admit(limits, NOON), Admission::NeedsLease);
-        meter.opened(3, then);
-        assert_eq!(meter.admit(limits, NOON), Admission::Admitted);
-        assert_eq!(meter.admit(limits, NOON), Admission::NeedsLease);
-        let used = 100 - Meter::restore(&record, NOON).status(limits, NOON).minute.unwrap().remaining;
-        assert_eq!(used, 4, "one recorded and three leased: what was admitted in all");
-    }
-
-    #[test]
-    fn a_clock_set_back_never_admits_more() {
-        let limits = Limits { per_minute: Some(1), per_day: Some(5) };
-        let mut meter = ready(10);
-        assert_eq!(meter.admit(limits, NOON), Admission::Admitted);
-        assert!(matches!(meter.admit(limits, NOON - 3_600), Admission::Limited(_)));
-        assert!(matches!(meter.admit(limits, NOON + 30), Admission::Limited(_)));
-    }
-
-    #[test]
-    fn the_tightest_window_is_the_one_with_least_left() {
-        let limits = Limits { per_minute: Some(10), per_day: Some(100) };
-        let mut meter = ready(200);
-        assert_eq!(meter.status(limits, NOON).tightest().unwrap().limit, 10);
-        for minute in 0..10 {
-            for _ in 0..10 {
-                meter.admit(limits, NOON + minute * 61);
-            }
-        }
-        assert_eq!(meter.status(limits, NOON + 700).tightest().unwrap().limit, 100);
-        assert_eq!(Status::default().tightest(), None);
-    }
-}
+#[path = "rate_tests.rs"]
+mod tests;

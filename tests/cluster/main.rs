@@ -12,6 +12,7 @@ mod answers;
 mod batch;
 mod cancel;
 mod catalogs;
+mod clock;
 mod contact;
 mod crash;
 mod credits;

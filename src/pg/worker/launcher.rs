@@ -148,6 +148,11 @@ fn start_job_worker(key: queues::Key) -> bool {
 fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
     let now = accounts::now();
     shmem::with_header(|header| {
+        // What a clock that was ahead has put off is put off from now.
+        for database in &mut header.databases {
+            database.not_before = database.not_before.min(now + START_PATIENCE_S);
+            database.last_run = database.last_run.min(now);
+        }
         for lost in header.databases.iter_mut().filter(|d| d.worker_pid == -1 && d.not_before <= now) {
             lost.worker_pid = 0;
         }

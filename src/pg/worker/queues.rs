@@ -125,6 +125,11 @@ const START_PATIENCE_US: i64 = 10_000_000;
 pub fn next() -> Option<Key> {
     let now = now_us();
     shmem::with_header(|h| {
+        // What a clock that was ahead has put off is put off from now.
+        for queue in &mut h.queues {
+            queue.not_before = queue.not_before.min(now + START_PATIENCE_US);
+            queue.last_run = queue.last_run.min(now);
+        }
         for lost in h.queues.iter_mut().filter(|q| q.worker_pid == -1 && q.not_before <= now) {
             *lost = Queue { worker_pid: 0, wanted: true, ..*lost };
         }

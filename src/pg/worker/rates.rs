@@ -68,7 +68,7 @@ fn take_record(account: usize, owner: (u32, u32), close: Close, now: i64) -> Opt
         let closing = match close {
             Close::All => true,
             Close::Unused => a.pins == 0,
-            Close::Idle => a.pins == 0 && a.last_used + IDLE_S < now,
+            Close::Idle => a.pins == 0 && (a.last_used + IDLE_S < now || a.last_used > now + IDLE_S),
         };
         let open = a.recorded_admitted != a.meter.admitted() || a.recorded_lease > 0;
         let wanted = a.lease_wanted > 0 && !closing;
