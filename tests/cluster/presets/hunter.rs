@@ -137,6 +137,26 @@ fn refusals() -> Vec<super::Case> {
             error(429, "usage_exceeded", "You've reached your usage limit; upgrade your plan"),
             Expected::Pauses("quota", Wait::Unknown),
         ),
+        case(
+            "the same under the name of the rate limit",
+            error(429, "too_many_requests", "You've reached your usage limit"),
+            Expected::Pauses("quota", Wait::Unknown),
+        ),
+        case(
+            "a gateway's rate limit",
+            super::text(429, "slow down"),
+            Expected::Pauses("rate_limited", Wait::Unknown),
+        ),
+        case(
+            "a router that knows no such path",
+            answer(404, json!({"message": "no Route matched with those values"})),
+            Expected::Fails("unrecognised"),
+        ),
+        case(
+            "a region block",
+            answer(451, json!({"message": "not in your country"})),
+            Expected::Fails("unrecognised"),
+        ),
         case("an error of theirs", error(500, "server_error", "Oops"), Expected::Fails("server_error")),
     ]
 }

@@ -202,6 +202,17 @@ fn refusals() -> Vec<super::Case> {
         ),
         case("wrong parameters", error(400, "Bad request"), Expected::Fails("bad_status")),
         case(
+            "a router that knows no such path",
+            answer(404, json!({"message": "no Route matched with those values"})),
+            Expected::Fails("unrecognised"),
+        ),
+        case(
+            "a region block",
+            answer(451, json!({"message": "not in your country"})),
+            Expected::Fails("unrecognised"),
+        ),
+        case("a page of a gateway", super::text(404, "<html>"), Expected::Fails("unrecognised")),
+        case(
             "an error of theirs",
             error(500, "Internal server error").with_header("RateLimit-Reset", "60"),
             Expected::Fails("server_error"),
