@@ -62,3 +62,7 @@ fn merge(under: &Value, over: &Value, in_response: bool) -> Value {
     }
     Value::Object(merged)
 }
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

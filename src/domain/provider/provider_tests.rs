@@ -158,34 +158,6 @@ fn a_request_that_tells_nothing_of_the_contact_is_not_sent() {
 }
 
 #[test]
-fn nulls_that_a_merge_would_lose_are_refused() {
-    let field = |rule: Value| json!({"response": {"fields": {"seniority": rule}}});
-    for (over, place) in [
-        (field(json!({"map": {"n/a": null}})), "/response/fields/seniority/map/n~1a"),
-        (
-            field(json!({"list": "/x", "where": {"/y": null}, "pointer": "/z"})),
-            "/response/fields/seniority/where/~1y",
-        ),
-    ] {
-        assert_eq!(merge_preset(&preset("people_data_labs"), &over).unwrap_err().place, place, "{over}");
-    }
-    for over in [
-        field(json!({"map": null})),
-        field(json!({"map": {"unpaid": ""}})),
-        json!({"request": {"body": {"map": {"x": null}}}}),
-    ] {
-        merge_preset(&preset("people_data_labs"), &over).unwrap();
-    }
-    let without = merge_preset(&preset("people_data_labs"), &field(json!({"map": {"unpaid": ""}}))).unwrap();
-    let body = json!({"data": {"job_title": "Tester", "job_title_levels": ["unpaid"]}}).to_string();
-    let Verdict::Match { values, .. } = Config::parse(&without).unwrap().read(&answer(200, &body), NOW)
-    else {
-        panic!("expected a match");
-    };
-    assert_eq!(values.fields().names(), ["job_title"]);
-}
-
-#[test]
 fn text_bodies_are_written_in_the_manner_of_their_type() {
     let form = json!({"content-type": "application/x-www-form-urlencoded"});
     let config = post(json!("key={secret}&phone={phone}&mail={email}"), form);
