@@ -160,6 +160,8 @@ COMMENT ON FUNCTION leadlex.row_may_be_updated(bigint) IS 'Of no use by itself: 
 REVOKE ALL ON FUNCTION leadlex.row_may_be_updated(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.row_may_be_updated(bigint) TO PUBLIC;
 
+COMMENT ON FUNCTION leadlex.revert_enrichment(uuid) IS 'Puts back the values that an enrichment replaced, where nobody changed them since. The credit stays spent. An administrator reverts in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. The row is read and written with the caller''s privileges. Returns {request_id, contact_id, fields_reverted, fields_kept}. Errors: LX401, LX403, LX404 no such enrichment in one''s workspace or its contact is gone, 25006.';
+
 CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'forget_contact_wrapper';
@@ -637,7 +639,7 @@ CREATE FUNCTION leadlex.enqueue(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enqueue_wrapper';
-COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) IS 'Queues contacts of the first bound table, to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, none of a row that the caller does not see, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue(uuid[], text[], boolean) TO PUBLIC;
 

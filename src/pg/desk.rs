@@ -198,10 +198,14 @@ impl Desk for PgDesk {
         self.overwrite = ask.overwrite;
         guards::refuse_row_in_update(binding.relation());
         binding.require_readable();
-        if binding.spelling_may_vary()
-            && let Some(contact) = binding.read(caller.workspace.id, &self.id)
-        {
-            self.id = contact.id;
+        let hides_rows = binding.hides_rows();
+        if binding.spelling_may_vary() || hides_rows {
+            match binding.read(caller.workspace.id, &self.id) {
+                Some(contact) => self.id = contact.id,
+                // Not even waited for.
+                None if hides_rows => return Err(Failure::not_found(&format!("contact {}", ask.id))),
+                None => (),
+            }
         }
         let table = format!("{}\n{}", binding.name(), self.id);
         let opened = Opened { fields: binding.fields(), table, key: self.id.clone() };
@@ -232,7 +236,7 @@ impl Desk for PgDesk {
 
     fn claim_contact(&mut self) {
         let what = format!("contact {}", short(&self.id));
-        self.claim(contact_claim(self.binding(), &self.id), &what);
+        self.claim(contact_claim(self.binding(), self.workspace(), &self.id), &what);
         if spi::lasting_snapshot() && !self.binding().is_current(self.workspace(), &self.id) {
             refuse(Refusal {
                 sqlstate: "40001",
@@ -386,9 +390,9 @@ pub fn no_key(binding: &Binding, id: &str) -> Failure {
     )
 }
 
-/// Held by whoever works on a contact.
-pub fn contact_claim(binding: &Binding, id: &str) -> ClaimKey {
-    claims::key(cache::installation().catalog, "contact", &[&binding.name(), id])
+/// Held by whoever works on a contact. Of each workspace by itself: none can hold what is another's, whatever id it names.
+pub fn contact_claim(binding: &Binding, workspace: Uuid, id: &str) -> ClaimKey {
+    claims::key(cache::installation().catalog, "contact", &[&workspace.to_string(), &binding.name(), id])
 }
 
 fn not_bound(relation: pg_sys::Oid) -> ! {

@@ -54,6 +54,7 @@ mod suppression;
 mod tls;
 mod trial;
 mod triggers;
+mod unseen;
 mod upgrade;
 mod views;
 mod wording;

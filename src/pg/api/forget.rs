@@ -119,9 +119,12 @@ fn erase(binding: &Binding, persons: &[Person]) -> Erased {
     };
     let jobs = persons.iter().map(of_queue).fold(Erased::default(), Erased::and);
     // No call about this contact is under way from here on, nor until this is committed.
-    let claim = desk::contact_claim(binding, persons[0].contact);
-    claims::claim(claim);
-    claims::unlock(&claim);
+    // Only within these workspaces: what is another's is not held, nor waited for.
+    for person in persons {
+        let claim = desk::contact_claim(binding, person.workspace, person.contact);
+        claims::claim(claim);
+        claims::unlock(&claim);
+    }
     let questions: Vec<Hash> =
         persons.iter().flat_map(|p| questions(p.workspace, binding, p.contact)).collect();
     wait_for_the_books(persons, &questions);

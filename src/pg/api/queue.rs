@@ -13,6 +13,7 @@ use crate::pg::desk::{self, Target};
 use crate::pg::store::jobs::{Authority, Job};
 use crate::pg::store::jobs_kept;
 use crate::pg::store::pauses::{self, Pause};
+use crate::pg::table::Binding;
 use crate::pg::{cache, guards, identity, owner, queue, raise, settings, xact};
 
 #[pg_extern(sql = false)]
@@ -97,9 +98,9 @@ fn tell_of_pause() {
     }
 }
 
-/// Each key once, in its one spelling.
+/// Each key of a row that the caller sees, once, in its one spelling.
 fn keys(
-    binding: &crate::pg::table::Binding,
+    binding: &Binding,
     workspace: uuid::Uuid,
     ids: Vec<Option<String>>,
     name: &str,
@@ -111,10 +112,25 @@ fn keys(
         keys.push(binding.canonical_key(&id).ok_or_else(|| desk::no_key(binding, &id))?);
     }
     binding.require_readable();
-    binding.spell(workspace, keys.iter_mut().collect());
+    // The table holds another workspace's rows.
+    if !binding.columns.contains_key("workspace_id") && binding.workspace != Some(workspace) {
+        return Ok(Vec::new());
+    }
+    let mut keys = seen(binding, workspace, &keys);
     let mut met = HashSet::with_capacity(keys.len());
     keys.retain(|key| met.insert(key.clone()));
     Ok(keys)
+}
+
+fn seen(binding: &Binding, workspace: uuid::Uuid, keys: &[String]) -> Vec<String> {
+    const PORTION: usize = 1_000;
+    let mut seen = Vec::with_capacity(keys.len());
+    for portion in keys.chunks(PORTION) {
+        pgrx::check_for_interrupts!();
+        let ids: Vec<&str> = portion.iter().map(String::as_str).collect();
+        seen.extend(binding.seen(workspace, &ids).into_iter().flatten());
+    }
+    seen
 }
 
 fn require_login(role: pg_sys::Oid) {

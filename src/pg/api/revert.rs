@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
 use crate::domain::fields::{Field, FieldMap, FieldSet};
-use crate::domain::identity::WRITE_ENRICH;
 use crate::domain::merge;
 use crate::pg::store::books::{self, Past};
+use crate::pg::store::config;
 use crate::pg::{cache, guards, raise};
 
 #[pg_extern(sql = false)]
@@ -26,14 +26,14 @@ fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
 
 fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
     guards::require_writable();
-    let caller = crate::pg::identity::identify()?;
-    if !caller.may(WRITE_ENRICH) {
-        return Err(Failure::lacks_permission(WRITE_ENRICH));
-    }
-    let workspace = caller.workspace.id;
+    let workspaces = match super::forget::authority()? {
+        Some(only) => vec![only],
+        None => config::all_workspaces(),
+    };
     let not_found = |what: &str| Failure::not_found(what);
-    let past = books::past_enrichment(workspace, request)
+    let past = books::past_enrichment(&workspaces, request)
         .ok_or_else(|| not_found(&format!("enrichment {request}")))?;
+    let workspace = past.workspace;
     let bindings = cache::bindings();
     let binding = bindings.iter().find(|b| b.schema == past.schema && b.table == past.table);
     let Some(binding) = binding else {

@@ -1,5 +1,6 @@
 //! Contacts of a batch: which ones there are, and steps 5 to 7 for a portion of them.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -77,13 +78,14 @@ impl Batch<'_> {
         let count = self.ahead.len().min(PORTION);
         let portion: Vec<(usize, String)> = self.ahead.drain(..count).collect();
         let elsewhere = self.scope().is_elsewhere();
+        let hidden = if elsewhere { HashSet::new() } else { self.hidden(&portion) };
         let mut claimed: Vec<(usize, String, ClaimKey, bool)> = Vec::with_capacity(count);
         for (position, id) in portion {
-            if elsewhere {
+            if elsewhere || hidden.contains(&position) {
                 self.tell(position, not_found(&id));
                 continue;
             }
-            let key = desk::contact_claim(&self.binding, &id);
+            let key = desk::contact_claim(&self.binding, self.workspace(), &id);
             guards::begin(key, &format!("contact {}", short(&id)));
             match claims::try_claim(key, self.waits) {
                 Ok(Claimed::ByOthers) => {
@@ -124,6 +126,17 @@ impl Batch<'_> {
             members.rotate_left(dice % count);
         }
         self.queue.extend(members);
+    }
+
+    /// The positions of rows that policies do not show to the caller: those are not even waited for.
+    fn hidden(&self, portion: &[(usize, String)]) -> HashSet<usize> {
+        if !self.binding.hides_rows() {
+            return HashSet::new();
+        }
+        let ids: Vec<&str> = portion.iter().map(|(_, id)| id.as_str()).collect();
+        let seen = self.binding.seen(self.workspace(), &ids);
+        let unseen = portion.iter().zip(seen).filter(|(_, seen)| seen.is_none());
+        unseen.map(|((position, _), _)| *position).collect()
     }
 
     /// Raises 55000 where there is none. As in a single call, a contact that needs none has its line without.

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{number, optional, pg, text};
+use super::{number, optional, pg, text, uuid};
 use crate::domain::rate::Record;
 use crate::domain::receipt::Hash;
 use crate::pg::append::{self, Row};
@@ -217,13 +217,14 @@ pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Val
 }
 
 static ENRICHMENT: Statement = Statement::new(
-    "SELECT e.schema_name, e.table_name, e.contact_id, e.old_values, e.new_values, e.reverted_at IS NOT NULL
+    "SELECT e.schema_name, e.table_name, e.contact_id, e.old_values, e.new_values, e.reverted_at IS NOT NULL, e.workspace_id
      FROM leadlex.enrichment AS e
-     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.request_id OPERATOR(pg_catalog.=) $2",
+     WHERE e.workspace_id OPERATOR(pg_catalog.=) ANY ($1) AND e.request_id OPERATOR(pg_catalog.=) $2",
 );
 
 /// A past enrichment, to be taken back.
 pub struct Past {
+    pub workspace: Uuid,
     pub schema: String,
     pub table: String,
     pub contact_id: String,
@@ -232,9 +233,12 @@ pub struct Past {
     pub reverted: bool,
 }
 
-pub fn past_enrichment(workspace: Uuid, request_id: Uuid) -> Option<Past> {
-    let row = as_owner(|| ENRICHMENT.row(View::Latest, &[arg(pg(workspace)), arg(pg(request_id))]))?;
+/// In one of these workspaces.
+pub fn past_enrichment(workspaces: &[Uuid], request_id: Uuid) -> Option<Past> {
+    let workspaces: Vec<pgrx::Uuid> = workspaces.iter().map(|id| pg(*id)).collect();
+    let row = as_owner(|| ENRICHMENT.row(View::Latest, &[arg(workspaces), arg(pg(request_id))]))?;
     Some(Past {
+        workspace: uuid(&row, 6),
         schema: text(&row, 0),
         table: text(&row, 1),
         contact_id: text(&row, 2),

@@ -49,6 +49,20 @@ impl Binding {
         found
     }
 
+    /// The keys of the rows that the caller sees, as everybody writes them, each in its place.
+    pub fn seen(&self, workspace: Uuid, ids: &[&str]) -> Vec<Option<String>> {
+        let args = [texts_arg(ids), arg(crate::pg::store::pg(workspace))];
+        let mut seen = vec![None; ids.len()];
+        for row in self.plans().seen.query(View::Caller, &args) {
+            let (position, row) = numbered(row);
+            seen[position] = match self.spelling_may_vary() {
+                true => row.into_iter().next().flatten().map(|id| self.respell(id)),
+                false => Some(ids[position].to_owned()),
+            };
+        }
+        seen
+    }
+
     /// Two texts can be the same key: those that are there are called as the table has them.
     pub fn spell(&self, workspace: Uuid, mut ids: Vec<&mut String>) {
         const PORTION: usize = 256;

@@ -62,6 +62,7 @@ struct Plans {
     read_locked: Statement,
     fresh: Statement,
     read_many: Statement,
+    seen: Statement,
     /// See `rls`.
     locks: Statement,
     key: Key,
@@ -168,16 +169,18 @@ impl Binding {
         let list = self.select_list(&find);
         // The workspace is passed always, also where no column is compared with it.
         let from = format!("FROM {} AS t WHERE {condition}", self.name());
-        let many = format!(
-            "SELECT n.position, {list} FROM {} JOIN {} AS t ON {condition_of_many}",
+        let of_many = format!(
+            "FROM {} JOIN {} AS t ON {condition_of_many}",
             many::set_of_keys(&id.type_name, &[]),
             self.name()
         );
+        let id_text = format!("t.{}::pg_catalog.text", quoted(&id.name));
         Plans {
             read: Statement::owned(format!("SELECT {list} {from}")),
             read_locked: Statement::owned(format!("SELECT {list} {from} FOR NO KEY UPDATE OF t")),
             fresh: Statement::owned(format!("SELECT t.tableoid, t.ctid {from}")),
-            read_many: Statement::owned(many),
+            read_many: Statement::owned(format!("SELECT n.position, {list} {of_many}")),
+            seen: Statement::owned(format!("SELECT n.position, {id_text} {of_many}")),
             locks: rls::statement(&self.name(), &id.type_name, &condition_of_many),
             key: Key::of(id),
             key_type_name: id.type_name.clone(),

@@ -42,6 +42,15 @@ pub fn statement(table: &str, key_type: &str, condition_of_many: &str) -> Statem
 }
 
 impl Binding {
+    /// Whether policies can hide rows of the table from the caller.
+    pub fn hides_rows(&self) -> bool {
+        // SAFETY: a catalog look-up for an existing relation; InvalidOid stands for the current role.
+        self.relation.is_some_and(|relation| unsafe {
+            pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true)
+                == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+        })
+    }
+
     /// Which of these rows, in their order, policies do not let the caller update. All are rows that it sees.
     pub fn barred(&self, workspace: Uuid, ids: &[&str]) -> Vec<bool> {
         let Some(relation) = self.relation else { self.gone() };
@@ -49,8 +58,7 @@ impl Binding {
         // SAFETY: catalog look-ups for an existing relation; InvalidOid stands for the current role.
         let applies = unsafe {
             self.fields().names().into_iter().any(|field| self.may(pg_sys::ACL_UPDATE, field))
-                && pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true)
-                    == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+                && self.hides_rows()
                 && updates_are_stricter(relation)
         };
         let mut barred = vec![applies; ids.len()];

@@ -66,12 +66,15 @@ fn a_role_that_becomes_another_when_it_connects_has_its_jobs_run_all_the_same() 
 #[test]
 fn row_level_security_holds() {
     let world = world(&Beginning::default());
+    pause(&world);
+    enqueue(&mut world.caller(), 1..=3);
     world.run(&format!(
         "ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
          CREATE POLICY mine ON crm TO caller USING (id <> '{}')",
         contact(2)
     ));
-    enqueue(&mut world.caller(), 1..=3);
+    assert_eq!(enqueue(&mut world.caller(), 2..=2), 0, "it is not seen any more");
+    resume(&world);
     wait_for(&world, "done", 3);
     let gone = "SELECT count(*) FROM leadlex.job WHERE outcome = 'gone'";
     assert_eq!(world.number(gone), 1, "to the role there is none");
