@@ -27,8 +27,6 @@ pub struct Installation {
     pub receipts: pg_sys::Oid,
     /// Oid of leadlex.suppression.
     pub suppressions: pg_sys::Oid,
-    /// Its own oid, which a restore into the same database changes.
-    pub extension: pg_sys::Oid,
 }
 
 const MAX_ROLES: usize = 1_000;
@@ -129,8 +127,7 @@ pub enum Found {
 }
 
 static INSTALLATION: Statement = Statement::new(
-    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion,
-            e.oid::pg_catalog.int8
+    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion
      FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
@@ -158,7 +155,6 @@ pub fn find_installation() -> Found {
         catalog: number(row, 1) as u32,
         receipts: table("receipt"),
         suppressions: table("suppression"),
-        extension: (number(row, 4) as u32).into(),
     };
     CACHE.with_borrow_mut(|c| c.installation = Some(found));
     Found::This(found)

@@ -140,8 +140,6 @@ pub struct Database {
     pub sweep: bool,
     /// How often leadlex.resume_queue() was called.
     pub resumed: u32,
-    /// It is not its own home, or read-only by default: nothing is settled, removed or begun.
-    pub rests: bool,
     pub error: [u8; 160],
 }
 
@@ -164,7 +162,6 @@ impl Database {
         last_purge: 0,
         sweep: true,
         resumed: 0,
-        rests: false,
         error: [0; 160],
     };
 
@@ -199,10 +196,6 @@ pub struct Queue {
     pub runs: u64,
     pub contacts: u64,
     pub last_run: i64,
-    /// When a worker was last started for it.
-    pub last_turn: i64,
-    /// Its sessions are read-only by default: nothing is begun.
-    pub read_only: bool,
     pub error: [u8; 160],
 }
 
@@ -221,8 +214,6 @@ impl Queue {
         runs: 0,
         contacts: 0,
         last_run: 0,
-        last_turn: 0,
-        read_only: false,
         error: [0; 160],
     };
 }

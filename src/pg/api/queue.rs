@@ -1,7 +1,6 @@
 //! leadlex.enqueue, enqueue_rows, retry_jobs; pausing.
 
 use std::collections::HashSet;
-use std::ffi::CStr;
 
 use pgrx::Uuid;
 use pgrx::prelude::*;
@@ -167,11 +166,7 @@ fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
 #[pg_extern(sql = false)]
 fn queue_paused() -> Option<&'static str> {
     cache::refresh();
-    // SAFETY: a setting that there is, as this session began with it.
-    let read_only = || unsafe {
-        CStr::from_ptr(pg_sys::GetConfigOptionResetString(c"default_transaction_read_only".as_ptr()))
-    };
-    queue::paused().map(Pause::name).or_else(|| (read_only() == c"on").then_some("read_only"))
+    queue::paused().map(Pause::name)
 }
 
 #[pg_extern(sql = false)]

@@ -9,7 +9,6 @@ use crate::domain::job;
 static MAX_JOB_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static JOB_RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static JOB_RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3_600_000);
-static JOB_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300_000);
 static JOB_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static JOB_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
 
@@ -23,11 +22,6 @@ pub fn job_policy() -> job::Policy {
     let ms = |setting: &GucSetting<i32>| Duration::from_millis(setting.get() as u64);
     let max_attempts = JOB_MAX_ATTEMPTS.get() as u32;
     job::Policy { base: ms(&JOB_RETRY_BASE), longest: ms(&JOB_RETRY_MAX), max_attempts }
-}
-
-/// How long one run of queued jobs may take.
-pub fn job_timeout() -> Duration {
-    Duration::from_millis(JOB_TIMEOUT.get() as u64)
 }
 
 /// How long jobs that are done are kept.
@@ -75,16 +69,6 @@ pub fn define() {
         1_000,
         GucContext::Sighup,
         GucFlags::default(),
-    );
-    GucRegistry::define_int_guc(
-        c"leadlex.job_timeout",
-        c"Longest time that one run of queued jobs may take.",
-        c"It is cancelled then, and has used up an attempt. A smaller statement_timeout of the job's role counts instead.",
-        &JOB_TIMEOUT,
-        1_000,
-        86_400_000,
-        GucContext::Suset,
-        GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"leadlex.job_retention",

@@ -3,7 +3,6 @@
 use pgrx::pg_sys;
 
 use super::boolean;
-use crate::pg::cache;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Arg, Statement, View, arg, name_arg};
 
@@ -26,46 +25,37 @@ impl Pause {
 }
 
 static PAUSED: Statement = Statement::new(
-    "SELECT pg_catalog.bool_and(h.system_identifier OPERATOR(pg_catalog.=) $1 AND h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $2
-                                AND h.extension_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $3) IS TRUE,
+    "SELECT pg_catalog.bool_and(h.system_identifier OPERATOR(pg_catalog.=) $1 AND h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $2)
+                IS TRUE,
             EXISTS (SELECT FROM leadlex.queue_pause AS p)
      FROM leadlex.home AS h",
 );
 static PAUSE: Statement = Statement::new(
-    "INSERT INTO leadlex.queue_pause (paused_by) SELECT $1 WHERE NOT EXISTS (SELECT FROM leadlex.queue_pause AS p)
-     ON CONFLICT (paused_by) DO NOTHING",
+    "INSERT INTO leadlex.queue_pause (paused_by) SELECT $1 WHERE NOT EXISTS (SELECT FROM leadlex.queue_pause AS p)",
 );
 static RESUME: Statement = Statement::new("DELETE FROM leadlex.queue_pause AS p");
 static LEAVE_HOME: Statement = Statement::new("DELETE FROM leadlex.home AS h");
 static COME_HOME: Statement = Statement::new(
-    "INSERT INTO leadlex.home (system_identifier, database_oid, extension_oid)
-     VALUES ($1, $2::pg_catalog.oid, $3::pg_catalog.oid)",
+    "INSERT INTO leadlex.home (system_identifier, database_oid) VALUES ($1, $2::pg_catalog.oid)",
 );
 
 static ADOPT: Statement =
     Statement::new("UPDATE leadlex.job_set AS j SET home = $1 WHERE j.home OPERATOR(pg_catalog.<>) $1");
 
-/// Of the cluster, of the database and of the extension in it.
-fn identity() -> [i64; 3] {
-    let extension = cache::installation().extension.to_u32();
+fn identity() -> [Arg; 2] {
     // SAFETY: reads of shared memory and of a global, in a backend that is connected to its database.
-    let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32()) };
-    [system as i64, i64::from(database), i64::from(extension)]
-}
-
-fn identity_args() -> [Arg; 3] {
-    identity().map(arg)
+    unsafe { [arg(pg_sys::GetSystemIdentifier() as i64), arg(i64::from(pg_sys::MyDatabaseId.to_u32()))] }
 }
 
 /// The same in one text, for rows of the queue.
 pub fn home() -> String {
-    let [system, database, extension] = identity();
-    format!("{}/{database}/{extension}", system as u64)
+    // SAFETY: as above.
+    unsafe { format!("{}/{}", pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32()) }
 }
 
 /// A database that does not say which it is counts as a clone: it spends nothing.
 pub fn paused() -> Option<Pause> {
-    let row = as_owner(|| PAUSED.row(View::Latest, &identity_args()))?;
+    let row = as_owner(|| PAUSED.row(View::Latest, &identity()))?;
     match (boolean(&row, 0), boolean(&row, 1)) {
         (false, _) => Some(Pause::Clone),
         (true, true) => Some(Pause::ByHand),
@@ -79,9 +69,9 @@ pub fn pause(role: &str) {
 
 pub fn resume() {
     as_owner(|| {
-        RESUME.run_in(View::Serialized, &[]);
-        LEAVE_HOME.run_in(View::Serialized, &[]);
-        COME_HOME.run(&identity_args());
-        ADOPT.run_in(View::Serialized, &[arg(home())]);
+        RESUME.run(&[]);
+        LEAVE_HOME.run(&[]);
+        COME_HOME.run(&identity());
+        ADOPT.run(&[arg(home())]);
     });
 }

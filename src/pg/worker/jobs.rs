@@ -84,6 +84,7 @@ fn configure() {
         (c"role", c"none"),
         (c"application_name", c"leadlex_enrich jobs"),
         (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
         (c"session_replication_role", c"origin"),
         (c"row_security", c"on"),
         // A worker does not stand in line for long.
@@ -91,27 +92,12 @@ fn configure() {
         (c"leadlex.batch_wait_for_rate_limit", c"off"),
         (c"leadlex.workspace", c""),
     ];
-    values.extend(super::NO_TIME_LIMITS);
+    if cfg!(not(any(feature = "pg15", feature = "pg16"))) {
+        values.push((c"transaction_timeout", c"0"));
+    }
     for (name, value) in values {
         super::set_own(name, value);
     }
-}
-
-/// How often it is looked whether a read-only database can be written to again.
-const READ_ONLY_REST_US: i64 = 10_000_000;
-
-/// default_transaction_read_only says that nothing is to be written here (by ALTER SYSTEM, DATABASE or ROLE): the queue
-/// waits, and nothing counts as an attempt.
-fn waits_for_writes(key: Key) -> bool {
-    // SAFETY: reads a setting.
-    let read_only = unsafe { pg_sys::DefaultXactReadOnly };
-    queues::mark(key, |q| {
-        q.read_only = read_only;
-        if read_only {
-            (q.wanted, q.due_at) = (false, now_us() + READ_ONLY_REST_US);
-        }
-    });
-    read_only
 }
 
 /// Whether this is still the session that it was: a trigger can have changed that, within its role's rights.
@@ -150,9 +136,6 @@ fn work_until_idle(key: Key) {
         pgrx::check_for_interrupts!();
         if bars::is_barred(key.database) || !is_itself(key.role) {
             queues::mark(key, |q| q.wanted = true);
-            return;
-        }
-        if waits_for_writes(key) {
             return;
         }
         closed.retain(|(_, until)| *until > now_us());

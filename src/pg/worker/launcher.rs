@@ -28,7 +28,6 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         super::handlers::pqsignal(libc::SIGTERM, super::handlers::die);
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
-        super::NO_TIME_LIMITS.iter().for_each(|(name, value)| super::set_own(name, value));
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
         shmem::with_header(|h| {
             h.launcher_pid = pg_sys::MyProcPid;
@@ -88,8 +87,6 @@ fn promote(housekeeping: bool) {
             if database.has_work || housekeeping {
                 database.has_work = false;
                 database.wanted = true;
-                // A restore may have brought jobs that nothing has told of.
-                database.sweep |= housekeeping;
             }
         }
     });

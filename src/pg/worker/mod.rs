@@ -13,7 +13,6 @@ mod leftovers;
 pub mod queues;
 mod rates;
 mod round;
-mod run_limit;
 mod running;
 mod tallies;
 
@@ -189,13 +188,6 @@ fn set_own(name: &CStr, value: &CStr) {
         );
     }
 }
-
-/// Limits on a transaction's time are for sessions: a worker's work is in portions, or has a limit of its own.
-#[cfg(any(feature = "pg15", feature = "pg16"))]
-const NO_TIME_LIMITS: [(&CStr, &CStr); 1] = [(c"idle_in_transaction_session_timeout", c"0")];
-#[cfg(not(any(feature = "pg15", feature = "pg16")))]
-const NO_TIME_LIMITS: [(&CStr, &CStr); 2] =
-    [(c"idle_in_transaction_session_timeout", c"0"), (c"transaction_timeout", c"0")];
 
 /// Reads the configuration again after SIGHUP.
 fn reload_if_asked() {

@@ -8,7 +8,7 @@ use super::super::cache::Found;
 use super::super::shmem::{self, Database, Header, Queue};
 use super::super::store::jobs;
 use super::super::{cache, settings};
-use super::round::{self, Failed, attempt};
+use super::round::{Failed, attempt};
 use super::{set_latch, this_database};
 
 /// Which queue: database and role.
@@ -102,22 +102,6 @@ pub fn is_ready(queue: &Queue, now: i64) -> bool {
         && queue.not_before <= now
 }
 
-/// Workers of a role, in all databases.
-fn held_by(header: &Header, role: u32) -> usize {
-    header.queues.iter().filter(|q| q.worker_pid != 0 && q.role == role).count()
-}
-
-/// When one was last started for the role.
-fn last_turn_of(header: &Header, role: u32) -> i64 {
-    header.queues.iter().filter(|q| q.database != 0 && q.role == role).map(|q| q.last_turn).max().unwrap_or(0)
-}
-
-/// One role never has all workers: another may come at any time. Of a single one they take turns.
-fn has_place(header: &Header, role: u32) -> bool {
-    let most = settings::max_job_workers();
-    held_by(header, role) < if most > 1 { most - 1 } else { most }
-}
-
 /// A worker that has been asked for and does not appear within this time is asked for again.
 const START_PATIENCE_US: i64 = 10_000_000;
 
@@ -133,7 +117,7 @@ pub fn next() -> Option<Key> {
         for lost in h.queues.iter_mut().filter(|q| q.worker_pid == -1 && q.not_before <= now) {
             *lost = Queue { worker_pid: 0, wanted: true, ..*lost };
         }
-        let ready = |q: &&Queue| is_ready(q, now) && !h.is_barred(q.database) && has_place(h, q.role);
+        let ready = |q: &&Queue| is_ready(q, now) && !h.is_barred(q.database);
         let running = h.queues.iter().filter(|q| q.worker_pid != 0);
         if running.clone().count() >= settings::max_job_workers() {
             if h.queues.iter().any(|q| ready(&q)) {
@@ -142,11 +126,9 @@ pub fn next() -> Option<Key> {
             }
             return None;
         }
-        let turn = |q: &&Queue| (held_by(h, q.role), last_turn_of(h, q.role), q.last_turn);
-        let longest = h.queues.iter().filter(ready).min_by_key(turn)?;
+        let longest = h.queues.iter().filter(ready).min_by_key(|q| q.last_run)?;
         let key = Key { database: longest.database, role: longest.role };
         let queue = entry(h, key)?;
-        queue.last_turn = now;
         queue.worker_pid = -1;
         queue.not_before = now + START_PATIENCE_US;
         Some(key)
@@ -162,7 +144,7 @@ pub fn until_next() -> Option<std::time::Duration> {
             // Should it never come.
             -1 => Some(q.not_before),
             // Whoever makes room wakes the launcher.
-            0 if q.database != 0 && !q.paused && !q.refused && !full && has_place(h, q.role) => {
+            0 if q.database != 0 && !q.paused && !q.refused && !full => {
                 let due = if q.wanted { now } else { q.due_at };
                 // So does the end of a bar, most of the time.
                 let least = if h.is_barred(q.database) { 1_000_000 } else { 100_000 };
@@ -252,18 +234,13 @@ pub fn leave(key: Key, exit: Exit) {
     set_latch(latch);
 }
 
-/// Whether another queue waits for a worker, and there is a place for one only when this one leaves.
+/// Whether other queues wait for a worker, and there is no place for one.
 pub fn others_wait(key: Key) -> bool {
     let now = now_us();
     shmem::with_header(|h| {
-        let full = h.queues.iter().filter(|q| q.worker_pid != 0).count() >= settings::max_job_workers();
-        let own_is_full = !has_place(h, key.role);
-        let makes_room = |q: &Queue| match q.role == key.role {
-            true => full || own_is_full,
-            false => full && has_place(h, q.role),
-        };
-        let waits = |q: &Queue| !key.is(q) && is_ready(q, now) && !h.is_barred(q.database);
-        h.queues.iter().any(|q| waits(q) && makes_room(q))
+        let running = h.queues.iter().filter(|q| q.worker_pid != 0).count();
+        running >= settings::max_job_workers()
+            && h.queues.iter().any(|q| !key.is(q) && is_ready(q, now) && !h.is_barred(q.database))
     })
 }
 
@@ -298,10 +275,7 @@ pub fn keep(database: u32) -> Result<(), Failed> {
     let policy = settings::job_policy();
     let waits: Vec<f64> = (1..=30).map(|attempt| policy.backoff(attempt, None, 0.5).as_secs_f64()).collect();
     let found = attempt(|| {
-        if !matches!(cache::find_installation(), Found::This(_))
-            || cache::paused().is_some()
-            || round::is_read_only()
-        {
+        if !matches!(cache::find_installation(), Found::This(_)) || cache::paused().is_some() {
             return Vec::new();
         }
         refused.iter().for_each(|role| jobs::put_off((*role).into(), policy.max_attempts, waits.clone()));

@@ -29,8 +29,6 @@ const RETRY_S: i64 = 2;
 thread_local! {
     /// Whether the extension was found in this worker's database.
     static INSTALLED: Cell<bool> = const { Cell::new(true) };
-    /// Whether sessions in this database are read-only by default.
-    static READ_ONLY: Cell<bool> = const { Cell::new(false) };
     /// Whether this worker was let in.
     static ENTERED: Cell<bool> = const { Cell::new(false) };
 }
@@ -68,9 +66,7 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, arg: pg_sys::Datum) {
 
 /// Waits of this process are bounded: it never waits long for a lock or for a replica.
 fn configure() {
-    // SAFETY: reads a setting, as the database and the configuration have it.
-    READ_ONLY.set(unsafe { pg_sys::DefaultXactReadOnly });
-    let own = [
+    for (name, value) in [
         (c"search_path", c"pg_catalog"),
         (c"lock_timeout", c"500ms"),
         (c"synchronous_commit", c"local"),
@@ -78,21 +74,9 @@ fn configure() {
         (c"default_transaction_read_only", c"off"),
         (c"row_security", c"on"),
         (c"session_replication_role", c"origin"),
-    ];
-    for (name, value) in own.into_iter().chain(super::NO_TIME_LIMITS) {
+    ] {
         super::set_own(name, value);
     }
-}
-
-/// Whether sessions in this database are read-only by default: what they write nevertheless is recorded, and no more.
-pub fn is_read_only() -> bool {
-    READ_ONLY.get()
-}
-
-/// Nothing is settled, removed or begun in a database that is not its own home (what it subscribes to, or what is restored
-/// next, would meet our rows), nor where nothing is to be written.
-fn rests() -> bool {
-    is_read_only() || cache::paused() == Some(Pause::Clone)
 }
 
 /// Shutdown, or a statement that needs the database without sessions.
@@ -357,19 +341,18 @@ fn round(database: u32, closing: bool) -> Round {
         (false, true) => rates::Close::Unused,
         (false, false) => rates::Close::Idle,
     });
-    let rests = rests();
-    let settled = if closing || rests { 0 } else { books::settle_ledger() };
+    let settled = if closing { 0 } else { books::settle_ledger() };
     let now = accounts::now();
     let purge_every = settings::purge_interval(PURGE_EVERY).as_secs() as i64;
     let purge_due =
         shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + purge_every <= now));
     let (mut purged, mut receipts_expired, mut jobs_purged) = (0, 0, 0);
-    if purge_due && !closing && !rests {
+    if purge_due && !closing {
         purged = books::purge_keys();
         receipts_expired = store::receipts::expire(settings::receipt_terms());
         jobs_purged = jobs::purge(settings::job_retention());
     }
-    let marked = match closing || rests {
+    let marked = match closing || cache::paused() == Some(Pause::Clone) {
         true => 0,
         false => jobs_waiting::mark_some(),
     };
@@ -384,12 +367,7 @@ fn round(database: u32, closing: bool) -> Round {
         d.receipts_expired += receipts_expired;
         d.last_run = now;
         d.error = [0; 160];
-        d.rests = rests;
-        if purge_due
-            && !rests
-            && purged.max(receipts_expired) < books::PORTION
-            && jobs_purged < jobs::PURGED_AT_ONCE
-        {
+        if purge_due && purged.max(receipts_expired) < books::PORTION && jobs_purged < jobs::PURGED_AT_ONCE {
             d.last_purge = now;
         }
         // Rows may have come since: look once more at the next round.

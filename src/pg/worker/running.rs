@@ -16,7 +16,6 @@ use super::super::store::jobs_waiting;
 use super::super::{identity, owner, settings, table};
 use super::queues::{self, Key};
 use super::round::{Failed, attempt_as};
-use super::run_limit::RunLimit;
 use super::{bars, jobs as worker};
 use crate::domain::failure::Failure;
 use crate::domain::fields::{Field, FieldSet};
@@ -38,14 +37,12 @@ pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
     let contacts: u64 = tickets.iter().map(|ticket| ticket.contacts).sum();
     let text =
         CString::new(format!("leadlex_enrich: enriching {contacts} queued contacts")).unwrap_or_default();
-    let limit = RunLimit::begin();
-    match attempt_as(&text, || limit.keep(|| attempt_sets(tickets))) {
+    match attempt_as(&text, || attempt_sets(tickets)) {
         Ok(closed_until) => {
             queues::mark(key, |q| q.contacts += contacts);
             closed_until
         }
         Err(failure) => {
-            let failure = limit.explain(failure);
             let leaving = bars::is_barred(key.database);
             // Should this fail, too, the set counts as interrupted.
             let _ = attempt_as(c"leadlex_enrich: recording the failure of queued jobs", || {

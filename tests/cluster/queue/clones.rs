@@ -98,3 +98,19 @@ fn a_restored_database_spends_nothing() {
     wait_in(&mut owner, "done", 2);
     assert_eq!(paused_because(&mut owner), None);
 }
+
+/// The same database, restored in its place, is not another.
+#[test]
+fn a_database_that_is_restored_in_place_goes_on() {
+    let world = world(&Beginning::default());
+    enqueue_unseen(&world, 1..=2);
+    let file = world.cluster.dir().join("dump");
+    let dump = check(world.cluster.command("pg_dump", "app").arg("--format=custom"), "pg_dump");
+    fs::write(&file, dump.stdout).unwrap();
+    let mut restore = world.cluster.command("pg_restore", "app");
+    check(restore.args(["--exit-on-error", "--clean", "-d", "app"]).arg(&file), "pg_restore --clean");
+    assert_eq!(paused_because(&mut world.owner()), None);
+    world.run("SELECT leadlex.alter_provider('main', secret => 's')");
+    world.cluster.restart(crate::support::Stop::Fast);
+    wait_for(&world, "done", 2);
+}

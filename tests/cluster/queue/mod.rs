@@ -5,12 +5,10 @@ mod clones;
 mod crashes;
 mod databases;
 mod failures;
-mod home;
 mod keeping;
 mod passed_over;
 mod repeats;
 mod rights;
-mod run_limits;
 
 use std::time::{Duration, Instant};
 
