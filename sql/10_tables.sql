@@ -343,27 +343,33 @@ COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
 COMMENT ON COLUMN leadlex.job_set.marks IS 'hashes of the keys, by which a contact that waits is found; NULL: not entered yet';
-COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier and oid of the database that may run it: a restore may bring it before leadlex.home';
+COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier, database oid and extension oid of where it may run: a restore may bring it before leadlex.home';
 
 -- Which database this is. Of what it was copied or restored from, the row comes along.
 CREATE TABLE leadlex.home (
     system_identifier bigint NOT NULL,
     database_oid      oid NOT NULL,
-    since             timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    extension_oid     oid NOT NULL,
+    since             timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (system_identifier, database_oid, extension_oid)
 );
-COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue and triggers are paused until leadlex.resume_queue().';
+COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue, triggers and the books are at rest until leadlex.resume_queue().';
 COMMENT ON COLUMN leadlex.home.system_identifier IS 'of the cluster, as pg_control_system() tells it';
 COMMENT ON COLUMN leadlex.home.database_oid IS 'pg_database.oid';
+COMMENT ON COLUMN leadlex.home.extension_oid IS 'pg_extension.oid: another after a restore into the same database';
 COMMENT ON COLUMN leadlex.home.since IS 'when it was recorded';
-INSERT INTO leadlex.home (system_identifier, database_oid)
-    SELECT s.system_identifier, d.oid FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d
-    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+INSERT INTO leadlex.home (system_identifier, database_oid, extension_oid)
+    SELECT s.system_identifier, d.oid, e.oid
+    FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d, pg_catalog.pg_extension AS e
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich';
 
 CREATE TABLE leadlex.queue_pause (
+    id        uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
     since     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     paused_by name NOT NULL
 );
 COMMENT ON TABLE leadlex.queue_pause IS 'A row while leadlex.pause_queue() is in force.';
+COMMENT ON COLUMN leadlex.queue_pause.id IS 'of the row';
 COMMENT ON COLUMN leadlex.queue_pause.since IS 'when it was called';
 COMMENT ON COLUMN leadlex.queue_pause.paused_by IS 'the role that called it';
 

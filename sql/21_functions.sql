@@ -136,7 +136,7 @@ GRANT EXECUTE ON FUNCTION leadlex.retry_jobs(text, regclass) TO PUBLIC;
 CREATE FUNCTION leadlex.queue_paused() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'queue_paused_wrapper';
-COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored) or pause_queue; NULL when it is not.';
+COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored), pause_queue, or read_only (default_transaction_read_only is on); NULL when it is not.';
 REVOKE ALL ON FUNCTION leadlex.queue_paused() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.queue_paused() TO PUBLIC;
 

@@ -178,7 +178,7 @@ CREATE VIEW leadlex.queue WITH (security_barrier = true) AS
              OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[])) AS n;
 COMMENT ON VIEW leadlex.queue IS 'The queue in one row: whether it is paused, and how many jobs of one''s own workspaces (to administrators and pg_monitor: of all) are in which state.';
 COMMENT ON COLUMN leadlex.queue.paused IS 'whether no job is begun';
-COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called';
+COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called; read_only: default_transaction_read_only is on for the database, the server or one''s own role';
 COMMENT ON COLUMN leadlex.queue.queued IS 'jobs that wait, for their turn or for their next attempt';
 COMMENT ON COLUMN leadlex.queue.running IS 'jobs that a worker has begun';
 COMMENT ON COLUMN leadlex.queue.done IS 'jobs done, as long as they are kept';
@@ -194,7 +194,7 @@ COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.worker_status.pid IS 'process id, NULL while none runs';
 COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it works in';
-COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes), paused (job workers) or idle';
+COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes), paused (job workers), clone (not its own home: it only writes what calls cause) or idle';
 COMMENT ON COLUMN leadlex.worker_status.runs IS 'rounds of work finished';
 COMMENT ON COLUMN leadlex.worker_status.ledger_rows_settled IS 'ledger rows folded into balances';
 COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was recorded';

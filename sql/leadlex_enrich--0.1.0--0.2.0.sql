@@ -594,27 +594,33 @@ COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
 COMMENT ON COLUMN leadlex.job_set.marks IS 'hashes of the keys, by which a contact that waits is found; NULL: not entered yet';
-COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier and oid of the database that may run it: a restore may bring it before leadlex.home';
+COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier, database oid and extension oid of where it may run: a restore may bring it before leadlex.home';
 
 -- Which database this is. Of what it was copied or restored from, the row comes along.
 CREATE TABLE leadlex.home (
     system_identifier bigint NOT NULL,
     database_oid      oid NOT NULL,
-    since             timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    extension_oid     oid NOT NULL,
+    since             timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (system_identifier, database_oid, extension_oid)
 );
-COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue and triggers are paused until leadlex.resume_queue().';
+COMMENT ON TABLE leadlex.home IS 'The identity of the database. With a row that is not of this one it is a clone: queue, triggers and the books are at rest until leadlex.resume_queue().';
 COMMENT ON COLUMN leadlex.home.system_identifier IS 'of the cluster, as pg_control_system() tells it';
 COMMENT ON COLUMN leadlex.home.database_oid IS 'pg_database.oid';
+COMMENT ON COLUMN leadlex.home.extension_oid IS 'pg_extension.oid: another after a restore into the same database';
 COMMENT ON COLUMN leadlex.home.since IS 'when it was recorded';
-INSERT INTO leadlex.home (system_identifier, database_oid)
-    SELECT s.system_identifier, d.oid FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d
-    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
+INSERT INTO leadlex.home (system_identifier, database_oid, extension_oid)
+    SELECT s.system_identifier, d.oid, e.oid
+    FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d, pg_catalog.pg_extension AS e
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich';
 
 CREATE TABLE leadlex.queue_pause (
+    id        uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
     since     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     paused_by name NOT NULL
 );
 COMMENT ON TABLE leadlex.queue_pause IS 'A row while leadlex.pause_queue() is in force.';
+COMMENT ON COLUMN leadlex.queue_pause.id IS 'of the row';
 COMMENT ON COLUMN leadlex.queue_pause.since IS 'when it was called';
 COMMENT ON COLUMN leadlex.queue_pause.paused_by IS 'the role that called it';
 
@@ -664,7 +670,7 @@ GRANT EXECUTE ON FUNCTION leadlex.retry_jobs(text, regclass) TO PUBLIC;
 CREATE FUNCTION leadlex.queue_paused() RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'queue_paused_wrapper';
-COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored) or pause_queue; NULL when it is not.';
+COMMENT ON FUNCTION leadlex.queue_paused() IS 'Why the queue is paused: clone (the database is a copy or was restored), pause_queue, or read_only (default_transaction_read_only is on); NULL when it is not.';
 REVOKE ALL ON FUNCTION leadlex.queue_paused() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.queue_paused() TO PUBLIC;
 
@@ -725,7 +731,7 @@ CREATE VIEW leadlex.queue WITH (security_barrier = true) AS
              OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[])) AS n;
 COMMENT ON VIEW leadlex.queue IS 'The queue in one row: whether it is paused, and how many jobs of one''s own workspaces (to administrators and pg_monitor: of all) are in which state.';
 COMMENT ON COLUMN leadlex.queue.paused IS 'whether no job is begun';
-COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called';
+COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called; read_only: default_transaction_read_only is on for the database, the server or one''s own role';
 COMMENT ON COLUMN leadlex.queue.queued IS 'jobs that wait, for their turn or for their next attempt';
 COMMENT ON COLUMN leadlex.queue.running IS 'jobs that a worker has begun';
 COMMENT ON COLUMN leadlex.queue.done IS 'jobs done, as long as they are kept';
@@ -756,7 +762,7 @@ COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts f
 COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it works in';
-COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes), paused (job workers) or idle';
+COMMENT ON COLUMN leadlex.worker_status.state IS 'running, waiting (its turn comes), paused (job workers), clone (not its own home: it only writes what calls cause) or idle';
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
 GRANT SELECT ON leadlex.worker_status TO PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO PUBLIC;

@@ -23,6 +23,8 @@ pub struct Installation {
     pub owner: pg_sys::Oid,
     /// Oid of leadlex.workspace: tells one CREATE EXTENSION from the next.
     pub catalog: u32,
+    /// Of the extension itself: another after a restore into the same database.
+    pub extension: u32,
     /// Oid of leadlex.receipt.
     pub receipts: pg_sys::Oid,
     /// Oid of leadlex.suppression.
@@ -127,7 +129,7 @@ pub enum Found {
 }
 
 static INSTALLATION: Statement = Statement::new(
-    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion
+    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion, e.oid::pg_catalog.int8
      FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
@@ -153,6 +155,7 @@ pub fn find_installation() -> Found {
     let found = Installation {
         owner: (number(row, 0) as u32).into(),
         catalog: number(row, 1) as u32,
+        extension: number(row, 4) as u32,
         receipts: table("receipt"),
         suppressions: table("suppression"),
     };

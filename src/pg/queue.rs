@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use super::store::frozen;
 use super::store::jobs::{self, Authority, Job};
 use super::store::jobs_waiting;
 use super::store::pauses::Pause;
@@ -10,14 +11,14 @@ use super::table::Binding;
 use super::{cache, guards, owner, xact};
 use crate::domain::fields::FieldSet;
 
-/// Why queue and triggers are paused, if they are. Looked up once, and again after a change.
+/// Why no job of the caller's is begun, if none is.
 pub fn paused() -> Option<Pause> {
-    cache::paused()
+    cache::paused().or_else(|| frozen::is_frozen(owner::caller()).then_some(Pause::ReadOnly))
 }
 
 /// Whether this database is a copy, or was restored: it spends nothing by itself until leadlex.resume_queue().
 pub fn is_clone() -> bool {
-    paused() == Some(Pause::Clone)
+    cache::paused() == Some(Pause::Clone)
 }
 
 /// Queues contacts for `role`, whose name `job` has; each key once, in its one spelling, and none that waits already: how

@@ -15,7 +15,7 @@ use crate::domain::receipt::Terms;
 use crate::domain::waterfall::Mode;
 use crate::net::MAX_HELPERS;
 
-pub use queue::{job_policy, job_retention, max_job_workers};
+pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
 
 #[derive(Clone, Copy, PostgresGucEnum)]
 enum WaterfallMode {

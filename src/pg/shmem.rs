@@ -140,6 +140,8 @@ pub struct Database {
     pub sweep: bool,
     /// How often leadlex.resume_queue() was called.
     pub resumed: u32,
+    /// It was a clone at the last look: only what calls cause is written.
+    pub clone: bool,
     pub error: [u8; 160],
 }
 
@@ -162,6 +164,7 @@ impl Database {
         last_purge: 0,
         sweep: true,
         resumed: 0,
+        clone: false,
         error: [0; 160],
     };
 
@@ -191,6 +194,12 @@ pub struct Queue {
     pub latch: *mut pg_sys::Latch,
     /// It waits for more to do.
     pub idle: bool,
+    /// Nothing is begun, since the role's transactions are read-only by default.
+    pub frozen: bool,
+    /// The last worker had to be ended, as its run did not heed a cancel.
+    pub overran: bool,
+    /// When a worker's turn began last.
+    pub turn_at: i64,
     /// When the launcher may start the next worker.
     pub not_before: i64,
     pub runs: u64,
@@ -210,6 +219,9 @@ impl Queue {
         worker_pid: 0,
         latch: std::ptr::null_mut(),
         idle: false,
+        frozen: false,
+        overran: false,
+        turn_at: 0,
         not_before: 0,
         runs: 0,
         contacts: 0,
@@ -270,6 +282,8 @@ pub struct Header {
     pub launcher_latch: *mut pg_sys::Latch,
     /// Until this epoch second workers close the leases of all accounts that no transaction is using.
     pub close_until: i64,
+    /// default_transaction_read_only, as the server's configuration has it.
+    pub read_only: bool,
     account_count: usize,
 }
 
@@ -382,6 +396,7 @@ unsafe fn initialise(header: *mut Header) {
             launcher_pid: 0,
             launcher_latch: std::ptr::null_mut(),
             close_until: 0,
+            read_only: false,
             account_count: count,
         });
         let accounts = header.cast::<u8>().add(accounts_offset()).cast::<Account>();

@@ -88,12 +88,17 @@ fn add(
 }
 
 fn tell_of_pause() {
-    if queue::is_clone() {
-        pgrx::notice!(
+    match queue::paused() {
+        None => {}
+        Some(Pause::Clone) => pgrx::notice!(
             "this database is a copy, or was restored: nothing is begun before leadlex.resume_queue()"
-        );
-    } else if queue::paused().is_some() {
-        pgrx::notice!("the queue is paused: nothing is begun before leadlex.resume_queue()");
+        ),
+        Some(Pause::ByHand) => {
+            pgrx::notice!("the queue is paused: nothing is begun before leadlex.resume_queue()")
+        }
+        Some(Pause::ReadOnly) => {
+            pgrx::notice!("default_transaction_read_only is on: nothing is begun before it is off")
+        }
     }
 }
 

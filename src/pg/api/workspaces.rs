@@ -204,7 +204,7 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
         "worker",
         (d.worker_pid > 0).then_some(d.worker_pid),
         database_name(d.oid),
-        worker_state(d.worker_pid, d.wanted),
+        if d.clone { "clone" } else { worker_state(d.worker_pid, d.wanted) },
         Some(d.runs as i64),
         Some(d.settled as i64),
         Some(d.records as i64),
@@ -222,7 +222,7 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
 
 fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
     let waits = q.wanted || q.due_at < i64::MAX;
-    let state = if q.paused { "paused" } else { worker_state(q.worker_pid, waits) };
+    let state = if q.paused || q.frozen { "paused" } else { worker_state(q.worker_pid, waits) };
     let role = owner::name_of(q.role.into());
     (
         "job worker",

@@ -9,12 +9,18 @@ use crate::domain::job;
 static MAX_JOB_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static JOB_RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static JOB_RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3_600_000);
+static JOB_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300_000);
 static JOB_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static JOB_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
 
 /// Databases and roles whose queued jobs are run at the same time.
 pub fn max_job_workers() -> usize {
     MAX_JOB_WORKERS.get() as usize
+}
+
+/// The longest that one run of queued jobs may take.
+pub fn job_timeout() -> Duration {
+    Duration::from_millis(JOB_TIMEOUT.get() as u64)
 }
 
 /// How patient the queue is.
@@ -69,6 +75,16 @@ pub fn define() {
         1_000,
         GucContext::Sighup,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.job_timeout",
+        c"Longest time that one run of queued jobs may take.",
+        c"A smaller statement_timeout of the job's role counts. What runs into it is tried again, which is an attempt.",
+        &JOB_TIMEOUT,
+        1_000,
+        86_400_000,
+        GucContext::Suset,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"leadlex.job_retention",

@@ -1,10 +1,11 @@
 //! All SQL on our own tables. Names and operators are qualified; every function here runs as the extension's owner.
 //! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered,
 //! `suppressions` whom they must not be asked about, `tallies` what they came to, `jobs` what is queued,
-//! `pauses` whether that is worked on.
+//! `pauses` and `frozen` whether that is worked on.
 
 pub mod books;
 pub mod config;
+pub mod frozen;
 pub mod jobs;
 pub mod jobs_kept;
 pub mod jobs_waiting;

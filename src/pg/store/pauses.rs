@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::boolean;
+use crate::pg::cache;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Arg, Statement, View, arg, name_arg};
 
@@ -13,6 +14,8 @@ pub enum Pause {
     Clone,
     /// leadlex.pause_queue() was called.
     ByHand,
+    /// default_transaction_read_only is on, see `frozen`.
+    ReadOnly,
 }
 
 impl Pause {
@@ -20,12 +23,14 @@ impl Pause {
         match self {
             Pause::Clone => "clone",
             Pause::ByHand => "pause_queue",
+            Pause::ReadOnly => "read_only",
         }
     }
 }
 
 static PAUSED: Statement = Statement::new(
-    "SELECT pg_catalog.bool_and(h.system_identifier OPERATOR(pg_catalog.=) $1 AND h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $2)
+    "SELECT pg_catalog.bool_and(h.system_identifier OPERATOR(pg_catalog.=) $1 AND h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $2
+                                 AND h.extension_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $3)
                 IS TRUE,
             EXISTS (SELECT FROM leadlex.queue_pause AS p)
      FROM leadlex.home AS h",
@@ -34,23 +39,39 @@ static PAUSE: Statement = Statement::new(
     "INSERT INTO leadlex.queue_pause (paused_by) SELECT $1 WHERE NOT EXISTS (SELECT FROM leadlex.queue_pause AS p)",
 );
 static RESUME: Statement = Statement::new("DELETE FROM leadlex.queue_pause AS p");
-static LEAVE_HOME: Statement = Statement::new("DELETE FROM leadlex.home AS h");
+// Of a database that is home already nothing is changed: its subscribers would hear of it.
+static LEAVE_HOME: Statement = Statement::new(
+    "DELETE FROM leadlex.home AS h
+     WHERE h.system_identifier OPERATOR(pg_catalog.<>) $1 OR h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.<>) $2
+        OR h.extension_oid::pg_catalog.int8 OPERATOR(pg_catalog.<>) $3",
+);
 static COME_HOME: Statement = Statement::new(
-    "INSERT INTO leadlex.home (system_identifier, database_oid) VALUES ($1, $2::pg_catalog.oid)",
+    "INSERT INTO leadlex.home (system_identifier, database_oid, extension_oid)
+     SELECT $1, $2::pg_catalog.oid, $3::pg_catalog.oid
+     WHERE NOT EXISTS (SELECT FROM leadlex.home AS h
+                       WHERE h.system_identifier OPERATOR(pg_catalog.=) $1 AND h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $2
+                         AND h.extension_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $3)",
 );
 
 static ADOPT: Statement =
     Statement::new("UPDATE leadlex.job_set AS j SET home = $1 WHERE j.home OPERATOR(pg_catalog.<>) $1");
 
-fn identity() -> [Arg; 2] {
+/// System identifier, oid of the database, oid of the extension.
+fn numbers() -> (u64, u32, u32) {
+    let extension = cache::installation().extension;
     // SAFETY: reads of shared memory and of a global, in a backend that is connected to its database.
-    unsafe { [arg(pg_sys::GetSystemIdentifier() as i64), arg(i64::from(pg_sys::MyDatabaseId.to_u32()))] }
+    unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32(), extension) }
+}
+
+fn identity() -> [Arg; 3] {
+    let (system, database, extension) = numbers();
+    [arg(system as i64), arg(i64::from(database)), arg(i64::from(extension))]
 }
 
 /// The same in one text, for rows of the queue.
 pub fn home() -> String {
-    // SAFETY: as above.
-    unsafe { format!("{}/{}", pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32()) }
+    let (system, database, extension) = numbers();
+    format!("{system}/{database}/{extension}")
 }
 
 /// A database that does not say which it is counts as a clone: it spends nothing.
@@ -70,7 +91,7 @@ pub fn pause(role: &str) {
 pub fn resume() {
     as_owner(|| {
         RESUME.run(&[]);
-        LEAVE_HOME.run(&[]);
+        LEAVE_HOME.run(&identity());
         COME_HOME.run(&identity());
         ADOPT.run(&[arg(home())]);
     });

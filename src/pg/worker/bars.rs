@@ -153,7 +153,11 @@ fn lift(database: u32, outcome: Outcome) {
         take_down(h, database);
         let known = h.databases.iter_mut().find(|d| d.oid == database);
         match (known, outcome) {
-            (Some(entry), Outcome::Emptied) => entry.wanted = true,
+            (Some(entry), Outcome::Emptied) => {
+                entry.wanted = true;
+                // Another extension that may come is not paused.
+                h.queues.iter_mut().filter(|q| q.database == database).for_each(|q| q.paused = false);
+            }
             // What the worker left undone waits no longer than it must.
             (Some(entry), _) => entry.wanted |= entry.has_work,
             (None, _) => return,

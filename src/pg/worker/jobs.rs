@@ -12,11 +12,12 @@ use uuid::Uuid;
 
 use super::super::accounts::now_us;
 use super::super::cache::Found;
+use super::super::store::frozen;
 use super::super::store::jobs::{self, State, Ticket};
 use super::super::{cache, settings, shmem, wait};
 use super::queues::{self, Exit, Key};
 use super::round::{Failed, attempt_as, forget_cancel, put_text};
-use super::{bars, running};
+use super::{bars, limit, running};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -59,6 +60,7 @@ pub unsafe extern "C-unwind" fn leadlex_job_worker_main(arg: pg_sys::Datum) {
         );
         CONNECTED.set(true);
         configure();
+        limit::register();
     }
     queues::mark(key, |q| q.not_before = 0);
     work_until_idle(key);
@@ -72,6 +74,7 @@ unsafe extern "C-unwind" fn on_exit(code: i32, arg: pg_sys::Datum) {
     let exit = match (CONNECTED.get(), code) {
         (false, _) => Exit::Refused,
         (true, 0) => Exit::Orderly,
+        (true, _) if limit::overran() => Exit::Overran,
         (true, _) => Exit::Broken,
     };
     queues::leave(Key::from_datum(arg), exit);
@@ -79,7 +82,7 @@ unsafe extern "C-unwind" fn on_exit(code: i32, arg: pg_sys::Datum) {
 
 /// The session is as the role has it (ALTER ROLE … SET), but for what would keep jobs from being run.
 fn configure() {
-    let mut values = vec![
+    let values = [
         // As another it would find none of its jobs.
         (c"role", c"none"),
         (c"application_name", c"leadlex_enrich jobs"),
@@ -92,12 +95,10 @@ fn configure() {
         (c"leadlex.batch_wait_for_rate_limit", c"off"),
         (c"leadlex.workspace", c""),
     ];
-    if cfg!(not(any(feature = "pg15", feature = "pg16"))) {
-        values.push((c"transaction_timeout", c"0"));
-    }
     for (name, value) in values {
         super::set_own(name, value);
     }
+    super::lift_limits();
 }
 
 /// Whether this is still the session that it was: a trigger can have changed that, within its role's rights.
@@ -115,6 +116,8 @@ enum Turn {
     /// No extension that this library knows, or no such role.
     Nothing,
     Paused,
+    /// By default nothing may be written.
+    Frozen,
     /// Sets, which this worker has begun.
     Sets(Vec<Ticket>),
     /// One that was begun too often without an end.
@@ -153,6 +156,7 @@ fn work_until_idle(key: Key) {
             Err(failure) => return fail(key, &failure),
             Ok(Turn::Nothing) => return,
             Ok(Turn::Paused) => return queues::pause(key, resumed),
+            Ok(Turn::Frozen) => return queues::freeze(key),
             Ok(Turn::GivenUp) => {}
             Ok(Turn::Sets(tickets)) => {
                 if let Some(until) = running::run(key, &tickets) {
@@ -212,19 +216,28 @@ fn look(key: Key, closed: &Closed) -> Turn {
     if cache::paused().is_some() {
         return Turn::Paused;
     }
+    if frozen::is_frozen(key.role.into()) {
+        return Turn::Frozen;
+    }
+    queues::mark(key, |q| q.frozen = false);
     let closed: Vec<Uuid> = closed.iter().map(|(workspace, _)| *workspace).collect();
     let Some(due) = jobs::due(&role, &closed) else {
         return Turn::Idle(jobs::next_due(&role, &closed));
     };
     let policy = settings::job_policy();
-    const INTERRUPTED: &str = "the server process that ran it has ended";
+    let interrupted = match due.interrupted && queues::take_overran(key) {
+        true => {
+            "it went on after leadlex.job_timeout (or the role's statement_timeout), and its server process was ended"
+        }
+        false => "the server process that ran it has ended",
+    };
     if due.interrupted && policy.gives_up(due.ticket.attempts) {
         let state = State {
             name: "dead",
             outcome: None,
             attempts: due.ticket.attempts,
             after: None,
-            error: Some(INTERRUPTED.to_owned()),
+            error: Some(interrupted.to_owned()),
         };
         jobs::change(&[due.ticket], &state);
         return Turn::GivenUp;
@@ -236,7 +249,7 @@ fn look(key: Key, closed: &Closed) -> Turn {
     };
     tickets.iter_mut().for_each(|ticket| ticket.attempts += 1);
     let patience = policy.backoff(tickets[0].attempts, None, running::dice());
-    jobs::begin(&tickets, patience, due.interrupted.then_some(INTERRUPTED));
+    jobs::begin(&tickets, patience, due.interrupted.then_some(interrupted));
     Turn::Sets(tickets)
 }
 

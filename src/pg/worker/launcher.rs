@@ -35,6 +35,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         });
         receipts::set_launcher(pg_sys::MyLatch);
     }
+    super::lift_limits();
     // At start every database may have work left from before.
     // Templates are left alone: a connection there is in the way of CREATE DATABASE.
     let mut sweep: VecDeque<u32> =
@@ -43,6 +44,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
     let mut last_housekeeping = Instant::now();
     loop {
         super::reload_if_asked();
+        queues::tell_read_only();
         if Instant::now() >= next_round {
             next_round = Instant::now() + settings::worker_naptime();
             let housekeeping = last_housekeeping.elapsed() >= settings::purge_interval(HOUSEKEEPING);
@@ -84,6 +86,8 @@ fn sleep(pause: Duration) {
 fn promote(housekeeping: bool) {
     shmem::with_header(|h| {
         for database in h.databases.iter_mut().filter(|d| d.oid != 0) {
+            // Rows that a restore has brought are told of by nothing else.
+            database.sweep |= housekeeping;
             if database.has_work || housekeeping {
                 database.has_work = false;
                 database.wanted = true;

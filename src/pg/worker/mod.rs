@@ -10,6 +10,7 @@ mod filing;
 mod jobs;
 mod launcher;
 mod leftovers;
+mod limit;
 pub mod queues;
 mod rates;
 mod round;
@@ -186,6 +187,14 @@ fn set_own(name: &CStr, value: &CStr) {
             pg_sys::GucContext::PGC_SUSET,
             pg_sys::GucSource::PGC_S_OVERRIDE,
         );
+    }
+}
+
+/// What ends a session's transactions (ALTER DATABASE … SET, or the server's configuration) does not end a worker's: what
+/// its transactions do is bounded otherwise. The other limits of sessions are armed by sessions only.
+fn lift_limits() {
+    if cfg!(not(any(feature = "pg15", feature = "pg16"))) {
+        set_own(c"transaction_timeout", c"0");
     }
 }
 

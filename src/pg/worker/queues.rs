@@ -102,6 +102,34 @@ pub fn is_ready(queue: &Queue, now: i64) -> bool {
         && queue.not_before <= now
 }
 
+/// The roles of the workers that there are, asked-for ones included.
+struct Busy(Vec<u32>);
+
+impl Busy {
+    fn of(header: &Header) -> Busy {
+        Busy(header.queues.iter().filter(|q| q.worker_pid != 0).map(|q| q.role).collect())
+    }
+
+    fn count(&self, role: u32) -> usize {
+        self.0.iter().filter(|other| **other == role).count()
+    }
+
+    /// Whether a worker of this role may be started: a role that works in many databases never has all of the workers.
+    fn has_room(&self, role: u32) -> bool {
+        let all = settings::max_job_workers();
+        self.0.len() < all && self.count(role) < all.saturating_sub(1).max(1)
+    }
+
+    /// Had one worker of this role left.
+    fn without(&self, role: u32) -> Busy {
+        let mut rest = self.0.clone();
+        if let Some(position) = rest.iter().position(|other| *other == role) {
+            rest.swap_remove(position);
+        }
+        Busy(rest)
+    }
+}
+
 /// A worker that has been asked for and does not appear within this time is asked for again.
 const START_PATIENCE_US: i64 = 10_000_000;
 
@@ -117,20 +145,25 @@ pub fn next() -> Option<Key> {
         for lost in h.queues.iter_mut().filter(|q| q.worker_pid == -1 && q.not_before <= now) {
             *lost = Queue { worker_pid: 0, wanted: true, ..*lost };
         }
+        let busy = Busy::of(h);
         let ready = |q: &&Queue| is_ready(q, now) && !h.is_barred(q.database);
-        let running = h.queues.iter().filter(|q| q.worker_pid != 0);
-        if running.clone().count() >= settings::max_job_workers() {
+        // Roles take turns, and each of them its databases.
+        let turn =
+            |role| h.queues.iter().filter(|q| q.database != 0 && q.role == role).map(|q| q.turn_at).max();
+        let with_room = h.queues.iter().filter(ready).filter(|q| busy.has_room(q.role));
+        let longest = with_room.min_by_key(|q| (busy.count(q.role), turn(q.role), q.turn_at));
+        let Some(key) = longest.map(|q| Key { database: q.database, role: q.role }) else {
             if h.queues.iter().any(|q| ready(&q)) {
                 // Those that have nothing to do make room.
-                running.filter(|q| q.idle).for_each(|q| set_latch(q.latch));
+                let idle = h.queues.iter().filter(|q| q.worker_pid != 0 && q.idle);
+                idle.for_each(|q| set_latch(q.latch));
             }
             return None;
-        }
-        let longest = h.queues.iter().filter(ready).min_by_key(|q| q.last_run)?;
-        let key = Key { database: longest.database, role: longest.role };
+        };
         let queue = entry(h, key)?;
         queue.worker_pid = -1;
         queue.not_before = now + START_PATIENCE_US;
+        queue.turn_at = now;
         Some(key)
     })
 }
@@ -139,12 +172,12 @@ pub fn next() -> Option<Key> {
 pub fn until_next() -> Option<std::time::Duration> {
     let now = now_us();
     shmem::with_header(|h| {
-        let full = h.queues.iter().filter(|q| q.worker_pid != 0).count() >= settings::max_job_workers();
+        let busy = Busy::of(h);
         let at = |q: &Queue| match q.worker_pid {
             // Should it never come.
             -1 => Some(q.not_before),
             // Whoever makes room wakes the launcher.
-            0 if q.database != 0 && !q.paused && !q.refused && !full => {
+            0 if q.database != 0 && !q.paused && !q.refused && busy.has_room(q.role) => {
                 let due = if q.wanted { now } else { q.due_at };
                 // So does the end of a bar, most of the time.
                 let least = if h.is_barred(q.database) { 1_000_000 } else { 100_000 };
@@ -203,6 +236,8 @@ pub enum Exit {
     Refused,
     /// An error has ended it.
     Broken,
+    /// So has the time limit of its run.
+    Overran,
 }
 
 /// Until a worker that broke is tried again.
@@ -224,7 +259,8 @@ pub fn leave(key: Key, exit: Exit) {
                 queue.not_before = now_us() + REST_US;
                 look_again(h, key.database);
             }
-            Exit::Broken => {
+            Exit::Broken | Exit::Overran => {
+                queue.overran = exit == Exit::Overran;
                 queue.wanted = true;
                 queue.not_before = now_us() + REST_US;
             }
@@ -234,13 +270,24 @@ pub fn leave(key: Key, exit: Exit) {
     set_latch(latch);
 }
 
-/// Whether other queues wait for a worker, and there is no place for one.
+/// Whether the last worker was ended by the time limit of its run. Told once.
+pub fn take_overran(key: Key) -> bool {
+    mark(key, |q| std::mem::take(&mut q.overran)) == Some(true)
+}
+
+/// Whether another queue waits for a worker, and has room for one only when this one leaves.
 pub fn others_wait(key: Key) -> bool {
     let now = now_us();
     shmem::with_header(|h| {
-        let running = h.queues.iter().filter(|q| q.worker_pid != 0).count();
-        running >= settings::max_job_workers()
-            && h.queues.iter().any(|q| !key.is(q) && is_ready(q, now) && !h.is_barred(q.database))
+        let (busy, rest) = (Busy::of(h), Busy::of(h).without(key.role));
+        let waits = |q: &Queue| {
+            !key.is(q)
+                && is_ready(q, now)
+                && !h.is_barred(q.database)
+                && !busy.has_room(q.role)
+                && rest.has_room(q.role)
+        };
+        h.queues.iter().any(waits)
     })
 }
 
@@ -256,6 +303,28 @@ pub fn pause(key: Key, resumed: u32) {
         if let Some(queue) = entry(h, key) {
             queue.wanted = true;
             queue.paused = same;
+        }
+    });
+}
+
+/// Until it is looked again whether a role's transactions are read-only by default.
+const FROZEN_US: i64 = 5_000_000;
+
+/// Nothing is begun for now: that it is allowed again is told by nothing.
+pub fn freeze(key: Key) {
+    mark(key, |q| {
+        (q.frozen, q.wanted) = (true, true);
+        q.not_before = now_us() + FROZEN_US;
+    });
+}
+
+/// The launcher tells what the server's configuration says. Once it allows again, no queue waits longer.
+pub fn tell_read_only() {
+    // SAFETY: a global of this process.
+    let read_only = unsafe { pg_sys::DefaultXactReadOnly };
+    shmem::with_header(|h| {
+        if std::mem::replace(&mut h.read_only, read_only) && !read_only {
+            h.queues.iter_mut().filter(|q| q.frozen).for_each(|q| q.not_before = 0);
         }
     });
 }

@@ -77,6 +77,7 @@ fn configure() {
     ] {
         super::set_own(name, value);
     }
+    super::lift_limits();
 }
 
 /// Shutdown, or a statement that needs the database without sessions.
@@ -308,8 +309,11 @@ pub fn attempt_as<R>(doing: &CStr, work: impl FnOnce() -> R) -> Result<R, Failed
         let by_data = matches!(state.to_bytes(), [b'2', b'2' | b'3', ..]);
         let sqlstate = state.to_string_lossy().into_owned();
         let failure = Failed { message: report.message().to_owned(), sqlstate, by_data };
-        // SAFETY: as after any error at the top of a process.
-        unsafe { pg_sys::AbortCurrentTransaction() };
+        // SAFETY: as after any error at the top of a process: nothing holds interrupts back there.
+        unsafe {
+            pg_sys::AbortCurrentTransaction();
+            pg_sys::InterruptHoldoffCount = 0;
+        }
         Err(failure)
     })
     .execute()
@@ -341,13 +345,16 @@ fn round(database: u32, closing: bool) -> Round {
         (false, true) => rates::Close::Unused,
         (false, false) => rates::Close::Idle,
     });
-    let settled = if closing { 0 } else { books::settle_ledger() };
+    // In a clone nothing is written but what calls there have caused: what it was copied from may still send its rows.
+    let clone = cache::paused() == Some(Pause::Clone);
+    let keeps_books = !closing && !clone;
+    let settled = if keeps_books { books::settle_ledger() } else { 0 };
     let now = accounts::now();
     let purge_every = settings::purge_interval(PURGE_EVERY).as_secs() as i64;
     let purge_due =
         shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + purge_every <= now));
     let (mut purged, mut receipts_expired, mut jobs_purged) = (0, 0, 0);
-    if purge_due && !closing {
+    if purge_due && keeps_books {
         purged = books::purge_keys();
         receipts_expired = store::receipts::expire(settings::receipt_terms());
         jobs_purged = jobs::purge(settings::job_retention());
@@ -361,6 +368,7 @@ fn round(database: u32, closing: bool) -> Round {
     rates::apply(recorded);
     mark(database, |d| {
         d.runs += 1;
+        d.clone = clone;
         d.settled += settled;
         d.records += records;
         d.purged += purged;

@@ -14,6 +14,7 @@ use super::super::raise::{Refusal, refuse};
 use super::super::store::jobs::{self, Authority, Job, Set, State, Ticket};
 use super::super::store::jobs_waiting;
 use super::super::{identity, owner, settings, table};
+use super::limit::Limit;
 use super::queues::{self, Key};
 use super::round::{Failed, attempt_as};
 use super::{bars, jobs as worker};
@@ -37,7 +38,10 @@ pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
     let contacts: u64 = tickets.iter().map(|ticket| ticket.contacts).sum();
     let text =
         CString::new(format!("leadlex_enrich: enriching {contacts} queued contacts")).unwrap_or_default();
-    match attempt_as(&text, || attempt_sets(tickets)) {
+    let limit = Limit::begin();
+    let attempted = attempt_as(&text, || attempt_sets(tickets, limit));
+    limit.end();
+    match attempted.map_err(|failure| limit.explain(failure)) {
         Ok(closed_until) => {
             queues::mark(key, |q| q.contacts += contacts);
             closed_until
@@ -53,7 +57,7 @@ pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
     }
 }
 
-fn attempt_sets(tickets: &[Ticket]) -> Option<i64> {
+fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     let sets = jobs::lock(tickets);
     // What they share is the same in each.
     let first = sets.first()?;
@@ -66,7 +70,7 @@ fn attempt_sets(tickets: &[Ticket]) -> Option<i64> {
             return None;
         }
     };
-    let work = || identity::acting_for(&caller, || enrich(&sets, caller.clone()));
+    let work = || identity::acting_for(&caller, || enrich(&sets, caller.clone(), limit));
     let fates = match first.authority {
         Authority::TableOwner => owner::as_table_owner(owner::caller(), work),
         _ => work(),
@@ -208,7 +212,7 @@ fn relation(set: &Set) -> pg_sys::Oid {
 }
 
 /// What becomes of each contact of these sets.
-fn enrich(sets: &[Set], caller: Caller) -> Vec<Fate> {
+fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<Fate> {
     let set = &sets[0];
     if set.authority == Authority::TableOwner {
         // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
@@ -221,8 +225,9 @@ fn enrich(sets: &[Set], caller: Caller) -> Vec<Fate> {
     let mut fates = vec![nothing; ids.len()];
     let workspace = caller.workspace.id;
     let wish = Wish { fields, overwrite: set.overwrite };
-    let call =
-        Call { caller, target: Some(relation), wish, until: Some(Instant::now() + LONGEST), waits: true };
+    // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
+    let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
+    let call = Call { caller, target: Some(relation), wish, until, waits: true };
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
     fates

@@ -170,16 +170,26 @@ fn a_copy_has_books_of_its_own() {
     assert_eq!((credits(&mut source), rate_used(&mut source)), (Some(39), vec![1, 1]));
     enrich(&mut source, 20).unwrap();
     assert_eq!((credits(&mut source), rate_used(&mut source)), (Some(38), vec![2, 2]));
+    copy.batch_execute("SELECT leadlex.resume_queue()").unwrap();
     check_settled(&world, "copy");
     check_settled(&world, "second");
 }
 
 #[test]
-fn a_copy_gets_its_ledger_settled_without_a_call() {
+fn a_copy_gets_its_ledger_settled_once_it_is_a_database_of_its_own() {
     let world = world();
     let second = Second::new(&world, "second");
     second.keep_busy(100_000);
     promptly(&world, "second", "chief", "CREATE DATABASE copy TEMPLATE second").unwrap();
+    let mut copy = world.cluster.connect("copy");
+    eventually("the worker has seen that it is a clone", Duration::from_secs(20), || {
+        number(
+            &mut copy,
+            "SELECT count(*) FROM leadlex.worker_status WHERE database = 'copy' AND state = 'clone'",
+        ) == 1
+    });
+    assert!(number(&mut copy, "SELECT count(*) FROM leadlex.credit_pending") > 0);
+    copy.batch_execute("SELECT leadlex.resume_queue()").unwrap();
     check_settled(&world, "copy");
 }
 
@@ -193,6 +203,7 @@ fn the_extension_in_template1_works_and_is_copied() {
         promptly(&world, "template1", "chief", &format!("CREATE DATABASE {name}")).unwrap();
         let mut client = world.cluster.connect(name);
         enrich(&mut client, 30).unwrap();
+        client.batch_execute("SELECT leadlex.resume_queue()").unwrap();
         check_settled(&world, name);
         check_settled(&world, "template1");
     }

@@ -99,18 +99,46 @@ fn a_restored_database_spends_nothing() {
     assert_eq!(paused_because(&mut owner), None);
 }
 
-/// The same database, restored in its place, is not another.
+/// What is restored may have been done, and paid for, since it was dumped.
 #[test]
-fn a_database_that_is_restored_in_place_goes_on() {
+fn a_database_that_is_restored_in_place_pays_nothing_again_and_goes_on_when_it_is_told_to() {
     let world = world(&Beginning::default());
     enqueue_unseen(&world, 1..=2);
     let file = world.cluster.dir().join("dump");
     let dump = check(world.cluster.command("pg_dump", "app").arg("--format=custom"), "pg_dump");
     fs::write(&file, dump.stdout).unwrap();
+    resume(&world);
+    wait_for(&world, "done", 2);
+    assert_eq!(world.provider.count(), 2);
     let mut restore = world.cluster.command("pg_restore", "app");
     check(restore.args(["--exit-on-error", "--clean", "-d", "app"]).arg(&file), "pg_restore --clean");
-    assert_eq!(paused_because(&mut world.owner()), None);
     world.run("SELECT leadlex.alter_provider('main', secret => 's')");
+    assert_eq!(paused_because(&mut world.owner()).as_deref(), Some("clone"));
     world.cluster.restart(crate::support::Stop::Fast);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!((world.number("SELECT queued::int8 FROM leadlex.queue"), world.provider.count()), (2, 2));
+    // Overdue ones wait for nothing else.
+    let begun = Instant::now();
+    resume(&world);
     wait_for(&world, "done", 2);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(paused_because(&mut world.owner()), None);
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.home"), 1);
+}
+
+/// Of another extension that comes after it nothing is paused.
+#[test]
+fn a_pause_ends_with_its_extension() {
+    let world = world(&Beginning::default());
+    pause(&world);
+    enqueue(&mut world.caller(), 1..=1);
+    let paused = "SELECT count(*) FROM leadlex.worker_status WHERE process = 'job worker' AND state = 'paused' AND pid IS NULL";
+    eventually("a worker has seen it", SOON, || world.number(paused) == 1);
+    world.run("DROP EXTENSION leadlex_enrich CASCADE; CREATE EXTENSION leadlex_enrich");
+    world.run(
+        "SELECT leadlex.grant_access('caller', leadlex.create_workspace('acme', NULL, 'unmetered')); SELECT leadlex.bind_contacts('crm')",
+    );
+    world.add_provider("main", &world.provider.config(PATH));
+    enqueue(&mut world.caller(), 1..=1);
+    wait_for(&world, "done", 1);
 }

@@ -5,9 +5,12 @@ mod clones;
 mod crashes;
 mod databases;
 mod failures;
+mod frozen;
+mod homes;
 mod keeping;
 mod passed_over;
 mod repeats;
+mod limits;
 mod rights;
 
 use std::time::{Duration, Instant};
