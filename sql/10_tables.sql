@@ -193,7 +193,7 @@ CREATE TABLE leadlex.receipt (
 );
 -- For the worker: which hold personal data and are over their time; which can go.
 CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
-CREATE INDEX receipt_age ON leadlex.receipt USING brin (answered_at);
+CREATE INDEX receipt_age ON leadlex.receipt (answered_at);
 COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.receipt.question IS 'hash of workspace, provider, its description and the identifying values';
 COMMENT ON COLUMN leadlex.receipt.answered_at IS 'when the answer arrived';

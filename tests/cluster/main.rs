@@ -28,6 +28,7 @@ mod gateways;
 mod harness;
 mod health;
 mod hostile;
+mod housekeeping;
 mod idempotency;
 mod inserting;
 mod keys;

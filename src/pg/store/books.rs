@@ -307,12 +307,13 @@ pub fn settle_ledger() -> u64 {
     as_owner(|| SETTLE.row(View::Caller, &[arg(PORTION as i64)])).map_or(0, |row| number(&row, 0) as u64)
 }
 
-// In portions, as above: whoever wants to drop the table never waits long for the worker.
+// In portions, as above: whoever wants to drop the table never waits long for the worker. By the time at which the
+// transaction began: the clock's own is of no use to an index.
 static PURGE_KEYS: Statement = Statement::new(
     "DELETE FROM leadlex.idempotency AS i
      WHERE i.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT j.ctid FROM leadlex.idempotency AS j
-         WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')
+         WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '24 hours')
          LIMIT $1))",
 );
 

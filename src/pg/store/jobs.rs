@@ -430,7 +430,7 @@ static PURGE: Statement = Statement::new(
      WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT q.ctid FROM leadlex.job_set AS q
          WHERE q.state OPERATOR(pg_catalog.=) 'done'
-           AND q.finished_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second'))
+           AND q.finished_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second'))
          LIMIT $2 FOR UPDATE SKIP LOCKED))",
 );
 

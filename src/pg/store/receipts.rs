@@ -96,13 +96,13 @@ pub fn file(filed: &[(Hash, Filed)]) {
     });
 }
 
-// In portions, so that nobody waits long for the worker.
+// In portions, so that nobody waits long for the worker; by the time at which the transaction began, or no index would serve.
 static EXPIRE: Statement = Statement::new(
     "UPDATE leadlex.receipt AS r SET answer = NULL, person = NULL
      WHERE r.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT q.ctid FROM leadlex.receipt AS q
          WHERE q.person IS NOT NULL
-           AND q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+           AND q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
          LIMIT $2 FOR UPDATE SKIP LOCKED))",
 );
 // What lacks nothing has nothing left to say without its answer.
@@ -111,27 +111,36 @@ static EXPIRE_COMPLETE: Statement = Statement::new(
      WHERE r.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT q.ctid FROM leadlex.receipt AS q
          WHERE q.person IS NOT NULL AND q.lacking OPERATOR(pg_catalog.=) '{}'
-           AND q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+           AND q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
          LIMIT $2 FOR UPDATE SKIP LOCKED))",
 );
 static PURGE: Statement = Statement::new(
     "DELETE FROM leadlex.receipt AS r
      WHERE r.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT q.ctid FROM leadlex.receipt AS q
-         WHERE q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+         WHERE q.answered_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
          LIMIT $2 FOR UPDATE SKIP LOCKED))",
 );
 
-/// Takes personal data out of receipts whose time is over, and removes those that say nothing any more; how many were
-/// concerned.
-pub fn expire(terms: Terms) -> u64 {
-    let longest = terms.ttl_us.max(terms.recheck_us);
-    let most = || arg(PORTION as i64);
-    as_owner(|| {
-        EXPIRE_COMPLETE.run(&[arg(terms.ttl_us as f64), most()])
-            + EXPIRE.run(&[arg(terms.ttl_us as f64), most()])
-            + PURGE.run(&[arg(longest as f64), most()])
-    })
+/// What is done with receipts whose time is over, each in portions of [`PORTION`].
+#[derive(Clone, Copy, Debug)]
+pub enum Expiry {
+    /// Those that say nothing without their answer are removed.
+    Complete,
+    /// Personal data is taken out of the others.
+    Personal,
+    /// Those of which no part counts any more are removed.
+    All,
+}
+
+/// Does that to one portion; how many were concerned.
+pub fn expire(what: Expiry, terms: Terms) -> u64 {
+    let (statement, age_us) = match what {
+        Expiry::Complete => (&EXPIRE_COMPLETE, terms.ttl_us),
+        Expiry::Personal => (&EXPIRE, terms.ttl_us),
+        Expiry::All => (&PURGE, terms.ttl_us.max(terms.recheck_us)),
+    };
+    as_owner(|| statement.run(&[arg(age_us as f64), arg(PORTION as i64)]))
 }
 
 // What there was is kept: it was paid for.

@@ -7,6 +7,7 @@
 
 pub mod bars;
 mod filing;
+mod housekeeping;
 mod jobs;
 mod launcher;
 mod leftovers;

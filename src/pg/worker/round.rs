@@ -11,9 +11,9 @@ use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 use super::super::cache::Found;
 use super::super::shmem;
 use super::super::store::pauses::Pause;
-use super::super::store::{self, books, jobs, jobs_waiting};
-use super::super::{accounts, cache, health, receipts, settings, spi, wait};
-use super::{bars, filing, queues, rates, tallies};
+use super::super::store::{books, jobs_waiting};
+use super::super::{accounts, cache, health, receipts, spi, wait};
+use super::{bars, filing, housekeeping, queues, rates, tallies};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -21,8 +21,6 @@ const LINGER: Duration = Duration::from_millis(500);
 const TURN: Duration = Duration::from_millis(200);
 /// Receipts are written this often at most; until then they are found in shared memory.
 const FILE_EVERY: Duration = Duration::from_millis(20);
-/// Longest time between looks for expired idempotency keys and receipts.
-const PURGE_EVERY: Duration = Duration::from_secs(600);
 /// Seconds until a worker that failed is tried again.
 const RETRY_S: i64 = 2;
 
@@ -348,42 +346,29 @@ fn round(database: u32, closing: bool) -> Round {
     // In a clone nothing is written but what calls there have caused: what it was copied from may still send its rows.
     let clone = cache::paused() == Some(Pause::Clone);
     let keeps_books = !closing && !clone;
-    let settled = if keeps_books { books::settle_ledger() } else { 0 };
-    let now = accounts::now();
-    let purge_every = settings::purge_interval(PURGE_EVERY).as_secs() as i64;
-    let purge_due =
-        shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + purge_every <= now));
-    let (mut purged, mut receipts_expired, mut jobs_purged) = (0, 0, 0);
-    if purge_due && keeps_books {
-        purged = books::purge_keys();
-        receipts_expired = store::receipts::expire(settings::receipt_terms());
-        jobs_purged = jobs::purge(settings::job_retention());
-    }
-    let marked = match closing || cache::paused() == Some(Pause::Clone) {
-        true => 0,
-        false => jobs_waiting::mark_some(),
-    };
+    // Calls wait for these: they are durable before anything else is begun, which may take long, or fail.
     commit_and_begin();
     let records = recorded.len() as u64;
     rates::apply(recorded);
+    mark(database, |d| (d.records, d.clone) = (d.records + records, clone));
+    let (settled, marked) = match keeps_books {
+        true => (books::settle_ledger(), jobs_waiting::mark_some()),
+        false => (0, 0),
+    };
+    commit_and_begin();
     mark(database, |d| {
-        d.runs += 1;
-        d.clone = clone;
         d.settled += settled;
-        d.records += records;
-        d.purged += purged;
-        d.receipts_expired += receipts_expired;
-        d.last_run = now;
-        d.error = [0; 160];
-        if purge_due && purged.max(receipts_expired) < books::PORTION && jobs_purged < jobs::PURGED_AT_ONCE {
-            d.last_purge = now;
-        }
         // Rows may have come since: look once more at the next round.
         d.has_work |= settled > 0;
     });
-    let more = settled.max(purged).max(receipts_expired) >= books::PORTION;
-    let more = more || marked >= jobs_waiting::MARKED_AT_ONCE;
-    Round::Done { more: more || jobs_purged >= jobs::PURGED_AT_ONCE }
+    let expired = keeps_books && housekeeping::remove_expired(database);
+    mark(database, |d| {
+        d.runs += 1;
+        d.last_run = accounts::now();
+        d.error = [0; 160];
+    });
+    let more = settled >= books::PORTION || marked >= jobs_waiting::MARKED_AT_ONCE;
+    Round::Done { more: more || expired }
 }
 
 fn left_alone(database: u32, version: &str) -> String {

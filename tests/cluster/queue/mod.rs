@@ -8,9 +8,9 @@ mod failures;
 mod frozen;
 mod homes;
 mod keeping;
+mod limits;
 mod passed_over;
 mod repeats;
-mod limits;
 mod rights;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,54 @@
+//! What is over its time: idempotency keys, receipts, jobs that are done. Removed in portions, each a transaction of its own,
+//! and with calls that wait for the worker in between.
+
+use std::time::Duration;
+
+use super::super::shmem;
+use super::super::store::{books, jobs, receipts};
+use super::super::{accounts, settings};
+use super::round::{commit_and_begin, mark};
+
+/// Longest time between two looks.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// One portion of each kind, where it is time to look; whether there is more to be removed.
+pub fn remove_expired(database: u32) -> bool {
+    let now = accounts::now();
+    let every = settings::purge_interval(EVERY).as_secs() as i64;
+    let is_due =
+        shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + every <= now));
+    if !is_due {
+        return false;
+    }
+    let keys = portion(books::purge_keys);
+    mark(database, |d| d.purged += keys);
+    let mut more = keys >= books::PORTION;
+    let terms = settings::receipt_terms();
+    for what in [receipts::Expiry::Complete, receipts::Expiry::Personal, receipts::Expiry::All] {
+        if is_called(database) {
+            return true;
+        }
+        let count = portion(|| receipts::expire(what, terms));
+        mark(database, |d| d.receipts_expired += count);
+        more |= count >= books::PORTION;
+    }
+    if is_called(database) {
+        return true;
+    }
+    more |= portion(|| jobs::purge(settings::job_retention())) >= jobs::PURGED_AT_ONCE;
+    if !more {
+        mark(database, |d| d.last_purge = now);
+    }
+    more
+}
+
+fn portion(remove: impl FnOnce() -> u64) -> u64 {
+    let count = remove();
+    commit_and_begin();
+    count
+}
+
+/// A call waits for something that the next round begins with.
+fn is_called(database: u32) -> bool {
+    shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.urgent))
+}
