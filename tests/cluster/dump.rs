@@ -311,7 +311,7 @@ fn a_worker_that_runs_during_a_restore_spoils_nothing() {
     restore("before the data", &entries[..split].iter().collect::<Vec<_>>());
     // Also what was once held back by foreign keys.
     let early =
-        ["credit_pending", "job_set", "api_key", "access", "binding", "provider_config", "provider_tally"];
+        ["credit_pending", "job_set", "api_key", "access", "bound_table", "provider_config", "provider_tally"];
     let is_early = |e: &&String| early.iter().any(|table| is(e, table));
     let first: Vec<&String> = entries.iter().filter(is_early).collect();
     assert_eq!(first.len(), early.len());

@@ -54,7 +54,7 @@ fn many(n: i32) -> String {
          END $$",
         of(Kind::NoMatch),
         of(Kind::ServerError),
-        of(Kind::RateLimited),
+        of(Kind::Moved),
         of(Kind::BadJson),
         of(Kind::TooLarge),
         of(Kind::HalfBody),

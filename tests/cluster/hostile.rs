@@ -84,7 +84,8 @@ const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_wor
     TABLE leadlex.provider; TABLE leadlex.provider_stats; TABLE leadlex.presets;";
 
 /// What views, policies, triggers of ours and the tests below call.
-const CALLED_BY_OTHERS: [&str; 12] = [
+const CALLED_BY_OTHERS: [&str; 13] = [
+    "binding_restored",
     "config_changed",
     "enqueue_on_insert",
     "enrich_on_insert",

@@ -13,7 +13,7 @@ pub enum Kind {
     Match,
     NoMatch,
     ServerError,
-    RateLimited,
+    Moved,
     BadJson,
     TooLarge,
     HalfBody,
@@ -25,7 +25,7 @@ const ALL: [Kind; 9] = [
     Kind::Match,
     Kind::NoMatch,
     Kind::ServerError,
-    Kind::RateLimited,
+    Kind::Moved,
     Kind::BadJson,
     Kind::TooLarge,
     Kind::HalfBody,
@@ -113,8 +113,8 @@ fn converse(mut stream: TcpStream, requests: &AtomicU64) -> io::Result<()> {
             }
             Kind::NoMatch => stream.write_all(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}")?,
             Kind::ServerError => stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\n{}")?,
-            Kind::RateLimited => {
-                stream.write_all(b"HTTP/1.1 429 No\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\n{}")?;
+            Kind::Moved => {
+                stream.write_all(b"HTTP/1.1 302 No\r\nLocation: /else\r\nContent-Length: 2\r\n\r\n{}")?;
             }
             Kind::BadJson => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"data\":")?,
             Kind::TooLarge => {
