@@ -1,6 +1,8 @@
 -- An older library may have been loaded when the server started, while these files are new: what it would do with this
 -- schema is unknown. (CREATE FUNCTION loads it anyway; without preloading a call says what is missing.)
-LOAD 'MODULE_PATHNAME';
+-- By its bare name, as shared_preload_libraries has it: LOAD looks for '$libdir/...' in one place only, also where the
+-- extension was found by extension_control_path (PostgreSQL 18).
+LOAD 'leadlex_enrich';
 DO LANGUAGE plpgsql $check$
 DECLARE
     schema_version CONSTANT text := '0.2.0';

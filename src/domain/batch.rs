@@ -76,7 +76,10 @@ impl Line {
 
     pub fn failed(request_id: Uuid, failure: &Failure, contact: Option<Contact>) -> Line {
         let status = if failure.code == Code::NoMatch { Status::NoMatch } else { Status::Failed };
-        let error = Some((failure.code.name().to_owned(), failure.text()));
+        // A single call's DETAIL and HINT have no place in a line.
+        let below = failure.below_min_confidence();
+        let below = below.map_or(String::new(), |names| format!(" (below leadlex.min_confidence: {names})"));
+        let error = Some((failure.code.name().to_owned(), failure.text() + &below));
         Line {
             status,
             fields_updated: FieldSet::EMPTY,

@@ -191,7 +191,6 @@ impl Failure {
     pub fn too_weak(providers: &[String]) -> Failure {
         let mut failure =
             Failure::no_match(NoMatchReason::NoData).with("below_min_confidence", json!(providers));
-        failure.message.push_str(&format!(" (below leadlex.min_confidence: {})", providers.join(", ")));
         failure.hint = format!(
             "Nothing was charged. What {} had was below leadlex.min_confidence, which counts as no match.",
             providers.join(", ")
@@ -279,6 +278,12 @@ impl Failure {
             self.rate_limit = rate.map(Status::tightest);
         }
         self
+    }
+
+    /// Providers whose answers were thrown away for their confidence.
+    pub fn below_min_confidence(&self) -> Option<String> {
+        let names = self.more.get("below_min_confidence")?.as_array()?;
+        Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
     }
 
     /// The reason in one word; of several providers that failed, theirs.

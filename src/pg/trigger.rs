@@ -194,6 +194,8 @@ struct Columns {
     workspace: Option<Attribute>,
     wanted: Vec<Attribute>,
     asked_with: Vec<Attribute>,
+    /// What virtual ones of these are computed from: see `table::computed`.
+    sources: Vec<Attribute>,
 }
 
 struct Attribute {
@@ -244,17 +246,20 @@ impl Columns {
     /// A descriptor and a current memory context that live as long as this.
     unsafe fn of(descriptor: pg_sys::TupleDesc, binding: &Binding, fields: &[Field]) -> Columns {
         // SAFETY: as promised by the caller.
-        let attribute = |ours: &str| unsafe {
-            let number = number_of(descriptor, binding.columns.get(ours)?)?;
+        let column = |name: &str| unsafe {
+            let number = number_of(descriptor, name)?;
             let type_oid = pg_sys::SPI_gettypeid(descriptor, number);
             Some(Attribute { number, type_oid, output: OnceCell::new() })
         };
+        let attribute = |ours: &str| column(binding.columns.get(ours)?);
+        let computed = binding.computed();
         Columns {
             descriptor,
             id: attribute("id"),
             workspace: attribute("workspace_id"),
             wanted: fields.iter().filter_map(|field| attribute(field.name())).collect(),
             asked_with: ASKED_WITH.iter().filter_map(|name| attribute(name)).collect(),
+            sources: computed.sources(binding, &ASKED_WITH).filter_map(column).collect(),
         }
     }
 
@@ -301,7 +306,7 @@ impl Columns {
             self.asked_with.iter().any(|column| {
                 let now = self.text(new, column).filter(|text| !text.trim().is_empty());
                 now.is_some() && now != self.text(old, column)
-            })
+            }) || self.sources.iter().any(|column| self.text(new, column) != self.text(old, column))
         }
     }
 

@@ -1,11 +1,12 @@
 //! A table that is replaced under its name stays bound, and may lose its trigger by that.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use postgres::{Client, NoTls};
 
-use crate::support::check;
-use crate::world::{World, contact};
+use crate::support::{check, eventually};
+use crate::world::{Beginning, World, contact};
 
 const TRIGGER: &str = "CREATE TRIGGER enrich AFTER INSERT ON crm REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.enqueue_on_insert()";
@@ -157,4 +158,45 @@ fn what_is_known_of_triggers_survives_a_restore() {
     let mut client = restore("older", &old);
     let row = client.query_one("SELECT triggers, bound_at IS NOT NULL FROM leadlex.binding", &[]).unwrap();
     assert_eq!((row.get::<_, Vec<String>>(0), row.get::<_, bool>(1)), (vec!["enrich".to_owned()], true));
+}
+
+/// As the README says of a subscriber: row triggers only, and only those that are enabled for it.
+#[test]
+fn streamed_rows_fire_a_row_trigger_that_is_always_enabled() {
+    let world =
+        World::with(&Beginning { contacts: 0, conf: &["wal_level = logical"], ..Beginning::default() });
+    world.run("CREATE DATABASE source");
+    let mut source = world.cluster.connect("source");
+    let lead = "CREATE TABLE lead (id int PRIMARY KEY, email text, phone text)";
+    source.batch_execute(&format!("{lead}; CREATE PUBLICATION leads FOR TABLE lead")).unwrap();
+    source.batch_execute("SELECT pg_create_logical_replication_slot('leads', 'pgoutput')").unwrap();
+    world.run(&format!(
+        "{lead}; SELECT leadlex.bind_contacts('lead', workspace_id => '{}'); SELECT leadlex.pause_queue()",
+        world.workspace
+    ));
+    world.run(
+        "CREATE TRIGGER for_statement AFTER INSERT ON lead REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION leadlex.enqueue_on_insert();
+         ALTER TABLE lead ENABLE ALWAYS TRIGGER for_statement",
+    );
+    world.run(&format!(
+        "CREATE SUBSCRIPTION leads CONNECTION '{}' PUBLICATION leads WITH (create_slot = false, copy_data = false)",
+        world.cluster.conninfo("source")
+    ));
+    let mut streamed = |n: i32| {
+        source.execute("INSERT INTO lead VALUES ($1, 'lead@acme.example')", &[&n]).unwrap();
+        eventually("the row is there", Duration::from_secs(30), || {
+            world.number(&format!("SELECT count(*) FROM lead WHERE id = {n}")) == 1
+        });
+        world.number("SELECT count(*) FROM leadlex.job")
+    };
+    assert_eq!(streamed(1), 0, "a statement trigger");
+    world.run("CREATE TRIGGER enrich AFTER INSERT ON lead FOR EACH ROW EXECUTE FUNCTION leadlex.enqueue_on_insert()");
+    assert_eq!(streamed(2), 0, "a row trigger that is enabled for sessions of the origin");
+    world.run("ALTER TABLE lead ENABLE ALWAYS TRIGGER enrich");
+    assert_eq!(streamed(3), 1);
+    world.run("SELECT leadlex.resume_queue()");
+    eventually("it is enriched", Duration::from_secs(20), || {
+        world.number("SELECT count(*) FROM lead WHERE phone IS NOT NULL") == 1
+    });
+    world.run("ALTER SUBSCRIPTION leads DISABLE; ALTER SUBSCRIPTION leads SET (slot_name = NONE); DROP SUBSCRIPTION leads");
 }

@@ -58,4 +58,5 @@ mod triggers;
 mod unseen;
 mod upgrade;
 mod views;
+mod virtual_columns;
 mod wording;

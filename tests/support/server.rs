@@ -83,6 +83,11 @@ impl Server {
         Server { major, bin, run_dir, run_as: run_as(), template: OnceLock::new() }
     }
 
+    /// The same with programs in another place.
+    pub fn elsewhere(&self, bin: PathBuf) -> Server {
+        Server::at(self.major, bin)
+    }
+
     /// A program of the installation, as the unprivileged user and in a clean environment: `RUST_BACKTRACE`
     /// would put backtraces into DETAIL, and the locale's language would get into messages.
     pub fn command(&self, program: &str) -> Command {

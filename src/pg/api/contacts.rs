@@ -166,6 +166,9 @@ fn instead(ours: &str, column: &Column, why: &str) -> String {
     let looked_up = column.category == 'E' || why.starts_with("it refers to");
     let leave_out = format!("leave {ours} out with '{{\"{ours}\": null}}'");
     match ours {
+        "id" | "workspace_id" if column.computed => {
+            format!("Make it STORED (GENERATED ALWAYS AS (…) STORED), or name another column for {ours}.")
+        }
         "id" => "Name another column: columns => '{\"id\": \"contact_no\"}'.".to_owned(),
         "workspace_id" => format!("Name another column, or {leave_out}."),
         _ if column.generated => format!("Name a column that it is computed from, or {leave_out}."),
@@ -200,6 +203,11 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
     };
     if table::equality(id.type_oid).is_none() {
         wrong("id", id, &format!("its type {} has no equality", id.written));
+    }
+    for (ours, column) in [("id", Some(id)), ("workspace_id", find("workspace_id"))] {
+        if let Some((column, why)) = column.and_then(|column| Some((column, column.unfit_for_key()?))) {
+            wrong(ours, column, why);
+        }
     }
     if let Some(column) = find("workspace_id").filter(|c| !c.can_be_workspace()) {
         wrong("workspace_id", column, "it must be uuid or text");

@@ -20,7 +20,7 @@ fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>
     let name = super::required(name, "name");
     let plan = super::required(plan, "plan");
     if let Some(why) = unfit_workspace_name(name) {
-        raise::invalid(format!("name {why}"), "Give the workspace a name that can be read.");
+        raise::invalid(format!("name {why}"), "Give the workspace a name.");
     }
     let Some(limits) = plan_limits(plan) else {
         raise::invalid(

@@ -22,6 +22,8 @@ pub struct Column {
     pub base_type: pg_sys::Oid,
     pub category: char,
     pub generated: bool,
+    /// Generated, and not stored.
+    pub computed: bool,
     pub collation: pg_sys::Oid,
     /// Schema-qualified and quoted, where it is not the database's.
     pub collation_name: Option<String>,
@@ -46,6 +48,13 @@ impl Column {
         }
     }
 
+    /// Why it cannot tell which row one is, or whose; `None` where it can.
+    pub fn unfit_for_key(&self) -> Option<&'static str> {
+        self.computed.then_some(
+            "it is a virtual generated column, whose value is not in the row that a trigger is given",
+        )
+    }
+
     pub fn can_be_workspace(&self) -> bool {
         self.base_type == pg_sys::UUIDOID || self.category == 'S'
     }
@@ -57,7 +66,8 @@ static COLUMNS: Statement = Statement::new(
                 OR a.attidentity OPERATOR(pg_catalog.=) 'a',
             coalesce(c.collisdeterministic, true), a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
             a.attcollation::pg_catalog.int8,
-            CASE WHEN c.collname OPERATOR(pg_catalog.<>) 'default' THEN pg_catalog.format('%I.%I', cn.nspname, c.collname) END
+            CASE WHEN c.collname OPERATOR(pg_catalog.<>) 'default' THEN pg_catalog.format('%I.%I', cn.nspname, c.collname) END,
+            a.attgenerated OPERATOR(pg_catalog.=) 'v'
      FROM pg_catalog.pg_attribute AS a
      JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
@@ -80,6 +90,7 @@ pub fn columns(relation: pg_sys::Oid) -> Vec<Column> {
             base_type: unsafe { pg_sys::getBaseType(type_oid) },
             category: text(row, 3).chars().next().unwrap_or(' '),
             generated: boolean(row, 4),
+            computed: boolean(row, 10),
             collation: pg_sys::Oid::from(number(row, 8) as u32),
             collation_name: optional(row, 9),
             deterministic: boolean(row, 5),

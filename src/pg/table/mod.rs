@@ -3,6 +3,7 @@
 //! They run with the caller's own rights, so row-level security, column privileges, triggers and constraints apply.
 
 mod catalog;
+mod computed;
 mod fit;
 mod keys;
 mod many;
@@ -10,9 +11,10 @@ mod rebind;
 mod rls;
 mod trust;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -52,6 +54,7 @@ pub struct Binding {
     /// A table with triggers of ours was replaced by one without.
     pub lost_triggers: bool,
     relation: Option<pg_sys::Oid>,
+    computed: OnceCell<Rc<computed::Computed>>,
     /// Built at the first use, and again after the table has changed.
     plans: RefCell<Option<std::rc::Rc<Plans>>>,
 }
@@ -106,6 +109,7 @@ impl Binding {
             workspace,
             lost_triggers: false,
             relation,
+            computed: OnceCell::new(),
             plans: RefCell::new(None),
         }
     }
@@ -150,6 +154,11 @@ impl Binding {
         let Some(equals) = equality(id.type_oid) else {
             unfit("id", id, &format!("its type {} has no equality", id.written))
         };
+        for (ours, column) in [("id", Some(id)), ("workspace_id", find("workspace_id"))] {
+            if let Some((column, why)) = column.and_then(|column| Some((column, column.unfit_for_key()?))) {
+                unfit(ours, column, why);
+            }
+        }
         let fields: Vec<(Field, Column)> =
             Field::ALL.into_iter().filter_map(|field| Some((field, find(field.name())?.clone()))).collect();
         for (field, column) in &fields {
