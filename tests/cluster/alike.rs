@@ -126,3 +126,22 @@ fn one_key_of_the_table_is_one_request_however_it_is_written() {
     let again: Value = caller.query_one(sql, &[&"03705", &legacy]).unwrap().get(0);
     assert_eq!(again["replayed"], true);
 }
+
+/// What the README does every night: rows without a match do not keep the others from their turn.
+#[test]
+fn rows_that_were_tried_come_last() {
+    let world = World::with(&Beginning { credits: None, ..Beginning::default() });
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    world.run("ALTER TABLE crm ADD COLUMN tried_at timestamptz; GRANT UPDATE ON crm TO caller");
+    let mut caller = world.caller();
+    for night in 1..=5 {
+        caller
+            .batch_execute(
+                "CREATE TEMP TABLE tried AS SELECT contact_id FROM enrich_contacts(
+                     ARRAY(SELECT id FROM crm WHERE phone IS NULL ORDER BY tried_at NULLS FIRST LIMIT 2));
+                 UPDATE crm SET tried_at = now() FROM tried WHERE id = contact_id; DROP TABLE tried",
+            )
+            .unwrap();
+        assert_eq!(world.provider.count(), 2 * night);
+    }
+}
