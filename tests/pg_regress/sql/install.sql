@@ -28,7 +28,7 @@ SELECT name, provolatile, proparallel, prosecdef, procost >= 10000 AS dear FROM 
 SELECT schema, name FROM t.functions WHERE for_public ORDER BY 1, 2;
 -- What others may read says nothing of anybody: no table, view or sequence is PUBLIC's.
 SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
-WHERE c.relnamespace = 'leadlex'::regnamespace AND a.grantee = 0;
+WHERE c.relnamespace = 'leadlex'::regnamespace AND a.grantee = 0 ORDER BY c.relname COLLATE "C", 2;
 SELECT a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'leadlex' AND a.grantee = 0;
 
 -- Nothing runs with others' rights by way of SQL: SECURITY DEFINER without a search_path is a hole.
