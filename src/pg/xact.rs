@@ -88,6 +88,7 @@ pub struct OwnBar {
 thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static CURRENT: RefCell<Transaction> = RefCell::new(Transaction::default());
+    static CALLS: RefCell<Calls> = RefCell::new(Calls::default());
 }
 
 /// This transaction's entries.
@@ -97,6 +98,7 @@ pub fn with<R>(work: impl FnOnce(&mut Transaction) -> R) -> R {
         unsafe {
             pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
             pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+            pg_sys::RegisterResourceReleaseCallback(Some(on_release), std::ptr::null_mut());
         }
     }
     CURRENT.with_borrow_mut(work)
@@ -133,16 +135,42 @@ fn settle(committed: bool) {
     // Taken out first: nothing in here may be settled twice.
     let ended = CURRENT.with_borrow_mut(std::mem::take);
     accounts::settle(&ended, committed);
-    if committed && (ended.wrote_ledger || ended.updated_schema) {
-        worker::note_work();
-    }
     if committed {
-        worker::queues::settle(&ended.queued, ended.resumed);
+        let noted = ended.wrote_ledger || ended.updated_schema;
+        CALLS.set(Calls { noted, resumed: ended.resumed, queued: ended.queued.clone() });
     }
     for claim in &ended.claims {
         claims::release(&claim.key);
     }
     worker::bars::settle(&ended.bars, committed);
+}
+
+/// What workers are told of a transaction that has committed.
+#[derive(Default)]
+struct Calls {
+    /// Something has to be settled or looked at again.
+    noted: bool,
+    resumed: bool,
+    queued: Vec<u32>,
+}
+
+/// Workers are called when others have been told what this transaction has changed in the catalogs and the configuration.
+/// The commit callbacks come before that: a worker that runs would look at once, find what it remembers, and rest.
+#[pg_guard]
+unsafe extern "C-unwind" fn on_release(
+    phase: pg_sys::ResourceReleasePhase::Type,
+    _is_commit: bool,
+    is_top_level: bool,
+    _arg: *mut std::ffi::c_void,
+) {
+    if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level {
+        return;
+    }
+    let Calls { noted, resumed, queued } = CALLS.take();
+    if noted {
+        worker::note_work();
+    }
+    worker::queues::settle(&queued, resumed);
 }
 
 #[pg_guard]

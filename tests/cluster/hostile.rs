@@ -61,6 +61,7 @@ const OWNER: &str = "SELECT leadlex.create_workspace('other', 5, 'pro');
     SELECT leadlex.enable_provider('main', false); SELECT leadlex.enable_provider('main', true);
     SELECT leadlex.check_provider('main', '{\"email\": \"a@acme.example\"}');
     SELECT leadlex.add_provider('spare', 'people_data_labs', secret => 'x'); SELECT leadlex.drop_provider('spare');
+    SELECT leadlex.recheck('main', pg_catalog.now());
     SELECT leadlex.suppress('gone@acme.example'); SELECT leadlex.unsuppress('gone@acme.example');
     SELECT leadlex.create_contact_table(); SELECT leadlex.unbind_contacts('leadlex.contact');
     SELECT leadlex.pause_queue(); SELECT leadlex.resume_queue(); SELECT leadlex.queue_paused();
@@ -68,7 +69,7 @@ const OWNER: &str = "SELECT leadlex.create_workspace('other', 5, 'pro');
     TABLE leadlex.presets; TABLE leadlex.provider_stats; TABLE leadlex.worker_status; TABLE leadlex.job; TABLE leadlex.queue;";
 
 /// As the role that may enrich. `{1}` and the like are contacts.
-const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_workspaces(), leadlex.is_administrator();
+const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_workspaces(), leadlex.is_administrator(), leadlex.has_access('leadlex.enrichment', 'SELECT');
     SELECT * FROM leadlex.rate_limit();
     SELECT public.enrich_contact('{1}'), public.enrich_contact('{2}', '{phone}', true, '{2}'), public.enrich_contact('{2}', '{phone}', true, '{2}');
     SELECT public.try_enrich_contact('{3}'), public.enrich_row('public.crm', '{4}'), public.try_enrich_row('public.crm', '{99}');

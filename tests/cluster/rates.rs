@@ -288,19 +288,20 @@ fn a_call_whose_use_cannot_be_recorded_is_not_admitted() {
     let world = limited(Some(30), None);
     let mut caller = world.caller();
     enrich(&mut caller, 1).unwrap();
-    eventually("the worker closes the books and leaves", Duration::from_secs(10), || {
-        world.number("SELECT count(*) FROM leadlex.rate_use WHERE lease = 0 AND day_used = 1") == 1
-            && world
-                .number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'leadlex_enrich worker'")
-                == 0
-    });
     let sql = "SELECT pid::int8 FROM leadlex.worker_status WHERE process = 'launcher'";
     let launcher = world.number(sql).to_string();
     let signal = |signal: &str| {
         let status = std::process::Command::new("kill").args([signal, &launcher]).status().unwrap();
         assert!(status.success());
     };
+    // First, so that it starts no other worker once this one has left.
     signal("-STOP");
+    eventually("the worker closes the books and leaves", Duration::from_secs(10), || {
+        world.number("SELECT count(*) FROM leadlex.rate_use WHERE lease = 0 AND day_used = 1") == 1
+            && world
+                .number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'leadlex_enrich worker'")
+                == 0
+    });
     let started = Instant::now();
     let result = enrich(&mut caller, 2);
     let waited = started.elapsed();

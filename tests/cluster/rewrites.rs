@@ -17,7 +17,7 @@ fn rewrite(table: &str) -> String {
         "workspace" => ("name", "text", "name || ''"),
         "access" => ("permissions", "text[]", "permissions || '{}'::text[]"),
         "api_key" => ("permissions", "text[]", "permissions || '{}'::text[]"),
-        "binding" => ("columns", "jsonb", "columns || '{}'"),
+        "bound_table" => ("columns", "jsonb", ""),
         "provider_config" => ("config", "jsonb", "config || '{}'"),
         "provider_secret" => ("secret", "text", "secret || ''"),
         "idempotency" => ("result", "jsonb", "result || '{}'"),
@@ -29,7 +29,7 @@ fn rewrite(table: &str) -> String {
     };
     match table {
         // Views depend on these columns.
-        "provider_config" | "enrichment" | "job_set" | "workspace" | "suppression" => {
+        "bound_table" | "provider_config" | "enrichment" | "job_set" | "workspace" | "suppression" => {
             format!(
                 "ALTER TABLE leadlex.{table} ADD COLUMN rewritten float8 DEFAULT random(); ALTER TABLE leadlex.{table} DROP COLUMN rewritten"
             )
@@ -70,7 +70,8 @@ fn during_rewrite<R: Send>(
 #[test]
 fn a_call_that_waits_for_a_rewrite_finds_what_is_there() {
     let world = World::new();
-    for (n, table) in (1..).zip(["binding", "access", "workspace", "provider_config", "provider_secret"]) {
+    for (n, table) in (1..).zip(["bound_table", "access", "workspace", "provider_config", "provider_secret"])
+    {
         let mut caller = world.caller();
         // Two calls: from the second on all plans are kept.
         enrich(&mut caller, 10).unwrap();
@@ -121,7 +122,7 @@ fn a_trigger_queues_its_rows_after_a_rewrite() {
     };
     insert(&mut caller, 1);
     insert(&mut caller, 2);
-    during_rewrite(&world, "binding", &mut caller, |caller| insert(caller, 3));
+    during_rewrite(&world, "bound_table", &mut caller, |caller| insert(caller, 3));
     assert_eq!(world.number("SELECT count(*) FROM leadlex.job"), 3);
 }
 
@@ -140,7 +141,7 @@ fn under_an_older_snapshot_an_administrator_is_told_to_try_again() {
         ("provider_config", "SELECT leadlex.enable_provider('main', false)".to_owned()),
         ("provider_config", "SELECT leadlex.alter_provider('main', priority => 7)".to_owned()),
         ("provider_config", "SELECT leadlex.drop_provider('main')".to_owned()),
-        ("binding", "SELECT leadlex.unbind_contacts('crm')".to_owned()),
+        ("bound_table", "SELECT leadlex.unbind_contacts('crm')".to_owned()),
         ("workspace", format!("SELECT leadlex.set_rate_limit('{workspace}', 1, 1)")),
         ("api_key", format!("SELECT leadlex.revoke_api_key('{prefix}')")),
     ];
@@ -189,7 +190,7 @@ fn calls_go_on_beside_repack() {
         "SELECT leadlex.add_provider('other', config => (SELECT config FROM leadlex.provider), secret => '{}')",
         crate::world::SECRET
     ));
-    let tables = ["binding", "access", "workspace", "provider_config", "provider_secret", "idempotency"];
+    let tables = ["bound_table", "access", "workspace", "provider_config", "provider_secret", "idempotency"];
     let until = Instant::now() + Duration::from_secs(5);
     thread::scope(|scope| {
         let callers: Vec<_> = (1..=3)

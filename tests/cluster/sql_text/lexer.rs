@@ -70,7 +70,8 @@ fn next(rest: &str, first: char, formatted: bool) -> (Option<Token>, usize) {
         '{' if formatted => (Some(Placeholder), rest.find('}').map_or(rest.len(), |at| at + 1)),
         '$' => dollar(rest),
         c if c.is_ascii_digit() => (Some(Number), run(|c| c.is_ascii_alphanumeric() || c == '.')),
-        c if c.is_alphabetic() || c == '_' || c == '@' => {
+        // As @extschema@; else it begins an operator.
+        c if c.is_alphabetic() || c == '_' || c == '@' && rest[1..].starts_with(char::is_alphabetic) => {
             let length = run(|c| c.is_alphanumeric() || c == '_' || c == '@');
             let word = rest[..length].to_uppercase();
             // A column that is put together, as new_{}.
