@@ -100,7 +100,7 @@ impl Seen {
         Seen {
             content_type: header("content-type"),
             // Where to, not what with: the query may repeat who was asked about.
-            location: header("location").map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned()),
+            location: header("location").as_deref().map(place),
             text: if encoded { String::new() } else { printable(&String::from_utf8_lossy(head)) },
         }
     }
@@ -137,3 +137,15 @@ fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 #[path = "document_tests.rs"]
 mod tests;
+
+/// Where a `Location` leads, without what may be secret in it: query, fragment, user and password.
+fn place(to: &str) -> String {
+    let to = to.split(['?', '#']).next().unwrap_or_default();
+    let after_scheme = to.find("//").map_or(0, |at| at + 2);
+    let (scheme, rest) = to.split_at(after_scheme);
+    let host_ends = rest.find('/').unwrap_or(rest.len());
+    match rest[..host_ends].rfind('@').filter(|_| after_scheme > 0) {
+        Some(at) => format!("{scheme}{}", &rest[at + 1..]),
+        None => to.to_owned(),
+    }
+}

@@ -69,6 +69,13 @@ fn what_is_shown_of_an_answer_is_short_printable_and_masked() {
         of(&[("Location", "https://sso.example/k3y-k3y-k3y?next=jane%40acme.example")], ""),
         " (Location: https://sso.example/***)"
     );
+    for (given, shown) in [
+        ("https://jane:pw@sso.example/in", "https://sso.example/in"),
+        ("//jane@sso.example", "//sso.example"),
+        ("/in/@jane", "/in/@jane"),
+    ] {
+        assert_eq!(of(&[("Location", given)], ""), format!(" (Location: {shown})"));
+    }
     // A secret that begins within what is shown, and ends after it.
     let long = of(&[], &format!("{}k3y-k3y-k3y tail", "x".repeat(95)));
     assert_eq!(long, format!(": \"{}*** t…\"", "x".repeat(95)));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Verdict;
 use super::document::Seen;
-use super::template;
+use super::masking;
 use crate::domain::fields::FieldMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,23 +99,10 @@ impl HttpRequest {
     }
 
     fn mask_text(&self, text: &str) -> String {
-        const MASK: &str = "***";
-        let Some(secret) = self.secret.as_deref() else {
-            return text.to_owned();
-        };
-        // The longest form first: an encoded form may contain the plain one, never the other way round.
-        let mut forms = [
-            template::percent_encoded(secret),
-            template::json_escaped(secret),
-            html_escaped(secret),
-            secret.to_owned(),
-        ];
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        let mut masked = text.to_owned();
-        for form in forms {
-            masked = masked.replace(&form, MASK);
+        match self.secret.as_deref() {
+            Some(secret) => masking::masked(text, secret),
+            None => text.to_owned(),
         }
-        masked
     }
 
     pub fn mask(&self, value: Value) -> Value {
@@ -137,11 +124,6 @@ impl HttpRequest {
             other => other,
         }
     }
-}
-
-/// As a page would repeat it.
-fn html_escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 impl fmt::Debug for HttpRequest {

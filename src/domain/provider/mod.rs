@@ -7,6 +7,7 @@ mod config;
 mod document;
 mod exchange;
 mod mapping;
+mod masking;
 mod merge;
 mod node;
 mod pointer;

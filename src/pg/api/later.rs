@@ -64,6 +64,19 @@ impl Reason {
 }
 
 const NO_LOGIN: u8 = 4;
+const CLONE: u8 = 8;
+
+/// A trigger does nothing in a copy of a database: what is inserted meanwhile has to be queued by hand.
+pub fn tell_of_clone() {
+    if !is_news(CLONE) {
+        return;
+    }
+    let message = "leadlex_enrich: contacts are neither enriched nor queued in this database";
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "trigger")
+        .set_detail("It is a copy, or was restored, and spends nothing by itself before leadlex.resume_queue().".to_owned())
+        .set_hint("Afterwards queue what was inserted meanwhile with leadlex.enqueue_rows. SET leadlex.enable_triggers = off for loads. (This is said once in a session.)".to_owned())
+        .report(PgLogLevel::WARNING);
+}
 
 /// Of jobs that no worker can run as things are: what to do.
 pub fn remedy(role: pg_sys::Oid) -> Option<String> {

@@ -39,7 +39,7 @@ fn mistaken(error: ConfigError) -> ! {
 }
 
 fn secret_allowed(secret: &str) {
-    if secret.is_empty() {
+    if secret.trim().is_empty() {
         raise::invalid(
             "secret must not be empty",
             "Leave it out: a new provider then has none, an old one keeps what it has (drop it and add it again to be rid of it).",

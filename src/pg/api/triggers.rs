@@ -125,6 +125,7 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     }
     // A copy of another database spends none of its money.
     if crate::pg::queue::is_clone() {
+        later::tell_of_clone();
         return None;
     }
     let Some(binding) = bound(fired) else {

@@ -231,6 +231,10 @@ fn look(key: Key, closed: &Closed) -> Turn {
         }
         false => "the server process that ran it has ended",
     };
+    if due.interrupted && due.ticket.contacts > 1 {
+        running::halve(due.ticket, interrupted);
+        return Turn::GivenUp;
+    }
     if due.interrupted && policy.gives_up(due.ticket.attempts) {
         let state = State {
             name: "dead",

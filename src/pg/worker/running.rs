@@ -321,3 +321,16 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
     let (first, second) = all.split_at(count / 2);
     vec![(state.clone(), first.to_vec()), (state, second.to_vec())]
 }
+
+/// A set whose process did not survive it. One of its contacts can be the cause: in halves it is found, as above, and no
+/// other is given up with it. What begins with an SQLSTATE is not run together with others.
+pub fn halve(ticket: Ticket, why: &str) {
+    let attempts = ticket.attempts.saturating_sub(1);
+    let error = Some(format!("57P01: {why}"));
+    let state = State { name: "queued", outcome: None, attempts, after: Some(Duration::ZERO), error };
+    for set in jobs::lock(&[ticket]) {
+        let all: Vec<usize> = (0..set.contact_ids.len()).collect();
+        let (first, second) = all.split_at(all.len() / 2);
+        jobs::split(&set, &[(state.clone(), first.to_vec()), (state.clone(), second.to_vec())]);
+    }
+}

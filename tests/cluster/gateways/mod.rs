@@ -7,8 +7,8 @@ mod nginx;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -152,6 +152,13 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        // Asked first: only then does it take its own processes with it.
+        let pid = self.process.id().to_string();
+        let _ = Command::new("sh").args(["-c", "kill -s TERM \"$0\"", &pid]).output();
+        let until = Instant::now() + Duration::from_secs(3);
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {

@@ -142,3 +142,27 @@ fn a_pause_ends_with_its_extension() {
     enqueue(&mut world.caller(), 1..=1);
     wait_for(&world, "done", 1);
 }
+
+/// What is inserted in a copy is neither enriched nor queued: the session is told so, once.
+#[test]
+fn a_trigger_says_that_it_does_nothing_in_a_copy() {
+    let world = world(&Beginning::default());
+    world.run(
+        "CREATE TRIGGER later AFTER INSERT ON crm FOR EACH ROW EXECUTE FUNCTION leadlex.enqueue_on_insert();
+         CREATE TRIGGER now AFTER INSERT ON crm FOR EACH ROW EXECUTE FUNCTION leadlex.enrich_on_insert()",
+    );
+    world.cluster.connect("postgres").batch_execute("CREATE DATABASE copy TEMPLATE app").unwrap();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = std::sync::Arc::clone(&told);
+    let mut config = world.cluster.config("copy");
+    config.notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
+    let mut copy = config.connect(postgres::NoTls).unwrap();
+    for _ in 0..2 {
+        copy.batch_execute("INSERT INTO crm (id, email) VALUES (gen_random_uuid(), 'new@acme.example')")
+            .unwrap();
+    }
+    let told = told.lock().unwrap().clone();
+    assert_eq!(told, ["leadlex_enrich: contacts are neither enriched nor queued in this database"]);
+    assert_eq!(number(&mut copy, "SELECT count(*) FROM leadlex.job"), 0);
+    assert_eq!(world.provider.count(), 0);
+}

@@ -155,3 +155,33 @@ fn a_role_that_works_in_many_databases_leaves_a_worker_to_others() {
     wait_for_jobs_of(&world, "quick", "done", 1, Duration::from_secs(10));
     assert_eq!(asked, 1, "the other database of the same role waits");
 }
+
+/// One contact ends the process of whoever enriches it: the others of its set are done all the same.
+#[test]
+fn a_contact_that_ends_its_process_takes_no_other_with_it() {
+    let world = world(&Beginning {
+        contacts: 12,
+        credits: None,
+        conf: &["leadlex.job_max_attempts = 2"],
+        ..Beginning::default()
+    });
+    world.run(&format!(
+        "CREATE FUNCTION deadly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.id = '{}' THEN PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid()); PERFORM pg_catalog.pg_sleep(5); END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER deadly BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION deadly();",
+        contact(7)
+    ));
+    enqueue(&mut world.caller(), 1..=12);
+    wait_for(&world, "dead", 1);
+    wait_for(&world, "done", 11);
+    assert_eq!(filled(&world), 11);
+    assert_eq!(world.provider.count(), 12, "what was answered is kept");
+    let dead: String = world
+        .owner()
+        .query_one("SELECT contact_id FROM leadlex.job WHERE state = 'dead'", &[])
+        .unwrap()
+        .get(0);
+    assert_eq!(dead, contact(7).to_string());
+}

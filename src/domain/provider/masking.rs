@@ -1,0 +1,137 @@
+//! A secret in a text that a vendor sent back: as it is, or as JSON, HTML, a URL or a mail would have it.
+
+const MASK: &str = "***";
+
+/// The text with every occurrence of the secret masked, whatever it was escaped for, in whatever case, also over line ends.
+pub fn masked(text: &str, secret: &str) -> String {
+    let secret: Vec<char> = secret.chars().collect();
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        match matched(rest, &secret) {
+            Some(length) => {
+                masked.push_str(MASK);
+                rest = &rest[length..];
+            }
+            None => {
+                masked.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    masked
+}
+
+/// How many bytes of the text are the secret, if it begins with that.
+fn matched(text: &str, secret: &[char]) -> Option<usize> {
+    let mut rest = text;
+    for (at, wanted) in secret.iter().enumerate() {
+        if at > 0 {
+            rest = rest.trim_start_matches(['\r', '\n']);
+        }
+        rest = &rest[one(rest, *wanted)?..];
+    }
+    Some(text.len() - rest.len())
+}
+
+/// How many bytes stand for this character.
+fn one(text: &str, wanted: char) -> Option<usize> {
+    let same = |found: char| found.eq_ignore_ascii_case(&wanted);
+    let first = text.chars().next()?;
+    let escaped = match first {
+        '\\' => escaped(&text[1..]).map(|(found, length)| (found, length + 1)),
+        '%' => percent(text),
+        '&' => entity(text),
+        '+' => Some((' ', 1)),
+        _ => None,
+    };
+    match escaped {
+        Some((found, length)) if same(found) => Some(length),
+        _ => same(first).then(|| first.len_utf8()),
+    }
+}
+
+/// What follows a backslash.
+fn escaped(text: &str) -> Option<(char, usize)> {
+    let first = text.chars().next()?;
+    if first == 'u' {
+        let code = u32::from_str_radix(text.get(1..5)?, 16).ok()?;
+        return char::from_u32(code).map(|found| (found, 5));
+    }
+    Some((first, first.len_utf8()))
+}
+
+/// The bytes of one character, as %XX.
+fn percent(text: &str) -> Option<(char, usize)> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while bytes.len() < 4 {
+        let hex = rest.strip_prefix('%').and_then(|rest| rest.get(..2))?;
+        bytes.push(u8::from_str_radix(hex, 16).ok()?);
+        rest = &rest[3..];
+        if let Ok(found) = std::str::from_utf8(&bytes) {
+            return found.chars().next().map(|found| (found, text.len() - rest.len()));
+        }
+    }
+    None
+}
+
+fn entity(text: &str) -> Option<(char, usize)> {
+    let end = text.char_indices().take(10).find(|(_, c)| *c == ';')?.0;
+    let name = &text[1..end];
+    let found = match name {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "apos" => '\'',
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)?
+        }
+    };
+    Some((found, end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    const SECRET: &str = "sk\"live/AbCdEf=+12 34ü&<";
+
+    #[test]
+    fn a_secret_is_masked_however_it_is_written() {
+        for written in [
+            SECRET,
+            r#"sk\"live\/AbCdEf=+12 34ü&<"#,
+            r#"sk\"live/AbCdEf=+12 34\u00fc\u0026\u003c"#,
+            "sk%22live%2FAbCdEf%3D%2B12%2034%C3%BC%26%3C",
+            "sk%22live/AbCdEf%3d%2b12+34%c3%bc%26%3c",
+            "sk&quot;live/AbCdEf=+12 34ü&amp;&lt;",
+            "sk&#34;live&#x2F;AbCdEf=+12 34&#252;&amp;&lt;",
+            "SK\"LIVE/ABCDEF=+12 34ü&<",
+            "sk\"live/AbC\r\ndEf=+12 34ü&<",
+        ] {
+            assert_eq!(
+                masked(&format!("key {written} and {written}."), SECRET),
+                "key *** and ***.",
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_secret_stays() {
+        for text in ["", "sk", "100 % of \\ & ; %zz %e2%82 &#xZZ; \\u00", "ünlike sk\"live", "\\"] {
+            assert_eq!(masked(text, SECRET), text);
+        }
+        assert_eq!(masked("anything", ""), "anything");
+    }
+}
