@@ -192,7 +192,7 @@ impl Desk for PgDesk {
         let binding = binding(self.target);
         self.id = binding.canonical_key(&ask.id).ok_or_else(|| no_key(&binding, &ask.id))?;
         // The table holds another workspace's rows.
-        if !binding.columns.contains_key("workspace_id") && binding.workspace != Some(caller.workspace.id) {
+        if !binding.may_have_rows_of(caller.workspace.id) {
             return Err(Failure::not_found(&format!("contact {}", ask.id)));
         }
         self.overwrite = ask.overwrite;

@@ -188,3 +188,34 @@ fn the_owner_reverts_in_every_workspace() {
     let mut stranger = world.cluster.connect_as("app", "stranger");
     assert_eq!(sqlstate(&reverts(&mut stranger, five)), "LX401");
 }
+
+/// Two texts can be one key: the row tells how it is called, also to the owner, who names no workspace.
+#[test]
+fn the_owner_forgets_whatever_the_spelling_of_the_key() {
+    let world = World::new();
+    world.run(&format!(
+        "CREATE EXTENSION citext;
+         CREATE TABLE tag (id citext PRIMARY KEY, workspace_id uuid, full_name text, email text, phone text);
+         INSERT INTO tag VALUES ('Abc', '{}', 'Person', 'abc@acme.example');
+         GRANT SELECT, UPDATE ON tag TO caller;
+         SELECT leadlex.bind_contacts('tag')",
+        world.workspace
+    ));
+    world.caller().execute("SELECT enrich_row('tag', 'Abc')", &[]).unwrap();
+    let erased: Value =
+        world.owner().query_one("SELECT leadlex.forget_row('tag', 'ABC')", &[]).unwrap().get(0);
+    assert_eq!((&erased["history"], &erased["contact_id"]), (&json!(1), &json!("Abc")), "{erased}");
+}
+
+#[test]
+fn a_table_that_was_given_to_another_workspace_is_not_reverted_for_the_first() {
+    let world = World::new();
+    let mut caller = world.caller();
+    let result = crate::world::enrich(&mut caller, 1).unwrap();
+    let request: uuid::Uuid = result["request_id"].as_str().unwrap().parse().unwrap();
+    world.run("SELECT leadlex.bind_contacts('crm', workspace_id => leadlex.create_workspace('rival'))");
+    let failure =
+        crate::support::fails(caller.query_one("SELECT leadlex.revert_enrichment($1)", &[&request]));
+    assert_eq!(failure.sqlstate, "LX404", "{failure:?}");
+    assert!(world.phone(1).is_some());
+}

@@ -25,22 +25,30 @@ pub fn masked(text: &str, secret: &str) -> String {
     masked
 }
 
-/// How many bytes of the text are the secret, if it begins with that.
+/// How many bytes of the text are the secret, if it begins with that; the most, where it can be read in several ways.
 fn matched(text: &str, secret: &[char]) -> Option<usize> {
-    let mut rest = text;
+    let mut ends = vec![0];
     for (at, wanted) in secret.iter().enumerate() {
-        if at > 0 {
-            rest = rest.trim_start_matches(['\r', '\n']);
+        let mut next = Vec::new();
+        for end in ends {
+            let rest = if at > 0 { text[end..].trim_start_matches(['\r', '\n']) } else { text };
+            let begins = text.len() - rest.len();
+            next.extend(ways(rest, *wanted).into_iter().flatten().map(|length| begins + length));
         }
-        rest = &rest[one(rest, *wanted)?..];
+        next.sort_unstable();
+        next.dedup();
+        if next.is_empty() {
+            return None;
+        }
+        ends = next;
     }
-    Some(text.len() - rest.len())
+    ends.last().copied()
 }
 
-/// How many bytes stand for this character.
-fn one(text: &str, wanted: char) -> Option<usize> {
+/// How many bytes stand for this character, escaped and as it is.
+fn ways(text: &str, wanted: char) -> [Option<usize>; 2] {
     let same = |found: char| found.eq_ignore_ascii_case(&wanted);
-    let first = text.chars().next()?;
+    let Some(first) = text.chars().next() else { return [None, None] };
     let escaped = match first {
         '\\' => escaped(&text[1..]).map(|(found, length)| (found, length + 1)),
         '%' => percent(text),
@@ -48,10 +56,10 @@ fn one(text: &str, wanted: char) -> Option<usize> {
         '+' => Some((' ', 1)),
         _ => None,
     };
-    match escaped {
-        Some((found, length)) if same(found) => Some(length),
-        _ => same(first).then(|| first.len_utf8()),
-    }
+    [
+        escaped.filter(|(found, _)| same(*found)).map(|(_, length)| length),
+        same(first).then(|| first.len_utf8()),
+    ]
 }
 
 /// What follows a backslash.
@@ -133,5 +141,9 @@ mod tests {
             assert_eq!(masked(text, SECRET), text);
         }
         assert_eq!(masked("anything", ""), "anything");
+        // What looks like an escape may be the secret itself.
+        for secret in [r"\\AAAA", "%2525", "&amp;amp;", "a+b+"] {
+            assert_eq!(masked(&format!("x {secret}"), secret), "x ***", "{secret}");
+        }
     }
 }

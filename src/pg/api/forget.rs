@@ -72,30 +72,29 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
     let binding = desk::binding(target);
     let id = binding.canonical_key(id).ok_or_else(|| desk::no_key(&binding, id))?;
     let table = binding.name();
-    let id = match workspace.or(binding.workspace) {
-        // Two texts can be the same key.
-        Some(known) if binding.spelling_may_vary() => {
-            binding.read(known, &id).map_or(id, |contact| contact.id)
-        }
-        _ => id,
-    };
     let candidates = match workspace {
         Some(only) => vec![only],
         None => config::all_workspaces(),
     };
-    let persons: Vec<Person> = candidates
-        .into_iter()
-        .map(|workspace| Person {
-            workspace,
-            schema: &binding.schema,
-            table: &binding.table,
-            contact: &id,
-            hash: receipt::person(workspace, &table, &id),
+    let seen: Vec<(uuid::Uuid, Option<Contact>)> =
+        candidates.into_iter().map(|workspace| (workspace, visible(&binding, workspace, &id))).collect();
+    // Two texts can be the same key: then the row tells how it is called.
+    let id = seen.iter().find_map(|(_, contact)| contact.as_ref()).map_or(id, |contact| contact.id.clone());
+    let persons: Vec<Person> = seen
+        .iter()
+        .map(|(workspace, contact)| {
+            let person = Person {
+                workspace: *workspace,
+                schema: &binding.schema,
+                table: &binding.table,
+                contact: &id,
+                hash: receipt::person(*workspace, &table, &id),
+            };
+            (person, contact.is_some())
         })
         // Who has nothing to do with the contact is not to hold it, nor to throw away what others have bought.
-        .filter(|person| {
-            visible(&binding, person.workspace, &id).is_some() || books::holds(person) || queued(person)
-        })
+        .filter(|(person, seen)| *seen || held(person) || queued(person))
+        .map(|(person, _)| person)
         .collect();
     let erased = if persons.is_empty() { Erased::default() } else { erase(&binding, &persons) };
     Ok(json!({
@@ -105,6 +104,12 @@ fn forget(target: Target, id: &str) -> Result<Value, Failure> {
         "stored_results": erased.stored_results,
         "jobs": erased.jobs,
     }))
+}
+
+/// Something is in the books, or on its way there.
+fn held(person: &Person) -> bool {
+    let database = provider::receipt_key(person.hash).database;
+    receipts::with(|arena| arena.waiting_for(database, person.hash)) || books::holds(person)
 }
 
 fn queued(person: &Person) -> bool {
@@ -133,8 +138,7 @@ fn erase(binding: &Binding, persons: &[Person]) -> Erased {
 
 /// The contact, if it is this workspace's and the caller sees it.
 fn visible(binding: &Binding, workspace: uuid::Uuid, id: &str) -> Option<Contact> {
-    let its_own = binding.columns.contains_key("workspace_id") || binding.workspace == Some(workspace);
-    its_own.then(|| binding.read(workspace, id)).flatten()
+    binding.may_have_rows_of(workspace).then(|| binding.read(workspace, id)).flatten()
 }
 
 /// What providers could have been asked about the contact as it is now.

@@ -117,7 +117,7 @@ fn keys(
     }
     binding.require_readable();
     // The table holds another workspace's rows.
-    if !binding.columns.contains_key("workspace_id") && binding.workspace != Some(workspace) {
+    if !binding.may_have_rows_of(workspace) {
         return Ok(Vec::new());
     }
     let mut keys = seen(binding, workspace, &keys);

@@ -43,6 +43,10 @@ fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
         )
     };
     let gone = || not_found(&format!("contact {}", past.contact_id));
+    // The table may have been given to another workspace.
+    if !binding.may_have_rows_of(workspace) {
+        return Err(gone());
+    }
     let contact = binding.read_locked(workspace, &past.contact_id).ok_or_else(gone)?;
     let changes = if past.reverted { FieldMap::default() } else { still_as_written(&past, &contact) };
     // What a trigger of the table did not let through is not reverted.

@@ -47,7 +47,7 @@ pub struct Keys {
 impl Scope<'_> {
     /// The table holds another workspace's rows.
     pub fn is_elsewhere(&self) -> bool {
-        !self.binding.columns.contains_key("workspace_id") && self.binding.workspace != Some(self.workspace)
+        !self.binding.may_have_rows_of(self.workspace)
     }
 
     pub fn keys(&self, ids: Vec<Option<String>>) -> Keys {

@@ -123,6 +123,11 @@ impl Binding {
         format!("{}.{}", quoted(&self.schema), quoted(&self.table))
     }
 
+    /// `false`: the table holds another workspace's rows.
+    pub fn may_have_rows_of(&self, workspace: Uuid) -> bool {
+        self.columns.contains_key("workspace_id") || self.workspace == Some(workspace)
+    }
+
     pub fn fields(&self) -> FieldSet {
         Field::ALL.into_iter().filter(|f| self.columns.contains_key(f.name())).collect()
     }
