@@ -48,7 +48,9 @@ fn ten_times(world: &World, expected: &str) -> Failure {
 fn no_content_is_no_match_and_no_reason_to_pause() {
     let world = world();
     alter(&mut world.owner(), &json!({"response": {"no_match": null}})).unwrap();
-    world.provider.on(PATH, |_| Behaviour::Raw(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()));
+    world
+        .provider
+        .on(PATH, |_| Behaviour::Raw(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_vec()));
     let mut caller = world.caller();
     for n in 1..=8 {
         let told = try_enrich(&mut caller, n);
@@ -445,7 +447,9 @@ fn an_interim_answer_and_one_without_a_body_are_understood() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     for status in [300, 304, 305] {
         world.provider.on(PATH, move |_| {
-            Behaviour::Raw(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").into_bytes())
+            Behaviour::Raw(
+                format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").into_bytes(),
+            )
         });
         assert_eq!(reason(&fails(enrich(&mut world.caller(), 2))).1, "bad_status", "{status}");
     }

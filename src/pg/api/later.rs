@@ -74,7 +74,7 @@ pub fn tell_of_clone() {
     let message = "leadlex_enrich: contacts are neither enriched nor queued in this database";
     ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "trigger")
         .set_detail("It is a copy, or was restored, and spends nothing by itself before leadlex.resume_queue().".to_owned())
-        .set_hint("Afterwards queue what was inserted meanwhile with leadlex.enqueue_rows. SET leadlex.enable_triggers = off for loads. (This is said once in a session.)".to_owned())
+        .set_hint("Afterwards queue what was inserted meanwhile with leadlex.enqueue_rows. For loads turn the setting leadlex.enable_triggers off. (This is said once in a session.)".to_owned())
         .report(PgLogLevel::WARNING);
 }
 
