@@ -1,9 +1,8 @@
-use std::cell::Cell;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use super::*;
-use crate::net::tests::{Server, get, ok, spawn};
+use crate::net::tests::{Server, get, left, limited, ok, spawn};
 
 const UNLIMITED: Announce = Announce { acquire: || true, release: || {} };
 
@@ -97,27 +96,10 @@ fn the_bell_rings_for_each_outcome_until_it_is_silenced() {
     assert_eq!(threads(&courier), 1);
 }
 
-thread_local! {
-    static LEFT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// With so many descriptors to be had.
-fn limited(left: usize) -> Announce {
-    LEFT.set(left);
-    Announce {
-        acquire: || {
-            let left = LEFT.get();
-            LEFT.set(left.saturating_sub(1));
-            left > 0
-        },
-        release: || LEFT.set(LEFT.get() + 1),
-    }
-}
-
 #[test]
 fn without_descriptors_there_is_no_courier_and_with_few_it_sends_fewer_at_a_time() {
     assert!(matches!(Courier::open(spawn, limited(4)), Err(OpenError::NoRoom)));
-    assert_eq!(LEFT.get(), 4);
+    assert_eq!(left(), 4);
     let server = provider();
     let mut courier = Courier::open(spawn, limited(8)).unwrap();
     let first = stuck(&mut courier, &server, 400);
@@ -127,7 +109,7 @@ fn without_descriptors_there_is_no_courier_and_with_few_it_sends_fewer_at_a_time
     let ticket = courier.send(get(server.url("/again")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"again");
     drop(courier);
-    assert_eq!(LEFT.get(), 8, "all is taken back");
+    assert_eq!(left(), 8, "all is taken back");
 }
 
 #[test]

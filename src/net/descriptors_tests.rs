@@ -1,47 +1,30 @@
-use std::cell::Cell;
-
 use super::*;
-
-thread_local! {
-    static LEFT: Cell<usize> = const { Cell::new(0) };
-}
-
-fn host(left: usize) -> Announce {
-    LEFT.set(left);
-    Announce {
-        acquire: || {
-            let left = LEFT.get();
-            LEFT.set(left.saturating_sub(1));
-            left > 0
-        },
-        release: || LEFT.set(LEFT.get() + 1),
-    }
-}
+use crate::net::tests::{left, limited};
 
 #[test]
 fn what_is_announced_follows_what_is_in_use() {
-    let mut descriptors = Descriptors::announce(host(100)).unwrap();
-    assert_eq!(LEFT.get(), 100 - KEPT - PER_REQUEST);
+    let mut descriptors = Descriptors::announce(limited(100)).unwrap();
+    assert_eq!(left(), 100 - KEPT - PER_REQUEST);
     let first = Counted::new(&descriptors.in_use.requests);
     assert!(descriptors.make_room());
-    assert_eq!(LEFT.get(), 100 - KEPT - 2 * PER_REQUEST);
+    assert_eq!(left(), 100 - KEPT - 2 * PER_REQUEST);
     let connection = Counted::new(&descriptors.in_use.connections);
     drop(first);
     descriptors.take_back();
-    assert_eq!(LEFT.get(), 100 - KEPT - 1 - PER_REQUEST);
+    assert_eq!(left(), 100 - KEPT - 1 - PER_REQUEST);
     drop(connection);
     let stray = Counted::new(&descriptors.in_use.strays);
     descriptors.take_back();
-    assert_eq!(LEFT.get(), 100 - KEPT - PER_STRAY - PER_REQUEST);
+    assert_eq!(left(), 100 - KEPT - PER_STRAY - PER_REQUEST);
     drop((stray, descriptors));
-    assert_eq!(LEFT.get(), 100);
+    assert_eq!(left(), 100);
 }
 
 #[test]
 fn without_room_nothing_stays_announced_and_later_there_is_room_again() {
-    assert!(Descriptors::announce(host(KEPT + PER_REQUEST - 1)).is_none());
-    assert_eq!(LEFT.get(), KEPT + PER_REQUEST - 1);
-    let mut descriptors = Descriptors::announce(host(KEPT + PER_REQUEST + 1)).unwrap();
+    assert!(Descriptors::announce(limited(KEPT + PER_REQUEST - 1)).is_none());
+    assert_eq!(left(), KEPT + PER_REQUEST - 1);
+    let mut descriptors = Descriptors::announce(limited(KEPT + PER_REQUEST + 1)).unwrap();
     let first = Counted::new(&descriptors.in_use.requests);
     assert!(!descriptors.make_room());
     drop(first);

@@ -1,7 +1,9 @@
 //! The client against real sockets: providers that answer, and those that misbehave in each way we know of.
 
+mod limited;
 mod server;
 
+pub use limited::{left, limited};
 pub use server::{Server, get, ok, request, spawn, with_length};
 
 use std::io::Write;

@@ -56,6 +56,7 @@ mod tls;
 mod trial;
 mod triggers;
 mod unseen;
+mod updating;
 mod upgrade;
 mod views;
 mod virtual_columns;

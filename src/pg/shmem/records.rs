@@ -1,0 +1,280 @@
+//! The records that stand in shared memory: accounts, databases, queues, bars, batches and claims. Every process maps
+//! them, so they are plain data of one size. `shmem` allocates them and gives access under their locks.
+
+use pgrx::pg_sys;
+
+use crate::domain::rate::Meter;
+
+/// Databases whose books can wait for the worker at once.
+pub const MAX_DATABASES: usize = 128;
+/// Statements that can keep workers out of a database at once.
+pub const MAX_BARS: usize = 128;
+/// Batches whose progress is shown at once, in all databases together.
+pub const MAX_RUNNING: usize = 128;
+
+/// Databases and roles whose jobs can wait at once. Of what finds no place the books' worker tells again.
+pub const MAX_QUEUES: usize = 256;
+
+/// Which account: database, the extension's incarnation in it (oid of leadlex.workspace, so that DROP and CREATE
+/// EXTENSION start anew), and the workspace or provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(C)]
+pub struct AccountKey {
+    pub database: u32,
+    pub catalog: u32,
+    pub id: [u8; 16],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    Free,
+    /// Some backend is reading it from the tables.
+    Loading,
+    Ready,
+}
+
+/// One workspace (or limited provider): credits in escrow, and rate use.
+#[repr(C)]
+pub struct Account {
+    pub lock: pg_sys::LWLock,
+    /// Woken when credits or leases become available, and when a load ends.
+    pub changed: pg_sys::ConditionVariable,
+    pub state: AccountState,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct AccountState {
+    pub key: AccountKey,
+    pub phase: Phase,
+    /// Transactions that have credits here in flight, or load it: it must stay.
+    pub pins: u32,
+    /// Committed credits, those reserved included.
+    pub balance: i64,
+    /// Of these, reserved or spent by transactions in flight.
+    pub reserved: i64,
+    pub meter: Meter,
+    /// A record of the meter is wanted, opening a lease of this many uses; 0 = not wanted.
+    pub lease_wanted: u64,
+    /// `meter.admitted()` at the last record, and the lease that it left open.
+    pub recorded_admitted: u64,
+    pub recorded_lease: u64,
+    /// Epoch second, for eviction.
+    pub last_used: i64,
+}
+
+impl AccountState {
+    pub const FREE: AccountState = AccountState {
+        key: AccountKey { database: 0, catalog: 0, id: [0; 16] },
+        phase: Phase::Free,
+        pins: 0,
+        balance: 0,
+        reserved: 0,
+        meter: Meter::EMPTY,
+        lease_wanted: 0,
+        recorded_admitted: 0,
+        recorded_lease: 0,
+        last_used: 0,
+    };
+
+    /// Nothing would be lost with it: no credits in flight, and the books know its rate use.
+    pub fn can_go(&self) -> bool {
+        self.phase == Phase::Ready
+            && self.pins == 0
+            && self.reserved == 0
+            && self.recorded_admitted == self.meter.admitted()
+            && self.recorded_lease == 0
+    }
+}
+
+/// The worker's side of one database.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Database {
+    pub oid: u32,
+    /// Somebody waits for work to be done: start a worker.
+    pub wanted: bool,
+    /// And that somebody is a call: it comes before what was noted earlier.
+    pub urgent: bool,
+    /// Work that can wait for the next round.
+    pub has_work: bool,
+    /// 0: none runs; -1: one has been asked for.
+    pub worker_pid: i32,
+    pub latch: *mut pg_sys::Latch,
+    /// When the launcher may start the next one (epoch seconds): after a failure, not at once.
+    pub not_before: i64,
+    pub runs: u64,
+    pub settled: u64,
+    pub records: u64,
+    pub purged: u64,
+    pub receipts: u64,
+    pub receipts_expired: u64,
+    pub last_run: i64,
+    pub last_purge: i64,
+    /// What waits in the queue is to be looked for.
+    pub sweep: bool,
+    /// How often leadlex.resume_queue() was called.
+    pub resumed: u32,
+    /// It was a clone at the last look: only what calls cause is written.
+    pub clone: bool,
+    pub error: [u8; 160],
+}
+
+impl Database {
+    pub const FREE: Database = Database {
+        oid: 0,
+        wanted: false,
+        urgent: false,
+        has_work: false,
+        worker_pid: 0,
+        latch: std::ptr::null_mut(),
+        not_before: 0,
+        runs: 0,
+        settled: 0,
+        records: 0,
+        purged: 0,
+        receipts: 0,
+        receipts_expired: 0,
+        last_run: 0,
+        last_purge: 0,
+        sweep: true,
+        resumed: 0,
+        clone: false,
+        error: [0; 160],
+    };
+
+    /// For a worker to be started.
+    pub fn is_waiting(&self, now: i64) -> bool {
+        self.oid != 0 && self.wanted && self.worker_pid == 0 && self.not_before <= now
+    }
+}
+
+/// The jobs of one role in one database. Times are epoch microseconds.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Queue {
+    /// 0: free.
+    pub database: u32,
+    pub role: u32,
+    /// Somebody has queued something: start a worker.
+    pub wanted: bool,
+    /// Nothing is begun until leadlex.resume_queue().
+    pub paused: bool,
+    /// A worker could not connect, and the jobs do not say so yet.
+    pub refused: bool,
+    /// When the next attempt is due.
+    pub due_at: i64,
+    /// 0: none runs; -1: one has been asked for.
+    pub worker_pid: i32,
+    pub latch: *mut pg_sys::Latch,
+    /// It waits for more to do.
+    pub idle: bool,
+    /// Nothing is begun, since the role's transactions are read-only by default.
+    pub frozen: bool,
+    /// The last worker had to be ended, as its run did not heed a cancel.
+    pub overran: bool,
+    /// When a worker's turn began last.
+    pub turn_at: i64,
+    /// When the launcher may start the next worker.
+    pub not_before: i64,
+    pub runs: u64,
+    pub contacts: u64,
+    pub last_run: i64,
+    pub error: [u8; 160],
+}
+
+impl Queue {
+    pub const FREE: Queue = Queue {
+        database: 0,
+        role: 0,
+        wanted: false,
+        paused: false,
+        refused: false,
+        due_at: i64::MAX,
+        worker_pid: 0,
+        latch: std::ptr::null_mut(),
+        idle: false,
+        frozen: false,
+        overran: false,
+        turn_at: 0,
+        not_before: 0,
+        runs: 0,
+        contacts: 0,
+        last_run: 0,
+        error: [0; 160],
+    };
+}
+
+/// No worker may be in this database while that backend's transaction lasts, and the epoch second `until` has not come.
+/// `pid` 0: free.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Bar {
+    pub database: u32,
+    pub pid: i32,
+    pub until: i64,
+}
+
+impl Bar {
+    pub const FREE: Bar = Bar { database: 0, pid: 0, until: 0 };
+}
+
+/// A batch under way. `pid` 0: none.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Running {
+    pub pid: i32,
+    pub database: u32,
+    pub workspace: [u8; 16],
+    pub relation: u32,
+    pub total: u64,
+    pub done: u64,
+    pub failed: u64,
+    /// Epoch microseconds.
+    pub started_at: i64,
+}
+
+impl Running {
+    pub const NONE: Running = Running {
+        pid: 0,
+        database: 0,
+        workspace: [0; 16],
+        relation: 0,
+        total: 0,
+        done: 0,
+        failed: 0,
+        started_at: 0,
+    };
+}
+
+#[repr(C)]
+pub struct Header {
+    pub databases: [Database; MAX_DATABASES],
+    pub queues: [Queue; MAX_QUEUES],
+    pub bars: [Bar; MAX_BARS],
+    pub running: [Running; MAX_RUNNING],
+    pub launcher_pid: i32,
+    pub launcher_latch: *mut pg_sys::Latch,
+    /// Until this epoch second workers close the leases of all accounts that no transaction is using.
+    pub close_until: i64,
+    /// default_transaction_read_only, as the server's configuration has it.
+    pub read_only: bool,
+    pub(super) account_count: usize,
+}
+
+/// A claimed thing: a contact, or an idempotency key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct ClaimKey {
+    pub database: u32,
+    pub catalog: u32,
+    pub hash: [u8; 16],
+}
+
+/// `xid` is the (sub)transaction that holds it: others wait for that to end.
+#[repr(C)]
+pub struct Claim {
+    pub key: ClaimKey,
+    pub xid: u32,
+}
