@@ -1,7 +1,5 @@
 //! Erasing what is held on a person.
 
-use std::time::{Duration, Instant};
-
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::{Value, json};
@@ -15,10 +13,7 @@ use crate::pg::receipts;
 use crate::pg::store::receipts::{self as books, Erased, Person};
 use crate::pg::store::{config, jobs_kept};
 use crate::pg::table::Binding;
-use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings, wait, worker};
-
-/// How long answers that are not in the books yet may take to get there.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings};
 
 #[pg_extern(sql = false)]
 fn forget_contact(contact_id: Option<Uuid>) -> JsonB {
@@ -156,7 +151,6 @@ fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
 fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
     let keys: Vec<receipts::Key> = questions.iter().map(|hash| provider::receipt_key(*hash)).collect();
     let database = provider::receipt_key(persons[0].hash).database;
-    let until = Instant::now() + PATIENCE;
     let on_their_way = || {
         receipts::with(|arena| {
             persons.iter().any(|p| arena.waiting_for(database, p.hash)) || arena.waiting_on(&keys)
@@ -164,14 +158,5 @@ fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
     };
     let now = accounts::now_us();
     receipts::with(|arena| persons.iter().for_each(|p| arena.erase(p.hash, now)));
-    while on_their_way() {
-        if Instant::now() >= until {
-            raise::not_ready(
-                "the background worker did not write waiting receipts in time",
-                "Nothing was erased. See leadlex.worker_status and the server log; max_worker_processes may be used up.",
-            );
-        }
-        worker::wake();
-        wait::nap(Duration::from_millis(20));
-    }
+    super::wait_for_the_books(on_their_way, "Nothing was erased.");
 }

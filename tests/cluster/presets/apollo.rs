@@ -16,6 +16,7 @@ fn apollo() {
     seniority_is_told_in_our_words(&mut vendor);
     vendor.meets(no_matches());
     vendor.meets(refusals());
+    vendor.meets(super::gateways());
     vendor.world.check_credits_add_up();
 }
 
@@ -200,16 +201,5 @@ fn refusals() -> Vec<super::Case> {
             Expected::Fails("server_error"),
         ),
         case("their proxy", text(502, "Bad Gateway"), Expected::Fails("server_error")),
-        case(
-            "a router that knows no such path",
-            answer(404, json!({"message": "no Route matched with those values"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case(
-            "a region block",
-            answer(451, json!({"message": "not in your country"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case("a page of a gateway", super::text(404, "<html>"), Expected::Fails("unrecognised")),
     ]
 }

@@ -16,6 +16,7 @@ fn hunter() {
     handles_come_in_every_form(&mut vendor);
     seniority_is_told_in_our_words(&mut vendor);
     vendor.meets(refusals());
+    vendor.meets(super::gateways());
     let claimed = error(451, "claimed_email", "The person who owns this email address asked us to stop");
     vendor.suppresses("a refusal by its name", &claimed);
     vendor
@@ -146,16 +147,6 @@ fn refusals() -> Vec<super::Case> {
             "a gateway's rate limit",
             super::text(429, "slow down"),
             Expected::Pauses("rate_limited", Wait::Unknown),
-        ),
-        case(
-            "a router that knows no such path",
-            answer(404, json!({"message": "no Route matched with those values"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case(
-            "a region block",
-            answer(451, json!({"message": "not in your country"})),
-            Expected::Fails("unrecognised"),
         ),
         case("an error of theirs", error(500, "server_error", "Oops"), Expected::Fails("server_error")),
     ]

@@ -17,6 +17,7 @@ fn lusha() {
     seniority_is_told_in_our_words(&mut vendor);
     vendor.meets(errors_inside_a_success());
     vendor.meets(refusals());
+    vendor.meets(super::gateways());
     let message = "We are unable to process this contact request due to our GDPR regulations";
     vendor.suppresses("451", &error(451, message));
     let restricted = json!({"code": 12, "name": "COMPLIANCE_RESTRICTED", "message": "Restricted"});
@@ -201,17 +202,6 @@ fn refusals() -> Vec<super::Case> {
             Expected::Pauses("quota", Wait::Unknown),
         ),
         case("wrong parameters", error(400, "Bad request"), Expected::Fails("bad_status")),
-        case(
-            "a router that knows no such path",
-            answer(404, json!({"message": "no Route matched with those values"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case(
-            "a region block",
-            answer(451, json!({"message": "not in your country"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case("a page of a gateway", super::text(404, "<html>"), Expected::Fails("unrecognised")),
         case(
             "an error of theirs",
             error(500, "Internal server error").with_header("RateLimit-Reset", "60"),

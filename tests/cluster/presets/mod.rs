@@ -68,6 +68,23 @@ fn text(status: u16, body: &str) -> Response {
     Response { status, headers, body: body.as_bytes().to_vec() }
 }
 
+/// What a gateway before any vendor answers: it is no word of the vendor's about the person.
+fn gateways() -> Vec<Case> {
+    vec![
+        case(
+            "a router that knows no such path",
+            answer(404, json!({"message": "no Route matched with those values"})),
+            Expected::Fails("unrecognised"),
+        ),
+        case(
+            "a region block",
+            answer(451, json!({"message": "not in your country"})),
+            Expected::Fails("unrecognised"),
+        ),
+        case("a page of a gateway", text(404, "<html>"), Expected::Fails("unrecognised")),
+    ]
+}
+
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

@@ -16,6 +16,7 @@ fn people_data_labs() {
     what_the_free_plan_withholds_is_not_written(&mut vendor);
     seniority_is_told_in_our_words(&mut vendor);
     vendor.meets(refusals());
+    vendor.meets(super::gateways());
     vendor.world.check_credits_add_up();
 }
 
@@ -171,16 +172,5 @@ fn refusals() -> Vec<super::Case> {
             Expected::Fails("server_error"),
         ),
         case("a page of their proxy", super::text(503, "<html>"), Expected::Fails("server_error")),
-        case(
-            "a router that knows no such path",
-            answer(404, json!({"message": "no Route matched with those values"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case(
-            "a region block",
-            answer(451, json!({"message": "not in your country"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case("a page of a gateway", super::text(404, "<html>"), Expected::Fails("unrecognised")),
     ]
 }

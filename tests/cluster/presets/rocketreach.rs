@@ -17,6 +17,7 @@ fn rocketreach() {
     vendor.meets(unfinished_lookups());
     a_lookup_that_was_pending_can_be_asked_for_again(&mut vendor);
     vendor.meets(refusals());
+    vendor.meets(super::gateways());
     vendor.world.check_credits_add_up();
 }
 
@@ -173,17 +174,6 @@ fn refusals() -> Vec<super::Case> {
             Expected::Pauses("rate_limited", Wait::Unknown),
         ),
         case("wrong parameters", error(400, "Missing name"), Expected::Fails("bad_status")),
-        case(
-            "a router that knows no such path",
-            answer(404, json!({"message": "no Route matched with those values"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case(
-            "a region block",
-            answer(451, json!({"message": "not in your country"})),
-            Expected::Fails("unrecognised"),
-        ),
-        case("a page of a gateway", super::text(404, "<html>"), Expected::Fails("unrecognised")),
         case("an error of theirs", error(500, "Server error"), Expected::Fails("server_error")),
     ]
 }
