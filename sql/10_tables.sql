@@ -189,12 +189,13 @@ CREATE TABLE leadlex.receipt (
     lacking      text[] NOT NULL,
     answer       jsonb,
     person       uuid,
+    contact      uuid,
     PRIMARY KEY (workspace_id, question)
 );
 -- For the worker: which hold personal data and are over their time; which can go.
 CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
 CREATE INDEX receipt_age ON leadlex.receipt (answered_at);
-COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have. Readable by the extension''s owner only.';
+COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have, and what contacts'' tables refused of it. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.receipt.question IS 'hash of workspace, provider, its description and the identifying values';
 COMMENT ON COLUMN leadlex.receipt.answered_at IS 'when the answer arrived';
 COMMENT ON COLUMN leadlex.receipt.provider_id IS 'leadlex.provider_config.id';
@@ -203,6 +204,7 @@ COMMENT ON COLUMN leadlex.receipt.matched IS 'false: no match';
 COMMENT ON COLUMN leadlex.receipt.lacking IS 'fields that the provider can supply, and did not';
 COMMENT ON COLUMN leadlex.receipt.answer IS 'values and confidence; NULL when there was no match, or after leadlex.receipt_ttl';
 COMMENT ON COLUMN leadlex.receipt.person IS 'hash of the contact''s table and key, as long as there is an answer';
+COMMENT ON COLUMN leadlex.receipt.contact IS 'hash of the contact''s table and key, where that table refused the values of the fields in lacking; question is then a hash of the question and of this';
 
 -- No foreign key on the list: who is on it stays on it, whatever becomes of providers.
 CREATE TABLE leadlex.suppression (

@@ -317,7 +317,7 @@ CREATE FUNCTION leadlex.recheck(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'recheck_wrapper';
-COMMENT ON FUNCTION leadlex.recheck(text, timestamptz) IS 'Forgets that a provider had nothing, as far as it said so since then (in a bad night, say), so that it is asked again about these contacts. Values that it supplied are kept. Returns how many answers are forgotten. Errors: 22023 no such provider, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.recheck(text, timestamptz) IS 'Forgets that a provider had nothing, as far as it said so since then (in a bad night, say), and that a contact''s table refused what it had (after the table was changed, say), so that it is asked again about these contacts. Values that it supplied are kept. Returns how much is forgotten. Errors: 22023 no such provider, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.recheck(text, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.suppress(

@@ -54,12 +54,13 @@ CREATE TABLE leadlex.receipt (
     lacking      text[] NOT NULL,
     answer       jsonb,
     person       uuid,
+    contact      uuid,
     PRIMARY KEY (workspace_id, question)
 );
 -- For the worker: which hold personal data and are over their time; which can go.
 CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
 CREATE INDEX receipt_age ON leadlex.receipt (answered_at);
-COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have. Readable by the extension''s owner only.';
+COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have, and what contacts'' tables refused of it. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.receipt.question IS 'hash of workspace, provider, its description and the identifying values';
 COMMENT ON COLUMN leadlex.receipt.answered_at IS 'when the answer arrived';
 COMMENT ON COLUMN leadlex.receipt.provider_id IS 'leadlex.provider_config.id';
@@ -68,6 +69,7 @@ COMMENT ON COLUMN leadlex.receipt.matched IS 'false: no match';
 COMMENT ON COLUMN leadlex.receipt.lacking IS 'fields that the provider can supply, and did not';
 COMMENT ON COLUMN leadlex.receipt.answer IS 'values and confidence; NULL when there was no match, or after leadlex.receipt_ttl';
 COMMENT ON COLUMN leadlex.receipt.person IS 'hash of the contact''s table and key, as long as there is an answer';
+COMMENT ON COLUMN leadlex.receipt.contact IS 'hash of the contact''s table and key, where that table refused the values of the fields in lacking; question is then a hash of the question and of this';
 
 REVOKE ALL ON leadlex.receipt FROM PUBLIC;
 -- Nobody looks for rows by these, and to take samples of them costs more than of all others together.
@@ -259,7 +261,7 @@ CREATE FUNCTION leadlex.recheck(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'recheck_wrapper';
-COMMENT ON FUNCTION leadlex.recheck(text, timestamptz) IS 'Forgets that a provider had nothing, as far as it said so since then (in a bad night, say), so that it is asked again about these contacts. Values that it supplied are kept. Returns how many answers are forgotten. Errors: 22023 no such provider, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.recheck(text, timestamptz) IS 'Forgets that a provider had nothing, as far as it said so since then (in a bad night, say), and that a contact''s table refused what it had (after the table was changed, say), so that it is asked again about these contacts. Values that it supplied are kept. Returns how much is forgotten. Errors: 22023 no such provider, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.recheck(text, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.suppress(

@@ -33,6 +33,16 @@ pub struct Opened {
 pub struct Written {
     pub before: Contact,
     pub after: Contact,
+    /// Fields whose offered values the table refused.
+    pub rejected: FieldSet,
+}
+
+impl Written {
+    /// `None`: something of what was offered was written, or equals what stood there. Else why nothing was.
+    pub fn refused(&self, offered: FieldSet) -> Option<Failure> {
+        let all = !self.rejected.is_empty() && offered.minus(self.rejected).is_empty();
+        all.then(|| Failure::table_refuses(self.rejected))
+    }
 }
 
 /// A finished enrichment, for the ledger and the history.
@@ -180,6 +190,9 @@ fn fill<D: Desk>(
     let updated = merge::updated(&written.before, &written.after, gathered.values.fields());
     if updated.is_empty() {
         desk.release_credit();
+        if let Some(refused) = written.refused(gathered.values.fields()) {
+            return Err(refused);
+        }
         return Ok(unchanged(desk, written.after, Some(gathered.origin), request_id));
     }
     let mut reply = Reply {

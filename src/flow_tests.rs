@@ -20,6 +20,8 @@ struct Fake {
     verdict: Verdict,
     /// A trigger of the table keeps the old values.
     stubborn: bool,
+    /// A constraint of the table refuses them.
+    refused: FieldSet,
     suppressed: bool,
 }
 
@@ -36,6 +38,7 @@ impl Fake {
             reserved: 0,
             verdict: Verdict::Match { values, confidence: Some(0.9) },
             stubborn: false,
+            refused: FieldSet::EMPTY,
             suppressed: false,
         }
     }
@@ -140,11 +143,11 @@ impl Desk for Fake {
         self.steps.push("write");
         let mut after = before.clone();
         for (field, value) in merge::changes(&before, &gathered.values, fields, overwrite).iter() {
-            if !self.stubborn {
+            if !self.stubborn && !self.refused.contains(field) {
                 after.values.set(field, value.clone());
             }
         }
-        Some(Written { before, after })
+        Some(Written { before, after, rejected: self.refused })
     }
     fn charge(&mut self, _enrichment: &Enrichment) {
         self.steps.push("charge");
@@ -243,6 +246,18 @@ fn failure_no_match_and_no_change_give_the_credit_back() {
     assert_eq!(outcome(|d| d.verdict = Verdict::NoMatch).unwrap_err(), Code::NoMatch);
     let unchanged = outcome(|d| d.stubborn = true).unwrap();
     assert_eq!((&unchanged["fields_updated"], &unchanged["source"]), (&json!([]), &json!("vendor")));
+}
+
+#[test]
+fn what_the_table_refuses_costs_nothing_and_is_told_where_nothing_is_left() {
+    let mut desk = Fake::new();
+    desk.refused.insert(Field::Phone);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!((failure.code, &failure.detail()["reason"]), (Code::NoMatch, &json!("table_refuses")));
+    assert_eq!((desk.credits, desk.steps.contains(&"charge")), (5, false));
+    let values = [(Field::Phone, "+1 555 0100".to_owned()), (Field::Location, "Oslo".to_owned())];
+    desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+    assert_eq!(desk.call(&ask()).unwrap()["fields_updated"], json!(["location"]), "the others are written");
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub enum Why {
     TooWeak,
     NotIdentifiable,
     Suppressed,
+    TableRefuses,
     Barred,
     NotFound,
     KeyNotUnique,
@@ -58,6 +59,7 @@ impl Fate {
     pub fn of_failure(failure: &Failure) -> Fate {
         Fate::Skipped(match failure.no_match_reason() {
             Some((NoMatchReason::Suppressed, _)) => Why::Suppressed,
+            Some((NoMatchReason::TableRefuses, _)) => Why::TableRefuses,
             Some((NoMatchReason::NotIdentifiable, _)) => Why::NotIdentifiable,
             Some((NoMatchReason::NoData, true)) => Why::TooWeak,
             Some((NoMatchReason::NoData, false)) => Why::NoData,
@@ -78,6 +80,7 @@ impl Why {
             Why::TooWeak => "below min_confidence",
             Why::NotIdentifiable => "not identifiable",
             Why::Suppressed => "suppressed",
+            Why::TableRefuses => "refused by the table",
             Why::Barred => "row-level security",
             Why::NotFound => "not found",
             Why::KeyNotUnique => "key not unique",
@@ -191,6 +194,7 @@ mod tests {
         let no_match = |reason| Fate::of_failure(&Failure::no_match(reason));
         assert_eq!(no_match(NoMatchReason::NoData), Fate::Skipped(Why::NoData));
         assert_eq!(no_match(NoMatchReason::Suppressed), Fate::Skipped(Why::Suppressed));
+        assert_eq!(no_match(NoMatchReason::TableRefuses), Fate::Skipped(Why::TableRefuses));
         assert_eq!(no_match(NoMatchReason::NotIdentifiable), Fate::Skipped(Why::NotIdentifiable));
         assert_eq!(Fate::of_failure(&Failure::too_weak(&["a".into()])), Fate::Skipped(Why::TooWeak));
         assert_eq!(Fate::of_failure(&Failure::provider_unavailable(&[])), Fate::Skipped(Why::Unavailable));

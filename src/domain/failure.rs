@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::fields::FieldSet;
 use super::provider::{Fault, FaultKind};
 use super::rate::{Status, Window};
 
@@ -76,6 +77,8 @@ pub enum NoMatchReason {
     NoData,
     NotIdentifiable,
     Suppressed,
+    /// There was data, and the contact's table refuses it.
+    TableRefuses,
 }
 
 impl NoMatchReason {
@@ -84,6 +87,7 @@ impl NoMatchReason {
             NoMatchReason::NoData => "no_data",
             NoMatchReason::NotIdentifiable => "not_identifiable",
             NoMatchReason::Suppressed => "suppressed",
+            NoMatchReason::TableRefuses => "table_refuses",
         }
     }
 }
@@ -146,10 +150,10 @@ impl Failure {
 
     /// Of a no_match: its reason, and whether answers were thrown away for their confidence.
     pub fn no_match_reason(&self) -> Option<(NoMatchReason, bool)> {
-        use NoMatchReason::{NoData, NotIdentifiable, Suppressed};
+        use NoMatchReason::{NoData, NotIdentifiable, Suppressed, TableRefuses};
         let name = self.more.get("reason").filter(|_| self.code == Code::NoMatch)?;
-        let reason =
-            [NoData, NotIdentifiable, Suppressed].into_iter().find(|reason| name == reason.name())?;
+        let all = [NoData, NotIdentifiable, Suppressed, TableRefuses];
+        let reason = all.into_iter().find(|reason| name == reason.name())?;
         Some((reason, self.more.contains_key("below_min_confidence")))
     }
 
@@ -183,6 +187,10 @@ impl Failure {
                 "no provider is to be asked about this person",
                 "Nothing was charged. A provider refused to tell anything, or leadlex.suppress was called; leadlex.suppression says which.",
             ),
+            NoMatchReason::TableRefuses => (
+                "the table refuses what providers have for this contact",
+                "Nothing was charged. The WARNING of the first such call names the constraint. It is not bought again before leadlex.recheck_after is over; when the table takes it, use overwrite => true or leadlex.recheck(provider, since).",
+            ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
     }
@@ -196,6 +204,11 @@ impl Failure {
             providers.join(", ")
         );
         failure
+    }
+
+    /// No match, because the contact's table refuses the values of these fields.
+    pub fn table_refuses(fields: FieldSet) -> Failure {
+        Failure::no_match(NoMatchReason::TableRefuses).with("refused", json!(fields.names()))
     }
 
     /// `now` is the epoch second of the refusal.

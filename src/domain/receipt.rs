@@ -106,6 +106,17 @@ impl Receipt {
         Some(Receipt { answered_at, known, matched, lacking, answer })
     }
 
+    /// That the contact's table refused the values of these fields.
+    pub fn of_rejection(fields: FieldSet, known: Hash, at: i64) -> Receipt {
+        Receipt { answered_at: at, known, matched: true, lacking: fields, answer: None }
+    }
+
+    /// Of a rejection: the fields for which the provider need not be asked.
+    pub fn rejected(&self, terms: Terms, now: i64) -> FieldSet {
+        let counts = (now - self.answered_at).max(0) < terms.recheck_us;
+        if counts { self.lacking } else { FieldSet::EMPTY }
+    }
+
     /// Whether it was answered about this contact, of which less was known then: what it lacked is what answers fill in, and
     /// while the answer is kept, what this one did. Others can have the same weaker identifiers.
     pub fn is_about(&self, parties: Parties<'_>, config: &Config, contact: &Contact) -> bool {
@@ -184,6 +195,8 @@ pub struct Filed {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     Receipt(Receipt),
+    /// What `lacking` names, the contact's table refused: see [`rejection`].
+    Rejection(Receipt),
     Refusal(Refusal),
 }
 
@@ -203,6 +216,11 @@ pub fn person(workspace: Uuid, table: &str, contact: &str) -> Hash {
     hash(&[workspace.as_bytes(), table.as_bytes(), contact.as_bytes()])
 }
 
+/// Under what it is remembered that the table of a [`person`] refused values that were answered to a question.
+pub fn rejection(question: Hash, person: Hash) -> Hash {
+    hash(&[b"rejection", &question, &person])
+}
+
 impl Filed {
     pub fn to_bytes(&self) -> Vec<u8> {
         let content = match &self.content {
@@ -213,6 +231,14 @@ impl Filed {
                 receipt.lacking.names(),
                 receipt.answer_json(),
             ]),
+            Content::Rejection(receipt) => {
+                json!([
+                    receipt.answered_at,
+                    Uuid::from_bytes(receipt.known),
+                    receipt.lacking.names(),
+                    "rejection"
+                ])
+            }
             Content::Refusal(refusal) => {
                 let people: Vec<Uuid> = refusal.people.iter().map(|hash| Uuid::from_bytes(*hash)).collect();
                 json!([people, refusal.workspace, refusal.source])
@@ -237,14 +263,18 @@ impl Filed {
 
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.content {
-            Content::Receipt(receipt) => Some(receipt),
+            Content::Receipt(receipt) | Content::Rejection(receipt) => Some(receipt),
             Content::Refusal(_) => None,
         }
     }
 
+    pub fn is_rejection(&self) -> bool {
+        matches!(self.content, Content::Rejection(_))
+    }
+
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.content {
-            Content::Receipt(_) => None,
+            Content::Receipt(_) | Content::Rejection(_) => None,
             Content::Refusal(refusal) => Some(refusal),
         }
     }
@@ -253,15 +283,16 @@ impl Filed {
 impl Content {
     fn read(parts: &[Value]) -> Option<Content> {
         match parts {
-            [at, known, matched, lacking, answer] => {
-                let fields = lacking.as_array()?.iter();
-                Some(Content::Receipt(Receipt {
-                    answered_at: at.as_i64()?,
-                    known: id(known)?.into_bytes(),
-                    matched: matched.as_bool()?,
-                    lacking: fields.filter_map(|name| Field::parse(name.as_str()?)).collect(),
-                    answer: (!answer.is_null()).then(|| Receipt::read_answer(answer)),
-                }))
+            [at, known, matched, lacking, answer] => Some(Content::Receipt(Receipt {
+                answered_at: at.as_i64()?,
+                known: id(known)?.into_bytes(),
+                matched: matched.as_bool()?,
+                lacking: named(lacking)?,
+                answer: (!answer.is_null()).then(|| Receipt::read_answer(answer)),
+            })),
+            [at, known, lacking, _] => {
+                let (at, known) = (at.as_i64()?, id(known)?.into_bytes());
+                Some(Content::Rejection(Receipt::of_rejection(named(lacking)?, known, at)))
             }
             [people, workspace, source] => Some(Content::Refusal(Refusal {
                 people: people
@@ -275,6 +306,10 @@ impl Content {
             _ => None,
         }
     }
+}
+
+fn named(fields: &Value) -> Option<FieldSet> {
+    Some(fields.as_array()?.iter().filter_map(|name| Field::parse(name.as_str()?)).collect())
 }
 
 fn id(value: &Value) -> Option<Uuid> {

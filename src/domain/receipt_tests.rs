@@ -175,3 +175,22 @@ fn a_request_key_is_stable_and_new_for_a_new_question() {
     assert_ne!(first, request_key(workspace, "t\n7", FieldSet::ALL, &json!({"url": "y"}), 0));
     assert_ne!(first, request_key(Uuid::max(), "t\n7", FieldSet::ALL, &request, 0));
 }
+
+#[test]
+fn a_rejection_is_of_one_question_and_one_contact_and_counts_for_a_while() {
+    let (a, b) = (rejection([1; 16], [2; 16]), rejection([2; 16], [1; 16]));
+    assert!(a != b && a != rejection([1; 16], [3; 16]));
+    let receipt = Receipt::of_rejection(set(&[Field::Phone, Field::Location]), [5; 16], NOW);
+    let terms = Terms { ttl_us: 0, recheck_us: 10 };
+    assert_eq!(receipt.rejected(terms, NOW + 9), set(&[Field::Phone, Field::Location]));
+    assert_eq!(receipt.rejected(terms, NOW + 10), FieldSet::EMPTY);
+    assert_eq!(receipt.rejected(Terms { ttl_us: 99, recheck_us: 0 }, NOW), FieldSet::EMPTY);
+    let filed = Filed {
+        workspace: Uuid::max(),
+        provider: Uuid::nil(),
+        person: [9; 16],
+        content: Content::Rejection(receipt.clone()),
+    };
+    assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed.clone()));
+    assert!(filed.is_rejection() && filed.receipt() == Some(&receipt) && filed.refusal().is_none());
+}

@@ -18,6 +18,9 @@ pub enum Mode {
 pub enum Outcome {
     /// It was not asked: the contact has none of the identifying sets it needs.
     Skipped,
+    /// It was not asked: of the fields that it is wanted for, it has nothing but values of these, which the contact's
+    /// table refused.
+    Rejected(FieldSet),
     Answered(Verdict),
 }
 
@@ -35,6 +38,8 @@ pub struct Waterfall {
     asked: Vec<(String, Option<Fault>)>,
     /// Providers whose answers were thrown away for their confidence.
     too_weak: Vec<String>,
+    /// Fields whose values the contact's table refused before.
+    rejected: FieldSet,
     suppressed: bool,
 }
 
@@ -59,6 +64,7 @@ impl Waterfall {
             matched: None,
             asked: Vec::new(),
             too_weak: Vec::new(),
+            rejected: FieldSet::EMPTY,
             suppressed: false,
         }
     }
@@ -86,6 +92,10 @@ impl Waterfall {
     pub fn absorb(&mut self, provider: &str, outcome: Outcome) {
         let verdict = match outcome {
             Outcome::Skipped => return,
+            Outcome::Rejected(fields) => {
+                self.rejected = self.rejected.union(fields);
+                Verdict::NoMatch
+            }
             Outcome::Answered(verdict) => verdict,
         };
         let fault = match verdict {
@@ -132,6 +142,9 @@ impl Waterfall {
         }
         if !self.too_weak.is_empty() {
             return Err(Failure::too_weak(&self.too_weak));
+        }
+        if !self.rejected.is_empty() {
+            return Err(Failure::table_refuses(self.rejected));
         }
         let reason =
             if self.asked.is_empty() { NoMatchReason::NotIdentifiable } else { NoMatchReason::NoData };
@@ -223,6 +236,23 @@ mod tests {
             (failure.code, &failure.detail()["reason"]),
             (Code::NoMatch, &serde_json::json!("suppressed"))
         );
+    }
+
+    #[test]
+    fn what_the_table_refused_is_told_where_nobody_else_has_data() {
+        let rejected = || Outcome::Rejected(FieldSet::from_iter([Field::Phone]));
+        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
+        waterfall.absorb("a", rejected());
+        assert!(!waterfall.finished(), "another provider may have something else");
+        waterfall.absorb("b", Outcome::Answered(Verdict::NoMatch));
+        let failure = waterfall.result().unwrap_err();
+        assert_eq!(failure.code, Code::NoMatch);
+        assert_eq!(failure.detail()["reason"], "table_refuses");
+        assert_eq!(failure.detail()["refused"], serde_json::json!(["phone"]));
+        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
+        waterfall.absorb("a", rejected());
+        waterfall.absorb("b", failed());
+        assert_eq!(waterfall.result().unwrap_err().code, Code::ProviderUnavailable, "it may still come");
     }
 
     #[test]

@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::accounts::Reservation;
-use super::provider::{Asking, Past};
+use super::provider::{Asking, Past, Rejected};
 use super::raise::{self, Refusal, refuse};
 use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
 use super::store::config::{self, LoadedProvider};
 use super::store::suppressions;
-use super::table::{self, Binding, Fitted};
+use super::table::{self, Binding};
+use super::writing::{self, Saved};
 use super::{accounts, cache, claims, guards, identity, provider, settings, spi, xact};
 use crate::domain::ask::Ask;
 use crate::domain::contact::Contact;
@@ -94,74 +95,6 @@ impl PgDesk {
         }
         self.locked.push(key);
     }
-}
-
-/// Changes against the row as it is now, written. Tried against what was read before the providers were asked; if
-/// somebody has changed the row since, against the row locked. `None`: the contact is gone.
-pub fn write_changes(
-    binding: &Binding,
-    workspace: Uuid,
-    providers: &[(String, Rc<LoadedProvider>)],
-    before: Contact,
-    gathered: &Gathered,
-    wanted: impl Fn(&Contact) -> FieldMap<String>,
-) -> Result<Option<Written>, SomebodyElse> {
-    let id = &before.id.clone();
-    let Fitted { changes, left_out, .. } = binding.fit(&before, wanted(&before));
-    if changes.is_empty() {
-        return Ok(Some(Written { after: before.clone(), before }));
-    }
-    // What is offered and need not be written must still be as it was, too, or it would pass for our change.
-    let others: FieldSet =
-        gathered.values.fields().iter().chain(before.identifying_fields().iter()).collect();
-    if let Some(after) = binding.write(workspace, &before, &as_values(changes), others) {
-        left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
-        return Ok(Some(Written { before, after }));
-    }
-    let Some(locked) = binding.read_locked(workspace, id) else {
-        if binding.read(workspace, id).is_some() {
-            binding.row_barred(id, "It has become so since the providers were asked.");
-        }
-        return Ok(None);
-    };
-    let supplied = |name: &str| gathered.origins.iter().any(|(_, origin)| origin.source == name);
-    let mut configs = providers
-        .iter()
-        .filter(|(name, _)| supplied(name))
-        .filter_map(|(_, provider)| provider.config.as_ref().ok());
-    if !configs.all(|config| config.means_the_same(&before, &locked)) {
-        return Err(SomebodyElse);
-    }
-    let Fitted { changes, left_out, .. } = binding.fit(&locked, wanted(&locked));
-    left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
-    let after = match changes.is_empty() {
-        true => None,
-        false => binding.write(workspace, &locked, &as_values(changes), FieldSet::EMPTY),
-    };
-    // Nothing written although the row is locked: a BEFORE trigger of the table declined.
-    Ok(Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked }))
-}
-
-/// While providers were asked about a contact, somebody changed what they were asked with.
-pub struct SomebodyElse;
-
-impl SomebodyElse {
-    pub fn refuse(self, id: &str) -> ! {
-        refuse(Refusal {
-            sqlstate: "40001",
-            message: format!("contact {id} became somebody else while providers were asked about it"),
-            detail: Some(
-                "What they answered is not about the values that identify it now. Nothing was written or charged."
-                    .into(),
-            ),
-            hint: Some("Try again: the present values are asked about then.".into()),
-        })
-    }
-}
-
-/// An enrichment never writes NULL, but the table's statement can.
-fn as_values(changes: FieldMap<String>) -> FieldMap<Option<String>> {
-    changes.iter().map(|(field, value)| (field, Some(value.clone()))).collect()
 }
 
 pub fn account_key(id: Uuid) -> AccountKey {
@@ -309,12 +242,11 @@ impl Desk for PgDesk {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
         let workspace = self.workspace();
+        let name = self.binding().name();
+        let (table, person) = (format!("{name}\n{}", self.id), receipt::person(workspace, &name, &self.id));
         let past = self.past.get_or_insert_with(|| {
-            provider::pasts(workspace, &self.providers, &[contact]).pop().unwrap_or_default()
+            provider::pasts(workspace, &self.providers, &[(contact, person)]).pop().unwrap_or_default()
         });
-        let binding = self.binding.as_ref().expect("opened before");
-        let table = format!("{}\n{}", binding.name(), self.id);
-        let person = receipt::person(workspace, &binding.name(), &self.id);
         let asking = Asking { workspace, contact, table: &table, person, overwrite: self.overwrite, past };
         provider::ask(provider, &asking, missing, left)
     }
@@ -328,8 +260,17 @@ impl Desk for PgDesk {
     ) -> Option<Written> {
         let wanted = |now: &Contact| merge::changes(now, &gathered.values, fields, overwrite);
         let (binding, workspace) = (self.binding(), self.workspace());
-        let written = write_changes(binding, workspace, &self.providers, before, gathered, wanted);
-        written.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id))
+        let saved = writing::write_changes(binding, workspace, &self.providers, before, gathered, wanted);
+        let saved = saved.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id));
+        let Saved { written, rejections } = saved?;
+        for rejection in &rejections {
+            binding.warn_rejected(&format!("contact {}", short(&self.id)), rejection);
+        }
+        if let Some(past) = &self.past {
+            let offer = Rejected { workspace, past, origins: &gathered.origins, fields: written.rejected };
+            provider::note_rejections(&self.providers, &[offer]);
+        }
+        Some(written)
     }
 
     fn charge(&mut self, enrichment: &Enrichment) {

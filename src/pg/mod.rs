@@ -36,6 +36,7 @@ mod table;
 mod trigger;
 mod wait;
 mod worker;
+mod writing;
 mod xact;
 
 use pgrx::pg_sys;

@@ -5,6 +5,7 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
+use super::spi::About;
 use crate::domain::failure::Failure;
 
 /// A refusal with one of Postgres's own SQLSTATEs.
@@ -34,6 +35,35 @@ pub fn not_ready(message: impl Into<String>, hint: impl Into<String>) -> ! {
     refuse(Refusal { sqlstate: "55000", message: message.into(), detail: None, hint: Some(hint.into()) })
 }
 
+/// Sends a WARNING (01000) that says what it is about in the fields of its own that the protocol has, and goes on.
+pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
+    let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
+    let mut warning = pg_sys::ErrorData {
+        elevel: pgrx::PgLogLevel::WARNING as i32,
+        sqlerrcode: pack("01000"),
+        message: copied(message),
+        detail: copied(detail),
+        hint: copied(hint),
+        schema_name: text(&about.schema),
+        table_name: text(&about.table),
+        column_name: text(&about.column),
+        datatype_name: text(&about.datatype),
+        constraint_name: text(&about.constraint),
+        // SAFETY: always set while a backend runs SQL.
+        assoc_context: unsafe { pg_sys::CurrentMemoryContext },
+        ..Default::default()
+    };
+    // SAFETY: ThrowErrorData copies every field, and returns for what is less than an ERROR.
+    unsafe { pg_sys::ThrowErrorData(&mut warning) };
+}
+
+/// In the current memory context, with a NUL at its end.
+fn copied(text: &str) -> *mut std::ffi::c_char {
+    let c = CString::new(text.replace('\0', "")).unwrap_or_default();
+    // SAFETY: copies a NUL-terminated string.
+    unsafe { pg_sys::pstrdup(c.as_ptr()) }
+}
+
 /// SQLSTATE as Postgres packs it: six bits a character.
 fn pack(sqlstate: &str) -> i32 {
     sqlstate
@@ -44,17 +74,12 @@ fn pack(sqlstate: &str) -> i32 {
 }
 
 fn throw(sqlstate: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> ! {
-    let text = |s: &str| {
-        let c = CString::new(s.replace('\0', "")).unwrap_or_default();
-        // SAFETY: copies a NUL-terminated string into the current memory context.
-        unsafe { pg_sys::pstrdup(c.as_ptr()) }
-    };
     let mut error = pg_sys::ErrorData {
         elevel: pgrx::PgLogLevel::ERROR as i32,
         sqlerrcode: pack(sqlstate),
-        message: text(message),
-        detail: detail.map_or(std::ptr::null_mut(), text),
-        hint: hint.map_or(std::ptr::null_mut(), text),
+        message: copied(message),
+        detail: detail.map_or(std::ptr::null_mut(), copied),
+        hint: hint.map_or(std::ptr::null_mut(), copied),
         // SAFETY: always set while a backend runs SQL.
         assoc_context: unsafe { pg_sys::CurrentMemoryContext },
         ..Default::default()

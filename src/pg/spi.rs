@@ -306,11 +306,43 @@ unsafe fn value(
     }
 }
 
+/// What an error of Postgres is about, and in which of its source files it was raised.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub schema: Option<String>,
+    pub table: Option<String>,
+    pub column: Option<String>,
+    pub datatype: Option<String>,
+    pub constraint: Option<String>,
+    pub file: Option<String>,
+}
+
+impl About {
+    /// # Safety
+    /// Of an error whose texts are NUL-terminated, or null.
+    unsafe fn of(error: &pg_sys::ErrorData) -> About {
+        let text = |text: *const std::ffi::c_char| match text.is_null() {
+            true => None,
+            // SAFETY: as promised by the caller.
+            false => Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()),
+        };
+        About {
+            schema: text(error.schema_name),
+            table: text(error.table_name),
+            column: text(error.column_name),
+            datatype: text(error.datatype_name),
+            constraint: text(error.constraint_name),
+            file: text(error.filename),
+        }
+    }
+}
+
 /// An error that was caught, and rolled back.
 #[derive(Clone, Debug)]
 pub struct Caught {
     pub sqlstate: String,
     pub message: String,
+    pub about: Box<About>,
 }
 
 impl Caught {
@@ -347,14 +379,21 @@ pub fn caught<R>(work: impl FnOnce() -> R, expected: impl Fn(&Caught) -> bool) -
 /// # Safety
 /// Only while an error that Postgres raised is on its stack.
 pub unsafe fn raw_sqlstate(context: pg_sys::MemoryContext) -> i32 {
+    // SAFETY: as promised by the caller.
+    unsafe { raw_error(context, |error| error.sqlerrcode) }
+}
+
+/// # Safety
+/// As above.
+unsafe fn raw_error<R>(context: pg_sys::MemoryContext, read: impl FnOnce(&pg_sys::ErrorData) -> R) -> R {
     // SAFETY: as promised by the caller; the copy is made outside of ErrorContext, as it has to be, and freed.
     unsafe {
         let before = pg_sys::MemoryContextSwitchTo(context);
         let copy = pg_sys::CopyErrorData();
-        let code = (*copy).sqlerrcode;
+        let result = read(&*copy);
         pg_sys::FreeErrorData(copy);
         pg_sys::MemoryContextSwitchTo(before);
-        code
+        result
     }
 }
 
@@ -385,14 +424,17 @@ fn caught_as<R>(
                 CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
                     let code = report.sql_error_code();
                     // pgrx knows Postgres's own codes only; the error as Postgres has it is still on its stack.
-                    let raw = match &error {
-                        CaughtError::PostgresError(_) => raw_sqlstate(context),
-                        _ => code as i32,
+                    let (raw, about) = match &error {
+                        CaughtError::PostgresError(_) => {
+                            raw_error(context, |error| (error.sqlerrcode, About::of(error)))
+                        }
+                        _ => (code as i32, About::default()),
                     };
                     let state = CStr::from_ptr(pg_sys::unpack_sql_state(raw));
                     let caught = Caught {
                         sqlstate: state.to_string_lossy().into_owned(),
                         message: report.message().to_owned(),
+                        about: Box::new(about),
                     };
                     (code, caught)
                 }

@@ -84,9 +84,12 @@ fn without_preloading_the_hint_is_the_line_to_add() {
 fn errors_of_the_users_own_table_arrive_unchanged() {
     let world = starter();
     world.run(&format!(
-        "ALTER TABLE crm ADD CONSTRAINT no_such_phone CHECK (phone IS NULL OR id <> '{}');
+        "ALTER TABLE crm ADD CONSTRAINT no_such_note CHECK (note <> 'refused');
          CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN
+             IF NEW.id = '{}' THEN
+                 NEW.note := 'refused';
+             END IF;
              IF NEW.id = '{}' THEN
                  RAISE EXCEPTION 'not this one' USING ERRCODE = 'ZZ123', DETAIL = 'my detail', HINT = 'my hint',
                      CONSTRAINT = 'my_rule', TABLE = 'my_table', SCHEMA = 'my_schema', COLUMN = 'my_column';
@@ -105,7 +108,7 @@ fn errors_of_the_users_own_table_arrive_unchanged() {
         let mut fail = |n| fails(caller.query_one(&format!("SELECT {enrich}($1)"), &[&contact(n)]));
         let check = fail(1);
         assert_eq!(check.sqlstate, "23514", "{check:?}");
-        assert_eq!(check.constraint.as_deref(), Some("no_such_phone"));
+        assert_eq!(check.constraint.as_deref(), Some("no_such_note"));
         assert_eq!(check.table.as_deref(), Some("crm"));
         assert!(check.detail.as_ref().unwrap().starts_with("Failing row contains ("), "{check:?}");
 

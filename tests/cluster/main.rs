@@ -52,6 +52,7 @@ mod sql_text;
 mod standby;
 mod storm;
 mod suppression;
+mod table_refuses;
 mod tls;
 mod trial;
 mod triggers;

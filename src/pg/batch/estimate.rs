@@ -109,7 +109,8 @@ impl Outlook<'_> {
                 Seen::Fillable(contact, fields) => fillable.push((contact, fields)),
             }
         }
-        let contacts: Vec<&Contact> = fillable.iter().map(|(contact, _)| contact).collect();
+        let contacts: Vec<(&Contact, Hash)> =
+            fillable.iter().map(|(contact, _)| (contact, name_of(binding, workspace, contact).1)).collect();
         let pasts = provider::pasts(workspace, &self.providers, &contacts);
         for ((contact, fields), past) in fillable.iter().zip(&pasts) {
             estimate.take(|| self.fate(contact, *fields, past));

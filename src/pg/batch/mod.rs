@@ -6,7 +6,6 @@ mod look;
 mod member;
 mod writing;
 
-use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -75,8 +74,8 @@ pub struct Batch<'s> {
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
     being_asked: HashSet<Hash>,
     asked: HashSet<Hash>,
-    /// Fields of which it was told that a column could not hold a value.
-    left_out: Cell<FieldSet>,
+    /// What the table refused.
+    left_out: Vec<writing::Told>,
     /// Nobody new is admitted before: the minute's limit is used up.
     closed_until: Option<i64>,
     /// Nobody new is admitted before one of those under way is over: they have all credits that there are.
@@ -136,7 +135,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         finished: Vec::new(),
         being_asked: HashSet::new(),
         asked: HashSet::new(),
-        left_out: Cell::default(),
+        left_out: Vec::new(),
         closed_until: None,
         short_of_credits: false,
         trial_until: None,
@@ -168,6 +167,7 @@ impl Batch<'_> {
             unsafe { scratch.reset() };
         }
         self.pool.release();
+        self.warn();
     }
 
     /// Reads, asks, writes and waits once; whether something is left.
@@ -239,7 +239,8 @@ impl Batch<'_> {
             return;
         }
         if member.past.asked().any(|hash| self.asked.contains(&hash)) {
-            let latest = provider::pasts(self.caller.workspace.id, &self.providers, &[&member.contact]);
+            let whom = [(&member.contact, member.person)];
+            let latest = provider::pasts(self.caller.workspace.id, &self.providers, &whom);
             member.past = latest.into_iter().next().unwrap_or_default();
         }
         self.asked.extend(member.past.asked());

@@ -1,23 +1,45 @@
-//! Step 11 for a set: contacts, ledger and history, each by one statement for many. Where a row of the set is refused,
-//! each is written by itself, so that only that one fails.
+//! Step 11 for a set: contacts, ledger and history, each by one statement for many. Where something of a set is refused,
+//! halves of it are tried, so that it is found; what a constraint refuses is left out, and the rest of those contacts is
+//! written together again.
 
 use super::Batch;
 use super::member::{Finished, Member};
 use crate::domain::batch::Line;
 use crate::domain::contact::Contact;
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, short};
+use crate::domain::fields::FieldSet;
 use crate::domain::merge;
 use crate::domain::waterfall::Gathered;
-use crate::flow::Written;
-use crate::pg::desk::{self, Book};
+use crate::pg::desk::Book;
+use crate::pg::provider::{self, Rejected};
 use crate::pg::spi::{self, Caught};
 use crate::pg::store::books;
-use crate::pg::table::{Change, Fitted};
+use crate::pg::table::{Change, Fitted, Rejection};
+use crate::pg::writing::{self, Saved};
 
 /// A contact with what is offered for it.
 struct Offer {
     member: Member,
     gathered: Gathered,
+}
+
+/// What has become of an offer; `Ok(None)`: the contact is gone.
+type Outcome = Result<Option<Saved>, Caught>;
+
+/// What is written of an offer, and what its table has refused by now.
+struct Plan<'o> {
+    change: Change<'o>,
+    rejections: Vec<Rejection>,
+    /// `None`: it has not been written.
+    row: Option<Contact>,
+    failed: Option<Caught>,
+}
+
+/// What the table refused in this call, with how many contacts: once told is enough.
+pub struct Told {
+    rejection: Rejection,
+    first: String,
+    contacts: u64,
 }
 
 impl Batch<'_> {
@@ -41,93 +63,175 @@ impl Batch<'_> {
             }
         }
         let written = self.write_all(&offers);
+        self.note_rejections(&offers, &written);
         let charged = self.charge(&offers, &written);
         if self.caller.workspace.has_credit_limit {
             self.pool.settle(credited, charged);
             self.short_of_credits = false;
         }
         for (offer, written) in offers.into_iter().zip(written) {
-            let Offer { member, gathered } = offer;
-            let (line, kept) = match written {
-                Ok(Some(row)) => {
-                    let updated = merge::updated(&row.before, &row.after, gathered.values.fields());
-                    let line = Line::done(member.request_id, row.after, updated, Some(gathered.origin));
-                    (line, !updated.is_empty())
-                }
-                Ok(None) => {
-                    let failure = Failure::not_found(&format!("contact {}", member.contact.id));
-                    (Line::failed(member.request_id, &failure, None), false)
-                }
-                Err(caught) => {
-                    let Caught { sqlstate, message } = &caught;
-                    (Line::raised(member.request_id, sqlstate, message, Some(member.contact)), false)
-                }
-            };
+            let (line, kept) = self.line(&offer, written);
+            let Offer { member, .. } = offer;
             self.let_go(&[(member.claim, kept || member.claimed_before)]);
             self.tell(member.position, line);
         }
     }
 
-    /// `Ok(None)`: the contact is gone.
-    fn write_all(&self, offers: &[Offer]) -> Vec<Result<Option<Written>, Caught>> {
-        let (changes, hopeless): (Vec<Change>, Vec<bool>) =
-            offers.iter().map(|offer| self.change(offer)).unzip();
-        // What changes nothing is not written; what the table refuses is not to make it refuse the others.
-        let together = |at: &usize| !changes[*at].changes.is_empty() && !hopeless[*at];
-        let some: Vec<usize> = (0..changes.len()).filter(together).collect();
-        let set: Vec<&Change> = some.iter().map(|at| &changes[*at]).collect();
-        let together = match set.is_empty() {
-            true => Ok(Vec::new()),
-            false => spi::caught(|| self.binding.write_many(self.workspace(), &set), Caught::is_of_a_row),
-        };
-        let mut rows: Vec<Option<Contact>> = vec![None; offers.len()];
-        for (at, row) in some.iter().zip(together.unwrap_or_default()) {
-            rows[*at] = row;
-        }
-        let settle = |(at, offer): (usize, &Offer)| match rows[at].take() {
-            Some(after) => Ok(Some(Written { before: offer.member.contact.clone(), after })),
-            None if changes[at].changes.is_empty() => {
-                let same = offer.member.contact.clone();
-                Ok(Some(Written { before: same.clone(), after: same }))
+    /// With it, whether something was written.
+    fn line(&self, offer: &Offer, outcome: Outcome) -> (Line, bool) {
+        let Offer { member, gathered } = offer;
+        let (id, contact) = (member.request_id, || Some(member.contact.clone()));
+        match outcome {
+            Ok(Some(Saved { written: row, .. })) => {
+                let updated = merge::updated(&row.before, &row.after, gathered.values.fields());
+                match row.refused(gathered.values.fields()).filter(|_| updated.is_empty()) {
+                    Some(refused) => (Line::failed(id, &refused, Some(row.after)), false),
+                    None => {
+                        let origin = Some(gathered.origin.clone());
+                        (Line::done(id, row.after, updated, origin), !updated.is_empty())
+                    }
+                }
             }
-            // Changed meanwhile, declined by a trigger, or refused together with others.
-            None => spi::caught(|| self.write_one(offer), Caught::is_of_a_row),
-        };
-        offers.iter().enumerate().map(settle).collect()
+            Ok(None) => {
+                let failure = Failure::not_found(&format!("contact {}", member.contact.id));
+                (Line::failed(id, &failure, None), false)
+            }
+            Err(Caught { sqlstate, message, .. }) => {
+                (Line::raised(id, &sqlstate, &message, contact()), false)
+            }
+        }
     }
 
-    /// With it, whether the table is known to refuse it.
-    fn change<'o>(&self, offer: &'o Offer) -> (Change<'o>, bool) {
-        let (member, values) = (&offer.member, &offer.gathered.values);
-        let wanted = merge::changes(&member.contact, values, member.fields, self.wish.overwrite);
-        let Fitted { changes, left_out, hopeless } = self.binding.fit(&member.contact, wanted);
-        for (field, why) in left_out {
-            // Once a call is enough: it may be so for thousands.
-            let told = self.left_out.get();
-            if !told.contains(field) {
-                self.binding.warn_left_out(&member.contact.id, field, &why);
-                self.left_out.set(told.iter().chain([field]).collect());
+    /// What the table refused: is told at the end, and remembered now.
+    fn note_rejections(&mut self, offers: &[Offer], written: &[Outcome]) {
+        let mut refused = Vec::new();
+        for (offer, outcome) in offers.iter().zip(written) {
+            let Ok(Some(saved)) = outcome else { continue };
+            for rejection in &saved.rejections {
+                self.count_rejection(rejection, &offer.member.contact.id);
+            }
+            refused.push(Rejected {
+                workspace: self.workspace(),
+                past: &offer.member.past,
+                origins: &offer.gathered.origins,
+                fields: saved.written.rejected,
+            });
+        }
+        provider::note_rejections(&self.providers, &refused);
+    }
+
+    fn count_rejection(&mut self, rejection: &Rejection, id: &str) {
+        let same = |told: &&mut Told| {
+            let known = &told.rejection;
+            known.fields == rejection.fields && known.caught.message == rejection.caught.message
+        };
+        match self.left_out.iter_mut().find(same) {
+            Some(told) => told.contacts += 1,
+            None => {
+                self.left_out.push(Told { rejection: rejection.clone(), first: id.to_owned(), contacts: 1 })
             }
         }
-        let identifying = member.contact.identifying_fields();
-        let others = values.fields().iter().chain(identifying.iter()).collect();
-        (Change { before: &member.contact, changes, others }, hopeless)
+    }
+
+    /// One WARNING for each thing that the table refused.
+    pub fn warn(&self) {
+        for Told { rejection, first, contacts } in &self.left_out {
+            let whose = match contacts {
+                1 => format!("contact {}", short(first)),
+                many => format!("{many} contacts ({} is the first)", short(first)),
+            };
+            self.binding.warn_rejected(&whose, rejection);
+        }
+    }
+
+    fn write_all(&self, offers: &[Offer]) -> Vec<Outcome> {
+        let mut plans: Vec<Plan> = offers.iter().map(|offer| self.plan(offer)).collect();
+        // What changes nothing is not written.
+        let mut open: Vec<usize> =
+            (0..plans.len()).filter(|at| !plans[*at].change.changes.is_empty()).collect();
+        let mut missed = Vec::new();
+        // Each round leaves out at least one field of each that is in it.
+        while !open.is_empty() {
+            let mut again = Vec::new();
+            self.write_together(&mut plans, &open, &mut again, &mut missed);
+            again.retain(|at| !plans[*at].change.changes.is_empty());
+            open = again;
+        }
+        let mut outcomes: Vec<Option<Outcome>> = (0..plans.len()).map(|_| None).collect();
+        for at in missed {
+            // Changed meanwhile, or declined by a trigger.
+            outcomes[at] = Some(spi::caught(|| self.write_one(&offers[at]), Caught::is_of_a_row));
+        }
+        let settle = |(plan, outcome): (Plan, Option<Outcome>)| match (outcome, plan.failed) {
+            (Some(outcome), _) => outcome,
+            (None, Some(caught)) => Err(caught),
+            (None, None) => Ok(Some(Saved::of(plan.change.before.clone(), plan.row, plan.rejections))),
+        };
+        plans.into_iter().zip(outcomes).map(settle).collect()
+    }
+
+    /// By one statement, or else in halves. `again`: those of which something was left out now; `missed`: those of which
+    /// nothing was written, without an error.
+    fn write_together(
+        &self,
+        plans: &mut [Plan<'_>],
+        some: &[usize],
+        again: &mut Vec<usize>,
+        missed: &mut Vec<usize>,
+    ) {
+        pgrx::check_for_interrupts!();
+        let set: Vec<&Change> = some.iter().map(|at| &plans[*at].change).collect();
+        let written = spi::caught(|| self.binding.write_many(self.workspace(), &set), Caught::is_of_a_row);
+        match (written, some) {
+            (Ok(rows), _) => {
+                for (at, row) in some.iter().zip(rows) {
+                    match row {
+                        Some(row) => plans[*at].row = Some(row),
+                        None => missed.push(*at),
+                    }
+                }
+            }
+            (Err(caught), [at]) => {
+                let plan = &mut plans[*at];
+                let fields = self.binding.concerned(&caught, &plan.change.changes);
+                if fields.is_empty() {
+                    plan.failed = Some(caught);
+                    return;
+                }
+                plan.leave_out(Rejection { fields, caught });
+                again.push(*at);
+            }
+            (Err(_), _) => {
+                let (first, second) = some.split_at(some.len() / 2);
+                self.write_together(plans, first, again, missed);
+                self.write_together(plans, second, again, missed);
+            }
+        }
+    }
+
+    fn plan<'o>(&self, offer: &'o Offer) -> Plan<'o> {
+        let (member, values) = (&offer.member, &offer.gathered.values);
+        let wanted = merge::changes(&member.contact, values, member.fields, self.wish.overwrite);
+        let Fitted { changes, rejections } = self.binding.fit(&member.contact, wanted);
+        let identifying: FieldSet = member.contact.identifying_fields().iter().collect();
+        let change = Change { before: &member.contact, changes, others: values.fields().union(identifying) };
+        Plan { change, rejections, row: None, failed: None }
     }
 
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
-    fn write_one(&self, offer: &Offer) -> Option<Written> {
+    fn write_one(&self, offer: &Offer) -> Option<Saved> {
         let (member, values) = (&offer.member, &offer.gathered.values);
         let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.wish.overwrite);
         let (workspace, before) = (self.workspace(), member.contact.clone());
-        desk::write_changes(&self.binding, workspace, &self.providers, before, &offer.gathered, wanted)
+        writing::write_changes(&self.binding, workspace, &self.providers, before, &offer.gathered, wanted)
             .unwrap_or_else(|somebody_else| somebody_else.refuse(&member.contact.id))
     }
 
     /// A credit for each contact that was changed; how many.
-    fn charge(&mut self, offers: &[Offer], written: &[Result<Option<Written>, Caught>]) -> i64 {
+    fn charge(&mut self, offers: &[Offer], written: &[Outcome]) -> i64 {
         let mut entries = Vec::new();
         for (offer, written) in offers.iter().zip(written) {
-            let Ok(Some(row)) = written else { continue };
+            let Ok(Some(Saved { written: row, .. })) = written else { continue };
             let updated = merge::updated(&row.before, &row.after, offer.gathered.values.fields());
             if !updated.is_empty() {
                 entries.push(Book {
@@ -147,5 +251,12 @@ impl Batch<'_> {
             entries.iter().map(|book| book.entry(&self.caller, &self.binding, self.wish.overwrite)).collect();
         books::charge_many(&entries);
         entries.len() as i64
+    }
+}
+
+impl Plan<'_> {
+    fn leave_out(&mut self, rejection: Rejection) {
+        rejection.fields.iter().for_each(|field| self.change.changes.unset(field));
+        self.rejections.push(rejection);
     }
 }

@@ -2,6 +2,7 @@
 
 mod again;
 mod past;
+mod rejections;
 mod sending;
 
 use std::rc::Rc;
@@ -24,6 +25,7 @@ use crate::domain::waterfall::Outcome;
 
 use again::Again;
 pub use past::{Past, pasts, questions, receipt_key};
+pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
@@ -138,9 +140,23 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::Outcome(Outcome::Skipped);
     };
-    match recalled(provider, config, asking, questions, wanted) {
-        Some(verdict) => answered(only(config.fills(), verdict)),
-        None => Before::Ask(config, questions),
+    if let Some(verdict) = recalled(provider, config, asking, questions, wanted) {
+        return answered(only(config.fills(), verdict));
+    }
+    let rejected = rejected(asking, questions).intersect(wanted);
+    let left = wanted.minus(rejected);
+    let nothing = left.is_empty() || recalled(provider, config, asking, questions, left).is_some();
+    match !rejected.is_empty() && nothing {
+        true => Before::Outcome(Outcome::Rejected(rejected)),
+        false => Before::Ask(config, questions),
+    }
+}
+
+/// Fields of which the contact's table refused what this provider has: it would be paid again for nothing.
+fn rejected(asking: &Asking<'_>, questions: &Questions) -> FieldSet {
+    match asking.overwrite {
+        true => FieldSet::EMPTY,
+        false => asking.past.rejected(questions, settings::receipt_terms(), accounts::now_us()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::pg::health::Errand;
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
 const PATIENCE: Duration = Duration::from_millis(150);
-const PAUSE: Duration = Duration::from_millis(5);
+pub const PAUSE: Duration = Duration::from_millis(5);
 
 /// Everything needed to keep what comes of one request.
 #[derive(Clone)]
@@ -89,10 +89,7 @@ impl Keeper {
         while let Err(refusal) = super::put(key, self.person, self.errand.sent_at, &payload) {
             if refusal == NoRoom::TooLong || Instant::now() >= until {
                 super::count_drop(self.key.database);
-                return Some(match refusal {
-                    NoRoom::TooLong => "it is too long for leadlex.receipt_buffer",
-                    NoRoom::Full => "leadlex.receipt_buffer is full",
-                });
+                return Some(super::why(refusal));
             }
             std::thread::sleep(PAUSE);
         }

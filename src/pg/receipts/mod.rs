@@ -112,7 +112,7 @@ pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
     locked(|_, arena| work(arena))
 }
 
-/// From a helper thread. Wakes the launcher when no worker is at it.
+/// From any thread. Wakes the launcher when no worker is at it.
 fn put(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
     robust::from_thread(|| {
         locked(|contents, arena| {
@@ -125,6 +125,31 @@ fn put(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) -> Result<(), R
             result
         })
     })
+}
+
+/// Keeps what the session itself has to say, and waits until then for room. Why it could not be kept.
+pub fn keep(
+    key: Key,
+    person: [u8; 16],
+    sent_at: i64,
+    payload: &[u8],
+    until: std::time::Instant,
+) -> Option<&'static str> {
+    while let Err(refusal) = put(key, person, sent_at, payload) {
+        if refusal == Refusal::TooLong || std::time::Instant::now() >= until {
+            with(|arena| arena.count_drop(key.database));
+            return Some(why(refusal));
+        }
+        std::thread::sleep(keeper::PAUSE);
+    }
+    None
+}
+
+fn why(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::TooLong => "it is too long for leadlex.receipt_buffer",
+        Refusal::Full => "leadlex.receipt_buffer is full",
+    }
 }
 
 /// From a helper thread: an answer could not be kept.

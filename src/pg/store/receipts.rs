@@ -50,16 +50,16 @@ fn uuids<'a>(hashes: impl Iterator<Item = &'a Hash>) -> Vec<pgrx::Uuid> {
 // An older answer never replaces a newer one: workers may write what was put back out of order. Nor does one of which
 // its session kept nothing (leadlex.receipt_ttl = 0) take away what others have.
 static FILE: Statement = Statement::new(
-    "INSERT INTO leadlex.receipt AS r (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person)
+    "INSERT INTO leadlex.receipt AS r (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact)
      SELECT n.workspace_id, n.question,
             pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.answered_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
-            n.provider_id, n.known, n.matched, pg_catalog.string_to_array(n.lacking, ','), n.answer::pg_catalog.jsonb, n.person
+            n.provider_id, n.known, n.matched, pg_catalog.string_to_array(n.lacking, ','), n.answer::pg_catalog.jsonb, n.person, n.contact
      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
-         AS n(workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person)
+         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))
+         AS n(workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact)
      ON CONFLICT (workspace_id, question) DO UPDATE
      SET answered_at = EXCLUDED.answered_at, provider_id = EXCLUDED.provider_id, known = EXCLUDED.known,
-         matched = EXCLUDED.matched, lacking = EXCLUDED.lacking, answer = EXCLUDED.answer, person = EXCLUDED.person
+         matched = EXCLUDED.matched, lacking = EXCLUDED.lacking, answer = EXCLUDED.answer, person = EXCLUDED.person, contact = EXCLUDED.contact
      WHERE r.answered_at OPERATOR(pg_catalog.<) EXCLUDED.answered_at
        AND NOT (r.answer IS NOT NULL AND EXCLUDED.answer IS NULL AND EXCLUDED.matched)",
 );
@@ -81,6 +81,8 @@ pub fn file(filed: &[(Hash, Filed)]) {
         .iter()
         .map(|(_, f, r)| r.answer.as_ref().map(|_| pgrx::Uuid::from_bytes(f.person)))
         .collect();
+    let contacts: Vec<Option<pgrx::Uuid>> =
+        receipts.iter().map(|(_, f, _)| f.is_rejection().then(|| pgrx::Uuid::from_bytes(f.person))).collect();
     as_owner(|| {
         FILE.run(&[
             arg(column(|f, _| f.workspace.into_bytes())),
@@ -92,6 +94,7 @@ pub fn file(filed: &[(Hash, Filed)]) {
             arg(receipts.iter().map(|(_, _, r)| r.lacking.names().join(",")).collect::<Vec<_>>()),
             arg(answers),
             arg(persons),
+            arg(contacts),
         ])
     });
 }
@@ -143,13 +146,14 @@ pub fn expire(what: Expiry, terms: Terms) -> u64 {
     as_owner(|| statement.run(&[arg(age_us as f64), arg(PORTION as i64)]))
 }
 
-// What there was is kept: it was paid for.
+// What there was is kept: it was paid for. What a table refused of it is among the rest: somebody may have changed the table.
 static FORGET_NOTHINGS: Statement = Statement::new(
     "DELETE FROM leadlex.receipt AS r
      WHERE r.provider_id OPERATOR(pg_catalog.=) $1 AND r.answered_at OPERATOR(pg_catalog.>=) $2 AND r.answer IS NULL",
 );
 
-/// Forgets that this provider had nothing, or not all, as far as it was answered since then; how many answers.
+/// Forgets that this provider had nothing, or not all, or only what a table refuses, as far as it was found since then; how
+/// many findings.
 pub fn forget_nothings(provider: Uuid, since: pgrx::datum::TimestampWithTimeZone) -> u64 {
     as_owner(|| FORGET_NOTHINGS.run_in(View::Current, &[arg(pg(provider)), arg(since)]))
 }
@@ -184,7 +188,7 @@ static ERASE_HISTORY: Statement = Statement::new(
 static ERASE_RECEIPTS: Statement = Statement::new(
     "DELETE FROM leadlex.receipt AS r
      WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
-       AND (r.person OPERATOR(pg_catalog.=) $2 OR r.question OPERATOR(pg_catalog.=) ANY ($3))",
+       AND (r.person OPERATOR(pg_catalog.=) $2 OR r.contact OPERATOR(pg_catalog.=) $2 OR r.question OPERATOR(pg_catalog.=) ANY ($3))",
 );
 // Results stored before version 0.2.0 do not name the person.
 static ERASE_RESULTS: Statement = Statement::new(
@@ -222,7 +226,8 @@ static HOLDS: Statement = Statement::new(
                     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.schema_name OPERATOR(pg_catalog.=) $2::pg_catalog.name
                       AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name AND e.contact_id OPERATOR(pg_catalog.=) $4)
          OR EXISTS (SELECT FROM leadlex.receipt AS r
-                    WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.person OPERATOR(pg_catalog.=) $5)
+                    WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
+                      AND (r.person OPERATOR(pg_catalog.=) $5 OR r.contact OPERATOR(pg_catalog.=) $5))
          OR EXISTS (SELECT FROM leadlex.idempotency AS i
                     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
                       AND (i.person OPERATOR(pg_catalog.=) $5

@@ -29,6 +29,7 @@ pub struct Column {
     pub collation_name: Option<String>,
     /// Two texts are the same value only if they are the same text.
     pub deterministic: bool,
+    pub not_null: bool,
 }
 
 impl Column {
@@ -67,7 +68,7 @@ static COLUMNS: Statement = Statement::new(
             coalesce(c.collisdeterministic, true), a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
             a.attcollation::pg_catalog.int8,
             CASE WHEN c.collname OPERATOR(pg_catalog.<>) 'default' THEN pg_catalog.format('%I.%I', cn.nspname, c.collname) END,
-            a.attgenerated OPERATOR(pg_catalog.=) 'v'
+            a.attgenerated OPERATOR(pg_catalog.=) 'v', a.attnotnull
      FROM pg_catalog.pg_attribute AS a
      JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
@@ -94,6 +95,7 @@ pub fn columns(relation: pg_sys::Oid) -> Vec<Column> {
             collation: pg_sys::Oid::from(number(row, 8) as u32),
             collation_name: optional(row, 9),
             deterministic: boolean(row, 5),
+            not_null: boolean(row, 11),
         }
     };
     COLUMNS.query(View::Latest, &[arg(i64::from(relation.to_u32()))]).iter().map(read).collect()
@@ -209,12 +211,14 @@ pub unsafe fn is_part(relation: pg_sys::Oid, table: pg_sys::Oid) -> bool {
 /// Quoted only where it has to be, as format's %I does.
 pub fn plain_name_of(relation: pg_sys::Oid) -> String {
     let (schema, table) = names_of(relation);
-    let quoted = |name: &str| {
-        let name = CString::new(name).unwrap_or_default();
-        // SAFETY: a palloc'd copy, or the text given.
-        unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }.to_string_lossy().into_owned()
-    };
-    format!("{}.{}", quoted(&schema), quoted(&table))
+    format!("{}.{}", plain(&schema), plain(&table))
+}
+
+/// A name, quoted only where it has to be.
+pub fn plain(name: &str) -> String {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: a palloc'd copy, or the text given.
+    unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())) }.to_string_lossy().into_owned()
 }
 
 /// Its schema and its name.

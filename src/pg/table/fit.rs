@@ -7,32 +7,31 @@ use pgrx::pg_sys;
 
 use super::catalog::{self, Column};
 use super::keys::is_data_state;
+use super::saving::Rejection;
 use super::{Binding, Plans};
 use crate::domain::contact::Contact;
-use crate::domain::fields::{Field, FieldMap};
-use crate::pg::spi;
+use crate::domain::fields::{Field, FieldMap, FieldSet};
+use crate::pg::spi::{self, Caught};
 
 /// What Postgres adds to n in the modifier of `varchar(n)`.
 const VARHDRSZ: i32 = 4;
 
-/// Changes as the table can take them.
+/// Changes as the columns can take them.
 pub struct Fitted {
     pub changes: FieldMap<String>,
     /// What no column holds, and why.
-    pub left_out: Vec<(Field, String)>,
-    /// None of the changes can be written: the table will refuse them.
-    pub hopeless: bool,
+    pub rejections: Vec<Rejection>,
 }
 
 impl Binding {
     /// Without the values that the contact has already, as their columns compare (citext ignores case), and without those
-    /// that their columns cannot hold. If none is left because of those, all stay: then the table itself is to say why.
+    /// that their columns cannot hold. No trigger could mend these: Postgres looks at the type before it fires any.
     pub fn fit(&self, now: &Contact, changes: FieldMap<String>) -> Fitted {
         let plans = self.plans();
         if changes.is_empty() || plans.takes_anything {
-            return Fitted { changes, left_out: Vec::new(), hopeless: false };
+            return Fitted { changes, rejections: Vec::new() };
         }
-        let (mut fitting, mut unfit, mut left_out) = (FieldMap::default(), FieldMap::default(), Vec::new());
+        let (mut fitting, mut rejections) = (FieldMap::default(), Vec::new());
         for (field, value) in changes.iter() {
             let Some(column) = plans.field(field) else { continue };
             if now.value(field).is_some_and(|present| is_same(column, present, value)) {
@@ -40,30 +39,10 @@ impl Binding {
             }
             match why_not(column, value) {
                 None => fitting.set(field, value.clone()),
-                Some(why) => {
-                    unfit.set(field, value.clone());
-                    left_out.push((field, why));
-                }
+                Some(caught) => rejections.push(Rejection { fields: FieldSet::from_iter([field]), caught }),
             }
         }
-        match fitting.is_empty() && !unfit.is_empty() {
-            true => Fitted { changes: unfit, left_out: Vec::new(), hopeless: true },
-            false => Fitted { changes: fitting, left_out, hopeless: false },
-        }
-    }
-
-    /// Tells of a value that was left out, without the value: it may be in a log for years.
-    pub fn warn_left_out(&self, id: &str, field: Field, why: &str) {
-        let column = self.columns.get(field.name()).map_or("", String::as_str);
-        pgrx::ereport!(
-            pgrx::PgLogLevel::WARNING,
-            pgrx::PgSqlErrorCode::ERRCODE_WARNING,
-            format!("{} of contact {id} was left out: {why}", field.name()),
-            format!(
-                "Column \"{column}\" of {} cannot hold the provider's value; the other fields were written.",
-                self.name()
-            )
-        );
+        Fitted { changes: fitting, rejections }
     }
 }
 
@@ -97,13 +76,17 @@ fn is_same(column: &Column, present: &str, value: &str) -> bool {
     spi::caught(equals, |caught| is_data_state(caught.sqlstate.as_bytes())).unwrap_or(false)
 }
 
-fn why_not(column: &Column, value: &str) -> Option<String> {
+fn why_not(column: &Column, value: &str) -> Option<Caught> {
     match column.type_oid {
         pg_sys::TEXTOID => None,
         pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
             let fits =
                 column.modifier < VARHDRSZ || value.chars().count() <= (column.modifier - VARHDRSZ) as usize;
-            (!fits).then(|| format!("value too long for type {}", column.written))
+            (!fits).then(|| Caught {
+                sqlstate: "22001".into(),
+                message: format!("value too long for type {}", column.written),
+                about: Box::default(),
+            })
         }
         // A domain's checks are the user's own: run as they will be when it is written, and with the same rights.
         _ => {
@@ -111,8 +94,12 @@ fn why_not(column: &Column, value: &str) -> Option<String> {
             let check = || {
                 catalog::value_of(column.type_oid, column.modifier, &text);
             };
-            let refused = spi::caught(check, |caught| is_data_state(caught.sqlstate.as_bytes())).err()?;
-            Some(refused.message)
+            let caught = spi::caught(check, |caught| is_data_state(caught.sqlstate.as_bytes())).err()?;
+            Some(match caught.sqlstate.as_str() {
+                "22001" | "23514" => caught,
+                // What the type's own functions say may have the value in it.
+                _ => Caught { message: format!("it is no value of type {}", column.written), ..caught },
+            })
         }
     }
 }

@@ -4,11 +4,13 @@
 
 mod catalog;
 mod computed;
+mod constraints;
 mod fit;
 mod keys;
 mod many;
 mod rebind;
 mod rls;
+mod saving;
 mod trust;
 
 use std::cell::{OnceCell, RefCell};
@@ -26,6 +28,7 @@ pub use catalog::{
 pub use fit::Fitted;
 pub use many::{Change, Found};
 pub use rls::{barred_message, note};
+pub use saving::{Rejection, rejected};
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 
 use super::raise::{self, Refusal, refuse};
@@ -73,6 +76,8 @@ struct Plans {
     fields: Vec<(Field, Column)>,
     /// No column of theirs has a length, a check or an equality of its own.
     takes_anything: bool,
+    /// Fields that a constraint is about: looked up by the first write.
+    guarded: OnceCell<FieldSet>,
     condition: String,
     /// The same for a set n of keys.
     condition_of_many: String,
@@ -199,6 +204,7 @@ impl Binding {
             key: Key::of(id),
             key_type_name: id.type_name.clone(),
             takes_anything: fields.iter().all(|(_, column)| fit::takes_anything(column)),
+            guarded: OnceCell::new(),
             fields,
             condition,
             condition_of_many,

@@ -1,0 +1,82 @@
+//! What contacts' tables refuse of what providers answer is remembered, so that it is not bought again: as a hash of the
+//! question and the contact, without the value. It goes the way of the answers, outside the transaction: whether that fails
+//! because of it, or commits without the value, it was paid for.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::past::{Past, receipt_key};
+use crate::domain::fields::{FieldMap, FieldSet};
+use crate::domain::receipt::{self, Content, Filed, Hash, Receipt};
+use crate::domain::reply::Origin;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::{accounts, receipts, settings};
+
+/// How long those of one write may wait for room.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+/// What became of an offer.
+pub struct Rejected<'a> {
+    pub workspace: Uuid,
+    pub past: &'a Past,
+    /// Who supplied what was offered.
+    pub origins: &'a FieldMap<Origin>,
+    /// What of it the table refused.
+    pub fields: FieldSet,
+}
+
+/// Notes what was refused of these offers, and that what was refused before was not now.
+pub fn note_rejections(providers: &[(String, Rc<LoadedProvider>)], offers: &[Rejected<'_>]) {
+    let terms = settings::receipt_terms();
+    if terms.recheck_us == 0 {
+        return;
+    }
+    let (now, until) = (accounts::now_us(), Instant::now() + PATIENCE);
+    let mut dropped = None;
+    for offer in offers {
+        for (name, provider) in providers {
+            let supplied = offer.origins.iter().filter(|(_, origin)| origin.source == *name);
+            let supplied: FieldSet = supplied.map(|(field, _)| field).collect();
+            let Some(questions) = offer.past.questions.get(&provider.id).filter(|_| !supplied.is_empty())
+            else {
+                continue;
+            };
+            let refused = offer.fields.intersect(supplied);
+            for (at, question) in questions.hashes.iter().enumerate() {
+                let before =
+                    offer.past.rejection(*question).map_or(FieldSet::EMPTY, |r| r.rejected(terms, now));
+                // What is asked now is what was answered.
+                let fields = before.minus(supplied).union(if at == 0 { refused } else { FieldSet::EMPTY });
+                if fields == before && (at > 0 || refused.is_empty()) {
+                    continue;
+                }
+                let receipt = Receipt::of_rejection(fields, questions.known, now);
+                dropped = dropped.or(keep(offer, provider.id, *question, receipt, until));
+            }
+        }
+    }
+    if let Some(why) = dropped {
+        pgrx::ereport!(
+            pgrx::PgLogLevel::WARNING,
+            pgrx::PgSqlErrorCode::ERRCODE_WARNING,
+            format!("what the table refused could not all be remembered: {why}"),
+            "It may be asked for, and paid, again."
+        );
+    }
+}
+
+/// Why it could not be kept.
+fn keep(
+    offer: &Rejected<'_>,
+    provider: Uuid,
+    question: Hash,
+    receipt: Receipt,
+    until: Instant,
+) -> Option<&'static str> {
+    let (person, sent_at) = (offer.past.person(), receipt.answered_at);
+    let filed = Filed { workspace: offer.workspace, provider, person, content: Content::Rejection(receipt) };
+    let key = receipt_key(receipt::rejection(question, person));
+    receipts::keep(key, person, sent_at, &filed.to_bytes(), until)
+}

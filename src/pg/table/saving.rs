@@ -1,0 +1,107 @@
+//! Writing what a table takes of an offer: what a constraint refuses is left out, and the rest is written.
+
+use super::fit::Fitted;
+use super::{Binding, quoted};
+use crate::domain::contact::Contact;
+use crate::domain::fields::{FieldMap, FieldSet};
+use crate::pg::raise;
+use crate::pg::spi::{self, About, Caught};
+use uuid::Uuid;
+
+/// Values of these fields that the table refused, and the error with which it did.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    pub fields: FieldSet,
+    pub caught: Caught,
+}
+
+/// What became of a write.
+pub struct Saved {
+    /// As it is afterwards; `None` where nothing was written.
+    pub row: Option<Contact>,
+    /// Something was to be written, but the row has changed since it was read, or a trigger declined.
+    pub missed: bool,
+    pub rejections: Vec<Rejection>,
+}
+
+/// The fields of all of them.
+pub fn rejected(rejections: &[Rejection]) -> FieldSet {
+    rejections.iter().fold(FieldSet::EMPTY, |all, rejection| all.union(rejection.fields))
+}
+
+impl Binding {
+    /// Writes of `wanted` what the table takes, if the row still holds what `before` says of what is written, of `others`,
+    /// and of who it is. Errors that are not about these fields are raised as they are.
+    pub fn save(
+        &self,
+        workspace: Uuid,
+        before: &Contact,
+        wanted: FieldMap<String>,
+        others: FieldSet,
+    ) -> Saved {
+        let Fitted { mut changes, mut rejections } = self.fit(before, wanted);
+        // Each round leaves out at least one field.
+        while !changes.is_empty() {
+            match self.try_write(workspace, before, &changes, others) {
+                Ok(row) => return Saved { missed: row.is_none(), row, rejections },
+                Err(rejection) => {
+                    rejection.fields.iter().for_each(|field| changes.unset(field));
+                    rejections.push(rejection);
+                }
+            }
+        }
+        Saved { row: None, missed: false, rejections }
+    }
+
+    /// In a subtransaction where the table can refuse something: an error takes back all that was done in it, and its locks.
+    fn try_write(
+        &self,
+        workspace: Uuid,
+        before: &Contact,
+        changes: &FieldMap<String>,
+        others: FieldSet,
+    ) -> Result<Option<Contact>, Rejection> {
+        let write = || self.write(workspace, before, &as_values(changes), others);
+        if !self.plans().may_refuse(self, changes) {
+            return Ok(write());
+        }
+        let caught = spi::caught(write, |caught| !self.concerned(caught, changes).is_empty());
+        caught.map_err(|caught| Rejection { fields: self.concerned(&caught, changes), caught })
+    }
+
+    /// Tells of values that were left out, without them: they may be in a log for years. `whose`: "contact 7".
+    pub fn warn_rejected(&self, whose: &str, rejection: &Rejection) {
+        let Rejection { fields, caught } = rejection;
+        let names = fields.names();
+        let columns: Vec<&str> = names.iter().map(|name| self.columns[*name].as_str()).collect();
+        let quoted: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let (few, verb) = if names.len() == 1 { ("column", "was") } else { ("columns", "were") };
+        let own = caught.about.table.is_none();
+        let about = About {
+            schema: if own { Some(self.schema.clone()) } else { caught.about.schema.clone() },
+            table: if own { Some(self.table.clone()) } else { caught.about.table.clone() },
+            column: match columns.as_slice() {
+                [column] => Some((*column).to_owned()),
+                _ => None,
+            },
+            ..(*caught.about).clone()
+        };
+        let message = format!("{} of {whose} {verb} left out: {}", names.join(" and "), caught.message);
+        let detail = format!(
+            "{}: {} does not take what the provider has for {few} {}. The other fields are written. That provider is not asked for it again within leadlex.recheck_after.",
+            caught.sqlstate,
+            self.name(),
+            quoted.join(", ")
+        );
+        let hint = format!(
+            "Change the column or its constraint, or leave {} out of fields. After a change, overwrite => true or leadlex.recheck(provider, since) has it asked for again.",
+            names.join(" and ")
+        );
+        raise::warning(&message, &detail, &hint, &about);
+    }
+}
+
+/// An enrichment never writes NULL, but the table's statement can.
+fn as_values(changes: &FieldMap<String>) -> FieldMap<Option<String>> {
+    changes.iter().map(|(field, value)| (field, Some(value.clone()))).collect()
+}
