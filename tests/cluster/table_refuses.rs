@@ -350,7 +350,24 @@ fn triggers_and_queue_write_the_rest() {
     assert_eq!((told.len(), told[0].constraint.as_deref()), (1, Some("lead_linkedin_url_key")), "{told:?}");
     assert_eq!(world.number("SELECT count(*) FROM leadlex.job"), 0, "nothing to try again");
     caller.check("an INSERT");
+    // Row by row it is one WARNING for the statement, too; and so with a batch of many chunks.
+    world.run("DROP TRIGGER enrich ON lead; CREATE TRIGGER enrich AFTER INSERT ON lead FOR EACH ROW EXECUTE FUNCTION leadlex.enrich_on_insert()");
+    for from in [11, 21] {
+        let insert = format!(
+            "INSERT INTO lead SELECT n, 'lead' || n || '@acme.example' FROM generate_series({from}, {from} + 4) AS n"
+        );
+        caller.client.batch_execute(&insert).unwrap();
+        assert_eq!(caller.warnings().len(), 1);
+    }
+    let batch = "INSERT INTO lead SELECT n FROM generate_series(31, 36) AS n; UPDATE lead SET email = 'x' || id || '@acme.example' WHERE id > 30;
+                 CALL leadlex.enrich_batch('lead', '{31,32,33,34,35,36}', chunk => 2)";
+    batch.split(';').for_each(|sql| caller.client.batch_execute(sql).unwrap());
+    assert_eq!(
+        (caller.warnings().len(), world.number("SELECT count(*) FROM lead WHERE phone IS NULL")),
+        (1, 0)
+    );
 
+    let asked = world.provider.count();
     caller.client.query("SELECT leadlex.enqueue($1)", &[&ids(1..=4)]).unwrap();
     wait_for_queue(&world);
     assert_eq!(outcomes(&world), "done enriched");
@@ -359,7 +376,7 @@ fn triggers_and_queue_write_the_rest() {
     caller.client.query("SELECT leadlex.enqueue($1)", &[&ids(1..=4)]).unwrap();
     wait_for_queue(&world);
     assert_eq!(outcomes(&world), "done enriched, done no_match, done unchanged");
-    assert_eq!(world.provider.count(), 9, "nobody is asked again");
+    assert_eq!(world.provider.count(), asked + 4, "nobody is asked again");
     world.check_credits_add_up();
 }
 

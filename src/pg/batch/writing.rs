@@ -2,6 +2,11 @@
 //! halves of it are tried, so that it is found; what a constraint refuses is left out, and the rest of those contacts is
 //! written together again.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use pgrx::pg_sys;
+
 use super::Batch;
 use super::member::{Finished, Member};
 use crate::domain::batch::Line;
@@ -133,9 +138,13 @@ impl Batch<'_> {
         }
     }
 
-    /// One WARNING for each thing that the table refused.
+    /// One WARNING for each thing that the table refused, and one for each statement of the client: it can be of many sets.
     pub fn warn(&self) {
         for Told { rejection, first, contacts } in &self.left_out {
+            let what = format!("{} {:?} {}", self.binding.name(), rejection.fields, rejection.caught.message);
+            if !is_first_of_statement(what) {
+                continue;
+            }
             let whose = match contacts {
                 1 => format!("contact {}", short(first)),
                 many => format!("{many} contacts ({} is the first)", short(first)),
@@ -252,6 +261,21 @@ impl Batch<'_> {
         books::charge_many(&entries);
         entries.len() as i64
     }
+}
+
+/// Whether this has not been said in the present statement of the client.
+fn is_first_of_statement(what: String) -> bool {
+    thread_local! {
+        static SAID: RefCell<(i64, HashSet<String>)> = RefCell::default();
+    }
+    // SAFETY: reads a global.
+    let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    SAID.with_borrow_mut(|(of, said)| {
+        if *of != statement {
+            (*of, *said) = (statement, HashSet::new());
+        }
+        said.insert(what)
+    })
 }
 
 impl Plan<'_> {

@@ -242,3 +242,21 @@ fn a_value_that_another_table_refers_to_stays() {
     assert_eq!((told.len(), told[0].constraint.as_deref()), (1, Some("visited")), "{told:?}");
     caller.check("a reference");
 }
+
+/// Of a domain Postgres names neither table nor column: it is the columns of that type.
+#[test]
+fn a_domain_that_a_trigger_runs_into_costs_its_columns() {
+    let world = world(1, &[]);
+    world.run(
+        "CREATE DOMAIN \"Town\" AS text CONSTRAINT plain CHECK (VALUE NOT LIKE '%!%'); ALTER TABLE crm ALTER location TYPE \"Town\";
+         CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$
+         DECLARE loud \"Town\"; BEGIN loud := NEW.location || '!'; RETURN NEW; END $$;
+         CREATE TRIGGER shout BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION shout();
+         ALTER TABLE crm ADD CHECK (length(location) < 999)",
+    );
+    let mut caller = Session::new(&world, "caller");
+    let updated = caller.call(1, &[]).unwrap()["fields_updated"].clone();
+    assert_eq!(updated, json!(["job_title", "company_name", "linkedin_url", "phone", "seniority"]));
+    let told = caller.warnings();
+    assert_eq!((told.len(), told[0].constraint.as_deref()), (1, Some("plain")), "{told:?}");
+}
