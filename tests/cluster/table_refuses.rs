@@ -392,7 +392,7 @@ fn other_errors_arrive_unchanged() {
     };
     let raise = |sqlstate: &str| {
         trigger(&format!(
-            "RAISE EXCEPTION 'mine' USING ERRCODE = '{sqlstate}', CONSTRAINT = 'taken', TABLE = 'crm', SCHEMA = 'public'"
+            "IF NEW.linkedin_url IS NOT NULL THEN RAISE EXCEPTION 'mine' USING ERRCODE = '{sqlstate}', CONSTRAINT = 'taken', TABLE = 'crm', SCHEMA = 'public'; END IF"
         ))
     };
     world.run("CREATE UNIQUE INDEX taken ON crm (linkedin_url); CREATE TABLE audit (phone text CONSTRAINT short CHECK (phone = ''));
