@@ -154,7 +154,7 @@ CREATE TABLE narrow (id int PRIMARY KEY, email text, job_title varchar(5), compa
 SELECT leadlex.bind_contacts('narrow');
 INSERT INTO narrow (id, email) VALUES (1, 'ada.abbott@acme.example'), (2, 'bruno.bergmann@harborline.example'), (3, 'carla.castillo@northwind.example');
 SELECT r->'fields_updated', (r->'contact') - 'linkedin_url' FROM enrich_row('narrow', '1') r;
--- Again, nothing is left to be written but those: the table's own error, and no credit.
+-- Again, nothing is left to be written but those: no match, and no credit.
 SELECT t.fails('SELECT enrich_row($$narrow$$, $$1$$)');
 SELECT t.fails('SELECT enrich_row($$narrow$$, $$2$$, $${job_title}$$)');
 -- With overwrite, the others are the same as before.
@@ -185,7 +185,7 @@ SELECT t.fails('SELECT enrich_row($$checked$$, $$1$$, $${phone}$$)');
 -- An error of the check's own ends nothing but itself, and the session goes on.
 SELECT enrich_row('checked', '1', '{linkedin_url}')->'fields_updated';
 BEGIN; SAVEPOINT s; SELECT enrich_row('checked', '1', '{phone}'); ROLLBACK TO s; SELECT enrich_row('checked', '1', '{phone}'); COMMIT;
--- Constraints of the table, not of a type, raise as they are.
+-- Constraints of the table refuse values, too.
 ALTER TABLE checked ALTER COLUMN phone TYPE text, ADD CONSTRAINT no_phone CHECK (phone IS NULL);
 SELECT t.fails('SELECT enrich_row($$checked$$, $$1$$)');
 -- Values that only differ as the column does not mind are the same: no change, no charge; a person's spelling stays.
