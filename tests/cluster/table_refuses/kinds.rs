@@ -260,3 +260,43 @@ fn a_domain_that_a_trigger_runs_into_costs_its_columns() {
     let told = caller.warnings();
     assert_eq!((told.len(), told[0].constraint.as_deref()), (1, Some("plain")), "{told:?}");
 }
+
+/// A cancel while the row is written, and a value that another transaction is about to have.
+#[test]
+fn a_write_that_waits_can_be_cancelled_and_goes_on_when_it_may() {
+    let world = world(3, &[]);
+    world.run(
+        "CREATE UNIQUE INDEX one_profile ON crm (linkedin_url);
+         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM pg_sleep(coalesce(current_setting('test.sleep', true), '0')::float8); RETURN NEW; END $$;
+         CREATE TRIGGER slow BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    let mut caller = Session::new(&world, "caller");
+    let in_a_set =
+        format!("SELECT * FROM enrich_contacts(ARRAY['{}', '{}']::uuid[])", contact(1), contact(2));
+    let calls = [format!("SELECT enrich_contact('{}')", contact(1)), in_a_set];
+    for call in &calls {
+        caller.client.batch_execute("SET test.sleep = '9'; SET statement_timeout = '300ms'").unwrap();
+        assert_eq!(fails(caller.client.batch_execute(call)).sqlstate, "57014", "{call}");
+        caller.client.batch_execute("SET test.sleep = '0'; RESET statement_timeout").unwrap();
+        caller.check(call);
+    }
+    let mut other = world.owner();
+    let mut holds = other.transaction().unwrap();
+    let taken = format!("UPDATE crm SET linkedin_url = '{PROFILE}' WHERE id = '{}'", contact(3));
+    holds.batch_execute(&taken).unwrap();
+    caller.client.batch_execute("SET lock_timeout = '50ms'").unwrap();
+    assert_eq!(fails(caller.client.batch_execute(&calls[0])).sqlstate, "55P03");
+    caller.client.batch_execute("RESET lock_timeout").unwrap();
+    caller.check("55P03");
+    let blocked = crate::world::pid(&mut caller.client);
+    let updated = std::thread::scope(|scope| {
+        let call = scope.spawn(|| caller.call(1, &[]).unwrap()["fields_updated"].clone());
+        world.wait_until_blocked(blocked);
+        holds.commit().unwrap();
+        call.join().unwrap()
+    });
+    assert_eq!(updated, json!(["job_title", "company_name", "phone", "location", "seniority"]));
+    caller.check("a wait");
+    world.check_credits_add_up();
+}
