@@ -1,6 +1,7 @@
 //! The settings (GUCs), private behind accessors.
 
 mod queue;
+mod server;
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -16,6 +17,10 @@ use crate::domain::waterfall::Mode;
 use crate::net::MAX_HELPERS;
 
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
+pub use server::{
+    max_contacts_in_flight, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
+    worker_naptime,
+};
 
 #[derive(Clone, Copy, PostgresGucEnum)]
 enum WaterfallMode {
@@ -26,8 +31,6 @@ enum WaterfallMode {
 }
 
 static API_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-/// A constant. SQL scripts read it: an older schema can be updated only when the library that is loaded knows the new one.
-static LIBRARY_VERSION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(version()));
 static WORKSPACE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static REQUIRE_LOCAL_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
@@ -43,21 +46,8 @@ static ENABLE_TRIGGERS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static TRIGGER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static BREAKER_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static BREAKER_PAUSE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
-static MAX_PROVIDERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static RECEIPT_TTL: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static RECHECK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
-static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);
-static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
-static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(262_144);
-static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
-static WORKER_NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
-
-const fn version() -> &'static CStr {
-    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(text) => text,
-        Err(_) => panic!("a version has no NUL"),
-    }
-}
 
 thread_local! {
     /// Local transaction id in which the present API key was set; 0 = outside any.
@@ -118,10 +108,6 @@ pub fn trigger_timeout() -> Duration {
     Duration::from_millis(TRIGGER_TIMEOUT.get() as u64)
 }
 
-pub fn max_providers() -> usize {
-    MAX_PROVIDERS.get() as usize
-}
-
 /// How long providers' answers count.
 pub fn receipt_terms() -> Terms {
     let microseconds = |setting: &GucSetting<i32>| i64::from(setting.get()) * 1_000_000;
@@ -136,26 +122,6 @@ pub fn purge_interval(longest: Duration) -> Duration {
         .min();
     let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
     tenth.clamp(Duration::from_secs(1), longest)
-}
-
-pub fn receipt_buffer_bytes() -> usize {
-    RECEIPT_BUFFER.get() as usize * 1_024
-}
-
-pub fn max_workspaces() -> usize {
-    MAX_WORKSPACES.get() as usize
-}
-
-pub fn max_contacts_in_flight() -> usize {
-    MAX_CONTACTS_IN_FLIGHT.get() as usize
-}
-
-pub fn max_workers() -> usize {
-    MAX_WORKERS.get() as usize
-}
-
-pub fn worker_naptime() -> Duration {
-    Duration::from_secs(WORKER_NAPTIME.get() as u64)
 }
 
 pub fn workspace() -> Option<String> {
@@ -198,7 +164,7 @@ pub fn define(preloading: bool) {
     define_calls();
     define_batches();
     define_providers();
-    define_server(preloading);
+    server::define(preloading);
     queue::define();
     // SAFETY: a static NUL-terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"leadlex".as_ptr()) };
@@ -370,79 +336,6 @@ fn define_providers() {
 
 fn int_ms(name: &'static CStr, text: &'static CStr, setting: &'static GucSetting<i32>, min: i32, max: i32) {
     GucRegistry::define_int_guc(name, text, c"", setting, min, max, GucContext::Suset, GucFlags::UNIT_MS);
-}
-
-fn define_server(preloading: bool) {
-    GucRegistry::define_string_guc(
-        c"leadlex.library_version",
-        c"Version of the library that is loaded.",
-        c"ALTER EXTENSION leadlex_enrich UPDATE needs the library of the new version.",
-        &LIBRARY_VERSION,
-        GucContext::Internal,
-        GucFlags::DISALLOW_IN_FILE,
-    );
-    if preloading {
-        GucRegistry::define_int_guc(
-            c"leadlex.max_workspaces",
-            c"Workspaces and limited providers that can be active at once, in all databases together.",
-            c"Takes about half a kilobyte of shared memory each.",
-            &MAX_WORKSPACES,
-            16,
-            1_000_000,
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-        GucRegistry::define_int_guc(
-            c"leadlex.max_contacts_in_flight",
-            c"Contacts that open transactions can be enriching at once, in all databases together.",
-            c"Takes about 60 bytes of shared memory each.",
-            &MAX_CONTACTS_IN_FLIGHT,
-            1_024,
-            100_000_000,
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-        GucRegistry::define_int_guc(
-            c"leadlex.max_providers",
-            c"Providers whose health and tallies are kept in shared memory, of all databases together.",
-            c"Takes about two kilobytes each. The one not asked for longest makes room for another.",
-            &MAX_PROVIDERS,
-            16,
-            100_000,
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-        GucRegistry::define_int_guc(
-            c"leadlex.receipt_buffer",
-            c"Shared memory for providers' answers that are not in the books yet, of all databases together.",
-            c"When it is full, an answer waits 150 ms for room; then it is used, but not kept, with a WARNING.",
-            &RECEIPT_BUFFER,
-            64,
-            1_048_576,
-            GucContext::Postmaster,
-            GucFlags::UNIT_KB,
-        );
-    }
-    GucRegistry::define_int_guc(
-        c"leadlex.max_workers",
-        c"Databases whose books are kept at the same time.",
-        c"Each takes one of max_worker_processes while it runs.",
-        &MAX_WORKERS,
-        1,
-        64,
-        GucContext::Sighup,
-        GucFlags::default(),
-    );
-    GucRegistry::define_int_guc(
-        c"leadlex.worker_naptime",
-        c"Time between rounds of settling the ledger.",
-        c"",
-        &WORKER_NAPTIME,
-        1,
-        3_600,
-        GucContext::Sighup,
-        GucFlags::UNIT_S,
-    );
 }
 
 /// Refuses to be stored, where others could read it, and notes which transaction set it. The note travels in
