@@ -18,7 +18,7 @@ use crate::net::MAX_HELPERS;
 
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
 pub use server::{
-    max_contacts_in_flight, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
+    max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
     worker_naptime,
 };
 

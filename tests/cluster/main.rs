@@ -35,6 +35,7 @@ mod keys;
 mod limits;
 mod lost_triggers;
 mod major;
+mod many_databases;
 mod many_roles;
 mod membership;
 mod nested;

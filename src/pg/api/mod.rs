@@ -32,7 +32,7 @@ mod suppression;
 mod triggers;
 mod workspaces;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -40,21 +40,13 @@ use uuid::Uuid;
 use super::store::config;
 use super::{raise, wait, worker};
 
-/// How long answers that are not in the books yet may take to get there.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Has the background worker write answers that are on their way into the books, or raises 55000: `nothing` says what has
-/// not been done then.
+/// Has the background worker write answers that are on their way into the books, or raises 55000 or 53400: `nothing` says
+/// what has not been done then.
 fn wait_for_the_books(on_their_way: impl Fn() -> bool, nothing: &str) {
-    let until = Instant::now() + PATIENCE;
+    let mut patience = worker::Patience::new();
     while on_their_way() {
-        if Instant::now() >= until {
-            raise::not_ready(
-                "the background worker did not write waiting receipts in time",
-                format!(
-                    "{nothing} See leadlex.worker_status and the server log; max_worker_processes may be used up."
-                ),
-            );
+        if !patience.lasts() {
+            worker::give_up("the background worker did not write waiting receipts in time", nothing);
         }
         worker::wake();
         wait::nap(Duration::from_millis(20));

@@ -9,6 +9,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 static LIBRARY_VERSION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(version()));
 static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(262_144);
+static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static MAX_PROVIDERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
@@ -43,6 +44,11 @@ pub fn max_workers() -> usize {
 
 pub fn worker_naptime() -> Duration {
     Duration::from_secs(WORKER_NAPTIME.get() as u64)
+}
+
+/// Databases in which work can wait for the background worker at once.
+pub fn max_databases() -> usize {
+    MAX_DATABASES.get() as usize
 }
 
 /// Those that size shared memory can be set only while the server preloads.
@@ -121,5 +127,16 @@ fn define_sizes() {
         1_048_576,
         GucContext::Postmaster,
         GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.max_databases",
+        c"Databases in which work can wait for the background worker at once.",
+        c"Takes about one kilobyte of shared memory each. Those without work make room for others, and so do those in which \
+          no call waits for those in which one does.",
+        &MAX_DATABASES,
+        4,
+        10_000,
+        GucContext::Postmaster,
+        GucFlags::default(),
     );
 }
