@@ -8,7 +8,8 @@
 //! And CREATE TRIGGER with a function of ours, which is for the table's owner. What may give a bound table a trigger or
 //! take it away is looked at afterwards, so that one that was lost can be told of.
 //!
-//! And LOCK TABLE of leadlex.contact, which is for granted roles.
+//! And LOCK TABLE of leadlex.contact, which is for granted roles. What may take away the policies that keep all others from its
+//! rows is looked at afterwards, so that PUBLIC never has it without them.
 
 use std::ffi::{CStr, c_char};
 
@@ -68,6 +69,7 @@ unsafe extern "C-unwind" fn hook(
         }
         let ours = concerns_databases((*node).type_);
         let triggers = concerns_triggers(node);
+        let policies = concerns_policies(node);
         let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
         match PREVIOUS {
             Some(previous) => previous(
@@ -97,6 +99,47 @@ unsafe extern "C-unwind" fn hook(
         if triggers {
             remember_triggers();
         }
+        if policies {
+            close_contact_table();
+        }
+    }
+}
+
+/// ALTER TABLE … DISABLE ROW LEVEL SECURITY, ALTER and DROP POLICY.
+unsafe fn concerns_policies(node: *mut pg_sys::Node) -> bool {
+    use pg_sys::NodeTag::*;
+    // SAFETY: each node is looked at as what its tag says; the commands of ALTER TABLE are AlterTableCmd nodes.
+    unsafe {
+        match (*node).type_ {
+            T_AlterTableStmt => {
+                let commands = (*node.cast::<pg_sys::AlterTableStmt>()).cmds;
+                pgrx::PgList::<pg_sys::AlterTableCmd>::from_pg(commands)
+                    .iter_ptr()
+                    .any(|command| (*command).subtype == pg_sys::AlterTableType::AT_DisableRowSecurity)
+            }
+            T_DropStmt => (*node.cast::<pg_sys::DropStmt>()).removeType == pg_sys::ObjectType::OBJECT_POLICY,
+            T_RenameStmt => {
+                (*node.cast::<pg_sys::RenameStmt>()).renameType == pg_sys::ObjectType::OBJECT_POLICY
+            }
+            T_AlterPolicyStmt => true,
+            _ => false,
+        }
+    }
+}
+
+/// The statement has succeeded.
+#[pg_guard]
+unsafe extern "C-unwind" fn close_contact_table() {
+    // SAFETY: globals of a backend; what the statement did is made visible to the next one of its transaction.
+    unsafe {
+        if pg_sys::IsBinaryUpgrade || pg_sys::creating_extension {
+            return;
+        }
+        pg_sys::CommandCounterIncrement();
+    }
+    cache::forget_changed();
+    if let cache::Found::This(_) = cache::find_installation() {
+        super::api::close_contact_table();
     }
 }
 

@@ -233,6 +233,51 @@ fn a_policy_of_ones_own_opens_the_contacts_to_no_stranger() {
     assert_eq!(number(&mut world.caller(), "SELECT count(*) FROM leadlex.contact"), 1);
 }
 
+/// PUBLIC has privileges only as long as policies keep strangers from the rows.
+#[test]
+fn who_does_away_with_what_keeps_strangers_out_opens_the_contacts_to_nobody() {
+    const PUBLIC: &str = "SELECT count(*) FROM pg_class AS c, aclexplode(c.relacl) AS a
+        WHERE c.oid = 'leadlex.contact'::regclass AND a.grantee = 0";
+    let world = used();
+    let count = "SELECT count(*) FROM leadlex.contact";
+    for sql in [
+        "ALTER TABLE leadlex.contact DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE leadlex.contact ADD COLUMN more text, DISABLE ROW LEVEL SECURITY",
+        "DO $$ BEGIN EXECUTE 'ALTER TABLE leadlex.contact DISABLE ROW LEVEL SECURITY'; END $$",
+        "DROP POLICY granted_select ON leadlex.contact",
+        "DROP POLICY own_workspace ON leadlex.contact",
+        "ALTER POLICY granted_delete ON leadlex.contact USING (true)",
+        "ALTER POLICY granted_insert ON leadlex.contact RENAME TO mine",
+    ] {
+        let mut owner = world.owner();
+        owner.batch_execute(&format!("BEGIN; {sql}")).unwrap();
+        assert_eq!(number(&mut owner, PUBLIC), 0, "{sql}");
+        owner.batch_execute("ROLLBACK").unwrap();
+        assert_eq!(number(&mut owner, PUBLIC), 4, "{sql}");
+    }
+    // What leaves the policies as they are closes nothing, nor does what concerns another table.
+    world.run(
+        "ALTER POLICY own_workspace ON leadlex.contact TO PUBLIC; ALTER TABLE crm DISABLE ROW LEVEL SECURITY;
+         CREATE POLICY one ON leadlex.contact USING (true); DROP POLICY one ON leadlex.contact",
+    );
+    assert_eq!(world.number(PUBLIC), 4);
+
+    world.run("ALTER TABLE leadlex.contact DISABLE ROW LEVEL SECURITY");
+    for role in ["stranger", "caller"] {
+        let outcome = world.cluster.connect_as("app", role).query(count, &[]);
+        assert_eq!(sqlstate(&outcome), "42501", "{role}");
+    }
+    let grant = format!("SELECT leadlex.grant_access('caller', '{}')", world.workspace);
+    world.run(&grant);
+    assert_eq!(number(&mut world.caller(), count), 1);
+    assert_eq!(sqlstate(&world.cluster.connect_as("app", "stranger").query(count, &[])), "42501");
+    // And the way back.
+    world.run(&format!("ALTER TABLE leadlex.contact ENABLE ROW LEVEL SECURITY; {grant}"));
+    assert_eq!(world.number(PUBLIC), 4);
+    assert_eq!(number(&mut world.caller(), count), 1);
+    assert_eq!(number(&mut world.cluster.connect_as("app", "stranger"), count), 0);
+}
+
 #[test]
 fn memberships_that_come_and_go_are_seen_by_open_sessions() {
     let world = used();

@@ -37,6 +37,8 @@ use std::time::Duration;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+pub use privileges::close_contact_table;
+
 use super::store::config;
 use super::{raise, wait, worker};
 
