@@ -16,11 +16,11 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::cache;
 use super::raise::{Refusal, refuse};
 use super::store::config;
 use super::worker::bars;
 use super::xact::Outcome;
+use super::{cache, explain};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
@@ -71,6 +71,8 @@ unsafe extern "C-unwind" fn hook(
         let triggers = concerns_triggers(node);
         let policies = concerns_policies(node);
         let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
+        let explains = (*node).type_ == pg_sys::NodeTag::T_ExplainStmt && analyzes(node.cast());
+        let explained = if explains { explain::begin() } else { None };
         match PREVIOUS {
             Some(previous) => previous(
                 statement,
@@ -93,6 +95,9 @@ unsafe extern "C-unwind" fn hook(
                 completion,
             ),
         }
+        if explains {
+            explain::end(explained);
+        }
         if ours {
             after(node, barred);
         }
@@ -103,6 +108,13 @@ unsafe extern "C-unwind" fn hook(
             close_contact_table();
         }
     }
+}
+
+/// Whether EXPLAIN runs its query.
+#[pg_guard]
+unsafe extern "C-unwind" fn analyzes(explain: *mut pg_sys::ExplainStmt) -> bool {
+    // SAFETY: options of the statement; a value that is no boolean is refused here as Postgres itself would.
+    unsafe { option((*explain).options, c"analyze").is_some_and(|option| pg_sys::defGetBoolean(option)) }
 }
 
 /// ALTER TABLE … DISABLE ROW LEVEL SECURITY, ALTER and DROP POLICY.
@@ -249,7 +261,7 @@ unsafe fn is_ours(function: pg_sys::Oid) -> bool {
     }
 }
 
-unsafe fn owns_table(relation: pg_sys::Oid) -> bool {
+pub fn owns_table(relation: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
     unsafe {
         #[cfg(feature = "pg15")]

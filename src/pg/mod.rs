@@ -12,6 +12,7 @@ mod cache;
 mod claims;
 mod ddl;
 mod desk;
+mod explain;
 mod guards;
 mod health;
 mod identity;
@@ -49,6 +50,7 @@ pub fn init() {
     if preloading {
         shmem::register();
         ddl::register();
+        explain::register();
         if !upgrading {
             worker::register();
         }

@@ -145,7 +145,8 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-fn transaction_number() -> u32 {
+/// The local number of this backend's transaction.
+pub fn transaction_number() -> u32 {
     // SAFETY: MyProc is null before a process joins shared memory, and stays valid afterwards.
     unsafe {
         if pg_sys::MyProc.is_null() {

@@ -62,6 +62,25 @@ pub fn require_access(relation: pg_sys::Oid) {
     }
 }
 
+/// 42501 where the caller may not read this table, whatever PUBLIC may: policies keep rows from a query, not from its counts.
+pub fn require_access_to_explain(relation: pg_sys::Oid) {
+    // SAFETY: catalog look-ups.
+    let bypasses = unsafe { pg_sys::has_bypassrls_privilege(super::owner::caller()) };
+    if bypasses
+        || identity::administers()
+        || super::ddl::owns_table(relation)
+        || identity::may(relation, "SELECT")
+    {
+        return;
+    }
+    raise::refuse(raise::Refusal {
+        sqlstate: "42501",
+        message: format!("permission denied for table {}", super::table::name_of(relation)),
+        detail: Some("EXPLAIN ANALYZE tells of rows that this role may not see.".into()),
+        hint: Some("Ask for leadlex.grant_access(role, workspace_id), or leave out ANALYZE.".into()),
+    })
+}
+
 /// The workspace meant by an argument that may be left out while there is only one.
 fn workspace_or_only(given: Option<Uuid>) -> Uuid {
     if let Some(id) = given {

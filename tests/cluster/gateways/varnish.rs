@@ -85,6 +85,9 @@ fn others_go_on_while_one_contact_fails(gateway: &mut Gateway) {
         assert!(left <= 5, "no longer than Varnish asked for: {paused:?}");
         thread::sleep(Duration::from_secs(left) + Duration::from_millis(200));
         // Who failed is not the one that tries whether it is well again.
+        let asked = gateway.world.provider.count();
+        fails(enrich(&mut caller, bad));
+        assert_eq!(gateway.world.provider.count(), asked);
         enrich(&mut caller, other).unwrap();
     }
 }
