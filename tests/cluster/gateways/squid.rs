@@ -47,7 +47,10 @@ shutdown_lifetime 0 seconds
 
 #[test]
 fn squid() {
-    let args = |file: &std::path::Path, _| vec!["-N".to_owned(), "-f".to_owned(), file.display().to_string()];
+    // From 6 on it has shared memory under this name, which no other one may have.
+    let args = |file: &std::path::Path, port: u16| {
+        ["-N", "-n", &format!("gateway{port}"), "-f", &file.display().to_string()].map(str::to_owned).into()
+    };
     let mut gateway = Gateway::start("/usr/sbin/squid", conf, args);
     let mut caller = gateway.world.caller();
     gateway.says(
