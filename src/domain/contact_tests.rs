@@ -88,7 +88,7 @@ fn company_domain_comes_from_company_addresses_only() {
 fn empty_fields_are_those_without_visible_text() {
     let mut contact = Contact::default();
     assert_eq!(contact.empty_fields(), FieldSet::ALL);
-    contact.values.set(Field::Phone, "1".into());
+    contact.values.set(Field::Phone, "+12025550123".into());
     contact.values.set(Field::Location, " \u{3000}".into());
     assert!(!contact.empty_fields().contains(Field::Phone));
     assert!(contact.empty_fields().contains(Field::Location));

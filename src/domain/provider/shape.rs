@@ -3,6 +3,8 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::domain::people::{phone, stand_in};
+
 use super::node::{Checked, Node, Object};
 
 /// In this order: decoded, trimmed, replaced, put behind a prefix, written as the format wants it.
@@ -90,12 +92,16 @@ impl Shape {
             return None;
         }
         let settled = given.settled || word.is_some();
+        // Before anything is put around it: a prefix would make a value of a word for nothing.
+        if !settled && stand_in::is_stand_in(rest) {
+            return None;
+        }
         let mut text = word.unwrap_or_else(|| rest.to_owned());
         if let Some(prefix) = &self.prefix {
             text = prefixed(&text, prefix);
         }
         if self.e164 {
-            text = e164(&text).unwrap_or(text);
+            text = phone::e164(&text).unwrap_or(text);
         }
         Some(Text { text, settled })
     }
@@ -184,15 +190,6 @@ fn starts_a_part(prefix: &str, at: usize) -> bool {
 
 fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
-}
-
-/// A vendor that promises E.164 may still leave the plus sign out, or put spaces in. `None` for what cannot be meant.
-fn e164(text: &str) -> Option<String> {
-    let bare = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(text);
-    let filler = |c: char| c.is_whitespace() || "-.()/\u{2010}\u{2011}\u{2012}\u{2013}".contains(c);
-    let digits: String = bare.chars().filter(|c| !filler(*c)).collect();
-    let sound = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-    (sound && (7..=15).contains(&digits.len())).then(|| format!("+{digits}"))
 }
 
 #[cfg(test)]
