@@ -209,7 +209,12 @@ fn what_is_refused_early_costs_nothing_and_asks_nobody() {
 #[test]
 fn nothing_to_fill_returns_before_the_rate_limit() {
     let mut desk = Fake::new();
-    let full = Field::ALL.into_iter().map(|f| (f, "x".to_owned())).collect();
+    let held = |field| match field {
+        Field::Phone => "+12025550123",
+        Field::LinkedinUrl => "https://www.linkedin.com/in/jane-example",
+        _ => "x",
+    };
+    let full = Field::ALL.into_iter().map(|f| (f, held(f).to_owned())).collect();
     desk.contact = Some(Contact { id: "7".into(), values: full, ..Contact::default() });
     let result = desk.call(&ask()).unwrap();
     assert_eq!((&result["source"], &result["fields_updated"]), (&Value::Null, &json!([])));

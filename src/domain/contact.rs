@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::fields::{Field, FieldMap, FieldSet, is_empty};
+use super::fields::{Field, FieldMap, FieldSet};
+use super::people::value;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
@@ -35,7 +36,7 @@ impl Contact {
     }
 
     pub fn empty_fields(&self) -> FieldSet {
-        Field::ALL.into_iter().filter(|field| is_empty(self.value(*field))).collect()
+        Field::ALL.into_iter().filter(|field| value::is_empty(*field, self.value(*field))).collect()
     }
 
     pub fn known_email(&self) -> Option<&str> {

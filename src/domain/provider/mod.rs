@@ -36,7 +36,7 @@ use self::template::{Encoding, Placeholder, Template, Values};
 use self::url::UrlTemplate;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
-use super::normal;
+use super::people::value;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -323,8 +323,7 @@ fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {
         Field::Phone => Accepts::StringsAndNumbers,
         _ => Accepts::Strings,
     };
-    let found = spec.text(json, accepts)?;
-    normal::value(field, &found.text, found.settled)
+    spec.find(json, accepts, &|found| value::value(field, &found.text, found.settled))
 }
 
 /// What a status means where the description does not say otherwise.
