@@ -34,6 +34,7 @@ mod spi;
 mod store;
 mod table;
 mod trigger;
+mod under_way;
 mod wait;
 mod worker;
 mod xact;
