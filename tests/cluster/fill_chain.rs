@@ -173,13 +173,16 @@ fn a_found_profile_on_the_suppression_list_ends_it() {
     assert_eq!(result["error"]["reason"], "suppressed", "{result}");
     world.run(&format!("DELETE FROM crm WHERE id = '{}'", contact(3)));
     world.provider.forget();
-    let result: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
-    assert_eq!(result["error"]["reason"], "suppressed", "{result}");
-    let row = caller
-        .query_one("SELECT status, error_message FROM enrich_contacts($1)", &[&vec![contact(1)]])
-        .unwrap();
-    assert_eq!(row.get::<_, &str>(0), "no_match");
-    assert_eq!(row.get::<_, &str>(1), "no_match: no provider is to be asked about this person");
+    // Also where nobody else would be asked.
+    for other in [true, false] {
+        world.run(&format!("SELECT leadlex.enable_provider('phones', {other})"));
+        let result: Value = caller.query_one(sql, &[&contact(1)]).unwrap().get(0);
+        assert_eq!(result["error"]["reason"], "suppressed", "{result}");
+        let set = "SELECT status, error_message FROM enrich_contacts($1)";
+        let row = caller.query_one(set, &[&vec![contact(1)]]).unwrap();
+        assert_eq!(row.get::<_, &str>(0), "no_match", "another provider: {other}");
+        assert_eq!(row.get::<_, &str>(1), "no_match: no provider is to be asked about this person");
+    }
     assert_eq!(asked(&world).1, 0, "nobody is asked about that person");
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE linkedin_url IS NOT NULL"), 0);
     let sql = "SELECT reason FROM leadlex.estimate('crm', $1)";

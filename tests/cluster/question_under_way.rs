@@ -43,6 +43,10 @@ fn down() -> Behaviour {
     Behaviour::json(503, json!({})).after(Duration::from_millis(700))
 }
 
+fn closes() -> Behaviour {
+    Behaviour::Close.after(Duration::from_millis(1_000))
+}
+
 fn never() -> Behaviour {
     Behaviour::Never
 }
@@ -62,6 +66,7 @@ fn two<'s>(scope: &'s thread::Scope<'s, '_>, world: &World) -> ([Call<'s>; 2], [
     world.provider.wait_for(asked + 1, SOON);
     let second = call(scope, other, 2);
     wait_until_waiting(world, pids[1]);
+    assert_eq!(world.provider.count(), asked + 1, "it has not asked");
     ([first, second], pids)
 }
 
@@ -92,6 +97,8 @@ fn sixty_four_sessions_with_one_question_make_one_request() {
     assert_eq!(world.provider.count(), 1);
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL"), 64);
     assert_eq!(credits(&mut world.caller()), Some(36));
+    let unshared = "SELECT questions_unshared FROM leadlex.worker_status WHERE process = 'launcher'";
+    assert_eq!(world.number(unshared), 0);
     world.check_credits_add_up();
 }
 
@@ -115,10 +122,8 @@ fn who_overwrites_shares_an_answer_that_came_meanwhile_and_asks_anew_otherwise()
     }
 }
 
-/// The same 400 people in two tables, in opposite order, while the first importer's transaction is still open.
-#[test]
-fn two_importers_pay_each_person_once_and_do_not_wait_for_each_others_transaction() {
-    let world = World::with(&Beginning { credits: None, contacts: 400, ..Beginning::default() });
+/// Another importer's, with the same people.
+fn add_second_table(world: &World) {
     world.run(&format!(
         "CREATE TABLE lead AS SELECT id, full_name, email, phone FROM crm;
          ALTER TABLE lead ADD PRIMARY KEY (id);
@@ -126,6 +131,13 @@ fn two_importers_pay_each_person_once_and_do_not_wait_for_each_others_transactio
          SELECT leadlex.bind_contacts('lead', workspace_id => '{}')",
         world.workspace
     ));
+}
+
+/// The same 400 people in two tables, in opposite order, while the first importer's transaction is still open.
+#[test]
+fn two_importers_pay_each_person_once_and_do_not_wait_for_each_others_transaction() {
+    let world = World::with(&Beginning { credits: None, contacts: 400, ..Beginning::default() });
+    add_second_table(&world);
     world.provider.on(PATH, |_| at_once().after(Duration::from_millis(30)));
     let import = |mut caller: Client, table: &str, order: &str| {
         let sql = format!(
@@ -360,13 +372,7 @@ fn another_workspace_does_not_wait() {
 #[test]
 fn a_set_goes_on_while_others_ask_one_of_its_questions() {
     let world = World::with(&Beginning { credits: None, contacts: 40, ..Beginning::default() });
-    world.run(&format!(
-        "CREATE TABLE lead AS SELECT id, full_name, email, phone FROM crm;
-         ALTER TABLE lead ADD PRIMARY KEY (id);
-         GRANT SELECT, UPDATE ON lead TO caller;
-         SELECT leadlex.bind_contacts('lead', workspace_id => '{}')",
-        world.workspace
-    ));
+    add_second_table(&world);
     world.provider.on(PATH, |request| match request.param("email") {
         Some("person1@acme.example") => at_once().after(Duration::from_millis(2_000)),
         _ => at_once(),
@@ -385,4 +391,52 @@ fn a_set_goes_on_while_others_ask_one_of_its_questions() {
         single.join().unwrap().unwrap();
     });
     assert_eq!(world.provider.count(), 40);
+}
+
+#[test]
+fn two_importers_that_queue_the_same_people_pay_each_once() {
+    let world = World::with(&Beginning { credits: None, contacts: 100, ..Beginning::default() });
+    add_second_table(&world);
+    world.run(&format!(
+        "CREATE ROLE importer LOGIN; GRANT SELECT, UPDATE ON lead TO importer;
+         SELECT leadlex.grant_access('importer', '{}')",
+        world.workspace
+    ));
+    world.provider.on(PATH, |_| at_once().after(Duration::from_millis(100)));
+    let mut importer = world.cluster.connect_as("app", "importer");
+    for (session, table) in [(&mut world.caller(), "crm"), (&mut importer, "lead")] {
+        let sql = format!(
+            "SELECT leadlex.enqueue_rows('{table}', ARRAY(SELECT id::text FROM {table}), '{{phone}}')"
+        );
+        session.execute(&sql, &[]).unwrap();
+    }
+    let filled = "SELECT (SELECT count(*) FROM crm WHERE phone IS NOT NULL) + (SELECT count(*) FROM lead WHERE phone IS NOT NULL)";
+    eventually("all are done", 3 * SOON, || world.number(filled) == 200);
+    assert_eq!(world.provider.count(), 100);
+}
+
+/// A request that ended without an answer is sent again where the provider knows repetitions. The others wait for that.
+#[test]
+fn a_repetition_is_the_same_request() {
+    let world = one_person(8, &[]);
+    world.run("SELECT leadlex.alter_provider('main', '{\"idempotency_header\": \"Idempotency-Key\"}')");
+    // Its connection is used by the calls that follow.
+    world.provider.on(PATH, |_| at_once());
+    let mut first = world.caller();
+    enrich(&mut first, 1).unwrap();
+    world.run("UPDATE crm SET phone = NULL, email = 'other@acme.example'");
+    answers_in_turn(&world, vec![closes, at_once]);
+    let asked = world.provider.count();
+    let others: Vec<Client> = (2..=8).map(|_| world.caller()).collect();
+    thread::scope(|scope| {
+        let first = call(scope, first, 1);
+        world.provider.wait_for(asked + 1, SOON);
+        let calls: Vec<Call> = others.into_iter().zip(2..).map(|(c, n)| call(scope, c, n)).collect();
+        for call in calls.into_iter().chain([first]) {
+            assert_eq!(call.join().unwrap().unwrap()["contact"]["phone"], PHONE);
+        }
+    });
+    let requests = world.provider.requests().split_off(asked);
+    assert_eq!(requests.len(), 2, "one, and its repetition");
+    assert_eq!(requests[0].header("Idempotency-Key"), requests[1].header("Idempotency-Key"));
 }
