@@ -94,7 +94,7 @@ CREATE FUNCTION leadlex.estimate(
 ) RETURNS TABLE (outcome text, reason text, contacts bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
 AS 'MODULE_PATHNAME', 'estimate_wrapper';
-COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider is asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
+COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider may be asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
 REVOKE ALL ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) TO PUBLIC;
 
