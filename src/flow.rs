@@ -76,7 +76,8 @@ pub trait Desk {
     fn reserve_credit(&mut self) -> bool;
     fn release_credit(&mut self);
     fn waterfall(&self) -> (Mode, f64);
-    /// `missing` are the fields still to be filled: a provider that can supply none of them is not asked.
+    /// `contact` has what was supplied in this call as well. `missing` are the fields still to be filled: a provider that can
+    /// supply none of them is not asked.
     fn ask(&mut self, provider: &Self::Provider, contact: &Contact, missing: FieldSet) -> Outcome;
     /// Writes the changes that still hold against the row as it is now.
     /// `None`: the contact is gone.
@@ -172,7 +173,8 @@ fn fill<D: Desk>(
     if !desk.reserve_credit() {
         return Err(Failure::insufficient_credits());
     }
-    let gathered = gather(desk, &providers, &contact, fields).inspect_err(|_| desk.release_credit())?;
+    let gathered =
+        gather(desk, &providers, &contact, fields, ask.overwrite).inspect_err(|_| desk.release_credit())?;
     let Some(written) = desk.write(contact, &gathered, fields, ask.overwrite) else {
         desk.release_credit();
         return Err(not_found(ask));
@@ -201,6 +203,7 @@ fn gather<D: Desk>(
     providers: &[(String, D::Provider)],
     contact: &Contact,
     fields: FieldSet,
+    overwrite: bool,
 ) -> Result<Gathered, Failure> {
     let (mode, min_confidence) = desk.waterfall();
     let mut waterfall = Waterfall::new(mode, min_confidence, fields);
@@ -208,11 +211,16 @@ fn gather<D: Desk>(
         if waterfall.finished() {
             break;
         }
-        // Somebody may have been put on the list while this call waited for a credit or a provider.
-        if desk.is_suppressed(contact) {
+        // Somebody may have been put on the list while this call waited for a credit or a provider, or has been found there.
+        let known = waterfall.with_found(contact, overwrite);
+        if desk.is_suppressed(&known) {
             return Err(Failure::no_match(NoMatchReason::Suppressed));
         }
-        waterfall.absorb(name, desk.ask(provider, contact, waterfall.missing()));
+        let outcome = desk.ask(provider, &known, waterfall.missing());
+        waterfall.absorb(name, outcome);
+    }
+    if waterfall.with_found_profile(contact, overwrite).is_some_and(|known| desk.is_suppressed(&known)) {
+        waterfall.suppress();
     }
     waterfall.result()
 }

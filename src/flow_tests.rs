@@ -21,6 +21,12 @@ struct Fake {
     /// A trigger of the table keeps the old values.
     stubborn: bool,
     suppressed: bool,
+    /// What a second vendor says; then the waterfall goes on until all is filled.
+    second: Option<Verdict>,
+    /// What the vendors were asked about.
+    asked: Vec<Contact>,
+    /// Of somebody who must not be asked about.
+    listed_profile: Option<&'static str>,
 }
 
 impl Fake {
@@ -37,6 +43,9 @@ impl Fake {
             verdict: Verdict::Match { values, confidence: Some(0.9) },
             stubborn: false,
             suppressed: false,
+            second: None,
+            asked: Vec::new(),
+            listed_profile: None,
         }
     }
 
@@ -52,7 +61,7 @@ fn ask() -> Ask {
 }
 
 impl Desk for Fake {
-    type Provider = ();
+    type Provider = usize;
 
     fn request_id(&mut self) -> Uuid {
         Uuid::now_v7()
@@ -98,13 +107,15 @@ impl Desk for Fake {
     fn drop_claims(&mut self) {
         self.steps.push("drop claims");
     }
-    fn is_suppressed(&mut self, _contact: &Contact) -> bool {
+    fn is_suppressed(&mut self, contact: &Contact) -> bool {
         self.steps.push("suppressed");
-        self.suppressed
+        let profile = contact.value(Field::LinkedinUrl);
+        self.suppressed || (profile.is_some() && profile == self.listed_profile)
     }
-    fn providers(&mut self) -> Vec<(String, ())> {
+    fn providers(&mut self) -> Vec<(String, usize)> {
         self.steps.push("providers");
-        vec![("vendor".into(), ())]
+        let names = ["vendor", "second"].into_iter().take(1 + usize::from(self.second.is_some()));
+        names.enumerate().map(|(at, name)| (name.to_owned(), at)).collect()
     }
     fn rate_status(&mut self) -> Status {
         Status { minute: Some(Window { limit: 50, remaining: 49, reset: 60 }), day: None }
@@ -124,11 +135,13 @@ impl Desk for Fake {
         self.reserved -= 1;
     }
     fn waterfall(&self) -> (Mode, f64) {
-        (Mode::FirstMatch, 0.0)
+        (if self.second.is_some() { Mode::Fill } else { Mode::FirstMatch }, 0.0)
     }
-    fn ask(&mut self, _provider: &(), _contact: &Contact, _missing: FieldSet) -> Outcome {
+    fn ask(&mut self, provider: &usize, contact: &Contact, _missing: FieldSet) -> Outcome {
         self.steps.push("ask");
-        Outcome::Answered(self.verdict.clone())
+        self.asked.push(contact.clone());
+        let second = self.second.clone().filter(|_| *provider == 1);
+        Outcome::Answered(second.unwrap_or_else(|| self.verdict.clone()))
     }
     fn write(
         &mut self,
@@ -258,4 +271,68 @@ fn an_error_tells_what_the_identity_step_knew() {
     assert_eq!((&detail["retry_after"], &detail["rate_limit"]["remaining"]), (&json!(13), &json!(0)));
     desk.identity = Err(());
     assert_eq!(desk.call(&ask()).unwrap_err().detail().get("rate_limit"), None);
+}
+
+const FOUND: &str = "https://www.linkedin.com/in/found";
+
+fn told(values: &[(Field, &str)]) -> Verdict {
+    let values = values.iter().map(|(field, value)| (*field, (*value).to_owned())).collect();
+    Verdict::Match { values, confidence: Some(0.9) }
+}
+
+/// A first vendor that finds the profile, and a second that finds the phone.
+fn chain() -> Fake {
+    let mut desk = Fake::new();
+    desk.verdict = told(&[(Field::LinkedinUrl, FOUND), (Field::Location, "Oslo")]);
+    desk.second = Some(told(&[(Field::Phone, "+1 555 0100")]));
+    desk
+}
+
+fn profiles_asked_with(desk: &Fake) -> Vec<Option<&str>> {
+    desk.asked.iter().map(|contact| contact.value(Field::LinkedinUrl)).collect()
+}
+
+#[test]
+fn the_next_vendor_is_asked_with_what_the_last_one_found() {
+    let mut desk = chain();
+    let result = desk.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [None, Some(FOUND)]);
+    assert_eq!(desk.asked[1].value(Field::Location), Some("Oslo"));
+    assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone", "location"]));
+    assert_eq!(desk.credits, 4, "one call, one credit");
+}
+
+#[test]
+fn only_what_would_be_written_identifies() {
+    let stored = "https://www.linkedin.com/in/stored";
+    let with_profile = || {
+        let mut desk = chain();
+        desk.contact.as_mut().unwrap().values.set(Field::LinkedinUrl, stored.to_owned());
+        desk
+    };
+    let mut desk = with_profile();
+    desk.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(stored)], "what is stored stays");
+    let mut desk = with_profile();
+    desk.call(&Ask { overwrite: true, ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(FOUND)], "it replaces what is stored");
+    let mut desk = chain();
+    desk.call(&Ask { fields: FieldSet::from_iter([Field::Location, Field::Phone]), ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [None, None], "nobody wants the profile");
+}
+
+#[test]
+fn a_found_profile_that_is_on_the_list_ends_the_call() {
+    let mut desk = chain();
+    desk.listed_profile = Some(FOUND);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert_eq!((desk.asked.len(), desk.credits), (1, 5), "the second is not asked");
+    assert!(!desk.steps.contains(&"write"), "what the first said is not written");
+    // Also where nobody else would be asked.
+    let mut desk = chain();
+    (desk.listed_profile, desk.second) = (Some(FOUND), None);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert!(!desk.steps.contains(&"write"));
 }

@@ -35,6 +35,16 @@ impl Contact {
         self.values.get(field).map(String::as_str)
     }
 
+    /// The contact with these values in place of its own.
+    pub fn with(&self, values: &FieldMap<String>) -> Cow<'_, Contact> {
+        if values.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut contact = self.clone();
+        values.iter().for_each(|(field, value)| contact.values.set(field, value.clone()));
+        Cow::Owned(contact)
+    }
+
     pub fn empty_fields(&self) -> FieldSet {
         Field::ALL.into_iter().filter(|field| value::is_empty(*field, self.value(*field))).collect()
     }

@@ -1,7 +1,11 @@
 //! Asking providers one after another: what was gathered, from whom, and when to stop.
 
+use std::borrow::Cow;
+
+use super::contact::Contact;
 use super::failure::{Failure, NoMatchReason};
-use super::fields::{FieldMap, FieldSet};
+use super::fields::{Field, FieldMap, FieldSet};
+use super::merge;
 use super::provider::{Fault, Verdict};
 use super::reply::Origin;
 
@@ -81,6 +85,25 @@ impl Waterfall {
     /// Wanted fields that nobody has supplied yet.
     pub fn missing(&self) -> FieldSet {
         self.wanted.minus(self.values.fields())
+    }
+
+    /// The contact with what has been supplied and would be written: so the next provider is asked about it. What is stored
+    /// and stays identifies, whatever was supplied.
+    pub fn with_found<'c>(&self, contact: &'c Contact, overwrite: bool) -> Cow<'c, Contact> {
+        contact.with(&merge::changes(contact, &self.values, self.wanted, overwrite))
+    }
+
+    /// The same, where its profile is another one than the stored: that person may be on the suppression list.
+    pub fn with_found_profile(&self, contact: &Contact, overwrite: bool) -> Option<Contact> {
+        self.values.get(Field::LinkedinUrl)?;
+        let known = self.with_found(contact, overwrite);
+        let found = known.value(Field::LinkedinUrl) != contact.value(Field::LinkedinUrl);
+        found.then(|| known.into_owned())
+    }
+
+    /// The person is on the list: nothing of what was supplied is used.
+    pub fn suppress(&mut self) {
+        self.suppressed = true;
     }
 
     pub fn absorb(&mut self, provider: &str, outcome: Outcome) {

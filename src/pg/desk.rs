@@ -124,12 +124,7 @@ pub fn write_changes(
         }
         return Ok(None);
     };
-    let supplied = |name: &str| gathered.origins.iter().any(|(_, origin)| origin.source == name);
-    let mut configs = providers
-        .iter()
-        .filter(|(name, _)| supplied(name))
-        .filter_map(|(_, provider)| provider.config.as_ref().ok());
-    if !configs.all(|config| config.means_the_same(&before, &locked)) {
+    if !means_the_same(providers, gathered, &wanted, &before, &locked) {
         return Err(SomebodyElse);
     }
     let Fitted { changes, left_out, .. } = binding.fit(&locked, wanted(&locked));
@@ -140,6 +135,33 @@ pub fn write_changes(
     };
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
     Ok(Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked }))
+}
+
+/// Whether what was supplied about `before` is about `now` as well, for each provider that supplied something: it was asked
+/// with what those before it had supplied.
+fn means_the_same(
+    providers: &[(String, Rc<LoadedProvider>)],
+    gathered: &Gathered,
+    wanted: impl Fn(&Contact) -> FieldMap<String>,
+    before: &Contact,
+    now: &Contact,
+) -> bool {
+    let [of_before, of_now] = [before, now].map(&wanted);
+    let mut supplied = FieldSet::EMPTY;
+    for (name, provider) in providers {
+        let own = gathered.origins.iter().filter(|(_, origin)| origin.source == *name);
+        let own: FieldSet = own.map(|(field, _)| field).collect();
+        let Some(config) = provider.config.as_ref().ok().filter(|_| !own.is_empty()) else { continue };
+        let known = |values: &FieldMap<String>| -> FieldMap<String> {
+            let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
+            earlier.map(|(field, value)| (field, value.clone())).collect()
+        };
+        if !config.means_the_same(&before.with(&known(&of_before)), &now.with(&known(&of_now))) {
+            return false;
+        }
+        supplied = supplied.iter().chain(own.iter()).collect();
+    }
+    true
 }
 
 /// While providers were asked about a contact, somebody changed what they were asked with.
@@ -309,9 +331,19 @@ impl Desk for PgDesk {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
         let workspace = self.workspace();
-        let past = self.past.get_or_insert_with(|| {
-            provider::pasts(workspace, &self.providers, &[contact]).pop().unwrap_or_default()
-        });
+        let past = match &mut self.past {
+            None => {
+                let past = provider::pasts(workspace, &self.providers, &[contact]).pop().unwrap_or_default();
+                self.past.insert(past)
+            }
+            Some(past) => {
+                // What others have supplied makes it another question.
+                if !past.is_of(workspace, provider, contact) {
+                    past.look_again(workspace, &(provider.name.clone(), Rc::clone(provider)), contact);
+                }
+                past
+            }
+        };
         let binding = self.binding.as_ref().expect("opened before");
         let table = format!("{}\n{}", binding.name(), self.id);
         let person = receipt::person(workspace, &binding.name(), &self.id);

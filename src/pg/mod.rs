@@ -35,6 +35,7 @@ mod spi;
 mod store;
 mod table;
 mod trigger;
+mod under_way;
 mod wait;
 mod worker;
 mod xact;

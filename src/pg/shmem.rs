@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::{health, receipts, settings};
+use super::{health, receipts, settings, under_way};
 
 mod records;
 pub use records::*;
@@ -81,6 +81,7 @@ unsafe extern "C-unwind" fn request() {
         pg_sys::RequestAddinShmemSpace(claims);
         pg_sys::RequestAddinShmemSpace(receipts::size());
         pg_sys::RequestAddinShmemSpace(health::size());
+        pg_sys::RequestAddinShmemSpace(under_way::size());
         pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS);
     }
 }
@@ -113,6 +114,7 @@ unsafe extern "C-unwind" fn startup() {
         let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, size, &mut info, flags);
         receipts::start();
         health::start();
+        under_way::start();
         pg_sys::LWLockRelease(init_lock);
         HEADER.store(header, Ordering::Relaxed);
         CLAIM_TABLE.store(claims, Ordering::Relaxed);

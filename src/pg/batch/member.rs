@@ -1,5 +1,6 @@
 //! Contacts of a batch: which ones there are, and steps 5 to 7 for a portion of them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ pub struct Member {
     pub table: String,
     pub person: Hash,
     pub past: Past,
+    /// Questions that nobody else of the set is asked about meanwhile.
+    pub asking: Vec<Hash>,
     pub waterfall: Waterfall,
     pub next_provider: usize,
     /// By the rate limit.
@@ -200,6 +203,7 @@ impl Batch<'_> {
             table: format!("{name}\n{}", contact.id),
             person: receipt::person(self.workspace(), &name, &contact.id),
             past: Past::default(),
+            asking: Vec::new(),
             waterfall: Waterfall::new(mode, min_confidence, fields),
             next_provider: 0,
             admitted: false,
@@ -216,6 +220,32 @@ impl Batch<'_> {
         let pasts = provider::pasts(self.workspace(), &self.providers, &contacts);
         for (member, past) in members.iter_mut().zip(pasts) {
             member.past = past;
+        }
+    }
+
+    /// What is known about asking the next provider, for all of them by one statement: what was supplied can make it another
+    /// question.
+    pub fn look_ahead(&self, members: &mut [Member]) {
+        let overwrite = self.wish.overwrite;
+        let stale = members.iter_mut().filter_map(|member| {
+            let (_, provider) = self.providers.get(member.next_provider)?;
+            let known = member.waterfall.with_found(&member.contact, overwrite);
+            let Cow::Owned(known) = known else { return None };
+            let done = member.waterfall.finished() || member.past.is_of(self.workspace(), provider, &known);
+            (!done).then_some((&mut member.past, known))
+        });
+        let (mut pasts, contacts): (Vec<&mut Past>, Vec<Contact>) = stale.unzip();
+        self.renew(&mut pasts, &contacts);
+    }
+
+    pub fn renew(&self, pasts: &mut [&mut Past], contacts: &[Contact]) {
+        if pasts.is_empty() {
+            return;
+        }
+        let contacts: Vec<&Contact> = contacts.iter().collect();
+        let latest = provider::pasts(self.workspace(), &self.providers, &contacts);
+        for ((past, latest), contact) in pasts.iter_mut().zip(latest).zip(contacts) {
+            past.renew(self.workspace(), latest, contact);
         }
     }
 }

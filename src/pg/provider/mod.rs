@@ -3,6 +3,7 @@
 mod again;
 mod past;
 mod sending;
+mod turn;
 
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
@@ -25,6 +26,7 @@ use crate::domain::waterfall::Outcome;
 use again::Again;
 pub use past::{Past, pasts, questions, receipt_key};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
+pub use turn::Awaited;
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -74,16 +76,17 @@ pub enum Asked {
     Waiting(Box<Flight>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
+    /// Somebody is asking the same: to be tried again when that is over, and [`Past::look_again`].
+    UnderWay(Awaited),
+    /// The same has been answered since `past` was read: to be tried again after [`Past::look_again`].
+    Answered,
 }
 
-/// Asks, and waits for the answer. `missing` are the fields still to be filled; `left` is what remains of the call's
-/// total time.
+/// Asks, and waits for the answer, also for one that somebody else is being given. `missing` are the fields still to be
+/// filled; `left` is what remains of the call's total time. Raises 55P03 after lock_timeout.
 pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
-    match begin(provider, asking, missing, left, Asker::Single) {
-        Asked::Done(outcome) => outcome,
-        Asked::Waiting(flight) => flight.wait(),
-        Asked::NotYet(_, fault) => Outcome::Answered(Verdict::Failed(fault)),
-    }
+    turn::settled(begin(provider, asking, missing, left, Asker::Single))
+        .unwrap_or_else(|busy| turn::ask_after(busy, provider, asking, missing, left))
 }
 
 /// What can be said before anything is sent.
@@ -153,8 +156,10 @@ fn recalled(
     wanted: FieldSet,
 ) -> Option<Verdict> {
     let (terms, now) = (settings::receipt_terms(), accounts::now_us());
+    // An answer that came while it was waited for is one to this very call.
+    let anew = |r: &Receipt| asking.overwrite && !asking.past.waited_for(questions.hashes[0], r.answered_at);
     known(provider, config, asking, questions)
-        .find_map(|r| r.recall(terms, now, questions.known, wanted, asking.overwrite))
+        .find_map(|r| r.recall(terms, now, questions.known, wanted, anew(r)))
 }
 
 /// What was answered to the question that is put now, and to those that were put when less was known of this contact.
@@ -199,6 +204,10 @@ fn put(
         Ok(None) => return Asked::Done(Outcome::Skipped),
         Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
     };
+    let claim = match turn::claim(config, questions, asking.past, left) {
+        Ok(claim) => claim.map(Arc::new),
+        Err(others) => return turn::of_others(others, questions.hashes[0]),
+    };
     if let Some(header) = config.idempotency_header() {
         let answered = known(provider, config, asking, questions).map(|receipt| receipt.answered_at).max();
         let off = settings::receipt_terms().off();
@@ -229,6 +238,8 @@ fn put(
             source: provider.name.clone(),
         },
         errand,
+        claim,
+        repeats: config.idempotency_header().is_some(),
     };
     let again = Again::of(config, &keeper, left);
     let (keep, kept) = keeper.start();

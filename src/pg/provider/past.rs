@@ -9,16 +9,31 @@ use uuid::Uuid;
 use crate::domain::contact::Contact;
 use crate::domain::provider::Config;
 use crate::domain::receipt::{Content, Filed, Hash, Parties, Questions, Receipt};
+use crate::domain::suppression;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::{cache, receipts, settings, store};
+use crate::pg::store::suppressions;
+use crate::pg::under_way::{self, Before};
+use crate::pg::{accounts, cache, receipts, settings, store};
 
 /// By provider, and by question.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Past {
     pub questions: HashMap<Uuid, Questions>,
     pub receipts: HashMap<Hash, Receipt>,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
     pub refused: bool,
+    /// [`under_way::sequence`] before the receipts were read.
+    pub read_at: u64,
+    /// The question that somebody else was asking.
+    waited: Option<Waited>,
+}
+
+#[derive(Clone, Copy)]
+struct Waited {
+    question: Hash,
+    /// Epoch microseconds.
+    since: i64,
+    before: Before,
 }
 
 /// What this provider would be asked about a contact; `None` where it cannot be identified.
@@ -42,6 +57,7 @@ pub fn pasts(
     providers: &[(String, Rc<LoadedProvider>)],
     contacts: &[&Contact],
 ) -> Vec<Past> {
+    let read_at = under_way::sequence();
     let asked = |contact: &Contact| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
@@ -49,8 +65,10 @@ pub fn pasts(
         });
         by_provider.collect()
     };
-    let mut pasts: Vec<Past> =
-        contacts.iter().map(|contact| Past { questions: asked(contact), ..Past::default() }).collect();
+    let mut pasts: Vec<Past> = contacts
+        .iter()
+        .map(|contact| Past { questions: asked(contact), read_at, ..Past::default() })
+        .collect();
     pasts.iter_mut().for_each(Past::recall_waiting);
     if settings::receipt_terms().off() {
         return pasts;
@@ -84,6 +102,52 @@ impl Past {
     /// The same of all providers.
     pub fn asked(&self) -> impl Iterator<Item = Hash> + '_ {
         self.questions.keys().filter_map(|provider| self.asked_of(*provider))
+    }
+
+    /// Whether this is what there is to know about asking the provider about `contact`.
+    pub fn is_of(&self, workspace: Uuid, provider: &LoadedProvider, contact: &Contact) -> bool {
+        let Ok(config) = &provider.config else { return true };
+        self.questions.get(&provider.id) == questions(workspace, provider, config, contact).as_ref()
+    }
+
+    /// What has come in since, or was not looked up since the contact was not known so well.
+    pub fn look_again(
+        &mut self,
+        workspace: Uuid,
+        provider: &(String, Rc<LoadedProvider>),
+        contact: &Contact,
+    ) {
+        let latest = pasts(workspace, std::slice::from_ref(provider), &[contact]);
+        latest.into_iter().for_each(|latest| self.renew(workspace, latest, contact));
+    }
+
+    /// Takes over what was read later.
+    pub fn renew(&mut self, workspace: Uuid, latest: Past, contact: &Contact) {
+        self.questions.extend(latest.questions);
+        self.receipts.extend(latest.receipts);
+        self.refused |= latest.refused;
+        self.read_at = latest.read_at;
+        if self.waited.is_some() {
+            // A refusal leaves no receipt.
+            self.refused |= suppressions::any(Some(workspace), &suppression::of_contact(contact));
+        }
+    }
+
+    /// Somebody else is asking it. Only the first time counts.
+    pub fn wait_for(&mut self, question: Hash, before: Before) {
+        if self.waited.is_none_or(|waited| waited.question != question) {
+            self.waited = Some(Waited { question, since: accounts::now_us(), before });
+        }
+    }
+
+    /// What had come of the question when it was first waited for.
+    pub fn before(&self, question: Hash) -> Option<Before> {
+        self.waited.filter(|waited| waited.question == question).map(|waited| waited.before)
+    }
+
+    /// Whether that answer came while the question was waited for.
+    pub fn waited_for(&self, question: Hash, answered_at: i64) -> bool {
+        self.waited.is_some_and(|waited| waited.question == question && waited.since <= answered_at)
     }
 
     fn recall_waiting(&mut self) {
