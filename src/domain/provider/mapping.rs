@@ -175,10 +175,15 @@ fn with_shape(source: Spec, shape: Shape) -> Spec {
 
 fn text_of(value: &Value, accepts: Accepts) -> Option<String> {
     match value {
-        Value::String(text) => Some(clean(text)).filter(|text| !text.is_empty()),
+        Value::String(text) => Some(clean(text)).filter(|text| !is_nothing(text)),
         Value::Number(number) if accepts == Accepts::StringsAndNumbers => whole_number(number),
         _ => None,
     }
+}
+
+/// Also where of a text nothing is left but the marks of what could not be read.
+fn is_nothing(text: &str) -> bool {
+    text.chars().all(|c| c == '\u{fffd}' || c.is_whitespace())
 }
 
 /// A number as digits; a vendor that keeps phone numbers as numbers may print 4930123456.0.

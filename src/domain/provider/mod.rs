@@ -8,6 +8,7 @@ mod document;
 mod exchange;
 mod mapping;
 mod masking;
+mod mending;
 mod merge;
 mod node;
 mod pointer;
