@@ -201,6 +201,16 @@ impl Config {
         }
     }
 
+    /// A number of this answer that is no score, since it is above 1 and nothing says on which scale it is.
+    pub fn score_without_scale(&self, answer: &Answer) -> Option<f64> {
+        self.response.confidence.without_scale(Document::of(answer).json()?)
+    }
+
+    /// Whether scores are read as they stand: then they must be from 0 to 1.
+    pub fn has_no_scale(&self) -> bool {
+        self.response.confidence.has_no_scale()
+    }
+
     pub fn timeout_ms(&self) -> Option<u32> {
         self.timeout_ms
     }

@@ -68,16 +68,35 @@ fn secret_allowed(secret: &str) {
     }
 }
 
+fn preset_config(name: &str) -> Value {
+    match presets::preset(name) {
+        Some(text) => serde_json::from_str(text).unwrap_or(Value::Null),
+        None => raise::invalid(
+            format!("unknown preset \"{}\"", short(name)),
+            format!("Presets are {}.", presets::names().join(", ")),
+        ),
+    }
+}
+
+fn score_rule(config: &Value) -> &Value {
+    &config["response"]["confidence"]
+}
+
+/// Says what becomes of scores that are read as they stand: nothing tells a 1 of 1 from a 1 of 100.
+fn notice_score(name: &str, config: &Value, parsed: &Config) {
+    if parsed.has_no_scale() {
+        let rule = score_rule(config);
+        let pointer = rule.get("pointer").unwrap_or(rule).to_string().replace('\'', "''");
+        pgrx::notice!(
+            "provider \"{name}\": the score at {pointer} is taken as a number from 0 to 1, and one above 1 as no score: if the vendor's highest score is another, such as 100, run SELECT leadlex.alter_provider('{name}', '{{\"response\": {{\"confidence\": {{\"pointer\": {pointer}, \"divide_by\": 100}}}}}}')"
+        );
+    }
+}
+
 fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
     let base = match preset {
         None => None,
-        Some(name) => match presets::preset(name) {
-            Some(text) => Some(serde_json::from_str(text).unwrap_or(Value::Null)),
-            None => raise::invalid(
-                format!("unknown preset \"{}\"", short(name)),
-                format!("Presets are {}.", presets::names().join(", ")),
-            ),
-        },
+        Some(name) => Some(preset_config(name)),
     };
     match (base, config) {
         (Some(base), Some(config)) => merged(&base, &config),
@@ -117,6 +136,9 @@ fn add_provider(
     let workspace = workspace_id.map(|id| super::workspace_or_only(Some(super::plain(id))));
     let id = uuid::Uuid::now_v7();
     config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100));
+    if preset.is_none_or(|preset| score_rule(&complete) != score_rule(&preset_config(preset))) {
+        notice_score(name, &complete, &parsed);
+    }
     match secret {
         Some(secret) => config::set_secret(name, secret),
         None if parsed.needs_secret() => pgrx::notice!(
@@ -150,9 +172,13 @@ fn alter_provider(
     // As whoever was waited for has left it.
     cache::forget_changed();
     let present = find(name);
-    let merged = super::json(config, "config").map(|change| merged(&present.json, &change));
+    let change = super::json(config, "config");
+    let merged = change.as_ref().map(|change| merged(&present.json, change));
     if let Some(merged) = &merged {
         let parsed = checked(merged);
+        if change.as_ref().is_some_and(|change| !score_rule(change).is_null()) {
+            notice_score(name, merged, &parsed);
+        }
         if secret.is_none() {
             refuse_new_place(&present, &parsed);
         }
@@ -285,7 +311,12 @@ fn told(
                 // An echoing provider could hand the secret back in a value.
                 values.iter().map(|(field, value)| (field.name().to_owned(), request.mask(json!(value)))).collect();
             let explained = answer.as_ref().ok().map(|answer| config.explain(answer).without_value.names());
-            json!({"outcome": "match", "fields": fields, "confidence": confidence, "fields_without_value": explained})
+            let score =
+                answer.as_ref().ok().and_then(|answer| config.score_without_scale(answer)).map(no_score);
+            json!({
+                "outcome": "match", "fields": fields, "confidence": confidence, "warning": score,
+                "fields_without_value": explained
+            })
         }
         Verdict::NoMatch => {
             let explained = answer.as_ref().ok().map(|answer| config.explain(answer));
@@ -301,14 +332,18 @@ fn told(
         }),
     };
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
-        told.extend(
-            more.into_iter().filter(|(name, value)| {
-                !["retry_after", "hint"].contains(&name.as_str()) || !value.is_null()
-            }),
-        );
+        told.extend(more.into_iter().filter(|(name, value)| {
+            !["retry_after", "hint", "warning"].contains(&name.as_str()) || !value.is_null()
+        }));
         told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
     }
     told
+}
+
+fn no_score(number: f64) -> String {
+    format!(
+        "the score {number} is above 1, so it is no score: add \"divide_by\" to response/confidence, with the vendor's highest score (such as 100)"
+    )
 }
 
 /// A contact given as JSON, by our names.
