@@ -35,6 +35,8 @@ pub struct Waterfall {
     asked: Vec<(String, Option<Fault>)>,
     /// Providers whose answers were thrown away for their confidence.
     too_weak: Vec<String>,
+    /// Providers whose answers are about somebody else.
+    set_aside: Vec<(String, NoMatchReason)>,
     suppressed: bool,
 }
 
@@ -59,6 +61,7 @@ impl Waterfall {
             matched: None,
             asked: Vec::new(),
             too_weak: Vec::new(),
+            set_aside: Vec::new(),
             suppressed: false,
         }
     }
@@ -91,6 +94,10 @@ impl Waterfall {
         let fault = match verdict {
             Verdict::Failed(fault) => Some(fault),
             Verdict::NoMatch => None,
+            Verdict::OtherPerson => {
+                self.set_aside.push((provider.to_owned(), NoMatchReason::OtherPerson));
+                None
+            }
             Verdict::Suppressed => {
                 self.suppressed = true;
                 None
@@ -129,6 +136,9 @@ impl Waterfall {
         }
         if self.asked.iter().any(|(_, fault)| fault.is_some()) {
             return Err(Failure::provider_unavailable(&self.asked));
+        }
+        if !self.set_aside.is_empty() {
+            return Err(Failure::set_aside(&self.set_aside));
         }
         if !self.too_weak.is_empty() {
             return Err(Failure::too_weak(&self.too_weak));
@@ -223,6 +233,29 @@ mod tests {
             (failure.code, &failure.detail()["reason"]),
             (Code::NoMatch, &serde_json::json!("suppressed"))
         );
+    }
+
+    #[test]
+    fn an_answer_about_somebody_else_is_no_match() {
+        let other = || Outcome::Answered(Verdict::OtherPerson);
+        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
+        waterfall.absorb("a", Outcome::Answered(Verdict::NoMatch));
+        waterfall.absorb("b", other());
+        assert!(!waterfall.finished());
+        let failure = waterfall.result().unwrap_err();
+        assert_eq!(
+            (failure.code, &failure.detail()["reason"]),
+            (Code::NoMatch, &serde_json::json!("other_person"))
+        );
+        assert_eq!(failure.detail()["other_person"], serde_json::json!(["b"]));
+        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
+        waterfall.absorb("a", other());
+        waterfall.absorb("b", answer(&[(Field::Phone, "+1")], None));
+        assert_eq!(waterfall.result().unwrap().origin.source, "b");
+        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
+        waterfall.absorb("a", other());
+        waterfall.absorb("b", failed());
+        assert_eq!(waterfall.result().unwrap_err().code, Code::ProviderUnavailable);
     }
 
     #[test]

@@ -68,6 +68,37 @@ impl Spec {
         }
     }
 
+    /// All texts that are there, also the elements of a list of texts.
+    pub fn texts(&self, body: &Value) -> Vec<String> {
+        match self {
+            Spec::At(pointer) => match pointer.find(body) {
+                Some(Value::Array(items)) => {
+                    items.iter().filter_map(|item| text_of(item, Accepts::Strings)).collect()
+                }
+                found => found.and_then(|value| text_of(value, Accepts::Strings)).into_iter().collect(),
+            },
+            Spec::First(specs) => specs.iter().flat_map(|spec| spec.texts(body)).collect(),
+            Spec::Pick { list, conditions, value } => {
+                let meets = |element: &&Value| conditions.iter().all(|condition| condition.holds(element));
+                let elements = list.find(body).and_then(Value::as_array);
+                elements
+                    .into_iter()
+                    .flatten()
+                    .filter(meets)
+                    .flat_map(|element| value.texts(element))
+                    .collect()
+            }
+            Spec::Shaped { source, shape } => {
+                let shaped = |text| Some(shape.apply(Text::found(text))?.text);
+                source.texts(body).into_iter().filter_map(shaped).collect()
+            }
+            Spec::Join { parts, separator } => {
+                let joined = join(parts, separator, body, Accepts::Strings);
+                joined.map(|found| found.text).into_iter().collect()
+            }
+        }
+    }
+
     /// Whether the answer has the place, or something on the way to it: then it is an answer of the kind described.
     pub fn is_in_sight(&self, body: &Value) -> bool {
         match self {
@@ -95,7 +126,8 @@ impl Spec {
 
 /// What the parts say, without those that say nothing and those that say what the one before them did.
 fn join(parts: &[Spec], separator: &str, body: &Value, accepts: Accepts) -> Option<Text> {
-    let says_something = |found: Text| (found.settled || !stand_in::is_stand_in(&found.text)).then_some(found.text);
+    let says_something =
+        |found: Text| (found.settled || !stand_in::is_stand_in(&found.text)).then_some(found.text);
     let mut texts: Vec<String> = Vec::new();
     for text in parts.iter().filter_map(|part| part.find(body, accepts, &says_something)) {
         if texts.last().is_none_or(|before| before.to_lowercase() != text.to_lowercase()) {

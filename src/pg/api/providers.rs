@@ -10,7 +10,7 @@ use crate::domain::contact::Contact;
 use crate::domain::failure::short;
 use crate::domain::fields::Field;
 use crate::domain::provider::{
-    Answer, Config, ConfigError, Fault, HttpRequest, Verdict, merge_preset, presets,
+    Answer, Config, ConfigError, Fault, HttpRequest, Verdict, Whom, merge_preset, presets,
 };
 use crate::domain::suppression;
 use crate::pg::provider::{Asker, Refused};
@@ -265,11 +265,12 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         Ok(errand) => errand,
         Err(Refused { fault, .. }) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
     };
-    let (request, rules) = (prepared.request, Arc::clone(config));
+    let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(&contact));
+    let of_whom = whom.clone();
     let (shown, sent) = (request.masked(), request.clone());
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
-            let (verdict, cost) = rules.read_all(answer, accounts::now());
+            let (verdict, cost) = rules.read_all(answer, accounts::now(), &of_whom);
             errand.ended(&sent.without_echo(verdict), cost);
         }
         Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
@@ -277,7 +278,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
     // It has to be counted.
     worker::call_if_away();
-    JsonB(told(&found, config, shown, &request, answer))
+    JsonB(told(&found, (config, &whom), shown, &request, answer))
 }
 
 fn not_asked(reason: &str, message: &str) -> Value {
@@ -286,7 +287,7 @@ fn not_asked(reason: &str, message: &str) -> Value {
 
 fn told(
     found: &LoadedProvider,
-    config: &Config,
+    (config, whom): (&Config, &Whom),
     shown: Value,
     request: &HttpRequest,
     answer: Result<Answer, Fault>,
@@ -294,7 +295,7 @@ fn told(
     let status = answer.as_ref().ok().map(|a| a.status);
     let (verdict, cost) = match &answer {
         Ok(answer) => {
-            let (verdict, cost) = config.read_all(answer, accounts::now());
+            let (verdict, cost) = config.read_all(answer, accounts::now(), whom);
             let verdict = match verdict {
                 failed @ Verdict::Failed(_) => request.without_echo(failed),
                 // Values that repeat the secret are shown masked.
@@ -317,6 +318,10 @@ fn told(
                 "outcome": "match", "fields": fields, "confidence": confidence, "warning": score,
                 "fields_without_value": explained
             })
+        }
+        Verdict::OtherPerson => {
+            let message = "the answer is about another person than the contact (same_person)";
+            json!({"outcome": "no_match", "reason": "other_person", "message": message})
         }
         Verdict::NoMatch => {
             let explained = answer.as_ref().ok().map(|answer| config.explain(answer));

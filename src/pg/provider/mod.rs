@@ -17,7 +17,7 @@ use super::wait::Sent;
 use super::{accounts, cache, settings, worker};
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
-use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict};
+use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict, Whom};
 use crate::domain::receipt::{self, Hash, Questions, Receipt, Refusal};
 use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
@@ -220,6 +220,7 @@ fn put(
         known: questions.known,
         terms: settings::receipt_terms(),
         config: Arc::clone(config),
+        whom: config.whom(asking.contact),
         request: prepared.request.clone(),
         workspace: asking.workspace,
         provider: provider.id,
@@ -230,12 +231,13 @@ fn put(
         },
         errand,
     };
-    let again = Again::of(config, &keeper, left);
+    let (again, whom) = (Again::of(config, &keeper, left), keeper.whom.clone());
     let (keep, kept) = keeper.start();
     match send(config, prepared.request, left, keep) {
         Ok(sent) => Asked::Waiting(Box::new(Flight {
             provider: Rc::clone(provider),
             config: Arc::clone(config),
+            whom,
             kept,
             sent,
             again,
@@ -250,6 +252,7 @@ const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 pub struct Flight {
     provider: Rc<LoadedProvider>,
     config: Arc<Config>,
+    whom: Whom,
     kept: receipts::Kept,
     sent: Sent,
     again: Option<Again>,
@@ -262,7 +265,7 @@ impl Flight {
         if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
             (kept, answer) = (new_kept, sent.wait());
         }
-        landed(&self.provider, &self.config, &kept, answer)
+        landed(&self.provider, (&self.config, &self.whom), &kept, answer)
     }
 
     /// What has come of it, if it is over.
@@ -272,7 +275,7 @@ impl Flight {
             (self.kept, self.sent) = (kept, sent);
             return None;
         }
-        Some(landed(&self.provider, &self.config, &self.kept, answer))
+        Some(landed(&self.provider, (&self.config, &self.whom), &self.kept, answer))
     }
 
     pub fn left(&self) -> Duration {
@@ -292,7 +295,7 @@ fn once_more(
 
 fn landed(
     provider: &LoadedProvider,
-    config: &Config,
+    (config, whom): (&Config, &Whom),
     kept: &receipts::Kept,
     answer: Result<Answer, Fault>,
 ) -> Outcome {
@@ -313,7 +316,7 @@ fn landed(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    let verdict = kept.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()));
+    let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, accounts::now(), whom).0);
     if matches!(verdict, Verdict::Failed(_)) {
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();
