@@ -21,6 +21,8 @@ struct Fake {
     /// A trigger of the table keeps the old values.
     stubborn: bool,
     suppressed: bool,
+    /// What the contact has when it is written.
+    typed: FieldMap<String>,
 }
 
 impl Fake {
@@ -37,6 +39,7 @@ impl Fake {
             verdict: Verdict::Match { values, confidence: Some(0.9) },
             stubborn: false,
             suppressed: false,
+            typed: FieldMap::default(),
         }
     }
 
@@ -126,6 +129,9 @@ impl Desk for Fake {
     fn waterfall(&self) -> (Mode, f64) {
         (Mode::FirstMatch, 0.0)
     }
+    fn position(&self) -> Position {
+        Position::Together
+    }
     fn ask(&mut self, _provider: &(), _contact: &Contact, _missing: FieldSet) -> Outcome {
         self.steps.push("ask");
         Outcome::Answered(self.verdict.clone())
@@ -139,12 +145,16 @@ impl Desk for Fake {
     ) -> Option<Written> {
         self.steps.push("write");
         let mut after = before.clone();
-        for (field, value) in merge::changes(&before, &gathered.values, fields, overwrite).iter() {
+        // Somebody has typed it in since the contact was read.
+        after.values = self.typed.clone();
+        let changes = merge::changes(&after, &gathered.values, fields, overwrite);
+        let (changes, apart) = gathered.post.fitting(&after, changes);
+        for (field, value) in changes.iter() {
             if !self.stubborn {
                 after.values.set(field, value.clone());
             }
         }
-        Some(Written { before, after })
+        Some(Written { before: Contact { values: self.typed.clone(), ..before }, after, apart })
     }
     fn charge(&mut self, _enrichment: &Enrichment) {
         self.steps.push("charge");
@@ -258,4 +268,30 @@ fn an_error_tells_what_the_identity_step_knew() {
     assert_eq!((&detail["retry_after"], &detail["rate_limit"]["remaining"]), (&json!(13), &json!(0)));
     desk.identity = Err(());
     assert_eq!(desk.call(&ask()).unwrap_err().detail().get("rate_limit"), None);
+}
+
+#[test]
+fn a_position_at_another_company_than_was_typed_in_meanwhile_is_no_match() {
+    let title = (Field::JobTitle, "CEO".to_owned());
+    for (values, typed, expected) in [
+        (vec![title.clone(), (Field::CompanyName, "Other".to_owned())], "Acme", None),
+        (vec![title.clone()], "Acme", None),
+        (vec![title.clone(), (Field::CompanyName, "ACME Ltd".to_owned())], "Acme", Some(vec!["job_title"])),
+        (vec![title.clone(), (Field::Phone, "+1 555 0100".to_owned())], "Acme", Some(vec!["phone"])),
+    ] {
+        let mut desk = Fake::new();
+        desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+        desk.typed.set(Field::CompanyName, typed.to_owned());
+        match (desk.call(&ask()), expected) {
+            (Ok(result), Some(fields)) => assert_eq!(result["fields_updated"], json!(fields)),
+            (Err(failure), None) => {
+                assert_eq!(
+                    (failure.code, &failure.detail()["reason"]),
+                    (Code::NoMatch, &json!("other_company"))
+                );
+                assert_eq!(desk.credits, 5, "nothing is charged");
+            }
+            (result, expected) => panic!("{result:?} {expected:?}"),
+        }
+    }
 }

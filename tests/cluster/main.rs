@@ -38,6 +38,7 @@ mod major;
 mod many_roles;
 mod membership;
 mod nested;
+mod people_answers;
 mod pgbouncer;
 mod presets;
 mod provider_faults;

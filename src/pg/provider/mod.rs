@@ -139,7 +139,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
         return Before::Outcome(Outcome::Skipped);
     };
     match recalled(provider, config, asking, questions, wanted) {
-        Some(verdict) => answered(only(config.fills(), verdict)),
+        Some(verdict) => Before::Outcome(Outcome::Within(config.fills(), verdict)),
         None => Before::Ask(config, questions),
     }
 }
@@ -169,17 +169,6 @@ fn known<'a>(
         let receipt = asking.past.receipts.get(hash)?;
         (at == 0 || receipt.is_about(parties, config, asking.contact)).then_some(receipt)
     })
-}
-
-/// Everything that is read is kept, but only this is used.
-fn only(fills: FieldSet, verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Match { values, confidence } => {
-            let used = values.iter().filter(|(field, _)| fills.contains(*field));
-            Verdict::Match { values: used.map(|(field, value)| (field, value.clone())).collect(), confidence }
-        }
-        other => other,
-    }
 }
 
 /// Puts the question to the provider.
@@ -321,7 +310,7 @@ fn landed(
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();
     }
-    Outcome::Answered(only(config.fills(), told(provider, verdict)))
+    Outcome::Within(config.fills(), told(provider, verdict))
 }
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.
