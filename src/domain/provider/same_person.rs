@@ -41,7 +41,12 @@ impl SamePerson {
     pub fn whom(&self, values: &Values<'_>, by_profile: bool) -> Whom {
         let mut whom = Vec::new();
         for (key, _) in self.0.iter().flatten() {
-            let counts = *key != Placeholder::LinkedinUrl || by_profile;
+            let counts = match key {
+                Placeholder::LinkedinUrl => by_profile,
+                Placeholder::FirstName => is_certain(values, Placeholder::LastName),
+                Placeholder::LastName => is_certain(values, Placeholder::FirstName),
+                _ => true,
+            };
             let known = values.get(*key).filter(|_| counts && whom.iter().all(|(other, _)| other != key));
             whom.extend(known.map(|value| (*key, value.into_owned())));
         }
@@ -78,6 +83,11 @@ impl Whom {
         };
         self.0.iter().all(|(key, value)| other.get(*key).is_none_or(|given| same(*key, value, given)))
     }
+}
+
+/// Whether one part of a name is known for that: a full name of one word may be a nickname.
+fn is_certain(values: &Values<'_>, other_part: Placeholder) -> bool {
+    values.get(other_part).is_some() || values.get(Placeholder::FullName).is_none()
 }
 
 fn parse_set(node: &Node<'_>) -> Checked<Vec<(Placeholder, Spec)>> {

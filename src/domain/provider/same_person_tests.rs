@@ -71,6 +71,16 @@ fn of_several_sets_one_that_agrees_is_enough() {
 }
 
 #[test]
+fn a_full_name_of_one_word_may_be_a_nickname() {
+    let sets = json!([{"last_name": "/last"}, {"first_name": "/first"}]);
+    let body = json!({"first": "Robert", "last": "Example"});
+    let named = |contact| is_other(sets.clone(), &contact, body.clone());
+    assert!(!named(Contact { full_name: Some("Bob".into()), ..Contact::default() }));
+    assert!(named(Contact { last_name: Some("Other".into()), ..Contact::default() }));
+    assert!(named(Contact { full_name: Some("Bob Other".into()), ..Contact::default() }));
+}
+
+#[test]
 fn of_several_texts_one_that_agrees_is_enough() {
     let listed = json!({"email": ["/work", "/personal", {"list": "/all", "pointer": "/address"}]});
     for (body, other) in [
