@@ -94,10 +94,7 @@ fn notice_score(name: &str, config: &Value, parsed: &Config) {
 }
 
 fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
-    let base = match preset {
-        None => None,
-        Some(name) => Some(preset_config(name)),
-    };
+    let base = preset.map(preset_config);
     match (base, config) {
         (Some(base), Some(config)) => merged(&base, &config),
         (Some(base), None) => base,
