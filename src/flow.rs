@@ -10,6 +10,7 @@ use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::{FieldMap, FieldSet};
 use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::domain::merge;
+use crate::domain::position::{Position, Post};
 use crate::domain::rate::{Status, Window};
 use crate::domain::reply::{self, Origin, Reply};
 use crate::domain::waterfall::{Gathered, Mode, Outcome, Waterfall};
@@ -33,6 +34,8 @@ pub struct Opened {
 pub struct Written {
     pub before: Contact,
     pub after: Contact,
+    /// Something was left out, since it belongs to another company than the one that the contact has by now.
+    pub apart: bool,
 }
 
 /// A finished enrichment, for the ledger and the history.
@@ -76,6 +79,7 @@ pub trait Desk {
     fn reserve_credit(&mut self) -> bool;
     fn release_credit(&mut self);
     fn waterfall(&self) -> (Mode, f64);
+    fn position(&self) -> Position;
     /// `contact` has what was supplied in this call as well. `missing` are the fields still to be filled: a provider that can
     /// supply none of them is not asked.
     fn ask(&mut self, provider: &Self::Provider, contact: &Contact, missing: FieldSet) -> Outcome;
@@ -182,6 +186,9 @@ fn fill<D: Desk>(
     let updated = merge::updated(&written.before, &written.after, gathered.values.fields());
     if updated.is_empty() {
         desk.release_credit();
+        if written.apart {
+            return Err(gathered.of_other_company());
+        }
         return Ok(unchanged(desk, written.after, Some(gathered.origin), request_id));
     }
     let mut reply = Reply {
@@ -206,7 +213,8 @@ fn gather<D: Desk>(
     overwrite: bool,
 ) -> Result<Gathered, Failure> {
     let (mode, min_confidence) = desk.waterfall();
-    let mut waterfall = Waterfall::new(mode, min_confidence, fields);
+    let post = Post::new(desk.position(), contact);
+    let mut waterfall = Waterfall::new(mode, min_confidence, fields).beside(post);
     for (name, provider) in providers {
         if waterfall.finished() {
             break;

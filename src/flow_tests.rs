@@ -27,6 +27,8 @@ struct Fake {
     asked: Vec<Contact>,
     /// Of somebody who must not be asked about.
     listed_profile: Option<&'static str>,
+    /// What the contact has when it is written.
+    typed: FieldMap<String>,
 }
 
 impl Fake {
@@ -46,6 +48,7 @@ impl Fake {
             second: None,
             asked: Vec::new(),
             listed_profile: None,
+            typed: FieldMap::default(),
         }
     }
 
@@ -137,6 +140,9 @@ impl Desk for Fake {
     fn waterfall(&self) -> (Mode, f64) {
         (if self.second.is_some() { Mode::Fill } else { Mode::FirstMatch }, 0.0)
     }
+    fn position(&self) -> Position {
+        Position::Together
+    }
     fn ask(&mut self, provider: &usize, contact: &Contact, _missing: FieldSet) -> Outcome {
         self.steps.push("ask");
         self.asked.push(contact.clone());
@@ -152,12 +158,16 @@ impl Desk for Fake {
     ) -> Option<Written> {
         self.steps.push("write");
         let mut after = before.clone();
-        for (field, value) in merge::changes(&before, &gathered.values, fields, overwrite).iter() {
+        // Somebody has typed it in since the contact was read.
+        after.values = self.typed.clone();
+        let changes = merge::changes(&after, &gathered.values, fields, overwrite);
+        let (changes, apart) = gathered.post.fitting(&after, changes);
+        for (field, value) in changes.iter() {
             if !self.stubborn {
                 after.values.set(field, value.clone());
             }
         }
-        Some(Written { before, after })
+        Some(Written { before: Contact { values: self.typed.clone(), ..before }, after, apart })
     }
     fn charge(&mut self, _enrichment: &Enrichment) {
         self.steps.push("charge");
@@ -335,4 +345,30 @@ fn a_found_profile_that_is_on_the_list_ends_the_call() {
     let failure = desk.call(&ask()).unwrap_err();
     assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
     assert!(!desk.steps.contains(&"write"));
+}
+
+#[test]
+fn a_position_at_another_company_than_was_typed_in_meanwhile_is_no_match() {
+    let title = (Field::JobTitle, "CEO".to_owned());
+    for (values, typed, expected) in [
+        (vec![title.clone(), (Field::CompanyName, "Other".to_owned())], "Acme", None),
+        (vec![title.clone()], "Acme", None),
+        (vec![title.clone(), (Field::CompanyName, "ACME Ltd".to_owned())], "Acme", Some(vec!["job_title"])),
+        (vec![title.clone(), (Field::Phone, "+1 555 0100".to_owned())], "Acme", Some(vec!["phone"])),
+    ] {
+        let mut desk = Fake::new();
+        desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+        desk.typed.set(Field::CompanyName, typed.to_owned());
+        match (desk.call(&ask()), expected) {
+            (Ok(result), Some(fields)) => assert_eq!(result["fields_updated"], json!(fields)),
+            (Err(failure), None) => {
+                assert_eq!(
+                    (failure.code, &failure.detail()["reason"]),
+                    (Code::NoMatch, &json!("other_company"))
+                );
+                assert_eq!(desk.credits, 5, "nothing is charged");
+            }
+            (result, expected) => panic!("{result:?} {expected:?}"),
+        }
+    }
 }

@@ -15,6 +15,7 @@ pub mod merge;
 // The question, suppression and positions take the rest of it.
 #[allow(dead_code)]
 pub mod people;
+pub mod position;
 pub mod provider;
 pub mod rate;
 pub mod receipt;

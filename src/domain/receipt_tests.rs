@@ -25,7 +25,7 @@ fn values(verdict: Option<Verdict>) -> Option<Vec<&'static str>> {
     match verdict? {
         Verdict::Match { values, .. } => Some(values.fields().names()),
         Verdict::NoMatch => None,
-        Verdict::Suppressed | Verdict::Failed(_) => panic!("that is never kept"),
+        Verdict::Suppressed | Verdict::OtherPerson | Verdict::Failed(_) => panic!("that is never kept"),
     }
 }
 
@@ -174,4 +174,10 @@ fn a_request_key_is_stable_and_new_for_a_new_question() {
     assert_ne!(first, key("t\n7", FieldSet::ALL, NOW), "asked anew on purpose");
     assert_ne!(first, request_key(workspace, "t\n7", FieldSet::ALL, &json!({"url": "y"}), 0));
     assert_ne!(first, request_key(Uuid::max(), "t\n7", FieldSet::ALL, &request, 0));
+}
+
+#[test]
+fn an_answer_about_somebody_else_is_remembered_as_no_match() {
+    let of = |verdict| Receipt::new(&verdict, set(&[Field::Phone]), KNOWN, NOW);
+    assert_eq!(of(Verdict::OtherPerson), of(Verdict::NoMatch));
 }

@@ -22,6 +22,7 @@ use crate::domain::failure::{Failure, short};
 use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::domain::identity::Caller;
 use crate::domain::merge;
+use crate::domain::position::Position;
 use crate::domain::rate::{Status, Window};
 use crate::domain::receipt;
 use crate::domain::reply::{self, Origin};
@@ -108,15 +109,17 @@ pub fn write_changes(
 ) -> Result<Option<Written>, SomebodyElse> {
     let id = &before.id.clone();
     let Fitted { changes, left_out, .. } = binding.fit(&before, wanted(&before));
+    let (changes, apart) = gathered.post.fitting(&before, changes);
     if changes.is_empty() {
-        return Ok(Some(Written { after: before.clone(), before }));
+        return Ok(Some(Written { after: before.clone(), before, apart }));
     }
     // What is offered and need not be written must still be as it was, too, or it would pass for our change.
-    let others: FieldSet =
-        gathered.values.fields().iter().chain(before.identifying_fields().iter()).collect();
+    let beside = gathered.post.goes_with(changes.fields()).intersect(binding.fields());
+    let offered = gathered.values.fields().iter();
+    let others = offered.chain(before.identifying_fields().iter()).chain(beside.iter()).collect();
     if let Some(after) = binding.write(workspace, &before, &as_values(changes), others) {
         left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
-        return Ok(Some(Written { before, after }));
+        return Ok(Some(Written { before, after, apart }));
     }
     let Some(locked) = binding.read_locked(workspace, id) else {
         if binding.read(workspace, id).is_some() {
@@ -128,13 +131,14 @@ pub fn write_changes(
         return Err(SomebodyElse);
     }
     let Fitted { changes, left_out, .. } = binding.fit(&locked, wanted(&locked));
+    let (changes, apart) = gathered.post.fitting(&locked, changes);
     left_out.iter().for_each(|(field, why)| binding.warn_left_out(id, *field, why));
     let after = match changes.is_empty() {
         true => None,
         false => binding.write(workspace, &locked, &as_values(changes), FieldSet::EMPTY),
     };
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
-    Ok(Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked }))
+    Ok(Some(Written { after: after.unwrap_or_else(|| locked.clone()), before: locked, apart }))
 }
 
 /// Whether what was supplied about `before` is about `now` as well, for each provider that supplied something: it was asked
@@ -325,6 +329,10 @@ impl Desk for PgDesk {
 
     fn waterfall(&self) -> (Mode, f64) {
         settings::waterfall()
+    }
+
+    fn position(&self) -> Position {
+        settings::position()
     }
 
     fn ask(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact, missing: FieldSet) -> Outcome {

@@ -1,5 +1,6 @@
 //! The settings (GUCs), private behind accessors.
 
+mod answers;
 mod queue;
 mod server;
 
@@ -7,34 +8,24 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::time::Duration;
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::health::Policy;
 use crate::domain::receipt::Terms;
-use crate::domain::waterfall::Mode;
 use crate::net::MAX_HELPERS;
 
+pub use answers::{position, waterfall};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
 pub use server::{
     max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
     worker_naptime,
 };
 
-#[derive(Clone, Copy, PostgresGucEnum)]
-enum WaterfallMode {
-    #[name = c"first_match"]
-    FirstMatch,
-    #[name = c"fill"]
-    Fill,
-}
-
 static API_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static WORKSPACE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static REQUIRE_LOCAL_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
-static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
-static MIN_CONFIDENCE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
@@ -52,14 +43,6 @@ static RECHECK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
 thread_local! {
     /// Local transaction id in which the present API key was set; 0 = outside any.
     static KEY_SET_IN: Cell<u32> = const { Cell::new(0) };
-}
-
-pub fn waterfall() -> (Mode, f64) {
-    let mode = match WATERFALL.get() {
-        WaterfallMode::FirstMatch => Mode::FirstMatch,
-        WaterfallMode::Fill => Mode::Fill,
-    };
-    (mode, MIN_CONFIDENCE.get())
 }
 
 pub fn provider_timeout() -> Duration {
@@ -206,24 +189,7 @@ fn define_identity() {
 }
 
 fn define_calls() {
-    GucRegistry::define_enum_guc(
-        c"leadlex.waterfall",
-        c"first_match stops at the first provider with data, fill goes on until every wanted field is filled.",
-        c"",
-        &WATERFALL,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    GucRegistry::define_float_guc(
-        c"leadlex.min_confidence",
-        c"Answers with a lower score (0 to 1) count as no match.",
-        c"An answer without a score counts as 0.",
-        &MIN_CONFIDENCE,
-        0.0,
-        1.0,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
+    answers::define();
     int_ms(c"leadlex.provider_timeout", c"Longest wait for one provider.", &PROVIDER_TIMEOUT, 1, 60_000);
     int_ms(
         c"leadlex.total_timeout",

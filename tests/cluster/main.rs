@@ -40,6 +40,7 @@ mod many_databases;
 mod many_roles;
 mod membership;
 mod nested;
+mod people_answers;
 mod people_values;
 mod pgbouncer;
 mod presets;

@@ -68,6 +68,37 @@ impl Spec {
         }
     }
 
+    /// All texts that are there, also the elements of a list of texts.
+    pub fn texts(&self, body: &Value) -> Vec<String> {
+        match self {
+            Spec::At(pointer) => match pointer.find(body) {
+                Some(Value::Array(items)) => {
+                    items.iter().filter_map(|item| text_of(item, Accepts::Strings)).collect()
+                }
+                found => found.and_then(|value| text_of(value, Accepts::Strings)).into_iter().collect(),
+            },
+            Spec::First(specs) => specs.iter().flat_map(|spec| spec.texts(body)).collect(),
+            Spec::Pick { list, conditions, value } => {
+                let meets = |element: &&Value| conditions.iter().all(|condition| condition.holds(element));
+                let elements = list.find(body).and_then(Value::as_array);
+                elements
+                    .into_iter()
+                    .flatten()
+                    .filter(meets)
+                    .flat_map(|element| value.texts(element))
+                    .collect()
+            }
+            Spec::Shaped { source, shape } => {
+                let shaped = |text| Some(shape.apply(Text::found(text))?.text);
+                source.texts(body).into_iter().filter_map(shaped).collect()
+            }
+            Spec::Join { parts, separator } => {
+                let joined = join(parts, separator, body, Accepts::Strings);
+                joined.map(|found| found.text).into_iter().collect()
+            }
+        }
+    }
+
     /// Whether the answer has the place, or something on the way to it: then it is an answer of the kind described.
     pub fn is_in_sight(&self, body: &Value) -> bool {
         match self {
@@ -176,10 +207,15 @@ fn with_shape(source: Spec, shape: Shape) -> Spec {
 
 fn text_of(value: &Value, accepts: Accepts) -> Option<String> {
     match value {
-        Value::String(text) => Some(clean(text)).filter(|text| !text.is_empty()),
+        Value::String(text) => Some(clean(text)).filter(|text| !is_nothing(text)),
         Value::Number(number) if accepts == Accepts::StringsAndNumbers => whole_number(number),
         _ => None,
     }
+}
+
+/// Also where of a text nothing is left but the marks of what could not be read.
+fn is_nothing(text: &str) -> bool {
+    text.chars().all(|c| c == '\u{fffd}' || c.is_whitespace())
 }
 
 /// A number as digits; a vendor that keeps phone numbers as numbers may print 4930123456.0.

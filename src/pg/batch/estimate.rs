@@ -17,6 +17,7 @@ use crate::domain::fields::FieldSet;
 use crate::domain::health::Permit;
 use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
 use crate::domain::merge;
+use crate::domain::position::Post;
 use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
 use crate::domain::rate::{Limits, Status};
 use crate::domain::receipt::{self, Hash};
@@ -129,7 +130,8 @@ impl Outlook<'_> {
         let (table, person) = name_of(binding, workspace, contact);
         let overwrite = wish.overwrite;
         let receipts = !settings::receipt_terms().off();
-        let mut waterfall = Waterfall::new(mode, min_confidence, fields);
+        let post = Post::new(settings::position(), contact);
+        let mut waterfall = Waterfall::new(mode, min_confidence, fields).beside(post);
         let mut past = Cow::Borrowed(past);
         for (at, (name, provider)) in self.providers.clone().iter().enumerate() {
             if waterfall.finished() {
@@ -172,10 +174,14 @@ impl Outlook<'_> {
         }
         match waterfall.result() {
             Ok(gathered) if gathered.values.is_empty() => Fate::Skipped(Why::NoData),
-            Ok(gathered) if merge::changes(contact, &gathered.values, fields, overwrite).is_empty() => {
-                Fate::AnsweredTheSame
+            Ok(gathered) => {
+                let changes = merge::changes(contact, &gathered.values, fields, overwrite);
+                match gathered.post.fitting(contact, changes) {
+                    (changes, true) if changes.is_empty() => Fate::Skipped(Why::OtherCompany),
+                    (changes, false) if changes.is_empty() => Fate::AnsweredTheSame,
+                    _ => Fate::Answered,
+                }
             }
-            Ok(_) => Fate::Answered,
             Err(failure) => Fate::of_failure(&failure),
         }
     }

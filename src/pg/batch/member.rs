@@ -12,6 +12,7 @@ use crate::domain::batch::Line;
 use crate::domain::contact::Contact;
 use crate::domain::failure::{Failure, NoMatchReason, short};
 use crate::domain::fields::FieldSet;
+use crate::domain::position::Post;
 use crate::domain::receipt::{self, Hash};
 use crate::domain::waterfall::{Gathered, Mode, Waterfall};
 use crate::pg::claims::Claimed;
@@ -204,7 +205,8 @@ impl Batch<'_> {
             person: receipt::person(self.workspace(), &name, &contact.id),
             past: Past::default(),
             asking: Vec::new(),
-            waterfall: Waterfall::new(mode, min_confidence, fields),
+            waterfall: Waterfall::new(mode, min_confidence, fields)
+                .beside(Post::new(self.position, &contact)),
             next_provider: 0,
             admitted: false,
             goes_last: false,

@@ -30,6 +30,7 @@ use crate::domain::contact::Contact;
 use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::FieldSet;
 use crate::domain::identity::{Caller, WRITE_ENRICH};
+use crate::domain::position::Position;
 use crate::domain::rate::Window;
 use crate::domain::receipt::Hash;
 use crate::domain::suppression;
@@ -65,6 +66,7 @@ pub struct Batch<'s> {
     /// Looked up when the first contact needs one: see [`Batch::require_providers`].
     providers: Vec<(String, Rc<LoadedProvider>)>,
     waterfall: (Mode, f64),
+    position: Position,
     /// The workspace's account, if it has limits.
     account: Option<usize>,
     pool: Pool,
@@ -135,6 +137,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         binding,
         providers: Vec::new(),
         waterfall: settings::waterfall(),
+        position: settings::position(),
         account,
         pool: Pool::default(),
         order: Order::default(),

@@ -20,6 +20,15 @@ struct Offer {
     gathered: Gathered,
 }
 
+/// What is to be written of an offer.
+struct Planned<'o> {
+    change: Change<'o>,
+    /// The table is known to refuse it.
+    hopeless: bool,
+    /// See [`Written::apart`].
+    apart: bool,
+}
+
 impl Batch<'_> {
     /// Writes what is finished and tells of it.
     pub fn write(&mut self) {
@@ -51,7 +60,11 @@ impl Batch<'_> {
             let (line, kept) = match written {
                 Ok(Some(row)) => {
                     let updated = merge::updated(&row.before, &row.after, gathered.values.fields());
-                    let line = Line::done(member.request_id, row.after, updated, Some(gathered.origin));
+                    let line = if updated.is_empty() && row.apart {
+                        Line::failed(member.request_id, &gathered.of_other_company(), Some(row.after))
+                    } else {
+                        Line::done(member.request_id, row.after, updated, Some(gathered.origin))
+                    };
                     (line, !updated.is_empty())
                 }
                 Ok(None) => {
@@ -70,12 +83,11 @@ impl Batch<'_> {
 
     /// `Ok(None)`: the contact is gone.
     fn write_all(&self, offers: &[Offer]) -> Vec<Result<Option<Written>, Caught>> {
-        let (changes, hopeless): (Vec<Change>, Vec<bool>) =
-            offers.iter().map(|offer| self.change(offer)).unzip();
+        let planned: Vec<Planned> = offers.iter().map(|offer| self.plan(offer)).collect();
         // What changes nothing is not written; what the table refuses is not to make it refuse the others.
-        let together = |at: &usize| !changes[*at].changes.is_empty() && !hopeless[*at];
-        let some: Vec<usize> = (0..changes.len()).filter(together).collect();
-        let set: Vec<&Change> = some.iter().map(|at| &changes[*at]).collect();
+        let together = |at: &usize| !planned[*at].change.changes.is_empty() && !planned[*at].hopeless;
+        let some: Vec<usize> = (0..planned.len()).filter(together).collect();
+        let set: Vec<&Change> = some.iter().map(|at| &planned[*at].change).collect();
         let together = match set.is_empty() {
             true => Ok(Vec::new()),
             false => spi::caught(|| self.binding.write_many(self.workspace(), &set), Caught::is_of_a_row),
@@ -85,10 +97,12 @@ impl Batch<'_> {
             rows[*at] = row;
         }
         let settle = |(at, offer): (usize, &Offer)| match rows[at].take() {
-            Some(after) => Ok(Some(Written { before: offer.member.contact.clone(), after })),
-            None if changes[at].changes.is_empty() => {
+            Some(after) => {
+                Ok(Some(Written { before: offer.member.contact.clone(), after, apart: planned[at].apart }))
+            }
+            None if planned[at].change.changes.is_empty() => {
                 let same = offer.member.contact.clone();
-                Ok(Some(Written { before: same.clone(), after: same }))
+                Ok(Some(Written { before: same.clone(), after: same, apart: planned[at].apart }))
             }
             // Changed meanwhile, declined by a trigger, or refused together with others.
             None => spi::caught(|| self.write_one(offer), Caught::is_of_a_row),
@@ -96,8 +110,7 @@ impl Batch<'_> {
         offers.iter().enumerate().map(settle).collect()
     }
 
-    /// With it, whether the table is known to refuse it.
-    fn change<'o>(&self, offer: &'o Offer) -> (Change<'o>, bool) {
+    fn plan<'o>(&self, offer: &'o Offer) -> Planned<'o> {
         let (member, values) = (&offer.member, &offer.gathered.values);
         let wanted = merge::changes(&member.contact, values, member.fields, self.wish.overwrite);
         let Fitted { changes, left_out, hopeless } = self.binding.fit(&member.contact, wanted);
@@ -109,9 +122,12 @@ impl Batch<'_> {
                 self.left_out.set(told.iter().chain([field]).collect());
             }
         }
+        let post = &offer.gathered.post;
+        let (changes, apart) = post.fitting(&member.contact, changes);
+        let beside = post.goes_with(changes.fields()).intersect(self.binding.fields());
         let identifying = member.contact.identifying_fields();
-        let others = values.fields().iter().chain(identifying.iter()).collect();
-        (Change { before: &member.contact, changes, others }, hopeless)
+        let others = values.fields().iter().chain(identifying.iter()).chain(beside.iter()).collect();
+        Planned { change: Change { before: &member.contact, changes, others }, hopeless, apart }
     }
 
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.

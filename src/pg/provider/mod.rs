@@ -18,7 +18,7 @@ use super::wait::Sent;
 use super::{accounts, cache, settings, worker};
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
-use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict};
+use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict, Whom};
 use crate::domain::receipt::{self, Hash, Questions, Receipt, Refusal};
 use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
@@ -142,7 +142,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
         return Before::Outcome(Outcome::Skipped);
     };
     match recalled(provider, config, asking, questions, wanted) {
-        Some(verdict) => answered(only(config.fills(), verdict)),
+        Some(verdict) => Before::Outcome(Outcome::Within(config.fills(), verdict)),
         None => Before::Ask(config, questions),
     }
 }
@@ -174,17 +174,6 @@ fn known<'a>(
         let receipt = asking.past.receipts.get(hash)?;
         (at == 0 || receipt.is_about(parties, config, asking.contact)).then_some(receipt)
     })
-}
-
-/// Everything that is read is kept, but only this is used.
-fn only(fills: FieldSet, verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Match { values, confidence } => {
-            let used = values.iter().filter(|(field, _)| fills.contains(*field));
-            Verdict::Match { values: used.map(|(field, value)| (field, value.clone())).collect(), confidence }
-        }
-        other => other,
-    }
 }
 
 /// Puts the question to the provider.
@@ -229,6 +218,7 @@ fn put(
         known: questions.known,
         terms: settings::receipt_terms(),
         config: Arc::clone(config),
+        whom: config.whom(asking.contact),
         request: prepared.request.clone(),
         workspace: asking.workspace,
         provider: provider.id,
@@ -241,12 +231,13 @@ fn put(
         claim,
         repeats: config.idempotency_header().is_some(),
     };
-    let again = Again::of(config, &keeper, left);
+    let (again, whom) = (Again::of(config, &keeper, left), keeper.whom.clone());
     let (keep, kept) = keeper.start();
     match send(config, prepared.request, left, keep) {
         Ok(sent) => Asked::Waiting(Box::new(Flight {
             provider: Rc::clone(provider),
             config: Arc::clone(config),
+            whom,
             kept,
             sent,
             again,
@@ -261,6 +252,7 @@ const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 pub struct Flight {
     provider: Rc<LoadedProvider>,
     config: Arc<Config>,
+    whom: Whom,
     kept: receipts::Kept,
     sent: Sent,
     again: Option<Again>,
@@ -273,7 +265,7 @@ impl Flight {
         if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
             (kept, answer) = (new_kept, sent.wait());
         }
-        landed(&self.provider, &self.config, &kept, answer)
+        landed(&self.provider, (&self.config, &self.whom), &kept, answer)
     }
 
     /// What has come of it, if it is over.
@@ -283,7 +275,7 @@ impl Flight {
             (self.kept, self.sent) = (kept, sent);
             return None;
         }
-        Some(landed(&self.provider, &self.config, &self.kept, answer))
+        Some(landed(&self.provider, (&self.config, &self.whom), &self.kept, answer))
     }
 
     pub fn left(&self) -> Duration {
@@ -303,7 +295,7 @@ fn once_more(
 
 fn landed(
     provider: &LoadedProvider,
-    config: &Config,
+    (config, whom): (&Config, &Whom),
     kept: &receipts::Kept,
     answer: Result<Answer, Fault>,
 ) -> Outcome {
@@ -324,12 +316,12 @@ fn landed(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    let verdict = kept.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()));
+    let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, accounts::now(), whom).0);
     if matches!(verdict, Verdict::Failed(_)) {
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();
     }
-    Outcome::Answered(only(config.fills(), told(provider, verdict)))
+    Outcome::Within(config.fills(), told(provider, verdict))
 }
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.

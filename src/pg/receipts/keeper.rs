@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Key, Refusal as NoRoom};
-use crate::domain::provider::{Config, FaultKind, HttpRequest, Verdict};
+use crate::domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
 use crate::domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
 use crate::net::Keep;
 use crate::pg::accounts::{self, now_us};
@@ -27,6 +27,8 @@ pub struct Keeper {
     pub known: Hash,
     pub terms: Terms,
     pub config: Arc<Config>,
+    /// Whom it was asked about.
+    pub whom: Whom,
     /// What was asked, to know the secret again in an answer.
     pub request: HttpRequest,
     pub workspace: Uuid,
@@ -58,7 +60,7 @@ impl Keeper {
         let keep = move |answer: Result<&_, &_>| {
             let (verdict, cost) = match answer {
                 Ok(answer) => {
-                    let (verdict, cost) = self.config.read_all(answer, accounts::now());
+                    let (verdict, cost) = self.config.read_all(answer, accounts::now(), &self.whom);
                     (self.request.without_echo(verdict), cost)
                 }
                 Err(fault) => (Verdict::Failed(Clone::clone(fault)), None),

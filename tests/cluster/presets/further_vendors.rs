@@ -134,6 +134,7 @@ fn coded(world: &World) -> Value {
             "cost": {"pointer": "/credits_spent"},
             "fields": {
                 "job_title": "/results/0/job/title",
+                "company_name": "/results/0/job/company",
                 "linkedin_url": {
                     "pointer": "/results/0/handle", "decode": "percent", "prefix": "https://www.linkedin.com/in/"
                 },
@@ -250,7 +251,7 @@ fn vendors_fill_a_contact_together() {
     world.provider.on(FULL, move |_| Behaviour::json(200, first.clone()));
     world.provider.on("/v5/person/enrich", |_| Behaviour::json(503, json!({})));
     let last = found(json!({
-        "handle": "somebody-else", "score": 90, "job": {"title": "Another Title", "level": "chief"},
+        "handle": "somebody-else", "score": 90, "job": {"title": "Another Title", "level": "chief", "company": "ACME Ltd."},
         "phones": [{"type": "mobile", "number": "+15550100100"}]
     }));
     world.provider.on(CODED, move |_| Behaviour::Answer(last.clone()));

@@ -118,6 +118,14 @@ fn refusals() -> Vec<super::Case> {
             error(404, "not_found", "The requested resource couldn't be found."),
             Expected::NoData,
         ),
+        case(
+            "somebody else",
+            answer(
+                200,
+                json!({"data": {"name": {"fullName": "John Other", "givenName": "John", "familyName": "Other"}, "employment": {"title": "CEO"}}}),
+            ),
+            Expected::OtherPerson,
+        ),
         case("no data", answer(200, json!({"data": null, "meta": {}})), Expected::NoData),
         case("a person of whom nothing is known", answer(200, nobody), Expected::NoData),
         case("wrong parameters", error(400, "wrong_params", "Missing email"), Expected::Fails("bad_status")),

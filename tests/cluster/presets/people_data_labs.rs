@@ -148,6 +148,14 @@ fn refusals() -> Vec<super::Case> {
             error(404, "not_found", "No records were found matching your request"),
             Expected::NoData,
         ),
+        case(
+            "somebody else",
+            answer(
+                200,
+                json!({"data": {"first_name": "john", "last_name": "other", "work_email": "john@acme.example", "job_title": "ceo"}}),
+            ),
+            Expected::OtherPerson,
+        ),
         case("no data", answer(200, json!({"status": 200, "data": null})), Expected::NoData),
         case("nothing but withheld values", answer(200, nothing), Expected::NoData),
         case(

@@ -144,6 +144,11 @@ fn refusals() -> Vec<super::Case> {
     // The number of the HTTP status stands where a success has a word.
     let error = |status: u16, message: &str| answer(status, json!({"status": status, "message": message}));
     vec![
+        case(
+            "somebody else",
+            answer(200, json!({"id": 1, "status": "complete", "name": "John Other", "current_title": "CEO"})),
+            Expected::OtherPerson,
+        ),
         case("not found", error(404, "No matching profile"), Expected::NoData),
         case("complete, and empty", answer(200, json!({"id": 1, "status": "complete"})), Expected::NoData),
         case("a bad key", error(401, "Invalid API Key"), Expected::Pauses("bad_credentials", Wait::Unknown)),

@@ -47,9 +47,12 @@ SELECT t.stored();
 SELECT t.told(enrich_contact(t.id(1), overwrite => true));
 SELECT t.spent();
 -- A provider that has nothing for a field leaves it: Greta's title, Hana's withheld phone and location.
-UPDATE crm SET email = 'greta.garcia@oakridge.example';
+UPDATE crm SET email = 'greta.garcia@oakridge.example', full_name = 'Greta Garcia';
 SELECT enrich_contact(t.id(1), '{job_title,seniority,company_name}', true)->'fields_updated';
 UPDATE crm SET email = 'hana.haddad@acme.example';
+-- With Greta's name it is an answer about somebody else.
+SELECT try_enrich_contact(t.id(1), '{phone,location,seniority}', true)->'error'->'reason';
+UPDATE crm SET full_name = 'Hana Haddad';
 SELECT enrich_contact(t.id(1), '{phone,location,seniority}', true)->'fields_updated';
 SELECT t.stored();
 -- A match that changes nothing is free, and says who was asked.
