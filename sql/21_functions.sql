@@ -94,7 +94,7 @@ CREATE FUNCTION leadlex.estimate(
 ) RETURNS TABLE (outcome text, reason text, contacts bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
 AS 'MODULE_PATHNAME', 'estimate_wrapper';
-COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider is asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
+COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider may be asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
 REVOKE ALL ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) TO PUBLIC;
 
@@ -353,7 +353,7 @@ COMMENT ON FUNCTION leadlex.provider_report() IS 'What leadlex.provider_stats sh
 REVOKE ALL ON FUNCTION leadlex.provider_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.provider_report() TO PUBLIC;
 
-CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint)
+CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint, questions_unshared bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'worker_report_wrapper';
 COMMENT ON FUNCTION leadlex.worker_report() IS 'What leadlex.worker_status shows.';

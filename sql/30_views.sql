@@ -158,7 +158,7 @@ COMMENT ON COLUMN leadlex.job.state IS 'queued, running, done or dead (given up:
 COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; that it had to wait for a rate limit, for credits or for a provider that could not be asked is none';
 COMMENT ON COLUMN leadlex.job.next_attempt_at IS 'it is not begun before; of a running one, when it counts as interrupted';
-COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed';
+COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed, or why data were not used (other_person, other_company)';
 COMMENT ON COLUMN leadlex.job.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job.finished_at IS 'when it was done or given up';
@@ -188,7 +188,7 @@ COMMENT ON COLUMN leadlex.queue.oldest IS 'when the oldest unfinished job was qu
 
 CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
-           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts, w.questions_unshared
     FROM leadlex.worker_report() AS w;
 COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
@@ -205,6 +205,7 @@ COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could 
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
 COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
 COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
+COMMENT ON COLUMN leadlex.worker_status.questions_unshared IS 'of the launcher: requests since the server started that nobody else could wait for, as there was no room to note the question';
 COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
 COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';
 

@@ -352,7 +352,7 @@ CREATE FUNCTION leadlex.estimate(
 ) RETURNS TABLE (outcome text, reason text, contacts bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10
 AS 'MODULE_PATHNAME', 'estimate_wrapper';
-COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider is asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
+COMMENT ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) IS 'What a batch over these contacts would do if it began now, asking nobody and writing nothing. outcome: asked (at least one provider may be asked), answered (from a receipt), skipped; reason says why. contacts: positions of ids; they add up to all of them. Each answered or asked contact may cost a credit. Works in read-only transactions and on a standby. Errors: LX400, LX401, LX403, 42501, 55000.';
 REVOKE ALL ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.estimate(regclass, text[], text[], boolean) TO PUBLIC;
 
@@ -591,7 +591,7 @@ COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given
 COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; that it had to wait for a rate limit, for credits or for a provider that could not be asked is none';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
-COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed';
+COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or why data were not used (other_person, other_company)';
 COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
@@ -713,7 +713,7 @@ COMMENT ON COLUMN leadlex.job.state IS 'queued, running, done or dead (given up:
 COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; that it had to wait for a rate limit, for credits or for a provider that could not be asked is none';
 COMMENT ON COLUMN leadlex.job.next_attempt_at IS 'it is not begun before; of a running one, when it counts as interrupted';
-COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed';
+COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed, or why data were not used (other_person, other_company)';
 COMMENT ON COLUMN leadlex.job.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job.finished_at IS 'when it was done or given up';
@@ -745,7 +745,7 @@ REVOKE ALL ON leadlex.job, leadlex.queue FROM PUBLIC;
 GRANT SELECT ON leadlex.job, leadlex.queue TO PUBLIC;
 
 -- The view stays, with whatever was granted on it and built on it: new columns come last.
-CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint)
+CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint, questions_unshared bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'worker_report_wrapper';
 COMMENT ON FUNCTION leadlex.worker_report() IS 'What leadlex.worker_status shows.';
@@ -753,7 +753,7 @@ REVOKE ALL ON FUNCTION leadlex.worker_report() FROM PUBLIC;
 
 CREATE OR REPLACE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
-           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts, w.questions_unshared
     FROM leadlex.worker_report() AS w;
 COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers written down';
 COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
@@ -761,6 +761,7 @@ COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could 
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
 COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
 COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
+COMMENT ON COLUMN leadlex.worker_status.questions_unshared IS 'of the launcher: requests since the server started that nobody else could wait for, as there was no room to note the question';
 COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.worker_status.database IS 'the database that it works in';

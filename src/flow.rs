@@ -10,6 +10,7 @@ use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::{FieldMap, FieldSet};
 use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::domain::merge;
+use crate::domain::position::{self, Position, Post};
 use crate::domain::rate::{Status, Window};
 use crate::domain::reply::{self, Origin, Reply};
 use crate::domain::waterfall::{Gathered, Mode, Outcome, Waterfall};
@@ -35,13 +36,20 @@ pub struct Written {
     pub after: Contact,
     /// Fields whose offered values the table refused.
     pub rejected: FieldSet,
+    /// Something was left out, since it belongs to another company than the one that the contact has by now.
+    pub apart: bool,
 }
 
 impl Written {
-    /// `None`: something of what was offered was written, or equals what stood there. Else why nothing was.
-    pub fn refused(&self, offered: FieldSet) -> Option<Failure> {
-        let all = !self.rejected.is_empty() && offered.minus(self.rejected).is_empty();
-        all.then(|| Failure::table_refuses(self.rejected))
+    /// Of an offer that changed nothing: `None`, it equals what stood there. Else why nothing of it was written.
+    pub fn unused(&self, gathered: &Gathered) -> Option<Failure> {
+        let left = gathered.values.fields().minus(self.rejected);
+        // With a company that is refused goes what belongs to it.
+        let left = if self.apart { left.minus(position::parts()) } else { left };
+        if !self.rejected.is_empty() && left.is_empty() {
+            return Some(Failure::table_refuses(self.rejected));
+        }
+        self.apart.then(|| gathered.of_other_company())
     }
 }
 
@@ -86,7 +94,9 @@ pub trait Desk {
     fn reserve_credit(&mut self) -> bool;
     fn release_credit(&mut self);
     fn waterfall(&self) -> (Mode, f64);
-    /// `missing` are the fields still to be filled: a provider that can supply none of them is not asked.
+    fn position(&self) -> Position;
+    /// `contact` has what was supplied in this call as well. `missing` are the fields still to be filled: a provider that can
+    /// supply none of them is not asked.
     fn ask(&mut self, provider: &Self::Provider, contact: &Contact, missing: FieldSet) -> Outcome;
     /// Writes the changes that still hold against the row as it is now.
     /// `None`: the contact is gone.
@@ -182,7 +192,8 @@ fn fill<D: Desk>(
     if !desk.reserve_credit() {
         return Err(Failure::insufficient_credits());
     }
-    let gathered = gather(desk, &providers, &contact, fields).inspect_err(|_| desk.release_credit())?;
+    let gathered =
+        gather(desk, &providers, &contact, fields, ask.overwrite).inspect_err(|_| desk.release_credit())?;
     let Some(written) = desk.write(contact, &gathered, fields, ask.overwrite) else {
         desk.release_credit();
         return Err(not_found(ask));
@@ -190,8 +201,8 @@ fn fill<D: Desk>(
     let updated = merge::updated(&written.before, &written.after, gathered.values.fields());
     if updated.is_empty() {
         desk.release_credit();
-        if let Some(refused) = written.refused(gathered.values.fields()) {
-            return Err(refused);
+        if let Some(unused) = written.unused(&gathered) {
+            return Err(unused);
         }
         return Ok(unchanged(desk, written.after, Some(gathered.origin), request_id));
     }
@@ -214,18 +225,25 @@ fn gather<D: Desk>(
     providers: &[(String, D::Provider)],
     contact: &Contact,
     fields: FieldSet,
+    overwrite: bool,
 ) -> Result<Gathered, Failure> {
     let (mode, min_confidence) = desk.waterfall();
-    let mut waterfall = Waterfall::new(mode, min_confidence, fields);
+    let post = Post::new(desk.position(), contact);
+    let mut waterfall = Waterfall::new(mode, min_confidence, fields).beside(post);
     for (name, provider) in providers {
         if waterfall.finished() {
             break;
         }
-        // Somebody may have been put on the list while this call waited for a credit or a provider.
-        if desk.is_suppressed(contact) {
+        // Somebody may have been put on the list while this call waited for a credit or a provider, or has been found there.
+        if desk.is_suppressed(&waterfall.with_all_found(contact, overwrite)) {
             return Err(Failure::no_match(NoMatchReason::Suppressed));
         }
-        waterfall.absorb(name, desk.ask(provider, contact, waterfall.missing()));
+        let known = waterfall.with_found(contact, overwrite);
+        let outcome = desk.ask(provider, &known, waterfall.missing());
+        waterfall.absorb(name, outcome);
+    }
+    if waterfall.with_found_profile(contact, overwrite).is_some_and(|known| desk.is_suppressed(&known)) {
+        waterfall.suppress();
     }
     waterfall.result()
 }

@@ -22,7 +22,17 @@ struct Fake {
     stubborn: bool,
     /// A constraint of the table refuses them.
     refused: FieldSet,
+    /// It did before, what the first vendor is remembered to have.
+    refused_before: FieldSet,
     suppressed: bool,
+    /// What a second vendor says; then the waterfall goes on until all is filled.
+    second: Option<Verdict>,
+    /// What the vendors were asked about.
+    asked: Vec<Contact>,
+    /// Of somebody who must not be asked about.
+    listed_profile: Option<&'static str>,
+    /// What the contact has when it is written.
+    typed: FieldMap<String>,
 }
 
 impl Fake {
@@ -39,7 +49,12 @@ impl Fake {
             verdict: Verdict::Match { values, confidence: Some(0.9) },
             stubborn: false,
             refused: FieldSet::EMPTY,
+            refused_before: FieldSet::EMPTY,
             suppressed: false,
+            second: None,
+            asked: Vec::new(),
+            listed_profile: None,
+            typed: FieldMap::default(),
         }
     }
 
@@ -55,7 +70,7 @@ fn ask() -> Ask {
 }
 
 impl Desk for Fake {
-    type Provider = ();
+    type Provider = usize;
 
     fn request_id(&mut self) -> Uuid {
         Uuid::now_v7()
@@ -101,13 +116,15 @@ impl Desk for Fake {
     fn drop_claims(&mut self) {
         self.steps.push("drop claims");
     }
-    fn is_suppressed(&mut self, _contact: &Contact) -> bool {
+    fn is_suppressed(&mut self, contact: &Contact) -> bool {
         self.steps.push("suppressed");
-        self.suppressed
+        let profile = contact.value(Field::LinkedinUrl);
+        self.suppressed || (profile.is_some() && profile == self.listed_profile)
     }
-    fn providers(&mut self) -> Vec<(String, ())> {
+    fn providers(&mut self) -> Vec<(String, usize)> {
         self.steps.push("providers");
-        vec![("vendor".into(), ())]
+        let names = ["vendor", "second"].into_iter().take(1 + usize::from(self.second.is_some()));
+        names.enumerate().map(|(at, name)| (name.to_owned(), at)).collect()
     }
     fn rate_status(&mut self) -> Status {
         Status { minute: Some(Window { limit: 50, remaining: 49, reset: 60 }), day: None }
@@ -127,11 +144,22 @@ impl Desk for Fake {
         self.reserved -= 1;
     }
     fn waterfall(&self) -> (Mode, f64) {
-        (Mode::FirstMatch, 0.0)
+        (if self.second.is_some() { Mode::Fill } else { Mode::FirstMatch }, 0.0)
     }
-    fn ask(&mut self, _provider: &(), _contact: &Contact, _missing: FieldSet) -> Outcome {
+    fn position(&self) -> Position {
+        Position::Together
+    }
+    fn ask(&mut self, provider: &usize, contact: &Contact, _missing: FieldSet) -> Outcome {
         self.steps.push("ask");
-        Outcome::Answered(self.verdict.clone())
+        self.asked.push(contact.clone());
+        match self.second.clone().filter(|_| *provider == 1) {
+            Some(second) => Outcome::Answered(second),
+            None => Outcome::Again {
+                fills: FieldSet::ALL,
+                refused: self.refused_before,
+                verdict: self.verdict.clone(),
+            },
+        }
     }
     fn write(
         &mut self,
@@ -142,12 +170,18 @@ impl Desk for Fake {
     ) -> Option<Written> {
         self.steps.push("write");
         let mut after = before.clone();
-        for (field, value) in merge::changes(&before, &gathered.values, fields, overwrite).iter() {
-            if !self.stubborn && !self.refused.contains(field) {
+        // Somebody has typed it in since the contact was read.
+        after.values = self.typed.clone();
+        let mut changes = merge::changes(&after, &gathered.values, fields, overwrite);
+        self.refused.iter().for_each(|field| changes.unset(field));
+        let (changes, apart) = gathered.post.fitting(&after, changes);
+        for (field, value) in changes.iter() {
+            if !self.stubborn {
                 after.values.set(field, value.clone());
             }
         }
-        Some(Written { before, after, rejected: self.refused })
+        let before = Contact { values: self.typed.clone(), ..before };
+        Some(Written { before, after, rejected: self.refused, apart })
     }
     fn charge(&mut self, _enrichment: &Enrichment) {
         self.steps.push("charge");
@@ -212,7 +246,12 @@ fn what_is_refused_early_costs_nothing_and_asks_nobody() {
 #[test]
 fn nothing_to_fill_returns_before_the_rate_limit() {
     let mut desk = Fake::new();
-    let full = Field::ALL.into_iter().map(|f| (f, "x".to_owned())).collect();
+    let held = |field| match field {
+        Field::Phone => "+12025550123",
+        Field::LinkedinUrl => "https://www.linkedin.com/in/jane-example",
+        _ => "x",
+    };
+    let full = Field::ALL.into_iter().map(|f| (f, held(f).to_owned())).collect();
     desk.contact = Some(Contact { id: "7".into(), values: full, ..Contact::default() });
     let result = desk.call(&ask()).unwrap();
     assert_eq!((&result["source"], &result["fields_updated"]), (&Value::Null, &json!([])));
@@ -260,6 +299,44 @@ fn what_the_table_refuses_costs_nothing_and_is_told_where_nothing_is_left() {
     assert_eq!(desk.call(&ask()).unwrap()["fields_updated"], json!(["location"]), "the others are written");
 }
 
+/// A refused company stays, and with it what stands beside it.
+#[test]
+fn beside_a_refused_company_nothing_of_the_position_is_written() {
+    let position = [(Field::JobTitle, "CEO".to_owned()), (Field::CompanyName, "Other Inc".to_owned())];
+    for (refused, typed, expected) in [
+        (Field::CompanyName, Some("Acme"), Err("table_refuses")),
+        (Field::CompanyName, None, Ok(json!(["job_title"]))),
+        (Field::JobTitle, Some("Acme"), Ok(json!(["company_name"]))),
+    ] {
+        let mut desk = Fake::new();
+        desk.verdict = Verdict::Match { values: position.clone().into_iter().collect(), confidence: None };
+        typed.into_iter().for_each(|company| desk.typed.set(Field::CompanyName, company.to_owned()));
+        desk.refused.insert(refused);
+        let result = desk.call(&Ask { overwrite: true, ..ask() });
+        let told = result.map(|result| result["fields_updated"].clone());
+        let told = told.map_err(|failure| failure.detail()["reason"].as_str().unwrap().to_owned());
+        assert_eq!(told, expected.map_err(str::to_owned), "{refused} {typed:?}");
+    }
+}
+
+#[test]
+fn what_the_table_refused_before_identifies_for_nobody_but_the_list() {
+    let mut desk = Fake::new();
+    let values = [(Field::LinkedinUrl, FOUND.to_owned())].into_iter().collect();
+    desk.verdict = Verdict::Match { values, confidence: None };
+    let values = [(Field::Phone, "+12025550123".to_owned())].into_iter().collect();
+    desk.second = Some(Verdict::Match { values, confidence: None });
+    desk.refused_before.insert(Field::LinkedinUrl);
+    let result = desk.call(&ask()).unwrap();
+    assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone"]), "it is tried again");
+    assert_eq!(profiles_asked_with(&desk), [None, None]);
+    // That person is on the list: nobody else is asked.
+    (desk.asked, desk.listed_profile) = (Vec::new(), Some(FOUND));
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert_eq!(desk.asked.len(), 1);
+}
+
 #[test]
 fn an_error_tells_what_the_identity_step_knew() {
     let mut desk = Fake::new();
@@ -268,4 +345,94 @@ fn an_error_tells_what_the_identity_step_knew() {
     assert_eq!((&detail["retry_after"], &detail["rate_limit"]["remaining"]), (&json!(13), &json!(0)));
     desk.identity = Err(());
     assert_eq!(desk.call(&ask()).unwrap_err().detail().get("rate_limit"), None);
+}
+
+const FOUND: &str = "https://www.linkedin.com/in/found";
+
+fn told(values: &[(Field, &str)]) -> Verdict {
+    let values = values.iter().map(|(field, value)| (*field, (*value).to_owned())).collect();
+    Verdict::Match { values, confidence: Some(0.9) }
+}
+
+/// A first vendor that finds the profile, and a second that finds the phone.
+fn chain() -> Fake {
+    let mut desk = Fake::new();
+    desk.verdict = told(&[(Field::LinkedinUrl, FOUND), (Field::Location, "Oslo")]);
+    desk.second = Some(told(&[(Field::Phone, "+1 555 0100")]));
+    desk
+}
+
+fn profiles_asked_with(desk: &Fake) -> Vec<Option<&str>> {
+    desk.asked.iter().map(|contact| contact.value(Field::LinkedinUrl)).collect()
+}
+
+#[test]
+fn the_next_vendor_is_asked_with_what_the_last_one_found() {
+    let mut desk = chain();
+    let result = desk.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [None, Some(FOUND)]);
+    assert_eq!(desk.asked[1].value(Field::Location), Some("Oslo"));
+    assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone", "location"]));
+    assert_eq!(desk.credits, 4, "one call, one credit");
+}
+
+#[test]
+fn only_what_would_be_written_identifies() {
+    let stored = "https://www.linkedin.com/in/stored";
+    let with_profile = || {
+        let mut desk = chain();
+        desk.contact.as_mut().unwrap().values.set(Field::LinkedinUrl, stored.to_owned());
+        desk
+    };
+    let mut desk = with_profile();
+    desk.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(stored)], "what is stored stays");
+    let mut desk = with_profile();
+    desk.call(&Ask { overwrite: true, ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(FOUND)], "it replaces what is stored");
+    let mut desk = chain();
+    desk.call(&Ask { fields: FieldSet::from_iter([Field::Location, Field::Phone]), ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [None, None], "nobody wants the profile");
+}
+
+#[test]
+fn a_found_profile_that_is_on_the_list_ends_the_call() {
+    let mut desk = chain();
+    desk.listed_profile = Some(FOUND);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert_eq!((desk.asked.len(), desk.credits), (1, 5), "the second is not asked");
+    assert!(!desk.steps.contains(&"write"), "what the first said is not written");
+    // Also where nobody else would be asked.
+    let mut desk = chain();
+    (desk.listed_profile, desk.second) = (Some(FOUND), None);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert!(!desk.steps.contains(&"write"));
+}
+
+#[test]
+fn a_position_at_another_company_than_was_typed_in_meanwhile_is_no_match() {
+    let title = (Field::JobTitle, "CEO".to_owned());
+    for (values, typed, expected) in [
+        (vec![title.clone(), (Field::CompanyName, "Other".to_owned())], "Acme", None),
+        (vec![title.clone()], "Acme", None),
+        (vec![title.clone(), (Field::CompanyName, "ACME Ltd".to_owned())], "Acme", Some(vec!["job_title"])),
+        (vec![title.clone(), (Field::Phone, "+1 555 0100".to_owned())], "Acme", Some(vec!["phone"])),
+    ] {
+        let mut desk = Fake::new();
+        desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+        desk.typed.set(Field::CompanyName, typed.to_owned());
+        match (desk.call(&ask()), expected) {
+            (Ok(result), Some(fields)) => assert_eq!(result["fields_updated"], json!(fields)),
+            (Err(failure), None) => {
+                assert_eq!(
+                    (failure.code, &failure.detail()["reason"]),
+                    (Code::NoMatch, &json!("other_company"))
+                );
+                assert_eq!(desk.credits, 5, "nothing is charged");
+            }
+            (result, expected) => panic!("{result:?} {expected:?}"),
+        }
+    }
 }

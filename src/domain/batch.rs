@@ -43,6 +43,8 @@ pub struct Line {
     pub error: Option<(String, String)>,
     /// What a code of the contract does not say: why there was no match, or what kept providers from answering.
     pub why: Option<String>,
+    /// See [`Failure::sets_data_aside`].
+    pub set_aside: bool,
     /// To try again sooner is no use.
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
@@ -67,6 +69,7 @@ impl Line {
             request_id,
             error: None,
             why: None,
+            set_aside: false,
             retry_after_s: None,
             passed_over: false,
             repeats: false,
@@ -79,7 +82,9 @@ impl Line {
         // A single call's DETAIL and HINT have no place in a line.
         let below = failure.below_min_confidence();
         let below = below.map_or(String::new(), |names| format!(" (below leadlex.min_confidence: {names})"));
-        let error = Some((failure.code.name().to_owned(), failure.text() + &below));
+        let reason = failure.why().filter(|_| failure.sets_data_aside());
+        let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+        let error = Some((failure.code.name().to_owned(), failure.text() + &below + &reason));
         Line {
             status,
             fields_updated: FieldSet::EMPTY,
@@ -87,6 +92,7 @@ impl Line {
             request_id,
             error,
             why: failure.why(),
+            set_aside: failure.sets_data_aside(),
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
             repeats: false,
@@ -109,6 +115,7 @@ impl Line {
             request_id,
             error,
             why: None,
+            set_aside: false,
             retry_after_s: None,
             passed_over: false,
             repeats: false,
@@ -122,6 +129,8 @@ impl Line {
 pub struct Summary {
     counts: BTreeMap<Status, u64>,
     failures: BTreeMap<String, u64>,
+    /// Of those without a match: by reason, where there were data.
+    set_aside: BTreeMap<String, u64>,
 }
 
 impl Summary {
@@ -130,6 +139,9 @@ impl Summary {
             return;
         }
         *self.counts.entry(line.status).or_default() += 1;
+        if let Some(why) = line.why.as_ref().filter(|_| line.set_aside) {
+            *self.set_aside.entry(why.clone()).or_default() += 1;
+        }
         if let (Status::Failed, Some((code, _))) = (line.status, &line.error) {
             let what = line.why.as_ref().map_or_else(|| code.clone(), |why| format!("{code}: {why}"));
             *self.failures.entry(what).or_default() += 1;
@@ -143,15 +155,21 @@ impl fmt::Display for Summary {
         let of = |status: Status| self.counts.get(&status).copied().unwrap_or_default();
         write!(
             f,
-            "{total} contacts done: {} enriched, {} unchanged, {} without a match, {} failed",
+            "{total} contacts done: {} enriched, {} unchanged, {} without a match{}, {} failed{}",
             of(Status::Enriched),
             of(Status::Unchanged),
             of(Status::NoMatch),
-            of(Status::Failed)
-        )?;
-        let failures: Vec<String> = self.failures.iter().map(|(code, n)| format!("{n} {code}")).collect();
-        if failures.is_empty() { Ok(()) } else { write!(f, " ({})", failures.join(", ")) }
+            listed(&self.set_aside),
+            of(Status::Failed),
+            listed(&self.failures)
+        )
     }
+}
+
+/// ` (2 timeout, 1 quota)`
+fn listed(counts: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{n} {what}")).collect();
+    if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) }
 }
 
 /// Tells lines in the order of the input, each as soon as all before it are told. A contact that stands there several
@@ -250,6 +268,22 @@ mod tests {
         assert_eq!(
             summary.to_string(),
             "6 contacts done: 2 enriched, 0 unchanged, 1 without a match, 3 failed (1 23514, 2 provider_unavailable: quota and timeout)"
+        );
+    }
+
+    #[test]
+    fn what_was_not_used_has_its_reason() {
+        let names =
+            [("a".to_owned(), NoMatchReason::OtherPerson), ("b".to_owned(), NoMatchReason::OtherCompany)];
+        let line = Line::failed(Uuid::nil(), &Failure::set_aside(&names), None);
+        assert_eq!((line.status, line.why.as_deref()), (Status::NoMatch, Some("other_person")));
+        assert!(line.error.as_ref().unwrap().1.ends_with("(other_person)"), "{line:?}");
+        let nobody = Line::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
+        let mut summary = Summary::default();
+        [&line, &nobody].into_iter().for_each(|line| summary.add(line));
+        assert_eq!(
+            summary.to_string(),
+            "2 contacts done: 0 enriched, 0 unchanged, 2 without a match (1 other_person), 0 failed"
         );
     }
 

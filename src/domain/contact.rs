@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::fields::{Field, FieldMap, FieldSet, is_empty};
+use super::fields::{Field, FieldMap, FieldSet};
+use super::people::value;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
@@ -34,8 +35,18 @@ impl Contact {
         self.values.get(field).map(String::as_str)
     }
 
+    /// The contact with these values in place of its own.
+    pub fn with(&self, values: &FieldMap<String>) -> Cow<'_, Contact> {
+        if values.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut contact = self.clone();
+        values.iter().for_each(|(field, value)| contact.values.set(field, value.clone()));
+        Cow::Owned(contact)
+    }
+
     pub fn empty_fields(&self) -> FieldSet {
-        Field::ALL.into_iter().filter(|field| is_empty(self.value(*field))).collect()
+        Field::ALL.into_iter().filter(|field| value::is_empty(*field, self.value(*field))).collect()
     }
 
     pub fn known_email(&self) -> Option<&str> {

@@ -23,6 +23,7 @@ pub enum Why {
     NothingToFill,
     NoData,
     TooWeak,
+    OtherCompany,
     NotIdentifiable,
     Suppressed,
     TableRefuses,
@@ -62,7 +63,9 @@ impl Fate {
             Some((NoMatchReason::TableRefuses, _)) => Why::TableRefuses,
             Some((NoMatchReason::NotIdentifiable, _)) => Why::NotIdentifiable,
             Some((NoMatchReason::NoData, true)) => Why::TooWeak,
-            Some((NoMatchReason::NoData, false)) => Why::NoData,
+            Some((NoMatchReason::OtherCompany, _)) => Why::OtherCompany,
+            // It is remembered as no match.
+            Some((NoMatchReason::NoData | NoMatchReason::OtherPerson, _)) => Why::NoData,
             None => Why::Unavailable,
         })
     }
@@ -78,6 +81,7 @@ impl Why {
             Why::NothingToFill => "nothing to fill",
             Why::NoData => "no data",
             Why::TooWeak => "below min_confidence",
+            Why::OtherCompany => "other company",
             Why::NotIdentifiable => "not identifiable",
             Why::Suppressed => "suppressed",
             Why::TableRefuses => "refused by the table",
@@ -196,6 +200,7 @@ mod tests {
         assert_eq!(no_match(NoMatchReason::Suppressed), Fate::Skipped(Why::Suppressed));
         assert_eq!(no_match(NoMatchReason::TableRefuses), Fate::Skipped(Why::TableRefuses));
         assert_eq!(no_match(NoMatchReason::NotIdentifiable), Fate::Skipped(Why::NotIdentifiable));
+        assert_eq!(no_match(NoMatchReason::OtherCompany), Fate::Skipped(Why::OtherCompany));
         assert_eq!(Fate::of_failure(&Failure::too_weak(&["a".into()])), Fate::Skipped(Why::TooWeak));
         assert_eq!(Fate::of_failure(&Failure::provider_unavailable(&[])), Fate::Skipped(Why::Unavailable));
     }

@@ -77,18 +77,39 @@ pub enum NoMatchReason {
     NoData,
     NotIdentifiable,
     Suppressed,
+    /// What was answered names somebody else.
+    OtherPerson,
+    /// What was answered is of another company than what it would stand beside.
+    OtherCompany,
     /// There was data, and the contact's table refuses it.
     TableRefuses,
 }
 
 impl NoMatchReason {
+    pub const ALL: [NoMatchReason; 6] = [
+        NoMatchReason::NoData,
+        NoMatchReason::NotIdentifiable,
+        NoMatchReason::Suppressed,
+        NoMatchReason::OtherPerson,
+        NoMatchReason::OtherCompany,
+        NoMatchReason::TableRefuses,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             NoMatchReason::NoData => "no_data",
             NoMatchReason::NotIdentifiable => "not_identifiable",
             NoMatchReason::Suppressed => "suppressed",
+            NoMatchReason::OtherPerson => "other_person",
+            NoMatchReason::OtherCompany => "other_company",
             NoMatchReason::TableRefuses => "table_refuses",
         }
+    }
+
+    /// Whether there were data, and they were not used.
+    pub const fn sets_data_aside(self) -> bool {
+        use NoMatchReason::{OtherCompany, OtherPerson, TableRefuses};
+        matches!(self, OtherPerson | OtherCompany | TableRefuses)
     }
 }
 
@@ -150,11 +171,14 @@ impl Failure {
 
     /// Of a no_match: its reason, and whether answers were thrown away for their confidence.
     pub fn no_match_reason(&self) -> Option<(NoMatchReason, bool)> {
-        use NoMatchReason::{NoData, NotIdentifiable, Suppressed, TableRefuses};
         let name = self.more.get("reason").filter(|_| self.code == Code::NoMatch)?;
-        let all = [NoData, NotIdentifiable, Suppressed, TableRefuses];
-        let reason = all.into_iter().find(|reason| name == reason.name())?;
+        let reason = NoMatchReason::ALL.into_iter().find(|reason| name == reason.name())?;
         Some((reason, self.more.contains_key("below_min_confidence")))
+    }
+
+    /// A no_match although there were data: they are about somebody else, or of another company.
+    pub fn sets_data_aside(&self) -> bool {
+        self.no_match_reason().is_some_and(|(reason, _)| reason.sets_data_aside())
     }
 
     pub fn insufficient_credits() -> Failure {
@@ -187,6 +211,14 @@ impl Failure {
                 "no provider is to be asked about this person",
                 "Nothing was charged. A provider refused to tell anything, or leadlex.suppress was called; leadlex.suppression says which.",
             ),
+            NoMatchReason::OtherPerson => (
+                "what was answered is about another person",
+                "Nothing was charged. leadlex.check_provider(name, contact) shows the answer; same_person in the provider's response says what is compared.",
+            ),
+            NoMatchReason::OtherCompany => (
+                "what was answered is a position at another company",
+                "Nothing was charged. Title and seniority are written only beside the company that they belong to; with leadlex.position = 'any' a company that the contact has does not count.",
+            ),
             NoMatchReason::TableRefuses => (
                 "the table refuses what providers have for this contact",
                 "Nothing was charged. The WARNING of the first such call names the constraint. It is not bought again before leadlex.recheck_after is over; when the table takes it, use overwrite => true or leadlex.recheck(provider, since).",
@@ -209,6 +241,19 @@ impl Failure {
     /// No match, because the contact's table refuses the values of these fields.
     pub fn table_refuses(fields: FieldSet) -> Failure {
         Failure::no_match(NoMatchReason::TableRefuses).with("refused", json!(fields.names()))
+    }
+
+    /// No data, because what these providers answered is about somebody else, or of another company. The first tells the reason.
+    pub fn set_aside(providers: &[(String, NoMatchReason)]) -> Failure {
+        let reason = providers.first().map_or(NoMatchReason::NoData, |(_, reason)| *reason);
+        let of = |wanted| {
+            providers.iter().filter(move |(_, reason)| *reason == wanted).map(|(name, _)| name.as_str())
+        };
+        let mut failure = Failure::no_match(reason);
+        for reason in NoMatchReason::ALL.into_iter().filter(|reason| of(*reason).next().is_some()) {
+            failure = failure.with(reason.name(), of(reason).collect());
+        }
+        failure
     }
 
     /// `now` is the epoch second of the refusal.

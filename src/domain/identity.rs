@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::normal::is_invisible;
+use super::people::value::is_invisible;
 use super::rate::Limits;
 
 /// The permission that a call needs.

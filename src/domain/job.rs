@@ -59,6 +59,8 @@ pub const GONE: &str = "gone";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     Done(&'static str),
+    /// Done without a match, although there were data: why they were not used.
+    SetAside(String),
     /// It is not its fault: the attempt does not count.
     Again {
         after: Duration,
@@ -93,7 +95,10 @@ pub fn fate(line: &Line) -> Fate {
         return Fate::Done(status.name());
     };
     if line.status == Status::NoMatch {
-        return Fate::Done(line.status.name());
+        return match line.set_aside {
+            true => Fate::SetAside(message.clone()),
+            false => Fate::Done(line.status.name()),
+        };
     }
     let is = |other: Code| code == other.name();
     let error = match code.len() == 5 && !message.starts_with(code.as_str()) {
@@ -147,6 +152,8 @@ mod tests {
     #[test]
     fn nothing_found_is_an_answer() {
         assert_eq!(failed(&Failure::no_match(NoMatchReason::NoData)), Fate::Done("no_match"));
+        let aside = failed(&Failure::set_aside(&[("a".to_owned(), NoMatchReason::OtherPerson)]));
+        assert!(matches!(&aside, Fate::SetAside(why) if why.ends_with("(other_person)")), "{aside:?}");
     }
 
     #[test]

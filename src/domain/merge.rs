@@ -1,7 +1,8 @@
 //! What of an offer changes a contact.
 
 use super::contact::Contact;
-use super::fields::{FieldMap, FieldSet, is_empty};
+use super::fields::{Field, FieldMap, FieldSet};
+use super::people::value::{is_empty, same};
 
 /// The fields that a call may fill: those asked for that the table has, and only empty ones unless `overwrite`.
 pub fn fillable(contact: &Contact, asked: FieldSet, mapped: FieldSet, overwrite: bool) -> FieldSet {
@@ -9,8 +10,8 @@ pub fn fillable(contact: &Contact, asked: FieldSet, mapped: FieldSet, overwrite:
     if overwrite { possible } else { possible.intersect(contact.empty_fields()) }
 }
 
-/// The values of `offered` that replace what the contact holds now: never an empty value, never the same one,
-/// and a non-empty one only with `overwrite`.
+/// The values of `offered` that replace what the contact holds now: never a value that is none, never the same one (in
+/// its normal form, or byte for byte), and one that is a value only with `overwrite`.
 pub fn changes(
     now: &Contact,
     offered: &FieldMap<String>,
@@ -20,29 +21,33 @@ pub fn changes(
     let mut changes = FieldMap::default();
     for (field, value) in offered.iter() {
         let present = now.value(field);
-        let allowed = overwrite || is_empty(present);
-        if fields.contains(field) && allowed && !is_empty(Some(value)) && present != Some(value) {
+        let allowed = overwrite || is_empty(field, present);
+        let unchanged = present.is_some_and(|present| same(field, present, value));
+        if fields.contains(field) && allowed && !is_empty(field, Some(value)) && !unchanged {
             changes.set(field, value.clone());
         }
     }
     changes
 }
 
-/// The fields among `written` whose stored value differs: a trigger of the table may have kept the old one.
+/// The fields among `written` that hold another value now, however it is spelled: a trigger of the table may have kept the
+/// old one, or none.
 pub fn updated(before: &Contact, after: &Contact, written: FieldSet) -> FieldSet {
-    let mut updated = FieldSet::EMPTY;
-    for field in written.iter() {
-        if before.value(field) != after.value(field) {
-            updated.insert(field);
-        }
-    }
-    updated
+    let is_other = |field: &Field| match (before.value(*field), after.value(*field)) {
+        (Some(before), Some(after)) if same(*field, before, after) => false,
+        (before, after) => !(is_empty(*field, before) && is_empty(*field, after)),
+    };
+    written.iter().filter(is_other).collect()
+}
+
+/// The fields among `written` whose stored text differs in any way.
+pub fn rewritten(before: &Contact, after: &Contact, written: FieldSet) -> FieldSet {
+    written.iter().filter(|field| before.value(*field) != after.value(*field)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fields::Field;
 
     fn contact(values: &[(Field, &str)]) -> Contact {
         let mut contact = Contact::default();
@@ -56,7 +61,8 @@ mod tests {
     fn only_empty_fields_are_filled_without_overwrite() {
         let now = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "  ")]);
         let offered =
-            contact(&[(Field::JobTitle, "CTO"), (Field::Phone, "+1"), (Field::Location, "Oslo")]).values;
+            contact(&[(Field::JobTitle, "CTO"), (Field::Phone, "+12025550123"), (Field::Location, "Oslo")])
+                .values;
         let fields = fillable(&now, FieldSet::ALL, FieldSet::ALL, false);
         assert!(!fields.contains(Field::JobTitle) && fields.contains(Field::Phone));
         let filled = changes(&now, &offered, fields, false);
@@ -67,9 +73,49 @@ mod tests {
 
     #[test]
     fn overwrite_never_empties_and_never_rewrites_the_same() {
-        let now = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "+1")]);
-        let offered = contact(&[(Field::JobTitle, " "), (Field::Phone, "+1")]).values;
+        let now = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "+12025550123")]);
+        let offered = contact(&[(Field::JobTitle, " "), (Field::Phone, "+12025550123")]).values;
         assert!(changes(&now, &offered, FieldSet::ALL, true).is_empty());
+    }
+
+    #[test]
+    fn a_stored_stand_in_is_filled_and_an_offered_one_replaces_nothing() {
+        let now = contact(&[
+            (Field::JobTitle, "N/A"),
+            (Field::Phone, "+1 (555) XXX-XXXX"),
+            (Field::LinkedinUrl, "https://www.linkedin.com/company/acme"),
+            (Field::Location, "Oslo"),
+        ]);
+        assert_eq!(
+            fillable(&now, FieldSet::ALL, FieldSet::ALL, false).names(),
+            ["job_title", "company_name", "linkedin_url", "phone", "seniority"]
+        );
+        let offered = contact(&[(Field::JobTitle, "CTO"), (Field::Location, "unknown")]).values;
+        assert_eq!(changes(&now, &offered, FieldSet::ALL, true).fields().names(), ["job_title"]);
+        // From one stand-in to another nothing was filled.
+        let after = contact(&[(Field::JobTitle, "-"), (Field::Location, "Bergen")]);
+        assert_eq!(updated(&now, &after, FieldSet::ALL).names(), ["location"]);
+    }
+
+    #[test]
+    fn an_unchanged_value_is_no_change_whatever_its_spelling() {
+        let stored = [
+            (Field::JobTitle, " Pre\u{301}sident "),
+            (Field::LinkedinUrl, "linkedin.com/in/J%C3%BCrgen"),
+            (Field::Phone, "+1 (202) 555-0123"),
+            (Field::Seniority, "Vice President"),
+        ];
+        let offered = contact(&[
+            (Field::JobTitle, "Président"),
+            (Field::LinkedinUrl, "https://www.linkedin.com/in/jürgen/"),
+            (Field::Phone, "+12025550123"),
+            (Field::Seniority, "vp"),
+        ]);
+        let now = contact(&stored);
+        assert!(changes(&now, &offered.values, FieldSet::ALL, true).is_empty());
+        assert!(changes(&now, &now.values, FieldSet::ALL, true).is_empty());
+        assert!(updated(&now, &offered, FieldSet::ALL).names().is_empty());
+        assert_eq!(rewritten(&now, &offered, FieldSet::ALL).names().len(), 4, "the text itself is another");
     }
 
     #[test]
@@ -85,7 +131,7 @@ mod tests {
     #[test]
     fn a_value_that_a_trigger_kept_is_not_updated() {
         let before = contact(&[(Field::JobTitle, "CEO")]);
-        let after = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "+1")]);
+        let after = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "+12025550123")]);
         let written = FieldSet::from_iter([Field::JobTitle, Field::Phone]);
         assert_eq!(updated(&before, &after, written).names(), ["phone"]);
     }

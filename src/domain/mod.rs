@@ -12,7 +12,10 @@ pub mod identity;
 pub mod job;
 pub mod latency;
 pub mod merge;
-pub mod normal;
+// The question, suppression and positions take the rest of it.
+#[allow(dead_code)]
+pub mod people;
+pub mod position;
 pub mod provider;
 pub mod rate;
 pub mod receipt;

@@ -25,7 +25,7 @@ fn values(verdict: Option<Verdict>) -> Option<Vec<&'static str>> {
     match verdict? {
         Verdict::Match { values, .. } => Some(values.fields().names()),
         Verdict::NoMatch => None,
-        Verdict::Suppressed | Verdict::Failed(_) => panic!("that is never kept"),
+        Verdict::Suppressed | Verdict::OtherPerson | Verdict::Failed(_) => panic!("that is never kept"),
     }
 }
 
@@ -193,4 +193,10 @@ fn a_rejection_is_of_one_question_and_one_contact_and_counts_for_a_while() {
     };
     assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed.clone()));
     assert!(filed.is_rejection() && filed.receipt() == Some(&receipt) && filed.refusal().is_none());
+}
+
+#[test]
+fn an_answer_about_somebody_else_is_remembered_as_no_match() {
+    let of = |verdict| Receipt::new(&verdict, set(&[Field::Phone]), KNOWN, NOW);
+    assert_eq!(of(Verdict::OtherPerson), of(Verdict::NoMatch));
 }

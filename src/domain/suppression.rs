@@ -2,12 +2,12 @@
 
 use super::contact::Contact;
 use super::fields::Field;
-use super::normal;
+use super::people::{profile, value::clean};
 use super::receipt::{Hash, hash};
 
 /// A person by e-mail address, whatever its spelling: upper and lower case, `Jane <jane@…>`, `mailto:`.
 pub fn by_email(email: &str) -> Option<Hash> {
-    let email = normal::clean(email).to_lowercase();
+    let email = clean(email).to_lowercase();
     let bracketed = email.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
     let email = bracketed.map_or(email.as_str(), |(address, _)| address).trim();
     let email = email.strip_prefix("mailto:").unwrap_or(email).trim_end_matches('.').trim();
@@ -36,7 +36,7 @@ pub fn of_refusal(contact: &Contact) -> Vec<Hash> {
 
 fn certain(contact: &Contact) -> Vec<Hash> {
     let email = contact.known_email().and_then(by_email);
-    let profile = contact.value(Field::LinkedinUrl).and_then(normal::linkedin_handle);
+    let profile = contact.value(Field::LinkedinUrl).and_then(profile::handle);
     let profile = profile.map(|handle| of("linkedin", &[&handle.to_lowercase()]));
     email.into_iter().chain(profile).collect()
 }
@@ -48,8 +48,8 @@ fn by_phone(contact: &Contact) -> Option<Hash> {
 
 fn by_name(contact: &Contact) -> Vec<Hash> {
     let Some(name) = contact.known_full_name() else { return Vec::new() };
-    let name = normal::clean(&name).to_lowercase();
-    let company = contact.value(Field::CompanyName).map(|text| normal::clean(text).to_lowercase());
+    let name = clean(&name).to_lowercase();
+    let company = contact.value(Field::CompanyName).map(|text| clean(text).to_lowercase());
     let domain = contact.known_company_domain().map(|text| text.trim().to_lowercase());
     let known =
         |kind, text: Option<String>| text.filter(|t| !t.is_empty()).map(|text| of(kind, &[&name, &text]));

@@ -1,7 +1,12 @@
 //! Asking providers one after another: what was gathered, from whom, and when to stop.
 
+use std::borrow::Cow;
+
+use super::contact::Contact;
 use super::failure::{Failure, NoMatchReason};
-use super::fields::{FieldMap, FieldSet};
+use super::fields::{Field, FieldMap, FieldSet};
+use super::merge;
+use super::position::{self, Post};
 use super::provider::{Fault, Verdict};
 use super::reply::Origin;
 
@@ -22,6 +27,15 @@ pub enum Outcome {
     /// table refused.
     Rejected(FieldSet),
     Answered(Verdict),
+    /// The same, but only these fields are used of what it supplies.
+    Within(FieldSet, Verdict),
+    /// The same, remembered: what it has for the fields of `refused`, the contact's table did not take when it was offered
+    /// before.
+    Again {
+        fills: FieldSet,
+        refused: FieldSet,
+        verdict: Verdict,
+    },
 }
 
 /// Collects answers. `wanted` are the fields that the call may fill.
@@ -40,6 +54,11 @@ pub struct Waterfall {
     too_weak: Vec<String>,
     /// Fields whose values the contact's table refused before.
     rejected: FieldSet,
+    /// Those of them that stand among `values` all the same.
+    refused_before: FieldSet,
+    /// Providers whose answers are about somebody else, or of which only a position at another company was wanted.
+    set_aside: Vec<(String, NoMatchReason)>,
+    post: Post,
     suppressed: bool,
 }
 
@@ -50,6 +69,23 @@ pub struct Gathered {
     pub origins: FieldMap<Origin>,
     /// First provider that supplied a wanted field, else the first that knew the contact.
     pub origin: Origin,
+    /// Whose company it is that title and seniority are of.
+    pub post: Post,
+    /// Fields whose values the contact's table has refused before: they identified nobody, and are tried again.
+    pub refused_before: FieldSet,
+}
+
+impl Gathered {
+    /// All of it was a position at another company than the one that the contact has by now.
+    pub fn of_other_company(&self) -> Failure {
+        let mut sources: Vec<(String, NoMatchReason)> = Vec::new();
+        for (_, origin) in self.origins.iter() {
+            if sources.iter().all(|(known, _)| *known != origin.source) {
+                sources.push((origin.source.clone(), NoMatchReason::OtherCompany));
+            }
+        }
+        Failure::set_aside(&sources)
+    }
 }
 
 impl Waterfall {
@@ -65,8 +101,18 @@ impl Waterfall {
             asked: Vec::new(),
             too_weak: Vec::new(),
             rejected: FieldSet::EMPTY,
+            refused_before: FieldSet::EMPTY,
+            set_aside: Vec::new(),
+            post: Post::default(),
             suppressed: false,
         }
+    }
+
+    /// What is gathered is to go with this.
+    #[must_use]
+    pub fn beside(mut self, post: Post) -> Waterfall {
+        self.post = post;
+        self
     }
 
     pub fn finished(&self) -> bool {
@@ -84,30 +130,64 @@ impl Waterfall {
         self.asked.is_empty()
     }
 
-    /// Wanted fields that nobody has supplied yet.
+    /// Wanted fields that nobody has supplied yet, and that others can.
     pub fn missing(&self) -> FieldSet {
-        self.wanted.minus(self.values.fields())
+        self.wanted.minus(self.values.fields()).minus(self.post.closed())
+    }
+
+    /// The contact with what has been supplied and would be written: so the next provider is asked about it. What is stored
+    /// and stays identifies, whatever was supplied; what the table has refused before identifies nobody.
+    pub fn with_found<'c>(&self, contact: &'c Contact, overwrite: bool) -> Cow<'c, Contact> {
+        let taken = self.wanted.minus(self.refused_before);
+        contact.with(&merge::changes(contact, &self.values, taken, overwrite))
+    }
+
+    /// Whom that is about: the contact with all that has been supplied. That person may be on the suppression list.
+    pub fn with_all_found<'c>(&self, contact: &'c Contact, overwrite: bool) -> Cow<'c, Contact> {
+        contact.with(&merge::changes(contact, &self.values, self.wanted, overwrite))
+    }
+
+    /// The same, where its profile is another one than the stored.
+    pub fn with_found_profile(&self, contact: &Contact, overwrite: bool) -> Option<Contact> {
+        self.values.get(Field::LinkedinUrl)?;
+        let known = self.with_all_found(contact, overwrite);
+        let found = known.value(Field::LinkedinUrl) != contact.value(Field::LinkedinUrl);
+        found.then(|| known.into_owned())
+    }
+
+    /// The person is on the list: nothing of what was supplied is used.
+    pub fn suppress(&mut self) {
+        self.suppressed = true;
     }
 
     pub fn absorb(&mut self, provider: &str, outcome: Outcome) {
-        let verdict = match outcome {
+        let (fills, refused, verdict) = match outcome {
             Outcome::Skipped => return,
             Outcome::Rejected(fields) => {
                 self.rejected = self.rejected.union(fields);
-                Verdict::NoMatch
+                (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
             }
-            Outcome::Answered(verdict) => verdict,
+            Outcome::Answered(verdict) => (FieldSet::ALL, FieldSet::EMPTY, verdict),
+            Outcome::Within(fills, verdict) => (fills, FieldSet::EMPTY, verdict),
+            Outcome::Again { fills, refused, verdict } => (fills, refused, verdict),
         };
         let fault = match verdict {
             Verdict::Failed(fault) => Some(fault),
             Verdict::NoMatch => None,
+            Verdict::OtherPerson => {
+                self.set_aside.push((provider.to_owned(), NoMatchReason::OtherPerson));
+                None
+            }
             Verdict::Suppressed => {
                 self.suppressed = true;
                 None
             }
             Verdict::Match { values, confidence } => {
                 if confidence.unwrap_or(0.0) >= self.min_confidence {
-                    self.take(provider, values, confidence);
+                    let others = self.values.fields();
+                    self.take(provider, &values, fills, confidence);
+                    let own = self.values.fields().minus(others);
+                    self.refused_before = self.refused_before.union(own.intersect(refused));
                 } else {
                     self.too_weak.push(provider.to_owned());
                 }
@@ -117,15 +197,23 @@ impl Waterfall {
         self.asked.push((provider.to_owned(), fault));
     }
 
-    fn take(&mut self, provider: &str, values: FieldMap<String>, confidence: Option<f64>) {
+    fn take(&mut self, provider: &str, values: &FieldMap<String>, fills: FieldSet, confidence: Option<f64>) {
         let origin = Origin { source: provider.to_owned(), confidence };
+        let wanted = values.fields().intersect(fills).intersect(self.missing());
+        let named = values.get(Field::CompanyName).map(String::as_str);
+        let fits = self.post.takes(named, wanted.contains(Field::CompanyName));
+        let taken = if fits { wanted } else { wanted.minus(position::parts()) };
+        if taken.is_empty() && !wanted.is_empty() {
+            return self.set_aside.push((provider.to_owned(), NoMatchReason::OtherCompany));
+        }
+        if !taken.intersect(position::parts()).is_empty() {
+            self.post.hold(named);
+        }
         self.matched.get_or_insert_with(|| origin.clone());
-        for (field, value) in values.iter() {
-            if self.wanted.contains(field) && self.values.get(field).is_none() {
-                self.values.set(field, value.clone());
-                self.origins.set(field, origin.clone());
-                self.first.get_or_insert_with(|| origin.clone());
-            }
+        for (field, value) in values.iter().filter(|(field, _)| taken.contains(*field)) {
+            self.values.set(field, value.clone());
+            self.origins.set(field, origin.clone());
+            self.first.get_or_insert_with(|| origin.clone());
         }
     }
 
@@ -134,17 +222,25 @@ impl Waterfall {
             // Also what others have told already is not to be used.
             return Err(Failure::no_match(NoMatchReason::Suppressed));
         }
-        if let Some(origin) = self.first.or(self.matched) {
-            return Ok(Gathered { values: self.values, origins: self.origins, origin });
+        // Who only knew the contact says less than why what others have is not used.
+        let unused = self.set_aside.iter().any(|(_, reason)| *reason == NoMatchReason::OtherCompany);
+        let known = self.matched.filter(|_| !unused && self.rejected.is_empty());
+        if let Some(origin) = self.first.or(known) {
+            let Waterfall { values, origins, post, refused_before, .. } = self;
+            return Ok(Gathered { values, origins, origin, post, refused_before });
         }
         if self.asked.iter().any(|(_, fault)| fault.is_some()) {
             return Err(Failure::provider_unavailable(&self.asked));
         }
-        if !self.too_weak.is_empty() {
-            return Err(Failure::too_weak(&self.too_weak));
-        }
+        // As the call said with which it was refused.
         if !self.rejected.is_empty() {
             return Err(Failure::table_refuses(self.rejected));
+        }
+        if !self.set_aside.is_empty() {
+            return Err(Failure::set_aside(&self.set_aside));
+        }
+        if !self.too_weak.is_empty() {
+            return Err(Failure::too_weak(&self.too_weak));
         }
         let reason =
             if self.asked.is_empty() { NoMatchReason::NotIdentifiable } else { NoMatchReason::NoData };
@@ -153,112 +249,5 @@ impl Waterfall {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::failure::Code;
-    use crate::domain::fields::Field;
-    use crate::domain::provider::FaultKind;
-
-    fn answer(values: &[(Field, &str)], confidence: Option<f64>) -> Outcome {
-        let mut map = FieldMap::default();
-        for (field, value) in values {
-            map.set(*field, (*value).to_owned());
-        }
-        Outcome::Answered(Verdict::Match { values: map, confidence })
-    }
-
-    fn failed() -> Outcome {
-        Outcome::Answered(Verdict::Failed(Fault::new(FaultKind::Timeout, "no answer within 5 s")))
-    }
-
-    #[test]
-    fn first_match_stops_at_the_first_that_has_a_wanted_field() {
-        let wanted = FieldSet::from_iter([Field::Phone, Field::Location]);
-        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, wanted);
-        waterfall.absorb("a", answer(&[(Field::JobTitle, "CEO")], Some(0.9)));
-        assert!(!waterfall.finished(), "it knew the person, but nothing that was asked for");
-        waterfall.absorb("b", answer(&[(Field::Phone, "+1")], Some(0.4)));
-        assert!(waterfall.finished());
-        let gathered = waterfall.result().unwrap();
-        assert_eq!((gathered.origin.source.as_str(), gathered.origin.confidence), ("b", Some(0.4)));
-    }
-
-    #[test]
-    fn fill_goes_on_and_the_earlier_provider_wins_each_field() {
-        let wanted = FieldSet::from_iter([Field::Phone, Field::Location, Field::JobTitle]);
-        let mut waterfall = Waterfall::new(Mode::Fill, 0.0, wanted);
-        waterfall.absorb("a", answer(&[(Field::Phone, "+1")], Some(0.9)));
-        waterfall.absorb("down", failed());
-        waterfall.absorb("b", answer(&[(Field::Phone, "+2"), (Field::Location, "Oslo")], None));
-        assert!(!waterfall.finished());
-        waterfall.absorb("c", answer(&[(Field::JobTitle, "CEO")], None));
-        assert!(waterfall.finished());
-        let gathered = waterfall.result().unwrap();
-        assert_eq!(gathered.values.get(Field::Phone).unwrap(), "+1");
-        assert_eq!(gathered.origins.get(Field::Location).unwrap().source, "b");
-        assert_eq!(gathered.origin.source, "a");
-    }
-
-    #[test]
-    fn weak_answers_are_no_match_and_no_score_counts_as_zero() {
-        for confidence in [Some(0.49), None] {
-            let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.5, FieldSet::ALL);
-            waterfall.absorb("a", answer(&[(Field::Phone, "+1")], confidence));
-            let failure = waterfall.result().unwrap_err();
-            assert_eq!(failure.code, Code::NoMatch);
-            assert_eq!(failure.detail()["reason"], "no_data");
-            assert_eq!(failure.detail()["below_min_confidence"], serde_json::json!(["a"]));
-        }
-    }
-
-    #[test]
-    fn without_data_a_failure_is_told_and_each_provider_named() {
-        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
-        waterfall.absorb("a", Outcome::Answered(Verdict::NoMatch));
-        waterfall.absorb("b", failed());
-        waterfall.absorb("c", Outcome::Skipped);
-        let failure = waterfall.result().unwrap_err();
-        assert_eq!(failure.code, Code::ProviderUnavailable);
-        let detail = failure.detail();
-        assert_eq!(detail["providers"][0]["reason"], "no_match");
-        assert_eq!(detail["providers"][1]["provider"], "b");
-        assert_eq!(detail["providers"][1]["reason"], "timeout");
-    }
-
-    #[test]
-    fn a_privacy_refusal_ends_it_whatever_was_gathered() {
-        let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
-        waterfall.absorb("a", answer(&[(Field::Phone, "+1")], Some(0.9)));
-        waterfall.absorb("b", Outcome::Answered(Verdict::Suppressed));
-        assert!(waterfall.finished());
-        let failure = waterfall.result().unwrap_err();
-        assert_eq!(
-            (failure.code, &failure.detail()["reason"]),
-            (Code::NoMatch, &serde_json::json!("suppressed"))
-        );
-    }
-
-    #[test]
-    fn what_the_table_refused_is_told_where_nobody_else_has_data() {
-        let rejected = || Outcome::Rejected(FieldSet::from_iter([Field::Phone]));
-        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
-        waterfall.absorb("a", rejected());
-        assert!(!waterfall.finished(), "another provider may have something else");
-        waterfall.absorb("b", Outcome::Answered(Verdict::NoMatch));
-        let failure = waterfall.result().unwrap_err();
-        assert_eq!(failure.code, Code::NoMatch);
-        assert_eq!(failure.detail()["reason"], "table_refuses");
-        assert_eq!(failure.detail()["refused"], serde_json::json!(["phone"]));
-        let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
-        waterfall.absorb("a", rejected());
-        waterfall.absorb("b", failed());
-        assert_eq!(waterfall.result().unwrap_err().code, Code::ProviderUnavailable, "it may still come");
-    }
-
-    #[test]
-    fn nobody_asked_means_not_identifiable() {
-        let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
-        waterfall.absorb("a", Outcome::Skipped);
-        assert_eq!(waterfall.result().unwrap_err().detail()["reason"], "not_identifiable");
-    }
-}
+#[path = "waterfall_tests.rs"]
+mod tests;

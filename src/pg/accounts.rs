@@ -21,9 +21,6 @@ use super::worker;
 use super::xact::{self, Grant, Hold, Transaction};
 use crate::domain::rate::{Admission, Limits, Status, Window};
 
-/// How long a call waits for the background worker: to open a lease, or to close others so that there is room.
-const LEASE_WAIT: Duration = Duration::from_secs(5);
-
 thread_local! {
     /// Where an account stood last time; checked at every use.
     static SEEN: RefCell<HashMap<AccountKey, usize>> = RefCell::new(HashMap::new());
@@ -41,7 +38,7 @@ pub fn now_us() -> i64 {
 
 /// The account, loaded, and pinned until this transaction ends.
 pub fn open(key: AccountKey) -> usize {
-    let mut full_since = None;
+    let mut patience = None;
     loop {
         if let Some(index) = SEEN.with_borrow(|s| s.get(&key).copied())
             && pin_if_ready(index, key)
@@ -49,7 +46,7 @@ pub fn open(key: AccountKey) -> usize {
             return index;
         }
         let Some((index, to_load)) = find_or_take(key) else {
-            make_room(*full_since.get_or_insert_with(Instant::now));
+            make_room(patience.get_or_insert_with(worker::Patience::new));
             continue;
         };
         SEEN.with_borrow_mut(|s| s.insert(key, index));
@@ -86,8 +83,8 @@ fn pin_if_ready(index: usize, key: AccountKey) -> bool {
 }
 
 /// All places are taken. Those that are only waiting for their leases to be closed can be had soon.
-fn make_room(full_since: Instant) {
-    if full_since.elapsed() >= LEASE_WAIT {
+fn make_room(patience: &mut worker::Patience) {
+    if !patience.lasts() {
         raise::refuse(raise::Refusal {
             sqlstate: "53400",
             message: "too many workspaces are active at once".into(),
@@ -384,26 +381,19 @@ pub fn admit(index: usize, limits: Limits) -> Result<(), (Window, i64)> {
         (admission, now)
     };
     let mut last = attempt();
-    if last.0 == Admission::NeedsLease {
-        // A statement that keeps the worker out of this database ends soon, as this session is in its way.
-        let mut until = Instant::now() + LEASE_WAIT;
-        while last.0 == Admission::NeedsLease && Instant::now() < until {
-            if worker::is_barred() {
-                until = Instant::now() + LEASE_WAIT;
-            }
-            wait_until(index, until.min(Instant::now() + Duration::from_secs(1)), || {
-                last = attempt();
-                last.0 != Admission::NeedsLease
-            });
-        }
+    let mut patience = worker::Patience::new();
+    while last.0 == Admission::NeedsLease && patience.lasts() {
+        wait_until(index, Instant::now() + patience.slice(), || {
+            last = attempt();
+            last.0 != Admission::NeedsLease
+        });
     }
     match last {
         (Admission::Admitted, _) => Ok(()),
         (Admission::Limited(window), now) => Err((window, now)),
-        (Admission::NeedsLease, _) => raise::not_ready(
-            "the background worker did not record the rate limit's use in time",
-            "See leadlex.worker_status and the server log; max_worker_processes may be used up.",
-        ),
+        (Admission::NeedsLease, _) => {
+            worker::give_up("the background worker did not record the rate limit's use in time", "")
+        }
     }
 }
 

@@ -8,18 +8,19 @@
 //! And CREATE TRIGGER with a function of ours, which is for the table's owner. What may give a bound table a trigger or
 //! take it away is looked at afterwards, so that one that was lost can be told of.
 //!
-//! And LOCK TABLE of leadlex.contact, which is for granted roles.
+//! And LOCK TABLE of leadlex.contact, which is for granted roles. What may take away the policies that keep all others from its
+//! rows is looked at afterwards, so that PUBLIC never has it without them.
 
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::cache;
 use super::raise::{Refusal, refuse};
 use super::store::config;
 use super::worker::bars;
 use super::xact::Outcome;
+use super::{cache, explain};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
@@ -68,7 +69,10 @@ unsafe extern "C-unwind" fn hook(
         }
         let ours = concerns_databases((*node).type_);
         let triggers = concerns_triggers(node);
+        let policies = concerns_policies(node);
         let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
+        let explains = (*node).type_ == pg_sys::NodeTag::T_ExplainStmt && analyzes(node.cast());
+        let explained = if explains { explain::begin() } else { None };
         match PREVIOUS {
             Some(previous) => previous(
                 statement,
@@ -91,12 +95,63 @@ unsafe extern "C-unwind" fn hook(
                 completion,
             ),
         }
+        if explains {
+            explain::end(explained);
+        }
         if ours {
             after(node, barred);
         }
         if triggers {
             remember_triggers();
         }
+        if policies {
+            close_contact_table();
+        }
+    }
+}
+
+/// Whether EXPLAIN runs its query.
+#[pg_guard]
+unsafe extern "C-unwind" fn analyzes(explain: *mut pg_sys::ExplainStmt) -> bool {
+    // SAFETY: options of the statement; a value that is no boolean is refused here as Postgres itself would.
+    unsafe { option((*explain).options, c"analyze").is_some_and(|option| pg_sys::defGetBoolean(option)) }
+}
+
+/// ALTER TABLE … DISABLE ROW LEVEL SECURITY, ALTER and DROP POLICY.
+unsafe fn concerns_policies(node: *mut pg_sys::Node) -> bool {
+    use pg_sys::NodeTag::*;
+    // SAFETY: each node is looked at as what its tag says; the commands of ALTER TABLE are AlterTableCmd nodes.
+    unsafe {
+        match (*node).type_ {
+            T_AlterTableStmt => {
+                let commands = (*node.cast::<pg_sys::AlterTableStmt>()).cmds;
+                pgrx::PgList::<pg_sys::AlterTableCmd>::from_pg(commands)
+                    .iter_ptr()
+                    .any(|command| (*command).subtype == pg_sys::AlterTableType::AT_DisableRowSecurity)
+            }
+            T_DropStmt => (*node.cast::<pg_sys::DropStmt>()).removeType == pg_sys::ObjectType::OBJECT_POLICY,
+            T_RenameStmt => {
+                (*node.cast::<pg_sys::RenameStmt>()).renameType == pg_sys::ObjectType::OBJECT_POLICY
+            }
+            T_AlterPolicyStmt => true,
+            _ => false,
+        }
+    }
+}
+
+/// The statement has succeeded.
+#[pg_guard]
+unsafe extern "C-unwind" fn close_contact_table() {
+    // SAFETY: globals of a backend; what the statement did is made visible to the next one of its transaction.
+    unsafe {
+        if pg_sys::IsBinaryUpgrade || pg_sys::creating_extension {
+            return;
+        }
+        pg_sys::CommandCounterIncrement();
+    }
+    cache::forget_changed();
+    if let cache::Found::This(_) = cache::find_installation() {
+        super::api::close_contact_table();
     }
 }
 
@@ -206,7 +261,7 @@ unsafe fn is_ours(function: pg_sys::Oid) -> bool {
     }
 }
 
-unsafe fn owns_table(relation: pg_sys::Oid) -> bool {
+pub fn owns_table(relation: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
     unsafe {
         #[cfg(feature = "pg15")]

@@ -23,6 +23,7 @@ use crate::domain::failure::{Failure, short};
 use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::domain::identity::Caller;
 use crate::domain::merge;
+use crate::domain::position::Position;
 use crate::domain::rate::{Status, Window};
 use crate::domain::receipt;
 use crate::domain::reply::{self, Origin};
@@ -238,15 +239,30 @@ impl Desk for PgDesk {
         settings::waterfall()
     }
 
+    fn position(&self) -> Position {
+        settings::position()
+    }
+
     fn ask(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact, missing: FieldSet) -> Outcome {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
         let workspace = self.workspace();
         let name = self.binding().name();
         let (table, person) = (format!("{name}\n{}", self.id), receipt::person(workspace, &name, &self.id));
-        let past = self.past.get_or_insert_with(|| {
-            provider::pasts(workspace, &self.providers, &[(contact, person)]).pop().unwrap_or_default()
-        });
+        let past = match &mut self.past {
+            None => {
+                let past = provider::pasts(workspace, &self.providers, &[(contact, person)]).pop();
+                self.past.insert(past.unwrap_or_default())
+            }
+            Some(past) => {
+                // What others have supplied makes it another question.
+                if !past.is_of(workspace, provider, contact) {
+                    past.look_again(workspace, &(provider.name.clone(), Rc::clone(provider)), contact);
+                }
+                past
+            }
+        };
+        past.put_to(provider.id);
         let asking = Asking { workspace, contact, table: &table, person, overwrite: self.overwrite, past };
         provider::ask(provider, &asking, missing, left)
     }

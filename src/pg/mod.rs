@@ -12,6 +12,7 @@ mod cache;
 mod claims;
 mod ddl;
 mod desk;
+mod explain;
 mod guards;
 mod health;
 mod identity;
@@ -34,6 +35,7 @@ mod spi;
 mod store;
 mod table;
 mod trigger;
+mod under_way;
 mod wait;
 mod worker;
 mod writing;
@@ -50,6 +52,7 @@ pub fn init() {
     if preloading {
         shmem::register();
         ddl::register();
+        explain::register();
         if !upgrading {
             worker::register();
         }

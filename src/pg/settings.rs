@@ -1,37 +1,31 @@
 //! The settings (GUCs), private behind accessors.
 
+mod answers;
 mod queue;
+mod server;
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::time::Duration;
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::health::Policy;
 use crate::domain::receipt::Terms;
-use crate::domain::waterfall::Mode;
 use crate::net::MAX_HELPERS;
 
+pub use answers::{position, waterfall};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
-
-#[derive(Clone, Copy, PostgresGucEnum)]
-enum WaterfallMode {
-    #[name = c"first_match"]
-    FirstMatch,
-    #[name = c"fill"]
-    Fill,
-}
+pub use server::{
+    max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
+    worker_naptime,
+};
 
 static API_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-/// A constant. SQL scripts read it: an older schema can be updated only when the library that is loaded knows the new one.
-static LIBRARY_VERSION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(version()));
 static WORKSPACE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static REQUIRE_LOCAL_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
-static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
-static MIN_CONFIDENCE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
@@ -43,33 +37,12 @@ static ENABLE_TRIGGERS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static TRIGGER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static BREAKER_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static BREAKER_PAUSE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
-static MAX_PROVIDERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static RECEIPT_TTL: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static RECHECK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
-static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);
-static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
-static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(262_144);
-static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
-static WORKER_NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
-
-const fn version() -> &'static CStr {
-    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(text) => text,
-        Err(_) => panic!("a version has no NUL"),
-    }
-}
 
 thread_local! {
     /// Local transaction id in which the present API key was set; 0 = outside any.
     static KEY_SET_IN: Cell<u32> = const { Cell::new(0) };
-}
-
-pub fn waterfall() -> (Mode, f64) {
-    let mode = match WATERFALL.get() {
-        WaterfallMode::FirstMatch => Mode::FirstMatch,
-        WaterfallMode::Fill => Mode::Fill,
-    };
-    (mode, MIN_CONFIDENCE.get())
 }
 
 pub fn provider_timeout() -> Duration {
@@ -118,10 +91,6 @@ pub fn trigger_timeout() -> Duration {
     Duration::from_millis(TRIGGER_TIMEOUT.get() as u64)
 }
 
-pub fn max_providers() -> usize {
-    MAX_PROVIDERS.get() as usize
-}
-
 /// How long providers' answers count.
 pub fn receipt_terms() -> Terms {
     let microseconds = |setting: &GucSetting<i32>| i64::from(setting.get()) * 1_000_000;
@@ -136,26 +105,6 @@ pub fn purge_interval(longest: Duration) -> Duration {
         .min();
     let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
     tenth.clamp(Duration::from_secs(1), longest)
-}
-
-pub fn receipt_buffer_bytes() -> usize {
-    RECEIPT_BUFFER.get() as usize * 1_024
-}
-
-pub fn max_workspaces() -> usize {
-    MAX_WORKSPACES.get() as usize
-}
-
-pub fn max_contacts_in_flight() -> usize {
-    MAX_CONTACTS_IN_FLIGHT.get() as usize
-}
-
-pub fn max_workers() -> usize {
-    MAX_WORKERS.get() as usize
-}
-
-pub fn worker_naptime() -> Duration {
-    Duration::from_secs(WORKER_NAPTIME.get() as u64)
 }
 
 pub fn workspace() -> Option<String> {
@@ -179,7 +128,8 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-fn transaction_number() -> u32 {
+/// The local number of this backend's transaction.
+pub fn transaction_number() -> u32 {
     // SAFETY: MyProc is null before a process joins shared memory, and stays valid afterwards.
     unsafe {
         if pg_sys::MyProc.is_null() {
@@ -198,7 +148,7 @@ pub fn define(preloading: bool) {
     define_calls();
     define_batches();
     define_providers();
-    define_server(preloading);
+    server::define(preloading);
     queue::define();
     // SAFETY: a static NUL-terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"leadlex".as_ptr()) };
@@ -239,24 +189,7 @@ fn define_identity() {
 }
 
 fn define_calls() {
-    GucRegistry::define_enum_guc(
-        c"leadlex.waterfall",
-        c"first_match stops at the first provider with data, fill goes on until every wanted field is filled.",
-        c"",
-        &WATERFALL,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
-    GucRegistry::define_float_guc(
-        c"leadlex.min_confidence",
-        c"Answers with a lower score (0 to 1) count as no match.",
-        c"An answer without a score counts as 0.",
-        &MIN_CONFIDENCE,
-        0.0,
-        1.0,
-        GucContext::Userset,
-        GucFlags::default(),
-    );
+    answers::define();
     int_ms(c"leadlex.provider_timeout", c"Longest wait for one provider.", &PROVIDER_TIMEOUT, 1, 60_000);
     int_ms(
         c"leadlex.total_timeout",
@@ -370,79 +303,6 @@ fn define_providers() {
 
 fn int_ms(name: &'static CStr, text: &'static CStr, setting: &'static GucSetting<i32>, min: i32, max: i32) {
     GucRegistry::define_int_guc(name, text, c"", setting, min, max, GucContext::Suset, GucFlags::UNIT_MS);
-}
-
-fn define_server(preloading: bool) {
-    GucRegistry::define_string_guc(
-        c"leadlex.library_version",
-        c"Version of the library that is loaded.",
-        c"ALTER EXTENSION leadlex_enrich UPDATE needs the library of the new version.",
-        &LIBRARY_VERSION,
-        GucContext::Internal,
-        GucFlags::DISALLOW_IN_FILE,
-    );
-    if preloading {
-        GucRegistry::define_int_guc(
-            c"leadlex.max_workspaces",
-            c"Workspaces and limited providers that can be active at once, in all databases together.",
-            c"Takes about half a kilobyte of shared memory each.",
-            &MAX_WORKSPACES,
-            16,
-            1_000_000,
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-        GucRegistry::define_int_guc(
-            c"leadlex.max_contacts_in_flight",
-            c"Contacts that open transactions can be enriching at once, in all databases together.",
-            c"Takes about 60 bytes of shared memory each.",
-            &MAX_CONTACTS_IN_FLIGHT,
-            1_024,
-            100_000_000,
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-        GucRegistry::define_int_guc(
-            c"leadlex.max_providers",
-            c"Providers whose health and tallies are kept in shared memory, of all databases together.",
-            c"Takes about two kilobytes each. The one not asked for longest makes room for another.",
-            &MAX_PROVIDERS,
-            16,
-            100_000,
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-        GucRegistry::define_int_guc(
-            c"leadlex.receipt_buffer",
-            c"Shared memory for providers' answers that are not in the books yet, of all databases together.",
-            c"When it is full, an answer waits 150 ms for room; then it is used, but not kept, with a WARNING.",
-            &RECEIPT_BUFFER,
-            64,
-            1_048_576,
-            GucContext::Postmaster,
-            GucFlags::UNIT_KB,
-        );
-    }
-    GucRegistry::define_int_guc(
-        c"leadlex.max_workers",
-        c"Databases whose books are kept at the same time.",
-        c"Each takes one of max_worker_processes while it runs.",
-        &MAX_WORKERS,
-        1,
-        64,
-        GucContext::Sighup,
-        GucFlags::default(),
-    );
-    GucRegistry::define_int_guc(
-        c"leadlex.worker_naptime",
-        c"Time between rounds of settling the ledger.",
-        c"",
-        &WORKER_NAPTIME,
-        1,
-        3_600,
-        GucContext::Sighup,
-        GucFlags::UNIT_S,
-    );
 }
 
 /// Refuses to be stored, where others could read it, and notes which transaction set it. The note travels in

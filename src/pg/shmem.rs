@@ -1,7 +1,7 @@
 //! Shared memory: how it is laid out and reached. What it holds is in `records`, what is done with it in `accounts`,
 //! `claims` and `worker`.
 //!
-//! Layout: [`Header`], then the accounts. The claims are a dynahash of their own. After a crash Postgres makes all
+//! Layout: [`Header`], then the databases, the queues and the accounts. The claims are a dynahash of their own. After a crash Postgres makes all
 //! of it anew, empty.
 
 use std::ffi::CStr;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::{health, receipts, settings};
+use super::{health, receipts, settings, under_way};
 
 mod records;
 pub use records::*;
@@ -52,12 +52,21 @@ pub fn register() {
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
-fn accounts_offset() -> usize {
-    size_of::<Header>().next_multiple_of(align_of::<Account>())
+/// Where databases, queues and accounts begin, and where they end.
+fn offsets() -> [usize; 4] {
+    let databases = size_of::<Header>().next_multiple_of(align_of::<Database>());
+    let queues = databases + settings::max_databases() * size_of::<Database>();
+    let queues = queues.next_multiple_of(align_of::<Queue>());
+    let accounts = (queues + max_queues() * size_of::<Queue>()).next_multiple_of(align_of::<Account>());
+    [databases, queues, accounts, accounts + settings::max_workspaces() * size_of::<Account>()]
+}
+
+fn max_queues() -> usize {
+    settings::max_databases() * QUEUES_A_DATABASE
 }
 
 fn main_size() -> usize {
-    accounts_offset() + settings::max_workspaces() * size_of::<Account>()
+    offsets()[3]
 }
 
 #[pg_guard]
@@ -72,6 +81,7 @@ unsafe extern "C-unwind" fn request() {
         pg_sys::RequestAddinShmemSpace(claims);
         pg_sys::RequestAddinShmemSpace(receipts::size());
         pg_sys::RequestAddinShmemSpace(health::size());
+        pg_sys::RequestAddinShmemSpace(under_way::size());
         pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS);
     }
 }
@@ -104,6 +114,7 @@ unsafe extern "C-unwind" fn startup() {
         let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, size, &mut info, flags);
         receipts::start();
         health::start();
+        under_way::start();
         pg_sys::LWLockRelease(init_lock);
         HEADER.store(header, Ordering::Relaxed);
         CLAIM_TABLE.store(claims, Ordering::Relaxed);
@@ -116,24 +127,41 @@ unsafe fn initialise(header: *mut Header) {
         let tranche = pg_sys::GetNamedLWLockTranche(NAME.as_ptr());
         let tranche_id = i32::from((*tranche).lock.tranche);
         let count = settings::max_workspaces();
+        let [databases, queues, accounts, _] = offsets();
         header.write(Header {
-            databases: [Database::FREE; MAX_DATABASES],
-            queues: [Queue::FREE; MAX_QUEUES],
+            databases: fill(header, databases, settings::max_databases(), Database::FREE),
+            queues: fill(header, queues, max_queues(), Queue::FREE),
             bars: [Bar::FREE; MAX_BARS],
             running: [Running::NONE; MAX_RUNNING],
             launcher_pid: 0,
             launcher_latch: std::ptr::null_mut(),
             close_until: 0,
+            turns: 0,
+            resumed: 0,
+            untold: false,
             read_only: false,
             account_count: count,
         });
-        let accounts = header.cast::<u8>().add(accounts_offset()).cast::<Account>();
+        let accounts = header.cast::<u8>().add(accounts).cast::<Account>();
         for index in 0..count {
             let account = accounts.add(index);
             pg_sys::LWLockInitialize(&raw mut (*account).lock, tranche_id);
             pg_sys::ConditionVariableInit(&raw mut (*account).changed);
             (&raw mut (*account).state).write(AccountState::FREE);
         }
+    }
+}
+
+/// Writes `count` records from `offset` on.
+///
+/// # Safety
+/// The block at `header` has that many there, and nobody else knows of it yet.
+unsafe fn fill<T: Copy>(header: *mut Header, offset: usize, count: usize, record: T) -> Places<T> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let first = header.cast::<u8>().add(offset).cast::<T>();
+        (0..count).for_each(|index| first.add(index).write(record));
+        Places { first, count }
     }
 }
 
@@ -174,9 +202,10 @@ pub fn with_header<R>(work: impl FnOnce(&mut Header) -> R) -> R {
 
 /// Whether a note of waiting work stands in this entry, looked at without a lock.
 pub fn has_work(index: usize, oid: u32) -> bool {
-    // SAFETY: inside the header; both are plain values that others change in one piece.
+    // SAFETY: where they begin never changes, and `index` is of one of them; both are plain values that others change in
+    // one piece.
     unsafe {
-        let entry = &raw const (*HEADER.load(Ordering::Relaxed)).databases[index];
+        let entry = (*HEADER.load(Ordering::Relaxed)).databases.first.add(index);
         (&raw const (*entry).oid).read_volatile() == oid && (&raw const (*entry).has_work).read_volatile()
     }
 }
@@ -201,7 +230,7 @@ pub fn account_count() -> usize {
 fn account(index: usize) -> *mut Account {
     assert!(index < account_count());
     // SAFETY: inside the block that `main_size` measured.
-    unsafe { HEADER.load(Ordering::Relaxed).cast::<u8>().add(accounts_offset()).cast::<Account>().add(index) }
+    unsafe { HEADER.load(Ordering::Relaxed).cast::<u8>().add(offsets()[2]).cast::<Account>().add(index) }
 }
 
 /// One account, under its own lock.

@@ -35,6 +35,8 @@ pub enum Event {
     Provider,
     /// Credits, or the background worker's books.
     Books,
+    /// Another session's request about the same question.
+    Question,
     /// The background worker has nothing to do.
     Idle,
 }
@@ -48,10 +50,11 @@ pub fn event(_event: Event) -> u32 {
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 pub fn event(event: Event) -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
-    static KNOWN: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
+    static KNOWN: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     let name = match event {
         Event::Provider => c"LeadlexProvider",
         Event::Books => c"LeadlexBooks",
+        Event::Question => c"LeadlexQuestion",
         Event::Idle => c"LeadlexWorkerIdle",
     };
     let known = &KNOWN[event as usize];
@@ -201,10 +204,15 @@ pub fn for_answers(longest: Duration) {
 
 /// A short, interruptible sleep.
 pub fn nap(pause: Duration) {
+    doze(pause, Event::Books);
+}
+
+/// A sleep until the session's latch is set, or so long.
+pub fn doze(pause: Duration, event_of: Event) {
     let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: waits for this process's own latch.
     unsafe {
-        pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause.as_millis() as i64, event(Event::Books));
+        pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause.as_millis() as i64 + 1, event(event_of));
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     pgrx::check_for_interrupts!();
@@ -219,6 +227,7 @@ unsafe extern "C-unwind" fn close_courier(_code: i32, _arg: pg_sys::Datum) {
         }
     });
     super::robust::close_gate();
+    super::under_way::leave();
 }
 
 /// A thread in which no signal is ever delivered: Postgres's handlers must run in the main thread.

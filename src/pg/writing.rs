@@ -19,10 +19,11 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// `after`: as it is, where something was written.
-    pub fn of(before: Contact, after: Option<Contact>, rejections: Vec<Rejection>) -> Saved {
+    /// `after`: as it is, where something was written. `apart`: see [`Written::apart`].
+    pub fn of(before: Contact, after: Option<Contact>, rejections: Vec<Rejection>, apart: bool) -> Saved {
         let after = after.unwrap_or_else(|| before.clone());
-        Saved { written: Written { before, after, rejected: table::rejected(&rejections) }, rejections }
+        let rejected = table::rejected(&rejections);
+        Saved { written: Written { before, after, rejected, apart }, rejections }
     }
 }
 
@@ -38,9 +39,9 @@ pub fn write_changes(
 ) -> Result<Option<Saved>, SomebodyElse> {
     // What is offered and need not be written must still be as it was, too, or it would pass for our change.
     let others: FieldSet = gathered.values.fields().union(before.identifying_fields().iter().collect());
-    let saved = binding.save(workspace, &before, wanted(&before), others);
+    let saved = binding.save(workspace, &before, wanted(&before), &gathered.post, others);
     if !saved.missed {
-        return Ok(Some(Saved::of(before, saved.row, saved.rejections)));
+        return Ok(Some(Saved::of(before, saved.row, saved.rejections, saved.apart)));
     }
     let id = &before.id;
     let Some(locked) = binding.read_locked(workspace, id) else {
@@ -49,17 +50,39 @@ pub fn write_changes(
         }
         return Ok(None);
     };
-    let supplied = |name: &str| gathered.origins.iter().any(|(_, origin)| origin.source == name);
-    let mut configs = providers
-        .iter()
-        .filter(|(name, _)| supplied(name))
-        .filter_map(|(_, provider)| provider.config.as_ref().ok());
-    if !configs.all(|config| config.means_the_same(&before, &locked)) {
+    if !means_the_same(providers, gathered, &wanted, &before, &locked) {
         return Err(SomebodyElse);
     }
-    let saved = binding.save(workspace, &locked, wanted(&locked), FieldSet::EMPTY);
+    let saved = binding.save(workspace, &locked, wanted(&locked), &gathered.post, FieldSet::EMPTY);
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
-    Ok(Some(Saved::of(locked, saved.row, saved.rejections)))
+    Ok(Some(Saved::of(locked, saved.row, saved.rejections, saved.apart)))
+}
+
+/// Whether what was supplied about `before` is about `now` as well, for each provider that supplied something: it was asked
+/// with what those before it had supplied, but for what the table had refused before.
+fn means_the_same(
+    providers: &[(String, Rc<LoadedProvider>)],
+    gathered: &Gathered,
+    wanted: impl Fn(&Contact) -> FieldMap<String>,
+    before: &Contact,
+    now: &Contact,
+) -> bool {
+    let [of_before, of_now] = [before, now].map(&wanted);
+    let mut supplied = FieldSet::EMPTY;
+    for (name, provider) in providers {
+        let own = gathered.origins.iter().filter(|(_, origin)| origin.source == *name);
+        let own: FieldSet = own.map(|(field, _)| field).collect();
+        let Some(config) = provider.config.as_ref().ok().filter(|_| !own.is_empty()) else { continue };
+        let known = |values: &FieldMap<String>| -> FieldMap<String> {
+            let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
+            earlier.map(|(field, value)| (field, value.clone())).collect()
+        };
+        if !config.means_the_same(&before.with(&known(&of_before)), &now.with(&known(&of_now))) {
+            return false;
+        }
+        supplied = supplied.union(own.minus(gathered.refused_before));
+    }
+    true
 }
 
 /// While providers were asked about a contact, somebody changed what they were asked with.

@@ -233,6 +233,100 @@ fn a_policy_of_ones_own_opens_the_contacts_to_no_stranger() {
     assert_eq!(number(&mut world.caller(), "SELECT count(*) FROM leadlex.contact"), 1);
 }
 
+/// A plan tells how many rows a policy has kept from its query; with an index, for which values there are any.
+#[test]
+fn a_stranger_learns_nothing_from_explain_analyze() {
+    let world = used();
+    world.run(
+        "CREATE INDEX ON leadlex.contact (full_name); CREATE TABLE own (id int); GRANT SELECT ON own TO PUBLIC;
+         CREATE VIEW over AS SELECT full_name FROM leadlex.contact; GRANT SELECT ON over TO PUBLIC;
+         CREATE ROLE auditor LOGIN BYPASSRLS",
+    );
+    let explain =
+        |client: &mut Client, sql: &str| sqlstate(&client.batch_execute(&format!("EXPLAIN (ANALYZE) {sql}")));
+    let mut stranger = world.cluster.connect_as("app", "stranger");
+    stranger.batch_execute("PREPARE p AS SELECT FROM leadlex.enrichment").unwrap();
+    for sql in [
+        "SELECT FROM leadlex.contact",
+        "SELECT FROM leadlex.contact WHERE full_name = 'Ada Abbott'",
+        "SELECT FROM leadlex.contact WHERE full_name = 'Nobody'",
+        "SELECT FROM own WHERE id IN (SELECT 1 FROM leadlex.enriched)",
+        "WITH c AS (SELECT FROM leadlex.workspace) SELECT FROM c",
+        "UPDATE leadlex.contact SET phone = '1'",
+        "EXECUTE p",
+        "SELECT FROM over",
+    ] {
+        assert_eq!(explain(&mut stranger, sql), "42501", "{sql}");
+    }
+    for view in ["provider", "job", "queue", "usage_daily", "credit_ledger"] {
+        assert_eq!(explain(&mut stranger, &format!("TABLE leadlex.{view}")), "42501", "{view}");
+    }
+    let nested = "DO $$ BEGIN EXECUTE 'EXPLAIN ANALYZE SELECT FROM leadlex.contact'; END $$";
+    assert_eq!(sqlstate(&stranger.batch_execute(nested)), "42501");
+    // Without ANALYZE, and afterwards, also in the same transaction, all is as before.
+    stranger
+        .batch_execute(
+            "BEGIN; EXPLAIN SELECT FROM leadlex.contact; EXPLAIN (ANALYZE off) SELECT FROM leadlex.contact; EXPLAIN ANALYZE SELECT FROM own;
+             TABLE leadlex.contact;
+             DO $$ BEGIN EXECUTE 'EXPLAIN ANALYZE SELECT FROM leadlex.contact'; EXCEPTION WHEN insufficient_privilege THEN END $$;
+             SAVEPOINT s; TABLE leadlex.contact; COMMIT; TABLE leadlex.enriched",
+        )
+        .unwrap();
+    for role in ["caller", "postgres", "auditor"] {
+        let mut client = world.cluster.connect_as("app", role);
+        assert_eq!(explain(&mut client, "SELECT FROM leadlex.contact"), "00000", "{role}");
+    }
+    // What our own functions look up is theirs.
+    let call = "SELECT enrich_contact('00000000-0000-4000-8000-000000000002')";
+    assert_eq!(explain(&mut world.caller(), call), "00000");
+    assert_eq!(explain(&mut stranger, call), "LX401");
+}
+
+/// PUBLIC has privileges only as long as policies keep strangers from the rows.
+#[test]
+fn who_does_away_with_what_keeps_strangers_out_opens_the_contacts_to_nobody() {
+    const PUBLIC: &str = "SELECT count(*) FROM pg_class AS c, aclexplode(c.relacl) AS a
+        WHERE c.oid = 'leadlex.contact'::regclass AND a.grantee = 0";
+    let world = used();
+    let count = "SELECT count(*) FROM leadlex.contact";
+    for sql in [
+        "ALTER TABLE leadlex.contact DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE leadlex.contact ADD COLUMN more text, DISABLE ROW LEVEL SECURITY",
+        "DO $$ BEGIN EXECUTE 'ALTER TABLE leadlex.contact DISABLE ROW LEVEL SECURITY'; END $$",
+        "DROP POLICY granted_select ON leadlex.contact",
+        "DROP POLICY own_workspace ON leadlex.contact",
+        "ALTER POLICY granted_delete ON leadlex.contact USING (true)",
+        "ALTER POLICY granted_insert ON leadlex.contact RENAME TO mine",
+    ] {
+        let mut owner = world.owner();
+        owner.batch_execute(&format!("BEGIN; {sql}")).unwrap();
+        assert_eq!(number(&mut owner, PUBLIC), 0, "{sql}");
+        owner.batch_execute("ROLLBACK").unwrap();
+        assert_eq!(number(&mut owner, PUBLIC), 4, "{sql}");
+    }
+    // What leaves the policies as they are closes nothing, nor does what concerns another table.
+    world.run(
+        "ALTER POLICY own_workspace ON leadlex.contact TO PUBLIC; ALTER TABLE crm DISABLE ROW LEVEL SECURITY;
+         CREATE POLICY one ON leadlex.contact USING (true); DROP POLICY one ON leadlex.contact",
+    );
+    assert_eq!(world.number(PUBLIC), 4);
+
+    world.run("ALTER TABLE leadlex.contact DISABLE ROW LEVEL SECURITY");
+    for role in ["stranger", "caller"] {
+        let outcome = world.cluster.connect_as("app", role).query(count, &[]);
+        assert_eq!(sqlstate(&outcome), "42501", "{role}");
+    }
+    let grant = format!("SELECT leadlex.grant_access('caller', '{}')", world.workspace);
+    world.run(&grant);
+    assert_eq!(number(&mut world.caller(), count), 1);
+    assert_eq!(sqlstate(&world.cluster.connect_as("app", "stranger").query(count, &[])), "42501");
+    // And the way back.
+    world.run(&format!("ALTER TABLE leadlex.contact ENABLE ROW LEVEL SECURITY; {grant}"));
+    assert_eq!(world.number(PUBLIC), 4);
+    assert_eq!(number(&mut world.caller(), count), 1);
+    assert_eq!(number(&mut world.cluster.connect_as("app", "stranger"), count), 0);
+}
+
 #[test]
 fn memberships_that_come_and_go_are_seen_by_open_sessions() {
     let world = used();

@@ -123,7 +123,7 @@ fn four_nights_buy_what_the_table_refuses_once() {
     let world = world(9, &[]);
     world.run(&format!(
         "CREATE UNIQUE INDEX one_profile ON crm (linkedin_url); UPDATE crm SET linkedin_url = '{PROFILE}' WHERE id = '{}';
-         UPDATE crm SET job_title = 'a', company_name = 'b', phone = '+1', location = 'c', seniority = 'd' WHERE id <> '{0}';
+         UPDATE crm SET job_title = 'a', company_name = 'b', phone = '+12025550100', location = 'c', seniority = 'd' WHERE id <> '{0}';
          INSERT INTO crm SELECT '00000000-0000-4000-8000-000000000099', full_name, email FROM crm WHERE id = '{}'",
         contact(9),
         contact(1)
@@ -265,7 +265,7 @@ fn another_value_of_the_same_provider_is_written() {
     let mut caller = Session::new(&world, "caller");
     assert_eq!(fails(caller.call(1, &["phone"])).json()["reason"], "table_refuses");
     world.provider.on(PATH, |_| {
-        Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+491", "location": "Ulm"}}))
+        Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+4930123456", "location": "Ulm"}}))
     });
     assert_eq!(fails(caller.call(1, &["phone"])).json()["reason"], "table_refuses", "it is not asked for it");
     assert_eq!(world.provider.count(), 1);
@@ -456,7 +456,7 @@ fn the_next_provider_is_asked_for_what_is_refused_of_the_first() {
     assert_eq!(sqlstate(&caller.call(1, &["phone"])), "LX503", "it may still come");
     world
         .provider
-        .on("/second", |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+491"}})));
+        .on("/second", |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+4930123456"}})));
     assert_eq!(caller.call(1, &["phone"]).unwrap()["source"], "second");
     assert_eq!((world.provider.count_of(PATH), world.provider.count_of("/second")), (1, 2));
 }

@@ -44,6 +44,11 @@ missing_for_test() {
     [ -x /usr/sbin/nginx ] || PACKAGES+=(nginx-light)
     [ -x /usr/sbin/haproxy ] || PACKAGES+=(haproxy)
     [ -x /usr/sbin/apache2 ] || PACKAGES+=(apache2-bin)
+    [ -x /usr/bin/caddy ] || PACKAGES+=(caddy)
+    [ -x /usr/sbin/lighttpd ] || PACKAGES+=(lighttpd)
+    [ -x /usr/sbin/squid ] || PACKAGES+=(squid)
+    # Not in each Debian; its test says so where it is missing.
+    if [ ! -x /usr/sbin/varnishd ] && apt-cache show varnish >/dev/null 2>&1; then PACKAGES+=(varnish); fi
     # What logs statements with their parameters. Debian has it for the major that it ships, so not for each.
     if [ ! -e "$libdir/pgaudit.so" ] && apt-cache show "postgresql-$1-pgaudit" >/dev/null 2>&1; then
         PACKAGES+=("postgresql-$1-pgaudit")
@@ -99,7 +104,7 @@ apt_install() {
     local drop_in=/etc/postgresql-common/createcluster.d/leadlex_enrich.conf
     "${root[@]}" mkdir -p "$(dirname "$drop_in")"
     echo 'create_main_cluster = false' | "${root[@]}" tee "$drop_in" >/dev/null
-    # PgBouncer and nginx would be started, too, unless this says no (Debian's policy for that, see invoke-rc.d).
+    # PgBouncer and the web servers would be started, too, unless this says no (Debian's policy for that, see invoke-rc.d).
     local policy=/usr/sbin/policy-rc.d
     if [ -e "$policy" ]; then policy=; else
         printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
@@ -120,7 +125,7 @@ apt_install() {
     # Nor at the next boot: only tests use it.
     local package
     for package in "${PACKAGES[@]}"; do
-        case $package in pgbouncer | haproxy | nginx-light)
+        case $package in pgbouncer | haproxy | nginx-light | caddy | lighttpd | squid | varnish)
             "${root[@]}" systemctl disable "${package%-light}" >/dev/null 2>&1 || true ;;
         esac
     done

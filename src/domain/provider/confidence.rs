@@ -10,11 +10,18 @@ use super::pointer::Pointer;
 pub enum Confidence {
     Unknown,
     Constant(f64),
-    At { pointers: Vec<Pointer>, divide_by: f64 },
+    /// Without a divisor the number is a share already: one above 1 is on a scale that nobody has told.
+    At {
+        pointers: Vec<Pointer>,
+        divide_by: Option<f64>,
+    },
 }
 
 impl Confidence {
     pub fn parse(node: &Node<'_>) -> Checked<Confidence> {
+        if node.value.is_string() || node.value.is_array() {
+            return Ok(Confidence::At { pointers: Pointer::parse_some(node)?, divide_by: None });
+        }
         let object = node.object(&["pointer", "divide_by", "value"])?;
         if let Some(value) = object.optional("value") {
             if object.optional("pointer").is_some() || object.optional("divide_by").is_some() {
@@ -29,13 +36,13 @@ impl Confidence {
         let pointer = object.required("pointer")?;
         let pointers = Pointer::parse_some(&pointer)?;
         let divide_by = match object.optional("divide_by") {
-            None => 1.0,
+            None => None,
             Some(divisor) => {
                 let number = divisor.number()?;
                 if !(number.is_finite() && number > 0.0) {
                     return Err(divisor.error("must be a number above 0"));
                 }
-                number
+                Some(number)
             }
         };
         Ok(Confidence::At { pointers, divide_by })
@@ -48,15 +55,35 @@ impl Confidence {
             Confidence::Constant(value) => return Some(*value),
             Confidence::At { pointers, divide_by } => (pointers, divide_by),
         };
-        let score = pointers.iter().find_map(|pointer| match pointer.find(body)? {
-            Value::Number(number) => number.as_f64(),
-            Value::String(text) => text.trim().parse::<f64>().ok(),
-            _ => None,
-        })?;
-        let share = score / divide_by;
+        let score = number_at(pointers, body)?;
+        if divide_by.is_none() && score > 1.0 {
+            return None;
+        }
+        let share = score / divide_by.unwrap_or(1.0);
         // NaN and infinities say nothing; a tiny divisor can make one.
         share.is_finite().then(|| share.clamp(0.0, 1.0))
     }
+
+    /// The number that is no score, since it is above 1 and nothing says on which scale it is.
+    pub fn without_scale(&self, body: &Value) -> Option<f64> {
+        match self {
+            Confidence::At { pointers, divide_by: None } => number_at(pointers, body).filter(|n| *n > 1.0),
+            _ => None,
+        }
+    }
+
+    /// Whether a score is read as it stands.
+    pub fn has_no_scale(&self) -> bool {
+        matches!(self, Confidence::At { divide_by: None, .. })
+    }
+}
+
+fn number_at(pointers: &[Pointer], body: &Value) -> Option<f64> {
+    pointers.iter().find_map(|pointer| match pointer.find(body)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse::<f64>().ok(),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -84,7 +111,9 @@ mod tests {
         }
         assert_eq!(tenths.of(&json!({})), None);
         assert_eq!(rule(json!({"value": 0.8})).of(&json!({})), Some(0.8));
-        assert_eq!(rule(json!({"pointer": ["/a", "/b"]})).of(&json!({"b": 0.5})), Some(0.5));
+        for pointers in [json!({"pointer": ["/a", "/b"]}), json!(["/a", "/b"]), json!("/b")] {
+            assert_eq!(rule(pointers).of(&json!({"b": 0.5})), Some(0.5));
+        }
         for (wrong, place) in [
             (json!({}), "/pointer"),
             (json!({"pointer": "/a", "divide_by": 0}), "/divide_by"),
@@ -96,9 +125,36 @@ mod tests {
             (json!({"value": true}), "/value"),
             (json!({"divide": 10}), "/divide"),
             (json!(0.8), ""),
+            (json!("score"), ""),
+            (json!(["/a", 1]), "/1"),
         ] {
             let error = Confidence::parse(&Node::root(&wrong)).unwrap_err();
             assert_eq!(error.place, place, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_number_above_1_is_no_score_without_its_scale() {
+        let rule = |value: Value| Confidence::parse(&Node::root(&value)).unwrap();
+        let plain = rule(json!({"pointer": "/score"}));
+        for (value, share, on_a_scale) in [
+            (json!(0.5), Some(0.5), None),
+            (json!(1), Some(1.0), None),
+            (json!(-2), Some(0.0), None),
+            (json!(5), None, Some(5.0)),
+            (json!("85"), None, Some(85.0)),
+            (json!(1.01), None, Some(1.01)),
+            (json!("inf"), None, Some(f64::INFINITY)),
+            (json!(null), None, None),
+        ] {
+            let body = json!({ "score": value });
+            assert_eq!((plain.of(&body), plain.without_scale(&body)), (share, on_a_scale), "{value}");
+            assert_eq!(rule(json!("/score")).of(&body), share, "{value}");
+        }
+        let hundredths = rule(json!({"pointer": "/score", "divide_by": 100}));
+        assert_eq!(hundredths.of(&json!({"score": 5})), Some(0.05));
+        assert_eq!(hundredths.without_scale(&json!({"score": 5})), None);
+        assert!(plain.has_no_scale() && !hundredths.has_no_scale());
+        assert!(!rule(json!({"value": 0.8})).has_no_scale() && !Confidence::Unknown.has_no_scale());
     }
 }

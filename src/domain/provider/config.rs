@@ -8,6 +8,7 @@ use super::exchange::Method;
 use super::mapping::Spec;
 use super::node::{Checked, Node};
 use super::reading::{Cost, RetryAfter};
+use super::same_person::SamePerson;
 use super::signals::{self, Signals};
 use super::template::{self, Encoding, Placeholder, Template};
 use super::url::UrlTemplate;
@@ -243,7 +244,8 @@ fn parse_identify_by(node: &Node<'_>) -> Checked<Vec<Vec<Placeholder>>> {
 }
 
 fn parse_response(node: &Node<'_>) -> Checked<Response> {
-    let mut allowed = vec!["fields", "confidence", "retry_after", "cost"];
+    refuse_placeholders(node)?;
+    let mut allowed = vec!["fields", "same_person", "confidence", "retry_after", "cost"];
     allowed.extend(signals::keys());
     let object = node.object(&allowed)?;
     let signals = Signals::parse(&object)?;
@@ -265,7 +267,32 @@ fn parse_response(node: &Node<'_>) -> Checked<Response> {
     let retry_after =
         object.optional("retry_after").map_or(Ok(RetryAfter::NONE), |list| RetryAfter::parse(&list))?;
     let cost = object.optional("cost").map(|rule| Cost::parse(&rule)).transpose()?;
-    Ok(Response { signals, fields, confidence, retry_after, cost })
+    let same_person = object.optional("same_person").map(|rule| SamePerson::parse(&rule)).transpose()?;
+    let same_person = same_person.unwrap_or_default();
+    Ok(Response { signals, fields, same_person, confidence, retry_after, cost })
+}
+
+/// Whoever writes one means the contact's value, and would get the text as it stands: it is nowhere in an answer.
+fn refuse_placeholders(node: &Node<'_>) -> Checked<()> {
+    let refuse = |node: &Node<'_>, text: &str| {
+        let named = |placeholder: &Placeholder| text.contains(&format!("{{{}}}", placeholder.name()));
+        let Some(placeholder) = Placeholder::ALL.iter().find(|placeholder| named(placeholder)) else {
+            return Ok(());
+        };
+        Err(node.error(format!(
+            "has the placeholder {{{}}}, which means nothing in a response; \"same_person\" compares an answer with the contact",
+            placeholder.name()
+        )))
+    };
+    match node.value {
+        Value::String(text) => refuse(node, text),
+        Value::Array(_) => node.items()?.iter().try_for_each(refuse_placeholders),
+        Value::Object(_) => node.all_members()?.into_iter().try_for_each(|(name, member)| {
+            refuse(&member, name)?;
+            refuse_placeholders(&member)
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn unknown_field(place: &Node<'_>) -> super::ConfigError {

@@ -99,7 +99,11 @@ fn every_mistake_is_refused_with_its_place() {
     let cases = [
         ("/surprise", json!(1), "allowed are about, request, identify_by"),
         ("/request/verb", json!("GET"), "allowed are method, url"),
-        ("/response/data", json!({}), "allowed are fields, confidence, retry_after, cost, suppressed"),
+        (
+            "/response/data",
+            json!({}),
+            "allowed are fields, same_person, confidence, retry_after, cost, suppressed",
+        ),
         ("/response/no_match/code", json!(1), "allowed are status, body, absent"),
         ("/request", json!([]), "must be an object, not a list"),
         ("/request/method", json!("PUT"), "GET or POST"),
@@ -214,4 +218,56 @@ fn presets_are_complete_but_for_what_the_user_must_give() {
     let own = json!({"request": {"url": "https://people.example.com/find"}});
     let complete = parse(&merge_preset(&generic, &own).unwrap()).unwrap();
     assert_eq!(complete.fills().iter().count(), 6);
+}
+
+#[test]
+fn a_placeholder_in_a_response_is_refused_with_its_place() {
+    for (pointer, value, place) in [
+        (
+            "/response/failed",
+            json!({"body": [{"pointer": "/email", "not_in": ["{email}"]}]}),
+            "/response/failed/body/0/not_in/0",
+        ),
+        (
+            "/response/no_match",
+            json!({"body": [{"pointer": "/x/{email}", "present": true}]}),
+            "/response/no_match/body/0/pointer",
+        ),
+        ("/response/fields/job_title", json!("/data/{full_name}"), "/response/fields/job_title"),
+        (
+            "/response/fields/seniority/map",
+            json!({"a": "{company_name}"}),
+            "/response/fields/seniority/map/a",
+        ),
+        (
+            "/response/fields/seniority/map",
+            json!({"{secret}": "a"}),
+            "/response/fields/seniority/map/{secret}",
+        ),
+        ("/response/same_person", json!({"email": "/{email}"}), "/response/same_person/email"),
+        ("/response/cost", json!({"header": "{secret}"}), "/response/cost/header"),
+        ("/response/confidence", json!("/{linkedin_handle}"), "/response/confidence"),
+    ] {
+        let error = refusal(&with(pointer, value.clone()));
+        assert_eq!(error.place, place, "{value}: {}", error.message);
+        assert!(error.message.contains("placeholder"), "{}", error.message);
+    }
+    // Other braces are texts of the vendor's.
+    let braces = json!({"body": [{"pointer": "/error", "contains": "no {thing}"}]});
+    assert!(parse(&with("/response/failed", braces)).is_ok());
+}
+
+#[test]
+fn whom_an_answer_names_is_described_like_a_field() {
+    let rule =
+        json!({"email": ["/email", "/emails"], "full_name": {"join": ["/first", "/last"], "separator": " "}});
+    assert!(parse(&with("/response/same_person", rule.clone())).is_ok());
+    assert!(parse(&with("/response/same_person", json!([rule, {"last_name": "/last"}]))).is_ok());
+    for (wrong, place) in [
+        (json!({"company_domain": "/domain"}), "/response/same_person/company_domain"),
+        (json!({"email": "email"}), "/response/same_person/email"),
+        (json!([]), "/response/same_person"),
+    ] {
+        assert_eq!(refusal(&with("/response/same_person", wrong)).place, place);
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::exchange::Answer;
+use super::mending::mended;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
@@ -26,7 +27,7 @@ impl Document {
         if answer.body.iter().all(u8::is_ascii_whitespace) {
             return Document::Empty;
         }
-        if let Some(json) = json_of(&answer.body).or_else(|| json_of(&recoded(&kind, &answer.body)?)) {
+        if let Some(json) = json_of(&answer.body).or_else(|| json_at_second_sight(&kind, &answer.body)) {
             return Document::Json(json);
         }
         let says_json = kind.contains("json");
@@ -55,6 +56,14 @@ fn is_plain(encoding: &str) -> bool {
 fn json_of(body: &[u8]) -> Option<Value> {
     // RFC 8259 lets a reader ignore a byte order mark, and some servers send one.
     serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
+}
+
+/// A body that is JSON in its own encoding, or but for what JSON cannot say.
+fn json_at_second_sight(content_type: &str, body: &[u8]) -> Option<Value> {
+    let recoded = recoded(content_type, body).filter(|_| std::str::from_utf8(body).is_err());
+    let body = recoded.as_deref().unwrap_or(body);
+    let plain = recoded.as_ref().and_then(|_| json_of(body));
+    plain.or_else(|| json_of(mended(body).as_bytes()))
 }
 
 /// A body that says that it is Latin 1 (or what browsers take for it, Windows-1252), as UTF-8.

@@ -13,6 +13,8 @@ fn a_page_is_told_from_json_that_is_broken() {
         (Some("application/json"), "{\"a\": 1}", Document::Json(json!({"a": 1}))),
         (Some("text/html"), "{\"a\": 1}", Document::Json(json!({"a": 1}))),
         (None, "\u{feff}[]", Document::Json(json!([]))),
+        (None, "\u{feff}[\"\\ud83d\", NaN]", Document::Json(json!(["\u{fffd}", null]))),
+        (Some("text/html"), "NaN and more", Document::Page),
         (Some("text/html; charset=utf-8"), "<html>", Document::Page),
         (Some("text/plain"), "RBAC: access denied", Document::Page),
         (None, " \r\n<!DOCTYPE html>", Document::Page),
@@ -48,8 +50,13 @@ fn latin_1_is_read_where_the_answer_says_that_it_is_that() {
         assert_eq!(read, Document::Json(json!({"name": "Zoë €"})), "{kind}");
     }
     for kind in ["application/json", "application/json; charset=utf-8", "application/json; charset=koi8-r"] {
-        assert_eq!(Document::of(&answer(&[("Content-Type", kind)], body)), Document::Broken, "{kind}");
+        let read = Document::of(&answer(&[("Content-Type", kind)], body));
+        assert_eq!(read, Document::Json(json!({"name": "Zo\u{fffd} \u{fffd}"})), "{kind}");
     }
+    // In its own encoding first, and only then without what JSON cannot say.
+    let read =
+        Document::of(&answer(&[("Content-Type", "application/json;charset=latin1")], b"[\"Zo\xeb\", NaN]"));
+    assert_eq!(read, Document::Json(json!(["Zoë", null])));
     // Servers that say Latin 1 and send UTF-8 all the same.
     let utf8 = "{\"name\": \"Zoë\"}".as_bytes();
     let read = Document::of(&answer(&[("Content-Type", "application/json; charset=latin1")], utf8));

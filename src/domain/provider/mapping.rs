@@ -6,7 +6,7 @@ use super::condition::Condition;
 use super::node::{Checked, Node};
 use super::pointer::Pointer;
 use super::shape::{self, Shape, Text};
-use crate::domain::normal;
+use crate::domain::people::{stand_in, value::clean};
 
 /// Where a field's text comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,20 +50,51 @@ impl Spec {
         }
     }
 
-    pub fn text(&self, body: &Value, accepts: Accepts) -> Option<Text> {
+    /// The first of the texts that the answer has for this of which `take` makes something: a vendor's word for nothing, or a
+    /// number that it masks, does not stand in the way of what follows in a list.
+    pub fn find<T>(&self, body: &Value, accepts: Accepts, take: &dyn Fn(Text) -> Option<T>) -> Option<T> {
         match self {
-            Spec::At(pointer) => text_of(pointer.find(body)?, accepts).map(Text::found),
-            Spec::First(specs) => specs.iter().find_map(|spec| spec.text(body, accepts)),
+            Spec::At(pointer) => text_of(pointer.find(body)?, accepts).map(Text::found).and_then(take),
+            Spec::First(specs) => specs.iter().find_map(|spec| spec.find(body, accepts, take)),
             Spec::Pick { list, conditions, value } => {
                 let meets = |element: &&Value| conditions.iter().all(|condition| condition.holds(element));
                 let elements = list.find(body)?.as_array()?;
-                elements.iter().filter(meets).find_map(|element| value.text(element, accepts))
+                elements.iter().filter(meets).find_map(|element| value.find(element, accepts, take))
             }
-            Spec::Shaped { source, shape } => shape.apply(source.text(body, accepts)?),
+            Spec::Shaped { source, shape } => {
+                source.find(body, accepts, &|text| shape.apply(text).and_then(take))
+            }
+            Spec::Join { parts, separator } => join(parts, separator, body, accepts).and_then(take),
+        }
+    }
+
+    /// All texts that are there, also the elements of a list of texts.
+    pub fn texts(&self, body: &Value) -> Vec<String> {
+        match self {
+            Spec::At(pointer) => match pointer.find(body) {
+                Some(Value::Array(items)) => {
+                    items.iter().filter_map(|item| text_of(item, Accepts::Strings)).collect()
+                }
+                found => found.and_then(|value| text_of(value, Accepts::Strings)).into_iter().collect(),
+            },
+            Spec::First(specs) => specs.iter().flat_map(|spec| spec.texts(body)).collect(),
+            Spec::Pick { list, conditions, value } => {
+                let meets = |element: &&Value| conditions.iter().all(|condition| condition.holds(element));
+                let elements = list.find(body).and_then(Value::as_array);
+                elements
+                    .into_iter()
+                    .flatten()
+                    .filter(meets)
+                    .flat_map(|element| value.texts(element))
+                    .collect()
+            }
+            Spec::Shaped { source, shape } => {
+                let shaped = |text| Some(shape.apply(Text::found(text))?.text);
+                source.texts(body).into_iter().filter_map(shaped).collect()
+            }
             Spec::Join { parts, separator } => {
-                let texts: Vec<String> =
-                    parts.iter().filter_map(|part| Some(part.text(body, accepts)?.text)).collect();
-                (!texts.is_empty()).then(|| Text::found(texts.join(separator)))
+                let joined = join(parts, separator, body, Accepts::Strings);
+                joined.map(|found| found.text).into_iter().collect()
             }
         }
     }
@@ -91,6 +122,19 @@ impl Spec {
             Spec::Shaped { source, shape } => shape.is_e164() || source.is_e164(),
         }
     }
+}
+
+/// What the parts say, without those that say nothing and those that say what the one before them did.
+fn join(parts: &[Spec], separator: &str, body: &Value, accepts: Accepts) -> Option<Text> {
+    let says_something =
+        |found: Text| (found.settled || !stand_in::is_stand_in(&found.text)).then_some(found.text);
+    let mut texts: Vec<String> = Vec::new();
+    for text in parts.iter().filter_map(|part| part.find(body, accepts, &says_something)) {
+        if texts.last().is_none_or(|before| before.to_lowercase() != text.to_lowercase()) {
+            texts.push(text);
+        }
+    }
+    (!texts.is_empty()).then(|| Text::found(texts.join(separator)))
 }
 
 fn parse_list(node: &Node<'_>) -> Checked<Vec<Spec>> {
@@ -163,10 +207,15 @@ fn with_shape(source: Spec, shape: Shape) -> Spec {
 
 fn text_of(value: &Value, accepts: Accepts) -> Option<String> {
     match value {
-        Value::String(text) => Some(normal::clean(text)).filter(|text| !text.is_empty()),
+        Value::String(text) => Some(clean(text)).filter(|text| !is_nothing(text)),
         Value::Number(number) if accepts == Accepts::StringsAndNumbers => whole_number(number),
         _ => None,
     }
+}
+
+/// Also where of a text nothing is left but the marks of what could not be read.
+fn is_nothing(text: &str) -> bool {
+    text.chars().all(|c| c == '\u{fffd}' || c.is_whitespace())
 }
 
 /// A number as digits; a vendor that keeps phone numbers as numbers may print 4930123456.0.

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::fields::Field;
+use crate::domain::people::value;
 
 fn spec(value: Value) -> Spec {
     Spec::parse(&Node::root(&value)).expect("a sound spec")
@@ -14,8 +15,8 @@ fn refusal(value: Value) -> (String, String) {
 }
 
 fn text(rule: Value, body: &Value) -> Option<String> {
-    let found = spec(rule).text(body, Accepts::Strings)?;
-    normal::value(Field::JobTitle, &found.text, found.settled)
+    let take = |found: Text| value::value(Field::JobTitle, &found.text, found.settled);
+    spec(rule).find(body, Accepts::Strings, &take)
 }
 
 #[test]
@@ -46,7 +47,8 @@ fn pointers_follow_rfc_6901() {
         ("", None),
         ("/nowhere", None),
     ] {
-        assert_eq!(text(json!(pointer), &body).as_deref(), expected, "{pointer}");
+        let found = spec(json!(pointer)).find(&body, Accepts::Strings, &Some);
+        assert_eq!(found.map(|found| found.text).as_deref(), expected, "{pointer}");
     }
     let list = json!([{"title": "CTO"}]);
     assert_eq!(text(json!("/0/title"), &list).as_deref(), Some("CTO"));
@@ -57,8 +59,8 @@ fn pointers_follow_rfc_6901() {
 fn only_strings_are_text_and_numbers_only_for_phones() {
     for value in [json!(true), json!(false), json!(null), json!({"a": "b"}), json!(["x"])] {
         let body = json!({ "v": value });
-        assert_eq!(spec(json!("/v")).text(&body, Accepts::Strings), None);
-        assert_eq!(spec(json!("/v")).text(&body, Accepts::StringsAndNumbers), None);
+        assert_eq!(spec(json!("/v")).find(&body, Accepts::Strings, &Some), None);
+        assert_eq!(spec(json!("/v")).find(&body, Accepts::StringsAndNumbers, &Some), None);
     }
     for (number, expected) in [
         (json!(4_930_123_456_u64), Some("4930123456")),
@@ -69,9 +71,9 @@ fn only_strings_are_text_and_numbers_only_for_phones() {
         (json!(1e300), None),
     ] {
         let body = json!({ "v": number });
-        let phone = spec(json!("/v")).text(&body, Accepts::StringsAndNumbers);
+        let phone = spec(json!("/v")).find(&body, Accepts::StringsAndNumbers, &Some);
         assert_eq!(phone.map(|p| p.text).as_deref(), expected, "{number}");
-        assert_eq!(spec(json!("/v")).text(&body, Accepts::Strings), None);
+        assert_eq!(spec(json!("/v")).find(&body, Accepts::Strings, &Some), None);
     }
 }
 
@@ -97,6 +99,42 @@ fn lists_give_the_first_that_is_text() {
 }
 
 #[test]
+fn what_is_no_value_does_not_stand_in_the_way() {
+    let value = |field, rule: Value, body: &Value| {
+        let take = |found: Text| value::value(field, &found.text, found.settled);
+        spec(rule).find(body, Accepts::StringsAndNumbers, &take)
+    };
+    let body = json!({"a": "N/A", "b": "+1 (555) XXX-XXXX", "c": "+12025550123", "d": "https://www.linkedin.com/company/acme",
+        "e": "in/jane-example", "list": [{"n": "Request access"}, {"n": "**********"}, {"n": "+1 202 555 0199"}]});
+    assert_eq!(value(Field::Phone, json!(["/a", "/b", "/c"]), &body).as_deref(), Some("+12025550123"));
+    assert_eq!(
+        value(Field::LinkedinUrl, json!(["/a", "/d", "/e"]), &body).as_deref(),
+        Some("https://www.linkedin.com/in/jane-example")
+    );
+    let listed = json!({"list": "/list", "pointer": "/n", "format": "e164"});
+    assert_eq!(value(Field::Phone, listed, &body).as_deref(), Some("+12025550199"));
+    // Within one shape the map is asked first, so a word for nothing may still mean something.
+    let mapped = json!({"pointer": ["/b", "/a"], "map": {"n/a": "+49 30 123456", "+1 (555) xxx-xxxx": ""}});
+    assert_eq!(value(Field::Phone, mapped, &body).as_deref(), Some("+49 30 123456"));
+}
+
+#[test]
+fn joins_leave_out_what_says_nothing_and_what_repeats() {
+    let joined = |a: &str, b: &str, c: &str| text(json!({"join": ["/0", "/1", "/2"]}), &json!([a, b, c]));
+    assert_eq!(joined("N/A", "N/A", "Germany").as_deref(), Some("Germany"));
+    assert_eq!(joined(",", ",", ","), None);
+    assert_eq!(joined("Singapore", "singapore", "Singapore").as_deref(), Some("Singapore"));
+    assert_eq!(joined("Berlin", "-", "Berlin").as_deref(), Some("Berlin"));
+    assert_eq!(joined("New York", "Berlin", "New York").as_deref(), Some("New York, Berlin, New York"));
+    let settled = json!({"join": [{"pointer": "/0", "map": {"x": "N/A"}}, "/1"]});
+    assert_eq!(
+        text(settled, &json!(["x", "Bern"])).as_deref(),
+        Some("N/A, Bern"),
+        "the description's own word"
+    );
+}
+
+#[test]
 fn joins_skip_what_is_missing() {
     let rule = json!({"join": ["/city", "/state", "/country"], "separator": " / "});
     let all = json!({"city": "Bern", "state": "BE", "country": "CH"});
@@ -104,8 +142,8 @@ fn joins_skip_what_is_missing() {
     let some = json!({"city": "Bern", "state": true, "country": "CH"});
     assert_eq!(text(rule.clone(), &some).unwrap(), "Bern / CH");
     assert_eq!(text(rule, &json!({"city": "", "state": null})), None);
-    let halves = "x".repeat(600);
-    assert_eq!(text(json!({"join": ["/a", "/a"]}), &json!({ "a": halves })), None);
+    let halves = ["x", "y"].map(|letter| letter.repeat(600));
+    assert_eq!(text(json!({"join": ["/0", "/1"]}), &json!(halves)), None);
 }
 
 #[test]

@@ -8,11 +8,13 @@ mod document;
 mod exchange;
 mod mapping;
 mod masking;
+mod mending;
 mod merge;
 mod node;
 mod pointer;
 pub mod presets;
 mod reading;
+mod same_person;
 mod shape;
 mod signals;
 mod template;
@@ -26,17 +28,19 @@ use serde_json::{Map, Value};
 pub use exchange::{Answer, Fault, FaultKind, HttpRequest, Method};
 pub use merge::merge_preset;
 pub use node::ConfigError;
+pub use same_person::Whom;
 
 use self::confidence::Confidence;
 use self::document::{Document, Seen};
 use self::mapping::{Accepts, Spec};
 use self::reading::{Cost, RetryAfter};
+use self::same_person::SamePerson;
 use self::signals::{Signal, Signals};
 use self::template::{Encoding, Placeholder, Template, Values};
 use self::url::UrlTemplate;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
-use super::normal;
+use super::people::value;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +87,7 @@ enum BodyNode {
 struct Response {
     signals: Signals,
     fields: FieldMap<Spec>,
+    same_person: SamePerson,
     confidence: Confidence,
     retry_after: RetryAfter,
     cost: Option<Cost>,
@@ -97,6 +102,8 @@ pub enum Verdict {
         confidence: Option<f64>,
     },
     NoMatch,
+    /// It is about somebody else: no match, and no match is what is remembered.
+    OtherPerson,
     /// The provider must not tell anything about this person: nobody is to be asked again.
     Suppressed,
     Failed(Fault),
@@ -120,8 +127,16 @@ impl Config {
     pub fn identities(&self, contact: &Contact) -> (Vec<Known>, Known) {
         let values = Values { contact, secret: None };
         let known = |p: &Placeholder| Some((p.name(), values.get(*p)?.into_owned()));
-        let complete = |set: &Vec<Placeholder>| set.iter().map(known).collect::<Option<Known>>();
-        let mut all: Known = self.identify_by.iter().flatten().filter_map(known).collect();
+        // An answer that was compared with one contact says nothing about another.
+        let whom = self.whom(contact);
+        let compared = |set: Known| {
+            let more = whom.values().filter(|(name, _)| set.iter().all(|(known, _)| known != name));
+            let more: Known = more.map(|(name, value)| (name, value.to_owned())).collect();
+            set.into_iter().chain(more).collect::<Known>()
+        };
+        let complete =
+            |set: &Vec<Placeholder>| set.iter().map(known).collect::<Option<Known>>().map(compared);
+        let mut all = compared(self.identify_by.iter().flatten().filter_map(known).collect());
         all.sort_unstable();
         all.dedup();
         (self.identify_by.iter().filter_map(complete).collect(), all)
@@ -130,10 +145,23 @@ impl Config {
     /// Whether what this provider says about `before` is said about `now` as well: the values that it was asked with are
     /// the same.
     pub fn means_the_same(&self, before: &Contact, now: &Contact) -> bool {
+        if !self.whom(before).is(&self.whom(now)) {
+            return false;
+        }
         let (before, now) = [before, now].map(|contact| Values { contact, secret: None }).into();
         let known = |set: &&Vec<Placeholder>| set.iter().all(|p| before.get(*p).is_some());
         let asked_with = self.identify_by.iter().find(known);
         asked_with.is_none_or(|set| set.iter().all(|p| before.get(*p) == now.get(*p)))
+    }
+
+    /// What of a contact its answers are compared with.
+    pub fn whom(&self, contact: &Contact) -> Whom {
+        let values = Values { contact, secret: None };
+        let complete = |set: &&Vec<Placeholder>| set.iter().all(|p| values.get(*p).is_some());
+        let profile = [Placeholder::LinkedinUrl, Placeholder::LinkedinHandle];
+        let asked_with = self.identify_by.iter().find(complete);
+        let by_profile = asked_with.is_some_and(|set| set.iter().any(|p| profile.contains(p)));
+        self.response.same_person.whom(&values, by_profile)
     }
 
     /// The header in which this provider takes a key that marks repetitions of one request.
@@ -158,13 +186,14 @@ impl Config {
         Some(HttpRequest::new(self.method, url, headers, body, secret))
     }
 
-    /// What the answer says, by this provider's own rules. It came at `now`, in seconds since 1970.
+    #[cfg(test)]
     pub fn read(&self, answer: &Answer, now: i64) -> Verdict {
-        self.read_all(answer, now).0
+        self.read_all(answer, now, &Whom::default()).0
     }
 
-    /// And what it cost, in the provider's own unit, where it says so.
-    pub fn read_all(&self, answer: &Answer, now: i64) -> (Verdict, Option<f64>) {
+    /// What the answer says about `whom`, by this provider's own rules, and what it cost, in the provider's own unit, where
+    /// it says so. It came at `now`, in seconds since 1970.
+    pub fn read_all(&self, answer: &Answer, now: i64, whom: &Whom) -> (Verdict, Option<f64>) {
         let rules = &self.response;
         let body = Document::of(answer);
         let cost = rules.cost.as_ref().and_then(|cost| cost.of(answer, body.json()));
@@ -172,7 +201,7 @@ impl Config {
             Some(Signal::NoMatch) => Verdict::NoMatch,
             Some(Signal::Suppressed) => Verdict::Suppressed,
             Some(Signal::Fault(kind)) => Verdict::Failed(self.fault(kind, answer, &body, now)),
-            None if (200..=299).contains(&answer.status) => self.read_success(answer, &body, now),
+            None if (200..=299).contains(&answer.status) => self.read_success(answer, &body, now, whom),
             None => Verdict::Failed(self.fault(kind_of(answer.status, &body), answer, &body, now)),
         };
         (verdict, cost)
@@ -198,6 +227,16 @@ impl Config {
             why,
             without_value: rules.fields.iter().filter(empty).map(|(field, _)| field).collect(),
         }
+    }
+
+    /// A number of this answer that is no score, since it is above 1 and nothing says on which scale it is.
+    pub fn score_without_scale(&self, answer: &Answer) -> Option<f64> {
+        self.response.confidence.without_scale(Document::of(answer).json()?)
+    }
+
+    /// Whether scores are read as they stand: then they must be from 0 to 1.
+    pub fn has_no_scale(&self) -> bool {
+        self.response.confidence.has_no_scale()
     }
 
     pub fn timeout_ms(&self) -> Option<u32> {
@@ -266,7 +305,7 @@ impl Config {
         Some(url)
     }
 
-    fn read_success(&self, answer: &Answer, body: &Document, now: i64) -> Verdict {
+    fn read_success(&self, answer: &Answer, body: &Document, now: i64, whom: &Whom) -> Verdict {
         let rules = &self.response;
         let readable = matches!(body, Document::Json(_) | Document::Empty);
         if readable && rules.signals.is_absent(body.json()) {
@@ -291,6 +330,9 @@ impl Config {
         }
         if values.is_empty() {
             return Verdict::NoMatch;
+        }
+        if rules.same_person.is_other(whom, json) {
+            return Verdict::OtherPerson;
         }
         Verdict::Match { values, confidence: rules.confidence.of(json) }
     }
@@ -323,8 +365,7 @@ fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {
         Field::Phone => Accepts::StringsAndNumbers,
         _ => Accepts::Strings,
     };
-    let found = spec.text(json, accepts)?;
-    normal::value(field, &found.text, found.settled)
+    spec.find(json, accepts, &|found| value::value(field, &found.text, found.settled))
 }
 
 /// What a status means where the description does not say otherwise.

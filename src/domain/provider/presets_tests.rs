@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::*;
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldMap;
-use crate::domain::provider::{Answer, Config, Verdict, merge_preset};
+use crate::domain::provider::{Answer, Config, Verdict, Whom, merge_preset};
 
 /// 2026-10-21 07:27:00 UTC.
 const NOW: i64 = 1_792_567_620;
@@ -127,7 +127,7 @@ fn answer(status: u16, body: &Value) -> Answer {
 
 /// Reads the body as this provider would; checks what a contact would get of it.
 fn check(config: &Config, answer: &Answer) -> Result<(), TestCaseError> {
-    let (verdict, cost) = config.read_all(answer, NOW);
+    let (verdict, cost) = config.read_all(answer, NOW, &Whom::default());
     prop_assert!(cost.is_none_or(|cost| cost.is_finite() && cost >= 0.0), "{cost:?}");
     let Verdict::Match { values, confidence } = verdict else { return Ok(()) };
     prop_assert!(confidence.is_none_or(|share| (0.0..=1.0).contains(&share)), "{confidence:?}");
@@ -153,17 +153,21 @@ fn every_place_of_every_preset_is_met() {
         assert!(places.len() >= config.maps().iter().count(), "{name}: {places:?}");
         for place in &places {
             // Alone it must be enough for a match, or be a condition that admits an element.
-            let mut body = json!({});
-            for other in &places {
-                put(&mut body, other, json!(null));
-            }
-            put(&mut body, place, json!("someone"));
-            put(&mut body, "/person/name", json!("Jane Example"));
+            let bodies = ["someone", "in/someone", "+12025550123"].map(|given| {
+                let mut body = json!({});
+                for other in &places {
+                    put(&mut body, other, json!(null));
+                }
+                put(&mut body, place, json!(given));
+                put(&mut body, "/person/name", json!("Jane Example"));
+                body
+            });
             let condition = place.ends_with("Type") || place.ends_with("/type") || place.ends_with("Call");
             let recommended = place.ends_with("/recommended");
-            let matched = matches!(config.read(&answer(200, &body), NOW), Verdict::Match { .. });
+            let matches = |body| matches!(config.read(&answer(200, body), NOW), Verdict::Match { .. });
+            let matched = bodies.iter().any(matches);
             // The last rule for a list admits every element, so its value is met in any case.
-            assert_eq!(matched, !(condition || recommended), "{name} {place}: {body}");
+            assert_eq!(matched, !(condition || recommended), "{name} {place}");
         }
     }
 }
@@ -273,4 +277,68 @@ fn description() -> impl Strategy<Value = Value> {
             prop::collection::vec((key, inner), 0..5).prop_map(|m| Value::Object(m.into_iter().collect())),
         ]
     })
+}
+
+/// Where each preset's vendor tells a name, as its answers have it.
+const NAMES: [(&str, &str, &str, &str); 5] = [
+    ("apollo", "/person/first_name", "/person/last_name", "/person/name"),
+    ("hunter", "/data/name/givenName", "/data/name/familyName", "/data/name/fullName"),
+    ("lusha", "/contact/data/firstName", "/contact/data/lastName", "/contact/data/fullName"),
+    ("people_data_labs", "/data/first_name", "/data/last_name", "/data/full_name"),
+    ("rocketreach", "/none", "/none", "/name"),
+];
+
+#[test]
+fn presets_take_an_answer_about_somebody_else_for_no_match() {
+    let jane = Contact {
+        full_name: Some("Jane Example".into()),
+        email: Some("jane@acme.example".into()),
+        ..Contact::default()
+    };
+    let complete = complete();
+    for (preset, first_at, last_at, full_at) in NAMES {
+        let description = &complete.iter().find(|(name, _)| *name == preset).unwrap().1;
+        let config = Config::parse(description).unwrap();
+        let read = |first: &str, last: &str, whom: &Whom| {
+            let mut body = json!({});
+            for place in
+                places(&description["response"]["fields"]).iter().filter(|p| !p.ends_with("oNotCall"))
+            {
+                put(&mut body, place, json!("someone"));
+            }
+            put(&mut body, "/person/name", json!("any"));
+            put(&mut body, first_at, json!(first));
+            put(&mut body, last_at, json!(last));
+            put(&mut body, full_at, json!(format!("{first} {last}")));
+            config.read_all(&answer(200, &body), NOW, whom).0
+        };
+        let whom = config.whom(&jane);
+        let is_match = |verdict| matches!(verdict, Verdict::Match { .. });
+        assert_eq!(read("John", "Other", &whom), Verdict::OtherPerson, "{preset}");
+        for (first, last) in
+            [("JANE", "example"), ("Janie", "Example"), ("Jane", "Other"), ("Jane A.", "Example-Other")]
+        {
+            assert!(is_match(read(first, last, &whom)), "{preset} {first} {last}");
+        }
+        assert!(is_match(read("John", "Other", &config.whom(&Contact::default()))), "{preset}");
+    }
+    // Asked by e-mail, one vendor lists all addresses that it knows.
+    let config =
+        Config::parse(&complete.iter().find(|(name, _)| *name == "people_data_labs").unwrap().1).unwrap();
+    for (data, other) in [
+        (
+            json!({"work_email": "x@acme.example", "emails": [{"address": "y@b.example"}, {"address": "Jane@Acme.example"}]}),
+            false,
+        ),
+        (json!({"personal_emails": ["jane@acme.example"]}), false),
+        (json!({"work_email": false, "personal_emails": true, "emails": true}), true),
+        (json!({"work_email": "x@acme.example"}), true),
+    ] {
+        let mut data = data;
+        for (place, value) in [("job_title", "CEO"), ("first_name", "john"), ("last_name", "other")] {
+            data[place] = json!(value);
+        }
+        let verdict = config.read_all(&answer(200, &json!({"data": data})), NOW, &config.whom(&jane)).0;
+        assert_eq!(verdict == Verdict::OtherPerson, other, "{data}");
+    }
 }

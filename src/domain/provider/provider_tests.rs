@@ -344,7 +344,7 @@ fn costs_are_reported_with_answers_of_any_kind() {
         (500, r#"{"spent": "1.5"}"#, Some(1.5)),
         (500, "no JSON", None),
     ] {
-        assert_eq!(own.read_all(&answer(status, body), NOW).1, cost, "{status} {body}");
+        assert_eq!(own.read_all(&answer(status, body), NOW, &Whom::default()).1, cost, "{status} {body}");
     }
 }
 
@@ -383,11 +383,21 @@ fn unreadable_successes_are_faults_and_never_panics() {
     for body in ["{", "{\"data\": }", "nul", deep.as_str(), "{} trailing"] {
         assert_eq!(fault(&config, &answer(200, body)).kind, FaultKind::BadJson);
     }
-    let mut bytes = answer(200, "");
-    bytes.body = b"{\"data\": {\"job_title\": \"\xff\"}}".to_vec();
-    assert_eq!(fault(&config, &bytes).kind, FaultKind::BadJson);
-    let lone_surrogate = r#"{"data": {"job_title": "\ud800"}}"#;
-    assert_eq!(fault(&config, &answer(200, lone_surrogate)).kind, FaultKind::BadJson);
+}
+
+#[test]
+fn one_bad_character_costs_no_more_than_itself() {
+    let read = |body: &[u8]| people_data_labs().read(&Answer { body: body.to_vec(), ..answer(200, "") }, NOW);
+    for body in [
+        &b"{\"data\": {\"job_title\": \"CEO\", \"headline\": \"\xff\"}}"[..],
+        br#"{"data": {"job_title": "CEO", "headline": "\ud83d"}}"#,
+        br#"{"likelihood": NaN, "data": {"job_title": "CEO", "score": -Infinity}}"#,
+    ] {
+        let Verdict::Match { values, confidence: None } = read(body) else { panic!("{:?}", read(body)) };
+        assert_eq!(values.get(Field::JobTitle).unwrap(), "CEO");
+    }
+    // It is no value by itself.
+    assert_eq!(read(br#"{"data": {"job_title": "\ud800 \udc00"}}"#), Verdict::NoMatch);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What is done to a text on its way from an answer into a contact.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+
+use crate::domain::people::{phone, stand_in};
 
 use super::node::{Checked, Node, Object};
 
@@ -60,13 +64,15 @@ impl Shape {
         self.e164
     }
 
+    /// Whether what it gives is a URL, in which an encoded slash is no slash.
+    fn makes_urls(&self) -> bool {
+        self.prefix.as_ref().is_some_and(|prefix| prefix.contains("://"))
+    }
+
     pub fn apply(&self, given: Text) -> Option<Text> {
         let mut text = given.text;
         if self.percent_decode {
-            // What is not UTF-8 behind its escapes stays as it is.
-            if let Ok(decoded) = percent_decode_str(&text).decode_utf8() {
-                text = decoded.into_owned();
-            }
+            text = if self.makes_urls() { decoded_path(&text) } else { decoded(&text) };
         }
         let mut rest = text.trim();
         rest = trimmed(
@@ -90,15 +96,40 @@ impl Shape {
             return None;
         }
         let settled = given.settled || word.is_some();
+        // Before anything is put around it: a prefix would make a value of a word for nothing.
+        if !settled && stand_in::is_stand_in(rest) {
+            return None;
+        }
         let mut text = word.unwrap_or_else(|| rest.to_owned());
         if let Some(prefix) = &self.prefix {
             text = prefixed(&text, prefix);
         }
         if self.e164 {
-            text = e164(&text).unwrap_or(text);
+            text = phone::e164(&text).unwrap_or(text);
         }
         Some(Text { text, settled })
     }
+}
+
+/// What is not UTF-8 behind its escapes stays as it is.
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
+}
+
+/// Decoded but for what parts a URL: `in/jane%2Fdoe` never becomes `in/jane/doe`, who is somebody else. A text that was
+/// encoded as a whole (`in%2Fjane`, `https%3A%2F%2F…`) has its slashes back.
+fn decoded_path(text: &str) -> String {
+    let whole = decoded(text);
+    let is_path =
+        ["in/", "https:", "http:", "//"].iter().any(|start| starts_with_ignoring_case(&whole, start))
+            || whole.split('/').next().is_some_and(|host| whole.contains('/') && host.contains('.'));
+    if !text.contains('/') && is_path {
+        return whole;
+    }
+    let part = |segment| {
+        decoded(segment).replace('%', "%25").replace('/', "%2F").replace('?', "%3F").replace('#', "%23")
+    };
+    text.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
 /// Takes the first of `parts` away that is there; upper and lower case are the same.
@@ -184,15 +215,6 @@ fn starts_a_part(prefix: &str, at: usize) -> bool {
 
 fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
-}
-
-/// A vendor that promises E.164 may still leave the plus sign out, or put spaces in. `None` for what cannot be meant.
-fn e164(text: &str) -> Option<String> {
-    let bare = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(text);
-    let filler = |c: char| c.is_whitespace() || "-.()/\u{2010}\u{2011}\u{2012}\u{2013}".contains(c);
-    let digits: String = bare.chars().filter(|c| !filler(*c)).collect();
-    let sound = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-    (sound && (7..=15).contains(&digits.len())).then(|| format!("+{digits}"))
 }
 
 #[cfg(test)]

@@ -21,6 +21,35 @@ fn percent_escapes_are_decoded_where_the_description_says_so() {
 }
 
 #[test]
+fn an_encoded_slash_is_no_slash_where_a_url_is_made() {
+    let rule = json!({"decode": "percent", "prefix": "https://www.linkedin.com/in/"});
+    for (given, expected) in [
+        ("jane%2Fdoe", "https://www.linkedin.com/in/jane%2Fdoe"),
+        ("in/jane%2fdoe", "https://www.linkedin.com/in/jane%2Fdoe"),
+        ("jane%3Fx", "https://www.linkedin.com/in/jane%3Fx"),
+        ("in%2Fj%C3%BCrgen", "https://www.linkedin.com/in/jürgen"),
+        ("j%C3%BCrgen", "https://www.linkedin.com/in/jürgen"),
+        ("https%3A%2F%2Fwww.linkedin.com%2Fin%2Fjane", "https://www.linkedin.com/in/jane"),
+        ("linkedin.com%2Fin%2Fjane", "https://www.linkedin.com/in/jane"),
+    ] {
+        assert_eq!(shaped(rule.clone(), given).as_deref(), Some(expected), "{given}");
+    }
+}
+
+#[test]
+fn a_word_for_nothing_is_none_before_anything_is_put_around_it() {
+    let rule = json!({"prefix": "https://www.linkedin.com/in/", "format": "e164", "trim_prefix": "tel:"});
+    for given in ["null", "N/A", " - ", "unknown", "tel:n/a", "0", "[none]"] {
+        assert_eq!(shaped(rule.clone(), given), None, "{given}");
+    }
+    // The description may mean such a word, or take one more for nothing.
+    let map = json!({"map": {"na": "North America", "keep out": ""}});
+    assert_eq!(shaped(map.clone(), "NA").as_deref(), Some("North America"));
+    assert_eq!(shaped(map.clone(), "n/a"), None);
+    assert_eq!(shaped(map, "Keep out"), None);
+}
+
+#[test]
 fn prefixes_and_suffixes_are_taken_away_once() {
     let rule = json!({"trim_prefix": ["tel:", "phone "], "trim_suffix": " (work)"});
     for (given, expected) in [
@@ -46,12 +75,17 @@ fn words_of_the_map_are_taken_as_they_stand() {
 #[test]
 fn e164_is_written_as_such_or_left_alone() {
     for (given, expected) in [
-        ("+1 (555) 010-0100", "+15550100100"),
-        ("15550100100", "+15550100100"),
+        ("+1 (202) 555-0123", "+12025550123"),
+        ("12025550123", "+12025550123"),
         ("0049 30 123456", "+4930123456"),
-        ("+49 (0)30 123456", "+49030123456"),
+        ("+49 (0)30 123456", "+4930123456"),
+        ("+44 (0)20 7946 0958", "+442079460958"),
+        // What is not certainly a valid number stays as the vendor wrote it.
+        ("+1 (555) 010-0100", "+1 (555) 010-0100"),
+        ("12025550123.0", "12025550123.0"),
+        ("(201) 555-0123", "(201) 555-0123"),
         ("030 123456", "030 123456"),
-        ("+1 555 0100 ext. 7", "+1 555 0100 ext. 7"),
+        ("+1 202 555 0123 ext. 7", "+1 202 555 0123 ext. 7"),
         ("+12", "+12"),
         ("+1234567890123456", "+1234567890123456"),
     ] {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::domain::contact::Contact;
 use crate::domain::fields::Field;
-use crate::domain::normal;
+use crate::domain::people::profile;
 
 /// No identifying value is longer; what is longer counts as empty rather than travel to a vendor.
 const MAX_VALUE_CHARS: usize = 1_000;
@@ -86,7 +86,7 @@ impl<'a> Values<'a> {
             Placeholder::CompanyName => stored(Field::CompanyName),
             Placeholder::LinkedinUrl => stored(Field::LinkedinUrl),
             Placeholder::LinkedinHandle => {
-                contact.value(Field::LinkedinUrl).and_then(normal::linkedin_handle)
+                contact.value(Field::LinkedinUrl).and_then(profile::handle).map(Cow::Owned)
             }
             Placeholder::Phone => stored(Field::Phone),
             Placeholder::Location => stored(Field::Location),

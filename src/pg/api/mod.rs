@@ -32,29 +32,23 @@ mod suppression;
 mod triggers;
 mod workspaces;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+pub use privileges::close_contact_table;
+
 use super::store::config;
 use super::{raise, wait, worker};
 
-/// How long answers that are not in the books yet may take to get there.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Has the background worker write answers that are on their way into the books, or raises 55000: `nothing` says what has
-/// not been done then.
+/// Has the background worker write answers that are on their way into the books, or raises 55000 or 53400: `nothing` says
+/// what has not been done then.
 fn wait_for_the_books(on_their_way: impl Fn() -> bool, nothing: &str) {
-    let until = Instant::now() + PATIENCE;
+    let mut patience = worker::Patience::new();
     while on_their_way() {
-        if Instant::now() >= until {
-            raise::not_ready(
-                "the background worker did not write waiting receipts in time",
-                format!(
-                    "{nothing} See leadlex.worker_status and the server log; max_worker_processes may be used up."
-                ),
-            );
+        if !patience.lasts() {
+            worker::give_up("the background worker did not write waiting receipts in time", nothing);
         }
         worker::wake();
         wait::nap(Duration::from_millis(20));
@@ -66,6 +60,25 @@ pub fn require_access(relation: pg_sys::Oid) {
     if !identity::may(relation, "UPDATE") {
         identity::refuse(relation, "UPDATE");
     }
+}
+
+/// 42501 where the caller may not read this table, whatever PUBLIC may: policies keep rows from a query, not from its counts.
+pub fn require_access_to_explain(relation: pg_sys::Oid) {
+    // SAFETY: catalog look-ups.
+    let bypasses = unsafe { pg_sys::has_bypassrls_privilege(super::owner::caller()) };
+    if bypasses
+        || identity::administers()
+        || super::ddl::owns_table(relation)
+        || identity::may(relation, "SELECT")
+    {
+        return;
+    }
+    raise::refuse(raise::Refusal {
+        sqlstate: "42501",
+        message: format!("permission denied for table {}", super::table::name_of(relation)),
+        detail: Some("EXPLAIN ANALYZE tells of rows that this role may not see.".into()),
+        hint: Some("Ask for leadlex.grant_access(role, workspace_id), or leave out ANALYZE.".into()),
+    })
 }
 
 /// The workspace meant by an argument that may be left out while there is only one.

@@ -1,7 +1,7 @@
 //! Privileges on our tables, and on leadlex.contact. PUBLIC has them, and policies keep everybody but granted roles from the
 //! rows: an entry for each role would not fit into pg_class. Earlier versions made such entries.
 
-use pgrx::pg_sys;
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
 use crate::domain::identity::WRITE_ENRICH;
 use crate::pg::spi::{self, Statement, View, arg};
@@ -31,6 +31,12 @@ static CONTACT_TABLE: Statement = Statement::new(
     "SELECT c.relrowsecurity AND EXISTS (
                 SELECT FROM pg_catalog.pg_policy AS p
                 WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid AND p.polname OPERATOR(pg_catalog.=) 'own_workspace'),
+            (SELECT pg_catalog.count(*) FROM pg_catalog.pg_policy AS p
+             WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid AND NOT p.polpermissive
+               AND p.polname OPERATOR(pg_catalog.=) ANY ('{granted_select, granted_insert, granted_update, granted_delete}'::pg_catalog.name[])
+               AND pg_catalog.strpos(pg_catalog.concat(pg_catalog.pg_get_expr(p.polqual, p.polrelid),
+                                                       pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)), 'has_access')
+                   OPERATOR(pg_catalog.>) 0) OPERATOR(pg_catalog.=) 4,
             EXISTS (SELECT FROM pg_catalog.aclexplode(c.relacl) AS a WHERE a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid)
      FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('leadlex.contact')::pg_catalog.oid",
 );
@@ -53,7 +59,7 @@ static NAMED: Statement = Statement::new(
 /// policy that keeps workspaces apart, only `role` is let in.
 pub fn open_contact_table(role: Option<pg_sys::Oid>) {
     let Some(row) = CONTACT_TABLE.row(View::Latest, &[]) else { return };
-    let (apart, open) = (boolean(&row, 0), boolean(&row, 1));
+    let (apart, open) = (boolean(&row, 0), boolean(&row, 2));
     if open {
         return;
     }
@@ -71,6 +77,24 @@ pub fn open_contact_table(role: Option<pg_sys::Oid>) {
         spi::run_once(format!("REVOKE {all} ON {CONTACT} FROM {}", text(&row, 0)));
     }
     spi::run_once(format!("GRANT {all} ON {CONTACT} TO PUBLIC"));
+}
+
+/// A statement may have taken away what keeps strangers from the rows of leadlex.contact: then PUBLIC has no business there any
+/// more. As whoever ran the statement, who owns the table.
+pub fn close_contact_table() {
+    let Some(row) = CONTACT_TABLE.row(View::Latest, &[]) else { return };
+    let (apart, granted, open) = (boolean(&row, 0), boolean(&row, 1), boolean(&row, 2));
+    if !open || apart && granted {
+        return;
+    }
+    spi::run_once(format!("REVOKE ALL ON {CONTACT} FROM PUBLIC"));
+    pgrx::ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_WARNING,
+        "leadlex.contact is closed to PUBLIC",
+        "All roles had privileges on it, and only the policies that are gone kept those without access from its rows. \
+         Run leadlex.grant_access again for each role that needs it, or GRANT it to a role of your own."
+    );
 }
 
 fn let_in(role: pg_sys::Oid) {

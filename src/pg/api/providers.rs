@@ -10,7 +10,7 @@ use crate::domain::contact::Contact;
 use crate::domain::failure::short;
 use crate::domain::fields::Field;
 use crate::domain::provider::{
-    Answer, Config, ConfigError, Fault, HttpRequest, Verdict, merge_preset, presets,
+    Answer, Config, ConfigError, Fault, HttpRequest, Verdict, Whom, merge_preset, presets,
 };
 use crate::domain::suppression;
 use crate::pg::provider::{Asker, Refused};
@@ -68,17 +68,33 @@ fn secret_allowed(secret: &str) {
     }
 }
 
+fn preset_config(name: &str) -> Value {
+    match presets::preset(name) {
+        Some(text) => serde_json::from_str(text).unwrap_or(Value::Null),
+        None => raise::invalid(
+            format!("unknown preset \"{}\"", short(name)),
+            format!("Presets are {}.", presets::names().join(", ")),
+        ),
+    }
+}
+
+fn score_rule(config: &Value) -> &Value {
+    &config["response"]["confidence"]
+}
+
+/// Says what becomes of scores that are read as they stand: nothing tells a 1 of 1 from a 1 of 100.
+fn notice_score(name: &str, config: &Value, parsed: &Config) {
+    if parsed.has_no_scale() {
+        let rule = score_rule(config);
+        let pointer = rule.get("pointer").unwrap_or(rule).to_string().replace('\'', "''");
+        pgrx::notice!(
+            "provider \"{name}\": the score at {pointer} is taken as a number from 0 to 1, and one above 1 as no score: if the vendor's highest score is another, such as 100, run SELECT leadlex.alter_provider('{name}', '{{\"response\": {{\"confidence\": {{\"pointer\": {pointer}, \"divide_by\": 100}}}}}}')"
+        );
+    }
+}
+
 fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
-    let base = match preset {
-        None => None,
-        Some(name) => match presets::preset(name) {
-            Some(text) => Some(serde_json::from_str(text).unwrap_or(Value::Null)),
-            None => raise::invalid(
-                format!("unknown preset \"{}\"", short(name)),
-                format!("Presets are {}.", presets::names().join(", ")),
-            ),
-        },
-    };
+    let base = preset.map(preset_config);
     match (base, config) {
         (Some(base), Some(config)) => merged(&base, &config),
         (Some(base), None) => base,
@@ -117,6 +133,9 @@ fn add_provider(
     let workspace = workspace_id.map(|id| super::workspace_or_only(Some(super::plain(id))));
     let id = uuid::Uuid::now_v7();
     config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100));
+    if preset.is_none_or(|preset| score_rule(&complete) != score_rule(&preset_config(preset))) {
+        notice_score(name, &complete, &parsed);
+    }
     match secret {
         Some(secret) => config::set_secret(name, secret),
         None if parsed.needs_secret() => pgrx::notice!(
@@ -150,9 +169,13 @@ fn alter_provider(
     // As whoever was waited for has left it.
     cache::forget_changed();
     let present = find(name);
-    let merged = super::json(config, "config").map(|change| merged(&present.json, &change));
+    let change = super::json(config, "config");
+    let merged = change.as_ref().map(|change| merged(&present.json, change));
     if let Some(merged) = &merged {
         let parsed = checked(merged);
+        if change.as_ref().is_some_and(|change| !score_rule(change).is_null()) {
+            notice_score(name, merged, &parsed);
+        }
         if secret.is_none() {
             refuse_new_place(&present, &parsed);
         }
@@ -239,11 +262,12 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         Ok(errand) => errand,
         Err(Refused { fault, .. }) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
     };
-    let (request, rules) = (prepared.request, Arc::clone(config));
+    let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(&contact));
+    let of_whom = whom.clone();
     let (shown, sent) = (request.masked(), request.clone());
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
-            let (verdict, cost) = rules.read_all(answer, accounts::now());
+            let (verdict, cost) = rules.read_all(answer, accounts::now(), &of_whom);
             errand.ended(&sent.without_echo(verdict), cost);
         }
         Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
@@ -251,7 +275,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
     // It has to be counted.
     worker::call_if_away();
-    JsonB(told(&found, config, shown, &request, answer))
+    JsonB(told(&found, (config, &whom), shown, &request, answer))
 }
 
 fn not_asked(reason: &str, message: &str) -> Value {
@@ -260,7 +284,7 @@ fn not_asked(reason: &str, message: &str) -> Value {
 
 fn told(
     found: &LoadedProvider,
-    config: &Config,
+    (config, whom): (&Config, &Whom),
     shown: Value,
     request: &HttpRequest,
     answer: Result<Answer, Fault>,
@@ -268,7 +292,7 @@ fn told(
     let status = answer.as_ref().ok().map(|a| a.status);
     let (verdict, cost) = match &answer {
         Ok(answer) => {
-            let (verdict, cost) = config.read_all(answer, accounts::now());
+            let (verdict, cost) = config.read_all(answer, accounts::now(), whom);
             let verdict = match verdict {
                 failed @ Verdict::Failed(_) => request.without_echo(failed),
                 // Values that repeat the secret are shown masked.
@@ -285,7 +309,16 @@ fn told(
                 // An echoing provider could hand the secret back in a value.
                 values.iter().map(|(field, value)| (field.name().to_owned(), request.mask(json!(value)))).collect();
             let explained = answer.as_ref().ok().map(|answer| config.explain(answer).without_value.names());
-            json!({"outcome": "match", "fields": fields, "confidence": confidence, "fields_without_value": explained})
+            let score =
+                answer.as_ref().ok().and_then(|answer| config.score_without_scale(answer)).map(no_score);
+            json!({
+                "outcome": "match", "fields": fields, "confidence": confidence, "warning": score,
+                "fields_without_value": explained
+            })
+        }
+        Verdict::OtherPerson => {
+            let message = "the answer is about another person than the contact (same_person)";
+            json!({"outcome": "no_match", "reason": "other_person", "message": message})
         }
         Verdict::NoMatch => {
             let explained = answer.as_ref().ok().map(|answer| config.explain(answer));
@@ -301,14 +334,18 @@ fn told(
         }),
     };
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
-        told.extend(
-            more.into_iter().filter(|(name, value)| {
-                !["retry_after", "hint"].contains(&name.as_str()) || !value.is_null()
-            }),
-        );
+        told.extend(more.into_iter().filter(|(name, value)| {
+            !["retry_after", "hint", "warning"].contains(&name.as_str()) || !value.is_null()
+        }));
         told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
     }
     told
+}
+
+fn no_score(number: f64) -> String {
+    format!(
+        "the score {number} is above 1, so it is no score: add \"divide_by\" to response/confidence, with the vendor's highest score (such as 100)"
+    )
 }
 
 /// A contact given as JSON, by our names.

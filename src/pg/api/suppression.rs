@@ -1,6 +1,6 @@
 //! Who must not be asked about.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgrx::Uuid;
 use pgrx::prelude::*;
@@ -10,8 +10,6 @@ use crate::domain::suppression;
 use crate::pg::store::suppressions;
 use crate::pg::{cache, guards, owner, raise, wait, worker};
 
-/// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 const REASON: &str = "no reason given";
 
 #[pg_extern(sql = false)]
@@ -30,8 +28,8 @@ fn unsuppress(email: Option<&str>, workspace_id: Option<Uuid>) -> bool {
 
 /// A refusal that is on its way into the books would come after what takes it back.
 fn wait_for_the_books(person: Hash) {
-    let until = Instant::now() + PATIENCE;
-    while suppressions::waiting(None, &[person]) && Instant::now() < until {
+    let mut patience = worker::Patience::new();
+    while suppressions::waiting(None, &[person]) && patience.lasts() {
         worker::wake();
         wait::nap(Duration::from_millis(20));
     }

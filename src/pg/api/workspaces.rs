@@ -8,7 +8,7 @@ use crate::domain::identity::{Workspace, unfit_workspace_name};
 use crate::domain::rate::{Limits, Window, plan_limits};
 use crate::pg::shmem::{Database, Queue};
 use crate::pg::store::config;
-use crate::pg::{cache, guards, identity, means, owner, raise, receipts, worker};
+use crate::pg::{cache, guards, identity, means, owner, raise, receipts, under_way, worker};
 
 /// Name of the workspace that the first provider brings with it.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -126,6 +126,7 @@ type StatusRow = (
     Option<i64>,
     Option<String>,
     Option<i64>,
+    Option<i64>,
 );
 
 #[allow(clippy::type_complexity)]
@@ -149,6 +150,7 @@ fn worker_report() -> TableIterator<
         name!(receipts_expired, Option<i64>),
         name!(role, Option<String>),
         name!(contacts, Option<i64>),
+        name!(questions_unshared, Option<i64>),
     ),
 > {
     // Not for what it reads, but for what it returns: an older schema declares other columns.
@@ -161,8 +163,10 @@ fn worker_report() -> TableIterator<
     let (launcher, databases) = worker::status();
     let state = if launcher > 0 { "running" } else { "not running" };
     let pid = (launcher > 0).then_some(launcher);
+    let unshared = Some(under_way::full() as i64);
     let mut rows: Vec<StatusRow> = vec![(
         "launcher", pid, None, state, None, None, None, None, None, None, None, None, None, None, None, None,
+        unshared,
     )];
     // SAFETY: a global of a backend.
     let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
@@ -217,6 +221,7 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
         Some(d.receipts_expired as i64),
         None,
         None,
+        None,
     )
 }
 
@@ -241,6 +246,7 @@ fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
         None,
         Some(role),
         Some(q.contacts as i64),
+        None,
     )
 }
 

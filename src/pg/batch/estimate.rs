@@ -1,6 +1,7 @@
 //! leadlex.estimate: what a batch would do if it began now. Takes the batch's own steps as far as they only look, and then
 //! counts instead of asking.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,13 +17,16 @@ use crate::domain::fields::FieldSet;
 use crate::domain::health::Permit;
 use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
 use crate::domain::merge;
+use crate::domain::position::Post;
 use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
 use crate::domain::rate::{Limits, Status};
 use crate::domain::receipt::{self, Hash};
+use crate::domain::suppression;
 use crate::domain::waterfall::{Mode, Outcome, Waterfall};
 use crate::pg::desk::{self, Target};
 use crate::pg::provider::{self, Asking, Past};
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::suppressions;
 use crate::pg::table::Binding;
 use crate::pg::{accounts, guards, health, means, settings};
 
@@ -41,6 +45,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
         waterfall: settings::waterfall(),
         openings: HashMap::new(),
         asked: HashSet::new(),
+        people: HashSet::new(),
     };
     Ok(outlook.count(&caller, ids))
 }
@@ -53,6 +58,8 @@ struct Outlook<'a> {
     openings: HashMap<Uuid, Opening>,
     /// Questions that would have been asked by now.
     asked: HashSet<Hash>,
+    /// What would be asked about those after that; see [`Outlook::likeness`].
+    people: HashSet<Hash>,
 }
 
 /// Whether a provider could be asked.
@@ -123,21 +130,39 @@ impl Outlook<'_> {
         let (mode, min_confidence) = self.waterfall;
         let (table, person) = name_of(binding, workspace, contact);
         let overwrite = wish.overwrite;
-        let asking = Asking { workspace, contact, table: &table, person, overwrite, past };
         let receipts = !settings::receipt_terms().off();
-        let mut waterfall = Waterfall::new(mode, min_confidence, fields);
-        for (name, provider) in &self.providers.clone() {
+        let post = Post::new(settings::position(), contact);
+        let mut waterfall = Waterfall::new(mode, min_confidence, fields).beside(post);
+        let mut past = Cow::Borrowed(past);
+        for (at, (name, provider)) in self.providers.clone().iter().enumerate() {
             if waterfall.finished() {
                 break;
             }
+            let known = waterfall.with_found(contact, overwrite);
+            let found = matches!(known, Cow::Owned(_));
+            let whom = waterfall.with_all_found(contact, overwrite);
+            if matches!(whom, Cow::Owned(_)) && self.is_suppressed(&whom) {
+                return Fate::Skipped(Why::Suppressed);
+            }
+            // What receipts supply makes it another question.
+            if found && !past.is_of(workspace, provider, &known) {
+                past.to_mut().look_again(workspace, &(name.clone(), Rc::clone(provider)), &known);
+            }
+            let asking = Asking { workspace, contact: &known, table: &table, person, overwrite, past: &past };
             let outcome = match provider::foreseen(provider, &asking, waterfall.missing()) {
                 Some(outcome) => outcome,
                 None if receipts && past.asked_of(provider.id).is_some_and(|q| self.asked.contains(&q)) => {
-                    return Fate::AnsweredWithAnother;
+                    let missing = waterfall.missing();
+                    return match self.is_asked_about_alike(at, &known, &past, missing) {
+                        true => Fate::AnsweredWithAnother,
+                        // Of those after this one.
+                        false => Fate::Asked,
+                    };
                 }
-                None => match self.send(provider, contact) {
+                None => match self.send(provider, &known) {
                     Ok(true) => {
                         self.asked.extend(past.asked_of(provider.id));
+                        self.people.insert(self.likeness(at, &known, &past, waterfall.missing()));
                         return Fate::Asked;
                     }
                     Ok(false) => Outcome::Skipped,
@@ -146,14 +171,53 @@ impl Outlook<'_> {
             };
             waterfall.absorb(name, outcome);
         }
+        if waterfall.with_found_profile(contact, overwrite).is_some_and(|known| self.is_suppressed(&known)) {
+            return Fate::Skipped(Why::Suppressed);
+        }
         match waterfall.result() {
             Ok(gathered) if gathered.values.is_empty() => Fate::Skipped(Why::NoData),
-            Ok(gathered) if merge::changes(contact, &gathered.values, fields, overwrite).is_empty() => {
-                Fate::AnsweredTheSame
+            Ok(gathered) => {
+                let changes = merge::changes(contact, &gathered.values, fields, overwrite);
+                match gathered.post.fitting(contact, changes) {
+                    (changes, true) if changes.is_empty() => Fate::Skipped(Why::OtherCompany),
+                    (changes, false) if changes.is_empty() => Fate::AnsweredTheSame,
+                    _ => Fate::Answered,
+                }
             }
-            Ok(_) => Fate::Answered,
             Err(failure) => Fate::of_failure(&failure),
         }
+    }
+
+    /// Whether what is asked about another contact answers all of the questions about this one, from that of provider `at`
+    /// on. What an answer fills in can make others of those that follow.
+    fn is_asked_about_alike(&self, at: usize, contact: &Contact, past: &Past, missing: FieldSet) -> bool {
+        let useless = |(_, provider): &(String, Rc<LoadedProvider>)| {
+            provider.config.as_ref().map_or(true, |config| config.fills().intersect(missing).is_empty())
+        };
+        self.people.contains(&self.likeness(at, contact, past, missing))
+            || self.providers[at + 1..].iter().all(useless)
+    }
+
+    /// Whoever has it in common with another is asked about alike from provider `at` on: the questions, or where answers can
+    /// change those, all that identifies.
+    fn likeness(&self, at: usize, contact: &Contact, past: &Past, missing: FieldSet) -> Hash {
+        let missing = missing.names().join(",");
+        let whom = match self.waterfall.0 {
+            Mode::FirstMatch => {
+                let questions = self.providers[at..].iter().map(|(_, provider)| past.asked_of(provider.id));
+                format!("{:?}", questions.collect::<Vec<_>>())
+            }
+            Mode::Fill => {
+                let fields = contact.identifying_fields();
+                let values: Vec<Option<&str>> = fields.iter().map(|field| contact.value(field)).collect();
+                format!("{:?}", (at, contact.identifying(), fields.names(), values))
+            }
+        };
+        receipt::hash(&[missing.as_bytes(), whom.as_bytes()])
+    }
+
+    fn is_suppressed(&self, contact: &Contact) -> bool {
+        suppressions::any(Some(self.scope.workspace), &suppression::of_contact(contact))
     }
 
     /// Whether a request would be sent now; it is counted against the provider's own limits. `Ok(false)`: the contact

@@ -1,5 +1,6 @@
 //! Contacts of a batch: which ones there are, and steps 5 to 7 for a portion of them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use crate::domain::batch::Line;
 use crate::domain::contact::Contact;
 use crate::domain::failure::{Failure, NoMatchReason, short};
 use crate::domain::fields::FieldSet;
+use crate::domain::position::Post;
 use crate::domain::receipt::{self, Hash};
 use crate::domain::waterfall::{Gathered, Mode, Waterfall};
 use crate::pg::claims::Claimed;
@@ -35,6 +37,8 @@ pub struct Member {
     pub table: String,
     pub person: Hash,
     pub past: Past,
+    /// Questions that nobody else of the set is asked about meanwhile.
+    pub asking: Vec<Hash>,
     pub waterfall: Waterfall,
     pub next_provider: usize,
     /// By the rate limit.
@@ -200,7 +204,9 @@ impl Batch<'_> {
             table: format!("{name}\n{}", contact.id),
             person: receipt::person(self.workspace(), &name, &contact.id),
             past: Past::default(),
-            waterfall: Waterfall::new(mode, min_confidence, fields),
+            asking: Vec::new(),
+            waterfall: Waterfall::new(mode, min_confidence, fields)
+                .beside(Post::new(self.position, &contact)),
             next_provider: 0,
             admitted: false,
             goes_last: false,
@@ -217,6 +223,33 @@ impl Batch<'_> {
         let pasts = provider::pasts(self.workspace(), &self.providers, &contacts);
         for (member, past) in members.iter_mut().zip(pasts) {
             member.past = past;
+        }
+    }
+
+    /// What is known about asking the next provider, for all of them by one statement: what was supplied can make it another
+    /// question.
+    pub fn look_ahead(&self, members: &mut [Member]) {
+        let overwrite = self.wish.overwrite;
+        let stale = members.iter_mut().filter_map(|member| {
+            let (_, provider) = self.providers.get(member.next_provider)?;
+            let known = member.waterfall.with_found(&member.contact, overwrite);
+            let Cow::Owned(known) = known else { return None };
+            let done = member.waterfall.finished() || member.past.is_of(self.workspace(), provider, &known);
+            (!done).then_some((&mut member.past, known))
+        });
+        self.renew(stale.collect());
+    }
+
+    /// Each with the contact as it is known by now.
+    pub fn renew(&self, mut stale: Vec<(&mut Past, Contact)>) {
+        if stale.is_empty() {
+            return;
+        }
+        let contacts: Vec<(&Contact, Hash)> =
+            stale.iter().map(|(past, contact)| (contact, past.person())).collect();
+        let latest = provider::pasts(self.workspace(), &self.providers, &contacts);
+        for ((past, contact), latest) in stale.iter_mut().zip(latest) {
+            past.renew(self.workspace(), latest, contact);
         }
     }
 }

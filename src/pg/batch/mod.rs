@@ -4,8 +4,10 @@
 mod estimate;
 mod look;
 mod member;
+mod parked;
 mod writing;
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,11 +22,14 @@ use super::provider::{Asked, Asker, Asking, NotYet};
 use super::store::config::LoadedProvider;
 use super::store::suppressions;
 use super::table::Binding;
+use super::under_way::Ear;
 use super::{claims, guards, provider, settings, wait, xact};
 use crate::domain::batch::{Line, Order, Status};
+use crate::domain::contact::Contact;
 use crate::domain::failure::{Failure, NoMatchReason};
 use crate::domain::fields::FieldSet;
 use crate::domain::identity::{Caller, WRITE_ENRICH};
+use crate::domain::position::Position;
 use crate::domain::rate::Window;
 use crate::domain::receipt::Hash;
 use crate::domain::suppression;
@@ -32,6 +37,7 @@ use crate::domain::waterfall::Mode;
 pub use estimate::estimate;
 use look::Scope;
 use member::{Finished, Flying, Member};
+use parked::Parked;
 
 /// Contacts that are read, and written, by one statement.
 const PORTION: usize = 256;
@@ -59,6 +65,7 @@ pub struct Batch<'s> {
     /// Looked up when the first contact needs one: see [`Batch::require_providers`].
     providers: Vec<(String, Rc<LoadedProvider>)>,
     waterfall: (Mode, f64),
+    position: Position,
     /// The workspace's account, if it has limits.
     account: Option<usize>,
     pool: Pool,
@@ -70,6 +77,10 @@ pub struct Batch<'s> {
     /// The same, but they failed before: others go first. With the rank in which they do.
     last: Vec<(usize, Member)>,
     flying: Vec<Flying>,
+    /// Somebody else is asking about them.
+    parked: Vec<Parked>,
+    /// Open while there are such.
+    ear: Option<Ear>,
     finished: Vec<Finished>,
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
     being_asked: HashSet<Hash>,
@@ -125,6 +136,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         binding,
         providers: Vec::new(),
         waterfall: settings::waterfall(),
+        position: settings::position(),
         account,
         pool: Pool::default(),
         order: Order::default(),
@@ -132,6 +144,8 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         queue: VecDeque::new(),
         last: Vec::new(),
         flying: Vec::new(),
+        parked: Vec::new(),
+        ear: None,
         finished: Vec::new(),
         being_asked: HashSet::new(),
         asked: HashSet::new(),
@@ -182,7 +196,8 @@ impl Batch<'_> {
             self.prepare();
         }
         self.recall_last();
-        while self.flying.len() < parallel && self.admits() && self.has_room() {
+        while self.flying.len() < parallel && self.parked.len() < PORTION && self.admits() && self.has_room()
+        {
             let Some(member) = self.next() else { break };
             self.ask(member);
         }
@@ -195,7 +210,8 @@ impl Batch<'_> {
         {
             self.write();
         }
-        if self.flying.is_empty() && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
+        let under_way = !self.flying.is_empty() || !self.parked.is_empty();
+        if !under_way && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
             return false;
         }
         self.wait();
@@ -216,7 +232,7 @@ impl Batch<'_> {
 
     /// Nobody else is left to be asked about: it is the turn of those that failed before.
     fn recall_last(&mut self) {
-        let others = !self.queue.is_empty() || !self.flying.is_empty();
+        let others = !self.queue.is_empty() || !self.flying.is_empty() || !self.parked.is_empty();
         let more = !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK;
         if others || more || self.last.is_empty() {
             return;
@@ -241,10 +257,11 @@ impl Batch<'_> {
         if member.past.asked().any(|hash| self.asked.contains(&hash)) {
             let whom = [(&member.contact, member.person)];
             let latest = provider::pasts(self.caller.workspace.id, &self.providers, &whom);
-            member.past = latest.into_iter().next().unwrap_or_default();
+            latest.into_iter().for_each(|latest| member.past.replace(latest));
         }
-        self.asked.extend(member.past.asked());
-        self.being_asked.extend(member.past.asked());
+        member.asking = member.past.asked().collect();
+        self.asked.extend(&member.asking);
+        self.being_asked.extend(&member.asking);
     }
 
     /// Whether another contact may be asked about now.
@@ -264,6 +281,9 @@ impl Batch<'_> {
 
     /// For an answer, or for the minute's limit to open again.
     fn wait(&mut self) {
+        if self.flying.is_empty() && !self.parked.is_empty() {
+            return self.wait_for_others();
+        }
         if self.flying.is_empty() {
             if !self.admits() || !self.has_room() {
                 wait::nap(Duration::from_millis(100));
@@ -271,16 +291,17 @@ impl Batch<'_> {
             return;
         }
         // Statements since the last wait may have waited for answers, too, and have heard the bell for ours.
-        if !self.take_answers() {
+        if !(self.take_answers() | self.take_parked()) {
             let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
-            wait::for_answers(nearest.min(LOOK_ROUND));
+            wait::for_answers(nearest.min(self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause)));
             self.take_answers();
+            self.take_parked();
         }
     }
 
     /// Whether there was one.
     fn take_answers(&mut self) -> bool {
-        let (mut at, mut taken) = (0, false);
+        let (mut at, mut answered) = (0, Vec::new());
         while at < self.flying.len() {
             let Some(outcome) = self.flying[at].flight.try_take() else {
                 at += 1;
@@ -290,9 +311,11 @@ impl Batch<'_> {
             self.trial_until = None;
             let name = &self.providers[member.next_provider - 1].0;
             member.waterfall.absorb(name, outcome);
-            taken = true;
-            self.advance(member);
+            answered.push(member);
         }
+        let taken = !answered.is_empty();
+        self.look_ahead(&mut answered);
+        answered.into_iter().for_each(|member| self.advance(member));
         taken
     }
 
@@ -337,25 +360,35 @@ impl Batch<'_> {
         let latest = Instant::now() + settings::total_timeout();
         let deadline = *member.deadline.get_or_insert(self.until.map_or(latest, |until| until.min(latest)));
         loop {
-            let provider = self.providers.get(member.next_provider);
-            let Some((name, provider)) = provider.filter(|_| !member.waterfall.finished()) else {
+            let overwrite = self.wish.overwrite;
+            let next = self.providers.get(member.next_provider);
+            let Some(named) = next.filter(|_| !member.waterfall.finished()) else {
+                let found = member.waterfall.with_found_profile(&member.contact, overwrite);
+                if found.is_some_and(|known| self.is_suppressed(&known)) {
+                    member.waterfall.suppress();
+                }
                 let result = std::mem::replace(&mut member.waterfall, member::no_waterfall()).result();
                 return self.finish(member, result, true);
             };
+            let (name, provider) = named;
             member.next_provider += 1;
-            // Somebody may have been put on the list while this contact waited for its turn.
-            let people = suppression::of_contact(&member.contact);
-            if suppressions::any(Some(self.caller.workspace.id), &people) {
+            let known = member.waterfall.with_found(&member.contact, overwrite);
+            // Somebody may have been put on the list while this contact waited for its turn, or has been found there.
+            if self.is_suppressed(&member.waterfall.with_all_found(&member.contact, overwrite)) {
                 let failure = Failure::no_match(NoMatchReason::Suppressed);
                 return self.finish(member, Err(failure), true);
             }
+            if matches!(known, Cow::Owned(_)) && !member.past.is_of(self.workspace(), provider, &known) {
+                member.past.look_again(self.workspace(), named, &known);
+            }
+            member.past.put_to(provider.id);
             let left = deadline.saturating_duration_since(Instant::now());
             let asking = Asking {
-                workspace: self.caller.workspace.id,
-                contact: &member.contact,
+                workspace: self.workspace(),
+                contact: &known,
                 table: &member.table,
                 person: member.person,
-                overwrite: self.wish.overwrite,
+                overwrite,
                 past: &member.past,
             };
             let asker = Asker::Set { others: !member.goes_last };
@@ -364,6 +397,11 @@ impl Batch<'_> {
                 Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
                 Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
                 Asked::NotYet(why, _) => return self.put_back(member, why),
+                Asked::UnderWay(awaited) => return self.park(member, awaited),
+                Asked::Answered => {
+                    member.past.look_again(self.workspace(), named, &known);
+                    member.next_provider -= 1;
+                }
             }
         }
     }
@@ -386,9 +424,13 @@ impl Batch<'_> {
     }
 
     fn stop_asking(&mut self, member: &Member) {
-        member.past.asked().for_each(|hash| {
-            self.being_asked.remove(&hash);
+        member.asking.iter().for_each(|hash| {
+            self.being_asked.remove(hash);
         });
+    }
+
+    fn is_suppressed(&self, contact: &Contact) -> bool {
+        suppressions::any(Some(self.workspace()), &suppression::of_contact(contact))
     }
 
     fn return_credit(&mut self) {

@@ -14,6 +14,7 @@ use crate::domain::contact::Contact;
 use crate::domain::failure::{Failure, short};
 use crate::domain::fields::FieldSet;
 use crate::domain::merge;
+use crate::domain::position::Post;
 use crate::domain::waterfall::Gathered;
 use crate::pg::desk::Book;
 use crate::pg::provider::{self, Rejected};
@@ -34,7 +35,10 @@ type Outcome = Result<Option<Saved>, Caught>;
 /// What is written of an offer, and what its table has refused by now.
 struct Plan<'o> {
     change: Change<'o>,
+    post: &'o Post,
     rejections: Vec<Rejection>,
+    /// See [`crate::flow::Written::apart`].
+    apart: bool,
     /// `None`: it has not been written.
     row: Option<Contact>,
     failed: Option<Caught>,
@@ -89,8 +93,8 @@ impl Batch<'_> {
         match outcome {
             Ok(Some(Saved { written: row, .. })) => {
                 let updated = merge::updated(&row.before, &row.after, gathered.values.fields());
-                match row.refused(gathered.values.fields()).filter(|_| updated.is_empty()) {
-                    Some(refused) => (Line::failed(id, &refused, Some(row.after)), false),
+                match row.unused(gathered).filter(|_| updated.is_empty()) {
+                    Some(unused) => (Line::failed(id, &unused, Some(row.after)), false),
                     None => {
                         let origin = Some(gathered.origin.clone());
                         (Line::done(id, row.after, updated, origin), !updated.is_empty())
@@ -171,10 +175,10 @@ impl Batch<'_> {
             // Changed meanwhile, or declined by a trigger.
             outcomes[at] = Some(spi::caught(|| self.write_one(&offers[at]), Caught::is_of_a_row));
         }
-        let settle = |(plan, outcome): (Plan, Option<Outcome>)| match (outcome, plan.failed) {
+        let settle = |(mut plan, outcome): (Plan, Option<Outcome>)| match (outcome, plan.failed.take()) {
             (Some(outcome), _) => outcome,
             (None, Some(caught)) => Err(caught),
-            (None, None) => Ok(Some(Saved::of(plan.change.before.clone(), plan.row, plan.rejections))),
+            (None, None) => Ok(Some(plan.saved())),
         };
         plans.into_iter().zip(outcomes).map(settle).collect()
     }
@@ -219,12 +223,15 @@ impl Batch<'_> {
     }
 
     fn plan<'o>(&self, offer: &'o Offer) -> Plan<'o> {
-        let (member, values) = (&offer.member, &offer.gathered.values);
+        let (member, values, post) = (&offer.member, &offer.gathered.values, &offer.gathered.post);
         let wanted = merge::changes(&member.contact, values, member.fields, self.wish.overwrite);
         let Fitted { changes, rejections } = self.binding.fit(&member.contact, wanted);
+        let (changes, apart) = post.fitting(&member.contact, changes);
+        let beside = post.goes_with(changes.fields()).intersect(self.binding.fields());
         let identifying: FieldSet = member.contact.identifying_fields().iter().collect();
-        let change = Change { before: &member.contact, changes, others: values.fields().union(identifying) };
-        Plan { change, rejections, row: None, failed: None }
+        let others = values.fields().union(identifying).union(beside);
+        let change = Change { before: &member.contact, changes, others };
+        Plan { change, post, rejections, apart, row: None, failed: None }
     }
 
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
@@ -279,8 +286,17 @@ fn is_first_of_statement(what: String) -> bool {
 }
 
 impl Plan<'_> {
+    /// With a company goes what belongs to it.
     fn leave_out(&mut self, rejection: Rejection) {
         rejection.fields.iter().for_each(|field| self.change.changes.unset(field));
         self.rejections.push(rejection);
+        let changes = std::mem::take(&mut self.change.changes);
+        let (changes, apart) = self.post.fitting(self.change.before, changes);
+        self.change.changes = changes;
+        self.apart |= apart;
+    }
+
+    fn saved(self) -> Saved {
+        Saved::of(self.change.before.clone(), self.row, self.rejections, self.apart)
     }
 }

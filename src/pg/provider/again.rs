@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sending::{Asker, admit, send};
+use super::sending::{Asker, admit, longest, send};
 use crate::domain::provider::Config;
 use crate::pg::receipts::{Keeper, Kept};
 use crate::pg::store::config::LoadedProvider;
@@ -25,6 +25,14 @@ impl Again {
         let left = self.until.checked_duration_since(Instant::now())?;
         self.keeper.errand =
             admit(provider, config, self.keeper.errand.question, left, Asker::Single).ok()?;
+        if let Some(claim) = &self.keeper.claim {
+            // Who waited has its turn meanwhile.
+            if !claim.holds() {
+                return None;
+            }
+            claim.extend(longest(config, left));
+        }
+        self.keeper.repeats = false;
         let request = self.keeper.request.clone();
         let (keep, kept) = self.keeper.start();
         let sent = send(config, request, left, keep).ok()?;

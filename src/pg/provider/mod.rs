@@ -4,6 +4,7 @@ mod again;
 mod past;
 mod rejections;
 mod sending;
+mod turn;
 
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
@@ -18,7 +19,7 @@ use super::wait::Sent;
 use super::{accounts, cache, settings, worker};
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
-use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict};
+use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict, Whom};
 use crate::domain::receipt::{self, Hash, Questions, Receipt, Refusal};
 use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
@@ -27,6 +28,7 @@ use again::Again;
 pub use past::{Past, pasts, questions, receipt_key};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
+pub use turn::Awaited;
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -76,16 +78,17 @@ pub enum Asked {
     Waiting(Box<Flight>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
+    /// Somebody is asking the same: to be tried again when that is over, and [`Past::look_again`].
+    UnderWay(Awaited),
+    /// The same has been answered since `past` was read: to be tried again after [`Past::look_again`].
+    Answered,
 }
 
-/// Asks, and waits for the answer. `missing` are the fields still to be filled; `left` is what remains of the call's
-/// total time.
+/// Asks, and waits for the answer, also for one that somebody else is being given. `missing` are the fields still to be
+/// filled; `left` is what remains of the call's total time. Raises 55P03 after lock_timeout.
 pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
-    match begin(provider, asking, missing, left, Asker::Single) {
-        Asked::Done(outcome) => outcome,
-        Asked::Waiting(flight) => flight.wait(),
-        Asked::NotYet(_, fault) => Outcome::Answered(Verdict::Failed(fault)),
-    }
+    turn::settled(begin(provider, asking, missing, left, Asker::Single))
+        .unwrap_or_else(|busy| turn::ask_after(busy, provider, asking, missing, left))
 }
 
 /// What can be said before anything is sent.
@@ -140,8 +143,10 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::Outcome(Outcome::Skipped);
     };
-    if let Some(verdict) = recalled(provider, config, asking, questions, wanted) {
-        return answered(only(config.fills(), verdict));
+    if let Some((verdict, answered_at)) = recalled(provider, config, asking, questions, wanted) {
+        let (terms, now) = (settings::receipt_terms(), accounts::now_us());
+        let refused = asking.past.rejected_since(answered_at, questions, terms, now);
+        return Before::Outcome(Outcome::Again { fills: config.fills(), refused, verdict });
     }
     let rejected = rejected(asking, questions).intersect(wanted);
     let left = wanted.minus(rejected);
@@ -160,17 +165,21 @@ fn rejected(asking: &Asking<'_>, questions: &Questions) -> FieldSet {
     }
 }
 
-/// What was answered to the same question before.
+/// What was answered to the same question before, and when.
 fn recalled(
     provider: &LoadedProvider,
     config: &Config,
     asking: &Asking<'_>,
     questions: &Questions,
     wanted: FieldSet,
-) -> Option<Verdict> {
+) -> Option<(Verdict, i64)> {
     let (terms, now) = (settings::receipt_terms(), accounts::now_us());
-    known(provider, config, asking, questions)
-        .find_map(|r| r.recall(terms, now, questions.known, wanted, asking.overwrite))
+    // An answer that came while it was waited for is one to this very call.
+    let anew = |r: &Receipt| asking.overwrite && !asking.past.waited_for(questions.hashes[0], r.answered_at);
+    known(provider, config, asking, questions).find_map(|r| {
+        let verdict = r.recall(terms, now, questions.known, wanted, anew(r))?;
+        Some((verdict, r.answered_at))
+    })
 }
 
 /// What was answered to the question that is put now, and to those that were put when less was known of this contact.
@@ -185,17 +194,6 @@ fn known<'a>(
         let receipt = asking.past.receipts.get(hash)?;
         (at == 0 || receipt.is_about(parties, config, asking.contact)).then_some(receipt)
     })
-}
-
-/// Everything that is read is kept, but only this is used.
-fn only(fills: FieldSet, verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Match { values, confidence } => {
-            let used = values.iter().filter(|(field, _)| fills.contains(*field));
-            Verdict::Match { values: used.map(|(field, value)| (field, value.clone())).collect(), confidence }
-        }
-        other => other,
-    }
 }
 
 /// Puts the question to the provider.
@@ -214,6 +212,10 @@ fn put(
         Ok(Some(prepared)) => prepared,
         Ok(None) => return Asked::Done(Outcome::Skipped),
         Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
+    };
+    let claim = match turn::claim(config, questions, asking.past, left) {
+        Ok(claim) => claim.map(Arc::new),
+        Err(others) => return turn::of_others(others, questions.hashes[0]),
     };
     if let Some(header) = config.idempotency_header() {
         let answered = known(provider, config, asking, questions).map(|receipt| receipt.answered_at).max();
@@ -236,6 +238,7 @@ fn put(
         known: questions.known,
         terms: settings::receipt_terms(),
         config: Arc::clone(config),
+        whom: config.whom(asking.contact),
         request: prepared.request.clone(),
         workspace: asking.workspace,
         provider: provider.id,
@@ -245,13 +248,16 @@ fn put(
             source: provider.name.clone(),
         },
         errand,
+        claim,
+        repeats: config.idempotency_header().is_some(),
     };
-    let again = Again::of(config, &keeper, left);
+    let (again, whom) = (Again::of(config, &keeper, left), keeper.whom.clone());
     let (keep, kept) = keeper.start();
     match send(config, prepared.request, left, keep) {
         Ok(sent) => Asked::Waiting(Box::new(Flight {
             provider: Rc::clone(provider),
             config: Arc::clone(config),
+            whom,
             kept,
             sent,
             again,
@@ -266,6 +272,7 @@ const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 pub struct Flight {
     provider: Rc<LoadedProvider>,
     config: Arc<Config>,
+    whom: Whom,
     kept: receipts::Kept,
     sent: Sent,
     again: Option<Again>,
@@ -278,7 +285,7 @@ impl Flight {
         if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
             (kept, answer) = (new_kept, sent.wait());
         }
-        landed(&self.provider, &self.config, &kept, answer)
+        landed(&self.provider, (&self.config, &self.whom), &kept, answer)
     }
 
     /// What has come of it, if it is over.
@@ -288,7 +295,7 @@ impl Flight {
             (self.kept, self.sent) = (kept, sent);
             return None;
         }
-        Some(landed(&self.provider, &self.config, &self.kept, answer))
+        Some(landed(&self.provider, (&self.config, &self.whom), &self.kept, answer))
     }
 
     pub fn left(&self) -> Duration {
@@ -308,7 +315,7 @@ fn once_more(
 
 fn landed(
     provider: &LoadedProvider,
-    config: &Config,
+    (config, whom): (&Config, &Whom),
     kept: &receipts::Kept,
     answer: Result<Answer, Fault>,
 ) -> Outcome {
@@ -329,12 +336,12 @@ fn landed(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    let verdict = kept.verdict.unwrap_or_else(|| config.read(&answer, accounts::now()));
+    let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, accounts::now(), whom).0);
     if matches!(verdict, Verdict::Failed(_)) {
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();
     }
-    Outcome::Answered(only(config.fills(), told(provider, verdict)))
+    Outcome::Within(config.fills(), told(provider, verdict))
 }
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.

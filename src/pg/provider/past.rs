@@ -10,11 +10,14 @@ use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
 use crate::domain::provider::Config;
 use crate::domain::receipt::{self, Content, Filed, Hash, Parties, Questions, Receipt, Terms};
+use crate::domain::suppression;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::{cache, receipts, settings, store};
+use crate::pg::store::suppressions;
+use crate::pg::under_way::{self, Before};
+use crate::pg::{accounts, cache, receipts, settings, store};
 
 /// By provider, and by question.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Past {
     pub questions: HashMap<Uuid, Questions>,
     pub receipts: HashMap<Hash, Receipt>,
@@ -22,6 +25,20 @@ pub struct Past {
     person: Hash,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
     pub refused: bool,
+    /// [`under_way::sequence`] before the receipts were read.
+    pub read_at: u64,
+    /// The question that somebody else was asking.
+    waited: Option<Waited>,
+    /// What each provider was asked when it was its turn. What others supply later can make it another question.
+    put: HashMap<Uuid, Questions>,
+}
+
+#[derive(Clone, Copy)]
+struct Waited {
+    question: Hash,
+    /// Epoch microseconds.
+    since: i64,
+    before: Before,
 }
 
 /// What this provider would be asked about a contact; `None` where it cannot be identified.
@@ -46,6 +63,7 @@ pub fn pasts(
     providers: &[(String, Rc<LoadedProvider>)],
     contacts: &[(&Contact, Hash)],
 ) -> Vec<Past> {
+    let read_at = under_way::sequence();
     let asked = |contact: &Contact| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
@@ -56,6 +74,7 @@ pub fn pasts(
     let begin = |(contact, person): &(&Contact, Hash)| Past {
         questions: asked(contact),
         person: *person,
+        read_at,
         ..Past::default()
     };
     let mut pasts: Vec<Past> = contacts.iter().map(begin).collect();
@@ -97,8 +116,39 @@ impl Past {
 
     /// The fields for which this provider need not be asked again, since the contact's table refused what it has.
     pub fn rejected(&self, questions: &Questions, terms: Terms, now: i64) -> FieldSet {
+        self.rejected_since(i64::MIN, questions, terms, now)
+    }
+
+    /// The same, as far as it was refused after this time in epoch microseconds.
+    pub fn rejected_since(&self, since: i64, questions: &Questions, terms: Terms, now: i64) -> FieldSet {
         let known = questions.hashes.iter().filter_map(|question| self.rejection(*question));
-        known.fold(FieldSet::EMPTY, |fields, rejection| fields.union(rejection.rejected(terms, now)))
+        known
+            .filter(|rejection| rejection.answered_at >= since)
+            .fold(FieldSet::EMPTY, |fields, rejection| fields.union(rejection.rejected(terms, now)))
+    }
+
+    /// It is this provider's turn.
+    pub fn put_to(&mut self, provider: Uuid) {
+        if let Some(questions) = self.questions.get(&provider) {
+            self.put.insert(provider, questions.clone());
+        }
+    }
+
+    /// What it was asked when it was its turn.
+    pub fn was_put_to(&self, provider: Uuid) -> Option<&Questions> {
+        self.put.get(&provider)
+    }
+
+    /// What was read later, of the contact as it stands. What providers were asked by then stays known.
+    pub fn replace(&mut self, latest: Past) {
+        let old = std::mem::replace(self, latest);
+        let (person, asked) = (self.person, old.put.values().flat_map(|questions| &questions.hashes));
+        for hash in asked.map(|question| receipt::rejection(*question, person)) {
+            if let Some(rejection) = old.receipts.get(&hash) {
+                self.receipts.entry(hash).or_insert_with(|| rejection.clone());
+            }
+        }
+        self.put = old.put;
     }
 
     /// What a provider is asked now: whoever has that in common is the same to it.
@@ -109,6 +159,52 @@ impl Past {
     /// The same of all providers.
     pub fn asked(&self) -> impl Iterator<Item = Hash> + '_ {
         self.questions.keys().filter_map(|provider| self.asked_of(*provider))
+    }
+
+    /// Whether this is what there is to know about asking the provider about `contact`.
+    pub fn is_of(&self, workspace: Uuid, provider: &LoadedProvider, contact: &Contact) -> bool {
+        let Ok(config) = &provider.config else { return true };
+        self.questions.get(&provider.id) == questions(workspace, provider, config, contact).as_ref()
+    }
+
+    /// What has come in since, or was not looked up since the contact was not known so well.
+    pub fn look_again(
+        &mut self,
+        workspace: Uuid,
+        provider: &(String, Rc<LoadedProvider>),
+        contact: &Contact,
+    ) {
+        let latest = pasts(workspace, std::slice::from_ref(provider), &[(contact, self.person)]);
+        latest.into_iter().for_each(|latest| self.renew(workspace, latest, contact));
+    }
+
+    /// Takes over what was read later.
+    pub fn renew(&mut self, workspace: Uuid, latest: Past, contact: &Contact) {
+        self.questions.extend(latest.questions);
+        self.receipts.extend(latest.receipts);
+        self.refused |= latest.refused;
+        self.read_at = latest.read_at;
+        if self.waited.is_some() {
+            // A refusal leaves no receipt.
+            self.refused |= suppressions::any(Some(workspace), &suppression::of_contact(contact));
+        }
+    }
+
+    /// Somebody else is asking it. Only the first time counts.
+    pub fn wait_for(&mut self, question: Hash, before: Before) {
+        if self.waited.is_none_or(|waited| waited.question != question) {
+            self.waited = Some(Waited { question, since: accounts::now_us(), before });
+        }
+    }
+
+    /// What had come of the question when it was first waited for.
+    pub fn before(&self, question: Hash) -> Option<Before> {
+        self.waited.filter(|waited| waited.question == question).map(|waited| waited.before)
+    }
+
+    /// Whether that answer came while the question was waited for.
+    pub fn waited_for(&self, question: Hash, answered_at: i64) -> bool {
+        self.waited.is_some_and(|waited| waited.question == question && waited.since <= answered_at)
     }
 
     fn recall_waiting(&mut self) {

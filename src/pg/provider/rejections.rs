@@ -39,8 +39,7 @@ pub fn note_rejections(providers: &[(String, Rc<LoadedProvider>)], offers: &[Rej
         for (name, provider) in providers {
             let supplied = offer.origins.iter().filter(|(_, origin)| origin.source == *name);
             let supplied: FieldSet = supplied.map(|(field, _)| field).collect();
-            let Some(questions) = offer.past.questions.get(&provider.id).filter(|_| !supplied.is_empty())
-            else {
+            let Some(questions) = offer.past.was_put_to(provider.id).filter(|_| !supplied.is_empty()) else {
                 continue;
             };
             let refused = offer.fields.intersect(supplied);

@@ -73,6 +73,12 @@ pub fn time_for(config: &Config) -> Duration {
     config.timeout_ms().map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))))
 }
 
+/// After so long a request that is sent now is over, and what came of it is kept.
+pub fn longest(config: &Config, left: Duration) -> Duration {
+    const KEEPING: Duration = Duration::from_secs(1);
+    time_for(config).min(left) + KEEPING
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {

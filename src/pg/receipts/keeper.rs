@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Key, Refusal as NoRoom};
-use crate::domain::provider::{Config, HttpRequest, Verdict};
+use crate::domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
 use crate::domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
 use crate::net::Keep;
 use crate::pg::accounts::{self, now_us};
 use crate::pg::health::Errand;
+use crate::pg::under_way::{Claim, End};
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
 const PATIENCE: Duration = Duration::from_millis(150);
 pub const PAUSE: Duration = Duration::from_millis(5);
+/// How long the question is kept for a request that is sent once more.
+const REPETITION: Duration = Duration::from_secs(1);
 
 /// Everything needed to keep what comes of one request.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub struct Keeper {
     pub known: Hash,
     pub terms: Terms,
     pub config: Arc<Config>,
+    /// Whom it was asked about.
+    pub whom: Whom,
     /// What was asked, to know the secret again in an answer.
     pub request: HttpRequest,
     pub workspace: Uuid,
@@ -31,6 +36,10 @@ pub struct Keeper {
     /// What is kept should the provider refuse to tell anything about this person.
     pub refusal: Refusal,
     pub errand: Errand,
+    /// Others wait for the answer; `None`: nobody does.
+    pub claim: Option<Arc<Claim>>,
+    /// The request is sent once more where nothing is known of it.
+    pub repeats: bool,
 }
 
 /// What came of it, for the backend to see.
@@ -51,17 +60,36 @@ impl Keeper {
         let keep = move |answer: Result<&_, &_>| {
             let (verdict, cost) = match answer {
                 Ok(answer) => {
-                    let (verdict, cost) = self.config.read_all(answer, accounts::now());
+                    let (verdict, cost) = self.config.read_all(answer, accounts::now(), &self.whom);
                     (self.request.without_echo(verdict), cost)
                 }
                 Err(fault) => (Verdict::Failed(Clone::clone(fault)), None),
             };
             self.errand.ended(&verdict, cost);
             let dropped = self.keep(&verdict);
+            if let Some(claim) = &self.claim {
+                self.tell(claim, &verdict, dropped.is_some());
+            }
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
                 Outcome { verdict: Some(verdict), dropped };
         };
         (Box::new(keep), shared)
+    }
+
+    /// Those who wait for the answer: it is kept by now.
+    fn tell(&self, claim: &Claim, verdict: &Verdict, dropped: bool) {
+        claim.end(match verdict {
+            Verdict::Failed(fault) if fault.unanswered && self.repeats => return claim.extend(REPETITION),
+            Verdict::Failed(fault) => match fault.kind {
+                // The session's own trouble.
+                FaultKind::Busy | FaultKind::Internal => End::Abandoned,
+                // It was not given all the time that a provider is to have.
+                FaultKind::Timeout if !self.errand.in_full => End::Abandoned,
+                kind => End::Failed(kind),
+            },
+            _ if dropped => End::Unkept,
+            _ => End::Kept,
+        });
     }
 
     fn keep(&self, verdict: &Verdict) -> Option<&'static str> {

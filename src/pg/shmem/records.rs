@@ -1,19 +1,19 @@
 //! The records that stand in shared memory: accounts, databases, queues, bars, batches and claims. Every process maps
 //! them, so they are plain data of one size. `shmem` allocates them and gives access under their locks.
 
+use std::ops::{Deref, DerefMut};
+
 use pgrx::pg_sys;
 
 use crate::domain::rate::Meter;
 
-/// Databases whose books can wait for the worker at once.
-pub const MAX_DATABASES: usize = 128;
 /// Statements that can keep workers out of a database at once.
 pub const MAX_BARS: usize = 128;
 /// Batches whose progress is shown at once, in all databases together.
 pub const MAX_RUNNING: usize = 128;
-
-/// Databases and roles whose jobs can wait at once. Of what finds no place the books' worker tells again.
-pub const MAX_QUEUES: usize = 256;
+/// Databases and roles whose jobs can wait at once, for each of leadlex.max_databases. Of what finds no place the books'
+/// worker tells again.
+pub const QUEUES_A_DATABASE: usize = 2;
 
 /// Which account: database, the extension's incarnation in it (oid of leadlex.workspace, so that DROP and CREATE
 /// EXTENSION start anew), and the workspace or provider.
@@ -114,8 +114,6 @@ pub struct Database {
     pub last_purge: i64,
     /// What waits in the queue is to be looked for.
     pub sweep: bool,
-    /// How often leadlex.resume_queue() was called.
-    pub resumed: u32,
     /// It was a clone at the last look: only what calls cause is written.
     pub clone: bool,
     pub error: [u8; 160],
@@ -139,10 +137,14 @@ impl Database {
         last_run: 0,
         last_purge: 0,
         sweep: true,
-        resumed: 0,
         clone: false,
         error: [0; 160],
     };
+
+    /// Nothing would be lost with it.
+    pub fn is_idle(&self) -> bool {
+        self.oid == 0 || self.worker_pid == 0 && !self.wanted && !self.has_work
+    }
 
     /// For a worker to be started.
     pub fn is_waiting(&self, now: i64) -> bool {
@@ -248,16 +250,46 @@ impl Running {
     };
 }
 
+/// Records of one kind in shared memory, as many as a setting says. It stands in [`Header`], and is reached with it.
+#[repr(C)]
+pub struct Places<T> {
+    pub(super) first: *mut T,
+    pub(super) count: usize,
+}
+
+impl<T> Deref for Places<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `shmem` has laid out so many there, and written each. Whoever has the header has its lock, and they are
+        // reached through it alone.
+        unsafe { std::slice::from_raw_parts(self.first, self.count) }
+    }
+}
+
+impl<T> DerefMut for Places<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.first, self.count) }
+    }
+}
+
 #[repr(C)]
 pub struct Header {
-    pub databases: [Database; MAX_DATABASES],
-    pub queues: [Queue; MAX_QUEUES],
+    pub databases: Places<Database>,
+    pub queues: Places<Queue>,
     pub bars: [Bar; MAX_BARS],
     pub running: [Running; MAX_RUNNING],
     pub launcher_pid: i32,
     pub launcher_latch: *mut pg_sys::Latch,
     /// Until this epoch second workers close the leases of all accounts that no transaction is using.
     pub close_until: i64,
+    /// How often a worker has begun in some database: while this changes, those who wait for one come nearer.
+    pub turns: u64,
+    /// How often leadlex.resume_queue() was called, in whatever database.
+    pub resumed: u32,
+    /// Work has been noted for which there was no place: all databases are to be looked at.
+    pub untold: bool,
     /// default_transaction_read_only, as the server's configuration has it.
     pub read_only: bool,
     pub(super) account_count: usize,

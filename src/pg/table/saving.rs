@@ -4,6 +4,7 @@ use super::fit::Fitted;
 use super::{Binding, quoted};
 use crate::domain::contact::Contact;
 use crate::domain::fields::{FieldMap, FieldSet};
+use crate::domain::position::Post;
 use crate::pg::raise;
 use crate::pg::spi::{self, About, Caught};
 use uuid::Uuid;
@@ -22,6 +23,8 @@ pub struct Saved {
     /// Something was to be written, but the row has changed since it was read, or a trigger declined.
     pub missed: bool,
     pub rejections: Vec<Rejection>,
+    /// See [`crate::flow::Written::apart`].
+    pub apart: bool,
 }
 
 /// The fields of all of them.
@@ -30,27 +33,34 @@ pub fn rejected(rejections: &[Rejection]) -> FieldSet {
 }
 
 impl Binding {
-    /// Writes of `wanted` what the table takes, if the row still holds what `before` says of what is written, of `others`,
-    /// and of who it is. Errors that are not about these fields are raised as they are.
+    /// Writes of `wanted` what the table takes, and what `post` lets stand beside the company that the row has then, if the
+    /// row still holds what `before` says of what is written, of `others`, and of who it is. Errors that are not about
+    /// these fields are raised as they are.
     pub fn save(
         &self,
         workspace: Uuid,
         before: &Contact,
         wanted: FieldMap<String>,
+        post: &Post,
         others: FieldSet,
     ) -> Saved {
-        let Fitted { mut changes, mut rejections } = self.fit(before, wanted);
+        let Fitted { changes, mut rejections } = self.fit(before, wanted);
+        let (mut changes, mut apart) = post.fitting(before, changes);
         // Each round leaves out at least one field.
         while !changes.is_empty() {
-            match self.try_write(workspace, before, &changes, others) {
-                Ok(row) => return Saved { missed: row.is_none(), row, rejections },
+            let beside = post.goes_with(changes.fields()).intersect(self.fields());
+            match self.try_write(workspace, before, &changes, others.union(beside)) {
+                Ok(row) => return Saved { missed: row.is_none(), row, rejections, apart },
                 Err(rejection) => {
                     rejection.fields.iter().for_each(|field| changes.unset(field));
                     rejections.push(rejection);
+                    // With a company goes what belongs to it.
+                    let (left, more) = post.fitting(before, changes);
+                    (changes, apart) = (left, apart || more);
                 }
             }
         }
-        Saved { row: None, missed: false, rejections }
+        Saved { row: None, missed: false, rejections, apart }
     }
 
     /// In a subtransaction where the table can refuse something: an error takes back all that was done in it, and its locks.

@@ -72,6 +72,7 @@ pub fn enter(database: u32) -> bool {
             entry.worker_pid = pg_sys::MyProcPid;
             entry.latch = pg_sys::MyLatch;
         }
+        super::turns::count(h);
         true
     })
 }

@@ -142,7 +142,7 @@ fn work_until_idle(key: Key) {
             return;
         }
         closed.retain(|(_, until)| *until > now_us());
-        let resumed = queues::resumed(key.database);
+        let resumed = queues::resumed();
         let called = queues::mark(key, |q| {
             (q.due_at, q.idle) = (i64::MAX, false);
             std::mem::take(&mut q.wanted)

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_guard;
@@ -9,7 +10,7 @@ use pgrx::pg_sys;
 
 use super::super::shmem::{self, Database};
 use super::super::{accounts, receipts, settings, wait};
-use super::{bars, queues};
+use super::{bars, queues, turns};
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
@@ -38,8 +39,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
     super::lift_limits();
     // At start every database may have work left from before.
     // Templates are left alone: a connection there is in the way of CREATE DATABASE.
-    let mut sweep: VecDeque<u32> =
-        databases().into_iter().filter(|d| d.connectable && !d.template).map(|d| d.oid).collect();
+    let mut sweep = all_databases();
     let mut next_round = Instant::now() + settings::worker_naptime();
     let mut last_housekeeping = Instant::now();
     loop {
@@ -52,6 +52,11 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
                 last_housekeeping = Instant::now();
             }
             promote(housekeeping);
+            // Where there was no place for a note, nobody knows of which database it was.
+            if sweep.is_empty() && turns::take_untold() {
+                say_once();
+                sweep = all_databases();
+            }
         }
         call_for_receipts();
         let waiting = start_workers(&mut sweep);
@@ -60,6 +65,20 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         let due = queues::until_next().unwrap_or(pause);
         sleep(pause.min(due).min(next_round.saturating_duration_since(Instant::now())));
     }
+}
+
+fn all_databases() -> VecDeque<u32> {
+    databases().into_iter().filter(|d| d.connectable && !d.template).map(|d| d.oid).collect()
+}
+
+fn say_once() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        pgrx::warning!(
+            "leadlex_enrich launcher: work waits in more databases than leadlex.max_databases ({}): all are looked at in turn",
+            settings::max_databases()
+        );
+    });
 }
 
 #[pg_guard]
@@ -150,7 +169,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
     let now = accounts::now();
     shmem::with_header(|header| {
         // What a clock that was ahead has put off is put off from now.
-        for database in &mut header.databases {
+        for database in header.databases.iter_mut() {
             database.not_before = database.not_before.min(now + START_PATIENCE_S);
             database.last_run = database.last_run.min(now);
         }
@@ -171,7 +190,10 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         let waiting = longest.map(|d| d.oid);
         let oid = waiting.or_else(|| sweep.pop_front())?;
         let barred = header.is_barred(oid);
+        let untold = header.untold;
         let Some(database) = super::entry(header, oid) else {
+            // It stays in the line of those that are to be looked at.
+            header.untold = untold;
             sweep.push_back(oid);
             return None;
         };

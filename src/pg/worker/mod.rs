@@ -17,6 +17,7 @@ mod rates;
 mod round;
 mod running;
 mod tallies;
+mod turns;
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
@@ -24,6 +25,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys;
 
 use super::shmem::{self, Database, Header};
+pub use turns::{Patience, give_up};
 
 thread_local! {
     /// Where this database's entry stood at the last note.
@@ -66,21 +68,13 @@ fn this_database() -> u32 {
 
 /// The entry of a database, made if there is none; `None` when there are too many with work waiting.
 fn entry(header: &mut Header, oid: u32) -> Option<&mut Database> {
-    let idle = |d: &Database| d.oid == 0 || (d.worker_pid == 0 && !d.wanted && !d.has_work);
-    let known = header.databases.iter().position(|d| d.oid == oid);
-    let free = || header.databases.iter().position(|d| d.oid == 0);
-    let index = known.or_else(free).or_else(|| header.databases.iter().position(idle))?;
-    let found = &mut header.databases[index];
-    if found.oid != oid {
-        *found = Database { oid, ..Database::FREE };
-    }
-    Some(found)
+    turns::place(header, oid, false)
 }
 
 /// Work waits that somebody is waiting for: start a worker at once.
 pub fn wake() {
     let latch = shmem::with_header(|header| {
-        if let Some(database) = entry(header, this_database()) {
+        if let Some(database) = turns::place(header, this_database(), true) {
             database.wanted = true;
             database.urgent = true;
             if database.worker_pid > 0 {
@@ -112,18 +106,13 @@ fn set_latch(latch: *mut pg_sys::Latch) {
     }
 }
 
-/// Whether a statement keeps workers out of this database now.
-pub fn is_barred() -> bool {
-    bars::is_barred(this_database())
-}
-
 /// Leases of accounts that nobody is using are to be closed, so that their places can be taken by others.
 pub fn close_leases(databases: &[u32]) {
     let latches = shmem::with_header(|header| {
         header.close_until = super::accounts::now() + 1;
         let mut latches = vec![header.launcher_latch];
         for &oid in databases {
-            if let Some(database) = entry(header, oid) {
+            if let Some(database) = turns::place(header, oid, true) {
                 database.wanted = true;
                 database.urgent = true;
                 latches.push(database.latch);

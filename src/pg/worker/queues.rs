@@ -1,11 +1,13 @@
 //! Which jobs wait, of which role in which database, as far as workers have to be started for them. The rows themselves
 //! are in the tables: what is lost here (in a crash, or for want of room) the books' worker tells again.
 
+use std::collections::HashMap;
+
 use pgrx::pg_sys;
 
 use super::super::accounts::now_us;
 use super::super::cache::Found;
-use super::super::shmem::{self, Database, Header, Queue};
+use super::super::shmem::{self, Header, Queue};
 use super::super::store::jobs;
 use super::super::{cache, settings};
 use super::round::{Failed, attempt};
@@ -69,9 +71,7 @@ pub fn settle(roles: &[u32], resumed: bool) {
         if resumed {
             h.queues.iter_mut().filter(|q| q.database == database).for_each(|q| q.paused = false);
             look_again(h, database);
-            if let Some(known) = super::entry(h, database) {
-                known.resumed = known.resumed.wrapping_add(1);
-            }
+            h.resumed = h.resumed.wrapping_add(1);
         }
         if let (false, Some(known)) = (roles.is_empty(), super::entry(h, database)) {
             // Of what still waits then, the books' worker makes it quick to find.
@@ -138,7 +138,7 @@ pub fn next() -> Option<Key> {
     let now = now_us();
     shmem::with_header(|h| {
         // What a clock that was ahead has put off is put off from now.
-        for queue in &mut h.queues {
+        for queue in h.queues.iter_mut() {
             queue.not_before = queue.not_before.min(now + START_PATIENCE_US);
             queue.last_run = queue.last_run.min(now);
         }
@@ -148,10 +148,13 @@ pub fn next() -> Option<Key> {
         let busy = Busy::of(h);
         let ready = |q: &&Queue| is_ready(q, now) && !h.is_barred(q.database);
         // Roles take turns, and each of them its databases.
-        let turn =
-            |role| h.queues.iter().filter(|q| q.database != 0 && q.role == role).map(|q| q.turn_at).max();
+        let mut turns: HashMap<u32, i64> = HashMap::new();
+        for queue in h.queues.iter().filter(|q| q.database != 0) {
+            let last = turns.entry(queue.role).or_insert(queue.turn_at);
+            *last = queue.turn_at.max(*last);
+        }
         let with_room = h.queues.iter().filter(ready).filter(|q| busy.has_room(q.role));
-        let longest = with_room.min_by_key(|q| (busy.count(q.role), turn(q.role), q.turn_at));
+        let longest = with_room.min_by_key(|q| (busy.count(q.role), turns.get(&q.role), q.turn_at));
         let Some(key) = longest.map(|q| Key { database: q.database, role: q.role }) else {
             if h.queues.iter().any(|q| ready(&q)) {
                 // Those that have nothing to do make room.
@@ -291,15 +294,15 @@ pub fn others_wait(key: Key) -> bool {
     })
 }
 
-/// How often the queues of a database have been resumed.
-pub fn resumed(database: u32) -> u32 {
-    shmem::with_header(|h| super::entry(h, database).map_or(0, |d| d.resumed))
+/// How often queues have been resumed.
+pub fn resumed() -> u32 {
+    shmem::with_header(|h| h.resumed)
 }
 
-/// The tables said that nothing is to be begun. Should it have been resumed since, they say so no longer.
+/// The tables said that nothing is to be begun. Should some queue have been resumed since, they may say so no longer.
 pub fn pause(key: Key, resumed: u32) {
     shmem::with_header(|h| {
-        let same = super::entry(h, key.database).map_or(0, |d: &mut Database| d.resumed) == resumed;
+        let same = h.resumed == resumed;
         if let Some(queue) = entry(h, key) {
             queue.wanted = true;
             queue.paused = same;

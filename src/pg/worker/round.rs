@@ -13,7 +13,7 @@ use super::super::shmem;
 use super::super::store::pauses::Pause;
 use super::super::store::{books, jobs_waiting};
 use super::super::{accounts, cache, health, receipts, spi, wait};
-use super::{bars, filing, housekeeping, queues, rates, tallies};
+use super::{bars, filing, housekeeping, queues, rates, tallies, turns};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -84,9 +84,14 @@ fn has_to_leave(database: u32) -> bool {
     unsafe { pg_sys::ShutdownRequestPending != 0 || bars::is_barred(database) }
 }
 
-fn others_wait() -> bool {
-    let now = accounts::now();
-    shmem::with_header(|h| h.databases.iter().any(|d| d.is_waiting(now) && !h.is_barred(d.oid)))
+/// Until when this worker, which began at `begun`, may stay although it has nothing to do, or always more. `None`: as long as
+/// it likes, as no other database waits. Where a call waits there, it goes at once.
+fn end_of_turn(begun: Instant) -> Option<Instant> {
+    match turns::others_wait(accounts::now()) {
+        (_, true) => Some(begun),
+        (true, false) => Some(begun + TURN),
+        (false, false) => None,
+    }
 }
 
 /// Whether something failed because the extension has just been dropped: nobody needs to hear of it.
@@ -162,7 +167,7 @@ fn work_until_idle(database: u32) -> bool {
         if let Err(failure) = attempt(|| rates::leave(database)) {
             pgrx::warning!("leadlex_enrich worker: {}", failure.message);
         }
-        if receipts::writer_goes(database, others_wait()) {
+        if receipts::writer_goes(database, end_of_turn(begun).is_some()) {
             return true;
         }
     }
@@ -225,11 +230,11 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
             return Ok(true);
         }
         // Also one that always has more to do goes after its turn.
-        let others = others_wait();
-        let until = if others { begun + TURN } else { idle_until };
+        let turn = end_of_turn(begun);
+        let until = turn.unwrap_or(idle_until);
         let left = until.saturating_duration_since(Instant::now());
         let wanted = || shmem::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
-        if !(others && left.is_zero()) && wanted() {
+        if !(turn.is_some() && left.is_zero()) && wanted() {
             return Ok(true);
         }
         if left.is_zero() {

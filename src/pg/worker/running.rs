@@ -18,6 +18,7 @@ use super::limit::Limit;
 use super::queues::{self, Key};
 use super::round::{Failed, attempt_as};
 use super::{bars, jobs as worker};
+use crate::domain::batch::Status;
 use crate::domain::failure::Failure;
 use crate::domain::fields::{Field, FieldSet};
 use crate::domain::identity::Caller;
@@ -244,6 +245,10 @@ fn state(policy: &Policy, attempts: u32, fate: &Fate, dice: f64) -> State {
     match fate {
         Fate::Done(outcome) => {
             State { name: "done", outcome: Some(outcome), attempts, after: None, error: None }
+        }
+        Fate::SetAside(why) => {
+            let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
+            State { name: "done", outcome, attempts, after: None, error }
         }
         Fate::Again { after, error } => queued(attempts - 1, *after, error.clone()),
         Fate::Waits { retry_after, error } => {

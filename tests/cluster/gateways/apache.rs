@@ -20,8 +20,9 @@ fn conf(dir: &str, port: u16, vendor: u16) -> String {
 
 #[test]
 fn apache() {
-    let args =
-        |file: &std::path::Path| vec!["-DFOREGROUND".to_owned(), "-f".to_owned(), file.display().to_string()];
+    let args = |file: &std::path::Path, _| {
+        vec!["-DFOREGROUND".to_owned(), "-f".to_owned(), file.display().to_string()]
+    };
     let mut gateway = Gateway::start("/usr/sbin/apache2", conf, args);
     let mut caller = gateway.world.caller();
     gateway.says(

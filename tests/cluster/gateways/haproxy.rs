@@ -36,7 +36,8 @@ fn conf(_: &str, port: u16, vendor: u16) -> String {
 
 #[test]
 fn haproxy() {
-    let args = |file: &std::path::Path| vec!["-db".to_owned(), "-f".to_owned(), file.display().to_string()];
+    let args =
+        |file: &std::path::Path, _| vec!["-db".to_owned(), "-f".to_owned(), file.display().to_string()];
     let mut gateway = Gateway::start("/usr/sbin/haproxy", conf, args);
     let mut caller = gateway.world.caller();
     gateway.says(
@@ -51,6 +52,7 @@ fn haproxy() {
         ],
     );
     gateway.lets_through(&mut caller);
+    gateway.passes_on_interim_answers(&mut caller);
     gateway.sends_once(&mut caller);
     // It ends connections that are idle for longer than this: a new one takes their place, without an error.
     gateway.ask_at(PATH);

@@ -1,10 +1,15 @@
 //! Real servers in front of the vendor: what they say in its place is theirs, and what they let through is the vendor's.
 
 mod apache;
+mod caddy;
 mod haproxy;
+mod lighttpd;
 mod nginx;
+mod squid;
+mod varnish;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +19,7 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use crate::provider_faults::reason;
-use crate::support::{Behaviour, Response, eventually, fails, person, server};
+use crate::support::{Behaviour, Response, eventually, fails, http, person, server};
 use crate::world::{Beginning, PATH, SECRET, World, enrich, try_enrich};
 
 /// A server of Debian's, as an unprivileged user, with everything it writes in a directory of its own.
@@ -31,6 +36,28 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// One of Debians has no such package, so a test cannot ask for it; it says so, whatever the test harness captures.
+fn is_absent(program: &str, package: &str) -> bool {
+    let absent = !Path::new(program).exists();
+    if absent {
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: {program} is missing, as this Debian has no package {package}"
+        );
+    }
+    absent
+}
+
+/// Everything that is answered to a plain request, interim answers included.
+fn plainly(port: u16, target: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: api.vendor.example\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// What a gateway says in the vendor's place.
 struct Word {
     path: &'static str,
@@ -44,11 +71,11 @@ const fn word(path: &'static str, reason: &'static str, shown: &'static str) -> 
 }
 
 impl Gateway {
-    /// `conf` is made of directory, port and the vendor's port; `args` of the path of the file.
+    /// `conf` is made of directory, port and the vendor's port; `args` of the path of the file and the port.
     fn start(
         program: &str,
         conf: impl Fn(&str, u16, u16) -> String,
-        args: impl Fn(&Path) -> Vec<String>,
+        args: impl Fn(&Path, u16) -> Vec<String>,
     ) -> Gateway {
         let world = World::with(&Beginning { contacts: 40, credits: Some(40), ..Beginning::default() });
         let dir = world.cluster.dir().join("gateway");
@@ -59,10 +86,12 @@ impl Gateway {
         let log = fs::File::create(dir.join("output")).unwrap();
         let process = server()
             .command(program)
-            .args(args(&file))
+            .args(args(&file, port))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .stdin(Stdio::null())
+            .env("HOME", &dir)
+            .current_dir(&dir)
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}; run `make prerequisites`"));
         let gateway = Gateway { process, dir, port, world, contacts: 0 };
@@ -131,6 +160,41 @@ impl Gateway {
         self.world.provider.on(PATH, |_| Behaviour::json(200, person()));
     }
 
+    /// An interim answer of the vendor reaches us with header fields, and the real one after it is read.
+    fn passes_on_interim_answers(&mut self, caller: &mut Client) {
+        self.ask_at(PATH);
+        self.world.provider.on(PATH, |_| {
+            Behaviour::Custom(Box::new(|stream| {
+                stream.write_all(b"HTTP/1.1 100 Continue\r\nX-Vendor: hello\r\n\r\n")?;
+                std::thread::sleep(Duration::from_millis(30));
+                http::answer(stream, &Response::json(200, &person()))
+            }))
+        });
+        let answer = plainly(self.port, PATH);
+        let (interim, rest) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            interim.starts_with("HTTP/1.1 100 Continue")
+                && interim.to_lowercase().contains("x-vendor: hello"),
+            "{answer}"
+        );
+        assert!(rest.starts_with("HTTP/1.1 200"), "{answer}");
+        let n = self.someone();
+        enrich(caller, n).unwrap();
+        self.world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    }
+
+    /// The vendor does not answer in the time that the gateway gives it.
+    fn times_out(&mut self, path: &str, caller: &mut Client) {
+        self.ask_at(path);
+        self.world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_secs(4)));
+        let n = self.someone();
+        let failure = fails(enrich(caller, n));
+        assert_eq!(reason(&failure).1, "server_error", "{failure:?}");
+        assert!(failure.everything().contains("504"), "{failure:?}");
+        self.world.provider.on(PATH, |_| Behaviour::json(200, person()));
+        self.world.end_pauses();
+    }
+
     /// The vendor reads the request on a used connection, and dies. It bills one request, and sees one.
     fn sends_once(&mut self, caller: &mut Client) {
         self.ask_at(PATH);
@@ -144,6 +208,7 @@ impl Gateway {
         assert!(["reset", "server_error"].contains(&reason(&failure).1.as_str()), "{failure:?}");
         assert_eq!(failure.json()["retryable"], true);
         assert_eq!(self.world.provider.count(), 1, "{failure:?}");
+        self.world.end_pauses();
         self.world.provider.on(PATH, |_| Behaviour::json(200, person()));
         enrich(caller, n).unwrap();
         assert_eq!(self.world.provider.count(), 2);

@@ -37,7 +37,7 @@ fn conf(dir: &str, port: u16, vendor: u16) -> String {
 
 #[test]
 fn nginx() {
-    let args = |file: &std::path::Path| vec!["-c".to_owned(), file.display().to_string()];
+    let args = |file: &std::path::Path, _| vec!["-c".to_owned(), file.display().to_string()];
     let mut gateway = Gateway::start("/usr/sbin/nginx", conf, args);
     let mut caller = gateway.world.caller();
     gateway.says(

@@ -152,6 +152,14 @@ fn no_matches() -> Vec<super::Case> {
     let nameless = json!({"name": null, "organization": company});
     let other = json!({"id": "1", "name": "Jane Example", "contact": own_record()});
     vec![
+        case(
+            "somebody else",
+            answer(
+                200,
+                json!({"person": {"id": "1", "first_name": "John", "last_name": "Other", "name": "John Other", "title": "CEO"}}),
+            ),
+            Expected::OtherPerson,
+        ),
         case("nothing", answer(200, json!({})), Expected::NoData),
         case("null", answer(200, json!({"person": null, "request_id": 4})), Expected::NoData),
         case("an empty person", answer(200, json!({"person": {}})), Expected::NoData),

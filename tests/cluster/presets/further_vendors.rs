@@ -63,7 +63,7 @@ fn full_person() -> Value {
                 {"name": "Acme", "domain": "acme.example", "current": true, "title": "Chief Testing Officer"}
             ],
             "profiles": {"linkedin": {"service": "linkedin", "username": "jane-example", "url": "https://linkedin.com/in/jane-example"}},
-            "phones": [{"type": "fax", "value": "+15550100199"}, {"type": "work", "value": "1 (555) 010-0100"}]
+            "phones": [{"type": "fax", "value": "+15550100199"}, {"type": "work", "value": "1 (202) 555-0100"}]
         }
     })
 }
@@ -77,7 +77,7 @@ fn a_vendor_with_nested_details() {
         "job_title": "Chief Testing Officer",
         "company_name": "Acme",
         "linkedin_url": "https://www.linkedin.com/in/jane-example",
-        "phone": "+15550100100",
+        "phone": "+12025550100",
         "location": "Springfield, Illinois, United States"
     });
     let request = vendor.fills(&known, &expected, Some(0.6));
@@ -134,6 +134,7 @@ fn coded(world: &World) -> Value {
             "cost": {"pointer": "/credits_spent"},
             "fields": {
                 "job_title": "/results/0/job/title",
+                "company_name": "/results/0/job/company",
                 "linkedin_url": {
                     "pointer": "/results/0/handle", "decode": "percent", "prefix": "https://www.linkedin.com/in/"
                 },
@@ -172,7 +173,7 @@ fn a_vendor_that_puts_codes_into_bodies() {
     let known = vendor.someone();
     let expected = json!({
         "job_title": "Lead Tester",
-        "linkedin_url": "https://www.linkedin.com/in/jáne-example",
+        "linkedin_url": "https://www.linkedin.com/in/j%C3%A1ne-example",
         "phone": "15550100100",
         "seniority": "head"
     });
@@ -250,7 +251,7 @@ fn vendors_fill_a_contact_together() {
     world.provider.on(FULL, move |_| Behaviour::json(200, first.clone()));
     world.provider.on("/v5/person/enrich", |_| Behaviour::json(503, json!({})));
     let last = found(json!({
-        "handle": "somebody-else", "score": 90, "job": {"title": "Another Title", "level": "chief"},
+        "handle": "somebody-else", "score": 90, "job": {"title": "Another Title", "level": "chief", "company": "ACME Ltd."},
         "phones": [{"type": "mobile", "number": "+15550100100"}]
     }));
     world.provider.on(CODED, move |_| Behaviour::Answer(last.clone()));

@@ -144,6 +144,14 @@ fn errors_inside_a_success() -> Vec<super::Case> {
         contact(&json!({"code": code, "name": name, "message": message}), &json!(null))
     };
     vec![
+        case(
+            "somebody else",
+            answer(
+                200,
+                json!({"contact": {"data": {"firstName": "John", "lastName": "Other", "fullName": "John Other", "jobTitle": {"title": "CEO"}}}}),
+            ),
+            Expected::OtherPerson,
+        ),
         case("empty data", inside(3, "EMPTY_DATA", "Could not find requested data"), Expected::NoData),
         case("not found", inside(40, "NOT_FOUND", "No such contact"), Expected::NoData),
         case("any other", inside(9, "ENRICH_FAILED", "Try again later"), Expected::Fails("provider_error")),

@@ -41,6 +41,8 @@ struct Case {
 
 enum Expected {
     NoData,
+    /// It is about somebody else.
+    OtherPerson,
     /// LX503 for this reason, and the next person is asked about all the same.
     Fails(&'static str),
     /// LX503 for this reason, and nothing is sent for a while.
@@ -237,9 +239,11 @@ impl Vendor {
         let errors: [Value; 2] = [0, 1].map(|n| row.get::<_, Value>(n)["error"].clone());
         let requests = self.world.provider.count();
         match &case.expected {
-            Expected::NoData => {
+            Expected::NoData | Expected::OtherPerson => {
+                let no_data = matches!(case.expected, Expected::NoData);
+                let reason = if no_data { "no_data" } else { "other_person" };
                 for error in &errors {
-                    assert_eq!(told(error), json!([409, "no_match", "no_data"]), "{what}: {error}");
+                    assert_eq!(told(error), json!([409, "no_match", reason]), "{what}: {error}");
                 }
                 assert_eq!(requests, 2, "{what}");
             }

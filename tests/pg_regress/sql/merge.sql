@@ -47,9 +47,12 @@ SELECT t.stored();
 SELECT t.told(enrich_contact(t.id(1), overwrite => true));
 SELECT t.spent();
 -- A provider that has nothing for a field leaves it: Greta's title, Hana's withheld phone and location.
-UPDATE crm SET email = 'greta.garcia@oakridge.example';
+UPDATE crm SET email = 'greta.garcia@oakridge.example', full_name = 'Greta Garcia';
 SELECT enrich_contact(t.id(1), '{job_title,seniority,company_name}', true)->'fields_updated';
 UPDATE crm SET email = 'hana.haddad@acme.example';
+-- With Greta's name it is an answer about somebody else.
+SELECT try_enrich_contact(t.id(1), '{phone,location,seniority}', true)->'error'->'reason';
+UPDATE crm SET full_name = 'Hana Haddad';
 SELECT enrich_contact(t.id(1), '{phone,location,seniority}', true)->'fields_updated';
 SELECT t.stored();
 -- A match that changes nothing is free, and says who was asked.
@@ -205,7 +208,7 @@ REVOKE SELECT (email) ON crm FROM merge_clerk;
 SET ROLE merge_clerk; SELECT t.fails('SELECT enrich_contact(t.id(1), $${job_title}$$, true)'); RESET ROLE;
 -- Fields that are filled need no privilege: there is nothing to write.
 GRANT SELECT (email) ON crm TO merge_clerk;
-UPDATE crm SET phone = '1';
+UPDATE crm SET phone = '+12025550101';
 SET ROLE merge_clerk; SELECT enrich_contact(t.id(1), '{phone}')->'fields_updated'; RESET ROLE;
 
 -- Rolled back, it never happened: not for the contact, the balance, the ledger or the history.

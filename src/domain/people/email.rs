@@ -1,0 +1,223 @@
+//! E-mail addresses.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::list;
+use super::stand_in;
+use super::value::{clean, folded_width};
+use super::{Rules, company};
+
+/// One address out of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// As it is stored, without what wraps it.
+    pub sent: String,
+    /// In lower case, the domain in ASCII.
+    pub normal: String,
+}
+
+/// More than one field of a contact ever holds; what follows is not looked at.
+const MOST_CHARS: usize = 2_000;
+
+/// All addresses of one field, in their order and each once. None for stand-ins, for a spreadsheet's errors and formulas,
+/// and for what is no address: without one @, a local part and a domain with a dot, or with a domain that is reserved.
+pub fn addresses(text: &str, rules: Rules) -> Vec<Address> {
+    let text = folded_width(&clean(text));
+    let mut found: Vec<Address> = Vec::new();
+    if !text.contains(['@', '%']) || stand_in::is_spreadsheet_error(&text) || text.len() > MOST_CHARS {
+        return found;
+    }
+    for candidate in candidates(&text) {
+        let Some(address) = address(&candidate, rules) else { continue };
+        if found.iter().all(|known| known.normal != address.normal) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+/// The first of them, which identifies and is sent.
+pub fn first(text: &str, rules: Rules) -> Option<Address> {
+    addresses(text, rules).into_iter().next()
+}
+
+impl Address {
+    /// The form for suppression, which one person's mailbox has in all its spellings: without `+tag`, and for Gmail
+    /// without dots and under one domain.
+    pub fn person(&self) -> String {
+        let local = untagged(self.local());
+        match self.domain() {
+            "gmail.com" | "googlemail.com" => format!("{}@gmail.com", local.replace('.', "")),
+            domain => format!("{local}@{domain}"),
+        }
+    }
+
+    /// What stands before the @ of the normal form.
+    pub fn local(&self) -> &str {
+        self.normal.rsplit_once('@').map_or("", |(local, _)| local)
+    }
+
+    /// What stands behind it.
+    pub fn domain(&self) -> &str {
+        self.normal.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+fn untagged(local: &str) -> &str {
+    local.split_once('+').map(|(before, _)| before).filter(|before| !before.is_empty()).unwrap_or(local)
+}
+
+/// The default of `leadlex.role_mailboxes`: those of RFC 2142, and what organisations call the mailboxes that several
+/// people read.
+pub const ROLE_MAILBOXES: &str = "abuse, accounting, accounts, admin, administration, anfrage, billing, booking, bookings, \
+buchhaltung, career, careers, commercial, compta, contact, contacto, contato, contatti, customerservice, datenschutz, dpo, \
+einkauf, empfang, enquiries, enquiry, feedback, finance, frontdesk, ftp, hello, help, helpdesk, hola, hostmaster, hr, \
+info, information, inquiries, invoices, it, jobs, kontakt, legal, mail, mailbox, marketing, media, news, newsletter, \
+no-reply, noc, noreply, office, office365, orders, personal, post, postmaster, presse, press, privacy, purchasing, \
+rechnung, recruiting, recruitment, reception, reservations, sales, secretary, security, sekretariat, service, services, \
+support, team, usenet, uucp, ventas, verkauf, vertrieb, webmaster, welcome, www, zentrale";
+
+/// Mailboxes of a role, not of a person: they identify only together with a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleMailboxes(Vec<String>);
+
+impl RoleMailboxes {
+    /// From local parts with commas, semicolons or white space between them; `info@` is `info`.
+    pub fn parse(setting: &str) -> RoleMailboxes {
+        let words = setting.split(|c: char| c.is_whitespace() || c == ',' || c == ';');
+        let mut all: Vec<String> = words
+            .map(|word| word.trim_end_matches('@').to_lowercase())
+            .filter(|word| !word.is_empty())
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        RoleMailboxes(all)
+    }
+
+    /// Whether the address is one of them, with a `+tag` or without.
+    pub fn contains(&self, address: &Address) -> bool {
+        self.0.binary_search_by(|role| role.as_str().cmp(untagged(address.local()))).is_ok()
+    }
+}
+
+/// What may be an address: the parts of a field that has several, each without its display name.
+fn candidates(text: &str) -> Vec<Cow<'_, str>> {
+    let mut candidates = Vec::new();
+    let mut start = 0;
+    for (at, c) in text.char_indices().chain([(text.len(), ';')]) {
+        // A comma inside of a word is a dot that somebody mistyped, not the end of an address.
+        let inside = c == ',' && is_mistyped_dot(text, at);
+        if !(c.is_whitespace() || matches!(c, ',' | ';' | '|' | '<' | '>')) || inside {
+            continue;
+        }
+        let part = &text[start..at];
+        // In front of an address in brackets stands a name, which may look like an address.
+        let is_name = c == '<' || text[at..].trim_start().starts_with('<') && text[at..].contains('>');
+        if !is_name && part.contains(['@', '%']) {
+            candidates.extend(separated(part));
+        }
+        start = at + c.len_utf8();
+    }
+    candidates
+}
+
+/// `jane@acme,example`: what follows at once has no @ of its own.
+fn is_mistyped_dot(text: &str, at: usize) -> bool {
+    let next =
+        text[at + 1..].split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '<' | '>')).next();
+    let begins_soundly = |next: &str| next.starts_with(|c: char| c.is_alphanumeric());
+    next.is_some_and(|next| begins_soundly(next) && !next.contains('@'))
+}
+
+/// One address, or two with a slash between them (`a@x.example/b@y.example`).
+fn separated(part: &str) -> Vec<Cow<'_, str>> {
+    let several = part.matches('@').count() > 1 && !part.contains("://") && !part.contains('?');
+    let pieces: Vec<&str> = if several { part.split('/').collect() } else { vec![part] };
+    pieces.into_iter().map(unwrapped).collect()
+}
+
+/// Without quotes, brackets, `mailto:` and the end of a sentence.
+fn unwrapped(part: &str) -> Cow<'_, str> {
+    const OPENING: &[char] = &[
+        '"', '\'', '`', '(', '[', '{', '<', ':', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}',
+        '\u{201a}', '\u{ab}', '\u{bb}',
+    ];
+    const CLOSING: &[char] = &[
+        '"', '\'', '`', ')', ']', '}', '>', ',', ';', '.', ':', '!', '?', '/', '\\', '\u{201c}', '\u{201d}',
+        '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}',
+    ];
+    let mut rest = part.trim_start_matches(OPENING);
+    let mut is_link = false;
+    while let Some(after) = without_scheme(rest) {
+        rest = after.trim_start_matches('/').trim_start_matches(OPENING);
+        is_link = true;
+    }
+    // What follows in a link are its subject and the like.
+    if let Some((address, _)) = rest.split_once('?').filter(|(address, _)| address.contains(['@', '%'])) {
+        rest = address;
+    }
+    let rest = rest.trim_end_matches(CLOSING);
+    if is_link || !rest.contains('@') {
+        return percent_decode_str(rest).decode_utf8().unwrap_or(Cow::Borrowed(rest));
+    }
+    Cow::Borrowed(rest)
+}
+
+fn without_scheme(text: &str) -> Option<&str> {
+    const SCHEMES: [&str; 5] = ["mailto:", "smtp:", "email:", "e-mail:", "mail:"];
+    let has = |scheme: &&str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
+    SCHEMES.iter().find(|scheme| has(scheme)).and_then(|scheme| text.get(scheme.len()..))
+}
+
+fn address(text: &str, rules: Rules) -> Option<Address> {
+    let text = text.trim();
+    let (local, domain) = text.split_once('@')?;
+    let ascii = company::ascii_host(domain)?;
+    let local_normal = sound_local(local, &ascii)?.to_lowercase();
+    if is_reserved(&ascii, rules) || is_nobodys(&local_normal, &ascii) {
+        return None;
+    }
+    let sent = format!("{}@{}", sound_local(local, &ascii)?, domain.trim_end_matches('.'));
+    Some(Address { sent, normal: format!("{local_normal}@{ascii}") })
+}
+
+/// The local part without quotes that it does not need.
+fn sound_local<'t>(local: &'t str, domain: &str) -> Option<&'t str> {
+    let local = local.strip_suffix('"').map_or(local, |quoted| quoted.strip_prefix('"').unwrap_or(quoted));
+    let sound = |c: char| {
+        c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii() && !c.is_whitespace()
+    };
+    // These carriers gave out addresses whose dots stand anywhere.
+    let dots_anywhere = ["docomo.ne.jp", "ezweb.ne.jp", "au.com"].contains(&domain);
+    let dots = dots_anywhere || !(local.starts_with('.') || local.ends_with('.') || local.contains(".."));
+    let ok = dots
+        && local.chars().all(sound)
+        && local.chars().any(char::is_alphanumeric)
+        && local.chars().count() <= 64;
+    ok.then_some(local)
+}
+
+/// Domains at which nobody has a mailbox: IANA's special-use names, and what ICANN keeps for private networks.
+fn is_reserved(domain: &str, rules: Rules) -> bool {
+    let last = domain.rsplit('.').next().unwrap_or_default();
+    match last {
+        "invalid" | "localhost" | "local" | "localdomain" | "internal" | "onion" | "alt" => true,
+        "test" | "example" => !rules.reserved_domains,
+        _ => false,
+    }
+}
+
+/// `null@null.com`, `n/a@na.com`: both sides only say that there is none.
+fn is_nobodys(local: &str, domain: &str) -> bool {
+    let host = domain.split('.').next().unwrap_or_default();
+    let says_nothing = |text: &str| {
+        stand_in::is_stand_in(text) || list::contains("noemail\nnomail\nnone\nnoreply\n", &list::words(text))
+    };
+    says_nothing(local) && says_nothing(host)
+}
+
+#[cfg(test)]
+#[path = "email_tests.rs"]
+mod tests;

@@ -1,0 +1,237 @@
+//! LinkedIn profiles.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use percent_encoding::percent_decode_str;
+use unicode_normalization::UnicodeNormalization;
+
+use super::stand_in;
+use super::value::clean;
+
+const PROFILES: &str = "https://www.linkedin.com/in/";
+
+/// Longer texts are no addresses of a profile.
+const MOST_CHARS: usize = 4_000;
+
+/// The handle of a profile, from its URL in any spelling, from `in/…`, or bare: decoded, in Unicode's form C and lower
+/// case. A member's id (`ACoAA…`), which is one as well, keeps its case, because it says who it is. `None` for what is no
+/// profile: other pages and hosts, no handle, or a word that stands for none.
+pub fn handle(text: &str) -> Option<String> {
+    from_url(text).or_else(|| {
+        let text = unwrapped(text);
+        let bare = !text.contains(['/', '.', '\\']) && !text.to_ascii_lowercase().contains("%2f");
+        bare.then(|| sound_handle(&text)).flatten()
+    })
+}
+
+/// The same, but not from a bare word, which may be anything.
+pub fn from_url(text: &str) -> Option<String> {
+    from_url_within(text, 3)
+}
+
+/// The normal form of a profile's URL: `https://www.linkedin.com/in/<handle>`. Bare words are none.
+pub fn url(text: &str) -> Option<String> {
+    from_url(text).map(|handle| format!("{PROFILES}{}", encoded(&handle)))
+}
+
+/// `depth`: how many URLs inside of URLs are looked into.
+fn from_url_within(text: &str, depth: usize) -> Option<String> {
+    if text.len() > MOST_CHARS || depth == 0 {
+        return None;
+    }
+    let text = unwrapped(text);
+    // Encoded as a whole, so that no slash is left: once more what it was.
+    let text = if !text.contains('/') && text.to_ascii_lowercase().contains("%2f") {
+        Cow::Owned(clean(&percent_decode_str(&text).decode_utf8().ok()?))
+    } else {
+        Cow::Borrowed(text.as_str())
+    };
+    let on_linkedin = on_linkedin(&text);
+    let path = on_linkedin.unwrap_or_else(|| without_slashes(&text));
+    let (path, query) = path.split_at(path.find(['?', '#']).unwrap_or(path.len()));
+    let segments: Vec<&str> =
+        path.split(['/', '\\']).filter(|segment| !matches!(*segment, "" | ".")).collect();
+    let segments = without_apps(&segments);
+    let (kind, rest) = segments.split_first()?;
+    let first = rest.first().copied();
+    match kind.to_ascii_lowercase().as_str() {
+        "in" => match nested(rest, path) {
+            Some(inner) => from_url_within(inner, depth - 1),
+            None => sound_handle(first?),
+        },
+        _ if on_linkedin.is_none() => None,
+        "pub" => public(rest),
+        "sales" | "talent" | "recruiter" => of_member(rest),
+        "profile" => parameter(query, &["id"]).and_then(|id| member_id(&id)),
+        "authwall" | "login" | "uas" | "signup" | "checkpoint" | "redir" => {
+            let target = parameter(query, &["sessionredirect", "session_redirect", "url"])?;
+            from_url_within(&target, depth - 1)
+        }
+        _ => None,
+    }
+}
+
+/// `in/https://www.linkedin.com/in/jane`: a prefix that was put before a whole URL.
+fn nested<'t>(rest: &[&str], path: &'t str) -> Option<&'t str> {
+    let first = rest.first()?.to_ascii_lowercase();
+    let is_url = matches!(first.as_str(), "http:" | "https:") || first.ends_with("linkedin.com");
+    let at = path.to_ascii_lowercase().find(&first)?;
+    (is_url && path.is_char_boundary(at)).then(|| &path[at..])
+}
+
+/// Without quotes and brackets around it, and the end of a sentence.
+fn unwrapped(text: &str) -> String {
+    let around = |c: char| {
+        c.is_whitespace() || "\"'`<>()[]{}\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{ab}\u{bb}".contains(c)
+    };
+    let text = clean(text);
+    text.trim_start_matches(around).trim_end_matches(|c| around(c) || ".,;!".contains(c)).to_owned()
+}
+
+fn without_slashes(text: &str) -> &str {
+    text.trim_start_matches(['/', '\\'])
+}
+
+/// What follows the host, if that is one of LinkedIn's, in any country.
+fn on_linkedin(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while let Some(after) = strip(rest, "https:").or_else(|| strip(rest, "http:")) {
+        rest = without_slashes(after);
+    }
+    let rest = without_slashes(rest);
+    let (authority, path) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next()?;
+    let (host, port) = host.split_once(':').unwrap_or((host, ""));
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let name = host.strip_suffix("linkedin.com").or_else(|| host.strip_suffix("linkedin.cn"))?;
+    let subdomain = name.strip_suffix('.').unwrap_or(name);
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let sound = name.is_empty() || name.ends_with('.') && subdomain.split('.').all(label);
+    (sound && port.bytes().all(|b| b.is_ascii_digit())).then_some(path)
+}
+
+/// Without the segments of LinkedIn's other apps, which lead to the same pages.
+fn without_apps<'s, 't>(mut segments: &'s [&'t str]) -> &'s [&'t str] {
+    while let [first, rest @ ..] = segments {
+        if !["mwlite", "comm", "m", "mobile", "incareer"].iter().any(|app| first.eq_ignore_ascii_case(app)) {
+            break;
+        }
+        segments = rest;
+    }
+    segments
+}
+
+/// `pub/jane-doe/1/2a/345`, the form of before 2016, which leads to `in/jane-doe-34502a1`.
+fn public(rest: &[&str]) -> Option<String> {
+    let (name, numbers) = rest.split_first()?;
+    let is_number =
+        |text: &&str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    match numbers {
+        [a, b, c, ..] if [a, b, c].into_iter().all(is_number) => {
+            sound_handle(&format!("{name}-{c:0>3}{b:0>3}{a}"))
+        }
+        [first, ..] if is_number(first) => None,
+        // `pub/dir/…` lists people of a name.
+        _ => sound_handle(name).filter(|handle| handle != "dir"),
+    }
+}
+
+/// `sales/lead/ACwAA…,NAME_SEARCH,abcd`, `talent/profile/AEMAA…`: the member's id.
+fn of_member(rest: &[&str]) -> Option<String> {
+    let [kind, id, ..] = rest else { return None };
+    let of_people = ["lead", "people", "profile"].iter().any(|known| kind.eq_ignore_ascii_case(known));
+    of_people.then(|| member_id(id.split([',', '%']).next().unwrap_or_default())).flatten()
+}
+
+fn member_id(text: &str) -> Option<String> {
+    is_member_id(text).then(|| text.to_owned())
+}
+
+/// The form of LinkedIn's ids of members: two characters for the kind, `AA`, and base64.
+fn is_member_id(text: &str) -> bool {
+    (30..=60).contains(&text.len())
+        && ["ACo", "ACw", "AEM", "ADE", "AAk", "AC4"].iter().any(|kind| text.starts_with(kind))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn parameter(query: &str, names: &[&str]) -> Option<String> {
+    let query = query.trim_start_matches('?').split('#').next().unwrap_or_default();
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| names.iter().any(|known| name.eq_ignore_ascii_case(known)))?;
+    percent_decode_str(value).decode_utf8().ok().map(Cow::into_owned)
+}
+
+/// What stands in the handle's place, if it is one.
+fn sound_handle(segment: &str) -> Option<String> {
+    // Encoded twice, where a URL was handed on inside another one.
+    let once = percent_decode_str(segment).decode_utf8().ok()?;
+    let decoded = if once.contains('%') {
+        percent_decode_str(&once).decode_utf8().ok()?
+    } else {
+        Cow::Borrowed(once.as_ref())
+    };
+    let cleaned = clean(&decoded);
+    if is_member_id(&cleaned) {
+        return Some(cleaned);
+    }
+    let handle: String = cleaned.to_lowercase().nfc().collect();
+    let sound = |c: char| c.is_alphanumeric() || "-_/".contains(c) || !c.is_ascii() && !c.is_whitespace();
+    let ok = (2..=200).contains(&handle.chars().count())
+        && handle.chars().all(sound)
+        && handle.chars().any(char::is_alphanumeric)
+        && !stand_in::is_stand_in(&handle)
+        && !NOT_HANDLES.contains(&handle.as_str());
+    ok.then_some(handle)
+}
+
+/// Pages of LinkedIn that are nobody's profile (`me` is whoever looks), and what vendors and forms write for none.
+const NOT_HANDLES: [&str; 23] = [
+    "true",
+    "false",
+    "in",
+    "me",
+    "edit",
+    "feed",
+    "company",
+    "school",
+    "showcase",
+    "jobs",
+    "groups",
+    "posts",
+    "pulse",
+    "profile",
+    "search",
+    "username",
+    "user-name",
+    "your-name",
+    "yourname",
+    "your-profile",
+    "yourprofile",
+    "linkedin",
+    "object-object",
+];
+
+/// Everything but what RFC 3986 calls unreserved.
+fn encoded(handle: &str) -> String {
+    let mut out = String::with_capacity(handle.len());
+    for byte in handle.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a String cannot fail");
+        }
+    }
+    out
+}
+
+fn strip<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
+    text.get(..prefix.len())
+        .filter(|head| head.eq_ignore_ascii_case(prefix))
+        .and_then(|_| text.get(prefix.len()..))
+}
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

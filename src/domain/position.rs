@@ -1,0 +1,159 @@
+//! A position is one thing: the title, the seniority and the company of one call are of one company.
+
+use super::contact::Contact;
+use super::fields::{Field, FieldMap, FieldSet};
+use super::people::company;
+
+/// The setting `leadlex.position`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Position {
+    /// What a call fills in is of one company; what the contact had may be of another.
+    #[default]
+    Any,
+    /// It is also of the company that the contact keeps.
+    Together,
+}
+
+/// What makes up a position.
+const PARTS: [Field; 3] = [Field::JobTitle, Field::CompanyName, Field::Seniority];
+
+pub fn parts() -> FieldSet {
+    PARTS.into_iter().collect()
+}
+
+/// The position that the answers of a call come to.
+#[derive(Clone, Debug, Default)]
+pub struct Post {
+    position: Position,
+    /// With [`Position::Together`]: the company that the contact has.
+    stored: Option<String>,
+    /// What the first provider that supplied a part named as the company; `Some(None)`: it named none.
+    named: Option<Option<String>>,
+}
+
+impl Post {
+    pub fn new(position: Position, contact: &Contact) -> Post {
+        let has_company = !contact.empty_fields().contains(Field::CompanyName);
+        let stored =
+            contact.value(Field::CompanyName).filter(|_| position == Position::Together && has_company);
+        Post { position, stored: stored.map(str::to_owned), named: None }
+    }
+
+    /// Whether the parts of an answer that names this company belong to what there is. `replaces`: the company that the
+    /// contact has is to be replaced by this one.
+    pub fn takes(&self, named: Option<&str>, replaces: bool) -> bool {
+        let is = |other: &str| named.is_some_and(|named| company::same(named, other));
+        let of_the_call = self.named.as_ref().is_none_or(|known| known.as_deref().is_some_and(is));
+        of_the_call && (replaces || self.stored.as_deref().is_none_or(is))
+    }
+
+    /// A provider that named this company has supplied a part.
+    pub fn hold(&mut self, named: Option<&str>) {
+        self.named.get_or_insert_with(|| named.map(str::to_owned));
+    }
+
+    /// Parts that nobody else can supply any more: no company was named that others could name, too.
+    pub fn closed(&self) -> FieldSet {
+        if self.named == Some(None) { parts() } else { FieldSet::EMPTY }
+    }
+
+    /// What of `changes` goes with the company that the contact has after them, and whether something did not.
+    pub fn fitting(&self, now: &Contact, mut changes: FieldMap<String>) -> (FieldMap<String>, bool) {
+        if self.position == Position::Any || changes.get(Field::CompanyName).is_some() {
+            return (changes, false);
+        }
+        let stays = now.value(Field::CompanyName);
+        let stays = stays.filter(|_| !now.empty_fields().contains(Field::CompanyName));
+        let named = self.named.as_ref().and_then(|named| named.as_deref());
+        if stays.is_none_or(|stays| named.is_some_and(|named| company::same(named, stays))) {
+            return (changes, false);
+        }
+        let apart = changes.fields().intersect(parts());
+        apart.iter().for_each(|field| changes.unset(field));
+        (changes, !apart.is_empty())
+    }
+
+    /// What must still be as it was when these fields are written, besides them.
+    pub fn goes_with(&self, changes: FieldSet) -> FieldSet {
+        let matters = self.position == Position::Together && !changes.intersect(parts()).is_empty();
+        FieldSet::from_iter([Field::CompanyName].into_iter().filter(|_| matters))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contact(company: Option<&str>) -> Contact {
+        let mut contact = Contact::default();
+        company.into_iter().for_each(|name| contact.values.set(Field::CompanyName, name.to_owned()));
+        contact
+    }
+
+    fn offered(fields: &[Field]) -> FieldMap<String> {
+        fields.iter().map(|field| (*field, format!("new {field}"))).collect()
+    }
+
+    #[test]
+    fn the_first_company_is_that_of_all_parts() {
+        for position in [Position::Any, Position::Together] {
+            let mut post = Post::new(position, &contact(None));
+            assert!(post.takes(None, false) && post.takes(Some("Acme"), false));
+            post.hold(Some("Acme Ltd."));
+            post.hold(Some("Other"));
+            assert!(post.takes(Some("ACME"), false) && post.closed().is_empty());
+            assert!(
+                !post.takes(Some("Other"), false)
+                    && !post.takes(None, false)
+                    && !post.takes(Some("Other"), true)
+            );
+        }
+    }
+
+    #[test]
+    fn what_names_no_company_goes_with_nothing_else() {
+        let mut post = Post::new(Position::Any, &contact(None));
+        post.hold(None);
+        assert!(!post.takes(None, false) && !post.takes(Some("Acme"), false));
+        assert_eq!(post.closed(), parts());
+    }
+
+    #[test]
+    fn a_stored_company_counts_only_where_it_is_asked_for_and_stays() {
+        let any = Post::new(Position::Any, &contact(Some("Acme Ltd")));
+        assert!(any.takes(None, false) && any.takes(Some("Other"), false));
+        let together = Post::new(Position::Together, &contact(Some("Acme Ltd")));
+        assert!(together.takes(Some("acme"), false) && together.takes(Some("Other"), true));
+        assert!(!together.takes(None, false) && !together.takes(Some("Other"), false));
+        assert!(Post::new(Position::Together, &contact(Some(" "))).takes(None, false));
+    }
+
+    #[test]
+    fn what_stays_is_known_at_the_write() {
+        let title = || offered(&[Field::JobTitle, Field::Seniority, Field::Phone]);
+        let mut post = Post::new(Position::Together, &contact(None));
+        post.hold(Some("Other Inc"));
+        for (now, changes, left, apart) in [
+            (None, title(), 3, false),
+            (Some("  "), title(), 3, false),
+            (Some("Other"), title(), 3, false),
+            // Typed in meanwhile.
+            (Some("Acme"), title(), 1, true),
+            (Some("Acme"), offered(&[Field::Phone]), 1, false),
+            (Some("Acme"), offered(&[Field::JobTitle, Field::CompanyName]), 2, false),
+        ] {
+            let (kept, set_aside) = post.fitting(&contact(now), changes);
+            assert_eq!((kept.fields().iter().count(), set_aside), (left, apart), "{now:?}");
+        }
+        let mut unnamed = Post::new(Position::Together, &contact(None));
+        unnamed.hold(None);
+        assert!(unnamed.fitting(&contact(Some("Acme")), title()).1);
+        let mut any = Post::new(Position::Any, &contact(None));
+        any.hold(Some("Other"));
+        assert!(!any.fitting(&contact(Some("Acme")), title()).1);
+        let company = FieldSet::from_iter([Field::CompanyName]);
+        assert_eq!(post.goes_with(title().fields()), company);
+        assert_eq!(post.goes_with(offered(&[Field::Phone]).fields()), FieldSet::EMPTY);
+        assert_eq!(any.goes_with(title().fields()), FieldSet::EMPTY);
+    }
+}

@@ -1,0 +1,218 @@
+use serde_json::json;
+
+use super::*;
+use crate::domain::contact::Contact;
+use crate::domain::fields::Field;
+use crate::domain::provider::{Answer, Config, Verdict};
+
+fn rule(value: Value) -> SamePerson {
+    SamePerson::parse(&Node::root(&value)).unwrap()
+}
+
+fn whom(rule: &SamePerson, contact: &Contact) -> Whom {
+    rule.whom(&Values { contact, secret: None }, true)
+}
+
+fn jane() -> Contact {
+    Contact {
+        full_name: Some("Jane Example".into()),
+        email: Some("Jane@Acme.example".into()),
+        values: [(Field::LinkedinUrl, "https://www.linkedin.com/in/jane-example".to_owned())]
+            .into_iter()
+            .collect(),
+        ..Contact::default()
+    }
+}
+
+fn is_other(value: Value, contact: &Contact, body: Value) -> bool {
+    let rule = rule(value);
+    rule.is_other(&whom(&rule, contact), &body)
+}
+
+#[test]
+fn every_value_of_a_set_must_be_the_contacts() {
+    let both = json!({"email": "/email", "full_name": "/name"});
+    for (body, other) in [
+        (json!({"email": " jane@ACME.example", "name": "JANE  EXAMPLE"}), false),
+        (json!({"email": "mailto:jane@acme.example?subject=x", "name": "jane example"}), false),
+        (json!({"email": "john@acme.example", "name": "Jane Example"}), true),
+        (json!({"email": "jane@acme.example", "name": "John Other"}), true),
+        // Nothing to compare.
+        (json!({"name": "Jane Example"}), false),
+        (json!({"email": null, "name": " "}), false),
+        (json!({"email": true, "name": ["Jane"]}), false),
+        (json!({"email": "j***@acme.example"}), false),
+        (json!({"name": "x".repeat(1_001)}), false),
+        (json!({}), false),
+        // The other one is compared all the same.
+        (json!({"email": "not an address", "name": "John Other"}), true),
+    ] {
+        assert_eq!(is_other(both.clone(), &jane(), body.clone()), other, "{body}");
+    }
+    let nobody = Contact::default();
+    assert!(!is_other(both, &nobody, json!({"email": "john@acme.example", "name": "John Other"})));
+}
+
+#[test]
+fn of_several_sets_one_that_agrees_is_enough() {
+    let sets = json!([{"email": "/email"}, {"last_name": "/last"}, {"first_name": "/first"}]);
+    for (body, other) in [
+        // Married, and a nickname.
+        (json!({"email": "x@acme.example", "first": "Jane", "last": "Other"}), false),
+        (json!({"first": "Janie", "last": "Example"}), false),
+        (json!({"email": "jane@acme.example", "first": "John", "last": "Other"}), false),
+        (json!({"email": "x@acme.example", "first": "John", "last": "Other"}), true),
+        (json!({"first": "John", "last": "Other"}), true),
+        (json!({"last": "Other"}), true),
+        (json!({}), false),
+    ] {
+        assert_eq!(is_other(sets.clone(), &jane(), body.clone()), other, "{body}");
+    }
+}
+
+#[test]
+fn a_full_name_of_one_word_may_be_a_nickname() {
+    let sets = json!([{"last_name": "/last"}, {"first_name": "/first"}]);
+    let body = json!({"first": "Robert", "last": "Example"});
+    let named = |contact| is_other(sets.clone(), &contact, body.clone());
+    assert!(!named(Contact { full_name: Some("Bob".into()), ..Contact::default() }));
+    assert!(named(Contact { last_name: Some("Other".into()), ..Contact::default() }));
+    assert!(named(Contact { full_name: Some("Bob Other".into()), ..Contact::default() }));
+}
+
+#[test]
+fn of_several_texts_one_that_agrees_is_enough() {
+    let listed = json!({"email": ["/work", "/personal", {"list": "/all", "pointer": "/address"}]});
+    for (body, other) in [
+        (json!({"work": "x@acme.example", "personal": ["y@b.example", "jane@acme.example"]}), false),
+        (
+            json!({"work": "x@acme.example", "all": [{"address": "y@b.example"}, {"address": "jane@acme.example"}]}),
+            false,
+        ),
+        (json!({"work": "x@acme.example", "personal": ["y@b.example"]}), true),
+        (json!({"work": false, "personal": true, "all": []}), false),
+    ] {
+        assert_eq!(is_other(listed.clone(), &jane(), body.clone()), other, "{body}");
+    }
+    let joined = json!({"full_name": {"join": ["/first", "/last"], "separator": " "}});
+    assert!(!is_other(joined.clone(), &jane(), json!({"first": "JANE", "last": "example"})));
+    assert!(is_other(joined, &jane(), json!({"first": "John", "last": "example"})));
+}
+
+#[test]
+fn a_name_that_is_only_written_otherwise_is_the_same() {
+    for (one, other, same) in [
+        ("Jane Example", "jane  EXAMPLE", Some(true)),
+        ("Zoë Müller-Lüdenscheidt", "Zoe Mueller Luedenscheidt", Some(true)),
+        ("Zoë Müller", "ZOE MULLER", Some(true)),
+        ("Søren Łącki", "Soren Lacki", Some(true)),
+        ("Jane A. Example", "Jane Example", Some(true)),
+        ("Jane Alice Example", "Jane A. Example", Some(true)),
+        ("Dr. Jane Example", "Jane Example", Some(true)),
+        ("Example, Jane", "Jane Example", Some(true)),
+        ("Jane O'Example", "Jane OExample", Some(true)),
+        ("Jane Example García", "Jane Example", Some(true)),
+        ("J. Example", "Jane Example", Some(true)),
+        ("Jane Example", "Jane Other", Some(false)),
+        ("Jane Example", "John Example", Some(false)),
+        ("J. Example", "Kim Example", Some(false)),
+        ("Юлия Пример", "Yulia Primer", None),
+        ("Юлия Пример", "Юлия ПРИМЕР", Some(true)),
+        ("Юлия Пример", "Иван Пример", Some(false)),
+        ("Jane Example", "", None),
+        ("?", "Jane Example", None),
+        (&"Jane ".repeat(33), "Jane Example", None),
+    ] {
+        assert_eq!(same_name(one, other), same, "{one} {other}");
+        assert_eq!(same_name(other, one), same, "{other} {one}");
+    }
+}
+
+#[test]
+fn a_profile_counts_only_where_the_contact_is_asked_about_by_it() {
+    let rule =
+        rule(json!({"linkedin_url": {"pointer": "/handle", "prefix": "https://www.linkedin.com/in/"}}));
+    let contact = jane();
+    let values = Values { contact: &contact, secret: None };
+    let other = json!({"handle": "john-other"});
+    assert!(rule.is_other(&rule.whom(&values, true), &other));
+    assert!(!rule.is_other(&rule.whom(&values, false), &other));
+    assert!(!rule.is_other(&rule.whom(&values, true), &json!({"handle": "Jane-Example"})));
+}
+
+#[test]
+fn who_is_compared_with_is_the_same_in_normal_form() {
+    let rule = rule(json!({"email": "/email", "full_name": "/name"}));
+    let one = whom(&rule, &jane());
+    let of = |email: Option<&str>, name: &str| {
+        let email = email.map(str::to_owned);
+        whom(&rule, &Contact { full_name: Some(name.into()), email, ..Contact::default() })
+    };
+    assert!(one.is(&of(Some("jane@acme.example"), "JANE EXAMPLE")));
+    assert!(!one.is(&of(Some("jane@acme.example"), "John Other")));
+    assert!(!one.is(&of(Some("john@acme.example"), "Jane Example")));
+    assert!(one.is(&of(None, "Jane Example")), "what nobody could compare");
+    let odd = of(Some("not an address"), "?");
+    assert!(odd.is(&odd.clone()));
+}
+
+#[test]
+fn mistakes_are_refused_with_their_place() {
+    for (wrong, place) in [
+        (json!({}), ""),
+        (json!([]), ""),
+        (json!([{}]), "/0"),
+        (json!("/email"), ""),
+        (json!({"phone": "/phone"}), "/phone"),
+        (json!({"company_domain": "/domain"}), "/company_domain"),
+        (json!({"secret": "/x"}), "/secret"),
+        (json!([{"email": "/email"}, {"email": "email"}]), "/1/email"),
+        (json!({"email": {"list": "/x"}}), "/email/pointer"),
+    ] {
+        let error = SamePerson::parse(&Node::root(&wrong)).unwrap_err();
+        assert_eq!(error.place, place, "{wrong}: {}", error.message);
+    }
+}
+
+fn answer(body: &Value) -> Answer {
+    Answer { status: 200, headers: Vec::new(), body: body.to_string().into_bytes() }
+}
+
+fn compares(identify_by: Value, rule: Value) -> Config {
+    Config::parse(&json!({
+        "request": {"url": "https://h/x", "query": {"profile": "{linkedin_url}"}},
+        "identify_by": identify_by,
+        "response": {"fields": {"job_title": "/t"}, "same_person": rule}
+    }))
+    .unwrap()
+}
+
+#[test]
+fn an_answer_about_somebody_else_is_told_from_one_about_nobody() {
+    let config = compares(json!([["email"]]), json!({"email": "/email", "full_name": "/name"}));
+    let read = |body: Value| config.read_all(&answer(&body), 0, &config.whom(&jane())).0;
+    assert_eq!(read(json!({"t": "CEO", "email": "john@acme.example"})), Verdict::OtherPerson);
+    assert_eq!(
+        read(json!({"t": "CEO", "email": "jane@acme.example", "name": "John Other"})),
+        Verdict::OtherPerson
+    );
+    assert_eq!(read(json!({"t": null, "name": "John Other"})), Verdict::NoMatch);
+    assert!(matches!(read(json!({"t": "CEO", "name": "JANE EXAMPLE"})), Verdict::Match { .. }));
+}
+
+#[test]
+fn what_is_compared_belongs_to_the_question() {
+    let profile = |name: &str| {
+        let values =
+            [(Field::LinkedinUrl, "https://www.linkedin.com/in/jane-doe".to_owned())].into_iter().collect();
+        Contact { values, full_name: Some(name.into()), ..Contact::default() }
+    };
+    let (jane, john) = (profile("Jane Doe"), profile("John Other"));
+    let rules = [json!({"full_name": "/name"}), json!(null)];
+    let [compared, plain] = rules.map(|rule| compares(json!([["linkedin_url"]]), rule));
+    assert_ne!(compared.identities(&jane), compared.identities(&john), "each is judged by its own name");
+    assert_eq!(plain.identities(&jane), plain.identities(&john));
+    // While it was asked about Jane, the row has become John's.
+    assert!(!compared.means_the_same(&jane, &john) && compared.means_the_same(&jane, &profile("JANE DOE")));
+    assert!(plain.means_the_same(&jane, &john));
+}

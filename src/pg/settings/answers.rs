@@ -1,0 +1,71 @@
+//! Settings that say which answers of providers are used.
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+use crate::domain::position::Position;
+use crate::domain::waterfall::Mode;
+
+#[derive(Clone, Copy, PostgresGucEnum)]
+enum WaterfallMode {
+    #[name = c"first_match"]
+    FirstMatch,
+    #[name = c"fill"]
+    Fill,
+}
+
+#[derive(Clone, Copy, PostgresGucEnum)]
+enum PositionRule {
+    #[name = c"any"]
+    Any,
+    #[name = c"together"]
+    Together,
+}
+
+static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
+static POSITION: GucSetting<PositionRule> = GucSetting::<PositionRule>::new(PositionRule::Any);
+static MIN_CONFIDENCE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+
+pub fn waterfall() -> (Mode, f64) {
+    let mode = match WATERFALL.get() {
+        WaterfallMode::FirstMatch => Mode::FirstMatch,
+        WaterfallMode::Fill => Mode::Fill,
+    };
+    (mode, MIN_CONFIDENCE.get())
+}
+
+/// Whether title and seniority must be of the company that a contact keeps.
+pub fn position() -> Position {
+    match POSITION.get() {
+        PositionRule::Any => Position::Any,
+        PositionRule::Together => Position::Together,
+    }
+}
+
+pub fn define() {
+    GucRegistry::define_enum_guc(
+        c"leadlex.waterfall",
+        c"first_match stops at the first provider with data, fill goes on until every wanted field is filled.",
+        c"",
+        &WATERFALL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"leadlex.position",
+        c"together: job title and seniority are written only beside the company that they are of.",
+        c"any: what one call fills in is of one company, whatever company the contact had before.",
+        &POSITION,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"leadlex.min_confidence",
+        c"Answers with a lower score (0 to 1) count as no match.",
+        c"An answer without a score counts as 0.",
+        &MIN_CONFIDENCE,
+        0.0,
+        1.0,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+}
