@@ -127,10 +127,6 @@ impl<T> FieldMap<T> {
         self.0[field.index()] = Some(value);
     }
 
-    pub fn unset(&mut self, field: Field) {
-        self.0[field.index()] = None;
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = (Field, &T)> {
         Field::ALL.into_iter().filter_map(|field| Some((field, self.get(field)?)))
     }
@@ -158,11 +154,6 @@ impl<T> FromIterator<(Field, T)> for FieldMap<T> {
         }
         map
     }
-}
-
-/// What the contract calls *empty*: NULL, `''` or only (Unicode) white space.
-pub fn is_empty(value: Option<&str>) -> bool {
-    value.is_none_or(|text| text.chars().all(char::is_whitespace))
 }
 
 #[cfg(test)]
@@ -214,15 +205,5 @@ mod tests {
         assert_eq!(listed, [("job_title", "CTO"), ("phone", "2")]);
         assert_eq!(map.fields().names(), ["job_title", "phone"]);
         assert_eq!(map.get(Field::Location), None);
-    }
-
-    #[test]
-    fn empty_means_null_or_nothing_but_white_space() {
-        for empty in [None, Some(""), Some(" "), Some("\t\r\n\u{b}"), Some("\u{a0}\u{2003}\u{3000}")] {
-            assert!(is_empty(empty), "{empty:?}");
-        }
-        for full in ["x", " x ", "0", "\u{a0}.\u{a0}"] {
-            assert!(!is_empty(Some(full)), "{full:?}");
-        }
     }
 }

@@ -61,7 +61,8 @@ mod tests {
     fn only_empty_fields_are_filled_without_overwrite() {
         let now = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "  ")]);
         let offered =
-            contact(&[(Field::JobTitle, "CTO"), (Field::Phone, "+12025550123"), (Field::Location, "Oslo")]).values;
+            contact(&[(Field::JobTitle, "CTO"), (Field::Phone, "+12025550123"), (Field::Location, "Oslo")])
+                .values;
         let fields = fillable(&now, FieldSet::ALL, FieldSet::ALL, false);
         assert!(!fields.contains(Field::JobTitle) && fields.contains(Field::Phone));
         let filled = changes(&now, &offered, fields, false);

@@ -15,7 +15,9 @@ pub mod merge;
 // The question, suppression and positions take the rest of it.
 #[allow(dead_code)]
 pub mod people;
+pub mod person;
 pub mod provider;
+pub mod question;
 pub mod rate;
 pub mod receipt;
 pub mod reply;

@@ -23,7 +23,7 @@ use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::domain::identity::Caller;
 use crate::domain::merge;
 use crate::domain::rate::{Status, Window};
-use crate::domain::receipt;
+use crate::domain::receipt::{self, Hash};
 use crate::domain::reply::{self, Origin};
 use crate::domain::suppression;
 use crate::domain::waterfall::{Gathered, Mode, Outcome};
@@ -50,6 +50,8 @@ pub struct PgDesk {
     providers: Vec<(String, Rc<LoadedProvider>)>,
     /// What they answered before, looked up when the first of them is to be asked.
     past: Option<Past>,
+    /// What the person may be listed under, once that was needed.
+    listed: Option<Vec<Hash>>,
 }
 
 impl PgDesk {
@@ -67,6 +69,7 @@ impl PgDesk {
             overwrite: false,
             providers: Vec::new(),
             past: None,
+            listed: None,
         }
     }
 
@@ -80,6 +83,11 @@ impl PgDesk {
 
     fn workspace(&self) -> Uuid {
         self.caller().workspace.id
+    }
+
+    /// The contact's row.
+    fn row(&self) -> Hash {
+        receipt::person(self.workspace(), &self.binding().name(), &self.id)
     }
 
     fn account(&mut self) -> usize {
@@ -129,7 +137,8 @@ pub fn write_changes(
         .iter()
         .filter(|(name, _)| supplied(name))
         .filter_map(|(_, provider)| provider.config.as_ref().ok());
-    if !configs.all(|config| config.means_the_same(&before, &locked)) {
+    let [was, is] = [&before, &locked].map(provider::person);
+    if !configs.all(|config| config.means_the_same(&was, &is)) {
         return Err(SomebodyElse);
     }
     let Fitted { changes, left_out, .. } = binding.fit(&locked, wanted(&locked));
@@ -261,7 +270,11 @@ impl Desk for PgDesk {
     }
 
     fn is_suppressed(&mut self, contact: &Contact) -> bool {
-        suppressions::any(Some(self.workspace()), &suppression::of_contact(contact))
+        let (workspace, row) = (self.workspace(), self.row());
+        suppressions::any(Some(workspace), || {
+            let listed = || suppression::of_person(&provider::person(contact).in_row(row), contact);
+            self.listed.get_or_insert_with(listed).clone()
+        })
     }
 
     fn providers(&mut self) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -308,13 +321,12 @@ impl Desk for PgDesk {
     fn ask(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact, missing: FieldSet) -> Outcome {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
-        let workspace = self.workspace();
+        let (workspace, person) = (self.workspace(), self.row());
         let past = self.past.get_or_insert_with(|| {
-            provider::pasts(workspace, &self.providers, &[contact]).pop().unwrap_or_default()
+            provider::pasts(workspace, &self.providers, &[(contact, person)]).pop().unwrap_or_default()
         });
         let binding = self.binding.as_ref().expect("opened before");
         let table = format!("{}\n{}", binding.name(), self.id);
-        let person = receipt::person(workspace, &binding.name(), &self.id);
         let asking = Asking { workspace, contact, table: &table, person, overwrite: self.overwrite, past };
         provider::ask(provider, &asking, missing, left)
     }
@@ -349,7 +361,7 @@ impl Desk for PgDesk {
     }
 
     fn store_result(&mut self, key: Uuid, fingerprint: [u8; 32], result: &Value) {
-        let person = receipt::person(self.workspace(), &self.binding().name(), &self.id);
+        let person = self.row();
         books::store_result(self.workspace(), key, &fingerprint, result, person);
     }
 

@@ -1,5 +1,6 @@
 //! The settings (GUCs), private behind accessors.
 
+mod people;
 mod queue;
 
 use std::cell::Cell;
@@ -11,10 +12,12 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::health::Policy;
+use crate::domain::people::Rules;
 use crate::domain::receipt::Terms;
 use crate::domain::waterfall::Mode;
 use crate::net::MAX_HELPERS;
 
+pub use people::role_mailboxes;
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
 
 #[derive(Clone, Copy, PostgresGucEnum)]
@@ -86,6 +89,11 @@ pub fn max_response_bytes() -> usize {
 
 pub fn allow_private_addresses() -> bool {
     ALLOW_PRIVATE.get()
+}
+
+/// What counts as somebody's address.
+pub fn rules() -> Rules {
+    Rules { reserved_domains: ALLOW_PRIVATE.get() }
 }
 
 pub fn credit_wait() -> Duration {
@@ -200,6 +208,7 @@ pub fn define(preloading: bool) {
     define_providers();
     define_server(preloading);
     queue::define();
+    people::define();
     // SAFETY: a static NUL-terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"leadlex".as_ptr()) };
 }

@@ -40,8 +40,16 @@ pub fn domain_of(address: &Address) -> Option<String> {
 
 /// Sites where other companies have pages.
 const HOSTS_OF_PAGES: [&str; 10] = [
-    "linkedin.com", "facebook.com", "instagram.com", "twitter.com", "x.com", "xing.com", "youtube.com", "crunchbase.com",
-    "google.com", "tiktok.com",
+    "linkedin.com",
+    "facebook.com",
+    "instagram.com",
+    "twitter.com",
+    "x.com",
+    "xing.com",
+    "youtube.com",
+    "crunchbase.com",
+    "google.com",
+    "tiktok.com",
 ];
 
 fn registrable(host: &str) -> Option<&str> {
@@ -115,7 +123,10 @@ fn core(name: &str) -> String {
         all => all,
     };
     let kept = without_forms(words);
-    kept.iter().map(|word| if matches!(*word, "und" | "et" | "y" | "e" | "og" | "och") { "and" } else { word }).collect::<Vec<_>>().join(" ")
+    kept.iter()
+        .map(|word| if matches!(*word, "und" | "et" | "y" | "e" | "og" | "och") { "and" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Without legal forms at the end or at the beginning, as long as something is left.
@@ -127,7 +138,9 @@ fn without_forms<'w, 't>(mut words: &'w [&'t str]) -> &'w [&'t str] {
         let at_end = (1..=most).rev().find(|n| is_form(&words[words.len() - n..]));
         if let Some(n) = at_end {
             words = &words[..words.len() - n];
-            if let [rest @ .., "and"] = words && !rest.is_empty() {
+            if let [rest @ .., "and"] = words
+                && !rest.is_empty()
+            {
                 words = rest;
             }
             continue;

@@ -87,8 +87,10 @@ impl RoleMailboxes {
     /// From local parts with commas, semicolons or white space between them; `info@` is `info`.
     pub fn parse(setting: &str) -> RoleMailboxes {
         let words = setting.split(|c: char| c.is_whitespace() || c == ',' || c == ';');
-        let mut all: Vec<String> =
-            words.map(|word| word.trim_end_matches('@').to_lowercase()).filter(|word| !word.is_empty()).collect();
+        let mut all: Vec<String> = words
+            .map(|word| word.trim_end_matches('@').to_lowercase())
+            .filter(|word| !word.is_empty())
+            .collect();
         all.sort_unstable();
         all.dedup();
         RoleMailboxes(all)
@@ -123,7 +125,8 @@ fn candidates(text: &str) -> Vec<Cow<'_, str>> {
 
 /// `jane@acme,example`: what follows at once has no @ of its own.
 fn is_mistyped_dot(text: &str, at: usize) -> bool {
-    let next = text[at + 1..].split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '<' | '>')).next();
+    let next =
+        text[at + 1..].split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '<' | '>')).next();
     let begins_soundly = |next: &str| next.starts_with(|c: char| c.is_alphanumeric());
     next.is_some_and(|next| begins_soundly(next) && !next.contains('@'))
 }
@@ -137,9 +140,13 @@ fn separated(part: &str) -> Vec<Cow<'_, str>> {
 
 /// Without quotes, brackets, `mailto:` and the end of a sentence.
 fn unwrapped(part: &str) -> Cow<'_, str> {
-    const OPENING: &[char] = &['"', '\'', '`', '(', '[', '{', '<', ':', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}', '\u{bb}'];
+    const OPENING: &[char] = &[
+        '"', '\'', '`', '(', '[', '{', '<', ':', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}',
+        '\u{201a}', '\u{ab}', '\u{bb}',
+    ];
     const CLOSING: &[char] = &[
-        '"', '\'', '`', ')', ']', '}', '>', ',', ';', '.', ':', '!', '?', '/', '\\', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}',
+        '"', '\'', '`', ')', ']', '}', '>', ',', ';', '.', ':', '!', '?', '/', '\\', '\u{201c}', '\u{201d}',
+        '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}',
     ];
     let mut rest = part.trim_start_matches(OPENING);
     let mut is_link = false;
@@ -179,7 +186,9 @@ fn address(text: &str, rules: Rules) -> Option<Address> {
 /// The local part without quotes that it does not need.
 fn sound_local<'t>(local: &'t str, domain: &str) -> Option<&'t str> {
     let local = local.strip_suffix('"').map_or(local, |quoted| quoted.strip_prefix('"').unwrap_or(quoted));
-    let sound = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii() && !c.is_whitespace();
+    let sound = |c: char| {
+        c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii() && !c.is_whitespace()
+    };
     // These carriers gave out addresses whose dots stand anywhere.
     let dots_anywhere = ["docomo.ne.jp", "ezweb.ne.jp", "au.com"].contains(&domain);
     let dots = dots_anywhere || !(local.starts_with('.') || local.ends_with('.') || local.contains(".."));

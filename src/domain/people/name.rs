@@ -20,7 +20,11 @@ pub fn normal(text: &str) -> Option<String> {
 /// Whether it can be somebody's name: it has a letter, is no address and no stand-in.
 pub fn is_name(text: &str) -> bool {
     let text = clean(text);
-    if stand_in::is_stand_in(&text) || text.contains(['@', '=']) || text.contains("://") || !text.chars().any(char::is_alphabetic) {
+    if stand_in::is_stand_in(&text)
+        || text.contains(['@', '='])
+        || text.contains("://")
+        || !text.chars().any(char::is_alphabetic)
+    {
         return false;
     }
     let said = list::words(&text);
@@ -131,13 +135,46 @@ mod tests {
     #[test]
     fn what_nobody_is_called_is_no_name() {
         for text in [
-            "", " ", "-", "? ?", "n/a", "N/A N/A", "unknown", "Unknown Unknown", "test", "Test Test", "first last", "First Name Last Name",
-            "[not provided]", "(no name)", "deleted", "Deleted User", "deleted-4711", "jane@acme.example", "12345", "LinkedIn Member", "#N/A",
-            "=A2", "null null", "undefined undefined", "Anonymous", "https://acme.example",
+            "",
+            " ",
+            "-",
+            "? ?",
+            "n/a",
+            "N/A N/A",
+            "unknown",
+            "Unknown Unknown",
+            "test",
+            "Test Test",
+            "first last",
+            "First Name Last Name",
+            "[not provided]",
+            "(no name)",
+            "deleted",
+            "Deleted User",
+            "deleted-4711",
+            "jane@acme.example",
+            "12345",
+            "LinkedIn Member",
+            "#N/A",
+            "=A2",
+            "null null",
+            "undefined undefined",
+            "Anonymous",
+            "https://acme.example",
         ] {
             assert!(!is_name(text) && normal(text).is_none(), "{text:?}");
         }
-        for text in ["Jane Doe", "Na Li", "Nil Patel", "田中 太郎", "O'Neil", "Ng", "J. Doe", "Testa Rossi", "Guest Smith"] {
+        for text in [
+            "Jane Doe",
+            "Na Li",
+            "Nil Patel",
+            "田中 太郎",
+            "O'Neil",
+            "Ng",
+            "J. Doe",
+            "Testa Rossi",
+            "Guest Smith",
+        ] {
             assert!(is_name(text), "{text:?}");
         }
     }

@@ -51,7 +51,8 @@ fn plain(text: &str) -> String {
 /// The digits of other scripts in which numbers are written down.
 fn ascii_digit(c: char) -> Option<char> {
     const ZEROS: [char; 5] = ['\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{e50}'];
-    let value = ZEROS.iter().find_map(|zero| u32::from(c).checked_sub(u32::from(*zero)).filter(|at| *at < 10))?;
+    let value =
+        ZEROS.iter().find_map(|zero| u32::from(c).checked_sub(u32::from(*zero)).filter(|at| *at < 10))?;
     char::from_digit(value, 10)
 }
 
@@ -81,7 +82,8 @@ fn is_made_up(text: &str) -> bool {
 
 /// Whether something stands for digits that the vendor keeps back.
 fn is_masked(text: &str) -> bool {
-    const SINGLE: [char; 9] = ['*', '\u{2026}', '\u{2022}', '\u{2219}', '\u{25cf}', '\u{2588}', '\u{25a0}', '\u{25aa}', '\u{fffd}'];
+    const SINGLE: [char; 9] =
+        ['*', '\u{2026}', '\u{2022}', '\u{2219}', '\u{25cf}', '\u{2588}', '\u{25a0}', '\u{25aa}', '\u{fffd}'];
     const DOUBLE: [char; 6] = ['x', '#', '_', '?', '\u{d7}', '\u{b7}'];
     if text.contains(SINGLE) || text.contains("...") {
         return true;

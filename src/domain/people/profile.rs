@@ -50,7 +50,8 @@ fn from_url_within(text: &str, depth: usize) -> Option<String> {
     let on_linkedin = on_linkedin(&text);
     let path = on_linkedin.unwrap_or_else(|| without_slashes(&text));
     let (path, query) = path.split_at(path.find(['?', '#']).unwrap_or(path.len()));
-    let segments: Vec<&str> = path.split(['/', '\\']).filter(|segment| !matches!(*segment, "" | ".")).collect();
+    let segments: Vec<&str> =
+        path.split(['/', '\\']).filter(|segment| !matches!(*segment, "" | ".")).collect();
     let segments = without_apps(&segments);
     let (kind, rest) = segments.split_first()?;
     let first = rest.first().copied();
@@ -81,7 +82,9 @@ fn nested<'t>(rest: &[&str], path: &'t str) -> Option<&'t str> {
 
 /// Without quotes and brackets around it, and the end of a sentence.
 fn unwrapped(text: &str) -> String {
-    let around = |c: char| c.is_whitespace() || "\"'`<>()[]{}\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{ab}\u{bb}".contains(c);
+    let around = |c: char| {
+        c.is_whitespace() || "\"'`<>()[]{}\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{ab}\u{bb}".contains(c)
+    };
     let text = clean(text);
     text.trim_start_matches(around).trim_end_matches(|c| around(c) || ".,;!".contains(c)).to_owned()
 }
@@ -103,7 +106,8 @@ fn on_linkedin(text: &str) -> Option<&str> {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let name = host.strip_suffix("linkedin.com").or_else(|| host.strip_suffix("linkedin.cn"))?;
     let subdomain = name.strip_suffix('.').unwrap_or(name);
-    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let sound = name.is_empty() || name.ends_with('.') && subdomain.split('.').all(label);
     (sound && port.bytes().all(|b| b.is_ascii_digit())).then_some(path)
 }
@@ -122,7 +126,8 @@ fn without_apps<'s, 't>(mut segments: &'s [&'t str]) -> &'s [&'t str] {
 /// `pub/jane-doe/1/2a/345`, the form of before 2016, which leads to `in/jane-doe-34502a1`.
 fn public(rest: &[&str]) -> Option<String> {
     let (name, numbers) = rest.split_first()?;
-    let is_number = |text: &&str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_number =
+        |text: &&str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
     match numbers {
         [a, b, c, ..] if [a, b, c].into_iter().all(is_number) => {
             sound_handle(&format!("{name}-{c:0>3}{b:0>3}{a}"))
@@ -162,7 +167,11 @@ fn parameter(query: &str, names: &[&str]) -> Option<String> {
 fn sound_handle(segment: &str) -> Option<String> {
     // Encoded twice, where a URL was handed on inside another one.
     let once = percent_decode_str(segment).decode_utf8().ok()?;
-    let decoded = if once.contains('%') { percent_decode_str(&once).decode_utf8().ok()? } else { Cow::Borrowed(once.as_ref()) };
+    let decoded = if once.contains('%') {
+        percent_decode_str(&once).decode_utf8().ok()?
+    } else {
+        Cow::Borrowed(once.as_ref())
+    };
     let cleaned = clean(&decoded);
     if is_member_id(&cleaned) {
         return Some(cleaned);
@@ -179,8 +188,28 @@ fn sound_handle(segment: &str) -> Option<String> {
 
 /// Pages of LinkedIn that are nobody's profile (`me` is whoever looks), and what vendors and forms write for none.
 const NOT_HANDLES: [&str; 22] = [
-    "true", "false", "me", "edit", "feed", "company", "school", "showcase", "jobs", "groups", "posts", "pulse", "profile",
-    "search", "username", "user-name", "your-name", "yourname", "your-profile", "yourprofile", "linkedin", "object-object",
+    "true",
+    "false",
+    "me",
+    "edit",
+    "feed",
+    "company",
+    "school",
+    "showcase",
+    "jobs",
+    "groups",
+    "posts",
+    "pulse",
+    "profile",
+    "search",
+    "username",
+    "user-name",
+    "your-name",
+    "yourname",
+    "your-profile",
+    "yourprofile",
+    "linkedin",
+    "object-object",
 ];
 
 /// Everything but what RFC 3986 calls unreserved.
@@ -197,7 +226,9 @@ fn encoded(handle: &str) -> String {
 }
 
 fn strip<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
-    text.get(..prefix.len()).filter(|head| head.eq_ignore_ascii_case(prefix)).and_then(|_| text.get(prefix.len()..))
+    text.get(..prefix.len())
+        .filter(|head| head.eq_ignore_ascii_case(prefix))
+        .and_then(|_| text.get(prefix.len()..))
 }
 
 #[cfg(test)]

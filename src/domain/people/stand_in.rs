@@ -22,7 +22,8 @@ pub fn is_stand_in(text: &str) -> bool {
 /// A spreadsheet's own word for an error, or a formula that it did not compute.
 pub fn is_spreadsheet_error(text: &str) -> bool {
     const ERRORS: [&str; 11] = [
-        "#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#DIV/0!", "#NUM!", "#ERROR!", "#SPILL!", "#CALC!", "#FIELD!",
+        "#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#DIV/0!", "#NUM!", "#ERROR!", "#SPILL!", "#CALC!",
+        "#FIELD!",
     ];
     ERRORS.iter().any(|error| text.eq_ignore_ascii_case(error)) || text.starts_with('=')
 }
@@ -30,7 +31,8 @@ pub fn is_spreadsheet_error(text: &str) -> bool {
 /// `null null`, `N/A N/A`: put together from parts of which each was a stand-in.
 fn is_repeated(words: &str) -> bool {
     let words: Vec<&str> = words.split(' ').collect();
-    let repeats = |n: &usize| words.len().is_multiple_of(*n) && words.chunks(*n).all(|part| part == &words[..*n]);
+    let repeats =
+        |n: &usize| words.len().is_multiple_of(*n) && words.chunks(*n).all(|part| part == &words[..*n]);
     (1..=words.len() / 2).filter(repeats).any(|n| list::contains(STAND_INS, &words[..n].join(" ")))
 }
 
@@ -42,7 +44,10 @@ fn is_mark(c: char) -> bool {
         || super::value::is_invisible(c)
         || matches!(c, '\u{a1}'..='\u{bf}' if !c.is_alphanumeric())
         || matches!(c, '\u{200c}' | '\u{200d}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}')
-        || matches!(c, '\u{2212}' | '\u{2022}' | '\u{25cf}' | '\u{2800}' | '\u{3001}' | '\u{3002}' | '\u{fffd}')
+        || matches!(
+            c,
+            '\u{2212}' | '\u{2022}' | '\u{25cf}' | '\u{2800}' | '\u{3001}' | '\u{3002}' | '\u{fffd}'
+        )
 }
 
 #[cfg(test)]
@@ -52,17 +57,86 @@ mod tests {
     #[test]
     fn words_for_nothing_are_stand_ins_in_any_case_and_dress() {
         for text in [
-            "n/a", "N/A", "N.A.", "n. a.", "na", "NA", "none", "None", "NULL", "(null)", "<null>", "[none]", "nil",
-            "unknown", "UNKNOWN", " unknown ", "not available", "Not Available.", "not_applicable", "undefined",
-            "undefined undefined", "null null", "TBD", "-", "--", "---", "–", "—", ".", "...", "…", "?", "??", "@", "#",
-            "/", "0", "", " ", "\u{200b}", "\u{a0}", "#N/A", "#REF!", "#DIV/0!", "#NAME?", "=A1", "NaN", "[not provided]",
-            "Request access", "k.A.", "unbekannt", "•••", "\"\"", "''", "*", "**********", "\u{fffd}",
+            "n/a",
+            "N/A",
+            "N.A.",
+            "n. a.",
+            "na",
+            "NA",
+            "none",
+            "None",
+            "NULL",
+            "(null)",
+            "<null>",
+            "[none]",
+            "nil",
+            "unknown",
+            "UNKNOWN",
+            " unknown ",
+            "not available",
+            "Not Available.",
+            "not_applicable",
+            "undefined",
+            "undefined undefined",
+            "null null",
+            "TBD",
+            "-",
+            "--",
+            "---",
+            "–",
+            "—",
+            ".",
+            "...",
+            "…",
+            "?",
+            "??",
+            "@",
+            "#",
+            "/",
+            "0",
+            "",
+            " ",
+            "\u{200b}",
+            "\u{a0}",
+            "#N/A",
+            "#REF!",
+            "#DIV/0!",
+            "#NAME?",
+            "=A1",
+            "NaN",
+            "[not provided]",
+            "Request access",
+            "k.A.",
+            "unbekannt",
+            "•••",
+            "\"\"",
+            "''",
+            "*",
+            "**********",
+            "\u{fffd}",
         ] {
             assert!(is_stand_in(text), "{text:?}");
         }
         for text in [
-            "CEO", "Nadia", "Na Li", "Null GmbH", "Nil Patel", "None of the Above Inc", "Unknown Worlds", "1", "10", "0815",
-            "A", "é", "NA Sales Lead", "Head of TBD", "🚀", "Zero", "ナ", "C", "R&D",
+            "CEO",
+            "Nadia",
+            "Na Li",
+            "Null GmbH",
+            "Nil Patel",
+            "None of the Above Inc",
+            "Unknown Worlds",
+            "1",
+            "10",
+            "0815",
+            "A",
+            "é",
+            "NA Sales Lead",
+            "Head of TBD",
+            "🚀",
+            "Zero",
+            "ナ",
+            "C",
+            "R&D",
         ] {
             assert!(!is_stand_in(text), "{text:?}");
         }

@@ -95,7 +95,8 @@ impl Spec {
 
 /// What the parts say, without those that say nothing and those that say what the one before them did.
 fn join(parts: &[Spec], separator: &str, body: &Value, accepts: Accepts) -> Option<Text> {
-    let says_something = |found: Text| (found.settled || !stand_in::is_stand_in(&found.text)).then_some(found.text);
+    let says_something =
+        |found: Text| (found.settled || !stand_in::is_stand_in(&found.text)).then_some(found.text);
     let mut texts: Vec<String> = Vec::new();
     for text in parts.iter().filter_map(|part| part.find(body, accepts, &says_something)) {
         if texts.last().is_none_or(|before| before.to_lowercase() != text.to_lowercase()) {

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use super::*;
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldMap;
+use crate::domain::person::Person;
 use crate::domain::provider::{Answer, Config, Verdict, merge_preset};
 
 /// 2026-10-21 07:27:00 UTC.
@@ -224,7 +225,7 @@ proptest! {
         }
         if let Ok(config) = Config::parse(&changed) {
             let jane = Contact { email: Some("jane@acme.example".into()), ..Contact::default() };
-            let _ = config.request(&jane, Some("secret"));
+            let _ = config.request(&Person::made_up(&jane), Some("secret"));
             let verdict = config.read(&answer(200, &body), NOW);
             // Words of a description are its author's, but even they are text that Postgres can hold.
             if let Verdict::Match { values, .. } = verdict {

@@ -52,7 +52,8 @@ fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
     // What a trigger of the table did not let through is not reverted.
     let after =
         if changes.is_empty() { None } else { binding.write(workspace, &contact, &changes, FieldSet::EMPTY) };
-    let reverted = after.map_or(FieldSet::EMPTY, |after| merge::rewritten(&contact, &after, changes.fields()));
+    let reverted =
+        after.map_or(FieldSet::EMPTY, |after| merge::rewritten(&contact, &after, changes.fields()));
     if past.reverted {
         pgrx::notice!("enrichment {request} was reverted before");
     } else if !reverted.is_empty() {

@@ -212,7 +212,8 @@ impl Batch<'_> {
 
     /// What was answered before, for all of them by one statement.
     fn recall(&self, members: &mut [Member]) {
-        let contacts: Vec<&Contact> = members.iter().map(|member| &member.contact).collect();
+        let contacts: Vec<(&Contact, Hash)> =
+            members.iter().map(|member| (&member.contact, member.person)).collect();
         let pasts = provider::pasts(self.workspace(), &self.providers, &contacts);
         for (member, past) in members.iter_mut().zip(pasts) {
             member.past = past;

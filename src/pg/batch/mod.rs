@@ -28,7 +28,6 @@ use crate::domain::fields::FieldSet;
 use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::domain::rate::Window;
 use crate::domain::receipt::Hash;
-use crate::domain::suppression;
 use crate::domain::waterfall::Mode;
 pub use estimate::estimate;
 use look::Scope;
@@ -239,7 +238,11 @@ impl Batch<'_> {
             return;
         }
         if member.past.asked().any(|hash| self.asked.contains(&hash)) {
-            let latest = provider::pasts(self.caller.workspace.id, &self.providers, &[&member.contact]);
+            let latest = provider::pasts(
+                self.caller.workspace.id,
+                &self.providers,
+                &[(&member.contact, member.person)],
+            );
             member.past = latest.into_iter().next().unwrap_or_default();
         }
         self.asked.extend(member.past.asked());
@@ -343,8 +346,8 @@ impl Batch<'_> {
             };
             member.next_provider += 1;
             // Somebody may have been put on the list while this contact waited for its turn.
-            let people = suppression::of_contact(&member.contact);
-            if suppressions::any(Some(self.caller.workspace.id), &people) {
+            let listed = || member.past.listed(&member.contact);
+            if suppressions::any(Some(self.caller.workspace.id), listed) {
                 let failure = Failure::no_match(NoMatchReason::Suppressed);
                 return self.finish(member, Err(failure), true);
             }

@@ -1,5 +1,6 @@
 //! What a call could ask, and what was answered to that before.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -7,14 +8,20 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::domain::contact::Contact;
+use crate::domain::person::Person;
 use crate::domain::provider::Config;
-use crate::domain::receipt::{Content, Filed, Hash, Parties, Questions, Receipt};
+use crate::domain::question::{Parties, Questions};
+use crate::domain::receipt::{Content, Filed, Hash, Receipt};
+use crate::domain::suppression;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::{cache, receipts, settings, store};
 
 /// By provider, and by question.
 #[derive(Default)]
 pub struct Past {
+    pub person: Person,
+    /// What this person may be listed under, once it was needed.
+    listed: OnceCell<Vec<Hash>>,
     pub questions: HashMap<Uuid, Questions>,
     pub receipts: HashMap<Hash, Receipt>,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
@@ -26,42 +33,51 @@ pub fn questions(
     workspace: Uuid,
     provider: &LoadedProvider,
     config: &Config,
+    person: &Person,
     contact: &Contact,
 ) -> Option<Questions> {
-    Questions::of(parties(workspace, provider), config, contact)
+    Questions::of(parties(workspace, provider), config, person, contact)
 }
 
-pub fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
+/// The person that a contact is, by the settings of this session.
+pub fn person(contact: &Contact) -> Person {
+    Person::of(contact, settings::rules(), &settings::role_mailboxes())
+}
+
+fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
     Parties { workspace, provider: provider.id, description: &provider.fingerprint }
 }
 
 /// What these providers could be asked about each contact, and what was answered before. What waits for the worker is
-/// looked at first: what is gone from there is in the books by then.
+/// looked at first: what is gone from there is in the books by then. A contact comes with the hash of its row.
 pub fn pasts(
     workspace: Uuid,
     providers: &[(String, Rc<LoadedProvider>)],
-    contacts: &[&Contact],
+    contacts: &[(&Contact, Hash)],
 ) -> Vec<Past> {
-    let asked = |contact: &Contact| -> HashMap<Uuid, Questions> {
+    let asked = |person: &Person, contact: &Contact| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
-            Some((provider.id, questions(workspace, provider, config, contact)?))
+            Some((provider.id, questions(workspace, provider, config, person, contact)?))
         });
         by_provider.collect()
     };
-    let mut pasts: Vec<Past> =
-        contacts.iter().map(|contact| Past { questions: asked(contact), ..Past::default() }).collect();
+    let past = |(contact, row): &(&Contact, Hash)| {
+        let person = person(contact).in_row(*row);
+        Past { questions: asked(&person, contact), person, ..Past::default() }
+    };
+    let mut pasts: Vec<Past> = contacts.iter().map(past).collect();
     pasts.iter_mut().for_each(Past::recall_waiting);
     if settings::receipt_terms().off() {
         return pasts;
     }
-    let hashes: Vec<Hash> = pasts.iter().flat_map(Past::hashes).collect();
+    let hashes: Vec<Hash> = pasts.iter().flat_map(Past::everywhere).collect();
     if hashes.is_empty() {
         return pasts;
     }
     let recalled: HashMap<Hash, Receipt> = store::receipts::recall(workspace, &hashes).into_iter().collect();
     for past in pasts.iter_mut().filter(|_| !recalled.is_empty()) {
-        for hash in past.hashes().collect::<Vec<_>>() {
+        for hash in past.everywhere().collect::<Vec<_>>() {
             if let Some(receipt) = recalled.get(&hash) {
                 past.receipts.entry(hash).or_insert_with(|| receipt.clone());
             }
@@ -71,6 +87,16 @@ pub fn pasts(
 }
 
 impl Past {
+    /// What this person may be listed under, see [`suppression`].
+    pub fn listed(&self, contact: &Contact) -> Vec<Hash> {
+        self.listed.get_or_init(|| suppression::of_person(&self.person, contact)).clone()
+    }
+
+    /// Under which answers may be found.
+    fn everywhere(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.questions.values().flat_map(Questions::everywhere)
+    }
+
     /// Of all questions that could be asked.
     pub fn hashes(&self) -> impl Iterator<Item = Hash> + '_ {
         self.questions.values().flat_map(|questions| questions.hashes.iter().copied())
