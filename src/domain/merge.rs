@@ -79,6 +79,46 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_stand_in_is_filled_and_an_offered_one_replaces_nothing() {
+        let now = contact(&[
+            (Field::JobTitle, "N/A"),
+            (Field::Phone, "+1 (555) XXX-XXXX"),
+            (Field::LinkedinUrl, "https://www.linkedin.com/company/acme"),
+            (Field::Location, "Oslo"),
+        ]);
+        assert_eq!(
+            fillable(&now, FieldSet::ALL, FieldSet::ALL, false).names(),
+            ["job_title", "company_name", "linkedin_url", "phone", "seniority"]
+        );
+        let offered = contact(&[(Field::JobTitle, "CTO"), (Field::Location, "unknown")]).values;
+        assert_eq!(changes(&now, &offered, FieldSet::ALL, true).fields().names(), ["job_title"]);
+        // From one stand-in to another nothing was filled.
+        let after = contact(&[(Field::JobTitle, "-"), (Field::Location, "Bergen")]);
+        assert_eq!(updated(&now, &after, FieldSet::ALL).names(), ["location"]);
+    }
+
+    #[test]
+    fn an_unchanged_value_is_no_change_whatever_its_spelling() {
+        let stored = [
+            (Field::JobTitle, " Pre\u{301}sident "),
+            (Field::LinkedinUrl, "linkedin.com/in/J%C3%BCrgen"),
+            (Field::Phone, "+1 (202) 555-0123"),
+            (Field::Seniority, "Vice President"),
+        ];
+        let offered = contact(&[
+            (Field::JobTitle, "Président"),
+            (Field::LinkedinUrl, "https://www.linkedin.com/in/jürgen/"),
+            (Field::Phone, "+12025550123"),
+            (Field::Seniority, "vp"),
+        ]);
+        let now = contact(&stored);
+        assert!(changes(&now, &offered.values, FieldSet::ALL, true).is_empty());
+        assert!(changes(&now, &now.values, FieldSet::ALL, true).is_empty());
+        assert!(updated(&now, &offered, FieldSet::ALL).names().is_empty());
+        assert_eq!(rewritten(&now, &offered, FieldSet::ALL).names().len(), 4, "the text itself is another");
+    }
+
+    #[test]
     fn fields_not_asked_for_or_not_in_the_table_are_left() {
         let mut asked = FieldSet::EMPTY;
         asked.insert(Field::Phone);

@@ -20,7 +20,7 @@ fn where_nothing_is_asked_no_provider_is_needed() {
     let world = World::new();
     world.run(&format!(
         "SELECT leadlex.drop_provider('main');
-         UPDATE crm SET job_title = 'a', company_name = 'b', linkedin_url = 'c', phone = '+15550100', location = 'd',
+         UPDATE crm SET job_title = 'a', company_name = 'b', linkedin_url = 'in/cc', phone = '+15550100', location = 'd',
                         seniority = 'e' WHERE id = '{}';
          GRANT INSERT, DELETE ON crm TO caller",
         contact(1)

@@ -140,7 +140,7 @@ fn a_person_who_edits_the_contact_meanwhile_is_not_blocked_and_wins() {
         let started = Instant::now();
         person
             .execute(
-                "UPDATE crm SET phone = 'mine', note = 'edited', location = '' WHERE id = $1",
+                "UPDATE crm SET phone = '+12025550142', note = 'edited', location = '' WHERE id = $1",
                 &[&contact(1)],
             )
             .unwrap();
@@ -148,8 +148,8 @@ fn a_person_who_edits_the_contact_meanwhile_is_not_blocked_and_wins() {
         assert!(!call.is_finished(), "the call was still waiting for the provider");
         call.join().unwrap().unwrap()
     });
-    assert_eq!(world.phone(1).as_deref(), Some("mine"));
-    assert_eq!(result["contact"]["phone"], "mine");
+    assert_eq!(world.phone(1).as_deref(), Some("+12025550142"));
+    assert_eq!(result["contact"]["phone"], "+12025550142");
     let updated = result["fields_updated"].as_array().unwrap();
     assert!(!updated.contains(&json!("phone")) && updated.len() == 5, "{updated:?}");
     let note: String = person.query_one("SELECT note FROM crm WHERE id = $1", &[&contact(1)]).unwrap().get(0);
@@ -159,7 +159,7 @@ fn a_person_who_edits_the_contact_meanwhile_is_not_blocked_and_wins() {
 /// The provider's phone number was there already when the call looked, so only the others have to be written.
 #[test]
 fn a_field_that_needed_no_change_is_looked_at_again_after_an_edit_meanwhile() {
-    for (edit, updated) in [("NULL", 6), ("'mine'", 6), ("phone", 5)] {
+    for (edit, updated) in [("NULL", 6), ("'+12025550142'", 6), ("phone", 5)] {
         let world = World::new();
         world.run(&format!("UPDATE crm SET phone = '{PHONE}'"));
         slow(&world, 300);
@@ -252,7 +252,7 @@ fn with_overwrite_the_provider_wins_over_an_edit_meanwhile() {
     thread::scope(|scope| {
         let call = scope.spawn(|| overwrite(&mut caller, 1));
         world.provider.wait_for(1, Duration::from_secs(5));
-        world.run(&format!("UPDATE crm SET phone = 'mine' WHERE id = '{}'", contact(1)));
+        world.run(&format!("UPDATE crm SET phone = '+12025550142' WHERE id = '{}'", contact(1)));
         call.join().unwrap().unwrap()
     });
     assert_eq!(world.phone(1).as_deref(), Some(PHONE));
@@ -266,7 +266,7 @@ fn all_fields_filled_by_a_person_meanwhile_cost_nothing() {
     let result = thread::scope(|scope| {
         let call = scope.spawn(|| enrich(&mut caller, 1));
         world.provider.wait_for(1, Duration::from_secs(5));
-        world.run("UPDATE crm SET job_title = 'a', company_name = 'b', linkedin_url = 'c', phone = 'd', location = 'e', seniority = 'f'");
+        world.run("UPDATE crm SET job_title = 'a', company_name = 'b', linkedin_url = 'in/cc', phone = '+12025550104', location = 'e', seniority = 'f'");
         call.join().unwrap().unwrap()
     });
     assert_eq!((&result["fields_updated"], &result["credits_remaining"]), (&json!([]), &json!(10)));
@@ -279,9 +279,9 @@ fn all_fields_filled_by_a_person_meanwhile_cost_nothing() {
 fn an_edit_that_is_not_committed_yet_is_waited_for_when_writing() {
     let world = World::new();
     let mut person = world.owner();
-    for (n, end, phone) in [(1, "COMMIT", "mine"), (2, "ROLLBACK", PHONE)] {
+    for (n, end, phone) in [(1, "COMMIT", "+12025550142"), (2, "ROLLBACK", PHONE)] {
         person.batch_execute("BEGIN").unwrap();
-        person.execute("UPDATE crm SET phone = 'mine' WHERE id = $1", &[&contact(n)]).unwrap();
+        person.execute("UPDATE crm SET phone = '+12025550142' WHERE id = $1", &[&contact(n)]).unwrap();
         let mut caller = world.caller();
         let backend = pid(&mut caller);
         let result = thread::scope(|scope| {
@@ -324,13 +324,13 @@ fn under_stricter_isolation_an_edit_meanwhile_is_40001_and_the_retry_works() {
         let result = thread::scope(|scope| {
             let call = scope.spawn(|| enrich(&mut transaction, n));
             world.provider.wait_for(1, Duration::from_secs(5));
-            world.run(&format!("UPDATE crm SET phone = 'mine' WHERE id = '{}'", contact(n)));
+            world.run(&format!("UPDATE crm SET phone = '+12025550142' WHERE id = '{}'", contact(n)));
             call.join().unwrap()
         });
         assert_eq!(sqlstate(&result), "40001", "{result:?}");
         transaction.rollback().unwrap();
         let mut retry = caller.build_transaction().isolation_level(level).start().unwrap();
-        assert_eq!(enrich(&mut retry, n).unwrap()["contact"]["phone"], "mine");
+        assert_eq!(enrich(&mut retry, n).unwrap()["contact"]["phone"], "+12025550142");
         retry.commit().unwrap();
     }
     world.check_credits_add_up();
@@ -377,21 +377,21 @@ fn only_empty_fields_are_filled() {
 fn overwrite_replaces_but_never_with_nothing() {
     let world = World::new();
     world.provider.on(PATH, |_| {
-        Behaviour::json(200, json!({"likelihood": 5, "data": {"phone": "+1222", "job_title": "", "location": "  ", "seniority": null, "company_name": "Same"}}))
+        Behaviour::json(200, json!({"likelihood": 5, "data": {"phone": "+12025550122", "job_title": "", "location": "  ", "seniority": null, "company_name": "Same"}}))
     });
-    world.run("UPDATE crm SET phone = '+1111', job_title = 'Boss', location = 'Here', seniority = 'vp', company_name = 'Same', linkedin_url = 'x'");
+    world.run("UPDATE crm SET phone = '+12025550111', job_title = 'Boss', location = 'Here', seniority = 'vp', company_name = 'Same', linkedin_url = 'in/xx'");
     let result = overwrite(&mut world.caller(), 1).unwrap();
     assert_eq!(result["fields_updated"], json!(["phone"]), "what comes back unchanged is not updated");
-    let expected = json!({"phone": "+1222", "job_title": "Boss", "location": "Here", "seniority": "vp", "company_name": "Same", "linkedin_url": "x"});
+    let expected = json!({"phone": "+12025550122", "job_title": "Boss", "location": "Here", "seniority": "vp", "company_name": "Same", "linkedin_url": "in/xx"});
     for (field, value) in expected.as_object().unwrap() {
         assert_eq!(&result["contact"][field], value, "{field}");
     }
     // Only the fields asked for.
-    world.run("UPDATE crm SET phone = '+1111', company_name = 'Other'");
+    world.run("UPDATE crm SET phone = '+12025550111', company_name = 'Other'");
     let sql = "SELECT enrich_contact($1, ARRAY['company_name'], true)";
     let result: Value = world.caller().query_one(sql, &[&contact(1)]).unwrap().get(0);
     assert_eq!(result["fields_updated"], json!(["company_name"]));
-    assert_eq!(world.phone(1).as_deref(), Some("+1111"));
+    assert_eq!(world.phone(1).as_deref(), Some("+12025550111"));
 }
 
 /// The table's own triggers, defaults and generated columns apply, and the result tells what is stored.
@@ -417,13 +417,13 @@ fn a_revert_puts_back_what_nobody_has_changed_since() {
     let mut caller = world.caller();
     let result = enrich(&mut caller, 1).unwrap();
     let request: uuid::Uuid = result["request_id"].as_str().unwrap().parse().unwrap();
-    world.run("UPDATE crm SET phone = 'mine'");
+    world.run("UPDATE crm SET phone = '+12025550142'");
     caller.query_one("SELECT leadlex.revert_enrichment($1)", &[&request]).unwrap();
     let row =
         world.owner().query_one("SELECT phone, job_title FROM crm WHERE id = $1", &[&contact(1)]).unwrap();
     assert_eq!(
         (row.get::<_, Option<String>>(0).as_deref(), row.get::<_, Option<String>>(1)),
-        (Some("mine"), None)
+        (Some("+12025550142"), None)
     );
     assert_eq!(world.books().credits, Some(4), "the credit stays spent");
 }

@@ -110,7 +110,7 @@ fn mixed(world: &World) -> Vec<Option<String>> {
         _ => Behaviour::json(200, json!({"likelihood": 8, "data": {"location": "Oslo", "job_title": "CEO"}})),
     });
     world.run(
-        "UPDATE crm SET (job_title, company_name, linkedin_url, phone, location, seniority) = ('a', 'b', 'c', 'd', 'e', 'f')
+        "UPDATE crm SET (job_title, company_name, linkedin_url, phone, location, seniority) = ('a', 'b', 'in/cc', '+12025550104', 'e', 'f')
              WHERE email = 'person1@acme.example';
          UPDATE crm SET email = NULL, full_name = ' ' WHERE email = 'person7@acme.example';
          SELECT leadlex.suppress('person8@acme.example')",

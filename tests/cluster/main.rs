@@ -39,6 +39,7 @@ mod many_roles;
 mod membership;
 mod nested;
 mod people_question;
+mod people_values;
 mod pgbouncer;
 mod presets;
 mod provider_faults;

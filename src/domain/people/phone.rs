@@ -44,8 +44,14 @@ pub fn is_number(text: &str) -> bool {
     is_plain_number(&plain(text))
 }
 
+/// With the digits, dashes and spaces that the library knows.
 fn plain(text: &str) -> String {
-    folded_width(&clean(text)).chars().map(|c| ascii_digit(c).unwrap_or(c)).collect()
+    let known = |c| match c {
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' => '-',
+        space if space.is_whitespace() => ' ',
+        other => ascii_digit(other).unwrap_or(other),
+    };
+    folded_width(&clean(text)).chars().map(known).collect()
 }
 
 /// The digits of other scripts in which numbers are written down.
@@ -99,7 +105,10 @@ fn read(text: &str) -> Option<PhoneNumber> {
     if text.chars().nth(MOST_CHARS).is_some() || !has_only_words_of_numbers(text) {
         return None;
     }
-    PhoneNumber::parse(text)
+    // A label in front of the number; the library knows the one that makes a link.
+    let is_link = text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tel:"));
+    let label = |c: char| c.is_alphabetic() || matches!(c, '.' | ':' | ' ');
+    PhoneNumber::parse(if is_link { text } else { text.trim_start_matches(label) })
 }
 
 /// The library reads letters as the keys of a telephone, which turns a remark ("work") into digits.

@@ -187,9 +187,10 @@ fn sound_handle(segment: &str) -> Option<String> {
 }
 
 /// Pages of LinkedIn that are nobody's profile (`me` is whoever looks), and what vendors and forms write for none.
-const NOT_HANDLES: [&str; 22] = [
+const NOT_HANDLES: [&str; 23] = [
     "true",
     "false",
+    "in",
     "me",
     "edit",
     "feed",

@@ -4,6 +4,9 @@ use super::list;
 
 const STAND_INS: &str = include_str!("data/stand_ins.txt");
 
+/// Room for the longest entry, a few times over.
+const LONGEST: usize = 64;
+
 /// Whether the whole text only says that there is no value, whatever the field: `N/A`, `-`, `unknown`, `[not provided]`,
 /// a spreadsheet's `#REF!`. Nothing visible is none, too.
 pub fn is_stand_in(text: &str) -> bool {
@@ -12,7 +15,7 @@ pub fn is_stand_in(text: &str) -> bool {
         return true;
     }
     // Most texts are longer than any word of the list.
-    if text.len() > 100 {
+    if text.len() > LONGEST {
         return false;
     }
     let words = list::words(text);
@@ -30,6 +33,10 @@ pub fn is_spreadsheet_error(text: &str) -> bool {
 
 /// `null null`, `N/A N/A`: put together from parts of which each was a stand-in.
 fn is_repeated(words: &str) -> bool {
+    let first = words.split(' ').next().unwrap_or_default();
+    if words.matches(first).count() < 2 {
+        return false;
+    }
     let words: Vec<&str> = words.split(' ').collect();
     let repeats =
         |n: &usize| words.len().is_multiple_of(*n) && words.chunks(*n).all(|part| part == &words[..*n]);

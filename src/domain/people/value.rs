@@ -65,6 +65,10 @@ pub fn same(field: Field, stored: &str, offered: &str) -> bool {
 /// In Unicode's normal form C, without outer white space, control characters (NUL above all, which no Postgres text
 /// can hold) and marks that are invisible or turn the direction of writing round.
 pub fn clean(text: &str) -> String {
+    // Most texts have nothing to be composed or taken out.
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return text.trim().to_owned();
+    }
     let kept = text.chars().filter_map(|c| match c {
         '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some(' '),
         control if control.is_control() => None,

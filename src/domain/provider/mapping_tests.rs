@@ -99,6 +99,42 @@ fn lists_give_the_first_that_is_text() {
 }
 
 #[test]
+fn what_is_no_value_does_not_stand_in_the_way() {
+    let value = |field, rule: Value, body: &Value| {
+        let take = |found: Text| value::value(field, &found.text, found.settled);
+        spec(rule).find(body, Accepts::StringsAndNumbers, &take)
+    };
+    let body = json!({"a": "N/A", "b": "+1 (555) XXX-XXXX", "c": "+12025550123", "d": "https://www.linkedin.com/company/acme",
+        "e": "in/jane-example", "list": [{"n": "Request access"}, {"n": "**********"}, {"n": "+1 202 555 0199"}]});
+    assert_eq!(value(Field::Phone, json!(["/a", "/b", "/c"]), &body).as_deref(), Some("+12025550123"));
+    assert_eq!(
+        value(Field::LinkedinUrl, json!(["/a", "/d", "/e"]), &body).as_deref(),
+        Some("https://www.linkedin.com/in/jane-example")
+    );
+    let listed = json!({"list": "/list", "pointer": "/n", "format": "e164"});
+    assert_eq!(value(Field::Phone, listed, &body).as_deref(), Some("+12025550199"));
+    // Within one shape the map is asked first, so a word for nothing may still mean something.
+    let mapped = json!({"pointer": ["/b", "/a"], "map": {"n/a": "+49 30 123456", "+1 (555) xxx-xxxx": ""}});
+    assert_eq!(value(Field::Phone, mapped, &body).as_deref(), Some("+49 30 123456"));
+}
+
+#[test]
+fn joins_leave_out_what_says_nothing_and_what_repeats() {
+    let joined = |a: &str, b: &str, c: &str| text(json!({"join": ["/0", "/1", "/2"]}), &json!([a, b, c]));
+    assert_eq!(joined("N/A", "N/A", "Germany").as_deref(), Some("Germany"));
+    assert_eq!(joined(",", ",", ","), None);
+    assert_eq!(joined("Singapore", "singapore", "Singapore").as_deref(), Some("Singapore"));
+    assert_eq!(joined("Berlin", "-", "Berlin").as_deref(), Some("Berlin"));
+    assert_eq!(joined("New York", "Berlin", "New York").as_deref(), Some("New York, Berlin, New York"));
+    let settled = json!({"join": [{"pointer": "/0", "map": {"x": "N/A"}}, "/1"]});
+    assert_eq!(
+        text(settled, &json!(["x", "Bern"])).as_deref(),
+        Some("N/A, Bern"),
+        "the description's own word"
+    );
+}
+
+#[test]
 fn joins_skip_what_is_missing() {
     let rule = json!({"join": ["/city", "/state", "/country"], "separator": " / "});
     let all = json!({"city": "Bern", "state": "BE", "country": "CH"});

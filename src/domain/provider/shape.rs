@@ -1,5 +1,7 @@
 //! What is done to a text on its way from an answer into a contact.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -62,13 +64,15 @@ impl Shape {
         self.e164
     }
 
+    /// Whether what it gives is a URL, in which an encoded slash is no slash.
+    fn makes_urls(&self) -> bool {
+        self.prefix.as_ref().is_some_and(|prefix| prefix.contains("://"))
+    }
+
     pub fn apply(&self, given: Text) -> Option<Text> {
         let mut text = given.text;
         if self.percent_decode {
-            // What is not UTF-8 behind its escapes stays as it is.
-            if let Ok(decoded) = percent_decode_str(&text).decode_utf8() {
-                text = decoded.into_owned();
-            }
+            text = if self.makes_urls() { decoded_path(&text) } else { decoded(&text) };
         }
         let mut rest = text.trim();
         rest = trimmed(
@@ -105,6 +109,27 @@ impl Shape {
         }
         Some(Text { text, settled })
     }
+}
+
+/// What is not UTF-8 behind its escapes stays as it is.
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
+}
+
+/// Decoded but for what parts a URL: `in/jane%2Fdoe` never becomes `in/jane/doe`, who is somebody else. A text that was
+/// encoded as a whole (`in%2Fjane`, `https%3A%2F%2F…`) has its slashes back.
+fn decoded_path(text: &str) -> String {
+    let whole = decoded(text);
+    let is_path =
+        ["in/", "https:", "http:", "//"].iter().any(|start| starts_with_ignoring_case(&whole, start))
+            || whole.split('/').next().is_some_and(|host| whole.contains('/') && host.contains('.'));
+    if !text.contains('/') && is_path {
+        return whole;
+    }
+    let part = |segment| {
+        decoded(segment).replace('%', "%25").replace('/', "%2F").replace('?', "%3F").replace('#', "%23")
+    };
+    text.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
 /// Takes the first of `parts` away that is there; upper and lower case are the same.

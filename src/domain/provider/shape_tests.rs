@@ -21,6 +21,35 @@ fn percent_escapes_are_decoded_where_the_description_says_so() {
 }
 
 #[test]
+fn an_encoded_slash_is_no_slash_where_a_url_is_made() {
+    let rule = json!({"decode": "percent", "prefix": "https://www.linkedin.com/in/"});
+    for (given, expected) in [
+        ("jane%2Fdoe", "https://www.linkedin.com/in/jane%2Fdoe"),
+        ("in/jane%2fdoe", "https://www.linkedin.com/in/jane%2Fdoe"),
+        ("jane%3Fx", "https://www.linkedin.com/in/jane%3Fx"),
+        ("in%2Fj%C3%BCrgen", "https://www.linkedin.com/in/jürgen"),
+        ("j%C3%BCrgen", "https://www.linkedin.com/in/jürgen"),
+        ("https%3A%2F%2Fwww.linkedin.com%2Fin%2Fjane", "https://www.linkedin.com/in/jane"),
+        ("linkedin.com%2Fin%2Fjane", "https://www.linkedin.com/in/jane"),
+    ] {
+        assert_eq!(shaped(rule.clone(), given).as_deref(), Some(expected), "{given}");
+    }
+}
+
+#[test]
+fn a_word_for_nothing_is_none_before_anything_is_put_around_it() {
+    let rule = json!({"prefix": "https://www.linkedin.com/in/", "format": "e164", "trim_prefix": "tel:"});
+    for given in ["null", "N/A", " - ", "unknown", "tel:n/a", "0", "[none]"] {
+        assert_eq!(shaped(rule.clone(), given), None, "{given}");
+    }
+    // The description may mean such a word, or take one more for nothing.
+    let map = json!({"map": {"na": "North America", "keep out": ""}});
+    assert_eq!(shaped(map.clone(), "NA").as_deref(), Some("North America"));
+    assert_eq!(shaped(map.clone(), "n/a"), None);
+    assert_eq!(shaped(map, "Keep out"), None);
+}
+
+#[test]
 fn prefixes_and_suffixes_are_taken_away_once() {
     let rule = json!({"trim_prefix": ["tel:", "phone "], "trim_suffix": " (work)"});
     for (given, expected) in [
