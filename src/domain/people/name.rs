@@ -1,0 +1,96 @@
+//! Names of people: their normal form, what is none, and how a full name splits.
+//!
+//! No crate does it: human_name 2.0.4 splits 286 of the 380 names of `name/shapes.tsv` that can be split, and makes
+//! names of 166 texts that it should leave alone; it changes letters (`McDONALD`, `é` decomposed). So the rules stand
+//! here, and the words that they go by are data (`data/name_*.txt`).
+
+mod letters;
+mod order;
+mod text;
+mod words;
+
+use words::STAND_INS;
+
+/// What is longer names nobody.
+const MAX_BYTES: usize = 400;
+
+/// The form by which two names are the same: NFC, white space collapsed, case folded. `None` for stand-ins.
+pub fn normal(text: &str) -> Option<String> {
+    let text = text::tidy(text);
+    is_tidy_name(&text).then(|| fold(&text))
+}
+
+/// Whether the text can name somebody: it has a letter and is no address, stand-in or placeholder. An organisation
+/// counts as a name here; `split` alone tells it from a person.
+pub fn is_name(text: &str) -> bool {
+    is_tidy_name(&text::tidy(text))
+}
+
+/// First and last name of a full name, in the letters of the text and in NFC.
+///
+/// Left out: titles before the name and letters after it, middle names, nicknames in quotes or parentheses. Kept with
+/// the last name: particles, and a second surname where it certainly is one. `Surname, Given` and `SURNAME Given` are
+/// turned round. `None` where the order or the split is not certain: one word, Chinese, Japanese and Korean letters,
+/// surnames of peoples who put them first, a cut surname (`Jane D.`), several people, and what is no person.
+pub fn split(full: &str) -> Option<(String, String)> {
+    let text = text::tidy(full);
+    if text.len() > MAX_BYTES || !is_tidy_name(&text) || text::is_foreign_to_names(&text) {
+        return None;
+    }
+    let text = text::without_asides(&text)?;
+    let (text, headline) = text::before_headline(&text);
+    if headline.is_some_and(|rest| !letters::are_only_letters(rest)) {
+        return None;
+    }
+    let (first, last) = order::split(letters::parts(text)?)?;
+    let both = [&first, &last];
+    both.iter().all(|part| !words::is_stand_in_part(part)).then_some((first, last))
+}
+
+fn is_tidy_name(text: &str) -> bool {
+    if !text.chars().any(char::is_alphabetic) || text.contains(['@', '\u{ff20}']) || text.contains("://") {
+        return false;
+    }
+    if text::is_placeholder(text) {
+        return false;
+    }
+    let plain = plain_words(text);
+    let deleted = plain.strip_prefix("deleted").is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    let all_stand_ins = || {
+        let words = text.split(' ').map(plain_words);
+        words.filter(|word| !word.is_empty()).all(|word| STAND_INS.contains(&word))
+    };
+    !deleted && !STAND_INS.contains(&plain) && !all_stand_ins()
+}
+
+/// Folded words with one blank between them, without punctuation.
+fn plain_words(text: &str) -> String {
+    let folded = fold(text);
+    let words =
+        folded.split(|c: char| !c.is_alphanumeric() && !text::is_mark(c)).filter(|word| !word.is_empty());
+    let mut plain = String::with_capacity(folded.len());
+    for word in words {
+        if !plain.is_empty() {
+            plain.push(' ');
+        }
+        plain.push_str(word);
+    }
+    plain
+}
+
+/// Unicode's full case folding, by way of capitals (`ß` and `SS`, both forms of sigma), in NFC. The dotless i has
+/// capitals that are another letter's, and stays.
+fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let capitals = text.chars().flat_map(|c| {
+        let (kept, raised) = if c == 'ı' { (Some(c), None) } else { (None, Some(c.to_uppercase())) };
+        kept.into_iter().chain(raised.into_iter().flatten())
+    });
+    text::composed(capitals.flat_map(char::to_lowercase).collect())
+}
+
+#[cfg(test)]
+#[path = "name_tests.rs"]
+mod tests;
