@@ -99,3 +99,25 @@ fn other_values_go_out_as_they_are_stored() {
     let person = Person::made_up(&given);
     assert_eq!(person.phone, Some(Given { sent: "555 012".into(), normal: None }));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic_or_gives_empty_values(text in "\\PC{0,40}") {
+        let mut given = Contact {
+            full_name: Some(text.clone()),
+            email: Some(text.clone()),
+            company_domain: Some(text.clone()),
+            ..contact()
+        };
+        for field in Field::ALL {
+            given.values.set(field, text.clone());
+        }
+        let person = Person::made_up(&given);
+        let own = [&person.full_name, &person.email, &person.company_domain, &person.company_name];
+        let fields = [&person.linkedin_url, &person.linkedin_handle, &person.phone, &person.location];
+        let all = own.into_iter().chain(fields).filter_map(Option::as_ref);
+        for value in all.chain(person.first_name()).chain(person.last_name()) {
+            proptest::prop_assert!(!value.sent.trim().is_empty() && !value.form().is_empty(), "{:?}", value);
+        }
+    }
+}
