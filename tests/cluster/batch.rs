@@ -272,11 +272,11 @@ fn batch(
 fn a_batch_call_tells_at_its_end_what_became_of_them() {
     let world = world_of(6, None);
     world.run(
-        "UPDATE crm SET email = NULL WHERE email = 'person2@acme.example'; ALTER TABLE crm ADD CHECK (phone <> '+3')",
+        "UPDATE crm SET email = NULL WHERE email = 'person2@acme.example'; ALTER TABLE crm ADD CHECK (phone <> '+12025550103')",
     );
     world.provider.on(PATH, |request| match request.param("email").unwrap_or_default() {
         "person1@acme.example" => Behaviour::json(404, serde_json::json!({})),
-        "person3@acme.example" => Behaviour::json(200, only_phone("+3")),
+        "person3@acme.example" => Behaviour::json(200, only_phone("+12025550103")),
         "person4@acme.example" => Behaviour::json(500, serde_json::json!({})),
         _ => Behaviour::json(200, only_phone("+15550100100")),
     });

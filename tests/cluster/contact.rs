@@ -270,7 +270,7 @@ fn all_fields_filled_by_a_person_meanwhile_cost_nothing() {
         call.join().unwrap().unwrap()
     });
     assert_eq!((&result["fields_updated"], &result["credits_remaining"]), (&json!([]), &json!(10)));
-    assert_eq!(result["contact"]["phone"], "d");
+    assert_eq!(result["contact"]["phone"], "+12025550104");
     assert_eq!(world.books().charges, 0);
     world.check_credits_add_up();
 }

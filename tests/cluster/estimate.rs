@@ -102,7 +102,7 @@ fn happened(world: &World, ids: &[Option<String>], lines: &[Line]) -> Told {
 fn mixed(world: &World) -> Vec<Option<String>> {
     world.provider.on(PATH, |request| match request.param("email") {
         Some("person5@acme.example" | "person6@acme.example") => Behaviour::json(404, json!({})),
-        Some("person4@acme.example") => Behaviour::json(200, only_phone("+4")),
+        Some("person4@acme.example") => Behaviour::json(200, only_phone("+12025550144")),
         _ => Behaviour::json(200, person()),
     });
     world.provider.on("/second", |request| match request.param("email") {
@@ -179,7 +179,7 @@ fn confidence_overwrite_and_settings_of_receipts_count() {
     let world = world(&Beginning { contacts: 3, ..Beginning::default() });
     world.provider.on(PATH, |request| match request.param("email") {
         Some("person1@acme.example") => {
-            Behaviour::json(200, json!({"likelihood": 3, "data": {"phone": "+1"}}))
+            Behaviour::json(200, json!({"likelihood": 3, "data": {"phone": "+12025550101"}}))
         }
         Some("person2@acme.example") => Behaviour::json(404, json!({})),
         _ => Behaviour::json(200, person()),

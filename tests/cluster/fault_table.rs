@@ -144,7 +144,7 @@ fn delays() -> Vec<Fault> {
         fault("a byte a second", "timeout", drip(1_000)),
         fault("bytes that drip", "timeout", drip(20)),
         fault("an answer after the timeout", "timeout", || {
-            Behaviour::json(200, only_phone("too late")).after(Duration::from_millis(900))
+            Behaviour::json(200, only_phone("+1202555 too late")).after(Duration::from_millis(900))
         }),
     ]
 }
@@ -323,12 +323,16 @@ fn hundreds_of_faults_leave_nothing_behind() {
 #[test]
 fn of_duplicate_keys_the_last_one_counts() {
     let world = World::new();
-    let answer = r#"{"likelihood": 1, "data": {"phone": "+1"}, "data": {"phone": "+2", "phone": "+3"}, "likelihood": 8}"#;
+    let answer = r#"{"likelihood": 1, "data": {"phone": "+12025550101"}, "data": {"phone": "+12025550102", "phone": "+12025550103"}, "likelihood": 8}"#;
     world.provider.on(PATH, |_| Behaviour::Answer(raw_body(answer.as_bytes())));
     let result = enrich(&mut world.caller(), 1).unwrap();
-    assert_eq!((&result["contact"]["phone"], &result["confidence"]), (&json!("+3"), &json!(0.8)), "{result}");
+    assert_eq!(
+        (&result["contact"]["phone"], &result["confidence"]),
+        (&json!("+12025550103"), &json!(0.8)),
+        "{result}"
+    );
     let jsonb: Value = world.owner().query_one(&format!("SELECT '{answer}'::jsonb"), &[]).unwrap().get(0);
-    assert_eq!(jsonb["data"]["phone"], "+3");
+    assert_eq!(jsonb["data"]["phone"], "+12025550103");
 }
 
 /// Behind a length that is too short stands a whole answer about somebody else, at once or a little later. It must
@@ -337,13 +341,13 @@ fn of_duplicate_keys_the_last_one_counts() {
 fn what_follows_an_answer_is_not_taken_for_the_next_one() {
     let world = World::with(&Beginning { contacts: 20, ..Beginning::default() });
     let mut caller = world.caller();
-    let smuggled = Response::json(200, &only_phone("smuggled")).to_bytes();
+    let smuggled = Response::json(200, &only_phone("+1202555 smuggled")).to_bytes();
     for (n, pause) in [(1, None), (2, Some(Duration::ZERO)), (3, Some(Duration::from_millis(30)))] {
         let smuggled = smuggled.clone();
         world.provider.on(PATH, move |_| {
             let smuggled = smuggled.clone();
             Behaviour::Custom(Box::new(move |stream| {
-                let first = Response::json(200, &only_phone("first")).to_bytes();
+                let first = Response::json(200, &only_phone("+1202555 first")).to_bytes();
                 match pause {
                     None => stream.write_all(&[first, smuggled].concat())?,
                     Some(pause) => {
@@ -355,11 +359,11 @@ fn what_follows_an_answer_is_not_taken_for_the_next_one() {
                 Ok(Next::KeepAlive)
             }))
         });
-        assert_eq!(enrich(&mut caller, 2 * n).unwrap()["contact"]["phone"], "first");
+        assert_eq!(enrich(&mut caller, 2 * n).unwrap()["contact"]["phone"], "+1202555 first");
         // Until what comes later has come.
         std::thread::sleep(pause.unwrap_or_default() * 2);
-        world.provider.on(PATH, |_| Behaviour::json(200, only_phone("second")));
-        assert_eq!(enrich(&mut caller, 2 * n + 1).unwrap()["contact"]["phone"], "second");
+        world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+1202555 second")));
+        assert_eq!(enrich(&mut caller, 2 * n + 1).unwrap()["contact"]["phone"], "+1202555 second");
     }
 }
 

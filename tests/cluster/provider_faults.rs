@@ -149,13 +149,13 @@ fn an_answer_that_comes_after_the_timeout_is_not_taken_for_the_next_one() {
     let mut caller = world.caller();
     world.provider.on(PATH, |request| {
         let email = request.param("email").unwrap_or_default().to_owned();
-        let answer = Behaviour::json(200, crate::world::only_phone(&email));
+        let answer = Behaviour::json(200, crate::world::only_phone(&format!("+1202555 {email}")));
         if email.starts_with("person1@") { answer.after(Duration::from_millis(400)) } else { answer }
     });
     world.abandon(&mut caller, 1);
     for n in 2..=8 {
         let result = enrich(&mut caller, n).unwrap();
-        assert_eq!(result["contact"]["phone"], format!("person{n}@acme.example"));
+        assert_eq!(result["contact"]["phone"], format!("+1202555 person{n}@acme.example"));
         std::thread::sleep(Duration::from_millis(60));
     }
 }
@@ -308,7 +308,7 @@ fn the_next_provider_is_asked_when_one_fails() {
     world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
     assert_eq!(enrich(&mut caller, 2).unwrap()["source"], "backup");
     // first_match stops at the first with data.
-    world.provider.on(PATH, |_| Behaviour::json(200, crate::world::only_phone("+1777")));
+    world.provider.on(PATH, |_| Behaviour::json(200, crate::world::only_phone("+12025550177")));
     backup.forget();
     let first = enrich(&mut caller, 3).unwrap();
     assert_eq!((&first["source"], &first["fields_updated"]), (&json!("main"), &json!(["phone"])));
@@ -317,7 +317,7 @@ fn the_next_provider_is_asked_when_one_fails() {
     caller.batch_execute("SET leadlex.waterfall = 'fill'").unwrap();
     let filled = enrich(&mut caller, 4).unwrap();
     assert_eq!(filled["fields_updated"].as_array().unwrap().len(), 6);
-    assert_eq!(filled["contact"]["phone"], "+1777");
+    assert_eq!(filled["contact"]["phone"], "+12025550177");
     assert_eq!(filled["field_sources"]["location"]["source"], "backup");
     assert_eq!(filled["credits_remaining"], 6);
     caller.batch_execute("RESET leadlex.waterfall; SET leadlex.min_confidence = 0.95").unwrap();
@@ -347,7 +347,9 @@ fn the_secret_is_nowhere_to_be_seen() {
         .provider
         .on(PATH, |_| Behaviour::Raw(format!("HTTP/1.1 200 OK\r\nX: {SECRET}\r\n\r\n{SECRET}").into_bytes()));
     seen += &fails(enrich(&mut caller, 1)).everything();
-    world.provider.on(PATH, |_| Behaviour::json(200, json!({"data": {"phone": "+1"}, "x": SECRET})));
+    world
+        .provider
+        .on(PATH, |_| Behaviour::json(200, json!({"data": {"phone": "+12025550101"}, "x": SECRET})));
     seen += &enrich(&mut caller, 1).unwrap().to_string();
 
     let mut owner = world.owner();

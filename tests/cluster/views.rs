@@ -230,13 +230,13 @@ fn revert(client: &mut Client, request: &Value) {
 fn enriched_has_the_latest_value_that_nobody_took_back() {
     let world = World::new();
     let mut caller = world.caller();
-    answer(&world, "+1", "CEO");
+    answer(&world, "+12025550101", "CEO");
     anew(&mut caller, 1);
     anew(&mut caller, 2);
-    answer(&world, "+2", "CEO");
+    answer(&world, "+12025550102", "CEO");
     let second = anew(&mut caller, 1);
     assert_eq!(second["fields_updated"], json!(["phone"]));
-    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+2"));
+    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+12025550102"));
     assert_eq!(value(&mut caller, 1, "job_title").as_deref(), Some("CEO"), "of an earlier call");
     let sql = "SELECT source, confidence, request_id, enriched_at > now() - interval '1 hour', workspace_id FROM leadlex.enriched
                WHERE contact_id = $1 AND field = 'phone'";
@@ -248,9 +248,9 @@ fn enriched_has_the_latest_value_that_nobody_took_back() {
     assert_eq!(row.get::<_, Uuid>(4), world.workspace);
     // What is taken back does not count, and what was there before does again.
     revert(&mut caller, &second);
-    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+1"));
+    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+12025550101"));
     let third = anew(&mut caller, 1);
-    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+2"));
+    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+12025550102"));
     revert(&mut caller, &third);
     assert_eq!(enriched(&mut caller).len(), 4);
     // Erased is erased.
@@ -275,9 +275,9 @@ fn a_reload_that_wiped_the_table_is_made_good_by_one_update() {
         caller.query_one("SELECT enrich_row('customer', $1)", &[&contact(n).to_string()]).unwrap();
     }
     // Of another table, with the same keys.
-    answer(&world, "+9", "Other");
+    answer(&world, "+12025550109", "Other");
     anew(&mut caller, 1);
-    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+9"));
+    assert_eq!(value(&mut caller, 1, "phone").as_deref(), Some("+12025550109"));
     let rows = "SELECT jsonb_agg(c ORDER BY id) FROM customer AS c";
     let before: Value = caller.query_one(rows, &[]).unwrap().get(0);
     world.run(&format!("DROP TABLE customer; {empty}"));
@@ -333,7 +333,7 @@ fn spent(client: &mut Client) -> i64 {
 fn usage_counts_what_the_ledger_says_whatever_is_taken_back_erased_or_settled() {
     let world = World::with(&Beginning { credits: Some(20), ..Beginning::default() });
     world.provider.on("/second", |_| Behaviour::json(200, person()));
-    answer(&world, "+1", "CEO");
+    answer(&world, "+12025550101", "CEO");
     world.add_provider("second", &world.provider.config("/second"));
     let mut caller = world.caller();
     assert_eq!(usage(&mut caller), []);

@@ -27,8 +27,8 @@ fn person(data: &Value) -> Response {
         "first_name": "jane",
         "last_name": "example",
         "linkedin_url": "linkedin.com/in/jane-example",
-        "mobile_phone": "+15550100100",
-        "phone_numbers": ["+15550100101"],
+        "mobile_phone": "+12025550100",
+        "phone_numbers": ["+12025550101"],
         "phones": [{"number": "+15550100102", "first_seen": "2017-06-02", "num_sources": 17}],
         "work_email": "jane@acme.example",
         "personal_emails": [],
@@ -55,7 +55,7 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
             "job_title": "Vice President Of Testing",
             "company_name": "Acme",
             "linkedin_url": "https://www.linkedin.com/in/jane-example",
-            "phone": "+15550100100",
+            "phone": "+12025550100",
             "location": "Springfield, Illinois, United States",
             "seniority": "vp"
         }),
@@ -76,7 +76,7 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
 
 fn a_partial_match_costs_one_credit(vendor: &mut Vendor) {
     // Numbers come without a plus sign, too.
-    vendor.answers(&person(&json!({"mobile_phone": null, "phone_numbers": ["1 555-010-0101"]})));
+    vendor.answers(&person(&json!({"mobile_phone": null, "phone_numbers": ["1 202-555-0101"]})));
     let known = json!({
         "full_name": "Jane Example",
         "company_name": "Acme Corporation",
@@ -84,7 +84,7 @@ fn a_partial_match_costs_one_credit(vendor: &mut Vendor) {
         "location": "Springfield",
         "seniority": "head"
     });
-    let expected = json!({"job_title": "Vice President Of Testing", "phone": "+15550100101"});
+    let expected = json!({"job_title": "Vice President Of Testing", "phone": "+12025550101"});
     let request = vendor.fills(&known, &expected, Some(0.8));
     assert_eq!(
         sent(&request)["query"],

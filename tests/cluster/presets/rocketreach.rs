@@ -41,8 +41,8 @@ fn person(more: &Value) -> Response {
         "country_code": "US",
         "emails": [{"email": "jane@acme.example", "smtp_valid": "valid", "type": "professional", "grade": "A"}],
         "phones": [
-            phone(Some("+1 555-010-0101"), Some("+15550100101"), "direct dial", false),
-            phone(Some("+1 555-010-0100"), Some("+15550100100"), "mobile", true)
+            phone(Some("+1 202-555-0101"), Some("+12025550101"), "direct dial", false),
+            phone(Some("+1 202-555-0100"), Some("+12025550100"), "mobile", true)
         ]
     });
     answer(200, with(&all, more)).with_header("RR-Request-ID", "00000000-0000-4000-8000-000000000001")
@@ -58,7 +58,7 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
             "job_title": "Chief Testing Officer",
             "company_name": "Acme",
             "linkedin_url": "https://www.linkedin.com/in/jane-example",
-            "phone": "+15550100100",
+            "phone": "+12025550100",
             "location": "Springfield, Illinois, United States"
         }),
         None,
@@ -96,13 +96,13 @@ fn a_partial_match_costs_one_credit(vendor: &mut Vendor) {
 }
 
 fn the_best_number_is_taken(vendor: &mut Vendor) {
-    let other = phone(Some("+1 555-010-0109"), Some("+15550100109"), "other", false);
+    let other = phone(Some("+1 202-555-0109"), Some("+12025550109"), "other", false);
     let recommended = phone(None, None, "mobile", true);
     for (numbers, expected) in [
         // The recommended one is there, but withheld.
-        ([&other, &recommended, &phone(None, Some("+15550100101"), "mobile", false)], "+15550100101"),
-        ([&other, &recommended, &phone(Some("+1 555-010-0102"), None, "mobile", false)], "+1 555-010-0102"),
-        ([&phone(Some(""), None, "unknown", false), &recommended, &other], "+15550100109"),
+        ([&other, &recommended, &phone(None, Some("+12025550101"), "mobile", false)], "+12025550101"),
+        ([&other, &recommended, &phone(Some("+1 202-555-0102"), None, "mobile", false)], "+1 202-555-0102"),
+        ([&phone(Some(""), None, "unknown", false), &recommended, &other], "+12025550109"),
     ] {
         let body = json!({"status": "complete", "phones": numbers});
         vendor.reads(&answer(200, body), &json!({"phone": expected}), None);

@@ -140,7 +140,7 @@ fn a_job_keeps_its_name_when_its_neighbours_go_their_own_way() {
     world.provider.on(PATH, |request| match request.param("email") {
         Some("person2@acme.example") => Behaviour::json(404, serde_json::json!({})),
         Some("person3@acme.example") => Behaviour::json(500, serde_json::json!({})),
-        email => Behaviour::json(200, only_phone(email.unwrap_or("?"))),
+        email => Behaviour::json(200, only_phone(&format!("+1202555 {}", email.unwrap_or("?")))),
     });
     pause(&world);
     let mut caller = world.caller();
@@ -225,7 +225,10 @@ fn what_is_queued_one_by_one_is_asked_about_in_parallel_too() {
             20.. if request.param("email") == Some("person5@acme.example") => {
                 Behaviour::json(404, serde_json::json!({}))
             }
-            20.. => Behaviour::json(200, only_phone(request.param("email").unwrap_or("nobody"))),
+            20.. => Behaviour::json(
+                200,
+                only_phone(&format!("+1202555 {}", request.param("email").unwrap_or("nobody"))),
+            ),
             _ => Behaviour::json(500, serde_json::json!({})),
         }
     });

@@ -36,7 +36,7 @@ fn world(beginning: &Beginning) -> World {
 fn answers(world: &World) {
     world.provider.on(PATH, |request| {
         let email = request.param("email").unwrap_or("nobody");
-        Behaviour::json(200, only_phone(&format!("+1 {email}")))
+        Behaviour::json(200, only_phone(&format!("+1202555 {email}")))
     });
 }
 
@@ -45,7 +45,7 @@ fn hangs_for(world: &World, n: i32) {
     let hung = format!("person{n}@acme.example");
     world.provider.on(PATH, move |request| match request.param("email") {
         Some(email) if email == hung => Behaviour::Never,
-        email => Behaviour::json(200, only_phone(&format!("+1 {}", email.unwrap_or("nobody")))),
+        email => Behaviour::json(200, only_phone(&format!("+1202555 {}", email.unwrap_or("nobody")))),
     });
 }
 

@@ -13,7 +13,7 @@ fn later(code: u16) -> Behaviour {
 }
 
 fn known(email: &str) -> Behaviour {
-    Behaviour::json(200, only_phone(&format!("+1 {email}")))
+    Behaviour::json(200, only_phone(&format!("+1202555 {email}")))
 }
 
 fn many(contacts: i32, conf: &[&str]) -> World {

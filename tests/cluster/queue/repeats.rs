@@ -103,7 +103,7 @@ fn triggers_queue_nothing_again_either_and_what_they_skip_sees_what_was_written(
     assert_eq!(world.number("SELECT count(*) FROM leadlex.job WHERE state = 'queued'"), 1);
     editing.commit().unwrap();
     wait_for(&world, "done", 4);
-    assert_eq!((world.phone(1).as_deref(), jobs(&world)), (Some("+1 late@acme.example"), 4));
+    assert_eq!((world.phone(1).as_deref(), jobs(&world)), (Some("+1202555 late@acme.example"), 4));
 }
 
 #[test]

@@ -148,13 +148,21 @@ impl Vendor {
     }
 }
 
+const PROFILES: &str = "https://www.linkedin.com/in/";
+
 /// No two answers have a value in common.
 fn body(serial: usize, fields: &[&str]) -> Value {
-    let value = |field: &&str| ((*field).to_owned(), json!(format!("{serial}-{field}")));
+    let text = |field: &str| match field {
+        "phone" => format!("{serial}-5550100"),
+        "linkedin_url" => format!("{PROFILES}{serial}-example"),
+        _ => format!("{serial}-{field}"),
+    };
+    let value = |field: &&str| ((*field).to_owned(), json!(text(field)));
     json!({"likelihood": 9, "data": fields.iter().map(value).collect::<Map<_, _>>()})
 }
 
 /// Which request a value came from.
 pub fn serial(value: &Value) -> Option<usize> {
-    value.as_str()?.split_once('-')?.0.parse().ok()
+    let text = value.as_str()?;
+    text.strip_prefix(PROFILES).unwrap_or(text).split_once('-')?.0.parse().ok()
 }
