@@ -116,7 +116,10 @@ impl Person {
             }
             let split = self.full_name.as_ref().and_then(|full| name::split(&full.sent));
             let (of_first, of_last) = split.unzip();
-            let given = |text: Option<String>| named(text.as_deref());
+            // A part may be a word that alone is no name ("Jane Example").
+            let part =
+                |text: String| Given::new(&text, Some(name::normal(&text).unwrap_or_else(|| folded(&text))));
+            let given = |text: Option<String>| text.map(part);
             (first.or_else(|| given(of_first)), last.or_else(|| given(of_last)))
         })
     }
@@ -151,7 +154,8 @@ impl Person {
 
 /// The first address of a text of which `all` are known. Reading it again is needed only where a reserved domain stands in it.
 fn first(all: &[Address], text: &str, rules: Rules) -> Option<Address> {
-    let reserved = |address: &Address| matches!(address.domain().rsplit('.').next(), Some("test" | "example"));
+    let reserved =
+        |address: &Address| matches!(address.domain().rsplit('.').next(), Some("test" | "example"));
     if rules == ANY_DOMAIN || !all.iter().any(reserved) {
         return all.first().cloned();
     }
