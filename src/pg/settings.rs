@@ -1,6 +1,7 @@
 //! The settings (GUCs), private behind accessors.
 
 mod answers;
+mod people;
 mod queue;
 mod server;
 
@@ -13,10 +14,12 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::health::Policy;
+use crate::domain::people::Rules;
 use crate::domain::receipt::Terms;
 use crate::net::MAX_HELPERS;
 
 pub use answers::{position, waterfall};
+pub use people::role_mailboxes;
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
 pub use server::{
     max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
@@ -59,6 +62,11 @@ pub fn max_response_bytes() -> usize {
 
 pub fn allow_private_addresses() -> bool {
     ALLOW_PRIVATE.get()
+}
+
+/// What counts as somebody's address.
+pub fn rules() -> Rules {
+    Rules { reserved_domains: ALLOW_PRIVATE.get() }
 }
 
 pub fn credit_wait() -> Duration {
@@ -150,6 +158,7 @@ pub fn define(preloading: bool) {
     define_providers();
     server::define(preloading);
     queue::define();
+    people::define();
     // SAFETY: a static NUL-terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"leadlex".as_ptr()) };
 }

@@ -139,11 +139,12 @@ fn visible(binding: &Binding, workspace: uuid::Uuid, id: &str) -> Option<Contact
 /// What providers could have been asked about the contact as it is now.
 fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
     let Some(contact) = visible(binding, workspace, id) else { return Vec::new() };
+    let person = provider::person(&contact);
     cache::providers()
         .iter()
         .filter(|p| provider::serves(p, workspace))
-        .filter_map(|p| provider::questions(workspace, p, p.config.as_ref().ok()?, &contact))
-        .flat_map(|questions| questions.hashes)
+        .filter_map(|p| provider::questions(workspace, p, p.config.as_ref().ok()?, &person, &contact))
+        .flat_map(|questions| questions.everywhere().collect::<Vec<_>>())
         .collect()
 }
 

@@ -218,7 +218,8 @@ impl Batch<'_> {
 
     /// What was answered before, for all of them by one statement.
     fn recall(&self, members: &mut [Member]) {
-        let contacts: Vec<&Contact> = members.iter().map(|member| &member.contact).collect();
+        let contacts: Vec<(&Contact, Hash)> =
+            members.iter().map(|member| (&member.contact, member.person)).collect();
         let pasts = provider::pasts(self.workspace(), &self.providers, &contacts);
         for (member, past) in members.iter_mut().zip(pasts) {
             member.past = past;
@@ -244,8 +245,10 @@ impl Batch<'_> {
         if pasts.is_empty() {
             return;
         }
-        let contacts: Vec<&Contact> = contacts.iter().collect();
-        let latest = provider::pasts(self.workspace(), &self.providers, &contacts);
+        let row = |past: &Past| past.person.row.expect("a contact of a table");
+        let rows: Vec<(&Contact, Hash)> =
+            contacts.iter().zip(pasts.iter()).map(|(contact, past)| (contact, row(past))).collect();
+        let latest = provider::pasts(self.workspace(), &self.providers, &rows);
         for ((past, latest), contact) in pasts.iter_mut().zip(latest).zip(contacts) {
             past.renew(self.workspace(), latest, contact);
         }

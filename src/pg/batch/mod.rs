@@ -255,7 +255,11 @@ impl Batch<'_> {
             return;
         }
         if member.past.asked().any(|hash| self.asked.contains(&hash)) {
-            let latest = provider::pasts(self.caller.workspace.id, &self.providers, &[&member.contact]);
+            let latest = provider::pasts(
+                self.caller.workspace.id,
+                &self.providers,
+                &[(&member.contact, member.person)],
+            );
             member.past = latest.into_iter().next().unwrap_or_default();
         }
         member.asking = member.past.asked().collect();
@@ -363,7 +367,7 @@ impl Batch<'_> {
             let next = self.providers.get(member.next_provider);
             let Some(named) = next.filter(|_| !member.waterfall.finished()) else {
                 let found = member.waterfall.with_found_profile(&member.contact, overwrite);
-                if found.is_some_and(|known| self.is_suppressed(&known)) {
+                if found.is_some_and(|known| self.is_suppressed(&known, member.person)) {
                     member.waterfall.suppress();
                 }
                 let result = std::mem::replace(&mut member.waterfall, member::no_waterfall()).result();
@@ -373,7 +377,7 @@ impl Batch<'_> {
             member.next_provider += 1;
             let known = member.waterfall.with_found(&member.contact, overwrite);
             // Somebody may have been put on the list while this contact waited for its turn, or has been found there.
-            if self.is_suppressed(&known) {
+            if self.is_suppressed(&known, member.person) {
                 let failure = Failure::no_match(NoMatchReason::Suppressed);
                 return self.finish(member, Err(failure), true);
             }
@@ -427,8 +431,9 @@ impl Batch<'_> {
         });
     }
 
-    fn is_suppressed(&self, contact: &Contact) -> bool {
-        suppressions::any(Some(self.workspace()), &suppression::of_contact(contact))
+    fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
+        let listed = || suppression::of_person(&provider::person(contact).in_row(row), contact);
+        suppressions::any(Some(self.workspace()), listed)
     }
 
     fn return_credit(&mut self) {

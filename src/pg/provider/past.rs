@@ -1,5 +1,6 @@
 //! What a call could ask, and what was answered to that before.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -7,8 +8,10 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::domain::contact::Contact;
+use crate::domain::person::Person;
 use crate::domain::provider::Config;
-use crate::domain::receipt::{Content, Filed, Hash, Parties, Questions, Receipt};
+use crate::domain::question::{Parties, Questions};
+use crate::domain::receipt::{Content, Filed, Hash, Receipt};
 use crate::domain::suppression;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
@@ -18,6 +21,9 @@ use crate::pg::{accounts, cache, receipts, settings, store};
 /// By provider, and by question.
 #[derive(Clone, Default)]
 pub struct Past {
+    pub person: Person,
+    /// What this person may be listed under, once it was needed.
+    listed: OnceCell<Vec<Hash>>,
     pub questions: HashMap<Uuid, Questions>,
     pub receipts: HashMap<Hash, Receipt>,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
@@ -41,45 +47,52 @@ pub fn questions(
     workspace: Uuid,
     provider: &LoadedProvider,
     config: &Config,
+    person: &Person,
     contact: &Contact,
 ) -> Option<Questions> {
-    Questions::of(parties(workspace, provider), config, contact)
+    Questions::of(parties(workspace, provider), config, person, contact)
 }
 
-pub fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
+/// The person that a contact is, by the settings of this session.
+pub fn person(contact: &Contact) -> Person {
+    Person::of(contact, settings::rules(), &settings::role_mailboxes())
+}
+
+fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
     Parties { workspace, provider: provider.id, description: &provider.fingerprint }
 }
 
 /// What these providers could be asked about each contact, and what was answered before. What waits for the worker is
-/// looked at first: what is gone from there is in the books by then.
+/// looked at first: what is gone from there is in the books by then. A contact comes with the hash of its row.
 pub fn pasts(
     workspace: Uuid,
     providers: &[(String, Rc<LoadedProvider>)],
-    contacts: &[&Contact],
+    contacts: &[(&Contact, Hash)],
 ) -> Vec<Past> {
     let read_at = under_way::sequence();
-    let asked = |contact: &Contact| -> HashMap<Uuid, Questions> {
+    let asked = |person: &Person, contact: &Contact| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
-            Some((provider.id, questions(workspace, provider, config, contact)?))
+            Some((provider.id, questions(workspace, provider, config, person, contact)?))
         });
         by_provider.collect()
     };
-    let mut pasts: Vec<Past> = contacts
-        .iter()
-        .map(|contact| Past { questions: asked(contact), read_at, ..Past::default() })
-        .collect();
+    let past = |(contact, row): &(&Contact, Hash)| {
+        let person = person(contact).in_row(*row);
+        Past { questions: asked(&person, contact), person, read_at, ..Past::default() }
+    };
+    let mut pasts: Vec<Past> = contacts.iter().map(past).collect();
     pasts.iter_mut().for_each(Past::recall_waiting);
     if settings::receipt_terms().off() {
         return pasts;
     }
-    let hashes: Vec<Hash> = pasts.iter().flat_map(Past::hashes).collect();
+    let hashes: Vec<Hash> = pasts.iter().flat_map(Past::everywhere).collect();
     if hashes.is_empty() {
         return pasts;
     }
     let recalled: HashMap<Hash, Receipt> = store::receipts::recall(workspace, &hashes).into_iter().collect();
     for past in pasts.iter_mut().filter(|_| !recalled.is_empty()) {
-        for hash in past.hashes().collect::<Vec<_>>() {
+        for hash in past.everywhere().collect::<Vec<_>>() {
             if let Some(receipt) = recalled.get(&hash) {
                 past.receipts.entry(hash).or_insert_with(|| receipt.clone());
             }
@@ -89,6 +102,16 @@ pub fn pasts(
 }
 
 impl Past {
+    /// What this person may be listed under, see [`suppression`].
+    pub fn listed(&self, contact: &Contact) -> Vec<Hash> {
+        self.listed.get_or_init(|| suppression::of_person(&self.person, contact)).clone()
+    }
+
+    /// Under which answers may be found.
+    fn everywhere(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.questions.values().flat_map(Questions::everywhere)
+    }
+
     /// Of all questions that could be asked.
     pub fn hashes(&self) -> impl Iterator<Item = Hash> + '_ {
         self.questions.values().flat_map(|questions| questions.hashes.iter().copied())
@@ -107,7 +130,8 @@ impl Past {
     /// Whether this is what there is to know about asking the provider about `contact`.
     pub fn is_of(&self, workspace: Uuid, provider: &LoadedProvider, contact: &Contact) -> bool {
         let Ok(config) = &provider.config else { return true };
-        self.questions.get(&provider.id) == questions(workspace, provider, config, contact).as_ref()
+        let person = person(contact);
+        self.questions.get(&provider.id) == questions(workspace, provider, config, &person, contact).as_ref()
     }
 
     /// What has come in since, or was not looked up since the contact was not known so well.
@@ -117,19 +141,21 @@ impl Past {
         provider: &(String, Rc<LoadedProvider>),
         contact: &Contact,
     ) {
-        let latest = pasts(workspace, std::slice::from_ref(provider), &[contact]);
+        let row = self.person.row.expect("a contact of a table");
+        let latest = pasts(workspace, std::slice::from_ref(provider), &[(contact, row)]);
         latest.into_iter().for_each(|latest| self.renew(workspace, latest, contact));
     }
 
     /// Takes over what was read later.
     pub fn renew(&mut self, workspace: Uuid, latest: Past, contact: &Contact) {
+        (self.person, self.listed) = (latest.person, OnceCell::new());
         self.questions.extend(latest.questions);
         self.receipts.extend(latest.receipts);
         self.refused |= latest.refused;
         self.read_at = latest.read_at;
         if self.waited.is_some() {
             // A refusal leaves no receipt.
-            self.refused |= suppressions::any(Some(workspace), &suppression::of_contact(contact));
+            self.refused |= suppressions::any(Some(workspace), || self.listed(contact));
         }
     }
 
