@@ -14,13 +14,12 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::health::Policy;
-use crate::domain::people::Rules;
 use crate::domain::receipt::Terms;
 use crate::net::MAX_HELPERS;
 
 pub use answers::{position, waterfall};
-pub use people::role_mailboxes;
-pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
+pub use people::{role_mailboxes, rules};
+pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{
     max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
     worker_naptime,
@@ -64,11 +63,6 @@ pub fn allow_private_addresses() -> bool {
     ALLOW_PRIVATE.get()
 }
 
-/// What counts as somebody's address.
-pub fn rules() -> Rules {
-    Rules { reserved_domains: ALLOW_PRIVATE.get() }
-}
-
 pub fn credit_wait() -> Duration {
     Duration::from_millis(CREDIT_WAIT.get() as u64)
 }
@@ -103,16 +97,6 @@ pub fn trigger_timeout() -> Duration {
 pub fn receipt_terms() -> Terms {
     let microseconds = |setting: &GucSetting<i32>| i64::from(setting.get()) * 1_000_000;
     Terms { ttl_us: microseconds(&RECEIPT_TTL), recheck_us: microseconds(&RECHECK_AFTER) }
-}
-
-/// How often expired receipts are looked for, at most `longest`: a short life must not last much longer than it says.
-pub fn purge_interval(longest: Duration) -> Duration {
-    let shortest = [RECEIPT_TTL.get(), RECHECK_AFTER.get(), queue::JOB_RETENTION.get()]
-        .into_iter()
-        .filter(|s| *s > 0)
-        .min();
-    let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
-    tenth.clamp(Duration::from_secs(1), longest)
 }
 
 pub fn workspace() -> Option<String> {

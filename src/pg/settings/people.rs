@@ -7,6 +7,7 @@ use std::rc::Rc;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{pg_guard, pg_sys};
 
+use crate::domain::people::Rules;
 use crate::domain::people::email::{ROLE_MAILBOXES, RoleMailboxes};
 
 const DEFAULT_BYTES: [u8; ROLE_MAILBOXES.len() + 1] = with_nul();
@@ -31,6 +32,11 @@ thread_local! {
     /// The list as it was read last; `None` when the setting has changed since.
     static READ: RefCell<Option<Rc<RoleMailboxes>>> = const { RefCell::new(None) };
     static CHANGED: Cell<bool> = const { Cell::new(true) };
+}
+
+/// What counts as somebody's address.
+pub fn rules() -> Rules {
+    Rules { reserved_domains: super::allow_private_addresses() }
 }
 
 /// Mailboxes that are nobody's own.
