@@ -213,14 +213,18 @@ CREATE TABLE leadlex.suppression (
     reason       text NOT NULL,
     source       text NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    until        timestamptz,
     PRIMARY KEY (workspace_id, person)
 );
+-- For the worker: which have ended.
+CREATE INDEX suppression_until ON leadlex.suppression (until) WHERE until IS NOT NULL;
 COMMENT ON TABLE leadlex.suppression IS 'People whom no provider is to be asked about, as hashes: leadlex.suppress, and providers'' privacy refusals.';
 COMMENT ON COLUMN leadlex.suppression.workspace_id IS 'where; 00000000-0000-0000-0000-000000000000 = in every workspace';
-COMMENT ON COLUMN leadlex.suppression.person IS 'hash of an e-mail address, LinkedIn profile, phone number, or name and company';
+COMMENT ON COLUMN leadlex.suppression.person IS 'hash of an e-mail address, a LinkedIn profile, a domain of addresses, or, of whom a provider refused and who has neither address nor profile, of all that was sent';
 COMMENT ON COLUMN leadlex.suppression.reason IS 'as given to leadlex.suppress';
 COMMENT ON COLUMN leadlex.suppression.source IS 'the role that called leadlex.suppress, or the provider that refused';
 COMMENT ON COLUMN leadlex.suppression.created_at IS 'since when';
+COMMENT ON COLUMN leadlex.suppression.until IS 'it ends then; NULL = never';
 
 CREATE TABLE leadlex.provider_tally (
     provider_id uuid NOT NULL,

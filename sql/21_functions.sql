@@ -321,23 +321,50 @@ COMMENT ON FUNCTION leadlex.recheck(text, timestamptz) IS 'Forgets that a provid
 REVOKE ALL ON FUNCTION leadlex.recheck(text, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.suppress(
-    email text,
+    value text,
     reason text DEFAULT NULL,
-    workspace_id uuid DEFAULT NULL
+    workspace_id uuid DEFAULT NULL,
+    until timestamptz DEFAULT NULL
 ) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'suppress_wrapper';
-COMMENT ON FUNCTION leadlex.suppress(text, text, uuid) IS 'From now on no provider is asked about the person with this e-mail address: calls are LX409 with reason suppressed. workspace_id: only there (NULL = in every workspace). The list holds a hash, not the address; reason is kept as given. What is held already is erased by leadlex.forget_contact. Returns whether the person was not on the list yet. Errors: 22023, 25006.';
-REVOKE ALL ON FUNCTION leadlex.suppress(text, text, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION leadlex.suppress(text, text, uuid, timestamptz) IS 'From now on no provider is asked about a person: calls are LX409 with reason suppressed. value is an e-mail address or a LinkedIn profile (its URL), in any spelling, or @acme.example for everybody with an address at that domain or below it, or whose company has it. workspace_id: only there (NULL = in every workspace). until: the entry ends then (NULL = never); whoever is listed already stays for the longer of both. The list holds a hash, not the value; reason is kept as given. What is held already is erased by leadlex.forget_contact. Returns whether the value was not on the list yet. Errors: 22023 no such value, two in one text, a time that is over; 25006.';
+REVOKE ALL ON FUNCTION leadlex.suppress(text, text, uuid, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.suppress_many(
+    people text[],
+    reason text DEFAULT NULL,
+    workspace_id uuid DEFAULT NULL,
+    until timestamptz DEFAULT NULL
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'suppress_many_wrapper';
+COMMENT ON FUNCTION leadlex.suppress_many(text[], text, uuid, timestamptz) IS 'leadlex.suppress for many values: all of them, or, where one cannot be, none. Returns how many were not on the list yet. Errors: 22023 naming the position, 25006.';
+REVOKE ALL ON FUNCTION leadlex.suppress_many(text[], text, uuid, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.unsuppress(
-    email text,
+    value text,
     workspace_id uuid DEFAULT NULL
 ) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'unsuppress_wrapper';
-COMMENT ON FUNCTION leadlex.unsuppress(text, uuid) IS 'Takes back leadlex.suppress, or a provider''s refusal about a person with this e-mail address (what it noted under a LinkedIn profile stays: delete that row of leadlex.suppression). Returns whether there was something to take back. Errors: 22023, 25006.';
+COMMENT ON FUNCTION leadlex.unsuppress(text, uuid) IS 'Takes back leadlex.suppress of the same value, or a provider''s refusal as far as it was noted under this address or profile (leadlex.unsuppress_contact takes back all of it). workspace_id: what is listed there (NULL = what is listed for every workspace). Returns whether there was something to take back. Errors: 22023, 25006.';
 REVOKE ALL ON FUNCTION leadlex.unsuppress(text, uuid) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.unsuppress_contact(contact_id uuid) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'unsuppress_contact_wrapper';
+COMMENT ON FUNCTION leadlex.unsuppress_contact(uuid) IS 'Takes off the list what is listed about a contact of the first bound table, however it was listed: each of its addresses, its profile, and what a provider''s refusal or an older version noted; for every workspace, and for those that have the contact. A whole domain stays (a NOTICE says so). Returns how many entries were taken off. Errors: 22023 no such contact, LX400 no key of the table, 25006, 55000.';
+REVOKE ALL ON FUNCTION leadlex.unsuppress_contact(uuid) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.unsuppress_row(
+    relation regclass,
+    id text
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'unsuppress_row_wrapper';
+COMMENT ON FUNCTION leadlex.unsuppress_row(regclass, text) IS 'leadlex.unsuppress_contact for any bound table and any key type: id is the key as text.';
+REVOKE ALL ON FUNCTION leadlex.unsuppress_row(regclass, text) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.preset_report() RETURNS TABLE (name text, vendor text, fields text[], identify_by jsonb, identifiers text, score text, limits text, billing text, notes text, documentation text, checked_on text, config jsonb)
 LANGUAGE c STABLE PARALLEL UNSAFE

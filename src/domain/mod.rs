@@ -15,8 +15,10 @@ pub mod merge;
 // The question, suppression and positions take the rest of it.
 #[allow(dead_code)]
 pub mod people;
+pub mod person;
 pub mod position;
 pub mod provider;
+pub mod question;
 pub mod rate;
 pub mod receipt;
 pub mod reply;

@@ -5,9 +5,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
-use super::provider::{Config, Verdict};
+use super::provider::Verdict;
 
 /// Sixteen bytes of a SHA-256. Holds the ids of workspace and provider as well, so that nobody who lacks those can
 /// tell from it whom it is about.
@@ -23,42 +22,6 @@ pub struct Terms {
 impl Terms {
     pub fn off(self) -> bool {
         self.ttl_us == 0 && self.recheck_us == 0
-    }
-}
-
-/// Who asks whom: what tells a question of one workspace and provider from those of others.
-#[derive(Clone, Copy)]
-pub struct Parties<'a> {
-    pub workspace: Uuid,
-    pub provider: Uuid,
-    /// [`fingerprint`] of the provider's description.
-    pub description: &'a Hash,
-}
-
-/// What a contact's identifying values come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Questions {
-    /// One for each identifying set that is complete; the first is the one that is asked.
-    pub hashes: Vec<Hash>,
-    /// All identifying values together: who knows more can ask again where there was nothing.
-    pub known: Hash,
-}
-
-impl Questions {
-    /// `None` when the contact cannot be identified.
-    pub fn of(parties: Parties<'_>, config: &Config, contact: &Contact) -> Option<Questions> {
-        let hash_of = |values: &[(&str, String)]| {
-            let mut parts: Vec<&[u8]> =
-                vec![parties.workspace.as_bytes(), parties.provider.as_bytes(), parties.description];
-            for (name, value) in values {
-                parts.push(name.as_bytes());
-                parts.push(value.as_bytes());
-            }
-            hash(&parts)
-        };
-        let (sets, all) = config.identities(contact);
-        let hashes: Vec<Hash> = sets.iter().map(|set| hash_of(set)).collect();
-        (!hashes.is_empty()).then(|| Questions { hashes, known: hash_of(&all) })
     }
 }
 
@@ -115,22 +78,6 @@ impl Receipt {
     pub fn rejected(&self, terms: Terms, now: i64) -> FieldSet {
         let counts = (now - self.answered_at).max(0) < terms.recheck_us;
         if counts { self.lacking } else { FieldSet::EMPTY }
-    }
-
-    /// Whether it was answered about this contact, of which less was known then: what it lacked is what answers fill in, and
-    /// while the answer is kept, what this one did. Others can have the same weaker identifiers.
-    pub fn is_about(&self, parties: Parties<'_>, config: &Config, contact: &Contact) -> bool {
-        let filled = |field: &Field| match &self.answer {
-            Some((values, _)) => values.get(*field).map(String::as_str) == contact.value(*field),
-            None => true,
-        };
-        let filled: Vec<Field> = contact.identifying_fields().iter().filter(filled).collect();
-        (0..1_u32 << filled.len()).any(|some| {
-            let mut before = contact.clone();
-            let without = |at: &usize| some & (1 << at) != 0;
-            (0..filled.len()).filter(without).for_each(|at| before.values.unset(filled[at]));
-            Questions::of(parties, config, &before).is_some_and(|then| then.known == self.known)
-        })
     }
 
     /// What of it may be kept under these terms; `None`: nothing.

@@ -116,52 +116,6 @@ fn a_filed_receipt_comes_back_as_it_was() {
     assert_eq!(Filed::from_bytes(b"\xff"), None);
 }
 
-fn config() -> (Config, Value) {
-    let json = json!({
-        "request": {"url": "https://api.example.com/v1", "query": {"email": "{email}", "name": "{full_name}"}},
-        "identify_by": [["linkedin_url"], ["email"], ["full_name", "company_name"]],
-        "response": {"fields": {"phone": "/phone"}},
-    });
-    (Config::parse(&json).unwrap(), json)
-}
-
-fn questions(contact: &Contact) -> Questions {
-    let (config, json) = config();
-    let description = fingerprint(&json);
-    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
-    Questions::of(parties, &config, contact).unwrap()
-}
-
-#[test]
-fn a_question_is_who_asks_whom_with_which_values() {
-    let contact = Contact { email: Some("a@acme.example".into()), ..Contact::default() };
-    let first = questions(&contact);
-    assert_eq!(first.hashes.len(), 1);
-    // A profile that the answer filled in comes first from now on; the earlier question is still found.
-    let mut filled = contact.clone();
-    filled.values.set(Field::LinkedinUrl, "https://www.linkedin.com/in/a".into());
-    filled.full_name = Some("A".into());
-    let second = questions(&filled);
-    assert_eq!(second.hashes.len(), 2);
-    assert_eq!(second.hashes[1], first.hashes[0]);
-    assert_ne!(second.known, first.known, "more is known");
-    let other = Contact { email: Some("b@acme.example".into()), ..Contact::default() };
-    assert_ne!(questions(&other).hashes, first.hashes);
-
-    let (config, json) = config();
-    let description = fingerprint(&json);
-    let of = |parties| Questions::of(parties, &config, &contact).unwrap().hashes;
-    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
-    assert_ne!(of(Parties { workspace: Uuid::max(), ..parties }), first.hashes);
-    assert_ne!(of(Parties { provider: Uuid::max(), ..parties }), first.hashes);
-    let mut changed = json.clone();
-    changed["timeout_ms"] = json!(9);
-    assert_eq!(fingerprint(&changed), description, "how long to wait is not part of the question");
-    changed["response"]["fields"]["phone"] = json!("/mobile");
-    assert_ne!(of(Parties { description: &fingerprint(&changed), ..parties }), first.hashes);
-    assert_eq!(Questions::of(parties, &config, &Contact::default()), None);
-}
-
 #[test]
 fn a_request_key_is_stable_and_new_for_a_new_question() {
     let (workspace, request) = (Uuid::nil(), json!({"url": "x"}));

@@ -25,7 +25,7 @@ use crate::domain::identity::Caller;
 use crate::domain::merge;
 use crate::domain::position::Position;
 use crate::domain::rate::{Status, Window};
-use crate::domain::receipt;
+use crate::domain::receipt::{self, Hash};
 use crate::domain::reply::{self, Origin};
 use crate::domain::suppression;
 use crate::domain::waterfall::{Gathered, Mode, Outcome};
@@ -52,6 +52,8 @@ pub struct PgDesk {
     providers: Vec<(String, Rc<LoadedProvider>)>,
     /// What they answered before, looked up when the first of them is to be asked.
     past: Option<Past>,
+    /// What the person may be listed under, once that was needed.
+    listed: Option<(Contact, Vec<Hash>)>,
 }
 
 impl PgDesk {
@@ -69,6 +71,7 @@ impl PgDesk {
             overwrite: false,
             providers: Vec::new(),
             past: None,
+            listed: None,
         }
     }
 
@@ -82,6 +85,11 @@ impl PgDesk {
 
     fn workspace(&self) -> Uuid {
         self.caller().workspace.id
+    }
+
+    /// The contact's row.
+    fn row(&self) -> Hash {
+        receipt::person(self.workspace(), &self.binding().name(), &self.id)
     }
 
     fn account(&mut self) -> usize {
@@ -195,7 +203,14 @@ impl Desk for PgDesk {
     }
 
     fn is_suppressed(&mut self, contact: &Contact) -> bool {
-        suppressions::any(Some(self.workspace()), &suppression::of_contact(contact))
+        let (workspace, row) = (self.workspace(), self.row());
+        suppressions::any(Some(workspace), || {
+            if self.listed.as_ref().is_none_or(|(known, _)| known != contact) {
+                let listed = suppression::of_person(&provider::person(contact).in_row(row), contact);
+                self.listed = Some((contact.clone(), listed));
+            }
+            self.listed.as_ref().map(|(_, listed)| listed.clone()).unwrap_or_default()
+        })
     }
 
     fn providers(&mut self) -> Vec<(String, Rc<LoadedProvider>)> {
@@ -246,9 +261,8 @@ impl Desk for PgDesk {
     fn ask(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact, missing: FieldSet) -> Outcome {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
-        let workspace = self.workspace();
-        let name = self.binding().name();
-        let (table, person) = (format!("{name}\n{}", self.id), receipt::person(workspace, &name, &self.id));
+        let (workspace, person) = (self.workspace(), self.row());
+        let table = format!("{}\n{}", self.binding().name(), self.id);
         let past = match &mut self.past {
             None => {
                 let past = provider::pasts(workspace, &self.providers, &[(contact, person)]).pop();
@@ -306,7 +320,7 @@ impl Desk for PgDesk {
     }
 
     fn store_result(&mut self, key: Uuid, fingerprint: [u8; 32], result: &Value) {
-        let person = receipt::person(self.workspace(), &self.binding().name(), &self.id);
+        let person = self.row();
         books::store_result(self.workspace(), key, &fingerprint, result, person);
     }
 

@@ -1,12 +1,45 @@
 //! Whether rows are there, looked up in an index as Postgres looks up its own catalogs: without the executor, whose
 //! setting up takes several times as long. For what is nearly always absent.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 use super::spi::{Arg, arg};
 
+/// Postgres counts microseconds from 2000.
+const EPOCH_2000_US: i64 = 946_684_800_000_000;
+
 /// Whether `relation` has a row, committed by now, whose primary key is `first` and one of `seconds` (both uuid).
 pub fn any(relation: pg_sys::Oid, first: pgrx::Uuid, seconds: &[pgrx::Uuid]) -> bool {
+    find(relation, first, seconds, |_, _| true)
+}
+
+/// The same of rows that have not ended at `now_us`, in microseconds since 1970. `until`: the column, of type timestamptz,
+/// that says when a row ends; NULL there is never.
+pub fn any_until(
+    relation: pg_sys::Oid,
+    first: pgrx::Uuid,
+    seconds: &[pgrx::Uuid],
+    until: &CStr,
+    now_us: i64,
+) -> bool {
+    // SAFETY: a catalog look-up; the name outlives it.
+    let column = unsafe { pg_sys::get_attnum(relation, until.as_ptr()) };
+    find(relation, first, seconds, |row, shape| {
+        let mut is_null = true;
+        // SAFETY: a row of this relation and its shape, both alive for as long as the scan stands on it.
+        let end = unsafe { pg_sys::heap_getattr(row, column.into(), shape, &mut is_null) };
+        is_null || end.value() as i64 > now_us - EPOCH_2000_US
+    })
+}
+
+fn find(
+    relation: pg_sys::Oid,
+    first: pgrx::Uuid,
+    seconds: &[pgrx::Uuid],
+    counts: impl Fn(pg_sys::HeapTuple, pg_sys::TupleDesc) -> bool,
+) -> bool {
     // SAFETY: an existing relation with a primary key of two uuid columns, which are its first two; an error closes
     // all that is open here. The snapshot is registered for as long as scans use it.
     unsafe {
@@ -20,7 +53,8 @@ pub fn any(relation: pg_sys::Oid, first: pgrx::Uuid, seconds: &[pgrx::Uuid]) -> 
             let mut keys = [equal(1, arg(first)), equal(2, arg(*second))];
             let indexed = index != pg_sys::InvalidOid;
             let scan = pg_sys::systable_beginscan(relation, index, indexed, snapshot, 2, keys.as_mut_ptr());
-            let found = !pg_sys::systable_getnext(scan).is_null();
+            let row = pg_sys::systable_getnext(scan);
+            let found = !row.is_null() && counts(row, (*relation).rd_att);
             pg_sys::systable_endscan(scan);
             found
         });

@@ -1,6 +1,7 @@
 //! The settings (GUCs), private behind accessors.
 
 mod answers;
+mod people;
 mod queue;
 mod server;
 
@@ -17,7 +18,8 @@ use crate::domain::receipt::Terms;
 use crate::net::MAX_HELPERS;
 
 pub use answers::{position, waterfall};
-pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
+pub use people::{role_mailboxes, rules};
+pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{
     max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
     worker_naptime,
@@ -97,16 +99,6 @@ pub fn receipt_terms() -> Terms {
     Terms { ttl_us: microseconds(&RECEIPT_TTL), recheck_us: microseconds(&RECHECK_AFTER) }
 }
 
-/// How often expired receipts are looked for, at most `longest`: a short life must not last much longer than it says.
-pub fn purge_interval(longest: Duration) -> Duration {
-    let shortest = [RECEIPT_TTL.get(), RECHECK_AFTER.get(), queue::JOB_RETENTION.get()]
-        .into_iter()
-        .filter(|s| *s > 0)
-        .min();
-    let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
-    tenth.clamp(Duration::from_secs(1), longest)
-}
-
 pub fn workspace() -> Option<String> {
     text(&WORKSPACE)
 }
@@ -150,6 +142,7 @@ pub fn define(preloading: bool) {
     define_providers();
     server::define(preloading);
     queue::define();
+    people::define();
     // SAFETY: a static NUL-terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"leadlex".as_ptr()) };
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
+use super::provider;
 use super::raise::{Refusal, refuse};
 use super::store::config::LoadedProvider;
 use super::table::{self, Binding, Rejection};
@@ -77,7 +78,9 @@ fn means_the_same(
             let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
             earlier.map(|(field, value)| (field, value.clone())).collect()
         };
-        if !config.means_the_same(&before.with(&known(&of_before)), &now.with(&known(&of_now))) {
+        let was = provider::person(&before.with(&known(&of_before)));
+        let is = provider::person(&now.with(&known(&of_now)));
+        if !config.means_the_same(&was, &is) {
             return false;
         }
         supplied = supplied.union(own.minus(gathered.refused_before));

@@ -2,6 +2,7 @@
 //! bought again.
 
 mod kinds;
+mod meets;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::world::{Beginning, PATH, World, contact, credits, number, sqlstate};
 const SOON: Duration = Duration::from_secs(20);
 /// What [`person`] has.
 const PROFILE: &str = "https://www.linkedin.com/in/jane-example";
+/// What [`Session::check`] looks at.
+const STATE: &str = "CREATE FUNCTION public.session_state() RETURNS jsonb LANGUAGE c AS 'leadlex_enrich', 'session_state_wrapper'";
 const SIX: [&str; 6] = ["job_title", "company_name", "linkedin_url", "phone", "location", "seniority"];
 
 #[derive(Clone, Debug)]
@@ -86,7 +89,7 @@ fn world(contacts: i32, conf: &[&str]) -> World {
     all.extend(conf);
     let world =
         World::with(&Beginning { credits: Some(10_000), contacts, conf: &all, ..Beginning::default() });
-    world.run("CREATE FUNCTION public.session_state() RETURNS jsonb LANGUAGE c AS 'leadlex_enrich', 'session_state_wrapper'");
+    world.run(STATE);
     world
 }
 

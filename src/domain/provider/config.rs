@@ -63,20 +63,23 @@ pub fn parse(description: &Value) -> Checked<Config> {
             Some(name.text()?.to_owned())
         }
     };
-    Ok(Config {
+    let mut config = Config {
         method,
         url,
         query,
         headers,
         body,
         identify_by,
+        sends: Vec::new(),
         response,
         fills,
         timeout_ms: at_most("timeout_ms", MAX_TIMEOUT_MS)?,
         max_requests_per_minute: at_most("max_requests_per_minute", MAX_REQUESTS)?,
         max_requests_per_day: at_most("max_requests_per_day", MAX_REQUESTS)?,
         idempotency_header,
-    })
+    };
+    config.sends = Placeholder::ALL.into_iter().filter(|placeholder| config.uses(*placeholder)).collect();
+    Ok(config)
 }
 
 type Named = Vec<(String, Template)>;

@@ -6,6 +6,7 @@ mod confidence;
 mod config;
 mod document;
 mod exchange;
+mod identifying;
 mod mapping;
 mod masking;
 mod mending;
@@ -26,6 +27,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 pub use exchange::{Answer, Fault, FaultKind, HttpRequest, Method};
+pub use identifying::Known;
 pub use merge::merge_preset;
 pub use node::ConfigError;
 pub use same_person::Whom;
@@ -38,9 +40,9 @@ use self::same_person::SamePerson;
 use self::signals::{Signal, Signals};
 use self::template::{Encoding, Placeholder, Template, Values};
 use self::url::UrlTemplate;
-use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::people::value;
+use super::person::Person;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +53,8 @@ pub struct Config {
     headers: Vec<(String, Template)>,
     body: Option<Body>,
     identify_by: Vec<Vec<Placeholder>>,
+    /// What its request has a place for.
+    sends: Vec<Placeholder>,
     response: Response,
     fills: FieldSet,
     timeout_ms: Option<u32>,
@@ -58,9 +62,6 @@ pub struct Config {
     max_requests_per_day: Option<u32>,
     idempotency_header: Option<String>,
 }
-
-/// Names and values of placeholders that are known.
-pub type Known = Vec<(&'static str, String)>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Body {
@@ -114,65 +115,15 @@ impl Config {
         config::parse(description)
     }
 
-    /// Whether enough is known about the contact to ask this provider.
-    pub fn identifies(&self, contact: &Contact) -> bool {
-        // Whether there is a secret is no property of the contact.
-        let values = Values { contact, secret: Some("secret") };
-        self.has_identifying_set(&values)
-            && self.tells_whom(&values)
-            && self.url.render_path(&values).is_some()
-    }
-
-    /// The values of each identifying set that is complete, in their order; and of all identifying placeholders.
-    pub fn identities(&self, contact: &Contact) -> (Vec<Known>, Known) {
-        let values = Values { contact, secret: None };
-        let known = |p: &Placeholder| Some((p.name(), values.get(*p)?.into_owned()));
-        // An answer that was compared with one contact says nothing about another.
-        let whom = self.whom(contact);
-        let compared = |set: Known| {
-            let more = whom.values().filter(|(name, _)| set.iter().all(|(known, _)| known != name));
-            let more: Known = more.map(|(name, value)| (name, value.to_owned())).collect();
-            set.into_iter().chain(more).collect::<Known>()
-        };
-        let complete =
-            |set: &Vec<Placeholder>| set.iter().map(known).collect::<Option<Known>>().map(compared);
-        let mut all = compared(self.identify_by.iter().flatten().filter_map(known).collect());
-        all.sort_unstable();
-        all.dedup();
-        (self.identify_by.iter().filter_map(complete).collect(), all)
-    }
-
-    /// Whether what this provider says about `before` is said about `now` as well: the values that it was asked with are
-    /// the same.
-    pub fn means_the_same(&self, before: &Contact, now: &Contact) -> bool {
-        if !self.whom(before).is(&self.whom(now)) {
-            return false;
-        }
-        let (before, now) = [before, now].map(|contact| Values { contact, secret: None }).into();
-        let known = |set: &&Vec<Placeholder>| set.iter().all(|p| before.get(*p).is_some());
-        let asked_with = self.identify_by.iter().find(known);
-        asked_with.is_none_or(|set| set.iter().all(|p| before.get(*p) == now.get(*p)))
-    }
-
-    /// What of a contact its answers are compared with.
-    pub fn whom(&self, contact: &Contact) -> Whom {
-        let values = Values { contact, secret: None };
-        let complete = |set: &&Vec<Placeholder>| set.iter().all(|p| values.get(*p).is_some());
-        let profile = [Placeholder::LinkedinUrl, Placeholder::LinkedinHandle];
-        let asked_with = self.identify_by.iter().find(complete);
-        let by_profile = asked_with.is_some_and(|set| set.iter().any(|p| profile.contains(p)));
-        self.response.same_person.whom(&values, by_profile)
-    }
-
     /// The header in which this provider takes a key that marks repetitions of one request.
     pub fn idempotency_header(&self) -> Option<&str> {
         self.idempotency_header.as_deref()
     }
 
     /// None when the contact has no complete identifying set (or the path of the URL cannot be filled).
-    pub fn request(&self, contact: &Contact, secret: Option<&str>) -> Option<HttpRequest> {
+    pub fn request(&self, person: &Person, secret: Option<&str>) -> Option<HttpRequest> {
         let secret = template::clean_secret(secret);
-        let values = Values { contact, secret: secret.as_deref() };
+        let values = Values { person, secret: secret.as_deref() };
         if !self.has_identifying_set(&values) || !self.tells_whom(&values) {
             return None;
         }
@@ -268,26 +219,7 @@ impl Config {
 
     /// Whether the request has a place for a secret.
     pub fn needs_secret(&self) -> bool {
-        let in_pairs =
-            |pairs: &[(String, Template)]| pairs.iter().any(|(_, value)| value.uses(Placeholder::Secret));
-        self.url.uses(Placeholder::Secret)
-            || in_pairs(&self.query)
-            || in_pairs(&self.headers)
-            || self.body.as_ref().is_some_and(|body| body.uses(Placeholder::Secret))
-    }
-
-    fn has_identifying_set(&self, values: &Values<'_>) -> bool {
-        let known = |placeholder: &Placeholder| values.get(*placeholder).is_some();
-        self.identify_by.iter().any(|set| set.iter().all(known))
-    }
-
-    /// Whether the request would hold anything known of the contact: else it asks about nobody.
-    fn tells_whom(&self, values: &Values<'_>) -> bool {
-        let in_pairs = |pairs: &[(String, Template)]| pairs.iter().any(|(_, value)| value.is_told(values));
-        self.url.is_told(values)
-            || in_pairs(&self.query)
-            || in_pairs(&self.headers)
-            || self.body.as_ref().is_some_and(|body| body.is_told(values))
+        self.sends.contains(&Placeholder::Secret)
     }
 
     fn render_url(&self, values: &Values<'_>) -> Option<String> {
@@ -411,11 +343,11 @@ impl Body {
         }
     }
 
-    fn uses(&self, placeholder: Placeholder) -> bool {
+    fn templates<'t>(&'t self, found: &mut Vec<&'t Template>) {
         match self {
-            Body::Json(node) => node.uses(placeholder),
-            Body::Form(pairs) => pairs.iter().any(|pair| pair.uses(placeholder)),
-            Body::Text { text, .. } => text.uses(placeholder),
+            Body::Json(node) => node.templates(found),
+            Body::Form(pairs) => found.extend(pairs),
+            Body::Text { text, .. } => found.push(text),
         }
     }
 }
@@ -471,12 +403,12 @@ impl BodyNode {
         }
     }
 
-    fn uses(&self, placeholder: Placeholder) -> bool {
+    fn templates<'t>(&'t self, found: &mut Vec<&'t Template>) {
         match self {
-            BodyNode::Literal(_) => false,
-            BodyNode::Text(template) => template.uses(placeholder),
-            BodyNode::List(items) => items.iter().any(|item| item.uses(placeholder)),
-            BodyNode::Object(members) => members.iter().any(|(_, m)| m.uses(placeholder)),
+            BodyNode::Literal(_) => {}
+            BodyNode::Text(template) => found.push(template),
+            BodyNode::List(items) => items.iter().for_each(|item| item.templates(found)),
+            BodyNode::Object(members) => members.iter().for_each(|(_, member)| member.templates(found)),
         }
     }
 }

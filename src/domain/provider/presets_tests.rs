@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use super::*;
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldMap;
+use crate::domain::person::Person;
 use crate::domain::provider::{Answer, Config, Verdict, Whom, merge_preset};
 
 /// 2026-10-21 07:27:00 UTC.
@@ -224,7 +225,7 @@ proptest! {
         }
         if let Ok(config) = Config::parse(&changed) {
             let jane = Contact { email: Some("jane@acme.example".into()), ..Contact::default() };
-            let _ = config.request(&jane, Some("secret"));
+            let _ = config.request(&Person::made_up(&jane), Some("secret"));
             let verdict = config.read(&answer(200, &body), NOW);
             // Words of a description are its author's, but even they are text that Postgres can hold.
             if let Verdict::Match { values, .. } = verdict {
@@ -291,7 +292,7 @@ const NAMES: [(&str, &str, &str, &str); 5] = [
 #[test]
 fn presets_take_an_answer_about_somebody_else_for_no_match() {
     let jane = Contact {
-        full_name: Some("Jane Example".into()),
+        full_name: Some("Jane Doering".into()),
         email: Some("jane@acme.example".into()),
         ..Contact::default()
     };
@@ -312,15 +313,15 @@ fn presets_take_an_answer_about_somebody_else_for_no_match() {
             put(&mut body, full_at, json!(format!("{first} {last}")));
             config.read_all(&answer(200, &body), NOW, whom).0
         };
-        let whom = config.whom(&jane);
+        let whom = config.whom(&Person::made_up(&jane));
         let is_match = |verdict| matches!(verdict, Verdict::Match { .. });
-        assert_eq!(read("John", "Other", &whom), Verdict::OtherPerson, "{preset}");
+        assert_eq!(read("John", "Olsen", &whom), Verdict::OtherPerson, "{preset}");
         for (first, last) in
-            [("JANE", "example"), ("Janie", "Example"), ("Jane", "Other"), ("Jane A.", "Example-Other")]
+            [("JANE", "doering"), ("Janie", "Doering"), ("Jane", "Olsen"), ("Jane A.", "Doering-Olsen")]
         {
             assert!(is_match(read(first, last, &whom)), "{preset} {first} {last}");
         }
-        assert!(is_match(read("John", "Other", &config.whom(&Contact::default()))), "{preset}");
+        assert!(is_match(read("John", "Olsen", &config.whom(&Person::default()))), "{preset}");
     }
     // Asked by e-mail, one vendor lists all addresses that it knows.
     let config =
@@ -335,10 +336,12 @@ fn presets_take_an_answer_about_somebody_else_for_no_match() {
         (json!({"work_email": "x@acme.example"}), true),
     ] {
         let mut data = data;
-        for (place, value) in [("job_title", "CEO"), ("first_name", "john"), ("last_name", "other")] {
+        for (place, value) in [("job_title", "CEO"), ("first_name", "john"), ("last_name", "olsen")] {
             data[place] = json!(value);
         }
-        let verdict = config.read_all(&answer(200, &json!({"data": data})), NOW, &config.whom(&jane)).0;
+        let verdict = config
+            .read_all(&answer(200, &json!({"data": data})), NOW, &config.whom(&Person::made_up(&jane)))
+            .0;
         assert_eq!(verdict == Verdict::OtherPerson, other, "{data}");
     }
 }

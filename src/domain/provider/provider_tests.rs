@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::domain::contact::Contact;
 
 const SECRET: &str = "s3/cr\"et+ü";
 
@@ -30,6 +31,10 @@ fn jane() -> Contact {
     }
 }
 
+fn person(contact: &Contact) -> Person {
+    Person::made_up(contact)
+}
+
 fn answer(status: u16, body: &str) -> Answer {
     Answer { status, headers: vec![("Retry-After".into(), " 17 ".into())], body: body.as_bytes().to_vec() }
 }
@@ -45,13 +50,13 @@ fn fault(config: &Config, answer: &Answer) -> Fault {
 }
 
 fn body_of(config: &Config) -> String {
-    let request = config.request(&jane(), Some(SECRET)).unwrap();
+    let request = config.request(&person(&jane()), Some(SECRET)).unwrap();
     String::from_utf8(request.body.unwrap()).unwrap()
 }
 
 #[test]
 fn a_request_holds_what_is_known_and_nothing_else() {
-    let request = people_data_labs().request(&jane(), Some("key\n")).unwrap();
+    let request = people_data_labs().request(&person(&jane()), Some("key\n")).unwrap();
     assert_eq!(request.method, Method::Get);
     assert_eq!(
         request.url,
@@ -68,11 +73,11 @@ fn contacts_without_an_identifying_set_are_not_asked_about() {
     let config = people_data_labs();
     let mut contact = jane();
     contact.email = Some("  ".into());
-    assert!(!config.identifies(&contact));
-    assert!(config.request(&contact, Some("k")).is_none());
+    assert!(!config.identifies(&person(&contact)));
+    assert!(config.request(&person(&contact), Some("k")).is_none());
     contact.values.set(Field::CompanyName, "Acme".into());
-    assert!(config.identifies(&contact));
-    assert!(config.request(&contact, Some("k")).is_some());
+    assert!(config.identifies(&person(&contact)));
+    assert!(config.request(&person(&contact), Some("k")).is_some());
 
     let by_path = Config::parse(&json!({
         "request": {"url": "https://h/{phone}"},
@@ -80,8 +85,8 @@ fn contacts_without_an_identifying_set_are_not_asked_about() {
         "response": {"fields": {"job_title": "/t"}}
     }))
     .unwrap();
-    assert!(!by_path.identifies(&jane()));
-    assert!(by_path.request(&jane(), None).is_none());
+    assert!(!by_path.identifies(&person(&jane())));
+    assert!(by_path.request(&person(&jane()), None).is_none());
     assert!(!by_path.needs_secret());
 }
 
@@ -96,7 +101,7 @@ fn query_parameters_follow_those_in_the_url() {
         "response": {"fields": {"job_title": "/t"}}
     }))
     .unwrap();
-    let request = config.request(&jane(), Some("k&1")).unwrap();
+    let request = config.request(&person(&jane()), Some("k&1")).unwrap();
     assert_eq!(request.url, "https://h/x?key=k%261&a%20b=x%20jane%40acme.example&n=5&flag=true");
 }
 
@@ -108,7 +113,7 @@ fn json_bodies_leave_out_members_and_elements_that_are_empty() {
     );
     let sent: Value = serde_json::from_str(&body_of(&config)).unwrap();
     assert_eq!(sent, json!({"who": {"mail": "jane@acme.example"}, "tags": ["Jane Doe", 1], "z": null}));
-    let request = config.request(&jane(), None).unwrap();
+    let request = config.request(&person(&jane()), None).unwrap();
     let expected = ("Content-Type".to_owned(), "application/json".to_owned());
     assert!(request.headers.contains(&expected));
 }
@@ -152,8 +157,8 @@ fn a_request_that_tells_nothing_of_the_contact_is_not_sent() {
         (json!({"a": 1}), json!({"X": "{email}"}), true),
     ] {
         let config = post(body.clone(), headers);
-        assert_eq!(config.identifies(&jane()), sent, "{body}");
-        assert_eq!(config.request(&jane(), Some(SECRET)).is_some(), sent, "{body}");
+        assert_eq!(config.identifies(&person(&jane())), sent, "{body}");
+        assert_eq!(config.request(&person(&jane()), Some(SECRET)).is_some(), sent, "{body}");
     }
 }
 
@@ -193,7 +198,7 @@ fn the_secret_is_masked_wherever_it_went() {
             "response": {"fields": {"job_title": "/t"}}
         }))
         .unwrap();
-        let request = config.request(&jane(), Some(SECRET)).unwrap();
+        let request = config.request(&person(&jane()), Some(SECRET)).unwrap();
         assert!(request.url.contains("s3%2Fcr%22et"));
         let shown = [request.masked().to_string(), format!("{request:?}")];
         for text in shown {
@@ -206,7 +211,7 @@ fn the_secret_is_masked_wherever_it_went() {
 
 #[test]
 fn without_a_secret_its_parameters_are_left_out() {
-    let request = people_data_labs().request(&jane(), None).unwrap();
+    let request = people_data_labs().request(&person(&jane()), None).unwrap();
     assert!(request.headers.iter().all(|(name, _)| name != "X-Api-Key"));
     assert_eq!(request.masked()["method"], "GET");
     assert_eq!(request.masked()["body"], Value::Null);
@@ -482,7 +487,7 @@ proptest! {
     fn a_masked_request_never_holds_the_secret(secret in "[!-~]{6,20}", name in "[a-z ]{1,9}") {
         let config = post(json!({"k": "{secret}", "n": "{full_name}", "m": "{email}"}), json!({"A": "x {secret}", "B": "{full_name}"}));
         let contact = Contact { full_name: Some(name), ..jane() };
-        let masked = config.request(&contact, Some(&secret)).unwrap().masked();
+        let masked = config.request(&person(&contact), Some(&secret)).unwrap().masked();
         prop_assert_eq!(&masked["headers"]["A"], "x ***");
         prop_assert_eq!(&masked["body"]["k"], "***");
     }

@@ -37,6 +37,10 @@ impl SamePerson {
         node.items()?.iter().map(parse_set).collect::<Checked<Vec<_>>>().map(SamePerson)
     }
 
+    pub fn compares(&self, key: Placeholder) -> bool {
+        self.0.iter().flatten().any(|(known, _)| *known == key)
+    }
+
     /// What is known of it; a profile only where the contact is asked about by it, as vendors know one by several names.
     pub fn whom(&self, values: &Values<'_>, by_profile: bool) -> Whom {
         let mut whom = Vec::new();
@@ -48,7 +52,7 @@ impl SamePerson {
                 _ => true,
             };
             let known = values.get(*key).filter(|_| counts && whom.iter().all(|(other, _)| other != key));
-            whom.extend(known.map(|value| (*key, value.into_owned())));
+            whom.extend(known.map(|value| (*key, value.to_owned())));
         }
         Whom(whom)
     }
@@ -69,11 +73,6 @@ impl SamePerson {
 impl Whom {
     fn get(&self, key: Placeholder) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
-    }
-
-    /// Names and values.
-    pub fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(key, value)| (key.name(), value.as_str()))
     }
 
     /// Whether an answer that was compared with the one is about the other, too, by what both have.

@@ -1,14 +1,8 @@
 //! Text with `{placeholders}`.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::domain::contact::Contact;
-use crate::domain::fields::Field;
-use crate::domain::people::profile;
-
-/// No identifying value is longer; what is longer counts as empty rather than travel to a vendor.
-const MAX_VALUE_CHARS: usize = 1_000;
+use crate::domain::person::{Given, Person};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
@@ -60,6 +54,48 @@ impl Placeholder {
         Placeholder::ALL.into_iter().find(|p| p.name() == name)
     }
 
+    /// What no answer fills in.
+    pub const SETTLED: [Placeholder; 5] = [
+        Placeholder::FullName,
+        Placeholder::FirstName,
+        Placeholder::LastName,
+        Placeholder::Email,
+        Placeholder::CompanyDomain,
+    ];
+
+    pub const NAMES: [Placeholder; 3] =
+        [Placeholder::FullName, Placeholder::FirstName, Placeholder::LastName];
+
+    /// Whether it stands for a column as it is, not for something that is made of one.
+    pub const fn is_column(self) -> bool {
+        matches!(
+            self,
+            Placeholder::Email
+                | Placeholder::FullName
+                | Placeholder::CompanyName
+                | Placeholder::LinkedinUrl
+                | Placeholder::Phone
+                | Placeholder::Location
+        )
+    }
+
+    /// What it stands for; none for the secret, which is nobody's.
+    pub fn of(self, person: &Person) -> Option<&Given> {
+        match self {
+            Placeholder::Email => person.email.as_ref(),
+            Placeholder::FullName => person.full_name.as_ref(),
+            Placeholder::FirstName => person.first_name(),
+            Placeholder::LastName => person.last_name(),
+            Placeholder::CompanyDomain => person.company_domain.as_ref(),
+            Placeholder::CompanyName => person.company_name.as_ref(),
+            Placeholder::LinkedinUrl => person.linkedin_url.as_ref(),
+            Placeholder::LinkedinHandle => person.linkedin_handle.as_ref(),
+            Placeholder::Phone => person.phone.as_ref(),
+            Placeholder::Location => person.location.as_ref(),
+            Placeholder::Secret => None,
+        }
+    }
+
     /// The names that may stand in a template, for messages.
     pub fn listed() -> String {
         let names: Vec<String> = Placeholder::ALL.iter().map(|p| format!("{{{}}}", p.name())).collect();
@@ -69,39 +105,16 @@ impl Placeholder {
 
 /// What the placeholders stand for in one request.
 pub struct Values<'a> {
-    pub contact: &'a Contact,
+    pub person: &'a Person,
     pub secret: Option<&'a str>,
 }
 
 impl<'a> Values<'a> {
-    pub fn get(&self, placeholder: Placeholder) -> Option<Cow<'a, str>> {
-        let contact = self.contact;
-        let stored = |field| contact.value(field).map(Cow::Borrowed);
-        let value = match placeholder {
-            Placeholder::Email => contact.known_email().map(Cow::Borrowed),
-            Placeholder::FullName => contact.known_full_name(),
-            Placeholder::FirstName => contact.known_first_name().map(Cow::Borrowed),
-            Placeholder::LastName => contact.known_last_name().map(Cow::Borrowed),
-            Placeholder::CompanyDomain => contact.known_company_domain(),
-            Placeholder::CompanyName => stored(Field::CompanyName),
-            Placeholder::LinkedinUrl => stored(Field::LinkedinUrl),
-            Placeholder::LinkedinHandle => {
-                contact.value(Field::LinkedinUrl).and_then(profile::handle).map(Cow::Owned)
-            }
-            Placeholder::Phone => stored(Field::Phone),
-            Placeholder::Location => stored(Field::Location),
-            Placeholder::Secret => return self.secret.map(Cow::Borrowed),
-        }?;
-        let value = trimmed(value);
-        let sound = !value.is_empty() && value.chars().nth(MAX_VALUE_CHARS).is_none();
-        sound.then_some(value)
-    }
-}
-
-fn trimmed(value: Cow<'_, str>) -> Cow<'_, str> {
-    match value {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    pub fn get(&self, placeholder: Placeholder) -> Option<&'a str> {
+        match placeholder {
+            Placeholder::Secret => self.secret,
+            other => other.of(self.person).map(|given| given.sent.as_str()),
+        }
     }
 }
 
@@ -214,7 +227,7 @@ impl Template {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Value(placeholder) => {
-                    push_encoded(&mut out, &values.get(*placeholder)?, encoding);
+                    push_encoded(&mut out, values.get(*placeholder)?, encoding);
                 }
             }
         }
@@ -229,7 +242,7 @@ impl Template {
                 Part::Text(text) => out.push_str(text),
                 Part::Value(placeholder) => {
                     if let Some(value) = values.get(*placeholder) {
-                        push_encoded(&mut out, &value, encoding);
+                        push_encoded(&mut out, value, encoding);
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::template::{Encoding, Part, Placeholder, Template, Values};
+use super::template::{Encoding, Part, Template, Values};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlTemplate {
@@ -47,14 +47,13 @@ impl UrlTemplate {
         }
     }
 
-    pub fn uses(&self, placeholder: Placeholder) -> bool {
-        let mut templates = self.segments.iter().chain(&self.query);
-        templates.any(|template| template.uses(placeholder))
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.segments.iter().chain(&self.query)
     }
 
     /// Whether something known of the contact stands in it.
     pub fn is_told(&self, values: &Values<'_>) -> bool {
-        self.segments.iter().chain(&self.query).any(|template| template.is_told(values))
+        self.templates().any(|template| template.is_told(values))
     }
 
     /// Everything before the query. None when a placeholder in the path is empty, or would change the path's shape:

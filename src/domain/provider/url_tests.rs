@@ -1,8 +1,10 @@
 use super::*;
 use crate::domain::contact::Contact;
+use crate::domain::fields::{Field, FieldMap};
+use crate::domain::person::Person;
 
 fn render(source: &str, contact: &Contact) -> Option<String> {
-    let values = Values { contact, secret: Some("k/1") };
+    let values = Values { person: &Person::made_up(contact), secret: Some("k/1") };
     let url = UrlTemplate::parse(source).expect("a sound URL");
     let path = url.render_path(&values)?;
     let query = url.render_query(&values).join("&");
@@ -90,14 +92,20 @@ fn unsound_urls_are_refused_with_the_reason() {
 #[test]
 fn a_path_that_cannot_be_filled_gives_no_url() {
     assert_eq!(render("https://h/by/{phone}", &jane()), None);
+    let at = |place: &str| Contact {
+        values: FieldMap::from_iter([(Field::Location, place.to_owned())]),
+        ..Contact::default()
+    };
     for sneaky in ["..", "."] {
-        let contact = Contact { full_name: Some(sneaky.into()), ..Contact::default() };
-        assert_eq!(render("https://h/by/{full_name}/x", &contact), None);
-        assert!(render("https://h/by/x-{full_name}/x", &contact).is_some());
+        // As a value it is a stand-in; a secret is taken as it is.
+        assert_eq!(render("https://h/by/{location}/x", &at(sneaky)), None);
+        let values = Values { person: &Person::default(), secret: Some(sneaky) };
+        let path = |source: &str| UrlTemplate::parse(source).unwrap().render_path(&values);
+        assert_eq!(path("https://h/by/{secret}/x"), None);
+        assert!(path("https://h/by/x-{secret}/x").is_some());
     }
-    let slashes = Contact { full_name: Some("../../admin?x#y".into()), ..Contact::default() };
     assert_eq!(
-        render("https://h/by/{full_name}", &slashes).as_deref(),
+        render("https://h/by/{location}", &at("../../admin?x#y")).as_deref(),
         Some("https://h/by/..%2F..%2Fadmin%3Fx%23y")
     );
 }
@@ -110,8 +118,9 @@ proptest::proptest! {
 
     #[test]
     fn no_value_changes_the_shape_of_the_url(name in "\\PC{1,30}") {
-        let contact = Contact { full_name: Some(name), ..Contact::default() };
-        if let Some(url) = render("https://h/a/{full_name}/b?q={full_name}", &contact) {
+        let values = FieldMap::from_iter([(Field::Location, name)]);
+        let contact = Contact { values, ..Contact::default() };
+        if let Some(url) = render("https://h/a/{location}/b?q={location}", &contact) {
             proptest::prop_assert_eq!(url.matches('/').count(), 5);
             proptest::prop_assert_eq!(url.matches(['?', '=', '&', '#']).count(), 2);
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
 use crate::domain::identity::WRITE_ENRICH;
+use crate::domain::question::Questions;
 use crate::domain::receipt::{self, Hash};
 use crate::pg::desk::{self, Target};
 use crate::pg::receipts;
@@ -139,13 +140,17 @@ fn visible(binding: &Binding, workspace: uuid::Uuid, id: &str) -> Option<Contact
 /// What providers could have been asked about the contact as it is now.
 fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
     let Some(contact) = visible(binding, workspace, id) else { return Vec::new() };
-    let person = receipt::person(workspace, &binding.name(), id);
+    let row = receipt::person(workspace, &binding.name(), id);
+    let person = provider::person(&contact);
+    let kept_under = |questions: Questions| {
+        let rejections = questions.hashes.iter().map(|question| receipt::rejection(*question, row));
+        questions.everywhere().chain(rejections).collect::<Vec<_>>()
+    };
     cache::providers()
         .iter()
         .filter(|p| provider::serves(p, workspace))
-        .filter_map(|p| provider::questions(workspace, p, p.config.as_ref().ok()?, &contact))
-        .flat_map(|questions| questions.hashes)
-        .flat_map(|question| [question, receipt::rejection(question, person)])
+        .filter_map(|p| provider::questions(workspace, p, p.config.as_ref().ok()?, &person, &contact))
+        .flat_map(kept_under)
         .collect()
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::domain::contact::Contact;
 use crate::domain::failure::short;
 use crate::domain::fields::Field;
+use crate::domain::person::Person;
 use crate::domain::provider::{
     Answer, Config, ConfigError, Fault, HttpRequest, Verdict, Whom, merge_preset, presets,
 };
@@ -244,25 +245,31 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
             unknown(&found.name)
         }
     };
-    if suppressions::any(found.workspace, &suppression::of_contact(&contact)) {
-        return JsonB(not_asked(
-            "suppressed",
-            "nobody is to be asked about this person (leadlex.suppression)",
-        ));
+    let person = provider::person(&contact);
+    let mut shown = match suppressions::any(found.workspace, || suppression::of_person(&person, &contact)) {
+        true => not_asked("suppressed", "nobody is to be asked about this person (leadlex.suppression)"),
+        false => checked_with(&found, config, &person),
+    };
+    let without = person.without_value(&contact);
+    if let (Some(shown), false) = (shown.as_object_mut(), without.is_empty()) {
+        shown.insert("no_value".to_owned(), json!(without));
     }
-    let prepared = match provider::prepare(&found, config, &contact) {
+    JsonB(shown)
+}
+
+/// Asks about somebody; what was sent and what came of it.
+fn checked_with(found: &LoadedProvider, config: &Arc<Config>, person: &Person) -> Value {
+    let prepared = match provider::prepare(found, config, person) {
         Ok(Some(prepared)) => prepared,
-        Ok(None) => {
-            return JsonB(not_asked("not_identifiable", "the contact has none of the sets in identify_by"));
-        }
-        Err(fault) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
+        Ok(None) => return not_asked("not_identifiable", "the contact has none of the sets in identify_by"),
+        Err(fault) => return not_asked(fault.kind.name(), &fault.message),
     };
     let left = settings::total_timeout();
-    let errand = match provider::admit(&found, config, prepared.question, left, Asker::ByHand) {
+    let errand = match provider::admit(found, config, prepared.question, left, Asker::ByHand) {
         Ok(errand) => errand,
-        Err(Refused { fault, .. }) => return JsonB(not_asked(fault.kind.name(), &fault.message)),
+        Err(Refused { fault, .. }) => return not_asked(fault.kind.name(), &fault.message),
     };
-    let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(&contact));
+    let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(person));
     let of_whom = whom.clone();
     let (shown, sent) = (request.masked(), request.clone());
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
@@ -275,7 +282,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
     // It has to be counted.
     worker::call_if_away();
-    JsonB(told(&found, (config, &whom), shown, &request, answer))
+    told(found, (config, &whom), shown, &request, answer)
 }
 
 fn not_asked(reason: &str, message: &str) -> Value {

@@ -2,50 +2,157 @@
 
 use std::time::Duration;
 
-use pgrx::Uuid;
 use pgrx::prelude::*;
+use pgrx::{Uuid, pg_sys};
 
-use crate::domain::receipt::Hash;
-use crate::domain::suppression;
-use crate::pg::store::suppressions;
-use crate::pg::{cache, guards, owner, raise, wait, worker};
+use crate::domain::contact::Contact;
+use crate::domain::receipt::{self, Hash};
+use crate::domain::suppression::{self, Entry};
+use crate::pg::desk::{self, Target};
+use crate::pg::store::config;
+use crate::pg::store::suppressions::{self, Listing};
+use crate::pg::{accounts, cache, guards, owner, provider, raise, wait, worker};
 
 const REASON: &str = "no reason given";
+/// Postgres counts microseconds from 2000.
+const EPOCH_2000_US: i64 = 946_684_800_000_000;
 
 #[pg_extern(sql = false)]
-fn suppress(email: Option<&str>, reason: Option<&str>, workspace_id: Option<Uuid>) -> bool {
-    let (person, workspace) = arguments(email, workspace_id);
-    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty()).unwrap_or(REASON);
-    suppressions::add(workspace, &[person], reason, &super::identity::role_name(owner::caller())) > 0
+fn suppress(
+    value: Option<&str>,
+    reason: Option<&str>,
+    workspace_id: Option<Uuid>,
+    until: Option<TimestampWithTimeZone>,
+) -> bool {
+    begin();
+    let entry = entry(super::required(value, "value"), None);
+    add(vec![entry.hash], reason, workspace_id, until) > 0
 }
 
 #[pg_extern(sql = false)]
-fn unsuppress(email: Option<&str>, workspace_id: Option<Uuid>) -> bool {
-    let (person, workspace) = arguments(email, workspace_id);
-    wait_for_the_books(person);
-    suppressions::remove(workspace, &[person]) > 0
+fn suppress_many(
+    people: Option<Vec<Option<String>>>,
+    reason: Option<&str>,
+    workspace_id: Option<Uuid>,
+    until: Option<TimestampWithTimeZone>,
+) -> i64 {
+    begin();
+    let people = super::required(people, "people");
+    let mut hashes: Vec<Hash> = people
+        .iter()
+        .enumerate()
+        .map(|(at, value)| {
+            let value = super::required(value.as_deref(), &format!("people[{}]", at + 1));
+            entry(value, Some(at + 1)).hash
+        })
+        .collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    add(hashes, reason, workspace_id, until) as i64
+}
+
+#[pg_extern(sql = false)]
+fn unsuppress(value: Option<&str>, workspace_id: Option<Uuid>) -> bool {
+    begin();
+    let people: Vec<Hash> = entry(super::required(value, "value"), None).hashes().collect();
+    let workspace = workspace(workspace_id);
+    wait_for_the_books(&people);
+    suppressions::remove(workspace, &people) > 0
+}
+
+#[pg_extern(sql = false)]
+fn unsuppress_contact(contact_id: Option<Uuid>) -> i64 {
+    begin();
+    take_off(None, &super::plain(super::required(contact_id, "contact_id")).to_string())
+}
+
+#[pg_extern(sql = false)]
+fn unsuppress_row(relation: Option<pg_sys::Oid>, id: Option<&str>) -> i64 {
+    begin();
+    let relation = super::required(relation, "relation");
+    take_off(Some(relation), super::required(id, "id"))
+}
+
+fn begin() {
+    cache::refresh();
+    guards::require_writable();
+}
+
+/// `position`: of several, the first is 1.
+fn entry(value: &str, position: Option<usize>) -> Entry {
+    Entry::parse(value).unwrap_or_else(|mistake| {
+        let place = position.map_or_else(|| "value".to_owned(), |at| format!("people[{at}]"));
+        raise::invalid(
+            format!("{place} {}", mistake.words()),
+            "Pass one e-mail address, one LinkedIn profile (its URL), or @acme.example for all addresses of a domain; leadlex.suppress_many takes several.",
+        )
+    })
+}
+
+fn workspace(id: Option<Uuid>) -> Option<uuid::Uuid> {
+    id.map(|id| super::workspace_or_only(Some(super::plain(id))))
+}
+
+fn add(
+    people: Vec<Hash>,
+    reason: Option<&str>,
+    workspace_id: Option<Uuid>,
+    until: Option<TimestampWithTimeZone>,
+) -> u64 {
+    let end_us = until.map(|until| pg_sys::TimestampTz::from(until).saturating_add(EPOCH_2000_US));
+    if end_us.is_some_and(|end| end <= accounts::now_us()) {
+        raise::invalid("until must lie in the future", "Leave it out for an entry that does not end.");
+    }
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty()).unwrap_or(REASON);
+    let source = super::identity::role_name(owner::caller());
+    suppressions::add(workspace(workspace_id), &people, &Listing { reason, source: &source, until })
+}
+
+/// What is listed about a contact, however it was; how many entries. In every workspace that has the contact, and in what
+/// counts for all.
+fn take_off(target: Target, id: &str) -> i64 {
+    let binding = desk::binding(target);
+    let Some(id) = binding.canonical_key(id) else { raise::failure(&desk::no_key(&binding, id)) };
+    let seen: Vec<(uuid::Uuid, Contact)> = config::all_workspaces()
+        .into_iter()
+        .filter(|workspace| binding.may_have_rows_of(*workspace))
+        .filter_map(|workspace| Some((workspace, binding.read(workspace, &id)?)))
+        .collect();
+    if seen.is_empty() {
+        raise::invalid(
+            format!("there is no such contact in {}", binding.name()),
+            "What is listed about somebody whose row is gone: leadlex.unsuppress(value).",
+        );
+    }
+    let mut people: Vec<Hash> = Vec::new();
+    let mut domains = false;
+    for (workspace, contact) in &seen {
+        let row = receipt::person(*workspace, &binding.name(), &contact.id);
+        let person = provider::person(contact).in_row(row);
+        let alone = suppression::of_person_alone(&person, contact);
+        wait_for_the_books(&alone);
+        let more =
+            || suppression::of_person(&person, contact).into_iter().filter(|h| !alone.contains(h)).collect();
+        domains |= suppressions::any(Some(*workspace), more);
+        people.extend(alone);
+    }
+    people.sort_unstable();
+    people.dedup();
+    let workspaces: Vec<uuid::Uuid> = seen.iter().map(|(workspace, _)| *workspace).collect();
+    let removed = suppressions::remove_everywhere(&workspaces, &people);
+    if domains {
+        pgrx::notice!(
+            "the contact stays suppressed by its domain: leadlex.unsuppress('@acme.example') takes a whole domain off the list"
+        );
+    }
+    removed as i64
 }
 
 /// A refusal that is on its way into the books would come after what takes it back.
-fn wait_for_the_books(person: Hash) {
+fn wait_for_the_books(people: &[Hash]) {
     let mut patience = worker::Patience::new();
-    while suppressions::waiting(None, &[person]) && patience.lasts() {
+    while suppressions::waiting(None, people) && patience.lasts() {
         worker::wake();
         wait::nap(Duration::from_millis(20));
     }
-}
-
-fn arguments(email: Option<&str>, workspace_id: Option<Uuid>) -> (Hash, Option<uuid::Uuid>) {
-    cache::refresh();
-    guards::require_writable();
-    let email = super::required(email, "email");
-    let sound =
-        email.trim().split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
-    let person = suppression::by_email(email).filter(|_| sound).unwrap_or_else(|| {
-        raise::invalid(
-            "email must be an e-mail address",
-            "People are suppressed by address, whatever its upper and lower case.",
-        )
-    });
-    (person, workspace_id.map(|id| super::workspace_or_only(Some(super::plain(id)))))
 }

@@ -17,6 +17,7 @@ use crate::domain::fields::FieldSet;
 use crate::domain::health::Permit;
 use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
 use crate::domain::merge;
+use crate::domain::person::Person;
 use crate::domain::position::Post;
 use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
 use crate::domain::rate::{Limits, Status};
@@ -141,7 +142,7 @@ impl Outlook<'_> {
             let known = waterfall.with_found(contact, overwrite);
             let found = matches!(known, Cow::Owned(_));
             let whom = waterfall.with_all_found(contact, overwrite);
-            if matches!(whom, Cow::Owned(_)) && self.is_suppressed(&whom) {
+            if matches!(whom, Cow::Owned(_)) && self.is_suppressed(&whom, person) {
                 return Fate::Skipped(Why::Suppressed);
             }
             // What receipts supply makes it another question.
@@ -159,7 +160,7 @@ impl Outlook<'_> {
                         false => Fate::Asked,
                     };
                 }
-                None => match self.send(provider, &known) {
+                None => match self.send(provider, &past.person) {
                     Ok(true) => {
                         self.asked.extend(past.asked_of(provider.id));
                         self.people.insert(self.likeness(at, &known, &past, waterfall.missing()));
@@ -171,7 +172,10 @@ impl Outlook<'_> {
             };
             waterfall.absorb(name, outcome);
         }
-        if waterfall.with_found_profile(contact, overwrite).is_some_and(|known| self.is_suppressed(&known)) {
+        if waterfall
+            .with_found_profile(contact, overwrite)
+            .is_some_and(|known| self.is_suppressed(&known, person))
+        {
             return Fate::Skipped(Why::Suppressed);
         }
         match waterfall.result() {
@@ -216,20 +220,21 @@ impl Outlook<'_> {
         receipt::hash(&[missing.as_bytes(), whom.as_bytes()])
     }
 
-    fn is_suppressed(&self, contact: &Contact) -> bool {
-        suppressions::any(Some(self.scope.workspace), &suppression::of_contact(contact))
+    fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
+        let listed = || suppression::of_person(&provider::person(contact).in_row(row), contact);
+        suppressions::any(Some(self.scope.workspace), listed)
     }
 
     /// Whether a request would be sent now; it is counted against the provider's own limits. `Ok(false)`: the contact
     /// lacks what the request needs.
-    fn send(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact) -> Result<bool, Fault> {
+    fn send(&mut self, provider: &Rc<LoadedProvider>, person: &Person) -> Result<bool, Fault> {
         let Ok(config) = &provider.config else { return Ok(false) };
         // Whether there is a secret is looked at below.
-        if config.request(contact, Some("secret")).is_none() {
+        if config.request(person, Some("secret")).is_none() {
             return Ok(false);
         }
         let opening =
-            self.openings.entry(provider.id).or_insert_with(|| opening_of(provider, config, contact));
+            self.openings.entry(provider.id).or_insert_with(|| opening_of(provider, config, person));
         match opening {
             Opening::Closed(fault) => Err(fault.clone()),
             Opening::Open(Some(0)) => Err(Fault::new(FaultKind::ProviderLimit, "its own limit is used up")),
@@ -248,8 +253,8 @@ fn name_of(binding: &Binding, workspace: Uuid, contact: &Contact) -> (String, Ha
 }
 
 /// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.
-fn opening_of(provider: &LoadedProvider, config: &Config, contact: &Contact) -> Opening {
-    let question = match provider::prepare(provider, config, contact) {
+fn opening_of(provider: &LoadedProvider, config: &Config, person: &Person) -> Opening {
+    let question = match provider::prepare(provider, config, person) {
         Ok(prepared) => prepared.map(|prepared| prepared.question),
         Err(fault) => return Opening::Closed(fault),
     };

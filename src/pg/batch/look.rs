@@ -6,10 +6,10 @@ use super::Wish;
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
 use crate::domain::fields::FieldSet;
-use crate::domain::{merge, suppression};
-use crate::pg::desk;
+use crate::domain::{merge, receipt, suppression};
 use crate::pg::store::suppressions;
 use crate::pg::table::{Binding, Found};
+use crate::pg::{desk, provider};
 
 /// Whose contacts, of which table, and what is asked of them.
 #[derive(Clone, Copy)]
@@ -78,7 +78,9 @@ impl Scope<'_> {
             return Seen::Full(contact);
         }
         self.binding.require_updatable(fields);
-        if suppressions::any(Some(self.workspace), &suppression::of_contact(&contact)) {
+        let row = receipt::person(self.workspace, &self.binding.name(), &contact.id);
+        let listed = || suppression::of_person(&provider::person(&contact).in_row(row), &contact);
+        if suppressions::any(Some(self.workspace), listed) {
             return Seen::Suppressed(contact);
         }
         Seen::Fillable(contact, fields)

@@ -245,9 +245,9 @@ impl Batch<'_> {
         if stale.is_empty() {
             return;
         }
-        let contacts: Vec<(&Contact, Hash)> =
-            stale.iter().map(|(past, contact)| (contact, past.person())).collect();
-        let latest = provider::pasts(self.workspace(), &self.providers, &contacts);
+        let row = |past: &Past| past.person.row.expect("a contact of a table");
+        let rows: Vec<(&Contact, Hash)> = stale.iter().map(|(past, contact)| (contact, row(past))).collect();
+        let latest = provider::pasts(self.workspace(), &self.providers, &rows);
         for ((past, contact), latest) in stale.iter_mut().zip(latest) {
             past.renew(self.workspace(), latest, contact);
         }

@@ -364,7 +364,7 @@ impl Batch<'_> {
             let next = self.providers.get(member.next_provider);
             let Some(named) = next.filter(|_| !member.waterfall.finished()) else {
                 let found = member.waterfall.with_found_profile(&member.contact, overwrite);
-                if found.is_some_and(|known| self.is_suppressed(&known)) {
+                if found.is_some_and(|known| self.is_suppressed(&known, member.person)) {
                     member.waterfall.suppress();
                 }
                 let result = std::mem::replace(&mut member.waterfall, member::no_waterfall()).result();
@@ -374,7 +374,8 @@ impl Batch<'_> {
             member.next_provider += 1;
             let known = member.waterfall.with_found(&member.contact, overwrite);
             // Somebody may have been put on the list while this contact waited for its turn, or has been found there.
-            if self.is_suppressed(&member.waterfall.with_all_found(&member.contact, overwrite)) {
+            let whom = member.waterfall.with_all_found(&member.contact, overwrite);
+            if self.is_suppressed(&whom, member.person) {
                 let failure = Failure::no_match(NoMatchReason::Suppressed);
                 return self.finish(member, Err(failure), true);
             }
@@ -429,8 +430,9 @@ impl Batch<'_> {
         });
     }
 
-    fn is_suppressed(&self, contact: &Contact) -> bool {
-        suppressions::any(Some(self.workspace()), &suppression::of_contact(contact))
+    fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
+        let listed = || suppression::of_person(&provider::person(contact).in_row(row), contact);
+        suppressions::any(Some(self.workspace()), listed)
     }
 
     fn return_credit(&mut self) {

@@ -20,12 +20,13 @@ use super::{accounts, cache, settings, worker};
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
 use crate::domain::provider::{Answer, Config, Fault, FaultKind, Verdict, Whom};
-use crate::domain::receipt::{self, Hash, Questions, Receipt, Refusal};
+use crate::domain::question::Questions;
+use crate::domain::receipt::{self, Hash, Receipt, Refusal};
 use crate::domain::suppression;
 use crate::domain::waterfall::Outcome;
 
 use again::Again;
-pub use past::{Past, pasts, questions, receipt_key};
+pub use past::{Past, pasts, person, questions, receipt_key};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
 pub use turn::Awaited;
@@ -132,7 +133,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
             return answered(Verdict::Failed(Fault::new(FaultKind::Internal, message)));
         }
     };
-    if !config.identifies(asking.contact) {
+    if !config.identifies(&asking.past.person) {
         return Before::Outcome(Outcome::Skipped);
     }
     let wanted = config.fills().intersect(missing);
@@ -143,14 +144,14 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::Outcome(Outcome::Skipped);
     };
-    if let Some((verdict, answered_at)) = recalled(provider, config, asking, questions, wanted) {
+    if let Some((verdict, answered_at)) = recalled(asking, questions, wanted) {
         let (terms, now) = (settings::receipt_terms(), accounts::now_us());
         let refused = asking.past.rejected_since(answered_at, questions, terms, now);
         return Before::Outcome(Outcome::Again { fills: config.fills(), refused, verdict });
     }
     let rejected = rejected(asking, questions).intersect(wanted);
     let left = wanted.minus(rejected);
-    let nothing = left.is_empty() || recalled(provider, config, asking, questions, left).is_some();
+    let nothing = left.is_empty() || recalled(asking, questions, left).is_some();
     match !rejected.is_empty() && nothing {
         true => Before::Outcome(Outcome::Rejected(rejected)),
         false => Before::Ask(config, questions),
@@ -166,34 +167,19 @@ fn rejected(asking: &Asking<'_>, questions: &Questions) -> FieldSet {
 }
 
 /// What was answered to the same question before, and when.
-fn recalled(
-    provider: &LoadedProvider,
-    config: &Config,
-    asking: &Asking<'_>,
-    questions: &Questions,
-    wanted: FieldSet,
-) -> Option<(Verdict, i64)> {
+fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Option<(Verdict, i64)> {
     let (terms, now) = (settings::receipt_terms(), accounts::now_us());
     // An answer that came while it was waited for is one to this very call.
     let anew = |r: &Receipt| asking.overwrite && !asking.past.waited_for(questions.hashes[0], r.answered_at);
-    known(provider, config, asking, questions).find_map(|r| {
-        let verdict = r.recall(terms, now, questions.known, wanted, anew(r))?;
+    known(asking, questions).find_map(|(r, known)| {
+        let verdict = r.recall(terms, now, known, wanted, anew(r))?;
         Some((verdict, r.answered_at))
     })
 }
 
-/// What was answered to the question that is put now, and to those that were put when less was known of this contact.
-fn known<'a>(
-    provider: &'a LoadedProvider,
-    config: &'a Config,
-    asking: &'a Asking<'_>,
-    questions: &'a Questions,
-) -> impl Iterator<Item = &'a Receipt> {
-    let parties = past::parties(asking.workspace, provider);
-    questions.hashes.iter().enumerate().filter_map(move |(at, hash)| {
-        let receipt = asking.past.receipts.get(hash)?;
-        (at == 0 || receipt.is_about(parties, config, asking.contact)).then_some(receipt)
-    })
+/// See [`Questions::answered`].
+fn known<'a>(asking: &'a Asking<'_>, questions: &'a Questions) -> impl Iterator<Item = (&'a Receipt, Hash)> {
+    questions.answered(asking.contact, |hash| asking.past.receipts.get(hash))
 }
 
 /// Puts the question to the provider.
@@ -208,7 +194,7 @@ fn put(
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
-    let mut prepared = match prepare(provider, config, asking.contact) {
+    let mut prepared = match prepare(provider, config, &asking.past.person) {
         Ok(Some(prepared)) => prepared,
         Ok(None) => return Asked::Done(Outcome::Skipped),
         Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
@@ -218,7 +204,7 @@ fn put(
         Err(others) => return turn::of_others(others, questions.hashes[0]),
     };
     if let Some(header) = config.idempotency_header() {
-        let answered = known(provider, config, asking, questions).map(|receipt| receipt.answered_at).max();
+        let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
         let off = settings::receipt_terms().off();
         let epoch = answered.unwrap_or(if off { accounts::now_us() / MICROSECONDS_A_DAY } else { 0 });
         let request = prepared.request.masked();
@@ -238,12 +224,12 @@ fn put(
         known: questions.known,
         terms: settings::receipt_terms(),
         config: Arc::clone(config),
-        whom: config.whom(asking.contact),
+        whom: config.whom(&asking.past.person),
         request: prepared.request.clone(),
         workspace: asking.workspace,
         provider: provider.id,
         refusal: Refusal {
-            people: suppression::of_refusal(asking.contact),
+            people: suppression::of_refusal(&asking.past.person),
             workspace: provider.workspace,
             source: provider.name.clone(),
         },

@@ -1,5 +1,6 @@
 //! What a call could ask, and what was answered to that before.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -8,8 +9,10 @@ use uuid::Uuid;
 
 use crate::domain::contact::Contact;
 use crate::domain::fields::FieldSet;
+use crate::domain::person::Person;
 use crate::domain::provider::Config;
-use crate::domain::receipt::{self, Content, Filed, Hash, Parties, Questions, Receipt, Terms};
+use crate::domain::question::{Parties, Questions};
+use crate::domain::receipt::{self, Content, Filed, Hash, Receipt, Terms};
 use crate::domain::suppression;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
@@ -19,10 +22,12 @@ use crate::pg::{accounts, cache, receipts, settings, store};
 /// By provider, and by question.
 #[derive(Clone, Default)]
 pub struct Past {
+    pub person: Person,
+    /// What this person may be listed under, once it was needed.
+    listed: OnceCell<Vec<Hash>>,
     pub questions: HashMap<Uuid, Questions>,
+    /// With what the contact's table refused of the answers.
     pub receipts: HashMap<Hash, Receipt>,
-    /// Whose contact's table may have refused what was answered before: those receipts are here, too.
-    person: Hash,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
     pub refused: bool,
     /// [`under_way::sequence`] before the receipts were read.
@@ -30,7 +35,14 @@ pub struct Past {
     /// The question that somebody else was asking.
     waited: Option<Waited>,
     /// What each provider was asked when it was its turn. What others supply later can make it another question.
-    put: HashMap<Uuid, Questions>,
+    put: HashMap<Uuid, Put>,
+}
+
+/// See [`Questions`].
+#[derive(Clone)]
+pub struct Put {
+    pub hashes: Vec<Hash>,
+    pub known: Hash,
 }
 
 #[derive(Clone, Copy)]
@@ -46,49 +58,54 @@ pub fn questions(
     workspace: Uuid,
     provider: &LoadedProvider,
     config: &Config,
+    person: &Person,
     contact: &Contact,
 ) -> Option<Questions> {
-    Questions::of(parties(workspace, provider), config, contact)
+    Questions::of(parties(workspace, provider), config, person, contact)
 }
 
-pub fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
+/// The person that a contact is, by the settings of this session.
+pub fn person(contact: &Contact) -> Person {
+    Person::of(contact, settings::rules(), &settings::role_mailboxes())
+}
+
+fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
     Parties { workspace, provider: provider.id, description: &provider.fingerprint }
 }
 
-/// What these providers could be asked about each contact (with [`receipt::person`]), what was answered before, and what
-/// of it the contact's table refused. What waits for the worker is
-/// looked at first: what is gone from there is in the books by then.
+/// What these providers could be asked about each contact, what was answered before, and what of it the contact's table
+/// refused. What waits for the worker is looked at first: what is gone from there is in the books by then. A contact comes
+/// with the hash of its row.
 pub fn pasts(
     workspace: Uuid,
     providers: &[(String, Rc<LoadedProvider>)],
     contacts: &[(&Contact, Hash)],
 ) -> Vec<Past> {
     let read_at = under_way::sequence();
-    let asked = |contact: &Contact| -> HashMap<Uuid, Questions> {
+    let asked = |person: &Person, contact: &Contact| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
-            Some((provider.id, questions(workspace, provider, config, contact)?))
+            Some((provider.id, questions(workspace, provider, config, person, contact)?))
         });
         by_provider.collect()
     };
-    let begin = |(contact, person): &(&Contact, Hash)| Past {
-        questions: asked(contact),
-        person: *person,
-        read_at,
-        ..Past::default()
+    let past = |(contact, row): &(&Contact, Hash)| {
+        let person = person(contact).in_row(*row);
+        Past { questions: asked(&person, contact), person, read_at, ..Past::default() }
     };
-    let mut pasts: Vec<Past> = contacts.iter().map(begin).collect();
+    let mut pasts: Vec<Past> = contacts.iter().map(past).collect();
     pasts.iter_mut().for_each(Past::recall_waiting);
     if settings::receipt_terms().off() {
         return pasts;
     }
-    let hashes: Vec<Hash> = pasts.iter().flat_map(Past::kept_under).collect();
+    let hashes: Vec<Hash> =
+        pasts.iter().flat_map(|past| past.everywhere().chain(past.rejections())).collect();
     if hashes.is_empty() {
         return pasts;
     }
     let recalled: HashMap<Hash, Receipt> = store::receipts::recall(workspace, &hashes).into_iter().collect();
     for past in pasts.iter_mut().filter(|_| !recalled.is_empty()) {
-        for hash in past.kept_under() {
+        for hash in past.everywhere().chain(past.rejections()).collect::<Vec<_>>() {
             if let Some(receipt) = recalled.get(&hash) {
                 past.receipts.entry(hash).or_insert_with(|| receipt.clone());
             }
@@ -98,20 +115,30 @@ pub fn pasts(
 }
 
 impl Past {
-    /// Under which something can be remembered: each question that could be asked, and what came of it in this contact's
-    /// table.
-    fn kept_under(&self) -> Vec<Hash> {
-        let questions = self.questions.values().flat_map(|questions| &questions.hashes);
-        questions.flat_map(|question| [*question, receipt::rejection(*question, self.person)]).collect()
+    /// What this person may be listed under, see [`suppression`].
+    pub fn listed(&self, contact: &Contact) -> Vec<Hash> {
+        self.listed.get_or_init(|| suppression::of_person(&self.person, contact)).clone()
     }
 
-    pub fn person(&self) -> Hash {
-        self.person
+    /// Under which answers may be found.
+    fn everywhere(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.questions.values().flat_map(Questions::everywhere)
+    }
+
+    /// Of all questions that could be asked.
+    pub fn hashes(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.questions.values().flat_map(|questions| questions.hashes.iter().copied())
+    }
+
+    /// Under which it may be found what the contact's table refused of the answers.
+    fn rejections(&self) -> impl Iterator<Item = Hash> + '_ {
+        let row = self.person.row;
+        self.hashes().filter_map(move |question| Some(receipt::rejection(question, row?)))
     }
 
     /// What the contact's table refused of the answer to this question.
     pub fn rejection(&self, question: Hash) -> Option<&Receipt> {
-        self.receipts.get(&receipt::rejection(question, self.person))
+        self.receipts.get(&receipt::rejection(question, self.person.row?))
     }
 
     /// The fields for which this provider need not be asked again, since the contact's table refused what it has.
@@ -130,22 +157,23 @@ impl Past {
     /// It is this provider's turn.
     pub fn put_to(&mut self, provider: Uuid) {
         if let Some(questions) = self.questions.get(&provider) {
-            self.put.insert(provider, questions.clone());
+            let put = Put { hashes: questions.hashes.clone(), known: questions.known };
+            self.put.insert(provider, put);
         }
     }
 
     /// What it was asked when it was its turn.
-    pub fn was_put_to(&self, provider: Uuid) -> Option<&Questions> {
+    pub fn was_put_to(&self, provider: Uuid) -> Option<&Put> {
         self.put.get(&provider)
     }
 
     /// What was read later, of the contact as it stands. What providers were asked by then stays known.
     pub fn replace(&mut self, latest: Past) {
         let old = std::mem::replace(self, latest);
-        let (person, asked) = (self.person, old.put.values().flat_map(|questions| &questions.hashes));
-        for hash in asked.map(|question| receipt::rejection(*question, person)) {
-            if let Some(rejection) = old.receipts.get(&hash) {
-                self.receipts.entry(hash).or_insert_with(|| rejection.clone());
+        for question in old.put.values().flat_map(|put| &put.hashes) {
+            if let (Some(row), Some(rejection)) = (self.person.row, old.rejection(*question)) {
+                let kept_under = receipt::rejection(*question, row);
+                self.receipts.entry(kept_under).or_insert_with(|| rejection.clone());
             }
         }
         self.put = old.put;
@@ -164,7 +192,8 @@ impl Past {
     /// Whether this is what there is to know about asking the provider about `contact`.
     pub fn is_of(&self, workspace: Uuid, provider: &LoadedProvider, contact: &Contact) -> bool {
         let Ok(config) = &provider.config else { return true };
-        self.questions.get(&provider.id) == questions(workspace, provider, config, contact).as_ref()
+        let person = person(contact);
+        self.questions.get(&provider.id) == questions(workspace, provider, config, &person, contact).as_ref()
     }
 
     /// What has come in since, or was not looked up since the contact was not known so well.
@@ -174,19 +203,21 @@ impl Past {
         provider: &(String, Rc<LoadedProvider>),
         contact: &Contact,
     ) {
-        let latest = pasts(workspace, std::slice::from_ref(provider), &[(contact, self.person)]);
+        let row = self.person.row.expect("a contact of a table");
+        let latest = pasts(workspace, std::slice::from_ref(provider), &[(contact, row)]);
         latest.into_iter().for_each(|latest| self.renew(workspace, latest, contact));
     }
 
     /// Takes over what was read later.
     pub fn renew(&mut self, workspace: Uuid, latest: Past, contact: &Contact) {
+        (self.person, self.listed) = (latest.person, OnceCell::new());
         self.questions.extend(latest.questions);
         self.receipts.extend(latest.receipts);
         self.refused |= latest.refused;
         self.read_at = latest.read_at;
         if self.waited.is_some() {
             // A refusal leaves no receipt.
-            self.refused |= suppressions::any(Some(workspace), &suppression::of_contact(contact));
+            self.refused |= suppressions::any(Some(workspace), || self.listed(contact));
         }
     }
 
@@ -208,7 +239,7 @@ impl Past {
     }
 
     fn recall_waiting(&mut self) {
-        for hash in self.kept_under() {
+        for hash in self.hashes().chain(self.rejections()).collect::<Vec<_>>() {
             let waiting = receipts::with(|arena| arena.find(&receipt_key(hash)));
             match waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content) {
                 Some(Content::Receipt(receipt) | Content::Rejection(receipt)) => {

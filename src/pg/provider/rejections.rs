@@ -39,11 +39,11 @@ pub fn note_rejections(providers: &[(String, Rc<LoadedProvider>)], offers: &[Rej
         for (name, provider) in providers {
             let supplied = offer.origins.iter().filter(|(_, origin)| origin.source == *name);
             let supplied: FieldSet = supplied.map(|(field, _)| field).collect();
-            let Some(questions) = offer.past.was_put_to(provider.id).filter(|_| !supplied.is_empty()) else {
+            let Some(put) = offer.past.was_put_to(provider.id).filter(|_| !supplied.is_empty()) else {
                 continue;
             };
             let refused = offer.fields.intersect(supplied);
-            for (at, question) in questions.hashes.iter().enumerate() {
+            for (at, question) in put.hashes.iter().enumerate() {
                 let before =
                     offer.past.rejection(*question).map_or(FieldSet::EMPTY, |r| r.rejected(terms, now));
                 // What is asked now is what was answered.
@@ -51,7 +51,7 @@ pub fn note_rejections(providers: &[(String, Rc<LoadedProvider>)], offers: &[Rej
                 if fields == before && (at > 0 || refused.is_empty()) {
                     continue;
                 }
-                let receipt = Receipt::of_rejection(fields, questions.known, now);
+                let receipt = Receipt::of_rejection(fields, put.known, now);
                 dropped = dropped.or(keep(offer, provider.id, *question, receipt, until));
             }
         }
@@ -74,7 +74,8 @@ fn keep(
     receipt: Receipt,
     until: Instant,
 ) -> Option<&'static str> {
-    let (person, sent_at) = (offer.past.person(), receipt.answered_at);
+    let person = offer.past.person.row.expect("a contact of a table");
+    let sent_at = receipt.answered_at;
     let filed = Filed { workspace: offer.workspace, provider, person, content: Content::Rejection(receipt) };
     let key = receipt_key(receipt::rejection(question, person));
     receipts::keep(key, person, sent_at, &filed.to_bytes(), until)

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::domain::contact::Contact;
 use crate::domain::health::{Pause, Permit, Question};
+use crate::domain::person::Person;
 use crate::domain::provider::{Config, Fault, FaultKind, HttpRequest};
 use crate::domain::rate::Limits;
 use crate::domain::receipt::{self, Hash};
@@ -31,14 +31,14 @@ pub struct Prepared {
 pub fn prepare(
     provider: &LoadedProvider,
     config: &Config,
-    contact: &Contact,
+    person: &Person,
 ) -> Result<Option<Prepared>, Fault> {
     if provider.secret.is_none() && config.needs_secret() {
         return Err(Fault::without_secret(&provider.name));
     }
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose()?;
     let identity = identity(provider, secret.as_deref());
-    let request = config.request(contact, secret.as_deref());
+    let request = config.request(person, secret.as_deref());
     if request.as_ref().is_some_and(|request| request.head_bytes() > MAX_HEAD_BYTES) {
         let message = format!(
             "not sent: URL and header of the request would be larger than {MAX_HEAD_BYTES} bytes, more than servers take"

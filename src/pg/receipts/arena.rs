@@ -245,6 +245,10 @@ impl Arena<'_> {
         self.in_use().iter().filter(|index| of(index)).count()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.head.used == 0
+    }
+
     /// The latest that has come in, of all databases.
     pub fn newest(&self) -> u64 {
         self.head.next_number - 1

@@ -1,31 +1,43 @@
 //! Who must not be asked about.
 
+use std::ffi::CStr;
+
+use pgrx::datum::TimestampWithTimeZone;
 use uuid::Uuid;
 
+use super::books::PORTION;
 use super::pg;
 use crate::domain::receipt::{Filed, Hash, Refusal};
 use crate::pg::owner::as_owner;
 use crate::pg::provider::receipt_key;
 use crate::pg::spi::{Statement, View, arg};
-use crate::pg::{cache, probe, receipts};
+use crate::pg::{accounts, cache, probe, receipts};
 
 /// Stands for every workspace.
 const EVERYWHERE: Uuid = Uuid::nil();
+/// The column that says when an entry ends.
+const UNTIL: &CStr = c"until";
 
-/// Whether one of these is on the list, in this workspace or in every one, as committed now.
-pub fn any(workspace: Option<Uuid>, hashes: &[Hash]) -> bool {
-    let people: Vec<pgrx::Uuid> = hashes.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
+/// Whether one of these is on the list, in this workspace or in every one, as committed now. They are asked for where
+/// anybody at all can be on it.
+pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool {
     let table = cache::installation().suppressions;
-    if people.is_empty() {
+    // In this order: what is gone from there is in the table by then.
+    let nobody_waits = receipts::with(|arena| arena.is_empty());
+    let nobody_listed = probe::is_empty(table);
+    if nobody_waits && nobody_listed {
         return false;
     }
-    if waiting(workspace, hashes) {
+    let hashes = people();
+    if hashes.is_empty() {
+        return false;
+    }
+    if !nobody_waits && waiting(workspace, &hashes) {
         return true;
     }
-    if probe::is_empty(table) {
-        return false;
-    }
-    let of = |workspace| probe::any(table, pg(workspace), &people);
+    let people: Vec<pgrx::Uuid> = hashes.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
+    let now = accounts::now_us();
+    let of = |workspace| probe::any_until(table, pg(workspace), &people, UNTIL, now);
     of(EVERYWHERE) || workspace.is_some_and(of)
 }
 
@@ -38,17 +50,43 @@ pub fn waiting(workspace: Option<Uuid>, people: &[Hash]) -> bool {
     found.iter().filter_map(|bytes| Filed::from_bytes(bytes)).any(|filed| filed.refusal().is_some_and(here))
 }
 
+// Whose time is over is not on the list any more, and comes onto it anew.
+static REMOVE_ENDED: Statement = Statement::new(
+    "DELETE FROM leadlex.suppression AS s
+     WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.person OPERATOR(pg_catalog.=) ANY ($2)
+       AND s.until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()",
+);
 static ADD: Statement = Statement::new(
-    "INSERT INTO leadlex.suppression AS s (workspace_id, person, reason, source)
-     SELECT $1, p.person, $3, $4 FROM pg_catalog.unnest($2) AS p(person)
+    "INSERT INTO leadlex.suppression AS s (workspace_id, person, reason, source, until)
+     SELECT $1, p.person, $3, $4, $5 FROM pg_catalog.unnest($2) AS p(person)
      ON CONFLICT (workspace_id, person) DO NOTHING",
 );
+// Whoever is there stays as long as anybody said.
+static EXTEND: Statement = Statement::new(
+    "UPDATE leadlex.suppression AS s SET until = $3
+     WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.person OPERATOR(pg_catalog.=) ANY ($2)
+       AND s.until IS NOT NULL AND ($3 IS NULL OR s.until OPERATOR(pg_catalog.<) $3)",
+);
+
+/// Why and for how long somebody is on the list, and who says so.
+pub struct Listing<'a> {
+    pub reason: &'a str,
+    pub source: &'a str,
+    /// `None`: for ever.
+    pub until: Option<TimestampWithTimeZone>,
+}
 
 /// How many were not on the list yet.
-pub fn add(workspace: Option<Uuid>, people: &[Hash], reason: &str, source: &str) -> u64 {
-    let people: Vec<pgrx::Uuid> = people.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
-    let workspace = workspace.unwrap_or(EVERYWHERE);
-    as_owner(|| ADD.run(&[arg(pg(workspace)), arg(people), arg(reason), arg(source)]))
+pub fn add(workspace: Option<Uuid>, people: &[Hash], listing: &Listing) -> u64 {
+    let workspace = || arg(pg(workspace.unwrap_or(EVERYWHERE)));
+    let people = || arg(people.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect::<Vec<_>>());
+    let until = || arg(listing.until);
+    as_owner(|| {
+        REMOVE_ENDED.run_in(View::Current, &[workspace(), people()]);
+        let added = ADD.run(&[workspace(), people(), arg(listing.reason), arg(listing.source), until()]);
+        EXTEND.run_in(View::Current, &[workspace(), people(), until()]);
+        added
+    })
 }
 
 /// What a provider refused. A workspace that is gone has nobody left to protect.
@@ -56,8 +94,11 @@ pub fn file(refusal: &Refusal) {
     add(
         refusal.workspace,
         &refusal.people,
-        "the provider must not tell anything about this person",
-        &refusal.source,
+        &Listing {
+            reason: "the provider must not tell anything about this person",
+            source: &refusal.source,
+            until: None,
+        },
     );
 }
 
@@ -69,4 +110,22 @@ static REMOVE: Statement = Statement::new(
 pub fn remove(workspace: Option<Uuid>, people: &[Hash]) -> u64 {
     let people: Vec<pgrx::Uuid> = people.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
     as_owner(|| REMOVE.run_in(View::Serialized, &[arg(pg(workspace.unwrap_or(EVERYWHERE))), arg(people)]))
+}
+
+/// The same in every workspace.
+pub fn remove_everywhere(workspaces: &[Uuid], people: &[Hash]) -> u64 {
+    let everywhere = remove(None, people);
+    everywhere + workspaces.iter().map(|workspace| remove(Some(*workspace), people)).sum::<u64>()
+}
+
+static PURGE: Statement = Statement::new(
+    "DELETE FROM leadlex.suppression AS s
+     WHERE s.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT e.ctid FROM leadlex.suppression AS e WHERE e.until OPERATOR(pg_catalog.<=) pg_catalog.now()
+         LIMIT $1 FOR UPDATE SKIP LOCKED))",
+);
+
+/// Removes entries whose time is over, at most a portion; how many.
+pub fn purge() -> u64 {
+    as_owner(|| PURGE.run(&[arg(PORTION as i64)]))
 }

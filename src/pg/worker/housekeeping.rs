@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::shmem;
-use super::super::store::{books, jobs, receipts};
+use super::super::store::{books, jobs, receipts, suppressions};
 use super::super::{accounts, settings};
 use super::round::{commit_and_begin, mark};
 
@@ -36,6 +36,7 @@ pub fn remove_expired(database: u32) -> bool {
         return true;
     }
     more |= portion(|| jobs::purge(settings::job_retention())) >= jobs::PURGED_AT_ONCE;
+    more |= portion(suppressions::purge) >= books::PORTION;
     if !more {
         mark(database, |d| d.last_purge = now);
     }

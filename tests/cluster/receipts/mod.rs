@@ -213,7 +213,7 @@ fn people_who_share_a_weaker_identifier_are_not_the_same() {
         Behaviour::json(200, json!({"data": {"job_title": who}}))
     });
     world.run(&format!(
-        "UPDATE crm SET phone = '+1 555'; UPDATE crm SET email = NULL WHERE id IN ('{}', '{}')",
+        "UPDATE crm SET phone = '+1 202 555 0123', full_name = 'The Reception'; UPDATE crm SET email = NULL WHERE id IN ('{}', '{}')",
         contact(1),
         contact(2)
     ));

@@ -1,0 +1,128 @@
+use super::*;
+
+fn contact() -> Contact {
+    Contact::default()
+}
+
+fn sent(given: Option<&Given>) -> Option<&str> {
+    given.map(|given| given.sent.as_str())
+}
+
+#[test]
+fn stand_ins_and_what_can_be_no_value_are_nobodys() {
+    for text in ["N/A", "n/a", "-", "unknown", "null", "", " \t", "\u{200b}", "0"] {
+        let mut contact = Contact {
+            full_name: Some(text.into()),
+            first_name: Some(text.into()),
+            last_name: Some(text.into()),
+            email: Some(text.into()),
+            company_domain: Some(text.into()),
+            ..contact()
+        };
+        for field in Field::ALL {
+            contact.values.set(field, text.into());
+        }
+        let person = Person::made_up(&contact);
+        let all = [
+            &person.full_name,
+            &person.email,
+            &person.company_domain,
+            &person.company_name,
+            &person.linkedin_url,
+            &person.linkedin_handle,
+            &person.phone,
+            &person.location,
+        ];
+        assert!(all.iter().all(|given| given.is_none()), "{text:?}: {all:?}");
+        assert_eq!(
+            (person.first_name(), person.last_name(), person.called()),
+            (None, None, None),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn an_address_is_sent_bare_and_a_domain_as_the_companys() {
+    let mut given = Contact { email: Some("Jane <Jane@mail.acme.example>, j@x.example".into()), ..contact() };
+    let person = Person::made_up(&given);
+    assert_eq!(sent(person.email.as_ref()), Some("Jane@mail.acme.example"));
+    assert_eq!(person.email.as_ref().unwrap().form(), "jane@mail.acme.example");
+    assert_eq!(person.addresses.len(), 2);
+    assert_eq!(sent(person.company_domain.as_ref()), Some("acme.example"));
+    given.company_domain = Some("https://www.globex.example/about".into());
+    assert_eq!(sent(Person::made_up(&given).company_domain.as_ref()), Some("globex.example"));
+    // The column names a mail provider, so the address says more.
+    given.company_domain = Some("gmail.com".into());
+    assert_eq!(sent(Person::made_up(&given).company_domain.as_ref()), Some("acme.example"));
+    let at_home = Contact { email: Some("jane@gmail.com".into()), ..contact() };
+    assert_eq!(Person::made_up(&at_home).company_domain, None);
+}
+
+#[test]
+fn reserved_domains_are_addresses_only_where_the_settings_say_so() {
+    let given = Contact { email: Some("jane@acme.example".into()), ..contact() };
+    let person = Person::of(&given, Rules::default(), &RoleMailboxes::parse("info"));
+    assert_eq!(person.email, None);
+    assert_eq!(person.addresses.len(), 1, "but the suppression list knows it");
+}
+
+#[test]
+fn mapped_names_win_over_the_full_name_unless_they_are_none() {
+    let mut given = Contact { full_name: Some("Jane Doe".into()), ..contact() };
+    given.first_name = Some(" Janet ".into());
+    given.last_name = Some("N/A".into());
+    let person = Person::made_up(&given);
+    assert_eq!((sent(person.first_name()), sent(person.last_name())), (Some("Janet"), Some("Doe")));
+    // A word that alone would be no name is one beside another.
+    let example = Contact { full_name: Some("Jane Example".into()), ..contact() };
+    let person = Person::made_up(&example);
+    assert_eq!((sent(person.first_name()), sent(person.last_name())), (Some("Jane"), Some("Example")));
+    assert_eq!(person.last_name().unwrap().normal.as_deref(), Some("example"));
+    let parts = Contact { first_name: Some("Jane".into()), last_name: Some("Doe".into()), ..contact() };
+    let person = Person::made_up(&parts);
+    assert_eq!(sent(person.full_name.as_ref()), Some("Jane Doe"));
+    let half = Contact { first_name: Some("Jane".into()), ..contact() };
+    let person = Person::made_up(&half);
+    assert_eq!((person.full_name.as_ref(), person.called().as_deref()), (None, Some("jane")));
+}
+
+#[test]
+fn other_values_go_out_as_they_are_stored() {
+    let mut given = contact();
+    given.values.set(Field::LinkedinUrl, " LinkedIn.com/in/Jane-Doe/ ".into());
+    given.values.set(Field::Phone, " +1 (202) 555-0123 ".into());
+    given.values.set(Field::CompanyName, " Acme  Inc ".into());
+    let person = Person::made_up(&given);
+    assert_eq!(sent(person.linkedin_url.as_ref()), Some("LinkedIn.com/in/Jane-Doe/"));
+    assert_eq!(sent(person.linkedin_handle.as_ref()), Some("jane-doe"));
+    assert_eq!(sent(person.phone.as_ref()), Some("+1 (202) 555-0123"));
+    assert_eq!(sent(person.company_name.as_ref()), Some("Acme  Inc"));
+    assert_eq!(person.company_name.as_ref().unwrap().form(), "acme inc");
+    // Six digits are sent, and identify nobody.
+    given.values.set(Field::Phone, "555 012".into());
+    let person = Person::made_up(&given);
+    assert_eq!(person.phone, Some(Given { sent: "555 012".into(), normal: None }));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic_or_gives_empty_values(text in "\\PC{0,40}") {
+        let mut given = Contact {
+            full_name: Some(text.clone()),
+            email: Some(text.clone()),
+            company_domain: Some(text.clone()),
+            ..contact()
+        };
+        for field in Field::ALL {
+            given.values.set(field, text.clone());
+        }
+        let person = Person::made_up(&given);
+        let own = [&person.full_name, &person.email, &person.company_domain, &person.company_name];
+        let fields = [&person.linkedin_url, &person.linkedin_handle, &person.phone, &person.location];
+        let all = own.into_iter().chain(fields).filter_map(Option::as_ref);
+        for value in all.chain(person.first_name()).chain(person.last_name()) {
+            proptest::prop_assert!(!value.sent.trim().is_empty() && !value.form().is_empty(), "{:?}", value);
+        }
+    }
+}

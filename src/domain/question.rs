@@ -1,0 +1,201 @@
+//! What a provider is asked about somebody: whoever has the same question in common is the same person to it. It is who
+//! asks whom, all that is sent and that no answer fills in (name, address, domain), and the identifying set that is used,
+//! each in its normal form. What an answer filled in makes it no other question.
+
+use uuid::Uuid;
+
+use super::contact::Contact;
+use super::fields::{Field, FieldMap};
+use super::people::value;
+use super::person::Person;
+use super::provider::{Config, Known};
+use super::receipt::{Hash, Receipt, hash};
+
+/// Who asks whom: what tells a question of one workspace and provider from those of others.
+#[derive(Clone, Copy)]
+pub struct Parties<'a> {
+    pub workspace: Uuid,
+    pub provider: Uuid,
+    /// [`super::receipt::fingerprint`] of the provider's description.
+    pub description: &'a Hash,
+}
+
+/// What a contact's identifying values come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Questions {
+    /// One for each identifying set that is complete; the first is the one that is asked.
+    pub hashes: Vec<Hash>,
+    /// All identifying values together: who knows more can ask again where there was nothing.
+    pub known: Hash,
+    stem: Vec<u8>,
+    all: Known,
+    former: Option<former::Questions>,
+}
+
+impl Questions {
+    /// `None` when the contact cannot be identified.
+    pub fn of(
+        parties: Parties<'_>,
+        config: &Config,
+        person: &Person,
+        contact: &Contact,
+    ) -> Option<Questions> {
+        let identity = config.identity(person);
+        if identity.sets.is_empty() {
+            return None;
+        }
+        // No hash of the former form begins so.
+        let stem = hash(&[
+            b"question",
+            parties.workspace.as_bytes(),
+            parties.provider.as_bytes(),
+            parties.description,
+        ])
+        .to_vec();
+        let hashes = identity
+            .sets
+            .iter()
+            .map(|set| hash_of(&stem, "set", identity.settled.iter().chain(set)))
+            .collect();
+        let known = hash_of(&stem, "known", identity.all.iter());
+        let former = former::Questions::of(parties, config, contact);
+        Some(Questions { hashes, known, stem, all: identity.all, former })
+    }
+
+    /// Under which answers to it may be found.
+    pub fn everywhere(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.hashes.iter().chain(self.former.iter().flat_map(|former| &former.hashes)).copied()
+    }
+
+    /// What of these receipts was answered to the question that is put now, or to one that was put when less was known of
+    /// this contact; and what was known of whoever knows the same.
+    pub fn answered<'r>(
+        &'r self,
+        contact: &'r Contact,
+        find: impl Fn(&Hash) -> Option<&'r Receipt> + Copy + 'r,
+    ) -> impl Iterator<Item = (&'r Receipt, Hash)> {
+        let present = self.hashes.iter().enumerate().filter_map(move |(at, hash)| {
+            let receipt = find(hash)?;
+            let same = at == 0
+                || receipt.is_about(contact, |known| hash_of(&self.stem, "known", known.iter()), &self.all);
+            same.then_some((receipt, self.known))
+        });
+        let former = self.former.iter().flat_map(move |former| former.answered(contact, find));
+        present.chain(former)
+    }
+}
+
+fn hash_of<'a>(stem: &[u8], kind: &str, values: impl Iterator<Item = &'a (&'static str, String)>) -> Hash {
+    let mut parts: Vec<&[u8]> = vec![stem, kind.as_bytes()];
+    for (name, value) in values {
+        parts.push(name.as_bytes());
+        parts.push(value.as_bytes());
+    }
+    hash(&parts)
+}
+
+impl Receipt {
+    /// Whether it was answered about this contact, of which less was known then: what it lacked is what answers fill in, and
+    /// while the answer is kept, what this one did. Others can have the same weaker identifiers.
+    fn is_about(&self, contact: &Contact, known: impl Fn(&Known) -> Hash, all: &Known) -> bool {
+        let filled: Vec<Field> = contact
+            .identifying_fields()
+            .iter()
+            .filter(|field| self.may_have_filled(contact, *field))
+            .collect();
+        (0..1_u32 << filled.len()).any(|some| {
+            let without = |name: &str| {
+                filled
+                    .iter()
+                    .enumerate()
+                    .any(|(at, field)| some & (1 << at) != 0 && placeholders(*field).contains(&name))
+            };
+            let before: Known = all.iter().filter(|(name, _)| !without(name)).cloned().collect();
+            known(&before) == self.known
+        })
+    }
+
+    fn may_have_filled(&self, contact: &Contact, field: Field) -> bool {
+        let same = |values: &FieldMap<String>| match (values.get(field), contact.value(field)) {
+            (Some(offered), Some(stored)) => value::same(field, stored, offered),
+            _ => false,
+        };
+        self.answer.as_ref().is_none_or(|(values, _)| same(values))
+    }
+}
+
+/// The placeholders that take their value from a field.
+const fn placeholders(field: Field) -> &'static [&'static str] {
+    match field {
+        Field::CompanyName => &["company_name"],
+        Field::LinkedinUrl => &["linkedin_url", "linkedin_handle"],
+        Field::Phone => &["phone"],
+        Field::Location => &["location"],
+        Field::JobTitle | Field::Seniority => &[],
+    }
+}
+
+/// Questions as receipts had them when a question was one identifying set alone, with its values as they were stored. Such a
+/// receipt is somebody else's as well, so it counts only where what else was known then (which it has a hash of) holds
+/// every name and address that is sent, and is the same now: then it can be nobody else's. That can be told of providers
+/// that are identified by columns as they stand, and by every name and address that they are sent; others are asked anew.
+mod former {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Questions {
+        pub hashes: Vec<Hash>,
+        stem: [Vec<u8>; 3],
+        all: Known,
+    }
+
+    impl Questions {
+        pub fn of(parties: Parties<'_>, config: &Config, contact: &Contact) -> Option<Questions> {
+            let (sets, all) = config.former_identities(&|name| stored(contact, name))?;
+            let stem = [parties.workspace.as_bytes(), parties.provider.as_bytes(), &parties.description[..]];
+            let stem = stem.map(<[u8]>::to_vec);
+            let hashes = sets.iter().map(|set| hash_of(&stem, set)).collect();
+            Some(Questions { hashes, stem, all })
+        }
+
+        /// All that was known of whoever knows the same.
+        pub fn known(&self) -> Hash {
+            hash_of(&self.stem, &self.all)
+        }
+
+        pub fn answered<'r>(
+            &'r self,
+            contact: &'r Contact,
+            find: impl Fn(&Hash) -> Option<&'r Receipt> + Copy + 'r,
+        ) -> impl Iterator<Item = (&'r Receipt, Hash)> {
+            self.hashes.iter().filter_map(move |hash| {
+                let receipt = find(hash)?;
+                let same = receipt.is_about(contact, |known| hash_of(&self.stem, known), &self.all);
+                same.then(|| (receipt, self.known()))
+            })
+        }
+    }
+
+    fn hash_of(stem: &[Vec<u8>; 3], values: &Known) -> Hash {
+        let mut parts: Vec<&[u8]> = stem.iter().map(Vec::as_slice).collect();
+        for (name, value) in values {
+            parts.push(name.as_bytes());
+            parts.push(value.as_bytes());
+        }
+        hash(&parts)
+    }
+
+    fn stored(contact: &Contact, name: &str) -> Option<String> {
+        let value = match name {
+            "email" => contact.email.clone(),
+            "full_name" => contact.known_full_name().map(|name| name.into_owned()),
+            other => contact.value(Field::parse(other)?).map(str::to_owned),
+        };
+        let value = value?.trim().to_owned();
+        (!value.is_empty() && value.chars().nth(1_000).is_none()).then_some(value)
+    }
+}
+
+#[cfg(test)]
+#[path = "question_tests.rs"]
+mod tests;

@@ -1,0 +1,163 @@
+//! Who must not be asked about, by hashes of what identifies them. Nobody can be read off the list.
+//!
+//! Listed are e-mail addresses and LinkedIn profiles that are a person's own, and domains of addresses. Whoever has
+//! neither address nor profile is listed by all that is known of them together, so that nobody else is met who shares a
+//! part of it; and who is known by a telephone number alone, by the row that they stand in.
+
+mod entry;
+pub mod former;
+
+use super::contact::Contact;
+use super::people::email::Address;
+use super::person::Person;
+use super::receipt::{Hash, hash};
+
+pub use entry::Entry;
+
+fn by_address(address: &Address) -> Hash {
+    of("email", &[&address.person()])
+}
+
+fn by_profile(handle: &str) -> Hash {
+    of("linkedin", &[handle])
+}
+
+fn by_domain(domain: &str) -> Hash {
+    of("domain of addresses", &[domain])
+}
+
+/// By everything that somebody may be listed under: they are suppressed when one of these is.
+pub fn of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
+    let mut all = known_by(person);
+    for domain in domains(person) {
+        all.push(by_domain(&domain));
+    }
+    all.extend(former::of_contact(contact));
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The same without whole domains: what is listed about nobody else.
+pub fn of_person_alone(person: &Person, contact: &Contact) -> Vec<Hash> {
+    let mut all = known_by(person);
+    all.extend(former::of_contact(contact));
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// What a provider's refusal is kept under. Never nothing for a contact of a table, whatever it was asked by.
+pub fn of_refusal(person: &Person) -> Vec<Hash> {
+    let own = own(person);
+    if !own.is_empty() {
+        return own;
+    }
+    let sent = Sent::of(person);
+    match sent.whole() {
+        Some(whole) => vec![whole],
+        None => person.row.map(by_row).into_iter().collect(),
+    }
+}
+
+fn known_by(person: &Person) -> Vec<Hash> {
+    // Every address counts here, be it a role mailbox or not: it was put on the list by name.
+    let addresses = person.addresses.iter().map(|(address, _)| by_address(address));
+    let profile = person.linkedin_handle.iter().map(|handle| by_profile(handle.form()));
+    let mut all: Vec<Hash> = addresses.chain(profile).collect();
+    all.extend(Sent::of(person).parts(!own(person).is_empty()));
+    all.extend(person.row.map(by_row));
+    all
+}
+
+/// What can be no other person's.
+fn own(person: &Person) -> Vec<Hash> {
+    let addresses = person.addresses.iter().filter(|(_, role)| !role).map(|(address, _)| by_address(address));
+    addresses.chain(person.linkedin_handle.iter().map(|handle| by_profile(handle.form()))).collect()
+}
+
+fn by_row(row: Hash) -> Hash {
+    hash(&[b"suppression", b"row", &row])
+}
+
+/// Of each address, and of the company: the domain and those above it, down to two labels.
+fn domains(person: &Person) -> Vec<String> {
+    let of_addresses = person.addresses.iter().map(|(address, _)| address.domain());
+    let company = person.company_domain.as_ref().map(|given| given.sent.as_str());
+    let mut all = Vec::new();
+    for domain in of_addresses.chain(company) {
+        let mut rest = domain;
+        while rest.contains('.') {
+            if !all.iter().any(|known| known == rest) {
+                all.push(rest.to_owned());
+            }
+            rest = rest.split_once('.').map_or("", |(_, above)| above);
+        }
+    }
+    all
+}
+
+/// All that is sent of somebody who has neither address nor profile.
+struct Sent {
+    name: Option<String>,
+    /// With whether it tells, beside a name, one person from others of that name.
+    others: Vec<(&'static str, String, bool)>,
+}
+
+impl Sent {
+    fn of(person: &Person) -> Sent {
+        let form = |name, given: &Option<super::person::Given>, tells| {
+            given.as_ref().map(|given| (name, given.form().to_owned(), tells))
+        };
+        // The domain of a role mailbox stands for it: that of another address may have come later.
+        let mailbox = || person.email.as_ref().filter(|_| person.role_mailbox);
+        let domain = form("company_domain", &person.company_domain, true)
+            .or_else(|| form("email", &mailbox().cloned(), true));
+        let others = [
+            domain,
+            form("company_name", &person.company_name, true),
+            form("phone", &person.phone, true),
+            form("location", &person.location, false),
+        ];
+        Sent { name: person.called(), others: others.into_iter().flatten().collect() }
+    }
+
+    /// `None` where that is nothing, or a telephone number alone.
+    fn whole(&self) -> Option<Hash> {
+        let only_phone = self.others.iter().all(|(name, ..)| *name == "phone");
+        (self.name.is_some() || !only_phone).then(|| self.hash(|_| true))
+    }
+
+    /// Also as it was before a part of it came: with a name, each choice of the others. `has_own`: there is an address or
+    /// profile, too, which may have come since, but more certainly tells namesakes apart.
+    fn parts(&self, has_own: bool) -> Vec<Hash> {
+        let mut all: Vec<Hash> = self.whole().filter(|_| !has_own).into_iter().collect();
+        if self.name.is_none() {
+            return all;
+        }
+        for some in 1..1_u32 << self.others.len() {
+            let chosen = |at: usize| some & (1 << at) != 0;
+            let tells = |at: &usize| chosen(*at) && self.others[*at].2;
+            if !has_own || (0..self.others.len()).any(|at| tells(&at)) {
+                all.push(self.hash(chosen));
+            }
+        }
+        all
+    }
+
+    fn hash(&self, chosen: impl Fn(usize) -> bool) -> Hash {
+        let mut parts = vec![self.name.as_deref().unwrap_or_default()];
+        let some = self.others.iter().enumerate().filter(|(at, _)| chosen(*at));
+        parts.extend(some.flat_map(|(_, (name, value, _))| [*name, value.as_str()]));
+        of("sent", &parts)
+    }
+}
+
+fn of(kind: &str, parts: &[&str]) -> Hash {
+    let parts: Vec<&[u8]> = ["suppression", kind].iter().chain(parts).map(|part| part.as_bytes()).collect();
+    hash(&parts)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
