@@ -443,7 +443,9 @@ pub fn hash(parts: &[&[u8]]) -> Uuid {
 fn receipts_of_the_former_form_are_used_for_nobody_else() {
     let world = world(2);
     // No description of that time compared persons.
-    world.run(r#"SELECT leadlex.alter_provider('vendor', '{"response": {"same_person": null}}', secret => 's')"#);
+    world.run(
+        r#"SELECT leadlex.alter_provider('vendor', '{"response": {"same_person": null}}', secret => 's')"#,
+    );
     let mut owner = world.owner();
     let row = owner
         .query_one("SELECT p.id, p.config FROM leadlex.provider_config AS p WHERE p.name = 'vendor'", &[])
