@@ -24,6 +24,7 @@ pub enum Why {
     NoData,
     TooWeak,
     NotIdentifiable,
+    SharedValue,
     Suppressed,
     Barred,
     NotFound,
@@ -56,7 +57,11 @@ impl Fate {
 
     /// What the failure of a waterfall comes to.
     pub fn of_failure(failure: &Failure) -> Fate {
+        if failure.has_shared_values() {
+            return Fate::Skipped(Why::SharedValue);
+        }
         Fate::Skipped(match failure.no_match_reason() {
+            Some((NoMatchReason::SharedValue, _)) => Why::SharedValue,
             Some((NoMatchReason::Suppressed, _)) => Why::Suppressed,
             Some((NoMatchReason::NotIdentifiable, _)) => Why::NotIdentifiable,
             Some((NoMatchReason::NoData, true)) => Why::TooWeak,
@@ -77,6 +82,7 @@ impl Why {
             Why::NoData => "no data",
             Why::TooWeak => "below min_confidence",
             Why::NotIdentifiable => "not identifiable",
+            Why::SharedValue => "shared value",
             Why::Suppressed => "suppressed",
             Why::Barred => "row-level security",
             Why::NotFound => "not found",

@@ -76,6 +76,7 @@ pub enum NoMatchReason {
     NoData,
     NotIdentifiable,
     Suppressed,
+    SharedValue,
 }
 
 impl NoMatchReason {
@@ -84,6 +85,7 @@ impl NoMatchReason {
             NoMatchReason::NoData => "no_data",
             NoMatchReason::NotIdentifiable => "not_identifiable",
             NoMatchReason::Suppressed => "suppressed",
+            NoMatchReason::SharedValue => "shared_value",
         }
     }
 }
@@ -146,10 +148,11 @@ impl Failure {
 
     /// Of a no_match: its reason, and whether answers were thrown away for their confidence.
     pub fn no_match_reason(&self) -> Option<(NoMatchReason, bool)> {
-        use NoMatchReason::{NoData, NotIdentifiable, Suppressed};
+        use NoMatchReason::{NoData, NotIdentifiable, SharedValue, Suppressed};
         let name = self.more.get("reason").filter(|_| self.code == Code::NoMatch)?;
-        let reason =
-            [NoData, NotIdentifiable, Suppressed].into_iter().find(|reason| name == reason.name())?;
+        let reason = [NoData, NotIdentifiable, Suppressed, SharedValue]
+            .into_iter()
+            .find(|reason| name == reason.name())?;
         Some((reason, self.more.contains_key("below_min_confidence")))
     }
 
@@ -183,8 +186,34 @@ impl Failure {
                 "no provider is to be asked about this person",
                 "Nothing was charged. A provider refused to tell anything, or leadlex.suppress was called; leadlex.suppression says which.",
             ),
+            NoMatchReason::SharedValue => (
+                "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about somebody else",
+                "Nothing was charged and nothing was written. Does the provider have a test (sandbox) key? leadlex.check_provider(name, contact) shows what it answers; where the profile is right, an administrator runs SELECT leadlex.allow_shared_value('PROFILE').",
+            ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
+    }
+
+    /// What these columns hold is many people's, and nothing else identifies the contact.
+    pub fn only_shared(columns: &[&str]) -> Failure {
+        let mut failure =
+            Failure::no_match(NoMatchReason::NotIdentifiable).with("shared_values", json!(columns));
+        let named = columns.join(" and ");
+        failure.message.push_str(&format!(": its {named} is a shared value"));
+        failure.hint = format!(
+            "Nothing was charged. What {named} holds came up with more than leadlex.max_people_per_value different names, so it identifies nobody. Fill in one of the person's own, or name and company; where it is one person's all the same, an administrator runs SELECT leadlex.allow_shared_value('VALUE')."
+        );
+        failure
+    }
+
+    /// The columns whose values are many people's, where only these would have identified the contact.
+    pub fn has_shared_values(&self) -> bool {
+        self.more.contains_key("shared_values")
+    }
+
+    /// No data, because these providers have one profile for many people.
+    pub fn about_somebody_else(providers: &[String]) -> Failure {
+        Failure::no_match(NoMatchReason::SharedValue).with("shared_by", json!(providers))
     }
 
     /// No data, because what these providers answered was too weak.

@@ -99,6 +99,7 @@ fn a_filed_receipt_comes_back_as_it_was() {
             provider: Uuid::new_v4(),
             person: person(Uuid::nil(), "t", "7"),
             content: Content::Receipt(receipt),
+            sighting: None,
         };
         assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
     }
@@ -109,6 +110,7 @@ fn a_filed_receipt_comes_back_as_it_was() {
             provider: Uuid::new_v4(),
             person: person(Uuid::nil(), "t", "7"),
             content: Content::Refusal(refusal),
+            sighting: None,
         };
         assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
     }

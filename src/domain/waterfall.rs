@@ -18,7 +18,11 @@ pub enum Mode {
 pub enum Outcome {
     /// It was not asked: the contact has none of the identifying sets it needs.
     Skipped,
+    /// The same, since what would identify it is many people's: these columns.
+    OnlyShared(&'static [&'static str]),
     Answered(Verdict),
+    /// It answered with a profile that it has for many: all of that is about somebody else.
+    SharedProfile,
 }
 
 /// Collects answers. `wanted` are the fields that the call may fill.
@@ -36,6 +40,10 @@ pub struct Waterfall {
     /// Providers whose answers were thrown away for their confidence.
     too_weak: Vec<String>,
     suppressed: bool,
+    /// Columns whose values are many people's, where these kept a provider from being asked.
+    shared: &'static [&'static str],
+    /// Providers that had a profile which they have for many.
+    strangers: Vec<String>,
 }
 
 /// What the providers together came to.
@@ -60,6 +68,8 @@ impl Waterfall {
             asked: Vec::new(),
             too_weak: Vec::new(),
             suppressed: false,
+            shared: &[],
+            strangers: Vec::new(),
         }
     }
 
@@ -86,6 +96,14 @@ impl Waterfall {
     pub fn absorb(&mut self, provider: &str, outcome: Outcome) {
         let verdict = match outcome {
             Outcome::Skipped => return,
+            Outcome::OnlyShared(columns) => {
+                self.shared = columns;
+                return;
+            }
+            Outcome::SharedProfile => {
+                self.strangers.push(provider.to_owned());
+                Verdict::NoMatch
+            }
             Outcome::Answered(verdict) => verdict,
         };
         let fault = match verdict {
@@ -132,6 +150,12 @@ impl Waterfall {
         }
         if !self.too_weak.is_empty() {
             return Err(Failure::too_weak(&self.too_weak));
+        }
+        if !self.strangers.is_empty() {
+            return Err(Failure::about_somebody_else(&self.strangers));
+        }
+        if self.asked.is_empty() && !self.shared.is_empty() {
+            return Err(Failure::only_shared(self.shared));
         }
         let reason =
             if self.asked.is_empty() { NoMatchReason::NotIdentifiable } else { NoMatchReason::NoData };

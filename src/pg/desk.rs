@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::accounts::Reservation;
 use super::provider::{Asking, Past};
 use super::raise::{self, Refusal, refuse};
+use super::shared_values::{self, Crowd};
 use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
 use super::store::config::{self, LoadedProvider};
@@ -52,6 +53,8 @@ pub struct PgDesk {
     past: Option<Past>,
     /// What the person may be listed under, once that was needed.
     listed: Option<Vec<Hash>>,
+    /// Of one contact alone, so nothing.
+    crowd: Crowd,
 }
 
 impl PgDesk {
@@ -70,6 +73,7 @@ impl PgDesk {
             providers: Vec::new(),
             past: None,
             listed: None,
+            crowd: Crowd::default(),
         }
     }
 
@@ -105,11 +109,12 @@ impl PgDesk {
 }
 
 /// Changes against the row as it is now, written. Tried against what was read before the providers were asked; if
-/// somebody has changed the row since, against the row locked. `None`: the contact is gone.
+/// somebody has changed the row since, against the row locked. The providers come with what the contacts of one set have
+/// in common. `None`: the contact is gone.
 pub fn write_changes(
     binding: &Binding,
     workspace: Uuid,
-    providers: &[(String, Rc<LoadedProvider>)],
+    (providers, crowd): (&[(String, Rc<LoadedProvider>)], &Crowd),
     before: Contact,
     gathered: &Gathered,
     wanted: impl Fn(&Contact) -> FieldMap<String>,
@@ -137,8 +142,10 @@ pub fn write_changes(
         .iter()
         .filter(|(name, _)| supplied(name))
         .filter_map(|(_, provider)| provider.config.as_ref().ok());
-    let [was, is] = [&before, &locked].map(provider::person);
-    if !configs.all(|config| config.means_the_same(&was, &is)) {
+    let mut people = [&before, &locked].map(provider::person);
+    shared_values::mark(workspace, &mut people, crowd);
+    let [was, is] = &people;
+    if !configs.all(|config| config.means_the_same(was, is)) {
         return Err(SomebodyElse);
     }
     let Fitted { changes, left_out, .. } = binding.fit(&locked, wanted(&locked));
@@ -323,11 +330,13 @@ impl Desk for PgDesk {
         let left = deadline.saturating_duration_since(Instant::now());
         let (workspace, person) = (self.workspace(), self.row());
         let past = self.past.get_or_insert_with(|| {
-            provider::pasts(workspace, &self.providers, &[(contact, person)]).pop().unwrap_or_default()
+            let contacts = [(contact, person)];
+            provider::pasts(workspace, &self.providers, &contacts, &self.crowd).pop().unwrap_or_default()
         });
         let binding = self.binding.as_ref().expect("opened before");
         let table = format!("{}\n{}", binding.name(), self.id);
-        let asking = Asking { workspace, contact, table: &table, person, overwrite: self.overwrite, past };
+        let (overwrite, crowd) = (self.overwrite, &self.crowd);
+        let asking = Asking { workspace, contact, table: &table, person, overwrite, past, crowd };
         provider::ask(provider, &asking, missing, left)
     }
 
@@ -340,7 +349,8 @@ impl Desk for PgDesk {
     ) -> Option<Written> {
         let wanted = |now: &Contact| merge::changes(now, &gathered.values, fields, overwrite);
         let (binding, workspace) = (self.binding(), self.workspace());
-        let written = write_changes(binding, workspace, &self.providers, before, gathered, wanted);
+        let asked = (&self.providers[..], &self.crowd);
+        let written = write_changes(binding, workspace, asked, before, gathered, wanted);
         written.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id))
     }
 

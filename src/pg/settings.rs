@@ -17,7 +17,7 @@ use crate::domain::receipt::Terms;
 use crate::domain::waterfall::Mode;
 use crate::net::MAX_HELPERS;
 
-pub use people::role_mailboxes;
+pub use people::{max_people_per_value, role_mailboxes};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
 
 #[derive(Clone, Copy, PostgresGucEnum)]

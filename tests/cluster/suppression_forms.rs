@@ -17,8 +17,12 @@ fn suppressed(error: &Value) -> bool {
 /// Whoever has this name is refused; others are known.
 fn refuse(world: &World, name: &'static str) {
     world.provider.on(PATH, move |request| match request.param("name").unwrap_or_default() {
-        asked if asked == name => Behaviour::json(451, json!({"status": 451, "error": {"type": "opt_out", "message": "GDPR"}})),
-        asked => Behaviour::json(200, json!({"likelihood": 9, "data": {"job_title": format!("Title of {asked}")}})),
+        asked if asked == name => {
+            Behaviour::json(451, json!({"status": 451, "error": {"type": "opt_out", "message": "GDPR"}}))
+        }
+        asked => {
+            Behaviour::json(200, json!({"likelihood": 9, "data": {"job_title": format!("Title of {asked}")}}))
+        }
     });
 }
 
@@ -73,7 +77,8 @@ fn a_refusal_is_kept_for_the_same_contact_and_meets_nobody_who_shares_a_value() 
         assert_eq!(in_a_set(&mut caller, [3]), ["enriched"], "{values:?}");
         assert_eq!(world.provider.count(), 3, "{values:?}: others are asked about");
         // However it was listed, it can be taken off.
-        let lifted: i64 = one(&mut world.owner(), &format!("SELECT leadlex.unsuppress_contact('{}')", contact(1)));
+        let lifted: i64 =
+            one(&mut world.owner(), &format!("SELECT leadlex.unsuppress_contact('{}')", contact(1)));
         assert_eq!((lifted, entries(&world)), (1, 0), "{values:?}");
         let _ = try_enrich(&mut caller, 1);
         assert_eq!(world.provider.count(), 4, "{values:?}: it is asked about again");
@@ -98,7 +103,8 @@ fn a_telephone_number_alone_is_refused_for_its_row_alone() {
     assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
     world.provider.on(PATH, |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"job_title": "CTO"}})));
     enrich(&mut caller, 2).unwrap();
-    let lifted: i64 = one(&mut world.owner(), &format!("SELECT leadlex.unsuppress_row('crm', '{}')", contact(1)));
+    let lifted: i64 =
+        one(&mut world.owner(), &format!("SELECT leadlex.unsuppress_row('crm', '{}')", contact(1)));
     assert_eq!(lifted, 1);
 }
 
@@ -123,7 +129,10 @@ fn one_entry_stops_every_spelling_of_a_profile_and_of_an_address() {
             assert!(suppressed(&try_enrich(&mut caller, n)["error"]), "{spelling:?}");
         }
         let told = in_a_set(&mut caller, 1..=count);
-        assert!(told.iter().all(|line| line.contains("no provider is to be asked about this person")), "{told:?}");
+        assert!(
+            told.iter().all(|line| line.contains("no provider is to be asked about this person")),
+            "{told:?}"
+        );
         assert_eq!(world.provider.count(), 0);
         enrich(&mut caller, count + 1).unwrap();
         assert!(one::<bool>(&mut owner, &format!("SELECT leadlex.unsuppress('{}')", values[1])));
@@ -145,7 +154,9 @@ fn one_entry_stops_every_spelling_of_a_profile_and_of_an_address() {
 #[test]
 fn gmail_and_tags_are_one_person() {
     let world = world(3);
-    for (n, email) in [(1, "jane.doe+news@gmail.com"), (2, "JaneDoe@googlemail.com"), (3, "jane+x@acme.example")] {
+    for (n, email) in
+        [(1, "jane.doe+news@gmail.com"), (2, "JaneDoe@googlemail.com"), (3, "jane+x@acme.example")]
+    {
         set(&world, n, &[("email", email)]);
     }
     world.run("SELECT leadlex.suppress_many('{j.a.n.e.doe@gmail.com, jane@acme.example}')");
@@ -195,7 +206,9 @@ fn only_values_that_stop_somebody_are_accepted() {
         let failure = fails(world.caller().batch_execute(&format!("SELECT leadlex.{call}")));
         assert_eq!(failure.sqlstate, "42501", "{call}");
     }
-    for call in [format!("unsuppress_contact('{}')", contact(1)), format!("unsuppress_row('crm', '{}')", contact(1))] {
+    for call in
+        [format!("unsuppress_contact('{}')", contact(1)), format!("unsuppress_row('crm', '{}')", contact(1))]
+    {
         let failure = fails(world.caller().batch_execute(&format!("SELECT leadlex.{call}")));
         assert_eq!(failure.sqlstate, "42501", "{call}");
     }
@@ -206,7 +219,12 @@ fn only_values_that_stop_somebody_are_accepted() {
 #[test]
 fn a_whole_domain_is_stopped_and_taken_off_as_a_whole() {
     let world = world(4);
-    let emails = ["jane@acme.example", "joe@mail.acme.example", "x@globex.example, y@ACME.example", "jane@globex.example"];
+    let emails = [
+        "jane@acme.example",
+        "joe@mail.acme.example",
+        "x@globex.example, y@ACME.example",
+        "jane@globex.example",
+    ];
     for (n, email) in (1..).zip(emails) {
         set(&world, n, &[("email", email)]);
     }
@@ -236,7 +254,11 @@ fn an_entry_ends_at_its_time() {
         let sql = format!("SELECT leadlex.suppress('jane@acme.example', until => {past})");
         assert_eq!(fails(owner.batch_execute(&sql)).sqlstate, "22023", "{past}");
     }
-    let until = |span: &str| format!("SELECT leadlex.suppress('jane@acme.example', 'a while', until => clock_timestamp() + '{span}')");
+    let until = |span: &str| {
+        format!(
+            "SELECT leadlex.suppress('jane@acme.example', 'a while', until => clock_timestamp() + '{span}')"
+        )
+    };
     assert!(one::<bool>(&mut owner, &until("1 hour")));
     assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
     assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
@@ -265,15 +287,22 @@ fn an_entry_ends_at_its_time() {
 fn who_was_refused_in_the_former_form_is_not_asked_about() {
     let world = world(6);
     let former = |kind: &str, parts: &[&str]| {
-        let parts: Vec<&[u8]> = ["suppression", kind].iter().chain(parts).map(|part| part.as_bytes()).collect();
+        let parts: Vec<&[u8]> =
+            ["suppression", kind].iter().chain(parts).map(|part| part.as_bytes()).collect();
         hash(&parts)
     };
     let rows: [(&[(&str, &str)], Uuid); 6] = [
         (&[("email", "N/A"), ("full_name", "Jane Doe"), ("company_name", "Acme")], former("email", &["n/a"])),
-        (&[("email", "info@acme.example"), ("full_name", "Ada Poe")], former("email", &["info@acme.example"])),
+        (
+            &[("email", "info@acme.example"), ("full_name", "Ada Poe")],
+            former("email", &["info@acme.example"]),
+        ),
         (&[("phone", "+1 202 555 0123")], former("phone", &["12025550123"])),
         (&[("linkedin_url", "linkedin.com/in/J%C3%BCrgen")], former("linkedin", &["jürgen"])),
-        (&[("full_name", "Eve Moe"), ("company_name", " GLOBEX ")], former("company", &["eve moe", "globex"])),
+        (
+            &[("full_name", "Eve Moe"), ("company_name", " GLOBEX ")],
+            former("company", &["eve moe", "globex"]),
+        ),
         (&[("email", "max@acme.example")], former("email", &["max@acme.example"])),
     ];
     let mut owner = world.owner();
@@ -308,7 +337,8 @@ fn lifting_is_for_all_workspaces_that_have_the_contact() {
     ));
     let mut caller = world.caller();
     assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
-    let lifted: i64 = one(&mut world.owner(), &format!("SELECT leadlex.unsuppress_contact('{}')", contact(1)));
+    let lifted: i64 =
+        one(&mut world.owner(), &format!("SELECT leadlex.unsuppress_contact('{}')", contact(1)));
     assert_eq!((lifted, entries(&world)), (2, 1));
     enrich(&mut caller, 1).unwrap();
 }

@@ -23,6 +23,7 @@ use crate::domain::receipt::{self, Hash};
 use crate::domain::waterfall::{Mode, Outcome, Waterfall};
 use crate::pg::desk::{self, Target};
 use crate::pg::provider::{self, Asking, Past};
+use crate::pg::shared_values::Crowd;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::table::Binding;
 use crate::pg::{accounts, guards, health, means, settings};
@@ -42,6 +43,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
         waterfall: settings::waterfall(),
         openings: HashMap::new(),
         asked: HashSet::new(),
+        crowd: Crowd::default(),
     };
     Ok(outlook.count(&caller, ids))
 }
@@ -54,6 +56,7 @@ struct Outlook<'a> {
     openings: HashMap<Uuid, Opening>,
     /// Questions that would have been asked by now.
     asked: HashSet<Hash>,
+    crowd: Crowd,
 }
 
 /// Whether a provider could be asked.
@@ -112,7 +115,7 @@ impl Outlook<'_> {
         }
         let contacts: Vec<(&Contact, Hash)> =
             fillable.iter().map(|(contact, _)| (contact, name_of(binding, workspace, contact).1)).collect();
-        let pasts = provider::pasts(workspace, &self.providers, &contacts);
+        let pasts = provider::pasts(workspace, &self.providers, &contacts, &self.crowd);
         for ((contact, fields), past) in fillable.iter().zip(&pasts) {
             estimate.take(|| self.fate(contact, *fields, past));
         }
@@ -124,7 +127,8 @@ impl Outlook<'_> {
         let (mode, min_confidence) = self.waterfall;
         let (table, person) = name_of(binding, workspace, contact);
         let overwrite = wish.overwrite;
-        let asking = Asking { workspace, contact, table: &table, person, overwrite, past };
+        let crowd = Crowd::clone(&self.crowd);
+        let asking = Asking { workspace, contact, table: &table, person, overwrite, past, crowd: &crowd };
         let receipts = !settings::receipt_terms().off();
         let mut waterfall = Waterfall::new(mode, min_confidence, fields);
         for (name, provider) in &self.providers.clone() {

@@ -18,6 +18,7 @@ use super::accounts::{self, Pool};
 use super::desk::{self, Target};
 use super::progress::Progress;
 use super::provider::{Asked, Asker, Asking, NotYet};
+use super::shared_values::{self, Crowd};
 use super::store::config::LoadedProvider;
 use super::store::suppressions;
 use super::table::Binding;
@@ -74,6 +75,8 @@ pub struct Batch<'s> {
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
     being_asked: HashSet<Hash>,
     asked: HashSet<Hash>,
+    /// What those read so far have in common.
+    crowd: Crowd,
     /// Fields of which it was told that a column could not hold a value.
     left_out: Cell<FieldSet>,
     /// Nobody new is admitted before: the minute's limit is used up.
@@ -135,6 +138,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         finished: Vec::new(),
         being_asked: HashSet::new(),
         asked: HashSet::new(),
+        crowd: Crowd::default(),
         left_out: Cell::default(),
         closed_until: None,
         short_of_credits: false,
@@ -232,18 +236,19 @@ impl Batch<'_> {
         self.queue.remove(at)
     }
 
-    /// What others of this batch were told since the contact was read answers the same question about it.
+    /// What others of this batch were told since the contact was read answers the same question about it; and those read
+    /// since may have turned out to share what identified it.
     fn note_questions(&mut self, member: &mut Member) {
-        if settings::receipt_terms().off() {
-            return;
-        }
-        if member.past.asked().any(|hash| self.asked.contains(&hash)) {
-            let latest = provider::pasts(
-                self.caller.workspace.id,
-                &self.providers,
-                &[(&member.contact, member.person)],
-            );
+        let workspace = self.caller.workspace.id;
+        let off = settings::receipt_terms().off();
+        let answered = !off && member.past.asked().any(|hash| self.asked.contains(&hash));
+        if answered || shared_values::has_become_shared(workspace, &member.past.person, &self.crowd) {
+            let contacts = [(&member.contact, member.person)];
+            let latest = provider::pasts(workspace, &self.providers, &contacts, &self.crowd);
             member.past = latest.into_iter().next().unwrap_or_default();
+        }
+        if off {
+            return;
         }
         self.asked.extend(member.past.asked());
         self.being_asked.extend(member.past.asked());
@@ -359,6 +364,7 @@ impl Batch<'_> {
                 person: member.person,
                 overwrite: self.wish.overwrite,
                 past: &member.past,
+                crowd: &self.crowd,
             };
             let asker = Asker::Set { others: !member.goes_last };
             let missing = member.waterfall.missing();

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::raise;
 use super::receipts::{self, Keeper};
+use super::shared_values::{About, Crowd};
 use super::store::config::LoadedProvider;
 use super::wait::Sent;
 use super::{accounts, cache, settings, worker};
@@ -67,6 +68,14 @@ pub struct Asking<'a> {
     pub person: Hash,
     pub overwrite: bool,
     pub past: &'a Past,
+    /// What the contacts of one set have in common.
+    pub crowd: &'a Crowd,
+}
+
+impl Asking<'_> {
+    fn about(&self, provider: &LoadedProvider) -> About {
+        About::new(self.workspace, provider.id, &self.past.person, self.crowd)
+    }
 }
 
 /// A provider that was asked: it has answered already, or its answer is awaited.
@@ -90,6 +99,8 @@ pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet
 /// What can be said before anything is sent.
 enum Before<'a> {
     Outcome(Outcome),
+    /// It was answered before.
+    Recalled(&'a Config, Verdict),
     /// Only the provider can tell.
     Ask(&'a Arc<Config>, &'a Questions),
 }
@@ -98,6 +109,7 @@ enum Before<'a> {
 pub fn foreseen(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet) -> Option<Outcome> {
     match before(provider, asking, missing) {
         Before::Outcome(outcome) => Some(outcome),
+        Before::Recalled(config, verdict) => Some(used(config, &asking.about(provider), verdict)),
         Before::Ask(..) => None,
     }
 }
@@ -112,6 +124,11 @@ pub fn begin(
 ) -> Asked {
     match before(provider, asking, missing) {
         Before::Outcome(outcome) => Asked::Done(outcome),
+        Before::Recalled(config, verdict) => {
+            let about = asking.about(provider);
+            about.note_again(config, &asking.past.person, &verdict);
+            Asked::Done(used(config, &about, verdict))
+        }
         Before::Ask(config, questions) => put(provider, (config, questions), asking, missing, left, asker),
     }
 }
@@ -129,7 +146,11 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
         }
     };
     if !config.identifies(&asking.past.person) {
-        return Before::Outcome(Outcome::Skipped);
+        let shared = asking.past.person.shared.columns();
+        return Before::Outcome(match shared.is_empty() {
+            true => Outcome::Skipped,
+            false => Outcome::OnlyShared(shared),
+        });
     }
     let wanted = config.fills().intersect(missing);
     if wanted.is_empty() {
@@ -140,7 +161,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
         return Before::Outcome(Outcome::Skipped);
     };
     match recalled(asking, questions, wanted) {
-        Some(verdict) => answered(only(config.fills(), verdict)),
+        Some(verdict) => Before::Recalled(config, verdict),
         None => Before::Ask(config, questions),
     }
 }
@@ -155,6 +176,14 @@ fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Opt
 /// See [`Questions::answered`].
 fn known<'a>(asking: &'a Asking<'_>, questions: &'a Questions) -> impl Iterator<Item = (&'a Receipt, Hash)> {
     questions.answered(asking.contact, |hash| asking.past.receipts.get(hash))
+}
+
+/// What an answer comes to: nothing of one about somebody else.
+fn used(config: &Config, about: &About, verdict: Verdict) -> Outcome {
+    match about.is_somebody_else(&verdict) {
+        true => Outcome::SharedProfile,
+        false => Outcome::Answered(only(config.fills(), verdict)),
+    }
 }
 
 /// Everything that is read is kept, but only this is used.
@@ -200,6 +229,7 @@ fn put(
             return Asked::Done(Outcome::Answered(Verdict::Failed(fault)));
         }
     };
+    let about = asking.about(provider);
     let keeper = Keeper {
         key: receipt_key(questions.hashes[0]),
         person: asking.person,
@@ -214,6 +244,7 @@ fn put(
             workspace: provider.workspace,
             source: provider.name.clone(),
         },
+        sighting: about.sighting(config, &asking.past.person),
         errand,
     };
     let again = Again::of(config, &keeper, left);
@@ -222,6 +253,7 @@ fn put(
         Ok(sent) => Asked::Waiting(Box::new(Flight {
             provider: Rc::clone(provider),
             config: Arc::clone(config),
+            about,
             kept,
             sent,
             again,
@@ -236,6 +268,7 @@ const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 pub struct Flight {
     provider: Rc<LoadedProvider>,
     config: Arc<Config>,
+    about: About,
     kept: receipts::Kept,
     sent: Sent,
     again: Option<Again>,
@@ -248,7 +281,7 @@ impl Flight {
         if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
             (kept, answer) = (new_kept, sent.wait());
         }
-        landed(&self.provider, &self.config, &kept, answer)
+        landed(&self.provider, &self.config, &self.about, &kept, answer)
     }
 
     /// What has come of it, if it is over.
@@ -258,7 +291,7 @@ impl Flight {
             (self.kept, self.sent) = (kept, sent);
             return None;
         }
-        Some(landed(&self.provider, &self.config, &self.kept, answer))
+        Some(landed(&self.provider, &self.config, &self.about, &self.kept, answer))
     }
 
     pub fn left(&self) -> Duration {
@@ -279,6 +312,7 @@ fn once_more(
 fn landed(
     provider: &LoadedProvider,
     config: &Config,
+    about: &About,
     kept: &receipts::Kept,
     answer: Result<Answer, Fault>,
 ) -> Outcome {
@@ -304,7 +338,7 @@ fn landed(
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();
     }
-    Outcome::Answered(only(config.fills(), told(provider, verdict)))
+    used(config, about, told(provider, verdict))
 }
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.

@@ -13,6 +13,7 @@ use crate::domain::provider::Config;
 use crate::domain::question::{Parties, Questions};
 use crate::domain::receipt::{Content, Filed, Hash, Receipt};
 use crate::domain::suppression;
+use crate::pg::shared_values::{self, Crowd};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::{cache, receipts, settings, store};
 
@@ -49,11 +50,13 @@ fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
 }
 
 /// What these providers could be asked about each contact, and what was answered before. What waits for the worker is
-/// looked at first: what is gone from there is in the books by then. A contact comes with the hash of its row.
+/// looked at first: what is gone from there is in the books by then. A contact comes with the hash of its row. `crowd`: what
+/// those of one set have in common.
 pub fn pasts(
     workspace: Uuid,
     providers: &[(String, Rc<LoadedProvider>)],
     contacts: &[(&Contact, Hash)],
+    crowd: &Crowd,
 ) -> Vec<Past> {
     let asked = |person: &Person, contact: &Contact| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
@@ -62,11 +65,15 @@ pub fn pasts(
         });
         by_provider.collect()
     };
-    let past = |(contact, row): &(&Contact, Hash)| {
-        let person = person(contact).in_row(*row);
-        Past { questions: asked(&person, contact), person, ..Past::default() }
+    let mut people: Vec<Person> =
+        contacts.iter().map(|(contact, row)| person(contact).in_row(*row)).collect();
+    shared_values::mark(workspace, &mut people, crowd);
+    let past = |(person, (contact, _)): (Person, &(&Contact, Hash))| Past {
+        questions: asked(&person, contact),
+        person,
+        ..Past::default()
     };
-    let mut pasts: Vec<Past> = contacts.iter().map(past).collect();
+    let mut pasts: Vec<Past> = people.into_iter().zip(contacts).map(past).collect();
     pasts.iter_mut().for_each(Past::recall_waiting);
     if settings::receipt_terms().off() {
         return pasts;
@@ -120,7 +127,7 @@ impl Past {
                     self.receipts.insert(hash, receipt);
                 }
                 Some(Content::Refusal(_)) => self.refused = true,
-                None => {}
+                Some(Content::Nothing) | None => {}
             }
         }
     }
