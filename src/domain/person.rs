@@ -124,7 +124,10 @@ impl Person {
             }
             let split = self.full_name.as_ref().and_then(|full| name::split(&full.sent));
             let (of_first, of_last) = split.unzip();
-            let given = |text: Option<String>| named(text.as_deref());
+            // A part may be a word that alone is no name ("Jane Example").
+            let part =
+                |text: String| Given::new(&text, Some(name::normal(&text).unwrap_or_else(|| folded(&text))));
+            let given = |text: Option<String>| text.map(part);
             (first.or_else(|| given(of_first)), last.or_else(|| given(of_last)))
         })
     }

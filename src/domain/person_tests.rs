@@ -74,6 +74,11 @@ fn mapped_names_win_over_the_full_name_unless_they_are_none() {
     given.last_name = Some("N/A".into());
     let person = Person::made_up(&given);
     assert_eq!((sent(person.first_name()), sent(person.last_name())), (Some("Janet"), Some("Doe")));
+    // A word that alone would be no name is one beside another.
+    let example = Contact { full_name: Some("Jane Example".into()), ..contact() };
+    let person = Person::made_up(&example);
+    assert_eq!((sent(person.first_name()), sent(person.last_name())), (Some("Jane"), Some("Example")));
+    assert_eq!(person.last_name().unwrap().normal.as_deref(), Some("example"));
     let parts = Contact { first_name: Some("Jane".into()), last_name: Some("Doe".into()), ..contact() };
     let person = Person::made_up(&parts);
     assert_eq!(sent(person.full_name.as_ref()), Some("Jane Doe"));

@@ -12,13 +12,12 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::domain::health::Policy;
-use crate::domain::people::Rules;
 use crate::domain::receipt::Terms;
 use crate::domain::waterfall::Mode;
 use crate::net::MAX_HELPERS;
 
-pub use people::{max_people_per_value, role_mailboxes};
-pub use queue::{job_policy, job_retention, job_timeout, max_job_workers};
+pub use people::{max_people_per_value, role_mailboxes, rules};
+pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 
 #[derive(Clone, Copy, PostgresGucEnum)]
 enum WaterfallMode {
@@ -91,11 +90,6 @@ pub fn allow_private_addresses() -> bool {
     ALLOW_PRIVATE.get()
 }
 
-/// What counts as somebody's address.
-pub fn rules() -> Rules {
-    Rules { reserved_domains: ALLOW_PRIVATE.get() }
-}
-
 pub fn credit_wait() -> Duration {
     Duration::from_millis(CREDIT_WAIT.get() as u64)
 }
@@ -134,16 +128,6 @@ pub fn max_providers() -> usize {
 pub fn receipt_terms() -> Terms {
     let microseconds = |setting: &GucSetting<i32>| i64::from(setting.get()) * 1_000_000;
     Terms { ttl_us: microseconds(&RECEIPT_TTL), recheck_us: microseconds(&RECHECK_AFTER) }
-}
-
-/// How often expired receipts are looked for, at most `longest`: a short life must not last much longer than it says.
-pub fn purge_interval(longest: Duration) -> Duration {
-    let shortest = [RECEIPT_TTL.get(), RECHECK_AFTER.get(), queue::JOB_RETENTION.get()]
-        .into_iter()
-        .filter(|s| *s > 0)
-        .min();
-    let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
-    tenth.clamp(Duration::from_secs(1), longest)
 }
 
 pub fn receipt_buffer_bytes() -> usize {

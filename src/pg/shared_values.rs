@@ -18,6 +18,17 @@ use crate::domain::shared::{self, Kind, Named, Sighting, Value};
 /// What the members of one set have in common; of a single call, nothing.
 pub type Crowd = Rc<RefCell<shared::Crowd>>;
 
+/// Counts the names of a set's members.
+pub fn meet(workspace: Uuid, people: &[Person], crowd: &Crowd) {
+    let Some(most) = settings::max_people_per_value() else { return };
+    let mut crowd = crowd.borrow_mut();
+    for person in people {
+        if let Some(named) = Named::of(workspace, person) {
+            shared::identifying(workspace, person).for_each(|value| crowd.meet(value, named, most));
+        }
+    }
+}
+
 /// Notes on these people what identifies them no longer.
 pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
     let Some(most) = settings::max_people_per_value() else { return };
@@ -26,15 +37,6 @@ pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
         .enumerate()
         .flat_map(|(at, person)| shared::identifying(workspace, person).map(move |value| (at, value)))
         .collect();
-    if people.len() > 1 {
-        let names: Vec<Option<Named>> = people.iter().map(|person| Named::of(workspace, person)).collect();
-        let mut crowd = crowd.borrow_mut();
-        for (at, value) in &values {
-            if let Some(named) = names[*at] {
-                crowd.meet(*value, named, most);
-            }
-        }
-    }
     let known = store::shared_values::known(workspace, values.iter().map(|(_, value)| value.hash), most);
     let crowd = crowd.borrow();
     for (index, (at, value)) in values.iter().enumerate() {

@@ -379,7 +379,9 @@ fn credits_go_back_to_a_batch_for_those_that_cost_none() {
 #[test]
 fn several_contacts_with_one_address_are_one_question() {
     let world = world_of(40, Some(100));
-    world.run("UPDATE crm SET email = 'shared@acme.example' WHERE full_name ~ '[1-5]$'");
+    world.run(
+        "UPDATE crm SET email = 'shared@acme.example', full_name = 'Jane Doe' WHERE full_name ~ '[1-5]$'",
+    );
     world.run("UPDATE crm SET email = 'nobody@acme.example', full_name = 'Nobody' WHERE full_name ~ '[67]$'");
     world.provider.on(PATH, |request| match request.param("email") {
         Some("nobody@acme.example") => Behaviour::json(404, json!({})),

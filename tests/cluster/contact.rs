@@ -224,12 +224,21 @@ fn what_was_answered_about_another_person_is_not_written() {
     world.provider.forget();
     let result = thread::scope(|scope| {
         let call = scope.spawn(|| enrich(&mut caller, 5).unwrap());
-        change(5, "full_name = 'Ada King', linkedin_url = 'https://www.linkedin.com/in/ada'");
+        change(5, "full_name = 'PERSON  5', linkedin_url = 'https://www.linkedin.com/in/ada'");
         call.join().unwrap()
     });
-    assert_eq!(result["contact"]["full_name"], "Ada King");
+    assert_eq!(result["contact"]["full_name"], "PERSON  5", "the same name in another spelling");
     assert_eq!(result["contact"]["linkedin_url"], "https://www.linkedin.com/in/ada");
     assert_eq!(result["contact"]["phone"], PHONE);
+
+    // A name that was sent is a part of who it is, whatever identified.
+    world.provider.forget();
+    let refused = thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut caller, 7));
+        change(7, "full_name = 'Ada King'");
+        fails(call.join().unwrap())
+    });
+    assert_eq!((refused.sqlstate.as_str(), world.phone(7)), ("40001", None));
 
     // A field that nobody wants to fill is a part of who it is, too.
     world.run(&format!("UPDATE crm SET email = NULL, company_name = 'Acme' WHERE id = '{}'", contact(6)));

@@ -350,7 +350,7 @@ fn it_is_refused_like_a_batch() {
 fn contacts_that_are_one_person_are_asked_about_once() {
     let world = world(&Beginning { contacts: 6, credits: Some(100), ..Beginning::default() });
     world.run(
-        "UPDATE crm SET email = 'person1@acme.example' WHERE email IN ('person2@acme.example', 'person3@acme.example')",
+        "UPDATE crm SET email = 'person1@acme.example', full_name = 'PERSON  1' WHERE email IN ('person2@acme.example', 'person3@acme.example')",
     );
     let mut caller = world.caller();
     let ids = ids(&mut caller);

@@ -62,7 +62,10 @@ const OWNER: &str = "SELECT leadlex.create_workspace('other', 5, 'pro');
     SELECT leadlex.check_provider('main', '{\"email\": \"a@acme.example\"}');
     SELECT leadlex.add_provider('spare', 'people_data_labs', secret => 'x'); SELECT leadlex.drop_provider('spare');
     SELECT leadlex.recheck('main', pg_catalog.now());
+    SELECT leadlex.suppress('gone@acme.example', until => pg_catalog.now() OPERATOR(pg_catalog.+) '1 day'::interval);
     SELECT leadlex.suppress('gone@acme.example'); SELECT leadlex.unsuppress('gone@acme.example');
+    SELECT leadlex.suppress_many('{gone@acme.example,@gone.example,linkedin.com/in/gone}'), leadlex.suppress('@acme.example');
+    SELECT leadlex.unsuppress('@acme.example'), leadlex.unsuppress_contact('{15}'), leadlex.unsuppress_row('public.crm', '{16}');
     SELECT leadlex.create_contact_table(); SELECT leadlex.unbind_contacts('leadlex.contact');
     SELECT leadlex.pause_queue(); SELECT leadlex.resume_queue(); SELECT leadlex.queue_paused();
     DELETE FROM leadlex.workspace WHERE name OPERATOR(pg_catalog.=) 'other';
@@ -125,7 +128,7 @@ fn every_function_means_the_same() {
     world.run("ALTER TABLE public.crm ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON public.crm FOR SELECT USING (true);
                CREATE POLICY own ON public.crm FOR UPDATE USING (note IS NULL)");
     run_each(&mut world.caller(), &with_contacts(CALLER));
-    run_each(&mut world.owner(), OWNER);
+    run_each(&mut world.owner(), &with_contacts(OWNER));
     let mut owner = world.owner();
     owner.batch_execute("SET search_path = pg_catalog").unwrap();
     eventually("queued contacts are enriched", Duration::from_secs(20), || {

@@ -138,6 +138,10 @@ fn one_entry_stops_every_spelling_of_a_profile_and_of_an_address() {
         assert!(one::<bool>(&mut owner, &format!("SELECT leadlex.unsuppress('{}')", values[1])));
         enrich(&mut caller, 1).unwrap();
         // And one refusal is kept under all of them.
+        eventually("the answers are in the books", Duration::from_secs(20), || {
+            world.number("SELECT count(*) FROM leadlex.receipt") == 2
+        });
+        world.run("DELETE FROM leadlex.receipt");
         world.provider.on(PATH, |_| Behaviour::json(451, json!({"error": {"type": "opt_out"}})));
         world.run("UPDATE crm SET job_title = NULL");
         world.provider.forget();

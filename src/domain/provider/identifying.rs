@@ -47,7 +47,8 @@ impl Config {
         let values = Values { person: before, secret: None };
         let Some(asked_with) = self.complete_sets(&values).next() else { return true };
         let form = |person, p: Placeholder| p.of(person).map(|given| given.form().to_owned());
-        let same = |p: Placeholder| form(before, p) == form(now, p);
+        // What was not known then was not sent: that it is known now contradicts nothing.
+        let same = |p: Placeholder| form(before, p).is_none_or(|before| Some(before) == form(now, p));
         self.settled().all(same) && asked_with.iter().all(|p| same(*p))
     }
 

@@ -67,6 +67,9 @@ pub fn pasts(
     };
     let mut people: Vec<Person> =
         contacts.iter().map(|(contact, row)| person(contact).in_row(*row)).collect();
+    if people.len() > 1 {
+        shared_values::meet(workspace, &people, crowd);
+    }
     shared_values::mark(workspace, &mut people, crowd);
     let past = |(person, (contact, _)): (Person, &(&Contact, Hash))| Past {
         questions: asked(&person, contact),

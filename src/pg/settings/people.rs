@@ -7,6 +7,7 @@ use std::rc::Rc;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{pg_guard, pg_sys};
 
+use crate::domain::people::Rules;
 use crate::domain::people::email::{ROLE_MAILBOXES, RoleMailboxes};
 
 const DEFAULT_BYTES: [u8; ROLE_MAILBOXES.len() + 1] = with_nul();
@@ -39,6 +40,11 @@ thread_local! {
 /// How many different names may share an e-mail address or a profile; `None`: any number.
 pub fn max_people_per_value() -> Option<usize> {
     usize::try_from(MAX_PEOPLE.get()).ok().filter(|most| *most > 0)
+}
+
+/// What counts as somebody's address.
+pub fn rules() -> Rules {
+    Rules { reserved_domains: super::allow_private_addresses() }
 }
 
 /// Mailboxes that are nobody's own.

@@ -11,7 +11,7 @@ static JOB_RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static JOB_RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3_600_000);
 static JOB_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300_000);
 static JOB_MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(10);
-pub static JOB_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
+static JOB_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 86_400);
 
 /// Databases and roles whose queued jobs are run at the same time.
 pub fn max_job_workers() -> usize {
@@ -33,6 +33,16 @@ pub fn job_policy() -> job::Policy {
 /// How long jobs that are done are kept.
 pub fn job_retention() -> Duration {
     Duration::from_secs(JOB_RETENTION.get() as u64)
+}
+
+/// How often expired receipts are looked for, at most `longest`: a short life must not last much longer than it says.
+pub fn purge_interval(longest: Duration) -> Duration {
+    let shortest = [super::RECEIPT_TTL.get(), super::RECHECK_AFTER.get(), JOB_RETENTION.get()]
+        .into_iter()
+        .filter(|s| *s > 0)
+        .min();
+    let tenth = Duration::from_secs(shortest.map_or(u64::MAX, |s| s as u64 / 10));
+    tenth.clamp(Duration::from_secs(1), longest)
 }
 
 pub fn define() {

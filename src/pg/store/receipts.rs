@@ -223,6 +223,8 @@ static HOLDS: Statement = Statement::new(
                       AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name AND e.contact_id OPERATOR(pg_catalog.=) $4)
          OR EXISTS (SELECT FROM leadlex.receipt AS r
                     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.person OPERATOR(pg_catalog.=) $5)
+         OR EXISTS (SELECT FROM leadlex.value_name AS n
+                    WHERE n.workspace_id OPERATOR(pg_catalog.=) $1 AND n.person OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.idempotency AS i
                     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
                       AND (i.person OPERATOR(pg_catalog.=) $5

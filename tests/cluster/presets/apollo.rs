@@ -89,8 +89,8 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
             "query": {},
             "body": {
                 "email": "jane1@acme.example",
-                "name": "Jane1 Example",
-                "first_name": "Jane1",
+                "name": "Jane Example",
+                "first_name": "Jane",
                 "last_name": "Example",
                 "domain": "acme.example",
                 "reveal_personal_emails": false,

@@ -90,7 +90,7 @@ fn a_vendor_with_nested_details() {
             "query": {},
             "body": {
                 "email": "jane1@acme.example",
-                "name": {"full": "Jane1 Example", "given": "Jane1", "family": "Example"},
+                "name": {"full": "Jane Example", "given": "Jane", "family": "Example"},
                 "dataFilter": ["employment_history", "social"]
             }
         })

@@ -53,7 +53,7 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
             "method": "GET",
             "path": PATH,
             "query": {
-                "email": "jane1@acme.example", "full_name": "Jane1 Example", "company_domain": "acme.example"
+                "email": "jane1@acme.example", "full_name": "Jane Example", "company_domain": "acme.example"
             },
             "body": null
         })

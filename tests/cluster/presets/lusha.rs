@@ -82,7 +82,7 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
             "method": "GET",
             "path": PATH,
             "query": {
-                "email": "jane1@acme.example", "firstName": "Jane1", "lastName": "Example", "companyDomain": "acme.example"
+                "email": "jane1@acme.example", "firstName": "Jane", "lastName": "Example", "companyDomain": "acme.example"
             },
             "body": null
         })

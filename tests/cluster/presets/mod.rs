@@ -132,7 +132,7 @@ impl Vendor {
     fn someone(&mut self) -> Value {
         self.people += 1;
         let n = self.people;
-        json!({"email": format!("jane{n}@acme.example"), "full_name": format!("Jane{n} Example")})
+        json!({"email": format!("jane{n}@acme.example"), "full_name": "Jane Example"})
     }
 
     /// A new contact of whom this is known.

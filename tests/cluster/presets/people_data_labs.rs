@@ -67,7 +67,7 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
         json!({
             "method": "GET",
             "path": PATH,
-            "query": {"email": "jane1@acme.example", "name": "Jane1 Example", "titlecase": "true"},
+            "query": {"email": "jane1@acme.example", "name": "Jane Example", "titlecase": "true"},
             "body": null
         })
     );

@@ -205,7 +205,7 @@ REVOKE SELECT (email) ON crm FROM merge_clerk;
 SET ROLE merge_clerk; SELECT t.fails('SELECT enrich_contact(t.id(1), $${job_title}$$, true)'); RESET ROLE;
 -- Fields that are filled need no privilege: there is nothing to write.
 GRANT SELECT (email) ON crm TO merge_clerk;
-UPDATE crm SET phone = '1';
+UPDATE crm SET phone = '+12025550101';
 SET ROLE merge_clerk; SELECT enrich_contact(t.id(1), '{phone}')->'fields_updated'; RESET ROLE;
 
 -- Rolled back, it never happened: not for the contact, the balance, the ledger or the history.

@@ -28,7 +28,7 @@ SET ROLE order_weak; SELECT t.first('enrich_contact(t.id(9))');
 SET ROLE order_user; SELECT t.first('enrich_contact(t.id(9))');
 RESET ROLE;
 SET client_min_messages = warning; SELECT leadlex.bind_contacts('crm'); RESET client_min_messages;
-INSERT INTO crm VALUES (t.id(1), 'ada.abbott@acme.example', NULL, NULL), (t.id(2), 'bruno.bergmann@harborline.example', 'full', 'full'), (t.id(3), NULL, NULL, NULL), (t.id(4), 'nobody@acme.example', NULL, NULL);
+INSERT INTO crm VALUES (t.id(1), 'ada.abbott@acme.example', NULL, NULL), (t.id(2), 'bruno.bergmann@harborline.example', 'full', '+12025550102'), (t.id(3), NULL, NULL, NULL), (t.id(4), 'nobody@acme.example', NULL, NULL);
 SET ROLE order_weak; SELECT t.first('enrich_contact(t.id(9))');
 SET ROLE order_user; SELECT t.first('enrich_contact(t.id(9))');
 RESET ROLE;

@@ -208,7 +208,10 @@ SELECT t.row(1); RESET leadlex.total_timeout;
 SELECT leadlex.drop_provider('slow'), leadlex.drop_provider('later');
 -- Private addresses are refused unless the superuser allows them, and where nobody listens is told.
 SELECT leadlex.add_provider('near', 'people_data_labs', t.sample(), 'demo-secret');
+-- (E-mail addresses at .example count only then, too: the profile identifies.)
+UPDATE crm SET linkedin_url = 'linkedin.com/in/ada-abbott' WHERE id = 1;
 SET leadlex.allow_private_addresses = off; SELECT t.row(1); RESET leadlex.allow_private_addresses;
+UPDATE crm SET linkedin_url = NULL WHERE id = 1;
 SELECT leadlex.alter_provider('near', t.dead()); SELECT t.row(1);
 -- What is no service of theirs, and what is refused.
 SELECT leadlex.alter_provider('near', jsonb_build_object('request', jsonb_build_object('url', replace(current_setting('test.provider_url'), 'enrich', 'elsewhere')), 'response', '{"no_match": {"body": []}}'::jsonb)); SELECT t.row(1);
