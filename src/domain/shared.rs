@@ -215,6 +215,9 @@ impl Sighting {
     }
 }
 
+/// So many values of one set are counted: some megabytes. Others are found by the worker.
+const MOST_VALUES: usize = 65_536;
+
 /// The names that each value came up with in one set: what too many of them share need not be asked about even once.
 #[derive(Debug, Default)]
 pub struct Crowd {
@@ -226,6 +229,9 @@ pub struct Crowd {
 impl Crowd {
     /// `most` names may share a value.
     pub fn meet(&mut self, value: Value, named: Named, most: usize) {
+        if self.names.len() >= MOST_VALUES && !self.names.contains_key(&value.hash) {
+            return;
+        }
         let names = self.names.entry(value.hash).or_default();
         if names.len() > most || names.iter().any(|known| known.name == named.name) {
             return;
@@ -234,6 +240,10 @@ impl Crowd {
         if names.len() > most {
             self.found.push((value, names.clone()));
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     pub fn is_crowded(&self, value: Value, most: usize) -> bool {

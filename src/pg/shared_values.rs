@@ -32,6 +32,9 @@ pub fn meet(workspace: Uuid, people: &[Person], crowd: &Crowd) {
 /// Notes on these people what identifies them no longer.
 pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
     let Some(most) = settings::max_people_per_value() else { return };
+    if store::shared_values::is_empty() && crowd.borrow().is_empty() {
+        return;
+    }
     let values: Vec<(usize, Value)> = people
         .iter()
         .enumerate()
@@ -59,7 +62,9 @@ pub fn has_become_shared(workspace: Uuid, person: &Person, crowd: &Crowd) -> boo
 
 /// Tells the worker what a set has found by itself.
 pub fn report(workspace: Uuid, crowd: &Crowd) {
-    for (value, names) in crowd.borrow_mut().take_found() {
+    // What a provider supplied is counted with its answers.
+    let found = crowd.borrow_mut().take_found();
+    for (value, names) in found.into_iter().filter(|(value, _)| !value.kind.is_supplied()) {
         for named in names {
             note(workspace, Uuid::nil(), named.row, Sighting { name: named.name, values: vec![value] });
         }

@@ -12,12 +12,17 @@ use crate::pg::owner::as_owner;
 use crate::pg::spi::{Statement, View, arg};
 use crate::pg::{cache, probe};
 
+/// Whether none was ever found, as far as the table's size tells.
+pub fn is_empty() -> bool {
+    probe::is_empty(cache::installation().shared_values)
+}
+
 /// Which of these values are shared by more than `most` names, as committed now. Empty where none is.
 pub fn known(workspace: Uuid, values: impl Iterator<Item = Hash>, most: usize) -> Vec<bool> {
-    let table = cache::installation().shared_values;
-    if probe::is_empty(table) {
+    if is_empty() {
         return Vec::new();
     }
+    let table = cache::installation().shared_values;
     let values: Vec<pgrx::Uuid> = values.map(pgrx::Uuid::from_bytes).collect();
     probe::each_above(
         table,
