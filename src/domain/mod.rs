@@ -12,8 +12,6 @@ pub mod identity;
 pub mod job;
 pub mod latency;
 pub mod merge;
-// The question, suppression and positions take the rest of it.
-#[allow(dead_code)]
 pub mod people;
 pub mod person;
 pub mod position;

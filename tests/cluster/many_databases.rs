@@ -11,7 +11,7 @@ use crate::world::{Beginning, World, enrich, number};
 
 /// A workspace with a rate limit: each call needs the worker of its database.
 fn world(conf: &[&str]) -> World {
-    let mut all = vec!["max_connections = 200", "autovacuum = off", "shared_buffers = '64MB'"];
+    let mut all = vec!["max_connections = 260", "autovacuum = off", "shared_buffers = '64MB'"];
     all.extend(conf);
     World::with(&Beginning { plan: "org", credits: None, contacts: 4, conf: &all, ..Beginning::default() })
 }
@@ -54,9 +54,9 @@ fn all_at_once(clients: &mut [Client], n: i32) -> Vec<Failure> {
 }
 
 #[test]
-fn a_hundred_and_fifty_databases_with_one_limited_call_each_are_served_by_two_workers() {
+fn two_hundred_databases_with_one_limited_call_each_are_served_by_two_workers() {
     let world = world(&[]);
-    let names = copies(&world, 150);
+    let names = copies(&world, 200);
     let mut clients = callers(&world, &names);
     let failures = all_at_once(&mut clients, 1);
     assert!(failures.is_empty(), "{} of {} failed: {:?}", failures.len(), names.len(), failures[0]);
