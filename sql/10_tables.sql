@@ -379,6 +379,44 @@ COMMENT ON COLUMN leadlex.queue_pause.id IS 'of the row';
 COMMENT ON COLUMN leadlex.queue_pause.since IS 'when it was called';
 COMMENT ON COLUMN leadlex.queue_pause.paused_by IS 'the role that called it';
 
+-- Which names each e-mail address, profile or telephone number came up with, as hashes. Written by the background worker,
+-- of each value one more than leadlex.max_people_per_value allows: then it is shared, and no more is to be known.
+CREATE TABLE leadlex.value_name (
+    workspace_id uuid NOT NULL,
+    value        uuid NOT NULL,
+    name         uuid NOT NULL,
+    person       uuid NOT NULL,
+    seen_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (workspace_id, value, name)
+);
+-- For the worker: which can go.
+CREATE INDEX value_name_age ON leadlex.value_name (seen_at);
+COMMENT ON TABLE leadlex.value_name IS 'Which names each value came up with, as hashes, for leadlex.recheck_after (at least a day), and as long as the value is shared. Readable by the extension''s owner only.';
+COMMENT ON COLUMN leadlex.value_name.workspace_id IS 'in which workspace';
+COMMENT ON COLUMN leadlex.value_name.value IS 'hash of workspace, kind, provider (of what one supplied) and value in normal form';
+COMMENT ON COLUMN leadlex.value_name.name IS 'hash of workspace and name in normal form';
+COMMENT ON COLUMN leadlex.value_name.person IS 'hash of the contact''s table and key, for leadlex.forget_contact';
+COMMENT ON COLUMN leadlex.value_name.seen_at IS 'when it first did';
+
+CREATE TABLE leadlex.shared_value (
+    workspace_id uuid NOT NULL,
+    value        uuid NOT NULL,
+    kind         text NOT NULL,
+    provider_id  uuid,
+    names        integer NOT NULL,
+    found_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    allowed      boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (workspace_id, value)
+);
+COMMENT ON TABLE leadlex.shared_value IS 'Values that more than leadlex.max_people_per_value different names came up with, as hashes. An e-mail address or profile that providers were asked with identifies no longer; an answer with a profile that its provider supplied so often is not written; a telephone number is only told of. leadlex.allow_shared_value makes one count again.';
+COMMENT ON COLUMN leadlex.shared_value.workspace_id IS 'in which workspace';
+COMMENT ON COLUMN leadlex.shared_value.value IS 'hash of workspace, kind, provider and value in normal form';
+COMMENT ON COLUMN leadlex.shared_value.kind IS 'email or profile: providers were asked with it; supplied profile or supplied phone: one of them answered it';
+COMMENT ON COLUMN leadlex.shared_value.provider_id IS 'leadlex.provider_config.id of the provider that supplied it';
+COMMENT ON COLUMN leadlex.shared_value.names IS 'different names that it came up with; counted up to one more than is allowed';
+COMMENT ON COLUMN leadlex.shared_value.found_at IS 'when the worker found it';
+COMMENT ON COLUMN leadlex.shared_value.allowed IS 'true: it counts all the same, by leadlex.allow_shared_value';
+
 -- Nobody looks for rows by these, and to take samples of them costs more than of all others together.
 ALTER TABLE leadlex.idempotency ALTER COLUMN result SET STATISTICS 0, ALTER COLUMN request_hash SET STATISTICS 0;
 ALTER TABLE leadlex.receipt ALTER COLUMN answer SET STATISTICS 0, ALTER COLUMN lacking SET STATISTICS 0;
@@ -406,3 +444,5 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.job_set', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.home', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.queue_pause', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.value_name', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.shared_value', '');

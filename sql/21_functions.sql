@@ -409,6 +409,16 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 
+CREATE FUNCTION leadlex.allow_shared_value(
+    value text,
+    workspace_id uuid DEFAULT NULL,
+    allowed boolean DEFAULT true
+) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'allow_shared_value_wrapper';
+COMMENT ON FUNCTION leadlex.allow_shared_value(text, uuid, boolean) IS 'Makes an e-mail address or a LinkedIn profile (its URL) count in a workspace, in any spelling, however many names it comes up with: it identifies, and a provider that supplies the profile is believed. allowed => false takes that back, and its names are counted from the beginning. workspace_id may be left out while there is only one. Returns whether that changes anything. Errors: 22023 no such value, two in one text, no such workspace; 25006.';
+REVOKE ALL ON FUNCTION leadlex.allow_shared_value(text, uuid, boolean) FROM PUBLIC;
+
 -- In place of foreign keys, see leadlex.workspace.
 CREATE FUNCTION leadlex.workspace_gone() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
@@ -421,10 +431,11 @@ BEGIN
     DELETE FROM leadlex.api_key AS k WHERE k.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.access AS a WHERE a.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_config AS p WHERE p.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.shared_value AS v WHERE v.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;
 END
 $gone$;
-COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access and providers go with their workspace, which cannot go while tables are bound for it (23503).';
+COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access, providers and shared values go with their workspace, which cannot go while tables are bound for it (23503).';
 REVOKE ALL ON FUNCTION leadlex.workspace_gone() FROM PUBLIC;
 CREATE TRIGGER workspace_gone AFTER DELETE ON leadlex.workspace
     FOR EACH ROW EXECUTE FUNCTION leadlex.workspace_gone();
@@ -433,6 +444,7 @@ CREATE FUNCTION leadlex.provider_gone() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
     DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.shared_value AS v WHERE v.provider_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;
 END
 $gone$;

@@ -6,6 +6,7 @@ ALTER TABLE leadlex.credit_pending ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.credit_settled ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.enrichment ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.suppression ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.shared_value ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_workspace ON leadlex.workspace FOR SELECT
     USING (id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 CREATE POLICY own_workspace ON leadlex.credit_pending FOR SELECT
@@ -16,6 +17,8 @@ CREATE POLICY own_workspace ON leadlex.enrichment FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 CREATE POLICY own_workspace ON leadlex.suppression FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY own_workspace ON leadlex.shared_value FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 
 CREATE POLICY granted ON leadlex.workspace AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.workspace'::regclass, 'SELECT')));
@@ -25,6 +28,8 @@ CREATE POLICY granted ON leadlex.credit_settled AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.credit_settled'::regclass, 'SELECT')));
 CREATE POLICY granted ON leadlex.enrichment AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.enrichment'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.shared_value AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.shared_value'::regclass, 'SELECT')));
 
 CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true, security_barrier = true) AS
     SELECT p.id, p.workspace_id, p.amount, p.request_id, p.note, p.created_at FROM leadlex.credit_pending AS p
@@ -265,7 +270,7 @@ GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
 GRANT SELECT ON leadlex.presets, leadlex.provider_stats, leadlex.progress, leadlex.job, leadlex.queue TO PUBLIC;
 -- Rows of these have who was granted access, by their policies or, with the owner's rights, by their own condition.
 GRANT SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment,
-    leadlex.provider, leadlex.enriched, leadlex.usage_daily TO PUBLIC;
+    leadlex.provider, leadlex.enriched, leadlex.usage_daily, leadlex.shared_value TO PUBLIC;
 GRANT SELECT ON leadlex.worker_status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
 -- Who is told of what is up to the function.

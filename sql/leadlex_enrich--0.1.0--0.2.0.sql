@@ -132,10 +132,11 @@ BEGIN
     DELETE FROM leadlex.api_key AS k WHERE k.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.access AS a WHERE a.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_config AS p WHERE p.workspace_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.shared_value AS v WHERE v.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;
 END
 $gone$;
-COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access and providers go with their workspace, which cannot go while tables are bound for it (23503).';
+COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access, providers and shared values go with their workspace, which cannot go while tables are bound for it (23503).';
 REVOKE ALL ON FUNCTION leadlex.workspace_gone() FROM PUBLIC;
 CREATE TRIGGER workspace_gone AFTER DELETE ON leadlex.workspace
     FOR EACH ROW EXECUTE FUNCTION leadlex.workspace_gone();
@@ -144,6 +145,7 @@ CREATE FUNCTION leadlex.provider_gone() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
     DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.shared_value AS v WHERE v.provider_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;
 END
 $gone$;
@@ -842,6 +844,62 @@ CREATE OR REPLACE VIEW leadlex.provider WITH (security_barrier = true) AS
           AND (p.workspace_id IS NULL OR p.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 GRANT SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment,
     leadlex.provider TO PUBLIC;
+
+-- Which names each e-mail address, profile or telephone number came up with, as hashes. Written by the background worker,
+-- of each value one more than leadlex.max_people_per_value allows: then it is shared, and no more is to be known.
+CREATE TABLE leadlex.value_name (
+    workspace_id uuid NOT NULL,
+    value        uuid NOT NULL,
+    name         uuid NOT NULL,
+    person       uuid NOT NULL,
+    seen_at      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (workspace_id, value, name)
+);
+-- For the worker: which can go.
+CREATE INDEX value_name_age ON leadlex.value_name (seen_at);
+COMMENT ON TABLE leadlex.value_name IS 'Which names each value came up with, as hashes, for leadlex.recheck_after (at least a day), and as long as the value is shared. Readable by the extension''s owner only.';
+COMMENT ON COLUMN leadlex.value_name.workspace_id IS 'in which workspace';
+COMMENT ON COLUMN leadlex.value_name.value IS 'hash of workspace, kind, provider (of what one supplied) and value in normal form';
+COMMENT ON COLUMN leadlex.value_name.name IS 'hash of workspace and name in normal form';
+COMMENT ON COLUMN leadlex.value_name.person IS 'hash of the contact''s table and key, for leadlex.forget_contact';
+COMMENT ON COLUMN leadlex.value_name.seen_at IS 'when it first did';
+
+CREATE TABLE leadlex.shared_value (
+    workspace_id uuid NOT NULL,
+    value        uuid NOT NULL,
+    kind         text NOT NULL,
+    provider_id  uuid,
+    names        integer NOT NULL,
+    found_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    allowed      boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (workspace_id, value)
+);
+COMMENT ON TABLE leadlex.shared_value IS 'Values that more than leadlex.max_people_per_value different names came up with, as hashes. An e-mail address or profile that providers were asked with identifies no longer; an answer with a profile that its provider supplied so often is not written; a telephone number is only told of. leadlex.allow_shared_value makes one count again.';
+COMMENT ON COLUMN leadlex.shared_value.workspace_id IS 'in which workspace';
+COMMENT ON COLUMN leadlex.shared_value.value IS 'hash of workspace, kind, provider and value in normal form';
+COMMENT ON COLUMN leadlex.shared_value.kind IS 'email or profile: providers were asked with it; supplied profile or supplied phone: one of them answered it';
+COMMENT ON COLUMN leadlex.shared_value.provider_id IS 'leadlex.provider_config.id of the provider that supplied it';
+COMMENT ON COLUMN leadlex.shared_value.names IS 'different names that it came up with; counted up to one more than is allowed';
+COMMENT ON COLUMN leadlex.shared_value.found_at IS 'when the worker found it';
+COMMENT ON COLUMN leadlex.shared_value.allowed IS 'true: it counts all the same, by leadlex.allow_shared_value';
+ALTER TABLE leadlex.shared_value ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_workspace ON leadlex.shared_value FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY granted ON leadlex.shared_value AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.shared_value'::regclass, 'SELECT')));
+REVOKE ALL ON leadlex.value_name, leadlex.shared_value FROM PUBLIC;
+GRANT SELECT ON leadlex.shared_value TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('leadlex.value_name', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.shared_value', '');
+CREATE FUNCTION leadlex.allow_shared_value(
+    value text,
+    workspace_id uuid DEFAULT NULL,
+    allowed boolean DEFAULT true
+) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'allow_shared_value_wrapper';
+COMMENT ON FUNCTION leadlex.allow_shared_value(text, uuid, boolean) IS 'Makes an e-mail address or a LinkedIn profile (its URL) count in a workspace, in any spelling, however many names it comes up with: it identifies, and a provider that supplies the profile is believed. allowed => false takes that back, and its names are counted from the beginning. workspace_id may be left out while there is only one. Returns whether that changes anything. Errors: 22023 no such value, two in one text, no such workspace; 25006.';
+REVOKE ALL ON FUNCTION leadlex.allow_shared_value(text, uuid, boolean) FROM PUBLIC;
 
 -- Last: calls its trigger, so that every session looks again, and the worker, too.
 UPDATE leadlex.workspace SET name = name WHERE false;

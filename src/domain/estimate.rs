@@ -25,6 +25,7 @@ pub enum Why {
     TooWeak,
     OtherCompany,
     NotIdentifiable,
+    SharedValue,
     Suppressed,
     TableRefuses,
     Barred,
@@ -58,7 +59,11 @@ impl Fate {
 
     /// What the failure of a waterfall comes to.
     pub fn of_failure(failure: &Failure) -> Fate {
+        if failure.has_shared_values() {
+            return Fate::Skipped(Why::SharedValue);
+        }
         Fate::Skipped(match failure.no_match_reason() {
+            Some((NoMatchReason::SharedValue, _)) => Why::SharedValue,
             Some((NoMatchReason::Suppressed, _)) => Why::Suppressed,
             Some((NoMatchReason::TableRefuses, _)) => Why::TableRefuses,
             Some((NoMatchReason::NotIdentifiable, _)) => Why::NotIdentifiable,
@@ -83,6 +88,7 @@ impl Why {
             Why::TooWeak => "below min_confidence",
             Why::OtherCompany => "other company",
             Why::NotIdentifiable => "not identifiable",
+            Why::SharedValue => "shared value",
             Why::Suppressed => "suppressed",
             Why::TableRefuses => "refused by the table",
             Why::Barred => "row-level security",

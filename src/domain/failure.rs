@@ -83,16 +83,18 @@ pub enum NoMatchReason {
     OtherCompany,
     /// There was data, and the contact's table refuses it.
     TableRefuses,
+    SharedValue,
 }
 
 impl NoMatchReason {
-    pub const ALL: [NoMatchReason; 6] = [
+    pub const ALL: [NoMatchReason; 7] = [
         NoMatchReason::NoData,
         NoMatchReason::NotIdentifiable,
         NoMatchReason::Suppressed,
         NoMatchReason::OtherPerson,
         NoMatchReason::OtherCompany,
         NoMatchReason::TableRefuses,
+        NoMatchReason::SharedValue,
     ];
 
     const fn name(self) -> &'static str {
@@ -103,13 +105,14 @@ impl NoMatchReason {
             NoMatchReason::OtherPerson => "other_person",
             NoMatchReason::OtherCompany => "other_company",
             NoMatchReason::TableRefuses => "table_refuses",
+            NoMatchReason::SharedValue => "shared_value",
         }
     }
 
     /// Whether there were data, and they were not used.
     pub const fn sets_data_aside(self) -> bool {
-        use NoMatchReason::{OtherCompany, OtherPerson, TableRefuses};
-        matches!(self, OtherPerson | OtherCompany | TableRefuses)
+        use NoMatchReason::{OtherCompany, OtherPerson, SharedValue, TableRefuses};
+        matches!(self, OtherPerson | OtherCompany | TableRefuses | SharedValue)
     }
 }
 
@@ -223,8 +226,34 @@ impl Failure {
                 "the table refuses what providers have for this contact",
                 "Nothing was charged. The WARNING of the first such call names the constraint. It is not bought again before leadlex.recheck_after is over; when the table takes it, use overwrite => true or leadlex.recheck(provider, since).",
             ),
+            NoMatchReason::SharedValue => (
+                "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about somebody else",
+                "Nothing was charged and nothing was written. Does the provider have a test (sandbox) key? leadlex.check_provider(name, contact) shows what it answers; where the profile is right, an administrator runs SELECT leadlex.allow_shared_value('PROFILE').",
+            ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
+    }
+
+    /// What these columns hold is many people's, and nothing else identifies the contact.
+    pub fn only_shared(columns: &[&str]) -> Failure {
+        let mut failure =
+            Failure::no_match(NoMatchReason::NotIdentifiable).with("shared_values", json!(columns));
+        let named = columns.join(" and ");
+        failure.message.push_str(&format!(": its {named} is a shared value"));
+        failure.hint = format!(
+            "Nothing was charged. What {named} holds came up with more than leadlex.max_people_per_value different names, so it identifies nobody. Fill in one of the person's own, or name and company; where it is one person's all the same, an administrator runs SELECT leadlex.allow_shared_value('VALUE')."
+        );
+        failure
+    }
+
+    /// The columns whose values are many people's, where only these would have identified the contact.
+    pub fn has_shared_values(&self) -> bool {
+        self.more.contains_key("shared_values")
+    }
+
+    /// No data, because these providers have one profile for many people.
+    pub fn about_somebody_else(providers: &[String]) -> Failure {
+        Failure::no_match(NoMatchReason::SharedValue).with("shared_by", json!(providers))
     }
 
     /// No data, because what these providers answered was too weak.

@@ -22,6 +22,7 @@ pub mod question;
 pub mod rate;
 pub mod receipt;
 pub mod reply;
+pub mod shared;
 pub mod suppression;
 pub mod tally;
 pub mod waterfall;

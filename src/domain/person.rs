@@ -8,6 +8,7 @@ use super::fields::Field;
 use super::people::email::{self, Address, RoleMailboxes, addresses};
 use super::people::{Rules, company, name, phone, profile, value};
 use super::receipt::Hash;
+use super::shared::Shared;
 
 /// No identifying value is longer; what is longer counts as empty rather than travel to a vendor.
 const MAX_VALUE_CHARS: usize = 1_000;
@@ -57,6 +58,10 @@ pub struct Person {
     pub linkedin_handle: Option<Given>,
     pub phone: Option<Given>,
     pub location: Option<Given>,
+    /// What of it many people have in common: that is neither sent, nor does it identify.
+    pub shared: Shared,
+    /// The company's domain was taken from the address.
+    pub domain_of_address: bool,
     /// All addresses in the field for e-mail, with whether each is a role mailbox.
     pub addresses: Vec<(Address, bool)>,
     /// The names that have columns of their own.
@@ -72,6 +77,7 @@ impl Person {
         let role_mailbox = address.as_ref().is_some_and(|address| roles.contains(address));
         let roles: Vec<bool> = all.iter().map(|address| roles.contains(address)).collect();
         let domain = kept(contact.company_domain.as_deref()).and_then(company::domain);
+        let domain_of_address = domain.is_none();
         let domain = domain.or_else(|| company::domain_of(address.as_ref()?));
         let stored = (named(contact.first_name.as_deref()), named(contact.last_name.as_deref()));
         let url = kept(contact.value(Field::LinkedinUrl));
@@ -80,6 +86,8 @@ impl Person {
         Person {
             row: None,
             role_mailbox,
+            shared: Shared::default(),
+            domain_of_address,
             email: address.map(|address| Given { sent: address.sent, normal: Some(address.normal) }),
             full_name: named(contact.full_name.as_deref()).or_else(|| both(&stored)),
             company_name: filled(contact, Field::CompanyName).filter(|g| company::identifies(&g.sent)),

@@ -58,7 +58,7 @@ impl Questions {
             .map(|set| hash_of(&stem, "set", identity.settled.iter().chain(set)))
             .collect();
         let known = hash_of(&stem, "known", identity.all.iter());
-        let former = former::Questions::of(parties, config, contact);
+        let former = former::Questions::of(parties, config, person, contact);
         Some(Questions { hashes, known, stem, all: identity.all, former })
     }
 
@@ -150,8 +150,15 @@ mod former {
     }
 
     impl Questions {
-        pub fn of(parties: Parties<'_>, config: &Config, contact: &Contact) -> Option<Questions> {
-            let (sets, all) = config.former_identities(&|name| stored(contact, name))?;
+        pub fn of(
+            parties: Parties<'_>,
+            config: &Config,
+            person: &Person,
+            contact: &Contact,
+        ) -> Option<Questions> {
+            let own = |name: &&'static str| !person.shared.columns().contains(name);
+            let value = |name| Some(name).filter(own).and_then(|name| stored(contact, name));
+            let (sets, all) = config.former_identities(&value)?;
             let stem = [parties.workspace.as_bytes(), parties.provider.as_bytes(), &parties.description[..]];
             let stem = stem.map(<[u8]>::to_vec);
             let hashes = sets.iter().map(|set| hash_of(&stem, set)).collect();

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::fields::{Field, FieldMap, FieldSet};
 use super::provider::Verdict;
+use super::shared::{Kind, Sighting, Value as SharedValue};
 
 /// Sixteen bytes of a SHA-256. Holds the ids of workspace and provider as well, so that nobody who lacks those can
 /// tell from it whom it is about.
@@ -137,6 +138,8 @@ pub struct Filed {
     /// [`person`] of the contact that was asked about, so that what is held on somebody can be found.
     pub person: Hash,
     pub content: Content,
+    /// What came up under the name of that contact.
+    pub sighting: Option<Sighting>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +148,8 @@ pub enum Content {
     /// What `lacking` names, the contact's table refused: see [`rejection`].
     Rejection(Receipt),
     Refusal(Refusal),
+    /// Nothing to be kept of an answer.
+    Nothing,
 }
 
 /// A provider's refusal to tell anything about somebody.
@@ -190,14 +195,16 @@ impl Filed {
                 let people: Vec<Uuid> = refusal.people.iter().map(|hash| Uuid::from_bytes(*hash)).collect();
                 json!([people, refusal.workspace, refusal.source])
             }
+            Content::Nothing => json!([]),
         };
-        let whole = json!([self.workspace, self.provider, Uuid::from_bytes(self.person), content]);
+        let sighting = self.sighting.as_ref().map(sighting_json);
+        let whole = json!([self.workspace, self.provider, Uuid::from_bytes(self.person), content, sighting]);
         whole.to_string().into_bytes()
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Filed> {
         let parts: Vec<Value> = serde_json::from_slice(bytes).ok()?;
-        let [workspace, provider, person, content] = parts.as_slice() else {
+        let [workspace, provider, person, content, sighting] = parts.as_slice() else {
             return None;
         };
         Some(Filed {
@@ -205,13 +212,14 @@ impl Filed {
             provider: id(provider)?,
             person: id(person)?.into_bytes(),
             content: Content::read(content.as_array()?)?,
+            sighting: read_sighting(sighting),
         })
     }
 
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.content {
             Content::Receipt(receipt) | Content::Rejection(receipt) => Some(receipt),
-            Content::Refusal(_) => None,
+            Content::Refusal(_) | Content::Nothing => None,
         }
     }
 
@@ -221,7 +229,7 @@ impl Filed {
 
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.content {
-            Content::Receipt(_) | Content::Rejection(_) => None,
+            Content::Receipt(_) | Content::Rejection(_) | Content::Nothing => None,
             Content::Refusal(refusal) => Some(refusal),
         }
     }
@@ -230,6 +238,7 @@ impl Filed {
 impl Content {
     fn read(parts: &[Value]) -> Option<Content> {
         match parts {
+            [] => Some(Content::Nothing),
             [at, known, matched, lacking, answer] => Some(Content::Receipt(Receipt {
                 answered_at: at.as_i64()?,
                 known: id(known)?.into_bytes(),
@@ -257,6 +266,20 @@ impl Content {
 
 fn named(fields: &Value) -> Option<FieldSet> {
     Some(fields.as_array()?.iter().filter_map(|name| Field::parse(name.as_str()?)).collect())
+}
+
+fn sighting_json(sighting: &Sighting) -> Value {
+    let values: Vec<(&str, Uuid)> =
+        sighting.values.iter().map(|value| (value.kind.name(), Uuid::from_bytes(value.hash))).collect();
+    json!([Uuid::from_bytes(sighting.name), values])
+}
+
+fn read_sighting(json: &Value) -> Option<Sighting> {
+    let value = |pair: &Value| {
+        Some(SharedValue { kind: Kind::parse(pair[0].as_str()?)?, hash: id(&pair[1])?.into_bytes() })
+    };
+    let values = json[1].as_array()?.iter().filter_map(value).collect();
+    Some(Sighting { name: id(&json[0])?.into_bytes(), values })
 }
 
 fn id(value: &Value) -> Option<Uuid> {

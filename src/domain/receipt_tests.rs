@@ -99,6 +99,7 @@ fn a_filed_receipt_comes_back_as_it_was() {
             provider: Uuid::new_v4(),
             person: person(Uuid::nil(), "t", "7"),
             content: Content::Receipt(receipt),
+            sighting: None,
         };
         assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
     }
@@ -109,6 +110,7 @@ fn a_filed_receipt_comes_back_as_it_was() {
             provider: Uuid::new_v4(),
             person: person(Uuid::nil(), "t", "7"),
             content: Content::Refusal(refusal),
+            sighting: None,
         };
         assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
     }
@@ -144,6 +146,7 @@ fn a_rejection_is_of_one_question_and_one_contact_and_counts_for_a_while() {
         provider: Uuid::nil(),
         person: [9; 16],
         content: Content::Rejection(receipt.clone()),
+        sighting: None,
     };
     assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed.clone()));
     assert!(filed.is_rejection() && filed.receipt() == Some(&receipt) && filed.refusal().is_none());

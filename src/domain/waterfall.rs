@@ -26,7 +26,11 @@ pub enum Outcome {
     /// It was not asked: of the fields that it is wanted for, it has nothing but values of these, which the contact's
     /// table refused.
     Rejected(FieldSet),
+    /// Nor was it, since what would identify the contact is many people's: these columns.
+    OnlyShared(&'static [&'static str]),
     Answered(Verdict),
+    /// It answered with a profile that it has for many: all of that is about somebody else.
+    SharedProfile,
     /// The same, but only these fields are used of what it supplies.
     Within(FieldSet, Verdict),
     /// The same, remembered: what it has for the fields of `refused`, the contact's table did not take when it was offered
@@ -60,6 +64,10 @@ pub struct Waterfall {
     set_aside: Vec<(String, NoMatchReason)>,
     post: Post,
     suppressed: bool,
+    /// Columns whose values are many people's, where these kept a provider from being asked.
+    shared: &'static [&'static str],
+    /// Providers that had a profile which they have for many.
+    strangers: Vec<String>,
 }
 
 /// What the providers together came to.
@@ -105,6 +113,8 @@ impl Waterfall {
             set_aside: Vec::new(),
             post: Post::default(),
             suppressed: false,
+            shared: &[],
+            strangers: Vec::new(),
         }
     }
 
@@ -163,6 +173,14 @@ impl Waterfall {
     pub fn absorb(&mut self, provider: &str, outcome: Outcome) {
         let (fills, refused, verdict) = match outcome {
             Outcome::Skipped => return,
+            Outcome::OnlyShared(columns) => {
+                self.shared = columns;
+                return;
+            }
+            Outcome::SharedProfile => {
+                self.strangers.push(provider.to_owned());
+                (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
+            }
             Outcome::Rejected(fields) => {
                 self.rejected = self.rejected.union(fields);
                 (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
@@ -241,6 +259,12 @@ impl Waterfall {
         }
         if !self.too_weak.is_empty() {
             return Err(Failure::too_weak(&self.too_weak));
+        }
+        if !self.strangers.is_empty() {
+            return Err(Failure::about_somebody_else(&self.strangers));
+        }
+        if self.asked.is_empty() && !self.shared.is_empty() {
+            return Err(Failure::only_shared(self.shared));
         }
         let reason =
             if self.asked.is_empty() { NoMatchReason::NotIdentifiable } else { NoMatchReason::NoData };

@@ -29,6 +29,8 @@ pub struct Installation {
     pub receipts: pg_sys::Oid,
     /// Oid of leadlex.suppression.
     pub suppressions: pg_sys::Oid,
+    /// Oid of leadlex.shared_value.
+    pub shared_values: pg_sys::Oid,
 }
 
 const MAX_ROLES: usize = 1_000;
@@ -134,7 +136,7 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
-           'provider_secret', 'receipt', 'suppression', 'home', 'queue_pause']::pg_catalog.name[])",
+           'provider_secret', 'receipt', 'suppression', 'shared_value', 'home', 'queue_pause']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.
@@ -158,6 +160,7 @@ pub fn find_installation() -> Found {
         extension: number(row, 4) as u32,
         receipts: table("receipt"),
         suppressions: table("suppression"),
+        shared_values: table("shared_value"),
     };
     CACHE.with_borrow_mut(|c| c.installation = Some(found));
     Found::This(found)

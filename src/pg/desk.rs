@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::accounts::Reservation;
 use super::provider::{Asking, Past, Rejected};
 use super::raise::{self, Refusal, refuse};
+use super::shared_values::Crowd;
 use super::shmem::{AccountKey, ClaimKey};
 use super::store::books::{self, Entry};
 use super::store::config::{self, LoadedProvider};
@@ -54,6 +55,8 @@ pub struct PgDesk {
     past: Option<Past>,
     /// What the person may be listed under, once that was needed.
     listed: Option<(Contact, Vec<Hash>)>,
+    /// Of one contact alone, so nothing.
+    crowd: Crowd,
 }
 
 impl PgDesk {
@@ -72,6 +75,7 @@ impl PgDesk {
             providers: Vec::new(),
             past: None,
             listed: None,
+            crowd: Crowd::default(),
         }
     }
 
@@ -265,7 +269,8 @@ impl Desk for PgDesk {
         let table = format!("{}\n{}", self.binding().name(), self.id);
         let past = match &mut self.past {
             None => {
-                let past = provider::pasts(workspace, &self.providers, &[(contact, person)]).pop();
+                let past =
+                    provider::pasts(workspace, &self.providers, &[(contact, person)], &self.crowd).pop();
                 self.past.insert(past.unwrap_or_default())
             }
             Some(past) => {
@@ -290,7 +295,14 @@ impl Desk for PgDesk {
     ) -> Option<Written> {
         let wanted = |now: &Contact| merge::changes(now, &gathered.values, fields, overwrite);
         let (binding, workspace) = (self.binding(), self.workspace());
-        let saved = writing::write_changes(binding, workspace, &self.providers, before, gathered, wanted);
+        let saved = writing::write_changes(
+            binding,
+            workspace,
+            (&self.providers, &self.crowd),
+            before,
+            gathered,
+            wanted,
+        );
         let saved = saved.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id));
         let Saved { written, rejections } = saved?;
         for rejection in &rejections {

@@ -30,6 +30,7 @@ mod robust;
 #[cfg(feature = "session_state")]
 mod session_state;
 mod settings;
+mod shared_values;
 mod shmem;
 mod spi;
 mod store;

@@ -34,12 +34,63 @@ pub fn any_until(
     })
 }
 
+/// Two columns of a row: `number`, of type integer, and `unless`, a boolean.
+#[derive(Clone, Copy)]
+pub struct Above {
+    pub number: &'static CStr,
+    pub unless: &'static CStr,
+}
+
+/// Of each of `seconds`: whether there is such a row, with a number above `most`, and not `unless`.
+pub fn each_above(
+    relation: pg_sys::Oid,
+    first: pgrx::Uuid,
+    seconds: &[pgrx::Uuid],
+    columns: Above,
+    most: usize,
+) -> Vec<bool> {
+    // SAFETY: catalog look-ups; the names outlive them.
+    let [number, unless] =
+        [columns.number, columns.unless].map(|name| unsafe { pg_sys::get_attnum(relation, name.as_ptr()) });
+    let counts = |row, shape| {
+        let value = |column: i16| {
+            let mut is_null = true;
+            // SAFETY: a row of this relation and its shape, both alive for as long as the scan stands on it.
+            let value = unsafe { pg_sys::heap_getattr(row, column.into(), shape, &mut is_null) };
+            (!is_null).then_some(value.value())
+        };
+        value(number).is_some_and(|number| number as i32 as usize > most) && value(unless) == Some(0)
+    };
+    let mut found = Vec::with_capacity(seconds.len());
+    look(relation, first, seconds, counts, |is_there| {
+        found.push(is_there);
+        false
+    });
+    found
+}
+
 fn find(
     relation: pg_sys::Oid,
     first: pgrx::Uuid,
     seconds: &[pgrx::Uuid],
     counts: impl Fn(pg_sys::HeapTuple, pg_sys::TupleDesc) -> bool,
 ) -> bool {
+    let mut found = false;
+    look(relation, first, seconds, counts, |is_there| {
+        found = is_there;
+        found
+    });
+    found
+}
+
+/// Tells of each of `seconds` whether its row is there, until `told` says that it is enough.
+fn look(
+    relation: pg_sys::Oid,
+    first: pgrx::Uuid,
+    seconds: &[pgrx::Uuid],
+    counts: impl Fn(pg_sys::HeapTuple, pg_sys::TupleDesc) -> bool,
+    mut told: impl FnMut(bool) -> bool,
+) {
     // SAFETY: an existing relation with a primary key of two uuid columns, which are its first two; an error closes
     // all that is open here. The snapshot is registered for as long as scans use it.
     unsafe {
@@ -49,18 +100,19 @@ fn find(
         #[cfg(any(feature = "pg18", feature = "pg19"))]
         let index = pg_sys::RelationGetPrimaryKeyIndex(relation, false);
         let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
-        let found = seconds.iter().any(|second| {
+        for second in seconds {
             let mut keys = [equal(1, arg(first)), equal(2, arg(*second))];
             let indexed = index != pg_sys::InvalidOid;
             let scan = pg_sys::systable_beginscan(relation, index, indexed, snapshot, 2, keys.as_mut_ptr());
             let row = pg_sys::systable_getnext(scan);
             let found = !row.is_null() && counts(row, (*relation).rd_att);
             pg_sys::systable_endscan(scan);
-            found
-        });
+            if told(found) {
+                break;
+            }
+        }
         pg_sys::UnregisterSnapshot(snapshot);
         pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
-        found
     }
 }
 

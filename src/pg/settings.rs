@@ -18,7 +18,7 @@ use crate::domain::receipt::Terms;
 use crate::net::MAX_HELPERS;
 
 pub use answers::{position, waterfall};
-pub use people::{role_mailboxes, rules};
+pub use people::{max_people_per_value, role_mailboxes, rules};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{
     max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::provider;
 use super::raise::{Refusal, refuse};
+use super::shared_values::{self, Crowd};
 use super::store::config::LoadedProvider;
 use super::table::{self, Binding, Rejection};
 use crate::domain::contact::Contact;
@@ -29,11 +30,12 @@ impl Saved {
 }
 
 /// Changes against the row as it is now, written. Tried against what was read before the providers were asked; if
-/// somebody has changed the row since, against the row locked. `None`: the contact is gone.
+/// somebody has changed the row since, against the row locked. The providers come with what the contacts of one set have
+/// in common. `None`: the contact is gone.
 pub fn write_changes(
     binding: &Binding,
     workspace: Uuid,
-    providers: &[(String, Rc<LoadedProvider>)],
+    (providers, crowd): (&[(String, Rc<LoadedProvider>)], &Crowd),
     before: Contact,
     gathered: &Gathered,
     wanted: impl Fn(&Contact) -> FieldMap<String>,
@@ -51,7 +53,8 @@ pub fn write_changes(
         }
         return Ok(None);
     };
-    if !means_the_same(providers, gathered, &wanted, &before, &locked) {
+    let asked = Asked { workspace, providers, crowd };
+    if !asked.means_the_same(gathered, &wanted, &before, &locked) {
         return Err(SomebodyElse);
     }
     let saved = binding.save(workspace, &locked, wanted(&locked), &gathered.post, FieldSet::EMPTY);
@@ -59,33 +62,43 @@ pub fn write_changes(
     Ok(Some(Saved::of(locked, saved.row, saved.rejections, saved.apart)))
 }
 
-/// Whether what was supplied about `before` is about `now` as well, for each provider that supplied something: it was asked
-/// with what those before it had supplied, but for what the table had refused before.
-fn means_the_same(
-    providers: &[(String, Rc<LoadedProvider>)],
-    gathered: &Gathered,
-    wanted: impl Fn(&Contact) -> FieldMap<String>,
-    before: &Contact,
-    now: &Contact,
-) -> bool {
-    let [of_before, of_now] = [before, now].map(&wanted);
-    let mut supplied = FieldSet::EMPTY;
-    for (name, provider) in providers {
-        let own = gathered.origins.iter().filter(|(_, origin)| origin.source == *name);
-        let own: FieldSet = own.map(|(field, _)| field).collect();
-        let Some(config) = provider.config.as_ref().ok().filter(|_| !own.is_empty()) else { continue };
-        let known = |values: &FieldMap<String>| -> FieldMap<String> {
-            let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
-            earlier.map(|(field, value)| (field, value.clone())).collect()
-        };
-        let was = provider::person(&before.with(&known(&of_before)));
-        let is = provider::person(&now.with(&known(&of_now)));
-        if !config.means_the_same(&was, &is) {
-            return false;
+struct Asked<'a> {
+    workspace: Uuid,
+    providers: &'a [(String, Rc<LoadedProvider>)],
+    crowd: &'a Crowd,
+}
+
+impl Asked<'_> {
+    /// Whether what was supplied about `before` is about `now` as well, for each provider that supplied something: it was asked
+    /// with what those before it had supplied, but for what the table had refused before.
+    fn means_the_same(
+        &self,
+        gathered: &Gathered,
+        wanted: impl Fn(&Contact) -> FieldMap<String>,
+        before: &Contact,
+        now: &Contact,
+    ) -> bool {
+        let [of_before, of_now] = [before, now].map(&wanted);
+        let mut supplied = FieldSet::EMPTY;
+        for (name, provider) in self.providers {
+            let own = gathered.origins.iter().filter(|(_, origin)| origin.source == *name);
+            let own: FieldSet = own.map(|(field, _)| field).collect();
+            let Some(config) = provider.config.as_ref().ok().filter(|_| !own.is_empty()) else { continue };
+            let known = |values: &FieldMap<String>| -> FieldMap<String> {
+                let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
+                earlier.map(|(field, value)| (field, value.clone())).collect()
+            };
+            let known = [before.with(&known(&of_before)), now.with(&known(&of_now))];
+            let mut people = known.map(|contact| provider::person(&contact));
+            shared_values::mark(self.workspace, &mut people, self.crowd);
+            let [was, is] = &people;
+            if !config.means_the_same(was, is) {
+                return false;
+            }
+            supplied = supplied.union(own.minus(gathered.refused_before));
         }
-        supplied = supplied.union(own.minus(gathered.refused_before));
+        true
     }
-    true
 }
 
 /// While providers were asked about a contact, somebody changed what they were asked with.

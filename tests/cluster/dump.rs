@@ -93,6 +93,8 @@ pub fn used_on(server: &'static Server) -> Used {
          INSERT INTO leadlex.contact (id, workspace_id, email) SELECT '00000000-0000-4000-8000-000000000001', id, 'person1@acme.example'
              FROM leadlex.workspace WHERE name = 'globex';
          SELECT leadlex.suppress('gone@acme.example', 'asked to be left alone');
+         SELECT leadlex.allow_shared_value('family@acme.example', id) FROM leadlex.workspace WHERE name = 'acme';
+         INSERT INTO leadlex.value_name SELECT workspace_id, value, gen_random_uuid(), gen_random_uuid() FROM leadlex.shared_value;
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

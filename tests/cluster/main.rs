@@ -54,6 +54,7 @@ mod refusals;
 mod rewrites;
 mod secret_places;
 mod secrets_in_logs;
+mod shared_values;
 mod sql_text;
 mod standby;
 mod storm;

@@ -77,7 +77,8 @@ start_regress_server() {
     build_provider
     local dir=$RUN_DIR/regress url slow_url
     cluster_stop_at "$dir"
-    cluster_create regress "$RUN_BASE/pg-$MAJOR" 'fsync = off'
+    # The provider of these scripts has one person for everybody, as a sandbox has.
+    cluster_create regress "$RUN_BASE/pg-$MAJOR" 'fsync = off' 'leadlex.max_people_per_value = -1'
     provider_start "$CLUSTER" provider
     url=$PROVIDER_URL
     provider_start "$CLUSTER" slow_provider --delay-ms 1000

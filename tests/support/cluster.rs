@@ -75,6 +75,8 @@ impl Cluster {
             "shared_preload_libraries = 'leadlex_enrich'",
             "leadlex.allow_private_addresses = on",
             "max_connections = 150",
+            // Most tests' vendor has one person for whoever is asked about, as a sandbox has.
+            "leadlex.max_people_per_value = -1",
             // Crashes here are of processes, not of the machine.
             "fsync = off",
             "timezone = 'UTC'",

@@ -4,6 +4,7 @@ use super::same_person::Whom;
 use super::template::{Placeholder, Template, Values};
 use super::{Body, Config};
 use crate::domain::person::Person;
+use crate::domain::shared::Kind;
 
 /// Names and values of placeholders that are known.
 pub type Known = Vec<(&'static str, String)>;
@@ -78,6 +79,24 @@ impl Config {
         all.sort_unstable();
         all.dedup();
         Some((self.identify_by.iter().filter_map(complete).collect(), all))
+    }
+
+    /// Whether this provider is asked with such a value, where there is one.
+    pub fn asks_with(&self, kind: Kind) -> bool {
+        let used = |p: Placeholder| {
+            self.sends.contains(&p) || self.identify_by.iter().flatten().any(|other| *other == p)
+        };
+        match kind {
+            Kind::Email => used(Placeholder::Email),
+            Kind::Profile => used(Placeholder::LinkedinUrl) || used(Placeholder::LinkedinHandle),
+            Kind::SuppliedProfile | Kind::SuppliedPhone => false,
+        }
+    }
+
+    /// Whether the question holds the person's whole name, so that no other name has the same.
+    pub fn asks_by_name(&self, person: &Person) -> bool {
+        let told = |p: Placeholder| self.sends.contains(&p) && p.of(person).is_some();
+        told(Placeholder::FullName) || told(Placeholder::FirstName) && told(Placeholder::LastName)
     }
 
     fn sent(&self) -> impl Iterator<Item = Placeholder> + '_ {

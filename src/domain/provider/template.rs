@@ -79,8 +79,11 @@ impl Placeholder {
         )
     }
 
-    /// What it stands for; none for the secret, which is nobody's.
+    /// What it stands for; none for the secret, which is nobody's, and for what many people share.
     pub fn of(self, person: &Person) -> Option<&Given> {
+        if self.is_shared(person) {
+            return None;
+        }
         match self {
             Placeholder::Email => person.email.as_ref(),
             Placeholder::FullName => person.full_name.as_ref(),
@@ -93,6 +96,15 @@ impl Placeholder {
             Placeholder::Phone => person.phone.as_ref(),
             Placeholder::Location => person.location.as_ref(),
             Placeholder::Secret => None,
+        }
+    }
+
+    const fn is_shared(self, person: &Person) -> bool {
+        match self {
+            Placeholder::Email => person.shared.email,
+            Placeholder::CompanyDomain => person.shared.email && person.domain_of_address,
+            Placeholder::LinkedinUrl | Placeholder::LinkedinHandle => person.shared.profile,
+            _ => false,
         }
     }
 

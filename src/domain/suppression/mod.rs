@@ -72,8 +72,12 @@ fn known_by(person: &Person) -> Vec<Hash> {
 
 /// What can be no other person's.
 fn own(person: &Person) -> Vec<Hash> {
-    let addresses = person.addresses.iter().filter(|(_, role)| !role).map(|(address, _)| by_address(address));
-    addresses.chain(person.linkedin_handle.iter().map(|handle| by_profile(handle.form()))).collect()
+    let first = person.email.as_ref().filter(|_| person.shared.email);
+    let shared = |address: &Address| first.is_some_and(|email| email.form() == address.normal);
+    let addresses = person.addresses.iter().filter(|(address, role)| !role && !shared(address));
+    let profile = person.linkedin_handle.iter().filter(|_| !person.shared.profile);
+    let profile = profile.map(|handle| by_profile(handle.form()));
+    addresses.map(|(address, _)| by_address(address)).chain(profile).collect()
 }
 
 fn by_row(row: Hash) -> Hash {

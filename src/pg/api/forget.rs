@@ -2,17 +2,18 @@
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::contact::Contact;
 use crate::domain::failure::Failure;
 use crate::domain::identity::WRITE_ENRICH;
 use crate::domain::question::Questions;
 use crate::domain::receipt::{self, Hash};
+use crate::domain::shared::{self, Named, Value};
 use crate::pg::desk::{self, Target};
 use crate::pg::receipts;
 use crate::pg::store::receipts::{self as books, Erased, Person};
-use crate::pg::store::{config, jobs_kept};
+use crate::pg::store::{config, jobs_kept, shared_values};
 use crate::pg::table::Binding;
 use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings};
 
@@ -62,7 +63,7 @@ pub fn authority() -> Result<Option<uuid::Uuid>, Failure> {
     }
 }
 
-fn forget(target: Target, id: &str) -> Result<Value, Failure> {
+fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
     guards::require_writable();
     let workspace = authority()?;
     let binding = desk::binding(target);
@@ -129,7 +130,18 @@ fn erase(binding: &Binding, persons: &[Person]) -> Erased {
     let questions: Vec<Hash> =
         persons.iter().flat_map(|p| questions(p.workspace, binding, p.contact)).collect();
     wait_for_the_books(persons, &questions);
+    persons.iter().for_each(|person| erase_names(binding, person));
     persons.iter().map(|person| books::erase(person, &questions)).fold(jobs, Erased::and)
+}
+
+/// What values came up with the person's name, as the contact is now and as it was then.
+fn erase_names(binding: &Binding, person: &Person) {
+    let seen = visible(binding, person.workspace, person.contact).map(|contact| provider::person(&contact));
+    let name = seen.as_ref().and_then(|seen| Named::of(person.workspace, seen)).map(|named| named.name);
+    let values: Vec<Value> =
+        seen.iter().flat_map(|seen| shared::identifying(person.workspace, seen)).collect();
+    let most = settings::max_people_per_value().unwrap_or_default();
+    shared_values::erase((person.workspace, person.hash), name, &values, most);
 }
 
 /// The contact, if it is this workspace's and the caller sees it.

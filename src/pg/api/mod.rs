@@ -27,6 +27,7 @@ mod providers;
 mod queue;
 mod recheck;
 mod revert;
+mod shared_values;
 mod stats;
 mod suppression;
 mod triggers;

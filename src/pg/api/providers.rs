@@ -15,6 +15,7 @@ use crate::domain::provider::{
 };
 use crate::domain::suppression;
 use crate::pg::provider::{Asker, Refused};
+use crate::pg::shared_values::{self, About, Crowd};
 use crate::pg::store::config::{self, LoadedProvider};
 use crate::pg::store::suppressions;
 use crate::pg::wait::Sent;
@@ -245,22 +246,51 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
             unknown(&found.name)
         }
     };
-    let person = provider::person(&contact);
+    let (person, about) = person_and_answers(&found, &contact);
     let mut shown = match suppressions::any(found.workspace, || suppression::of_person(&person, &contact)) {
         true => not_asked("suppressed", "nobody is to be asked about this person (leadlex.suppression)"),
-        false => checked_with(&found, config, &person),
+        false => checked_with(&found, config, &person, about.as_ref()),
     };
     let without = person.without_value(&contact);
     if let (Some(shown), false) = (shown.as_object_mut(), without.is_empty()) {
         shown.insert("no_value".to_owned(), json!(without));
     }
+    if let (Some(shown), true) = (shown.as_object_mut(), person.shared.any()) {
+        shown.insert("shared_values".to_owned(), json!(person.shared.columns()));
+    }
     JsonB(shown)
 }
 
+/// Who is asked about, and how to tell an answer about somebody else. What many people of a workspace share is known where
+/// the provider is one workspace's, or there is only one.
+fn person_and_answers(found: &LoadedProvider, contact: &Contact) -> (Person, Option<About>) {
+    let person = provider::person(contact);
+    let only = || match config::some_workspaces().as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    };
+    let Some(workspace) = found.workspace.or_else(only) else { return (person, None) };
+    let crowd = Crowd::default();
+    let mut people = [person];
+    shared_values::mark(workspace, &mut people, &crowd);
+    let [person] = people;
+    let about = About::new(workspace, found.id, &person, &crowd);
+    (person, Some(about))
+}
+
 /// Asks about somebody; what was sent and what came of it.
-fn checked_with(found: &LoadedProvider, config: &Arc<Config>, person: &Person) -> Value {
+fn checked_with(
+    found: &LoadedProvider,
+    config: &Arc<Config>,
+    person: &Person,
+    about: Option<&About>,
+) -> Value {
     let prepared = match provider::prepare(found, config, person) {
         Ok(Some(prepared)) => prepared,
+        Ok(None) if person.shared.any() => {
+            let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
+            return not_asked("not_identifiable", message);
+        }
         Ok(None) => return not_asked("not_identifiable", "the contact has none of the sets in identify_by"),
         Err(fault) => return not_asked(fault.kind.name(), &fault.message),
     };
@@ -282,7 +312,16 @@ fn checked_with(found: &LoadedProvider, config: &Arc<Config>, person: &Person) -
     let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
     // It has to be counted.
     worker::call_if_away();
-    told(found, (config, &whom), shown, &request, answer)
+    let mut told = told(found, (config, &whom), shown, &request, &answer);
+    let verdict = answer.as_ref().ok().map(|answer| config.read_all(answer, accounts::now(), &whom).0);
+    if about.zip(verdict).is_some_and(|(about, verdict)| about.is_somebody_else(&verdict)) {
+        let message =
+            "its LinkedIn profile is one that the provider supplies for many people (leadlex.shared_value)";
+        told["outcome"] = json!("no_match");
+        told["reason"] = json!("shared_value");
+        told["message"] = json!(message);
+    }
+    told
 }
 
 fn not_asked(reason: &str, message: &str) -> Value {
@@ -294,10 +333,10 @@ fn told(
     (config, whom): (&Config, &Whom),
     shown: Value,
     request: &HttpRequest,
-    answer: Result<Answer, Fault>,
+    answer: &Result<Answer, Fault>,
 ) -> Value {
     let status = answer.as_ref().ok().map(|a| a.status);
-    let (verdict, cost) = match &answer {
+    let (verdict, cost) = match answer {
         Ok(answer) => {
             let (verdict, cost) = config.read_all(answer, accounts::now(), whom);
             let verdict = match verdict {

@@ -26,6 +26,7 @@ use crate::domain::suppression;
 use crate::domain::waterfall::{Mode, Outcome, Waterfall};
 use crate::pg::desk::{self, Target};
 use crate::pg::provider::{self, Asking, Past};
+use crate::pg::shared_values::Crowd;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::table::Binding;
@@ -47,6 +48,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
         openings: HashMap::new(),
         asked: HashSet::new(),
         people: HashSet::new(),
+        crowd: Crowd::default(),
     };
     Ok(outlook.count(&caller, ids))
 }
@@ -61,6 +63,7 @@ struct Outlook<'a> {
     asked: HashSet<Hash>,
     /// What would be asked about those after that; see [`Outlook::likeness`].
     people: HashSet<Hash>,
+    crowd: Crowd,
 }
 
 /// Whether a provider could be asked.
@@ -119,7 +122,7 @@ impl Outlook<'_> {
         }
         let contacts: Vec<(&Contact, Hash)> =
             fillable.iter().map(|(contact, _)| (contact, name_of(binding, workspace, contact).1)).collect();
-        let pasts = provider::pasts(workspace, &self.providers, &contacts);
+        let pasts = provider::pasts(workspace, &self.providers, &contacts, &self.crowd);
         for ((contact, fields), past) in fillable.iter().zip(&pasts) {
             estimate.take(|| self.fate(contact, *fields, past));
         }

@@ -20,7 +20,7 @@ use crate::pg::provider::{self, Flight, Past};
 use crate::pg::raise::{Refusal, refuse};
 use crate::pg::shmem::ClaimKey;
 use crate::pg::table::{self, Found};
-use crate::pg::{claims, desk, guards, health, spi};
+use crate::pg::{claims, desk, guards, health, shared_values, spi};
 
 pub type Gathering = Result<Gathered, Failure>;
 
@@ -220,7 +220,8 @@ impl Batch<'_> {
     fn recall(&self, members: &mut [Member]) {
         let contacts: Vec<(&Contact, Hash)> =
             members.iter().map(|member| (&member.contact, member.person)).collect();
-        let pasts = provider::pasts(self.workspace(), &self.providers, &contacts);
+        let pasts = provider::pasts(self.workspace(), &self.providers, &contacts, &self.crowd);
+        shared_values::report(self.workspace(), &self.crowd);
         for (member, past) in members.iter_mut().zip(pasts) {
             member.past = past;
         }
@@ -247,7 +248,7 @@ impl Batch<'_> {
         }
         let row = |past: &Past| past.person.row.expect("a contact of a table");
         let rows: Vec<(&Contact, Hash)> = stale.iter().map(|(past, contact)| (contact, row(past))).collect();
-        let latest = provider::pasts(self.workspace(), &self.providers, &rows);
+        let latest = provider::pasts(self.workspace(), &self.providers, &rows, &self.crowd);
         for ((past, contact), latest) in stale.iter_mut().zip(latest) {
             past.renew(self.workspace(), latest, contact);
         }

@@ -19,6 +19,7 @@ use super::accounts::{self, Pool};
 use super::desk::{self, Target};
 use super::progress::Progress;
 use super::provider::{Asked, Asker, Asking, NotYet};
+use super::shared_values::{self, Crowd};
 use super::store::config::LoadedProvider;
 use super::store::suppressions;
 use super::table::Binding;
@@ -87,6 +88,8 @@ pub struct Batch<'s> {
     asked: HashSet<Hash>,
     /// What the table refused.
     left_out: Vec<writing::Told>,
+    /// What those read so far have in common.
+    crowd: Crowd,
     /// Nobody new is admitted before: the minute's limit is used up.
     closed_until: Option<i64>,
     /// Nobody new is admitted before one of those under way is over: they have all credits that there are.
@@ -150,6 +153,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         being_asked: HashSet::new(),
         asked: HashSet::new(),
         left_out: Vec::new(),
+        crowd: Crowd::default(),
         closed_until: None,
         short_of_credits: false,
         trial_until: None,
@@ -249,15 +253,19 @@ impl Batch<'_> {
         self.queue.remove(at)
     }
 
-    /// What others of this batch were told since the contact was read answers the same question about it.
+    /// What others of this batch were told since the contact was read answers the same question about it; and those read
+    /// since may have turned out to share what identified it.
     fn note_questions(&mut self, member: &mut Member) {
-        if settings::receipt_terms().off() {
-            return;
-        }
-        if member.past.asked().any(|hash| self.asked.contains(&hash)) {
+        let workspace = self.caller.workspace.id;
+        let off = settings::receipt_terms().off();
+        let answered = !off && member.past.asked().any(|hash| self.asked.contains(&hash));
+        if answered || shared_values::has_become_shared(workspace, &member.past.person, &self.crowd) {
             let whom = [(&member.contact, member.person)];
-            let latest = provider::pasts(self.caller.workspace.id, &self.providers, &whom);
+            let latest = provider::pasts(workspace, &self.providers, &whom, &self.crowd);
             latest.into_iter().for_each(|latest| member.past.replace(latest));
+        }
+        if off {
+            return;
         }
         member.asking = member.past.asked().collect();
         self.asked.extend(&member.asking);

@@ -239,8 +239,15 @@ impl Batch<'_> {
         let (member, values) = (&offer.member, &offer.gathered.values);
         let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.wish.overwrite);
         let (workspace, before) = (self.workspace(), member.contact.clone());
-        writing::write_changes(&self.binding, workspace, &self.providers, before, &offer.gathered, wanted)
-            .unwrap_or_else(|somebody_else| somebody_else.refuse(&member.contact.id))
+        writing::write_changes(
+            &self.binding,
+            workspace,
+            (&self.providers, &self.crowd),
+            before,
+            &offer.gathered,
+            wanted,
+        )
+        .unwrap_or_else(|somebody_else| somebody_else.refuse(&member.contact.id))
     }
 
     /// A credit for each contact that was changed; how many.

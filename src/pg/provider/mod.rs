@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::raise;
 use super::receipts::{self, Keeper};
+use super::shared_values::About;
 use super::store::config::LoadedProvider;
 use super::wait::Sent;
 use super::{accounts, cache, settings, worker};
@@ -73,6 +74,12 @@ pub struct Asking<'a> {
     pub past: &'a Past,
 }
 
+impl Asking<'_> {
+    fn about(&self, provider: &LoadedProvider) -> About {
+        About::new(self.workspace, provider.id, &self.past.person, &self.past.crowd)
+    }
+}
+
 /// A provider that was asked: it has answered already, or its answer is awaited.
 pub enum Asked {
     Done(Outcome),
@@ -95,6 +102,8 @@ pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet
 /// What can be said before anything is sent.
 enum Before<'a> {
     Outcome(Outcome),
+    /// It was answered before.
+    Recalled(&'a Config, FieldSet, Verdict),
     /// Only the provider can tell.
     Ask(&'a Arc<Config>, &'a Questions),
 }
@@ -103,6 +112,9 @@ enum Before<'a> {
 pub fn foreseen(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet) -> Option<Outcome> {
     match before(provider, asking, missing) {
         Before::Outcome(outcome) => Some(outcome),
+        Before::Recalled(config, refused, verdict) => {
+            Some(used_again(config, refused, &asking.about(provider), verdict))
+        }
         Before::Ask(..) => None,
     }
 }
@@ -117,6 +129,11 @@ pub fn begin(
 ) -> Asked {
     match before(provider, asking, missing) {
         Before::Outcome(outcome) => Asked::Done(outcome),
+        Before::Recalled(config, refused, verdict) => {
+            let about = asking.about(provider);
+            about.note_again(config, &asking.past.person, &verdict);
+            Asked::Done(used_again(config, refused, &about, verdict))
+        }
         Before::Ask(config, questions) => put(provider, (config, questions), asking, missing, left, asker),
     }
 }
@@ -134,7 +151,11 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
         }
     };
     if !config.identifies(&asking.past.person) {
-        return Before::Outcome(Outcome::Skipped);
+        let shared = asking.past.person.shared.columns();
+        return Before::Outcome(match shared.is_empty() {
+            true => Outcome::Skipped,
+            false => Outcome::OnlyShared(shared),
+        });
     }
     let wanted = config.fills().intersect(missing);
     if wanted.is_empty() {
@@ -147,7 +168,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     if let Some((verdict, answered_at)) = recalled(asking, questions, wanted) {
         let (terms, now) = (settings::receipt_terms(), accounts::now_us());
         let refused = asking.past.rejected_since(answered_at, questions, terms, now);
-        return Before::Outcome(Outcome::Again { fills: config.fills(), refused, verdict });
+        return Before::Recalled(config, refused, verdict);
     }
     let rejected = rejected(asking, questions).intersect(wanted);
     let left = wanted.minus(rejected);
@@ -180,6 +201,22 @@ fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Opt
 /// See [`Questions::answered`].
 fn known<'a>(asking: &'a Asking<'_>, questions: &'a Questions) -> impl Iterator<Item = (&'a Receipt, Hash)> {
     questions.answered(asking.contact, |hash| asking.past.receipts.get(hash))
+}
+
+/// What an answer comes to: nothing of one about somebody else.
+fn used(config: &Config, about: &About, verdict: Verdict) -> Outcome {
+    match about.is_somebody_else(&verdict) {
+        true => Outcome::SharedProfile,
+        false => Outcome::Within(config.fills(), verdict),
+    }
+}
+
+/// The same of one that was given before; `refused`: the fields of which the contact's table did not take it then.
+fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdict) -> Outcome {
+    match used(config, about, verdict) {
+        Outcome::Within(fills, verdict) => Outcome::Again { fills, refused, verdict },
+        other => other,
+    }
 }
 
 /// Puts the question to the provider.
@@ -218,6 +255,7 @@ fn put(
             return Asked::Done(Outcome::Answered(Verdict::Failed(fault)));
         }
     };
+    let about = asking.about(provider);
     let keeper = Keeper {
         key: receipt_key(questions.hashes[0]),
         person: asking.person,
@@ -233,6 +271,7 @@ fn put(
             workspace: provider.workspace,
             source: provider.name.clone(),
         },
+        sighting: about.sighting(config, &asking.past.person),
         errand,
         claim,
         repeats: config.idempotency_header().is_some(),
@@ -244,6 +283,7 @@ fn put(
             provider: Rc::clone(provider),
             config: Arc::clone(config),
             whom,
+            about,
             kept,
             sent,
             again,
@@ -259,6 +299,7 @@ pub struct Flight {
     provider: Rc<LoadedProvider>,
     config: Arc<Config>,
     whom: Whom,
+    about: About,
     kept: receipts::Kept,
     sent: Sent,
     again: Option<Again>,
@@ -271,7 +312,7 @@ impl Flight {
         if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
             (kept, answer) = (new_kept, sent.wait());
         }
-        landed(&self.provider, (&self.config, &self.whom), &kept, answer)
+        landed(&self.provider, (&self.config, &self.whom, &self.about), &kept, answer)
     }
 
     /// What has come of it, if it is over.
@@ -281,7 +322,7 @@ impl Flight {
             (self.kept, self.sent) = (kept, sent);
             return None;
         }
-        Some(landed(&self.provider, (&self.config, &self.whom), &self.kept, answer))
+        Some(landed(&self.provider, (&self.config, &self.whom, &self.about), &self.kept, answer))
     }
 
     pub fn left(&self) -> Duration {
@@ -301,7 +342,7 @@ fn once_more(
 
 fn landed(
     provider: &LoadedProvider,
-    (config, whom): (&Config, &Whom),
+    (config, whom, about): (&Config, &Whom, &About),
     kept: &receipts::Kept,
     answer: Result<Answer, Fault>,
 ) -> Outcome {
@@ -327,7 +368,7 @@ fn landed(
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();
     }
-    Outcome::Within(config.fills(), told(provider, verdict))
+    used(config, about, told(provider, verdict))
 }
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.

@@ -14,6 +14,7 @@ use crate::domain::provider::Config;
 use crate::domain::question::{Parties, Questions};
 use crate::domain::receipt::{self, Content, Filed, Hash, Receipt, Terms};
 use crate::domain::suppression;
+use crate::pg::shared_values::{self, Crowd};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::under_way::{self, Before};
@@ -23,6 +24,8 @@ use crate::pg::{accounts, cache, receipts, settings, store};
 #[derive(Clone, Default)]
 pub struct Past {
     pub person: Person,
+    /// What the contacts of one set have in common.
+    pub crowd: Crowd,
     /// What this person may be listed under, once it was needed.
     listed: OnceCell<Vec<Hash>>,
     pub questions: HashMap<Uuid, Questions>,
@@ -75,11 +78,12 @@ fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
 
 /// What these providers could be asked about each contact, what was answered before, and what of it the contact's table
 /// refused. What waits for the worker is looked at first: what is gone from there is in the books by then. A contact comes
-/// with the hash of its row.
+/// with the hash of its row. `crowd`: what those of one set have in common.
 pub fn pasts(
     workspace: Uuid,
     providers: &[(String, Rc<LoadedProvider>)],
     contacts: &[(&Contact, Hash)],
+    crowd: &Crowd,
 ) -> Vec<Past> {
     let read_at = under_way::sequence();
     let asked = |person: &Person, contact: &Contact| -> HashMap<Uuid, Questions> {
@@ -89,11 +93,20 @@ pub fn pasts(
         });
         by_provider.collect()
     };
-    let past = |(contact, row): &(&Contact, Hash)| {
-        let person = person(contact).in_row(*row);
-        Past { questions: asked(&person, contact), person, read_at, ..Past::default() }
+    let mut people: Vec<Person> =
+        contacts.iter().map(|(contact, row)| person(contact).in_row(*row)).collect();
+    if people.len() > 1 {
+        shared_values::meet(workspace, &people, crowd);
+    }
+    shared_values::mark(workspace, &mut people, crowd);
+    let past = |(person, (contact, _)): (Person, &(&Contact, Hash))| Past {
+        questions: asked(&person, contact),
+        person,
+        crowd: Crowd::clone(crowd),
+        read_at,
+        ..Past::default()
     };
-    let mut pasts: Vec<Past> = contacts.iter().map(past).collect();
+    let mut pasts: Vec<Past> = people.into_iter().zip(contacts).map(past).collect();
     pasts.iter_mut().for_each(Past::recall_waiting);
     if settings::receipt_terms().off() {
         return pasts;
@@ -192,8 +205,10 @@ impl Past {
     /// Whether this is what there is to know about asking the provider about `contact`.
     pub fn is_of(&self, workspace: Uuid, provider: &LoadedProvider, contact: &Contact) -> bool {
         let Ok(config) = &provider.config else { return true };
-        let person = person(contact);
-        self.questions.get(&provider.id) == questions(workspace, provider, config, &person, contact).as_ref()
+        let mut people = [person(contact)];
+        shared_values::mark(workspace, &mut people, &self.crowd);
+        let [person] = &people;
+        self.questions.get(&provider.id) == questions(workspace, provider, config, person, contact).as_ref()
     }
 
     /// What has come in since, or was not looked up since the contact was not known so well.
@@ -204,7 +219,7 @@ impl Past {
         contact: &Contact,
     ) {
         let row = self.person.row.expect("a contact of a table");
-        let latest = pasts(workspace, std::slice::from_ref(provider), &[(contact, row)]);
+        let latest = pasts(workspace, std::slice::from_ref(provider), &[(contact, row)], &self.crowd);
         latest.into_iter().for_each(|latest| self.renew(workspace, latest, contact));
     }
 
@@ -246,7 +261,7 @@ impl Past {
                     self.receipts.insert(hash, receipt);
                 }
                 Some(Content::Refusal(_)) => self.refused = true,
-                None => {}
+                Some(Content::Nothing) | None => {}
             }
         }
     }

@@ -76,7 +76,13 @@ fn keep(
 ) -> Option<&'static str> {
     let person = offer.past.person.row.expect("a contact of a table");
     let sent_at = receipt.answered_at;
-    let filed = Filed { workspace: offer.workspace, provider, person, content: Content::Rejection(receipt) };
+    let filed = Filed {
+        workspace: offer.workspace,
+        provider,
+        person,
+        content: Content::Rejection(receipt),
+        sighting: None,
+    };
     let key = receipt_key(receipt::rejection(question, person));
     receipts::keep(key, person, sent_at, &filed.to_bytes(), until)
 }

@@ -167,6 +167,12 @@ impl Arena<'_> {
         Ok(())
     }
 
+    /// Whether half of the room is free.
+    pub fn is_roomy(&self) -> bool {
+        self.head.free_blocks as usize > self.blocks.len() / 2
+            && (self.head.used as usize) < self.entries.len() / 2
+    }
+
     /// The newest answer to this question that is not in the books yet.
     pub fn find(&self, key: &Key) -> Option<Vec<u8>> {
         self.position(key, |_| true).map(|index| self.payload(index))

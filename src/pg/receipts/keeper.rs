@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Key, Refusal as NoRoom};
 use crate::domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
 use crate::domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
+use crate::domain::shared::Sighting;
 use crate::net::Keep;
 use crate::pg::accounts::{self, now_us};
 use crate::pg::health::Errand;
@@ -35,6 +36,8 @@ pub struct Keeper {
     pub provider: Uuid,
     /// What is kept should the provider refuse to tell anything about this person.
     pub refusal: Refusal,
+    /// Under which name it was asked with what: to be counted with the answer.
+    pub sighting: Option<Sighting>,
     pub errand: Errand,
     /// Others wait for the answer; `None`: nobody does.
     pub claim: Option<Arc<Claim>>,
@@ -95,22 +98,30 @@ impl Keeper {
     fn keep(&self, verdict: &Verdict) -> Option<&'static str> {
         let Verdict::Suppressed = verdict else {
             let receipt = Receipt::new(verdict, self.config.maps(), self.known, now_us())?;
-            return self.put(self.key.question, Content::Receipt(receipt.kept_under(self.terms)?));
+            let sighting =
+                self.sighting.clone().map(|asked| asked.with_answer(self.workspace, self.provider, verdict));
+            if let Some(receipt) = receipt.kept_under(self.terms) {
+                return self.put(self.key.question, Content::Receipt(receipt), sighting);
+            }
+            // There is nothing to lose but a number.
+            let sighting = sighting.filter(|sighting| !sighting.values.is_empty())?;
+            self.put(sighting.key(), Content::Nothing, Some(sighting));
+            return None;
         };
         // Also under each thing that the person is known by, so that whoever asks about them next finds it, whatever the
         // question. This one first: when those are in the books, so is this.
         let refused =
             |people: &[Hash]| Content::Refusal(Refusal { people: people.to_vec(), ..self.refusal.clone() });
-        let mut dropped = self.put(self.key.question, refused(&self.refusal.people));
+        let mut dropped = self.put(self.key.question, refused(&self.refusal.people), None);
         for person in &self.refusal.people {
-            dropped = self.put(*person, refused(&[*person])).or(dropped);
+            dropped = self.put(*person, refused(&[*person]), None).or(dropped);
         }
         dropped
     }
 
-    fn put(&self, question: Hash, content: Content) -> Option<&'static str> {
-        let filed =
-            Filed { workspace: self.workspace, provider: self.provider, person: self.person, content };
+    fn put(&self, question: Hash, content: Content, sighting: Option<Sighting>) -> Option<&'static str> {
+        let (workspace, provider, person) = (self.workspace, self.provider, self.person);
+        let filed = Filed { workspace, provider, person, content, sighting };
         let payload = filed.to_bytes();
         let key = Key { question, ..self.key };
         let until = Instant::now() + PATIENCE;

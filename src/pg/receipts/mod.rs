@@ -152,6 +152,19 @@ fn why(refusal: Refusal) -> &'static str {
     }
 }
 
+/// From the backend: something for the worker to count. It takes no room that answers need, and is lost where there is none.
+pub fn note(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) {
+    locked(|contents, arena| {
+        if !arena.is_roomy() || arena.put(key, person, sent_at, payload).is_err() {
+            return;
+        }
+        if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
+            // SAFETY: as in `put`.
+            unsafe { SetLatch(contents.launcher) };
+        }
+    });
+}
+
 /// From a helper thread: an answer could not be kept.
 fn count_drop(database: u32) {
     robust::from_thread(|| locked(|_, arena| arena.count_drop(database)));

@@ -26,12 +26,20 @@ const fn with_nul() -> [u8; ROLE_MAILBOXES.len() + 1] {
     bytes
 }
 
+/// How many names of a workspace may share an e-mail address or a profile.
+static MAX_PEOPLE: GucSetting<i32> = GucSetting::<i32>::new(3);
+
 static SETTING: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(DEFAULT));
 
 thread_local! {
     /// The list as it was read last; `None` when the setting has changed since.
     static READ: RefCell<Option<Rc<RoleMailboxes>>> = const { RefCell::new(None) };
     static CHANGED: Cell<bool> = const { Cell::new(true) };
+}
+
+/// How many different names may share an e-mail address or a profile; `None`: any number.
+pub fn max_people_per_value() -> Option<usize> {
+    usize::try_from(MAX_PEOPLE.get()).ok().filter(|most| *most > 0)
 }
 
 /// What counts as somebody's address.
@@ -54,6 +62,16 @@ pub fn role_mailboxes() -> Rc<RoleMailboxes> {
 }
 
 pub fn define() {
+    GucRegistry::define_int_guc(
+        c"leadlex.max_people_per_value",
+        c"How many different names of a workspace may share an e-mail address or LinkedIn profile; -1 or 0 = any number.",
+        c"What more of them share identifies nobody, and an answer with a profile that its provider has for more is not written.",
+        &MAX_PEOPLE,
+        -1,
+        1_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     // SAFETY: the hooks are #[pg_guard]ed and follow the contract of string hooks.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(

@@ -1,6 +1,6 @@
 //! All SQL on our own tables. Names and operators are qualified; every function here runs as the extension's owner.
 //! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered,
-//! `suppressions` whom they must not be asked about, `tallies` what they came to, `jobs` what is queued,
+//! `suppressions` whom they must not be asked about, `shared_values` what many people have in common, `tallies` what they came to, `jobs` what is queued,
 //! `pauses` and `frozen` whether that is worked on.
 
 pub mod books;
@@ -11,6 +11,7 @@ pub mod jobs_kept;
 pub mod jobs_waiting;
 pub mod pauses;
 pub mod receipts;
+pub mod shared_values;
 pub mod suppressions;
 pub mod tallies;
 

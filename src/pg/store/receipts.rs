@@ -228,6 +228,8 @@ static HOLDS: Statement = Statement::new(
          OR EXISTS (SELECT FROM leadlex.receipt AS r
                     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
                       AND (r.person OPERATOR(pg_catalog.=) $5 OR r.contact OPERATOR(pg_catalog.=) $5))
+         OR EXISTS (SELECT FROM leadlex.value_name AS n
+                    WHERE n.workspace_id OPERATOR(pg_catalog.=) $1 AND n.person OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.idempotency AS i
                     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
                       AND (i.person OPERATOR(pg_catalog.=) $5

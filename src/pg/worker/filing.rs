@@ -4,10 +4,13 @@ use pgrx::pg_sys;
 
 use super::super::cache::Found;
 use super::super::receipts::{self, Taken};
-use super::super::{cache, store};
+use super::super::store::shared_values::Crowded;
+use super::super::{cache, settings, shared_values, store};
 use super::round::{Failed, attempt};
 use crate::domain::receipt::{Filed, Hash};
 
+/// Somebody else holds the row.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// Receipts written by one statement.
 const BATCH: usize = 1_000;
 
@@ -22,18 +25,21 @@ pub fn write(database: u32) -> Result<u64, Failed> {
         let refuses =
             |entry: &Taken| Filed::from_bytes(&entry.payload).is_some_and(|f| f.refusal().is_some());
         let (refusals, answers): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(refuses);
-        match write_batch(&answers) {
-            Ok(count) => {
+        let done = match write_batch(&answers) {
+            Ok(done) => {
                 receipts::with(|arena| arena.done(&answers));
-                written += count;
+                done
             }
-            Err(failure) if failure.by_data => written += one_by_one(answers)?,
+            Err(failure) if failure.by_data => one_by_one(answers)?,
             Err(failure) => {
                 receipts::with(|arena| [answers, refusals].iter().for_each(|some| arena.put_back(some)));
                 return Err(failure);
             }
-        }
-        if !write_refusals(refusals)? {
+        };
+        written += done.count;
+        let later = !write_refusals(refusals)?;
+        list(&done.crowded)?;
+        if later {
             return Ok(written);
         }
     }
@@ -77,29 +83,60 @@ fn wait_briefly_for_locks() {
     }
 }
 
+/// Values that have turned out to be many people's, by themselves: an administrator may be deciding about one of them in a
+/// transaction that stays open. Then they are found again when they come up next.
+fn list(crowded: &[Crowded]) -> Result<(), Failed> {
+    if crowded.is_empty() {
+        return Ok(());
+    }
+    let listed = attempt(|| {
+        wait_briefly_for_locks();
+        for new in store::shared_values::list(crowded) {
+            shared_values::warn_of(new.kind, new.workspace, new.hash, new.provider);
+        }
+    });
+    match listed {
+        Err(failure) if failure.sqlstate != LOCK_NOT_AVAILABLE => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+struct Done {
+    count: u64,
+    crowded: Vec<Crowded>,
+}
+
 /// What belongs to an extension that was dropped, or that is not committed, is nobody's.
-fn write_batch(taken: &[Taken]) -> Result<u64, Failed> {
+fn write_batch(taken: &[Taken]) -> Result<Done, Failed> {
     attempt(|| file(taken))
 }
 
-fn file(taken: &[Taken]) -> u64 {
-    let Found::This(installation) = cache::find_installation() else { return 0 };
+fn file(taken: &[Taken]) -> Done {
+    let Found::This(installation) = cache::find_installation() else { return Done::default() };
     let ours = |entry: &&Taken| entry.key.catalog == installation.catalog;
     let read = |entry: &Taken| Some((entry.key.question, Filed::from_bytes(&entry.payload)?));
     let filed: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();
     store::receipts::file(&filed);
     filed.iter().filter_map(|(_, filed)| filed.refusal()).for_each(store::suppressions::file);
-    filed.len() as u64
+    let most = settings::max_people_per_value();
+    let crowded = most.map(|most| store::shared_values::count(&filed, most)).unwrap_or_default();
+    let kept = filed.iter().filter(|(_, filed)| filed.receipt().is_some() || filed.refusal().is_some());
+    Done { count: kept.count() as u64, crowded }
 }
 
 /// One of them cannot be stored: the others are not to suffer.
-fn one_by_one(taken: Vec<Taken>) -> Result<u64, Failed> {
-    let mut written = 0;
+fn one_by_one(taken: Vec<Taken>) -> Result<Done, Failed> {
+    let mut written = Done::default();
     let mut rest = taken.into_iter();
     while let Some(entry) = rest.next() {
         let entry = [entry];
         match write_batch(&entry) {
-            Ok(count) => written += count,
+            Ok(done) => {
+                written.count += done.count;
+                written.crowded.extend(done.crowded);
+            }
             Err(failure) if failure.by_data => {
                 receipts::with(|arena| arena.count_drop(entry[0].key.database));
                 pgrx::warning!("leadlex_enrich worker: a receipt cannot be stored: {}", failure.message);

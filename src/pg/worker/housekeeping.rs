@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use super::super::shmem;
-use super::super::store::{books, jobs, receipts, suppressions};
+use super::super::store::{books, jobs, receipts, shared_values, suppressions};
 use super::super::{accounts, settings};
 use super::round::{commit_and_begin, mark};
 
 /// Longest time between two looks.
 const EVERY: Duration = Duration::from_secs(600);
+
+/// Which names a value came up with is remembered for leadlex.recheck_after, and a day at least: a nightly job brings them.
+const SHORTEST_MEMORY_US: i64 = 86_400_000_000;
 
 /// One portion of each kind, where it is time to look; whether there is more to be removed.
 pub fn remove_expired(database: u32) -> bool {
@@ -37,6 +40,8 @@ pub fn remove_expired(database: u32) -> bool {
     }
     more |= portion(|| jobs::purge(settings::job_retention())) >= jobs::PURGED_AT_ONCE;
     more |= portion(suppressions::purge) >= books::PORTION;
+    let age = terms.recheck_us.max(terms.ttl_us).max(SHORTEST_MEMORY_US);
+    more |= portion(|| shared_values::purge(age)) >= books::PORTION;
     if !more {
         mark(database, |d| d.last_purge = now);
     }

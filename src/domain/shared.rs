@@ -1,0 +1,261 @@
+//! Values that many people have in common: whoever is known by one of them could be any of them. `noemail@noemail.com` is
+//! asked about under a hundred names, and a vendor's sandbox key answers with one person's profile whoever is asked about.
+//!
+//! Everything is told by hashes that hold the workspace, so that nobody is read off the lists.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::fields::{Field, FieldMap};
+use super::people::email::addresses;
+use super::people::{Rules, phone, profile};
+use super::person::Person;
+use super::provider::Verdict;
+use super::receipt::{Hash, hash};
+
+/// What a value is, and how it came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An e-mail address that providers were asked with.
+    Email,
+    /// A LinkedIn profile that they were asked with.
+    Profile,
+    /// A LinkedIn profile that one of them supplied.
+    SuppliedProfile,
+    /// A telephone number that one of them supplied: a switchboard is many people's, and right.
+    SuppliedPhone,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Email, Kind::Profile, Kind::SuppliedProfile, Kind::SuppliedPhone];
+
+    /// As leadlex.shared_value has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Email => "email",
+            Kind::Profile => "profile",
+            Kind::SuppliedProfile => "supplied profile",
+            Kind::SuppliedPhone => "supplied phone",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub const fn is_supplied(self) -> bool {
+        matches!(self, Kind::SuppliedProfile | Kind::SuppliedPhone)
+    }
+}
+
+/// A value in its normal form, of one workspace and, where it was supplied, of one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub kind: Kind,
+    pub hash: Hash,
+}
+
+impl Value {
+    pub fn email(workspace: Uuid, normal: &str) -> Value {
+        Value::new(Kind::Email, workspace, None, normal)
+    }
+
+    pub fn profile(workspace: Uuid, handle: &str) -> Value {
+        Value::new(Kind::Profile, workspace, None, handle)
+    }
+
+    pub fn supplied_profile(workspace: Uuid, provider: Uuid, handle: &str) -> Value {
+        Value::new(Kind::SuppliedProfile, workspace, Some(provider), handle)
+    }
+
+    fn new(kind: Kind, workspace: Uuid, provider: Option<Uuid>, normal: &str) -> Value {
+        let provider = provider.unwrap_or_default();
+        let parts: [&[u8]; 5] = [
+            b"shared value",
+            kind.name().as_bytes(),
+            workspace.as_bytes(),
+            provider.as_bytes(),
+            normal.as_bytes(),
+        ];
+        Value { kind, hash: hash(&parts) }
+    }
+}
+
+/// A value that somebody writes down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    Email(String),
+    Profile(String),
+}
+
+impl Written {
+    /// One e-mail address or profile in any spelling, `None` for anything else.
+    pub fn parse(text: &str) -> Option<Written> {
+        if let Some(handle) = profile::from_url(text) {
+            return Some(Written::Profile(handle));
+        }
+        let mut found = addresses(text, Rules { reserved_domains: true });
+        found.dedup_by(|one, other| one.normal == other.normal);
+        let single = found.len() == 1;
+        found.pop().filter(|_| single).map(|address| Written::Email(address.normal))
+    }
+
+    /// What it is in a workspace: asked with, or supplied by one of these providers.
+    pub fn values(&self, workspace: Uuid, providers: &[Uuid]) -> Vec<(Value, Option<Uuid>)> {
+        match self {
+            Written::Email(normal) => vec![(Value::email(workspace, normal), None)],
+            Written::Profile(handle) => {
+                let supplied = |id: &Uuid| (Value::supplied_profile(workspace, *id, handle), Some(*id));
+                let asked = (Value::profile(workspace, handle), None);
+                std::iter::once(asked).chain(providers.iter().map(supplied)).collect()
+            }
+        }
+    }
+}
+
+/// What of a person identifies it no longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    pub email: bool,
+    pub profile: bool,
+}
+
+impl Shared {
+    pub const fn any(self) -> bool {
+        self.email || self.profile
+    }
+
+    /// The names of these columns.
+    pub const fn columns(self) -> &'static [&'static str] {
+        match (self.email, self.profile) {
+            (false, false) => &[],
+            (true, false) => &["email"],
+            (false, true) => &["linkedin_url"],
+            (true, true) => &["email", "linkedin_url"],
+        }
+    }
+
+    pub fn add(&mut self, kind: Kind) {
+        match kind {
+            Kind::Email => self.email = true,
+            Kind::Profile => self.profile = true,
+            Kind::SuppliedProfile | Kind::SuppliedPhone => {}
+        }
+    }
+
+    pub const fn has(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Email => self.email,
+            Kind::Profile => self.profile,
+            Kind::SuppliedProfile | Kind::SuppliedPhone => false,
+        }
+    }
+}
+
+/// The values that identify a person and that many could share, whether they do or not. A role mailbox is known to be many
+/// people's: it identifies only together with a name, and the question holds that.
+pub fn identifying(workspace: Uuid, person: &Person) -> impl Iterator<Item = Value> {
+    let address = person.email.as_ref().filter(|_| !person.role_mailbox);
+    let email = address.and_then(|given| Some(Value::email(workspace, given.normal.as_deref()?)));
+    let handle = person.linkedin_handle.as_ref();
+    let profile = handle.and_then(|given| Some(Value::profile(workspace, given.normal.as_deref()?)));
+    email.into_iter().chain(profile)
+}
+
+/// The profile among the values of an answer.
+pub fn answered_profile(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> Option<Value> {
+    let handle = profile::handle(values.get(Field::LinkedinUrl)?)?;
+    Some(Value::supplied_profile(workspace, provider, &handle))
+}
+
+/// Of an answer, what many people may be given.
+pub fn supplied(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> impl Iterator<Item = Value> {
+    let number = values.get(Field::Phone).and_then(|text| phone::normal(text));
+    let number = number.map(|number| Value::new(Kind::SuppliedPhone, workspace, Some(provider), &number));
+    answered_profile(workspace, provider, values).into_iter().chain(number)
+}
+
+/// A name in normal form, and the row in which it was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub name: Hash,
+    pub row: Hash,
+}
+
+impl Named {
+    /// `None` for a person without a name: it cannot be told from others.
+    pub fn of(workspace: Uuid, person: &Person) -> Option<Named> {
+        let name = hash(&[b"name", workspace.as_bytes(), person.called()?.as_bytes()]);
+        Some(Named { name, row: person.row.unwrap_or_default() })
+    }
+}
+
+/// One name, with values that came up with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub name: Hash,
+    pub values: Vec<Value>,
+}
+
+impl Sighting {
+    /// With what the answer supplies.
+    pub fn with_answer(mut self, workspace: Uuid, provider: Uuid, verdict: &Verdict) -> Sighting {
+        if let Verdict::Match { values, .. } = verdict {
+            self.values.extend(supplied(workspace, provider, values));
+        }
+        self
+    }
+
+    /// The same for the same name and values.
+    pub fn key(&self) -> Hash {
+        let mut parts: Vec<&[u8]> = vec![b"sighting", &self.name];
+        parts.extend(self.values.iter().map(|value| &value.hash[..]));
+        hash(&parts)
+    }
+}
+
+/// So many values of one set are counted: some megabytes. Others are found by the worker.
+const MOST_VALUES: usize = 65_536;
+
+/// The names that each value came up with in one set: what too many of them share need not be asked about even once.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    /// Never more than one above what is allowed.
+    names: HashMap<Hash, Vec<Named>>,
+    found: Vec<(Value, Vec<Named>)>,
+}
+
+impl Crowd {
+    /// `most` names may share a value.
+    pub fn meet(&mut self, value: Value, named: Named, most: usize) {
+        if self.names.len() >= MOST_VALUES && !self.names.contains_key(&value.hash) {
+            return;
+        }
+        let names = self.names.entry(value.hash).or_default();
+        if names.len() > most || names.iter().any(|known| known.name == named.name) {
+            return;
+        }
+        names.push(named);
+        if names.len() > most {
+            self.found.push((value, names.clone()));
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub fn is_crowded(&self, value: Value, most: usize) -> bool {
+        self.names.get(&value.hash).is_some_and(|names| names.len() > most)
+    }
+
+    /// What has turned out to be shared since this was asked last, with its names.
+    pub fn take_found(&mut self) -> Vec<(Value, Vec<Named>)> {
+        std::mem::take(&mut self.found)
+    }
+}
+
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod tests;

@@ -1,0 +1,30 @@
+//! Values that many people share, and count all the same.
+
+use pgrx::Uuid;
+use pgrx::prelude::*;
+
+use crate::domain::shared::Written;
+use crate::pg::store::shared_values;
+use crate::pg::{cache, guards, provider, raise};
+
+#[pg_extern(sql = false)]
+fn allow_shared_value(value: Option<&str>, workspace_id: Option<Uuid>, allowed: Option<bool>) -> bool {
+    cache::refresh();
+    guards::require_writable();
+    let written = Written::parse(super::required(value, "value")).unwrap_or_else(|| {
+        raise::invalid(
+            "value is no e-mail address and no LinkedIn profile, or more than one",
+            "Pass one e-mail address, or one LinkedIn profile (its URL).",
+        )
+    });
+    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    let providers = cache::providers();
+    let ids: Vec<uuid::Uuid> =
+        providers.iter().filter(|known| provider::serves(known, workspace)).map(|known| known.id).collect();
+    let values = written.values(workspace, &ids);
+    let changed = match super::required(allowed, "allowed") {
+        true => shared_values::allow(workspace, &values),
+        false => shared_values::disallow(workspace, &values),
+    };
+    changed > 0
+}

@@ -1,0 +1,261 @@
+//! Values that many people share, and the names that each value came up with.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::books::PORTION;
+use super::{boolean, optional, pg, text, uuid};
+use crate::domain::receipt::{Filed, Hash};
+use crate::domain::shared::{Kind, Value};
+use crate::pg::owner::as_owner;
+use crate::pg::spi::{Statement, View, arg};
+use crate::pg::{cache, probe};
+
+/// Whether none was ever found, as far as the table's size tells.
+pub fn is_empty() -> bool {
+    probe::is_empty(cache::installation().shared_values)
+}
+
+/// Which of these values are shared by more than `most` names, as committed now. Empty where none is.
+pub fn known(workspace: Uuid, values: impl Iterator<Item = Hash>, most: usize) -> Vec<bool> {
+    if is_empty() {
+        return Vec::new();
+    }
+    let table = cache::installation().shared_values;
+    let values: Vec<pgrx::Uuid> = values.map(pgrx::Uuid::from_bytes).collect();
+    probe::each_above(
+        table,
+        pg(workspace),
+        &values,
+        probe::Above { number: c"names", unless: c"allowed" },
+        most,
+    )
+}
+
+// One look into the index for each value, and never more names than are needed.
+static NAMES: Statement = Statement::new(
+    "SELECT q.workspace_id, q.value, n.name
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS q(workspace_id, value),
+          LATERAL (SELECT w.name FROM leadlex.value_name AS w
+                   WHERE w.workspace_id OPERATOR(pg_catalog.=) q.workspace_id AND w.value OPERATOR(pg_catalog.=) q.value
+                   LIMIT $3) AS n",
+);
+static ADD_NAMES: Statement = Statement::new(
+    "INSERT INTO leadlex.value_name (workspace_id, value, name, person)
+     SELECT n.workspace_id, n.value, n.name, n.person
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
+         AS n(workspace_id, value, name, person)
+     ON CONFLICT (workspace_id, value, name) DO NOTHING",
+);
+
+/// A value with more names than are allowed.
+#[derive(Clone, Copy)]
+pub struct Crowded {
+    pub workspace: Uuid,
+    pub provider: Option<Uuid>,
+    pub value: Value,
+    pub names: usize,
+}
+
+/// Notes the names that values came up with, `most` and one more of each; which have more than `most`.
+pub fn count(filed: &[(Hash, Filed)], most: usize) -> Vec<Crowded> {
+    let sightings = filed.iter().filter_map(|(_, filed)| Some((filed, filed.sighting.as_ref()?)));
+    let met: Vec<(&Filed, Hash, Value)> = sightings
+        .flat_map(|(filed, sighting)| sighting.values.iter().map(move |value| (filed, sighting.name, *value)))
+        .collect();
+    if met.is_empty() {
+        return Vec::new();
+    }
+    let mut names = names_of(&met, most);
+    let mut added: Vec<(&Filed, Hash, Hash)> = Vec::new();
+    for (filed, name, value) in &met {
+        let known = names.entry((filed.workspace, value.hash)).or_default();
+        if known.len() <= most && !known.contains(name) {
+            known.push(*name);
+            added.push((filed, value.hash, *name));
+        }
+    }
+    add(&added);
+    let mut crowded: Vec<Crowded> = Vec::new();
+    for (filed, _, value) in &met {
+        let many = names.remove(&(filed.workspace, value.hash)).filter(|names| names.len() > most);
+        if let Some(names) = many {
+            let provider = value.kind.is_supplied().then_some(filed.provider);
+            crowded.push(Crowded { workspace: filed.workspace, provider, value: *value, names: names.len() });
+        }
+    }
+    crowded
+}
+
+fn names_of(met: &[(&Filed, Hash, Value)], most: usize) -> HashMap<(Uuid, Hash), Vec<Hash>> {
+    let mut values: Vec<(Uuid, Hash)> =
+        met.iter().map(|(filed, _, value)| (filed.workspace, value.hash)).collect();
+    values.sort_unstable();
+    values.dedup();
+    let workspaces: Vec<pgrx::Uuid> = values.iter().map(|(workspace, _)| pg(*workspace)).collect();
+    let hashes: Vec<pgrx::Uuid> = values.iter().map(|(_, hash)| pgrx::Uuid::from_bytes(*hash)).collect();
+    let limit = most as i64 + 1;
+    let rows = as_owner(|| NAMES.query(View::Latest, &[arg(workspaces), arg(hashes), arg(limit)]));
+    let mut names: HashMap<(Uuid, Hash), Vec<Hash>> = HashMap::new();
+    for row in &rows {
+        let value = (uuid(row, 0), uuid(row, 1).into_bytes());
+        names.entry(value).or_default().push(uuid(row, 2).into_bytes());
+    }
+    names
+}
+
+fn add(added: &[(&Filed, Hash, Hash)]) {
+    if added.is_empty() {
+        return;
+    }
+    let column = |of: fn(&(&Filed, Hash, Hash)) -> Hash| {
+        arg(added.iter().map(|row| pgrx::Uuid::from_bytes(of(row))).collect::<Vec<_>>())
+    };
+    as_owner(|| {
+        ADD_NAMES.run(&[
+            column(|(filed, ..)| filed.workspace.into_bytes()),
+            column(|(_, value, _)| *value),
+            column(|(.., name)| *name),
+            column(|(filed, ..)| filed.person),
+        ])
+    });
+}
+
+// One that an administrator allowed stays so; it is not told of.
+static LIST: Statement = Statement::new(
+    "INSERT INTO leadlex.shared_value AS s (workspace_id, value, kind, provider_id, names)
+     SELECT n.workspace_id, n.value, n.kind, n.provider_id, n.names
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5))
+         AS n(workspace_id, value, kind, provider_id, names)
+     ON CONFLICT (workspace_id, value) DO UPDATE SET names = EXCLUDED.names, found_at = pg_catalog.clock_timestamp()
+     WHERE s.names OPERATOR(pg_catalog.<) EXCLUDED.names
+     RETURNING s.workspace_id, s.value, s.kind, s.provider_id, s.allowed",
+);
+
+/// One that was not on the list, or was there with fewer names.
+pub struct New {
+    pub workspace: Uuid,
+    pub hash: Uuid,
+    pub kind: Kind,
+    pub provider: Option<Uuid>,
+}
+
+/// Puts them on the list; which are new there, and not allowed.
+pub fn list(crowded: &[Crowded]) -> Vec<New> {
+    let each = |of: fn(&Crowded) -> Option<pgrx::Uuid>| arg(crowded.iter().map(of).collect::<Vec<_>>());
+    let rows = as_owner(|| {
+        LIST.query(
+            View::Current,
+            &[
+                each(|c| Some(pg(c.workspace))),
+                each(|c| Some(pgrx::Uuid::from_bytes(c.value.hash))),
+                arg(crowded.iter().map(|c| c.value.kind.name()).collect::<Vec<_>>()),
+                each(|c| c.provider.map(pg)),
+                arg(crowded.iter().map(|c| c.names as i32).collect::<Vec<_>>()),
+            ],
+        )
+    });
+    let new = |row: &super::Row| {
+        Some(New {
+            workspace: uuid(row, 0),
+            hash: uuid(row, 1),
+            kind: Kind::parse(&text(row, 2))?,
+            provider: optional(row, 3).and_then(|id| id.parse().ok()),
+        })
+    };
+    rows.iter().filter(|row| !boolean(row, 4)).filter_map(new).collect()
+}
+
+static ALLOW: Statement = Statement::new(
+    "INSERT INTO leadlex.shared_value AS s (workspace_id, value, kind, provider_id, names, allowed)
+     SELECT $1, n.value, n.kind, n.provider_id, 0, true
+     FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) AS n(value, kind, provider_id)
+     ON CONFLICT (workspace_id, value) DO UPDATE SET allowed = true WHERE NOT s.allowed",
+);
+static COUNT_ANEW: Statement = Statement::new(
+    "DELETE FROM leadlex.shared_value AS s
+     WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.value OPERATOR(pg_catalog.=) ANY ($2) AND s.allowed",
+);
+static DROP_NAMES: Statement = Statement::new(
+    "DELETE FROM leadlex.value_name AS n
+     WHERE n.workspace_id OPERATOR(pg_catalog.=) $1 AND n.value OPERATOR(pg_catalog.=) ANY ($2)",
+);
+
+/// Makes these values count again, whatever names they come up with; how many of them did not.
+pub fn allow(workspace: Uuid, values: &[(Value, Option<Uuid>)]) -> u64 {
+    let hashes: Vec<pgrx::Uuid> =
+        values.iter().map(|(value, _)| pgrx::Uuid::from_bytes(value.hash)).collect();
+    let kinds: Vec<&str> = values.iter().map(|(value, _)| value.kind.name()).collect();
+    let providers: Vec<Option<pgrx::Uuid>> = values.iter().map(|(_, id)| id.map(pg)).collect();
+    as_owner(|| ALLOW.run_in(View::Current, &[arg(pg(workspace)), arg(hashes), arg(kinds), arg(providers)]))
+}
+
+/// Takes that back: their names are counted from the beginning. How many were allowed.
+pub fn disallow(workspace: Uuid, values: &[(Value, Option<Uuid>)]) -> u64 {
+    let hashes = || {
+        let hashes = values.iter().map(|(value, _)| pgrx::Uuid::from_bytes(value.hash));
+        arg(hashes.collect::<Vec<_>>())
+    };
+    as_owner(|| {
+        let taken_back = COUNT_ANEW.run_in(View::Serialized, &[arg(pg(workspace)), hashes()]);
+        if taken_back > 0 {
+            DROP_NAMES.run_in(View::Current, &[arg(pg(workspace)), hashes()]);
+        }
+        taken_back
+    })
+}
+
+// As of now, whatever the transaction's snapshot: what is not seen would stay.
+static ERASE_NAMES: Statement = Statement::new(
+    "DELETE FROM leadlex.value_name AS n
+     WHERE n.workspace_id OPERATOR(pg_catalog.=) $1
+       AND (n.person OPERATOR(pg_catalog.=) $2
+            OR n.value OPERATOR(pg_catalog.=) ANY ($3) AND n.name OPERATOR(pg_catalog.=) $4)
+     RETURNING n.value",
+);
+// A value has no more names than are left.
+static RECOUNT: Statement = Statement::new(
+    "UPDATE leadlex.shared_value AS s
+     SET names = (SELECT pg_catalog.count(*) FROM leadlex.value_name AS n
+                  WHERE n.workspace_id OPERATOR(pg_catalog.=) s.workspace_id AND n.value OPERATOR(pg_catalog.=) s.value)
+     WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.value OPERATOR(pg_catalog.=) ANY ($2)",
+);
+static UNLIST: Statement = Statement::new(
+    "DELETE FROM leadlex.shared_value AS s
+     WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.value OPERATOR(pg_catalog.=) ANY ($2)
+       AND s.names OPERATOR(pg_catalog.<=) $3 AND NOT s.allowed",
+);
+
+/// Takes a person's name off the values that it came up with; what is left with `most` names or fewer counts again. The
+/// person is a workspace and the hash of a row there; `name` and `values`: as the contact is now.
+pub fn erase((workspace, person): (Uuid, Hash), name: Option<Hash>, values: &[Value], most: usize) {
+    let now: Vec<pgrx::Uuid> = values.iter().map(|value| pgrx::Uuid::from_bytes(value.hash)).collect();
+    let name = name.map(pgrx::Uuid::from_bytes);
+    as_owner(|| {
+        let args = [arg(pg(workspace)), arg(pgrx::Uuid::from_bytes(person)), arg(now), arg(name)];
+        let rows = ERASE_NAMES.query(View::Current, &args);
+        if rows.is_empty() {
+            return;
+        }
+        let values = || arg(rows.iter().map(|row| pg(uuid(row, 0))).collect::<Vec<_>>());
+        RECOUNT.run_in(View::Current, &[arg(pg(workspace)), values()]);
+        UNLIST.run_in(View::Current, &[arg(pg(workspace)), values(), arg(most as i32)]);
+    });
+}
+
+// The names of a listed value stay with it, so that it is known how many are left when one is erased.
+static PURGE: Statement = Statement::new(
+    "DELETE FROM leadlex.value_name AS n
+     WHERE n.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT o.ctid FROM leadlex.value_name AS o
+         WHERE o.seen_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+           AND NOT EXISTS (SELECT FROM leadlex.shared_value AS s
+                           WHERE s.workspace_id OPERATOR(pg_catalog.=) o.workspace_id AND s.value OPERATOR(pg_catalog.=) o.value)
+         LIMIT $2 FOR UPDATE OF o SKIP LOCKED))",
+);
+
+/// Removes names that came up longer ago than that, in microseconds, at most a portion; how many.
+pub fn purge(age_us: i64) -> u64 {
+    as_owner(|| PURGE.run(&[arg(age_us as f64), arg(PORTION as i64)]))
+}

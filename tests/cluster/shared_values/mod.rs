@@ -1,0 +1,348 @@
+//! E-mail addresses and profiles that many people have in common: an import's filler, and a vendor's sandbox key, which
+//! answers with one person whoever is asked about. Found by the worker, and in a set at once.
+
+mod lasting;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use postgres::{Client, NoTls};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Behaviour, Request, Stop, eventually, fails};
+use crate::world::{Beginning, PATH, World, contact, enrich, number, try_enrich};
+
+const NOBODYS: &str = "nobody@import.example";
+const ON: &[&str] = &["leadlex.max_people_per_value = 3"];
+
+/// People with a name each; the vendor has a profile and a title for each name.
+fn world_with(contacts: i32, conf: &[&str]) -> World {
+    let world = World::with(&Beginning { contacts, credits: Some(10_000), conf, ..Beginning::default() });
+    world.provider.on(PATH, |request| Behaviour::json(200, own(request)));
+    world
+}
+
+fn world(contacts: i32) -> World {
+    world_with(contacts, ON)
+}
+
+/// Somebody of whom the name tells who it is.
+fn own(request: &Request) -> Value {
+    let name = request.param("name").unwrap_or("nobody").to_owned();
+    let profile = format!("https://www.linkedin.com/in/{}-example", name.to_lowercase().replace(' ', "-"));
+    json!({"likelihood": 9, "data": {"job_title": format!("Title of {name}"), "linkedin_url": profile}})
+}
+
+/// The same person, whoever is asked about.
+fn sandbox(_: &Request) -> Value {
+    json!({"likelihood": 9, "data": {"job_title": "Tester", "company_name": "Sandbox Inc",
+           "linkedin_url": "https://www.linkedin.com/in/sandbox-person", "location": "Nowhere"}})
+}
+
+fn share_the_address(world: &World) {
+    world.run(&format!("UPDATE crm SET email = '{NOBODYS}'"));
+}
+
+fn listed(world: &World, kind: &str) -> i64 {
+    let sql = "SELECT count(*) FROM leadlex.shared_value WHERE kind = $1 AND NOT allowed";
+    world.owner().query_one(sql, &[&kind]).unwrap().get(0)
+}
+
+/// Until the worker has found it; no longer than promised.
+fn found(world: &World, kind: &str) {
+    let since = Instant::now();
+    eventually("the worker finds it", Duration::from_secs(20), || listed(world, kind) > 0);
+    assert!(since.elapsed() <= Duration::from_secs(2), "found after {:?}", since.elapsed());
+}
+
+/// `n` calls, each about another contact, without waiting for the worker. Results, errors as JSON.
+fn one_by_one(client: &mut Client, numbers: impl IntoIterator<Item = i32>) -> Vec<Value> {
+    numbers.into_iter().map(|n| try_enrich(client, n)).collect()
+}
+
+fn not_identifiable(result: &Value) -> bool {
+    let error = &result["error"];
+    error["reason"] == "not_identifiable"
+        && error["shared_values"] == json!(["email"])
+        && error["hint"].as_str().is_some_and(|hint| hint.contains("max_people_per_value"))
+}
+
+/// Status and error of each contact of a set.
+fn in_a_set(client: &mut Client, numbers: impl IntoIterator<Item = i32>) -> Vec<(String, Option<String>)> {
+    let ids: Vec<Uuid> = numbers.into_iter().map(contact).collect();
+    let rows = client.query("SELECT status, error_message FROM enrich_contacts($1)", &[&ids]).unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// A session of the role that may enrich, and what it is told.
+fn listening(world: &World) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let mut config = world.cluster.config("app");
+    config
+        .user("caller")
+        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
+    (config.connect(NoTls).unwrap(), told)
+}
+
+fn count_told(told: &Mutex<Vec<String>>) -> usize {
+    told.lock().unwrap().iter().filter(|message| message.contains("shared by many people")).count()
+}
+
+fn restart(world: &World, how: Stop) {
+    world.cluster.restart(how);
+    eventually("the server answers", Duration::from_secs(30), || {
+        world.cluster.config("app").connect(NoTls).is_ok()
+    });
+}
+
+#[test]
+fn a_hundred_people_with_one_address_are_a_few_requests_one_by_one() {
+    let world = world(100);
+    share_the_address(&world);
+    let mark = world.cluster.log_mark();
+    let (mut caller, told) = listening(&world);
+    for result in one_by_one(&mut caller, 1..=3) {
+        assert_eq!(result["fields_updated"], json!(["job_title", "linkedin_url"]), "{result}");
+    }
+    // Three names may share it, however long that is known.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((listed(&world, "email"), count_told(&told)), (0, 0));
+    enrich(&mut caller, 4).unwrap();
+    found(&world, "email");
+    for result in one_by_one(&mut caller, 5..=100) {
+        assert!(not_identifiable(&result), "{result}");
+    }
+    assert_eq!(world.provider.count(), 4);
+    assert_eq!(number(&mut caller, "SELECT leadlex.credits()"), 10_000 - 4);
+    assert_eq!(count_told(&told), 1, "once a session: {told:?}");
+    let log = world.cluster.log_since(mark);
+    assert_eq!(log.matches("an e-mail address came up with more than 3 different names").count(), 1, "{log}");
+    assert!(!world.cluster.log().contains(NOBODYS), "no address in the log");
+    // Nor anywhere in our tables.
+    for table in ["value_name", "shared_value"] {
+        let all = format!("SELECT coalesce(string_agg(t::text, ''), '') FROM leadlex.{table} AS t");
+        let all: String = world.owner().query_one(&all, &[]).unwrap().get(0);
+        assert!(!all.is_empty() && !all.to_lowercase().contains("person") && !all.contains('@'), "{all}");
+    }
+    // The names of a shared value are not counted for ever.
+    assert!(world.number("SELECT count(*) FROM leadlex.value_name AS n JOIN leadlex.shared_value USING (workspace_id, value)") <= 4);
+    let failure = fails(enrich(&mut caller, 5));
+    assert_eq!(failure.sqlstate, "LX409", "{failure:?}");
+    world.check_credits_add_up();
+}
+
+#[test]
+fn without_a_pause_no_more_are_asked_than_two_seconds_allow() {
+    let world = world(60);
+    share_the_address(&world);
+    world.provider.on(PATH, |request| Behaviour::json(200, own(request)).after(Duration::from_millis(100)));
+    let results = one_by_one(&mut world.caller(), 1..=60);
+    assert!(world.provider.count() <= 24, "{} requests", world.provider.count());
+    assert!(results.iter().filter(|result| not_identifiable(result)).count() >= 36);
+}
+
+#[test]
+fn in_one_set_nobody_is_asked_about_who_shares_an_address_with_a_hundred() {
+    let world = world(110);
+    world.run(&format!("UPDATE crm SET email = '{NOBODYS}' WHERE id <= '{}'", contact(100)));
+    let mut caller = world.caller();
+    let estimate = "SELECT outcome || ': ' || reason, contacts FROM leadlex.estimate('crm', (SELECT array_agg(id::text) FROM crm)) ORDER BY 1";
+    let told: Vec<(String, i64)> =
+        caller.query(estimate, &[]).unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(told, [("asked: no receipt".into(), 10), ("skipped: shared value".into(), 100)]);
+    let lines = in_a_set(&mut caller, 1..=110);
+    let refused = |line: &&(String, Option<String>)| {
+        line.0 == "no_match"
+            && line.1.as_ref().is_some_and(|text| text.contains("its email is a shared value"))
+    };
+    assert_eq!(lines.iter().filter(refused).count(), 100, "{lines:?}");
+    assert_eq!(world.provider.count(), 10);
+    assert_eq!(number(&mut caller, "SELECT leadlex.credits()"), 10_000 - 10);
+    // What a set finds counts for everybody.
+    found(&world, "email");
+    assert!(not_identifiable(&try_enrich(&mut world.caller(), 1)));
+    assert_eq!(world.provider.count(), 10);
+}
+
+#[test]
+fn those_read_first_are_not_asked_about_when_later_ones_share_their_address() {
+    let world = world_with(260, &["leadlex.max_people_per_value = 3", "leadlex.max_parallel_requests = 8"]);
+    world.run(&format!(
+        "UPDATE crm SET email = '{NOBODYS}' WHERE id BETWEEN '{}' AND '{}'",
+        contact(254),
+        contact(257)
+    ));
+    let lines = in_a_set(&mut world.caller(), 1..=260);
+    assert_eq!(lines.iter().filter(|line| line.0 == "no_match").count(), 4, "{lines:?}");
+    assert_eq!(world.provider.count(), 256);
+}
+
+#[test]
+fn the_queue_asks_about_none_of_them_either() {
+    let world = world(50);
+    share_the_address(&world);
+    let ids: Vec<Uuid> = (1..=50).map(contact).collect();
+    world.caller().execute("SELECT leadlex.enqueue($1)", &[&ids]).unwrap();
+    eventually("the jobs are done", Duration::from_secs(30), || {
+        world.number("SELECT count(*) FROM leadlex.job WHERE state = 'done' AND outcome = 'no_match'") == 50
+    });
+    assert_eq!(world.provider.count(), 0);
+}
+
+#[test]
+fn a_sandbox_key_fills_a_few_rows_of_a_set_and_no_more() {
+    let world = world(200);
+    world.provider.on(PATH, |request| Behaviour::json(200, sandbox(request)));
+    let (mut caller, told) = listening(&world);
+    let lines = in_a_set(&mut caller, 1..=200);
+    let enriched = lines.iter().filter(|line| line.0 == "enriched").count();
+    assert!(enriched <= 3, "{enriched} rows");
+    let others = lines.iter().filter(|line| line.0 == "no_match");
+    assert_eq!(others.count(), 200 - enriched);
+    assert_eq!(
+        world.number(
+            "SELECT count(*) FROM crm WHERE num_nonnulls(job_title, company_name, linkedin_url, location) > 0"
+        ),
+        enriched as i64
+    );
+    assert_eq!(number(&mut caller, "SELECT leadlex.credits()"), 10_000 - enriched as i64);
+    assert_eq!(count_told(&told), 1);
+    found(&world, "supplied profile");
+    // Later calls: not one more, be it from receipts or by another request.
+    let asked = world.provider.count();
+    let result = try_enrich(&mut caller, 150);
+    assert_eq!(result["error"]["reason"], "shared_value", "{result}");
+    assert_eq!(result["error"]["shared_by"], json!(["main"]), "{result}");
+    world.run("INSERT INTO crm (id, full_name, email) VALUES (gen_random_uuid(), 'Somebody New', 'new@acme.example')");
+    let new = "SELECT try_enrich_contact(id)->'error'->>'reason' FROM crm WHERE full_name = 'Somebody New'";
+    assert_eq!(caller.query_one(new, &[]).unwrap().get::<_, String>(0), "shared_value");
+    assert_eq!(world.provider.count(), asked + 1);
+    let shown: Value = world
+        .owner()
+        .query_one("SELECT leadlex.check_provider('main', '{\"email\": \"other@acme.example\"}')", &[])
+        .unwrap()
+        .get(0);
+    assert_eq!(
+        (&shown["outcome"], &shown["reason"]),
+        (&json!("no_match"), &json!("shared_value")),
+        "{shown}"
+    );
+    world.check_credits_add_up();
+}
+
+#[test]
+fn a_sandbox_key_is_found_by_single_calls_and_another_provider_goes_on() {
+    let world = world(10);
+    world.provider.on(PATH, |request| Behaviour::json(200, sandbox(request)));
+    let mark = world.cluster.log_mark();
+    let mut caller = world.caller();
+    for n in 1..=4 {
+        enrich(&mut caller, n).unwrap();
+    }
+    found(&world, "supplied profile");
+    assert!(world.cluster.log_since(mark).contains("provider main supplied one LinkedIn profile"));
+    let result = try_enrich(&mut caller, 5);
+    assert_eq!(
+        (&result["error"]["code"], &result["error"]["reason"]),
+        (&json!("no_match"), &json!("shared_value"))
+    );
+    assert_eq!(
+        world.number(&format!(
+            "SELECT count(*) FROM crm WHERE job_title IS NOT NULL AND id >= '{}'",
+            contact(5)
+        )),
+        0
+    );
+    // The next in the waterfall is asked, as after any that had nothing.
+    world.provider.on("/second", |request| Behaviour::json(200, own(request)));
+    world.add_provider("second", &world.provider.config("/second"));
+    let result = enrich(&mut caller, 5).unwrap();
+    assert_eq!(
+        (&result["source"], &result["contact"]["job_title"]),
+        (&json!("second"), &json!("Title of Person 5"))
+    );
+}
+
+#[test]
+fn a_telephone_number_of_many_is_told_of_and_written() {
+    let world = world(8);
+    world.provider.on(PATH, |request| {
+        let mut body = own(request);
+        body["data"]["phone"] = json!("+12025550123");
+        Behaviour::json(200, body)
+    });
+    let mark = world.cluster.log_mark();
+    let mut caller = world.caller();
+    for n in 1..=4 {
+        enrich(&mut caller, n).unwrap();
+    }
+    found(&world, "supplied phone");
+    for n in 5..=8 {
+        assert_eq!(enrich(&mut caller, n).unwrap()["contact"]["phone"], "+12025550123");
+    }
+    assert_eq!(world.cluster.log_since(mark).matches("supplied one telephone number").count(), 1);
+    assert_eq!((listed(&world, "supplied profile"), listed(&world, "email")), (0, 0));
+}
+
+#[test]
+fn answers_from_receipts_are_counted_and_so_are_those_of_which_nothing_is_kept() {
+    for receipts in [true, false] {
+        let world = world(40);
+        share_the_address(&world);
+        // It is not told the name: to this provider all are one question.
+        let mut config = world.provider.config(PATH);
+        config["request"]["query"] = json!({"email": "{email}"});
+        config["identify_by"] = json!([["email"]]);
+        world.run("SELECT leadlex.drop_provider('main')");
+        world.add_provider("blind", &config);
+        let mut caller = world.caller();
+        if !receipts {
+            caller.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0").unwrap();
+        }
+        one_by_one(&mut caller, 1..=4);
+        found(&world, "email");
+        assert_eq!(world.provider.count(), if receipts { 1 } else { 4 });
+        for result in one_by_one(&mut caller, 5..=40) {
+            assert!(not_identifiable(&result), "{result}");
+        }
+        assert_eq!(world.number("SELECT count(*) FROM crm WHERE job_title IS NOT NULL"), 4);
+    }
+}
+
+#[test]
+fn it_is_off_with_minus_one_and_with_zero() {
+    for value in ["-1", "0"] {
+        let world = world_with(12, &[&format!("leadlex.max_people_per_value = {value}")]);
+        share_the_address(&world);
+        world.provider.on(PATH, |request| Behaviour::json(200, sandbox(request)));
+        let mut caller = world.caller();
+        for result in one_by_one(&mut caller, 1..=6) {
+            assert_eq!(result["contact"]["job_title"], "Tester", "{result}");
+        }
+        assert!(in_a_set(&mut caller, 7..=12).iter().all(|line| line.0 == "enriched"));
+        std::thread::sleep(Duration::from_secs(1));
+        let held =
+            "SELECT (SELECT count(*) FROM leadlex.value_name) + (SELECT count(*) FROM leadlex.shared_value)";
+        assert_eq!(world.number(held), 0);
+    }
+}
+
+#[test]
+fn a_superuser_sets_how_many() {
+    let world = world(6);
+    share_the_address(&world);
+    let mut caller = world.caller();
+    let failure = fails(caller.batch_execute("SET leadlex.max_people_per_value = 100"));
+    assert_eq!(failure.sqlstate, "42501", "{failure:?}");
+    one_by_one(&mut caller, 1..=4);
+    found(&world, "email");
+    assert!(not_identifiable(&try_enrich(&mut caller, 5)));
+    // With more allowed, what was found with fewer counts again.
+    world.run("ALTER SYSTEM SET leadlex.max_people_per_value = 5");
+    world.run("SELECT pg_reload_conf()");
+    eventually("the setting counts", Duration::from_secs(10), || {
+        try_enrich(&mut caller, 5)["error"].is_null()
+    });
+}
