@@ -66,6 +66,7 @@ const OWNER: &str = "SELECT leadlex.create_workspace('other', 5, 'pro');
     SELECT leadlex.suppress('gone@acme.example'); SELECT leadlex.unsuppress('gone@acme.example');
     SELECT leadlex.suppress_many('{gone@acme.example,@gone.example,linkedin.com/in/gone}'), leadlex.suppress('@acme.example');
     SELECT leadlex.unsuppress('@acme.example'), leadlex.unsuppress_contact('{15}'), leadlex.unsuppress_row('public.crm', '{16}');
+    SELECT leadlex.allow_shared_value('gone@acme.example', w.id), leadlex.allow_shared_value('gone@acme.example', w.id, false) FROM leadlex.workspace AS w;
     SELECT leadlex.create_contact_table(); SELECT leadlex.unbind_contacts('leadlex.contact');
     SELECT leadlex.pause_queue(); SELECT leadlex.resume_queue(); SELECT leadlex.queue_paused();
     DELETE FROM leadlex.workspace WHERE name OPERATOR(pg_catalog.=) 'other';
