@@ -36,6 +36,9 @@ missing_for_postgres() {
     if [ "$WANT" = test ]; then missing_for_test "$major" "$config"; fi
 }
 
+# Whether apt could install it: it also knows names that only other packages mention.
+is_served() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -qE '^ *Candidate: [^(]'; }
+
 missing_for_test() {
     local libdir=/usr/lib/postgresql/$1/lib
     [ -z "$2" ] || libdir=$("$2" --pkglibdir)
@@ -48,9 +51,9 @@ missing_for_test() {
     [ -x /usr/sbin/lighttpd ] || PACKAGES+=(lighttpd)
     [ -x /usr/sbin/squid ] || PACKAGES+=(squid)
     # Not in each Debian; its test says so where it is missing.
-    if [ ! -x /usr/sbin/varnishd ] && apt-cache show varnish >/dev/null 2>&1; then PACKAGES+=(varnish); fi
+    if [ ! -x /usr/sbin/varnishd ] && is_served varnish; then PACKAGES+=(varnish); fi
     # What logs statements with their parameters. Debian has it for the major that it ships, so not for each.
-    if [ ! -e "$libdir/pgaudit.so" ] && apt-cache show "postgresql-$1-pgaudit" >/dev/null 2>&1; then
+    if [ ! -e "$libdir/pgaudit.so" ] && is_served "postgresql-$1-pgaudit"; then
         PACKAGES+=("postgresql-$1-pgaudit")
     fi
 }
