@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use serde_json::Value;
 
 use crate::support::{Behaviour, Failure, eventually, fails};
@@ -105,7 +105,7 @@ impl Session<'_> {
     }
 
     fn check_cancel(&mut self, what: &str) {
-        let (backend, token) = (pid(&mut self.client), self.client.cancel_token());
+        let backend = pid(&mut self.client);
         let mut owner = self.world.owner();
         let started = Instant::now();
         let slept = thread::scope(|scope| {
@@ -116,7 +116,7 @@ impl Session<'_> {
                 );
                 number(&mut owner, &sql) == 1
             });
-            token.cancel_query(NoTls).unwrap();
+            self.world.cancel(backend);
             sleep.join().unwrap()
         });
         assert_eq!(Failure::of(&slept.unwrap_err()).sqlstate, "57014", "after {what}");
@@ -191,11 +191,11 @@ fn a_cancel_while_a_provider_is_asked_leaves_the_session_as_it_was() {
     world.provider.on(PATH, |_| Behaviour::Never);
     for (call, _) in CALLS {
         let mut session = Session::new(&world);
-        let (asked, token) = (world.provider.count(), session.client.cancel_token());
+        let (asked, backend) = (world.provider.count(), pid(&mut session.client));
         let ended = thread::scope(|scope| {
             let running = scope.spawn(|| session.client.batch_execute(call));
             world.provider.wait_for(asked + 1, Duration::from_secs(10));
-            token.cancel_query(NoTls).unwrap();
+            world.cancel(backend);
             running.join().unwrap()
         });
         assert_eq!(Failure::of(&ended.unwrap_err()).sqlstate, "57014", "{call}");

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use serde_json::json;
 
 use crate::support::{Behaviour, Stop, Surroundings, fails};
@@ -94,12 +94,11 @@ fn calls_that_are_given_up_leave_no_descriptor_behind() {
     let pid = pid(&mut caller);
     let mut most = 0;
     for _ in 0..25 {
-        let token = caller.cancel_token();
         let asked = world.provider.count();
         thread::scope(|scope| {
             let set = scope.spawn(|| sqlstate(&caller.query_one(SET, &[])));
             world.provider.wait_for(asked + 1, Duration::from_secs(10));
-            token.cancel_query(NoTls).unwrap();
+            world.cancel(pid);
             assert_eq!(set.join().unwrap(), "57014");
         });
         most = most.max(open(pid, "fd"));

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Error, GenericClient, NoTls};
+use postgres::{Client, Error, GenericClient};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -235,14 +235,20 @@ impl World {
         self.check_credits_add_up();
     }
 
+    /// Cancels what a backend does. A cancel request of the protocol signals it twice, and the second signal can hit the
+    /// statement after it.
+    pub fn cancel(&self, backend: i32) {
+        self.owner().execute("SELECT pg_cancel_backend($1)", &[&backend]).unwrap();
+    }
+
     /// The caller gives up a call, which fails, as soon as the provider has been asked: sooner it would not be a late answer,
     /// which a timeout cannot know on a busy machine.
     pub fn abandon(&self, caller: &mut Client, n: i32) {
-        let (asked, token) = (self.provider.count(), caller.cancel_token());
+        let (asked, backend) = (self.provider.count(), pid(caller));
         let result = thread::scope(|scope| {
             let call = scope.spawn(|| enrich(caller, n));
             self.provider.wait_for(asked + 1, Duration::from_secs(10));
-            token.cancel_query(NoTls).unwrap();
+            self.cancel(backend);
             call.join().unwrap()
         });
         assert_eq!(sqlstate(&result), "57014", "{result:?}");
