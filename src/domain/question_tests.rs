@@ -78,6 +78,31 @@ fn a_name_that_is_sent_belongs_to_the_question_whatever_identifies() {
 }
 
 #[test]
+fn a_name_that_cannot_be_split_still_says_who_is_meant() {
+    let json = json!({
+        "request": {"url": "https://api.example.com/v1", "query": {"first": "{first_name}", "last": "{last_name}", "phone": "{phone}"}},
+        "identify_by": [["phone"]],
+        "response": {"fields": {"job_title": "/t"}},
+    });
+    let person = |name: &str| {
+        let values = [(Field::Phone, "+86 10 6552 9988".to_owned())].into_iter().collect();
+        Contact { full_name: Some(name.into()), values, ..Contact::default() }
+    };
+    let question = |name: &str| questions_of(&json, &person(name)).unwrap().hashes;
+    let names = ["张伟", "李娜", "Madonna", "Prince", "Jane Doering"];
+    for (at, one) in names.iter().enumerate() {
+        for other in &names[at + 1..] {
+            assert_ne!(question(one), question(other), "{one} {other}");
+        }
+    }
+    assert_eq!(question("madonna "), question("Madonna"));
+    assert_eq!(question("Dr. Jane Doering"), question("Jane Doering"), "it is what is sent that counts");
+    let config = config(&json);
+    let [before, now] = ["张伟", "李娜"].map(|name| Person::made_up(&person(name)));
+    assert!(config.means_the_same(&before, &before) && !config.means_the_same(&before, &now));
+}
+
+#[test]
 fn a_role_mailbox_identifies_only_together_with_a_name_that_is_sent() {
     let mut contact = Contact { email: Some("info@acme.example".into()), ..Contact::default() };
     assert_eq!(questions_of(&description(), &contact), None);

@@ -185,8 +185,12 @@ pub struct Named {
 
 impl Named {
     /// `None` for a person without a name: it cannot be told from others.
+    ///
+    /// Titles, second names and the order make nobody somebody else where the split of the name is certain.
     pub fn of(workspace: Uuid, person: &Person) -> Option<Named> {
-        let name = hash(&[b"name", workspace.as_bytes(), person.called()?.as_bytes()]);
+        let split = person.first_name().zip(person.last_name());
+        let called = split.map(|(first, last)| format!("{} {}", first.form(), last.form()));
+        let name = hash(&[b"name", workspace.as_bytes(), called.or_else(|| person.called())?.as_bytes()]);
         Some(Named { name, row: person.row.unwrap_or_default() })
     }
 }

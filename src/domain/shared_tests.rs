@@ -43,6 +43,14 @@ fn names_are_the_same_in_any_case_and_a_person_without_one_has_none() {
 }
 
 #[test]
+fn a_person_with_a_title_a_second_name_or_another_order_is_no_crowd() {
+    for name in ["Dr. Jane Doering", "Doering, Jane", "Jane M. Doering", "jane  doering"] {
+        assert_eq!(named(name), named("Jane Doering"), "{name}");
+    }
+    assert_ne!(named("Joan Doering"), named("Jane Doering"));
+}
+
+#[test]
 fn a_crowd_is_found_with_one_name_more_than_is_allowed() {
     let value = Value::email(HERE, "nobody@import.example");
     let mut crowd = Crowd::default();

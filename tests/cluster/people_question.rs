@@ -489,3 +489,27 @@ fn receipts_of_the_former_form_are_used_for_nobody_else() {
 fn number_of(client: &mut Client, sql: &str) -> Value {
     client.query_one(sql, &[]).unwrap().get(0)
 }
+
+/// Names that cannot be split are not sent in parts, and are names all the same.
+#[test]
+fn people_whose_names_are_not_split_share_no_answer() {
+    let world = World::with(&Beginning { contacts: 4, credits: Some(100), ..Beginning::default() });
+    world.run("SELECT leadlex.drop_provider('main'); UPDATE crm SET full_name = NULL, email = NULL");
+    let config = json!({
+        "request": {"url": world.provider.url(PATH), "query": {"first": "{first_name}", "last": "{last_name}", "phone": "{phone}"}},
+        "identify_by": [["phone"]],
+        "response": {"fields": {"job_title": "/t"}}
+    });
+    world.owner().execute("SELECT leadlex.add_provider('vendor', config => $1)", &[&config]).unwrap();
+    world.provider.on(PATH, |_| Behaviour::json(200, json!({"t": "CEO"})));
+    for (n, name) in [(1, "张伟"), (2, "李娜"), (3, "Madonna"), (4, "Prince")] {
+        set(&world, n, &[("full_name", name), ("phone", "+86 10 6552 9988")]);
+    }
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    enrich(&mut caller, 2).unwrap();
+    let rest = vec![contact(3), contact(4)];
+    let done = "SELECT count(*) FROM enrich_contacts($1) WHERE status = 'enriched'";
+    assert_eq!(caller.query_one(done, &[&rest]).unwrap().get::<_, i64>(0), 2);
+    assert_eq!(world.provider.count(), 4, "each is asked about");
+}

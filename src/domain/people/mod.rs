@@ -6,6 +6,7 @@
 pub mod company;
 pub mod email;
 mod list;
+pub mod mentions;
 pub mod name;
 pub mod phone;
 pub mod profile;

@@ -32,7 +32,8 @@ impl Config {
     pub fn identity(&self, person: &Person) -> Identity {
         let values = Values { person, secret: None };
         let known = |p: &Placeholder| Some((p.name(), p.of(person)?.form().to_owned()));
-        let settled: Known = self.settled().filter_map(|p| known(&p)).collect();
+        let mut settled: Known = self.settled().filter_map(|p| known(&p)).collect();
+        settled.extend(self.withheld_name(person).map(|name| ("name", name)));
         let sets = self.complete_sets(&values).map(|set| set.iter().filter_map(known).collect()).collect();
         let identifying = |p: &&Placeholder| p.of(person).is_some_and(|given| given.normal.is_some());
         let mut all: Known =
@@ -51,7 +52,18 @@ impl Config {
         // What was not known then was not sent: that it is known now contradicts nothing.
         let same = |p: Placeholder| form(before, p).is_none_or(|before| Some(before) == form(now, p));
         let compared = self.whom(before).is(&self.whom(now));
-        compared && self.sent().all(same) && asked_with.iter().all(|p| same(*p))
+        let named = self.withheld_name(before).is_none_or(|name| now.called() == Some(name));
+        compared && named && self.sent().all(same) && asked_with.iter().all(|p| same(*p))
+    }
+
+    /// What the person is called, where the request has a place for a part of the name and the split is not certain: nothing
+    /// of it is sent, and still it says who is meant.
+    fn withheld_name(&self, person: &Person) -> Option<String> {
+        let parts = [Placeholder::FirstName, Placeholder::LastName];
+        let withheld = |p: &Placeholder| {
+            (self.sends.contains(p) || self.response.same_person.compares(*p)) && p.of(person).is_none()
+        };
+        parts.iter().any(withheld).then(|| person.called()).flatten()
     }
 
     /// What of a person its answers are compared with.

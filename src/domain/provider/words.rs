@@ -64,10 +64,14 @@ pub fn remedy(status: u16, body: &Document) -> String {
         Document::Json(_) | Document::Empty if status == 451 => {
             return r#"If the vendor refuses so to tell anything about a person, add to its configuration what marks it: {"response": {"suppressed": {"body": [{"pointer": "/error", "present": true, "status": [451]}]}}}."#.into();
         }
+        // A router answers in JSON, too, so the status alone would not tell it from the vendor.
+        Document::Json(json) if let Some(place) = first_name(json) => format!(
+            r#"{{"response": {{"no_match": {{"body": [{{"pointer": "/{place}", "present": true, "status": [{status}]}}]}}}}}}"#
+        ),
         _ => format!(r#"{{"response": {{"no_match": {{"status": [{status}]}}}}}}"#),
     };
     format!(
-        "If such an answer means that there is nothing, add to its configuration: {rule}, or what is right, with \"failed\" for an error; where the data stands is told by response.fields."
+        "Is this the vendor's own answer, or that of a router before it? If it is the vendor's, and says that there is nothing, add to its configuration: {rule}. If it says that something failed, use \"failed\" in place of \"no_match\". If it has data, name their places in response.fields."
     )
 }
 

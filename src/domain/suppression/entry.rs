@@ -2,7 +2,7 @@
 
 use super::{by_address, by_domain, by_profile, former};
 use crate::domain::people::email::addresses;
-use crate::domain::people::{Rules, profile};
+use crate::domain::people::{Rules, mentions, profile};
 use crate::domain::receipt::Hash;
 
 /// An address, a profile or a domain of addresses.
@@ -67,6 +67,13 @@ fn of_domain(domain: &str) -> Result<Entry, Mistake> {
     Ok(Entry { hash: by_domain(domain), former: None })
 }
 
+/// Whether words follow the address, other than the subject of a link.
+fn has_more(text: &str, address: &str) -> bool {
+    let (text, address) = (text.to_lowercase(), address.to_lowercase());
+    let after = text.rsplit_once(&address).map_or("", |(_, after)| after);
+    !after.starts_with('?') && after.contains(char::is_alphanumeric)
+}
+
 fn of_address(text: &str) -> Result<Entry, Mistake> {
     let mut found = addresses(text, Rules { reserved_domains: true });
     found.dedup_by(|one, other| one.normal == other.normal);
@@ -80,6 +87,13 @@ fn of_address(text: &str) -> Result<Entry, Mistake> {
     let written = text.to_lowercase().matches(&address.sent.to_lowercase()).count().max(1);
     if at_signs(text) != written * at_signs(&address.sent) {
         return Err(Mistake::Several);
+    }
+    // And so would a profile, or words beside it.
+    if !mentions::profiles(text).is_empty() {
+        return Err(Mistake::Several);
+    }
+    if address.local().contains(['?', '=', '&', ':', '/']) || has_more(text, &address.sent) {
+        return Err(Mistake::Nothing);
     }
     Ok(Entry { hash: by_address(address), former: former::by_email(text) })
 }

@@ -8,7 +8,9 @@ mod entry;
 pub mod former;
 
 use super::contact::Contact;
+use super::fields::Field;
 use super::people::email::Address;
+use super::people::mentions;
 use super::person::Person;
 use super::receipt::{Hash, hash};
 
@@ -32,6 +34,7 @@ pub fn of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
     for domain in domains(person) {
         all.push(by_domain(&domain));
     }
+    all.extend(mentioned(contact));
     all.extend(former::of_contact(contact));
     all.sort_unstable();
     all.dedup();
@@ -68,6 +71,15 @@ fn known_by(person: &Person) -> Vec<Hash> {
     all.extend(Sent::of(person).parts(!own(person).is_empty()));
     all.extend(person.row.map(by_row));
     all
+}
+
+/// Whoever stands anywhere in the columns for address and profile, also where that is no value to ask with.
+fn mentioned(contact: &Contact) -> Vec<Hash> {
+    let texts = [contact.email.as_deref(), contact.value(Field::LinkedinUrl)];
+    let texts = || texts.into_iter().flatten();
+    let addresses = texts().flat_map(mentions::addresses).map(|address| by_address(&address));
+    let profiles = texts().flat_map(mentions::profiles).map(|handle| by_profile(&handle));
+    addresses.chain(profiles).collect()
 }
 
 /// What can be no other person's.

@@ -177,3 +177,42 @@ fn who_was_listed_in_the_former_form_stays_so() {
     assert!(entry("Jane <jane@acme.example>").hashes().any(|h| h == old("email", &["jane@acme.example"])));
     assert!(entry("linkedin.com/in/Jane").hashes().any(|h| h == old("linkedin", &["jane"])));
 }
+
+#[test]
+fn whoever_is_listed_is_found_in_any_text_of_the_column() {
+    let listed = contact(Some("jane.doe@acme.example"), None, &[]);
+    for email in [
+        r#"=HYPERLINK("mailto:jane.doe@acme.example";"x")"#,
+        "mailto:?to=jane.doe@acme.example",
+        "see jane.doe (at)acme.example",
+    ] {
+        assert!(meets(&listed, &contact(Some(email), Some("Jane Doe"), &[])), "{email}");
+    }
+    for url in [
+        "LinkedIn: https://www.linkedin.com/in/jane-doe-77 | x",
+        "https://www.linkedin.com/en-us/in/jane-doe-77",
+    ] {
+        let other = contact(None, Some("Jane Doe"), &[(Field::LinkedinUrl, url)]);
+        assert!(stops("https://www.linkedin.com/in/jane-doe-77", &other), "{url}");
+    }
+}
+
+#[test]
+fn what_has_something_beside_the_address_is_refused() {
+    for text in [
+        "jane2@b.example https://www.linkedin.com/in/jane-two-99",
+        "mailto:?to=kim@b.example",
+        "email=jane@b.example",
+        "a@b.example (old: c at d.example)",
+    ] {
+        assert!(Entry::parse(text).is_err(), "{text}");
+    }
+    for text in [
+        "Jane Doe <jane@b.example>",
+        "mailto:jane@b.example?subject=x",
+        "jane@b.example;",
+        "(jane@b.example)",
+    ] {
+        assert!(Entry::parse(text).is_ok(), "{text}");
+    }
+}

@@ -126,6 +126,16 @@ fn add_provider(
             "The name is what results show as source.",
         );
     }
+    if cache::providers().iter().any(|known| known.name == name) {
+        raise::refuse(raise::Refusal {
+            sqlstate: "23505",
+            message: format!("there is a provider \"{name}\" already"),
+            detail: None,
+            hint: Some(format!(
+                "SELECT leadlex.alter_provider('{name}', …) changes it, and gives it a secret; leadlex.drop_provider('{name}') takes it away."
+            )),
+        });
+    }
     let complete = complete(preset, super::json(config, "config"));
     let parsed = checked(&complete);
     if let Some(secret) = secret {

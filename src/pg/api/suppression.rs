@@ -84,7 +84,7 @@ fn entry(value: &str, position: Option<usize>) -> Entry {
         let place = position.map_or_else(|| "value".to_owned(), |at| format!("people[{at}]"));
         raise::invalid(
             format!("{place} {}", mistake.words()),
-            "Pass one e-mail address, one LinkedIn profile (its URL), or @acme.example for all addresses of a domain; leadlex.suppress_many takes several.",
+            "Pass one e-mail address, one LinkedIn profile (its URL), or @acme.example for all addresses of a domain.",
         )
     })
 }
@@ -142,7 +142,7 @@ fn take_off(target: Target, id: &str) -> i64 {
     let removed = suppressions::remove_everywhere(&workspaces, &people);
     if domains {
         pgrx::notice!(
-            "the contact stays suppressed by its domain: leadlex.unsuppress('@acme.example') takes a whole domain off the list"
+            "the contact stays suppressed by its domain: leadlex.unsuppress('@DOMAIN') takes a whole domain off the list"
         );
     }
     removed as i64

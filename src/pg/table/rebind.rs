@@ -26,8 +26,8 @@ impl Binding {
         ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "binding")
             .set_detail("New rows are not enriched by themselves any more. leadlex.binding shows the triggers of each bound table.")
             .set_hint(format!(
-                "Create the trigger again, by what replaces the table. If it is to have none: SELECT leadlex.bind_contacts({}).",
-                literal(&self.name())
+                "Create the trigger again, by what replaces the table. If it is to have none: {}.",
+                self.bind_again()
             ))
             .report(PgLogLevel::WARNING);
     }
@@ -87,6 +87,26 @@ impl Binding {
         })
     }
 
+    /// The statement that binds it as it is bound.
+    fn bind_again(&self) -> String {
+        let columns = names().filter_map(|ours| match self.columns.get(ours) {
+            Some(theirs) if theirs == ours => None,
+            Some(theirs) => Some((ours.to_owned(), Value::from(theirs.as_str()))),
+            // Else it would be found by its name.
+            None => Some((ours.to_owned(), Value::Null)),
+        });
+        self.statement(columns.collect())
+    }
+
+    fn statement(&self, columns: Map<String, Value>) -> String {
+        let workspace = self.workspace.map_or(String::new(), |id| format!(", '{id}'"));
+        format!(
+            "SELECT leadlex.bind_contacts({}, {}{workspace})",
+            literal(&self.name()),
+            literal(&Value::Object(columns).to_string())
+        )
+    }
+
     /// The binding as it is, but for `wrong`.
     fn hint(&self, wrong: &str, present: &[Column]) -> String {
         let mut columns = Map::new();
@@ -104,12 +124,7 @@ impl Binding {
         let needed = wrong == "id" || wrong == "workspace_id";
         let place = if needed { Value::from("NEW_NAME") } else { Value::Null };
         columns.insert(wrong.to_owned(), place);
-        let workspace = self.workspace.map_or(String::new(), |id| format!(", '{id}'"));
-        let statement = format!(
-            "SELECT leadlex.bind_contacts({}, {}{workspace})",
-            literal(&self.name()),
-            literal(&Value::Object(columns).to_string())
-        );
+        let statement = self.statement(columns);
         match needed {
             true => format!("Bind it again: {statement}."),
             false => format!("Bind it again, with the column's new name or without it: {statement}."),
