@@ -96,7 +96,8 @@ fn a_set_with_a_contact_that_always_fails_ends_with_all_others() {
     let world = world(300);
     fails_for(&world, &[1]);
     let all: Vec<i32> = (1..=300).collect();
-    let runs = runs_until(&world, &all, 299, 4);
+    // How far a run comes before the one fails depends on the machine; how many requests there are does not.
+    let runs = runs_until(&world, &all, 299, 8);
     let counted = format!("{} requests in {runs} runs", world.provider.count());
     assert!(world.provider.count() < 310, "{counted}");
     assert_eq!(world.phone(1), None);

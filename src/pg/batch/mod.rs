@@ -195,13 +195,12 @@ impl Batch<'_> {
         if self.until.is_some_and(|until| Instant::now() >= until) {
             self.leave_the_rest();
         }
-        while self.queue.len() < parallel && !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK
-        {
-            self.prepare();
-        }
+        self.read_ahead(parallel);
         self.recall_last();
         while self.flying.len() < parallel && self.parked.len() < PORTION && self.admits() && self.has_room()
         {
+            // Several may have been answered at once: those read next can share what identifies the last of these.
+            self.read_ahead(parallel);
             let Some(member) = self.next() else { break };
             self.ask(member);
         }
@@ -220,6 +219,13 @@ impl Batch<'_> {
         }
         self.wait();
         true
+    }
+
+    fn read_ahead(&mut self, parallel: usize) {
+        while self.queue.len() < parallel && !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK
+        {
+            self.prepare();
+        }
     }
 
     /// Time is over: what has not been begun is not begun any more.
