@@ -131,7 +131,8 @@ fn many_contacts_that_always_fail_keep_it_from_no_other_either() {
         std::thread::sleep(Duration::from_millis(100));
     }
     let all: Vec<i32> = (1..=24).collect();
-    runs_until(&world, &all, 12, 40);
+    // Chance decides who is tried: it took 15 to 20 runs, on a busy machine over 40.
+    runs_until(&world, &all, 12, 90);
 }
 
 /// The contact is tried again and again, and nobody else is: the pause stays as long as it was.
