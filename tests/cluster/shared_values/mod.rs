@@ -303,13 +303,16 @@ fn answers_from_receipts_are_counted_and_so_are_those_of_which_nothing_is_kept()
         if !receipts {
             caller.batch_execute("SET leadlex.receipt_ttl = 0; SET leadlex.recheck_after = 0").unwrap();
         }
-        one_by_one(&mut caller, 1..=4);
+        let first = one_by_one(&mut caller, 1..=4);
+        // The fourth name is the one too many: the worker may know of the profile in the answer before that call writes.
+        let written = first.iter().filter(|result| result["error"].is_null()).count();
+        assert!(written >= 3, "{first:?}");
         found(&world, "email");
         assert_eq!(world.provider.count(), if receipts { 1 } else { 4 });
         for result in one_by_one(&mut caller, 5..=40) {
             assert!(not_identifiable(&result), "{result}");
         }
-        assert_eq!(world.number("SELECT count(*) FROM crm WHERE job_title IS NOT NULL"), 4);
+        assert_eq!(world.number("SELECT count(*) FROM crm WHERE job_title IS NOT NULL"), written as i64);
     }
 }
 
