@@ -142,6 +142,11 @@ unsafe fn concerns_policies(node: *mut pg_sys::Node) -> bool {
 /// The statement has succeeded.
 #[pg_guard]
 unsafe extern "C-unwind" fn close_contact_table() {
+    where_installed(super::api::close_contact_table);
+}
+
+/// Does it after the statement, where the extension is installed for good.
+fn where_installed(act: fn()) {
     // SAFETY: globals of a backend; what the statement did is made visible to the next one of its transaction.
     unsafe {
         if pg_sys::IsBinaryUpgrade || pg_sys::creating_extension {
@@ -151,7 +156,7 @@ unsafe extern "C-unwind" fn close_contact_table() {
     }
     cache::forget_changed();
     if let cache::Found::This(_) = cache::find_installation() {
-        super::api::close_contact_table();
+        act();
     }
 }
 
@@ -178,17 +183,7 @@ unsafe fn concerns_triggers(node: *mut pg_sys::Node) -> bool {
 /// The statement has succeeded.
 #[pg_guard]
 unsafe extern "C-unwind" fn remember_triggers() {
-    // SAFETY: globals of a backend; what the statement did is made visible to the next one of its transaction.
-    unsafe {
-        if pg_sys::IsBinaryUpgrade || pg_sys::creating_extension {
-            return;
-        }
-        pg_sys::CommandCounterIncrement();
-    }
-    cache::forget_changed();
-    if let cache::Found::This(_) = cache::find_installation() {
-        config::remember_triggers();
-    }
+    where_installed(config::remember_triggers);
 }
 
 /// Our triggers act for the table's owner, and spend his workspace's credits: the TRIGGER privilege is not enough.

@@ -42,6 +42,7 @@ mod membership;
 mod nested;
 mod people_answers;
 mod people_question;
+mod people_sending;
 mod people_values;
 mod pgbouncer;
 mod presets;
