@@ -29,7 +29,7 @@ build: prerequisites ## a development build, in a private copy of Postgres under
 install: prerequisites ## a release build into the Postgres of PG_CONFIG
 	@tests/lib/install.sh
 
-bench: ## calls per second, beside a hand-written function and the limits; QUICK=1 is shorter
+bench: ## calls per second, beside a hand-written function and the limits; QUICK=1 is shorter, BASE=<commit> compares with that commit
 	@tests/lib/prerequisites.sh bench
 	@tests/bench/bench
 
