@@ -211,7 +211,7 @@ pub fn access_of(role: pg_sys::Oid) -> Rc<Vec<Access>> {
     if let Some(known) = CACHE.with_borrow(|c| c.access.get(&role).cloned()) {
         return known;
     }
-    let found = Rc::new(config::access_of(role.to_u32()));
+    let found = Rc::new(config::access_of(role));
     CACHE.with_borrow_mut(|c| {
         // A session that acts as one role after another need not remember them all.
         if c.access.len() >= MAX_ROLES {

@@ -93,7 +93,7 @@ impl PgDesk {
 
     /// The contact's row.
     fn row(&self) -> Hash {
-        receipt::person(self.workspace(), &self.binding().name(), &self.id)
+        receipt::person(self.workspace(), self.binding().name(), &self.id)
     }
 
     fn account(&mut self) -> usize {
@@ -375,7 +375,7 @@ pub fn no_key(binding: &Binding, id: &str) -> Failure {
 
 /// Held by whoever works on a contact. Of each workspace by itself: none can hold what is another's, whatever id it names.
 pub fn contact_claim(binding: &Binding, workspace: Uuid, id: &str) -> ClaimKey {
-    claims::key(cache::installation().catalog, "contact", &[&workspace.to_string(), &binding.name(), id])
+    claims::key(cache::installation().catalog, "contact", &[&workspace.to_string(), binding.name(), id])
 }
 
 fn not_bound(relation: pg_sys::Oid) -> ! {

@@ -59,6 +59,8 @@ fn is_plain(value: &Value) -> bool {
 struct Parts {
     objects: Vec<Vec<pg_sys::JsonbPair>>,
     arrays: Vec<Vec<pg_sys::JsonbValue>>,
+    /// The last number with a fraction: a score mostly stands several times.
+    last: Option<(f64, pg_sys::Numeric)>,
 }
 
 type Union = pg_sys::JsonbValue__bindgen_ty_1;
@@ -68,7 +70,7 @@ impl Parts {
         let (type_, val) = match value {
             Value::Null => (Kind::jbvNull, Union { boolean: false }),
             Value::Bool(boolean) => (Kind::jbvBool, Union { boolean: *boolean }),
-            Value::Number(number) => (Kind::jbvNumeric, Union { numeric: numeric(number) }),
+            Value::Number(number) => (Kind::jbvNumeric, Union { numeric: self.numeric(number) }),
             Value::String(text) => return string(text),
             Value::Array(items) => {
                 let mut elems: Vec<_> = items.iter().map(|item| self.value(item)).collect();
@@ -99,6 +101,21 @@ impl Parts {
         };
         pg_sys::JsonbValue { type_, val }
     }
+
+    fn numeric(&mut self, number: &serde_json::Number) -> pg_sys::Numeric {
+        if let Some(whole) = number.as_i64() {
+            // SAFETY: a palloc'd numeric of any integer.
+            return unsafe { pg_sys::int64_to_numeric(whole) };
+        }
+        let fraction = number.as_f64().filter(|_| number.is_f64());
+        let known = self.last.filter(|(last, _)| fraction.is_some_and(|now| now.to_bits() == last.to_bits()));
+        if let Some((_, numeric)) = known {
+            return numeric;
+        }
+        let numeric = from_text(number);
+        self.last = fraction.map(|fraction| (fraction, numeric));
+        numeric
+    }
 }
 
 /// How jsonb keeps its keys: the shorter first.
@@ -114,11 +131,7 @@ fn string(text: &str) -> pg_sys::JsonbValue {
     pg_sys::JsonbValue { type_: Kind::jbvString, val: Union { string } }
 }
 
-fn numeric(number: &serde_json::Number) -> pg_sys::Numeric {
-    if let Some(whole) = number.as_i64() {
-        // SAFETY: a palloc'd numeric of any integer.
-        return unsafe { pg_sys::int64_to_numeric(whole) };
-    }
+fn from_text(number: &serde_json::Number) -> pg_sys::Numeric {
     let text = CString::new(number.to_string()).unwrap_or_default();
     // SAFETY: a NUL-terminated number for numeric_in, with the type and modifier that jsonb's own input passes.
     let value = unsafe {

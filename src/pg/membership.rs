@@ -49,18 +49,24 @@ impl Memberships {
     }
 }
 
-/// Of superusers Postgres itself says that they may act as every role.
-#[cfg(not(feature = "pg15"))]
+/// A role and all that it is a member of in whatever way; none of a role that is gone.
+pub fn above(role: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    walk::closure(role, |_| true).into_iter().filter(|role| walk::exists(*role)).collect()
+}
+
+/// From one role to those that were granted to it. Of superusers Postgres itself says that they may act as every role.
 mod walk {
     use std::collections::HashSet;
 
     use pgrx::pg_sys;
 
+    #[cfg(not(feature = "pg15"))]
     pub struct Reached {
         inheriting: HashSet<pg_sys::Oid>,
         by_set_role: HashSet<pg_sys::Oid>,
     }
 
+    #[cfg(not(feature = "pg15"))]
     impl Reached {
         pub fn from(member: pg_sys::Oid) -> Reached {
             Reached {
@@ -75,7 +81,7 @@ mod walk {
     }
 
     /// As roles_is_member_of in acl.c: the member, and what it reaches by grants that give this.
-    fn closure(
+    pub fn closure(
         member: pg_sys::Oid,
         gives: fn(&pg_sys::FormData_pg_auth_members) -> bool,
     ) -> HashSet<pg_sys::Oid> {
@@ -110,6 +116,13 @@ mod walk {
             pg_sys::ReleaseCatCacheList(list);
             roles
         }
+    }
+
+    pub fn exists(role: pg_sys::Oid) -> bool {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;
+        // SAFETY: a catalog look-up.
+        unsafe { pg_sys::SearchSysCacheExists(cache, pg_sys::Datum::from(role), none, none, none) }
     }
 
     fn owner_of_this_database() -> pg_sys::Oid {

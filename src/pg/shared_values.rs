@@ -97,12 +97,17 @@ impl About {
         if let Some(named) = self.named {
             crowd.meet(value, named, most);
         }
-        let found = crowd.is_crowded(value, most)
-            || store::shared_values::known(self.workspace, std::iter::once(value.hash), most).contains(&true);
+        let found = crowd.is_crowded(value, most) || self.is_known(value, most);
         if found {
             warn_once();
         }
         found
+    }
+
+    fn is_known(&self, value: Value, most: usize) -> bool {
+        let one = std::iter::once(value.hash);
+        !store::shared_values::is_empty()
+            && store::shared_values::known(self.workspace, one, most).contains(&true)
     }
 
     /// What a provider is asked with, to be counted with its answer; `None` where nothing is counted.

@@ -1,22 +1,22 @@
 //! Companies: their domains, and which names are names of one.
 
-use std::net::Ipv4Addr;
-
 use super::email::Address;
-use super::list;
+use super::list::{self, List};
 use super::stand_in;
 use super::value::{clean, folded_width};
 
-const MAIL_PROVIDERS: &str = include_str!("data/mail_providers.txt");
-const THROW_AWAY: &str = include_str!("data/throw_away.txt");
-const STAND_INS: &str = include_str!("data/company_stand_ins.txt");
-const LEGAL_FORMS: &str = include_str!("data/legal_forms.txt");
+static MAIL_PROVIDERS: List<1_024> = List::new(include_str!("data/mail_providers.txt"));
+// A million bytes are read at compile time.
+#[allow(long_running_const_eval)]
+static THROW_AWAY: List<16_384> = List::new(include_str!("data/throw_away.txt"));
+static STAND_INS: List = List::new(include_str!("data/company_stand_ins.txt"));
+static LEGAL_FORMS: List = List::new(include_str!("data/legal_forms.txt"));
 
 /// The registrable domain of a company, in ASCII, out of a domain, a host, a URL or an e-mail address. `None` for
 /// stand-ins and what is no domain, public suffixes, mail providers, relays and throw-away addresses, and for pages on
 /// somebody else's site.
 pub fn domain(text: &str) -> Option<String> {
-    let text = folded_width(&clean(text));
+    let text = folded_width(clean(text));
     let text = text.trim_matches(|c: char| c.is_whitespace() || "\"'`<>()[]{},;".contains(c));
     let text = text.split_once("://").map_or(text, |(_, rest)| rest).trim_start_matches('/');
     let end = text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
@@ -63,7 +63,7 @@ fn registrable(host: &str) -> Option<&str> {
 fn is_open_to_anyone(host: &str, registrable: &str) -> bool {
     let mut part = host;
     loop {
-        if list::contains(MAIL_PROVIDERS, part) || list::contains(THROW_AWAY, part) {
+        if MAIL_PROVIDERS.contains(part) || THROW_AWAY.contains(part) {
             return true;
         }
         match part.split_once('.') {
@@ -81,7 +81,8 @@ fn is_open_to_anyone(host: &str, registrable: &str) -> bool {
 /// cost more than looking at their letters.
 pub(super) fn ascii_host(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.');
-    let plain = host.is_ascii() && !host.to_ascii_lowercase().contains("xn--");
+    let is_encoded = |host: &str| host.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"xn--"));
+    let plain = host.is_ascii() && !is_encoded(host);
     let host = if plain { host.to_ascii_lowercase() } else { idna::domain_to_ascii(host).ok()? };
     let host = host.trim_end_matches('.');
     let sound = |label: &str| {
@@ -91,12 +92,12 @@ pub(super) fn ascii_host(host: &str) -> Option<String> {
             && !label.ends_with('-')
     };
     let last = host.rsplit('.').next()?;
+    // With a letter in its last label it is no number of an IPv4 address.
     let ok = host.contains('.')
         && host.len() <= 253
         && host.split('.').all(sound)
         && last.len() >= 2
-        && last.bytes().any(|b| b.is_ascii_alphabetic())
-        && host.parse::<Ipv4Addr>().is_err();
+        && last.bytes().any(|b| b.is_ascii_alphabetic());
     ok.then(|| host.to_owned())
 }
 
@@ -104,7 +105,7 @@ pub(super) fn ascii_host(host: &str) -> Option<String> {
 pub fn identifies(name: &str) -> bool {
     let name = clean(name);
     let said = list::words(&name);
-    !stand_in::is_stand_in(&name) && !said.is_empty() && !list::contains(STAND_INS, &said)
+    !stand_in::is_stand_in(&name) && !said.is_empty() && !STAND_INS.contains(&said)
 }
 
 /// Whether two names are one company's: case, punctuation and legal form aside.
@@ -115,7 +116,7 @@ pub fn same(a: &str, b: &str) -> bool {
 
 /// The words of a name that make it this company's.
 fn core(name: &str) -> String {
-    let name = folded_width(&clean(name)).replace(['.', '\'', '\u{2019}', '`'], "").replace('&', " and ");
+    let name = folded_width(clean(name)).replace(['.', '\'', '\u{2019}', '`'], "").replace('&', " and ");
     let said = list::words(&name.to_uppercase());
     let words: Vec<&str> = said.split(' ').filter(|word| !word.is_empty()).collect();
     let words = match words.as_slice() {
@@ -132,7 +133,7 @@ fn core(name: &str) -> String {
 /// Without legal forms at the end or at the beginning, as long as something is left.
 fn without_forms<'w, 't>(mut words: &'w [&'t str]) -> &'w [&'t str] {
     const LONGEST_FORM: usize = 5;
-    let is_form = |part: &[&str]| list::contains(LEGAL_FORMS, &part.join(" "));
+    let is_form = |part: &[&str]| LEGAL_FORMS.contains(&part.join(" "));
     loop {
         let most = LONGEST_FORM.min(words.len().saturating_sub(1));
         let at_end = (1..=most).rev().find(|n| is_form(&words[words.len() - n..]));

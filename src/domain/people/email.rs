@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::list;
 use super::stand_in;
 use super::value::{clean, folded_width};
 use super::{Rules, company};
@@ -24,7 +23,10 @@ const MOST_CHARS: usize = 2_000;
 /// All addresses of one field, in their order and each once. None for stand-ins, for a spreadsheet's errors and formulas,
 /// and for what is no address: without one @, a local part and a domain with a dot, or with a domain that is reserved.
 pub fn addresses(text: &str, rules: Rules) -> Vec<Address> {
-    let text = folded_width(&clean(text));
+    if is_plain(text) {
+        return address(text, rules).into_iter().collect();
+    }
+    let text = folded_width(clean(text));
     let mut found: Vec<Address> = Vec::new();
     if !text.contains(['@', '%']) || stand_in::is_spreadsheet_error(&text) || text.len() > MOST_CHARS {
         return found;
@@ -36,6 +38,18 @@ pub fn addresses(text: &str, rules: Rules) -> Vec<Address> {
         }
     }
     found
+}
+
+/// Whether the text is one word with one @, of letters that no address is wrapped in. Most are so.
+fn is_plain(text: &str) -> bool {
+    const LONGEST: usize = 254;
+    let is_end = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    let is_inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'@');
+    text.len() <= LONGEST
+        && is_end(text.bytes().next())
+        && is_end(text.bytes().next_back())
+        && text.bytes().all(is_inner)
+        && text.bytes().filter(|b| *b == b'@').count() == 1
 }
 
 /// The first of them, which identifies and is sent.
@@ -175,11 +189,12 @@ fn address(text: &str, rules: Rules) -> Option<Address> {
     let text = text.trim();
     let (local, domain) = text.split_once('@')?;
     let ascii = company::ascii_host(domain)?;
-    let local_normal = sound_local(local, &ascii)?.to_lowercase();
+    let local = sound_local(local, &ascii)?;
+    let local_normal = local.to_lowercase();
     if is_reserved(&ascii, rules) || is_nobodys(&local_normal, &ascii) {
         return None;
     }
-    let sent = format!("{}@{}", sound_local(local, &ascii)?, domain.trim_end_matches('.'));
+    let sent = format!("{local}@{}", domain.trim_end_matches('.'));
     Some(Address { sent, normal: format!("{local_normal}@{ascii}") })
 }
 
@@ -213,7 +228,9 @@ fn is_reserved(domain: &str, rules: Rules) -> bool {
 fn is_nobodys(local: &str, domain: &str) -> bool {
     let host = domain.split('.').next().unwrap_or_default();
     let says_nothing = |text: &str| {
-        stand_in::is_stand_in(text) || list::contains("noemail\nnomail\nnone\nnoreply\n", &list::words(text))
+        const ONE_WORD: [&str; 4] = ["noemail", "nomail", "none", "noreply"];
+        let word = text.trim_matches(|c: char| !c.is_alphanumeric());
+        stand_in::is_stand_in(text) || ONE_WORD.iter().any(|known| word.eq_ignore_ascii_case(known))
     };
     says_nothing(local) && says_nothing(host)
 }

@@ -223,6 +223,13 @@ fn mailboxes_of_a_role_are_those_of_the_setting() {
 }
 
 proptest! {
+    /// A semicolon behind it leads another way to the same.
+    #[test]
+    fn the_short_way_leads_where_the_long_one_does(local in "([a-zA-Z0-9._+-]{1,9}|noemail|none|n-a|null)", domain in "([a-zA-Z0-9.-]{1,9}\\.)?(com|example|xn--p1ai|invalid|na\\.com|null\\.com)") {
+        let text = format!("{local}@{domain}");
+        prop_assert_eq!(addresses(&text, RULES), addresses(&format!("{text};"), RULES));
+    }
+
     #[test]
     fn a_normal_form_is_its_own_normal_form(text in "[ \"<(]{0,2}(mailto:)?[a-zA-Z.+ü]{1,9}@[a-zA-Zü.-]{1,12}[>\",; )]{0,2}") {
         if let Some(address) = first(&text, RULES) {

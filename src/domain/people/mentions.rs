@@ -1,6 +1,8 @@
 //! Addresses and profiles anywhere in a text, also where it is no value: whoever is on the suppression list must not be
 //! asked about because their address stands in a formula, a sentence or a link. Never for asking or identifying.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use unicode_normalization::UnicodeNormalization;
 
@@ -15,7 +17,7 @@ const MOST_CHARS: usize = 10_000;
 pub fn addresses(text: &str) -> Vec<Address> {
     let text = plain(text);
     let mut found = Vec::new();
-    for (at, _) in text.match_indices('@') {
+    for (at, _) in text.bytes().enumerate().filter(|(_, b)| *b == b'@') {
         let (before, after) = (text[..at].trim_end(), text[at + 1..].trim_start());
         let local = before.rsplit(|c| !is_of_local(c)).next().unwrap_or_default();
         let domain = after.split(|c| !is_of_domain(c)).next().unwrap_or_default();
@@ -29,6 +31,10 @@ pub fn addresses(text: &str) -> Vec<Address> {
 
 /// The handle of each LinkedIn profile whose URL stands in the text.
 pub fn profiles(text: &str) -> Vec<String> {
+    // The shortest path to a profile has two of them, encoded or not.
+    if text.is_ascii() && !text.contains(['/', '%']) {
+        return Vec::new();
+    }
     let text = plain(text);
     let lower = text.to_ascii_lowercase();
     if !lower.contains("linkedin.") {
@@ -45,9 +51,12 @@ pub fn profiles(text: &str) -> Vec<String> {
 }
 
 /// Full-width letters folded, and what stands for a sign undone.
-fn plain(text: &str) -> String {
+fn plain(text: &str) -> Cow<'_, str> {
     if text.chars().nth(MOST_CHARS).is_some() {
-        return String::new();
+        return Cow::Borrowed("");
+    }
+    if text.is_ascii() && !text.contains(['%', '&', '(', '[']) {
+        return Cow::Borrowed(text);
     }
     let mut text: String = text.nfkc().collect();
     // A link inside of a link is encoded twice.
@@ -61,7 +70,7 @@ fn plain(text: &str) -> String {
     {
         text = text.replace(written, sign);
     }
-    text
+    Cow::Owned(text)
 }
 
 fn is_of_local(c: char) -> bool {

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
-use super::words::{self, List};
+use super::words;
 use super::{is_name, normal, split};
+use crate::domain::people::list::List;
 
 const SHAPES: &str = include_str!("name/shapes.tsv");
 
@@ -239,7 +240,7 @@ fn lists_are_sorted_folded_and_found() {
             );
         }
         assert!(!list.contains("") && !list.contains("#") && !list.contains("\u{10ffff}"), "{name}");
-        let comment = list.first_line();
+        let comment = list.comments().next().unwrap_or_default();
         assert!(comment.starts_with('#') && !list.contains(comment), "{name} names no source");
     }
 }

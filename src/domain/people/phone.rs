@@ -46,12 +46,16 @@ pub fn is_number(text: &str) -> bool {
 
 /// With the digits, dashes and spaces that the library knows.
 fn plain(text: &str) -> String {
+    let text = folded_width(clean(text));
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return text;
+    }
     let known = |c| match c {
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' => '-',
         space if space.is_whitespace() => ' ',
         other => ascii_digit(other).unwrap_or(other),
     };
-    folded_width(&clean(text)).chars().map(known).collect()
+    text.chars().map(known).collect()
 }
 
 /// The digits of other scripts in which numbers are written down.

@@ -40,6 +40,9 @@ fn from_url_within(text: &str, depth: usize) -> Option<String> {
     if text.len() > MOST_CHARS || depth == 0 {
         return None;
     }
+    if let Some(handle) = plain_handle(text) {
+        return is_handle(handle).then(|| handle.to_owned());
+    }
     let text = unwrapped(text);
     // Encoded as a whole, so that no slash is left: once more what it was.
     let text = if !text.contains('/') && text.to_ascii_lowercase().contains("%2f") {
@@ -70,6 +73,15 @@ fn from_url_within(text: &str, depth: usize) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What stands in the handle's place of a URL as LinkedIn writes them, in letters that have no other spelling. Most are so.
+fn plain_handle(text: &str) -> Option<&str> {
+    let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+    let path = text.strip_prefix("www.").unwrap_or(text).strip_prefix("linkedin.com/in/")?;
+    let handle = path.strip_suffix('/').unwrap_or(path);
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (!handle.is_empty() && handle.bytes().all(is_plain)).then_some(handle)
 }
 
 /// `in/https://www.linkedin.com/in/jane`: a prefix that was put before a whole URL.
@@ -177,13 +189,17 @@ fn sound_handle(segment: &str) -> Option<String> {
         return Some(cleaned);
     }
     let handle: String = cleaned.to_lowercase().nfc().collect();
+    is_handle(&handle).then_some(handle)
+}
+
+/// In normal form.
+fn is_handle(handle: &str) -> bool {
     let sound = |c: char| c.is_alphanumeric() || "-_/".contains(c) || !c.is_ascii() && !c.is_whitespace();
-    let ok = (2..=200).contains(&handle.chars().count())
+    (2..=200).contains(&handle.chars().count())
         && handle.chars().all(sound)
         && handle.chars().any(char::is_alphanumeric)
-        && !stand_in::is_stand_in(&handle)
-        && !NOT_HANDLES.contains(&handle.as_str());
-    ok.then_some(handle)
+        && !stand_in::is_stand_in(handle)
+        && !NOT_HANDLES.contains(&handle)
 }
 
 /// Pages of LinkedIn that are nobody's profile (`me` is whoever looks), and what vendors and forms write for none.

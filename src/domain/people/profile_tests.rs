@@ -286,6 +286,13 @@ fn forms_of_before_and_of_other_products_lead_to_the_profile() {
 }
 
 proptest! {
+    /// Quotes around it lead another way to the same.
+    #[test]
+    fn the_short_way_leads_where_the_long_one_does(start in "(https?://)?(www\\.)?linkedin\\.com/in/", handle in "([a-z0-9-]{0,12}|null|n-a|me|in|unknown|username|ACoAA[a-z]{30})/?") {
+        let text = format!("{start}{handle}");
+        prop_assert_eq!(from_url(&text), from_url(&format!("\"{text}\"")));
+    }
+
     #[test]
     fn a_normal_form_is_its_own_normal_form(text in "(https?://)?([a-z]{2}\\.)?(linkedin\\.com|x\\.y)?/?(in/|pub/)?[%a-zA-Z0-9/?üÜ ]{0,14}") {
         if let Some(once) = url(&text) {

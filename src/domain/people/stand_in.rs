@@ -1,8 +1,10 @@
 //! What is written where nothing is known.
 
-use super::list;
+use super::list::{self, FirstWords, List};
 
-const STAND_INS: &str = include_str!("data/stand_ins.txt");
+const TEXT: &str = include_str!("data/stand_ins.txt");
+static STAND_INS: List = List::new(TEXT);
+static FIRST_WORDS: FirstWords = FirstWords::new(TEXT);
 
 /// Room for the longest entry, a few times over.
 const LONGEST: usize = 64;
@@ -14,16 +16,19 @@ pub fn is_stand_in(text: &str) -> bool {
     if text.chars().all(is_mark) || is_spreadsheet_error(text) {
         return true;
     }
-    // Most texts are longer than any word of the list.
-    if text.len() > LONGEST {
+    // Most texts are longer than any word of the list, or begin with none.
+    if text.len() > LONGEST || text.is_ascii() && !FIRST_WORDS.may_begin(text) {
         return false;
     }
     let words = list::words(text);
-    list::contains(STAND_INS, &words) || is_repeated(&words)
+    STAND_INS.contains(&words) || is_repeated(&words)
 }
 
 /// A spreadsheet's own word for an error, or a formula that it did not compute.
 pub fn is_spreadsheet_error(text: &str) -> bool {
+    if !text.starts_with(['#', '=']) {
+        return false;
+    }
     const ERRORS: [&str; 11] = [
         "#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#DIV/0!", "#NUM!", "#ERROR!", "#SPILL!", "#CALC!",
         "#FIELD!",
@@ -34,13 +39,13 @@ pub fn is_spreadsheet_error(text: &str) -> bool {
 /// `null null`, `N/A N/A`: put together from parts of which each was a stand-in.
 fn is_repeated(words: &str) -> bool {
     let first = words.split(' ').next().unwrap_or_default();
-    if words.matches(first).count() < 2 {
+    if words.split(' ').filter(|word| *word == first).nth(1).is_none() {
         return false;
     }
     let words: Vec<&str> = words.split(' ').collect();
     let repeats =
         |n: &usize| words.len().is_multiple_of(*n) && words.chunks(*n).all(|part| part == &words[..*n]);
-    (1..=words.len() / 2).filter(repeats).any(|n| list::contains(STAND_INS, &words[..n].join(" ")))
+    (1..=words.len() / 2).filter(repeats).any(|n| STAND_INS.contains(&words[..n].join(" ")))
 }
 
 /// Signs that alone say nothing; others (an emoji) may be meant.
@@ -60,6 +65,13 @@ fn is_mark(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_entry_is_one() {
+        for entry in STAND_INS.entries() {
+            assert!(is_stand_in(entry) && is_stand_in(&format!("({})", entry.to_uppercase())), "{entry}");
+        }
+    }
 
     #[test]
     fn words_for_nothing_are_stand_ins_in_any_case_and_dress() {

@@ -93,7 +93,10 @@ pub fn is_invisible(c: char) -> bool {
 }
 
 /// Full-width letters, digits and signs (as Japanese keyboards give them) as their ASCII ones.
-pub fn folded_width(text: &str) -> String {
+pub fn folded_width(text: String) -> String {
+    if text.is_ascii() {
+        return text;
+    }
     let fold = |c| match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         '\u{3000}' => ' ',

@@ -85,7 +85,7 @@ fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
                 schema: &binding.schema,
                 table: &binding.table,
                 contact: &id,
-                hash: receipt::person(*workspace, &table, &id),
+                hash: receipt::person(*workspace, table, &id),
             };
             (person, contact.is_some())
         })
@@ -152,7 +152,7 @@ fn visible(binding: &Binding, workspace: uuid::Uuid, id: &str) -> Option<Contact
 /// What providers could have been asked about the contact as it is now.
 fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
     let Some(contact) = visible(binding, workspace, id) else { return Vec::new() };
-    let row = receipt::person(workspace, &binding.name(), id);
+    let row = receipt::person(workspace, binding.name(), id);
     let person = provider::person(&contact);
     let kept_under = |questions: Questions| {
         let rejections = questions.hashes.iter().map(|question| receipt::rejection(*question, row));

@@ -127,7 +127,7 @@ fn take_off(target: Target, id: &str) -> i64 {
     let mut people: Vec<Hash> = Vec::new();
     let mut domains = false;
     for (workspace, contact) in &seen {
-        let row = receipt::person(*workspace, &binding.name(), &contact.id);
+        let row = receipt::person(*workspace, binding.name(), &contact.id);
         let person = provider::person(contact).in_row(row);
         let alone = suppression::of_person_alone(&person, contact);
         wait_for_the_books(&alone);

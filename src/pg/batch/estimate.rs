@@ -252,7 +252,7 @@ impl Outlook<'_> {
 /// As the request key and the receipt have them.
 fn name_of(binding: &Binding, workspace: Uuid, contact: &Contact) -> (String, Hash) {
     let name = binding.name();
-    (format!("{name}\n{}", contact.id), receipt::person(workspace, &name, &contact.id))
+    (format!("{name}\n{}", contact.id), receipt::person(workspace, name, &contact.id))
 }
 
 /// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.

@@ -78,7 +78,7 @@ impl Scope<'_> {
             return Seen::Full(contact);
         }
         self.binding.require_updatable(fields);
-        let row = receipt::person(self.workspace, &self.binding.name(), &contact.id);
+        let row = receipt::person(self.workspace, self.binding.name(), &contact.id);
         let listed = || suppression::of_person(&provider::person(&contact).in_row(row), &contact);
         if suppressions::any(Some(self.workspace), listed) {
             return Seen::Suppressed(contact);

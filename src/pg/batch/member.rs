@@ -202,7 +202,7 @@ impl Batch<'_> {
             claim,
             claimed_before,
             table: format!("{name}\n{}", contact.id),
-            person: receipt::person(self.workspace(), &name, &contact.id),
+            person: receipt::person(self.workspace(), name, &contact.id),
             past: Past::default(),
             asking: Vec::new(),
             waterfall: Waterfall::new(mode, min_confidence, fields)

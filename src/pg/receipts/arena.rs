@@ -39,6 +39,8 @@ pub struct Entry {
     /// Hash of the contact's table and key.
     person: Hash,
     state: State,
+    /// It is a provider's refusal to tell anything about somebody.
+    refuses: bool,
     bytes: u32,
     first_block: u32,
     /// The next in the same bucket, or in the free list.
@@ -58,6 +60,8 @@ pub struct Block {
 #[repr(C)]
 pub struct Head {
     used: u32,
+    /// How many of these are refusals.
+    refusals: u32,
     free_entry: u32,
     free_block: u32,
     free_blocks: u32,
@@ -100,6 +104,7 @@ impl Arena<'_> {
     pub fn reset(&mut self) {
         *self.head = Head {
             used: 0,
+            refusals: 0,
             free_entry: 0,
             free_block: 0,
             free_blocks: self.blocks.len() as u32,
@@ -117,6 +122,7 @@ impl Arena<'_> {
                 key: Key { database: 0, catalog: 0, question: [0; 16] },
                 person: [0; 16],
                 state: State::Free,
+                refuses: false,
                 bytes: 0,
                 first_block: NONE,
                 next: following(index, entries),
@@ -130,6 +136,28 @@ impl Arena<'_> {
 
     /// Keeps an answer to a request that was sent at `sent_at`. It replaces an older one to the same question.
     pub fn put(&mut self, key: Key, person: Hash, sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
+        self.add(key, person, sent_at, payload, false)
+    }
+
+    /// The same of a refusal to tell anything about this person.
+    pub fn put_refusal(
+        &mut self,
+        key: Key,
+        person: Hash,
+        sent_at: i64,
+        payload: &[u8],
+    ) -> Result<(), Refusal> {
+        self.add(key, person, sent_at, payload, true)
+    }
+
+    fn add(
+        &mut self,
+        key: Key,
+        person: Hash,
+        sent_at: i64,
+        payload: &[u8],
+        refuses: bool,
+    ) -> Result<(), Refusal> {
         if self.was_erased(person, sent_at) {
             return Ok(());
         }
@@ -157,6 +185,7 @@ impl Arena<'_> {
             key,
             person,
             state: State::Kept,
+            refuses,
             bytes: payload.len() as u32,
             first_block,
             next: self.buckets[bucket],
@@ -164,6 +193,7 @@ impl Arena<'_> {
         };
         self.buckets[bucket] = index;
         self.head.used += 1;
+        self.head.refusals += u32::from(refuses);
         Ok(())
     }
 
@@ -251,8 +281,9 @@ impl Arena<'_> {
         self.in_use().iter().filter(|index| of(index)).count()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.head.used == 0
+    /// Whether no refusal waits, in any database.
+    pub fn has_no_refusal(&self) -> bool {
+        self.head.refusals == 0
     }
 
     /// The latest that has come in, of all databases.
@@ -395,6 +426,7 @@ impl Arena<'_> {
             block = next;
         }
         let entry = &mut self.entries[index as usize];
+        self.head.refusals -= u32::from(entry.refuses);
         entry.state = State::Free;
         entry.next = self.head.free_entry;
         self.head.free_entry = index;

@@ -17,6 +17,7 @@ impl Memory {
             key: key(0, 0),
             person: [0; 16],
             state: State::Free,
+            refuses: false,
             bytes: 0,
             first_block: NONE,
             next: NONE,
@@ -25,6 +26,7 @@ impl Memory {
         let mut memory = Memory {
             head: Box::new(Head {
                 used: 0,
+                refusals: 0,
                 free_entry: 0,
                 free_block: 0,
                 free_blocks: 0,
@@ -139,6 +141,31 @@ fn an_answer_about_somebody_erased_is_thrown_away() {
     }
     arena.put(key(1, 3), SOMEBODY, 1_000, b"late").unwrap();
     assert_eq!(arena.find(&key(1, 3)), None);
+}
+
+#[test]
+fn refusals_are_counted_for_as_long_as_they_wait() {
+    let mut memory = Memory::new(8);
+    let mut arena = memory.arena();
+    arena.put(key(1, 1), SOMEBODY, 1, b"an answer").unwrap();
+    assert!(arena.has_no_refusal());
+    arena.put_refusal(key(1, 2), SOMEBODY, 1, b"a refusal").unwrap();
+    arena.put_refusal(key(1, 2), SOMEBODY, 2, b"once more").unwrap();
+    arena.put_refusal(key(2, 3), SOMEBODY, 2, b"in another database").unwrap();
+    assert!(!arena.has_no_refusal());
+    let taken = arena.take(1, 10);
+    assert!(!arena.has_no_refusal(), "not in the books yet");
+    arena.done(&taken);
+    assert!(!arena.has_no_refusal(), "the other database's");
+    arena.forget_database(2);
+    assert!(arena.has_no_refusal());
+    // An answer to the same question takes its place.
+    arena.put_refusal(key(1, 4), SOMEBODY, 3, b"a refusal").unwrap();
+    arena.put(key(1, 4), SOMEBODY, 4, b"an answer").unwrap();
+    assert!(arena.has_no_refusal());
+    arena.put_refusal(key(1, 5), SOMEBODY, 5, b"a refusal").unwrap();
+    arena.reset();
+    assert!(arena.has_no_refusal());
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Key, Refusal as NoRoom};
+use super::{Arrival, Key, Refusal as NoRoom};
 use crate::domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
 use crate::domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
 use crate::domain::shared::Sighting;
@@ -121,11 +121,13 @@ impl Keeper {
 
     fn put(&self, question: Hash, content: Content, sighting: Option<Sighting>) -> Option<&'static str> {
         let (workspace, provider, person) = (self.workspace, self.provider, self.person);
+        let refuses = matches!(content, Content::Refusal(_));
         let filed = Filed { workspace, provider, person, content, sighting };
         let payload = filed.to_bytes();
         let key = Key { question, ..self.key };
         let until = Instant::now() + PATIENCE;
-        while let Err(refusal) = super::put(key, self.person, self.errand.sent_at, &payload) {
+        let arrival = Arrival { key, person, sent_at: self.errand.sent_at, payload: &payload, refuses };
+        while let Err(refusal) = super::put(&arrival) {
             if refusal == NoRoom::TooLong || Instant::now() >= until {
                 super::count_drop(self.key.database);
                 return Some(super::why(refusal));

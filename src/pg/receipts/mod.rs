@@ -112,11 +112,24 @@ pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
     locked(|_, arena| work(arena))
 }
 
+/// What comes in: an answer, or a refusal to tell anything about this person.
+struct Arrival<'a> {
+    key: Key,
+    person: [u8; 16],
+    sent_at: i64,
+    payload: &'a [u8],
+    refuses: bool,
+}
+
 /// From any thread. Wakes the launcher when no worker is at it.
-fn put(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
+fn put(arrival: &Arrival<'_>) -> Result<(), Refusal> {
+    let Arrival { key, person, sent_at, payload, refuses } = *arrival;
     robust::from_thread(|| {
         locked(|contents, arena| {
-            let result = arena.put(key, person, sent_at, payload);
+            let result = match refuses {
+                true => arena.put_refusal(key, person, sent_at, payload),
+                false => arena.put(key, person, sent_at, payload),
+            };
             if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
                 // SAFETY: the launcher takes its latch away under this lock before it ends. SetLatch changes nothing but
                 // the latch, and sends a signal to its owner, which is another process: it can be called in any thread.
@@ -135,7 +148,8 @@ pub fn keep(
     payload: &[u8],
     until: std::time::Instant,
 ) -> Option<&'static str> {
-    while let Err(refusal) = put(key, person, sent_at, payload) {
+    let arrival = Arrival { key, person, sent_at, payload, refuses: false };
+    while let Err(refusal) = put(&arrival) {
         if refusal == Refusal::TooLong || std::time::Instant::now() >= until {
             with(|arena| arena.count_drop(key.database));
             return Some(why(refusal));

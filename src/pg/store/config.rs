@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use pgrx::pg_sys;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -11,6 +12,7 @@ use crate::domain::identity::Workspace;
 use crate::domain::provider::{Config, ConfigError};
 use crate::domain::rate::Limits;
 use crate::domain::receipt::{self, Hash};
+use crate::pg::membership;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Row, Statement, View, arg};
 use crate::pg::table::Binding;
@@ -150,22 +152,10 @@ pub struct Access {
     pub permissions: Vec<String>,
 }
 
-// A role that is gone leaves its oid; the join keeps it from meaning anything. The database's owner is a member of
-// pg_database_owner without an entry.
 static ACCESS: Statement = Statement::new(
-    "WITH RECURSIVE above AS (
-         SELECT $1::pg_catalog.oid AS role
-         UNION
-         SELECT m.roleid FROM above
-         JOIN (SELECT g.member, g.roleid FROM pg_catalog.pg_auth_members AS g
-               UNION ALL
-               SELECT d.datdba, r.oid FROM pg_catalog.pg_database AS d, pg_catalog.pg_roles AS r
-               WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-                 AND r.rolname OPERATOR(pg_catalog.=) 'pg_database_owner') AS m ON m.member OPERATOR(pg_catalog.=) above.role)
-     SELECT r.oid::pg_catalog.int8, a.workspace_id, pg_catalog.to_json(a.permissions)
-     FROM above
-     JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) above.role
-     JOIN leadlex.access AS a ON a.role OPERATOR(pg_catalog.=) above.role::pg_catalog.regrole",
+    "SELECT a.role::pg_catalog.oid::pg_catalog.int8, a.workspace_id, pg_catalog.to_json(a.permissions)
+     FROM leadlex.access AS a
+     WHERE a.role::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1)",
 );
 static GRANT_ACCESS: Statement = Statement::new(
     "INSERT INTO leadlex.access AS a (workspace_id, role, permissions) VALUES ($1, $2::pg_catalog.oid::pg_catalog.regrole, $3)
@@ -176,14 +166,15 @@ static REVOKE_ACCESS: Statement = Statement::new(
      WHERE a.workspace_id OPERATOR(pg_catalog.=) $1 AND a.role::pg_catalog.oid OPERATOR(pg_catalog.=) $2::pg_catalog.oid",
 );
 
-/// Of this role and all that it is a member of in whatever way.
-pub fn access_of(role: u32) -> Vec<Access> {
+/// Of this role and all that it is a member of in whatever way. A role that is gone leaves its oid: that means nothing.
+pub fn access_of(role: pg_sys::Oid) -> Vec<Access> {
+    let roles = membership::above(role);
     let read = |row: &Row| Access {
         role: number(row, 0) as u32,
         workspace: uuid(row, 1),
         permissions: texts(row, 2),
     };
-    as_owner(|| ACCESS.query(View::Latest, &[arg(i64::from(role))])).iter().map(read).collect()
+    as_owner(|| ACCESS.query(View::Latest, &[arg(roles)])).iter().map(read).collect()
 }
 
 pub fn grant_access(workspace: Uuid, role: u32, permissions: &[String]) {

@@ -17,11 +17,8 @@ pub fn is_empty() -> bool {
     probe::is_empty(cache::installation().shared_values)
 }
 
-/// Which of these values are shared by more than `most` names, as committed now. Empty where none is.
+/// Which of these values are shared by more than `most` names, as committed now.
 pub fn known(workspace: Uuid, values: impl Iterator<Item = Hash>, most: usize) -> Vec<bool> {
-    if is_empty() {
-        return Vec::new();
-    }
     let table = cache::installation().shared_values;
     let values: Vec<pgrx::Uuid> = values.map(pgrx::Uuid::from_bytes).collect();
     probe::each_above(

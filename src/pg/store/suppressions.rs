@@ -23,7 +23,7 @@ const UNTIL: &CStr = c"until";
 pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool {
     let table = cache::installation().suppressions;
     // In this order: what is gone from there is in the table by then.
-    let nobody_waits = receipts::with(|arena| arena.is_empty());
+    let nobody_waits = receipts::with(|arena| arena.has_no_refusal());
     let nobody_listed = probe::is_empty(table);
     if nobody_waits && nobody_listed {
         return false;

@@ -57,6 +57,7 @@ pub struct Binding {
     /// A table with triggers of ours was replaced by one without.
     pub lost_triggers: bool,
     relation: Option<pg_sys::Oid>,
+    name: String,
     computed: OnceCell<Rc<computed::Computed>>,
     /// Built at the first use, and again after the table has changed.
     plans: RefCell<Option<std::rc::Rc<Plans>>>,
@@ -107,7 +108,9 @@ impl Binding {
         workspace: Option<Uuid>,
     ) -> Binding {
         let relation = relation_named(&schema, &table);
+        let name = format!("{}.{}", quoted(&schema), quoted(&table));
         Binding {
+            name,
             schema,
             table,
             columns,
@@ -124,8 +127,8 @@ impl Binding {
     }
 
     /// Qualified and quoted: what people see, and what the fingerprint of a request holds.
-    pub fn name(&self) -> String {
-        format!("{}.{}", quoted(&self.schema), quoted(&self.table))
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// `false`: the table holds another workspace's rows.
@@ -200,7 +203,7 @@ impl Binding {
             fresh: Statement::owned(format!("SELECT t.tableoid, t.ctid {from}")),
             read_many: Statement::owned(format!("SELECT n.position, {list} {of_many}")),
             seen: Statement::owned(format!("SELECT n.position, {id_text} {of_many}")),
-            locks: rls::statement(&self.name(), &id.type_name, &condition_of_many),
+            locks: rls::statement(self.name(), &id.type_name, &condition_of_many),
             key: Key::of(id),
             key_type_name: id.type_name.clone(),
             takes_anything: fields.iter().all(|(_, column)| fit::takes_anything(column)),
@@ -348,30 +351,38 @@ impl Binding {
         IDENTIFYING.into_iter().zip(contact.identifying()).filter_map(bound)
     }
 
-    /// Whether the caller has a privilege on the column bound as `ours`, or on the whole table.
-    fn may(&self, privilege: u32, ours: &str) -> bool {
+    /// Whether the caller has a privilege on the whole table.
+    fn may_all(&self, privilege: u32) -> bool {
         let Some(relation) = self.relation else { self.gone() };
-        let name = CString::new(self.columns[ours].as_str()).unwrap_or_default();
-        // SAFETY: catalog look-ups for an existing relation and column.
-        unsafe {
-            let user = pg_sys::GetUserId();
-            pg_sys::pg_class_aclcheck(relation, user, privilege as _) == pg_sys::AclResult::ACLCHECK_OK
-                || pg_sys::pg_attribute_aclcheck(
-                    relation,
-                    pg_sys::get_attnum(relation, name.as_ptr()),
-                    user,
-                    privilege as _,
-                ) == pg_sys::AclResult::ACLCHECK_OK
+        // SAFETY: a catalog look-up for an existing relation.
+        let result = unsafe { pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), privilege as _) };
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+
+    /// Those of the columns, by our names, on which the caller lacks a privilege.
+    fn without<'n>(&self, privilege: u32, columns: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+        let Some(relation) = self.relation else { self.gone() };
+        if self.may_all(privilege) {
+            return Vec::new();
         }
+        let may = |ours: &str| {
+            let name = CString::new(self.columns[ours].as_str()).unwrap_or_default();
+            // SAFETY: catalog look-ups for an existing relation and column.
+            let result = unsafe {
+                let column = pg_sys::get_attnum(relation, name.as_ptr());
+                pg_sys::pg_attribute_aclcheck(relation, column, pg_sys::GetUserId(), privilege as _)
+            };
+            result == pg_sys::AclResult::ACLCHECK_OK
+        };
+        columns.filter(|ours| !may(ours)).collect()
     }
 
     /// Raises 42501, with what it is about, where the caller may not see one of the bound columns.
     pub fn require_readable(&self) {
         self.plans();
-        let hidden = |ours: &&String| !self.may(pg_sys::ACL_SELECT, ours);
-        let hidden: Vec<String> =
-            self.columns.keys().filter(hidden).map(|ours| quoted(&self.columns[ours])).collect();
+        let hidden = self.without(pg_sys::ACL_SELECT, self.columns.keys().map(String::as_str));
         if !hidden.is_empty() {
+            let hidden: Vec<String> = hidden.iter().map(|ours| quoted(&self.columns[*ours])).collect();
             let all: Vec<String> = self.columns.values().map(|column| quoted(column)).collect();
             refuse(Refusal {
                 sqlstate: "42501",
@@ -382,18 +393,23 @@ impl Binding {
         }
     }
 
+    fn may_update_some(&self) -> bool {
+        let names = self.fields().names();
+        self.without(pg_sys::ACL_UPDATE, names.iter().copied()).len() < names.len()
+    }
+
     /// Raises 42501 where the caller may write none of these fields: which of them will have to be is not known yet.
     pub fn require_some_updatable(&self, fields: FieldSet) {
         let bound: FieldSet = fields.iter().filter(|field| self.fields().contains(*field)).collect();
-        if bound.names().into_iter().all(|field| !self.may(pg_sys::ACL_UPDATE, field)) {
+        let names = bound.names();
+        if self.without(pg_sys::ACL_UPDATE, names.iter().copied()).len() == names.len() {
             self.require_updatable(bound);
         }
     }
 
     /// Raises 42501 before anything is asked, where the caller may not write one of these fields.
     pub fn require_updatable(&self, fields: FieldSet) {
-        let refused: Vec<&str> =
-            fields.names().into_iter().filter(|field| !self.may(pg_sys::ACL_UPDATE, field)).collect();
+        let refused = self.without(pg_sys::ACL_UPDATE, fields.names().into_iter());
         if !refused.is_empty() {
             let columns: Vec<String> = refused.iter().map(|field| quoted(&self.columns[*field])).collect();
             let columns = columns.join(", ");

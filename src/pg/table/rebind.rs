@@ -19,7 +19,10 @@ impl Binding {
         }
         // SAFETY: a global, null but in background workers.
         let is_read = unsafe { pg_sys::MyBgworkerEntry.is_null() };
-        if !self.lost_triggers || !is_read || !TOLD.with_borrow_mut(|told| told.insert(self.name())) {
+        if !self.lost_triggers
+            || !is_read
+            || !TOLD.with_borrow_mut(|told| told.insert(self.name().to_owned()))
+        {
             return;
         }
         let message = format!("{} was replaced by a table without its trigger", self.name());
@@ -102,7 +105,7 @@ impl Binding {
         let workspace = self.workspace.map_or(String::new(), |id| format!(", '{id}'"));
         format!(
             "SELECT leadlex.bind_contacts({}, {}{workspace})",
-            literal(&self.name()),
+            literal(self.name()),
             literal(&Value::Object(columns).to_string())
         )
     }

@@ -56,11 +56,8 @@ impl Binding {
         let Some(relation) = self.relation else { self.gone() };
         // Who may update no column at all is told of that.
         // SAFETY: catalog look-ups for an existing relation; InvalidOid stands for the current role.
-        let applies = unsafe {
-            self.fields().names().into_iter().any(|field| self.may(pg_sys::ACL_UPDATE, field))
-                && self.hides_rows()
-                && updates_are_stricter(relation)
-        };
+        let applies =
+            unsafe { self.may_update_some() && self.hides_rows() && updates_are_stricter(relation) };
         let mut barred = vec![applies; ids.len()];
         if applies && !ids.is_empty() {
             NOTED.with_borrow_mut(Vec::clear);

@@ -4,6 +4,9 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, char::is_combini
 
 /// NFC, without control characters and invisible marks, white space collapsed.
 pub fn tidy(text: &str) -> String {
+    if is_tidy(text) {
+        return text.to_owned();
+    }
     let blank = |c: char| c.is_whitespace() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2800}' | '\u{3164}');
     let visible = text.chars().map(|c| if blank(c) { ' ' } else { c });
     let text = composed(visible.filter(|c| !c.is_control() && !is_invisible(*c)).collect());
@@ -15,6 +18,12 @@ pub fn tidy(text: &str) -> String {
         tidied.push_str(word);
     }
     tidied
+}
+
+/// Letters of ASCII in words with one space between them: most are so.
+fn is_tidy(text: &str) -> bool {
+    let inner = text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    inner && !text.starts_with(' ') && !text.ends_with(' ') && !text.contains("  ")
 }
 
 /// In NFC; copied only where it is not yet.

@@ -1,28 +1,7 @@
 //! Words of a name, and the lists that say what they are.
 
 use super::fold;
-
-/// One entry a line, sorted by bytes; lines that start with `#` come first and match nothing. Looked up where it
-/// stands in the library's read-only data: nothing is built or copied in a backend.
-pub struct List {
-    text: &'static str,
-    /// Where the entries that begin with a byte start, for each byte, and the end.
-    starts: [u16; 257],
-    /// A bit for the hash of each entry: most words of names are in no list, and end here.
-    hashes: [u64; HASH_BITS / 64],
-}
-
-const HASH_BITS: usize = 4096;
-
-/// FNV-1a, as much of it as the table of bits has room for.
-const fn hash(word: &[u8], from: usize, to: usize) -> usize {
-    let (mut hash, mut at) = (0x811c_9dc5_u32, from);
-    while at < to {
-        hash = (hash ^ word[at] as u32).wrapping_mul(0x0100_0193);
-        at += 1;
-    }
-    (hash ^ hash >> 16) as usize % HASH_BITS
-}
+use crate::domain::people::list::{self, List};
 
 pub static TITLES: List = List::new(include_str!("../data/name_titles.txt"));
 pub static AFTER_TITLES: List = List::new(include_str!("../data/name_titles_after_titles.txt"));
@@ -35,70 +14,6 @@ pub static FAMILY_FIRST: List = List::new(include_str!("../data/name_family_firs
 pub static NOT_PERSONS: List = List::new(include_str!("../data/name_not_persons.txt"));
 pub static DEVOTIONAL: List = List::new(include_str!("../data/name_devotional.txt"));
 pub static STAND_INS: List = List::new(include_str!("../data/name_stand_ins.txt"));
-
-impl List {
-    const fn new(text: &'static str) -> List {
-        let bytes = text.as_bytes();
-        assert!(bytes.len() < u16::MAX as usize && bytes[bytes.len() - 1] == b'\n');
-        let mut starts = [0; 257];
-        let mut hashes = [0; HASH_BITS / 64];
-        let (mut at, mut next) = (0, 0);
-        while at < bytes.len() {
-            while next <= bytes[at] as usize {
-                starts[next] = at as u16;
-                next += 1;
-            }
-            let start = at;
-            while bytes[at] != b'\n' {
-                at += 1;
-            }
-            let bit = hash(bytes, start, at);
-            hashes[bit / 64] |= 1 << (bit % 64);
-            at += 1;
-        }
-        while next < starts.len() {
-            starts[next] = at as u16;
-            next += 1;
-        }
-        List { text, starts, hashes }
-    }
-
-    pub fn contains(&self, word: &str) -> bool {
-        self.contains_hashed(word, hash(word.as_bytes(), 0, word.len()))
-    }
-
-    fn contains_hashed(&self, word: &str, bit: usize) -> bool {
-        if self.hashes[bit / 64] & (1 << (bit % 64)) == 0 {
-            return false;
-        }
-        let (word, bytes) = (word.as_bytes(), self.text.as_bytes());
-        let Some(initial) = word.first().filter(|initial| **initial != b'#') else { return false };
-        let bounds = [0, 1].map(|next| usize::from(self.starts[usize::from(*initial) + next]));
-        let [mut from, mut to] = bounds;
-        while from < to {
-            let middle = from + (to - from) / 2;
-            let start =
-                bytes[from..middle].iter().rposition(|b| *b == b'\n').map_or(from, |at| from + at + 1);
-            let end = bytes[middle..to].iter().position(|b| *b == b'\n').map_or(to, |at| middle + at);
-            match bytes[start..end].cmp(word) {
-                std::cmp::Ordering::Equal => return true,
-                std::cmp::Ordering::Less => from = (end + 1).min(to),
-                std::cmp::Ordering::Greater => to = start,
-            }
-        }
-        false
-    }
-
-    #[cfg(test)]
-    pub fn entries(&self) -> impl Iterator<Item = &'static str> {
-        self.text.lines().filter(|line| !line.starts_with('#'))
-    }
-
-    #[cfg(test)]
-    pub fn first_line(&self) -> &'static str {
-        self.text.lines().next().unwrap_or_default()
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
@@ -214,8 +129,8 @@ fn kinds(key: &mut String, dotted: bool) -> u16 {
         (&NOT_PERSONS, kind::NOT_PERSON_IN_CAPITALS),
     ];
     let of = |lists: &[(&List, u16)], word: &str| {
-        let bit = hash(word.as_bytes(), 0, word.len());
-        let has = lists.iter().filter(|(list, _)| list.contains_hashed(word, bit));
+        let hash = list::hash(word);
+        let has = lists.iter().filter(|(list, _)| list.contains_hashed(word, hash));
         has.fold(0, |kinds, (_, kind)| kinds | kind)
     };
     let mut kinds = of(&PLAIN, key);
