@@ -1,11 +1,8 @@
 //! leadlex_enrich: fill in contacts from paid data providers, from inside a Postgres transaction.
 //!
-//! `domain` is pure rules; `flow` is the one story of a call; `net` speaks HTTP; `pg` is everything that touches
-//! Postgres. Arrows point one way: lib → pg → {flow, net} → domain.
+//! The crate `leadlex-domain` has the rules, `leadlex-net` speaks HTTP, and `pg` is everything that touches Postgres. Arrows
+//! point one way: pg → net → domain.
 
-mod domain;
-mod flow;
-mod net;
 mod pg;
 
 ::pgrx::pg_module_magic!();

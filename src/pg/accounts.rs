@@ -19,7 +19,7 @@ use super::store::books;
 use super::wait;
 use super::worker;
 use super::xact::{self, Grant, Hold, Transaction};
-use crate::domain::rate::{Admission, Limits, Status, Window};
+use leadlex_domain::rate::{Admission, Limits, Status, Window};
 
 thread_local! {
     /// Where an account stood last time; checked at every use.
@@ -136,7 +136,7 @@ fn load(index: usize, key: AccountKey) {
     shmem::with_account(index, |a| {
         a.balance = loaded.balance;
         if let Some(record) = &loaded.rate {
-            a.meter = crate::domain::rate::Meter::restore(record, now);
+            a.meter = leadlex_domain::rate::Meter::restore(record, now);
             // What was open when the books were left is used now, and the books do not say so yet.
             a.recorded_lease = record.lease as u64;
         }

@@ -15,7 +15,7 @@ use super::store::config::{self, Access, ApiKey, LoadedProvider};
 use super::store::pauses::{self, Pause};
 use super::store::{number, text};
 use super::table::Binding;
-use crate::domain::identity::Workspace;
+use leadlex_domain::identity::Workspace;
 
 /// The extension as it is installed in this database.
 #[derive(Clone, Copy)]

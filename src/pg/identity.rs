@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::membership::Memberships;
 use super::{accounts, cache, owner, settings};
-use crate::domain::failure::Failure;
-use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
+use leadlex_domain::failure::Failure;
+use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
 
 pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()

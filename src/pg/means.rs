@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::store::books;
 use super::{accounts, desk, guards};
-use crate::domain::identity::Workspace;
-use crate::domain::rate::{Limits, Meter, Status};
+use leadlex_domain::identity::Workspace;
+use leadlex_domain::rate::{Limits, Meter, Status};
 
 /// The balance; `None` without a credit limit.
 pub fn credits(workspace: &Workspace) -> Option<i64> {

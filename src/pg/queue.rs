@@ -9,7 +9,7 @@ use super::store::jobs_waiting;
 use super::store::pauses::Pause;
 use super::table::Binding;
 use super::{cache, guards, owner, xact};
-use crate::domain::fields::FieldSet;
+use leadlex_domain::fields::FieldSet;
 
 /// Why no job of the caller's is begun, if none is.
 pub fn paused() -> Option<Pause> {

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use pgrx::pg_sys;
 
 use super::spi::About;
-use crate::domain::failure::Failure;
+use leadlex_domain::failure::Failure;
 
 /// A refusal with one of Postgres's own SQLSTATEs.
 pub struct Refusal<'a> {

@@ -13,9 +13,9 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use crate::domain::health::Policy;
-use crate::domain::receipt::Terms;
-use crate::net::MAX_HELPERS;
+use leadlex_domain::health::Policy;
+use leadlex_domain::receipt::Terms;
+use leadlex_net::MAX_HELPERS;
 
 pub use answers::{position, waterfall};
 pub use people::{max_people_per_value, role_mailboxes, rules};

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::receipts;
 use super::{cache, settings, store};
-use crate::domain::person::Person;
-use crate::domain::provider::{Config, Verdict};
-use crate::domain::receipt::{Content, Filed, Hash};
-use crate::domain::shared::{self, Kind, Named, Sighting, Value};
+use leadlex_domain::person::Person;
+use leadlex_domain::provider::{Config, Verdict};
+use leadlex_domain::receipt::{Content, Filed, Hash};
+use leadlex_domain::shared::{self, Kind, Named, Sighting, Value};
 
 /// What the members of one set have in common; of a single call, nothing.
 pub type Crowd = Rc<RefCell<shared::Crowd>>;

@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 use super::raise::{Refusal, refuse};
 use super::table::{self, Binding};
 use super::{owner, spi};
-use crate::domain::fields::Field;
+use leadlex_domain::fields::Field;
 
 /// Columns of a contact that providers may be asked with.
 const ASKED_WITH: [&str; 9] = [

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
 use super::raise::{self, Refusal};
-use crate::domain::provider::{Answer, Fault, FaultKind};
-use crate::net::{Announce, Courier, Job, Keep, OpenError, Ticket};
+use leadlex_domain::provider::{Answer, Fault, FaultKind};
+use leadlex_net::{Announce, Courier, Job, Keep, OpenError, Ticket};
 
 /// The thread enforces the timeout; this much later the backend stops waiting for the thread itself.
 const GRACE: Duration = Duration::from_millis(250);

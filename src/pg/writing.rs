@@ -9,10 +9,10 @@ use super::raise::{Refusal, refuse};
 use super::shared_values::{self, Crowd};
 use super::store::config::LoadedProvider;
 use super::table::{self, Binding, Rejection};
-use crate::domain::contact::Contact;
-use crate::domain::fields::{FieldMap, FieldSet};
-use crate::domain::waterfall::Gathered;
-use crate::flow::Written;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::flow::Written;
+use leadlex_domain::waterfall::Gathered;
 
 /// A contact that was written, and what its table refused.
 pub struct Saved {

@@ -9,5 +9,5 @@ for component in fmt clippy; do
     cargo "$component" --version >/dev/null 2>&1 ||
         die "cargo $component is missing in this toolchain: run 'rustup component add rustfmt clippy'"
 done
-case ${1:-all} in all | fmt) cargo fmt --check ;; esac
-case ${1:-all} in all | clippy) cargo clippy --all-targets "${PG_FEATURES[@]}" --features session_state -- -D warnings </dev/null ;; esac
+case ${1:-all} in all | fmt) cargo fmt --all --check ;; esac
+case ${1:-all} in all | clippy) cargo clippy --workspace --all-targets "${PG_FEATURES[@]}" --features session_state -- -D warnings </dev/null ;; esac

@@ -66,7 +66,7 @@ cargo_test() { # suite argument…
     fi
 }
 
-suite_unit() { cargo_test unit --lib; }
+suite_unit() { cargo_test unit --workspace --lib; }
 # They wait more than they compute.
 suite_cluster() { cargo_test cluster --test cluster -- --test-threads=3; }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Scores Python's nameparser on the names of src/domain/people/name/shapes.tsv, beside which ours is tested.
+"""Scores Python's nameparser on the names of crates/domain/src/people/name/shapes.tsv, beside which ours is tested.
 
 Not part of any suite. To run: python3 -m venv /tmp/v && /tmp/v/bin/pip install nameparser==2.6.0 &&
 /tmp/v/bin/python tests/names/nameparser_score.py [--wrong] [shapes.tsv]
@@ -15,7 +15,7 @@ from nameparser import parse
 
 arguments = [a for a in sys.argv[1:] if a != "--wrong"]
 here = pathlib.Path(__file__).resolve().parent
-path = pathlib.Path(arguments[0]) if arguments else here.parents[1] / "src/domain/people/name/shapes.tsv"
+path = pathlib.Path(arguments[0]) if arguments else here.parents[1] / "crates/domain/src/people/name/shapes.tsv"
 right, total, split_right, split_total, sent = (collections.Counter() for _ in range(5))
 for line in path.read_text(encoding="utf-8").splitlines():
     if line.startswith("#"):

@@ -7,10 +7,6 @@ use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
 use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
-use crate::domain::ask;
-use crate::domain::batch::{Line, Summary};
-use crate::domain::failure::Failure;
-use crate::domain::reply;
 use crate::pg::batch::{self, Call, Wish};
 use crate::pg::desk::{self, Target};
 use crate::pg::json::Jsonb;
@@ -18,6 +14,10 @@ use crate::pg::progress::{self, Progress};
 use crate::pg::raise::{self, Refusal, refuse};
 use crate::pg::shmem::Running;
 use crate::pg::{accounts, cache, guards, identity, table};
+use leadlex_domain::ask;
+use leadlex_domain::batch::{Line, Summary};
+use leadlex_domain::failure::Failure;
+use leadlex_domain::reply;
 
 const COLUMNS: usize = 9;
 

@@ -6,12 +6,12 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::domain::ask::Ask;
-use crate::domain::failure::Failure;
-use crate::flow;
 use crate::pg::desk::{PgDesk, Target};
 use crate::pg::json::Jsonb;
 use crate::pg::{cache, raise};
+use leadlex_domain::ask::Ask;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::flow;
 
 struct Arguments {
     target: Target,

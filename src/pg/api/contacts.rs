@@ -6,14 +6,14 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, Uuid};
 use serde_json::{Value, json};
 
-use crate::domain::failure::short;
-use crate::domain::fields::Field;
 use crate::pg::owner::as_owner;
 use crate::pg::raise::{self, Refusal, refuse};
 use crate::pg::spi::{self, Statement, View, arg};
 use crate::pg::store::{boolean, config, number, text};
 use crate::pg::table::{self, Column, names, quoted};
 use crate::pg::{cache, guards};
+use leadlex_domain::failure::short;
+use leadlex_domain::fields::Field;
 
 /// The table to be bound, as the catalogs have it.
 struct Relation {

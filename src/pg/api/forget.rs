@@ -4,18 +4,18 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
 
-use crate::domain::contact::Contact;
-use crate::domain::failure::Failure;
-use crate::domain::identity::WRITE_ENRICH;
-use crate::domain::question::Questions;
-use crate::domain::receipt::{self, Hash};
-use crate::domain::shared::{self, Named, Value};
 use crate::pg::desk::{self, Target};
 use crate::pg::receipts;
 use crate::pg::store::receipts::{self as books, Erased, Person};
 use crate::pg::store::{config, jobs_kept, shared_values};
 use crate::pg::table::Binding;
 use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::identity::WRITE_ENRICH;
+use leadlex_domain::question::Questions;
+use leadlex_domain::receipt::{self, Hash};
+use leadlex_domain::shared::{self, Named, Value};
 
 #[pg_extern(sql = false)]
 fn forget_contact(contact_id: Option<Uuid>) -> JsonB {

@@ -5,12 +5,12 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
 
-use crate::domain::identity::{Caller, WRITE_ENRICH};
 use crate::pg::owner::{self, as_owner};
 use crate::pg::raise::Refusal;
 use crate::pg::spi::{Statement, View, arg};
 use crate::pg::store::{boolean, config};
 use crate::pg::{cache, identity, raise};
+use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 
 /// Characters of a key that are kept to tell keys apart.
 const PREFIX: usize = 16;

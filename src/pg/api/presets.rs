@@ -4,8 +4,8 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::domain::provider::{about, presets};
 use crate::pg::cache;
+use leadlex_domain::provider::{about, presets};
 
 type Preset = (
     &'static str,

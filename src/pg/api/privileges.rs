@@ -3,10 +3,10 @@
 
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
-use crate::domain::identity::WRITE_ENRICH;
 use crate::pg::spi::{self, Statement, View, arg};
 use crate::pg::store::{boolean, text};
 use crate::pg::{cache, table};
+use leadlex_domain::identity::WRITE_ENRICH;
 
 /// What PUBLIC may read of ours, and do with leadlex.contact.
 const READABLE: &str = "leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, \

@@ -6,20 +6,20 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB, Uuid};
 use serde_json::{Value, json};
 
-use crate::domain::contact::Contact;
-use crate::domain::failure::short;
-use crate::domain::fields::Field;
-use crate::domain::person::Person;
-use crate::domain::provider::{
-    Answer, Config, ConfigError, Fault, HttpRequest, Verdict, Whom, merge_preset, presets,
-};
-use crate::domain::suppression;
 use crate::pg::provider::{Asker, Refused};
 use crate::pg::shared_values::{self, About, Crowd};
 use crate::pg::store::config::{self, LoadedProvider};
 use crate::pg::store::suppressions;
 use crate::pg::wait::Sent;
 use crate::pg::{accounts, cache, guards, provider, raise, settings, shmem, table, worker, xact};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::short;
+use leadlex_domain::fields::Field;
+use leadlex_domain::person::Person;
+use leadlex_domain::provider::{
+    Answer, Config, ConfigError, Fault, HttpRequest, Verdict, Whom, merge_preset, presets,
+};
+use leadlex_domain::suppression;
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 fn checked(config: &Value) -> Config {
@@ -209,9 +209,8 @@ fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     let known = present.config.as_ref().map(|config| config.origins()).unwrap_or_default();
     let origins = changed.origins();
     // SAFETY: a catalog look-up.
-    if let Some(new) = origins.difference(&known).next()
-        && !unsafe { pg_sys::superuser() }
-    {
+    let is_superuser = unsafe { pg_sys::superuser() };
+    if let Some(new) = origins.difference(&known).next().filter(|_| !is_superuser) {
         raise::refuse(raise::Refusal {
             sqlstate: "42501",
             message: format!(

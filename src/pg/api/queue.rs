@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::domain::ask;
-use crate::domain::failure::Failure;
-use crate::domain::identity::WRITE_ENRICH;
 use crate::pg::desk::{self, Target};
 use crate::pg::store::jobs::{Authority, Job};
 use crate::pg::store::jobs_kept;
 use crate::pg::store::pauses::{self, Pause};
 use crate::pg::table::Binding;
 use crate::pg::{cache, guards, identity, owner, queue, raise, settings, xact};
+use leadlex_domain::ask;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::identity::WRITE_ENRICH;
 
 #[pg_extern(sql = false)]
 fn enqueue(

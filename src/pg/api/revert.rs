@@ -4,13 +4,13 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::{Value, json};
 
-use crate::domain::contact::Contact;
-use crate::domain::failure::Failure;
-use crate::domain::fields::{Field, FieldMap, FieldSet};
-use crate::domain::merge;
 use crate::pg::store::books::{self, Past};
 use crate::pg::store::config;
 use crate::pg::{cache, guards, raise};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
+use leadlex_domain::merge;
 
 #[pg_extern(sql = false)]
 fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {

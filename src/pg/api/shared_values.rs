@@ -3,9 +3,9 @@
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::domain::shared::Written;
 use crate::pg::store::shared_values;
 use crate::pg::{cache, guards, provider, raise};
+use leadlex_domain::shared::Written;
 
 #[pg_extern(sql = false)]
 fn allow_shared_value(value: Option<&str>, workspace_id: Option<Uuid>, allowed: Option<bool>) -> bool {

@@ -4,11 +4,11 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::domain::latency::Latencies;
-use crate::domain::tally::{Count, Tally};
 use crate::pg::store::config::{self, LoadedProvider};
 use crate::pg::store::tallies;
 use crate::pg::{accounts, cache, guards, health, identity, provider};
+use leadlex_domain::latency::Latencies;
+use leadlex_domain::tally::{Count, Tally};
 
 type Stats = (
     pgrx::Uuid,

@@ -5,13 +5,13 @@ use std::time::Duration;
 use pgrx::prelude::*;
 use pgrx::{Uuid, pg_sys};
 
-use crate::domain::contact::Contact;
-use crate::domain::receipt::{self, Hash};
-use crate::domain::suppression::{self, Entry};
 use crate::pg::desk::{self, Target};
 use crate::pg::store::config;
 use crate::pg::store::suppressions::{self, Listing};
 use crate::pg::{accounts, cache, guards, owner, provider, raise, wait, worker};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::receipt::{self, Hash};
+use leadlex_domain::suppression::{self, Entry};
 
 const REASON: &str = "no reason given";
 /// Postgres counts microseconds from 2000.

@@ -13,15 +13,15 @@ use pgrx::{PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
 use uuid::Uuid;
 
 use super::later::{self, Reason};
-use crate::domain::ask;
-use crate::domain::batch::{Line, Status};
-use crate::domain::fields::{Field, FieldSet};
 use crate::pg::batch::{self, Call, Wish};
 use crate::pg::progress::Progress;
 use crate::pg::spi::{self, Caught};
 use crate::pg::table::{self, Binding};
 use crate::pg::trigger::{Fired, NewRow};
 use crate::pg::{cache, identity, settings, shmem};
+use leadlex_domain::ask;
+use leadlex_domain::batch::{Line, Status};
+use leadlex_domain::fields::{Field, FieldSet};
 
 super::version_one!(pg_finfo_leadlex_enrich_on_insert, pg_finfo_leadlex_enqueue_on_insert);
 

@@ -3,12 +3,12 @@
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::domain::failure::short;
-use crate::domain::identity::{Workspace, unfit_workspace_name};
-use crate::domain::rate::{Limits, Window, plan_limits};
 use crate::pg::shmem::{Database, Queue};
 use crate::pg::store::config;
 use crate::pg::{cache, guards, identity, means, owner, raise, receipts, under_way, worker};
+use leadlex_domain::failure::short;
+use leadlex_domain::identity::{Workspace, unfit_workspace_name};
+use leadlex_domain::rate::{Limits, Window, plan_limits};
 
 /// Name of the workspace that the first provider brings with it.
 const DEFAULT_WORKSPACE: &str = "default";
@@ -59,7 +59,7 @@ pub fn ensure_default() {
         has_credit_limit: false,
     };
     config::add_workspace(&workspace);
-    let permissions = [crate::domain::identity::WRITE_ENRICH.to_owned()];
+    let permissions = [leadlex_domain::identity::WRITE_ENRICH.to_owned()];
     config::grant_access(workspace.id, cache::installation().owner.to_u32(), &permissions);
 }
 

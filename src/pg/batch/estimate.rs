@@ -10,20 +10,6 @@ use uuid::Uuid;
 
 use super::look::{Scope, Seen};
 use super::{PORTION, Wish};
-use crate::domain::contact::Contact;
-use crate::domain::estimate::{Estimate, Fate, Means, Why};
-use crate::domain::failure::Failure;
-use crate::domain::fields::FieldSet;
-use crate::domain::health::Permit;
-use crate::domain::identity::{Caller, WRITE_ENRICH, Workspace};
-use crate::domain::merge;
-use crate::domain::person::Person;
-use crate::domain::position::Post;
-use crate::domain::provider::{Config, Fault, FaultKind, Verdict};
-use crate::domain::rate::{Limits, Status};
-use crate::domain::receipt::{self, Hash};
-use crate::domain::suppression;
-use crate::domain::waterfall::{Mode, Outcome, Waterfall};
 use crate::pg::desk::{self, Target};
 use crate::pg::provider::{self, Asking, Past};
 use crate::pg::shared_values::Crowd;
@@ -31,6 +17,20 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::table::Binding;
 use crate::pg::{accounts, guards, health, means, settings};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::estimate::{Estimate, Fate, Means, Why};
+use leadlex_domain::failure::Failure;
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::health::Permit;
+use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
+use leadlex_domain::merge;
+use leadlex_domain::person::Person;
+use leadlex_domain::position::Post;
+use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict};
+use leadlex_domain::rate::{Limits, Status};
+use leadlex_domain::receipt::{self, Hash};
+use leadlex_domain::suppression;
+use leadlex_domain::waterfall::{Mode, Outcome, Waterfall};
 
 /// Steps 3 and 4; then each contact, in portions.
 pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<Estimate, Failure> {

@@ -3,13 +3,13 @@
 use uuid::Uuid;
 
 use super::Wish;
-use crate::domain::contact::Contact;
-use crate::domain::failure::Failure;
-use crate::domain::fields::FieldSet;
-use crate::domain::{merge, receipt, suppression};
 use crate::pg::store::suppressions;
 use crate::pg::table::{Binding, Found};
 use crate::pg::{desk, provider};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::{merge, receipt, suppression};
 
 /// Whose contacts, of which table, and what is asked of them.
 #[derive(Clone, Copy)]

@@ -8,19 +8,19 @@ use uuid::Uuid;
 
 use super::look::{Keys, Seen};
 use super::{Batch, PORTION};
-use crate::domain::batch::Line;
-use crate::domain::contact::Contact;
-use crate::domain::failure::{Failure, NoMatchReason, short};
-use crate::domain::fields::FieldSet;
-use crate::domain::position::Post;
-use crate::domain::receipt::{self, Hash};
-use crate::domain::waterfall::{Gathered, Mode, Waterfall};
 use crate::pg::claims::Claimed;
 use crate::pg::provider::{self, Flight, Past};
 use crate::pg::raise::{Refusal, refuse};
 use crate::pg::shmem::ClaimKey;
 use crate::pg::table::{self, Found};
 use crate::pg::{claims, desk, guards, health, shared_values, spi};
+use leadlex_domain::batch::Line;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::{Failure, NoMatchReason, short};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::position::Post;
+use leadlex_domain::receipt::{self, Hash};
+use leadlex_domain::waterfall::{Gathered, Mode, Waterfall};
 
 pub type Gathering = Result<Gathered, Failure>;
 

@@ -25,17 +25,17 @@ use super::store::suppressions;
 use super::table::Binding;
 use super::under_way::Ear;
 use super::{claims, guards, provider, settings, wait, xact};
-use crate::domain::batch::{Line, Order, Status};
-use crate::domain::contact::Contact;
-use crate::domain::failure::{Failure, NoMatchReason};
-use crate::domain::fields::FieldSet;
-use crate::domain::identity::{Caller, WRITE_ENRICH};
-use crate::domain::position::Position;
-use crate::domain::rate::Window;
-use crate::domain::receipt::Hash;
-use crate::domain::suppression;
-use crate::domain::waterfall::Mode;
 pub use estimate::estimate;
+use leadlex_domain::batch::{Line, Order, Status};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::{Failure, NoMatchReason};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::identity::{Caller, WRITE_ENRICH};
+use leadlex_domain::position::Position;
+use leadlex_domain::rate::Window;
+use leadlex_domain::receipt::Hash;
+use leadlex_domain::suppression;
+use leadlex_domain::waterfall::Mode;
 use look::Scope;
 use member::{Finished, Flying, Member};
 use parked::Parked;
@@ -472,7 +472,7 @@ impl Batch<'_> {
         let failed = line.status == Status::Failed;
         let count = self.order.finish(position, line);
         self.progress.count(count, failed);
-        while let Some((position, line)) = self.order.next() {
+        while let Some((position, line)) = self.order.take_next() {
             (self.sink)(position, &line);
         }
     }

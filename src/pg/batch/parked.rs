@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::member::Member;
 use super::{Batch, LOOK_ROUND};
-use crate::domain::batch::Line;
 use crate::pg::provider::Awaited;
 use crate::pg::under_way::{self, Ear, Place};
 use crate::pg::wait::{self, Event};
+use leadlex_domain::batch::Line;
 
 pub struct Parked {
     place: Place,

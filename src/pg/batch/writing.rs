@@ -9,19 +9,19 @@ use pgrx::pg_sys;
 
 use super::Batch;
 use super::member::{Finished, Member};
-use crate::domain::batch::Line;
-use crate::domain::contact::Contact;
-use crate::domain::failure::{Failure, short};
-use crate::domain::fields::FieldSet;
-use crate::domain::merge;
-use crate::domain::position::Post;
-use crate::domain::waterfall::Gathered;
 use crate::pg::desk::Book;
 use crate::pg::provider::{self, Rejected};
 use crate::pg::spi::{self, Caught};
 use crate::pg::store::books;
 use crate::pg::table::{Change, Fitted, Rejection};
 use crate::pg::writing::{self, Saved};
+use leadlex_domain::batch::Line;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::{Failure, short};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::merge;
+use leadlex_domain::position::Post;
+use leadlex_domain::waterfall::Gathered;
 
 /// A contact with what is offered for it.
 struct Offer {
@@ -37,7 +37,7 @@ struct Plan<'o> {
     change: Change<'o>,
     post: &'o Post,
     rejections: Vec<Rejection>,
-    /// See [`crate::flow::Written::apart`].
+    /// See [`leadlex_domain::flow::Written::apart`].
     apart: bool,
     /// `None`: it has not been written.
     row: Option<Contact>,

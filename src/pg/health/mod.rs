@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::shmem::{AccountKey, Lock};
 use super::{accounts, desk, robust, settings, shmem, store, worker};
-use crate::domain::health::{Ending, Permit, Policy, Question};
-use crate::domain::provider::{Fault, FaultKind, Verdict};
-use crate::domain::tally::{Count, Tally};
+use leadlex_domain::health::{Ending, Permit, Policy, Question};
+use leadlex_domain::provider::{Fault, FaultKind, Verdict};
+use leadlex_domain::tally::{Count, Tally};
 
 pub use slots::{State, size, start};
 

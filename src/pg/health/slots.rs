@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys;
 
 use super::Seat;
-use crate::domain::health::Health;
-use crate::domain::latency::Latencies;
-use crate::domain::provider::Fault;
-use crate::domain::tally::{Count, Tally};
 use crate::pg::robust::RobustMutex;
 use crate::pg::shmem::AccountKey;
 use crate::pg::{accounts, settings};
+use leadlex_domain::health::Health;
+use leadlex_domain::latency::Latencies;
+use leadlex_domain::provider::Fault;
+use leadlex_domain::tally::{Count, Tally};
 
 const NAME: &CStr = c"leadlex_enrich providers";
 const ERROR_BYTES: usize = 480;

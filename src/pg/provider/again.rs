@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::sending::{Asker, admit, longest, send};
-use crate::domain::provider::Config;
 use crate::pg::receipts::{Keeper, Kept};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::wait::Sent;
+use leadlex_domain::provider::Config;
 
 pub struct Again {
     keeper: Keeper,

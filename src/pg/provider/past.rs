@@ -7,18 +7,18 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::domain::contact::Contact;
-use crate::domain::fields::FieldSet;
-use crate::domain::person::Person;
-use crate::domain::provider::Config;
-use crate::domain::question::{Parties, Questions};
-use crate::domain::receipt::{self, Content, Filed, Hash, Receipt, Terms};
-use crate::domain::suppression;
 use crate::pg::shared_values::{self, Crowd};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::under_way::{self, Before};
 use crate::pg::{accounts, cache, receipts, settings, store};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::person::Person;
+use leadlex_domain::provider::Config;
+use leadlex_domain::question::{Parties, Questions};
+use leadlex_domain::receipt::{self, Content, Filed, Hash, Receipt, Terms};
+use leadlex_domain::suppression;
 
 /// By provider, and by question.
 #[derive(Clone, Default)]

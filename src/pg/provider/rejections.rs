@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::past::{Past, receipt_key};
-use crate::domain::fields::{FieldMap, FieldSet};
-use crate::domain::receipt::{self, Content, Filed, Hash, Receipt};
-use crate::domain::reply::Origin;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::{accounts, receipts, settings};
+use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::receipt::{self, Content, Filed, Hash, Receipt};
+use leadlex_domain::reply::Origin;
 
 /// How long those of one write may wait for room.
 const PATIENCE: Duration = Duration::from_millis(150);

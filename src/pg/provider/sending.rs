@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::domain::health::{Pause, Permit, Question};
-use crate::domain::person::Person;
-use crate::domain::provider::{Config, Fault, FaultKind, HttpRequest};
-use crate::domain::rate::Limits;
-use crate::domain::receipt::{self, Hash};
-use crate::net::{Job, Keep};
 use crate::pg::desk::account_key;
 use crate::pg::health::{self, Errand};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::wait::{self, Sent};
 use crate::pg::{accounts, settings};
+use leadlex_domain::health::{Pause, Permit, Question};
+use leadlex_domain::person::Person;
+use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest};
+use leadlex_domain::rate::Limits;
+use leadlex_domain::receipt::{self, Hash};
+use leadlex_net::{Job, Keep};
 
 /// A secret file larger than this is no secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1_024;

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::sending::longest;
 use super::{Asked, Asker, Asking, Past, begin, failed, receipt_key};
-use crate::domain::fields::FieldSet;
-use crate::domain::provider::{Config, Verdict};
-use crate::domain::question::Questions;
-use crate::domain::receipt::Hash;
-use crate::domain::waterfall::Outcome;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::under_way::{self, Before, Claim, Place, Turn};
 use crate::pg::{settings, wait};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::provider::{Config, Verdict};
+use leadlex_domain::question::Questions;
+use leadlex_domain::receipt::Hash;
+use leadlex_domain::waterfall::Outcome;
 
 /// Somebody else's request about the same question.
 #[derive(Clone, Copy)]

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Arrival, Key, Refusal as NoRoom};
-use crate::domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
-use crate::domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
-use crate::domain::shared::Sighting;
-use crate::net::Keep;
 use crate::pg::accounts::{self, now_us};
 use crate::pg::health::Errand;
 use crate::pg::under_way::{Claim, End};
+use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
+use leadlex_domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
+use leadlex_domain::shared::Sighting;
+use leadlex_net::Keep;
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
 const PATIENCE: Duration = Duration::from_millis(150);

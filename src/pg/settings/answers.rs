@@ -2,8 +2,8 @@
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
-use crate::domain::position::Position;
-use crate::domain::waterfall::Mode;
+use leadlex_domain::position::Position;
+use leadlex_domain::waterfall::Mode;
 
 #[derive(Clone, Copy, PostgresGucEnum)]
 enum WaterfallMode {

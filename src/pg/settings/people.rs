@@ -7,8 +7,8 @@ use std::rc::Rc;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{pg_guard, pg_sys};
 
-use crate::domain::people::Rules;
-use crate::domain::people::email::{ROLE_MAILBOXES, RoleMailboxes};
+use leadlex_domain::people::Rules;
+use leadlex_domain::people::email::{ROLE_MAILBOXES, RoleMailboxes};
 
 const DEFAULT_BYTES: [u8; ROLE_MAILBOXES.len() + 1] = with_nul();
 const DEFAULT: &CStr = match CStr::from_bytes_with_nul(&DEFAULT_BYTES) {

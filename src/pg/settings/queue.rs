@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use crate::domain::job;
+use leadlex_domain::job;
 
 static MAX_JOB_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static JOB_RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10_000);

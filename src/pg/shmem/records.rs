@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use pgrx::pg_sys;
 
-use crate::domain::rate::Meter;
+use leadlex_domain::rate::Meter;
 
 /// Statements that can keep workers out of a database at once.
 pub const MAX_BARS: usize = 128;

@@ -7,13 +7,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{number, optional, pg, text, uuid};
-use crate::domain::rate::Record;
-use crate::domain::receipt::Hash;
 use crate::pg::append::{self, Row};
 use crate::pg::json::Jsonb;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
 use crate::pg::xact;
+use leadlex_domain::rate::Record;
+use leadlex_domain::receipt::Hash;
 
 pub struct LoadedAccount {
     pub balance: i64,

@@ -8,14 +8,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{boolean, number, optional, pg, text, texts, uuid};
-use crate::domain::identity::Workspace;
-use crate::domain::provider::{Config, ConfigError};
-use crate::domain::rate::Limits;
-use crate::domain::receipt::{self, Hash};
 use crate::pg::membership;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Row, Statement, View, arg};
 use crate::pg::table::Binding;
+use leadlex_domain::identity::Workspace;
+use leadlex_domain::provider::{Config, ConfigError};
+use leadlex_domain::rate::Limits;
+use leadlex_domain::receipt::{self, Hash};
 
 // Workspaces.
 

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::jobs_waiting::marks_at_once;
 use super::pauses::home;
 use super::{boolean, number, optional, pg, text, texts, uuid};
-use crate::domain::fields::FieldSet;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
+use leadlex_domain::fields::FieldSet;
 
 /// Why a job's role may act for its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

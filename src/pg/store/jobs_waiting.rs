@@ -13,9 +13,9 @@ use uuid::Uuid;
 use super::jobs::{Job, places, remove};
 use super::pauses::home;
 use super::{optional, pg, texts, uuid};
-use crate::domain::receipt;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
+use leadlex_domain::receipt;
 
 /// A row of so few contacts has its marks from the beginning.
 const FEW: usize = 16;

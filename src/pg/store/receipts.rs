@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use super::books::PORTION;
 use super::{boolean, number, optional, pg, texts, uuid};
-use crate::domain::fields::Field;
-use crate::domain::receipt::{Filed, Hash, Receipt, Terms};
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Row, Statement, View, arg};
 use crate::pg::{cache, probe};
+use leadlex_domain::fields::Field;
+use leadlex_domain::receipt::{Filed, Hash, Receipt, Terms};
 
 // One look into the index for each question. With `= ANY` the planner may choose, while the table is small, to read all
 // of a workspace's receipts, and stay with it when there are many.

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::books::PORTION;
 use super::{boolean, optional, pg, text, uuid};
-use crate::domain::receipt::{Filed, Hash};
-use crate::domain::shared::{Kind, Value};
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Statement, View, arg};
 use crate::pg::{cache, probe};
+use leadlex_domain::receipt::{Filed, Hash};
+use leadlex_domain::shared::{Kind, Value};
 
 /// Whether none was ever found, as far as the table's size tells.
 pub fn is_empty() -> bool {

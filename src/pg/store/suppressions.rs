@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::books::PORTION;
 use super::pg;
-use crate::domain::receipt::{Filed, Hash, Refusal};
 use crate::pg::owner::as_owner;
 use crate::pg::provider::receipt_key;
 use crate::pg::spi::{Statement, View, arg};
 use crate::pg::{accounts, cache, probe, receipts};
+use leadlex_domain::receipt::{Filed, Hash, Refusal};
 
 /// Stands for every workspace.
 const EVERYWHERE: Uuid = Uuid::nil();

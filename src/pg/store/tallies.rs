@@ -3,10 +3,10 @@
 use uuid::Uuid;
 
 use super::{pg, text};
-use crate::domain::tally::Tally;
 use crate::pg::health::Unrecorded;
 use crate::pg::owner::as_owner;
 use crate::pg::spi::{Statement, View, arg};
+use leadlex_domain::tally::Tally;
 
 static LOAD: Statement = Statement::new(
     "SELECT t.what, t.number FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) $1",

@@ -7,8 +7,8 @@ use pgrx::pg_sys;
 
 use super::catalog::{self, Column};
 use super::{Binding, Plans};
-use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::pg::spi::{About, Caught};
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// Where Postgres itself raises what a constraint refuses. The same SQLSTATE out of another file is what a user's function
 /// raises, whatever constraint it names.

@@ -9,9 +9,9 @@ use super::catalog::{self, Column};
 use super::keys::is_data_state;
 use super::saving::Rejection;
 use super::{Binding, Plans};
-use crate::domain::contact::Contact;
-use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::pg::spi::{self, Caught};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// What Postgres adds to n in the modifier of `varchar(n)`.
 const VARHDRSZ: i32 = 4;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::Binding;
 use super::catalog::{self, Column};
-use crate::domain::contact::Contact;
 use crate::pg::spi;
+use leadlex_domain::contact::Contact;
 
 /// What is known of a key's type: for the common ones, that one key has one text.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::{Binding, IDENTIFYING, contact, is_still, quoted};
-use crate::domain::contact::Contact;
-use crate::domain::fields::{Field, FieldMap, FieldSet};
 use crate::pg::spi::{Arg, Row, Statement, View, arg, texts_arg};
 use crate::pg::store::number;
 use crate::pg::trigger::Writing;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// What a key stands for.
 #[derive(Clone, Debug)]

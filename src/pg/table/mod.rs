@@ -35,9 +35,9 @@ use super::raise::{self, Refusal, refuse};
 use super::spi::{Arg, Row, Statement, View, arg};
 use super::store::{optional, text};
 use super::trigger::Writing;
-use crate::domain::contact::Contact;
-use crate::domain::fields::{Field, FieldMap, FieldSet};
 use keys::Key;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// Names of ours that say who a contact is, in the order in which rows are read.
 pub const IDENTIFYING: [&str; 5] = ["full_name", "first_name", "last_name", "email", "company_domain"];

@@ -2,11 +2,11 @@
 
 use super::fit::Fitted;
 use super::{Binding, quoted};
-use crate::domain::contact::Contact;
-use crate::domain::fields::{FieldMap, FieldSet};
-use crate::domain::position::Post;
 use crate::pg::raise;
 use crate::pg::spi::{self, About, Caught};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::position::Post;
 use uuid::Uuid;
 
 /// Values of these fields that the table refused, and the error with which it did.
@@ -23,7 +23,7 @@ pub struct Saved {
     /// Something was to be written, but the row has changed since it was read, or a trigger declined.
     pub missed: bool,
     pub rejections: Vec<Rejection>,
-    /// See [`crate::flow::Written::apart`].
+    /// See [`leadlex_domain::flow::Written::apart`].
     pub apart: bool,
 }
 

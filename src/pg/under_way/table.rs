@@ -3,8 +3,8 @@
 //! It lives in shared memory, but nothing here knows that: it works on plain slices, so it can be tested by itself. A key
 //! has [`WAYS`] places at which it may stand, so that every step takes the same short time. Times are epoch microseconds.
 
-use crate::domain::provider::FaultKind;
 use crate::pg::receipts::Key;
+use leadlex_domain::provider::FaultKind;
 
 /// Places for one key.
 pub const WAYS: usize = 8;

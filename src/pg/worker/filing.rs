@@ -7,7 +7,7 @@ use super::super::receipts::{self, Taken};
 use super::super::store::shared_values::Crowded;
 use super::super::{cache, settings, shared_values, store};
 use super::round::{Failed, attempt};
-use crate::domain::receipt::{Filed, Hash};
+use leadlex_domain::receipt::{Filed, Hash};
 
 /// Somebody else holds the row.
 const LOCK_NOT_AVAILABLE: &str = "55P03";

@@ -5,7 +5,7 @@ use super::super::shmem::{self, AccountKey};
 use super::super::store::books;
 use super::super::{accounts, cache};
 use super::round::{commit_and_begin, mark};
-use crate::domain::rate::Record;
+use leadlex_domain::rate::Record;
 
 /// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.
 pub fn leave(database: u32) {

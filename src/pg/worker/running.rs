@@ -18,11 +18,11 @@ use super::limit::Limit;
 use super::queues::{self, Key};
 use super::round::{Failed, attempt_as};
 use super::{bars, jobs as worker};
-use crate::domain::batch::Status;
-use crate::domain::failure::Failure;
-use crate::domain::fields::{Field, FieldSet};
-use crate::domain::identity::Caller;
-use crate::domain::job::{self, Fate, Policy};
+use leadlex_domain::batch::Status;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::fields::{Field, FieldSet};
+use leadlex_domain::identity::Caller;
+use leadlex_domain::job::{self, Fate, Policy};
 
 /// Rows that have been written stay locked until the set is done: what has not been begun after so long is left for the
 /// next attempt.

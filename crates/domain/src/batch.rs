@@ -1,0 +1,332 @@
+//! Many contacts in one call: what becomes of each, and in which order that is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::contact::Contact;
+use super::failure::{Code, Failure};
+use super::fields::FieldSet;
+use super::reply::Origin;
+
+/// Error code of a contact that nobody was asked about, since the time was over.
+pub const NOT_STARTED: &str = "not_started";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    Enriched,
+    Unchanged,
+    NoMatch,
+    Failed,
+}
+
+impl Status {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Status::Enriched => "enriched",
+            Status::Unchanged => "unchanged",
+            Status::NoMatch => "no_match",
+            Status::Failed => "failed",
+        }
+    }
+}
+
+/// What became of one contact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    pub status: Status,
+    pub fields_updated: FieldSet,
+    pub origin: Option<Origin>,
+    pub request_id: Uuid,
+    /// Code (of the contract, or an SQLSTATE) and message.
+    pub error: Option<(String, String)>,
+    /// What a code of the contract does not say: why there was no match, or what kept providers from answering.
+    pub why: Option<String>,
+    /// See [`Failure::sets_data_aside`].
+    pub set_aside: bool,
+    /// To try again sooner is no use.
+    pub retry_after_s: Option<u64>,
+    /// See [`Failure::is_passed_over`].
+    pub passed_over: bool,
+    /// Its contact stands before it in the input: this is the same line again.
+    pub repeats: bool,
+    pub contact: Option<Contact>,
+}
+
+impl Line {
+    pub fn done(
+        request_id: Uuid,
+        contact: Contact,
+        fields_updated: FieldSet,
+        origin: Option<Origin>,
+    ) -> Line {
+        let status = if fields_updated.is_empty() { Status::Unchanged } else { Status::Enriched };
+        Line {
+            status,
+            fields_updated,
+            origin,
+            request_id,
+            error: None,
+            why: None,
+            set_aside: false,
+            retry_after_s: None,
+            passed_over: false,
+            repeats: false,
+            contact: Some(contact),
+        }
+    }
+
+    pub fn failed(request_id: Uuid, failure: &Failure, contact: Option<Contact>) -> Line {
+        let status = if failure.code == Code::NoMatch { Status::NoMatch } else { Status::Failed };
+        // A single call's DETAIL and HINT have no place in a line.
+        let below = failure.below_min_confidence();
+        let below = below.map_or(String::new(), |names| format!(" (below leadlex.min_confidence: {names})"));
+        let reason = failure.why().filter(|_| failure.sets_data_aside());
+        let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+        let error = Some((failure.code.name().to_owned(), failure.text() + &below + &reason));
+        Line {
+            status,
+            fields_updated: FieldSet::EMPTY,
+            origin: None,
+            request_id,
+            error,
+            why: failure.why(),
+            set_aside: failure.sets_data_aside(),
+            retry_after_s: failure.retry_after_s(),
+            passed_over: failure.is_passed_over(),
+            repeats: false,
+            contact,
+        }
+    }
+
+    /// Not begun, since the time for the batch was over.
+    pub fn left(request_id: Uuid, contact: Option<Contact>) -> Line {
+        Line::raised(request_id, NOT_STARTED, "the time for this batch was over", contact)
+    }
+
+    /// An error that is not of the contract: of the user's own table, say.
+    pub fn raised(request_id: Uuid, sqlstate: &str, message: &str, contact: Option<Contact>) -> Line {
+        let error = Some((sqlstate.to_owned(), message.to_owned()));
+        Line {
+            status: Status::Failed,
+            fields_updated: FieldSet::EMPTY,
+            origin: None,
+            request_id,
+            error,
+            why: None,
+            set_aside: false,
+            retry_after_s: None,
+            passed_over: false,
+            repeats: false,
+            contact,
+        }
+    }
+}
+
+/// What became of many, for people. Counts contacts, however often each stands in the input.
+#[derive(Debug, Default)]
+pub struct Summary {
+    counts: BTreeMap<Status, u64>,
+    failures: BTreeMap<String, u64>,
+    /// Of those without a match: by reason, where there were data.
+    set_aside: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    pub fn add(&mut self, line: &Line) {
+        if line.repeats {
+            return;
+        }
+        *self.counts.entry(line.status).or_default() += 1;
+        if let Some(why) = line.why.as_ref().filter(|_| line.set_aside) {
+            *self.set_aside.entry(why.clone()).or_default() += 1;
+        }
+        if let (Status::Failed, Some((code, _))) = (line.status, &line.error) {
+            let what = line.why.as_ref().map_or_else(|| code.clone(), |why| format!("{code}: {why}"));
+            *self.failures.entry(what).or_default() += 1;
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: u64 = self.counts.values().sum();
+        let of = |status: Status| self.counts.get(&status).copied().unwrap_or_default();
+        write!(
+            f,
+            "{total} contacts done: {} enriched, {} unchanged, {} without a match{}, {} failed{}",
+            of(Status::Enriched),
+            of(Status::Unchanged),
+            of(Status::NoMatch),
+            listed(&self.set_aside),
+            of(Status::Failed),
+            listed(&self.failures)
+        )
+    }
+}
+
+/// ` (2 timeout, 1 quota)`
+fn listed(counts: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{n} {what}")).collect();
+    if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) }
+}
+
+/// Tells lines in the order of the input, each as soon as all before it are told. A contact that stands there several
+/// times is asked about once.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// Contacts that were met, and where first.
+    first: HashMap<String, usize>,
+    /// Further positions of a contact, by its first.
+    again: HashMap<usize, Vec<usize>>,
+    /// Finished, but not told yet.
+    waiting: BTreeMap<usize, Line>,
+    /// Of contacts that may come again.
+    next: usize,
+}
+
+impl Order {
+    /// A contact at this position: whether it is the first time that it is met. If not, it gets the line of the first.
+    /// All are to be met before the first is finished.
+    pub fn meet(&mut self, id: &str, position: usize) -> bool {
+        match self.first.get(id) {
+            None => {
+                self.first.insert(id.to_owned(), position);
+                true
+            }
+            Some(first) => {
+                self.again.entry(*first).or_default().push(position);
+                false
+            }
+        }
+    }
+
+    /// The contact first met at this position is finished; how many positions have their line by that.
+    pub fn finish(&mut self, position: usize, line: Line) -> usize {
+        let others = self.again.remove(&position).unwrap_or_default();
+        let count = others.len() + 1;
+        for other in others {
+            self.waiting.insert(other, Line { repeats: true, ..line.clone() });
+        }
+        self.waiting.insert(position, line);
+        count
+    }
+
+    /// The next line, if it is finished.
+    pub fn take_next(&mut self) -> Option<(usize, Line)> {
+        let line = self.waiting.remove(&self.next)?;
+        self.next += 1;
+        Some((self.next - 1, line))
+    }
+
+    /// Lines that wait for one before them.
+    pub fn held_back(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::NoMatchReason;
+    use crate::provider::{Fault, FaultKind};
+    use proptest::prelude::*;
+
+    fn line(id: &str) -> Line {
+        let contact = Contact { id: id.to_owned(), ..Contact::default() };
+        Line::done(Uuid::nil(), contact, FieldSet::ALL, None)
+    }
+
+    #[test]
+    fn a_status_says_what_became_of_a_contact() {
+        let nobody = Failure::no_match(NoMatchReason::NoData);
+        assert_eq!(Line::failed(Uuid::nil(), &nobody, None).status, Status::NoMatch);
+        let broke = Line::failed(Uuid::nil(), &Failure::insufficient_credits(), None);
+        assert_eq!((broke.status, broke.error.unwrap().0.as_str()), (Status::Failed, "insufficient_credits"));
+        assert_eq!(line("7").status, Status::Enriched);
+        assert_eq!(
+            Line::done(Uuid::nil(), Contact::default(), FieldSet::EMPTY, None).status,
+            Status::Unchanged
+        );
+    }
+
+    #[test]
+    fn a_summary_tells_failures_by_their_code() {
+        let mut summary = Summary::default();
+        let nobody = Line::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
+        let fault = |kind| Some(Fault::new(kind, "no"));
+        let failed = [
+            ("a".to_owned(), fault(FaultKind::Timeout)),
+            ("b".to_owned(), None),
+            ("c".to_owned(), fault(FaultKind::Quota)),
+            ("d".to_owned(), fault(FaultKind::Quota)),
+        ];
+        let busy = Line::failed(Uuid::nil(), &Failure::provider_unavailable(&failed), None);
+        let checked = Line::raised(Uuid::nil(), "23514", "a check", None);
+        [&line("1"), &line("2"), &nobody, &busy, &checked, &busy].into_iter().for_each(|l| summary.add(l));
+        assert_eq!(
+            summary.to_string(),
+            "6 contacts done: 2 enriched, 0 unchanged, 1 without a match, 3 failed (1 23514, 2 provider_unavailable: quota and timeout)"
+        );
+    }
+
+    #[test]
+    fn what_was_not_used_has_its_reason() {
+        let names =
+            [("a".to_owned(), NoMatchReason::OtherPerson), ("b".to_owned(), NoMatchReason::OtherCompany)];
+        let line = Line::failed(Uuid::nil(), &Failure::set_aside(&names), None);
+        assert_eq!((line.status, line.why.as_deref()), (Status::NoMatch, Some("other_person")));
+        assert!(line.error.as_ref().unwrap().1.ends_with("(other_person)"), "{line:?}");
+        let nobody = Line::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
+        let mut summary = Summary::default();
+        [&line, &nobody].into_iter().for_each(|line| summary.add(line));
+        assert_eq!(
+            summary.to_string(),
+            "2 contacts done: 0 enriched, 0 unchanged, 2 without a match (1 other_person), 0 failed"
+        );
+    }
+
+    #[test]
+    fn a_summary_counts_a_contact_once() {
+        let mut order = Order::default();
+        assert_eq!([0, 1, 2].map(|position| order.meet("7", position)), [true, false, false]);
+        assert_eq!(order.finish(0, line("7")), 3);
+        let mut summary = Summary::default();
+        while let Some((_, line)) = order.take_next() {
+            summary.add(&line);
+        }
+        assert_eq!(
+            summary.to_string(),
+            "1 contacts done: 1 enriched, 0 unchanged, 0 without a match, 0 failed"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_position_is_told_once_in_order_and_with_its_own_contact(
+            ids in proptest::collection::vec(0..20_u8, 0..60), shuffle: u64
+        ) {
+            let mut order = Order::default();
+            let mut open: Vec<(usize, String)> = Vec::new();
+            let mut told = Vec::new();
+            let mut dice = shuffle;
+            for (position, id) in ids.iter().map(u8::to_string).enumerate() {
+                if order.meet(&id, position) {
+                    open.push((position, id));
+                }
+            }
+            while !open.is_empty() {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (position, id) = open.swap_remove((dice >> 33) as usize % open.len());
+                order.finish(position, line(&id));
+                while let Some((position, line)) = order.take_next() {
+                    told.push((position, line.contact.unwrap().id));
+                }
+            }
+            let expected: Vec<_> = ids.iter().map(u8::to_string).enumerate().collect();
+            prop_assert_eq!(told, expected);
+            prop_assert_eq!(order.held_back(), 0);
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! The order of the contract, seen by a desk that writes down what it is asked for.
+
+use serde_json::json;
+
+use super::*;
+use crate::failure::Code;
+use crate::fields::Field;
+use crate::identity::Workspace;
+use crate::provider::{Fault, FaultKind, Verdict};
+use crate::rate::Limits;
+
+struct Fake {
+    steps: Vec<&'static str>,
+    identity: Result<Vec<&'static str>, ()>,
+    contact: Option<Contact>,
+    stored: Option<Vec<u8>>,
+    rate_closed: bool,
+    credits: i64,
+    reserved: i64,
+    verdict: Verdict,
+    /// A trigger of the table keeps the old values.
+    stubborn: bool,
+    /// A constraint of the table refuses them.
+    refused: FieldSet,
+    /// It did before, what the first vendor is remembered to have.
+    refused_before: FieldSet,
+    suppressed: bool,
+    /// What a second vendor says; then the waterfall goes on until all is filled.
+    second: Option<Verdict>,
+    /// What the vendors were asked about.
+    asked: Vec<Contact>,
+    /// Of somebody who must not be asked about.
+    listed_profile: Option<&'static str>,
+    /// What the contact has when it is written.
+    typed: FieldMap<String>,
+}
+
+impl Fake {
+    fn new() -> Fake {
+        let values = [(Field::Phone, "+1 555 0100".to_owned())].into_iter().collect();
+        Fake {
+            steps: Vec::new(),
+            identity: Ok(vec![WRITE_ENRICH]),
+            contact: Some(Contact { id: "7".into(), ..Contact::default() }),
+            stored: None,
+            rate_closed: false,
+            credits: 5,
+            reserved: 0,
+            verdict: Verdict::Match { values, confidence: Some(0.9) },
+            stubborn: false,
+            refused: FieldSet::EMPTY,
+            refused_before: FieldSet::EMPTY,
+            suppressed: false,
+            second: None,
+            asked: Vec::new(),
+            listed_profile: None,
+            typed: FieldMap::default(),
+        }
+    }
+
+    fn call(&mut self, ask: &Ask) -> Result<Value, Failure> {
+        let result = enrich(self, ask);
+        assert_eq!(self.reserved, 0, "every reservation is spent or released");
+        result
+    }
+}
+
+fn ask() -> Ask {
+    Ask { id: "7".into(), fields: FieldSet::ALL, overwrite: false, key: None }
+}
+
+impl Desk for Fake {
+    type Provider = usize;
+
+    fn request_id(&mut self) -> Uuid {
+        Uuid::now_v7()
+    }
+    fn require_writable(&mut self) {
+        self.steps.push("writable");
+    }
+    fn identify(&mut self) -> Result<Caller, Failure> {
+        self.steps.push("identity");
+        let permissions = self.identity.clone().map_err(|()| Failure::invalid_key("unknown", "set one"))?;
+        let workspace = Workspace {
+            id: Uuid::nil(),
+            name: "w".into(),
+            plan: "pro".into(),
+            limits: Limits { per_minute: Some(50), per_day: None },
+            has_credit_limit: true,
+        };
+        let permissions = permissions.into_iter().map(str::to_owned).collect();
+        Ok(Caller { workspace, permissions, key_prefix: None })
+    }
+    fn open_table(&mut self, _caller: &Caller, ask: &Ask) -> Result<Opened, Failure> {
+        self.steps.push("table");
+        Ok(Opened { fields: FieldSet::ALL, table: "public.crm".into(), key: ask.id.clone() })
+    }
+    fn require_updatable(&mut self, _fields: FieldSet) {
+        self.steps.push("updatable");
+    }
+    fn read_contact(&mut self) -> Option<Contact> {
+        self.steps.push("contact");
+        self.contact.clone()
+    }
+    fn claim_key(&mut self, _key: Uuid) {
+        self.steps.push("claim key");
+    }
+    fn stored_result(&mut self, _key: Uuid) -> Option<Stored> {
+        self.steps.push("stored");
+        self.stored.clone().map(|fingerprint| Stored { fingerprint, result: json!({"source": "then"}) })
+    }
+    fn claim_contact(&mut self) {
+        self.steps.push("claim contact");
+    }
+    fn end_call(&mut self) {}
+    fn drop_claims(&mut self) {
+        self.steps.push("drop claims");
+    }
+    fn is_suppressed(&mut self, contact: &Contact) -> bool {
+        self.steps.push("suppressed");
+        let profile = contact.value(Field::LinkedinUrl);
+        self.suppressed || (profile.is_some() && profile == self.listed_profile)
+    }
+    fn providers(&mut self) -> Vec<(String, usize)> {
+        self.steps.push("providers");
+        let names = ["vendor", "second"].into_iter().take(1 + usize::from(self.second.is_some()));
+        names.enumerate().map(|(at, name)| (name.to_owned(), at)).collect()
+    }
+    fn rate_status(&mut self) -> Status {
+        Status { minute: Some(Window { limit: 50, remaining: 49, reset: 60 }), day: None }
+    }
+    fn use_rate(&mut self) -> Result<(), (Window, i64)> {
+        self.steps.push("rate");
+        if self.rate_closed { Err((Window { limit: 50, remaining: 0, reset: 60 }, 47)) } else { Ok(()) }
+    }
+    fn reserve_credit(&mut self) -> bool {
+        self.steps.push("reserve");
+        let there = self.credits > 0;
+        self.reserved += i64::from(there);
+        there
+    }
+    fn release_credit(&mut self) {
+        self.steps.push("release");
+        self.reserved -= 1;
+    }
+    fn waterfall(&self) -> (Mode, f64) {
+        (if self.second.is_some() { Mode::Fill } else { Mode::FirstMatch }, 0.0)
+    }
+    fn position(&self) -> Position {
+        Position::Together
+    }
+    fn ask(&mut self, provider: &usize, contact: &Contact, _missing: FieldSet) -> Outcome {
+        self.steps.push("ask");
+        self.asked.push(contact.clone());
+        match self.second.clone().filter(|_| *provider == 1) {
+            Some(second) => Outcome::Answered(second),
+            None => Outcome::Again {
+                fills: FieldSet::ALL,
+                refused: self.refused_before,
+                verdict: self.verdict.clone(),
+            },
+        }
+    }
+    fn write(
+        &mut self,
+        before: Contact,
+        gathered: &Gathered,
+        fields: FieldSet,
+        overwrite: bool,
+    ) -> Option<Written> {
+        self.steps.push("write");
+        let mut after = before.clone();
+        // Somebody has typed it in since the contact was read.
+        after.values = self.typed.clone();
+        let mut changes = merge::changes(&after, &gathered.values, fields, overwrite);
+        self.refused.iter().for_each(|field| changes.unset(field));
+        let (changes, apart) = gathered.post.fitting(&after, changes);
+        for (field, value) in changes.iter() {
+            if !self.stubborn {
+                after.values.set(field, value.clone());
+            }
+        }
+        let before = Contact { values: self.typed.clone(), ..before };
+        Some(Written { before, after, rejected: self.refused, apart })
+    }
+    fn charge(&mut self, _enrichment: &Enrichment) {
+        self.steps.push("charge");
+        self.reserved -= 1;
+        self.credits -= 1;
+    }
+    fn store_result(&mut self, _key: Uuid, _fingerprint: [u8; 32], _result: &Value) {
+        self.steps.push("store");
+    }
+    fn credits(&mut self) -> Option<i64> {
+        Some(self.credits)
+    }
+}
+
+#[test]
+fn the_steps_stand_in_the_order_of_the_contract() {
+    let mut desk = Fake::new();
+    let result = desk.call(&Ask { key: Some(Uuid::nil()), ..ask() }).unwrap();
+    let expected = [
+        "writable",
+        "identity",
+        "table",
+        "contact",
+        "claim key",
+        "stored",
+        "claim contact",
+        "contact",
+        "updatable",
+        "providers",
+        "suppressed",
+        "rate",
+        "reserve",
+        "suppressed",
+        "ask",
+        "write",
+        "charge",
+        "store",
+    ];
+    assert_eq!(desk.steps, expected);
+    assert_eq!(result["fields_updated"], json!(["phone"]));
+    assert_eq!(result["credits_remaining"], 4);
+    assert_eq!(result["field_sources"]["phone"], json!({"source": "vendor", "confidence": 0.9}));
+}
+
+#[test]
+fn what_is_refused_early_costs_nothing_and_asks_nobody() {
+    let refused = |change: fn(&mut Fake)| {
+        let mut desk = Fake::new();
+        change(&mut desk);
+        let failure = desk.call(&ask()).unwrap_err();
+        assert!(!desk.steps.contains(&"ask") && desk.credits == 5 || desk.credits == 0, "{:?}", desk.steps);
+        (failure.code, desk.steps.contains(&"rate"))
+    };
+    assert_eq!(refused(|d| d.identity = Err(())), (Code::InvalidKey, false));
+    assert_eq!(refused(|d| d.identity = Ok(vec!["read"])), (Code::InsufficientPermissions, false));
+    assert_eq!(refused(|d| d.contact = None), (Code::NotFound, false));
+    assert_eq!(refused(|d| d.suppressed = true), (Code::NoMatch, false));
+    assert_eq!(refused(|d| d.rate_closed = true), (Code::RateLimited, true));
+    assert_eq!(refused(|d| d.credits = 0), (Code::InsufficientCredits, true));
+}
+
+#[test]
+fn nothing_to_fill_returns_before_the_rate_limit() {
+    let mut desk = Fake::new();
+    let held = |field| match field {
+        Field::Phone => "+12025550123",
+        Field::LinkedinUrl => "https://www.linkedin.com/in/jane-example",
+        _ => "x",
+    };
+    let full = Field::ALL.into_iter().map(|f| (f, held(f).to_owned())).collect();
+    desk.contact = Some(Contact { id: "7".into(), values: full, ..Contact::default() });
+    let result = desk.call(&ask()).unwrap();
+    assert_eq!((&result["source"], &result["fields_updated"]), (&Value::Null, &json!([])));
+    assert!(!desk.steps.contains(&"rate") && !desk.steps.contains(&"providers"));
+}
+
+#[test]
+fn a_replay_asks_and_charges_nothing_and_other_arguments_are_a_mismatch() {
+    let keyed = Ask { key: Some(Uuid::nil()), ..ask() };
+    let mut desk = Fake::new();
+    desk.stored = Some(keyed.fingerprint("public.crm", &keyed.id).to_vec());
+    let result = desk.call(&keyed).unwrap();
+    assert_eq!((&result["replayed"], &result["source"]), (&json!(true), &json!("then")));
+    assert_eq!(desk.steps.last(), Some(&"drop claims"));
+    let failure = desk.call(&Ask { overwrite: true, ..keyed }).unwrap_err();
+    assert_eq!(failure.code, Code::IdempotencyMismatch);
+    assert!(!desk.steps.contains(&"claim contact"));
+}
+
+#[test]
+fn failure_no_match_and_no_change_give_the_credit_back() {
+    let outcome = |change: fn(&mut Fake)| {
+        let mut desk = Fake::new();
+        change(&mut desk);
+        let result = desk.call(&ask());
+        assert_eq!((desk.credits, desk.steps.contains(&"charge")), (5, false));
+        result.map_err(|failure| failure.code)
+    };
+    let down = |d: &mut Fake| d.verdict = Verdict::Failed(Fault::new(FaultKind::Timeout, "no answer"));
+    assert_eq!(outcome(down).unwrap_err(), Code::ProviderUnavailable);
+    assert_eq!(outcome(|d| d.verdict = Verdict::NoMatch).unwrap_err(), Code::NoMatch);
+    let unchanged = outcome(|d| d.stubborn = true).unwrap();
+    assert_eq!((&unchanged["fields_updated"], &unchanged["source"]), (&json!([]), &json!("vendor")));
+}
+
+#[test]
+fn what_the_table_refuses_costs_nothing_and_is_told_where_nothing_is_left() {
+    let mut desk = Fake::new();
+    desk.refused.insert(Field::Phone);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!((failure.code, &failure.detail()["reason"]), (Code::NoMatch, &json!("table_refuses")));
+    assert_eq!((desk.credits, desk.steps.contains(&"charge")), (5, false));
+    let values = [(Field::Phone, "+1 555 0100".to_owned()), (Field::Location, "Oslo".to_owned())];
+    desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+    assert_eq!(desk.call(&ask()).unwrap()["fields_updated"], json!(["location"]), "the others are written");
+}
+
+/// A refused company stays, and with it what stands beside it.
+#[test]
+fn beside_a_refused_company_nothing_of_the_position_is_written() {
+    let position = [(Field::JobTitle, "CEO".to_owned()), (Field::CompanyName, "Other Inc".to_owned())];
+    for (refused, typed, expected) in [
+        (Field::CompanyName, Some("Acme"), Err("table_refuses")),
+        (Field::CompanyName, None, Ok(json!(["job_title"]))),
+        (Field::JobTitle, Some("Acme"), Ok(json!(["company_name"]))),
+    ] {
+        let mut desk = Fake::new();
+        desk.verdict = Verdict::Match { values: position.clone().into_iter().collect(), confidence: None };
+        typed.into_iter().for_each(|company| desk.typed.set(Field::CompanyName, company.to_owned()));
+        desk.refused.insert(refused);
+        let result = desk.call(&Ask { overwrite: true, ..ask() });
+        let told = result.map(|result| result["fields_updated"].clone());
+        let told = told.map_err(|failure| failure.detail()["reason"].as_str().unwrap().to_owned());
+        assert_eq!(told, expected.map_err(str::to_owned), "{refused} {typed:?}");
+    }
+}
+
+#[test]
+fn what_the_table_refused_before_identifies_for_nobody_but_the_list() {
+    let mut desk = Fake::new();
+    let values = [(Field::LinkedinUrl, FOUND.to_owned())].into_iter().collect();
+    desk.verdict = Verdict::Match { values, confidence: None };
+    let values = [(Field::Phone, "+12025550123".to_owned())].into_iter().collect();
+    desk.second = Some(Verdict::Match { values, confidence: None });
+    desk.refused_before.insert(Field::LinkedinUrl);
+    let result = desk.call(&ask()).unwrap();
+    assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone"]), "it is tried again");
+    assert_eq!(profiles_asked_with(&desk), [None, None]);
+    // That person is on the list: nobody else is asked.
+    (desk.asked, desk.listed_profile) = (Vec::new(), Some(FOUND));
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert_eq!(desk.asked.len(), 1);
+}
+
+#[test]
+fn an_error_tells_what_the_identity_step_knew() {
+    let mut desk = Fake::new();
+    desk.rate_closed = true;
+    let detail = desk.call(&ask()).unwrap_err().detail();
+    assert_eq!((&detail["retry_after"], &detail["rate_limit"]["remaining"]), (&json!(13), &json!(0)));
+    desk.identity = Err(());
+    assert_eq!(desk.call(&ask()).unwrap_err().detail().get("rate_limit"), None);
+}
+
+const FOUND: &str = "https://www.linkedin.com/in/found";
+
+fn told(values: &[(Field, &str)]) -> Verdict {
+    let values = values.iter().map(|(field, value)| (*field, (*value).to_owned())).collect();
+    Verdict::Match { values, confidence: Some(0.9) }
+}
+
+/// A first vendor that finds the profile, and a second that finds the phone.
+fn chain() -> Fake {
+    let mut desk = Fake::new();
+    desk.verdict = told(&[(Field::LinkedinUrl, FOUND), (Field::Location, "Oslo")]);
+    desk.second = Some(told(&[(Field::Phone, "+1 555 0100")]));
+    desk
+}
+
+fn profiles_asked_with(desk: &Fake) -> Vec<Option<&str>> {
+    desk.asked.iter().map(|contact| contact.value(Field::LinkedinUrl)).collect()
+}
+
+#[test]
+fn the_next_vendor_is_asked_with_what_the_last_one_found() {
+    let mut desk = chain();
+    let result = desk.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [None, Some(FOUND)]);
+    assert_eq!(desk.asked[1].value(Field::Location), Some("Oslo"));
+    assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone", "location"]));
+    assert_eq!(desk.credits, 4, "one call, one credit");
+}
+
+#[test]
+fn only_what_would_be_written_identifies() {
+    let stored = "https://www.linkedin.com/in/stored";
+    let with_profile = || {
+        let mut desk = chain();
+        desk.contact.as_mut().unwrap().values.set(Field::LinkedinUrl, stored.to_owned());
+        desk
+    };
+    let mut desk = with_profile();
+    desk.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(stored)], "what is stored stays");
+    let mut desk = with_profile();
+    desk.call(&Ask { overwrite: true, ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(FOUND)], "it replaces what is stored");
+    let mut desk = chain();
+    desk.call(&Ask { fields: FieldSet::from_iter([Field::Location, Field::Phone]), ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&desk), [None, None], "nobody wants the profile");
+}
+
+#[test]
+fn a_found_profile_that_is_on_the_list_ends_the_call() {
+    let mut desk = chain();
+    desk.listed_profile = Some(FOUND);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert_eq!((desk.asked.len(), desk.credits), (1, 5), "the second is not asked");
+    assert!(!desk.steps.contains(&"write"), "what the first said is not written");
+    // Also where nobody else would be asked.
+    let mut desk = chain();
+    (desk.listed_profile, desk.second) = (Some(FOUND), None);
+    let failure = desk.call(&ask()).unwrap_err();
+    assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
+    assert!(!desk.steps.contains(&"write"));
+}
+
+#[test]
+fn a_position_at_another_company_than_was_typed_in_meanwhile_is_no_match() {
+    let title = (Field::JobTitle, "CEO".to_owned());
+    for (values, typed, expected) in [
+        (vec![title.clone(), (Field::CompanyName, "Other".to_owned())], "Acme", None),
+        (vec![title.clone()], "Acme", None),
+        (vec![title.clone(), (Field::CompanyName, "ACME Ltd".to_owned())], "Acme", Some(vec!["job_title"])),
+        (vec![title.clone(), (Field::Phone, "+1 555 0100".to_owned())], "Acme", Some(vec!["phone"])),
+    ] {
+        let mut desk = Fake::new();
+        desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+        desk.typed.set(Field::CompanyName, typed.to_owned());
+        match (desk.call(&ask()), expected) {
+            (Ok(result), Some(fields)) => assert_eq!(result["fields_updated"], json!(fields)),
+            (Err(failure), None) => {
+                assert_eq!(
+                    (failure.code, &failure.detail()["reason"]),
+                    (Code::NoMatch, &json!("other_company"))
+                );
+                assert_eq!(desk.credits, 5, "nothing is charged");
+            }
+            (result, expected) => panic!("{result:?} {expected:?}"),
+        }
+    }
+}

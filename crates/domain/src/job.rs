@@ -1,0 +1,253 @@
+//! Jobs of the queue: what becomes of one after an attempt, and when it is tried again.
+
+use std::time::Duration;
+
+use super::batch::{Line, NOT_STARTED, Status};
+use super::failure::Code;
+
+/// How patient the queue is.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Between the first attempt and the second; doubled each time.
+    pub base: Duration,
+    pub longest: Duration,
+    pub max_attempts: u32,
+}
+
+impl Policy {
+    /// Whether so many attempts were enough.
+    pub fn gives_up(&self, attempts: u32) -> bool {
+        attempts >= self.max_attempts
+    }
+
+    /// How long to wait for a rate limit, or for credits: with the default settings, a minute.
+    pub fn wait(&self, retry_after: Option<Duration>) -> Duration {
+        retry_after.unwrap_or_else(|| self.base.saturating_mul(6).min(self.longest))
+    }
+
+    /// How long to wait for a provider that can be asked again then, if that is known: all that wait for it come at about the
+    /// same time, but not at once. They go together, so one throw of `dice` (0 to 1) is for all.
+    pub fn turn(&self, retry_after: Option<Duration>, dice: f64) -> Duration {
+        const SPREAD: Duration = Duration::from_millis(250);
+        const WIDEST: Duration = Duration::from_secs(10);
+        match retry_after {
+            Some(least) => {
+                least.saturating_add((least / 10 + SPREAD).min(WIDEST).mul_f64(dice.clamp(0.0, 1.0)))
+            }
+            None => self.backoff(1, None, dice),
+        }
+    }
+
+    /// How long to wait after so many attempts: half of it certain, half by `dice` (0 to 1), so that what failed together
+    /// does not come back together. Never before `retry_after`.
+    pub fn backoff(&self, attempts: u32, retry_after: Option<Duration>, dice: f64) -> Duration {
+        let dice = dice.clamp(0.0, 1.0);
+        let doubled = self.base.saturating_mul(1_u32.checked_shl(attempts.max(1) - 1).unwrap_or(u32::MAX));
+        let full = doubled.min(self.longest);
+        let own = full / 2 + (full / 2).mul_f64(dice);
+        match retry_after {
+            Some(least) if least > own => least.saturating_add((full / 10).mul_f64(dice)),
+            _ => own,
+        }
+    }
+}
+
+/// Outcome of a job whose contact was deleted since, or is not to be seen any more.
+pub const GONE: &str = "gone";
+
+/// What becomes of a job after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    Done(&'static str),
+    /// Done without a match, although there were data: why they were not used.
+    SetAside(String),
+    /// It is not its fault: the attempt does not count.
+    Again {
+        after: Duration,
+        error: Option<String>,
+    },
+    /// It has to wait for something that comes by itself or is granted; that it had to does not use it up.
+    Waits {
+        retry_after: Option<Duration>,
+        error: String,
+    },
+    /// It was not asked about, or the provider had too many requests: it has to wait for that, and nothing is used up.
+    PassedOver {
+        retry_after: Option<Duration>,
+        error: String,
+    },
+    Failed {
+        retry_after: Option<Duration>,
+        error: String,
+    },
+    /// To try again is no use.
+    Dead {
+        error: String,
+    },
+}
+
+/// By what a batch says of the contact.
+pub fn fate(line: &Line) -> Fate {
+    let retry_after = line.retry_after_s.map(Duration::from_secs);
+    let Some((code, message)) = &line.error else {
+        // Of several jobs of a contact that are run together one has changed it.
+        let status = if line.repeats { Status::Unchanged } else { line.status };
+        return Fate::Done(status.name());
+    };
+    if line.status == Status::NoMatch {
+        return match line.set_aside {
+            true => Fate::SetAside(message.clone()),
+            false => Fate::Done(line.status.name()),
+        };
+    }
+    let is = |other: Code| code == other.name();
+    let error = match code.len() == 5 && !message.starts_with(code.as_str()) {
+        true => format!("{code}: {message}"),
+        false => message.clone(),
+    };
+    match code.as_str() {
+        NOT_STARTED => Fate::Again { after: Duration::ZERO, error: None },
+        _ if is(Code::NotFound) => Fate::Done(GONE),
+        _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => Fate::Waits { retry_after, error },
+        _ if line.passed_over => Fate::PassedOver { retry_after, error },
+        _ if is(Code::ProviderUnavailable) => Fate::Failed { retry_after, error },
+        sqlstate if is_transient(sqlstate) => Fate::Failed { retry_after, error },
+        _ => Fate::Dead { error },
+    }
+}
+
+/// Whether an SQLSTATE speaks of the moment, not of what was tried: conflicts, locks, resources, the server itself.
+pub fn is_transient(sqlstate: &str) -> bool {
+    let class = sqlstate.get(..2).unwrap_or_default();
+    sqlstate.len() == 5 && ["08", "40", "53", "55", "57", "58", "XX"].contains(&class)
+}
+
+/// Whether somebody has to be given a right before anything at all can succeed.
+pub fn is_forbidden(sqlstate: &str) -> bool {
+    ["LX400", "LX401", "LX403"].contains(&sqlstate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contact::Contact;
+    use crate::failure::{Failure, NoMatchReason};
+    use crate::fields::FieldSet;
+    use crate::provider::{Fault, FaultKind};
+    use crate::rate::Window;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    const POLICY: Policy =
+        Policy { base: Duration::from_secs(10), longest: Duration::from_secs(3_600), max_attempts: 10 };
+
+    fn failed(failure: &Failure) -> Fate {
+        fate(&Line::failed(Uuid::nil(), failure, None))
+    }
+
+    fn raised(sqlstate: &str) -> Fate {
+        fate(&Line::raised(Uuid::nil(), sqlstate, "why", None))
+    }
+
+    #[test]
+    fn nothing_found_is_an_answer() {
+        assert_eq!(failed(&Failure::no_match(NoMatchReason::NoData)), Fate::Done("no_match"));
+        let aside = failed(&Failure::set_aside(&[("a".to_owned(), NoMatchReason::OtherPerson)]));
+        assert!(matches!(&aside, Fate::SetAside(why) if why.ends_with("(other_person)")), "{aside:?}");
+    }
+
+    #[test]
+    fn nobody_left_to_ask_about_is_no_failure() {
+        assert_eq!(failed(&Failure::not_found("contact 4711")), Fate::Done("gone"));
+    }
+
+    #[test]
+    fn of_several_jobs_of_one_contact_one_has_changed_it() {
+        let line = Line::done(Uuid::nil(), Contact::default(), FieldSet::ALL, None);
+        assert_eq!(fate(&line), Fate::Done("enriched"));
+        assert_eq!(fate(&Line { repeats: true, ..line }), Fate::Done("unchanged"));
+    }
+
+    #[test]
+    fn what_may_succeed_later_is_tried_later() {
+        let window = Window { limit: 10, remaining: 0, reset: 142 };
+        let limited = failed(&Failure::rate_limited(window, 100));
+        assert!(matches!(limited, Fate::Waits { retry_after: Some(d), .. } if d.as_secs() == 42));
+        assert!(matches!(failed(&Failure::insufficient_credits()), Fate::Waits { retry_after: None, .. }));
+        assert!(matches!(
+            failed(&Failure::provider_unavailable(&[])),
+            Fate::Failed { retry_after: None, .. }
+        ));
+        assert!(matches!(fate(&Line::left(Uuid::nil(), None)), Fate::Again { .. }));
+        for transient in ["40001", "40P01", "55P03", "53200", "57014"] {
+            assert!(matches!(raised(transient), Fate::Failed { .. }), "{transient}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_asked_about_is_no_attempt() {
+        let fault = |kind, paused| Fault { paused, retry_after_s: Some(7), ..Fault::new(kind, "why") };
+        let told = |faults: &[Option<Fault>]| {
+            let named = faults.iter().map(|fault| ("main".to_owned(), fault.clone()));
+            failed(&Failure::provider_unavailable(&named.collect::<Vec<_>>()))
+        };
+        let limited = Some(fault(FaultKind::ProviderLimit, false));
+        let busy = Some(fault(FaultKind::RateLimited, false));
+        let paused = Some(fault(FaultKind::Quota, true));
+        let down = Some(fault(FaultKind::ServerError, false));
+        for faults in [
+            vec![limited.clone()],
+            vec![busy.clone()],
+            vec![paused.clone()],
+            vec![Some(fault(FaultKind::BreakerOpen, true))],
+            vec![None, busy, limited, paused.clone()],
+        ] {
+            let fate = told(&faults);
+            assert!(
+                matches!(fate, Fate::PassedOver { retry_after: Some(d), .. } if d.as_secs() == 7),
+                "{fate:?}"
+            );
+        }
+        for faults in [vec![down.clone()], vec![paused, down], vec![Some(fault(FaultKind::Quota, false))]] {
+            assert!(matches!(told(&faults), Fate::Failed { .. }), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_is_not() {
+        for lasting in ["23514", "42501", "22001", "P0001", "21000"] {
+            let fate = raised(lasting);
+            assert!(matches!(&fate, Fate::Dead { error } if error.contains(lasting)), "{fate:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn waits_grow_within_their_bounds(attempts in 0_u32..100, dice in 0.0..=1.0) {
+            let wait = POLICY.backoff(attempts, None, dice);
+            let full = Duration::from_secs_f64((10.0 * 2_f64.powi(attempts.max(1) as i32 - 1)).min(3_600.0));
+            prop_assert!(wait >= full / 2 && wait <= full, "{wait:?} of {full:?}");
+        }
+
+        #[test]
+        fn nobody_comes_back_before_he_was_asked_to(attempts in 1_u32..40, seconds in 0_u64..100_000, dice in 0.0..=1.0) {
+            let least = Duration::from_secs(seconds);
+            let wait = POLICY.backoff(attempts, Some(least), dice);
+            prop_assert!(wait >= least);
+            prop_assert!(wait <= least.max(POLICY.longest) + POLICY.longest / 10);
+        }
+
+        #[test]
+        fn nothing_comes_before_the_provider_can_be_asked(seconds in 0_u64..100_000, dice in 0.0..=1.0) {
+            let least = Duration::from_secs(seconds);
+            let wait = POLICY.turn(Some(least), dice);
+            prop_assert!(wait >= least && wait <= least + Duration::from_secs(10), "{wait:?}");
+            prop_assert!(POLICY.turn(None, dice) >= POLICY.base / 2);
+        }
+
+        #[test]
+        fn those_that_failed_together_come_back_apart(attempts in 1_u32..40, a in 0.0..0.4, b in 0.6..1.0) {
+            prop_assert!(POLICY.backoff(attempts, None, a) < POLICY.backoff(attempts, None, b));
+        }
+    }
+}

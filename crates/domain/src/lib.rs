@@ -1,0 +1,32 @@
+//! Pure rules of leadlex_enrich: no Postgres, no network, no clock.
+
+#![forbid(unsafe_code)]
+
+pub mod ask;
+pub mod batch;
+pub mod contact;
+pub mod estimate;
+pub mod failing;
+pub mod failure;
+pub mod fields;
+pub mod flow;
+pub mod health;
+pub mod identity;
+pub mod job;
+pub mod latency;
+pub mod merge;
+pub mod people;
+pub mod person;
+pub mod position;
+pub mod provider;
+pub mod question;
+pub mod rate;
+pub mod receipt;
+pub mod reply;
+pub mod shared;
+pub mod suppression;
+pub mod tally;
+pub mod waterfall;
+
+#[cfg(test)]
+mod contact_tests;

@@ -1,0 +1,28 @@
+//! Provider descriptions that come with the extension, in the format that users write.
+
+use serde_json::Value;
+
+macro_rules! presets {
+    ($($name:literal),+) => {
+        [$(($name, include_str!(concat!("../../../../sql/presets/", $name, ".json")))),+]
+    };
+}
+
+const PRESETS: [(&str, &str); 6] =
+    presets!["apollo", "generic", "hunter", "lusha", "people_data_labs", "rocketreach"];
+
+pub fn preset(name: &str) -> Option<&'static str> {
+    PRESETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+pub fn names() -> Vec<&'static str> {
+    PRESETS.iter().map(|(name, _)| *name).collect()
+}
+
+pub fn all() -> impl Iterator<Item = (&'static str, Value)> {
+    PRESETS.iter().map(|(name, text)| (*name, serde_json::from_str(text).unwrap_or(Value::Null)))
+}
+
+#[cfg(test)]
+#[path = "presets_tests.rs"]
+mod tests;

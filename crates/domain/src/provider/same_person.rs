@@ -1,0 +1,186 @@
+//! Whether an answer is about the person that was asked about: what it says of them is compared with the contact.
+
+use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use super::mapping::Spec;
+use super::node::{Checked, Node};
+use super::template::{Placeholder, Values};
+use crate::people::{Rules, email, name, profile};
+
+/// What names a person. A company is left out: people change it, and that is what is asked about.
+const KEYS: [Placeholder; 5] = [
+    Placeholder::Email,
+    Placeholder::FullName,
+    Placeholder::FirstName,
+    Placeholder::LastName,
+    Placeholder::LinkedinUrl,
+];
+
+/// Places of an answer that name the person it is about, by what they are compared with. Of several such sets one that
+/// agrees is enough.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SamePerson(Vec<Vec<(Placeholder, Spec)>>);
+
+/// What a contact has of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whom(Vec<(Placeholder, String)>);
+
+impl SamePerson {
+    /// `{"email": "/email", "full_name": "/name"}`, or a list of such objects.
+    pub fn parse(node: &Node<'_>) -> Checked<SamePerson> {
+        let Value::Array(items) = node.value else { return Ok(SamePerson(vec![parse_set(node)?])) };
+        if items.is_empty() {
+            return Err(node.error("must not be an empty list"));
+        }
+        node.items()?.iter().map(parse_set).collect::<Checked<Vec<_>>>().map(SamePerson)
+    }
+
+    pub fn compares(&self, key: Placeholder) -> bool {
+        self.0.iter().flatten().any(|(known, _)| *known == key)
+    }
+
+    /// What is known of it; a profile only where the contact is asked about by it, as vendors know one by several names.
+    pub fn whom(&self, values: &Values<'_>, by_profile: bool) -> Whom {
+        let mut whom = Vec::new();
+        for (key, _) in self.0.iter().flatten() {
+            let counts = match key {
+                Placeholder::LinkedinUrl => by_profile,
+                Placeholder::FirstName => is_certain(values, Placeholder::LastName),
+                Placeholder::LastName => is_certain(values, Placeholder::FirstName),
+                _ => true,
+            };
+            let known = values.get(*key).filter(|_| counts && whom.iter().all(|(other, _)| other != key));
+            whom.extend(known.map(|value| (*key, value.to_owned())));
+        }
+        Whom(whom)
+    }
+
+    /// Whether the answer names somebody else. Where either side lacks a value nothing is compared.
+    pub fn is_other(&self, whom: &Whom, body: &Value) -> bool {
+        let agrees = |set: &Vec<(Placeholder, Spec)>| {
+            let known = set.iter().filter_map(|(key, spec)| Some((*key, spec, whom.get(*key)?)));
+            let compared: Vec<bool> =
+                known.filter_map(|(key, spec, value)| agree(key, value, &spec.texts(body))).collect();
+            (!compared.is_empty()).then(|| compared.into_iter().all(|same| same))
+        };
+        let compared: Vec<bool> = self.0.iter().filter_map(agrees).collect();
+        !compared.is_empty() && compared.into_iter().all(|same| !same)
+    }
+}
+
+impl Whom {
+    fn get(&self, key: Placeholder) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether an answer that was compared with the one is about the other, too, by what both have.
+    pub fn is(&self, other: &Whom) -> bool {
+        let same = |key, value: &str, given: &str| {
+            given == value || agree(key, value, &[given.to_owned()]) == Some(true)
+        };
+        self.0.iter().all(|(key, value)| other.get(*key).is_none_or(|given| same(*key, value, given)))
+    }
+}
+
+/// Whether one part of a name is known for that: a full name of one word may be a nickname.
+fn is_certain(values: &Values<'_>, other_part: Placeholder) -> bool {
+    values.get(other_part).is_some() || values.get(Placeholder::FullName).is_none()
+}
+
+fn parse_set(node: &Node<'_>) -> Checked<Vec<(Placeholder, Spec)>> {
+    let set: Vec<(Placeholder, Spec)> = node
+        .members()?
+        .into_iter()
+        .map(|(name, spec)| {
+            let key = Placeholder::parse(name).filter(|key| KEYS.contains(key));
+            let names = || KEYS.map(Placeholder::name).join(", ");
+            let key = key.ok_or_else(|| spec.error(format!("is not one of {}", names())))?;
+            Ok((key, Spec::parse(&spec)?))
+        })
+        .collect::<Checked<_>>()?;
+    if set.is_empty() {
+        return Err(node.error("must name at least one place, such as {\"email\": \"/email\"}"));
+    }
+    Ok(set)
+}
+
+/// Whether one of the texts names the same as the contact's value; `None` where nothing can be compared.
+fn agree(key: Placeholder, value: &str, texts: &[String]) -> Option<bool> {
+    let one = |text: &String| match key {
+        Placeholder::Email => Some(address(text)? == address(value)?),
+        Placeholder::LinkedinUrl => Some(profile::handle(text)? == profile::handle(value)?),
+        _ => same_name(value, text),
+    };
+    let short = texts.iter().filter(|text| text.chars().nth(MOST_CHARS).is_none());
+    short.filter_map(one).reduce(|some, other| some || other)
+}
+
+/// In normal form. A masked one (`j***@acme.example`) tells nothing.
+fn address(text: &str) -> Option<String> {
+    let rules = Rules { reserved_domains: true };
+    email::first(text, rules).map(|address| address.normal).filter(|normal| !normal.contains('*'))
+}
+
+/// What has more words is no name.
+const MOST_WORDS: usize = 32;
+/// What is longer is not looked at.
+const MOST_CHARS: usize = 1_000;
+
+/// Whether all words of the one are in the other, in any order: a second name, a title or an initial makes nobody
+/// somebody else, nor do accents. `None` where one is written in another script.
+fn same_name(one: &str, other: &str) -> Option<bool> {
+    let (one, other) = (words(&name::normal(one)?), words(&name::normal(other)?));
+    let latin = |words: &[String]| words.iter().any(|word| word.contains(|c: char| c.is_ascii_alphabetic()));
+    let is_name = |words: &[String]| (1..=MOST_WORDS).contains(&words.len());
+    if !is_name(&one) || !is_name(&other) || latin(&one) != latin(&other) {
+        return None;
+    }
+    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    let mut left: Vec<Option<String>> = long.into_iter().map(Some).collect();
+    let mut take = |fits: &dyn Fn(&str) -> bool| {
+        left.iter_mut().find(|word| word.as_deref().is_some_and(fits)).map(Option::take).is_some()
+    };
+    // Whole words first, so that no initial takes one away.
+    let rest: Vec<&String> = short.iter().filter(|word| !take(&|other| other == word.as_str())).collect();
+    let initial = |word: &str, other: &str| {
+        word.chars().next() == other.chars().next()
+            && [word, other].iter().any(|word| word.chars().nth(1).is_none())
+    };
+    Some(rest.into_iter().all(|word| take(&|other| initial(word, other))))
+}
+
+/// The words of a name in normal form, without what people and vendors leave out or write in their own way.
+fn words(name: &str) -> Vec<String> {
+    let plain: String = name
+        .nfkd()
+        .filter(|c| !is_combining_mark(*c) && !matches!(c, '\'' | '’' | 'ʼ'))
+        .flat_map(letter)
+        .collect();
+    // Müller, Mueller and Muller.
+    let folded = [("ae", "a"), ("oe", "o"), ("ue", "u"), ("aa", "a"), ("ss", "s")]
+        .iter()
+        .fold(plain, |name, (two, one)| name.replace(two, one));
+    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// What has no accent to take off.
+fn letter(c: char) -> impl Iterator<Item = char> {
+    let two = match c {
+        'ß' => ['s', 's'],
+        'æ' => ['a', 'e'],
+        'œ' => ['o', 'e'],
+        'þ' => ['t', 'h'],
+        'ø' => ['o', '\0'],
+        'ł' => ['l', '\0'],
+        'đ' | 'ð' => ['d', '\0'],
+        'ı' => ['i', '\0'],
+        other => [other, '\0'],
+    };
+    two.into_iter().filter(|c| *c != '\0')
+}
+
+#[cfg(test)]
+#[path = "same_person_tests.rs"]
+mod tests;

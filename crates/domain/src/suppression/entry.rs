@@ -1,0 +1,99 @@
+//! What somebody asks to be put on the list, or to be taken off it.
+
+use super::{by_address, by_domain, by_profile, former};
+use crate::people::email::addresses;
+use crate::people::{Rules, mentions, profile};
+use crate::receipt::Hash;
+
+/// An address, a profile or a domain of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub hash: Hash,
+    /// What the same was listed under in the form before.
+    pub former: Option<Hash>,
+}
+
+/// Why a text is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    Nothing,
+    Several,
+    Wildcard,
+    PublicSuffix,
+}
+
+impl Mistake {
+    pub const fn words(self) -> &'static str {
+        match self {
+            Mistake::Nothing => "is no e-mail address, no LinkedIn profile and no @domain",
+            Mistake::Several => "has more than one address in it",
+            Mistake::Wildcard => "has a wildcard in it",
+            Mistake::PublicSuffix => "is a domain under which everybody can have one",
+        }
+    }
+}
+
+impl Entry {
+    /// One value. An address may have a name or `mailto:` around it, but nothing else beside it.
+    pub fn parse(text: &str) -> Result<Entry, Mistake> {
+        let text = text.trim();
+        if text.contains('*') || text.contains('%') && text.starts_with(['@', '%']) {
+            return Err(Mistake::Wildcard);
+        }
+        if let Some(domain) = text.strip_prefix('@') {
+            return of_domain(domain);
+        }
+        if let Some(handle) = profile::from_url(text) {
+            return Ok(Entry { hash: by_profile(&handle), former: former::by_profile(text) });
+        }
+        of_address(text)
+    }
+
+    pub fn hashes(&self) -> impl Iterator<Item = Hash> {
+        [Some(self.hash), self.former.filter(|former| *former != self.hash)].into_iter().flatten()
+    }
+}
+
+fn of_domain(domain: &str) -> Result<Entry, Mistake> {
+    if domain.contains(|c: char| c == '@' || c == ',' || c == ';' || c.is_whitespace()) {
+        return Err(Mistake::Several);
+    }
+    let found = addresses(&format!("x@{domain}"), Rules { reserved_domains: true });
+    let [address] = found.as_slice() else { return Err(Mistake::Nothing) };
+    let domain = address.domain();
+    if psl::domain_str(domain).is_none() {
+        return Err(Mistake::PublicSuffix);
+    }
+    Ok(Entry { hash: by_domain(domain), former: None })
+}
+
+/// Whether words follow the address, other than the subject of a link.
+fn has_more(text: &str, address: &str) -> bool {
+    let (text, address) = (text.to_lowercase(), address.to_lowercase());
+    let after = text.rsplit_once(&address).map_or("", |(_, after)| after);
+    !after.starts_with('?') && after.contains(char::is_alphanumeric)
+}
+
+fn of_address(text: &str) -> Result<Entry, Mistake> {
+    let mut found = addresses(text, Rules { reserved_domains: true });
+    found.dedup_by(|one, other| one.normal == other.normal);
+    let address = match found.as_slice() {
+        [] => return Err(Mistake::Nothing),
+        [address] => address,
+        _ => return Err(Mistake::Several),
+    };
+    // Whatever else has an @ in it would be left out without a word.
+    let at_signs = |text: &str| text.matches(['@', '\u{ff20}']).count();
+    let written = text.to_lowercase().matches(&address.sent.to_lowercase()).count().max(1);
+    if at_signs(text) != written * at_signs(&address.sent) {
+        return Err(Mistake::Several);
+    }
+    // And so would a profile, or words beside it.
+    if !mentions::profiles(text).is_empty() {
+        return Err(Mistake::Several);
+    }
+    if address.local().contains(['?', '=', '&', ':', '/']) || has_more(text, &address.sent) {
+        return Err(Mistake::Nothing);
+    }
+    Ok(Entry { hash: by_address(address), former: former::by_email(text) })
+}

@@ -1,0 +1,218 @@
+use super::entry::Mistake;
+use super::*;
+use crate::fields::Field;
+
+fn contact(email: Option<&str>, name: Option<&str>, fields: &[(Field, &str)]) -> Contact {
+    let mut contact =
+        Contact { email: email.map(str::to_owned), full_name: name.map(str::to_owned), ..Contact::default() };
+    for (field, value) in fields {
+        contact.values.set(*field, (*value).to_owned());
+    }
+    contact
+}
+
+fn listed(contact: &Contact) -> Vec<Hash> {
+    of_refusal(&Person::made_up(contact).in_row([1; 16]))
+}
+
+/// Whether a refusal about one stops the other, which is in another row.
+fn meets(refused: &Contact, other: &Contact) -> bool {
+    let list = listed(refused);
+    of_person(&Person::made_up(other).in_row([2; 16]), other).iter().any(|hash| list.contains(hash))
+}
+
+fn entry(text: &str) -> Entry {
+    Entry::parse(text).unwrap_or_else(|mistake| panic!("{text}: {}", mistake.words()))
+}
+
+/// Whether an entry stops a contact.
+fn stops(text: &str, contact: &Contact) -> bool {
+    of_person(&Person::made_up(contact), contact).contains(&entry(text).hash)
+}
+
+#[test]
+fn a_person_is_known_again_by_address_or_profile_in_any_spelling() {
+    let jane = contact(Some("Jane@Acme.example "), None, &[(Field::LinkedinUrl, "linkedin.com/in/Jane-Doe")]);
+    assert!(meets(&jane, &contact(Some("jane@acme.EXAMPLE"), None, &[])));
+    let profile = [(Field::LinkedinUrl, "https://de.linkedin.com/in/jane-doe/")];
+    assert!(meets(&jane, &contact(Some("other@x.example"), None, &profile)));
+    assert!(!meets(&jane, &contact(Some("joe@acme.example"), None, &[])));
+    assert_eq!(entry("JANE@acme.example"), entry(" jane@acme.example"));
+    assert_eq!(entry("linkedin.com/in/Jane-Doe").hash, entry("https://www.linkedin.com/in/jane-doe/").hash);
+    // Each address of a field counts.
+    let two = contact(Some("x@y.example; jane@acme.example"), None, &[]);
+    assert!(meets(&jane, &two) && meets(&two, &jane));
+}
+
+#[test]
+fn what_others_have_as_well_is_never_listed() {
+    for email in ["N/A", "unknown", "-", "info@acme.example", ""] {
+        let phone = [(Field::Phone, "+1 202 555 0100"), (Field::LinkedinUrl, "TBD")];
+        let refused = contact(Some(email), Some("Jane Doe"), &phone);
+        assert!(meets(&refused, &refused), "{email}: kept all the same");
+        assert!(!meets(&refused, &contact(Some(email), Some("John Roe"), &phone)), "{email}");
+        assert!(!meets(&refused, &contact(Some(email), None, &phone)), "{email}");
+    }
+    // A colleague behind the same switchboard.
+    let phone = [(Field::Phone, "+1 202 555 0100")];
+    let refused = contact(Some("a@acme.example"), None, &phone);
+    assert!(!meets(&refused, &contact(Some("b@acme.example"), None, &phone)));
+}
+
+#[test]
+fn a_telephone_number_alone_is_kept_for_its_row_alone() {
+    let one = contact(None, None, &[(Field::Phone, "+1 202 555 0100")]);
+    assert_eq!(listed(&one), [by_row([1; 16])]);
+    assert!(of_person(&Person::made_up(&one).in_row([1; 16]), &one).contains(&by_row([1; 16])));
+    assert!(!meets(&one, &one), "in another row it is anybody");
+    // Nothing that tells who it is, but a row.
+    assert_eq!(listed(&contact(None, None, &[])), [by_row([1; 16])]);
+}
+
+#[test]
+fn who_has_neither_address_nor_profile_is_known_by_all_that_was_sent() {
+    let name = contact(None, Some("Jane Doe"), &[(Field::CompanyName, "Acme")]);
+    let more = [(Field::CompanyName, " ACME"), (Field::Phone, "+1 202 555 0100"), (Field::Location, "Oslo")];
+    assert!(meets(&name, &contact(None, Some("jane  doe"), &more)), "what came since makes it nobody else");
+    assert!(meets(&name, &contact(Some("jd@x.example"), Some("Jane Doe"), &[(Field::CompanyName, "Acme")])));
+    assert!(!meets(&name, &contact(None, Some("Jane Doe"), &[(Field::CompanyName, "Globex")])));
+    assert!(!meets(&name, &contact(None, Some("John Roe"), &[(Field::CompanyName, "Acme")])));
+    // A namesake elsewhere in the same town is told by an address of their own.
+    let town = contact(None, Some("Jane Doe"), &[(Field::Location, "Oslo")]);
+    assert!(meets(&town, &town));
+    assert!(!meets(&town, &contact(Some("jd@x.example"), Some("Jane Doe"), &[(Field::Location, "Oslo")])));
+    // All of it, not a part.
+    let refused = contact(None, Some("Jane Doe"), &more);
+    assert!(!meets(&refused, &name));
+    let only_name = contact(None, Some("Jane Doe"), &[]);
+    assert!(meets(&only_name, &only_name) && !meets(&only_name, &name));
+}
+
+#[test]
+fn a_whole_domain_is_its_addresses_those_below_it_and_its_company() {
+    for email in ["jane@acme.example", "jane@mail.acme.example", "x@y.example, jane@ACME.example"] {
+        assert!(stops("@acme.example", &contact(Some(email), None, &[])), "{email}");
+    }
+    let mut of_company = contact(Some("jane@gmail.com"), None, &[]);
+    of_company.company_domain = Some("https://www.acme.example/".into());
+    assert!(stops(" @ACME.example ", &of_company));
+    for email in ["jane@notacme.example", "jane@acme.example.org", "acme.example@x.example"] {
+        assert!(!stops("@acme.example", &contact(Some(email), None, &[])), "{email}");
+    }
+    assert!(!stops("@mail.acme.example", &contact(Some("jane@acme.example"), None, &[])));
+}
+
+#[test]
+fn only_one_value_can_be_put_on_the_list() {
+    let mistakes = [
+        ("", Mistake::Nothing),
+        ("N/A", Mistake::Nothing),
+        ("no address", Mistake::Nothing),
+        ("@x", Mistake::Nothing),
+        ("@", Mistake::Nothing),
+        ("jane", Mistake::Nothing),
+        ("jane@", Mistake::Nothing),
+        ("+1 202 555 0100", Mistake::Nothing),
+        ("https://www.linkedin.com/company/acme", Mistake::Nothing),
+        ("a@b.example; c@d.example", Mistake::Several),
+        ("a@b.example c@d.example", Mistake::Several),
+        ("a@b.example, c@localhost", Mistake::Several),
+        ("@b.example, @d.example", Mistake::Several),
+        ("@b.example @d.example", Mistake::Several),
+        ("*@acme.example", Mistake::Wildcard),
+        ("%@acme.example", Mistake::Wildcard),
+        ("@*.acme.example", Mistake::Wildcard),
+        ("@co.uk", Mistake::PublicSuffix),
+    ];
+    for (text, mistake) in mistakes {
+        assert_eq!(Entry::parse(text).unwrap_err(), mistake, "{text:?}");
+    }
+    for text in [
+        "jane@acme.example",
+        "Jane Doe <jane@acme.example>",
+        "\"jane@acme.example\" <jane@acme.example>",
+        "mailto:jane@acme.example",
+        "info@acme.example",
+        "jane+x@acme.example",
+        "@acme.example",
+        "@acme.co.uk",
+    ] {
+        entry(text);
+    }
+    assert!(stops("info@acme.example", &contact(Some("info@acme.example"), None, &[])), "named, it counts");
+}
+
+/// The formulas of the form before, written out.
+#[test]
+fn who_was_listed_in_the_former_form_stays_so() {
+    let old = |kind: &str, parts: &[&str]| {
+        let parts: Vec<&[u8]> =
+            ["suppression", kind].iter().chain(parts).map(|part| part.as_bytes()).collect();
+        hash(&parts)
+    };
+    let cases = [
+        (contact(Some("n/a"), None, &[]), old("email", &["n/a"])),
+        (contact(Some("Info@Acme.example"), None, &[]), old("email", &["info@acme.example"])),
+        (contact(Some("A@b.example; c@d.example"), None, &[]), old("email", &["a@b.example; c@d.example"])),
+        (contact(None, None, &[(Field::Phone, "000-000-0000")]), old("phone", &["0000000000"])),
+        (contact(None, None, &[(Field::Phone, "+1 (555) 0100")]), old("phone", &["15550100"])),
+        (contact(None, None, &[(Field::LinkedinUrl, "TBD")]), old("linkedin", &["tbd"])),
+        (
+            contact(None, None, &[(Field::LinkedinUrl, "x.linkedin.com/in/J%C3%BC/de")]),
+            old("linkedin", &["jü"]),
+        ),
+        (
+            contact(None, Some("Jane Doe"), &[(Field::CompanyName, " ACME")]),
+            old("company", &["jane doe", "acme"]),
+        ),
+        (
+            contact(Some("x@acme.example"), Some("Jane Doe"), &[]),
+            old("domain", &["jane doe", "acme.example"]),
+        ),
+    ];
+    for (contact, hash) in cases {
+        assert!(of_person(&Person::made_up(&contact), &contact).contains(&hash), "{contact:?}");
+        assert!(of_person_alone(&Person::made_up(&contact), &contact).contains(&hash), "{contact:?}");
+    }
+    assert!(entry("Jane <jane@acme.example>").hashes().any(|h| h == old("email", &["jane@acme.example"])));
+    assert!(entry("linkedin.com/in/Jane").hashes().any(|h| h == old("linkedin", &["jane"])));
+}
+
+#[test]
+fn whoever_is_listed_is_found_in_any_text_of_the_column() {
+    let listed = contact(Some("jane.doe@acme.example"), None, &[]);
+    for email in [
+        r#"=HYPERLINK("mailto:jane.doe@acme.example";"x")"#,
+        "mailto:?to=jane.doe@acme.example",
+        "see jane.doe (at)acme.example",
+    ] {
+        assert!(meets(&listed, &contact(Some(email), Some("Jane Doe"), &[])), "{email}");
+    }
+    for url in [
+        "LinkedIn: https://www.linkedin.com/in/jane-doe-77 | x",
+        "https://www.linkedin.com/en-us/in/jane-doe-77",
+    ] {
+        let other = contact(None, Some("Jane Doe"), &[(Field::LinkedinUrl, url)]);
+        assert!(stops("https://www.linkedin.com/in/jane-doe-77", &other), "{url}");
+    }
+}
+
+#[test]
+fn what_has_something_beside_the_address_is_refused() {
+    for text in [
+        "jane2@b.example https://www.linkedin.com/in/jane-two-99",
+        "mailto:?to=kim@b.example",
+        "email=jane@b.example",
+        "a@b.example (old: c at d.example)",
+    ] {
+        assert!(Entry::parse(text).is_err(), "{text}");
+    }
+    for text in [
+        "Jane Doe <jane@b.example>",
+        "mailto:jane@b.example?subject=x",
+        "jane@b.example;",
+        "(jane@b.example)",
+    ] {
+        assert!(Entry::parse(text).is_ok(), "{text}");
+    }
+}

@@ -1,0 +1,274 @@
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::*;
+use crate::tests::{Server, get, left, limited, ok, spawn};
+
+const UNLIMITED: Announce = Announce { acquire: || true, release: || {} };
+
+fn courier(spawn: SpawnFn) -> Courier {
+    Courier::open(spawn, UNLIMITED).unwrap()
+}
+
+fn outcome(mut ticket: Ticket) -> Outcome {
+    let started = Instant::now();
+    loop {
+        if let Some(outcome) = ticket.try_take() {
+            assert!(ticket.try_take().is_none(), "an outcome is given once");
+            return outcome;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "no outcome");
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Answers `/name` with `name`, and `/hang…` never.
+fn provider() -> Server {
+    Server::start(|mut visit| {
+        while let Some(request) = visit.request() {
+            let name = request.split(['/', ' ']).nth(2).unwrap_or_default();
+            if name.starts_with("hang") {
+                visit.hang();
+                return;
+            }
+            visit.send(ok(name));
+        }
+    })
+}
+
+fn hanging(server: &Server, timeout_ms: u64) -> Job {
+    let mut job = get(server.url("/hang"));
+    job.timeout = Duration::from_millis(timeout_ms);
+    job
+}
+
+/// A request that the provider has received and will not answer.
+fn stuck(courier: &mut Courier, server: &Server, timeout_ms: u64) -> Ticket {
+    let before = server.requests().len();
+    let ticket = courier.send(hanging(server, timeout_ms), None).unwrap();
+    while server.requests().len() == before {
+        thread::sleep(Duration::from_millis(1));
+    }
+    ticket
+}
+
+fn threads(courier: &Courier) -> usize {
+    let crew = lock(&courier.shared.crew);
+    crew.all.iter().filter(|helper| helper.strong_count() > 0).count()
+}
+
+/// Whether poll() would call the descriptor readable; reads nothing.
+fn rings(courier: &Courier) -> bool {
+    let bell = courier.shared.bell.pipe.0.try_clone().unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", "read -t 0"]).stdin(Stdio::from(bell));
+    bash.status().unwrap().success()
+}
+
+#[test]
+fn one_thread_serves_call_after_call() {
+    let server = provider();
+    let mut courier = courier(spawn);
+    for call in 0..200 {
+        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
+        assert_eq!(outcome(ticket).unwrap().body, call.to_string().as_bytes());
+    }
+    assert_eq!((threads(&courier), server.connections()), (1, 1));
+}
+
+#[test]
+fn the_bell_rings_for_each_outcome_until_it_is_silenced() {
+    let server = provider();
+    let mut courier = courier(spawn);
+    for call in ["/first", "/second"] {
+        let mut ticket = courier.send(get(server.url(call)), None).unwrap();
+        while !rings(&courier) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        courier.silence();
+        assert!(!rings(&courier));
+        assert!(ticket.try_take().is_some(), "it rings when the outcome is there");
+    }
+    // For one that nobody waits for it does not ring.
+    drop(stuck(&mut courier, &server, 50));
+    thread::sleep(Duration::from_millis(150));
+    assert!(!rings(&courier));
+    assert_eq!(threads(&courier), 1);
+}
+
+#[test]
+fn without_descriptors_there_is_no_courier_and_with_few_it_sends_fewer_at_a_time() {
+    assert!(matches!(Courier::open(spawn, limited(4)), Err(OpenError::NoRoom)));
+    assert_eq!(left(), 4);
+    let server = provider();
+    let mut courier = Courier::open(spawn, limited(8)).unwrap();
+    let first = stuck(&mut courier, &server, 400);
+    let fault = courier.send(get(server.url("/more")), None).err().unwrap();
+    assert_eq!(fault.kind, FaultKind::Busy);
+    assert!(outcome(first).is_err());
+    let ticket = courier.send(get(server.url("/again")), None).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"again");
+    drop(courier);
+    assert_eq!(left(), 8, "all is taken back");
+}
+
+#[test]
+fn idle_connections_give_way_when_descriptors_are_short() {
+    let servers: Vec<Server> = (0..6).map(|_| provider()).collect();
+    let mut courier = Courier::open(spawn, limited(7)).unwrap();
+    for _ in 0..2 {
+        for server in &servers {
+            let ticket = courier.send(get(server.url("/x")), None).unwrap();
+            assert_eq!(outcome(ticket).unwrap().body, b"x");
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_request_holds_up_nobody_and_its_thread_comes_back() {
+    let server = provider();
+    let mut courier = courier(spawn);
+    drop(stuck(&mut courier, &server, 300));
+    let started = Instant::now();
+    let ticket = courier.send(get(server.url("/quick")), None).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"quick");
+    assert!(started.elapsed() < Duration::from_millis(150));
+    assert_eq!(threads(&courier), 2);
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(lock(&courier.shared.crew).idle.len(), 2);
+}
+
+#[test]
+fn a_request_that_is_dropped_before_it_began_is_never_made() {
+    fn later(_: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        spawn(
+            "late",
+            Box::new(move || {
+                thread::sleep(Duration::from_millis(100));
+                work();
+            }),
+        )
+    }
+    let server = provider();
+    let mut courier = courier(later);
+    drop(courier.send(get(server.url("/never")), None).unwrap());
+    let ticket = courier.send(get(server.url("/made")), None).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"made");
+    assert_eq!((server.requests().len(), threads(&courier)), (1, 1));
+}
+
+#[test]
+fn threads_without_work_end_and_new_ones_take_their_place() {
+    let server = provider();
+    let mut courier = Courier::with_max_idle(spawn, UNLIMITED, Duration::from_millis(30)).unwrap();
+    for call in ["first", "second", "third"] {
+        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
+        assert_eq!(outcome(ticket).unwrap().body, call.as_bytes());
+        assert_eq!(threads(&courier), 1);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(threads(&courier), 0);
+    }
+    // Connections belong to no thread.
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn no_answer_is_ever_taken_for_another() {
+    let server = provider();
+    let mut courier = courier(spawn);
+    let mut waiting = Vec::new();
+    // A fixed sequence of pseudo-random choices, so that a failure can be repeated.
+    let mut dice: u32 = 1;
+    for call in 0..3_000 {
+        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let name = format!("n{call}");
+        let ticket = courier.send(get(server.url(&format!("/{name}"))), None).unwrap();
+        match dice >> 30 {
+            0 => drop(ticket),
+            1 => {
+                thread::sleep(Duration::from_micros(u64::from(dice >> 22 & 0xff)));
+                drop(ticket);
+            }
+            2 if waiting.len() < 8 => waiting.push((name, ticket)),
+            _ => assert_eq!(outcome(ticket).unwrap().body, name.as_bytes()),
+        }
+        if dice >> 28 & 3 == 0 {
+            for (name, ticket) in waiting.drain(..) {
+                assert_eq!(outcome(ticket).unwrap().body, name.as_bytes());
+            }
+        }
+    }
+    assert!(threads(&courier) < 32, "{} threads", threads(&courier));
+}
+
+#[test]
+fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
+    let server = provider();
+    let mut courier = courier(spawn);
+    let mut tickets = Vec::new();
+    for _ in 0..MAX_HELPERS {
+        tickets.push(stuck(&mut courier, &server, 1_000));
+    }
+    let busy = |courier: &mut Courier| courier.send(get(server.url("/more")), None).err().map(|f| f.kind);
+    assert_eq!(busy(&mut courier), Some(FaultKind::Busy));
+    drop(tickets);
+    assert_eq!(busy(&mut courier), Some(FaultKind::Busy), "abandoned ones count");
+    thread::sleep(Duration::from_millis(1_300));
+    let ticket = courier.send(get(server.url("/again")), None).unwrap();
+    assert_eq!(outcome(ticket).unwrap().body, b"again");
+    assert_eq!(threads(&courier), MAX_HELPERS);
+}
+
+#[test]
+fn shutdown_ends_requests_and_threads_at_once() {
+    let server = provider();
+    let mut courier = courier(spawn);
+    let warm = courier.send(get(server.url("/x")), None).unwrap();
+    outcome(warm).unwrap();
+    let ticket = stuck(&mut courier, &server, 5_000);
+    drop(stuck(&mut courier, &server, 5_000));
+    let started = Instant::now();
+    courier.shutdown();
+    assert!(started.elapsed() < Duration::from_millis(50));
+    assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "the provider is not to blame");
+    assert!(started.elapsed() < Duration::from_millis(200));
+    assert!(courier.send(get(server.url("/x")), None).is_err());
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(threads(&courier), 0);
+}
+
+#[test]
+fn an_answer_that_our_hanging_up_cut_short_is_no_fault_of_the_provider() {
+    // Without a length, its end is that of the connection.
+    for length in ["Content-Length: 1000", "Connection: close"] {
+        let server = Server::start(move |mut visit| {
+            visit.request();
+            visit.send(format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n{{\"title\": \"CTO\", \"phone\":"));
+            visit.hang();
+        });
+        let mut courier = courier(spawn);
+        let (heard, hear) = std::sync::mpsc::channel();
+        let keep: Keep = Box::new(move |outcome| heard.send(outcome.map(drop).map_err(|f| f.kind)).unwrap());
+        let ticket = courier.send(get(server.url("/x")), Some(keep)).unwrap();
+        while server.requests().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // For the beginning of the answer to arrive.
+        thread::sleep(Duration::from_millis(50));
+        courier.shutdown();
+        assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "{length}");
+        assert_eq!(hear.recv().unwrap().unwrap_err(), FaultKind::Internal, "{length}");
+    }
+}
+
+#[test]
+fn threads_that_cannot_start_are_a_fault() {
+    fn fail(_: &str, _: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(11))
+    }
+    let mut courier = courier(fail);
+    for _ in 0..2 * MAX_HELPERS {
+        let fault = courier.send(get("http://127.0.0.1:9/".into()), None).err().unwrap();
+        assert_eq!(fault.kind, FaultKind::Internal);
+    }
+}

@@ -1,0 +1,35 @@
+//! Requests to providers: the only place that names the HTTP client. Nothing here knows of Postgres.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod courier;
+mod descriptors;
+mod encoding;
+mod guard;
+mod interim;
+mod tls;
+
+pub use courier::{Courier, MAX_HELPERS, OpenError, Ticket};
+pub use descriptors::Announce;
+
+use std::time::Duration;
+
+use leadlex_domain::provider::{Answer, Fault, HttpRequest};
+
+/// Called with what came of a request in the thread that sent it, also when nobody waits for it any more.
+pub type Keep = Box<dyn FnOnce(Result<&Answer, &Fault>) + Send>;
+
+/// One request and the limits on it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub request: HttpRequest,
+    /// For everything together: resolving, connecting, TLS, sending and reading to the end.
+    pub timeout: Duration,
+    /// Counted after decompression.
+    pub max_body_bytes: usize,
+    pub allow_private: bool,
+}
+
+#[cfg(test)]
+mod tests;
