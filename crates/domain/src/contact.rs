@@ -26,7 +26,7 @@ impl Contact {
 
     /// Fields that providers can be asked with, and that it has.
     pub fn identifying_fields(&self) -> FieldSet {
-        let asked_with = [Field::CompanyName, Field::LinkedinUrl, Field::Phone, Field::Location];
+        let asked_with = [Field::COMPANY_NAME, Field::LINKEDIN_URL, Field::PHONE, Field::LOCATION];
         asked_with.into_iter().filter(|field| self.value(*field).is_some()).collect()
     }
 
@@ -46,7 +46,7 @@ impl Contact {
     }
 
     pub fn empty_fields(&self) -> FieldSet {
-        Field::ALL.into_iter().filter(|field| value::is_empty(*field, self.value(*field))).collect()
+        Field::all().filter(|field| value::is_empty(*field, self.value(*field))).collect()
     }
 
     /// The stored full name, else the first and the last name together.

@@ -15,9 +15,9 @@ fn a_full_name_is_put_together_only_from_both_parts() {
 fn empty_fields_are_those_without_visible_text() {
     let mut contact = Contact::default();
     assert_eq!(contact.empty_fields(), FieldSet::ALL);
-    contact.values.set(Field::Phone, "+12025550123".into());
-    contact.values.set(Field::Location, " \u{3000}".into());
-    assert!(!contact.empty_fields().contains(Field::Phone));
-    assert!(contact.empty_fields().contains(Field::Location));
-    assert_eq!(contact.value(Field::Location), Some(" \u{3000}"));
+    contact.values.set(Field::PHONE, "+12025550123".into());
+    contact.values.set(Field::LOCATION, " \u{3000}".into());
+    assert!(!contact.empty_fields().contains(Field::PHONE));
+    assert!(contact.empty_fields().contains(Field::LOCATION));
+    assert_eq!(contact.value(Field::LOCATION), Some(" \u{3000}"));
 }

@@ -1,48 +1,91 @@
-//! The six fields that can be enriched, and sets and maps over them.
+//! The fields that can be enriched, in one table, and sets and maps over them.
 
 use std::fmt;
 
-/// One of the six fields, in the order in which they are always listed.
-#[repr(u8)]
+/// A field: its place in the table of fields, in whose order they are always listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Field {
-    JobTitle,
-    CompanyName,
-    LinkedinUrl,
+pub struct Field(u8);
+
+/// How values of a field are read, compared and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As it is.
+    Text,
+    /// A LinkedIn profile.
+    Profile,
+    /// A telephone number.
     Phone,
-    Location,
+    /// A word for a rank, of which there is a list.
     Seniority,
 }
 
-const COUNT: usize = 6;
+/// One line of the table.
+struct Description {
+    name: &'static str,
+    kind: Kind,
+    /// What is longer is no value of the field.
+    max_chars: usize,
+    /// It belongs to one company: not to be put together from two providers.
+    of_position: bool,
+    /// Placeholders of a request that take their value from it.
+    placeholders: &'static [&'static str],
+}
+
+const fn text(name: &'static str, of_position: bool, placeholders: &'static [&'static str]) -> Description {
+    Description { name, kind: Kind::Text, max_chars: 1_000, of_position, placeholders }
+}
+
+const TABLE: [Description; 6] = [
+    text("job_title", true, &[]),
+    text("company_name", true, &["company_name"]),
+    Description { kind: Kind::Profile, ..text("linkedin_url", false, &["linkedin_url", "linkedin_handle"]) },
+    Description { kind: Kind::Phone, max_chars: 64, ..text("phone", false, &["phone"]) },
+    text("location", false, &["location"]),
+    Description { kind: Kind::Seniority, max_chars: 100, ..text("seniority", true, &[]) },
+];
+
+const COUNT: usize = TABLE.len();
 
 impl Field {
-    pub const ALL: [Field; COUNT] = [
-        Field::JobTitle,
-        Field::CompanyName,
-        Field::LinkedinUrl,
-        Field::Phone,
-        Field::Location,
-        Field::Seniority,
-    ];
+    pub const JOB_TITLE: Field = Field(0);
+    pub const COMPANY_NAME: Field = Field(1);
+    pub const LINKEDIN_URL: Field = Field(2);
+    pub const PHONE: Field = Field(3);
+    pub const LOCATION: Field = Field(4);
+    pub const SENIORITY: Field = Field(5);
+
+    pub fn all() -> impl DoubleEndedIterator<Item = Field> + ExactSizeIterator {
+        (0..COUNT as u8).map(Field)
+    }
+
+    const fn description(self) -> &'static Description {
+        &TABLE[self.0 as usize]
+    }
 
     pub const fn name(self) -> &'static str {
-        match self {
-            Field::JobTitle => "job_title",
-            Field::CompanyName => "company_name",
-            Field::LinkedinUrl => "linkedin_url",
-            Field::Phone => "phone",
-            Field::Location => "location",
-            Field::Seniority => "seniority",
-        }
+        self.description().name
+    }
+
+    pub const fn kind(self) -> Kind {
+        self.description().kind
+    }
+
+    /// What is longer, in characters, is no value of the field.
+    pub const fn max_chars(self) -> usize {
+        self.description().max_chars
+    }
+
+    /// Placeholders of a request that take their value from it.
+    pub const fn placeholders(self) -> &'static [&'static str] {
+        self.description().placeholders
     }
 
     pub fn parse(name: &str) -> Option<Field> {
-        Field::ALL.into_iter().find(|field| field.name() == name)
+        Field::all().find(|field| field.name() == name)
     }
 
     pub const fn index(self) -> usize {
-        self as usize
+        self.0 as usize
     }
 }
 
@@ -52,13 +95,18 @@ impl fmt::Display for Field {
     }
 }
 
-/// A set of fields; iterates in the order of the six.
+/// A set of fields; iterates in the order of the table.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct FieldSet(u8);
+pub struct FieldSet(u64);
 
 impl FieldSet {
     pub const EMPTY: FieldSet = FieldSet(0);
     pub const ALL: FieldSet = FieldSet((1 << COUNT) - 1);
+
+    /// What belongs to one company.
+    pub fn of_position() -> FieldSet {
+        Field::all().filter(|field| field.description().of_position).collect()
+    }
 
     pub fn insert(&mut self, field: Field) {
         self.0 |= 1 << field.index();
@@ -88,7 +136,7 @@ impl FieldSet {
     }
 
     pub fn iter(self) -> impl Iterator<Item = Field> {
-        Field::ALL.into_iter().filter(move |field| self.contains(*field))
+        Field::all().filter(move |field| self.contains(*field))
     }
 
     pub fn names(self) -> Vec<&'static str> {
@@ -137,7 +185,7 @@ impl<T> FieldMap<T> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Field, &T)> {
-        Field::ALL.into_iter().filter_map(|field| Some((field, self.get(field)?)))
+        Field::all().filter_map(|field| Some((field, self.get(field)?)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -170,8 +218,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_constant_is_its_line_of_the_table() {
+        let named = [
+            (Field::JOB_TITLE, "job_title"),
+            (Field::COMPANY_NAME, "company_name"),
+            (Field::LINKEDIN_URL, "linkedin_url"),
+            (Field::PHONE, "phone"),
+            (Field::LOCATION, "location"),
+            (Field::SENIORITY, "seniority"),
+        ];
+        assert_eq!(named.map(|(field, _)| field.name()), named.map(|(_, name)| name));
+        assert_eq!(Field::all().len(), named.len());
+        assert_eq!(FieldSet::of_position().names(), ["job_title", "company_name", "seniority"]);
+    }
+
+    #[test]
     fn names_round_trip_and_nothing_else_parses() {
-        for (position, field) in Field::ALL.into_iter().enumerate() {
+        for (position, field) in Field::all().enumerate() {
             assert_eq!(Field::parse(field.name()), Some(field));
             assert_eq!(field.index(), position);
         }
@@ -181,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn sets_list_the_six_in_their_order_whatever_the_order_of_insertion() {
-        let set: FieldSet = [Field::Seniority, Field::JobTitle, Field::Phone].into_iter().collect();
+    fn sets_list_fields_in_their_order_whatever_the_order_of_insertion() {
+        let set: FieldSet = [Field::SENIORITY, Field::JOB_TITLE, Field::PHONE].into_iter().collect();
         assert_eq!(set.names(), ["job_title", "phone", "seniority"]);
-        assert_eq!(FieldSet::ALL.iter().collect::<Vec<_>>(), Field::ALL);
+        assert!(FieldSet::ALL.iter().eq(Field::all()));
         assert!(FieldSet::EMPTY.names().is_empty());
     }
 
@@ -193,7 +256,7 @@ mod tests {
         for a in 0..=FieldSet::ALL.0 {
             for b in 0..=FieldSet::ALL.0 {
                 let (a, b) = (FieldSet(a), FieldSet(b));
-                for field in Field::ALL {
+                for field in Field::all() {
                     let (in_a, in_b) = (a.contains(field), b.contains(field));
                     assert_eq!(a.intersect(b).contains(field), in_a && in_b);
                     assert_eq!(a.minus(b).contains(field), in_a && !in_b);
@@ -207,12 +270,12 @@ mod tests {
     fn maps_hold_one_value_per_field() {
         let mut map = FieldMap::default();
         assert!(map.is_empty());
-        map.set(Field::Phone, "1".to_owned());
-        map.set(Field::Phone, "2".to_owned());
-        map.set(Field::JobTitle, "CTO".to_owned());
+        map.set(Field::PHONE, "1".to_owned());
+        map.set(Field::PHONE, "2".to_owned());
+        map.set(Field::JOB_TITLE, "CTO".to_owned());
         let listed: Vec<_> = map.iter().map(|(f, v)| (f.name(), v.as_str())).collect();
         assert_eq!(listed, [("job_title", "CTO"), ("phone", "2")]);
         assert_eq!(map.fields().names(), ["job_title", "phone"]);
-        assert_eq!(map.get(Field::Location), None);
+        assert_eq!(map.get(Field::LOCATION), None);
     }
 }

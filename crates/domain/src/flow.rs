@@ -10,7 +10,7 @@ use crate::failure::{Failure, NoMatchReason};
 use crate::fields::{FieldMap, FieldSet};
 use crate::identity::{Caller, WRITE_ENRICH};
 use crate::merge;
-use crate::position::{self, Position, Post};
+use crate::position::{Position, Post};
 use crate::rate::{Status, Window};
 use crate::reply::{self, Origin, Reply};
 use crate::waterfall::{Gathered, Mode, Outcome, Waterfall};
@@ -45,7 +45,7 @@ impl Written {
     pub fn unused(&self, gathered: &Gathered) -> Option<Failure> {
         let left = gathered.values.fields().minus(self.rejected);
         // With a company that is refused goes what belongs to it.
-        let left = if self.apart { left.minus(position::parts()) } else { left };
+        let left = if self.apart { left.minus(FieldSet::of_position()) } else { left };
         if !self.rejected.is_empty() && left.is_empty() {
             return Some(Failure::table_refuses(self.rejected));
         }

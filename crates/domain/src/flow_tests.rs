@@ -37,7 +37,7 @@ struct Fake {
 
 impl Fake {
     fn new() -> Fake {
-        let values = [(Field::Phone, "+1 555 0100".to_owned())].into_iter().collect();
+        let values = [(Field::PHONE, "+1 555 0100".to_owned())].into_iter().collect();
         Fake {
             steps: Vec::new(),
             identity: Ok(vec![WRITE_ENRICH]),
@@ -118,7 +118,7 @@ impl Desk for Fake {
     }
     fn is_suppressed(&mut self, contact: &Contact) -> bool {
         self.steps.push("suppressed");
-        let profile = contact.value(Field::LinkedinUrl);
+        let profile = contact.value(Field::LINKEDIN_URL);
         self.suppressed || (profile.is_some() && profile == self.listed_profile)
     }
     fn providers(&mut self) -> Vec<(String, usize)> {
@@ -247,11 +247,11 @@ fn what_is_refused_early_costs_nothing_and_asks_nobody() {
 fn nothing_to_fill_returns_before_the_rate_limit() {
     let mut desk = Fake::new();
     let held = |field| match field {
-        Field::Phone => "+12025550123",
-        Field::LinkedinUrl => "https://www.linkedin.com/in/jane-example",
+        Field::PHONE => "+12025550123",
+        Field::LINKEDIN_URL => "https://www.linkedin.com/in/jane-example",
         _ => "x",
     };
-    let full = Field::ALL.into_iter().map(|f| (f, held(f).to_owned())).collect();
+    let full = Field::all().map(|f| (f, held(f).to_owned())).collect();
     desk.contact = Some(Contact { id: "7".into(), values: full, ..Contact::default() });
     let result = desk.call(&ask()).unwrap();
     assert_eq!((&result["source"], &result["fields_updated"]), (&Value::Null, &json!([])));
@@ -290,11 +290,11 @@ fn failure_no_match_and_no_change_give_the_credit_back() {
 #[test]
 fn what_the_table_refuses_costs_nothing_and_is_told_where_nothing_is_left() {
     let mut desk = Fake::new();
-    desk.refused.insert(Field::Phone);
+    desk.refused.insert(Field::PHONE);
     let failure = desk.call(&ask()).unwrap_err();
     assert_eq!((failure.code, &failure.detail()["reason"]), (Code::NoMatch, &json!("table_refuses")));
     assert_eq!((desk.credits, desk.steps.contains(&"charge")), (5, false));
-    let values = [(Field::Phone, "+1 555 0100".to_owned()), (Field::Location, "Oslo".to_owned())];
+    let values = [(Field::PHONE, "+1 555 0100".to_owned()), (Field::LOCATION, "Oslo".to_owned())];
     desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
     assert_eq!(desk.call(&ask()).unwrap()["fields_updated"], json!(["location"]), "the others are written");
 }
@@ -302,15 +302,15 @@ fn what_the_table_refuses_costs_nothing_and_is_told_where_nothing_is_left() {
 /// A refused company stays, and with it what stands beside it.
 #[test]
 fn beside_a_refused_company_nothing_of_the_position_is_written() {
-    let position = [(Field::JobTitle, "CEO".to_owned()), (Field::CompanyName, "Other Inc".to_owned())];
+    let position = [(Field::JOB_TITLE, "CEO".to_owned()), (Field::COMPANY_NAME, "Other Inc".to_owned())];
     for (refused, typed, expected) in [
-        (Field::CompanyName, Some("Acme"), Err("table_refuses")),
-        (Field::CompanyName, None, Ok(json!(["job_title"]))),
-        (Field::JobTitle, Some("Acme"), Ok(json!(["company_name"]))),
+        (Field::COMPANY_NAME, Some("Acme"), Err("table_refuses")),
+        (Field::COMPANY_NAME, None, Ok(json!(["job_title"]))),
+        (Field::JOB_TITLE, Some("Acme"), Ok(json!(["company_name"]))),
     ] {
         let mut desk = Fake::new();
         desk.verdict = Verdict::Match { values: position.clone().into_iter().collect(), confidence: None };
-        typed.into_iter().for_each(|company| desk.typed.set(Field::CompanyName, company.to_owned()));
+        typed.into_iter().for_each(|company| desk.typed.set(Field::COMPANY_NAME, company.to_owned()));
         desk.refused.insert(refused);
         let result = desk.call(&Ask { overwrite: true, ..ask() });
         let told = result.map(|result| result["fields_updated"].clone());
@@ -322,11 +322,11 @@ fn beside_a_refused_company_nothing_of_the_position_is_written() {
 #[test]
 fn what_the_table_refused_before_identifies_for_nobody_but_the_list() {
     let mut desk = Fake::new();
-    let values = [(Field::LinkedinUrl, FOUND.to_owned())].into_iter().collect();
+    let values = [(Field::LINKEDIN_URL, FOUND.to_owned())].into_iter().collect();
     desk.verdict = Verdict::Match { values, confidence: None };
-    let values = [(Field::Phone, "+12025550123".to_owned())].into_iter().collect();
+    let values = [(Field::PHONE, "+12025550123".to_owned())].into_iter().collect();
     desk.second = Some(Verdict::Match { values, confidence: None });
-    desk.refused_before.insert(Field::LinkedinUrl);
+    desk.refused_before.insert(Field::LINKEDIN_URL);
     let result = desk.call(&ask()).unwrap();
     assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone"]), "it is tried again");
     assert_eq!(profiles_asked_with(&desk), [None, None]);
@@ -357,13 +357,13 @@ fn told(values: &[(Field, &str)]) -> Verdict {
 /// A first vendor that finds the profile, and a second that finds the phone.
 fn chain() -> Fake {
     let mut desk = Fake::new();
-    desk.verdict = told(&[(Field::LinkedinUrl, FOUND), (Field::Location, "Oslo")]);
-    desk.second = Some(told(&[(Field::Phone, "+1 555 0100")]));
+    desk.verdict = told(&[(Field::LINKEDIN_URL, FOUND), (Field::LOCATION, "Oslo")]);
+    desk.second = Some(told(&[(Field::PHONE, "+1 555 0100")]));
     desk
 }
 
 fn profiles_asked_with(desk: &Fake) -> Vec<Option<&str>> {
-    desk.asked.iter().map(|contact| contact.value(Field::LinkedinUrl)).collect()
+    desk.asked.iter().map(|contact| contact.value(Field::LINKEDIN_URL)).collect()
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn the_next_vendor_is_asked_with_what_the_last_one_found() {
     let mut desk = chain();
     let result = desk.call(&ask()).unwrap();
     assert_eq!(profiles_asked_with(&desk), [None, Some(FOUND)]);
-    assert_eq!(desk.asked[1].value(Field::Location), Some("Oslo"));
+    assert_eq!(desk.asked[1].value(Field::LOCATION), Some("Oslo"));
     assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone", "location"]));
     assert_eq!(desk.credits, 4, "one call, one credit");
 }
@@ -381,7 +381,7 @@ fn only_what_would_be_written_identifies() {
     let stored = "https://www.linkedin.com/in/stored";
     let with_profile = || {
         let mut desk = chain();
-        desk.contact.as_mut().unwrap().values.set(Field::LinkedinUrl, stored.to_owned());
+        desk.contact.as_mut().unwrap().values.set(Field::LINKEDIN_URL, stored.to_owned());
         desk
     };
     let mut desk = with_profile();
@@ -391,7 +391,7 @@ fn only_what_would_be_written_identifies() {
     desk.call(&Ask { overwrite: true, ..ask() }).unwrap();
     assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(FOUND)], "it replaces what is stored");
     let mut desk = chain();
-    desk.call(&Ask { fields: FieldSet::from_iter([Field::Location, Field::Phone]), ..ask() }).unwrap();
+    desk.call(&Ask { fields: FieldSet::from_iter([Field::LOCATION, Field::PHONE]), ..ask() }).unwrap();
     assert_eq!(profiles_asked_with(&desk), [None, None], "nobody wants the profile");
 }
 
@@ -413,16 +413,16 @@ fn a_found_profile_that_is_on_the_list_ends_the_call() {
 
 #[test]
 fn a_position_at_another_company_than_was_typed_in_meanwhile_is_no_match() {
-    let title = (Field::JobTitle, "CEO".to_owned());
+    let title = (Field::JOB_TITLE, "CEO".to_owned());
     for (values, typed, expected) in [
-        (vec![title.clone(), (Field::CompanyName, "Other".to_owned())], "Acme", None),
+        (vec![title.clone(), (Field::COMPANY_NAME, "Other".to_owned())], "Acme", None),
         (vec![title.clone()], "Acme", None),
-        (vec![title.clone(), (Field::CompanyName, "ACME Ltd".to_owned())], "Acme", Some(vec!["job_title"])),
-        (vec![title.clone(), (Field::Phone, "+1 555 0100".to_owned())], "Acme", Some(vec!["phone"])),
+        (vec![title.clone(), (Field::COMPANY_NAME, "ACME Ltd".to_owned())], "Acme", Some(vec!["job_title"])),
+        (vec![title.clone(), (Field::PHONE, "+1 555 0100".to_owned())], "Acme", Some(vec!["phone"])),
     ] {
         let mut desk = Fake::new();
         desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
-        desk.typed.set(Field::CompanyName, typed.to_owned());
+        desk.typed.set(Field::COMPANY_NAME, typed.to_owned());
         match (desk.call(&ask()), expected) {
             (Ok(result), Some(fields)) => assert_eq!(result["fields_updated"], json!(fields)),
             (Err(failure), None) => {

@@ -59,12 +59,12 @@ mod tests {
 
     #[test]
     fn only_empty_fields_are_filled_without_overwrite() {
-        let now = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "  ")]);
+        let now = contact(&[(Field::JOB_TITLE, "CEO"), (Field::PHONE, "  ")]);
         let offered =
-            contact(&[(Field::JobTitle, "CTO"), (Field::Phone, "+12025550123"), (Field::Location, "Oslo")])
+            contact(&[(Field::JOB_TITLE, "CTO"), (Field::PHONE, "+12025550123"), (Field::LOCATION, "Oslo")])
                 .values;
         let fields = fillable(&now, FieldSet::ALL, FieldSet::ALL, false);
-        assert!(!fields.contains(Field::JobTitle) && fields.contains(Field::Phone));
+        assert!(!fields.contains(Field::JOB_TITLE) && fields.contains(Field::PHONE));
         let filled = changes(&now, &offered, fields, false);
         assert_eq!(filled.fields().names(), ["phone", "location"]);
         let replaced = changes(&now, &offered, FieldSet::ALL, true);
@@ -73,43 +73,43 @@ mod tests {
 
     #[test]
     fn overwrite_never_empties_and_never_rewrites_the_same() {
-        let now = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "+12025550123")]);
-        let offered = contact(&[(Field::JobTitle, " "), (Field::Phone, "+12025550123")]).values;
+        let now = contact(&[(Field::JOB_TITLE, "CEO"), (Field::PHONE, "+12025550123")]);
+        let offered = contact(&[(Field::JOB_TITLE, " "), (Field::PHONE, "+12025550123")]).values;
         assert!(changes(&now, &offered, FieldSet::ALL, true).is_empty());
     }
 
     #[test]
     fn a_stored_stand_in_is_filled_and_an_offered_one_replaces_nothing() {
         let now = contact(&[
-            (Field::JobTitle, "N/A"),
-            (Field::Phone, "+1 (555) XXX-XXXX"),
-            (Field::LinkedinUrl, "https://www.linkedin.com/company/acme"),
-            (Field::Location, "Oslo"),
+            (Field::JOB_TITLE, "N/A"),
+            (Field::PHONE, "+1 (555) XXX-XXXX"),
+            (Field::LINKEDIN_URL, "https://www.linkedin.com/company/acme"),
+            (Field::LOCATION, "Oslo"),
         ]);
         assert_eq!(
             fillable(&now, FieldSet::ALL, FieldSet::ALL, false).names(),
             ["job_title", "company_name", "linkedin_url", "phone", "seniority"]
         );
-        let offered = contact(&[(Field::JobTitle, "CTO"), (Field::Location, "unknown")]).values;
+        let offered = contact(&[(Field::JOB_TITLE, "CTO"), (Field::LOCATION, "unknown")]).values;
         assert_eq!(changes(&now, &offered, FieldSet::ALL, true).fields().names(), ["job_title"]);
         // From one stand-in to another nothing was filled.
-        let after = contact(&[(Field::JobTitle, "-"), (Field::Location, "Bergen")]);
+        let after = contact(&[(Field::JOB_TITLE, "-"), (Field::LOCATION, "Bergen")]);
         assert_eq!(updated(&now, &after, FieldSet::ALL).names(), ["location"]);
     }
 
     #[test]
     fn an_unchanged_value_is_no_change_whatever_its_spelling() {
         let stored = [
-            (Field::JobTitle, " Pre\u{301}sident "),
-            (Field::LinkedinUrl, "linkedin.com/in/J%C3%BCrgen"),
-            (Field::Phone, "+1 (202) 555-0123"),
-            (Field::Seniority, "Vice President"),
+            (Field::JOB_TITLE, " Pre\u{301}sident "),
+            (Field::LINKEDIN_URL, "linkedin.com/in/J%C3%BCrgen"),
+            (Field::PHONE, "+1 (202) 555-0123"),
+            (Field::SENIORITY, "Vice President"),
         ];
         let offered = contact(&[
-            (Field::JobTitle, "Président"),
-            (Field::LinkedinUrl, "https://www.linkedin.com/in/jürgen/"),
-            (Field::Phone, "+12025550123"),
-            (Field::Seniority, "vp"),
+            (Field::JOB_TITLE, "Président"),
+            (Field::LINKEDIN_URL, "https://www.linkedin.com/in/jürgen/"),
+            (Field::PHONE, "+12025550123"),
+            (Field::SENIORITY, "vp"),
         ]);
         let now = contact(&stored);
         assert!(changes(&now, &offered.values, FieldSet::ALL, true).is_empty());
@@ -121,18 +121,18 @@ mod tests {
     #[test]
     fn fields_not_asked_for_or_not_in_the_table_are_left() {
         let mut asked = FieldSet::EMPTY;
-        asked.insert(Field::Phone);
-        asked.insert(Field::Seniority);
+        asked.insert(Field::PHONE);
+        asked.insert(Field::SENIORITY);
         let mut mapped = FieldSet::ALL;
-        mapped = mapped.minus(FieldSet::from_iter([Field::Seniority]));
+        mapped = mapped.minus(FieldSet::from_iter([Field::SENIORITY]));
         assert_eq!(fillable(&Contact::default(), asked, mapped, false).names(), ["phone"]);
     }
 
     #[test]
     fn a_value_that_a_trigger_kept_is_not_updated() {
-        let before = contact(&[(Field::JobTitle, "CEO")]);
-        let after = contact(&[(Field::JobTitle, "CEO"), (Field::Phone, "+12025550123")]);
-        let written = FieldSet::from_iter([Field::JobTitle, Field::Phone]);
+        let before = contact(&[(Field::JOB_TITLE, "CEO")]);
+        let after = contact(&[(Field::JOB_TITLE, "CEO"), (Field::PHONE, "+12025550123")]);
+        let written = FieldSet::from_iter([Field::JOB_TITLE, Field::PHONE]);
         assert_eq!(updated(&before, &after, written).names(), ["phone"]);
     }
 }

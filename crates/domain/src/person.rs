@@ -80,9 +80,9 @@ impl Person {
         let domain_of_address = domain.is_none();
         let domain = domain.or_else(|| company::domain_of(address.as_ref()?));
         let stored = (named(contact.first_name.as_deref()), named(contact.last_name.as_deref()));
-        let url = kept(contact.value(Field::LinkedinUrl));
+        let url = kept(contact.value(Field::LINKEDIN_URL));
         let handle = url.and_then(profile::handle);
-        let number = kept(contact.value(Field::Phone)).filter(|text| phone::is_number(text));
+        let number = kept(contact.value(Field::PHONE)).filter(|text| phone::is_number(text));
         Person {
             row: None,
             role_mailbox,
@@ -90,12 +90,12 @@ impl Person {
             domain_of_address,
             email: address.map(|address| Given { sent: address.sent, normal: Some(address.normal) }),
             full_name: named(contact.full_name.as_deref()).or_else(|| both(&stored)),
-            company_name: filled(contact, Field::CompanyName).filter(|g| company::identifies(&g.sent)),
+            company_name: filled(contact, Field::COMPANY_NAME).filter(|g| company::identifies(&g.sent)),
             company_domain: domain.map(Given::as_sent),
             linkedin_url: handle.as_ref().and_then(|handle| Some(Given::new(url?, Some(handle.clone())))),
             linkedin_handle: handle.map(Given::as_sent),
             phone: number.map(|text| Given::new(text, phone::normal(text))),
-            location: filled(contact, Field::Location),
+            location: filled(contact, Field::LOCATION),
             addresses: all.into_iter().zip(roles).collect(),
             stored,
             names: OnceCell::new(),
@@ -142,10 +142,10 @@ impl Person {
             ("last_name", contact.last_name.as_deref(), self.stored.1.is_some()),
             ("email", contact.email.as_deref(), self.email.is_some()),
             ("company_domain", contact.company_domain.as_deref(), own_domain),
-            ("company_name", column(Field::CompanyName), self.company_name.is_some()),
-            ("linkedin_url", column(Field::LinkedinUrl), self.linkedin_url.is_some()),
-            ("phone", column(Field::Phone), self.phone.is_some()),
-            ("location", column(Field::Location), self.location.is_some()),
+            ("company_name", column(Field::COMPANY_NAME), self.company_name.is_some()),
+            ("linkedin_url", column(Field::LINKEDIN_URL), self.linkedin_url.is_some()),
+            ("phone", column(Field::PHONE), self.phone.is_some()),
+            ("location", column(Field::LOCATION), self.location.is_some()),
         ];
         let without = |(_, text, has): &(_, Option<&str>, bool)| {
             !has && text.is_some_and(|text| !text.trim().is_empty())

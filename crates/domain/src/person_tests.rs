@@ -19,7 +19,7 @@ fn stand_ins_and_what_can_be_no_value_are_nobodys() {
             company_domain: Some(text.into()),
             ..contact()
         };
-        for field in Field::ALL {
+        for field in Field::all() {
             contact.values.set(field, text.into());
         }
         let person = Person::made_up(&contact);
@@ -90,9 +90,9 @@ fn mapped_names_win_over_the_full_name_unless_they_are_none() {
 #[test]
 fn other_values_go_out_as_they_are_stored() {
     let mut given = contact();
-    given.values.set(Field::LinkedinUrl, " LinkedIn.com/in/Jane-Doe/ ".into());
-    given.values.set(Field::Phone, " +1 (202) 555-0123 ".into());
-    given.values.set(Field::CompanyName, " Acme  Inc ".into());
+    given.values.set(Field::LINKEDIN_URL, " LinkedIn.com/in/Jane-Doe/ ".into());
+    given.values.set(Field::PHONE, " +1 (202) 555-0123 ".into());
+    given.values.set(Field::COMPANY_NAME, " Acme  Inc ".into());
     let person = Person::made_up(&given);
     assert_eq!(sent(person.linkedin_url.as_ref()), Some("LinkedIn.com/in/Jane-Doe/"));
     assert_eq!(sent(person.linkedin_handle.as_ref()), Some("jane-doe"));
@@ -100,7 +100,7 @@ fn other_values_go_out_as_they_are_stored() {
     assert_eq!(sent(person.company_name.as_ref()), Some("Acme  Inc"));
     assert_eq!(person.company_name.as_ref().unwrap().form(), "acme inc");
     // Six digits are sent, and identify nobody.
-    given.values.set(Field::Phone, "555 012".into());
+    given.values.set(Field::PHONE, "555 012".into());
     let person = Person::made_up(&given);
     assert_eq!(person.phone, Some(Given { sent: "555 012".into(), normal: None }));
 }
@@ -114,7 +114,7 @@ proptest::proptest! {
             company_domain: Some(text.clone()),
             ..contact()
         };
-        for field in Field::ALL {
+        for field in Field::all() {
             given.values.set(field, text.clone());
         }
         let person = Person::made_up(&given);

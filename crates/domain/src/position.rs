@@ -14,13 +14,6 @@ pub enum Position {
     Together,
 }
 
-/// What makes up a position.
-const PARTS: [Field; 3] = [Field::JobTitle, Field::CompanyName, Field::Seniority];
-
-pub fn parts() -> FieldSet {
-    PARTS.into_iter().collect()
-}
-
 /// The position that the answers of a call come to.
 #[derive(Clone, Debug, Default)]
 pub struct Post {
@@ -33,9 +26,9 @@ pub struct Post {
 
 impl Post {
     pub fn new(position: Position, contact: &Contact) -> Post {
-        let has_company = !contact.empty_fields().contains(Field::CompanyName);
+        let has_company = !contact.empty_fields().contains(Field::COMPANY_NAME);
         let stored =
-            contact.value(Field::CompanyName).filter(|_| position == Position::Together && has_company);
+            contact.value(Field::COMPANY_NAME).filter(|_| position == Position::Together && has_company);
         Post { position, stored: stored.map(str::to_owned), named: None }
     }
 
@@ -54,29 +47,30 @@ impl Post {
 
     /// Parts that nobody else can supply any more: no company was named that others could name, too.
     pub fn closed(&self) -> FieldSet {
-        if self.named == Some(None) { parts() } else { FieldSet::EMPTY }
+        if self.named == Some(None) { FieldSet::of_position() } else { FieldSet::EMPTY }
     }
 
     /// What of `changes` goes with the company that the contact has after them, and whether something did not.
     pub fn fitting(&self, now: &Contact, mut changes: FieldMap<String>) -> (FieldMap<String>, bool) {
-        if self.position == Position::Any || changes.get(Field::CompanyName).is_some() {
+        if self.position == Position::Any || changes.get(Field::COMPANY_NAME).is_some() {
             return (changes, false);
         }
-        let stays = now.value(Field::CompanyName);
-        let stays = stays.filter(|_| !now.empty_fields().contains(Field::CompanyName));
+        let stays = now.value(Field::COMPANY_NAME);
+        let stays = stays.filter(|_| !now.empty_fields().contains(Field::COMPANY_NAME));
         let named = self.named.as_ref().and_then(|named| named.as_deref());
         if stays.is_none_or(|stays| named.is_some_and(|named| company::same(named, stays))) {
             return (changes, false);
         }
-        let apart = changes.fields().intersect(parts());
+        let apart = changes.fields().intersect(FieldSet::of_position());
         apart.iter().for_each(|field| changes.unset(field));
         (changes, !apart.is_empty())
     }
 
     /// What must still be as it was when these fields are written, besides them.
     pub fn goes_with(&self, changes: FieldSet) -> FieldSet {
-        let matters = self.position == Position::Together && !changes.intersect(parts()).is_empty();
-        FieldSet::from_iter([Field::CompanyName].into_iter().filter(|_| matters))
+        let matters =
+            self.position == Position::Together && !changes.intersect(FieldSet::of_position()).is_empty();
+        FieldSet::from_iter([Field::COMPANY_NAME].into_iter().filter(|_| matters))
     }
 }
 
@@ -86,7 +80,7 @@ mod tests {
 
     fn contact(company: Option<&str>) -> Contact {
         let mut contact = Contact::default();
-        company.into_iter().for_each(|name| contact.values.set(Field::CompanyName, name.to_owned()));
+        company.into_iter().for_each(|name| contact.values.set(Field::COMPANY_NAME, name.to_owned()));
         contact
     }
 
@@ -115,7 +109,7 @@ mod tests {
         let mut post = Post::new(Position::Any, &contact(None));
         post.hold(None);
         assert!(!post.takes(None, false) && !post.takes(Some("Acme"), false));
-        assert_eq!(post.closed(), parts());
+        assert_eq!(post.closed(), FieldSet::of_position());
     }
 
     #[test]
@@ -130,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_stays_is_known_at_the_write() {
-        let title = || offered(&[Field::JobTitle, Field::Seniority, Field::Phone]);
+        let title = || offered(&[Field::JOB_TITLE, Field::SENIORITY, Field::PHONE]);
         let mut post = Post::new(Position::Together, &contact(None));
         post.hold(Some("Other Inc"));
         for (now, changes, left, apart) in [
@@ -139,8 +133,8 @@ mod tests {
             (Some("Other"), title(), 3, false),
             // Typed in meanwhile.
             (Some("Acme"), title(), 1, true),
-            (Some("Acme"), offered(&[Field::Phone]), 1, false),
-            (Some("Acme"), offered(&[Field::JobTitle, Field::CompanyName]), 2, false),
+            (Some("Acme"), offered(&[Field::PHONE]), 1, false),
+            (Some("Acme"), offered(&[Field::JOB_TITLE, Field::COMPANY_NAME]), 2, false),
         ] {
             let (kept, set_aside) = post.fitting(&contact(now), changes);
             assert_eq!((kept.fields().iter().count(), set_aside), (left, apart), "{now:?}");
@@ -151,9 +145,9 @@ mod tests {
         let mut any = Post::new(Position::Any, &contact(None));
         any.hold(Some("Other"));
         assert!(!any.fitting(&contact(Some("Acme")), title()).1);
-        let company = FieldSet::from_iter([Field::CompanyName]);
+        let company = FieldSet::from_iter([Field::COMPANY_NAME]);
         assert_eq!(post.goes_with(title().fields()), company);
-        assert_eq!(post.goes_with(offered(&[Field::Phone]).fields()), FieldSet::EMPTY);
+        assert_eq!(post.goes_with(offered(&[Field::PHONE]).fields()), FieldSet::EMPTY);
         assert_eq!(any.goes_with(title().fields()), FieldSet::EMPTY);
     }
 }

@@ -108,7 +108,7 @@ impl Receipt {
                 filled
                     .iter()
                     .enumerate()
-                    .any(|(at, field)| some & (1 << at) != 0 && placeholders(*field).contains(&name))
+                    .any(|(at, field)| some & (1 << at) != 0 && field.placeholders().contains(&name))
             };
             let before: Known = all.iter().filter(|(name, _)| !without(name)).cloned().collect();
             known(&before) == self.known
@@ -121,17 +121,6 @@ impl Receipt {
             _ => false,
         };
         self.answer.as_ref().is_none_or(|(values, _)| same(values))
-    }
-}
-
-/// The placeholders that take their value from a field.
-const fn placeholders(field: Field) -> &'static [&'static str] {
-    match field {
-        Field::CompanyName => &["company_name"],
-        Field::LinkedinUrl => &["linkedin_url", "linkedin_handle"],
-        Field::Phone => &["phone"],
-        Field::Location => &["location"],
-        Field::JobTitle | Field::Seniority => &[],
     }
 }
 

@@ -38,7 +38,7 @@ fn a_question_is_who_asks_whom_with_which_values() {
     assert_eq!(first.hashes.len(), 1);
     // A profile that the answer filled in comes first from now on; the earlier question is still found.
     let mut filled = contact.clone();
-    filled.values.set(Field::LinkedinUrl, "https://www.linkedin.com/in/ada".into());
+    filled.values.set(Field::LINKEDIN_URL, "https://www.linkedin.com/in/ada".into());
     let second = questions(&filled);
     assert_eq!(second.hashes.len(), 2);
     assert_eq!(second.hashes[1], first.hashes[0]);
@@ -85,7 +85,7 @@ fn a_name_that_cannot_be_split_still_says_who_is_meant() {
         "response": {"fields": {"job_title": "/t"}},
     });
     let person = |name: &str| {
-        let values = [(Field::Phone, "+86 10 6552 9988".to_owned())].into_iter().collect();
+        let values = [(Field::PHONE, "+86 10 6552 9988".to_owned())].into_iter().collect();
         Contact { full_name: Some(name.into()), values, ..Contact::default() }
     };
     let question = |name: &str| questions_of(&json, &person(name)).unwrap().hashes;
@@ -116,7 +116,7 @@ fn a_role_mailbox_identifies_only_together_with_a_name_that_is_sent() {
     // A template that falls away takes the name with it.
     silent["request"]["query"] = json!({"email": "{email}", "who": "{full_name} of {location}"});
     assert_eq!(questions_of(&silent, &contact), None);
-    contact.values.set(Field::Location, "Oslo".into());
+    contact.values.set(Field::LOCATION, "Oslo".into());
     assert!(questions_of(&silent, &contact).is_some());
 }
 
@@ -236,7 +236,7 @@ fn picked() -> impl Strategy<Value = Picked> {
 fn contact(picked: &Picked) -> Contact {
     let text = |at: usize| picked[at].map(|(_, text)| text.to_owned());
     let mut contact = Contact { full_name: text(0), email: text(1), ..Contact::default() };
-    let fields = [Field::LinkedinUrl, Field::Phone, Field::CompanyName, Field::Location];
+    let fields = [Field::LINKEDIN_URL, Field::PHONE, Field::COMPANY_NAME, Field::LOCATION];
     for (at, field) in fields.into_iter().enumerate() {
         if let Some(value) = text(at + 2) {
             contact.values.set(field, value);

@@ -126,7 +126,7 @@ impl Receipt {
 
     pub fn read_answer(json: &Value) -> (FieldMap<String>, Option<f64>) {
         let value = |field: Field| Some((field, json["values"][field.name()].as_str()?.to_owned()));
-        (Field::ALL.into_iter().filter_map(value).collect(), json["confidence"].as_f64())
+        (Field::all().filter_map(value).collect(), json["confidence"].as_f64())
     }
 }
 

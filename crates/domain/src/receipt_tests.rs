@@ -11,14 +11,14 @@ fn set(fields: &[Field]) -> FieldSet {
 }
 
 fn matched(age: i64) -> Receipt {
-    let values = [(Field::Phone, "+1".to_owned())].into_iter().collect();
+    let values = [(Field::PHONE, "+1".to_owned())].into_iter().collect();
     let verdict = Verdict::Match { values, confidence: Some(0.9) };
-    let fills = set(&[Field::Phone, Field::Location]);
+    let fills = set(&[Field::PHONE, Field::LOCATION]);
     Receipt::new(&verdict, fills, KNOWN, NOW - age).unwrap()
 }
 
 fn nothing(age: i64) -> Receipt {
-    Receipt::new(&Verdict::NoMatch, set(&[Field::Phone]), KNOWN, NOW - age).unwrap()
+    Receipt::new(&Verdict::NoMatch, set(&[Field::PHONE]), KNOWN, NOW - age).unwrap()
 }
 
 fn values(verdict: Option<Verdict>) -> Option<Vec<&'static str>> {
@@ -38,7 +38,7 @@ fn a_failure_is_no_answer() {
 
 #[test]
 fn an_answer_is_good_until_its_time_is_over() {
-    let wanted = set(&[Field::Phone]);
+    let wanted = set(&[Field::PHONE]);
     for overwrite in [false, true] {
         let recall = |age| matched(age).recall(TERMS, NOW, KNOWN, wanted, overwrite);
         assert_eq!(values(recall(24 * HOUR - 1)), Some(vec!["phone"]));
@@ -53,13 +53,13 @@ fn an_answer_is_good_until_its_time_is_over() {
 
 #[test]
 fn a_missing_field_is_remembered_longer_than_the_answer() {
-    let wanted = set(&[Field::Location]);
+    let wanted = set(&[Field::LOCATION]);
     let recall = |age, overwrite| matched(age).recall(TERMS, NOW, KNOWN, wanted, overwrite);
     assert_eq!(values(recall(HOUR, false)), Some(vec!["phone"]), "the answer as it was");
     assert_eq!(values(recall(720 * HOUR - 1, false)), Some(vec![]));
     assert_eq!(recall(720 * HOUR, false), None);
     assert_eq!(recall(HOUR, true), None, "to overwrite is to ask anew");
-    let both = set(&[Field::Location, Field::Phone]);
+    let both = set(&[Field::LOCATION, Field::PHONE]);
     assert_eq!(matched(25 * HOUR).recall(TERMS, NOW, KNOWN, both, false), None, "one of them it had");
     let never = Terms { recheck_us: 0, ..TERMS };
     assert_eq!(matched(25 * HOUR).recall(never, NOW, KNOWN, wanted, false), None);
@@ -67,7 +67,7 @@ fn a_missing_field_is_remembered_longer_than_the_answer() {
 
 #[test]
 fn no_match_is_remembered_until_more_is_known() {
-    let wanted = set(&[Field::Phone]);
+    let wanted = set(&[Field::PHONE]);
     let recall = |age, known, overwrite| nothing(age).recall(TERMS, NOW, known, wanted, overwrite);
     assert_eq!(recall(HOUR, KNOWN, false), Some(Verdict::NoMatch));
     assert_eq!(recall(719 * HOUR, KNOWN, false), Some(Verdict::NoMatch));
@@ -126,7 +126,7 @@ fn a_request_key_is_stable_and_new_for_a_new_question() {
     assert_eq!(first.get_version_num(), 5);
     assert_eq!(first, key("t\n7", FieldSet::ALL, 0));
     assert_ne!(first, key("t\n8", FieldSet::ALL, 0));
-    assert_ne!(first, key("t\n7", set(&[Field::Phone]), 0));
+    assert_ne!(first, key("t\n7", set(&[Field::PHONE]), 0));
     assert_ne!(first, key("t\n7", FieldSet::ALL, NOW), "asked anew on purpose");
     assert_ne!(first, request_key(workspace, "t\n7", FieldSet::ALL, &json!({"url": "y"}), 0));
     assert_ne!(first, request_key(Uuid::max(), "t\n7", FieldSet::ALL, &request, 0));
@@ -136,9 +136,9 @@ fn a_request_key_is_stable_and_new_for_a_new_question() {
 fn a_rejection_is_of_one_question_and_one_contact_and_counts_for_a_while() {
     let (a, b) = (rejection([1; 16], [2; 16]), rejection([2; 16], [1; 16]));
     assert!(a != b && a != rejection([1; 16], [3; 16]));
-    let receipt = Receipt::of_rejection(set(&[Field::Phone, Field::Location]), [5; 16], NOW);
+    let receipt = Receipt::of_rejection(set(&[Field::PHONE, Field::LOCATION]), [5; 16], NOW);
     let terms = Terms { ttl_us: 0, recheck_us: 10 };
-    assert_eq!(receipt.rejected(terms, NOW + 9), set(&[Field::Phone, Field::Location]));
+    assert_eq!(receipt.rejected(terms, NOW + 9), set(&[Field::PHONE, Field::LOCATION]));
     assert_eq!(receipt.rejected(terms, NOW + 10), FieldSet::EMPTY);
     assert_eq!(receipt.rejected(Terms { ttl_us: 99, recheck_us: 0 }, NOW), FieldSet::EMPTY);
     let filed = Filed {
@@ -154,6 +154,6 @@ fn a_rejection_is_of_one_question_and_one_contact_and_counts_for_a_while() {
 
 #[test]
 fn an_answer_about_somebody_else_is_remembered_as_no_match() {
-    let of = |verdict| Receipt::new(&verdict, set(&[Field::Phone]), KNOWN, NOW);
+    let of = |verdict| Receipt::new(&verdict, set(&[Field::PHONE]), KNOWN, NOW);
     assert_eq!(of(Verdict::OtherPerson), of(Verdict::NoMatch));
 }

@@ -72,7 +72,7 @@ pub fn contact_json(contact: &Contact) -> Value {
     object.insert("id".into(), json!(contact.id));
     object.insert("full_name".into(), json!(contact.full_name));
     object.insert("email".into(), json!(contact.email));
-    for field in Field::ALL {
+    for field in Field::all() {
         object.insert(field.name().into(), json!(contact.values.get(field)));
     }
     Value::Object(object)

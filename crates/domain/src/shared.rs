@@ -165,13 +165,13 @@ pub fn identifying(workspace: Uuid, person: &Person) -> impl Iterator<Item = Val
 
 /// The profile among the values of an answer.
 pub fn answered_profile(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> Option<Value> {
-    let handle = profile::handle(values.get(Field::LinkedinUrl)?)?;
+    let handle = profile::handle(values.get(Field::LINKEDIN_URL)?)?;
     Some(Value::supplied_profile(workspace, provider, &handle))
 }
 
 /// Of an answer, what many people may be given.
 pub fn supplied(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> impl Iterator<Item = Value> {
-    let number = values.get(Field::Phone).and_then(|text| phone::normal(text));
+    let number = values.get(Field::PHONE).and_then(|text| phone::normal(text));
     let number = number.map(|number| Value::new(Kind::SuppliedPhone, workspace, Some(provider), &number));
     answered_profile(workspace, provider, values).into_iter().chain(number)
 }

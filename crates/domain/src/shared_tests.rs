@@ -9,7 +9,7 @@ fn person(name: &str, email: &str, profile: &str) -> Person {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let mut contact = Contact { full_name: some(name), email: some(email), ..Contact::default() };
     if let Some(profile) = some(profile) {
-        contact.values.set(Field::LinkedinUrl, profile);
+        contact.values.set(Field::LINKEDIN_URL, profile);
     }
     Person::made_up(&contact)
 }
@@ -70,9 +70,9 @@ fn a_crowd_is_found_with_one_name_more_than_is_allowed() {
 #[test]
 fn an_answer_supplies_its_profile_and_its_telephone_number() {
     let mut values = FieldMap::default();
-    values.set(Field::LinkedinUrl, "https://www.linkedin.com/in/sandbox".to_owned());
-    values.set(Field::Phone, "+1 202 555 0123".to_owned());
-    values.set(Field::JobTitle, "CEO".to_owned());
+    values.set(Field::LINKEDIN_URL, "https://www.linkedin.com/in/sandbox".to_owned());
+    values.set(Field::PHONE, "+1 202 555 0123".to_owned());
+    values.set(Field::JOB_TITLE, "CEO".to_owned());
     let found: Vec<Value> = supplied(HERE, VENDOR, &values).collect();
     assert_eq!(found[0], Value::supplied_profile(HERE, VENDOR, "sandbox"));
     assert_eq!((found.len(), found[1].kind), (2, Kind::SuppliedPhone));

@@ -6,7 +6,7 @@ use super::contact::Contact;
 use super::failure::{Failure, NoMatchReason};
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
-use super::position::{self, Post};
+use super::position::Post;
 use super::provider::{Fault, Verdict};
 use super::reply::Origin;
 
@@ -159,9 +159,9 @@ impl Waterfall {
 
     /// The same, where its profile is another one than the stored.
     pub fn with_found_profile(&self, contact: &Contact, overwrite: bool) -> Option<Contact> {
-        self.values.get(Field::LinkedinUrl)?;
+        self.values.get(Field::LINKEDIN_URL)?;
         let known = self.with_all_found(contact, overwrite);
-        let found = known.value(Field::LinkedinUrl) != contact.value(Field::LinkedinUrl);
+        let found = known.value(Field::LINKEDIN_URL) != contact.value(Field::LINKEDIN_URL);
         found.then(|| known.into_owned())
     }
 
@@ -218,13 +218,13 @@ impl Waterfall {
     fn take(&mut self, provider: &str, values: &FieldMap<String>, fills: FieldSet, confidence: Option<f64>) {
         let origin = Origin { source: provider.to_owned(), confidence };
         let wanted = values.fields().intersect(fills).intersect(self.missing());
-        let named = values.get(Field::CompanyName).map(String::as_str);
-        let fits = self.post.takes(named, wanted.contains(Field::CompanyName));
-        let taken = if fits { wanted } else { wanted.minus(position::parts()) };
+        let named = values.get(Field::COMPANY_NAME).map(String::as_str);
+        let fits = self.post.takes(named, wanted.contains(Field::COMPANY_NAME));
+        let taken = if fits { wanted } else { wanted.minus(FieldSet::of_position()) };
         if taken.is_empty() && !wanted.is_empty() {
             return self.set_aside.push((provider.to_owned(), NoMatchReason::OtherCompany));
         }
-        if !taken.intersect(position::parts()).is_empty() {
+        if !taken.intersect(FieldSet::of_position()).is_empty() {
             self.post.hold(named);
         }
         self.matched.get_or_insert_with(|| origin.clone());

@@ -17,11 +17,11 @@ fn failed() -> Outcome {
 
 #[test]
 fn first_match_stops_at_the_first_that_has_a_wanted_field() {
-    let wanted = FieldSet::from_iter([Field::Phone, Field::Location]);
+    let wanted = FieldSet::from_iter([Field::PHONE, Field::LOCATION]);
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, wanted);
-    waterfall.absorb("a", answer(&[(Field::JobTitle, "CEO")], Some(0.9)));
+    waterfall.absorb("a", answer(&[(Field::JOB_TITLE, "CEO")], Some(0.9)));
     assert!(!waterfall.finished(), "it knew the person, but nothing that was asked for");
-    waterfall.absorb("b", answer(&[(Field::Phone, "+1")], Some(0.4)));
+    waterfall.absorb("b", answer(&[(Field::PHONE, "+1")], Some(0.4)));
     assert!(waterfall.finished());
     let gathered = waterfall.result().unwrap();
     assert_eq!((gathered.origin.source.as_str(), gathered.origin.confidence), ("b", Some(0.4)));
@@ -29,17 +29,17 @@ fn first_match_stops_at_the_first_that_has_a_wanted_field() {
 
 #[test]
 fn fill_goes_on_and_the_earlier_provider_wins_each_field() {
-    let wanted = FieldSet::from_iter([Field::Phone, Field::Location, Field::JobTitle]);
+    let wanted = FieldSet::from_iter([Field::PHONE, Field::LOCATION, Field::JOB_TITLE]);
     let mut waterfall = Waterfall::new(Mode::Fill, 0.0, wanted);
-    waterfall.absorb("a", answer(&[(Field::Phone, "+1")], Some(0.9)));
+    waterfall.absorb("a", answer(&[(Field::PHONE, "+1")], Some(0.9)));
     waterfall.absorb("down", failed());
-    waterfall.absorb("b", answer(&[(Field::Phone, "+2"), (Field::Location, "Oslo")], None));
+    waterfall.absorb("b", answer(&[(Field::PHONE, "+2"), (Field::LOCATION, "Oslo")], None));
     assert!(!waterfall.finished());
-    waterfall.absorb("c", answer(&[(Field::JobTitle, "CEO")], None));
+    waterfall.absorb("c", answer(&[(Field::JOB_TITLE, "CEO")], None));
     assert!(waterfall.finished());
     let gathered = waterfall.result().unwrap();
-    assert_eq!(gathered.values.get(Field::Phone).unwrap(), "+1");
-    assert_eq!(gathered.origins.get(Field::Location).unwrap().source, "b");
+    assert_eq!(gathered.values.get(Field::PHONE).unwrap(), "+1");
+    assert_eq!(gathered.origins.get(Field::LOCATION).unwrap().source, "b");
     assert_eq!(gathered.origin.source, "a");
 }
 
@@ -47,7 +47,7 @@ fn fill_goes_on_and_the_earlier_provider_wins_each_field() {
 fn weak_answers_are_no_match_and_no_score_counts_as_zero() {
     for confidence in [Some(0.49), None] {
         let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.5, FieldSet::ALL);
-        waterfall.absorb("a", answer(&[(Field::Phone, "+1")], confidence));
+        waterfall.absorb("a", answer(&[(Field::PHONE, "+1")], confidence));
         let failure = waterfall.result().unwrap_err();
         assert_eq!(failure.code, Code::NoMatch);
         assert_eq!(failure.detail()["reason"], "no_data");
@@ -72,7 +72,7 @@ fn without_data_a_failure_is_told_and_each_provider_named() {
 #[test]
 fn a_privacy_refusal_ends_it_whatever_was_gathered() {
     let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
-    waterfall.absorb("a", answer(&[(Field::Phone, "+1")], Some(0.9)));
+    waterfall.absorb("a", answer(&[(Field::PHONE, "+1")], Some(0.9)));
     waterfall.absorb("b", Outcome::Answered(Verdict::Suppressed));
     assert!(waterfall.finished());
     let failure = waterfall.result().unwrap_err();
@@ -92,23 +92,29 @@ fn asked(answers: &[&[(Field, &str)]], post: Post, wanted: FieldSet) -> Waterfal
 
 #[test]
 fn a_position_is_of_one_company() {
-    use Field::{CompanyName, JobTitle, Phone, Seniority};
-    let b = |company| [(CompanyName, company), (JobTitle, "CTO"), (Seniority, "c_suite"), (Phone, "+1")];
+    let b = |company| {
+        [
+            (Field::COMPANY_NAME, company),
+            (Field::JOB_TITLE, "CTO"),
+            (Field::SENIORITY, "c_suite"),
+            (Field::PHONE, "+1"),
+        ]
+    };
     // What the first gave, what the others then give, and from whom each field is.
     for (first, company, expected) in [
-        (vec![(JobTitle, "CEO"), (CompanyName, "Acme Ltd")], "ACME", "a a b b"),
-        (vec![(JobTitle, "CEO"), (CompanyName, "Acme Ltd")], "Other", "a a b -"),
+        (vec![(Field::JOB_TITLE, "CEO"), (Field::COMPANY_NAME, "Acme Ltd")], "ACME", "a a b b"),
+        (vec![(Field::JOB_TITLE, "CEO"), (Field::COMPANY_NAME, "Acme Ltd")], "Other", "a a b -"),
         // It names no company, so nobody can be known to mean the same.
-        (vec![(JobTitle, "CEO")], "Acme", "a - b -"),
-        (vec![(Seniority, "vp")], "Acme", "- - b a"),
-        (vec![(CompanyName, "Acme")], "acme inc.", "b a b b"),
-        (vec![(CompanyName, "Acme")], "Other", "- a b -"),
-        (vec![(Phone, "+2")], "Other", "b b a b"),
+        (vec![(Field::JOB_TITLE, "CEO")], "Acme", "a - b -"),
+        (vec![(Field::SENIORITY, "vp")], "Acme", "- - b a"),
+        (vec![(Field::COMPANY_NAME, "Acme")], "acme inc.", "b a b b"),
+        (vec![(Field::COMPANY_NAME, "Acme")], "Other", "- a b -"),
+        (vec![(Field::PHONE, "+2")], "Other", "b b a b"),
     ] {
         let gathered = asked(&[&first, &b(company)], Post::default(), FieldSet::ALL).result().unwrap();
         let from = |field| gathered.origins.get(field).map_or("-", |origin| origin.source.as_str());
         assert_eq!(
-            [JobTitle, CompanyName, Phone, Seniority].map(from).join(" "),
+            [Field::JOB_TITLE, Field::COMPANY_NAME, Field::PHONE, Field::SENIORITY].map(from).join(" "),
             expected,
             "{first:?} {company}"
         );
@@ -117,45 +123,45 @@ fn a_position_is_of_one_company() {
 
 #[test]
 fn nobody_is_asked_for_what_cannot_be_known_to_belong_together() {
-    let wanted = FieldSet::from_iter([Field::JobTitle, Field::Seniority, Field::CompanyName]);
-    let unnamed = asked(&[&[(Field::JobTitle, "CEO")]], Post::default(), wanted);
+    let wanted = FieldSet::from_iter([Field::JOB_TITLE, Field::SENIORITY, Field::COMPANY_NAME]);
+    let unnamed = asked(&[&[(Field::JOB_TITLE, "CEO")]], Post::default(), wanted);
     assert!(unnamed.finished() && unnamed.missing().is_empty());
-    let named = asked(&[&[(Field::CompanyName, "Acme")]], Post::default(), wanted);
+    let named = asked(&[&[(Field::COMPANY_NAME, "Acme")]], Post::default(), wanted);
     assert_eq!(named.missing().names(), ["job_title", "seniority"]);
 }
 
 #[test]
 fn a_company_that_is_not_used_tells_whose_the_title_is_all_the_same() {
-    let fills = FieldSet::from_iter([Field::JobTitle]);
-    let mut waterfall = asked(&[&[(Field::CompanyName, "Acme")]], Post::default(), FieldSet::ALL);
+    let fills = FieldSet::from_iter([Field::JOB_TITLE]);
+    let mut waterfall = asked(&[&[(Field::COMPANY_NAME, "Acme")]], Post::default(), FieldSet::ALL);
     for (provider, company) in [("b", "Other"), ("c", "Acme AG")] {
         let Outcome::Answered(verdict) =
-            answer(&[(Field::JobTitle, provider), (Field::CompanyName, company)], None)
+            answer(&[(Field::JOB_TITLE, provider), (Field::COMPANY_NAME, company)], None)
         else {
             unreachable!()
         };
         waterfall.absorb(provider, Outcome::Within(fills, verdict));
     }
     let gathered = waterfall.result().unwrap();
-    assert_eq!(gathered.values.get(Field::JobTitle).unwrap(), "c");
-    assert_eq!(gathered.values.get(Field::CompanyName).unwrap(), "Acme");
+    assert_eq!(gathered.values.get(Field::JOB_TITLE).unwrap(), "c");
+    assert_eq!(gathered.values.get(Field::COMPANY_NAME).unwrap(), "Acme");
 }
 
 #[test]
 fn beside_a_company_that_stays_only_its_position_counts() {
     let mut contact = crate::contact::Contact::default();
-    contact.values.set(Field::CompanyName, "Acme Ltd".into());
+    contact.values.set(Field::COMPANY_NAME, "Acme Ltd".into());
     let post = || Post::new(crate::position::Position::Together, &contact);
-    let wanted = FieldSet::from_iter([Field::JobTitle, Field::Phone]);
-    let other = [(Field::JobTitle, "CEO"), (Field::CompanyName, "Other Inc")];
+    let wanted = FieldSet::from_iter([Field::JOB_TITLE, Field::PHONE]);
+    let other = [(Field::JOB_TITLE, "CEO"), (Field::COMPANY_NAME, "Other Inc")];
     let failure = asked(&[&other], post(), wanted).result().unwrap_err();
     assert_eq!(failure.detail()["reason"], "other_company");
     assert_eq!(failure.detail()["other_company"], serde_json::json!(["a"]));
-    let same = [(Field::JobTitle, "CTO"), (Field::CompanyName, "ACME")];
+    let same = [(Field::JOB_TITLE, "CTO"), (Field::COMPANY_NAME, "ACME")];
     let gathered = asked(&[&other, &same], post(), wanted).result().unwrap();
-    assert_eq!(gathered.values.get(Field::JobTitle).unwrap(), "CTO");
+    assert_eq!(gathered.values.get(Field::JOB_TITLE).unwrap(), "CTO");
     // Its other fields are used.
-    let gathered = asked(&[&[other[0], other[1], (Field::Phone, "+1")]], post(), wanted).result().unwrap();
+    let gathered = asked(&[&[other[0], other[1], (Field::PHONE, "+1")]], post(), wanted).result().unwrap();
     assert_eq!(gathered.values.fields().names(), ["phone"]);
     // The company may be replaced.
     let gathered = asked(&[&other], post(), FieldSet::ALL).result().unwrap();
@@ -177,7 +183,7 @@ fn an_answer_about_somebody_else_is_no_match() {
     assert_eq!(failure.detail()["other_person"], serde_json::json!(["b"]));
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
     waterfall.absorb("a", other());
-    waterfall.absorb("b", answer(&[(Field::Phone, "+1")], None));
+    waterfall.absorb("b", answer(&[(Field::PHONE, "+1")], None));
     assert_eq!(waterfall.result().unwrap().origin.source, "b");
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
     waterfall.absorb("a", other());
@@ -187,7 +193,7 @@ fn an_answer_about_somebody_else_is_no_match() {
 
 #[test]
 fn what_the_table_refused_is_told_where_nobody_else_has_data() {
-    let rejected = || Outcome::Rejected(FieldSet::from_iter([Field::Phone]));
+    let rejected = || Outcome::Rejected(FieldSet::from_iter([Field::PHONE]));
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
     waterfall.absorb("a", rejected());
     assert!(!waterfall.finished(), "another provider may have something else");
@@ -201,7 +207,7 @@ fn what_the_table_refused_is_told_where_nobody_else_has_data() {
     waterfall.absorb("b", failed());
     assert_eq!(waterfall.result().unwrap_err().code, Code::ProviderUnavailable, "it may still come");
     // Those who know the contact, or somebody else, or not well enough, do not hide it.
-    let weak = answer(&[(Field::Phone, "+1")], Some(0.1));
+    let weak = answer(&[(Field::PHONE, "+1")], Some(0.1));
     for other in [answer(&[], Some(0.9)), Outcome::Answered(Verdict::OtherPerson), weak] {
         let mut waterfall = Waterfall::new(Mode::Fill, 0.5, FieldSet::ALL);
         waterfall.absorb("a", rejected());
@@ -215,25 +221,25 @@ fn what_the_table_refused_before_is_offered_again_and_identifies_nobody() {
     const PROFILE: &str = "https://www.linkedin.com/in/jane-example";
     let contact = Contact::default();
     let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
-    let found = [(Field::LinkedinUrl, PROFILE.to_owned()), (Field::Phone, "+12025550123".to_owned())];
+    let found = [(Field::LINKEDIN_URL, PROFILE.to_owned()), (Field::PHONE, "+12025550123".to_owned())];
     waterfall.absorb(
         "a",
         Outcome::Again {
             fills: FieldSet::ALL,
-            refused: FieldSet::from_iter([Field::LinkedinUrl, Field::Location]),
+            refused: FieldSet::from_iter([Field::LINKEDIN_URL, Field::LOCATION]),
             verdict: Verdict::Match { values: found.into_iter().collect(), confidence: None },
         },
     );
     let known = waterfall.with_found(&contact, false);
-    assert_eq!((known.value(Field::LinkedinUrl), known.value(Field::Phone)), (None, Some("+12025550123")));
+    assert_eq!((known.value(Field::LINKEDIN_URL), known.value(Field::PHONE)), (None, Some("+12025550123")));
     // It is that person all the same.
-    assert_eq!(waterfall.with_all_found(&contact, false).value(Field::LinkedinUrl), Some(PROFILE));
+    assert_eq!(waterfall.with_all_found(&contact, false).value(Field::LINKEDIN_URL), Some(PROFILE));
     assert!(waterfall.with_found_profile(&contact, false).is_some());
     // What another supplies was not refused.
-    waterfall.absorb("b", answer(&[(Field::Location, "Oslo")], None));
-    assert_eq!(waterfall.with_found(&contact, false).value(Field::Location), Some("Oslo"));
+    waterfall.absorb("b", answer(&[(Field::LOCATION, "Oslo")], None));
+    assert_eq!(waterfall.with_found(&contact, false).value(Field::LOCATION), Some("Oslo"));
     let gathered = waterfall.result().unwrap();
-    assert_eq!(gathered.values.get(Field::LinkedinUrl).map(String::as_str), Some(PROFILE));
+    assert_eq!(gathered.values.get(Field::LINKEDIN_URL).map(String::as_str), Some(PROFILE));
     assert_eq!(gathered.refused_before.names(), ["linkedin_url"]);
 }
 

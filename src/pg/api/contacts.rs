@@ -212,13 +212,13 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
     if let Some(column) = find("workspace_id").filter(|c| !c.can_be_workspace()) {
         wrong("workspace_id", column, "it must be uuid or text");
     }
-    for field in Field::ALL {
+    for field in Field::all() {
         let Some(column) = find(field.name()) else { continue };
         if let Some(why) = unfit_for_field(relation, column) {
             wrong(field.name(), column, &why);
         }
     }
-    if !Field::ALL.iter().any(|f| mapped.contains_key(f.name())) {
+    if !Field::all().any(|f| mapped.contains_key(f.name())) {
         refuse(Refusal {
             sqlstate: "42703",
             message: format!("{} has no column for any of the six fields", relation.qualified()),
@@ -226,7 +226,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
             hint: Some("Name them: columns => '{\"job_title\": \"title\", \"phone\": \"tel\"}'.".into()),
         });
     }
-    let writes: Vec<&String> = Field::ALL.iter().filter_map(|f| mapped.get(f.name())).collect();
+    let writes: Vec<&String> = Field::all().filter_map(|f| mapped.get(f.name())).collect();
     if let Some(twice) = writes.iter().enumerate().find_map(|(i, c)| writes[..i].contains(c).then_some(c)) {
         raise::invalid(
             format!("columns: \"{twice}\" is named for two fields"),
@@ -357,7 +357,7 @@ fn create_contact_table() {
     as_owner(|| CONTACT_TABLE.iter().for_each(|sql| spi::run_once((*sql).to_owned())));
     let mut columns: BTreeMap<&str, &str> =
         ["id", "workspace_id", "full_name", "email"].into_iter().map(|name| (name, name)).collect();
-    columns.extend(Field::ALL.into_iter().map(|field| (field.name(), field.name())));
+    columns.extend(Field::all().map(|field| (field.name(), field.name())));
     config::bind("leadlex", "contact", &json!(columns), None);
     as_owner(|| super::privileges::open_contact_table(None));
 }

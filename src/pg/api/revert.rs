@@ -70,7 +70,7 @@ fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
 }
 
 fn written(past: &Past) -> Vec<Field> {
-    Field::ALL.into_iter().filter(|f| past.new_values.get(f.name()).is_some()).collect()
+    Field::all().filter(|f| past.new_values.get(f.name()).is_some()).collect()
 }
 
 /// The old values of the fields that nobody has changed since.

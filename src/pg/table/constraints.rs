@@ -319,7 +319,7 @@ impl Binding {
             // SAFETY: a palloc'd name.
             let name = unsafe { text(name) };
             let of_it = |field: &Field| self.columns.get(field.name()) == Some(&name);
-            fields = fields.union(Field::ALL.into_iter().filter(of_it).collect());
+            fields = fields.union(Field::all().filter(of_it).collect());
         }
         fields
     }

@@ -44,7 +44,7 @@ pub const IDENTIFYING: [&str; 5] = ["full_name", "first_name", "last_name", "ema
 
 /// All names of ours that a column can be bound to.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::ALL.into_iter().map(Field::name))
+    ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::all().map(Field::name))
 }
 
 pub struct Binding {
@@ -137,7 +137,7 @@ impl Binding {
     }
 
     pub fn fields(&self) -> FieldSet {
-        Field::ALL.into_iter().filter(|f| self.columns.contains_key(f.name())).collect()
+        Field::all().filter(|f| self.columns.contains_key(f.name())).collect()
     }
 
     fn plans(&self) -> std::rc::Rc<Plans> {
@@ -173,7 +173,7 @@ impl Binding {
             }
         }
         let fields: Vec<(Field, Column)> =
-            Field::ALL.into_iter().filter_map(|field| Some((field, find(field.name())?.clone()))).collect();
+            Field::all().filter_map(|field| Some((field, find(field.name())?.clone()))).collect();
         for (field, column) in &fields {
             if let Some(why) = column.unfit_for_field() {
                 unfit(field.name(), column, &why);
@@ -218,7 +218,7 @@ impl Binding {
     }
 
     fn select_list<'a>(&self, find: &impl Fn(&str) -> Option<&'a Column>) -> String {
-        let names = ["id"].into_iter().chain(IDENTIFYING).chain(Field::ALL.iter().map(|f| f.name()));
+        let names = ["id"].into_iter().chain(IDENTIFYING).chain(Field::all().map(Field::name));
         let column = |name: &str| match find(name) {
             Some(column) => format!("t.{}::pg_catalog.text", quoted(&column.name)),
             None => "NULL::pg_catalog.text".to_owned(),
@@ -458,7 +458,7 @@ fn contact(row: &Row) -> Contact {
         company_domain: optional(row, 5),
         values: FieldMap::default(),
     };
-    for field in Field::ALL {
+    for field in Field::all() {
         if let Some(value) = optional(row, 6 + field.index()) {
             contact.values.set(field, value);
         }

@@ -1,19 +1,9 @@
-//! Values of the six fields as they are written, whichever vendor they came from.
+//! Values of the fields as they are written, whichever vendor they came from.
 
 use unicode_normalization::UnicodeNormalization;
 
 use super::{phone, profile, seniority, stand_in};
-use crate::fields::Field;
-
-/// What is longer is no value of that field but something else, so it counts as nothing rather than being cut into a
-/// value that nobody supplied.
-const fn max_chars(field: Field) -> usize {
-    match field {
-        Field::Phone => 64,
-        Field::Seniority => 100,
-        Field::JobTitle | Field::CompanyName | Field::LinkedinUrl | Field::Location => 1_000,
-    }
-}
+use crate::fields::{Field, Kind};
 
 /// A vendor's text as a value of this field, as it is written; `None` where it is none. `settled`: a word that the
 /// provider's description itself gives, and means.
@@ -22,24 +12,25 @@ pub fn value(field: Field, text: &str, settled: bool) -> Option<String> {
     if text.is_empty() || !settled && stand_in::is_stand_in(&text) {
         return None;
     }
-    let text = match field {
-        Field::Seniority if !settled => seniority::word(&text).map_or(text, str::to_owned),
-        Field::LinkedinUrl => profile::url(&text)?,
-        Field::Phone if !phone::is_number(&text) => return None,
-        _ => text,
+    let text = match field.kind() {
+        Kind::Seniority if !settled => seniority::word(&text).map_or(text, str::to_owned),
+        Kind::Profile => profile::url(&text)?,
+        Kind::Phone if !phone::is_number(&text) => return None,
+        Kind::Phone | Kind::Seniority | Kind::Text => text,
     };
-    text.chars().nth(max_chars(field)).is_none().then_some(text)
+    // Rather nothing than a part, which the provider did not supply.
+    text.chars().nth(field.max_chars()).is_none().then_some(text)
 }
 
 /// Whether a stored value is none: NULL, nothing visible, or what only stands in for a value.
 pub fn is_empty(field: Field, stored: Option<&str>) -> bool {
     let Some(stored) = stored else { return true };
     let text = clean(stored);
-    match field {
+    match field.kind() {
         _ if text.is_empty() => true,
-        Field::LinkedinUrl => profile::handle(&text).is_none(),
-        Field::Phone => !phone::is_number(&text),
-        _ => stand_in::is_stand_in(&text),
+        Kind::Profile => profile::handle(&text).is_none(),
+        Kind::Phone => !phone::is_number(&text),
+        Kind::Text | Kind::Seniority => stand_in::is_stand_in(&text),
     }
 }
 
@@ -54,11 +45,11 @@ pub fn same(field: Field, stored: &str, offered: &str) -> bool {
         stored.is_some() && stored == normal(offered)
     };
     clean(stored) == clean(offered)
-        || match field {
-            Field::LinkedinUrl => equal(profile::handle),
-            Field::Phone => equal(|text| phone::normal(text).map(|normal| normal.replace('+', ""))),
-            Field::Seniority => equal(|text| seniority::word(text).map(str::to_owned)),
-            Field::JobTitle | Field::CompanyName | Field::Location => false,
+        || match field.kind() {
+            Kind::Profile => equal(profile::handle),
+            Kind::Phone => equal(|text| phone::normal(text).map(|normal| normal.replace('+', ""))),
+            Kind::Seniority => equal(|text| seniority::word(text).map(str::to_owned)),
+            Kind::Text => false,
         }
 }
 

@@ -12,15 +12,15 @@ fn seniorities_are_of_one_vocabulary_and_the_unknown_is_kept() {
         ("Grand Vizier", "Grand Vizier"),
         ("Senior Partner", "Senior Partner"),
     ] {
-        assert_eq!(value(Field::Seniority, given, false).as_deref(), Some(expected), "{given}");
+        assert_eq!(value(Field::SENIORITY, given, false).as_deref(), Some(expected), "{given}");
     }
-    assert_eq!(value(Field::Seniority, "CXO", true).as_deref(), Some("CXO"), "the description's own word");
-    assert_eq!(value(Field::JobTitle, "Vice President", false).as_deref(), Some("Vice President"));
+    assert_eq!(value(Field::SENIORITY, "CXO", true).as_deref(), Some("CXO"), "the description's own word");
+    assert_eq!(value(Field::JOB_TITLE, "Vice President", false).as_deref(), Some("Vice President"));
 }
 
 #[test]
 fn what_says_nothing_is_written_into_no_field() {
-    for field in Field::ALL {
+    for field in Field::all() {
         for text in [
             "",
             " ",
@@ -44,11 +44,11 @@ fn what_says_nothing_is_written_into_no_field() {
         }
         assert!(is_empty(field, None));
     }
-    assert_eq!(value(Field::Seniority, "None", true).as_deref(), Some("None"), "the description's own word");
-    assert_eq!(value(Field::CompanyName, "Freelance", false).as_deref(), Some("Freelance"));
+    assert_eq!(value(Field::SENIORITY, "None", true).as_deref(), Some("None"), "the description's own word");
+    assert_eq!(value(Field::COMPANY_NAME, "Freelance", false).as_deref(), Some("Freelance"));
     for text in ["+1 (555) XXX-XXXX", "+61 415...", "**********", "Request access", "000-000-0000", "1234"] {
-        assert_eq!(value(Field::Phone, text, false), None, "{text}");
-        assert!(is_empty(Field::Phone, Some(text)), "{text}");
+        assert_eq!(value(Field::PHONE, text, false), None, "{text}");
+        assert!(is_empty(Field::PHONE, Some(text)), "{text}");
     }
     for text in [
         "https://www.linkedin.com/company/acme",
@@ -58,16 +58,16 @@ fn what_says_nothing_is_written_into_no_field() {
         "javascript:alert(1)",
         "in/null",
     ] {
-        assert_eq!(value(Field::LinkedinUrl, text, false), None, "{text}");
-        assert!(is_empty(Field::LinkedinUrl, Some(text)), "{text}");
+        assert_eq!(value(Field::LINKEDIN_URL, text, false), None, "{text}");
+        assert!(is_empty(Field::LINKEDIN_URL, Some(text)), "{text}");
     }
-    assert!(!is_empty(Field::LinkedinUrl, Some("jane-doe")), "a bare handle says who it is");
-    assert_eq!(value(Field::LinkedinUrl, "jane-doe", false), None, "and may as well be anything");
+    assert!(!is_empty(Field::LINKEDIN_URL, Some("jane-doe")), "a bare handle says who it is");
+    assert_eq!(value(Field::LINKEDIN_URL, "jane-doe", false), None, "and may as well be anything");
 }
 
 #[test]
 fn empty_is_null_or_nothing_visible_or_a_stand_in() {
-    let is_empty = |text| is_empty(Field::Location, text);
+    let is_empty = |text| is_empty(Field::LOCATION, text);
     for empty in [
         None,
         Some(""),
@@ -87,22 +87,22 @@ fn empty_is_null_or_nothing_visible_or_a_stand_in() {
 #[test]
 fn a_value_is_the_same_in_its_normal_form_or_byte_for_byte() {
     for (field, stored, offered) in [
-        (Field::LinkedinUrl, "linkedin.com/in/x-y", "https://www.linkedin.com/in/x-y"),
+        (Field::LINKEDIN_URL, "linkedin.com/in/x-y", "https://www.linkedin.com/in/x-y"),
         (
-            Field::LinkedinUrl,
+            Field::LINKEDIN_URL,
             "https://www.linkedin.com/in/j%C3%BCrgen/",
             "https://www.linkedin.com/in/jürgen",
         ),
-        (Field::LinkedinUrl, "Jane-Doe", "https://www.linkedin.com/in/jane-doe"),
-        (Field::LinkedinUrl, "https://lnkd.in/x", "https://lnkd.in/x"),
-        (Field::Phone, "+1 (202) 555-0123", "+12025550123"),
-        (Field::Phone, "12025550123", "+12025550123"),
-        (Field::Phone, "030 / 1234567", "030-1234567"),
-        (Field::Seniority, "Vice President", "vp"),
-        (Field::Seniority, "SVP", "Senior Vice President"),
-        (Field::JobTitle, " Pre\u{301}sident ", "Président"),
-        (Field::JobTitle, "VP", "VP"),
-        (Field::Location, "Berlin\u{200b}", "Berlin"),
+        (Field::LINKEDIN_URL, "Jane-Doe", "https://www.linkedin.com/in/jane-doe"),
+        (Field::LINKEDIN_URL, "https://lnkd.in/x", "https://lnkd.in/x"),
+        (Field::PHONE, "+1 (202) 555-0123", "+12025550123"),
+        (Field::PHONE, "12025550123", "+12025550123"),
+        (Field::PHONE, "030 / 1234567", "030-1234567"),
+        (Field::SENIORITY, "Vice President", "vp"),
+        (Field::SENIORITY, "SVP", "Senior Vice President"),
+        (Field::JOB_TITLE, " Pre\u{301}sident ", "Président"),
+        (Field::JOB_TITLE, "VP", "VP"),
+        (Field::LOCATION, "Berlin\u{200b}", "Berlin"),
     ] {
         assert!(
             same(field, stored, offered) && same(field, offered, stored),
@@ -111,16 +111,16 @@ fn a_value_is_the_same_in_its_normal_form_or_byte_for_byte() {
     }
     for (field, stored, offered) in [
         (
-            Field::LinkedinUrl,
+            Field::LINKEDIN_URL,
             "https://www.linkedin.com/in/jane/doe",
             "https://www.linkedin.com/in/jane%2Fdoe",
         ),
-        (Field::LinkedinUrl, "n/a", "https://lnkd.in/x"),
-        (Field::Phone, "+1 202 555 0123", "+1 202 555 0123 ext. 7"),
-        (Field::Phone, "123-456", "1234-56"),
-        (Field::Seniority, "Grand Vizier", "vp"),
-        (Field::JobTitle, "CEO", "Ceo"),
-        (Field::CompanyName, "Acme Ltd", "Acme"),
+        (Field::LINKEDIN_URL, "n/a", "https://lnkd.in/x"),
+        (Field::PHONE, "+1 202 555 0123", "+1 202 555 0123 ext. 7"),
+        (Field::PHONE, "123-456", "1234-56"),
+        (Field::SENIORITY, "Grand Vizier", "vp"),
+        (Field::JOB_TITLE, "CEO", "Ceo"),
+        (Field::COMPANY_NAME, "Acme Ltd", "Acme"),
     ] {
         assert!(!same(field, stored, offered), "{field} {stored:?} {offered:?}");
     }
@@ -128,7 +128,7 @@ fn a_value_is_the_same_in_its_normal_form_or_byte_for_byte() {
 
 #[test]
 fn texts_are_composed_and_hold_nothing_invisible() {
-    let of = |text: &str| value(Field::JobTitle, text, false);
+    let of = |text: &str| value(Field::JOB_TITLE, text, false);
     assert_eq!(of("Pre\u{301}sident").as_deref(), Some("Président"));
     assert_eq!(of("a\u{0}b\u{202e}c\u{feff}").as_deref(), Some("abc"));
     assert_eq!(of("e\u{200b}\u{301}").as_deref(), Some("é"), "composed after what stood between is gone");
@@ -139,7 +139,7 @@ fn texts_are_composed_and_hold_nothing_invisible() {
 
 #[test]
 fn what_is_too_long_is_nothing() {
-    for (field, most) in [(Field::Phone, 64), (Field::Seniority, 100), (Field::Location, 1_000)] {
+    for (field, most) in [(Field::PHONE, 64), (Field::SENIORITY, 100), (Field::LOCATION, 1_000)] {
         assert!(value(field, &"12".repeat(most / 2), false).is_some(), "{field}");
         assert_eq!(value(field, &format!("{}3", "12".repeat(most / 2)), false), None, "{field}");
     }
@@ -148,7 +148,7 @@ fn what_is_too_long_is_nothing() {
 #[test]
 fn phones_are_kept_as_they_are() {
     assert_eq!(
-        value(Field::Phone, "  (555) 010-0100 ext 7 ", false).as_deref(),
+        value(Field::PHONE, "  (555) 010-0100 ext 7 ", false).as_deref(),
         Some("(555) 010-0100 ext 7")
     );
 }
@@ -156,7 +156,7 @@ fn phones_are_kept_as_they_are() {
 proptest! {
     #[test]
     fn any_text_gives_a_sound_value_that_stays_the_same(text in any::<String>(), settled: bool) {
-        for field in Field::ALL {
+        for field in Field::all() {
             let Some(once) = value(field, &text, settled) else { continue };
             prop_assert!(!once.chars().any(char::is_control) && !once.trim().is_empty());
             prop_assert_eq!(once.trim(), once.as_str());
@@ -168,7 +168,7 @@ proptest! {
 
     #[test]
     fn what_is_written_is_the_same_as_what_was_stored(text in "(in/|\\+1202555|Sr\\. |)[ a-zü0-9-]{0,12}") {
-        for field in Field::ALL {
+        for field in Field::all() {
             if let Some(written) = value(field, &text, false) {
                 prop_assert!(same(field, &text, &written), "{} {:?} {:?}", field, text, written);
             }

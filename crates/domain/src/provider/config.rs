@@ -13,7 +13,7 @@ use super::signals::{self, Signals};
 use super::template::{self, Encoding, Placeholder, Template};
 use super::url::UrlTemplate;
 use super::{Body, BodyNode, Config, Response};
-use crate::fields::{Field, FieldMap, FieldSet};
+use crate::fields::{Field, FieldMap, FieldSet, Kind};
 
 const MAX_TIMEOUT_MS: u32 = 60_000;
 /// The largest whole number that Postgres's int4 can hold.
@@ -257,7 +257,7 @@ fn parse_response(node: &Node<'_>) -> Checked<Response> {
     for (name, spec) in specs.members()? {
         let field = Field::parse(name).ok_or_else(|| unknown_field(&spec))?;
         let parsed = Spec::parse(&spec)?;
-        if parsed.is_e164() && field != Field::Phone {
+        if parsed.is_e164() && field.kind() != Kind::Phone {
             return Err(spec.error("has the format of a phone number, which only phone can have"));
         }
         fields.set(field, parsed);
@@ -299,7 +299,7 @@ fn refuse_placeholders(node: &Node<'_>) -> Checked<()> {
 }
 
 fn unknown_field(place: &Node<'_>) -> super::ConfigError {
-    place.error(format!("is not one of the fields {}", Field::ALL.map(Field::name).join(", ")))
+    place.error(format!("is not one of the fields {}", FieldSet::ALL.names().join(", ")))
 }
 
 fn parse_fills(node: &Node<'_>, mapped: FieldSet) -> Checked<FieldSet> {

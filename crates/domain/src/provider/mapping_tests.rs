@@ -15,7 +15,7 @@ fn refusal(value: Value) -> (String, String) {
 }
 
 fn text(rule: Value, body: &Value) -> Option<String> {
-    let take = |found: Text| value::value(Field::JobTitle, &found.text, found.settled);
+    let take = |found: Text| value::value(Field::JOB_TITLE, &found.text, found.settled);
     spec(rule).find(body, Accepts::Strings, &take)
 }
 
@@ -106,16 +106,16 @@ fn what_is_no_value_does_not_stand_in_the_way() {
     };
     let body = json!({"a": "N/A", "b": "+1 (555) XXX-XXXX", "c": "+12025550123", "d": "https://www.linkedin.com/company/acme",
         "e": "in/jane-example", "list": [{"n": "Request access"}, {"n": "**********"}, {"n": "+1 202 555 0199"}]});
-    assert_eq!(value(Field::Phone, json!(["/a", "/b", "/c"]), &body).as_deref(), Some("+12025550123"));
+    assert_eq!(value(Field::PHONE, json!(["/a", "/b", "/c"]), &body).as_deref(), Some("+12025550123"));
     assert_eq!(
-        value(Field::LinkedinUrl, json!(["/a", "/d", "/e"]), &body).as_deref(),
+        value(Field::LINKEDIN_URL, json!(["/a", "/d", "/e"]), &body).as_deref(),
         Some("https://www.linkedin.com/in/jane-example")
     );
     let listed = json!({"list": "/list", "pointer": "/n", "format": "e164"});
-    assert_eq!(value(Field::Phone, listed, &body).as_deref(), Some("+12025550199"));
+    assert_eq!(value(Field::PHONE, listed, &body).as_deref(), Some("+12025550199"));
     // Within one shape the map is asked first, so a word for nothing may still mean something.
     let mapped = json!({"pointer": ["/b", "/a"], "map": {"n/a": "+49 30 123456", "+1 (555) xxx-xxxx": ""}});
-    assert_eq!(value(Field::Phone, mapped, &body).as_deref(), Some("+49 30 123456"));
+    assert_eq!(value(Field::PHONE, mapped, &body).as_deref(), Some("+49 30 123456"));
 }
 
 #[test]

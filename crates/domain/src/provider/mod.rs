@@ -40,7 +40,7 @@ use self::same_person::SamePerson;
 use self::signals::{Signal, Signals};
 use self::template::{Encoding, Placeholder, Template, Values};
 use self::url::UrlTemplate;
-use super::fields::{Field, FieldMap, FieldSet};
+use super::fields::{Field, FieldMap, FieldSet, Kind};
 use super::people::value;
 use super::person::Person;
 
@@ -293,9 +293,9 @@ pub struct Explanation {
 }
 
 fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {
-    let accepts = match field {
-        Field::Phone => Accepts::StringsAndNumbers,
-        _ => Accepts::Strings,
+    let accepts = match field.kind() {
+        Kind::Phone => Accepts::StringsAndNumbers,
+        Kind::Text | Kind::Profile | Kind::Seniority => Accepts::Strings,
     };
     spec.find(json, accepts, &|found| value::value(field, &found.text, found.settled))
 }

@@ -75,7 +75,7 @@ fn contacts_without_an_identifying_set_are_not_asked_about() {
     contact.email = Some("  ".into());
     assert!(!config.identifies(&person(&contact)));
     assert!(config.request(&person(&contact), Some("k")).is_none());
-    contact.values.set(Field::CompanyName, "Acme".into());
+    contact.values.set(Field::COMPANY_NAME, "Acme".into());
     assert!(config.identifies(&person(&contact)));
     assert!(config.request(&person(&contact), Some("k")).is_some());
 
@@ -399,7 +399,7 @@ fn one_bad_character_costs_no_more_than_itself() {
         br#"{"likelihood": NaN, "data": {"job_title": "CEO", "score": -Infinity}}"#,
     ] {
         let Verdict::Match { values, confidence: None } = read(body) else { panic!("{:?}", read(body)) };
-        assert_eq!(values.get(Field::JobTitle).unwrap(), "CEO");
+        assert_eq!(values.get(Field::JOB_TITLE).unwrap(), "CEO");
     }
     // It is no value by itself.
     assert_eq!(read(br#"{"data": {"job_title": "\ud800 \udc00"}}"#), Verdict::NoMatch);

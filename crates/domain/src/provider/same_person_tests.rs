@@ -18,7 +18,7 @@ fn jane() -> Contact {
     Contact {
         full_name: Some("Jane Doering".into()),
         email: Some("Jane@Acme.example".into()),
-        values: [(Field::LinkedinUrl, "https://www.linkedin.com/in/jane-doering".to_owned())]
+        values: [(Field::LINKEDIN_URL, "https://www.linkedin.com/in/jane-doering".to_owned())]
             .into_iter()
             .collect(),
         ..Contact::default()
@@ -205,7 +205,7 @@ fn an_answer_about_somebody_else_is_told_from_one_about_nobody() {
 fn what_is_compared_belongs_to_the_question() {
     let profile = |name: &str| {
         let values =
-            [(Field::LinkedinUrl, "https://www.linkedin.com/in/jane-doe".to_owned())].into_iter().collect();
+            [(Field::LINKEDIN_URL, "https://www.linkedin.com/in/jane-doe".to_owned())].into_iter().collect();
         Person::made_up(&Contact { values, full_name: Some(name.into()), ..Contact::default() })
     };
     let (jane, john) = (profile("Jane Doe"), profile("John Olsen"));

@@ -9,7 +9,7 @@ fn contact() -> Contact {
     Contact {
         full_name: Some("Jane Doe".into()),
         email: Some(" jane+x@acme.example ".into()),
-        values: FieldMap::from_iter([(Field::CompanyName, "A & B\r\nX-Evil: 1".to_owned())]),
+        values: FieldMap::from_iter([(Field::COMPANY_NAME, "A & B\r\nX-Evil: 1".to_owned())]),
         ..Contact::default()
     }
 }

@@ -93,7 +93,7 @@ fn unsound_urls_are_refused_with_the_reason() {
 fn a_path_that_cannot_be_filled_gives_no_url() {
     assert_eq!(render("https://h/by/{phone}", &jane()), None);
     let at = |place: &str| Contact {
-        values: FieldMap::from_iter([(Field::Location, place.to_owned())]),
+        values: FieldMap::from_iter([(Field::LOCATION, place.to_owned())]),
         ..Contact::default()
     };
     for sneaky in ["..", "."] {
@@ -118,7 +118,7 @@ proptest::proptest! {
 
     #[test]
     fn no_value_changes_the_shape_of_the_url(name in "\\PC{1,30}") {
-        let values = FieldMap::from_iter([(Field::Location, name)]);
+        let values = FieldMap::from_iter([(Field::LOCATION, name)]);
         let contact = Contact { values, ..Contact::default() };
         if let Some(url) = render("https://h/a/{location}/b?q={location}", &contact) {
             proptest::prop_assert_eq!(url.matches('/').count(), 5);

@@ -27,7 +27,7 @@ pub fn by_profile(text: &str) -> Option<Hash> {
 /// By everything that a contact may have been listed under.
 pub fn of_contact(contact: &Contact) -> Vec<Hash> {
     let email = contact.email.as_deref().and_then(by_email);
-    let profile = contact.value(Field::LinkedinUrl).and_then(by_profile);
+    let profile = contact.value(Field::LINKEDIN_URL).and_then(by_profile);
     let mut all: Vec<Hash> = email.into_iter().chain(profile).collect();
     all.extend(by_phone(contact));
     all.extend(by_name(contact));
@@ -35,14 +35,14 @@ pub fn of_contact(contact: &Contact) -> Vec<Hash> {
 }
 
 fn by_phone(contact: &Contact) -> Option<Hash> {
-    let digits: String = contact.value(Field::Phone)?.chars().filter(char::is_ascii_digit).collect();
+    let digits: String = contact.value(Field::PHONE)?.chars().filter(char::is_ascii_digit).collect();
     (digits.len() >= 6).then(|| of("phone", &[&digits]))
 }
 
 fn by_name(contact: &Contact) -> Vec<Hash> {
     let Some(name) = contact.known_full_name() else { return Vec::new() };
     let name = clean(&name).to_lowercase();
-    let company = contact.value(Field::CompanyName).map(|text| clean(text).to_lowercase());
+    let company = contact.value(Field::COMPANY_NAME).map(|text| clean(text).to_lowercase());
     let column = contact.company_domain.as_deref().map(str::trim).filter(|text| !text.is_empty());
     // Whoever was listed by a domain had none but this column's.
     let of_email = || contact.email.as_deref()?.trim().rsplit_once('@').map(|(_, domain)| domain);

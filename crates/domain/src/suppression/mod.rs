@@ -75,7 +75,7 @@ fn known_by(person: &Person) -> Vec<Hash> {
 
 /// Whoever stands anywhere in the columns for address and profile, also where that is no value to ask with.
 fn mentioned(contact: &Contact) -> Vec<Hash> {
-    let texts = [contact.email.as_deref(), contact.value(Field::LinkedinUrl)];
+    let texts = [contact.email.as_deref(), contact.value(Field::LINKEDIN_URL)];
     let texts = || texts.into_iter().flatten();
     let addresses = texts().flat_map(mentions::addresses).map(|address| by_address(&address));
     let profiles = texts().flat_map(mentions::profiles).map(|handle| by_profile(&handle));

@@ -32,9 +32,10 @@ fn stops(text: &str, contact: &Contact) -> bool {
 
 #[test]
 fn a_person_is_known_again_by_address_or_profile_in_any_spelling() {
-    let jane = contact(Some("Jane@Acme.example "), None, &[(Field::LinkedinUrl, "linkedin.com/in/Jane-Doe")]);
+    let jane =
+        contact(Some("Jane@Acme.example "), None, &[(Field::LINKEDIN_URL, "linkedin.com/in/Jane-Doe")]);
     assert!(meets(&jane, &contact(Some("jane@acme.EXAMPLE"), None, &[])));
-    let profile = [(Field::LinkedinUrl, "https://de.linkedin.com/in/jane-doe/")];
+    let profile = [(Field::LINKEDIN_URL, "https://de.linkedin.com/in/jane-doe/")];
     assert!(meets(&jane, &contact(Some("other@x.example"), None, &profile)));
     assert!(!meets(&jane, &contact(Some("joe@acme.example"), None, &[])));
     assert_eq!(entry("JANE@acme.example"), entry(" jane@acme.example"));
@@ -47,21 +48,21 @@ fn a_person_is_known_again_by_address_or_profile_in_any_spelling() {
 #[test]
 fn what_others_have_as_well_is_never_listed() {
     for email in ["N/A", "unknown", "-", "info@acme.example", ""] {
-        let phone = [(Field::Phone, "+1 202 555 0100"), (Field::LinkedinUrl, "TBD")];
+        let phone = [(Field::PHONE, "+1 202 555 0100"), (Field::LINKEDIN_URL, "TBD")];
         let refused = contact(Some(email), Some("Jane Doe"), &phone);
         assert!(meets(&refused, &refused), "{email}: kept all the same");
         assert!(!meets(&refused, &contact(Some(email), Some("John Roe"), &phone)), "{email}");
         assert!(!meets(&refused, &contact(Some(email), None, &phone)), "{email}");
     }
     // A colleague behind the same switchboard.
-    let phone = [(Field::Phone, "+1 202 555 0100")];
+    let phone = [(Field::PHONE, "+1 202 555 0100")];
     let refused = contact(Some("a@acme.example"), None, &phone);
     assert!(!meets(&refused, &contact(Some("b@acme.example"), None, &phone)));
 }
 
 #[test]
 fn a_telephone_number_alone_is_kept_for_its_row_alone() {
-    let one = contact(None, None, &[(Field::Phone, "+1 202 555 0100")]);
+    let one = contact(None, None, &[(Field::PHONE, "+1 202 555 0100")]);
     assert_eq!(listed(&one), [by_row([1; 16])]);
     assert!(of_person(&Person::made_up(&one).in_row([1; 16]), &one).contains(&by_row([1; 16])));
     assert!(!meets(&one, &one), "in another row it is anybody");
@@ -71,16 +72,16 @@ fn a_telephone_number_alone_is_kept_for_its_row_alone() {
 
 #[test]
 fn who_has_neither_address_nor_profile_is_known_by_all_that_was_sent() {
-    let name = contact(None, Some("Jane Doe"), &[(Field::CompanyName, "Acme")]);
-    let more = [(Field::CompanyName, " ACME"), (Field::Phone, "+1 202 555 0100"), (Field::Location, "Oslo")];
+    let name = contact(None, Some("Jane Doe"), &[(Field::COMPANY_NAME, "Acme")]);
+    let more = [(Field::COMPANY_NAME, " ACME"), (Field::PHONE, "+1 202 555 0100"), (Field::LOCATION, "Oslo")];
     assert!(meets(&name, &contact(None, Some("jane  doe"), &more)), "what came since makes it nobody else");
-    assert!(meets(&name, &contact(Some("jd@x.example"), Some("Jane Doe"), &[(Field::CompanyName, "Acme")])));
-    assert!(!meets(&name, &contact(None, Some("Jane Doe"), &[(Field::CompanyName, "Globex")])));
-    assert!(!meets(&name, &contact(None, Some("John Roe"), &[(Field::CompanyName, "Acme")])));
+    assert!(meets(&name, &contact(Some("jd@x.example"), Some("Jane Doe"), &[(Field::COMPANY_NAME, "Acme")])));
+    assert!(!meets(&name, &contact(None, Some("Jane Doe"), &[(Field::COMPANY_NAME, "Globex")])));
+    assert!(!meets(&name, &contact(None, Some("John Roe"), &[(Field::COMPANY_NAME, "Acme")])));
     // A namesake elsewhere in the same town is told by an address of their own.
-    let town = contact(None, Some("Jane Doe"), &[(Field::Location, "Oslo")]);
+    let town = contact(None, Some("Jane Doe"), &[(Field::LOCATION, "Oslo")]);
     assert!(meets(&town, &town));
-    assert!(!meets(&town, &contact(Some("jd@x.example"), Some("Jane Doe"), &[(Field::Location, "Oslo")])));
+    assert!(!meets(&town, &contact(Some("jd@x.example"), Some("Jane Doe"), &[(Field::LOCATION, "Oslo")])));
     // All of it, not a part.
     let refused = contact(None, Some("Jane Doe"), &more);
     assert!(!meets(&refused, &name));
@@ -154,15 +155,15 @@ fn who_was_listed_in_the_former_form_stays_so() {
         (contact(Some("n/a"), None, &[]), old("email", &["n/a"])),
         (contact(Some("Info@Acme.example"), None, &[]), old("email", &["info@acme.example"])),
         (contact(Some("A@b.example; c@d.example"), None, &[]), old("email", &["a@b.example; c@d.example"])),
-        (contact(None, None, &[(Field::Phone, "000-000-0000")]), old("phone", &["0000000000"])),
-        (contact(None, None, &[(Field::Phone, "+1 (555) 0100")]), old("phone", &["15550100"])),
-        (contact(None, None, &[(Field::LinkedinUrl, "TBD")]), old("linkedin", &["tbd"])),
+        (contact(None, None, &[(Field::PHONE, "000-000-0000")]), old("phone", &["0000000000"])),
+        (contact(None, None, &[(Field::PHONE, "+1 (555) 0100")]), old("phone", &["15550100"])),
+        (contact(None, None, &[(Field::LINKEDIN_URL, "TBD")]), old("linkedin", &["tbd"])),
         (
-            contact(None, None, &[(Field::LinkedinUrl, "x.linkedin.com/in/J%C3%BC/de")]),
+            contact(None, None, &[(Field::LINKEDIN_URL, "x.linkedin.com/in/J%C3%BC/de")]),
             old("linkedin", &["jü"]),
         ),
         (
-            contact(None, Some("Jane Doe"), &[(Field::CompanyName, " ACME")]),
+            contact(None, Some("Jane Doe"), &[(Field::COMPANY_NAME, " ACME")]),
             old("company", &["jane doe", "acme"]),
         ),
         (
@@ -192,7 +193,7 @@ fn whoever_is_listed_is_found_in_any_text_of_the_column() {
         "LinkedIn: https://www.linkedin.com/in/jane-doe-77 | x",
         "https://www.linkedin.com/en-us/in/jane-doe-77",
     ] {
-        let other = contact(None, Some("Jane Doe"), &[(Field::LinkedinUrl, url)]);
+        let other = contact(None, Some("Jane Doe"), &[(Field::LINKEDIN_URL, url)]);
         assert!(stops("https://www.linkedin.com/in/jane-doe-77", &other), "{url}");
     }
 }
