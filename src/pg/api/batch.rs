@@ -1,5 +1,8 @@
 //! enrich_contacts, enrich_rows, leadlex.enrich_batch; leadlex.progress.
 
+use crate::pg::api::access;
+use crate::pg::store;
+use crate::pg::sys::clock;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -7,13 +10,19 @@ use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
 use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
-use crate::pg::batch::{self, Call, Wish};
-use crate::pg::desk::{self, Target};
-use crate::pg::json::Jsonb;
-use crate::pg::progress::{self, Progress};
-use crate::pg::raise::{self, Refusal, refuse};
-use crate::pg::shmem::Running;
-use crate::pg::{accounts, cache, guards, identity, table};
+use crate::pg::call::batch;
+use crate::pg::call::batch::{Call, Wish};
+use crate::pg::call::single;
+use crate::pg::call::single::Target;
+use crate::pg::call::{identity, preconditions};
+use crate::pg::shared::layout::Running;
+use crate::pg::shared::progress;
+use crate::pg::shared::progress::Progress;
+use crate::pg::store::cache;
+use crate::pg::sys::jsonb::Jsonb;
+use crate::pg::sys::raise;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::table;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{Line, Summary};
 use leadlex_domain::failure::Failure;
@@ -88,7 +97,7 @@ fn raised(
 ) {
     cache::refresh();
     let wish = wish(fields, overwrite);
-    guards::require_shared_memory();
+    preconditions::require_shared_memory();
     let call = call(target, wish);
     let mut progress = started(&call, ids.len());
     batch::run(call, ids, &mut progress, put);
@@ -100,7 +109,7 @@ fn call(target: Target, wish: Wish) -> Call {
 }
 
 fn started(call: &Call, total: usize) -> Progress {
-    Progress::start(call.caller.workspace.id, desk::binding(call.target).relation(), total)
+    Progress::start(call.caller.workspace.id, single::binding(call.target).relation(), total)
 }
 
 /// The set that a function returns, all of it at once: subtransactions cannot span its calls.
@@ -168,7 +177,7 @@ fn datums(id: Option<pg_sys::Datum>, line: &Line) -> [Option<pg_sys::Datum>; COL
         fields.into_datum(),
         origin.map(|o| o.source.clone()).into_datum(),
         origin.and_then(|o| o.confidence).into_datum(),
-        crate::pg::store::pg(line.request_id).into_datum(),
+        store::pg(line.request_id).into_datum(),
         line.error.as_ref().map(|(code, _)| code.clone()).into_datum(),
         line.error.as_ref().map(|(_, message)| message.clone()).into_datum(),
         contact.and_then(|json| Jsonb(Cow::Owned(json)).into_datum()),
@@ -204,7 +213,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         let failure = Failure::validation("chunk must be from 1 to 100000", "500 is a good size.");
         raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None));
     }
-    guards::require_shared_memory();
+    preconditions::require_shared_memory();
     let mut ids = ids.unwrap_or_default();
     // Each once, whichever chunk it would be in.
     let mut met = HashSet::with_capacity(ids.len());
@@ -256,8 +265,8 @@ fn progress_report() -> TableIterator<
     ),
 > {
     cache::refresh();
-    guards::require_shared_memory();
-    let all = super::identity::administers();
+    preconditions::require_shared_memory();
+    let all = access::administers();
     let own = identity::readable();
     let visible = |r: &Running| all || own.contains(&uuid::Uuid::from_bytes(r.workspace));
     let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);
@@ -265,7 +274,7 @@ fn progress_report() -> TableIterator<
         .into_iter()
         .filter(visible)
         .map(|r| {
-            let left = r.seconds_left().map(|s| timestamp(accounts::now_us() + (s * 1e6) as i64));
+            let left = r.seconds_left().map(|s| timestamp(clock::now_us() + (s * 1e6) as i64));
             let bound = (r.relation != 0).then(|| table::plain_name_of(r.relation.into()));
             (
                 r.pid,

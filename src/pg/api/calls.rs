@@ -6,9 +6,10 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::pg::desk::{PgDesk, Target};
-use crate::pg::json::Jsonb;
-use crate::pg::{cache, raise};
+use crate::pg::call::single::{PgDesk, Target};
+use crate::pg::store::cache;
+use crate::pg::sys::jsonb::Jsonb;
+use crate::pg::sys::raise;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::flow;

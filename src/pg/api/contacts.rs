@@ -1,17 +1,23 @@
 //! Binding contact tables.
 
+use crate::pg::api::privileges;
+use crate::pg::installation;
 use std::collections::BTreeMap;
 
 use pgrx::prelude::*;
 use pgrx::{AnyElement, Uuid};
 use serde_json::{Value, json};
 
-use crate::pg::owner::as_owner;
-use crate::pg::raise::{self, Refusal, refuse};
-use crate::pg::spi::{self, Statement, View, arg};
+use crate::pg::call::preconditions;
+use crate::pg::installation::as_owner;
+use crate::pg::store::cache;
 use crate::pg::store::{boolean, config, number, text};
-use crate::pg::table::{self, Column, names, quoted};
-use crate::pg::{cache, guards};
+use crate::pg::sys::raise;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::spi;
+use crate::pg::sys::spi::{Statement, View, arg};
+use crate::pg::table;
+use crate::pg::table::{Column, names, quoted};
 use leadlex_domain::failure::short;
 use leadlex_domain::fields::Field;
 
@@ -258,7 +264,9 @@ fn warn_unless_unique(relation: &Relation, id: &str) {
 fn refuse_part_of_bound(relation: &Relation) {
     let related = |other: pg_sys::Oid| {
         // SAFETY: both exist: one was found by the caller, the other by its binding.
-        unsafe { guards::is_part_of(relation.oid, other) || guards::is_part_of(other, relation.oid) }
+        unsafe {
+            preconditions::is_part_of(relation.oid, other) || preconditions::is_part_of(other, relation.oid)
+        }
     };
     let bound = cache::bindings();
     let other = bound.iter().find(|b| b.relation().is_some_and(|oid| oid != relation.oid && related(oid)));
@@ -359,13 +367,13 @@ fn create_contact_table() {
         ["id", "workspace_id", "full_name", "email"].into_iter().map(|name| (name, name)).collect();
     columns.extend(Field::all().map(|field| (field.name(), field.name())));
     config::bind("leadlex", "contact", &json!(columns), None);
-    as_owner(|| super::privileges::open_contact_table(None));
+    as_owner(|| privileges::open_contact_table(None));
 }
 
 /// Part of a statement of ours, see `table::rls`: notes which row it is asked about, and lets none through.
 #[pg_extern(sql = false)]
 fn row_may_be_updated(place: Option<i64>) -> bool {
-    cache::installation();
+    installation::present();
     place.into_iter().for_each(table::note);
     false
 }

@@ -1,12 +1,18 @@
 //! Balances.
 
+use crate::pg::api::access;
+use crate::pg::installation;
 use std::time::Duration;
 
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::pg::store::books;
-use crate::pg::{accounts, cache, desk, guards, means, raise, xact};
+use crate::pg::call::preconditions;
+use crate::pg::limits::{accounts, remaining};
+use crate::pg::shared::transaction;
+use crate::pg::store::cache;
+use crate::pg::store::ledger;
+use crate::pg::sys::raise;
 
 /// Far below what could overflow, also when several grants commit at once.
 const MAX_BALANCE: i64 = 1_000_000_000_000_000;
@@ -17,8 +23,8 @@ pub fn open_balance(workspace: uuid::Uuid, amount: i64) {
         too_much();
     }
     // The worker is told of ledger rows when this process commits them: a prepared one would not be.
-    xact::mark_called();
-    books::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, Some("opening balance"));
+    transaction::mark_called();
+    ledger::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, Some("opening balance"));
 }
 
 fn too_much() -> ! {
@@ -34,9 +40,9 @@ fn too_much() -> ! {
 
 /// Adds to a workspace's balance (or takes from it, never below 0); the new balance.
 fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
-    xact::mark_called();
+    transaction::mark_called();
     // The account is loaded, and pinned, before the ledger row is written: so the load cannot contain it.
-    let account = accounts::open(desk::account_key(workspace));
+    let account = accounts::open(installation::account_key(workspace));
     if amount > 0 && accounts::balance(account).checked_add(amount).is_none_or(|sum| sum > MAX_BALANCE) {
         too_much();
     }
@@ -50,7 +56,7 @@ fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
     });
     // A charge is what has no note, see leadlex.usage_daily.
     let note = note.or((amount < 0).then_some("correction"));
-    books::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, note);
+    ledger::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, note);
     match correction {
         Some(reservation) => accounts::spend(reservation),
         None => accounts::grant(account, amount),
@@ -60,7 +66,7 @@ fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
 
 fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str>) -> i64 {
     cache::refresh();
-    guards::require_writable();
+    preconditions::require_writable();
     let amount = super::required(amount, "amount");
     let workspace = super::workspace_or_only(workspace.map(super::plain));
     // i64::MIN has no positive counterpart; nobody has that many credits.
@@ -88,5 +94,5 @@ fn grant_credits_here(amount: Option<i64>) -> i64 {
 
 #[pg_extern(sql = false)]
 fn credits() -> Option<i64> {
-    means::credits(&super::identity::caller().workspace)
+    remaining::credits(&access::caller().workspace)
 }

@@ -2,8 +2,10 @@
 
 use pgrx::prelude::*;
 
-use super::batch::{required_relation, wish};
-use crate::pg::{batch, cache, raise};
+use crate::pg::api::batch::{required_relation, wish};
+use crate::pg::call::batch;
+use crate::pg::store::cache;
+use crate::pg::sys::raise;
 
 // TableIterator wants its columns spelled out in the signature.
 #[allow(clippy::type_complexity)]

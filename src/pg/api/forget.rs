@@ -1,21 +1,32 @@
 //! Erasing what is held on a person.
 
+use crate::pg::api::access;
+use crate::pg::installation;
+use crate::pg::sys::clock;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
 
-use crate::pg::desk::{self, Target};
-use crate::pg::receipts;
-use crate::pg::store::receipts::{self as books, Erased, Person};
-use crate::pg::store::{config, jobs_kept, shared_values};
+use crate::pg::call::single;
+use crate::pg::call::single::Target;
+use crate::pg::call::{identity, preconditions};
+use crate::pg::provider;
+use crate::pg::shared::claims;
+use crate::pg::shared::receipts;
+use crate::pg::store::cache;
+use crate::pg::store::receipts as books;
+use crate::pg::store::receipts::{Erased, Person};
+use crate::pg::store::{config, job_history, shared_values};
+use crate::pg::sys::{raise, settings};
 use crate::pg::table::Binding;
-use crate::pg::{accounts, cache, claims, guards, identity, provider, raise, settings};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::identity::WRITE_ENRICH;
 use leadlex_domain::question::Questions;
-use leadlex_domain::receipt::{self, Hash};
-use leadlex_domain::shared::{self, Named, Value};
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::Hash;
+use leadlex_domain::shared;
+use leadlex_domain::shared::{Named, Value};
 
 #[pg_extern(sql = false)]
 fn forget_contact(contact_id: Option<Uuid>) -> JsonB {
@@ -53,7 +64,7 @@ fn raised(target: Target, id: Option<String>, name: &str) -> JsonB {
 /// The workspace in which the caller may erase; `None`: in all.
 pub fn authority() -> Result<Option<uuid::Uuid>, Failure> {
     let no_choice = settings::api_key().is_none() && settings::workspace().is_none();
-    if no_choice && super::identity::administers() {
+    if no_choice && access::administers() {
         return Ok(None);
     }
     let caller = identity::identify()?;
@@ -64,10 +75,10 @@ pub fn authority() -> Result<Option<uuid::Uuid>, Failure> {
 }
 
 fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
-    guards::require_writable();
+    preconditions::require_writable();
     let workspace = authority()?;
-    let binding = desk::binding(target);
-    let id = binding.canonical_key(id).ok_or_else(|| desk::no_key(&binding, id))?;
+    let binding = single::binding(target);
+    let id = binding.canonical_key(id).ok_or_else(|| single::no_key(&binding, id))?;
     let table = binding.name();
     let candidates = match workspace {
         Some(only) => vec![only],
@@ -105,25 +116,25 @@ fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
 
 /// Something is in the books, or on its way there.
 fn held(person: &Person) -> bool {
-    let database = provider::receipt_key(person.hash).database;
+    let database = installation::receipt_key(person.hash).database;
     receipts::with(|arena| arena.waiting_for(database, person.hash)) || books::holds(person)
 }
 
 fn queued(person: &Person) -> bool {
-    jobs_kept::holds(person.workspace, person.schema, person.table, person.contact)
+    job_history::holds(person.workspace, person.schema, person.table, person.contact)
 }
 
 fn erase(binding: &Binding, persons: &[Person]) -> Erased {
     // First, as a worker takes them: the set, then the contact.
     let of_queue = |p: &Person| Erased {
-        jobs: jobs_kept::erase(p.workspace, p.schema, p.table, p.contact),
+        jobs: job_history::erase(p.workspace, p.schema, p.table, p.contact),
         ..Erased::default()
     };
     let jobs = persons.iter().map(of_queue).fold(Erased::default(), Erased::and);
     // No call about this contact is under way from here on, nor until this is committed.
     // Only within these workspaces: what is another's is not held, nor waited for.
     for person in persons {
-        let claim = desk::contact_claim(binding, person.workspace, person.contact);
+        let claim = single::contact_claim(binding, person.workspace, person.contact);
         claims::claim(claim);
         claims::unlock(&claim);
     }
@@ -168,14 +179,14 @@ fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
 
 /// What is on its way into the books must be there, to be erased with the rest. What arrives later is thrown away.
 fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
-    let keys: Vec<receipts::Key> = questions.iter().map(|hash| provider::receipt_key(*hash)).collect();
-    let database = provider::receipt_key(persons[0].hash).database;
+    let keys: Vec<receipts::Key> = questions.iter().map(|hash| installation::receipt_key(*hash)).collect();
+    let database = installation::receipt_key(persons[0].hash).database;
     let on_their_way = || {
         receipts::with(|arena| {
             persons.iter().any(|p| arena.waiting_for(database, p.hash)) || arena.waiting_on(&keys)
         })
     };
-    let now = accounts::now_us();
+    let now = clock::now_us();
     receipts::with(|arena| persons.iter().for_each(|p| arena.erase(p.hash, now)));
     super::wait_for_the_books(on_their_way, "Nothing was erased.");
 }

@@ -1,13 +1,14 @@
 //! Why contacts that a trigger brings are queued, or wait in the queue: said to the session once.
 
+use crate::pg::sys::role;
 use std::cell::Cell;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
-use crate::pg::owner;
-use crate::pg::table::{self, Binding};
-use crate::pg::trigger::Fired;
+use crate::pg::call::trigger::Fired;
+use crate::pg::table;
+use crate::pg::table::Binding;
 
 thread_local! {
     /// Which of the reasons this session has been told.
@@ -80,10 +81,10 @@ pub fn tell_of_clone() {
 
 /// Of jobs that no worker can run as things are: what to do.
 pub fn remedy(role: pg_sys::Oid) -> Option<String> {
-    if owner::can_have_workers(role) {
+    if role::can_have_workers(role) {
         return None;
     }
-    let name = owner::quoted_name_of(role);
+    let name = role::quoted_name_of(role);
     Some(format!(
         "The table's owner may not log in, as it has to before PostgreSQL 17 for a background worker to run its jobs: ALTER ROLE {name} LOGIN."
     ))

@@ -11,15 +11,19 @@ macro_rules! version_one {
         }
     )+ };
 }
+use crate::pg::store::cache;
+use crate::pg::sys::role;
+use crate::pg::table;
+use crate::pg::worker::utility_hook;
 use version_one;
 
+mod access;
 mod batch;
 mod calls;
 mod contacts;
 mod credits;
 mod estimate;
 mod forget;
-mod identity;
 mod later;
 mod presets;
 mod privileges;
@@ -40,8 +44,10 @@ use uuid::Uuid;
 
 pub use privileges::close_contact_table;
 
-use super::store::config;
-use super::{raise, wait, worker};
+use crate::pg::shared::wait;
+use crate::pg::store::config;
+use crate::pg::sys::raise;
+use crate::pg::worker;
 
 /// Has the background worker write answers that are on their way into the books, or raises 55000 or 53400: `nothing` says
 /// what has not been done then.
@@ -58,25 +64,25 @@ fn wait_for_the_books(on_their_way: impl Fn() -> bool, nothing: &str) {
 
 /// 42501 where the caller may not write this table, whatever PUBLIC may.
 pub fn require_access(relation: pg_sys::Oid) {
-    if !identity::may(relation, "UPDATE") {
-        identity::refuse(relation, "UPDATE");
+    if !access::may(relation, "UPDATE") {
+        access::refuse(relation, "UPDATE");
     }
 }
 
 /// 42501 where the caller may not read this table, whatever PUBLIC may: policies keep rows from a query, not from its counts.
 pub fn require_access_to_explain(relation: pg_sys::Oid) {
     // SAFETY: catalog look-ups.
-    let bypasses = unsafe { pg_sys::has_bypassrls_privilege(super::owner::caller()) };
+    let bypasses = unsafe { pg_sys::has_bypassrls_privilege(role::caller()) };
     if bypasses
-        || identity::administers()
-        || super::ddl::owns_table(relation)
-        || identity::may(relation, "SELECT")
+        || access::administers()
+        || utility_hook::owns_table(relation)
+        || access::may(relation, "SELECT")
     {
         return;
     }
     raise::refuse(raise::Refusal {
         sqlstate: "42501",
-        message: format!("permission denied for table {}", super::table::name_of(relation)),
+        message: format!("permission denied for table {}", table::name_of(relation)),
         detail: Some("EXPLAIN ANALYZE tells of rows that this role may not see.".into()),
         hint: Some("Ask for leadlex.grant_access(role, workspace_id), or leave out ANALYZE.".into()),
     })
@@ -85,7 +91,7 @@ pub fn require_access_to_explain(relation: pg_sys::Oid) {
 /// The workspace meant by an argument that may be left out while there is only one.
 fn workspace_or_only(given: Option<Uuid>) -> Uuid {
     if let Some(id) = given {
-        return match super::cache::workspace(id) {
+        return match cache::workspace(id) {
             Some(workspace) => workspace.id,
             None => raise::invalid(
                 format!("there is no workspace {id}"),

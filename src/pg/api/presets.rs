@@ -4,7 +4,7 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::pg::cache;
+use crate::pg::store::cache;
 use leadlex_domain::provider::{about, presets};
 
 type Preset = (

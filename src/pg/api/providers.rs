@@ -1,17 +1,25 @@
 //! Providers: add, change, drop, check.
 
+use crate::pg::api::workspaces;
+use crate::pg::sys::clock;
 use std::sync::Arc;
 
 use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB, Uuid};
 use serde_json::{Value, json};
 
+use crate::pg::call::preconditions;
+use crate::pg::provider::shared_values;
+use crate::pg::provider::shared_values::{About, Crowd};
 use crate::pg::provider::{Asker, Refused};
-use crate::pg::shared_values::{self, About, Crowd};
-use crate::pg::store::config::{self, LoadedProvider};
+use crate::pg::shared::wait::Sent;
+use crate::pg::shared::{layout, transaction};
+use crate::pg::store::cache;
+use crate::pg::store::config;
+use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
-use crate::pg::wait::Sent;
-use crate::pg::{accounts, cache, guards, provider, raise, settings, shmem, table, worker, xact};
+use crate::pg::sys::{raise, settings};
+use crate::pg::{provider, table, worker};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::short;
 use leadlex_domain::fields::Field;
@@ -141,7 +149,7 @@ fn add_provider(
     if let Some(secret) = secret {
         secret_allowed(secret);
     }
-    super::workspaces::ensure_default();
+    workspaces::ensure_default();
     let workspace = workspace_id.map(|id| super::workspace_or_only(Some(super::plain(id))));
     let id = uuid::Uuid::now_v7();
     config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100));
@@ -245,7 +253,7 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
 #[pg_extern(sql = false)]
 fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     cache::refresh();
-    guards::require_shared_memory();
+    preconditions::require_shared_memory();
     let found = find(super::required(name, "name"));
     let contact = contact_from(&super::required(super::json(contact, "contact"), "contact"));
     let config = match &found.config {
@@ -313,7 +321,7 @@ fn checked_with(
     let (shown, sent) = (request.masked(), request.clone());
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
-            let (verdict, cost) = rules.read_all(answer, accounts::now(), &of_whom);
+            let (verdict, cost) = rules.read_all(answer, clock::now(), &of_whom);
             errand.ended(&sent.without_echo(verdict), cost);
         }
         Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
@@ -322,7 +330,7 @@ fn checked_with(
     // It has to be counted.
     worker::call_if_away();
     let mut told = told(found, (config, &whom), shown, &request, &answer);
-    let verdict = answer.as_ref().ok().map(|answer| config.read_all(answer, accounts::now(), &whom).0);
+    let verdict = answer.as_ref().ok().map(|answer| config.read_all(answer, clock::now(), &whom).0);
     if about.zip(verdict).is_some_and(|(about, verdict)| about.is_somebody_else(&verdict)) {
         let message =
             "its LinkedIn profile is one that the provider supplies for many people (leadlex.shared_value)";
@@ -347,7 +355,7 @@ fn told(
     let status = answer.as_ref().ok().map(|a| a.status);
     let (verdict, cost) = match answer {
         Ok(answer) => {
-            let (verdict, cost) = config.read_all(answer, accounts::now(), whom);
+            let (verdict, cost) = config.read_all(answer, clock::now(), whom);
             let verdict = match verdict {
                 failed @ Verdict::Failed(_) => request.without_echo(failed),
                 // Values that repeat the secret are shown masked.
@@ -458,9 +466,9 @@ fn config_changed<'a>(
     if let Ok(relation) = trigger.relation() {
         cache::invalidate(relation.oid());
         // SAFETY: a global that CREATE and ALTER EXTENSION set while their script runs.
-        if unsafe { pg_sys::creating_extension } && shmem::available() {
+        if unsafe { pg_sys::creating_extension } && layout::available() {
             // The worker has left this database alone until now.
-            xact::with(|t| t.updated_schema = true);
+            transaction::with(|t| t.updated_schema = true);
         }
     }
     Ok(None)

@@ -1,16 +1,25 @@
 //! leadlex.enqueue, enqueue_rows, retry_jobs; pausing.
 
+use crate::pg::api::access;
+use crate::pg::api::forget;
+use crate::pg::sys::role;
+use crate::pg::table;
 use std::collections::HashSet;
 
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::pg::desk::{self, Target};
+use crate::pg::call::single;
+use crate::pg::call::single::Target;
+use crate::pg::call::{enqueue, identity, preconditions};
+use crate::pg::shared::transaction;
+use crate::pg::store::cache;
+use crate::pg::store::job_history;
 use crate::pg::store::jobs::{Authority, Job};
-use crate::pg::store::jobs_kept;
-use crate::pg::store::pauses::{self, Pause};
+use crate::pg::store::pauses;
+use crate::pg::store::pauses::Pause;
+use crate::pg::sys::{raise, settings};
 use crate::pg::table::Binding;
-use crate::pg::{cache, guards, identity, owner, queue, raise, settings, xact};
 use leadlex_domain::ask;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::identity::WRITE_ENRICH;
@@ -54,21 +63,21 @@ fn add(
     overwrite: Option<bool>,
 ) -> Result<i64, Failure> {
     let fields = ask::fields_asked(fields)?;
-    guards::require_writable();
-    let caller = desk::identify()?;
+    preconditions::require_writable();
+    let caller = single::identify()?;
     if !caller.may(WRITE_ENRICH) {
         return Err(Failure::lacks_permission(WRITE_ENRICH));
     }
-    let binding = desk::binding(target);
+    let binding = single::binding(target);
     let ids = keys(&binding, caller.workspace.id, ids.unwrap_or_default(), name)?;
     if ids.is_empty() {
         return Ok(0);
     }
     // Looked at again when the jobs run, but then nobody sees it at once.
     binding.require_some_updatable(fields);
-    let role = owner::caller();
+    let role = role::caller();
     require_login(role);
-    let role_name = super::identity::role_name(role);
+    let role_name = access::role_name(role);
     let authority = match settings::api_key() {
         Some(key) => Authority::ApiKey(identity::hash(&key)),
         None => Authority::Role,
@@ -82,13 +91,13 @@ fn add(
         fields,
         overwrite: overwrite.unwrap_or(false),
     };
-    let count = queue::add(&job, role, ids);
+    let count = enqueue::add(&job, role, ids);
     tell_of_pause();
     Ok(count as i64)
 }
 
 fn tell_of_pause() {
-    match queue::paused() {
+    match enqueue::paused() {
         None => {}
         Some(Pause::Clone) => pgrx::notice!(
             "this database is a copy, or was restored: nothing is begun before leadlex.resume_queue()"
@@ -113,7 +122,7 @@ fn keys(
     for id in ids {
         let missing = || Failure::validation(format!("{name} contains a NULL"), "Leave it out.");
         let id = id.ok_or_else(missing)?;
-        keys.push(binding.canonical_key(&id).ok_or_else(|| desk::no_key(binding, &id))?);
+        keys.push(binding.canonical_key(&id).ok_or_else(|| single::no_key(binding, &id))?);
     }
     binding.require_readable();
     // The table holds another workspace's rows.
@@ -138,8 +147,8 @@ fn seen(binding: &Binding, workspace: uuid::Uuid, keys: &[String]) -> Vec<String
 }
 
 fn require_login(role: pg_sys::Oid) {
-    if !owner::can_have_workers(role) {
-        let name = owner::name_of(role);
+    if !role::can_have_workers(role) {
+        let name = role::name_of(role);
         raise::not_ready(
             format!("the role {name} may not log in, so no background worker can run its jobs"),
             "Before PostgreSQL 17 it has to: ALTER ROLE … LOGIN (without a password, if nobody else is to use it), or queue as another role.",
@@ -154,16 +163,16 @@ fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
             Some(state @ ("dead" | "queued")) => state,
             _ => return Err(Failure::validation("state must be dead or queued", "See leadlex.job.")),
         };
-        guards::require_writable();
-        let workspace = super::forget::authority()?;
-        let names = relation.map(crate::pg::table::names_of);
+        preconditions::require_writable();
+        let workspace = forget::authority()?;
+        let names = relation.map(table::names_of);
         let table = names.as_ref().map(|(schema, table)| (schema.as_str(), table.as_str()));
         let mut count = 0;
-        for (role, contacts) in jobs_kept::retry(state, workspace, table) {
+        for (role, contacts) in job_history::retry(state, workspace, table) {
             count += contacts;
-            role.into_iter().for_each(queue::note);
+            role.into_iter().for_each(enqueue::note);
         }
-        xact::mark_called();
+        transaction::mark_called();
         Ok(count)
     })
 }
@@ -171,21 +180,21 @@ fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
 #[pg_extern(sql = false)]
 fn queue_paused() -> Option<&'static str> {
     cache::refresh();
-    queue::paused().map(Pause::name)
+    enqueue::paused().map(Pause::name)
 }
 
 #[pg_extern(sql = false)]
 fn pause_queue() {
     cache::refresh();
-    guards::require_writable();
-    pauses::pause(&super::identity::role_name(owner::caller()));
+    preconditions::require_writable();
+    pauses::pause(&access::role_name(role::caller()));
 }
 
 #[pg_extern(sql = false)]
 fn resume_queue() {
     cache::refresh();
-    guards::require_writable();
+    preconditions::require_writable();
     pauses::resume();
-    xact::mark_called();
-    xact::with(|t| t.resumed = true);
+    transaction::mark_called();
+    transaction::with(|t| t.resumed = true);
 }

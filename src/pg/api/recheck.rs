@@ -1,14 +1,19 @@
 //! Forgetting that a provider had nothing: after a bad night, so that its contacts are asked about again.
 
+use crate::pg::installation;
 use pgrx::prelude::*;
 
-use crate::pg::{cache, guards, provider, raise, receipts, store};
+use crate::pg::call::preconditions;
+use crate::pg::shared::receipts;
+use crate::pg::store;
+use crate::pg::store::cache;
+use crate::pg::sys::raise;
 
 #[pg_extern(sql = false)]
 fn recheck(provider: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 {
     cache::refresh();
-    guards::require_shared_memory();
-    guards::require_writable();
+    preconditions::require_shared_memory();
+    preconditions::require_writable();
     let name = super::required(provider, "provider");
     let since = super::required(since, "since");
     let all = cache::providers();
@@ -16,7 +21,7 @@ fn recheck(provider: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 
         raise::invalid(format!("there is no provider \"{name}\""), "See leadlex.provider.")
     };
     // What has come in until now must be in the books, to be forgotten there.
-    let database = provider::receipt_key([0; 16]).database;
+    let database = installation::receipt_key([0; 16]).database;
     let newest = receipts::with(|arena| arena.newest());
     let on_their_way = || receipts::with(|arena| arena.waits_up_to(database, newest));
     super::wait_for_the_books(on_their_way, "Nothing was forgotten.");

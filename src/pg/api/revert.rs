@@ -1,12 +1,16 @@
 //! Taking an enrichment back.
 
+use crate::pg::api::forget;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::{Value, json};
 
-use crate::pg::store::books::{self, Past};
+use crate::pg::call::preconditions;
+use crate::pg::store::cache;
 use crate::pg::store::config;
-use crate::pg::{cache, guards, raise};
+use crate::pg::store::ledger;
+use crate::pg::store::ledger::Past;
+use crate::pg::sys::raise;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
@@ -25,13 +29,13 @@ fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
 }
 
 fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
-    guards::require_writable();
-    let workspaces = match super::forget::authority()? {
+    preconditions::require_writable();
+    let workspaces = match forget::authority()? {
         Some(only) => vec![only],
         None => config::all_workspaces(),
     };
     let not_found = |what: &str| Failure::not_found(what);
-    let past = books::past_enrichment(&workspaces, request)
+    let past = ledger::past_enrichment(&workspaces, request)
         .ok_or_else(|| not_found(&format!("enrichment {request}")))?;
     let workspace = past.workspace;
     let bindings = cache::bindings();
@@ -57,7 +61,7 @@ fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
     if past.reverted {
         pgrx::notice!("enrichment {request} was reverted before");
     } else if !reverted.is_empty() {
-        books::mark_reverted(workspace, request);
+        ledger::mark_reverted(workspace, request);
     }
     let kept: Vec<&str> =
         written(&past).into_iter().filter(|f| !reverted.contains(*f)).map(Field::name).collect();

@@ -3,14 +3,17 @@
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
+use crate::pg::call::preconditions;
+use crate::pg::provider;
+use crate::pg::store::cache;
 use crate::pg::store::shared_values;
-use crate::pg::{cache, guards, provider, raise};
+use crate::pg::sys::raise;
 use leadlex_domain::shared::Written;
 
 #[pg_extern(sql = false)]
 fn allow_shared_value(value: Option<&str>, workspace_id: Option<Uuid>, allowed: Option<bool>) -> bool {
     cache::refresh();
-    guards::require_writable();
+    preconditions::require_writable();
     let written = Written::parse(super::required(value, "value")).unwrap_or_else(|| {
         raise::invalid(
             "value is no e-mail address and no LinkedIn profile, or more than one",

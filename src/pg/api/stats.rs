@@ -1,12 +1,20 @@
 //! leadlex.provider_stats: what has come of each provider's requests.
 
+use crate::pg::api::access;
+use crate::pg::api::workspaces;
+use crate::pg::store;
+use crate::pg::sys::clock;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::pg::store::config::{self, LoadedProvider};
+use crate::pg::call::{identity, preconditions};
+use crate::pg::provider;
+use crate::pg::provider::health;
+use crate::pg::store::cache;
+use crate::pg::store::config;
+use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::tallies;
-use crate::pg::{accounts, cache, guards, health, identity, provider};
 use leadlex_domain::latency::Latencies;
 use leadlex_domain::tally::{Count, Tally};
 
@@ -57,8 +65,8 @@ fn provider_report() -> TableIterator<
 > {
     // Not for what it reads alone, but for what it returns: an older schema declares other columns.
     cache::refresh();
-    guards::require_shared_memory();
-    let (sees, monitors) = (sees(), super::workspaces::watches());
+    preconditions::require_shared_memory();
+    let (sees, monitors) = (sees(), workspaces::watches());
     let seen = |p: &LoadedProvider| match sees(p) {
         true => Some(row(p, true)),
         // Monitoring is told how many, and not what was said.
@@ -70,7 +78,7 @@ fn provider_report() -> TableIterator<
 
 /// Of which providers the caller is told. What one for every workspace came to would tell one team of the others.
 fn sees() -> impl Fn(&LoadedProvider) -> bool {
-    let all = super::identity::administers();
+    let all = access::administers();
     let own = identity::readable();
     let alone = own.len() == 1 && config::some_workspaces().len() == 1;
     move |provider| all || provider.workspace.map_or(alone, |workspace| own.contains(&workspace))
@@ -88,11 +96,11 @@ fn row(provider: &LoadedProvider, with_texts: bool) -> Stats {
     let health = present.as_ref().map(|state| state.health);
     let health = health.filter(|health| identity.is_none_or(|identity| health.is_about(identity)));
     let pause = health.and_then(|health| health.pause());
-    let over = pause.is_some_and(|pause| pause.until <= accounts::now_us());
+    let over = pause.is_some_and(|pause| pause.until <= clock::now_us());
     let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);
     let count = |count| tally.get(count) as i64;
     (
-        crate::pg::store::pg(provider.id),
+        store::pg(provider.id),
         count(Count::Calls),
         count(Count::Matches),
         count(Count::NoMatches),

@@ -1,17 +1,28 @@
 //! Who must not be asked about.
 
+use crate::pg::api::access;
+use crate::pg::sys::clock;
+use crate::pg::sys::role;
 use std::time::Duration;
 
 use pgrx::prelude::*;
 use pgrx::{Uuid, pg_sys};
 
-use crate::pg::desk::{self, Target};
+use crate::pg::call::preconditions;
+use crate::pg::call::single;
+use crate::pg::call::single::Target;
+use crate::pg::shared::wait;
+use crate::pg::store::cache;
 use crate::pg::store::config;
-use crate::pg::store::suppressions::{self, Listing};
-use crate::pg::{accounts, cache, guards, owner, provider, raise, wait, worker};
+use crate::pg::store::suppressions;
+use crate::pg::store::suppressions::Listing;
+use crate::pg::sys::raise;
+use crate::pg::{provider, worker};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::receipt::{self, Hash};
-use leadlex_domain::suppression::{self, Entry};
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::Hash;
+use leadlex_domain::suppression;
+use leadlex_domain::suppression::Entry;
 
 const REASON: &str = "no reason given";
 /// Postgres counts microseconds from 2000.
@@ -75,7 +86,7 @@ fn unsuppress_row(relation: Option<pg_sys::Oid>, id: Option<&str>) -> i64 {
 
 fn begin() {
     cache::refresh();
-    guards::require_writable();
+    preconditions::require_writable();
 }
 
 /// `position`: of several, the first is 1.
@@ -100,19 +111,19 @@ fn add(
     until: Option<TimestampWithTimeZone>,
 ) -> u64 {
     let end_us = until.map(|until| pg_sys::TimestampTz::from(until).saturating_add(EPOCH_2000_US));
-    if end_us.is_some_and(|end| end <= accounts::now_us()) {
+    if end_us.is_some_and(|end| end <= clock::now_us()) {
         raise::invalid("until must lie in the future", "Leave it out for an entry that does not end.");
     }
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty()).unwrap_or(REASON);
-    let source = super::identity::role_name(owner::caller());
+    let source = access::role_name(role::caller());
     suppressions::add(workspace(workspace_id), &people, &Listing { reason, source: &source, until })
 }
 
 /// What is listed about a contact, however it was; how many entries. In every workspace that has the contact, and in what
 /// counts for all.
 fn take_off(target: Target, id: &str) -> i64 {
-    let binding = desk::binding(target);
-    let Some(id) = binding.canonical_key(id) else { raise::failure(&desk::no_key(&binding, id)) };
+    let binding = single::binding(target);
+    let Some(id) = binding.canonical_key(id) else { raise::failure(&single::no_key(&binding, id)) };
     let seen: Vec<(uuid::Uuid, Contact)> = config::all_workspaces()
         .into_iter()
         .filter(|workspace| binding.may_have_rows_of(*workspace))

@@ -3,6 +3,7 @@
 //! They never fail the statement that fired them, but for what is Postgres's to raise and for triggers that are made
 //! wrongly. Whatever goes wrong is one warning for each statement, and jobs to try again.
 
+use crate::pg::call::enqueue;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,13 +13,20 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
 use uuid::Uuid;
 
-use super::later::{self, Reason};
-use crate::pg::batch::{self, Call, Wish};
-use crate::pg::progress::Progress;
-use crate::pg::spi::{self, Caught};
-use crate::pg::table::{self, Binding};
-use crate::pg::trigger::{Fired, NewRow};
-use crate::pg::{cache, identity, settings, shmem};
+use crate::pg::api::later;
+use crate::pg::api::later::Reason;
+use crate::pg::call::batch;
+use crate::pg::call::batch::{Call, Wish};
+use crate::pg::call::identity;
+use crate::pg::call::trigger::{Fired, NewRow};
+use crate::pg::shared::layout;
+use crate::pg::shared::progress::Progress;
+use crate::pg::store::cache;
+use crate::pg::sys::settings;
+use crate::pg::sys::spi;
+use crate::pg::sys::spi::Caught;
+use crate::pg::table;
+use crate::pg::table::Binding;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{Line, Status};
 use leadlex_domain::fields::{Field, FieldSet};
@@ -120,11 +128,11 @@ fn statement() -> i64 {
 
 fn work(fired: Fired, way: Way) -> Option<Trouble> {
     cache::refresh();
-    if !shmem::available() {
+    if !layout::available() {
         return Some(Trouble::all("leadlex_enrich is not in shared_preload_libraries".into()));
     }
     // A copy of another database spends none of its money.
-    if crate::pg::queue::is_clone() {
+    if enqueue::is_clone() {
         later::tell_of_clone();
         return None;
     }
@@ -284,7 +292,7 @@ fn queue(
     }
     let count = ids.len();
     let added = spi::caught(
-        || crate::pg::queue::add_for_owner(fired.owner(), binding, workspace, fields, ids),
+        || enqueue::add_for_owner(fired.owner(), binding, workspace, fields, ids),
         |caught| !is_postgres_own(caught),
     );
     failed.queued |= added.is_ok();

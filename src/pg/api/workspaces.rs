@@ -1,11 +1,20 @@
 //! Workspaces and their rate limits; the worker's status.
 
+use crate::pg::api::access;
+use crate::pg::api::credits;
+use crate::pg::store;
+use crate::pg::sys::role;
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::pg::shmem::{Database, Queue};
+use crate::pg::call::{identity, preconditions};
+use crate::pg::limits::remaining;
+use crate::pg::shared::layout::{Database, Queue};
+use crate::pg::shared::{receipts, single_flight};
+use crate::pg::store::cache;
 use crate::pg::store::config;
-use crate::pg::{cache, guards, identity, means, owner, raise, receipts, under_way, worker};
+use crate::pg::sys::raise;
+use crate::pg::{installation, worker};
 use leadlex_domain::failure::short;
 use leadlex_domain::identity::{Workspace, unfit_workspace_name};
 use leadlex_domain::rate::{Limits, Window, plan_limits};
@@ -16,7 +25,7 @@ const DEFAULT_WORKSPACE: &str = "default";
 #[pg_extern(sql = false)]
 fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>) -> Uuid {
     cache::refresh();
-    guards::require_writable();
+    preconditions::require_writable();
     let name = super::required(name, "name");
     let plan = super::required(plan, "plan");
     if let Some(why) = unfit_workspace_name(name) {
@@ -40,9 +49,9 @@ fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>
     };
     config::add_workspace(&workspace);
     if let Some(credits) = credits.filter(|&c| c > 0) {
-        super::credits::open_balance(workspace.id, credits);
+        credits::open_balance(workspace.id, credits);
     }
-    crate::pg::store::pg(workspace.id)
+    store::pg(workspace.id)
 }
 
 /// For the first provider in a database without workspaces: one without credit or rate limit, open to the
@@ -60,7 +69,7 @@ pub fn ensure_default() {
     };
     config::add_workspace(&workspace);
     let permissions = [leadlex_domain::identity::WRITE_ENRICH.to_owned()];
-    config::grant_access(workspace.id, cache::installation().owner.to_u32(), &permissions);
+    config::grant_access(workspace.id, installation::present().owner.to_u32(), &permissions);
 }
 
 fn set_limits(workspace: Option<Uuid>, per_minute: Option<i32>, per_day: Option<i32>) {
@@ -96,8 +105,8 @@ fn rate_limit() -> TableIterator<
         name!(reset, Option<TimestampWithTimeZone>),
     ),
 > {
-    let workspace = super::identity::caller().workspace;
-    let status = means::rate(workspace.id, workspace.limits);
+    let workspace = access::caller().workspace;
+    let status = remaining::rate(workspace.id, workspace.limits);
     let row = |name, window: Option<Window>| -> RateRow {
         (
             name,
@@ -155,7 +164,7 @@ fn worker_report() -> TableIterator<
 > {
     // Not for what it reads, but for what it returns: an older schema declares other columns.
     cache::refresh();
-    guards::require_shared_memory();
+    preconditions::require_shared_memory();
     let watches = watches();
     if !watches && identity::readable().is_empty() {
         return TableIterator::new(Vec::new());
@@ -163,7 +172,7 @@ fn worker_report() -> TableIterator<
     let (launcher, databases) = worker::status();
     let state = if launcher > 0 { "running" } else { "not running" };
     let pid = (launcher > 0).then_some(launcher);
-    let unshared = Some(under_way::full() as i64);
+    let unshared = Some(single_flight::full() as i64);
     let mut rows: Vec<StatusRow> = vec![(
         "launcher", pid, None, state, None, None, None, None, None, None, None, None, None, None, None, None,
         unshared,
@@ -173,8 +182,8 @@ fn worker_report() -> TableIterator<
     let books = databases.iter().filter(|d| watches || d.oid == here);
     rows.extend(books.map(|d| books_row(d, watches)));
     // SAFETY: a catalog look-up.
-    let own = |role: u32| unsafe { pg_sys::has_privs_of_role(owner::caller(), role.into()) };
-    let queues = worker::queues::status();
+    let own = |role: u32| unsafe { pg_sys::has_privs_of_role(role::caller(), role.into()) };
+    let queues = worker::job_queues::status();
     let jobs = queues.iter().filter(|q| watches || q.database == here && own(q.role));
     rows.extend(jobs.map(|q| jobs_row(q, watches)));
     TableIterator::new(rows)
@@ -184,7 +193,7 @@ fn worker_report() -> TableIterator<
 pub fn watches() -> bool {
     let monitor = pg_sys::Oid::from(pg_sys::ROLE_PG_MONITOR);
     // SAFETY: a catalog look-up.
-    super::identity::administers() || unsafe { pg_sys::has_privs_of_role(owner::caller(), monitor) }
+    access::administers() || unsafe { pg_sys::has_privs_of_role(role::caller(), monitor) }
 }
 
 /// What a worker that is not running does.
@@ -228,7 +237,7 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
 fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
     let waits = q.wanted || q.due_at < i64::MAX;
     let state = if q.paused || q.frozen { "paused" } else { worker_state(q.worker_pid, waits) };
-    let role = owner::name_of(q.role.into());
+    let role = role::name_of(q.role.into());
     (
         "job worker",
         (q.worker_pid > 0).then_some(q.worker_pid),

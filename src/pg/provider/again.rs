@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::sending::{Asker, admit, longest, send};
-use crate::pg::receipts::{Keeper, Kept};
+use super::keeper::{Keeper, Kept};
+use crate::pg::provider::sending::{Asker, admit, longest, send};
+use crate::pg::shared::wait::Sent;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::wait::Sent;
 use leadlex_domain::provider::Config;
 
 pub struct Again {

@@ -1,33 +1,41 @@
 //! Asking one provider: what is known already, whether it may be asked, the request, the answer.
 
 mod again;
+pub mod health;
+pub mod keeper;
 mod past;
 mod rejections;
 mod sending;
+pub mod shared_values;
 mod turn;
 
+use crate::pg::installation;
+use crate::pg::sys::clock;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::raise;
-use super::receipts::{self, Keeper};
-use super::shared_values::About;
-use super::store::config::LoadedProvider;
-use super::wait::Sent;
-use super::{accounts, cache, settings, worker};
+use crate::pg::provider::shared_values::About;
+use crate::pg::shared::wait::Sent;
+use crate::pg::store::cache;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::sys::raise;
+use crate::pg::sys::settings;
+use crate::pg::worker;
+use keeper::Keeper;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, Verdict, Whom};
 use leadlex_domain::question::Questions;
-use leadlex_domain::receipt::{self, Hash, Receipt, Refusal};
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::{Hash, Receipt, Refusal};
 use leadlex_domain::suppression;
 use leadlex_domain::waterfall::Outcome;
 
 use again::Again;
-pub use past::{Past, pasts, person, questions, receipt_key};
+pub use past::{Past, pasts, person, questions};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
 pub use turn::Awaited;
@@ -166,7 +174,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
         return Before::Outcome(Outcome::Skipped);
     };
     if let Some((verdict, answered_at)) = recalled(asking, questions, wanted) {
-        let (terms, now) = (settings::receipt_terms(), accounts::now_us());
+        let (terms, now) = (settings::receipt_terms(), clock::now_us());
         let refused = asking.past.rejected_since(answered_at, questions, terms, now);
         return Before::Recalled(config, refused, verdict);
     }
@@ -183,13 +191,13 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
 fn rejected(asking: &Asking<'_>, questions: &Questions) -> FieldSet {
     match asking.overwrite {
         true => FieldSet::EMPTY,
-        false => asking.past.rejected(questions, settings::receipt_terms(), accounts::now_us()),
+        false => asking.past.rejected(questions, settings::receipt_terms(), clock::now_us()),
     }
 }
 
 /// What was answered to the same question before, and when.
 fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Option<(Verdict, i64)> {
-    let (terms, now) = (settings::receipt_terms(), accounts::now_us());
+    let (terms, now) = (settings::receipt_terms(), clock::now_us());
     // An answer that came while it was waited for is one to this very call.
     let anew = |r: &Receipt| asking.overwrite && !asking.past.waited_for(questions.hashes[0], r.answered_at);
     known(asking, questions).find_map(|(r, known)| {
@@ -243,7 +251,7 @@ fn put(
     if let Some(header) = config.idempotency_header() {
         let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
         let off = settings::receipt_terms().off();
-        let epoch = answered.unwrap_or(if off { accounts::now_us() / MICROSECONDS_A_DAY } else { 0 });
+        let epoch = answered.unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 });
         let request = prepared.request.masked();
         let key = receipt::request_key(asking.workspace, asking.table, missing, &request, epoch);
         prepared.request.headers.push((header.to_owned(), key.to_string()));
@@ -257,7 +265,7 @@ fn put(
     };
     let about = asking.about(provider);
     let keeper = Keeper {
-        key: receipt_key(questions.hashes[0]),
+        key: installation::receipt_key(questions.hashes[0]),
         person: asking.person,
         known: questions.known,
         terms: settings::receipt_terms(),
@@ -300,7 +308,7 @@ pub struct Flight {
     config: Arc<Config>,
     whom: Whom,
     about: About,
-    kept: receipts::Kept,
+    kept: keeper::Kept,
     sent: Sent,
     again: Option<Again>,
 }
@@ -336,14 +344,14 @@ fn once_more(
     provider: &LoadedProvider,
     config: &Config,
     answer: &Result<Answer, Fault>,
-) -> Option<(receipts::Kept, Sent)> {
+) -> Option<(keeper::Kept, Sent)> {
     again.filter(|_| answer.as_ref().is_err_and(|fault| fault.unanswered))?.send(provider, config)
 }
 
 fn landed(
     provider: &LoadedProvider,
     (config, whom, about): (&Config, &Whom, &About),
-    kept: &receipts::Kept,
+    kept: &keeper::Kept,
     answer: Result<Answer, Fault>,
 ) -> Outcome {
     let answer = match answer {
@@ -363,7 +371,7 @@ fn landed(
             "It is used now, but if this transaction does not commit, asking again costs again."
         );
     }
-    let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, accounts::now(), whom).0);
+    let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, clock::now(), whom).0);
     if matches!(verdict, Verdict::Failed(_)) {
         // It leaves no receipt either, and has to be counted.
         worker::call_if_away();

@@ -1,23 +1,29 @@
 //! What a call could ask, and what was answered to that before.
 
+use crate::pg::installation;
+use crate::pg::sys::clock;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::pg::shared_values::{self, Crowd};
+use crate::pg::provider::shared_values;
+use crate::pg::provider::shared_values::Crowd;
+use crate::pg::shared::receipts;
+use crate::pg::shared::single_flight;
+use crate::pg::shared::single_flight::Before;
+use crate::pg::store;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
-use crate::pg::under_way::{self, Before};
-use crate::pg::{accounts, cache, receipts, settings, store};
+use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::Config;
 use leadlex_domain::question::{Parties, Questions};
-use leadlex_domain::receipt::{self, Content, Filed, Hash, Receipt, Terms};
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::{Content, Filed, Hash, Receipt, Terms};
 use leadlex_domain::suppression;
 
 /// By provider, and by question.
@@ -33,7 +39,7 @@ pub struct Past {
     pub receipts: HashMap<Hash, Receipt>,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
     pub refused: bool,
-    /// [`under_way::sequence`] before the receipts were read.
+    /// [`single_flight::sequence`] before the receipts were read.
     pub read_at: u64,
     /// The question that somebody else was asking.
     waited: Option<Waited>,
@@ -85,7 +91,7 @@ pub fn pasts(
     contacts: &[(&Contact, Hash)],
     crowd: &Crowd,
 ) -> Vec<Past> {
-    let read_at = under_way::sequence();
+    let read_at = single_flight::sequence();
     let asked = |person: &Person, contact: &Contact| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
@@ -239,7 +245,7 @@ impl Past {
     /// Somebody else is asking it. Only the first time counts.
     pub fn wait_for(&mut self, question: Hash, before: Before) {
         if self.waited.is_none_or(|waited| waited.question != question) {
-            self.waited = Some(Waited { question, since: accounts::now_us(), before });
+            self.waited = Some(Waited { question, since: clock::now_us(), before });
         }
     }
 
@@ -255,7 +261,7 @@ impl Past {
 
     fn recall_waiting(&mut self) {
         for hash in self.hashes().chain(self.rejections()).collect::<Vec<_>>() {
-            let waiting = receipts::with(|arena| arena.find(&receipt_key(hash)));
+            let waiting = receipts::with(|arena| arena.find(&installation::receipt_key(hash)));
             match waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content) {
                 Some(Content::Receipt(receipt) | Content::Rejection(receipt)) => {
                     self.receipts.insert(hash, receipt);
@@ -265,10 +271,4 @@ impl Past {
             }
         }
     }
-}
-
-pub fn receipt_key(question: Hash) -> receipts::Key {
-    // SAFETY: a global set when the backend connected to its database.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    receipts::Key { database, catalog: cache::installation().catalog, question }
 }

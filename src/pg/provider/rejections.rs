@@ -2,16 +2,20 @@
 //! question and the contact, without the value. It goes the way of the answers, outside the transaction: whether that fails
 //! because of it, or commits without the value, it was paid for.
 
+use crate::pg::installation;
+use crate::pg::sys::clock;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::past::{Past, receipt_key};
+use crate::pg::provider::past::Past;
+use crate::pg::shared::receipts;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::{accounts, receipts, settings};
+use crate::pg::sys::settings;
 use leadlex_domain::fields::{FieldMap, FieldSet};
-use leadlex_domain::receipt::{self, Content, Filed, Hash, Receipt};
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::{Content, Filed, Hash, Receipt};
 use leadlex_domain::reply::Origin;
 
 /// How long those of one write may wait for room.
@@ -33,7 +37,7 @@ pub fn note_rejections(providers: &[(String, Rc<LoadedProvider>)], offers: &[Rej
     if terms.recheck_us == 0 {
         return;
     }
-    let (now, until) = (accounts::now_us(), Instant::now() + PATIENCE);
+    let (now, until) = (clock::now_us(), Instant::now() + PATIENCE);
     let mut dropped = None;
     for offer in offers {
         for (name, provider) in providers {
@@ -83,6 +87,6 @@ fn keep(
         content: Content::Rejection(receipt),
         sighting: None,
     };
-    let key = receipt_key(receipt::rejection(question, person));
+    let key = installation::receipt_key(receipt::rejection(question, person));
     receipts::keep(key, person, sent_at, &filed.to_bytes(), until)
 }

@@ -1,17 +1,22 @@
 //! One request: its secret, whether it may be sent now, and how it ended.
 
+use crate::pg::sys::clock;
 use std::time::Duration;
 
-use crate::pg::desk::account_key;
-use crate::pg::health::{self, Errand};
+use crate::pg::installation::account_key;
+use crate::pg::limits::accounts;
+use crate::pg::provider::health;
+use crate::pg::provider::health::Errand;
+use crate::pg::shared::wait;
+use crate::pg::shared::wait::Sent;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::wait::{self, Sent};
-use crate::pg::{accounts, settings};
+use crate::pg::sys::settings;
 use leadlex_domain::health::{Pause, Permit, Question};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest};
 use leadlex_domain::rate::Limits;
-use leadlex_domain::receipt::{self, Hash};
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::Hash;
 use leadlex_net::{Job, Keep};
 
 /// A secret file larger than this is no secret.
@@ -141,7 +146,7 @@ pub fn admit(
 }
 
 fn paused(pause: Pause) -> Fault {
-    let seconds = ((pause.until - accounts::now_us()).max(0) as u64).div_ceil(1_000_000).max(1);
+    let seconds = ((pause.until - clock::now_us()).max(0) as u64).div_ceil(1_000_000).max(1);
     let message = format!("paused: {}", pause.cause.words());
     Fault { retry_after_s: Some(seconds), paused: true, ..Fault::new(pause.cause.kind(), message) }
 }

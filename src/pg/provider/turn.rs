@@ -1,13 +1,16 @@
 //! One question under way is asked once: whose turn it is, and the wait for others.
 
+use crate::pg::installation;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::sending::longest;
-use super::{Asked, Asker, Asking, Past, begin, failed, receipt_key};
+use crate::pg::provider::sending::longest;
+use crate::pg::provider::{Asked, Asker, Asking, Past, begin, failed};
+use crate::pg::shared::single_flight;
+use crate::pg::shared::single_flight::{Before, Claim, Place, Turn};
+use crate::pg::shared::wait;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::under_way::{self, Before, Claim, Place, Turn};
-use crate::pg::{settings, wait};
+use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::provider::{Config, Verdict};
 use leadlex_domain::question::Questions;
@@ -38,7 +41,12 @@ pub fn claim(
     wait::ready();
     let question = questions.hashes[0];
     let longest = longest(config, left);
-    match under_way::begin(receipt_key(question), longest, past.read_at, past.before(question)) {
+    match single_flight::begin(
+        installation::receipt_key(question),
+        longest,
+        past.read_at,
+        past.before(question),
+    ) {
         Ok(claim) => Ok(Some(claim)),
         Err(Turn::Alone) => Ok(None),
         Err(others) => Err(others),
@@ -82,7 +90,7 @@ pub fn ask_after(
     loop {
         if let Some(awaited) = busy {
             past.wait_for(awaited.question, awaited.before);
-            under_way::wait_for(awaited.place, still());
+            single_flight::wait_for(awaited.place, still());
         }
         past.look_again(asking.workspace, &named, asking.contact);
         let asking = Asking { past: &past, ..*asking };

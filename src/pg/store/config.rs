@@ -7,15 +7,16 @@ use pgrx::pg_sys;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{boolean, number, optional, pg, text, texts, uuid};
-use crate::pg::membership;
-use crate::pg::owner::as_owner;
-use crate::pg::spi::{Row, Statement, View, arg};
+use crate::pg::installation::as_owner;
+use crate::pg::store::{boolean, number, optional, pg, text, texts, uuid};
+use crate::pg::sys::role;
+use crate::pg::sys::spi::{Row, Statement, View, arg};
 use crate::pg::table::Binding;
 use leadlex_domain::identity::Workspace;
 use leadlex_domain::provider::{Config, ConfigError};
 use leadlex_domain::rate::Limits;
-use leadlex_domain::receipt::{self, Hash};
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::Hash;
 
 // Workspaces.
 
@@ -168,7 +169,7 @@ static REVOKE_ACCESS: Statement = Statement::new(
 
 /// Of this role and all that it is a member of in whatever way. A role that is gone leaves its oid: that means nothing.
 pub fn access_of(role: pg_sys::Oid) -> Vec<Access> {
-    let roles = membership::above(role);
+    let roles = role::above(role);
     let read = |row: &Row| Access {
         role: number(row, 0) as u32,
         workspace: uuid(row, 1),

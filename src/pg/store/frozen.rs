@@ -3,9 +3,9 @@
 
 use pgrx::pg_sys;
 
-use super::boolean;
-use crate::pg::shmem;
-use crate::pg::spi::{Statement, View, arg};
+use crate::pg::shared::layout;
+use crate::pg::store::boolean;
+use crate::pg::sys::spi::{Statement, View, arg};
 
 // What is set for the role in the database comes before what is set for the role, for the database, for all.
 static SET: Statement = Statement::new(
@@ -26,6 +26,6 @@ pub fn is_frozen(role: pg_sys::Oid) -> bool {
     match set {
         Some(row) => boolean(&row, 0),
         // The launcher has no database, so this is what the server's configuration says.
-        None => shmem::available() && shmem::with_header(|h| h.read_only),
+        None => layout::available() && layout::with_header(|h| h.read_only),
     }
 }

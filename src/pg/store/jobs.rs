@@ -5,11 +5,11 @@ use std::time::Duration;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::jobs_waiting::marks_at_once;
-use super::pauses::home;
-use super::{boolean, number, optional, pg, text, texts, uuid};
-use crate::pg::owner::as_owner;
-use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
+use crate::pg::installation::as_owner;
+use crate::pg::store::jobs_waiting::marks_at_once;
+use crate::pg::store::pauses::home;
+use crate::pg::store::{boolean, number, optional, pg, text, texts, uuid};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::fields::FieldSet;
 
 /// Why a job's role may act for its workspace.

@@ -10,11 +10,11 @@ use std::collections::HashSet;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::jobs::{Job, places, remove};
-use super::pauses::home;
-use super::{optional, pg, texts, uuid};
-use crate::pg::owner::as_owner;
-use crate::pg::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
+use crate::pg::installation::as_owner;
+use crate::pg::store::jobs::{Job, places, remove};
+use crate::pg::store::pauses::home;
+use crate::pg::store::{optional, pg, texts, uuid};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::receipt;
 
 /// A row of so few contacts has its marks from the beginning.

@@ -3,12 +3,13 @@
 //! `suppressions` whom they must not be asked about, `shared_values` what many people have in common, `tallies` what they came to, `jobs` what is queued,
 //! `pauses` and `frozen` whether that is worked on.
 
-pub mod books;
+pub mod cache;
 pub mod config;
 pub mod frozen;
+pub mod job_history;
 pub mod jobs;
-pub mod jobs_kept;
 pub mod jobs_waiting;
+pub mod ledger;
 pub mod pauses;
 pub mod receipts;
 pub mod shared_values;
@@ -17,7 +18,7 @@ pub mod tallies;
 
 use uuid::Uuid;
 
-use super::spi::Row;
+use crate::pg::sys::spi::Row;
 
 /// Column `index` of a row, where the query guarantees a value.
 pub fn text(row: &Row, index: usize) -> String {

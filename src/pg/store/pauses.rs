@@ -1,11 +1,11 @@
 //! Whether the queue and the triggers of this database work, or are paused.
 
+use crate::pg::installation;
 use pgrx::pg_sys;
 
-use super::boolean;
-use crate::pg::cache;
-use crate::pg::owner::as_owner;
-use crate::pg::spi::{Arg, Statement, View, arg, name_arg};
+use crate::pg::installation::as_owner;
+use crate::pg::store::boolean;
+use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg};
 
 /// Why nothing is begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ static ADOPT: Statement =
 
 /// System identifier, oid of the database, oid of the extension.
 fn numbers() -> (u64, u32, u32) {
-    let extension = cache::installation().extension;
+    let extension = installation::present().extension;
     // SAFETY: reads of shared memory and of a global, in a backend that is connected to its database.
     unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32(), extension) }
 }

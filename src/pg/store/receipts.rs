@@ -1,13 +1,14 @@
 //! Receipts in the books, and what is erased with them.
 
+use crate::pg::installation;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::books::PORTION;
-use super::{boolean, number, optional, pg, texts, uuid};
-use crate::pg::owner::as_owner;
-use crate::pg::spi::{Row, Statement, View, arg};
-use crate::pg::{cache, probe};
+use crate::pg::installation::as_owner;
+use crate::pg::store::ledger::PORTION;
+use crate::pg::store::{boolean, number, optional, pg, texts, uuid};
+use crate::pg::sys::index_probe;
+use crate::pg::sys::spi::{Row, Statement, View, arg};
 use leadlex_domain::fields::Field;
 use leadlex_domain::receipt::{Filed, Hash, Receipt, Terms};
 
@@ -36,8 +37,8 @@ pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Receipt)> {
         (uuid(row, 0).into_bytes(), receipt)
     };
     let questions = uuids(questions.iter());
-    let table = cache::installation().receipts;
-    if !probe::any(table, pg(workspace), &questions) {
+    let table = installation::present().receipts;
+    if !index_probe::any(table, pg(workspace), &questions) {
         return Vec::new();
     }
     as_owner(|| RECALL.query(View::Latest, &[arg(pg(workspace)), arg(questions)])).iter().map(read).collect()

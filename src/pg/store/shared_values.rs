@@ -1,31 +1,32 @@
 //! Values that many people share, and the names that each value came up with.
 
+use crate::pg::installation;
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::books::PORTION;
-use super::{boolean, optional, pg, text, uuid};
-use crate::pg::owner::as_owner;
-use crate::pg::spi::{Statement, View, arg};
-use crate::pg::{cache, probe};
+use crate::pg::installation::as_owner;
+use crate::pg::store::ledger::PORTION;
+use crate::pg::store::{boolean, optional, pg, text, uuid};
+use crate::pg::sys::index_probe;
+use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::receipt::{Filed, Hash};
 use leadlex_domain::shared::{Kind, Value};
 
 /// Whether none was ever found, as far as the table's size tells.
 pub fn is_empty() -> bool {
-    probe::is_empty(cache::installation().shared_values)
+    index_probe::is_empty(installation::present().shared_values)
 }
 
 /// Which of these values are shared by more than `most` names, as committed now.
 pub fn known(workspace: Uuid, values: impl Iterator<Item = Hash>, most: usize) -> Vec<bool> {
-    let table = cache::installation().shared_values;
+    let table = installation::present().shared_values;
     let values: Vec<pgrx::Uuid> = values.map(pgrx::Uuid::from_bytes).collect();
-    probe::each_above(
+    index_probe::each_above(
         table,
         pg(workspace),
         &values,
-        probe::Above { number: c"names", unless: c"allowed" },
+        index_probe::Above { number: c"names", unless: c"allowed" },
         most,
     )
 }

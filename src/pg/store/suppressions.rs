@@ -1,16 +1,19 @@
 //! Who must not be asked about.
 
+use crate::pg::installation;
+use crate::pg::sys::clock;
 use std::ffi::CStr;
 
 use pgrx::datum::TimestampWithTimeZone;
 use uuid::Uuid;
 
-use super::books::PORTION;
-use super::pg;
-use crate::pg::owner::as_owner;
-use crate::pg::provider::receipt_key;
-use crate::pg::spi::{Statement, View, arg};
-use crate::pg::{accounts, cache, probe, receipts};
+use crate::pg::installation::as_owner;
+use crate::pg::installation::receipt_key;
+use crate::pg::shared::receipts;
+use crate::pg::store::ledger::PORTION;
+use crate::pg::store::pg;
+use crate::pg::sys::index_probe;
+use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::receipt::{Filed, Hash, Refusal};
 
 /// Stands for every workspace.
@@ -21,10 +24,10 @@ const UNTIL: &CStr = c"until";
 /// Whether one of these is on the list, in this workspace or in every one, as committed now. They are asked for where
 /// anybody at all can be on it.
 pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool {
-    let table = cache::installation().suppressions;
+    let table = installation::present().suppressions;
     // In this order: what is gone from there is in the table by then.
     let nobody_waits = receipts::with(|arena| arena.has_no_refusal());
-    let nobody_listed = probe::is_empty(table);
+    let nobody_listed = index_probe::is_empty(table);
     if nobody_waits && nobody_listed {
         return false;
     }
@@ -36,8 +39,8 @@ pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool 
         return true;
     }
     let people: Vec<pgrx::Uuid> = hashes.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
-    let now = accounts::now_us();
-    let of = |workspace| probe::any_until(table, pg(workspace), &people, UNTIL, now);
+    let now = clock::now_us();
+    let of = |workspace| index_probe::any_until(table, pg(workspace), &people, UNTIL, now);
     of(EVERYWHERE) || workspace.is_some_and(of)
 }
 

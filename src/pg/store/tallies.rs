@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::{pg, text};
-use crate::pg::health::Unrecorded;
-use crate::pg::owner::as_owner;
-use crate::pg::spi::{Statement, View, arg};
+use crate::pg::installation::as_owner;
+use crate::pg::provider::health::Unrecorded;
+use crate::pg::store::{pg, text};
+use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::tally::Tally;
 
 static LOAD: Statement = Statement::new(

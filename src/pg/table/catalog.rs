@@ -1,12 +1,13 @@
 //! What the catalogs say of a table that is, or is to be, bound.
 
+use crate::pg::sys::spi;
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
-use super::quoted;
-use crate::pg::spi::{Row, Statement, View, arg};
 use crate::pg::store::{boolean, number, optional, text};
+use crate::pg::sys::spi::{Row, Statement, View, arg};
+use crate::pg::table::quoted;
 
 /// A column as the catalogs have it.
 #[derive(Clone)]
@@ -177,7 +178,7 @@ pub fn through_type(type_oid: pg_sys::Oid, id: &CStr, styled: bool) -> String {
             CStr::from_ptr(text).to_string_lossy().into_owned()
         }
     };
-    if styled { crate::pg::spi::with_settings(&PLAIN_STYLE, write) } else { write() }
+    if styled { spi::with_settings(&PLAIN_STYLE, write) } else { write() }
 }
 
 /// Under which every session writes the same text for the same value.

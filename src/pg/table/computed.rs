@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::Binding;
-use crate::pg::spi::{Statement, View, arg};
 use crate::pg::store::{optional, text};
+use crate::pg::sys::spi::{Statement, View, arg};
+use crate::pg::table::Binding;
 
 /// What a server can have of them.
 const VIRTUAL: bool = !cfg!(any(feature = "pg15", feature = "pg16", feature = "pg17"));

@@ -5,9 +5,10 @@ use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
-use super::catalog::{self, Column};
-use super::{Binding, Plans};
-use crate::pg::spi::{About, Caught};
+use crate::pg::sys::spi::{About, Caught};
+use crate::pg::table::catalog;
+use crate::pg::table::catalog::Column;
+use crate::pg::table::{Binding, Plans};
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// Where Postgres itself raises what a constraint refuses. The same SQLSTATE out of another file is what a user's function

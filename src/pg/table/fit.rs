@@ -5,11 +5,13 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use super::catalog::{self, Column};
-use super::keys::is_data_state;
-use super::saving::Rejection;
-use super::{Binding, Plans};
-use crate::pg::spi::{self, Caught};
+use crate::pg::sys::spi;
+use crate::pg::sys::spi::Caught;
+use crate::pg::table::catalog;
+use crate::pg::table::catalog::Column;
+use crate::pg::table::keys::is_data_state;
+use crate::pg::table::saving::Rejection;
+use crate::pg::table::{Binding, Plans};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 

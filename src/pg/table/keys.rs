@@ -5,9 +5,10 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::Binding;
-use super::catalog::{self, Column};
-use crate::pg::spi;
+use crate::pg::sys::spi;
+use crate::pg::table::Binding;
+use crate::pg::table::catalog;
+use crate::pg::table::catalog::Column;
 use leadlex_domain::contact::Contact;
 
 /// What is known of a key's type: for the common ones, that one key has one text.

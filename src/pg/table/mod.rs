@@ -13,6 +13,7 @@ mod rls;
 mod saving;
 mod trust;
 
+use crate::pg::store;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
@@ -31,10 +32,11 @@ pub use rls::{barred_message, note};
 pub use saving::{Rejection, rejected};
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 
-use super::raise::{self, Refusal, refuse};
-use super::spi::{Arg, Row, Statement, View, arg};
-use super::store::{optional, text};
-use super::trigger::Writing;
+use crate::pg::call::trigger::Writing;
+use crate::pg::store::{optional, text};
+use crate::pg::sys::raise;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use keys::Key;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
@@ -427,7 +429,7 @@ impl Binding {
 }
 
 fn key(workspace: Uuid, id: &str) -> Vec<Arg> {
-    vec![arg(id), arg(super::store::pg(workspace))]
+    vec![arg(id), arg(store::pg(workspace))]
 }
 
 /// A row is the workspace's.

@@ -7,9 +7,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 use serde_json::{Map, Value};
 
-use super::catalog::Column;
-use super::{Binding, literal, names};
-use crate::pg::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::table::catalog::Column;
+use crate::pg::table::{Binding, literal, names};
 
 impl Binding {
     /// Once a session, where somebody reads it.

@@ -5,15 +5,16 @@
 //! for updates first, and against what the statement itself asks of it only then. So it is asked for rows of which
 //! [`note`] says yes, which says no to all, and remembers whom it was asked about.
 
+use crate::pg::table::many;
 use std::cell::RefCell;
 
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use super::Binding;
-use crate::pg::raise::{Refusal, refuse};
-use crate::pg::spi::{Statement, View, arg, texts_arg};
 use crate::pg::store;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
+use crate::pg::table::Binding;
 
 thread_local! {
     static NOTED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
@@ -34,7 +35,7 @@ pub fn note(position: i64) {
 
 /// `CASE` keeps the rows of other keys out whatever the plan.
 pub fn statement(table: &str, key_type: &str, condition_of_many: &str) -> Statement {
-    let set = super::many::set_of_keys(key_type, &[]);
+    let set = many::set_of_keys(key_type, &[]);
     Statement::owned(format!(
         "SELECT FROM {set} JOIN {table} AS t ON {condition_of_many}
          WHERE CASE WHEN {condition_of_many} THEN leadlex.row_may_be_updated(n.position) END FOR KEY SHARE OF t"

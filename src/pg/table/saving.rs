@@ -1,9 +1,10 @@
 //! Writing what a table takes of an offer: what a constraint refuses is left out, and the rest is written.
 
-use super::fit::Fitted;
-use super::{Binding, quoted};
-use crate::pg::raise;
-use crate::pg::spi::{self, About, Caught};
+use crate::pg::sys::raise;
+use crate::pg::sys::spi;
+use crate::pg::sys::spi::{About, Caught};
+use crate::pg::table::fit::Fitted;
+use crate::pg::table::{Binding, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::position::Post;

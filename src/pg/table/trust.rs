@@ -5,8 +5,8 @@
 
 use pgrx::pg_sys;
 
-use crate::pg::membership::ACTS_AS;
-use crate::pg::spi::{Statement, View, arg};
+use crate::pg::sys::role::ACTS_AS;
+use crate::pg::sys::spi::{Statement, View, arg};
 
 /// The triggers that the UPDATE may fire, as `t`. One that moves a row to another partition is a DELETE and an INSERT there.
 macro_rules! fired {

@@ -1,5 +1,6 @@
 //! Starts workers where work waits. Connected to no database, like the launchers of autovacuum and replication.
 
+use crate::pg::sys::clock;
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::sync::Once;
@@ -8,9 +9,11 @@ use std::time::{Duration, Instant};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::super::shmem::{self, Database};
-use super::super::{accounts, receipts, settings, wait};
-use super::{bars, queues, turns};
+use crate::pg::shared::layout;
+use crate::pg::shared::layout::Database;
+use crate::pg::shared::{receipts, wait};
+use crate::pg::sys::settings;
+use crate::pg::worker::{job_queues, lockouts, turns};
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
@@ -30,7 +33,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::from(0));
-        shmem::with_header(|h| {
+        layout::with_header(|h| {
             h.launcher_pid = pg_sys::MyProcPid;
             h.launcher_latch = pg_sys::MyLatch;
         });
@@ -44,7 +47,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
     let mut last_housekeeping = Instant::now();
     loop {
         super::reload_if_asked();
-        queues::tell_read_only();
+        job_queues::tell_read_only();
         if Instant::now() >= next_round {
             next_round = Instant::now() + settings::worker_naptime();
             let housekeeping = last_housekeeping.elapsed() >= settings::purge_interval(HOUSEKEEPING);
@@ -62,7 +65,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         let waiting = start_workers(&mut sweep);
         start_job_workers();
         let pause = if waiting { Duration::from_millis(200) } else { settings::worker_naptime() };
-        let due = queues::until_next().unwrap_or(pause);
+        let due = job_queues::until_next().unwrap_or(pause);
         sleep(pause.min(due).min(next_round.saturating_duration_since(Instant::now())));
     }
 }
@@ -83,7 +86,7 @@ fn say_once() {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
-    shmem::with_header(|h| {
+    layout::with_header(|h| {
         h.launcher_pid = 0;
         h.launcher_latch = std::ptr::null_mut();
     });
@@ -103,7 +106,7 @@ fn sleep(pause: Duration) {
 
 /// What could wait until the next round waits no longer.
 fn promote(housekeeping: bool) {
-    shmem::with_header(|h| {
+    layout::with_header(|h| {
         for database in h.databases.iter_mut().filter(|d| d.oid != 0) {
             // Rows that a restore has brought are told of by nothing else.
             database.sweep |= housekeeping;
@@ -118,7 +121,7 @@ fn promote(housekeeping: bool) {
 /// Receipts that nobody is writing need a worker.
 fn call_for_receipts() {
     for oid in receipts::unattended() {
-        shmem::with_header(|h| {
+        layout::with_header(|h| {
             if let Some(database) = super::entry(h, oid) {
                 database.wanted |= database.worker_pid == 0;
             }
@@ -130,7 +133,7 @@ fn call_for_receipts() {
 fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
     while let Some(oid) = next(sweep) {
         match databases().into_iter().find(|d| d.oid == oid) {
-            None => bars::forget(oid),
+            None => lockouts::forget(oid),
             Some(found) if !found.connectable => put_off(oid, |d| d.has_work = true),
             Some(_) => {
                 if !start(oid) {
@@ -142,32 +145,32 @@ fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
         }
     }
     !sweep.is_empty()
-        || shmem::with_header(|h| h.databases.iter().any(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0))
+        || layout::with_header(|h| h.databases.iter().any(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0))
 }
 
 /// For the queues whose turn it is.
 fn start_job_workers() {
-    while let Some(key) = queues::next() {
+    while let Some(key) = job_queues::next() {
         match databases().into_iter().find(|d| d.oid == key.database) {
-            None => bars::forget(key.database),
+            None => lockouts::forget(key.database),
             Some(found) if found.connectable && start_job_worker(key) => {}
             // max_worker_processes is used up, or nobody may connect now: later again.
             Some(_) => {
-                queues::put_back(key);
+                job_queues::put_back(key);
                 break;
             }
         }
     }
 }
 
-fn start_job_worker(key: queues::Key) -> bool {
+fn start_job_worker(key: job_queues::Key) -> bool {
     register(c"leadlex_enrich job worker", c"leadlex_job_worker_main", key.to_datum())
 }
 
 /// The database that a worker is to be started in now; it is marked as asked for.
 fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
-    let now = accounts::now();
-    shmem::with_header(|header| {
+    let now = clock::now();
+    layout::with_header(|header| {
         // What a clock that was ahead has put off is put off from now.
         for database in header.databases.iter_mut() {
             database.not_before = database.not_before.min(now + START_PATIENCE_S);
@@ -208,7 +211,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
 }
 
 fn put_off(oid: u32, change: impl FnOnce(&mut Database)) {
-    shmem::with_header(|header| {
+    layout::with_header(|header| {
         if let Some(database) = super::entry(header, oid) {
             *database = Database { worker_pid: 0, wanted: false, not_before: 0, ..*database };
             change(database);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
-use super::super::settings;
-use super::round::Failed;
+use crate::pg::sys::settings;
+use crate::pg::worker::maintenance::Failed;
 
 /// From the cancel to the end of a process that goes on.
 const GRACE: Duration = Duration::from_secs(5);

@@ -5,26 +5,30 @@
 //! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served. Jobs are run by workers of
 //! their own, one for each database and role, whose session is that role's.
 
-pub mod bars;
-mod filing;
-mod housekeeping;
-mod jobs;
+pub mod explain;
+pub mod job_queues;
+mod job_run;
+mod job_worker;
 mod launcher;
-mod leftovers;
+mod leases;
 mod limit;
-pub mod queues;
-mod rates;
-mod round;
-mod running;
-mod tallies;
+pub mod lockouts;
+mod maintenance;
+mod orphans;
+mod receipt_writer;
+mod sweep;
+mod tally_writer;
 mod turns;
+pub mod utility_hook;
 
+use crate::pg::sys::clock;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
-use super::shmem::{self, Database, Header};
+use crate::pg::shared::layout;
+use crate::pg::shared::layout::{Database, Header};
 pub use turns::{Patience, give_up};
 
 thread_local! {
@@ -73,7 +77,7 @@ fn entry(header: &mut Header, oid: u32) -> Option<&mut Database> {
 
 /// Work waits that somebody is waiting for: start a worker at once.
 pub fn wake() {
-    let latch = shmem::with_header(|header| {
+    let latch = layout::with_header(|header| {
         if let Some(database) = turns::place(header, this_database(), true) {
             database.wanted = true;
             database.urgent = true;
@@ -88,7 +92,7 @@ pub fn wake() {
 
 /// There is something to be written down that nobody waits for. A worker that is there sees it by itself.
 pub fn call_if_away() {
-    let latch = shmem::with_header(|header| {
+    let latch = layout::with_header(|header| {
         let Some(database) = entry(header, this_database()) else { return std::ptr::null_mut() };
         if database.worker_pid > 0 || database.wanted {
             return std::ptr::null_mut();
@@ -108,8 +112,8 @@ fn set_latch(latch: *mut pg_sys::Latch) {
 
 /// Leases of accounts that nobody is using are to be closed, so that their places can be taken by others.
 pub fn close_leases(databases: &[u32]) {
-    let latches = shmem::with_header(|header| {
-        header.close_until = super::accounts::now() + 1;
+    let latches = layout::with_header(|header| {
+        header.close_until = clock::now() + 1;
         let mut latches = vec![header.launcher_latch];
         for &oid in databases {
             if let Some(database) = turns::place(header, oid, true) {
@@ -127,10 +131,10 @@ pub fn close_leases(databases: &[u32]) {
 /// whoever finds the note still there knows that it will be read after this commit.
 pub fn note_work() {
     let oid = this_database();
-    if NOTED_AT.get().is_some_and(|index| shmem::has_work(index, oid)) {
+    if NOTED_AT.get().is_some_and(|index| layout::has_work(index, oid)) {
         return;
     }
-    let index = shmem::with_header(|header| {
+    let index = layout::with_header(|header| {
         entry(header, oid)?.has_work = true;
         header.databases.iter().position(|d| d.oid == oid)
     });
@@ -164,7 +168,7 @@ mod handlers {
 
 /// What leadlex.worker_status shows: the launcher's pid, and the databases known.
 pub fn status() -> (i32, Vec<Database>) {
-    shmem::with_header(|h| (h.launcher_pid, h.databases.iter().filter(|d| d.oid != 0).copied().collect()))
+    layout::with_header(|h| (h.launcher_pid, h.databases.iter().filter(|d| d.oid != 0).copied().collect()))
 }
 
 /// A setting of this process, whatever the configuration says.

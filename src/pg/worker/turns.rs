@@ -5,10 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::raise::{self, Refusal};
-use super::super::settings;
-use super::super::shmem::{self, Database, Header};
-use super::this_database;
+use crate::pg::shared::layout;
+use crate::pg::shared::layout::{Database, Header};
+use crate::pg::sys::raise;
+use crate::pg::sys::raise::Refusal;
+use crate::pg::sys::settings;
+use crate::pg::worker::this_database;
 
 /// How long a call waits while no worker begins anywhere.
 const QUIET: Duration = Duration::from_secs(5);
@@ -59,7 +61,7 @@ impl Patience {
     pub fn lasts(&mut self) -> bool {
         let now = Instant::now();
         let oid = this_database();
-        let (turns, served, barred) = shmem::with_header(|h| {
+        let (turns, served, barred) = layout::with_header(|h| {
             let own = h.databases.iter().find(|d| d.oid == oid);
             self.has_place = own.is_some();
             (h.turns, own.is_some_and(|d| d.worker_pid > 0), h.is_barred(oid))
@@ -87,7 +89,7 @@ impl Patience {
 /// Raises 53400 where leadlex.max_databases is too small, else 55000.
 pub fn give_up(message: &str, undone: &str) -> ! {
     let oid = this_database();
-    let (known, waiting, running) = shmem::with_header(|h| {
+    let (known, waiting, running) = layout::with_header(|h| {
         let place = h.databases.iter().find(|d| d.oid == oid).copied();
         let waiting = h.databases.iter().filter(|d| d.oid != 0 && d.wanted && d.worker_pid <= 0).count();
         (place, waiting, h.databases.iter().filter(|d| d.worker_pid != 0).count())
@@ -119,7 +121,7 @@ pub fn give_up(message: &str, undone: &str) -> ! {
 
 /// For a worker: whether others wait for its place, and whether in one of them a call does.
 pub fn others_wait(now: i64) -> (bool, bool) {
-    shmem::with_header(|h| {
+    layout::with_header(|h| {
         let waiting = || h.databases.iter().filter(|d| d.is_waiting(now) && !h.is_barred(d.oid));
         (waiting().next().is_some(), waiting().any(|d| d.urgent))
     })
@@ -127,7 +129,7 @@ pub fn others_wait(now: i64) -> (bool, bool) {
 
 /// The databases that are to be looked at because there was no place for what was noted in them: all of them, then.
 pub fn take_untold() -> bool {
-    shmem::with_header(|h| std::mem::take(&mut h.untold))
+    layout::with_header(|h| std::mem::take(&mut h.untold))
 }
 
 /// A worker has come to a database.

@@ -1,0 +1,192 @@
+//! Keys, access of roles, and who one is.
+
+use crate::pg::api::privileges;
+use crate::pg::store;
+use crate::pg::sys::role;
+use pgrx::prelude::*;
+use pgrx::{JsonB, Uuid};
+use serde_json::json;
+
+use crate::pg::call::identity;
+use crate::pg::installation;
+use crate::pg::installation::as_owner;
+use crate::pg::store::cache;
+use crate::pg::store::{boolean, config};
+use crate::pg::sys::raise;
+use crate::pg::sys::raise::Refusal;
+use crate::pg::sys::spi::{Statement, View, arg};
+use leadlex_domain::identity::{Caller, WRITE_ENRICH};
+
+/// Characters of a key that are kept to tell keys apart.
+const PREFIX: usize = 16;
+
+/// The caller, or LX401.
+pub fn caller() -> Caller {
+    cache::refresh();
+    identity::identify()
+        .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)))
+}
+
+#[pg_extern(sql = false)]
+fn whoami() -> JsonB {
+    let caller = caller();
+    JsonB(json!({
+        "workspace_id": caller.workspace.id,
+        "workspace": caller.workspace.name,
+        "plan": caller.workspace.plan,
+        "via": if caller.key_prefix.is_some() { "api_key" } else { "role" },
+        "key_prefix": caller.key_prefix,
+        "permissions": caller.permissions,
+    }))
+}
+
+#[pg_extern(sql = false)]
+fn my_workspaces() -> Vec<Uuid> {
+    cache::refresh();
+    identity::readable().into_iter().map(store::pg).collect()
+}
+
+#[pg_extern(sql = false)]
+fn is_administrator() -> bool {
+    cache::refresh();
+    administers()
+}
+
+/// Whether the caller has the rights of the extension's owner.
+pub fn administers() -> bool {
+    // SAFETY: a catalog look-up; true for superusers.
+    unsafe { pg_sys::has_privs_of_role(role::caller(), installation::present().owner) }
+}
+
+fn permissions(given: Option<Vec<Option<String>>>) -> Vec<String> {
+    let all = super::required(given, "permissions");
+    let all: Vec<String> = all
+        .into_iter()
+        .map(|p| super::required(p.filter(|p| !p.trim().is_empty()), "a permission"))
+        .collect();
+    for unknown in all.iter().filter(|permission| *permission != WRITE_ENRICH) {
+        pgrx::notice!("the permission \"{unknown}\" gives nothing here: the only one is {WRITE_ENRICH}");
+    }
+    all
+}
+
+#[pg_extern(sql = false)]
+fn create_api_key(
+    workspace_id: Option<Uuid>,
+    permissions: Option<Vec<Option<String>>>,
+    expires_at: Option<TimestampWithTimeZone>,
+    name: Option<&str>,
+) -> String {
+    cache::refresh();
+    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    let permissions = self::permissions(permissions);
+    // Twice 122 random bits from the operating system.
+    let random = || uuid::Uuid::new_v4().simple().to_string();
+    let key = format!("wbk_{}{}", random(), random());
+    config::add_api_key(&identity::hash(&key), &key[..PREFIX], workspace, &permissions, name, expires_at);
+    key
+}
+
+#[pg_extern(sql = false)]
+fn revoke_api_key(key_prefix: Option<&str>) {
+    cache::refresh();
+    let prefix: String = super::required(key_prefix, "key_prefix").chars().take(PREFIX).collect();
+    if prefix.chars().count() < 8 {
+        raise::invalid("key_prefix is too short", "Give at least the first 8 characters of the key.");
+    }
+    match config::count_api_keys(&prefix) {
+        0 => raise::invalid("no valid API key begins like this", "See key_prefix in leadlex.api_key."),
+        1 => config::revoke_api_keys(&prefix),
+        several => raise::invalid(
+            format!("{several} API keys begin like this"),
+            format!("Give more of the key: {PREFIX} characters are kept."),
+        ),
+    }
+}
+
+fn role_oid(role: Option<&std::ffi::CStr>) -> pg_sys::Oid {
+    let role = super::required(role, "role");
+    // SAFETY: raises 42704 for an unknown name.
+    unsafe { pg_sys::get_role_oid(role.as_ptr(), false) }
+}
+
+static EXPLICIT: Statement = Statement::new(
+    "SELECT EXISTS (
+         SELECT FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a
+         WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND a.privilege_type OPERATOR(pg_catalog.=) $2
+           AND a.grantee OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+           AND pg_catalog.pg_has_role($3::pg_catalog.oid, a.grantee, 'USAGE'))
+         OR pg_catalog.pg_has_role($3::pg_catalog.oid, CASE WHEN $2 OPERATOR(pg_catalog.=) 'SELECT' THEN 'pg_read_all_data'
+             ELSE 'pg_write_all_data' END::pg_catalog.name, 'USAGE')",
+);
+
+/// For policies: what privileges would say, if each role had its own. PUBLIC's are no answer.
+#[pg_extern(sql = false)]
+fn has_access(relation: Option<pg_sys::Oid>, privilege: Option<&str>) -> bool {
+    cache::refresh();
+    let (Some(relation), Some(privilege)) = (relation, privilege) else { return false };
+    may(relation, privilege)
+}
+
+/// Whether the caller may do this there; 42501 for those who may read and not write.
+pub fn may(relation: pg_sys::Oid, privilege: &str) -> bool {
+    let reading = privilege == "SELECT";
+    if identity::has_grant(!reading) {
+        return true;
+    }
+    let arguments =
+        [arg(i64::from(relation.to_u32())), arg(privilege), arg(i64::from(role::caller().to_u32()))];
+    let explicit = EXPLICIT.row(View::Latest, &arguments).is_some_and(|row| boolean(&row, 0));
+    // A condition is looked at row by row: an error would tell who may not read that there is one. A new row tells nothing.
+    if !explicit && !reading && (privilege == "INSERT" || identity::has_grant(false)) {
+        refuse(relation, privilege);
+    }
+    explicit
+}
+
+/// As Postgres refuses.
+pub fn refuse(relation: pg_sys::Oid, privilege: &str) -> ! {
+    // SAFETY: a palloc'd name, or null for a table that is gone.
+    let name = unsafe { pg_sys::get_rel_name(relation) };
+    // SAFETY: as above.
+    let name = if name.is_null() { "" } else { &unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy() };
+    raise::refuse(Refusal {
+        sqlstate: "42501",
+        message: format!("permission denied for table {name}"),
+        detail: Some(format!("{privilege} takes a workspace that is granted with write:enrich.")),
+        hint: Some("Ask for leadlex.grant_access(role, workspace_id).".into()),
+    })
+}
+
+#[pg_extern(sql = false)]
+fn grant_access(
+    role: Option<&std::ffi::CStr>,
+    workspace_id: Option<Uuid>,
+    permissions: Option<Vec<Option<String>>>,
+) {
+    cache::refresh();
+    let oid = role_oid(role);
+    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    config::grant_access(workspace, oid.to_u32(), &self::permissions(permissions));
+    cache::refresh();
+    as_owner(|| privileges::open_contact_table(Some(oid)));
+}
+
+#[pg_extern(sql = false)]
+fn revoke_access(role: Option<&std::ffi::CStr>, workspace_id: Option<Uuid>) {
+    cache::refresh();
+    let oid = role_oid(role);
+    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    if !config::revoke_access(workspace, oid.to_u32()) {
+        raise::invalid("this role has no access to this workspace", "See leadlex.access.");
+    }
+    cache::refresh();
+    if !cache::access_of(oid).iter().any(|a| a.role == oid.to_u32()) {
+        as_owner(|| privileges::take_own(oid));
+    }
+}
+
+pub fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: a palloc'd name; raises for an unknown role.
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,498 @@
+//! Many contacts in one call. The steps are those of a single call (`flow`), taken for a portion of contacts at a time;
+//! providers are asked about many at once, and what they answer is written by one statement for many.
+
+mod estimate;
+mod lookup;
+mod member;
+mod parked;
+mod writing;
+
+use crate::pg::installation;
+use crate::pg::shared::layout;
+use crate::pg::sys::clock;
+use std::borrow::Cow;
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use pgrx::PgMemoryContexts;
+use uuid::Uuid;
+
+use crate::pg::call::preconditions;
+use crate::pg::call::single;
+use crate::pg::call::single::Target;
+use crate::pg::limits::accounts;
+use crate::pg::limits::accounts::Pool;
+use crate::pg::provider;
+use crate::pg::provider::shared_values;
+use crate::pg::provider::shared_values::Crowd;
+use crate::pg::provider::{Asked, Asker, Asking, NotYet};
+use crate::pg::shared::progress::Progress;
+use crate::pg::shared::single_flight::Ear;
+use crate::pg::shared::{claims, transaction, wait};
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::suppressions;
+use crate::pg::sys::settings;
+use crate::pg::table::Binding;
+pub use estimate::estimate;
+use leadlex_domain::batch::{Line, Order, Status};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::{Failure, NoMatchReason};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::identity::{Caller, WRITE_ENRICH};
+use leadlex_domain::position::Position;
+use leadlex_domain::rate::Window;
+use leadlex_domain::receipt::Hash;
+use leadlex_domain::suppression;
+use leadlex_domain::waterfall::Mode;
+use lookup::Scope;
+use member::{Finished, Flying, Member};
+use parked::Parked;
+
+/// Contacts that are read, and written, by one statement.
+const PORTION: usize = 256;
+/// Lines that may wait for a slow one before them. Bounds the memory of a call whatever the number of contacts.
+const MAX_HELD_BACK: usize = 4 * PORTION;
+/// Longest wait without a look round.
+const LOOK_ROUND: Duration = Duration::from_millis(500);
+/// How often it is looked whether a provider that is being tried is well again, where no answer to this set tells.
+const TRIAL_LOOK: Duration = Duration::from_millis(100);
+
+/// What is asked, of all contacts alike.
+#[derive(Clone, Copy)]
+pub struct Wish {
+    pub fields: FieldSet,
+    pub overwrite: bool,
+}
+
+/// Takes the lines in the order of the input.
+pub type Sink<'s> = dyn FnMut(usize, &Line) + 's;
+
+pub struct Batch<'s> {
+    wish: Wish,
+    caller: Caller,
+    binding: Rc<Binding>,
+    /// Looked up when the first contact needs one: see [`Batch::require_providers`].
+    providers: Vec<(String, Rc<LoadedProvider>)>,
+    waterfall: (Mode, f64),
+    position: Position,
+    /// The workspace's account, if it has limits.
+    account: Option<usize>,
+    pool: Pool,
+    order: Order,
+    /// Keys with their positions, not looked at yet.
+    ahead: VecDeque<(usize, String)>,
+    /// Read and claimed, not asked about yet.
+    queue: VecDeque<Member>,
+    /// The same, but they failed before: others go first. With the rank in which they do.
+    last: Vec<(usize, Member)>,
+    flying: Vec<Flying>,
+    /// Somebody else is asking about them.
+    parked: Vec<Parked>,
+    /// Open while there are such.
+    ear: Option<Ear>,
+    finished: Vec<Finished>,
+    /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
+    being_asked: HashSet<Hash>,
+    asked: HashSet<Hash>,
+    /// What the table refused.
+    left_out: Vec<writing::Told>,
+    /// What those read so far have in common.
+    crowd: Crowd,
+    /// Nobody new is admitted before: the minute's limit is used up.
+    closed_until: Option<i64>,
+    /// Nobody new is admitted before one of those under way is over: they have all credits that there are.
+    short_of_credits: bool,
+    /// Nobody new is admitted before, unless an answer comes: a provider is being tried.
+    trial_until: Option<Instant>,
+    until: Option<Instant>,
+    waits: bool,
+    progress: &'s mut Progress,
+    sink: &'s mut Sink<'s>,
+}
+
+/// A batch as it is asked for.
+pub struct Call {
+    pub caller: Caller,
+    pub target: Target,
+    pub wish: Wish,
+    /// When this has passed, nobody else is asked about: what is left has a line that says so.
+    pub until: Option<Instant>,
+    /// For others who are enriching a contact. Whoever holds rows already must not: they may be about to write those.
+    pub waits: bool,
+}
+
+/// Steps 2 to 4, for the identity of the session.
+pub fn caller() -> Result<Caller, Failure> {
+    preconditions::require_writable();
+    single::identify().and_then(permitted).map_err(|failure| failure.seen_at(Uuid::now_v7(), None))
+}
+
+pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
+    if caller.may(WRITE_ENRICH) { Ok(caller) } else { Err(Failure::lacks_permission(WRITE_ENRICH)) }
+}
+
+/// Steps 5 to 11, for each contact.
+pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
+    preconditions::require_writable();
+    transaction::mark_called();
+    let Call { caller, target, wish, until, waits } = call;
+    let binding = single::binding(target);
+    preconditions::refuse_row_in_update(binding.relation());
+    binding.require_readable();
+    let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
+    let account = limited.then(|| accounts::open(installation::account_key(caller.workspace.id)));
+    let mut batch = Batch {
+        wish,
+        caller,
+        binding,
+        providers: Vec::new(),
+        waterfall: settings::waterfall(),
+        position: settings::position(),
+        account,
+        pool: Pool::default(),
+        order: Order::default(),
+        ahead: VecDeque::new(),
+        queue: VecDeque::new(),
+        last: Vec::new(),
+        flying: Vec::new(),
+        parked: Vec::new(),
+        ear: None,
+        finished: Vec::new(),
+        being_asked: HashSet::new(),
+        asked: HashSet::new(),
+        left_out: Vec::new(),
+        crowd: Crowd::default(),
+        closed_until: None,
+        short_of_credits: false,
+        trial_until: None,
+        until,
+        waits,
+        progress,
+        sink,
+    };
+    batch.meet(ids);
+    batch.work();
+}
+
+impl Batch<'_> {
+    fn workspace(&self) -> Uuid {
+        self.caller.workspace.id
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope { workspace: self.workspace(), binding: &self.binding, wish: self.wish }
+    }
+
+    /// Until every contact has its line.
+    fn work(&mut self) {
+        // What statements leave behind is thrown away round by round, not at the end.
+        let mut scratch = PgMemoryContexts::new("leadlex_enrich batch");
+        // SAFETY: nothing that Postgres allocates is kept from one round to the next.
+        while unsafe { scratch.switch_to(|_| self.round()) } {
+            // SAFETY: as above.
+            unsafe { scratch.reset() };
+        }
+        self.pool.release();
+        self.warn();
+    }
+
+    /// Reads, asks, writes and waits once; whether something is left.
+    fn round(&mut self) -> bool {
+        let parallel = settings::max_parallel_requests();
+        pgrx::check_for_interrupts!();
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            self.leave_the_rest();
+        }
+        self.read_ahead(parallel);
+        self.recall_last();
+        while self.flying.len() < parallel && self.parked.len() < PORTION && self.admits() && self.has_room()
+        {
+            // Several may have been answered at once: those read next can share what identifies the last of these.
+            self.read_ahead(parallel);
+            let Some(member) = self.next() else { break };
+            self.ask(member);
+        }
+        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits() || !self.has_room());
+        // What is written gives back the credits of those that it left as they were.
+        if self.finished.len() >= PORTION
+            || idle
+            || self.short_of_credits
+            || self.order.held_back() >= MAX_HELD_BACK
+        {
+            self.write();
+        }
+        let under_way = !self.flying.is_empty() || !self.parked.is_empty();
+        if !under_way && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
+            return false;
+        }
+        self.wait();
+        true
+    }
+
+    fn read_ahead(&mut self, parallel: usize) {
+        while self.queue.len() < parallel && !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK
+        {
+            self.prepare();
+        }
+    }
+
+    /// Time is over: what has not been begun is not begun any more.
+    fn leave_the_rest(&mut self) {
+        for (position, _) in std::mem::take(&mut self.ahead) {
+            self.tell(position, Line::left(Uuid::now_v7(), None));
+        }
+        let last = std::mem::take(&mut self.last).into_iter().map(|(_, member)| member);
+        for member in std::mem::take(&mut self.queue).into_iter().chain(last) {
+            self.let_go(&[(member.claim, member.claimed_before)]);
+            self.tell(member.position, Line::left(member.request_id, Some(member.contact)));
+        }
+    }
+
+    /// Nobody else is left to be asked about: it is the turn of those that failed before.
+    fn recall_last(&mut self) {
+        let others = !self.queue.is_empty() || !self.flying.is_empty() || !self.parked.is_empty();
+        let more = !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK;
+        if others || more || self.last.is_empty() {
+            return;
+        }
+        self.last.sort_by_key(|(rank, _)| *rank);
+        self.queue.extend(self.last.drain(..).map(|(_, member)| Member { goes_last: true, ..member }));
+    }
+
+    /// The first of those in whose place nobody is being asked the same just now.
+    fn next(&mut self) -> Option<Member> {
+        let being_asked = &self.being_asked;
+        let free = |member: &Member| !member.past.asked().any(|hash| being_asked.contains(&hash));
+        let at = self.queue.iter().position(free)?;
+        self.queue.remove(at)
+    }
+
+    /// What others of this batch were told since the contact was read answers the same question about it; and those read
+    /// since may have turned out to share what identified it.
+    fn note_questions(&mut self, member: &mut Member) {
+        let workspace = self.caller.workspace.id;
+        let off = settings::receipt_terms().off();
+        let answered = !off && member.past.asked().any(|hash| self.asked.contains(&hash));
+        if answered || shared_values::has_become_shared(workspace, &member.past.person, &self.crowd) {
+            let whom = [(&member.contact, member.person)];
+            let latest = provider::pasts(workspace, &self.providers, &whom, &self.crowd);
+            latest.into_iter().for_each(|latest| member.past.replace(latest));
+        }
+        if off {
+            return;
+        }
+        member.asking = member.past.asked().collect();
+        self.asked.extend(&member.asking);
+        self.being_asked.extend(&member.asking);
+    }
+
+    /// Whether another contact may be asked about now.
+    fn admits(&mut self) -> bool {
+        let tried = self.trial_until.is_some_and(|until| Instant::now() < until);
+        if self.short_of_credits || tried || self.closed_until.is_some_and(|until| clock::now() < until) {
+            return false;
+        }
+        (self.closed_until, self.trial_until) = (None, None);
+        true
+    }
+
+    /// Whether another request can be under way: the session's descriptors may be in use for others.
+    fn has_room(&self) -> bool {
+        self.queue.is_empty() || wait::has_room()
+    }
+
+    /// For an answer, or for the minute's limit to open again.
+    fn wait(&mut self) {
+        if self.flying.is_empty() && !self.parked.is_empty() {
+            return self.wait_for_others();
+        }
+        if self.flying.is_empty() {
+            if !self.admits() || !self.has_room() {
+                wait::nap(Duration::from_millis(100));
+            }
+            return;
+        }
+        // Statements since the last wait may have waited for answers, too, and have heard the bell for ours.
+        if !(self.take_answers() | self.take_parked()) {
+            let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
+            wait::for_answers(nearest.min(self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause)));
+            self.take_answers();
+            self.take_parked();
+        }
+    }
+
+    /// Whether there was one.
+    fn take_answers(&mut self) -> bool {
+        let (mut at, mut answered) = (0, Vec::new());
+        while at < self.flying.len() {
+            let Some(outcome) = self.flying[at].flight.try_take() else {
+                at += 1;
+                continue;
+            };
+            let Flying { mut member, .. } = self.flying.swap_remove(at);
+            self.trial_until = None;
+            let name = &self.providers[member.next_provider - 1].0;
+            member.waterfall.absorb(name, outcome);
+            answered.push(member);
+        }
+        let taken = !answered.is_empty();
+        self.look_ahead(&mut answered);
+        answered.into_iter().for_each(|member| self.advance(member));
+        taken
+    }
+
+    /// Steps 8 and 9, then the first provider.
+    fn ask(&mut self, mut member: Member) {
+        let limits = self.caller.workspace.limits;
+        if let (Some(account), false) = (self.account, limits.is_unlimited() || member.admitted)
+            && let Err((window, now)) = accounts::admit(account, limits)
+        {
+            return self.refuse_or_wait(member, window, now);
+        }
+        member.admitted = true;
+        if let (Some(account), true) = (self.account, self.caller.workspace.has_credit_limit) {
+            let hint = (self.queue.len() + 1).min(PORTION) as i64;
+            // What this batch itself holds may come back: then it is not worth waiting for others, nor time to give up.
+            let own = self.pool.is_in_use();
+            let patience = if own { Duration::ZERO } else { settings::credit_wait() };
+            if !self.pool.take(account, hint, patience) {
+                if own {
+                    self.short_of_credits = true;
+                    return self.queue.push_front(member);
+                }
+                return self.finish(member, Err(Failure::insufficient_credits()), false);
+            }
+        }
+        self.note_questions(&mut member);
+        self.advance(member);
+    }
+
+    fn refuse_or_wait(&mut self, member: Member, window: Window, now: i64) {
+        let minute = window.reset - now <= 61 && settings::batch_waits();
+        if minute {
+            self.closed_until = Some(window.reset);
+            self.queue.push_front(member);
+        } else {
+            self.finish(member, Err(Failure::rate_limited(window, now)), false);
+        }
+    }
+
+    /// Step 10: one provider after another, until one has to be waited for or nothing more is wanted.
+    fn advance(&mut self, mut member: Member) {
+        let latest = Instant::now() + settings::total_timeout();
+        let deadline = *member.deadline.get_or_insert(self.until.map_or(latest, |until| until.min(latest)));
+        loop {
+            let overwrite = self.wish.overwrite;
+            let next = self.providers.get(member.next_provider);
+            let Some(named) = next.filter(|_| !member.waterfall.finished()) else {
+                let found = member.waterfall.with_found_profile(&member.contact, overwrite);
+                if found.is_some_and(|known| self.is_suppressed(&known, member.person)) {
+                    member.waterfall.suppress();
+                }
+                let result = std::mem::replace(&mut member.waterfall, member::no_waterfall()).result();
+                return self.finish(member, result, true);
+            };
+            let (name, provider) = named;
+            member.next_provider += 1;
+            let known = member.waterfall.with_found(&member.contact, overwrite);
+            // Somebody may have been put on the list while this contact waited for its turn, or has been found there.
+            let whom = member.waterfall.with_all_found(&member.contact, overwrite);
+            if self.is_suppressed(&whom, member.person) {
+                let failure = Failure::no_match(NoMatchReason::Suppressed);
+                return self.finish(member, Err(failure), true);
+            }
+            if matches!(known, Cow::Owned(_)) && !member.past.is_of(self.workspace(), provider, &known) {
+                member.past.look_again(self.workspace(), named, &known);
+            }
+            member.past.put_to(provider.id);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let asking = Asking {
+                workspace: self.workspace(),
+                contact: &known,
+                table: &member.table,
+                person: member.person,
+                overwrite,
+                past: &member.past,
+            };
+            let asker = Asker::Set { others: !member.goes_last };
+            let missing = member.waterfall.missing();
+            match provider::begin(provider, &asking, missing, left, asker) {
+                Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
+                Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
+                Asked::NotYet(why, _) => return self.put_back(member, why),
+                Asked::UnderWay(awaited) => return self.park(member, awaited),
+                Asked::Answered => {
+                    member.past.look_again(self.workspace(), named, &known);
+                    member.next_provider -= 1;
+                }
+            }
+        }
+    }
+
+    /// The provider whose turn it is may be asked later: meanwhile it is as if the contact had not come to it.
+    fn put_back(&mut self, mut member: Member, why: NotYet) {
+        member.next_provider -= 1;
+        if member.waterfall.is_new() {
+            member.deadline = None;
+        }
+        self.stop_asking(&member);
+        self.return_credit();
+        match why {
+            NotYet::Trial => {
+                self.trial_until = Some(Instant::now() + TRIAL_LOOK);
+                self.queue.push_front(member);
+            }
+            NotYet::After(rank) => self.last.push((rank, member)),
+        }
+    }
+
+    fn stop_asking(&mut self, member: &Member) {
+        member.asking.iter().for_each(|hash| {
+            self.being_asked.remove(hash);
+        });
+    }
+
+    fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
+        let listed = || suppression::of_person(&provider::person(contact).in_row(row), contact);
+        suppressions::any(Some(self.workspace()), listed)
+    }
+
+    fn return_credit(&mut self) {
+        if self.caller.workspace.has_credit_limit {
+            self.pool.settle(1, 0);
+            self.short_of_credits = false;
+        }
+    }
+
+    /// All is known; it is written with others. `credited`: a credit was taken for it, and goes back where nothing came.
+    fn finish(&mut self, member: Member, result: member::Gathering, mut credited: bool) {
+        self.progress.answered();
+        self.stop_asking(&member);
+        if result.is_err() && credited {
+            self.return_credit();
+            credited = false;
+        }
+        self.finished.push(Finished { member, result, credited });
+    }
+
+    /// A line that needs nothing written.
+    fn tell(&mut self, position: usize, line: Line) {
+        let failed = line.status == Status::Failed;
+        let count = self.order.finish(position, line);
+        self.progress.count(count, failed);
+        while let Some((position, line)) = self.order.take_next() {
+            (self.sink)(position, &line);
+        }
+    }
+
+    /// The call is done with these contacts.
+    fn let_go(&mut self, members: &[(layout::ClaimKey, bool)]) {
+        for (key, _) in members {
+            preconditions::end(*key);
+            claims::unlock(key);
+        }
+        let unneeded: Vec<_> = members.iter().filter(|(_, kept)| !kept).map(|(key, _)| *key).collect();
+        claims::give_up(&unneeded);
+    }
+}

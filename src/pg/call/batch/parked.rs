@@ -1,0 +1,84 @@
+//! Contacts of a batch about which somebody else is asking: they wait, and the others go on.
+
+use std::time::{Duration, Instant};
+
+use crate::pg::call::batch::member::Member;
+use crate::pg::call::batch::{Batch, LOOK_ROUND};
+use crate::pg::provider::Awaited;
+use crate::pg::shared::single_flight;
+use crate::pg::shared::single_flight::{Ear, Place};
+use crate::pg::shared::wait;
+use crate::pg::shared::wait::Event;
+use leadlex_domain::batch::Line;
+
+pub struct Parked {
+    place: Place,
+    since: Instant,
+    member: Member,
+}
+
+impl Batch<'_> {
+    /// It comes back when the other request is over.
+    pub fn park(&mut self, mut member: Member, awaited: Awaited) {
+        member.next_provider -= 1;
+        member.past.wait_for(awaited.question, awaited.before);
+        self.ear.get_or_insert_with(|| Ear::open(None));
+        self.parked.push(Parked { place: awaited.place, since: Instant::now(), member });
+    }
+
+    /// Goes on with those whose question is answered, or whose time is over; whether there was one.
+    pub fn take_parked(&mut self) -> bool {
+        if self.parked.is_empty() {
+            return false;
+        }
+        let places: Vec<Place> = self.parked.iter().map(|parked| parked.place).collect();
+        let (over, patience) = (single_flight::over(&places), single_flight::lock_timeout());
+        let mut ready = Vec::new();
+        for (parked, over) in std::mem::take(&mut self.parked).into_iter().zip(over) {
+            let late = parked.member.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if over || late {
+                ready.push(parked.member);
+            } else if patience.is_some_and(|patience| parked.since.elapsed() >= patience) {
+                self.give_up(parked.member);
+            } else {
+                self.parked.push(parked);
+            }
+        }
+        if self.parked.is_empty() {
+            self.ear = None;
+        }
+        let taken = !ready.is_empty();
+        let overwrite = self.wish.overwrite;
+        let found = ready.iter_mut().map(|member| {
+            let known = member.waterfall.with_found(&member.contact, overwrite).into_owned();
+            (&mut member.past, known)
+        });
+        self.renew(found.collect());
+        ready.into_iter().for_each(|member| self.advance(member));
+        taken
+    }
+
+    /// It has waited for somebody else as long as lock_timeout allows.
+    fn give_up(&mut self, member: Member) {
+        self.progress.answered();
+        self.stop_asking(&member);
+        self.return_credit();
+        self.let_go(&[(member.claim, member.claimed_before)]);
+        let line =
+            Line::raised(member.request_id, "55P03", single_flight::LOCK_TIMEOUT, Some(member.contact));
+        self.tell(member.position, line);
+    }
+
+    /// Nothing else is under way.
+    pub fn wait_for_others(&mut self) {
+        if self.take_parked() {
+            return;
+        }
+        let now = Instant::now();
+        let ends = self.parked.iter().filter_map(|parked| parked.member.deadline);
+        let nearest = ends.min().map_or(LOOK_ROUND, |end| end.saturating_duration_since(now));
+        let patience = single_flight::lock_timeout().unwrap_or(LOOK_ROUND).max(Duration::from_millis(1));
+        let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
+        wait::doze(nearest.min(pause).min(patience), Event::Question);
+    }
+}

@@ -1,0 +1,312 @@
+//! Step 11 for a set: contacts, ledger and history, each by one statement for many. Where something of a set is refused,
+//! halves of it are tried, so that it is found; what a constraint refuses is left out, and the rest of those contacts is
+//! written together again.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use pgrx::pg_sys;
+
+use crate::pg::call::batch::Batch;
+use crate::pg::call::batch::member::{Finished, Member};
+use crate::pg::call::single::Book;
+use crate::pg::call::writing;
+use crate::pg::call::writing::Saved;
+use crate::pg::provider;
+use crate::pg::provider::Rejected;
+use crate::pg::store::ledger;
+use crate::pg::sys::spi;
+use crate::pg::sys::spi::Caught;
+use crate::pg::table::{Change, Fitted, Rejection};
+use leadlex_domain::batch::Line;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::failure::{Failure, short};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::merge;
+use leadlex_domain::position::Post;
+use leadlex_domain::waterfall::Gathered;
+
+/// A contact with what is offered for it.
+struct Offer {
+    member: Member,
+    gathered: Gathered,
+}
+
+/// What has become of an offer; `Ok(None)`: the contact is gone.
+type Outcome = Result<Option<Saved>, Caught>;
+
+/// What is written of an offer, and what its table has refused by now.
+struct Plan<'o> {
+    change: Change<'o>,
+    post: &'o Post,
+    rejections: Vec<Rejection>,
+    /// See [`leadlex_domain::flow::Written::apart`].
+    apart: bool,
+    /// `None`: it has not been written.
+    row: Option<Contact>,
+    failed: Option<Caught>,
+}
+
+/// What the table refused in this call, with how many contacts: once told is enough.
+pub struct Told {
+    rejection: Rejection,
+    first: String,
+    contacts: u64,
+}
+
+impl Batch<'_> {
+    /// Writes what is finished and tells of it.
+    pub fn write(&mut self) {
+        let finished = std::mem::take(&mut self.finished);
+        if finished.is_empty() {
+            return;
+        }
+        self.progress.writing();
+        let credited = finished.iter().filter(|f| f.credited).count() as i64;
+        let mut offers = Vec::new();
+        for Finished { member, result, .. } in finished {
+            match result {
+                Ok(gathered) => offers.push(Offer { member, gathered }),
+                Err(failure) => {
+                    self.let_go(&[(member.claim, member.claimed_before)]);
+                    let line = Line::failed(member.request_id, &failure, Some(member.contact));
+                    self.tell(member.position, line);
+                }
+            }
+        }
+        let written = self.write_all(&offers);
+        self.note_rejections(&offers, &written);
+        let charged = self.charge(&offers, &written);
+        if self.caller.workspace.has_credit_limit {
+            self.pool.settle(credited, charged);
+            self.short_of_credits = false;
+        }
+        for (offer, written) in offers.into_iter().zip(written) {
+            let (line, kept) = self.line(&offer, written);
+            let Offer { member, .. } = offer;
+            self.let_go(&[(member.claim, kept || member.claimed_before)]);
+            self.tell(member.position, line);
+        }
+    }
+
+    /// With it, whether something was written.
+    fn line(&self, offer: &Offer, outcome: Outcome) -> (Line, bool) {
+        let Offer { member, gathered } = offer;
+        let (id, contact) = (member.request_id, || Some(member.contact.clone()));
+        match outcome {
+            Ok(Some(Saved { written: row, .. })) => {
+                let updated = merge::updated(&row.before, &row.after, gathered.values.fields());
+                match row.unused(gathered).filter(|_| updated.is_empty()) {
+                    Some(unused) => (Line::failed(id, &unused, Some(row.after)), false),
+                    None => {
+                        let origin = Some(gathered.origin.clone());
+                        (Line::done(id, row.after, updated, origin), !updated.is_empty())
+                    }
+                }
+            }
+            Ok(None) => {
+                let failure = Failure::not_found(&format!("contact {}", member.contact.id));
+                (Line::failed(id, &failure, None), false)
+            }
+            Err(Caught { sqlstate, message, .. }) => {
+                (Line::raised(id, &sqlstate, &message, contact()), false)
+            }
+        }
+    }
+
+    /// What the table refused: is told at the end, and remembered now.
+    fn note_rejections(&mut self, offers: &[Offer], written: &[Outcome]) {
+        let mut refused = Vec::new();
+        for (offer, outcome) in offers.iter().zip(written) {
+            let Ok(Some(saved)) = outcome else { continue };
+            for rejection in &saved.rejections {
+                self.count_rejection(rejection, &offer.member.contact.id);
+            }
+            refused.push(Rejected {
+                workspace: self.workspace(),
+                past: &offer.member.past,
+                origins: &offer.gathered.origins,
+                fields: saved.written.rejected,
+            });
+        }
+        provider::note_rejections(&self.providers, &refused);
+    }
+
+    fn count_rejection(&mut self, rejection: &Rejection, id: &str) {
+        let same = |told: &&mut Told| {
+            let known = &told.rejection;
+            known.fields == rejection.fields && known.caught.message == rejection.caught.message
+        };
+        match self.left_out.iter_mut().find(same) {
+            Some(told) => told.contacts += 1,
+            None => {
+                self.left_out.push(Told { rejection: rejection.clone(), first: id.to_owned(), contacts: 1 })
+            }
+        }
+    }
+
+    /// One WARNING for each thing that the table refused, and one for each statement of the client: it can be of many sets.
+    pub fn warn(&self) {
+        for Told { rejection, first, contacts } in &self.left_out {
+            let what = format!("{} {:?} {}", self.binding.name(), rejection.fields, rejection.caught.message);
+            if !is_first_of_statement(what) {
+                continue;
+            }
+            let whose = match contacts {
+                1 => format!("contact {}", short(first)),
+                many => format!("{many} contacts ({} is the first)", short(first)),
+            };
+            self.binding.warn_rejected(&whose, rejection);
+        }
+    }
+
+    fn write_all(&self, offers: &[Offer]) -> Vec<Outcome> {
+        let mut plans: Vec<Plan> = offers.iter().map(|offer| self.plan(offer)).collect();
+        // What changes nothing is not written.
+        let mut open: Vec<usize> =
+            (0..plans.len()).filter(|at| !plans[*at].change.changes.is_empty()).collect();
+        let mut missed = Vec::new();
+        // Each round leaves out at least one field of each that is in it.
+        while !open.is_empty() {
+            let mut again = Vec::new();
+            self.write_together(&mut plans, &open, &mut again, &mut missed);
+            again.retain(|at| !plans[*at].change.changes.is_empty());
+            open = again;
+        }
+        let mut outcomes: Vec<Option<Outcome>> = (0..plans.len()).map(|_| None).collect();
+        for at in missed {
+            // Changed meanwhile, or declined by a trigger.
+            outcomes[at] = Some(spi::caught(|| self.write_one(&offers[at]), Caught::is_of_a_row));
+        }
+        let settle = |(mut plan, outcome): (Plan, Option<Outcome>)| match (outcome, plan.failed.take()) {
+            (Some(outcome), _) => outcome,
+            (None, Some(caught)) => Err(caught),
+            (None, None) => Ok(Some(plan.saved())),
+        };
+        plans.into_iter().zip(outcomes).map(settle).collect()
+    }
+
+    /// By one statement, or else in halves. `again`: those of which something was left out now; `missed`: those of which
+    /// nothing was written, without an error.
+    fn write_together(
+        &self,
+        plans: &mut [Plan<'_>],
+        some: &[usize],
+        again: &mut Vec<usize>,
+        missed: &mut Vec<usize>,
+    ) {
+        pgrx::check_for_interrupts!();
+        let set: Vec<&Change> = some.iter().map(|at| &plans[*at].change).collect();
+        let written = spi::caught(|| self.binding.write_many(self.workspace(), &set), Caught::is_of_a_row);
+        match (written, some) {
+            (Ok(rows), _) => {
+                for (at, row) in some.iter().zip(rows) {
+                    match row {
+                        Some(row) => plans[*at].row = Some(row),
+                        None => missed.push(*at),
+                    }
+                }
+            }
+            (Err(caught), [at]) => {
+                let plan = &mut plans[*at];
+                let fields = self.binding.concerned(&caught, &plan.change.changes);
+                if fields.is_empty() {
+                    plan.failed = Some(caught);
+                    return;
+                }
+                plan.leave_out(Rejection { fields, caught });
+                again.push(*at);
+            }
+            (Err(_), _) => {
+                let (first, second) = some.split_at(some.len() / 2);
+                self.write_together(plans, first, again, missed);
+                self.write_together(plans, second, again, missed);
+            }
+        }
+    }
+
+    fn plan<'o>(&self, offer: &'o Offer) -> Plan<'o> {
+        let (member, values, post) = (&offer.member, &offer.gathered.values, &offer.gathered.post);
+        let wanted = merge::changes(&member.contact, values, member.fields, self.wish.overwrite);
+        let Fitted { changes, rejections } = self.binding.fit(&member.contact, wanted);
+        let (changes, apart) = post.fitting(&member.contact, changes);
+        let beside = post.goes_with(changes.fields()).intersect(self.binding.fields());
+        let identifying: FieldSet = member.contact.identifying_fields().iter().collect();
+        let others = values.fields().union(identifying).union(beside);
+        let change = Change { before: &member.contact, changes, others };
+        Plan { change, post, rejections, apart, row: None, failed: None }
+    }
+
+    /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
+    fn write_one(&self, offer: &Offer) -> Option<Saved> {
+        let (member, values) = (&offer.member, &offer.gathered.values);
+        let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.wish.overwrite);
+        let (workspace, before) = (self.workspace(), member.contact.clone());
+        writing::write_changes(
+            &self.binding,
+            workspace,
+            (&self.providers, &self.crowd),
+            before,
+            &offer.gathered,
+            wanted,
+        )
+        .unwrap_or_else(|somebody_else| somebody_else.refuse(&member.contact.id))
+    }
+
+    /// A credit for each contact that was changed; how many.
+    fn charge(&mut self, offers: &[Offer], written: &[Outcome]) -> i64 {
+        let mut entries = Vec::new();
+        for (offer, written) in offers.iter().zip(written) {
+            let Ok(Some(Saved { written: row, .. })) = written else { continue };
+            let updated = merge::updated(&row.before, &row.after, offer.gathered.values.fields());
+            if !updated.is_empty() {
+                entries.push(Book {
+                    request_id: offer.member.request_id,
+                    updated,
+                    origin: &offer.gathered.origin,
+                    origins: &offer.gathered.origins,
+                    before: &row.before,
+                    after: &row.after,
+                });
+            }
+        }
+        if entries.is_empty() {
+            return 0;
+        }
+        let entries: Vec<ledger::Entry> =
+            entries.iter().map(|book| book.entry(&self.caller, &self.binding, self.wish.overwrite)).collect();
+        ledger::charge_many(&entries);
+        entries.len() as i64
+    }
+}
+
+/// Whether this has not been said in the present statement of the client.
+fn is_first_of_statement(what: String) -> bool {
+    thread_local! {
+        static SAID: RefCell<(i64, HashSet<String>)> = RefCell::default();
+    }
+    // SAFETY: reads a global.
+    let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    SAID.with_borrow_mut(|(of, said)| {
+        if *of != statement {
+            (*of, *said) = (statement, HashSet::new());
+        }
+        said.insert(what)
+    })
+}
+
+impl Plan<'_> {
+    /// With a company goes what belongs to it.
+    fn leave_out(&mut self, rejection: Rejection) {
+        rejection.fields.iter().for_each(|field| self.change.changes.unset(field));
+        self.rejections.push(rejection);
+        let changes = std::mem::take(&mut self.change.changes);
+        let (changes, apart) = self.post.fitting(self.change.before, changes);
+        self.change.changes = changes;
+        self.apart |= apart;
+    }
+
+    fn saved(self) -> Saved {
+        Saved::of(self.change.before.clone(), self.row, self.rejections, self.apart)
+    }
+}

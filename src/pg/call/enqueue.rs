@@ -1,0 +1,74 @@
+//! The queue, as sessions see it: what they add, and whether it is paused.
+
+use crate::pg::sys::role;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::pg::call::preconditions;
+use crate::pg::shared::transaction;
+use crate::pg::store::cache;
+use crate::pg::store::frozen;
+use crate::pg::store::jobs;
+use crate::pg::store::jobs::{Authority, Job};
+use crate::pg::store::jobs_waiting;
+use crate::pg::store::pauses::Pause;
+use crate::pg::table::Binding;
+use leadlex_domain::fields::FieldSet;
+
+/// Why no job of the caller's is begun, if none is.
+pub fn paused() -> Option<Pause> {
+    cache::paused().or_else(|| frozen::is_frozen(role::caller()).then_some(Pause::ReadOnly))
+}
+
+/// Whether this database is a copy, or was restored: it spends nothing by itself until leadlex.resume_queue().
+pub fn is_clone() -> bool {
+    cache::paused() == Some(Pause::Clone)
+}
+
+/// Queues contacts for `role`, whose name `job` has; each key once, in its one spelling, and none that waits already: how
+/// many. When this transaction commits, a worker is told. To be called only where the transaction can write.
+pub fn add(job: &Job, role: pg_sys::Oid, mut contact_ids: Vec<String>) -> usize {
+    preconditions::require_writable();
+    // The note for the workers lives in this process: a prepared transaction would lose it.
+    transaction::mark_called();
+    let waiting = jobs_waiting::waiting(job, &contact_ids);
+    if !waiting.is_empty() {
+        contact_ids.retain(|id| !waiting.contains(id));
+    }
+    if !contact_ids.is_empty() {
+        jobs::add(job, &contact_ids);
+        note(role);
+    }
+    contact_ids.len()
+}
+
+/// For the trigger of a table: on its owner's authority, which is looked at when the jobs run.
+pub fn add_for_owner(
+    role: pg_sys::Oid,
+    binding: &Binding,
+    workspace: Uuid,
+    fields: FieldSet,
+    contact_ids: Vec<String>,
+) {
+    let name = role::name_of(role);
+    let job = Job {
+        workspace,
+        role: &name,
+        authority: Authority::TableOwner,
+        schema: &binding.schema,
+        table: &binding.table,
+        fields,
+        overwrite: false,
+    };
+    add(&job, role, contact_ids);
+}
+
+/// Jobs of this role wait, once this transaction is committed.
+pub fn note(role: pg_sys::Oid) {
+    let role = role.to_u32();
+    transaction::with(|t| {
+        if !t.queued.contains(&role) {
+            t.queued.push(role);
+        }
+    });
+}

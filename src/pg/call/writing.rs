@@ -1,0 +1,121 @@
+//! Step 11 for one contact: what was offered, against the row as it is now.
+
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use crate::pg::provider;
+use crate::pg::provider::shared_values;
+use crate::pg::provider::shared_values::Crowd;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::table;
+use crate::pg::table::{Binding, Rejection};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::flow::Written;
+use leadlex_domain::waterfall::Gathered;
+
+/// A contact that was written, and what its table refused.
+pub struct Saved {
+    pub written: Written,
+    pub rejections: Vec<Rejection>,
+}
+
+impl Saved {
+    /// `after`: as it is, where something was written. `apart`: see [`Written::apart`].
+    pub fn of(before: Contact, after: Option<Contact>, rejections: Vec<Rejection>, apart: bool) -> Saved {
+        let after = after.unwrap_or_else(|| before.clone());
+        let rejected = table::rejected(&rejections);
+        Saved { written: Written { before, after, rejected, apart }, rejections }
+    }
+}
+
+/// Changes against the row as it is now, written. Tried against what was read before the providers were asked; if
+/// somebody has changed the row since, against the row locked. The providers come with what the contacts of one set have
+/// in common. `None`: the contact is gone.
+pub fn write_changes(
+    binding: &Binding,
+    workspace: Uuid,
+    (providers, crowd): (&[(String, Rc<LoadedProvider>)], &Crowd),
+    before: Contact,
+    gathered: &Gathered,
+    wanted: impl Fn(&Contact) -> FieldMap<String>,
+) -> Result<Option<Saved>, SomebodyElse> {
+    // What is offered and need not be written must still be as it was, too, or it would pass for our change.
+    let others: FieldSet = gathered.values.fields().union(before.identifying_fields().iter().collect());
+    let saved = binding.save(workspace, &before, wanted(&before), &gathered.post, others);
+    if !saved.missed {
+        return Ok(Some(Saved::of(before, saved.row, saved.rejections, saved.apart)));
+    }
+    let id = &before.id;
+    let Some(locked) = binding.read_locked(workspace, id) else {
+        if binding.read(workspace, id).is_some() {
+            binding.row_barred(id, "It has become so since the providers were asked.");
+        }
+        return Ok(None);
+    };
+    let asked = Asked { workspace, providers, crowd };
+    if !asked.means_the_same(gathered, &wanted, &before, &locked) {
+        return Err(SomebodyElse);
+    }
+    let saved = binding.save(workspace, &locked, wanted(&locked), &gathered.post, FieldSet::EMPTY);
+    // Nothing written although the row is locked: a BEFORE trigger of the table declined.
+    Ok(Some(Saved::of(locked, saved.row, saved.rejections, saved.apart)))
+}
+
+struct Asked<'a> {
+    workspace: Uuid,
+    providers: &'a [(String, Rc<LoadedProvider>)],
+    crowd: &'a Crowd,
+}
+
+impl Asked<'_> {
+    /// Whether what was supplied about `before` is about `now` as well, for each provider that supplied something: it was asked
+    /// with what those before it had supplied, but for what the table had refused before.
+    fn means_the_same(
+        &self,
+        gathered: &Gathered,
+        wanted: impl Fn(&Contact) -> FieldMap<String>,
+        before: &Contact,
+        now: &Contact,
+    ) -> bool {
+        let [of_before, of_now] = [before, now].map(&wanted);
+        let mut supplied = FieldSet::EMPTY;
+        for (name, provider) in self.providers {
+            let own = gathered.origins.iter().filter(|(_, origin)| origin.source == *name);
+            let own: FieldSet = own.map(|(field, _)| field).collect();
+            let Some(config) = provider.config.as_ref().ok().filter(|_| !own.is_empty()) else { continue };
+            let known = |values: &FieldMap<String>| -> FieldMap<String> {
+                let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
+                earlier.map(|(field, value)| (field, value.clone())).collect()
+            };
+            let known = [before.with(&known(&of_before)), now.with(&known(&of_now))];
+            let mut people = known.map(|contact| provider::person(&contact));
+            shared_values::mark(self.workspace, &mut people, self.crowd);
+            let [was, is] = &people;
+            if !config.means_the_same(was, is) {
+                return false;
+            }
+            supplied = supplied.union(own.minus(gathered.refused_before));
+        }
+        true
+    }
+}
+
+/// While providers were asked about a contact, somebody changed what they were asked with.
+pub struct SomebodyElse;
+
+impl SomebodyElse {
+    pub fn refuse(self, id: &str) -> ! {
+        refuse(Refusal {
+            sqlstate: "40001",
+            message: format!("contact {id} became somebody else while providers were asked about it"),
+            detail: Some(
+                "What they answered is not about the values that identify it now. Nothing was written or charged."
+                    .into(),
+            ),
+            hint: Some("Try again: the present values are asked about then.".into()),
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! The extension in this database: whose it is, which version, where its tables are, and the keys under which shared memory
+//! has what is this database's. Private tables are reached as the extension's owner, whoever calls.
+
+use std::cell::{Cell, RefCell};
+
+use pgrx::{pg_guard, pg_sys};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::pg::shared::layout::{AccountKey, ClaimKey};
+use crate::pg::shared::receipts;
+use crate::pg::sys::spi::{Row, Statement, View};
+use crate::pg::sys::{raise, role};
+use leadlex_domain::receipt::Hash;
+
+/// The extension as it is installed in this database.
+#[derive(Clone, Copy)]
+pub struct Installation {
+    pub owner: pg_sys::Oid,
+    /// Oid of leadlex.workspace: tells one CREATE EXTENSION from the next.
+    pub catalog: u32,
+    /// Of the extension itself: another after a restore into the same database.
+    pub extension: u32,
+    /// Oid of leadlex.receipt.
+    pub receipts: pg_sys::Oid,
+    /// Oid of leadlex.suppression.
+    pub suppressions: pg_sys::Oid,
+    /// Oid of leadlex.shared_value.
+    pub shared_values: pg_sys::Oid,
+}
+
+thread_local! {
+    static KNOWN: Cell<Option<Installation>> = const { Cell::new(None) };
+    static STALE: Cell<bool> = const { Cell::new(false) };
+    static OTHER_ROLES: Cell<bool> = const { Cell::new(false) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether a watched relation has changed since this was last asked: by others, or in this transaction.
+pub fn has_changed() -> bool {
+    // SAFETY: registered once per backend; accepting invalidations is allowed wherever a statement can run.
+    unsafe {
+        if !REGISTERED.replace(true) {
+            pg_sys::CacheRegisterRelcacheCallback(Some(on_invalidation), pg_sys::Datum::from(0));
+            // A schema that is renamed takes its tables to another qualified name, or brings others to ours.
+            let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
+            pg_sys::CacheRegisterSyscacheCallback(schemas, Some(on_schema_change), pg_sys::Datum::from(0));
+            use pg_sys::SysCacheIdentifier::{AUTHMEMROLEMEM, AUTHOID, DATABASEOID};
+            for roles in [AUTHMEMROLEMEM, AUTHOID, DATABASEOID] {
+                pg_sys::CacheRegisterSyscacheCallback(
+                    roles as i32,
+                    Some(on_role_change),
+                    pg_sys::Datum::from(0),
+                );
+            }
+        }
+        pg_sys::AcceptInvalidationMessages();
+    }
+    let changed = STALE.replace(false);
+    if changed {
+        KNOWN.set(None);
+        WATCHED.with_borrow_mut(Vec::clear);
+    }
+    changed
+}
+
+/// Whether roles, memberships or the database's owner have changed since this was last asked.
+pub fn has_other_roles() -> bool {
+    OTHER_ROLES.replace(false)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    let relation = relation.to_u32();
+    if relation == 0
+        || WATCHED.try_with(|w| w.try_borrow().map_or(true, |w| w.contains(&relation))).unwrap_or(false)
+    {
+        STALE.set(true);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_schema_change(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    STALE.set(true);
+}
+
+/// Members have come or gone, roles, or the database's owner.
+#[pg_guard]
+unsafe extern "C-unwind" fn on_role_change(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    OTHER_ROLES.set(true);
+}
+
+/// Forget everything remembered when this relation changes.
+pub fn watch(relation: u32) {
+    WATCHED.with_borrow_mut(|w| {
+        if !w.contains(&relation) {
+            w.push(relation);
+        }
+    });
+}
+
+/// Version of the library, and of the schema that it works with.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What there is of the extension in this database.
+pub enum Found {
+    Nothing,
+    /// A schema of another version than this library's.
+    Version(String),
+    This(Installation),
+}
+
+static INSTALLATION: Statement = Statement::new(
+    "SELECT e.extowner::pg_catalog.int8, c.oid::pg_catalog.int8, c.relname, e.extversion, e.oid::pg_catalog.int8
+     FROM pg_catalog.pg_extension AS e, pg_catalog.pg_class AS c
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+     WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
+       AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
+           'provider_secret', 'receipt', 'suppression', 'shared_value', 'home', 'queue_pause']::pg_catalog.name[])",
+);
+
+/// The worker asks in every database.
+pub fn find() -> Found {
+    if let Some(known) = KNOWN.get() {
+        return Found::This(known);
+    }
+    let rows = INSTALLATION.query(View::Latest, &[]);
+    rows.iter().for_each(|row| watch(number(row, 1)));
+    let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Found::Nothing };
+    // Another version is looked up again each time: nothing need tell this backend when it is updated.
+    if text(row, 3) != VERSION {
+        return Found::Version(text(row, 3));
+    }
+    let table = |name: &str| -> pg_sys::Oid {
+        rows.iter().find(|row| text(row, 2) == name).map_or(0, |row| number(row, 1)).into()
+    };
+    let found = Installation {
+        owner: (number(row, 0)).into(),
+        catalog: number(row, 1),
+        extension: number(row, 4),
+        receipts: table("receipt"),
+        suppressions: table("suppression"),
+        shared_values: table("shared_value"),
+    };
+    KNOWN.set(Some(found));
+    Found::This(found)
+}
+
+/// 55000 where the schema is missing, or not the one that this library knows.
+pub fn present() -> Installation {
+    match find() {
+        Found::This(installation) => installation,
+        Found::Nothing => raise::not_ready(
+            "leadlex_enrich is not installed in this database",
+            "Run CREATE EXTENSION leadlex_enrich.",
+        ),
+        Found::Version(version) => raise::not_ready(other_version(&version), how_to_agree(&version)),
+    }
+}
+
+pub fn other_version(version: &str) -> String {
+    format!("the database has version {version} of leadlex_enrich, the server's library is {VERSION}")
+}
+
+pub fn how_to_agree(version: &str) -> String {
+    let parts = |v: &str| v.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
+    if parts(version) < parts(VERSION) {
+        return "Run ALTER EXTENSION leadlex_enrich UPDATE.".to_owned();
+    }
+    format!("Install the library of leadlex_enrich {version} and restart the server.")
+}
+
+fn text(row: &Row, at: usize) -> String {
+    row.get(at).cloned().flatten().unwrap_or_default()
+}
+
+fn number(row: &Row, at: usize) -> u32 {
+    text(row, at).parse().unwrap_or(0)
+}
+
+/// Runs `work` with the owner's rights. When it raises, transaction or subtransaction abort restores the caller.
+pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
+    role::as_role(present().owner, work)
+}
+
+/// This database.
+pub fn database() -> u32 {
+    // SAFETY: a global set when the backend connected to its database.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// Of the credits and rates of a workspace, or of what is known of a provider.
+pub fn account_key(id: Uuid) -> AccountKey {
+    AccountKey { database: database(), catalog: present().catalog, id: *id.as_bytes() }
+}
+
+/// Of an answer that waits for the worker.
+pub fn receipt_key(question: Hash) -> receipts::Key {
+    receipts::Key { database: database(), catalog: present().catalog, question }
+}
+
+/// Of what is claimed: a kind and its parts, hashed.
+pub fn claim_key(kind: &str, parts: &[&str]) -> ClaimKey {
+    claim_key_of(present().catalog, kind, parts)
+}
+
+/// The same of something that is not of the extension's tables.
+pub fn claim_key_of(catalog: u32, kind: &str, parts: &[&str]) -> ClaimKey {
+    let mut hash = Sha256::new();
+    for part in [&[kind], parts].concat() {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest[..16]);
+    ClaimKey { database: database(), catalog, hash: short }
+}

@@ -1,0 +1,4 @@
+//! Credits and rates.
+
+pub mod accounts;
+pub mod remaining;

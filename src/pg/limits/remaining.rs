@@ -1,0 +1,40 @@
+//! What is left of limits, looked at without using any. On a standby the books are what the primary last recorded, and
+//! nothing may be kept of them: they change underneath.
+
+use crate::pg::installation;
+use crate::pg::sys::clock;
+use uuid::Uuid;
+
+use crate::pg::call::preconditions;
+use crate::pg::limits::accounts;
+use crate::pg::store::ledger;
+use leadlex_domain::identity::Workspace;
+use leadlex_domain::rate::{Limits, Meter, Status};
+
+/// The balance; `None` without a credit limit.
+pub fn credits(workspace: &Workspace) -> Option<i64> {
+    if !workspace.has_credit_limit {
+        return None;
+    }
+    let key = installation::account_key(workspace.id);
+    if preconditions::in_recovery() {
+        return Some(ledger::load_account(&key.id).balance);
+    }
+    preconditions::require_shared_memory();
+    Some(accounts::balance(accounts::open(key)))
+}
+
+/// The windows of a workspace, or of a provider.
+pub fn rate(id: Uuid, limits: Limits) -> Status {
+    if limits.is_unlimited() {
+        return Status::default();
+    }
+    let key = installation::account_key(id);
+    if preconditions::in_recovery() {
+        let now = clock::now();
+        let restored = ledger::load_account(&key.id).rate.map(|record| Meter::restore(&record, now));
+        return restored.unwrap_or(Meter::EMPTY).status(limits, now);
+    }
+    preconditions::require_shared_memory();
+    accounts::rate_status(accounts::open(key), limits)
+}

@@ -1,0 +1,215 @@
+//! Providers' health and tallies, in shared memory for all backends of all databases. Helper threads write here, since an
+//! answer may come after its call was cancelled.
+//!
+//! A place holds what a provider came to since the server started (`since`) and what the books had before (`base`); the
+//! worker writes the sum. A place that is wanted for another provider is the one not used for longest.
+
+use crate::pg::installation;
+use crate::pg::sys::clock;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::pg::shared::layout::{AccountKey, Lock};
+use crate::pg::shared::{layout, provider_slots};
+use crate::pg::sys::{robust_mutex, settings};
+use crate::pg::{store, worker};
+use leadlex_domain::health::{Ending, Permit, Policy, Question};
+use leadlex_domain::provider::{Fault, FaultKind, Verdict};
+use leadlex_domain::tally::{Count, Tally};
+
+use crate::pg::shared::provider_slots::{Seat, State};
+
+thread_local! {
+    /// Where a provider stood last time; checked at every use.
+    static SEEN: RefCell<HashMap<AccountKey, Seat>> = RefCell::new(HashMap::new());
+}
+
+/// The place of a provider of this database, with what the books say of it.
+pub fn open(provider: Uuid) -> Seat {
+    let key = installation::account_key(provider);
+    let seat = match SEEN.with_borrow(|seen| seen.get(&key).copied()).filter(|seat| seat.touch()) {
+        Some(seat) => seat,
+        None => find_or_take(key),
+    };
+    SEEN.with_borrow_mut(|seen| seen.insert(key, seat));
+    if seat.with(|state| state.loaded) == Some(false) {
+        // Two may read at once: whoever comes second finds it done. Nothing is written to the books before.
+        let base = store::tallies::load(provider);
+        seat.with(|state| {
+            if !state.loaded {
+                state.base = base;
+                state.loaded = true;
+            }
+        });
+    }
+    seat
+}
+
+/// The place of a provider that has one.
+pub fn find(provider: Uuid) -> Option<Seat> {
+    let key = installation::account_key(provider);
+    (0..provider_slots::count())
+        .find_map(|index| provider_slots::with(index, |state| state.seat_of(index, key)))
+}
+
+/// Whether the provider is paused, or has to be tried after a pause.
+pub fn is_paused(provider: Uuid) -> bool {
+    find(provider).and_then(|seat| seat.with(|state| state.health.pause().is_some())) == Some(true)
+}
+
+fn find_or_take(key: AccountKey) -> Seat {
+    let _directory = layout::lock(Lock::Directory);
+    let mut best: Option<((bool, bool, i64), usize)> = None;
+    for index in 0..provider_slots::count() {
+        if let Some(seat) = provider_slots::with(index, |state| state.seat_of(index, key)) {
+            return seat;
+        }
+        // A free one, else one of which the books know everything, else the oldest.
+        let rank = provider_slots::with(index, |s| (!s.is_free(), s.changes != s.recorded, s.last_used));
+        if best.is_none_or(|(least, _)| rank < least) {
+            best = Some((rank, index));
+        }
+    }
+    let index = best.map_or(0, |(_, index)| index);
+    provider_slots::with(index, |state| {
+        *state = State { key, generation: state.generation + 1, last_used: clock::now(), ..State::FREE };
+        Seat { index, key, generation: state.generation }
+    })
+}
+
+/// A request on its way: what its thread needs to tell how it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Errand {
+    pub seat: Seat,
+    pub question: Question,
+    pub sent_at: i64,
+    /// It had all the time that the provider is to have.
+    pub in_full: bool,
+    pub policy: Policy,
+}
+
+impl Seat {
+    fn with<R>(self, work: impl FnOnce(&mut State) -> R) -> Option<R> {
+        provider_slots::with(self.index, |state| {
+            let same = state.key == self.key && state.generation == self.generation;
+            same.then(|| work(state))
+        })
+    }
+
+    fn touch(self) -> bool {
+        self.with(|state| state.last_used = clock::now()).is_some()
+    }
+
+    /// Whether the provider may be asked.
+    pub fn permit(self, question: Question, others: bool, lease: Duration) -> Permit {
+        let now = clock::now_us();
+        self.with(|state| state.health.permit(question, others, now, lease)).unwrap_or(Permit::Ask)
+    }
+
+    /// It was passed over.
+    pub fn skipped(self) {
+        self.with(|state| state.count(Count::Skipped));
+        worker::note_work();
+    }
+
+    /// The request that was permitted is not sent after all, and why.
+    pub fn not_sent(self, permit: Permit, fault: &Fault) {
+        self.with(|state| {
+            state.health.give_back(permit);
+            state.count(Count::Failed(fault.kind));
+            state.note_error(fault);
+        });
+        worker::note_work();
+    }
+
+    pub fn sent(self, question: Question, in_full: bool) -> Errand {
+        self.with(|state| {
+            state.health.meet(question.identity);
+            state.count(Count::Calls);
+        });
+        worker::note_work();
+        Errand { seat: self, question, sent_at: clock::now_us(), in_full, policy: settings::breaker() }
+    }
+
+    /// A copy of what stands here.
+    pub fn state(self) -> Option<State> {
+        self.with(|state| *state)
+    }
+}
+
+impl Errand {
+    /// From a helper thread: how the request ended, and what it cost.
+    pub fn ended(self, verdict: &Verdict, cost: Option<f64>) {
+        let now = clock::now_us();
+        let ending = match verdict {
+            Verdict::Failed(fault) if self.in_full || fault.kind != FaultKind::Timeout => {
+                Ending::Failed { kind: fault.kind, retry_after_s: fault.retry_after_s }
+            }
+            Verdict::Failed(_) => Ending::Unknown,
+            _ => Ending::Answered,
+        };
+        robust_mutex::from_thread(|| {
+            self.seat.with(|state| {
+                state.health.ended(self.question, self.sent_at, now, ending, self.policy);
+                state.count(Count::of(verdict));
+                state.since.add_cost(cost);
+                state.latencies.add((now - self.sent_at).max(0) as u64);
+                if let Verdict::Failed(fault) = verdict {
+                    state.note_error(fault);
+                }
+            })
+        });
+    }
+}
+
+/// What the worker has to write down.
+pub struct Unrecorded {
+    seat: Seat,
+    changes: u64,
+    pub provider: Uuid,
+    pub tally: Tally,
+}
+
+/// Tallies of a database's providers that the books do not know.
+pub fn unrecorded(database: u32, catalog: u32) -> Vec<Unrecorded> {
+    let of = |index| {
+        provider_slots::with(index, |state| {
+            let ours = (state.key.database, state.key.catalog) == (database, catalog);
+            (ours && state.loaded && state.changes != state.recorded).then(|| Unrecorded {
+                seat: Seat { index, key: state.key, generation: state.generation },
+                changes: state.changes,
+                provider: Uuid::from_bytes(state.key.id),
+                tally: state.base.plus(&state.since),
+            })
+        })
+    };
+    (0..provider_slots::count()).filter_map(of).collect()
+}
+
+/// Whether there are such.
+pub fn is_ahead(database: u32) -> bool {
+    let ahead = |s: &mut State| s.key.database == database && s.loaded && s.changes != s.recorded;
+    (0..provider_slots::count()).any(|index| provider_slots::with(index, ahead))
+}
+
+/// What belongs to no extension of this database any more: all but what belongs to this one.
+pub fn forget(database: u32, keep: Option<u32>) {
+    let gone = |s: &State| s.key.database == database && keep != Some(s.key.catalog);
+    for index in 0..provider_slots::count() {
+        provider_slots::with(index, |s| {
+            if gone(s) {
+                *s = State { generation: s.generation + 1, ..State::FREE };
+            }
+        });
+    }
+}
+
+/// They are in the books, durably.
+pub fn recorded(written: &[Unrecorded]) {
+    for entry in written {
+        entry.seat.with(|state| state.recorded = entry.changes);
+    }
+}

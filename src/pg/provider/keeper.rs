@@ -1,0 +1,139 @@
+//! What a helper thread does with what came of a request: reads it, keeps it, and tells the provider's health.
+
+use crate::pg::sys::clock;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::pg::provider::health::Errand;
+use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
+use crate::pg::shared::single_flight::{Claim, End};
+use crate::pg::sys::clock::now_us;
+use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
+use leadlex_domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
+use leadlex_domain::shared::Sighting;
+use leadlex_net::Keep;
+
+/// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// How long the question is kept for a request that is sent once more.
+const REPETITION: Duration = Duration::from_secs(1);
+
+/// Everything needed to keep what comes of one request.
+#[derive(Clone)]
+pub struct Keeper {
+    pub key: Key,
+    pub person: Hash,
+    pub known: Hash,
+    pub terms: Terms,
+    pub config: Arc<Config>,
+    /// Whom it was asked about.
+    pub whom: Whom,
+    /// What was asked, to know the secret again in an answer.
+    pub request: HttpRequest,
+    pub workspace: Uuid,
+    pub provider: Uuid,
+    /// What is kept should the provider refuse to tell anything about this person.
+    pub refusal: Refusal,
+    /// Under which name it was asked with what: to be counted with the answer.
+    pub sighting: Option<Sighting>,
+    pub errand: Errand,
+    /// Others wait for the answer; `None`: nobody does.
+    pub claim: Option<Arc<Claim>>,
+    /// The request is sent once more where nothing is known of it.
+    pub repeats: bool,
+}
+
+/// What came of it, for the backend to see.
+#[derive(Default)]
+pub struct Outcome {
+    pub verdict: Option<Verdict>,
+    /// Why the answer could not be kept.
+    pub dropped: Option<&'static str>,
+}
+
+pub type Kept = Arc<Mutex<Outcome>>;
+
+impl Keeper {
+    /// For the thread, and where to find what came of it.
+    pub fn start(self) -> (Keep, Kept) {
+        let shared = Kept::default();
+        let outcome = Arc::clone(&shared);
+        let keep = move |answer: Result<&_, &_>| {
+            let (verdict, cost) = match answer {
+                Ok(answer) => {
+                    let (verdict, cost) = self.config.read_all(answer, clock::now(), &self.whom);
+                    (self.request.without_echo(verdict), cost)
+                }
+                Err(fault) => (Verdict::Failed(Clone::clone(fault)), None),
+            };
+            self.errand.ended(&verdict, cost);
+            let dropped = self.keep(&verdict);
+            if let Some(claim) = &self.claim {
+                self.tell(claim, &verdict, dropped.is_some());
+            }
+            *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
+                Outcome { verdict: Some(verdict), dropped };
+        };
+        (Box::new(keep), shared)
+    }
+
+    /// Those who wait for the answer: it is kept by now.
+    fn tell(&self, claim: &Claim, verdict: &Verdict, dropped: bool) {
+        claim.end(match verdict {
+            Verdict::Failed(fault) if fault.unanswered && self.repeats => return claim.extend(REPETITION),
+            Verdict::Failed(fault) => match fault.kind {
+                // The session's own trouble.
+                FaultKind::Busy | FaultKind::Internal => End::Abandoned,
+                // It was not given all the time that a provider is to have.
+                FaultKind::Timeout if !self.errand.in_full => End::Abandoned,
+                kind => End::Failed(kind),
+            },
+            _ if dropped => End::Unkept,
+            _ => End::Kept,
+        });
+    }
+
+    fn keep(&self, verdict: &Verdict) -> Option<&'static str> {
+        let Verdict::Suppressed = verdict else {
+            let receipt = Receipt::new(verdict, self.config.maps(), self.known, now_us())?;
+            let sighting =
+                self.sighting.clone().map(|asked| asked.with_answer(self.workspace, self.provider, verdict));
+            if let Some(receipt) = receipt.kept_under(self.terms) {
+                return self.put(self.key.question, Content::Receipt(receipt), sighting);
+            }
+            // There is nothing to lose but a number.
+            let sighting = sighting.filter(|sighting| !sighting.values.is_empty())?;
+            self.put(sighting.key(), Content::Nothing, Some(sighting));
+            return None;
+        };
+        // Also under each thing that the person is known by, so that whoever asks about them next finds it, whatever the
+        // question. This one first: when those are in the books, so is this.
+        let refused =
+            |people: &[Hash]| Content::Refusal(Refusal { people: people.to_vec(), ..self.refusal.clone() });
+        let mut dropped = self.put(self.key.question, refused(&self.refusal.people), None);
+        for person in &self.refusal.people {
+            dropped = self.put(*person, refused(&[*person]), None).or(dropped);
+        }
+        dropped
+    }
+
+    fn put(&self, question: Hash, content: Content, sighting: Option<Sighting>) -> Option<&'static str> {
+        let (workspace, provider, person) = (self.workspace, self.provider, self.person);
+        let refuses = matches!(content, Content::Refusal(_));
+        let filed = Filed { workspace, provider, person, content, sighting };
+        let payload = filed.to_bytes();
+        let key = Key { question, ..self.key };
+        let until = Instant::now() + PATIENCE;
+        let arrival = Arrival { key, person, sent_at: self.errand.sent_at, payload: &payload, refuses };
+        while let Err(refusal) = receipts::put(&arrival) {
+            if refusal == NoRoom::TooLong || Instant::now() >= until {
+                receipts::count_drop(self.key.database);
+                return Some(receipts::why(refusal));
+            }
+            std::thread::sleep(receipts::PAUSE);
+        }
+        None
+    }
+}

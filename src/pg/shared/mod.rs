@@ -1,0 +1,12 @@
+//! What sessions share in memory, and what the end of a transaction settles of it.
+
+pub mod claims;
+pub mod layout;
+pub mod progress;
+pub mod provider_slots;
+pub mod receipts;
+#[cfg(feature = "session_state")]
+pub mod session_state;
+pub mod single_flight;
+pub mod transaction;
+pub mod wait;

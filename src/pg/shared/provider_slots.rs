@@ -1,0 +1,164 @@
+//! The places in shared memory, each under a lock of its own.
+
+use crate::pg::sys::clock;
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pgrx::pg_sys;
+
+use crate::pg::shared::layout::AccountKey;
+use crate::pg::sys::robust_mutex::RobustMutex;
+use crate::pg::sys::settings;
+use leadlex_domain::health::Health;
+use leadlex_domain::latency::Latencies;
+use leadlex_domain::provider::Fault;
+use leadlex_domain::tally::{Count, Tally};
+
+const NAME: &CStr = c"leadlex_enrich providers";
+const ERROR_BYTES: usize = 480;
+
+#[repr(C)]
+struct Header {
+    count: usize,
+}
+
+#[repr(C)]
+struct Slot {
+    mutex: RobustMutex,
+    state: UnsafeCell<State>,
+}
+
+/// A provider's place, as long as it is that provider's.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat {
+    pub index: usize,
+    pub key: AccountKey,
+    pub generation: u64,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct State {
+    pub key: AccountKey,
+    /// Tells one tenant of this place from the next.
+    pub generation: u64,
+    /// `base` is what the books had when the server started, or this place was taken.
+    pub loaded: bool,
+    pub last_used: i64,
+    pub health: Health,
+    pub base: Tally,
+    pub since: Tally,
+    pub latencies: Latencies,
+    /// Counts changes of `since`; `recorded` of them are in the books.
+    pub changes: u64,
+    pub recorded: u64,
+    /// Epoch microseconds.
+    pub last_error_at: i64,
+    pub error: [u8; ERROR_BYTES],
+}
+
+impl State {
+    pub const FREE: State = State {
+        key: AccountKey { database: 0, catalog: 0, id: [0; 16] },
+        generation: 0,
+        loaded: false,
+        last_used: 0,
+        health: Health::NEW,
+        base: Tally::NONE,
+        since: Tally::NONE,
+        latencies: Latencies::NONE,
+        changes: 0,
+        recorded: 0,
+        last_error_at: 0,
+        error: [0; ERROR_BYTES],
+    };
+
+    pub fn is_free(&self) -> bool {
+        self.key.database == 0
+    }
+
+    pub fn seat_of(&self, index: usize, key: AccountKey) -> Option<Seat> {
+        (self.key == key).then_some(Seat { index, key, generation: self.generation })
+    }
+
+    pub fn count(&mut self, count: Count) {
+        self.since.add(count);
+        self.changes += 1;
+    }
+
+    pub fn note_error(&mut self, fault: &Fault) {
+        let text = format!("{}: {}", fault.kind.name(), fault.message);
+        let end = (0..=text.len().min(ERROR_BYTES)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        self.error = [0; ERROR_BYTES];
+        self.error[..end].copy_from_slice(&text.as_bytes()[..end]);
+        self.last_error_at = clock::now_us();
+    }
+
+    pub fn last_error(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.error);
+        let text = text.trim_end_matches('\0');
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+}
+
+static HEADER: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
+
+fn slots_offset() -> usize {
+    size_of::<Header>().next_multiple_of(align_of::<Slot>())
+}
+
+/// Shared memory to ask for.
+pub fn size() -> usize {
+    slots_offset() + settings::max_providers() * size_of::<Slot>()
+}
+
+/// Creates or finds the block.
+///
+/// # Safety
+/// Only in the shared memory start-up hook, with AddinShmemInitLock held.
+pub unsafe fn start() {
+    let mut found = false;
+    // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
+    // it is new.
+    unsafe {
+        let header = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Header>();
+        HEADER.store(header, Ordering::Relaxed);
+        if found {
+            return;
+        }
+        let count = settings::max_providers();
+        header.write(Header { count });
+        for index in 0..count {
+            let slot = slot(header, index);
+            RobustMutex::init(&raw mut (*slot).mutex);
+            (*slot).state.get().write(State::FREE);
+        }
+    }
+}
+
+unsafe fn slot(header: *mut Header, index: usize) -> *mut Slot {
+    // SAFETY: inside the block, as the callers see to.
+    unsafe { header.cast::<u8>().add(slots_offset()).cast::<Slot>().add(index) }
+}
+
+pub fn count() -> usize {
+    // SAFETY: set once by `start`, never changed.
+    unsafe { (*HEADER.load(Ordering::Relaxed)).count }
+}
+
+/// One place, under its lock. Safe in any thread: it touches nothing but this place. `work` must not fail.
+pub fn with<R>(index: usize, work: impl FnOnce(&mut State) -> R) -> R {
+    assert!(index < count());
+    // SAFETY: inside the block by the line above; the lock makes this the only reference to the state.
+    unsafe {
+        let slot = slot(HEADER.load(Ordering::Relaxed), index);
+        (*slot).mutex.hold(|owner_died| {
+            let state = &mut *(*slot).state.get();
+            if owner_died {
+                *state = State { generation: state.generation + 1, ..State::FREE };
+            }
+            work(state)
+        })
+    }
+}

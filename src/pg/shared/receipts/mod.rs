@@ -1,0 +1,222 @@
+//! Providers' answers on their way into the books. The thread that received one puts it here at that moment, whatever
+//! becomes of the call that asked; the worker writes it down. Until then it is found here.
+//!
+//! Helper threads may not touch Postgres's locks, so this has a lock of its own, see [`crate::pg::sys::robust_mutex`].
+
+mod arena;
+
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+use pgrx::pg_sys;
+
+pub use arena::{Arena, Key, Refusal, Taken};
+
+use crate::pg::sys::robust_mutex;
+use crate::pg::sys::robust_mutex::RobustMutex;
+use crate::pg::sys::settings;
+use arena::{Block, Entry, Head, UNIT_BYTES};
+
+/// Between two looks for room.
+pub const PAUSE: Duration = Duration::from_millis(5);
+const NAME: &CStr = c"leadlex_enrich receipts";
+/// At most so many workers can run, see leadlex.max_workers.
+const MAX_WRITERS: usize = 64;
+
+#[repr(C)]
+struct Shared {
+    mutex: RobustMutex,
+    units: usize,
+    contents: UnsafeCell<Contents>,
+    head: UnsafeCell<Head>,
+}
+
+#[repr(C)]
+struct Contents {
+    launcher: *mut pg_sys::Latch,
+    /// Databases whose worker has promised to look here once more before it leaves.
+    writers: [u32; MAX_WRITERS],
+}
+
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+
+unsafe extern "C-unwind" {
+    // Postgres's own, without pgrx's wrapper, which refuses other threads than the main one.
+    fn SetLatch(latch: *mut pg_sys::Latch);
+}
+
+fn units() -> usize {
+    settings::receipt_buffer_bytes() / UNIT_BYTES
+}
+
+fn offsets(units: usize) -> [usize; 4] {
+    let buckets = size_of::<Shared>().next_multiple_of(8);
+    let entries = (buckets + units * size_of::<u32>()).next_multiple_of(8);
+    let blocks = (entries + units * size_of::<Entry>()).next_multiple_of(8);
+    [buckets, entries, blocks, blocks + units * size_of::<Block>()]
+}
+
+/// Shared memory to ask for.
+pub fn size() -> usize {
+    offsets(units())[3]
+}
+
+/// Creates or finds the block.
+///
+/// # Safety
+/// Only in the shared memory start-up hook, with AddinShmemInitLock held.
+pub unsafe fn start() {
+    let mut found = false;
+    // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
+    // it is new.
+    unsafe {
+        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Shared>();
+        SHARED.store(shared, Ordering::Relaxed);
+        if found {
+            return;
+        }
+        RobustMutex::init(&raw mut (*shared).mutex);
+        (&raw mut (*shared).units).write(units());
+        (*shared)
+            .contents
+            .get()
+            .write(Contents { launcher: std::ptr::null_mut(), writers: [0; MAX_WRITERS] });
+    }
+    locked(|_, arena| arena.reset());
+}
+
+/// Under the lock. Safe in any thread: it touches nothing but this block.
+fn locked<R>(work: impl FnOnce(&mut Contents, &mut Arena<'_>) -> R) -> R {
+    let shared = SHARED.load(Ordering::Relaxed);
+    // SAFETY: set by `start`; the mutex makes these the only references to what lies behind. `work` neither fails nor
+    // returns references. The slices have the places and lengths that `start` laid out.
+    unsafe {
+        (*shared).mutex.hold(|owner_died| {
+            let at = offsets((*shared).units);
+            let base = shared.cast::<u8>();
+            let mut arena = Arena {
+                head: &mut *(*shared).head.get(),
+                buckets: std::slice::from_raw_parts_mut(base.add(at[0]).cast(), (*shared).units),
+                entries: std::slice::from_raw_parts_mut(base.add(at[1]).cast(), (*shared).units),
+                blocks: std::slice::from_raw_parts_mut(base.add(at[2]).cast(), (*shared).units),
+            };
+            if owner_died {
+                arena.reset();
+            }
+            work(&mut *(*shared).contents.get(), &mut arena)
+        })
+    }
+}
+
+pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
+    locked(|_, arena| work(arena))
+}
+
+/// What comes in: an answer, or a refusal to tell anything about this person.
+pub struct Arrival<'a> {
+    pub key: Key,
+    pub person: [u8; 16],
+    pub sent_at: i64,
+    pub payload: &'a [u8],
+    pub refuses: bool,
+}
+
+/// From any thread. Wakes the launcher when no worker is at it.
+pub fn put(arrival: &Arrival<'_>) -> Result<(), Refusal> {
+    let Arrival { key, person, sent_at, payload, refuses } = *arrival;
+    robust_mutex::from_thread(|| {
+        locked(|contents, arena| {
+            let result = match refuses {
+                true => arena.put_refusal(key, person, sent_at, payload),
+                false => arena.put(key, person, sent_at, payload),
+            };
+            if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
+                // SAFETY: the launcher takes its latch away under this lock before it ends. SetLatch changes nothing but
+                // the latch, and sends a signal to its owner, which is another process: it can be called in any thread.
+                unsafe { SetLatch(contents.launcher) };
+            }
+            result
+        })
+    })
+}
+
+/// Keeps what the session itself has to say, and waits until then for room. Why it could not be kept.
+pub fn keep(
+    key: Key,
+    person: [u8; 16],
+    sent_at: i64,
+    payload: &[u8],
+    until: std::time::Instant,
+) -> Option<&'static str> {
+    let arrival = Arrival { key, person, sent_at, payload, refuses: false };
+    while let Err(refusal) = put(&arrival) {
+        if refusal == Refusal::TooLong || std::time::Instant::now() >= until {
+            with(|arena| arena.count_drop(key.database));
+            return Some(why(refusal));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    None
+}
+
+pub fn why(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::TooLong => "it is too long for leadlex.receipt_buffer",
+        Refusal::Full => "leadlex.receipt_buffer is full",
+    }
+}
+
+/// From the backend: something for the worker to count. It takes no room that answers need, and is lost where there is none.
+pub fn note(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) {
+    locked(|contents, arena| {
+        if !arena.is_roomy() || arena.put(key, person, sent_at, payload).is_err() {
+            return;
+        }
+        if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
+            // SAFETY: as in `put`.
+            unsafe { SetLatch(contents.launcher) };
+        }
+    });
+}
+
+/// From a helper thread: an answer could not be kept.
+pub fn count_drop(database: u32) {
+    robust_mutex::from_thread(|| locked(|_, arena| arena.count_drop(database)));
+}
+
+/// The launcher comes, or (null) goes.
+pub fn set_launcher(latch: *mut pg_sys::Latch) {
+    locked(|contents, _| contents.launcher = latch);
+}
+
+/// A worker begins to write this database's receipts. What a predecessor left half done is to be done again.
+pub fn writer_comes(database: u32) {
+    locked(|contents, arena| {
+        arena.put_all_back(database);
+        if let Some(place) = contents.writers.iter_mut().find(|oid| **oid == 0 || **oid == database) {
+            *place = database;
+        }
+    });
+}
+
+/// `false`: something has come in the meantime, so it has to stay. `at_once`: it leaves all the same.
+pub fn writer_goes(database: u32, at_once: bool) -> bool {
+    locked(|contents, arena| {
+        if !at_once && arena.waiting(database) > 0 {
+            return false;
+        }
+        contents.writers.iter_mut().filter(|oid| **oid == database).for_each(|oid| *oid = 0);
+        true
+    })
+}
+
+/// Databases in which receipts wait and nobody is writing them.
+pub fn unattended() -> Vec<u32> {
+    locked(|contents, arena| {
+        let mut databases = arena.databases();
+        databases.retain(|oid| !contents.writers.contains(oid));
+        databases
+    })
+}

@@ -1,0 +1,215 @@
+//! What this backend's transaction holds in shared memory, and how its end settles that.
+//!
+//! Every entry remembers its subtransaction. A subtransaction that ends well passes its entries to the parent;
+//! one that aborts gives them back. The callbacks of commit and abort only touch memory: they cannot fail.
+
+use std::cell::{Cell, RefCell};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use crate::pg::limits::accounts;
+use crate::pg::shared::claims;
+use crate::pg::shared::layout::ClaimKey;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::worker;
+
+/// Credits taken out of a balance by this transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    /// Which reservation: a trigger's call inside another has its own.
+    pub reservation: u64,
+    pub account: usize,
+    pub amount: i64,
+    /// Taken from credits that this very transaction granted, which nobody else can see yet.
+    pub from_own_grant: bool,
+    /// A ledger row says that they are gone; commit makes it final. Otherwise they are only reserved.
+    pub spent: bool,
+    pub subtransaction: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Grant {
+    pub account: usize,
+    pub amount: i64,
+    pub subtransaction: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct OwnClaim {
+    pub key: ClaimKey,
+    pub subtransaction: u32,
+}
+
+#[derive(Default)]
+pub struct Transaction {
+    pub holds: Vec<Hold>,
+    pub grants: Vec<Grant>,
+    pub claims: Vec<OwnClaim>,
+    /// Accounts that must stay where they are until this transaction has settled.
+    pub pins: Vec<usize>,
+    /// An account this backend is loading.
+    pub loading: Option<usize>,
+    /// Contacts and keys whose call is under way in this backend: a trigger may try to begin another.
+    pub under_way: Vec<OwnClaim>,
+    /// Ledger rows were written: once they are committed, the worker has something to settle.
+    pub wrote_ledger: bool,
+    /// The schema has been brought to another version: the worker has to look at it again.
+    pub updated_schema: bool,
+    /// A call was made: it cannot be prepared for two-phase commit.
+    pub called: bool,
+    /// Roles whose jobs wait, once this is committed.
+    pub queued: Vec<u32>,
+    /// leadlex.resume_queue() was called.
+    pub resumed: bool,
+    /// Databases that this transaction keeps workers out of.
+    pub bars: Vec<OwnBar>,
+}
+
+/// What becomes of a barred database when the transaction commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Stays,
+    /// It is gone.
+    Dropped,
+    /// It has been copied to this new one.
+    Copied(u32),
+    /// The extension was dropped in it.
+    Emptied,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct OwnBar {
+    pub database: u32,
+    pub outcome: Outcome,
+    pub subtransaction: u32,
+}
+
+thread_local! {
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static CURRENT: RefCell<Transaction> = RefCell::new(Transaction::default());
+    static CALLS: RefCell<Calls> = RefCell::new(Calls::default());
+}
+
+/// This transaction's entries.
+pub fn with<R>(work: impl FnOnce(&mut Transaction) -> R) -> R {
+    if !REGISTERED.replace(true) {
+        // SAFETY: registered once per backend; the callbacks live as long as the library.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+            pg_sys::RegisterResourceReleaseCallback(Some(on_release), std::ptr::null_mut());
+        }
+    }
+    CURRENT.with_borrow_mut(work)
+}
+
+pub fn subtransaction() -> u32 {
+    // SAFETY: reads the state of the current transaction.
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
+}
+
+/// From here on this transaction cannot be prepared.
+pub fn mark_called() {
+    with(|t| t.called = true);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::*;
+    match event {
+        XACT_EVENT_PRE_PREPARE if CURRENT.with_borrow(|t| t.called) => refuse(Refusal {
+            sqlstate: "0A000",
+            message: "cannot PREPARE a transaction that has called leadlex_enrich".into(),
+            detail: Some("Its reserved credits and claims live in this server process.".into()),
+            hint: Some("Use COMMIT.".into()),
+        }),
+        XACT_EVENT_COMMIT => settle(true),
+        // Left are the pins of one who only looked: the transaction is no longer this process's.
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => settle(false),
+        _ => {}
+    }
+}
+
+fn settle(committed: bool) {
+    // Taken out first: nothing in here may be settled twice.
+    let ended = CURRENT.with_borrow_mut(std::mem::take);
+    accounts::settle(&ended, committed);
+    if committed {
+        let noted = ended.wrote_ledger || ended.updated_schema;
+        CALLS.set(Calls { noted, resumed: ended.resumed, queued: ended.queued.clone() });
+    }
+    for claim in &ended.claims {
+        claims::release(&claim.key);
+    }
+    worker::lockouts::settle(&ended.bars, committed);
+}
+
+/// What workers are told of a transaction that has committed.
+#[derive(Default)]
+struct Calls {
+    /// Something has to be settled or looked at again.
+    noted: bool,
+    resumed: bool,
+    queued: Vec<u32>,
+}
+
+/// Workers are called when others have been told what this transaction has changed in the catalogs and the configuration.
+/// The commit callbacks come before that: a worker that runs would look at once, find what it remembers, and rest.
+#[pg_guard]
+unsafe extern "C-unwind" fn on_release(
+    phase: pg_sys::ResourceReleasePhase::Type,
+    _is_commit: bool,
+    is_top_level: bool,
+    _arg: *mut std::ffi::c_void,
+) {
+    if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level {
+        return;
+    }
+    let Calls { noted, resumed, queued } = CALLS.take();
+    if noted {
+        worker::note_work();
+    }
+    worker::job_queues::settle(&queued, resumed);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    own: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    match event {
+        SUBXACT_EVENT_COMMIT_SUB => CURRENT.with_borrow_mut(|t| {
+            let hand_up = |sub: &mut u32| {
+                if *sub == own {
+                    *sub = parent;
+                }
+            };
+            t.holds.iter_mut().for_each(|h| hand_up(&mut h.subtransaction));
+            t.grants.iter_mut().for_each(|g| hand_up(&mut g.subtransaction));
+            t.claims.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
+            t.under_way.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
+            t.bars.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
+        }),
+        SUBXACT_EVENT_ABORT_SUB => {
+            let (holds, claimed, loading, bars) = CURRENT.with_borrow_mut(|t| {
+                t.grants.retain(|g| g.subtransaction != own);
+                t.under_way.retain(|c| c.subtransaction != own);
+                let holds: Vec<Hold> = t.holds.extract_if(.., |h| h.subtransaction == own).collect();
+                let claimed: Vec<OwnClaim> = t.claims.extract_if(.., |c| c.subtransaction == own).collect();
+                let bars: Vec<OwnBar> = t.bars.extract_if(.., |b| b.subtransaction == own).collect();
+                (holds, claimed, t.loading.take(), bars)
+            });
+            if let Some(account) = loading {
+                accounts::load_failed(account);
+            }
+            holds.iter().for_each(accounts::give_back);
+            claimed.iter().for_each(|c| claims::release(&c.key));
+            worker::lockouts::settle(&bars, false);
+        }
+        _ => {}
+    }
+}

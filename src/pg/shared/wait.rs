@@ -1,0 +1,249 @@
+//! Waiting for a provider: the request runs on a helper thread with all signals blocked, and the backend waits for
+//! its latch and the answer together. So cancel, timeouts, termination and barriers work as in any wait of Postgres.
+
+use crate::pg::shared::single_flight;
+use crate::pg::sys::robust_mutex;
+use std::cell::RefCell;
+use std::io;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use pgrx::{PgTryBuilder, pg_guard, pg_sys};
+
+use crate::pg::sys::raise;
+use crate::pg::sys::raise::Refusal;
+use leadlex_domain::provider::{Answer, Fault, FaultKind};
+use leadlex_net::{Announce, Courier, Job, Keep, OpenError, Ticket};
+
+/// The thread enforces the timeout; this much later the backend stops waiting for the thread itself.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Between looks whether requests that have all descriptors are over.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
+
+thread_local! {
+    /// One per backend, kept: connections to providers stay open between calls.
+    static POST: RefCell<Option<Post>> = const { RefCell::new(None) };
+}
+
+struct Post {
+    courier: Courier,
+    /// For the latch and the courier's bell. Kept, as each takes a descriptor.
+    waits: *mut pg_sys::WaitEventSet,
+}
+
+#[derive(Clone, Copy)]
+pub enum Event {
+    /// A provider's answer.
+    Provider,
+    /// Credits, or the background worker's books.
+    Books,
+    /// Another session's request about the same question.
+    Question,
+    /// The background worker has nothing to do.
+    Idle,
+}
+
+/// What pg_stat_activity shows as wait_event. Before 17 extensions cannot name theirs.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub fn event(_event: Event) -> u32 {
+    pg_sys::PG_WAIT_EXTENSION
+}
+
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+pub fn event(event: Event) -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static KNOWN: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
+    let name = match event {
+        Event::Provider => c"LeadlexProvider",
+        Event::Books => c"LeadlexBooks",
+        Event::Question => c"LeadlexQuestion",
+        Event::Idle => c"LeadlexWorkerIdle",
+    };
+    let known = &KNOWN[event as usize];
+    if known.load(Ordering::Relaxed) == 0 {
+        // SAFETY: a static name; the same name gives the same number in every backend.
+        known.store(unsafe { pg_sys::WaitEventExtensionNew(name.as_ptr()) }, Ordering::Relaxed);
+    }
+    known.load(Ordering::Relaxed)
+}
+
+/// A request on its way.
+pub struct Sent {
+    ticket: Ticket,
+    until: Instant,
+}
+
+/// Opens what requests need once in a session, or raises 53000. To be called before anything is decided about a request.
+pub fn ready() {
+    if POST.with_borrow(Option::is_some) {
+        return;
+    }
+    let courier = Courier::open(spawn, ANNOUNCE).unwrap_or_else(|error| match error {
+        OpenError::NoRoom => no_descriptors(None),
+        OpenError::Io(error) => no_descriptors(Some(&error)),
+    });
+    // The set announces its own, but its error would say nothing to a user.
+    if !(ANNOUNCE.acquire)() {
+        no_descriptors(None);
+    }
+    (ANNOUNCE.release)();
+    let waits = wait_set(courier.fd());
+    // SAFETY: registered once per backend, as this point is passed once.
+    unsafe { pg_sys::on_proc_exit(Some(close_courier), pg_sys::Datum::from(0)) };
+    POST.set(Some(Post { courier, waits }));
+}
+
+const ANNOUNCE: Announce = Announce {
+    // SAFETY: called on the backend's main thread only; it may close files that Postgres opens again at need.
+    acquire: || unsafe { pg_sys::AcquireExternalFD() },
+    // SAFETY: on the main thread, and once for each that was acquired.
+    release: || unsafe { pg_sys::ReleaseExternalFD() },
+};
+
+fn no_descriptors(error: Option<&io::Error>) -> ! {
+    let detail = "Postgres gives a third of the files that a session may have open to connections; connections of dblink and foreign tables are among these.";
+    raise::refuse(Refusal {
+        sqlstate: "53000",
+        message: "no file descriptor is left for a request to a data provider".into(),
+        detail: Some(error.map_or(detail.to_owned(), |error| format!("The system says: {error}."))),
+        hint: Some(
+            "No request was sent. Raise max_files_per_process, and the operating system's limit for the service (ulimit -n, LimitNOFILE of systemd), or close other connections of this session.".into(),
+        ),
+    })
+}
+
+fn wait_set(fd: i32) -> *mut pg_sys::WaitEventSet {
+    const EVENTS: i32 = 3;
+    // SAFETY: without an owner the set lives as long as the backend.
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    let set = unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, EVENTS) };
+    // SAFETY: as above.
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let set = unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), EVENTS) };
+    let fill = move || {
+        let add = |event, fd, latch| {
+            // SAFETY: `set` has room for all; MyLatch and the bell live as long as the backend.
+            unsafe { pg_sys::AddWaitEventToSet(set, event, fd, latch, ptr::null_mut()) };
+        };
+        // SAFETY: a global of the backend.
+        add(pg_sys::WL_LATCH_SET, -1, unsafe { pg_sys::MyLatch });
+        add(pg_sys::WL_EXIT_ON_PM_DEATH, -1, ptr::null_mut());
+        add(pg_sys::WL_SOCKET_READABLE, fd, ptr::null_mut());
+    };
+    PgTryBuilder::new(fill)
+        .catch_others(move |error| {
+            // SAFETY: nobody else knows of it.
+            unsafe { pg_sys::FreeWaitEventSet(set) };
+            error.rethrow()
+        })
+        .execute();
+    set
+}
+
+fn with_courier<T>(what: impl FnOnce(&mut Courier) -> T) -> T {
+    POST.with_borrow_mut(|post| what(&mut post.as_mut().expect("ready() was called before").courier))
+}
+
+/// Whether there are descriptors for one more request. `false` only while requests are under way.
+pub fn has_room() -> bool {
+    POST.with_borrow_mut(|post| post.as_mut().is_none_or(|post| post.courier.has_room()))
+}
+
+/// Sends the request. When nobody waits for its outcome any more, the request goes on in its thread until it ends by
+/// itself, and `keep` gets what comes of it: the provider will bill it anyway.
+pub fn send(mut job: Job, keep: Keep) -> Result<Sent, Fault> {
+    ready();
+    let until = Instant::now() + job.timeout;
+    while !has_room() && Instant::now() < until {
+        for_answers(ROOM_PAUSE);
+    }
+    job.timeout = until.saturating_duration_since(Instant::now());
+    let ticket = with_courier(|courier| courier.send(job, Some(keep)))?;
+    Ok(Sent { ticket, until: until + GRACE })
+}
+
+impl Sent {
+    /// The outcome, if it is there, or the time is over.
+    pub fn try_take(&mut self) -> Option<Result<Answer, Fault>> {
+        let late = || Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time"));
+        let outcome = self.ticket.try_take().or_else(|| self.left().is_zero().then(late))?;
+        with_courier(Courier::tidy);
+        Some(outcome)
+    }
+
+    pub fn wait(mut self) -> Result<Answer, Fault> {
+        loop {
+            if let Some(outcome) = self.try_take() {
+                return outcome;
+            }
+            for_answers(self.left());
+        }
+    }
+
+    /// How long it is still waited for.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Waits until one of the session's requests may be done, at most so long. A wait inside this one may have heard the bell
+/// already: look for outcomes first.
+pub fn for_answers(longest: Duration) {
+    let (waits, milliseconds) =
+        (POST.with_borrow(|post| post.as_ref().map(|post| post.waits)), longest.as_millis() as i64 + 1);
+    let waits = waits.expect("ready() was called before");
+    let mut woken = pg_sys::WaitEvent::default();
+    // SAFETY: the set lives as long as the backend, and is given room for one event.
+    let count =
+        unsafe { pg_sys::WaitEventSetWait(waits, milliseconds, &mut woken, 1, event(Event::Provider)) };
+    if count > 0 && woken.events & pg_sys::WL_LATCH_SET != 0 {
+        // SAFETY: this process's own latch.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+    }
+    with_courier(|courier| courier.silence());
+    pgrx::check_for_interrupts!();
+}
+
+/// A short, interruptible sleep.
+pub fn nap(pause: Duration) {
+    doze(pause, Event::Books);
+}
+
+/// A sleep until the session's latch is set, or so long.
+pub fn doze(pause: Duration, event_of: Event) {
+    let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: waits for this process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause.as_millis() as i64 + 1, event(event_of));
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// Sockets are closed at once when the backend exits, so that no thread is in the middle of something.
+#[pg_guard]
+unsafe extern "C-unwind" fn close_courier(_code: i32, _arg: pg_sys::Datum) {
+    POST.with_borrow(|post| {
+        if let Some(post) = post {
+            post.courier.shutdown();
+        }
+    });
+    robust_mutex::close_gate();
+    single_flight::leave();
+}
+
+/// A thread in which no signal is ever delivered: Postgres's handlers must run in the main thread.
+fn spawn(name: &str, work: Box<dyn FnOnce() + Send + 'static>) -> io::Result<()> {
+    // SAFETY: sigset_t is plain data filled by sigfillset; the mask is restored before returning. A new thread
+    // inherits the mask of the one that makes it, so there is no moment at which it has another.
+    unsafe {
+        let mut all = std::mem::zeroed::<libc::sigset_t>();
+        let mut before = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        started.map(drop)
+    }
+}

@@ -1,0 +1,130 @@
+//! What this backend remembers of the configuration tables. A statement trigger on each of them sends a relation
+//! cache invalidation, so that every backend forgets when a change commits (and one's own at once).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::pg::installation;
+use crate::pg::store::config;
+use crate::pg::store::config::{Access, ApiKey, LoadedProvider};
+use crate::pg::store::pauses;
+use crate::pg::store::pauses::Pause;
+use crate::pg::table::Binding;
+use leadlex_domain::identity::Workspace;
+
+const MAX_ROLES: usize = 1_000;
+
+#[derive(Default)]
+struct Cache {
+    keys: HashMap<[u8; 32], Option<ApiKey>>,
+    /// By role: what was granted to it, or to one that it may be a member of.
+    access: HashMap<pg_sys::Oid, Rc<Vec<Access>>>,
+    workspaces: HashMap<Uuid, Option<Workspace>>,
+    bindings: Option<Rc<Vec<Rc<Binding>>>>,
+    providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
+    paused: Option<Option<Pause>>,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::new(Cache::default());
+}
+
+/// Called at the start of every function of ours: nothing of an out-of-date cache, nor of another version's schema.
+pub fn refresh() {
+    forget_changed();
+    installation::present();
+}
+
+/// Forgets what others (or this transaction) have changed.
+pub fn forget_changed() {
+    if installation::has_changed() {
+        // Dropped outside the borrow: freeing plans runs Postgres code.
+        let old = CACHE.take();
+        drop(old);
+    }
+}
+
+pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {
+    if let Some(known) = CACHE.with_borrow(|c| c.keys.get(hash).cloned()) {
+        return known;
+    }
+    let found = config::api_key(hash);
+    // Unknown keys are not remembered: a stranger could fill the memory with them.
+    if found.is_some() {
+        CACHE.with_borrow_mut(|c| c.keys.insert(*hash, found.clone()));
+    }
+    found
+}
+
+/// What was granted to a role and those above it, whatever its memberships are good for. Of the grants of all others nothing
+/// is read: there may be thousands.
+pub fn access_of(role: pg_sys::Oid) -> Rc<Vec<Access>> {
+    if installation::has_other_roles() {
+        CACHE.with_borrow_mut(|c| c.access.clear());
+    }
+    if let Some(known) = CACHE.with_borrow(|c| c.access.get(&role).cloned()) {
+        return known;
+    }
+    let found = Rc::new(config::access_of(role));
+    CACHE.with_borrow_mut(|c| {
+        // A session that acts as one role after another need not remember them all.
+        if c.access.len() >= MAX_ROLES {
+            c.access.clear();
+        }
+        c.access.insert(role, found.clone())
+    });
+    found
+}
+
+pub fn workspace(id: Uuid) -> Option<Workspace> {
+    if let Some(known) = CACHE.with_borrow(|c| c.workspaces.get(&id).cloned()) {
+        return known;
+    }
+    let found = config::workspace(id);
+    CACHE.with_borrow_mut(|c| c.workspaces.insert(id, found.clone()));
+    found
+}
+
+/// Bound tables, the oldest binding first.
+pub fn bindings() -> Rc<Vec<Rc<Binding>>> {
+    if let Some(known) = CACHE.with_borrow(|c| c.bindings.clone()) {
+        return known;
+    }
+    let found = Rc::new(config::bindings().into_iter().map(Rc::new).collect::<Vec<_>>());
+    // A table that is missing now may come back under its name without any invalidation.
+    if found.iter().all(|b| b.relation().is_some()) {
+        found.iter().filter_map(|b| b.relation()).for_each(|r| installation::watch(r.to_u32()));
+        CACHE.with_borrow_mut(|c| c.bindings = Some(found.clone()));
+    }
+    found
+}
+
+/// All providers in the order of their priority.
+pub fn providers() -> Rc<Vec<Rc<LoadedProvider>>> {
+    if let Some(known) = CACHE.with_borrow(|c| c.providers.clone()) {
+        return known;
+    }
+    let found = Rc::new(config::providers().into_iter().map(Rc::new).collect::<Vec<_>>());
+    CACHE.with_borrow_mut(|c| c.providers = Some(found.clone()));
+    found
+}
+
+/// Why queue and triggers of this database are paused, if they are.
+pub fn paused() -> Option<Pause> {
+    if let Some(known) = CACHE.with_borrow(|c| c.paused) {
+        return known;
+    }
+    let found = pauses::paused();
+    CACHE.with_borrow_mut(|c| c.paused = Some(found));
+    found
+}
+
+/// The trigger's work: what is remembered of `relation` is out of date once this commits.
+pub fn invalidate(relation: pg_sys::Oid) {
+    // SAFETY: the relation exists and is locked by the statement that fired the trigger.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+}

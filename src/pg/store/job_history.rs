@@ -1,0 +1,83 @@
+//! What people do with the queue's rows: trying again, and forgetting.
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::pg::installation::as_owner;
+use crate::pg::store::{boolean, number, optional, pg};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg};
+
+static RETRY: Statement = Statement::new(
+    "WITH again AS (
+         UPDATE leadlex.job_set AS j
+         SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL
+         WHERE j.state OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR j.workspace_id OPERATOR(pg_catalog.=) $2)
+           AND ($3 IS NULL OR j.schema_name OPERATOR(pg_catalog.=) $3 AND j.table_name OPERATOR(pg_catalog.=) $4)
+         RETURNING j.role, j.contacts)
+     SELECT r.oid::pg_catalog.int8, pg_catalog.sum(a.contacts)::pg_catalog.int8
+     FROM again AS a LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role
+     GROUP BY r.oid",
+);
+
+/// Jobs in this state are tried again at once: how many, and of which roles (`None`: of one that is gone).
+pub fn retry(
+    state: &str,
+    workspace: Option<Uuid>,
+    table: Option<(&str, &str)>,
+) -> Vec<(Option<pg_sys::Oid>, i64)> {
+    let name = |name: Option<&str>| match name {
+        Some(name) => name_arg(name),
+        None => Arg { kind: pg_sys::NAMEOID, value: None },
+    };
+    let args = [
+        arg(state),
+        arg(workspace.map(pg)),
+        name(table.map(|(schema, _)| schema)),
+        name(table.map(|(_, table)| table)),
+    ];
+    let role = |row: &Row| optional(row, 0).and_then(|oid| oid.parse::<u32>().ok()).map(pg_sys::Oid::from);
+    as_owner(|| RETRY.query(View::Serialized, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
+}
+
+static HOLDS: Statement = Statement::new(
+    "SELECT EXISTS (SELECT FROM leadlex.job_set AS j
+                    WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
+                      AND j.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids))",
+);
+static ERASE: Statement = Statement::new(
+    "UPDATE leadlex.job_set AS j
+     SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places, marks = NULL
+     FROM (SELECT q.id, pg_catalog.count(*)::pg_catalog.int4 AS contacts, pg_catalog.array_agg(c.contact_id) AS contact_ids,
+                  pg_catalog.array_agg(coalesce(q.places[c.n::pg_catalog.int4], (c.n OPERATOR(pg_catalog.-) 1)::pg_catalog.int2)) AS places
+           FROM leadlex.job_set AS q, pg_catalog.unnest(q.contact_ids) WITH ORDINALITY AS c(contact_id, n)
+           WHERE q.workspace_id OPERATOR(pg_catalog.=) $1 AND q.schema_name OPERATOR(pg_catalog.=) $2
+             AND q.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (q.contact_ids)
+             AND c.contact_id OPERATOR(pg_catalog.<>) $4
+           GROUP BY q.id) AS n
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) n.id
+       AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids)",
+);
+static ERASE_LAST: Statement = Statement::new(
+    "DELETE FROM leadlex.job_set AS j
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
+       AND j.table_name OPERATOR(pg_catalog.=) $3 AND j.contact_ids OPERATOR(pg_catalog.=) ARRAY[$4]",
+);
+
+/// Whether some row names the contact.
+pub fn holds(workspace: Uuid, schema: &str, table: &str, contact: &str) -> bool {
+    let args = [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
+    as_owner(|| HOLDS.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
+}
+
+/// Takes the contact out of every row; how many. A set that is running is waited for. What has been split meanwhile is
+/// found by the next look.
+pub fn erase(workspace: Uuid, schema: &str, table: &str, contact: &str) -> u64 {
+    let args = || [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
+    let mut erased = 0;
+    while holds(workspace, schema, table, contact) {
+        erased +=
+            as_owner(|| ERASE.run_in(View::Current, &args()) + ERASE_LAST.run_in(View::Current, &args()));
+        pgrx::check_for_interrupts!();
+    }
+    erased
+}

@@ -1,0 +1,324 @@
+//! Ledger, history, idempotency, rate records.
+
+use std::borrow::Cow;
+
+use pgrx::pg_sys;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::pg::installation::as_owner;
+use crate::pg::shared::transaction;
+use crate::pg::store::{number, optional, pg, text, uuid};
+use crate::pg::sys::heap_insert;
+use crate::pg::sys::heap_insert::Row;
+use crate::pg::sys::jsonb::Jsonb;
+use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
+use leadlex_domain::rate::Record;
+use leadlex_domain::receipt::Hash;
+
+pub struct LoadedAccount {
+    pub balance: i64,
+    pub rate: Option<Record>,
+}
+
+static LOAD_ACCOUNT: Statement = Statement::new(
+    "SELECT coalesce((SELECT b.settled FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) $1), 0)
+            OPERATOR(pg_catalog.+)
+            coalesce((SELECT pg_catalog.sum(p.amount)::pg_catalog.int8 FROM leadlex.credit_pending AS p
+                      WHERE p.workspace_id OPERATOR(pg_catalog.=) $1), 0),
+            r.newest, pg_catalog.array_to_json(r.seconds), r.day, r.day_used, r.lease
+     FROM (VALUES (1)) AS one LEFT JOIN leadlex.rate_use AS r ON r.id OPERATOR(pg_catalog.=) $1",
+);
+
+/// Balance and rate use as committed (and as this transaction left them), in one snapshot.
+pub fn load_account(id: &[u8; 16]) -> LoadedAccount {
+    let row =
+        as_owner(|| LOAD_ACCOUNT.row(View::Latest, &[arg(pgrx::Uuid::from_bytes(*id))])).unwrap_or_default();
+    let rate = optional(&row, 1).map(|_| Record {
+        newest: number(&row, 1),
+        seconds: serde_json::from_str(&text(&row, 2)).unwrap_or_default(),
+        day: number(&row, 3),
+        day_used: number(&row, 4),
+        lease: number(&row, 5),
+    });
+    LoadedAccount { balance: number(&row, 0), rate }
+}
+
+static LEDGER: Statement = Statement::new(
+    "INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id, note) VALUES ($1, $2, $3, $2, $4)",
+);
+
+/// A movement of credits that is not a charge.
+pub fn add_to_ledger(workspace: Uuid, id: Uuid, amount: i64, note: Option<&str>) {
+    transaction::with(|t| t.wrote_ledger = true);
+    as_owner(|| LEDGER.run(&[arg(pg(workspace)), arg(pg(id)), arg(amount), arg(note)]));
+}
+
+/// One finished enrichment, as it goes into the books.
+pub struct Entry<'a> {
+    pub workspace: Uuid,
+    pub request_id: Uuid,
+    pub requested_by: String,
+    pub key_prefix: Option<&'a str>,
+    pub schema: &'a str,
+    pub table: &'a str,
+    pub contact_id: &'a str,
+    pub overwrite: bool,
+    pub source: &'a str,
+    pub confidence: Option<f64>,
+    pub fields: Vec<String>,
+    pub field_sources: Value,
+    pub old_values: Value,
+    pub new_values: Value,
+}
+
+// The charge and its history in one statement: neither is ever there without the other.
+static CHARGE: Statement = Statement::new(
+    "WITH charge AS (
+         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id) VALUES ($1, $2, -1, $2))
+     INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+);
+
+pub fn charge(entry: &Entry) {
+    transaction::with(|t| t.wrote_ledger = true);
+    let json = |value| arg(Jsonb(Cow::Borrowed(value)));
+    let args = [
+        arg(pg(entry.workspace)),
+        arg(pg(entry.request_id)),
+        name_arg(&entry.requested_by),
+        arg(entry.key_prefix),
+        name_arg(entry.schema),
+        name_arg(entry.table),
+        arg(entry.contact_id),
+        arg(entry.overwrite),
+        arg(entry.source),
+        arg(entry.confidence),
+        arg(entry.fields.clone()),
+        json(&entry.field_sources),
+        json(&entry.old_values),
+        json(&entry.new_values),
+    ];
+    if !append_charge(&args) {
+        as_owner(|| CHARGE.run(&args));
+    }
+}
+
+static CHARGE_MANY: Statement = Statement::new(
+    "WITH n AS (
+         SELECT u.request_id, u.contact_id, u.source, u.confidence, u.fields, u.field_sources, u.old_values, u.new_values
+         FROM ROWS FROM (pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
+             pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14))
+             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values)),
+     charge AS (
+         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id)
+         SELECT $1, n.request_id, -1, n.request_id FROM n)
+     INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
+     SELECT $1, n.request_id, $2, $3, $4, $5, n.contact_id, $6, n.source, n.confidence,
+            pg_catalog.string_to_array(n.fields, ','), n.field_sources::pg_catalog.jsonb, n.old_values::pg_catalog.jsonb,
+            n.new_values::pg_catalog.jsonb
+     FROM n",
+);
+
+/// The same for many of one call: all of them of one workspace and table.
+pub fn charge_many(entries: &[Entry]) {
+    let Some(one) = entries.first() else { return };
+    transaction::with(|t| t.wrote_ledger = true);
+    let texts = |of: &dyn Fn(&Entry) -> String| texts_arg(&entries.iter().map(of).collect::<Vec<_>>());
+    let args = [
+        arg(pg(one.workspace)),
+        name_arg(&one.requested_by),
+        arg(one.key_prefix),
+        name_arg(one.schema),
+        name_arg(one.table),
+        arg(one.overwrite),
+        arg(entries.iter().map(|e| pg(e.request_id)).collect::<Vec<_>>()),
+        texts_arg(&entries.iter().map(|e| e.contact_id).collect::<Vec<_>>()),
+        texts_arg(&entries.iter().map(|e| e.source).collect::<Vec<_>>()),
+        arg(entries.iter().map(|e| e.confidence).collect::<Vec<Option<f64>>>()),
+        texts(&|e| e.fields.join(",")),
+        texts(&|e| e.field_sources.to_string()),
+        texts(&|e| e.old_values.to_string()),
+        texts(&|e| e.new_values.to_string()),
+    ];
+    as_owner(|| CHARGE_MANY.run(&args));
+}
+
+/// The same by the short way; `false` where that is not open.
+fn append_charge(args: &[Arg; 14]) -> bool {
+    let [workspace, request, ..] = args;
+    // SAFETY: reads the clock.
+    let now =
+        arg(unsafe { pgrx::datum::TimestampWithTimeZone::try_from(pg_sys::GetCurrentTimestamp()) }.ok());
+    let (charge, no_note, not_reverted) =
+        (arg(-1i64), arg(None::<&str>), arg(None::<pgrx::datum::TimestampWithTimeZone>));
+    let ledger = [
+        ("workspace_id", workspace),
+        ("id", request),
+        ("amount", &charge),
+        ("request_id", request),
+        ("note", &no_note),
+        ("created_at", &now),
+    ];
+    const HISTORY: [&str; 14] = [
+        "workspace_id",
+        "request_id",
+        "requested_by",
+        "key_prefix",
+        "schema_name",
+        "table_name",
+        "contact_id",
+        "overwrite",
+        "source",
+        "confidence",
+        "fields_updated",
+        "field_sources",
+        "old_values",
+        "new_values",
+    ];
+    let mut history: Vec<(&str, &Arg)> = HISTORY.into_iter().zip(args).collect();
+    history.extend([("created_at", &now), ("reverted_at", &not_reverted)]);
+    heap_insert::rows(&[
+        Row { table: "credit_pending", checks: 1, columns: &ledger },
+        Row { table: "enrichment", checks: 0, columns: &history },
+    ])
+}
+
+static STORED_RESULT: Statement = Statement::new(
+    "SELECT pg_catalog.encode(i.request_hash, 'hex'), i.result
+     FROM leadlex.idempotency AS i
+     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
+       AND i.created_at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
+);
+
+/// Fingerprint (hex) and result of an unexpired key.
+pub fn stored_result(workspace: Uuid, key: Uuid) -> Option<(String, Value)> {
+    let row = as_owner(|| STORED_RESULT.row(View::Latest, &[arg(pg(workspace)), arg(pg(key))]))?;
+    Some((text(&row, 0), serde_json::from_str(&text(&row, 1)).unwrap_or_default()))
+}
+
+// The claim on the key makes this the only writer; what it may find is its own expired predecessor.
+static FORGET_EXPIRED: Statement = Statement::new(
+    "DELETE FROM leadlex.idempotency AS i
+     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
+       AND i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
+);
+static STORE_RESULT: Statement = Statement::new(
+    "INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result, person) VALUES ($1, $2, $3, $4, $5)",
+);
+
+pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value, person: Hash) {
+    as_owner(|| {
+        FORGET_EXPIRED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(key))]);
+        let (result, person) = (Jsonb(Cow::Borrowed(result)), pgrx::Uuid::from_bytes(person));
+        STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)]);
+    });
+}
+
+static ENRICHMENT: Statement = Statement::new(
+    "SELECT e.schema_name, e.table_name, e.contact_id, e.old_values, e.new_values, e.reverted_at IS NOT NULL, e.workspace_id
+     FROM leadlex.enrichment AS e
+     WHERE e.workspace_id OPERATOR(pg_catalog.=) ANY ($1) AND e.request_id OPERATOR(pg_catalog.=) $2",
+);
+
+/// A past enrichment, to be taken back.
+pub struct Past {
+    pub workspace: Uuid,
+    pub schema: String,
+    pub table: String,
+    pub contact_id: String,
+    pub old_values: Value,
+    pub new_values: Value,
+    pub reverted: bool,
+}
+
+/// In one of these workspaces.
+pub fn past_enrichment(workspaces: &[Uuid], request_id: Uuid) -> Option<Past> {
+    let workspaces: Vec<pgrx::Uuid> = workspaces.iter().map(|id| pg(*id)).collect();
+    let row = as_owner(|| ENRICHMENT.row(View::Latest, &[arg(workspaces), arg(pg(request_id))]))?;
+    Some(Past {
+        workspace: uuid(&row, 6),
+        schema: text(&row, 0),
+        table: text(&row, 1),
+        contact_id: text(&row, 2),
+        old_values: serde_json::from_str(&text(&row, 3)).unwrap_or_default(),
+        new_values: serde_json::from_str(&text(&row, 4)).unwrap_or_default(),
+        reverted: super::boolean(&row, 5),
+    })
+}
+
+static MARK_REVERTED: Statement = Statement::new(
+    "UPDATE leadlex.enrichment AS e SET reverted_at = pg_catalog.clock_timestamp()
+     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.request_id OPERATOR(pg_catalog.=) $2",
+);
+
+pub fn mark_reverted(workspace: Uuid, request_id: Uuid) {
+    as_owner(|| MARK_REVERTED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(request_id))]));
+}
+
+// What the worker does, each in a transaction of its own.
+
+static RECORD_RATE: Statement = Statement::new(
+    "INSERT INTO leadlex.rate_use AS r (id, newest, seconds, day, day_used, lease) VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (id) DO UPDATE SET newest = EXCLUDED.newest, seconds = EXCLUDED.seconds, day = EXCLUDED.day,
+         day_used = EXCLUDED.day_used, lease = EXCLUDED.lease, recorded_at = pg_catalog.clock_timestamp()",
+);
+
+pub fn record_rate(id: &[u8; 16], record: &Record) {
+    as_owner(|| {
+        RECORD_RATE.run(&[
+            arg(pgrx::Uuid::from_bytes(*id)),
+            arg(record.newest),
+            arg(record.seconds.clone()),
+            arg(record.day),
+            arg(record.day_used),
+            arg(record.lease),
+        ])
+    });
+}
+
+// Rows are moved, not counted up to an id: a transaction that commits late is simply moved later. They are left alone
+// while their workspace has no balance: a restore has brought one table, and is about to bring the other.
+static SETTLE: Statement = Statement::new(
+    "WITH moved AS (
+         DELETE FROM leadlex.credit_pending AS p
+         WHERE p.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+             SELECT q.ctid FROM leadlex.credit_pending AS q
+             WHERE EXISTS (SELECT FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) q.workspace_id)
+             LIMIT $1))
+         RETURNING p.workspace_id, p.id, p.amount, p.request_id, p.note, p.created_at),
+     kept AS (
+         INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, note, created_at)
+         SELECT m.workspace_id, m.id, m.amount, m.request_id, m.note, m.created_at FROM moved AS m),
+     added AS (
+         UPDATE leadlex.credit_balance AS b SET settled = b.settled OPERATOR(pg_catalog.+) m.amount
+         FROM (SELECT n.workspace_id, pg_catalog.sum(n.amount)::pg_catalog.int8 AS amount FROM moved AS n
+               GROUP BY n.workspace_id) AS m
+         WHERE b.workspace_id OPERATOR(pg_catalog.=) m.workspace_id)
+     SELECT pg_catalog.count(*) FROM moved",
+);
+
+/// At most so many rows are settled, or keys removed, by one transaction of the worker.
+pub const PORTION: u64 = 10_000;
+
+/// Folds pending ledger rows into the balances; how many.
+pub fn settle_ledger() -> u64 {
+    as_owner(|| SETTLE.row(View::Caller, &[arg(PORTION as i64)])).map_or(0, |row| number(&row, 0) as u64)
+}
+
+// In portions, as above: whoever wants to drop the table never waits long for the worker. By the time at which the
+// transaction began: the clock's own is of no use to an index.
+static PURGE_KEYS: Statement = Statement::new(
+    "DELETE FROM leadlex.idempotency AS i
+     WHERE i.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT j.ctid FROM leadlex.idempotency AS j
+         WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '24 hours')
+         LIMIT $1))",
+);
+
+/// Removes some expired idempotency keys; how many.
+pub fn purge_keys() -> u64 {
+    as_owner(|| PURGE_KEYS.run(&[arg(PORTION as i64)]))
+}

@@ -1,0 +1,127 @@
+//! Rows put into private tables without the executor, whose setting up takes longer than the insertion itself.
+//!
+//! Only what Postgres does for its own catalogs, so only where there is nothing more to do: see [`Open::ready`].
+
+use std::ffi::CStr;
+
+use pgrx::{PgTupleDesc, pg_sys};
+
+use crate::pg::sys::spi::Arg;
+use crate::pg::table::relation_named;
+
+/// A row for a table of schema leadlex: the values of all its columns by name.
+pub struct Row<'a> {
+    pub table: &'static str,
+    /// Check constraints of ours on that table; they hold for every row that is given here.
+    pub checks: u16,
+    pub columns: &'a [(&'static str, &'a Arg)],
+}
+
+/// Inserts all rows, or none and says `false`: then they have to take the usual way.
+pub fn rows(rows: &[Row]) -> bool {
+    let open: Vec<Open> = rows.iter().filter_map(|row| Open::new(row.table)).collect();
+    let tuples: Option<Vec<_>> = match open.len() == rows.len() {
+        true => open.iter().zip(rows).map(|(open, row)| open.ready(row).then(|| open.tuple(row))?).collect(),
+        false => None,
+    };
+    for (open, tuple) in open.iter().zip(tuples.iter().flatten()) {
+        // SAFETY: a tuple formed for this relation, which is locked for writing, with its indexes open.
+        unsafe { pg_sys::CatalogTupleInsertWithInfo(open.relation, *tuple, open.indexes) };
+    }
+    open.into_iter().for_each(Open::close);
+    if tuples.is_some() {
+        // SAFETY: what follows in this transaction sees the rows, as after any statement.
+        unsafe { pg_sys::CommandCounterIncrement() };
+    }
+    tuples.is_some()
+}
+
+struct Open {
+    relation: pg_sys::Relation,
+    indexes: pg_sys::CatalogIndexState,
+}
+
+impl Open {
+    fn new(table: &str) -> Option<Open> {
+        let oid = relation_named("leadlex", table)?;
+        // SAFETY: an existing relation; an error closes it with the resource owner.
+        unsafe {
+            let relation = pg_sys::table_open(oid, pg_sys::RowExclusiveLock as i32);
+            Some(Open { relation, indexes: pg_sys::CatalogOpenIndexes(relation) })
+        }
+    }
+
+    /// The lock stays until the end of the transaction.
+    fn close(self) {
+        // SAFETY: opened in `new`.
+        unsafe {
+            pg_sys::CatalogCloseIndexes(self.indexes);
+            pg_sys::table_close(self.relation, pg_sys::NoLock as i32);
+        }
+    }
+
+    /// An ordinary heap with ordinary indexes, on which nobody has put anything that an insertion has to obey.
+    fn ready(&self, row: &Row) -> bool {
+        // SAFETY: an open relation and its open indexes.
+        unsafe {
+            let (relation, indexes) = (&*self.relation, &*self.indexes);
+            let (class, constraints) = (&*relation.rd_rel, (*relation.rd_att).constr);
+            let unconstrained = constraints.is_null()
+                || ((*constraints).num_check == row.checks && !has_generated(&*constraints));
+            let index_is_ordinary = |at: usize| {
+                let index = &**indexes.ri_IndexRelationInfo.add(at);
+                let described = &*(**indexes.ri_IndexRelationDescs.add(at)).rd_index;
+                index.ii_Expressions.is_null()
+                    && index.ii_Predicate.is_null()
+                    && index.ii_ExclusionOps.is_null()
+                    && described.indimmediate
+            };
+            class.relkind as u8 == pg_sys::RELKIND_RELATION
+                && class.relam == pg_sys::HEAP_TABLE_AM_OID
+                && !(class.relhastriggers
+                    || class.relhasrules
+                    || class.relispartition
+                    || class.relforcerowsecurity)
+                && unconstrained
+                && (0..indexes.ri_NumIndices as usize).all(index_is_ordinary)
+        }
+    }
+
+    /// `None` where the table has other columns than those given.
+    fn tuple(&self, row: &Row) -> Option<pg_sys::HeapTuple> {
+        // SAFETY: the open relation's descriptor, valid while it is open; each value has the type of its column.
+        unsafe {
+            let descriptor = PgTupleDesc::from_pg_unchecked((*self.relation).rd_att);
+            let mut values = Vec::with_capacity(descriptor.len());
+            let mut nulls = Vec::with_capacity(descriptor.len());
+            let mut used = 0;
+            for attribute in descriptor.iter() {
+                let name = CStr::from_ptr(attribute.attname.data.as_ptr()).to_bytes();
+                let given = row.columns.iter().find(|(column, _)| column.as_bytes() == name);
+                let value = match given {
+                    _ if attribute.attisdropped => None,
+                    Some((_, given)) if given.kind == attribute.atttypid => given.value,
+                    _ => return None,
+                };
+                used += usize::from(!attribute.attisdropped);
+                if value.is_none() && attribute.attnotnull {
+                    return None;
+                }
+                values.push(value.unwrap_or(pg_sys::Datum::from(0)));
+                nulls.push(value.is_none());
+            }
+            let complete = used == row.columns.len();
+            complete.then(|| {
+                pg_sys::heap_form_tuple((*self.relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr())
+            })
+        }
+    }
+}
+
+/// Whether a column of the table is computed from others, when a row is written or, since 18, when it is read.
+fn has_generated(constraints: &pg_sys::TupleConstr) -> bool {
+    #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
+    return constraints.has_generated_stored;
+    #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
+    return constraints.has_generated_stored || constraints.has_generated_virtual;
+}

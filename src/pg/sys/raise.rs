@@ -1,0 +1,91 @@
+//! Errors on their way to the client. The SQLSTATEs of the contract are not among Postgres's own, and
+//! pgrx's enum of codes is closed, so they go through ThrowErrorData.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+
+use crate::pg::sys::spi::About;
+use leadlex_domain::failure::Failure;
+
+/// A refusal with one of Postgres's own SQLSTATEs.
+pub struct Refusal<'a> {
+    pub sqlstate: &'a str,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+/// Raises an error of the contract.
+pub fn failure(failure: &Failure) -> ! {
+    throw(&failure.code.sqlstate(), &failure.text(), Some(&failure.detail().to_string()), Some(&failure.hint))
+}
+
+pub fn refuse(refusal: Refusal) -> ! {
+    throw(refusal.sqlstate, &refusal.message, refusal.detail.as_deref(), refusal.hint.as_deref())
+}
+
+/// 22023 with a hint: an argument of an administration function is wrong.
+pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> ! {
+    refuse(Refusal { sqlstate: "22023", message: message.into(), detail: None, hint: Some(hint.into()) })
+}
+
+/// 55000 with a hint: something has to be set up first.
+pub fn not_ready(message: impl Into<String>, hint: impl Into<String>) -> ! {
+    refuse(Refusal { sqlstate: "55000", message: message.into(), detail: None, hint: Some(hint.into()) })
+}
+
+/// Sends a WARNING (01000) that says what it is about in the fields of its own that the protocol has, and goes on.
+pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
+    let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
+    let mut warning = pg_sys::ErrorData {
+        elevel: pgrx::PgLogLevel::WARNING as i32,
+        sqlerrcode: pack("01000"),
+        message: copied(message),
+        detail: copied(detail),
+        hint: copied(hint),
+        schema_name: text(&about.schema),
+        table_name: text(&about.table),
+        column_name: text(&about.column),
+        datatype_name: text(&about.datatype),
+        constraint_name: text(&about.constraint),
+        // SAFETY: always set while a backend runs SQL.
+        assoc_context: unsafe { pg_sys::CurrentMemoryContext },
+        ..Default::default()
+    };
+    // SAFETY: ThrowErrorData copies every field, and returns for what is less than an ERROR.
+    unsafe { pg_sys::ThrowErrorData(&mut warning) };
+}
+
+/// In the current memory context, with a NUL at its end.
+fn copied(text: &str) -> *mut std::ffi::c_char {
+    let c = CString::new(text.replace('\0', "")).unwrap_or_default();
+    // SAFETY: copies a NUL-terminated string.
+    unsafe { pg_sys::pstrdup(c.as_ptr()) }
+}
+
+/// SQLSTATE as Postgres packs it: six bits a character.
+fn pack(sqlstate: &str) -> i32 {
+    sqlstate
+        .bytes()
+        .take(5)
+        .enumerate()
+        .fold(0, |code, (i, c)| code | ((i32::from(c) - i32::from(b'0')) & 0x3f) << (6 * i))
+}
+
+fn throw(sqlstate: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> ! {
+    let mut error = pg_sys::ErrorData {
+        elevel: pgrx::PgLogLevel::ERROR as i32,
+        sqlerrcode: pack(sqlstate),
+        message: copied(message),
+        detail: detail.map_or(std::ptr::null_mut(), copied),
+        hint: hint.map_or(std::ptr::null_mut(), copied),
+        // SAFETY: always set while a backend runs SQL.
+        assoc_context: unsafe { pg_sys::CurrentMemoryContext },
+        ..Default::default()
+    };
+    // SAFETY: ThrowErrorData copies every field; for ERROR it does not return (pgrx turns the longjmp into a panic,
+    // so destructors run).
+    unsafe { pg_sys::ThrowErrorData(&mut error) };
+    unreachable!("ThrowErrorData returned")
+}

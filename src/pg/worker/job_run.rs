@@ -1,0 +1,348 @@
+//! One attempt at queued contacts: the batch, and what became of each, in one transaction.
+
+use crate::pg::sys::role;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::pg::call::batch;
+use crate::pg::call::batch::{Call, Wish};
+use crate::pg::call::identity;
+use crate::pg::shared::progress::Progress;
+use crate::pg::store::jobs;
+use crate::pg::store::jobs::{Authority, Job, Set, State, Ticket};
+use crate::pg::store::jobs_waiting;
+use crate::pg::sys::clock::now_us;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::settings;
+use crate::pg::table;
+use crate::pg::worker::job_queues;
+use crate::pg::worker::job_queues::Key;
+use crate::pg::worker::limit::Limit;
+use crate::pg::worker::maintenance::{Failed, attempt_as};
+use crate::pg::worker::{job_worker as worker, lockouts};
+use leadlex_domain::batch::Status;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::fields::{Field, FieldSet};
+use leadlex_domain::identity::Caller;
+use leadlex_domain::job;
+use leadlex_domain::job::{Fate, Policy};
+
+/// Rows that have been written stay locked until the set is done: what has not been begun after so long is left for the
+/// next attempt.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// A number from 0 to 1.
+pub fn dice() -> f64 {
+    f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
+/// Runs the sets that these tickets are for, together. When nothing more of their workspace should be taken before some
+/// time (epoch microseconds), that.
+pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
+    let contacts: u64 = tickets.iter().map(|ticket| ticket.contacts).sum();
+    let text =
+        CString::new(format!("leadlex_enrich: enriching {contacts} queued contacts")).unwrap_or_default();
+    let limit = Limit::begin();
+    let attempted = attempt_as(&text, || attempt_sets(tickets, limit));
+    limit.end();
+    match attempted.map_err(|failure| limit.explain(failure)) {
+        Ok(closed_until) => {
+            job_queues::mark(key, |q| q.contacts += contacts);
+            closed_until
+        }
+        Err(failure) => {
+            let leaving = lockouts::is_barred(key.database);
+            // Should this fail, too, the set counts as interrupted.
+            let _ = attempt_as(c"leadlex_enrich: recording the failure of queued jobs", || {
+                record(tickets, &failure, leaving);
+            });
+            None
+        }
+    }
+}
+
+fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
+    let sets = jobs::lock(tickets);
+    // What they share is the same in each.
+    let first = sets.first()?;
+    let attempts = first.ticket.attempts;
+    let caller = match authorized(first) {
+        Ok(caller) => caller,
+        Err(failure) => {
+            let ours: Vec<Ticket> = sets.iter().map(|set| set.ticket).collect();
+            jobs::change(&ours, &dead(attempts, failure.text()));
+            return None;
+        }
+    };
+    let work = || identity::acting_for(&caller, || enrich(&sets, caller.clone(), limit));
+    let fates = match first.authority {
+        Authority::TableOwner => role::as_table_owner(role::caller(), work),
+        _ => work(),
+    };
+    let fates = timed(fates);
+    let policy = settings::job_policy();
+    // One throw for all, so that those that share their fate stay together.
+    let dice = dice();
+    let states: Vec<State> = fates.iter().map(|fate| state(&policy, attempts, fate, dice)).collect();
+    fold(&sets, &states);
+    settle(&sets, states);
+    closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
+}
+
+/// A provider that says that there are too many requests need not say until when; what it was not asked about for that knows.
+fn timed(mut fates: Vec<Fate>) -> Vec<Fate> {
+    let known = fates.iter().filter_map(|fate| match fate {
+        Fate::PassedOver { retry_after, .. } => *retry_after,
+        _ => None,
+    });
+    let longest = known.max();
+    for fate in &mut fates {
+        if let Fate::PassedOver { retry_after, .. } = fate {
+            *retry_after = retry_after.or(longest);
+        }
+    }
+    fates
+}
+
+/// Of a queue that nobody can be asked about, a set is looked at only so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// For how long nothing more of the workspace should be taken.
+fn closed(policy: &Policy, fates: &[Fate]) -> Option<Duration> {
+    let waits = fates.iter().filter_map(|fate| match fate {
+        Fate::Waits { retry_after, .. } => Some(policy.wait(*retry_after)),
+        _ => None,
+    });
+    let passed_over = |fate: &Fate| match fate {
+        Fate::PassedOver { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    let none_asked = || fates.iter().map(passed_over).collect::<Option<Vec<Duration>>>()?.into_iter().min();
+    // One that is alone may only have to let others go first.
+    waits.max().or_else(|| none_asked().filter(|_| fates.len() > 1).map(|least| least.min(LOOK_AGAIN)))
+}
+
+/// Those that go back to the queue are there once.
+fn fold(sets: &[Set], states: &[State]) {
+    let contacts = sets.iter().flat_map(|set| &set.contact_ids).zip(states);
+    let again: Vec<&String> =
+        contacts.filter(|(_, state)| state.name == "queued").map(|(id, _)| id).collect();
+    let set = &sets[0];
+    if again.is_empty() {
+        return;
+    }
+    let role = role::name_of(role::caller());
+    let job = Job {
+        workspace: set.ticket.workspace,
+        role: &role,
+        authority: set.authority,
+        schema: &set.schema,
+        table: &set.table,
+        fields: fields(set),
+        overwrite: set.overwrite,
+    };
+    jobs_waiting::fold(&job, &again);
+}
+
+fn fields(set: &Set) -> FieldSet {
+    set.fields.iter().filter_map(|name| Field::parse(name)).collect()
+}
+
+/// What becomes of the contacts of these sets, in their order. Most sets stay whole: those by one statement for each state.
+fn settle(sets: &[Set], states: Vec<State>) {
+    let mut whole: HashMap<State, Vec<Ticket>> = HashMap::new();
+    let mut states = states.into_iter();
+    for set in sets {
+        let mut groups = grouped(states.by_ref().take(set.contact_ids.len()).collect());
+        match groups.len() {
+            1 => whole.entry(groups.remove(0).0).or_default().push(set.ticket),
+            _ => jobs::split(set, &groups),
+        }
+    }
+    whole.iter().for_each(|(state, tickets)| jobs::change(tickets, state));
+}
+
+/// The identity that the set was queued under, as it is now.
+fn authorized(set: &Set) -> Result<Caller, Failure> {
+    let workspace = set.ticket.workspace;
+    let caller = match &set.authority {
+        Authority::Role => identity::granted_in(workspace)?,
+        Authority::ApiKey(hash) => identity::by_hash(hash)?,
+        Authority::TableOwner => {
+            let owner = role::caller();
+            let relation = relation(set);
+            // SAFETY: a catalog look-up of an existing relation.
+            if unsafe { owner_of(relation) } != owner {
+                return Err(Failure::invalid_key(
+                    "the role of the job does not own the table any more",
+                    "Queue the contacts again.",
+                ));
+            }
+            if let Some((why, hint)) = table::foreign_trigger(relation, owner) {
+                return Err(Failure::invalid_key(why, hint));
+            }
+            identity::of_owner(owner, workspace)?
+        }
+    };
+    if caller.workspace.id != workspace {
+        return Err(Failure::invalid_key("the API key is of another workspace", "Queue the contacts again."));
+    }
+    batch::permitted(caller)
+}
+
+unsafe fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: opened and closed here; the relation is locked meanwhile.
+    unsafe {
+        let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as i32);
+        let owner = (*(*opened).rd_rel).relowner;
+        pg_sys::relation_close(opened, pg_sys::NoLock as i32);
+        owner
+    }
+}
+
+fn relation(set: &Set) -> pg_sys::Oid {
+    table::relation_named(&set.schema, &set.table).unwrap_or_else(|| {
+        refuse(Refusal {
+            sqlstate: "55000",
+            message: format!(
+                "the table {}.{} does not exist",
+                table::quoted(&set.schema),
+                table::quoted(&set.table)
+            ),
+            detail: None,
+            hint: None,
+        })
+    })
+}
+
+/// What becomes of each contact of these sets.
+fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<Fate> {
+    let set = &sets[0];
+    if set.authority == Authority::TableOwner {
+        // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
+        worker::set_local(c"search_path", "pg_catalog, pg_temp");
+    }
+    let relation = relation(set);
+    let fields = fields(set);
+    let ids: Vec<Option<String>> = sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
+    let nothing = Fate::Again { after: Duration::ZERO, error: None };
+    let mut fates = vec![nothing; ids.len()];
+    let workspace = caller.workspace.id;
+    let wish = Wish { fields, overwrite: set.overwrite };
+    // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
+    let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
+    let call = Call { caller, target: Some(relation), wish, until, waits: true };
+    let mut progress = Progress::start(workspace, Some(relation), ids.len());
+    batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
+    fates
+}
+
+fn dead(attempts: u32, error: String) -> State {
+    State { name: "dead", outcome: None, attempts, after: None, error: Some(error) }
+}
+
+/// What a fate after so many attempts means.
+fn state(policy: &Policy, attempts: u32, fate: &Fate, dice: f64) -> State {
+    let queued =
+        |attempts, after, error| State { name: "queued", outcome: None, attempts, after: Some(after), error };
+    match fate {
+        Fate::Done(outcome) => {
+            State { name: "done", outcome: Some(outcome), attempts, after: None, error: None }
+        }
+        Fate::SetAside(why) => {
+            let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
+            State { name: "done", outcome, attempts, after: None, error }
+        }
+        Fate::Again { after, error } => queued(attempts - 1, *after, error.clone()),
+        Fate::Waits { retry_after, error } => {
+            queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
+        }
+        Fate::PassedOver { retry_after, error } => {
+            queued(attempts - 1, policy.turn(*retry_after, dice), Some(error.clone()))
+        }
+        Fate::Failed { error, .. } | Fate::Dead { error } if policy.gives_up(attempts) => {
+            dead(attempts, error.clone())
+        }
+        Fate::Failed { retry_after, error } => {
+            queued(attempts, policy.backoff(attempts, *retry_after, dice), Some(error.clone()))
+        }
+        Fate::Dead { error } => dead(attempts, error.clone()),
+    }
+}
+
+/// Positions by what becomes of them.
+fn grouped(states: Vec<State>) -> Vec<(State, Vec<usize>)> {
+    let mut groups: Vec<(State, Vec<usize>)> = Vec::new();
+    let mut known = HashMap::new();
+    for (position, state) in states.into_iter().enumerate() {
+        let group = *known.entry(state.clone()).or_insert_with(|| {
+            groups.push((state, Vec::new()));
+            groups.len() - 1
+        });
+        groups[group].1.push(position);
+    }
+    groups
+}
+
+/// The transaction of the attempt has failed as a whole.
+fn record(tickets: &[Ticket], failure: &Failed, leaving: bool) {
+    let sets = jobs::lock(tickets);
+    for set in &sets {
+        jobs::split(set, &after_failure(set, failure, leaving, sets.len() > 1));
+    }
+}
+
+/// `in_company`: others were run with it. Any error can be that of one contact, whatever its SQLSTATE: a trigger of the table
+/// raises what it likes. Which one is found by trying each set alone, and then a half of it at a time.
+fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -> Vec<(State, Vec<usize>)> {
+    let attempts = set.ticket.attempts;
+    let error = format!("{}: {}", failure.sqlstate, failure.message);
+    let again = |after, error| State {
+        name: "queued",
+        outcome: None,
+        attempts: attempts - 1,
+        after: Some(after),
+        error,
+    };
+    let policy = settings::job_policy();
+    let count = set.contact_ids.len();
+    let all: Vec<usize> = (0..count).collect();
+    let alone = count == 1 && !in_company;
+    let state = if leaving {
+        again(Duration::ZERO, None)
+    } else if job::is_forbidden(&failure.sqlstate) {
+        dead(attempts, error)
+    } else if job::is_transient(&failure.sqlstate) {
+        // May be over next time, so that is waited for, and counts; but nobody dies in company.
+        match policy.gives_up(attempts) && !alone {
+            true => again(policy.backoff(attempts, None, dice()), Some(error)),
+            false => state(&policy, attempts, &Fate::Failed { retry_after: None, error }, dice()),
+        }
+    } else if alone {
+        dead(attempts, error)
+    } else {
+        again(Duration::ZERO, Some(error))
+    };
+    if leaving || in_company || count == 1 || state.name == "dead" {
+        return vec![(state, all)];
+    }
+    let (first, second) = all.split_at(count / 2);
+    vec![(state.clone(), first.to_vec()), (state, second.to_vec())]
+}
+
+/// A set whose process did not survive it. One of its contacts can be the cause: in halves it is found, as above, and no
+/// other is given up with it. What begins with an SQLSTATE is not run together with others.
+pub fn halve(ticket: Ticket, why: &str) {
+    let attempts = ticket.attempts.saturating_sub(1);
+    let error = Some(format!("57P01: {why}"));
+    let state = State { name: "queued", outcome: None, attempts, after: Some(Duration::ZERO), error };
+    for set in jobs::lock(&[ticket]) {
+        let all: Vec<usize> = (0..set.contact_ids.len()).collect();
+        let (first, second) = all.split_at(all.len() / 2);
+        jobs::split(&set, &[(state.clone(), first.to_vec()), (state.clone(), second.to_vec())]);
+    }
+}

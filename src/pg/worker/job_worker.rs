@@ -1,0 +1,308 @@
+//! A worker that runs the queued jobs of one role in one database, as that role: nobody's trigger finds more rights in
+//! here than the role has. It takes up to 500 contacts at a time, those that were queued one by one together,
+//! and leaves when nothing has come for half a second.
+
+use crate::pg::installation;
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::pg::installation::Found;
+use crate::pg::shared::{layout, wait};
+use crate::pg::store::cache;
+use crate::pg::store::frozen;
+use crate::pg::store::jobs;
+use crate::pg::store::jobs::{State, Ticket};
+use crate::pg::sys::clock::now_us;
+use crate::pg::sys::settings;
+use crate::pg::worker::job_queues;
+use crate::pg::worker::job_queues::{Exit, Key};
+use crate::pg::worker::maintenance::{Failed, attempt_as, forget_cancel, put_text};
+use crate::pg::worker::{job_run, limit, lockouts};
+
+/// A worker that has had nothing to do for so long leaves.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long it stays when others wait for its place.
+const TURN: Duration = Duration::from_secs(1);
+/// Until something that failed as a whole is tried again.
+const REST_US: i64 = 2_000_000;
+
+thread_local! {
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+    static CONNECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+const CONNECTION_FLAGS: u32 = 0;
+/// A role that nobody can log in as can own tables and be granted a workspace all the same.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+const CONNECTION_FLAGS: u32 = pg_sys::BGWORKER_BYPASS_ROLELOGINCHECK;
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leadlex_job_worker_main(arg: pg_sys::Datum) {
+    let key = Key::from_datum(arg);
+    // SAFETY: the usual beginning of a background worker. SIGTERM goes to `die`, as in a session: it ends whatever is
+    // under way at once, and the transaction with it. SIGINT cancels.
+    unsafe {
+        super::handlers::pqsignal(libc::SIGHUP, super::handlers::SignalHandlerForConfigReload);
+        super::handlers::pqsignal(libc::SIGTERM, super::handlers::die);
+        pg_sys::BackgroundWorkerUnblockSignals();
+        // Callbacks run backwards: this one when the process counts as a session of the database no longer.
+        pg_sys::on_shmem_exit(Some(on_exit), arg);
+        if !job_queues::enter(key) {
+            return;
+        }
+        ENTERED.set(true);
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(
+            key.database.into(),
+            key.role.into(),
+            CONNECTION_FLAGS,
+        );
+        CONNECTED.set(true);
+        configure();
+        limit::register();
+    }
+    job_queues::mark(key, |q| q.not_before = 0);
+    work_until_idle(key);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(code: i32, arg: pg_sys::Datum) {
+    if !ENTERED.get() {
+        return;
+    }
+    let exit = match (CONNECTED.get(), code) {
+        (false, _) => Exit::Refused,
+        (true, 0) => Exit::Orderly,
+        (true, _) if limit::overran() => Exit::Overran,
+        (true, _) => Exit::Broken,
+    };
+    job_queues::leave(Key::from_datum(arg), exit);
+}
+
+/// The session is as the role has it (ALTER ROLE … SET), but for what would keep jobs from being run.
+fn configure() {
+    let values = [
+        // As another it would find none of its jobs.
+        (c"role", c"none"),
+        (c"application_name", c"leadlex_enrich jobs"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"session_replication_role", c"origin"),
+        (c"row_security", c"on"),
+        // A worker does not stand in line for long.
+        (c"lock_timeout", c"10s"),
+        (c"leadlex.batch_wait_for_rate_limit", c"off"),
+        (c"leadlex.workspace", c""),
+    ];
+    for (name, value) in values {
+        super::set_own(name, value);
+    }
+    super::lift_limits();
+}
+
+/// Whether this is still the session that it was: a trigger can have changed that, within its role's rights.
+fn is_itself(role: u32) -> bool {
+    // SAFETY: reads of globals.
+    unsafe {
+        pg_sys::GetSessionUserId().to_u32() == role
+            && pg_sys::GetOuterUserId().to_u32() == role
+            && pg_sys::GetUserId().to_u32() == role
+    }
+}
+
+/// What a look at the queue finds.
+enum Turn {
+    /// No extension that this library knows, or no such role.
+    Nothing,
+    Paused,
+    /// By default nothing may be written.
+    Frozen,
+    /// Sets, which this worker has begun.
+    Sets(Vec<Ticket>),
+    /// One that was begun too often without an end.
+    GivenUp,
+    /// When the next one is due (epoch microseconds), if one waits.
+    Idle(Option<i64>),
+}
+
+/// A workspace of which nothing is taken before this time: it has no credits left, or its rate limit is used up.
+type Closed = Vec<(Uuid, i64)>;
+
+fn work_until_idle(key: Key) {
+    let begun = Instant::now();
+    let mut closed = Closed::new();
+    loop {
+        super::reload_if_asked();
+        // A cancel was meant for what this process did before.
+        forget_cancel();
+        pgrx::check_for_interrupts!();
+        if lockouts::is_barred(key.database) || !is_itself(key.role) {
+            job_queues::mark(key, |q| q.wanted = true);
+            return;
+        }
+        closed.retain(|(_, until)| *until > now_us());
+        let resumed = job_queues::resumed();
+        let called = job_queues::mark(key, |q| {
+            (q.due_at, q.idle) = (i64::MAX, false);
+            std::mem::take(&mut q.wanted)
+        });
+        if called == Some(true) {
+            // Maybe because it has credits now, or another limit.
+            closed.clear();
+        }
+        match attempt_as(c"leadlex_enrich: looking for queued jobs", || look(key, &closed)) {
+            Err(_) if lockouts::is_barred(key.database) => continue,
+            Err(failure) => return fail(key, &failure),
+            Ok(Turn::Nothing) => return,
+            Ok(Turn::Paused) => return job_queues::pause(key, resumed),
+            Ok(Turn::Frozen) => return job_queues::freeze(key),
+            Ok(Turn::GivenUp) => {}
+            Ok(Turn::Sets(tickets)) => {
+                if let Some(until) = job_run::run(key, &tickets) {
+                    closed.push((tickets[0].workspace, until));
+                }
+                job_queues::mark(key, |q| {
+                    q.runs += 1;
+                    q.last_run = now_us();
+                    q.error = [0; 160];
+                });
+                if begun.elapsed() >= TURN && job_queues::others_wait(key) {
+                    job_queues::mark(key, |q| q.wanted = true);
+                    return;
+                }
+            }
+            Ok(Turn::Idle(next)) => {
+                let opens = closed.iter().map(|(_, until)| *until).min();
+                let due = next.into_iter().chain(opens).min().unwrap_or(i64::MAX);
+                job_queues::mark(key, |q| (q.due_at, q.idle) = (q.due_at.min(due), true));
+                if !more_comes(key) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// To be tried again; in leadlex.worker_status, and in the log once.
+fn fail(key: Key, failure: &Failed) {
+    let known = job_queues::mark(key, |q| {
+        let before = q.error;
+        q.wanted = true;
+        q.not_before = now_us() + REST_US;
+        put_text(&mut q.error, &failure.message);
+        q.error == before
+    });
+    if known != Some(true) {
+        pgrx::warning!("leadlex_enrich job worker: {}", failure.message);
+    }
+}
+
+/// The name of this session's role; `None` when it was dropped.
+fn own_name(role: u32) -> Option<String> {
+    // SAFETY: a palloc'd name, or null.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role.into(), true);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+/// Begins the next set, in a short transaction: whatever happens to this process, it is known to have been tried.
+fn look(key: Key, closed: &Closed) -> Turn {
+    if !matches!(installation::find(), Found::This(_)) {
+        return Turn::Nothing;
+    }
+    let Some(role) = own_name(key.role) else { return Turn::Nothing };
+    if cache::paused().is_some() {
+        return Turn::Paused;
+    }
+    if frozen::is_frozen(key.role.into()) {
+        return Turn::Frozen;
+    }
+    job_queues::mark(key, |q| q.frozen = false);
+    let closed: Vec<Uuid> = closed.iter().map(|(workspace, _)| *workspace).collect();
+    let Some(due) = jobs::due(&role, &closed) else {
+        return Turn::Idle(jobs::next_due(&role, &closed));
+    };
+    let policy = settings::job_policy();
+    let interrupted = match due.interrupted && job_queues::take_overran(key) {
+        true => {
+            "it went on after leadlex.job_timeout (or the role's statement_timeout), and its server process was ended"
+        }
+        false => "the server process that ran it has ended",
+    };
+    if due.interrupted && due.ticket.contacts > 1 {
+        job_run::halve(due.ticket, interrupted);
+        return Turn::GivenUp;
+    }
+    if due.interrupted && policy.gives_up(due.ticket.attempts) {
+        let state = State {
+            name: "dead",
+            outcome: None,
+            attempts: due.ticket.attempts,
+            after: None,
+            error: Some(interrupted.to_owned()),
+        };
+        jobs::change(&[due.ticket], &state);
+        return Turn::GivenUp;
+    }
+    // What a worker did not survive is tried alone.
+    let mut tickets = match due.interrupted {
+        true => vec![due.ticket],
+        false => jobs::with_companions(due.ticket),
+    };
+    tickets.iter_mut().for_each(|ticket| ticket.attempts += 1);
+    let patience = policy.backoff(tickets[0].attempts, None, job_run::dice());
+    jobs::begin(&tickets, patience, due.interrupted.then_some(interrupted));
+    Turn::Sets(tickets)
+}
+
+/// Waits for something to do, for a while.
+fn more_comes(key: Key) -> bool {
+    let until = Instant::now() + LINGER;
+    loop {
+        // SAFETY: this process's own latch, reset before the look: what comes in between wakes the wait below.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+        let now = now_us();
+        let is_due = |q: &mut layout::Queue| q.wanted || q.due_at <= now;
+        if lockouts::is_barred(key.database) || job_queues::mark(key, is_due) == Some(true) {
+            return true;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || job_queues::others_wait(key) {
+            return false;
+        }
+        let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        // SAFETY: reports and waits for this process's own latch.
+        unsafe {
+            pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
+            let pause = left.min(Duration::from_millis(100)).as_millis() as i64 + 1;
+            pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause, wait::event(wait::Event::Idle));
+        }
+        forget_cancel();
+        pgrx::check_for_interrupts!();
+    }
+}
+
+/// A setting for this transaction only.
+pub fn set_local(name: &CStr, value: &str) {
+    let value = CString::new(value).unwrap_or_default();
+    // SAFETY: NUL-terminated texts; undone at the end of the transaction.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}

@@ -1,0 +1,408 @@
+//! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
+
+use crate::pg::installation;
+use crate::pg::sys::clock;
+use crate::pg::worker::orphans;
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgTryBuilder, pg_guard, pg_sys};
+
+use crate::pg::installation::Found;
+use crate::pg::provider::health;
+use crate::pg::shared::layout;
+use crate::pg::shared::{receipts, wait};
+use crate::pg::store::cache;
+use crate::pg::store::pauses::Pause;
+use crate::pg::store::{jobs_waiting, ledger};
+use crate::pg::sys::spi;
+use crate::pg::worker::{job_queues, leases, lockouts, receipt_writer, sweep, tally_writer, turns};
+
+/// A worker that has had nothing to do for so long leaves.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long it stays when others wait for its place: long enough to be worth its start.
+const TURN: Duration = Duration::from_millis(200);
+/// Receipts are written this often at most; until then they are found in shared memory.
+const FILE_EVERY: Duration = Duration::from_millis(20);
+/// Seconds until a worker that failed is tried again.
+const RETRY_S: i64 = 2;
+
+thread_local! {
+    /// Whether the extension was found in this worker's database.
+    static INSTALLED: Cell<bool> = const { Cell::new(true) };
+    /// Whether this worker was let in.
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {
+    let database = arg.value() as u32;
+    // SAFETY: the usual beginning of a background worker. SIGTERM only asks: leases are closed before it ends. Nothing
+    // that follows waits long, see `configure`.
+    unsafe {
+        super::handlers::pqsignal(libc::SIGHUP, super::handlers::SignalHandlerForConfigReload);
+        super::handlers::pqsignal(libc::SIGTERM, super::handlers::SignalHandlerForShutdownRequest);
+        pg_sys::BackgroundWorkerUnblockSignals();
+        // Callbacks run backwards: this one when the process counts as a session of the database no longer.
+        pg_sys::on_shmem_exit(Some(on_exit), pg_sys::Datum::from(database));
+        if !lockouts::enter(database) {
+            return;
+        }
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), pg_sys::InvalidOid, 0);
+        configure();
+        ENTERED.set(true);
+    }
+    mark(database, |d| d.not_before = 0);
+    INSTALLED.set(work_until_idle(database));
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, arg: pg_sys::Datum) {
+    if ENTERED.get() {
+        receipts::writer_goes(arg.value() as u32, true);
+    }
+    lockouts::leave(arg.value() as u32, INSTALLED.get());
+}
+
+/// Waits of this process are bounded: it never waits long for a lock or for a replica.
+fn configure() {
+    for (name, value) in [
+        (c"search_path", c"pg_catalog"),
+        (c"lock_timeout", c"500ms"),
+        (c"synchronous_commit", c"local"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"row_security", c"on"),
+        (c"session_replication_role", c"origin"),
+    ] {
+        super::set_own(name, value);
+    }
+    super::lift_limits();
+}
+
+/// Shutdown, or a statement that needs the database without sessions.
+fn has_to_leave(database: u32) -> bool {
+    // SAFETY: a flag that the signal handler sets.
+    unsafe { pg_sys::ShutdownRequestPending != 0 || lockouts::is_barred(database) }
+}
+
+/// Until when this worker, which began at `begun`, may stay although it has nothing to do, or always more. `None`: as long as
+/// it likes, as no other database waits. Where a call waits there, it goes at once.
+fn end_of_turn(begun: Instant) -> Option<Instant> {
+    match turns::others_wait(clock::now()) {
+        (_, true) => Some(begun),
+        (true, false) => Some(begun + TURN),
+        (false, false) => None,
+    }
+}
+
+/// Whether something failed because the extension has just been dropped: nobody needs to hear of it.
+fn is_dropped() -> bool {
+    attempt(installation::find).is_ok_and(|found| matches!(found, Found::Nothing))
+}
+
+/// `false`: there is nothing to do in this database, and will not be before somebody calls.
+fn work_until_idle(database: u32) -> bool {
+    receipts::writer_comes(database);
+    let begun = Instant::now();
+    let mut looked_again = false;
+    loop {
+        super::reload_if_asked();
+        mark(database, |d| (d.wanted, d.urgent) = (false, false));
+        let closing = has_to_leave(database);
+        let work = || {
+            let done = round(database, closing);
+            orphans::forget(database);
+            done
+        };
+        match attempt(work) {
+            Ok(Round::NotInstalled) => return forgotten(database),
+            Ok(Round::OtherVersion(why)) if looked_again => {
+                pgrx::log!("leadlex_enrich worker: {why}");
+                return forgotten(database);
+            }
+            Ok(Round::OtherVersion(_)) => {
+                // From here on a note of work means that somebody has updated the schema.
+                mark(database, |d| d.has_work = false);
+                looked_again = true;
+                continue;
+            }
+            Ok(Round::Done { .. }) if closing => {
+                // What cannot be written now stays where it is, for the next worker.
+                let _ = receipt_writer::write(database);
+                let _ = tally_writer::write(database);
+                mark(database, |d| d.has_work = true);
+                return true;
+            }
+            Ok(Round::Done { more }) => {
+                mark(database, |d| d.wanted |= more);
+                if let Err(failure) = job_queues::keep(database)
+                    && !has_to_leave(database)
+                {
+                    fail(database, &failure);
+                    return true;
+                }
+            }
+            // Cancelled because it has to leave. The books are still closed first, if that can be done in time.
+            Err(_) if !closing && has_to_leave(database) => continue,
+            Err(_) if closing && lockouts::is_barred(database) => {
+                mark(database, |d| d.has_work = true);
+                return true;
+            }
+            Err(_) if is_dropped() => return forgotten(database),
+            Err(failure) => {
+                fail(database, &failure);
+                return true;
+            }
+        }
+        match receipts_until_called(database, begun) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(_) if has_to_leave(database) => continue,
+            Err(_) if is_dropped() => return forgotten(database),
+            Err(failure) => {
+                fail(database, &failure);
+                return true;
+            }
+        }
+        // Leases are closed in order, so that a crash after this counts nothing as used.
+        if let Err(failure) = attempt(|| leases::leave(database)) {
+            pgrx::warning!("leadlex_enrich worker: {}", failure.message);
+        }
+        if receipts::writer_goes(database, end_of_turn(begun).is_some()) {
+            return true;
+        }
+    }
+}
+
+/// Nothing of ours is here, or nothing that this library knows.
+fn forgotten(database: u32) -> bool {
+    receipts::with(|arena| arena.forget_database(database));
+    health::forget(database, None);
+    false
+}
+
+/// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once.
+fn fail(database: u32, failure: &Failed) {
+    let mut known = false;
+    mark(database, |d| {
+        d.not_before = clock::now() + RETRY_S;
+        d.wanted = true;
+        let before = d.error;
+        put_text(&mut d.error, &failure.message);
+        known = d.error == before;
+    });
+    if !known {
+        pgrx::warning!("leadlex_enrich worker: {}", failure.message);
+    }
+}
+
+pub fn mark(database: u32, change: impl FnOnce(&mut layout::Database)) {
+    layout::with_header(|h| {
+        if let Some(entry) = super::entry(h, database) {
+            change(entry);
+        }
+    });
+}
+
+pub fn put_text(to: &mut [u8], text: &str) {
+    to.fill(0);
+    let end =
+        text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|&e| e < to.len()).last().unwrap_or(0);
+    to[..end].copy_from_slice(&text.as_bytes()[..end]);
+}
+
+/// Writes receipts as they come, until somebody calls for other work (`true`), nothing has happened for a while, or
+/// others wait for the place of this worker, which began at `begun`.
+fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> {
+    let mut idle_until = Instant::now() + LINGER;
+    let mut schedule = tally_writer::Schedule::new();
+    loop {
+        // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
+        // set for something already done must not end it early.
+        // SAFETY: this process's own latch.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+        let written = receipt_writer::write(database)?;
+        if written > 0 {
+            mark(database, |d| d.receipts += written);
+            idle_until = Instant::now() + LINGER;
+        }
+        schedule.keep(database)?;
+        if has_to_leave(database) {
+            return Ok(true);
+        }
+        // Also one that always has more to do goes after its turn.
+        let turn = end_of_turn(begun);
+        let until = turn.unwrap_or(idle_until);
+        let left = until.saturating_duration_since(Instant::now());
+        let wanted = || layout::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
+        if !(turn.is_some() && left.is_zero()) && wanted() {
+            return Ok(true);
+        }
+        if left.is_zero() {
+            tally_writer::write(database)?;
+            return Ok(false);
+        }
+        let pause = left.min(FILE_EVERY).as_millis() as i64 + 1;
+        let wake = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        // SAFETY: reports and waits for this process's own latch. CHECK_FOR_INTERRUPTS also absorbs barriers.
+        unsafe {
+            pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
+            pg_sys::WaitLatch(pg_sys::MyLatch, wake as i32, pause, wait::event(wait::Event::Idle));
+        }
+        forget_cancel();
+        pgrx::check_for_interrupts!();
+    }
+}
+
+/// A cancel was meant for what this process did before.
+pub fn forget_cancel() {
+    // SAFETY: a flag of this process, which its signal handler sets.
+    unsafe { pg_sys::QueryCancelPending = 0 };
+}
+
+/// Why a transaction of the worker's failed.
+pub struct Failed {
+    pub message: String,
+    pub sqlstate: String,
+    /// Because of what was to be written (SQLSTATE class 22 or 23): to try again is no use.
+    pub by_data: bool,
+}
+
+/// Runs `work` in a transaction of its own. An error is rolled back and given as text.
+pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
+    attempt_as(c"leadlex_enrich: recording rate use and receipts, settling the ledger", work)
+}
+
+/// The same; `doing` is what pg_stat_activity shows.
+pub fn attempt_as<R>(doing: &CStr, work: impl FnOnce() -> R) -> Result<R, Failed> {
+    forget_cancel();
+    // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, doing.as_ptr());
+    }
+    // SAFETY: set by the begin of the transaction, and as long as it lives.
+    let context = unsafe { pg_sys::CurrentMemoryContext };
+    let work = AssertUnwindSafe(work);
+    PgTryBuilder::new(AssertUnwindSafe(move || {
+        cache::forget_changed();
+        let result = { work }.0();
+        // SAFETY: ends what was begun above.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        }
+        Ok(result)
+    }))
+    .catch_others(move |error| {
+        let report = match &error {
+            CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
+            CaughtError::RustPanic { ereport, .. } => ereport,
+        };
+        // SAFETY: an error of Postgres's is on its stack until the abort below. unpack_sql_state returns a static,
+        // NUL-terminated text.
+        let state = unsafe {
+            let code = match &error {
+                CaughtError::PostgresError(_) => spi::raw_sqlstate(context),
+                _ => report.sql_error_code() as i32,
+            };
+            CStr::from_ptr(pg_sys::unpack_sql_state(code))
+        };
+        let by_data = matches!(state.to_bytes(), [b'2', b'2' | b'3', ..]);
+        let sqlstate = state.to_string_lossy().into_owned();
+        let failure = Failed { message: report.message().to_owned(), sqlstate, by_data };
+        // SAFETY: as after any error at the top of a process: nothing holds interrupts back there.
+        unsafe {
+            pg_sys::AbortCurrentTransaction();
+            pg_sys::InterruptHoldoffCount = 0;
+        }
+        Err(failure)
+    })
+    .execute()
+}
+
+enum Round {
+    NotInstalled,
+    /// The schema is not the one that this library knows: why nothing is done.
+    OtherVersion(String),
+    Done {
+        /// There is more to do at once.
+        more: bool,
+    },
+}
+
+fn round(database: u32, closing: bool) -> Round {
+    match installation::find() {
+        Found::This(_) => {}
+        Found::Nothing => return Round::NotInstalled,
+        Found::Version(version) => return Round::OtherVersion(left_alone(database, &version)),
+    }
+    // When room is wanted, every lease that nobody is using now goes; else those that have not been used for a while.
+    let room_wanted = layout::with_header(|h| {
+        // At most a second ahead, unless the clock was.
+        (clock::now()..=clock::now() + 1).contains(&h.close_until)
+    });
+    let recorded = leases::record(match (closing, room_wanted) {
+        (true, _) => leases::Close::All,
+        (false, true) => leases::Close::Unused,
+        (false, false) => leases::Close::Idle,
+    });
+    // In a clone nothing is written but what calls there have caused: what it was copied from may still send its rows.
+    let clone = cache::paused() == Some(Pause::Clone);
+    let keeps_books = !closing && !clone;
+    // Calls wait for these: they are durable before anything else is begun, which may take long, or fail.
+    commit_and_begin();
+    let records = recorded.len() as u64;
+    leases::apply(recorded);
+    mark(database, |d| (d.records, d.clone) = (d.records + records, clone));
+    let (settled, marked) = match keeps_books {
+        true => (ledger::settle_ledger(), jobs_waiting::mark_some()),
+        false => (0, 0),
+    };
+    commit_and_begin();
+    mark(database, |d| {
+        d.settled += settled;
+        // Rows may have come since: look once more at the next round.
+        d.has_work |= settled > 0;
+    });
+    let expired = keeps_books && sweep::remove_expired(database);
+    mark(database, |d| {
+        d.runs += 1;
+        d.last_run = clock::now();
+        d.error = [0; 160];
+    });
+    let more = settled >= ledger::PORTION || marked >= jobs_waiting::MARKED_AT_ONCE;
+    Round::Done { more: more || expired }
+}
+
+fn left_alone(database: u32, version: &str) -> String {
+    // SAFETY: a catalog look-up; a palloc'd name, or null when the database is gone.
+    let name = unsafe { pg_sys::get_database_name(database.into()) };
+    let name = if name.is_null() {
+        database.to_string()
+    } else {
+        // SAFETY: not null, and NUL-terminated.
+        unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy().into_owned()
+    };
+    let (why, hint) = (installation::other_version(version), installation::how_to_agree(version));
+    format!("database {name} is left alone: {why}. {hint}")
+}
+
+/// The records count only once they are durable: ends the transaction begun by `attempt`, and begins another for it
+/// to end.
+pub fn commit_and_begin() {
+    // SAFETY: the snapshot pushed by `attempt` is popped for the commit, and another one pushed for its own commit.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+}

@@ -1,0 +1,157 @@
+//! Receipts from shared memory into the books.
+
+use crate::pg::installation;
+use pgrx::pg_sys;
+
+use crate::pg::installation::Found;
+use crate::pg::provider::shared_values;
+use crate::pg::shared::receipts;
+use crate::pg::shared::receipts::Taken;
+use crate::pg::store;
+use crate::pg::store::shared_values::Crowded;
+use crate::pg::sys::settings;
+use crate::pg::worker::maintenance::{Failed, attempt};
+use leadlex_domain::receipt::{Filed, Hash};
+
+/// Somebody else holds the row.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// Receipts written by one statement.
+const BATCH: usize = 1_000;
+
+/// Writes what waits; how many. What fails stays where it is.
+pub fn write(database: u32) -> Result<u64, Failed> {
+    let mut written = 0;
+    loop {
+        let taken = receipts::with(|arena| arena.take(database, BATCH));
+        if taken.is_empty() {
+            return Ok(written);
+        }
+        let refuses =
+            |entry: &Taken| Filed::from_bytes(&entry.payload).is_some_and(|f| f.refusal().is_some());
+        let (refusals, answers): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(refuses);
+        let done = match write_batch(&answers) {
+            Ok(done) => {
+                receipts::with(|arena| arena.done(&answers));
+                done
+            }
+            Err(failure) if failure.by_data => one_by_one(answers)?,
+            Err(failure) => {
+                receipts::with(|arena| [answers, refusals].iter().for_each(|some| arena.put_back(some)));
+                return Err(failure);
+            }
+        };
+        written += done.count;
+        let later = !write_refusals(refusals)?;
+        list(&done.crowded)?;
+        if later {
+            return Ok(written);
+        }
+    }
+}
+
+/// `false`: later. Somebody may be putting the same person on the list in a transaction that stays open: nothing else is
+/// to wait for that, and until then refusals count where they are.
+fn write_refusals(refusals: Vec<Taken>) -> Result<bool, Failed> {
+    if refusals.is_empty() {
+        return Ok(true);
+    }
+    match attempt(|| {
+        wait_briefly_for_locks();
+        file(&refusals)
+    }) {
+        Ok(_) => receipts::with(|arena| arena.done(&refusals)),
+        Err(failure) if failure.by_data => {
+            one_by_one(refusals)?;
+        }
+        Err(_) => {
+            receipts::with(|arena| arena.put_back(&refusals));
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn wait_briefly_for_locks() {
+    // SAFETY: a setting for the rest of the transaction, given as texts that outlive the call.
+    unsafe {
+        pg_sys::set_config_option(
+            c"lock_timeout".as_ptr(),
+            c"50ms".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// Values that have turned out to be many people's, by themselves: an administrator may be deciding about one of them in a
+/// transaction that stays open. Then they are found again when they come up next.
+fn list(crowded: &[Crowded]) -> Result<(), Failed> {
+    if crowded.is_empty() {
+        return Ok(());
+    }
+    let listed = attempt(|| {
+        wait_briefly_for_locks();
+        for new in store::shared_values::list(crowded) {
+            shared_values::warn_of(new.kind, new.workspace, new.hash, new.provider);
+        }
+    });
+    match listed {
+        Err(failure) if failure.sqlstate != LOCK_NOT_AVAILABLE => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+struct Done {
+    count: u64,
+    crowded: Vec<Crowded>,
+}
+
+/// What belongs to an extension that was dropped, or that is not committed, is nobody's.
+fn write_batch(taken: &[Taken]) -> Result<Done, Failed> {
+    attempt(|| file(taken))
+}
+
+fn file(taken: &[Taken]) -> Done {
+    let Found::This(installation) = installation::find() else { return Done::default() };
+    let ours = |entry: &&Taken| entry.key.catalog == installation.catalog;
+    let read = |entry: &Taken| Some((entry.key.question, Filed::from_bytes(&entry.payload)?));
+    let filed: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();
+    store::receipts::file(&filed);
+    filed.iter().filter_map(|(_, filed)| filed.refusal()).for_each(store::suppressions::file);
+    let most = settings::max_people_per_value();
+    let crowded = most.map(|most| store::shared_values::count(&filed, most)).unwrap_or_default();
+    let kept = filed.iter().filter(|(_, filed)| filed.receipt().is_some() || filed.refusal().is_some());
+    Done { count: kept.count() as u64, crowded }
+}
+
+/// One of them cannot be stored: the others are not to suffer.
+fn one_by_one(taken: Vec<Taken>) -> Result<Done, Failed> {
+    let mut written = Done::default();
+    let mut rest = taken.into_iter();
+    while let Some(entry) = rest.next() {
+        let entry = [entry];
+        match write_batch(&entry) {
+            Ok(done) => {
+                written.count += done.count;
+                written.crowded.extend(done.crowded);
+            }
+            Err(failure) if failure.by_data => {
+                receipts::with(|arena| arena.count_drop(entry[0].key.database));
+                pgrx::warning!("leadlex_enrich worker: a receipt cannot be stored: {}", failure.message);
+            }
+            Err(failure) => {
+                let unwritten: Vec<Taken> = entry.into_iter().chain(rest).collect();
+                receipts::with(|arena| arena.put_back(&unwritten));
+                return Err(failure);
+            }
+        }
+        receipts::with(|arena| arena.done(&entry));
+    }
+    Ok(written)
+}

@@ -1,0 +1,61 @@
+//! What is over its time: idempotency keys, receipts, jobs that are done. Removed in portions, each a transaction of its own,
+//! and with calls that wait for the worker in between.
+
+use crate::pg::sys::clock;
+use std::time::Duration;
+
+use crate::pg::shared::layout;
+use crate::pg::store::{jobs, ledger, receipts, shared_values, suppressions};
+use crate::pg::sys::settings;
+use crate::pg::worker::maintenance::{commit_and_begin, mark};
+
+/// Longest time between two looks.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// Which names a value came up with is remembered for leadlex.recheck_after, and a day at least: a nightly job brings them.
+const SHORTEST_MEMORY_US: i64 = 86_400_000_000;
+
+/// One portion of each kind, where it is time to look; whether there is more to be removed.
+pub fn remove_expired(database: u32) -> bool {
+    let now = clock::now();
+    let every = settings::purge_interval(EVERY).as_secs() as i64;
+    let is_due =
+        layout::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + every <= now));
+    if !is_due {
+        return false;
+    }
+    let keys = portion(ledger::purge_keys);
+    mark(database, |d| d.purged += keys);
+    let mut more = keys >= ledger::PORTION;
+    let terms = settings::receipt_terms();
+    for what in [receipts::Expiry::Complete, receipts::Expiry::Personal, receipts::Expiry::All] {
+        if is_called(database) {
+            return true;
+        }
+        let count = portion(|| receipts::expire(what, terms));
+        mark(database, |d| d.receipts_expired += count);
+        more |= count >= ledger::PORTION;
+    }
+    if is_called(database) {
+        return true;
+    }
+    more |= portion(|| jobs::purge(settings::job_retention())) >= jobs::PURGED_AT_ONCE;
+    more |= portion(suppressions::purge) >= ledger::PORTION;
+    let age = terms.recheck_us.max(terms.ttl_us).max(SHORTEST_MEMORY_US);
+    more |= portion(|| shared_values::purge(age)) >= ledger::PORTION;
+    if !more {
+        mark(database, |d| d.last_purge = now);
+    }
+    more
+}
+
+fn portion(remove: impl FnOnce() -> u64) -> u64 {
+    let count = remove();
+    commit_and_begin();
+    count
+}
+
+/// A call waits for something that the next round begins with.
+fn is_called(database: u32) -> bool {
+    layout::with_header(|h| super::entry(h, database).is_some_and(|d| d.urgent))
+}

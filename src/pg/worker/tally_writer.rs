@@ -1,0 +1,46 @@
+//! Providers' tallies from shared memory into the books.
+
+use crate::pg::installation;
+use std::time::{Duration, Instant};
+
+use crate::pg::installation::Found;
+use crate::pg::provider::health;
+use crate::pg::store;
+use crate::pg::worker::maintenance::{Failed, attempt};
+
+/// They are written this often at most.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// When they were last looked at.
+pub struct Schedule(Option<Instant>);
+
+impl Schedule {
+    pub fn new() -> Schedule {
+        Schedule(None)
+    }
+
+    /// Writes them if it is time.
+    pub fn keep(&mut self, database: u32) -> Result<(), Failed> {
+        if self.0.is_some_and(|last| last.elapsed() < EVERY) {
+            return Ok(());
+        }
+        self.0 = Some(Instant::now());
+        write(database)
+    }
+}
+
+/// What is not in the books.
+pub fn write(database: u32) -> Result<(), Failed> {
+    if !health::is_ahead(database) {
+        return Ok(());
+    }
+    let written = attempt(|| {
+        let Found::This(installation) = installation::find() else { return Vec::new() };
+        health::forget(database, Some(installation.catalog));
+        let tallies = health::unrecorded(database, installation.catalog);
+        store::tallies::record(&tallies);
+        tallies
+    })?;
+    health::recorded(&written);
+    Ok(())
+}
