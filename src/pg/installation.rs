@@ -1,6 +1,7 @@
 //! The extension in this database: whose it is, which version, where its tables are, and the keys under which shared memory
 //! has what is this database's. Private tables are reached as the extension's owner, whoever calls.
 
+use crate::pg::sys::database;
 use std::cell::{Cell, RefCell};
 
 use pgrx::{pg_guard, pg_sys};
@@ -184,20 +185,14 @@ pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
     role::as_role(present().owner, work)
 }
 
-/// This database.
-pub fn database() -> u32 {
-    // SAFETY: a global set when the backend connected to its database.
-    unsafe { pg_sys::MyDatabaseId }.to_u32()
-}
-
 /// Of the credits and rates of a workspace, or of what is known of a provider.
 pub fn account_key(id: Uuid) -> AccountKey {
-    AccountKey { database: database(), catalog: present().catalog, id: *id.as_bytes() }
+    AccountKey { database: database::this_database(), catalog: present().catalog, id: *id.as_bytes() }
 }
 
 /// Of an answer that waits for the worker.
 pub fn receipt_key(question: Hash) -> receipts::Key {
-    receipts::Key { database: database(), catalog: present().catalog, question }
+    receipts::Key { database: database::this_database(), catalog: present().catalog, question }
 }
 
 /// Of what is claimed: a kind and its parts, hashed.
@@ -215,5 +210,5 @@ pub fn claim_key_of(catalog: u32, kind: &str, parts: &[&str]) -> ClaimKey {
     let digest = hash.finalize();
     let mut short = [0; 16];
     short.copy_from_slice(&digest[..16]);
-    ClaimKey { database: database(), catalog, hash: short }
+    ClaimKey { database: database::this_database(), catalog, hash: short }
 }

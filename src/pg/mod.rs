@@ -6,6 +6,7 @@
 
 mod api;
 mod call;
+mod hooks;
 mod installation;
 mod limits;
 mod provider;
@@ -23,10 +24,11 @@ pub fn init() {
     let (preloading, upgrading) =
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     sys::settings::define(preloading);
+    shared::transaction::settle_with(limits::accounts::SETTLEMENT);
     if preloading {
         shared::layout::register();
-        worker::utility_hook::register();
-        worker::explain::register();
+        hooks::utility::register();
+        hooks::explain::register();
         if !upgrading {
             worker::register();
         }

@@ -1,8 +1,8 @@
 //! Keys, access of roles, and who one is.
 
 use crate::pg::api::privileges;
-use crate::pg::store;
 use crate::pg::sys::role;
+use crate::pg::sys::row;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
@@ -11,9 +11,10 @@ use crate::pg::call::identity;
 use crate::pg::installation;
 use crate::pg::installation::as_owner;
 use crate::pg::store::cache;
-use crate::pg::store::{boolean, config};
+use crate::pg::store::config;
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::Refusal;
+use crate::pg::sys::row::boolean;
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 
@@ -43,7 +44,7 @@ fn whoami() -> JsonB {
 #[pg_extern(sql = false)]
 fn my_workspaces() -> Vec<Uuid> {
     cache::refresh();
-    identity::readable().into_iter().map(store::pg).collect()
+    identity::readable().into_iter().map(row::pg).collect()
 }
 
 #[pg_extern(sql = false)]

@@ -1,8 +1,9 @@
 //! enrich_contacts, enrich_rows, leadlex.enrich_batch; leadlex.progress.
 
 use crate::pg::api::access;
-use crate::pg::store;
+use crate::pg::shared::layout;
 use crate::pg::sys::clock;
+use crate::pg::sys::row;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -12,9 +13,9 @@ use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, Wish};
+use crate::pg::call::identity;
 use crate::pg::call::single;
 use crate::pg::call::single::Target;
-use crate::pg::call::{identity, preconditions};
 use crate::pg::shared::layout::Running;
 use crate::pg::shared::progress;
 use crate::pg::shared::progress::Progress;
@@ -97,7 +98,7 @@ fn raised(
 ) {
     cache::refresh();
     let wish = wish(fields, overwrite);
-    preconditions::require_shared_memory();
+    layout::require();
     let call = call(target, wish);
     let mut progress = started(&call, ids.len());
     batch::run(call, ids, &mut progress, put);
@@ -177,7 +178,7 @@ fn datums(id: Option<pg_sys::Datum>, line: &Line) -> [Option<pg_sys::Datum>; COL
         fields.into_datum(),
         origin.map(|o| o.source.clone()).into_datum(),
         origin.and_then(|o| o.confidence).into_datum(),
-        store::pg(line.request_id).into_datum(),
+        row::pg(line.request_id).into_datum(),
         line.error.as_ref().map(|(code, _)| code.clone()).into_datum(),
         line.error.as_ref().map(|(_, message)| message.clone()).into_datum(),
         contact.and_then(|json| Jsonb(Cow::Owned(json)).into_datum()),
@@ -213,7 +214,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         let failure = Failure::validation("chunk must be from 1 to 100000", "500 is a good size.");
         raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None));
     }
-    preconditions::require_shared_memory();
+    layout::require();
     let mut ids = ids.unwrap_or_default();
     // Each once, whichever chunk it would be in.
     let mut met = HashSet::with_capacity(ids.len());
@@ -265,7 +266,7 @@ fn progress_report() -> TableIterator<
     ),
 > {
     cache::refresh();
-    preconditions::require_shared_memory();
+    layout::require();
     let all = access::administers();
     let own = identity::readable();
     let visible = |r: &Running| all || own.contains(&uuid::Uuid::from_bytes(r.workspace));

@@ -11,10 +11,12 @@ macro_rules! version_one {
         }
     )+ };
 }
+use crate::pg::shared::turns;
+use crate::pg::shared::workers;
 use crate::pg::store::cache;
+use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use crate::pg::table;
-use crate::pg::worker::utility_hook;
 use version_one;
 
 mod access;
@@ -47,17 +49,16 @@ pub use privileges::close_contact_table;
 use crate::pg::shared::wait;
 use crate::pg::store::config;
 use crate::pg::sys::raise;
-use crate::pg::worker;
 
 /// Has the background worker write answers that are on their way into the books, or raises 55000 or 53400: `nothing` says
 /// what has not been done then.
 fn wait_for_the_books(on_their_way: impl Fn() -> bool, nothing: &str) {
-    let mut patience = worker::Patience::new();
+    let mut patience = turns::Patience::new();
     while on_their_way() {
         if !patience.lasts() {
-            worker::give_up("the background worker did not write waiting receipts in time", nothing);
+            turns::give_up("the background worker did not write waiting receipts in time", nothing);
         }
-        worker::wake();
+        workers::wake();
         wait::nap(Duration::from_millis(20));
     }
 }
@@ -73,10 +74,7 @@ pub fn require_access(relation: pg_sys::Oid) {
 pub fn require_access_to_explain(relation: pg_sys::Oid) {
     // SAFETY: catalog look-ups.
     let bypasses = unsafe { pg_sys::has_bypassrls_privilege(role::caller()) };
-    if bypasses
-        || access::administers()
-        || utility_hook::owns_table(relation)
-        || access::may(relation, "SELECT")
+    if bypasses || access::administers() || relation::owns_table(relation) || access::may(relation, "SELECT")
     {
         return;
     }

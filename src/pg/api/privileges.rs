@@ -5,7 +5,7 @@ use crate::pg::api::access;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
 use crate::pg::store::cache;
-use crate::pg::store::{boolean, text};
+use crate::pg::sys::row::{boolean, text};
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::{Statement, View, arg};
 use crate::pg::table;

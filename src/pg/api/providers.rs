@@ -1,6 +1,7 @@
 //! Providers: add, change, drop, check.
 
 use crate::pg::api::workspaces;
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::sync::Arc;
 
@@ -8,7 +9,6 @@ use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB, Uuid};
 use serde_json::{Value, json};
 
-use crate::pg::call::preconditions;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
 use crate::pg::provider::{Asker, Refused};
@@ -19,7 +19,7 @@ use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::{raise, settings};
-use crate::pg::{provider, table, worker};
+use crate::pg::{provider, table};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::short;
 use leadlex_domain::fields::Field;
@@ -253,7 +253,7 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
 #[pg_extern(sql = false)]
 fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     cache::refresh();
-    preconditions::require_shared_memory();
+    layout::require();
     let found = find(super::required(name, "name"));
     let contact = contact_from(&super::required(super::json(contact, "contact"), "contact"));
     let config = match &found.config {
@@ -328,7 +328,7 @@ fn checked_with(
     };
     let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
     // It has to be counted.
-    worker::call_if_away();
+    workers::call_if_away();
     let mut told = told(found, (config, &whom), shown, &request, &answer);
     let verdict = answer.as_ref().ok().map(|answer| config.read_all(answer, clock::now(), &whom).0);
     if about.zip(verdict).is_some_and(|(about, verdict)| about.is_somebody_else(&verdict)) {

@@ -1,6 +1,7 @@
 //! Forgetting that a provider had nothing: after a bad night, so that its contacts are asked about again.
 
 use crate::pg::installation;
+use crate::pg::shared::layout;
 use pgrx::prelude::*;
 
 use crate::pg::call::preconditions;
@@ -12,7 +13,7 @@ use crate::pg::sys::raise;
 #[pg_extern(sql = false)]
 fn recheck(provider: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 {
     cache::refresh();
-    preconditions::require_shared_memory();
+    layout::require();
     preconditions::require_writable();
     let name = super::required(provider, "provider");
     let since = super::required(since, "since");

@@ -2,13 +2,14 @@
 
 use crate::pg::api::access;
 use crate::pg::api::workspaces;
-use crate::pg::store;
+use crate::pg::shared::layout;
 use crate::pg::sys::clock;
+use crate::pg::sys::row;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::pg::call::{identity, preconditions};
+use crate::pg::call::identity;
 use crate::pg::provider;
 use crate::pg::provider::health;
 use crate::pg::store::cache;
@@ -65,7 +66,7 @@ fn provider_report() -> TableIterator<
 > {
     // Not for what it reads alone, but for what it returns: an older schema declares other columns.
     cache::refresh();
-    preconditions::require_shared_memory();
+    layout::require();
     let (sees, monitors) = (sees(), workspaces::watches());
     let seen = |p: &LoadedProvider| match sees(p) {
         true => Some(row(p, true)),
@@ -100,7 +101,7 @@ fn row(provider: &LoadedProvider, with_texts: bool) -> Stats {
     let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);
     let count = |count| tally.get(count) as i64;
     (
-        store::pg(provider.id),
+        row::pg(provider.id),
         count(Count::Calls),
         count(Count::Matches),
         count(Count::NoMatches),

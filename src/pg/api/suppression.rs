@@ -1,6 +1,8 @@
 //! Who must not be asked about.
 
 use crate::pg::api::access;
+use crate::pg::shared::turns;
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use crate::pg::sys::role;
 use std::time::Duration;
@@ -11,13 +13,13 @@ use pgrx::{Uuid, pg_sys};
 use crate::pg::call::preconditions;
 use crate::pg::call::single;
 use crate::pg::call::single::Target;
+use crate::pg::provider;
 use crate::pg::shared::wait;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::suppressions;
 use crate::pg::store::suppressions::Listing;
 use crate::pg::sys::raise;
-use crate::pg::{provider, worker};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::receipt;
 use leadlex_domain::receipt::Hash;
@@ -161,9 +163,9 @@ fn take_off(target: Target, id: &str) -> i64 {
 
 /// A refusal that is on its way into the books would come after what takes it back.
 fn wait_for_the_books(people: &[Hash]) {
-    let mut patience = worker::Patience::new();
+    let mut patience = turns::Patience::new();
     while suppressions::waiting(None, people) && patience.lasts() {
-        worker::wake();
+        workers::wake();
         wait::nap(Duration::from_millis(20));
     }
 }

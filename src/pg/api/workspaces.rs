@@ -2,19 +2,22 @@
 
 use crate::pg::api::access;
 use crate::pg::api::credits;
-use crate::pg::store;
+use crate::pg::shared::job_queues;
+use crate::pg::shared::layout;
+use crate::pg::shared::workers;
 use crate::pg::sys::role;
+use crate::pg::sys::row;
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::pg::call::{identity, preconditions};
+use crate::pg::installation;
 use crate::pg::limits::remaining;
 use crate::pg::shared::layout::{Database, Queue};
 use crate::pg::shared::{receipts, single_flight};
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise;
-use crate::pg::{installation, worker};
 use leadlex_domain::failure::short;
 use leadlex_domain::identity::{Workspace, unfit_workspace_name};
 use leadlex_domain::rate::{Limits, Window, plan_limits};
@@ -51,7 +54,7 @@ fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>
     if let Some(credits) = credits.filter(|&c| c > 0) {
         credits::open_balance(workspace.id, credits);
     }
-    store::pg(workspace.id)
+    row::pg(workspace.id)
 }
 
 /// For the first provider in a database without workspaces: one without credit or rate limit, open to the
@@ -164,12 +167,12 @@ fn worker_report() -> TableIterator<
 > {
     // Not for what it reads, but for what it returns: an older schema declares other columns.
     cache::refresh();
-    preconditions::require_shared_memory();
+    layout::require();
     let watches = watches();
     if !watches && identity::readable().is_empty() {
         return TableIterator::new(Vec::new());
     }
-    let (launcher, databases) = worker::status();
+    let (launcher, databases) = workers::status();
     let state = if launcher > 0 { "running" } else { "not running" };
     let pid = (launcher > 0).then_some(launcher);
     let unshared = Some(single_flight::full() as i64);
@@ -183,7 +186,7 @@ fn worker_report() -> TableIterator<
     rows.extend(books.map(|d| books_row(d, watches)));
     // SAFETY: a catalog look-up.
     let own = |role: u32| unsafe { pg_sys::has_privs_of_role(role::caller(), role.into()) };
-    let queues = worker::job_queues::status();
+    let queues = job_queues::status();
     let jobs = queues.iter().filter(|q| watches || q.database == here && own(q.role));
     rows.extend(jobs.map(|q| jobs_row(q, watches)));
     TableIterator::new(rows)

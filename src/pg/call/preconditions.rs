@@ -1,28 +1,13 @@
 //! What a call refuses before anything costs money because of where it is called from.
 
+use crate::pg::sys::database;
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::transaction;
 use crate::pg::shared::transaction::OwnClaim;
-use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
-
-/// 55000 where the library was not preloaded.
-pub fn require_shared_memory() {
-    if !layout::available() {
-        raise::not_ready(
-            "leadlex_enrich must be loaded when the server starts",
-            "Add leadlex_enrich to shared_preload_libraries in postgresql.conf (shared_preload_libraries = 'leadlex_enrich') and restart.",
-        );
-    }
-}
-
-pub fn in_recovery() -> bool {
-    // SAFETY: reads shared state.
-    unsafe { pg_sys::RecoveryInProgress() }
-}
 
 /// Whether this transaction can write nothing.
 pub fn read_only() -> bool {
@@ -32,8 +17,8 @@ pub fn read_only() -> bool {
 
 /// Raises where nothing that this call writes could ever be committed.
 pub fn require_writable() {
-    require_shared_memory();
-    if in_recovery() {
+    layout::require();
+    if database::in_recovery() {
         refuse(Refusal {
             sqlstate: "25006",
             message: "cannot write on a standby server".into(),

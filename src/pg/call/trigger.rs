@@ -1,7 +1,8 @@
 //! What fired a trigger of ours: which rows of a bound table are new, and whose they are.
 
 use crate::pg::sys::role;
-use std::cell::{Cell, OnceCell, UnsafeCell};
+use crate::pg::table::own_writes;
+use std::cell::{OnceCell, UnsafeCell};
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
@@ -24,26 +25,6 @@ const ASKED_WITH: [&str; 9] = [
     "phone",
     "location",
 ];
-
-thread_local! {
-    /// The table that an enrichment of this backend is writing now.
-    static WRITING: Cell<u32> = const { Cell::new(0) };
-}
-
-/// While it lives, what is written to the table is written by us.
-pub struct Writing(u32);
-
-impl Writing {
-    pub fn to(relation: Option<pg_sys::Oid>) -> Writing {
-        Writing(WRITING.replace(relation.map_or(0, |relation| relation.to_u32())))
-    }
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        WRITING.set(self.0);
-    }
-}
 
 /// A contact that was inserted, or whose identifying columns were changed.
 pub struct NewRow {
@@ -119,7 +100,7 @@ impl Fired {
 
     /// Whether the rows are written by an enrichment: nobody is to be asked about them again because of that.
     pub fn is_by_us(self) -> bool {
-        let writing = WRITING.get();
+        let writing = own_writes::relation();
         writing != 0 && self.is_of(writing.into())
     }
 

@@ -7,6 +7,8 @@
 //! write ledger rows pins the account first, and unpins in the callback that also adds its rows here. So there is no
 //! moment at which a loader could see committed rows that a callback is still going to add.
 
+use crate::pg::shared::turns;
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,11 +19,10 @@ use pgrx::pg_sys;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountKey, AccountState, Lock, Phase};
 use crate::pg::shared::transaction;
-use crate::pg::shared::transaction::{Grant, Hold, Transaction};
+use crate::pg::shared::transaction::{Grant, Hold, Settlement, Transaction};
 use crate::pg::shared::wait;
 use crate::pg::store::ledger;
 use crate::pg::sys::raise;
-use crate::pg::worker;
 use leadlex_domain::rate::{Admission, Limits, Status, Window};
 
 thread_local! {
@@ -29,6 +30,9 @@ thread_local! {
     static SEEN: RefCell<HashMap<AccountKey, usize>> = RefCell::new(HashMap::new());
     static NEXT_RESERVATION: Cell<u64> = const { Cell::new(1) };
 }
+
+/// What the end of a transaction does with what is here.
+pub const SETTLEMENT: Settlement = Settlement { settle, load_failed, give_back };
 
 /// The account, loaded, and pinned until this transaction ends.
 pub fn open(key: AccountKey) -> usize {
@@ -40,7 +44,7 @@ pub fn open(key: AccountKey) -> usize {
             return index;
         }
         let Some((index, to_load)) = find_or_take(key) else {
-            make_room(patience.get_or_insert_with(worker::Patience::new));
+            make_room(patience.get_or_insert_with(turns::Patience::new));
             continue;
         };
         SEEN.with_borrow_mut(|s| s.insert(key, index));
@@ -77,7 +81,7 @@ fn pin_if_ready(index: usize, key: AccountKey) -> bool {
 }
 
 /// All places are taken. Those that are only waiting for their leases to be closed can be had soon.
-fn make_room(patience: &mut worker::Patience) {
+fn make_room(patience: &mut turns::Patience) {
     if !patience.lasts() {
         raise::refuse(raise::Refusal {
             sqlstate: "53400",
@@ -92,7 +96,7 @@ fn make_room(patience: &mut worker::Patience) {
         .collect();
     databases.sort_unstable();
     databases.dedup();
-    worker::close_leases(&databases);
+    workers::close_leases(&databases);
     wait::nap(Duration::from_millis(20));
 }
 
@@ -372,12 +376,12 @@ pub fn admit(index: usize, limits: Limits) -> Result<(), (Window, i64)> {
             (admission, ask)
         });
         if ask || admission == Admission::NeedsLease {
-            worker::wake();
+            workers::wake();
         }
         (admission, now)
     };
     let mut last = attempt();
-    let mut patience = worker::Patience::new();
+    let mut patience = turns::Patience::new();
     while last.0 == Admission::NeedsLease && patience.lasts() {
         wait_until(index, Instant::now() + patience.slice(), || {
             last = attempt();
@@ -388,7 +392,7 @@ pub fn admit(index: usize, limits: Limits) -> Result<(), (Window, i64)> {
         (Admission::Admitted, _) => Ok(()),
         (Admission::Limited(window), now) => Err((window, now)),
         (Admission::NeedsLease, _) => {
-            worker::give_up("the background worker did not record the rate limit's use in time", "")
+            turns::give_up("the background worker did not record the rate limit's use in time", "")
         }
     }
 }

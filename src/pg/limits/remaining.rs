@@ -2,10 +2,11 @@
 //! nothing may be kept of them: they change underneath.
 
 use crate::pg::installation;
+use crate::pg::shared::layout;
 use crate::pg::sys::clock;
+use crate::pg::sys::database;
 use uuid::Uuid;
 
-use crate::pg::call::preconditions;
 use crate::pg::limits::accounts;
 use crate::pg::store::ledger;
 use leadlex_domain::identity::Workspace;
@@ -17,10 +18,10 @@ pub fn credits(workspace: &Workspace) -> Option<i64> {
         return None;
     }
     let key = installation::account_key(workspace.id);
-    if preconditions::in_recovery() {
+    if database::in_recovery() {
         return Some(ledger::load_account(&key.id).balance);
     }
-    preconditions::require_shared_memory();
+    layout::require();
     Some(accounts::balance(accounts::open(key)))
 }
 
@@ -30,11 +31,11 @@ pub fn rate(id: Uuid, limits: Limits) -> Status {
         return Status::default();
     }
     let key = installation::account_key(id);
-    if preconditions::in_recovery() {
+    if database::in_recovery() {
         let now = clock::now();
         let restored = ledger::load_account(&key.id).rate.map(|record| Meter::restore(&record, now));
         return restored.unwrap_or(Meter::EMPTY).status(limits, now);
     }
-    preconditions::require_shared_memory();
+    layout::require();
     accounts::rate_status(accounts::open(key), limits)
 }

@@ -10,6 +10,7 @@ pub mod shared_values;
 mod turn;
 
 use crate::pg::installation;
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
@@ -23,7 +24,6 @@ use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
-use crate::pg::worker;
 use keeper::Keeper;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
@@ -358,7 +358,7 @@ fn landed(
         Ok(answer) => answer,
         Err(fault) => {
             // A failure leaves no receipt that would call the worker.
-            worker::call_if_away();
+            workers::call_if_away();
             return Outcome::Answered(Verdict::Failed(fault));
         }
     };
@@ -374,7 +374,7 @@ fn landed(
     let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, clock::now(), whom).0);
     if matches!(verdict, Verdict::Failed(_)) {
         // It leaves no receipt either, and has to be counted.
-        worker::call_if_away();
+        workers::call_if_away();
     }
     used(config, about, told(provider, verdict))
 }

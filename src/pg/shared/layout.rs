@@ -5,6 +5,7 @@
 //! of it anew, empty.
 
 use crate::pg::shared::provider_slots;
+use crate::pg::sys::raise;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -35,6 +36,16 @@ const ADDIN_SHMEM_INIT_LOCK: usize = 21;
 
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
 static CLAIM_TABLE: AtomicPtr<pg_sys::HTAB> = AtomicPtr::new(std::ptr::null_mut());
+
+/// 55000 where the library was not preloaded.
+pub fn require() {
+    if !available() {
+        raise::not_ready(
+            "leadlex_enrich must be loaded when the server starts",
+            "Add leadlex_enrich to shared_preload_libraries in postgresql.conf (shared_preload_libraries = 'leadlex_enrich') and restart.",
+        );
+    }
+}
 
 /// Whether the library was preloaded, and shared memory is there.
 pub fn available() -> bool {

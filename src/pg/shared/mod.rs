@@ -1,7 +1,9 @@
 //! What sessions share in memory, and what the end of a transaction settles of it.
 
 pub mod claims;
+pub mod job_queues;
 pub mod layout;
+pub mod lockouts;
 pub mod progress;
 pub mod provider_slots;
 pub mod receipts;
@@ -9,4 +11,6 @@ pub mod receipts;
 pub mod session_state;
 pub mod single_flight;
 pub mod transaction;
+pub mod turns;
 pub mod wait;
+pub mod workers;

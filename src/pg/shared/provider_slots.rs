@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
+use uuid::Uuid;
 
 use crate::pg::shared::layout::AccountKey;
 use crate::pg::sys::robust_mutex::RobustMutex;
@@ -160,5 +161,73 @@ pub fn with<R>(index: usize, work: impl FnOnce(&mut State) -> R) -> R {
             }
             work(state)
         })
+    }
+}
+
+impl Seat {
+    /// `None` where the place has become another's.
+    pub fn with<R>(self, work: impl FnOnce(&mut State) -> R) -> Option<R> {
+        with(self.index, |state| {
+            let same = state.key == self.key && state.generation == self.generation;
+            same.then(|| work(state))
+        })
+    }
+
+    pub fn touch(self) -> bool {
+        self.with(|state| state.last_used = clock::now()).is_some()
+    }
+
+    /// A copy of what stands here.
+    pub fn state(self) -> Option<State> {
+        self.with(|state| *state)
+    }
+}
+
+/// What the worker has to write down.
+pub struct Unrecorded {
+    seat: Seat,
+    changes: u64,
+    pub provider: Uuid,
+    pub tally: Tally,
+}
+
+/// Tallies of a database's providers that the books do not know.
+pub fn unrecorded(database: u32, catalog: u32) -> Vec<Unrecorded> {
+    let of = |index| {
+        with(index, |state| {
+            let ours = (state.key.database, state.key.catalog) == (database, catalog);
+            (ours && state.loaded && state.changes != state.recorded).then(|| Unrecorded {
+                seat: Seat { index, key: state.key, generation: state.generation },
+                changes: state.changes,
+                provider: Uuid::from_bytes(state.key.id),
+                tally: state.base.plus(&state.since),
+            })
+        })
+    };
+    (0..count()).filter_map(of).collect()
+}
+
+/// Whether there are such.
+pub fn is_ahead(database: u32) -> bool {
+    let ahead = |s: &mut State| s.key.database == database && s.loaded && s.changes != s.recorded;
+    (0..count()).any(|index| with(index, ahead))
+}
+
+/// What belongs to no extension of this database any more: all but what belongs to this one.
+pub fn forget(database: u32, keep: Option<u32>) {
+    let gone = |s: &State| s.key.database == database && keep != Some(s.key.catalog);
+    for index in 0..count() {
+        with(index, |s| {
+            if gone(s) {
+                *s = State { generation: s.generation + 1, ..State::FREE };
+            }
+        });
+    }
+}
+
+/// They are in the books, durably.
+pub fn recorded(written: &[Unrecorded]) {
+    for entry in written {
+        entry.seat.with(|state| state.recorded = entry.changes);
     }
 }

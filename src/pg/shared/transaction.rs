@@ -3,16 +3,18 @@
 //! Every entry remembers its subtransaction. A subtransaction that ends well passes its entries to the parent;
 //! one that aborts gives them back. The callbacks of commit and abort only touch memory: they cannot fail.
 
+use crate::pg::shared::job_queues;
+use crate::pg::shared::lockouts;
+use crate::pg::shared::workers;
 use std::cell::{Cell, RefCell};
+use std::sync::OnceLock;
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use crate::pg::limits::accounts;
 use crate::pg::shared::claims;
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::sys::raise::{Refusal, refuse};
-use crate::pg::worker;
 
 /// Credits taken out of a balance by this transaction.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,23 @@ pub struct OwnBar {
     pub subtransaction: u32,
 }
 
+/// What the end of a transaction does with credits. Nothing of it can fail: commit and abort are past that.
+pub struct Settlement {
+    /// The transaction has ended with all its entries; whether it was committed.
+    pub settle: fn(&Transaction, bool),
+    /// An account that was being read into shared memory is not there.
+    pub load_failed: fn(usize),
+    /// A subtransaction has ended that took these credits.
+    pub give_back: fn(&Hold),
+}
+
+static SETTLEMENT: OnceLock<Settlement> = OnceLock::new();
+
+/// Once, before shared memory is used.
+pub fn settle_with(settlement: Settlement) {
+    let _ = SETTLEMENT.set(settlement);
+}
+
 thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static CURRENT: RefCell<Transaction> = RefCell::new(Transaction::default());
@@ -134,7 +153,9 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg:
 fn settle(committed: bool) {
     // Taken out first: nothing in here may be settled twice.
     let ended = CURRENT.with_borrow_mut(std::mem::take);
-    accounts::settle(&ended, committed);
+    if let Some(settlement) = SETTLEMENT.get() {
+        (settlement.settle)(&ended, committed);
+    }
     if committed {
         let noted = ended.wrote_ledger || ended.updated_schema;
         CALLS.set(Calls { noted, resumed: ended.resumed, queued: ended.queued.clone() });
@@ -142,7 +163,7 @@ fn settle(committed: bool) {
     for claim in &ended.claims {
         claims::release(&claim.key);
     }
-    worker::lockouts::settle(&ended.bars, committed);
+    lockouts::settle(&ended.bars, committed);
 }
 
 /// What workers are told of a transaction that has committed.
@@ -168,9 +189,9 @@ unsafe extern "C-unwind" fn on_release(
     }
     let Calls { noted, resumed, queued } = CALLS.take();
     if noted {
-        worker::note_work();
+        workers::note_work();
     }
-    worker::job_queues::settle(&queued, resumed);
+    job_queues::settle(&queued, resumed);
 }
 
 #[pg_guard]
@@ -203,12 +224,12 @@ unsafe extern "C-unwind" fn on_subtransaction(
                 let bars: Vec<OwnBar> = t.bars.extract_if(.., |b| b.subtransaction == own).collect();
                 (holds, claimed, t.loading.take(), bars)
             });
-            if let Some(account) = loading {
-                accounts::load_failed(account);
+            if let Some(settlement) = SETTLEMENT.get() {
+                loading.into_iter().for_each(settlement.load_failed);
+                holds.iter().for_each(settlement.give_back);
             }
-            holds.iter().for_each(accounts::give_back);
             claimed.iter().for_each(|c| claims::release(&c.key));
-            worker::lockouts::settle(&bars, false);
+            lockouts::settle(&bars, false);
         }
         _ => {}
     }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
-use crate::pg::store::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::role;
+use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use crate::pg::table::Binding;
 use leadlex_domain::identity::Workspace;

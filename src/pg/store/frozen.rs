@@ -4,7 +4,7 @@
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
-use crate::pg::store::boolean;
+use crate::pg::sys::row::boolean;
 use crate::pg::sys::spi::{Statement, View, arg};
 
 // What is set for the role in the database comes before what is set for the role, for the database, for all.

@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
-use crate::pg::store::{boolean, number, optional, pg};
+use crate::pg::sys::row::{boolean, number, optional, pg};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg};
 
 static RETRY: Statement = Statement::new(

@@ -1,5 +1,6 @@
 //! Ledger, history, idempotency, rate records.
 
+use crate::pg::sys::row;
 use std::borrow::Cow;
 
 use pgrx::pg_sys;
@@ -8,10 +9,10 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::shared::transaction;
-use crate::pg::store::{number, optional, pg, text, uuid};
 use crate::pg::sys::heap_insert;
 use crate::pg::sys::heap_insert::Row;
 use crate::pg::sys::jsonb::Jsonb;
+use crate::pg::sys::row::{number, optional, pg, text, uuid};
 use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::rate::Record;
 use leadlex_domain::receipt::Hash;
@@ -245,7 +246,7 @@ pub fn past_enrichment(workspaces: &[Uuid], request_id: Uuid) -> Option<Past> {
         contact_id: text(&row, 2),
         old_values: serde_json::from_str(&text(&row, 3)).unwrap_or_default(),
         new_values: serde_json::from_str(&text(&row, 4)).unwrap_or_default(),
-        reverted: super::boolean(&row, 5),
+        reverted: row::boolean(&row, 5),
     })
 }
 

@@ -4,7 +4,7 @@ use crate::pg::installation;
 use pgrx::pg_sys;
 
 use crate::pg::installation::as_owner;
-use crate::pg::store::boolean;
+use crate::pg::sys::row::boolean;
 use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg};
 
 /// Why nothing is begun.

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::PORTION;
-use crate::pg::store::{boolean, number, optional, pg, texts, uuid};
 use crate::pg::sys::index_probe;
+use crate::pg::sys::row::{boolean, number, optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use leadlex_domain::fields::Field;
 use leadlex_domain::receipt::{Filed, Hash, Receipt, Terms};

@@ -1,14 +1,15 @@
 //! Values that many people share, and the names that each value came up with.
 
 use crate::pg::installation;
+use crate::pg::sys::spi;
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::PORTION;
-use crate::pg::store::{boolean, optional, pg, text, uuid};
 use crate::pg::sys::index_probe;
+use crate::pg::sys::row::{boolean, optional, pg, text, uuid};
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::receipt::{Filed, Hash};
 use leadlex_domain::shared::{Kind, Value};
@@ -154,7 +155,7 @@ pub fn list(crowded: &[Crowded]) -> Vec<New> {
             ],
         )
     });
-    let new = |row: &super::Row| {
+    let new = |row: &spi::Row| {
         Some(New {
             workspace: uuid(row, 0),
             hash: uuid(row, 1),

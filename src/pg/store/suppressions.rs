@@ -11,8 +11,8 @@ use crate::pg::installation::as_owner;
 use crate::pg::installation::receipt_key;
 use crate::pg::shared::receipts;
 use crate::pg::store::ledger::PORTION;
-use crate::pg::store::pg;
 use crate::pg::sys::index_probe;
+use crate::pg::sys::row::pg;
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::receipt::{Filed, Hash, Refusal};
 

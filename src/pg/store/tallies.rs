@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
-use crate::pg::provider::health::Unrecorded;
-use crate::pg::store::{pg, text};
+use crate::pg::shared::provider_slots::Unrecorded;
+use crate::pg::sys::row::{pg, text};
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::tally::Tally;
 

@@ -6,8 +6,8 @@ use std::ffi::CStr;
 
 use pgrx::{PgTupleDesc, pg_sys};
 
+use crate::pg::sys::relation::relation_named;
 use crate::pg::sys::spi::Arg;
-use crate::pg::table::relation_named;
 
 /// A row for a table of schema leadlex: the values of all its columns by name.
 pub struct Row<'a> {

@@ -1,11 +1,14 @@
 //! Postgres itself. Nothing here names a table of ours.
 
 pub mod clock;
+pub mod database;
 pub mod heap_insert;
 pub mod index_probe;
 pub mod jsonb;
 pub mod raise;
+pub mod relation;
 pub mod robust_mutex;
 pub mod role;
+pub mod row;
 pub mod settings;
 pub mod spi;

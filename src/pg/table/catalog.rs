@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
-use crate::pg::store::{boolean, number, optional, text};
+use crate::pg::sys::row::{boolean, number, optional, text};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use crate::pg::table::quoted;
 
@@ -233,18 +233,5 @@ pub fn names_of(relation: pg_sys::Oid) -> (String, String) {
         let schema = text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)));
         let table = text(pg_sys::get_rel_name(relation));
         (schema, table)
-    }
-}
-
-pub fn relation_named(schema: &str, table: &str) -> Option<pg_sys::Oid> {
-    let (schema, table) = (CString::new(schema).ok()?, CString::new(table).ok()?);
-    // SAFETY: catalog look-ups by NUL-terminated names.
-    unsafe {
-        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
-        if namespace == pg_sys::InvalidOid {
-            return None;
-        }
-        let relation = pg_sys::get_relname_relid(table.as_ptr(), namespace);
-        (relation != pg_sys::InvalidOid).then_some(relation)
     }
 }

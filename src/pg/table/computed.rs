@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::pg::store::{optional, text};
+use crate::pg::sys::row::{optional, text};
 use crate::pg::sys::spi::{Statement, View, arg};
 use crate::pg::table::Binding;
 

@@ -1,6 +1,7 @@
 //! What a table's constraints and indexes say of the fields: for which of them it can refuse a value, and for which it
 //! has. Read from what Postgres keeps of a relation anyway: no statement is run for it.
 
+use crate::pg::sys::relation;
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
@@ -254,7 +255,7 @@ impl Binding {
         let (Some(schema), Some(table)) = (&about.schema, &about.table) else {
             return self.of_domain(about).intersect(written);
         };
-        let Some(relation) = catalog::relation_named(schema, table) else { return FieldSet::EMPTY };
+        let Some(relation) = relation::relation_named(schema, table) else { return FieldSet::EMPTY };
         // SAFETY: in a transaction; the relation exists.
         let is_ours = |relation| relation == ours || unsafe { catalog::is_part(relation, ours) };
         let table = Open::of(relation);

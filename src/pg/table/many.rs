@@ -1,13 +1,13 @@
 //! Many rows of a contact table at once: one statement for a set, as `read` and `write` are for one row.
 
-use crate::pg::store;
+use crate::pg::sys::row;
 use std::rc::Rc;
 
 use uuid::Uuid;
 
-use crate::pg::call::trigger::Writing;
-use crate::pg::store::number;
+use crate::pg::sys::row::number;
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, texts_arg};
+use crate::pg::table::own_writes::Writing;
 use crate::pg::table::{Binding, IDENTIFYING, contact, is_still, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
@@ -35,7 +35,7 @@ type Shape = (FieldSet, bool, FieldSet);
 impl Binding {
     /// The rows of these keys, in their order.
     pub fn read_many(&self, workspace: Uuid, ids: &[&str]) -> Vec<Found> {
-        let args = [texts_arg(ids), arg(store::pg(workspace))];
+        let args = [texts_arg(ids), arg(row::pg(workspace))];
         let mut found = vec![Found::Nothing; ids.len()];
         let plans = self.plans();
         for row in plans.read_many.query(View::Caller, &args) {
@@ -52,7 +52,7 @@ impl Binding {
 
     /// The keys of the rows that the caller sees, as everybody writes them, each in its place.
     pub fn seen(&self, workspace: Uuid, ids: &[&str]) -> Vec<Option<String>> {
-        let args = [texts_arg(ids), arg(store::pg(workspace))];
+        let args = [texts_arg(ids), arg(row::pg(workspace))];
         let mut seen = vec![None; ids.len()];
         for row in self.plans().seen.query(View::Caller, &args) {
             let (position, row) = numbered(row);
@@ -115,7 +115,7 @@ impl Binding {
         let column = |of: &dyn Fn(&Change<'_>) -> Option<String>| -> Arg {
             arg(changes.clone().map(of).collect::<Vec<Option<String>>>())
         };
-        let mut args = vec![column(&|c| Some(c.before.id.clone())), arg(store::pg(workspace))];
+        let mut args = vec![column(&|c| Some(c.before.id.clone())), arg(row::pg(workspace))];
         for field in fields.iter() {
             args.push(column(&|c| c.changes.get(field).cloned()));
             if !were_null {

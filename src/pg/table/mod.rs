@@ -8,12 +8,14 @@ mod constraints;
 mod fit;
 mod keys;
 mod many;
+pub mod own_writes;
 mod rebind;
 mod rls;
 mod saving;
 mod trust;
 
-use crate::pg::store;
+use crate::pg::sys::relation;
+use crate::pg::sys::row;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
@@ -23,8 +25,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 pub use catalog::{
-    Column, columns, equality, is_part, name_of, names_of, plain_name_of, relation_named,
-    rule_instead_of_update, unfit_kind,
+    Column, columns, equality, is_part, name_of, names_of, plain_name_of, rule_instead_of_update, unfit_kind,
 };
 pub use fit::Fitted;
 pub use many::{Change, Found};
@@ -32,11 +33,11 @@ pub use rls::{barred_message, note};
 pub use saving::{Rejection, rejected};
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 
-use crate::pg::call::trigger::Writing;
-use crate::pg::store::{optional, text};
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::row::{optional, text};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
+use crate::pg::table::own_writes::Writing;
 use keys::Key;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
@@ -109,7 +110,7 @@ impl Binding {
         columns: BTreeMap<String, String>,
         workspace: Option<Uuid>,
     ) -> Binding {
-        let relation = relation_named(&schema, &table);
+        let relation = relation::relation_named(&schema, &table);
         let name = format!("{}.{}", quoted(&schema), quoted(&table));
         Binding {
             name,
@@ -429,7 +430,7 @@ impl Binding {
 }
 
 fn key(workspace: Uuid, id: &str) -> Vec<Arg> {
-    vec![arg(id), arg(store::pg(workspace))]
+    vec![arg(id), arg(row::pg(workspace))]
 }
 
 /// A row is the workspace's.

@@ -5,13 +5,13 @@
 //! for updates first, and against what the statement itself asks of it only then. So it is asked for rows of which
 //! [`note`] says yes, which says no to all, and remembers whom it was asked about.
 
+use crate::pg::sys::row;
 use crate::pg::table::many;
 use std::cell::RefCell;
 
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::pg::store;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
 use crate::pg::table::Binding;
@@ -62,7 +62,7 @@ impl Binding {
         let mut barred = vec![applies; ids.len()];
         if applies && !ids.is_empty() {
             NOTED.with_borrow_mut(Vec::clear);
-            self.plans().locks.query(View::Caller, &[texts_arg(ids), arg(store::pg(workspace))]);
+            self.plans().locks.query(View::Caller, &[texts_arg(ids), arg(row::pg(workspace))]);
             NOTED.take().into_iter().filter(|at| *at < ids.len()).for_each(|at| barred[at] = false);
         }
         barred

@@ -1,5 +1,6 @@
 //! One attempt at queued contacts: the batch, and what became of each, in one transaction.
 
+use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -11,6 +12,9 @@ use uuid::Uuid;
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, Wish};
 use crate::pg::call::identity;
+use crate::pg::shared::job_queues;
+use crate::pg::shared::job_queues::Key;
+use crate::pg::shared::lockouts;
 use crate::pg::shared::progress::Progress;
 use crate::pg::store::jobs;
 use crate::pg::store::jobs::{Authority, Job, Set, State, Ticket};
@@ -19,11 +23,9 @@ use crate::pg::sys::clock::now_us;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::settings;
 use crate::pg::table;
-use crate::pg::worker::job_queues;
-use crate::pg::worker::job_queues::Key;
+use crate::pg::worker::job_worker as worker;
 use crate::pg::worker::limit::Limit;
 use crate::pg::worker::maintenance::{Failed, attempt_as};
-use crate::pg::worker::{job_worker as worker, lockouts};
 use leadlex_domain::batch::Status;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::{Field, FieldSet};
@@ -205,7 +207,7 @@ unsafe fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
 }
 
 fn relation(set: &Set) -> pg_sys::Oid {
-    table::relation_named(&set.schema, &set.table).unwrap_or_else(|| {
+    relation::relation_named(&set.schema, &set.table).unwrap_or_else(|| {
         refuse(Refusal {
             sqlstate: "55000",
             message: format!(

@@ -12,6 +12,9 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::installation::Found;
+use crate::pg::shared::job_queues;
+use crate::pg::shared::job_queues::{Exit, Key};
+use crate::pg::shared::lockouts;
 use crate::pg::shared::{layout, wait};
 use crate::pg::store::cache;
 use crate::pg::store::frozen;
@@ -19,10 +22,8 @@ use crate::pg::store::jobs;
 use crate::pg::store::jobs::{State, Ticket};
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
-use crate::pg::worker::job_queues;
-use crate::pg::worker::job_queues::{Exit, Key};
 use crate::pg::worker::maintenance::{Failed, attempt_as, forget_cancel, put_text};
-use crate::pg::worker::{job_run, limit, lockouts};
+use crate::pg::worker::{job_run, limit};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);

@@ -1,5 +1,6 @@
 //! Starts workers where work waits. Connected to no database, like the launchers of autovacuum and replication.
 
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::collections::VecDeque;
 use std::ffi::CStr;
@@ -9,11 +10,13 @@ use std::time::{Duration, Instant};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use crate::pg::shared::job_queues;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::Database;
+use crate::pg::shared::lockouts;
+use crate::pg::shared::turns;
 use crate::pg::shared::{receipts, wait};
 use crate::pg::sys::settings;
-use crate::pg::worker::{job_queues, lockouts, turns};
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
 const START_PATIENCE_S: i64 = 10;
@@ -122,7 +125,7 @@ fn promote(housekeeping: bool) {
 fn call_for_receipts() {
     for oid in receipts::unattended() {
         layout::with_header(|h| {
-            if let Some(database) = super::entry(h, oid) {
+            if let Some(database) = workers::entry(h, oid) {
                 database.wanted |= database.worker_pid == 0;
             }
         });
@@ -184,7 +187,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         if running.clone().count() >= settings::max_workers() {
             if header.databases.iter().any(|d| ready(&d)) {
                 // Those that have nothing to do make room.
-                running.for_each(|d| super::set_latch(d.latch));
+                running.for_each(|d| workers::set_latch(d.latch));
             }
             return None;
         }
@@ -194,7 +197,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         let oid = waiting.or_else(|| sweep.pop_front())?;
         let barred = header.is_barred(oid);
         let untold = header.untold;
-        let Some(database) = super::entry(header, oid) else {
+        let Some(database) = workers::entry(header, oid) else {
             // It stays in the line of those that are to be looked at.
             header.untold = untold;
             sweep.push_back(oid);
@@ -212,7 +215,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
 
 fn put_off(oid: u32, change: impl FnOnce(&mut Database)) {
     layout::with_header(|header| {
-        if let Some(database) = super::entry(header, oid) {
+        if let Some(database) = workers::entry(header, oid) {
             *database = Database { worker_pid: 0, wanted: false, not_before: 0, ..*database };
             change(database);
         }

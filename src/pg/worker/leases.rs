@@ -7,6 +7,7 @@ use crate::pg::shared::layout;
 use crate::pg::shared::layout::AccountKey;
 use crate::pg::store::ledger;
 use crate::pg::sys::clock;
+use crate::pg::sys::database;
 use crate::pg::worker::maintenance::{commit_and_begin, mark};
 use leadlex_domain::rate::Record;
 
@@ -18,7 +19,7 @@ pub fn leave(database: u32) {
     let recorded = record(Close::Unused);
     commit_and_begin();
     apply(recorded);
-    let (own, catalog) = (super::this_database(), installation::present().catalog);
+    let (own, catalog) = (database::this_database(), installation::present().catalog);
     let open = |a: &mut layout::AccountState| {
         (a.key.database, a.key.catalog) == (own, catalog) && a.recorded_lease > 0
     };
@@ -50,7 +51,7 @@ const IDLE_S: i64 = 2;
 
 pub fn record(close: Close) -> Vec<Recorded> {
     let catalog = installation::present().catalog;
-    let database = super::this_database();
+    let database = database::this_database();
     let now = clock::now();
     let mut recorded = Vec::new();
     for account in 0..layout::account_count() {

@@ -1,8 +1,11 @@
 //! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
 
 use crate::pg::installation;
+use crate::pg::shared::provider_slots;
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use crate::pg::worker::orphans;
+use crate::pg::worker::waiting_jobs;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
@@ -12,14 +15,15 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
 use crate::pg::installation::Found;
-use crate::pg::provider::health;
 use crate::pg::shared::layout;
+use crate::pg::shared::lockouts;
+use crate::pg::shared::turns;
 use crate::pg::shared::{receipts, wait};
 use crate::pg::store::cache;
 use crate::pg::store::pauses::Pause;
 use crate::pg::store::{jobs_waiting, ledger};
 use crate::pg::sys::spi;
-use crate::pg::worker::{job_queues, leases, lockouts, receipt_writer, sweep, tally_writer, turns};
+use crate::pg::worker::{leases, receipt_writer, sweep, tally_writer};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -140,7 +144,7 @@ fn work_until_idle(database: u32) -> bool {
             }
             Ok(Round::Done { more }) => {
                 mark(database, |d| d.wanted |= more);
-                if let Err(failure) = job_queues::keep(database)
+                if let Err(failure) = waiting_jobs::keep(database)
                     && !has_to_leave(database)
                 {
                     fail(database, &failure);
@@ -182,7 +186,7 @@ fn work_until_idle(database: u32) -> bool {
 /// Nothing of ours is here, or nothing that this library knows.
 fn forgotten(database: u32) -> bool {
     receipts::with(|arena| arena.forget_database(database));
-    health::forget(database, None);
+    provider_slots::forget(database, None);
     false
 }
 
@@ -203,7 +207,7 @@ fn fail(database: u32, failure: &Failed) {
 
 pub fn mark(database: u32, change: impl FnOnce(&mut layout::Database)) {
     layout::with_header(|h| {
-        if let Some(entry) = super::entry(h, database) {
+        if let Some(entry) = workers::entry(h, database) {
             change(entry);
         }
     });
@@ -239,7 +243,7 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
         let turn = end_of_turn(begun);
         let until = turn.unwrap_or(idle_until);
         let left = until.saturating_duration_since(Instant::now());
-        let wanted = || layout::with_header(|h| super::entry(h, database).is_some_and(|d| d.wanted));
+        let wanted = || layout::with_header(|h| workers::entry(h, database).is_some_and(|d| d.wanted));
         if !(turn.is_some() && left.is_zero()) && wanted() {
             return Ok(true);
         }

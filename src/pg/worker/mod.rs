@@ -5,36 +5,21 @@
 //! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served. Jobs are run by workers of
 //! their own, one for each database and role, whose session is that role's.
 
-pub mod explain;
-pub mod job_queues;
 mod job_run;
 mod job_worker;
 mod launcher;
 mod leases;
 mod limit;
-pub mod lockouts;
 mod maintenance;
 mod orphans;
 mod receipt_writer;
 mod sweep;
 mod tally_writer;
-mod turns;
-pub mod utility_hook;
+mod waiting_jobs;
 
-use crate::pg::sys::clock;
-use std::cell::Cell;
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
-
-use crate::pg::shared::layout;
-use crate::pg::shared::layout::{Database, Header};
-pub use turns::{Patience, give_up};
-
-thread_local! {
-    /// Where this database's entry stood at the last note.
-    static NOTED_AT: Cell<Option<usize>> = const { Cell::new(None) };
-}
 
 /// Registers the launcher with the postmaster.
 pub fn register() {
@@ -65,82 +50,6 @@ fn put(to: &mut [c_char], text: &CStr) {
     }
 }
 
-fn this_database() -> u32 {
-    // SAFETY: a global set when the process connected to its database.
-    unsafe { pg_sys::MyDatabaseId }.to_u32()
-}
-
-/// The entry of a database, made if there is none; `None` when there are too many with work waiting.
-fn entry(header: &mut Header, oid: u32) -> Option<&mut Database> {
-    turns::place(header, oid, false)
-}
-
-/// Work waits that somebody is waiting for: start a worker at once.
-pub fn wake() {
-    let latch = layout::with_header(|header| {
-        if let Some(database) = turns::place(header, this_database(), true) {
-            database.wanted = true;
-            database.urgent = true;
-            if database.worker_pid > 0 {
-                return database.latch;
-            }
-        }
-        header.launcher_latch
-    });
-    set_latch(latch);
-}
-
-/// There is something to be written down that nobody waits for. A worker that is there sees it by itself.
-pub fn call_if_away() {
-    let latch = layout::with_header(|header| {
-        let Some(database) = entry(header, this_database()) else { return std::ptr::null_mut() };
-        if database.worker_pid > 0 || database.wanted {
-            return std::ptr::null_mut();
-        }
-        database.wanted = true;
-        header.launcher_latch
-    });
-    set_latch(latch);
-}
-
-fn set_latch(latch: *mut pg_sys::Latch) {
-    if !latch.is_null() {
-        // SAFETY: a latch in shared memory. Its process may have gone; then somebody wakes for nothing.
-        unsafe { pg_sys::SetLatch(latch) };
-    }
-}
-
-/// Leases of accounts that nobody is using are to be closed, so that their places can be taken by others.
-pub fn close_leases(databases: &[u32]) {
-    let latches = layout::with_header(|header| {
-        header.close_until = clock::now() + 1;
-        let mut latches = vec![header.launcher_latch];
-        for &oid in databases {
-            if let Some(database) = turns::place(header, oid, true) {
-                database.wanted = true;
-                database.urgent = true;
-                latches.push(database.latch);
-            }
-        }
-        latches
-    });
-    latches.into_iter().for_each(set_latch);
-}
-
-/// Work that can wait for the next round. Cannot fail: runs in commit callbacks, after the commit is visible. So
-/// whoever finds the note still there knows that it will be read after this commit.
-pub fn note_work() {
-    let oid = this_database();
-    if NOTED_AT.get().is_some_and(|index| layout::has_work(index, oid)) {
-        return;
-    }
-    let index = layout::with_header(|header| {
-        entry(header, oid)?.has_work = true;
-        header.databases.iter().position(|d| d.oid == oid)
-    });
-    NOTED_AT.set(index);
-}
-
 /// Postgres's signal handlers as they are: pgrx's wrappers around them are no C functions. Since 19 they are told the
 /// sender, too.
 mod handlers {
@@ -164,11 +73,6 @@ mod handlers {
         #[cfg_attr(not(any(feature = "pg15", feature = "pg16", feature = "pg17")), link_name = "pqsignal_be")]
         pub fn pqsignal(signal: i32, handler: Handler);
     }
-}
-
-/// What leadlex.worker_status shows: the launcher's pid, and the databases known.
-pub fn status() -> (i32, Vec<Database>) {
-    layout::with_header(|h| (h.launcher_pid, h.databases.iter().filter(|d| d.oid != 0).copied().collect()))
 }
 
 /// A setting of this process, whatever the configuration says.

@@ -4,9 +4,9 @@ use crate::pg::installation;
 use crate::pg::installation::Found;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::Phase;
-use crate::pg::store::number;
+use crate::pg::shared::lockouts;
+use crate::pg::sys::row::number;
 use crate::pg::sys::spi::{Statement, View, arg};
-use crate::pg::worker::lockouts;
 
 static THERE: Statement = Statement::new(
     "SELECT c.oid::pg_catalog.int8 FROM pg_catalog.pg_class AS c

@@ -1,6 +1,7 @@
 //! What is over its time: idempotency keys, receipts, jobs that are done. Removed in portions, each a transaction of its own,
 //! and with calls that wait for the worker in between.
 
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub fn remove_expired(database: u32) -> bool {
     let now = clock::now();
     let every = settings::purge_interval(EVERY).as_secs() as i64;
     let is_due =
-        layout::with_header(|h| super::entry(h, database).is_some_and(|d| d.last_purge + every <= now));
+        layout::with_header(|h| workers::entry(h, database).is_some_and(|d| d.last_purge + every <= now));
     if !is_due {
         return false;
     }
@@ -57,5 +58,5 @@ fn portion(remove: impl FnOnce() -> u64) -> u64 {
 
 /// A call waits for something that the next round begins with.
 fn is_called(database: u32) -> bool {
-    layout::with_header(|h| super::entry(h, database).is_some_and(|d| d.urgent))
+    layout::with_header(|h| workers::entry(h, database).is_some_and(|d| d.urgent))
 }

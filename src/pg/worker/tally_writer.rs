@@ -1,10 +1,10 @@
 //! Providers' tallies from shared memory into the books.
 
 use crate::pg::installation;
+use crate::pg::shared::provider_slots;
 use std::time::{Duration, Instant};
 
 use crate::pg::installation::Found;
-use crate::pg::provider::health;
 use crate::pg::store;
 use crate::pg::worker::maintenance::{Failed, attempt};
 
@@ -31,16 +31,16 @@ impl Schedule {
 
 /// What is not in the books.
 pub fn write(database: u32) -> Result<(), Failed> {
-    if !health::is_ahead(database) {
+    if !provider_slots::is_ahead(database) {
         return Ok(());
     }
     let written = attempt(|| {
         let Found::This(installation) = installation::find() else { return Vec::new() };
-        health::forget(database, Some(installation.catalog));
-        let tallies = health::unrecorded(database, installation.catalog);
+        provider_slots::forget(database, Some(installation.catalog));
+        let tallies = provider_slots::unrecorded(database, installation.catalog);
         store::tallies::record(&tallies);
         tallies
     })?;
-    health::recorded(&written);
+    provider_slots::recorded(&written);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! leadlex.estimate: what a batch would do if it began now. Takes the batch's own steps as far as they only look, and then
 //! counts instead of asking.
 
+use crate::pg::shared::layout;
 use crate::pg::sys::clock;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -41,7 +42,7 @@ use leadlex_domain::waterfall::{Mode, Outcome, Waterfall};
 
 /// Steps 3 and 4; then each contact, in portions.
 pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<Estimate, Failure> {
-    preconditions::require_shared_memory();
+    layout::require();
     let caller = single::identify()?;
     if !caller.may(WRITE_ENRICH) {
         return Err(Failure::lacks_permission(WRITE_ENRICH));

@@ -5,6 +5,7 @@
 //! worker writes the sum. A place that is wanted for another provider is the one not used for longest.
 
 use crate::pg::installation;
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,11 +15,11 @@ use uuid::Uuid;
 
 use crate::pg::shared::layout::{AccountKey, Lock};
 use crate::pg::shared::{layout, provider_slots};
+use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
-use crate::pg::{store, worker};
 use leadlex_domain::health::{Ending, Permit, Policy, Question};
 use leadlex_domain::provider::{Fault, FaultKind, Verdict};
-use leadlex_domain::tally::{Count, Tally};
+use leadlex_domain::tally::Count;
 
 use crate::pg::shared::provider_slots::{Seat, State};
 
@@ -92,17 +93,6 @@ pub struct Errand {
 }
 
 impl Seat {
-    fn with<R>(self, work: impl FnOnce(&mut State) -> R) -> Option<R> {
-        provider_slots::with(self.index, |state| {
-            let same = state.key == self.key && state.generation == self.generation;
-            same.then(|| work(state))
-        })
-    }
-
-    fn touch(self) -> bool {
-        self.with(|state| state.last_used = clock::now()).is_some()
-    }
-
     /// Whether the provider may be asked.
     pub fn permit(self, question: Question, others: bool, lease: Duration) -> Permit {
         let now = clock::now_us();
@@ -112,7 +102,7 @@ impl Seat {
     /// It was passed over.
     pub fn skipped(self) {
         self.with(|state| state.count(Count::Skipped));
-        worker::note_work();
+        workers::note_work();
     }
 
     /// The request that was permitted is not sent after all, and why.
@@ -122,7 +112,7 @@ impl Seat {
             state.count(Count::Failed(fault.kind));
             state.note_error(fault);
         });
-        worker::note_work();
+        workers::note_work();
     }
 
     pub fn sent(self, question: Question, in_full: bool) -> Errand {
@@ -130,13 +120,8 @@ impl Seat {
             state.health.meet(question.identity);
             state.count(Count::Calls);
         });
-        worker::note_work();
+        workers::note_work();
         Errand { seat: self, question, sent_at: clock::now_us(), in_full, policy: settings::breaker() }
-    }
-
-    /// A copy of what stands here.
-    pub fn state(self) -> Option<State> {
-        self.with(|state| *state)
     }
 }
 
@@ -162,54 +147,5 @@ impl Errand {
                 }
             })
         });
-    }
-}
-
-/// What the worker has to write down.
-pub struct Unrecorded {
-    seat: Seat,
-    changes: u64,
-    pub provider: Uuid,
-    pub tally: Tally,
-}
-
-/// Tallies of a database's providers that the books do not know.
-pub fn unrecorded(database: u32, catalog: u32) -> Vec<Unrecorded> {
-    let of = |index| {
-        provider_slots::with(index, |state| {
-            let ours = (state.key.database, state.key.catalog) == (database, catalog);
-            (ours && state.loaded && state.changes != state.recorded).then(|| Unrecorded {
-                seat: Seat { index, key: state.key, generation: state.generation },
-                changes: state.changes,
-                provider: Uuid::from_bytes(state.key.id),
-                tally: state.base.plus(&state.since),
-            })
-        })
-    };
-    (0..provider_slots::count()).filter_map(of).collect()
-}
-
-/// Whether there are such.
-pub fn is_ahead(database: u32) -> bool {
-    let ahead = |s: &mut State| s.key.database == database && s.loaded && s.changes != s.recorded;
-    (0..provider_slots::count()).any(|index| provider_slots::with(index, ahead))
-}
-
-/// What belongs to no extension of this database any more: all but what belongs to this one.
-pub fn forget(database: u32, keep: Option<u32>) {
-    let gone = |s: &State| s.key.database == database && keep != Some(s.key.catalog);
-    for index in 0..provider_slots::count() {
-        provider_slots::with(index, |s| {
-            if gone(s) {
-                *s = State { generation: s.generation + 1, ..State::FREE };
-            }
-        });
-    }
-}
-
-/// They are in the books, durably.
-pub fn recorded(written: &[Unrecorded]) {
-    for entry in written {
-        entry.seat.with(|state| state.recorded = entry.changes);
     }
 }

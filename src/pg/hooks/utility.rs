@@ -13,18 +13,19 @@
 
 use crate::pg::api;
 use crate::pg::installation;
+use crate::pg::sys::relation;
 use crate::pg::table;
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use crate::pg::hooks::explain;
+use crate::pg::shared::lockouts;
 use crate::pg::shared::transaction::Outcome;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise::{Refusal, refuse};
-use crate::pg::worker::explain;
-use crate::pg::worker::lockouts;
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
@@ -203,7 +204,7 @@ unsafe extern "C-unwind" fn require_own_table(create: *mut pg_sys::CreateTrigStm
         let lock = pg_sys::NoLock as i32;
         let relation =
             pg_sys::RangeVarGetRelidExtended((*create).relation, lock, flags, None, std::ptr::null_mut());
-        if relation == pg_sys::InvalidOid || owns_table(relation) {
+        if relation == pg_sys::InvalidOid || relation::owns_table(relation) {
             return;
         }
         let table = table::name_of(relation);
@@ -231,7 +232,7 @@ unsafe extern "C-unwind" fn require_access_to_lock(lock: *mut pg_sys::LockStmt) 
             pg_sys::InvalidOid => pg_sys::InvalidOid,
             schema => pg_sys::get_relname_relid(c"contact".as_ptr(), schema),
         };
-        if contact == pg_sys::InvalidOid || owns_table(contact) {
+        if contact == pg_sys::InvalidOid || relation::owns_table(contact) {
             return;
         }
         let named = pgrx::PgList::<pg_sys::RangeVar>::from_pg((*lock).relations).iter_ptr().any(|name| {
@@ -257,16 +258,6 @@ unsafe fn is_ours(function: pg_sys::Oid) -> bool {
             && !name.is_null()
             && CStr::from_ptr(schema) == c"leadlex"
             && [c"enrich_on_insert", c"enqueue_on_insert"].contains(&CStr::from_ptr(name))
-    }
-}
-
-pub fn owns_table(relation: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        return pg_sys::pg_class_ownercheck(relation, pg_sys::GetUserId());
-        #[cfg(not(feature = "pg15"))]
-        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, pg_sys::GetUserId());
     }
 }
 

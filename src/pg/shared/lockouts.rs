@@ -3,9 +3,10 @@
 //! A bar stands until its transaction (or subtransaction) ends, however it ends: a backend that dies aborts first, and
 //! after a crash shared memory is new.
 
+use crate::pg::shared::job_queues;
+use crate::pg::shared::turns;
+use crate::pg::shared::workers;
 use crate::pg::sys::clock;
-use crate::pg::worker::job_queues;
-use crate::pg::worker::turns;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
@@ -62,7 +63,7 @@ pub fn note(database: u32, outcome: Outcome) {
 pub fn enter(database: u32) -> bool {
     layout::with_header(|h| {
         let barred = h.is_barred(database);
-        let Some(entry) = super::entry(h, database) else { return false };
+        let Some(entry) = workers::entry(h, database) else { return false };
         // The one that the launcher has given up waiting for may have come in the end.
         if entry.worker_pid > 0 {
             return false;
@@ -120,7 +121,7 @@ fn wait_until_gone(database: u32) {
         if running.is_empty() || started.elapsed() >= PATIENCE {
             return;
         }
-        running.into_iter().for_each(|(_, latch, _)| super::set_latch(latch));
+        running.into_iter().for_each(|(_, latch, _)| workers::set_latch(latch));
         wait::nap(Duration::from_millis(10));
     }
 }
@@ -150,7 +151,7 @@ pub fn settle(bars: &[OwnBar], committed: bool) {
             outcome => lift(own.database, if committed { outcome } else { Outcome::Stays }),
         }
     }
-    super::set_latch(layout::with_header(|h| h.launcher_latch));
+    workers::set_latch(layout::with_header(|h| h.launcher_latch));
 }
 
 fn lift(database: u32, outcome: Outcome) {
@@ -169,7 +170,7 @@ fn lift(database: u32, outcome: Outcome) {
         }
         // A copy has the ledger rows of its source, and nobody has told of them.
         if let Outcome::Copied(copy) = outcome
-            && let Some(entry) = super::entry(h, copy)
+            && let Some(entry) = workers::entry(h, copy)
         {
             entry.has_work = true;
         }

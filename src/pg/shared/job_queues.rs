@@ -1,20 +1,17 @@
 //! Which jobs wait, of which role in which database, as far as workers have to be started for them. The rows themselves
 //! are in the tables: what is lost here (in a crash, or for want of room) the books' worker tells again.
 
-use crate::pg::installation;
+use crate::pg::shared::workers;
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
-use crate::pg::installation::Found;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{Header, Queue};
-use crate::pg::store::cache;
-use crate::pg::store::jobs;
+use crate::pg::shared::workers::set_latch;
 use crate::pg::sys::clock::now_us;
+use crate::pg::sys::database::this_database;
 use crate::pg::sys::settings;
-use crate::pg::worker::maintenance::{Failed, attempt};
-use crate::pg::worker::{set_latch, this_database};
 
 /// Which queue: database and role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +73,7 @@ pub fn settle(roles: &[u32], resumed: bool) {
             look_again(h, database);
             h.resumed = h.resumed.wrapping_add(1);
         }
-        if let (false, Some(known)) = (roles.is_empty(), super::entry(h, database)) {
+        if let (false, Some(known)) = (roles.is_empty(), workers::entry(h, database)) {
             // Of what still waits then, the books' worker makes it quick to find.
             known.has_work = true;
         }
@@ -87,7 +84,7 @@ pub fn settle(roles: &[u32], resumed: bool) {
 
 /// The books' worker is to tell what waits in this database.
 fn look_again(header: &mut Header, database: u32) {
-    if let Some(known) = super::entry(header, database) {
+    if let Some(known) = workers::entry(header, database) {
         known.sweep = true;
         known.wanted = true;
     }
@@ -335,53 +332,8 @@ pub fn tell_read_only() {
     });
 }
 
-// For the worker that keeps the books.
-
-/// Tells what waits in this database, and why a worker could not be had.
-pub fn keep(database: u32) -> Result<(), Failed> {
-    let (sweep, refused) = layout::with_header(|h| {
-        let sweep = super::entry(h, database).is_some_and(|d| std::mem::take(&mut d.sweep));
-        let refused = h.queues.iter().filter(|q| q.database == database && q.refused);
-        (sweep, refused.map(|q| q.role).collect::<Vec<u32>>())
-    });
-    if !sweep && refused.is_empty() {
-        return Ok(());
-    }
-    let policy = settings::job_policy();
-    let waits: Vec<f64> = (1..=30).map(|attempt| policy.backoff(attempt, None, 0.5).as_secs_f64()).collect();
-    let found = attempt(|| {
-        if !matches!(installation::find(), Found::This(_)) || cache::paused().is_some() {
-            return Vec::new();
-        }
-        refused.iter().for_each(|role| jobs::put_off((*role).into(), policy.max_attempts, waits.clone()));
-        jobs::waiting()
-    });
-    let found = match found {
-        Ok(found) => found,
-        Err(failure) => {
-            layout::with_header(|h| super::entry(h, database).map(|d| d.sweep = true));
-            return Err(failure);
-        }
-    };
-    let latch = layout::with_header(|h| {
-        for queue in h.queues.iter_mut().filter(|q| q.database == database && refused.contains(&q.role)) {
-            *queue = Queue { refused: false, wanted: false, due_at: i64::MAX, ..*queue };
-        }
-        for waiting in &found {
-            match entry(h, Key { database, role: waiting.role.to_u32() }) {
-                Some(queue) => queue.due_at = queue.due_at.min(waiting.due),
-                // Of what has no place now, the next round tells again.
-                None => look_later(h, database),
-            }
-        }
-        h.launcher_latch
-    });
-    set_latch(latch);
-    Ok(())
-}
-
-fn look_later(header: &mut Header, database: u32) {
-    if let Some(known) = super::entry(header, database) {
+pub fn look_later(header: &mut Header, database: u32) {
+    if let Some(known) = workers::entry(header, database) {
         known.sweep = true;
         known.has_work = true;
     }

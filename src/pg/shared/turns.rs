@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{Database, Header};
+use crate::pg::sys::database::this_database;
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::Refusal;
 use crate::pg::sys::settings;
-use crate::pg::worker::this_database;
 
 /// How long a call waits while no worker begins anywhere.
 const QUIET: Duration = Duration::from_secs(5);

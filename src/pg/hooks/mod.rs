@@ -1,0 +1,4 @@
+//! Statements of others that concern us: about whole databases, our schema and tables, and EXPLAIN of views.
+
+pub mod explain;
+pub mod utility;

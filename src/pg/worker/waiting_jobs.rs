@@ -1,0 +1,52 @@
+//! What waits in a database's queues, told to shared memory by the worker that keeps the books.
+
+use crate::pg::installation::{self, Found};
+use crate::pg::shared::job_queues::{Key, entry, look_later};
+use crate::pg::shared::layout::{self, Queue};
+use crate::pg::shared::workers::{self, set_latch};
+use crate::pg::store::{cache, jobs};
+use crate::pg::sys::settings;
+use crate::pg::worker::maintenance::{Failed, attempt};
+
+/// Tells what waits in this database, and why a worker could not be had.
+pub fn keep(database: u32) -> Result<(), Failed> {
+    let (sweep, refused) = layout::with_header(|h| {
+        let sweep = workers::entry(h, database).is_some_and(|d| std::mem::take(&mut d.sweep));
+        let refused = h.queues.iter().filter(|q| q.database == database && q.refused);
+        (sweep, refused.map(|q| q.role).collect::<Vec<u32>>())
+    });
+    if !sweep && refused.is_empty() {
+        return Ok(());
+    }
+    let policy = settings::job_policy();
+    let waits: Vec<f64> = (1..=30).map(|attempt| policy.backoff(attempt, None, 0.5).as_secs_f64()).collect();
+    let found = attempt(|| {
+        if !matches!(installation::find(), Found::This(_)) || cache::paused().is_some() {
+            return Vec::new();
+        }
+        refused.iter().for_each(|role| jobs::put_off((*role).into(), policy.max_attempts, waits.clone()));
+        jobs::waiting()
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => {
+            layout::with_header(|h| workers::entry(h, database).map(|d| d.sweep = true));
+            return Err(failure);
+        }
+    };
+    let latch = layout::with_header(|h| {
+        for queue in h.queues.iter_mut().filter(|q| q.database == database && refused.contains(&q.role)) {
+            *queue = Queue { refused: false, wanted: false, due_at: i64::MAX, ..*queue };
+        }
+        for waiting in &found {
+            match entry(h, Key { database, role: waiting.role.to_u32() }) {
+                Some(queue) => queue.due_at = queue.due_at.min(waiting.due),
+                // Of what has no place now, the next round tells again.
+                None => look_later(h, database),
+            }
+        }
+        h.launcher_latch
+    });
+    set_latch(latch);
+    Ok(())
+}
