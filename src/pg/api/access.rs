@@ -186,8 +186,3 @@ fn revoke_access(role: Option<&std::ffi::CStr>, workspace_id: Option<Uuid>) {
         as_owner(|| privileges::take_own(oid));
     }
 }
-
-pub fn role_name(role: pg_sys::Oid) -> String {
-    // SAFETY: a palloc'd name; raises for an unknown role.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }.to_string_lossy().into_owned()
-}

@@ -1,7 +1,7 @@
 //! Privileges on our tables, and on leadlex.contact. PUBLIC has them, and policies keep everybody but granted roles from the
 //! rows: an entry for each role would not fit into pg_class. Earlier versions made such entries.
 
-use crate::pg::api::access;
+use crate::pg::sys::role;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
 use crate::pg::store::cache;
@@ -105,7 +105,7 @@ fn let_in(role: pg_sys::Oid) {
         cache::access_of(role).iter().filter(|access| access.role == role.to_u32()).cloned().collect();
     let enriches = own.iter().any(|access| access.permissions.iter().any(|p| p == WRITE_ENRICH));
     let all = if enriches { PRIVILEGES.join(", ") } else { "SELECT".to_owned() };
-    spi::run_once(format!("GRANT {all} ON {CONTACT} TO {}", table::quoted(&access::role_name(role))));
+    spi::run_once(format!("GRANT {all} ON {CONTACT} TO {}", table::quoted(&role::role_name(role))));
 }
 
 static OWN: Statement = Statement::new(
@@ -117,7 +117,7 @@ static OWN: Statement = Statement::new(
 /// What an earlier version gave to this role alone. As the extension's owner.
 pub fn take_own(role: pg_sys::Oid) {
     let rows = OWN.query(View::Latest, &[arg(i64::from(role.to_u32()))]);
-    let name = table::quoted(&access::role_name(role));
+    let name = table::quoted(&role::role_name(role));
     if rows.iter().any(|row| !boolean(row, 0)) {
         spi::run_once(format!("REVOKE SELECT ON {READABLE} FROM {name}"));
     }

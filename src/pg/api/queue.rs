@@ -1,6 +1,5 @@
 //! leadlex.enqueue, enqueue_rows, retry_jobs; pausing.
 
-use crate::pg::api::access;
 use crate::pg::api::forget;
 use crate::pg::sys::role;
 use crate::pg::table;
@@ -77,7 +76,7 @@ fn add(
     binding.require_some_updatable(fields);
     let role = role::caller();
     require_login(role);
-    let role_name = access::role_name(role);
+    let role_name = role::role_name(role);
     let authority = match settings::api_key() {
         Some(key) => Authority::ApiKey(identity::hash(&key)),
         None => Authority::Role,
@@ -187,7 +186,7 @@ fn queue_paused() -> Option<&'static str> {
 fn pause_queue() {
     cache::refresh();
     preconditions::require_writable();
-    pauses::pause(&access::role_name(role::caller()));
+    pauses::pause(&role::role_name(role::caller()));
 }
 
 #[pg_extern(sql = false)]

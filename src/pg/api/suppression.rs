@@ -1,6 +1,5 @@
 //! Who must not be asked about.
 
-use crate::pg::api::access;
 use crate::pg::shared::turns;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
@@ -117,7 +116,7 @@ fn add(
         raise::invalid("until must lie in the future", "Leave it out for an entry that does not end.");
     }
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty()).unwrap_or(REASON);
-    let source = access::role_name(role::caller());
+    let source = role::role_name(role::caller());
     suppressions::add(workspace(workspace_id), &people, &Listing { reason, source: &source, until })
 }
 

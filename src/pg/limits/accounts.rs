@@ -19,7 +19,7 @@ use pgrx::pg_sys;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountKey, AccountState, Lock, Phase};
 use crate::pg::shared::transaction;
-use crate::pg::shared::transaction::{Grant, Hold, Settlement, Transaction};
+use crate::pg::shared::transaction::{Grant, Hold, Settlement, Transaction, Undone};
 use crate::pg::shared::wait;
 use crate::pg::store::ledger;
 use crate::pg::sys::raise;
@@ -32,7 +32,12 @@ thread_local! {
 }
 
 /// What the end of a transaction does with what is here.
-pub const SETTLEMENT: Settlement = Settlement { settle, load_failed, give_back };
+pub const SETTLEMENT: Settlement = Settlement { ended: settle, undone };
+
+fn undone(undone: &Undone) {
+    undone.loading.into_iter().for_each(load_failed);
+    undone.holds.iter().for_each(give_back);
+}
 
 /// The account, loaded, and pinned until this transaction ends.
 pub fn open(key: AccountKey) -> usize {

@@ -9,8 +9,8 @@ use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{Claim, ClaimKey};
-use crate::pg::shared::transaction;
 use crate::pg::shared::transaction::OwnClaim;
+use crate::pg::shared::transaction::{self, Settlement};
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::settings;
 
@@ -165,6 +165,12 @@ pub fn give_up(keys: &[ClaimKey]) {
     });
     keys.iter().for_each(release);
 }
+
+/// What the end of a transaction does with its claims: it lets them go.
+pub const SETTLEMENT: Settlement = Settlement {
+    ended: |ended, _| ended.claims.iter().for_each(|claim| release(&claim.key)),
+    undone: |undone| undone.claims.iter().for_each(|claim| release(&claim.key)),
+};
 
 /// Cannot fail: runs in commit and abort callbacks.
 pub fn release(key: &ClaimKey) {

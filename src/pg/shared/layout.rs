@@ -4,15 +4,14 @@
 //! Layout: [`Header`], then the databases, the queues and the accounts. The claims are a dynahash of their own. After a crash Postgres makes all
 //! of it anew, empty.
 
-use crate::pg::shared::provider_slots;
 use crate::pg::sys::raise;
 use std::ffi::CStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use crate::pg::shared::{receipts, single_flight};
 use crate::pg::sys::settings;
 
 mod records;
@@ -52,7 +51,18 @@ pub fn available() -> bool {
     !HEADER.load(Ordering::Relaxed).is_null()
 }
 
-pub fn register() {
+/// A block of shared memory that another file lays out.
+pub struct Part {
+    /// Bytes to ask for.
+    pub size: fn() -> usize,
+    /// Creates or finds it. Only in the start-up hook, with AddinShmemInitLock held.
+    pub start: unsafe fn(),
+}
+
+static PARTS: OnceLock<Vec<Part>> = OnceLock::new();
+
+pub fn register(parts: Vec<Part>) {
+    let _ = PARTS.set(parts);
     // SAFETY: runs once in the postmaster while it preloads; the previous hooks are kept and called.
     unsafe {
         PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
@@ -92,9 +102,7 @@ unsafe extern "C-unwind" fn request() {
         pg_sys::RequestAddinShmemSpace(main_size());
         let claims = pg_sys::hash_estimate_size(settings::max_contacts_in_flight() as _, size_of::<Claim>());
         pg_sys::RequestAddinShmemSpace(claims);
-        pg_sys::RequestAddinShmemSpace(receipts::size());
-        pg_sys::RequestAddinShmemSpace(provider_slots::size());
-        pg_sys::RequestAddinShmemSpace(single_flight::size());
+        PARTS.get().into_iter().flatten().for_each(|part| pg_sys::RequestAddinShmemSpace((part.size)()));
         pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS);
     }
 }
@@ -125,9 +133,7 @@ unsafe extern "C-unwind" fn startup() {
         let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, &mut info, flags);
         #[cfg(not(feature = "pg19"))]
         let claims = pg_sys::ShmemInitHash(CLAIMS.as_ptr(), size, size, &mut info, flags);
-        receipts::start();
-        provider_slots::start();
-        single_flight::start();
+        PARTS.get().into_iter().flatten().for_each(|part| (part.start)());
         pg_sys::LWLockRelease(init_lock);
         HEADER.store(header, Ordering::Relaxed);
         CLAIM_TABLE.store(claims, Ordering::Relaxed);

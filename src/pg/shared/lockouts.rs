@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountState, Bar, Database, Header, Lock};
 use crate::pg::shared::transaction;
-use crate::pg::shared::transaction::{Outcome, OwnBar};
+use crate::pg::shared::transaction::{Outcome, OwnBar, Settlement};
 use crate::pg::shared::{receipts, wait};
 
 /// How long a statement waits for a worker to leave.
@@ -139,6 +139,12 @@ impl Header {
 pub fn is_barred(database: u32) -> bool {
     layout::with_header(|h| h.is_barred(database))
 }
+
+/// What the end of a transaction does with the databases that it kept workers out of.
+pub const SETTLEMENT: Settlement = Settlement {
+    ended: |ended, committed| settle(&ended.bars, committed),
+    undone: |undone| settle(&undone.bars, false),
+};
 
 /// The (sub)transaction that set these bars has ended. Cannot fail: runs in its callbacks.
 pub fn settle(bars: &[OwnBar], committed: bool) {

@@ -4,7 +4,6 @@
 //! one that aborts gives them back. The callbacks of commit and abort only touch memory: they cannot fail.
 
 use crate::pg::shared::job_queues;
-use crate::pg::shared::lockouts;
 use crate::pg::shared::workers;
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -12,7 +11,6 @@ use std::sync::OnceLock;
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use crate::pg::shared::claims;
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::sys::raise::{Refusal, refuse};
 
@@ -87,21 +85,32 @@ pub struct OwnBar {
     pub subtransaction: u32,
 }
 
-/// What the end of a transaction does with credits. Nothing of it can fail: commit and abort are past that.
+/// What the end of a transaction does with some of its entries. Nothing of it can fail: commit and abort are past that.
 pub struct Settlement {
     /// The transaction has ended with all its entries; whether it was committed.
-    pub settle: fn(&Transaction, bool),
-    /// An account that was being read into shared memory is not there.
-    pub load_failed: fn(usize),
-    /// A subtransaction has ended that took these credits.
-    pub give_back: fn(&Hold),
+    pub ended: fn(&Transaction, bool),
+    /// A subtransaction has ended without them.
+    pub undone: fn(&Undone),
 }
 
-static SETTLEMENT: OnceLock<Settlement> = OnceLock::new();
+/// What a subtransaction that failed had.
+pub struct Undone {
+    pub holds: Vec<Hold>,
+    pub claims: Vec<OwnClaim>,
+    pub bars: Vec<OwnBar>,
+    /// An account that it was reading into shared memory.
+    pub loading: Option<usize>,
+}
 
-/// Once, before shared memory is used.
-pub fn settle_with(settlement: Settlement) {
-    let _ = SETTLEMENT.set(settlement);
+static SETTLEMENTS: OnceLock<Vec<Settlement>> = OnceLock::new();
+
+/// Once, before shared memory is used. They are done in this order.
+pub fn settle_with(settlements: Vec<Settlement>) {
+    let _ = SETTLEMENTS.set(settlements);
+}
+
+fn settlements() -> impl Iterator<Item = &'static Settlement> {
+    SETTLEMENTS.get().into_iter().flatten()
 }
 
 thread_local! {
@@ -153,17 +162,11 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg:
 fn settle(committed: bool) {
     // Taken out first: nothing in here may be settled twice.
     let ended = CURRENT.with_borrow_mut(std::mem::take);
-    if let Some(settlement) = SETTLEMENT.get() {
-        (settlement.settle)(&ended, committed);
-    }
     if committed {
         let noted = ended.wrote_ledger || ended.updated_schema;
         CALLS.set(Calls { noted, resumed: ended.resumed, queued: ended.queued.clone() });
     }
-    for claim in &ended.claims {
-        claims::release(&claim.key);
-    }
-    lockouts::settle(&ended.bars, committed);
+    settlements().for_each(|settlement| (settlement.ended)(&ended, committed));
 }
 
 /// What workers are told of a transaction that has committed.
@@ -216,20 +219,17 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.bars.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
-            let (holds, claimed, loading, bars) = CURRENT.with_borrow_mut(|t| {
+            let undone = CURRENT.with_borrow_mut(|t| {
                 t.grants.retain(|g| g.subtransaction != own);
                 t.under_way.retain(|c| c.subtransaction != own);
-                let holds: Vec<Hold> = t.holds.extract_if(.., |h| h.subtransaction == own).collect();
-                let claimed: Vec<OwnClaim> = t.claims.extract_if(.., |c| c.subtransaction == own).collect();
-                let bars: Vec<OwnBar> = t.bars.extract_if(.., |b| b.subtransaction == own).collect();
-                (holds, claimed, t.loading.take(), bars)
+                Undone {
+                    holds: t.holds.extract_if(.., |h| h.subtransaction == own).collect(),
+                    claims: t.claims.extract_if(.., |c| c.subtransaction == own).collect(),
+                    bars: t.bars.extract_if(.., |b| b.subtransaction == own).collect(),
+                    loading: t.loading.take(),
+                }
             });
-            if let Some(settlement) = SETTLEMENT.get() {
-                loading.into_iter().for_each(settlement.load_failed);
-                holds.iter().for_each(settlement.give_back);
-            }
-            claimed.iter().for_each(|c| claims::release(&c.key));
-            lockouts::settle(&bars, false);
+            settlements().for_each(|settlement| (settlement.undone)(&undone));
         }
         _ => {}
     }

@@ -1,11 +1,11 @@
 //! Waiting for a provider: the request runs on a helper thread with all signals blocked, and the backend waits for
 //! its latch and the answer together. So cancel, timeouts, termination and barriers work as in any wait of Postgres.
 
-use crate::pg::shared::single_flight;
 use crate::pg::sys::robust_mutex;
 use std::cell::RefCell;
 use std::io;
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
@@ -221,6 +221,13 @@ pub fn doze(pause: Duration, event_of: Event) {
     pgrx::check_for_interrupts!();
 }
 
+static ON_EXIT: OnceLock<fn()> = OnceLock::new();
+
+/// What else is done once no thread of this backend works any more.
+pub fn on_exit(leave: fn()) {
+    let _ = ON_EXIT.set(leave);
+}
+
 /// Sockets are closed at once when the backend exits, so that no thread is in the middle of something.
 #[pg_guard]
 unsafe extern "C-unwind" fn close_courier(_code: i32, _arg: pg_sys::Datum) {
@@ -230,7 +237,9 @@ unsafe extern "C-unwind" fn close_courier(_code: i32, _arg: pg_sys::Datum) {
         }
     });
     robust_mutex::close_gate();
-    single_flight::leave();
+    if let Some(leave) = ON_EXIT.get() {
+        leave();
+    }
 }
 
 /// A thread in which no signal is ever delivered: Postgres's handlers must run in the main thread.

@@ -11,31 +11,15 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
+use crate::pg::store::job_marks;
 use crate::pg::store::jobs::{Job, places, remove};
 use crate::pg::store::pauses::home;
 use crate::pg::sys::row::{optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
-use leadlex_domain::receipt;
 
-/// A row of so few contacts has its marks from the beginning.
-const FEW: usize = 16;
 /// For more contacts than this all that waits is read, in portions of so many rows.
 const LOOKED_UP: usize = 500;
 const PORTION: usize = 100;
-
-fn mark(contact: &str) -> i64 {
-    let hash = receipt::hash(&[contact.as_bytes()]);
-    i64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]])
-}
-
-fn marks(contacts: &[impl AsRef<str>]) -> Vec<i64> {
-    contacts.iter().map(|contact| mark(contact.as_ref())).collect()
-}
-
-/// What a new row of these contacts has.
-pub fn marks_at_once(contacts: &[impl AsRef<str>]) -> Option<Vec<i64>> {
-    (contacts.len() <= FEW).then(|| marks(contacts))
-}
 
 // Of the same caller. The tests of a boolean keep other indexes from being chosen.
 macro_rules! of_the_same {
@@ -121,7 +105,7 @@ pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
     };
     as_owner(|| {
         if contacts.len() <= LOOKED_UP {
-            FIND.query(View::Latest, &args(job, marks(contacts))).iter().for_each(&mut note);
+            FIND.query(View::Latest, &args(job, job_marks::marks(contacts))).iter().for_each(&mut note);
             return;
         }
         let mut after = Uuid::nil();
@@ -180,7 +164,7 @@ pub fn fold(job: &Job<'_>, contacts: &[&String]) {
     let again: HashSet<&str> = contacts.iter().map(|id| id.as_str()).collect();
     as_owner(|| {
         let of_any = |row: &&Row| texts(row, 1).iter().any(|id| again.contains(id.as_str()));
-        let found = FIND_LESS.query(View::Caller, &args(job, marks(contacts)));
+        let found = FIND_LESS.query(View::Caller, &args(job, job_marks::marks(contacts)));
         let ids: Vec<pgrx::Uuid> = found.iter().filter(of_any).map(|row| pg(uuid(row, 0))).collect();
         if ids.is_empty() {
             return;
@@ -200,7 +184,7 @@ pub fn fold(job: &Job<'_>, contacts: &[&String]) {
                     arg(pg(id)),
                     texts_arg(&ids),
                     arg(places),
-                    arg(marks_at_once(&ids)),
+                    arg(job_marks::marks_at_once(&ids)),
                 ])),
             }
         }
@@ -225,7 +209,7 @@ pub fn mark_some() -> u64 {
     as_owner(|| {
         let rows = UNMARKED.query(View::Caller, &[arg(MARKED_AT_ONCE as i64)]);
         for row in &rows {
-            MARK.run(&[arg(pg(uuid(row, 0))), arg(pg(uuid(row, 1))), arg(marks(&texts(row, 2)))]);
+            MARK.run(&[arg(pg(uuid(row, 0))), arg(pg(uuid(row, 1))), arg(job_marks::marks(&texts(row, 2)))]);
         }
         rows.len() as u64
     })

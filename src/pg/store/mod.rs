@@ -7,6 +7,7 @@ pub mod cache;
 pub mod config;
 pub mod frozen;
 pub mod job_history;
+pub mod job_marks;
 pub mod jobs;
 pub mod jobs_waiting;
 pub mod ledger;

@@ -214,3 +214,9 @@ pub fn can_have_workers(role: pg_sys::Oid) -> bool {
 pub fn can_have_workers(_role: pg_sys::Oid) -> bool {
     true
 }
+
+/// The name of a role. Raises 42704 for one that is gone.
+pub fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: a palloc'd name; raises for an unknown role.
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }.to_string_lossy().into_owned()
+}

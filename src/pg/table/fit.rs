@@ -10,13 +10,19 @@ use crate::pg::sys::spi::Caught;
 use crate::pg::table::catalog;
 use crate::pg::table::catalog::Column;
 use crate::pg::table::keys::is_data_state;
-use crate::pg::table::saving::Rejection;
 use crate::pg::table::{Binding, Plans};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// What Postgres adds to n in the modifier of `varchar(n)`.
 const VARHDRSZ: i32 = 4;
+
+/// Values of these fields that the table refused, and the error with which it did.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    pub fields: FieldSet,
+    pub caught: Caught,
+}
 
 /// Changes as the columns can take them.
 pub struct Fitted {

@@ -28,9 +28,10 @@ pub use catalog::{
     Column, columns, equality, is_part, name_of, names_of, plain_name_of, rule_instead_of_update, unfit_kind,
 };
 pub use fit::Fitted;
+pub use fit::Rejection;
 pub use many::{Change, Found};
 pub use rls::{barred_message, note};
-pub use saving::{Rejection, rejected};
+pub use saving::rejected;
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 
 use crate::pg::sys::raise;

@@ -2,20 +2,13 @@
 
 use crate::pg::sys::raise;
 use crate::pg::sys::spi;
-use crate::pg::sys::spi::{About, Caught};
-use crate::pg::table::fit::Fitted;
+use crate::pg::sys::spi::About;
+use crate::pg::table::fit::{Fitted, Rejection};
 use crate::pg::table::{Binding, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::position::Post;
 use uuid::Uuid;
-
-/// Values of these fields that the table refused, and the error with which it did.
-#[derive(Clone, Debug)]
-pub struct Rejection {
-    pub fields: FieldSet,
-    pub caught: Caught,
-}
 
 /// What became of a write.
 pub struct Saved {

@@ -2,6 +2,7 @@
 
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
+use crate::pg::worker::session;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -23,9 +24,8 @@ use crate::pg::sys::clock::now_us;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::settings;
 use crate::pg::table;
-use crate::pg::worker::job_worker as worker;
 use crate::pg::worker::limit::Limit;
-use crate::pg::worker::maintenance::{Failed, attempt_as};
+use crate::pg::worker::session::{Failed, attempt_as};
 use leadlex_domain::batch::Status;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::{Field, FieldSet};
@@ -226,7 +226,7 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<Fate> {
     let set = &sets[0];
     if set.authority == Authority::TableOwner {
         // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
-        worker::set_local(c"search_path", "pg_catalog, pg_temp");
+        session::set_local(c"search_path", "pg_catalog, pg_temp");
     }
     let relation = relation(set);
     let fields = fields(set);

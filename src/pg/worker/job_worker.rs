@@ -4,7 +4,7 @@
 
 use crate::pg::installation;
 use std::cell::Cell;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_guard;
@@ -22,7 +22,7 @@ use crate::pg::store::jobs;
 use crate::pg::store::jobs::{State, Ticket};
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
-use crate::pg::worker::maintenance::{Failed, attempt_as, forget_cancel, put_text};
+use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
 use crate::pg::worker::{job_run, limit};
 
 /// A worker that has had nothing to do for so long leaves.
@@ -287,23 +287,5 @@ fn more_comes(key: Key) -> bool {
         }
         forget_cancel();
         pgrx::check_for_interrupts!();
-    }
-}
-
-/// A setting for this transaction only.
-pub fn set_local(name: &CStr, value: &str) {
-    let value = CString::new(value).unwrap_or_default();
-    // SAFETY: NUL-terminated texts; undone at the end of the transaction.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            0,
-            false,
-        );
     }
 }

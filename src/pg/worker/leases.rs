@@ -8,7 +8,7 @@ use crate::pg::shared::layout::AccountKey;
 use crate::pg::store::ledger;
 use crate::pg::sys::clock;
 use crate::pg::sys::database;
-use crate::pg::worker::maintenance::{commit_and_begin, mark};
+use crate::pg::worker::session::{commit_and_begin, mark};
 use leadlex_domain::rate::Record;
 
 /// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.

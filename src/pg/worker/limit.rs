@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::pg::sys::settings;
-use crate::pg::worker::maintenance::Failed;
+use crate::pg::worker::session::Failed;
 
 /// From the cancel to the end of a process that goes on.
 const GRACE: Duration = Duration::from_secs(5);

@@ -7,12 +7,9 @@ use crate::pg::sys::clock;
 use crate::pg::worker::orphans;
 use crate::pg::worker::waiting_jobs;
 use std::cell::Cell;
-use std::ffi::CStr;
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use pgrx::pg_sys::panic::CaughtError;
-use pgrx::{PgTryBuilder, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 
 use crate::pg::installation::Found;
 use crate::pg::shared::layout;
@@ -22,7 +19,7 @@ use crate::pg::shared::{receipts, wait};
 use crate::pg::store::cache;
 use crate::pg::store::pauses::Pause;
 use crate::pg::store::{jobs_waiting, ledger};
-use crate::pg::sys::spi;
+use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
 use crate::pg::worker::{leases, receipt_writer, sweep, tally_writer};
 
 /// A worker that has had nothing to do for so long leaves.
@@ -205,21 +202,6 @@ fn fail(database: u32, failure: &Failed) {
     }
 }
 
-pub fn mark(database: u32, change: impl FnOnce(&mut layout::Database)) {
-    layout::with_header(|h| {
-        if let Some(entry) = workers::entry(h, database) {
-            change(entry);
-        }
-    });
-}
-
-pub fn put_text(to: &mut [u8], text: &str) {
-    to.fill(0);
-    let end =
-        text.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|&e| e < to.len()).last().unwrap_or(0);
-    to[..end].copy_from_slice(&text.as_bytes()[..end]);
-}
-
 /// Writes receipts as they come, until somebody calls for other work (`true`), nothing has happened for a while, or
 /// others wait for the place of this worker, which began at `begun`.
 fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> {
@@ -261,75 +243,6 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
         forget_cancel();
         pgrx::check_for_interrupts!();
     }
-}
-
-/// A cancel was meant for what this process did before.
-pub fn forget_cancel() {
-    // SAFETY: a flag of this process, which its signal handler sets.
-    unsafe { pg_sys::QueryCancelPending = 0 };
-}
-
-/// Why a transaction of the worker's failed.
-pub struct Failed {
-    pub message: String,
-    pub sqlstate: String,
-    /// Because of what was to be written (SQLSTATE class 22 or 23): to try again is no use.
-    pub by_data: bool,
-}
-
-/// Runs `work` in a transaction of its own. An error is rolled back and given as text.
-pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
-    attempt_as(c"leadlex_enrich: recording rate use and receipts, settling the ledger", work)
-}
-
-/// The same; `doing` is what pg_stat_activity shows.
-pub fn attempt_as<R>(doing: &CStr, work: impl FnOnce() -> R) -> Result<R, Failed> {
-    forget_cancel();
-    // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
-    unsafe {
-        pg_sys::SetCurrentStatementStartTimestamp();
-        pg_sys::StartTransactionCommand();
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, doing.as_ptr());
-    }
-    // SAFETY: set by the begin of the transaction, and as long as it lives.
-    let context = unsafe { pg_sys::CurrentMemoryContext };
-    let work = AssertUnwindSafe(work);
-    PgTryBuilder::new(AssertUnwindSafe(move || {
-        cache::forget_changed();
-        let result = { work }.0();
-        // SAFETY: ends what was begun above.
-        unsafe {
-            pg_sys::PopActiveSnapshot();
-            pg_sys::CommitTransactionCommand();
-        }
-        Ok(result)
-    }))
-    .catch_others(move |error| {
-        let report = match &error {
-            CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
-            CaughtError::RustPanic { ereport, .. } => ereport,
-        };
-        // SAFETY: an error of Postgres's is on its stack until the abort below. unpack_sql_state returns a static,
-        // NUL-terminated text.
-        let state = unsafe {
-            let code = match &error {
-                CaughtError::PostgresError(_) => spi::raw_sqlstate(context),
-                _ => report.sql_error_code() as i32,
-            };
-            CStr::from_ptr(pg_sys::unpack_sql_state(code))
-        };
-        let by_data = matches!(state.to_bytes(), [b'2', b'2' | b'3', ..]);
-        let sqlstate = state.to_string_lossy().into_owned();
-        let failure = Failed { message: report.message().to_owned(), sqlstate, by_data };
-        // SAFETY: as after any error at the top of a process: nothing holds interrupts back there.
-        unsafe {
-            pg_sys::AbortCurrentTransaction();
-            pg_sys::InterruptHoldoffCount = 0;
-        }
-        Err(failure)
-    })
-    .execute()
 }
 
 enum Round {
@@ -397,16 +310,4 @@ fn left_alone(database: u32, version: &str) -> String {
     };
     let (why, hint) = (installation::other_version(version), installation::how_to_agree(version));
     format!("database {name} is left alone: {why}. {hint}")
-}
-
-/// The records count only once they are durable: ends the transaction begun by `attempt`, and begins another for it
-/// to end.
-pub fn commit_and_begin() {
-    // SAFETY: the snapshot pushed by `attempt` is popped for the commit, and another one pushed for its own commit.
-    unsafe {
-        pg_sys::PopActiveSnapshot();
-        pg_sys::CommitTransactionCommand();
-        pg_sys::StartTransactionCommand();
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-    }
 }

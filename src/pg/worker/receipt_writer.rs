@@ -10,7 +10,7 @@ use crate::pg::shared::receipts::Taken;
 use crate::pg::store;
 use crate::pg::store::shared_values::Crowded;
 use crate::pg::sys::settings;
-use crate::pg::worker::maintenance::{Failed, attempt};
+use crate::pg::worker::session::{Failed, attempt};
 use leadlex_domain::receipt::{Filed, Hash};
 
 /// Somebody else holds the row.

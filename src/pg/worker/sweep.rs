@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::pg::shared::layout;
 use crate::pg::store::{jobs, ledger, receipts, shared_values, suppressions};
 use crate::pg::sys::settings;
-use crate::pg::worker::maintenance::{commit_and_begin, mark};
+use crate::pg::worker::session::{commit_and_begin, mark};
 
 /// Longest time between two looks.
 const EVERY: Duration = Duration::from_secs(600);

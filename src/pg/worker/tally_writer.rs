@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation::Found;
 use crate::pg::store;
-use crate::pg::worker::maintenance::{Failed, attempt};
+use crate::pg::worker::session::{Failed, attempt};
 
 /// They are written this often at most.
 const EVERY: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use crate::pg::shared::layout::{self, Queue};
 use crate::pg::shared::workers::{self, set_latch};
 use crate::pg::store::{cache, jobs};
 use crate::pg::sys::settings;
-use crate::pg::worker::maintenance::{Failed, attempt};
+use crate::pg::worker::session::{Failed, attempt};
 
 /// Tells what waits in this database, and why a worker could not be had.
 pub fn keep(database: u32) -> Result<(), Failed> {
