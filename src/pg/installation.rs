@@ -12,7 +12,7 @@ use crate::pg::shared::layout::{AccountKey, ClaimKey};
 use crate::pg::shared::receipts;
 use crate::pg::sys::spi::{Row, Statement, View};
 use crate::pg::sys::{raise, role};
-use leadlex_domain::receipt::Hash;
+use leadlex_domain::hash::Hash;
 
 /// The extension as it is installed in this database.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Postgres: the only place that names pgrx, and the only one with `unsafe`.
 //!
-//! `api` holds the SQL functions; `desk` is the world of a call; `store` has all SQL on our own tables, `table` that on
+//! `api` holds the SQL functions; `call` is the world of a call; `store` has all SQL on our own tables, `table` that on
 //! the user's; `shmem`, `accounts`, `claims` and `xact` are what transactions share and how their end settles it;
 //! `worker` keeps the books, and `ddl` keeps it out of the way of statements about whole databases.
 
@@ -45,3 +45,6 @@ pub fn init() {
         }
     }
 }
+
+#[cfg(test)]
+mod layers_tests;

@@ -310,15 +310,15 @@ mod tests {
             let mut order = Order::default();
             let mut open: Vec<(usize, String)> = Vec::new();
             let mut told = Vec::new();
-            let mut dice = shuffle;
+            let mut jitter = shuffle;
             for (position, id) in ids.iter().map(u8::to_string).enumerate() {
                 if order.meet(&id, position) {
                     open.push((position, id));
                 }
             }
             while !open.is_empty() {
-                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let (position, id) = open.swap_remove((dice >> 33) as usize % open.len());
+                jitter = jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (position, id) = open.swap_remove((jitter >> 33) as usize % open.len());
                 order.finish(position, line(&id));
                 while let Some((position, line)) = order.take_next() {
                     told.push((position, line.contact.unwrap().id));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::receipt::Hash;
+use super::hash::Hash;
 
 /// So many are remembered; the one that failed longest ago makes room.
 const MOST: usize = 8;

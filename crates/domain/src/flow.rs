@@ -1,4 +1,4 @@
-//! The call, in the order of the contract (section 1). Everything that touches the world is a method of [`Desk`];
+//! The call, in the order of the contract (section 1). Everything that touches the world is a method of [`CallContext`];
 //! whatever Postgres itself raises (cancel, a user's constraint, a read-only transaction) passes through by unwinding.
 
 use serde_json::Value;
@@ -61,8 +61,8 @@ pub struct Enrichment<'a> {
     pub reply: &'a Reply,
 }
 
-/// What a call needs of the world. Postgres implements it in `pg::desk`.
-pub trait Desk {
+/// What a call needs of the world. Postgres implements it in `pg::context`.
+pub trait CallContext {
     type Provider;
 
     fn request_id(&mut self) -> Uuid;
@@ -114,50 +114,55 @@ pub trait Desk {
 }
 
 /// Steps 2 to 11; step 1 made the [`Ask`].
-pub fn enrich<D: Desk>(desk: &mut D, ask: &Ask) -> Result<Value, Failure> {
-    let request_id = desk.request_id();
-    desk.require_writable();
-    let caller = desk.identify().map_err(|f| f.seen_at(request_id, None))?;
-    let result = enrich_as(desk, &caller, ask, request_id);
+pub fn enrich<D: CallContext>(context: &mut D, ask: &Ask) -> Result<Value, Failure> {
+    let request_id = context.request_id();
+    context.require_writable();
+    let caller = context.identify().map_err(|f| f.seen_at(request_id, None))?;
+    let result = enrich_as(context, &caller, ask, request_id);
     if result.is_err() {
         // Errors are not stored, so nobody has to wait for this transaction because of one.
-        desk.drop_claims();
+        context.drop_claims();
     }
-    desk.end_call();
-    result.map_err(|failure| failure.seen_at(request_id, Some(&desk.rate_status())))
+    context.end_call();
+    result.map_err(|failure| failure.seen_at(request_id, Some(&context.rate_status())))
 }
 
-fn enrich_as<D: Desk>(desk: &mut D, caller: &Caller, ask: &Ask, request_id: Uuid) -> Result<Value, Failure> {
+fn enrich_as<D: CallContext>(
+    context: &mut D,
+    caller: &Caller,
+    ask: &Ask,
+    request_id: Uuid,
+) -> Result<Value, Failure> {
     if !caller.may(WRITE_ENRICH) {
         return Err(Failure::lacks_permission(WRITE_ENRICH));
     }
-    let Opened { fields: mapped, table, key: id } = desk.open_table(caller, ask)?;
+    let Opened { fields: mapped, table, key: id } = context.open_table(caller, ask)?;
     let fingerprint = ask.fingerprint(&table, &id);
     if let Some(key) = ask.key {
         // Read once without holding the contact, so that a replay waits for nobody but the key's first user.
-        desk.read_contact().ok_or_else(|| not_found(ask))?;
-        desk.claim_key(key);
-        if let Some(stored) = desk.stored_result(key) {
+        context.read_contact().ok_or_else(|| not_found(ask))?;
+        context.claim_key(key);
+        if let Some(stored) = context.stored_result(key) {
             // Earlier results were kept under the key as it was written then.
             let as_written = ask.fingerprint(&table, &ask.id);
             let same = [fingerprint, as_written].iter().any(|f| stored.fingerprint == f);
-            return replay(desk, stored, same, request_id);
+            return replay(context, stored, same, request_id);
         }
     }
-    desk.claim_contact();
-    let contact = desk.read_contact().ok_or_else(|| not_found(ask))?;
+    context.claim_contact();
+    let contact = context.read_contact().ok_or_else(|| not_found(ask))?;
     let fields = merge::fillable(&contact, ask.fields, mapped, ask.overwrite);
     let reply = if fields.is_empty() {
         if ask.key.is_none() {
-            desk.drop_claims();
+            context.drop_claims();
         }
-        unchanged(desk, contact, None, request_id)
+        unchanged(context, contact, None, request_id)
     } else {
-        fill(desk, ask, contact, fields, request_id)?
+        fill(context, ask, contact, fields, request_id)?
     };
     let result = reply.to_json();
     if let Some(key) = ask.key {
-        desk.store_result(key, fingerprint, &result);
+        context.store_result(key, fingerprint, &result);
     }
     Ok(result)
 }
@@ -166,45 +171,50 @@ fn not_found(ask: &Ask) -> Failure {
     Failure::not_found(&format!("contact {}", ask.id))
 }
 
-fn replay<D: Desk>(desk: &mut D, stored: Stored, same: bool, request_id: Uuid) -> Result<Value, Failure> {
-    desk.drop_claims();
+fn replay<D: CallContext>(
+    context: &mut D,
+    stored: Stored,
+    same: bool,
+    request_id: Uuid,
+) -> Result<Value, Failure> {
+    context.drop_claims();
     if !same {
         return Err(Failure::idempotency_mismatch());
     }
-    let rate = desk.rate_status().tightest();
-    Ok(reply::replay(stored.result, request_id, desk.credits(), rate))
+    let rate = context.rate_status().tightest();
+    Ok(reply::replay(stored.result, request_id, context.credits(), rate))
 }
 
 /// Steps 8 to 11: what costs something.
-fn fill<D: Desk>(
-    desk: &mut D,
+fn fill<D: CallContext>(
+    context: &mut D,
     ask: &Ask,
     contact: Contact,
     fields: FieldSet,
     request_id: Uuid,
 ) -> Result<Reply, Failure> {
-    desk.require_updatable(fields);
-    let providers = desk.providers();
-    if desk.is_suppressed(&contact) {
+    context.require_updatable(fields);
+    let providers = context.providers();
+    if context.is_suppressed(&contact) {
         return Err(Failure::no_match(NoMatchReason::Suppressed));
     }
-    desk.use_rate().map_err(|(window, now)| Failure::rate_limited(window, now))?;
-    if !desk.reserve_credit() {
+    context.use_rate().map_err(|(window, now)| Failure::rate_limited(window, now))?;
+    if !context.reserve_credit() {
         return Err(Failure::insufficient_credits());
     }
-    let gathered =
-        gather(desk, &providers, &contact, fields, ask.overwrite).inspect_err(|_| desk.release_credit())?;
-    let Some(written) = desk.write(contact, &gathered, fields, ask.overwrite) else {
-        desk.release_credit();
+    let gathered = gather(context, &providers, &contact, fields, ask.overwrite)
+        .inspect_err(|_| context.release_credit())?;
+    let Some(written) = context.write(contact, &gathered, fields, ask.overwrite) else {
+        context.release_credit();
         return Err(not_found(ask));
     };
     let updated = merge::updated(&written.before, &written.after, gathered.values.fields());
     if updated.is_empty() {
-        desk.release_credit();
+        context.release_credit();
         if let Some(unused) = written.unused(&gathered) {
             return Err(unused);
         }
-        return Ok(unchanged(desk, written.after, Some(gathered.origin), request_id));
+        return Ok(unchanged(context, written.after, Some(gathered.origin), request_id));
     }
     let mut reply = Reply {
         contact: written.after.clone(),
@@ -213,50 +223,55 @@ fn fill<D: Desk>(
         field_origins: gathered.origins,
         credits_remaining: None,
         request_id,
-        rate_limit: desk.rate_status().tightest(),
+        rate_limit: context.rate_status().tightest(),
     };
-    desk.charge(&Enrichment { ask, origin: &gathered.origin, written: &written, reply: &reply });
-    reply.credits_remaining = desk.credits();
+    context.charge(&Enrichment { ask, origin: &gathered.origin, written: &written, reply: &reply });
+    reply.credits_remaining = context.credits();
     Ok(reply)
 }
 
-fn gather<D: Desk>(
-    desk: &mut D,
+fn gather<D: CallContext>(
+    context: &mut D,
     providers: &[(String, D::Provider)],
     contact: &Contact,
     fields: FieldSet,
     overwrite: bool,
 ) -> Result<Gathered, Failure> {
-    let (mode, min_confidence) = desk.waterfall();
-    let post = Post::new(desk.position(), contact);
+    let (mode, min_confidence) = context.waterfall();
+    let post = Post::new(context.position(), contact);
     let mut waterfall = Waterfall::new(mode, min_confidence, fields).beside(post);
     for (name, provider) in providers {
         if waterfall.finished() {
             break;
         }
         // Somebody may have been put on the list while this call waited for a credit or a provider, or has been found there.
-        if desk.is_suppressed(&waterfall.with_all_found(contact, overwrite)) {
+        if context.is_suppressed(&waterfall.with_all_found(contact, overwrite)) {
             return Err(Failure::no_match(NoMatchReason::Suppressed));
         }
         let known = waterfall.with_found(contact, overwrite);
-        let outcome = desk.ask(provider, &known, waterfall.missing());
+        let outcome = context.ask(provider, &known, waterfall.missing());
         waterfall.absorb(name, outcome);
     }
-    if waterfall.with_found_profile(contact, overwrite).is_some_and(|known| desk.is_suppressed(&known)) {
+    if waterfall.with_found_profile(contact, overwrite).is_some_and(|known| context.is_suppressed(&known)) {
         waterfall.suppress();
     }
     waterfall.result()
 }
 
-fn unchanged<D: Desk>(desk: &mut D, contact: Contact, origin: Option<Origin>, request_id: Uuid) -> Reply {
+fn unchanged<D: CallContext>(
+    context: &mut D,
+    contact: Contact,
+    origin: Option<Origin>,
+    request_id: Uuid,
+) -> Reply {
     Reply {
         contact,
         fields_updated: FieldSet::EMPTY,
         origin,
         field_origins: FieldMap::default(),
-        credits_remaining: desk.credits(),
+        credits_remaining: context.credits(),
         request_id,
-        rate_limit: desk.rate_status().tightest(),
+        rate_limit: context.rate_status().tightest(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The order of the contract, seen by a desk that writes down what it is asked for.
+//! The order of the contract, seen by a context that writes down what it is asked for.
 
 use serde_json::json;
 
@@ -69,7 +69,7 @@ fn ask() -> Ask {
     Ask { id: "7".into(), fields: FieldSet::ALL, overwrite: false, key: None }
 }
 
-impl Desk for Fake {
+impl CallContext for Fake {
     type Provider = usize;
 
     fn request_id(&mut self) -> Uuid {
@@ -198,8 +198,8 @@ impl Desk for Fake {
 
 #[test]
 fn the_steps_stand_in_the_order_of_the_contract() {
-    let mut desk = Fake::new();
-    let result = desk.call(&Ask { key: Some(Uuid::nil()), ..ask() }).unwrap();
+    let mut context = Fake::new();
+    let result = context.call(&Ask { key: Some(Uuid::nil()), ..ask() }).unwrap();
     let expected = [
         "writable",
         "identity",
@@ -220,7 +220,7 @@ fn the_steps_stand_in_the_order_of_the_contract() {
         "charge",
         "store",
     ];
-    assert_eq!(desk.steps, expected);
+    assert_eq!(context.steps, expected);
     assert_eq!(result["fields_updated"], json!(["phone"]));
     assert_eq!(result["credits_remaining"], 4);
     assert_eq!(result["field_sources"]["phone"], json!({"source": "vendor", "confidence": 0.9}));
@@ -229,11 +229,15 @@ fn the_steps_stand_in_the_order_of_the_contract() {
 #[test]
 fn what_is_refused_early_costs_nothing_and_asks_nobody() {
     let refused = |change: fn(&mut Fake)| {
-        let mut desk = Fake::new();
-        change(&mut desk);
-        let failure = desk.call(&ask()).unwrap_err();
-        assert!(!desk.steps.contains(&"ask") && desk.credits == 5 || desk.credits == 0, "{:?}", desk.steps);
-        (failure.code, desk.steps.contains(&"rate"))
+        let mut context = Fake::new();
+        change(&mut context);
+        let failure = context.call(&ask()).unwrap_err();
+        assert!(
+            !context.steps.contains(&"ask") && context.credits == 5 || context.credits == 0,
+            "{:?}",
+            context.steps
+        );
+        (failure.code, context.steps.contains(&"rate"))
     };
     assert_eq!(refused(|d| d.identity = Err(())), (Code::InvalidKey, false));
     assert_eq!(refused(|d| d.identity = Ok(vec!["read"])), (Code::InsufficientPermissions, false));
@@ -245,39 +249,39 @@ fn what_is_refused_early_costs_nothing_and_asks_nobody() {
 
 #[test]
 fn nothing_to_fill_returns_before_the_rate_limit() {
-    let mut desk = Fake::new();
+    let mut context = Fake::new();
     let held = |field| match field {
         Field::PHONE => "+12025550123",
         Field::LINKEDIN_URL => "https://www.linkedin.com/in/jane-example",
         _ => "x",
     };
     let full = Field::all().map(|f| (f, held(f).to_owned())).collect();
-    desk.contact = Some(Contact { id: "7".into(), values: full, ..Contact::default() });
-    let result = desk.call(&ask()).unwrap();
+    context.contact = Some(Contact { id: "7".into(), values: full, ..Contact::default() });
+    let result = context.call(&ask()).unwrap();
     assert_eq!((&result["source"], &result["fields_updated"]), (&Value::Null, &json!([])));
-    assert!(!desk.steps.contains(&"rate") && !desk.steps.contains(&"providers"));
+    assert!(!context.steps.contains(&"rate") && !context.steps.contains(&"providers"));
 }
 
 #[test]
 fn a_replay_asks_and_charges_nothing_and_other_arguments_are_a_mismatch() {
     let keyed = Ask { key: Some(Uuid::nil()), ..ask() };
-    let mut desk = Fake::new();
-    desk.stored = Some(keyed.fingerprint("public.crm", &keyed.id).to_vec());
-    let result = desk.call(&keyed).unwrap();
+    let mut context = Fake::new();
+    context.stored = Some(keyed.fingerprint("public.crm", &keyed.id).to_vec());
+    let result = context.call(&keyed).unwrap();
     assert_eq!((&result["replayed"], &result["source"]), (&json!(true), &json!("then")));
-    assert_eq!(desk.steps.last(), Some(&"drop claims"));
-    let failure = desk.call(&Ask { overwrite: true, ..keyed }).unwrap_err();
+    assert_eq!(context.steps.last(), Some(&"drop claims"));
+    let failure = context.call(&Ask { overwrite: true, ..keyed }).unwrap_err();
     assert_eq!(failure.code, Code::IdempotencyMismatch);
-    assert!(!desk.steps.contains(&"claim contact"));
+    assert!(!context.steps.contains(&"claim contact"));
 }
 
 #[test]
 fn failure_no_match_and_no_change_give_the_credit_back() {
     let outcome = |change: fn(&mut Fake)| {
-        let mut desk = Fake::new();
-        change(&mut desk);
-        let result = desk.call(&ask());
-        assert_eq!((desk.credits, desk.steps.contains(&"charge")), (5, false));
+        let mut context = Fake::new();
+        change(&mut context);
+        let result = context.call(&ask());
+        assert_eq!((context.credits, context.steps.contains(&"charge")), (5, false));
         result.map_err(|failure| failure.code)
     };
     let down = |d: &mut Fake| d.verdict = Verdict::Failed(Fault::new(FaultKind::Timeout, "no answer"));
@@ -289,14 +293,18 @@ fn failure_no_match_and_no_change_give_the_credit_back() {
 
 #[test]
 fn what_the_table_refuses_costs_nothing_and_is_told_where_nothing_is_left() {
-    let mut desk = Fake::new();
-    desk.refused.insert(Field::PHONE);
-    let failure = desk.call(&ask()).unwrap_err();
+    let mut context = Fake::new();
+    context.refused.insert(Field::PHONE);
+    let failure = context.call(&ask()).unwrap_err();
     assert_eq!((failure.code, &failure.detail()["reason"]), (Code::NoMatch, &json!("table_refuses")));
-    assert_eq!((desk.credits, desk.steps.contains(&"charge")), (5, false));
+    assert_eq!((context.credits, context.steps.contains(&"charge")), (5, false));
     let values = [(Field::PHONE, "+1 555 0100".to_owned()), (Field::LOCATION, "Oslo".to_owned())];
-    desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
-    assert_eq!(desk.call(&ask()).unwrap()["fields_updated"], json!(["location"]), "the others are written");
+    context.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+    assert_eq!(
+        context.call(&ask()).unwrap()["fields_updated"],
+        json!(["location"]),
+        "the others are written"
+    );
 }
 
 /// A refused company stays, and with it what stands beside it.
@@ -308,11 +316,11 @@ fn beside_a_refused_company_nothing_of_the_position_is_written() {
         (Field::COMPANY_NAME, None, Ok(json!(["job_title"]))),
         (Field::JOB_TITLE, Some("Acme"), Ok(json!(["company_name"]))),
     ] {
-        let mut desk = Fake::new();
-        desk.verdict = Verdict::Match { values: position.clone().into_iter().collect(), confidence: None };
-        typed.into_iter().for_each(|company| desk.typed.set(Field::COMPANY_NAME, company.to_owned()));
-        desk.refused.insert(refused);
-        let result = desk.call(&Ask { overwrite: true, ..ask() });
+        let mut context = Fake::new();
+        context.verdict = Verdict::Match { values: position.clone().into_iter().collect(), confidence: None };
+        typed.into_iter().for_each(|company| context.typed.set(Field::COMPANY_NAME, company.to_owned()));
+        context.refused.insert(refused);
+        let result = context.call(&Ask { overwrite: true, ..ask() });
         let told = result.map(|result| result["fields_updated"].clone());
         let told = told.map_err(|failure| failure.detail()["reason"].as_str().unwrap().to_owned());
         assert_eq!(told, expected.map_err(str::to_owned), "{refused} {typed:?}");
@@ -321,30 +329,30 @@ fn beside_a_refused_company_nothing_of_the_position_is_written() {
 
 #[test]
 fn what_the_table_refused_before_identifies_for_nobody_but_the_list() {
-    let mut desk = Fake::new();
+    let mut context = Fake::new();
     let values = [(Field::LINKEDIN_URL, FOUND.to_owned())].into_iter().collect();
-    desk.verdict = Verdict::Match { values, confidence: None };
+    context.verdict = Verdict::Match { values, confidence: None };
     let values = [(Field::PHONE, "+12025550123".to_owned())].into_iter().collect();
-    desk.second = Some(Verdict::Match { values, confidence: None });
-    desk.refused_before.insert(Field::LINKEDIN_URL);
-    let result = desk.call(&ask()).unwrap();
+    context.second = Some(Verdict::Match { values, confidence: None });
+    context.refused_before.insert(Field::LINKEDIN_URL);
+    let result = context.call(&ask()).unwrap();
     assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone"]), "it is tried again");
-    assert_eq!(profiles_asked_with(&desk), [None, None]);
+    assert_eq!(profiles_asked_with(&context), [None, None]);
     // That person is on the list: nobody else is asked.
-    (desk.asked, desk.listed_profile) = (Vec::new(), Some(FOUND));
-    let failure = desk.call(&ask()).unwrap_err();
+    (context.asked, context.listed_profile) = (Vec::new(), Some(FOUND));
+    let failure = context.call(&ask()).unwrap_err();
     assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
-    assert_eq!(desk.asked.len(), 1);
+    assert_eq!(context.asked.len(), 1);
 }
 
 #[test]
 fn an_error_tells_what_the_identity_step_knew() {
-    let mut desk = Fake::new();
-    desk.rate_closed = true;
-    let detail = desk.call(&ask()).unwrap_err().detail();
+    let mut context = Fake::new();
+    context.rate_closed = true;
+    let detail = context.call(&ask()).unwrap_err().detail();
     assert_eq!((&detail["retry_after"], &detail["rate_limit"]["remaining"]), (&json!(13), &json!(0)));
-    desk.identity = Err(());
-    assert_eq!(desk.call(&ask()).unwrap_err().detail().get("rate_limit"), None);
+    context.identity = Err(());
+    assert_eq!(context.call(&ask()).unwrap_err().detail().get("rate_limit"), None);
 }
 
 const FOUND: &str = "https://www.linkedin.com/in/found";
@@ -356,59 +364,59 @@ fn told(values: &[(Field, &str)]) -> Verdict {
 
 /// A first vendor that finds the profile, and a second that finds the phone.
 fn chain() -> Fake {
-    let mut desk = Fake::new();
-    desk.verdict = told(&[(Field::LINKEDIN_URL, FOUND), (Field::LOCATION, "Oslo")]);
-    desk.second = Some(told(&[(Field::PHONE, "+1 555 0100")]));
-    desk
+    let mut context = Fake::new();
+    context.verdict = told(&[(Field::LINKEDIN_URL, FOUND), (Field::LOCATION, "Oslo")]);
+    context.second = Some(told(&[(Field::PHONE, "+1 555 0100")]));
+    context
 }
 
-fn profiles_asked_with(desk: &Fake) -> Vec<Option<&str>> {
-    desk.asked.iter().map(|contact| contact.value(Field::LINKEDIN_URL)).collect()
+fn profiles_asked_with(context: &Fake) -> Vec<Option<&str>> {
+    context.asked.iter().map(|contact| contact.value(Field::LINKEDIN_URL)).collect()
 }
 
 #[test]
 fn the_next_vendor_is_asked_with_what_the_last_one_found() {
-    let mut desk = chain();
-    let result = desk.call(&ask()).unwrap();
-    assert_eq!(profiles_asked_with(&desk), [None, Some(FOUND)]);
-    assert_eq!(desk.asked[1].value(Field::LOCATION), Some("Oslo"));
+    let mut context = chain();
+    let result = context.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&context), [None, Some(FOUND)]);
+    assert_eq!(context.asked[1].value(Field::LOCATION), Some("Oslo"));
     assert_eq!(result["fields_updated"], json!(["linkedin_url", "phone", "location"]));
-    assert_eq!(desk.credits, 4, "one call, one credit");
+    assert_eq!(context.credits, 4, "one call, one credit");
 }
 
 #[test]
 fn only_what_would_be_written_identifies() {
     let stored = "https://www.linkedin.com/in/stored";
     let with_profile = || {
-        let mut desk = chain();
-        desk.contact.as_mut().unwrap().values.set(Field::LINKEDIN_URL, stored.to_owned());
-        desk
+        let mut context = chain();
+        context.contact.as_mut().unwrap().values.set(Field::LINKEDIN_URL, stored.to_owned());
+        context
     };
-    let mut desk = with_profile();
-    desk.call(&ask()).unwrap();
-    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(stored)], "what is stored stays");
-    let mut desk = with_profile();
-    desk.call(&Ask { overwrite: true, ..ask() }).unwrap();
-    assert_eq!(profiles_asked_with(&desk), [Some(stored), Some(FOUND)], "it replaces what is stored");
-    let mut desk = chain();
-    desk.call(&Ask { fields: FieldSet::from_iter([Field::LOCATION, Field::PHONE]), ..ask() }).unwrap();
-    assert_eq!(profiles_asked_with(&desk), [None, None], "nobody wants the profile");
+    let mut context = with_profile();
+    context.call(&ask()).unwrap();
+    assert_eq!(profiles_asked_with(&context), [Some(stored), Some(stored)], "what is stored stays");
+    let mut context = with_profile();
+    context.call(&Ask { overwrite: true, ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&context), [Some(stored), Some(FOUND)], "it replaces what is stored");
+    let mut context = chain();
+    context.call(&Ask { fields: FieldSet::from_iter([Field::LOCATION, Field::PHONE]), ..ask() }).unwrap();
+    assert_eq!(profiles_asked_with(&context), [None, None], "nobody wants the profile");
 }
 
 #[test]
 fn a_found_profile_that_is_on_the_list_ends_the_call() {
-    let mut desk = chain();
-    desk.listed_profile = Some(FOUND);
-    let failure = desk.call(&ask()).unwrap_err();
+    let mut context = chain();
+    context.listed_profile = Some(FOUND);
+    let failure = context.call(&ask()).unwrap_err();
     assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
-    assert_eq!((desk.asked.len(), desk.credits), (1, 5), "the second is not asked");
-    assert!(!desk.steps.contains(&"write"), "what the first said is not written");
+    assert_eq!((context.asked.len(), context.credits), (1, 5), "the second is not asked");
+    assert!(!context.steps.contains(&"write"), "what the first said is not written");
     // Also where nobody else would be asked.
-    let mut desk = chain();
-    (desk.listed_profile, desk.second) = (Some(FOUND), None);
-    let failure = desk.call(&ask()).unwrap_err();
+    let mut context = chain();
+    (context.listed_profile, context.second) = (Some(FOUND), None);
+    let failure = context.call(&ask()).unwrap_err();
     assert_eq!(failure.no_match_reason(), Some((NoMatchReason::Suppressed, false)));
-    assert!(!desk.steps.contains(&"write"));
+    assert!(!context.steps.contains(&"write"));
 }
 
 #[test]
@@ -420,17 +428,17 @@ fn a_position_at_another_company_than_was_typed_in_meanwhile_is_no_match() {
         (vec![title.clone(), (Field::COMPANY_NAME, "ACME Ltd".to_owned())], "Acme", Some(vec!["job_title"])),
         (vec![title.clone(), (Field::PHONE, "+1 555 0100".to_owned())], "Acme", Some(vec!["phone"])),
     ] {
-        let mut desk = Fake::new();
-        desk.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
-        desk.typed.set(Field::COMPANY_NAME, typed.to_owned());
-        match (desk.call(&ask()), expected) {
+        let mut context = Fake::new();
+        context.verdict = Verdict::Match { values: values.into_iter().collect(), confidence: None };
+        context.typed.set(Field::COMPANY_NAME, typed.to_owned());
+        match (context.call(&ask()), expected) {
             (Ok(result), Some(fields)) => assert_eq!(result["fields_updated"], json!(fields)),
             (Err(failure), None) => {
                 assert_eq!(
                     (failure.code, &failure.detail()["reason"]),
                     (Code::NoMatch, &json!("other_company"))
                 );
-                assert_eq!(desk.credits, 5, "nothing is charged");
+                assert_eq!(context.credits, 5, "nothing is charged");
             }
             (result, expected) => panic!("{result:?} {expected:?}"),
         }

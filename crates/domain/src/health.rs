@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::failing::Failing;
+use super::hash::Hash;
 use super::provider::FaultKind;
-use super::receipt::Hash;
 
 /// When the breaker opens, and for how long at first.
 #[derive(Clone, Copy, Debug)]

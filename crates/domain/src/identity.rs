@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::people::value::is_invisible;
+use super::people::text::is_invisible;
 use super::rate::Limits;
 
 /// The permission that a call needs.

@@ -26,27 +26,27 @@ impl Policy {
     }
 
     /// How long to wait for a provider that can be asked again then, if that is known: all that wait for it come at about the
-    /// same time, but not at once. They go together, so one throw of `dice` (0 to 1) is for all.
-    pub fn turn(&self, retry_after: Option<Duration>, dice: f64) -> Duration {
+    /// same time, but not at once. They go together, so one throw of `jitter` (0 to 1) is for all.
+    pub fn turn(&self, retry_after: Option<Duration>, jitter: f64) -> Duration {
         const SPREAD: Duration = Duration::from_millis(250);
         const WIDEST: Duration = Duration::from_secs(10);
         match retry_after {
             Some(least) => {
-                least.saturating_add((least / 10 + SPREAD).min(WIDEST).mul_f64(dice.clamp(0.0, 1.0)))
+                least.saturating_add((least / 10 + SPREAD).min(WIDEST).mul_f64(jitter.clamp(0.0, 1.0)))
             }
-            None => self.backoff(1, None, dice),
+            None => self.backoff(1, None, jitter),
         }
     }
 
-    /// How long to wait after so many attempts: half of it certain, half by `dice` (0 to 1), so that what failed together
+    /// How long to wait after so many attempts: half of it certain, half by `jitter` (0 to 1), so that what failed together
     /// does not come back together. Never before `retry_after`.
-    pub fn backoff(&self, attempts: u32, retry_after: Option<Duration>, dice: f64) -> Duration {
-        let dice = dice.clamp(0.0, 1.0);
+    pub fn backoff(&self, attempts: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
+        let jitter = jitter.clamp(0.0, 1.0);
         let doubled = self.base.saturating_mul(1_u32.checked_shl(attempts.max(1) - 1).unwrap_or(u32::MAX));
         let full = doubled.min(self.longest);
-        let own = full / 2 + (full / 2).mul_f64(dice);
+        let own = full / 2 + (full / 2).mul_f64(jitter);
         match retry_after {
-            Some(least) if least > own => least.saturating_add((full / 10).mul_f64(dice)),
+            Some(least) if least > own => least.saturating_add((full / 10).mul_f64(jitter)),
             _ => own,
         }
     }
@@ -223,26 +223,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn waits_grow_within_their_bounds(attempts in 0_u32..100, dice in 0.0..=1.0) {
-            let wait = POLICY.backoff(attempts, None, dice);
+        fn waits_grow_within_their_bounds(attempts in 0_u32..100, jitter in 0.0..=1.0) {
+            let wait = POLICY.backoff(attempts, None, jitter);
             let full = Duration::from_secs_f64((10.0 * 2_f64.powi(attempts.max(1) as i32 - 1)).min(3_600.0));
             prop_assert!(wait >= full / 2 && wait <= full, "{wait:?} of {full:?}");
         }
 
         #[test]
-        fn nobody_comes_back_before_he_was_asked_to(attempts in 1_u32..40, seconds in 0_u64..100_000, dice in 0.0..=1.0) {
+        fn nobody_comes_back_before_he_was_asked_to(attempts in 1_u32..40, seconds in 0_u64..100_000, jitter in 0.0..=1.0) {
             let least = Duration::from_secs(seconds);
-            let wait = POLICY.backoff(attempts, Some(least), dice);
+            let wait = POLICY.backoff(attempts, Some(least), jitter);
             prop_assert!(wait >= least);
             prop_assert!(wait <= least.max(POLICY.longest) + POLICY.longest / 10);
         }
 
         #[test]
-        fn nothing_comes_before_the_provider_can_be_asked(seconds in 0_u64..100_000, dice in 0.0..=1.0) {
+        fn nothing_comes_before_the_provider_can_be_asked(seconds in 0_u64..100_000, jitter in 0.0..=1.0) {
             let least = Duration::from_secs(seconds);
-            let wait = POLICY.turn(Some(least), dice);
+            let wait = POLICY.turn(Some(least), jitter);
             prop_assert!(wait >= least && wait <= least + Duration::from_secs(10), "{wait:?}");
-            prop_assert!(POLICY.turn(None, dice) >= POLICY.base / 2);
+            prop_assert!(POLICY.turn(None, jitter) >= POLICY.base / 2);
         }
 
         #[test]

@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 
 use super::contact::Contact;
 use super::fields::Field;
+use super::hash::Hash;
 use super::people::email::{self, Address, RoleMailboxes, addresses};
 use super::people::{Rules, company, name, phone, profile, value};
-use super::receipt::Hash;
 use super::shared::Shared;
 
 /// No identifying value is longer; what is longer counts as empty rather than travel to a vendor.
@@ -194,7 +194,7 @@ fn filled(contact: &Contact, field: Field) -> Option<Given> {
 }
 
 fn folded(text: &str) -> String {
-    value::clean(text).split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+    crate::people::text::clean(text).split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 #[cfg(test)]

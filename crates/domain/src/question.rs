@@ -6,10 +6,11 @@ use uuid::Uuid;
 
 use super::contact::Contact;
 use super::fields::{Field, FieldMap};
+use super::hash::{Hash, hash};
 use super::people::value;
 use super::person::Person;
 use super::provider::{Config, Known};
-use super::receipt::{Hash, Receipt, hash};
+use super::receipt::Receipt;
 
 /// Who asks whom: what tells a question of one workspace and provider from those of others.
 #[derive(Clone, Copy)]

@@ -294,12 +294,12 @@ proptest! {
 
     #[test]
     fn spellings_of_one_person_are_one_question(
-        (json, _) in any_description(), one in picked(), dice in proptest::collection::vec(0_usize..9, 6),
+        (json, _) in any_description(), one in picked(), jitter in proptest::collection::vec(0_usize..9, 6),
     ) {
         let lists: [&[&[&str]]; 6] = [&NAMES, &EMAILS, &PROFILES, &PHONES, &COMPANIES, &PLACES];
         let mut other = one;
         for at in 0..6 {
-            other[at] = one[at].map(|(row, _)| (row, lists[at][row][dice[at] % lists[at][row].len()]));
+            other[at] = one[at].map(|(row, _)| (row, lists[at][row][jitter[at] % lists[at][row].len()]));
         }
         let (one, other) = (contact(&one), contact(&other));
         let (of_one, of_other) = (questions_of(&json, &one), questions_of(&json, &other));

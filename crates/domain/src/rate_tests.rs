@@ -171,10 +171,10 @@ fn what_was_used_on_a_day_that_has_not_come_was_used_today() {
 #[test]
 fn jumps_of_the_clock_never_admit_more_than_the_limit_in_a_minute() {
     let limits = Limits { per_minute: Some(4), per_day: None };
-    let mut dice: u32 = 1;
+    let mut jitter: u32 = 1;
     let mut roll = |sides: u32| {
-        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        i64::from((dice >> 8) % sides)
+        jitter = jitter.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        i64::from((jitter >> 8) % sides)
     };
     for _ in 0..200 {
         let mut meter = ready(1_000_000);

@@ -2,16 +2,12 @@
 //! while (`leadlex.receipt_ttl`), and that there was nothing is remembered longer (`leadlex.recheck_after`).
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::fields::{Field, FieldMap, FieldSet};
+use super::hash::{Hash, hash};
 use super::provider::Verdict;
 use super::shared::{Kind, Sighting, Value as SharedValue};
-
-/// Sixteen bytes of a SHA-256. Holds the ids of workspace and provider as well, so that nobody who lacks those can
-/// tell from it whom it is about.
-pub type Hash = [u8; 16];
 
 /// How long answers count, in microseconds; 0 = not at all.
 #[derive(Clone, Copy, Debug)]
@@ -24,18 +20,6 @@ impl Terms {
     pub fn off(self) -> bool {
         self.ttl_us == 0 && self.recheck_us == 0
     }
-}
-
-/// A hash of parts that cannot run into each other.
-pub fn hash(parts: &[&[u8]]) -> Hash {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash.finalize()[..16]);
-    short
 }
 
 /// Of what a provider's description says about the question and how to read the answer; not of time and number limits.

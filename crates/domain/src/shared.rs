@@ -8,11 +8,9 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::fields::{Field, FieldMap};
+use super::hash::{Hash, hash};
 use super::people::email::addresses;
 use super::people::{Rules, phone, profile};
-use super::person::Person;
-use super::provider::Verdict;
-use super::receipt::{Hash, hash};
 
 /// What a value is, and how it came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,16 +151,6 @@ impl Shared {
     }
 }
 
-/// The values that identify a person and that many could share, whether they do or not. A role mailbox is known to be many
-/// people's: it identifies only together with a name, and the question holds that.
-pub fn identifying(workspace: Uuid, person: &Person) -> impl Iterator<Item = Value> {
-    let address = person.email.as_ref().filter(|_| !person.role_mailbox);
-    let email = address.and_then(|given| Some(Value::email(workspace, given.normal.as_deref()?)));
-    let handle = person.linkedin_handle.as_ref();
-    let profile = handle.and_then(|given| Some(Value::profile(workspace, given.normal.as_deref()?)));
-    email.into_iter().chain(profile)
-}
-
 /// The profile among the values of an answer.
 pub fn answered_profile(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> Option<Value> {
     let handle = profile::handle(values.get(Field::LINKEDIN_URL)?)?;
@@ -183,18 +171,6 @@ pub struct Named {
     pub row: Hash,
 }
 
-impl Named {
-    /// `None` for a person without a name: it cannot be told from others.
-    ///
-    /// Titles, second names and the order make nobody somebody else where the split of the name is certain.
-    pub fn of(workspace: Uuid, person: &Person) -> Option<Named> {
-        let split = person.first_name().zip(person.last_name());
-        let called = split.map(|(first, last)| format!("{} {}", first.form(), last.form()));
-        let name = hash(&[b"name", workspace.as_bytes(), called.or_else(|| person.called())?.as_bytes()]);
-        Some(Named { name, row: person.row.unwrap_or_default() })
-    }
-}
-
 /// One name, with values that came up with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
@@ -203,14 +179,6 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    /// With what the answer supplies.
-    pub fn with_answer(mut self, workspace: Uuid, provider: Uuid, verdict: &Verdict) -> Sighting {
-        if let Verdict::Match { values, .. } = verdict {
-            self.values.extend(supplied(workspace, provider, values));
-        }
-        self
-    }
-
     /// The same for the same name and values.
     pub fn key(&self) -> Hash {
         let mut parts: Vec<&[u8]> = vec![b"sighting", &self.name];

@@ -1,6 +1,8 @@
 use super::*;
 use crate::contact::Contact;
+use crate::person::Person;
 use crate::receipt::{Content, Filed};
+use crate::sighting::identifying;
 
 const HERE: Uuid = Uuid::from_u128(1);
 const VENDOR: Uuid = Uuid::from_u128(7);

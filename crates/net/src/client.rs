@@ -16,9 +16,10 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
-use super::courier::{MAX_HELPERS, SpawnFn};
+use super::address_guard::Lookup;
 use super::descriptors::{Count, Counted, InUse};
-use super::guard::Lookup;
+use super::encoding::CUT_SHORT;
+use super::thread::{MAX_REQUESTS, SpawnFn};
 use super::{Job, encoding, interim, tls};
 use leadlex_domain::provider::{Answer, Fault, FaultKind, Method};
 
@@ -125,8 +126,8 @@ fn agent_config() -> ureq::config::Config {
         .input_buffer_size(BUFFER_BYTES)
         .output_buffer_size(BUFFER_BYTES)
         .max_idle_age(MAX_IDLE_AGE)
-        .max_idle_connections(MAX_HELPERS)
-        .max_idle_connections_per_host(MAX_HELPERS)
+        .max_idle_connections(MAX_REQUESTS)
+        .max_idle_connections_per_host(MAX_REQUESTS)
         .build()
 }
 
@@ -442,7 +443,6 @@ fn fault_of(error: Error, job: &Job) -> Fault {
 pub const ENDING: &str = "the session is ending";
 const UNANSWERED: &str =
     "the connection, which had been used before, ended without an answer; the request may have arrived";
-pub const CUT_SHORT: &str = "the connection ended before the answer was complete";
 
 fn fault_of_io(error: &io::Error) -> Fault {
     let (kind, message) = match error.kind() {

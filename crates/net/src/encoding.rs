@@ -4,8 +4,9 @@ use std::io::{ErrorKind, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::client::CUT_SHORT;
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
+
+pub const CUT_SHORT: &str = "the connection ended before the answer was complete";
 
 const HEADER: &str = "content-encoding";
 

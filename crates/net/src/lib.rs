@@ -2,16 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+mod address_guard;
 mod client;
-mod courier;
 mod descriptors;
 mod encoding;
-mod guard;
 mod interim;
+mod request_pool;
+mod thread;
 mod tls;
 
-pub use courier::{Courier, MAX_HELPERS, OpenError, Ticket};
 pub use descriptors::Announce;
+pub use request_pool::{OpenError, PendingRequest, RequestPool};
+pub use thread::MAX_REQUESTS;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::pg::call::single::{PgDesk, Target};
+use crate::pg::call::single::{SingleCall, Target};
 use crate::pg::store::cache;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::raise;
@@ -28,7 +28,7 @@ fn run(arguments: Arguments) -> Result<Value, Failure> {
     let key = arguments.key.map(super::plain);
     let ask = Ask::new(arguments.id, arguments.fields, arguments.overwrite, key, arguments.id_name)
         .map_err(|failure| failure.seen_at(uuid::Uuid::now_v7(), None))?;
-    flow::enrich(&mut PgDesk::new(arguments.target), &ask)
+    flow::enrich(&mut SingleCall::new(arguments.target), &ask)
 }
 
 fn raised(arguments: Arguments) -> Jsonb<'static> {

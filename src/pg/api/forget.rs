@@ -21,11 +21,10 @@ use crate::pg::sys::{raise, settings};
 use crate::pg::table::Binding;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::Failure;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::WRITE_ENRICH;
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::Hash;
-use leadlex_domain::shared;
 use leadlex_domain::shared::{Named, Value};
 
 #[pg_extern(sql = false)]
@@ -150,7 +149,7 @@ fn erase_names(binding: &Binding, person: &Person) {
     let seen = visible(binding, person.workspace, person.contact).map(|contact| provider::person(&contact));
     let name = seen.as_ref().and_then(|seen| Named::of(person.workspace, seen)).map(|named| named.name);
     let values: Vec<Value> =
-        seen.iter().flat_map(|seen| shared::identifying(person.workspace, seen)).collect();
+        seen.iter().flat_map(|seen| leadlex_domain::sighting::identifying(person.workspace, seen)).collect();
     let most = settings::max_people_per_value().unwrap_or_default();
     shared_values::erase((person.workspace, person.hash), name, &values, most);
 }

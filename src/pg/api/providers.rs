@@ -312,8 +312,8 @@ fn checked_with(
         Err(fault) => return not_asked(fault.kind.name(), &fault.message),
     };
     let left = settings::total_timeout();
-    let errand = match provider::admit(found, config, prepared.question, left, Asker::ByHand) {
-        Ok(errand) => errand,
+    let in_flight = match provider::admit(found, config, prepared.question, left, Asker::ByHand) {
+        Ok(in_flight) => in_flight,
         Err(Refused { fault, .. }) => return not_asked(fault.kind.name(), &fault.message),
     };
     let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(person));
@@ -322,9 +322,9 @@ fn checked_with(
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
             let (verdict, cost) = rules.read_all(answer, clock::now(), &of_whom);
-            errand.ended(&sent.without_echo(verdict), cost);
+            in_flight.ended(&sent.without_echo(verdict), cost);
         }
-        Err(fault) => errand.ended(&Verdict::Failed(fault.clone()), None),
+        Err(fault) => in_flight.ended(&Verdict::Failed(fault.clone()), None),
     };
     let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
     // It has to be counted.

@@ -86,7 +86,7 @@ fn sees() -> impl Fn(&LoadedProvider) -> bool {
 }
 
 fn row(provider: &LoadedProvider, with_texts: bool) -> Stats {
-    let present = health::find(provider.id).and_then(|seat| seat.state());
+    let present = health::find(provider.id).and_then(|slot| slot.state());
     let tally = match &present {
         Some(state) if state.loaded => state.base.plus(&state.since),
         Some(state) => tallies::load(provider.id).plus(&state.since),

@@ -20,8 +20,8 @@ use crate::pg::store::suppressions;
 use crate::pg::store::suppressions::Listing;
 use crate::pg::sys::raise;
 use leadlex_domain::contact::Contact;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::Hash;
 use leadlex_domain::suppression;
 use leadlex_domain::suppression::Entry;
 

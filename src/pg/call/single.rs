@@ -34,13 +34,13 @@ use leadlex_domain::ask::Ask;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::{Failure, short};
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
-use leadlex_domain::flow::{Desk, Enrichment, Opened, Stored, Written};
+use leadlex_domain::flow::{CallContext, Enrichment, Opened, Stored, Written};
+use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::Caller;
 use leadlex_domain::merge;
 use leadlex_domain::position::Position;
 use leadlex_domain::rate::{Status, Window};
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::Hash;
 use leadlex_domain::reply;
 use leadlex_domain::reply::Origin;
 use leadlex_domain::suppression;
@@ -49,7 +49,7 @@ use leadlex_domain::waterfall::{Gathered, Mode, Outcome};
 /// Which table a call is about: `None` is the first bound one.
 pub type Target = Option<pg_sys::Oid>;
 
-pub struct PgDesk {
+pub struct SingleCall {
     target: Target,
     caller: Option<Caller>,
     binding: Option<Rc<Binding>>,
@@ -73,9 +73,9 @@ pub struct PgDesk {
     crowd: Crowd,
 }
 
-impl PgDesk {
-    pub fn new(target: Target) -> PgDesk {
-        PgDesk {
+impl SingleCall {
+    pub fn new(target: Target) -> SingleCall {
+        SingleCall {
             target,
             caller: None,
             binding: None,
@@ -124,7 +124,7 @@ impl PgDesk {
     }
 }
 
-impl Desk for PgDesk {
+impl CallContext for SingleCall {
     type Provider = Rc<LoadedProvider>;
 
     fn request_id(&mut self) -> Uuid {
@@ -169,7 +169,7 @@ impl Desk for PgDesk {
 
     fn require_updatable(&mut self, fields: FieldSet) {
         self.binding().require_updatable(fields);
-        self.binding().refuse_if_barred(self.workspace(), &self.id);
+        self.binding().refuse_if_update_denied(self.workspace(), &self.id);
     }
 
     fn read_contact(&mut self) -> Option<Contact> {

@@ -41,7 +41,7 @@ pub fn write_changes(
     before: Contact,
     gathered: &Gathered,
     wanted: impl Fn(&Contact) -> FieldMap<String>,
-) -> Result<Option<Saved>, SomebodyElse> {
+) -> Result<Option<Saved>, IdentityChanged> {
     // What is offered and need not be written must still be as it was, too, or it would pass for our change.
     let others: FieldSet = gathered.values.fields().union(before.identifying_fields().iter().collect());
     let saved = binding.save(workspace, &before, wanted(&before), &gathered.post, others);
@@ -51,13 +51,13 @@ pub fn write_changes(
     let id = &before.id;
     let Some(locked) = binding.read_locked(workspace, id) else {
         if binding.read(workspace, id).is_some() {
-            binding.row_barred(id, "It has become so since the providers were asked.");
+            binding.row_update_denied(id, "It has become so since the providers were asked.");
         }
         return Ok(None);
     };
     let asked = Asked { workspace, providers, crowd };
     if !asked.means_the_same(gathered, &wanted, &before, &locked) {
-        return Err(SomebodyElse);
+        return Err(IdentityChanged);
     }
     let saved = binding.save(workspace, &locked, wanted(&locked), &gathered.post, FieldSet::EMPTY);
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
@@ -104,9 +104,9 @@ impl Asked<'_> {
 }
 
 /// While providers were asked about a contact, somebody changed what they were asked with.
-pub struct SomebodyElse;
+pub struct IdentityChanged;
 
-impl SomebodyElse {
+impl IdentityChanged {
     pub fn refuse(self, id: &str) -> ! {
         refuse(Refusal {
             sqlstate: "40001",

@@ -2,39 +2,39 @@
 
 use std::time::{Duration, Instant};
 
-use super::keeper::{Keeper, Kept};
+use super::receipt_sink::{Kept, ReceiptSink};
 use crate::pg::provider::sending::{Asker, admit, longest, send};
 use crate::pg::shared::wait::Sent;
 use crate::pg::store::config::LoadedProvider;
 use leadlex_domain::provider::Config;
 
 pub struct Again {
-    keeper: Keeper,
+    receipt_sink: ReceiptSink,
     until: Instant,
 }
 
 impl Again {
     /// `None` where the provider would bill a repetition.
-    pub fn of(config: &Config, keeper: &Keeper, left: Duration) -> Option<Again> {
+    pub fn of(config: &Config, receipt_sink: &ReceiptSink, left: Duration) -> Option<Again> {
         config.idempotency_header()?;
-        Some(Again { keeper: keeper.clone(), until: Instant::now() + left })
+        Some(Again { receipt_sink: receipt_sink.clone(), until: Instant::now() + left })
     }
 
     /// It counts as a request, like any other; `None` where it may not be sent now.
     pub fn send(mut self, provider: &LoadedProvider, config: &Config) -> Option<(Kept, Sent)> {
         let left = self.until.checked_duration_since(Instant::now())?;
-        self.keeper.errand =
-            admit(provider, config, self.keeper.errand.question, left, Asker::Single).ok()?;
-        if let Some(claim) = &self.keeper.claim {
+        self.receipt_sink.in_flight =
+            admit(provider, config, self.receipt_sink.in_flight.question, left, Asker::Single).ok()?;
+        if let Some(claim) = &self.receipt_sink.claim {
             // Who waited has its turn meanwhile.
             if !claim.holds() {
                 return None;
             }
             claim.extend(longest(config, left));
         }
-        self.keeper.repeats = false;
-        let request = self.keeper.request.clone();
-        let (keep, kept) = self.keeper.start();
+        self.receipt_sink.repeats = false;
+        let request = self.receipt_sink.request.clone();
+        let (keep, kept) = self.receipt_sink.start();
         let sent = send(config, request, left, keep).ok()?;
         Some((kept, sent))
     }

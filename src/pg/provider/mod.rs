@@ -2,8 +2,8 @@
 
 mod again;
 pub mod health;
-pub mod keeper;
 mod past;
+pub mod receipt_sink;
 mod rejections;
 mod sending;
 pub mod shared_values;
@@ -24,15 +24,16 @@ use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
-use keeper::Keeper;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, Verdict, Whom};
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::{Hash, Receipt, Refusal};
+use leadlex_domain::receipt::{Receipt, Refusal};
 use leadlex_domain::suppression;
 use leadlex_domain::waterfall::Outcome;
+use receipt_sink::ReceiptSink;
 
 use again::Again;
 pub use past::{Past, pasts, person, questions};
@@ -256,15 +257,15 @@ fn put(
         let key = receipt::request_key(asking.workspace, asking.table, missing, &request, epoch);
         prepared.request.headers.push((header.to_owned(), key.to_string()));
     }
-    let errand = match admit(provider, config, prepared.question, left, asker) {
-        Ok(errand) => errand,
+    let in_flight = match admit(provider, config, prepared.question, left, asker) {
+        Ok(in_flight) => in_flight,
         Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
         Err(Refused { not_yet: None, fault }) => {
             return Asked::Done(Outcome::Answered(Verdict::Failed(fault)));
         }
     };
     let about = asking.about(provider);
-    let keeper = Keeper {
+    let receipt_sink = ReceiptSink {
         key: installation::receipt_key(questions.hashes[0]),
         person: asking.person,
         known: questions.known,
@@ -280,12 +281,12 @@ fn put(
             source: provider.name.clone(),
         },
         sighting: about.sighting(config, &asking.past.person),
-        errand,
+        in_flight,
         claim,
         repeats: config.idempotency_header().is_some(),
     };
-    let (again, whom) = (Again::of(config, &keeper, left), keeper.whom.clone());
-    let (keep, kept) = keeper.start();
+    let (again, whom) = (Again::of(config, &receipt_sink, left), receipt_sink.whom.clone());
+    let (keep, kept) = receipt_sink.start();
     match send(config, prepared.request, left, keep) {
         Ok(sent) => Asked::Waiting(Box::new(Flight {
             provider: Rc::clone(provider),
@@ -308,7 +309,7 @@ pub struct Flight {
     config: Arc<Config>,
     whom: Whom,
     about: About,
-    kept: keeper::Kept,
+    kept: receipt_sink::Kept,
     sent: Sent,
     again: Option<Again>,
 }
@@ -344,14 +345,14 @@ fn once_more(
     provider: &LoadedProvider,
     config: &Config,
     answer: &Result<Answer, Fault>,
-) -> Option<(keeper::Kept, Sent)> {
+) -> Option<(receipt_sink::Kept, Sent)> {
     again.filter(|_| answer.as_ref().is_err_and(|fault| fault.unanswered))?.send(provider, config)
 }
 
 fn landed(
     provider: &LoadedProvider,
     (config, whom, about): (&Config, &Whom, &About),
-    kept: &keeper::Kept,
+    kept: &receipt_sink::Kept,
     answer: Result<Answer, Fault>,
 ) -> Outcome {
     let answer = match answer {

@@ -19,11 +19,12 @@ use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::Config;
 use leadlex_domain::question::{Parties, Questions};
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::{Content, Filed, Hash, Receipt, Terms};
+use leadlex_domain::receipt::{Content, Filed, Receipt, Terms};
 use leadlex_domain::suppression;
 
 /// By provider, and by question.

@@ -14,8 +14,9 @@ use crate::pg::shared::receipts;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::{Content, Filed, Hash, Receipt};
+use leadlex_domain::receipt::{Content, Filed, Receipt};
 use leadlex_domain::reply::Origin;
 
 /// How long those of one write may wait for room.

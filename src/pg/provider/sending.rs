@@ -6,17 +6,16 @@ use std::time::Duration;
 use crate::pg::installation::account_key;
 use crate::pg::limits::accounts;
 use crate::pg::provider::health;
-use crate::pg::provider::health::Errand;
+use crate::pg::provider::health::InFlightRequest;
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Sent;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::settings;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::health::{Pause, Permit, Question};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest};
 use leadlex_domain::rate::Limits;
-use leadlex_domain::receipt;
-use leadlex_domain::receipt::Hash;
 use leadlex_net::{Job, Keep};
 
 /// A secret file larger than this is no secret.
@@ -56,14 +55,14 @@ pub fn prepare(
 
 fn identity(provider: &LoadedProvider, secret: Option<&str>) -> Hash {
     let secret = secret.unwrap_or_default();
-    receipt::hash(&[provider.revision.as_bytes(), &provider.fingerprint, secret.as_bytes()])
+    leadlex_domain::hash::hash(&[provider.revision.as_bytes(), &provider.fingerprint, secret.as_bytes()])
 }
 
 /// Of what is asked. The secret is part of it, so that nobody can tell from it whom it is about.
 fn hash(identity: Hash, request: &HttpRequest) -> Hash {
     let HttpRequest { method, url, body, .. } = request;
     let body = body.as_deref().unwrap_or_default();
-    receipt::hash(&[&identity, method.name().as_bytes(), url.as_bytes(), body])
+    leadlex_domain::hash::hash(&[&identity, method.name().as_bytes(), url.as_bytes(), body])
 }
 
 /// Of the description and the secret as they are now; `None` where the secret cannot be read.
@@ -118,14 +117,14 @@ pub fn admit(
     question: Question,
     left: Duration,
     asker: Asker,
-) -> Result<Errand, Refused> {
+) -> Result<InFlightRequest, Refused> {
     wait::ready();
-    let seat = health::open(provider.id);
+    let slot = health::open(provider.id);
     let time = time_for(config);
     let others = asker == Asker::Set { others: true };
     let permit = match asker {
         Asker::ByHand => Permit::Ask,
-        _ => seat.permit(question, others, time.min(left) + PROBE_GRACE),
+        _ => slot.permit(question, others, time.min(left) + PROBE_GRACE),
     };
     if let Some(pause) = permit.pause() {
         let not_yet = match permit {
@@ -134,15 +133,15 @@ pub fn admit(
             _ => None,
         };
         if not_yet.is_none() {
-            seat.skipped();
+            slot.skipped();
         }
         return Err(Refused { fault: paused(pause), not_yet });
     }
     if let Some(fault) = over_limit(provider, config) {
-        seat.not_sent(permit, &fault);
+        slot.not_sent(permit, &fault);
         return Err(Refused { fault, not_yet: None });
     }
-    Ok(seat.sent(question, time <= left))
+    Ok(slot.sent(question, time <= left))
 }
 
 fn paused(pause: Pause) -> Fault {

@@ -14,9 +14,10 @@ use crate::pg::shared::receipts;
 use crate::pg::store;
 use crate::pg::store::cache;
 use crate::pg::sys::settings;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Verdict};
-use leadlex_domain::receipt::{Content, Filed, Hash};
+use leadlex_domain::receipt::{Content, Filed};
 use leadlex_domain::shared;
 use leadlex_domain::shared::{Kind, Named, Sighting, Value};
 
@@ -29,7 +30,8 @@ pub fn meet(workspace: Uuid, people: &[Person], crowd: &Crowd) {
     let mut crowd = crowd.borrow_mut();
     for person in people {
         if let Some(named) = Named::of(workspace, person) {
-            shared::identifying(workspace, person).for_each(|value| crowd.meet(value, named, most));
+            leadlex_domain::sighting::identifying(workspace, person)
+                .for_each(|value| crowd.meet(value, named, most));
         }
     }
 }
@@ -43,7 +45,9 @@ pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
     let values: Vec<(usize, Value)> = people
         .iter()
         .enumerate()
-        .flat_map(|(at, person)| shared::identifying(workspace, person).map(move |value| (at, value)))
+        .flat_map(|(at, person)| {
+            leadlex_domain::sighting::identifying(workspace, person).map(move |value| (at, value))
+        })
         .collect();
     let known = store::shared_values::known(workspace, values.iter().map(|(_, value)| value.hash), most);
     let crowd = crowd.borrow();
@@ -61,7 +65,7 @@ pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
 pub fn has_become_shared(workspace: Uuid, person: &Person, crowd: &Crowd) -> bool {
     let Some(most) = settings::max_people_per_value() else { return false };
     let crowd = crowd.borrow();
-    shared::identifying(workspace, person)
+    leadlex_domain::sighting::identifying(workspace, person)
         .any(|value| !person.shared.has(value.kind) && crowd.is_crowded(value, most))
 }
 
@@ -118,7 +122,7 @@ impl About {
     /// What a provider is asked with, to be counted with its answer; `None` where nothing is counted.
     pub fn sighting(&self, config: &Config, person: &Person) -> Option<Sighting> {
         settings::max_people_per_value()?;
-        let asked = shared::identifying(self.workspace, person)
+        let asked = leadlex_domain::sighting::identifying(self.workspace, person)
             .filter(|value| config.asks_with(value.kind) && !person.shared.has(value.kind));
         Some(Sighting { name: self.named?.name, values: asked.collect() })
     }

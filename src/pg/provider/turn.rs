@@ -12,9 +12,9 @@ use crate::pg::shared::wait;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Config, Verdict};
 use leadlex_domain::question::Questions;
-use leadlex_domain::receipt::Hash;
 use leadlex_domain::waterfall::Outcome;
 
 /// Somebody else's request about the same question.

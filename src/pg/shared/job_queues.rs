@@ -146,7 +146,7 @@ pub fn next() -> Option<Key> {
             *lost = Queue { worker_pid: 0, wanted: true, ..*lost };
         }
         let busy = Busy::of(h);
-        let ready = |q: &&Queue| is_ready(q, now) && !h.is_barred(q.database);
+        let ready = |q: &&Queue| is_ready(q, now) && !h.is_locked_out(q.database);
         // Roles take turns, and each of them its databases.
         let mut turns: HashMap<u32, i64> = HashMap::new();
         for queue in h.queues.iter().filter(|q| q.database != 0) {
@@ -182,8 +182,8 @@ pub fn until_next() -> Option<std::time::Duration> {
             // Whoever makes room wakes the launcher.
             0 if q.database != 0 && !q.paused && !q.refused && busy.has_room(q.role) => {
                 let due = if q.wanted { now } else { q.due_at };
-                // So does the end of a bar, most of the time.
-                let least = if h.is_barred(q.database) { 1_000_000 } else { 100_000 };
+                // So does the end of a lockout, most of the time.
+                let least = if h.is_locked_out(q.database) { 1_000_000 } else { 100_000 };
                 Some(due.max(q.not_before).max(now + least))
             }
             _ => None,
@@ -211,7 +211,7 @@ pub fn forget(database: u32) {
 /// A worker begins: `false` when it has to stay out.
 pub fn enter(key: Key) -> bool {
     layout::with_header(|h| {
-        let barred = h.is_barred(key.database);
+        let barred = h.is_locked_out(key.database);
         let Some(queue) = entry(h, key) else { return false };
         if queue.worker_pid > 0 {
             return false;
@@ -286,7 +286,7 @@ pub fn others_wait(key: Key) -> bool {
         let waits = |q: &Queue| {
             !key.is(q)
                 && is_ready(q, now)
-                && !h.is_barred(q.database)
+                && !h.is_locked_out(q.database)
                 && !busy.has_room(q.role)
                 && rest.has_room(q.role)
         };

@@ -150,7 +150,7 @@ unsafe fn initialise(header: *mut Header) {
         header.write(Header {
             databases: fill(header, databases, settings::max_databases(), Database::FREE),
             queues: fill(header, queues, max_queues(), Queue::FREE),
-            bars: [Bar::FREE; MAX_BARS],
+            lockouts: [Lockout::FREE; MAX_BARS],
             running: [Running::NONE; MAX_RUNNING],
             launcher_pid: 0,
             launcher_latch: std::ptr::null_mut(),

@@ -1,6 +1,6 @@
 //! Keeps workers out of a database for as long as a transaction needs it without sessions.
 //!
-//! A bar stands until its transaction (or subtransaction) ends, however it ends: a backend that dies aborts first, and
+//! A lockout stands until its transaction (or subtransaction) ends, however it ends: a backend that dies aborts first, and
 //! after a crash shared memory is new.
 
 use crate::pg::shared::job_queues;
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
-use crate::pg::shared::layout::{AccountState, Bar, Database, Header, Lock};
+use crate::pg::shared::layout::{AccountState, Database, Header, Lock, Lockout};
 use crate::pg::shared::transaction;
-use crate::pg::shared::transaction::{Outcome, OwnBar, Settlement};
+use crate::pg::shared::transaction::{Outcome, OwnLockout, Settlement};
 use crate::pg::shared::{receipts, wait};
 
 /// How long a statement waits for a worker to leave.
@@ -38,16 +38,18 @@ pub fn clear_briefly(database: u32) {
 
 fn set(database: u32, until: i64) {
     let subtransaction = transaction::subtransaction();
-    transaction::with(|t| t.bars.reserve(1));
+    transaction::with(|t| t.lockouts.reserve(1));
     // SAFETY: a global of this process.
     let pid = unsafe { pg_sys::MyProcPid };
     let barred = layout::with_header(|h| {
-        let free = h.bars.iter_mut().find(|b| b.pid == 0);
-        free.map(|bar| *bar = Bar { database, pid, until }).is_some()
+        let free = h.lockouts.iter_mut().find(|b| b.pid == 0);
+        free.map(|lockout| *lockout = Lockout { database, pid, until }).is_some()
     });
     // When all places are taken the statement waits for the worker as for any session: it leaves by itself.
     if barred {
-        transaction::with(|t| t.bars.push(OwnBar { database, outcome: Outcome::Stays, subtransaction }));
+        transaction::with(|t| {
+            t.lockouts.push(OwnLockout { database, outcome: Outcome::Stays, subtransaction })
+        });
         wait_until_gone(database);
     }
 }
@@ -55,14 +57,14 @@ fn set(database: u32, until: i64) {
 /// What the statement was for, once it has succeeded.
 pub fn note(database: u32, outcome: Outcome) {
     transaction::with(|t| {
-        t.bars.iter_mut().filter(|b| b.database == database).for_each(|b| b.outcome = outcome);
+        t.lockouts.iter_mut().filter(|b| b.database == database).for_each(|b| b.outcome = outcome);
     });
 }
 
-/// A worker begins: `false` when it has to stay out. From here on, whoever bars the database knows of it.
+/// A worker begins: `false` when it has to stay out. From here on, whoever lockouts the database knows of it.
 pub fn enter(database: u32) -> bool {
     layout::with_header(|h| {
-        let barred = h.is_barred(database);
+        let barred = h.is_locked_out(database);
         let Some(entry) = workers::entry(h, database) else { return false };
         // The one that the launcher has given up waiting for may have come in the end.
         if entry.worker_pid > 0 {
@@ -128,30 +130,30 @@ fn wait_until_gone(database: u32) {
 
 impl Header {
     /// Whether workers have to stay out of a database.
-    pub fn is_barred(&self, database: u32) -> bool {
+    pub fn is_locked_out(&self, database: u32) -> bool {
         let now = clock::now();
         // A brief one that is not about to end is of a clock that was ahead.
         let stands = |until: i64| until == i64::MAX || (now + 1..=now + BRIEFLY_S).contains(&until);
-        self.bars.iter().any(|b| b.pid != 0 && b.database == database && stands(b.until))
+        self.lockouts.iter().any(|b| b.pid != 0 && b.database == database && stands(b.until))
     }
 }
 
-pub fn is_barred(database: u32) -> bool {
-    layout::with_header(|h| h.is_barred(database))
+pub fn is_locked_out(database: u32) -> bool {
+    layout::with_header(|h| h.is_locked_out(database))
 }
 
 /// What the end of a transaction does with the databases that it kept workers out of.
 pub const SETTLEMENT: Settlement = Settlement {
-    ended: |ended, committed| settle(&ended.bars, committed),
-    undone: |undone| settle(&undone.bars, false),
+    ended: |ended, committed| settle(&ended.lockouts, committed),
+    undone: |undone| settle(&undone.lockouts, false),
 };
 
-/// The (sub)transaction that set these bars has ended. Cannot fail: runs in its callbacks.
-pub fn settle(bars: &[OwnBar], committed: bool) {
-    if bars.is_empty() {
+/// The (sub)transaction that set these lockouts has ended. Cannot fail: runs in its callbacks.
+pub fn settle(lockouts: &[OwnLockout], committed: bool) {
+    if lockouts.is_empty() {
         return;
     }
-    for own in bars {
+    for own in lockouts {
         match own.outcome {
             Outcome::Dropped if committed => forget(own.database),
             outcome => lift(own.database, if committed { outcome } else { Outcome::Stays }),
@@ -183,12 +185,12 @@ fn lift(database: u32, outcome: Outcome) {
     });
 }
 
-/// One bar of this backend's.
+/// One lockout of this backend's.
 fn take_down(header: &mut Header, database: u32) {
     // SAFETY: a global of this process.
     let pid = unsafe { pg_sys::MyProcPid };
-    if let Some(bar) = header.bars.iter_mut().find(|b| b.pid == pid && b.database == database) {
-        *bar = Bar::FREE;
+    if let Some(lockout) = header.lockouts.iter_mut().find(|b| b.pid == pid && b.database == database) {
+        *lockout = Lockout::FREE;
     }
 }
 

@@ -32,7 +32,7 @@ struct Slot {
 
 /// A provider's place, as long as it is that provider's.
 #[derive(Clone, Copy, Debug)]
-pub struct Seat {
+pub struct ProviderSlot {
     pub index: usize,
     pub key: AccountKey,
     pub generation: u64,
@@ -79,8 +79,8 @@ impl State {
         self.key.database == 0
     }
 
-    pub fn seat_of(&self, index: usize, key: AccountKey) -> Option<Seat> {
-        (self.key == key).then_some(Seat { index, key, generation: self.generation })
+    pub fn slot_of(&self, index: usize, key: AccountKey) -> Option<ProviderSlot> {
+        (self.key == key).then_some(ProviderSlot { index, key, generation: self.generation })
     }
 
     pub fn count(&mut self, count: Count) {
@@ -164,7 +164,7 @@ pub fn with<R>(index: usize, work: impl FnOnce(&mut State) -> R) -> R {
     }
 }
 
-impl Seat {
+impl ProviderSlot {
     /// `None` where the place has become another's.
     pub fn with<R>(self, work: impl FnOnce(&mut State) -> R) -> Option<R> {
         with(self.index, |state| {
@@ -185,7 +185,7 @@ impl Seat {
 
 /// What the worker has to write down.
 pub struct Unrecorded {
-    seat: Seat,
+    slot: ProviderSlot,
     changes: u64,
     pub provider: Uuid,
     pub tally: Tally,
@@ -197,7 +197,7 @@ pub fn unrecorded(database: u32, catalog: u32) -> Vec<Unrecorded> {
         with(index, |state| {
             let ours = (state.key.database, state.key.catalog) == (database, catalog);
             (ours && state.loaded && state.changes != state.recorded).then(|| Unrecorded {
-                seat: Seat { index, key: state.key, generation: state.generation },
+                slot: ProviderSlot { index, key: state.key, generation: state.generation },
                 changes: state.changes,
                 provider: Uuid::from_bytes(state.key.id),
                 tally: state.base.plus(&state.since),
@@ -228,6 +228,6 @@ pub fn forget(database: u32, keep: Option<u32>) {
 /// They are in the books, durably.
 pub fn recorded(written: &[Unrecorded]) {
     for entry in written {
-        entry.seat.with(|state| state.recorded = entry.changes);
+        entry.slot.with(|state| state.recorded = entry.changes);
     }
 }

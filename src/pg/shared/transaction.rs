@@ -63,7 +63,7 @@ pub struct Transaction {
     /// leadlex.resume_queue() was called.
     pub resumed: bool,
     /// Databases that this transaction keeps workers out of.
-    pub bars: Vec<OwnBar>,
+    pub lockouts: Vec<OwnLockout>,
 }
 
 /// What becomes of a barred database when the transaction commits.
@@ -79,7 +79,7 @@ pub enum Outcome {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct OwnBar {
+pub struct OwnLockout {
     pub database: u32,
     pub outcome: Outcome,
     pub subtransaction: u32,
@@ -97,7 +97,7 @@ pub struct Settlement {
 pub struct Undone {
     pub holds: Vec<Hold>,
     pub claims: Vec<OwnClaim>,
-    pub bars: Vec<OwnBar>,
+    pub lockouts: Vec<OwnLockout>,
     /// An account that it was reading into shared memory.
     pub loading: Option<usize>,
 }
@@ -216,7 +216,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.grants.iter_mut().for_each(|g| hand_up(&mut g.subtransaction));
             t.claims.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
             t.under_way.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
-            t.bars.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
+            t.lockouts.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
             let undone = CURRENT.with_borrow_mut(|t| {
@@ -225,7 +225,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
                 Undone {
                     holds: t.holds.extract_if(.., |h| h.subtransaction == own).collect(),
                     claims: t.claims.extract_if(.., |c| c.subtransaction == own).collect(),
-                    bars: t.bars.extract_if(.., |b| b.subtransaction == own).collect(),
+                    lockouts: t.lockouts.extract_if(.., |b| b.subtransaction == own).collect(),
                     loading: t.loading.take(),
                 }
             });

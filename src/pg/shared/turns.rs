@@ -64,7 +64,7 @@ impl Patience {
         let (turns, served, barred) = layout::with_header(|h| {
             let own = h.databases.iter().find(|d| d.oid == oid);
             self.has_place = own.is_some();
-            (h.turns, own.is_some_and(|d| d.worker_pid > 0), h.is_barred(oid))
+            (h.turns, own.is_some_and(|d| d.worker_pid > 0), h.is_locked_out(oid))
         });
         if barred {
             // A statement that keeps the worker out of this database ends soon, as this session is in its way.
@@ -122,7 +122,7 @@ pub fn give_up(message: &str, undone: &str) -> ! {
 /// For a worker: whether others wait for its place, and whether in one of them a call does.
 pub fn others_wait(now: i64) -> (bool, bool) {
     layout::with_header(|h| {
-        let waiting = || h.databases.iter().filter(|d| d.is_waiting(now) && !h.is_barred(d.oid));
+        let waiting = || h.databases.iter().filter(|d| d.is_waiting(now) && !h.is_locked_out(d.oid));
         (waiting().next().is_some(), waiting().any(|d| d.urgent))
     })
 }

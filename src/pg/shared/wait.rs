@@ -13,7 +13,7 @@ use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::Refusal;
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
-use leadlex_net::{Announce, Courier, Job, Keep, OpenError, Ticket};
+use leadlex_net::{Announce, Job, Keep, OpenError, PendingRequest, RequestPool};
 
 /// The thread enforces the timeout; this much later the backend stops waiting for the thread itself.
 const GRACE: Duration = Duration::from_millis(250);
@@ -23,12 +23,12 @@ const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 thread_local! {
     /// One per backend, kept: connections to providers stay open between calls.
-    static POST: RefCell<Option<Post>> = const { RefCell::new(None) };
+    static REQUESTS: RefCell<Option<Requests>> = const { RefCell::new(None) };
 }
 
-struct Post {
-    courier: Courier,
-    /// For the latch and the courier's bell. Kept, as each takes a descriptor.
+struct Requests {
+    pool: RequestPool,
+    /// For the latch and the pool's notifier. Kept, as each takes a descriptor.
     waits: *mut pg_sys::WaitEventSet,
 }
 
@@ -70,16 +70,16 @@ pub fn event(event: Event) -> u32 {
 
 /// A request on its way.
 pub struct Sent {
-    ticket: Ticket,
+    ticket: PendingRequest,
     until: Instant,
 }
 
 /// Opens what requests need once in a session, or raises 53000. To be called before anything is decided about a request.
 pub fn ready() {
-    if POST.with_borrow(Option::is_some) {
+    if REQUESTS.with_borrow(Option::is_some) {
         return;
     }
-    let courier = Courier::open(spawn, ANNOUNCE).unwrap_or_else(|error| match error {
+    let pool = RequestPool::open(spawn, ANNOUNCE).unwrap_or_else(|error| match error {
         OpenError::NoRoom => no_descriptors(None),
         OpenError::Io(error) => no_descriptors(Some(&error)),
     });
@@ -88,10 +88,10 @@ pub fn ready() {
         no_descriptors(None);
     }
     (ANNOUNCE.release)();
-    let waits = wait_set(courier.fd());
+    let waits = wait_set(pool.fd());
     // SAFETY: registered once per backend, as this point is passed once.
-    unsafe { pg_sys::on_proc_exit(Some(close_courier), pg_sys::Datum::from(0)) };
-    POST.set(Some(Post { courier, waits }));
+    unsafe { pg_sys::on_proc_exit(Some(close_pool), pg_sys::Datum::from(0)) };
+    REQUESTS.set(Some(Requests { pool, waits }));
 }
 
 const ANNOUNCE: Announce = Announce {
@@ -123,7 +123,7 @@ fn wait_set(fd: i32) -> *mut pg_sys::WaitEventSet {
     let set = unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), EVENTS) };
     let fill = move || {
         let add = |event, fd, latch| {
-            // SAFETY: `set` has room for all; MyLatch and the bell live as long as the backend.
+            // SAFETY: `set` has room for all; MyLatch and the notifier live as long as the backend.
             unsafe { pg_sys::AddWaitEventToSet(set, event, fd, latch, ptr::null_mut()) };
         };
         // SAFETY: a global of the backend.
@@ -141,13 +141,13 @@ fn wait_set(fd: i32) -> *mut pg_sys::WaitEventSet {
     set
 }
 
-fn with_courier<T>(what: impl FnOnce(&mut Courier) -> T) -> T {
-    POST.with_borrow_mut(|post| what(&mut post.as_mut().expect("ready() was called before").courier))
+fn with_pool<T>(what: impl FnOnce(&mut RequestPool) -> T) -> T {
+    REQUESTS.with_borrow_mut(|requests| what(&mut requests.as_mut().expect("ready() was called before").pool))
 }
 
 /// Whether there are descriptors for one more request. `false` only while requests are under way.
 pub fn has_room() -> bool {
-    POST.with_borrow_mut(|post| post.as_mut().is_none_or(|post| post.courier.has_room()))
+    REQUESTS.with_borrow_mut(|requests| requests.as_mut().is_none_or(|requests| requests.pool.has_room()))
 }
 
 /// Sends the request. When nobody waits for its outcome any more, the request goes on in its thread until it ends by
@@ -159,7 +159,7 @@ pub fn send(mut job: Job, keep: Keep) -> Result<Sent, Fault> {
         for_answers(ROOM_PAUSE);
     }
     job.timeout = until.saturating_duration_since(Instant::now());
-    let ticket = with_courier(|courier| courier.send(job, Some(keep)))?;
+    let ticket = with_pool(|pool| pool.send(job, Some(keep)))?;
     Ok(Sent { ticket, until: until + GRACE })
 }
 
@@ -168,7 +168,7 @@ impl Sent {
     pub fn try_take(&mut self) -> Option<Result<Answer, Fault>> {
         let late = || Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time"));
         let outcome = self.ticket.try_take().or_else(|| self.left().is_zero().then(late))?;
-        with_courier(Courier::tidy);
+        with_pool(RequestPool::tidy);
         Some(outcome)
     }
 
@@ -187,11 +187,13 @@ impl Sent {
     }
 }
 
-/// Waits until one of the session's requests may be done, at most so long. A wait inside this one may have heard the bell
+/// Waits until one of the session's requests may be done, at most so long. A wait inside this one may have seen the notifier's byte
 /// already: look for outcomes first.
 pub fn for_answers(longest: Duration) {
-    let (waits, milliseconds) =
-        (POST.with_borrow(|post| post.as_ref().map(|post| post.waits)), longest.as_millis() as i64 + 1);
+    let (waits, milliseconds) = (
+        REQUESTS.with_borrow(|requests| requests.as_ref().map(|requests| requests.waits)),
+        longest.as_millis() as i64 + 1,
+    );
     let waits = waits.expect("ready() was called before");
     let mut woken = pg_sys::WaitEvent::default();
     // SAFETY: the set lives as long as the backend, and is given room for one event.
@@ -201,7 +203,7 @@ pub fn for_answers(longest: Duration) {
         // SAFETY: this process's own latch.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     }
-    with_courier(|courier| courier.silence());
+    with_pool(|pool| pool.drain());
     pgrx::check_for_interrupts!();
 }
 
@@ -230,10 +232,10 @@ pub fn on_exit(leave: fn()) {
 
 /// Sockets are closed at once when the backend exits, so that no thread is in the middle of something.
 #[pg_guard]
-unsafe extern "C-unwind" fn close_courier(_code: i32, _arg: pg_sys::Datum) {
-    POST.with_borrow(|post| {
-        if let Some(post) = post {
-            post.courier.shutdown();
+unsafe extern "C-unwind" fn close_pool(_code: i32, _arg: pg_sys::Datum) {
+    REQUESTS.with_borrow(|requests| {
+        if let Some(requests) = requests {
+            requests.pool.shutdown();
         }
     });
     robust_mutex::close_gate();

@@ -12,11 +12,11 @@ use crate::pg::sys::role;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use crate::pg::table::Binding;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::Workspace;
 use leadlex_domain::provider::{Config, ConfigError};
 use leadlex_domain::rate::Limits;
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::Hash;
 
 // Workspaces.
 

@@ -1,12 +1,10 @@
 //! Small hashes of contacts' keys, by which those that wait are found in an index.
 
-use leadlex_domain::receipt;
-
 /// A row of so few contacts has its marks from the beginning.
 const FEW: usize = 16;
 
 pub fn mark(contact: &str) -> i64 {
-    let hash = receipt::hash(&[contact.as_bytes()]);
+    let hash = leadlex_domain::hash::hash(&[contact.as_bytes()]);
     i64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]])
 }
 

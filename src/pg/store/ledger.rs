@@ -14,8 +14,8 @@ use crate::pg::sys::heap_insert::Row;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::row::{number, optional, pg, text, uuid};
 use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
+use leadlex_domain::hash::Hash;
 use leadlex_domain::rate::Record;
-use leadlex_domain::receipt::Hash;
 
 pub struct LoadedAccount {
     pub balance: i64,

@@ -10,7 +10,8 @@ use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, number, optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use leadlex_domain::fields::Field;
-use leadlex_domain::receipt::{Filed, Hash, Receipt, Terms};
+use leadlex_domain::hash::Hash;
+use leadlex_domain::receipt::{Filed, Receipt, Terms};
 
 // One look into the index for each question. With `= ANY` the planner may choose, while the table is small, to read all
 // of a workspace's receipts, and stay with it when there are many.

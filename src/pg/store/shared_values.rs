@@ -11,7 +11,8 @@ use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, optional, pg, text, uuid};
 use crate::pg::sys::spi::{Statement, View, arg};
-use leadlex_domain::receipt::{Filed, Hash};
+use leadlex_domain::hash::Hash;
+use leadlex_domain::receipt::Filed;
 use leadlex_domain::shared::{Kind, Value};
 
 /// Whether none was ever found, as far as the table's size tells.

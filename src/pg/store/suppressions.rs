@@ -14,7 +14,8 @@ use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::pg;
 use crate::pg::sys::spi::{Statement, View, arg};
-use leadlex_domain::receipt::{Filed, Hash, Refusal};
+use leadlex_domain::hash::Hash;
+use leadlex_domain::receipt::{Filed, Refusal};
 
 /// Stands for every workspace.
 const EVERYWHERE: Uuid = Uuid::nil();

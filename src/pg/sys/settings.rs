@@ -15,7 +15,7 @@ use pgrx::pg_sys;
 
 use leadlex_domain::health::Policy;
 use leadlex_domain::receipt::Terms;
-use leadlex_net::MAX_HELPERS;
+use leadlex_net::MAX_REQUESTS;
 
 pub use answers::{position, waterfall};
 pub use people::{max_people_per_value, role_mailboxes, rules};
@@ -207,7 +207,7 @@ fn define_batches() {
         c"Each takes a thread and a connection of the session.",
         &MAX_PARALLEL,
         1,
-        MAX_HELPERS as i32,
+        MAX_REQUESTS as i32,
         GucContext::Suset,
         GucFlags::default(),
     );

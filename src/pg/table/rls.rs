@@ -68,14 +68,14 @@ impl Binding {
         barred
     }
 
-    pub fn refuse_if_barred(&self, workspace: Uuid, id: &str) {
+    pub fn refuse_if_update_denied(&self, workspace: Uuid, id: &str) {
         // Gone meanwhile is something else.
         if self.barred(workspace, &[id])[0] && self.read(workspace, id).is_some() {
-            self.row_barred(id, "No provider was asked.");
+            self.row_update_denied(id, "No provider was asked.");
         }
     }
 
-    pub fn row_barred(&self, id: &str, detail: &str) -> ! {
+    pub fn row_update_denied(&self, id: &str, detail: &str) -> ! {
         refuse(Refusal {
             sqlstate: "42501",
             message: barred_message(id),

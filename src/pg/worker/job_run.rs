@@ -38,7 +38,7 @@ use leadlex_domain::job::{Fate, Policy};
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// A number from 0 to 1.
-pub fn dice() -> f64 {
+pub fn jitter() -> f64 {
     f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
 
@@ -57,7 +57,7 @@ pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
             closed_until
         }
         Err(failure) => {
-            let leaving = lockouts::is_barred(key.database);
+            let leaving = lockouts::is_locked_out(key.database);
             // Should this fail, too, the set counts as interrupted.
             let _ = attempt_as(c"leadlex_enrich: recording the failure of queued jobs", || {
                 record(tickets, &failure, leaving);
@@ -88,8 +88,8 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     let fates = timed(fates);
     let policy = settings::job_policy();
     // One throw for all, so that those that share their fate stay together.
-    let dice = dice();
-    let states: Vec<State> = fates.iter().map(|fate| state(&policy, attempts, fate, dice)).collect();
+    let jitter = jitter();
+    let states: Vec<State> = fates.iter().map(|fate| state(&policy, attempts, fate, jitter)).collect();
     fold(&sets, &states);
     settle(&sets, states);
     closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
@@ -248,7 +248,7 @@ fn dead(attempts: u32, error: String) -> State {
 }
 
 /// What a fate after so many attempts means.
-fn state(policy: &Policy, attempts: u32, fate: &Fate, dice: f64) -> State {
+fn state(policy: &Policy, attempts: u32, fate: &Fate, jitter: f64) -> State {
     let queued =
         |attempts, after, error| State { name: "queued", outcome: None, attempts, after: Some(after), error };
     match fate {
@@ -264,13 +264,13 @@ fn state(policy: &Policy, attempts: u32, fate: &Fate, dice: f64) -> State {
             queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
         }
         Fate::PassedOver { retry_after, error } => {
-            queued(attempts - 1, policy.turn(*retry_after, dice), Some(error.clone()))
+            queued(attempts - 1, policy.turn(*retry_after, jitter), Some(error.clone()))
         }
         Fate::Failed { error, .. } | Fate::Dead { error } if policy.gives_up(attempts) => {
             dead(attempts, error.clone())
         }
         Fate::Failed { retry_after, error } => {
-            queued(attempts, policy.backoff(attempts, *retry_after, dice), Some(error.clone()))
+            queued(attempts, policy.backoff(attempts, *retry_after, jitter), Some(error.clone()))
         }
         Fate::Dead { error } => dead(attempts, error.clone()),
     }
@@ -321,8 +321,8 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
     } else if job::is_transient(&failure.sqlstate) {
         // May be over next time, so that is waited for, and counts; but nobody dies in company.
         match policy.gives_up(attempts) && !alone {
-            true => again(policy.backoff(attempts, None, dice()), Some(error)),
-            false => state(&policy, attempts, &Fate::Failed { retry_after: None, error }, dice()),
+            true => again(policy.backoff(attempts, None, jitter()), Some(error)),
+            false => state(&policy, attempts, &Fate::Failed { retry_after: None, error }, jitter()),
         }
     } else if alone {
         dead(attempts, error)

@@ -143,7 +143,7 @@ fn work_until_idle(key: Key) {
         // A cancel was meant for what this process did before.
         forget_cancel();
         pgrx::check_for_interrupts!();
-        if lockouts::is_barred(key.database) || !is_itself(key.role) {
+        if lockouts::is_locked_out(key.database) || !is_itself(key.role) {
             job_queues::mark(key, |q| q.wanted = true);
             return;
         }
@@ -158,7 +158,7 @@ fn work_until_idle(key: Key) {
             closed.clear();
         }
         match attempt_as(c"leadlex_enrich: looking for queued jobs", || look(key, &closed)) {
-            Err(_) if lockouts::is_barred(key.database) => continue,
+            Err(_) if lockouts::is_locked_out(key.database) => continue,
             Err(failure) => return fail(key, &failure),
             Ok(Turn::Nothing) => return,
             Ok(Turn::Paused) => return job_queues::pause(key, resumed),
@@ -258,7 +258,7 @@ fn look(key: Key, closed: &Closed) -> Turn {
         false => jobs::with_companions(due.ticket),
     };
     tickets.iter_mut().for_each(|ticket| ticket.attempts += 1);
-    let patience = policy.backoff(tickets[0].attempts, None, job_run::dice());
+    let patience = policy.backoff(tickets[0].attempts, None, job_run::jitter());
     jobs::begin(&tickets, patience, due.interrupted.then_some(interrupted));
     Turn::Sets(tickets)
 }
@@ -271,7 +271,7 @@ fn more_comes(key: Key) -> bool {
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
         let now = now_us();
         let is_due = |q: &mut layout::Queue| q.wanted || q.due_at <= now;
-        if lockouts::is_barred(key.database) || job_queues::mark(key, is_due) == Some(true) {
+        if lockouts::is_locked_out(key.database) || job_queues::mark(key, is_due) == Some(true) {
             return true;
         }
         let left = until.saturating_duration_since(Instant::now());

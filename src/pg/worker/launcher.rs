@@ -182,7 +182,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         for lost in header.databases.iter_mut().filter(|d| d.worker_pid == -1 && d.not_before <= now) {
             lost.worker_pid = 0;
         }
-        let ready = |d: &&Database| d.is_waiting(now) && !header.is_barred(d.oid);
+        let ready = |d: &&Database| d.is_waiting(now) && !header.is_locked_out(d.oid);
         let running = header.databases.iter().filter(|d| d.worker_pid != 0);
         if running.clone().count() >= settings::max_workers() {
             if header.databases.iter().any(|d| ready(&d)) {
@@ -195,7 +195,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         let longest = header.databases.iter().filter(ready).min_by_key(|d| (!d.urgent, d.last_run));
         let waiting = longest.map(|d| d.oid);
         let oid = waiting.or_else(|| sweep.pop_front())?;
-        let barred = header.is_barred(oid);
+        let barred = header.is_locked_out(oid);
         let untold = header.untold;
         let Some(database) = workers::entry(header, oid) else {
             // It stays in the line of those that are to be looked at.

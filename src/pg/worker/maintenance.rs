@@ -88,7 +88,7 @@ fn configure() {
 /// Shutdown, or a statement that needs the database without sessions.
 fn has_to_leave(database: u32) -> bool {
     // SAFETY: a flag that the signal handler sets.
-    unsafe { pg_sys::ShutdownRequestPending != 0 || lockouts::is_barred(database) }
+    unsafe { pg_sys::ShutdownRequestPending != 0 || lockouts::is_locked_out(database) }
 }
 
 /// Until when this worker, which began at `begun`, may stay although it has nothing to do, or always more. `None`: as long as
@@ -150,7 +150,7 @@ fn work_until_idle(database: u32) -> bool {
             }
             // Cancelled because it has to leave. The books are still closed first, if that can be done in time.
             Err(_) if !closing && has_to_leave(database) => continue,
-            Err(_) if closing && lockouts::is_barred(database) => {
+            Err(_) if closing && lockouts::is_locked_out(database) => {
                 mark(database, |d| d.has_work = true);
                 return true;
             }

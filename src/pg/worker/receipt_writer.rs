@@ -11,7 +11,8 @@ use crate::pg::store;
 use crate::pg::store::shared_values::Crowded;
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{Failed, attempt};
-use leadlex_domain::receipt::{Filed, Hash};
+use leadlex_domain::hash::Hash;
+use leadlex_domain::receipt::Filed;
 
 /// Somebody else holds the row.
 const LOCK_NOT_AVAILABLE: &str = "55P03";

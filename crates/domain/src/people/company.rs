@@ -1,9 +1,10 @@
 //! Companies: their domains, and which names are names of one.
 
 use super::email::Address;
+use super::host;
 use super::list::{self, List};
 use super::stand_in;
-use super::value::{clean, folded_width};
+use super::text::{clean, folded_width};
 
 static MAIL_PROVIDERS: List<1_024> = List::new(include_str!("data/mail_providers.txt"));
 // A million bytes are read at compile time.
@@ -27,7 +28,7 @@ pub fn domain(text: &str) -> Option<String> {
         Some(_) => return None,
         None => host,
     };
-    let host = ascii_host(host)?;
+    let host = host::ascii_host(host)?;
     let registrable = registrable(&host)?;
     let is_page = path.len() > 1 && HOSTS_OF_PAGES.contains(&registrable);
     (!is_page && !is_open_to_anyone(&host, registrable)).then(|| registrable.to_owned())
@@ -75,30 +76,6 @@ fn is_open_to_anyone(host: &str, registrable: &str) -> bool {
     let name = registrable.split('.').next().unwrap_or_default();
     let families = ["yahoo", "hotmail", "gmx", "ymail", "rocketmail", "outlook", "onmicrosoft"];
     families.contains(&name)
-}
-
-/// A host in ASCII and lower case: sound labels, at least two of them, the last one no number. Only names of other scripts
-/// cost more than looking at their letters.
-pub(super) fn ascii_host(host: &str) -> Option<String> {
-    let host = host.trim_end_matches('.');
-    let is_encoded = |host: &str| host.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"xn--"));
-    let plain = host.is_ascii() && !is_encoded(host);
-    let host = if plain { host.to_ascii_lowercase() } else { idna::domain_to_ascii(host).ok()? };
-    let host = host.trim_end_matches('.');
-    let sound = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let last = host.rsplit('.').next()?;
-    // With a letter in its last label it is no number of an IPv4 address.
-    let ok = host.contains('.')
-        && host.len() <= 253
-        && host.split('.').all(sound)
-        && last.len() >= 2
-        && last.bytes().any(|b| b.is_ascii_alphabetic());
-    ok.then(|| host.to_owned())
 }
 
 /// Whether a company's name says which company it is: no stand-in, and not `self-employed` and the like.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::stand_in;
-use super::value::{clean, folded_width};
-use super::{Rules, company};
+use super::text::{clean, folded_width};
+use super::{Rules, host};
 
 /// One address out of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ fn without_scheme(text: &str) -> Option<&str> {
 fn address(text: &str, rules: Rules) -> Option<Address> {
     let text = text.trim();
     let (local, domain) = text.split_once('@')?;
-    let ascii = company::ascii_host(domain)?;
+    let ascii = host::ascii_host(domain)?;
     let local = sound_local(local, &ascii)?;
     let local_normal = local.to_lowercase();
     if is_reserved(&ascii, rules) || is_nobodys(&local_normal, &ascii) {

@@ -5,6 +5,7 @@
 
 pub mod company;
 pub mod email;
+mod host;
 mod list;
 pub mod mentions;
 pub mod name;
@@ -12,6 +13,7 @@ pub mod phone;
 pub mod profile;
 pub mod seniority;
 pub mod stand_in;
+pub mod text;
 pub mod value;
 
 /// What settings say about values.

@@ -3,7 +3,7 @@
 use phonelib::PhoneNumber;
 
 use super::stand_in;
-use super::value::{clean, folded_width};
+use super::text::{clean, folded_width};
 
 /// Fewer digits are no number but a rest of one, or an extension.
 const FEWEST_DIGITS: usize = 5;

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use unicode_normalization::UnicodeNormalization;
 
 use super::stand_in;
-use super::value::clean;
+use super::text::clean;
 
 const PROFILES: &str = "https://www.linkedin.com/in/";
 

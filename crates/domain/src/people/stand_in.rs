@@ -53,7 +53,7 @@ fn is_mark(c: char) -> bool {
     c.is_ascii_punctuation()
         || c.is_whitespace()
         || c.is_control()
-        || super::value::is_invisible(c)
+        || super::text::is_invisible(c)
         || matches!(c, '\u{a1}'..='\u{bf}' if !c.is_alphanumeric())
         || matches!(c, '\u{200c}' | '\u{200d}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}')
         || matches!(

@@ -6,7 +6,7 @@ use super::about;
 use super::confidence::Confidence;
 use super::exchange::Method;
 use super::mapping::Spec;
-use super::node::{Checked, Node};
+use super::node::{Checked, Node, header_name};
 use super::reading::{Cost, RetryAfter};
 use super::same_person::SamePerson;
 use super::signals::{self, Signals};
@@ -142,15 +142,6 @@ fn parse_headers(node: &Node<'_>) -> Checked<Named> {
         headers.push((name.to_owned(), parse_template(&value)?));
     }
     Ok(headers)
-}
-
-/// `place` is where the name is given.
-pub fn header_name(place: &Node<'_>, name: &str) -> Checked<()> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err(place.error("is not a valid header name"));
-    }
-    Ok(())
 }
 
 /// `name` can be sent beside these headers.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::exchange::Answer;
+use super::exchange::{Answer, Seen};
 use super::mending::mended;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,14 +86,6 @@ fn latin(byte: u8) -> char {
         0x80..=0x9f => UPPER[usize::from(byte - 0x80)],
         other => char::from(other),
     }
-}
-
-/// What of an answer a person wants to see who wonders why it was not understood. It may hold the secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    content_type: Option<String>,
-    location: Option<String>,
-    text: String,
 }
 
 /// How much of an answer is shown.

@@ -5,7 +5,6 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::Verdict;
-use super::document::Seen;
 use super::masking;
 use crate::fields::FieldMap;
 
@@ -317,3 +316,11 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// What of an answer a person wants to see who wonders why it was not understood. It may hold the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub content_type: Option<String>,
+    pub location: Option<String>,
+    pub text: String,
+}

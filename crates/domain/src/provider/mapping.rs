@@ -6,7 +6,7 @@ use super::condition::Condition;
 use super::node::{Checked, Node};
 use super::pointer::Pointer;
 use super::shape::{self, Shape, Text};
-use crate::people::{stand_in, value::clean};
+use crate::people::{stand_in, text::clean};
 
 /// Where a field's text comes from.
 #[derive(Clone, Debug, PartialEq)]

@@ -33,7 +33,8 @@ pub use node::ConfigError;
 pub use same_person::Whom;
 
 use self::confidence::Confidence;
-use self::document::{Document, Seen};
+use self::document::Document;
+use self::exchange::Seen;
 use self::mapping::{Accepts, Spec};
 use self::reading::{Cost, RetryAfter};
 use self::same_person::SamePerson;

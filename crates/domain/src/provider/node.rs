@@ -135,3 +135,12 @@ impl<'a> Object<'a> {
         self.optional(key).ok_or_else(|| self.node.child(key, &Value::Null).error("is missing"))
     }
 }
+
+/// `place` is where the name is given.
+pub fn header_name(place: &Node<'_>, name: &str) -> Checked<()> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(place.error("is not a valid header name"));
+    }
+    Ok(())
+}

@@ -4,9 +4,8 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::config::header_name;
 use super::exchange::Answer;
-use super::node::{Checked, Node};
+use super::node::{Checked, Node, header_name};
 use super::pointer::Pointer;
 
 /// A place in the header or in the body.

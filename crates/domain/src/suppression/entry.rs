@@ -1,9 +1,9 @@
 //! What somebody asks to be put on the list, or to be taken off it.
 
 use super::{by_address, by_domain, by_profile, former};
+use crate::hash::Hash;
 use crate::people::email::addresses;
 use crate::people::{Rules, mentions, profile};
-use crate::receipt::Hash;
 
 /// An address, a profile or a domain of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]

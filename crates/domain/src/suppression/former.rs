@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use super::of;
 use crate::contact::Contact;
 use crate::fields::Field;
-use crate::people::value::clean;
-use crate::receipt::Hash;
+use crate::hash::Hash;
+use crate::people::text::clean;
 
 /// By an address as it was typed.
 pub fn by_email(email: &str) -> Option<Hash> {

@@ -9,10 +9,10 @@ pub mod former;
 
 use super::contact::Contact;
 use super::fields::Field;
+use super::hash::{Hash, hash};
 use super::people::email::Address;
 use super::people::mentions;
 use super::person::Person;
-use super::receipt::{Hash, hash};
 
 pub use entry::Entry;
 

@@ -28,6 +28,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::estimate::{Estimate, Fate, Means, Why};
 use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::health::Permit;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
 use leadlex_domain::merge;
@@ -36,7 +37,6 @@ use leadlex_domain::position::Post;
 use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict};
 use leadlex_domain::rate::{Limits, Status};
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::Hash;
 use leadlex_domain::suppression;
 use leadlex_domain::waterfall::{Mode, Outcome, Waterfall};
 
@@ -228,7 +228,7 @@ impl Outlook<'_> {
                 format!("{:?}", (at, contact.identifying(), fields.names(), values))
             }
         };
-        receipt::hash(&[missing.as_bytes(), whom.as_bytes()])
+        leadlex_domain::hash::hash(&[missing.as_bytes(), whom.as_bytes()])
     }
 
     fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
@@ -269,7 +269,7 @@ fn opening_of(provider: &LoadedProvider, config: &Config, person: &Person) -> Op
         Ok(prepared) => prepared.map(|prepared| prepared.question),
         Err(fault) => return Opening::Closed(fault),
     };
-    let state = health::find(provider.id).and_then(|seat| seat.state());
+    let state = health::find(provider.id).and_then(|slot| slot.state());
     if let (Some(question), Some(mut state)) = (question, state)
         && let Permit::No(pause) = state.health.permit(question, true, clock::now_us(), Duration::ZERO)
     {

@@ -23,9 +23,9 @@ use leadlex_domain::batch::Line;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::{Failure, NoMatchReason, short};
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::position::Post;
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::Hash;
 use leadlex_domain::waterfall::{Gathered, Mode, Waterfall};
 
 pub type Gathering = Result<Gathered, Failure>;
@@ -131,9 +131,9 @@ impl Batch<'_> {
         self.recall(&mut members);
         // The first that is asked about may be the one that tries a provider: not always the same.
         if !members.is_empty() && self.providers.iter().any(|(_, provider)| health::is_paused(provider.id)) {
-            let dice = Uuid::new_v4().as_fields().0 as usize;
+            let jitter = Uuid::new_v4().as_fields().0 as usize;
             let count = members.len();
-            members.rotate_left(dice % count);
+            members.rotate_left(jitter % count);
         }
         self.queue.extend(members);
     }

@@ -39,10 +39,10 @@ use leadlex_domain::batch::{Line, Order, Status};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::{Failure, NoMatchReason};
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::position::Position;
 use leadlex_domain::rate::Window;
-use leadlex_domain::receipt::Hash;
 use leadlex_domain::suppression;
 use leadlex_domain::waterfall::Mode;
 use lookup::Scope;
@@ -313,7 +313,7 @@ impl Batch<'_> {
             }
             return;
         }
-        // Statements since the last wait may have waited for answers, too, and have heard the bell for ours.
+        // Statements since the last wait may have waited for answers, too, and have seen the notice for ours.
         if !(self.take_answers() | self.take_parked()) {
             let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
             wait::for_answers(nearest.min(self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause)));

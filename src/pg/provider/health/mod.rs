@@ -21,52 +21,52 @@ use leadlex_domain::health::{Ending, Permit, Policy, Question};
 use leadlex_domain::provider::{Fault, FaultKind, Verdict};
 use leadlex_domain::tally::Count;
 
-use crate::pg::shared::provider_slots::{Seat, State};
+use crate::pg::shared::provider_slots::{ProviderSlot, State};
 
 thread_local! {
     /// Where a provider stood last time; checked at every use.
-    static SEEN: RefCell<HashMap<AccountKey, Seat>> = RefCell::new(HashMap::new());
+    static SEEN: RefCell<HashMap<AccountKey, ProviderSlot>> = RefCell::new(HashMap::new());
 }
 
 /// The place of a provider of this database, with what the books say of it.
-pub fn open(provider: Uuid) -> Seat {
+pub fn open(provider: Uuid) -> ProviderSlot {
     let key = installation::account_key(provider);
-    let seat = match SEEN.with_borrow(|seen| seen.get(&key).copied()).filter(|seat| seat.touch()) {
-        Some(seat) => seat,
+    let slot = match SEEN.with_borrow(|seen| seen.get(&key).copied()).filter(|slot| slot.touch()) {
+        Some(slot) => slot,
         None => find_or_take(key),
     };
-    SEEN.with_borrow_mut(|seen| seen.insert(key, seat));
-    if seat.with(|state| state.loaded) == Some(false) {
+    SEEN.with_borrow_mut(|seen| seen.insert(key, slot));
+    if slot.with(|state| state.loaded) == Some(false) {
         // Two may read at once: whoever comes second finds it done. Nothing is written to the books before.
         let base = store::tallies::load(provider);
-        seat.with(|state| {
+        slot.with(|state| {
             if !state.loaded {
                 state.base = base;
                 state.loaded = true;
             }
         });
     }
-    seat
+    slot
 }
 
 /// The place of a provider that has one.
-pub fn find(provider: Uuid) -> Option<Seat> {
+pub fn find(provider: Uuid) -> Option<ProviderSlot> {
     let key = installation::account_key(provider);
     (0..provider_slots::count())
-        .find_map(|index| provider_slots::with(index, |state| state.seat_of(index, key)))
+        .find_map(|index| provider_slots::with(index, |state| state.slot_of(index, key)))
 }
 
 /// Whether the provider is paused, or has to be tried after a pause.
 pub fn is_paused(provider: Uuid) -> bool {
-    find(provider).and_then(|seat| seat.with(|state| state.health.pause().is_some())) == Some(true)
+    find(provider).and_then(|slot| slot.with(|state| state.health.pause().is_some())) == Some(true)
 }
 
-fn find_or_take(key: AccountKey) -> Seat {
+fn find_or_take(key: AccountKey) -> ProviderSlot {
     let _directory = layout::lock(Lock::Directory);
     let mut best: Option<((bool, bool, i64), usize)> = None;
     for index in 0..provider_slots::count() {
-        if let Some(seat) = provider_slots::with(index, |state| state.seat_of(index, key)) {
-            return seat;
+        if let Some(slot) = provider_slots::with(index, |state| state.slot_of(index, key)) {
+            return slot;
         }
         // A free one, else one of which the books know everything, else the oldest.
         let rank = provider_slots::with(index, |s| (!s.is_free(), s.changes != s.recorded, s.last_used));
@@ -77,14 +77,14 @@ fn find_or_take(key: AccountKey) -> Seat {
     let index = best.map_or(0, |(_, index)| index);
     provider_slots::with(index, |state| {
         *state = State { key, generation: state.generation + 1, last_used: clock::now(), ..State::FREE };
-        Seat { index, key, generation: state.generation }
+        ProviderSlot { index, key, generation: state.generation }
     })
 }
 
 /// A request on its way: what its thread needs to tell how it ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Errand {
-    pub seat: Seat,
+pub struct InFlightRequest {
+    pub slot: ProviderSlot,
     pub question: Question,
     pub sent_at: i64,
     /// It had all the time that the provider is to have.
@@ -92,7 +92,7 @@ pub struct Errand {
     pub policy: Policy,
 }
 
-impl Seat {
+impl ProviderSlot {
     /// Whether the provider may be asked.
     pub fn permit(self, question: Question, others: bool, lease: Duration) -> Permit {
         let now = clock::now_us();
@@ -115,17 +115,23 @@ impl Seat {
         workers::note_work();
     }
 
-    pub fn sent(self, question: Question, in_full: bool) -> Errand {
+    pub fn sent(self, question: Question, in_full: bool) -> InFlightRequest {
         self.with(|state| {
             state.health.meet(question.identity);
             state.count(Count::Calls);
         });
         workers::note_work();
-        Errand { seat: self, question, sent_at: clock::now_us(), in_full, policy: settings::breaker() }
+        InFlightRequest {
+            slot: self,
+            question,
+            sent_at: clock::now_us(),
+            in_full,
+            policy: settings::breaker(),
+        }
     }
 }
 
-impl Errand {
+impl InFlightRequest {
     /// From a helper thread: how the request ended, and what it cost.
     pub fn ended(self, verdict: &Verdict, cost: Option<f64>) {
         let now = clock::now_us();
@@ -137,7 +143,7 @@ impl Errand {
             _ => Ending::Answered,
         };
         robust_mutex::from_thread(|| {
-            self.seat.with(|state| {
+            self.slot.with(|state| {
                 state.health.ended(self.question, self.sent_at, now, ending, self.policy);
                 state.count(Count::of(verdict));
                 state.since.add_cost(cost);

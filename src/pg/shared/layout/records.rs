@@ -1,4 +1,4 @@
-//! The records that stand in shared memory: accounts, databases, queues, bars, batches and claims. Every process maps
+//! The records that stand in shared memory: accounts, databases, queues, lockouts, batches and claims. Every process maps
 //! them, so they are plain data of one size. `shmem` allocates them and gives access under their locks.
 
 use std::ops::{Deref, DerefMut};
@@ -212,14 +212,14 @@ impl Queue {
 /// `pid` 0: free.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Bar {
+pub struct Lockout {
     pub database: u32,
     pub pid: i32,
     pub until: i64,
 }
 
-impl Bar {
-    pub const FREE: Bar = Bar { database: 0, pid: 0, until: 0 };
+impl Lockout {
+    pub const FREE: Lockout = Lockout { database: 0, pid: 0, until: 0 };
 }
 
 /// A batch under way. `pid` 0: none.
@@ -278,7 +278,7 @@ impl<T> DerefMut for Places<T> {
 pub struct Header {
     pub databases: Places<Database>,
     pub queues: Places<Queue>,
-    pub bars: [Bar; MAX_BARS],
+    pub lockouts: [Lockout; MAX_BARS],
     pub running: [Running; MAX_RUNNING],
     pub launcher_pid: i32,
     pub launcher_latch: *mut pg_sys::Latch,

@@ -2,7 +2,7 @@
 //!
 //! It lives in shared memory, but nothing here knows that: it works on plain slices, so it can be tested by itself.
 
-use leadlex_domain::receipt::Hash;
+use leadlex_domain::hash::Hash;
 
 /// Which question: database, the extension's incarnation in it, and the question's hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

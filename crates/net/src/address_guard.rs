@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::courier::SpawnFn;
 use super::descriptors::{Count, Counted};
+use super::thread::SpawnFn;
 use leadlex_domain::provider::{Fault, FaultKind};
 
 /// A resolver that hangs holds its thread until the system gives up, perhaps for half a minute.
@@ -147,5 +147,5 @@ fn unresolved(host: &str, why: &str) -> Fault {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
+#[path = "address_guard_tests.rs"]
 mod tests;

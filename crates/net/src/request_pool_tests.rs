@@ -6,11 +6,11 @@ use crate::tests::{Server, get, left, limited, ok, spawn};
 
 const UNLIMITED: Announce = Announce { acquire: || true, release: || {} };
 
-fn courier(spawn: SpawnFn) -> Courier {
-    Courier::open(spawn, UNLIMITED).unwrap()
+fn pool(spawn: SpawnFn) -> RequestPool {
+    RequestPool::open(spawn, UNLIMITED).unwrap()
 }
 
-fn outcome(mut ticket: Ticket) -> Outcome {
+fn outcome(mut ticket: PendingRequest) -> Outcome {
     let started = Instant::now();
     loop {
         if let Some(outcome) = ticket.try_take() {
@@ -43,82 +43,82 @@ fn hanging(server: &Server, timeout_ms: u64) -> Job {
 }
 
 /// A request that the provider has received and will not answer.
-fn stuck(courier: &mut Courier, server: &Server, timeout_ms: u64) -> Ticket {
+fn stuck(pool: &mut RequestPool, server: &Server, timeout_ms: u64) -> PendingRequest {
     let before = server.requests().len();
-    let ticket = courier.send(hanging(server, timeout_ms), None).unwrap();
+    let ticket = pool.send(hanging(server, timeout_ms), None).unwrap();
     while server.requests().len() == before {
         thread::sleep(Duration::from_millis(1));
     }
     ticket
 }
 
-fn threads(courier: &Courier) -> usize {
-    let crew = lock(&courier.shared.crew);
-    crew.all.iter().filter(|helper| helper.strong_count() > 0).count()
+fn threads(pool: &RequestPool) -> usize {
+    let threads = lock(&pool.shared.threads);
+    threads.all.iter().filter(|worker| worker.strong_count() > 0).count()
 }
 
 /// Whether poll() would call the descriptor readable; reads nothing.
-fn rings(courier: &Courier) -> bool {
-    let bell = courier.shared.bell.pipe.0.try_clone().unwrap();
+fn rings(pool: &RequestPool) -> bool {
+    let notifier = pool.shared.notifier.pipe.0.try_clone().unwrap();
     let mut bash = Command::new("bash");
-    bash.args(["-c", "read -t 0"]).stdin(Stdio::from(bell));
+    bash.args(["-c", "read -t 0"]).stdin(Stdio::from(notifier));
     bash.status().unwrap().success()
 }
 
 #[test]
 fn one_thread_serves_call_after_call() {
     let server = provider();
-    let mut courier = courier(spawn);
+    let mut pool = pool(spawn);
     for call in 0..200 {
-        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
+        let ticket = pool.send(get(server.url(&format!("/{call}"))), None).unwrap();
         assert_eq!(outcome(ticket).unwrap().body, call.to_string().as_bytes());
     }
-    assert_eq!((threads(&courier), server.connections()), (1, 1));
+    assert_eq!((threads(&pool), server.connections()), (1, 1));
 }
 
 #[test]
-fn the_bell_rings_for_each_outcome_until_it_is_silenced() {
+fn the_notifier_tells_of_each_outcome_until_it_is_drained() {
     let server = provider();
-    let mut courier = courier(spawn);
+    let mut pool = pool(spawn);
     for call in ["/first", "/second"] {
-        let mut ticket = courier.send(get(server.url(call)), None).unwrap();
-        while !rings(&courier) {
+        let mut ticket = pool.send(get(server.url(call)), None).unwrap();
+        while !rings(&pool) {
             thread::sleep(Duration::from_millis(1));
         }
-        courier.silence();
-        assert!(!rings(&courier));
+        pool.drain();
+        assert!(!rings(&pool));
         assert!(ticket.try_take().is_some(), "it rings when the outcome is there");
     }
     // For one that nobody waits for it does not ring.
-    drop(stuck(&mut courier, &server, 50));
+    drop(stuck(&mut pool, &server, 50));
     thread::sleep(Duration::from_millis(150));
-    assert!(!rings(&courier));
-    assert_eq!(threads(&courier), 1);
+    assert!(!rings(&pool));
+    assert_eq!(threads(&pool), 1);
 }
 
 #[test]
-fn without_descriptors_there_is_no_courier_and_with_few_it_sends_fewer_at_a_time() {
-    assert!(matches!(Courier::open(spawn, limited(4)), Err(OpenError::NoRoom)));
+fn without_descriptors_there_is_no_pool_and_with_few_it_sends_fewer_at_a_time() {
+    assert!(matches!(RequestPool::open(spawn, limited(4)), Err(OpenError::NoRoom)));
     assert_eq!(left(), 4);
     let server = provider();
-    let mut courier = Courier::open(spawn, limited(8)).unwrap();
-    let first = stuck(&mut courier, &server, 400);
-    let fault = courier.send(get(server.url("/more")), None).err().unwrap();
+    let mut pool = RequestPool::open(spawn, limited(8)).unwrap();
+    let first = stuck(&mut pool, &server, 400);
+    let fault = pool.send(get(server.url("/more")), None).err().unwrap();
     assert_eq!(fault.kind, FaultKind::Busy);
     assert!(outcome(first).is_err());
-    let ticket = courier.send(get(server.url("/again")), None).unwrap();
+    let ticket = pool.send(get(server.url("/again")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"again");
-    drop(courier);
+    drop(pool);
     assert_eq!(left(), 8, "all is taken back");
 }
 
 #[test]
 fn idle_connections_give_way_when_descriptors_are_short() {
     let servers: Vec<Server> = (0..6).map(|_| provider()).collect();
-    let mut courier = Courier::open(spawn, limited(7)).unwrap();
+    let mut pool = RequestPool::open(spawn, limited(7)).unwrap();
     for _ in 0..2 {
         for server in &servers {
-            let ticket = courier.send(get(server.url("/x")), None).unwrap();
+            let ticket = pool.send(get(server.url("/x")), None).unwrap();
             assert_eq!(outcome(ticket).unwrap().body, b"x");
         }
     }
@@ -127,15 +127,15 @@ fn idle_connections_give_way_when_descriptors_are_short() {
 #[test]
 fn an_abandoned_request_holds_up_nobody_and_its_thread_comes_back() {
     let server = provider();
-    let mut courier = courier(spawn);
-    drop(stuck(&mut courier, &server, 300));
+    let mut pool = pool(spawn);
+    drop(stuck(&mut pool, &server, 300));
     let started = Instant::now();
-    let ticket = courier.send(get(server.url("/quick")), None).unwrap();
+    let ticket = pool.send(get(server.url("/quick")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"quick");
     assert!(started.elapsed() < Duration::from_millis(150));
-    assert_eq!(threads(&courier), 2);
+    assert_eq!(threads(&pool), 2);
     thread::sleep(Duration::from_millis(400));
-    assert_eq!(lock(&courier.shared.crew).idle.len(), 2);
+    assert_eq!(lock(&pool.shared.threads).idle.len(), 2);
 }
 
 #[test]
@@ -150,23 +150,23 @@ fn a_request_that_is_dropped_before_it_began_is_never_made() {
         )
     }
     let server = provider();
-    let mut courier = courier(later);
-    drop(courier.send(get(server.url("/never")), None).unwrap());
-    let ticket = courier.send(get(server.url("/made")), None).unwrap();
+    let mut pool = pool(later);
+    drop(pool.send(get(server.url("/never")), None).unwrap());
+    let ticket = pool.send(get(server.url("/made")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"made");
-    assert_eq!((server.requests().len(), threads(&courier)), (1, 1));
+    assert_eq!((server.requests().len(), threads(&pool)), (1, 1));
 }
 
 #[test]
 fn threads_without_work_end_and_new_ones_take_their_place() {
     let server = provider();
-    let mut courier = Courier::with_max_idle(spawn, UNLIMITED, Duration::from_millis(30)).unwrap();
+    let mut pool = RequestPool::with_max_idle(spawn, UNLIMITED, Duration::from_millis(30)).unwrap();
     for call in ["first", "second", "third"] {
-        let ticket = courier.send(get(server.url(&format!("/{call}"))), None).unwrap();
+        let ticket = pool.send(get(server.url(&format!("/{call}"))), None).unwrap();
         assert_eq!(outcome(ticket).unwrap().body, call.as_bytes());
-        assert_eq!(threads(&courier), 1);
+        assert_eq!(threads(&pool), 1);
         thread::sleep(Duration::from_millis(200));
-        assert_eq!(threads(&courier), 0);
+        assert_eq!(threads(&pool), 0);
     }
     // Connections belong to no thread.
     assert_eq!(server.connections(), 1);
@@ -175,14 +175,14 @@ fn threads_without_work_end_and_new_ones_take_their_place() {
 #[test]
 fn no_answer_is_ever_taken_for_another() {
     let server = provider();
-    let mut courier = courier(spawn);
+    let mut pool = pool(spawn);
     let mut waiting = Vec::new();
     // A fixed sequence of pseudo-random choices, so that a failure can be repeated.
     let mut dice: u32 = 1;
     for call in 0..3_000 {
         dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let name = format!("n{call}");
-        let ticket = courier.send(get(server.url(&format!("/{name}"))), None).unwrap();
+        let ticket = pool.send(get(server.url(&format!("/{name}"))), None).unwrap();
         match dice >> 30 {
             0 => drop(ticket),
             1 => {
@@ -198,43 +198,43 @@ fn no_answer_is_ever_taken_for_another() {
             }
         }
     }
-    assert!(threads(&courier) < 32, "{} threads", threads(&courier));
+    assert!(threads(&pool) < 32, "{} threads", threads(&pool));
 }
 
 #[test]
 fn requests_beyond_the_cap_are_a_fault_until_earlier_ones_end() {
     let server = provider();
-    let mut courier = courier(spawn);
+    let mut pool = pool(spawn);
     let mut tickets = Vec::new();
-    for _ in 0..MAX_HELPERS {
-        tickets.push(stuck(&mut courier, &server, 1_000));
+    for _ in 0..MAX_REQUESTS {
+        tickets.push(stuck(&mut pool, &server, 1_000));
     }
-    let busy = |courier: &mut Courier| courier.send(get(server.url("/more")), None).err().map(|f| f.kind);
-    assert_eq!(busy(&mut courier), Some(FaultKind::Busy));
+    let busy = |pool: &mut RequestPool| pool.send(get(server.url("/more")), None).err().map(|f| f.kind);
+    assert_eq!(busy(&mut pool), Some(FaultKind::Busy));
     drop(tickets);
-    assert_eq!(busy(&mut courier), Some(FaultKind::Busy), "abandoned ones count");
+    assert_eq!(busy(&mut pool), Some(FaultKind::Busy), "abandoned ones count");
     thread::sleep(Duration::from_millis(1_300));
-    let ticket = courier.send(get(server.url("/again")), None).unwrap();
+    let ticket = pool.send(get(server.url("/again")), None).unwrap();
     assert_eq!(outcome(ticket).unwrap().body, b"again");
-    assert_eq!(threads(&courier), MAX_HELPERS);
+    assert_eq!(threads(&pool), MAX_REQUESTS);
 }
 
 #[test]
 fn shutdown_ends_requests_and_threads_at_once() {
     let server = provider();
-    let mut courier = courier(spawn);
-    let warm = courier.send(get(server.url("/x")), None).unwrap();
+    let mut pool = pool(spawn);
+    let warm = pool.send(get(server.url("/x")), None).unwrap();
     outcome(warm).unwrap();
-    let ticket = stuck(&mut courier, &server, 5_000);
-    drop(stuck(&mut courier, &server, 5_000));
+    let ticket = stuck(&mut pool, &server, 5_000);
+    drop(stuck(&mut pool, &server, 5_000));
     let started = Instant::now();
-    courier.shutdown();
+    pool.shutdown();
     assert!(started.elapsed() < Duration::from_millis(50));
     assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "the provider is not to blame");
     assert!(started.elapsed() < Duration::from_millis(200));
-    assert!(courier.send(get(server.url("/x")), None).is_err());
+    assert!(pool.send(get(server.url("/x")), None).is_err());
     thread::sleep(Duration::from_millis(100));
-    assert_eq!(threads(&courier), 0);
+    assert_eq!(threads(&pool), 0);
 }
 
 #[test]
@@ -246,16 +246,16 @@ fn an_answer_that_our_hanging_up_cut_short_is_no_fault_of_the_provider() {
             visit.send(format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n{{\"title\": \"CTO\", \"phone\":"));
             visit.hang();
         });
-        let mut courier = courier(spawn);
+        let mut pool = pool(spawn);
         let (heard, hear) = std::sync::mpsc::channel();
         let keep: Keep = Box::new(move |outcome| heard.send(outcome.map(drop).map_err(|f| f.kind)).unwrap());
-        let ticket = courier.send(get(server.url("/x")), Some(keep)).unwrap();
+        let ticket = pool.send(get(server.url("/x")), Some(keep)).unwrap();
         while server.requests().is_empty() {
             thread::sleep(Duration::from_millis(1));
         }
         // For the beginning of the answer to arrive.
         thread::sleep(Duration::from_millis(50));
-        courier.shutdown();
+        pool.shutdown();
         assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "{length}");
         assert_eq!(hear.recv().unwrap().unwrap_err(), FaultKind::Internal, "{length}");
     }
@@ -266,9 +266,9 @@ fn threads_that_cannot_start_are_a_fault() {
     fn fail(_: &str, _: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(11))
     }
-    let mut courier = courier(fail);
-    for _ in 0..2 * MAX_HELPERS {
-        let fault = courier.send(get("http://127.0.0.1:9/".into()), None).err().unwrap();
+    let mut pool = pool(fail);
+    for _ in 0..2 * MAX_REQUESTS {
+        let fault = pool.send(get("http://127.0.0.1:9/".into()), None).err().unwrap();
         assert_eq!(fault.kind, FaultKind::Internal);
     }
 }

@@ -1,4 +1,4 @@
-//! Carries requests to helper threads and answers back, so that the thread that asks can wait for other things too.
+//! Carries requests to worker threads and answers back, so that the thread that asks can wait for other things too.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -9,27 +9,23 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, ENDING};
 use super::descriptors::{Announce, Counted, Descriptors};
+use super::thread::{MAX_REQUESTS, SpawnFn};
 use super::{Job, Keep};
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
 
-/// Starts a thread in which all signals are blocked.
-pub type SpawnFn = fn(name: &str, Box<dyn FnOnce() + Send + 'static>) -> io::Result<()>;
-
-/// Requests under way at once; abandoned ones count until their time is over.
-pub const MAX_HELPERS: usize = 64;
 /// A thread without work for so long ends.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
 type Outcome = Result<Answer, Fault>;
 
-/// One per backend: its connections and its helper threads.
-pub struct Courier {
+/// One per backend: its connections and its worker threads.
+pub struct RequestPool {
     shared: Arc<Shared>,
     spawn: SpawnFn,
     descriptors: Descriptors,
 }
 
-/// Why there is no courier.
+/// Why there is no pool.
 #[derive(Debug)]
 pub enum OpenError {
     /// No descriptors can be announced.
@@ -40,27 +36,27 @@ pub enum OpenError {
 struct Shared {
     client: Client,
     /// Rings when a request is done.
-    bell: Bell,
-    crew: Mutex<Crew>,
+    notifier: Notifier,
+    threads: Mutex<ThreadPool>,
     max_idle: Duration,
 }
 
 #[derive(Default)]
-struct Crew {
+struct ThreadPool {
     /// Those without work, the latest to become so at the end.
-    idle: Vec<Arc<Helper>>,
+    idle: Vec<Arc<Worker>>,
     /// Every one whose thread runs.
-    all: Vec<Weak<Helper>>,
+    all: Vec<Weak<Worker>>,
 }
 
 /// A thread and its mailbox. It has at most one request, and that at most one ticket, at a time: it is idle again
 /// only when the ticket is settled. Therefore no outcome can be taken for that of another request.
-struct Helper {
+struct Worker {
     state: Mutex<State>,
     work: Condvar,
 }
 
-struct Errand {
+struct Task {
     job: Job,
     keep: Option<Keep>,
     deadline: Instant,
@@ -69,7 +65,7 @@ struct Errand {
 
 enum State {
     Idle,
-    Waiting(Box<Errand>),
+    Waiting(Box<Task>),
     Running,
     /// Running, but nobody waits for the outcome any more.
     Abandoned,
@@ -78,27 +74,31 @@ enum State {
     Gone,
 }
 
-impl Courier {
-    pub fn open(spawn: SpawnFn, announce: Announce) -> Result<Courier, OpenError> {
-        Courier::with_max_idle(spawn, announce, MAX_IDLE)
+impl RequestPool {
+    pub fn open(spawn: SpawnFn, announce: Announce) -> Result<RequestPool, OpenError> {
+        RequestPool::with_max_idle(spawn, announce, MAX_IDLE)
     }
 
-    fn with_max_idle(spawn: SpawnFn, announce: Announce, max_idle: Duration) -> Result<Courier, OpenError> {
+    fn with_max_idle(
+        spawn: SpawnFn,
+        announce: Announce,
+        max_idle: Duration,
+    ) -> Result<RequestPool, OpenError> {
         let descriptors = Descriptors::announce(announce).ok_or(OpenError::NoRoom)?;
-        let bell = Bell::new().map_err(OpenError::Io)?;
+        let notifier = Notifier::new().map_err(OpenError::Io)?;
         let client = Client::new(spawn, &descriptors.in_use);
-        let shared = Arc::new(Shared { client, bell, crew: Mutex::default(), max_idle });
-        Ok(Courier { shared, spawn, descriptors })
+        let shared = Arc::new(Shared { client, notifier, threads: Mutex::default(), max_idle });
+        Ok(RequestPool { shared, spawn, descriptors })
     }
 
-    /// Readable when a request may be done. `silence` it before looking at the tickets.
+    /// Readable when a request may be done. `drain` it before looking at the tickets.
     pub fn fd(&self) -> RawFd {
-        self.shared.bell.pipe.0.as_raw_fd()
+        self.shared.notifier.pipe.0.as_raw_fd()
     }
 
     /// Who looks at the tickets after this misses none.
-    pub fn silence(&self) {
-        self.shared.bell.silence();
+    pub fn drain(&self) {
+        self.shared.notifier.drain();
     }
 
     /// Whether descriptors for one more request are announced now. `false` only while requests are under way.
@@ -119,54 +119,54 @@ impl Courier {
     }
 
     /// Starts the request; its time runs from here.
-    pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<Ticket, Fault> {
+    pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<PendingRequest, Fault> {
         if self.shared.client.is_closed() {
             return Err(Fault::new(FaultKind::Internal, ENDING));
         }
         let deadline = Instant::now() + job.timeout;
-        let helper = match self.free_helper() {
-            Ok(helper) => helper,
+        let worker = match self.free_worker() {
+            Ok(worker) => worker,
             Err(fault) => {
                 keep.into_iter().for_each(|keep| keep(Err(&fault)));
                 return Err(fault);
             }
         };
         let under_way = Counted::new(&self.descriptors.in_use.requests);
-        *lock(&helper.state) = State::Waiting(Box::new(Errand { job, keep, deadline, under_way }));
-        helper.work.notify_one();
-        Ok(Ticket { shared: Arc::clone(&self.shared), helper, settled: false })
+        *lock(&worker.state) = State::Waiting(Box::new(Task { job, keep, deadline, under_way }));
+        worker.work.notify_one();
+        Ok(PendingRequest { shared: Arc::clone(&self.shared), worker, settled: false })
     }
 
     /// Closes all connections at once and lets the threads end. Waits for nothing.
     pub fn shutdown(&self) {
         self.shared.client.shutdown();
-        let helpers = {
-            let mut crew = lock(&self.shared.crew);
-            crew.idle.clear();
-            crew.all.clone()
+        let workers = {
+            let mut threads = lock(&self.shared.threads);
+            threads.idle.clear();
+            threads.all.clone()
         };
-        for helper in helpers.iter().filter_map(Weak::upgrade) {
+        for worker in workers.iter().filter_map(Weak::upgrade) {
             // Under its lock, so that it is either before its look at the client or already waiting.
-            let _state = lock(&helper.state);
-            helper.work.notify_one();
+            let _state = lock(&worker.state);
+            worker.work.notify_one();
         }
     }
 
-    fn free_helper(&mut self) -> Result<Arc<Helper>, Fault> {
+    fn free_worker(&mut self) -> Result<Arc<Worker>, Fault> {
         if !self.has_room() {
             let message = "earlier requests of this session have all file descriptors that it may open";
             return Err(Fault::new(FaultKind::Busy, message));
         }
-        let idle = lock(&self.shared.crew).idle.pop();
-        idle.map_or_else(|| self.hire(), Ok)
+        let idle = lock(&self.shared.threads).idle.pop();
+        idle.map_or_else(|| self.spawn_worker(), Ok)
     }
 
-    fn hire(&mut self) -> Result<Arc<Helper>, Fault> {
+    fn spawn_worker(&mut self) -> Result<Arc<Worker>, Fault> {
         {
-            let mut crew = lock(&self.shared.crew);
-            crew.all.retain(|helper| helper.strong_count() > 0);
-            if crew.all.len() >= MAX_HELPERS {
-                let message = format!("{MAX_HELPERS} requests are under way in this session");
+            let mut threads = lock(&self.shared.threads);
+            threads.all.retain(|worker| worker.strong_count() > 0);
+            if threads.all.len() >= MAX_REQUESTS {
+                let message = format!("{MAX_REQUESTS} requests are under way in this session");
                 return Err(Fault::new(FaultKind::Busy, message));
             }
         }
@@ -174,24 +174,24 @@ impl Courier {
             let message = format!("could not start a thread for the request: {error}");
             Fault::new(FaultKind::Internal, message)
         };
-        let helper = Arc::new(Helper { state: Mutex::new(State::Idle), work: Condvar::new() });
-        let (shared, its_own) = (Arc::clone(&self.shared), Arc::clone(&helper));
+        let worker = Arc::new(Worker { state: Mutex::new(State::Idle), work: Condvar::new() });
+        let (shared, its_own) = (Arc::clone(&self.shared), Arc::clone(&worker));
         (self.spawn)("leadlex http", Box::new(move || its_own.serve(&shared))).map_err(failed)?;
-        lock(&self.shared.crew).all.push(Arc::downgrade(&helper));
-        Ok(helper)
+        lock(&self.shared.threads).all.push(Arc::downgrade(&worker));
+        Ok(worker)
     }
 }
 
-impl Drop for Courier {
+impl Drop for RequestPool {
     fn drop(&mut self) {
         self.shutdown();
     }
 }
 
-impl Helper {
-    fn serve(self: Arc<Helper>, shared: &Shared) {
-        while let Some(errand) = self.next_errand(shared) {
-            let Errand { job, keep, deadline, under_way } = *errand;
+impl Worker {
+    fn serve(self: Arc<Worker>, shared: &Shared) {
+        while let Some(task) = self.next_task(shared) {
+            let Task { job, keep, deadline, under_way } = *task;
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let outcome = shared.client.fetch(&job, deadline);
                 if let Some(keep) = keep {
@@ -209,77 +209,77 @@ impl Helper {
     }
 
     /// None when it is time for the thread to end.
-    fn next_errand(self: &Arc<Helper>, shared: &Shared) -> Option<Box<Errand>> {
+    fn next_task(self: &Arc<Worker>, shared: &Shared) -> Option<Box<Task>> {
         let mut state = lock(&self.state);
         loop {
             if shared.client.is_closed() {
                 return None;
             }
             if matches!(*state, State::Waiting(..))
-                && let State::Waiting(errand) = std::mem::replace(&mut *state, State::Running)
+                && let State::Waiting(task) = std::mem::replace(&mut *state, State::Running)
             {
-                return Some(errand);
+                return Some(task);
             }
             let (woken, wait) =
                 self.work.wait_timeout(state, shared.max_idle).unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            if wait.timed_out() && matches!(*state, State::Idle) && shared.dismiss(self) {
+            if wait.timed_out() && matches!(*state, State::Idle) && shared.take_idle(self) {
                 *state = State::Gone;
                 return None;
             }
         }
     }
 
-    fn deliver(self: &Arc<Helper>, outcome: Outcome, shared: &Shared) {
+    fn deliver(self: &Arc<Worker>, outcome: Outcome, shared: &Shared) {
         let mut state = lock(&self.state);
         if matches!(*state, State::Abandoned) {
             *state = State::Idle;
-            shared.rest(self);
+            shared.make_idle(self);
             return;
         }
         *state = State::Done(outcome);
         drop(state);
-        shared.bell.ring();
+        shared.notifier.notify();
     }
 }
 
 impl Shared {
-    fn rest(&self, helper: &Arc<Helper>) {
-        let mut crew = lock(&self.crew);
+    fn make_idle(&self, worker: &Arc<Worker>) {
+        let mut threads = lock(&self.threads);
         // After a shutdown the list stays empty, since the threads end.
         if !self.client.is_closed() {
-            crew.idle.push(Arc::clone(helper));
+            threads.idle.push(Arc::clone(worker));
         }
     }
 
-    /// Takes an idle helper off the list; false when it has just been given work.
-    fn dismiss(&self, helper: &Arc<Helper>) -> bool {
-        let mut crew = lock(&self.crew);
-        let at = crew.idle.iter().position(|other| Arc::ptr_eq(other, helper));
-        at.map(|position| crew.idle.remove(position)).is_some()
+    /// Takes an idle worker off the list; false when it has just been given work.
+    fn take_idle(&self, worker: &Arc<Worker>) -> bool {
+        let mut threads = lock(&self.threads);
+        let at = threads.idle.iter().position(|other| Arc::ptr_eq(other, worker));
+        at.map(|position| threads.idle.remove(position)).is_some()
     }
 }
 
 /// One for all requests of a session, since each pipe takes two descriptors.
-struct Bell {
-    rung: AtomicBool,
+struct Notifier {
+    notified: AtomicBool,
     pipe: (PipeReader, PipeWriter),
 }
 
-impl Bell {
-    fn new() -> io::Result<Bell> {
-        Ok(Bell { rung: AtomicBool::new(false), pipe: io::pipe()? })
+impl Notifier {
+    fn new() -> io::Result<Notifier> {
+        Ok(Notifier { notified: AtomicBool::new(false), pipe: io::pipe()? })
     }
 
-    fn silence(&self) {
-        // There is at most one byte, and it is there once `rung` says so, or will be in a moment.
-        if self.rung.swap(false, Ordering::AcqRel) {
+    fn drain(&self) {
+        // There is at most one byte, and it is there once `notified` says so, or will be in a moment.
+        if self.notified.swap(false, Ordering::AcqRel) {
             let _ = (&self.pipe.0).read_exact(&mut [0]);
         }
     }
 
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
+    fn notify(&self) {
+        if !self.notified.swap(true, Ordering::AcqRel) {
             // The pipe is empty, or about to be emptied, so this cannot block for long.
             let _ = (&self.pipe.1).write_all(&[1]);
         }
@@ -288,26 +288,26 @@ impl Bell {
 
 /// A request under way. To drop it is to lose interest: the request goes on until it ends or its time is over, so
 /// that a provider's answer does not find the door shut. What comes of it goes to the job's `Keep` alone.
-pub struct Ticket {
+pub struct PendingRequest {
     shared: Arc<Shared>,
-    helper: Arc<Helper>,
+    worker: Arc<Worker>,
     settled: bool,
 }
 
-impl Ticket {
+impl PendingRequest {
     pub fn try_take(&mut self) -> Option<Result<Answer, Fault>> {
         if self.settled {
             return None;
         }
         let outcome = {
-            let mut state = lock(&self.helper.state);
+            let mut state = lock(&self.worker.state);
             if !matches!(*state, State::Done(_)) {
                 return None;
             }
             std::mem::replace(&mut *state, State::Idle)
         };
         self.settled = true;
-        self.shared.rest(&self.helper);
+        self.shared.make_idle(&self.worker);
         match outcome {
             State::Done(outcome) => Some(outcome),
             _ => None,
@@ -315,12 +315,12 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         if self.settled {
             return;
         }
-        let mut state = lock(&self.helper.state);
+        let mut state = lock(&self.worker.state);
         match *state {
             State::Running => {
                 *state = State::Abandoned;
@@ -332,7 +332,7 @@ impl Drop for Ticket {
         }
         *state = State::Idle;
         drop(state);
-        self.shared.rest(&self.helper);
+        self.shared.make_idle(&self.worker);
     }
 }
 
@@ -342,5 +342,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "courier_tests.rs"]
+#[path = "request_pool_tests.rs"]
 mod tests;

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::pg::provider::health::Errand;
+use crate::pg::provider::health::InFlightRequest;
 use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
 use crate::pg::shared::single_flight::{Claim, End};
 use crate::pg::sys::clock::now_us;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
-use leadlex_domain::receipt::{Content, Filed, Hash, Receipt, Refusal, Terms};
+use leadlex_domain::receipt::{Content, Filed, Receipt, Refusal, Terms};
 use leadlex_domain::shared::Sighting;
 use leadlex_net::Keep;
 
@@ -22,7 +23,7 @@ const REPETITION: Duration = Duration::from_secs(1);
 
 /// Everything needed to keep what comes of one request.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct ReceiptSink {
     pub key: Key,
     pub person: Hash,
     pub known: Hash,
@@ -38,7 +39,7 @@ pub struct Keeper {
     pub refusal: Refusal,
     /// Under which name it was asked with what: to be counted with the answer.
     pub sighting: Option<Sighting>,
-    pub errand: Errand,
+    pub in_flight: InFlightRequest,
     /// Others wait for the answer; `None`: nobody does.
     pub claim: Option<Arc<Claim>>,
     /// The request is sent once more where nothing is known of it.
@@ -55,7 +56,7 @@ pub struct Outcome {
 
 pub type Kept = Arc<Mutex<Outcome>>;
 
-impl Keeper {
+impl ReceiptSink {
     /// For the thread, and where to find what came of it.
     pub fn start(self) -> (Keep, Kept) {
         let shared = Kept::default();
@@ -68,7 +69,7 @@ impl Keeper {
                 }
                 Err(fault) => (Verdict::Failed(Clone::clone(fault)), None),
             };
-            self.errand.ended(&verdict, cost);
+            self.in_flight.ended(&verdict, cost);
             let dropped = self.keep(&verdict);
             if let Some(claim) = &self.claim {
                 self.tell(claim, &verdict, dropped.is_some());
@@ -87,7 +88,7 @@ impl Keeper {
                 // The session's own trouble.
                 FaultKind::Busy | FaultKind::Internal => End::Abandoned,
                 // It was not given all the time that a provider is to have.
-                FaultKind::Timeout if !self.errand.in_full => End::Abandoned,
+                FaultKind::Timeout if !self.in_flight.in_full => End::Abandoned,
                 kind => End::Failed(kind),
             },
             _ if dropped => End::Unkept,
@@ -126,7 +127,7 @@ impl Keeper {
         let payload = filed.to_bytes();
         let key = Key { question, ..self.key };
         let until = Instant::now() + PATIENCE;
-        let arrival = Arrival { key, person, sent_at: self.errand.sent_at, payload: &payload, refuses };
+        let arrival = Arrival { key, person, sent_at: self.in_flight.sent_at, payload: &payload, refuses };
         while let Err(refusal) = receipts::put(&arrival) {
             if refusal == NoRoom::TooLong || Instant::now() >= until {
                 receipts::count_drop(self.key.database);
