@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::failing::Failing;
 use super::hash::Hash;
-use super::provider::FaultKind;
+use super::provider::{Effect, FaultKind};
 
 /// When the breaker opens, and for how long at first.
 #[derive(Clone, Copy, Debug)]
@@ -228,7 +228,7 @@ impl Health {
             }
             return;
         };
-        if is_an_answer(kind) {
+        if kind.effect() == Effect::Answer {
             *self = Health { identity, ..Health::NEW };
             return;
         }
@@ -301,44 +301,14 @@ enum Trouble {
 
 fn trouble(kind: FaultKind, retry_after_s: Option<u64>) -> Option<Trouble> {
     let asked = retry_after_s.filter(|s| *s > 0);
-    let told = |cause| Some(Trouble::Told(cause, asked));
-    match kind {
-        FaultKind::RateLimited => told(Cause::Asked),
-        FaultKind::Quota => told(Cause::Quota),
-        FaultKind::BadCredentials => told(Cause::Credentials),
-        FaultKind::ServerError if asked.is_some() => told(Cause::Unavailable),
-        _ => is_unwell(kind).then_some(Trouble::Unwell),
+    match (kind.effect(), asked) {
+        (Effect::RateLimited, _) => Some(Trouble::Told(Cause::Asked, asked)),
+        (Effect::Quota, _) => Some(Trouble::Told(Cause::Quota, asked)),
+        (Effect::Credentials, _) => Some(Trouble::Told(Cause::Credentials, asked)),
+        (Effect::ServerError, Some(_)) => Some(Trouble::Told(Cause::Unavailable, asked)),
+        (Effect::ServerError | Effect::Unwell, _) => Some(Trouble::Unwell),
+        (Effect::Answer | Effect::Nothing, _) => None,
     }
-}
-
-/// Failures of the provider itself, not of one request.
-fn is_unwell(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Timeout
-            | FaultKind::Refused
-            | FaultKind::Unreachable
-            | FaultKind::Reset
-            | FaultKind::Dns
-            | FaultKind::Tls
-            | FaultKind::BadHttp
-            | FaultKind::BadJson
-            | FaultKind::BadEncoding
-            | FaultKind::ServerError
-    )
-}
-
-/// It is there, and has trouble with this request only.
-fn is_an_answer(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::BadStatus
-            | FaultKind::Redirect
-            | FaultKind::TooLarge
-            | FaultKind::Pending
-            | FaultKind::ProviderError
-            | FaultKind::Unrecognised
-    )
 }
 
 #[cfg(test)]

@@ -201,7 +201,56 @@ pub enum FaultKind {
     Internal,
 }
 
+/// What a failure says of the provider itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is in trouble, whatever was asked.
+    Unwell,
+    /// The same, and it may have said for how long.
+    ServerError,
+    /// It wants to be asked less often.
+    RateLimited,
+    /// Its account has nothing left.
+    Quota,
+    /// It does not know the secret.
+    Credentials,
+    /// It is there, and has trouble with this request only.
+    Answer,
+    /// Nothing: it was not asked, or the trouble is ours.
+    Nothing,
+}
+
 impl FaultKind {
+    /// What it says of the provider itself.
+    pub const fn effect(self) -> Effect {
+        match self {
+            FaultKind::Timeout
+            | FaultKind::Refused
+            | FaultKind::Unreachable
+            | FaultKind::Reset
+            | FaultKind::Dns
+            | FaultKind::Tls
+            | FaultKind::BadHttp
+            | FaultKind::BadJson
+            | FaultKind::BadEncoding => Effect::Unwell,
+            FaultKind::ServerError => Effect::ServerError,
+            FaultKind::RateLimited => Effect::RateLimited,
+            FaultKind::Quota => Effect::Quota,
+            FaultKind::BadCredentials => Effect::Credentials,
+            FaultKind::BadStatus
+            | FaultKind::Redirect
+            | FaultKind::TooLarge
+            | FaultKind::Pending
+            | FaultKind::ProviderError
+            | FaultKind::Unrecognised => Effect::Answer,
+            FaultKind::AddressRefused
+            | FaultKind::BreakerOpen
+            | FaultKind::ProviderLimit
+            | FaultKind::Busy
+            | FaultKind::Internal => Effect::Nothing,
+        }
+    }
+
     /// The stable name that users see.
     pub const ALL: [FaultKind; 24] = [
         FaultKind::Timeout,

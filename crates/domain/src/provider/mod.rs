@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-pub use exchange::{Answer, Fault, FaultKind, HttpRequest, Method};
+pub use exchange::{Answer, Effect, Fault, FaultKind, HttpRequest, Method};
 pub use identifying::Known;
 pub use merge::merge_preset;
 pub use node::ConfigError;
