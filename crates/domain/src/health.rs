@@ -86,6 +86,18 @@ pub struct Pause {
     pub until: i64,
 }
 
+impl Pause {
+    /// Whether its time is over at `now`, in epoch microseconds: then the next call tries whether the provider is well.
+    pub const fn is_half_open(&self, now: i64) -> bool {
+        self.until <= now
+    }
+
+    /// As leadlex.provider_stats has it.
+    pub const fn state(&self, now: i64) -> &'static str {
+        if self.is_half_open(now) { "half_open" } else { self.cause.name() }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
     Ask,

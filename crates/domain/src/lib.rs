@@ -26,6 +26,7 @@ pub mod receipt;
 pub mod reply;
 pub mod shared;
 pub mod sighting;
+pub mod sqlstate;
 pub mod suppression;
 pub mod tally;
 pub mod waterfall;

@@ -3,6 +3,7 @@
 use crate::pg::api::privileges;
 use crate::pg::sys::role;
 use crate::pg::sys::row;
+use leadlex_domain::sqlstate;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
@@ -152,7 +153,7 @@ pub fn refuse(relation: pg_sys::Oid, privilege: &str) -> ! {
     // SAFETY: as above.
     let name = if name.is_null() { "" } else { &unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy() };
     raise::refuse(Refusal {
-        sqlstate: "42501",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         message: format!("permission denied for table {name}"),
         detail: Some(format!("{privilege} takes a workspace that is granted with write:enrich.")),
         hint: Some("Ask for leadlex.grant_access(role, workspace_id).".into()),

@@ -4,6 +4,7 @@ use crate::pg::api::access;
 use crate::pg::shared::layout;
 use crate::pg::sys::clock;
 use crate::pg::sys::row;
+use leadlex_domain::sqlstate;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -133,7 +134,7 @@ impl Rows {
                 && (*info).allowedModes & materialize as i32 != 0;
             if !fits {
                 refuse(Refusal {
-                    sqlstate: "0A000",
+                    sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
                     message: "this function returns a set of rows".into(),
                     detail: None,
                     hint: Some("Call it in FROM: SELECT * FROM enrich_contacts(…).".into()),
@@ -201,7 +202,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     cache::refresh();
     if atomic {
         refuse(Refusal {
-            sqlstate: "2D000",
+            sqlstate: sqlstate::INVALID_TRANSACTION_TERMINATION,
             message: "leadlex.enrich_batch commits as it goes, which it cannot do here".into(),
             detail: Some("It was called inside a transaction block, or by a function.".into()),
             hint: Some("Run CALL leadlex.enrich_batch(…) by itself, or use enrich_rows.".into()),

@@ -2,6 +2,7 @@
 
 use crate::pg::api::privileges;
 use crate::pg::installation;
+use leadlex_domain::sqlstate;
 use std::collections::BTreeMap;
 
 use pgrx::prelude::*;
@@ -47,7 +48,7 @@ fn describe(relation: Option<pg_sys::Oid>) -> Relation {
     let oid = super::required(relation, "relation");
     let Some(row) = RELATION.row(View::Latest, &[arg(i64::from(oid.to_u32()))]) else {
         refuse(Refusal {
-            sqlstate: "42P01",
+            sqlstate: sqlstate::UNDEFINED_TABLE,
             message: format!("there is no table with oid {}", oid.to_u32()),
             detail: None,
             hint: None,
@@ -76,7 +77,7 @@ impl Relation {
             None => return self.refuse_rule(),
         };
         refuse(Refusal {
-            sqlstate: "42809",
+            sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!("cannot bind {}: it is {why}", self.qualified()),
             detail: None,
             hint: Some("Ordinary and partitioned tables can be bound.".into()),
@@ -86,7 +87,7 @@ impl Relation {
     fn refuse_rule(&self) {
         let Some(rule) = table::rule_instead_of_update(self.oid) else { return };
         refuse(Refusal {
-            sqlstate: "42809",
+            sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!(
                 "cannot bind {}: its rule {} takes the place of updates",
                 self.qualified(),
@@ -123,7 +124,7 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
                 mapped.insert(ours.clone(), theirs.clone());
             }
             Value::String(theirs) => refuse(Refusal {
-                sqlstate: "42703",
+                sqlstate: sqlstate::UNDEFINED_COLUMN,
                 message: format!(
                     "{} has no column \"{}\" (given for {ours})",
                     relation.qualified(),
@@ -190,7 +191,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
     let find = |ours: &str| columns.iter().find(|c| Some(&c.name) == mapped.get(ours));
     let wrong = |ours: &str, column: &Column, why: &str| -> ! {
         refuse(Refusal {
-            sqlstate: "42804",
+            sqlstate: sqlstate::DATATYPE_MISMATCH,
             message: format!(
                 "column {} of {} cannot be {ours}: {why}",
                 quoted(&column.name),
@@ -202,7 +203,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
     };
     let Some(id) = find("id") else {
         refuse(Refusal {
-            sqlstate: "42703",
+            sqlstate: sqlstate::UNDEFINED_COLUMN,
             message: format!("{} has no column for id", relation.qualified()),
             detail: None,
             hint: Some("Name its key: columns => '{\"id\": \"contact_no\"}'.".into()),
@@ -227,7 +228,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
     }
     if !Field::all().any(|f| mapped.contains_key(f.name())) {
         refuse(Refusal {
-            sqlstate: "42703",
+            sqlstate: sqlstate::UNDEFINED_COLUMN,
             message: format!("{} has no column for any of the six fields", relation.qualified()),
             detail: None,
             hint: Some("Name them: columns => '{\"job_title\": \"title\", \"phone\": \"tel\"}'.".into()),
@@ -273,7 +274,7 @@ fn refuse_part_of_bound(relation: &Relation) {
     let other = bound.iter().find(|b| b.relation().is_some_and(|oid| oid != relation.oid && related(oid)));
     if let Some(other) = other {
         refuse(Refusal {
-            sqlstate: "42809",
+            sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!(
                 "cannot bind {}: it shares rows with {}, which is bound",
                 relation.qualified(),

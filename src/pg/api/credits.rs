@@ -2,6 +2,7 @@
 
 use crate::pg::api::access;
 use crate::pg::installation;
+use leadlex_domain::sqlstate;
 use std::time::Duration;
 
 use pgrx::Uuid;
@@ -29,7 +30,7 @@ pub fn open_balance(workspace: uuid::Uuid, amount: i64) {
 
 fn too_much() -> ! {
     raise::refuse(raise::Refusal {
-        sqlstate: "22003",
+        sqlstate: sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
         message: format!("the balance cannot be higher than {MAX_BALANCE}"),
         detail: None,
         hint: Some(

@@ -17,6 +17,7 @@ use crate::pg::store::cache;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use crate::pg::table;
+use leadlex_domain::sqlstate;
 use version_one;
 
 mod access;
@@ -79,7 +80,7 @@ pub fn require_access_to_explain(relation: pg_sys::Oid) {
         return;
     }
     raise::refuse(raise::Refusal {
-        sqlstate: "42501",
+        sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         message: format!("permission denied for table {}", table::name_of(relation)),
         detail: Some("EXPLAIN ANALYZE tells of rows that this role may not see.".into()),
         hint: Some("Ask for leadlex.grant_access(role, workspace_id), or leave out ANALYZE.".into()),

@@ -3,6 +3,7 @@
 use crate::pg::api::workspaces;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
+use leadlex_domain::sqlstate;
 use std::sync::Arc;
 
 use pgrx::prelude::*;
@@ -41,7 +42,7 @@ fn merged(under: &Value, over: &Value) -> Value {
 fn mistaken(error: ConfigError) -> ! {
     let place = if error.place.is_empty() { "the top level" } else { &error.place };
     raise::refuse(raise::Refusal {
-        sqlstate: "22023",
+        sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
         message: format!("provider configuration: {place}: {}", error.message),
         detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
         hint: Some("The README describes the format; leadlex.check_provider tries it out.".into()),
@@ -58,7 +59,7 @@ fn secret_allowed(secret: &str) {
     // SAFETY: a catalog look-up.
     if secret.starts_with("file:") && !unsafe { pg_sys::superuser() } {
         raise::refuse(raise::Refusal {
-            sqlstate: "42501",
+            sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: "only a superuser can have the server read a secret from a file".into(),
             detail: None,
             hint: Some("Give the secret as text.".into()),
@@ -136,7 +137,7 @@ fn add_provider(
     }
     if cache::providers().iter().any(|known| known.name == name) {
         raise::refuse(raise::Refusal {
-            sqlstate: "23505",
+            sqlstate: sqlstate::UNIQUE_VIOLATION,
             message: format!("there is a provider \"{name}\" already"),
             detail: None,
             hint: Some(format!(
@@ -220,7 +221,7 @@ fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     let is_superuser = unsafe { pg_sys::superuser() };
     if let Some(new) = origins.difference(&known).next().filter(|_| !is_superuser) {
         raise::refuse(raise::Refusal {
-            sqlstate: "42501",
+            sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: format!(
                 "provider \"{}\" has not been asked at {new} before: its secret must be given again",
                 present.name

@@ -97,7 +97,7 @@ fn row(provider: &LoadedProvider, with_texts: bool) -> Stats {
     let health = present.as_ref().map(|state| state.health);
     let health = health.filter(|health| identity.is_none_or(|identity| health.is_about(identity)));
     let pause = health.and_then(|health| health.pause());
-    let over = pause.is_some_and(|pause| pause.until <= clock::now_us());
+    let now = clock::now_us();
     let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);
     let count = |count| tally.get(count) as i64;
     (
@@ -113,13 +113,8 @@ fn row(provider: &LoadedProvider, with_texts: bool) -> Stats {
         latencies.percentile(0.95),
         latencies.percentile(0.99),
         tally.cost,
-        match pause {
-            None => "ok",
-            // The next call tries it.
-            Some(_) if over => "half_open",
-            Some(pause) => pause.cause.name(),
-        },
-        pause.filter(|_| !over).map(|pause| timestamp(pause.until)),
+        pause.map_or("ok", |pause| pause.state(now)),
+        pause.filter(|pause| !pause.is_half_open(now)).map(|pause| timestamp(pause.until)),
         health.map_or(0, |health| i64::from(health.failures_in_a_row())),
         present.as_ref().and_then(|state| state.last_error()).filter(|_| with_texts),
         present.filter(|state| state.last_error_at > 0).map(|state| timestamp(state.last_error_at)),

@@ -4,6 +4,7 @@
 //! wrongly. Whatever goes wrong is one warning for each statement, and jobs to try again.
 
 use crate::pg::call::enqueue;
+use leadlex_domain::sqlstate;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -71,7 +72,9 @@ fn run(fired: Fired, way: Way) -> pg_sys::Datum {
 /// Cancel, timeouts, shutdown, serialization: whoever waits for the statement has to know.
 fn is_postgres_own(caught: &Caught) -> bool {
     let class = caught.sqlstate.get(..2).unwrap_or_default();
-    ["40", "57"].contains(&class) || caught.sqlstate == "55P03" || caught.sqlstate.starts_with("25")
+    ["40", "57"].contains(&class)
+        || caught.sqlstate == sqlstate::LOCK_NOT_AVAILABLE
+        || caught.sqlstate.starts_with("25")
 }
 
 /// What a warning tells.

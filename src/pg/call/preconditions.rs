@@ -1,6 +1,7 @@
 //! What a call refuses before anything costs money because of where it is called from.
 
 use crate::pg::sys::database;
+use leadlex_domain::sqlstate;
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
@@ -20,7 +21,7 @@ pub fn require_writable() {
     layout::require();
     if database::in_recovery() {
         refuse(Refusal {
-            sqlstate: "25006",
+            sqlstate: sqlstate::READ_ONLY_SQL_TRANSACTION,
             message: "cannot write on a standby server".into(),
             detail: None,
             hint: Some("Connect to the primary.".into()),
@@ -30,7 +31,7 @@ pub fn require_writable() {
     unsafe {
         if pg_sys::XactReadOnly {
             refuse(Refusal {
-                sqlstate: "25006",
+                sqlstate: sqlstate::READ_ONLY_SQL_TRANSACTION,
                 message: "cannot write in a read-only transaction".into(),
                 detail: None,
                 hint: Some("Use SET TRANSACTION READ WRITE, or a read-write connection.".into()),
@@ -38,7 +39,7 @@ pub fn require_writable() {
         }
         if pg_sys::IsInParallelMode() {
             refuse(Refusal {
-                sqlstate: "25000",
+                sqlstate: sqlstate::INVALID_TRANSACTION_STATE,
                 message: "cannot enrich contacts during a parallel operation".into(),
                 detail: None,
                 hint: Some(
@@ -63,7 +64,7 @@ pub fn begin(key: ClaimKey, what: &str) {
     });
     if nested {
         refuse(Refusal {
-            sqlstate: "27000",
+            sqlstate: sqlstate::TRIGGERED_DATA_CHANGE_VIOLATION,
             message: format!("{what} is in use by an outer call"),
             detail: Some("A trigger fired by an enrichment began another one; no provider was asked.".into()),
             hint: Some(
@@ -94,7 +95,7 @@ pub fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
         };
         if statements.iter_ptr().any(refused) {
             refuse(Refusal {
-                sqlstate: "27000",
+                sqlstate: sqlstate::TRIGGERED_DATA_CHANGE_VIOLATION,
                 message: "cannot enrich contacts from a statement that updates or deletes them".into(),
                 detail: Some(
                     "The row would be written twice by one statement; no provider was asked.".into(),

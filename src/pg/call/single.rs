@@ -2,6 +2,7 @@
 
 use crate::pg::installation;
 use crate::pg::sys::role;
+use leadlex_domain::sqlstate;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -193,7 +194,7 @@ impl CallContext for SingleCall {
         self.claim(contact_claim(self.binding(), self.workspace(), &self.id), &what);
         if spi::lasting_snapshot() && !self.binding().is_current(self.workspace(), &self.id) {
             refuse(Refusal {
-                sqlstate: "40001",
+                sqlstate: sqlstate::SERIALIZATION_FAILURE,
                 message: "could not serialize access due to concurrent update".into(),
                 detail: Some(
                     "The contact has changed since this transaction began; no provider was asked.".into(),

@@ -2,6 +2,7 @@
 
 use crate::pg::sys::role;
 use crate::pg::table::own_writes;
+use leadlex_domain::sqlstate;
 use std::cell::{OnceCell, UnsafeCell};
 use std::ffi::{CStr, c_char};
 
@@ -161,7 +162,7 @@ impl Fired {
 
 fn misused(message: String, function: &str) -> ! {
     refuse(Refusal {
-        sqlstate: "39P01",
+        sqlstate: sqlstate::TRIGGER_PROTOCOL_VIOLATED,
         message,
         detail: None,
         hint: Some(format!(

@@ -1,5 +1,6 @@
 //! Step 11 for one contact: what was offered, against the row as it is now.
 
+use leadlex_domain::sqlstate;
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -109,7 +110,7 @@ pub struct IdentityChanged;
 impl IdentityChanged {
     pub fn refuse(self, id: &str) -> ! {
         refuse(Refusal {
-            sqlstate: "40001",
+            sqlstate: sqlstate::SERIALIZATION_FAILURE,
             message: format!("contact {id} became somebody else while providers were asked about it"),
             detail: Some(
                 "What they answered is not about the values that identify it now. Nothing was written or charged."

@@ -15,6 +15,7 @@ use crate::pg::api;
 use crate::pg::installation;
 use crate::pg::sys::relation;
 use crate::pg::table;
+use leadlex_domain::sqlstate;
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_guard;
@@ -209,7 +210,7 @@ unsafe extern "C-unwind" fn require_own_table(create: *mut pg_sys::CreateTrigStm
         }
         let table = table::name_of(relation);
         refuse(Refusal {
-            sqlstate: "42501",
+            sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: format!("must be owner of table {table} for a trigger that enriches its rows"),
             detail: Some(
                 "It acts with the owner's rights and spends the credits of the owner's workspace.".into(),

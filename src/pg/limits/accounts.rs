@@ -10,6 +10,7 @@
 use crate::pg::shared::turns;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
+use leadlex_domain::sqlstate;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -89,7 +90,7 @@ fn pin_if_ready(index: usize, key: AccountKey) -> bool {
 fn make_room(patience: &mut turns::Patience) {
     if !patience.lasts() {
         raise::refuse(raise::Refusal {
-            sqlstate: "53400",
+            sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             message: "too many workspaces are active at once".into(),
             detail: Some(format!("leadlex.max_workspaces is {}.", layout::account_count())),
             hint: Some("Commit more often, or raise leadlex.max_workspaces and restart.".into()),

@@ -5,6 +5,7 @@
 //! Both waits show in pg_locks, are seen by the deadlock detector, and obey lock_timeout. Only calls that are running
 //! take a lock of the fixed pool, so one transaction can have very many contacts behind it.
 
+use leadlex_domain::sqlstate;
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
@@ -19,7 +20,7 @@ use crate::pg::sys::settings;
 pub fn claim(key: ClaimKey) -> bool {
     let claimed = try_claim(key, true).unwrap_or_else(|TooMany| {
         refuse(Refusal {
-            sqlstate: "53200",
+            sqlstate: sqlstate::OUT_OF_MEMORY,
             message: TooMany::MESSAGE.into(),
             detail: Some(format!(
                 "leadlex.max_contacts_in_flight is {}.",

@@ -5,6 +5,7 @@
 
 use crate::pg::shared::job_queues;
 use crate::pg::shared::workers;
+use leadlex_domain::sqlstate;
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 
@@ -147,7 +148,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg:
     use pg_sys::XactEvent::*;
     match event {
         XACT_EVENT_PRE_PREPARE if CURRENT.with_borrow(|t| t.called) => refuse(Refusal {
-            sqlstate: "0A000",
+            sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
             message: "cannot PREPARE a transaction that has called leadlex_enrich".into(),
             detail: Some("Its reserved credits and claims live in this server process.".into()),
             hint: Some("Use COMMIT.".into()),

@@ -3,6 +3,7 @@
 //! There are fewer workers than databases, and there may be fewer places. A database in which a call waits comes before
 //! those in which only notes do, for both.
 
+use leadlex_domain::sqlstate;
 use std::time::{Duration, Instant};
 
 use crate::pg::shared::layout;
@@ -97,7 +98,7 @@ pub fn give_up(message: &str, undone: &str) -> ! {
     let workers = settings::max_workers();
     let (sqlstate, detail, why) = match known {
         None => (
-            "53400",
+            sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             Some(format!(
                 "Work waits in more databases than leadlex.max_databases ({}).",
                 settings::max_databases()
@@ -105,12 +106,12 @@ pub fn give_up(message: &str, undone: &str) -> ! {
             "Raise leadlex.max_databases and restart, or raise leadlex.max_workers.",
         ),
         Some(own) if own.worker_pid == 0 && waiting > 1 && running >= workers => (
-            "55000",
+            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
             Some(format!("{waiting} databases wait for one of {workers} workers.")),
             "Raise leadlex.max_workers. See leadlex.worker_status.",
         ),
         Some(_) => (
-            "55000",
+            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
             None,
             "See leadlex.worker_status and the server log; max_worker_processes may be used up.",
         ),

@@ -2,6 +2,7 @@
 //! its latch and the answer together. So cancel, timeouts, termination and barriers work as in any wait of Postgres.
 
 use crate::pg::sys::robust_mutex;
+use leadlex_domain::sqlstate;
 use std::cell::RefCell;
 use std::io;
 use std::ptr;
@@ -104,7 +105,7 @@ const ANNOUNCE: Announce = Announce {
 fn no_descriptors(error: Option<&io::Error>) -> ! {
     let detail = "Postgres gives a third of the files that a session may have open to connections; connections of dblink and foreign tables are among these.";
     raise::refuse(Refusal {
-        sqlstate: "53000",
+        sqlstate: sqlstate::INSUFFICIENT_RESOURCES,
         message: "no file descriptor is left for a request to a data provider".into(),
         detail: Some(error.map_or(detail.to_owned(), |error| format!("The system says: {error}."))),
         hint: Some(

@@ -187,12 +187,21 @@ fn append_charge(args: &[Arg; 14]) -> bool {
     ])
 }
 
-static STORED_RESULT: Statement = Statement::new(
+// How long the result of an idempotency key is kept.
+macro_rules! key_lifetime {
+    () => {
+        "interval '24 hours'"
+    };
+}
+
+static STORED_RESULT: Statement = Statement::new(concat!(
     "SELECT pg_catalog.encode(i.request_hash, 'hex'), i.result
      FROM leadlex.idempotency AS i
      WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
-       AND i.created_at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
-);
+       AND i.created_at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ",
+    key_lifetime!(),
+    ")"
+));
 
 /// Fingerprint (hex) and result of an unexpired key.
 pub fn stored_result(workspace: Uuid, key: Uuid) -> Option<(String, Value)> {
@@ -201,11 +210,13 @@ pub fn stored_result(workspace: Uuid, key: Uuid) -> Option<(String, Value)> {
 }
 
 // The claim on the key makes this the only writer; what it may find is its own expired predecessor.
-static FORGET_EXPIRED: Statement = Statement::new(
+static FORGET_EXPIRED: Statement = Statement::new(concat!(
     "DELETE FROM leadlex.idempotency AS i
      WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
-       AND i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '24 hours')",
-);
+       AND i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ",
+    key_lifetime!(),
+    ")"
+));
 static STORE_RESULT: Statement = Statement::new(
     "INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result, person) VALUES ($1, $2, $3, $4, $5)",
 );
@@ -311,13 +322,15 @@ pub fn settle_ledger() -> u64 {
 
 // In portions, as above: whoever wants to drop the table never waits long for the worker. By the time at which the
 // transaction began: the clock's own is of no use to an index.
-static PURGE_KEYS: Statement = Statement::new(
+static PURGE_KEYS: Statement = Statement::new(concat!(
     "DELETE FROM leadlex.idempotency AS i
      WHERE i.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT j.ctid FROM leadlex.idempotency AS j
-         WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '24 hours')
-         LIMIT $1))",
-);
+         WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ",
+    key_lifetime!(),
+    ")
+         LIMIT $1))"
+));
 
 /// Removes some expired idempotency keys; how many.
 pub fn purge_keys() -> u64 {

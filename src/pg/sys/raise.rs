@@ -1,6 +1,7 @@
 //! Errors on their way to the client. The SQLSTATEs of the contract are not among Postgres's own, and
 //! pgrx's enum of codes is closed, so they go through ThrowErrorData.
 
+use leadlex_domain::sqlstate;
 use std::ffi::CString;
 
 use pgrx::pg_sys;
@@ -27,12 +28,22 @@ pub fn refuse(refusal: Refusal) -> ! {
 
 /// 22023 with a hint: an argument of an administration function is wrong.
 pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> ! {
-    refuse(Refusal { sqlstate: "22023", message: message.into(), detail: None, hint: Some(hint.into()) })
+    refuse(Refusal {
+        sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
+        message: message.into(),
+        detail: None,
+        hint: Some(hint.into()),
+    })
 }
 
 /// 55000 with a hint: something has to be set up first.
 pub fn not_ready(message: impl Into<String>, hint: impl Into<String>) -> ! {
-    refuse(Refusal { sqlstate: "55000", message: message.into(), detail: None, hint: Some(hint.into()) })
+    refuse(Refusal {
+        sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        message: message.into(),
+        detail: None,
+        hint: Some(hint.into()),
+    })
 }
 
 /// Sends a WARNING (01000) that says what it is about in the fields of its own that the protocol has, and goes on.
@@ -40,7 +51,7 @@ pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
     let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
     let mut warning = pg_sys::ErrorData {
         elevel: pgrx::PgLogLevel::WARNING as i32,
-        sqlerrcode: pack("01000"),
+        sqlerrcode: pack(sqlstate::WARNING),
         message: copied(message),
         detail: copied(detail),
         hint: copied(hint),

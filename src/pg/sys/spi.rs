@@ -3,6 +3,7 @@
 //! pgrx's own SPI client runs read-only until the transaction has an xid, and cannot use the latest snapshot;
 //! both matter here.
 
+use leadlex_domain::sqlstate;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::ptr::null_mut;
@@ -352,7 +353,7 @@ impl Caught {
     pub fn is_of_a_row(&self) -> bool {
         match self.sqlstate.as_str() {
             "XX000" => true,
-            "40001" => !lasting_snapshot(),
+            sqlstate::SERIALIZATION_FAILURE => !lasting_snapshot(),
             other => {
                 let class = other.get(..2).unwrap_or_default();
                 !["25", "40", "53", "57", "58", "F0", "XX"].contains(&class)

@@ -2,6 +2,7 @@
 //! has. Read from what Postgres keeps of a relation anyway: no statement is run for it.
 
 use crate::pg::sys::relation;
+use leadlex_domain::sqlstate;
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
@@ -25,13 +26,13 @@ const RAISED_IN: [&str; 8] = [
     "ri_triggers.c",
 ];
 
-const NOT_NULL: &str = "23502";
-const FOREIGN_KEY: &str = "23503";
-const UNIQUE: &str = "23505";
-const CHECK: &str = "23514";
-const EXCLUSION: &str = "23P01";
+const NOT_NULL: &str = sqlstate::NOT_NULL_VIOLATION;
+const FOREIGN_KEY: &str = sqlstate::FOREIGN_KEY_VIOLATION;
+const UNIQUE: &str = sqlstate::UNIQUE_VIOLATION;
+const CHECK: &str = sqlstate::CHECK_VIOLATION;
+const EXCLUSION: &str = sqlstate::EXCLUSION_VIOLATION;
 /// What an index cannot hold, too.
-const TOO_LARGE: &str = "54000";
+const TOO_LARGE: &str = sqlstate::PROGRAM_LIMIT_EXCEEDED;
 
 /// Values that are shorter than this all together fit into every index.
 const SHORT_BYTES: usize = 1_000;

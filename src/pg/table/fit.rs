@@ -1,6 +1,7 @@
 //! Whether a column can hold a value, told before it is written: one value that is too long is no reason to lose the
 //! others, which are paid for.
 
+use leadlex_domain::sqlstate;
 use std::ffi::CString;
 
 use pgrx::pg_sys;
@@ -91,7 +92,7 @@ fn why_not(column: &Column, value: &str) -> Option<Caught> {
             let fits =
                 column.modifier < VARHDRSZ || value.chars().count() <= (column.modifier - VARHDRSZ) as usize;
             (!fits).then(|| Caught {
-                sqlstate: "22001".into(),
+                sqlstate: sqlstate::STRING_DATA_RIGHT_TRUNCATION.into(),
                 message: format!("value too long for type {}", column.written),
                 about: Box::default(),
             })
@@ -104,7 +105,7 @@ fn why_not(column: &Column, value: &str) -> Option<Caught> {
             };
             let caught = spi::caught(check, |caught| is_data_state(caught.sqlstate.as_bytes())).err()?;
             Some(match caught.sqlstate.as_str() {
-                "22001" | "23514" => caught,
+                sqlstate::STRING_DATA_RIGHT_TRUNCATION | sqlstate::CHECK_VIOLATION => caught,
                 // What the type's own functions say may have the value in it.
                 _ => Caught { message: format!("it is no value of type {}", column.written), ..caught },
             })

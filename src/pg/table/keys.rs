@@ -1,5 +1,6 @@
 //! Keys of a bound table: as text outside, of their own type inside.
 
+use leadlex_domain::sqlstate;
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
@@ -106,5 +107,5 @@ pub fn is_data_error(code: pgrx::PgSqlErrorCode) -> bool {
 }
 
 pub fn is_data_state(state: &[u8]) -> bool {
-    state.starts_with(b"22") || state == b"23514"
+    state.starts_with(b"22") || state == sqlstate::CHECK_VIOLATION.as_bytes()
 }

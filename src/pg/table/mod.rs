@@ -16,6 +16,7 @@ mod trust;
 
 use crate::pg::sys::relation;
 use crate::pg::sys::row;
+use leadlex_domain::sqlstate;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
@@ -265,7 +266,7 @@ impl Binding {
 
     fn not_unique(&self, rows: usize, id: &str) -> ! {
         refuse(Refusal {
-            sqlstate: "21000",
+            sqlstate: sqlstate::CARDINALITY_VIOLATION,
             message: format!("{rows} rows of {} have the key {id}", self.name()),
             detail: None,
             hint: Some("The column bound as id must be unique.".into()),
@@ -389,7 +390,7 @@ impl Binding {
             let hidden: Vec<String> = hidden.iter().map(|ours| quoted(&self.columns[*ours])).collect();
             let all: Vec<String> = self.columns.values().map(|column| quoted(column)).collect();
             refuse(Refusal {
-                sqlstate: "42501",
+                sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
                 message: format!("permission denied to read {} of {}", hidden.join(", "), self.name()),
                 detail: Some("A call reads all bound columns. No provider was asked.".into()),
                 hint: Some(format!("Grant SELECT ({}) on it to the calling role.", all.join(", "))),
@@ -418,7 +419,7 @@ impl Binding {
             let columns: Vec<String> = refused.iter().map(|field| quoted(&self.columns[*field])).collect();
             let columns = columns.join(", ");
             refuse(Refusal {
-                sqlstate: "42501",
+                sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
                 message: format!("permission denied to update {columns} of {}", self.name()),
                 detail: Some("No provider was asked.".into()),
                 hint: Some(format!(

@@ -1,5 +1,6 @@
 //! What is said when a bound table is no longer what it was when it was bound, with the statement that mends it.
 
+use leadlex_domain::sqlstate;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
@@ -37,7 +38,7 @@ impl Binding {
 
     pub fn gone(&self) -> ! {
         refuse(Refusal {
-            sqlstate: "42P01",
+            sqlstate: sqlstate::UNDEFINED_TABLE,
             message: format!("the bound table {} does not exist", self.name()),
             detail: None,
             hint: Some(format!(
@@ -50,7 +51,7 @@ impl Binding {
 
     pub fn no_table(&self, what: &str) -> ! {
         refuse(Refusal {
-            sqlstate: "42809",
+            sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!("{} is {what}", self.name()),
             detail: Some("It has taken the name of the table that was bound. No provider was asked.".into()),
             hint: Some("Ordinary and partitioned tables can be bound: leadlex.bind_contacts. leadlex.unbind_contacts forgets this one.".into()),
@@ -59,7 +60,7 @@ impl Binding {
 
     pub fn column_gone(&self, ours: &str, theirs: &str, present: &[Column]) -> ! {
         refuse(Refusal {
-            sqlstate: "42703",
+            sqlstate: sqlstate::UNDEFINED_COLUMN,
             message: format!("column \"{theirs}\" of {}, bound as {ours}, does not exist", self.name()),
             detail: Some(
                 "It was dropped or renamed after leadlex.bind_contacts, or the table was replaced by one without it. No provider was asked."
@@ -71,7 +72,7 @@ impl Binding {
 
     pub fn column_unfit(&self, ours: &str, theirs: &str, why: &str, present: &[Column]) -> ! {
         refuse(Refusal {
-            sqlstate: "42804",
+            sqlstate: sqlstate::DATATYPE_MISMATCH,
             message: format!(
                 "column \"{theirs}\" of {}, bound as {ours}, cannot be {ours} any more: {why}",
                 self.name()
@@ -83,7 +84,7 @@ impl Binding {
 
     pub fn rule_instead(&self, rule: &str) -> ! {
         refuse(Refusal {
-            sqlstate: "42809",
+            sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!("rule \"{rule}\" of {} takes the place of its updates", self.name()),
             detail: Some("It was made after leadlex.bind_contacts. No provider was asked.".into()),
             hint: Some("Drop the rule (a trigger can do the same), or unbind the table with leadlex.unbind_contacts.".into()),

@@ -7,6 +7,7 @@
 
 use crate::pg::sys::row;
 use crate::pg::table::many;
+use leadlex_domain::sqlstate;
 use std::cell::RefCell;
 
 use pgrx::pg_sys;
@@ -77,7 +78,7 @@ impl Binding {
 
     pub fn row_update_denied(&self, id: &str, detail: &str) -> ! {
         refuse(Refusal {
-            sqlstate: "42501",
+            sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: barred_message(id),
             detail: Some(detail.into()),
             hint: Some(format!("Give the role an UPDATE policy on {} that lets it.", self.name())),

@@ -3,6 +3,7 @@
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use crate::pg::worker::session;
+use leadlex_domain::sqlstate;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -209,7 +210,7 @@ unsafe fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
 fn relation(set: &Set) -> pg_sys::Oid {
     relation::relation_named(&set.schema, &set.table).unwrap_or_else(|| {
         refuse(Refusal {
-            sqlstate: "55000",
+            sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
             message: format!(
                 "the table {}.{} does not exist",
                 table::quoted(&set.schema),

@@ -3,6 +3,7 @@
 //! The first timer cancels, as statement_timeout does in a session. A trigger can catch that and go on: the second timer,
 //! some time after, ends the process.
 
+use leadlex_domain::sqlstate;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ impl Limit {
 
     /// Says which limit it was, where the run has failed because of it.
     pub fn explain(self, failure: Failed) -> Failed {
-        if failure.sqlstate != "57014" || self.begun.elapsed() < self.length {
+        if failure.sqlstate != sqlstate::QUERY_CANCELED || self.begun.elapsed() < self.length {
             return failure;
         }
         let seconds = self.length.as_secs_f64();

@@ -1,6 +1,7 @@
 //! Receipts from shared memory into the books.
 
 use crate::pg::installation;
+use leadlex_domain::sqlstate;
 use pgrx::pg_sys;
 
 use crate::pg::installation::Found;
@@ -15,7 +16,7 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
 
 /// Somebody else holds the row.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
+const LOCK_NOT_AVAILABLE: &str = sqlstate::LOCK_NOT_AVAILABLE;
 /// Receipts written by one statement.
 const BATCH: usize = 1_000;
 

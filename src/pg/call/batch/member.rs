@@ -1,5 +1,6 @@
 //! Contacts of a batch: which ones there are, and steps 5 to 7 for a portion of them.
 
+use leadlex_domain::sqlstate;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Instant;
@@ -101,13 +102,16 @@ impl Batch<'_> {
                 Ok(Claimed::ByOthers) => {
                     preconditions::end(key);
                     let message = "somebody else is enriching the contact just now";
-                    self.tell(position, Line::raised(Uuid::now_v7(), "55P03", message, None));
+                    self.tell(
+                        position,
+                        Line::raised(Uuid::now_v7(), sqlstate::LOCK_NOT_AVAILABLE, message, None),
+                    );
                 }
                 Ok(claim) => claimed.push((position, id, key, claim == Claimed::Before)),
                 Err(claims::TooMany) => {
                     preconditions::end(key);
                     let message = claims::TooMany::MESSAGE;
-                    self.tell(position, Line::raised(Uuid::now_v7(), "53200", message, None));
+                    self.tell(position, Line::raised(Uuid::now_v7(), sqlstate::OUT_OF_MEMORY, message, None));
                 }
             }
         }
@@ -163,7 +167,7 @@ impl Batch<'_> {
             && !self.binding.is_current(self.workspace(), id)
         {
             refuse(Refusal {
-                sqlstate: "40001",
+                sqlstate: sqlstate::SERIALIZATION_FAILURE,
                 message: "could not serialize access due to concurrent update".into(),
                 detail: Some(format!("Contact {id} has changed since this transaction began.")),
                 hint: Some("The transaction might succeed if retried.".into()),
@@ -177,7 +181,7 @@ impl Batch<'_> {
             Seen::Missing => Err(Box::new(not_found(id))),
             Seen::Several(count) => {
                 let message = format!("{count} rows of {} have the key {id}", self.binding.name());
-                Err(Box::new(Line::raised(Uuid::now_v7(), "21000", &message, None)))
+                Err(Box::new(Line::raised(Uuid::now_v7(), sqlstate::CARDINALITY_VIOLATION, &message, None)))
             }
             Seen::Full(contact) => Err(Box::new(Line::done(Uuid::now_v7(), contact, FieldSet::EMPTY, None))),
             Seen::Suppressed(contact) => {
@@ -186,7 +190,12 @@ impl Batch<'_> {
             }
             Seen::Fillable(contact, _) if barred => {
                 let message = table::barred_message(id);
-                Err(Box::new(Line::raised(Uuid::now_v7(), "42501", &message, Some(contact))))
+                Err(Box::new(Line::raised(
+                    Uuid::now_v7(),
+                    sqlstate::INSUFFICIENT_PRIVILEGE,
+                    &message,
+                    Some(contact),
+                )))
             }
             Seen::Fillable(contact, fields) => Ok((contact, fields)),
         }

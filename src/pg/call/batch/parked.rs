@@ -1,5 +1,6 @@
 //! Contacts of a batch about which somebody else is asking: they wait, and the others go on.
 
+use leadlex_domain::sqlstate;
 use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::Member;
@@ -64,8 +65,12 @@ impl Batch<'_> {
         self.stop_asking(&member);
         self.return_credit();
         self.let_go(&[(member.claim, member.claimed_before)]);
-        let line =
-            Line::raised(member.request_id, "55P03", single_flight::LOCK_TIMEOUT, Some(member.contact));
+        let line = Line::raised(
+            member.request_id,
+            sqlstate::LOCK_NOT_AVAILABLE,
+            single_flight::LOCK_TIMEOUT,
+            Some(member.contact),
+        );
         self.tell(member.position, line);
     }
 

@@ -7,6 +7,7 @@
 
 mod table;
 
+use leadlex_domain::sqlstate;
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -237,7 +238,7 @@ pub fn wait_for(place: Place, longest: Duration) {
         let waited = start.elapsed();
         if patience.is_some_and(|patience| waited >= patience) {
             refuse(Refusal {
-                sqlstate: "55P03",
+                sqlstate: sqlstate::LOCK_NOT_AVAILABLE,
                 message: LOCK_TIMEOUT.into(),
                 detail: Some("Another session is asking a data provider the same question.".into()),
                 hint: None,

@@ -1,0 +1,31 @@
+//! SQLSTATEs of Postgres, by their names in its manual (appendix A). Those of our own are in [`super::failure`].
+
+pub const WARNING: &str = "01000";
+pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+pub const CARDINALITY_VIOLATION: &str = "21000";
+pub const STRING_DATA_RIGHT_TRUNCATION: &str = "22001";
+pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
+pub const INVALID_PARAMETER_VALUE: &str = "22023";
+pub const NOT_NULL_VIOLATION: &str = "23502";
+pub const FOREIGN_KEY_VIOLATION: &str = "23503";
+pub const UNIQUE_VIOLATION: &str = "23505";
+pub const CHECK_VIOLATION: &str = "23514";
+pub const EXCLUSION_VIOLATION: &str = "23P01";
+pub const INVALID_TRANSACTION_STATE: &str = "25000";
+pub const READ_ONLY_SQL_TRANSACTION: &str = "25006";
+pub const TRIGGERED_DATA_CHANGE_VIOLATION: &str = "27000";
+pub const INVALID_TRANSACTION_TERMINATION: &str = "2D000";
+pub const TRIGGER_PROTOCOL_VIOLATED: &str = "39P01";
+pub const SERIALIZATION_FAILURE: &str = "40001";
+pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+pub const UNDEFINED_COLUMN: &str = "42703";
+pub const DATATYPE_MISMATCH: &str = "42804";
+pub const WRONG_OBJECT_TYPE: &str = "42809";
+pub const UNDEFINED_TABLE: &str = "42P01";
+pub const INSUFFICIENT_RESOURCES: &str = "53000";
+pub const OUT_OF_MEMORY: &str = "53200";
+pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
+pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
+pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+pub const QUERY_CANCELED: &str = "57014";
