@@ -34,7 +34,7 @@ impl Status {
 
 /// What became of one contact.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
+pub struct BatchResult {
     pub status: Status,
     pub fields_updated: FieldSet,
     pub origin: Option<Origin>,
@@ -54,15 +54,15 @@ pub struct Line {
     pub contact: Option<Contact>,
 }
 
-impl Line {
+impl BatchResult {
     pub fn done(
         request_id: Uuid,
         contact: Contact,
         fields_updated: FieldSet,
         origin: Option<Origin>,
-    ) -> Line {
+    ) -> BatchResult {
         let status = if fields_updated.is_empty() { Status::Unchanged } else { Status::Enriched };
-        Line {
+        BatchResult {
             status,
             fields_updated,
             origin,
@@ -77,7 +77,7 @@ impl Line {
         }
     }
 
-    pub fn failed(request_id: Uuid, failure: &Failure, contact: Option<Contact>) -> Line {
+    pub fn failed(request_id: Uuid, failure: &Failure, contact: Option<Contact>) -> BatchResult {
         let status = if failure.code == Code::NoMatch { Status::NoMatch } else { Status::Failed };
         // A single call's DETAIL and HINT have no place in a line.
         let below = failure.below_min_confidence();
@@ -85,7 +85,7 @@ impl Line {
         let reason = failure.why().filter(|_| failure.sets_data_aside());
         let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
         let error = Some((failure.code.name().to_owned(), failure.text() + &below + &reason));
-        Line {
+        BatchResult {
             status,
             fields_updated: FieldSet::EMPTY,
             origin: None,
@@ -101,14 +101,14 @@ impl Line {
     }
 
     /// Not begun, since the time for the batch was over.
-    pub fn left(request_id: Uuid, contact: Option<Contact>) -> Line {
-        Line::raised(request_id, NOT_STARTED, "the time for this batch was over", contact)
+    pub fn left(request_id: Uuid, contact: Option<Contact>) -> BatchResult {
+        BatchResult::raised(request_id, NOT_STARTED, "the time for this batch was over", contact)
     }
 
     /// An error that is not of the contract: of the user's own table, say.
-    pub fn raised(request_id: Uuid, sqlstate: &str, message: &str, contact: Option<Contact>) -> Line {
+    pub fn raised(request_id: Uuid, sqlstate: &str, message: &str, contact: Option<Contact>) -> BatchResult {
         let error = Some((sqlstate.to_owned(), message.to_owned()));
-        Line {
+        BatchResult {
             status: Status::Failed,
             fields_updated: FieldSet::EMPTY,
             origin: None,
@@ -134,7 +134,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn add(&mut self, line: &Line) {
+    pub fn add(&mut self, line: &BatchResult) {
         if line.repeats {
             return;
         }
@@ -181,7 +181,7 @@ pub struct Order {
     /// Further positions of a contact, by its first.
     again: HashMap<usize, Vec<usize>>,
     /// Finished, but not told yet.
-    waiting: BTreeMap<usize, Line>,
+    waiting: BTreeMap<usize, BatchResult>,
     /// Of contacts that may come again.
     next: usize,
 }
@@ -203,18 +203,18 @@ impl Order {
     }
 
     /// The contact first met at this position is finished; how many positions have their line by that.
-    pub fn finish(&mut self, position: usize, line: Line) -> usize {
+    pub fn finish(&mut self, position: usize, line: BatchResult) -> usize {
         let others = self.again.remove(&position).unwrap_or_default();
         let count = others.len() + 1;
         for other in others {
-            self.waiting.insert(other, Line { repeats: true, ..line.clone() });
+            self.waiting.insert(other, BatchResult { repeats: true, ..line.clone() });
         }
         self.waiting.insert(position, line);
         count
     }
 
     /// The next line, if it is finished.
-    pub fn take_next(&mut self) -> Option<(usize, Line)> {
+    pub fn take_next(&mut self) -> Option<(usize, BatchResult)> {
         let line = self.waiting.remove(&self.next)?;
         self.next += 1;
         Some((self.next - 1, line))
@@ -233,20 +233,20 @@ mod tests {
     use crate::provider::{Fault, FaultKind};
     use proptest::prelude::*;
 
-    fn line(id: &str) -> Line {
+    fn line(id: &str) -> BatchResult {
         let contact = Contact { id: id.to_owned(), ..Contact::default() };
-        Line::done(Uuid::nil(), contact, FieldSet::ALL, None)
+        BatchResult::done(Uuid::nil(), contact, FieldSet::ALL, None)
     }
 
     #[test]
     fn a_status_says_what_became_of_a_contact() {
         let nobody = Failure::no_match(NoMatchReason::NoData);
-        assert_eq!(Line::failed(Uuid::nil(), &nobody, None).status, Status::NoMatch);
-        let broke = Line::failed(Uuid::nil(), &Failure::insufficient_credits(), None);
+        assert_eq!(BatchResult::failed(Uuid::nil(), &nobody, None).status, Status::NoMatch);
+        let broke = BatchResult::failed(Uuid::nil(), &Failure::insufficient_credits(), None);
         assert_eq!((broke.status, broke.error.unwrap().0.as_str()), (Status::Failed, "insufficient_credits"));
         assert_eq!(line("7").status, Status::Enriched);
         assert_eq!(
-            Line::done(Uuid::nil(), Contact::default(), FieldSet::EMPTY, None).status,
+            BatchResult::done(Uuid::nil(), Contact::default(), FieldSet::EMPTY, None).status,
             Status::Unchanged
         );
     }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_summary_tells_failures_by_their_code() {
         let mut summary = Summary::default();
-        let nobody = Line::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
+        let nobody = BatchResult::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
         let fault = |kind| Some(Fault::new(kind, "no"));
         let failed = [
             ("a".to_owned(), fault(FaultKind::Timeout)),
@@ -262,8 +262,8 @@ mod tests {
             ("c".to_owned(), fault(FaultKind::Quota)),
             ("d".to_owned(), fault(FaultKind::Quota)),
         ];
-        let busy = Line::failed(Uuid::nil(), &Failure::provider_unavailable(&failed), None);
-        let checked = Line::raised(Uuid::nil(), "23514", "a check", None);
+        let busy = BatchResult::failed(Uuid::nil(), &Failure::provider_unavailable(&failed), None);
+        let checked = BatchResult::raised(Uuid::nil(), "23514", "a check", None);
         [&line("1"), &line("2"), &nobody, &busy, &checked, &busy].into_iter().for_each(|l| summary.add(l));
         assert_eq!(
             summary.to_string(),
@@ -275,10 +275,10 @@ mod tests {
     fn what_was_not_used_has_its_reason() {
         let names =
             [("a".to_owned(), NoMatchReason::OtherPerson), ("b".to_owned(), NoMatchReason::OtherCompany)];
-        let line = Line::failed(Uuid::nil(), &Failure::set_aside(&names), None);
+        let line = BatchResult::failed(Uuid::nil(), &Failure::set_aside(&names), None);
         assert_eq!((line.status, line.why.as_deref()), (Status::NoMatch, Some("other_person")));
         assert!(line.error.as_ref().unwrap().1.ends_with("(other_person)"), "{line:?}");
-        let nobody = Line::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
+        let nobody = BatchResult::failed(Uuid::nil(), &Failure::no_match(NoMatchReason::NoData), None);
         let mut summary = Summary::default();
         [&line, &nobody].into_iter().for_each(|line| summary.add(line));
         assert_eq!(

@@ -6,7 +6,7 @@ use super::failure::{Failure, NoMatchReason};
 
 /// What would become of a contact. In the order in which it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub enum EstimateOutcome {
     /// At least one provider is asked.
     Asked,
     /// From receipts.
@@ -38,31 +38,33 @@ pub enum Why {
     CreditsRunOut,
 }
 
-impl Fate {
+impl EstimateOutcome {
     pub const fn outcome(self) -> &'static str {
         match self {
-            Fate::Asked => "asked",
-            Fate::Answered | Fate::AnsweredTheSame | Fate::AnsweredWithAnother => "answered",
-            Fate::Skipped(_) => "skipped",
+            EstimateOutcome::Asked => "asked",
+            EstimateOutcome::Answered
+            | EstimateOutcome::AnsweredTheSame
+            | EstimateOutcome::AnsweredWithAnother => "answered",
+            EstimateOutcome::Skipped(_) => "skipped",
         }
     }
 
     pub const fn reason(self) -> &'static str {
         match self {
-            Fate::Asked => "no receipt",
-            Fate::Answered => "receipt",
-            Fate::AnsweredTheSame => "nothing new",
-            Fate::AnsweredWithAnother => "same question",
-            Fate::Skipped(why) => why.reason(),
+            EstimateOutcome::Asked => "no receipt",
+            EstimateOutcome::Answered => "receipt",
+            EstimateOutcome::AnsweredTheSame => "nothing new",
+            EstimateOutcome::AnsweredWithAnother => "same question",
+            EstimateOutcome::Skipped(why) => why.reason(),
         }
     }
 
     /// What the failure of a waterfall comes to.
-    pub fn of_failure(failure: &Failure) -> Fate {
+    pub fn of_failure(failure: &Failure) -> EstimateOutcome {
         if failure.has_shared_values() {
-            return Fate::Skipped(Why::SharedValue);
+            return EstimateOutcome::Skipped(Why::SharedValue);
         }
-        Fate::Skipped(match failure.no_match_reason() {
+        EstimateOutcome::Skipped(match failure.no_match_reason() {
             Some((NoMatchReason::SharedValue, _)) => Why::SharedValue,
             Some((NoMatchReason::Suppressed, _)) => Why::Suppressed,
             Some((NoMatchReason::TableRefuses, _)) => Why::TableRefuses,
@@ -76,7 +78,10 @@ impl Fate {
     }
 
     const fn may_be_charged(self) -> bool {
-        matches!(self, Fate::Asked | Fate::Answered | Fate::AnsweredWithAnother)
+        matches!(
+            self,
+            EstimateOutcome::Asked | EstimateOutcome::Answered | EstimateOutcome::AnsweredWithAnother
+        )
     }
 }
 
@@ -114,7 +119,7 @@ pub struct Means {
 #[derive(Debug, Default)]
 pub struct Estimate {
     left: Means,
-    counts: BTreeMap<Fate, u64>,
+    counts: BTreeMap<EstimateOutcome, u64>,
 }
 
 impl Estimate {
@@ -124,23 +129,23 @@ impl Estimate {
 
     /// Contacts that use no rate and no credit: nobody need be asked to know what becomes of them.
     pub fn skip(&mut self, why: Why) {
-        self.count(Fate::Skipped(why));
+        self.count(EstimateOutcome::Skipped(why));
     }
 
-    /// A contact that gets as far as the rate limit: it uses one admission, and a credit if it may change. `fate` looks
+    /// A contact that gets as far as the rate limit: it uses one admission, and a credit if it may change. `outcome_of` looks
     /// what comes after that, and is not called where it does not get there.
-    pub fn take(&mut self, fate: impl FnOnce() -> Fate) {
+    pub fn take(&mut self, outcome_of: impl FnOnce() -> EstimateOutcome) {
         if !self.admits() {
-            return self.count(Fate::Skipped(Why::RateLimit));
+            return self.count(EstimateOutcome::Skipped(Why::RateLimit));
         }
         if self.left.credits == Some(0) {
-            return self.count(Fate::Skipped(Why::CreditsRunOut));
+            return self.count(EstimateOutcome::Skipped(Why::CreditsRunOut));
         }
-        let fate = fate();
-        if fate.may_be_charged() {
+        let outcome_of = outcome_of();
+        if outcome_of.may_be_charged() {
             self.left.credits = self.left.credits.map(|left| left.saturating_sub(1));
         }
-        self.count(fate);
+        self.count(outcome_of);
     }
 
     fn admits(&mut self) -> bool {
@@ -154,12 +159,12 @@ impl Estimate {
         }
     }
 
-    fn count(&mut self, fate: Fate) {
-        *self.counts.entry(fate).or_default() += 1;
+    fn count(&mut self, outcome_of: EstimateOutcome) {
+        *self.counts.entry(outcome_of).or_default() += 1;
     }
 
-    pub fn counts(&self) -> impl Iterator<Item = (Fate, u64)> + '_ {
-        self.counts.iter().map(|(fate, count)| (*fate, *count))
+    pub fn counts(&self) -> impl Iterator<Item = (EstimateOutcome, u64)> + '_ {
+        self.counts.iter().map(|(outcome_of, count)| (*outcome_of, *count))
     }
 }
 
@@ -168,47 +173,59 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn counted(means: Means, fates: &[Fate]) -> BTreeMap<Fate, u64> {
+    fn counted(means: Means, fates: &[EstimateOutcome]) -> BTreeMap<EstimateOutcome, u64> {
         let mut estimate = Estimate::new(means);
-        fates.iter().for_each(|fate| estimate.take(|| *fate));
+        fates.iter().for_each(|outcome_of| estimate.take(|| *outcome_of));
         estimate.counts().collect()
     }
 
     #[test]
     fn credits_go_to_what_may_change_a_contact_and_then_run_out() {
-        let fates =
-            [Fate::Asked, Fate::Skipped(Why::NoData), Fate::AnsweredTheSame, Fate::Answered, Fate::Asked];
+        let fates = [
+            EstimateOutcome::Asked,
+            EstimateOutcome::Skipped(Why::NoData),
+            EstimateOutcome::AnsweredTheSame,
+            EstimateOutcome::Answered,
+            EstimateOutcome::Asked,
+        ];
         let counts = counted(Means { rate: None, credits: Some(2) }, &fates);
-        assert_eq!(counts[&Fate::Asked], 1);
-        assert_eq!(counts[&Fate::Answered], 1);
-        assert_eq!(counts[&Fate::Skipped(Why::CreditsRunOut)], 1);
+        assert_eq!(counts[&EstimateOutcome::Asked], 1);
+        assert_eq!(counts[&EstimateOutcome::Answered], 1);
+        assert_eq!(counts[&EstimateOutcome::Skipped(Why::CreditsRunOut)], 1);
     }
 
     #[test]
     fn the_rate_limit_counts_whoever_gets_there_and_comes_before_the_credits() {
-        let fates = [Fate::Skipped(Why::NotIdentifiable), Fate::Asked, Fate::Asked];
+        let fates =
+            [EstimateOutcome::Skipped(Why::NotIdentifiable), EstimateOutcome::Asked, EstimateOutcome::Asked];
         let counts = counted(Means { rate: Some(2), credits: Some(0) }, &fates);
-        assert_eq!(counts[&Fate::Skipped(Why::CreditsRunOut)], 2);
-        assert_eq!(counts[&Fate::Skipped(Why::RateLimit)], 1);
+        assert_eq!(counts[&EstimateOutcome::Skipped(Why::CreditsRunOut)], 2);
+        assert_eq!(counts[&EstimateOutcome::Skipped(Why::RateLimit)], 1);
     }
 
     #[test]
     fn nobody_is_looked_at_who_does_not_get_there() {
         let mut estimate = Estimate::new(Means { rate: Some(0), credits: None });
         estimate.take(|| panic!("its provider would lose a request of its limit"));
-        assert_eq!(estimate.counts().collect::<Vec<_>>(), [(Fate::Skipped(Why::RateLimit), 1)]);
+        assert_eq!(estimate.counts().collect::<Vec<_>>(), [(EstimateOutcome::Skipped(Why::RateLimit), 1)]);
     }
 
     #[test]
     fn a_failure_is_told_by_its_reason() {
-        let no_match = |reason| Fate::of_failure(&Failure::no_match(reason));
-        assert_eq!(no_match(NoMatchReason::NoData), Fate::Skipped(Why::NoData));
-        assert_eq!(no_match(NoMatchReason::Suppressed), Fate::Skipped(Why::Suppressed));
-        assert_eq!(no_match(NoMatchReason::TableRefuses), Fate::Skipped(Why::TableRefuses));
-        assert_eq!(no_match(NoMatchReason::NotIdentifiable), Fate::Skipped(Why::NotIdentifiable));
-        assert_eq!(no_match(NoMatchReason::OtherCompany), Fate::Skipped(Why::OtherCompany));
-        assert_eq!(Fate::of_failure(&Failure::too_weak(&["a".into()])), Fate::Skipped(Why::TooWeak));
-        assert_eq!(Fate::of_failure(&Failure::provider_unavailable(&[])), Fate::Skipped(Why::Unavailable));
+        let no_match = |reason| EstimateOutcome::of_failure(&Failure::no_match(reason));
+        assert_eq!(no_match(NoMatchReason::NoData), EstimateOutcome::Skipped(Why::NoData));
+        assert_eq!(no_match(NoMatchReason::Suppressed), EstimateOutcome::Skipped(Why::Suppressed));
+        assert_eq!(no_match(NoMatchReason::TableRefuses), EstimateOutcome::Skipped(Why::TableRefuses));
+        assert_eq!(no_match(NoMatchReason::NotIdentifiable), EstimateOutcome::Skipped(Why::NotIdentifiable));
+        assert_eq!(no_match(NoMatchReason::OtherCompany), EstimateOutcome::Skipped(Why::OtherCompany));
+        assert_eq!(
+            EstimateOutcome::of_failure(&Failure::too_weak(&["a".into()])),
+            EstimateOutcome::Skipped(Why::TooWeak)
+        );
+        assert_eq!(
+            EstimateOutcome::of_failure(&Failure::provider_unavailable(&[])),
+            EstimateOutcome::Skipped(Why::Unavailable)
+        );
     }
 
     proptest! {
@@ -217,8 +234,8 @@ mod tests {
             which in proptest::collection::vec(0..4_usize, 0..50), rate in proptest::option::of(0..60_u64),
             credits in proptest::option::of(0..60_u64)
         ) {
-            let all = [Fate::Asked, Fate::Answered, Fate::AnsweredWithAnother, Fate::Skipped(Why::NoData)];
-            let fates: Vec<Fate> = which.iter().map(|at| all[*at]).collect();
+            let all = [EstimateOutcome::Asked, EstimateOutcome::Answered, EstimateOutcome::AnsweredWithAnother, EstimateOutcome::Skipped(Why::NoData)];
+            let fates: Vec<EstimateOutcome> = which.iter().map(|at| all[*at]).collect();
             let counts = counted(Means { rate, credits }, &fates);
             prop_assert_eq!(counts.values().sum::<u64>(), fates.len() as u64);
             let charged: u64 = counts.iter().filter(|(f, _)| f.may_be_charged()).map(|(_, n)| n).sum();

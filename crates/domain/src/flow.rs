@@ -13,7 +13,7 @@ use crate::merge;
 use crate::position::{Position, Post};
 use crate::rate::{Status, Window};
 use crate::reply::{self, Origin, Reply};
-use crate::waterfall::{Gathered, Mode, Outcome, Waterfall};
+use crate::waterfall::{Gathered, Mode, ProviderOutcome, Waterfall};
 
 /// A result kept under an idempotency key.
 pub struct Stored {
@@ -97,7 +97,7 @@ pub trait CallContext {
     fn position(&self) -> Position;
     /// `contact` has what was supplied in this call as well. `missing` are the fields still to be filled: a provider that can
     /// supply none of them is not asked.
-    fn ask(&mut self, provider: &Self::Provider, contact: &Contact, missing: FieldSet) -> Outcome;
+    fn ask(&mut self, provider: &Self::Provider, contact: &Contact, missing: FieldSet) -> ProviderOutcome;
     /// Writes the changes that still hold against the row as it is now.
     /// `None`: the contact is gone.
     fn write(

@@ -149,12 +149,12 @@ impl CallContext for Fake {
     fn position(&self) -> Position {
         Position::Together
     }
-    fn ask(&mut self, provider: &usize, contact: &Contact, _missing: FieldSet) -> Outcome {
+    fn ask(&mut self, provider: &usize, contact: &Contact, _missing: FieldSet) -> ProviderOutcome {
         self.steps.push("ask");
         self.asked.push(contact.clone());
         match self.second.clone().filter(|_| *provider == 1) {
-            Some(second) => Outcome::Answered(second),
-            None => Outcome::Again {
+            Some(second) => ProviderOutcome::Answered(second),
+            None => ProviderOutcome::Again {
                 fills: FieldSet::ALL,
                 refused: self.refused_before,
                 verdict: self.verdict.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::batch::{Line, NOT_STARTED, Status};
+use super::batch::{BatchResult, NOT_STARTED, Status};
 use super::failure::Code;
 
 /// How patient the queue is.
@@ -57,7 +57,7 @@ pub const GONE: &str = "gone";
 
 /// What becomes of a job after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Fate {
+pub enum JobOutcome {
     Done(&'static str),
     /// Done without a match, although there were data: why they were not used.
     SetAside(String),
@@ -87,17 +87,17 @@ pub enum Fate {
 }
 
 /// By what a batch says of the contact.
-pub fn fate(line: &Line) -> Fate {
+pub fn fate(line: &BatchResult) -> JobOutcome {
     let retry_after = line.retry_after_s.map(Duration::from_secs);
     let Some((code, message)) = &line.error else {
         // Of several jobs of a contact that are run together one has changed it.
         let status = if line.repeats { Status::Unchanged } else { line.status };
-        return Fate::Done(status.name());
+        return JobOutcome::Done(status.name());
     };
     if line.status == Status::NoMatch {
         return match line.set_aside {
-            true => Fate::SetAside(message.clone()),
-            false => Fate::Done(line.status.name()),
+            true => JobOutcome::SetAside(message.clone()),
+            false => JobOutcome::Done(line.status.name()),
         };
     }
     let is = |other: Code| code == other.name();
@@ -106,13 +106,15 @@ pub fn fate(line: &Line) -> Fate {
         false => message.clone(),
     };
     match code.as_str() {
-        NOT_STARTED => Fate::Again { after: Duration::ZERO, error: None },
-        _ if is(Code::NotFound) => Fate::Done(GONE),
-        _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => Fate::Waits { retry_after, error },
-        _ if line.passed_over => Fate::PassedOver { retry_after, error },
-        _ if is(Code::ProviderUnavailable) => Fate::Failed { retry_after, error },
-        sqlstate if is_transient(sqlstate) => Fate::Failed { retry_after, error },
-        _ => Fate::Dead { error },
+        NOT_STARTED => JobOutcome::Again { after: Duration::ZERO, error: None },
+        _ if is(Code::NotFound) => JobOutcome::Done(GONE),
+        _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => {
+            JobOutcome::Waits { retry_after, error }
+        }
+        _ if line.passed_over => JobOutcome::PassedOver { retry_after, error },
+        _ if is(Code::ProviderUnavailable) => JobOutcome::Failed { retry_after, error },
+        sqlstate if is_transient(sqlstate) => JobOutcome::Failed { retry_after, error },
+        _ => JobOutcome::Dead { error },
     }
 }
 
@@ -141,46 +143,49 @@ mod tests {
     const POLICY: Policy =
         Policy { base: Duration::from_secs(10), longest: Duration::from_secs(3_600), max_attempts: 10 };
 
-    fn failed(failure: &Failure) -> Fate {
-        fate(&Line::failed(Uuid::nil(), failure, None))
+    fn failed(failure: &Failure) -> JobOutcome {
+        fate(&BatchResult::failed(Uuid::nil(), failure, None))
     }
 
-    fn raised(sqlstate: &str) -> Fate {
-        fate(&Line::raised(Uuid::nil(), sqlstate, "why", None))
+    fn raised(sqlstate: &str) -> JobOutcome {
+        fate(&BatchResult::raised(Uuid::nil(), sqlstate, "why", None))
     }
 
     #[test]
     fn nothing_found_is_an_answer() {
-        assert_eq!(failed(&Failure::no_match(NoMatchReason::NoData)), Fate::Done("no_match"));
+        assert_eq!(failed(&Failure::no_match(NoMatchReason::NoData)), JobOutcome::Done("no_match"));
         let aside = failed(&Failure::set_aside(&[("a".to_owned(), NoMatchReason::OtherPerson)]));
-        assert!(matches!(&aside, Fate::SetAside(why) if why.ends_with("(other_person)")), "{aside:?}");
+        assert!(matches!(&aside, JobOutcome::SetAside(why) if why.ends_with("(other_person)")), "{aside:?}");
     }
 
     #[test]
     fn nobody_left_to_ask_about_is_no_failure() {
-        assert_eq!(failed(&Failure::not_found("contact 4711")), Fate::Done("gone"));
+        assert_eq!(failed(&Failure::not_found("contact 4711")), JobOutcome::Done("gone"));
     }
 
     #[test]
     fn of_several_jobs_of_one_contact_one_has_changed_it() {
-        let line = Line::done(Uuid::nil(), Contact::default(), FieldSet::ALL, None);
-        assert_eq!(fate(&line), Fate::Done("enriched"));
-        assert_eq!(fate(&Line { repeats: true, ..line }), Fate::Done("unchanged"));
+        let line = BatchResult::done(Uuid::nil(), Contact::default(), FieldSet::ALL, None);
+        assert_eq!(fate(&line), JobOutcome::Done("enriched"));
+        assert_eq!(fate(&BatchResult { repeats: true, ..line }), JobOutcome::Done("unchanged"));
     }
 
     #[test]
     fn what_may_succeed_later_is_tried_later() {
         let window = Window { limit: 10, remaining: 0, reset: 142 };
         let limited = failed(&Failure::rate_limited(window, 100));
-        assert!(matches!(limited, Fate::Waits { retry_after: Some(d), .. } if d.as_secs() == 42));
-        assert!(matches!(failed(&Failure::insufficient_credits()), Fate::Waits { retry_after: None, .. }));
+        assert!(matches!(limited, JobOutcome::Waits { retry_after: Some(d), .. } if d.as_secs() == 42));
+        assert!(matches!(
+            failed(&Failure::insufficient_credits()),
+            JobOutcome::Waits { retry_after: None, .. }
+        ));
         assert!(matches!(
             failed(&Failure::provider_unavailable(&[])),
-            Fate::Failed { retry_after: None, .. }
+            JobOutcome::Failed { retry_after: None, .. }
         ));
-        assert!(matches!(fate(&Line::left(Uuid::nil(), None)), Fate::Again { .. }));
+        assert!(matches!(fate(&BatchResult::left(Uuid::nil(), None)), JobOutcome::Again { .. }));
         for transient in ["40001", "40P01", "55P03", "53200", "57014"] {
-            assert!(matches!(raised(transient), Fate::Failed { .. }), "{transient}");
+            assert!(matches!(raised(transient), JobOutcome::Failed { .. }), "{transient}");
         }
     }
 
@@ -204,12 +209,12 @@ mod tests {
         ] {
             let fate = told(&faults);
             assert!(
-                matches!(fate, Fate::PassedOver { retry_after: Some(d), .. } if d.as_secs() == 7),
+                matches!(fate, JobOutcome::PassedOver { retry_after: Some(d), .. } if d.as_secs() == 7),
                 "{fate:?}"
             );
         }
         for faults in [vec![down.clone()], vec![paused, down], vec![Some(fault(FaultKind::Quota, false))]] {
-            assert!(matches!(told(&faults), Fate::Failed { .. }), "{faults:?}");
+            assert!(matches!(told(&faults), JobOutcome::Failed { .. }), "{faults:?}");
         }
     }
 
@@ -217,7 +222,7 @@ mod tests {
     fn what_cannot_is_not() {
         for lasting in ["23514", "42501", "22001", "P0001", "21000"] {
             let fate = raised(lasting);
-            assert!(matches!(&fate, Fate::Dead { error } if error.contains(lasting)), "{fate:?}");
+            assert!(matches!(&fate, JobOutcome::Dead { error } if error.contains(lasting)), "{fate:?}");
         }
     }
 

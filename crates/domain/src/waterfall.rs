@@ -20,7 +20,7 @@ pub enum Mode {
 
 /// What one provider did.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum ProviderOutcome {
     /// It was not asked: the contact has none of the identifying sets it needs.
     Skipped,
     /// It was not asked: of the fields that it is wanted for, it has nothing but values of these, which the contact's
@@ -170,24 +170,24 @@ impl Waterfall {
         self.suppressed = true;
     }
 
-    pub fn absorb(&mut self, provider: &str, outcome: Outcome) {
+    pub fn absorb(&mut self, provider: &str, outcome: ProviderOutcome) {
         let (fills, refused, verdict) = match outcome {
-            Outcome::Skipped => return,
-            Outcome::OnlyShared(columns) => {
+            ProviderOutcome::Skipped => return,
+            ProviderOutcome::OnlyShared(columns) => {
                 self.shared = columns;
                 return;
             }
-            Outcome::SharedProfile => {
+            ProviderOutcome::SharedProfile => {
                 self.strangers.push(provider.to_owned());
                 (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
             }
-            Outcome::Rejected(fields) => {
+            ProviderOutcome::Rejected(fields) => {
                 self.rejected = self.rejected.union(fields);
                 (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
             }
-            Outcome::Answered(verdict) => (FieldSet::ALL, FieldSet::EMPTY, verdict),
-            Outcome::Within(fills, verdict) => (fills, FieldSet::EMPTY, verdict),
-            Outcome::Again { fills, refused, verdict } => (fills, refused, verdict),
+            ProviderOutcome::Answered(verdict) => (FieldSet::ALL, FieldSet::EMPTY, verdict),
+            ProviderOutcome::Within(fills, verdict) => (fills, FieldSet::EMPTY, verdict),
+            ProviderOutcome::Again { fills, refused, verdict } => (fills, refused, verdict),
         };
         let fault = match verdict {
             Verdict::Failed(fault) => Some(fault),

@@ -3,16 +3,16 @@ use crate::failure::Code;
 use crate::fields::Field;
 use crate::provider::FaultKind;
 
-fn answer(values: &[(Field, &str)], confidence: Option<f64>) -> Outcome {
+fn answer(values: &[(Field, &str)], confidence: Option<f64>) -> ProviderOutcome {
     let mut map = FieldMap::default();
     for (field, value) in values {
         map.set(*field, (*value).to_owned());
     }
-    Outcome::Answered(Verdict::Match { values: map, confidence })
+    ProviderOutcome::Answered(Verdict::Match { values: map, confidence })
 }
 
-fn failed() -> Outcome {
-    Outcome::Answered(Verdict::Failed(Fault::new(FaultKind::Timeout, "no answer within 5 s")))
+fn failed() -> ProviderOutcome {
+    ProviderOutcome::Answered(Verdict::Failed(Fault::new(FaultKind::Timeout, "no answer within 5 s")))
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn weak_answers_are_no_match_and_no_score_counts_as_zero() {
 #[test]
 fn without_data_a_failure_is_told_and_each_provider_named() {
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
-    waterfall.absorb("a", Outcome::Answered(Verdict::NoMatch));
+    waterfall.absorb("a", ProviderOutcome::Answered(Verdict::NoMatch));
     waterfall.absorb("b", failed());
-    waterfall.absorb("c", Outcome::Skipped);
+    waterfall.absorb("c", ProviderOutcome::Skipped);
     let failure = waterfall.result().unwrap_err();
     assert_eq!(failure.code, Code::ProviderUnavailable);
     let detail = failure.detail();
@@ -73,7 +73,7 @@ fn without_data_a_failure_is_told_and_each_provider_named() {
 fn a_privacy_refusal_ends_it_whatever_was_gathered() {
     let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
     waterfall.absorb("a", answer(&[(Field::PHONE, "+1")], Some(0.9)));
-    waterfall.absorb("b", Outcome::Answered(Verdict::Suppressed));
+    waterfall.absorb("b", ProviderOutcome::Answered(Verdict::Suppressed));
     assert!(waterfall.finished());
     let failure = waterfall.result().unwrap_err();
     assert_eq!(
@@ -135,12 +135,12 @@ fn a_company_that_is_not_used_tells_whose_the_title_is_all_the_same() {
     let fills = FieldSet::from_iter([Field::JOB_TITLE]);
     let mut waterfall = asked(&[&[(Field::COMPANY_NAME, "Acme")]], Post::default(), FieldSet::ALL);
     for (provider, company) in [("b", "Other"), ("c", "Acme AG")] {
-        let Outcome::Answered(verdict) =
+        let ProviderOutcome::Answered(verdict) =
             answer(&[(Field::JOB_TITLE, provider), (Field::COMPANY_NAME, company)], None)
         else {
             unreachable!()
         };
-        waterfall.absorb(provider, Outcome::Within(fills, verdict));
+        waterfall.absorb(provider, ProviderOutcome::Within(fills, verdict));
     }
     let gathered = waterfall.result().unwrap();
     assert_eq!(gathered.values.get(Field::JOB_TITLE).unwrap(), "c");
@@ -170,9 +170,9 @@ fn beside_a_company_that_stays_only_its_position_counts() {
 
 #[test]
 fn an_answer_about_somebody_else_is_no_match() {
-    let other = || Outcome::Answered(Verdict::OtherPerson);
+    let other = || ProviderOutcome::Answered(Verdict::OtherPerson);
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
-    waterfall.absorb("a", Outcome::Answered(Verdict::NoMatch));
+    waterfall.absorb("a", ProviderOutcome::Answered(Verdict::NoMatch));
     waterfall.absorb("b", other());
     assert!(!waterfall.finished());
     let failure = waterfall.result().unwrap_err();
@@ -193,11 +193,11 @@ fn an_answer_about_somebody_else_is_no_match() {
 
 #[test]
 fn what_the_table_refused_is_told_where_nobody_else_has_data() {
-    let rejected = || Outcome::Rejected(FieldSet::from_iter([Field::PHONE]));
+    let rejected = || ProviderOutcome::Rejected(FieldSet::from_iter([Field::PHONE]));
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
     waterfall.absorb("a", rejected());
     assert!(!waterfall.finished(), "another provider may have something else");
-    waterfall.absorb("b", Outcome::Answered(Verdict::NoMatch));
+    waterfall.absorb("b", ProviderOutcome::Answered(Verdict::NoMatch));
     let failure = waterfall.result().unwrap_err();
     assert_eq!(failure.code, Code::NoMatch);
     assert_eq!(failure.detail()["reason"], "table_refuses");
@@ -208,7 +208,7 @@ fn what_the_table_refused_is_told_where_nobody_else_has_data() {
     assert_eq!(waterfall.result().unwrap_err().code, Code::ProviderUnavailable, "it may still come");
     // Those who know the contact, or somebody else, or not well enough, do not hide it.
     let weak = answer(&[(Field::PHONE, "+1")], Some(0.1));
-    for other in [answer(&[], Some(0.9)), Outcome::Answered(Verdict::OtherPerson), weak] {
+    for other in [answer(&[], Some(0.9)), ProviderOutcome::Answered(Verdict::OtherPerson), weak] {
         let mut waterfall = Waterfall::new(Mode::Fill, 0.5, FieldSet::ALL);
         waterfall.absorb("a", rejected());
         waterfall.absorb("b", other);
@@ -224,7 +224,7 @@ fn what_the_table_refused_before_is_offered_again_and_identifies_nobody() {
     let found = [(Field::LINKEDIN_URL, PROFILE.to_owned()), (Field::PHONE, "+12025550123".to_owned())];
     waterfall.absorb(
         "a",
-        Outcome::Again {
+        ProviderOutcome::Again {
             fills: FieldSet::ALL,
             refused: FieldSet::from_iter([Field::LINKEDIN_URL, Field::LOCATION]),
             verdict: Verdict::Match { values: found.into_iter().collect(), confidence: None },
@@ -246,6 +246,6 @@ fn what_the_table_refused_before_is_offered_again_and_identifies_nobody() {
 #[test]
 fn nobody_asked_means_not_identifiable() {
     let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
-    waterfall.absorb("a", Outcome::Skipped);
+    waterfall.absorb("a", ProviderOutcome::Skipped);
     assert_eq!(waterfall.result().unwrap_err().detail()["reason"], "not_identifiable");
 }

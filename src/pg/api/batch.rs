@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, Wish};
+use crate::pg::call::batch::{Call, FieldRequest};
 use crate::pg::call::identity;
 use crate::pg::call::single;
 use crate::pg::call::single::Target;
@@ -26,7 +26,7 @@ use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::table;
 use leadlex_domain::ask;
-use leadlex_domain::batch::{Line, Summary};
+use leadlex_domain::batch::{BatchResult, Summary};
 use leadlex_domain::failure::Failure;
 use leadlex_domain::reply;
 
@@ -67,8 +67,9 @@ pub unsafe extern "C-unwind" fn enrich_rows_set(fcinfo: pg_sys::FunctionCallInfo
         if let Some(ids) = ids {
             let target = required_relation(relation);
             let given = ids.clone();
-            let put =
-                &mut |position: usize, line: &Line| rows.put(given[position].clone().into_datum(), line);
+            let put = &mut |position: usize, line: &BatchResult| {
+                rows.put(given[position].clone().into_datum(), line)
+            };
             raised(target, ids, fields, overwrite, put);
         }
         pg_sys::Datum::from(0)
@@ -83,10 +84,10 @@ pub fn required_relation(relation: Option<pg_sys::Oid>) -> Target {
     relation
 }
 
-pub fn wish(fields: Option<Vec<Option<String>>>, overwrite: Option<bool>) -> Wish {
+pub fn request(fields: Option<Vec<Option<String>>>, overwrite: Option<bool>) -> FieldRequest {
     let fields = ask::fields_asked(fields)
         .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)));
-    Wish { fields, overwrite: overwrite.unwrap_or(false) }
+    FieldRequest { fields, overwrite: overwrite.unwrap_or(false) }
 }
 
 /// What concerns the call as a whole is raised.
@@ -98,16 +99,16 @@ fn raised(
     put: &mut batch::Sink<'_>,
 ) {
     cache::refresh();
-    let wish = wish(fields, overwrite);
+    let request = request(fields, overwrite);
     layout::require();
-    let call = call(target, wish);
+    let call = call(target, request);
     let mut progress = started(&call, ids.len());
     batch::run(call, ids, &mut progress, put);
 }
 
-fn call(target: Target, wish: Wish) -> Call {
+fn call(target: Target, request: FieldRequest) -> Call {
     let caller = batch::caller().unwrap_or_else(|failure| raise::failure(&failure));
-    Call { caller, target, wish, until: None, waits: true }
+    Call { caller, target, request, until: None, waits: true }
 }
 
 fn started(call: &Call, total: usize) -> Progress {
@@ -154,7 +155,7 @@ impl Rows {
         }
     }
 
-    fn put(&mut self, id: Option<pg_sys::Datum>, line: &Line) {
+    fn put(&mut self, id: Option<pg_sys::Datum>, line: &BatchResult) {
         let (store, columns) = (self.store, self.columns);
         // SAFETY: as many values as the functions declare columns, of their types; the store copies them.
         unsafe {
@@ -169,7 +170,7 @@ impl Rows {
     }
 }
 
-fn datums(id: Option<pg_sys::Datum>, line: &Line) -> [Option<pg_sys::Datum>; COLUMNS] {
+fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datum>; COLUMNS] {
     let origin = line.origin.as_ref();
     let fields: Vec<String> = line.fields_updated.names().into_iter().map(str::to_owned).collect();
     let contact = line.contact.as_ref().map(reply::contact_json);
@@ -209,7 +210,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         });
     }
     let target = required_relation(relation);
-    let wish = wish(fields, None);
+    let request = request(fields, None);
     let chunk = chunk.unwrap_or(500);
     if !(1..=100_000).contains(&chunk) {
         let failure = Failure::validation("chunk must be from 1 to 100000", "500 is a good size.");
@@ -221,15 +222,15 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     let mut met = HashSet::with_capacity(ids.len());
     ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(id.clone())));
     drop(met);
-    let mut progress = started(&call(target, wish), ids.len());
+    let mut progress = started(&call(target, request), ids.len());
     let mut ids = ids.into_iter();
     let mut summary = Summary::default();
     while ids.len() > 0 {
         let some = ids.by_ref().take(chunk as usize).collect();
         in_transaction_of_its_own(|| {
             cache::refresh();
-            let mut count = |_: usize, line: &Line| summary.add(line);
-            batch::run(call(target, wish), some, &mut progress, &mut count);
+            let mut count = |_: usize, line: &BatchResult| summary.add(line);
+            batch::run(call(target, request), some, &mut progress, &mut count);
         });
     }
     pgrx::notice!("{summary}");

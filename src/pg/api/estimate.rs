@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::api::batch::{required_relation, wish};
+use crate::pg::api::batch::{request, required_relation};
 use crate::pg::call::batch;
 use crate::pg::store::cache;
 use crate::pg::sys::raise;
@@ -19,8 +19,8 @@ fn estimate(
 {
     cache::refresh();
     let target = required_relation(relation);
-    let wish = wish(fields, overwrite);
-    let estimate = batch::estimate(target, ids.unwrap_or_default(), wish)
+    let request = request(fields, overwrite);
+    let estimate = batch::estimate(target, ids.unwrap_or_default(), request)
         .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)));
     let rows: Vec<_> =
         estimate.counts().map(|(fate, contacts)| (fate.outcome(), fate.reason(), contacts as i64)).collect();

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::pg::api::later;
 use crate::pg::api::later::Reason;
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, Wish};
+use crate::pg::call::batch::{Call, FieldRequest};
 use crate::pg::call::identity;
 use crate::pg::call::trigger::{Fired, NewRow};
 use crate::pg::shared::layout;
@@ -29,7 +29,7 @@ use crate::pg::sys::spi::Caught;
 use crate::pg::table;
 use crate::pg::table::Binding;
 use leadlex_domain::ask;
-use leadlex_domain::batch::{Line, Status};
+use leadlex_domain::batch::{BatchResult, Status};
 use leadlex_domain::fields::{Field, FieldSet};
 
 super::version_one!(pg_finfo_leadlex_enrich_on_insert, pg_finfo_leadlex_enqueue_on_insert);
@@ -258,12 +258,13 @@ fn enrich(
     {
         return Err(why);
     }
-    let wish = Wish { fields, overwrite: false };
+    let request = FieldRequest { fields, overwrite: false };
     let budget = Budget::of_this_statement();
-    let call = Call { caller, target: binding.relation(), wish, until: Some(budget.until()), waits: false };
+    let call =
+        Call { caller, target: binding.relation(), request, until: Some(budget.until()), waits: false };
     let mut progress = Progress::start(workspace, binding.relation(), ids.len());
     let mut failures = Vec::new();
-    let mut note = |position: usize, line: &Line| {
+    let mut note = |position: usize, line: &BatchResult| {
         if let (Status::Failed, Some((_, message))) = (line.status, &line.error) {
             failures.push((position, message.clone()));
         }

@@ -45,7 +45,7 @@ use leadlex_domain::receipt;
 use leadlex_domain::reply;
 use leadlex_domain::reply::Origin;
 use leadlex_domain::suppression;
-use leadlex_domain::waterfall::{Gathered, Mode, Outcome};
+use leadlex_domain::waterfall::{Gathered, Mode, ProviderOutcome};
 
 /// Which table a call is about: `None` is the first bound one.
 pub type Target = Option<pg_sys::Oid>;
@@ -271,7 +271,12 @@ impl CallContext for SingleCall {
         settings::position()
     }
 
-    fn ask(&mut self, provider: &Rc<LoadedProvider>, contact: &Contact, missing: FieldSet) -> Outcome {
+    fn ask(
+        &mut self,
+        provider: &Rc<LoadedProvider>,
+        contact: &Contact,
+        missing: FieldSet,
+    ) -> ProviderOutcome {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + settings::total_timeout());
         let left = deadline.saturating_duration_since(Instant::now());
         let (workspace, person) = (self.workspace(), self.row());
@@ -326,7 +331,7 @@ impl CallContext for SingleCall {
 
     fn charge(&mut self, enrichment: &Enrichment) {
         let reply = enrichment.reply;
-        let book = Book {
+        let entry = HistoryEntry {
             request_id: reply.request_id,
             updated: reply.fields_updated,
             origin: enrichment.origin,
@@ -334,7 +339,7 @@ impl CallContext for SingleCall {
             before: &enrichment.written.before,
             after: &enrichment.written.after,
         };
-        ledger::charge(&book.entry(self.caller(), self.binding(), enrichment.ask.overwrite));
+        ledger::charge(&entry.entry(self.caller(), self.binding(), enrichment.ask.overwrite));
         if let Some(reservation) = self.reservation.take() {
             accounts::spend(reservation);
         }
@@ -401,7 +406,7 @@ fn not_bound(relation: pg_sys::Oid) -> ! {
 }
 
 /// A contact that was changed, for the books.
-pub struct Book<'a> {
+pub struct HistoryEntry<'a> {
     pub request_id: Uuid,
     pub updated: FieldSet,
     pub origin: &'a Origin,
@@ -410,7 +415,7 @@ pub struct Book<'a> {
     pub after: &'a Contact,
 }
 
-impl Book<'_> {
+impl HistoryEntry<'_> {
     pub fn entry<'a>(&'a self, caller: &'a Caller, binding: &'a Binding, overwrite: bool) -> Entry<'a> {
         let values = |contact: &Contact| {
             let of = |field: Field| {

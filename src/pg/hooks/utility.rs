@@ -23,7 +23,7 @@ use pgrx::pg_sys;
 
 use crate::pg::hooks::explain;
 use crate::pg::shared::lockouts;
-use crate::pg::shared::transaction::Outcome;
+use crate::pg::shared::transaction::LockoutOutcome;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise::{Refusal, refuse};
@@ -323,13 +323,13 @@ unsafe extern "C-unwind" fn after(node: *mut pg_sys::Node, barred: pg_sys::Oid) 
     unsafe {
         match (*node).type_ {
             _ if barred == pg_sys::InvalidOid => {}
-            T_DropStmt => lockouts::note(barred.to_u32(), Outcome::Emptied),
-            T_DropdbStmt => lockouts::note(barred.to_u32(), Outcome::Dropped),
+            T_DropStmt => lockouts::note(barred.to_u32(), LockoutOutcome::Emptied),
+            T_DropdbStmt => lockouts::note(barred.to_u32(), LockoutOutcome::Dropped),
             T_CreatedbStmt => {
                 // Its own row is seen only by the next command.
                 pg_sys::CommandCounterIncrement();
                 let copy = pg_sys::get_database_oid((*node.cast::<pg_sys::CreatedbStmt>()).dbname, true);
-                lockouts::note(barred.to_u32(), Outcome::Copied(copy.to_u32()));
+                lockouts::note(barred.to_u32(), LockoutOutcome::Copied(copy.to_u32()));
             }
             _ => {}
         }

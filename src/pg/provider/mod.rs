@@ -32,7 +32,7 @@ use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
 use leadlex_domain::receipt::{Receipt, Refusal};
 use leadlex_domain::suppression;
-use leadlex_domain::waterfall::Outcome;
+use leadlex_domain::waterfall::ProviderOutcome;
 use receipt_sink::ReceiptSink;
 
 use again::Again;
@@ -91,7 +91,7 @@ impl Asking<'_> {
 
 /// A provider that was asked: it has answered already, or its answer is awaited.
 pub enum Asked {
-    Done(Outcome),
+    Done(ProviderOutcome),
     Waiting(Box<Flight>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
@@ -103,14 +103,19 @@ pub enum Asked {
 
 /// Asks, and waits for the answer, also for one that somebody else is being given. `missing` are the fields still to be
 /// filled; `left` is what remains of the call's total time. Raises 55P03 after lock_timeout.
-pub fn ask(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet, left: Duration) -> Outcome {
+pub fn ask(
+    provider: &Rc<LoadedProvider>,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+    left: Duration,
+) -> ProviderOutcome {
     turn::settled(begin(provider, asking, missing, left, Asker::Single))
         .unwrap_or_else(|busy| turn::ask_after(busy, provider, asking, missing, left))
 }
 
 /// What can be said before anything is sent.
 enum Before<'a> {
-    Outcome(Outcome),
+    ProviderOutcome(ProviderOutcome),
     /// It was answered before.
     Recalled(&'a Config, FieldSet, Verdict),
     /// Only the provider can tell.
@@ -118,9 +123,13 @@ enum Before<'a> {
 }
 
 /// The outcome that needs no request; `None` where one would be sent, if the provider can be asked now.
-pub fn foreseen(provider: &Rc<LoadedProvider>, asking: &Asking<'_>, missing: FieldSet) -> Option<Outcome> {
+pub fn foreseen(
+    provider: &Rc<LoadedProvider>,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+) -> Option<ProviderOutcome> {
     match before(provider, asking, missing) {
-        Before::Outcome(outcome) => Some(outcome),
+        Before::ProviderOutcome(outcome) => Some(outcome),
         Before::Recalled(config, refused, verdict) => {
             Some(used_again(config, refused, &asking.about(provider), verdict))
         }
@@ -137,7 +146,7 @@ pub fn begin(
     asker: Asker,
 ) -> Asked {
     match before(provider, asking, missing) {
-        Before::Outcome(outcome) => Asked::Done(outcome),
+        Before::ProviderOutcome(outcome) => Asked::Done(outcome),
         Before::Recalled(config, refused, verdict) => {
             let about = asking.about(provider);
             about.note_again(config, &asking.past.person, &verdict);
@@ -148,7 +157,7 @@ pub fn begin(
 }
 
 fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldSet) -> Before<'a> {
-    let answered = |verdict| Before::Outcome(Outcome::Answered(verdict));
+    let answered = |verdict| Before::ProviderOutcome(ProviderOutcome::Answered(verdict));
     if asking.past.refused {
         return answered(Verdict::Suppressed);
     }
@@ -161,9 +170,9 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     };
     if !config.identifies(&asking.past.person) {
         let shared = asking.past.person.shared.columns();
-        return Before::Outcome(match shared.is_empty() {
-            true => Outcome::Skipped,
-            false => Outcome::OnlyShared(shared),
+        return Before::ProviderOutcome(match shared.is_empty() {
+            true => ProviderOutcome::Skipped,
+            false => ProviderOutcome::OnlyShared(shared),
         });
     }
     let wanted = config.fills().intersect(missing);
@@ -172,7 +181,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
         return answered(Verdict::NoMatch);
     }
     let Some(questions) = asking.past.questions.get(&provider.id) else {
-        return Before::Outcome(Outcome::Skipped);
+        return Before::ProviderOutcome(ProviderOutcome::Skipped);
     };
     if let Some((verdict, answered_at)) = recalled(asking, questions, wanted) {
         let (terms, now) = (settings::receipt_terms(), clock::now_us());
@@ -183,7 +192,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let left = wanted.minus(rejected);
     let nothing = left.is_empty() || recalled(asking, questions, left).is_some();
     match !rejected.is_empty() && nothing {
-        true => Before::Outcome(Outcome::Rejected(rejected)),
+        true => Before::ProviderOutcome(ProviderOutcome::Rejected(rejected)),
         false => Before::Ask(config, questions),
     }
 }
@@ -213,17 +222,17 @@ fn known<'a>(asking: &'a Asking<'_>, questions: &'a Questions) -> impl Iterator<
 }
 
 /// What an answer comes to: nothing of one about somebody else.
-fn used(config: &Config, about: &About, verdict: Verdict) -> Outcome {
+fn used(config: &Config, about: &About, verdict: Verdict) -> ProviderOutcome {
     match about.is_somebody_else(&verdict) {
-        true => Outcome::SharedProfile,
-        false => Outcome::Within(config.fills(), verdict),
+        true => ProviderOutcome::SharedProfile,
+        false => ProviderOutcome::Within(config.fills(), verdict),
     }
 }
 
 /// The same of one that was given before; `refused`: the fields of which the contact's table did not take it then.
-fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdict) -> Outcome {
+fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdict) -> ProviderOutcome {
     match used(config, about, verdict) {
-        Outcome::Within(fills, verdict) => Outcome::Again { fills, refused, verdict },
+        ProviderOutcome::Within(fills, verdict) => ProviderOutcome::Again { fills, refused, verdict },
         other => other,
     }
 }
@@ -242,8 +251,8 @@ fn put(
     }
     let mut prepared = match prepare(provider, config, &asking.past.person) {
         Ok(Some(prepared)) => prepared,
-        Ok(None) => return Asked::Done(Outcome::Skipped),
-        Err(fault) => return Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
+        Ok(None) => return Asked::Done(ProviderOutcome::Skipped),
+        Err(fault) => return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
     };
     let claim = match turn::claim(config, questions, asking.past, left) {
         Ok(claim) => claim.map(Arc::new),
@@ -261,7 +270,7 @@ fn put(
         Ok(in_flight) => in_flight,
         Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
         Err(Refused { not_yet: None, fault }) => {
-            return Asked::Done(Outcome::Answered(Verdict::Failed(fault)));
+            return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)));
         }
     };
     let about = asking.about(provider);
@@ -297,7 +306,7 @@ fn put(
             sent,
             again,
         })),
-        Err(fault) => Asked::Done(Outcome::Answered(Verdict::Failed(fault))),
+        Err(fault) => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
     }
 }
 
@@ -315,7 +324,7 @@ pub struct Flight {
 }
 
 impl Flight {
-    pub fn wait(mut self) -> Outcome {
+    pub fn wait(mut self) -> ProviderOutcome {
         let again = self.again.take();
         let (mut kept, mut answer) = (self.kept, self.sent.wait());
         if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
@@ -325,7 +334,7 @@ impl Flight {
     }
 
     /// What has come of it, if it is over.
-    pub fn try_take(&mut self) -> Option<Outcome> {
+    pub fn try_take(&mut self) -> Option<ProviderOutcome> {
         let answer = self.sent.try_take()?;
         if let Some((kept, sent)) = once_more(self.again.take(), &self.provider, &self.config, &answer) {
             (self.kept, self.sent) = (kept, sent);
@@ -354,13 +363,13 @@ fn landed(
     (config, whom, about): (&Config, &Whom, &About),
     kept: &receipt_sink::Kept,
     answer: Result<Answer, Fault>,
-) -> Outcome {
+) -> ProviderOutcome {
     let answer = match answer {
         Ok(answer) => answer,
         Err(fault) => {
             // A failure leaves no receipt that would call the worker.
             workers::call_if_away();
-            return Outcome::Answered(Verdict::Failed(fault));
+            return ProviderOutcome::Answered(Verdict::Failed(fault));
         }
     };
     let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
@@ -392,5 +401,5 @@ pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
 }
 
 fn failed(kind: FaultKind, message: impl Into<String>) -> Asked {
-    Asked::Done(Outcome::Answered(Verdict::Failed(Fault::new(kind, message))))
+    Asked::Done(ProviderOutcome::Answered(Verdict::Failed(Fault::new(kind, message))))
 }

@@ -48,13 +48,13 @@ pub struct ReceiptSink {
 
 /// What came of it, for the backend to see.
 #[derive(Default)]
-pub struct Outcome {
+pub struct KeptOutcome {
     pub verdict: Option<Verdict>,
     /// Why the answer could not be kept.
     pub dropped: Option<&'static str>,
 }
 
-pub type Kept = Arc<Mutex<Outcome>>;
+pub type Kept = Arc<Mutex<KeptOutcome>>;
 
 impl ReceiptSink {
     /// For the thread, and where to find what came of it.
@@ -75,7 +75,7 @@ impl ReceiptSink {
                 self.tell(claim, &verdict, dropped.is_some());
             }
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
-                Outcome { verdict: Some(verdict), dropped };
+                KeptOutcome { verdict: Some(verdict), dropped };
         };
         (Box::new(keep), shared)
     }

@@ -15,7 +15,7 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Config, Verdict};
 use leadlex_domain::question::Questions;
-use leadlex_domain::waterfall::Outcome;
+use leadlex_domain::waterfall::ProviderOutcome;
 
 /// Somebody else's request about the same question.
 #[derive(Clone, Copy)]
@@ -65,11 +65,11 @@ pub fn of_others(turn: Turn, question: Hash) -> Asked {
 }
 
 /// What a single call is told, once its own request is over. `Err`: it is somebody else's that counts.
-pub fn settled(asked: Asked) -> Result<Outcome, Option<Awaited>> {
+pub fn settled(asked: Asked) -> Result<ProviderOutcome, Option<Awaited>> {
     match asked {
         Asked::Done(outcome) => Ok(outcome),
         Asked::Waiting(flight) => Ok(flight.wait()),
-        Asked::NotYet(_, fault) => Ok(Outcome::Answered(Verdict::Failed(fault))),
+        Asked::NotYet(_, fault) => Ok(ProviderOutcome::Answered(Verdict::Failed(fault))),
         Asked::UnderWay(awaited) => Err(Some(awaited)),
         Asked::Answered => Err(None),
     }
@@ -82,7 +82,7 @@ pub fn ask_after(
     asking: &Asking<'_>,
     missing: FieldSet,
     left: Duration,
-) -> Outcome {
+) -> ProviderOutcome {
     let deadline = Instant::now() + left;
     let still = || deadline.saturating_duration_since(Instant::now());
     let mut past = asking.past.clone();

@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountState, Database, Header, Lock, Lockout};
 use crate::pg::shared::transaction;
-use crate::pg::shared::transaction::{Outcome, OwnLockout, Settlement};
+use crate::pg::shared::transaction::{LockoutOutcome, OwnLockout, Settlement};
 use crate::pg::shared::{receipts, wait};
 
 /// How long a statement waits for a worker to leave.
@@ -48,14 +48,14 @@ fn set(database: u32, until: i64) {
     // When all places are taken the statement waits for the worker as for any session: it leaves by itself.
     if barred {
         transaction::with(|t| {
-            t.lockouts.push(OwnLockout { database, outcome: Outcome::Stays, subtransaction })
+            t.lockouts.push(OwnLockout { database, outcome: LockoutOutcome::Stays, subtransaction })
         });
         wait_until_gone(database);
     }
 }
 
 /// What the statement was for, once it has succeeded.
-pub fn note(database: u32, outcome: Outcome) {
+pub fn note(database: u32, outcome: LockoutOutcome) {
     transaction::with(|t| {
         t.lockouts.iter_mut().filter(|b| b.database == database).for_each(|b| b.outcome = outcome);
     });
@@ -155,19 +155,19 @@ pub fn settle(lockouts: &[OwnLockout], committed: bool) {
     }
     for own in lockouts {
         match own.outcome {
-            Outcome::Dropped if committed => forget(own.database),
-            outcome => lift(own.database, if committed { outcome } else { Outcome::Stays }),
+            LockoutOutcome::Dropped if committed => forget(own.database),
+            outcome => lift(own.database, if committed { outcome } else { LockoutOutcome::Stays }),
         }
     }
     workers::set_latch(layout::with_header(|h| h.launcher_latch));
 }
 
-fn lift(database: u32, outcome: Outcome) {
+fn lift(database: u32, outcome: LockoutOutcome) {
     layout::with_header(|h| {
         take_down(h, database);
         let known = h.databases.iter_mut().find(|d| d.oid == database);
         match (known, outcome) {
-            (Some(entry), Outcome::Emptied) => {
+            (Some(entry), LockoutOutcome::Emptied) => {
                 entry.wanted = true;
                 // Another extension that may come is not paused.
                 h.queues.iter_mut().filter(|q| q.database == database).for_each(|q| q.paused = false);
@@ -177,7 +177,7 @@ fn lift(database: u32, outcome: Outcome) {
             (None, _) => return,
         }
         // A copy has the ledger rows of its source, and nobody has told of them.
-        if let Outcome::Copied(copy) = outcome
+        if let LockoutOutcome::Copied(copy) = outcome
             && let Some(entry) = workers::entry(h, copy)
         {
             entry.has_work = true;

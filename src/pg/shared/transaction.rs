@@ -69,7 +69,7 @@ pub struct Transaction {
 
 /// What becomes of a barred database when the transaction commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum LockoutOutcome {
     Stays,
     /// It is gone.
     Dropped,
@@ -82,7 +82,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 pub struct OwnLockout {
     pub database: u32,
-    pub outcome: Outcome,
+    pub outcome: LockoutOutcome,
     pub subtransaction: u32,
 }
 

@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, Wish};
+use crate::pg::call::batch::{Call, FieldRequest};
 use crate::pg::call::identity;
 use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
@@ -32,7 +32,7 @@ use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::{Field, FieldSet};
 use leadlex_domain::identity::Caller;
 use leadlex_domain::job;
-use leadlex_domain::job::{Fate, Policy};
+use leadlex_domain::job::{JobOutcome, Policy};
 
 /// Rows that have been written stay locked until the set is done: what has not been begun after so long is left for the
 /// next attempt.
@@ -97,14 +97,14 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
 }
 
 /// A provider that says that there are too many requests need not say until when; what it was not asked about for that knows.
-fn timed(mut fates: Vec<Fate>) -> Vec<Fate> {
+fn timed(mut fates: Vec<JobOutcome>) -> Vec<JobOutcome> {
     let known = fates.iter().filter_map(|fate| match fate {
-        Fate::PassedOver { retry_after, .. } => *retry_after,
+        JobOutcome::PassedOver { retry_after, .. } => *retry_after,
         _ => None,
     });
     let longest = known.max();
     for fate in &mut fates {
-        if let Fate::PassedOver { retry_after, .. } = fate {
+        if let JobOutcome::PassedOver { retry_after, .. } = fate {
             *retry_after = retry_after.or(longest);
         }
     }
@@ -115,13 +115,13 @@ fn timed(mut fates: Vec<Fate>) -> Vec<Fate> {
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// For how long nothing more of the workspace should be taken.
-fn closed(policy: &Policy, fates: &[Fate]) -> Option<Duration> {
+fn closed(policy: &Policy, fates: &[JobOutcome]) -> Option<Duration> {
     let waits = fates.iter().filter_map(|fate| match fate {
-        Fate::Waits { retry_after, .. } => Some(policy.wait(*retry_after)),
+        JobOutcome::Waits { retry_after, .. } => Some(policy.wait(*retry_after)),
         _ => None,
     });
-    let passed_over = |fate: &Fate| match fate {
-        Fate::PassedOver { retry_after, .. } => *retry_after,
+    let passed_over = |fate: &JobOutcome| match fate {
+        JobOutcome::PassedOver { retry_after, .. } => *retry_after,
         _ => None,
     };
     let none_asked = || fates.iter().map(passed_over).collect::<Option<Vec<Duration>>>()?.into_iter().min();
@@ -223,7 +223,7 @@ fn relation(set: &Set) -> pg_sys::Oid {
 }
 
 /// What becomes of each contact of these sets.
-fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<Fate> {
+fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
     let set = &sets[0];
     if set.authority == Authority::TableOwner {
         // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
@@ -232,13 +232,13 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<Fate> {
     let relation = relation(set);
     let fields = fields(set);
     let ids: Vec<Option<String>> = sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
-    let nothing = Fate::Again { after: Duration::ZERO, error: None };
+    let nothing = JobOutcome::Again { after: Duration::ZERO, error: None };
     let mut fates = vec![nothing; ids.len()];
     let workspace = caller.workspace.id;
-    let wish = Wish { fields, overwrite: set.overwrite };
+    let request = FieldRequest { fields, overwrite: set.overwrite };
     // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
     let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
-    let call = Call { caller, target: Some(relation), wish, until, waits: true };
+    let call = Call { caller, target: Some(relation), request, until, waits: true };
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
     fates
@@ -249,31 +249,31 @@ fn dead(attempts: u32, error: String) -> State {
 }
 
 /// What a fate after so many attempts means.
-fn state(policy: &Policy, attempts: u32, fate: &Fate, jitter: f64) -> State {
+fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> State {
     let queued =
         |attempts, after, error| State { name: "queued", outcome: None, attempts, after: Some(after), error };
     match fate {
-        Fate::Done(outcome) => {
+        JobOutcome::Done(outcome) => {
             State { name: "done", outcome: Some(outcome), attempts, after: None, error: None }
         }
-        Fate::SetAside(why) => {
+        JobOutcome::SetAside(why) => {
             let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
             State { name: "done", outcome, attempts, after: None, error }
         }
-        Fate::Again { after, error } => queued(attempts - 1, *after, error.clone()),
-        Fate::Waits { retry_after, error } => {
+        JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),
+        JobOutcome::Waits { retry_after, error } => {
             queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
         }
-        Fate::PassedOver { retry_after, error } => {
+        JobOutcome::PassedOver { retry_after, error } => {
             queued(attempts - 1, policy.turn(*retry_after, jitter), Some(error.clone()))
         }
-        Fate::Failed { error, .. } | Fate::Dead { error } if policy.gives_up(attempts) => {
+        JobOutcome::Failed { error, .. } | JobOutcome::Dead { error } if policy.gives_up(attempts) => {
             dead(attempts, error.clone())
         }
-        Fate::Failed { retry_after, error } => {
+        JobOutcome::Failed { retry_after, error } => {
             queued(attempts, policy.backoff(attempts, *retry_after, jitter), Some(error.clone()))
         }
-        Fate::Dead { error } => dead(attempts, error.clone()),
+        JobOutcome::Dead { error } => dead(attempts, error.clone()),
     }
 }
 
@@ -323,7 +323,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
         // May be over next time, so that is waited for, and counts; but nobody dies in company.
         match policy.gives_up(attempts) && !alone {
             true => again(policy.backoff(attempts, None, jitter()), Some(error)),
-            false => state(&policy, attempts, &Fate::Failed { retry_after: None, error }, jitter()),
+            false => state(&policy, attempts, &JobOutcome::Failed { retry_after: None, error }, jitter()),
         }
     } else if alone {
         dead(attempts, error)

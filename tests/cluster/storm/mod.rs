@@ -6,8 +6,8 @@
 //! transactions begun), and what the providers answer. How the sessions' threads interleave stays the machine's.
 //! To run one again: LEADLEX_STORM_SEED=n cargo test --features … --test cluster -- storm
 
-mod blows;
 mod checks;
+mod faults;
 mod paid;
 mod plan;
 mod session;
@@ -22,7 +22,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::world::{Beginning, World, number};
-use plan::{Blow, CONTACTS, Side};
+use plan::{CONTACTS, Fault, Side};
 use session::{Effect, Record, Session};
 use vendor::{SECOND, Vendor};
 
@@ -39,7 +39,7 @@ pub struct Storm {
     begun: AtomicUsize,
     /// Of each session's backend, 0 between two.
     pids: Vec<AtomicI32>,
-    /// No transaction begins after so many until the next blow has fallen.
+    /// No transaction begins after so many until the next fault has fallen.
     fence: AtomicUsize,
     /// Grants that were made so that there is work for the worker.
     bait: Mutex<Vec<Effect>>,
@@ -80,19 +80,19 @@ impl Seed {
 fn the_books_add_up_whatever_happens() {
     let seed = Seed::choose();
     let each = 90;
-    let blows = plan::blows(
+    let faults = plan::faults(
         seed.0,
         SESSIONS * each,
         &[
-            (110, Blow::Cancel),
-            (40, Blow::Terminate),
-            (8, |_| Blow::RaiseLimit),
-            (3, |_| Blow::StopWorker),
-            (2, |_| Blow::LockReceipts),
+            (110, Fault::Cancel),
+            (40, Fault::Terminate),
+            (8, |_| Fault::RaiseLimit),
+            (3, |_| Fault::StopWorker),
+            (2, |_| Fault::LockReceipts),
         ],
     );
     let storm = Storm::new(seed.0, false);
-    let record = storm.run(&seed, each, &blows);
+    let record = storm.run(&seed, each, &faults);
     assert!(record.transactions >= 2_000, "{} transactions", record.transactions);
     for needed in [
         "commit",
@@ -127,15 +127,15 @@ fn the_books_add_up_whatever_crashes() {
     let seed = Seed::choose();
     let each = 45;
     let kinds: [plan::Kind; 5] = [
-        (6, Blow::KillBackend),
-        (1, |_| Blow::KillWorker),
-        (1, |_| Blow::KillLauncher),
-        (2, |_| Blow::Immediate),
-        (30, Blow::Cancel),
+        (6, Fault::KillBackend),
+        (1, |_| Fault::KillWorker),
+        (1, |_| Fault::KillLauncher),
+        (2, |_| Fault::Immediate),
+        (30, Fault::Cancel),
     ];
-    let blows = plan::blows(seed.0, SESSIONS * each, &kinds);
+    let faults = plan::faults(seed.0, SESSIONS * each, &kinds);
     let storm = Storm::new(seed.0, true);
-    let record = storm.run(&seed, each, &blows);
+    let record = storm.run(&seed, each, &faults);
     assert_eq!(storm.crashes().len(), 10);
     assert!(record.outcomes.contains_key("enriched"), "{:?}", record.outcomes);
     let log = storm.world.cluster.log();
@@ -183,7 +183,7 @@ impl Storm {
     }
 
     /// Lets it rage, and looks at what it left.
-    fn run(&self, seed: &Seed, each: usize, blows: &[(usize, Blow)]) -> Record {
+    fn run(&self, seed: &Seed, each: usize, faults: &[(usize, Fault)]) -> Record {
         let started = Instant::now();
         let mut all = Record::default();
         thread::scope(|scope| {
@@ -193,7 +193,7 @@ impl Storm {
                     scope.spawn(move || Session::run(self, index, &plan))
                 })
                 .collect();
-            let others = [scope.spawn(|| self.strike(blows)), scope.spawn(|| self.watch())];
+            let others = [scope.spawn(|| self.strike(faults)), scope.spawn(|| self.watch())];
             for session in sessions {
                 match session.join() {
                     Ok(record) => all.absorb(record),

@@ -89,7 +89,7 @@ fn calls(record: &Record) -> HashMap<Place, Calls> {
 /// when, before the next crash, somebody saw that none was waiting.
 fn wiped(storm: &Storm, record: &Record, asked: &[Asked]) -> HashSet<usize> {
     let (crashes, settled) = (storm.crashes(), lock(&storm.settled).clone());
-    // Between the blow and its end requests still come, and go down with the others.
+    // Between the fault and its end requests still come, and go down with the others.
     let crash_after = |at: Instant| crashes.iter().filter(|(_, to)| *to >= at).map(|(from, _)| *from).min();
     let safe = |one: &Asked| {
         let Some(crash) = crash_after(one.arrived) else { return true };

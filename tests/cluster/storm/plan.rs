@@ -164,7 +164,7 @@ fn call(dice: &mut Dice, side: Side) -> Call {
 
 /// What is done to the sessions from outside.
 #[derive(Clone, Copy, Debug)]
-pub enum Blow {
+pub enum Fault {
     Cancel(usize),
     Terminate(usize),
     /// The metered workspace's limit goes up.
@@ -180,20 +180,20 @@ pub enum Blow {
 }
 
 /// How many, and what a number of a session makes of it.
-pub type Kind = (usize, fn(usize) -> Blow);
+pub type Kind = (usize, fn(usize) -> Fault);
 
-/// Each blow with the number of transactions begun at which it falls.
-pub fn blows(seed: u64, transactions: usize, kinds: &[Kind]) -> Vec<(usize, Blow)> {
+/// Each fault with the number of transactions begun at which it falls.
+pub fn faults(seed: u64, transactions: usize, kinds: &[Kind]) -> Vec<(usize, Fault)> {
     let mut dice = Dice::new(seed, 1_000);
-    let mut blows = Vec::new();
+    let mut faults = Vec::new();
     for (count, kind) in kinds {
         // Spread evenly, and over before the sessions are.
         let share = transactions * 9 / 10 / count;
         for number in 0..*count {
             let at = number * share + dice.roll(share as u64) as usize;
-            blows.push((at, kind(dice.roll(SESSIONS as u64) as usize)));
+            faults.push((at, kind(dice.roll(SESSIONS as u64) as usize)));
         }
     }
-    blows.sort_by_key(|(at, _)| *at);
-    blows
+    faults.sort_by_key(|(at, _)| *at);
+    faults
 }

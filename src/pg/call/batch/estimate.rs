@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::pg::call::batch::lookup::{Scope, Seen};
-use crate::pg::call::batch::{PORTION, Wish};
+use crate::pg::call::batch::lookup::{BatchScope, Eligibility};
+use crate::pg::call::batch::{FieldRequest, PORTION};
 use crate::pg::call::preconditions;
 use crate::pg::call::single;
 use crate::pg::call::single::Target;
@@ -25,7 +25,7 @@ use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 use leadlex_domain::contact::Contact;
-use leadlex_domain::estimate::{Estimate, Fate, Means, Why};
+use leadlex_domain::estimate::{Estimate, EstimateOutcome, Means, Why};
 use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
@@ -38,10 +38,14 @@ use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict};
 use leadlex_domain::rate::{Limits, Status};
 use leadlex_domain::receipt;
 use leadlex_domain::suppression;
-use leadlex_domain::waterfall::{Mode, Outcome, Waterfall};
+use leadlex_domain::waterfall::{Mode, ProviderOutcome, Waterfall};
 
 /// Steps 3 and 4; then each contact, in portions.
-pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<Estimate, Failure> {
+pub fn estimate(
+    target: Target,
+    ids: Vec<Option<String>>,
+    request: FieldRequest,
+) -> Result<Estimate, Failure> {
     layout::require();
     let caller = single::identify()?;
     if !caller.may(WRITE_ENRICH) {
@@ -50,7 +54,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
     let binding = single::binding(target);
     binding.require_readable();
     let mut outlook = Outlook {
-        scope: Scope { workspace: caller.workspace.id, binding: &binding, wish },
+        scope: BatchScope { workspace: caller.workspace.id, binding: &binding, request },
         providers: Vec::new(),
         waterfall: settings::waterfall(),
         openings: HashMap::new(),
@@ -62,7 +66,7 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, wish: Wish) -> Result<
 }
 
 struct Outlook<'a> {
-    scope: Scope<'a>,
+    scope: BatchScope<'a>,
     /// Looked up when the first contact needs one.
     providers: Vec<(String, Rc<LoadedProvider>)>,
     waterfall: (Mode, f64),
@@ -108,7 +112,7 @@ impl Outlook<'_> {
 
     fn portion(&mut self, ids: &[&str], estimate: &mut Estimate) {
         let mut fillable: Vec<(Contact, FieldSet)> = Vec::with_capacity(ids.len());
-        let Scope { workspace, binding, .. } = self.scope;
+        let BatchScope { workspace, binding, .. } = self.scope;
         // Where nothing can be written, whether it may be cannot be found out.
         let barred = match preconditions::read_only() {
             false => binding.barred(workspace, ids),
@@ -120,28 +124,28 @@ impl Outlook<'_> {
                 self.providers = provider::for_workspace(workspace);
             }
             match seen {
-                Seen::Fillable(..) if barred => estimate.skip(Why::Barred),
-                Seen::Missing => estimate.skip(Why::NotFound),
-                Seen::Several(_) => estimate.skip(Why::KeyNotUnique),
-                Seen::Full(_) => estimate.skip(Why::NothingToFill),
-                Seen::Suppressed(_) => estimate.skip(Why::Suppressed),
-                Seen::Fillable(contact, fields) => fillable.push((contact, fields)),
+                Eligibility::Fillable(..) if barred => estimate.skip(Why::Barred),
+                Eligibility::Missing => estimate.skip(Why::NotFound),
+                Eligibility::Several(_) => estimate.skip(Why::KeyNotUnique),
+                Eligibility::Full(_) => estimate.skip(Why::NothingToFill),
+                Eligibility::Suppressed(_) => estimate.skip(Why::Suppressed),
+                Eligibility::Fillable(contact, fields) => fillable.push((contact, fields)),
             }
         }
         let contacts: Vec<(&Contact, Hash)> =
             fillable.iter().map(|(contact, _)| (contact, name_of(binding, workspace, contact).1)).collect();
         let pasts = provider::pasts(workspace, &self.providers, &contacts, &self.crowd);
         for ((contact, fields), past) in fillable.iter().zip(&pasts) {
-            estimate.take(|| self.fate(contact, *fields, past));
+            estimate.take(|| self.outcome_of(contact, *fields, past));
         }
     }
 
     /// Step 10, up to the first request that would be sent.
-    fn fate(&mut self, contact: &Contact, fields: FieldSet, past: &Past) -> Fate {
-        let Scope { workspace, binding, wish } = self.scope;
+    fn outcome_of(&mut self, contact: &Contact, fields: FieldSet, past: &Past) -> EstimateOutcome {
+        let BatchScope { workspace, binding, request } = self.scope;
         let (mode, min_confidence) = self.waterfall;
         let (table, person) = name_of(binding, workspace, contact);
-        let overwrite = wish.overwrite;
+        let overwrite = request.overwrite;
         let receipts = !settings::receipt_terms().off();
         let post = Post::new(settings::position(), contact);
         let mut waterfall = Waterfall::new(mode, min_confidence, fields).beside(post);
@@ -154,7 +158,7 @@ impl Outlook<'_> {
             let found = matches!(known, Cow::Owned(_));
             let whom = waterfall.with_all_found(contact, overwrite);
             if matches!(whom, Cow::Owned(_)) && self.is_suppressed(&whom, person) {
-                return Fate::Skipped(Why::Suppressed);
+                return EstimateOutcome::Skipped(Why::Suppressed);
             }
             // What receipts supply makes it another question.
             if found && !past.is_of(workspace, provider, &known) {
@@ -166,19 +170,19 @@ impl Outlook<'_> {
                 None if receipts && past.asked_of(provider.id).is_some_and(|q| self.asked.contains(&q)) => {
                     let missing = waterfall.missing();
                     return match self.is_asked_about_alike(at, &known, &past, missing) {
-                        true => Fate::AnsweredWithAnother,
+                        true => EstimateOutcome::AnsweredWithAnother,
                         // Of those after this one.
-                        false => Fate::Asked,
+                        false => EstimateOutcome::Asked,
                     };
                 }
                 None => match self.send(provider, &past.person) {
                     Ok(true) => {
                         self.asked.extend(past.asked_of(provider.id));
                         self.people.insert(self.likeness(at, &known, &past, waterfall.missing()));
-                        return Fate::Asked;
+                        return EstimateOutcome::Asked;
                     }
-                    Ok(false) => Outcome::Skipped,
-                    Err(fault) => Outcome::Answered(Verdict::Failed(fault)),
+                    Ok(false) => ProviderOutcome::Skipped,
+                    Err(fault) => ProviderOutcome::Answered(Verdict::Failed(fault)),
                 },
             };
             waterfall.absorb(name, outcome);
@@ -187,19 +191,19 @@ impl Outlook<'_> {
             .with_found_profile(contact, overwrite)
             .is_some_and(|known| self.is_suppressed(&known, person))
         {
-            return Fate::Skipped(Why::Suppressed);
+            return EstimateOutcome::Skipped(Why::Suppressed);
         }
         match waterfall.result() {
-            Ok(gathered) if gathered.values.is_empty() => Fate::Skipped(Why::NoData),
+            Ok(gathered) if gathered.values.is_empty() => EstimateOutcome::Skipped(Why::NoData),
             Ok(gathered) => {
                 let changes = merge::changes(contact, &gathered.values, fields, overwrite);
                 match gathered.post.fitting(contact, changes) {
-                    (changes, true) if changes.is_empty() => Fate::Skipped(Why::OtherCompany),
-                    (changes, false) if changes.is_empty() => Fate::AnsweredTheSame,
-                    _ => Fate::Answered,
+                    (changes, true) if changes.is_empty() => EstimateOutcome::Skipped(Why::OtherCompany),
+                    (changes, false) if changes.is_empty() => EstimateOutcome::AnsweredTheSame,
+                    _ => EstimateOutcome::Answered,
                 }
             }
-            Err(failure) => Fate::of_failure(&failure),
+            Err(failure) => EstimateOutcome::of_failure(&failure),
         }
     }
 

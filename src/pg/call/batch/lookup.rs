@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::pg::call::batch::Wish;
+use crate::pg::call::batch::FieldRequest;
 use crate::pg::call::single;
 use crate::pg::provider;
 use crate::pg::store::suppressions;
@@ -14,14 +14,14 @@ use leadlex_domain::{merge, receipt, suppression};
 
 /// Whose contacts, of which table, and what is asked of them.
 #[derive(Clone, Copy)]
-pub struct Scope<'a> {
+pub struct BatchScope<'a> {
     pub workspace: Uuid,
     pub binding: &'a Binding,
-    pub wish: Wish,
+    pub request: FieldRequest,
 }
 
 /// What there is to do about a contact.
-pub enum Seen {
+pub enum Eligibility {
     Missing,
     /// So many rows have this key.
     Several(usize),
@@ -30,10 +30,10 @@ pub enum Seen {
     Fillable(Contact, FieldSet),
 }
 
-impl Seen {
+impl Eligibility {
     /// Nothing can be said of the contact where no provider is set up.
     pub fn needs_providers(&self) -> bool {
-        matches!(self, Seen::Suppressed(_) | Seen::Fillable(..))
+        matches!(self, Eligibility::Suppressed(_) | Eligibility::Fillable(..))
     }
 }
 
@@ -45,7 +45,7 @@ pub struct Keys {
     pub bad: Vec<(usize, Failure)>,
 }
 
-impl Scope<'_> {
+impl BatchScope<'_> {
     /// The table holds another workspace's rows.
     pub fn is_elsewhere(&self) -> bool {
         !self.binding.may_have_rows_of(self.workspace)
@@ -68,22 +68,23 @@ impl Scope<'_> {
     }
 
     /// Raises 42501 where the caller may not write what is to be filled.
-    pub fn look(&self, found: Found) -> Seen {
+    pub fn look(&self, found: Found) -> Eligibility {
         let contact = match found {
-            Found::Nothing => return Seen::Missing,
-            Found::Several(count) => return Seen::Several(count),
+            Found::Nothing => return Eligibility::Missing,
+            Found::Several(count) => return Eligibility::Several(count),
             Found::One(contact) => *contact,
         };
-        let fields = merge::fillable(&contact, self.wish.fields, self.binding.fields(), self.wish.overwrite);
+        let fields =
+            merge::fillable(&contact, self.request.fields, self.binding.fields(), self.request.overwrite);
         if fields.is_empty() {
-            return Seen::Full(contact);
+            return Eligibility::Full(contact);
         }
         self.binding.require_updatable(fields);
         let row = receipt::person(self.workspace, self.binding.name(), &contact.id);
         let listed = || suppression::of_person(&provider::person(&contact).in_row(row), &contact);
         if suppressions::any(Some(self.workspace), listed) {
-            return Seen::Suppressed(contact);
+            return Eligibility::Suppressed(contact);
         }
-        Seen::Fillable(contact, fields)
+        Eligibility::Fillable(contact, fields)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::pg::call::batch::lookup::{Keys, Seen};
+use crate::pg::call::batch::lookup::{Eligibility, Keys};
 use crate::pg::call::batch::{Batch, PORTION};
 use crate::pg::call::{preconditions, single};
 use crate::pg::provider;
@@ -20,7 +20,7 @@ use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::spi;
 use crate::pg::table;
 use crate::pg::table::Found;
-use leadlex_domain::batch::Line;
+use leadlex_domain::batch::BatchResult;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::{Failure, NoMatchReason, short};
 use leadlex_domain::fields::FieldSet;
@@ -80,7 +80,7 @@ impl Batch<'_> {
             }
         }
         for (position, failure) in bad {
-            self.tell(position, Line::failed(Uuid::now_v7(), &failure, None));
+            self.tell(position, BatchResult::failed(Uuid::now_v7(), &failure, None));
         }
     }
 
@@ -104,14 +104,17 @@ impl Batch<'_> {
                     let message = "somebody else is enriching the contact just now";
                     self.tell(
                         position,
-                        Line::raised(Uuid::now_v7(), sqlstate::LOCK_NOT_AVAILABLE, message, None),
+                        BatchResult::raised(Uuid::now_v7(), sqlstate::LOCK_NOT_AVAILABLE, message, None),
                     );
                 }
                 Ok(claim) => claimed.push((position, id, key, claim == Claimed::Before)),
                 Err(claims::TooMany) => {
                     preconditions::end(key);
                     let message = claims::TooMany::MESSAGE;
-                    self.tell(position, Line::raised(Uuid::now_v7(), sqlstate::OUT_OF_MEMORY, message, None));
+                    self.tell(
+                        position,
+                        BatchResult::raised(Uuid::now_v7(), sqlstate::OUT_OF_MEMORY, message, None),
+                    );
                 }
             }
         }
@@ -161,7 +164,12 @@ impl Batch<'_> {
     }
 
     /// Steps 5 to 7 for one contact: the fields to be filled, or its line.
-    fn look_at(&mut self, id: &str, found: Found, barred: bool) -> Result<(Contact, FieldSet), Box<Line>> {
+    fn look_at(
+        &mut self,
+        id: &str,
+        found: Found,
+        barred: bool,
+    ) -> Result<(Contact, FieldSet), Box<BatchResult>> {
         if spi::lasting_snapshot()
             && matches!(found, Found::One(_))
             && !self.binding.is_current(self.workspace(), id)
@@ -178,26 +186,33 @@ impl Batch<'_> {
             self.require_providers();
         }
         match seen {
-            Seen::Missing => Err(Box::new(not_found(id))),
-            Seen::Several(count) => {
+            Eligibility::Missing => Err(Box::new(not_found(id))),
+            Eligibility::Several(count) => {
                 let message = format!("{count} rows of {} have the key {id}", self.binding.name());
-                Err(Box::new(Line::raised(Uuid::now_v7(), sqlstate::CARDINALITY_VIOLATION, &message, None)))
+                Err(Box::new(BatchResult::raised(
+                    Uuid::now_v7(),
+                    sqlstate::CARDINALITY_VIOLATION,
+                    &message,
+                    None,
+                )))
             }
-            Seen::Full(contact) => Err(Box::new(Line::done(Uuid::now_v7(), contact, FieldSet::EMPTY, None))),
-            Seen::Suppressed(contact) => {
+            Eligibility::Full(contact) => {
+                Err(Box::new(BatchResult::done(Uuid::now_v7(), contact, FieldSet::EMPTY, None)))
+            }
+            Eligibility::Suppressed(contact) => {
                 let failure = Failure::no_match(NoMatchReason::Suppressed);
-                Err(Box::new(Line::failed(Uuid::now_v7(), &failure, Some(contact))))
+                Err(Box::new(BatchResult::failed(Uuid::now_v7(), &failure, Some(contact))))
             }
-            Seen::Fillable(contact, _) if barred => {
+            Eligibility::Fillable(contact, _) if barred => {
                 let message = table::barred_message(id);
-                Err(Box::new(Line::raised(
+                Err(Box::new(BatchResult::raised(
                     Uuid::now_v7(),
                     sqlstate::INSUFFICIENT_PRIVILEGE,
                     &message,
                     Some(contact),
                 )))
             }
-            Seen::Fillable(contact, fields) => Ok((contact, fields)),
+            Eligibility::Fillable(contact, fields) => Ok((contact, fields)),
         }
     }
 
@@ -245,7 +260,7 @@ impl Batch<'_> {
     /// What is known about asking the next provider, for all of them by one statement: what was supplied can make it another
     /// question.
     pub fn look_ahead(&self, members: &mut [Member]) {
-        let overwrite = self.wish.overwrite;
+        let overwrite = self.request.overwrite;
         let stale = members.iter_mut().filter_map(|member| {
             let (_, provider) = self.providers.get(member.next_provider)?;
             let known = member.waterfall.with_found(&member.contact, overwrite);
@@ -270,6 +285,6 @@ impl Batch<'_> {
     }
 }
 
-fn not_found(id: &str) -> Line {
-    Line::failed(Uuid::now_v7(), &Failure::not_found(&format!("contact {id}")), None)
+fn not_found(id: &str) -> BatchResult {
+    BatchResult::failed(Uuid::now_v7(), &Failure::not_found(&format!("contact {id}")), None)
 }

@@ -35,7 +35,7 @@ use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 pub use estimate::estimate;
-use leadlex_domain::batch::{Line, Order, Status};
+use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::{Failure, NoMatchReason};
 use leadlex_domain::fields::FieldSet;
@@ -45,7 +45,7 @@ use leadlex_domain::position::Position;
 use leadlex_domain::rate::Window;
 use leadlex_domain::suppression;
 use leadlex_domain::waterfall::Mode;
-use lookup::Scope;
+use lookup::BatchScope;
 use member::{Finished, Flying, Member};
 use parked::Parked;
 
@@ -60,16 +60,16 @@ const TRIAL_LOOK: Duration = Duration::from_millis(100);
 
 /// What is asked, of all contacts alike.
 #[derive(Clone, Copy)]
-pub struct Wish {
+pub struct FieldRequest {
     pub fields: FieldSet,
     pub overwrite: bool,
 }
 
 /// Takes the lines in the order of the input.
-pub type Sink<'s> = dyn FnMut(usize, &Line) + 's;
+pub type Sink<'s> = dyn FnMut(usize, &BatchResult) + 's;
 
 pub struct Batch<'s> {
-    wish: Wish,
+    request: FieldRequest,
     caller: Caller,
     binding: Rc<Binding>,
     /// Looked up when the first contact needs one: see [`Batch::require_providers`].
@@ -115,7 +115,7 @@ pub struct Batch<'s> {
 pub struct Call {
     pub caller: Caller,
     pub target: Target,
-    pub wish: Wish,
+    pub request: FieldRequest,
     /// When this has passed, nobody else is asked about: what is left has a line that says so.
     pub until: Option<Instant>,
     /// For others who are enriching a contact. Whoever holds rows already must not: they may be about to write those.
@@ -136,14 +136,14 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     preconditions::require_writable();
     transaction::mark_called();
-    let Call { caller, target, wish, until, waits } = call;
+    let Call { caller, target, request, until, waits } = call;
     let binding = single::binding(target);
     preconditions::refuse_row_in_update(binding.relation());
     binding.require_readable();
     let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
     let account = limited.then(|| accounts::open(installation::account_key(caller.workspace.id)));
     let mut batch = Batch {
-        wish,
+        request,
         caller,
         binding,
         providers: Vec::new(),
@@ -180,8 +180,8 @@ impl Batch<'_> {
         self.caller.workspace.id
     }
 
-    fn scope(&self) -> Scope<'_> {
-        Scope { workspace: self.workspace(), binding: &self.binding, wish: self.wish }
+    fn scope(&self) -> BatchScope<'_> {
+        BatchScope { workspace: self.workspace(), binding: &self.binding, request: self.request }
     }
 
     /// Until every contact has its line.
@@ -240,12 +240,12 @@ impl Batch<'_> {
     /// Time is over: what has not been begun is not begun any more.
     fn leave_the_rest(&mut self) {
         for (position, _) in std::mem::take(&mut self.ahead) {
-            self.tell(position, Line::left(Uuid::now_v7(), None));
+            self.tell(position, BatchResult::left(Uuid::now_v7(), None));
         }
         let last = std::mem::take(&mut self.last).into_iter().map(|(_, member)| member);
         for member in std::mem::take(&mut self.queue).into_iter().chain(last) {
             self.let_go(&[(member.claim, member.claimed_before)]);
-            self.tell(member.position, Line::left(member.request_id, Some(member.contact)));
+            self.tell(member.position, BatchResult::left(member.request_id, Some(member.contact)));
         }
     }
 
@@ -383,7 +383,7 @@ impl Batch<'_> {
         let latest = Instant::now() + settings::total_timeout();
         let deadline = *member.deadline.get_or_insert(self.until.map_or(latest, |until| until.min(latest)));
         loop {
-            let overwrite = self.wish.overwrite;
+            let overwrite = self.request.overwrite;
             let next = self.providers.get(member.next_provider);
             let Some(named) = next.filter(|_| !member.waterfall.finished()) else {
                 let found = member.waterfall.with_found_profile(&member.contact, overwrite);
@@ -477,7 +477,7 @@ impl Batch<'_> {
     }
 
     /// A line that needs nothing written.
-    fn tell(&mut self, position: usize, line: Line) {
+    fn tell(&mut self, position: usize, line: BatchResult) {
         let failed = line.status == Status::Failed;
         let count = self.order.finish(position, line);
         self.progress.count(count, failed);

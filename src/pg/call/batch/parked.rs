@@ -10,7 +10,7 @@ use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Event;
-use leadlex_domain::batch::Line;
+use leadlex_domain::batch::BatchResult;
 
 pub struct Parked {
     place: Place,
@@ -49,7 +49,7 @@ impl Batch<'_> {
             self.ear = None;
         }
         let taken = !ready.is_empty();
-        let overwrite = self.wish.overwrite;
+        let overwrite = self.request.overwrite;
         let found = ready.iter_mut().map(|member| {
             let known = member.waterfall.with_found(&member.contact, overwrite).into_owned();
             (&mut member.past, known)
@@ -65,7 +65,7 @@ impl Batch<'_> {
         self.stop_asking(&member);
         self.return_credit();
         self.let_go(&[(member.claim, member.claimed_before)]);
-        let line = Line::raised(
+        let line = BatchResult::raised(
             member.request_id,
             sqlstate::LOCK_NOT_AVAILABLE,
             single_flight::LOCK_TIMEOUT,

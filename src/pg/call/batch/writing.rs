@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::{Finished, Member};
-use crate::pg::call::single::Book;
+use crate::pg::call::single::HistoryEntry;
 use crate::pg::call::writing;
 use crate::pg::call::writing::Saved;
 use crate::pg::provider;
@@ -18,7 +18,7 @@ use crate::pg::store::ledger;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
 use crate::pg::table::{Change, Fitted, Rejection};
-use leadlex_domain::batch::Line;
+use leadlex_domain::batch::BatchResult;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::{Failure, short};
 use leadlex_domain::fields::FieldSet;
@@ -33,7 +33,7 @@ struct Offer {
 }
 
 /// What has become of an offer; `Ok(None)`: the contact is gone.
-type Outcome = Result<Option<Saved>, Caught>;
+type ProviderOutcome = Result<Option<Saved>, Caught>;
 
 /// What is written of an offer, and what its table has refused by now.
 struct Plan<'o> {
@@ -69,7 +69,7 @@ impl Batch<'_> {
                 Ok(gathered) => offers.push(Offer { member, gathered }),
                 Err(failure) => {
                     self.let_go(&[(member.claim, member.claimed_before)]);
-                    let line = Line::failed(member.request_id, &failure, Some(member.contact));
+                    let line = BatchResult::failed(member.request_id, &failure, Some(member.contact));
                     self.tell(member.position, line);
                 }
             }
@@ -90,32 +90,32 @@ impl Batch<'_> {
     }
 
     /// With it, whether something was written.
-    fn line(&self, offer: &Offer, outcome: Outcome) -> (Line, bool) {
+    fn line(&self, offer: &Offer, outcome: ProviderOutcome) -> (BatchResult, bool) {
         let Offer { member, gathered } = offer;
         let (id, contact) = (member.request_id, || Some(member.contact.clone()));
         match outcome {
             Ok(Some(Saved { written: row, .. })) => {
                 let updated = merge::updated(&row.before, &row.after, gathered.values.fields());
                 match row.unused(gathered).filter(|_| updated.is_empty()) {
-                    Some(unused) => (Line::failed(id, &unused, Some(row.after)), false),
+                    Some(unused) => (BatchResult::failed(id, &unused, Some(row.after)), false),
                     None => {
                         let origin = Some(gathered.origin.clone());
-                        (Line::done(id, row.after, updated, origin), !updated.is_empty())
+                        (BatchResult::done(id, row.after, updated, origin), !updated.is_empty())
                     }
                 }
             }
             Ok(None) => {
                 let failure = Failure::not_found(&format!("contact {}", member.contact.id));
-                (Line::failed(id, &failure, None), false)
+                (BatchResult::failed(id, &failure, None), false)
             }
             Err(Caught { sqlstate, message, .. }) => {
-                (Line::raised(id, &sqlstate, &message, contact()), false)
+                (BatchResult::raised(id, &sqlstate, &message, contact()), false)
             }
         }
     }
 
     /// What the table refused: is told at the end, and remembered now.
-    fn note_rejections(&mut self, offers: &[Offer], written: &[Outcome]) {
+    fn note_rejections(&mut self, offers: &[Offer], written: &[ProviderOutcome]) {
         let mut refused = Vec::new();
         for (offer, outcome) in offers.iter().zip(written) {
             let Ok(Some(saved)) = outcome else { continue };
@@ -160,7 +160,7 @@ impl Batch<'_> {
         }
     }
 
-    fn write_all(&self, offers: &[Offer]) -> Vec<Outcome> {
+    fn write_all(&self, offers: &[Offer]) -> Vec<ProviderOutcome> {
         let mut plans: Vec<Plan> = offers.iter().map(|offer| self.plan(offer)).collect();
         // What changes nothing is not written.
         let mut open: Vec<usize> =
@@ -173,16 +173,17 @@ impl Batch<'_> {
             again.retain(|at| !plans[*at].change.changes.is_empty());
             open = again;
         }
-        let mut outcomes: Vec<Option<Outcome>> = (0..plans.len()).map(|_| None).collect();
+        let mut outcomes: Vec<Option<ProviderOutcome>> = (0..plans.len()).map(|_| None).collect();
         for at in missed {
             // Changed meanwhile, or declined by a trigger.
             outcomes[at] = Some(spi::caught(|| self.write_one(&offers[at]), Caught::is_of_a_row));
         }
-        let settle = |(mut plan, outcome): (Plan, Option<Outcome>)| match (outcome, plan.failed.take()) {
-            (Some(outcome), _) => outcome,
-            (None, Some(caught)) => Err(caught),
-            (None, None) => Ok(Some(plan.saved())),
-        };
+        let settle =
+            |(mut plan, outcome): (Plan, Option<ProviderOutcome>)| match (outcome, plan.failed.take()) {
+                (Some(outcome), _) => outcome,
+                (None, Some(caught)) => Err(caught),
+                (None, None) => Ok(Some(plan.saved())),
+            };
         plans.into_iter().zip(outcomes).map(settle).collect()
     }
 
@@ -227,7 +228,7 @@ impl Batch<'_> {
 
     fn plan<'o>(&self, offer: &'o Offer) -> Plan<'o> {
         let (member, values, post) = (&offer.member, &offer.gathered.values, &offer.gathered.post);
-        let wanted = merge::changes(&member.contact, values, member.fields, self.wish.overwrite);
+        let wanted = merge::changes(&member.contact, values, member.fields, self.request.overwrite);
         let Fitted { changes, rejections } = self.binding.fit(&member.contact, wanted);
         let (changes, apart) = post.fitting(&member.contact, changes);
         let beside = post.goes_with(changes.fields()).intersect(self.binding.fields());
@@ -240,7 +241,7 @@ impl Batch<'_> {
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
     fn write_one(&self, offer: &Offer) -> Option<Saved> {
         let (member, values) = (&offer.member, &offer.gathered.values);
-        let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.wish.overwrite);
+        let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.request.overwrite);
         let (workspace, before) = (self.workspace(), member.contact.clone());
         writing::write_changes(
             &self.binding,
@@ -254,13 +255,13 @@ impl Batch<'_> {
     }
 
     /// A credit for each contact that was changed; how many.
-    fn charge(&mut self, offers: &[Offer], written: &[Outcome]) -> i64 {
+    fn charge(&mut self, offers: &[Offer], written: &[ProviderOutcome]) -> i64 {
         let mut entries = Vec::new();
         for (offer, written) in offers.iter().zip(written) {
             let Ok(Some(Saved { written: row, .. })) = written else { continue };
             let updated = merge::updated(&row.before, &row.after, offer.gathered.values.fields());
             if !updated.is_empty() {
-                entries.push(Book {
+                entries.push(HistoryEntry {
                     request_id: offer.member.request_id,
                     updated,
                     origin: &offer.gathered.origin,
@@ -273,8 +274,10 @@ impl Batch<'_> {
         if entries.is_empty() {
             return 0;
         }
-        let entries: Vec<ledger::Entry> =
-            entries.iter().map(|book| book.entry(&self.caller, &self.binding, self.wish.overwrite)).collect();
+        let entries: Vec<ledger::Entry> = entries
+            .iter()
+            .map(|entry| entry.entry(&self.caller, &self.binding, self.request.overwrite))
+            .collect();
         ledger::charge_many(&entries);
         entries.len() as i64
     }

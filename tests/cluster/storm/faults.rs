@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls};
 
-use super::plan::{Blow, Side};
+use super::plan::{Fault, Side};
 use super::session::Effect;
 use super::{Storm, lock};
 use crate::support::{Stop, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// So many transactions may begin between the one at which a blow is due and the blow.
+/// So many transactions may begin between the one at which a fault is due and the fault.
 const SLACK: usize = 40;
 
-/// Opens for good when the last blow has fallen, or the thread that deals them has panicked.
+/// Opens for good when the last fault has fallen, or the thread that deals them has panicked.
 struct Fence<'a>(&'a Storm);
 
 impl Drop for Fence<'_> {
@@ -26,10 +26,10 @@ impl Drop for Fence<'_> {
 }
 
 impl Storm {
-    /// Each blow in its turn, when so many transactions have begun.
-    pub fn strike(&self, blows: &[(usize, Blow)]) {
+    /// Each fault in its turn, when so many transactions have begun.
+    pub fn strike(&self, faults: &[(usize, Fault)]) {
         let _fence = Fence(self);
-        for (at, blow) in blows {
+        for (at, fault) in faults {
             let begun = self.begun.load(Ordering::SeqCst);
             self.fence.store(begun.max(*at) + SLACK, Ordering::SeqCst);
             while self.begun.load(Ordering::SeqCst) < *at {
@@ -38,11 +38,11 @@ impl Storm {
                 }
                 thread::sleep(Duration::from_millis(1));
             }
-            self.strike_once(*blow);
+            self.strike_once(*fault);
         }
     }
 
-    /// One more transaction; first the blows that are due must have fallen.
+    /// One more transaction; first the faults that are due must have fallen.
     pub fn begin(&self) {
         while self.begun.load(Ordering::SeqCst) >= self.fence.load(Ordering::SeqCst) {
             thread::sleep(Duration::from_millis(1));
@@ -50,25 +50,25 @@ impl Storm {
         self.begun.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn strike_once(&self, blow: Blow) {
-        match blow {
-            Blow::Cancel(session) => self.signal("pg_cancel_backend", session),
-            Blow::Terminate(session) => self.signal("pg_terminate_backend", session),
-            Blow::RaiseLimit => {
+    fn strike_once(&self, fault: Fault) {
+        match fault {
+            Fault::Cancel(session) => self.signal("pg_cancel_backend", session),
+            Fault::Terminate(session) => self.signal("pg_terminate_backend", session),
+            Fault::RaiseLimit => {
                 let last = lock(&self.limits).last().expect("a first one").1;
                 self.set_limit(Some(last + 80));
             }
-            Blow::StopWorker => self.world.run(
+            Fault::StopWorker => self.world.run(
                 "SELECT pg_terminate_backend(pid) FROM leadlex.worker_status WHERE process = 'worker' AND pid IS NOT NULL",
             ),
-            Blow::LockReceipts => self.lock_receipts(),
-            Blow::KillBackend(session) => self.crash(|| self.backend(session)),
-            Blow::KillWorker => {
+            Fault::LockReceipts => self.lock_receipts(),
+            Fault::KillBackend(session) => self.crash(|| self.backend(session)),
+            Fault::KillWorker => {
                 self.bait();
                 self.crash(|| self.process("worker"));
             }
-            Blow::KillLauncher => self.crash(|| self.process("launcher")),
-            Blow::Immediate => {
+            Fault::KillLauncher => self.crash(|| self.process("launcher")),
+            Fault::Immediate => {
                 let from = Instant::now();
                 self.world.cluster.restart(Stop::Immediate);
                 lock(&self.crashes).push((from, Instant::now()));
@@ -82,7 +82,7 @@ impl Storm {
         let mut owner = self.world.owner();
         let mut transaction = owner.transaction().expect("the server is up");
         transaction.batch_execute("LOCK TABLE leadlex.receipt IN EXCLUSIVE MODE").expect("the owner may");
-        // Sessions that wait for this blow bring no receipts.
+        // Sessions that wait for this fault bring no receipts.
         self.fence.fetch_add(10 * SLACK, Ordering::SeqCst);
         eventually("the worker gives up", SOON, || {
             let failed = "WARNING:  leadlex_enrich worker: canceling statement due to lock timeout";
