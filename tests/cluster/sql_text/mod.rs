@@ -74,7 +74,9 @@ fn no_statement_of_ours_looks_anything_up_in_the_search_path() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     let mut assignments = HashSet::new();
-    for file in files(&root().join("src/pg"), "rs") {
+    // What tests say among themselves is no SQL of ours.
+    let is_test = |file: &Path| file.to_string_lossy().ends_with("_tests.rs");
+    for file in files(&root().join("src/pg"), "rs").into_iter().filter(|file| !is_test(file)) {
         let literals = rust::literals(&fs::read_to_string(&file).unwrap());
         let sql: Vec<_> = literals.iter().filter(|literal| is_sql(&literal.text)).collect();
         let known = sql.iter().flat_map(|l| rules::names_of_ctes(&lexer::tokens(&l.text, true))).collect();
