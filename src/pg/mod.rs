@@ -1,8 +1,7 @@
 //! Postgres: the only place that names pgrx, and the only one with `unsafe`.
 //!
-//! `api` holds the SQL functions; `call` is the world of a call; `store` has all SQL on our own tables, `table` that on
-//! the user's; `shmem`, `accounts`, `claims` and `xact` are what transactions share and how their end settles it;
-//! `worker` keeps the books, and `ddl` keeps it out of the way of statements about whole databases.
+//! Each room uses only those below it: `hooks`, `api`, `worker`, `call`, `provider`, `limits`, `store`, `installation`,
+//! `table` and `shared`, `sys`. `layers_tests` reads the source and fails on an import that runs up, or a circle.
 
 mod api;
 mod call;

@@ -208,7 +208,7 @@ impl Failure {
             ),
             NoMatchReason::NotIdentifiable => (
                 "too little is known of this contact to ask any provider",
-                "Fill in an e-mail address, a LinkedIn URL, or name and company; leadlex.provider shows what each needs (identify_by).",
+                "Fill in an e-mail address, a LinkedIn URL, or name and company. An address of several people (info@) needs a name. leadlex.check_provider(name, contact) tells which values are none, leadlex.provider what each provider needs (identify_by).",
             ),
             NoMatchReason::Suppressed => (
                 "no provider is to be asked about this person",
@@ -216,7 +216,7 @@ impl Failure {
             ),
             NoMatchReason::OtherPerson => (
                 "what was answered is about another person",
-                "Nothing was charged. leadlex.check_provider(name, contact) shows the answer; same_person in the provider's response says what is compared.",
+                "Nothing was charged. same_person in the provider's response (leadlex.provider) says what of an answer is compared.",
             ),
             NoMatchReason::OtherCompany => (
                 "what was answered is a position at another company",

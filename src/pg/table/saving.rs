@@ -92,13 +92,13 @@ impl Binding {
         };
         let message = format!("{} of {whose} {verb} left out: {}", names.join(" and "), caught.message);
         let detail = format!(
-            "{}: {} does not take what the provider has for {few} {}. The other fields are written. That provider is not asked for it again within leadlex.recheck_after.",
+            "{}: {} does not take what the provider has for {few} {}. Other fields are written, if there are any. That provider is not asked for it again within leadlex.recheck_after.",
             caught.sqlstate,
             self.name(),
             quoted.join(", ")
         );
         let hint = format!(
-            "Change the column or its constraint, or leave {} out of fields. After a change, overwrite => true or leadlex.recheck(provider, since) has it asked for again.",
+            "Change the column or its constraint, or leave {} out of fields. After a change, what is still kept is tried again; leadlex.recheck(provider, since) has it asked for anew.",
             names.join(" and ")
         );
         raise::warning(&message, &detail, &hint, &about);

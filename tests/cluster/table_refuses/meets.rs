@@ -83,6 +83,11 @@ fn what_was_refused_before_identifies_nobody() {
     // It is found all the same: that person may be on the list.
     for n in [3, 4] {
         assert_eq!(fails(caller.call(n, &["linkedin_url"])).json()["reason"], "table_refuses");
+        // Told beforehand, too, although the answer is still good and is tried again.
+        let sql =
+            "SELECT outcome || ', ' || reason FROM leadlex.estimate('crm', ARRAY[$1], ARRAY['linkedin_url'])";
+        let told: String = caller.client.query_one(sql, &[&contact(n).to_string()]).unwrap().get(0);
+        assert_eq!(told, "skipped, refused by the table");
     }
     world.run(&format!("SELECT leadlex.suppress('{PROFILE}')"));
     assert_eq!(fails(caller.call(3, &[])).json()["reason"], "suppressed");

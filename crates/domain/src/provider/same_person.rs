@@ -54,6 +54,14 @@ impl SamePerson {
             let known = values.get(*key).filter(|_| counts && whom.iter().all(|(other, _)| other != key));
             whom.extend(known.map(|value| (*key, value.to_owned())));
         }
+        // A name that does not split for certain is compared as a whole, with the parts of the answer put together.
+        let known = |key| whom.iter().any(|(known, _)| *known == key);
+        if self.parts_of_name().is_some()
+            && !NAMES.into_iter().any(known)
+            && let Some(full) = values.get(Placeholder::FullName)
+        {
+            whom.push((Placeholder::FullName, full.to_owned()));
+        }
         Whom(whom)
     }
 
@@ -65,8 +73,27 @@ impl SamePerson {
                 known.filter_map(|(key, spec, value)| agree(key, value, &spec.texts(body))).collect();
             (!compared.is_empty()).then(|| compared.into_iter().all(|same| same))
         };
-        let compared: Vec<bool> = self.0.iter().filter_map(agrees).collect();
+        let compared: Vec<bool> =
+            self.0.iter().filter_map(agrees).chain(self.whole_name(whom, body)).collect();
         !compared.is_empty() && compared.into_iter().all(|same| !same)
+    }
+
+    /// Where an answer has both parts of a name, if nothing says where the whole one is.
+    fn parts_of_name(&self) -> Option<[&Spec; 2]> {
+        let spec = |wanted| self.0.iter().flatten().find(|(key, _)| *key == wanted).map(|(_, spec)| spec);
+        match spec(Placeholder::FullName) {
+            Some(_) => None,
+            None => Some([spec(Placeholder::FirstName)?, spec(Placeholder::LastName)?]),
+        }
+    }
+
+    /// Whether the parts of the answer's name, put together, name the same as the contact's whole name; `None` where
+    /// nothing can be compared.
+    fn whole_name(&self, whom: &Whom, body: &Value) -> Option<bool> {
+        let full = whom.get(Placeholder::FullName)?;
+        let [first, last] = self.parts_of_name()?.map(|spec| spec.texts(body));
+        let together = first.iter().zip(&last).map(|(first, last)| format!("{first} {last}"));
+        agree(Placeholder::FullName, full, &together.collect::<Vec<_>>())
     }
 }
 
@@ -83,6 +110,8 @@ impl Whom {
         self.0.iter().all(|(key, value)| other.get(*key).is_none_or(|given| same(*key, value, given)))
     }
 }
+
+const NAMES: [Placeholder; 3] = [Placeholder::FullName, Placeholder::FirstName, Placeholder::LastName];
 
 /// Whether one part of a name is known for that: a full name of one word may be a nickname.
 fn is_certain(values: &Values<'_>, other_part: Placeholder) -> bool {

@@ -72,13 +72,25 @@ fn of_several_sets_one_that_agrees_is_enough() {
 }
 
 #[test]
-fn a_full_name_of_one_word_may_be_a_nickname() {
-    let sets = json!([{"last_name": "/last"}, {"first_name": "/first"}]);
-    let body = json!({"first": "Robert", "last": "Doering"});
+fn a_name_that_does_not_split_is_compared_as_a_whole() {
+    let sets = json!([{"email": "/email"}, {"last_name": "/last"}, {"first_name": "/first"}]);
+    let body = json!({"first": "Robert", "last": "Doering", "email": "robert@acme.example"});
     let named = |contact| is_other(sets.clone(), &contact, body.clone());
-    assert!(!named(Contact { full_name: Some("Bob".into()), ..Contact::default() }));
+    let full = |name: &str| Contact { full_name: Some(name.into()), ..Contact::default() };
+    for (name, other) in [
+        ("Robert", false),
+        ("doering", false),
+        ("Roe", true),
+        ("Bob", true),
+        ("Robert Doering GmbH", false),
+        ("Jane Roe GmbH", true),
+        ("Bob Olsen", true),
+    ] {
+        assert_eq!(named(full(name)), other, "{name}");
+    }
+    // A nickname, and an address that is the contact's.
+    assert!(!named(Contact { email: Some("robert@acme.example".into()), ..full("Bob") }));
     assert!(named(Contact { last_name: Some("Olsen".into()), ..Contact::default() }));
-    assert!(named(Contact { full_name: Some("Bob Olsen".into()), ..Contact::default() }));
 }
 
 #[test]

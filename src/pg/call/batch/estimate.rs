@@ -198,6 +198,13 @@ impl Outlook<'_> {
             Ok(gathered) => {
                 let changes = merge::changes(contact, &gathered.values, fields, overwrite);
                 match gathered.post.fitting(contact, changes) {
+                    // It is offered again, in case that the table has changed.
+                    (changes, _)
+                        if !changes.is_empty()
+                            && changes.fields().minus(gathered.refused_before).is_empty() =>
+                    {
+                        EstimateOutcome::Skipped(Why::TableRefuses)
+                    }
                     (changes, true) if changes.is_empty() => EstimateOutcome::Skipped(Why::OtherCompany),
                     (changes, false) if changes.is_empty() => EstimateOutcome::AnsweredTheSame,
                     _ => EstimateOutcome::Answered,
