@@ -138,6 +138,45 @@ fn a_refusal_is_kept_with_receipts_off_and_after_a_cancel() {
     assert_eq!(world.provider.count(), 2);
 }
 
+/// A refusal is hashes alone: to be forgotten does not mean to be asked about again.
+#[test]
+fn a_refusal_is_kept_although_the_contact_was_forgotten_before_it_came() {
+    let world = world();
+    refuse(&world);
+    world.provider.on(PATH, |_| Behaviour::json(451, json!({})).after(Duration::from_millis(700)));
+    let mut caller = world.caller();
+    world.abandon(&mut caller, 1);
+    world.run(&format!("SELECT leadlex.forget_contact('{}')", contact(1)));
+    listed(&world, 1);
+    assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
+    assert_eq!(world.provider.count(), 1);
+}
+
+#[test]
+fn what_cannot_be_taken_off_in_time_is_told() {
+    let world = world();
+    refuse(&world);
+    let mut lock = world.owner();
+    lock.batch_execute("BEGIN; LOCK TABLE leadlex.receipt IN SHARE MODE").unwrap();
+    let mut caller = world.caller();
+    assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
+    for sql in [
+        "SELECT leadlex.unsuppress('person1@acme.example')".to_owned(),
+        format!("SELECT leadlex.unsuppress_contact('{}')", contact(1)),
+    ] {
+        let failure = fails(world.owner().query(&sql, &[]));
+        assert_eq!(failure.sqlstate, "55000", "{sql}: {failure:?}");
+        assert!(
+            failure.hint.as_deref().is_some_and(|hint| hint.contains("Nothing was taken off the list.")),
+            "{failure:?}"
+        );
+    }
+    lock.batch_execute("ROLLBACK").unwrap();
+    listed(&world, 1);
+    world.run("SELECT leadlex.unsuppress('person1@acme.example')");
+    listed(&world, 0);
+}
+
 #[test]
 fn what_another_provider_told_before_a_refusal_is_not_written() {
     let world = world();

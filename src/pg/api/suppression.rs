@@ -1,10 +1,7 @@
 //! Who must not be asked about.
 
-use crate::pg::shared::turns;
-use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use crate::pg::sys::role;
-use std::time::Duration;
 
 use pgrx::prelude::*;
 use pgrx::{Uuid, pg_sys};
@@ -13,7 +10,6 @@ use crate::pg::call::preconditions;
 use crate::pg::call::single;
 use crate::pg::call::single::Target;
 use crate::pg::provider;
-use crate::pg::shared::wait;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::suppressions;
@@ -162,9 +158,5 @@ fn take_off(target: Target, id: &str) -> i64 {
 
 /// A refusal that is on its way into the books would come after what takes it back.
 fn wait_for_the_books(people: &[Hash]) {
-    let mut patience = turns::Patience::new();
-    while suppressions::waiting(None, people) && patience.lasts() {
-        workers::wake();
-        wait::nap(Duration::from_millis(20));
-    }
+    super::wait_for_the_books(|| suppressions::waiting(None, people), "Nothing was taken off the list.");
 }

@@ -378,7 +378,11 @@ fn landed(
             pgrx::PgLogLevel::WARNING,
             pgrx::PgSqlErrorCode::ERRCODE_WARNING,
             format!("the answer of provider {} could not be kept: {why}", provider.name),
-            "It is used now, but if this transaction does not commit, asking again costs again."
+            match kept.verdict {
+                Some(Verdict::Suppressed) =>
+                    "It refuses to tell anything about this person, who may be asked about again: put them on the list with leadlex.suppress(value).",
+                _ => "It is used now, but if this transaction does not commit, asking again costs again.",
+            }
         );
     }
     let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, clock::now(), whom).0);

@@ -32,10 +32,10 @@ pub fn addresses(text: &str) -> Vec<Address> {
 /// The handle of each LinkedIn profile whose URL stands in the text.
 pub fn profiles(text: &str) -> Vec<String> {
     // The shortest path to a profile has two of them, encoded or not.
-    if text.is_ascii() && !text.contains(['/', '%']) {
+    if text.is_ascii() && !text.contains(['/', '\\', '%']) {
         return Vec::new();
     }
-    let text = plain(text);
+    let text = plain(text).replace('\\', "/");
     let lower = text.to_ascii_lowercase();
     if !lower.contains("linkedin.") {
         return Vec::new();
@@ -132,6 +132,7 @@ mod tests {
             r#"<a href="https://linkedin.com/in/jane-doe-77">"#,
             "https://www.linkedin.com/en-us/in/jane-doe-77",
             "https://www.linkedin.com/in/jane-doe-77;x",
+            r"see linkedin.com\in\jane-doe-77 x@one.example",
             "https://www.linkedin.com/in/jane-doe-77&x=1",
             "https://www.linkedin.com/in/@jane-doe-77",
             "https://www.linkedin.com/mwlite/profile/in/Jane-Doe-77",

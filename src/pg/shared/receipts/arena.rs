@@ -158,7 +158,8 @@ impl Arena<'_> {
         payload: &[u8],
         refuses: bool,
     ) -> Result<(), Refusal> {
-        if self.was_erased(person, sent_at) {
+        // A refusal is hashes alone, and is kept for a person who is forgotten, too: nobody is to ask about them again.
+        if !refuses && self.was_erased(person, sent_at) {
             return Ok(());
         }
         // One answer must not take the room of all others.

@@ -141,6 +141,9 @@ fn an_answer_about_somebody_erased_is_thrown_away() {
     }
     arena.put(key(1, 3), SOMEBODY, 1_000, b"late").unwrap();
     assert_eq!(arena.find(&key(1, 3)), None);
+    // That nobody is to ask about them again is kept all the same.
+    arena.put_refusal(key(1, 4), SOMEBODY, 900, b"late").unwrap();
+    assert_eq!(arena.find(&key(1, 4)).as_deref(), Some(&b"late"[..]));
 }
 
 #[test]
