@@ -5,16 +5,15 @@
 LOAD 'leadlex_enrich';
 DO LANGUAGE plpgsql $check$
 DECLARE
-    schema_version CONSTANT text := '0.2.0';
+    schema_version CONSTANT text := '0.3.0';
     library_version CONSTANT text := pg_catalog.current_setting('leadlex.library_version', true);
 BEGIN
-    -- 0.1.0 did not say which one it was.
     IF (pg_catalog.string_to_array(library_version, '.')::pg_catalog.int4[]
         OPERATOR(pg_catalog.>=) pg_catalog.string_to_array(schema_version, '.')::pg_catalog.int4[]) IS NOT TRUE THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = 'the server has loaded an older library of leadlex_enrich',
             DETAIL = pg_catalog.format('The schema is of version %s, the loaded library of version %s.',
-                schema_version, coalesce(library_version, '0.1.0')),
+                schema_version, coalesce(library_version, 'unknown')),
             HINT = 'Install the new library and restart the server, then run CREATE EXTENSION leadlex_enrich.';
     END IF;
 END

@@ -1,16 +1,13 @@
 -- Private tables. Only the extension's owner reads and writes them directly; everybody else goes through the
 -- functions, or through the views and row-level policies of 30_views.sql. Column meanings are in COMMENT ON.
 --
--- Databases out there have the schema of a released version, and sql/leadlex_enrich--A--B.sql brings them here. So, with
--- every change after a release:
--- * The update script makes the same change; tests/cluster/upgrade.rs compares the catalogs with a fresh install.
+-- From the first released version on, every change here needs a delta, which brings released schemas here
+-- (docs/internals/releasing.md; functions, views, triggers, policies, comments and privileges need none):
 -- * A new column is the last of its table, and a new table's pg_extension_config_dump the last of them: an update can
---   only append, and the order is part of what is compared. It is nullable or has a default: dumps of older versions
---   are restored into this schema.
--- * A function with other arguments or result columns gets a new C symbol, and the old one stays while a released
---   script names it (it raises 55000 by itself, see cache::refresh).
--- * A released script is never edited. A release freezes the install script, as built, as sql/leadlex_enrich--A.sql,
---   begins an update script with the check of 00_library.sql, and raises both versions named there.
+--   only append, and the order is part of what is compared with a fresh install. A new column is nullable or has a default:
+--   dumps of older versions are restored into this schema.
+-- * A function with other arguments gets a new C symbol, and the old one stays while a released schema names it. One with
+--   other result columns begins with cache::refresh, which raises 55000 in a schema of another version.
 
 -- Providers answer in Unicode: elsewhere a name could be paid for and then not be stored.
 DO LANGUAGE plpgsql $check$
@@ -124,15 +121,14 @@ COMMENT ON COLUMN leadlex.access.role IS 'and every role that is a member of it'
 COMMENT ON COLUMN leadlex.access.permissions IS 'write:enrich, or none: such a role may read';
 COMMENT ON COLUMN leadlex.access.created_at IS 'since when';
 
--- Its constraints have the names that they had when leadlex.binding was the table itself.
 CREATE TABLE leadlex.bound_table (
-    schema_name  name CONSTRAINT binding_schema_name_not_null NOT NULL,
-    table_name   name CONSTRAINT binding_table_name_not_null NOT NULL,
-    columns      jsonb CONSTRAINT binding_columns_not_null NOT NULL,
+    schema_name  name NOT NULL,
+    table_name   name NOT NULL,
+    columns      jsonb NOT NULL,
     workspace_id uuid,
-    bound_at     timestamptz CONSTRAINT binding_bound_at_not_null NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    bound_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     triggers_on  oid,
-    CONSTRAINT binding_pkey PRIMARY KEY (schema_name, table_name)
+    PRIMARY KEY (schema_name, table_name)
 );
 COMMENT ON TABLE leadlex.bound_table IS 'Bound tables. Read leadlex.binding instead.';
 COMMENT ON COLUMN leadlex.bound_table.triggers_on IS 'the table of this name that last had an enabled trigger of ours; NULL = none, or it was dropped';

@@ -265,7 +265,13 @@ COMMENT ON COLUMN leadlex.usage_daily.fields_filled IS 'fields that it filled or
 COMMENT ON COLUMN leadlex.usage_daily.credits_spent IS 'credits charged for calls of which it is the source (the first that supplied a field); in a workspace without a credit limit, too';
 COMMENT ON COLUMN leadlex.usage_daily.credits_reverted IS 'of these, for calls that leadlex.revert_enrichment has taken back since';
 
-REVOKE ALL ON ALL TABLES IN SCHEMA leadlex FROM PUBLIC;
+-- By name: in the schema stand tables of users, too, and an update runs this again.
+REVOKE ALL ON leadlex.workspace, leadlex.credit_balance, leadlex.credit_pending, leadlex.credit_settled, leadlex.api_key,
+    leadlex.access, leadlex.bound_table, leadlex.provider_config, leadlex.provider_secret, leadlex.idempotency,
+    leadlex.receipt, leadlex.suppression, leadlex.provider_tally, leadlex.rate_use, leadlex.enrichment, leadlex.job_set,
+    leadlex.home, leadlex.queue_pause, leadlex.value_name, leadlex.shared_value, leadlex.progress, leadlex.credit_ledger,
+    leadlex.provider, leadlex.binding, leadlex.presets, leadlex.provider_stats, leadlex.job, leadlex.queue,
+    leadlex.worker_status, leadlex.enriched, leadlex.usage_daily FROM PUBLIC;
 GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
 GRANT SELECT ON leadlex.presets, leadlex.provider_stats, leadlex.progress, leadlex.job, leadlex.queue TO PUBLIC;
 -- Rows of these have who was granted access, by their policies or, with the owner's rights, by their own condition.

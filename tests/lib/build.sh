@@ -52,7 +52,6 @@ build() {
         tail -n 30 "$log" "$log.err" >&2
         die "the build failed"
     fi
-    copy_released "$out$SHAREDIR/extension"
 }
 
 # By rename, and only what changed: a server that runs from this tree keeps the library it has mapped.

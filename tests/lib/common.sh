@@ -183,14 +183,6 @@ use_pgrx_home() {
     export LEADLEX_PG_FEATURE=pg$MAJOR
 }
 
-# The install scripts of released versions; cargo-pgrx copies only those that lead from one version to another.
-copy_released() { # extension-directory
-    local script
-    for script in "$ROOT"/sql/leadlex_enrich--*.sql; do
-        case ${script##*/} in *--*--*) ;; *) cp "$script" "$1/" ;; esac
-    done
-}
-
 # All of the above, for scripts that build or run something. prerequisites.sh has been run before.
 use_everything() {
     use_rust

@@ -11,7 +11,6 @@ for dir in "$SHAREDIR/extension" "$PKGLIBDIR"; do
 done
 say "building and installing a release build into PostgreSQL $MAJOR ($PKGLIBDIR)"
 "$CARGO_PGRX" pgrx install --release --pg-config "$PG_CONFIG" "${PG_FEATURES[@]}" </dev/null
-copy_released "$SHAREDIR/extension"
 chmod a+r "$SHAREDIR"/extension/leadlex_enrich* "$PKGLIBDIR"/leadlex_enrich.so
 cat <<END
 

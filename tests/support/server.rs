@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Postgres refuses to run as root: then it runs as another user. `None`: as oneself.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +154,7 @@ impl Server {
         check(Command::new("cp").arg("-a").arg("--reflink=auto").arg(template).arg(to), "cp");
     }
 
-    /// Kept from run to run. Made aside and renamed, as several test processes may be at it.
+    /// Kept from run to run. Made aside and renamed, as several processes and threads may be at it.
     fn make_template(&self) -> PathBuf {
         let made = fs::metadata(self.bin.join("initdb")).and_then(|m| m.modified()).expect("initdb is there");
         let age = made.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -162,14 +163,16 @@ impl Server {
         if data.exists() {
             return data;
         }
-        let aside = self.run_dir.join(format!("template-{}-{}.new", self.major, std::process::id()));
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let aside = self.run_dir.join(format!("template-{}-{}-{number}.new", self.major, std::process::id()));
         self.make_dir(&aside);
         let mut initdb = self.command("initdb");
         initdb.arg("-D").arg(aside.join("data"));
         initdb.args(["-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync"]);
         check(&mut initdb, "initdb");
         if fs::rename(&aside, &template).is_err() {
-            // Another process was first.
+            // Another process or thread was first.
             fs::remove_dir_all(&aside).expect("our own directory");
         }
         data

@@ -262,13 +262,6 @@ fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
     )
 }
 
-/// What leadlex.worker_status was in schema 0.1.0, which this library says to update.
-#[pg_extern(sql = false)]
-fn worker_status_rows() {
-    cache::refresh();
-    raise::not_ready("leadlex.worker_status_rows() is no more", "Use leadlex.worker_status.");
-}
-
 fn database_name(oid: u32) -> Option<String> {
     // SAFETY: a palloc'd name, or null for a database that is gone.
     unsafe {

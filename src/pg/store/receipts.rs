@@ -192,7 +192,7 @@ static ERASE_RECEIPTS: Statement = Statement::new(
      WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
        AND (r.person OPERATOR(pg_catalog.=) $2 OR r.contact OPERATOR(pg_catalog.=) $2 OR r.question OPERATOR(pg_catalog.=) ANY ($3))",
 );
-// Results stored before version 0.2.0 do not name the person.
+// The dump of an older schema brings results that do not name the person.
 static ERASE_RESULTS: Statement = Statement::new(
     "DELETE FROM leadlex.idempotency AS i
      WHERE i.workspace_id OPERATOR(pg_catalog.=) $1

@@ -1,131 +1,42 @@
 //! From one version to the next: the same objects as a fresh install, the data kept, and never a library and a schema
 //! that do not know each other.
 
-use std::collections::BTreeMap;
+mod grants;
+mod predecessor;
+mod rows;
+
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use postgres::Client;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::catalogs;
-use crate::support::{Cluster, Failure, Provider, check, eventually, server};
-use crate::world::{PATH, credits, enrich, number};
+use crate::support::{Cluster, Failure, Provider, check, eventually};
+use crate::update_script::{SqlFile, update_script};
+use crate::world::{credits, enrich, number};
+pub use predecessor::script as made_script;
+use predecessor::{OLD, Predecessor, current_files, old_database};
+use rows::{check_kept, fill, rows};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-const OLD: &str = "0.1.0";
-
-/// What was released is never edited: it is what databases out there were made with.
-const RELEASED: [(&str, &str); 1] =
-    [("leadlex_enrich--0.1.0.sql", "266143b4cb67f2f5c0089f319b2696cc26ea43ed605c43d211302d9325684c1c")];
-
-/// One of the project's own SQL files.
-fn script(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("sql").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 fn version(client: &mut Client) -> String {
     let sql = "SELECT extversion FROM pg_extension WHERE extname = 'leadlex_enrich'";
     client.query_one(sql, &[]).unwrap().get(0)
 }
 
-/// A database with the schema of an older version.
-fn old_database(cluster: &Cluster, name: &str) -> Client {
-    cluster.connect("postgres").batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
-    let mut client = cluster.connect(name);
-    client.batch_execute(&format!("CREATE EXTENSION leadlex_enrich VERSION '{OLD}'")).unwrap();
-    client
-}
-
-/// Rows in every table of 0.1.0, put there as its own functions would have done: those of today refuse.
-fn fill(client: &mut Client, provider: &Provider) {
-    client
-        .batch_execute(
-            "CREATE ROLE caller LOGIN;
-             CREATE TABLE crm (id uuid PRIMARY KEY, full_name text, email text, phone text, note text);
-             GRANT SELECT, UPDATE ON crm TO caller;
-             INSERT INTO crm SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'Person ' || n,
-                                    'person' || n || '@acme.example' FROM generate_series(1, 5) AS n;
-             INSERT INTO leadlex.workspace VALUES
-                 ('10000000-0000-4000-8000-000000000000', 'acme', 'org', 200, 10000, true),
-                 ('20000000-0000-4000-8000-000000000000', 'globex', 'unmetered', NULL, NULL, false);
-             INSERT INTO leadlex.credit_balance VALUES ('10000000-0000-4000-8000-000000000000', 9);
-             INSERT INTO leadlex.credit_settled SELECT '10000000-0000-4000-8000-000000000000', gen_random_uuid(),
-                 amount, gen_random_uuid(), 'old', now() FROM unnest(ARRAY[10, -1]) AS amount;
-             INSERT INTO leadlex.credit_pending SELECT '10000000-0000-4000-8000-000000000000', gen_random_uuid(),
-                 -1, gen_random_uuid(), NULL, now() FROM generate_series(1, 3);
-             INSERT INTO leadlex.api_key VALUES ('\\x01', 'wbk_0000000000000', '10000000-0000-4000-8000-000000000000', '{write:enrich}', 'app');
-             INSERT INTO leadlex.access VALUES ('10000000-0000-4000-8000-000000000000', 'caller', '{write:enrich}');
-             INSERT INTO leadlex.binding VALUES ('public', 'crm',
-                 '{\"id\": \"id\", \"full_name\": \"full_name\", \"email\": \"email\", \"phone\": \"phone\"}', '10000000-0000-4000-8000-000000000000');
-             INSERT INTO leadlex.idempotency VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), '\\x02', '{}', now());
-             INSERT INTO leadlex.rate_use VALUES ('10000000-0000-4000-8000-000000000000', extract(epoch FROM now()), '{1,2}', 1, 3, 0, now());
-             INSERT INTO leadlex.enrichment VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), now(), 'caller', NULL,
-                 'public', 'crm', '1', false, 'main', 0.9, '{phone}', '{}', '{\"phone\": null}', '{\"phone\": \"1\"}', NULL);",
-        )
-        .unwrap();
-    client
-        .execute(
-            "INSERT INTO leadlex.provider_config VALUES ('main', gen_random_uuid(), NULL, NULL, $1, 100)",
-            &[&provider.config(PATH)],
-        )
-        .unwrap();
-    client.batch_execute("INSERT INTO leadlex.provider_secret VALUES ('main', 'kept')").unwrap();
-}
-
-/// Every row of every table of ours, each as an object.
-fn rows(client: &mut Client) -> BTreeMap<String, Vec<Value>> {
-    let tables =
-        "SELECT relname::text FROM pg_class WHERE relnamespace = 'leadlex'::regnamespace AND relkind = 'r'";
-    let tables: Vec<String> = client.query(tables, &[]).unwrap().iter().map(|row| row.get(0)).collect();
-    let mut all = BTreeMap::new();
-    for table in tables {
-        let sql = format!("SELECT to_jsonb(t) FROM leadlex.{table} AS t ORDER BY t::text");
-        let rows = client.query(&sql, &[]).unwrap().iter().map(|row| row.get(0)).collect();
-        all.insert(table, rows);
-    }
-    all
-}
-
-/// New tables and new columns may have come.
-fn check_kept(before: &BTreeMap<String, Vec<Value>>, mut after: BTreeMap<String, Vec<Value>>) {
-    for (table, old) in before {
-        // What was a table is a view on this one.
-        let now = if table == "binding" { "bound_table" } else { table };
-        let mut new = after.remove(now).unwrap_or_else(|| panic!("{table} is gone"));
-        let Some(Value::Object(first)) = old.first() else { panic!("no row in {table} to be kept") };
-        for row in &mut new {
-            row.as_object_mut().unwrap().retain(|column, _| first.contains_key(column));
-        }
-        assert_eq!(&new, old, "{table}");
-    }
-}
-
 #[test]
-fn released_scripts_are_not_edited() {
-    for (name, sum) in RELEASED {
-        let found: String =
-            Sha256::digest(script(name).as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(found, sum, "{name}");
-    }
-}
-
-#[test]
-fn every_script_asks_for_the_library_of_its_own_version() {
-    let last = format!("leadlex_enrich--{OLD}--{VERSION}.sql");
-    for name in ["00_library.sql", &last] {
-        let line = format!("schema_version CONSTANT text := '{VERSION}';");
-        assert!(script(name).contains(&line), "{name} has no {line}");
-    }
+fn the_install_script_asks_for_the_library_of_its_own_version() {
+    let line = format!("schema_version CONSTANT text := '{VERSION}';");
+    let first = &current_files()[0];
+    assert!(first.text.contains(&line), "{} has no {line}", first.name);
 }
 
 #[test]
 fn an_updated_schema_equals_a_fresh_one_and_keeps_its_data() {
     let provider = Provider::start();
-    let cluster = Cluster::start_with(&["leadlex.worker_naptime = 1"]);
+    let predecessor = Predecessor::new();
+    let cluster = predecessor.cluster(&["leadlex.worker_naptime = 1"]);
     let mut fresh = cluster.database("fresh");
     let mut updated = old_database(&cluster, "updated");
     fill(&mut updated, &provider);
@@ -134,6 +45,9 @@ fn an_updated_schema_equals_a_fresh_one_and_keeps_its_data() {
 
     // A session that has met the old schema does not keep that in mind.
     let mut caller = cluster.connect_as("updated", "caller");
+    let mut watching = cluster.connect("updated");
+    let ledger = watching.prepare("SELECT count(*) FROM leadlex.credit_ledger").unwrap();
+    assert_eq!(watching.query_one(&ledger, &[]).unwrap().get::<_, i64>(0), 5);
     let refused = Failure::of(&enrich(&mut caller, 1).unwrap_err());
     assert_eq!(refused.sqlstate, "55000", "{refused:?}");
     updated.batch_execute("BEGIN; ALTER EXTENSION leadlex_enrich UPDATE").unwrap();
@@ -141,6 +55,10 @@ fn an_updated_schema_equals_a_fresh_one_and_keeps_its_data() {
     check_kept(&before, rows(&mut updated));
     updated.batch_execute("COMMIT").unwrap();
     catalogs::assert_equal(&catalogs::snapshot(&mut updated), &catalogs::snapshot(&mut fresh));
+
+    assert_eq!(watching.query_one(&ledger, &[]).unwrap().get::<_, i64>(0), 5);
+    let shown = "SELECT count(questions_unshared) FROM leadlex.worker_status";
+    assert!(number(&mut watching, shown) > 0, "the view has gained its column");
 
     // Nobody has called yet, and nobody needs to.
     eventually("the worker settles what the old version left", Duration::from_secs(20), || {
@@ -156,33 +74,15 @@ fn an_updated_schema_equals_a_fresh_one_and_keeps_its_data() {
 
 /// A dump says CREATE EXTENSION without a version: rows of the old schema meet the new one.
 #[test]
-fn an_update_keeps_what_was_granted_on_a_view_and_built_on_it() {
-    let cluster = Cluster::start();
-    let mut client = old_database(&cluster, "app");
-    client
-        .batch_execute(
-            "CREATE ROLE monitor LOGIN IN ROLE pg_monitor; CREATE ROLE other; GRANT SELECT ON leadlex.worker_status TO other;
-             CREATE VIEW mine AS SELECT pid, state FROM leadlex.worker_status;
-             ALTER EXTENSION leadlex_enrich UPDATE",
-        )
-        .unwrap();
-    number(
-        &mut cluster.connect_as("app", "monitor"),
-        "SELECT count(receipts_written) FROM leadlex.worker_status",
-    );
-    assert!(number(&mut client, "SELECT count(*) FROM mine") > 0);
-    let granted = "SELECT has_table_privilege('other', 'leadlex.worker_status', 'SELECT')::int::int8";
-    assert_eq!(number(&mut client, granted), 1);
-}
-
-#[test]
 fn a_dump_of_an_older_schema_can_be_restored() {
     let provider = Provider::start();
-    let cluster = Cluster::start_with(&["leadlex.worker_naptime = 3600"]);
+    let predecessor = Predecessor::new();
+    let cluster = predecessor.cluster(&["leadlex.worker_naptime = 3600"]);
     let mut old = old_database(&cluster, "old_one");
     fill(&mut old, &provider);
     let mut before = rows(&mut old);
     before.remove("provider_secret").expect("it has one, which is not dumped");
+    let home = before.remove("home").unwrap();
     let dump = check(&mut cluster.command("pg_dump", "old_one"), "pg_dump").stdout;
     let file = cluster.dir().join("dump");
     fs::write(&file, dump).unwrap();
@@ -191,7 +91,9 @@ fn a_dump_of_an_older_schema_can_be_restored() {
     check(psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file), "psql");
     let mut restored = cluster.connect("restored");
     assert_eq!(version(&mut restored), VERSION);
-    check_kept(&before, rows(&mut restored));
+    let mut after = rows(&mut restored);
+    assert!(after.remove("home").unwrap().contains(&home[0]), "it knows what it was copied from");
+    check_kept(&before, after);
     assert_eq!(credits(&mut cluster.connect_as("restored", "caller")), Some(6));
 }
 
@@ -215,7 +117,8 @@ fn call_everything(client: &mut Client) -> Vec<(String, Result<(), Failure>)> {
 
 #[test]
 fn the_library_refuses_an_older_schema_and_its_worker_leaves_it_alone() {
-    let cluster = Cluster::start_with(&["leadlex.worker_naptime = 1"]);
+    let predecessor = Predecessor::new();
+    let cluster = predecessor.cluster(&["leadlex.worker_naptime = 1"]);
     let mut old = old_database(&cluster, "old_one");
     let provider = Provider::start();
     fill(&mut old, &provider);
@@ -274,33 +177,15 @@ fn the_library_refuses_a_newer_schema() {
     }
 }
 
-/// A file in the installation's extension directory, gone at the end.
-struct Extra(PathBuf);
-
-impl Extra {
-    fn new(name: &str, text: &str) -> Extra {
-        let mut config = server().command("pg_config");
-        let shared = check(config.arg("--sharedir"), "pg_config");
-        let path =
-            PathBuf::from(String::from_utf8(shared.stdout).unwrap().trim()).join("extension").join(name);
-        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Extra(path)
-    }
-}
-
-impl Drop for Extra {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 #[test]
 fn an_update_is_refused_while_the_library_is_older() {
-    // The script that leads here, as it would read in a version of the future.
-    let next = script(&format!("leadlex_enrich--{OLD}--{VERSION}.sql")).replace(VERSION, "9.10.0");
-    let next = format!("{next}\nCREATE TABLE leadlex.of_the_future ();");
-    let _update = Extra::new(&format!("leadlex_enrich--{VERSION}--9.10.0.sql"), &next);
-    let cluster = Cluster::start();
+    let files = current_files();
+    let delta =
+        SqlFile { name: "delta.sql".to_owned(), text: "CREATE TABLE leadlex.of_the_future ();".to_owned() };
+    let next = update_script(VERSION, "9.10.0", &files, &files, &delta).unwrap();
+    let predecessor = Predecessor::new();
+    predecessor.add(&format!("leadlex_enrich--{VERSION}--9.10.0.sql"), &next);
+    let cluster = predecessor.cluster(&[]);
     let mut client = cluster.database("app");
     let before = catalogs::snapshot(&mut client);
     let refused =
@@ -322,7 +207,8 @@ fn an_update_is_refused_while_the_library_is_older() {
 
 #[test]
 fn an_update_is_refused_where_no_library_is_loaded() {
-    let cluster = Cluster::start_with(&["shared_preload_libraries = ''"]);
+    let predecessor = Predecessor::new();
+    let cluster = predecessor.cluster(&["shared_preload_libraries = ''"]);
     cluster.connect("postgres").batch_execute("CREATE DATABASE app").unwrap();
     cluster
         .connect("app")
