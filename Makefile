@@ -2,7 +2,7 @@
 # but for the packages that are missing, which apt installs, and `make install`.
 SHELL := /bin/bash
 export PG_CONFIG PG_MAJOR
-.PHONY: help demo demo-stop test matrix check build install bench prerequisites clean
+.PHONY: help demo demo-stop test matrix check build install bench update-script prerequisites clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-22s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ install: prerequisites ## a release build into the Postgres of PG_CONFIG
 bench: ## calls per second, beside a hand-written function and the limits; QUICK=1 is shorter, BASE=<commit> compares with that commit
 	@tests/lib/prerequisites.sh bench
 	@tests/bench/bench
+
+update-script: ## for a release: FROM=<version> DELTA=<file> make sql/leadlex_enrich--FROM--….sql, see docs/internals/releasing.md
+	@tests/lib/update_script.sh "$(FROM)" "$(DELTA)"
 
 prerequisites: ## install what is missing (apt, and cargo-pgrx under target/tools)
 	@tests/lib/prerequisites.sh

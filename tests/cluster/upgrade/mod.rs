@@ -6,6 +6,8 @@ mod predecessor;
 mod rows;
 
 use std::fs;
+use std::io::Write;
+use std::process::Command;
 use std::time::Duration;
 
 use postgres::Client;
@@ -15,7 +17,7 @@ use crate::support::{Cluster, Failure, Provider, check, eventually};
 use crate::update_script::{SqlFile, update_script};
 use crate::world::{credits, enrich, number};
 pub use predecessor::script as made_script;
-use predecessor::{OLD, Predecessor, current_files, old_database};
+use predecessor::{OLD, Predecessor, current_files, database_of, old_database};
 use rows::{check_kept, fill, rows};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -72,6 +74,41 @@ fn an_updated_schema_equals_a_fresh_one_and_keeps_its_data() {
     assert_eq!(asked.param("email"), Some("person1@acme.example"));
 }
 
+/// What a tag of this clone has in `sql/`.
+fn released_files(version: &str) -> Vec<SqlFile> {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+        String::from_utf8(check(&mut git, "git (the clone needs the tags of releases)").stdout).unwrap()
+    };
+    let tag = format!("v{version}");
+    let names = git(&["ls-tree", "--name-only", &tag, "sql/"]);
+    let is_part = |name: &&str| name.ends_with(".sql") && name["sql/".len()..].starts_with(char::is_numeric);
+    names
+        .lines()
+        .filter(is_part)
+        .map(|name| SqlFile { name: name.to_owned(), text: git(&["show", &format!("{tag}:{name}")]) })
+        .collect()
+}
+
+/// Over other versions' scripts, where its own leads to an older one. There is none before the first release.
+#[test]
+fn every_update_script_of_the_tree_leads_from_its_tag_to_a_fresh_schema() {
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let Some((old, _)) = name.strip_prefix("leadlex_enrich--").and_then(|v| v.split_once("--")) else {
+            continue;
+        };
+        let predecessor = Predecessor::of(old, &released_files(old));
+        let cluster = predecessor.cluster(&[]);
+        let mut updated = database_of(&cluster, "updated", old);
+        updated.batch_execute("ALTER EXTENSION leadlex_enrich UPDATE").unwrap();
+        let fresh = catalogs::snapshot(&mut cluster.database("fresh"));
+        catalogs::assert_equal(&catalogs::snapshot(&mut updated), &fresh);
+    }
+}
+
 /// A dump says CREATE EXTENSION without a version: rows of the old schema meet the new one.
 #[test]
 fn a_dump_of_an_older_schema_can_be_restored() {
@@ -95,6 +132,20 @@ fn a_dump_of_an_older_schema_can_be_restored() {
     assert!(after.remove("home").unwrap().contains(&home[0]), "it knows what it was copied from");
     check_kept(&before, after);
     assert_eq!(credits(&mut cluster.connect_as("restored", "caller")), Some(6));
+}
+
+/// Dumps of earlier commits say COPY of what is a view now.
+#[test]
+fn a_dump_in_which_binding_was_a_table_can_be_restored() {
+    let cluster = Cluster::start();
+    let mut client = cluster.database("app");
+    let copy = "COPY leadlex.binding (schema_name, table_name, columns, workspace_id, bound_at) FROM stdin";
+    let mut rows = client.copy_in(copy).unwrap();
+    rows.write_all(b"public\tcrm\t{\"id\": \"id\"}\t\\N\t2026-01-01 00:00:00+00\n").unwrap();
+    rows.finish().unwrap();
+    let bound =
+        "SELECT count(*) FROM leadlex.bound_table WHERE table_name = 'crm' AND bound_at = '2026-01-01 UTC'";
+    assert_eq!(number(&mut client, bound), 1);
 }
 
 /// Every function of ours but triggers, called with NULLs: name and what it said.

@@ -22,6 +22,13 @@ pub struct Predecessor {
 
 impl Predecessor {
     pub fn new() -> Predecessor {
+        let predecessor = Predecessor::of(OLD, &old_files());
+        predecessor.add(&format!("leadlex_enrich--{OLD}--{VERSION}.sql"), &script());
+        predecessor
+    }
+
+    /// Of this version, which these files make.
+    pub fn of(version: &str, files: &[SqlFile]) -> Predecessor {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = server().run_dir.join(format!("predecessor-{}-{number}", std::process::id()));
@@ -35,10 +42,8 @@ impl Predecessor {
         check(Command::new("cp").args(["-a", "--link"]).arg(tree).arg(&dir), "cp");
         let bin = dir.join(server().bin.strip_prefix(tree).expect("it is in the tree"));
         let predecessor = Predecessor { dir, server: Box::leak(Box::new(server().elsewhere(bin))) };
-        let install: String =
-            old_files().iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join("\n");
-        predecessor.add(&format!("leadlex_enrich--{OLD}.sql"), &install);
-        predecessor.add(&format!("leadlex_enrich--{OLD}--{VERSION}.sql"), &script());
+        let install: String = files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join("\n");
+        predecessor.add(&format!("leadlex_enrich--{version}.sql"), &install);
         predecessor
     }
 
@@ -64,9 +69,13 @@ impl Drop for Predecessor {
 
 /// A database with the schema of version 0.2.9.
 pub fn old_database(cluster: &Cluster, name: &str) -> Client {
+    database_of(cluster, name, OLD)
+}
+
+pub fn database_of(cluster: &Cluster, name: &str, version: &str) -> Client {
     cluster.connect("postgres").batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
     let mut client = cluster.connect(name);
-    client.batch_execute(&format!("CREATE EXTENSION leadlex_enrich VERSION '{OLD}'")).unwrap();
+    client.batch_execute(&format!("CREATE EXTENSION leadlex_enrich VERSION '{version}'")).unwrap();
     client
 }
 
