@@ -127,7 +127,7 @@ fn one_key_of_the_table_is_one_request_however_it_is_written() {
     assert_eq!(again["replayed"], true);
 }
 
-/// What the README does every night: rows without a match do not keep the others from their turn.
+/// What docs/batches.md does every night: rows without a match do not keep the others from their turn.
 #[test]
 fn rows_that_were_tried_come_last() {
     let world = World::with(&Beginning { credits: None, ..Beginning::default() });

@@ -160,7 +160,7 @@ fn what_is_known_of_triggers_survives_a_restore() {
     assert_eq!((row.get::<_, Vec<String>>(0), row.get::<_, bool>(1)), (vec!["enrich".to_owned()], true));
 }
 
-/// As the README says of a subscriber: row triggers only, and only those that are enabled for it.
+/// As docs/triggers.md says of a subscriber: row triggers only, and only those that are enabled for it.
 #[test]
 fn streamed_rows_fire_a_row_trigger_that_is_always_enabled() {
     let world =

@@ -259,7 +259,7 @@ fn enriched_has_the_latest_value_that_nobody_took_back() {
     assert_eq!(enriched(&mut caller).len(), 2);
 }
 
-/// The README's table, and its statement as it stands there.
+/// The table of docs/getting-started.md, and the statement as it stands in docs/views.md.
 #[test]
 fn a_reload_that_wiped_the_table_is_made_good_by_one_update() {
     let world = World::new();
@@ -281,9 +281,9 @@ fn a_reload_that_wiped_the_table_is_made_good_by_one_update() {
     let rows = "SELECT jsonb_agg(c ORDER BY id) FROM customer AS c";
     let before: Value = caller.query_one(rows, &[]).unwrap().get(0);
     world.run(&format!("DROP TABLE customer; {empty}"));
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let mut blocks = readme.split("```sql\n").filter_map(|block| block.split("```").next());
-    let example = blocks.find(|block| block.contains("FROM leadlex.enriched")).expect("the README has one");
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/views.md")).unwrap();
+    let mut blocks = page.split("```sql\n").filter_map(|block| block.split("```").next());
+    let example = blocks.find(|block| block.contains("FROM leadlex.enriched")).expect("docs/views.md has one");
     caller.batch_execute(example).unwrap_or_else(|error| panic!("{example}: {error:?}"));
     let after: Value = caller.query_one(rows, &[]).unwrap().get(0);
     assert_eq!(after, before);
