@@ -20,6 +20,7 @@ mod crash;
 mod credits;
 mod ddl;
 mod descriptors;
+mod docs;
 mod dump;
 mod endurance;
 mod errors;

@@ -283,7 +283,8 @@ fn a_reload_that_wiped_the_table_is_made_good_by_one_update() {
     world.run(&format!("DROP TABLE customer; {empty}"));
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/views.md")).unwrap();
     let mut blocks = page.split("```sql\n").filter_map(|block| block.split("```").next());
-    let example = blocks.find(|block| block.contains("FROM leadlex.enriched")).expect("docs/views.md has one");
+    let example =
+        blocks.find(|block| block.contains("FROM leadlex.enriched")).expect("docs/views.md has one");
     caller.batch_execute(example).unwrap_or_else(|error| panic!("{example}: {error:?}"));
     let after: Value = caller.query_one(rows, &[]).unwrap().get(0);
     assert_eq!(after, before);

@@ -1,0 +1,156 @@
+//! Every ```sql block of README and docs/ runs: in the order of its page, in one psql session and a database of its own.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Stdio;
+
+use super::markdown::{Part, parts};
+use super::{Page, manual};
+use crate::support::{Behaviour, Cluster, Provider};
+
+/// What `<!-- sql: fixture -->` prepares.
+const FIXTURE: &str = include_str!("fixture.sql");
+/// Blocks that are shown and not run: a few, each with its reason.
+const MOST_SKIPPED: usize = 4;
+
+/// Statements of a page, and what must come of them.
+#[derive(Debug, PartialEq)]
+struct Piece {
+    line: usize,
+    sql: String,
+    /// SQLSTATE of the one error that must be raised.
+    error: Option<String>,
+}
+
+/// The pieces of a page, and the lines of blocks that are not run.
+fn pieces(page: &Page) -> (Vec<Piece>, Vec<usize>) {
+    let (mut pieces, mut skipped) = (Vec::new(), Vec::new());
+    let (mut error, mut skip) = (None, false);
+    for (line, part) in parts(&page.text) {
+        let at = format!("{}:{line}", page.path.display());
+        match part {
+            Part::Comment(comment) => {
+                let Some(directive) = comment.strip_prefix("sql:").map(str::trim) else { continue };
+                let (word, rest) = directive.split_once(char::is_whitespace).unwrap_or((directive, ""));
+                match word {
+                    "fixture" => pieces.push(Piece { line, sql: FIXTURE.to_owned(), error: None }),
+                    "setup" => pieces.push(Piece { line, sql: rest.to_owned(), error: None }),
+                    "error" => error = Some(rest.to_owned()),
+                    "skip:" if !rest.is_empty() => skip = true,
+                    _ => panic!("{at}: what is {directive:?}?"),
+                }
+            }
+            Part::Fence { language, text } if language == "sql" => match std::mem::take(&mut skip) {
+                true => skipped.push(line),
+                false => pieces.push(Piece { line, sql: text, error: error.take() }),
+            },
+            Part::Fence { .. } | Part::Heading(_) => {
+                assert!(error.is_none() && !skip, "{at}: a comment without its block");
+            }
+            Part::Row(_) | Part::Line(_) => {}
+        }
+    }
+    (pieces, skipped)
+}
+
+/// Runs them in a psql session, and returns what each wrote to its standard error.
+fn run(cluster: &Cluster, provider: &Provider, pieces: &[Piece]) -> BTreeMap<usize, String> {
+    let mut psql = cluster.command("psql", "app");
+    psql.args(["-X", "-q", "-v", "VERBOSITY=verbose", "-v"])
+        .arg(format!("provider_url={}", provider.url("/person")));
+    let mut child = psql
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("psql can be executed");
+    let mut script = String::new();
+    for piece in pieces {
+        script.push_str(&format!("\\warn @@ {}\n{}\n;\n", piece.line, piece.sql));
+    }
+    child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("psql reads it");
+    let output = child.wait_with_output().expect("psql ends");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let mut by_line = BTreeMap::new();
+    for part in told.split("@@ ").skip(1) {
+        let (line, rest) = part.split_once('\n').expect("a line of its own");
+        by_line.insert(line.trim().parse().expect("a number"), rest.to_owned());
+    }
+    by_line
+}
+
+/// SQLSTATEs of the errors in what psql wrote.
+fn errors(told: &str) -> Vec<String> {
+    let of = |line: &str| {
+        let at = line.find("ERROR:  ").or_else(|| line.find("FATAL:  "))?;
+        Some(line[at + 8..].split(':').next().unwrap_or_default().to_owned())
+    };
+    let mut errors: Vec<String> = told.lines().filter_map(of).collect();
+    // What psql itself does not understand.
+    errors.extend(told.lines().filter(|line| line.contains("invalid command")).map(str::to_owned));
+    errors
+}
+
+/// A vendor that knows everybody, in the words of People Data Labs.
+fn vendor() -> Provider {
+    let provider = Provider::start();
+    provider.always(|_| {
+        let person = serde_json::json!({
+            "job_title": "General Counsel", "job_company_name": "Acme Corp", "mobile_phone": "+12025550143",
+            "linkedin_url": "linkedin.com/in/jane-example", "location_name": "New York, NY, US", "job_title_levels": ["cxo"]
+        });
+        Behaviour::json(200, serde_json::json!({"likelihood": 9, "data": person}))
+    });
+    provider
+}
+
+#[test]
+fn every_sql_block_of_the_docs_runs() {
+    let (provider, cluster) = (vendor(), Cluster::start());
+    let mut postgres = cluster.connect("postgres");
+    postgres
+        .batch_execute(
+            "CREATE ROLE etl LOGIN; CREATE ROLE app LOGIN; CREATE ROLE bi LOGIN; CREATE ROLE ops LOGIN",
+        )
+        .unwrap();
+    let (mut wrong, mut ran, mut not_run) = (Vec::new(), 0, 0);
+    for page in manual() {
+        let (pieces, skipped) = pieces(&page);
+        not_run += skipped.len();
+        if pieces.is_empty() {
+            continue;
+        }
+        postgres.batch_execute("CREATE DATABASE app").unwrap();
+        let told = run(&cluster, &provider, &pieces);
+        postgres.batch_execute("DROP DATABASE app WITH (FORCE)").unwrap();
+        for piece in &pieces {
+            ran += 1;
+            let at = format!("{}:{}", page.path.display(), piece.line);
+            let found =
+                told.get(&piece.line).map_or(vec!["it was not reached".to_owned()], |told| errors(told));
+            let expected: Vec<String> = piece.error.iter().cloned().collect();
+            if found != expected {
+                let told = told.get(&piece.line).map_or("", String::as_str);
+                wrong.push(format!("{at}: {found:?} instead of {expected:?}\n{told}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(ran > 50, "only {ran} pieces ran");
+    assert!(not_run <= MOST_SKIPPED, "{not_run} blocks are not run");
+}
+
+#[test]
+fn a_block_has_what_its_comments_say() {
+    let text = "<!-- sql: setup\nSELECT 1;\n-->\n<!-- sql: error LX404 -->\n```sql\nSELECT 2;\n```\n<!-- sql: skip: no reason -->\n```sql\nSELECT 3;\n```\n```text\nno SQL\n```\n";
+    let (found, skipped) = pieces(&Page { path: "page.md".into(), text: text.to_owned() });
+    let piece = |line, sql: &str, error: Option<&str>| Piece {
+        line,
+        sql: sql.to_owned(),
+        error: error.map(str::to_owned),
+    };
+    assert_eq!(found, [piece(1, "SELECT 1;", None), piece(5, "SELECT 2;", Some("LX404"))]);
+    assert_eq!(skipped, [9]);
+    assert_eq!(errors("NOTICE:  00000: x\nERROR:  LX404: not_found: y\n"), ["LX404"]);
+}
