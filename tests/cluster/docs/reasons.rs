@@ -14,6 +14,7 @@ fn sources() -> Vec<String> {
     while let Some(folder) =
         folders.pop().filter(|folder: &PathBuf| folder.is_dir()).or_else(|| folders.pop())
     {
+        // One of the two need not be there.
         for path in fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 folders.push(path);
@@ -30,7 +31,7 @@ fn is_test(path: &Path) -> bool {
     path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("tests"))
 }
 
-/// What `Of::Variant => "word"` says, for one of several names of an enum. A word has no blanks unless `phrases`.
+/// The words of the arms `Of::Variant => "word"`, wherever they stand. A word has no blanks unless `phrases`.
 fn words(sources: &[String], of: &str, phrases: bool) -> BTreeSet<String> {
     let arm = |line: &str| {
         let (variants, value) = line.trim().strip_prefix(&format!("{of}::"))?.split_once(" => ")?;
@@ -41,7 +42,7 @@ fn words(sources: &[String], of: &str, phrases: bool) -> BTreeSet<String> {
     sources.iter().flat_map(|text| text.lines().filter_map(arm).collect::<Vec<_>>()).collect()
 }
 
-/// The first words in `backticks` of a column, of the table under a heading.
+/// What stands in `backticks` in a column, of the table under a heading.
 fn column(path: &str, heading: &str, at: usize) -> BTreeSet<String> {
     rows_under(&page(path).text, heading).iter().flat_map(|row| code(&row[at])).collect()
 }
