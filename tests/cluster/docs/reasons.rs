@@ -11,9 +11,7 @@ use super::{assert_same, page, root};
 fn sources() -> Vec<String> {
     let mut folders: Vec<PathBuf> = ["src", "crates"].map(|name| root().join(name)).into();
     let mut texts = Vec::new();
-    while let Some(folder) =
-        folders.pop().filter(|folder: &PathBuf| folder.is_dir()).or_else(|| folders.pop())
-    {
+    while let Some(folder) = folders.pop() {
         // One of the two need not be there.
         for path in fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
