@@ -12,8 +12,7 @@ fn sources() -> Vec<String> {
     let mut folders: Vec<PathBuf> = ["src", "crates"].map(|name| root().join(name)).into();
     let mut texts = Vec::new();
     while let Some(folder) = folders.pop() {
-        // One of the two need not be there.
-        for path in fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension() == Some("rs".as_ref()) && !is_test(&path) {
@@ -32,7 +31,8 @@ fn is_test(path: &Path) -> bool {
 /// The words of the arms `Of::Variant => "word"`, wherever they stand. A word has no blanks unless `phrases`.
 fn words(sources: &[String], of: &str, phrases: bool) -> BTreeSet<String> {
     let arm = |line: &str| {
-        let (variants, value) = line.trim().strip_prefix(&format!("{of}::"))?.split_once(" => ")?;
+        let (variants, value) =
+            line.trim().trim_start_matches("| ").strip_prefix(&format!("{of}::"))?.split_once(" => ")?;
         let word = value.strip_prefix('"')?.split('"').next()?;
         let plain = variants.chars().all(|c| c.is_alphanumeric() || "_: |()".contains(c));
         (plain && word.len() < 40 && (phrases || !word.contains(' '))).then(|| word.to_owned())
@@ -93,7 +93,7 @@ fn every_reason_is_in_the_docs_with_what_to_do() {
 fn every_word_of_estimates_states_and_outcomes_is_in_the_docs() {
     let sources = sources();
     let estimate: BTreeSet<String> =
-        words(&sources, "Fate", true).union(&words(&sources, "Why", true)).cloned().collect();
+        words(&sources, "EstimateOutcome", true).union(&words(&sources, "Why", true)).cloned().collect();
     let found: BTreeSet<String> = column("docs/batches.md", "Before you spend", 0)
         .union(&column("docs/batches.md", "Before you spend", 1))
         .cloned()
