@@ -4,15 +4,21 @@
 
 mod address_guard;
 mod client;
+mod connect;
+mod connection;
 mod descriptors;
 mod encoding;
+mod exchange;
 mod interim;
+mod notifier;
 mod request_pool;
+mod socket;
 mod thread;
 mod tls;
 
 pub use descriptors::Announce;
-pub use request_pool::{OpenError, PendingRequest, RequestPool};
+pub use exchange::Wants;
+pub use request_pool::{Awaited, OpenError, PendingRequest, RequestPool};
 pub use thread::MAX_REQUESTS;
 
 use std::time::Duration;

@@ -1,27 +1,29 @@
-//! Carries requests to worker threads and answers back, so that the thread that asks can wait for other things too.
+//! Carries requests to worker threads and answers back, so that the thread that asks can wait for other things too. One request at
+//! a time can be on the asking thread itself, on a connection that is kept: that spares two changes of threads.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::client::{Client, ENDING};
+use super::client::{Client, ENDING, Step};
 use super::descriptors::{Announce, Counted, Descriptors};
+use super::exchange::{Exchange, Wants};
+use super::notifier::Notifier;
 use super::thread::{MAX_REQUESTS, SpawnFn};
 use super::{Job, Keep};
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
 
-/// A thread without work for so long ends.
-const MAX_IDLE: Duration = Duration::from_secs(60);
+/// A thread without work for so long ends: sets have work for theirs at once, and what is idle costs memory.
+const MAX_IDLE: Duration = Duration::from_secs(2);
 
 type Outcome = Result<Answer, Fault>;
 
 /// One per backend: its connections and its worker threads.
 pub struct RequestPool {
     shared: Arc<Shared>,
-    spawn: SpawnFn,
     descriptors: Descriptors,
 }
 
@@ -39,6 +41,26 @@ struct Shared {
     notifier: Notifier,
     threads: Mutex<ThreadPool>,
     max_idle: Duration,
+    spawn: SpawnFn,
+    /// The request on the asking thread itself.
+    here: Mutex<Option<Here>>,
+}
+
+/// A request that whoever asks goes on with.
+struct Here {
+    task: Task,
+    exchange: Box<Exchange>,
+    wants: Wants,
+}
+
+/// What such a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    pub fd: RawFd,
+    /// The number of its connection: no other of this process ever has it, unlike the descriptor.
+    pub connection: u64,
+    pub wants: Wants,
+    pub deadline: Instant,
 }
 
 #[derive(Default)]
@@ -60,7 +82,12 @@ struct Task {
     job: Job,
     keep: Option<Keep>,
     deadline: Instant,
+    #[expect(dead_code, reason = "counts while it lives")]
     under_way: Counted,
+    /// What another thread has done of it.
+    begun: Option<Box<Exchange>>,
+    /// Nobody waits for its outcome.
+    abandoned: bool,
 }
 
 enum State {
@@ -87,13 +114,14 @@ impl RequestPool {
         let descriptors = Descriptors::announce(announce).ok_or(OpenError::NoRoom)?;
         let notifier = Notifier::new().map_err(OpenError::Io)?;
         let client = Client::new(spawn, &descriptors.in_use);
-        let shared = Arc::new(Shared { client, notifier, threads: Mutex::default(), max_idle });
-        Ok(RequestPool { shared, spawn, descriptors })
+        let (threads, here) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { client, notifier, threads, max_idle, spawn, here });
+        Ok(RequestPool { shared, descriptors })
     }
 
     /// Readable when a request may be done. `drain` it before looking at the tickets.
     pub fn fd(&self) -> RawFd {
-        self.shared.notifier.pipe.0.as_raw_fd()
+        self.shared.notifier.fd()
     }
 
     /// Who looks at the tickets after this misses none.
@@ -118,28 +146,54 @@ impl RequestPool {
         self.descriptors.take_back();
     }
 
-    /// Starts the request; its time runs from here.
+    /// Starts the request in a thread; its time runs from here.
     pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<PendingRequest, Fault> {
-        if self.shared.client.is_closed() {
-            return Err(Fault::new(FaultKind::Internal, ENDING));
-        }
-        let deadline = Instant::now() + job.timeout;
-        let worker = match self.free_worker() {
-            Ok(worker) => worker,
-            Err(fault) => {
-                keep.into_iter().for_each(|keep| keep(Err(&fault)));
-                return Err(fault);
-            }
+        let task = self.task(job, keep)?;
+        let worker = self.shared.dispatch(task)?;
+        Ok(PendingRequest { shared: Arc::clone(&self.shared), way: Way::Thread(worker), settled: false })
+    }
+
+    /// Starts the request on the thread that calls, if a connection is kept for it, else as [`RequestPool::send`]. To try to take
+    /// the outcome is to go on with it; `awaited` says when.
+    pub fn begin(&mut self, job: Job, keep: Option<Keep>) -> Result<PendingRequest, Fault> {
+        let task = self.task(job, keep)?;
+        let mut here = lock(&self.shared.here);
+        let exchange = match *here {
+            None => self.shared.client.begin(&task.job, task.deadline),
+            Some(_) => None,
         };
-        let under_way = Counted::new(&self.descriptors.in_use.requests);
-        *lock(&worker.state) = State::Waiting(Box::new(Task { job, keep, deadline, under_way }));
-        worker.work.notify_one();
-        Ok(PendingRequest { shared: Arc::clone(&self.shared), worker, settled: false })
+        let way = match exchange {
+            Some(exchange) => {
+                *here = Some(Here { task, exchange, wants: Wants::Write });
+                Way::Here
+            }
+            None => Way::Thread(self.shared.dispatch(task)?),
+        };
+        Ok(PendingRequest { shared: Arc::clone(&self.shared), way, settled: false })
+    }
+
+    fn task(&mut self, job: Job, keep: Option<Keep>) -> Result<Task, Fault> {
+        let deadline = Instant::now() + job.timeout;
+        let fault = if self.shared.client.is_closed() {
+            return Err(Fault::new(FaultKind::Internal, ENDING));
+        } else if self.has_room() {
+            let under_way = Counted::new(&self.descriptors.in_use.requests);
+            return Ok(Task { job, keep, deadline, under_way, begun: None, abandoned: false });
+        } else {
+            let message = "earlier requests of this session have all file descriptors that it may open";
+            Fault::new(FaultKind::Busy, message)
+        };
+        keep.into_iter().for_each(|keep| keep(Err(&fault)));
+        Err(fault)
     }
 
     /// Closes all connections at once and lets the threads end. Waits for nothing.
     pub fn shutdown(&self) {
         self.shared.client.shutdown();
+        let here = lock(&self.shared.here).take();
+        if let Some(Here { task, .. }) = here {
+            let _ = task.end(Err(Fault::new(FaultKind::Internal, ENDING)));
+        }
         let workers = {
             let mut threads = lock(&self.shared.threads);
             threads.idle.clear();
@@ -151,35 +205,6 @@ impl RequestPool {
             worker.work.notify_one();
         }
     }
-
-    fn free_worker(&mut self) -> Result<Arc<Worker>, Fault> {
-        if !self.has_room() {
-            let message = "earlier requests of this session have all file descriptors that it may open";
-            return Err(Fault::new(FaultKind::Busy, message));
-        }
-        let idle = lock(&self.shared.threads).idle.pop();
-        idle.map_or_else(|| self.spawn_worker(), Ok)
-    }
-
-    fn spawn_worker(&mut self) -> Result<Arc<Worker>, Fault> {
-        {
-            let mut threads = lock(&self.shared.threads);
-            threads.all.retain(|worker| worker.strong_count() > 0);
-            if threads.all.len() >= MAX_REQUESTS {
-                let message = format!("{MAX_REQUESTS} requests are under way in this session");
-                return Err(Fault::new(FaultKind::Busy, message));
-            }
-        }
-        let failed = |error: io::Error| {
-            let message = format!("could not start a thread for the request: {error}");
-            Fault::new(FaultKind::Internal, message)
-        };
-        let worker = Arc::new(Worker { state: Mutex::new(State::Idle), work: Condvar::new() });
-        let (shared, its_own) = (Arc::clone(&self.shared), Arc::clone(&worker));
-        (self.spawn)("leadlex http", Box::new(move || its_own.serve(&shared))).map_err(failed)?;
-        lock(&self.shared.threads).all.push(Arc::downgrade(&worker));
-        Ok(worker)
-    }
 }
 
 impl Drop for RequestPool {
@@ -189,21 +214,27 @@ impl Drop for RequestPool {
 }
 
 impl Worker {
+    fn take(&self) -> Option<Outcome> {
+        let mut state = lock(&self.state);
+        match mem::replace(&mut *state, State::Idle) {
+            State::Done(outcome) => Some(outcome),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
     fn serve(self: Arc<Worker>, shared: &Shared) {
         while let Some(task) = self.next_task(shared) {
-            let Task { job, keep, deadline, under_way } = *task;
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                let outcome = shared.client.fetch(&job, deadline);
-                if let Some(keep) = keep {
-                    keep(outcome.as_ref());
-                }
-                outcome
+            let mut task = *task;
+            let begun = task.begun.take();
+            let outcome = catch_unwind(AssertUnwindSafe(|| match begun {
+                Some(exchange) => shared.client.finish(&task.job, exchange),
+                None => shared.client.fetch(&task.job, task.deadline),
             }));
-            let outcome =
-                outcome.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "the HTTP client failed")));
-            drop(job);
-            // Before anybody can see the outcome, so that who has seen it finds room for the next request.
-            drop(under_way);
+            let outcome = outcome.unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)));
+            let outcome = task.end(outcome);
             self.deliver(outcome, shared);
         }
     }
@@ -216,8 +247,11 @@ impl Worker {
                 return None;
             }
             if matches!(*state, State::Waiting(..))
-                && let State::Waiting(task) = std::mem::replace(&mut *state, State::Running)
+                && let State::Waiting(task) = mem::replace(&mut *state, State::Running)
             {
+                if task.abandoned {
+                    *state = State::Abandoned;
+                }
                 return Some(task);
             }
             let (woken, wait) =
@@ -243,7 +277,57 @@ impl Worker {
     }
 }
 
+impl Task {
+    /// Tells what came of it.
+    fn end(mut self, outcome: Outcome) -> Outcome {
+        let keep = self.keep.take();
+        let told =
+            catch_unwind(AssertUnwindSafe(|| keep.into_iter().for_each(|keep| keep(outcome.as_ref()))));
+        // Before anybody can see the outcome, so that who has seen it finds room for the next request.
+        drop(self);
+        told.map_or_else(|_| Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)), |()| outcome)
+    }
+}
+
+const CLIENT_FAILED: &str = "the HTTP client failed";
+
 impl Shared {
+    /// Gives it to a thread.
+    fn dispatch(self: &Arc<Shared>, task: Task) -> Result<Arc<Worker>, Fault> {
+        let idle = lock(&self.threads).idle.pop();
+        match idle.map_or_else(|| self.spawn_worker(), Ok) {
+            Ok(worker) => {
+                *lock(&worker.state) = State::Waiting(Box::new(task));
+                worker.work.notify_one();
+                Ok(worker)
+            }
+            Err(fault) => {
+                let _ = task.end(Err(fault.clone()));
+                Err(fault)
+            }
+        }
+    }
+
+    fn spawn_worker(self: &Arc<Shared>) -> Result<Arc<Worker>, Fault> {
+        {
+            let mut threads = lock(&self.threads);
+            threads.all.retain(|worker| worker.strong_count() > 0);
+            if threads.all.len() >= MAX_REQUESTS {
+                let message = format!("{MAX_REQUESTS} requests are under way in this session");
+                return Err(Fault::new(FaultKind::Busy, message));
+            }
+        }
+        let failed = |error: io::Error| {
+            let message = format!("could not start a thread for the request: {error}");
+            Fault::new(FaultKind::Internal, message)
+        };
+        let worker = Arc::new(Worker { state: Mutex::new(State::Idle), work: Condvar::new() });
+        let (shared, its_own) = (Arc::clone(self), Arc::clone(&worker));
+        (self.spawn)("leadlex http", Box::new(move || its_own.serve(&shared))).map_err(failed)?;
+        lock(&self.threads).all.push(Arc::downgrade(&worker));
+        Ok(worker)
+    }
+
     fn make_idle(&self, worker: &Arc<Worker>) {
         let mut threads = lock(&self.threads);
         // After a shutdown the list stays empty, since the threads end.
@@ -260,57 +344,99 @@ impl Shared {
     }
 }
 
-/// One for all requests of a session, since each pipe takes two descriptors.
-struct Notifier {
-    notified: AtomicBool,
-    pipe: (PipeReader, PipeWriter),
-}
-
-impl Notifier {
-    fn new() -> io::Result<Notifier> {
-        Ok(Notifier { notified: AtomicBool::new(false), pipe: io::pipe()? })
-    }
-
-    fn drain(&self) {
-        // There is at most one byte, and it is there once `notified` says so, or will be in a moment.
-        if self.notified.swap(false, Ordering::AcqRel) {
-            let _ = (&self.pipe.0).read_exact(&mut [0]);
-        }
-    }
-
-    fn notify(&self) {
-        if !self.notified.swap(true, Ordering::AcqRel) {
-            // The pipe is empty, or about to be emptied, so this cannot block for long.
-            let _ = (&self.pipe.1).write_all(&[1]);
-        }
-    }
-}
-
 /// A request under way. To drop it is to lose interest: the request goes on until it ends or its time is over, so
 /// that a provider's answer does not find the door shut. What comes of it goes to the job's `Keep` alone.
 pub struct PendingRequest {
     shared: Arc<Shared>,
-    worker: Arc<Worker>,
+    way: Way,
     settled: bool,
 }
 
+enum Way {
+    Thread(Arc<Worker>),
+    /// On the thread that asks: it is in [`Shared::here`], so that the end of the session finds it.
+    Here,
+    /// No thread could take it over.
+    Refused(Fault),
+}
+
 impl PendingRequest {
-    pub fn try_take(&mut self) -> Option<Result<Answer, Fault>> {
+    pub fn try_take(&mut self) -> Option<Outcome> {
         if self.settled {
             return None;
         }
-        let outcome = {
-            let mut state = lock(&self.worker.state);
-            if !matches!(*state, State::Done(_)) {
-                return None;
+        let outcome = match &self.way {
+            Way::Here => self.go_on()?,
+            Way::Refused(fault) => Err(fault.clone()),
+            Way::Thread(worker) => {
+                let outcome = worker.take()?;
+                self.shared.make_idle(worker);
+                outcome
             }
-            std::mem::replace(&mut *state, State::Idle)
         };
         self.settled = true;
-        self.shared.make_idle(&self.worker);
-        match outcome {
-            State::Done(outcome) => Some(outcome),
-            _ => None,
+        Some(outcome)
+    }
+
+    /// What it waits for. `None`: a thread has it, which notifies.
+    pub fn awaited(&self) -> Option<Awaited> {
+        if !matches!(self.way, Way::Here) {
+            return None;
+        }
+        let here = lock(&self.shared.here);
+        here.as_ref().map(|Here { task, exchange, wants }| Awaited {
+            fd: exchange.connection().fd(),
+            connection: exchange.connection().number,
+            wants: *wants,
+            deadline: task.deadline,
+        })
+    }
+
+    /// A thread goes on with it.
+    pub fn hand_over(&mut self) {
+        if let Some(here) = self.take_here() {
+            self.move_to_thread(here, false);
+        }
+    }
+
+    fn take_here(&self) -> Option<Here> {
+        if self.settled || !matches!(self.way, Way::Here) {
+            return None;
+        }
+        lock(&self.shared.here).take()
+    }
+
+    fn move_to_thread(&mut self, Here { mut task, exchange, .. }: Here, abandoned: bool) {
+        task.begun = Some(exchange);
+        task.abandoned = abandoned;
+        self.give(task);
+    }
+
+    /// Where there is no thread for it, that is what came of it.
+    fn give(&mut self, task: Task) {
+        match self.shared.dispatch(task) {
+            Ok(worker) => self.way = Way::Thread(worker),
+            Err(fault) => self.way = Way::Refused(fault),
+        }
+    }
+
+    fn go_on(&mut self) -> Option<Outcome> {
+        let Some(Here { task, exchange, .. }) = self.take_here() else {
+            return Some(Err(Fault::new(FaultKind::Internal, ENDING)));
+        };
+        let client = &self.shared.client;
+        match catch_unwind(AssertUnwindSafe(|| client.advance(&task.job, exchange))) {
+            Ok(Step::Waits(exchange, wants)) => {
+                *lock(&self.shared.here) = Some(Here { task, exchange, wants });
+                None
+            }
+            Ok(Step::Over(outcome)) => Some(task.end(outcome)),
+            // The thread finds no connection, and makes one.
+            Ok(Step::Unsent) => {
+                self.give(task);
+                None
+            }
+            Err(_) => Some(task.end(Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)))),
         }
     }
 }
@@ -320,7 +446,14 @@ impl Drop for PendingRequest {
         if self.settled {
             return;
         }
-        let mut state = lock(&self.worker.state);
+        if let Some(here) = self.take_here() {
+            // What is not yet begun never will be.
+            return if here.exchange.is_sent() {
+                self.move_to_thread(here, true)
+            };
+        }
+        let Way::Thread(worker) = &self.way else { return };
+        let mut state = lock(&worker.state);
         match *state {
             State::Running => {
                 *state = State::Abandoned;
@@ -332,7 +465,7 @@ impl Drop for PendingRequest {
         }
         *state = State::Idle;
         drop(state);
-        self.shared.make_idle(&self.worker);
+        self.shared.make_idle(worker);
     }
 }
 
@@ -344,3 +477,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 #[path = "request_pool_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "here_tests.rs"]
+mod here_tests;

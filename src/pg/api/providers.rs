@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
 use crate::pg::provider::{Asker, Refused};
-use crate::pg::shared::wait::Sent;
+use crate::pg::shared::wait::{On, Sent};
 use crate::pg::shared::{layout, transaction};
 use crate::pg::store::cache;
 use crate::pg::store::config;
@@ -327,7 +327,8 @@ fn checked_with(
         }
         Err(fault) => in_flight.ended(&Verdict::Failed(fault.clone()), None),
     };
-    let answer = provider::send(config, request.clone(), left, Box::new(keep)).and_then(Sent::wait);
+    let answer =
+        provider::send(config, request.clone(), left, Box::new(keep), On::Backend).and_then(Sent::wait);
     // It has to be counted.
     workers::call_if_away();
     let mut told = told(found, (config, &whom), shown, &request, &answer);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::receipt_sink::{Kept, ReceiptSink};
 use crate::pg::provider::sending::{Asker, admit, longest, send};
-use crate::pg::shared::wait::Sent;
+use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
 use leadlex_domain::provider::Config;
 
@@ -35,7 +35,7 @@ impl Again {
         self.receipt_sink.repeats = false;
         let request = self.receipt_sink.request.clone();
         let (keep, kept) = self.receipt_sink.start();
-        let sent = send(config, request, left, keep).ok()?;
+        let sent = send(config, request, left, keep, On::Thread).ok()?;
         Some((kept, sent))
     }
 }

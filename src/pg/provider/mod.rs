@@ -296,7 +296,7 @@ fn put(
     };
     let (again, whom) = (Again::of(config, &receipt_sink, left), receipt_sink.whom.clone());
     let (keep, kept) = receipt_sink.start();
-    match send(config, prepared.request, left, keep) {
+    match send(config, prepared.request, left, keep, asker.on()) {
         Ok(sent) => Asked::Waiting(Box::new(Flight {
             provider: Rc::clone(provider),
             config: Arc::clone(config),

@@ -8,7 +8,7 @@ use crate::pg::limits::accounts;
 use crate::pg::provider::health;
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::shared::wait;
-use crate::pg::shared::wait::Sent;
+use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
@@ -94,6 +94,16 @@ pub enum Asker {
     ByHand,
 }
 
+impl Asker {
+    /// A set has several requests under way.
+    pub fn on(self) -> On {
+        match self {
+            Asker::Set { .. } => On::Thread,
+            Asker::Single | Asker::ByHand => On::Backend,
+        }
+    }
+}
+
 /// Why the request is not to be sent now.
 pub struct Refused {
     pub fault: Fault,
@@ -166,14 +176,20 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
     Some(fault)
 }
 
-pub fn send(config: &Config, request: HttpRequest, left: Duration, keep: Keep) -> Result<Sent, Fault> {
+pub fn send(
+    config: &Config,
+    request: HttpRequest,
+    left: Duration,
+    keep: Keep,
+    on: On,
+) -> Result<Sent, Fault> {
     let job = Job {
         request,
         timeout: time_for(config).min(left),
         max_body_bytes: settings::max_response_bytes(),
         allow_private: settings::allow_private_addresses(),
     };
-    wait::send(job, keep)
+    wait::send(job, keep, on)
 }
 
 /// No header can have a line break in it, nor any length.

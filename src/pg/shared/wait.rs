@@ -1,5 +1,7 @@
-//! Waiting for a provider: the request runs on a helper thread with all signals blocked, and the backend waits for
-//! its latch and the answer together. So cancel, timeouts, termination and barriers work as in any wait of Postgres.
+//! Waiting for a provider. On a connection that is kept, a single call's request runs on the backend's own thread: it waits for
+//! its latch and the socket together, and serves interrupts only between steps of the request. Other requests run on helper
+//! threads with all signals blocked, and the backend waits for its latch and their notifier. So cancel, timeouts, termination
+//! and barriers work as in any wait of Postgres. A request that loses its caller goes on in a helper thread.
 
 use crate::pg::sys::robust_mutex;
 use leadlex_domain::sqlstate;
@@ -14,7 +16,7 @@ use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::Refusal;
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
-use leadlex_net::{Announce, Job, Keep, OpenError, PendingRequest, RequestPool};
+use leadlex_net::{Announce, Awaited, Job, Keep, OpenError, PendingRequest, RequestPool, Wants};
 
 /// The thread enforces the timeout; this much later the backend stops waiting for the thread itself.
 const GRACE: Duration = Duration::from_millis(250);
@@ -31,6 +33,17 @@ struct Requests {
     pool: RequestPool,
     /// For the latch and the pool's notifier. Kept, as each takes a descriptor.
     waits: *mut pg_sys::WaitEventSet,
+    /// For the latch and a connection's socket: those of the connections that were used last.
+    sockets: Vec<SocketWaits>,
+}
+
+/// Connections that can be waited for without a new set: a waterfall of so many providers makes none.
+const MAX_SOCKETS: usize = 4;
+
+struct SocketWaits {
+    connection: u64,
+    set: *mut pg_sys::WaitEventSet,
+    wants: Wants,
 }
 
 #[derive(Clone, Copy)]
@@ -89,10 +102,10 @@ pub fn ready() {
         no_descriptors(None);
     }
     (ANNOUNCE.release)();
-    let waits = wait_set(pool.fd());
+    let waits = wait_set(pool.fd(), pg_sys::WL_SOCKET_READABLE);
     // SAFETY: registered once per backend, as this point is passed once.
     unsafe { pg_sys::on_proc_exit(Some(close_pool), pg_sys::Datum::from(0)) };
-    REQUESTS.set(Some(Requests { pool, waits }));
+    REQUESTS.set(Some(Requests { pool, waits, sockets: Vec::new() }));
 }
 
 const ANNOUNCE: Announce = Announce {
@@ -114,7 +127,7 @@ fn no_descriptors(error: Option<&io::Error>) -> ! {
     })
 }
 
-fn wait_set(fd: i32) -> *mut pg_sys::WaitEventSet {
+fn wait_set(fd: i32, socket_events: u32) -> *mut pg_sys::WaitEventSet {
     const EVENTS: i32 = 3;
     // SAFETY: without an owner the set lives as long as the backend.
     #[cfg(any(feature = "pg15", feature = "pg16"))]
@@ -130,7 +143,7 @@ fn wait_set(fd: i32) -> *mut pg_sys::WaitEventSet {
         // SAFETY: a global of the backend.
         add(pg_sys::WL_LATCH_SET, -1, unsafe { pg_sys::MyLatch });
         add(pg_sys::WL_EXIT_ON_PM_DEATH, -1, ptr::null_mut());
-        add(pg_sys::WL_SOCKET_READABLE, fd, ptr::null_mut());
+        add(socket_events, fd, ptr::null_mut());
     };
     PgTryBuilder::new(fill)
         .catch_others(move |error| {
@@ -148,19 +161,38 @@ fn with_pool<T>(what: impl FnOnce(&mut RequestPool) -> T) -> T {
 
 /// Whether there are descriptors for one more request. `false` only while requests are under way.
 pub fn has_room() -> bool {
-    REQUESTS.with_borrow_mut(|requests| requests.as_mut().is_none_or(|requests| requests.pool.has_room()))
+    let room = || {
+        REQUESTS.with_borrow_mut(|requests| requests.as_mut().is_none_or(|requests| requests.pool.has_room()))
+    };
+    if room() {
+        return true;
+    }
+    forget_sockets(0);
+    room()
 }
 
-/// Sends the request. When nobody waits for its outcome any more, the request goes on in its thread until it ends by
+/// Where a request runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// A helper thread: others can be under way beside it.
+    Thread,
+    /// The backend's own thread, where a connection is kept: for who waits for this request alone.
+    Backend,
+}
+
+/// Sends the request. When nobody waits for its outcome any more, the request goes on in a thread until it ends by
 /// itself, and `keep` gets what comes of it: the provider will bill it anyway.
-pub fn send(mut job: Job, keep: Keep) -> Result<Sent, Fault> {
+pub fn send(mut job: Job, keep: Keep, on: On) -> Result<Sent, Fault> {
     ready();
     let until = Instant::now() + job.timeout;
     while !has_room() && Instant::now() < until {
         for_answers(ROOM_PAUSE);
     }
     job.timeout = until.saturating_duration_since(Instant::now());
-    let ticket = with_pool(|pool| pool.send(job, Some(keep)))?;
+    let ticket = with_pool(|pool| match on {
+        On::Thread => pool.send(job, Some(keep)),
+        On::Backend => pool.begin(job, Some(keep)),
+    })?;
     Ok(Sent { ticket, until: until + GRACE })
 }
 
@@ -178,7 +210,21 @@ impl Sent {
             if let Some(outcome) = self.try_take() {
                 return outcome;
             }
-            for_answers(self.left());
+            match self.ticket.awaited() {
+                Some(awaited) => self.for_socket(awaited),
+                None => for_answers(self.left()),
+            }
+        }
+    }
+
+    fn for_socket(&mut self, awaited: Awaited) {
+        match socket_waits(awaited) {
+            Some(waits) => {
+                let longest = awaited.deadline.saturating_duration_since(Instant::now());
+                wait_once(waits, longest);
+                pgrx::check_for_interrupts!();
+            }
+            None => self.ticket.hand_over(),
         }
     }
 
@@ -191,11 +237,61 @@ impl Sent {
 /// Waits until one of the session's requests may be done, at most so long. A wait inside this one may have seen the notifier's byte
 /// already: look for outcomes first.
 pub fn for_answers(longest: Duration) {
-    let (waits, milliseconds) = (
-        REQUESTS.with_borrow(|requests| requests.as_ref().map(|requests| requests.waits)),
-        longest.as_millis() as i64 + 1,
-    );
-    let waits = waits.expect("ready() was called before");
+    let waits = REQUESTS.with_borrow(|requests| requests.as_ref().map(|requests| requests.waits));
+    wait_once(waits.expect("ready() was called before"), longest);
+    with_pool(|pool| pool.drain());
+    pgrx::check_for_interrupts!();
+}
+
+/// The set for what is awaited. `None`: there is no descriptor for one.
+fn socket_waits(awaited: Awaited) -> Option<*mut pg_sys::WaitEventSet> {
+    let events = match awaited.wants {
+        Wants::Read => pg_sys::WL_SOCKET_READABLE,
+        Wants::Write => pg_sys::WL_SOCKET_WRITEABLE,
+    };
+    let known = REQUESTS.with_borrow_mut(|requests| {
+        let sockets = &mut requests.as_mut()?.sockets;
+        let at = sockets.iter().position(|known| known.connection == awaited.connection)?;
+        let mut known = sockets.remove(at);
+        let before = std::mem::replace(&mut known.wants, awaited.wants);
+        let set = known.set;
+        sockets.push(known);
+        Some((set, before))
+    });
+    if let Some((set, before)) = known {
+        if before != awaited.wants {
+            // SAFETY: the socket is the third event of each of these sets, and open, as a request waits for it.
+            unsafe { pg_sys::ModifyWaitEvent(set, 2, events, ptr::null_mut()) };
+        }
+        return Some(set);
+    }
+    forget_sockets(MAX_SOCKETS - 1);
+    // The set announces its own, but its error would end a call whose request is under way.
+    if !(ANNOUNCE.acquire)() {
+        return None;
+    }
+    (ANNOUNCE.release)();
+    let set = wait_set(awaited.fd, events);
+    let waits = SocketWaits { connection: awaited.connection, set, wants: awaited.wants };
+    REQUESTS.with_borrow_mut(|requests| requests.as_mut().expect("ready() was called").sockets.push(waits));
+    Some(set)
+}
+
+/// Gives back all sets of sockets but so many, the latest.
+fn forget_sockets(but: usize) {
+    let old: Vec<SocketWaits> = REQUESTS.with_borrow_mut(|requests| {
+        let Some(Requests { sockets, .. }) = requests else { return Vec::new() };
+        let old = sockets.len().saturating_sub(but);
+        sockets.drain(..old).collect()
+    });
+    for waits in old {
+        // SAFETY: it was taken off the list, so that nobody uses it again. A socket that is closed has left it already.
+        unsafe { pg_sys::FreeWaitEventSet(waits.set) };
+    }
+}
+
+fn wait_once(waits: *mut pg_sys::WaitEventSet, longest: Duration) {
+    let milliseconds = longest.as_millis() as i64 + 1;
     let mut woken = pg_sys::WaitEvent::default();
     // SAFETY: the set lives as long as the backend, and is given room for one event.
     let count =
@@ -204,8 +300,6 @@ pub fn for_answers(longest: Duration) {
         // SAFETY: this process's own latch.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     }
-    with_pool(|pool| pool.drain());
-    pgrx::check_for_interrupts!();
 }
 
 /// A short, interruptible sleep.
