@@ -43,6 +43,7 @@ mod many_databases;
 mod many_roles;
 mod membership;
 mod nested;
+mod own_thread;
 mod people_answers;
 mod people_question;
 mod people_sending;
