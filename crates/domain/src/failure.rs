@@ -204,7 +204,7 @@ impl Failure {
         let (message, hint) = match reason {
             NoMatchReason::NoData => (
                 "no provider has data for this contact",
-                "Nothing was charged. Try again when more is known of the contact.",
+                "No credit was charged. Try again when more is known of the contact.",
             ),
             NoMatchReason::NotIdentifiable => (
                 "too little is known of this contact to ask any provider",
@@ -212,23 +212,23 @@ impl Failure {
             ),
             NoMatchReason::Suppressed => (
                 "no provider is to be asked about this person",
-                "Nothing was charged. A provider refused to tell anything, or leadlex.suppress was called (leadlex.suppression has source and reason). If that was a mistake, an administrator runs leadlex.unsuppress_contact(contact_id) or leadlex.unsuppress_row(table, id).",
+                "No credit was charged. A provider refused to tell anything, or leadlex.suppress was called (leadlex.suppression has source and reason). If that was a mistake, an administrator runs leadlex.unsuppress_contact(contact_id) or leadlex.unsuppress_row(table, id).",
             ),
             NoMatchReason::OtherPerson => (
                 "what was answered is about another person",
-                "Nothing was charged. same_person in the provider's response (leadlex.provider) says what of an answer is compared.",
+                "No credit was charged; the vendor may bill the request. same_person in the provider's response (leadlex.provider) says what of an answer is compared.",
             ),
             NoMatchReason::OtherCompany => (
                 "what was answered is a position at another company",
-                "Nothing was charged. Title and seniority are written only beside the company that they belong to; with leadlex.position = 'any' a company that the contact has does not count.",
+                "No credit was charged. Title and seniority are written only beside the company that they belong to; with leadlex.position = 'any' a company that the contact has does not count.",
             ),
             NoMatchReason::TableRefuses => (
                 "the table refuses what providers have for this contact",
-                "Nothing was charged. The WARNING of the first such call names the constraint. It is not bought again before leadlex.recheck_after is over; when the table takes it, use overwrite => true or leadlex.recheck(provider, since).",
+                "No credit was charged. The WARNING of the first such call names the constraint. It is not bought again before leadlex.recheck_after is over; when the table takes it, use overwrite => true or leadlex.recheck(provider, since).",
             ),
             NoMatchReason::SharedValue => (
                 "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about somebody else",
-                "Nothing was charged and nothing was written. Does the provider have a test (sandbox) key? leadlex.check_provider(name, contact) shows what it answers; where the profile is right, an administrator runs SELECT leadlex.allow_shared_value('PROFILE').",
+                "No credit was charged and nothing was written. Does the provider have a test (sandbox) key? leadlex.check_provider(name, contact) shows what it answers; where the profile is right, an administrator runs SELECT leadlex.allow_shared_value('PROFILE').",
             ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
@@ -241,7 +241,7 @@ impl Failure {
         let named = columns.join(" and ");
         failure.message.push_str(&format!(": its {named} is a shared value"));
         failure.hint = format!(
-            "Nothing was charged. What {named} holds came up with more than leadlex.max_people_per_value different names, so it identifies nobody. Fill in one of the person's own, or name and company; where it is one person's all the same, an administrator runs SELECT leadlex.allow_shared_value('VALUE')."
+            "No credit was charged. What {named} holds came up with more than leadlex.max_people_per_value different names, so it identifies nobody. Fill in one of the person's own, or name and company; where it is one person's all the same, an administrator runs SELECT leadlex.allow_shared_value('VALUE')."
         );
         failure
     }
@@ -261,7 +261,7 @@ impl Failure {
         let mut failure =
             Failure::no_match(NoMatchReason::NoData).with("below_min_confidence", json!(providers));
         failure.hint = format!(
-            "Nothing was charged. What {} had was below leadlex.min_confidence, which counts as no match.",
+            "No credit was charged. What {} had was below leadlex.min_confidence, which counts as no match.",
             providers.join(", ")
         );
         failure
@@ -326,12 +326,12 @@ impl Failure {
         };
         let hint = match providers.iter().find(|provider| refused(provider)) {
             Some((name, _)) => format!(
-                "Nothing was charged. Give the vendor's key anew: SELECT leadlex.alter_provider('{}', secret => 'YOUR_KEY').",
+                "No credit was charged. Give the vendor's key anew: SELECT leadlex.alter_provider('{}', secret => 'YOUR_KEY').",
                 name.replace('\'', "''")
             ),
             None => match providers.iter().find_map(|(name, fault)| Some((name, fault.as_ref()?.remedy.as_ref()?))) {
-                Some((name, remedy)) => format!("Nothing was charged. Provider {name}: {remedy}"),
-                None => "Nothing was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers."
+                Some((name, remedy)) => format!("No credit was charged. Provider {name}: {remedy}"),
+                None => "No credit was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers."
                     .to_owned(),
             },
         };

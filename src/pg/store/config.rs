@@ -8,15 +8,16 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
-use crate::pg::sys::role;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
+use crate::pg::sys::{raise, role};
 use crate::pg::table::Binding;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::Workspace;
 use leadlex_domain::provider::{Config, ConfigError};
 use leadlex_domain::rate::Limits;
 use leadlex_domain::receipt;
+use leadlex_domain::sqlstate;
 
 // Workspaces.
 
@@ -30,7 +31,7 @@ static ALL_WORKSPACES: Statement = Statement::new("SELECT w.id FROM leadlex.work
 static ADD_WORKSPACE: Statement = Statement::new(
     "WITH balance AS (INSERT INTO leadlex.credit_balance (workspace_id) VALUES ($1))
      INSERT INTO leadlex.workspace (id, name, plan, per_minute, per_day, has_credit_limit)
-     VALUES ($1, $2, $3, $4, $5, $6)",
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING",
 );
 static SET_LIMITS: Statement = Statement::new(
     "UPDATE leadlex.workspace AS w SET per_minute = $2, per_day = $3 WHERE w.id OPERATOR(pg_catalog.=) $1",
@@ -56,9 +57,10 @@ pub fn all_workspaces() -> Vec<Uuid> {
     as_owner(|| ALL_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()
 }
 
+/// Raises 23505 where there is one of this name.
 pub fn add_workspace(workspace: &Workspace) {
     let limit = |l: Option<u32>| arg(l.map(|n| n as i32));
-    as_owner(|| {
+    let added = as_owner(|| {
         ADD_WORKSPACE.run(&[
             arg(pg(workspace.id)),
             arg(workspace.name.as_str()),
@@ -68,6 +70,14 @@ pub fn add_workspace(workspace: &Workspace) {
             arg(workspace.has_credit_limit),
         ])
     });
+    if added == 0 {
+        raise::refuse(raise::Refusal {
+            sqlstate: sqlstate::UNIQUE_VIOLATION,
+            message: format!("there is a workspace \"{}\" already", workspace.name),
+            detail: None,
+            hint: Some("Choose another name; leadlex.workspace has the id of the one that is there.".into()),
+        });
+    }
 }
 
 pub fn set_limits(id: Uuid, per_minute: Option<i32>, per_day: Option<i32>) {
