@@ -28,7 +28,7 @@ use crate::pg::store::ledger::Entry;
 use crate::pg::store::suppressions;
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
-use crate::pg::sys::{settings, spi};
+use crate::pg::sys::{settings, snapshot, spi};
 use crate::pg::table;
 use crate::pg::table::Binding;
 use leadlex_domain::ask::Ask;
@@ -72,6 +72,8 @@ pub struct SingleCall {
     listed: Option<(Contact, Vec<Hash>)>,
     /// Of one contact alone, so nothing.
     crowd: Crowd,
+    /// The contact as it was read, and the transactions that were over by then, where nothing else changes it.
+    read: Option<(u64, Option<Contact>)>,
 }
 
 impl SingleCall {
@@ -91,6 +93,7 @@ impl SingleCall {
             past: None,
             listed: None,
             crowd: Crowd::default(),
+            read: None,
         }
     }
 
@@ -173,8 +176,20 @@ impl CallContext for SingleCall {
         self.binding().refuse_if_update_denied(self.workspace(), &self.id);
     }
 
+    /// With an idempotency key it is read before and after the claim on it. Where no transaction has ended in between, there is
+    /// nothing new to see.
     fn read_contact(&mut self) -> Option<Contact> {
-        self.binding().read(self.workspace(), &self.id)
+        if let Some((over, contact)) = self.read.take()
+            && over == snapshot::transactions_over()
+        {
+            return contact;
+        }
+        let over = snapshot::transactions_over();
+        let contact = self.binding().read(self.workspace(), &self.id);
+        if self.binding().is_ordinary_table() {
+            self.read = Some((over, contact.clone()));
+        }
+        contact
     }
 
     fn claim_key(&mut self, key: Uuid) {

@@ -11,7 +11,9 @@ use crate::pg::installation::as_owner;
 use crate::pg::shared::transaction;
 use crate::pg::sys::heap_insert;
 use crate::pg::sys::heap_insert::Row;
+use crate::pg::sys::index_probe;
 use crate::pg::sys::jsonb::Jsonb;
+use crate::pg::sys::relation::relation_named;
 use crate::pg::sys::row::{number, optional, pg, text, uuid};
 use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::hash::Hash;
@@ -147,12 +149,15 @@ pub fn charge_many(entries: &[Entry]) {
     as_owner(|| CHARGE_MANY.run(&args));
 }
 
+fn now_arg() -> Arg {
+    // SAFETY: reads the clock.
+    arg(unsafe { pgrx::datum::TimestampWithTimeZone::try_from(pg_sys::GetCurrentTimestamp()) }.ok())
+}
+
 /// The same by the short way; `false` where that is not open.
 fn append_charge(args: &[Arg; 14]) -> bool {
     let [workspace, request, ..] = args;
-    // SAFETY: reads the clock.
-    let now =
-        arg(unsafe { pgrx::datum::TimestampWithTimeZone::try_from(pg_sys::GetCurrentTimestamp()) }.ok());
+    let now = now_arg();
     let (charge, no_note, not_reverted) =
         (arg(-1i64), arg(None::<&str>), arg(None::<pgrx::datum::TimestampWithTimeZone>));
     let ledger = [
@@ -203,8 +208,17 @@ static STORED_RESULT: Statement = Statement::new(concat!(
     ")"
 ));
 
+/// Whether there is a row of this key, expired or not: a new key, the usual one, costs no statement.
+fn is_key_used(workspace: Uuid, key: Uuid) -> bool {
+    relation_named("leadlex", "idempotency")
+        .is_none_or(|table| index_probe::any(table, pg(workspace), &[pg(key)]))
+}
+
 /// Fingerprint (hex) and result of an unexpired key.
 pub fn stored_result(workspace: Uuid, key: Uuid) -> Option<(String, Value)> {
+    if !is_key_used(workspace, key) {
+        return None;
+    }
     let row = as_owner(|| STORED_RESULT.row(View::Latest, &[arg(pg(workspace)), arg(pg(key))]))?;
     Some((text(&row, 0), serde_json::from_str(&text(&row, 1)).unwrap_or_default()))
 }
@@ -222,11 +236,18 @@ static STORE_RESULT: Statement = Statement::new(
 );
 
 pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value, person: Hash) {
-    as_owner(|| {
-        FORGET_EXPIRED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(key))]);
-        let (result, person) = (Jsonb(Cow::Borrowed(result)), pgrx::Uuid::from_bytes(person));
-        STORE_RESULT.run(&[arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)]);
-    });
+    if is_key_used(workspace, key) {
+        as_owner(|| FORGET_EXPIRED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(key))]));
+    }
+    let (result, person) = (Jsonb(Cow::Borrowed(result)), pgrx::Uuid::from_bytes(person));
+    let args = [arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)];
+    let now = now_arg();
+    let mut columns: Vec<(&str, &Arg)> =
+        ["workspace_id", "key", "request_hash", "result", "person"].into_iter().zip(&args).collect();
+    columns.push(("created_at", &now));
+    if !heap_insert::rows(&[Row { table: "idempotency", checks: 0, columns: &columns }]) {
+        as_owner(|| STORE_RESULT.run(&args));
+    }
 }
 
 static ENRICHMENT: Statement = Statement::new(

@@ -11,4 +11,5 @@ pub mod robust_mutex;
 pub mod role;
 pub mod row;
 pub mod settings;
+pub mod snapshot;
 pub mod spi;

@@ -53,6 +53,15 @@ impl Binding {
         })
     }
 
+    /// Whether its rows change by transactions of this server alone: not those of a view or foreign table.
+    pub fn is_ordinary_table(&self) -> bool {
+        // SAFETY: catalog look-ups for a relation, which may be gone.
+        self.relation.is_some_and(|relation| unsafe {
+            pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_RELATION
+                && !pg_sys::has_subclass(relation)
+        })
+    }
+
     /// Which of these rows, in their order, policies do not let the caller update. All are rows that it sees.
     pub fn barred(&self, workspace: Uuid, ids: &[&str]) -> Vec<bool> {
         let Some(relation) = self.relation else { self.gone() };

@@ -1,0 +1,19 @@
+//! What a look at the data depends on.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgrx::pg_sys;
+
+/// How many transactions that wrote have ended in this server, in whatever way: as long as it is the same, so is all that is
+/// committed. Source: `xactCompletionCount`, by which Postgres itself tells whether a snapshot is still the latest.
+pub fn transactions_over() -> u64 {
+    // SAFETY: shared memory that lives as long as the process, a number of 64 bits that Postgres aligns. Others write it
+    // meanwhile: hence the atomic read.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let count = &raw mut (*pg_sys::ShmemVariableCache).xactCompletionCount;
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        let count = &raw mut (*pg_sys::TransamVariables).xactCompletionCount;
+        AtomicU64::from_ptr(count).load(Ordering::Acquire)
+    }
+}
