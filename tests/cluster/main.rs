@@ -12,6 +12,7 @@ mod after_errors;
 mod alike;
 mod answers;
 mod batch;
+mod batch_outcomes;
 mod cancel;
 mod catalogs;
 mod clock;

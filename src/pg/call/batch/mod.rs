@@ -1,6 +1,7 @@
 //! Many contacts in one call. The steps are those of a single call (`flow`), taken for a portion of contacts at a time;
 //! providers are asked about many at once, and what they answer is written by one statement for many.
 
+mod answers;
 mod estimate;
 mod lookup;
 mod member;
@@ -34,6 +35,7 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
+use answers::Outcomes;
 pub use estimate::estimate;
 use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::contact::Contact;
@@ -95,6 +97,8 @@ pub struct Batch<'s> {
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
     being_asked: HashSet<Hash>,
     asked: HashSet<Hash>,
+    /// What they came to, where no receipt tells.
+    outcomes: Outcomes,
     /// What the table refused.
     left_out: Vec<writing::Told>,
     /// What those read so far have in common.
@@ -161,6 +165,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         finished: Vec::new(),
         being_asked: HashSet::new(),
         asked: HashSet::new(),
+        outcomes: Outcomes::default(),
         left_out: Vec::new(),
         crowd: Crowd::default(),
         closed_until: None,
@@ -322,26 +327,6 @@ impl Batch<'_> {
         }
     }
 
-    /// Whether there was one.
-    fn take_answers(&mut self) -> bool {
-        let (mut at, mut answered) = (0, Vec::new());
-        while at < self.flying.len() {
-            let Some(outcome) = self.flying[at].flight.try_take() else {
-                at += 1;
-                continue;
-            };
-            let Flying { mut member, .. } = self.flying.swap_remove(at);
-            self.trial_until = None;
-            let name = &self.providers[member.next_provider - 1].0;
-            member.waterfall.absorb(name, outcome);
-            answered.push(member);
-        }
-        let taken = !answered.is_empty();
-        self.look_ahead(&mut answered);
-        answered.into_iter().for_each(|member| self.advance(member));
-        taken
-    }
-
     /// Steps 8 and 9, then the first provider.
     fn ask(&mut self, mut member: Member) {
         let limits = self.caller.workspace.limits;
@@ -417,7 +402,12 @@ impl Batch<'_> {
             };
             let asker = Asker::Set { others: !member.goes_last };
             let missing = member.waterfall.missing();
-            match provider::begin(provider, &asking, missing, left, asker) {
+            let told = self.outcomes.of(provider.id, &member);
+            let asked = match told.filter(|_| provider::foreseen(provider, &asking, missing).is_none()) {
+                Some(outcome) => Asked::Done(outcome),
+                None => provider::begin(provider, &asking, missing, left, asker),
+            };
+            match asked {
                 Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
                 Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
                 Asked::NotYet(why, _) => return self.put_back(member, why),
