@@ -182,8 +182,8 @@ impl Filed {
             Content::Nothing => json!([]),
         };
         let sighting = self.sighting.as_ref().map(sighting_json);
-        let whole = json!([self.workspace, self.provider, Uuid::from_bytes(self.person), content, sighting]);
-        whole.to_string().into_bytes()
+        let whole = (self.workspace, self.provider, Uuid::from_bytes(self.person), content, sighting);
+        serde_json::to_vec(&whole).expect("texts and numbers are JSON")
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Filed> {
