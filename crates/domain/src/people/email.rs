@@ -165,7 +165,8 @@ fn unwrapped(part: &str) -> Cow<'_, str> {
     let mut rest = part.trim_start_matches(OPENING);
     let mut is_link = false;
     while let Some(after) = without_scheme(rest) {
-        rest = after.trim_start_matches('/').trim_start_matches(OPENING);
+        let after = after.trim_start_matches('/');
+        rest = after.strip_prefix('?').map_or(after, recipient).trim_start_matches(OPENING);
         is_link = true;
     }
     // What follows in a link are its subject and the like.
@@ -179,10 +180,20 @@ fn unwrapped(part: &str) -> Cow<'_, str> {
     Cow::Borrowed(rest)
 }
 
+/// What stands behind a link's scheme, or behind the name of a form's field.
 fn without_scheme(text: &str) -> Option<&str> {
-    const SCHEMES: [&str; 5] = ["mailto:", "smtp:", "email:", "e-mail:", "mail:"];
-    let has = |scheme: &&str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
-    SCHEMES.iter().find(|scheme| has(scheme)).and_then(|scheme| text.get(scheme.len()..))
+    const SCHEMES: [&str; 5] = ["mailto", "smtp", "email", "e-mail", "mail"];
+    let after = |scheme: &&str| {
+        let head = text.get(..scheme.len()).filter(|head| head.eq_ignore_ascii_case(scheme));
+        head.and_then(|_| text[scheme.len()..].strip_prefix([':', '=']))
+    };
+    SCHEMES.iter().find_map(after)
+}
+
+/// Whom a link without an address is to (`mailto:?subject=x&to=jane@acme.example`, RFC 6068); nothing where it does not say.
+fn recipient(query: &str) -> &str {
+    let to = |pair: &'_ str| pair.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("to="));
+    query.split('&').find(|pair| to(pair)).map_or("", |pair| &pair[3..])
 }
 
 fn address(text: &str, rules: Rules) -> Option<Address> {
@@ -204,10 +215,13 @@ fn sound_local<'t>(local: &'t str, domain: &str) -> Option<&'t str> {
     let sound = |c: char| {
         c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii() && !c.is_whitespace()
     };
+    // Within quotes, too, that is the beginning of a formula.
+    let is_formula = local.starts_with('=');
     // These carriers gave out addresses whose dots stand anywhere.
     let dots_anywhere = ["docomo.ne.jp", "ezweb.ne.jp", "au.com"].contains(&domain);
     let dots = dots_anywhere || !(local.starts_with('.') || local.ends_with('.') || local.contains(".."));
     let ok = dots
+        && !is_formula
         && local.chars().all(sound)
         && local.chars().any(char::is_alphanumeric)
         && local.chars().count() <= 64;

@@ -37,16 +37,16 @@ impl Entry {
     /// One value. An address may have a name or `mailto:` around it, but nothing else beside it.
     pub fn parse(text: &str) -> Result<Entry, Mistake> {
         let text = text.trim();
-        if text.contains('*') || text.contains('%') && text.starts_with(['@', '%']) {
-            return Err(Mistake::Wildcard);
-        }
-        if let Some(domain) = text.strip_prefix('@') {
-            return of_domain(domain);
-        }
         if let Some(handle) = profile::from_url(text) {
             return Ok(Entry { hash: by_profile(&handle), former: former::by_profile(text) });
         }
-        of_address(text)
+        let found = text.strip_prefix('@').map_or_else(|| of_address(text), of_domain);
+        // Such signs are letters of an address: whoever is asked about by one can be listed by it.
+        let is_pattern = text.contains('*') || text.contains('%') && text.contains('@');
+        found.map_err(|mistake| match mistake {
+            Mistake::Nothing if is_pattern => Mistake::Wildcard,
+            other => other,
+        })
     }
 
     pub fn hashes(&self) -> impl Iterator<Item = Hash> {
@@ -92,7 +92,7 @@ fn of_address(text: &str) -> Result<Entry, Mistake> {
     if !mentions::profiles(text).is_empty() {
         return Err(Mistake::Several);
     }
-    if address.local().contains(['?', '=', '&', ':', '/']) || has_more(text, &address.sent) {
+    if has_more(text, &address.sent) {
         return Err(Mistake::Nothing);
     }
     Ok(Entry { hash: by_address(address), former: former::by_email(text) })

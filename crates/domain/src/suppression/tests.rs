@@ -123,6 +123,13 @@ fn only_one_value_can_be_put_on_the_list() {
         ("*@acme.example", Mistake::Wildcard),
         ("%@acme.example", Mistake::Wildcard),
         ("@*.acme.example", Mistake::Wildcard),
+        ("@%.example", Mistake::Wildcard),
+        ("*", Mistake::Wildcard),
+        ("*.acme.example", Mistake::Wildcard),
+        ("*@*", Mistake::Wildcard),
+        ("%.%@acme.example", Mistake::Wildcard),
+        ("jane@*.example", Mistake::Wildcard),
+        ("*@acme.example, jane@acme.example", Mistake::Several),
         ("@co.uk", Mistake::PublicSuffix),
     ];
     for (text, mistake) in mistakes {
@@ -202,11 +209,18 @@ fn whoever_is_listed_is_found_in_any_text_of_the_column() {
 fn what_has_something_beside_the_address_is_refused() {
     for text in [
         "jane2@b.example https://www.linkedin.com/in/jane-two-99",
-        "mailto:?to=kim@b.example",
-        "email=jane@b.example",
+        "mailto:?cc=kim@b.example",
         "a@b.example (old: c at d.example)",
+        "a@b.example (old: c@d.example)",
+        "c@localhost a@b.example",
     ] {
         assert!(Entry::parse(text).is_err(), "{text}");
+    }
+    // What names the field it comes from is one address, as it is for a contact.
+    for text in ["mailto:?to=jane@b.example", "mailto:?subject=x&to=jane@b.example", "email=jane@b.example"] {
+        assert_eq!(entry(text).hash, entry("jane@b.example").hash, "{text}");
+        let contact = contact(Some(text), None, &[]);
+        assert_eq!(Person::made_up(&contact).email.unwrap().sent, "jane@b.example", "{text}");
     }
     for text in [
         "Jane Doe <jane@b.example>",
@@ -215,5 +229,35 @@ fn what_has_something_beside_the_address_is_refused() {
         "(jane@b.example)",
     ] {
         assert!(Entry::parse(text).is_ok(), "{text}");
+    }
+}
+
+/// Whether the contact is asked about by an address, and each form of it that the world sees can be listed and taken off.
+fn can_be_listed(contact: &Contact) -> bool {
+    let person = Person::made_up(contact);
+    let Some(email) = &person.email else { return false };
+    for form in [&email.sent, email.normal.as_ref().unwrap()] {
+        let entry = Entry::parse(form).unwrap_or_else(|mistake| panic!("{form}: {}", mistake.words()));
+        assert!(of_person(&person, contact).contains(&entry.hash), "{form}");
+    }
+    true
+}
+
+#[test]
+fn whatever_a_contact_is_asked_by_can_be_listed() {
+    for sign in "!#$%&'*+-/=?^_~.".chars() {
+        for local in [format!("r{sign}d"), format!("ab{sign}cd{sign}ef")] {
+            let contact = contact(Some(&format!("{local}@acme.example")), None, &[]);
+            assert!(can_be_listed(&contact), "{local}");
+        }
+    }
+    assert!(!stops("r&d@acme.example", &contact(Some("rd@acme.example"), None, &[])));
+    assert!(!stops("r*d@acme.example", &contact(Some("rxd@acme.example"), None, &[])), "no wildcard");
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_address_is_read_can_be_listed(text in "[ \"'<({]{0,2}(mailto:|email=)?[a-zA-Z.+ü&/=?*%'{}_-]{1,8}[})'\"]?@[a-zA-Zü.-]{1,9}\\.example[>\",; )}']{0,2}") {
+        can_be_listed(&contact(Some(&text), None, &[]));
     }
 }
