@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+use unicode_normalization::char::is_combining_mark;
 
 use super::stand_in;
 use super::text::{clean, folded_width};
@@ -122,25 +123,31 @@ fn candidates(text: &str) -> Vec<Cow<'_, str>> {
     let mut start = 0;
     for (at, c) in text.char_indices().chain([(text.len(), ';')]) {
         // A comma inside of a word is a dot that somebody mistyped, not the end of an address.
-        let inside = c == ',' && is_mistyped_dot(text, at);
-        if !(c.is_whitespace() || matches!(c, ',' | ';' | '|' | '<' | '>')) || inside {
+        if !is_separator(c) || c == ',' && is_mistyped_dot(text, at) {
             continue;
         }
         let part = &text[start..at];
+        start = at + c.len_utf8();
+        if !part.contains(['@', '%']) {
+            continue;
+        }
         // In front of an address in brackets stands a name, which may look like an address.
         let is_name = c == '<' || text[at..].trim_start().starts_with('<') && text[at..].contains('>');
-        if !is_name && part.contains(['@', '%']) {
+        if !is_name {
             candidates.extend(separated(part));
         }
-        start = at + c.len_utf8();
     }
     candidates
 }
 
+/// What stands between two addresses, in text of any language.
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';' | '|' | '<' | '>' | '\u{3001}' | '\u{2022}')
+}
+
 /// `jane@acme,example`: what follows at once has no @ of its own.
 fn is_mistyped_dot(text: &str, at: usize) -> bool {
-    let next =
-        text[at + 1..].split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '<' | '>')).next();
+    let next = text[at + 1..].split(is_separator).next();
     let begins_soundly = |next: &str| next.starts_with(|c: char| c.is_alphanumeric());
     next.is_some_and(|next| begins_soundly(next) && !next.contains('@'))
 }
@@ -152,32 +159,78 @@ fn separated(part: &str) -> Vec<Cow<'_, str>> {
     pieces.into_iter().map(unwrapped).collect()
 }
 
+/// What an address, or the part of it before the @, is put into.
+const WRAPPERS: [(char, char); 15] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('`', '`'),
+    ('(', ')'),
+    ('[', ']'),
+    ('{', '}'),
+    ('<', '>'),
+    ('\u{201c}', '\u{201d}'),
+    ('\u{201d}', '\u{201d}'),
+    ('\u{201e}', '\u{201c}'),
+    ('\u{2018}', '\u{2019}'),
+    ('\u{2019}', '\u{2019}'),
+    ('\u{201a}', '\u{2018}'),
+    ('\u{ab}', '\u{bb}'),
+    ('\u{bb}', '\u{ab}'),
+];
+
 /// Without quotes, brackets, `mailto:` and the end of a sentence.
 fn unwrapped(part: &str) -> Cow<'_, str> {
-    const OPENING: &[char] = &[
-        '"', '\'', '`', '(', '[', '{', '<', ':', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}',
-        '\u{201a}', '\u{ab}', '\u{bb}',
-    ];
-    const CLOSING: &[char] = &[
-        '"', '\'', '`', ')', ']', '}', '>', ',', ';', '.', ':', '!', '?', '/', '\\', '\u{201c}', '\u{201d}',
-        '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}',
-    ];
-    let mut rest = part.trim_start_matches(OPENING);
+    let opens = |c: char| c == ':' || WRAPPERS.iter().any(|(open, _)| *open == c) || is_sign(c);
+    let closes = |c: char| {
+        matches!(c, ',' | ';' | '.' | ':' | '!' | '?' | '/' | '\\')
+            || WRAPPERS.iter().any(|(_, close)| *close == c)
+            || is_sign(c)
+    };
+    let mut rest = part.trim_start_matches(opens);
     let mut is_link = false;
     while let Some(after) = without_scheme(rest) {
         let after = after.trim_start_matches('/');
-        rest = after.strip_prefix('?').map_or(after, recipient).trim_start_matches(OPENING);
+        rest = after.strip_prefix('?').map_or(after, recipient).trim_start_matches(opens);
         is_link = true;
     }
     // What follows in a link are its subject and the like.
     if let Some((address, _)) = rest.split_once('?').filter(|(address, _)| address.contains(['@', '%'])) {
         rest = address;
     }
-    let rest = rest.trim_end_matches(CLOSING);
-    if is_link || !rest.contains('@') {
-        return percent_decode_str(rest).decode_utf8().unwrap_or(Cow::Borrowed(rest));
+    let rest = rest.trim_end_matches(closes);
+    let opened = &part[..part.find(rest).unwrap_or(0)];
+    let bare = match rest.split_once('@').map(|(local, domain)| (local, closed(local, opened), domain)) {
+        Some((local, bare, domain)) if bare != local => Cow::Owned(format!("{bare}@{domain}")),
+        _ => Cow::Borrowed(rest),
+    };
+    if !is_link && bare.contains('@') {
+        return bare;
     }
-    Cow::Borrowed(rest)
+    match percent_decode_str(&bare).decode_utf8() {
+        Ok(decoded) => Cow::Owned(decoded.into_owned()),
+        Err(_) => bare,
+    }
+}
+
+/// `{jane}@acme.example`: without what closes what was opened before it.
+fn closed<'t>(mut local: &'t str, opened: &str) -> &'t str {
+    for open in opened.chars() {
+        let closing = WRAPPERS.iter().filter(|(known, _)| *known == open).map(|(_, close)| *close);
+        local = closing.filter_map(|close| local.strip_suffix(close)).next().unwrap_or(local);
+    }
+    local
+}
+
+/// A sign of no alphabet that is no ASCII: a bullet, an arrow, a picture. In no address that anybody has.
+fn is_sign(c: char) -> bool {
+    !c.is_ascii() && !is_letter(c) && !c.is_whitespace()
+}
+
+/// Of any script, with the marks that some put on their letters, and what joins these.
+pub(super) fn is_letter(c: char) -> bool {
+    let only_for_looks = matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
+    let joins = matches!(c, '\u{200c}' | '\u{200d}');
+    c.is_alphanumeric() || !c.is_ascii() && !only_for_looks && (joins || is_combining_mark(c))
 }
 
 /// What stands behind a link's scheme, or behind the name of a form's field.
@@ -211,10 +264,10 @@ fn address(text: &str, rules: Rules) -> Option<Address> {
 
 /// The local part without quotes that it does not need.
 fn sound_local<'t>(local: &'t str, domain: &str) -> Option<&'t str> {
-    let local = local.strip_suffix('"').map_or(local, |quoted| quoted.strip_prefix('"').unwrap_or(quoted));
-    let sound = |c: char| {
-        c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii() && !c.is_whitespace()
-    };
+    let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let local = quoted.unwrap_or(local);
+    // Braces and backticks could be, too, but stand around an address or a part of it, or in a pattern: `{first}.{last}`.
+    let sound = |c: char| is_letter(c) || "!#$%&'*+-/=?^_|~.".contains(c);
     // Within quotes, too, that is the beginning of a formula.
     let is_formula = local.starts_with('=');
     // These carriers gave out addresses whose dots stand anywhere.

@@ -76,6 +76,63 @@ fn all_spellings_of_an_address_are_one() {
 }
 
 #[test]
+fn what_stands_around_a_part_of_an_address_is_no_part_of_it() {
+    for text in [
+        "{jane.doe}@acme.example",
+        "'jane.doe'@acme.example",
+        "`jane.doe`@acme.example",
+        "(jane.doe)@acme.example",
+        "[jane.doe]@acme.example",
+        "\"jane.doe\"@acme.example",
+        "\"'jane.doe'\"@acme.example",
+        "{'jane.doe'}@acme.example",
+        "({jane.doe}@acme.example)",
+        "\u{201c}jane.doe\u{201d}@acme.example",
+        "\u{201e}jane.doe\u{201c}@acme.example",
+        "\u{ab}jane.doe\u{bb}@acme.example",
+        "Jane Doe <{jane.doe}@acme.example>",
+        "mailto:{jane.doe@acme.example}",
+        "mailto:{jane.doe}@acme.example",
+        "mailto:'jane.doe'@acme.example",
+        "mailto:%22jane.doe%22@acme.example",
+        "\u{2022}jane.doe@acme.example",
+        "\u{2192}jane.doe@acme.example",
+        "\u{2709}\u{fe0f}jane.doe@acme.example",
+        "jane.doe@acme.example\u{2714}",
+        "\u{300c}jane.doe@acme.example\u{300d}",
+        "jane.doe@acme.example\u{3001}other@acme.example",
+        "'jane.doe@acme.example",
+    ] {
+        let address = first(text, RULES).unwrap_or_else(|| panic!("{text}"));
+        let expected =
+            Address { sent: "jane.doe@acme.example".into(), normal: "jane.doe@acme.example".into() };
+        assert_eq!(address, expected, "{text}");
+    }
+    // Rather nobody than somebody else.
+    for text in [
+        "\"jane doe\"@acme.example",
+        "jane\"@acme.example",
+        "jane}@acme.example",
+        "jane{@acme.example",
+        "{jane,joe}@acme.example",
+        "{jane|joe}@acme.example",
+        "{first}.{last}@acme.example",
+        "jane`@acme.example",
+        "jane\u{bb}@acme.example",
+        "jane\u{1f680}doe@acme.example",
+        "(jane@acme.example)@other.example",
+    ] {
+        assert_eq!(first(text, RULES), None, "{text}");
+    }
+    assert_eq!(normal("o'neil'@acme.example").as_deref(), Some("o'neil'@acme.example"), "nothing was opened");
+    assert_eq!(
+        normal("जॉन@acme.example").as_deref(),
+        Some("जॉन@acme.example"),
+        "marks of a script are letters"
+    );
+}
+
+#[test]
 fn several_addresses_in_one_field_are_all_found_and_the_first_is_sent() {
     for text in [
         "a@acme.example; b@acme.example",
@@ -235,6 +292,16 @@ proptest! {
         if let Some(address) = first(&text, RULES) {
             prop_assert_eq!(normal(&address.normal), Some(address.normal.clone()));
             prop_assert_eq!(normal(&address.sent), Some(address.normal.clone()));
+        }
+    }
+
+    /// Whatever is read is what goes out, read once more.
+    #[test]
+    fn what_is_sent_is_what_was_read(before in "[\\[({<\"'`:\u{201c}\u{ab}\u{2022}]{0,3}", local in "[a-z.'&*{}\"`|%/=ü\u{bb}]{1,8}", after in "[\\])}>\"'`\u{201d}\u{bb}]{0,3}@[a-z]{1,4}\\.example[)}>\"'`]{0,2}") {
+        for address in addresses(&format!("{before}{local}{after}"), RULES) {
+            prop_assert!(!address.sent.contains(['{', '}', '"', '`', '(', ')', '\u{bb}', '\u{201d}']), "{}", address.sent);
+            prop_assert_eq!(address.sent.to_lowercase(), address.normal.clone());
+            prop_assert_eq!(addresses(&address.sent, RULES), vec![address]);
         }
     }
 
