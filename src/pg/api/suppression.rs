@@ -133,15 +133,17 @@ fn take_off(target: Target, id: &str) -> i64 {
         );
     }
     let mut people: Vec<Hash> = Vec::new();
-    let mut domains = false;
+    let (mut domains, mut others) = (false, false);
     for (workspace, contact) in &seen {
         let row = receipt::person(*workspace, binding.name(), &contact.id);
         let person = provider::person(contact).in_row(row);
         let alone = suppression::of_person_alone(&person, contact);
         wait_for_the_books(&alone);
-        let more =
-            || suppression::of_person(&person, contact).into_iter().filter(|h| !alone.contains(h)).collect();
-        domains |= suppressions::any(Some(*workspace), more);
+        let of_domains = suppression::domains_of_person(&person, contact);
+        let known = |hash: &Hash| alone.binary_search(hash).is_ok() || of_domains.contains(hash);
+        let more = || suppression::of_person(&person, contact).into_iter().filter(|h| !known(h)).collect();
+        others |= suppressions::any(Some(*workspace), more);
+        domains |= suppressions::any(Some(*workspace), || of_domains.clone());
         people.extend(alone);
     }
     people.sort_unstable();
@@ -151,6 +153,11 @@ fn take_off(target: Target, id: &str) -> i64 {
     if domains {
         pgrx::notice!(
             "the contact stays suppressed by its domain: leadlex.unsuppress('@DOMAIN') takes a whole domain off the list"
+        );
+    }
+    if others {
+        pgrx::notice!(
+            "the contact stays suppressed by an address or profile of somebody else that stands in its columns for e-mail or LinkedIn: leadlex.unsuppress(value) takes it off the list"
         );
     }
     removed as i64

@@ -250,8 +250,12 @@ fn recipient(query: &str) -> &str {
 }
 
 fn address(text: &str, rules: Rules) -> Option<Address> {
-    let text = text.trim();
-    let (local, domain) = text.split_once('@')?;
+    let (local, domain) = text.trim().split_once('@')?;
+    sound(local, domain, rules)
+}
+
+/// These two with an @ between them, if that is an address.
+pub(super) fn sound(local: &str, domain: &str, rules: Rules) -> Option<Address> {
     let ascii = host::ascii_host(domain)?;
     let local = sound_local(local, &ascii)?;
     let local_normal = local.to_lowercase();

@@ -135,6 +135,83 @@ fn without_apps<'s, 't>(mut segments: &'s [&'t str]) -> &'s [&'t str] {
     segments
 }
 
+/// How much of a URL is looked at that stands somewhere in a text.
+const MOST_BYTES_MENTIONED: usize = 1_000;
+
+/// The handle of the profile whose URL goes on so behind LinkedIn's host, somewhere in a text. What ends a URL there is no
+/// part of a handle; what is none with all its letters is not cut down to one.
+pub(super) fn mentioned(behind_host: &str) -> Option<String> {
+    let rest = behind_host.strip_prefix('.').unwrap_or(behind_host);
+    let rest =
+        rest.strip_prefix(':').map_or(rest, |port| port.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let is_encoded = rest.starts_with('%');
+    let ends = |c: char| c.is_whitespace() || "\"<>|`".contains(c) || is_encoded && c == '&';
+    let most = rest.floor_char_boundary(MOST_BYTES_MENTIONED.min(rest.len()));
+    let end = rest[..most].find(ends).unwrap_or(most);
+    let mut url = Cow::Borrowed(&rest[..end]);
+    // A link inside of a link is encoded, as often as there are links.
+    for _ in 0..3 {
+        if !url.starts_with('%') {
+            break;
+        }
+        url = Cow::Owned(percent_decode_str(&url).decode_utf8_lossy().into_owned());
+    }
+    if !url.starts_with(['/', '\\']) {
+        return None;
+    }
+    let (path, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+    let segments: Vec<&str> =
+        path.split(['/', '\\']).filter(|segment| !matches!(*segment, "" | ".")).take(8).collect();
+    let segments = without_apps(&segments);
+    let (kind, rest) = segments.split_first()?;
+    let kind = kind.to_ascii_lowercase();
+    if NOT_PEOPLES.contains(&kind.as_str()) {
+        return None;
+    }
+    if let Some(at) = segments.iter().position(|segment| segment.eq_ignore_ascii_case("in")) {
+        return sound_handle(whole(segments.get(at + 1)?.trim_start_matches('@'), is_of_handle)?)
+            .filter(|handle| !["http", "https", "www"].contains(&handle.as_str()));
+    }
+    let is_of_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match kind.as_str() {
+        "pub" => {
+            let rest: Vec<&str> = rest.iter().map_while(|part| whole(part, is_of_handle)).collect();
+            public(&rest)
+        }
+        "sales" | "talent" | "recruiter" => {
+            let [kind, id, ..] = rest else { return None };
+            of_member(&[kind, whole(id.split('%').next()?, is_of_id)?])
+        }
+        "profile" => member_id(whole(&parameter(query, &["id"])?, is_of_id)?),
+        _ => None,
+    }
+}
+
+/// First segments of pages that are about no person, whatever follows.
+const NOT_PEOPLES: [&str; 12] = [
+    "company", "school", "showcase", "groups", "jobs", "posts", "pulse", "feed", "search", "learning",
+    "events", "help",
+];
+
+fn is_of_handle(c: char) -> bool {
+    c.is_alphanumeric()
+        || matches!(c, '-' | '_' | '%')
+        || !c.is_ascii() && !c.is_whitespace() && !stand_in::is_mark(c)
+}
+
+/// The letters at the beginning, if what follows ends a URL, and is not one more of its letters.
+fn whole(segment: &str, is_letter: impl Fn(char) -> bool) -> Option<&str> {
+    let (letters, rest) = segment.split_at(segment.find(|c| !is_letter(c)).unwrap_or(segment.len()));
+    // The end of a sentence or of an emphasis.
+    let after = rest.trim_start_matches(['.', '!', ':', '\'', '*', '~']);
+    let ends = |c: char| {
+        matches!(c, ',' | ';' | '&' | '"' | ')' | ']' | '}' | '<' | '>' | '|')
+            || !is_letter(c) && !c.is_ascii()
+    };
+    let ends = after.chars().next().is_none_or(ends);
+    ends.then_some(letters)
+}
+
 /// `pub/jane-doe/1/2a/345`, the form of before 2016, which leads to `in/jane-doe-34502a1`.
 fn public(rest: &[&str]) -> Option<String> {
     let (name, numbers) = rest.split_first()?;

@@ -49,13 +49,14 @@ fn is_repeated(words: &str) -> bool {
 }
 
 /// Signs that alone say nothing; others (an emoji) may be meant.
-fn is_mark(c: char) -> bool {
+pub(super) fn is_mark(c: char) -> bool {
     c.is_ascii_punctuation()
         || c.is_whitespace()
         || c.is_control()
         || super::text::is_invisible(c)
         || matches!(c, '\u{a1}'..='\u{bf}' if !c.is_alphanumeric())
         || matches!(c, '\u{200c}' | '\u{200d}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}')
+        || matches!(c, '\u{3008}'..='\u{3011}' | '\u{3014}'..='\u{301f}')
         || matches!(
             c,
             '\u{2212}' | '\u{2022}' | '\u{25cf}' | '\u{2800}' | '\u{3001}' | '\u{3002}' | '\u{fffd}'

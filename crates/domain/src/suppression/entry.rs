@@ -2,7 +2,7 @@
 
 use super::{by_address, by_domain, by_profile, former};
 use crate::hash::Hash;
-use crate::people::email::addresses;
+use crate::people::email::{Address, addresses};
 use crate::people::{Rules, mentions, profile};
 
 /// An address, a profile or a domain of addresses.
@@ -88,8 +88,10 @@ fn of_address(text: &str) -> Result<Entry, Mistake> {
     if at_signs(text) != written * at_signs(&address.sent) {
         return Err(Mistake::Several);
     }
-    // And so would a profile, or words beside it.
-    if !mentions::profiles(text).is_empty() {
+    // And so would another one in disguise, a profile, or words beside it.
+    let beside = text.to_lowercase().replace(&address.sent.to_lowercase(), " ");
+    let is_other = |other: &Address| other.person() != address.person();
+    if mentions::addresses(&beside).iter().any(is_other) || !mentions::profiles(text).is_empty() {
         return Err(Mistake::Several);
     }
     if has_more(text, &address.sent) {

@@ -7,11 +7,14 @@
 mod entry;
 pub mod former;
 
+use std::collections::BTreeSet;
+
 use super::contact::Contact;
 use super::fields::Field;
 use super::hash::{Hash, hash};
+use super::people::company;
 use super::people::email::Address;
-use super::people::mentions;
+use super::people::mentions::{self, Mentions};
 use super::person::Person;
 
 pub use entry::Entry;
@@ -31,23 +34,39 @@ fn by_domain(domain: &str) -> Hash {
 /// By everything that somebody may be listed under: they are suppressed when one of these is.
 pub fn of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
     let mut all = known_by(person);
-    for domain in domains(person) {
-        all.push(by_domain(&domain));
+    let mut mentioned = Vec::new();
+    for found in texts(contact).map(Mentioned::of) {
+        all.extend(found.people);
+        mentioned.extend(found.domains);
     }
-    all.extend(mentioned(contact));
+    all.extend(domains(person, contact, &mentioned).iter().map(|domain| by_domain(domain)));
     all.extend(former::of_contact(contact));
     all.sort_unstable();
     all.dedup();
     all
 }
 
-/// The same without whole domains: what is listed about nobody else.
+/// The same without whole domains, and without whom a column only mentions beside an address or profile of its own: what
+/// is listed about nobody else.
 pub fn of_person_alone(person: &Person, contact: &Contact) -> Vec<Hash> {
     let mut all = known_by(person);
+    let columns = [
+        (contact.email.as_deref(), person.addresses.is_empty()),
+        (contact.value(Field::LINKEDIN_URL), person.linkedin_handle.is_none()),
+    ];
+    for text in columns.into_iter().filter_map(|(text, alone)| text.filter(|_| alone)) {
+        all.extend(Mentioned::of(text).people);
+    }
     all.extend(former::of_contact(contact));
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// Whole domains that it is listed by.
+pub fn domains_of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
+    let mentioned: Vec<String> = texts(contact).flat_map(|text| Mentioned::of(text).domains).collect();
+    domains(person, contact, &mentioned).iter().map(|domain| by_domain(domain)).collect()
 }
 
 /// What a provider's refusal is kept under. Never nothing for a contact of a table, whatever it was asked by.
@@ -73,13 +92,25 @@ fn known_by(person: &Person) -> Vec<Hash> {
     all
 }
 
-/// Whoever stands anywhere in the columns for address and profile, also where that is no value to ask with.
-fn mentioned(contact: &Contact) -> Vec<Hash> {
-    let texts = [contact.email.as_deref(), contact.value(Field::LINKEDIN_URL)];
-    let texts = || texts.into_iter().flatten();
-    let addresses = texts().flat_map(mentions::addresses).map(|address| by_address(&address));
-    let profiles = texts().flat_map(mentions::profiles).map(|handle| by_profile(&handle));
-    addresses.chain(profiles).collect()
+/// The columns for address and profile.
+fn texts(contact: &Contact) -> impl Iterator<Item = &str> {
+    [contact.email.as_deref(), contact.value(Field::LINKEDIN_URL)].into_iter().flatten()
+}
+
+/// Whoever stands anywhere in such a column, also where that is no value to ask with.
+struct Mentioned {
+    people: Vec<Hash>,
+    domains: Vec<String>,
+}
+
+impl Mentioned {
+    fn of(text: &str) -> Mentioned {
+        let found = Mentions::of(text);
+        let handles = mentions::profiles(text);
+        let profiles = handles.iter().map(|handle| by_profile(handle));
+        let people = found.addresses.iter().map(by_address).chain(profiles).collect();
+        Mentioned { people, domains: found.domains }
+    }
 }
 
 /// What can be no other person's.
@@ -96,21 +127,25 @@ fn by_row(row: Hash) -> Hash {
     hash(&[b"suppression", b"row", &row])
 }
 
-/// Of each address, and of the company: the domain and those above it, down to two labels.
-fn domains(person: &Person) -> Vec<String> {
+/// Of each address, of those mentioned, and of the company: the domain and those above it, down to two labels.
+fn domains(person: &Person, contact: &Contact, mentioned: &[String]) -> BTreeSet<String> {
     let of_addresses = person.addresses.iter().map(|(address, _)| address.domain());
     let company = person.company_domain.as_ref().map(|given| given.sent.as_str());
-    let mut all = Vec::new();
-    for domain in of_addresses.chain(company) {
+    // A note in the company's column names it, too.
+    let note = contact.company_domain.as_deref().unwrap_or_default();
+    let is_of_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-');
+    let in_note = note.split(|c| !is_of_host(c)).filter(|word| word.contains('.') && word.len() < 1_000);
+    let in_note: Vec<String> = in_note.filter_map(company::domain).collect();
+    let all = of_addresses.chain(company).chain(mentioned.iter().chain(&in_note).map(String::as_str));
+    let mut found = BTreeSet::new();
+    for domain in all {
         let mut rest = domain;
-        while rest.contains('.') {
-            if !all.iter().any(|known| known == rest) {
-                all.push(rest.to_owned());
-            }
+        while rest.contains('.') && !found.contains(rest) {
+            found.insert(rest.to_owned());
             rest = rest.split_once('.').map_or("", |(_, above)| above);
         }
     }
-    all
+    found
 }
 
 /// All that is sent of somebody who has neither address nor profile.

@@ -205,6 +205,86 @@ fn whoever_is_listed_is_found_in_any_text_of_the_column() {
     }
 }
 
+/// Each column holds a note, so that the contact can be asked about by name alone.
+#[test]
+fn whoever_is_listed_is_found_in_a_note_and_nobody_else() {
+    const ID: &str = "ACwAAABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let sales = format!("https://www.linkedin.com/sales/lead/{ID},NAME_SEARCH,abcd");
+    let notes = [
+        ("jane_doe@acme.example", r"jane\_doe@acme.example", r"mary\_jane\_doe@acme.example"),
+        ("jane.doe@acme.example", "jane.doe(work)@acme.example", "jane(doe)@acme.example"),
+        ("jane@acme.example", "jane [at] acme [dot] example", "mary.jane [at] acme [dot] example"),
+        ("jane@acme.example", r"jane\@acme.example", r"jane\@acme.example.org"),
+        ("jane@acme.example", "jane&#x40;acme.example", "&#109;jane&#x40;acme.example"),
+        ("d@acme.example", "mail d@acme.example!", "mail r&d@acme.example!"),
+        ("@dom.example", "=HYPERLINK(\"mailto:who@dom.example\")", "=HYPERLINK(\"mailto:who@xdom.example\")"),
+        ("@dom.example", "who@@dom.example", "dom.example@@who.example"),
+        ("@dom.example", "jane\\_doe@mail.dom.example", "jane@dom.example.org"),
+        (
+            "https://www.linkedin.com/pub/jane-doe/1/2/3",
+            "old: linkedin.com/pub/jane-doe/1/2/3",
+            "linkedin.com/pub/jane-doe/1/2/4 x",
+        ),
+        (&sales, &format!("lead: {sales} (hot)"), &format!("lead: {} (hot)", sales.to_lowercase())),
+        (
+            &sales,
+            &format!("x https://www.linkedin.com/profile/view?id={ID}&trk=y"),
+            &format!("https://acme.example/view?id={ID} x"),
+        ),
+    ];
+    for (value, note, other) in notes {
+        for column in 0..2 {
+            let with = |note: &str| match column {
+                0 => contact(Some(note), Some("Jane Doe"), &[]),
+                _ => contact(None, Some("Jane Doe"), &[(Field::LINKEDIN_URL, note)]),
+            };
+            assert!(stops(value, &with(note)), "{value}: {note}");
+            assert!(!stops(value, &with(other)), "{value}: {other}");
+        }
+    }
+    // A note about the company.
+    for (note, stopped) in [("was dom.example, see https://x.example", true), ("xdom.example (old)", false)] {
+        let mut given = contact(None, Some("Jane Doe"), &[]);
+        given.company_domain = Some(note.into());
+        assert_eq!(stops("@dom.example", &given), stopped, "{note}");
+    }
+}
+
+#[test]
+fn a_text_of_a_megabyte_is_read_to_its_end() {
+    let many = "jane@x.example, ".repeat(1 << 16);
+    let domains: String = (0..40_000).map(|n| format!("x@d{n}.example ")).collect();
+    for filler in ["word ".repeat(200_000), "é".repeat(1 << 19), many, domains] {
+        let tail = "joe@acme.example, https://www.linkedin.com/in/joe-roe-7";
+        let contact = contact(Some(&format!("{filler} {tail}")), None, &[]);
+        let all = of_person(&Person::made_up(&contact), &contact);
+        for value in ["joe@acme.example", "@acme.example", "https://www.linkedin.com/in/joe-roe-7"] {
+            assert!(all.contains(&entry(value).hash), "{value}");
+        }
+        assert!(!all.contains(&entry("zoe@acme.example").hash));
+    }
+}
+
+#[test]
+fn what_a_contact_is_found_by_can_be_lifted_where_it_is_nobody_elses() {
+    let lifts = |value: &str, contact: &Contact| {
+        of_person_alone(&Person::made_up(contact), contact).contains(&entry(value).hash)
+    };
+    let disguised = contact(Some("jane [at] acme [dot] example"), None, &[]);
+    assert!(stops("jane@acme.example", &disguised) && lifts("jane@acme.example", &disguised));
+    let note = [(Field::LINKEDIN_URL, "see linkedin.com/in/jane-doe-7 now")];
+    assert!(lifts("https://www.linkedin.com/in/jane-doe-7", &contact(None, None, &note)));
+    // Somebody else's, beside an address of their own.
+    let beside = contact(Some("joe@acme.example (assistant: jane [at] acme [dot] example)"), None, &[]);
+    assert!(stops("jane@acme.example", &beside) && !lifts("jane@acme.example", &beside));
+    assert!(lifts("joe@acme.example", &beside));
+    assert!(
+        !lifts("@acme.example", &disguised)
+            && domains_of_person(&Person::made_up(&disguised), &disguised)
+                .contains(&entry("@acme.example").hash)
+    );
+}
+
 #[test]
 fn what_has_something_beside_the_address_is_refused() {
     for text in [
@@ -213,6 +293,8 @@ fn what_has_something_beside_the_address_is_refused() {
         "a@b.example (old: c at d.example)",
         "a@b.example (old: c@d.example)",
         "c@localhost a@b.example",
+        "c [at] d [dot] example, a@b.example",
+        "c\\_c@d.example, a@b.example",
     ] {
         assert!(Entry::parse(text).is_err(), "{text}");
     }
