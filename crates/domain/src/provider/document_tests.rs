@@ -14,6 +14,11 @@ fn a_page_is_told_from_json_that_is_broken() {
         (Some("text/html"), "{\"a\": 1}", Document::Json(json!({"a": 1}))),
         (None, "\u{feff}[]", Document::Json(json!([]))),
         (None, "\u{feff}[\"\\ud83d\", NaN]", Document::Json(json!(["\u{fffd}", null]))),
+        (
+            Some("application/json"),
+            "{\"a\": 1e400, \"b\": \"x\ty\"}\0",
+            Document::Json(json!({"a": null, "b": "x\ty"})),
+        ),
         (Some("text/html"), "NaN and more", Document::Page),
         (Some("text/html; charset=utf-8"), "<html>", Document::Page),
         (Some("text/plain"), "RBAC: access denied", Document::Page),
