@@ -81,7 +81,7 @@ impl Person {
         let domain = domain.or_else(|| company::domain_of(address.as_ref()?));
         let stored = (named(contact.first_name.as_deref()), named(contact.last_name.as_deref()));
         let url = kept(contact.value(Field::LINKEDIN_URL));
-        let handle = url.and_then(profile::handle);
+        let handle = url.and_then(profile::stored);
         let number = kept(contact.value(Field::PHONE)).filter(|text| phone::is_number(text));
         Person {
             row: None,

@@ -60,6 +60,20 @@ fn an_address_is_sent_bare_and_a_domain_as_the_companys() {
 }
 
 #[test]
+fn a_bare_word_is_no_profile_to_ask_by() {
+    let with = |text: &str| {
+        let mut given = contact();
+        given.values.set(Field::LINKEDIN_URL, text.into());
+        Person::made_up(&given)
+    };
+    for word in ["Jane", "yes", "12345", "n"] {
+        let person = with(word);
+        assert_eq!((person.linkedin_url, person.linkedin_handle), (None, None), "{word}");
+    }
+    assert_eq!(sent(with("jane-doe").linkedin_handle.as_ref()), Some("jane-doe"));
+}
+
+#[test]
 fn reserved_domains_are_addresses_only_where_the_settings_say_so() {
     let given = Contact { email: Some("jane@acme.example".into()), ..contact() };
     let person = Person::of(&given, Rules::default(), &RoleMailboxes::parse("info"));

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use percent_encoding::percent_decode_str;
 use unicode_normalization::UnicodeNormalization;
 
+use super::company;
 use super::stand_in;
 use super::text::clean;
 
@@ -25,7 +26,19 @@ pub fn handle(text: &str) -> Option<String> {
     })
 }
 
-/// The same, but not from a bare word, which may be anything.
+/// The same of a column, where a bare word may be anything that somebody typed (a first name, `yes`, a number): it is a
+/// handle only where parts are joined by hyphens, as LinkedIn makes them up (`jane-doe-7b2`), and some of it is letters.
+pub fn stored(text: &str) -> Option<String> {
+    from_url(text).or_else(|| {
+        let handle = handle(text)?;
+        let joined = handle.trim_matches('-').contains('-');
+        let letters = handle.chars().filter(|c| c.is_alphabetic()).nth(2).is_some();
+        let says_who = joined && letters && company::identifies(&handle);
+        (is_member_id(&handle) || says_who).then_some(handle)
+    })
+}
+
+/// The same as [`handle`], but not from a bare word, which may be anything.
 pub fn from_url(text: &str) -> Option<String> {
     from_url_within(text, 3)
 }

@@ -226,6 +226,52 @@ fn what_is_no_profile_is_none() {
 }
 
 #[test]
+fn a_bare_word_is_a_profile_only_where_it_can_be_nothing_else() {
+    for text in [
+        "Jane",
+        "yes",
+        "no",
+        "12345",
+        "n",
+        "y",
+        "x",
+        "CEO",
+        "acme",
+        "janedoe77",
+        "1st",
+        "2nd",
+        "2024-01-15",
+        "555-0100",
+        "-jane",
+        "jane-",
+        "self-employed",
+        "Q3-24",
+        "n-a",
+        "%4aane",
+        "田中",
+        "me",
+    ] {
+        assert_eq!(stored(text), None, "{text}");
+    }
+    for (text, expected) in [
+        ("jane-doe", "jane-doe"),
+        ("Jane-Doe-7b2", "jane-doe-7b2"),
+        ("J%C3%BCrgen-example-7b2", "jürgen-example-7b2"),
+        ("田中-太郎-7b2", "田中-太郎-7b2"),
+        ("in/jane", "jane"),
+        ("in%2Fjane", "jane"),
+        ("linkedin.com/in/yes", "yes"),
+        ("ACoAAABCDEFGHIJKLMNOPQRSTUVWXYZ-123456789", "ACoAAABCDEFGHIJKLMNOPQRSTUVWXYZ-123456789"),
+    ] {
+        assert_eq!(stored(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in SPELLINGS {
+        assert_eq!(stored(text).as_deref(), Some("jürgen-example-7b2"), "{text}");
+    }
+    assert_eq!(OTHERS.iter().filter(|text| stored(text).is_some()).count(), 0);
+}
+
+#[test]
 fn the_normal_form_is_encoded_again_and_an_encoded_slash_stays_one() {
     for (text, expected) in [
         ("in/Jane-Doe", "https://www.linkedin.com/in/jane-doe"),

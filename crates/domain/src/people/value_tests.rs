@@ -62,6 +62,9 @@ fn what_says_nothing_is_written_into_no_field() {
         assert!(is_empty(Field::LINKEDIN_URL, Some(text)), "{text}");
     }
     assert!(!is_empty(Field::LINKEDIN_URL, Some("jane-doe")), "a bare handle says who it is");
+    for word in ["Jane", "yes", "12345", "n", "x", "1st", "CEO", "janedoe77"] {
+        assert!(is_empty(Field::LINKEDIN_URL, Some(word)), "{word}");
+    }
     assert_eq!(value(Field::LINKEDIN_URL, "jane-doe", false), None, "and may as well be anything");
 }
 

@@ -165,6 +165,8 @@ fn who_was_listed_in_the_former_form_stays_so() {
         (contact(None, None, &[(Field::PHONE, "000-000-0000")]), old("phone", &["0000000000"])),
         (contact(None, None, &[(Field::PHONE, "+1 (555) 0100")]), old("phone", &["15550100"])),
         (contact(None, None, &[(Field::LINKEDIN_URL, "TBD")]), old("linkedin", &["tbd"])),
+        // A bare word identified in the form before this one, too: it was listed as the handle that it may be.
+        (contact(None, None, &[(Field::LINKEDIN_URL, "Jane")]), by_profile("jane")),
         (
             contact(None, None, &[(Field::LINKEDIN_URL, "x.linkedin.com/in/J%C3%BC/de")]),
             old("linkedin", &["jü"]),
