@@ -10,7 +10,8 @@ use super::people::email::{self, Address, RoleMailboxes, addresses};
 use super::people::{Rules, company, name, phone, profile, value};
 use super::shared::Shared;
 
-/// No identifying value is longer; what is longer counts as empty rather than travel to a vendor.
+/// No identifying value is longer; what is longer counts as empty rather than travel to a vendor. An address has a limit of
+/// its own, however long the text that it stands in.
 const MAX_VALUE_CHARS: usize = 1_000;
 
 /// Suppression knows every address, whatever the settings say about it.
@@ -73,7 +74,8 @@ pub struct Person {
 impl Person {
     pub fn of(contact: &Contact, rules: Rules, roles: &RoleMailboxes) -> Person {
         let all = addresses(contact.email.as_deref().unwrap_or_default(), ANY_DOMAIN);
-        let address = kept(contact.email.as_deref()).and_then(|text| first(&all, text, rules));
+        // The first of however many there are.
+        let address = contact.email.as_deref().and_then(|text| first(&all, text, rules));
         let role_mailbox = address.as_ref().is_some_and(|address| roles.contains(address));
         let roles: Vec<bool> = all.iter().map(|address| roles.contains(address)).collect();
         let domain = kept(contact.company_domain.as_deref()).and_then(company::domain);

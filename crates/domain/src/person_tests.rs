@@ -60,6 +60,19 @@ fn an_address_is_sent_bare_and_a_domain_as_the_companys() {
 }
 
 #[test]
+fn the_first_of_many_addresses_identifies_and_all_are_known() {
+    for count in [60, 50_000] {
+        let all: Vec<String> = (0..count).map(|n| format!("jane.doe.{n}@acme.example")).collect();
+        let person = Person::made_up(&Contact { email: Some(all.join("; ")), ..contact() });
+        assert_eq!(sent(person.email.as_ref()), Some("jane.doe.0@acme.example"), "{count}");
+        assert_eq!(person.addresses.len(), count);
+    }
+    // Nothing is sent but the address, whatever else stands there.
+    let note = Contact { email: Some(format!("jane@acme.example {}", "word ".repeat(200_000))), ..contact() };
+    assert_eq!(sent(Person::made_up(&note).email.as_ref()), Some("jane@acme.example"));
+}
+
+#[test]
 fn a_bare_word_is_no_profile_to_ask_by() {
     let with = |text: &str| {
         let mut given = contact();

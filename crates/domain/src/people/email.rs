@@ -1,6 +1,7 @@
 //! E-mail addresses.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode_str;
 use unicode_normalization::char::is_combining_mark;
@@ -18,9 +19,6 @@ pub struct Address {
     pub normal: String,
 }
 
-/// More than one field of a contact ever holds; what follows is not looked at.
-const MOST_CHARS: usize = 2_000;
-
 /// All addresses of one field, in their order and each once. None for stand-ins, for a spreadsheet's errors and formulas,
 /// and for what is no address: without one @, a local part and a domain with a dot, or with a domain that is reserved.
 pub fn addresses(text: &str, rules: Rules) -> Vec<Address> {
@@ -28,16 +26,13 @@ pub fn addresses(text: &str, rules: Rules) -> Vec<Address> {
         return address(text, rules).into_iter().collect();
     }
     let text = folded_width(clean(text));
-    let mut found: Vec<Address> = Vec::new();
-    if !text.contains(['@', '%']) || stand_in::is_spreadsheet_error(&text) || text.len() > MOST_CHARS {
-        return found;
+    if !text.contains(['@', '%']) || stand_in::is_spreadsheet_error(&text) {
+        return Vec::new();
     }
-    for candidate in candidates(&text) {
-        let Some(address) = address(&candidate, rules) else { continue };
-        if found.iter().all(|known| known.normal != address.normal) {
-            found.push(address);
-        }
-    }
+    let mut found: Vec<Address> =
+        candidates(&text).iter().filter_map(|candidate| address(candidate, rules)).collect();
+    let mut known = BTreeSet::new();
+    found.retain(|address| known.insert(address.normal.clone()));
     found
 }
 
@@ -120,6 +115,7 @@ impl RoleMailboxes {
 /// What may be an address: the parts of a field that has several, each without its display name.
 fn candidates(text: &str) -> Vec<Cow<'_, str>> {
     let mut candidates = Vec::new();
+    let last_closing = text.rfind('>').unwrap_or(0);
     let mut start = 0;
     for (at, c) in text.char_indices().chain([(text.len(), ';')]) {
         // A comma inside of a word is a dot that somebody mistyped, not the end of an address.
@@ -132,7 +128,7 @@ fn candidates(text: &str) -> Vec<Cow<'_, str>> {
             continue;
         }
         // In front of an address in brackets stands a name, which may look like an address.
-        let is_name = c == '<' || text[at..].trim_start().starts_with('<') && text[at..].contains('>');
+        let is_name = c == '<' || at < last_closing && text[at..].trim_start().starts_with('<');
         if !is_name {
             candidates.extend(separated(part));
         }

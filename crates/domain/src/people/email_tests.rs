@@ -279,6 +279,40 @@ fn mailboxes_of_a_role_are_those_of_the_setting() {
     assert!(!is_role("", "info@acme.example"));
 }
 
+/// Each of these kept a walk over the text from coming forward, or would if it looked back.
+#[test]
+fn a_text_of_a_megabyte_is_read_to_its_end() {
+    for part in [
+        "x",
+        "@",
+        "a@",
+        "@ ",
+        "a,",
+        ", ",
+        "a@b.example, ",
+        "a@b,",
+        "a@ <",
+        "a@b.example<",
+        "%",
+        "%40",
+        "mailto:",
+        "\"",
+        "(@",
+        "{a}@ ",
+        "a@b/",
+        "é@",
+        "\u{301}",
+        "?",
+        "<",
+        ">",
+        "a  @",
+        "xn--@",
+    ] {
+        let text = format!("{} <jane@acme.example> ; >", part.repeat((1 << 20) / part.len()));
+        assert!(addresses(&text, RULES).iter().any(|found| found.normal == "jane@acme.example"), "{part:?}");
+    }
+}
+
 proptest! {
     /// A semicolon behind it leads another way to the same.
     #[test]

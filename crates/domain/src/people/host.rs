@@ -1,9 +1,15 @@
 //! Names of hosts.
 
+/// More bytes than a host has in any script.
+const LONGEST: usize = 2_000;
+
 /// A host in ASCII and lower case: sound labels, at least two of them, the last one no number. Only names of other scripts
 /// cost more than looking at their letters.
 pub fn ascii_host(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.');
+    if host.len() > LONGEST {
+        return None;
+    }
     let is_encoded = |host: &str| host.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"xn--"));
     let plain = host.is_ascii() && !is_encoded(host);
     let host = if plain { host.to_ascii_lowercase() } else { idna::domain_to_ascii(host).ok()? };

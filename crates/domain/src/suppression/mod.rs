@@ -69,9 +69,17 @@ pub fn domains_of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
     domains(person, contact, &mentioned).iter().map(|domain| by_domain(domain)).collect()
 }
 
+/// So many of a contact's addresses a refusal lists, the one that it was asked by first: each takes a place in shared memory.
+/// A contact with more is listed by its row as well.
+const MOST_OF_A_REFUSAL: usize = 100;
+
 /// What a provider's refusal is kept under. Never nothing for a contact of a table, whatever it was asked by.
 pub fn of_refusal(person: &Person) -> Vec<Hash> {
-    let own = own(person);
+    let mut own = own(person);
+    if own.len() > MOST_OF_A_REFUSAL {
+        own.truncate(MOST_OF_A_REFUSAL);
+        own.extend(person.row.map(by_row));
+    }
     if !own.is_empty() {
         return own;
     }
@@ -120,7 +128,7 @@ fn own(person: &Person) -> Vec<Hash> {
     let addresses = person.addresses.iter().filter(|(address, role)| !role && !shared(address));
     let profile = person.linkedin_handle.iter().filter(|_| !person.shared.profile);
     let profile = profile.map(|handle| by_profile(handle.form()));
-    addresses.map(|(address, _)| by_address(address)).chain(profile).collect()
+    profile.chain(addresses.map(|(address, _)| by_address(address))).collect()
 }
 
 fn by_row(row: Hash) -> Hash {

@@ -46,6 +46,21 @@ fn a_person_is_known_again_by_address_or_profile_in_any_spelling() {
 }
 
 #[test]
+fn a_refusal_of_a_contact_with_many_addresses_is_kept_within_bounds() {
+    let field = |n: usize| (0..n).map(|n| format!("jane{n}@acme.example")).collect::<Vec<_>>().join("; ");
+    let profile = [(Field::LINKEDIN_URL, "linkedin.com/in/jane-doe-7")];
+    let sixty = contact(Some(&field(60)), None, &profile);
+    assert_eq!(listed(&sixty).len(), 61, "each of them");
+    assert!(meets(&sixty, &contact(Some("jane59@acme.example"), None, &[])));
+    let many = contact(Some(&field(5_000)), None, &profile);
+    assert_eq!(listed(&many).len(), MOST_OF_A_REFUSAL + 1);
+    for other in [contact(Some("jane0@acme.example"), None, &[]), contact(None, None, &profile)] {
+        assert!(meets(&many, &other), "{other:?}");
+    }
+    assert!(listed(&many).contains(&by_row([1; 16])), "and the row, whatever is asked by next");
+}
+
+#[test]
 fn what_others_have_as_well_is_never_listed() {
     for email in ["N/A", "unknown", "-", "info@acme.example", ""] {
         let phone = [(Field::PHONE, "+1 202 555 0100"), (Field::LINKEDIN_URL, "TBD")];
