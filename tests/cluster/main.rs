@@ -75,4 +75,5 @@ mod updating;
 mod upgrade;
 mod views;
 mod virtual_columns;
+mod waiting_refusals;
 mod wording;

@@ -147,6 +147,15 @@ pub struct Refusal {
     pub source: String,
 }
 
+impl Refusal {
+    /// Of where it counts and who refused: while they wait to be written, only a refusal of the same reach about the same
+    /// person says the same.
+    pub fn reach(&self, provider: Uuid) -> Hash {
+        let workspace = self.workspace.unwrap_or_default();
+        hash(&[b"reach", workspace.as_bytes(), provider.as_bytes()])
+    }
+}
+
 /// A contact of a workspace, by its table and key. What one workspace erases is not another's.
 pub fn person(workspace: Uuid, table: &str, contact: &str) -> Hash {
     hash(&[workspace.as_bytes(), table.as_bytes(), contact.as_bytes()])

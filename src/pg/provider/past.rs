@@ -262,13 +262,15 @@ impl Past {
 
     fn recall_waiting(&mut self) {
         for hash in self.hashes().chain(self.rejections()).collect::<Vec<_>>() {
-            let waiting = receipts::with(|arena| arena.find(&installation::receipt_key(hash)));
+            let key = installation::receipt_key(hash);
+            let (waiting, refused) =
+                receipts::with(|arena| (arena.find(&key), !arena.refusals(&key).is_empty()));
+            self.refused |= refused;
             match waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content) {
                 Some(Content::Receipt(receipt) | Content::Rejection(receipt)) => {
                     self.receipts.insert(hash, receipt);
                 }
-                Some(Content::Refusal(_)) => self.refused = true,
-                Some(Content::Nothing) | None => {}
+                Some(Content::Refusal(_) | Content::Nothing) | None => {}
             }
         }
     }

@@ -122,12 +122,15 @@ impl ReceiptSink {
 
     fn put(&self, question: Hash, content: Content, sighting: Option<Sighting>) -> Option<&'static str> {
         let (workspace, provider, person) = (self.workspace, self.provider, self.person);
-        let refuses = matches!(content, Content::Refusal(_));
+        let reach = match &content {
+            Content::Refusal(refusal) => Some(refusal.reach(provider)),
+            _ => None,
+        };
         let filed = Filed { workspace, provider, person, content, sighting };
         let payload = filed.to_bytes();
         let key = Key { question, ..self.key };
         let until = Instant::now() + PATIENCE;
-        let arrival = Arrival { key, person, sent_at: self.in_flight.sent_at, payload: &payload, refuses };
+        let arrival = Arrival { key, person, sent_at: self.in_flight.sent_at, payload: &payload, reach };
         while let Err(refusal) = receipts::put(&arrival) {
             if refusal == NoRoom::TooLong || Instant::now() >= until {
                 receipts::count_drop(self.key.database);

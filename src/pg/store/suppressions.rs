@@ -48,7 +48,7 @@ pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool 
 /// A provider has refused to tell about one of these, and the books do not say so yet.
 pub fn waiting(workspace: Option<Uuid>, people: &[Hash]) -> bool {
     let found: Vec<Vec<u8>> =
-        receipts::with(|arena| people.iter().filter_map(|hash| arena.find(&receipt_key(*hash))).collect());
+        receipts::with(|arena| people.iter().flat_map(|hash| arena.refusals(&receipt_key(*hash))).collect());
     let here =
         |refusal: &Refusal| refusal.workspace.is_none_or(|other| workspace.is_none_or(|own| own == other));
     found.iter().filter_map(|bytes| Filed::from_bytes(bytes)).any(|filed| filed.refusal().is_some_and(here))

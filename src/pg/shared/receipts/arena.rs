@@ -41,12 +41,21 @@ pub struct Entry {
     state: State,
     /// It is a provider's refusal to tell anything about somebody.
     refuses: bool,
+    /// Where a refusal counts, and whose it is.
+    reach: Hash,
     bytes: u32,
     first_block: u32,
     /// The next in the same bucket, or in the free list.
     next: u32,
     /// Tells one use of this place from the next.
     number: u64,
+}
+
+impl Entry {
+    /// `None` for an answer.
+    fn reach(&self) -> Option<Hash> {
+        self.refuses.then_some(self.reach)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -123,6 +132,7 @@ impl Arena<'_> {
                 person: [0; 16],
                 state: State::Free,
                 refuses: false,
+                reach: [0; 16],
                 bytes: 0,
                 first_block: NONE,
                 next: following(index, entries),
@@ -136,37 +146,30 @@ impl Arena<'_> {
 
     /// Keeps an answer to a request that was sent at `sent_at`. It replaces an older one to the same question.
     pub fn put(&mut self, key: Key, person: Hash, sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
-        self.add(key, person, sent_at, payload, false)
+        if self.was_erased(person, sent_at) {
+            return Ok(());
+        }
+        self.add(key, person, None, payload)
     }
 
-    /// The same of a refusal to tell anything about this person.
+    /// Keeps a refusal to tell anything about this person, beside answers and beside refusals of another reach. It is
+    /// hashes alone, and is kept for a person who is forgotten, too: nobody is to ask about them again.
     pub fn put_refusal(
         &mut self,
         key: Key,
         person: Hash,
-        sent_at: i64,
+        reach: Hash,
         payload: &[u8],
     ) -> Result<(), Refusal> {
-        self.add(key, person, sent_at, payload, true)
+        self.add(key, person, Some(reach), payload)
     }
 
-    fn add(
-        &mut self,
-        key: Key,
-        person: Hash,
-        sent_at: i64,
-        payload: &[u8],
-        refuses: bool,
-    ) -> Result<(), Refusal> {
-        // A refusal is hashes alone, and is kept for a person who is forgotten, too: nobody is to ask about them again.
-        if !refuses && self.was_erased(person, sent_at) {
-            return Ok(());
-        }
+    fn add(&mut self, key: Key, person: Hash, reach: Option<Hash>, payload: &[u8]) -> Result<(), Refusal> {
         // One answer must not take the room of all others.
         if payload.len() > self.blocks.len() / 4 * BLOCK_BYTES {
             return Err(Refusal::TooLong);
         }
-        let older = self.position(&key, |entry| entry.state == State::Kept);
+        let older = self.position(&key, |entry| entry.state == State::Kept && entry.reach() == reach);
         let blocks = |bytes: u32| (bytes as usize).div_ceil(BLOCK_BYTES) as u32;
         let freed = older.map_or(0, |index| blocks(self.entries[index as usize].bytes));
         let has_entry = self.head.free_entry != NONE || older.is_some();
@@ -186,7 +189,8 @@ impl Arena<'_> {
             key,
             person,
             state: State::Kept,
-            refuses,
+            refuses: reach.is_some(),
+            reach: reach.unwrap_or_default(),
             bytes: payload.len() as u32,
             first_block,
             next: self.buckets[bucket],
@@ -194,7 +198,7 @@ impl Arena<'_> {
         };
         self.buckets[bucket] = index;
         self.head.used += 1;
-        self.head.refusals += u32::from(refuses);
+        self.head.refusals += u32::from(reach.is_some());
         Ok(())
     }
 
@@ -206,7 +210,15 @@ impl Arena<'_> {
 
     /// The newest answer to this question that is not in the books yet.
     pub fn find(&self, key: &Key) -> Option<Vec<u8>> {
-        self.position(key, |_| true).map(|index| self.payload(index))
+        self.position(key, |entry| !entry.refuses).map(|index| self.payload(index))
+    }
+
+    /// All refusals under this key that are not in the books yet, of whatever reach.
+    pub fn refusals(&self, key: &Key) -> Vec<Vec<u8>> {
+        if self.has_no_refusal() {
+            return Vec::new();
+        }
+        self.chain(key).filter(|(_, entry)| entry.refuses).map(|(index, _)| self.payload(index)).collect()
     }
 
     /// Hands entries of a database to its worker, at most so many.
@@ -244,7 +256,8 @@ impl Arena<'_> {
                 continue;
             }
             // Of two answers to one question the newer one stays.
-            match self.position(&entry.key, |other| other.state == State::Kept) {
+            let reach = now.reach();
+            match self.position(&entry.key, |other| other.state == State::Kept && other.reach() == reach) {
                 Some(other) if self.entries[other as usize].number > entry.number => {
                     self.release(entry.index);
                     continue;
@@ -363,16 +376,17 @@ impl Arena<'_> {
         (u32::from_ne_bytes([a, b, c, d]) ^ key.database) as usize % self.buckets.len()
     }
 
+    /// What is kept under this key, the latest first.
+    fn chain(&self, key: &Key) -> impl Iterator<Item = (u32, &Entry)> {
+        let place = |index: u32| (index != NONE).then(|| (index, &self.entries[index as usize]));
+        let all =
+            std::iter::successors(place(self.buckets[self.bucket(key)]), move |(_, entry)| place(entry.next));
+        let key = *key;
+        all.filter(move |(_, entry)| entry.key == key)
+    }
+
     fn position(&self, key: &Key, accept: impl Fn(&Entry) -> bool) -> Option<u32> {
-        let mut index = self.buckets[self.bucket(key)];
-        while index != NONE {
-            let entry = &self.entries[index as usize];
-            if entry.key == *key && accept(entry) {
-                return Some(index);
-            }
-            index = entry.next;
-        }
-        None
+        self.chain(key).find(|(_, entry)| accept(entry)).map(|(index, _)| index)
     }
 
     /// The chain of blocks that holds `payload`; that there are enough was checked.

@@ -18,6 +18,7 @@ impl Memory {
             person: [0; 16],
             state: State::Free,
             refuses: false,
+            reach: [0; 16],
             bytes: 0,
             first_block: NONE,
             next: NONE,
@@ -59,6 +60,8 @@ fn key(database: u32, question: u8) -> Key {
 }
 
 const SOMEBODY: Hash = [9; 16];
+const HERE: Hash = [5; 16];
+const ELSEWHERE: Hash = [6; 16];
 
 #[test]
 fn what_was_put_is_found_taken_and_gone() {
@@ -142,8 +145,8 @@ fn an_answer_about_somebody_erased_is_thrown_away() {
     arena.put(key(1, 3), SOMEBODY, 1_000, b"late").unwrap();
     assert_eq!(arena.find(&key(1, 3)), None);
     // That nobody is to ask about them again is kept all the same.
-    arena.put_refusal(key(1, 4), SOMEBODY, 900, b"late").unwrap();
-    assert_eq!(arena.find(&key(1, 4)).as_deref(), Some(&b"late"[..]));
+    arena.put_refusal(key(1, 4), SOMEBODY, HERE, b"late").unwrap();
+    assert_eq!(arena.refusals(&key(1, 4)), [b"late"]);
 }
 
 #[test]
@@ -152,9 +155,9 @@ fn refusals_are_counted_for_as_long_as_they_wait() {
     let mut arena = memory.arena();
     arena.put(key(1, 1), SOMEBODY, 1, b"an answer").unwrap();
     assert!(arena.has_no_refusal());
-    arena.put_refusal(key(1, 2), SOMEBODY, 1, b"a refusal").unwrap();
-    arena.put_refusal(key(1, 2), SOMEBODY, 2, b"once more").unwrap();
-    arena.put_refusal(key(2, 3), SOMEBODY, 2, b"in another database").unwrap();
+    arena.put_refusal(key(1, 2), SOMEBODY, HERE, b"a refusal").unwrap();
+    arena.put_refusal(key(1, 2), SOMEBODY, HERE, b"once more").unwrap();
+    arena.put_refusal(key(2, 3), SOMEBODY, HERE, b"in another database").unwrap();
     assert!(!arena.has_no_refusal());
     let taken = arena.take(1, 10);
     assert!(!arena.has_no_refusal(), "not in the books yet");
@@ -162,13 +165,30 @@ fn refusals_are_counted_for_as_long_as_they_wait() {
     assert!(!arena.has_no_refusal(), "the other database's");
     arena.forget_database(2);
     assert!(arena.has_no_refusal());
-    // An answer to the same question takes its place.
-    arena.put_refusal(key(1, 4), SOMEBODY, 3, b"a refusal").unwrap();
-    arena.put(key(1, 4), SOMEBODY, 4, b"an answer").unwrap();
-    assert!(arena.has_no_refusal());
-    arena.put_refusal(key(1, 5), SOMEBODY, 5, b"a refusal").unwrap();
+    arena.put_refusal(key(1, 5), SOMEBODY, HERE, b"a refusal").unwrap();
     arena.reset();
     assert!(arena.has_no_refusal());
+}
+
+#[test]
+fn nothing_takes_the_place_of_a_refusal_but_one_of_the_same_reach() {
+    let mut memory = Memory::new(16);
+    let mut arena = memory.arena();
+    arena.put_refusal(key(1, 1), SOMEBODY, HERE, b"here").unwrap();
+    arena.put_refusal(key(1, 1), SOMEBODY, ELSEWHERE, b"elsewhere").unwrap();
+    arena.put(key(1, 1), SOMEBODY, 1, b"an answer").unwrap();
+    assert_eq!(arena.refusals(&key(1, 1)), [b"elsewhere".as_slice(), b"here"]);
+    assert_eq!(arena.find(&key(1, 1)).as_deref(), Some(&b"an answer"[..]));
+    // Nor when they come back from the worker.
+    let taken = arena.take(1, 10);
+    arena.put_refusal(key(1, 1), SOMEBODY, HERE, b"here again").unwrap();
+    arena.put_back(&taken);
+    assert_eq!(arena.refusals(&key(1, 1)), [b"here again".as_slice(), b"elsewhere"]);
+    assert_eq!(arena.find(&key(1, 1)).as_deref(), Some(&b"an answer"[..]));
+    let taken = arena.take(1, 10);
+    assert_eq!(taken.len(), 3);
+    arena.done(&taken);
+    assert!(arena.has_no_refusal() && arena.refusals(&key(1, 1)).is_empty());
 }
 
 proptest! {

@@ -120,17 +120,18 @@ pub struct Arrival<'a> {
     pub person: [u8; 16],
     pub sent_at: i64,
     pub payload: &'a [u8],
-    pub refuses: bool,
+    /// Where a refusal counts, and whose it is; `None` for an answer.
+    pub reach: Option<[u8; 16]>,
 }
 
 /// From any thread. Wakes the launcher when no worker is at it.
 pub fn put(arrival: &Arrival<'_>) -> Result<(), Refusal> {
-    let Arrival { key, person, sent_at, payload, refuses } = *arrival;
+    let Arrival { key, person, sent_at, payload, reach } = *arrival;
     robust_mutex::from_thread(|| {
         locked(|contents, arena| {
-            let result = match refuses {
-                true => arena.put_refusal(key, person, sent_at, payload),
-                false => arena.put(key, person, sent_at, payload),
+            let result = match reach {
+                Some(reach) => arena.put_refusal(key, person, reach, payload),
+                None => arena.put(key, person, sent_at, payload),
             };
             if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
                 // SAFETY: the launcher takes its latch away under this lock before it ends. SetLatch changes nothing but
@@ -150,7 +151,7 @@ pub fn keep(
     payload: &[u8],
     until: std::time::Instant,
 ) -> Option<&'static str> {
-    let arrival = Arrival { key, person, sent_at, payload, refuses: false };
+    let arrival = Arrival { key, person, sent_at, payload, reach: None };
     while let Err(refusal) = put(&arrival) {
         if refusal == Refusal::TooLong || std::time::Instant::now() >= until {
             with(|arena| arena.count_drop(key.database));
