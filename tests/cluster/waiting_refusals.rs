@@ -7,8 +7,8 @@ use std::time::Duration;
 use postgres::Client;
 use serde_json::{Value, json};
 
-use crate::support::{Behaviour, eventually};
-use crate::world::{Beginning, PATH, World, contact, try_enrich};
+use crate::support::{Behaviour, Stop, eventually, person};
+use crate::world::{Beginning, PATH, PHONE, World, contact, number, try_enrich};
 
 fn world(conf: &[&str]) -> World {
     let world = World::with(&Beginning { contacts: 20, conf, ..Beginning::default() });
@@ -99,4 +99,93 @@ fn a_refusal_for_one_workspace_does_not_replace_one_for_all() {
     assert_eq!(world.provider.count(), 2, "asked again although refused for everybody");
     lock.batch_execute("ROLLBACK").unwrap();
     listed(&world, 2);
+}
+
+#[test]
+fn a_refusal_that_is_held_up_holds_up_no_other_and_is_the_only_one_that_a_crash_takes() {
+    let world = world(&[]);
+    let mut open = locked(&world, "SELECT leadlex.suppress('person1@acme.example')");
+    let mut caller = world.caller();
+    let ids: Vec<_> = (1..=8).map(contact).collect();
+    let sql = "SELECT count(*) FROM enrich_contacts($1) WHERE status = 'no_match'";
+    let count: i64 = caller.query_one(sql, &[&ids]).unwrap().get(0);
+    assert_eq!(count, 8);
+    listed(&world, 7);
+    // What comes later does not wait either.
+    assert!(suppressed(&try_enrich(&mut caller, 9)));
+    listed(&world, 8);
+    assert!(suppressed(&try_enrich(&mut caller, 1)), "it counts where it is");
+    assert_eq!(world.provider.count(), 9);
+    // The worker looks at it now and then: it does not wait for it all the time.
+    let waits = (0..200).filter(|_| {
+        thread::sleep(Duration::from_millis(10));
+        number(&mut open, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
+    });
+    let waits = waits.count();
+    assert!(waits < 60, "in {waits} of 200 looks");
+    world.cluster.restart(Stop::Immediate);
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), 8);
+    let mut caller = world.caller();
+    for n in 2..=9 {
+        assert!(suppressed(&try_enrich(&mut caller, n)));
+    }
+    assert_eq!(world.provider.count(), 9);
+}
+
+#[test]
+fn a_refusal_that_was_held_up_is_written_soon_after() {
+    let world = world(&[]);
+    let mut caller = world.caller();
+    world.run("SELECT leadlex.suppress('person1@acme.example', until => clock_timestamp() + interval '3 s')");
+    // A row that ends, and that somebody has locked: nobody can make it last, nor remove it.
+    let mut lock = locked(&world, "SELECT FROM leadlex.suppression FOR UPDATE");
+    world.run("UPDATE crm SET email = 'person2@acme.example' WHERE full_name = 'Person 1'");
+    eventually("its time is over", Duration::from_secs(10), || {
+        world.run("UPDATE crm SET email = 'person1@acme.example' WHERE full_name = 'Person 1'");
+        thread::sleep(Duration::from_millis(500));
+        try_enrich(&mut world.caller(), 1);
+        world.provider.count() == 1
+    });
+    assert!(suppressed(&try_enrich(&mut caller, 3)));
+    let lasting = "SELECT count(*) FROM leadlex.suppression WHERE until IS NULL";
+    eventually("the other is written", Duration::from_secs(10), || world.number(lasting) == 1);
+    lock.batch_execute("ROLLBACK").unwrap();
+    eventually("and this one", Duration::from_secs(10), || world.number(lasting) == 2);
+    assert!(suppressed(&try_enrich(&mut caller, 1)));
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn a_refusal_that_is_held_up_is_written_when_the_server_shuts_down() {
+    let world = world(&[]);
+    let _open = locked(&world, "SELECT leadlex.suppress('person1@acme.example')");
+    assert!(suppressed(&try_enrich(&mut world.caller(), 1)));
+    assert!(suppressed(&try_enrich(&mut world.caller(), 2)));
+    listed(&world, 1);
+    world.cluster.restart(Stop::Fast);
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), 2);
+}
+
+#[test]
+fn answers_that_cannot_be_written_hold_up_no_refusal() {
+    let world = world(&[]);
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("person1@acme.example") => Behaviour::json(200, person()),
+        _ => Behaviour::json(451, json!({})),
+    });
+    let mut lock = locked(&world, "LOCK TABLE leadlex.receipt IN SHARE MODE");
+    let mut caller = world.caller();
+    for round in 1..=3 {
+        assert_eq!(try_enrich(&mut caller, 1)["contact"]["phone"], PHONE);
+        assert!(suppressed(&try_enrich(&mut caller, 2)));
+        listed(&world, 1);
+        // What is taken off the list stays off it: nothing waits to come after.
+        let sql = "SELECT leadlex.unsuppress('person2@acme.example')";
+        assert!(world.owner().query_one(sql, &[]).unwrap().get::<_, bool>(0), "round {round}");
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), 0);
+    }
+    lock.batch_execute("ROLLBACK").unwrap();
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), 0);
 }

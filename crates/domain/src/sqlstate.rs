@@ -17,6 +17,7 @@ pub const TRIGGERED_DATA_CHANGE_VIOLATION: &str = "27000";
 pub const INVALID_TRANSACTION_TERMINATION: &str = "2D000";
 pub const TRIGGER_PROTOCOL_VIOLATED: &str = "39P01";
 pub const SERIALIZATION_FAILURE: &str = "40001";
+pub const DEADLOCK_DETECTED: &str = "40P01";
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub const UNDEFINED_COLUMN: &str = "42703";
 pub const DATATYPE_MISMATCH: &str = "42804";

@@ -109,11 +109,11 @@ impl ReceiptSink {
             self.put(sighting.key(), Content::Nothing, Some(sighting));
             return None;
         };
-        // Also under each thing that the person is known by, so that whoever asks about them next finds it, whatever the
-        // question. This one first: when those are in the books, so is this.
+        // Under each thing that the person is known by, so that whoever asks about them next finds it, whatever the question:
+        // one row of the list each. And first under the question, where it is only a mark: it is gone when those are written.
         let refused =
             |people: &[Hash]| Content::Refusal(Refusal { people: people.to_vec(), ..self.refusal.clone() });
-        let mut dropped = self.put(self.key.question, refused(&self.refusal.people), None);
+        let mut dropped = self.put(self.key.question, refused(&[]), None);
         for person in &self.refusal.people {
             dropped = self.put(*person, refused(&[*person]), None).or(dropped);
         }

@@ -20,7 +20,7 @@ use crate::pg::store::cache;
 use crate::pg::store::pauses::Pause;
 use crate::pg::store::{jobs_waiting, ledger};
 use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
-use crate::pg::worker::{leases, receipt_writer, sweep, tally_writer};
+use crate::pg::worker::{leases, receipt_writer, refusal_writer, sweep, tally_writer};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -115,6 +115,12 @@ fn work_until_idle(database: u32) -> bool {
         super::reload_if_asked();
         mark(database, |d| (d.wanted, d.urgent) = (false, false));
         let closing = has_to_leave(database);
+        // What fails here is tried again below, and told there.
+        if !lockouts::is_locked_out(database)
+            && let Ok(written) = refusal_writer::write(database)
+        {
+            mark(database, |d| d.receipts += written);
+        }
         let work = || {
             let done = round(database, closing);
             orphans::forget(database);
@@ -134,6 +140,9 @@ fn work_until_idle(database: u32) -> bool {
             }
             Ok(Round::Done { .. }) if closing => {
                 // What cannot be written now stays where it is, for the next worker.
+                if !lockouts::is_locked_out(database) {
+                    let _ = refusal_writer::write_last(database);
+                }
                 let _ = receipt_writer::write(database);
                 let _ = tally_writer::write(database);
                 mark(database, |d| d.has_work = true);

@@ -13,6 +13,7 @@ mod limit;
 mod maintenance;
 mod orphans;
 mod receipt_writer;
+mod refusal_writer;
 mod session;
 mod sweep;
 mod tally_writer;

@@ -2,7 +2,6 @@
 
 use crate::pg::installation;
 use leadlex_domain::sqlstate;
-use pgrx::pg_sys;
 
 use crate::pg::installation::Found;
 use crate::pg::provider::shared_values;
@@ -11,7 +10,8 @@ use crate::pg::shared::receipts::Taken;
 use crate::pg::store;
 use crate::pg::store::shared_values::Crowded;
 use crate::pg::sys::settings;
-use crate::pg::worker::session::{Failed, attempt};
+use crate::pg::worker::refusal_writer;
+use crate::pg::worker::session::{Failed, attempt, set_local};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
 
@@ -20,72 +20,28 @@ const LOCK_NOT_AVAILABLE: &str = sqlstate::LOCK_NOT_AVAILABLE;
 /// Receipts written by one statement.
 const BATCH: usize = 1_000;
 
-/// Writes what waits; how many. What fails stays where it is.
+/// Writes what waits, refusals first; how many. What fails stays where it is.
 pub fn write(database: u32) -> Result<u64, Failed> {
     let mut written = 0;
     loop {
+        written += refusal_writer::write(database)?;
         let taken = receipts::with(|arena| arena.take(database, BATCH));
         if taken.is_empty() {
             return Ok(written);
         }
-        let refuses =
-            |entry: &Taken| Filed::from_bytes(&entry.payload).is_some_and(|f| f.refusal().is_some());
-        let (refusals, answers): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(refuses);
-        let done = match write_batch(&answers) {
+        let done = match write_batch(&taken) {
             Ok(done) => {
-                receipts::with(|arena| arena.done(&answers));
+                receipts::with(|arena| arena.done(&taken));
                 done
             }
-            Err(failure) if failure.by_data => one_by_one(answers)?,
+            Err(failure) if failure.by_data => one_by_one(taken)?,
             Err(failure) => {
-                receipts::with(|arena| [answers, refusals].iter().for_each(|some| arena.put_back(some)));
+                receipts::with(|arena| arena.put_back(&taken));
                 return Err(failure);
             }
         };
         written += done.count;
-        let later = !write_refusals(refusals)?;
         list(&done.crowded)?;
-        if later {
-            return Ok(written);
-        }
-    }
-}
-
-/// `false`: later. Somebody may be putting the same person on the list in a transaction that stays open: nothing else is
-/// to wait for that, and until then refusals count where they are.
-fn write_refusals(refusals: Vec<Taken>) -> Result<bool, Failed> {
-    if refusals.is_empty() {
-        return Ok(true);
-    }
-    match attempt(|| {
-        wait_briefly_for_locks();
-        file(&refusals)
-    }) {
-        Ok(_) => receipts::with(|arena| arena.done(&refusals)),
-        Err(failure) if failure.by_data => {
-            one_by_one(refusals)?;
-        }
-        Err(_) => {
-            receipts::with(|arena| arena.put_back(&refusals));
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn wait_briefly_for_locks() {
-    // SAFETY: a setting for the rest of the transaction, given as texts that outlive the call.
-    unsafe {
-        pg_sys::set_config_option(
-            c"lock_timeout".as_ptr(),
-            c"50ms".as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            0,
-            false,
-        );
     }
 }
 
@@ -96,7 +52,7 @@ fn list(crowded: &[Crowded]) -> Result<(), Failed> {
         return Ok(());
     }
     let listed = attempt(|| {
-        wait_briefly_for_locks();
+        set_local(c"lock_timeout", "50ms");
         for new in store::shared_values::list(crowded) {
             shared_values::warn_of(new.kind, new.workspace, new.hash, new.provider);
         }
@@ -125,10 +81,9 @@ fn file(taken: &[Taken]) -> Done {
     let read = |entry: &Taken| Some((entry.key.question, Filed::from_bytes(&entry.payload)?));
     let filed: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();
     store::receipts::file(&filed);
-    filed.iter().filter_map(|(_, filed)| filed.refusal()).for_each(store::suppressions::file);
     let most = settings::max_people_per_value();
     let crowded = most.map(|most| store::shared_values::count(&filed, most)).unwrap_or_default();
-    let kept = filed.iter().filter(|(_, filed)| filed.receipt().is_some() || filed.refusal().is_some());
+    let kept = filed.iter().filter(|(_, filed)| filed.receipt().is_some());
     Done { count: kept.count() as u64, crowded }
 }
 

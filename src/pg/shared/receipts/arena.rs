@@ -47,8 +47,10 @@ pub struct Entry {
     first_block: u32,
     /// The next in the same bucket, or in the free list.
     next: u32,
-    /// Tells one use of this place from the next.
+    /// Tells one use of this place from the next, and which came first.
     number: u64,
+    /// The worker leaves it alone until then, in epoch microseconds.
+    not_before: i64,
 }
 
 impl Entry {
@@ -137,6 +139,7 @@ impl Arena<'_> {
                 first_block: NONE,
                 next: following(index, entries),
                 number: 0,
+                not_before: 0,
             };
         }
         for (index, block) in self.blocks.iter_mut().enumerate() {
@@ -195,6 +198,7 @@ impl Arena<'_> {
             first_block,
             next: self.buckets[bucket],
             number,
+            not_before: 0,
         };
         self.buckets[bucket] = index;
         self.head.used += 1;
@@ -221,21 +225,40 @@ impl Arena<'_> {
         self.chain(key).filter(|(_, entry)| entry.refuses).map(|(index, _)| self.payload(index)).collect()
     }
 
-    /// Hands entries of a database to its worker, at most so many.
+    /// Hands answers of a database to its worker, at most so many.
     pub fn take(&mut self, database: u32, most: usize) -> Vec<Taken> {
-        let mut taken = Vec::new();
-        for index in self.in_use() {
-            if taken.len() == most {
-                break;
-            }
-            let entry = self.entries[index as usize];
-            if entry.key.database == database && entry.state == State::Kept {
-                self.entries[index as usize].state = State::Writing;
-                let payload = self.payload(index);
-                taken.push(Taken { index, number: entry.number, key: entry.key, payload });
-            }
+        let mut waiting = self.kept_of(database, |entry| !entry.refuses);
+        waiting.truncate(most);
+        self.hand_out(waiting)
+    }
+
+    /// The same of refusals whose pause is over, in the order in which they came.
+    pub fn take_refusals(&mut self, database: u32, most: usize, now: i64) -> Vec<Taken> {
+        if self.has_no_refusal() {
+            return Vec::new();
         }
-        taken
+        let mut waiting = self.kept_of(database, |entry| entry.refuses && entry.not_before <= now);
+        waiting.sort_unstable_by_key(|index| self.entries[*index as usize].number);
+        waiting.truncate(most);
+        self.hand_out(waiting)
+    }
+
+    fn kept_of(&self, database: u32, accept: impl Fn(&Entry) -> bool) -> Vec<u32> {
+        let mut found = self.in_use();
+        found.retain(|index| {
+            let entry = &self.entries[*index as usize];
+            entry.key.database == database && entry.state == State::Kept && accept(entry)
+        });
+        found
+    }
+
+    fn hand_out(&mut self, indexes: Vec<u32>) -> Vec<Taken> {
+        let take = |index: u32| {
+            self.entries[index as usize].state = State::Writing;
+            let Entry { key, number, .. } = self.entries[index as usize];
+            Taken { index, number, key, payload: self.payload(index) }
+        };
+        indexes.into_iter().map(take).collect()
     }
 
     /// They are in the books, or given up.
@@ -266,6 +289,27 @@ impl Arena<'_> {
                 None => {}
             }
             self.entries[entry.index as usize].state = State::Kept;
+        }
+    }
+
+    /// The same, and the worker is to leave them alone until then.
+    pub fn put_back_until(&mut self, taken: &[Taken], until: i64) {
+        for entry in taken {
+            let now = &mut self.entries[entry.index as usize];
+            if now.state == State::Writing && now.number == entry.number {
+                now.not_before = until;
+            }
+        }
+        self.put_back(taken);
+    }
+
+    /// What the worker was to leave alone, it may try at once.
+    pub fn end_pauses(&mut self, database: u32) {
+        for index in self.in_use() {
+            let entry = &mut self.entries[index as usize];
+            if entry.key.database == database {
+                entry.not_before = 0;
+            }
         }
     }
 
@@ -300,25 +344,32 @@ impl Arena<'_> {
         self.head.refusals == 0
     }
 
+    /// Whether one waits, or is being written, in this database.
+    pub fn has_refusal_of(&self, database: u32) -> bool {
+        let of = |entry: &Entry| entry.refuses && entry.key.database == database;
+        !self.has_no_refusal() && self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
+    }
+
     /// The latest that has come in, of all databases.
     pub fn newest(&self) -> u64 {
         self.head.next_number - 1
     }
 
-    /// Whether any that had come in by then is not in the books.
+    /// Whether any answer that had come in by then is not in the books.
     pub fn waits_up_to(&self, database: u32, number: u64) -> bool {
-        let of = |entry: &Entry| entry.key.database == database && entry.number <= number;
+        let of = |entry: &Entry| !entry.refuses && entry.key.database == database && entry.number <= number;
         self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
     }
 
+    /// Whether an answer about this person is not in the books yet.
     pub fn waiting_for(&self, database: u32, person: Hash) -> bool {
-        let of = |entry: &Entry| entry.key.database == database && entry.person == person;
+        let of = |entry: &Entry| !entry.refuses && entry.key.database == database && entry.person == person;
         self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
     }
 
     /// Whether any of these questions has an answer that is not in the books yet.
     pub fn waiting_on(&self, keys: &[Key]) -> bool {
-        keys.iter().any(|key| self.position(key, |_| true).is_some())
+        keys.iter().any(|key| self.position(key, |entry| !entry.refuses).is_some())
     }
 
     pub fn databases(&self) -> Vec<u32> {
@@ -354,100 +405,10 @@ impl Arena<'_> {
     pub fn dropped(&self, database: u32) -> u64 {
         self.head.dropped.iter().filter(|(oid, _)| *oid == database).map(|(_, n)| n).sum()
     }
-
-    fn in_use(&self) -> Vec<u32> {
-        let mut left = self.head.used;
-        let mut found = Vec::with_capacity(left as usize);
-        for (index, entry) in self.entries.iter().enumerate() {
-            if left == 0 {
-                break;
-            }
-            if entry.state != State::Free {
-                found.push(index as u32);
-                left -= 1;
-            }
-        }
-        found
-    }
-
-    fn bucket(&self, key: &Key) -> usize {
-        // Already a hash: any part of it will do.
-        let [a, b, c, d, ..] = key.question;
-        (u32::from_ne_bytes([a, b, c, d]) ^ key.database) as usize % self.buckets.len()
-    }
-
-    /// What is kept under this key, the latest first.
-    fn chain(&self, key: &Key) -> impl Iterator<Item = (u32, &Entry)> {
-        let place = |index: u32| (index != NONE).then(|| (index, &self.entries[index as usize]));
-        let all =
-            std::iter::successors(place(self.buckets[self.bucket(key)]), move |(_, entry)| place(entry.next));
-        let key = *key;
-        all.filter(move |(_, entry)| entry.key == key)
-    }
-
-    fn position(&self, key: &Key, accept: impl Fn(&Entry) -> bool) -> Option<u32> {
-        self.chain(key).find(|(_, entry)| accept(entry)).map(|(index, _)| index)
-    }
-
-    /// The chain of blocks that holds `payload`; that there are enough was checked.
-    fn fill(&mut self, payload: &[u8]) -> u32 {
-        let mut first = NONE;
-        // From the end, so that each block knows its next one.
-        for chunk in payload.chunks(BLOCK_BYTES).rev() {
-            let index = self.head.free_block;
-            let block = &mut self.blocks[index as usize];
-            self.head.free_block = block.next;
-            self.head.free_blocks -= 1;
-            block.bytes[..chunk.len()].copy_from_slice(chunk);
-            block.next = first;
-            first = index;
-        }
-        first
-    }
-
-    fn payload(&self, index: u32) -> Vec<u8> {
-        let entry = &self.entries[index as usize];
-        let mut payload = Vec::with_capacity(entry.bytes as usize);
-        let mut block = entry.first_block;
-        while block != NONE {
-            let left = entry.bytes as usize - payload.len();
-            payload.extend_from_slice(&self.blocks[block as usize].bytes[..left.min(BLOCK_BYTES)]);
-            block = self.blocks[block as usize].next;
-        }
-        payload
-    }
-
-    fn release(&mut self, index: u32) {
-        let Entry { key, first_block, next, .. } = self.entries[index as usize];
-        let bucket = self.bucket(&key);
-        if self.buckets[bucket] == index {
-            self.buckets[bucket] = next;
-        } else {
-            let mut before = self.buckets[bucket];
-            while before != NONE && self.entries[before as usize].next != index {
-                before = self.entries[before as usize].next;
-            }
-            if before != NONE {
-                self.entries[before as usize].next = next;
-            }
-        }
-        let mut block = first_block;
-        while block != NONE {
-            let next = self.blocks[block as usize].next;
-            // Personal data does not stay behind.
-            self.blocks[block as usize] = Block { next: self.head.free_block, bytes: [0; BLOCK_BYTES] };
-            self.head.free_block = block;
-            self.head.free_blocks += 1;
-            block = next;
-        }
-        let entry = &mut self.entries[index as usize];
-        self.head.refusals -= u32::from(entry.refuses);
-        entry.state = State::Free;
-        entry.next = self.head.free_entry;
-        self.head.free_entry = index;
-        self.head.used -= 1;
-    }
 }
+
+#[path = "arena_places.rs"]
+mod places;
 
 #[cfg(test)]
 #[path = "arena_tests.rs"]

@@ -23,6 +23,7 @@ impl Memory {
             first_block: NONE,
             next: NONE,
             number: 0,
+            not_before: 0,
         };
         let mut memory = Memory {
             head: Box::new(Head {
@@ -159,7 +160,7 @@ fn refusals_are_counted_for_as_long_as_they_wait() {
     arena.put_refusal(key(1, 2), SOMEBODY, HERE, b"once more").unwrap();
     arena.put_refusal(key(2, 3), SOMEBODY, HERE, b"in another database").unwrap();
     assert!(!arena.has_no_refusal());
-    let taken = arena.take(1, 10);
+    let taken = arena.take_refusals(1, 10, 0);
     assert!(!arena.has_no_refusal(), "not in the books yet");
     arena.done(&taken);
     assert!(!arena.has_no_refusal(), "the other database's");
@@ -180,15 +181,48 @@ fn nothing_takes_the_place_of_a_refusal_but_one_of_the_same_reach() {
     assert_eq!(arena.refusals(&key(1, 1)), [b"elsewhere".as_slice(), b"here"]);
     assert_eq!(arena.find(&key(1, 1)).as_deref(), Some(&b"an answer"[..]));
     // Nor when they come back from the worker.
-    let taken = arena.take(1, 10);
+    let taken = arena.take_refusals(1, 10, 0);
     arena.put_refusal(key(1, 1), SOMEBODY, HERE, b"here again").unwrap();
     arena.put_back(&taken);
     assert_eq!(arena.refusals(&key(1, 1)), [b"here again".as_slice(), b"elsewhere"]);
     assert_eq!(arena.find(&key(1, 1)).as_deref(), Some(&b"an answer"[..]));
-    let taken = arena.take(1, 10);
-    assert_eq!(taken.len(), 3);
+    let taken = arena.take_refusals(1, 10, 0);
+    assert_eq!(taken.len(), 2);
     arena.done(&taken);
     assert!(arena.has_no_refusal() && arena.refusals(&key(1, 1)).is_empty());
+}
+
+#[test]
+fn a_refusal_counts_while_it_is_being_written_and_while_the_worker_leaves_it_alone() {
+    let mut memory = Memory::new(16);
+    let mut arena = memory.arena();
+    for question in [3, 1, 2] {
+        arena.put_refusal(key(1, question), SOMEBODY, HERE, &[question]).unwrap();
+    }
+    arena.put(key(1, 4), SOMEBODY, 1, b"an answer").unwrap();
+    let counts = |arena: &Arena| (1..=3).filter(|n| arena.refusals(&key(1, *n)) == [[*n]]).count();
+    let in_order = arena.take_refusals(1, 2, 1_000);
+    assert_eq!(in_order.iter().map(|taken| taken.key.question[0]).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!((counts(&arena), arena.has_refusal_of(1), arena.has_refusal_of(2)), (3, true, false));
+    arena.put_back_until(&in_order, 2_000);
+    assert_eq!(counts(&arena), 3);
+    let rest = arena.take_refusals(1, 10, 1_999);
+    assert_eq!(rest.len(), 1, "the others are left alone");
+    arena.done(&rest);
+    assert_eq!((counts(&arena), arena.take_refusals(1, 10, 1_999).len()), (2, 0));
+    // The worker dies while it writes.
+    assert_eq!(arena.take_refusals(1, 10, 2_000).len(), 2);
+    arena.put_all_back(1);
+    assert_eq!((counts(&arena), arena.take_refusals(1, 10, 1_999).len()), (2, 0));
+    arena.end_pauses(1);
+    let last = arena.take_refusals(1, 10, 0);
+    arena.done(&last);
+    assert_eq!((counts(&arena), arena.has_refusal_of(1)), (0, false));
+    // None of that keeps a caller waiting who has to do with answers alone.
+    arena.put_refusal(key(1, 5), [8; 16], HERE, b"another").unwrap();
+    assert!(arena.waiting_for(1, SOMEBODY) && !arena.waiting_for(1, [8; 16]));
+    assert!(arena.waiting_on(&[key(1, 4)]) && !arena.waiting_on(&[key(1, 5)]));
+    assert_eq!(arena.take(1, 10).len(), 1);
 }
 
 proptest! {
