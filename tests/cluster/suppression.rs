@@ -157,7 +157,8 @@ fn what_cannot_be_taken_off_in_time_is_told() {
     let world = world();
     refuse(&world);
     let mut lock = world.owner();
-    lock.batch_execute("BEGIN; LOCK TABLE leadlex.receipt IN SHARE MODE").unwrap();
+    // Where only the receipts cannot be written, refusals are.
+    lock.batch_execute("BEGIN; LOCK TABLE leadlex.suppression IN SHARE MODE").unwrap();
     let mut caller = world.caller();
     assert!(suppressed(&try_enrich(&mut caller, 1)["error"]));
     for sql in [
