@@ -27,6 +27,9 @@ fn locked(world: &World, sql: &str) -> Client {
     lock
 }
 
+/// No worker can start.
+const NO_WORKER: &str = "max_worker_processes = 1";
+
 const WHOLE_LIST: &str = "LOCK TABLE leadlex.suppression IN SHARE MODE";
 
 fn listed(world: &World, rows: i64) {
@@ -188,4 +191,77 @@ fn answers_that_cannot_be_written_hold_up_no_refusal() {
     lock.batch_execute("ROLLBACK").unwrap();
     thread::sleep(Duration::from_millis(700));
     assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), 0);
+}
+
+/// Statuses of a set of contacts: how many were refused, and how many were not asked about.
+fn set(caller: &mut Client, from: i32, to: i32) -> (i64, i64) {
+    let ids: Vec<_> = (from..=to).map(contact).collect();
+    let sql = "SELECT count(*) FILTER (WHERE error_code = 'no_match'),
+                      count(*) FILTER (WHERE error_code = 'provider_unavailable')
+               FROM enrich_contacts($1)";
+    let row = caller.query_one(sql, &[&ids]).unwrap();
+    (row.get(0), row.get(1))
+}
+
+const SMALL_BUFFER: [&str; 2] = ["leadlex.receipt_buffer = '64kB'", "leadlex.max_parallel_requests = 64"];
+
+#[test]
+fn a_buffer_full_of_answers_has_room_for_refusals() {
+    let world =
+        World::with(&Beginning { credits: None, contacts: 500, conf: &SMALL_BUFFER, ..Beginning::default() });
+    let _lock = locked(&world, "LOCK TABLE leadlex.receipt IN SHARE MODE");
+    let ids: Vec<_> = (1..=490).map(contact).collect();
+    let mut caller = world.caller();
+    caller.query("SELECT enrich_contacts($1)", &[&ids]).unwrap();
+    let dropped = "SELECT sum(receipts_dropped)::int8 FROM leadlex.worker_status";
+    assert!(world.number(dropped) > 0, "the buffer is full");
+    world.provider.always(|_| Behaviour::json(451, json!({})));
+    let before = (world.provider.count(), world.number(dropped));
+    assert!(suppressed(&try_enrich(&mut caller, 491)));
+    assert!(suppressed(&try_enrich(&mut world.caller(), 491)));
+    assert_eq!((world.provider.count(), world.number(dropped)), (before.0 + 1, before.1));
+    listed(&world, 1);
+}
+
+#[test]
+fn where_refusals_cannot_be_written_people_are_not_asked_about_before_there_is_no_room_left() {
+    let conf = [SMALL_BUFFER[0], SMALL_BUFFER[1], NO_WORKER];
+    let world = World::with(&Beginning { credits: None, contacts: 900, conf: &conf, ..Beginning::default() });
+    world.provider.always(|_| Behaviour::json(451, json!({})));
+    let mut caller = world.caller();
+    let (refused, not_asked) = set(&mut caller, 1, 900);
+    assert_eq!((refused + not_asked, refused), (900, world.provider.count() as i64));
+    assert!((200..=500).contains(&refused), "{refused} refusals had room");
+    assert_eq!(set(&mut world.caller(), 1, 900), (refused, not_asked), "all of them count");
+    assert_eq!(world.provider.count() as i64, refused);
+    let error = &try_enrich(&mut caller, 900)["error"];
+    assert_eq!(
+        (&error["code"], &error["retryable"]),
+        (&json!("provider_unavailable"), &json!(true)),
+        "{error}"
+    );
+    assert!(error.to_string().contains("refusals wait to be written"), "{error}");
+}
+
+#[test]
+fn refusals_without_room_come_with_the_transaction() {
+    let conf = [SMALL_BUFFER[0], SMALL_BUFFER[1], NO_WORKER];
+    let world = World::with(&Beginning { credits: None, contacts: 192, conf: &conf, ..Beginning::default() });
+    // A refusal takes room for each address of a person.
+    world.run(
+        "UPDATE crm SET email = (SELECT string_agg(n || '.' || email, '; ') FROM generate_series(1, 9) AS n)",
+    );
+    world.provider.always(|_| Behaviour::json(451, json!({})).after(Duration::from_secs(2)));
+    let mut callers: Vec<Client> = (0..3).map(|_| world.caller()).collect();
+    thread::scope(|scope| {
+        for (n, caller) in (0..3).zip(&mut callers) {
+            scope.spawn(move || assert_eq!(set(caller, 64 * n + 1, 64 * n + 64), (64, 0)));
+        }
+    });
+    assert_eq!(world.provider.peak_in_flight(), 192, "all were asked before one was refused");
+    let written = world.number("SELECT count(*) FROM leadlex.suppression");
+    assert!(written > 0, "there was room for all");
+    assert_eq!(set(&mut world.caller(), 1, 192), (192, 0));
+    assert_eq!(world.provider.count(), 192);
+    assert!(world.cluster.log().contains("the refusal of provider main is kept with this transaction only"));
 }

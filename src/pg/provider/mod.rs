@@ -10,6 +10,7 @@ pub mod shared_values;
 mod turn;
 
 use crate::pg::installation;
+use crate::pg::shared::receipts;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::rc::Rc;
@@ -22,6 +23,7 @@ use crate::pg::provider::shared_values::About;
 use crate::pg::shared::wait::Sent;
 use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::suppressions;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
@@ -249,6 +251,10 @@ fn put(
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
+    if !receipts::with(|arena| arena.has_room_for_refusals()) {
+        let message = "not sent: so many refusals wait to be written that there might be no room to keep one more (leadlex.worker_status)";
+        return failed(FaultKind::Busy, message);
+    }
     let mut prepared = match prepare(provider, config, &asking.past.person) {
         Ok(Some(prepared)) => prepared,
         Ok(None) => return Asked::Done(ProviderOutcome::Skipped),
@@ -373,17 +379,15 @@ fn landed(
         }
     };
     let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-    if let Some(why) = kept.dropped {
-        pgrx::ereport!(
+    match (kept.dropped, &kept.unkept) {
+        (Some(why), Some(refusal)) => write_refusal(provider, refusal, why),
+        (Some(why), None) => pgrx::ereport!(
             pgrx::PgLogLevel::WARNING,
             pgrx::PgSqlErrorCode::ERRCODE_WARNING,
             format!("the answer of provider {} could not be kept: {why}", provider.name),
-            match kept.verdict {
-                Some(Verdict::Suppressed) =>
-                    "It refuses to tell anything about this person, who may be asked about again: put them on the list with leadlex.suppress(value).",
-                _ => "It is used now, but if this transaction does not commit, asking again costs again.",
-            }
-        );
+            "It is used now, but if this transaction does not commit, asking again costs again."
+        ),
+        (None, _) => {}
     }
     let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, clock::now(), whom).0);
     if matches!(verdict, Verdict::Failed(_)) {
@@ -391,6 +395,18 @@ fn landed(
         workers::call_if_away();
     }
     used(config, about, told(provider, verdict))
+}
+
+/// Puts on the list, with this transaction, whom a provider refuses to tell anything about: there was no room for that
+/// outside of it.
+fn write_refusal(provider: &LoadedProvider, refusal: &Refusal, why: &str) {
+    suppressions::file(refusal);
+    pgrx::ereport!(
+        pgrx::PgLogLevel::WARNING,
+        pgrx::PgSqlErrorCode::ERRCODE_WARNING,
+        format!("the refusal of provider {} is kept with this transaction only: {why}", provider.name),
+        "If it does not commit, this person may be asked about again: put them on the list with leadlex.suppress(value). See leadlex.worker_status for why the worker does not write."
+    );
 }
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.

@@ -52,6 +52,8 @@ pub struct KeptOutcome {
     pub verdict: Option<Verdict>,
     /// Why the answer could not be kept.
     pub dropped: Option<&'static str>,
+    /// The refusal that could not be kept.
+    pub unkept: Option<Refusal>,
 }
 
 pub type Kept = Arc<Mutex<KeptOutcome>>;
@@ -74,8 +76,9 @@ impl ReceiptSink {
             if let Some(claim) = &self.claim {
                 self.tell(claim, &verdict, dropped.is_some());
             }
+            let unkept = dropped.filter(|_| verdict == Verdict::Suppressed).map(|_| self.refusal);
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
-                KeptOutcome { verdict: Some(verdict), dropped };
+                KeptOutcome { verdict: Some(verdict), dropped, unkept };
         };
         (Box::new(keep), shared)
     }

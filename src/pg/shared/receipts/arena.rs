@@ -93,6 +93,8 @@ pub struct Arena<'a> {
     pub buckets: &'a mut [u32],
     pub entries: &'a mut [Entry],
     pub blocks: &'a mut [Block],
+    /// So many entries and blocks are for refusals alone.
+    pub reserved: usize,
 }
 
 /// An entry that the worker has taken to write it down.
@@ -169,14 +171,16 @@ impl Arena<'_> {
 
     fn add(&mut self, key: Key, person: Hash, reach: Option<Hash>, payload: &[u8]) -> Result<(), Refusal> {
         // One answer must not take the room of all others.
-        if payload.len() > self.blocks.len() / 4 * BLOCK_BYTES {
+        if payload.len() > (self.blocks.len() - self.reserved) / 4 * BLOCK_BYTES {
             return Err(Refusal::TooLong);
         }
         let older = self.position(&key, |entry| entry.state == State::Kept && entry.reach() == reach);
         let blocks = |bytes: u32| (bytes as usize).div_ceil(BLOCK_BYTES) as u32;
         let freed = older.map_or(0, |index| blocks(self.entries[index as usize].bytes));
-        let has_entry = self.head.free_entry != NONE || older.is_some();
-        if !has_entry || self.head.free_blocks + freed < blocks(payload.len() as u32) {
+        let reserved = if reach.is_some() { 0 } else { self.reserved };
+        let free_entries = self.free_entries() + usize::from(older.is_some());
+        let free_blocks = (self.head.free_blocks + freed) as usize;
+        if free_entries <= reserved || free_blocks < reserved + blocks(payload.len() as u32) as usize {
             return Err(Refusal::Full);
         }
         if let Some(older) = older {
@@ -206,10 +210,20 @@ impl Arena<'_> {
         Ok(())
     }
 
-    /// Whether half of the room is free.
+    fn free_entries(&self) -> usize {
+        self.entries.len() - self.head.used as usize
+    }
+
+    /// Whether half of the room for answers is free.
     pub fn is_roomy(&self) -> bool {
-        self.head.free_blocks as usize > self.blocks.len() / 2
-            && (self.head.used as usize) < self.entries.len() / 2
+        let free = |free: usize, all: usize| free > self.reserved + (all - self.reserved) / 2;
+        free(self.head.free_blocks as usize, self.blocks.len())
+            && free(self.free_entries(), self.entries.len())
+    }
+
+    /// Whether half of what is reserved for refusals is free: enough for those of requests that are under way.
+    pub fn has_room_for_refusals(&self) -> bool {
+        self.free_entries().min(self.head.free_blocks as usize) >= self.reserved / 2
     }
 
     /// The newest answer to this question that is not in the books yet.

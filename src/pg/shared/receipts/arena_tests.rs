@@ -9,6 +9,7 @@ struct Memory {
     buckets: Vec<u32>,
     entries: Vec<Entry>,
     blocks: Vec<Block>,
+    reserved: usize,
 }
 
 impl Memory {
@@ -41,6 +42,7 @@ impl Memory {
             buckets: vec![0; units],
             entries: vec![entry; units],
             blocks: vec![Block { next: 0, bytes: [7; BLOCK_BYTES] }; units],
+            reserved: 0,
         };
         memory.arena().reset();
         memory
@@ -52,6 +54,7 @@ impl Memory {
             buckets: &mut self.buckets,
             entries: &mut self.entries,
             blocks: &mut self.blocks,
+            reserved: self.reserved,
         }
     }
 }
@@ -190,6 +193,26 @@ fn nothing_takes_the_place_of_a_refusal_but_one_of_the_same_reach() {
     assert_eq!(taken.len(), 2);
     arena.done(&taken);
     assert!(arena.has_no_refusal() && arena.refusals(&key(1, 1)).is_empty());
+}
+
+#[test]
+fn answers_leave_room_for_refusals() {
+    let mut memory = Memory::new(24);
+    memory.reserved = 8;
+    let mut arena = memory.arena();
+    for question in 0..16 {
+        assert_eq!((arena.is_roomy(), arena.has_room_for_refusals()), (question < 8, true));
+        arena.put(key(1, question), SOMEBODY, 1, b"an answer").unwrap();
+    }
+    assert_eq!(arena.put(key(1, 16), SOMEBODY, 1, b"an answer"), Err(Refusal::Full));
+    arena.put(key(1, 15), SOMEBODY, 2, b"a newer one").unwrap();
+    assert_eq!(arena.put(key(1, 15), SOMEBODY, 2, &[0; BLOCK_BYTES + 1]), Err(Refusal::Full));
+    for question in 16..24 {
+        assert_eq!(arena.has_room_for_refusals(), question <= 20);
+        arena.put_refusal(key(1, question), SOMEBODY, HERE, b"a refusal").unwrap();
+    }
+    assert_eq!(arena.put_refusal(key(1, 24), SOMEBODY, HERE, b"a refusal"), Err(Refusal::Full));
+    assert_eq!((0..24).filter(|n| arena.refusals(&key(1, *n)).len() == 1).count(), 8);
 }
 
 #[test]

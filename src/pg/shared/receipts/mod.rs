@@ -22,6 +22,8 @@ use arena::{Block, Entry, Head, UNIT_BYTES};
 /// Between two looks for room.
 pub const PAUSE: Duration = Duration::from_millis(5);
 const NAME: &CStr = c"leadlex_enrich receipts";
+/// Entries and blocks that answers leave to refusals, in 0.4 MB: some 500 people.
+const RESERVED_UNITS: usize = 1_024;
 /// At most so many workers can run, see leadlex.max_workers.
 const MAX_WRITERS: usize = 64;
 
@@ -48,7 +50,7 @@ unsafe extern "C-unwind" {
 }
 
 fn units() -> usize {
-    settings::receipt_buffer_bytes() / UNIT_BYTES
+    settings::receipt_buffer_bytes() / UNIT_BYTES + RESERVED_UNITS
 }
 
 fn offsets(units: usize) -> [usize; 4] {
@@ -101,6 +103,7 @@ fn locked<R>(work: impl FnOnce(&mut Contents, &mut Arena<'_>) -> R) -> R {
                 buckets: std::slice::from_raw_parts_mut(base.add(at[0]).cast(), (*shared).units),
                 entries: std::slice::from_raw_parts_mut(base.add(at[1]).cast(), (*shared).units),
                 blocks: std::slice::from_raw_parts_mut(base.add(at[2]).cast(), (*shared).units),
+                reserved: RESERVED_UNITS,
             };
             if owner_died {
                 arena.reset();

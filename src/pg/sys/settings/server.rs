@@ -121,7 +121,8 @@ fn define_sizes() {
     GucRegistry::define_int_guc(
         c"leadlex.receipt_buffer",
         c"Shared memory for providers' answers that are not in the books yet, of all databases together.",
-        c"When it is full, an answer waits 150 ms for room; then it is used, but not kept, with a WARNING.",
+        c"When it is full, an answer waits 150 ms for room; then it is used, but not kept, with a WARNING. Refusals to tell \
+          anything about somebody have 0.4 MB of their own beside it.",
         &RECEIPT_BUFFER,
         64,
         1_048_576,
