@@ -185,7 +185,7 @@ fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
             persons.iter().any(|p| arena.waiting_for(database, p.hash)) || arena.waiting_on(&keys)
         })
     };
-    let now = clock::now_us();
-    receipts::with(|arena| persons.iter().for_each(|p| arena.erase(p.hash, now)));
+    let (now, uptime) = (clock::now_us(), clock::uptime_s());
+    receipts::with(|arena| persons.iter().for_each(|p| arena.erase(p.hash, now, uptime)));
     super::wait_for_the_books(on_their_way, "Nothing was erased.");
 }

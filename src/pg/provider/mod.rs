@@ -29,7 +29,7 @@ use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, Verdict, Whom};
+use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest, Verdict, Whom};
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
 use leadlex_domain::receipt::{Receipt, Refusal};
@@ -251,9 +251,8 @@ fn put(
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
-    if !receipts::with(|arena| arena.has_room_for_refusals()) {
-        let message = "not sent: so many refusals wait to be written that there might be no room to keep one more (leadlex.worker_status)";
-        return failed(FaultKind::Busy, message);
+    if let Err(fault) = announce(asking.person) {
+        return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)));
     }
     let mut prepared = match prepare(provider, config, &asking.past.person) {
         Ok(Some(prepared)) => prepared,
@@ -265,11 +264,7 @@ fn put(
         Err(others) => return turn::of_others(others, questions.hashes[0]),
     };
     if let Some(header) = config.idempotency_header() {
-        let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
-        let off = settings::receipt_terms().off();
-        let epoch = answered.unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 });
-        let request = prepared.request.masked();
-        let key = receipt::request_key(asking.workspace, asking.table, missing, &request, epoch);
+        let key = request_key(asking, questions, missing, &prepared.request);
         prepared.request.headers.push((header.to_owned(), key.to_string()));
     }
     let in_flight = match admit(provider, config, prepared.question, left, asker) {
@@ -290,11 +285,7 @@ fn put(
         request: prepared.request.clone(),
         workspace: asking.workspace,
         provider: provider.id,
-        refusal: Refusal {
-            people: suppression::of_refusal(&asking.past.person),
-            workspace: provider.workspace,
-            source: provider.name.clone(),
-        },
+        refusal: refusal(provider, asking),
         sighting: about.sighting(config, &asking.past.person),
         in_flight,
         claim,
@@ -313,6 +304,34 @@ fn put(
             again,
         })),
         Err(fault) => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
+    }
+}
+
+/// Notes that somebody is about to be asked about. `Err` where there might be no room to keep that the provider refuses.
+fn announce(person: Hash) -> Result<(), Fault> {
+    let uptime = clock::uptime_s();
+    let has_room = receipts::with(|arena| {
+        arena.note_request(person, uptime);
+        arena.has_room_for_refusals()
+    });
+    let message = "not sent: so many refusals wait to be written that there might be no room to keep one more (leadlex.worker_status)";
+    if has_room { Ok(()) } else { Err(Fault::new(FaultKind::Busy, message)) }
+}
+
+/// By which a provider that knows repetitions tells this request from others.
+fn request_key(asking: &Asking<'_>, questions: &Questions, missing: FieldSet, request: &HttpRequest) -> Uuid {
+    let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
+    let off = settings::receipt_terms().off();
+    let epoch = answered.unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 });
+    receipt::request_key(asking.workspace, asking.table, missing, &request.masked(), epoch)
+}
+
+/// What is kept should the provider refuse to tell anything about this person.
+fn refusal(provider: &LoadedProvider, asking: &Asking<'_>) -> Refusal {
+    Refusal {
+        people: suppression::of_refusal(&asking.past.person),
+        workspace: provider.workspace,
+        source: provider.name.clone(),
     }
 }
 

@@ -139,3 +139,25 @@ fn forgetting_is_for_those_who_may_and_waits_for_a_running_call() {
     thread::sleep(Duration::from_millis(700));
     assert_eq!((receipts(&world), status(&world, "receipts_waiting")), (0, 0));
 }
+
+#[test]
+fn forgetting_many_throws_away_no_answer_about_others() {
+    let world = World::with(&Beginning { contacts: 1_000, ..Beginning::default() });
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_secs(4)));
+    let mut caller = world.caller();
+    world.abandon(&mut caller, 1);
+    world.abandon(&mut caller, 2);
+    // Two that are forgotten while their answers are under way, among many that are.
+    let forget = |which: &str| {
+        world.number(&format!("SELECT count(leadlex.forget_contact(id)) FROM crm WHERE full_name {which}"))
+    };
+    assert_eq!(forget("= 'Person 2'"), 1);
+    assert_eq!(forget("NOT IN ('Person 1', 'Person 2')"), 998);
+    assert_eq!(world.provider.in_flight(), 2, "forgotten while the answers are under way");
+    wait_for_receipts(&world, 1);
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], PHONE);
+    assert_eq!(world.provider.count(), 2, "the answer about the first is kept");
+    assert_eq!(try_enrich(&mut caller, 2)["error"]["reason"], "no_data");
+    assert_eq!(world.provider.count(), 3, "that about the second is not");
+}

@@ -2,6 +2,7 @@
 //!
 //! It lives in shared memory, but nothing here knows that: it works on plain slices, so it can be tested by itself.
 
+use crate::pg::shared::receipts::erasures;
 use leadlex_domain::hash::Hash;
 
 /// Which question: database, the extension's incarnation in it, and the question's hash.
@@ -25,10 +26,6 @@ enum State {
 
 const NONE: u32 = u32::MAX;
 const BLOCK_BYTES: usize = 248;
-/// How many erased persons are remembered one by one.
-const ERASED: usize = 256;
-/// No request is under way longer: settings have this maximum, and the client enforces it.
-const LONGEST_REQUEST_US: i64 = 65_000_000;
 /// Databases whose drops are counted apart; those of others go together.
 const COUNTED: usize = 64;
 
@@ -77,10 +74,6 @@ pub struct Head {
     free_block: u32,
     free_blocks: u32,
     next_number: u64,
-    erased: [(Hash, i64); ERASED],
-    next_erased: u32,
-    /// More persons were erased in a short time than are remembered: until then everybody counts as erased.
-    all_erased_at: i64,
     dropped: [(u32, u64); COUNTED],
 }
 
@@ -93,6 +86,10 @@ pub struct Arena<'a> {
     pub buckets: &'a mut [u32],
     pub entries: &'a mut [Entry],
     pub blocks: &'a mut [Block],
+    /// When people were last asked about.
+    pub asked: &'a mut [u32],
+    /// Who was erased lately.
+    pub erasures: &'a mut [erasures::Set],
     /// So many entries and blocks are for refusals alone.
     pub reserved: usize,
 }
@@ -122,12 +119,11 @@ impl Arena<'_> {
             free_block: 0,
             free_blocks: self.blocks.len() as u32,
             next_number: 1,
-            erased: [([0; 16], 0); ERASED],
-            next_erased: 0,
-            all_erased_at: 0,
             dropped: [(0, 0); COUNTED],
         };
         self.buckets.fill(NONE);
+        self.asked.fill(0);
+        self.erasures.fill(erasures::Set::EMPTY);
         let following = |index: usize, count: usize| if index + 1 < count { index as u32 + 1 } else { NONE };
         let (entries, blocks) = (self.entries.len(), self.blocks.len());
         for (index, entry) in self.entries.iter_mut().enumerate() {
@@ -151,7 +147,7 @@ impl Arena<'_> {
 
     /// Keeps an answer to a request that was sent at `sent_at`. It replaces an older one to the same question.
     pub fn put(&mut self, key: Key, person: Hash, sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
-        if self.was_erased(person, sent_at) {
+        if erasures::has(self.erasures, person, sent_at) {
             return Ok(());
         }
         self.add(key, person, None, payload)
@@ -394,20 +390,17 @@ impl Arena<'_> {
         found
     }
 
-    /// Answers about this person to requests sent before are thrown away when they come.
-    pub fn erase(&mut self, person: Hash, now: i64) {
-        let slot = self.head.next_erased as usize % ERASED;
-        let (_, before) = self.head.erased[slot];
-        if before + LONGEST_REQUEST_US > now {
-            self.head.all_erased_at = before;
-        }
-        self.head.erased[slot] = (person, now);
-        self.head.next_erased = self.head.next_erased.wrapping_add(1);
+    /// A request about this person is about to be sent: `now_s` seconds after the machine was started.
+    pub fn note_request(&mut self, person: Hash, now_s: u32) {
+        erasures::note_request(self.asked, person, now_s);
     }
 
-    fn was_erased(&self, person: Hash, sent_at: i64) -> bool {
-        sent_at <= self.head.all_erased_at
-            || self.head.erased.iter().any(|(erased, at)| *erased == person && sent_at <= *at)
+    /// Answers about this person to requests sent before are thrown away when they come. `now` is in epoch microseconds,
+    /// `now_s` in seconds since the machine was started.
+    pub fn erase(&mut self, person: Hash, now: i64, now_s: u32) {
+        if erasures::may_be_asked(self.asked, person, now_s) {
+            erasures::add(self.erasures, person, now);
+        }
     }
 
     pub fn count_drop(&mut self, database: u32) {

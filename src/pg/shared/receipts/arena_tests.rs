@@ -9,6 +9,8 @@ struct Memory {
     buckets: Vec<u32>,
     entries: Vec<Entry>,
     blocks: Vec<Block>,
+    asked: Vec<u32>,
+    erasures: Vec<erasures::Set>,
     reserved: usize,
 }
 
@@ -34,14 +36,13 @@ impl Memory {
                 free_block: 0,
                 free_blocks: 0,
                 next_number: 0,
-                erased: [([0; 16], 0); ERASED],
-                next_erased: 0,
-                all_erased_at: 0,
                 dropped: [(0, 0); COUNTED],
             }),
             buckets: vec![0; units],
             entries: vec![entry; units],
             blocks: vec![Block { next: 0, bytes: [7; BLOCK_BYTES] }; units],
+            asked: vec![0; 16],
+            erasures: vec![erasures::Set::EMPTY; 16],
             reserved: 0,
         };
         memory.arena().reset();
@@ -54,6 +55,8 @@ impl Memory {
             buckets: &mut self.buckets,
             entries: &mut self.entries,
             blocks: &mut self.blocks,
+            asked: &mut self.asked,
+            erasures: &mut self.erasures,
             reserved: self.reserved,
         }
     }
@@ -131,23 +134,20 @@ fn it_is_full_before_it_is_wrong() {
 fn an_answer_about_somebody_erased_is_thrown_away() {
     let mut memory = Memory::new(8);
     let mut arena = memory.arena();
-    arena.erase(SOMEBODY, 1_000);
+    arena.note_request(SOMEBODY, 7);
+    arena.erase(SOMEBODY, 1_000, 8);
     arena.put(key(1, 1), SOMEBODY, 1_000, b"late").unwrap();
     assert_eq!(arena.find(&key(1, 1)), None);
     arena.put(key(1, 1), SOMEBODY, 1_001, b"asked again since").unwrap();
     arena.put(key(1, 2), [8; 16], 900, b"somebody else").unwrap();
     assert_eq!(arena.waiting(1), 2);
+    // Nothing was under way: it need not be remembered.
+    arena.erase([7; 16], 1_000, 8);
+    arena.put(key(1, 6), [7; 16], 999, b"of no request").unwrap();
+    assert!(arena.find(&key(1, 6)).is_some());
     assert!(
         arena.waiting_for(1, SOMEBODY) && arena.waiting_on(&[key(1, 2)]) && !arena.waiting_on(&[key(1, 3)])
     );
-    // More of them in a short time than are remembered: nothing asked before that is trusted.
-    for n in 0..ERASED as u32 {
-        let mut person = [0; 16];
-        person[..4].copy_from_slice(&n.to_ne_bytes());
-        arena.erase(person, 2_000);
-    }
-    arena.put(key(1, 3), SOMEBODY, 1_000, b"late").unwrap();
-    assert_eq!(arena.find(&key(1, 3)), None);
     // That nobody is to ask about them again is kept all the same.
     arena.put_refusal(key(1, 4), SOMEBODY, HERE, b"late").unwrap();
     assert_eq!(arena.refusals(&key(1, 4)), [b"late"]);

@@ -4,6 +4,7 @@
 //! Helper threads may not touch Postgres's locks, so this has a lock of its own, see [`crate::pg::sys::robust_mutex`].
 
 mod arena;
+mod erasures;
 
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
@@ -53,16 +54,20 @@ fn units() -> usize {
     settings::receipt_buffer_bytes() / UNIT_BYTES + RESERVED_UNITS
 }
 
-fn offsets(units: usize) -> [usize; 4] {
+/// Where buckets, entries, blocks, and the two tables of erasures begin, and where all ends.
+fn offsets(units: usize) -> [usize; 6] {
     let buckets = size_of::<Shared>().next_multiple_of(8);
     let entries = (buckets + units * size_of::<u32>()).next_multiple_of(8);
     let blocks = (entries + units * size_of::<Entry>()).next_multiple_of(8);
-    [buckets, entries, blocks, blocks + units * size_of::<Block>()]
+    let asked = (blocks + units * size_of::<Block>()).next_multiple_of(8);
+    let sets = (asked + erasures::ASKED * size_of::<u32>()).next_multiple_of(8);
+    [buckets, entries, blocks, asked, sets, sets + erasures::SETS * size_of::<erasures::Set>()]
 }
 
 /// Shared memory to ask for.
 pub fn size() -> usize {
-    offsets(units())[3]
+    let [.., end] = offsets(units());
+    end
 }
 
 /// Creates or finds the block.
@@ -103,6 +108,8 @@ fn locked<R>(work: impl FnOnce(&mut Contents, &mut Arena<'_>) -> R) -> R {
                 buckets: std::slice::from_raw_parts_mut(base.add(at[0]).cast(), (*shared).units),
                 entries: std::slice::from_raw_parts_mut(base.add(at[1]).cast(), (*shared).units),
                 blocks: std::slice::from_raw_parts_mut(base.add(at[2]).cast(), (*shared).units),
+                asked: std::slice::from_raw_parts_mut(base.add(at[3]).cast(), erasures::ASKED),
+                erasures: std::slice::from_raw_parts_mut(base.add(at[4]).cast(), erasures::SETS),
                 reserved: RESERVED_UNITS,
             };
             if owner_died {
