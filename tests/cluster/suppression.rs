@@ -107,7 +107,7 @@ fn a_providers_refusal_survives_the_rollback_that_it_causes_and_stops_every_othe
     assert!(suppressed(&failure.json()), "{failure:?}");
     assert_eq!(world.provider.count_of("/second"), 0, "it ends there, whoever would be next");
     assert_eq!(credits(&mut caller), Some(10));
-    // At once, before the worker has written anything; and then by whatever identifies the person.
+    // At once; and then by whatever identifies the person.
     assert!(suppressed(&try_enrich(&mut world.caller(), 1)["error"]));
     listed(&world, 1);
     world.run("UPDATE crm SET email = 'PERSON1@acme.example', full_name = 'J. Other' WHERE id = '00000000-0000-4000-8000-000000000002'");
@@ -216,7 +216,7 @@ fn a_refusal_counts_before_it_is_in_the_books_and_can_be_taken_back_by_then() {
     );
     let mut caller = world.caller();
     for round in 1..=3 {
-        // In one statement: no time for the worker.
+        // In one statement, whose snapshot is older than what the worker writes.
         let both = "SELECT try_enrich_contact($1), try_enrich_contact($2)";
         let row = caller.query_one(both, &[&contact(1), &contact(2)]).unwrap();
         assert!(suppressed(&row.get::<_, Value>(0)["error"]));

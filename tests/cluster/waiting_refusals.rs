@@ -2,7 +2,7 @@
 //! until then.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -264,4 +264,72 @@ fn refusals_without_room_come_with_the_transaction() {
     assert_eq!(set(&mut world.caller(), 1, 192), (192, 0));
     assert_eq!(world.provider.count(), 192);
     assert!(world.cluster.log().contains("the refusal of provider main is kept with this transaction only"));
+}
+
+#[test]
+fn a_refusal_that_a_call_was_told_of_outlives_a_crash_at_once() {
+    let world = world(&[]);
+    let mut rows = 0;
+    for (round, sql) in [
+        "SELECT try_enrich_contact($1)",
+        "SELECT * FROM enrich_contacts(ARRAY[$1::uuid])",
+        "SELECT try_enrich_row('crm', $1::uuid)",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut caller = world.caller();
+        caller.query_one(*sql, &[&contact(round as i32 + 1)]).unwrap();
+        world.cluster.restart(Stop::Kill);
+        rows += 1;
+        assert_eq!(world.number("SELECT count(*) FROM leadlex.suppression"), rows, "{sql}");
+        // The worker has nothing to do, and leaves: then it has to be started first.
+        thread::sleep(Duration::from_millis(1_500));
+    }
+    assert_eq!(world.provider.count(), 3);
+}
+
+#[test]
+fn a_call_is_told_of_a_refusal_once_it_is_written() {
+    let world = world(&[]);
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("person1@acme.example") => Behaviour::json(200, person()),
+        _ => Behaviour::json(451, json!({})),
+    });
+    let mut caller = world.caller();
+    // Brings the worker, which stays for half a second.
+    try_enrich(&mut caller, 1);
+    let mut owner = world.owner();
+    let mut worker = 0;
+    eventually("the worker is there", Duration::from_secs(10), || {
+        let sql = "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'leadlex_enrich worker' AND datname = 'app'";
+        worker = owner.query_one(sql, &[]).unwrap().get::<_, Option<i32>>(0).unwrap_or(0);
+        worker > 0
+    });
+    world.cluster.signal_process(worker, "STOP");
+    let call = thread::spawn(move || try_enrich(&mut caller, 2));
+    world.provider.wait_for(2, Duration::from_secs(10));
+    thread::sleep(Duration::from_millis(300));
+    let told = call.is_finished();
+    world.cluster.signal_process(worker, "CONT");
+    assert!(!told, "before it is written");
+    assert!(suppressed(&call.join().unwrap()));
+    assert_eq!(number(&mut owner, "SELECT count(*) FROM leadlex.suppression"), 1);
+}
+
+#[test]
+fn a_call_does_not_wait_for_a_refusal_that_is_held_up_nor_long_for_a_worker_that_does_not_come() {
+    let world = world(&[]);
+    let mut caller = world.caller();
+    let mut lock = locked(&world, WHOLE_LIST);
+    let begun = Instant::now();
+    assert!(suppressed(&try_enrich(&mut caller, 1)));
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    lock.batch_execute("ROLLBACK").unwrap();
+    let without_worker = self::world(&[NO_WORKER]);
+    let mut caller = without_worker.caller();
+    let begun = Instant::now();
+    assert!(suppressed(&try_enrich(&mut caller, 1)));
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{took:?}");
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::receipt_sink::{Kept, ReceiptSink};
-use crate::pg::provider::sending::{Asker, admit, longest, send};
+use crate::pg::provider::sending::{Asker, admit, longest, longest_wait, send};
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
 use leadlex_domain::provider::Config;
@@ -33,6 +33,7 @@ impl Again {
             claim.extend(longest(config, left));
         }
         self.receipt_sink.repeats = false;
+        self.receipt_sink.until = longest_wait(config, left);
         let request = self.receipt_sink.request.clone();
         let (keep, kept) = self.receipt_sink.start();
         let sent = send(config, request, left, keep, On::Thread).ok()?;

@@ -288,6 +288,7 @@ fn put(
         refusal: refusal(provider, asking),
         sighting: about.sighting(config, &asking.past.person),
         in_flight,
+        until: sending::longest_wait(config, left),
         claim,
         repeats: config.idempotency_header().is_some(),
     };

@@ -18,6 +18,8 @@ use leadlex_net::Keep;
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
 const PATIENCE: Duration = Duration::from_millis(150);
+/// How long a refusal waits to be written before the call is told. It is rare, and must outlive a crash after that.
+const PATIENCE_OF_REFUSAL: Duration = Duration::from_secs(1);
 /// How long the question is kept for a request that is sent once more.
 const REPETITION: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,8 @@ pub struct ReceiptSink {
     /// Under which name it was asked with what: to be counted with the answer.
     pub sighting: Option<Sighting>,
     pub in_flight: InFlightRequest,
+    /// The backend does not wait longer for the thread.
+    pub until: Instant,
     /// Others wait for the answer; `None`: nobody does.
     pub claim: Option<Arc<Claim>>,
     /// The request is sent once more where nothing is known of it.
@@ -120,7 +124,15 @@ impl ReceiptSink {
         for person in &self.refusal.people {
             dropped = self.put(*person, refused(&[*person]), None).or(dropped);
         }
+        self.wait_until_written();
         dropped
+    }
+
+    fn wait_until_written(&self) {
+        let key = |person: &Hash| Key { question: *person, ..self.key };
+        let keys: Vec<Key> = self.refusal.people.iter().map(key).collect();
+        let until = self.until.min(Instant::now() + PATIENCE_OF_REFUSAL);
+        receipts::wait_for_refusals(&keys, self.refusal.reach(self.provider), until);
     }
 
     fn put(&self, question: Hash, content: Content, sighting: Option<Sighting>) -> Option<&'static str> {

@@ -1,7 +1,7 @@
 //! One request: its secret, whether it may be sent now, and how it ended.
 
 use crate::pg::sys::clock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::pg::installation::account_key;
 use crate::pg::limits::accounts;
@@ -81,6 +81,12 @@ pub fn time_for(config: &Config) -> Duration {
 pub fn longest(config: &Config, left: Duration) -> Duration {
     const KEEPING: Duration = Duration::from_secs(1);
     time_for(config).min(left) + KEEPING
+}
+
+/// Until when the thread of a request that is sent now may take to keep what comes of it, and be heard by the backend.
+pub fn longest_wait(config: &Config, left: Duration) -> Instant {
+    const TO_TELL: Duration = Duration::from_millis(50);
+    Instant::now() + time_for(config).min(left) + wait::GRACE - TO_TELL
 }
 
 /// Who asks.

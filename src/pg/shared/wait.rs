@@ -19,7 +19,7 @@ use leadlex_domain::provider::{Answer, Fault, FaultKind};
 use leadlex_net::{Announce, Awaited, Job, Keep, OpenError, PendingRequest, RequestPool, Wants};
 
 /// The thread enforces the timeout; this much later the backend stops waiting for the thread itself.
-const GRACE: Duration = Duration::from_millis(250);
+pub const GRACE: Duration = Duration::from_millis(250);
 
 /// Between looks whether requests that have all descriptors are over.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);

@@ -354,6 +354,12 @@ impl Arena<'_> {
         self.head.refusals == 0
     }
 
+    /// Whether the worker is still to write one of these refusals, and nobody has been seen to hold it up.
+    pub fn is_to_write(&self, keys: &[Key], reach: Hash) -> bool {
+        let such = |entry: &Entry| entry.reach() == Some(reach) && entry.not_before == 0;
+        !self.has_no_refusal() && keys.iter().any(|key| self.position(key, such).is_some())
+    }
+
     /// Whether one waits, or is being written, in this database.
     pub fn has_refusal_of(&self, database: u32) -> bool {
         let of = |entry: &Entry| entry.refuses && entry.key.database == database;

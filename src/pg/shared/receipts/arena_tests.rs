@@ -227,8 +227,10 @@ fn a_refusal_counts_while_it_is_being_written_and_while_the_worker_leaves_it_alo
     let in_order = arena.take_refusals(1, 2, 1_000);
     assert_eq!(in_order.iter().map(|taken| taken.key.question[0]).collect::<Vec<_>>(), [3, 1]);
     assert_eq!((counts(&arena), arena.has_refusal_of(1), arena.has_refusal_of(2)), (3, true, false));
+    let first = [key(1, 3), key(1, 1)];
+    assert!(arena.is_to_write(&first, HERE) && !arena.is_to_write(&first, ELSEWHERE));
     arena.put_back_until(&in_order, 2_000);
-    assert_eq!(counts(&arena), 3);
+    assert_eq!((counts(&arena), arena.is_to_write(&first, HERE)), (3, false), "somebody holds them up");
     let rest = arena.take_refusals(1, 10, 1_999);
     assert_eq!(rest.len(), 1, "the others are left alone");
     arena.done(&rest);

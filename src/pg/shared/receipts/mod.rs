@@ -192,6 +192,15 @@ pub fn note(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) {
     });
 }
 
+/// From a helper thread: waits until the worker has written these refusals, or has found that somebody holds one up, or until
+/// then.
+pub fn wait_for_refusals(keys: &[Key], reach: [u8; 16], until: std::time::Instant) {
+    let are_to_write = || robust_mutex::from_thread(|| locked(|_, arena| arena.is_to_write(keys, reach)));
+    while are_to_write() && std::time::Instant::now() < until {
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// From a helper thread: an answer could not be kept.
 pub fn count_drop(database: u32) {
     robust_mutex::from_thread(|| locked(|_, arena| arena.count_drop(database)));
