@@ -333,3 +333,33 @@ fn a_call_does_not_wait_for_a_refusal_that_is_held_up_nor_long_for_a_worker_that
     let took = begun.elapsed();
     assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{took:?}");
 }
+
+/// Asked by name and place, as the address is many people's: what is kept of that is found by the same.
+#[test]
+fn a_refusal_of_somebody_with_an_address_of_many_is_kept() {
+    let world = world(&["leadlex.max_people_per_value = 3"]);
+    world.run("UPDATE crm SET email = 'family@gmail.com', location = 'Berlin' WHERE id <= '00000000-0000-4000-8000-000000000006'");
+    world.provider.always(|_| Behaviour::json(404, json!({})));
+    let mut caller = world.caller();
+    for n in 1..=4 {
+        try_enrich(&mut caller, n);
+    }
+    eventually("the address is found to be many people's", Duration::from_secs(20), || {
+        world.number("SELECT count(*) FROM leadlex.shared_value") > 0
+    });
+    let config = json!({"request": {"query": {"email": null, "name": "{full_name}", "place": "{location}"}},
+                        "identify_by": [["full_name", "location"]]});
+    world.owner().execute("SELECT leadlex.alter_provider('main', config => $1)", &[&config]).unwrap();
+    world.provider.always(|_| Behaviour::json(451, json!({})));
+    let asked = world.provider.count();
+    assert!(suppressed(&try_enrich(&mut caller, 5)));
+    listed(&world, 1);
+    thread::sleep(Duration::from_millis(100));
+    assert!(suppressed(&try_enrich(&mut caller, 5)));
+    assert_eq!(set(&mut caller, 5, 5), (1, 0));
+    assert_eq!(world.provider.count(), asked + 1);
+    let sql = "SELECT leadlex.unsuppress_contact($1)";
+    assert_eq!(world.owner().query_one(sql, &[&contact(5)]).unwrap().get::<_, i64>(0), 1);
+    assert!(suppressed(&try_enrich(&mut caller, 5)));
+    assert_eq!(world.provider.count(), asked + 2);
+}

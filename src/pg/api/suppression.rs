@@ -10,6 +10,7 @@ use crate::pg::call::preconditions;
 use crate::pg::call::single;
 use crate::pg::call::single::Target;
 use crate::pg::provider;
+use crate::pg::provider::shared_values::Crowd;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::suppressions;
@@ -136,7 +137,7 @@ fn take_off(target: Target, id: &str) -> i64 {
     let (mut domains, mut others) = (false, false);
     for (workspace, contact) in &seen {
         let row = receipt::person(*workspace, binding.name(), &contact.id);
-        let person = provider::person(contact).in_row(row);
+        let person = provider::person_in_row(*workspace, contact, row, &Crowd::default());
         let alone = suppression::of_person_alone(&person, contact);
         wait_for_the_books(&alone);
         let of_domains = suppression::domains_of_person(&person, contact);

@@ -44,7 +44,6 @@ use leadlex_domain::rate::{Status, Window};
 use leadlex_domain::receipt;
 use leadlex_domain::reply;
 use leadlex_domain::reply::Origin;
-use leadlex_domain::suppression;
 use leadlex_domain::waterfall::{Gathered, Mode, ProviderOutcome};
 
 /// Which table a call is about: `None` is the first bound one.
@@ -234,7 +233,7 @@ impl CallContext for SingleCall {
         let (workspace, row) = (self.workspace(), self.row());
         suppressions::any(Some(workspace), || {
             if self.listed.as_ref().is_none_or(|(known, _)| known != contact) {
-                let listed = suppression::of_person(&provider::person(contact).in_row(row), contact);
+                let listed = provider::listed(workspace, contact, row, &self.crowd);
                 self.listed = Some((contact.clone(), listed));
             }
             self.listed.as_ref().map(|(_, listed)| listed.clone()).unwrap_or_default()

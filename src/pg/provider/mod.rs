@@ -38,7 +38,7 @@ use leadlex_domain::waterfall::ProviderOutcome;
 use receipt_sink::ReceiptSink;
 
 use again::Again;
-pub use past::{Past, pasts, person, questions};
+pub use past::{Past, listed, pasts, person, person_in_row, questions};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
 pub use turn::Awaited;

@@ -79,6 +79,20 @@ pub fn person(contact: &Contact) -> Person {
     Person::of(contact, settings::rules(), &settings::role_mailboxes())
 }
 
+/// The same person in their row, with what identifies them no longer, as many share it: by how a refusal was kept then. To
+/// be asked for where anybody is on the list.
+pub fn person_in_row(workspace: Uuid, contact: &Contact, row: Hash, crowd: &Crowd) -> Person {
+    let mut people = [person(contact).in_row(row)];
+    shared_values::mark(workspace, &mut people, crowd);
+    let [person] = people;
+    person
+}
+
+/// What a contact may be listed under, see [`suppression`].
+pub fn listed(workspace: Uuid, contact: &Contact, row: Hash, crowd: &Crowd) -> Vec<Hash> {
+    suppression::of_person(&person_in_row(workspace, contact, row, crowd), contact)
+}
+
 fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
     Parties { workspace, provider: provider.id, description: &provider.fingerprint }
 }

@@ -37,7 +37,6 @@ use leadlex_domain::position::Post;
 use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict};
 use leadlex_domain::rate::{Limits, Status};
 use leadlex_domain::receipt;
-use leadlex_domain::suppression;
 use leadlex_domain::waterfall::{Mode, ProviderOutcome, Waterfall};
 
 /// Steps 3 and 4; then each contact, in portions.
@@ -243,7 +242,7 @@ impl Outlook<'_> {
     }
 
     fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
-        let listed = || suppression::of_person(&provider::person(contact).in_row(row), contact);
+        let listed = || provider::listed(self.scope.workspace, contact, row, &self.crowd);
         suppressions::any(Some(self.scope.workspace), listed)
     }
 

@@ -5,12 +5,13 @@ use uuid::Uuid;
 use crate::pg::call::batch::FieldRequest;
 use crate::pg::call::single;
 use crate::pg::provider;
+use crate::pg::provider::shared_values::Crowd;
 use crate::pg::store::suppressions;
 use crate::pg::table::{Binding, Found};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::FieldSet;
-use leadlex_domain::{merge, receipt, suppression};
+use leadlex_domain::{merge, receipt};
 
 /// Whose contacts, of which table, and what is asked of them.
 #[derive(Clone, Copy)]
@@ -81,7 +82,7 @@ impl BatchScope<'_> {
         }
         self.binding.require_updatable(fields);
         let row = receipt::person(self.workspace, self.binding.name(), &contact.id);
-        let listed = || suppression::of_person(&provider::person(&contact).in_row(row), &contact);
+        let listed = || provider::listed(self.workspace, &contact, row, &Crowd::default());
         if suppressions::any(Some(self.workspace), listed) {
             return Eligibility::Suppressed(contact);
         }

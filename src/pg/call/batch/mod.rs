@@ -45,7 +45,6 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::position::Position;
 use leadlex_domain::rate::Window;
-use leadlex_domain::suppression;
 use leadlex_domain::waterfall::Mode;
 use lookup::BatchScope;
 use member::{Finished, Flying, Member};
@@ -444,7 +443,7 @@ impl Batch<'_> {
     }
 
     fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
-        let listed = || suppression::of_person(&provider::person(contact).in_row(row), contact);
+        let listed = || provider::listed(self.workspace(), contact, row, &self.crowd);
         suppressions::any(Some(self.workspace()), listed)
     }
 
