@@ -20,6 +20,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::pg::provider::shared_values::About;
+use crate::pg::shared::wait;
 use crate::pg::shared::wait::Sent;
 use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
@@ -399,6 +400,9 @@ fn landed(
         }
     };
     let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Some(unwritten) = &kept.unwritten {
+        unwritten.wait(wait::nap);
+    }
     match (kept.dropped, &kept.unkept) {
         (Some(why), Some(refusal)) => write_refusal(provider, refusal, why),
         (Some(why), None) => pgrx::ereport!(

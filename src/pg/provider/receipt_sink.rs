@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
 use crate::pg::shared::single_flight::{Claim, End};
+use crate::pg::shared::wait;
 use crate::pg::sys::clock::now_us;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
@@ -58,6 +59,24 @@ pub struct KeptOutcome {
     pub dropped: Option<&'static str>,
     /// The refusal that could not be kept.
     pub unkept: Option<Refusal>,
+    /// The refusal that the worker is to write, where the backend itself took it in.
+    pub unwritten: Option<Unwritten>,
+}
+
+/// A refusal on its way to the list. It is rare, and must outlive a crash once the call is told: so that waits for the worker.
+pub struct Unwritten {
+    keys: Vec<Key>,
+    reach: Hash,
+    until: Instant,
+}
+
+impl Unwritten {
+    /// At most until the backend stops waiting for the request, and not where an open transaction holds the row.
+    pub fn wait(&self, pause: impl Fn(Duration)) {
+        while Instant::now() < self.until && receipts::are_to_write(&self.keys, self.reach) {
+            pause(receipts::PAUSE);
+        }
+    }
 }
 
 pub type Kept = Arc<Mutex<KeptOutcome>>;
@@ -80,9 +99,17 @@ impl ReceiptSink {
             if let Some(claim) = &self.claim {
                 self.tell(claim, &verdict, dropped.is_some());
             }
-            let unkept = dropped.filter(|_| verdict == Verdict::Suppressed).map(|_| self.refusal);
+            let refused = verdict == Verdict::Suppressed;
+            let unwritten = refused.then(|| self.unwritten()).and_then(|unwritten| {
+                if wait::is_own_thread() {
+                    return Some(unwritten);
+                }
+                unwritten.wait(std::thread::sleep);
+                None
+            });
+            let unkept = dropped.filter(|_| refused).map(|_| self.refusal);
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
-                KeptOutcome { verdict: Some(verdict), dropped, unkept };
+                KeptOutcome { verdict: Some(verdict), dropped, unkept, unwritten };
         };
         (Box::new(keep), shared)
     }
@@ -124,15 +151,16 @@ impl ReceiptSink {
         for person in &self.refusal.people {
             dropped = self.put(*person, refused(&[*person]), None).or(dropped);
         }
-        self.wait_until_written();
         dropped
     }
 
-    fn wait_until_written(&self) {
+    fn unwritten(&self) -> Unwritten {
         let key = |person: &Hash| Key { question: *person, ..self.key };
-        let keys: Vec<Key> = self.refusal.people.iter().map(key).collect();
-        let until = self.until.min(Instant::now() + PATIENCE_OF_REFUSAL);
-        receipts::wait_for_refusals(&keys, self.refusal.reach(self.provider), until);
+        Unwritten {
+            keys: self.refusal.people.iter().map(key).collect(),
+            reach: self.refusal.reach(self.provider),
+            until: self.until.min(Instant::now() + PATIENCE_OF_REFUSAL),
+        }
     }
 
     fn put(&self, question: Hash, content: Content, sighting: Option<Sighting>) -> Option<&'static str> {

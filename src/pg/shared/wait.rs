@@ -318,6 +318,12 @@ pub fn doze(pause: Duration, event_of: Event) {
     pgrx::check_for_interrupts!();
 }
 
+/// Whether this is the backend's own thread, in which waits serve interrupts.
+pub fn is_own_thread() -> bool {
+    // SAFETY: plain system calls.
+    unsafe { libc::gettid() == libc::getpid() }
+}
+
 static ON_EXIT: OnceLock<fn()> = OnceLock::new();
 
 /// What else is done once no thread of this backend works any more.

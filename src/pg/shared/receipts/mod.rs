@@ -192,13 +192,9 @@ pub fn note(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) {
     });
 }
 
-/// From a helper thread: waits until the worker has written these refusals, or has found that somebody holds one up, or until
-/// then.
-pub fn wait_for_refusals(keys: &[Key], reach: [u8; 16], until: std::time::Instant) {
-    let are_to_write = || robust_mutex::from_thread(|| locked(|_, arena| arena.is_to_write(keys, reach)));
-    while are_to_write() && std::time::Instant::now() < until {
-        std::thread::sleep(PAUSE);
-    }
+/// From any thread: whether the worker is still to write these refusals, and has not found that somebody holds one up.
+pub fn are_to_write(keys: &[Key], reach: [u8; 16]) -> bool {
+    robust_mutex::from_thread(|| locked(|_, arena| arena.is_to_write(keys, reach)))
 }
 
 /// From a helper thread: an answer could not be kept.
