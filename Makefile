@@ -1,6 +1,7 @@
-# The two commands: make demo, make test. Scripts under tests/ do the work; none of them writes outside target/,
-# but for the packages that are missing, which apt installs, and `make install`.
+# The two commands: make demo, make test. The crate xtask/ does the work; it writes nothing outside target/ but by `make
+# install`. What it needs, tests/lib/prerequisites.sh installs by apt.
 SHELL := /bin/bash
+XTASK := tests/lib/xtask
 export PG_CONFIG PG_MAJOR
 .PHONY: help demo demo-stop test matrix check build install bench update-script prerequisites clean
 
@@ -8,36 +9,36 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-22s %s\n", $$1, $$2 }'
 	@echo '  PG_CONFIG=/path/to/pg_config or PG_MAJOR=15…19 chooses the Postgres; by default the one that is there.'
 
-demo: prerequisites ## a private cluster and a sample provider; watch contacts being filled in
+demo: ## a private cluster and a sample provider; watch contacts being filled in
 	@tests/demo/demo
 
 demo-stop: ## stop what make demo left running
 	@tests/demo/demo-stop
 
-test: ## every suite, against clusters that it starts itself
-	@tests/run
+test: ## every suite, against clusters that it starts itself; SUITES="unit cluster" TESTS="words of names" are some of it
+	@tests/run $(SUITES) $(if $(TESTS),-- $(TESTS))
 
 matrix: ## every suite on PostgreSQL 15, 17, 18 and 19, each in a Debian of its own under target/; as root
 	@tests/matrix
 
-check: prerequisites ## rustfmt and clippy
-	@tests/lib/check.sh
+check: ## rustfmt and clippy
+	@$(XTASK) check
 
-build: prerequisites ## a development build, in a private copy of Postgres under target/
-	@tests/lib/build.sh
+build: ## a development build, in a private copy of Postgres under target/
+	@$(XTASK) build
 
-install: prerequisites ## a release build into the Postgres of PG_CONFIG
-	@tests/lib/install.sh
+install: ## a release build into the Postgres of PG_CONFIG
+	@$(XTASK) install
 
 bench: ## calls per second, beside a hand-written function and the limits; QUICK=1 is shorter, BASE=<commit> compares with that commit
 	@tests/lib/prerequisites.sh bench
 	@tests/bench/bench
 
 update-script: ## for a release: FROM=<version> DELTA=<file> make sql/leadlex_enrich--FROM--….sql, see docs/internals/releasing.md
-	@tests/lib/update_script.sh "$(FROM)" "$(DELTA)"
+	@$(XTASK) update-script "$(FROM)" "$(DELTA)"
 
 prerequisites: ## install what is missing (apt, and cargo-pgrx under target/tools)
 	@tests/lib/prerequisites.sh
 
 clean: demo-stop ## remove target/
-	@tests/lib/clean.sh
+	@$(XTASK) clean

@@ -3,8 +3,6 @@
 
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../../tools/update_script/mod.rs"]
-mod update_script;
 mod world;
 
 mod adversary;

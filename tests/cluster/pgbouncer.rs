@@ -31,7 +31,7 @@ impl Pooler {
     /// On a socket of its own, in front of a cluster, for these users.
     fn start(cluster: &Cluster, users: &[String]) -> Pooler {
         let dir = cluster.socket_dir().join("pool");
-        server().make_dir(&dir);
+        server().make_dir(&dir).unwrap();
         fs::write(dir.join("users"), users.iter().map(|u| format!("\"{u}\" \"\"\n")).collect::<String>())
             .unwrap();
         let ini = format!(

@@ -164,7 +164,7 @@ find_cargo_pgrx() {
     for candidate in "$TARGET/tools/bin/cargo-pgrx" "$(command -v cargo-pgrx || true)"; do
         if [ -n "$candidate" ] && [ -x "$candidate" ] &&
             [ "$("$candidate" pgrx --version 2>/dev/null)" = "cargo-pgrx $CARGO_PGRX_VERSION" ]; then
-            CARGO_PGRX=$candidate
+            export CARGO_PGRX=$candidate
             return 0
         fi
     done
@@ -180,7 +180,6 @@ use_pgrx_home() {
     wanted=$(printf '[configs]\npg%s = "%s"\n' "$MAJOR" "$PG_CONFIG")
     if [ "$(cat "$PGRX_HOME/config.toml" 2>/dev/null)" != "$wanted" ]; then printf '%s\n' "$wanted" >"$PGRX_HOME/config.toml"; fi
     PG_FEATURES=(--no-default-features --features "pg$MAJOR")
-    export LEADLEX_PG_FEATURE=pg$MAJOR
 }
 
 # All of the above, for scripts that build or run something. prerequisites.sh has been run before.

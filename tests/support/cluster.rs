@@ -1,15 +1,16 @@
 //! A Postgres cluster of one's own: a copy of a template, a private socket, the extension preloaded.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls};
+use xtask::postgres::cluster::{START_TIMEOUT, STOP_TIMEOUT};
+use xtask::process::{children_of, is_running, kill, wait_within};
 
 use super::server::{Server, check, server};
 
@@ -26,9 +27,7 @@ pub enum Stop {
 /// A running (or, in between, stopped) cluster. Dropping it stops it, and removes it unless the test failed.
 pub struct Cluster {
     server: &'static Server,
-    dir: PathBuf,
-    socket_dir: PathBuf,
-    port: u16,
+    cluster: xtask::postgres::Cluster,
     process: Mutex<Option<Child>>,
     surroundings: Mutex<Surroundings>,
 }
@@ -44,10 +43,13 @@ pub struct Surroundings {
     pub files: Option<u32>,
 }
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-// The path of a Unix socket, with "/.s.PGSQL.12345" at its end, has at most 107 bytes.
-const MAX_SOCKET_DIR_BYTES: usize = 90;
+/// What tests have beside what every cluster of ours has.
+const SETTINGS: [&str; 2] = [
+    // Most tests' vendor has one person for whoever is asked about, as a sandbox has.
+    "leadlex.max_people_per_value = -1",
+    // Crashes here are of processes, not of the machine.
+    "fsync = off",
+];
 
 impl Cluster {
     /// With the extension preloaded, and no settings but those that tests need.
@@ -69,76 +71,44 @@ impl Cluster {
 
     /// Made with this installation of Postgres, but not started.
     pub fn create_of(server: &'static Server, conf: &[&str]) -> Cluster {
-        let cluster = Cluster::empty(server);
-        server.copy_template(&cluster.data());
-        cluster.append_conf(&[
-            "shared_preload_libraries = 'leadlex_enrich'",
-            "leadlex.allow_private_addresses = on",
-            "max_connections = 150",
-            // Most tests' vendor has one person for whoever is asked about, as a sandbox has.
-            "leadlex.max_people_per_value = -1",
-            // Crashes here are of processes, not of the machine.
-            "fsync = off",
-            "timezone = 'UTC'",
-            "log_timezone = 'UTC'",
-            "log_line_prefix = '%m [%p] %q%u@%d '",
-        ]);
+        let cluster = xtask::postgres::Cluster::create(server, &new_name(), &SETTINGS);
+        let cluster = Cluster::of(server, cluster);
         cluster.append_conf(conf);
         cluster
     }
 
     /// A hot standby of this cluster, streaming, started. This one must run.
     pub fn standby(&self, conf: &[&str]) -> Cluster {
-        let standby = Cluster::empty(self.server);
+        let standby = Cluster::of(self.server, xtask::postgres::Cluster::empty(self.server, &new_name()));
         let mut backup = self.server.command("pg_basebackup");
         backup.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
         backup.arg("-d").arg(self.conninfo("postgres"));
         check(&mut backup, "pg_basebackup");
-        standby.append_conf(&standby.place());
+        standby.append_conf(&standby.cluster.place());
         standby.append_conf(conf);
         standby.start_again();
         standby
     }
 
-    fn empty(server: &'static Server) -> Cluster {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test-{}-{number}", std::process::id());
-        let dir = server.run_dir.join(&name);
-        server.make_dir(&dir);
-        let mut socket_dir = dir.clone();
-        if dir.as_os_str().len() > MAX_SOCKET_DIR_BYTES {
-            socket_dir = Path::new("/tmp").join(format!("leadlex-{name}"));
-            server.make_dir(&socket_dir);
-        }
-        let port = free_port();
-        Cluster { server, dir, socket_dir, port, process: Mutex::new(None), surroundings: Mutex::default() }
-    }
-
-    /// The settings that say where this cluster listens.
-    fn place(&self) -> [String; 3] {
-        [
-            format!("port = {}", self.port),
-            format!("unix_socket_directories = '{}'", self.socket_dir.display()),
-            // By socket only: a TCP port could be taken by another test between looking and listening.
-            "listen_addresses = ''".to_owned(),
-        ]
+    fn of(server: &'static Server, cluster: Result<xtask::postgres::Cluster, String>) -> Cluster {
+        let cluster = cluster.unwrap_or_else(|error| panic!("{error}"));
+        Cluster { server, cluster, process: Mutex::new(None), surroundings: Mutex::default() }
     }
 
     pub fn data(&self) -> PathBuf {
-        self.dir.join("data")
+        self.cluster.data()
     }
 
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.cluster.dir
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.cluster.port
     }
 
     pub fn socket_dir(&self) -> &Path {
-        &self.socket_dir
+        &self.cluster.socket_dir
     }
 
     pub fn server(&self) -> &'static Server {
@@ -147,17 +117,13 @@ impl Cluster {
 
     /// For programs that take a connection string.
     pub fn conninfo(&self, database: &str) -> String {
-        format!("host={} port={} user=postgres dbname={database}", self.socket_dir.display(), self.port)
+        format!("host={} port={} user=postgres dbname={database}", self.socket_dir().display(), self.port())
     }
 
     // --- settings ------------------------------------------------------------------------------------
 
     pub fn append_conf<S: AsRef<str>>(&self, lines: &[S]) {
-        let path = self.data().join("postgresql.conf");
-        let mut file = File::options().append(true).open(path).expect("initdb made it");
-        for line in lines {
-            writeln!(file, "{}", line.as_ref()).expect("target/ can be written");
-        }
+        self.cluster.append_conf(lines).expect("target/ can be written");
     }
 
     /// Appends and reloads, and returns when new sessions see it.
@@ -188,28 +154,9 @@ impl Cluster {
     pub fn try_start(&self) -> Result<(), String> {
         let mut process = self.process.lock().expect("no start or stop panicked");
         assert!(process.is_none(), "the cluster runs already");
-        self.append_conf(&self.place());
-        let log =
-            File::options().create(true).append(true).open(self.log_path()).expect("target/ can be written");
-        let mut command = self.postgres();
-        command.arg("-D").arg(self.data()).stdout(log.try_clone().expect("an open file")).stderr(log);
-        let mut child = command.spawn().expect("postgres can be executed");
-        let until = Instant::now() + START_TIMEOUT;
-        loop {
-            if let Ok(Some(status)) = child.try_wait() {
-                return Err(format!("postgres ended with {status}; its log:\n{}", self.log_tail()));
-            }
-            if self.config("postgres").connect_timeout(Duration::from_secs(5)).connect(NoTls).is_ok() {
-                *process = Some(child);
-                return Ok(());
-            }
-            if Instant::now() > until {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("no connection within {START_TIMEOUT:?}; the log:\n{}", self.log_tail()));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.append_conf(&self.cluster.place());
+        *process = Some(self.cluster.start(self.postgres())?);
+        Ok(())
     }
 
     /// From its next start on.
@@ -246,9 +193,13 @@ impl Cluster {
             left_behind = children_of(child.id());
         }
         self.signal_pid(child.id(), signal_name(how));
-        wait_for_end(&mut child, STOP_TIMEOUT);
+        if wait_within(&mut child, STOP_TIMEOUT).expect("our own child").is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the server did not stop within {STOP_TIMEOUT:?}");
+        }
         super::eventually("the processes of a killed server end", STOP_TIMEOUT, || {
-            !left_behind.iter().any(|pid| parent_of(*pid).is_some())
+            !left_behind.iter().any(|pid| is_running(*pid))
         });
         started.elapsed()
     }
@@ -317,7 +268,7 @@ impl Cluster {
     /// To be changed before connecting.
     pub fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
-        config.host_path(&self.socket_dir).port(self.port).user("postgres").dbname(database);
+        config.host_path(self.socket_dir()).port(self.port()).user("postgres").dbname(database);
         config.application_name("tests");
         config
     }
@@ -333,7 +284,7 @@ impl Cluster {
     /// A program of this installation (psql, pg_dump …) with its environment set up to connect here as the superuser.
     pub fn command(&self, program: &str, database: &str) -> Command {
         let mut command = self.server.command(program);
-        command.env("PGHOST", &self.socket_dir).env("PGPORT", self.port.to_string());
+        command.env("PGHOST", self.socket_dir()).env("PGPORT", self.port().to_string());
         command.env("PGUSER", "postgres").env("PGDATABASE", database);
         command
     }
@@ -348,7 +299,7 @@ impl Cluster {
     // --- the log -------------------------------------------------------------------------------------
 
     pub fn log_path(&self) -> PathBuf {
-        self.dir.join("log")
+        self.cluster.log_path()
     }
 
     pub fn log(&self) -> String {
@@ -363,12 +314,6 @@ impl Cluster {
 
     pub fn log_mark(&self) -> usize {
         fs::read(self.log_path()).map_or(0, |log| log.len())
-    }
-
-    fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().rev().take(30).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -385,42 +330,25 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if self.socket_dir != self.dir {
-            let _ = fs::remove_dir_all(&self.socket_dir);
+        if self.socket_dir() != self.dir() {
+            let _ = fs::remove_dir_all(self.socket_dir());
         }
         if std::thread::panicking() {
             eprintln!(
                 "the cluster of the failed test is kept: {}; the end of its log:\n{}",
-                self.dir.display(),
-                self.log_tail()
+                self.dir().display(),
+                self.cluster.log_tail()
             );
         } else {
-            let _ = fs::remove_dir_all(&self.dir);
+            let _ = xtask::postgres::cluster::remove(self.dir());
         }
     }
 }
 
-/// The shell's own kill: a minimal Debian has no program of that name.
-fn kill(signal: &str, pid: u32) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]);
-    command
-}
-
-fn children_of(parent: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("Linux").flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
-}
-
-/// `None`: it has ended, though perhaps nobody has noticed yet.
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, but nothing after it holds a parenthesis.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(parent)
+/// After the process, so that the next run knows which clusters are left behind.
+fn new_name() -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 fn signal_name(how: Stop) -> &'static str {
@@ -430,25 +358,4 @@ fn signal_name(how: Stop) -> &'static str {
         Stop::Immediate => "QUIT",
         Stop::Kill => "KILL",
     }
-}
-
-fn wait_for_end(child: &mut Child, timeout: Duration) -> ExitStatus {
-    let until = Instant::now() + timeout;
-    loop {
-        if let Some(status) = child.try_wait().expect("our own child") {
-            return status;
-        }
-        if Instant::now() > until {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("the server did not stop within {timeout:?}");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Another process could take it before Postgres does; the kernel hands ports out in a wide circle, so that is rare.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
-    listener.local_addr().expect("a bound listener has an address").port()
 }

@@ -79,7 +79,7 @@ impl Gateway {
     ) -> Gateway {
         let world = World::with(&Beginning { contacts: 40, credits: Some(40), ..Beginning::default() });
         let dir = world.cluster.dir().join("gateway");
-        server().make_dir(&dir);
+        server().make_dir(&dir).unwrap();
         let port = free_port();
         let file = dir.join("conf");
         fs::write(&file, conf(&dir.display().to_string(), port, world.provider.port())).unwrap();

@@ -14,11 +14,11 @@ use postgres::Client;
 
 use crate::catalogs;
 use crate::support::{Cluster, Failure, Provider, check, eventually};
-use crate::update_script::{SqlFile, update_script};
 use crate::world::{credits, enrich, number};
 pub use predecessor::script as made_script;
 use predecessor::{OLD, Predecessor, current_files, database_of, old_database};
 use rows::{check_kept, fill, rows};
+use xtask::update_script::{SqlFile, update_script};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

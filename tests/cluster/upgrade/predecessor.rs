@@ -10,7 +10,7 @@ use postgres::Client;
 
 use super::VERSION;
 use crate::support::{Cluster, Server, check, server};
-use crate::update_script::{SqlFile, read_files, update_script};
+use xtask::update_script::{SqlFile, read_files, update_script};
 
 pub const OLD: &str = "0.2.9";
 

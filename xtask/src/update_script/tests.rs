@@ -141,7 +141,7 @@ fn triggers_policies_and_comments_come_from_the_current_files() {
 
 #[test]
 fn the_current_files_can_be_carried_over() {
-    let files = read_files(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql")).unwrap();
+    let files = read_files(&crate::project::root().join("sql")).unwrap();
     let script = update_script("1.0", "1.1", &files, &files, &file("d", "")).unwrap();
     assert!(!script.contains("DROP FUNCTION") && !script.contains("DROP VIEW"), "{script}");
     assert!(script.matches("\nCREATE OR REPLACE FUNCTION").count() > 50);

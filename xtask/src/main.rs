@@ -1,0 +1,65 @@
+//! cargo xtask COMMAND: what the Makefile calls.
+#![forbid(unsafe_code)]
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use xtask::error::Result;
+use xtask::project::{Project, root, target};
+use xtask::suites::Choice;
+use xtask::{check, extension, release, suites};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test [SUITE…] [-- WORD…]    suites: format clippy unit regress isolation cluster; of each the tests whose name contains a word
+  check                       rustfmt and clippy
+  build [release]             into a private copy of Postgres under target/
+  install                     a release build into the Postgres of PG_CONFIG
+  demo, demo-stop
+  update-script FROM DELTA    see docs/internals/releasing.md
+  clean                       remove target/
+";
+
+/// `true`: success.
+fn run(command: &str, arguments: &[String]) -> Result<bool> {
+    match command {
+        "test" => {
+            let choice = Choice::parse(arguments)?;
+            return Ok(suites::test(&Project::open()?, choice));
+        }
+        "update-script" => release::write_update_script(arguments)?,
+        "clean" => extension::clean(&target())?,
+        "check" => {
+            let project = Project::open()?;
+            check::format(&project)?;
+            check::clippy(&project)?;
+        }
+        "build" => match arguments {
+            [] => extension::build(&Project::open()?, false)?,
+            [release] if release == "release" => extension::build(&Project::open()?, true)?,
+            _ => return Err(USAGE.to_owned()),
+        },
+        "install" => extension::install(&Project::open()?)?,
+        _ => return Err(USAGE.to_owned()),
+    }
+    Ok(true)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Packages, Rust and Postgres are found by bash, before there is a cargo.
+    if std::env::var_os("LEADLEX_PREPARED").is_none() {
+        let error = Command::new(root().join("tests/lib/xtask")).args(&arguments).exec();
+        eprintln!("error: tests/lib/xtask: {error}");
+        return ExitCode::FAILURE;
+    }
+    let (command, arguments) = arguments.split_first().map_or(("", &[][..]), |(name, rest)| (name, rest));
+    match run(command, arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

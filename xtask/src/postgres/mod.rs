@@ -1,0 +1,8 @@
+//! The one way to start a Postgres cluster of our own: for the demo, the suites, the bench and each test.
+
+pub mod cluster;
+pub mod server;
+pub(crate) mod template;
+
+pub use cluster::{Cluster, Running};
+pub use server::{RunAs, Server};

@@ -1,0 +1,170 @@
+//! The clone: its places, the Postgres that was chosen, and who runs what.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Context, Result};
+use crate::postgres::server::{RunAs, Server};
+use crate::postgres::template::fnv;
+use crate::process::text_of;
+use crate::terminal::{note, say};
+
+/// Every process that a run starts bears this in its environment, with the clone's path, so that a later run finds what a
+/// killed one left behind.
+const MARK: &str = "LEADLEX_RUN_OF";
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ stands in the clone")
+}
+
+pub fn target() -> PathBuf {
+    root().join("target")
+}
+
+#[derive(Debug)]
+pub struct Project {
+    pub root: PathBuf,
+    pub target: PathBuf,
+    /// Where clusters and the private copies of Postgres go: target/, unless the user whom Postgres runs as cannot reach that
+    /// (a clone in /root).
+    base: PathBuf,
+    pub run_as: Option<RunAs>,
+    /// Of the Postgres that was chosen.
+    pub pg_config: PathBuf,
+    pub major: u32,
+    pub cargo_pgrx: PathBuf,
+}
+
+impl Project {
+    /// As tests/lib/xtask has prepared it.
+    ///
+    /// # Errors
+    /// Where it has not, or a directory cannot be made.
+    pub fn open() -> Result<Project> {
+        let from = |name: &str| std::env::var_os(name).ok_or_else(|| format!("{name} is not set: use make"));
+        let target = target();
+        fs::create_dir_all(target.join("log")).context(target.display())?;
+        let run_as = RunAs::find()?;
+        let base = base(&target, run_as.as_ref())?;
+        let major = from("MAJOR")?.to_string_lossy().parse().context("MAJOR")?;
+        let (pg_config, cargo_pgrx) = (from("PG_CONFIG")?.into(), from("CARGO_PGRX")?.into());
+        Ok(Project { root: root().to_owned(), target, base, run_as, pg_config, major, cargo_pgrx })
+    }
+
+    pub fn run_dir(&self) -> PathBuf {
+        self.base.join("run")
+    }
+
+    pub fn log_dir(&self) -> PathBuf {
+        self.target.join("log")
+    }
+
+    /// The private copy of Postgres, with a build of this profile in it.
+    pub fn tree(&self, release: bool) -> PathBuf {
+        self.base.join(tree_name(self.major, release))
+    }
+
+    /// The Postgres in that copy.
+    ///
+    /// # Errors
+    /// Where it has not been made.
+    pub fn server(&self, release: bool) -> Result<Server> {
+        let bin = self.tree(release).join("bin");
+        let bin = fs::canonicalize(&bin).context(bin.display())?;
+        Server::at(self.major, bin, &self.run_dir())
+    }
+
+    /// A line of `pg_config`, such as that of `--bindir`.
+    ///
+    /// # Errors
+    /// Where it does not say.
+    pub fn pg_config(&self, option: &str) -> Result<String> {
+        text_of(Command::new(&self.pg_config).arg(option), "pg_config")
+    }
+
+    /// Cargo at the clone's root.
+    pub fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut cargo = Command::new("cargo");
+        cargo.current_dir(&self.root).args(arguments);
+        self.mark(&mut cargo);
+        cargo
+    }
+
+    /// The feature that stands for the chosen Postgres.
+    pub fn features(&self) -> [String; 3] {
+        ["--no-default-features".to_owned(), "--features".to_owned(), format!("pg{}", self.major)]
+    }
+
+    /// Makes a command recognisable as part of this clone's runs, and tells tests where clusters go and as whom.
+    pub fn mark(&self, command: &mut Command) {
+        command.env(MARK, &self.root).env("LEADLEX_RUN_DIR", self.run_dir());
+        if let Some(user) = &self.run_as {
+            command.env("LEADLEX_RUN_AS", &user.name);
+        }
+    }
+
+    /// What [`Project::mark`] leaves in an environment.
+    pub fn mark_line(&self) -> String {
+        format!("{MARK}={}", self.root.display())
+    }
+
+    /// Two runs of the same thing would stop each other's servers. The lock goes with the process, however that ends; a
+    /// second one waits.
+    ///
+    /// # Errors
+    /// Where the file cannot be made.
+    pub fn only_one(&self, what: &str) -> Result<File> {
+        fs::create_dir_all(self.run_dir()).context(self.run_dir().display())?;
+        let path = self.run_dir().join(format!("{}.lock", what.replace(' ', "-")));
+        let file = File::options().create(true).append(true).open(&path).context(path.display())?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            say(&format!("another {what} is running in this clone: waiting for its end"));
+            file.lock().context(path.display())?;
+        }
+        Ok(file)
+    }
+}
+
+pub fn tree_name(major: u32, release: bool) -> String {
+    format!("pg-{major}{}", if release { "-release" } else { "" })
+}
+
+/// target/, or a directory of the clone's own in /var/tmp, with a link to it in target/.
+fn base(target: &Path, run_as: Option<&RunAs>) -> Result<PathBuf> {
+    let Some(user) = run_as else { return Ok(target.to_owned()) };
+    let reached = Command::new("test").arg("-x").arg(target).uid(user.uid).gid(user.gid).status();
+    if reached.context("test")?.success() {
+        return Ok(target.to_owned());
+    }
+    let base = Path::new("/var/tmp").join(format!("leadlex_enrich-{:016x}", fnv(&target.to_string_lossy())));
+    let _ = fs::DirBuilder::new().mode(0o755).create(&base);
+    let found = fs::symlink_metadata(&base).context(base.display())?;
+    if !found.is_dir() || found.uid() != 0 {
+        return Err(format!("{} is not a directory of root's: remove it", base.display()));
+    }
+    fs::create_dir_all(base.join("run")).context(base.display())?;
+    if fs::read_link(target.join("run")).ok() != Some(base.join("run")) {
+        note(&format!(
+            "user {} cannot reach {}: clusters go to {}",
+            user.name,
+            target.display(),
+            base.display()
+        ));
+        link(&base.join("run"), &target.join("run"))?;
+    }
+    Ok(base)
+}
+
+/// A symbolic link in place of whatever stands there.
+///
+/// # Errors
+/// Where a directory stands there, or the link cannot be made.
+pub fn link(to: &Path, at: &Path) -> Result<()> {
+    let aside = at.with_extension(format!("link-{}", std::process::id()));
+    let _ = fs::remove_file(&aside);
+    symlink(to, &aside).context(aside.display())?;
+    fs::rename(&aside, at).context(at.display())
+}
