@@ -10,10 +10,10 @@ help: ## this list
 	@echo '  PG_CONFIG=/path/to/pg_config or PG_MAJOR=15…19 chooses the Postgres; by default the one that is there.'
 
 demo: ## a private cluster and a sample provider; watch contacts being filled in
-	@tests/demo/demo
+	@$(XTASK) demo
 
 demo-stop: ## stop what make demo left running
-	@tests/demo/demo-stop
+	@$(XTASK) demo-stop
 
 test: ## every suite, against clusters that it starts itself; SUITES="unit cluster" TESTS="words of names" are some of it
 	@tests/run $(SUITES) $(if $(TESTS),-- $(TESTS))

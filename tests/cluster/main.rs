@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
+// The sample provider's files look for it here.
+use support::http;
 
 mod adversary;
 mod after_errors;

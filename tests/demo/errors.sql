@@ -42,12 +42,13 @@ SET SESSION AUTHORIZATION app;
 :note 'the provider refuses our credentials', try_enrich_contact(:nadia)->'error';
 RESET SESSION AUTHORIZATION;
 
-\pset format wrapped
-\pset columns 150
-SELECT what_was_done, error->>'status' AS status, error->>'code' AS code, CASE error->>'retryable' WHEN 'true' THEN '✓' END AS retry,
-       regexp_replace(error->>'message', '^[a-z_]+: ', '') AS message
+\pset format unaligned
+\pset tuples_only on
+SELECT format(E'%s %-24s %s%s\n    %s', error->>'status', error->>'code', what_was_done,
+              CASE error->>'retryable' WHEN 'true' THEN ' (may be tried again)' END, regexp_replace(error->>'message', '^[a-z_]+: ', ''))
 FROM error_seen ORDER BY n;
-\pset format aligned
+\pset format wrapped
+\pset tuples_only off
 
 \echo
 \echo 'And one as it is raised, with everything that it carries:'

@@ -1,12 +1,4 @@
 -- The short story: one team, its own table, its own account with the vendor.
-\set QUIET on
-\pset linestyle unicode
-\pset border 1
-\pset footer off
-\pset null '·'
-\encoding UTF8
-\set line '────────────────────────────────────────────────────────────────────────────────────────────'
-
 \echo
 \echo :line
 \echo  1. The short story: one team, one table, one provider
@@ -21,12 +13,12 @@ CREATE TABLE customer (
 \copy customer FROM 'contacts.csv' WITH (FORMAT csv, HEADER)
 
 CREATE VIEW shown AS
-SELECT row_number() OVER (ORDER BY id) AS "#", name, left(title, 24) AS title, left(company, 22) AS company,
-       CASE WHEN linkedin_url <> '' THEN '✓' END AS li, phone, left(city, 30) AS city, seniority
-FROM customer;
+SELECT row_number() OVER (ORDER BY id) AS "#", name, title, company, phone, city FROM customer;
 
+\set ECHO queries
 SELECT * FROM shown;
 
+\set ECHO none
 \echo
 \echo 'Four statements from nothing to the first enriched row:'
 \echo
@@ -47,7 +39,7 @@ SELECT leadlex.bind_contacts('customer',
 SELECT jsonb_pretty(enrich_contact('00000000-0000-4000-8000-000000000001')) AS enriched;
 
 \set ECHO none
-\pset format aligned
+\pset format wrapped
 \pset tuples_only off
 \echo
 \echo 'And now all of them. try_enrich_contact returns an error instead of raising it, so that one stranger does not stop the rest.'
@@ -56,19 +48,21 @@ SELECT jsonb_pretty(enrich_contact('00000000-0000-4000-8000-000000000001')) AS e
 CREATE TEMP TABLE outcome AS
 SELECT id, try_enrich_contact(id) AS result FROM customer;
 
-\set ECHO none
 SELECT c.name, coalesce(o.result->'error'->>'code', 'ok') AS outcome,
        (SELECT string_agg(f, ', ') FROM jsonb_array_elements_text(o.result->'fields_updated') f) AS filled_in,
        coalesce(o.result->>'confidence', o.result->'error'->>'reason') AS "confidence / reason"
 FROM outcome o JOIN customer c USING (id) ORDER BY id;
 
+\set ECHO none
 \echo
 \echo 'The same rows, after. What was filled in before is still what it was (see rows 2, 6, 8, 13, 17).'
 \echo
+\set ECHO queries
 SELECT * FROM shown;
 
+\set ECHO none
 \echo
-\echo 'Every change is on record, and can be taken back with leadlex.revert_enrichment(request_id):'
+\echo 'Every change is on record, and can be taken back: see the next story.'
 \echo
 \set ECHO queries
 SELECT count(*) AS calls_that_changed_something, round(avg(confidence)::numeric, 2) AS average_confidence

@@ -1,11 +1,4 @@
 -- The long story: several teams in one database, credits, keys, roles, and each error once.
-\set QUIET on
-\pset linestyle unicode
-\pset border 1
-\pset footer off
-\pset null '·'
-\encoding UTF8
-\set line '────────────────────────────────────────────────────────────────────────────────────────────'
 \set ada   '\'00000000-0000-4000-8000-000000000001\''
 \set carla '\'00000000-0000-4000-8000-000000000003\''
 \set diego '\'00000000-0000-4000-8000-000000000004\''
@@ -17,16 +10,20 @@
 
 \echo
 \echo :line
-\echo  2. The longer story: two teams in one database, with credits, keys and roles
+\echo  3. The longer story: two teams in one database, with credits, keys and roles
 \echo :line
 \echo
 \set ECHO queries
 CREATE EXTENSION leadlex_enrich;
 
+\set ECHO none
+-- psql would show a statement without its \gset.
+\echo 'SELECT leadlex.create_workspace(\'red team\', credits => 5, plan => \'org\') AS red \\gset'
 SELECT leadlex.create_workspace('red team', credits => 5, plan => 'org') AS red \gset
+\echo 'SELECT leadlex.create_workspace(\'blue team\', credits => 2, plan => \'org\') AS blue \\gset'
 SELECT leadlex.create_workspace('blue team', credits => 2, plan => 'org') AS blue \gset
-
 \o /dev/null
+\set ECHO queries
 SELECT leadlex.create_contact_table();
 SELECT leadlex.add_provider('pdl', preset => 'people_data_labs', secret => 'demo-secret',
          config => jsonb_build_object('request', jsonb_build_object('url', :'provider_url')));
@@ -44,7 +41,7 @@ FROM csv;
 \echo
 \echo 'The red team has an application with a key. The blue team has a login for its ETL, and no secret in SQL.'
 \echo
-\echo 'SELECT leadlex.create_api_key(red, name => \'red app\')   -- wbk_…, shown once; only its hash is stored'
+\echo 'SELECT leadlex.create_api_key(:\'red\', name => \'red app\') AS red_key \\gset    -- shown once; only its hash is stored'
 SELECT leadlex.create_api_key(:'red', name => 'red app') AS red_key \gset
 \o /dev/null
 \set ECHO queries
@@ -56,14 +53,13 @@ SELECT leadlex.grant_access('etl', :'blue');
 
 \set ECHO none
 \echo
-\echo 'As the application, which sets its key for the transaction (as a bind parameter, so that no log shows it):'
+\echo 'As the application, which sets its key for the transaction. (A program calls set_config(\'leadlex.api_key\', $1, true) with a bind'
+\echo 'parameter, so that no log shows the key.)'
 \echo
-SET SESSION AUTHORIZATION app;
-\echo 'BEGIN;'
-BEGIN;
-\echo 'SELECT set_config(\'leadlex.api_key\', $1, true);'
-SELECT set_config('leadlex.api_key', :'red_key', true) IS NOT NULL AS ok \gset ignored_
 \set ECHO queries
+SET SESSION AUTHORIZATION app;
+BEGIN;
+SET LOCAL leadlex.api_key = :'red_key';
 SELECT r->'fields_updated' AS fields_updated, r->>'source' AS source, r->>'credits_remaining' AS credits_remaining, r->>'replayed' AS replayed
 FROM enrich_contact(:ada, idempotency_key => :retry_key) r;
 COMMIT;

@@ -8,6 +8,20 @@ use crate::http::Request;
 /// vendor recognises a person by; `data` is what it tells, which may be less: withheld values are `true`.
 pub struct People(Vec<Value>);
 
+/// Telephone numbers by e-mail address.
+pub struct Phones(Value);
+
+impl Phones {
+    pub fn parse(text: &str) -> Result<Phones, String> {
+        let phones: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if phones.is_object() { Ok(Phones(phones)) } else { Err("not an object".to_owned()) }
+    }
+
+    pub fn of(&self, email: &str) -> Option<&str> {
+        self.0[folded(email)].as_str()
+    }
+}
+
 /// What a request says about a person.
 pub struct Question<'a> {
     email: Option<&'a str>,

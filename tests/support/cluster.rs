@@ -111,6 +111,11 @@ impl Cluster {
         &self.cluster.socket_dir
     }
 
+    /// As the demo and the other commands know it.
+    pub fn files(&self) -> &xtask::postgres::Cluster {
+        &self.cluster
+    }
+
     pub fn server(&self) -> &'static Server {
         self.server
     }

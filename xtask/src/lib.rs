@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod demo;
 pub mod error;
 pub mod extension;
 pub mod postgres;

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use xtask::error::Result;
 use xtask::project::{Project, root, target};
 use xtask::suites::Choice;
-use xtask::{check, extension, release, suites};
+use xtask::{check, demo, extension, release, suites};
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
@@ -39,6 +39,8 @@ fn run(command: &str, arguments: &[String]) -> Result<bool> {
             [release] if release == "release" => extension::build(&Project::open()?, true)?,
             _ => return Err(USAGE.to_owned()),
         },
+        "demo" => demo::demo(&Project::open()?)?,
+        "demo-stop" => demo::demo_stop()?,
         "install" => extension::install(&Project::open()?)?,
         _ => return Err(USAGE.to_owned()),
     }

@@ -60,9 +60,14 @@ impl Provider {
         }
     }
 
+    /// What its URLs begin with.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// Where it takes questions, as People Data Labs does.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/v5/person/enrich", self.port)
+        format!("{}/v5/person/enrich", self.base())
     }
 
     pub fn leave_running(&mut self) {

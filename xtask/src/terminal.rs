@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Between two lines of progress where no terminal is.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 const REDRAW: Duration = Duration::from_millis(200);
-const DEFAULT_COLUMNS: usize = 80;
+const DEFAULT_COLUMNS: usize = 130;
 
 /// The control sequence, where standard output is a terminal.
 fn style(sequence: &'static str) -> &'static str {
@@ -93,7 +93,8 @@ impl Progress {
     }
 }
 
-fn columns() -> usize {
+/// How wide the terminal is; where there is none, as wide as most.
+pub fn columns() -> usize {
     let mut stty = Command::new("stty");
     stty.arg("size").stdin(if stdin().is_terminal() { Stdio::inherit() } else { Stdio::null() });
     let size = stty.stderr(Stdio::null()).output().map(|output| output.stdout).unwrap_or_default();

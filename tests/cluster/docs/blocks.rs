@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::markdown::{Part, parts};
 use super::{Page, manual};
@@ -13,9 +13,14 @@ const FIXTURE: &str = include_str!("fixture.sql");
 /// Blocks that are shown and not run: a few, each with its reason.
 const MOST_SKIPPED: usize = 4;
 
+/// Whether the page goes on where `make demo` has ended: see `demo.rs`.
+pub fn is_after_demo(page: &Page) -> bool {
+    parts(&page.text).into_iter().any(|(_, part)| part == Part::Comment("sql: demo".to_owned()))
+}
+
 /// Statements of a page, and what must come of them.
 #[derive(Debug, PartialEq)]
-struct Piece {
+pub struct Piece {
     line: usize,
     sql: String,
     /// SQLSTATE of the one error that must be raised.
@@ -23,7 +28,7 @@ struct Piece {
 }
 
 /// The pieces of a page, and the lines of blocks that are not run.
-fn pieces(page: &Page) -> (Vec<Piece>, Vec<usize>) {
+pub fn pieces(page: &Page) -> (Vec<Piece>, Vec<usize>) {
     let (mut pieces, mut skipped) = (Vec::new(), Vec::new());
     let (mut error, mut skip) = (None, false);
     for (line, part) in parts(&page.text) {
@@ -34,6 +39,7 @@ fn pieces(page: &Page) -> (Vec<Piece>, Vec<usize>) {
                 let (word, rest) = directive.split_once(char::is_whitespace).unwrap_or((directive, ""));
                 match word {
                     "fixture" => pieces.push(Piece { line, sql: FIXTURE.to_owned(), error: None }),
+                    "demo" => {}
                     "setup" => pieces.push(Piece { line, sql: rest.to_owned(), error: None }),
                     "error" => error = Some(rest.to_owned()),
                     "skip:" if !rest.is_empty() => skip = true,
@@ -53,11 +59,9 @@ fn pieces(page: &Page) -> (Vec<Piece>, Vec<usize>) {
     (pieces, skipped)
 }
 
-/// Runs them in a psql session, and returns what each wrote to its standard error.
-fn run(cluster: &Cluster, provider: &Provider, pieces: &[Piece]) -> BTreeMap<usize, String> {
-    let mut psql = cluster.command("psql", "app");
-    psql.args(["-X", "-q", "-v", "VERBOSITY=verbose", "-v"])
-        .arg(format!("provider_url={}", provider.url("/person")));
+/// Runs them in a psql session, which it is given connected, and returns what each wrote to its standard error.
+fn run(mut psql: Command, pieces: &[Piece]) -> BTreeMap<usize, String> {
+    psql.args(["-X", "-q", "-v", "VERBOSITY=verbose"]);
     let mut child = psql
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -78,6 +82,22 @@ fn run(cluster: &Cluster, provider: &Provider, pieces: &[Piece]) -> BTreeMap<usi
         by_line.insert(line.trim().parse().expect("a number"), rest.to_owned());
     }
     by_line
+}
+
+/// Runs them, and returns what came otherwise than it must.
+pub fn wrong(page: &Page, psql: Command, pieces: &[Piece]) -> Vec<String> {
+    let told = run(psql, pieces);
+    let mut wrong = Vec::new();
+    for piece in pieces {
+        let at = format!("{}:{}", page.path.display(), piece.line);
+        let found = told.get(&piece.line).map_or(vec!["it was not reached".to_owned()], |told| errors(told));
+        let expected: Vec<String> = piece.error.iter().cloned().collect();
+        if found != expected {
+            let told = told.get(&piece.line).map_or("", String::as_str);
+            wrong.push(format!("{at}: {found:?} instead of {expected:?}\n{told}"));
+        }
+    }
+    wrong
 }
 
 /// SQLSTATEs of the errors in what psql wrote.
@@ -114,29 +134,21 @@ fn every_sql_block_of_the_docs_runs() {
             "CREATE ROLE etl LOGIN; CREATE ROLE app LOGIN; CREATE ROLE bi LOGIN; CREATE ROLE ops LOGIN",
         )
         .unwrap();
-    let (mut wrong, mut ran, mut not_run) = (Vec::new(), 0, 0);
-    for page in manual() {
+    let (mut all_wrong, mut ran, mut not_run) = (Vec::new(), 0, 0);
+    for page in manual().into_iter().filter(|page| !is_after_demo(page)) {
         let (pieces, skipped) = pieces(&page);
         not_run += skipped.len();
         if pieces.is_empty() {
             continue;
         }
         postgres.batch_execute("CREATE DATABASE app").unwrap();
-        let told = run(&cluster, &provider, &pieces);
+        let mut psql = cluster.command("psql", "app");
+        psql.arg("-v").arg(format!("provider_url={}", provider.url("/person")));
+        all_wrong.extend(wrong(&page, psql, &pieces));
         postgres.batch_execute("DROP DATABASE app WITH (FORCE)").unwrap();
-        for piece in &pieces {
-            ran += 1;
-            let at = format!("{}:{}", page.path.display(), piece.line);
-            let found =
-                told.get(&piece.line).map_or(vec!["it was not reached".to_owned()], |told| errors(told));
-            let expected: Vec<String> = piece.error.iter().cloned().collect();
-            if found != expected {
-                let told = told.get(&piece.line).map_or("", String::as_str);
-                wrong.push(format!("{at}: {found:?} instead of {expected:?}\n{told}"));
-            }
-        }
+        ran += pieces.len();
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(all_wrong.is_empty(), "{}", all_wrong.join("\n"));
     assert!(ran > 50, "only {ran} pieces ran");
     assert!(not_run <= MOST_SKIPPED, "{not_run} blocks are not run");
 }

@@ -1,11 +1,16 @@
 //! The docs against the server: what they show runs, what they list is there, and what is there is listed.
 
 mod blocks;
+mod demo;
 mod links;
 mod markdown;
 mod objects;
+#[path = "../../sample_provider/people.rs"]
+mod people;
 mod reasons;
 mod settings;
+#[path = "../../sample_provider/vendor.rs"]
+mod vendor;
 mod wording;
 
 use std::collections::BTreeSet;
