@@ -31,8 +31,7 @@ install: ## a release build into the Postgres of PG_CONFIG
 	@$(XTASK) install
 
 bench: ## calls per second, beside a hand-written function and the limits; QUICK=1 is shorter, BASE=<commit> compares with that commit
-	@tests/lib/prerequisites.sh bench
-	@tests/bench/bench
+	@$(XTASK) bench
 
 update-script: ## for a release: FROM=<version> DELTA=<file> make sql/leadlex_enrich--FROM--….sql, see docs/internals/releasing.md
 	@$(XTASK) update-script "$(FROM)" "$(DELTA)"

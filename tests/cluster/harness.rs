@@ -1,10 +1,14 @@
 //! The harness itself: were it to lie, every other test would.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::{After, Behaviour, Cluster, Provider, Response, Stop, person};
+use xtask::postgres::{Server, cluster};
+
+use crate::support::{After, Behaviour, Cluster, Provider, Response, Stop, person, server};
 
 #[test]
 fn a_cluster_preloads_the_extension() {
@@ -55,6 +59,69 @@ fn a_standby_follows() {
     super::support::eventually("the table arrives", Duration::from_secs(20), || {
         standby.connect("postgres").query("SELECT x FROM t", &[]).is_ok_and(|rows| rows.len() == 1)
     });
+}
+
+/// The installation under test with a run directory of its own, which is gone when this is dropped.
+struct Apart(Server);
+
+impl Apart {
+    fn new(name: &str) -> Apart {
+        let run_dir = server().run_dir.join(format!("apart-{}-{name}", std::process::id()));
+        server().make_dir(&run_dir).unwrap();
+        Apart(Server { run_dir, ..server().clone() })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0.run_dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0.run_dir);
+    }
+}
+
+#[test]
+fn one_template_is_made_for_all_who_need_it_at_once() {
+    let apart = Apart::new("template");
+    let dir = &apart.0.run_dir;
+    // Of another installation, and what a killed process left.
+    for old in [format!("template-{}-0", apart.0.major), format!("template-{}-1.new", apart.0.major)] {
+        fs::create_dir_all(dir.join(old).join("data")).unwrap();
+    }
+    let copies: Vec<PathBuf> = (0..6).map(|number| dir.join(format!("copy-{number}"))).collect();
+    std::thread::scope(|scope| {
+        for copy in &copies {
+            scope.spawn(|| apart.0.copy_template(copy).unwrap());
+        }
+    });
+    // Each initdb gives another system identifier, which stands at the beginning.
+    let identifier = |copy: &PathBuf| fs::read(copy.join("global/pg_control")).unwrap()[..8].to_vec();
+    assert!(copies.iter().all(|copy| identifier(copy) == identifier(&copies[0])));
+    let templates = apart.names().into_iter().filter(|name| name.starts_with("template-"));
+    assert_eq!(templates.filter(|name| !name.ends_with(".lock")).count(), 1, "{:?}", apart.names());
+}
+
+#[test]
+fn a_server_that_another_process_left_is_stopped_and_no_other_process_is() {
+    let apart = Apart::new("left");
+    let none: [&str; 0] = [];
+    let left = xtask::postgres::Cluster::create(&apart.0, "left", &none).unwrap();
+    left.append_conf(&left.place()).unwrap();
+    let mut child = left.start(apart.0.command("postgres")).unwrap();
+    let pid = child.id();
+    // It is this process's child here, so its end must be waited for.
+    let waiting = std::thread::spawn(move || child.wait().unwrap());
+    assert_eq!(cluster::stop(&left.dir), Ok(true));
+    assert!(waiting.join().unwrap().success() && !xtask::process::is_running(pid));
+    assert_eq!(cluster::stop(&left.dir), Ok(false));
+    // A number that is this process's by now.
+    fs::write(left.data().join("postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
+    assert_eq!(cluster::stop(&left.dir), Ok(false));
+    cluster::remove(&left.dir).unwrap();
+    assert!(!left.dir.exists());
 }
 
 /// What arrives for one GET; the connection is left open for another.

@@ -1,4 +1,4 @@
-# Sourced by every script under tests/: where things are, how to speak, which Postgres and which Rust to use.
+# Sourced by prerequisites.sh, xtask and tests/matrix: where things are, how to speak, which Postgres and which Rust to use.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -84,52 +84,6 @@ use_postgres() {
     export PG_CONFIG MAJOR
 }
 
-# --- the user that Postgres runs as -----------------------------------------------------------------------
-
-# Postgres refuses to run as root. Sets RUN_AS (empty: as oneself).
-use_unprivileged_user() {
-    RUN_AS=''
-    [ "$(id -u)" -eq 0 ] || return 0
-    local user
-    for user in ${LEADLEX_RUN_AS:-postgres nobody}; do
-        if id "$user" >/dev/null 2>&1; then RUN_AS=$user; break; fi
-    done
-    [ -n "$RUN_AS" ] || die "Postgres cannot run as root, and there is no user 'postgres': run this as another user"
-    export LEADLEX_RUN_AS=$RUN_AS
-}
-
-as_postgres() {
-    if [ -z "$RUN_AS" ]; then "$@"; else runuser -u "$RUN_AS" -- "$@"; fi
-}
-
-# Directories for private clusters and the private Postgres tree. They stand under target/, unless the
-# unprivileged user cannot reach that (a clone in /root): then under /var/tmp, with symbolic links in target/.
-use_run_dirs() {
-    use_unprivileged_user
-    local base=$TARGET
-    mkdir -p "$TARGET"
-    if [ -n "$RUN_AS" ] && ! as_postgres test -x "$TARGET"; then
-        base=/var/tmp/leadlex_enrich-$(printf '%s' "$ROOT" | cksum | cut -d ' ' -f 1)
-        [ "$(readlink "$TARGET/run" || true)" = "$base/run" ] || note "user $RUN_AS cannot reach $TARGET: clusters go to $base"
-        mkdir -p "$base"
-        chmod 755 "$base"
-    fi
-    RUN_DIR=$base/run
-    mkdir -p "$RUN_DIR"
-    [ "$base" = "$TARGET" ] || ln -sfn "$RUN_DIR" "$TARGET/run"
-    RUN_BASE=$base
-    export LEADLEX_RUN_DIR=$RUN_DIR
-}
-
-# Two runs of the same thing would stop each other's servers. File descriptor 9 carries the lock; what is started in
-# the background must not inherit it.
-only_one() { # name
-    exec 9>"$RUN_DIR/$1.lock"
-    flock -n 9 && return
-    say "another $1 is running in this clone: waiting for its end"
-    flock 9
-}
-
 # --- Rust -------------------------------------------------------------------------------------------------
 
 rustc_is_new_enough() { # as chosen by the environment
@@ -182,11 +136,10 @@ use_pgrx_home() {
     PG_FEATURES=(--no-default-features --features "pg$MAJOR")
 }
 
-# All of the above, for scripts that build or run something. prerequisites.sh has been run before.
+# All of the above, as xtask needs it. prerequisites.sh has been run before.
 use_everything() {
     use_rust
     use_postgres
-    use_run_dirs
     use_pgrx_home
     find_cargo_pgrx || die "cargo-pgrx $CARGO_PGRX_VERSION is missing: run 'make prerequisites'"
 }

@@ -28,7 +28,7 @@ pub fn clippy(project: &Project) -> Result<()> {
     component(project, "clippy")?;
     let mut cargo = project.cargo(&["clippy", "--workspace", "--all-targets"]);
     cargo.args(project.features()).args(["--features", "session_state", "--", "-D", "warnings"]);
-    watched("clippy", cargo, &project.log_dir().join("clippy.log")).map(drop)
+    watched("checking with clippy", cargo, &project.log_dir().join("clippy.log")).map(drop)
 }
 
 fn component(project: &Project, name: &str) -> Result<()> {

@@ -4,7 +4,7 @@
 //! the binaries, at the path they have in the system, and links to all the rest. The system's directories are never written
 //! but by [`install`].
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,9 +23,7 @@ const OURS: &str = "leadlex_enrich";
 /// # Errors
 /// Where it does not build.
 pub fn build(project: &Project, release: bool) -> Result<()> {
-    let path = project.target.join("build.lock");
-    let lock = File::options().create(true).append(true).open(&path).context(path.display())?;
-    lock.lock().context(path.display())?;
+    let _lock = project.only_one("build")?;
     let out = package(project, release)?;
     let tree = project.tree(release);
     let [bin, share, lib] = ["--bindir", "--sharedir", "--pkglibdir"].map(|option| project.pg_config(option));

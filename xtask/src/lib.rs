@@ -2,6 +2,7 @@
 //! [`process`] and [`update_script`], too.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod error;

@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 use xtask::error::Result;
 use xtask::project::{Project, root, target};
 use xtask::suites::Choice;
-use xtask::{check, demo, extension, release, suites};
+use xtask::terminal::put;
+use xtask::{bench, check, demo, extension, release, suites};
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
@@ -16,6 +17,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   build [release]             into a private copy of Postgres under target/
   install                     a release build into the Postgres of PG_CONFIG
   demo, demo-stop
+  bench                       QUICK=1, ONLY=many or BASE=<commit> in the environment
   update-script FROM DELTA    see docs/internals/releasing.md
   clean                       remove target/
 ";
@@ -25,23 +27,25 @@ fn run(command: &str, arguments: &[String]) -> Result<bool> {
     match command {
         "test" => {
             let choice = Choice::parse(arguments)?;
-            return Ok(suites::test(&Project::open()?, choice));
+            return Ok(suites::test(&Project::open(command)?, choice));
         }
         "update-script" => release::write_update_script(arguments)?,
         "clean" => extension::clean(&target())?,
         "check" => {
-            let project = Project::open()?;
+            let project = Project::open(command)?;
             check::format(&project)?;
             check::clippy(&project)?;
         }
         "build" => match arguments {
-            [] => extension::build(&Project::open()?, false)?,
-            [release] if release == "release" => extension::build(&Project::open()?, true)?,
+            [] => extension::build(&Project::open(command)?, false)?,
+            [release] if release == "release" => extension::build(&Project::open(command)?, true)?,
             _ => return Err(USAGE.to_owned()),
         },
-        "demo" => demo::demo(&Project::open()?)?,
+        "bench" => bench::bench(&Project::open(command)?)?,
+        "demo" => demo::demo(&Project::open(command)?)?,
         "demo-stop" => demo::demo_stop()?,
-        "install" => extension::install(&Project::open()?)?,
+        "help" => put(USAGE),
+        "install" => extension::install(&Project::open(command)?)?,
         _ => return Err(USAGE.to_owned()),
     }
     Ok(true)
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
         eprintln!("error: tests/lib/xtask: {error}");
         return ExitCode::FAILURE;
     }
-    let (command, arguments) = arguments.split_first().map_or(("", &[][..]), |(name, rest)| (name, rest));
+    let (command, arguments) = arguments.split_first().map_or(("help", &[][..]), |(name, rest)| (name, rest));
     match run(command, arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

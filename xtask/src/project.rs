@@ -9,11 +9,11 @@ use std::process::Command;
 use crate::error::{Context, Result};
 use crate::postgres::server::{RunAs, Server};
 use crate::postgres::template::fnv;
-use crate::process::text_of;
+use crate::process::{end_marked, text_of};
 use crate::terminal::{note, say};
 
-/// Every process that a run starts bears this in its environment, with the clone's path, so that a later run finds what a
-/// killed one left behind.
+/// Every process that a run starts bears this in its environment, with the command and the clone's path, so that a later run
+/// finds what a killed one left behind.
 const MARK: &str = "LEADLEX_RUN_OF";
 
 pub fn root() -> &'static Path {
@@ -26,6 +26,8 @@ pub fn target() -> PathBuf {
 
 #[derive(Debug)]
 pub struct Project {
+    /// The command that is run, such as `test`.
+    command: String,
     pub root: PathBuf,
     pub target: PathBuf,
     /// Where clusters and the private copies of Postgres go: target/, unless the user whom Postgres runs as cannot reach that
@@ -43,7 +45,7 @@ impl Project {
     ///
     /// # Errors
     /// Where it has not, or a directory cannot be made.
-    pub fn open() -> Result<Project> {
+    pub fn open(command: &str) -> Result<Project> {
         let from = |name: &str| std::env::var_os(name).ok_or_else(|| format!("{name} is not set: use make"));
         let target = target();
         fs::create_dir_all(target.join("log")).context(target.display())?;
@@ -51,7 +53,8 @@ impl Project {
         let base = base(&target, run_as.as_ref())?;
         let major = from("MAJOR")?.to_string_lossy().parse().context("MAJOR")?;
         let (pg_config, cargo_pgrx) = (from("PG_CONFIG")?.into(), from("CARGO_PGRX")?.into());
-        Ok(Project { root: root().to_owned(), target, base, run_as, pg_config, major, cargo_pgrx })
+        let command = command.to_owned();
+        Ok(Project { command, root: root().to_owned(), target, base, run_as, pg_config, major, cargo_pgrx })
     }
 
     pub fn run_dir(&self) -> PathBuf {
@@ -98,17 +101,24 @@ impl Project {
         ["--no-default-features".to_owned(), "--features".to_owned(), format!("pg{}", self.major)]
     }
 
-    /// Makes a command recognisable as part of this clone's runs, and tells tests where clusters go and as whom.
+    /// Makes a command recognisable as part of this run, and tells tests where clusters go and as whom.
     pub fn mark(&self, command: &mut Command) {
-        command.env(MARK, &self.root).env("LEADLEX_RUN_DIR", self.run_dir());
+        let (name, value) = self.mark_of_run();
+        command.env(name, value).env("LEADLEX_RUN_DIR", self.run_dir());
         if let Some(user) = &self.run_as {
             command.env("LEADLEX_RUN_AS", &user.name);
         }
     }
 
-    /// What [`Project::mark`] leaves in an environment.
-    pub fn mark_line(&self) -> String {
-        format!("{MARK}={}", self.root.display())
+    fn mark_of_run(&self) -> (&'static str, String) {
+        (MARK, format!("{} {}", self.command, self.root.display()))
+    }
+
+    /// Ends the processes that earlier runs of this command left, which [`Project::mark`] has marked. To be called under the
+    /// lock of [`Project::only_one`]: a run that has the lock no more is dead.
+    pub fn end_leftovers(&self) {
+        let (name, value) = self.mark_of_run();
+        end_marked(&format!("{name}={value}"));
     }
 
     /// Two runs of the same thing would stop each other's servers. The lock goes with the process, however that ends; a

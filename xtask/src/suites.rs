@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Context, Result};
 use crate::postgres::cluster;
 use crate::postgres::template::{entries, file_name};
-use crate::process::{end_marked, is_running, kill_tree};
+use crate::process::{is_running, kill_tree};
 use crate::project::Project;
 use crate::regress::{Regress, Scripts};
 use crate::terminal::{put, say};
@@ -245,7 +245,7 @@ fn counts_of(text: &str) -> Option<Counts> {
 /// test are kept until the next run. A cluster is called test-PID-NUMBER: where that process still runs, it is of tests that
 /// were begun by hand.
 fn remove_leftovers(project: &Project) -> Result<()> {
-    end_marked(&project.mark_line());
+    project.end_leftovers();
     cluster::stop(&project.run_dir().join("regress"))?;
     for dir in entries(&project.run_dir())? {
         let name = file_name(&dir);

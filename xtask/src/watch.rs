@@ -103,7 +103,9 @@ impl Output {
                 (self.inside, self.shown) = (true, true);
             }
             Kind::Other(at) => {
-                self.inside = false;
+                if std::mem::take(&mut self.inside) {
+                    eprintln!();
+                }
                 self.at = at.unwrap_or(std::mem::take(&mut self.at));
             }
         }

@@ -1,2 +1,0 @@
-#!/bin/bash
-exec "$(dirname "${BASH_SOURCE[0]}")/xtask" build "$@"

@@ -1,0 +1,227 @@
+//! make bench BASE=<commit>: builds that commit and runs it beside this tree, in turn, in one run: processor time of a call
+//! and of a contact in a set, time and memory of a session's first call.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::error::{Context, Result};
+use crate::postgres::{Cluster, Running, Server};
+use crate::process::{check, text_of};
+use crate::project::{Project, link, tree_name};
+use crate::terminal::{bold, plain, put, say};
+
+use super::nginx::Nginx;
+use super::results::median;
+use super::session::{OF_TURN, psql, run};
+use super::{SETTINGS, folder, warn_when_busy};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Amounts {
+    pub rounds: usize,
+    pub calls: usize,
+    /// Contacts of a set.
+    pub set: usize,
+    pub sessions: usize,
+}
+
+/// Ticks of 10 ms that the session's process has used, of all its threads: fields 14 and 15 of its stat, whose second field may
+/// have blanks. An expression of SQL.
+const TICKS: &str = "(SELECT f[12]::int + f[13]::int
+    FROM (SELECT string_to_array(regexp_replace(pg_read_file('/proc/self/stat'), '^.*[)] ', ''), ' ')) AS s (f))";
+
+/// One of the two that are compared.
+struct Side {
+    name: &'static str,
+    running: Running,
+    samples: BTreeMap<&'static str, Vec<f64>>,
+}
+
+pub fn compare(project: &Project, commit: &str, amounts: Amounts) -> Result<()> {
+    let base = build_base(project, commit)?;
+    warn_when_busy();
+    let start = |name: &'static str, server: &Server| -> Result<Side> {
+        let running = Cluster::create(server, &format!("compare-{name}"), &SETTINGS)?.run()?;
+        Ok(Side { name, running, samples: BTreeMap::new() })
+    };
+    let mut sides = [start("base", &base)?, start("here", &project.server(true)?)?];
+    let nginx = Nginx::start(project, &sides[0].running.cluster)?;
+    for side in &sides {
+        side.prepare(project, &nginx.url(0), amounts)?;
+    }
+    for round in 1..=amounts.rounds {
+        say(&format!("round {round} of {}", amounts.rounds));
+        for side in &mut sides {
+            side.measure(amounts)?;
+            // The worker's part is not measured, and must not disturb the other side.
+            std::thread::sleep(Duration::from_secs(3));
+        }
+    }
+    report(project, commit, amounts, &sides);
+    Ok(())
+}
+
+/// The Postgres that has a release build of that commit, which is built in a clone under target/base/.
+fn build_base(project: &Project, commit: &str) -> Result<Server> {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&project.root).args(arguments);
+        git
+    };
+    let verified =
+        text_of(&mut git(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")]), "git");
+    let id = verified.map_err(|_| format!("BASE={commit}: no such commit in this clone"))?;
+    let clone = project.target.join("base").join(&id);
+    if !clone.join(".git").exists() {
+        let _ = fs::remove_dir_all(&clone);
+        check(
+            git(&["clone", "-q", "--shared", "--no-checkout"]).arg(&project.root).arg(&clone),
+            "git clone",
+        )?;
+        check(
+            Command::new("git").arg("-C").arg(&clone).args(["checkout", "-q", "--detach", &id]),
+            "git checkout",
+        )?;
+    }
+    fs::create_dir_all(clone.join("target")).context(clone.display())?;
+    let tools = project.target.join("tools");
+    if tools.exists() && !clone.join("target/tools").exists() {
+        link(&tools, &clone.join("target/tools"))?;
+    }
+    say(&format!("building {}, to compare with", &id[..7]));
+    // Earlier commits have a script for it.
+    let lib = clone.join("tests/lib");
+    let earlier = lib.join("build.sh").exists();
+    let mut build = Command::new(lib.join(if earlier { "build.sh" } else { "xtask" }));
+    build.args((!earlier).then_some("build"));
+    build.arg("release").current_dir(&clone).env("PG_CONFIG", &project.pg_config).stdin(Stdio::null());
+    for ours in
+        ["LEADLEX_PREPARED", "LEADLEX_RUN_DIR", "CARGO_TARGET_DIR", "PGRX_HOME", "CARGO_PGRX", "MAJOR"]
+    {
+        build.env_remove(ours);
+    }
+    if !build.status().context("the build")?.success() {
+        return Err(format!("{commit} does not build"));
+    }
+    let tree = clone.join("target").join(tree_name(project.major, true)).join("bin");
+    Server::at(project.major, fs::canonicalize(&tree).context(tree.display())?, &project.run_dir())
+}
+
+impl Side {
+    fn prepare(&self, project: &Project, url: &str, amounts: Amounts) -> Result<()> {
+        let cluster = &self.running.cluster;
+        let role = [
+            "CREATE ROLE bench LOGIN",
+            "GRANT pg_read_server_files TO bench",
+            "CREATE DATABASE bench OWNER bench",
+        ];
+        run(cluster, "postgres", &role)?;
+        let contacts = amounts.rounds * (amounts.calls + amounts.set + amounts.sessions + 2);
+        let mut setup = psql(cluster, "bench");
+        setup.arg("-v").arg(format!("contacts={contacts}")).arg("-v").arg(format!("url={url}"));
+        text_of(setup.arg("-f").arg(folder(project).join("setup.sql")), "setup.sql")?;
+        run(cluster, "bench", &["CHECKPOINT", "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO bench"])
+    }
+
+    /// Figures that a script of the role bench writes, in a session of its own.
+    fn figures(&self, what: &str, script: &str) -> Result<Vec<f64>> {
+        let mut psql = psql(&self.running.cluster, "bench");
+        psql.env("PGUSER", "bench").args(["-F", " "]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = psql.spawn().context("psql")?;
+        child.stdin.take().ok_or("psql reads nothing")?.write_all(script.as_bytes()).context("psql")?;
+        let output = child.wait_with_output().context("psql")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let figures: std::result::Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+        match figures {
+            Ok(figures) if output.status.success() && !figures.is_empty() => Ok(figures),
+            _ => Err(format!("{what} of {}: no figure: {text}", self.name)),
+        }
+    }
+
+    fn measure(&mut self, amounts: Amounts) -> Result<()> {
+        let call = self.figures("a call", &calls_script(amounts.calls))?;
+        let set = self.figures("a set", &set_script(amounts.set))?;
+        self.keep("call", call[0]);
+        self.keep("set", set[0]);
+        for _ in 0..amounts.sessions {
+            let first = self.figures("a first call", &first_script())?;
+            let [time, memory] = first.as_slice() else {
+                return Err("a first call has two figures".to_owned());
+            };
+            self.keep("first", *time);
+            self.keep("memory", *memory);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, what: &'static str, figure: f64) {
+        self.samples.entry(what).or_default().push(figure);
+    }
+
+    fn median(&self, what: &str) -> f64 {
+        median(self.samples.get(what).map_or(&[], Vec::as_slice))
+    }
+}
+
+/// Microseconds of processor time of the session for each call, in a transaction of its own.
+fn calls_script(calls: usize) -> String {
+    format!(
+        r"PREPARE call AS {OF_TURN};
+\o /dev/null
+EXECUTE call;
+SELECT {TICKS} AS before \gset
+SELECT 'EXECUTE call' FROM generate_series(1, {calls}) \gexec
+\o
+SELECT ({TICKS} - :before) * 10000.0 / {calls};
+"
+    )
+}
+
+/// Microseconds of the session for each contact of a set.
+fn set_script(set: usize) -> String {
+    format!(
+        r"SELECT {TICKS} AS before, nextval('turn') AS first \gset
+SELECT setval('turn', :first + {set}) \g /dev/null
+SELECT count(*) FILTER (WHERE status = 'enriched') = {set} AS whole
+    FROM enrich_contacts(ARRAY(SELECT id FROM turns WHERE n > :first AND n <= :first + {set})) \gset
+\if :whole
+SELECT ({TICKS} - :before) * 10000.0 / {set};
+\endif
+"
+    )
+}
+
+/// Milliseconds of a session's first call, and the kB of private memory that it then has.
+fn first_script() -> String {
+    format!(
+        r"SELECT clock_timestamp() AS before \gset
+{OF_TURN} \g /dev/null
+SELECT extract(epoch FROM clock_timestamp() - :'before') * 1000, substring(pg_read_file('/proc/self/status') FROM 'RssAnon:\s+(\d+)');
+"
+    )
+}
+
+fn report(project: &Project, commit: &str, amounts: Amounts, sides: &[Side; 2]) {
+    let (bold, plain) = (bold(), plain());
+    let (rounds, major) = (amounts.rounds, project.major);
+    put(&format!(
+        "\n{bold}{commit} and this tree{plain}: medians of {rounds} rounds in turn, PostgreSQL {major}\n"
+    ));
+    put(&format!("{:<44} {:>10} {:>10}\n", "", commit.chars().take(10).collect::<String>(), "this tree"));
+    for (title, what, unit, most) in [
+        ("a call, processor time of the session".to_owned(), "call", "µs", 10.0),
+        (format!("a contact of a set of {}, session", amounts.set), "set", "µs", 10.0),
+        ("a session's first call".to_owned(), "first", "ms", 1.0),
+        ("  private memory after it".to_owned(), "memory", "kB", 512.0),
+    ] {
+        let [base, here] = [0, 1].map(|side: usize| sides[side].median(what));
+        let ratio = super::results::per(here, base);
+        let met = if here - base <= most { "ok" } else { "MISS" };
+        put(&format!(
+            "{title:<44} {base:10.2} {here:10.2} {unit:<5} {:+9.2} {ratio:6.2}x  at most {most:+}  {met}\n",
+            here - base
+        ));
+    }
+}

@@ -1,0 +1,71 @@
+//! A fast fake provider: nginx, answering at once or after 50 ms.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Context, Result};
+use crate::postgres::cluster::free_port;
+use crate::process::{kill, wait_within};
+use crate::project::Project;
+
+use super::folder;
+
+const PROGRAM: &str = "/usr/sbin/nginx";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// It ends when this is dropped.
+pub struct Nginx {
+    child: Child,
+    port: u16,
+}
+
+impl Nginx {
+    /// As the user whom the servers run as, with its files in this directory of a cluster.
+    pub fn start(project: &Project, cluster: &crate::postgres::Cluster) -> Result<Nginx> {
+        let dir = cluster.dir.join("nginx");
+        cluster.server.make_dir(&dir)?;
+        let port = free_port()?;
+        let template = folder(project).join("provider.nginx.conf");
+        let text = fs::read_to_string(&template).context(template.display())?;
+        let text = text.replace("@DIR@", &dir.to_string_lossy()).replace("@PORT@", &port.to_string());
+        let conf = dir.join("nginx.conf");
+        fs::write(&conf, text).context(conf.display())?;
+        let mut nginx = Command::new(PROGRAM);
+        nginx.arg("-p").arg(&dir).arg("-e").arg(dir.join("error.log")).arg("-c").arg(&conf);
+        nginx.args(["-g", "daemon off;"]).stdin(Stdio::null());
+        cluster.server.as_user(&mut nginx);
+        project.mark(&mut nginx);
+        let mut nginx = Nginx { child: nginx.spawn().context(PROGRAM)?, port };
+        nginx.wait_until_ready(&dir)?;
+        Ok(nginx)
+    }
+
+    fn wait_until_ready(&mut self, dir: &Path) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+            if ended || Instant::now() > until {
+                let log = fs::read_to_string(dir.join("error.log")).unwrap_or_default();
+                return Err(format!("nginx does not start: {log}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Of answers that take so many milliseconds: 0 or 50.
+    pub fn url(&self, latency_ms: u32) -> String {
+        format!("http://127.0.0.1:{}/{}", self.port, if latency_ms == 0 { "fast" } else { "slow" })
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = kill("TERM", self.child.id()).output();
+        if !matches!(wait_within(&mut self.child, PATIENCE), Ok(Some(_))) {
+            crate::process::kill_tree(&mut self.child);
+        }
+    }
+}
