@@ -6,6 +6,8 @@
 //! ```
 //! Port 0 takes a free one. Once it accepts connections, the port is written to --port-file and standard output.
 
+#![forbid(unsafe_code)]
+
 #[path = "../support/http.rs"]
 #[allow(dead_code)] // the test provider uses the rest
 mod http;
@@ -36,8 +38,8 @@ impl Options {
         let mut options = Options {
             port: 0,
             port_file: None,
-            people: Path::new(vendor::FOLDER).join("people.json"),
-            phones: Path::new(vendor::FOLDER).join("phones.json"),
+            people: Path::new(env!("CARGO_MANIFEST_DIR")).join("people.json"),
+            phones: Path::new(env!("CARGO_MANIFEST_DIR")).join("phones.json"),
             key: "demo-secret".to_owned(),
             delay: Duration::ZERO,
         };

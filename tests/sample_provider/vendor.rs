@@ -12,9 +12,6 @@ use super::people::{People, Phones, Question};
 
 const PHONE_COST_EUR: &str = "0.25";
 
-/// Where the files stand.
-pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sample_provider");
-
 /// Both vendors. They know the same key, and answer after the same time.
 pub struct Vendor {
     pub people: People,

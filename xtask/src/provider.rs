@@ -16,8 +16,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where it does not build.
 pub fn build(project: &Project) -> Result<()> {
-    let mut cargo = project.cargo(&["build", "--example", "sample_provider"]);
-    cargo.args(project.features());
+    let cargo = project.cargo(&["build", "--package", "sample_provider"]);
     watched("building the sample provider", cargo, &project.log_dir().join("sample_provider.log")).map(drop)
 }
 
@@ -39,7 +38,7 @@ impl Provider {
         stop(&pid_file);
         let _ = fs::remove_file(&port_file);
         let log = File::create(&log_file).context(log_file.display())?;
-        let mut command = Command::new(project.target.join("debug/examples/sample_provider"));
+        let mut command = Command::new(project.target.join("debug/sample_provider"));
         command.arg("--port-file").arg(&port_file).args(options).current_dir(&project.root);
         command.stdin(Stdio::null()).stdout(log.try_clone().context(log_file.display())?).stderr(log);
         // Ctrl-C is not meant for it.

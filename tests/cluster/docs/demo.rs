@@ -10,8 +10,8 @@ use xtask::demo::{STORIES, Story, Vendors};
 
 use super::blocks::{is_after_demo, pieces, wrong};
 use super::people::{People, Phones};
-use super::vendor::{FOLDER, Vendor};
-use super::{manual, page};
+use super::vendor::Vendor;
+use super::{manual, page, root};
 use crate::support::{Cluster, eventually, http};
 
 /// Tests have another one; `make demo` has none.
@@ -20,7 +20,7 @@ const COLUMNS: usize = 130;
 
 /// Of the sample provider, with answers that take so long; it lasts as long as the tests. Returns its address.
 fn vendors(delay: Duration) -> String {
-    let read = |name: &str| std::fs::read_to_string(format!("{FOLDER}/{name}")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(root().join("tests/sample_provider").join(name)).unwrap();
     let people = People::parse(&read("people.json")).unwrap();
     let phones = Phones::parse(&read("phones.json")).unwrap();
     let vendor = Arc::new(Vendor { people, phones, key: "demo-secret".to_owned(), delay });

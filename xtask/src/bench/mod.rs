@@ -70,7 +70,7 @@ const QUICK: Amounts = Amounts {
     seconds: 4,
     warm_up_seconds: 20,
     contacts: 120_000,
-    rivals_contacts: 30_000,
+    rivals_contacts: 120_000,
     memory_calls: 10_000,
     many_contacts: 20_000,
     many_rounds: 2,
