@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use xtask::error::Result;
@@ -55,7 +56,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // Packages, Rust and Postgres are found by bash, before there is a cargo.
     if std::env::var_os("LEADLEX_PREPARED").is_none() {
-        let error = Command::new(root().join("tests/lib/xtask")).args(&arguments).exec();
+        // Cargo's alias says where.
+        let given = std::env::var_os("CARGO_MANIFEST_DIR").map(|dir| Path::new(&dir).join(".."));
+        let root = given.unwrap_or_else(|| root().to_owned());
+        let error = Command::new(root.join("tests/lib/xtask")).args(&arguments).exec();
         eprintln!("error: tests/lib/xtask: {error}");
         return ExitCode::FAILURE;
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use crate::error::{Context, Result};
 use crate::postgres::server::{RunAs, Server};
@@ -15,9 +16,16 @@ use crate::terminal::{note, say};
 /// Every process that a run starts bears this in its environment, with the command and the clone's path, so that a later run
 /// finds what a killed one left behind.
 const MARK: &str = "LEADLEX_RUN_OF";
+const ROOT_VARIABLE: &str = "LEADLEX_ROOT";
 
+/// The clone that tests/lib/xtask stands in. Without it, the one in which this was compiled: cargo does not compile anew what it
+/// finds in a target/ that was moved or copied.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ stands in the clone")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ stands in the clone");
+        std::env::var_os(ROOT_VARIABLE).map_or(compiled.to_owned(), PathBuf::from)
+    });
+    &ROOT
 }
 
 pub fn target() -> PathBuf {
@@ -105,6 +113,7 @@ impl Project {
     pub fn mark(&self, command: &mut Command) {
         let (name, value) = self.mark_of_run();
         command.env(name, value).env("LEADLEX_RUN_DIR", self.run_dir());
+        command.env(ROOT_VARIABLE, &self.root).env("LEADLEX_PG_TREE", self.tree(false));
         if let Some(user) = &self.run_as {
             command.env("LEADLEX_RUN_AS", &user.name);
         }
@@ -163,7 +172,12 @@ fn base(target: &Path, run_as: Option<&RunAs>) -> Result<PathBuf> {
             target.display(),
             base.display()
         ));
-        link(&base.join("run"), &target.join("run"))?;
+        let run = target.join("run");
+        // From a time when that user could reach it.
+        if fs::symlink_metadata(&run).is_ok_and(|found| found.is_dir()) {
+            fs::remove_dir_all(&run).context(run.display())?;
+        }
+        link(&base.join("run"), &run)?;
     }
     Ok(base)
 }

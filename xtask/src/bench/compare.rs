@@ -12,6 +12,7 @@ use crate::postgres::{Cluster, Running, Server};
 use crate::process::{check, text_of};
 use crate::project::{Project, link, tree_name};
 use crate::terminal::{bold, plain, put, say};
+use crate::watch::watched;
 
 use super::nginx::Nginx;
 use super::results::median;
@@ -90,21 +91,17 @@ fn build_base(project: &Project, commit: &str) -> Result<Server> {
     if tools.exists() && !clone.join("target/tools").exists() {
         link(&tools, &clone.join("target/tools"))?;
     }
-    say(&format!("building {}, to compare with", &id[..7]));
     // Earlier commits have a script for it.
     let lib = clone.join("tests/lib");
     let earlier = lib.join("build.sh").exists();
     let mut build = Command::new(lib.join(if earlier { "build.sh" } else { "xtask" }));
     build.args((!earlier).then_some("build"));
-    build.arg("release").current_dir(&clone).env("PG_CONFIG", &project.pg_config).stdin(Stdio::null());
-    for ours in
-        ["LEADLEX_PREPARED", "LEADLEX_RUN_DIR", "CARGO_TARGET_DIR", "PGRX_HOME", "CARGO_PGRX", "MAJOR"]
-    {
+    build.arg("release").current_dir(&clone).env("PG_CONFIG", &project.pg_config);
+    for ours in ["LEADLEX_PREPARED", "LEADLEX_ROOT", "CARGO_TARGET_DIR", "PGRX_HOME", "CARGO_PGRX", "MAJOR"] {
         build.env_remove(ours);
     }
-    if !build.status().context("the build")?.success() {
-        return Err(format!("{commit} does not build"));
-    }
+    let title = format!("building {}, to compare with", &id[..7]);
+    watched(&title, build, &project.log_dir().join("build-base.log"))?;
     let tree = clone.join("target").join(tree_name(project.major, true)).join("bin");
     Server::at(project.major, fs::canonicalize(&tree).context(tree.display())?, &project.run_dir())
 }
