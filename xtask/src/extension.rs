@@ -12,7 +12,7 @@ use std::process::Command;
 use crate::error::{Context, Result};
 use crate::postgres::template::{entries, file_name};
 use crate::process::check;
-use crate::project::{Project, link, tree_name};
+use crate::project::{Project, link, show, tree_name};
 use crate::terminal::{put, say};
 use crate::watch::watched;
 
@@ -31,7 +31,7 @@ pub fn build(project: &Project, release: bool) -> Result<()> {
     places.make(&project.pg_config("--version")?)?;
     places.install(&out)?;
     let shown = project.target.join(tree_name(project.major, release));
-    if shown != tree { link(&tree, &shown) } else { Ok(()) }
+    if shown != tree { show(&tree, &shown) } else { Ok(()) }
 }
 
 /// Returns a directory with the files, each at the path that it has in the system.
@@ -79,7 +79,10 @@ impl Places {
         let bin = self.inside(&self.bin);
         fs::create_dir_all(&bin).context(bin.display())?;
         let mut cp = Command::new("cp");
-        cp.args(["-L", "--remove-destination"]).args(entries(Path::new(&self.bin))?).arg(&bin);
+        // Their age is part of what a template of clusters depends on.
+        cp.args(["-L", "--preserve=timestamps", "--remove-destination"])
+            .args(entries(Path::new(&self.bin))?)
+            .arg(&bin);
         check(&mut cp, "cp")?;
         self.link_all(&self.share, Some("extension"))?;
         self.link_all(&format!("{}/extension", self.share), None)?;

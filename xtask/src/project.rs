@@ -172,14 +172,20 @@ fn base(target: &Path, run_as: Option<&RunAs>) -> Result<PathBuf> {
             target.display(),
             base.display()
         ));
-        let run = target.join("run");
-        // From a time when that user could reach it.
-        if fs::symlink_metadata(&run).is_ok_and(|found| found.is_dir()) {
-            fs::remove_dir_all(&run).context(run.display())?;
-        }
-        link(&base.join("run"), &run)?;
+        show(&base.join("run"), &target.join("run"))?;
     }
     Ok(base)
+}
+
+/// A link in target/ to what stands elsewhere. A directory there is from a time when that user could reach it, and goes.
+///
+/// # Errors
+/// Where the link cannot be made.
+pub fn show(to: &Path, at: &Path) -> Result<()> {
+    if fs::symlink_metadata(at).is_ok_and(|found| found.is_dir()) {
+        fs::remove_dir_all(at).context(at.display())?;
+    }
+    link(to, at)
 }
 
 /// A symbolic link in place of whatever stands there.
