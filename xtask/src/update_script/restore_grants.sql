@@ -57,6 +57,22 @@ BEGIN
           AND (s.objsubid OPERATOR(pg_catalog.<>) 0
                OR NOT EXISTS (SELECT FROM pg_catalog.aclexplode(member.acl) AS a(grantor, grantee, privilege_type, is_grantable)
                               WHERE a.grantee OPERATOR(pg_catalog.=) s.refobjid));
+        INSERT INTO pg_catalog.pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, deptype)
+        SELECT d.oid, member.classid, member.objid, 0, 'pg_catalog.pg_authid'::pg_catalog.regclass, r.oid, 'i'
+        FROM pg_catalog.pg_database AS d, pg_catalog.pg_authid AS r
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+          AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 170000
+          -- Roles of Postgres's own are held by nothing.
+          AND r.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+          AND EXISTS (SELECT FROM pg_catalog.pg_init_privs AS i, pg_catalog.aclexplode(i.initprivs) AS a(grantor, grantee, privilege_type, is_grantable)
+                      WHERE i.classoid OPERATOR(pg_catalog.=) member.classid AND i.objoid OPERATOR(pg_catalog.=) member.objid
+                        AND i.objsubid OPERATOR(pg_catalog.=) 0
+                        AND (a.grantee OPERATOR(pg_catalog.=) r.oid OR a.grantor OPERATOR(pg_catalog.=) r.oid))
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend AS s
+                          WHERE s.dbid OPERATOR(pg_catalog.=) d.oid AND s.classid OPERATOR(pg_catalog.=) member.classid
+                            AND s.objid OPERATOR(pg_catalog.=) member.objid AND s.objsubid OPERATOR(pg_catalog.=) 0
+                            AND s.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass::pg_catalog.oid
+                            AND s.refobjid OPERATOR(pg_catalog.=) r.oid AND s.deptype OPERATOR(pg_catalog.=) 'i'::pg_catalog."char");
     END LOOP;
 END
 $restore$;
