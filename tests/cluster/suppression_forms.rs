@@ -220,6 +220,90 @@ fn only_values_that_stop_somebody_are_accepted() {
     assert_eq!(gone.sqlstate, "22023", "{gone:?}");
 }
 
+/// Severity, message and hint of what the owner is told.
+fn told_by(world: &World, sql: &str) -> Vec<(String, String, Option<String>)> {
+    let (sender, told) = std::sync::mpsc::channel();
+    let mut config = world.cluster.config("app");
+    config.notice_callback(move |notice| {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        drop(sender.send((notice.severity().to_owned(), notice.message().to_owned(), text(notice.hint()))));
+    });
+    config.connect(postgres::NoTls).unwrap().batch_execute(sql).unwrap();
+    told.try_iter().collect()
+}
+
+#[test]
+fn listing_a_whole_mail_service_is_told() {
+    let world = world(1);
+    let told = told_by(&world, "SELECT leadlex.suppress('@gmail.com')");
+    let [(severity, message, hint)] = &told[..] else { panic!("{told:?}") };
+    assert!(severity == "WARNING" && message.contains("mail service") && hint.is_some(), "{told:?}");
+    let many =
+        "SELECT leadlex.suppress_many(ARRAY['@acme.example', '@web.de', 'r*d@acme.example', '@gmx.net'])";
+    let told = told_by(&world, many);
+    let [(_, services, _), (severity, literal, _)] = &told[..] else { panic!("{told:?}") };
+    assert!(services.starts_with("people[2] (and 1 more)"), "{told:?}");
+    assert!(
+        severity == "NOTICE" && literal.starts_with("people[3] ") && !literal.contains("acme"),
+        "{told:?}"
+    );
+    for quiet in ["suppress('@acme.example')", "suppress('jane@gmail.com')", "unsuppress('@gmail.com')"] {
+        assert_eq!(told_by(&world, &format!("SELECT leadlex.{quiet}")), [], "{quiet}");
+    }
+}
+
+#[test]
+fn whoever_is_asked_about_can_be_listed_and_taken_off() {
+    let emails = [
+        "r&d@acme.example",
+        "a=b@acme.example",
+        "a/b@acme.example",
+        "a*b@acme.example",
+        "{jane}@acme.example",
+    ];
+    let world = world(emails.len() as i32);
+    let mut owner = world.owner();
+    for (n, email) in (1..).zip(emails) {
+        set(&world, n, &[("email", email)]);
+        assert!(one::<bool>(&mut owner, &format!("SELECT leadlex.suppress('{email}')")), "{email}");
+        assert!(suppressed(&try_enrich(&mut world.caller(), n)["error"]), "{email}");
+        assert!(one::<bool>(&mut owner, &format!("SELECT leadlex.unsuppress('{email}')")), "{email}");
+        enrich(&mut world.caller(), n).unwrap();
+    }
+    let sent: Vec<String> = world
+        .provider
+        .requests()
+        .iter()
+        .map(|request| request.param("email").unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(sent[..4], emails[..4]);
+    assert_eq!(sent[4], "jane@acme.example");
+}
+
+#[test]
+fn whoever_stands_in_a_note_is_not_asked_about_until_they_are_lifted() {
+    let world = world(2);
+    set(
+        &world,
+        1,
+        &[("full_name", "Jane Doe"), ("company_name", "Acme"), ("email", "jane [at] acme [dot] example")],
+    );
+    set(&world, 2, &[("email", "joe@acme.example (assistant: jane [at] acme [dot] example)")]);
+    let mut owner = world.owner();
+    assert!(one::<bool>(&mut owner, "SELECT leadlex.suppress('jane@acme.example')"));
+    for n in 1..=2 {
+        assert!(suppressed(&try_enrich(&mut world.caller(), n)["error"]), "{n}");
+    }
+    let lift = |n| format!("SELECT leadlex.unsuppress_contact('{}')", contact(n));
+    let told = told_by(&world, &lift(2));
+    assert!(told.len() == 1 && told[0].1.contains("somebody else"), "{told:?}");
+    assert!(suppressed(&try_enrich(&mut world.caller(), 2)["error"]));
+    assert_eq!(one::<i64>(&mut owner, &lift(1)), 1);
+    for n in 1..=2 {
+        enrich(&mut world.caller(), n).unwrap();
+    }
+}
+
 #[test]
 fn a_whole_domain_is_stopped_and_taken_off_as_a_whole() {
     let world = world(4);

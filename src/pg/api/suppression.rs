@@ -3,8 +3,9 @@
 use crate::pg::sys::clock;
 use crate::pg::sys::role;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use pgrx::{Uuid, pg_sys};
+use pgrx::{PgSqlErrorCode, Uuid, pg_sys};
 
 use crate::pg::call::preconditions;
 use crate::pg::call::single;
@@ -20,7 +21,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt;
 use leadlex_domain::suppression;
-use leadlex_domain::suppression::Entry;
+use leadlex_domain::suppression::{Caution, Entry};
 
 const REASON: &str = "no reason given";
 /// Postgres counts microseconds from 2000.
@@ -35,7 +36,9 @@ fn suppress(
 ) -> bool {
     begin();
     let entry = entry(super::required(value, "value"), None);
-    add(vec![entry.hash], reason, workspace_id, until) > 0
+    let added = add(vec![entry.hash], reason, workspace_id, until) > 0;
+    tell(&[(None, entry)]);
+    added
 }
 
 #[pg_extern(sql = false)]
@@ -47,17 +50,20 @@ fn suppress_many(
 ) -> i64 {
     begin();
     let people = super::required(people, "people");
-    let mut hashes: Vec<Hash> = people
+    let entries: Vec<(Option<usize>, Entry)> = people
         .iter()
         .enumerate()
         .map(|(at, value)| {
             let value = super::required(value.as_deref(), &format!("people[{}]", at + 1));
-            entry(value, Some(at + 1)).hash
+            (Some(at + 1), entry(value, Some(at + 1)))
         })
         .collect();
+    let mut hashes: Vec<Hash> = entries.iter().map(|(_, entry)| entry.hash).collect();
     hashes.sort_unstable();
     hashes.dedup();
-    add(hashes, reason, workspace_id, until) as i64
+    let added = add(hashes, reason, workspace_id, until) as i64;
+    tell(&entries);
+    added
 }
 
 #[pg_extern(sql = false)]
@@ -90,12 +96,44 @@ fn begin() {
 /// `position`: of several, the first is 1.
 fn entry(value: &str, position: Option<usize>) -> Entry {
     Entry::parse(value).unwrap_or_else(|mistake| {
-        let place = position.map_or_else(|| "value".to_owned(), |at| format!("people[{at}]"));
         raise::invalid(
-            format!("{place} {}", mistake.words()),
+            format!("{} {}", place(position), mistake.words()),
             "Pass one e-mail address, one LinkedIn profile (its URL), or @acme.example for all addresses of a domain.",
         )
     })
+}
+
+fn place(position: Option<usize>) -> String {
+    position.map_or_else(|| "value".to_owned(), |at| format!("people[{at}]"))
+}
+
+/// What was listed, and was perhaps not meant so: one message for each kind, which names the first and how many more.
+fn tell(entries: &[(Option<usize>, Entry)]) {
+    for caution in [Caution::OpenToAll, Caution::NoWildcard] {
+        let mut found = entries.iter().filter(|(_, entry)| entry.caution == Some(caution));
+        let Some((first, _)) = found.next() else { continue };
+        let first = match found.count() {
+            0 => place(*first),
+            more => format!("{} (and {more} more)", place(*first)),
+        };
+        let (level, code, message, hint) = match caution {
+            Caution::OpenToAll => (
+                PgLogLevel::WARNING,
+                PgSqlErrorCode::ERRCODE_WARNING,
+                format!(
+                    "{first} is the domain of a mail service: nobody who has an address there will be asked about"
+                ),
+                "To take it off the list: leadlex.unsuppress with the same value. List a single person by the whole address.",
+            ),
+            Caution::NoWildcard => (
+                PgLogLevel::NOTICE,
+                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+                format!("{first} is listed as one address: the * or % in it stands for itself"),
+                "For all addresses of a domain pass @acme.example.",
+            ),
+        };
+        ErrorReport::new(code, message, "suppress").set_hint(hint).report(level);
+    }
 }
 
 fn workspace(id: Option<Uuid>) -> Option<uuid::Uuid> {

@@ -34,6 +34,11 @@ pub fn domain(text: &str) -> Option<String> {
     (!is_page && !is_open_to_anyone(&host, registrable)).then(|| registrable.to_owned())
 }
 
+/// Whether anybody can have an address at this host, in ASCII: that of a mail provider, a relay or throw-away addresses.
+pub fn is_open_to_all(host: &str) -> bool {
+    registrable(host).is_some_and(|registrable| is_open_to_anyone(host, registrable))
+}
+
 /// The domain of the company whose address it is.
 pub fn domain_of(address: &Address) -> Option<String> {
     domain(address.domain())

@@ -3,7 +3,7 @@
 use super::{by_address, by_domain, by_profile, former};
 use crate::hash::Hash;
 use crate::people::email::{Address, addresses};
-use crate::people::{Rules, mentions, profile};
+use crate::people::{Rules, company, mentions, profile};
 
 /// An address, a profile or a domain of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,16 @@ pub struct Entry {
     pub hash: Hash,
     /// What the same was listed under in the form before.
     pub former: Option<Hash>,
+    /// What whoever lists it may not have meant.
+    pub caution: Option<Caution>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caution {
+    /// The domain of a mail provider, a relay or throw-away addresses: everybody's who has an address there.
+    OpenToAll,
+    /// An address with `*` or `%` in it, which stand for themselves.
+    NoWildcard,
 }
 
 /// Why a text is none.
@@ -38,7 +48,7 @@ impl Entry {
     pub fn parse(text: &str) -> Result<Entry, Mistake> {
         let text = text.trim();
         if let Some(handle) = profile::from_url(text) {
-            return Ok(Entry { hash: by_profile(&handle), former: former::by_profile(text) });
+            return Ok(Entry { hash: by_profile(&handle), former: former::by_profile(text), caution: None });
         }
         let found = text.strip_prefix('@').map_or_else(|| of_address(text), of_domain);
         // Such signs are letters of an address: whoever is asked about by one can be listed by it.
@@ -64,7 +74,8 @@ fn of_domain(domain: &str) -> Result<Entry, Mistake> {
     if psl::domain_str(domain).is_none() {
         return Err(Mistake::PublicSuffix);
     }
-    Ok(Entry { hash: by_domain(domain), former: None })
+    let caution = company::is_open_to_all(domain).then_some(Caution::OpenToAll);
+    Ok(Entry { hash: by_domain(domain), former: None, caution })
 }
 
 /// Whether words follow the address, other than the subject of a link.
@@ -83,7 +94,7 @@ fn of_address(text: &str) -> Result<Entry, Mistake> {
         _ => return Err(Mistake::Several),
     };
     // Whatever else has an @ in it would be left out without a word.
-    let at_signs = |text: &str| text.matches(['@', '\u{ff20}']).count();
+    let at_signs = |text: &str| text.matches(['@', '\u{ff20}']).count() + text.matches("%40").count();
     let written = text.to_lowercase().matches(&address.sent.to_lowercase()).count().max(1);
     if at_signs(text) != written * at_signs(&address.sent) {
         return Err(Mistake::Several);
@@ -97,5 +108,6 @@ fn of_address(text: &str) -> Result<Entry, Mistake> {
     if has_more(text, &address.sent) {
         return Err(Mistake::Nothing);
     }
-    Ok(Entry { hash: by_address(address), former: former::by_email(text) })
+    let caution = address.local().contains(['*', '%']).then_some(Caution::NoWildcard);
+    Ok(Entry { hash: by_address(address), former: former::by_email(text), caution })
 }

@@ -17,7 +17,7 @@ use super::people::email::Address;
 use super::people::mentions::{self, Mentions};
 use super::person::Person;
 
-pub use entry::Entry;
+pub use entry::{Caution, Entry};
 
 fn by_address(address: &Address) -> Hash {
     of("email", &[&address.person()])

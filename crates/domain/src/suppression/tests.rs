@@ -165,6 +165,26 @@ fn only_one_value_can_be_put_on_the_list() {
     assert!(stops("info@acme.example", &contact(Some("info@acme.example"), None, &[])), "named, it counts");
 }
 
+#[test]
+fn what_may_not_be_meant_is_told() {
+    for text in [
+        "@gmail.com",
+        " @GoogleMail.com",
+        "@yahoo.co.jp",
+        "@web.de",
+        "@mailinator.com",
+        "@privaterelay.appleid.com",
+    ] {
+        assert_eq!(entry(text).caution, Some(Caution::OpenToAll), "{text}");
+    }
+    for text in ["r*d@acme.example", "jane%@acme.example", "*jane@acme.example"] {
+        assert_eq!(entry(text).caution, Some(Caution::NoWildcard), "{text}");
+    }
+    for text in ["@acme.example", "jane@gmail.com", "linkedin.com/in/jane", "mailto:jane%40acme.example"] {
+        assert_eq!(entry(text).caution, None, "{text}");
+    }
+}
+
 /// The formulas of the form before, written out.
 #[test]
 fn who_was_listed_in_the_former_form_stays_so() {
