@@ -59,9 +59,9 @@ impl Scripts {
     /// # Errors
     /// Where the program is missing.
     pub fn prepare(self, project: &Project, choice: &Choice) -> Result<Prepared> {
-        let (suite, folder, scripts, program) = match self {
-            Scripts::Regress => ("regress", "pg_regress", "sql", "regress/pg_regress"),
-            Scripts::Isolation => ("isolation", "isolation", "specs", "isolation/pg_isolation_regress"),
+        let (suite, folder, scripts, ending, program) = match self {
+            Scripts::Regress => ("regress", "pg_regress", "sql", "sql", "regress/pg_regress"),
+            Scripts::Isolation => ("isolation", "isolation", "specs", "spec", "isolation/pg_isolation_regress"),
         };
         let makefile = project.pg_config("--pgxs")?;
         let program = Path::new(&makefile).parent().unwrap_or(Path::new("/")).join("../test").join(program);
@@ -70,7 +70,9 @@ impl Scripts {
             return Err(format!("{} is missing (package postgresql-server-dev-{major})", program.display()));
         }
         let folder = project.root.join("tests").join(folder);
-        let files = entries(&folder.join(scripts))?;
+        let mut files = entries(&folder.join(scripts))?;
+        // What scripts include stands beside them.
+        files.retain(|path| path.extension().is_some_and(|given| given == ending));
         let mut names: Vec<String> = files.iter().map(|path| file_name(&path.with_extension(""))).collect();
         names.retain(|name| choice.takes(name));
         names.sort();
