@@ -157,3 +157,20 @@ fn an_answer_about_somebody_else_is_remembered_as_no_match() {
     let of = |verdict| Receipt::new(&verdict, set(&[Field::PHONE]), KNOWN, NOW);
     assert_eq!(of(Verdict::OtherPerson), of(Verdict::NoMatch));
 }
+
+#[test]
+fn the_reach_of_a_refusal_is_its_workspace_and_its_provider() {
+    let (here, there, provider) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+    let refusal = |workspace| Refusal { people: vec![[7; 16]], workspace, source: "main".into() };
+    let reach = |workspace, provider| refusal(workspace).reach(provider);
+    assert_eq!(reach(Some(here), provider), reach(Some(here), provider));
+    let all = [
+        reach(Some(here), provider),
+        reach(Some(there), provider),
+        reach(None, provider),
+        reach(Some(here), there),
+        reach(None, there),
+    ];
+    let different: std::collections::HashSet<_> = all.iter().collect();
+    assert_eq!(different.len(), all.len());
+}
