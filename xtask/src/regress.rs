@@ -61,7 +61,9 @@ impl Scripts {
     pub fn prepare(self, project: &Project, choice: &Choice) -> Result<Prepared> {
         let (suite, folder, scripts, ending, program) = match self {
             Scripts::Regress => ("regress", "pg_regress", "sql", "sql", "regress/pg_regress"),
-            Scripts::Isolation => ("isolation", "isolation", "specs", "spec", "isolation/pg_isolation_regress"),
+            Scripts::Isolation => {
+                ("isolation", "isolation", "specs", "spec", "isolation/pg_isolation_regress")
+            }
         };
         let makefile = project.pg_config("--pgxs")?;
         let program = Path::new(&makefile).parent().unwrap_or(Path::new("/")).join("../test").join(program);
