@@ -366,6 +366,24 @@ AS 'MODULE_PATHNAME', 'unsuppress_row_wrapper';
 COMMENT ON FUNCTION leadlex.unsuppress_row(regclass, text) IS 'leadlex.unsuppress_contact for any bound table and any key type: id is the key as text.';
 REVOKE ALL ON FUNCTION leadlex.unsuppress_row(regclass, text) FROM PUBLIC;
 
+CREATE FUNCTION leadlex.unsuppress_row(
+    relation regclass,
+    id bigint
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'unsuppress_row_bigint_wrapper';
+COMMENT ON FUNCTION leadlex.unsuppress_row(regclass, bigint) IS 'leadlex.unsuppress_row with the key as an integer, as drivers bind it.';
+REVOKE ALL ON FUNCTION leadlex.unsuppress_row(regclass, bigint) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.unsuppress_row(
+    relation regclass,
+    id uuid
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'unsuppress_row_uuid_wrapper';
+COMMENT ON FUNCTION leadlex.unsuppress_row(regclass, uuid) IS 'leadlex.unsuppress_row with the key as a uuid, as drivers bind it.';
+REVOKE ALL ON FUNCTION leadlex.unsuppress_row(regclass, uuid) FROM PUBLIC;
+
 CREATE FUNCTION leadlex.preset_report() RETURNS TABLE (name text, vendor text, fields text[], identify_by jsonb, identifiers text, score text, limits text, billing text, notes text, documentation text, checked_on text, config jsonb)
 LANGUAGE c STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'preset_report_wrapper';

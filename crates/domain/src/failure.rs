@@ -212,7 +212,7 @@ impl Failure {
             ),
             NoMatchReason::Suppressed => (
                 "no provider is to be asked about this person",
-                "No credit was charged. A provider refused to tell anything, or leadlex.suppress was called (leadlex.suppression has source and reason). If that was a mistake, an administrator runs leadlex.unsuppress_contact(contact_id) or leadlex.unsuppress_row(table, id).",
+                "No credit was charged. A provider refused to tell anything, or leadlex.suppress was called (leadlex.suppression has source and reason). If that was a mistake, an administrator runs leadlex.unsuppress_contact(contact_id) or leadlex.unsuppress_row(table, id), or leadlex.unsuppress('@DOMAIN') for a domain.",
             ),
             NoMatchReason::OtherPerson => (
                 "what was answered is about another person",

@@ -94,7 +94,7 @@ fn workspace_or_only(given: Option<Uuid>) -> Uuid {
             Some(workspace) => workspace.id,
             None => raise::invalid(
                 format!("there is no workspace {id}"),
-                "See leadlex.workspace, or make one with leadlex.create_workspace.",
+                "SELECT id, name FROM leadlex.workspace lists them; leadlex.create_workspace(name) makes one.",
             ),
         };
     }
@@ -106,7 +106,7 @@ fn workspace_or_only(given: Option<Uuid>) -> Uuid {
         ),
         _ => raise::invalid(
             "workspace_id must be given: there are several workspaces",
-            "See leadlex.workspace.",
+            "SELECT id, name FROM leadlex.workspace lists them.",
         ),
     }
 }

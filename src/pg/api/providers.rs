@@ -45,7 +45,7 @@ fn mistaken(error: ConfigError) -> ! {
         sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
         message: format!("provider configuration: {place}: {}", error.message),
         detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
-        hint: Some("The README describes the format; leadlex.check_provider tries it out.".into()),
+        hint: Some("docs/providers/configuration.md describes the format; leadlex.check_provider tries a provider out.".into()),
     })
 }
 
@@ -112,7 +112,10 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
         (None, Some(config)) => config,
         (None, None) => raise::invalid(
             "preset or config must be given",
-            format!("Presets are {}; the README describes config.", presets::names().join(", ")),
+            format!(
+                "Presets are {}; docs/providers/configuration.md describes config.",
+                presets::names().join(", ")
+            ),
         ),
     }
 }

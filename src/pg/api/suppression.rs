@@ -82,10 +82,24 @@ fn unsuppress_contact(contact_id: Option<Uuid>) -> i64 {
 }
 
 #[pg_extern(sql = false)]
-fn unsuppress_row(relation: Option<pg_sys::Oid>, id: Option<&str>) -> i64 {
+fn unsuppress_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> i64 {
+    of_row(relation, id)
+}
+
+#[pg_extern(sql = false)]
+fn unsuppress_row_bigint(relation: Option<pg_sys::Oid>, id: Option<i64>) -> i64 {
+    of_row(relation, id.map(|id| id.to_string()))
+}
+
+#[pg_extern(sql = false)]
+fn unsuppress_row_uuid(relation: Option<pg_sys::Oid>, id: Option<Uuid>) -> i64 {
+    of_row(relation, id.map(|id| super::plain(id).to_string()))
+}
+
+fn of_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> i64 {
     begin();
     let relation = super::required(relation, "relation");
-    take_off(Some(relation), super::required(id, "id"))
+    take_off(Some(relation), &super::required(id, "id"))
 }
 
 fn begin() {

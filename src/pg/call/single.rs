@@ -23,6 +23,7 @@ use crate::pg::shared::{claims, transaction};
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::idempotency;
 use crate::pg::store::ledger;
 use crate::pg::store::ledger::Entry;
 use crate::pg::store::suppressions;
@@ -198,7 +199,7 @@ impl CallContext for SingleCall {
     }
 
     fn stored_result(&mut self, key: Uuid) -> Option<Stored> {
-        let (fingerprint, result) = ledger::stored_result(self.workspace(), key)?;
+        let (fingerprint, result) = idempotency::stored_result(self.workspace(), key)?;
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or(""), 16).unwrap_or(0);
         Some(Stored { fingerprint: fingerprint.as_bytes().chunks(2).map(byte).collect(), result })
     }
@@ -361,7 +362,7 @@ impl CallContext for SingleCall {
 
     fn store_result(&mut self, key: Uuid, fingerprint: [u8; 32], result: &Value) {
         let person = self.row();
-        ledger::store_result(self.workspace(), key, &fingerprint, result, person);
+        idempotency::store_result(self.workspace(), key, &fingerprint, result, person);
     }
 
     fn credits(&mut self) -> Option<i64> {

@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod config;
 pub mod frozen;
+pub mod idempotency;
 pub mod job_history;
 pub mod job_marks;
 pub mod jobs;

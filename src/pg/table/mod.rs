@@ -13,6 +13,7 @@ mod rebind;
 mod rls;
 mod saving;
 mod trust;
+mod unfit_column;
 
 use crate::pg::sys::relation;
 use crate::pg::sys::row;
@@ -26,7 +27,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 pub use catalog::{
-    Column, columns, equality, is_part, name_of, names_of, plain_name_of, rule_instead_of_update, unfit_kind,
+    Column, columns, equality, is_part, name_of, names_of, plain_name_of, rule_instead_of_update,
 };
 pub use fit::Fitted;
 pub use fit::Rejection;
@@ -34,6 +35,7 @@ pub use many::{Change, Found};
 pub use rls::{barred_message, note};
 pub use saving::rejected;
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
+pub use unfit_column::unfit_kind;
 
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};

@@ -23,7 +23,7 @@ use crate::pg::store::jobs::{State, Ticket};
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
-use crate::pg::worker::{job_run, limit};
+use crate::pg::worker::{job_role, job_run, limit};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -36,12 +36,6 @@ thread_local! {
     static ENTERED: Cell<bool> = const { Cell::new(false) };
     static CONNECTED: Cell<bool> = const { Cell::new(false) };
 }
-
-#[cfg(any(feature = "pg15", feature = "pg16"))]
-const CONNECTION_FLAGS: u32 = 0;
-/// A role that nobody can log in as can own tables and be granted a workspace all the same.
-#[cfg(not(any(feature = "pg15", feature = "pg16")))]
-const CONNECTION_FLAGS: u32 = pg_sys::BGWORKER_BYPASS_ROLELOGINCHECK;
 
 #[pg_guard]
 #[unsafe(no_mangle)]
@@ -59,11 +53,7 @@ pub unsafe extern "C-unwind" fn leadlex_job_worker_main(arg: pg_sys::Datum) {
             return;
         }
         ENTERED.set(true);
-        pg_sys::BackgroundWorkerInitializeConnectionByOid(
-            key.database.into(),
-            key.role.into(),
-            CONNECTION_FLAGS,
-        );
+        job_role::assume(key.database.into(), key.role.into());
         CONNECTED.set(true);
         configure();
         limit::register();

@@ -6,7 +6,7 @@ use crate::pg::sys::clock;
 use std::time::Duration;
 
 use crate::pg::shared::layout;
-use crate::pg::store::{jobs, ledger, receipts, shared_values, suppressions};
+use crate::pg::store::{idempotency, jobs, ledger, receipts, shared_values, suppressions};
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{commit_and_begin, mark};
 
@@ -25,7 +25,7 @@ pub fn remove_expired(database: u32) -> bool {
     if !is_due {
         return false;
     }
-    let keys = portion(ledger::purge_keys);
+    let keys = portion(idempotency::purge_keys);
     mark(database, |d| d.purged += keys);
     let mut more = keys >= ledger::PORTION;
     let terms = settings::receipt_terms();

@@ -278,7 +278,9 @@ fn sound_handle(segment: &str) -> Option<String> {
     if is_member_id(&cleaned) {
         return Some(cleaned);
     }
-    let handle: String = cleaned.to_lowercase().nfc().collect();
+    // Word processors make such dashes of a hyphen, and no handle has one.
+    let hyphen = |c: char| if matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}') { '-' } else { c };
+    let handle: String = cleaned.to_lowercase().nfc().map(hyphen).collect();
     is_handle(&handle).then_some(handle)
 }
 

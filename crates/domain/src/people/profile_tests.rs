@@ -357,3 +357,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn dashes_of_word_processors_are_hyphens() {
+    for dash in ['\u{2010}', '\u{2011}', '\u{2013}', '\u{2014}', '\u{2212}'] {
+        let url = format!("https://www.linkedin.com/in/jane{dash}roe{dash}9");
+        assert_eq!(handle(&url).as_deref(), Some("jane-roe-9"), "{url}");
+    }
+}

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::exchange::{Answer, Seen};
+use super::exchange::Answer;
+use super::fault::Seen;
 use super::mending::mended;
 
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,7 @@ mod confidence;
 mod config;
 mod document;
 mod exchange;
+mod fault;
 mod identifying;
 mod mapping;
 mod masking;
@@ -26,7 +27,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-pub use exchange::{Answer, Effect, Fault, FaultKind, HttpRequest, Method};
+pub use exchange::{Answer, HttpRequest, Method};
+use fault::Seen;
+pub use fault::{Effect, Fault, FaultKind};
 pub use identifying::Known;
 pub use merge::merge_preset;
 pub use node::ConfigError;
@@ -34,7 +37,6 @@ pub use same_person::Whom;
 
 use self::confidence::Confidence;
 use self::document::Document;
-use self::exchange::Seen;
 use self::mapping::{Accepts, Spec};
 use self::reading::{Cost, RetryAfter};
 use self::same_person::SamePerson;

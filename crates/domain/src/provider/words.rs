@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::document::Document;
-use super::exchange::FaultKind;
+use super::fault::FaultKind;
 
 pub fn message(kind: FaultKind, status: u16, body: &Document) -> String {
     let meaning = match (kind, body) {

@@ -85,6 +85,13 @@ fn has_more(text: &str, address: &str) -> bool {
     !after.starts_with('?') && after.contains(char::is_alphanumeric)
 }
 
+/// Whether a word stands right before the address: it may be the first half of another one, as in `jane roe@acme.example`.
+fn follows_a_word(text: &str, address: &str) -> bool {
+    let (text, address) = (text.to_lowercase(), address.to_lowercase());
+    let before = text.split_once(&address).map_or("", |(before, _)| before);
+    before.ends_with(char::is_whitespace) && before.trim_end().ends_with(char::is_alphanumeric)
+}
+
 fn of_address(text: &str) -> Result<Entry, Mistake> {
     let mut found = addresses(text, Rules { reserved_domains: true });
     found.dedup_by(|one, other| one.normal == other.normal);
@@ -105,7 +112,7 @@ fn of_address(text: &str) -> Result<Entry, Mistake> {
     if mentions::addresses(&beside).iter().any(is_other) || !mentions::profiles(text).is_empty() {
         return Err(Mistake::Several);
     }
-    if has_more(text, &address.sent) {
+    if has_more(text, &address.sent) || follows_a_word(text, &address.sent) {
         return Err(Mistake::Nothing);
     }
     let caution = address.local().contains(['*', '%']).then_some(Caution::NoWildcard);

@@ -31,6 +31,16 @@ fn by_domain(domain: &str) -> Hash {
     of("domain of addresses", &[domain])
 }
 
+/// Under which entries an address at this domain may be listed. Gmail's two domains are one.
+fn under(domain: &str) -> impl Iterator<Item = Hash> {
+    let other = match domain {
+        "gmail.com" => Some("googlemail.com"),
+        "googlemail.com" => Some("gmail.com"),
+        _ => None,
+    };
+    [Some(domain), other].into_iter().flatten().map(by_domain)
+}
+
 /// By everything that somebody may be listed under: they are suppressed when one of these is.
 pub fn of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
     let mut all = known_by(person);
@@ -39,7 +49,7 @@ pub fn of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
         all.extend(found.people);
         mentioned.extend(found.domains);
     }
-    all.extend(domains(person, contact, &mentioned).iter().map(|domain| by_domain(domain)));
+    all.extend(domains(person, contact, &mentioned).iter().flat_map(|domain| under(domain)));
     all.extend(former::of_contact(contact));
     all.sort_unstable();
     all.dedup();
@@ -66,7 +76,7 @@ pub fn of_person_alone(person: &Person, contact: &Contact) -> Vec<Hash> {
 /// Whole domains that it is listed by.
 pub fn domains_of_person(person: &Person, contact: &Contact) -> Vec<Hash> {
     let mentioned: Vec<String> = texts(contact).flat_map(|text| Mentioned::of(text).domains).collect();
-    domains(person, contact, &mentioned).iter().map(|domain| by_domain(domain)).collect()
+    domains(person, contact, &mentioned).iter().flat_map(|domain| under(domain)).collect()
 }
 
 /// So many of a contact's addresses a refusal lists, the one that it was asked by first: each takes a place in shared memory.

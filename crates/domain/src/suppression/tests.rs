@@ -380,3 +380,26 @@ proptest::proptest! {
         can_be_listed(&contact(Some(&text), None, &[]));
     }
 }
+
+#[test]
+fn words_right_before_an_address_may_be_half_of_another() {
+    for text in ["jane roe@acme.example", "Jane Roe jane.roe@acme.example", "to jane@acme.example"] {
+        assert_eq!(Entry::parse(text).unwrap_err(), Mistake::Nothing, "{text}");
+    }
+    for text in [
+        "Jane Roe <jane@acme.example>",
+        "\"Jane Roe\" <jane@acme.example>",
+        "mailto:jane@acme.example",
+        "Jane (jane@acme.example)",
+    ] {
+        assert!(stops(text, &contact(Some("jane@acme.example"), None, &[])), "{text}");
+    }
+}
+
+#[test]
+fn gmail_has_two_domains() {
+    for (listed, asked) in [("@gmail.com", "i@googlemail.com"), ("@googlemail.com", "i@gmail.com")] {
+        assert!(stops(listed, &contact(Some(asked), None, &[])), "{listed} {asked}");
+        assert!(!stops(listed, &contact(Some("i@mail.example"), None, &[])));
+    }
+}

@@ -1,0 +1,229 @@
+//! How a request to a provider fails: the kinds of failure with their names, and what each says of the provider.
+
+use std::fmt;
+
+/// Why a provider did not give a usable answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// No complete answer within the time allowed.
+    Timeout,
+    /// Nobody listens at that address.
+    Refused,
+    /// No way to that address.
+    Unreachable,
+    /// The connection ended before the answer was complete.
+    Reset,
+    /// The host name could not be resolved.
+    Dns,
+    /// No trustworthy TLS connection.
+    Tls,
+    /// The address guard said no.
+    AddressRefused,
+    /// A redirect, which is never followed.
+    Redirect,
+    /// More than the caps on header or body allow.
+    TooLarge,
+    /// What came back was not HTTP that we understand.
+    BadHttp,
+    /// A success whose body should be JSON, and is none.
+    BadJson,
+    /// An answer in an encoding that is not undone.
+    BadEncoding,
+    /// An answer that is not of the kind that the description describes: a page, or JSON with nothing mapped in it.
+    Unrecognised,
+    /// 401 or 403, unless the description says otherwise.
+    BadCredentials,
+    /// 429, or what the description says.
+    RateLimited,
+    /// 402: the account with the provider has nothing left.
+    Quota,
+    /// 5xx.
+    ServerError,
+    /// Any other status that is not a success.
+    BadStatus,
+    /// The answer is not ready: the provider wants to be asked again later.
+    Pending,
+    /// An answer that says that something went wrong.
+    ProviderError,
+    /// It failed too often in a row, and is not asked for a while: see [`crate::health`].
+    BreakerOpen,
+    /// Our own limit on requests to this provider.
+    ProviderLimit,
+    /// Too many requests are under way in this session.
+    Busy,
+    /// A mistake of ours.
+    Internal,
+}
+
+/// What a failure says of the provider itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is in trouble, whatever was asked.
+    Unwell,
+    /// The same, and it may have said for how long.
+    ServerError,
+    /// It wants to be asked less often.
+    RateLimited,
+    /// Its account has nothing left.
+    Quota,
+    /// It does not know the secret.
+    Credentials,
+    /// It is there, and has trouble with this request only.
+    Answer,
+    /// Nothing: it was not asked, or the trouble is ours.
+    Nothing,
+}
+
+impl FaultKind {
+    /// What it says of the provider itself.
+    pub const fn effect(self) -> Effect {
+        match self {
+            FaultKind::Timeout
+            | FaultKind::Refused
+            | FaultKind::Unreachable
+            | FaultKind::Reset
+            | FaultKind::Dns
+            | FaultKind::Tls
+            | FaultKind::BadHttp
+            | FaultKind::BadJson
+            | FaultKind::BadEncoding => Effect::Unwell,
+            FaultKind::ServerError => Effect::ServerError,
+            FaultKind::RateLimited => Effect::RateLimited,
+            FaultKind::Quota => Effect::Quota,
+            FaultKind::BadCredentials => Effect::Credentials,
+            FaultKind::BadStatus
+            | FaultKind::Redirect
+            | FaultKind::TooLarge
+            | FaultKind::Pending
+            | FaultKind::ProviderError
+            | FaultKind::Unrecognised => Effect::Answer,
+            FaultKind::AddressRefused
+            | FaultKind::BreakerOpen
+            | FaultKind::ProviderLimit
+            | FaultKind::Busy
+            | FaultKind::Internal => Effect::Nothing,
+        }
+    }
+
+    /// The stable name that users see.
+    pub const ALL: [FaultKind; 24] = [
+        FaultKind::Timeout,
+        FaultKind::Refused,
+        FaultKind::Unreachable,
+        FaultKind::Reset,
+        FaultKind::Dns,
+        FaultKind::Tls,
+        FaultKind::AddressRefused,
+        FaultKind::Redirect,
+        FaultKind::TooLarge,
+        FaultKind::BadHttp,
+        FaultKind::BadJson,
+        FaultKind::BadEncoding,
+        FaultKind::Unrecognised,
+        FaultKind::BadCredentials,
+        FaultKind::RateLimited,
+        FaultKind::Quota,
+        FaultKind::ServerError,
+        FaultKind::BadStatus,
+        FaultKind::Pending,
+        FaultKind::ProviderError,
+        FaultKind::BreakerOpen,
+        FaultKind::ProviderLimit,
+        FaultKind::Busy,
+        FaultKind::Internal,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            FaultKind::Timeout => "timeout",
+            FaultKind::Refused => "refused",
+            FaultKind::Unreachable => "unreachable",
+            FaultKind::Reset => "reset",
+            FaultKind::Dns => "dns",
+            FaultKind::Tls => "tls",
+            FaultKind::AddressRefused => "address_refused",
+            FaultKind::Redirect => "redirect",
+            FaultKind::TooLarge => "too_large",
+            FaultKind::BadHttp => "bad_http",
+            FaultKind::BadJson => "bad_json",
+            FaultKind::BadEncoding => "bad_encoding",
+            FaultKind::Unrecognised => "unrecognised",
+            FaultKind::BadCredentials => "bad_credentials",
+            FaultKind::RateLimited => "rate_limited",
+            FaultKind::Quota => "quota",
+            FaultKind::ServerError => "server_error",
+            FaultKind::BadStatus => "bad_status",
+            FaultKind::Pending => "pending",
+            FaultKind::ProviderError => "provider_error",
+            FaultKind::BreakerOpen => "breaker_open",
+            FaultKind::ProviderLimit => "provider_limit",
+            FaultKind::Busy => "busy",
+            FaultKind::Internal => "internal",
+        }
+    }
+}
+
+/// A provider's failure, in words that hold no secret, and of an answer what [`HttpRequest::without_echo`] puts there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub message: String,
+    /// What `Retry-After` asked for, in whole seconds.
+    pub retry_after_s: Option<u64>,
+    /// It was not asked, because of what it said or did before.
+    pub paused: bool,
+    /// Nor was it, because its request wants a secret that it has not.
+    pub without_secret: bool,
+    /// What the answer was like, as it came: not to be shown before it is masked.
+    pub seen: Option<Box<Seen>>,
+    /// What would make such an answer understood.
+    pub remedy: Option<String>,
+    /// The request went out on a used connection, which ended without an answer: whether it arrived is not known.
+    pub unanswered: bool,
+}
+
+impl Fault {
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
+        Fault {
+            kind,
+            message: message.into(),
+            retry_after_s: None,
+            paused: false,
+            without_secret: false,
+            seen: None,
+            remedy: None,
+            unanswered: false,
+        }
+    }
+
+    /// Its request names {secret}, and there is none: it is not asked, and nobody's address leaves for nothing.
+    pub fn without_secret(provider: &str) -> Fault {
+        /// How soon a job looks whether it has been given one.
+        const LOOK_AGAIN_S: u64 = 10;
+        let name = provider.replace('\'', "''");
+        let message = format!(
+            "it was not asked, as it has no secret (none was given, or a restore lost it): run SELECT leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
+        );
+        Fault {
+            retry_after_s: Some(LOOK_AGAIN_S),
+            without_secret: true,
+            ..Fault::new(FaultKind::BadCredentials, message)
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What of an answer a person wants to see who wonders why it was not understood. It may hold the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub content_type: Option<String>,
+    pub location: Option<String>,
+    pub text: String,
+}
