@@ -17,6 +17,9 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// Checks the arguments of a call; `overwrite` is false where it is NULL. `id_name`: what the function
+    /// calls the argument of the contact's key, for the message. The failure is `validation_error`, LX400:
+    /// the key is NULL, or one of those of [`fields_asked`].
     pub fn new(
         id: Option<String>,
         fields: Option<Vec<Option<String>>>,
@@ -42,6 +45,8 @@ impl Ask {
     }
 }
 
+/// The set of the fields with these names; NULL means all. The failure is `validation_error`, LX400: the list
+/// is empty, or has a NULL or an unknown name in it.
 pub fn fields_asked(fields: Option<Vec<Option<String>>>) -> Result<FieldSet, Failure> {
     let Some(names) = fields else { return Ok(FieldSet::ALL) };
     let known = format!("The fields are {}; NULL means all.", FieldSet::ALL.names().join(", "));

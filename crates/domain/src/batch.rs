@@ -13,6 +13,7 @@ use super::reply::Origin;
 /// Error code of a contact that nobody was asked about, since the time was over.
 pub const NOT_STARTED: &str = "not_started";
 
+/// The status of a contact's line, in the order in which a [`Summary`] tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Enriched,
@@ -22,6 +23,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// The stable name that users see in the result.
     pub const fn name(self) -> &'static str {
         match self {
             Status::Enriched => "enriched",
@@ -55,6 +57,7 @@ pub struct BatchResult {
 }
 
 impl BatchResult {
+    /// The line of a contact whose call succeeded: `enriched` if fields were written, else `unchanged`.
     pub fn done(
         request_id: Uuid,
         contact: Contact,
@@ -77,6 +80,8 @@ impl BatchResult {
         }
     }
 
+    /// The line of a contact whose call ended with an error of the contract: `no_match` for LX409, else
+    /// `failed`. The message also has what a single call tells in DETAIL of scores and reasons.
     pub fn failed(request_id: Uuid, failure: &Failure, contact: Option<Contact>) -> BatchResult {
         let status = if failure.code == Code::NoMatch { Status::NoMatch } else { Status::Failed };
         // A single call's DETAIL and HINT have no place in a line.
@@ -134,6 +139,7 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Counts a line. A line that repeats an earlier contact is not counted.
     pub fn add(&mut self, line: &BatchResult) {
         if line.repeats {
             return;

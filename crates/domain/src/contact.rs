@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::people::value;
 
+/// One row of a contact table, under the names of the extension. `None`: the value is NULL, or the table has
+/// no column for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
     /// The key as text, whatever its type.
@@ -45,6 +47,7 @@ impl Contact {
         Cow::Owned(contact)
     }
 
+    /// The fields without a value: nothing is stored, or only white space or a stand-in such as "N/A".
     pub fn empty_fields(&self) -> FieldSet {
         Field::all().filter(|field| value::is_empty(*field, self.value(*field))).collect()
     }

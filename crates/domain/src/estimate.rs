@@ -18,6 +18,7 @@ pub enum EstimateOutcome {
     Skipped(Why),
 }
 
+/// Why a contact would not be asked about. The order is the one in which the estimate lists the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     NothingToFill,
@@ -39,6 +40,7 @@ pub enum Why {
 }
 
 impl EstimateOutcome {
+    /// The stable word for the outcome: `asked`, `answered` or `skipped`.
     pub const fn outcome(self) -> &'static str {
         match self {
             EstimateOutcome::Asked => "asked",
@@ -49,6 +51,7 @@ impl EstimateOutcome {
         }
     }
 
+    /// The stable words for the reason within that outcome.
     pub const fn reason(self) -> &'static str {
         match self {
             EstimateOutcome::Asked => "no receipt",
@@ -111,7 +114,9 @@ impl Why {
 /// What the workspace has left for this batch; `None`: there is no such limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Means {
+    /// Admissions that the rate limit still allows.
     pub rate: Option<u64>,
+    /// Credits that the workspace has left.
     pub credits: Option<u64>,
 }
 
@@ -123,6 +128,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// An estimate that has counted no contact yet.
     pub fn new(means: Means) -> Estimate {
         Estimate { left: means, counts: BTreeMap::new() }
     }
@@ -163,6 +169,7 @@ impl Estimate {
         *self.counts.entry(outcome_of).or_default() += 1;
     }
 
+    /// Contacts by outcome, in the order of [`EstimateOutcome`]. Outcomes without a contact are left out.
     pub fn counts(&self) -> impl Iterator<Item = (EstimateOutcome, u64)> + '_ {
         self.counts.iter().map(|(outcome_of, count)| (*outcome_of, *count))
     }

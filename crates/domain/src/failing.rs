@@ -11,6 +11,7 @@ const MOST: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 6;
 
+/// The last questions that failed, without an allocation, so that it can live in shared memory.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Failing {
@@ -26,6 +27,7 @@ pub struct Failing {
 }
 
 impl Failing {
+    /// No question has failed since the last answer.
     pub const NONE: Failing =
         Failing { questions: [[0; 16]; MOST], count: 0, times: 0, wanted_at: 0, wanting: 0 };
 

@@ -9,6 +9,8 @@ use super::fields::FieldSet;
 use super::provider::{Fault, FaultKind};
 use super::rate::{Status, Window};
 
+/// The kinds of error that a caller can get. Each has a name ([`Code::name`]), an HTTP status
+/// ([`Code::status`]) and a SQLSTATE ([`Code::sqlstate`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     ValidationError,
@@ -32,6 +34,7 @@ pub fn short(text: &str) -> Cow<'_, str> {
 }
 
 impl Code {
+    /// The stable name that callers see: the begin of MESSAGE, and `code` in DETAIL.
     pub const fn name(self) -> &'static str {
         match self {
             Code::ValidationError => "validation_error",
@@ -46,6 +49,7 @@ impl Code {
         }
     }
 
+    /// The HTTP status, from 400 to 503.
     pub const fn status(self) -> u16 {
         match self {
             Code::ValidationError => 400,
@@ -87,6 +91,7 @@ pub enum NoMatchReason {
 }
 
 impl NoMatchReason {
+    /// Every reason, for finding one by its name.
     pub const ALL: [NoMatchReason; 7] = [
         NoMatchReason::NoData,
         NoMatchReason::NotIdentifiable,
@@ -116,6 +121,8 @@ impl NoMatchReason {
     }
 }
 
+/// An error of the contract, as a call raises or returns it: its code, the words for people, and further
+/// entries of DETAIL, such as `reason` or `retry_after`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     pub code: Code,
@@ -145,14 +152,18 @@ impl Failure {
         self
     }
 
+    /// An argument is wrong: `validation_error`, LX400.
     pub fn validation(message: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure::new(Code::ValidationError, message, hint)
     }
 
+    /// The API key is not valid, or the role may not act for the workspace, or for more than one and none is
+    /// chosen: `invalid_key`, LX401.
     pub fn invalid_key(message: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure::new(Code::InvalidKey, message, hint)
     }
 
+    /// The caller may not do this: `insufficient_permissions`, LX403. DETAIL names the `permission`.
     pub fn lacks_permission(permission: &str) -> Failure {
         Failure::new(
             Code::InsufficientPermissions,
@@ -164,6 +175,8 @@ impl Failure {
         .with("permission", json!(permission))
     }
 
+    /// Something is not in this workspace, or the caller cannot see it: `not_found`, LX404. The message has
+    /// at most the first 100 characters of `what`.
     pub fn not_found(what: &str) -> Failure {
         Failure::new(
             Code::NotFound,
@@ -184,6 +197,7 @@ impl Failure {
         self.no_match_reason().is_some_and(|(reason, _)| reason.sets_data_aside())
     }
 
+    /// The workspace has no credit left, and no provider was asked: `insufficient_credits`, LX402.
     pub fn insufficient_credits() -> Failure {
         Failure::new(
             Code::InsufficientCredits,
@@ -192,6 +206,7 @@ impl Failure {
         )
     }
 
+    /// The idempotency key was used before, with other arguments: `idempotency_mismatch`, LX422.
     pub fn idempotency_mismatch() -> Failure {
         Failure::new(
             Code::IdempotencyMismatch,
@@ -200,6 +215,7 @@ impl Failure {
         )
     }
 
+    /// No value can be filled in, for this reason: `no_match`, LX409. DETAIL has the name of the `reason`.
     pub fn no_match(reason: NoMatchReason) -> Failure {
         let (message, hint) = match reason {
             NoMatchReason::NoData => (
@@ -235,6 +251,7 @@ impl Failure {
     }
 
     /// What these columns hold is many people's, and nothing else identifies the contact.
+    /// `no_match`, LX409, with the reason `not_identifiable`; DETAIL lists the columns as `shared_values`.
     pub fn only_shared(columns: &[&str]) -> Failure {
         let mut failure =
             Failure::no_match(NoMatchReason::NotIdentifiable).with("shared_values", json!(columns));
@@ -252,11 +269,13 @@ impl Failure {
     }
 
     /// No data, because these providers have one profile for many people.
+    /// `no_match`, LX409, with the reason `shared_value`; DETAIL lists the providers as `shared_by`.
     pub fn about_somebody_else(providers: &[String]) -> Failure {
         Failure::no_match(NoMatchReason::SharedValue).with("shared_by", json!(providers))
     }
 
     /// No data, because what these providers answered was too weak.
+    /// `no_match`, LX409, with the reason `no_data`; DETAIL lists the providers as `below_min_confidence`.
     pub fn too_weak(providers: &[String]) -> Failure {
         let mut failure =
             Failure::no_match(NoMatchReason::NoData).with("below_min_confidence", json!(providers));
@@ -268,11 +287,13 @@ impl Failure {
     }
 
     /// No match, because the contact's table refuses the values of these fields.
+    /// `no_match`, LX409, with the reason `table_refuses`; DETAIL lists the fields as `refused`.
     pub fn table_refuses(fields: FieldSet) -> Failure {
         Failure::no_match(NoMatchReason::TableRefuses).with("refused", json!(fields.names()))
     }
 
     /// No data, because what these providers answered is about somebody else, or of another company. The first tells the reason.
+    /// `no_match`, LX409; DETAIL lists the providers of each reason under the reason's name.
     pub fn set_aside(providers: &[(String, NoMatchReason)]) -> Failure {
         let reason = providers.first().map_or(NoMatchReason::NoData, |(_, reason)| *reason);
         let of = |wanted| {
@@ -286,6 +307,7 @@ impl Failure {
     }
 
     /// `now` is the epoch second of the refusal.
+    /// `rate_limited`, LX429. `retry_after` in DETAIL is in whole seconds, at least 1.
     pub fn rate_limited(window: Window, now: i64) -> Failure {
         let retry_after = (window.reset - now).max(1);
         let mut failure = Failure::new(
@@ -302,6 +324,8 @@ impl Failure {
     }
 
     /// Nobody had data, and these providers failed (the others are in `answered`).
+    /// `provider_unavailable`, LX503. DETAIL lists all `providers`; one without a fault has the reason
+    /// `no_match`.
     pub fn provider_unavailable(providers: &[(String, Option<Fault>)]) -> Failure {
         let outcome = |(name, fault): &(String, Option<Fault>)| match fault {
             None => json!({"provider": name, "reason": "no_match"}),

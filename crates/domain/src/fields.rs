@@ -54,6 +54,7 @@ impl Field {
     pub const LOCATION: Field = Field(4);
     pub const SENIORITY: Field = Field(5);
 
+    /// All fields, in the order of the table.
     pub fn all() -> impl DoubleEndedIterator<Item = Field> + ExactSizeIterator {
         (0..COUNT as u8).map(Field)
     }
@@ -62,10 +63,12 @@ impl Field {
         &TABLE[self.0 as usize]
     }
 
+    /// The name that users write: a key of JSON, and the column that a contact table binds.
     pub const fn name(self) -> &'static str {
         self.description().name
     }
 
+    /// How its values are read, compared and written.
     pub const fn kind(self) -> Kind {
         self.description().kind
     }
@@ -80,10 +83,12 @@ impl Field {
         self.description().placeholders
     }
 
+    /// The field of this name, exactly as written; `None`: there is no such field.
     pub fn parse(name: &str) -> Option<Field> {
         Field::all().find(|field| field.name() == name)
     }
 
+    /// Its place in the table of fields, from 0.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -100,7 +105,9 @@ impl fmt::Display for Field {
 pub struct FieldSet(u64);
 
 impl FieldSet {
+    /// The set without any field.
     pub const EMPTY: FieldSet = FieldSet(0);
+    /// The set of every field in the table.
     pub const ALL: FieldSet = FieldSet((1 << COUNT) - 1);
 
     /// What belongs to one company.
@@ -108,6 +115,7 @@ impl FieldSet {
         Field::all().filter(|field| field.description().of_position).collect()
     }
 
+    /// Adds a field; one that is in the set already changes nothing.
     pub fn insert(&mut self, field: Field) {
         self.0 |= 1 << field.index();
     }
@@ -120,25 +128,30 @@ impl FieldSet {
         self.0 == 0
     }
 
+    /// The fields that are in both sets.
     #[must_use]
     pub const fn intersect(self, other: FieldSet) -> FieldSet {
         FieldSet(self.0 & other.0)
     }
 
+    /// The fields of this set that are not in `other`.
     #[must_use]
     pub const fn minus(self, other: FieldSet) -> FieldSet {
         FieldSet(self.0 & !other.0)
     }
 
+    /// The fields that are in at least one of the sets.
     #[must_use]
     pub const fn union(self, other: FieldSet) -> FieldSet {
         FieldSet(self.0 | other.0)
     }
 
+    /// Its fields, in the order of the table.
     pub fn iter(self) -> impl Iterator<Item = Field> {
         Field::all().filter(move |field| self.contains(*field))
     }
 
+    /// The names of its fields, in the order of the table.
     pub fn names(self) -> Vec<&'static str> {
         self.iter().map(Field::name).collect()
     }
@@ -172,18 +185,22 @@ impl<T> Default for FieldMap<T> {
 }
 
 impl<T> FieldMap<T> {
+    /// The value of a field; `None`: it has none.
     pub fn get(&self, field: Field) -> Option<&T> {
         self.0[field.index()].as_ref()
     }
 
+    /// Gives a field a value, in place of the one that it had.
     pub fn set(&mut self, field: Field, value: T) {
         self.0[field.index()] = Some(value);
     }
 
+    /// Takes the value of a field away; without one, nothing changes.
     pub fn unset(&mut self, field: Field) {
         self.0[field.index()] = None;
     }
 
+    /// Fields that have a value, with that value, in the order of the table.
     pub fn iter(&self) -> impl Iterator<Item = (Field, &T)> {
         Field::all().filter_map(|field| Some((field, self.get(field)?)))
     }
@@ -192,6 +209,7 @@ impl<T> FieldMap<T> {
         self.0.iter().all(Option::is_none)
     }
 
+    /// The fields that have a value.
     pub fn fields(&self) -> FieldSet {
         self.iter().map(|(field, _)| field).collect()
     }

@@ -35,6 +35,7 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The stable name that leadlex.provider_stats shows as the state.
     pub const fn name(self) -> &'static str {
         match self {
             Cause::Breaker => "breaker",
@@ -45,6 +46,7 @@ impl Cause {
         }
     }
 
+    /// The cause as a clause for messages, with "it" for the provider.
     pub const fn words(self) -> &'static str {
         match self {
             Cause::Breaker => "it failed several times in a row, so its circuit breaker is open",
@@ -80,9 +82,11 @@ impl Cause {
 /// No vendor's word keeps it from being asked for longer.
 const LONGEST_ASKED_S: u64 = 86_400;
 
+/// A time in which a provider is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     pub cause: Cause,
+    /// When it is over, epoch microseconds.
     pub until: i64,
 }
 
@@ -98,6 +102,7 @@ impl Pause {
     }
 }
 
+/// Whether a request to a provider may be sent now, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
     Ask,
@@ -143,6 +148,7 @@ pub enum Ending {
     Unknown,
 }
 
+/// What is known of one provider's health. All times are epoch microseconds; 0 where there is none.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Health {
@@ -161,6 +167,7 @@ pub struct Health {
 }
 
 impl Health {
+    /// A provider of which nothing is known: it may be asked.
     pub const NEW: Health = Health {
         identity: [0; 16],
         failures: 0,
@@ -292,6 +299,7 @@ impl Health {
         self.pause
     }
 
+    /// Failures since the last answer that count for the circuit breaker ([`Policy::failures`]).
     pub fn failures_in_a_row(&self) -> u32 {
         self.failures
     }

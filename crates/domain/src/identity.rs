@@ -8,6 +8,7 @@ use super::rate::Limits;
 /// The permission that a call needs.
 pub const WRITE_ENRICH: &str = "write:enrich";
 
+/// A tenant: it has its own credits, limits, keys and contact tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workspace {
     pub id: Uuid,
@@ -41,6 +42,7 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether the key or role has this permission, such as [`WRITE_ENRICH`].
     pub fn may(&self, permission: &str) -> bool {
         self.permissions.iter().any(|p| p == permission)
     }

@@ -7,13 +7,16 @@ const FIRST_POWER: u32 = 6;
 const LAST_POWER: u32 = 27;
 const CLASSES: usize = ((LAST_POWER - FIRST_POWER) * STEPS) as usize;
 
+/// How many requests took how long: one count for each class of durations.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Latencies([u32; CLASSES]);
 
 impl Latencies {
+    /// No request was counted.
     pub const NONE: Latencies = Latencies([0; CLASSES]);
 
+    /// Counts a request that took so many microseconds.
     pub fn add(&mut self, microseconds: u64) {
         let class = &mut self.0[class(microseconds)];
         *class = class.saturating_add(1);

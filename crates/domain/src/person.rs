@@ -45,6 +45,8 @@ impl Given {
 /// First and last name.
 type Split = (Option<Given>, Option<Given>);
 
+/// What a contact says of who it is. A value is `None` where the contact has none, or only one that is
+/// nobody's.
 #[derive(Clone, Debug, Default)]
 pub struct Person {
     /// The contact's row, see [`super::receipt::person`]; `None` for a contact that is in no table.
@@ -72,6 +74,8 @@ pub struct Person {
 }
 
 impl Person {
+    /// Reads the contact. `rules`: which addresses count as real. `roles`: addresses of several people, such
+    /// as `info@`.
     pub fn of(contact: &Contact, rules: Rules, roles: &RoleMailboxes) -> Person {
         let all = addresses(contact.email.as_deref().unwrap_or_default(), ANY_DOMAIN);
         // The first of however many there are.
@@ -114,6 +118,7 @@ impl Person {
         self.names().0.as_ref()
     }
 
+    /// As [`Person::first_name`], the last name.
     pub fn last_name(&self) -> Option<&Given> {
         self.names().1.as_ref()
     }

@@ -25,6 +25,7 @@ pub struct Post {
 }
 
 impl Post {
+    /// No answer has supplied a part yet. With [`Position::Together`] the contact's own company counts.
     pub fn new(position: Position, contact: &Contact) -> Post {
         let has_company = !contact.empty_fields().contains(Field::COMPANY_NAME);
         let stored =

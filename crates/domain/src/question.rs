@@ -132,6 +132,7 @@ impl Receipt {
 mod former {
     use super::*;
 
+    /// The questions of a contact in the former form, as [`super::Questions`] has them in the present one.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Questions {
         pub hashes: Vec<Hash>,
@@ -140,6 +141,8 @@ mod former {
     }
 
     impl Questions {
+        /// `None` where the former form cannot tell the contact from others, see
+        /// [`Config::former_identities`].
         pub fn of(
             parties: Parties<'_>,
             config: &Config,
@@ -160,6 +163,7 @@ mod former {
             hash_of(&self.stem, &self.all)
         }
 
+        /// Receipts of these questions that can be about no other contact, each with [`Questions::known`].
         pub fn answered<'r>(
             &'r self,
             contact: &'r Contact,

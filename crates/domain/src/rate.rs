@@ -17,8 +17,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// No limit, neither per minute nor per day.
     pub const UNLIMITED: Limits = Limits { per_minute: None, per_day: None };
 
+    /// Whether neither window has a limit.
     pub fn is_unlimited(self) -> bool {
         self == Limits::UNLIMITED
     }
@@ -46,7 +48,9 @@ pub fn plan_limits(plan: &str) -> Option<Limits> {
 /// One window as shown to a caller. `reset` is the epoch second at which more becomes available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
+    /// Uses that the window allows.
     pub limit: u32,
+    /// Uses that are left in it.
     pub remaining: u32,
     pub reset: i64,
 }
@@ -66,6 +70,7 @@ impl Status {
     }
 }
 
+/// Whether one use may happen now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     Admitted,
@@ -78,13 +83,19 @@ pub enum Admission {
 /// What is written to the books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// The latest second that is counted, epoch seconds.
     pub newest: i64,
+    /// Uses in each of the last [`SECONDS`] seconds, the newest last.
     pub seconds: Vec<i32>,
+    /// The UTC day that is counted, in days since 1970-01-01.
     pub day: i64,
+    /// Uses on that day.
     pub day_used: i64,
+    /// Uses that may have happened after this was written.
     pub lease: i64,
 }
 
+/// The uses of one workspace or provider, and what is left of its lease. Times are epoch seconds.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Meter {
@@ -111,6 +122,7 @@ struct Uses {
 }
 
 impl Meter {
+    /// A meter that has counted nothing and has no lease.
     pub const EMPTY: Meter =
         Meter { uses: Uses::NONE, before: Uses::NONE, set_back_to: None, lease_left: 0, admitted: 0 };
 
@@ -190,6 +202,7 @@ impl Meter {
         self.lease_left = 0;
     }
 
+    /// Uses that the open lease still allows; 0 when there is none.
     pub fn lease_left(&self) -> u64 {
         self.lease_left
     }

@@ -12,11 +12,14 @@ use super::shared::{Kind, Sighting, Value as SharedValue};
 /// How long answers count, in microseconds; 0 = not at all.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
+    /// How long an answer with data is good: `leadlex.receipt_ttl`.
     pub ttl_us: i64,
+    /// How long it is remembered that there was nothing: `leadlex.recheck_after`.
     pub recheck_us: i64,
 }
 
 impl Terms {
+    /// Whether no answer is remembered at all.
     pub fn off(self) -> bool {
         self.ttl_us == 0 && self.recheck_us == 0
     }
@@ -108,6 +111,8 @@ impl Receipt {
         Some(json!({"values": values, "confidence": confidence}))
     }
 
+    /// Reads what [`Receipt::answer_json`] wrote: the values, and the score. Unknown fields are left out; a
+    /// score that is missing is `None`.
     pub fn read_answer(json: &Value) -> (FieldMap<String>, Option<f64>) {
         let value = |field: Field| Some((field, json["values"][field.name()].as_str()?.to_owned()));
         (Field::all().filter_map(value).collect(), json["confidence"].as_f64())
@@ -126,6 +131,7 @@ pub struct Filed {
     pub sighting: Option<Sighting>,
 }
 
+/// What one entry of the books says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     Receipt(Receipt),
@@ -167,6 +173,7 @@ pub fn rejection(question: Hash, person: Hash) -> Hash {
 }
 
 impl Filed {
+    /// The entry as JSON text, for the queue in shared memory; [`Filed::from_bytes`] reads it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let content = match &self.content {
             Content::Receipt(receipt) => json!([
@@ -195,6 +202,7 @@ impl Filed {
         serde_json::to_vec(&whole).expect("texts and numbers are JSON")
     }
 
+    /// Reads what [`Filed::to_bytes`] wrote; `None`: the bytes have another form.
     pub fn from_bytes(bytes: &[u8]) -> Option<Filed> {
         let parts: Vec<Value> = serde_json::from_slice(bytes).ok()?;
         let [workspace, provider, person, content, sighting] = parts.as_slice() else {
@@ -209,6 +217,7 @@ impl Filed {
         })
     }
 
+    /// The receipt of an answer or of a rejection; `None` for a refusal and for nothing.
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.content {
             Content::Receipt(receipt) | Content::Rejection(receipt) => Some(receipt),
@@ -216,10 +225,12 @@ impl Filed {
         }
     }
 
+    /// Whether the contact's table refused values that were answered.
     pub fn is_rejection(&self) -> bool {
         matches!(self.content, Content::Rejection(_))
     }
 
+    /// The provider's refusal; `None` for any other content.
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.content {
             Content::Receipt(_) | Content::Rejection(_) | Content::Nothing => None,

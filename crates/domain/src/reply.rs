@@ -11,6 +11,7 @@ use super::rate::Window;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     pub source: String,
+    /// The provider's score, from 0 to 1; `None`: it gave none.
     pub confidence: Option<f64>,
 }
 
@@ -22,12 +23,14 @@ pub struct Reply {
     /// First provider that supplied a field; `None` when nobody was asked.
     pub origin: Option<Origin>,
     pub field_origins: FieldMap<Origin>,
+    /// Credits left in the workspace; `None`: it has no limit.
     pub credits_remaining: Option<i64>,
     pub request_id: Uuid,
     pub rate_limit: Option<Window>,
 }
 
 impl Reply {
+    /// The object that a call returns. `replayed` is false: this is the first time.
     pub fn to_json(&self) -> Value {
         json!({
             "contact": contact_json(&self.contact),
@@ -63,10 +66,13 @@ pub fn replay(mut stored: Value, request_id: Uuid, credits: Option<i64>, rate: O
     stored
 }
 
+/// A window as the result shows it; `reset` is in epoch seconds.
 pub fn rate_limit(window: &Window) -> Value {
     json!({"limit": window.limit, "remaining": window.remaining, "reset": window.reset})
 }
 
+/// The contact as the result shows it: id, full name, e-mail address and every field. Missing values are
+/// null.
 pub fn contact_json(contact: &Contact) -> Value {
     let mut object = Map::new();
     object.insert("id".into(), json!(contact.id));

@@ -26,6 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind, for finding one by its name.
     pub const ALL: [Kind; 4] = [Kind::Email, Kind::Profile, Kind::SuppliedProfile, Kind::SuppliedPhone];
 
     /// As leadlex.shared_value has it.
@@ -38,10 +39,12 @@ impl Kind {
         }
     }
 
+    /// The kind of this name, as leadlex.shared_value has it; `None`: there is no such kind.
     pub fn parse(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Whether a provider supplied the value, not the contact table.
     pub const fn is_supplied(self) -> bool {
         matches!(self, Kind::SuppliedProfile | Kind::SuppliedPhone)
     }
@@ -55,14 +58,17 @@ pub struct Value {
 }
 
 impl Value {
+    /// The value of an e-mail address in its normal form ([`super::people::email`]).
     pub fn email(workspace: Uuid, normal: &str) -> Value {
         Value::new(Kind::Email, workspace, None, normal)
     }
 
+    /// The value of a LinkedIn profile that providers were asked with. `handle`: its normal form.
     pub fn profile(workspace: Uuid, handle: &str) -> Value {
         Value::new(Kind::Profile, workspace, None, handle)
     }
 
+    /// The value of a LinkedIn profile that this provider supplied. `handle`: its normal form.
     pub fn supplied_profile(workspace: Uuid, provider: Uuid, handle: &str) -> Value {
         Value::new(Kind::SuppliedProfile, workspace, Some(provider), handle)
     }
@@ -120,6 +126,7 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Whether at least one of the two is shared.
     pub const fn any(self) -> bool {
         self.email || self.profile
     }
@@ -134,6 +141,7 @@ impl Shared {
         }
     }
 
+    /// Marks the column of this kind as shared. Kinds that a provider supplied change nothing.
     pub fn add(&mut self, kind: Kind) {
         match kind {
             Kind::Email => self.email = true,
@@ -142,6 +150,7 @@ impl Shared {
         }
     }
 
+    /// Whether the column of this kind is shared; never for kinds that a provider supplied.
     pub const fn has(self, kind: Kind) -> bool {
         match kind {
             Kind::Email => self.email,
@@ -218,6 +227,7 @@ impl Crowd {
         self.names.is_empty()
     }
 
+    /// Whether more than `most` different names were met with this value.
     pub fn is_crowded(&self, value: Value, most: usize) -> bool {
         self.names.get(&value.hash).is_some_and(|names| names.len() > most)
     }

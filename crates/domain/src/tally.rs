@@ -20,10 +20,12 @@ const PLAIN: [Count; 5] = [Count::Calls, Count::Matches, Count::NoMatches, Count
 const COUNTS: usize = PLAIN.len() + FaultKind::ALL.len();
 
 impl Count {
+    /// Every count, in the order in which the books list them.
     pub fn all() -> impl Iterator<Item = Count> {
         PLAIN.into_iter().chain(FaultKind::ALL.into_iter().map(Count::Failed))
     }
 
+    /// What an answer counts as. An answer about another person counts as no match.
     pub fn of(verdict: &Verdict) -> Count {
         match verdict {
             Verdict::Match { .. } => Count::Matches,
@@ -68,22 +70,27 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A tally in which nothing was counted and no cost is known.
     pub const NONE: Tally = Tally { counts: [0; COUNTS], cost: None };
 
+    /// Counts one more.
     pub fn add(&mut self, count: Count) {
         self.counts[count.index()] += 1;
     }
 
+    /// How often it was counted.
     pub fn get(&self, count: Count) -> u64 {
         self.counts[count.index()]
     }
 
+    /// Adds what an answer has cost, in the provider's own unit; `None` changes nothing.
     pub fn add_cost(&mut self, cost: Option<f64>) {
         if let Some(cost) = cost {
             *self.cost.get_or_insert(0.0) += cost;
         }
     }
 
+    /// The sum of both. The cost is `None` only where both are.
     #[must_use]
     pub fn plus(&self, other: &Tally) -> Tally {
         let mut sum = *self;

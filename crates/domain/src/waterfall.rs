@@ -10,6 +10,7 @@ use super::position::Post;
 use super::provider::{Fault, Verdict};
 use super::reply::Origin;
 
+/// When a call stops asking further providers: the setting `leadlex.waterfall`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Stop at the first provider with data.
@@ -85,6 +86,7 @@ pub struct Gathered {
 
 impl Gathered {
     /// All of it was a position at another company than the one that the contact has by now.
+    /// `no_match`, LX409, with the reason `other_company` and the providers that had it.
     pub fn of_other_company(&self) -> Failure {
         let mut sources: Vec<(String, NoMatchReason)> = Vec::new();
         for (_, origin) in self.origins.iter() {
@@ -97,6 +99,9 @@ impl Gathered {
 }
 
 impl Waterfall {
+    /// A waterfall that has asked no provider yet. `min_confidence` is from 0 to 1: an answer with a lower
+    /// score, or without one where it is above 0, counts as no match. `wanted`: the fields that the call may
+    /// fill.
     pub fn new(mode: Mode, min_confidence: f64, wanted: FieldSet) -> Waterfall {
         Waterfall {
             mode,
@@ -125,6 +130,7 @@ impl Waterfall {
         self
     }
 
+    /// Whether no further provider need be asked: the person is suppressed, or the mode has what it wants.
     pub fn finished(&self) -> bool {
         if self.suppressed {
             return true;
@@ -170,6 +176,7 @@ impl Waterfall {
         self.suppressed = true;
     }
 
+    /// Takes in what this provider did. The providers come in the order in which they were asked.
     pub fn absorb(&mut self, provider: &str, outcome: ProviderOutcome) {
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
@@ -235,6 +242,9 @@ impl Waterfall {
         }
     }
 
+    /// What was gathered, or why there is nothing. Without data the failure is `provider_unavailable` (LX503)
+    /// where a provider failed, else `no_match` (LX409) with its reason. For a suppressed person it is
+    /// `no_match`, whatever was supplied.
     pub fn result(self) -> Result<Gathered, Failure> {
         if self.suppressed {
             // Also what others have told already is not to be used.

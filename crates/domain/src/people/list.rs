@@ -34,6 +34,7 @@ const fn has_bit(bits: &[u64], hash: u32) -> bool {
 }
 
 impl<const WORDS: usize> List<WORDS> {
+    /// Reads a list while the program is compiled. The text must end with a line feed and be sorted by bytes.
     pub const fn new(text: &'static str) -> List<WORDS> {
         let bytes = text.as_bytes();
         assert!(bytes.len() < u32::MAX as usize && bytes[bytes.len() - 1] == b'\n');
@@ -88,11 +89,13 @@ impl<const WORDS: usize> List<WORDS> {
         false
     }
 
+    /// The lines that are no comments.
     #[cfg(test)]
     pub fn entries(&self) -> impl Iterator<Item = &'static str> {
         self.text.lines().filter(|line| !line.starts_with('#'))
     }
 
+    /// The comments at the beginning, with their `#`.
     #[cfg(test)]
     pub fn comments(&self) -> impl Iterator<Item = &'static str> {
         self.text.lines().take_while(|line| line.starts_with('#'))
@@ -103,6 +106,7 @@ impl<const WORDS: usize> List<WORDS> {
 pub struct FirstWords([u64; 64]);
 
 impl FirstWords {
+    /// Reads the first words of a list while the program is compiled. Each line must end with a line feed.
     pub const fn new(text: &'static str) -> FirstWords {
         let bytes = text.as_bytes();
         let mut bits = [0; 64];

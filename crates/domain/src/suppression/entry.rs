@@ -15,6 +15,7 @@ pub struct Entry {
     pub caution: Option<Caution>,
 }
 
+/// What the person who lists the value should know; the entry counts all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caution {
     /// The domain of a mail provider, a relay or throw-away addresses: everybody's who has an address there.
@@ -33,6 +34,7 @@ pub enum Mistake {
 }
 
 impl Mistake {
+    /// The mistake as a clause for messages, behind the place of the text.
     pub const fn words(self) -> &'static str {
         match self {
             Mistake::Nothing => "is no e-mail address, no LinkedIn profile and no @domain",
@@ -59,6 +61,7 @@ impl Entry {
         })
     }
 
+    /// The hash in the present form, and the one in the former form where that differs.
     pub fn hashes(&self) -> impl Iterator<Item = Hash> {
         [Some(self.hash), self.former.filter(|former| *former != self.hash)].into_iter().flatten()
     }

@@ -23,6 +23,8 @@ pub struct Mentions {
 }
 
 impl Mentions {
+    /// All that the text mentions, in the order in which it stands there. Empty: it has no address and no
+    /// `@domain`.
     pub fn of(text: &str) -> Mentions {
         let mut found = Mentions::default();
         let text = plain(text, true);

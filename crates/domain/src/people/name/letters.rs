@@ -204,6 +204,8 @@ fn follows_title(word: &Word) -> bool {
         })
 }
 
+/// Takes the titles away from the front, with what belongs to them (`med.` after `Dr.`, an article before).
+/// `only_capitals`: the whole name is in capitals, so an entry in capitals is no title.
 pub fn without_titles(words: &mut Vec<Word>, only_capitals: bool) {
     let mut titles = 0;
     while let Some(word) = words.get(titles) {

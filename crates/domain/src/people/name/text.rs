@@ -41,6 +41,7 @@ fn is_invisible(c: char) -> bool {
         | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e01ef}')
 }
 
+/// Whether it is a combining mark of Unicode, such as an accent of a text in NFD.
 pub fn is_mark(c: char) -> bool {
     !c.is_ascii() && is_combining_mark(c)
 }

@@ -3,18 +3,32 @@
 use super::fold;
 use crate::people::list::{self, List};
 
+/// Forms of address, ranks and academic degrees in front of a name. Sources (DIN 5008, Duden, Wikipedia) are
+/// in the file.
 pub static TITLES: List = List::new(include_str!("../data/name_titles.txt"));
+/// What follows an academic title and belongs to it: `med.` of `Dr. med.`
 pub static AFTER_TITLES: List = List::new(include_str!("../data/name_titles_after_titles.txt"));
+/// Titles that are also given names or surnames: where a name begins with one, nothing is certain.
 pub static TITLES_OR_NAMES: List = List::new(include_str!("../data/name_titles_or_names.txt"));
+/// Letters after a name: degrees, professional designations, honours, offices.
 pub static LETTERS: List = List::new(include_str!("../data/name_letters.txt"));
+/// Words after a name that tell generations apart, such as `Jr`.
 pub static GENERATIONS: List = List::new(include_str!("../data/name_generations.txt"));
+/// Particles of surnames: they and what follows them are the surname. After Unicode CLDR "Person Names" and
+/// Wikipedia.
 pub static PARTICLES: List = List::new(include_str!("../data/name_particles.txt"));
+/// Common surnames of Spain, Portugal and Latin America that are no given names, without accents.
 pub static IBERIAN: List = List::new(include_str!("../data/name_iberian.txt"));
+/// Surnames of peoples who write the surname first, without accents: at the front the order is not certain.
 pub static FAMILY_FIRST: List = List::new(include_str!("../data/name_family_first.txt"));
+/// Words that a person's name does not have: legal forms, departments, functions (RFC 2142 and others).
 pub static NOT_PERSONS: List = List::new(include_str!("../data/name_not_persons.txt"));
+/// What follows `María de`, `José del` and the like in a given name, without accents.
 pub static DEVOTIONAL: List = List::new(include_str!("../data/name_devotional.txt"));
+/// Texts in a field for a name that name no person, such as `LinkedIn Member`.
 pub static STAND_INS: List = List::new(include_str!("../data/name_stand_ins.txt"));
 
+/// How a word is written: which of its letters are capitals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
     /// One letter, or several with dots between them.
@@ -29,20 +43,34 @@ pub enum Case {
 
 /// What the lists say of a word; `…_CAPITALS`: an entry in capitals, which is something else in small letters.
 pub mod kind {
+    /// In [`TITLES`](super::TITLES).
     pub const TITLE: u16 = 1;
+    /// In [`TITLES`](super::TITLES) with a dot at its end, as the word has one.
     pub const TITLE_WITH_DOT: u16 = 1 << 1;
+    /// In [`TITLES`](super::TITLES) in capitals.
     pub const TITLE_IN_CAPITALS: u16 = 1 << 2;
+    /// In [`TITLES_OR_NAMES`](super::TITLES_OR_NAMES).
     pub const TITLE_OR_NAME: u16 = 1 << 3;
+    /// In [`AFTER_TITLES`](super::AFTER_TITLES).
     pub const AFTER_TITLE: u16 = 1 << 4;
+    /// In [`LETTERS`](super::LETTERS).
     pub const LETTERS: u16 = 1 << 5;
+    /// In [`LETTERS`](super::LETTERS) in capitals.
     pub const LETTERS_IN_CAPITALS: u16 = 1 << 6;
+    /// In [`GENERATIONS`](super::GENERATIONS).
     pub const GENERATION: u16 = 1 << 7;
+    /// In [`PARTICLES`](super::PARTICLES).
     pub const PARTICLE: u16 = 1 << 8;
+    /// In [`PARTICLES`](super::PARTICLES) in capitals: a particle only where the name has it in small
+    /// letters.
     pub const SMALL_PARTICLE: u16 = 1 << 9;
+    /// In [`NOT_PERSONS`](super::NOT_PERSONS).
     pub const NOT_PERSON: u16 = 1 << 10;
+    /// In [`NOT_PERSONS`](super::NOT_PERSONS) in capitals.
     pub const NOT_PERSON_IN_CAPITALS: u16 = 1 << 11;
 }
 
+/// One word of a name, looked up in the lists.
 #[derive(Debug)]
 pub struct Word<'t> {
     /// Without commas, signs and pictures around it.
@@ -75,6 +103,7 @@ impl<'t> Word<'t> {
         Some(Word { text, dotted, case: case_of(text), key, kinds })
     }
 
+    /// Whether the lists say at least one of these things of it: bits of [`kind`].
     pub fn is(&self, kinds: u16) -> bool {
         self.kinds & kinds != 0
     }
@@ -85,10 +114,12 @@ impl<'t> Word<'t> {
         letters.next().is_some_and(|c| c.is_lowercase() || c.is_uppercase()) && letters.next().is_none()
     }
 
+    /// Whether it is a particle of a surname; one letter with a dot is an initial instead.
     pub fn is_particle(&self) -> bool {
         self.is(kind::PARTICLE) && !(self.dotted && self.is_one_letter())
     }
 
+    /// Whether it is in capitals, or has a dot and no small letter (`Ph.` has one, `B.A.` has not).
     pub fn shows_capitals(&self) -> bool {
         self.case == Case::Capitals
             || self.dotted && self.text.chars().filter(|c| c.is_alphabetic()).all(char::is_uppercase)
