@@ -18,6 +18,7 @@ pub struct Story {
     pub scripts: &'static [&'static str],
 }
 
+/// The stories, in the order in which they are told.
 pub const STORIES: [Story; 3] = [
     Story { database: "crm", scripts: &["short.sql"] },
     Story { database: "sales", scripts: &["money.sql"] },

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+/// A value, or what went wrong in words for the person who typed the command.
 pub type Result<T> = std::result::Result<T, String>;
 
 /// Says what was being done when something failed.

@@ -52,10 +52,12 @@ pub fn parent_of(pid: u32) -> Option<u32> {
     (!matches!(state, "Z" | "X")).then_some(parent)
 }
 
+/// Whether there is such a process; one that has ended and waits for its parent does not count.
 pub fn is_running(pid: u32) -> bool {
     parent_of(pid).is_some()
 }
 
+/// The processes that this one has started and that still run. Empty: there is none.
 pub fn children_of(parent: u32) -> Vec<u32> {
     all().filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }

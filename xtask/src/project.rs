@@ -28,10 +28,12 @@ pub fn root() -> &'static Path {
     &ROOT
 }
 
+/// target/ of the clone: what builds and runs write.
 pub fn target() -> PathBuf {
     root().join("target")
 }
 
+/// The clone, the Postgres that `make` chose, and the command that is run.
 #[derive(Debug)]
 pub struct Project {
     /// The command that is run, such as `test`.
@@ -65,10 +67,12 @@ impl Project {
         Ok(Project { command, root: root().to_owned(), target, base, run_as, pg_config, major, cargo_pgrx })
     }
 
+    /// The directory in which clusters are made.
     pub fn run_dir(&self) -> PathBuf {
         self.base.join("run")
     }
 
+    /// The directory for logs of commands.
     pub fn log_dir(&self) -> PathBuf {
         self.target.join("log")
     }
@@ -147,6 +151,7 @@ impl Project {
     }
 }
 
+/// The directory's name of a private copy of Postgres, such as `pg-18-release`.
 pub fn tree_name(major: u32, release: bool) -> String {
     format!("pg-{major}{}", if release { "-release" } else { "" })
 }

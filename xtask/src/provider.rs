@@ -69,6 +69,7 @@ impl Provider {
         format!("{}/v5/person/enrich", self.base())
     }
 
+    /// The sample provider goes on after this is dropped; [`stop`] ends it.
     pub fn leave_running(&mut self) {
         self.left_running = true;
     }

@@ -40,6 +40,8 @@ impl Regress {
     }
 }
 
+/// The two suites of scripts: SQL by `pg_regress`, and specs of several sessions by
+/// `pg_isolation_regress`.
 #[derive(Clone, Copy)]
 pub enum Scripts {
     Regress,

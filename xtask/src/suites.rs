@@ -18,6 +18,7 @@ use crate::terminal::{put, say};
 use crate::watch::watched;
 use crate::{check, extension};
 
+/// The names of all suites, in the order in which they run.
 pub const SUITES: [&str; 6] = ["format", "clippy", "unit", "regress", "isolation", "cluster"];
 /// A test that hangs must not hold up the verdict for ever.
 const TIMEOUT: Duration = Duration::from_secs(20 * 60);
@@ -57,6 +58,7 @@ impl Choice {
         Ok(Choice { suites, words })
     }
 
+    /// Whether a test of this name is to run: it has one of the words in it, or there are no words.
     pub fn takes(&self, test: &str) -> bool {
         self.words.is_empty() || self.words.iter().any(|word| test.contains(word))
     }

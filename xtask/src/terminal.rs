@@ -14,10 +14,12 @@ fn style(sequence: &'static str) -> &'static str {
     if stdout().is_terminal() { sequence } else { "" }
 }
 
+/// The control sequence for bold text; empty where standard output is no terminal.
 pub fn bold() -> &'static str {
     style("\x1b[1m")
 }
 
+/// The control sequence that ends bold or dim text; empty where standard output is no terminal.
 pub fn plain() -> &'static str {
     style("\x1b[0m")
 }
@@ -48,6 +50,7 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Starts the clock. Where standard error is no terminal, the title is written as a heading.
     pub fn begin(title: &str) -> Progress {
         let now = Instant::now();
         let columns = stderr().is_terminal().then(columns);
@@ -85,6 +88,7 @@ impl Progress {
         }
     }
 
+    /// Takes the line away and, on a terminal, writes the title with the seconds that it took.
     pub fn end(self) {
         self.clear();
         if self.columns.is_some() {

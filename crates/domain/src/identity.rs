@@ -8,7 +8,7 @@ use super::rate::Limits;
 /// The permission that a call needs.
 pub const WRITE_ENRICH: &str = "write:enrich";
 
-/// A tenant: it has its own credits, limits, keys and contact tables.
+/// A tenant: it has credits, rate limits and API keys of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workspace {
     pub id: Uuid,

@@ -73,6 +73,9 @@ pub struct Lookup {
 
 impl Lookup {
     /// `host` as it stands in a URL, an IPv6 address in brackets.
+    /// `limit` is the time that the look-up may take. The fault is `dns` (no such host, or no address),
+    /// `address_refused` (no address is public), `timeout`, `busy` (too many look-ups are under way) or
+    /// `internal` (no thread could be started).
     pub fn addresses(&self, host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Fault> {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         let found = match bare.parse::<IpAddr>() {

@@ -32,6 +32,8 @@ pub enum Step {
 }
 
 impl Client {
+    /// A client without connections. `spawn` starts threads for look-ups, `in_use` counts what holds
+    /// descriptors.
     pub fn new(spawn: SpawnFn, in_use: &InUse) -> Client {
         let connections = Connections::new(spawn, in_use);
         Client { connections, kept: Kept::default(), closed: AtomicBool::new(false) }
@@ -42,6 +44,7 @@ impl Client {
         self.kept.close_idle();
     }
 
+    /// Whether [`Client::shutdown`] was called: no request succeeds any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -53,6 +56,8 @@ impl Client {
     }
 
     /// Waits for the answer.
+    /// The fault is one of making the connection (`dns`, `address_refused`, `refused`, `unreachable`, `tls`,
+    /// `busy`), one of the exchange (`timeout`, `reset`, `too_large`, `bad_http`), or `internal`.
     pub fn fetch(&self, job: &Job, deadline: Instant) -> Result<Answer, Fault> {
         match self.begin(job, deadline) {
             Some(exchange) => self.finish(job, exchange),
@@ -61,6 +66,7 @@ impl Client {
     }
 
     /// The rest of a request that another thread has begun; waits for it.
+    /// The faults are those of [`Client::fetch`].
     pub fn finish(&self, job: &Job, exchange: Box<Exchange>) -> Result<Answer, Fault> {
         let deadline = exchange.deadline();
         let step = match waiting(exchange) {
@@ -188,6 +194,7 @@ fn fault_of(error: Error, job: &Job) -> Fault {
     }
 }
 
+/// The message of the fault `internal` after [`Client::shutdown`].
 pub const ENDING: &str = "the session is ending";
 const UNANSWERED: &str =
     "the connection, which had been used before, ended without an answer; the request may have arrived";

@@ -32,6 +32,7 @@ const MOST_ADDRESSES: usize = 16;
 /// An address gets at least so long to answer.
 const SHORTEST_CONNECT: Duration = Duration::from_millis(10);
 
+/// What new connections of one session are made with.
 pub struct Connections {
     lookups: Arc<AtomicUsize>,
     spawn: SpawnFn,
@@ -42,6 +43,8 @@ pub struct Connections {
 }
 
 impl Connections {
+    /// Neither the environment's proxy is used nor is a certificate read yet; certificates are those that the
+    /// system trusts.
     pub fn new(spawn: SpawnFn, in_use: &InUse) -> Connections {
         let tls = TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(RootCerts::PlatformVerifier);
         let config = Agent::config_builder()
@@ -121,6 +124,7 @@ impl fmt::Debug for Connections {
     }
 }
 
+/// The time until then; zero when it is over.
 pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }

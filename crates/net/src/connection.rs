@@ -22,22 +22,26 @@ const MAX_IDLE_AGE: Duration = Duration::from_secs(15);
 pub struct Origin {
     https: bool,
     pub host: String,
+    /// The port, also where it is the scheme's own (80 or 443).
     pub port: u16,
     pub allow_private: bool,
 }
 
 impl Origin {
+    /// Where a request for this URI goes.
     pub fn of(uri: &Uri, allow_private: bool) -> Origin {
         let https = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
         Origin { https, host: uri.host().unwrap_or_default().to_owned(), port, allow_private }
     }
 
+    /// Whether it is under TLS.
     pub fn is_https(&self) -> bool {
         self.https
     }
 }
 
+/// An open connection, with TLS where its origin says so.
 #[derive(Debug)]
 pub struct Connection {
     pub transport: Box<dyn Transport>,
@@ -54,6 +58,7 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// One that has served no request yet.
     pub fn new(
         transport: Box<dyn Transport>,
         socket: Socket,
@@ -65,6 +70,7 @@ impl Connection {
         Connection { transport, socket, origin, used: false, number, idle_since: Instant::now(), counted }
     }
 
+    /// The descriptor of its socket, for waiting.
     pub fn fd(&self) -> RawFd {
         self.socket.fd()
     }
@@ -104,6 +110,8 @@ impl Kept {
         }
     }
 
+    /// Keeps a connection for further requests. One with input that nobody asked for is closed, and the
+    /// oldest where there are [`MAX_REQUESTS`] already.
     pub fn put(&self, mut connection: Connection) {
         if !connection.transport.buffers().input().is_empty() {
             return;
@@ -117,6 +125,7 @@ impl Kept {
         idle.push(connection);
     }
 
+    /// Remembers a socket, so that [`Kept::shut_down`] ends it.
     pub fn opened(&self, socket: &Socket) {
         let mut opened = lock(&self.opened);
         opened.retain(|socket| socket.strong_count() > 0);

@@ -28,6 +28,7 @@ pub type Count = Arc<AtomicUsize>;
 pub struct Counted(Count);
 
 impl Counted {
+    /// Counts one more, until this is dropped.
     pub fn new(count: &Count) -> Counted {
         count.fetch_add(1, Ordering::AcqRel);
         Counted(Arc::clone(count))
@@ -75,6 +76,7 @@ impl Descriptors {
         let _ = self.settle(self.requests().max(1));
     }
 
+    /// Requests that have been sent and are not over.
     pub fn requests(&self) -> usize {
         self.in_use.requests.load(Ordering::Acquire)
     }

@@ -6,6 +6,7 @@ use flate2::bufread::GzDecoder;
 
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
 
+/// The message of the fault `reset`.
 pub const CUT_SHORT: &str = "the connection ended before the answer was complete";
 
 const HEADER: &str = "content-encoding";
@@ -18,6 +19,7 @@ pub fn packed_limit(unpacked: usize) -> usize {
     unpacked + unpacked / 64 + 1_024
 }
 
+/// Whether these headers name a content encoding other than `identity`.
 pub fn is_packed(answer: &[(String, String)]) -> bool {
     names(answer).iter().any(|name| name != "identity")
 }
@@ -30,6 +32,8 @@ fn names(headers: &[(String, String)]) -> Vec<String> {
 }
 
 /// The answer with its body as it was before gzip, of at most `most` bytes.
+/// The fault is `too_large` (more than `most` bytes), `reset` (the packed data end early) or `bad_http` (they
+/// are no gzip).
 pub fn unpacked(mut answer: Answer, most: usize) -> Result<Answer, Fault> {
     let mut left = names(&answer.headers);
     if left.is_empty() {

@@ -53,6 +53,7 @@ impl Failed {
     }
 }
 
+/// A request on its way: the connection that it has to itself, and how far it has come.
 #[derive(Debug)]
 pub struct Exchange {
     connection: Connection,
@@ -109,10 +110,12 @@ impl Exchange {
         Ok(exchange)
     }
 
+    /// The connection that serves the request.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
+    /// When the request has to be over.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -370,6 +373,7 @@ fn is_disconnect(error: &Error) -> bool {
     matches!(error, Error::Io(error) if is_disconnect_kind(error.kind()))
 }
 
+/// Whether such an error means that the other side has ended the connection.
 pub fn is_disconnect_kind(kind: ErrorKind) -> bool {
     matches!(
         kind,

@@ -36,6 +36,7 @@ pub struct Job {
     pub timeout: Duration,
     /// Counted after decompression.
     pub max_body_bytes: usize,
+    /// Without the address guard: private, loopback and other special addresses may be connected to.
     pub allow_private: bool,
 }
 

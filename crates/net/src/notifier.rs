@@ -11,6 +11,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
+    /// An error where the system gives no pipe.
     pub fn new() -> io::Result<Notifier> {
         Ok(Notifier { notified: AtomicBool::new(false), pipe: io::pipe()? })
     }
@@ -20,6 +21,7 @@ impl Notifier {
         self.pipe.0.as_raw_fd()
     }
 
+    /// Takes the notice away; without one, nothing happens. To be called before looking at outcomes.
     pub fn drain(&self) {
         // There is at most one byte, and it is there once `notified` says so, or will be in a moment.
         if self.notified.swap(false, Ordering::AcqRel) {
@@ -27,6 +29,7 @@ impl Notifier {
         }
     }
 
+    /// Makes the descriptor readable; a notice that has not been taken away is enough.
     pub fn notify(&self) {
         if !self.notified.swap(true, Ordering::AcqRel) {
             // The pipe is empty, or about to be emptied, so this cannot block for long.

@@ -60,6 +60,7 @@ pub struct Awaited {
     /// The number of its connection: no other of this process ever has it, unlike the descriptor.
     pub connection: u64,
     pub wants: Wants,
+    /// When the request has to be over.
     pub deadline: Instant,
 }
 
@@ -102,6 +103,8 @@ enum State {
 }
 
 impl RequestPool {
+    /// Makes a pool without threads. The error is `NoRoom` where no descriptor may be opened, `Io` where
+    /// there is no pipe.
     pub fn open(spawn: SpawnFn, announce: Announce) -> Result<RequestPool, OpenError> {
         RequestPool::with_max_idle(spawn, announce, MAX_IDLE)
     }
@@ -147,6 +150,8 @@ impl RequestPool {
     }
 
     /// Starts the request in a thread; its time runs from here.
+    /// The fault is `internal` (after a shutdown, or where no thread can be started) or `busy` (64 requests
+    /// are under way, or no descriptor is left).
     pub fn send(&mut self, job: Job, keep: Option<Keep>) -> Result<PendingRequest, Fault> {
         let task = self.task(job, keep)?;
         let worker = self.shared.dispatch(task)?;
@@ -155,6 +160,7 @@ impl RequestPool {
 
     /// Starts the request on the thread that calls, if a connection is kept for it, else as [`RequestPool::send`]. To try to take
     /// the outcome is to go on with it; `awaited` says when.
+    /// The faults are those of [`RequestPool::send`].
     pub fn begin(&mut self, job: Job, keep: Option<Keep>) -> Result<PendingRequest, Fault> {
         let task = self.task(job, keep)?;
         let mut here = lock(&self.shared.here);
@@ -361,6 +367,7 @@ enum Way {
 }
 
 impl PendingRequest {
+    /// The outcome, if there is one now; it is given once. `None`: not yet, or taken before. Never waits.
     pub fn try_take(&mut self) -> Option<Outcome> {
         if self.settled {
             return None;

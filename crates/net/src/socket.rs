@@ -15,6 +15,7 @@ use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport}
 #[derive(Clone, Debug)]
 pub struct Socket(Arc<Inner>);
 
+/// The socket itself, which its transport, its connection and [`super::connection::Kept`] know.
 #[derive(Debug)]
 pub struct Inner {
     stream: TcpStream,
@@ -46,14 +47,17 @@ impl Socket {
         Ok(Socket(Arc::new(Inner { stream, waits: AtomicBool::new(true), unsent: Mutex::default() })))
     }
 
+    /// The descriptor, for waiting.
     pub fn fd(&self) -> RawFd {
         self.0.stream.as_raw_fd()
     }
 
+    /// What another thread can end the connection by.
     pub fn shared(&self) -> &Arc<Inner> {
         &self.0
     }
 
+    /// Sets whether reading and writing wait for the other side (`true`), or fail with `WouldBlock`.
     pub fn set_waits(&self, waits: bool) -> io::Result<()> {
         if self.waits() != waits {
             self.0.stream.set_nonblocking(!waits)?;
@@ -62,6 +66,7 @@ impl Socket {
         Ok(())
     }
 
+    /// As [`Socket::set_waits`] was told; a new socket waits.
     pub fn waits(&self) -> bool {
         self.0.waits.load(Ordering::Relaxed)
     }
@@ -131,6 +136,7 @@ pub struct SocketTransport {
 }
 
 impl SocketTransport {
+    /// A transport without TLS over this socket.
     pub fn new(socket: Socket, buffers: LazyBuffers) -> SocketTransport {
         SocketTransport { socket, buffers }
     }

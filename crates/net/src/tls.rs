@@ -14,6 +14,7 @@ pub fn fault_of_io(error: &io::Error) -> Fault {
     }
 }
 
+/// The fault `tls`, with what a person can do about it where that is known.
 pub fn fault_of(error: &Error) -> Fault {
     let why = match error {
         Error::InvalidCertificate(certificate) => certificate_words(certificate),

@@ -19,12 +19,16 @@ use super::results::median;
 use super::session::{OF_TURN, psql, run};
 use super::{SETTINGS, folder, warn_when_busy};
 
+/// How much is measured on each side. The results are medians over the rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Amounts {
+    /// The two sides are measured in turn so often.
     pub rounds: usize,
+    /// Single calls in each round.
     pub calls: usize,
     /// Contacts of a set.
     pub set: usize,
+    /// Sessions in each round, for the time and memory of a session's first call.
     pub sessions: usize,
 }
 
@@ -40,6 +44,8 @@ struct Side {
     samples: BTreeMap<&'static str, Vec<f64>>,
 }
 
+/// Measures that commit and this tree in turn, and reports both. An error where the commit cannot be built or
+/// a server does not start.
 pub fn compare(project: &Project, commit: &str, amounts: Amounts) -> Result<()> {
     let base = build_base(project, commit)?;
     warn_when_busy();

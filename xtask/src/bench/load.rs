@@ -23,6 +23,7 @@ pub enum Span {
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
     pub script: &'a Path,
+    /// Sessions that run the script at the same time.
     pub clients: u32,
     pub span: Span,
     pub role: &'a str,
@@ -36,6 +37,7 @@ impl<'a> Load<'a> {
         Load { script, clients, span, role: "bench", database: "bench", search_path: None }
     }
 
+    /// pgbench with all options but the database, which comes last.
     pub fn command(&self, session: &Session) -> Command {
         let mut pgbench = session.cluster().client("pgbench");
         pgbench.args(["-n", "-M", "prepared", "-c", &self.clients.to_string()]);

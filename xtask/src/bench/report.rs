@@ -40,6 +40,7 @@ fn line(title: &str, figure: impl Fn(Cell) -> String) {
     put(&format!("{title:<34}{}\n", CELLS.map(figure).concat()));
 }
 
+/// Writes the table of calls per second, and the targets with their verdicts. `major`: of Postgres.
 pub fn report(major: u32, amounts: &Amounts, rivals: &[&str], results: &Results) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     heading("calls per second", &format!(" on {cores} cores, PostgreSQL {major}, durable commits"));
@@ -123,6 +124,7 @@ fn targets(amounts: &Amounts, rivals: &[&str], results: &Results) {
     verdict(&title, results.get("memory"), "MB", below(2.0));
 }
 
+/// Writes what was measured of many contacts at once, with the targets and their verdicts.
 pub fn report_many(amounts: &Amounts, results: &Results) {
     let count = amounts.many_contacts;
     let of_count = |name: &str| per(f64::from(count), results.get(name));

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 pub struct Results(BTreeMap<String, f64>);
 
 impl Results {
+    /// Gives a figure, in place of the one of this name.
     pub fn set(&mut self, name: impl Into<String>, figure: f64) {
         self.0.insert(name.into(), figure);
     }
 
+    /// The figure of this name; 0 where it was not measured.
     pub fn get(&self, name: impl AsRef<str>) -> f64 {
         self.0.get(name.as_ref()).copied().unwrap_or_default()
     }

@@ -25,11 +25,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// Starts nginx as the provider of a server that runs. An error where nginx does not start.
     pub fn start(project: &Project, running: Running, amounts: Amounts) -> Result<Session> {
         let nginx = Nginx::start(project, &running.cluster)?;
         Ok(Session { running, nginx, amounts, folder: folder(project) })
     }
 
+    /// The cluster that is measured.
     pub fn cluster(&self) -> &Cluster {
         &self.running.cluster
     }
@@ -51,6 +53,7 @@ impl Session {
         text_of(psql(self.cluster(), database).args(["-c", sql]), "psql")
     }
 
+    /// The answer of a statement that gives one whole number; an error for any other answer.
     pub fn number(&self, database: &str, sql: &str) -> Result<u64> {
         let answer = self.ask(database, sql)?;
         answer.parse().context(format!("{sql}: {answer:?}"))
@@ -90,6 +93,7 @@ pub fn psql(cluster: &Cluster, database: &str) -> Command {
     psql
 }
 
+/// Runs statements by psql, each in a transaction of its own. An error at the first that fails.
 pub fn run(cluster: &Cluster, database: &str, statements: &[&str]) -> Result<()> {
     let mut psql = psql(cluster, database);
     for statement in statements {

@@ -13,7 +13,9 @@ use super::template::{file_name, fnv};
 use crate::error::{Context, Result};
 use crate::process::{is_running, kill, wait_within};
 
+/// How long a server may take to accept connections.
 pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may take to end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 // The path of a Unix socket, with "/.s.PGSQL.12345" at its end, has at most 107 bytes.
 const MAX_SOCKET_DIR_BYTES: usize = 90;
@@ -34,6 +36,7 @@ pub struct Cluster {
     pub server: Server,
     pub dir: PathBuf,
     pub socket_dir: PathBuf,
+    /// The port that is part of the socket's name; nothing listens on TCP.
     pub port: u16,
 }
 
@@ -65,10 +68,12 @@ impl Cluster {
         Ok(Cluster { server: server.clone(), dir, socket_dir, port: free_port()? })
     }
 
+    /// The data directory (PGDATA).
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
+    /// The file of the server's log.
     pub fn log_path(&self) -> PathBuf {
         self.dir.join("log")
     }

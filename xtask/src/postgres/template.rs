@@ -68,6 +68,7 @@ pub fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     entries.map(|entry| entry.map(|entry| entry.path()).context(dir.display())).collect()
 }
 
+/// The last part of a path; empty where it has none. What is no UTF-8 is replaced.
 pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -2,6 +2,7 @@
 
 use super::statement::{Statement, joined};
 
+/// A function or procedure, as its CREATE statement has it.
 #[derive(Clone, Debug)]
 pub struct Function {
     /// FUNCTION or PROCEDURE.
@@ -19,6 +20,7 @@ struct Argument {
     has_default: bool,
 }
 
+/// A view, as its CREATE VIEW statement has it, and the names of its columns in their order.
 #[derive(Clone, Debug)]
 pub struct View {
     pub name: String,
@@ -178,6 +180,7 @@ impl OnTable {
         Ok(OnTable { name, table, runs, statement: statement.clone() })
     }
 
+    /// Whether both have the same name and table.
     pub fn is(&self, other: &OnTable) -> bool {
         (&self.name, &self.table) == (&other.name, &other.table)
     }

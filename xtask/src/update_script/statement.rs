@@ -18,10 +18,12 @@ pub struct Token {
 }
 
 impl Token {
+    /// Whether it is this word or sign, in any case.
     pub fn is(&self, word: &str) -> bool {
         self.text.eq_ignore_ascii_case(word)
     }
 
+    /// Whether it is a word or a quoted name; a number counts as a word.
     pub fn is_name(&self) -> bool {
         self.text.starts_with(|c: char| is_of_word(c) || c == '"')
     }
@@ -50,6 +52,7 @@ impl Statement {
         }
     }
 
+    /// A message with the place, what is wrong, and the first 70 characters of the statement.
     pub fn wrong(&self, what: &str) -> String {
         let begin: String = self.text.chars().take(70).collect();
         format!("{}: {what}: {}", self.place, begin.replace('\n', " "))

@@ -8,6 +8,7 @@ use super::node::{Checked, Node};
 pub const KEYS: [&str; 8] =
     ["vendor", "documentation", "checked_on", "identifiers", "score", "limits", "billing", "notes"];
 
+/// Refuses unknown keys of `about`, and values that are no texts.
 pub fn check(node: &Node<'_>) -> Checked<()> {
     let object = node.object(&KEYS)?;
     KEYS.iter().filter_map(|key| object.optional(key)).try_for_each(|text| text.text().map(drop))

@@ -64,6 +64,7 @@ impl Condition {
         Ok(Condition { pointer, test: Test::In(values) })
     }
 
+    /// Whether the body of an answer meets the condition. A place that is missing counts as null.
     pub fn holds(&self, body: &Value) -> bool {
         let found = self.pointer.find(body);
         match &self.test {

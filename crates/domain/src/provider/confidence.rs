@@ -18,6 +18,8 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    /// `"/score"`, a list of such places, `{"pointer": …, "divide_by": 100}` or `{"value": 0.8}`. A value
+    /// must be from 0 to 1, a divisor above 0.
     pub fn parse(node: &Node<'_>) -> Checked<Confidence> {
         if node.value.is_string() || node.value.is_array() {
             return Ok(Confidence::At { pointers: Pointer::parse_some(node)?, divide_by: None });

@@ -37,6 +37,7 @@ const RESERVED_HEADERS: [&str; 14] = [
     "proxy-authenticate",
 ];
 
+/// Reads a whole description. The error names the first mistake and its place.
 pub fn parse(description: &Value) -> Checked<Config> {
     let root = Node::root(description).object(&[
         "about",

@@ -6,6 +6,7 @@ use super::exchange::Answer;
 use super::fault::Seen;
 use super::mending::mended;
 
+/// The body of an answer, read. It is [`Document::Broken`] also where it has no content type and is no JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Document {
     Json(Value),
@@ -20,6 +21,8 @@ pub enum Document {
 }
 
 impl Document {
+    /// Reads the body, whatever the status. JSON may have a byte order mark (RFC 8259), be in Latin 1 where
+    /// the content type says so, or have numbers and signs that JSON does not allow ([`super::mending`]).
     pub fn of(answer: &Answer) -> Document {
         if let Some(encoding) = answer.header("content-encoding").filter(|e| !is_plain(e)) {
             return Document::Encoded(encoding.trim().to_ascii_lowercase());
@@ -42,6 +45,7 @@ impl Document {
         }
     }
 
+    /// The JSON; `None` for any other body.
     pub fn json(&self) -> Option<&Value> {
         match self {
             Document::Json(json) => Some(json),
@@ -95,6 +99,8 @@ const SHOWN_CHARS: usize = 100;
 const LOOKED_AT_BYTES: usize = 32 * 1_024;
 
 impl Seen {
+    /// What is kept of an answer: at most the first 32 KiB of its body, nothing of a body in an encoding. A
+    /// location is kept without query, fragment, user and password.
     pub fn of(answer: &Answer) -> Seen {
         let header = |name| answer.header(name).map(printable).filter(|text| !text.is_empty());
         let encoded = answer.header("content-encoding").is_some_and(|e| !is_plain(e));

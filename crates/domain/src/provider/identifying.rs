@@ -29,6 +29,8 @@ impl Config {
             && self.url.render_path(&values).is_some()
     }
 
+    /// What of a person is sent to this provider and identifies it there. `sets` is empty where no
+    /// identifying set is complete.
     pub fn identity(&self, person: &Person) -> Identity {
         let values = Values { person, secret: None };
         let known = |p: &Placeholder| Some((p.name(), p.of(person)?.form().to_owned()));
@@ -132,6 +134,7 @@ impl Config {
         known && (!role || self.tells_a_name(values))
     }
 
+    /// Whether the values complete at least one identifying set.
     pub(super) fn has_identifying_set(&self, values: &Values<'_>) -> bool {
         self.complete_sets(values).next().is_some()
     }
@@ -158,6 +161,7 @@ impl Config {
         self.templates().into_iter().any(|template| named(template) && template.is_told(values))
     }
 
+    /// Whether the request has a place for this value: in its URL, query, headers or body.
     pub(super) fn uses(&self, placeholder: Placeholder) -> bool {
         self.templates().into_iter().any(|template| template.uses(placeholder))
     }

@@ -37,6 +37,8 @@ pub enum Accepts {
 }
 
 impl Spec {
+    /// Reads what a description says about a field: a JSON Pointer, a list of which the first with a value
+    /// counts, or an object with `pointer`, `list` or `join`.
     pub fn parse(node: &Node<'_>) -> Checked<Spec> {
         match node.value {
             Value::String(_) => Pointer::parse(node).map(Spec::At),

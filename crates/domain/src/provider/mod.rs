@@ -114,6 +114,7 @@ pub enum Verdict {
 }
 
 impl Config {
+    /// Checks a description as users write it and makes it ready for use. The error names the first mistake.
     pub fn parse(description: &Value) -> Result<Config, ConfigError> {
         config::parse(description)
     }
@@ -140,6 +141,7 @@ impl Config {
         Some(HttpRequest::new(self.method, url, headers, body, secret))
     }
 
+    /// The verdict alone, without a person to compare the answer with. `now` is in epoch seconds.
     #[cfg(test)]
     pub fn read(&self, answer: &Answer, now: i64) -> Verdict {
         self.read_all(answer, now, &Whom::default()).0
@@ -147,6 +149,9 @@ impl Config {
 
     /// What the answer says about `whom`, by this provider's own rules, and what it cost, in the provider's own unit, where
     /// it says so. It came at `now`, in seconds since 1970.
+    /// A failure's kind is that of the description's rules, else that of the status and body: `redirect`,
+    /// `bad_credentials`, `quota`, `rate_limited`, `server_error`, `bad_status`, `pending`, `bad_json`,
+    /// `bad_encoding`, `provider_error`, `unrecognised`.
     pub fn read_all(&self, answer: &Answer, now: i64, whom: &Whom) -> (Verdict, Option<f64>) {
         let rules = &self.response;
         let body = Document::of(answer);
@@ -193,14 +198,17 @@ impl Config {
         self.response.confidence.has_no_scale()
     }
 
+    /// The time limit of one request, in milliseconds; `None`: the description gives none.
     pub fn timeout_ms(&self) -> Option<u32> {
         self.timeout_ms
     }
 
+    /// `None`: the description gives no limit.
     pub fn max_requests_per_minute(&self) -> Option<u32> {
         self.max_requests_per_minute
     }
 
+    /// `None`: the description gives no limit.
     pub fn max_requests_per_day(&self) -> Option<u32> {
         self.max_requests_per_day
     }

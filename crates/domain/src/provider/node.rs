@@ -23,8 +23,10 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// A value, or the mistake in the description that keeps it from being read.
 pub type Checked<T> = Result<T, ConfigError>;
 
+/// A value of a description, and its place in it.
 #[derive(Clone)]
 pub struct Node<'a> {
     pub value: &'a Value,
@@ -32,10 +34,12 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// The description as a whole.
     pub fn root(value: &'a Value) -> Node<'a> {
         Node { value, place: String::new() }
     }
 
+    /// A mistake at this place. The message follows the place, so it begins with a verb ("must be …").
     pub fn error(&self, message: impl Into<String>) -> ConfigError {
         ConfigError { place: self.place.clone(), message: message.into() }
     }
@@ -52,24 +56,29 @@ impl<'a> Node<'a> {
         self.error(format!("must be {wanted}, not {found}"))
     }
 
+    /// A member of this object or element of this list; `key` is escaped as RFC 6901 wants it.
     pub fn child(&self, key: &str, value: &'a Value) -> Node<'a> {
         let escaped = key.replace('~', "~0").replace('/', "~1");
         Node { value, place: format!("{}/{escaped}", self.place) }
     }
 
+    /// The text; an error where it is no text.
     pub fn text(&self) -> Checked<&'a str> {
         self.value.as_str().ok_or_else(|| self.wrong_type("a text"))
     }
 
+    /// The elements of a list; an error where it is no list.
     pub fn items(&self) -> Checked<Vec<Node<'a>>> {
         let items = self.value.as_array().ok_or_else(|| self.wrong_type("a list"))?;
         Ok(items.iter().enumerate().map(|(index, item)| self.child(&index.to_string(), item)).collect())
     }
 
+    /// True or false; an error where it is neither.
     pub fn boolean(&self) -> Checked<bool> {
         self.value.as_bool().ok_or_else(|| self.wrong_type("true or false"))
     }
 
+    /// Any number; an error where it is none.
     pub fn number(&self) -> Checked<f64> {
         self.value.as_f64().ok_or_else(|| self.wrong_type("a number"))
     }
@@ -131,6 +140,7 @@ impl<'a> Object<'a> {
         (!value.is_null()).then(|| self.node.child(key, value))
     }
 
+    /// A member that must be there; an error at its place where it is missing or null.
     pub fn required(&self, key: &str) -> Checked<Node<'a>> {
         self.optional(key).ok_or_else(|| self.node.child(key, &Value::Null).error("is missing"))
     }

@@ -9,6 +9,7 @@ use super::node::{Checked, Node};
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
+    /// Reads the text of a node; an error where it is no text or no JSON Pointer.
     pub fn parse(node: &Node<'_>) -> Checked<Pointer> {
         Pointer::from_text(node.text()?).map_err(|message| node.error(message))
     }
@@ -22,6 +23,7 @@ impl Pointer {
         }
     }
 
+    /// Reads a JSON Pointer; empty text is the whole document. The error says what is wrong with the text.
     pub fn from_text(text: &str) -> Result<Pointer, &'static str> {
         if text.is_empty() {
             return Ok(Pointer(Vec::new()));
@@ -33,10 +35,12 @@ impl Pointer {
         rest.split('/').map(token).collect::<Result<Vec<String>, _>>().map(Pointer)
     }
 
+    /// The value at this place; `None`: there is no such place. Null counts as a value.
     pub fn find<'v>(&self, body: &'v Value) -> Option<&'v Value> {
         self.0.iter().try_fold(body, |value, token| step(value, token))
     }
 
+    /// Whether it is the whole document.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }

@@ -11,14 +11,17 @@ macro_rules! presets {
 const PRESETS: [(&str, &str); 6] =
     presets!["apollo", "generic", "hunter", "lusha", "people_data_labs", "rocketreach"];
 
+/// The description of this name, as JSON text; `None`: there is no such preset.
 pub fn preset(name: &str) -> Option<&'static str> {
     PRESETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
+/// The names of all presets, in alphabetical order.
 pub fn names() -> Vec<&'static str> {
     PRESETS.iter().map(|(name, _)| *name).collect()
 }
 
+/// Every preset's name and description.
 pub fn all() -> impl Iterator<Item = (&'static str, Value)> {
     PRESETS.iter().map(|(name, text)| (*name, serde_json::from_str(text).unwrap_or(Value::Null)))
 }

@@ -68,8 +68,11 @@ const FORMS: [(&str, Form); 6] = [
 ];
 
 impl RetryAfter {
+    /// The description names no place.
     pub const NONE: RetryAfter = RetryAfter(Vec::new());
 
+    /// A list of places, each `{"header": …}` or `{"pointer": …}`, and `as` for the form (without it:
+    /// `auto`). The first that is there and can be read counts.
     pub fn parse(node: &Node<'_>) -> Checked<RetryAfter> {
         let places = node.items()?;
         if places.is_empty() {
@@ -176,6 +179,7 @@ fn timestamp(text: &str) -> Option<f64> {
 pub struct Cost(Place);
 
 impl Cost {
+    /// `{"header": …}` or `{"pointer": …}`.
     pub fn parse(node: &Node<'_>) -> Checked<Cost> {
         Place::parse(node, &[]).map(Cost)
     }

@@ -37,6 +37,7 @@ impl SamePerson {
         node.items()?.iter().map(parse_set).collect::<Checked<Vec<_>>>().map(SamePerson)
     }
 
+    /// Whether answers are compared by this value, in any of the sets.
     pub fn compares(&self, key: Placeholder) -> bool {
         self.0.iter().flatten().any(|(known, _)| *known == key)
     }

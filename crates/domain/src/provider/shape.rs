@@ -33,12 +33,14 @@ pub struct Text {
 }
 
 impl Text {
+    /// A text as the answer has it.
     pub fn found(text: String) -> Text {
         Text { text, settled: false }
     }
 }
 
 impl Shape {
+    /// Reads those of [`KEYS`] that the object has.
     pub fn parse(object: &Object<'_>) -> Checked<Shape> {
         let trims = |key| object.optional(key).map_or(Ok(Vec::new()), |node| parse_trims(&node));
         let word = |key: &str, known: &str| match object.optional(key) {
@@ -56,10 +58,12 @@ impl Shape {
         })
     }
 
+    /// Whether it changes nothing but white space at the ends.
     pub fn is_plain(&self) -> bool {
         *self == Shape::default()
     }
 
+    /// Whether it writes telephone numbers in the form of E.164 (`+` and digits).
     pub fn is_e164(&self) -> bool {
         self.e164
     }
@@ -69,6 +73,8 @@ impl Shape {
         self.prefix.as_ref().is_some_and(|prefix| prefix.contains("://"))
     }
 
+    /// The text in this shape; `None`: it is empty, a stand-in such as "N/A", or a word that the
+    /// description's `map` makes no value. A number that E.164 cannot write stays as it is.
     pub fn apply(&self, given: Text) -> Option<Text> {
         let mut text = given.text;
         if self.percent_decode {

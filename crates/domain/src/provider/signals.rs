@@ -29,6 +29,7 @@ const KEYS: [(&str, Signal); 7] = [
     ("failed", Signal::Fault(FaultKind::ProviderError)),
 ];
 
+/// The keys of `response` that hold such rules, in the order in which they are looked at.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|(key, _)| *key)
 }
@@ -54,6 +55,7 @@ struct BodyRule {
 }
 
 impl Signals {
+    /// Reads those of [`keys`] that `response` has. An error where one status stands in two rules.
     pub fn parse(response: &Object<'_>) -> Checked<Signals> {
         let mut signals = Signals::default();
         for (key, signal) in KEYS {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::person::{Given, Person};
 
+/// What a request can have a place for: a value of the contact, or the provider's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
     Email,
@@ -20,6 +21,7 @@ pub enum Placeholder {
 }
 
 impl Placeholder {
+    /// Every placeholder, for finding one by its name.
     pub const ALL: [Placeholder; 11] = [
         Placeholder::Email,
         Placeholder::FullName,
@@ -34,6 +36,7 @@ impl Placeholder {
         Placeholder::Secret,
     ];
 
+    /// As it stands between the braces.
     pub const fn name(self) -> &'static str {
         match self {
             Placeholder::Email => "email",
@@ -50,6 +53,7 @@ impl Placeholder {
         }
     }
 
+    /// The placeholder of this name; `None`: there is none.
     pub fn parse(name: &str) -> Option<Placeholder> {
         Placeholder::ALL.into_iter().find(|p| p.name() == name)
     }
@@ -63,6 +67,7 @@ impl Placeholder {
         Placeholder::CompanyDomain,
     ];
 
+    /// The name of the person, whole or in part.
     pub const NAMES: [Placeholder; 3] =
         [Placeholder::FullName, Placeholder::FirstName, Placeholder::LastName];
 
@@ -122,6 +127,7 @@ pub struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// The value as it is sent; `None`: there is none, or it is one that many people share.
     pub fn get(&self, placeholder: Placeholder) -> Option<&'a str> {
         match placeholder {
             Placeholder::Secret => self.secret,
@@ -130,6 +136,7 @@ impl<'a> Values<'a> {
     }
 }
 
+/// A piece of a template: text as it stands, or a placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     Text(String),
@@ -148,6 +155,7 @@ pub enum Encoding {
     Header,
 }
 
+/// A text of the description with its placeholders, taken apart once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -191,10 +199,12 @@ impl Template {
         Ok(Template(parts))
     }
 
+    /// A template without placeholders; braces in the text are literal.
     pub fn literal(text: impl Into<String>) -> Template {
         Template(vec![Part::Text(text.into())])
     }
 
+    /// Its pieces in their order. Two texts never follow each other.
     pub fn parts(&self) -> &[Part] {
         &self.0
     }
@@ -208,6 +218,7 @@ impl Template {
         texts.collect()
     }
 
+    /// Whether it has this placeholder.
     pub fn uses(&self, placeholder: Placeholder) -> bool {
         self.0.contains(&Part::Value(placeholder))
     }
@@ -283,6 +294,7 @@ fn push_percent_encoded(out: &mut String, value: &str) {
     }
 }
 
+/// The text in UTF-8, with every byte but RFC 3986's "unreserved" characters as `%XX`.
 pub fn percent_encoded(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     push_percent_encoded(&mut out, value);

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::template::{Encoding, Part, Template, Values};
 
+/// A URL of a description, checked and taken apart once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlTemplate {
     /// `https://host:port`
@@ -13,6 +14,8 @@ pub struct UrlTemplate {
 }
 
 impl UrlTemplate {
+    /// Reads a complete `http://` or `https://` URL. The error says what is wrong, as
+    /// [`super::node::Node::error`] wants it.
     pub fn parse(source: &str) -> Result<UrlTemplate, String> {
         let (scheme, rest) =
             source.split_once("://").ok_or("must be a complete URL that begins with https:// or http://")?;
@@ -47,6 +50,7 @@ impl UrlTemplate {
         }
     }
 
+    /// The segments of the path, then the pairs of the query.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.segments.iter().chain(&self.query)
     }

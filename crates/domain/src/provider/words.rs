@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::document::Document;
 use super::fault::FaultKind;
 
+/// The sentence that a fault of this kind has, with the HTTP status. It repeats nothing of the body but the
+/// name of its encoding.
 pub fn message(kind: FaultKind, status: u16, body: &Document) -> String {
     let meaning = match (kind, body) {
         (FaultKind::Redirect, _) => "a redirect, which is not followed",

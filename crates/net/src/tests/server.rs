@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::Job;
 use leadlex_domain::provider::{HttpRequest, Method};
 
+/// A provider that listens until the test ends.
 pub struct Server {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -56,14 +57,17 @@ impl Server {
         })
     }
 
+    /// The URL of this path, which begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
+    /// Connections that were accepted so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Head and body of every request so far.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -108,18 +112,22 @@ impl Visit {
     }
 }
 
+/// An answer with status 200 and this body.
 pub fn ok(body: &str) -> Vec<u8> {
     with_length(body.len(), body)
 }
 
+/// The same, with a `Content-Length` (in bytes) that may be wrong.
 pub fn with_length(length: usize, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
+/// A GET without body, see [`request`].
 pub fn get(url: String) -> Job {
     request(Method::Get, url, None)
 }
 
+/// A job with a time limit of 5 s, at most 1 MiB of body, and without the address guard.
 pub fn request(method: Method, url: String, body: Option<&str>) -> Job {
     let body = body.map(|text| text.as_bytes().to_vec());
     let headers = vec![("X-Test".to_owned(), "1".to_owned())];
@@ -131,6 +139,7 @@ pub fn request(method: Method, url: String, body: Option<&str>) -> Job {
     }
 }
 
+/// Starts a thread of this name; signals are not blocked in it.
 pub fn spawn(name: &str, work: Box<dyn FnOnce() + Send + 'static>) -> std::io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }

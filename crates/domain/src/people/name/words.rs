@@ -12,7 +12,7 @@ pub static AFTER_TITLES: List = List::new(include_str!("../data/name_titles_afte
 pub static TITLES_OR_NAMES: List = List::new(include_str!("../data/name_titles_or_names.txt"));
 /// Letters after a name: degrees, professional designations, honours, offices.
 pub static LETTERS: List = List::new(include_str!("../data/name_letters.txt"));
-/// Words after a name that tell generations apart, such as `Jr`.
+/// Words after a name that tell generations apart, such as `junior`.
 pub static GENERATIONS: List = List::new(include_str!("../data/name_generations.txt"));
 /// Particles of surnames: they and what follows them are the surname. After Unicode CLDR "Person Names" and
 /// Wikipedia.
