@@ -33,6 +33,7 @@ impl Contact {
     }
 
     /// The stored value of a field, exactly as stored.
+    /// `None`: it is NULL, or the table has no such column.
     pub fn value(&self, field: Field) -> Option<&str> {
         self.values.get(field).map(String::as_str)
     }
@@ -53,6 +54,7 @@ impl Contact {
     }
 
     /// The stored full name, else the first and the last name together.
+    /// `None`: neither is known; a first or a last name alone is not enough.
     pub fn known_full_name(&self) -> Option<Cow<'_, str>> {
         if let Some(stored) = filled(self.full_name.as_deref()) {
             return Some(Cow::Borrowed(stored));

@@ -48,6 +48,7 @@ impl Failing {
     }
 
     /// Where it stands among those that failed: the lower, the longer ago.
+    /// `None`: it has not failed, or too long ago to be remembered.
     pub fn rank(&self, question: Hash) -> Option<usize> {
         self.questions[..self.count as usize].iter().position(|known| *known == question)
     }
@@ -59,6 +60,7 @@ impl Failing {
 
     /// One that nobody is known to follow wants to try: whether it may, or when. Of those that want to, the one that failed
     /// longest ago goes first.
+    /// The error is the epoch microsecond from which on it may.
     pub fn turn(&mut self, question: Hash, now: i64) -> Result<(), i64> {
         let Some(rank) = self.rank(question) else { return Ok(()) };
         if self.wanted_at == 0 || self.wanted_at > now {

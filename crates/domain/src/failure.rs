@@ -186,6 +186,7 @@ impl Failure {
     }
 
     /// Of a no_match: its reason, and whether answers were thrown away for their confidence.
+    /// `None`: the failure has another code.
     pub fn no_match_reason(&self) -> Option<(NoMatchReason, bool)> {
         let name = self.more.get("reason").filter(|_| self.code == Code::NoMatch)?;
         let reason = NoMatchReason::ALL.into_iter().find(|reason| name == reason.name())?;
@@ -392,12 +393,14 @@ impl Failure {
     }
 
     /// Providers whose answers were thrown away for their confidence.
+    /// Their names with commas between them; `None`: there is none.
     pub fn below_min_confidence(&self) -> Option<String> {
         let names = self.more.get("below_min_confidence")?.as_array()?;
         Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
     }
 
     /// The reason in one word; of several providers that failed, theirs.
+    /// `None`: the failure has no reason, or no provider failed.
     pub fn why(&self) -> Option<String> {
         let reason = |entry: &Value| entry.get("reason").and_then(Value::as_str).map(str::to_owned);
         let Some(providers) = self.more.get("providers").and_then(Value::as_array) else {
@@ -412,6 +415,7 @@ impl Failure {
 
     /// Seconds before which it is no use to try again: of a rate limit, or of the provider that can be asked first, when
     /// each that failed has said when.
+    /// `None`: not known.
     pub fn retry_after_s(&self) -> Option<u64> {
         let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
         match self.more.get("providers").and_then(Value::as_array) {

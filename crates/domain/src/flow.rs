@@ -42,6 +42,7 @@ pub struct Written {
 
 impl Written {
     /// Of an offer that changed nothing: `None`, it equals what stood there. Else why nothing of it was written.
+    /// The failure is `no_match`, LX409, with the reason `table_refuses` or `other_company`.
     pub fn unused(&self, gathered: &Gathered) -> Option<Failure> {
         let left = gathered.values.fields().minus(self.rejected);
         // With a company that is refused goes what belongs to it.
@@ -63,13 +64,17 @@ pub struct Enrichment<'a> {
 
 /// What a call needs of the world. Postgres implements it in `pg::context`.
 pub trait CallContext {
+    /// What [`CallContext::ask`] needs of a provider.
     type Provider;
 
+    /// The id of this call.
     fn request_id(&mut self) -> Uuid;
     /// Raises 25006 where this transaction cannot commit writes.
     fn require_writable(&mut self);
+    /// Who calls: by API key, else by role. The failure is `invalid_key`, LX401.
     fn identify(&mut self) -> Result<Caller, Failure>;
     /// LX400 for a key of another type.
+    /// LX404 for a table that holds another workspace's rows, or that hides the row from the caller.
     fn open_table(&mut self, caller: &Caller, ask: &Ask) -> Result<Opened, Failure>;
     /// Raises 42501 where the caller may not write these fields.
     fn require_updatable(&mut self, fields: FieldSet);
@@ -77,6 +82,7 @@ pub trait CallContext {
     fn read_contact(&mut self) -> Option<Contact>;
     /// Holds a key until this transaction ends; waits for another holder.
     fn claim_key(&mut self, key: Uuid);
+    /// The result kept under an idempotency key; `None`: the key was not used before, or is no longer kept.
     fn stored_result(&mut self, key: Uuid) -> Option<Stored>;
     /// Holds the contact until this transaction ends; waits for another holder.
     fn claim_contact(&mut self);
@@ -88,12 +94,18 @@ pub trait CallContext {
     fn is_suppressed(&mut self, contact: &Contact) -> bool;
     /// Enabled providers in the order of their priority. Raises 55000 where there is none.
     fn providers(&mut self) -> Vec<(String, Self::Provider)>;
+    /// The windows of the workspace's rate limit as they are, using nothing.
     fn rate_status(&mut self) -> Status;
     /// Uses one admission, or tells the window that is closed and the time it was looked at.
+    /// That time is in epoch seconds.
     fn use_rate(&mut self) -> Result<(), (Window, i64)>;
+    /// Reserves one credit; `false`: none is left. Always `true` without a credit limit.
     fn reserve_credit(&mut self) -> bool;
+    /// Gives the reserved credit back; without one, nothing happens.
     fn release_credit(&mut self);
+    /// The settings: when to stop, and the least score that counts, from 0 to 1.
     fn waterfall(&self) -> (Mode, f64);
+    /// The setting `leadlex.position`.
     fn position(&self) -> Position;
     /// `contact` has what was supplied in this call as well. `missing` are the fields still to be filled: a provider that can
     /// supply none of them is not asked.
@@ -109,11 +121,15 @@ pub trait CallContext {
     ) -> Option<Written>;
     /// Spends the reserved credit: ledger and history.
     fn charge(&mut self, enrichment: &Enrichment);
+    /// Keeps the result of this call under its idempotency key.
     fn store_result(&mut self, key: Uuid, fingerprint: [u8; 32], result: &Value);
+    /// Credits left in the workspace; `None`: it has no limit.
     fn credits(&mut self) -> Option<i64>;
 }
 
 /// Steps 2 to 11; step 1 made the [`Ask`].
+/// The failure is LX400 (a key of another type), LX401, LX402, LX403, LX404, LX422 (the idempotency key), LX429, or
+/// what [`Waterfall::result`] or [`Written::unused`] gives (LX409, LX503).
 pub fn enrich<D: CallContext>(context: &mut D, ask: &Ask) -> Result<Value, Failure> {
     let request_id = context.request_id();
     context.require_writable();

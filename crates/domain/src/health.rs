@@ -118,6 +118,7 @@ pub enum Permit {
 
 impl Permit {
     /// Why no request may be sent now.
+    /// `None`: it may be sent.
     pub fn pause(self) -> Option<Pause> {
         match self {
             Permit::Ask | Permit::Probe => None,

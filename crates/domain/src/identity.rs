@@ -19,6 +19,7 @@ pub struct Workspace {
 }
 
 /// Why a workspace cannot be called so: people are to know it by its name.
+/// The rule that the name breaks, as a clause; `None`: the name is good.
 pub fn unfit_workspace_name(name: &str) -> Option<&'static str> {
     const MOST: usize = 200;
     let joiner = |c: char| matches!(c, '\u{200c}' | '\u{200d}' | '\u{2800}');

@@ -10,7 +10,9 @@ use super::failure::Code;
 pub struct Policy {
     /// Between the first attempt and the second; doubled each time.
     pub base: Duration,
+    /// No wait is longer, unless a provider or limit has said so.
     pub longest: Duration,
+    /// After so many failed attempts the queue gives up.
     pub max_attempts: u32,
 }
 

@@ -27,6 +27,7 @@ impl Limits {
 
     /// How many uses one record of the books allows ahead: a tenth of the tightest limit, so that a crash
     /// costs at most that much, and a busy workspace still waits for the books only now and then.
+    /// From 1 to 1,000 uses.
     pub fn lease(self) -> u64 {
         let tightest = [self.per_minute, self.per_day].into_iter().flatten().min().unwrap_or(0);
         u64::from(tightest).div_ceil(10).clamp(1, 1_000)
@@ -34,6 +35,7 @@ impl Limits {
 }
 
 /// A plan's limits, by the plan's name.
+/// `None`: there is no such plan.
 pub fn plan_limits(plan: &str) -> Option<Limits> {
     let limits = |minute, day| Limits { per_minute: Some(minute), per_day: Some(day) };
     match plan {
@@ -64,6 +66,7 @@ pub struct Status {
 
 impl Status {
     /// The window with the least left; the one that opens later when both are as tight.
+    /// `None`: neither window has a limit.
     pub fn tightest(&self) -> Option<Window> {
         let windows = [self.minute, self.day].into_iter().flatten();
         windows.min_by_key(|w| (w.remaining, -w.reset))

@@ -104,6 +104,7 @@ impl Receipt {
     }
 
     /// The answer as the books keep it.
+    /// `None`: the receipt keeps no answer.
     pub fn answer_json(&self) -> Option<Value> {
         let (values, confidence) = self.answer.as_ref()?;
         let values: Map<String, Value> =

@@ -161,6 +161,7 @@ impl Shared {
 }
 
 /// The profile among the values of an answer.
+/// `None`: the answer has none.
 pub fn answered_profile(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> Option<Value> {
     let handle = profile::handle(values.get(Field::LINKEDIN_URL)?)?;
     Some(Value::supplied_profile(workspace, provider, &handle))

@@ -62,6 +62,7 @@ impl Connections {
     }
 
     /// With TLS where the URI says so. `opened` gets the socket as soon as there is one.
+    /// Errors of the look-up are faults within `Error::Other`.
     pub fn open(
         &self,
         uri: &Uri,

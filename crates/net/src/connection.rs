@@ -96,6 +96,7 @@ pub struct Kept {
 
 impl Kept {
     /// The latest that may serve.
+    /// `None`: no connection to there is kept, or each has been closed or has input that was not asked for.
     pub fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
             let mut connection = {

@@ -15,6 +15,7 @@ const HEADER: &str = "content-encoding";
 const MOST_LAYERS: usize = 4;
 
 /// A body may be so much longer packed than unpacked.
+/// Both in bytes.
 pub fn packed_limit(unpacked: usize) -> usize {
     unpacked + unpacked / 64 + 1_024
 }

@@ -35,6 +35,7 @@ pub fn measure_round_trip(session: &Session, (clients, latency): Cell, results: 
 }
 
 /// Private memory of a process in kB, without the shared buffers that it has touched.
+/// `None`: there is no such process.
 pub fn private_memory_kb(pid: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;

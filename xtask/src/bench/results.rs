@@ -36,6 +36,7 @@ pub fn per(a: f64, b: f64) -> f64 {
 }
 
 /// The middle one, or the mean of the two in the middle.
+/// 0 where there are no figures.
 pub fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -78,6 +78,7 @@ impl Session {
     }
 
     /// Waits for a condition of SQL.
+    /// Asks again after `every`, without an end.
     pub fn until(&self, database: &str, condition: &str, every: Duration) -> Result<()> {
         while self.ask(database, &format!("SELECT {condition}"))? != "t" {
             std::thread::sleep(every);

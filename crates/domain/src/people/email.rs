@@ -49,6 +49,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// The first of them, which identifies and is sent.
+/// `None`: the text has no address that counts.
 pub fn first(text: &str, rules: Rules) -> Option<Address> {
     addresses(text, rules).into_iter().next()
 }

@@ -5,6 +5,7 @@ const LONGEST: usize = 2_000;
 
 /// A host in ASCII and lower case: sound labels, at least two of them, the last one no number. Only names of other scripts
 /// cost more than looking at their letters.
+/// `None` for anything else, and for names that IDNA refuses.
 pub fn ascii_host(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.');
     if host.len() > LONGEST {

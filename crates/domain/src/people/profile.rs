@@ -39,6 +39,7 @@ pub fn stored(text: &str) -> Option<String> {
 }
 
 /// The same as [`handle`], but not from a bare word, which may be anything.
+/// `None` for any other text.
 pub fn from_url(text: &str) -> Option<String> {
     from_url_within(text, 3)
 }

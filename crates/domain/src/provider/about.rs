@@ -15,6 +15,7 @@ pub fn check(node: &Node<'_>) -> Checked<()> {
 }
 
 /// One of the texts, of a whole description.
+/// `None`: the description has no such text.
 pub fn text<'v>(description: &'v Value, key: &str) -> Option<&'v str> {
     description.get("about")?.get(key)?.as_str()
 }

@@ -51,6 +51,7 @@ impl Confidence {
     }
 
     /// Always within 0.0–1.0.
+    /// `None`: the answer has no score, or one above 1 without a scale.
     pub fn of(&self, body: &Value) -> Option<f64> {
         let (pointers, divide_by) = match self {
             Confidence::Unknown => return None,
@@ -67,6 +68,7 @@ impl Confidence {
     }
 
     /// The number that is no score, since it is above 1 and nothing says on which scale it is.
+    /// `None`: there is no such number.
     pub fn without_scale(&self, body: &Value) -> Option<f64> {
         match self {
             Confidence::At { pointers, divide_by: None } => number_at(pointers, body).filter(|n| *n > 1.0),

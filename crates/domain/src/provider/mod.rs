@@ -120,6 +120,7 @@ impl Config {
     }
 
     /// The header in which this provider takes a key that marks repetitions of one request.
+    /// `None`: it takes none.
     pub fn idempotency_header(&self) -> Option<&str> {
         self.idempotency_header.as_deref()
     }
@@ -189,6 +190,7 @@ impl Config {
     }
 
     /// A number of this answer that is no score, since it is above 1 and nothing says on which scale it is.
+    /// `None`: there is no such number.
     pub fn score_without_scale(&self, answer: &Answer) -> Option<f64> {
         self.response.confidence.without_scale(Document::of(answer).json()?)
     }

@@ -135,6 +135,7 @@ pub struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// A member that may be left out; null is the same as leaving it out.
+    /// `None`: it is left out.
     pub fn optional(&self, key: &str) -> Option<Node<'a>> {
         let value = self.map.get(key)?;
         (!value.is_null()).then(|| self.node.child(key, value))

@@ -82,6 +82,8 @@ impl RetryAfter {
     }
 
     /// Whole seconds from `now` on, rounded up.
+    /// `None`: no place is there and can be read. `now` is in epoch seconds; a `Date` of the answer counts
+    /// instead.
     pub fn of(&self, answer: &Answer, body: Option<&Value>, now: i64) -> Option<u64> {
         let now = clock_of(answer).unwrap_or(now);
         self.0.iter().find_map(|(place, form)| seconds(&place.text(answer, body)?, *form, now))
@@ -103,6 +105,8 @@ fn parse_source(node: &Node<'_>) -> Checked<(Place, Form)> {
 
 /// `Retry-After`: seconds, or a date in any of HTTP's three forms; one that has passed means at once. Where something on
 /// the way has added one of its own, the longest counts.
+/// The result is in whole seconds; `None`: no such header, or none that can be read. `now` is in epoch
+/// seconds; a `Date` of the answer counts instead.
 pub fn retry_after_header(answer: &Answer, now: i64) -> Option<u64> {
     let now = clock_of(answer).unwrap_or(now);
     let given = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
@@ -185,6 +189,7 @@ impl Cost {
     }
 
     /// `true` counts as 1.
+    /// `None`: the answer says no number from 0 to 1,000,000,000.
     pub fn of(&self, answer: &Answer, body: Option<&Value>) -> Option<f64> {
         const MOST: f64 = 1e9;
         let cost = self.0.text(answer, body)?.parse::<f64>().ok()?;

@@ -97,6 +97,7 @@ impl Signals {
     }
 
     /// What the body says is looked at first: it tells more than a status.
+    /// `None`: neither a rule nor the status by itself says anything.
     pub fn of(&self, status: u16, body: &Document) -> Option<Signal> {
         let by_body = |body| {
             let speaks = |rule: &BodyRule| {

@@ -161,6 +161,7 @@ pub struct Template(Vec<Part>);
 
 impl Template {
     /// `{name}` is a placeholder, `{{` and `}}` are literal braces.
+    /// The error says what is wrong: a brace without its other, or an unknown placeholder.
     pub fn parse(source: &str) -> Result<Template, String> {
         let mut parts = Vec::new();
         let mut text = String::new();
@@ -308,6 +309,7 @@ pub fn json_escaped(value: &str) -> String {
 }
 
 /// A secret as it is used: a file's final newline is no part of it, and no header could carry a control character.
+/// `None`: nothing is left.
 pub fn clean_secret(secret: Option<&str>) -> Option<String> {
     let clean: String = secret?.trim().chars().filter(|c| !c.is_control()).collect();
     (!clean.is_empty()).then_some(clean)

@@ -47,6 +47,7 @@ impl Mistake {
 
 impl Entry {
     /// One value. An address may have a name or `mailto:` around it, but nothing else beside it.
+    /// The error tells what the text is instead.
     pub fn parse(text: &str) -> Result<Entry, Mistake> {
         let text = text.trim();
         if let Some(handle) = profile::from_url(text) {

@@ -11,6 +11,7 @@ use crate::hash::Hash;
 use crate::people::text::clean;
 
 /// By an address as it was typed.
+/// `None`: the text is empty.
 pub fn by_email(email: &str) -> Option<Hash> {
     let email = clean(email).to_lowercase();
     let bracketed = email.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
@@ -20,6 +21,7 @@ pub fn by_email(email: &str) -> Option<Hash> {
 }
 
 /// By a profile as it was typed.
+/// `None`: the text is no profile.
 pub fn by_profile(text: &str) -> Option<Hash> {
     handle_of(text).map(|handle| of("linkedin", &[&handle.to_lowercase()]))
 }

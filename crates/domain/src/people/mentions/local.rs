@@ -8,6 +8,7 @@ use crate::people::email::is_letter;
 const LONGEST: usize = 1_000;
 
 /// The local part that ends at the @ at this place of the text; `after`: what follows the domain behind it.
+/// `None`: no local part ends there.
 pub fn before<'t>(text: &'t str, at: usize, after: &str) -> Option<Cow<'t, str>> {
     let doubled = |c: char| c == '@' || c.is_whitespace();
     let before = without_comment(text[..at].trim_end_matches(doubled));
