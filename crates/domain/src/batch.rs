@@ -16,9 +16,13 @@ pub const NOT_STARTED: &str = "not_started";
 /// The status of a contact's line, in the order in which a [`Summary`] tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
+    /// At least one field was written.
     Enriched,
+    /// The call succeeded, and no field was written.
     Unchanged,
+    /// The call ended with `no_match`, LX409.
     NoMatch,
+    /// The call ended with any other error, or was not begun.
     Failed,
 }
 

@@ -21,21 +21,32 @@ pub enum EstimateOutcome {
 /// Why a contact would not be asked about. The order is the one in which the estimate lists the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
+    /// No field that is asked for can be filled: each has a value, or no column in the table.
     NothingToFill,
+    /// It is remembered that the providers have no data.
     NoData,
+    /// The remembered answers are below leadlex.min_confidence.
     TooWeak,
     OtherCompany,
     NotIdentifiable,
     SharedValue,
     Suppressed,
     TableRefuses,
+    /// Row-level security does not let the caller update the row.
     Barred,
+    /// There is no such row in the workspace, or the caller cannot see it.
     NotFound,
+    /// Several rows have the key.
     KeyNotUnique,
+    /// The key is NULL, or no value of the key column's type.
     BadKey,
+    /// The same key stands earlier in the input.
     Duplicate,
+    /// Providers that would be asked are paused, at their limit or without a secret.
     Unavailable,
+    /// The workspace's rate limit ends before this contact.
     RateLimit,
+    /// The workspace's credits are used up before this contact.
     CreditsRunOut,
 }
 

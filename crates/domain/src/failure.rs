@@ -78,8 +78,11 @@ impl Code {
 /// Why nobody had data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMatchReason {
+    /// The providers that were asked have no data, or only data below leadlex.min_confidence.
     NoData,
+    /// Too little is known of the contact to ask any provider.
     NotIdentifiable,
+    /// The person is on the suppression list, or a provider refused to tell anything about them.
     Suppressed,
     /// What was answered names somebody else.
     OtherPerson,
@@ -87,6 +90,7 @@ pub enum NoMatchReason {
     OtherCompany,
     /// There was data, and the contact's table refuses it.
     TableRefuses,
+    /// The LinkedIn profile in the answer is one that the provider supplies for many people.
     SharedValue,
 }
 

@@ -141,6 +141,7 @@ pub struct Question {
 pub enum Ending {
     /// It answered, whatever it had to say.
     Answered,
+    /// It failed. `retry_after_s`: whole seconds that the answer asks to wait, if it says so.
     Failed {
         kind: FaultKind,
         retry_after_s: Option<u64>,

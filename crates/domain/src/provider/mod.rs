@@ -103,6 +103,7 @@ pub enum Verdict {
     /// At least one mapped field has text.
     Match {
         values: FieldMap<String>,
+        /// The score, from 0 to 1; `None`: the answer has none that can be read.
         confidence: Option<f64>,
     },
     NoMatch,
