@@ -18,7 +18,7 @@ use crate::terminal::{put, say};
 use crate::watch::watched;
 use crate::{check, extension};
 
-/// The names of all suites, in the order in which they run.
+/// The names of all suites, in the order in which they run where none is chosen.
 pub const SUITES: [&str; 6] = ["format", "clippy", "unit", "regress", "isolation", "cluster"];
 /// A test that hangs must not hold up the verdict for ever.
 const TIMEOUT: Duration = Duration::from_secs(20 * 60);

@@ -141,9 +141,9 @@ pub struct Question {
 pub enum Ending {
     /// It answered, whatever it had to say.
     Answered,
-    /// It failed. `retry_after_s`: whole seconds that the answer asks to wait, if it says so.
     Failed {
         kind: FaultKind,
+        /// Whole seconds that the answer asks to wait, if it says so.
         retry_after_s: Option<u64>,
     },
     /// It says nothing about the provider: it was not given its time, or the request never got there.

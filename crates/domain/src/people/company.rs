@@ -40,7 +40,7 @@ pub fn is_open_to_all(host: &str) -> bool {
 }
 
 /// The domain of the company whose address it is.
-/// `None` where [`domain`] gives none: for mail providers, relays and throw-away addresses.
+/// `None` where [`domain`] gives none: such as for mail providers, relays and throw-away addresses.
 pub fn domain_of(address: &Address) -> Option<String> {
     domain(address.domain())
 }

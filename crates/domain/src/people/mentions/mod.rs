@@ -23,7 +23,7 @@ pub struct Mentions {
 }
 
 impl Mentions {
-    /// All that the text mentions, in the order in which it stands there. Empty: it has no address and no
+    /// The addresses and domains that the text mentions, in their order. Both are empty where it has no
     /// `@domain`.
     pub fn of(text: &str) -> Mentions {
         let mut found = Mentions::default();

@@ -119,7 +119,7 @@ impl<'t> Word<'t> {
         self.is(kind::PARTICLE) && !(self.dotted && self.is_one_letter())
     }
 
-    /// Whether it is in capitals, or has a dot and no small letter (`Ph.` has one, `B.A.` has not).
+    /// Whether it is in capitals, or has a dot and no small letter (`B.A.`, not `Ph.`).
     pub fn shows_capitals(&self) -> bool {
         self.case == Case::Capitals
             || self.dotted && self.text.chars().filter(|c| c.is_alphabetic()).all(char::is_uppercase)
