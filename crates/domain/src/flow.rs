@@ -128,8 +128,8 @@ pub trait CallContext {
 }
 
 /// Steps 2 to 11; step 1 made the [`Ask`].
-/// The failure is LX400 (a key of another type), LX401, LX402, LX403, LX404, LX422 (the idempotency key), LX429,
-/// or what [`Waterfall::result`] or [`Written::unused`] gives (LX409, LX503).
+/// The failure is LX400 (a key of another type), LX401, LX402, LX403, LX404, LX422 (the idempotency key),
+/// LX429, or what [`Waterfall::result`] or [`Written::unused`] gives (LX409, LX503).
 pub fn enrich<D: CallContext>(context: &mut D, ask: &Ask) -> Result<Value, Failure> {
     let request_id = context.request_id();
     context.require_writable();

@@ -45,8 +45,8 @@ impl Given {
 /// First and last name.
 type Split = (Option<Given>, Option<Given>);
 
-/// What a contact says of who it is. A value is `None` where the contact has none, or only one that identifies
-/// no person, such as a stand-in.
+/// What a contact says of who it is. A value is `None` where the contact has none, or only one that
+/// identifies no person, such as a stand-in.
 #[derive(Clone, Debug, Default)]
 pub struct Person {
     /// The contact's row, see [`super::receipt::person`]; `None` for a contact that is in no table.
