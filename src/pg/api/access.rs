@@ -23,12 +23,16 @@ use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 const PREFIX: usize = 16;
 
 /// The caller, or LX401.
+///
+/// Raises LX401: there is no identity. 55000: the extension is not installed, or has another version.
 pub fn caller() -> Caller {
     cache::refresh();
     identity::identify()
         .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)))
 }
 
+/// leadlex.whoami(): who the caller is, as JSON: workspace, plan, permissions, and whether by key or by role.
+/// Raises LX401: there is no identity. 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn whoami() -> JsonB {
     let caller = caller();
@@ -42,12 +46,16 @@ fn whoami() -> JsonB {
     }))
 }
 
+/// leadlex.my_workspaces(): the workspaces whose rows the caller may read; empty for a bad key or without a
+/// grant. Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn my_workspaces() -> Vec<Uuid> {
     cache::refresh();
     identity::readable().into_iter().map(row::pg).collect()
 }
 
+/// leadlex.is_administrator(): whether the caller has the rights of the extension's owner. Raises 55000: the
+/// extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn is_administrator() -> bool {
     cache::refresh();
@@ -72,6 +80,12 @@ fn permissions(given: Option<Vec<Option<String>>>) -> Vec<String> {
     all
 }
 
+/// leadlex.create_api_key(workspace_id uuid, permissions text[], expires_at timestamptz, name text): makes a
+/// key and returns it. Only its hash and its first 16 characters are kept. `workspace_id` NULL is the only
+/// workspace, `expires_at` NULL is never. A NOTICE tells of permissions that mean nothing.
+///
+/// Raises 22023: the permissions are NULL, one is empty, or the workspace is unknown.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn create_api_key(
     workspace_id: Option<Uuid>,
@@ -89,6 +103,12 @@ fn create_api_key(
     key
 }
 
+/// leadlex.revoke_api_key(key_prefix text): revokes the one valid key that begins like this. Only the first
+/// 16 characters count, and at least 8 must be given.
+///
+/// Raises 22023: the prefix is NULL, too short, or not that of exactly one valid key.
+/// Raises 40001: the key has changed since the transaction's one snapshot.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn revoke_api_key(key_prefix: Option<&str>) {
     cache::refresh();
@@ -123,6 +143,11 @@ static EXPLICIT: Statement = Statement::new(
 );
 
 /// For policies: what privileges would say, if each role had its own. PUBLIC's are no answer.
+///
+/// `privilege` is SELECT, INSERT, UPDATE or DELETE; false where an argument is NULL.
+///
+/// Raises 42501: the caller may read and not write. 55000: the extension is not installed, or has another
+/// version.
 #[pg_extern(sql = false)]
 fn has_access(relation: Option<pg_sys::Oid>, privilege: Option<&str>) -> bool {
     cache::refresh();
@@ -147,6 +172,8 @@ pub fn may(relation: pg_sys::Oid, privilege: &str) -> bool {
 }
 
 /// As Postgres refuses.
+///
+/// Raises 42501.
 pub fn refuse(relation: pg_sys::Oid, privilege: &str) -> ! {
     // SAFETY: a palloc'd name, or null for a table that is gone.
     let name = unsafe { pg_sys::get_rel_name(relation) };
@@ -160,6 +187,12 @@ pub fn refuse(relation: pg_sys::Oid, privilege: &str) -> ! {
     })
 }
 
+/// leadlex.grant_access(role name, workspace_id uuid, permissions text[]): grants a workspace to a role, or
+/// changes its permissions there. `workspace_id` NULL is the only workspace.
+///
+/// Raises 22023: an argument is NULL, a permission is empty, or the workspace is unknown. 42704: no such
+/// role.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn grant_access(
     role: Option<&std::ffi::CStr>,
@@ -174,6 +207,11 @@ fn grant_access(
     as_owner(|| privileges::open_contact_table(Some(oid)));
 }
 
+/// leadlex.revoke_access(role name, workspace_id uuid): takes a workspace from a role.
+///
+/// Raises 22023: the role is NULL or has no access to it, or the workspace is unknown. 42704: no such role.
+/// Raises 40001: the grant has changed since the transaction's one snapshot.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn revoke_access(role: Option<&std::ffi::CStr>, workspace_id: Option<Uuid>) {
     cache::refresh();

@@ -35,6 +35,16 @@ const COLUMNS: usize = 9;
 super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_finfo_enrich_batch_call);
 
 /// enrich_contacts(contact_ids uuid[], fields text[], overwrite boolean)
+///
+/// Enriches contacts of the table that was bound first. Returns one row for each id, in the order of the
+/// input, with what came of it; none where the array is NULL.
+///
+/// Raises 0A000: it is not called in FROM.
+/// Raises LX400 (fields), LX401, LX403 for the call as a whole; errors of one contact are in its row.
+/// Raises 55000: not installed, another version, not preloaded, or no table is bound.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 27000: the calling statement updates or deletes rows of the table.
+/// Raises 42501: the caller may not read the bound columns.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn enrich_contacts_set(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -54,6 +64,10 @@ pub unsafe extern "C-unwind" fn enrich_contacts_set(fcinfo: pg_sys::FunctionCall
 }
 
 /// enrich_rows(relation regclass, ids text[], fields text[], overwrite boolean)
+///
+/// As enrich_contacts, for any bound table, with the keys as text.
+///
+/// Raises the errors of enrich_contacts, and LX400 where `relation` is NULL and 55000 where it is not bound.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn enrich_rows_set(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -76,6 +90,9 @@ pub unsafe extern "C-unwind" fn enrich_rows_set(fcinfo: pg_sys::FunctionCallInfo
     }
 }
 
+/// The table of a call.
+///
+/// Raises LX400: `relation` is None.
 pub fn required_relation(relation: Option<pg_sys::Oid>) -> Target {
     if relation.is_none() {
         let failure = Failure::validation("relation must not be NULL", "Pass the table of the contacts.");
@@ -84,6 +101,9 @@ pub fn required_relation(relation: Option<pg_sys::Oid>) -> Target {
     relation
 }
 
+/// The fields asked for, and whether they replace values that are there: `overwrite` None is false.
+///
+/// Raises LX400: `fields` has a value that is no field.
 pub fn request(fields: Option<Vec<Option<String>>>, overwrite: Option<bool>) -> FieldRequest {
     let fields = ask::fields_asked(fields)
         .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)));
@@ -188,6 +208,13 @@ fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datu
 }
 
 /// leadlex.enrich_batch(relation regclass, ids text[], fields text[], chunk integer): commits after each chunk.
+///
+/// Each key is enriched once. `chunk` is the number of keys per transaction: 1 to 100000, NULL is 500. At the
+/// end a NOTICE tells the totals.
+///
+/// Raises 2D000: it cannot commit here (a transaction block or a function).
+/// Raises LX400: `relation` is NULL, `fields` has an unknown name, or `chunk` is out of range.
+/// Raises the other errors of enrich_rows; chunks committed before stay committed.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -251,6 +278,11 @@ fn in_transaction_of_its_own(work: impl FnOnce()) {
 }
 
 // TableIterator wants its columns spelled out in the signature.
+/// leadlex.progress: one row for each batch that runs now. Administrators see all, others those of the
+/// workspaces that they may read. `total`, `done` and `failed` count contacts, `rate` is contacts per second,
+/// `eta` is NULL while it cannot be told.
+///
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn progress_report() -> TableIterator<

@@ -62,6 +62,20 @@ fn of_row(
     Arguments { target: relation, id, fields, overwrite, key, id_name }
 }
 
+/// enrich_contact(contact_id uuid, fields text[], overwrite boolean, idempotency_key uuid): enriches one
+/// contact of the table that was bound first. Returns the result as JSON.
+///
+/// Raises LX400 (an argument), LX401 (no identity), LX402 (no credits), LX403 (no write:enrich), LX404 (no
+/// such contact), LX409 (no match), LX422 (the key was used for another call), LX429 (rate limit), LX503 (no
+/// provider answered).
+/// Raises 55000: not installed, another version, not preloaded, no such binding, or no enabled provider.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 27000: a statement on the contact's own table, or an outer call about the same contact, makes the
+/// call.
+/// Raises 42501: the caller may not read or write the bound columns.
+/// Raises 40001: the contact changed meanwhile. 53200 or 53400: there is no room for another claim or
+/// workspace.
+/// Errors of the user's own triggers and constraints pass through.
 #[pg_extern(sql = false)]
 fn enrich_contact(
     contact_id: Option<Uuid>,
@@ -72,6 +86,10 @@ fn enrich_contact(
     raised(of_contact(contact_id, fields, overwrite, idempotency_key))
 }
 
+/// try_enrich_contact(contact_id uuid, fields text[], overwrite boolean, idempotency_key uuid): as
+/// enrich_contact, but what that raises as LX400 to LX503 is returned as JSON.
+///
+/// Raises all other errors of enrich_contact.
 #[pg_extern(sql = false)]
 fn try_enrich_contact(
     contact_id: Option<Uuid>,
@@ -82,6 +100,10 @@ fn try_enrich_contact(
     returned(of_contact(contact_id, fields, overwrite, idempotency_key))
 }
 
+/// enrich_row(relation regclass, id text, fields text[], overwrite boolean, idempotency_key uuid): enriches
+/// one contact of a bound table, given by its key as text. Returns the result as JSON.
+///
+/// Raises the errors of enrich_contact; 55000 also where `relation` is not bound.
 #[pg_extern(sql = false)]
 fn enrich_row(
     relation: Option<pg_sys::Oid>,
@@ -93,6 +115,10 @@ fn enrich_row(
     raised(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
+/// try_enrich_row(relation regclass, id text, …): as enrich_row, but what that raises as LX400 to LX503 is
+/// returned as JSON.
+///
+/// Raises all other errors of enrich_row.
 #[pg_extern(sql = false)]
 fn try_enrich_row(
     relation: Option<pg_sys::Oid>,
@@ -104,6 +130,7 @@ fn try_enrich_row(
     returned(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
+/// enrich_row(relation regclass, id bigint, …): as enrich_row with the key as text, with the same errors.
 #[pg_extern(sql = false)]
 fn enrich_row_bigint(
     relation: Option<pg_sys::Oid>,
@@ -115,6 +142,8 @@ fn enrich_row_bigint(
     raised(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
+/// try_enrich_row(relation regclass, id bigint, …): as try_enrich_row with the key as text, with the same
+/// errors.
 #[pg_extern(sql = false)]
 fn try_enrich_row_bigint(
     relation: Option<pg_sys::Oid>,
@@ -126,6 +155,7 @@ fn try_enrich_row_bigint(
     returned(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
+/// enrich_row(relation regclass, id uuid, …): as enrich_row with the key as text, with the same errors.
 #[pg_extern(sql = false)]
 fn enrich_row_uuid(
     relation: Option<pg_sys::Oid>,
@@ -137,6 +167,8 @@ fn enrich_row_uuid(
     raised(of_row(relation, id.map(super::plain), fields, overwrite, idempotency_key))
 }
 
+/// try_enrich_row(relation regclass, id uuid, …): as try_enrich_row with the key as text, with the same
+/// errors.
 #[pg_extern(sql = false)]
 fn try_enrich_row_uuid(
     relation: Option<pg_sys::Oid>,

@@ -286,6 +286,15 @@ fn refuse_part_of_bound(relation: &Relation) {
     }
 }
 
+/// leadlex.bind_contacts(relation regclass, columns jsonb, workspace_id uuid): binds a table of contacts, or
+/// changes its binding. `columns` maps our names to the table's; columns of the same name are found without
+/// it. Without a workspace column all rows belong to `workspace_id`, or with NULL to the only workspace. A
+/// NOTICE tells what was bound, a WARNING that the key has no unique index.
+///
+/// Raises 22023: `relation` is NULL, `columns` is wrong, or the workspace is unknown, missing or given twice.
+/// Raises 42P01: there is no such table. 42703: a column is missing. 42804: a column has an unfit type.
+/// Raises 42809: it is no table that can be bound, or shares rows with one that is bound.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<AnyElement>, workspace_id: Option<Uuid>) {
     cache::refresh();
@@ -317,6 +326,11 @@ fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<AnyElement>, wor
     pgrx::notice!("bound {}: {}", relation.qualified(), shown.join(", "));
 }
 
+/// leadlex.unbind_contacts(relation regclass): removes the binding of a table.
+///
+/// Raises 22023: `relation` is NULL, or not bound. 42P01: there is no such table.
+/// Raises 40001: the binding has changed since the transaction's one snapshot.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn unbind_contacts(relation: Option<pg_sys::Oid>) {
     cache::refresh();
@@ -361,6 +375,9 @@ const CONTACT_TABLE: [&str; 18] = [
          USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::pg_catalog.uuid[]))",
 ];
 
+/// leadlex.create_contact_table(): makes the table leadlex.contact for the extension's owner, and binds it.
+///
+/// Raises 42P07: it is there already. 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn create_contact_table() {
     cache::refresh();

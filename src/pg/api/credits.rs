@@ -19,6 +19,10 @@ use crate::pg::sys::raise;
 const MAX_BALANCE: i64 = 1_000_000_000_000_000;
 
 /// The first ledger row of a workspace that nobody else can see yet: whoever loads its account later finds it.
+///
+/// `amount` is in credits.
+///
+/// Raises 22003: `amount` is above 10^15.
 pub fn open_balance(workspace: uuid::Uuid, amount: i64) {
     if amount > MAX_BALANCE {
         too_much();
@@ -83,16 +87,31 @@ fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str
     grant(workspace, amount, note)
 }
 
+/// leadlex.grant_credits(workspace_id uuid, amount bigint, note text): adds credits to a workspace, or takes
+/// some for a negative amount. Returns the new balance. `workspace_id` NULL is the only workspace.
+///
+/// Raises 22023: `amount` is NULL, 0 or more than can be taken; the workspace is unknown or has to be given.
+/// Raises 22003: the balance would be above 10^15.
+/// Raises 55000: the workspace has no credit limit; not installed, another version, not preloaded; the worker
+/// was late.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 53400: there is no room for another workspace or database in shared memory.
 #[pg_extern(sql = false)]
 fn grant_credits(workspace_id: Option<Uuid>, amount: Option<i64>, note: Option<&str>) -> i64 {
     checked_grant(workspace_id, amount, note)
 }
 
+/// leadlex.grant_credits(amount bigint): the same in the only workspace and without a note, with the same
+/// errors.
 #[pg_extern(sql = false)]
 fn grant_credits_here(amount: Option<i64>) -> i64 {
     checked_grant(None, amount, None)
 }
 
+/// leadlex.credits(): the balance of the caller's workspace, in credits; NULL where it has no credit limit.
+///
+/// Raises LX401: the caller has no identity.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn credits() -> Option<i64> {
     remaining::credits(&access::caller().workspace)

@@ -27,22 +27,36 @@ use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
 use leadlex_domain::shared::{Named, Value};
 
+/// leadlex.forget_contact(contact_id uuid): erases what is held on a contact of the table that was bound
+/// first. Returns JSON with the number of erased entries of each kind. The contact's row stays.
+///
+/// Raises LX400: the id is NULL, or no key of the table.
+/// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
+/// Raises 55000: no table is bound; the worker did not write waiting answers in time; not installed, another
+/// version, not preloaded.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 53200: there is no room for another claim. 53400: leadlex.max_databases is too small.
 #[pg_extern(sql = false)]
 fn forget_contact(contact_id: Option<Uuid>) -> JsonB {
     let id = contact_id.map(|id| super::plain(id).to_string());
     raised(None, id, "contact_id")
 }
 
+/// leadlex.forget_row(relation regclass, id text): the same for any bound table. Raises the errors of
+/// forget_contact; LX400 also where `relation` is NULL.
 #[pg_extern(sql = false)]
 fn forget_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> JsonB {
     of_row(relation, id)
 }
 
+/// leadlex.forget_row(relation regclass, id bigint): as forget_row with the key as text, with the same
+/// errors.
 #[pg_extern(sql = false)]
 fn forget_row_bigint(relation: Option<pg_sys::Oid>, id: Option<i64>) -> JsonB {
     of_row(relation, id.map(|id| id.to_string()))
 }
 
+/// leadlex.forget_row(relation regclass, id uuid): as forget_row with the key as text, with the same errors.
 #[pg_extern(sql = false)]
 fn forget_row_uuid(relation: Option<pg_sys::Oid>, id: Option<Uuid>) -> JsonB {
     of_row(relation, id.map(|id| super::plain(id).to_string()))
@@ -61,6 +75,8 @@ fn raised(target: Target, id: Option<String>, name: &str) -> JsonB {
 }
 
 /// The workspace in which the caller may erase; `None`: in all.
+///
+/// Err is LX401 (no identity) or LX403 (no write:enrich).
 pub fn authority() -> Result<Option<uuid::Uuid>, Failure> {
     let no_choice = settings::api_key().is_none() && settings::workspace().is_none();
     if no_choice && access::administers() {

@@ -24,6 +24,8 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The reason why the contacts of this trigger are queued; None where they may be enriched at once: the
+    /// writing role has the owner's rights, or nothing of the session stands in the way.
     pub fn of(fired: Fired, binding: &Binding) -> Option<Reason> {
         if fired.is_by_an_equal() {
             return None;

@@ -88,6 +88,8 @@ pub fn require_access_to_explain(relation: pg_sys::Oid) {
 }
 
 /// The workspace meant by an argument that may be left out while there is only one.
+///
+/// Raises 22023: there is no such workspace, there is none at all, or `given` is None and there are several.
 fn workspace_or_only(given: Option<Uuid>) -> Uuid {
     if let Some(id) = given {
         return match cache::workspace(id) {
@@ -130,6 +132,7 @@ fn json(value: Option<pgrx::AnyElement>, name: &str) -> Option<serde_json::Value
     }))
 }
 
+/// The UUID in the type that the rest of the code uses.
 fn plain(id: pgrx::Uuid) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
 }

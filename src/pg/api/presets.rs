@@ -23,6 +23,10 @@ type Preset = (
 );
 
 // TableIterator wants its columns spelled out in the signature.
+/// leadlex.presets: one row for each preset, with its whole description in `config`. A text that the preset
+/// does not give is NULL.
+///
+/// Raises 55000: the extension is not installed, or has another version.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn preset_report() -> TableIterator<

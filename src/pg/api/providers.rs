@@ -120,6 +120,15 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
     }
 }
 
+/// leadlex.add_provider(name, preset, config jsonb, secret, priority integer, workspace_id): adds a provider.
+/// `config` changes the preset, or stands alone. `priority` NULL is 100; a lower one is asked first.
+/// `workspace_id` NULL is every workspace. The first provider makes the workspace "default".
+///
+/// Raises 22023: the name, preset, configuration, secret or workspace is wrong; neither preset nor config is
+/// given.
+/// Raises 23505: there is a provider of this name.
+/// Raises 42501: the secret names a file, and the caller is no superuser.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn add_provider(
     name: Option<&str>,
@@ -178,6 +187,13 @@ fn find(name: &str) -> std::rc::Rc<LoadedProvider> {
     all.iter().find(|p| p.name == name).cloned().unwrap_or_else(|| unknown(name))
 }
 
+/// leadlex.alter_provider(name, config jsonb, secret, priority integer): changes what is not NULL. `config`
+/// is merged into the configuration that is there.
+///
+/// Raises 22023: there is no such provider, or the configuration or the secret is wrong.
+/// Raises 42501: a role that is no superuser names a new host without the secret, or a file as the secret.
+/// Raises 40001: the transaction has one snapshot, and the provider has changed since.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn alter_provider(
     name: Option<&str>,
@@ -235,6 +251,10 @@ fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     }
 }
 
+/// leadlex.drop_provider(name): removes a provider.
+///
+/// Raises 22023: the name is NULL or unknown. 40001: it has changed since the transaction's one snapshot.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn drop_provider(name: Option<&str>) {
     cache::refresh();
@@ -244,6 +264,8 @@ fn drop_provider(name: Option<&str>) {
     }
 }
 
+/// leadlex.enable_provider(name, enabled boolean): lets a provider be asked, or not. Raises the errors of
+/// drop_provider; 22023 also where `enabled` is NULL.
 #[pg_extern(sql = false)]
 fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
     cache::refresh();
@@ -254,6 +276,14 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
     }
 }
 
+/// leadlex.check_provider(name, contact jsonb): asks a provider about a contact that is given as JSON, and
+/// tells as JSON what was sent and what came of it. Nothing is written or charged to a workspace. `outcome`
+/// is `not_asked` where no request was sent.
+///
+/// Raises 22023: an argument is NULL, the provider is unknown or its configuration wrong, or the contact is
+/// unfit.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
+/// Raises 53000: the server has no thread or descriptor for the request.
 #[pg_extern(sql = false)]
 fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     cache::refresh();
@@ -456,6 +486,8 @@ fn contact_from(given: &Value) -> Contact {
 }
 
 /// For the statement that stores a secret: it goes through no text and no parameter.
+///
+/// Returns NULL at any other time. Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn secret_given() -> Option<String> {
     cache::refresh();

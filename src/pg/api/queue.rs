@@ -23,6 +23,16 @@ use leadlex_domain::ask;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::identity::WRITE_ENRICH;
 
+/// leadlex.enqueue(contact_ids uuid[], fields text[], overwrite boolean): queues contacts of the table that
+/// was bound first. Returns how many were queued: not those that wait already, nor those that the caller
+/// cannot see. A NOTICE tells when the queue is paused.
+///
+/// Raises LX400: an id is NULL or no key of the table, or `fields` has an unknown name.
+/// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
+/// Raises 42501: the caller may not read the bound columns, or write none of the fields.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the table is not bound; the role may not log in (before PostgreSQL 17); not installed,
+/// another version, not preloaded.
 #[pg_extern(sql = false)]
 fn enqueue(
     contact_ids: Option<Vec<Option<Uuid>>>,
@@ -34,6 +44,10 @@ fn enqueue(
     raised(|| add(None, ids, "contact_ids", fields, overwrite))
 }
 
+/// leadlex.enqueue_rows(relation regclass, ids text[], fields text[], overwrite boolean): the same for any
+/// bound table.
+///
+/// Raises the errors of leadlex.enqueue, and LX400 where `relation` is NULL.
 #[pg_extern(sql = false)]
 fn enqueue_rows(
     relation: Option<pg_sys::Oid>,
@@ -155,6 +169,14 @@ fn require_login(role: pg_sys::Oid) {
     }
 }
 
+/// leadlex.retry_jobs(state text, relation regclass): lets jobs of the caller's workspace that are `dead` or
+/// `queued` be tried at once; an administrator without a chosen workspace does so in all. `relation` NULL is
+/// every table. Returns the number of contacts.
+///
+/// Raises LX400: `state` is another word, or NULL.
+/// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 #[pg_extern(sql = false)]
 fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
     raised(|| {
@@ -176,12 +198,19 @@ fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
     })
 }
 
+/// leadlex.queue_paused(): why no job of the caller is begun; NULL where the queue runs.
+///
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn queue_paused() -> Option<&'static str> {
     cache::refresh();
     enqueue::paused().map(Pause::name)
 }
 
+/// leadlex.pause_queue(): pauses the queue of this database, and notes the caller's role.
+///
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 #[pg_extern(sql = false)]
 fn pause_queue() {
     cache::refresh();
@@ -189,6 +218,7 @@ fn pause_queue() {
     pauses::pause(&role::role_name(role::caller()));
 }
 
+/// leadlex.resume_queue(): ends the pause, also that of a copied database. Raises the errors of pause_queue.
 #[pg_extern(sql = false)]
 fn resume_queue() {
     cache::refresh();

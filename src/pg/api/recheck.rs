@@ -10,6 +10,14 @@ use crate::pg::store;
 use crate::pg::store::cache;
 use crate::pg::sys::raise;
 
+/// leadlex.recheck(provider text, since timestamptz): forgets the answers "nothing found" that a provider
+/// gave from `since` on. Returns how many were forgotten.
+///
+/// Raises 22023: an argument is NULL, or there is no such provider.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the worker did not write waiting answers in time; not installed, another version, not
+/// preloaded.
+/// Raises 53400: leadlex.max_databases is too small.
 #[pg_extern(sql = false)]
 fn recheck(provider: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 {
     cache::refresh();

@@ -16,6 +16,16 @@ use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::merge;
 
+/// leadlex.revert_enrichment(request_id uuid): writes the old values of one enrichment back, where the
+/// contact still has the new ones. Returns JSON with `fields_reverted` and `fields_kept`. What was reverted
+/// before is left alone, with a NOTICE.
+///
+/// Raises LX400: `request_id` is NULL.
+/// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
+/// Raises LX404: there is no such enrichment in a workspace of the caller, or its contact is gone.
+/// Raises 55000: the table is not bound any more; not installed, another version, not preloaded.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Errors of the update of the contact pass through.
 #[pg_extern(sql = false)]
 fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
     cache::refresh();

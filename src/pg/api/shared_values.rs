@@ -10,6 +10,14 @@ use crate::pg::store::shared_values;
 use crate::pg::sys::raise;
 use leadlex_domain::shared::Written;
 
+/// leadlex.allow_shared_value(value text, workspace_id uuid, allowed boolean): lets an e-mail address or a
+/// LinkedIn profile that many people share identify them all the same, or takes that back. Returns whether
+/// this changed anything. `workspace_id` NULL is the only workspace.
+///
+/// Raises 22023: `value` or `allowed` is NULL, `value` is neither an address nor a profile, or the workspace
+/// is unknown.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 #[pg_extern(sql = false)]
 fn allow_shared_value(value: Option<&str>, workspace_id: Option<Uuid>, allowed: Option<bool>) -> bool {
     cache::refresh();

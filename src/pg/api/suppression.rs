@@ -27,6 +27,13 @@ const REASON: &str = "no reason given";
 /// Postgres counts microseconds from 2000.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
 
+/// leadlex.suppress(value text, reason text, workspace_id uuid, until timestamptz): lists an e-mail address,
+/// a LinkedIn profile or a domain, so that no provider is asked. Returns whether something was added.
+/// `workspace_id` NULL is every workspace, `until` NULL is for good.
+///
+/// Raises 22023: `value` is NULL or unfit, `until` is past, or the workspace is unknown.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 #[pg_extern(sql = false)]
 fn suppress(
     value: Option<&str>,
@@ -41,6 +48,10 @@ fn suppress(
     added
 }
 
+/// leadlex.suppress(people text[], …): the same for many values, or for none of them if one is unfit. Returns
+/// how many entries were added.
+///
+/// Raises the errors of leadlex.suppress; 22023 names the position of the value, the first being 1.
 #[pg_extern(sql = false)]
 fn suppress_many(
     people: Option<Vec<Option<String>>>,
@@ -66,6 +77,14 @@ fn suppress_many(
     added
 }
 
+/// leadlex.unsuppress(value text, workspace_id uuid): takes a value off the list of one workspace, or with
+/// NULL off the list for all workspaces. Returns whether there was an entry.
+///
+/// Raises 22023: `value` is NULL or unfit, or the workspace is unknown.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the worker did not write waiting refusals in time; not installed, another version, not
+/// preloaded.
+/// Raises 53400: leadlex.max_databases is too small.
 #[pg_extern(sql = false)]
 fn unsuppress(value: Option<&str>, workspace_id: Option<Uuid>) -> bool {
     begin();
@@ -75,12 +94,21 @@ fn unsuppress(value: Option<&str>, workspace_id: Option<Uuid>) -> bool {
     suppressions::remove(workspace, &people) > 0
 }
 
+/// leadlex.unsuppress_contact(contact_id uuid): takes off what is listed about one contact of the table that
+/// was bound first. Returns how many entries were removed. A NOTICE tells that the contact stays suppressed
+/// by its domain, or by a value of another person.
+///
+/// Raises 22023: `contact_id` is NULL, or there is no such contact.
+/// Raises LX400: the value cannot be a key of the table.
+/// Raises 55000: no table is bound. All other errors are those of leadlex.unsuppress.
 #[pg_extern(sql = false)]
 fn unsuppress_contact(contact_id: Option<Uuid>) -> i64 {
     begin();
     take_off(None, &super::plain(super::required(contact_id, "contact_id")).to_string())
 }
 
+/// leadlex.unsuppress_row(relation regclass, id text): the same for a contact of any bound table, with the
+/// same errors.
 #[pg_extern(sql = false)]
 fn unsuppress_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> i64 {
     of_row(relation, id)

@@ -41,6 +41,12 @@ enum Way {
 }
 
 /// AFTER INSERT OR UPDATE OF …: enriches the rows in the caller's transaction. Arguments: fields.
+///
+/// Contacts that fail, or may not be enriched as the table's owner here, are queued; the first reason is a
+/// WARNING.
+///
+/// Raises 39P01: the trigger is made wrongly. Cancel, timeouts, 40xxx, 25xxx and 55P03 pass through; all else
+/// is a WARNING.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn leadlex_enrich_on_insert(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -49,6 +55,8 @@ pub unsafe extern "C-unwind" fn leadlex_enrich_on_insert(fcinfo: pg_sys::Functio
 }
 
 /// AFTER INSERT OR UPDATE OF …: queues the rows. Arguments: fields.
+///
+/// Raises as enrich_on_insert does.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn leadlex_enqueue_on_insert(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {

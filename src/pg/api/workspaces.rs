@@ -25,6 +25,14 @@ use leadlex_domain::rate::{Limits, Window, plan_limits};
 /// Name of the workspace that the first provider brings with it.
 const DEFAULT_WORKSPACE: &str = "default";
 
+/// leadlex.create_workspace(name text, credits bigint, plan text): makes a workspace and returns its id.
+/// `credits` is the opening balance; NULL is no credit limit. The plan sets the rate limits.
+///
+/// Raises 22023: the name or plan is NULL or unfit, or `credits` is negative. 22003: `credits` is above
+/// 10^15.
+/// Raises 23505: there is a workspace of this name.
+/// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 #[pg_extern(sql = false)]
 fn create_workspace(name: Option<&str>, credits: Option<i64>, plan: Option<&str>) -> Uuid {
     cache::refresh();
@@ -84,11 +92,19 @@ fn set_limits(workspace: Option<Uuid>, per_minute: Option<i32>, per_day: Option<
     config::set_limits(workspace, per_minute, per_day);
 }
 
+/// leadlex.set_rate_limit(workspace_id uuid, per_minute integer, per_day integer): sets the rate limits of a
+/// workspace. NULL is unlimited; `workspace_id` NULL is the only workspace.
+///
+/// Raises 22023: a limit is negative, or the workspace is unknown.
+/// Raises 40001: the workspace has changed since the transaction's one snapshot.
+/// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn set_rate_limit(workspace_id: Option<Uuid>, per_minute: Option<i32>, per_day: Option<i32>) {
     set_limits(workspace_id, per_minute, per_day);
 }
 
+/// leadlex.set_rate_limit(per_minute integer, per_day integer): the same for the only workspace, with the
+/// same errors.
 #[pg_extern(sql = false)]
 fn set_rate_limit_here(per_minute: Option<i32>, per_day: Option<i32>) {
     set_limits(None, per_minute, per_day);
@@ -97,6 +113,10 @@ fn set_rate_limit_here(per_minute: Option<i32>, per_day: Option<i32>) {
 type RateRow = (&'static str, Option<i64>, Option<i64>, Option<TimestampWithTimeZone>);
 
 // TableIterator wants its columns spelled out in the signature.
+/// leadlex.rate_limit(): two rows, `minute` and `day`, for the caller's workspace: the limit, what remains,
+/// and when the window ends. All NULL where the window has no limit.
+///
+/// Raises LX401: the caller has no identity. 55000: the extension is not installed, or has another version.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn rate_limit() -> TableIterator<
@@ -141,6 +161,12 @@ type StatusRow = (
     Option<i64>,
 );
 
+/// leadlex.worker_status: one row for the launcher, for each database's worker, and for each role's job
+/// worker. Administrators and members of pg_monitor see all databases, others their own database and their
+/// own roles' jobs, without errors. Empty for callers without a workspace. Counts are since the server
+/// started; NULL where they do not apply.
+///
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn worker_report() -> TableIterator<
