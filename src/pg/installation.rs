@@ -149,6 +149,8 @@ pub fn find() -> Found {
 }
 
 /// 55000 where the schema is missing, or not the one that this library knows.
+///
+/// Raises 55000.
 pub fn present() -> Installation {
     match find() {
         Found::This(installation) => installation,
@@ -160,10 +162,12 @@ pub fn present() -> Installation {
     }
 }
 
+/// The message about a schema of another version than the library's.
 pub fn other_version(version: &str) -> String {
     format!("the database has version {version} of leadlex_enrich, the server's library is {VERSION}")
 }
 
+/// The hint to it: update the extension where it is older, else install the library of its version.
 pub fn how_to_agree(version: &str) -> String {
     let parts = |v: &str| v.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
     if parts(version) < parts(VERSION) {

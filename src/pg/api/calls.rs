@@ -75,6 +75,8 @@ fn of_row(
 /// Raises 42501: the caller may not read or write the bound columns.
 /// Raises 40001: the contact changed meanwhile. 53200 or 53400: there is no room for another claim or
 /// workspace.
+/// Raises 21000: several rows have the key. 42P01, 42703, 42804, 42809: the table changed since it was bound.
+/// Raises 53000: no file descriptor is left for a request. 55P03: lock_timeout, while another session asks.
 /// Errors of the user's own triggers and constraints pass through.
 #[pg_extern(sql = false)]
 fn enrich_contact(

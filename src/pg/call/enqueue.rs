@@ -16,6 +16,8 @@ use crate::pg::table::Binding;
 use leadlex_domain::fields::FieldSet;
 
 /// Why no job of the caller's is begun, if none is.
+///
+/// `None`: jobs are begun.
 pub fn paused() -> Option<Pause> {
     cache::paused().or_else(|| frozen::is_frozen(role::caller()).then_some(Pause::ReadOnly))
 }
@@ -27,6 +29,8 @@ pub fn is_clone() -> bool {
 
 /// Queues contacts for `role`, whose name `job` has; each key once, in its one spelling, and none that waits already: how
 /// many. When this transaction commits, a worker is told. To be called only where the transaction can write.
+///
+/// Raises 25006 or 25000: the transaction cannot write. 55000: the library was not preloaded.
 pub fn add(job: &Job, role: pg_sys::Oid, mut contact_ids: Vec<String>) -> usize {
     preconditions::require_writable();
     // The note for the workers lives in this process: a prepared transaction would lose it.

@@ -16,6 +16,7 @@ use crate::pg::sys::settings;
 use leadlex_domain::failure::Failure;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
 
+/// SHA-256 of an API key: what the tables keep instead of the key.
 pub fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
@@ -38,6 +39,10 @@ pub fn acting_for<R>(caller: &Caller, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// The caller of this session: the one that a worker acts for, else that of leadlex.api_key, else that of the
+/// role's grants.
+///
+/// Err is LX401: a bad key, no granted workspace, or several and none chosen.
 pub fn identify() -> Result<Caller, Failure> {
     if let Some(caller) = ACTING.with_borrow(Option::clone) {
         return Ok(caller);
@@ -49,6 +54,8 @@ pub fn identify() -> Result<Caller, Failure> {
 }
 
 /// The role as granted this workspace.
+///
+/// Err is LX401: the workspace is gone, or not granted to the role any more.
 pub fn granted_in(workspace: Uuid) -> Result<Caller, Failure> {
     let no_longer = || {
         Failure::invalid_key(
@@ -61,6 +68,9 @@ pub fn granted_in(workspace: Uuid) -> Result<Caller, Failure> {
     Ok(Caller { workspace, permissions, key_prefix: None })
 }
 
+/// The caller that an API key with this SHA-256 stands for.
+///
+/// Err is LX401: the key is unknown, revoked or expired.
 pub fn by_hash(hash: &[u8; 32]) -> Result<Caller, Failure> {
     let refuse = |why: &str| {
         Err(Failure::invalid_key(
@@ -129,6 +139,8 @@ fn by_role() -> Result<Caller, Failure> {
 }
 
 /// For rows of a workspace on the authority of their table's owner: a superuser, or granted that workspace.
+///
+/// Err is LX401: there is no such workspace, or the owner was not granted it.
 pub fn of_owner(owner: pg_sys::Oid, workspace: Uuid) -> Result<Caller, Failure> {
     let refused = |message: String| {
         Err(Failure::invalid_key(

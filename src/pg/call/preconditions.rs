@@ -17,6 +17,9 @@ pub fn read_only() -> bool {
 }
 
 /// Raises where nothing that this call writes could ever be committed.
+///
+/// Raises 55000: the library was not preloaded. 25006: a standby, or a read-only transaction. 25000: a
+/// parallel operation.
 pub fn require_writable() {
     layout::require();
     if database::in_recovery() {
@@ -53,6 +56,8 @@ pub fn require_writable() {
 
 /// A call about `what` begins. A trigger of the contact's table that begins another about the same contact would ask
 /// the providers again and again; one with the same idempotency key would make two results of one key.
+///
+/// Raises 27000: an outer call of this session has the same key under way.
 pub fn begin(key: ClaimKey, what: &str) {
     let subtransaction = transaction::subtransaction();
     let nested = transaction::with(|t| {
@@ -74,12 +79,15 @@ pub fn begin(key: ClaimKey, what: &str) {
     }
 }
 
+/// The call that [`begin`] noted is over.
 pub fn end(key: ClaimKey) {
     transaction::with(|t| t.under_way.retain(|c| c.key != key));
 }
 
 /// `UPDATE t SET x = enrich_contact(id)` on the contact's own table: Postgres would refuse the outer update of the
 /// row (27000) after the provider has been paid. Not so below a trigger, where the outer update is over.
+///
+/// Raises 27000: such a statement is running. `relation` None: nothing is checked.
 pub fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
     let Some(relation) = relation else { return };
     // SAFETY: ActivePortal is null or the portal being run, whose statements live as long as it does; nodes are

@@ -50,6 +50,7 @@ use leadlex_domain::waterfall::{Gathered, Mode, ProviderOutcome};
 /// Which table a call is about: `None` is the first bound one.
 pub type Target = Option<pg_sys::Oid>;
 
+/// A call about one contact: what the flow of the domain needs from Postgres, in the order in which it asks.
 pub struct SingleCall {
     target: Target,
     caller: Option<Caller>,
@@ -372,6 +373,8 @@ impl CallContext for SingleCall {
 }
 
 /// Who is calling.
+///
+/// Err is LX401, see [`identity::identify`]. Raises 55000: there is neither a key nor any workspace yet.
 pub fn identify() -> Result<Caller, Failure> {
     identity::identify().inspect_err(|_| {
         // Nobody could be anybody yet: what is missing is not a grant.
@@ -395,6 +398,7 @@ pub fn binding(target: Target) -> Rc<Binding> {
     binding
 }
 
+/// LX400: the text `id` cannot be a key of this table.
 pub fn no_key(binding: &Binding, id: &str) -> Failure {
     Failure::validation(
         format!("\"{}\" cannot be a key of {}", short(id), binding.name()),
@@ -431,6 +435,7 @@ pub struct HistoryEntry<'a> {
 }
 
 impl HistoryEntry<'_> {
+    /// The row for the books: the charge and its history.
     pub fn entry<'a>(&'a self, caller: &'a Caller, binding: &'a Binding, overwrite: bool) -> Entry<'a> {
         let values = |contact: &Contact| {
             let of = |field: Field| {

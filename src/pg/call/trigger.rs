@@ -85,6 +85,7 @@ impl Fired {
         self.event() & pg_sys::TRIGGER_EVENT_ROW != 0
     }
 
+    /// The table that the trigger is on.
     pub fn relation(self) -> pg_sys::Oid {
         // SAFETY: the relation is open while its trigger runs.
         unsafe { (*(*self.data).tg_relation).rd_id }
@@ -105,6 +106,7 @@ impl Fired {
         writing != 0 && self.is_of(writing.into())
     }
 
+    /// The owner of the trigger's table.
     pub fn owner(self) -> pg_sys::Oid {
         // SAFETY: as above.
         unsafe { (*(*(*self.data).tg_relation).rd_rel).relowner }
@@ -126,6 +128,7 @@ impl Fired {
         spi::with_settings(&[(c"search_path", c"pg_catalog, pg_temp")], work)
     }
 
+    /// The arguments of CREATE TRIGGER, in their order; empty where there are none.
     pub fn arguments(self) -> Vec<String> {
         // SAFETY: tgargs has tgnargs texts.
         unsafe {

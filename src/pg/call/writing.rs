@@ -108,6 +108,7 @@ impl Asked<'_> {
 pub struct IdentityChanged;
 
 impl IdentityChanged {
+    /// Raises 40001: nothing was written or charged, and the call can be tried again.
     pub fn refuse(self, id: &str) -> ! {
         refuse(Refusal {
             sqlstate: sqlstate::SERIALIZATION_FAILURE,

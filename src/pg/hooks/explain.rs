@@ -25,6 +25,7 @@ thread_local! {
 
 static mut PREVIOUS: pg_sys::ExecutorCheckPerms_hook_type = None;
 
+/// Installs the hook that checks permissions, while the server preloads; the one before is kept and called.
 pub fn register() {
     // SAFETY: runs once in the postmaster while it preloads; the previous hook is kept and called.
     unsafe {

@@ -30,6 +30,7 @@ use crate::pg::sys::raise::{Refusal, refuse};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
+/// Installs the hook for utility statements, while the server preloads; the one before is kept and called.
 pub fn register() {
     // SAFETY: runs once in the postmaster while it preloads; the previous hook is kept and called.
     unsafe {

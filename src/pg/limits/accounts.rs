@@ -403,6 +403,7 @@ pub fn admit(index: usize, limits: Limits) -> Result<(), (Window, i64)> {
     }
 }
 
+/// What is left of the minute's and the day's requests; the default where there is no limit.
 pub fn rate_status(index: usize, limits: Limits) -> Status {
     if limits.is_unlimited() {
         return Status::default();
@@ -433,6 +434,7 @@ fn wait_until(index: usize, until: Instant, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Wakes all who wait for a change of this account.
 pub fn broadcast(index: usize) {
     // SAFETY: a condition variable in shared memory; wakes without waiting.
     unsafe { pg_sys::ConditionVariableBroadcast(layout::account_changed(index)) };

@@ -8,6 +8,7 @@ use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
 use leadlex_domain::provider::Config;
 
+/// What it takes to send a request a second time: where its answer goes, and until when.
 pub struct Again {
     receipt_sink: ReceiptSink,
     until: Instant,

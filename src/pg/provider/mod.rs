@@ -45,6 +45,8 @@ pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_i
 pub use turn::Awaited;
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
+///
+/// Raises 55000: there is none, or each of them is disabled.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
     let all = cache::providers();
     let here = |p: &&Rc<LoadedProvider>| serves(p, workspace);
@@ -351,6 +353,8 @@ pub struct Flight {
 }
 
 impl Flight {
+    /// Waits for the answer, at most for the time that the request has; interrupts are served. If the first
+    /// request stays unanswered, it is sent once more where that is harmless.
     pub fn wait(mut self) -> ProviderOutcome {
         let again = self.again.take();
         let (mut kept, mut answer) = (self.kept, self.sent.wait());
@@ -370,6 +374,7 @@ impl Flight {
         Some(landed(&self.provider, (&self.config, &self.whom, &self.about), &self.kept, answer))
     }
 
+    /// How long the request may still take; zero when its time is over.
     pub fn left(&self) -> Duration {
         self.sent.left()
     }

@@ -79,6 +79,7 @@ impl Unwritten {
     }
 }
 
+/// Where a helper thread leaves what became of an answer.
 pub type Kept = Arc<Mutex<KeptOutcome>>;
 
 impl ReceiptSink {

@@ -182,6 +182,10 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
     Some(fault)
 }
 
+/// Sends a request, which ends after the provider's time or `left`, whichever is shorter. `keep` is given the
+/// answer.
+///
+/// Err: why it was not sent.
 pub fn send(
     config: &Config,
     request: HttpRequest,

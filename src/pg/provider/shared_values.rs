@@ -90,6 +90,7 @@ pub struct About {
 }
 
 impl About {
+    /// Of this provider's question about this person. `named` is None where the person has no name to count.
     pub fn new(workspace: Uuid, provider: Uuid, person: &Person, crowd: &Crowd) -> About {
         About { workspace, provider, named: Named::of(workspace, person), crowd: Rc::clone(crowd) }
     }

@@ -47,6 +47,7 @@ pub enum Claimed {
 pub struct TooMany;
 
 impl TooMany {
+    /// Of the error 53200 that tells of it.
     pub const MESSAGE: &str = "too many contacts are being enriched by open transactions";
 }
 

@@ -21,14 +21,17 @@ pub struct Key {
 }
 
 impl Key {
+    /// For the argument of a background worker: database in the upper 32 bits, role in the lower.
     pub fn to_datum(self) -> pg_sys::Datum {
         pg_sys::Datum::from((self.database as usize) << 32 | self.role as usize)
     }
 
+    /// The key that [`Key::to_datum`] has packed.
     pub fn from_datum(datum: pg_sys::Datum) -> Key {
         Key { database: (datum.value() >> 32) as u32, role: datum.value() as u32 }
     }
 
+    /// Whether the entry is that of this key.
     pub fn is(self, queue: &Queue) -> bool {
         queue.database == self.database && queue.role == self.role
     }
@@ -47,6 +50,7 @@ pub fn entry(header: &mut Header, key: Key) -> Option<&mut Queue> {
     Some(found)
 }
 
+/// Changes the entry of a queue, which is made if there is none; `None`: there is no room for it.
 pub fn mark<R>(key: Key, change: impl FnOnce(&mut Queue) -> R) -> Option<R> {
     layout::with_header(|h| entry(h, key).map(change))
 }
@@ -332,6 +336,7 @@ pub fn tell_read_only() {
     });
 }
 
+/// The books' worker is to tell at its next round what waits in this database.
 pub fn look_later(header: &mut Header, database: u32) {
     if let Some(known) = workers::entry(header, database) {
         known.sweep = true;

@@ -37,6 +37,8 @@ static HEADER: AtomicPtr<Header> = AtomicPtr::new(std::ptr::null_mut());
 static CLAIM_TABLE: AtomicPtr<pg_sys::HTAB> = AtomicPtr::new(std::ptr::null_mut());
 
 /// 55000 where the library was not preloaded.
+///
+/// Raises 55000.
 pub fn require() {
     if !available() {
         raise::not_ready(
@@ -61,6 +63,7 @@ pub struct Part {
 
 static PARTS: OnceLock<Vec<Part>> = OnceLock::new();
 
+/// Once, while the server preloads: asks for shared memory, and lays it out at the start.
 pub fn register(parts: Vec<Part>) {
     let _ = PARTS.set(parts);
     // SAFETY: runs once in the postmaster while it preloads; the previous hooks are kept and called.
@@ -207,6 +210,7 @@ fn hold(lock: *mut pg_sys::LWLock) -> Held {
     Held(lock)
 }
 
+/// Waits for one of our lightweight locks, and holds it until the result is dropped.
 pub fn lock(which: Lock) -> Held {
     // SAFETY: the tranche was requested with LOCKS locks.
     hold(unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(NAME.as_ptr()).add(which as usize)).lock })
@@ -241,6 +245,7 @@ pub fn locks_held() -> usize {
     }
 }
 
+/// Places for accounts, as leadlex.max_workspaces had it at the start of the server.
 pub fn account_count() -> usize {
     // SAFETY: set once by `initialise`, never changed.
     unsafe { (*HEADER.load(Ordering::Relaxed)).account_count }
@@ -262,6 +267,7 @@ pub fn with_account<R>(index: usize, work: impl FnOnce(&mut AccountState) -> R) 
     }
 }
 
+/// What is woken when this account changes.
 pub fn account_changed(index: usize) -> *mut pg_sys::ConditionVariable {
     // SAFETY: address arithmetic inside the block.
     unsafe { &raw mut (*account(index)).changed }

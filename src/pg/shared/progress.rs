@@ -25,6 +25,7 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Lists a batch of `total` contacts, if there is a place for it.
     pub fn start(workspace: Uuid, relation: Option<pg_sys::Oid>, total: usize) -> Progress {
         // SAFETY: globals of a backend.
         let (pid, database) = unsafe { (pg_sys::MyProcPid, pg_sys::MyDatabaseId.to_u32()) };
@@ -106,6 +107,7 @@ impl Running {
         self.done as f64 / seconds
     }
 
+    /// Seconds until the end at the present rate; `None`: no contact is done yet.
     pub fn seconds_left(&self) -> Option<f64> {
         let rate = self.rate();
         (rate > 0.0).then(|| self.total.saturating_sub(self.done) as f64 / rate)

@@ -38,6 +38,7 @@ pub struct ProviderSlot {
     pub generation: u64,
 }
 
+/// What shared memory knows of a provider.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct State {
@@ -60,6 +61,7 @@ pub struct State {
 }
 
 impl State {
+    /// A place that no provider has.
     pub const FREE: State = State {
         key: AccountKey { database: 0, catalog: 0, id: [0; 16] },
         generation: 0,
@@ -79,15 +81,18 @@ impl State {
         self.key.database == 0
     }
 
+    /// The place as that of `key`; `None`: it is another's.
     pub fn slot_of(&self, index: usize, key: AccountKey) -> Option<ProviderSlot> {
         (self.key == key).then_some(ProviderSlot { index, key, generation: self.generation })
     }
 
+    /// Adds one to a count of the tally.
     pub fn count(&mut self, count: Count) {
         self.since.add(count);
         self.changes += 1;
     }
 
+    /// Keeps kind and message, cut to 480 bytes at a whole character, and the time.
     pub fn note_error(&mut self, fault: &Fault) {
         let text = format!("{}: {}", fault.kind.name(), fault.message);
         let end = (0..=text.len().min(ERROR_BYTES)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -96,6 +101,7 @@ impl State {
         self.last_error_at = clock::now_us();
     }
 
+    /// `None`: there was no error since this place was taken.
     pub fn last_error(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.error);
         let text = text.trim_end_matches('\0');
@@ -143,6 +149,7 @@ unsafe fn slot(header: *mut Header, index: usize) -> *mut Slot {
     unsafe { header.cast::<u8>().add(slots_offset()).cast::<Slot>().add(index) }
 }
 
+/// Places for providers, as leadlex.max_providers had it at the start of the server.
 pub fn count() -> usize {
     // SAFETY: set once by `start`, never changed.
     unsafe { (*HEADER.load(Ordering::Relaxed)).count }
@@ -173,6 +180,7 @@ impl ProviderSlot {
         })
     }
 
+    /// Notes that the provider was used now; `false`: the place has become another's.
     pub fn touch(self) -> bool {
         self.with(|state| state.last_used = clock::now()).is_some()
     }

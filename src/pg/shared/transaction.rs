@@ -29,6 +29,7 @@ pub struct Hold {
     pub subtransaction: u32,
 }
 
+/// Credits that this transaction adds to an account; they count when it commits.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
     pub account: usize,
@@ -36,12 +37,14 @@ pub struct Grant {
     pub subtransaction: u32,
 }
 
+/// A claim with the subtransaction that made it.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnClaim {
     pub key: ClaimKey,
     pub subtransaction: u32,
 }
 
+/// What the present transaction of this backend holds and has noted.
 #[derive(Default)]
 pub struct Transaction {
     pub holds: Vec<Hold>,
@@ -79,6 +82,7 @@ pub enum LockoutOutcome {
     Emptied,
 }
 
+/// A lockout that this transaction made, and what follows from its commit.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnLockout {
     pub database: u32,
@@ -133,12 +137,15 @@ pub fn with<R>(work: impl FnOnce(&mut Transaction) -> R) -> R {
     CURRENT.with_borrow_mut(work)
 }
 
+/// The number of the current subtransaction, the first (the transaction itself) being 1.
 pub fn subtransaction() -> u32 {
     // SAFETY: reads the state of the current transaction.
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
 /// From here on this transaction cannot be prepared.
+///
+/// PREPARE TRANSACTION raises 0A000 then.
 pub fn mark_called() {
     with(|t| t.called = true);
 }

@@ -53,6 +53,7 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// Waiting begins now.
     pub fn new() -> Patience {
         let now = Instant::now();
         Patience { begun: now, quiet_since: now, turns: 0, has_place: true }

@@ -46,6 +46,7 @@ struct SocketWaits {
     wants: Wants,
 }
 
+/// What a session or worker waits for, as pg_stat_activity shows it.
 #[derive(Clone, Copy)]
 pub enum Event {
     /// A provider's answer.
@@ -64,6 +65,7 @@ pub fn event(_event: Event) -> u32 {
     pg_sys::PG_WAIT_EXTENSION
 }
 
+/// The number that stands for it in pg_stat_activity. The name is registered at the first use.
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 pub fn event(event: Event) -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -205,6 +207,9 @@ impl Sent {
         Some(outcome)
     }
 
+    /// Waits for the outcome, at most until the request's time is over; interrupts are served.
+    ///
+    /// Err: the request failed, or was not answered in time.
     pub fn wait(mut self) -> Result<Answer, Fault> {
         loop {
             if let Some(outcome) = self.try_take() {

@@ -47,6 +47,7 @@ pub fn call_if_away() {
     set_latch(latch);
 }
 
+/// Wakes the process of this latch; does nothing for a null pointer.
 pub fn set_latch(latch: *mut pg_sys::Latch) {
     if !latch.is_null() {
         // SAFETY: a latch in shared memory. Its process may have gone; then somebody wakes for nothing.

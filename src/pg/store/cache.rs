@@ -34,6 +34,8 @@ thread_local! {
 }
 
 /// Called at the start of every function of ours: nothing of an out-of-date cache, nor of another version's schema.
+///
+/// Raises 55000: the extension is not installed in this database, or has another version.
 pub fn refresh() {
     forget_changed();
     installation::present();
@@ -48,6 +50,8 @@ pub fn forget_changed() {
     }
 }
 
+/// The key with this SHA-256, also a revoked or expired one; `None`: there is none. Unknown keys are looked
+/// up each time.
 pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {
     if let Some(known) = CACHE.with_borrow(|c| c.keys.get(hash).cloned()) {
         return known;
@@ -80,6 +84,7 @@ pub fn access_of(role: pg_sys::Oid) -> Rc<Vec<Access>> {
     found
 }
 
+/// `None`: there is no such workspace. That is remembered, too.
 pub fn workspace(id: Uuid) -> Option<Workspace> {
     if let Some(known) = CACHE.with_borrow(|c| c.workspaces.get(&id).cloned()) {
         return known;

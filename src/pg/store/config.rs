@@ -37,6 +37,7 @@ static SET_LIMITS: Statement = Statement::new(
     "UPDATE leadlex.workspace AS w SET per_minute = $2, per_day = $3 WHERE w.id OPERATOR(pg_catalog.=) $1",
 );
 
+/// The workspace as committed or as this transaction left it; `None`: there is none.
 pub fn workspace(id: Uuid) -> Option<Workspace> {
     let row = as_owner(|| WORKSPACE.row(View::Latest, &[arg(pg(id))]))?;
     let limit = |column| optional(&row, column).and_then(|n| n.parse().ok());
@@ -49,10 +50,12 @@ pub fn workspace(id: Uuid) -> Option<Workspace> {
     })
 }
 
+/// The ids of at most two workspaces: enough to tell none, one and several apart.
 pub fn some_workspaces() -> Vec<Uuid> {
     as_owner(|| SOME_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()
 }
 
+/// The ids of all workspaces, in no order.
 pub fn all_workspaces() -> Vec<Uuid> {
     as_owner(|| ALL_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()
 }
@@ -80,12 +83,16 @@ pub fn add_workspace(workspace: &Workspace) {
     }
 }
 
+/// Sets requests per minute and per day; `None` is no limit. Does nothing for a workspace that is gone.
+///
+/// Raises 40001: it has changed since the transaction's one snapshot.
 pub fn set_limits(id: Uuid, per_minute: Option<i32>, per_day: Option<i32>) {
     as_owner(|| SET_LIMITS.run_in(View::Serialized, &[arg(pg(id)), arg(per_minute), arg(per_day)]));
 }
 
 // Keys and roles.
 
+/// An API key as stored: of the key itself only the beginning is kept.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
     pub prefix: String,
@@ -117,6 +124,7 @@ static COUNT_API_KEYS: Statement = Statement::new(
      WHERE k.revoked_at IS NULL AND pg_catalog.starts_with(k.key_prefix, $1)",
 );
 
+/// The key with this SHA-256, also a revoked or expired one; `None`: there is none.
 pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {
     let row = as_owner(|| API_KEY.row(View::Latest, &[arg(hash.as_slice())]))?;
     Some(ApiKey {
@@ -128,6 +136,7 @@ pub fn api_key(hash: &[u8; 32]) -> Option<ApiKey> {
     })
 }
 
+/// Stores a key by its SHA-256 and its first characters. `expires_at` None: it never expires.
 pub fn add_api_key(
     hash: &[u8; 32],
     prefix: &str,
@@ -148,14 +157,19 @@ pub fn add_api_key(
     });
 }
 
+/// How many keys that are not revoked begin with `prefix`.
 pub fn count_api_keys(prefix: &str) -> i64 {
     as_owner(|| COUNT_API_KEYS.row(View::Latest, &[arg(prefix)])).map_or(0, |row| number(&row, 0))
 }
 
+/// Revokes all keys that begin with `prefix`.
+///
+/// Raises 40001: one has changed since the transaction's one snapshot.
 pub fn revoke_api_keys(prefix: &str) {
     as_owner(|| REVOKE_API_KEY.run_in(View::Serialized, &[arg(prefix)]));
 }
 
+/// A workspace that was granted to a role, with what the role may do there.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub role: u32,
@@ -188,10 +202,14 @@ pub fn access_of(role: pg_sys::Oid) -> Vec<Access> {
     as_owner(|| ACCESS.query(View::Latest, &[arg(roles)])).iter().map(read).collect()
 }
 
+/// Grants a workspace to a role; a grant that is there gets the new permissions.
 pub fn grant_access(workspace: Uuid, role: u32, permissions: &[String]) {
     as_owner(|| GRANT_ACCESS.run(&[arg(pg(workspace)), arg(i64::from(role)), arg(permissions.to_vec())]));
 }
 
+/// `false`: the role had no grant.
+///
+/// Raises 40001: the grant has changed since the transaction's one snapshot.
 pub fn revoke_access(workspace: Uuid, role: u32) -> bool {
     as_owner(|| REVOKE_ACCESS.run_in(View::Serialized, &[arg(pg(workspace)), arg(i64::from(role))])) > 0
 }
@@ -266,6 +284,7 @@ fn lost_triggers(binding: &Binding, triggers_on: i64) -> bool {
     })
 }
 
+/// All bound tables, the oldest binding first; their tables may be gone.
 pub fn bindings() -> Vec<Binding> {
     as_owner(|| BINDINGS.query(View::Latest, &[]))
         .iter()
@@ -279,12 +298,17 @@ pub fn bindings() -> Vec<Binding> {
         .collect()
 }
 
+/// Stores a binding, or changes the one that is there. `columns` maps our names to the table's; `workspace`
+/// None: a column says whose a row is.
 pub fn bind(schema: &str, table: &str, columns: &Value, workspace: Option<Uuid>) {
     let columns = pgrx::JsonB(columns.clone());
     as_owner(|| BIND.run(&[arg(schema), arg(table), arg(columns), arg(workspace.map(pg))]));
     remember_triggers();
 }
 
+/// `false`: the table was not bound.
+///
+/// Raises 40001: the binding has changed since the transaction's one snapshot.
 pub fn unbind(schema: &str, table: &str) -> bool {
     as_owner(|| UNBIND.run_in(View::Serialized, &[arg(schema), arg(table)])) > 0
 }
@@ -338,6 +362,7 @@ thread_local! {
 static DROP_PROVIDER: Statement =
     Statement::new("DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1");
 
+/// All providers, disabled ones included, by priority and then by name.
 pub fn providers() -> Vec<LoadedProvider> {
     as_owner(|| PROVIDERS.query(View::Latest, &[]))
         .iter()
@@ -358,6 +383,7 @@ pub fn providers() -> Vec<LoadedProvider> {
         .collect()
 }
 
+/// Stores a provider. `workspace` None: for every workspace. A lower `priority` is asked first.
 pub fn add_provider(
     name: &str,
     id: Uuid,
@@ -397,6 +423,7 @@ pub fn alter_provider(
     }) > 0
 }
 
+/// Stores or replaces a provider's secret. It is no parameter of the statement, so that no log shows it.
 pub fn set_secret(name: &str, secret: &str) {
     struct Reset;
     impl Drop for Reset {
@@ -414,6 +441,9 @@ pub fn secret_given() -> Option<String> {
     GIVEN.with_borrow(Clone::clone)
 }
 
+/// `false`: there is no such provider.
+///
+/// Raises 40001: it has changed since the transaction's one snapshot.
 pub fn drop_provider(name: &str) -> bool {
     as_owner(|| DROP_PROVIDER.run_in(View::Serialized, &[arg(name)])) > 0
 }

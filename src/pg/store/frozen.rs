@@ -19,6 +19,8 @@ static SET: Statement = Statement::new(
      LIMIT 1",
 );
 
+/// Whether default_transaction_read_only is on for this role in this database: as set for role and database,
+/// else as in the server's configuration.
 pub fn is_frozen(role: pg_sys::Oid) -> bool {
     // SAFETY: a global of a process that is connected to its database.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();

@@ -24,6 +24,7 @@ pub enum Authority {
 }
 
 impl Authority {
+    /// The name in the column `authority`.
     pub fn name(&self) -> &'static str {
         match self {
             Authority::Role => "role",

@@ -19,6 +19,7 @@ pub enum Pause {
 }
 
 impl Pause {
+    /// As leadlex.queue_paused() returns it.
     pub fn name(self) -> &'static str {
         match self {
             Pause::Clone => "clone",
@@ -75,6 +76,8 @@ pub fn home() -> String {
 }
 
 /// A database that does not say which it is counts as a clone: it spends nothing.
+///
+/// `None`: the queue is not paused. The read-only pause is looked at elsewhere, see `frozen`.
 pub fn paused() -> Option<Pause> {
     let row = as_owner(|| PAUSED.row(View::Latest, &identity()))?;
     match (boolean(&row, 0), boolean(&row, 1)) {
@@ -84,10 +87,12 @@ pub fn paused() -> Option<Pause> {
     }
 }
 
+/// Pauses the queue in the name of `role`. Does nothing where it is paused already.
 pub fn pause(role: &str) {
     as_owner(|| PAUSE.run(&[name_arg(role)]));
 }
 
+/// Ends the pause and makes this database the home of the queue and of the jobs in it.
 pub fn resume() {
     as_owner(|| {
         RESUME.run(&[]);

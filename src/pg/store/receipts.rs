@@ -161,6 +161,8 @@ pub fn forget_nothings(provider: Uuid, since: pgrx::datum::TimestampWithTimeZone
 }
 
 /// What was erased.
+///
+/// Each is a number of rows; `jobs` is a number of jobs.
 #[derive(Default)]
 pub struct Erased {
     pub history: u64,
@@ -170,6 +172,7 @@ pub struct Erased {
 }
 
 impl Erased {
+    /// The sums of both.
     pub fn and(self, more: Erased) -> Erased {
         Erased {
             history: self.history + more.history,
@@ -209,6 +212,8 @@ pub struct Person<'a> {
     pub hash: Hash,
 }
 
+/// Deletes what the books hold on a person, and the receipts of `questions`, as of now and not of the
+/// snapshot. Counts rows; `jobs` stays 0.
 pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
     let workspace = || arg(pg(person.workspace));
     let hash = || arg(pgrx::Uuid::from_bytes(person.hash));

@@ -111,6 +111,10 @@ static REMOVE: Statement = Statement::new(
      WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.person OPERATOR(pg_catalog.=) ANY ($2)",
 );
 
+/// Removes entries from one workspace's list, or with `None` from the list for all workspaces. Returns how
+/// many.
+///
+/// Raises 40001: one has changed since the transaction's one snapshot.
 pub fn remove(workspace: Option<Uuid>, people: &[Hash]) -> u64 {
     let people: Vec<pgrx::Uuid> = people.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
     as_owner(|| REMOVE.run_in(View::Serialized, &[arg(pg(workspace.unwrap_or(EVERYWHERE))), arg(people)]))

@@ -12,6 +12,7 @@ static LOAD: Statement = Statement::new(
     "SELECT t.what, t.number FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) $1",
 );
 
+/// The tally in the books; zeros where there is none.
 pub fn load(provider: Uuid) -> Tally {
     let rows = as_owner(|| LOAD.query(View::Latest, &[arg(pg(provider))]));
     let entries: Vec<(String, f64)> =
@@ -30,6 +31,7 @@ static RECORD: Statement = Statement::new(
      WHERE t.number OPERATOR(pg_catalog.<>) EXCLUDED.number",
 );
 
+/// Writes tallies of providers that still exist. Returns the number of rows that changed.
 pub fn record(tallies: &[Unrecorded]) -> u64 {
     let (mut providers, mut names, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     for entry in tallies {

@@ -18,10 +18,13 @@ pub struct Refusal<'a> {
 }
 
 /// Raises an error of the contract.
+///
+/// The SQLSTATE is `LX` and the HTTP status, LX400 to LX503; the detail is JSON.
 pub fn failure(failure: &Failure) -> ! {
     throw(&failure.code.sqlstate(), &failure.text(), Some(&failure.detail().to_string()), Some(&failure.hint))
 }
 
+/// Raises the refusal with its SQLSTATE. It does not return.
 pub fn refuse(refusal: Refusal) -> ! {
     throw(refusal.sqlstate, &refusal.message, refusal.detail.as_deref(), refusal.hint.as_deref())
 }

@@ -18,6 +18,7 @@ pub fn relation_named(schema: &str, table: &str) -> Option<pg_sys::Oid> {
     }
 }
 
+/// Whether the current role has the rights of the table's owner; always so for superusers.
 pub fn owns_table(relation: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
     unsafe {

@@ -24,6 +24,7 @@ impl Memberships {
         Memberships { member }
     }
 
+    /// Whether the role is a member in whatever way.
     pub fn act_as(&self, role: pg_sys::Oid) -> bool {
         // SAFETY: a catalog look-up.
         unsafe { pg_sys::is_member_of_role_nosuper(self.member, role) }
@@ -38,6 +39,7 @@ impl Memberships {
         Memberships { member, of_superuser: is_superuser.then(|| walk::Reached::from(member)) }
     }
 
+    /// Whether the role inherits from `role`, or may SET ROLE to it.
     pub fn act_as(&self, role: pg_sys::Oid) -> bool {
         match &self.of_superuser {
             Some(reached) => reached.includes(role),
@@ -60,6 +62,7 @@ mod walk {
 
     use pgrx::pg_sys;
 
+    /// What a superuser reaches by its memberships alone.
     #[cfg(not(feature = "pg15"))]
     pub struct Reached {
         inheriting: HashSet<pg_sys::Oid>,
@@ -75,6 +78,7 @@ mod walk {
             }
         }
 
+        /// Whether it inherits from `role`, or may SET ROLE to it.
         pub fn includes(&self, role: pg_sys::Oid) -> bool {
             self.inheriting.contains(&role) || self.by_set_role.contains(&role)
         }
@@ -118,6 +122,7 @@ mod walk {
         }
     }
 
+    /// Whether the role has not been dropped.
     pub fn exists(role: pg_sys::Oid) -> bool {
         let none = pg_sys::Datum::from(0);
         let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;

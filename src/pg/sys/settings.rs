@@ -47,22 +47,27 @@ thread_local! {
     static KEY_SET_IN: Cell<u32> = const { Cell::new(0) };
 }
 
+/// leadlex.provider_timeout: longest wait for one provider.
 pub fn provider_timeout() -> Duration {
     Duration::from_millis(PROVIDER_TIMEOUT.get() as u64)
 }
 
+/// leadlex.total_timeout: longest wait for all providers of one call.
 pub fn total_timeout() -> Duration {
     Duration::from_millis(TOTAL_TIMEOUT.get() as u64)
 }
 
+/// leadlex.max_response_size, in bytes: the largest answer after decompression.
 pub fn max_response_bytes() -> usize {
     MAX_RESPONSE_SIZE.get() as usize * 1_024
 }
 
+/// leadlex.allow_private_addresses: whether a provider may be at a loopback, private or link-local address.
 pub fn allow_private_addresses() -> bool {
     ALLOW_PRIVATE.get()
 }
 
+/// leadlex.credit_wait: how long a call waits while other calls have reserved all credits.
 pub fn credit_wait() -> Duration {
     Duration::from_millis(CREDIT_WAIT.get() as u64)
 }
@@ -85,10 +90,12 @@ pub fn batch_waits() -> bool {
     BATCH_WAITS.get()
 }
 
+/// leadlex.enable_triggers: whether our triggers do something.
 pub fn triggers_enabled() -> bool {
     ENABLE_TRIGGERS.get()
 }
 
+/// leadlex.trigger_timeout: the time that enrich_on_insert takes of a statement at most.
 pub fn trigger_timeout() -> Duration {
     Duration::from_millis(TRIGGER_TIMEOUT.get() as u64)
 }
@@ -99,6 +106,7 @@ pub fn receipt_terms() -> Terms {
     Terms { ttl_us: microseconds(&RECEIPT_TTL), recheck_us: microseconds(&RECHECK_AFTER) }
 }
 
+/// leadlex.workspace: name or id of the workspace to act for; `None`: it is empty.
 pub fn workspace() -> Option<String> {
     text(&WORKSPACE)
 }

@@ -18,6 +18,7 @@ pub struct Arg {
     pub value: Option<pg_sys::Datum>,
 }
 
+/// An argument of the value's own type; `None` is NULL.
 pub fn arg<T: IntoDatum>(value: T) -> Arg {
     Arg { kind: T::type_oid(), value: value.into_datum() }
 }
@@ -73,6 +74,7 @@ pub enum View {
     Serialized,
 }
 
+/// One row, each column as text; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 
 /// One statement, planned at its first execution and kept. Not `Sync` in spirit: a backend has one thread that
@@ -100,6 +102,8 @@ impl Statement {
     }
 
     /// The first row.
+    ///
+    /// `None`: there is none.
     pub fn row(&self, view: View, args: &[Arg]) -> Option<Row> {
         self.query(view, args).into_iter().next()
     }

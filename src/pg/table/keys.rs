@@ -22,6 +22,7 @@ enum Kind {
     Other,
 }
 
+/// How the texts of a key column are compared and written.
 pub struct Key {
     kind: Kind,
     type_oid: pg_sys::Oid,
@@ -30,6 +31,7 @@ pub struct Key {
 }
 
 impl Key {
+    /// By the column's type and collation.
     pub fn of(column: &Column) -> Key {
         let kind = match column.type_oid {
             pg_sys::UUIDOID => Kind::Uuid,
@@ -106,6 +108,7 @@ pub fn is_data_error(code: pgrx::PgSqlErrorCode) -> bool {
     is_data_state(state.to_bytes())
 }
 
+/// The same for an SQLSTATE given as text.
 pub fn is_data_state(state: &[u8]) -> bool {
     state.starts_with(b"22") || state == sqlstate::CHECK_VIOLATION.as_bytes()
 }

@@ -54,6 +54,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::all().map(Field::name))
 }
 
+/// A bound table, with the statements that read and write its contacts.
 pub struct Binding {
     pub schema: String,
     pub table: String,
@@ -99,15 +100,18 @@ struct Plans {
 /// identifying columns have a value.
 type WriteKey = (Vec<&'static str>, bool, Vec<&'static str>, [bool; 5]);
 
+/// As a string literal in SQL, for hints: single quotes are doubled.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// As an identifier in SQL, always in double quotes.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl Binding {
+    /// Looks the table up by name. Its columns are looked at when they are first needed.
     pub fn new(
         schema: String,
         table: String,
@@ -129,6 +133,7 @@ impl Binding {
         }
     }
 
+    /// `None`: there was no table of this name when the binding was read.
     pub fn relation(&self) -> Option<pg_sys::Oid> {
         self.relation
     }
@@ -143,6 +148,7 @@ impl Binding {
         self.columns.contains_key("workspace_id") || self.workspace == Some(workspace)
     }
 
+    /// The fields that are bound to a column.
     pub fn fields(&self) -> FieldSet {
         Field::all().filter(|f| self.columns.contains_key(f.name())).collect()
     }
@@ -233,6 +239,10 @@ impl Binding {
         names.map(column).collect::<Vec<_>>().join(", ")
     }
 
+    /// The contact with this key, if it is the workspace's; `None`: the caller sees none.
+    ///
+    /// Raises 21000: several rows have the key.
+    /// Raises 42P01, 42703, 42804 or 42809: the table has changed since it was bound.
     pub fn read(&self, workspace: Uuid, id: &str) -> Option<Contact> {
         self.only(self.plans().read.query(View::Caller, &key(workspace, id)), id)
     }
@@ -255,6 +265,8 @@ impl Binding {
     }
 
     /// Locks the row as an update would.
+    ///
+    /// `None` and errors are those of [`Binding::read`].
     pub fn read_locked(&self, workspace: Uuid, id: &str) -> Option<Contact> {
         self.only(self.plans().read_locked.query(View::Caller, &key(workspace, id)), id)
     }

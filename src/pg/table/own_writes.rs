@@ -18,6 +18,7 @@ pub fn relation() -> u32 {
 pub struct Writing(u32);
 
 impl Writing {
+    /// Writing to this table begins. `None` is no table. The value before comes back when this is dropped.
     pub fn to(relation: Option<pg_sys::Oid>) -> Writing {
         Writing(WRITING.replace(relation.map_or(0, |relation| relation.to_u32())))
     }

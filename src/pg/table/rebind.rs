@@ -36,6 +36,7 @@ impl Binding {
             .report(PgLogLevel::WARNING);
     }
 
+    /// Raises 42P01: there is no table of the bound name.
     pub fn gone(&self) -> ! {
         refuse(Refusal {
             sqlstate: sqlstate::UNDEFINED_TABLE,
@@ -49,6 +50,7 @@ impl Binding {
         })
     }
 
+    /// Raises 42809: what has the bound name cannot be enriched. `what` says why.
     pub fn no_table(&self, what: &str) -> ! {
         refuse(Refusal {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,
@@ -58,6 +60,7 @@ impl Binding {
         })
     }
 
+    /// Raises 42703: the column `theirs`, bound as `ours`, does not exist.
     pub fn column_gone(&self, ours: &str, theirs: &str, present: &[Column]) -> ! {
         refuse(Refusal {
             sqlstate: sqlstate::UNDEFINED_COLUMN,
@@ -70,6 +73,7 @@ impl Binding {
         })
     }
 
+    /// Raises 42804: the column `theirs` cannot be `ours` any more. `why` says why.
     pub fn column_unfit(&self, ours: &str, theirs: &str, why: &str, present: &[Column]) -> ! {
         refuse(Refusal {
             sqlstate: sqlstate::DATATYPE_MISMATCH,
@@ -82,6 +86,7 @@ impl Binding {
         })
     }
 
+    /// Raises 42809: a rule takes the place of updates.
     pub fn rule_instead(&self, rule: &str) -> ! {
         refuse(Refusal {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,

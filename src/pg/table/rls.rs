@@ -78,6 +78,8 @@ impl Binding {
         barred
     }
 
+    /// Raises 42501: the caller sees the row, and no policy lets it update the row. Asked before a provider
+    /// is.
     pub fn refuse_if_update_denied(&self, workspace: Uuid, id: &str) {
         // Gone meanwhile is something else.
         if self.barred(workspace, &[id])[0] && self.read(workspace, id).is_some() {
@@ -85,6 +87,7 @@ impl Binding {
         }
     }
 
+    /// Raises 42501 about the contact `id`, with this detail.
     pub fn row_update_denied(&self, id: &str, detail: &str) -> ! {
         refuse(Refusal {
             sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
@@ -129,6 +132,7 @@ unsafe fn updates_are_stricter(relation: pg_sys::Oid) -> bool {
 const FOR_SELECT: u8 = b'r';
 const FOR_UPDATE: u8 = b'w';
 
+/// The text that tells of a contact that policies keep from being updated.
 pub fn barred_message(id: &str) -> String {
     format!("row-level security does not let you update contact {id}")
 }

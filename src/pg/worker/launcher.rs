@@ -25,6 +25,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
 /// `datconnlimit` of a database whose DROP did not finish.
 const INVALID_DATABASE: i32 = -2;
 
+/// Entry of the launcher, which starts the other workers. It has no database, and runs as long as the server.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {

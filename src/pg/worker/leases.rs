@@ -49,6 +49,8 @@ pub enum Close {
 /// Seconds after which an account counts as idle.
 const IDLE_S: i64 = 2;
 
+/// Writes the rate use of this database's accounts where that is due, and closes leases as `close` says. What
+/// is returned has to be given to [`apply`] after the commit.
 pub fn record(close: Close) -> Vec<Recorded> {
     let catalog = installation::present().catalog;
     let database = database::this_database();

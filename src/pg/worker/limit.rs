@@ -22,10 +22,14 @@ mod timeouts {
     pub const STATEMENT_TIMEOUT: i32 = 3;
     /// At or above USER_TIMEOUT in all versions: `RegisterTimeout` looks for a free place by itself.
     pub const ANY_USER_TIMEOUT: i32 = 20;
+    /// What a timer calls, within a signal handler.
     pub type Handler = unsafe extern "C-unwind" fn();
     unsafe extern "C-unwind" {
+        /// Registers a handler and returns the number of its timer.
         pub fn RegisterTimeout(id: i32, handler: Handler) -> i32;
+        /// Arms a timer; `delay_ms` is in milliseconds.
         pub fn enable_timeout_after(id: i32, delay_ms: i32);
+        /// Disarms a timer. `keep_indicator`: what it says of having fired stays.
         pub fn disable_timeout(id: i32, keep_indicator: bool);
     }
 }

@@ -38,6 +38,8 @@ thread_local! {
     static ENTERED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Entry of a database's worker, which keeps the books there until nothing is left to do. `arg` is the oid of
+/// the database.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn leadlex_worker_main(arg: pg_sys::Datum) {

@@ -10,6 +10,7 @@ use crate::pg::shared::{layout, workers};
 use crate::pg::store::cache;
 use crate::pg::sys::spi;
 
+/// Changes the entry of a database in shared memory, if it has one or a place is free for it.
 pub fn mark(database: u32, change: impl FnOnce(&mut layout::Database)) {
     layout::with_header(|h| {
         if let Some(entry) = workers::entry(h, database) {
@@ -18,6 +19,7 @@ pub fn mark(database: u32, change: impl FnOnce(&mut layout::Database)) {
     });
 }
 
+/// Copies as many whole characters of `text` as fit, and fills the rest with NULs; at least one NUL stays.
 pub fn put_text(to: &mut [u8], text: &str) {
     to.fill(0);
     let end =

@@ -15,6 +15,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Schedule(Option<Instant>);
 
 impl Schedule {
+    /// They are due at once.
     pub fn new() -> Schedule {
         Schedule(None)
     }

@@ -40,6 +40,9 @@ use leadlex_domain::receipt;
 use leadlex_domain::waterfall::{Mode, ProviderOutcome, Waterfall};
 
 /// Steps 3 and 4; then each contact, in portions.
+///
+/// Err is LX401 or LX403. Raises 55000: not preloaded, or not bound. 42501: the caller may not read the bound
+/// columns.
 pub fn estimate(
     target: Target,
     ids: Vec<Option<String>>,

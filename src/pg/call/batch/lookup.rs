@@ -52,6 +52,8 @@ impl BatchScope<'_> {
         !self.binding.may_have_rows_of(self.workspace)
     }
 
+    /// Sorts the ids into keys in their one spelling and failures (LX400), each with its position in the
+    /// input from 0.
     pub fn keys(&self, ids: Vec<Option<String>>) -> Keys {
         let mut keys = Keys { known: Vec::with_capacity(ids.len()), bad: Vec::new() };
         for (position, id) in ids.into_iter().enumerate() {

@@ -29,6 +29,7 @@ use leadlex_domain::position::Post;
 use leadlex_domain::receipt;
 use leadlex_domain::waterfall::{Gathered, Mode, Waterfall};
 
+/// What the providers had for one contact, or why the contact fails.
 pub type Gathering = Result<Gathered, Failure>;
 
 /// A contact that providers are asked about.
@@ -55,17 +56,20 @@ pub struct Member {
     pub deadline: Option<Instant>,
 }
 
+/// A contact about which a request is on its way.
 pub struct Flying {
     pub flight: Box<Flight>,
     pub member: Member,
 }
 
+/// A contact that no provider is asked about any more, with what came of it.
 pub struct Finished {
     pub member: Member,
     pub result: Gathering,
     pub credited: bool,
 }
 
+/// An empty waterfall, for a contact that no provider is asked about.
 pub fn no_waterfall() -> Waterfall {
     Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::EMPTY)
 }

@@ -69,6 +69,7 @@ pub struct FieldRequest {
 /// Takes the lines in the order of the input.
 pub type Sink<'s> = dyn FnMut(usize, &BatchResult) + 's;
 
+/// A set of contacts that is being enriched: where each of them stands.
 pub struct Batch<'s> {
     request: FieldRequest,
     caller: Caller,
@@ -126,16 +127,29 @@ pub struct Call {
 }
 
 /// Steps 2 to 4, for the identity of the session.
+///
+/// Err is LX401 or LX403. Raises 25006 or 25000: the transaction cannot write. 55000: not preloaded.
 pub fn caller() -> Result<Caller, Failure> {
     preconditions::require_writable();
     single::identify().and_then(permitted).map_err(|failure| failure.seen_at(Uuid::now_v7(), None))
 }
 
+/// The caller again, if it may enrich.
+///
+/// Err is LX403: it has no write:enrich.
 pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
     if caller.may(WRITE_ENRICH) { Ok(caller) } else { Err(Failure::lacks_permission(WRITE_ENRICH)) }
 }
 
 /// Steps 5 to 11, for each contact.
+///
+/// Each contact has one line in `sink`, also where it fails.
+///
+/// Raises 25006 or 25000: the transaction cannot write. 27000: the statement updates or deletes rows of the
+/// table.
+/// Raises 42501: the caller may not read the bound columns.
+/// Raises 55000: not preloaded, not bound, or no enabled provider. 53400: there is no room for another
+/// workspace.
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     preconditions::require_writable();
     transaction::mark_called();

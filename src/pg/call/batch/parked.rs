@@ -12,6 +12,7 @@ use crate::pg::shared::wait;
 use crate::pg::shared::wait::Event;
 use leadlex_domain::batch::BatchResult;
 
+/// A contact that waits for another session's request about the same question.
 pub struct Parked {
     place: Place,
     since: Instant,

@@ -115,6 +115,8 @@ impl ProviderSlot {
         workers::note_work();
     }
 
+    /// Counts a request that is sent. `in_full`: it has the provider's whole timeout, so that a timeout
+    /// counts as a failure.
     pub fn sent(self, question: Question, in_full: bool) -> InFlightRequest {
         self.with(|state| {
             state.health.meet(question.identity);

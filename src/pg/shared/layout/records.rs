@@ -25,6 +25,7 @@ pub struct AccountKey {
     pub id: [u8; 16],
 }
 
+/// How far an account in shared memory is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Phase {
@@ -43,6 +44,7 @@ pub struct Account {
     pub state: AccountState,
 }
 
+/// Credits and rate use of one account. Amounts are credits.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct AccountState {
@@ -65,6 +67,7 @@ pub struct AccountState {
 }
 
 impl AccountState {
+    /// A place that no account has.
     pub const FREE: AccountState = AccountState {
         key: AccountKey { database: 0, catalog: 0, id: [0; 16] },
         phase: Phase::Free,
@@ -120,6 +123,7 @@ pub struct Database {
 }
 
 impl Database {
+    /// A place that no database has; `sweep` is on for the one that comes.
     pub const FREE: Database = Database {
         oid: 0,
         wanted: false,
@@ -187,6 +191,7 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// A place that no queue has.
     pub const FREE: Queue = Queue {
         database: 0,
         role: 0,
@@ -219,6 +224,7 @@ pub struct Lockout {
 }
 
 impl Lockout {
+    /// A place that no lockout has.
     pub const FREE: Lockout = Lockout { database: 0, pid: 0, until: 0 };
 }
 
@@ -238,6 +244,7 @@ pub struct Running {
 }
 
 impl Running {
+    /// A place that no batch has.
     pub const NONE: Running = Running {
         pid: 0,
         database: 0,
@@ -274,6 +281,7 @@ impl<T> DerefMut for Places<T> {
     }
 }
 
+/// What stands at the beginning of our shared memory, under the lock of the databases.
 #[repr(C)]
 pub struct Header {
     pub databases: Places<Database>,

@@ -29,6 +29,7 @@ const BLOCK_BYTES: usize = 248;
 /// Databases whose drops are counted apart; those of others go together.
 const COUNTED: usize = 64;
 
+/// An answer or a refusal that waits for the worker; its payload stands in a chain of blocks.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Entry {
@@ -57,6 +58,7 @@ impl Entry {
     }
 }
 
+/// A piece of a payload, and the number of the next piece.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Block {
@@ -64,6 +66,7 @@ pub struct Block {
     bytes: [u8; BLOCK_BYTES],
 }
 
+/// The counts of the arena, and where its free entries and blocks begin.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Head {
@@ -111,6 +114,7 @@ pub enum Refusal {
 }
 
 impl Arena<'_> {
+    /// Empties the arena: what waited is lost, and what was counted.
     pub fn reset(&mut self) {
         *self.head = Head {
             used: 0,
@@ -335,6 +339,7 @@ impl Arena<'_> {
         self.put_back(&orphans);
     }
 
+    /// Drops all that waits for this database.
     pub fn forget_database(&mut self, database: u32) {
         for index in self.in_use() {
             if self.entries[index as usize].key.database == database {
@@ -388,6 +393,7 @@ impl Arena<'_> {
         keys.iter().any(|key| self.position(key, |entry| !entry.refuses).is_some())
     }
 
+    /// The databases for which something waits, each once, in order.
     pub fn databases(&self) -> Vec<u32> {
         let mut found: Vec<u32> =
             self.in_use().iter().map(|&index| self.entries[index as usize].key.database).collect();
@@ -409,12 +415,14 @@ impl Arena<'_> {
         }
     }
 
+    /// Counts an answer that was lost. Apart from the first 64 databases all are counted in one place.
     pub fn count_drop(&mut self, database: u32) {
         let slot = self.head.dropped.iter().position(|(oid, n)| *oid == database || *n == 0);
         let dropped = &mut self.head.dropped[slot.unwrap_or(COUNTED - 1)];
         *dropped = (database, dropped.1 + 1);
     }
 
+    /// How many answers of this database were lost since the arena was emptied.
     pub fn dropped(&self, database: u32) -> u64 {
         self.head.dropped.iter().filter(|(oid, _)| *oid == database).map(|(_, n)| n).sum()
     }

@@ -3,6 +3,7 @@
 use super::{Arena, BLOCK_BYTES, Block, Entry, Key, NONE, State};
 
 impl Arena<'_> {
+    /// The numbers of the entries in use, in order.
     pub(super) fn in_use(&self) -> Vec<u32> {
         let mut left = self.head.used;
         let mut found = Vec::with_capacity(left as usize);
@@ -18,6 +19,7 @@ impl Arena<'_> {
         found
     }
 
+    /// The bucket of a key.
     pub(super) fn bucket(&self, key: &Key) -> usize {
         // Already a hash: any part of it will do.
         let [a, b, c, d, ..] = key.question;
@@ -33,6 +35,7 @@ impl Arena<'_> {
         all.filter(move |(_, entry)| entry.key == key)
     }
 
+    /// The latest entry of this key that `accept` takes; `None`: there is none.
     pub(super) fn position(&self, key: &Key, accept: impl Fn(&Entry) -> bool) -> Option<u32> {
         self.chain(key).find(|(_, entry)| accept(entry)).map(|(index, _)| index)
     }
@@ -53,6 +56,7 @@ impl Arena<'_> {
         first
     }
 
+    /// A copy of the payload of an entry.
     pub(super) fn payload(&self, index: u32) -> Vec<u8> {
         let entry = &self.entries[index as usize];
         let mut payload = Vec::with_capacity(entry.bytes as usize);
@@ -65,6 +69,7 @@ impl Arena<'_> {
         payload
     }
 
+    /// Frees an entry and its blocks, which are overwritten with zeros.
     pub(super) fn release(&mut self, index: u32) {
         let Entry { key, first_block, next, .. } = self.entries[index as usize];
         let bucket = self.bucket(&key);

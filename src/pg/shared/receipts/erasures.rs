@@ -45,6 +45,7 @@ struct Erasure {
     at: i64,
 }
 
+/// A few erasures that share a place by their hash.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Set {

@@ -120,6 +120,7 @@ fn locked<R>(work: impl FnOnce(&mut Contents, &mut Arena<'_>) -> R) -> R {
     }
 }
 
+/// Works on the arena under its lock. For a backend's main thread.
 pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
     locked(|_, arena| work(arena))
 }
@@ -172,6 +173,7 @@ pub fn keep(
     None
 }
 
+/// The refusal in words, for messages.
 pub fn why(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::TooLong => "it is too long for leadlex.receipt_buffer",

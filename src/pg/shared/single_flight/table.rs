@@ -43,6 +43,7 @@ struct Entry {
     fault: Option<FaultKind>,
 }
 
+/// A few questions that share a place by their hash.
 #[derive(Clone, Copy)]
 pub struct Set {
     entries: [Entry; WAYS],
@@ -59,6 +60,7 @@ pub struct Listener<L> {
     pub latch: L,
 }
 
+/// The counts of the table.
 #[derive(Clone, Copy)]
 pub struct Head {
     pub next_number: u64,
@@ -169,10 +171,12 @@ impl Set {
 }
 
 impl Head {
+    /// As at the start of the server; numbers of requests begin with 1.
     pub const NEW: Head = Head { next_number: 1, sequence: 0, full: 0, listening: 0 };
 }
 
 impl<L: Copy> Table<'_, L> {
+    /// Empties the table. Numbers go on, so that a place of before is not taken for a new one.
     pub fn reset(&mut self) {
         // What was handed out before must not be taken for something new.
         *self.head = Head { listening: 0, ..*self.head };
@@ -263,6 +267,7 @@ impl<L: Copy> Table<'_, L> {
         (entry.state == State::Asked && entry.number == place.number).then_some(entry)
     }
 
+    /// Whether this request has ended, or has had its time at `now`.
     pub fn is_over(&mut self, place: Place, now: i64) -> bool {
         self.own(place).is_none_or(|entry| !entry.is_asked(now))
     }
@@ -285,12 +290,14 @@ impl<L: Copy> Table<'_, L> {
         Some(at)
     }
 
+    /// Takes away the listener at this place, if there is one.
     pub fn stop_listening(&mut self, at: usize) {
         if self.listeners[at].take().is_some() {
             self.head.listening -= 1;
         }
     }
 
+    /// Takes away all listeners of a session.
     pub fn stop_listening_of(&mut self, pid: i32) {
         for at in 0..self.listeners.len() {
             if self.listeners[at].is_some_and(|listener| listener.pid == pid) {

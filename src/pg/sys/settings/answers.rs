@@ -25,6 +25,7 @@ static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(W
 static POSITION: GucSetting<PositionRule> = GucSetting::<PositionRule>::new(PositionRule::Any);
 static MIN_CONFIDENCE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 
+/// leadlex.waterfall, and leadlex.min_confidence from 0 to 1.
 pub fn waterfall() -> (Mode, f64) {
     let mode = match WATERFALL.get() {
         WaterfallMode::FirstMatch => Mode::FirstMatch,

@@ -22,26 +22,32 @@ const fn version() -> &'static CStr {
     }
 }
 
+/// leadlex.max_providers: places for providers in shared memory.
 pub fn max_providers() -> usize {
     MAX_PROVIDERS.get() as usize
 }
 
+/// leadlex.receipt_buffer, in bytes.
 pub fn receipt_buffer_bytes() -> usize {
     RECEIPT_BUFFER.get() as usize * 1_024
 }
 
+/// leadlex.max_workspaces: places for accounts in shared memory.
 pub fn max_workspaces() -> usize {
     MAX_WORKSPACES.get() as usize
 }
 
+/// leadlex.max_contacts_in_flight: places for claims of open transactions.
 pub fn max_contacts_in_flight() -> usize {
     MAX_CONTACTS_IN_FLIGHT.get() as usize
 }
 
+/// leadlex.max_workers: databases whose workers run at the same time.
 pub fn max_workers() -> usize {
     MAX_WORKERS.get() as usize
 }
 
+/// leadlex.worker_naptime: the time between two rounds of the launcher.
 pub fn worker_naptime() -> Duration {
     Duration::from_secs(WORKER_NAPTIME.get() as u64)
 }
