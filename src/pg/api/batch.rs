@@ -277,12 +277,12 @@ fn in_transaction_of_its_own(work: impl FnOnce()) {
     }
 }
 
-// TableIterator wants its columns spelled out in the signature.
 /// leadlex.progress: one row for each batch that runs now. Administrators see all, others those of the
 /// workspaces that they may read. `total`, `done` and `failed` count contacts, `rate` is contacts per second,
 /// `eta` is NULL while it cannot be told.
 ///
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.
+// TableIterator wants its columns spelled out in the signature.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn progress_report() -> TableIterator<

@@ -111,7 +111,8 @@ fn grant_credits_here(amount: Option<i64>) -> i64 {
 /// leadlex.credits(): the balance of the caller's workspace, in credits; NULL where it has no credit limit.
 ///
 /// Raises LX401: the caller has no identity.
-/// Raises 55000: the extension is not installed, or has another version.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
+/// Raises 53400: there is no room for another account in shared memory.
 #[pg_extern(sql = false)]
 fn credits() -> Option<i64> {
     remaining::credits(&access::caller().workspace)

@@ -7,7 +7,6 @@ use crate::pg::call::batch;
 use crate::pg::store::cache;
 use crate::pg::sys::raise;
 
-// TableIterator wants its columns spelled out in the signature.
 /// leadlex.estimate(relation regclass, ids text[], fields text[], overwrite boolean): what a batch would do
 /// now, without asking a provider. One row for each outcome and reason, with the number of contacts. `ids`
 /// NULL is no contact.
@@ -16,6 +15,7 @@ use crate::pg::sys::raise;
 /// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
 /// Raises 42501: the caller may not read the bound columns, or not write those to be filled.
 /// Raises 55000: the table is not bound; no enabled provider; not installed, another version, not preloaded.
+// TableIterator wants its columns spelled out in the signature.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn estimate(

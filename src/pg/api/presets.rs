@@ -22,11 +22,11 @@ type Preset = (
     JsonB,
 );
 
-// TableIterator wants its columns spelled out in the signature.
 /// leadlex.presets: one row for each preset, with its whole description in `config`. A text that the preset
 /// does not give is NULL.
 ///
 /// Raises 55000: the extension is not installed, or has another version.
+// TableIterator wants its columns spelled out in the signature.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn preset_report() -> TableIterator<

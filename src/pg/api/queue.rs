@@ -173,7 +173,7 @@ fn require_login(role: pg_sys::Oid) {
 /// `queued` be tried at once; an administrator without a chosen workspace does so in all. `relation` NULL is
 /// every table. Returns the number of contacts.
 ///
-/// Raises LX400: `state` is another word, or NULL.
+/// Raises LX400: `state` is another word, or NULL. 40001: a job has changed since the transaction's snapshot.
 /// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.

@@ -25,6 +25,7 @@ use leadlex_domain::merge;
 /// Raises LX404: there is no such enrichment in a workspace of the caller, or its contact is gone.
 /// Raises 55000: the table is not bound any more; not installed, another version, not preloaded.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
+/// Raises 40001: its row in the history has changed since the transaction's one snapshot.
 /// Errors of the update of the contact pass through.
 #[pg_extern(sql = false)]
 fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {

@@ -39,12 +39,12 @@ type Stats = (
     Option<TimestampWithTimeZone>,
 );
 
-// TableIterator wants its columns spelled out in the signature.
 /// leadlex.provider_stats: one row for each provider that the caller may see. Counts are requests since the
 /// provider was added, latencies are milliseconds, `cost` is in the provider's own unit; NULL where nothing
 /// is known. Roles that only monitor get `last_error` as NULL.
 ///
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.
+// TableIterator wants its columns spelled out in the signature.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn provider_report() -> TableIterator<

@@ -112,11 +112,12 @@ fn set_rate_limit_here(per_minute: Option<i32>, per_day: Option<i32>) {
 
 type RateRow = (&'static str, Option<i64>, Option<i64>, Option<TimestampWithTimeZone>);
 
-// TableIterator wants its columns spelled out in the signature.
 /// leadlex.rate_limit(): two rows, `minute` and `day`, for the caller's workspace: the limit, what remains,
 /// and when the window ends. All NULL where the window has no limit.
 ///
-/// Raises LX401: the caller has no identity. 55000: the extension is not installed, or has another version.
+/// Raises LX401: the caller has no identity. 53400: there is no room for another account in shared memory.
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
+// TableIterator wants its columns spelled out in the signature.
 #[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn rate_limit() -> TableIterator<

@@ -385,6 +385,8 @@ pub fn identify() -> Result<Caller, Failure> {
 }
 
 /// The table that a call is about; 55000 where it is not bound.
+///
+/// A WARNING tells once that the table has lost its triggers.
 pub fn binding(target: Target) -> Rc<Binding> {
     let bindings = cache::bindings();
     let binding = match target {

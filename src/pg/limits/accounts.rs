@@ -41,6 +41,8 @@ fn undone(undone: &Undone) {
 }
 
 /// The account, loaded, and pinned until this transaction ends.
+///
+/// Raises 53400: no other place became free in time, see leadlex.max_workspaces.
 pub fn open(key: AccountKey) -> usize {
     let mut patience = None;
     loop {
@@ -163,6 +165,8 @@ pub fn load_failed(index: usize) {
 pub struct Reservation(u64);
 
 /// Reserves `amount` credits; `None` when they are not there.
+///
+/// Waits at most `patience` for credits that others hold. `None` also where nothing can come back.
 pub fn reserve(index: usize, amount: i64, patience: Duration) -> Option<Reservation> {
     let own = transaction::with(|t| own_unused(t, index)).min(amount);
     let shared = amount - own;
@@ -367,6 +371,10 @@ pub fn settle(ended: &Transaction, committed: bool) {
 }
 
 /// Uses one admission of a rate limit. The worker opens leases; a call that finds none waits for it.
+///
+/// Err: the window whose limit is used up, and the present time in epoch seconds.
+///
+/// Raises 55000: the worker opened no lease in time. 53400: leadlex.max_databases is too small.
 pub fn admit(index: usize, limits: Limits) -> Result<(), (Window, i64)> {
     if limits.is_unlimited() {
         return Ok(());

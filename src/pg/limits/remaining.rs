@@ -13,6 +13,8 @@ use leadlex_domain::identity::Workspace;
 use leadlex_domain::rate::{Limits, Meter, Status};
 
 /// The balance; `None` without a credit limit.
+///
+/// Raises 55000: the library was not preloaded. 53400: there is no room for another account.
 pub fn credits(workspace: &Workspace) -> Option<i64> {
     if !workspace.has_credit_limit {
         return None;
@@ -26,6 +28,8 @@ pub fn credits(workspace: &Workspace) -> Option<i64> {
 }
 
 /// The windows of a workspace, or of a provider.
+///
+/// Raises 55000: the library was not preloaded. 53400: there is no room for another account.
 pub fn rate(id: Uuid, limits: Limits) -> Status {
     if limits.is_unlimited() {
         return Status::default();

@@ -127,6 +127,9 @@ pub enum NotYet {
 }
 
 /// Whether the request may be sent now: the provider is not paused, and its own limits allow it.
+///
+/// Raises 53000: no file descriptor is left. 53400 or 55000: there is no room for the provider's account, or
+/// the worker was late.
 pub fn admit(
     provider: &LoadedProvider,
     config: &Config,

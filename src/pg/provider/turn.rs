@@ -28,6 +28,8 @@ pub struct Awaited {
 /// `Ok`: the question may be put now; with `None` nobody waits for the answer.
 ///
 /// Where answers are not kept (`leadlex.receipt_ttl` = 0) there is nothing to take over: each asks for itself.
+///
+/// Raises 53000: no file descriptor is left for a request.
 pub fn claim(
     config: &Config,
     questions: &Questions,

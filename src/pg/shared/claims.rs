@@ -17,6 +17,9 @@ use crate::pg::sys::settings;
 
 /// Claims `key` for the current (sub)transaction, waiting for another holder, and keeps its lock for the running call.
 /// `false`: this transaction has it already.
+///
+/// Raises 53200: leadlex.max_contacts_in_flight claims are held. Errors of waiting pass through: 40P01,
+/// 55P03, 57014.
 pub fn claim(key: ClaimKey) -> bool {
     let claimed = try_claim(key, true).unwrap_or_else(|TooMany| {
         refuse(Refusal {

@@ -138,6 +138,7 @@ impl Header {
     }
 }
 
+/// Whether no worker may be in this database now.
 pub fn is_locked_out(database: u32) -> bool {
     layout::with_header(|h| h.is_locked_out(database))
 }

@@ -264,6 +264,8 @@ static REMEMBER: Statement = Statement::new(
 );
 
 /// Notes which bound tables have triggers of ours now.
+///
+/// Raises 40001: a binding has changed since the transaction's one snapshot.
 pub fn remember_triggers() {
     as_owner(|| {
         for row in OUT_OF_DATE.with(|statement| statement.query(View::Latest, &[])) {
@@ -411,6 +413,8 @@ pub fn lock_provider(name: &str) -> bool {
 }
 
 /// Changes what is given; `false` when there is no such provider.
+///
+/// Raises 40001: it has changed since the transaction's one snapshot.
 pub fn alter_provider(
     name: &str,
     config: Option<&Value>,

@@ -20,6 +20,8 @@ static RETRY: Statement = Statement::new(
 );
 
 /// Jobs in this state are tried again at once: how many, and of which roles (`None`: of one that is gone).
+///
+/// Raises 40001: a job has changed since the transaction's one snapshot.
 pub fn retry(
     state: &str,
     workspace: Option<Uuid>,

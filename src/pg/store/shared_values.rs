@@ -192,6 +192,8 @@ pub fn allow(workspace: Uuid, values: &[(Value, Option<Uuid>)]) -> u64 {
 }
 
 /// Takes that back: their names are counted from the beginning. How many were allowed.
+///
+/// Raises 40001: a value has changed since the transaction's one snapshot.
 pub fn disallow(workspace: Uuid, values: &[(Value, Option<Uuid>)]) -> u64 {
     let hashes = || {
         let hashes = values.iter().map(|(value, _)| pgrx::Uuid::from_bytes(value.hash));

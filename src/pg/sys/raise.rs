@@ -50,6 +50,8 @@ pub fn not_ready(message: impl Into<String>, hint: impl Into<String>) -> ! {
 }
 
 /// Sends a WARNING (01000) that says what it is about in the fields of its own that the protocol has, and goes on.
+///
+/// `about`: schema, table, column, type and constraint; each may be None.
 pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
     let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
     let mut warning = pg_sys::ErrorData {
