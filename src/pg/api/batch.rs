@@ -41,10 +41,13 @@ super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_f
 ///
 /// Raises 0A000: it is not called in FROM.
 /// Raises LX400 (fields), LX401, LX403 for the call as a whole; errors of one contact are in its row.
-/// Raises 55000: not installed, another version, not preloaded, or no table is bound.
+/// Raises 55000: not installed, another version, not preloaded, no table is bound, no enabled provider, or
+/// the worker was late.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 27000: the calling statement updates or deletes rows of the table.
-/// Raises 42501: the caller may not read the bound columns.
+/// Raises 42501: the caller may not read the bound columns, or not write those to be filled.
+/// Raises 40001: a contact has changed since the transaction's one snapshot.
+/// Raises 53000: no file descriptor is left for a request. 53400: there is no room for another account.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn enrich_contacts_set(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {

@@ -68,7 +68,8 @@ fn of_row(
 /// Raises LX400 (an argument), LX401 (no identity), LX402 (no credits), LX403 (no write:enrich), LX404 (no
 /// such contact), LX409 (no match), LX422 (the key was used for another call), LX429 (rate limit), LX503 (no
 /// provider answered).
-/// Raises 55000: not installed, another version, not preloaded, no such binding, or no enabled provider.
+/// Raises 55000: not installed, another version, not preloaded, no such binding, no enabled provider, or the
+/// worker was late.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 27000: a statement on the contact's own table, or an outer call about the same contact, makes the
 /// call.

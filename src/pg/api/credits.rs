@@ -92,10 +92,9 @@ fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str
 ///
 /// Raises 22023: `amount` is NULL, 0 or more than can be taken; the workspace is unknown or has to be given.
 /// Raises 22003: the balance would be above 10^15.
-/// Raises 55000: the workspace has no credit limit; not installed, another version, not preloaded; the worker
-/// was late.
+/// Raises 55000: the workspace has no credit limit; not installed, another version, or not preloaded.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
-/// Raises 53400: there is no room for another workspace or database in shared memory.
+/// Raises 53400: there is no room for another account in shared memory.
 #[pg_extern(sql = false)]
 fn grant_credits(workspace_id: Option<Uuid>, amount: Option<i64>, note: Option<&str>) -> i64 {
     checked_grant(workspace_id, amount, note)

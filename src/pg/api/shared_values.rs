@@ -18,6 +18,7 @@ use leadlex_domain::shared::Written;
 /// is unknown.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.
+/// Raises 40001: the value has changed since the transaction's one snapshot.
 #[pg_extern(sql = false)]
 fn allow_shared_value(value: Option<&str>, workspace_id: Option<Uuid>, allowed: Option<bool>) -> bool {
     cache::refresh();

@@ -85,6 +85,7 @@ fn suppress_many(
 /// Raises 55000: the worker did not write waiting refusals in time; not installed, another version, not
 /// preloaded.
 /// Raises 53400: leadlex.max_databases is too small.
+/// Raises 40001: an entry has changed since the transaction's one snapshot.
 #[pg_extern(sql = false)]
 fn unsuppress(value: Option<&str>, workspace_id: Option<Uuid>) -> bool {
     begin();

@@ -166,7 +166,7 @@ pub struct Reservation(u64);
 
 /// Reserves `amount` credits; `None` when they are not there.
 ///
-/// Waits at most `patience` for credits that others hold. `None` also where nothing can come back.
+/// Waits at most `patience` for credits that others hold. It does not wait where no other call holds any.
 pub fn reserve(index: usize, amount: i64, patience: Duration) -> Option<Reservation> {
     let own = transaction::with(|t| own_unused(t, index)).min(amount);
     let shared = amount - own;

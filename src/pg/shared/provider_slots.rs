@@ -39,6 +39,8 @@ pub struct ProviderSlot {
 }
 
 /// What shared memory knows of a provider.
+///
+/// `last_used` is in epoch seconds; `base` and `since` together are the whole tally.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct State {

@@ -16,6 +16,8 @@ use crate::pg::shared::layout::ClaimKey;
 use crate::pg::sys::raise::{Refusal, refuse};
 
 /// Credits taken out of a balance by this transaction.
+///
+/// `account` is its place in shared memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Hold {
     /// Which reservation: a trigger's call inside another has its own.

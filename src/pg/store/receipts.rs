@@ -162,7 +162,7 @@ pub fn forget_nothings(provider: Uuid, since: pgrx::datum::TimestampWithTimeZone
 
 /// What was erased.
 ///
-/// Each is a number of rows; `jobs` is a number of jobs.
+/// Each is a number of rows.
 #[derive(Default)]
 pub struct Erased {
     pub history: u64,

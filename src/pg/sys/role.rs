@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 /// What pg_has_role is to be asked, so that it means the same for roles that are no superusers.
 #[cfg(feature = "pg15")]
 pub const ACTS_AS: &str = "MEMBER";
+/// The same since PostgreSQL 16.
 #[cfg(not(feature = "pg15"))]
 pub const ACTS_AS: &str = "USAGE, SET";
 
@@ -71,6 +72,7 @@ mod walk {
 
     #[cfg(not(feature = "pg15"))]
     impl Reached {
+        /// Looks up what `member` reaches, through any number of memberships.
         pub fn from(member: pg_sys::Oid) -> Reached {
             Reached {
                 inheriting: closure(member, |given| given.inherit_option),

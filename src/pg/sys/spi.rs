@@ -85,6 +85,7 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Keeps the text; the statement is planned when it first runs.
     pub const fn new(sql: &'static str) -> Statement {
         Statement { sql: Cow::Borrowed(sql), plan: AtomicPtr::new(null_mut()) }
     }

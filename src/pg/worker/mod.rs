@@ -58,21 +58,28 @@ fn put(to: &mut [c_char], text: &CStr) {
 mod handlers {
     #[cfg(feature = "pg19")]
     use pgrx::pg_sys::pg_signal_info;
+    /// A signal handler, as Postgres declares it.
     #[cfg(feature = "pg19")]
     pub type Handler = unsafe extern "C-unwind" fn(i32, *const pg_signal_info);
+    /// A signal handler, as Postgres declares it.
     #[cfg(not(feature = "pg19"))]
     pub type Handler = unsafe extern "C-unwind" fn(i32);
     unsafe extern "C-unwind" {
+        /// Ends the process at the next check for interrupts, as an administrator's command does in a
+        /// session.
         pub fn die(signal: i32, #[cfg(feature = "pg19")] info: *const pg_signal_info);
+        /// Notes that the configuration is to be read again.
         pub fn SignalHandlerForConfigReload(
             signal: i32,
             #[cfg(feature = "pg19")] info: *const pg_signal_info,
         );
+        /// Notes that the process is asked to end.
         pub fn SignalHandlerForShutdownRequest(
             signal: i32,
             #[cfg(feature = "pg19")] info: *const pg_signal_info,
         );
         // Since 18 `pqsignal` is a macro. What it returned before is of no interest.
+        /// Sets the handler of a signal.
         #[cfg_attr(not(any(feature = "pg15", feature = "pg16", feature = "pg17")), link_name = "pqsignal_be")]
         pub fn pqsignal(signal: i32, handler: Handler);
     }

@@ -147,7 +147,8 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 ///
 /// Raises 25006 or 25000: the transaction cannot write. 27000: the statement updates or deletes rows of the
 /// table.
-/// Raises 42501: the caller may not read the bound columns.
+/// Raises 42501: the caller may not read the bound columns, or not write those to be filled.
+/// Raises 40001: a contact has changed since the transaction's one snapshot.
 /// Raises 55000: not preloaded, not bound, or no enabled provider. 53400: there is no room for another
 /// workspace.
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {

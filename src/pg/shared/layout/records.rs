@@ -92,6 +92,8 @@ impl AccountState {
 }
 
 /// The worker's side of one database.
+///
+/// Times are epoch seconds, counts are since the server started, and `error` is text that NULs fill up.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Database {
@@ -229,6 +231,8 @@ impl Lockout {
 }
 
 /// A batch under way. `pid` 0: none.
+///
+/// `total`, `done` and `failed` are contacts; `relation` 0: none.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Running {
