@@ -122,11 +122,8 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
 
 /// leadlex.add_provider(name, preset, config jsonb, secret, priority integer, workspace_id): adds a provider.
 /// `config` changes the preset, or stands alone. `priority` NULL is 100; a lower one is asked first.
-/// `workspace_id` NULL is every workspace. The first provider makes the workspace "default".
-///
-/// Raises 22023: the name, preset, configuration, secret or workspace is wrong; neither preset nor config is
-/// given.
-/// Raises 23505: there is a provider of this name.
+/// `workspace_id` NULL is every workspace. Where there is no workspace yet, "default" is made.
+/// Raises 22023: an argument is wrong, or preset and config are NULL. 23505: the name is in use.
 /// Raises 42501: the secret names a file, and the caller is no superuser.
 /// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
@@ -189,11 +186,9 @@ fn find(name: &str) -> std::rc::Rc<LoadedProvider> {
 
 /// leadlex.alter_provider(name, config jsonb, secret, priority integer): changes what is not NULL. `config`
 /// is merged into the configuration that is there.
-///
 /// Raises 22023: there is no such provider, or the configuration or the secret is wrong.
 /// Raises 42501: a role that is no superuser names a new host without the secret, or a file as the secret.
-/// Raises 40001: the transaction has one snapshot, and the provider has changed since.
-/// Raises 55000: the extension is not installed, or has another version.
+/// Raises 40001: it changed since the transaction's one snapshot. 55000: not installed, or another version.
 #[pg_extern(sql = false)]
 fn alter_provider(
     name: Option<&str>,
@@ -251,10 +246,8 @@ fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     }
 }
 
-/// leadlex.drop_provider(name): removes a provider.
-///
-/// Raises 22023: the name is NULL or unknown. 40001: it has changed since the transaction's one snapshot.
-/// Raises 55000: the extension is not installed, or has another version.
+/// leadlex.drop_provider(name): removes a provider. Raises 22023: the name is NULL or unknown. 40001: it has
+/// changed since the transaction's one snapshot. 55000: not installed, or another version.
 #[pg_extern(sql = false)]
 fn drop_provider(name: Option<&str>) {
     cache::refresh();
@@ -277,13 +270,11 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
 }
 
 /// leadlex.check_provider(name, contact jsonb): asks a provider about a contact that is given as JSON, and
-/// tells as JSON what was sent and what came of it. Nothing is written or charged to a workspace. `outcome`
-/// is `not_asked` where no request was sent.
-///
-/// Raises 22023: an argument is NULL, the provider is unknown or its configuration wrong, or the contact is
-/// unfit.
-/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
-/// Raises 53000: the server has no thread or descriptor for the request.
+/// returns as JSON what was sent and what came of it. No contact is written and no workspace is charged.
+/// `outcome` is `not_asked` where no request was sent.
+/// Raises 22023: an argument is NULL or unfit, or the provider is unknown or its configuration wrong.
+/// Raises 55000: not installed, another version, not preloaded, or the worker was late. 53400: no room for
+/// the provider's account. 53000: no file descriptor is left for the request.
 #[pg_extern(sql = false)]
 fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     cache::refresh();
@@ -485,9 +476,8 @@ fn contact_from(given: &Value) -> Contact {
     contact
 }
 
-/// For the statement that stores a secret: it goes through no text and no parameter.
-///
-/// Returns NULL at any other time. Raises 55000: the extension is not installed, or has another version.
+/// For the statement that stores a secret: it goes through no text and no parameter. NULL at any
+/// other time. Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]
 fn secret_given() -> Option<String> {
     cache::refresh();

@@ -134,23 +134,17 @@ pub fn caller() -> Result<Caller, Failure> {
     single::identify().and_then(permitted).map_err(|failure| failure.seen_at(Uuid::now_v7(), None))
 }
 
-/// The caller again, if it may enrich.
-///
-/// Err is LX403: it has no write:enrich.
+/// The caller again, if it may enrich. Err is LX403: it has no write:enrich.
 pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
     if caller.may(WRITE_ENRICH) { Ok(caller) } else { Err(Failure::lacks_permission(WRITE_ENRICH)) }
 }
 
-/// Steps 5 to 11, for each contact.
+/// Steps 5 to 11, for each contact. Each has one line in `sink`, also where it fails.
 ///
-/// Each contact has one line in `sink`, also where it fails.
-///
-/// Raises 25006 or 25000: the transaction cannot write. 27000: the statement updates or deletes rows of the
-/// table.
+/// Raises 25006 or 25000: the transaction cannot write. 27000: the statement changes old rows of the table.
 /// Raises 42501: the caller may not read the bound columns, or not write those to be filled.
 /// Raises 40001: a contact has changed since the transaction's one snapshot.
-/// Raises 55000: not preloaded, not bound, or no enabled provider. 53400: there is no room for another
-/// workspace.
+/// Raises 55000: not preloaded, not bound, or no enabled provider. 53400: no room for the workspace.
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     preconditions::require_writable();
     transaction::mark_called();
