@@ -3,11 +3,10 @@
 use std::sync::mpsc;
 use std::thread;
 
+use super::tests::{UNLIMITED, outcome, threads};
 use super::*;
 use crate::tests::{Server, get, ok, request, spawn};
 use leadlex_domain::provider::Method;
-
-const UNLIMITED: Announce = Announce { acquire: || true, release: || {} };
 
 /// Answers `/slow…` after a while, `/hang` never, and everything else at once with the length of what it was sent.
 fn provider() -> Server {
@@ -26,18 +25,6 @@ fn provider() -> Server {
     })
 }
 
-fn outcome(ticket: &mut PendingRequest) -> Outcome {
-    let started = Instant::now();
-    loop {
-        if let Some(outcome) = ticket.try_take() {
-            assert!(ticket.try_take().is_none(), "an outcome is given once");
-            return outcome;
-        }
-        assert!(started.elapsed() < Duration::from_secs(10), "no outcome");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 fn body(outcome: Outcome) -> String {
     String::from_utf8(outcome.unwrap().body).unwrap()
 }
@@ -45,18 +32,13 @@ fn body(outcome: Outcome) -> String {
 /// With a connection to the server that is kept, and no thread any more.
 fn pool_with_connection(server: &Server) -> RequestPool {
     let mut pool = RequestPool::with_max_idle(spawn, UNLIMITED, Duration::from_millis(20)).unwrap();
-    let mut first = pool.begin(get(server.url("/first")), None).unwrap();
+    let first = pool.begin(get(server.url("/first")), None).unwrap();
     assert!(first.awaited().is_none(), "there was no connection");
-    outcome(&mut first).unwrap();
-    drop(first);
-    while lock(&pool.shared.threads).all.iter().any(|worker| worker.strong_count() > 0) {
+    outcome(first).unwrap();
+    while threads(&pool) > 0 {
         thread::sleep(Duration::from_millis(5));
     }
     pool
-}
-
-fn threads(pool: &RequestPool) -> usize {
-    lock(&pool.shared.threads).all.iter().filter(|worker| worker.strong_count() > 0).count()
 }
 
 /// What `keep` was told.
@@ -76,18 +58,18 @@ fn a_kept_connection_serves_on_the_asking_thread() {
     let mut pool = pool_with_connection(&server);
     for call in 0..50 {
         let (keep, told) = keeper();
-        let mut ticket = pool.begin(get(server.url(&format!("/{call}"))), Some(keep)).unwrap();
+        let ticket = pool.begin(get(server.url(&format!("/{call}"))), Some(keep)).unwrap();
         assert_eq!(ticket.awaited().unwrap().wants, Wants::Write);
-        assert!(body(outcome(&mut ticket)).starts_with(&format!("/{call} ")));
+        assert!(body(outcome(ticket)).starts_with(&format!("/{call} ")));
         assert!(told.try_recv().unwrap().is_ok());
     }
     assert_eq!((threads(&pool), server.connections()), (0, 1));
     // One at a time: the second gets a thread.
-    let mut first = pool.begin(get(server.url("/slow")), None).unwrap();
-    let mut second = pool.begin(get(server.url("/second")), None).unwrap();
+    let first = pool.begin(get(server.url("/slow")), None).unwrap();
+    let second = pool.begin(get(server.url("/second")), None).unwrap();
     assert!(first.awaited().is_some() && second.awaited().is_none());
-    assert!(body(outcome(&mut second)).starts_with("/second"));
-    assert!(body(outcome(&mut first)).starts_with("/slow"));
+    assert!(body(outcome(second)).starts_with("/second"));
+    assert!(body(outcome(first)).starts_with("/slow"));
 }
 
 #[test]
@@ -101,8 +83,8 @@ fn who_loses_interest_leaves_the_answer_to_be_kept() {
     assert!(body(told.recv_timeout(Duration::from_secs(5)).unwrap()).starts_with("/slow"));
     assert_eq!(server.requests().len(), 2);
     // The connection serves again.
-    let mut next = pool.begin(get(server.url("/next")), None).unwrap();
-    outcome(&mut next).unwrap();
+    let next = pool.begin(get(server.url("/next")), None).unwrap();
+    outcome(next).unwrap();
     assert_eq!(server.connections(), 1);
     // What was not begun is not sent.
     let (keep, told) = keeper();
@@ -119,7 +101,7 @@ fn a_thread_can_take_over() {
     assert!(ticket.try_take().is_none());
     ticket.hand_over();
     assert!(ticket.awaited().is_none());
-    assert!(body(outcome(&mut ticket)).starts_with("/slow"));
+    assert!(body(outcome(ticket)).starts_with("/slow"));
     assert_eq!((server.requests().len(), server.connections()), (2, 1));
 }
 
@@ -132,9 +114,9 @@ fn a_connection_that_ended_is_replaced_or_named() {
     });
     let mut pool = pool_with_connection(&server);
     thread::sleep(Duration::from_millis(20));
-    let mut ticket = pool.begin(get(server.url("/")), None).unwrap();
+    let ticket = pool.begin(get(server.url("/")), None).unwrap();
     assert!(ticket.awaited().is_none());
-    outcome(&mut ticket).unwrap();
+    outcome(ticket).unwrap();
     assert_eq!(server.connections(), 2);
     // It takes the second request and ends: that may have been billed.
     let server = Server::start(|mut visit| {
@@ -143,8 +125,8 @@ fn a_connection_that_ended_is_replaced_or_named() {
         visit.request();
     });
     let mut pool = pool_with_connection(&server);
-    let mut ticket = pool.begin(get(server.url("/")), None).unwrap();
-    let fault = outcome(&mut ticket).unwrap_err();
+    let ticket = pool.begin(get(server.url("/")), None).unwrap();
+    let fault = outcome(ticket).unwrap_err();
     assert!(fault.unanswered, "{fault}");
     assert_eq!(server.requests().len(), 2);
 }
@@ -156,8 +138,8 @@ fn it_ends_with_its_time_and_with_the_session() {
     let mut job = get(server.url("/hang"));
     job.timeout = Duration::from_millis(50);
     let started = Instant::now();
-    let mut ticket = pool.begin(job, None).unwrap();
-    assert_eq!(outcome(&mut ticket).unwrap_err().kind, FaultKind::Timeout);
+    let ticket = pool.begin(job, None).unwrap();
+    assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Timeout);
     assert!(started.elapsed() < Duration::from_millis(300));
 
     let mut pool = pool_with_connection(&server);
@@ -177,6 +159,6 @@ fn a_body_that_the_system_does_not_take_at_once_is_waited_for() {
     let mut ticket = pool.begin(request(Method::Post, server.url("/large"), Some(&text)), None).unwrap();
     assert!(ticket.try_take().is_none());
     assert_eq!(ticket.awaited().unwrap().wants, Wants::Write, "no socket takes so much");
-    let length: usize = body(outcome(&mut ticket)).split(' ').nth(1).unwrap().parse().unwrap();
+    let length: usize = body(outcome(ticket)).split(' ').nth(1).unwrap().parse().unwrap();
     assert!(length > text.len());
 }

@@ -4,13 +4,13 @@ use std::thread;
 use super::*;
 use crate::tests::{Server, get, left, limited, ok, spawn};
 
-const UNLIMITED: Announce = Announce { acquire: || true, release: || {} };
+pub const UNLIMITED: Announce = Announce { acquire: || true, release: || {} };
 
 fn pool(spawn: SpawnFn) -> RequestPool {
     RequestPool::open(spawn, UNLIMITED).unwrap()
 }
 
-fn outcome(mut ticket: PendingRequest) -> Outcome {
+pub fn outcome(mut ticket: PendingRequest) -> Outcome {
     let started = Instant::now();
     loop {
         if let Some(outcome) = ticket.try_take() {
@@ -52,7 +52,7 @@ fn stuck(pool: &mut RequestPool, server: &Server, timeout_ms: u64) -> PendingReq
     ticket
 }
 
-fn threads(pool: &RequestPool) -> usize {
+pub fn threads(pool: &RequestPool) -> usize {
     let threads = lock(&pool.shared.threads);
     threads.all.iter().filter(|worker| worker.strong_count() > 0).count()
 }

@@ -23,6 +23,7 @@ use version_one;
 mod access;
 mod batch;
 mod calls;
+mod check_provider;
 mod contacts;
 mod credits;
 mod estimate;

@@ -187,7 +187,8 @@ impl CallContext for SingleCall {
         }
         let over = snapshot::transactions_over();
         let contact = self.binding().read(self.workspace(), &self.id);
-        if self.binding().is_ordinary_table() {
+        // Once something is held, this was the last time.
+        if self.locked.is_empty() && self.binding().is_ordinary_table() {
             self.read = Some((over, contact.clone()));
         }
         contact

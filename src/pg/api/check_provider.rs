@@ -1,0 +1,234 @@
+//! leadlex.check_provider: asks a provider about a made-up or real contact by hand, and shows what it makes of the answer.
+
+use crate::pg::shared::workers;
+use crate::pg::sys::clock;
+use std::sync::Arc;
+
+use pgrx::prelude::*;
+use pgrx::{AnyElement, JsonB};
+use serde_json::{Value, json};
+
+use crate::pg::api::providers::{checked, find, unknown};
+use crate::pg::provider::shared_values;
+use crate::pg::provider::shared_values::{About, Crowd};
+use crate::pg::provider::{Asker, Refused};
+use crate::pg::shared::layout;
+use crate::pg::shared::wait::{On, Sent};
+use crate::pg::store::cache;
+use crate::pg::store::config;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::suppressions;
+use crate::pg::sys::{raise, settings};
+use crate::pg::{provider, table};
+use leadlex_domain::contact::Contact;
+use leadlex_domain::fields::Field;
+use leadlex_domain::person::Person;
+use leadlex_domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, Whom};
+use leadlex_domain::suppression;
+
+/// leadlex.check_provider(name, contact jsonb): asks a provider about a contact that is given as JSON, and
+/// returns as JSON what was sent and what came of it. No contact is written and no workspace is charged.
+/// `outcome` is `not_asked` where no request was sent.
+/// Raises 22023: an argument is NULL or unfit, or the provider is unknown or its configuration wrong.
+/// Raises 55000: not installed, another version, not preloaded, or the worker was late. 53400: no room for
+/// the provider's account. 53000: no file descriptor is left for the request.
+#[pg_extern(sql = false)]
+fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
+    cache::refresh();
+    layout::require();
+    let found = find(super::required(name, "name"));
+    let contact = contact_from(&super::required(super::json(contact, "contact"), "contact"));
+    let config = match &found.config {
+        Ok(config) => config,
+        Err(_) => {
+            checked(&found.json);
+            unknown(&found.name)
+        }
+    };
+    let (person, about) = person_and_answers(&found, &contact);
+    let mut shown = match suppressions::any(found.workspace, || suppression::of_person(&person, &contact)) {
+        true => not_asked("suppressed", "nobody is to be asked about this person (leadlex.suppression)"),
+        false => checked_with(&found, config, &person, about.as_ref()),
+    };
+    let without = person.without_value(&contact);
+    if let (Some(shown), false) = (shown.as_object_mut(), without.is_empty()) {
+        shown.insert("no_value".to_owned(), json!(without));
+    }
+    if let (Some(shown), true) = (shown.as_object_mut(), person.shared.any()) {
+        shown.insert("shared_values".to_owned(), json!(person.shared.columns()));
+    }
+    JsonB(shown)
+}
+
+/// Who is asked about, and how to tell an answer about somebody else. What many people of a workspace share is known where
+/// the provider is one workspace's, or there is only one.
+fn person_and_answers(found: &LoadedProvider, contact: &Contact) -> (Person, Option<About>) {
+    let person = provider::person(contact);
+    let only = || match config::some_workspaces().as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    };
+    let Some(workspace) = found.workspace.or_else(only) else { return (person, None) };
+    let crowd = Crowd::default();
+    let mut people = [person];
+    shared_values::mark(workspace, &mut people, &crowd);
+    let [person] = people;
+    let about = About::new(workspace, found.id, &person, &crowd);
+    (person, Some(about))
+}
+
+/// Asks about somebody; what was sent and what came of it.
+fn checked_with(
+    found: &LoadedProvider,
+    config: &Arc<Config>,
+    person: &Person,
+    about: Option<&About>,
+) -> Value {
+    let prepared = match provider::prepare(found, config, person) {
+        Ok(Some(prepared)) => prepared,
+        Ok(None) if person.shared.any() => {
+            let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
+            return not_asked("not_identifiable", message);
+        }
+        Ok(None) => return not_asked("not_identifiable", "the contact has none of the sets in identify_by"),
+        Err(fault) => return not_asked(fault.kind.name(), &fault.message),
+    };
+    let left = settings::total_timeout();
+    let in_flight = match provider::admit(found, config, prepared.question, left, Asker::ByHand) {
+        Ok(in_flight) => in_flight,
+        Err(Refused { fault, .. }) => return not_asked(fault.kind.name(), &fault.message),
+    };
+    let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(person));
+    let of_whom = whom.clone();
+    let (shown, sent) = (request.masked(), request.clone());
+    let keep = move |answer: Result<&Answer, &Fault>| match answer {
+        Ok(answer) => {
+            let (verdict, cost) = rules.read_all(answer, clock::now(), &of_whom);
+            in_flight.ended(&sent.without_echo(verdict), cost);
+        }
+        Err(fault) => in_flight.ended(&Verdict::Failed(fault.clone()), None),
+    };
+    let answer =
+        provider::send(config, request.clone(), left, Box::new(keep), On::Backend).and_then(Sent::wait);
+    // It has to be counted.
+    workers::call_if_away();
+    let mut told = told(found, (config, &whom), shown, &request, &answer);
+    let verdict = answer.as_ref().ok().map(|answer| config.read_all(answer, clock::now(), &whom).0);
+    if about.zip(verdict).is_some_and(|(about, verdict)| about.is_somebody_else(&verdict)) {
+        let message =
+            "its LinkedIn profile is one that the provider supplies for many people (leadlex.shared_value)";
+        told["outcome"] = json!("no_match");
+        told["reason"] = json!("shared_value");
+        told["message"] = json!(message);
+    }
+    told
+}
+
+fn not_asked(reason: &str, message: &str) -> Value {
+    json!({"request": null, "status": null, "outcome": "not_asked", "reason": reason, "message": message})
+}
+
+fn told(
+    found: &LoadedProvider,
+    (config, whom): (&Config, &Whom),
+    shown: Value,
+    request: &HttpRequest,
+    answer: &Result<Answer, Fault>,
+) -> Value {
+    let status = answer.as_ref().ok().map(|a| a.status);
+    let (verdict, cost) = match answer {
+        Ok(answer) => {
+            let (verdict, cost) = config.read_all(answer, clock::now(), whom);
+            let verdict = match verdict {
+                failed @ Verdict::Failed(_) => request.without_echo(failed),
+                // Values that repeat the secret are shown masked.
+                other => other,
+            };
+            (verdict, cost)
+        }
+        Err(fault) => (Verdict::Failed(fault.clone()), None),
+    };
+    let mut told = json!({"request": shown, "status": status});
+    let more = match provider::told(found, verdict) {
+        Verdict::Match { values, confidence } => {
+            let fields: serde_json::Map<String, Value> =
+                // An echoing provider could hand the secret back in a value.
+                values.iter().map(|(field, value)| (field.name().to_owned(), request.mask(json!(value)))).collect();
+            let explained = answer.as_ref().ok().map(|answer| config.explain(answer).without_value.names());
+            let score =
+                answer.as_ref().ok().and_then(|answer| config.score_without_scale(answer)).map(no_score);
+            json!({
+                "outcome": "match", "fields": fields, "confidence": confidence, "warning": score,
+                "fields_without_value": explained
+            })
+        }
+        Verdict::OtherPerson => {
+            let message = "the answer is about another person than the contact (same_person)";
+            json!({"outcome": "no_match", "reason": "other_person", "message": message})
+        }
+        Verdict::NoMatch => {
+            let explained = answer.as_ref().ok().map(|answer| config.explain(answer));
+            let without = explained.as_ref().map(|explained| explained.without_value.names());
+            json!({"outcome": "no_match", "message": explained.map(|e| e.why), "fields_without_value": without})
+        }
+        Verdict::Suppressed => {
+            json!({"outcome": "suppressed", "message": "the provider must not tell anything about this person"})
+        }
+        Verdict::Failed(fault) => json!({
+            "outcome": "failed", "reason": fault.kind.name(), "message": fault.message, "hint": fault.remedy,
+            "retry_after": fault.retry_after_s
+        }),
+    };
+    if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
+        told.extend(more.into_iter().filter(|(name, value)| {
+            !["retry_after", "hint", "warning"].contains(&name.as_str()) || !value.is_null()
+        }));
+        told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
+    }
+    told
+}
+
+fn no_score(number: f64) -> String {
+    format!(
+        "the score {number} is above 1, so it is no score: add \"divide_by\" to response/confidence, with the vendor's highest score (such as 100)"
+    )
+}
+
+/// A contact given as JSON, by our names.
+fn contact_from(given: &Value) -> Contact {
+    let Some(members) = given.as_object() else {
+        raise::invalid("contact must be a JSON object", "For example '{\"email\": \"jane@acme.example\"}'.")
+    };
+    let mut contact = Contact::default();
+    for (name, value) in members {
+        let text = match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            _ => raise::invalid(
+                format!("contact: {name} must be a string"),
+                "Numbers and objects are not sent.",
+            ),
+        };
+        let slot = match name.as_str() {
+            "id" => continue,
+            "full_name" => &mut contact.full_name,
+            "first_name" => &mut contact.first_name,
+            "last_name" => &mut contact.last_name,
+            "email" => &mut contact.email,
+            "company_domain" => &mut contact.company_domain,
+            other => match (Field::parse(other), text) {
+                (Some(field), Some(text)) => {
+                    contact.values.set(field, text);
+                    continue;
+                }
+                (Some(_), None) => continue,
+                (None, _) => raise::invalid(
+                    format!("contact: unknown name \"{other}\""),
+                    format!("Known are {} and the six fields.", table::IDENTIFYING.join(", ")),
+                ),
+            },
+        };
+        *slot = text;
+    }
+    contact
+}
