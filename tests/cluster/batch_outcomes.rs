@@ -66,3 +66,16 @@ fn with_overwrite_what_is_found_is_for_all_of_them() {
     let world = world(|| Behaviour::json(200, only_phone("+15550001111")));
     assert_eq!(enrich_all(&world, true), (ends([("enriched", 42)]), 1));
 }
+
+#[test]
+fn the_chunks_of_a_batch_are_one_set() {
+    let world = world(|| Behaviour::json(500, json!({})));
+    world.provider.forget();
+    let sql =
+        "CALL leadlex.enrich_batch('crm', ARRAY(SELECT id::text FROM crm ORDER BY id), ARRAY['phone'], 5)";
+    world.caller().batch_execute(sql).unwrap();
+    let asked = world.provider.requests();
+    let same = asked.iter().filter(|request| request.param("email") == Some("same@acme.example"));
+    assert_eq!((same.count(), asked.len()), (1, 3));
+    world.check_credits_add_up();
+}

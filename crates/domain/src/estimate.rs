@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::{Failure, NoMatchReason};
+use super::contact::Contact;
+use super::failure::{Code, Failure, NoMatchReason};
+use super::fields::FieldSet;
+use super::merge;
+use super::steps::Outcome;
+use super::waterfall::Gathered;
 
 /// What would become of a contact. In the order in which it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,21 +78,58 @@ impl EstimateOutcome {
         }
     }
 
-    /// What the failure of a waterfall comes to.
-    pub fn of_failure(failure: &Failure) -> EstimateOutcome {
-        if failure.has_shared_values() {
-            return EstimateOutcome::Skipped(Why::SharedValue);
+    /// What a contact comes to that no provider is asked about, and for which nothing would be written.
+    pub fn of(outcome: &Outcome) -> EstimateOutcome {
+        EstimateOutcome::Skipped(match outcome {
+            Outcome::Unchanged(_) | Outcome::Replayed(_) => Why::NothingToFill,
+            Outcome::Several(..) => Why::KeyNotUnique,
+            Outcome::UpdateDenied => Why::Barred,
+            Outcome::Failed(failure) => return EstimateOutcome::of_failure(failure),
+            Outcome::Enriched { .. } => return EstimateOutcome::Answered,
+            Outcome::Raised(_) => Why::Unavailable,
+        })
+    }
+
+    /// What a contact comes to for which this would be written.
+    pub fn of_offer(
+        contact: &Contact,
+        gathered: &Gathered,
+        fields: FieldSet,
+        overwrite: bool,
+    ) -> EstimateOutcome {
+        if gathered.values.is_empty() {
+            return EstimateOutcome::Skipped(Why::NoData);
         }
-        EstimateOutcome::Skipped(match failure.no_match_reason() {
-            Some((NoMatchReason::SharedValue, _)) => Why::SharedValue,
-            Some((NoMatchReason::Suppressed, _)) => Why::Suppressed,
-            Some((NoMatchReason::TableRefuses, _)) => Why::TableRefuses,
-            Some((NoMatchReason::NotIdentifiable, _)) => Why::NotIdentifiable,
-            Some((NoMatchReason::NoData, true)) => Why::TooWeak,
-            Some((NoMatchReason::OtherCompany, _)) => Why::OtherCompany,
+        let changes = merge::changes(contact, &gathered.values, fields, overwrite);
+        let (changes, apart) = gathered.post.fitting(contact, changes);
+        if changes.is_empty() {
+            return match apart {
+                true => EstimateOutcome::Skipped(Why::OtherCompany),
+                false => EstimateOutcome::AnsweredTheSame,
+            };
+        }
+        // It is offered again, in case that the table has changed.
+        match changes.fields().minus(gathered.refused_before).is_empty() {
+            true => EstimateOutcome::Skipped(Why::TableRefuses),
+            false => EstimateOutcome::Answered,
+        }
+    }
+
+    fn of_failure(failure: &Failure) -> EstimateOutcome {
+        EstimateOutcome::Skipped(match (failure.code, failure.no_match_reason()) {
+            _ if failure.has_shared_values() => Why::SharedValue,
+            (Code::NotFound, _) => Why::NotFound,
+            (Code::RateLimited, _) => Why::RateLimit,
+            (Code::InsufficientCredits, _) => Why::CreditsRunOut,
+            (_, Some((NoMatchReason::SharedValue, _))) => Why::SharedValue,
+            (_, Some((NoMatchReason::Suppressed, _))) => Why::Suppressed,
+            (_, Some((NoMatchReason::TableRefuses, _))) => Why::TableRefuses,
+            (_, Some((NoMatchReason::NotIdentifiable, _))) => Why::NotIdentifiable,
+            (_, Some((NoMatchReason::NoData, true))) => Why::TooWeak,
+            (_, Some((NoMatchReason::OtherCompany, _))) => Why::OtherCompany,
             // It is remembered as no match.
-            Some((NoMatchReason::NoData | NoMatchReason::OtherPerson, _)) => Why::NoData,
-            None => Why::Unavailable,
+            (_, Some((NoMatchReason::NoData | NoMatchReason::OtherPerson, _))) => Why::NoData,
+            (_, None) => Why::Unavailable,
         })
     }
 
@@ -144,28 +186,13 @@ impl Estimate {
         Estimate { left: means, counts: BTreeMap::new() }
     }
 
-    /// Contacts that use no rate and no credit: nobody need be asked to know what becomes of them.
+    /// Contacts that use no rate and no credit: nothing need be asked to know what becomes of them.
     pub fn skip(&mut self, why: Why) {
         self.count(EstimateOutcome::Skipped(why));
     }
 
-    /// A contact that gets as far as the rate limit: it uses one admission, and a credit if it may change. `outcome_of` looks
-    /// what comes after that, and is not called where it does not get there.
-    pub fn take(&mut self, outcome_of: impl FnOnce() -> EstimateOutcome) {
-        if !self.admits() {
-            return self.count(EstimateOutcome::Skipped(Why::RateLimit));
-        }
-        if self.left.credits == Some(0) {
-            return self.count(EstimateOutcome::Skipped(Why::CreditsRunOut));
-        }
-        let outcome_of = outcome_of();
-        if outcome_of.may_be_charged() {
-            self.left.credits = self.left.credits.map(|left| left.saturating_sub(1));
-        }
-        self.count(outcome_of);
-    }
-
-    fn admits(&mut self) -> bool {
+    /// Uses one admission of the rate limit; `false`: none is left.
+    pub fn admit(&mut self) -> bool {
         match &mut self.left.rate {
             Some(0) => false,
             Some(left) => {
@@ -176,8 +203,17 @@ impl Estimate {
         }
     }
 
-    fn count(&mut self, outcome_of: EstimateOutcome) {
-        *self.counts.entry(outcome_of).or_default() += 1;
+    /// Whether a credit can be reserved.
+    pub fn has_credit(&self) -> bool {
+        self.left.credits != Some(0)
+    }
+
+    /// Counts a contact. It uses a credit if it may change.
+    pub fn count(&mut self, outcome: EstimateOutcome) {
+        if outcome.may_be_charged() {
+            self.left.credits = self.left.credits.map(|left| left.saturating_sub(1));
+        }
+        *self.counts.entry(outcome).or_default() += 1;
     }
 
     /// Contacts by outcome, in the order of [`EstimateOutcome`]. Outcomes without a contact are left out.
@@ -191,22 +227,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn counted(means: Means, fates: &[EstimateOutcome]) -> BTreeMap<EstimateOutcome, u64> {
+    fn counted(means: Means, outcomes: &[EstimateOutcome]) -> BTreeMap<EstimateOutcome, u64> {
         let mut estimate = Estimate::new(means);
-        fates.iter().for_each(|outcome_of| estimate.take(|| *outcome_of));
+        for outcome in outcomes {
+            let (admitted, credited) = (estimate.admit(), estimate.has_credit());
+            estimate.count(match (admitted, credited) {
+                (false, _) => EstimateOutcome::Skipped(Why::RateLimit),
+                (true, false) => EstimateOutcome::Skipped(Why::CreditsRunOut),
+                (true, true) => *outcome,
+            });
+        }
         estimate.counts().collect()
     }
 
     #[test]
     fn credits_go_to_what_may_change_a_contact_and_then_run_out() {
-        let fates = [
+        let outcomes = [
             EstimateOutcome::Asked,
             EstimateOutcome::Skipped(Why::NoData),
             EstimateOutcome::AnsweredTheSame,
             EstimateOutcome::Answered,
             EstimateOutcome::Asked,
         ];
-        let counts = counted(Means { rate: None, credits: Some(2) }, &fates);
+        let counts = counted(Means { rate: None, credits: Some(2) }, &outcomes);
         assert_eq!(counts[&EstimateOutcome::Asked], 1);
         assert_eq!(counts[&EstimateOutcome::Answered], 1);
         assert_eq!(counts[&EstimateOutcome::Skipped(Why::CreditsRunOut)], 1);
@@ -214,18 +257,11 @@ mod tests {
 
     #[test]
     fn the_rate_limit_counts_whoever_gets_there_and_comes_before_the_credits() {
-        let fates =
+        let outcomes =
             [EstimateOutcome::Skipped(Why::NotIdentifiable), EstimateOutcome::Asked, EstimateOutcome::Asked];
-        let counts = counted(Means { rate: Some(2), credits: Some(0) }, &fates);
+        let counts = counted(Means { rate: Some(2), credits: Some(0) }, &outcomes);
         assert_eq!(counts[&EstimateOutcome::Skipped(Why::CreditsRunOut)], 2);
         assert_eq!(counts[&EstimateOutcome::Skipped(Why::RateLimit)], 1);
-    }
-
-    #[test]
-    fn nobody_is_looked_at_who_does_not_get_there() {
-        let mut estimate = Estimate::new(Means { rate: Some(0), credits: None });
-        estimate.take(|| panic!("its provider would lose a request of its limit"));
-        assert_eq!(estimate.counts().collect::<Vec<_>>(), [(EstimateOutcome::Skipped(Why::RateLimit), 1)]);
     }
 
     #[test]
@@ -253,9 +289,9 @@ mod tests {
             credits in proptest::option::of(0..60_u64)
         ) {
             let all = [EstimateOutcome::Asked, EstimateOutcome::Answered, EstimateOutcome::AnsweredWithAnother, EstimateOutcome::Skipped(Why::NoData)];
-            let fates: Vec<EstimateOutcome> = which.iter().map(|at| all[*at]).collect();
-            let counts = counted(Means { rate, credits }, &fates);
-            prop_assert_eq!(counts.values().sum::<u64>(), fates.len() as u64);
+            let outcomes: Vec<EstimateOutcome> = which.iter().map(|at| all[*at]).collect();
+            let counts = counted(Means { rate, credits }, &outcomes);
+            prop_assert_eq!(counts.values().sum::<u64>(), outcomes.len() as u64);
             let charged: u64 = counts.iter().filter(|(f, _)| f.may_be_charged()).map(|(_, n)| n).sum();
             prop_assert!(charged <= credits.unwrap_or(u64::MAX).min(rate.unwrap_or(u64::MAX)));
         }

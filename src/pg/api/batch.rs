@@ -13,10 +13,10 @@ use pgrx::prelude::*;
 use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest};
+use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
 use crate::pg::call::identity;
-use crate::pg::call::single;
-use crate::pg::call::single::Target;
+use crate::pg::call::target;
+use crate::pg::call::target::Target;
 use crate::pg::shared::layout::Running;
 use crate::pg::shared::progress;
 use crate::pg::shared::progress::Progress;
@@ -124,18 +124,18 @@ fn raised(
     cache::refresh();
     let request = request(fields, overwrite);
     layout::require();
-    let call = call(target, request);
+    let call = call(target, request, Outcomes::default());
     let mut progress = started(&call, ids.len());
     batch::run(call, ids, &mut progress, put);
 }
 
-fn call(target: Target, request: FieldRequest) -> Call {
+fn call(target: Target, request: FieldRequest, outcomes: Outcomes) -> Call {
     let caller = batch::caller().unwrap_or_else(|failure| raise::failure(&failure));
-    Call { caller, target, request, until: None, waits: true }
+    Call { caller, target, request, until: None, waits: true, outcomes }
 }
 
 fn started(call: &Call, total: usize) -> Progress {
-    Progress::start(call.caller.workspace.id, single::binding(call.target).relation(), total)
+    Progress::start(call.caller.workspace.id, target::binding(call.target).relation(), total)
 }
 
 /// The set that a function returns, all of it at once: subtransactions cannot span its calls.
@@ -252,7 +252,8 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     let mut met = HashSet::with_capacity(ids.len());
     ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(id.clone())));
     drop(met);
-    let mut progress = started(&call(target, request), ids.len());
+    let outcomes = Outcomes::default();
+    let mut progress = started(&call(target, request, outcomes.clone()), ids.len());
     let mut ids = ids.into_iter();
     let mut summary = Summary::default();
     while ids.len() > 0 {
@@ -260,7 +261,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         in_transaction_of_its_own(|| {
             cache::refresh();
             let mut count = |_: usize, line: &BatchResult| summary.add(line);
-            batch::run(call(target, request), some, &mut progress, &mut count);
+            batch::run(call(target, request, outcomes.clone()), some, &mut progress, &mut count);
         });
     }
     pgrx::notice!("{summary}");

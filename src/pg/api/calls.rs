@@ -6,13 +6,13 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::pg::call::single::{SingleCall, Target};
+use crate::pg::call::single;
+use crate::pg::call::target::Target;
 use crate::pg::store::cache;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::raise;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::failure::Failure;
-use leadlex_domain::flow;
 
 struct Arguments {
     target: Target,
@@ -28,7 +28,7 @@ fn run(arguments: Arguments) -> Result<Value, Failure> {
     let key = arguments.key.map(super::plain);
     let ask = Ask::new(arguments.id, arguments.fields, arguments.overwrite, key, arguments.id_name)
         .map_err(|failure| failure.seen_at(uuid::Uuid::now_v7(), None))?;
-    flow::enrich(&mut SingleCall::new(arguments.target), &ask)
+    single::enrich(arguments.target, &ask)
 }
 
 fn raised(arguments: Arguments) -> Jsonb<'static> {

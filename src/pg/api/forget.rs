@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::json;
 
-use crate::pg::call::single;
-use crate::pg::call::single::Target;
+use crate::pg::call::target;
+use crate::pg::call::target::Target;
 use crate::pg::call::{identity, preconditions};
 use crate::pg::provider;
 use crate::pg::shared::claims;
@@ -92,8 +92,8 @@ pub fn authority() -> Result<Option<uuid::Uuid>, Failure> {
 fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
     preconditions::require_writable();
     let workspace = authority()?;
-    let binding = single::binding(target);
-    let id = binding.canonical_key(id).ok_or_else(|| single::no_key(&binding, id))?;
+    let binding = target::binding(target);
+    let id = binding.canonical_key(id).ok_or_else(|| target::no_key(&binding, id))?;
     let table = binding.name();
     let candidates = match workspace {
         Some(only) => vec![only],
@@ -149,7 +149,7 @@ fn erase(binding: &Binding, persons: &[Person]) -> Erased {
     // No call about this contact is under way from here on, nor until this is committed.
     // Only within these workspaces: what is another's is not held, nor waited for.
     for person in persons {
-        let claim = single::contact_claim(binding, person.workspace, person.contact);
+        let claim = target::contact_claim(binding, person.workspace, person.contact);
         claims::claim(claim);
         claims::unlock(&claim);
     }

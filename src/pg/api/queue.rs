@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::pg::call::single;
-use crate::pg::call::single::Target;
+use crate::pg::call::target;
+use crate::pg::call::target::Target;
 use crate::pg::call::{enqueue, identity, preconditions};
 use crate::pg::shared::transaction;
 use crate::pg::store::cache;
@@ -77,11 +77,11 @@ fn add(
 ) -> Result<i64, Failure> {
     let fields = ask::fields_asked(fields)?;
     preconditions::require_writable();
-    let caller = single::identify()?;
+    let caller = target::identify()?;
     if !caller.may(WRITE_ENRICH) {
         return Err(Failure::lacks_permission(WRITE_ENRICH));
     }
-    let binding = single::binding(target);
+    let binding = target::binding(target);
     let ids = keys(&binding, caller.workspace.id, ids.unwrap_or_default(), name)?;
     if ids.is_empty() {
         return Ok(0);
@@ -135,7 +135,7 @@ fn keys(
     for id in ids {
         let missing = || Failure::validation(format!("{name} contains a NULL"), "Leave it out.");
         let id = id.ok_or_else(missing)?;
-        keys.push(binding.canonical_key(&id).ok_or_else(|| single::no_key(binding, &id))?);
+        keys.push(binding.canonical_key(&id).ok_or_else(|| target::no_key(binding, &id))?);
     }
     binding.require_readable();
     // The table holds another workspace's rows.

@@ -8,8 +8,8 @@ use pgrx::prelude::*;
 use pgrx::{PgSqlErrorCode, Uuid, pg_sys};
 
 use crate::pg::call::preconditions;
-use crate::pg::call::single;
-use crate::pg::call::single::Target;
+use crate::pg::call::target;
+use crate::pg::call::target::Target;
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::store::cache;
@@ -201,8 +201,8 @@ fn add(
 /// What is listed about a contact, however it was; how many entries. In every workspace that has the contact, and in what
 /// counts for all.
 fn take_off(target: Target, id: &str) -> i64 {
-    let binding = single::binding(target);
-    let Some(id) = binding.canonical_key(id) else { raise::failure(&single::no_key(&binding, id)) };
+    let binding = target::binding(target);
+    let Some(id) = binding.canonical_key(id) else { raise::failure(&target::no_key(&binding, id)) };
     let seen: Vec<(uuid::Uuid, Contact)> = config::all_workspaces()
         .into_iter()
         .filter(|workspace| binding.may_have_rows_of(*workspace))

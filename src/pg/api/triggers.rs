@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::pg::api::later;
 use crate::pg::api::later::Reason;
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest};
+use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
 use crate::pg::call::identity;
 use crate::pg::call::trigger::{Fired, NewRow};
 use crate::pg::shared::layout;
@@ -268,8 +268,14 @@ fn enrich(
     }
     let request = FieldRequest { fields, overwrite: false };
     let budget = Budget::of_this_statement();
-    let call =
-        Call { caller, target: binding.relation(), request, until: Some(budget.until()), waits: false };
+    let call = Call {
+        caller,
+        target: binding.relation(),
+        request,
+        until: Some(budget.until()),
+        waits: false,
+        outcomes: Outcomes::default(),
+    };
     let mut progress = Progress::start(workspace, binding.relation(), ids.len());
     let mut failures = Vec::new();
     let mut note = |position: usize, line: &BatchResult| {

@@ -2,8 +2,10 @@
 
 pub mod batch;
 pub mod enqueue;
+pub mod history;
 pub mod identity;
 pub mod preconditions;
 pub mod single;
+pub mod target;
 pub mod trigger;
 pub mod writing;

@@ -14,7 +14,7 @@ use crate::pg::table;
 use crate::pg::table::{Binding, Rejection};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{FieldMap, FieldSet};
-use leadlex_domain::flow::Written;
+use leadlex_domain::steps::Written;
 use leadlex_domain::waterfall::Gathered;
 
 /// A contact that was written, and what its table refused.

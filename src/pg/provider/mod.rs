@@ -42,7 +42,7 @@ use again::Again;
 pub use past::{Past, listed, pasts, person, person_in_row, questions};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
-pub use turn::Awaited;
+pub use turn::{Awaited, wait_for};
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 ///
@@ -100,22 +100,10 @@ pub enum Asked {
     Waiting(Box<Flight>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
-    /// Somebody is asking the same: to be tried again when that is over, and [`Past::look_again`].
+    /// Somebody is asking the same: to be recalled when that is over, after [`Past::look_again`].
     UnderWay(Awaited),
-    /// The same has been answered since `past` was read: to be tried again after [`Past::look_again`].
+    /// The same has been answered since `past` was read: to be recalled after [`Past::look_again`].
     Answered,
-}
-
-/// Asks, and waits for the answer, also for one that somebody else is being given. `missing` are the fields still to be
-/// filled; `left` is what remains of the call's total time. Raises 55P03 after lock_timeout.
-pub fn ask(
-    provider: &Rc<LoadedProvider>,
-    asking: &Asking<'_>,
-    missing: FieldSet,
-    left: Duration,
-) -> ProviderOutcome {
-    turn::settled(begin(provider, asking, missing, left, Asker::Single))
-        .unwrap_or_else(|busy| turn::ask_after(busy, provider, asking, missing, left))
 }
 
 /// What can be said before anything is sent.
@@ -124,10 +112,27 @@ enum Before<'a> {
     /// It was answered before.
     Recalled(&'a Config, FieldSet, Verdict),
     /// Only the provider can tell.
-    Ask(&'a Arc<Config>, &'a Questions),
+    Ask,
 }
 
-/// The outcome that needs no request; `None` where one would be sent, if the provider can be asked now.
+/// The outcome that needs no request; `None`: only a request can tell. `missing`: the fields still to be filled.
+pub fn recall(
+    provider: &Rc<LoadedProvider>,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+) -> Option<ProviderOutcome> {
+    match before(provider, asking, missing) {
+        Before::ProviderOutcome(outcome) => Some(outcome),
+        Before::Recalled(config, refused, verdict) => {
+            let about = asking.about(provider);
+            about.note_again(config, &asking.past.person, &verdict);
+            Some(used_again(config, refused, &about, verdict))
+        }
+        Before::Ask => None,
+    }
+}
+
+/// The same, where nothing comes of it: for the estimate.
 pub fn foreseen(
     provider: &Rc<LoadedProvider>,
     asking: &Asking<'_>,
@@ -138,26 +143,7 @@ pub fn foreseen(
         Before::Recalled(config, refused, verdict) => {
             Some(used_again(config, refused, &asking.about(provider), verdict))
         }
-        Before::Ask(..) => None,
-    }
-}
-
-/// Asks; `wait::for_answers` ends when the answer is there.
-pub fn begin(
-    provider: &Rc<LoadedProvider>,
-    asking: &Asking<'_>,
-    missing: FieldSet,
-    left: Duration,
-    asker: Asker,
-) -> Asked {
-    match before(provider, asking, missing) {
-        Before::ProviderOutcome(outcome) => Asked::Done(outcome),
-        Before::Recalled(config, refused, verdict) => {
-            let about = asking.about(provider);
-            about.note_again(config, &asking.past.person, &verdict);
-            Asked::Done(used_again(config, refused, &about, verdict))
-        }
-        Before::Ask(config, questions) => put(provider, (config, questions), asking, missing, left, asker),
+        Before::Ask => None,
     }
 }
 
@@ -198,7 +184,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let nothing = left.is_empty() || recalled(asking, questions, left).is_some();
     match !rejected.is_empty() && nothing {
         true => Before::ProviderOutcome(ProviderOutcome::Rejected(rejected)),
-        false => Before::Ask(config, questions),
+        false => Before::Ask,
     }
 }
 
@@ -242,15 +228,20 @@ fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdic
     }
 }
 
-/// Puts the question to the provider.
-fn put(
+/// Puts the question to the provider, after [`recall`] had no answer; `wait::for_answers` ends when the answer is there.
+/// `missing` are the fields still to be filled; `left` is what remains of the call's total time.
+///
+/// Raises 53000: no file descriptor is left for a request.
+pub fn ask(
     provider: &Rc<LoadedProvider>,
-    (config, questions): (&Arc<Config>, &Questions),
     asking: &Asking<'_>,
     missing: FieldSet,
     left: Duration,
     asker: Asker,
 ) -> Asked {
+    let (Ok(config), Some(questions)) = (&provider.config, asking.past.questions.get(&provider.id)) else {
+        return Asked::Done(ProviderOutcome::Skipped);
+    };
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }

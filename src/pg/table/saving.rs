@@ -17,7 +17,7 @@ pub struct Saved {
     /// Something was to be written, but the row has changed since it was read, or a trigger declined.
     pub missed: bool,
     pub rejections: Vec<Rejection>,
-    /// See [`leadlex_domain::flow::Written::apart`].
+    /// See [`leadlex_domain::steps::Written::apart`].
     pub apart: bool,
 }
 

@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest};
+use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
 use crate::pg::call::identity;
 use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
@@ -238,7 +238,8 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
     let request = FieldRequest { fields, overwrite: set.overwrite };
     // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
     let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
-    let call = Call { caller, target: Some(relation), request, until, waits: true };
+    let call =
+        Call { caller, target: Some(relation), request, until, waits: true, outcomes: Outcomes::default() };
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
     fates

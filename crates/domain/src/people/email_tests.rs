@@ -281,7 +281,7 @@ fn mailboxes_of_a_role_are_those_of_the_setting() {
 
 /// Each of these kept a walk over the text from coming forward, or would if it looked back.
 #[test]
-fn a_text_of_a_megabyte_is_read_to_its_end() {
+fn a_long_text_is_read_to_its_end() {
     for part in [
         "x",
         "@",
@@ -308,7 +308,7 @@ fn a_text_of_a_megabyte_is_read_to_its_end() {
         "a  @",
         "xn--@",
     ] {
-        let text = format!("{} <jane@acme.example> ; >", part.repeat((1 << 20) / part.len()));
+        let text = format!("{} <jane@acme.example> ; >", part.repeat((1 << 17) / part.len()));
         assert!(addresses(&text, RULES).iter().any(|found| found.normal == "jane@acme.example"), "{part:?}");
     }
 }

@@ -74,6 +74,21 @@ pub enum Effect {
     Nothing,
 }
 
+/// A kind that is not in this list does not compile, since it has no name.
+macro_rules! kinds {
+    ($($kind:ident $name:literal,)*) => {
+        /// Each of them once.
+        pub const ALL: [FaultKind; [$($name),*].len()] = [$(FaultKind::$kind),*];
+
+        /// The stable name that users see.
+        pub const fn name(self) -> &'static str {
+            match self {
+                $(FaultKind::$kind => $name,)*
+            }
+        }
+    };
+}
+
 impl FaultKind {
     /// What it says of the provider itself.
     pub const fn effect(self) -> Effect {
@@ -105,61 +120,31 @@ impl FaultKind {
         }
     }
 
-    /// The stable name that users see.
-    pub const ALL: [FaultKind; 24] = [
-        FaultKind::Timeout,
-        FaultKind::Refused,
-        FaultKind::Unreachable,
-        FaultKind::Reset,
-        FaultKind::Dns,
-        FaultKind::Tls,
-        FaultKind::AddressRefused,
-        FaultKind::Redirect,
-        FaultKind::TooLarge,
-        FaultKind::BadHttp,
-        FaultKind::BadJson,
-        FaultKind::BadEncoding,
-        FaultKind::Unrecognised,
-        FaultKind::BadCredentials,
-        FaultKind::RateLimited,
-        FaultKind::Quota,
-        FaultKind::ServerError,
-        FaultKind::BadStatus,
-        FaultKind::Pending,
-        FaultKind::ProviderError,
-        FaultKind::BreakerOpen,
-        FaultKind::ProviderLimit,
-        FaultKind::Busy,
-        FaultKind::Internal,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            FaultKind::Timeout => "timeout",
-            FaultKind::Refused => "refused",
-            FaultKind::Unreachable => "unreachable",
-            FaultKind::Reset => "reset",
-            FaultKind::Dns => "dns",
-            FaultKind::Tls => "tls",
-            FaultKind::AddressRefused => "address_refused",
-            FaultKind::Redirect => "redirect",
-            FaultKind::TooLarge => "too_large",
-            FaultKind::BadHttp => "bad_http",
-            FaultKind::BadJson => "bad_json",
-            FaultKind::BadEncoding => "bad_encoding",
-            FaultKind::Unrecognised => "unrecognised",
-            FaultKind::BadCredentials => "bad_credentials",
-            FaultKind::RateLimited => "rate_limited",
-            FaultKind::Quota => "quota",
-            FaultKind::ServerError => "server_error",
-            FaultKind::BadStatus => "bad_status",
-            FaultKind::Pending => "pending",
-            FaultKind::ProviderError => "provider_error",
-            FaultKind::BreakerOpen => "breaker_open",
-            FaultKind::ProviderLimit => "provider_limit",
-            FaultKind::Busy => "busy",
-            FaultKind::Internal => "internal",
-        }
+    kinds! {
+        Timeout "timeout",
+        Refused "refused",
+        Unreachable "unreachable",
+        Reset "reset",
+        Dns "dns",
+        Tls "tls",
+        AddressRefused "address_refused",
+        Redirect "redirect",
+        TooLarge "too_large",
+        BadHttp "bad_http",
+        BadJson "bad_json",
+        BadEncoding "bad_encoding",
+        Unrecognised "unrecognised",
+        BadCredentials "bad_credentials",
+        RateLimited "rate_limited",
+        Quota "quota",
+        ServerError "server_error",
+        BadStatus "bad_status",
+        Pending "pending",
+        ProviderError "provider_error",
+        BreakerOpen "breaker_open",
+        ProviderLimit "provider_limit",
+        Busy "busy",
+        Internal "internal",
     }
 }
 

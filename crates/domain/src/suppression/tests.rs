@@ -288,10 +288,10 @@ fn whoever_is_listed_is_found_in_a_note_and_nobody_else() {
 }
 
 #[test]
-fn a_text_of_a_megabyte_is_read_to_its_end() {
-    let many = "jane@x.example, ".repeat(1 << 16);
-    let domains: String = (0..40_000).map(|n| format!("x@d{n}.example ")).collect();
-    for filler in ["word ".repeat(200_000), "é".repeat(1 << 19), many, domains] {
+fn a_long_text_is_read_to_its_end() {
+    let many = "jane@x.example, ".repeat(1 << 14);
+    let domains: String = (0..10_000).map(|n| format!("x@d{n}.example ")).collect();
+    for filler in ["word ".repeat(50_000), "é".repeat(1 << 17), many, domains] {
         let tail = "joe@acme.example, https://www.linkedin.com/in/joe-roe-7";
         let contact = contact(Some(&format!("{filler} {tail}")), None, &[]);
         let all = of_person(&Person::made_up(&contact), &contact);

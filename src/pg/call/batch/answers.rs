@@ -1,38 +1,45 @@
 //! What comes back of a set's requests, and what of it no receipt tells: another row with the same question is not asked about
 //! again by this set.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Instant;
 
 use uuid::Uuid;
 
+use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::{Flying, Member};
-use crate::pg::call::batch::{Batch, FieldRequest};
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Effect, Fault, FaultKind, Verdict};
+use leadlex_domain::steps::{Event, Request};
 use leadlex_domain::waterfall::ProviderOutcome;
 
 /// More than so many outcomes are not remembered at once: then the set begins anew to remember.
 const MOST_OUTCOMES: usize = 4_096;
 
-/// Of questions that this set has asked, by provider, question, and what was known of the person.
-#[derive(Default)]
-pub struct Outcomes(HashMap<(Uuid, Hash, Hash), ProviderOutcome>);
+/// Of questions that this set has asked. The chunks of one leadlex.enrich_batch have it in common.
+#[derive(Clone, Default)]
+pub struct Outcomes(Rc<RefCell<HashMap<Key, ProviderOutcome>>>);
+
+/// Provider, question, and what was known of the person.
+type Key = (Uuid, Hash, Hash);
 
 impl Outcomes {
     /// What another row of the set was told. Where receipts are off, each row asks for itself.
     pub fn of(&self, provider: Uuid, member: &Member) -> Option<ProviderOutcome> {
         let (question, known) = question(provider, member)?;
-        self.0.get(&(provider, question, known)).cloned()
+        self.0.borrow().get(&(provider, question, known)).cloned()
     }
 
-    fn note(&mut self, provider: Uuid, member: &Member, outcome: &ProviderOutcome) {
+    fn note(&self, provider: Uuid, member: &Member, outcome: &ProviderOutcome) {
         let Some((question, known)) = question(provider, member) else { return };
-        if self.0.len() >= MOST_OUTCOMES {
-            self.0.clear();
+        let mut outcomes = self.0.borrow_mut();
+        if outcomes.len() >= MOST_OUTCOMES {
+            outcomes.clear();
         }
-        self.0.insert((provider, question, known), outcome.clone());
+        outcomes.insert((provider, question, known), outcome.clone());
     }
 }
 
@@ -52,11 +59,11 @@ impl Batch<'_> {
             };
             let Flying { mut member, .. } = self.flying.swap_remove(at);
             self.trial_until = None;
-            let (name, provider) = &self.providers[member.next_provider - 1];
-            if !settings::receipt_terms().off() && is_last_word(&outcome, &member, self.request) {
-                self.outcomes.note(provider.id, &member, &outcome);
+            let at = member.steps.turn().expect("the provider that was asked");
+            if !settings::receipt_terms().off() && is_last_word(&outcome, &member, &self.request) {
+                self.outcomes.note(self.providers.all[at].1.id, &member, &outcome);
             }
-            member.waterfall.absorb(name, outcome);
+            member.steps.next(Event::Answered(outcome));
             answered.push(member);
         }
         let taken = !answered.is_empty();
@@ -68,7 +75,7 @@ impl Batch<'_> {
 
 /// Whether asking the same again would cost and bring nothing: it failed because of what was asked or of the provider, or with
 /// `overwrite` there was nothing. (Without, a receipt says so.)
-fn is_last_word(outcome: &ProviderOutcome, member: &Member, request: FieldRequest) -> bool {
+fn is_last_word(outcome: &ProviderOutcome, member: &Member, request: &Request) -> bool {
     match outcome {
         ProviderOutcome::Answered(verdict) | ProviderOutcome::Within(_, verdict) => match verdict {
             Verdict::Failed(fault) => is_of_question(fault, member),

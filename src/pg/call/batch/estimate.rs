@@ -1,29 +1,27 @@
 //! leadlex.estimate: what a batch would do if it began now. Takes the batch's own steps as far as they only look, and then
 //! counts instead of asking.
 
-use crate::pg::shared::layout;
-use crate::pg::sys::clock;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::pg::call::batch::lookup::{BatchScope, Eligibility};
+use crate::pg::call::batch::lookup::{self, BatchScope, Providers};
 use crate::pg::call::batch::{FieldRequest, PORTION};
 use crate::pg::call::preconditions;
-use crate::pg::call::single;
-use crate::pg::call::single::Target;
+use crate::pg::call::target::{self, Target};
 use crate::pg::limits::remaining;
 use crate::pg::provider;
 use crate::pg::provider::health;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::provider::{Asking, Past};
+use crate::pg::shared::layout;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::store::suppressions;
+use crate::pg::sys::clock;
 use crate::pg::sys::settings;
-use crate::pg::table::Binding;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::estimate::{Estimate, EstimateOutcome, Means, Why};
 use leadlex_domain::failure::Failure;
@@ -31,34 +29,28 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::health::Permit;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
-use leadlex_domain::merge;
 use leadlex_domain::person::Person;
-use leadlex_domain::position::Post;
-use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict};
+use leadlex_domain::provider::{Config, Fault, FaultKind};
 use leadlex_domain::rate::{Limits, Status};
-use leadlex_domain::receipt;
-use leadlex_domain::waterfall::{Mode, ProviderOutcome, Waterfall};
+use leadlex_domain::steps::{Event, Step, Steps};
+use leadlex_domain::waterfall::{Mode, ProviderOutcome};
 
 /// Steps 3 and 4; then each contact, in portions.
 ///
 /// Err is LX401 or LX403. Raises 55000: not preloaded, or not bound. 42501: the caller may not read the bound
 /// columns.
-pub fn estimate(
-    target: Target,
-    ids: Vec<Option<String>>,
-    request: FieldRequest,
-) -> Result<Estimate, Failure> {
+pub fn estimate(target: Target, ids: Vec<Option<String>>, asked: FieldRequest) -> Result<Estimate, Failure> {
     layout::require();
-    let caller = single::identify()?;
+    let caller = target::identify()?;
     if !caller.may(WRITE_ENRICH) {
         return Err(Failure::lacks_permission(WRITE_ENRICH));
     }
-    let binding = single::binding(target);
+    let binding = target::binding(target);
     binding.require_readable();
+    let request = lookup::request(&binding, asked);
     let mut outlook = Outlook {
         scope: BatchScope { workspace: caller.workspace.id, binding: &binding, request },
-        providers: Vec::new(),
-        waterfall: settings::waterfall(),
+        providers: Providers::default(),
         openings: HashMap::new(),
         asked: HashSet::new(),
         people: HashSet::new(),
@@ -69,9 +61,7 @@ pub fn estimate(
 
 struct Outlook<'a> {
     scope: BatchScope<'a>,
-    /// Looked up when the first contact needs one.
-    providers: Vec<(String, Rc<LoadedProvider>)>,
-    waterfall: (Mode, f64),
+    providers: Providers,
     openings: HashMap<Uuid, Opening>,
     /// Questions that would have been asked by now.
     asked: HashSet<Hash>,
@@ -113,106 +103,107 @@ impl Outlook<'_> {
     }
 
     fn portion(&mut self, ids: &[&str], estimate: &mut Estimate) {
-        let mut fillable: Vec<(Contact, FieldSet)> = Vec::with_capacity(ids.len());
-        let BatchScope { workspace, binding, .. } = self.scope;
+        let mut open: Vec<Steps> = Vec::with_capacity(ids.len());
+        let BatchScope { workspace, binding, request } = self.scope;
         // Where nothing can be written, whether it may be cannot be found out.
-        let barred = match preconditions::read_only() {
+        let denied = match preconditions::read_only() {
             false => binding.barred(workspace, ids),
             true => vec![false; ids.len()],
         };
-        for (found, barred) in binding.read_many(workspace, ids).into_iter().zip(barred) {
-            let seen = self.scope.look(found);
-            if seen.needs_providers() && !barred && self.providers.is_empty() {
-                self.providers = provider::for_workspace(workspace);
-            }
-            match seen {
-                Eligibility::Fillable(..) if barred => estimate.skip(Why::Barred),
-                Eligibility::Missing => estimate.skip(Why::NotFound),
-                Eligibility::Several(_) => estimate.skip(Why::KeyNotUnique),
-                Eligibility::Full(_) => estimate.skip(Why::NothingToFill),
-                Eligibility::Suppressed(_) => estimate.skip(Why::Suppressed),
-                Eligibility::Fillable(contact, fields) => fillable.push((contact, fields)),
+        let found = binding.read_many(workspace, ids);
+        for ((id, found), denied) in ids.iter().zip(found).zip(denied) {
+            let mut steps = Steps::new(request, id);
+            steps.next(Event::Claimed);
+            self.scope.qualify(&mut steps, found, denied, &mut self.providers);
+            match steps.outcome() {
+                Some(outcome) => estimate.count(EstimateOutcome::of(outcome)),
+                None => open.push(steps),
             }
         }
-        let contacts: Vec<(&Contact, Hash)> =
-            fillable.iter().map(|(contact, _)| (contact, name_of(binding, workspace, contact).1)).collect();
-        let pasts = provider::pasts(workspace, &self.providers, &contacts, &self.crowd);
-        for ((contact, fields), past) in fillable.iter().zip(&pasts) {
-            estimate.take(|| self.outcome_of(contact, *fields, past));
+        let whom: Vec<(&Contact, Hash)> =
+            open.iter().map(|steps| (steps.contact(), self.scope.row(steps.contact()))).collect();
+        let pasts = provider::pasts(workspace, &self.providers.all, &whom, &self.crowd);
+        for (mut steps, mut past) in open.into_iter().zip(pasts) {
+            let outcome = self.outcome_of(&mut steps, &mut past, estimate);
+            estimate.count(outcome);
         }
     }
 
-    /// Step 10, up to the first request that would be sent.
-    fn outcome_of(&mut self, contact: &Contact, fields: FieldSet, past: &Past) -> EstimateOutcome {
-        let BatchScope { workspace, binding, request } = self.scope;
-        let (mode, min_confidence) = self.waterfall;
-        let (table, person) = name_of(binding, workspace, contact);
-        let overwrite = request.overwrite;
-        let receipts = !settings::receipt_terms().off();
-        let post = Post::new(settings::position(), contact);
-        let mut waterfall = Waterfall::new(mode, min_confidence, fields).beside(post);
-        let mut past = Cow::Borrowed(past);
-        for (at, (name, provider)) in self.providers.clone().iter().enumerate() {
-            if waterfall.finished() {
-                break;
-            }
-            let known = waterfall.with_found(contact, overwrite);
-            let found = matches!(known, Cow::Owned(_));
-            let whom = waterfall.with_all_found(contact, overwrite);
-            if matches!(whom, Cow::Owned(_)) && self.is_suppressed(&whom, person) {
-                return EstimateOutcome::Skipped(Why::Suppressed);
-            }
-            // What receipts supply makes it another question.
-            if found && !past.is_of(workspace, provider, &known) {
-                past.to_mut().look_again(workspace, &(name.clone(), Rc::clone(provider)), &known);
-            }
-            let asking = Asking { workspace, contact: &known, table: &table, person, overwrite, past: &past };
-            let outcome = match provider::foreseen(provider, &asking, waterfall.missing()) {
-                Some(outcome) => outcome,
-                None if receipts && past.asked_of(provider.id).is_some_and(|q| self.asked.contains(&q)) => {
-                    let missing = waterfall.missing();
-                    return match self.is_asked_about_alike(at, &known, &past, missing) {
-                        true => EstimateOutcome::AnsweredWithAnother,
-                        // Of those after this one.
-                        false => EstimateOutcome::Asked,
-                    };
+    /// From the rate limit up to the first request that would be sent.
+    fn outcome_of(&mut self, steps: &mut Steps, past: &mut Past, estimate: &mut Estimate) -> EstimateOutcome {
+        let row = self.scope.row(steps.contact());
+        loop {
+            let event = match steps.step() {
+                Step::UseRate if !estimate.admit() => return EstimateOutcome::Skipped(Why::RateLimit),
+                Step::UseRate => Event::Admitted,
+                Step::Reserve if !estimate.has_credit() => {
+                    return EstimateOutcome::Skipped(Why::CreditsRunOut);
                 }
-                None => match self.send(provider, &past.person) {
-                    Ok(true) => {
-                        self.asked.extend(past.asked_of(provider.id));
-                        self.people.insert(self.likeness(at, &known, &past, waterfall.missing()));
-                        return EstimateOutcome::Asked;
-                    }
-                    Ok(false) => ProviderOutcome::Skipped,
-                    Err(fault) => ProviderOutcome::Answered(Verdict::Failed(fault)),
+                Step::Reserve => Event::Reserved(true),
+                Step::LookUp(_) => {
+                    let whom = steps.whom();
+                    // As it is stored it was looked up before.
+                    let found = matches!(whom, Cow::Owned(_));
+                    Event::Listed(found && self.scope.is_suppressed(&whom, row, &self.crowd))
+                }
+                Step::Recall(at) => self.recall(steps, at, past),
+                Step::Ask(at) => match self.ask(steps, at, past) {
+                    ControlFlow::Break(outcome) => return outcome,
+                    ControlFlow::Continue(event) => event,
+                },
+                Step::Release => Event::Released,
+                Step::Write => {
+                    let (contact, gathered) = (steps.contact(), steps.gathered());
+                    let overwrite = self.scope.request.overwrite;
+                    return EstimateOutcome::of_offer(contact, gathered, steps.fields(), overwrite);
+                }
+                step => match steps.outcome() {
+                    Some(outcome) => return EstimateOutcome::of(outcome),
+                    None => unreachable!("an estimate never comes to {step:?}"),
                 },
             };
-            waterfall.absorb(name, outcome);
+            steps.next(event);
         }
-        if waterfall
-            .with_found_profile(contact, overwrite)
-            .is_some_and(|known| self.is_suppressed(&known, person))
-        {
-            return EstimateOutcome::Skipped(Why::Suppressed);
+    }
+
+    fn recall(&self, steps: &Steps, at: usize, past: &mut Past) -> Event {
+        let BatchScope { workspace, binding, request } = self.scope;
+        let (named, known) = (&self.providers.all[at], steps.known());
+        // What receipts supply makes it another question.
+        if matches!(known, Cow::Owned(_)) && !past.is_of(workspace, &named.1, &known) {
+            past.look_again(workspace, named, &known);
         }
-        match waterfall.result() {
-            Ok(gathered) if gathered.values.is_empty() => EstimateOutcome::Skipped(Why::NoData),
-            Ok(gathered) => {
-                let changes = merge::changes(contact, &gathered.values, fields, overwrite);
-                match gathered.post.fitting(contact, changes) {
-                    // It is offered again, in case that the table has changed.
-                    (changes, _)
-                        if !changes.is_empty()
-                            && changes.fields().minus(gathered.refused_before).is_empty() =>
-                    {
-                        EstimateOutcome::Skipped(Why::TableRefuses)
-                    }
-                    (changes, true) if changes.is_empty() => EstimateOutcome::Skipped(Why::OtherCompany),
-                    (changes, false) if changes.is_empty() => EstimateOutcome::AnsweredTheSame,
-                    _ => EstimateOutcome::Answered,
-                }
+        let asking = Asking {
+            workspace,
+            contact: &known,
+            table: &format!("{}\n{}", binding.name(), known.id),
+            person: self.scope.row(&known),
+            overwrite: request.overwrite,
+            past,
+        };
+        Event::Recalled(provider::foreseen(&named.1, &asking, steps.missing()))
+    }
+
+    /// What comes of it if a request would be sent, or has been about another contact; else what does in its place.
+    fn ask(&mut self, steps: &Steps, at: usize, past: &Past) -> ControlFlow<EstimateOutcome, Event> {
+        let provider = Rc::clone(&self.providers.all[at].1);
+        let (known, missing) = (steps.known(), steps.missing());
+        let receipts = !settings::receipt_terms().off();
+        if receipts && past.asked_of(provider.id).is_some_and(|question| self.asked.contains(&question)) {
+            return ControlFlow::Break(match self.is_asked_about_alike(at, &known, past, missing) {
+                true => EstimateOutcome::AnsweredWithAnother,
+                // Of those after this one.
+                false => EstimateOutcome::Asked,
+            });
+        }
+        match self.send(&provider, &past.person) {
+            Ok(true) => {
+                self.asked.extend(past.asked_of(provider.id));
+                self.people.insert(self.likeness(at, &known, past, missing));
+                ControlFlow::Break(EstimateOutcome::Asked)
             }
-            Err(failure) => EstimateOutcome::of_failure(&failure),
+            Ok(false) => ControlFlow::Continue(Event::Answered(ProviderOutcome::Skipped)),
+            Err(fault) => ControlFlow::Continue(Event::NotAsked(fault)),
         }
     }
 
@@ -223,16 +214,17 @@ impl Outlook<'_> {
             provider.config.as_ref().map_or(true, |config| config.fills().intersect(missing).is_empty())
         };
         self.people.contains(&self.likeness(at, contact, past, missing))
-            || self.providers[at + 1..].iter().all(useless)
+            || self.providers.all[at + 1..].iter().all(useless)
     }
 
     /// Whoever has it in common with another is asked about alike from provider `at` on: the questions, or where answers can
     /// change those, all that identifies.
     fn likeness(&self, at: usize, contact: &Contact, past: &Past, missing: FieldSet) -> Hash {
         let missing = missing.names().join(",");
-        let whom = match self.waterfall.0 {
+        let whom = match self.scope.request.mode {
             Mode::FirstMatch => {
-                let questions = self.providers[at..].iter().map(|(_, provider)| past.asked_of(provider.id));
+                let questions =
+                    self.providers.all[at..].iter().map(|(_, provider)| past.asked_of(provider.id));
                 format!("{:?}", questions.collect::<Vec<_>>())
             }
             Mode::Fill => {
@@ -242,11 +234,6 @@ impl Outlook<'_> {
             }
         };
         leadlex_domain::hash::hash(&[missing.as_bytes(), whom.as_bytes()])
-    }
-
-    fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
-        let listed = || provider::listed(self.scope.workspace, contact, row, &self.crowd);
-        suppressions::any(Some(self.scope.workspace), listed)
     }
 
     /// Whether a request would be sent now; it is counted against the provider's own limits. `Ok(false)`: the contact
@@ -268,12 +255,6 @@ impl Outlook<'_> {
             }
         }
     }
-}
-
-/// As the request key and the receipt have them.
-fn name_of(binding: &Binding, workspace: Uuid, contact: &Contact) -> (String, Hash) {
-    let name = binding.name();
-    (format!("{name}\n{}", contact.id), receipt::person(workspace, name, &contact.id))
 }
 
 /// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.

@@ -1,41 +1,37 @@
-//! Steps 5 to 7 as far as they only look: shared by the batch and by what tells beforehand what a batch would do.
+//! Steps 5 to 7, which only look: shared by the batch and by what tells beforehand what a batch would do.
+
+use std::rc::Rc;
 
 use uuid::Uuid;
 
 use crate::pg::call::batch::FieldRequest;
-use crate::pg::call::single;
+use crate::pg::call::target;
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
+use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
+use crate::pg::sys::settings;
 use crate::pg::table::{Binding, Found};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::Failure;
-use leadlex_domain::fields::FieldSet;
-use leadlex_domain::{merge, receipt};
+use leadlex_domain::hash::Hash;
+use leadlex_domain::receipt;
+use leadlex_domain::steps::{Event, Request, Row, Step, Steps};
 
 /// Whose contacts, of which table, and what is asked of them.
 #[derive(Clone, Copy)]
 pub struct BatchScope<'a> {
     pub workspace: Uuid,
     pub binding: &'a Binding,
-    pub request: FieldRequest,
+    pub request: Request,
 }
 
-/// What there is to do about a contact.
-pub enum Eligibility {
-    Missing,
-    /// So many rows have this key.
-    Several(usize),
-    Full(Contact),
-    Suppressed(Contact),
-    Fillable(Contact, FieldSet),
-}
-
-impl Eligibility {
-    /// Nothing can be said of the contact where no provider is set up.
-    pub fn needs_providers(&self) -> bool {
-        matches!(self, Eligibility::Suppressed(_) | Eligibility::Fillable(..))
-    }
+/// The enabled providers, once the first contact needs one.
+#[derive(Default)]
+pub struct Providers {
+    /// In the order of their priority.
+    pub all: Vec<(String, Rc<LoadedProvider>)>,
+    names: Rc<[String]>,
 }
 
 /// The positions of an input.
@@ -44,6 +40,30 @@ pub struct Keys {
     /// In the one spelling that everybody who means this key uses.
     pub known: Vec<(usize, String)>,
     pub bad: Vec<(usize, Failure)>,
+}
+
+/// What is asked of each contact of a batch on this table.
+pub fn request(binding: &Binding, asked: FieldRequest) -> Request {
+    let (mode, min_confidence) = settings::waterfall();
+    Request {
+        fields: asked.fields,
+        overwrite: asked.overwrite,
+        mapped: binding.fields(),
+        mode,
+        min_confidence,
+        position: settings::position(),
+    }
+}
+
+impl Providers {
+    /// Raises 55000 where there is none. As in a single call, a contact that needs none has its line without.
+    fn load(&mut self, workspace: Uuid) -> Rc<[String]> {
+        if self.all.is_empty() {
+            self.all = provider::for_workspace(workspace);
+            self.names = self.all.iter().map(|(name, _)| name.clone()).collect();
+        }
+        Rc::clone(&self.names)
+    }
 }
 
 impl BatchScope<'_> {
@@ -59,7 +79,7 @@ impl BatchScope<'_> {
         for (position, id) in ids.into_iter().enumerate() {
             let missing = || Failure::validation("the id is NULL", "Pass the contact to enrich.");
             let key = id.ok_or_else(missing).and_then(|id| {
-                self.binding.canonical_key(&id).ok_or_else(|| single::no_key(self.binding, &id))
+                self.binding.canonical_key(&id).ok_or_else(|| target::no_key(self.binding, &id))
             });
             match key {
                 Ok(key) => keys.known.push((position, key)),
@@ -70,24 +90,42 @@ impl BatchScope<'_> {
         keys
     }
 
-    /// Raises 42501 where the caller may not write what is to be filled.
-    pub fn look(&self, found: Found) -> Eligibility {
-        let contact = match found {
-            Found::Nothing => return Eligibility::Missing,
-            Found::Several(count) => return Eligibility::Several(count),
-            Found::One(contact) => *contact,
-        };
-        let fields =
-            merge::fillable(&contact, self.request.fields, self.binding.fields(), self.request.overwrite);
-        if fields.is_empty() {
-            return Eligibility::Full(contact);
+    /// The hash of the contact's row.
+    pub fn row(&self, contact: &Contact) -> Hash {
+        receipt::person(self.workspace, self.binding.name(), &contact.id)
+    }
+
+    /// Takes a contact that was read up to the rate limit, or to its end. `update_denied`: row-level security does not let
+    /// the caller update the row.
+    ///
+    /// Raises 42501 where the caller may not write the columns that are to be filled. 55000: no provider is enabled.
+    pub fn qualify(&self, steps: &mut Steps, found: Found, update_denied: bool, providers: &mut Providers) {
+        steps.next(Event::Found(match found {
+            Found::Nothing => Row::Missing,
+            Found::One(contact) => Row::One(contact),
+            Found::Several(count) => Row::Several(count),
+        }));
+        loop {
+            let event = match steps.step() {
+                Step::Access => {
+                    self.binding.require_updatable(steps.fields());
+                    Event::Allowed(!update_denied)
+                }
+                Step::Providers => Event::Providers(providers.load(self.workspace)),
+                Step::LookUp(_) => Event::Listed(self.is_suppressed(
+                    &steps.whom(),
+                    self.row(steps.contact()),
+                    &Crowd::default(),
+                )),
+                _ => return,
+            };
+            steps.next(event);
         }
-        self.binding.require_updatable(fields);
-        let row = receipt::person(self.workspace, self.binding.name(), &contact.id);
-        let listed = || provider::listed(self.workspace, &contact, row, &Crowd::default());
-        if suppressions::any(Some(self.workspace), listed) {
-            return Eligibility::Suppressed(contact);
-        }
-        Eligibility::Fillable(contact, fields)
+    }
+
+    /// Whether the person is on the suppression list. `row`: see [`BatchScope::row`].
+    pub fn is_suppressed(&self, contact: &Contact, row: Hash, crowd: &Crowd) -> bool {
+        let listed = || provider::listed(self.workspace, contact, row, crowd);
+        suppressions::any(Some(self.workspace), listed)
     }
 }

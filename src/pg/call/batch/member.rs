@@ -1,56 +1,50 @@
 //! Contacts of a batch: which ones there are, and steps 5 to 7 for a portion of them.
 
-use leadlex_domain::sqlstate;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::pg::call::batch::lookup::{Eligibility, Keys};
+use crate::pg::call::batch::lookup::Keys;
 use crate::pg::call::batch::{Batch, PORTION};
-use crate::pg::call::{preconditions, single};
+use crate::pg::call::{preconditions, target};
 use crate::pg::provider;
 use crate::pg::provider::{Flight, Past};
 use crate::pg::provider::{health, shared_values};
 use crate::pg::shared::claims;
 use crate::pg::shared::claims::Claimed;
 use crate::pg::shared::layout::ClaimKey;
-use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::spi;
 use crate::pg::table;
-use crate::pg::table::Found;
+use crate::pg::table::{Binding, Found};
 use leadlex_domain::batch::BatchResult;
 use leadlex_domain::contact::Contact;
-use leadlex_domain::failure::{Failure, NoMatchReason, short};
+use leadlex_domain::failure::{Failure, short};
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::position::Post;
-use leadlex_domain::receipt;
-use leadlex_domain::waterfall::{Gathered, Mode, Waterfall};
+use leadlex_domain::sqlstate;
+use leadlex_domain::steps::{Event, Outcome, Raised, Step, Steps};
 
-/// What the providers had for one contact, or why the contact fails.
-pub type Gathering = Result<Gathered, Failure>;
+/// A contact that is claimed.
+pub struct Claim {
+    pub position: usize,
+    pub request_id: Uuid,
+    pub key: ClaimKey,
+    /// This transaction had it before: it is not given up with this call.
+    pub before: bool,
+}
 
 /// A contact that providers are asked about.
 pub struct Member {
-    pub position: usize,
-    pub request_id: Uuid,
-    pub claim: ClaimKey,
-    /// This transaction had it before: it is not given up with this call.
-    pub claimed_before: bool,
-    pub contact: Contact,
-    /// The fields that may be filled.
-    pub fields: FieldSet,
+    pub claim: Claim,
+    pub steps: Steps,
+    /// Its table and key, as the request key and the receipt have them.
     pub table: String,
-    pub person: Hash,
+    pub row: Hash,
     pub past: Past,
-    /// Questions that nobody else of the set is asked about meanwhile.
+    /// Questions that no other contact of the set is asked about meanwhile.
     pub asking: Vec<Hash>,
-    pub waterfall: Waterfall,
-    pub next_provider: usize,
-    /// By the rate limit.
-    pub admitted: bool,
     /// It failed before, and all others have had their turn.
     pub goes_last: bool,
     pub deadline: Option<Instant>,
@@ -60,18 +54,6 @@ pub struct Member {
 pub struct Flying {
     pub flight: Box<Flight>,
     pub member: Member,
-}
-
-/// A contact that no provider is asked about any more, with what came of it.
-pub struct Finished {
-    pub member: Member,
-    pub result: Gathering,
-    pub credited: bool,
-}
-
-/// An empty waterfall, for a contact that no provider is asked about.
-pub fn no_waterfall() -> Waterfall {
-    Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::EMPTY)
 }
 
 impl Batch<'_> {
@@ -90,63 +72,71 @@ impl Batch<'_> {
 
     /// Claims and reads the next portion. What needs no provider has its line.
     pub fn prepare(&mut self) {
-        let count = self.ahead.len().min(PORTION);
-        let portion: Vec<(usize, String)> = self.ahead.drain(..count).collect();
-        let elsewhere = self.scope().is_elsewhere();
-        let hidden = if elsewhere { HashSet::new() } else { self.hidden(&portion) };
-        let mut claimed: Vec<(usize, String, ClaimKey, bool)> = Vec::with_capacity(count);
-        for (position, id) in portion {
-            if elsewhere || hidden.contains(&position) {
-                self.tell(position, not_found(&id));
-                continue;
-            }
-            let key = single::contact_claim(&self.binding, self.workspace(), &id);
-            preconditions::begin(key, &format!("contact {}", short(&id)));
-            match claims::try_claim(key, self.waits) {
-                Ok(Claimed::ByOthers) => {
-                    preconditions::end(key);
-                    let message = "somebody else is enriching the contact just now";
-                    self.tell(
-                        position,
-                        BatchResult::raised(Uuid::now_v7(), sqlstate::LOCK_NOT_AVAILABLE, message, None),
-                    );
-                }
-                Ok(claim) => claimed.push((position, id, key, claim == Claimed::Before)),
-                Err(claims::TooMany) => {
-                    preconditions::end(key);
-                    let message = claims::TooMany::MESSAGE;
-                    self.tell(
-                        position,
-                        BatchResult::raised(Uuid::now_v7(), sqlstate::OUT_OF_MEMORY, message, None),
-                    );
-                }
-            }
-        }
-        let keys: Vec<&str> = claimed.iter().map(|(_, id, ..)| id.as_str()).collect();
+        let claimed = self.claim_portion();
+        let keys: Vec<&str> = claimed.iter().map(|(_, id)| id.as_str()).collect();
         let found = self.binding.read_many(self.workspace(), &keys);
-        let barred = self.binding.barred(self.workspace(), &keys);
+        let denied = self.binding.barred(self.workspace(), &keys);
         let mut members = Vec::with_capacity(claimed.len());
-        for (((position, id, claim, claimed_before), found), barred) in
-            claimed.into_iter().zip(found).zip(barred)
-        {
-            match self.look_at(&id, found, barred) {
-                Ok((contact, fields)) => {
-                    members.push(self.member(position, claim, claimed_before, contact, fields))
-                }
-                Err(line) => {
-                    self.let_go(&[(claim, claimed_before)]);
-                    self.tell(position, *line);
-                }
+        for (((claim, id), found), denied) in claimed.into_iter().zip(found).zip(denied) {
+            if spi::lasting_snapshot()
+                && matches!(found, Found::One(_))
+                && !self.binding.is_current(self.workspace(), &id)
+            {
+                target::refuse_stale(&format!("Contact {id} has changed since this transaction began."));
+            }
+            let mut steps = Steps::new(self.request, &id);
+            steps.next(Event::Claimed);
+            let mut providers = std::mem::take(&mut self.providers);
+            self.scope().qualify(&mut steps, found, denied, &mut providers);
+            self.providers = providers;
+            match steps.step() {
+                Step::Done => self.conclude(claim, steps),
+                _ => members.push(self.member(claim, steps)),
             }
         }
-        self.recall(&mut members);
+        self.recall_portion(&mut members);
         // The first that is asked about may be the one that tries a provider: not always the same.
-        if !members.is_empty() && self.providers.iter().any(|(_, provider)| health::is_paused(provider.id)) {
+        if !members.is_empty()
+            && self.providers.all.iter().any(|(_, provider)| health::is_paused(provider.id))
+        {
             let jitter = Uuid::new_v4().as_fields().0 as usize;
             let count = members.len();
             members.rotate_left(jitter % count);
         }
         self.queue.extend(members);
+    }
+
+    /// The next contacts that this call holds now, with their keys. Others have their line.
+    fn claim_portion(&mut self) -> Vec<(Claim, String)> {
+        let count = self.ahead.len().min(PORTION);
+        let portion: Vec<(usize, String)> = self.ahead.drain(..count).collect();
+        let elsewhere = self.scope().is_elsewhere();
+        let hidden = if elsewhere { HashSet::new() } else { self.hidden(&portion) };
+        let mut claimed = Vec::with_capacity(count);
+        for (position, id) in portion {
+            let request_id = Uuid::now_v7();
+            if elsewhere || hidden.contains(&position) {
+                let failure = Failure::not_found(&format!("contact {id}"));
+                self.tell(position, BatchResult::failed(request_id, &failure, None));
+                continue;
+            }
+            let key = target::contact_claim(&self.binding, self.workspace(), &id);
+            preconditions::begin(key, &format!("contact {}", short(&id)));
+            let (sqlstate, message) = match claims::try_claim(key, self.waits) {
+                Ok(Claimed::ByOthers) => {
+                    (sqlstate::LOCK_NOT_AVAILABLE, "somebody else is enriching the contact just now")
+                }
+                Err(claims::TooMany) => (sqlstate::OUT_OF_MEMORY, claims::TooMany::MESSAGE),
+                Ok(state) => {
+                    let before = state == Claimed::Before;
+                    claimed.push((Claim { position, request_id, key, before }, id));
+                    continue;
+                }
+            };
+            preconditions::end(key);
+            self.tell(position, BatchResult::raised(request_id, sqlstate, message, None));
+        }
+        claimed
     }
 
     /// The positions of rows that policies do not show to the caller: those are not even waited for.
@@ -160,101 +150,34 @@ impl Batch<'_> {
         unseen.map(|((position, _), _)| *position).collect()
     }
 
-    /// Raises 55000 where there is none. As in a single call, a contact that needs none has its line without.
-    fn require_providers(&mut self) {
-        if self.providers.is_empty() {
-            self.providers = provider::for_workspace(self.workspace());
-        }
-    }
-
-    /// Steps 5 to 7 for one contact: the fields to be filled, or its line.
-    fn look_at(
-        &mut self,
-        id: &str,
-        found: Found,
-        barred: bool,
-    ) -> Result<(Contact, FieldSet), Box<BatchResult>> {
-        if spi::lasting_snapshot()
-            && matches!(found, Found::One(_))
-            && !self.binding.is_current(self.workspace(), id)
-        {
-            refuse(Refusal {
-                sqlstate: sqlstate::SERIALIZATION_FAILURE,
-                message: "could not serialize access due to concurrent update".into(),
-                detail: Some(format!("Contact {id} has changed since this transaction began.")),
-                hint: Some("The transaction might succeed if retried.".into()),
-            });
-        }
-        let seen = self.scope().look(found);
-        if seen.needs_providers() && !barred {
-            self.require_providers();
-        }
-        match seen {
-            Eligibility::Missing => Err(Box::new(not_found(id))),
-            Eligibility::Several(count) => {
-                let message = format!("{count} rows of {} have the key {id}", self.binding.name());
-                Err(Box::new(BatchResult::raised(
-                    Uuid::now_v7(),
-                    sqlstate::CARDINALITY_VIOLATION,
-                    &message,
-                    None,
-                )))
-            }
-            Eligibility::Full(contact) => {
-                Err(Box::new(BatchResult::done(Uuid::now_v7(), contact, FieldSet::EMPTY, None)))
-            }
-            Eligibility::Suppressed(contact) => {
-                let failure = Failure::no_match(NoMatchReason::Suppressed);
-                Err(Box::new(BatchResult::failed(Uuid::now_v7(), &failure, Some(contact))))
-            }
-            Eligibility::Fillable(contact, _) if barred => {
-                let message = table::barred_message(id);
-                Err(Box::new(BatchResult::raised(
-                    Uuid::now_v7(),
-                    sqlstate::INSUFFICIENT_PRIVILEGE,
-                    &message,
-                    Some(contact),
-                )))
-            }
-            Eligibility::Fillable(contact, fields) => Ok((contact, fields)),
-        }
-    }
-
-    fn member(
-        &self,
-        position: usize,
-        claim: ClaimKey,
-        claimed_before: bool,
-        contact: Contact,
-        fields: FieldSet,
-    ) -> Member {
-        let (mode, min_confidence) = self.waterfall;
-        let name = self.binding.name();
+    fn member(&self, claim: Claim, steps: Steps) -> Member {
+        let contact = steps.contact();
         Member {
-            position,
-            request_id: Uuid::now_v7(),
             claim,
-            claimed_before,
-            table: format!("{name}\n{}", contact.id),
-            person: receipt::person(self.workspace(), name, &contact.id),
+            table: format!("{}\n{}", self.binding.name(), contact.id),
+            row: self.scope().row(contact),
             past: Past::default(),
             asking: Vec::new(),
-            waterfall: Waterfall::new(mode, min_confidence, fields)
-                .beside(Post::new(self.position, &contact)),
-            next_provider: 0,
-            admitted: false,
             goes_last: false,
             deadline: None,
-            contact,
-            fields,
+            steps,
         }
+    }
+
+    /// The contact has come to its end: tells its line, and lets it go.
+    pub fn conclude(&mut self, claim: Claim, steps: Steps) {
+        let (outcome, contact) = steps.into_outcome();
+        let written = matches!(outcome, Outcome::Enriched { .. });
+        let line = line(&self.binding, claim.request_id, outcome, contact);
+        self.let_go(claim.key, written || claim.before);
+        self.tell(claim.position, line);
     }
 
     /// What was answered before, for all of them by one statement.
-    fn recall(&self, members: &mut [Member]) {
+    fn recall_portion(&self, members: &mut [Member]) {
         let contacts: Vec<(&Contact, Hash)> =
-            members.iter().map(|member| (&member.contact, member.person)).collect();
-        let pasts = provider::pasts(self.workspace(), &self.providers, &contacts, &self.crowd);
+            members.iter().map(|member| (member.steps.contact(), member.row)).collect();
+        let pasts = provider::pasts(self.workspace(), &self.providers.all, &contacts, &self.crowd);
         shared_values::report(self.workspace(), &self.crowd);
         for (member, past) in members.iter_mut().zip(pasts) {
             member.past = past;
@@ -264,13 +187,11 @@ impl Batch<'_> {
     /// What is known about asking the next provider, for all of them by one statement: what was supplied can make it another
     /// question.
     pub fn look_ahead(&self, members: &mut [Member]) {
-        let overwrite = self.request.overwrite;
         let stale = members.iter_mut().filter_map(|member| {
-            let (_, provider) = self.providers.get(member.next_provider)?;
-            let known = member.waterfall.with_found(&member.contact, overwrite);
-            let Cow::Owned(known) = known else { return None };
-            let done = member.waterfall.finished() || member.past.is_of(self.workspace(), provider, &known);
-            (!done).then_some((&mut member.past, known))
+            let (_, provider) = self.providers.all.get(member.steps.turn()?)?;
+            let Cow::Owned(known) = member.steps.known() else { return None };
+            let same = member.past.is_of(self.workspace(), provider, &known);
+            (!same).then_some((&mut member.past, known))
         });
         self.renew(stale.collect());
     }
@@ -282,13 +203,34 @@ impl Batch<'_> {
         }
         let row = |past: &Past| past.person.row.expect("a contact of a table");
         let rows: Vec<(&Contact, Hash)> = stale.iter().map(|(past, contact)| (contact, row(past))).collect();
-        let latest = provider::pasts(self.workspace(), &self.providers, &rows, &self.crowd);
+        let latest = provider::pasts(self.workspace(), &self.providers.all, &rows, &self.crowd);
         for ((past, contact), latest) in stale.iter_mut().zip(latest) {
             past.renew(self.workspace(), latest, contact);
         }
     }
 }
 
-fn not_found(id: &str) -> BatchResult {
-    BatchResult::failed(Uuid::now_v7(), &Failure::not_found(&format!("contact {id}")), None)
+/// The line of a contact.
+fn line(binding: &Binding, request_id: Uuid, outcome: Outcome, contact: Option<Contact>) -> BatchResult {
+    let read = |contact: Option<Contact>| contact.expect("a contact that was read");
+    match outcome {
+        Outcome::Enriched { updated, origin, .. } => {
+            BatchResult::done(request_id, read(contact), updated, Some(origin))
+        }
+        Outcome::Unchanged(origin) => BatchResult::done(request_id, read(contact), FieldSet::EMPTY, origin),
+        Outcome::Failed(failure) => BatchResult::failed(request_id, &failure, contact),
+        Outcome::Raised(Raised { sqlstate, message }) => {
+            BatchResult::raised(request_id, &sqlstate, &message, contact)
+        }
+        Outcome::Several(key, count) => {
+            let message = format!("{count} rows of {} have the key {key}", binding.name());
+            BatchResult::raised(request_id, sqlstate::CARDINALITY_VIOLATION, &message, None)
+        }
+        Outcome::UpdateDenied => {
+            let contact = read(contact);
+            let message = table::barred_message(&contact.id);
+            BatchResult::raised(request_id, sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(contact))
+        }
+        Outcome::Replayed(_) => unreachable!("a set has no idempotency key"),
+    }
 }

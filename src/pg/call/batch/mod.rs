@@ -1,7 +1,8 @@
-//! Many contacts in one call. The steps are those of a single call (`flow`), taken for a portion of contacts at a time;
+//! Many contacts in one call. The steps are those of a single call (`steps`), taken for a portion of contacts at a time;
 //! providers are asked about many at once, and what they answer is written by one statement for many.
 
 mod answers;
+mod asking;
 mod estimate;
 mod lookup;
 mod member;
@@ -11,7 +12,6 @@ mod writing;
 use crate::pg::installation;
 use crate::pg::shared::layout;
 use crate::pg::sys::clock;
-use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,34 +20,25 @@ use pgrx::PgMemoryContexts;
 use uuid::Uuid;
 
 use crate::pg::call::preconditions;
-use crate::pg::call::single;
-use crate::pg::call::single::Target;
+use crate::pg::call::target::{self, Target};
 use crate::pg::limits::accounts;
 use crate::pg::limits::accounts::Pool;
-use crate::pg::provider;
-use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::provider::{Asked, Asker, Asking, NotYet};
 use crate::pg::shared::progress::Progress;
 use crate::pg::shared::single_flight::Ear;
 use crate::pg::shared::{claims, transaction, wait};
-use crate::pg::store::config::LoadedProvider;
-use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
-use answers::Outcomes;
+pub use answers::Outcomes;
 pub use estimate::estimate;
 use leadlex_domain::batch::{BatchResult, Order, Status};
-use leadlex_domain::contact::Contact;
-use leadlex_domain::failure::{Failure, NoMatchReason};
+use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
-use leadlex_domain::position::Position;
-use leadlex_domain::rate::Window;
-use leadlex_domain::waterfall::Mode;
-use lookup::BatchScope;
-use member::{Finished, Flying, Member};
+use leadlex_domain::steps::Request;
+use lookup::{BatchScope, Providers};
+use member::{Flying, Member};
 use parked::Parked;
 
 /// Contacts that are read, and written, by one statement.
@@ -71,13 +62,10 @@ pub type Sink<'s> = dyn FnMut(usize, &BatchResult) + 's;
 
 /// A set of contacts that is being enriched: where each of them stands.
 pub struct Batch<'s> {
-    request: FieldRequest,
+    request: Request,
     caller: Caller,
     binding: Rc<Binding>,
-    /// Looked up when the first contact needs one: see [`Batch::require_providers`].
-    providers: Vec<(String, Rc<LoadedProvider>)>,
-    waterfall: (Mode, f64),
-    position: Position,
+    providers: Providers,
     /// The workspace's account, if it has limits.
     account: Option<usize>,
     pool: Pool,
@@ -93,7 +81,8 @@ pub struct Batch<'s> {
     parked: Vec<Parked>,
     /// Open while there are such.
     ear: Option<Ear>,
-    finished: Vec<Finished>,
+    /// To be written.
+    finished: Vec<Member>,
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
     being_asked: HashSet<Hash>,
     asked: HashSet<Hash>,
@@ -124,6 +113,8 @@ pub struct Call {
     pub until: Option<Instant>,
     /// For others who are enriching a contact. Whoever holds rows already must not: they may be about to write those.
     pub waits: bool,
+    /// What other parts of the same set were told.
+    pub outcomes: Outcomes,
 }
 
 /// Steps 2 to 4, for the identity of the session.
@@ -131,7 +122,7 @@ pub struct Call {
 /// Err is LX401 or LX403. Raises 25006 or 25000: the transaction cannot write. 55000: not preloaded.
 pub fn caller() -> Result<Caller, Failure> {
     preconditions::require_writable();
-    single::identify().and_then(permitted).map_err(|failure| failure.seen_at(Uuid::now_v7(), None))
+    target::identify().and_then(permitted).map_err(|failure| failure.seen_at(Uuid::now_v7(), None))
 }
 
 /// The caller again, if it may enrich. Err is LX403: it has no write:enrich.
@@ -148,19 +139,17 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     preconditions::require_writable();
     transaction::mark_called();
-    let Call { caller, target, request, until, waits } = call;
-    let binding = single::binding(target);
+    let Call { caller, target, request, until, waits, outcomes } = call;
+    let binding = target::binding(target);
     preconditions::refuse_row_in_update(binding.relation());
     binding.require_readable();
     let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
     let account = limited.then(|| accounts::open(installation::account_key(caller.workspace.id)));
     let mut batch = Batch {
-        request,
+        request: lookup::request(&binding, request),
         caller,
         binding,
-        providers: Vec::new(),
-        waterfall: settings::waterfall(),
-        position: settings::position(),
+        providers: Providers::default(),
         account,
         pool: Pool::default(),
         order: Order::default(),
@@ -173,7 +162,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         finished: Vec::new(),
         being_asked: HashSet::new(),
         asked: HashSet::new(),
-        outcomes: Outcomes::default(),
+        outcomes,
         left_out: Vec::new(),
         crowd: Crowd::default(),
         closed_until: None,
@@ -257,8 +246,10 @@ impl Batch<'_> {
         }
         let last = std::mem::take(&mut self.last).into_iter().map(|(_, member)| member);
         for member in std::mem::take(&mut self.queue).into_iter().chain(last) {
-            self.let_go(&[(member.claim, member.claimed_before)]);
-            self.tell(member.position, BatchResult::left(member.request_id, Some(member.contact)));
+            let Member { claim, steps, .. } = member;
+            self.let_go(claim.key, claim.before);
+            let line = BatchResult::left(claim.request_id, Some(steps.contact().clone()));
+            self.tell(claim.position, line);
         }
     }
 
@@ -279,25 +270,6 @@ impl Batch<'_> {
         let free = |member: &Member| !member.past.asked().any(|hash| being_asked.contains(&hash));
         let at = self.queue.iter().position(free)?;
         self.queue.remove(at)
-    }
-
-    /// What others of this batch were told since the contact was read answers the same question about it; and those read
-    /// since may have turned out to share what identified it.
-    fn note_questions(&mut self, member: &mut Member) {
-        let workspace = self.caller.workspace.id;
-        let off = settings::receipt_terms().off();
-        let answered = !off && member.past.asked().any(|hash| self.asked.contains(&hash));
-        if answered || shared_values::has_become_shared(workspace, &member.past.person, &self.crowd) {
-            let whom = [(&member.contact, member.person)];
-            let latest = provider::pasts(workspace, &self.providers, &whom, &self.crowd);
-            latest.into_iter().for_each(|latest| member.past.replace(latest));
-        }
-        if off {
-            return;
-        }
-        member.asking = member.past.asked().collect();
-        self.asked.extend(&member.asking);
-        self.being_asked.extend(&member.asking);
     }
 
     /// Whether another contact may be asked about now.
@@ -335,145 +307,6 @@ impl Batch<'_> {
         }
     }
 
-    /// Steps 8 and 9, then the first provider.
-    fn ask(&mut self, mut member: Member) {
-        let limits = self.caller.workspace.limits;
-        if let (Some(account), false) = (self.account, limits.is_unlimited() || member.admitted)
-            && let Err((window, now)) = accounts::admit(account, limits)
-        {
-            return self.refuse_or_wait(member, window, now);
-        }
-        member.admitted = true;
-        if let (Some(account), true) = (self.account, self.caller.workspace.has_credit_limit) {
-            let hint = (self.queue.len() + 1).min(PORTION) as i64;
-            // What this batch itself holds may come back: then it is not worth waiting for others, nor time to give up.
-            let own = self.pool.is_in_use();
-            let patience = if own { Duration::ZERO } else { settings::credit_wait() };
-            if !self.pool.take(account, hint, patience) {
-                if own {
-                    self.short_of_credits = true;
-                    return self.queue.push_front(member);
-                }
-                return self.finish(member, Err(Failure::insufficient_credits()), false);
-            }
-        }
-        self.note_questions(&mut member);
-        self.advance(member);
-    }
-
-    fn refuse_or_wait(&mut self, member: Member, window: Window, now: i64) {
-        let minute = window.reset - now <= 61 && settings::batch_waits();
-        if minute {
-            self.closed_until = Some(window.reset);
-            self.queue.push_front(member);
-        } else {
-            self.finish(member, Err(Failure::rate_limited(window, now)), false);
-        }
-    }
-
-    /// Step 10: one provider after another, until one has to be waited for or nothing more is wanted.
-    fn advance(&mut self, mut member: Member) {
-        let latest = Instant::now() + settings::total_timeout();
-        let deadline = *member.deadline.get_or_insert(self.until.map_or(latest, |until| until.min(latest)));
-        loop {
-            let overwrite = self.request.overwrite;
-            let next = self.providers.get(member.next_provider);
-            let Some(named) = next.filter(|_| !member.waterfall.finished()) else {
-                let found = member.waterfall.with_found_profile(&member.contact, overwrite);
-                if found.is_some_and(|known| self.is_suppressed(&known, member.person)) {
-                    member.waterfall.suppress();
-                }
-                let result = std::mem::replace(&mut member.waterfall, member::no_waterfall()).result();
-                return self.finish(member, result, true);
-            };
-            let (name, provider) = named;
-            member.next_provider += 1;
-            let known = member.waterfall.with_found(&member.contact, overwrite);
-            // Somebody may have been put on the list while this contact waited for its turn, or has been found there.
-            let whom = member.waterfall.with_all_found(&member.contact, overwrite);
-            if self.is_suppressed(&whom, member.person) {
-                let failure = Failure::no_match(NoMatchReason::Suppressed);
-                return self.finish(member, Err(failure), true);
-            }
-            if matches!(known, Cow::Owned(_)) && !member.past.is_of(self.workspace(), provider, &known) {
-                member.past.look_again(self.workspace(), named, &known);
-            }
-            member.past.put_to(provider.id);
-            let left = deadline.saturating_duration_since(Instant::now());
-            let asking = Asking {
-                workspace: self.workspace(),
-                contact: &known,
-                table: &member.table,
-                person: member.person,
-                overwrite,
-                past: &member.past,
-            };
-            let asker = Asker::Set { others: !member.goes_last };
-            let missing = member.waterfall.missing();
-            let told = self.outcomes.of(provider.id, &member);
-            let asked = match told.filter(|_| provider::foreseen(provider, &asking, missing).is_none()) {
-                Some(outcome) => Asked::Done(outcome),
-                None => provider::begin(provider, &asking, missing, left, asker),
-            };
-            match asked {
-                Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
-                Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
-                Asked::NotYet(why, _) => return self.put_back(member, why),
-                Asked::UnderWay(awaited) => return self.park(member, awaited),
-                Asked::Answered => {
-                    member.past.look_again(self.workspace(), named, &known);
-                    member.next_provider -= 1;
-                }
-            }
-        }
-    }
-
-    /// The provider whose turn it is may be asked later: meanwhile it is as if the contact had not come to it.
-    fn put_back(&mut self, mut member: Member, why: NotYet) {
-        member.next_provider -= 1;
-        if member.waterfall.is_new() {
-            member.deadline = None;
-        }
-        self.stop_asking(&member);
-        self.return_credit();
-        match why {
-            NotYet::Trial => {
-                self.trial_until = Some(Instant::now() + TRIAL_LOOK);
-                self.queue.push_front(member);
-            }
-            NotYet::After(rank) => self.last.push((rank, member)),
-        }
-    }
-
-    fn stop_asking(&mut self, member: &Member) {
-        member.asking.iter().for_each(|hash| {
-            self.being_asked.remove(hash);
-        });
-    }
-
-    fn is_suppressed(&self, contact: &Contact, row: Hash) -> bool {
-        let listed = || provider::listed(self.workspace(), contact, row, &self.crowd);
-        suppressions::any(Some(self.workspace()), listed)
-    }
-
-    fn return_credit(&mut self) {
-        if self.caller.workspace.has_credit_limit {
-            self.pool.settle(1, 0);
-            self.short_of_credits = false;
-        }
-    }
-
-    /// All is known; it is written with others. `credited`: a credit was taken for it, and goes back where nothing came.
-    fn finish(&mut self, member: Member, result: member::Gathering, mut credited: bool) {
-        self.progress.answered();
-        self.stop_asking(&member);
-        if result.is_err() && credited {
-            self.return_credit();
-            credited = false;
-        }
-        self.finished.push(Finished { member, result, credited });
-    }
-
     /// A line that needs nothing written.
     fn tell(&mut self, position: usize, line: BatchResult) {
         let failed = line.status == Status::Failed;
@@ -484,13 +317,12 @@ impl Batch<'_> {
         }
     }
 
-    /// The call is done with these contacts.
-    fn let_go(&mut self, members: &[(layout::ClaimKey, bool)]) {
-        for (key, _) in members {
-            preconditions::end(*key);
-            claims::unlock(key);
+    /// The call is done with this contact. `kept`: the claim on it stays until the transaction ends.
+    fn let_go(&mut self, key: layout::ClaimKey, kept: bool) {
+        preconditions::end(key);
+        claims::unlock(&key);
+        if !kept {
+            claims::give_up(&[key]);
         }
-        let unneeded: Vec<_> = members.iter().filter(|(_, kept)| !kept).map(|(key, _)| *key).collect();
-        claims::give_up(&unneeded);
     }
 }

@@ -1,6 +1,5 @@
 //! Contacts of a batch about which somebody else is asking: they wait, and the others go on.
 
-use leadlex_domain::sqlstate;
 use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::Member;
@@ -9,8 +8,8 @@ use crate::pg::provider::Awaited;
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
-use crate::pg::shared::wait::Event;
-use leadlex_domain::batch::BatchResult;
+use leadlex_domain::sqlstate;
+use leadlex_domain::steps::{Event, Outcome, Raised};
 
 /// A contact that waits for another session's request about the same question.
 pub struct Parked {
@@ -22,7 +21,6 @@ pub struct Parked {
 impl Batch<'_> {
     /// It comes back when the other request is over.
     pub fn park(&mut self, mut member: Member, awaited: Awaited) {
-        member.next_provider -= 1;
         member.past.wait_for(awaited.question, awaited.before);
         self.ear.get_or_insert_with(|| Ear::open(None));
         self.parked.push(Parked { place: awaited.place, since: Instant::now(), member });
@@ -50,29 +48,21 @@ impl Batch<'_> {
             self.ear = None;
         }
         let taken = !ready.is_empty();
-        let overwrite = self.request.overwrite;
-        let found = ready.iter_mut().map(|member| {
-            let known = member.waterfall.with_found(&member.contact, overwrite).into_owned();
-            (&mut member.past, known)
-        });
+        let found = ready.iter_mut().map(|member| (&mut member.past, member.steps.known().into_owned()));
         self.renew(found.collect());
-        ready.into_iter().for_each(|member| self.advance(member));
+        for mut member in ready {
+            member.steps.next(Event::Over);
+            self.advance(member);
+        }
         taken
     }
 
     /// It has waited for somebody else as long as lock_timeout allows.
-    fn give_up(&mut self, member: Member) {
-        self.progress.answered();
-        self.stop_asking(&member);
-        self.return_credit();
-        self.let_go(&[(member.claim, member.claimed_before)]);
-        let line = BatchResult::raised(
-            member.request_id,
-            sqlstate::LOCK_NOT_AVAILABLE,
-            single_flight::LOCK_TIMEOUT,
-            Some(member.contact),
-        );
-        self.tell(member.position, line);
+    fn give_up(&mut self, mut member: Member) {
+        let sqlstate = sqlstate::LOCK_NOT_AVAILABLE.to_owned();
+        let raised = Raised { sqlstate, message: single_flight::LOCK_TIMEOUT.to_owned() };
+        member.steps.next(Event::End(Outcome::Raised(raised)));
+        self.advance(member);
     }
 
     /// Nothing else is under way.
@@ -85,6 +75,6 @@ impl Batch<'_> {
         let nearest = ends.min().map_or(LOOK_ROUND, |end| end.saturating_duration_since(now));
         let patience = single_flight::lock_timeout().unwrap_or(LOOK_ROUND).max(Duration::from_millis(1));
         let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
-        wait::doze(nearest.min(pause).min(patience), Event::Question);
+        wait::doze(nearest.min(pause).min(patience), wait::Event::Question);
     }
 }

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use pgrx::pg_sys;
 
 use crate::pg::call::batch::Batch;
-use crate::pg::call::batch::member::{Finished, Member};
-use crate::pg::call::single::HistoryEntry;
+use crate::pg::call::batch::member::Member;
+use crate::pg::call::history;
 use crate::pg::call::writing;
 use crate::pg::call::writing::Saved;
 use crate::pg::provider;
@@ -18,29 +18,22 @@ use crate::pg::store::ledger;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
 use crate::pg::table::{Change, Fitted, Rejection};
-use leadlex_domain::batch::BatchResult;
 use leadlex_domain::contact::Contact;
-use leadlex_domain::failure::{Failure, short};
+use leadlex_domain::failure::short;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::merge;
 use leadlex_domain::position::Post;
-use leadlex_domain::waterfall::Gathered;
-
-/// A contact with what is offered for it.
-struct Offer {
-    member: Member,
-    gathered: Gathered,
-}
+use leadlex_domain::steps::{Event, Outcome, Raised, Step, Steps};
 
 /// What has become of an offer; `Ok(None)`: the contact is gone.
-type ProviderOutcome = Result<Option<Saved>, Caught>;
+type WriteOutcome = Result<Option<Saved>, Caught>;
 
 /// What is written of an offer, and what its table has refused by now.
 struct Plan<'o> {
     change: Change<'o>,
     post: &'o Post,
     rejections: Vec<Rejection>,
-    /// See [`leadlex_domain::flow::Written::apart`].
+    /// See [`leadlex_domain::steps::Written::apart`].
     apart: bool,
     /// `None`: it has not been written.
     row: Option<Contact>,
@@ -57,79 +50,51 @@ pub struct Told {
 impl Batch<'_> {
     /// Writes what is finished and tells of it.
     pub fn write(&mut self) {
-        let finished = std::mem::take(&mut self.finished);
-        if finished.is_empty() {
+        let mut members = std::mem::take(&mut self.finished);
+        if members.is_empty() {
             return;
         }
         self.progress.writing();
-        let credited = finished.iter().filter(|f| f.credited).count() as i64;
-        let mut offers = Vec::new();
-        for Finished { member, result, .. } in finished {
-            match result {
-                Ok(gathered) => offers.push(Offer { member, gathered }),
-                Err(failure) => {
-                    self.let_go(&[(member.claim, member.claimed_before)]);
-                    let line = BatchResult::failed(member.request_id, &failure, Some(member.contact));
-                    self.tell(member.position, line);
+        let written = self.write_all(&members);
+        self.note_rejections(&members, &written);
+        for (member, written) in members.iter_mut().zip(written) {
+            member.steps.next(match written {
+                Ok(saved) => Event::Written(saved.map(|saved| saved.written.into())),
+                Err(Caught { sqlstate, message, .. }) => {
+                    Event::End(Outcome::Raised(Raised { sqlstate: sqlstate.to_string(), message }))
                 }
-            }
+            });
         }
-        let written = self.write_all(&offers);
-        self.note_rejections(&offers, &written);
-        let charged = self.charge(&offers, &written);
+        let charged = self.charge(&members);
         if self.caller.workspace.has_credit_limit {
-            self.pool.settle(credited, charged);
+            self.pool.settle(members.len() as i64, charged);
             self.short_of_credits = false;
         }
-        for (offer, written) in offers.into_iter().zip(written) {
-            let (line, kept) = self.line(&offer, written);
-            let Offer { member, .. } = offer;
-            self.let_go(&[(member.claim, kept || member.claimed_before)]);
-            self.tell(member.position, line);
-        }
-    }
-
-    /// With it, whether something was written.
-    fn line(&self, offer: &Offer, outcome: ProviderOutcome) -> (BatchResult, bool) {
-        let Offer { member, gathered } = offer;
-        let (id, contact) = (member.request_id, || Some(member.contact.clone()));
-        match outcome {
-            Ok(Some(Saved { written: row, .. })) => {
-                let updated = merge::updated(&row.before, &row.after, gathered.values.fields());
-                match row.unused(gathered).filter(|_| updated.is_empty()) {
-                    Some(unused) => (BatchResult::failed(id, &unused, Some(row.after)), false),
-                    None => {
-                        let origin = Some(gathered.origin.clone());
-                        (BatchResult::done(id, row.after, updated, origin), !updated.is_empty())
-                    }
-                }
-            }
-            Ok(None) => {
-                let failure = Failure::not_found(&format!("contact {}", member.contact.id));
-                (BatchResult::failed(id, &failure, None), false)
-            }
-            Err(Caught { sqlstate, message, .. }) => {
-                (BatchResult::raised(id, &sqlstate, &message, contact()), false)
-            }
+        for mut member in members {
+            match member.steps.step() {
+                Step::Charge => member.steps.next(Event::Charged),
+                _ => member.steps.next(Event::Released),
+            };
+            self.conclude(member.claim, member.steps);
         }
     }
 
     /// What the table refused: is told at the end, and remembered now.
-    fn note_rejections(&mut self, offers: &[Offer], written: &[ProviderOutcome]) {
+    fn note_rejections(&mut self, members: &[Member], written: &[WriteOutcome]) {
         let mut refused = Vec::new();
-        for (offer, outcome) in offers.iter().zip(written) {
+        for (member, outcome) in members.iter().zip(written) {
             let Ok(Some(saved)) = outcome else { continue };
             for rejection in &saved.rejections {
-                self.count_rejection(rejection, &offer.member.contact.id);
+                self.count_rejection(rejection, &member.steps.contact().id);
             }
             refused.push(Rejected {
                 workspace: self.workspace(),
-                past: &offer.member.past,
-                origins: &offer.gathered.origins,
+                past: &member.past,
+                origins: &member.steps.gathered().origins,
                 fields: saved.written.rejected,
             });
         }
-        provider::note_rejections(&self.providers, &refused);
+        provider::note_rejections(&self.providers.all, &refused);
     }
 
     fn count_rejection(&mut self, rejection: &Rejection, id: &str) {
@@ -160,8 +125,8 @@ impl Batch<'_> {
         }
     }
 
-    fn write_all(&self, offers: &[Offer]) -> Vec<ProviderOutcome> {
-        let mut plans: Vec<Plan> = offers.iter().map(|offer| self.plan(offer)).collect();
+    fn write_all(&self, members: &[Member]) -> Vec<WriteOutcome> {
+        let mut plans: Vec<Plan> = members.iter().map(|member| self.plan(&member.steps)).collect();
         // What changes nothing is not written.
         let mut open: Vec<usize> =
             (0..plans.len()).filter(|at| !plans[*at].change.changes.is_empty()).collect();
@@ -173,17 +138,16 @@ impl Batch<'_> {
             again.retain(|at| !plans[*at].change.changes.is_empty());
             open = again;
         }
-        let mut outcomes: Vec<Option<ProviderOutcome>> = (0..plans.len()).map(|_| None).collect();
+        let mut outcomes: Vec<Option<WriteOutcome>> = (0..plans.len()).map(|_| None).collect();
         for at in missed {
             // Changed meanwhile, or declined by a trigger.
-            outcomes[at] = Some(spi::caught(|| self.write_one(&offers[at]), Caught::is_of_a_row));
+            outcomes[at] = Some(spi::caught(|| self.write_one(&members[at].steps), Caught::is_of_a_row));
         }
-        let settle =
-            |(mut plan, outcome): (Plan, Option<ProviderOutcome>)| match (outcome, plan.failed.take()) {
-                (Some(outcome), _) => outcome,
-                (None, Some(caught)) => Err(caught),
-                (None, None) => Ok(Some(plan.saved())),
-            };
+        let settle = |(mut plan, outcome): (Plan, Option<WriteOutcome>)| match (outcome, plan.failed.take()) {
+            (Some(outcome), _) => outcome,
+            (None, Some(caught)) => Err(caught),
+            (None, None) => Ok(Some(plan.saved())),
+        };
         plans.into_iter().zip(outcomes).map(settle).collect()
     }
 
@@ -226,59 +190,37 @@ impl Batch<'_> {
         }
     }
 
-    fn plan<'o>(&self, offer: &'o Offer) -> Plan<'o> {
-        let (member, values, post) = (&offer.member, &offer.gathered.values, &offer.gathered.post);
-        let wanted = merge::changes(&member.contact, values, member.fields, self.request.overwrite);
-        let Fitted { changes, rejections } = self.binding.fit(&member.contact, wanted);
-        let (changes, apart) = post.fitting(&member.contact, changes);
+    fn plan<'m>(&self, steps: &'m Steps) -> Plan<'m> {
+        let (before, values, post) = (steps.contact(), &steps.gathered().values, &steps.gathered().post);
+        let wanted = merge::changes(before, values, steps.fields(), self.request.overwrite);
+        let Fitted { changes, rejections } = self.binding.fit(before, wanted);
+        let (changes, apart) = post.fitting(before, changes);
         let beside = post.goes_with(changes.fields()).intersect(self.binding.fields());
-        let identifying: FieldSet = member.contact.identifying_fields().iter().collect();
+        let identifying: FieldSet = before.identifying_fields().iter().collect();
         let others = values.fields().union(identifying).union(beside);
-        let change = Change { before: &member.contact, changes, others };
-        Plan { change, post, rejections, apart, row: None, failed: None }
+        Plan { change: Change { before, changes, others }, post, rejections, apart, row: None, failed: None }
     }
 
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
-    fn write_one(&self, offer: &Offer) -> Option<Saved> {
-        let (member, values) = (&offer.member, &offer.gathered.values);
-        let wanted = |now: &Contact| merge::changes(now, values, member.fields, self.request.overwrite);
-        let (workspace, before) = (self.workspace(), member.contact.clone());
-        writing::write_changes(
-            &self.binding,
-            workspace,
-            (&self.providers, &self.crowd),
-            before,
-            &offer.gathered,
-            wanted,
-        )
-        .unwrap_or_else(|somebody_else| somebody_else.refuse(&member.contact.id))
+    fn write_one(&self, steps: &Steps) -> Option<Saved> {
+        let gathered = steps.gathered();
+        let wanted =
+            |now: &Contact| merge::changes(now, &gathered.values, steps.fields(), self.request.overwrite);
+        let (before, others) = (steps.contact().clone(), (&*self.providers.all, &self.crowd));
+        writing::write_changes(&self.binding, self.workspace(), others, before, gathered, wanted)
+            .unwrap_or_else(|somebody_else| somebody_else.refuse(&steps.contact().id))
     }
 
     /// A credit for each contact that was changed; how many.
-    fn charge(&mut self, offers: &[Offer], written: &[ProviderOutcome]) -> i64 {
-        let mut entries = Vec::new();
-        for (offer, written) in offers.iter().zip(written) {
-            let Ok(Some(Saved { written: row, .. })) = written else { continue };
-            let updated = merge::updated(&row.before, &row.after, offer.gathered.values.fields());
-            if !updated.is_empty() {
-                entries.push(HistoryEntry {
-                    request_id: offer.member.request_id,
-                    updated,
-                    origin: &offer.gathered.origin,
-                    origins: &offer.gathered.origins,
-                    before: &row.before,
-                    after: &row.after,
-                });
-            }
-        }
-        if entries.is_empty() {
-            return 0;
-        }
-        let entries: Vec<ledger::Entry> = entries
-            .iter()
-            .map(|entry| entry.entry(&self.caller, &self.binding, self.request.overwrite))
+    fn charge(&mut self, members: &[Member]) -> i64 {
+        let how = (&self.caller, &*self.binding, self.request.overwrite);
+        let changed = members.iter().filter(|member| member.steps.step() == Step::Charge);
+        let entries: Vec<ledger::Entry> = changed
+            .map(|member| history::entry(member.claim.request_id, member.steps.enrichment(), how))
             .collect();
-        ledger::charge_many(&entries);
+        if !entries.is_empty() {
+            ledger::charge_many(&entries);
+        }
         entries.len() as i64
     }
 }

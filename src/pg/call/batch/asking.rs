@@ -1,0 +1,193 @@
+//! Steps 8 to 10 for one contact of a set: the rate, a credit, and one provider after another.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use crate::pg::call::batch::member::{Flying, Member};
+use crate::pg::call::batch::{Batch, PORTION, TRIAL_LOOK};
+use crate::pg::limits::accounts;
+use crate::pg::provider;
+use crate::pg::provider::shared_values;
+use crate::pg::provider::{Asked, Asker, Asking, NotYet};
+use crate::pg::sys::settings;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::rate::Window;
+use leadlex_domain::steps::{Event, Step};
+
+impl Batch<'_> {
+    /// Steps 8 and 9, then the first provider. Where a limit lets no contact through now, it goes back to the queue.
+    pub fn ask(&mut self, mut member: Member) {
+        if member.steps.step() == Step::PutOff {
+            member.steps.next(Event::Resumed);
+        }
+        if member.steps.step() == Step::UseRate {
+            let limits = self.caller.workspace.limits;
+            let admitted = match self.account.filter(|_| !limits.is_unlimited()) {
+                Some(account) => accounts::admit(account, limits),
+                None => Ok(()),
+            };
+            match admitted {
+                Ok(()) => member.steps.next(Event::Admitted),
+                Err((window, now)) => return self.refuse_or_wait(member, window, now),
+            };
+        }
+        if let (Some(account), true) = (self.account, self.caller.workspace.has_credit_limit) {
+            let hint = (self.queue.len() + 1).min(PORTION) as i64;
+            // What this batch itself holds may come back: then it is not worth waiting for others, nor time to give up.
+            let own = self.pool.is_in_use();
+            let patience = if own { Duration::ZERO } else { settings::credit_wait() };
+            if !self.pool.take(account, hint, patience) {
+                if own {
+                    self.short_of_credits = true;
+                    return self.queue.push_front(member);
+                }
+                member.steps.next(Event::Reserved(false));
+                return self.advance(member);
+            }
+        }
+        member.steps.next(Event::Reserved(true));
+        self.note_questions(&mut member);
+        self.advance(member);
+    }
+
+    fn refuse_or_wait(&mut self, mut member: Member, window: Window, now: i64) {
+        let minute = window.reset - now <= 61 && settings::batch_waits();
+        if minute {
+            self.closed_until = Some(window.reset);
+            self.queue.push_front(member);
+        } else {
+            member.steps.next(Event::RateLimited(window, now));
+            self.advance(member);
+        }
+    }
+
+    /// What others of this batch were told since the contact was read answers the same question about it; and those read
+    /// since may have turned out to share what identified it.
+    fn note_questions(&mut self, member: &mut Member) {
+        let workspace = self.caller.workspace.id;
+        let off = settings::receipt_terms().off();
+        let answered = !off && member.past.asked().any(|hash| self.asked.contains(&hash));
+        if answered || shared_values::has_become_shared(workspace, &member.past.person, &self.crowd) {
+            let whom = [(member.steps.contact(), member.row)];
+            let latest = provider::pasts(workspace, &self.providers.all, &whom, &self.crowd);
+            latest.into_iter().for_each(|latest| member.past.replace(latest));
+        }
+        if off {
+            return;
+        }
+        member.asking = member.past.asked().collect();
+        self.asked.extend(&member.asking);
+        self.being_asked.extend(&member.asking);
+    }
+
+    /// One provider after another, until one has to be waited for, or the contact is to be written, or has come to its end.
+    pub fn advance(&mut self, mut member: Member) {
+        let latest = Instant::now() + settings::total_timeout();
+        let deadline = *member.deadline.get_or_insert(self.until.map_or(latest, |until| until.min(latest)));
+        loop {
+            let event = match member.steps.step() {
+                Step::LookUp(_) => {
+                    // The person may have been listed while this contact waited for its turn, or has been found on the list.
+                    let whom = member.steps.whom();
+                    Event::Listed(self.scope().is_suppressed(&whom, member.row, &self.crowd))
+                }
+                Step::Recall(at) => self.recall(&mut member, at),
+                Step::Ask(at) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    match self.put_to(&mut member, at, left) {
+                        Asked::Done(outcome) => Event::Answered(outcome),
+                        Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
+                        Asked::NotYet(why, _) => return self.put_off(member, why),
+                        Asked::UnderWay(awaited) => {
+                            member.steps.next(Event::Pending);
+                            return self.park(member, awaited);
+                        }
+                        Asked::Answered => Event::Again,
+                    }
+                }
+                Step::Release => {
+                    self.return_credit();
+                    Event::Released
+                }
+                Step::Write | Step::Done => return self.finish(member),
+                step => unreachable!("a contact that is asked about never comes to {step:?}"),
+            };
+            member.steps.next(event);
+        }
+    }
+
+    fn recall(&self, member: &mut Member, at: usize) -> Event {
+        let (named, workspace) = (&self.providers.all[at], self.workspace());
+        let (known, missing) = (member.steps.known(), member.steps.missing());
+        if matches!(known, Cow::Owned(_)) && !member.past.is_of(workspace, &named.1, &known) {
+            member.past.look_again(workspace, named, &known);
+        }
+        member.past.put_to(named.1.id);
+        let recalled = provider::recall(&named.1, &self.asking(member, &known), missing);
+        Event::Recalled(recalled.or_else(|| self.outcomes.of(named.1.id, member)))
+    }
+
+    fn put_to(&self, member: &mut Member, at: usize, left: Duration) -> Asked {
+        let named = &self.providers.all[at];
+        let (known, missing) = (member.steps.known(), member.steps.missing());
+        let asker = Asker::Set { others: !member.goes_last };
+        let asked = provider::ask(&named.1, &self.asking(member, &known), missing, left, asker);
+        if matches!(asked, Asked::Answered) {
+            member.past.look_again(self.workspace(), named, &known);
+        }
+        asked
+    }
+
+    fn asking<'a>(&self, member: &'a Member, known: &'a Contact) -> Asking<'a> {
+        Asking {
+            workspace: self.workspace(),
+            contact: known,
+            table: &member.table,
+            person: member.row,
+            overwrite: self.request.overwrite,
+            past: &member.past,
+        }
+    }
+
+    /// The provider whose turn it is may be asked later: meanwhile it is as if the contact had not come to it.
+    fn put_off(&mut self, mut member: Member, why: NotYet) {
+        if member.steps.next(Event::Deferred) == Step::Release {
+            self.return_credit();
+            member.steps.next(Event::Released);
+        }
+        if member.steps.is_new() {
+            member.deadline = None;
+        }
+        self.stop_asking(&member);
+        match why {
+            NotYet::Trial => {
+                self.trial_until = Some(Instant::now() + TRIAL_LOOK);
+                self.queue.push_front(member);
+            }
+            NotYet::After(rank) => self.last.push((rank, member)),
+        }
+    }
+
+    fn stop_asking(&mut self, member: &Member) {
+        member.asking.iter().for_each(|hash| {
+            self.being_asked.remove(hash);
+        });
+    }
+
+    fn return_credit(&mut self) {
+        if self.caller.workspace.has_credit_limit {
+            self.pool.settle(1, 0);
+            self.short_of_credits = false;
+        }
+    }
+
+    /// All is known; what is to be written is written with others.
+    fn finish(&mut self, member: Member) {
+        self.progress.answered();
+        self.stop_asking(&member);
+        match member.steps.step() {
+            Step::Write => self.finished.push(member),
+            _ => self.conclude(member.claim, member.steps),
+        }
+    }
+}

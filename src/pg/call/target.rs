@@ -1,0 +1,86 @@
+//! What a call is about: who calls, which table, which key.
+
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::pg::call::identity;
+use crate::pg::installation;
+use crate::pg::provider;
+use crate::pg::shared::layout::ClaimKey;
+use crate::pg::store::{cache, config};
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::{raise, settings};
+use crate::pg::table;
+use crate::pg::table::Binding;
+use leadlex_domain::failure::{Failure, short};
+use leadlex_domain::identity::Caller;
+use leadlex_domain::sqlstate;
+
+/// Which table a call is about: `None` is the first bound one.
+pub type Target = Option<pg_sys::Oid>;
+
+/// Who is calling.
+///
+/// Err is LX401, see [`identity::identify`]. Raises 55000: there is neither a key nor any workspace yet.
+pub fn identify() -> Result<Caller, Failure> {
+    identity::identify().inspect_err(|_| {
+        // Nobody could be anybody yet: what is missing is not a grant.
+        if settings::api_key().is_none() && config::some_workspaces().is_empty() {
+            provider::none_configured();
+        }
+    })
+}
+
+/// The table that a call is about; 55000 where it is not bound.
+///
+/// A WARNING tells once that the table has lost its triggers.
+pub fn binding(target: Target) -> Rc<Binding> {
+    let bindings = cache::bindings();
+    let binding = match target {
+        None => bindings.first().cloned().unwrap_or_else(|| table::none_bound()),
+        Some(relation) => {
+            let bound = bindings.iter().find(|b| b.relation() == Some(relation));
+            bound.cloned().unwrap_or_else(|| not_bound(relation))
+        }
+    };
+    binding.warn_of_lost_triggers();
+    binding
+}
+
+/// LX400: the text `id` cannot be a key of this table.
+pub fn no_key(binding: &Binding, id: &str) -> Failure {
+    Failure::validation(
+        format!("\"{}\" cannot be a key of {}", short(id), binding.name()),
+        "Pass a key of the type of the column bound as id. enrich_contact and enqueue look at the table that was bound first; for others there are enrich_row, enrich_rows and leadlex.enqueue_rows.",
+    )
+}
+
+/// Held by whoever works on a contact. Of each workspace by itself: none can hold what is another's, whatever id it names.
+pub fn contact_claim(binding: &Binding, workspace: Uuid, id: &str) -> ClaimKey {
+    installation::claim_key("contact", &[&workspace.to_string(), binding.name(), id])
+}
+
+fn not_bound(relation: pg_sys::Oid) -> ! {
+    let name = table::name_of(relation);
+    let bindings = cache::bindings();
+    // SAFETY: catalog look-ups of an existing relation.
+    let has_it = |b: &&Rc<Binding>| b.relation().is_some_and(|t| unsafe { table::is_part(relation, t) });
+    let whole = bindings.iter().find(has_it);
+    let hint = match whole {
+        Some(whole) => format!("It is a part of {}, which is: name that table.", whole.name()),
+        None => format!("Run SELECT leadlex.bind_contacts({}).", table::literal(&name)),
+    };
+    raise::not_ready(format!("table {name} is not bound"), hint)
+}
+
+/// Raises 40001: the transaction's one snapshot is older than the contact.
+pub fn refuse_stale(detail: &str) -> ! {
+    refuse(Refusal {
+        sqlstate: sqlstate::SERIALIZATION_FAILURE,
+        message: "could not serialize access due to concurrent update".into(),
+        detail: Some(detail.to_owned()),
+        hint: Some("The transaction might succeed if retried.".into()),
+    })
+}
