@@ -71,9 +71,10 @@ fn with_overwrite_what_is_found_is_for_all_of_them() {
 fn the_chunks_of_a_batch_are_one_set() {
     let world = world(|| Behaviour::json(500, json!({})));
     world.provider.forget();
-    let sql =
-        "CALL leadlex.enrich_batch('crm', ARRAY(SELECT id::text FROM crm ORDER BY id), ARRAY['phone'], 5)";
-    world.caller().batch_execute(sql).unwrap();
+    let rows = world.caller().query("SELECT id::text FROM crm ORDER BY id", &[]).unwrap();
+    let ids: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let sql = format!("CALL leadlex.enrich_batch('crm', '{{{}}}', '{{phone}}', 5)", ids.join(","));
+    world.caller().batch_execute(&sql).unwrap();
     let asked = world.provider.requests();
     let same = asked.iter().filter(|request| request.param("email") == Some("same@acme.example"));
     assert_eq!((same.count(), asked.len()), (1, 3));
