@@ -72,6 +72,18 @@ impl Project {
         self.base.join("run")
     }
 
+    /// The directory in which clusters of tests are made: in memory where there is room. Each test has a cluster of its own, and
+    /// on disk a third of the processor time of most tests goes into copying the template.
+    pub fn test_dir(&self) -> PathBuf {
+        if has_room(Path::new(MEMORY)) { self.memory_dir() } else { self.run_dir() }
+    }
+
+    /// Where clusters of tests are, if there is or was room in memory.
+    pub fn memory_dir(&self) -> PathBuf {
+        let clone = fnv(&self.run_dir().display().to_string());
+        Path::new(MEMORY).join(format!("leadlex_enrich-{clone:016x}"))
+    }
+
     /// The directory for logs of commands.
     pub fn log_dir(&self) -> PathBuf {
         self.target.join("log")
@@ -116,7 +128,7 @@ impl Project {
     /// Makes a command recognisable as part of this run, and tells tests where clusters go and as whom.
     pub fn mark(&self, command: &mut Command) {
         let (name, value) = self.mark_of_run();
-        command.env(name, value).env("LEADLEX_RUN_DIR", self.run_dir());
+        command.env(name, value).env("LEADLEX_RUN_DIR", self.test_dir());
         command.env(ROOT_VARIABLE, &self.root).env("LEADLEX_PG_TREE", self.tree(false));
         if let Some(user) = &self.run_as {
             command.env("LEADLEX_RUN_AS", &user.name);
@@ -202,4 +214,24 @@ pub fn link(to: &Path, at: &Path) -> Result<()> {
     let _ = fs::remove_file(&aside);
     symlink(to, &aside).context(aside.display())?;
     fs::rename(&aside, at).context(at.display())
+}
+
+/// A file system in memory.
+const MEMORY: &str = "/dev/shm";
+/// Free memory, and room in the file system, for the clusters of a few tests at a time and of some that failed, in kB.
+const ROOM_KB: u64 = 4 * 1024 * 1024;
+
+/// Whether this is a file system in memory with room for clusters.
+fn has_room(memory: &Path) -> bool {
+    let number = |text: &str| text.split_whitespace().find_map(|word| word.parse::<u64>().ok());
+    let available = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| number(line.strip_prefix("MemAvailable:")?)));
+    let mut df = Command::new("df");
+    df.args(["-k", "--output=fstype,avail"]).arg(memory);
+    let free = text_of(&mut df, "df").ok().and_then(|text| {
+        let line = text.lines().last()?.trim().to_owned();
+        number(line.strip_prefix("tmpfs")?)
+    });
+    [available, free].iter().all(|kb| kb.is_some_and(|kb| kb > ROOM_KB))
 }

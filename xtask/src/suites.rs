@@ -1,5 +1,6 @@
 //! The test suites: all or those named, and the verdict.
 
+use std::fs;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,6 +112,10 @@ impl Run<'_> {
             }
             let counts = self.run(&suite);
             self.record(&suite, counts);
+        }
+        if self.counts.failed == 0 {
+            // The template. Clusters of failed tests are kept until the next run.
+            let _ = fs::remove_dir_all(self.project.memory_dir());
         }
         Ok(())
     }
@@ -249,7 +254,11 @@ fn counts_of(text: &str) -> Option<Counts> {
 fn remove_leftovers(project: &Project) -> Result<()> {
     project.end_leftovers();
     cluster::stop(&project.run_dir().join("regress"))?;
-    for dir in entries(&project.run_dir())? {
+    let mut dirs = entries(&project.run_dir())?;
+    if project.memory_dir().exists() {
+        dirs.extend(entries(&project.memory_dir())?);
+    }
+    for dir in dirs {
         let name = file_name(&dir);
         let mut parts = name.split('-');
         let of_tests = matches!(parts.next(), Some("test" | "predecessor" | "apart"));
