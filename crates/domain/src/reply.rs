@@ -32,27 +32,29 @@ pub struct Reply {
 impl Reply {
     /// The object that a call returns. `replayed` is false: this is the first time.
     pub fn to_json(&self) -> Value {
-        json!({
-            "contact": contact_json(&self.contact),
-            "fields_updated": self.fields_updated.names(),
-            "source": self.origin.as_ref().map(|o| &o.source),
-            "confidence": self.origin.as_ref().and_then(|o| o.confidence),
-            "credits_remaining": self.credits_remaining,
-            "request_id": self.request_id,
-            "replayed": false,
-            "field_sources": field_sources(self.fields_updated, &self.field_origins),
-            "rate_limit": self.rate_limit.as_ref().map(rate_limit),
-        })
+        object([
+            ("contact", contact_json(&self.contact)),
+            ("fields_updated", self.fields_updated.iter().map(|field| Value::from(field.name())).collect()),
+            ("source", text(self.origin.as_ref().map(|origin| &origin.source))),
+            ("confidence", self.origin.as_ref().and_then(|origin| origin.confidence).into()),
+            ("credits_remaining", self.credits_remaining.into()),
+            ("request_id", self.request_id.to_string().into()),
+            ("replayed", false.into()),
+            ("field_sources", field_sources(self.fields_updated, &self.field_origins)),
+            ("rate_limit", self.rate_limit.as_ref().map_or(Value::Null, rate_limit)),
+        ])
     }
 }
 
 /// Per updated field: who supplied it, and with which score.
 pub fn field_sources(updated: FieldSet, origins: &FieldMap<Origin>) -> Value {
-    let source = |field: Field| {
-        let origin = origins.get(field)?;
-        Some((field.name().to_owned(), json!({"source": origin.source, "confidence": origin.confidence})))
-    };
-    Value::Object(updated.iter().filter_map(source).collect::<Map<_, _>>())
+    let mut sources = Map::with_capacity(Field::all().len());
+    for field in updated.iter() {
+        let Some(origin) = origins.get(field) else { continue };
+        let source = [("source", text(Some(&origin.source))), ("confidence", origin.confidence.into())];
+        sources.insert(field.name().to_owned(), object(source));
+    }
+    Value::Object(sources)
 }
 
 /// A stored result, told as a replay: whose request, balance and rate these are now is new.
@@ -74,12 +76,25 @@ pub fn rate_limit(window: &Window) -> Value {
 /// The contact as the result shows it: id, full name, e-mail address and every field. Missing values are
 /// null.
 pub fn contact_json(contact: &Contact) -> Value {
-    let mut object = Map::new();
-    object.insert("id".into(), json!(contact.id));
-    object.insert("full_name".into(), json!(contact.full_name));
-    object.insert("email".into(), json!(contact.email));
+    let mut members = Map::with_capacity(3 + Field::all().len());
+    members.insert("id".to_owned(), text(Some(&contact.id)));
+    members.insert("full_name".to_owned(), text(contact.full_name.as_ref()));
+    members.insert("email".to_owned(), text(contact.email.as_ref()));
     for field in Field::all() {
-        object.insert(field.name().into(), json!(contact.values.get(field)));
+        members.insert(field.name().to_owned(), text(contact.values.get(field)));
+    }
+    Value::Object(members)
+}
+
+/// Made in one piece: `json!` copies each member that is JSON already.
+fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let mut object = Map::with_capacity(N);
+    for (key, value) in members {
+        object.insert(key.to_owned(), value);
     }
     Value::Object(object)
+}
+
+fn text(text: Option<&String>) -> Value {
+    text.map_or(Value::Null, |text| Value::String(text.clone()))
 }
