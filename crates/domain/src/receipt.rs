@@ -177,28 +177,33 @@ impl Filed {
     /// The entry as JSON text, for the queue in shared memory; [`Filed::from_bytes`] reads it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let content = match &self.content {
-            Content::Receipt(receipt) => json!([
+            Content::Receipt(receipt) => written::Content::Receipt(
                 receipt.answered_at,
                 Uuid::from_bytes(receipt.known),
                 receipt.matched,
-                receipt.lacking.names(),
-                receipt.answer_json(),
-            ]),
-            Content::Rejection(receipt) => {
-                json!([
-                    receipt.answered_at,
-                    Uuid::from_bytes(receipt.known),
-                    receipt.lacking.names(),
-                    "rejection"
-                ])
-            }
-            Content::Refusal(refusal) => {
-                let people: Vec<Uuid> = refusal.people.iter().map(|hash| Uuid::from_bytes(*hash)).collect();
-                json!([people, refusal.workspace, refusal.source])
-            }
-            Content::Nothing => json!([]),
+                written::Names(receipt.lacking),
+                receipt.answer.as_ref().map(|(values, confidence)| written::Answer {
+                    values: written::Values(values),
+                    confidence: *confidence,
+                }),
+            ),
+            Content::Rejection(receipt) => written::Content::Rejection(
+                receipt.answered_at,
+                Uuid::from_bytes(receipt.known),
+                written::Names(receipt.lacking),
+                "rejection",
+            ),
+            Content::Refusal(refusal) => written::Content::Refusal(
+                refusal.people.iter().map(|hash| Uuid::from_bytes(*hash)).collect(),
+                refusal.workspace,
+                &refusal.source,
+            ),
+            Content::Nothing => written::Content::Nothing([]),
         };
-        let sighting = self.sighting.as_ref().map(sighting_json);
+        let sighting = self.sighting.as_ref().map(|sighting| {
+            let value = |value: &SharedValue| (value.kind.name(), Uuid::from_bytes(value.hash));
+            (Uuid::from_bytes(sighting.name), sighting.values.iter().map(value).collect::<Vec<_>>())
+        });
         let whole = (self.workspace, self.provider, Uuid::from_bytes(self.person), content, sighting);
         serde_json::to_vec(&whole).expect("texts and numbers are JSON")
     }
@@ -269,14 +274,56 @@ impl Content {
     }
 }
 
-fn named(fields: &Value) -> Option<FieldSet> {
-    Some(fields.as_array()?.iter().filter_map(|name| Field::parse(name.as_str()?)).collect())
+/// The form of entries, written without building a tree of JSON first: it is written at every call.
+mod written {
+    use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+    use uuid::Uuid;
+
+    use crate::fields::{FieldMap, FieldSet};
+
+    #[derive(serde::Serialize)]
+    #[serde(untagged)]
+    pub enum Content<'a> {
+        Receipt(i64, Uuid, bool, Names, Option<Answer<'a>>),
+        Rejection(i64, Uuid, Names, &'a str),
+        Refusal(Vec<Uuid>, Option<Uuid>, &'a str),
+        Nothing([u8; 0]),
+    }
+
+    /// As [`Receipt::answer_json`](super::Receipt::answer_json) has it.
+    #[derive(serde::Serialize)]
+    pub struct Answer<'a> {
+        pub values: Values<'a>,
+        pub confidence: Option<f64>,
+    }
+
+    pub struct Values<'a>(pub &'a FieldMap<String>);
+
+    impl Serialize for Values<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            for (field, value) in self.0.iter() {
+                map.serialize_entry(field.name(), value)?;
+            }
+            map.end()
+        }
+    }
+
+    pub struct Names(pub FieldSet);
+
+    impl Serialize for Names {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut list = serializer.serialize_seq(None)?;
+            for field in self.0.iter() {
+                list.serialize_element(field.name())?;
+            }
+            list.end()
+        }
+    }
 }
 
-fn sighting_json(sighting: &Sighting) -> Value {
-    let values: Vec<(&str, Uuid)> =
-        sighting.values.iter().map(|value| (value.kind.name(), Uuid::from_bytes(value.hash))).collect();
-    json!([Uuid::from_bytes(sighting.name), values])
+fn named(fields: &Value) -> Option<FieldSet> {
+    Some(fields.as_array()?.iter().filter_map(|name| Field::parse(name.as_str()?)).collect())
 }
 
 fn read_sighting(json: &Value) -> Option<Sighting> {
