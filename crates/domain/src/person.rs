@@ -185,8 +185,8 @@ fn kept(text: Option<&str>) -> Option<&str> {
 }
 
 fn named(text: Option<&str>) -> Option<Given> {
-    let text = kept(text).filter(|text| name::is_name(text))?;
-    Some(Given::new(text, name::normal(text)))
+    let text = kept(text)?;
+    Some(Given::new(text, Some(name::normal(text)?)))
 }
 
 /// The full name of whoever has it in two columns.

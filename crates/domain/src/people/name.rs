@@ -22,6 +22,7 @@ pub fn normal(text: &str) -> Option<String> {
 
 /// Whether the text can name somebody: it has a letter and is no address, stand-in or placeholder. An organisation
 /// counts as a name here; `split` alone tells it from a person.
+#[cfg(test)]
 pub fn is_name(text: &str) -> bool {
     is_tidy_name(&text::tidy(text))
 }
