@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::failure::{Failure, short};
+use super::call_error::{Failure, short};
 use super::fields::{Field, FieldSet};
 
 /// One question: fill in these fields of this contact.

@@ -5,8 +5,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::call_error::{Code, Failure};
 use super::contact::Contact;
-use super::failure::{Code, Failure};
 use super::fields::FieldSet;
 use super::reply::Origin;
 
@@ -239,7 +239,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::NoMatchReason;
+    use crate::call_error::NoMatchReason;
     use crate::provider::{Fault, FaultKind};
     use proptest::prelude::*;
 

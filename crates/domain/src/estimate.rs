@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::call_error::{Code, Failure, NoMatchReason};
 use super::contact::Contact;
-use super::failure::{Code, Failure, NoMatchReason};
 use super::fields::FieldSet;
 use super::merge;
 use super::steps::Outcome;

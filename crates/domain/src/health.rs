@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::failing::Failing;
+use super::failed_questions::Failing;
 use super::hash::Hash;
 use super::provider::{Effect, FaultKind};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::batch::{BatchResult, NOT_STARTED, Status};
-use super::failure::Code;
+use super::call_error::Code;
 
 /// How patient the queue is.
 #[derive(Clone, Copy, Debug)]
@@ -134,8 +134,8 @@ pub fn is_forbidden(sqlstate: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call_error::{Failure, NoMatchReason};
     use crate::contact::Contact;
-    use crate::failure::{Failure, NoMatchReason};
     use crate::fields::FieldSet;
     use crate::provider::{Fault, FaultKind};
     use crate::rate::Window;

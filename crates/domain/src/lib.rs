@@ -4,10 +4,10 @@
 
 pub mod ask;
 pub mod batch;
+pub mod call_error;
 pub mod contact;
 pub mod estimate;
-pub mod failing;
-pub mod failure;
+pub mod failed_questions;
 pub mod fields;
 pub mod hash;
 pub mod health;

@@ -7,7 +7,7 @@ use super::contact::Contact;
 use super::fields::Field;
 use super::hash::Hash;
 use super::people::email::{self, Address, RoleMailboxes, addresses};
-use super::people::{Rules, company, name, phone, profile, value};
+use super::people::{Rules, company, linkedin, name, phone, value};
 use super::shared::Shared;
 
 /// No identifying value is longer; what is longer counts as empty rather than travel to a vendor. An address has a limit of
@@ -87,7 +87,7 @@ impl Person {
         let domain = domain.or_else(|| company::domain_of(address.as_ref()?));
         let stored = (named(contact.first_name.as_deref()), named(contact.last_name.as_deref()));
         let url = kept(contact.value(Field::LINKEDIN_URL));
-        let handle = url.and_then(profile::stored);
+        let handle = url.and_then(linkedin::stored);
         let number = kept(contact.value(Field::PHONE)).filter(|text| phone::is_number(text));
         Person {
             row: None,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::fields::{Field, FieldMap};
 use super::hash::{Hash, hash};
 use super::people::email::addresses;
-use super::people::{Rules, phone, profile};
+use super::people::{Rules, linkedin, phone};
 
 /// What a value is, and how it came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub enum Written {
 impl Written {
     /// One e-mail address or profile in any spelling, `None` for anything else.
     pub fn parse(text: &str) -> Option<Written> {
-        if let Some(handle) = profile::from_url(text) {
+        if let Some(handle) = linkedin::handle_from_url(text) {
             return Some(Written::Profile(handle));
         }
         let mut found = addresses(text, Rules { reserved_domains: true });
@@ -163,7 +163,7 @@ impl Shared {
 /// The profile among the values of an answer.
 /// `None`: the answer has none.
 pub fn answered_profile(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> Option<Value> {
-    let handle = profile::handle(values.get(Field::LINKEDIN_URL)?)?;
+    let handle = linkedin::handle(values.get(Field::LINKEDIN_URL)?)?;
     Some(Value::supplied_profile(workspace, provider, &handle))
 }
 

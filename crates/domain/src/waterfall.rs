@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::call_error::{Failure, NoMatchReason};
 use super::contact::Contact;
-use super::failure::{Failure, NoMatchReason};
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
 use super::position::Post;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::failure::Code;
+use crate::call_error::Code;
 use crate::fields::Field;
 use crate::provider::FaultKind;
 

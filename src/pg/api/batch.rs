@@ -27,7 +27,7 @@ use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::table;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{BatchResult, Summary};
-use leadlex_domain::failure::Failure;
+use leadlex_domain::call_error::Failure;
 use leadlex_domain::reply;
 
 const COLUMNS: usize = 9;

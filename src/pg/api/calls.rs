@@ -12,7 +12,7 @@ use crate::pg::store::cache;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::raise;
 use leadlex_domain::ask::Ask;
-use leadlex_domain::failure::Failure;
+use leadlex_domain::call_error::Failure;
 
 struct Arguments {
     target: Target,

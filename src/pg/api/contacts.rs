@@ -20,7 +20,7 @@ use crate::pg::sys::spi;
 use crate::pg::sys::spi::{Statement, View, arg};
 use crate::pg::table;
 use crate::pg::table::{Column, names, quoted};
-use leadlex_domain::failure::short;
+use leadlex_domain::call_error::short;
 use leadlex_domain::fields::Field;
 
 /// The table to be bound, as the catalogs have it.
@@ -150,25 +150,6 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
     mapped
 }
 
-static LOOKED_UP: Statement = Statement::new(
-    "SELECT pg_catalog.format('%I.%I', n.nspname, o.relname) FROM pg_catalog.pg_constraint AS c
-     JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.conrelid
-     JOIN pg_catalog.pg_class AS o ON o.oid OPERATOR(pg_catalog.=) c.confrelid
-     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) o.relnamespace
-     WHERE c.conrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid AND c.contype OPERATOR(pg_catalog.=) 'f'
-       AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.=) ANY (c.conkey)
-     ORDER BY c.conname USING OPERATOR(pg_catalog.<) LIMIT 1",
-);
-
-/// Why a column cannot be a field. A foreign key is refused whatever its type: its values are those of another table.
-fn unfit_for_field(relation: &Relation, column: &Column) -> Option<String> {
-    let arguments = [arg(i64::from(relation.oid.to_u32())), arg(column.name.as_str())];
-    match LOOKED_UP.row(View::Latest, &arguments) {
-        Some(row) => Some(format!("it refers to {}, so it holds only what stands there", text(&row, 0))),
-        None => column.unfit_for_field(),
-    }
-}
-
 /// What to do about a column that cannot be `ours`.
 fn instead(ours: &str, column: &Column, why: &str) -> String {
     let looked_up = column.category == 'E' || why.starts_with("it refers to");
@@ -222,7 +203,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
     }
     for field in Field::all() {
         let Some(column) = find(field.name()) else { continue };
-        if let Some(why) = unfit_for_field(relation, column) {
+        if let Some(why) = column.unfit_for_field_of(relation.oid) {
             wrong(field.name(), column, &why);
         }
     }

@@ -9,7 +9,7 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::pg::call::preconditions;
-use crate::pg::limits::{accounts, remaining};
+use crate::pg::limits::{accounts, credits, remaining};
 use crate::pg::shared::transaction;
 use crate::pg::store::cache;
 use crate::pg::store::ledger;
@@ -48,13 +48,13 @@ fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
     transaction::mark_called();
     // The account is loaded, and pinned, before the ledger row is written: so the load cannot contain it.
     let account = accounts::open(installation::account_key(workspace));
-    if amount > 0 && accounts::balance(account).checked_add(amount).is_none_or(|sum| sum > MAX_BALANCE) {
+    if amount > 0 && credits::balance(account).checked_add(amount).is_none_or(|sum| sum > MAX_BALANCE) {
         too_much();
     }
     let correction = (amount < 0).then(|| {
-        accounts::reserve(account, -amount, Duration::ZERO).unwrap_or_else(|| {
+        credits::reserve(account, -amount, Duration::ZERO).unwrap_or_else(|| {
             raise::invalid(
-                format!("the balance is {}: it cannot be lowered by {}", accounts::balance(account), -amount),
+                format!("the balance is {}: it cannot be lowered by {}", credits::balance(account), -amount),
                 "Credits reserved by calls in flight cannot be taken back.",
             )
         })
@@ -63,10 +63,10 @@ fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
     let note = note.or((amount < 0).then_some("correction"));
     ledger::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, note);
     match correction {
-        Some(reservation) => accounts::spend(reservation),
-        None => accounts::grant(account, amount),
+        Some(reservation) => credits::spend(reservation),
+        None => credits::grant(account, amount),
     }
-    accounts::balance(account)
+    credits::balance(account)
 }
 
 fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str>) -> i64 {

@@ -13,7 +13,7 @@ use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
-use leadlex_domain::failure::short;
+use leadlex_domain::call_error::short;
 use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.

@@ -15,12 +15,12 @@ use crate::pg::shared::transaction;
 use crate::pg::store::cache;
 use crate::pg::store::job_history;
 use crate::pg::store::jobs::{Authority, Job};
-use crate::pg::store::pauses;
-use crate::pg::store::pauses::Pause;
+use crate::pg::store::queue_pause;
+use crate::pg::store::queue_pause::Pause;
 use crate::pg::sys::{raise, settings};
 use crate::pg::table::Binding;
 use leadlex_domain::ask;
-use leadlex_domain::failure::Failure;
+use leadlex_domain::call_error::Failure;
 use leadlex_domain::identity::WRITE_ENRICH;
 
 /// leadlex.enqueue(contact_ids uuid[], fields text[], overwrite boolean): queues contacts of the table that
@@ -215,7 +215,7 @@ fn queue_paused() -> Option<&'static str> {
 fn pause_queue() {
     cache::refresh();
     preconditions::require_writable();
-    pauses::pause(&role::role_name(role::caller()));
+    queue_pause::pause(&role::role_name(role::caller()));
 }
 
 /// leadlex.resume_queue(): ends the pause, also that of a copied database. Raises the errors of pause_queue.
@@ -223,7 +223,7 @@ fn pause_queue() {
 fn resume_queue() {
     cache::refresh();
     preconditions::require_writable();
-    pauses::resume();
+    queue_pause::resume();
     transaction::mark_called();
     transaction::with(|t| t.resumed = true);
 }

@@ -11,8 +11,8 @@ use crate::pg::store::config;
 use crate::pg::store::ledger;
 use crate::pg::store::ledger::Past;
 use crate::pg::sys::raise;
+use leadlex_domain::call_error::Failure;
 use leadlex_domain::contact::Contact;
-use leadlex_domain::failure::Failure;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::merge;
 

@@ -18,7 +18,7 @@ use crate::pg::shared::{receipts, single_flight};
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise;
-use leadlex_domain::failure::short;
+use leadlex_domain::call_error::short;
 use leadlex_domain::identity::{Workspace, unfit_workspace_name};
 use leadlex_domain::rate::{Limits, Window, plan_limits};
 

@@ -11,7 +11,7 @@ use crate::pg::store::frozen;
 use crate::pg::store::jobs;
 use crate::pg::store::jobs::{Authority, Job};
 use crate::pg::store::jobs_waiting;
-use crate::pg::store::pauses::Pause;
+use crate::pg::store::queue_pause::Pause;
 use crate::pg::table::Binding;
 use leadlex_domain::fields::FieldSet;
 

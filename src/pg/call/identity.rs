@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::pg::store::cache;
 use crate::pg::sys::role::Memberships;
 use crate::pg::sys::settings;
-use leadlex_domain::failure::Failure;
+use leadlex_domain::call_error::Failure;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
 
 /// SHA-256 of an API key: what the tables keep instead of the key.

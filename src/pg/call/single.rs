@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::pg::call::target::{self, Target};
 use crate::pg::call::{history, preconditions, writing};
 use crate::pg::installation;
-use crate::pg::limits::accounts;
-use crate::pg::limits::accounts::Reservation;
+use crate::pg::limits::credits::Reservation;
+use crate::pg::limits::{accounts, credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::provider::{Asked, Asker, Asking, Awaited, Past, Rejected};
@@ -21,8 +21,8 @@ use crate::pg::store::{idempotency, ledger, suppressions};
 use crate::pg::sys::{settings, snapshot, spi};
 use crate::pg::table::Binding;
 use leadlex_domain::ask::Ask;
+use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::failure::{Failure, short};
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
@@ -73,7 +73,7 @@ fn rate_status(caller: &Caller, account: &mut Option<usize>) -> Status {
     if limits.is_unlimited() {
         return Status::default();
     }
-    accounts::rate_status(open_account(caller, account), limits)
+    rates::status(open_account(caller, account), limits)
 }
 
 fn open_account(caller: &Caller, account: &mut Option<usize>) -> usize {
@@ -226,13 +226,13 @@ impl<'a> SingleCall<'a> {
                 let how = (self.caller, &*self.binding, self.overwrite);
                 ledger::charge(&history::entry(self.request_id, enrichment, how));
                 if let Some(reservation) = self.reservation.take() {
-                    accounts::spend(reservation);
+                    credits::spend(reservation);
                 }
                 Event::Charged
             }
             Step::Release => {
                 if let Some(reservation) = self.reservation.take() {
-                    accounts::release(reservation);
+                    credits::release(reservation);
                 }
                 Event::Released
             }
@@ -317,7 +317,7 @@ impl<'a> SingleCall<'a> {
         if limits.is_unlimited() {
             return Event::Admitted;
         }
-        match accounts::admit(open_account(self.caller, self.account), limits) {
+        match rates::admit(open_account(self.caller, self.account), limits) {
             Ok(()) => Event::Admitted,
             Err((window, now)) => Event::RateLimited(window, now),
         }
@@ -328,7 +328,7 @@ impl<'a> SingleCall<'a> {
             return true;
         }
         let account = open_account(self.caller, self.account);
-        self.reservation = accounts::reserve(account, 1, settings::credit_wait());
+        self.reservation = credits::reserve(account, 1, settings::credit_wait());
         self.reservation.is_some()
     }
 
@@ -458,7 +458,7 @@ impl<'a> SingleCall<'a> {
     /// Credits left in the workspace; `None`: it has no limit.
     fn credits(&mut self) -> Option<i64> {
         let limited = self.caller.workspace.has_credit_limit;
-        limited.then(|| accounts::balance(open_account(self.caller, self.account)))
+        limited.then(|| credits::balance(open_account(self.caller, self.account)))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::{raise, settings};
 use crate::pg::table;
 use crate::pg::table::Binding;
-use leadlex_domain::failure::{Failure, short};
+use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::identity::Caller;
 use leadlex_domain::sqlstate;
 

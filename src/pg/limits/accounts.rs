@@ -1,4 +1,4 @@
-//! Credits in escrow and rate use, per workspace, in shared memory.
+//! Accounts in shared memory: credits and rate use of a workspace, rate use of a provider.
 //!
 //! A balance is loaded once and then kept: `balance` is what is committed, `reserved` what transactions in flight
 //! have taken of it. Reserving is an addition under a lock held for nanoseconds; no call reads or writes a balance row.
@@ -11,25 +11,24 @@ use crate::pg::shared::turns;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use leadlex_domain::sqlstate;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
+use crate::pg::limits::credits;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountKey, AccountState, Lock, Phase};
 use crate::pg::shared::transaction;
-use crate::pg::shared::transaction::{Grant, Hold, Settlement, Transaction, Undone};
+use crate::pg::shared::transaction::{Settlement, Transaction, Undone};
 use crate::pg::shared::wait;
 use crate::pg::store::ledger;
 use crate::pg::sys::raise;
-use leadlex_domain::rate::{Admission, Limits, Status, Window};
 
 thread_local! {
     /// Where an account stood last time; checked at every use.
     static SEEN: RefCell<HashMap<AccountKey, usize>> = RefCell::new(HashMap::new());
-    static NEXT_RESERVATION: Cell<u64> = const { Cell::new(1) };
 }
 
 /// What the end of a transaction does with what is here.
@@ -37,7 +36,7 @@ pub const SETTLEMENT: Settlement = Settlement { ended: settle, undone };
 
 fn undone(undone: &Undone) {
     undone.loading.into_iter().for_each(load_failed);
-    undone.holds.iter().for_each(give_back);
+    undone.holds.iter().for_each(credits::give_back);
 }
 
 /// The account, loaded, and pinned until this transaction ends.
@@ -159,202 +158,14 @@ pub fn load_failed(index: usize) {
     broadcast(index);
 }
 
-/// Credits taken out of a balance, until they are spent or released. Dropping it does neither: the end of the
-/// transaction settles what is left.
-#[derive(Clone, Copy, Debug)]
-pub struct Reservation(u64);
-
-/// Reserves `amount` credits; `None` when they are not there.
-///
-/// Waits at most `patience` for credits that others hold. It does not wait where no other call holds any.
-pub fn reserve(index: usize, amount: i64, patience: Duration) -> Option<Reservation> {
-    let own = transaction::with(|t| own_unused(t, index)).min(amount);
-    let shared = amount - own;
-    let take = || {
-        layout::with_account(index, |a| {
-            let there = a.balance - a.reserved >= shared;
-            if there {
-                a.reserved += shared;
-            }
-            there
-        })
-    };
-    transaction::with(|t| t.holds.reserve(2));
-    let mut taken = shared == 0 || take();
-    let others_hold =
-        || layout::with_account(index, |a| a.reserved) > transaction::with(|t| own_shared(t, index));
-    if !taken && !patience.is_zero() && others_hold() {
-        wait_until(index, Instant::now() + patience, || {
-            taken = take();
-            taken || !others_hold()
-        });
-    }
-    if !taken {
-        return None;
-    }
-    let reservation = NEXT_RESERVATION.get();
-    NEXT_RESERVATION.set(reservation + 1);
-    let subtransaction = transaction::subtransaction();
-    let hold = |amount, from_own_grant| Hold {
-        reservation,
-        account: index,
-        amount,
-        from_own_grant,
-        spent: false,
-        subtransaction,
-    };
-    let holds = [hold(own, true), hold(shared, false)];
-    transaction::with(|t| t.holds.extend(holds.into_iter().filter(|h| h.amount > 0)));
-    Some(Reservation(reservation))
-}
-
-/// Credits for a set of calls, reserved in bulk.
-#[derive(Debug, Default)]
-pub struct Pool {
-    reservations: Vec<Reservation>,
-    /// Reserved, and not meant for a call yet.
-    free: i64,
-    /// Taken by calls that are not over.
-    in_use: i64,
-}
-
-impl Pool {
-    /// One for a call. When there is none left, up to `hint` more are reserved.
-    pub fn take(&mut self, index: usize, hint: i64, patience: Duration) -> bool {
-        if self.free == 0 {
-            self.fill(index, hint, patience);
-        }
-        let there = self.free > 0;
-        self.free -= i64::from(there);
-        self.in_use += i64::from(there);
-        there
-    }
-
-    /// As many as can be had at once. Only when there is none at all it is worth waiting.
-    fn fill(&mut self, index: usize, hint: i64, patience: Duration) {
-        let own = transaction::with(|t| own_unused(t, index));
-        let there = layout::with_account(index, |a| a.balance - a.reserved) + own;
-        // Others may be quicker.
-        for amount in [hint.min(there), 1].into_iter().filter(|amount| *amount > 0) {
-            let patience = if amount == 1 { patience } else { Duration::ZERO };
-            if let Some(reservation) = reserve(index, amount, patience) {
-                self.reservations.push(reservation);
-                self.free += amount;
-                return;
-            }
-        }
-    }
-
-    /// Calls have some of it that may yet be given back.
-    pub fn is_in_use(&self) -> bool {
-        self.in_use > 0
-    }
-
-    /// Of so many calls for which one was taken, so many are over and charged.
-    pub fn settle(&mut self, taken: i64, charged: i64) {
-        self.free += taken - charged;
-        self.in_use -= taken;
-        self.spend(charged);
-    }
-
-    /// Ledger rows have been written for so many of them.
-    fn spend(&mut self, amount: i64) {
-        let mut left = amount;
-        transaction::with(|t| {
-            let mut spent = Vec::new();
-            let ours =
-                |hold: &&mut Hold| !hold.spent && self.reservations.iter().any(|r| r.0 == hold.reservation);
-            for hold in t.holds.iter_mut().filter(ours) {
-                let part = left.min(hold.amount);
-                hold.amount -= part;
-                left -= part;
-                if part > 0 {
-                    spent.push(Hold { amount: part, spent: true, ..*hold });
-                }
-            }
-            t.holds.retain(|hold| hold.amount > 0);
-            merge_spent(&mut t.holds, spent);
-        });
-    }
-
-    /// What was not needed.
-    pub fn release(&mut self) {
-        self.free = 0;
-        std::mem::take(&mut self.reservations).into_iter().for_each(release);
-    }
-}
-
-/// A transaction of very many calls keeps one entry for all that it has spent.
-fn merge_spent(holds: &mut Vec<Hold>, spent: Vec<Hold>) {
-    for new in spent {
-        let alike = |h: &&mut Hold| {
-            h.spent
-                && (h.account, h.from_own_grant, h.subtransaction)
-                    == (new.account, new.from_own_grant, new.subtransaction)
-        };
-        match holds.iter_mut().find(alike) {
-            Some(known) => known.amount += new.amount,
-            None => holds.push(new),
-        }
-    }
-}
-
-/// The reservation was not needed.
-pub fn release(reservation: Reservation) {
-    let unspent: Vec<Hold> = transaction::with(|t| {
-        t.holds.extract_if(.., |h| h.reservation == reservation.0 && !h.spent).collect()
-    });
-    unspent.iter().for_each(give_back);
-}
-
-/// A ledger row has been written for the reservation.
-pub fn spend(reservation: Reservation) {
-    let own = |h: &&mut Hold| h.reservation == reservation.0;
-    transaction::with(|t| t.holds.iter_mut().filter(own).for_each(|h| h.spent = true));
-}
-
-/// Credits granted by this transaction, once the ledger row is written.
-pub fn grant(index: usize, amount: i64) {
-    let subtransaction = transaction::subtransaction();
-    transaction::with(|t| t.grants.push(Grant { account: index, amount, subtransaction }));
-}
-
-/// The balance as this transaction sees it.
-pub fn balance(index: usize) -> i64 {
-    let committed = layout::with_account(index, |a| a.balance);
-    transaction::with(|t| {
-        let granted: i64 = t.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
-        let spent: i64 = t.holds.iter().filter(|h| h.account == index && h.spent).map(|h| h.amount).sum();
-        committed + granted - spent
-    })
-}
-
-fn own_unused(t: &Transaction, index: usize) -> i64 {
-    let granted: i64 = t.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
-    let used: i64 = t.holds.iter().filter(|h| h.account == index && h.from_own_grant).map(|h| h.amount).sum();
-    granted - used
-}
-
-fn own_shared(t: &Transaction, index: usize) -> i64 {
-    t.holds.iter().filter(|h| h.account == index && !h.from_own_grant).map(|h| h.amount).sum()
-}
-
-/// Cannot fail: also runs when a subtransaction aborts.
-pub fn give_back(hold: &Hold) {
-    if !hold.from_own_grant {
-        layout::with_account(hold.account, |a| a.reserved -= hold.amount);
-        broadcast(hold.account);
-    }
-}
-
 /// The transaction has ended. Cannot fail: runs in the commit and abort callbacks.
-pub fn settle(ended: &Transaction, committed: bool) {
+fn settle(ended: &Transaction, committed: bool) {
     if let Some(index) = ended.loading {
         layout::with_account(index, |a| *a = AccountState::FREE);
         broadcast(index);
     }
     for &index in ended.pins.iter().filter(|&&p| Some(p) != ended.loading) {
-        let shared = own_shared(ended, index);
+        let shared = credits::own_shared(ended, index);
         let of_account = || ended.holds.iter().filter(move |h| h.account == index && h.spent);
         let spent: i64 = of_account().filter(|h| !h.from_own_grant).map(|h| h.amount).sum();
         let granted: i64 = ended.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
@@ -370,58 +181,8 @@ pub fn settle(ended: &Transaction, committed: bool) {
     }
 }
 
-/// Uses one admission of a rate limit. The worker opens leases; a call that finds none waits for it.
-///
-/// Err: the window whose limit is used up, and the present time in epoch seconds.
-///
-/// Raises 55000: the worker opened no lease in time. 53400: leadlex.max_databases is too small.
-pub fn admit(index: usize, limits: Limits) -> Result<(), (Window, i64)> {
-    if limits.is_unlimited() {
-        return Ok(());
-    }
-    let attempt = || {
-        let now = clock::now();
-        let (admission, ask) = layout::with_account(index, |a| {
-            let admission = a.meter.admit(limits, now);
-            let ask = a.meter.lease_is_low(limits) && a.lease_wanted == 0;
-            if ask {
-                a.lease_wanted = limits.lease();
-            }
-            (admission, ask)
-        });
-        if ask || admission == Admission::NeedsLease {
-            workers::wake();
-        }
-        (admission, now)
-    };
-    let mut last = attempt();
-    let mut patience = turns::Patience::new();
-    while last.0 == Admission::NeedsLease && patience.lasts() {
-        wait_until(index, Instant::now() + patience.slice(), || {
-            last = attempt();
-            last.0 != Admission::NeedsLease
-        });
-    }
-    match last {
-        (Admission::Admitted, _) => Ok(()),
-        (Admission::Limited(window), now) => Err((window, now)),
-        (Admission::NeedsLease, _) => {
-            turns::give_up("the background worker did not record the rate limit's use in time", "")
-        }
-    }
-}
-
-/// What is left of the minute's and the day's requests; the default where there is no limit.
-pub fn rate_status(index: usize, limits: Limits) -> Status {
-    if limits.is_unlimited() {
-        return Status::default();
-    }
-    let now = clock::now();
-    layout::with_account(index, |a| a.meter.status(limits, now))
-}
-
 /// Waits, interruptibly, until `done` or the time is up. `done` is looked at again after every change.
-fn wait_until(index: usize, until: Instant, mut done: impl FnMut() -> bool) {
+pub(super) fn wait_until(index: usize, until: Instant, mut done: impl FnMut() -> bool) {
     let changed = layout::account_changed(index);
     // SAFETY: a condition variable in shared memory; an error inside cancels the sleep by itself (transaction abort).
     unsafe {

@@ -1,4 +1,6 @@
 //! Credits and rates.
 
 pub mod accounts;
+pub mod credits;
+pub mod rates;
 pub mod remaining;

@@ -7,7 +7,7 @@ use crate::pg::sys::clock;
 use crate::pg::sys::database;
 use uuid::Uuid;
 
-use crate::pg::limits::accounts;
+use crate::pg::limits::{accounts, credits as escrow, rates};
 use crate::pg::store::ledger;
 use leadlex_domain::identity::Workspace;
 use leadlex_domain::rate::{Limits, Meter, Status};
@@ -24,7 +24,7 @@ pub fn credits(workspace: &Workspace) -> Option<i64> {
         return Some(ledger::load_account(&key.id).balance);
     }
     layout::require();
-    Some(accounts::balance(accounts::open(key)))
+    Some(escrow::balance(accounts::open(key)))
 }
 
 /// The windows of a workspace, or of a provider.
@@ -41,5 +41,5 @@ pub fn rate(id: Uuid, limits: Limits) -> Status {
         return restored.unwrap_or(Meter::EMPTY).status(limits, now);
     }
     layout::require();
-    accounts::rate_status(accounts::open(key), limits)
+    rates::status(accounts::open(key), limits)
 }

@@ -4,7 +4,7 @@ use crate::pg::sys::clock;
 use std::time::{Duration, Instant};
 
 use crate::pg::installation::account_key;
-use crate::pg::limits::accounts;
+use crate::pg::limits::{accounts, rates};
 use crate::pg::provider::health;
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::shared::wait;
@@ -176,7 +176,7 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
     if limits.is_unlimited() {
         return None;
     }
-    let (window, now) = accounts::admit(accounts::open(account_key(provider.id)), limits).err()?;
+    let (window, now) = rates::admit(accounts::open(account_key(provider.id)), limits).err()?;
     let mut fault = Fault::new(
         FaultKind::ProviderLimit,
         format!("its limit of {} requests (max_requests_per_minute or _per_day) is used up", window.limit),

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::pg::installation;
 use crate::pg::store::config;
 use crate::pg::store::config::{Access, ApiKey, LoadedProvider};
-use crate::pg::store::pauses;
-use crate::pg::store::pauses::Pause;
+use crate::pg::store::queue_pause;
+use crate::pg::store::queue_pause::Pause;
 use crate::pg::table::Binding;
 use leadlex_domain::identity::Workspace;
 
@@ -123,7 +123,7 @@ pub fn paused() -> Option<Pause> {
     if let Some(known) = CACHE.with_borrow(|c| c.paused) {
         return known;
     }
-    let found = pauses::paused();
+    let found = queue_pause::paused();
     CACHE.with_borrow_mut(|c| c.paused = Some(found));
     found
 }

@@ -17,7 +17,7 @@ use crate::pg::sys::spi::{Arg, Statement, View, arg};
 use leadlex_domain::hash::Hash;
 
 // How long the result of an idempotency key is kept.
-macro_rules! key_lifetime {
+macro_rules! idempotency_lifetime {
     () => {
         "interval '24 hours'"
     };
@@ -28,7 +28,7 @@ static STORED_RESULT: Statement = Statement::new(concat!(
      FROM leadlex.idempotency AS i
      WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
        AND i.created_at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ",
-    key_lifetime!(),
+    idempotency_lifetime!(),
     ")"
 ));
 
@@ -52,7 +52,7 @@ static FORGET_EXPIRED: Statement = Statement::new(concat!(
     "DELETE FROM leadlex.idempotency AS i
      WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) $2
        AND i.created_at OPERATOR(pg_catalog.<=) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ",
-    key_lifetime!(),
+    idempotency_lifetime!(),
     ")"
 ));
 static STORE_RESULT: Statement = Statement::new(
@@ -81,7 +81,7 @@ static PURGE_KEYS: Statement = Statement::new(concat!(
      WHERE i.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
          SELECT j.ctid FROM leadlex.idempotency AS j
          WHERE j.created_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ",
-    key_lifetime!(),
+    idempotency_lifetime!(),
     ")
          LIMIT $1))"
 ));

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::job_marks::marks_at_once;
-use crate::pg::store::pauses::home;
+use crate::pg::store::queue_pause::home;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::fields::FieldSet;

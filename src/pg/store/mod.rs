@@ -12,7 +12,7 @@ pub mod job_marks;
 pub mod jobs;
 pub mod jobs_waiting;
 pub mod ledger;
-pub mod pauses;
+pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;
 pub mod suppressions;

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use pgrx::pg_sys;
 
 use crate::pg::sys::spi::About;
-use leadlex_domain::failure::Failure;
+use leadlex_domain::call_error::Failure;
 
 /// A refusal with one of Postgres's own SQLSTATEs.
 pub struct Refusal<'a> {

@@ -3,9 +3,9 @@
 //! They run with the caller's own rights, so row-level security, column privileges, triggers and constraints apply.
 
 mod catalog;
+mod column_fit;
 mod computed;
 mod constraints;
-mod fit;
 mod keys;
 mod many;
 pub mod own_writes;
@@ -13,7 +13,7 @@ mod rebind;
 mod rls;
 mod saving;
 mod trust;
-mod unfit_column;
+mod value_fit;
 
 use crate::pg::sys::relation;
 use crate::pg::sys::row;
@@ -29,13 +29,13 @@ use uuid::Uuid;
 pub use catalog::{
     Column, columns, equality, is_part, name_of, names_of, plain_name_of, rule_instead_of_update,
 };
-pub use fit::Fitted;
-pub use fit::Rejection;
+pub use column_fit::unfit_kind;
 pub use many::{Change, Found};
 pub use rls::{barred_message, note};
 pub use saving::rejected;
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
-pub use unfit_column::unfit_kind;
+pub use value_fit::Fitted;
+pub use value_fit::Rejection;
 
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
@@ -219,7 +219,7 @@ impl Binding {
             locks: rls::statement(self.name(), &id.type_name, &condition_of_many),
             key: Key::of(id),
             key_type_name: id.type_name.clone(),
-            takes_anything: fields.iter().all(|(_, column)| fit::takes_anything(column)),
+            takes_anything: fields.iter().all(|(_, column)| value_fit::takes_anything(column)),
             guarded: OnceCell::new(),
             fields,
             condition,

@@ -3,7 +3,7 @@
 use crate::pg::sys::raise;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::About;
-use crate::pg::table::fit::{Fitted, Rejection};
+use crate::pg::table::value_fit::{Fitted, Rejection};
 use crate::pg::table::{Binding, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{FieldMap, FieldSet};

@@ -28,7 +28,7 @@ use crate::pg::table;
 use crate::pg::worker::limit::Limit;
 use crate::pg::worker::session::{Failed, attempt_as};
 use leadlex_domain::batch::Status;
-use leadlex_domain::failure::Failure;
+use leadlex_domain::call_error::Failure;
 use leadlex_domain::fields::{Field, FieldSet};
 use leadlex_domain::identity::Caller;
 use leadlex_domain::job;

@@ -17,7 +17,7 @@ use crate::pg::shared::lockouts;
 use crate::pg::shared::turns;
 use crate::pg::shared::{receipts, wait};
 use crate::pg::store::cache;
-use crate::pg::store::pauses::Pause;
+use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::{jobs_waiting, ledger};
 use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
 use crate::pg::worker::{leases, receipt_writer, refusal_writer, sweep, tally_writer};

@@ -6,11 +6,11 @@
 pub mod company;
 pub mod email;
 mod host;
+pub mod linkedin;
 mod list;
 pub mod mentions;
 pub mod name;
 pub mod phone;
-pub mod profile;
 pub mod seniority;
 pub mod stand_in;
 pub mod text;

@@ -1,7 +1,7 @@
 //! Values of the fields as they are written, whichever vendor they came from.
 
 use super::text::clean;
-use super::{phone, profile, seniority, stand_in};
+use super::{linkedin, phone, seniority, stand_in};
 use crate::fields::{Field, Kind};
 
 /// A vendor's text as a value of this field, as it is written; `None` where it is none. `settled`: a word that the
@@ -13,7 +13,7 @@ pub fn value(field: Field, text: &str, settled: bool) -> Option<String> {
     }
     let text = match field.kind() {
         Kind::Seniority if !settled => seniority::word(&text).map_or(text, str::to_owned),
-        Kind::Profile => profile::url(&text)?,
+        Kind::Profile => linkedin::normal_url(&text)?,
         Kind::Phone if !phone::is_number(&text) => return None,
         Kind::Phone | Kind::Seniority | Kind::Text => text,
     };
@@ -27,7 +27,7 @@ pub fn is_empty(field: Field, stored: Option<&str>) -> bool {
     let text = clean(stored);
     match field.kind() {
         _ if text.is_empty() => true,
-        Kind::Profile => profile::stored(&text).is_none(),
+        Kind::Profile => linkedin::stored(&text).is_none(),
         Kind::Phone => !phone::is_number(&text),
         Kind::Text | Kind::Seniority => stand_in::is_stand_in(&text),
     }
@@ -45,7 +45,7 @@ pub fn same(field: Field, stored: &str, offered: &str) -> bool {
     };
     clean(stored) == clean(offered)
         || match field.kind() {
-            Kind::Profile => equal(profile::handle),
+            Kind::Profile => equal(linkedin::handle),
             Kind::Phone => equal(|text| phone::normal(text).map(|normal| normal.replace('+', ""))),
             Kind::Seniority => equal(|text| seniority::word(text).map(str::to_owned)),
             Kind::Text => false,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::exchange::Answer;
-use super::fault::Seen;
+use super::failure_kind::Seen;
 use super::mending::mended;
 
 /// The body of an answer, read. It is [`Document::Broken`] also where it has no content type and is no JSON.

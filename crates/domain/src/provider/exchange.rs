@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::Verdict;
-use super::masking;
+use super::secret_masking;
 use crate::fields::FieldMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl HttpRequest {
 
     fn mask_text(&self, text: &str) -> String {
         match self.secret.as_deref() {
-            Some(secret) => masking::masked(text, secret),
+            Some(secret) => secret_masking::masked(text, secret),
             None => text.to_owned(),
         }
     }

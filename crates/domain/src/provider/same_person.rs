@@ -7,7 +7,7 @@ use unicode_normalization::char::is_combining_mark;
 use super::mapping::Spec;
 use super::node::{Checked, Node};
 use super::template::{Placeholder, Values};
-use crate::people::{Rules, email, name, profile};
+use crate::people::{Rules, email, linkedin, name};
 
 /// What names a person. A company is left out: people change it, and that is what is asked about.
 const KEYS: [Placeholder; 5] = [
@@ -140,7 +140,7 @@ fn parse_set(node: &Node<'_>) -> Checked<Vec<(Placeholder, Spec)>> {
 fn agree(key: Placeholder, value: &str, texts: &[String]) -> Option<bool> {
     let one = |text: &String| match key {
         Placeholder::Email => Some(address(text)? == address(value)?),
-        Placeholder::LinkedinUrl => Some(profile::handle(text)? == profile::handle(value)?),
+        Placeholder::LinkedinUrl => Some(linkedin::handle(text)? == linkedin::handle(value)?),
         _ => same_name(value, text),
     };
     let short = texts.iter().filter(|text| text.chars().nth(MOST_CHARS).is_none());

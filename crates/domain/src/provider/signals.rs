@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::condition::{Condition, is_nothing};
 use super::document::Document;
-use super::fault::FaultKind;
+use super::failure_kind::FaultKind;
 use super::node::{Checked, Node, Object};
 use super::pointer::Pointer;
 

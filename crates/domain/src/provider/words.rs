@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::document::Document;
-use super::fault::FaultKind;
+use super::failure_kind::FaultKind;
 
 /// The sentence that a fault of this kind has, with the HTTP status. It repeats nothing of the body but the
 /// name of its encoding.

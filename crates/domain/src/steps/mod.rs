@@ -12,8 +12,8 @@ mod outcome;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::call_error::{Failure, NoMatchReason};
 use crate::contact::Contact;
-use crate::failure::{Failure, NoMatchReason};
 use crate::fields::{FieldMap, FieldSet};
 use crate::merge;
 use crate::position::{Position, Post};

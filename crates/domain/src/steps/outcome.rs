@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use crate::call_error::Failure;
 use crate::contact::Contact;
-use crate::failure::Failure;
 use crate::fields::{FieldMap, FieldSet};
 use crate::reply::Origin;
 use crate::waterfall::Gathered;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ask::Ask;
-use crate::failure::Code;
+use crate::call_error::Code;
 use crate::fields::Field;
 use crate::provider::FaultKind;
 

@@ -3,7 +3,7 @@
 use super::{by_address, by_domain, by_profile, former};
 use crate::hash::Hash;
 use crate::people::email::{Address, addresses};
-use crate::people::{Rules, company, mentions, profile};
+use crate::people::{Rules, company, linkedin, mentions};
 
 /// An address, a profile or a domain of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Entry {
     /// The error tells what the text is instead.
     pub fn parse(text: &str) -> Result<Entry, Mistake> {
         let text = text.trim();
-        if let Some(handle) = profile::from_url(text) {
+        if let Some(handle) = linkedin::handle_from_url(text) {
             return Ok(Entry { hash: by_profile(&handle), former: former::by_profile(text), caution: None });
         }
         let found = text.strip_prefix('@').map_or_else(|| of_address(text), of_domain);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::{Flying, Member};
 use crate::pg::call::batch::{Batch, PORTION, TRIAL_LOOK};
-use crate::pg::limits::accounts;
+use crate::pg::limits::rates;
 use crate::pg::provider;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::{Asked, Asker, Asking, NotYet};
@@ -23,7 +23,7 @@ impl Batch<'_> {
         if member.steps.step() == Step::UseRate {
             let limits = self.caller.workspace.limits;
             let admitted = match self.account.filter(|_| !limits.is_unlimited()) {
-                Some(account) => accounts::admit(account, limits),
+                Some(account) => rates::admit(account, limits),
                 None => Ok(()),
             };
             match admitted {

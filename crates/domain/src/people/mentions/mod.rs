@@ -10,7 +10,7 @@ mod plain;
 use std::borrow::Cow;
 
 use super::email::{self, Address, is_letter};
-use super::{Rules, host, profile};
+use super::{Rules, host, linkedin};
 use plain::plain;
 
 /// What stands in one text.
@@ -88,7 +88,7 @@ pub fn profiles(text: &str) -> Vec<String> {
     for ((at, start), end) in hosts().zip(ends) {
         let Some(host) = ["om", "n"].iter().find(|rest| lower[start..].starts_with(**rest)) else { continue };
         if begins_a_host(&lower[..at]) {
-            found.extend(profile::mentioned(&text[start + host.len()..end]));
+            found.extend(linkedin::mentioned(&text[start + host.len()..end]));
         }
     }
     found

@@ -19,7 +19,7 @@ const MOST_CHARS: usize = 4_000;
 /// case. A member's id (`ACoAA…`), which is one as well, keeps its case, because it says who it is. `None` for what is no
 /// profile: other pages and hosts, no handle, or a word that stands for none.
 pub fn handle(text: &str) -> Option<String> {
-    from_url(text).or_else(|| {
+    handle_from_url(text).or_else(|| {
         let text = unwrapped(text);
         let bare = !text.contains(['/', '.', '\\']) && !text.to_ascii_lowercase().contains("%2f");
         bare.then(|| sound_handle(&text)).flatten()
@@ -29,7 +29,7 @@ pub fn handle(text: &str) -> Option<String> {
 /// The same of a column, where a bare word may be anything that somebody typed (a first name, `yes`, a number): it is a
 /// handle only where parts are joined by hyphens, as LinkedIn makes them up (`jane-doe-7b2`), and some of it is letters.
 pub fn stored(text: &str) -> Option<String> {
-    from_url(text).or_else(|| {
+    handle_from_url(text).or_else(|| {
         let handle = handle(text)?;
         let joined = handle.trim_matches('-').contains('-');
         let letters = handle.chars().filter(|c| c.is_alphabetic()).nth(2).is_some();
@@ -40,13 +40,13 @@ pub fn stored(text: &str) -> Option<String> {
 
 /// The same as [`handle`], but not from a bare word, which may be anything.
 /// `None` for any other text.
-pub fn from_url(text: &str) -> Option<String> {
+pub fn handle_from_url(text: &str) -> Option<String> {
     from_url_within(text, 3)
 }
 
 /// The normal form of a profile's URL: `https://www.linkedin.com/in/<handle>`. Bare words are none.
-pub fn url(text: &str) -> Option<String> {
-    from_url(text).map(|handle| format!("{PROFILES}{}", encoded(&handle)))
+pub fn normal_url(text: &str) -> Option<String> {
+    handle_from_url(text).map(|handle| format!("{PROFILES}{}", encoded(&handle)))
 }
 
 /// `depth`: how many URLs inside of URLs are looked into.
@@ -342,5 +342,5 @@ fn strip<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
 }
 
 #[cfg(test)]
-#[path = "profile_tests.rs"]
+#[path = "linkedin_tests.rs"]
 mod tests;

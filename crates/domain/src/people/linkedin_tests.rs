@@ -215,11 +215,11 @@ fn all_spellings_of_a_profile_are_one() {
 #[test]
 fn what_is_no_profile_is_none() {
     for text in OTHERS {
-        assert_eq!(url(text), None, "{text:?}");
+        assert_eq!(normal_url(text), None, "{text:?}");
     }
     // As a bare word it may be a handle, but nothing is written because of that.
     for bare in ["acme", "CEO"] {
-        assert!(handle(bare).is_some() && url(bare).is_none(), "{bare}");
+        assert!(handle(bare).is_some() && normal_url(bare).is_none(), "{bare}");
     }
     let none = OTHERS.iter().filter(|text| handle(text).is_none()).count();
     assert_eq!(none, OTHERS.len() - 2);
@@ -285,7 +285,7 @@ fn the_normal_form_is_encoded_again_and_an_encoded_slash_stays_one() {
         ),
         ("https://www.linkedin.com/in/jane-🚀", "https://www.linkedin.com/in/jane-%F0%9F%9A%80"),
     ] {
-        assert_eq!(url(text).as_deref(), Some(expected), "{text}");
+        assert_eq!(normal_url(text).as_deref(), Some(expected), "{text}");
     }
     assert_eq!(handle("jane%2Fdoe"), None, "bare, it is no handle");
     assert_eq!(handle("in%2Fjane").as_deref(), Some("jane"));
@@ -318,17 +318,17 @@ fn forms_of_before_and_of_other_products_lead_to_the_profile() {
             "ACoAAABCDEFGHIJKLMNOPQRSTUVWXYZ-123456789",
         ),
     ] {
-        assert_eq!(from_url(text).as_deref(), Some(expected), "{text}");
+        assert_eq!(handle_from_url(text).as_deref(), Some(expected), "{text}");
     }
     for text in [
         "https://www.linkedin.com/pub/jane-example/1",
         "https://www.linkedin.com/sales/profile/12345,abc,NAME_SEARCH",
     ] {
-        assert_eq!(from_url(text), None, "{text}");
+        assert_eq!(handle_from_url(text), None, "{text}");
     }
     let (upper, lower) =
         ("in/ACoAAABCDEFGHIJKLMNOPQRSTUVWXYZ-123456789", "in/ACoAAabcdefghijklmnopqrstuvwxyz-123456789");
-    assert_ne!(url(upper), url(lower), "an id is another one in another case");
+    assert_ne!(normal_url(upper), normal_url(lower), "an id is another one in another case");
 }
 
 proptest! {
@@ -336,23 +336,23 @@ proptest! {
     #[test]
     fn the_short_way_leads_where_the_long_one_does(start in "(https?://)?(www\\.)?linkedin\\.com/in/", handle in "([a-z0-9-]{0,12}|null|n-a|me|in|unknown|username|ACoAA[a-z]{30})/?") {
         let text = format!("{start}{handle}");
-        prop_assert_eq!(from_url(&text), from_url(&format!("\"{text}\"")));
+        prop_assert_eq!(handle_from_url(&text), handle_from_url(&format!("\"{text}\"")));
     }
 
     #[test]
     fn a_normal_form_is_its_own_normal_form(text in "(https?://)?([a-z]{2}\\.)?(linkedin\\.com|x\\.y)?/?(in/|pub/)?[%a-zA-Z0-9/?üÜ ]{0,14}") {
-        if let Some(once) = url(&text) {
-            prop_assert_eq!(url(&once), Some(once.clone()));
-            prop_assert_eq!(from_url(&once), from_url(&text));
+        if let Some(once) = normal_url(&text) {
+            prop_assert_eq!(normal_url(&once), Some(once.clone()));
+            prop_assert_eq!(handle_from_url(&once), handle_from_url(&text));
         }
     }
 
     #[test]
     fn no_text_makes_it_panic(text in any::<String>(), path in "\\PC{0,30}") {
         for given in [text, format!("https://www.linkedin.com/in/{path}"), format!("https://www.linkedin.com/{path}")] {
-            if let Some(once) = url(&given) {
+            if let Some(once) = normal_url(&given) {
                 prop_assert!(once.is_ascii());
-                prop_assert_eq!(url(&once), Some(once.clone()));
+                prop_assert_eq!(normal_url(&once), Some(once.clone()));
             }
         }
     }
