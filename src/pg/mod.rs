@@ -26,7 +26,7 @@ pub fn init() {
     use shared::layout::Part;
     use shared::{claims, lockouts, provider_slots, receipts, single_flight};
     shared::transaction::settle_with(vec![
-        limits::accounts::SETTLEMENT,
+        limits::settlement::SETTLEMENT,
         claims::SETTLEMENT,
         lockouts::SETTLEMENT,
     ]);

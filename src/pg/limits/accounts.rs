@@ -17,11 +17,9 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
-use crate::pg::limits::credits;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountKey, AccountState, Lock, Phase};
 use crate::pg::shared::transaction;
-use crate::pg::shared::transaction::{Settlement, Transaction, Undone};
 use crate::pg::shared::wait;
 use crate::pg::store::ledger;
 use crate::pg::sys::raise;
@@ -29,14 +27,6 @@ use crate::pg::sys::raise;
 thread_local! {
     /// Where an account stood last time; checked at every use.
     static SEEN: RefCell<HashMap<AccountKey, usize>> = RefCell::new(HashMap::new());
-}
-
-/// What the end of a transaction does with what is here.
-pub const SETTLEMENT: Settlement = Settlement { ended: settle, undone };
-
-fn undone(undone: &Undone) {
-    undone.loading.into_iter().for_each(load_failed);
-    undone.holds.iter().for_each(credits::give_back);
 }
 
 /// The account, loaded, and pinned until this transaction ends.
@@ -156,29 +146,6 @@ pub fn load_failed(index: usize) {
     transaction::with(|t| t.pins.retain(|&p| p != index));
     layout::with_account(index, |a| *a = AccountState::FREE);
     broadcast(index);
-}
-
-/// The transaction has ended. Cannot fail: runs in the commit and abort callbacks.
-fn settle(ended: &Transaction, committed: bool) {
-    if let Some(index) = ended.loading {
-        layout::with_account(index, |a| *a = AccountState::FREE);
-        broadcast(index);
-    }
-    for &index in ended.pins.iter().filter(|&&p| Some(p) != ended.loading) {
-        let shared = credits::own_shared(ended, index);
-        let of_account = || ended.holds.iter().filter(move |h| h.account == index && h.spent);
-        let spent: i64 = of_account().filter(|h| !h.from_own_grant).map(|h| h.amount).sum();
-        let granted: i64 = ended.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
-        let granted_spent: i64 = of_account().filter(|h| h.from_own_grant).map(|h| h.amount).sum();
-        layout::with_account(index, |a| {
-            a.reserved -= shared;
-            if committed {
-                a.balance += granted - granted_spent - spent;
-            }
-            a.pins -= 1;
-        });
-        broadcast(index);
-    }
 }
 
 /// Waits, interruptibly, until `done` or the time is up. `done` is looked at again after every change.

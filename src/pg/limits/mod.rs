@@ -4,3 +4,4 @@ pub mod accounts;
 pub mod credits;
 pub mod rates;
 pub mod remaining;
+pub mod settlement;
