@@ -45,7 +45,7 @@ pgrx::impl_sql_translatable!(Jsonb<'_>, "jsonb");
 
 /// Whether jsonb can hold this: it has no NUL character.
 fn is_plain(value: &Value) -> bool {
-    let text_is_plain = |text: &str| text.len() <= MAX_STRING_BYTES && !text.contains('\0');
+    let text_is_plain = |text: &str| text.len() <= MAX_STRING_BYTES && !text.as_bytes().contains(&0);
     match value {
         Value::String(text) => text_is_plain(text),
         Value::Array(items) => items.iter().all(is_plain),
