@@ -65,8 +65,9 @@ fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
     let contact = binding.read_locked(workspace, &past.contact_id).ok_or_else(gone)?;
     let changes = if past.reverted { FieldMap::default() } else { still_as_written(&past, &contact) };
     // What a trigger of the table did not let through is not reverted.
+    let texts = changes.iter().map(|(field, text)| (field, text.as_deref())).collect();
     let after =
-        if changes.is_empty() { None } else { binding.write(workspace, &contact, &changes, FieldSet::EMPTY) };
+        if changes.is_empty() { None } else { binding.write(workspace, &contact, &texts, FieldSet::EMPTY) };
     let reverted =
         after.map_or(FieldSet::EMPTY, |after| merge::rewritten(&contact, &after, changes.fields()));
     if past.reverted {

@@ -95,7 +95,7 @@ pub fn charge(entry: &Entry) {
         arg(entry.overwrite),
         arg(entry.source),
         arg(entry.confidence),
-        arg(entry.fields.clone()),
+        texts_arg(&entry.fields),
         json(&entry.field_sources),
         json(&entry.old_values),
         json(&entry.new_values),

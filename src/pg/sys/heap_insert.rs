@@ -95,12 +95,16 @@ impl Open {
             let mut values = Vec::with_capacity(descriptor.len());
             let mut nulls = Vec::with_capacity(descriptor.len());
             let mut used = 0;
+            // Mostly they are given in the order of the table: the search begins behind the last that was found.
+            let (count, mut next) = (row.columns.len(), 0);
             for attribute in descriptor.iter() {
                 let name = CStr::from_ptr(attribute.attname.data.as_ptr()).to_bytes();
-                let given = row.columns.iter().find(|(column, _)| column.as_bytes() == name);
-                let value = match given {
+                let mut places = (0..count).map(|at| (next + at) % count);
+                let given = places.find(|at| row.columns[*at].0.as_bytes() == name);
+                next = given.map_or(next, |at| at + 1);
+                let value = match given.map(|at| row.columns[at].1) {
                     _ if attribute.attisdropped => None,
-                    Some((_, given)) if given.kind == attribute.atttypid => given.value,
+                    Some(given) if given.kind == attribute.atttypid => given.value,
                     _ => return None,
                 };
                 used += usize::from(!attribute.attisdropped);

@@ -25,12 +25,27 @@ pub fn arg<T: IntoDatum>(value: T) -> Arg {
 
 /// text[], made by one call: `arg` of a vector takes some for each element.
 pub fn texts_arg(texts: &[impl AsRef<str>]) -> Arg {
+    texts_of(texts.len(), texts.iter().map(|text| Some(text.as_ref())))
+}
+
+/// The same of texts that may be NULL.
+pub fn optional_texts_arg(texts: &[Option<&str>]) -> Arg {
+    texts_of(texts.len(), texts.iter().copied())
+}
+
+fn texts_of<'t>(count: usize, texts: impl Iterator<Item = Option<&'t str>> + Clone) -> Arg {
     // In units of their alignment.
     let units = |text: &str| (pg_sys::VARHDRSZ + text.len()).div_ceil(size_of::<i32>());
-    let mut values = vec![0_i32; texts.iter().map(|text| units(text.as_ref())).sum()];
+    let mut values = vec![0_i32; texts.clone().flatten().map(units).sum()];
     let mut rest = values.as_mut_slice();
-    let mut elements = Vec::with_capacity(texts.len());
-    for text in texts.iter().map(AsRef::as_ref) {
+    let mut nulls = Vec::with_capacity(count);
+    let mut elements = Vec::with_capacity(count);
+    for text in texts {
+        nulls.push(text.is_none());
+        let Some(text) = text else {
+            elements.push(pg_sys::Datum::from(0));
+            continue;
+        };
         let (value, after) = rest.split_at_mut(units(text));
         rest = after;
         let start = value.as_mut_ptr();
@@ -41,11 +56,15 @@ pub fn texts_arg(texts: &[impl AsRef<str>]) -> Arg {
         }
         elements.push(pg_sys::Datum::from(start));
     }
-    let count = elements.len() as i32;
-    let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+    let (mut length, mut from) = (elements.len() as i32, 1);
+    let (dimensions, align) = (i32::from(length > 0), pg_sys::TYPALIGN_INT as std::ffi::c_char);
+    let (elements, nulls) = (elements.as_mut_ptr(), nulls.as_mut_ptr());
+    let (length, from) = (&raw mut length, &raw mut from);
     // SAFETY: as many texts as counted, complete, and copied by the callee.
-    let array =
-        unsafe { pg_sys::construct_array(elements.as_mut_ptr(), count, pg_sys::TEXTOID, -1, false, align) };
+    let array = unsafe {
+        let kind = pg_sys::TEXTOID;
+        pg_sys::construct_md_array(elements, nulls, dimensions, length, from, kind, -1, false, align)
+    };
     Arg { kind: pg_sys::TEXTARRAYOID, value: Some(pg_sys::Datum::from(array)) }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::pg::sys::row::number;
-use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, texts_arg};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, optional_texts_arg, texts_arg};
 use crate::pg::table::own_writes::Writing;
 use crate::pg::table::{Binding, IDENTIFYING, contact, is_still, quoted};
 use leadlex_domain::contact::Contact;
@@ -42,7 +42,7 @@ impl Binding {
             let (position, row) = numbered(row);
             let place = &mut found[position];
             *place = match place {
-                Found::Nothing => Found::One(Box::new(plans.key.respell(contact(&row)))),
+                Found::Nothing => Found::One(Box::new(plans.key.respell(contact(row)))),
                 Found::One(_) => Found::Several(2),
                 Found::Several(count) => Found::Several(*count + 1),
             };
@@ -112,24 +112,24 @@ impl Binding {
         changes: impl Iterator<Item = &'c Change<'c>> + Clone,
     ) -> Vec<(usize, Contact)> {
         let (fields, were_null, others) = shape;
-        let column = |of: &dyn Fn(&Change<'_>) -> Option<String>| -> Arg {
-            arg(changes.clone().map(of).collect::<Vec<Option<String>>>())
+        let column = |of: &dyn Fn(&'c Change<'c>) -> Option<&'c str>| -> Arg {
+            optional_texts_arg(&changes.clone().map(of).collect::<Vec<_>>())
         };
-        let mut args = vec![column(&|c| Some(c.before.id.clone())), arg(row::pg(workspace))];
+        let mut args = vec![column(&|c| Some(&c.before.id)), arg(row::pg(workspace))];
         for field in fields.iter() {
-            args.push(column(&|c| c.changes.get(field).cloned()));
+            args.push(column(&|c| c.changes.get(field).map(String::as_str)));
             if !were_null {
-                args.push(column(&|c| c.before.value(field).map(str::to_owned)));
+                args.push(column(&|c| c.before.value(field)));
             }
         }
-        args.extend(others.iter().map(|field| column(&|c| c.before.value(field).map(str::to_owned))));
+        args.extend(others.iter().map(|field| column(&|c| c.before.value(field))));
         let bound = |at: &usize| self.columns.contains_key(IDENTIFYING[*at]);
         let who = (0..IDENTIFYING.len()).filter(bound);
-        args.extend(who.map(|at| column(&|c| c.before.identifying()[at].map(str::to_owned))));
+        args.extend(who.map(|at| column(&|c| c.before.identifying()[at])));
         let _by_us = Writing::to(self.relation());
         let rows = self.write_many_statement(shape).query(View::Caller, &args);
         let key = &self.plans().key;
-        rows.into_iter().map(numbered).map(|(position, row)| (position, key.respell(contact(&row)))).collect()
+        rows.into_iter().map(numbered).map(|(position, row)| (position, key.respell(contact(row)))).collect()
     }
 
     fn write_many_statement(&self, shape: Shape) -> Rc<Statement> {
@@ -198,7 +198,7 @@ fn shape_of(change: &Change<'_>) -> Shape {
 }
 
 fn shape_key((fields, were_null, others): Shape) -> super::WriteKey {
-    (fields.names(), were_null, others.names(), [false; 5])
+    (fields, were_null, others, [false; 5])
 }
 
 /// The position that comes first, counted from 0, and the rest of the row.

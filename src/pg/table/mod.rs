@@ -39,7 +39,6 @@ pub use value_fit::Rejection;
 
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
-use crate::pg::sys::row::{optional, text};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use crate::pg::table::own_writes::Writing;
 use keys::Key;
@@ -98,7 +97,7 @@ struct Plans {
 
 /// The fields that are written, whether all of them were NULL, the fields that are only compared, and which of the
 /// identifying columns have a value.
-type WriteKey = (Vec<&'static str>, bool, Vec<&'static str>, [bool; 5]);
+type WriteKey = (FieldSet, bool, FieldSet, [bool; 5]);
 
 /// As a string literal in SQL, for hints: single quotes are doubled.
 pub fn literal(text: &str) -> String {
@@ -275,7 +274,7 @@ impl Binding {
         if rows.len() > 1 {
             self.not_unique(rows.len(), id);
         }
-        rows.first().map(|row| self.plans().key.respell(contact(row)))
+        rows.into_iter().next().map(|row| self.plans().key.respell(contact(row)))
     }
 
     fn not_unique(&self, rows: usize, id: &str) -> ! {
@@ -293,7 +292,7 @@ impl Binding {
         &self,
         workspace: Uuid,
         before: &Contact,
-        changes: &FieldMap<Option<String>>,
+        changes: &FieldMap<Option<&str>>,
         others: FieldSet,
     ) -> Option<Contact> {
         let others = others.minus(changes.fields());
@@ -301,13 +300,15 @@ impl Binding {
         let statement = self.write_statement(changes.fields(), were_null, others, before);
         let mut args = key(workspace, &before.id);
         for (field, value) in changes.iter() {
-            args.push(arg(value.as_deref()));
+            args.push(arg(*value));
             if !were_null {
                 args.push(arg(before.value(field)));
             }
         }
         args.extend(others.iter().map(|field| arg(before.value(field))));
-        args.extend(self.identifying(before).filter_map(|(_, value)| value).map(|value| arg(Some(value))));
+        let identifying = IDENTIFYING.into_iter().zip(before.identifying());
+        let bound = identifying.filter(|(name, _)| self.columns.contains_key(*name));
+        args.extend(bound.filter_map(|(_, value)| value).map(|value| arg(Some(value))));
         let _by_us = Writing::to(self.relation);
         self.only(statement.query(View::Caller, &args), &before.id)
     }
@@ -323,7 +324,7 @@ impl Binding {
     ) -> std::rc::Rc<Statement> {
         let plans = self.plans();
         let known = before.identifying().map(|value| value.is_some());
-        let which = (fields.names(), were_null, others.names(), known);
+        let which = (fields, were_null, others, known);
         if let Some(known) = plans.writes.borrow().get(&which) {
             return known.clone();
         }
@@ -467,18 +468,20 @@ fn is_still(column: &str, old: &str) -> String {
     format!(" AND ({} OR (t.{column} IS NULL AND {old} IS NULL))", is_text(column, old))
 }
 
-fn contact(row: &Row) -> Contact {
+fn contact(row: Row) -> Contact {
+    let mut values = row.into_iter();
+    let mut next = || values.next().flatten();
     let mut contact = Contact {
-        id: text(row, 0),
-        full_name: optional(row, 1),
-        first_name: optional(row, 2),
-        last_name: optional(row, 3),
-        email: optional(row, 4),
-        company_domain: optional(row, 5),
+        id: next().unwrap_or_default(),
+        full_name: next(),
+        first_name: next(),
+        last_name: next(),
+        email: next(),
+        company_domain: next(),
         values: FieldMap::default(),
     };
     for field in Field::all() {
-        if let Some(value) = optional(row, 6 + field.index()) {
+        if let Some(value) = next() {
             contact.values.set(field, value);
         }
     }

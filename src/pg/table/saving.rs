@@ -106,6 +106,6 @@ impl Binding {
 }
 
 /// An enrichment never writes NULL, but the table's statement can.
-fn as_values(changes: &FieldMap<String>) -> FieldMap<Option<String>> {
-    changes.iter().map(|(field, value)| (field, Some(value.clone()))).collect()
+fn as_values(changes: &FieldMap<String>) -> FieldMap<Option<&str>> {
+    changes.iter().map(|(field, value)| (field, Some(value.as_str()))).collect()
 }
