@@ -289,6 +289,7 @@ COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichm
 -- The queue. A row holds up to 500 contacts that share everything, so that a job costs a fraction of a row; after an
 -- attempt it is split by what became of them. Rows that wait have next_attempt_at, those that do not have finished_at.
 -- The role is kept by name: a dump brings it to clusters in which roles have other numbers.
+-- A new column is also copied by COPY_TO_PART of src/pg/store/jobs.rs, and shown by the view leadlex.job (30_views.sql).
 CREATE TABLE leadlex.job_set (
     workspace_id    uuid NOT NULL,
     id              uuid NOT NULL,

@@ -187,7 +187,7 @@ impl Health {
         self.meet(question.identity);
         self.follow(now);
         let Some(pause) = self.pause else { return Permit::Ask };
-        if now < pause.until {
+        if !pause.is_half_open(now) {
             return Permit::No(pause);
         }
         if now < self.probe_until {
@@ -235,7 +235,7 @@ impl Health {
         if self.pause.is_some() && sent_at < self.paused_at {
             // What came of it was known, or expected, when it was paused; but not whom else it fails for.
             if let Ending::Failed { kind, retry_after_s } = ending
-                && trouble(kind, retry_after_s).is_some()
+                && cause_of_pause(kind, retry_after_s).is_some()
             {
                 self.failing.add(hash);
             }
@@ -253,25 +253,25 @@ impl Health {
             *self = Health { identity, ..Health::NEW };
             return;
         }
-        let Some(trouble) = trouble(kind, retry_after_s) else { return };
+        let Some(trouble) = cause_of_pause(kind, retry_after_s) else { return };
         // What one question alone comes to says little of the provider: no pause becomes longer by it.
         let another = self.failing.add(hash);
         match trouble {
-            Trouble::Told(cause, asked_s) => self.open(cause, asked_s, another, now, policy),
+            Trouble::Told(cause, asked_s) => self.begin_pause(cause, asked_s, another, now, policy),
             Trouble::Unwell => {
                 self.failures = self.failures.saturating_add(1);
                 let too_many = policy.failures > 0 && self.failures >= policy.failures;
                 let of_several = self.failing.are_several() || policy.failures == 1;
                 if probe && another || !probe && too_many && of_several {
                     let cause = self.pause.map_or(Cause::Breaker, |pause| pause.cause);
-                    self.open(cause, None, another, now, policy);
+                    self.begin_pause(cause, None, another, now, policy);
                 }
             }
         }
     }
 
-    /// `longer`: than the last one.
-    fn open(&mut self, cause: Cause, asked_s: Option<u64>, longer: bool, now: i64, policy: Policy) {
+    /// `asked_s`: what the provider asked for (Retry-After). `longer`: than the last one.
+    fn begin_pause(&mut self, cause: Cause, asked_s: Option<u64>, longer: bool, now: i64, policy: Policy) {
         let (first, longest) = match cause {
             Cause::Breaker => (policy.pause, policy.pause.max(Duration::from_secs(cause.pauses_s().1))),
             _ => (Duration::from_secs(cause.pauses_s().0), Duration::from_secs(cause.pauses_s().1)),
@@ -321,7 +321,7 @@ enum Trouble {
     Unwell,
 }
 
-fn trouble(kind: FaultKind, retry_after_s: Option<u64>) -> Option<Trouble> {
+fn cause_of_pause(kind: FaultKind, retry_after_s: Option<u64>) -> Option<Trouble> {
     let asked = retry_after_s.filter(|s| *s > 0);
     match (kind.effect(), asked) {
         (Effect::RateLimited, _) => Some(Trouble::Told(Cause::Asked, asked)),

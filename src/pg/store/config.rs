@@ -359,7 +359,7 @@ static SET_SECRET: Statement = Statement::new(
 
 thread_local! {
     /// What SET_SECRET stores, while it runs.
-    static GIVEN: RefCell<Option<String>> = const { RefCell::new(None) };
+    static SECRET_KEPT_FROM_LOGS: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 static DROP_PROVIDER: Statement =
     Statement::new("DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1");
@@ -432,17 +432,17 @@ pub fn set_secret(name: &str, secret: &str) {
     struct Reset;
     impl Drop for Reset {
         fn drop(&mut self) {
-            GIVEN.set(None);
+            SECRET_KEPT_FROM_LOGS.set(None);
         }
     }
-    GIVEN.set(Some(secret.to_owned()));
+    SECRET_KEPT_FROM_LOGS.set(Some(secret.to_owned()));
     let _reset = Reset;
     as_owner(|| SET_SECRET.run(&[arg(name)]));
 }
 
 /// The secret that is being stored; `None` at any other time.
 pub fn secret_given() -> Option<String> {
-    GIVEN.with_borrow(Clone::clone)
+    SECRET_KEPT_FROM_LOGS.with_borrow(Clone::clone)
 }
 
 /// `false`: there is no such provider.

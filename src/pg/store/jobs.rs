@@ -305,7 +305,8 @@ static CHANGE: Statement = Statement::new(
          finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
 );
-static PART: Statement = Statement::new(
+/// Copies a set with some of its contacts: each column of leadlex.job_set stands here.
+static COPY_TO_PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
          created_at, started_at, home, marks)
@@ -351,7 +352,7 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
             args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
             let contacts: Vec<&String> = positions.iter().map(|at| &set.contact_ids[*at]).collect();
             args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
-            PART.run(&args);
+            COPY_TO_PART.run(&args);
         }
         remove(set.ticket.workspace, set.ticket.id);
     });
