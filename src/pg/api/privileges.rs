@@ -1,8 +1,9 @@
 //! Privileges on our tables, and on leadlex.contact. PUBLIC has them, and policies keep everybody but granted roles from the
 //! rows: an entry for each role would not fit into pg_class. Earlier versions made such entries.
 
+use crate::pg::sys::raise;
 use crate::pg::sys::role;
-use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
+use pgrx::pg_sys;
 
 use crate::pg::store::cache;
 use crate::pg::sys::row::{boolean, text};
@@ -91,12 +92,11 @@ pub fn close_contact_table() {
         return;
     }
     spi::run_once(format!("REVOKE ALL ON {CONTACT} FROM PUBLIC"));
-    pgrx::ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_WARNING,
+    raise::warning(
         "leadlex.contact is closed to PUBLIC",
-        "All roles had privileges on it, and only the policies that are gone kept those without access from its rows. \
-         Run leadlex.grant_access again for each role that needs it, or GRANT it to a role of your own."
+        "All roles had privileges on it, and only the policies that are gone kept those without access from its rows.",
+        "Run leadlex.grant_access again for each role that needs it, or GRANT it to a role of your own.",
+        &spi::About::default(),
     );
 }
 

@@ -27,6 +27,7 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
+use crate::pg::sys::spi;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
@@ -421,11 +422,11 @@ fn landed(
 /// outside of it.
 fn write_refusal(provider: &LoadedProvider, refusal: &Refusal, why: &str) {
     suppressions::file(refusal);
-    pgrx::ereport!(
-        pgrx::PgLogLevel::WARNING,
-        pgrx::PgSqlErrorCode::ERRCODE_WARNING,
-        format!("the refusal of provider {} is kept with this transaction only: {why}", provider.name),
-        "If it does not commit, this person may be asked about again: put them on the list with leadlex.suppress(value). See leadlex.worker_status for why the worker does not write."
+    raise::warning(
+        &format!("the refusal of provider {} is kept with this transaction only: {why}", provider.name),
+        "If it does not commit, this person may be asked about again.",
+        "Put the person on the list with leadlex.suppress(value). See leadlex.worker_status for why the worker does not write.",
+        &spi::About::default(),
     );
 }
 
