@@ -31,9 +31,10 @@ impl Predecessor {
     pub fn of(version: &str, files: &[SqlFile]) -> Predecessor {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = server().run_dir.join(format!("predecessor-{}-{number}", std::process::id()));
         let tree =
             server().bin.ancestors().find(|dir| dir.join("usr").is_dir()).expect("`make build` made it");
+        // On the file system of the installation: clusters may be on another.
+        let dir = tree.with_file_name("run").join(format!("predecessor-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         // Links: what is not written again is the same file.
         check(Command::new("cp").args(["-a", "--link"]).arg(tree).arg(&dir), "cp");
