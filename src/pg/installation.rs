@@ -1,5 +1,5 @@
 //! The extension in this database: whose it is, which version, where its tables are, and the keys under which shared memory
-//! has what is this database's. Private tables are reached as the extension's owner, whoever calls.
+//! has what is this database's. Private tables are reached as the extension's owner, whatever role calls.
 
 use crate::pg::sys::database;
 use std::cell::{Cell, RefCell};

@@ -189,7 +189,7 @@ fn named(text: Option<&str>) -> Option<Given> {
     Some(Given::new(text, Some(name::normal(text)?)))
 }
 
-/// The full name of whoever has it in two columns.
+/// The full name of a contact that has it in two columns.
 fn both(stored: &Split) -> Option<Given> {
     let (Some(first), Some(last)) = stored else { return None };
     named(Some(&format!("{} {}", first.sent, last.sent)))

@@ -1,4 +1,4 @@
-//! What a provider is asked about somebody: whoever has the same question in common is the same person to it. It is who
+//! What a provider is asked about a person. Two contacts with the same question are one person to it. The question is who
 //! asks whom, all that is sent and that no answer fills in (name, address, domain), and the identifying set that is used,
 //! each in its normal form. What an answer filled in makes it no other question.
 
@@ -69,7 +69,7 @@ impl Questions {
     }
 
     /// What of these receipts was answered to the question that is put now, or to one that was put when less was known of
-    /// this contact; and what was known of whoever knows the same.
+    /// this contact; and what was known then.
     pub fn answered<'r>(
         &'r self,
         contact: &'r Contact,
@@ -158,7 +158,7 @@ mod former {
             Some(Questions { hashes, stem, all })
         }
 
-        /// All that was known of whoever knows the same.
+        /// All that was known of a contact of which the same is known.
         pub fn known(&self) -> Hash {
             hash_of(&self.stem, &self.all)
         }

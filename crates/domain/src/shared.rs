@@ -1,5 +1,5 @@
-//! Values that many people have in common: whoever is known by one of them could be any of them. `noemail@noemail.com` is
-//! asked about under a hundred names, and a vendor's sandbox key answers with one person's profile whoever is asked about.
+//! Values that many people have in common: a person who is known by one of them could be any of them. `noemail@noemail.com` is
+//! asked about under a hundred names, and a vendor's sandbox key answers with one person's profile for everybody.
 //!
 //! Everything is told by hashes that hold the workspace, so that nobody is read off the lists.
 

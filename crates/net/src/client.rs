@@ -105,7 +105,7 @@ impl Client {
     pub fn begin(&self, job: &Job, deadline: Instant) -> Option<Box<Exchange>> {
         let uri = job.request.url.parse::<Uri>().ok()?;
         let connection = self.kept.take(&Origin::of(&uri, job.allow_private))?;
-        // What cannot be formed is told by whoever tries it on a new connection.
+        // What cannot be formed is told where it is tried on a new connection.
         Exchange::new(job, connection, deadline).ok()
     }
 

@@ -161,7 +161,7 @@ impl Exchange {
         let mut body = match call.proceed()? {
             Some(SendRequestResult::SendBody(body)) => body,
             Some(SendRequestResult::RecvResponse(call)) => return Ok(call),
-            // Whoever configures `Expect` gets its header sent, and nobody waits for the permission.
+            // A configured `Expect` header is sent, and the permission is not waited for.
             Some(SendRequestResult::Await100(call)) => match call.proceed()? {
                 Await100Result::SendBody(body) => body,
                 Await100Result::RecvResponse(call) => return Ok(call),

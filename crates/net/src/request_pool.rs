@@ -46,7 +46,7 @@ struct Shared {
     here: Mutex<Option<Here>>,
 }
 
-/// A request that whoever asks goes on with.
+/// A request that the asking thread goes on with itself.
 struct Here {
     task: Task,
     exchange: Box<Exchange>,

@@ -1,4 +1,4 @@
-//! Why TLS failed, for whoever has to mend it.
+//! Why TLS failed, told so that an administrator can mend it.
 
 use std::io;
 

@@ -18,7 +18,7 @@ use crate::pg::sys::raise;
 /// Far below what could overflow, also when several grants commit at once.
 const MAX_BALANCE: i64 = 1_000_000_000_000_000;
 
-/// The first ledger row of a workspace that nobody else can see yet: whoever loads its account later finds it.
+/// The first ledger row of a workspace that no other session can see yet: a session that loads its account later finds it.
 ///
 /// `amount` is in credits.
 ///

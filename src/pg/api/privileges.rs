@@ -84,7 +84,7 @@ pub fn open_contact_table(role: Option<pg_sys::Oid>) {
 }
 
 /// A statement may have taken away what keeps strangers from the rows of leadlex.contact: then PUBLIC has no business there any
-/// more. As whoever ran the statement, who owns the table.
+/// more. Runs as the role that ran the statement, which owns the table.
 pub fn close_contact_table() {
     let Some(row) = CONTACT_TABLE.row(View::Latest, &[]) else { return };
     let (apart, granted, open) = (boolean(&row, 0), boolean(&row, 1), boolean(&row, 2));

@@ -187,7 +187,7 @@ fn alter_provider(
     if !config::lock_provider(name) {
         unknown(name);
     }
-    // As whoever was waited for has left it.
+    // As the transaction that was waited for has left it.
     cache::forget_changed();
     let present = find(name);
     let change = super::json(config, "config");
@@ -212,8 +212,8 @@ fn alter_provider(
     }
 }
 
-/// A secret goes where it went when it was given, or where a superuser says: else whoever may describe a provider could have
-/// it sent to himself. Also where it was lost in a restore, and will be given again.
+/// A secret goes where it went when it was given, or where a superuser says: else a role that may describe a provider could have
+/// it sent to itself. Also where it was lost in a restore, and will be given again.
 fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     let known = present.config.as_ref().map(|config| config.origins()).unwrap_or_default();
     let origins = changed.origins();

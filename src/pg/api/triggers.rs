@@ -77,7 +77,7 @@ fn run(fired: Fired, way: Way) -> pg_sys::Datum {
     pg_sys::Datum::from(0)
 }
 
-/// Cancel, timeouts, shutdown, serialization: whoever waits for the statement has to know.
+/// Cancel, timeouts, shutdown, serialization: the client has to know.
 fn is_postgres_own(caught: &Caught) -> bool {
     let class = caught.sqlstate.get(..2).unwrap_or_default();
     ["40", "57"].contains(&class)

@@ -57,7 +57,7 @@ pub fn no_key(binding: &Binding, id: &str) -> Failure {
     )
 }
 
-/// Held by whoever works on a contact. Of each workspace by itself: none can hold what is another's, whatever id it names.
+/// Held by the call that works on a contact. Each workspace has its own: none can hold what is another's, whatever id it names.
 pub fn contact_claim(binding: &Binding, workspace: Uuid, id: &str) -> ClaimKey {
     installation::claim_key("contact", &[&workspace.to_string(), binding.name(), id])
 }

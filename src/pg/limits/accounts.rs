@@ -3,8 +3,8 @@
 //! A balance is loaded once and then kept: `balance` is what is committed, `reserved` what transactions in flight
 //! have taken of it. Reserving is an addition under a lock held for nanoseconds; no call reads or writes a balance row.
 //!
-//! Why a load is exact: it runs only while no transaction has anything in flight on that account. Whoever is about to
-//! write ledger rows pins the account first, and unpins in the callback that also adds its rows here. So there is no
+//! Why a load is exact: it runs only while no transaction has anything in flight on that account. A transaction that
+//! is about to write ledger rows pins the account first, and unpins in the callback that also adds its rows here. So there is no
 //! moment at which a loader could see committed rows that a callback is still going to add.
 
 use crate::pg::shared::turns;

@@ -213,7 +213,7 @@ impl Past {
         self.put = old.put;
     }
 
-    /// What a provider is asked now: whoever has that in common is the same to it.
+    /// What a provider is asked now: two contacts with the same question are one person to it.
     pub fn asked_of(&self, provider: Uuid) -> Option<Hash> {
         self.questions.get(&provider)?.hashes.first().copied()
     }

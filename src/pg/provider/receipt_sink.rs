@@ -144,7 +144,7 @@ impl ReceiptSink {
             self.put(sighting.key(), Content::Nothing, Some(sighting));
             return None;
         };
-        // Under each thing that the person is known by, so that whoever asks about them next finds it, whatever the question:
+        // Under each thing that the person is known by, so that the next call about them finds it, whatever it asks:
         // one row of the list each. And first under the question, where it is only a mark: it is gone when those are written.
         let refused =
             |people: &[Hash]| Content::Refusal(Refusal { people: people.to_vec(), ..self.refusal.clone() });

@@ -215,7 +215,7 @@ pub fn can_be_sent(secret: &str) -> bool {
 fn reveal(name: &str, secret: &str) -> Result<String, Fault> {
     let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
     let unreadable = |error: std::io::Error| {
-        // Not the path: whoever calls would see it.
+        // Not the path: the caller would see it.
         let message =
             format!("the file with the secret of provider {name} cannot be read by the server: {error}");
         Fault::new(FaultKind::BadCredentials, message)

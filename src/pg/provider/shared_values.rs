@@ -150,7 +150,7 @@ fn note(workspace: Uuid, provider: Uuid, person: Hash, sighting: Sighting) {
     receipts::note(key, person, clock::now_us(), &filed.to_bytes());
 }
 
-/// Once a session, to whoever meets one.
+/// Once a session, when it meets one.
 fn warn_once() {
     thread_local! {
         static TOLD: Cell<bool> = const { Cell::new(false) };

@@ -1,7 +1,7 @@
 //! "One contact, one question": who is enriching which contact, or using which idempotency key, right now.
 //!
 //! While a call runs it holds a lock of Postgres's on what it claims (an advisory one, in a field of its own). What it
-//! has written under a claim stays claimed by its transaction, and whoever wants it waits for that transaction's xid.
+//! has written under a claim stays claimed by its transaction, and another call that wants it waits for that transaction's xid.
 //! Both waits show in pg_locks, are seen by the deadlock detector, and obey lock_timeout. Only calls that are running
 //! take a lock of the fixed pool, so one transaction can have very many contacts behind it.
 

@@ -183,7 +183,7 @@ pub fn until_next() -> Option<std::time::Duration> {
         let at = |q: &Queue| match q.worker_pid {
             // Should it never come.
             -1 => Some(q.not_before),
-            // Whoever makes room wakes the launcher.
+            // The process that makes room wakes the launcher.
             0 if q.database != 0 && !q.paused && !q.refused && busy.has_room(q.role) => {
                 let due = if q.wanted { now } else { q.due_at };
                 // So does the end of a lockout, most of the time.

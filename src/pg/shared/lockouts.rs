@@ -61,7 +61,7 @@ pub fn note(database: u32, outcome: LockoutOutcome) {
     });
 }
 
-/// A worker begins: `false` when it has to stay out. From here on, whoever lockouts the database knows of it.
+/// A worker begins: `false` when it has to stay out. From here on, a process that locks the database out knows of it.
 pub fn enter(database: u32) -> bool {
     layout::with_header(|h| {
         let barred = h.is_locked_out(database);

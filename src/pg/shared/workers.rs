@@ -73,7 +73,7 @@ pub fn close_leases(databases: &[u32]) {
 }
 
 /// Work that can wait for the next round. Cannot fail: runs in commit callbacks, after the commit is visible. So
-/// whoever finds the note still there knows that it will be read after this commit.
+/// a process that finds the note still there knows that it will be read after this commit.
 pub fn note_work() {
     let oid = this_database();
     if NOTED_AT.get().is_some_and(|index| layout::has_work(index, oid)) {

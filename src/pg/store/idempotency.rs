@@ -74,7 +74,7 @@ pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Val
     }
 }
 
-// In portions, as above: whoever wants to drop the table never waits long for the worker. By the time at which the
+// In portions, as above: a DROP TABLE never waits long for the worker. By the time at which the
 // transaction began: the clock's own is of no use to an index.
 static PURGE_KEYS: Statement = Statement::new(concat!(
     "DELETE FROM leadlex.idempotency AS i

@@ -1,7 +1,7 @@
 //! Which contacts wait in the queue already: those are not queued again.
 //!
 //! A row holds many contacts, so they are found by marks, small hashes of their keys, in an index. To enter those of a
-//! large row takes longer than to write the row, so whoever queues leaves that to the worker that keeps the books; until
+//! large row takes longer than to write the row, so the queueing statement leaves that to the worker; until
 //! then the few rows without marks are read.
 
 use std::cell::LazyCell;

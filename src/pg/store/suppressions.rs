@@ -65,7 +65,7 @@ static ADD: Statement = Statement::new(
      SELECT $1, p.person, $3, $4, $5 FROM pg_catalog.unnest($2) AS p(person)
      ON CONFLICT (workspace_id, person) DO NOTHING",
 );
-// Whoever is there stays as long as anybody said.
+// A person who is listed stays listed for the longest time that was given.
 static EXTEND: Statement = Statement::new(
     "UPDATE leadlex.suppression AS s SET until = $3
      WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.person OPERATOR(pg_catalog.=) ANY ($2)

@@ -27,7 +27,7 @@ const MOST: usize = 65_536;
 /// Remembers `position`, counted from 1.
 pub fn note(position: i64) {
     NOTED.with_borrow_mut(|noted| {
-        // Whoever calls it by himself is not to fill the memory with that.
+        // A user who calls it directly must not fill the memory with that.
         if noted.len() < MOST {
             noted.push((position - 1).max(0) as usize);
         }

@@ -29,7 +29,7 @@ macro_rules! fired {
 }
 
 // A function of a role that can act as the owner anyway gains nothing. One that is SECURITY DEFINER does not either, but may
-// cease to be that while a provider is waited for. What a trigger's WHEN uses (a domain has checks) runs as whoever writes,
+// cease to be that while a provider is waited for. What a trigger's WHEN uses (a domain has checks) runs as the role that writes,
 // too.
 static FOREIGN: Statement = Statement::new(fired!(
     "t.tgname, f.what, pg_catalog.pg_get_userbyid(f.owner)",

@@ -1,5 +1,5 @@
-//! Providers' refusals from shared memory onto the list. They come before anything else that a worker does: whoever was
-//! refused must not be asked about again, also after a crash.
+//! Providers' refusals from shared memory onto the list. They come before anything else that a worker does: a person
+//! about whom a provider refused to tell must not be asked about again, also after a crash.
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};

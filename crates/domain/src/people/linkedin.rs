@@ -295,7 +295,7 @@ fn is_handle(handle: &str) -> bool {
         && !NOT_HANDLES.contains(&handle)
 }
 
-/// Pages of LinkedIn that are nobody's profile (`me` is whoever looks), and what vendors and forms write for none.
+/// Pages of LinkedIn that are nobody's profile (`me` is the reader's own), and what vendors and forms write for none.
 const NOT_HANDLES: [&str; 23] = [
     "true",
     "false",

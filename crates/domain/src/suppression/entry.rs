@@ -11,7 +11,7 @@ pub struct Entry {
     pub hash: Hash,
     /// What the same was listed under in the form before.
     pub former: Option<Hash>,
-    /// What whoever lists it may not have meant.
+    /// What the role that lists it may not have meant.
     pub caution: Option<Caution>,
 }
 
@@ -54,7 +54,7 @@ impl Entry {
             return Ok(Entry { hash: by_profile(&handle), former: former::by_profile(text), caution: None });
         }
         let found = text.strip_prefix('@').map_or_else(|| of_address(text), of_domain);
-        // Such signs are letters of an address: whoever is asked about by one can be listed by it.
+        // Such signs are letters of an address: a person who is asked about by such an address can be listed by it.
         let is_pattern = text.contains('*') || text.contains('%') && text.contains('@');
         found.map_err(|mistake| match mistake {
             Mistake::Nothing if is_pattern => Mistake::Wildcard,

@@ -46,7 +46,7 @@ fn by_name(contact: &Contact) -> Vec<Hash> {
     let name = clean(&name).to_lowercase();
     let company = contact.value(Field::COMPANY_NAME).map(|text| clean(text).to_lowercase());
     let column = contact.company_domain.as_deref().map(str::trim).filter(|text| !text.is_empty());
-    // Whoever was listed by a domain had none but this column's.
+    // A person who was listed by a domain had none but this column's.
     let of_email = || contact.email.as_deref()?.trim().rsplit_once('@').map(|(_, domain)| domain);
     let domain = column.or_else(of_email).map(|text| text.trim_end_matches('.').to_lowercase());
     let as_stored = column.map(str::to_lowercase);

@@ -1,8 +1,8 @@
 //! Who must not be asked about, by hashes of what identifies them. Nobody can be read off the list.
 //!
-//! Listed are e-mail addresses and LinkedIn profiles that are a person's own, and domains of addresses. Whoever has
-//! neither address nor profile is listed by all that is known of them together, so that nobody else is met who shares a
-//! part of it; and who is known by a telephone number alone, by the row that they stand in.
+//! Listed are e-mail addresses and LinkedIn profiles that are a person's own, and domains of addresses. A person
+//! with neither is listed by all that is known of them together, so that no other person is met who shares a part of it. A
+//! person who is known by a telephone number alone is listed by the row.
 
 mod entry;
 pub mod former;
@@ -115,7 +115,7 @@ fn texts(contact: &Contact) -> impl Iterator<Item = &str> {
     [contact.email.as_deref(), contact.value(Field::LINKEDIN_URL)].into_iter().flatten()
 }
 
-/// Whoever stands anywhere in such a column, also where that is no value to ask with.
+/// All that a column like that mentions, also where it is no value to ask with.
 struct Mentioned {
     people: Vec<Hash>,
     domains: Vec<String>,

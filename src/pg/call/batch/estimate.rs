@@ -217,8 +217,8 @@ impl Outlook<'_> {
             || self.providers.all[at + 1..].iter().all(useless)
     }
 
-    /// Whoever has it in common with another is asked about alike from provider `at` on: the questions, or where answers can
-    /// change those, all that identifies.
+    /// Two contacts with the same hash are asked about alike from provider `at` on. It is of the questions, or where answers can
+    /// change those, of all that identifies.
     fn likeness(&self, at: usize, contact: &Contact, past: &Past, missing: FieldSet) -> Hash {
         let missing = missing.names().join(",");
         let whom = match self.scope.request.mode {

@@ -111,7 +111,8 @@ pub struct Call {
     pub request: FieldRequest,
     /// When this has passed, nobody else is asked about: what is left has a line that says so.
     pub until: Option<Instant>,
-    /// For others who are enriching a contact. Whoever holds rows already must not: they may be about to write those.
+    /// Whether it waits for other calls about a contact. A statement that holds rows already must not: those calls may be about to
+    /// write them.
     pub waits: bool,
     /// What other parts of the same set were told.
     pub outcomes: Outcomes,

@@ -37,7 +37,7 @@ pub fn open(provider: Uuid) -> ProviderSlot {
     };
     SEEN.with_borrow_mut(|seen| seen.insert(key, slot));
     if slot.with(|state| state.loaded) == Some(false) {
-        // Two may read at once: whoever comes second finds it done. Nothing is written to the books before.
+        // Two may read at once: the second finds it done. Nothing is written to the books before.
         let base = store::tallies::load(provider);
         slot.with(|state| {
             if !state.loaded {

@@ -272,7 +272,7 @@ impl<T> Deref for Places<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `shmem` has laid out so many there, and written each. Whoever has the header has its lock, and they are
+        // SAFETY: `shmem` has laid out so many there, and written each. A caller that has the header has its lock, and they are
         // reached through it alone.
         unsafe { std::slice::from_raw_parts(self.first, self.count) }
     }

@@ -1,5 +1,5 @@
-//! "One question under way is asked once": which requests are on their way, in all sessions. Whoever wants to ask the
-//! same waits until the answer is kept, and takes it from the receipt.
+//! "One question under way is asked once": which requests are on their way, in all sessions. A session that wants to
+//! ask the same waits until the answer is kept, and takes it from the receipt.
 //!
 //! A question is held by its request, not by a session or transaction: the helper thread that has the answer ends it, also
 //! when its call was cancelled or waits for something else. A request waits for nobody and ends within its time, so there

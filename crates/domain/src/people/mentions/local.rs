@@ -56,7 +56,7 @@ fn without_comment(before: &str) -> &str {
     }
 }
 
-/// `"jane"@acme.example`; whoever has blanks or the like between the quotes is somebody else than who has none.
+/// `"jane"@acme.example`. An address with blanks or the like between the quotes is another one than that without.
 fn in_quotes(text: &str) -> Option<Cow<'_, str>> {
     let start = text.rfind(|c| !is_of_local(c))?;
     let local = &text[start + char_len(text, start)..];

@@ -1,5 +1,5 @@
-//! Addresses, their domains and profiles anywhere in a text, also where it is no value: whoever is on the suppression list
-//! must not be asked about because their address stands in a formula, a sentence or a link. Never for asking or identifying.
+//! Addresses, their domains and profiles anywhere in a text, also where it is no value: a person on the suppression list
+//! is not asked about although their address stands in a formula, a sentence or a link. Never for asking or identifying.
 //!
 //! Every text is read to its end, in time that grows with its length alone. What is found is whole: the address of which
 //! another one is a part is not mentioned by it.
