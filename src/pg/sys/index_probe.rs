@@ -6,7 +6,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::pg::sys::spi::{Arg, arg};
+use crate::pg::sys::spi::{Arg, arg, uuids_arg};
 
 /// Postgres counts microseconds from 2000.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
@@ -25,10 +25,8 @@ pub fn any_until(
     until: &CStr,
     now_us: i64,
 ) -> bool {
-    // SAFETY: a catalog look-up; the name outlives it.
-    let column = unsafe { pg_sys::get_attnum(relation, until.as_ptr()) };
     find(relation, first, seconds, |row, shape| {
-        let mut is_null = true;
+        let (column, mut is_null) = (column_named(relation, until), true);
         // SAFETY: a row of this relation and its shape, both alive for as long as the scan stands on it.
         let end = unsafe { pg_sys::heap_getattr(row, column.into(), shape, &mut is_null) };
         is_null || end.value() as i64 > now_us - EPOCH_2000_US
@@ -50,9 +48,6 @@ pub fn each_above(
     columns: Above,
     most: usize,
 ) -> Vec<bool> {
-    // SAFETY: catalog look-ups; the names outlive them.
-    let [number, unless] =
-        [columns.number, columns.unless].map(|name| unsafe { pg_sys::get_attnum(relation, name.as_ptr()) });
     let mut found = vec![false; seconds.len()];
     look(relation, first, seconds, |row, shape| {
         let value = |column: i16| {
@@ -61,8 +56,9 @@ pub fn each_above(
             let value = unsafe { pg_sys::heap_getattr(row, column.into(), shape, &mut is_null) };
             (!is_null).then_some(value.value())
         };
-        let counts =
-            value(number).is_some_and(|number| number as i32 as usize > most) && value(unless) == Some(0);
+        let named = |name| value(column_named(relation, name));
+        let counts = named(columns.number).is_some_and(|number| number as i32 as usize > most)
+            && named(columns.unless) == Some(0);
         // SAFETY: as above; the second column is a uuid, so 16 bytes, and never NULL, being of the primary key.
         let second = value(2).filter(|_| counts).map(|at| unsafe { *(at as *const [u8; 16]) });
         if let Some(second) = second {
@@ -72,6 +68,12 @@ pub fn each_above(
         false
     });
     found
+}
+
+/// Looked up where a row is found: mostly there is none.
+fn column_named(relation: pg_sys::Oid, name: &CStr) -> i16 {
+    // SAFETY: a catalog look-up; the name outlives it.
+    unsafe { pg_sys::get_attnum(relation, name.as_ptr()) }
 }
 
 fn find(
@@ -107,7 +109,7 @@ fn look(
         let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
         // An index is asked for all of them in one scan; without one, a scan of the table knows single values only.
         let seconds: Vec<pg_sys::ScanKeyData> = match indexed && seconds.len() > 1 {
-            true => vec![any_of(2, arg(seconds.to_vec()))],
+            true => vec![any_of(2, uuids_arg(seconds))],
             false => seconds.iter().map(|second| equal(2, arg(*second))).collect(),
         };
         'scans: for second in seconds {
