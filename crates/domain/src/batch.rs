@@ -49,8 +49,8 @@ pub struct BatchResult {
     pub error: Option<(String, String)>,
     /// What a code of the contract does not say: why there was no match, or what kept providers from answering.
     pub why: Option<String>,
-    /// See [`Failure::sets_data_aside`].
-    pub set_aside: bool,
+    /// See [`Failure::tells_reason`].
+    pub tells_why: bool,
     /// To try again sooner is no use.
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
@@ -76,7 +76,7 @@ impl BatchResult {
             request_id,
             error: None,
             why: None,
-            set_aside: false,
+            tells_why: false,
             retry_after_s: None,
             passed_over: false,
             repeats: false,
@@ -91,7 +91,7 @@ impl BatchResult {
         // A single call's DETAIL and HINT have no place in a line.
         let below = failure.below_min_confidence();
         let below = below.map_or(String::new(), |names| format!(" (below leadlex.min_confidence: {names})"));
-        let reason = failure.why().filter(|_| failure.sets_data_aside());
+        let reason = failure.why().filter(|_| failure.tells_reason());
         let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
         let error = Some((failure.code.name().to_owned(), failure.text() + &below + &reason));
         BatchResult {
@@ -101,7 +101,7 @@ impl BatchResult {
             request_id,
             error,
             why: failure.why(),
-            set_aside: failure.sets_data_aside(),
+            tells_why: failure.tells_reason(),
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
             repeats: false,
@@ -124,7 +124,7 @@ impl BatchResult {
             request_id,
             error,
             why: None,
-            set_aside: false,
+            tells_why: false,
             retry_after_s: None,
             passed_over: false,
             repeats: false,
@@ -138,8 +138,8 @@ impl BatchResult {
 pub struct Summary {
     counts: BTreeMap<Status, u64>,
     failures: BTreeMap<String, u64>,
-    /// Of those without a match: by reason, where there were data.
-    set_aside: BTreeMap<String, u64>,
+    /// Of those without a match: by reason, but for `no_data`.
+    no_matches: BTreeMap<String, u64>,
 }
 
 impl Summary {
@@ -149,8 +149,8 @@ impl Summary {
             return;
         }
         *self.counts.entry(line.status).or_default() += 1;
-        if let Some(why) = line.why.as_ref().filter(|_| line.set_aside) {
-            *self.set_aside.entry(why.clone()).or_default() += 1;
+        if let Some(why) = line.why.as_ref().filter(|_| line.tells_why) {
+            *self.no_matches.entry(why.clone()).or_default() += 1;
         }
         if let (Status::Failed, Some((code, _))) = (line.status, &line.error) {
             let what = line.why.as_ref().map_or_else(|| code.clone(), |why| format!("{code}: {why}"));
@@ -169,7 +169,7 @@ impl fmt::Display for Summary {
             of(Status::Enriched),
             of(Status::Unchanged),
             of(Status::NoMatch),
-            listed(&self.set_aside),
+            listed(&self.no_matches),
             of(Status::Failed),
             listed(&self.failures)
         )

@@ -118,10 +118,9 @@ impl NoMatchReason {
         }
     }
 
-    /// Whether there were data, and they were not used.
-    pub const fn sets_data_aside(self) -> bool {
-        use NoMatchReason::{OtherCompany, OtherPerson, SharedValue, TableRefuses};
-        matches!(self, OtherPerson | OtherCompany | TableRefuses | SharedValue)
+    /// Whether it says more than that no provider has data.
+    pub const fn tells_more(self) -> bool {
+        !matches!(self, NoMatchReason::NoData)
     }
 }
 
@@ -137,6 +136,48 @@ pub struct Failure {
     pub rate_limit: Option<Option<Window>>,
     // Boxed to keep the error path of every Result small.
     more: Box<Map<String, Value>>,
+}
+
+/// What to do about a provider that failed so.
+fn advice(name: &str, fault: &Fault) -> String {
+    let literal = name.replace('\'', "''");
+    if let Some(remedy) = &fault.remedy {
+        return format!("Provider {name}: {remedy}");
+    }
+    if fault.paused && fault.kind != FaultKind::BadCredentials {
+        return format!(
+            "Try again later. Once provider {name} is well, SELECT leadlex.enable_provider('{literal}', true) ends its pause."
+        );
+    }
+    match fault.kind {
+        FaultKind::BadCredentials => {
+            format!(
+                "Give the vendor's key anew: SELECT leadlex.alter_provider('{literal}', secret => 'YOUR_KEY')."
+            )
+        }
+        FaultKind::Refused | FaultKind::Unreachable => {
+            format!(
+                "Check host and port in the configuration of provider {name} (leadlex.provider), and the server's firewall."
+            )
+        }
+        FaultKind::Dns => {
+            format!(
+                "Check the host's name in the configuration of provider {name} (leadlex.provider), and the server's resolver."
+            )
+        }
+        FaultKind::Tls => format!(
+            "Check the URL of provider {name} (leadlex.provider), and the certificate authorities of the server's system."
+        ),
+        FaultKind::ProviderLimit => format!(
+            "Try again when its window is over, or raise max_requests_per_minute or max_requests_per_day: SELECT leadlex.alter_provider('{literal}', config => …)."
+        ),
+        FaultKind::Quota => format!(
+            "The account with the vendor of provider {name} has nothing left: buy more, or wait for its next period."
+        ),
+        _ => {
+            "Try again later; leadlex.check_provider(name, contact) shows what a provider answers.".to_owned()
+        }
+    }
 }
 
 impl Failure {
@@ -197,9 +238,9 @@ impl Failure {
         Some((reason, self.more.contains_key("below_min_confidence")))
     }
 
-    /// A no_match although there were data: they are about somebody else, or of another company.
-    pub fn sets_data_aside(&self) -> bool {
-        self.no_match_reason().is_some_and(|(reason, _)| reason.sets_data_aside())
+    /// A no_match whose reason says more than that no provider has data.
+    pub fn tells_reason(&self) -> bool {
+        self.no_match_reason().is_some_and(|(reason, _)| reason.tells_more())
     }
 
     /// The workspace has no credit left, and no provider was asked: `insufficient_credits`, LX402.
@@ -350,19 +391,14 @@ impl Failure {
         let failed =
             |(name, fault): &(String, Option<Fault>)| Some(format!("{name}: {}", fault.as_ref()?.message));
         let reasons: Vec<String> = providers.iter().filter_map(failed).collect();
-        let refused = |(_, fault): &(String, Option<Fault>)| {
-            fault.as_ref().is_some_and(|f| f.kind == FaultKind::BadCredentials)
+        let first = |wanted: &dyn Fn(&Fault) -> bool| {
+            providers.iter().find_map(|(name, fault)| Some((name, fault.as_ref().filter(|f| wanted(f))?)))
         };
-        let hint = match providers.iter().find(|provider| refused(provider)) {
-            Some((name, _)) => format!(
-                "No credit was charged. Give the vendor's key anew: SELECT leadlex.alter_provider('{}', secret => 'YOUR_KEY').",
-                name.replace('\'', "''")
-            ),
-            None => match providers.iter().find_map(|(name, fault)| Some((name, fault.as_ref()?.remedy.as_ref()?))) {
-                Some((name, remedy)) => format!("No credit was charged. Provider {name}: {remedy}"),
-                None => "No credit was charged. Try again later; leadlex.check_provider(name, contact) shows what a provider answers."
-                    .to_owned(),
-            },
+        let denied = first(&|fault| fault.kind == FaultKind::BadCredentials && fault.remedy.is_none());
+        let remedied = || first(&|fault| fault.remedy.is_some());
+        let hint = match denied.or_else(remedied).or_else(|| first(&|_| true)) {
+            Some((name, fault)) => format!("No credit was charged. {}", advice(name, fault)),
+            None => "No credit was charged. Try again later.".to_owned(),
         };
         Failure::new(
             Code::ProviderUnavailable,

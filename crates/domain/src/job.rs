@@ -61,8 +61,8 @@ pub const GONE: &str = "gone";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum JobOutcome {
     Done(&'static str),
-    /// Done without a match, although there were data: why they were not used.
-    SetAside(String),
+    /// Done without a match, for another reason than that no provider has data.
+    NoMatch(String),
     /// It is not its fault: the attempt does not count.
     Again {
         after: Duration,
@@ -97,8 +97,8 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
         return JobOutcome::Done(status.name());
     };
     if line.status == Status::NoMatch {
-        return match line.set_aside {
-            true => JobOutcome::SetAside(message.clone()),
+        return match line.tells_why {
+            true => JobOutcome::NoMatch(message.clone()),
             false => JobOutcome::Done(line.status.name()),
         };
     }
@@ -157,7 +157,7 @@ mod tests {
     fn nothing_found_is_an_answer() {
         assert_eq!(failed(&Failure::no_match(NoMatchReason::NoData)), JobOutcome::Done("no_match"));
         let aside = failed(&Failure::set_aside(&[("a".to_owned(), NoMatchReason::OtherPerson)]));
-        assert!(matches!(&aside, JobOutcome::SetAside(why) if why.ends_with("(other_person)")), "{aside:?}");
+        assert!(matches!(&aside, JobOutcome::NoMatch(why) if why.ends_with("(other_person)")), "{aside:?}");
     }
 
     #[test]

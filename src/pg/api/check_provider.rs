@@ -164,12 +164,15 @@ fn told(
         }
         Verdict::OtherPerson => {
             let message = "the answer is about another person than the contact (same_person)";
-            json!({"outcome": "no_match", "reason": "other_person", "message": message})
+            json!({"outcome": "no_match", "reason": "other_person", "message": message, "answer": beginning(request, answer)})
         }
         Verdict::NoMatch => {
             let explained = answer.as_ref().ok().map(|answer| config.explain(answer));
             let without = explained.as_ref().map(|explained| explained.without_value.names());
-            json!({"outcome": "no_match", "message": explained.map(|e| e.why), "fields_without_value": without})
+            json!({
+                "outcome": "no_match", "message": explained.map(|e| e.why), "fields_without_value": without,
+                "answer": beginning(request, answer)
+            })
         }
         Verdict::Suppressed => {
             json!({"outcome": "suppressed", "message": "the provider must not tell anything about this person"})
@@ -186,6 +189,11 @@ fn told(
         told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
     }
     told
+}
+
+/// How the answer begins: a router's "not found" may pass for the vendor's, and an answer about another person names them.
+fn beginning(request: &HttpRequest, answer: &Result<Answer, Fault>) -> Value {
+    answer.as_ref().map_or(Value::Null, |answer| json!(request.beginning_of(answer)))
 }
 
 fn no_score(number: f64) -> String {

@@ -92,7 +92,21 @@ fn unsuppress(value: Option<&str>, workspace_id: Option<Uuid>) -> bool {
     let people: Vec<Hash> = entry(super::required(value, "value"), None).hashes().collect();
     let workspace = workspace(workspace_id);
     wait_for_the_books(&people);
-    suppressions::remove(workspace, &people) > 0
+    let removed = suppressions::remove(workspace, &people) > 0;
+    if !removed {
+        tell_of_other_lists(&people);
+    }
+    removed
+}
+
+/// It stands on another list than the one that was named.
+fn tell_of_other_lists(people: &[Hash]) {
+    let named =
+        |list: Option<uuid::Uuid>| list.map_or("NULL (all workspaces)".to_owned(), |id| format!("'{id}'"));
+    let lists: Vec<String> = suppressions::lists(people).into_iter().map(named).collect();
+    if !lists.is_empty() {
+        pgrx::notice!("the value stands on another list: pass workspace_id => {}", lists.join(" or "));
+    }
 }
 
 /// leadlex.unsuppress_contact(contact_id uuid): takes off what is listed about one contact of the table that

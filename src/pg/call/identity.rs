@@ -174,9 +174,12 @@ fn nobody() -> Failure {
             "Set it in each transaction: SELECT set_config('leadlex.api_key', $1, true).",
         );
     }
+    let role = table::literal(&role::role_name(role::caller()));
     Failure::invalid_key(
         "no API key is set and no workspace is granted to this role",
-        "Ask for leadlex.grant_access(role, workspace_id), or set leadlex.api_key in the transaction.",
+        format!(
+            "The extension's owner runs SELECT leadlex.grant_access({role}, (SELECT id FROM leadlex.workspace WHERE name = 'WORKSPACE')); or set leadlex.api_key in the transaction."
+        ),
     )
 }
 

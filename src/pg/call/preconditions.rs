@@ -37,7 +37,7 @@ pub fn require_writable() {
                 sqlstate: sqlstate::READ_ONLY_SQL_TRANSACTION,
                 message: "cannot write in a read-only transaction".into(),
                 detail: None,
-                hint: Some("Use SET TRANSACTION READ WRITE, or a read-write connection.".into()),
+                hint: Some("Begin another transaction with BEGIN READ WRITE, or SET default_transaction_read_only = off.".into()),
             });
         }
         if pg_sys::IsInParallelMode() {

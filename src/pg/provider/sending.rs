@@ -214,26 +214,29 @@ pub fn can_be_sent(secret: &str) -> bool {
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
 fn reveal(name: &str, secret: &str) -> Result<String, Fault> {
     let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
+    let wrong = |message: String| {
+        Fault {
+        remedy: Some(
+            "Mend the file that its secret names (file:/path): one line with the vendor's key, readable by the server's system user. It is read anew at every request."
+                .into(),
+        ),
+        ..Fault::new(FaultKind::BadCredentials, message)
+    }
+    };
     let unreadable = |error: std::io::Error| {
         // Not the path: the caller would see it.
-        let message =
-            format!("the file with the secret of provider {name} cannot be read by the server: {error}");
-        Fault::new(FaultKind::BadCredentials, message)
+        wrong(format!("the file with the secret of provider {name} cannot be read by the server: {error}"))
     };
     let file = std::fs::metadata(path).map_err(unreadable)?;
     // A pipe or device could block or never end.
     if !file.is_file() || file.len() > MAX_SECRET_BYTES {
-        return Err(Fault::new(
-            FaultKind::BadCredentials,
-            "the file with its secret is no regular file of a sensible size",
-        ));
+        return Err(wrong("the file with its secret is no regular file of a sensible size".into()));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     match text.trim() {
-        "" => Err(Fault::new(FaultKind::BadCredentials, "the file with its secret is empty")),
-        secret if !can_be_sent(secret) => Err(Fault::new(
-            FaultKind::BadCredentials,
-            "the file with its secret has more in it than one line of up to 8192 characters",
+        "" => Err(wrong("the file with its secret is empty".into())),
+        secret if !can_be_sent(secret) => Err(wrong(
+            "the file with its secret has more in it than one line of up to 8192 characters".into(),
         )),
         secret => Ok(secret.to_owned()),
     }

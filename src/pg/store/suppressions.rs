@@ -12,7 +12,7 @@ use crate::pg::installation::receipt_key;
 use crate::pg::shared::receipts;
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
-use crate::pg::sys::row::pg;
+use crate::pg::sys::row::{pg, uuid};
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::{Filed, Refusal};
@@ -124,6 +124,19 @@ pub fn remove(workspace: Option<Uuid>, people: &[Hash]) -> u64 {
 pub fn remove_everywhere(workspaces: &[Uuid], people: &[Hash]) -> u64 {
     let everywhere = remove(None, people);
     everywhere + workspaces.iter().map(|workspace| remove(Some(*workspace), people)).sum::<u64>()
+}
+
+static LISTS: Statement = Statement::new(
+    "SELECT l.id FROM (SELECT w.id FROM leadlex.workspace AS w UNION ALL SELECT $1) AS l (id)
+     WHERE EXISTS (SELECT FROM leadlex.suppression AS s
+                   WHERE s.workspace_id OPERATOR(pg_catalog.=) l.id AND s.person OPERATOR(pg_catalog.=) ANY ($2))",
+);
+
+/// The lists on which one of these stands: of workspaces, and `None` for the list of all.
+pub fn lists(people: &[Hash]) -> Vec<Option<Uuid>> {
+    let people: Vec<pgrx::Uuid> = people.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
+    let rows = as_owner(|| LISTS.query(View::Latest, &[arg(pg(EVERYWHERE)), arg(people)]));
+    rows.iter().map(|row| Some(uuid(row, 0)).filter(|id| *id != EVERYWHERE)).collect()
 }
 
 static PURGE: Statement = Statement::new(

@@ -257,7 +257,7 @@ fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> Stat
         JobOutcome::Done(outcome) => {
             State { name: "done", outcome: Some(outcome), attempts, after: None, error: None }
         }
-        JobOutcome::SetAside(why) => {
+        JobOutcome::NoMatch(why) => {
             let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
             State { name: "done", outcome, attempts, after: None, error }
         }

@@ -98,6 +98,11 @@ const SHOWN_CHARS: usize = 100;
 /// How much of it is looked at, so that a secret is found that begins within what is shown.
 const LOOKED_AT_BYTES: usize = 32 * 1_024;
 
+fn cut(masked: &str) -> String {
+    let short: String = masked.chars().take(SHOWN_CHARS).collect();
+    if short.len() < masked.len() { format!("{short}…") } else { short }
+}
+
 impl Seen {
     /// What is kept of an answer: at most the first 32 KiB of its body, nothing of a body in an encoding. A
     /// location is kept without query, fragment, user and password.
@@ -113,13 +118,14 @@ impl Seen {
         }
     }
 
+    /// How the body begins, with everything masked before it is cut.
+    pub fn beginning(&self, mask: impl Fn(&str) -> String) -> String {
+        cut(&mask(&self.text))
+    }
+
     /// `(text/html, Location: https://…): "<html>…"`, with everything masked before it is cut.
     pub fn words(&self, mask: impl Fn(&str) -> String) -> String {
-        let cut = |text: &str| -> String {
-            let masked = mask(text);
-            let short: String = masked.chars().take(SHOWN_CHARS).collect();
-            if short.len() < masked.len() { format!("{short}…") } else { short }
-        };
+        let cut = |text: &str| cut(&mask(text));
         let location = self.location.as_deref().map(|to| format!("Location: {}", cut(to)));
         let about: Vec<String> = self.content_type.as_deref().map(cut).into_iter().chain(location).collect();
         let mut words = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };

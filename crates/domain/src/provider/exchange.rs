@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::Verdict;
+use super::failure_kind::Seen;
 use super::secret_masking;
 use crate::fields::FieldMap;
 
@@ -95,6 +96,11 @@ impl HttpRequest {
         let kept = values.iter().filter(|(_, value)| !self.echoes(value));
         let values: FieldMap<String> = kept.map(|(field, value)| (field, value.clone())).collect();
         if values.is_empty() { Verdict::NoMatch } else { Verdict::Match { values, confidence } }
+    }
+
+    /// How the answer to this request begins, for a person who looks at it: at most 100 printable characters, masked.
+    pub fn beginning_of(&self, answer: &Answer) -> String {
+        Seen::of(answer).beginning(|text| self.mask_text(text))
     }
 
     fn mask_text(&self, text: &str) -> String {

@@ -57,6 +57,11 @@ pub fn remedy(status: u16, body: &Document) -> String {
             return "A page is the word of what stands in front of the vendor: check the URL, firewalls and proxies.".into();
         }
         Document::Empty if status == 200 => r#"{"response": {"no_match": {"absent": ""}}}"#.to_owned(),
+        Document::Json(json) if success && let Some(place) = part_with_data(json) => {
+            return format!(
+                r#"No place in response.fields leads to what the answer has at "/{place}": name its data there. If it says that there is nothing, add to its configuration what tells such an answer from a match, for example {{"response": {{"no_match": {{"absent": "/PLACE"}}}}}} with a place that only a match has."#
+            );
+        }
         Document::Json(json) if success => {
             let place = first_name(json).unwrap_or("error");
             format!(
@@ -77,9 +82,50 @@ pub fn remedy(status: u16, body: &Document) -> String {
     )
 }
 
-/// The first member of an answer, where its name can stand in a pointer as it is.
+/// The member of an answer that tells what it is about, as vendors call it, else the first; where its name can stand in a
+/// pointer as it is.
 fn first_name(json: &Value) -> Option<&str> {
-    let plain =
-        |name: &&str| name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    json.as_object()?.keys().map(String::as_str).next().filter(plain)
+    const TELLING: [&str; 6] = ["error", "errors", "message", "detail", "reason", "code"];
+    let members = json.as_object()?;
+    let telling = TELLING.into_iter().find(|name| members.contains_key(*name));
+    telling.or_else(|| members.keys().map(String::as_str).next().filter(is_plain))
+}
+
+/// The first member that holds more than a text or number: so an answer with data has, and a rule of its other members would
+/// take matches for none.
+fn part_with_data(json: &Value) -> Option<&str> {
+    let holds = |value: &Value| match value {
+        Value::Object(members) => !members.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    let error = |name: &str| name.starts_with("error");
+    let parts = json.as_object()?.iter().filter(|(name, value)| holds(value) && !error(name));
+    parts.map(|(name, _)| name.as_str()).next().filter(is_plain)
+}
+
+fn is_plain(name: &&str) -> bool {
+    name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What is proposed must not make matches count as none.
+    #[test]
+    fn a_rule_is_proposed_only_where_the_answer_has_no_data() {
+        let with = |json: Value| remedy(200, &Document::Json(json));
+        let match_elsewhere = with(json!({"status": 200, "likelihood": 7, "data": {"title": "CTO"}}));
+        assert!(
+            match_elsewhere.contains("\"/data\"") && !match_elsewhere.contains("/status"),
+            "{match_elsewhere}"
+        );
+        assert!(with(json!({"status": 1, "results": [{"x": 1}]})).contains("\"/results\""));
+        let nothing = with(json!({"status": "none", "message": "no such person", "data": {}}));
+        assert!(nothing.contains(r#"{"pointer": "/message", "present": true}"#), "{nothing}");
+        let error = with(json!({"errors": [{"id": "x"}], "meta": ""}));
+        assert!(error.contains(r#"{"pointer": "/errors", "present": true}"#), "{error}");
+    }
 }
