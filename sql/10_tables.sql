@@ -341,7 +341,7 @@ COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given
 COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; that it had to wait for a rate limit, for credits or for a provider that could not be asked is none';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
-COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or why data were not used (other_person, other_company)';
+COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or the reason of a no_match, unless it is no_data';
 COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
