@@ -65,7 +65,7 @@ COMMENT ON COLUMN leadlex.progress.workspace_id IS 'for whom';
 COMMENT ON COLUMN leadlex.progress.relation IS 'the table of the contacts';
 COMMENT ON COLUMN leadlex.progress.total IS 'contacts given';
 COMMENT ON COLUMN leadlex.progress.done IS 'contacts finished, those that failed included';
-COMMENT ON COLUMN leadlex.progress.failed IS 'contacts with an error or without a match';
+COMMENT ON COLUMN leadlex.progress.failed IS 'contacts with the status failed: with an error; a contact without a match is not among them';
 COMMENT ON COLUMN leadlex.progress.started_at IS 'when it began';
 COMMENT ON COLUMN leadlex.progress.rate IS 'contacts per second since then';
 COMMENT ON COLUMN leadlex.progress.eta IS 'when it will be done at this rate; NULL as long as none is finished';

@@ -270,7 +270,7 @@ impl Failure {
             ),
             NoMatchReason::NotIdentifiable => (
                 "too little is known of this contact to ask any provider",
-                "Fill in an e-mail address, a LinkedIn URL, or name and company. An address of several people (info@) needs a name. leadlex.check_provider(name, contact) tells which values are none, leadlex.provider what each provider needs (identify_by).",
+                "Fill in an e-mail address, a LinkedIn URL, or name and company. An address of several people (info@) needs a name. identify_by in leadlex.provider shows what each provider needs; no_value in the result of leadlex.check_provider(name, contact) lists the columns whose text cannot be used, such as N/A.",
             ),
             NoMatchReason::Suppressed => (
                 "no provider is to be asked about this person",
@@ -282,11 +282,11 @@ impl Failure {
             ),
             NoMatchReason::OtherCompany => (
                 "what was answered is a position at another company",
-                "No credit was charged. Title and seniority are written only beside the company that they belong to; with leadlex.position = 'any' a company that the contact has does not count.",
+                "No credit was charged. With leadlex.position = 'together' title and seniority are written only beside the company that they belong to, and the contact has another one. Correct the contact's company, use overwrite => true, or SET leadlex.position = 'any': then the contact's company is not compared.",
             ),
             NoMatchReason::TableRefuses => (
                 "the table refuses what providers have for this contact",
-                "No credit was charged. The WARNING of the first such call names the constraint. It is not bought again before leadlex.recheck_after is over; when the table takes it, use overwrite => true or leadlex.recheck(provider, since).",
+                "No credit was charged. The WARNING of the first such call names the constraint. The value is not bought again before leadlex.recheck_after is over. Once the table takes it, use overwrite => true or leadlex.recheck(provider, since).",
             ),
             NoMatchReason::SharedValue => (
                 "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about somebody else",

@@ -17,6 +17,7 @@ use crate::pg::sys::raise;
 use crate::pg::sys::raise::Refusal;
 use crate::pg::sys::row::boolean;
 use crate::pg::sys::spi::{Statement, View, arg};
+use crate::pg::table;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 
 /// Characters of a key that are kept to tell keys apart.
@@ -94,7 +95,8 @@ fn create_api_key(
     name: Option<&str>,
 ) -> String {
     cache::refresh();
-    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    let workspace =
+        super::workspace_or_only(workspace_id.map(super::plain), "create_api_key('WORKSPACE_ID')");
     let permissions = self::permissions(permissions);
     // Twice 122 random bits from the operating system.
     let random = || uuid::Uuid::new_v4().simple().to_string();
@@ -187,6 +189,12 @@ pub fn refuse(relation: pg_sys::Oid, privilege: &str) -> ! {
     })
 }
 
+/// A call about a role that names a workspace.
+fn call_for(function: &str, role: Option<&std::ffi::CStr>) -> String {
+    let role = role.unwrap_or_default().to_string_lossy();
+    format!("{function}({}, 'WORKSPACE_ID')", table::literal(&role))
+}
+
 /// leadlex.grant_access(role name, workspace_id uuid, permissions text[]): grants a workspace to a role, or
 /// changes its permissions there. `workspace_id` NULL is the only workspace.
 ///
@@ -201,7 +209,7 @@ fn grant_access(
 ) {
     cache::refresh();
     let oid = role_oid(role);
-    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    let workspace = super::workspace_or_only(workspace_id.map(super::plain), &call_for("grant_access", role));
     config::grant_access(workspace, oid.to_u32(), &self::permissions(permissions));
     cache::refresh();
     as_owner(|| privileges::open_contact_table(Some(oid)));
@@ -216,7 +224,8 @@ fn grant_access(
 fn revoke_access(role: Option<&std::ffi::CStr>, workspace_id: Option<Uuid>) {
     cache::refresh();
     let oid = role_oid(role);
-    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    let workspace =
+        super::workspace_or_only(workspace_id.map(super::plain), &call_for("revoke_access", role));
     if !config::revoke_access(workspace, oid.to_u32()) {
         raise::invalid("this role has no access to this workspace", "See leadlex.access.");
     }

@@ -47,7 +47,7 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     };
     let (person, about) = person_and_answers(&found, &contact);
     let mut shown = match suppressions::any(found.workspace, || suppression::of_person(&person, &contact)) {
-        true => not_asked("suppressed", "nobody is to be asked about this person (leadlex.suppression)"),
+        true => not_asked("suppressed", "no provider is to be asked about this person (leadlex.suppression)"),
         false => checked_with(&found, config, &person, about.as_ref()),
     };
     let without = person.without_value(&contact);
@@ -198,7 +198,7 @@ fn beginning(request: &HttpRequest, answer: &Result<Answer, Fault>) -> Value {
 
 fn no_score(number: f64) -> String {
     format!(
-        "the score {number} is above 1, so it is no score: add \"divide_by\" to response/confidence, with the vendor's highest score (such as 100)"
+        "the score {number} is above 1, so it is not used and the confidence is null: add \"divide_by\" to response/confidence, with the vendor's highest score (such as 100)"
     )
 }
 

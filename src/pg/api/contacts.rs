@@ -15,7 +15,7 @@ use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
-use crate::pg::sys::row::{boolean, number, text};
+use crate::pg::sys::row::{number, text};
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::{Statement, View, arg};
 use crate::pg::table;
@@ -28,17 +28,10 @@ struct Relation {
     oid: pg_sys::Oid,
     schema: String,
     name: String,
-    kind: char,
-    temporary: bool,
-    ours: bool,
 }
 
 static RELATION: Statement = Statement::new(
-    "SELECT n.nspname, c.relname, c.relkind, c.relpersistence OPERATOR(pg_catalog.=) 't',
-            EXISTS (SELECT FROM pg_catalog.pg_depend AS d
-                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                      AND d.objid OPERATOR(pg_catalog.=) c.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
-            OR n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::pg_catalog.name[])
+    "SELECT n.nspname, c.relname
      FROM pg_catalog.pg_class AS c
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid",
@@ -54,14 +47,7 @@ fn describe(relation: Option<pg_sys::Oid>) -> Relation {
             hint: None,
         })
     };
-    Relation {
-        oid,
-        schema: text(&row, 0),
-        name: text(&row, 1),
-        kind: text(&row, 2).chars().next().unwrap_or(' '),
-        temporary: boolean(&row, 3),
-        ours: boolean(&row, 4),
-    }
+    Relation { oid, schema: text(&row, 0), name: text(&row, 1) }
 }
 
 impl Relation {
@@ -70,12 +56,7 @@ impl Relation {
     }
 
     fn refuse_unless_table(&self) {
-        let why = match table::unfit_kind(self.kind) {
-            Some(why) => why,
-            None if self.temporary => "a temporary table: other sessions could not see it",
-            None if self.ours => "part of an extension or of Postgres itself",
-            None => return self.refuse_rule(),
-        };
+        let Some(why) = table::unfit_relation(self.oid) else { return self.refuse_rule() };
         refuse(Refusal {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!("cannot bind {}: it is {why}", self.qualified()),
@@ -293,10 +274,10 @@ fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<AnyElement>, wor
         ),
         (Some(id), _) => {
             mapped.remove("workspace_id");
-            Some(super::workspace_or_only(Some(super::plain(id))))
+            Some(super::known_workspace(super::plain(id)))
         }
         (None, true) => None,
-        (None, false) => Some(super::workspace_or_only(None)),
+        (None, false) => Some(super::workspace_or_only(None, &bind_call(&relation, columns.as_ref()))),
     };
     refuse_part_of_bound(&relation);
     warn_unless_unique(&relation, &mapped["id"]);
@@ -305,6 +286,13 @@ fn bind_contacts(relation: Option<pg_sys::Oid>, columns: Option<AnyElement>, wor
         .filter_map(|ours| mapped.get(ours).map(|theirs| format!("{ours} = {}", quoted(theirs))))
         .collect();
     pgrx::notice!("bound {}: {}", relation.qualified(), shown.join(", "));
+}
+
+/// The call with its arguments, and a workspace.
+fn bind_call(relation: &Relation, columns: Option<&Value>) -> String {
+    let table = table::literal(&relation.qualified());
+    let columns = columns.map_or(String::new(), |given| format!(", {}", table::literal(&given.to_string())));
+    format!("bind_contacts({table}{columns}, workspace_id => 'WORKSPACE_ID')")
 }
 
 /// leadlex.unbind_contacts(relation regclass): removes the binding of a table.

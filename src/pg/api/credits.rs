@@ -73,15 +73,18 @@ fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str
     cache::refresh();
     preconditions::require_writable();
     let amount = super::required(amount, "amount");
-    let workspace = super::workspace_or_only(workspace.map(super::plain));
+    let workspace = super::workspace_or_only(
+        workspace.map(super::plain),
+        &format!("grant_credits('WORKSPACE_ID', {amount})"),
+    );
     // i64::MIN has no positive counterpart; nobody has that many credits.
     if amount == 0 || amount == i64::MIN {
         raise::invalid("amount must be a number of credits other than 0", "Negative amounts correct.");
     }
     if !cache::workspace(workspace).is_some_and(|w| w.has_credit_limit) {
         raise::not_ready(
-            "this workspace has no credit limit",
-            "Credits are kept only in workspaces made with leadlex.create_workspace(name, credits).",
+            "this workspace has no credit limit, so it needs no credits",
+            "Leave the grant out: calls go on without. The workspace default, which the first leadlex.add_provider makes, is such a one; only leadlex.create_workspace(name, credits) makes one with a credit limit.",
         );
     }
     grant(workspace, amount, note)

@@ -88,18 +88,24 @@ pub fn require_access_to_explain(relation: pg_sys::Oid) {
     })
 }
 
-/// The workspace meant by an argument that may be left out while there is only one.
+/// A workspace that an argument names. Raises 22023: there is none of this id.
+fn known_workspace(id: Uuid) -> Uuid {
+    match cache::workspace(id) {
+        Some(workspace) => workspace.id,
+        None => raise::invalid(
+            format!("there is no workspace {id}"),
+            "SELECT id, name FROM leadlex.workspace lists them; leadlex.create_workspace(name) makes one.",
+        ),
+    }
+}
+
+/// The workspace meant by an argument that may be left out while there is only one. `call` is the call that names one, such
+/// as `grant_credits('WORKSPACE_ID', 100)`, for the HINT.
 ///
 /// Raises 22023: there is no such workspace, there is none at all, or `given` is None and there are several.
-fn workspace_or_only(given: Option<Uuid>) -> Uuid {
+fn workspace_or_only(given: Option<Uuid>, call: &str) -> Uuid {
     if let Some(id) = given {
-        return match cache::workspace(id) {
-            Some(workspace) => workspace.id,
-            None => raise::invalid(
-                format!("there is no workspace {id}"),
-                "SELECT id, name FROM leadlex.workspace lists them; leadlex.create_workspace(name) makes one.",
-            ),
-        };
+        return known_workspace(id);
     }
     match config::some_workspaces().as_slice() {
         [only] => *only,
@@ -109,7 +115,7 @@ fn workspace_or_only(given: Option<Uuid>) -> Uuid {
         ),
         _ => raise::invalid(
             "workspace_id must be given: there are several workspaces",
-            "SELECT id, name FROM leadlex.workspace lists them.",
+            format!("SELECT id, name FROM leadlex.workspace lists them. Name one: SELECT leadlex.{call}."),
         ),
     }
 }

@@ -31,7 +31,7 @@ fn mistaken(error: ConfigError) -> ! {
         sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
         message: format!("provider configuration: {place}: {}", error.message),
         detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
-        hint: Some("docs/providers/configuration.md describes the format; leadlex.check_provider tries a provider out.".into()),
+        hint: Some("The format is described in the extension's documentation, docs/providers/configuration.md. leadlex.check_provider tries a provider out.".into()),
     })
 }
 
@@ -85,7 +85,7 @@ fn notice_score(name: &str, config: &Value, parsed: &Config) {
         let rule = score_rule(config);
         let pointer = rule.get("pointer").unwrap_or(rule).to_string().replace('\'', "''");
         pgrx::notice!(
-            "provider \"{name}\": the score at {pointer} is taken as a number from 0 to 1, and one above 1 as no score: if the vendor's highest score is another, such as 100, run SELECT leadlex.alter_provider('{name}', '{{\"response\": {{\"confidence\": {{\"pointer\": {pointer}, \"divide_by\": 100}}}}}}')"
+            "provider \"{name}\": the score at {pointer} is read as a number from 0 to 1; a number above 1 is not used, and the confidence is then null. If the vendor's highest score is not 1 but, say, 100, run SELECT leadlex.alter_provider('{name}', '{{\"response\": {{\"confidence\": {{\"pointer\": {pointer}, \"divide_by\": 100}}}}}}')"
         );
     }
 }
@@ -99,7 +99,7 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
         (None, None) => raise::invalid(
             "preset or config must be given",
             format!(
-                "Presets are {}; docs/providers/configuration.md describes config.",
+                "Presets are {}. The extension's documentation describes config, in docs/providers/configuration.md.",
                 presets::names().join(", ")
             ),
         ),
@@ -146,7 +146,7 @@ fn add_provider(
         secret_allowed(secret);
     }
     workspaces::ensure_default();
-    let workspace = workspace_id.map(|id| super::workspace_or_only(Some(super::plain(id))));
+    let workspace = workspace_id.map(|id| super::known_workspace(super::plain(id)));
     let id = uuid::Uuid::now_v7();
     config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100));
     if preset.is_none_or(|preset| score_rule(&complete) != score_rule(&preset_config(preset))) {

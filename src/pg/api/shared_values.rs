@@ -29,7 +29,11 @@ fn allow_shared_value(value: Option<&str>, workspace_id: Option<Uuid>, allowed: 
             "Pass one e-mail address, or one LinkedIn profile (its URL).",
         )
     });
-    let workspace = super::workspace_or_only(workspace_id.map(super::plain));
+    let workspace = super::workspace_or_only(
+        workspace_id.map(super::plain),
+        // The value may be a person's, and a HINT goes into the log.
+        "allow_shared_value('VALUE', 'WORKSPACE_ID')",
+    );
     let providers = cache::providers();
     let ids: Vec<uuid::Uuid> =
         providers.iter().filter(|known| provider::serves(known, workspace)).map(|known| known.id).collect();

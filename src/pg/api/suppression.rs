@@ -194,7 +194,7 @@ fn tell(entries: &[(Option<usize>, Entry)]) {
 }
 
 fn workspace(id: Option<Uuid>) -> Option<uuid::Uuid> {
-    id.map(|id| super::workspace_or_only(Some(super::plain(id))))
+    id.map(|id| super::known_workspace(super::plain(id)))
 }
 
 fn add(
@@ -248,12 +248,12 @@ fn take_off(target: Target, id: &str) -> i64 {
     let removed = suppressions::remove_everywhere(&workspaces, &people);
     if domains {
         pgrx::notice!(
-            "the contact stays suppressed by its domain: leadlex.unsuppress('@DOMAIN') takes a whole domain off the list"
+            "the contact stays suppressed, since its domain is on the list: SELECT leadlex.unsuppress('@DOMAIN') takes the domain off, and with it all people there"
         );
     }
     if others {
         pgrx::notice!(
-            "the contact stays suppressed by an address or profile of somebody else that stands in its columns for e-mail or LinkedIn: leadlex.unsuppress(value) takes it off the list"
+            "the contact stays suppressed, since its column for e-mail or LinkedIn also holds an address or profile of another person, who is on the list: correct the column, or take that person off the list with SELECT leadlex.unsuppress('ADDRESS_OR_PROFILE')"
         );
     }
     removed as i64

@@ -149,7 +149,11 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     }
     let Some(binding) = bound(fired) else {
         let table = table::name_of(fired.relation());
-        return Some(Trouble::all(format!("{table} is not bound: SELECT leadlex.bind_contacts('{table}')")));
+        let remedy = match table::unfit_relation(fired.relation()) {
+            Some(why) => format!("it cannot be, as it is {why}"),
+            None => format!("SELECT leadlex.bind_contacts({})", table::literal(&table)),
+        };
+        return Some(Trouble::all(format!("{table} is not bound: {remedy}")));
     };
     let asked = fired.arguments().into_iter().map(Some).collect::<Vec<_>>();
     let fields = match ask::fields_asked((!asked.is_empty()).then_some(asked)) {

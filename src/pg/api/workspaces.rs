@@ -83,9 +83,16 @@ pub fn ensure_default() {
     config::grant_access(workspace.id, installation::present().owner.to_u32(), &permissions);
 }
 
+/// The call with its arguments, and a workspace.
+fn limits_call(per_minute: Option<i32>, per_day: Option<i32>) -> String {
+    let [per_minute, per_day] =
+        [per_minute, per_day].map(|limit| limit.map_or("NULL".to_owned(), |limit| limit.to_string()));
+    format!("set_rate_limit('WORKSPACE_ID', {per_minute}, {per_day})")
+}
+
 fn set_limits(workspace: Option<Uuid>, per_minute: Option<i32>, per_day: Option<i32>) {
     cache::refresh();
-    let workspace = super::workspace_or_only(workspace.map(super::plain));
+    let workspace = super::workspace_or_only(workspace.map(super::plain), &limits_call(per_minute, per_day));
     if [per_minute, per_day].into_iter().flatten().any(|limit| limit < 0) {
         raise::invalid("a rate limit must not be negative", "Pass NULL for unlimited.");
     }

@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use crate::pg::sys::row::{boolean, number, optional, text};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use crate::pg::table::quoted;
+use crate::pg::table::unfit_kind;
 
 /// A column as the catalogs have it.
 #[derive(Clone)]
@@ -76,6 +77,31 @@ pub fn columns(relation: pg_sys::Oid) -> Vec<Column> {
 pub fn kind(relation: pg_sys::Oid) -> char {
     // SAFETY: a catalog look-up.
     char::from(unsafe { pg_sys::get_rel_relkind(relation) } as u8)
+}
+
+static STANDING: Statement = Statement::new(
+    "SELECT c.relkind, c.relpersistence OPERATOR(pg_catalog.=) 't',
+            EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+                      AND d.objid OPERATOR(pg_catalog.=) c.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+            OR n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::pg_catalog.name[])
+     FROM pg_catalog.pg_class AS c
+     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+     WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid",
+);
+
+/// Why no relation of its kind can be bound, as "a view: …" behind "it is"; `None` for a table of the user's.
+pub fn unfit_relation(relation: pg_sys::Oid) -> Option<&'static str> {
+    let Some(row) = STANDING.row(View::Latest, &[arg(i64::from(relation.to_u32()))]) else {
+        return Some("not there any more");
+    };
+    let unfit = unfit_kind(text(&row, 0).chars().next().unwrap_or(' '));
+    match (boolean(&row, 1), boolean(&row, 2)) {
+        _ if unfit.is_some() => unfit,
+        (true, _) => Some("a temporary table: other sessions could not see it"),
+        (false, true) => Some("part of an extension or of Postgres itself"),
+        (false, false) => None,
+    }
 }
 
 static RULE: Statement = Statement::new(

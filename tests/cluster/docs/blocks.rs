@@ -5,11 +5,19 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::markdown::{Part, parts};
-use super::{Page, manual};
+use super::{Page, manual, page};
 use crate::support::{Behaviour, Cluster, Provider};
 
-/// What `<!-- sql: fixture -->` prepares.
-const FIXTURE: &str = include_str!("fixture.sql");
+/// The page that makes the tables and roles of all pages, and where it has made them.
+const EXAMPLE: (&str, &str) = ("docs/getting-started.md", "<!-- sql: example-ends -->");
+/// How the other pages say so.
+const LINK_TO_EXAMPLE: &str = "getting-started.md#the-example)";
+/// The next page makes its own: they are the cluster's, not the database's.
+const DROP_ROLES: &str = "DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT rolname FROM pg_roles WHERE oid >= 16384 LOOP
+        EXECUTE format('DROP OWNED BY %1$I; DROP ROLE %1$I', name);
+    END LOOP;
+END $$";
 /// Blocks that are shown and not run: a few, each with its reason.
 const MOST_SKIPPED: usize = 4;
 
@@ -27,6 +35,15 @@ pub struct Piece {
     error: Option<String>,
 }
 
+/// What `<!-- sql: fixture -->` prepares: what readers type on the page of the example.
+fn fixture() -> String {
+    let (path, end) = EXAMPLE;
+    let text = page(path).text;
+    let (text, _) = text.split_once(end).expect("the example has an end");
+    let (pieces, _) = pieces(&Page { path: path.into(), text: text.to_owned() });
+    pieces.into_iter().map(|piece| piece.sql).collect::<Vec<_>>().join("\n;\n")
+}
+
 /// The pieces of a page, and the lines of blocks that are not run.
 pub fn pieces(page: &Page) -> (Vec<Piece>, Vec<usize>) {
     let (mut pieces, mut skipped) = (Vec::new(), Vec::new());
@@ -38,8 +55,8 @@ pub fn pieces(page: &Page) -> (Vec<Piece>, Vec<usize>) {
                 let Some(directive) = comment.strip_prefix("sql:").map(str::trim) else { continue };
                 let (word, rest) = directive.split_once(char::is_whitespace).unwrap_or((directive, ""));
                 match word {
-                    "fixture" => pieces.push(Piece { line, sql: FIXTURE.to_owned(), error: None }),
-                    "demo" => {}
+                    "fixture" => pieces.push(Piece { line, sql: fixture(), error: None }),
+                    "demo" | "example-ends" => {}
                     "setup" => pieces.push(Piece { line, sql: rest.to_owned(), error: None }),
                     "error" => error = Some(rest.to_owned()),
                     "skip:" if !rest.is_empty() => skip = true,
@@ -129,11 +146,6 @@ fn vendor() -> Provider {
 fn every_sql_block_of_the_docs_runs() {
     let (provider, cluster) = (vendor(), Cluster::start());
     let mut postgres = cluster.connect("postgres");
-    postgres
-        .batch_execute(
-            "CREATE ROLE etl LOGIN; CREATE ROLE app LOGIN; CREATE ROLE bi LOGIN; CREATE ROLE ops LOGIN",
-        )
-        .unwrap();
     let (mut all_wrong, mut ran, mut not_run) = (Vec::new(), 0, 0);
     for page in manual().into_iter().filter(|page| !is_after_demo(page)) {
         let (pieces, skipped) = pieces(&page);
@@ -146,11 +158,40 @@ fn every_sql_block_of_the_docs_runs() {
         psql.arg("-v").arg(format!("provider_url={}", provider.url("/person")));
         all_wrong.extend(wrong(&page, psql, &pieces));
         postgres.batch_execute("DROP DATABASE app WITH (FORCE)").unwrap();
+        postgres.batch_execute(DROP_ROLES).unwrap();
         ran += pieces.len();
     }
     assert!(all_wrong.is_empty(), "{}", all_wrong.join("\n"));
     assert!(ran > 50, "only {ran} pieces ran");
     assert!(not_run <= MOST_SKIPPED, "{not_run} blocks are not run");
+}
+
+/// Of a page, what its statements use and its readers cannot see made.
+fn hidden(page: &Page) -> Vec<String> {
+    let mut hidden = Vec::new();
+    for (line, part) in parts(&page.text) {
+        let Part::Comment(comment) = part else { continue };
+        let at = format!("{}:{line}", page.path.display());
+        if comment == "sql: fixture" && !page.text.contains(LINK_TO_EXAMPLE) {
+            hidden.push(format!("{at}: no link to the page that makes the example"));
+        }
+        let setup = comment.strip_prefix("sql: setup").unwrap_or_default().to_uppercase();
+        if setup.contains("CREATE ") {
+            hidden.push(format!("{at}: a comment makes what the page uses"));
+        }
+    }
+    hidden
+}
+
+#[test]
+fn readers_see_made_what_the_statements_use() {
+    let wrong: Vec<String> = manual().iter().flat_map(hidden).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let of = |text: &str| hidden(&Page { path: "page.md".into(), text: text.to_owned() }).len();
+    assert_eq!(of("<!-- sql: setup\nUPDATE t SET a = 1;\n-->\n"), 0);
+    assert_eq!(of("<!-- sql: setup\nCreate table t (a int);\n-->\n"), 1);
+    assert_eq!(of("<!-- sql: fixture -->\n"), 1);
+    assert_eq!(of("[It](getting-started.md#the-example).\n<!-- sql: fixture -->\n"), 0);
 }
 
 #[test]

@@ -111,6 +111,11 @@ SELECT t.row('plain', '00000000-0000-4000-8000-000000000001'), t.row('plain', '{
 SELECT t.fails('SELECT enrich_row($$plain$$, $$7$$)');
 SELECT t.fails('SELECT enrich_row(NULL, $$7$$)'), t.fails('SELECT enrich_row($$plain$$, NULL)');
 SELECT t.fails('SELECT enrich_row($$a_view$$, $$7$$)');
+-- Nor is the way out to bind what is the extension's, or the session's alone.
+SELECT t.fails('SELECT enrich_row($$leadlex.enrichment$$, $$1$$)'), t.fails('SELECT enrich_row($$pg_class$$, $$1$$)');
+CREATE TEMP TABLE passing (id int);
+SELECT regexp_replace(t.fails('SELECT enrich_row($$passing$$, $$1$$)'), 'pg_temp_[0-9]+', 'pg_temp');
+DROP TABLE passing;
 SELECT t.fails('SELECT enrich_row($$no_such_table$$, $$7$$)');
 
 -- A partitioned table, rows in several partitions, and one row that moves between them.
