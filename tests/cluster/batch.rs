@@ -295,7 +295,7 @@ fn a_batch_call_tells_at_its_end_what_became_of_them() {
     batch(&mut config.connect(postgres::NoTls).unwrap(), 1..=6, 2).unwrap();
     assert_eq!(
         notices.lock().unwrap().last().unwrap(),
-        "6 contacts done: 2 enriched, 0 unchanged, 2 without a match, 2 failed (1 23514, 1 provider_unavailable: server_error)"
+        "6 contacts done: 2 enriched, 0 unchanged, 2 without a match (1 not_identifiable), 2 failed (1 23514, 1 provider_unavailable: server_error)"
     );
 }
 

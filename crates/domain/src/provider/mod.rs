@@ -176,7 +176,7 @@ impl Config {
         let rule = rules.signals.of(answer.status, &body) == Some(Signal::NoMatch);
         let why = match body.json() {
             _ if answer.status == 204 => "its status (204) says so",
-            _ if rule => "a rule of response/no_match says so",
+            _ if rule => "the answer fits a rule of response/no_match in the configuration",
             None if !success => "its status says so",
             json if rules.signals.is_absent(json) => "there is nothing at response/no_match/absent",
             _ => "none of response/fields found a value in the answer",
