@@ -181,7 +181,10 @@ fn a_found_profile_on_the_suppression_list_ends_it() {
         let set = "SELECT status, error_message FROM enrich_contacts($1)";
         let row = caller.query_one(set, &[&vec![contact(1)]]).unwrap();
         assert_eq!(row.get::<_, &str>(0), "no_match", "another provider: {other}");
-        assert_eq!(row.get::<_, &str>(1), "no_match: no provider is to be asked about this person (suppressed)");
+        assert_eq!(
+            row.get::<_, &str>(1),
+            "no_match: no provider is to be asked about this person (suppressed)"
+        );
     }
     assert_eq!(asked(&world).1, 0, "nobody is asked about that person");
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE linkedin_url IS NOT NULL"), 0);
