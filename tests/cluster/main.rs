@@ -73,6 +73,7 @@ mod triggers;
 mod unseen;
 mod updating;
 mod upgrade;
+mod vendor_limits;
 mod views;
 mod virtual_columns;
 mod waiting_refusals;

@@ -29,6 +29,7 @@ pub mod sighting;
 pub mod sqlstate;
 pub mod suppression;
 pub mod tally;
+pub mod throttle;
 pub mod waterfall;
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Asking one provider: what is known already, whether it may be asked, the request, the answer.
 
 mod again;
+mod asker;
 pub mod health;
 mod past;
 pub mod receipt_sink;
 mod rejections;
 mod sending;
 pub mod shared_values;
+mod throttle;
 mod turn;
 
 use crate::pg::installation;
@@ -39,9 +41,13 @@ use leadlex_domain::waterfall::ProviderOutcome;
 use receipt_sink::ReceiptSink;
 
 use again::Again;
+pub use asker::{Asker, Limit, NotYet};
+use asker::{Later, Refused};
 pub use past::{Past, listed, pasts, person, person_in_row, questions};
 pub use rejections::{Rejected, note_rejections};
-pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
+use sending::admit;
+pub use sending::{admit_in_time, can_be_sent, prepare, present_identity, send};
+pub use throttle::{Queued, give_up};
 pub use turn::Awaited;
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
@@ -100,6 +106,8 @@ pub enum Asked {
     Waiting(Box<Flight>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
+    /// The provider is asked as often as it may be; for who does not wait for it, it is this failure.
+    Limited(Limit, Fault),
     /// Somebody is asking the same: to be tried again when that is over, and [`Past::look_again`].
     UnderWay(Awaited),
     /// The same has been answered since `past` was read: to be tried again after [`Past::look_again`].
@@ -114,7 +122,7 @@ pub fn ask(
     missing: FieldSet,
     left: Duration,
 ) -> ProviderOutcome {
-    turn::settled(begin(provider, asking, missing, left, Asker::Single))
+    turn::settled(provider, begin(provider, asking, missing, left, Asker::Single))
         .unwrap_or_else(|busy| turn::ask_after(busy, provider, asking, missing, left))
 }
 
@@ -264,7 +272,7 @@ fn put(
     };
     let claim = match turn::claim(config, questions, asking.past, left) {
         Ok(claim) => claim.map(Arc::new),
-        Err(others) => return turn::of_others(others, questions.hashes[0]),
+        Err(others) => return turn::of_others(config, others, questions.hashes[0]),
     };
     if let Some(header) = config.idempotency_header() {
         let key = request_key(asking, questions, missing, &prepared.request);
@@ -272,8 +280,9 @@ fn put(
     }
     let in_flight = match admit(provider, config, prepared.question, left, asker) {
         Ok(in_flight) => in_flight,
-        Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
-        Err(Refused { not_yet: None, fault }) => {
+        Err(Refused { later: Some(Later::NotYet(why)), fault }) => return Asked::NotYet(why, fault),
+        Err(Refused { later: Some(Later::Limited(limit)), fault }) => return Asked::Limited(limit, fault),
+        Err(Refused { later: None, fault }) => {
             return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)));
         }
     };
@@ -440,6 +449,9 @@ fn write_refusal(provider: &LoadedProvider, refusal: &Refusal, why: &str) {
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.
 pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
+    if let (Verdict::Failed(fault), Ok(config)) = (&mut verdict, &provider.config) {
+        *fault = config.held(fault.clone());
+    }
     if let Verdict::Failed(fault) = &mut verdict
         && fault.kind == FaultKind::BadCredentials
         && provider.secret.is_none()

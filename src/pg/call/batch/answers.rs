@@ -52,6 +52,11 @@ impl Batch<'_> {
             };
             let Flying { mut member, .. } = self.flying.swap_remove(at);
             self.trial_until = None;
+            if self.is_asked_again(&member, &outcome) {
+                member.next_provider -= 1;
+                answered.push(member);
+                continue;
+            }
             let (name, provider) = &self.providers[member.next_provider - 1];
             if !settings::receipt_terms().off() && is_last_word(&outcome, &member, self.request) {
                 self.outcomes.note(provider.id, &member, &outcome);

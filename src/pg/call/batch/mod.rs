@@ -3,6 +3,7 @@
 
 mod answers;
 mod estimate;
+mod limited;
 mod lookup;
 mod member;
 mod parked;
@@ -44,8 +45,8 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::position::Position;
-use leadlex_domain::rate::Window;
 use leadlex_domain::waterfall::Mode;
+use limited::Limited;
 use lookup::BatchScope;
 use member::{Finished, Flying, Member};
 use parked::Parked;
@@ -91,7 +92,9 @@ pub struct Batch<'s> {
     flying: Vec<Flying>,
     /// Somebody else is asking about them.
     parked: Vec<Parked>,
-    /// Open while there are such.
+    /// Their provider is asked as often as it may be.
+    limited: Limited,
+    /// Open while there are such as are parked.
     ear: Option<Ear>,
     finished: Vec<Finished>,
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
@@ -169,6 +172,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         last: Vec::new(),
         flying: Vec::new(),
         parked: Vec::new(),
+        limited: Limited::default(),
         ear: None,
         finished: Vec::new(),
         being_asked: HashSet::new(),
@@ -219,14 +223,14 @@ impl Batch<'_> {
         }
         self.read_ahead(parallel);
         self.recall_last();
-        while self.flying.len() < parallel && self.parked.len() < PORTION && self.admits() && self.has_room()
-        {
+        self.resume_limited(parallel);
+        while self.flying.len() < parallel && self.takes_more(parallel) {
             // Several may have been answered at once: those read next can share what identifies the last of these.
             self.read_ahead(parallel);
             let Some(member) = self.next() else { break };
             self.ask(member);
         }
-        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits() || !self.has_room());
+        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.takes_more(parallel));
         // What is written gives back the credits of those that it left as they were.
         if self.finished.len() >= PORTION
             || idle
@@ -235,7 +239,7 @@ impl Batch<'_> {
         {
             self.write();
         }
-        let under_way = !self.flying.is_empty() || !self.parked.is_empty();
+        let under_way = !self.flying.is_empty() || !self.parked.is_empty() || !self.limited.is_empty();
         if !under_way && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
             return false;
         }
@@ -252,6 +256,7 @@ impl Batch<'_> {
 
     /// Time is over: what has not been begun is not begun any more.
     fn leave_the_rest(&mut self) {
+        self.leave_limited();
         for (position, _) in std::mem::take(&mut self.ahead) {
             self.tell(position, BatchResult::left(Uuid::now_v7(), None));
         }
@@ -264,7 +269,8 @@ impl Batch<'_> {
 
     /// Nobody else is left to be asked about: it is the turn of those that failed before.
     fn recall_last(&mut self) {
-        let others = !self.queue.is_empty() || !self.flying.is_empty() || !self.parked.is_empty();
+        let waiting = !self.parked.is_empty() || !self.limited.is_empty();
+        let others = !self.queue.is_empty() || !self.flying.is_empty() || waiting;
         let more = !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK;
         if others || more || self.last.is_empty() {
             return;
@@ -310,13 +316,11 @@ impl Batch<'_> {
         true
     }
 
-    /// Whether another request can be under way: the session's descriptors may be in use for others.
-    fn has_room(&self) -> bool {
-        self.queue.is_empty() || wait::has_room()
-    }
-
     /// For an answer, or for the minute's limit to open again.
     fn wait(&mut self) {
+        if self.flying.is_empty() && !self.limited.is_empty() {
+            return self.wait_for_turn();
+        }
         if self.flying.is_empty() && !self.parked.is_empty() {
             return self.wait_for_others();
         }
@@ -329,7 +333,8 @@ impl Batch<'_> {
         // Statements since the last wait may have waited for answers, too, and have seen the notice for ours.
         if !(self.take_answers() | self.take_parked()) {
             let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
-            wait::for_answers(nearest.min(self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause)));
+            let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
+            wait::for_answers(nearest.min(pause).min(self.until_turn()));
             self.take_answers();
             self.take_parked();
         }
@@ -359,16 +364,6 @@ impl Batch<'_> {
         }
         self.note_questions(&mut member);
         self.advance(member);
-    }
-
-    fn refuse_or_wait(&mut self, member: Member, window: Window, now: i64) {
-        let minute = window.reset - now <= 61 && settings::batch_waits();
-        if minute {
-            self.closed_until = Some(window.reset);
-            self.queue.push_front(member);
-        } else {
-            self.finish(member, Err(Failure::rate_limited(window, now)), false);
-        }
     }
 
     /// Step 10: one provider after another, until one has to be waited for or nothing more is wanted.
@@ -418,6 +413,10 @@ impl Batch<'_> {
             match asked {
                 Asked::Done(outcome) => member.waterfall.absorb(name, outcome),
                 Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
+                Asked::Limited(limit, fault) => match self.hold(member, limit, fault) {
+                    Some(passed_over) => member = passed_over,
+                    None => return,
+                },
                 Asked::NotYet(why, _) => return self.put_back(member, why),
                 Asked::UnderWay(awaited) => return self.park(member, awaited),
                 Asked::Answered => {

@@ -1,0 +1,249 @@
+//! Contacts of a batch whose provider is asked as often as it may be: they wait for their turn, and others go on.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::pg::call::batch::member::Member;
+use crate::pg::call::batch::{Batch, LOOK_ROUND, PORTION};
+use crate::pg::provider;
+use crate::pg::provider::{Limit, Queued};
+use crate::pg::shared::single_flight::Ear;
+use crate::pg::shared::wait;
+use crate::pg::shared::wait::Event;
+use crate::pg::sys::settings;
+use leadlex_domain::batch::BatchResult;
+use leadlex_domain::failure::Failure;
+use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict};
+use leadlex_domain::rate::Window;
+use leadlex_domain::waterfall::ProviderOutcome;
+
+/// Whose time is bounded, as that of a job or trigger, waits no longer for one turn: it is tried again later.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// Who waits, and for which providers.
+#[derive(Default)]
+pub struct Limited {
+    gates: Vec<Gate>,
+    held: VecDeque<Held>,
+    /// Providers that are paused or at their minute's limit, by position, since they last took a contact.
+    closed: Vec<(usize, Instant)>,
+}
+
+/// A provider that takes nobody just now.
+struct Gate {
+    /// The provider's position in the waterfall.
+    at: usize,
+    queued: Queued,
+    limit: Limit,
+    look_at: Instant,
+    shut: bool,
+}
+
+/// A contact that waits for its provider.
+struct Held {
+    since: Instant,
+    /// What it is told if it does not wait.
+    fault: Fault,
+    limit: Limit,
+    member: Member,
+}
+
+impl Limited {
+    /// Contacts that wait.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Until the next look.
+    fn pause(&self) -> Duration {
+        let nearest = self.gates.iter().map(|gate| gate.look_at).min();
+        nearest.map_or(LOOK_ROUND, |at| at.saturating_duration_since(Instant::now()).min(LOOK_ROUND))
+    }
+
+    fn gate(&mut self, at: usize) -> Option<&mut Gate> {
+        self.gates.iter_mut().find(|gate| gate.at == at)
+    }
+
+    fn closed_for(&self, at: usize) -> Duration {
+        self.closed
+            .iter()
+            .find(|(closed, _)| *closed == at)
+            .map_or(Duration::ZERO, |(_, since)| since.elapsed())
+    }
+}
+
+impl Batch<'_> {
+    fn config_at(&self, at: usize) -> Option<&Config> {
+        self.providers[at].1.config.as_deref().ok()
+    }
+
+    /// Whether it is of use to begin with another contact.
+    pub fn takes_more(&mut self, parallel: usize) -> bool {
+        let room = self.parked.len() < PORTION && self.limited.len() < parallel;
+        room && self.admits() && self.has_room()
+    }
+
+    /// Whether another request can be under way: the session's descriptors may be in use for others.
+    pub fn has_room(&self) -> bool {
+        self.queue.is_empty() || wait::has_room()
+    }
+
+    /// Whether a contact waits for this provider.
+    fn waits_for(&self, at: usize, limit: Limit) -> bool {
+        let patience = match (settings::batch_waits(), self.until) {
+            (true, _) => settings::batch_wait_limit(),
+            (false, Some(_)) => settings::total_timeout().min(SHORT),
+            (false, None) => settings::total_timeout(),
+        };
+        let wait = limit.wait().unwrap_or_default();
+        let asked_to = || {
+            let configured = self.config_at(at).is_some_and(Config::waits_when_limited);
+            settings::batch_waits() || configured
+        };
+        let in_all = match limit {
+            Limit::Turn(_) => wait,
+            Limit::Window(_) => self.limited.closed_for(at) + wait,
+            Limit::Pause(_) if asked_to() => self.limited.closed_for(at) + wait,
+            Limit::Pause(_) => return false,
+        };
+        in_all <= patience && self.until.is_none_or(|until| Instant::now() + wait < until)
+    }
+
+    /// The provider whose turn it is takes it later. The contact, where that is too late: it goes on without.
+    pub fn hold(&mut self, mut member: Member, limit: Limit, fault: Fault) -> Option<Member> {
+        let (at, now) = (member.next_provider - 1, Instant::now());
+        if !self.waits_for(at, limit) {
+            self.pass_over(at, &mut member, limit, fault);
+            return Some(member);
+        }
+        member.next_provider = at;
+        if !matches!(limit, Limit::Turn(_)) && self.limited.closed.iter().all(|(closed, _)| *closed != at) {
+            self.limited.closed.push((at, now));
+        }
+        if self.limited.gate(at).is_none() {
+            let queued = Queued::new(self.providers[at].1.id);
+            self.limited.gates.push(Gate { at, queued, limit, look_at: now, shut: true });
+        }
+        self.limited.held.push_back(Held { since: now, fault, limit, member });
+        if let Some(gate) = self.limited.gate(at) {
+            (gate.limit, gate.shut) = (limit, true);
+        }
+        self.is_open(at);
+        None
+    }
+
+    fn pass_over(&self, at: usize, member: &mut Member, limit: Limit, fault: Fault) {
+        let (name, provider) = &self.providers[at];
+        provider::give_up(provider, limit, &fault);
+        member.waterfall.absorb(name, ProviderOutcome::Answered(Verdict::Failed(fault)));
+    }
+
+    /// Whether the provider may take one now.
+    fn is_open(&mut self, at: usize) -> bool {
+        let providers = &self.providers;
+        let Some(gate) = self.limited.gates.iter_mut().find(|gate| gate.at == at) else { return false };
+        let Ok(config) = &providers[at].1.config else { return true };
+        match gate.queued.look(config, gate.limit) {
+            Ok(()) => gate.look_at = Instant::now(),
+            Err(limit) => (gate.limit, gate.look_at) = (limit, Instant::now() + limit.until_look()),
+        }
+        gate.look_at <= Instant::now()
+    }
+
+    /// Asks about those whose turn it is.
+    pub fn resume_limited(&mut self, parallel: usize) {
+        let gates: Vec<usize> = self.limited.gates.iter().map(|gate| gate.at).collect();
+        for at in gates {
+            if self.is_open(at) {
+                self.resume_at(at, parallel);
+            }
+        }
+        let Limited { gates, held, .. } = &mut self.limited;
+        gates.retain(|gate| held.iter().any(|held| held.member.next_provider == gate.at));
+    }
+
+    fn resume_at(&mut self, at: usize, parallel: usize) {
+        let held = std::mem::take(&mut self.limited.held);
+        let (mut ready, others): (VecDeque<Held>, VecDeque<Held>) =
+            held.into_iter().partition(|held| held.member.next_provider == at);
+        self.limited.held = others;
+        if let Some(gate) = self.limited.gate(at) {
+            gate.shut = false;
+        }
+        while self.flying.len() < parallel
+            && self.trial_until.is_none()
+            && wait::has_room()
+            && self.limited.gate(at).is_some_and(|gate| !gate.shut)
+        {
+            let Some(Held { since, mut member, .. }) = ready.pop_front() else { break };
+            // Its own time stood still.
+            let deadline = member.deadline.map(|deadline| deadline + since.elapsed());
+            member.deadline =
+                deadline.map(|deadline| self.until.map_or(deadline, |until| until.min(deadline)));
+            self.advance(member);
+        }
+        while let Some(held) = ready.pop_back() {
+            self.limited.held.push_front(held);
+        }
+    }
+
+    /// What was answered: whether the contact is asked about once more when the provider takes it.
+    pub fn is_asked_again(&mut self, member: &Member, outcome: &ProviderOutcome) -> bool {
+        let at = member.next_provider - 1;
+        let limited = match outcome {
+            ProviderOutcome::Answered(Verdict::Failed(fault))
+            | ProviderOutcome::Within(_, Verdict::Failed(fault)) => fault.kind == FaultKind::RateLimited,
+            _ => false,
+        };
+        if !limited {
+            self.limited.closed.retain(|(closed, _)| *closed != at);
+        }
+        limited && self.waits_for(at, Limit::Pause(0))
+    }
+
+    /// Time is over for those that wait: who was asked about already has what came of it.
+    pub fn leave_limited(&mut self) {
+        self.limited.gates.clear();
+        for Held { mut member, fault, limit, .. } in std::mem::take(&mut self.limited.held) {
+            if member.waterfall.is_new() {
+                self.stop_asking(&member);
+                self.return_credit();
+                self.let_go(&[(member.claim, member.claimed_before)]);
+                self.tell(member.position, BatchResult::left(member.request_id, Some(member.contact)));
+                continue;
+            }
+            self.pass_over(member.next_provider, &mut member, limit, fault);
+            let result = std::mem::replace(&mut member.waterfall, super::member::no_waterfall()).result();
+            self.finish(member, result, true);
+        }
+    }
+
+    /// Until the next look at a provider's limit.
+    pub fn until_turn(&self) -> Duration {
+        let idle = self.flying.len() < settings::max_parallel_requests() && wait::has_room();
+        if idle { self.limited.pause() } else { LOOK_ROUND }
+    }
+
+    /// Nothing else is under way.
+    pub fn wait_for_turn(&mut self) {
+        if !self.take_parked() {
+            let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
+            wait::doze(self.until_turn().min(pause), Event::Limit);
+        }
+    }
+
+    /// The workspace's rate limit is used up.
+    pub fn refuse_or_wait(&mut self, member: Member, window: Window, now: i64) {
+        let minute = window.reset - now <= 61 && settings::batch_waits();
+        if minute {
+            self.closed_until = Some(window.reset);
+            self.queue.push_front(member);
+        } else {
+            self.finish(member, Err(Failure::rate_limited(window, now)), false);
+        }
+    }
+}
