@@ -47,34 +47,43 @@ fn waits_for(pause: Pause, config: &Config) -> bool {
 /// It is not the request's turn.
 pub fn not_its_turn(limits: Limits, full: Full) -> Refused {
     let limit = Limit::Turn(full.opens_at);
-    let named = [
-        (limits.concurrent, "at once (max_concurrent)"),
-        (limits.per_second, "a second (max_requests_per_second)"),
-        (limits.per_minute, "a minute (max_requests_per_minute), let out evenly,"),
-    ];
-    let named = named.iter().filter_map(|(limit, what)| Some(format!("{} {what}", (*limit)?)));
-    let message = format!(
-        "not asked: its limit of {} requests leaves no room for one more in time",
-        named.collect::<Vec<_>>().join(" and ")
-    );
-    let kind = match limits {
-        Limits { concurrent: None, per_second: None, .. } => FaultKind::ProviderLimit,
-        _ => FaultKind::RateLimited,
-    };
     let seconds = limit.wait().unwrap_or_default().as_micros().div_ceil(1_000_000).max(1) as u64;
-    let fault = Fault { retry_after_s: Some(seconds), ..Fault::new(kind, message) };
+    let fault = Fault { retry_after_s: Some(seconds), ..reached(limits) };
     Refused { fault, later: Some(Later::Limited(limit)) }
+}
+
+fn reached(limits: Limits) -> Fault {
+    let at_once = limits.concurrent.map(|most| format!("{most} at once (max_concurrent)"));
+    let a_second = limits.per_second.map(|most| format!("{most} a second (max_requests_per_second)"));
+    match (at_once, a_second, limits.per_minute) {
+        (None, None, Some(most)) if limits.has_even_minute() => Fault::new(
+            FaultKind::ProviderLimit,
+            format!(
+                "its limit of {most} requests a minute (max_requests_per_minute) is let out evenly, and there was no room for one more in time"
+            ),
+        ),
+        (None, None, most) => used_up_by(most.unwrap_or_default()),
+        (at_once, a_second, most) => {
+            let a_minute = most.map(|most| format!("{most} a minute (max_requests_per_minute)"));
+            let all: Vec<String> = [at_once, a_second, a_minute].into_iter().flatten().collect();
+            let message =
+                format!("not asked: its limit of requests ({}) left no room in time", all.join(", "));
+            Fault::new(FaultKind::RateLimited, message)
+        }
+    }
+}
+
+fn used_up_by(limit: u32) -> Fault {
+    let message = format!("its limit of {limit} requests (max_requests_per_minute or _per_day) is used up");
+    Fault::new(FaultKind::ProviderLimit, message)
 }
 
 /// The minute's or the day's limit is used up; `now` is in epoch seconds. A day is not worth waiting for.
 pub fn used_up(window: Window, now: i64) -> Refused {
     /// A minute's window, with the second in which it closed.
     const MINUTE_S: i64 = 61;
-    let message =
-        format!("its limit of {} requests (max_requests_per_minute or _per_day) is used up", window.limit);
     let seconds = (window.reset - now).max(1);
-    let fault =
-        Fault { retry_after_s: Some(seconds as u64), ..Fault::new(FaultKind::ProviderLimit, message) };
+    let fault = Fault { retry_after_s: Some(seconds as u64), ..used_up_by(window.limit) };
     let until = Limit::Window(window.reset * 1_000_000);
     Refused { fault, later: (seconds <= MINUTE_S).then_some(Later::Limited(until)) }
 }

@@ -16,88 +16,106 @@ fn hang(world: &World, each: Duration) {
     world.provider.on(PATH, move |request| known(request).after(each));
 }
 
-#[test]
-fn no_end_of_a_session_or_call_keeps_a_place() {
-    let world = world(40, &["leadlex.provider_timeout = '20s'", "leadlex.total_timeout = '20s'"]);
+/// The vendor takes one at a time, and whoever waits has long.
+fn one_place(contacts: i32) -> World {
+    let world = world(contacts, &["leadlex.provider_timeout = '20s'", "leadlex.total_timeout = '20s'"]);
     configure(&world, json!({"max_concurrent": 1}));
-    let mut n = 0;
-    let mut next = || {
-        n += 1;
-        n
-    };
-    // A session that is ended in the middle of its request.
+    world
+}
+
+#[test]
+fn a_session_that_ends_keeps_no_place() {
+    let world = one_place(10);
     hang(&world, Duration::from_secs(15));
-    for _ in 0..3 {
-        let (asked, of, mut caller) = (world.provider.count(), next(), world.caller());
+    for n in 1..=3 {
+        let (asked, mut caller) = (world.provider.count(), world.caller());
         let backend = pid(&mut caller);
         std::thread::scope(|scope| {
-            let call = scope.spawn(|| enrich(&mut caller, of));
+            let call = scope.spawn(|| enrich(&mut caller, n));
             world.provider.wait_for(asked + 1, Duration::from_secs(10));
             world.run(&format!("SELECT pg_terminate_backend({backend})"));
             assert!(call.join().unwrap().is_err());
         });
         world.wait_until_gone(backend);
     }
-    is_free(&world, next());
-    // A session that is ended while it waits.
+    is_free(&world, 4);
+    // One that waits.
     hang(&world, Duration::from_secs(2));
     std::thread::scope(|scope| {
-        let (asked, of, world) = (world.provider.count(), [next(), next()], &world);
-        let first = scope.spawn(move || enrich(&mut world.caller(), of[0]));
+        let (asked, world) = (world.provider.count(), &world);
+        let first = scope.spawn(move || enrich(&mut world.caller(), 5));
         world.provider.wait_for(asked + 1, Duration::from_secs(10));
         let mut waiting = world.caller();
         let backend = pid(&mut waiting);
-        let call = scope.spawn(move || enrich(&mut waiting, of[1]));
-        eventually("it waits", Duration::from_secs(5), || waits(&world, backend));
+        let call = scope.spawn(move || enrich(&mut waiting, 6));
+        eventually("it waits", Duration::from_secs(5), || waits(world, backend));
         world.run(&format!("SELECT pg_terminate_backend({backend})"));
         assert!(call.join().unwrap().is_err());
         first.join().unwrap().unwrap();
     });
-    is_free(&world, next());
+    is_free(&world, 7);
+}
+
+#[test]
+fn a_call_that_fails_keeps_no_place() {
+    let world = one_place(30);
     // A call that is cancelled: the vendor has its request all the same, and the place is free when that is over.
     hang(&world, Duration::from_secs(1));
-    let (asked, of, mut caller) = (world.provider.count(), next(), world.caller());
+    let mut caller = world.caller();
     caller.batch_execute("BEGIN; SAVEPOINT a").unwrap();
     let cancelled = pid(&mut caller);
     std::thread::scope(|scope| {
-        let call = scope.spawn(|| enrich(&mut caller, of));
-        world.provider.wait_for(asked + 1, Duration::from_secs(10));
+        let call = scope.spawn(|| enrich(&mut caller, 1));
+        world.provider.wait_for(1, Duration::from_secs(10));
         world.cancel(cancelled);
         assert_eq!(sqlstate(&call.join().unwrap()), "57014");
     });
     let begun = Instant::now();
-    enrich(&mut world.caller(), next()).unwrap();
-    assert!(begun.elapsed() > Duration::from_millis(300), "it waited for that: {:?}", begun.elapsed());
+    enrich(&mut world.caller(), 2).unwrap();
+    assert!(begun.elapsed() > Duration::from_millis(1_300), "it waited for that: {:?}", begun.elapsed());
     // An error behind the request, in a transaction that goes on.
     caller.batch_execute("ROLLBACK TO a").unwrap();
-    world.provider.on(PATH, known);
-    world.run("ALTER TABLE crm ADD CONSTRAINT short CHECK (phone NOT LIKE '%5%') NOT VALID");
-    let _ = enrich(&mut caller, next());
-    world.run("ALTER TABLE crm DROP CONSTRAINT short");
-    is_free(&world, next());
+    world.run(
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$;
+               CREATE TRIGGER no BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION no()",
+    );
+    assert_eq!(sqlstate(&enrich(&mut caller, 3)), "P0001");
+    world.run("DROP TRIGGER no ON crm");
+    is_free(&world, 4);
     // Set after set is given up in the middle.
     hang(&world, Duration::from_millis(500));
-    let ids: Vec<_> = (21..=30).map(contact).collect();
+    let ids: Vec<_> = (11..=20).map(contact).collect();
     for _ in 0..3 {
         let mut impatient = world.caller();
         impatient.batch_execute("SET statement_timeout = '300ms'").unwrap();
         assert!(impatient.query("SELECT count(*) FROM enrich_contacts($1)", &[&ids]).is_err());
     }
-    is_free(&world, next());
-    // The server crashes with a request under way.
+    is_free(&world, 5);
+    // The vendor does not answer.
+    world.cluster.set("leadlex.provider_timeout", "300ms");
+    world.provider.on(PATH, |_| Behaviour::Never);
+    for n in 21..=23 {
+        assert_eq!(sqlstate(&enrich(&mut world.caller(), n)), "LX503");
+    }
+    is_free(&world, 6);
+}
+
+#[test]
+fn a_crash_keeps_no_place() {
+    let world = one_place(10);
     hang(&world, Duration::from_secs(15));
-    let (asked, of, mut caller) = (world.provider.count(), next(), world.caller());
+    let mut caller = world.caller();
     let backend = pid(&mut caller);
     std::thread::scope(|scope| {
-        let call = scope.spawn(|| enrich(&mut caller, of));
-        world.provider.wait_for(asked + 1, Duration::from_secs(10));
+        let call = scope.spawn(|| enrich(&mut caller, 1));
+        world.provider.wait_for(1, Duration::from_secs(10));
         world.cluster.kill9(backend);
         assert!(call.join().unwrap().is_err());
     });
     world.cluster.wait_until_ready();
-    is_free(&world, next());
+    is_free(&world, 2);
     world.cluster.restart(Stop::Immediate);
-    is_free(&world, next());
+    is_free(&world, 3);
 }
 
 #[test]
