@@ -32,11 +32,6 @@ impl Limits {
         self == Limits::default()
     }
 
-    /// Whether a minute's limit is more than what may be sent at once.
-    pub fn has_even_minute(self) -> bool {
-        self.per_minute.zip(self.minute()).is_some_and(|(limit, rule)| rule.most < limit)
-    }
-
     fn second(self) -> Option<Rule> {
         self.per_second.map(|most| Rule { most: most.max(1), period_us: SECOND_US })
     }

@@ -13,7 +13,7 @@ use crate::pg::provider::throttle;
 use crate::pg::provider::throttle::Queued;
 use crate::pg::shared;
 use crate::pg::shared::provider_slots::ProviderSlot;
-use crate::pg::shared::throttle::Place;
+use crate::pg::shared::throttle::{Full, Place};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
@@ -22,7 +22,7 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::health::{Pause, Permit, Question};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest};
-use leadlex_domain::rate::Limits;
+use leadlex_domain::rate::{Limits, Window};
 use leadlex_net::{Job, Keep};
 
 /// A secret file larger than this is no secret.
@@ -123,7 +123,7 @@ pub fn admit(
         }
         return refuse(Refused { fault: paused(pause), later });
     }
-    let place = match take_place(slot, config) {
+    let place = match take_place(provider, slot, config) {
         Ok(place) => place,
         Err(refused) => {
             slot.give_back(permit);
@@ -175,12 +175,31 @@ fn paused(pause: Pause) -> Fault {
 }
 
 /// `None`: it may be asked as fast as one likes.
-fn take_place(slot: ProviderSlot, config: &Config) -> Result<Option<Place>, Refused> {
+fn take_place(
+    provider: &LoadedProvider,
+    slot: ProviderSlot,
+    config: &Config,
+) -> Result<Option<Place>, Refused> {
     let limits = config.throttle();
     if limits.is_unlimited() {
         return Ok(None);
     }
-    shared::throttle::take(slot, limits).map(Some).map_err(|full| throttle::not_its_turn(limits, full))
+    shared::throttle::take(slot, limits).map(Some).map_err(|full| {
+        let refused = throttle::not_its_turn(limits, full);
+        match throttle::is_long(&refused) {
+            true => used_up_minute(provider, config, full).unwrap_or(refused),
+            false => refused,
+        }
+    })
+}
+
+/// Why the next turn is so late: the minute has no more.
+fn used_up_minute(provider: &LoadedProvider, config: &Config, full: Full) -> Option<Refused> {
+    let limits = Limits { per_minute: Some(config.max_requests_per_minute()?), per_day: None };
+    let window = accounts::rate_status(accounts::open(account_key(provider.id)), limits).minute?;
+    let opens_at = full.opens_at? / 1_000_000 + 1;
+    let window = Window { reset: window.reset.max(opens_at), ..window };
+    (window.remaining == 0).then(|| throttle::used_up(window, clock::now()))
 }
 
 /// The provider's own limits, kept for all workspaces together.

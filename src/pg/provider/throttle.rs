@@ -52,30 +52,26 @@ pub fn not_its_turn(limits: Limits, full: Full) -> Refused {
     Refused { fault, later: Some(Later::Limited(limit)) }
 }
 
+/// Whether its turn is so late that only a minute's limit can be the reason.
+pub fn is_long(refused: &Refused) -> bool {
+    const SECONDS: Duration = Duration::from_secs(2);
+    let Some(Later::Limited(limit)) = refused.later else { return false };
+    limit.wait().is_some_and(|wait| wait > SECONDS)
+}
+
 fn reached(limits: Limits) -> Fault {
     let at_once = limits.concurrent.map(|most| format!("{most} at once (max_concurrent)"));
     let a_second = limits.per_second.map(|most| format!("{most} a second (max_requests_per_second)"));
-    match (at_once, a_second, limits.per_minute) {
-        (None, None, Some(most)) if limits.has_even_minute() => Fault::new(
-            FaultKind::ProviderLimit,
-            format!(
-                "its limit of {most} requests a minute (max_requests_per_minute) is let out evenly, and there was no room for one more in time"
-            ),
-        ),
-        (None, None, most) => used_up_by(most.unwrap_or_default()),
-        (at_once, a_second, most) => {
-            let a_minute = most.map(|most| format!("{most} a minute (max_requests_per_minute)"));
-            let all: Vec<String> = [at_once, a_second, a_minute].into_iter().flatten().collect();
-            let message =
-                format!("not asked: its limit of requests ({}) left no room in time", all.join(", "));
-            Fault::new(FaultKind::RateLimited, message)
-        }
-    }
-}
-
-fn used_up_by(limit: u32) -> Fault {
-    let message = format!("its limit of {limit} requests (max_requests_per_minute or _per_day) is used up");
-    Fault::new(FaultKind::ProviderLimit, message)
+    let kind = match (&at_once, &a_second) {
+        (None, None) => FaultKind::ProviderLimit,
+        _ => FaultKind::RateLimited,
+    };
+    let a_minute = limits.per_minute.map(|most| {
+        format!("its limit of {most} requests a minute (max_requests_per_minute), which is let out evenly")
+    });
+    let others = at_once.into_iter().chain(a_second).map(|limit| format!("its limit of {limit}"));
+    let all: Vec<String> = others.chain(a_minute).collect();
+    Fault::new(kind, format!("not asked: {} left no room in time", all.join(", ")))
 }
 
 /// The minute's or the day's limit is used up; `now` is in epoch seconds. A day is not worth waiting for.
@@ -83,7 +79,10 @@ pub fn used_up(window: Window, now: i64) -> Refused {
     /// A minute's window, with the second in which it closed.
     const MINUTE_S: i64 = 61;
     let seconds = (window.reset - now).max(1);
-    let fault = Fault { retry_after_s: Some(seconds as u64), ..used_up_by(window.limit) };
+    let message =
+        format!("its limit of {} requests (max_requests_per_minute or _per_day) is used up", window.limit);
+    let fault =
+        Fault { retry_after_s: Some(seconds as u64), ..Fault::new(FaultKind::ProviderLimit, message) };
     let until = Limit::Window(window.reset * 1_000_000);
     Refused { fault, later: (seconds <= MINUTE_S).then_some(Later::Limited(until)) }
 }

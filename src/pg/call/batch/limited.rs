@@ -94,17 +94,19 @@ impl Batch<'_> {
 
     /// Whether a contact waits for this provider.
     fn waits_for(&self, at: usize, limit: Limit) -> bool {
-        let patience = match (settings::batch_waits(), self.until) {
-            (true, _) => settings::batch_wait_limit(),
-            (false, Some(_)) => settings::total_timeout().min(SHORT),
-            (false, None) => settings::total_timeout(),
-        };
         let wait = limit.wait().unwrap_or_default();
+        let patience = match settings::batch_waits() {
+            true => settings::batch_wait_limit(),
+            false => settings::total_timeout(),
+        };
+        let patience = if self.until.is_some() { patience.min(SHORT) } else { patience };
         let asked_to = || {
             let configured = self.config_at(at).is_some_and(Config::waits_when_limited);
             settings::batch_waits() || configured
         };
         let in_all = match limit {
+            // Each turn brings it forward.
+            Limit::Turn(_) if self.until.is_none() => return true,
             Limit::Turn(_) => wait,
             Limit::Window(_) => self.limited.closed_for(at) + wait,
             Limit::Pause(_) if asked_to() => self.limited.closed_for(at) + wait,

@@ -79,16 +79,11 @@ impl<L: Copy> Line<L> {
         self.of(place).filter(|waiter| waiter.number < own && waiter.is_ready(now)).count()
     }
 
-    /// The latches of the first so many, and of those among them that are busy.
-    pub fn first(&self, place: usize, most: usize, now: i64) -> Vec<L> {
-        let mut waiters: Vec<&Waiter<L>> = self.of(place).collect();
-        waiters.sort_unstable_by_key(|waiter| waiter.number);
-        let mut ready = 0;
-        let within = waiters.into_iter().take_while(|waiter| {
-            ready += usize::from(waiter.is_ready(now));
-            ready <= most
-        });
-        within.map(|waiter| waiter.latch).collect()
+    /// The latches of the first that is ready, and of those before it.
+    pub fn first(&self, place: usize, now: i64) -> impl Iterator<Item = L> + '_ {
+        let ready = self.of(place).filter(|waiter| waiter.is_ready(now)).map(|waiter| waiter.number);
+        let first = ready.min().unwrap_or(u64::MAX);
+        self.of(place).filter(move |waiter| waiter.number <= first).map(|waiter| waiter.latch)
     }
 }
 
@@ -129,10 +124,10 @@ mod tests {
         line.stand(8, 1, 8, later);
         line.stand(9, 1, 9, later);
         assert_eq!([8, 9].map(|pid| line.ahead(pid, 1, later)), [0, 1]);
-        assert_eq!(line.first(1, 1, later), [7, 8]);
+        assert_eq!(line.first(1, later).collect::<Vec<_>>(), [7, 8]);
         line.stand(7, 1, 7, later);
         assert_eq!([7, 8, 9].map(|pid| line.ahead(pid, 1, later)), [0, 1, 2]);
-        assert_eq!(line.first(1, 2, later), [7, 8]);
+        assert_eq!(line.first(1, later).collect::<Vec<_>>(), [7]);
     }
 
     #[test]

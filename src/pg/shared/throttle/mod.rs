@@ -135,9 +135,9 @@ impl Contents<'_> {
         vendor
     }
 
-    /// Those whose turn it may be.
-    fn wake(&self, place: usize, most: usize, now: i64) {
-        for latch in self.line.first(place, most, now) {
+    /// The one whose turn it may be. Who goes wakes the next.
+    fn wake(&self, place: usize, now: i64) {
+        for latch in self.line.first(place, now) {
             // SAFETY: the latch of a process slot, which is in shared memory for ever. SetLatch changes nothing but the
             // latch, and sends a signal to its owner, which is another process: it can be called in any thread.
             unsafe { SetLatch(latch) };
@@ -158,8 +158,7 @@ impl Contents<'_> {
         let Some(vendor) = self.vendors.get_mut(held.index) else { return };
         if vendor.generation == held.generation {
             vendor.throttle.end(held.number, held.sent, now);
-            // Who goes wakes the next.
-            self.wake(held.index, 1, now);
+            self.wake(held.index, now);
         }
     }
 }
@@ -208,7 +207,7 @@ pub fn take(slot: ProviderSlot, limits: Limits) -> Result<Place, Full> {
         let vendor = contents.vendor(slot);
         let number = vendor.throttle.take(limits, now);
         let held = Held { index: slot.index, generation: vendor.generation, number, sent: false };
-        contents.wake(slot.index, 1, now);
+        contents.wake(slot.index, now);
         Ok(held)
     })?;
     all.push(held);
@@ -282,7 +281,7 @@ impl Drop for Turn {
         let now = now_us();
         locked(|contents| {
             if contents.line.leave(own_pid(), self.0.index) {
-                contents.wake(self.0.index, 1, now);
+                contents.wake(self.0.index, now);
             }
         });
     }
