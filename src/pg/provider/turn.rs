@@ -99,7 +99,8 @@ pub fn settled(provider: &LoadedProvider, asked: Asked) -> Result<ProviderOutcom
         && !fault.paused
         && let Some(pause) = throttle::paused_until(provider)
     {
-        return Err(Busy::AskedToWait(pause, fault.clone()));
+        let retry_after_s = fault.retry_after_s.or(pause.wait().map(|wait| wait.as_secs() + 1));
+        return Err(Busy::AskedToWait(pause, Fault { retry_after_s, ..fault.clone() }));
     }
     Ok(outcome)
 }

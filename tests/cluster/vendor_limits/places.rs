@@ -112,6 +112,9 @@ fn a_crash_keeps_no_place() {
         world.cluster.kill9(backend);
         assert!(call.join().unwrap().is_err());
     });
+    eventually("the crash is under way", Duration::from_secs(10), || {
+        world.cluster.log().contains("terminated by signal 9")
+    });
     world.cluster.wait_until_ready();
     is_free(&world, 2);
     world.cluster.restart(Stop::Immediate);
@@ -136,6 +139,29 @@ fn a_long_set_keeps_no_call_from_its_turn() {
         assert!(!set.is_finished(), "the set is still under way");
         assert!(slowest < Duration::from_millis(1_000), "{slowest:?}");
         assert_eq!(set.join().unwrap(), 100);
+    });
+}
+
+#[test]
+fn a_set_that_cannot_take_its_turn_keeps_nobody_from_theirs() {
+    let world = world(10, &["leadlex.max_parallel_requests = 2"]);
+    configure(&world, json!({"max_concurrent": 1}));
+    second(&world);
+    // Two of the set go on to the second vendor, which is slow: the set has no hand free.
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("person1@acme.example" | "person2@acme.example") => Behaviour::json(404, json!({})),
+        _ => known(request),
+    });
+    world.provider.on("/second", |request| known(request).after(Duration::from_secs(4)));
+    std::thread::scope(|scope| {
+        let world = &world;
+        let set = scope.spawn(move || enriched(&mut world.caller(), 1..=6));
+        eventually("both are there", Duration::from_secs(10), || world.provider.count_of("/second") == 2);
+        let begun = Instant::now();
+        enrich(&mut world.caller(), 7).unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+        assert!(!set.is_finished());
+        assert_eq!(set.join().unwrap(), 6);
     });
 }
 

@@ -26,6 +26,36 @@ fn a_set_waits_for_retry_after_where_it_is_to() {
 }
 
 #[test]
+fn a_vendor_that_counts_otherwise_for_a_moment_costs_a_set_nothing() {
+    let world = world(60, &["leadlex.max_parallel_requests = 4"]);
+    configure(&world, json!({"max_concurrent": 4}));
+    let asked = AtomicUsize::new(0);
+    world.provider.on(PATH, move |request| match asked.fetch_add(1, Ordering::SeqCst) {
+        20 | 40 => too_many(),
+        _ => known(request),
+    });
+    assert_eq!(enriched(&mut world.caller(), 1..=60), 60);
+    assert_eq!(world.provider.count(), 62);
+}
+
+#[test]
+fn two_sets_wait_for_one_vendor_and_none_of_them_in_vain() {
+    let world = world(60, &["leadlex.max_parallel_requests = 2"]);
+    pauses_after(&world, 12, 1);
+    std::thread::scope(|scope| {
+        let world = &world;
+        let sets = [1..=30, 31..=60].map(|half| {
+            scope.spawn(move || {
+                let mut caller = world.caller();
+                caller.batch_execute(WAITS).unwrap();
+                enriched(&mut caller, half)
+            })
+        });
+        assert_eq!(sets.map(|set| set.join().unwrap()), [30, 30]);
+    });
+}
+
+#[test]
 fn a_contact_alone_is_asked_about_again() {
     let world = world(1, &[]);
     let asked = AtomicUsize::new(0);

@@ -100,10 +100,9 @@ impl Batch<'_> {
             false => settings::total_timeout(),
         };
         let patience = if self.until.is_some() { patience.min(SHORT) } else { patience };
-        let asked_to = || {
-            let configured = self.config_at(at).is_some_and(Config::waits_when_limited);
-            settings::batch_waits() || configured
-        };
+        // Where the vendor's limits are known, its 429 is a matter of moments.
+        let configured = |config: &Config| config.waits_when_limited() || config.throttle().has_moments();
+        let asked_to = || settings::batch_waits() || self.config_at(at).is_some_and(configured);
         let in_all = match limit {
             // Each turn brings it forward.
             Limit::Turn(_) if self.until.is_none() => return true,
@@ -160,12 +159,27 @@ impl Batch<'_> {
     pub fn resume_limited(&mut self, parallel: usize) {
         let gates: Vec<usize> = self.limited.gates.iter().map(|gate| gate.at).collect();
         for at in gates {
-            if self.is_open(at) {
+            if self.flying.len() >= parallel || !wait::has_room() {
+                self.step_out(at);
+            } else if self.is_open(at) {
                 self.resume_at(at, parallel);
             }
         }
         let Limited { gates, held, .. } = &mut self.limited;
         gates.retain(|gate| held.iter().any(|held| held.member.next_provider == gate.at));
+    }
+
+    /// It could not take its turn now, and keeps nobody from theirs.
+    fn step_out(&mut self, at: usize) {
+        let id = self.providers[at].1.id;
+        if let Some(gate) = self.limited.gate(at) {
+            (gate.queued, gate.look_at) = (Queued::new(id), Instant::now());
+        }
+    }
+
+    /// How long another request still has to find out whether a provider is well.
+    fn trial_left(&self) -> Option<Duration> {
+        self.trial_until?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
     fn resume_at(&mut self, at: usize, parallel: usize) {
@@ -177,7 +191,7 @@ impl Batch<'_> {
             gate.shut = false;
         }
         while self.flying.len() < parallel
-            && self.trial_until.is_none()
+            && self.trial_left().is_none()
             && wait::has_room()
             && self.limited.gate(at).is_some_and(|gate| !gate.shut)
         {
@@ -226,6 +240,9 @@ impl Batch<'_> {
 
     /// Until the next look at a provider's limit.
     pub fn until_turn(&self) -> Duration {
+        if let Some(left) = self.trial_left() {
+            return left.min(LOOK_ROUND);
+        }
         let idle = self.flying.len() < settings::max_parallel_requests() && wait::has_room();
         if idle { self.limited.pause() } else { LOOK_ROUND }
     }
