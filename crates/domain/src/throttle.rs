@@ -32,11 +32,6 @@ impl Limits {
         self == Limits::default()
     }
 
-    /// Whether it is known how many requests the vendor takes at once or a second.
-    pub fn has_moments(self) -> bool {
-        self.concurrent.is_some() || self.per_second.is_some()
-    }
-
     fn second(self) -> Option<Rule> {
         self.per_second.map(|most| Rule { most: most.max(1), period_us: SECOND_US })
     }

@@ -108,6 +108,16 @@ fn a_set_waits_for_its_part_of_the_minute() {
 }
 
 #[test]
+fn a_minute_that_is_used_up_is_told_at_once() {
+    let world = world(10, &["leadlex.total_timeout = '2s'"]);
+    configure(&world, json!({"max_requests_per_minute": 5}));
+    let begun = Instant::now();
+    assert_eq!(enriched(&mut world.caller(), 1..=10), 5);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(stats(&world)["failures_by_kind"], json!({"provider_limit": 5}));
+}
+
+#[test]
 fn a_set_waits_for_the_next_minute_where_it_is_to() {
     let world = world(12, &["leadlex.total_timeout = '2s'"]);
     configure(&world, json!({"max_requests_per_minute": 6}));

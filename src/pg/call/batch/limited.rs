@@ -101,7 +101,7 @@ impl Batch<'_> {
         };
         let patience = if self.until.is_some() { patience.min(SHORT) } else { patience };
         // Where the vendor's limits are known, its 429 is a matter of moments.
-        let configured = |config: &Config| config.waits_when_limited() || config.throttle().has_moments();
+        let configured = |config: &Config| config.waits_when_limited() || !config.throttle().is_unlimited();
         let asked_to = || settings::batch_waits() || self.config_at(at).is_some_and(configured);
         let in_all = match limit {
             // Each turn brings it forward.
