@@ -371,7 +371,7 @@ impl Failure {
 
     /// Nobody had data, and these providers failed (the others are in `answered`).
     /// `provider_unavailable`, LX503. DETAIL lists all `providers`; one without a fault has the reason
-    /// `no_match`.
+    /// `no_match`. Where one is waited for, and no other was asked for that, DETAIL has its `reason` and `retry_after`, too.
     pub fn provider_unavailable(providers: &[(String, Option<Fault>)]) -> Failure {
         let outcome = |(name, fault): &(String, Option<Fault>)| match fault {
             None => json!({"provider": name, "reason": "no_match"}),
@@ -400,12 +400,18 @@ impl Failure {
             Some((name, fault)) => format!("No credit was charged. {}", advice(name, fault)),
             None => "No credit was charged. Try again later.".to_owned(),
         };
-        Failure::new(
+        let failure = Failure::new(
             Code::ProviderUnavailable,
             format!("no provider had data, and at least one failed ({})", reasons.join("; ")),
             hint,
         )
-        .with("providers", providers.iter().map(outcome).collect())
+        .with("providers", providers.iter().map(outcome).collect());
+        match providers.iter().find_map(|(_, fault)| fault.as_ref().filter(|fault| fault.holds)) {
+            Some(held) => failure
+                .with("reason", json!(held.kind.name()))
+                .with("retry_after", held.retry_after_s.map_or(Value::Null, Value::from)),
+            None => failure,
+        }
     }
 
     /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused, at its limit or

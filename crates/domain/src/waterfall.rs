@@ -65,6 +65,8 @@ pub struct Waterfall {
     set_aside: Vec<(String, NoMatchReason)>,
     post: Post,
     suppressed: bool,
+    /// A provider is to be waited for: no other is asked.
+    held: bool,
     /// Columns whose values are many people's, where these kept a provider from being asked.
     shared: &'static [&'static str],
     /// Providers that had a profile which they have for many.
@@ -118,6 +120,7 @@ impl Waterfall {
             set_aside: Vec::new(),
             post: Post::default(),
             suppressed: false,
+            held: false,
             shared: &[],
             strangers: Vec::new(),
         }
@@ -130,9 +133,10 @@ impl Waterfall {
         self
     }
 
-    /// Whether no further provider need be asked: the person is suppressed, or the mode has what it wants.
+    /// Whether no further provider need be asked: the person is suppressed, a provider has to be waited for, or the mode has
+    /// what it wants.
     pub fn finished(&self) -> bool {
-        if self.suppressed {
+        if self.suppressed || self.held {
             return true;
         }
         match self.mode {
@@ -197,7 +201,10 @@ impl Waterfall {
             ProviderOutcome::Again { fills, refused, verdict } => (fills, refused, verdict),
         };
         let fault = match verdict {
-            Verdict::Failed(fault) => Some(fault),
+            Verdict::Failed(fault) => {
+                self.held |= fault.holds;
+                Some(fault)
+            }
             Verdict::NoMatch => None,
             Verdict::OtherPerson => {
                 self.set_aside.push((provider.to_owned(), NoMatchReason::OtherPerson));

@@ -44,6 +44,37 @@ fn fill_goes_on_and_the_earlier_provider_wins_each_field() {
 }
 
 #[test]
+fn a_provider_that_is_waited_for_keeps_the_next_from_its_turn() {
+    let fault = |holds, seconds| Fault {
+        holds,
+        retry_after_s: seconds,
+        ..Fault::new(FaultKind::RateLimited, "too many requests")
+    };
+    let limited = |holds, seconds| ProviderOutcome::Answered(Verdict::Failed(fault(holds, seconds)));
+    let mut goes_on = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
+    goes_on.absorb("a", limited(false, Some(7)));
+    assert!(!goes_on.finished());
+    assert_eq!(goes_on.result().unwrap_err().detail().get("reason"), None);
+    let mut waits = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
+    waits.absorb("a", limited(true, Some(7)));
+    assert!(waits.finished());
+    let failure = waits.result().unwrap_err();
+    let detail = failure.detail();
+    assert_eq!(
+        (failure.code, &detail["reason"]),
+        (Code::ProviderUnavailable, &serde_json::json!("rate_limited"))
+    );
+    assert_eq!((&detail["retry_after"], failure.retry_after_s()), (&serde_json::json!(7), Some(7)));
+    assert!(failure.is_passed_over());
+    // What there is by then is used.
+    let mut filled = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
+    filled.absorb("a", answer(&[(Field::PHONE, "+1")], None));
+    filled.absorb("b", limited(true, None));
+    assert!(filled.finished());
+    assert_eq!(filled.result().unwrap().origin.source, "a");
+}
+
+#[test]
 fn weak_answers_are_no_match_and_no_score_counts_as_zero() {
     for confidence in [Some(0.49), None] {
         let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.5, FieldSet::ALL);

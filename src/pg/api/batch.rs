@@ -1,6 +1,7 @@
 //! enrich_contacts, enrich_rows, leadlex.enrich_batch; leadlex.progress.
 
 use crate::pg::api::access;
+use crate::pg::provider::shared_values::Crowd;
 use crate::pg::shared::layout;
 use crate::pg::sys::clock;
 use crate::pg::sys::row;
@@ -124,14 +125,21 @@ fn raised(
     cache::refresh();
     let request = request(fields, overwrite);
     layout::require();
-    let call = call(target, request, Outcomes::default());
+    let call = call(target, request, Parts::default());
     let mut progress = started(&call, ids.len());
     batch::run(call, ids, &mut progress, put);
 }
 
-fn call(target: Target, request: FieldRequest, outcomes: Outcomes) -> Call {
+/// What the parts of a set have in common.
+#[derive(Clone, Default)]
+struct Parts {
+    outcomes: Outcomes,
+    crowd: Crowd,
+}
+
+fn call(target: Target, request: FieldRequest, parts: Parts) -> Call {
     let caller = batch::caller().unwrap_or_else(|failure| raise::failure(&failure));
-    Call { caller, target, request, until: None, waits: true, outcomes }
+    Call { caller, target, request, until: None, waits: true, outcomes: parts.outcomes, crowd: parts.crowd }
 }
 
 fn started(call: &Call, total: usize) -> Progress {
@@ -250,10 +258,12 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     let mut ids = ids.unwrap_or_default();
     // Each once, whichever chunk it would be in.
     let mut met = HashSet::with_capacity(ids.len());
-    ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(id.clone())));
+    let binding = target::binding(target);
+    let spelled = |id: &String| binding.canonical_key(id).unwrap_or_else(|| id.clone());
+    ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(spelled(id))));
     drop(met);
-    let outcomes = Outcomes::default();
-    let mut progress = started(&call(target, request, outcomes.clone()), ids.len());
+    let parts = Parts::default();
+    let mut progress = started(&call(target, request, parts.clone()), ids.len());
     let mut ids = ids.into_iter();
     let mut summary = Summary::default();
     while ids.len() > 0 {
@@ -261,7 +271,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         in_transaction_of_its_own(|| {
             cache::refresh();
             let mut count = |_: usize, line: &BatchResult| summary.add(line);
-            batch::run(call(target, request, outcomes.clone()), some, &mut progress, &mut count);
+            batch::run(call(target, request, parts.clone()), some, &mut progress, &mut count);
         });
     }
     pgrx::notice!("{summary}");

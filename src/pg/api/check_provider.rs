@@ -3,15 +3,16 @@
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB};
 use serde_json::{Value, json};
 
 use crate::pg::api::providers::{checked, find, unknown};
+use crate::pg::provider::Asker;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
-use crate::pg::provider::{Asker, Refused};
 use crate::pg::shared::layout;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::cache;
@@ -94,10 +95,12 @@ fn checked_with(
         Err(fault) => return not_asked(fault.kind.name(), &fault.message),
     };
     let left = settings::total_timeout();
-    let in_flight = match provider::admit(found, config, prepared.question, left, Asker::ByHand) {
+    let deadline = Instant::now() + left;
+    let in_flight = match provider::admit_in_time(found, config, prepared.question, deadline, Asker::ByHand) {
         Ok(in_flight) => in_flight,
-        Err(Refused { fault, .. }) => return not_asked(fault.kind.name(), &fault.message),
+        Err(fault) => return not_asked(fault.kind.name(), &fault.message),
     };
+    let left = deadline.saturating_duration_since(Instant::now());
     let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(person));
     let of_whom = whom.clone();
     let (shown, sent) = (request.masked(), request.clone());

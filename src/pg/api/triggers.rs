@@ -4,6 +4,7 @@
 //! wrongly. Whatever goes wrong is one warning for each statement, and jobs to try again.
 
 use crate::pg::call::enqueue;
+use crate::pg::provider::shared_values::Crowd;
 use leadlex_domain::sqlstate;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -279,6 +280,7 @@ fn enrich(
         until: Some(budget.until()),
         waits: false,
         outcomes: Outcomes::default(),
+        crowd: Crowd::default(),
     };
     let mut progress = Progress::start(workspace, binding.relation(), ids.len());
     let mut failures = Vec::new();

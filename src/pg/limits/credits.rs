@@ -99,6 +99,12 @@ impl Pool {
         }
     }
 
+    /// So many calls could take one now.
+    pub fn left(&self, index: usize) -> i64 {
+        let own = transaction::with(|t| own_unused(t, index));
+        self.free + own + layout::with_account(index, |a| a.balance - a.reserved).max(0)
+    }
+
     /// Calls have some of it that may yet be given back.
     pub fn is_in_use(&self) -> bool {
         self.in_use > 0

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::receipt_sink::{Kept, ReceiptSink};
-use crate::pg::provider::sending::{Asker, admit, longest, longest_wait, send};
+use crate::pg::provider::asker::Asker;
+use crate::pg::provider::sending::{admit_in_time, longest, longest_wait, send};
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
 use leadlex_domain::provider::Config;
@@ -24,8 +25,10 @@ impl Again {
     /// It counts as a request, like any other; `None` where it may not be sent now.
     pub fn send(mut self, provider: &LoadedProvider, config: &Config) -> Option<(Kept, Sent)> {
         let left = self.until.checked_duration_since(Instant::now())?;
+        let question = self.receipt_sink.in_flight.question;
         self.receipt_sink.in_flight =
-            admit(provider, config, self.receipt_sink.in_flight.question, left, Asker::Single).ok()?;
+            admit_in_time(provider, config, question, self.until, Asker::Single).ok()?;
+        let left = left.min(self.until.saturating_duration_since(Instant::now()));
         if let Some(claim) = &self.receipt_sink.claim {
             // Who waited has its turn meanwhile.
             if !claim.holds() {

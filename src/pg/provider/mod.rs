@@ -1,12 +1,14 @@
 //! Asking one provider: what is known already, whether it may be asked, the request, the answer.
 
 mod again;
+mod asker;
 pub mod health;
 mod past;
 pub mod receipt_sink;
 mod rejections;
 mod sending;
 pub mod shared_values;
+mod throttle;
 mod turn;
 
 use crate::pg::installation;
@@ -40,10 +42,14 @@ use leadlex_domain::waterfall::ProviderOutcome;
 use receipt_sink::ReceiptSink;
 
 use again::Again;
+pub use asker::{Asker, Limit, NotYet};
+use asker::{Later, Refused};
 pub use past::{Past, listed, pasts, person, person_in_row, questions};
 pub use rejections::{Rejected, note_rejections};
-pub use sending::{Asker, NotYet, Refused, admit, can_be_sent, prepare, present_identity, send};
-pub use turn::{Awaited, wait_for};
+use sending::admit;
+pub use sending::{admit_in_time, can_be_sent, prepare, present_identity, send, time_for};
+pub use throttle::{Queued, give_up, latest};
+pub use turn::{Awaited, asked_to_wait, wait_for};
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 ///
@@ -101,6 +107,8 @@ pub enum Asked {
     Waiting(Box<Flight>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
+    /// The provider is asked as often as it may be. For a call that does not wait for it, it is this failure.
+    Limited(Limit, Fault),
     /// Somebody is asking the same: to be recalled when that is over, after [`Past::look_again`].
     UnderWay(Awaited),
     /// The same has been answered since `past` was read: to be recalled after [`Past::look_again`].
@@ -256,7 +264,7 @@ pub fn ask(
     };
     let claim = match turn::claim(config, questions, asking.past, left) {
         Ok(claim) => claim.map(Arc::new),
-        Err(others) => return turn::of_others(others, questions.hashes[0]),
+        Err(others) => return turn::of_others(config, others, questions.hashes[0]),
     };
     if let Some(header) = config.idempotency_header() {
         let key = request_key(asking, questions, missing, &prepared.request);
@@ -264,8 +272,9 @@ pub fn ask(
     }
     let in_flight = match admit(provider, config, prepared.question, left, asker) {
         Ok(in_flight) => in_flight,
-        Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
-        Err(Refused { not_yet: None, fault }) => {
+        Err(Refused { later: Some(Later::NotYet(why)), fault }) => return Asked::NotYet(why, fault),
+        Err(Refused { later: Some(Later::Limited(limit)), fault }) => return Asked::Limited(limit, fault),
+        Err(Refused { later: None, fault }) => {
             return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)));
         }
     };
@@ -432,6 +441,9 @@ fn write_refusal(provider: &LoadedProvider, refusal: &Refusal, why: &str) {
 
 /// A provider whose request names no {secret} is asked without one, whatever it wants.
 pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
+    if let (Verdict::Failed(fault), Ok(config)) = (&mut verdict, &provider.config) {
+        *fault = config.held(fault.clone());
+    }
     if let Verdict::Failed(fault) = &mut verdict
         && fault.kind == FaultKind::BadCredentials
         && provider.secret.is_none()

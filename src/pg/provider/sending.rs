@@ -1,12 +1,19 @@
 //! One request: its secret, whether it may be sent now, and how it ended.
 
 use crate::pg::sys::clock;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pg::installation::account_key;
 use crate::pg::limits::{accounts, rates};
+use crate::pg::provider::asker::{Asker, Later, Refused};
 use crate::pg::provider::health;
 use crate::pg::provider::health::InFlightRequest;
+use crate::pg::provider::throttle;
+use crate::pg::provider::throttle::Queued;
+use crate::pg::shared;
+use crate::pg::shared::provider_slots::ProviderSlot;
+use crate::pg::shared::throttle::{Full, Place};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
@@ -15,7 +22,7 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::health::{Pause, Permit, Question};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest};
-use leadlex_domain::rate::Limits;
+use leadlex_domain::rate::{Limits, Window};
 use leadlex_net::{Job, Keep};
 
 /// A secret file larger than this is no secret.
@@ -89,43 +96,6 @@ pub fn longest_wait(config: &Config, left: Duration) -> Instant {
     Instant::now() + time_for(config).min(left) + wait::GRACE - TO_TELL
 }
 
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// A call about one contact, which is told at once.
-    Single,
-    /// A set, which can wait for a moment. `others`: it has other questions to put after this one.
-    Set { others: bool },
-    /// Somebody who wants to know: a pause is no reason not to.
-    ByHand,
-}
-
-impl Asker {
-    /// A set has several requests under way.
-    pub fn on(self) -> On {
-        match self {
-            Asker::Set { .. } => On::Thread,
-            Asker::Single | Asker::ByHand => On::Backend,
-        }
-    }
-}
-
-/// Why the request is not to be sent now.
-pub struct Refused {
-    pub fault: Fault,
-    /// Only a set is told so: it need not take it for a failure.
-    pub not_yet: Option<NotYet>,
-}
-
-/// What is worth waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotYet {
-    /// Another request, which is finding out whether the provider is well again.
-    Trial,
-    /// It failed before, so others are to try first; those of a lower rank go before it.
-    After(usize),
-}
-
 /// Whether the request may be sent now: the provider is not paused, and its own limits allow it.
 ///
 /// Raises 53000: no file descriptor is left. 53400 or 55000: there is no room for the provider's account, or
@@ -139,6 +109,7 @@ pub fn admit(
 ) -> Result<InFlightRequest, Refused> {
     wait::ready();
     let slot = health::open(provider.id);
+    let refuse = |refused: Refused| Err(Refused { fault: config.held(refused.fault), ..refused });
     let time = time_for(config);
     let others = asker == Asker::Set { others: true };
     let permit = match asker {
@@ -146,21 +117,55 @@ pub fn admit(
         _ => slot.permit(question, others, time.min(left) + PROBE_GRACE),
     };
     if let Some(pause) = permit.pause() {
-        let not_yet = match permit {
-            Permit::Trial(_) if asker != Asker::Single => Some(NotYet::Trial),
-            Permit::After(_, rank) if others => Some(NotYet::After(rank)),
-            _ => None,
-        };
-        if not_yet.is_none() {
+        let later = throttle::of_pause(permit, config, asker);
+        if later.is_none() {
             slot.skipped();
         }
-        return Err(Refused { fault: paused(pause), not_yet });
+        return refuse(Refused { fault: paused(pause), later });
     }
-    if let Some(fault) = over_limit(provider, config) {
-        slot.not_sent(permit, &fault);
-        return Err(Refused { fault, not_yet: None });
+    let place = match take_place(provider, slot, config) {
+        Ok(place) => place,
+        Err(refused) => {
+            slot.give_back(permit);
+            return refuse(refused);
+        }
+    };
+    if let Some(refused) = over_limit(provider, config) {
+        match refused.later {
+            Some(_) => slot.give_back(permit),
+            None => slot.not_sent(permit, &refused.fault),
+        }
+        return refuse(refused);
     }
-    Ok(slot.sent(question, time <= left))
+    if let Some(place) = &place {
+        place.sent();
+    }
+    Ok(slot.sent(question, time <= left, place.map(Arc::new)))
+}
+
+/// As [`admit`], but waits for the request's turn within its time.
+///
+/// Raises what `admit` raises.
+pub fn admit_in_time(
+    provider: &LoadedProvider,
+    config: &Config,
+    question: Question,
+    deadline: Instant,
+    asker: Asker,
+) -> Result<InFlightRequest, Fault> {
+    let mut queued = Queued::new(provider.id);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Refused { fault, later } = match admit(provider, config, question, left, asker) {
+            Ok(in_flight) => return Ok(in_flight),
+            Err(refused) => refused,
+        };
+        let Some(Later::Limited(limit)) = later else { return Err(fault) };
+        if !queued.wait(config, limit, throttle::latest(time_for(config), deadline)) {
+            throttle::give_up(provider, limit, &fault);
+            return Err(fault);
+        }
+    }
 }
 
 fn paused(pause: Pause) -> Fault {
@@ -169,20 +174,43 @@ fn paused(pause: Pause) -> Fault {
     Fault { retry_after_s: Some(seconds), paused: true, ..Fault::new(pause.cause.kind(), message) }
 }
 
+/// `None`: it may be asked as fast as one likes.
+fn take_place(
+    provider: &LoadedProvider,
+    slot: ProviderSlot,
+    config: &Config,
+) -> Result<Option<Place>, Refused> {
+    let limits = config.throttle();
+    if limits.is_unlimited() {
+        return Ok(None);
+    }
+    shared::throttle::take(slot, limits).map(Some).map_err(|full| {
+        let refused = throttle::not_its_turn(limits, full);
+        match throttle::is_long(&refused) {
+            true => used_up_minute(provider, config, full).unwrap_or(refused),
+            false => refused,
+        }
+    })
+}
+
+/// Why the next turn is so late: the minute has no more.
+fn used_up_minute(provider: &LoadedProvider, config: &Config, full: Full) -> Option<Refused> {
+    let limits = Limits { per_minute: Some(config.max_requests_per_minute()?), per_day: None };
+    let window = rates::status(accounts::open(account_key(provider.id)), limits).minute?;
+    let opens_at = full.opens_at? / 1_000_000 + 1;
+    let window = Window { reset: window.reset.max(opens_at), ..window };
+    (window.remaining == 0).then(|| throttle::used_up(window, clock::now()))
+}
+
 /// The provider's own limits, kept for all workspaces together.
-fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
+fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Refused> {
     let limits =
         Limits { per_minute: config.max_requests_per_minute(), per_day: config.max_requests_per_day() };
     if limits.is_unlimited() {
         return None;
     }
     let (window, now) = rates::admit(accounts::open(account_key(provider.id)), limits).err()?;
-    let mut fault = Fault::new(
-        FaultKind::ProviderLimit,
-        format!("its limit of {} requests (max_requests_per_minute or _per_day) is used up", window.limit),
-    );
-    fault.retry_after_s = Some((window.reset - now).max(1) as u64);
-    Some(fault)
+    Some(throttle::used_up(window, now))
 }
 
 /// Sends a request, which ends after the provider's time or `left`, whichever is shorter. `keep` is given the

@@ -3,15 +3,19 @@
 use crate::pg::installation;
 use std::time::Duration;
 
+use crate::pg::provider::asker::Limit;
 use crate::pg::provider::sending::longest;
-use crate::pg::provider::{Asked, Past, failed};
+use crate::pg::provider::throttle;
+use crate::pg::provider::{Asked, Past};
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Before, Claim, Place, Turn};
 use crate::pg::shared::wait;
+use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::provider::Config;
+use leadlex_domain::provider::{Config, Fault, Verdict};
 use leadlex_domain::question::Questions;
+use leadlex_domain::waterfall::ProviderOutcome;
 
 /// Somebody else's request about the same question.
 #[derive(Clone, Copy)]
@@ -52,11 +56,13 @@ pub fn claim(
 }
 
 /// What it means that the question may not be put now.
-pub fn of_others(turn: Turn, question: Hash) -> Asked {
+pub fn of_others(config: &Config, turn: Turn, question: Hash) -> Asked {
     match turn {
         Turn::Theirs(place, before) => Asked::UnderWay(Awaited { place, question, before }),
         Turn::Failed(kind) => {
-            failed(kind, "others asked the same while this call waited for the answer, and failed so")
+            let message = "others asked the same while this call waited for the answer, and failed so";
+            let fault = config.held(Fault::new(kind, message));
+            Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)))
         }
         Turn::Answered | Turn::Alone | Turn::Mine(_) => Asked::Answered,
     }
@@ -65,4 +71,20 @@ pub fn of_others(turn: Turn, question: Hash) -> Asked {
 /// Waits until the other request is over, or this time is. Raises 55P03 after lock_timeout.
 pub fn wait_for(awaited: &Awaited, left: Duration) {
     single_flight::wait_for(awaited.place, left);
+}
+
+/// Of a call whose request was answered: what it waits for before it asks again, and the failure that this is for a call that
+/// does not wait. `None`: that answer counts.
+pub fn asked_to_wait(provider: &LoadedProvider, outcome: &ProviderOutcome) -> Option<(Limit, Fault)> {
+    let (ProviderOutcome::Answered(Verdict::Failed(fault))
+    | ProviderOutcome::Within(_, Verdict::Failed(fault))) = outcome
+    else {
+        return None;
+    };
+    if !fault.holds || fault.paused {
+        return None;
+    }
+    let pause = throttle::paused_until(provider)?;
+    let retry_after_s = fault.retry_after_s.or(pause.wait().map(|wait| wait.as_secs() + 1));
+    Some((pause, Fault { retry_after_s, ..fault.clone() }))
 }

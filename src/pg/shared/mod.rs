@@ -10,6 +10,7 @@ pub mod receipts;
 #[cfg(feature = "session_state")]
 pub mod session_state;
 pub mod single_flight;
+pub mod throttle;
 pub mod transaction;
 pub mod turns;
 pub mod wait;

@@ -55,6 +55,8 @@ pub enum Event {
     Books,
     /// Another session's request about the same question.
     Question,
+    /// A provider that is asked as often as it may be.
+    Limit,
     /// The background worker has nothing to do.
     Idle,
 }
@@ -69,11 +71,12 @@ pub fn event(_event: Event) -> u32 {
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 pub fn event(event: Event) -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
-    static KNOWN: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
+    static KNOWN: [AtomicU32; 5] = [const { AtomicU32::new(0) }; 5];
     let name = match event {
         Event::Provider => c"LeadlexProvider",
         Event::Books => c"LeadlexBooks",
         Event::Question => c"LeadlexQuestion",
+        Event::Limit => c"LeadlexLimit",
         Event::Idle => c"LeadlexWorkerIdle",
     };
     let known = &KNOWN[event as usize];

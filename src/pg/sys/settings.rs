@@ -35,6 +35,7 @@ static ALLOW_PRIVATE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CREDIT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static MAX_PARALLEL: GucSetting<i32> = GucSetting::<i32>::new(32);
 static BATCH_WAITS: GucSetting<bool> = GucSetting::<bool>::new(false);
+static BATCH_WAIT_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(61_000);
 static ENABLE_TRIGGERS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static TRIGGER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static BREAKER_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
@@ -88,6 +89,11 @@ pub fn max_parallel_requests() -> usize {
 /// Whether a batch waits for the minute's rate limit, rather than refuse contacts.
 pub fn batch_waits() -> bool {
     BATCH_WAITS.get()
+}
+
+/// leadlex.batch_wait_limit: how long such a batch waits for a provider that takes nobody.
+pub fn batch_wait_limit() -> Duration {
+    Duration::from_millis(BATCH_WAIT_LIMIT.get() as u64)
 }
 
 /// leadlex.enable_triggers: whether our triggers do something.
@@ -221,11 +227,18 @@ fn define_batches() {
     );
     GucRegistry::define_bool_guc(
         c"leadlex.batch_wait_for_rate_limit",
-        c"Lets enrich_contacts and enrich_rows wait when the minute's rate limit is used up.",
+        c"Lets enrich_contacts and enrich_rows wait when the minute's rate limit, or that of a provider, is used up.",
         c"Off, the remaining contacts are told rate_limited at once.",
         &BATCH_WAITS,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    int_ms(
+        c"leadlex.batch_wait_limit",
+        c"With leadlex.batch_wait_for_rate_limit: how long a batch waits for a provider at its limit or its Retry-After.",
+        &BATCH_WAIT_LIMIT,
+        0,
+        86_400_000,
     );
     GucRegistry::define_bool_guc(
         c"leadlex.enable_triggers",

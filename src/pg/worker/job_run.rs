@@ -1,5 +1,6 @@
 //! One attempt at queued contacts: the batch, and what became of each, in one transaction.
 
+use crate::pg::provider::shared_values::Crowd;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use crate::pg::worker::session;
@@ -238,8 +239,15 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
     let request = FieldRequest { fields, overwrite: set.overwrite };
     // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
     let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
-    let call =
-        Call { caller, target: Some(relation), request, until, waits: true, outcomes: Outcomes::default() };
+    let call = Call {
+        caller,
+        target: Some(relation),
+        request,
+        until,
+        waits: true,
+        outcomes: Outcomes::default(),
+        crowd: Crowd::default(),
+    };
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
     fates

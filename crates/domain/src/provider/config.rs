@@ -12,7 +12,7 @@ use super::same_person::SamePerson;
 use super::signals::{self, Signals};
 use super::template::{self, Encoding, Placeholder, Template};
 use super::url::UrlTemplate;
-use super::{Body, BodyNode, Config, Response};
+use super::{Body, BodyNode, Config, Response, WhenLimited};
 use crate::fields::{Field, FieldMap, FieldSet, Kind};
 
 const MAX_TIMEOUT_MS: u32 = 60_000;
@@ -48,6 +48,9 @@ pub fn parse(description: &Value) -> Checked<Config> {
         "timeout_ms",
         "max_requests_per_minute",
         "max_requests_per_day",
+        "max_requests_per_second",
+        "max_concurrent",
+        "when_limited",
         "idempotency_header",
     ])?;
     let at_most = |key, most| root.optional(key).map(|node| node.integer(1, most)).transpose();
@@ -77,10 +80,23 @@ pub fn parse(description: &Value) -> Checked<Config> {
         timeout_ms: at_most("timeout_ms", MAX_TIMEOUT_MS)?,
         max_requests_per_minute: at_most("max_requests_per_minute", MAX_REQUESTS)?,
         max_requests_per_day: at_most("max_requests_per_day", MAX_REQUESTS)?,
+        max_requests_per_second: at_most("max_requests_per_second", MAX_REQUESTS)?,
+        max_concurrent: at_most("max_concurrent", MAX_REQUESTS)?,
+        when_limited: root
+            .optional("when_limited")
+            .map_or(Ok(WhenLimited::Next), |node| when_limited(&node))?,
         idempotency_header,
     };
     config.sends = Placeholder::ALL.into_iter().filter(|placeholder| config.uses(*placeholder)).collect();
     Ok(config)
+}
+
+fn when_limited(node: &Node<'_>) -> Checked<WhenLimited> {
+    match node.text()? {
+        "next" => Ok(WhenLimited::Next),
+        "wait" => Ok(WhenLimited::Wait),
+        _ => Err(node.error("must be \"next\" or \"wait\"")),
+    }
 }
 
 type Named = Vec<(String, Template)>;

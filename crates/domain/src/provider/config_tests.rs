@@ -156,6 +156,12 @@ fn every_mistake_is_refused_with_its_place() {
         ("/max_requests_per_minute", json!(0), "from 1 to"),
         ("/max_requests_per_day", json!(-1), "from 1 to"),
         ("/max_requests_per_day", json!(1e12), "from 1 to"),
+        ("/max_requests_per_second", json!(0), "from 1 to"),
+        ("/max_requests_per_second", json!(0.5), "whole number"),
+        ("/max_concurrent", json!(0), "from 1 to"),
+        ("/max_concurrent", json!("5"), "must be a number"),
+        ("/when_limited", json!("stop"), "must be \"next\" or \"wait\""),
+        ("/when_limited", json!(true), "must be a text"),
     ];
     for (place, value, part) in cases {
         let config = with(place, value);
@@ -269,5 +275,29 @@ fn whom_an_answer_names_is_described_like_a_field() {
         (json!([]), "/response/same_person"),
     ] {
         assert_eq!(refusal(&with("/response/same_person", wrong)).place, place);
+    }
+}
+
+#[test]
+fn limits_are_read_and_a_call_goes_on_unless_it_is_to_wait() {
+    use crate::provider::{Fault, FaultKind};
+    use crate::throttle::Limits;
+    let config = Config::parse(&example()).unwrap();
+    assert_eq!(config.throttle(), Limits { per_minute: Some(300), ..Limits::default() });
+    let mut limited = example();
+    limited["max_concurrent"] = json!(5);
+    limited["max_requests_per_second"] = json!(10);
+    limited["max_requests_per_minute"] = json!(null);
+    limited["when_limited"] = json!("wait");
+    let limited = Config::parse(&limited).unwrap();
+    assert_eq!(limited.throttle(), Limits { concurrent: Some(5), per_second: Some(10), per_minute: None });
+    let fault = |kind| Fault::new(kind, "why");
+    for kind in [FaultKind::RateLimited, FaultKind::ProviderLimit] {
+        let held = limited.held(fault(kind));
+        assert_eq!((held.holds, held.kind), (true, FaultKind::RateLimited));
+        assert_eq!(config.held(fault(kind)), fault(kind));
+    }
+    for kind in [FaultKind::Quota, FaultKind::Timeout, FaultKind::BreakerOpen] {
+        assert_eq!(limited.held(fault(kind)), fault(kind), "that is no limit");
     }
 }

@@ -159,6 +159,8 @@ pub struct Fault {
     pub paused: bool,
     /// Nor was it, because its request wants a secret that it has not.
     pub without_secret: bool,
+    /// No provider after it is to be asked, since this one is waited for.
+    pub holds: bool,
     /// What the answer was like, as it came: not to be shown before it is masked.
     pub seen: Option<Box<Seen>>,
     /// What would make such an answer understood.
@@ -175,6 +177,7 @@ impl Fault {
             retry_after_s: None,
             paused: false,
             without_secret: false,
+            holds: false,
             seen: None,
             remedy: None,
             unanswered: false,

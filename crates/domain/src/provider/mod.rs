@@ -46,6 +46,7 @@ use self::url::UrlTemplate;
 use super::fields::{Field, FieldMap, FieldSet, Kind};
 use super::people::value;
 use super::person::Person;
+use super::throttle;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +64,9 @@ pub struct Config {
     timeout_ms: Option<u32>,
     max_requests_per_minute: Option<u32>,
     max_requests_per_day: Option<u32>,
+    max_requests_per_second: Option<u32>,
+    max_concurrent: Option<u32>,
+    when_limited: WhenLimited,
     idempotency_header: Option<String>,
 }
 
@@ -84,6 +88,15 @@ enum BodyNode {
     Text(Template),
     List(Vec<BodyNode>),
     Object(Vec<(String, BodyNode)>),
+}
+
+/// What a call does about a provider that is asked too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenLimited {
+    /// It goes on to the next.
+    Next,
+    /// It waits for this one, or fails.
+    Wait,
 }
 
 /// How answers are read.
@@ -214,6 +227,32 @@ impl Config {
     /// `None`: the description gives no limit.
     pub fn max_requests_per_day(&self) -> Option<u32> {
         self.max_requests_per_day
+    }
+
+    /// How fast it may be asked.
+    pub fn throttle(&self) -> throttle::Limits {
+        throttle::Limits {
+            concurrent: self.max_concurrent,
+            per_second: self.max_requests_per_second,
+            per_minute: self.max_requests_per_minute,
+        }
+    }
+
+    /// Whether a call waits for this provider while it is asked too often, and does not go on to the next.
+    pub fn waits_when_limited(&self) -> bool {
+        self.when_limited == WhenLimited::Wait
+    }
+
+    /// What becomes of a failure: where it is about too many requests, the next provider may be kept from its turn by it.
+    #[must_use]
+    pub fn held(&self, mut fault: Fault) -> Fault {
+        if self.waits_when_limited()
+            && matches!(fault.kind, FaultKind::RateLimited | FaultKind::ProviderLimit)
+        {
+            fault.kind = FaultKind::RateLimited;
+            fault.holds = true;
+        }
+        fault
     }
 
     /// The fields that this provider is asked for.

@@ -293,7 +293,10 @@ impl Steps {
                 self.providers = names;
                 Step::LookUp(Whom::Stored)
             }
-            (Step::LookUp(_), Event::Listed(true)) => self.fail(Failure::no_match(NoMatchReason::Suppressed)),
+            // A set looks again when it is the contact's turn.
+            (Step::LookUp(_) | Step::UseRate, Event::Listed(true)) => {
+                self.fail(Failure::no_match(NoMatchReason::Suppressed))
+            }
             (Step::LookUp(whom), Event::Listed(false)) => match whom {
                 Whom::Stored => Step::UseRate,
                 Whom::Found => Step::Recall(self.turn),

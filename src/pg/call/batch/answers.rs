@@ -60,6 +60,10 @@ impl Batch<'_> {
             let Flying { mut member, .. } = self.flying.swap_remove(at);
             self.trial_until = None;
             let at = member.steps.turn().expect("the provider that was asked");
+            if self.is_asked_again(at, &outcome) {
+                answered.push(member);
+                continue;
+            }
             if !settings::receipt_terms().off() && is_last_word(&outcome, &member, &self.request) {
                 self.outcomes.note(self.providers.all[at].1.id, &member, &outcome);
             }

@@ -21,6 +21,11 @@ impl Batch<'_> {
             member.steps.next(Event::Resumed);
         }
         if member.steps.step() == Step::UseRate {
+            // An answer to this set may have been a refusal.
+            if self.scope().is_suppressed(member.steps.contact(), member.row, &self.crowd) {
+                member.steps.next(Event::Listed(true));
+                return self.advance(member);
+            }
             let limits = self.caller.workspace.limits;
             let admitted = match self.account.filter(|_| !limits.is_unlimited()) {
                 Some(account) => rates::admit(account, limits),
@@ -97,6 +102,13 @@ impl Batch<'_> {
                     match self.put_to(&mut member, at, left) {
                         Asked::Done(outcome) => Event::Answered(outcome),
                         Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
+                        Asked::Limited(limit, fault) => match self.hold(at, member, limit, fault) {
+                            Some(passed_over) => {
+                                member = passed_over;
+                                continue;
+                            }
+                            None => return,
+                        },
                         Asked::NotYet(why, _) => return self.put_off(member, why),
                         Asked::UnderWay(awaited) => {
                             member.steps.next(Event::Pending);
@@ -168,13 +180,13 @@ impl Batch<'_> {
         }
     }
 
-    fn stop_asking(&mut self, member: &Member) {
+    pub fn stop_asking(&mut self, member: &Member) {
         member.asking.iter().for_each(|hash| {
             self.being_asked.remove(hash);
         });
     }
 
-    fn return_credit(&mut self) {
+    pub fn return_credit(&mut self) {
         if self.caller.workspace.has_credit_limit {
             self.pool.settle(1, 0);
             self.short_of_credits = false;

@@ -269,8 +269,9 @@ fn opening_of(provider: &LoadedProvider, config: &Config, person: &Person) -> Op
     {
         return Opening::Closed(Fault::new(pause.cause.kind(), pause.cause.words()));
     }
-    let limits =
-        Limits { per_minute: config.max_requests_per_minute(), per_day: config.max_requests_per_day() };
+    // A batch that waits for the next minute is limited by the day alone.
+    let per_minute = config.max_requests_per_minute().filter(|_| !settings::batch_waits());
+    let limits = Limits { per_minute, per_day: config.max_requests_per_day() };
     Opening::Open(tightest(remaining::rate(provider.id, limits)))
 }
 

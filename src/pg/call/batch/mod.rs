@@ -4,6 +4,7 @@
 mod answers;
 mod asking;
 mod estimate;
+mod limited;
 mod lookup;
 mod member;
 mod parked;
@@ -37,6 +38,7 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::steps::Request;
+use limited::Limited;
 use lookup::{BatchScope, Providers};
 use member::{Flying, Member};
 use parked::Parked;
@@ -79,7 +81,9 @@ pub struct Batch<'s> {
     flying: Vec<Flying>,
     /// Somebody else is asking about them.
     parked: Vec<Parked>,
-    /// Open while there are such.
+    /// Their provider is asked as often as it may be.
+    limited: Limited,
+    /// Open while there are such as are parked.
     ear: Option<Ear>,
     /// To be written.
     finished: Vec<Member>,
@@ -116,6 +120,8 @@ pub struct Call {
     pub waits: bool,
     /// What other parts of the same set were told.
     pub outcomes: Outcomes,
+    /// What the contacts of all its parts have in common.
+    pub crowd: Crowd,
 }
 
 /// Steps 2 to 4, for the identity of the session.
@@ -140,7 +146,7 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     preconditions::require_writable();
     transaction::mark_called();
-    let Call { caller, target, request, until, waits, outcomes } = call;
+    let Call { caller, target, request, until, waits, outcomes, crowd } = call;
     let binding = target::binding(target);
     preconditions::refuse_row_in_update(binding.relation());
     binding.require_readable();
@@ -159,13 +165,14 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         last: Vec::new(),
         flying: Vec::new(),
         parked: Vec::new(),
+        limited: Limited::default(),
         ear: None,
         finished: Vec::new(),
         being_asked: HashSet::new(),
         asked: HashSet::new(),
         outcomes,
         left_out: Vec::new(),
-        crowd: Crowd::default(),
+        crowd,
         closed_until: None,
         short_of_credits: false,
         trial_until: None,
@@ -209,14 +216,14 @@ impl Batch<'_> {
         }
         self.read_ahead(parallel);
         self.recall_last();
-        while self.flying.len() < parallel && self.parked.len() < PORTION && self.admits() && self.has_room()
-        {
+        self.resume_limited(parallel);
+        while self.flying.len() < parallel && self.takes_more(parallel) {
             // Several may have been answered at once: those read next can share what identifies the last of these.
             self.read_ahead(parallel);
             let Some(member) = self.next() else { break };
             self.ask(member);
         }
-        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.admits() || !self.has_room());
+        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.takes_more(parallel));
         // What is written gives back the credits of those that it left as they were.
         if self.finished.len() >= PORTION
             || idle
@@ -225,7 +232,7 @@ impl Batch<'_> {
         {
             self.write();
         }
-        let under_way = !self.flying.is_empty() || !self.parked.is_empty();
+        let under_way = !self.flying.is_empty() || !self.parked.is_empty() || !self.limited.is_empty();
         if !under_way && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
             return false;
         }
@@ -242,6 +249,7 @@ impl Batch<'_> {
 
     /// Time is over: what has not been begun is not begun any more.
     fn leave_the_rest(&mut self) {
+        self.leave_limited();
         for (position, _) in std::mem::take(&mut self.ahead) {
             self.tell(position, BatchResult::left(Uuid::now_v7(), None));
         }
@@ -256,7 +264,8 @@ impl Batch<'_> {
 
     /// Nobody else is left to be asked about: it is the turn of those that failed before.
     fn recall_last(&mut self) {
-        let others = !self.queue.is_empty() || !self.flying.is_empty() || !self.parked.is_empty();
+        let waiting = !self.parked.is_empty() || !self.limited.is_empty();
+        let others = !self.queue.is_empty() || !self.flying.is_empty() || waiting;
         let more = !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK;
         if others || more || self.last.is_empty() {
             return;
@@ -270,6 +279,12 @@ impl Batch<'_> {
         let being_asked = &self.being_asked;
         let free = |member: &Member| !member.past.asked().any(|hash| being_asked.contains(&hash));
         let at = self.queue.iter().position(free)?;
+        // Credits go in the order of the input: those that are passed by here are not to find none left.
+        let passed_by = at as i64;
+        let limited = self.account.filter(|_| at > 0 && self.caller.workspace.has_credit_limit);
+        if limited.is_some_and(|account| self.pool.left(account) <= passed_by) {
+            return None;
+        }
         self.queue.remove(at)
     }
 
@@ -283,13 +298,11 @@ impl Batch<'_> {
         true
     }
 
-    /// Whether another request can be under way: the session's descriptors may be in use for others.
-    fn has_room(&self) -> bool {
-        self.queue.is_empty() || wait::has_room()
-    }
-
     /// For an answer, or for the minute's limit to open again.
     fn wait(&mut self) {
+        if self.flying.is_empty() && !self.limited.is_empty() {
+            return self.wait_for_turn();
+        }
         if self.flying.is_empty() && !self.parked.is_empty() {
             return self.wait_for_others();
         }
@@ -302,7 +315,8 @@ impl Batch<'_> {
         // Statements since the last wait may have waited for answers, too, and have seen the notice for ours.
         if !(self.take_answers() | self.take_parked()) {
             let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
-            wait::for_answers(nearest.min(self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause)));
+            let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
+            wait::for_answers(nearest.min(pause).min(self.until_turn()));
             self.take_answers();
             self.take_parked();
         }

@@ -9,6 +9,7 @@ use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -22,6 +23,7 @@ use leadlex_domain::provider::{Fault, FaultKind, Verdict};
 use leadlex_domain::tally::Count;
 
 use crate::pg::shared::provider_slots::{ProviderSlot, State};
+use crate::pg::shared::throttle::Place;
 
 thread_local! {
     /// Where a provider stood last time; checked at every use.
@@ -82,7 +84,7 @@ fn find_or_take(key: AccountKey) -> ProviderSlot {
 }
 
 /// A request on its way: what its thread needs to tell how it ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct InFlightRequest {
     pub slot: ProviderSlot,
     pub question: Question,
@@ -90,6 +92,8 @@ pub struct InFlightRequest {
     /// It had all the time that the provider is to have.
     pub in_full: bool,
     pub policy: Policy,
+    /// Its place among those that the vendor takes; `None`: it takes any number.
+    pub place: Option<Arc<Place>>,
 }
 
 impl ProviderSlot {
@@ -105,6 +109,11 @@ impl ProviderSlot {
         workers::note_work();
     }
 
+    /// The request that was permitted is not sent now.
+    pub fn give_back(self, permit: Permit) {
+        self.with(|state| state.health.give_back(permit));
+    }
+
     /// The request that was permitted is not sent after all, and why.
     pub fn not_sent(self, permit: Permit, fault: &Fault) {
         self.with(|state| {
@@ -117,7 +126,7 @@ impl ProviderSlot {
 
     /// Counts a request that is sent. `in_full`: it has the provider's whole timeout, so that a timeout
     /// counts as a failure.
-    pub fn sent(self, question: Question, in_full: bool) -> InFlightRequest {
+    pub fn sent(self, question: Question, in_full: bool, place: Option<Arc<Place>>) -> InFlightRequest {
         self.with(|state| {
             state.health.meet(question.identity);
             state.count(Count::Calls);
@@ -129,13 +138,14 @@ impl ProviderSlot {
             sent_at: clock::now_us(),
             in_full,
             policy: settings::breaker(),
+            place,
         }
     }
 }
 
 impl InFlightRequest {
     /// From a helper thread: how the request ended, and what it cost.
-    pub fn ended(self, verdict: &Verdict, cost: Option<f64>) {
+    pub fn ended(&self, verdict: &Verdict, cost: Option<f64>) {
         let now = clock::now_us();
         let ending = match verdict {
             Verdict::Failed(fault) if self.in_full || fault.kind != FaultKind::Timeout => {
@@ -155,5 +165,9 @@ impl InFlightRequest {
                 }
             })
         });
+        // Who is asked about next meets the pause, if there is one.
+        if let Some(place) = &self.place {
+            place.end();
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! One contact: does each step as soon as it is its turn.
 
+mod waiting;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::provider::{Asked, Asker, Asking, Awaited, Past, Rejected};
+use crate::pg::provider::{Asked, Asker, Asking, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
 use crate::pg::store::config::LoadedProvider;
@@ -31,6 +33,7 @@ use leadlex_domain::rate::Status;
 use leadlex_domain::receipt;
 use leadlex_domain::reply::{self, Reply};
 use leadlex_domain::steps::{Event, Outcome, Request, Row, Step, Steps, Stored, Written};
+use waiting::Wait;
 
 /// Steps 2 to 11 for one contact; step 1 made the [`Ask`].
 ///
@@ -104,8 +107,10 @@ struct SingleCall<'a> {
     providers: Vec<(String, Rc<LoadedProvider>)>,
     /// What they answered before, looked up when the first of them is to be asked.
     past: Option<Past>,
-    /// Another session's request that is waited for.
-    awaited: Option<Awaited>,
+    /// What is waited for before a provider can be asked.
+    awaited: Option<Wait>,
+    /// The place in the line before that provider, kept over several looks.
+    queued: Option<Queued>,
     /// What the person may be listed under, once that was needed.
     listed: Option<(Contact, Vec<Hash>)>,
     /// Of one contact alone, so nothing.
@@ -158,6 +163,7 @@ impl<'a> SingleCall<'a> {
             providers: Vec::new(),
             past: None,
             awaited: None,
+            queued: None,
             listed: None,
             crowd: Crowd::default(),
             read: None,
@@ -218,7 +224,7 @@ impl<'a> SingleCall<'a> {
             Step::Reserve => Event::Reserved(self.reserve_credit()),
             Step::Recall(at) => self.recall(steps, at),
             Step::Ask(at) => self.ask(steps, at),
-            Step::Await(at) => self.wait_for_others(steps, at),
+            Step::Await(at) => self.wait(steps, at),
             Step::PutOff => unreachable!("a call about one contact waits itself"),
             Step::Write => Event::Written(self.write(steps).map(Box::new)),
             Step::Charge => {
@@ -355,6 +361,9 @@ impl<'a> SingleCall<'a> {
             }
         };
         past.put_to(named.1.id);
+        if self.queued.as_ref().is_some_and(|queued| !queued.is_for(named.1.id)) {
+            self.queued = None;
+        }
         Event::Recalled(provider::recall(&named.1, &self.asking(&known), steps.missing()))
     }
 
@@ -373,29 +382,22 @@ impl<'a> SingleCall<'a> {
     fn ask(&mut self, steps: &Steps, at: usize) -> Event {
         let (left, known) = (self.left(), steps.known());
         let provider = &self.providers[at].1;
-        match provider::ask(provider, &self.asking(&known), steps.missing(), left, Asker::Single) {
-            Asked::Done(outcome) => Event::Answered(outcome),
-            Asked::Waiting(flight) => Event::Answered(flight.wait()),
-            Asked::NotYet(_, fault) => Event::NotAsked(fault),
-            Asked::UnderWay(awaited) => {
-                self.awaited = Some(awaited);
-                Event::Pending
-            }
-            Asked::Answered => {
-                self.look_again(&known, at);
-                Event::Again
-            }
+        let outcome =
+            match provider::ask(provider, &self.asking(&known), steps.missing(), left, Asker::Single) {
+                Asked::Done(outcome) => outcome,
+                Asked::Waiting(flight) => flight.wait(),
+                Asked::NotYet(_, fault) => return Event::NotAsked(fault),
+                Asked::UnderWay(awaited) => return self.wait_for(Wait::Others(awaited)),
+                Asked::Limited(limit, fault) => return self.wait_for(Wait::Turn(limit, fault)),
+                Asked::Answered => {
+                    self.look_again(&known, at);
+                    return Event::Again;
+                }
+            };
+        match provider::asked_to_wait(provider, &outcome) {
+            Some((limit, fault)) => self.wait_for(Wait::Pause(limit, fault)),
+            None => Event::Answered(outcome),
         }
-    }
-
-    fn wait_for_others(&mut self, steps: &Steps, at: usize) -> Event {
-        let left = self.left();
-        if let (Some(awaited), Some(past)) = (self.awaited.take(), &mut self.past) {
-            past.wait_for(awaited.question, awaited.before);
-            provider::wait_for(&awaited, left);
-        }
-        self.look_again(&steps.known(), at);
-        Event::Over
     }
 
     fn look_again(&mut self, known: &Contact, at: usize) {

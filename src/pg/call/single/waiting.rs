@@ -1,0 +1,61 @@
+//! What a call about one contact waits for before it asks a provider.
+
+use std::time::Instant;
+
+use super::SingleCall;
+use crate::pg::provider;
+use crate::pg::provider::{Awaited, Limit, Queued};
+use leadlex_domain::provider::Fault;
+use leadlex_domain::steps::{Event, Steps};
+
+/// What is waited for.
+pub enum Wait {
+    /// Another session's request about the same question.
+    Others(Awaited),
+    /// The provider is asked as often as it may be. With the failure that this is if there is no time to wait.
+    Turn(Limit, Fault),
+    /// The provider was asked, and wants to be asked later.
+    Pause(Limit, Fault),
+}
+
+impl SingleCall<'_> {
+    pub(super) fn wait_for(&mut self, what: Wait) -> Event {
+        self.awaited = Some(what);
+        Event::Pending
+    }
+
+    pub(super) fn wait(&mut self, steps: &Steps, at: usize) -> Event {
+        match self.awaited.take().expect("a call that waits knows for what") {
+            Wait::Others(awaited) => {
+                let left = self.left();
+                self.queued = None;
+                if let Some(past) = &mut self.past {
+                    past.wait_for(awaited.question, awaited.before);
+                }
+                provider::wait_for(&awaited, left);
+                self.look_again(&steps.known(), at);
+                Event::Over
+            }
+            Wait::Turn(limit, fault) => match self.wait_for_turn(at, limit) {
+                true => Event::Over,
+                false => {
+                    provider::give_up(&self.providers[at].1, limit, &fault);
+                    Event::NotAsked(fault)
+                }
+            },
+            Wait::Pause(limit, fault) => match self.wait_for_turn(at, limit) {
+                true => Event::Over,
+                false => Event::NotAsked(fault),
+            },
+        }
+    }
+
+    /// Whether the provider can be asked, after so long a wait as there is time for.
+    fn wait_for_turn(&mut self, at: usize, limit: Limit) -> bool {
+        let deadline = Instant::now() + self.left();
+        let provider = &self.providers[at].1;
+        let Ok(config) = &provider.config else { return false };
+        let queued = self.queued.get_or_insert_with(|| Queued::new(provider.id));
+        queued.wait(config, limit, provider::latest(provider::time_for(config), deadline))
+    }
+}

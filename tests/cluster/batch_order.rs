@@ -1,0 +1,77 @@
+//! In which order the contacts of a set use credits and rate, and what counts as one contact and one set.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Behaviour, person};
+use crate::world::{Beginning, PATH, World};
+
+/// Rows 1 and 2 are one person, the others others.
+fn world(contacts: i32, credits: i64, conf: &[&str]) -> World {
+    let world = World::with(&Beginning { contacts, credits: Some(credits), conf, ..Beginning::default() });
+    world.run("UPDATE crm SET full_name = 'Same Person', email = 'same@acme.example' WHERE email IN ('person1@acme.example', 'person2@acme.example')");
+    world
+}
+
+/// Status or error code of each contact, in the order of the table.
+fn enrich_all(world: &World) -> Vec<String> {
+    world.provider.forget();
+    let sql =
+        "SELECT coalesce(error_code, status) FROM enrich_contacts(ARRAY(SELECT id FROM crm ORDER BY id))";
+    world.caller().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn credits_go_in_the_order_of_the_input_also_where_two_are_one_question() {
+    let world = world(3, 2, &[]);
+    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(300)));
+    assert_eq!(enrich_all(&world), ["enriched", "enriched", "insufficient_credits"]);
+    assert_eq!(world.provider.count(), 1);
+    world.check_credits_add_up();
+}
+
+#[test]
+fn a_refusal_to_this_set_uses_the_rate_once() {
+    let world = world(3, 10, &["leadlex.max_parallel_requests = 1"]);
+    world.run(&format!("SELECT leadlex.set_rate_limit('{}', 2, NULL)", world.workspace));
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("same@acme.example") => Behaviour::json(451, json!({"error": "refused"})),
+        _ => Behaviour::json(200, person()),
+    });
+    world.run(
+        r#"SELECT leadlex.alter_provider('main', config => '{"response": {"suppressed": {"status": [451]}}}')"#,
+    );
+    assert_eq!(enrich_all(&world), ["no_match", "no_match", "enriched"]);
+}
+
+#[test]
+fn what_the_members_share_is_counted_over_all_chunks() {
+    let world = world(8, 100, &["leadlex.max_people_per_value = 3", "leadlex.worker_naptime = 3600"]);
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    world.run("UPDATE crm SET full_name = 'Name' || chr(64 + right(id::text, 2)::int) || ' Family', email = 'shared@acme.example'");
+    call_batch(&world, "", 2);
+    let written = world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL");
+    assert!(written <= 3, "{written} of 8 people with one address have an answer");
+    assert!(world.provider.count() <= 3);
+}
+
+#[test]
+fn spellings_of_one_key_are_one_contact_in_all_chunks() {
+    let world = world(2, 10, &["leadlex.receipt_ttl = 0", "leadlex.recheck_after = 0"]);
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    call_batch(
+        &world,
+        "UNION ALL SELECT upper(id::text) FROM crm UNION ALL SELECT '{' || id || '}' FROM crm",
+        1,
+    );
+    assert_eq!(world.provider.count(), 2);
+}
+
+fn call_batch(world: &World, more: &str, chunk: usize) {
+    world.provider.forget();
+    let rows = world.caller().query(&format!("SELECT id::text FROM crm {more}"), &[]).unwrap();
+    let ids: Vec<String> = rows.iter().map(|row| format!("\"{}\"", row.get::<_, String>(0))).collect();
+    let sql = format!("CALL leadlex.enrich_batch('crm', '{{{}}}', chunk => {chunk})", ids.join(","));
+    world.caller().batch_execute(&sql).unwrap();
+}
