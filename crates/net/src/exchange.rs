@@ -19,6 +19,9 @@ use leadlex_domain::provider::{Answer, HttpRequest, Method};
 /// Less than the buffer: a header that fills it to the brim would be taken for a closed connection.
 pub const MAX_HEADER_BYTES: usize = BUFFER_BYTES / 2;
 const FIRST_BODY_BYTES: usize = 8 * 1024;
+/// Steps without a pause, of at most a buffer each: who drives an exchange without a thread has other things to look at, however
+/// fast the other side sends.
+const STEPS_AT_ONCE: usize = 16;
 const USER_AGENT: &str = concat!("leadlex_enrich/", env!("CARGO_PKG_VERSION"));
 
 /// What an exchange waits for.
@@ -64,6 +67,8 @@ pub struct Exchange {
     answered: bool,
     /// What comes in belongs to the answer itself.
     in_answer: bool,
+    /// Bytes of interim answers before it.
+    interim_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -81,6 +86,8 @@ struct Reading {
     call: Call<RecvBody>,
     answer: Answer,
     most: usize,
+    /// Bytes that are no part of the body: sizes of chunks, trailers.
+    framing_bytes: usize,
     /// Nothing more comes from the other side.
     ended: bool,
 }
@@ -105,6 +112,7 @@ impl Exchange {
             sent: false,
             answered: false,
             in_answer: false,
+            interim_bytes: 0,
         });
         exchange.stage = Stage::Sending(exchange.write(&job.request)?);
         Ok(exchange)
@@ -133,7 +141,13 @@ impl Exchange {
     /// Goes on until the answer is there, or as far as it gets without waiting. A connection that can serve again goes to those
     /// that are kept.
     pub fn advance(mut self: Box<Self>, kept: &Kept) -> Progress {
+        let mut steps = 0;
         loop {
+            steps += 1;
+            if steps > STEPS_AT_ONCE && !self.connection.socket.waits() {
+                // The socket takes more, so that this wait is over at once.
+                return Progress::Waits(self, Wants::Write);
+            }
             match self.step() {
                 Ok(Next::On) => {}
                 Ok(Next::Wait(wants)) => return Progress::Waits(self, wants),
@@ -210,7 +224,11 @@ impl Exchange {
             Ok(more) => {
                 self.answered |= more;
                 if !self.in_answer {
-                    self.in_answer = interim::skip(self.connection.transport.buffers());
+                    let (in_answer, bytes) = interim::skip(self.connection.transport.buffers());
+                    (self.in_answer, self.interim_bytes) = (in_answer, self.interim_bytes + bytes);
+                    if self.interim_bytes > MAX_HEADER_BYTES {
+                        return Err(Error::LargeResponseHeader(self.interim_bytes, MAX_HEADER_BYTES));
+                    }
                 }
                 Ok(Some(more))
             }
@@ -262,21 +280,18 @@ impl Exchange {
             return Err(Error::BodyExceedsLimit(most as u64));
         }
         answer.body.reserve(FIRST_BODY_BYTES.min(most));
-        self.stage = Stage::Body(Box::new(Reading { call, answer, most, ended: false }));
+        self.stage = Stage::Body(Box::new(Reading { call, answer, most, framing_bytes: 0, ended: false }));
         Ok(Next::On)
     }
 
     fn read_body(&mut self, mut reading: Box<Reading>) -> Result<Next, Error> {
-        loop {
-            let buffers = self.connection.transport.buffers();
-            let used = reading.take(buffers.input())?;
-            buffers.input_consume(used);
-            if reading.is_whole() || (used == 0 && reading.ended) {
-                return reading.finish();
-            }
-            if used > 0 {
-                continue;
-            }
+        let buffers = self.connection.transport.buffers();
+        let used = reading.take(buffers.input())?;
+        buffers.input_consume(used);
+        if reading.is_whole() || (used == 0 && reading.ended) {
+            return reading.finish();
+        }
+        if used == 0 {
             if buffers.input().len() >= BUFFER_BYTES {
                 return Err(Error::BodyStalled);
             }
@@ -292,6 +307,8 @@ impl Exchange {
                 Err(error) => return Err(error),
             }
         }
+        self.stage = Stage::Body(reading);
+        Ok(Next::On)
     }
 }
 
@@ -306,7 +323,8 @@ impl Reading {
         body.resize(at + input.len(), 0);
         let (used, got) = self.call.read(input, &mut body[at..])?;
         body.truncate(at + got);
-        if body.len() > self.most {
+        self.framing_bytes += used.saturating_sub(got);
+        if body.len() > self.most || self.framing_bytes > self.most.max(MAX_HEADER_BYTES) {
             return Err(Error::BodyExceedsLimit(self.most as u64));
         }
         Ok(used)

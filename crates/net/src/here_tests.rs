@@ -1,5 +1,6 @@
 //! Requests on the thread that asks.
 
+use std::io::Write;
 use std::sync::mpsc;
 use std::thread;
 
@@ -171,4 +172,47 @@ fn a_body_that_the_system_does_not_take_at_once_is_waited_for() {
     go.send(()).unwrap();
     let length: usize = body(outcome(ticket)).parse().unwrap();
     assert!(length > text.len());
+}
+
+/// Whatever a provider sends without end, the asking thread comes back in between, and the request is over in time.
+#[test]
+fn a_flood_holds_up_nothing() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n";
+    for (head, again) in [
+        (CHUNKED.to_owned() + "0\r\n", "x: y\r\n".to_owned()),
+        (CHUNKED.to_owned(), "1\r\nx\r\n".to_owned()),
+        (String::new(), "HTTP/1.1 100 Continue\r\n\r\n".to_owned()),
+        (PLAIN.to_owned(), "x".repeat(100)),
+        ("HTTP/1.1 200 OK\r\n".to_owned(), "x: y\r\n".to_owned()),
+    ] {
+        let (begins, flood) = (head.clone(), again.repeat(1_000));
+        let server = Server::start(move |mut visit| {
+            visit.request();
+            visit.send(ok("first"));
+            visit.request();
+            let mut stream = &visit.stream;
+            let _ = stream.write_all(begins.as_bytes());
+            while stream.write_all(flood.as_bytes()).is_ok() {}
+        });
+        let mut pool = pool_with_connection(&server);
+        let mut job = get(server.url("/flood"));
+        job.timeout = Duration::from_millis(500);
+        let started = Instant::now();
+        let mut ticket = pool.begin(job, None).unwrap();
+        let outcome = loop {
+            let look = Instant::now();
+            let outcome = ticket.try_take();
+            assert!(look.elapsed() < Duration::from_millis(250), "{head:?}: it did not come back");
+            if let Some(outcome) = outcome {
+                break outcome;
+            }
+        };
+        let fault = outcome.expect_err("no answer has an end");
+        assert!(
+            matches!(fault.kind, FaultKind::TooLarge | FaultKind::Timeout | FaultKind::BadHttp),
+            "{head:?}: {fault}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(3), "{head:?}");
+    }
 }

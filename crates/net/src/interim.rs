@@ -2,13 +2,18 @@
 
 use ureq::unversioned::transport::Buffers;
 
-/// Takes interim answers off the beginning of what has come in; false as long as it cannot be told whether there are more.
-pub fn skip(buffers: &mut dyn Buffers) -> bool {
+/// Takes interim answers off the beginning of what has come in. False as long as it cannot be told whether there are more;
+/// with how many bytes they had.
+pub fn skip(buffers: &mut dyn Buffers) -> (bool, usize) {
+    let mut taken = 0;
     loop {
         match look(buffers.input()) {
-            Head::Interim(bytes) => buffers.input_consume(bytes),
-            Head::Other => return true,
-            Head::Unknown => return false,
+            Head::Interim(bytes) => {
+                buffers.input_consume(bytes);
+                taken += bytes;
+            }
+            Head::Other => return (true, taken),
+            Head::Unknown => return (false, taken),
         }
     }
 }
@@ -36,8 +41,14 @@ fn look(input: &[u8]) -> Head {
     if version != START || status[0] != b'1' || status == b"101" {
         return Head::Other;
     }
-    let end = |mark: &[u8]| input.windows(mark.len()).position(|part| part == mark).map(|at| at + mark.len());
-    match [end(b"\r\n\r\n"), end(b"\n\n")].into_iter().flatten().min() {
+    // To the first empty line, and no further: there may be thousands of them.
+    let mut lines = input.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let end = lines.find_map(|line| match &input[line..] {
+        [b'\n', ..] => Some(line + 1),
+        [b'\r', b'\n', ..] => Some(line + 2),
+        _ => None,
+    });
+    match end {
         Some(bytes) => Head::Interim(bytes),
         None => Head::Unknown,
     }
