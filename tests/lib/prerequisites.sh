@@ -70,6 +70,15 @@ missing_for_bench() {
     [ -e /usr/lib/nginx/modules/ngx_http_echo_module.so ] || PACKAGES+=(libnginx-mod-http-echo)
     [ -e "$sharedir/extension/plpython3u.control" ] || PACKAGES+=("postgresql-plpython3-$1")
     [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import urllib3' 2>/dev/null || PACKAGES+=(python3-urllib3)
+    # Not in each Debian; the bench says so where it is missing.
+    if [ ! -e "$sharedir/extension/http.control" ] && is_served "postgresql-$1-http"; then
+        PACKAGES+=("postgresql-$1-http")
+    fi
+    # The provider's certificate, and the roots that stand beside it.
+    [ -x /usr/bin/openssl ] || PACKAGES+=(openssl)
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || PACKAGES+=(ca-certificates)
+    # BASE=<commit> is built in a clone of this one.
+    [ -z "${BASE:-}" ] || command -v git >/dev/null || PACKAGES+=(git)
 }
 
 # Postgres's own headers include this one where it was built with ICU, as Debian's is; its packages do not bring it.
