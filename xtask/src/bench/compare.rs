@@ -1,23 +1,23 @@
-//! make bench BASE=<commit>: builds that commit and runs it beside this tree, in turn, in one run: processor time of a call
-//! and of a contact in a set, time and memory of a session's first call.
+//! BASE=<commit> beside this tree, in turn, in one run: processor time of a call and of a contact in a set, time and memory
+//! of a session's first call.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::error::{Context, Result};
 use crate::postgres::{Cluster, Running, Server};
-use crate::process::{check, text_of};
-use crate::project::{Project, link, tree_name};
+use crate::process::text_of;
+use crate::project::Project;
 use crate::terminal::{bold, plain, put, say};
-use crate::watch::watched;
 
+use super::base::Base;
 use super::nginx::Nginx;
 use super::results::median;
-use super::session::{OF_TURN, psql, run};
-use super::{SETTINGS, folder, warn_when_busy};
+use super::session::{CERTIFICATES, OF_TURN, psql, run};
+use super::tls::Certificates;
+use super::{SETTINGS, folder};
 
 /// How much is measured on each side. The results are medians over the rounds.
 #[derive(Clone, Copy, Debug)]
@@ -44,17 +44,16 @@ struct Side {
     samples: BTreeMap<&'static str, Vec<f64>>,
 }
 
-/// Measures that commit and this tree in turn, and reports both. An error where the commit cannot be built or
-/// a server does not start.
-pub fn compare(project: &Project, commit: &str, amounts: Amounts) -> Result<()> {
-    let base = build_base(project, commit)?;
-    warn_when_busy();
+/// Measures that commit and this tree in turn, and reports both. An error where a server does not start.
+pub fn compare(project: &Project, base: &Base, amounts: Amounts) -> Result<()> {
     let start = |name: &'static str, server: &Server| -> Result<Side> {
         let running = Cluster::create(server, &format!("compare-{name}"), &SETTINGS)?.run()?;
         Ok(Side { name, running, samples: BTreeMap::new() })
     };
-    let mut sides = [start("base", &base)?, start("here", &project.server(true)?)?];
-    let nginx = Nginx::start(project, &sides[0].running.cluster)?;
+    let mut sides = [start("base", &base.server)?, start("here", &project.server(true)?)?];
+    let cluster = &sides[0].running.cluster;
+    let certificates = Certificates::make(cluster, &folder(project).join(CERTIFICATES))?;
+    let nginx = Nginx::start(project, cluster, &certificates)?;
     for side in &sides {
         side.prepare(project, &nginx.url(0), amounts)?;
     }
@@ -66,50 +65,12 @@ pub fn compare(project: &Project, commit: &str, amounts: Amounts) -> Result<()> 
             std::thread::sleep(Duration::from_secs(3));
         }
     }
-    report(project, commit, amounts, &sides);
+    report(project, &base.commit, amounts, &sides);
+    drop(nginx);
+    for side in sides {
+        side.running.remove()?;
+    }
     Ok(())
-}
-
-/// The Postgres that has a release build of that commit, which is built in a clone under target/base/.
-fn build_base(project: &Project, commit: &str) -> Result<Server> {
-    let git = |arguments: &[&str]| {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(&project.root).args(arguments);
-        git
-    };
-    let verified =
-        text_of(&mut git(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")]), "git");
-    let id = verified.map_err(|_| format!("BASE={commit}: no such commit in this clone"))?;
-    let clone = project.target.join("base").join(&id);
-    if !clone.join(".git").exists() {
-        let _ = fs::remove_dir_all(&clone);
-        check(
-            git(&["clone", "-q", "--shared", "--no-checkout"]).arg(&project.root).arg(&clone),
-            "git clone",
-        )?;
-        check(
-            Command::new("git").arg("-C").arg(&clone).args(["checkout", "-q", "--detach", &id]),
-            "git checkout",
-        )?;
-    }
-    fs::create_dir_all(clone.join("target")).context(clone.display())?;
-    let tools = project.target.join("tools");
-    if tools.exists() && !clone.join("target/tools").exists() {
-        link(&tools, &clone.join("target/tools"))?;
-    }
-    // Earlier commits have a script for it.
-    let lib = clone.join("tests/lib");
-    let earlier = lib.join("build.sh").exists();
-    let mut build = Command::new(lib.join(if earlier { "build.sh" } else { "xtask" }));
-    build.args((!earlier).then_some("build"));
-    build.arg("release").current_dir(&clone).env("PG_CONFIG", &project.pg_config);
-    for ours in ["LEADLEX_PREPARED", "LEADLEX_ROOT", "CARGO_TARGET_DIR", "PGRX_HOME", "CARGO_PGRX", "MAJOR"] {
-        build.env_remove(ours);
-    }
-    let title = format!("building {}, to compare with", &id[..7]);
-    watched(&title, build, &project.log_dir().join("build-base.log"))?;
-    let tree = clone.join("target").join(tree_name(project.major, true)).join("bin");
-    Server::at(project.major, fs::canonicalize(&tree).context(tree.display())?, &project.run_dir())
 }
 
 impl Side {

@@ -7,7 +7,7 @@ use crate::error::{Context, Result};
 use crate::process::text_of;
 use crate::terminal::note;
 
-use super::bounds::private_memory_kb;
+use super::memory::private_memory_kb;
 use super::results::{Results, per};
 use super::session::{Session, psql};
 

@@ -1,46 +1,56 @@
-//! make bench: calls per second of `enrich_contact` beside a hand-written function that takes the same steps, and beside the
-//! limits of this machine. Durable commits (fsync, synchronous_commit) everywhere.
+//! make bench: calls per second of `enrich_contact` beside a hand-written function that takes the same steps, beside the
+//! limits of this machine and beside another commit. Durable commits (fsync, synchronous_commit) everywhere.
 
-mod bounds;
+mod base;
 mod calls;
 mod compare;
 mod load;
+mod machine;
 mod many;
+mod memory;
 mod neighbours;
 mod nginx;
+mod parts;
 mod paused;
+mod plot;
 mod report;
 mod results;
 mod session;
 mod size;
+mod table;
+mod targets;
+mod tls;
 
-use std::fs;
 use std::path::PathBuf;
 
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::extension;
-use crate::postgres::Cluster;
 use crate::project::Project;
 use crate::terminal::say;
 
+use base::Base;
+use calls::Sides;
+use machine::Machine;
+use parts::{Part, Parts};
+use report::Report;
 use results::Results;
 use session::Session;
 
 /// For the clusters of all measurements.
 const SETTINGS: [&str; 3] = ["shared_buffers = 512MB", "max_wal_size = 8GB", "checkpoint_timeout = 30min"];
 
-/// Clients, and milliseconds of provider latency.
-type Cell = (u32, u32);
-const CELLS: [Cell; 4] = [(1, 0), (32, 0), (1, 50), (32, 50)];
-
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 struct Amounts {
     /// Of each measurement.
     seconds: u32,
+    /// Single calls are measured in turn so often.
+    rounds: u32,
     /// What sessions of Python need to start when there are many.
     warm_up_seconds: u32,
     contacts: u32,
+    /// Of the commit to compare with.
+    base_contacts: u32,
     /// Of the hand-written function.
     rivals_contacts: u32,
     memory_calls: u64,
@@ -54,9 +64,11 @@ struct Amounts {
 
 const WHOLE: Amounts = Amounts {
     seconds: 8,
+    rounds: 3,
     warm_up_seconds: 20,
-    contacts: 400_000,
-    rivals_contacts: 120_000,
+    contacts: 1_000_000,
+    base_contacts: 600_000,
+    rivals_contacts: 600_000,
     memory_calls: 100_000,
     many_contacts: 100_000,
     many_rounds: 3,
@@ -68,9 +80,11 @@ const WHOLE: Amounts = Amounts {
 
 const QUICK: Amounts = Amounts {
     seconds: 4,
+    rounds: 1,
     warm_up_seconds: 20,
-    contacts: 120_000,
-    rivals_contacts: 120_000,
+    contacts: 200_000,
+    base_contacts: 120_000,
+    rivals_contacts: 200_000,
     memory_calls: 10_000,
     many_contacts: 20_000,
     many_rounds: 2,
@@ -90,86 +104,94 @@ fn folder(project: &Project) -> PathBuf {
     project.root.join("tests/bench")
 }
 
-/// `QUICK=1`: shorter, less exact. `ONLY=many`: sets and the queue alone. `BASE=<commit>`: that commit beside this tree, alone.
+/// `QUICK=1`: shorter, less exact. `ONLY="calls memory"`: some parts alone, see [`Part`]. `BASE=<commit>`: beside that commit.
+/// The tables go to the terminal and to target/bench.
 ///
 /// # Errors
 /// Where something does not start, or did other work than is counted.
 pub fn bench(project: &Project) -> Result<()> {
     let amounts = if given("QUICK").is_some() { QUICK } else { WHOLE };
+    let (commit, load) = (given("BASE"), machine::load());
+    let parts = Parts::parse(&given("ONLY").unwrap_or_default(), commit.is_some())?;
     let _lock = project.only_one("bench")?;
     project.end_leftovers();
     extension::build(project, true)?;
-    if let Some(base) = given("BASE") {
-        return compare::compare(project, &base, amounts.compare);
-    }
-    warn_when_busy();
-    say("starting a private cluster and nginx as the provider");
-    let running = Cluster::create(&project.server(true)?, "bench", &SETTINGS)?.run()?;
-    let session = Session::start(project, running, amounts)?;
-    let mut results = Results::default();
-    session.run("postgres", &["CREATE ROLE bench LOGIN"])?;
-    say("many contacts at once");
-    many::measure(&session, &mut results)?;
-    if given("ONLY").as_deref() == Some("many") {
-        report::report_many(&amounts, &results);
-        return Ok(());
-    }
-    let rivals = prepare(project, &session)?;
-    measure_cells(&session, &rivals, &mut results)?;
-    say("a provider in front that is down, its circuit breaker open");
-    paused::measure(&session, &mut results)?;
-    say(&format!("memory of one backend over {} calls", amounts.memory_calls));
-    bounds::measure_memory(&session, &mut results)?;
-    say("a workspace beside others that are refused");
-    neighbours::measure(&session, &mut results)?;
-    say("a call in a large database beside a small one");
-    size::measure(&session, &mut results)?;
-    report::report(project.major, &amounts, &rivals, &results);
-    Ok(())
-}
-
-/// The names of the hand-written functions' schemas.
-fn prepare(project: &Project, session: &Session) -> Result<Vec<&'static str>> {
-    session.run("postgres", &["CREATE DATABASE bench OWNER bench"])?;
-    let contacts = session.amounts.contacts.to_string();
-    session.script("bench", "setup.sql", &[("contacts", &contacts), ("url", &session.nginx.url(0))])?;
-    let mut rivals = vec!["urllib3"];
-    let extensions = PathBuf::from(project.pg_config("--sharedir")?).join("extension");
-    if extensions.join("http.control").exists() {
-        rivals.push("pgsql_http");
-    }
-    let contacts = session.amounts.rivals_contacts.to_string();
-    for rival in &rivals {
-        for script in [&format!("{rival}.sql"), "handwritten.sql"] {
-            session.script("bench", script, &[("rival", rival), ("contacts", &contacts)])?;
-        }
-    }
-    Ok(rivals)
-}
-
-fn measure_cells(session: &Session, rivals: &[&str], results: &mut Results) -> Result<()> {
-    for cell @ (clients, latency) in CELLS {
-        let plural = if clients == 1 { "" } else { "s" };
-        say(&format!("{clients} client{plural}, provider answers after {latency} ms"));
-        session.set_provider("bench", latency)?;
-        calls::measure_ours(session, cell, results)?;
-        for rival in rivals {
-            for function in ["enrich_lock_first", "enrich_lock_last"] {
-                calls::measure_rival(session, rival, function, cell, results)?;
-            }
-        }
-        if latency == 0 {
-            bounds::measure_commit(session, clients, results)?;
-        }
-        bounds::measure_round_trip(session, cell, results)?;
-    }
-    Ok(())
-}
-
-fn warn_when_busy() {
-    let load = fs::read_to_string("/proc/loadavg").context("the load").unwrap_or_default();
-    let load = load.split(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+    let base = commit.map(|commit| Base::build(project, &commit)).transpose()?;
     if load > 1.0 {
-        say(&format!("this machine is busy (load {load}): the figures will be too low"));
+        say(&format!("this machine was busy (load {load}): the figures will be too low"));
     }
+    if parts.needs_cluster() {
+        measure(project, amounts, &parts, base.as_ref(), load)?;
+    }
+    match &base {
+        Some(base) if parts.has(Part::Compare) => compare::compare(project, base, amounts.compare),
+        _ => Ok(()),
+    }
+}
+
+/// All parts but the comparison of processor time, and the report.
+fn measure(project: &Project, amounts: Amounts, parts: &Parts, base: Option<&Base>, load: f64) -> Result<()> {
+    say("starting a private cluster and nginx as the provider");
+    let session = Session::start(project, &project.server(true)?, amounts)?;
+    let machine = Machine::look(project, &session, base, load)?;
+    let (mut results, mut rivals, mut peers) = (Results::default(), vec![], String::new());
+    if parts.needs_contacts() {
+        session.prepare(amounts.contacts)?;
+    }
+    if parts.has(Part::Calls) {
+        rivals = calls::prepare_rivals(project, &session)?;
+        peers = machine::peers(&session, &rivals)?;
+    }
+    measure_beside_base(&session, &rivals, parts, base, &mut results)?;
+    if parts.has(Part::Memory) {
+        memory::measure_growth(&session, &mut results)?;
+    }
+    if parts.has(Part::Paused) {
+        say("a provider in front that is down, its circuit breaker open");
+        paused::measure(&session, &mut results)?;
+    }
+    if parts.has(Part::Neighbours) {
+        say("a workspace beside others that are refused");
+        neighbours::measure(&session, &mut results)?;
+    }
+    if parts.has(Part::Size) {
+        say("a call in a large database beside a small one");
+        size::measure(&session, &mut results)?;
+    }
+    if parts.has(Part::Many) {
+        say("many contacts at once");
+        many::measure(&session, &mut results)?;
+    }
+    session.remove()?;
+    let base = base.map(|base| base.commit.as_str());
+    let report =
+        Report { machine: &machine, amounts: &amounts, rivals: &rivals, peers, base, results: &results };
+    report.write(project)
+}
+
+/// What is measured of the base, too, whose server ends before anything else is measured.
+fn measure_beside_base(
+    session: &Session,
+    rivals: &[&'static str],
+    parts: &Parts,
+    base: Option<&Base>,
+    results: &mut Results,
+) -> Result<()> {
+    let (calls, memory) = (parts.has(Part::Calls), parts.has(Part::Memory));
+    let base = base.filter(|_| calls || memory).map(|base| session.beside(&base.server, "bench-base"));
+    let base = base.transpose()?;
+    if let Some(base) = &base {
+        base.prepare(session.amounts.base_contacts)?;
+    }
+    if calls {
+        calls::measure(&Sides { here: session, base: base.as_ref(), rivals }, results)?;
+    }
+    if memory {
+        say("a backend that has called and waits, beside one that has not");
+        memory::measure_waiting(session, "ours", results)?;
+        if let Some(base) = &base {
+            memory::measure_waiting(base, "base", results)?;
+        }
+    }
+    base.map_or(Ok(()), Session::remove)
 }

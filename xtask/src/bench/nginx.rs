@@ -1,4 +1,4 @@
-//! A fast fake provider: nginx, answering at once or after 50 ms.
+//! A fast fake provider: nginx, answering at once or after 50 ms, over http and https.
 
 use std::fs;
 use std::path::Path;
@@ -6,11 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::error::{Context, Result};
+use crate::postgres::Cluster;
 use crate::postgres::cluster::free_port;
 use crate::process::{kill, wait_within};
 use crate::project::Project;
 
 use super::folder;
+use super::tls::Certificates;
 
 const PROGRAM: &str = "/usr/sbin/nginx";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,17 +21,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Nginx {
     child: Child,
     port: u16,
+    tls_port: u16,
 }
 
 impl Nginx {
     /// As the user whom the servers run as, with its files in this directory of a cluster.
-    pub fn start(project: &Project, cluster: &crate::postgres::Cluster) -> Result<Nginx> {
+    pub fn start(project: &Project, cluster: &Cluster, certificates: &Certificates) -> Result<Nginx> {
         let dir = cluster.dir.join("nginx");
         cluster.server.make_dir(&dir)?;
-        let port = free_port()?;
+        let (port, tls_port) = (free_port()?, free_port()?);
         let template = folder(project).join("provider.nginx.conf");
         let text = fs::read_to_string(&template).context(template.display())?;
-        let text = text.replace("@DIR@", &dir.to_string_lossy()).replace("@PORT@", &port.to_string());
+        let text = text
+            .replace("@DIR@", &dir.to_string_lossy())
+            .replace("@CERTIFICATES@", &certificates.dir.to_string_lossy())
+            .replace("@PORT@", &port.to_string())
+            .replace("@TLS_PORT@", &tls_port.to_string());
         let conf = dir.join("nginx.conf");
         fs::write(&conf, text).context(conf.display())?;
         let mut nginx = Command::new(PROGRAM);
@@ -37,7 +44,7 @@ impl Nginx {
         nginx.args(["-g", "daemon off;"]).stdin(Stdio::null());
         cluster.server.as_user(&mut nginx);
         project.mark(&mut nginx);
-        let mut nginx = Nginx { child: nginx.spawn().context(PROGRAM)?, port };
+        let mut nginx = Nginx { child: nginx.spawn().context(PROGRAM)?, port, tls_port };
         nginx.wait_until_ready(&dir)?;
         Ok(nginx)
     }
@@ -58,6 +65,11 @@ impl Nginx {
     /// Of answers that take so many milliseconds: 0 or 50.
     pub fn url(&self, latency_ms: u32) -> String {
         format!("http://127.0.0.1:{}/{}", self.port, if latency_ms == 0 { "fast" } else { "slow" })
+    }
+
+    /// Over https, answering at once.
+    pub fn secure_url(&self) -> String {
+        format!("https://127.0.0.1:{}/fast", self.tls_port)
     }
 }
 

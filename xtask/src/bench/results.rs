@@ -14,7 +14,18 @@ impl Results {
 
     /// The figure of this name; 0 where it was not measured.
     pub fn get(&self, name: impl AsRef<str>) -> f64 {
-        self.0.get(name.as_ref()).copied().unwrap_or_default()
+        self.find(name).unwrap_or_default()
+    }
+
+    /// The figure of this name; `None` where it was not measured.
+    pub fn find(&self, name: impl AsRef<str>) -> Option<f64> {
+        self.0.get(name.as_ref()).copied()
+    }
+
+    /// How many times the second figure the first is; `None` where one was not measured, or the second is 0.
+    pub fn ratio(&self, a: impl AsRef<str>, b: impl AsRef<str>) -> Option<f64> {
+        let (a, b) = (self.find(a)?, self.find(b)?);
+        (b > 0.0).then(|| a / b)
     }
 
     /// Keeps the least: what else the machine does only ever adds.
@@ -62,5 +73,9 @@ mod tests {
             results.best("best", figure);
         }
         assert_eq!((results.get("least"), results.get("best"), results.get("none")), (1.0, 3.0, 0.0));
+        results.set("zero", 0.0);
+        assert_eq!((results.find("best"), results.find("none")), (Some(3.0), None));
+        let ratios = [("best", "least"), ("best", "zero"), ("best", "none"), ("none", "best")];
+        assert_eq!(ratios.map(|(a, b)| results.ratio(a, b)), [Some(3.0), None, None, None]);
     }
 }

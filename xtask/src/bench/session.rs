@@ -1,34 +1,67 @@
 //! A cluster and its provider, and SQL in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::{Context, Result};
-use crate::postgres::{Cluster, Running};
+use crate::postgres::{Cluster, Running, Server};
 use crate::process::text_of;
 use crate::project::Project;
 
 use super::nginx::Nginx;
-use super::{Amounts, folder};
+use super::tls::{Certificates, ROOTS_VARIABLE};
+use super::{Amounts, SETTINGS, folder};
+
+/// What openssl reads, in the folder of the scripts.
+pub const CERTIFICATES: &str = "certificates.cnf";
 
 /// The call that is measured: of the next contact in turn.
 pub const OF_TURN: &str = "SELECT enrich_contact(id) FROM turns WHERE n = (SELECT nextval($$turn$$))";
+
+/// The same with a key of its own for each call.
+pub const OF_TURN_WITH_KEY: &str = "SELECT enrich_contact(id, idempotency_key => gen_random_uuid()) FROM turns WHERE n = (SELECT nextval($$turn$$))";
 
 /// A server that is measured, and what it asks. Both end when this is dropped.
 pub struct Session {
     // In this order: a call may be under way.
     running: Running,
-    pub nginx: Nginx,
+    pub nginx: Rc<Nginx>,
     pub amounts: Amounts,
     pub folder: PathBuf,
+    /// What the server takes for the system's roots.
+    roots: PathBuf,
 }
 
 impl Session {
-    /// Starts nginx as the provider of a server that runs. An error where nginx does not start.
-    pub fn start(project: &Project, running: Running, amounts: Amounts) -> Result<Session> {
-        let nginx = Nginx::start(project, &running.cluster)?;
-        Ok(Session { running, nginx, amounts, folder: folder(project) })
+    /// Starts a cluster, and nginx as its provider. An error where one of them does not start.
+    pub fn start(project: &Project, server: &Server, amounts: Amounts) -> Result<Session> {
+        let folder = folder(project);
+        let cluster = Cluster::create(server, "bench", &SETTINGS)?;
+        let certificates = Certificates::make(&cluster, &folder.join(CERTIFICATES))?;
+        let nginx = Rc::new(Nginx::start(project, &cluster, &certificates)?);
+        let running = run_trusting(cluster, &certificates.roots)?;
+        Ok(Session { running, nginx, amounts, folder, roots: certificates.roots })
+    }
+
+    /// Starts another cluster with the same provider. An error where it does not start.
+    pub fn beside(&self, server: &Server, name: &str) -> Result<Session> {
+        let running = run_trusting(Cluster::create(server, name, &SETTINGS)?, &self.roots)?;
+        let (nginx, folder, roots) = (Rc::clone(&self.nginx), self.folder.clone(), self.roots.clone());
+        Ok(Session { running, nginx, amounts: self.amounts, folder, roots })
+    }
+
+    /// Stops the server, and removes its cluster.
+    pub fn remove(self) -> Result<()> {
+        self.running.remove()
+    }
+
+    /// Makes the database bench with so many contacts, all empty.
+    pub fn prepare(&self, contacts: u32) -> Result<()> {
+        self.run("postgres", &["CREATE DATABASE bench OWNER bench"])?;
+        let (contacts, url) = (contacts.to_string(), self.nginx.url(0));
+        self.script("bench", "setup.sql", &[("contacts", &contacts), ("url", &url)])
     }
 
     /// The cluster that is measured.
@@ -70,7 +103,11 @@ impl Session {
 
     /// From now on the provider of that database answers after so many milliseconds.
     pub fn set_provider(&self, database: &str, latency_ms: u32) -> Result<()> {
-        let url = self.nginx.url(latency_ms);
+        self.set_url(database, &self.nginx.url(latency_ms))
+    }
+
+    /// From now on the provider of that database stands there.
+    pub fn set_url(&self, database: &str, url: &str) -> Result<()> {
         let sql = format!(
             "SELECT leadlex.alter_provider('fake', config => '{{\"request\": {{\"url\": \"{url}\"}}}}')"
         );
@@ -85,6 +122,15 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A server that takes these for the system's roots, with the role bench.
+fn run_trusting(cluster: Cluster, roots: &Path) -> Result<Running> {
+    let mut postgres = cluster.server.command("postgres");
+    postgres.env(ROOTS_VARIABLE, roots);
+    let running = cluster.run_by(postgres)?;
+    run(&running.cluster, "postgres", &["CREATE ROLE bench LOGIN"])?;
+    Ok(running)
 }
 
 /// psql that stops at an error and writes bare values.

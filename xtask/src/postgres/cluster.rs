@@ -138,8 +138,17 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub fn run(self) -> Result<Running> {
+        let postgres = self.server.command("postgres");
+        self.run_by(postgres)
+    }
+
+    /// The same by this command, as in [`Cluster::start`].
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn run_by(self, postgres: Command) -> Result<Running> {
         self.append_conf(&self.place())?;
-        let child = self.start(self.server.command("postgres"))?;
+        let child = self.start(postgres)?;
         Ok(Running { cluster: self, child })
     }
 
@@ -183,6 +192,18 @@ impl Cluster {
 pub struct Running {
     pub cluster: Cluster,
     child: Child,
+}
+
+impl Running {
+    /// Stops the server and removes the cluster's directory.
+    ///
+    /// # Errors
+    /// Where it cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        let dir = self.cluster.dir.clone();
+        drop(self);
+        remove(&dir)
+    }
 }
 
 impl Drop for Running {
