@@ -18,7 +18,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   build [release]             into a private copy of Postgres under target/
   install                     a release build into the Postgres of PG_CONFIG
   demo, demo-stop
-  bench                       QUICK=1, ONLY=many or BASE=<commit> in the environment
+  bench                       QUICK=1, BASE=<commit>, ONLY=\"PART…\" in the environment; the parts are calls, memory, paused,
+                              neighbours, size, many, compare
   update-script FROM DELTA    see docs/internals/releasing.md
   clean                       remove target/
 ";

@@ -65,10 +65,13 @@ impl Machine {
         })
     }
 
-    /// One line: date, version, cores.
-    pub fn line(&self) -> String {
+    /// One line: date, version, cores, disk. `commits`: as for [`Machine::facts`].
+    pub fn line(&self, commits: &str) -> String {
         let version = self.postgres.split(' ').next().unwrap_or_default();
-        format!("Measured {}, PostgreSQL {version}, {} cores.", self.date, self.cores)
+        format!(
+            "Measured {}: PostgreSQL {version}, {} cores, {commits} durable commits/s by 1 and 32 clients.",
+            self.date, self.cores
+        )
     }
 
     /// All of them by name. `peers`: what stands beside us, with versions. `commits`: those of one row in a second, of one

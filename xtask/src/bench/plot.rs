@@ -29,10 +29,11 @@ const STYLE: &str = "
     text { font-family: system-ui, sans-serif; font-size: 13px; fill: #1f2328; }
     .title { font-size: 16px; font-weight: 600; }
     .small { font-size: 12px; fill: #57606a; }
+    .number { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; }
     .page { fill: #ffffff; } .line { stroke: #d0d7de; } .axis { stroke: #57606a; }
     .b0 { fill: #0969da; } .b1 { fill: #bc4c00; } .b2 { fill: #8c959f; }
     @media (prefers-color-scheme: dark) {
-      text { fill: #e6edf3; } .small { fill: #9198a1; }
+      text { fill: #e6edf3; } .small { fill: #9198a1; } .number { stroke: #0d1117; }
       .page { fill: #0d1117; } .line { stroke: #30363d; } .axis { stroke: #9198a1; }
       .b0 { fill: #58a6ff; } .b1 { fill: #f0883e; } .b2 { fill: #6e7681; }
     }
@@ -174,7 +175,7 @@ fn bars(groups: &[Group], most: f64) -> String {
             let _ = writeln!(
                 out,
                 "<rect class=\"b{bar}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{BAR}\" height=\"{:.1}\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                 <text class=\"number\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 BOTTOM - y,
                 x + BAR / 2.0,
                 y - 5.0,

@@ -46,7 +46,7 @@ impl Report<'_> {
         fs::write(&path, text).context(path.display())?;
         note(&format!("({})", path.display()));
         let path = folder.join("calls.svg");
-        match plot(self.rivals, self.base, &self.machine.line(), self.results) {
+        match plot(self.rivals, self.base, &self.machine.line(&self.commits()), self.results) {
             Some(svg) => {
                 fs::write(&path, svg).context(path.display())?;
                 note(&format!("({})", path.display()));
@@ -57,11 +57,14 @@ impl Report<'_> {
         Ok(())
     }
 
+    /// Commits of one row in a second, by 1 client and by 32.
+    fn commits(&self) -> String {
+        [1, 32].map(|clients| whole_or_dash(self.results.find(figure("commit", (clients, 0))))).join(" and ")
+    }
+
     fn facts(&self) -> Table {
-        let commits = |clients| whole_or_dash(self.results.find(figure("commit", (clients, 0))));
-        let commits = format!("{} and {}", commits(1), commits(32));
         let mut table = Table::new("The run", &["", ""]);
-        let facts = self.machine.facts(&self.peers, &commits);
+        let facts = self.machine.facts(&self.peers, &self.commits());
         table.rows = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
         table
     }
