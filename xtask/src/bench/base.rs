@@ -32,7 +32,7 @@ fn build(project: &Project, commit: &str) -> Result<Server> {
     };
     let verified =
         text_of(&mut git(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")]), "git");
-    let id = verified.map_err(|_| format!("BASE={commit}: no such commit in this clone"))?;
+    let id = verified.map_err(|error| format!("BASE={commit}: no such commit in this clone: {error}"))?;
     let clone = project.target.join("base").join(&id);
     if !clone.join(".git").exists() {
         let _ = fs::remove_dir_all(&clone);
