@@ -68,14 +68,11 @@ impl Machine {
     /// One line: date, version, cores, disk. `commits`: as for [`Machine::facts`].
     pub fn line(&self, commits: &str) -> String {
         let version = self.postgres.split(' ').next().unwrap_or_default();
-        format!(
-            "Measured {}: PostgreSQL {version}, {} cores, {commits} durable commits/s by 1 and 32 clients.",
-            self.date, self.cores
-        )
+        format!("Measured {}: PostgreSQL {version}, {} cores, {commits}.", self.date, self.cores)
     }
 
-    /// All of them by name. `peers`: what stands beside us, with versions. `commits`: those of one row in a second, of one
-    /// client and of 32, as text.
+    /// All of them by name. `peers`: what stands beside us, with versions. `commits`: how many
+    /// the disk takes, in words.
     pub fn facts(&self, peers: &str, commits: &str) -> Vec<(&'static str, String)> {
         let busy = if self.load > 1.0 { ": busy, the figures are too low" } else { "" };
         let base = self.base.as_ref().map(|commit| ("compared with", commit.clone()));
@@ -88,7 +85,7 @@ impl Machine {
         facts.extend([
             ("cores", format!("{} of {}", self.cores, self.processor)),
             ("load before", format!("{:.1}{busy}", self.load)),
-            ("disk", format!("{commits} commits/s of one row by 1 and 32 clients ({})", self.durable)),
+            ("disk", format!("{commits} ({})", self.durable)),
             ("beside us", peers.to_owned()),
         ]);
         facts

@@ -164,9 +164,8 @@ fn measure(project: &Project, amounts: Amounts, parts: &Parts, base: Option<&Bas
     }
     session.remove()?;
     let base = base.map(|base| base.commit.as_str());
-    let report =
-        Report { machine: &machine, amounts: &amounts, rivals: &rivals, peers, base, results: &results };
-    report.write(project)
+    let (machine, amounts, rivals, results) = (&machine, &amounts, &rivals, &results);
+    Report { machine, amounts, parts, rivals, peers, base, results }.write(project)
 }
 
 /// What is measured of the base, too, whose server ends before anything else is measured.

@@ -12,7 +12,7 @@ use super::results::Results;
 use super::session::{Session, psql};
 
 const NEIGHBOURS: u32 = 8;
-const ROUNDS: u32 = 2;
+const ROUNDS: u32 = 3;
 /// Roles of neighbours.sql, and why each is refused.
 const REFUSED: [(&str, &str); 2] = [("broke", "insufficient_credits"), ("limited", "rate_limited")];
 

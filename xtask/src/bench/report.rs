@@ -9,6 +9,7 @@ use crate::terminal::{note, put};
 use super::Amounts;
 use super::calls::{CELLS, Cell, FUNCTIONS, WITH_KEY, figure, keyed};
 use super::machine::Machine;
+use super::parts::{Part, Parts};
 use super::plot::plot;
 use super::results::Results;
 use super::table::{Table, whole, whole_or_dash};
@@ -18,6 +19,8 @@ use super::targets::{limit, of_sets, targets};
 pub struct Report<'a> {
     pub machine: &'a Machine,
     pub amounts: &'a Amounts,
+    /// A table of what was not measured is left out, but for that of targets.
+    pub parts: &'a Parts,
     /// Schemas of functions written by hand.
     pub rivals: &'a [&'static str],
     /// The same with versions.
@@ -31,12 +34,14 @@ impl Report<'_> {
     /// Writes all tables on the terminal and to `target/bench/tables.md`, and the plot to `target/bench/calls.svg`, which is
     /// removed where calls were not measured. An error where a file cannot be written.
     pub fn write(&self, project: &Project) -> Result<()> {
-        let tables = [
-            self.facts(),
-            self.calls(),
-            targets(self.amounts, self.rivals, self.base, self.results),
-            of_sets(self.amounts, self.results),
-        ];
+        let mut tables = vec![self.facts()];
+        if self.parts.has(Part::Calls) {
+            tables.push(self.calls());
+        }
+        tables.push(targets(self.amounts, self.rivals, self.base, self.results));
+        if self.parts.has(Part::Many) {
+            tables.push(of_sets(self.amounts, self.results));
+        }
         put(&tables.iter().map(Table::text).collect::<String>());
         self.notes();
         let folder = project.target.join("bench");
@@ -57,15 +62,23 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// Commits of one row in a second, by 1 client and by 32.
+    /// How many commits the disk takes.
     fn commits(&self) -> String {
-        [1, 32].map(|clients| whole_or_dash(self.results.find(figure("commit", (clients, 0))))).join(" and ")
+        let rates = [1, 32].map(|clients| self.results.find(figure("commit", (clients, 0))));
+        match rates {
+            [Some(one), Some(many)] => {
+                format!("{} and {} durable commits/s by 1 and 32 clients", whole(one), whole(many))
+            }
+            _ => "commits were not measured".to_owned(),
+        }
     }
 
     fn facts(&self) -> Table {
         let mut table = Table::new("The run", &["", ""]);
+        table.ends_in_words = true;
         let facts = self.machine.facts(&self.peers, &self.commits());
-        table.rows = facts.into_iter().map(|(name, fact)| vec![name.to_owned(), fact]).collect();
+        let known = facts.into_iter().filter(|(_, fact)| !fact.is_empty());
+        table.rows = known.map(|(name, fact)| vec![name.to_owned(), fact]).collect();
         table
     }
 

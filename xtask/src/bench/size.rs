@@ -11,7 +11,7 @@ use super::results::Results;
 use super::session::{OF_TURN, Session, psql};
 
 const SMALL_CONTACTS: u32 = 1_000;
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 9;
 const CALLS: u64 = 900;
 
 /// As `size:large` and `size:large-snapshot`, milliseconds a call, and `size:small:…` measured beside each.

@@ -8,6 +8,8 @@ pub struct Table {
     pub head: Vec<String>,
     /// Each as long as the head.
     pub rows: Vec<Vec<String>>,
+    /// Whether the last column holds words, not numbers.
+    pub ends_in_words: bool,
 }
 
 impl Table {
@@ -17,10 +19,11 @@ impl Table {
             title: title.to_owned(),
             head: head.iter().map(|&text| text.to_owned()).collect(),
             rows: Vec::new(),
+            ends_in_words: false,
         }
     }
 
-    /// In columns; a row's name to the left, all else to the right.
+    /// In columns; a row's name and words to the left, numbers to the right.
     pub fn text(&self) -> String {
         let lines = || std::iter::once(&self.head).chain(&self.rows);
         let widths: Vec<usize> = (0..self.head.len())
@@ -30,6 +33,7 @@ impl Table {
         for line in lines() {
             let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
                 0 => format!("{cell:<width$}"),
+                _ if self.ends_in_words && column + 1 == line.len() => format!("{cell:<width$}"),
                 _ => format!("{cell:>width$}"),
             });
             text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -86,6 +90,9 @@ mod tests {
         table.rows.push(vec!["ours µ".to_owned(), "1,000".to_owned()]);
         let text = table.text();
         assert_eq!(text.lines().skip(2).collect::<Vec<_>>(), ["        calls/s", "ours µ    1,000"]);
+        table.ends_in_words = true;
+        let text = table.text();
+        assert_eq!(text.lines().skip(2).collect::<Vec<_>>(), ["        calls/s", "ours µ  1,000"]);
         assert_eq!(table.markdown(), "## Speed\n\n|  | calls/s |\n|---|---|\n| ours µ | 1,000 |\n");
     }
 }

@@ -73,13 +73,14 @@ impl Target {
             limit(self.must),
             self.aim.map(limit).unwrap_or_default(),
             self.verdict().to_owned(),
-            self.detail.clone(),
+            self.figure.map(|_| self.detail.clone()).unwrap_or_default(),
         ]
     }
 }
 
 fn table(title: &str, targets: &[Target]) -> Table {
     let mut table = Table::new(title, &["", "measured", "must", "aim", "verdict", "from"]);
+    table.ends_in_words = true;
     table.rows = targets.iter().map(Target::row).collect();
     table
 }
