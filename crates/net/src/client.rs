@@ -114,7 +114,7 @@ impl Client {
         match exchange.advance(&self.kept) {
             Progress::Waits(exchange, wants) => Step::Waits(exchange, wants),
             Progress::Answered(answer) if self.is_closed() && ends_with_connection(&answer) => {
-                Step::Over(Err(Fault::new(FaultKind::Internal, ENDING)))
+                Step::Over(Err(Fault::new(FaultKind::Busy, ENDING)))
             }
             Progress::Answered(answer) => Step::Over(encoding::unpacked(answer, job.max_body_bytes)),
             // Idle connections are probed before they are used again, but a server may close one in the moment after. As
@@ -128,7 +128,7 @@ impl Client {
     fn fault(&self, failed: Failed, job: &Job) -> Fault {
         match failed {
             // That we hung up says nothing about the provider.
-            _ if self.is_closed() => Fault::new(FaultKind::Internal, ENDING),
+            _ if self.is_closed() => Fault::new(FaultKind::Busy, ENDING),
             failed if failed.stale => unanswered(),
             failed => fault_of(failed.error, job),
         }
@@ -212,7 +212,7 @@ fn fault_of_io(error: &io::Error) -> Fault {
         kind if is_disconnect_kind(kind) => (FaultKind::Reset, CUT_SHORT),
         // What the TLS library says comes wrapped like this.
         ErrorKind::InvalidData if error.get_ref().is_some() => return tls::fault_of_io(error),
-        ErrorKind::NotConnected => (FaultKind::Internal, ENDING),
+        ErrorKind::NotConnected => (FaultKind::Busy, ENDING),
         _ => (FaultKind::Internal, "the request failed"),
     };
     Fault::new(kind, message)

@@ -181,7 +181,7 @@ impl RequestPool {
     fn task(&mut self, job: Job, keep: Option<Keep>) -> Result<Task, Fault> {
         let deadline = Instant::now() + job.timeout;
         let fault = if self.shared.client.is_closed() {
-            return Err(Fault::new(FaultKind::Internal, ENDING));
+            return Err(Fault::new(FaultKind::Busy, ENDING));
         } else if self.has_room() {
             let under_way = Counted::new(&self.descriptors.in_use.requests);
             return Ok(Task { job, keep, deadline, under_way, begun: None, abandoned: false });
@@ -198,7 +198,7 @@ impl RequestPool {
         self.shared.client.shutdown();
         let here = lock(&self.shared.here).take();
         if let Some(Here { task, .. }) = here {
-            let _ = task.end(Err(Fault::new(FaultKind::Internal, ENDING)));
+            let _ = task.end(Err(Fault::new(FaultKind::Busy, ENDING)));
         }
         let workers = {
             let mut threads = lock(&self.shared.threads);
@@ -429,7 +429,7 @@ impl PendingRequest {
 
     fn go_on(&mut self) -> Option<Outcome> {
         let Some(Here { task, exchange, .. }) = self.take_here() else {
-            return Some(Err(Fault::new(FaultKind::Internal, ENDING)));
+            return Some(Err(Fault::new(FaultKind::Busy, ENDING)));
         };
         let client = &self.shared.client;
         match catch_unwind(AssertUnwindSafe(|| client.advance(&task.job, exchange))) {

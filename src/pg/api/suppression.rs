@@ -253,7 +253,7 @@ fn take_off(target: Target, id: &str) -> i64 {
     }
     if others {
         pgrx::notice!(
-            "the contact stays suppressed, since its column for e-mail or LinkedIn also holds an address or profile of another person, who is on the list: correct the column, or take that person off the list with SELECT leadlex.unsuppress('ADDRESS_OR_PROFILE')"
+            "the contact stays suppressed, since its column for e-mail or LinkedIn also holds an address or profile of another person, who is on the list: correct the column, or take that person off the list with leadlex.unsuppress('ADDRESS_OR_PROFILE')"
         );
     }
     removed as i64

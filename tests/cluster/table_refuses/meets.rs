@@ -93,7 +93,7 @@ fn what_was_refused_before_identifies_nobody() {
     assert_eq!(fails(caller.call(3, &[])).json()["reason"], "suppressed");
     let sql = "SELECT error_message FROM enrich_contacts(ARRAY[$1]::uuid[])";
     let told: String = caller.client.query_one(sql, &[&contact(4)]).unwrap().get(0);
-    assert_eq!(told, "no_match: no provider is to be asked about this person");
+    assert_eq!(told, "no_match: no provider is to be asked about this person (suppressed)");
     let sql = "SELECT reason FROM leadlex.estimate('crm', ARRAY[$1])";
     let told: String = caller.client.query_one(sql, &[&contact(4).to_string()]).unwrap().get(0);
     assert_eq!(told, "suppressed");

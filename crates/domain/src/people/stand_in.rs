@@ -1,6 +1,7 @@
 //! What is written where nothing is known.
 
 use super::list::{self, FirstWords, List};
+use super::text::folded_width;
 
 const TEXT: &str = include_str!("data/stand_ins.txt");
 static STAND_INS: List = List::new(TEXT);
@@ -20,7 +21,10 @@ pub fn is_stand_in(text: &str) -> bool {
     if text.len() > LONGEST || text.is_ascii() && !FIRST_WORDS.may_begin(text) {
         return false;
     }
-    let words = list::words(text);
+    let words = match text.is_ascii() {
+        true => list::words(text),
+        false => list::words(&folded_width(text.to_owned())),
+    };
     STAND_INS.contains(&words) || is_repeated(&words)
 }
 
@@ -78,6 +82,8 @@ mod tests {
     fn words_for_nothing_are_stand_ins_in_any_case_and_dress() {
         for text in [
             "n/a",
+            "\u{ff2e}\u{ff0f}\u{ff21}",
+            "\u{ff4e}\u{ff55}\u{ff4c}\u{ff4c}",
             "N/A",
             "N.A.",
             "n. a.",
