@@ -10,12 +10,13 @@ use crate::error::{Context, Result};
 use crate::postgres::{Cluster, Running, Server};
 use crate::process::text_of;
 use crate::project::Project;
-use crate::terminal::{bold, plain, put, say};
+use crate::terminal::say;
 
 use super::base::Base;
 use super::nginx::Nginx;
-use super::results::median;
+use super::results::{median, per};
 use super::session::{CERTIFICATES, OF_TURN, psql, run};
+use super::table::Table;
 use super::tls::Certificates;
 use super::{SETTINGS, folder};
 
@@ -44,8 +45,9 @@ struct Side {
     samples: BTreeMap<&'static str, Vec<f64>>,
 }
 
-/// Measures that commit and this tree in turn, and reports both. An error where a server does not start.
-pub fn compare(project: &Project, base: &Base, amounts: Amounts) -> Result<()> {
+/// Measures that commit and this tree in turn. An error where a server does not start.
+pub fn compare(project: &Project, base: &Base, amounts: Amounts) -> Result<Table> {
+    say(&format!("processor time of {} and of this tree", base.commit));
     let start = |name: &'static str, server: &Server| -> Result<Side> {
         let running = Cluster::create(server, &format!("compare-{name}"), &SETTINGS)?.run()?;
         Ok(Side { name, running, samples: BTreeMap::new() })
@@ -65,12 +67,12 @@ pub fn compare(project: &Project, base: &Base, amounts: Amounts) -> Result<()> {
             std::thread::sleep(Duration::from_secs(3));
         }
     }
-    report(project, &base.commit, amounts, &sides);
+    let table = table(&base.commit, amounts, |what| [0, 1].map(|side: usize| sides[side].median(what)));
     drop(nginx);
     for side in sides {
         side.running.remove()?;
     }
-    Ok(())
+    Ok(table)
 }
 
 impl Side {
@@ -167,25 +169,47 @@ SELECT extract(epoch FROM clock_timestamp() - :'before') * 1000, substring(pg_re
     )
 }
 
-fn report(project: &Project, commit: &str, amounts: Amounts, sides: &[Side; 2]) {
-    let (bold, plain) = (bold(), plain());
-    let (rounds, major) = (amounts.rounds, project.major);
-    put(&format!(
-        "\n{bold}{commit} and this tree{plain}: medians of {rounds} rounds in turn, PostgreSQL {major}\n"
-    ));
-    put(&format!("{:<44} {:>10} {:>10}\n", "", commit.chars().take(10).collect::<String>(), "this tree"));
+/// Medians of both sides, and whether this tree's are near enough to the base's.
+fn table(commit: &str, amounts: Amounts, medians: impl Fn(&str) -> [f64; 2]) -> Table {
+    let title = format!("Processor time and memory of a session, medians of {} rounds", amounts.rounds);
+    let mut table = Table::new(&title, &["", commit, "this tree", "difference", "must", "ratio", "verdict"]);
     for (title, what, unit, most) in [
-        ("a call, processor time of the session".to_owned(), "call", "µs", 10.0),
-        (format!("a contact of a set of {}, session", amounts.set), "set", "µs", 10.0),
-        ("a session's first call".to_owned(), "first", "ms", 1.0),
-        ("  private memory after it".to_owned(), "memory", "kB", 512.0),
+        ("a call, processor time".to_owned(), "call", "µs", 10.0),
+        (format!("a contact of a set of {}, processor time", amounts.set), "set", "µs", 10.0),
+        ("a session's first call, time".to_owned(), "first", "ms", 1.0),
+        ("private memory after it".to_owned(), "memory", "kB", 512.0),
     ] {
-        let [base, here] = [0, 1].map(|side: usize| sides[side].median(what));
-        let ratio = super::results::per(here, base);
-        let met = if here - base <= most { "ok" } else { "MISS" };
-        put(&format!(
-            "{title:<44} {base:10.2} {here:10.2} {unit:<5} {:+9.2} {ratio:6.2}x  at most {most:+}  {met}\n",
-            here - base
-        ));
+        let [base, here] = medians(what);
+        let verdict = if here - base <= most { "ok" } else { "MISS" };
+        table.rows.push(vec![
+            title,
+            format!("{base:.2} {unit}"),
+            format!("{here:.2} {unit}"),
+            format!("{:+.2} {unit}", here - base),
+            format!("≤ {most:+} {unit}"),
+            format!("{:.2}×", per(here, base)),
+            verdict.to_owned(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_has_a_verdict() {
+        let amounts = Amounts { rounds: 3, calls: 1, set: 2, sessions: 1 };
+        let medians = |what: &str| match what {
+            "call" => [400.0, 410.0],
+            "set" => [100.0, 110.5],
+            "first" => [9.0, 3.0],
+            _ => [4_000.0, 4_513.0],
+        };
+        let table = table("4fc6c40", amounts, medians);
+        let verdicts: Vec<_> = table.rows.iter().map(|row| row[6].as_str()).collect();
+        assert_eq!(verdicts, ["ok", "MISS", "ok", "MISS"]);
+        assert_eq!(table.rows[0][1..6].join("|"), "400.00 µs|410.00 µs|+10.00 µs|≤ +10 µs|1.02×");
     }
 }

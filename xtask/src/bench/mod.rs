@@ -32,7 +32,7 @@ use base::Base;
 use calls::Sides;
 use machine::Machine;
 use parts::{Part, Parts};
-use report::Report;
+use report::{Files, Report};
 use results::Results;
 use session::Session;
 
@@ -120,17 +120,25 @@ pub fn bench(project: &Project) -> Result<()> {
     if load > 1.0 {
         say(&format!("this machine was busy (load {load}): the figures will be too low"));
     }
+    let files = Files::begin(project)?;
     if parts.needs_cluster() {
-        measure(project, amounts, &parts, base.as_ref(), load)?;
+        measure(project, amounts, &parts, base.as_ref(), load, &files)?;
     }
-    match &base {
-        Some(base) if parts.has(Part::Compare) => compare::compare(project, base, amounts.compare),
-        _ => Ok(()),
+    if let Some(base) = base.as_ref().filter(|_| parts.has(Part::Compare)) {
+        files.add(&[compare::compare(project, base, amounts.compare)?])?;
     }
+    Ok(())
 }
 
 /// All parts but the comparison of processor time, and the report.
-fn measure(project: &Project, amounts: Amounts, parts: &Parts, base: Option<&Base>, load: f64) -> Result<()> {
+fn measure(
+    project: &Project,
+    amounts: Amounts,
+    parts: &Parts,
+    base: Option<&Base>,
+    load: f64,
+    files: &Files,
+) -> Result<()> {
     say("starting a private cluster and nginx as the provider");
     let session = Session::start(project, &project.server(true)?, amounts)?;
     let machine = Machine::look(project, &session, base, load)?;
@@ -165,7 +173,10 @@ fn measure(project: &Project, amounts: Amounts, parts: &Parts, base: Option<&Bas
     session.remove()?;
     let base = base.map(|base| base.commit.as_str());
     let (machine, amounts, rivals, results) = (&machine, &amounts, &rivals, &results);
-    Report { machine, amounts, parts, rivals, peers, base, results }.write(project)
+    let report = Report { machine, amounts, parts, rivals, peers, base, results };
+    files.add(&report.tables())?;
+    report.notes();
+    report.plot().map_or(Ok(()), |svg| files.draw(&svg))
 }
 
 /// What is measured of the base, too, whose server ends before anything else is measured.

@@ -1,6 +1,7 @@
 //! The tables at the end, on the terminal and in target/bench.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::error::{Context, Result};
 use crate::project::Project;
@@ -31,9 +32,8 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Writes all tables on the terminal and to `target/bench/tables.md`, and the plot to `target/bench/calls.svg`, which is
-    /// removed where calls were not measured. An error where a file cannot be written.
-    pub fn write(&self, project: &Project) -> Result<()> {
+    /// The run, and what was measured in it.
+    pub fn tables(&self) -> Vec<Table> {
         let mut tables = vec![self.facts()];
         if self.parts.has(Part::Calls) {
             tables.push(self.calls());
@@ -42,24 +42,12 @@ impl Report<'_> {
         if self.parts.has(Part::Many) {
             tables.push(of_sets(self.amounts, self.results));
         }
-        put(&tables.iter().map(Table::text).collect::<String>());
-        self.notes();
-        let folder = project.target.join("bench");
-        fs::create_dir_all(&folder).context(folder.display())?;
-        let path = folder.join("tables.md");
-        let text = tables.iter().map(Table::markdown).collect::<Vec<_>>().join("\n");
-        fs::write(&path, text).context(path.display())?;
-        note(&format!("({})", path.display()));
-        let path = folder.join("calls.svg");
-        match plot(self.rivals, self.base, &self.machine.line(&self.commits()), self.results) {
-            Some(svg) => {
-                fs::write(&path, svg).context(path.display())?;
-                note(&format!("({})", path.display()));
-            }
-            None if path.exists() => fs::remove_file(&path).context(path.display())?,
-            None => {}
-        }
-        Ok(())
+        tables
+    }
+
+    /// `None`: calls were not measured.
+    pub fn plot(&self) -> Option<String> {
+        plot(self.rivals, self.base, &self.machine.line(&self.commits()), self.results)
     }
 
     /// How many commits the disk takes.
@@ -118,7 +106,8 @@ impl Report<'_> {
         table
     }
 
-    fn notes(&self) {
+    /// What else is of interest, on the terminal.
+    pub fn notes(&self) {
         let results = self.results;
         let bounds = ["trip:32:50", "commit:1:0"].map(|name| results.find(name).filter(|rate| *rate > 0.0));
         if let [Some(trip), Some(commit)] = bounds {
@@ -140,5 +129,46 @@ impl Report<'_> {
         if let Some(memory) = results.find("memory_total") {
             note(&format!("(the private memory of the backend that called most is {memory:.1} MB)"));
         }
+    }
+}
+
+/// The files in which a run leaves its tables and its plot.
+pub struct Files {
+    tables: PathBuf,
+    plot: PathBuf,
+}
+
+impl Files {
+    /// Empties target/bench of an earlier run's. An error where that is not possible.
+    pub fn begin(project: &Project) -> Result<Files> {
+        let folder = project.target.join("bench");
+        fs::create_dir_all(&folder).context(folder.display())?;
+        let files = Files { tables: folder.join("tables.md"), plot: folder.join("calls.svg") };
+        for path in [&files.tables, &files.plot] {
+            if path.exists() {
+                fs::remove_file(path).context(path.display())?;
+            }
+        }
+        Ok(files)
+    }
+
+    /// Writes tables on the terminal and at the end of `tables.md`.
+    pub fn add(&self, tables: &[Table]) -> Result<()> {
+        put(&tables.iter().map(Table::text).collect::<String>());
+        let mut text = fs::read_to_string(&self.tables).unwrap_or_default();
+        for table in tables {
+            text.push_str(if text.is_empty() { "" } else { "\n" });
+            text.push_str(&table.markdown());
+        }
+        fs::write(&self.tables, text).context(self.tables.display())?;
+        note(&format!("({})", self.tables.display()));
+        Ok(())
+    }
+
+    /// Writes `calls.svg`.
+    pub fn draw(&self, svg: &str) -> Result<()> {
+        fs::write(&self.plot, svg).context(self.plot.display())?;
+        note(&format!("({})", self.plot.display()));
+        Ok(())
     }
 }
