@@ -30,9 +30,9 @@ fn build(project: &Project, commit: &str) -> Result<Server> {
         git.arg("-C").arg(&project.root).args(arguments);
         git
     };
-    let verified =
-        text_of(&mut git(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")]), "git");
-    let id = verified.map_err(|error| format!("BASE={commit}: no such commit in this clone: {error}"))?;
+    let verified = text_of(&mut git(&["rev-parse", "--verify", &format!("{commit}^{{commit}}")]), "git");
+    let id = verified
+        .map_err(|error| format!("BASE={commit}: no such commit in this clone: {}", error.trim_end()))?;
     let clone = project.target.join("base").join(&id);
     if !clone.join(".git").exists() {
         let _ = fs::remove_dir_all(&clone);

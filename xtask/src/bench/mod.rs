@@ -115,8 +115,9 @@ pub fn bench(project: &Project) -> Result<()> {
     let parts = Parts::parse(&given("ONLY").unwrap_or_default(), commit.is_some())?;
     let _lock = project.only_one("bench")?;
     project.end_leftovers();
-    extension::build(project, true)?;
+    // First, as a commit that is not there is known at once.
     let base = commit.map(|commit| Base::build(project, &commit)).transpose()?;
+    extension::build(project, true)?;
     if load > 1.0 {
         say(&format!("this machine was busy (load {load}): the figures will be too low"));
     }
