@@ -94,8 +94,7 @@ fn svg(groups: &[Group], names: [&str; 3], most: f64, made: &str) -> String {
     out.push_str(&legend(&names, shown));
     out.push_str(&axis(most));
     out.push_str(&bars(groups, most));
-    let _ =
-        writeln!(out, "<text class=\"small\" x=\"{LEFT}\" y=\"{:.0}\">{made}</text>\n</svg>", HEIGHT - 12.0);
+    let _ = writeln!(out, "<text class=\"small\" x=\"20\" y=\"{:.0}\">{made}</text>\n</svg>", HEIGHT - 12.0);
     out
 }
 
