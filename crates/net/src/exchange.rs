@@ -3,7 +3,7 @@
 //! and can change from one to the other at any point between.
 
 use std::io::ErrorKind;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::http::{self, HeaderName, HeaderValue, header};
 use ureq::{Error, Timeout};
@@ -19,9 +19,9 @@ use leadlex_domain::provider::{Answer, HttpRequest, Method};
 /// Less than the buffer: a header that fills it to the brim would be taken for a closed connection.
 pub const MAX_HEADER_BYTES: usize = BUFFER_BYTES / 2;
 const FIRST_BODY_BYTES: usize = 8 * 1024;
-/// Steps without a pause, of at most a buffer each: who drives an exchange without a thread has other things to look at, however
-/// fast the other side sends.
-const STEPS_AT_ONCE: usize = 16;
+/// How long it goes on without a pause, to the end of a step, of at most a buffer: who drives an exchange without a thread has
+/// other things to look at, however fast the other side sends.
+const LONGEST_TURN: Duration = Duration::from_millis(2);
 const USER_AGENT: &str = concat!("leadlex_enrich/", env!("CARGO_PKG_VERSION"));
 
 /// What an exchange waits for.
@@ -141,10 +141,9 @@ impl Exchange {
     /// Goes on until the answer is there, or as far as it gets without waiting. A connection that can serve again goes to those
     /// that are kept.
     pub fn advance(mut self: Box<Self>, kept: &Kept) -> Progress {
-        let mut steps = 0;
+        let begun = Instant::now();
         loop {
-            steps += 1;
-            if steps > STEPS_AT_ONCE && !self.connection.socket.waits() {
+            if begun.elapsed() > LONGEST_TURN && !self.connection.socket.waits() {
                 // The socket takes more, so that this wait is over at once.
                 return Progress::Waits(self, Wants::Write);
             }

@@ -203,7 +203,8 @@ fn a_flood_holds_up_nothing() {
         let outcome = loop {
             let look = Instant::now();
             let outcome = ticket.try_take();
-            assert!(look.elapsed() < Duration::from_millis(250), "{head:?}: it did not come back");
+            // Without end before.
+            assert!(look.elapsed() < Duration::from_secs(2), "{head:?}: it did not come back");
             if let Some(outcome) = outcome {
                 break outcome;
             }
@@ -213,6 +214,6 @@ fn a_flood_holds_up_nothing() {
             matches!(fault.kind, FaultKind::TooLarge | FaultKind::Timeout | FaultKind::BadHttp),
             "{head:?}: {fault}"
         );
-        assert!(started.elapsed() < Duration::from_secs(3), "{head:?}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{head:?}");
     }
 }

@@ -230,7 +230,7 @@ fn shutdown_ends_requests_and_threads_at_once() {
     let started = Instant::now();
     pool.shutdown();
     assert!(started.elapsed() < Duration::from_millis(50));
-    assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "the provider is not to blame");
+    assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Busy, "the provider is not to blame");
     assert!(started.elapsed() < Duration::from_millis(200));
     assert!(pool.send(get(server.url("/x")), None).is_err());
     thread::sleep(Duration::from_millis(100));
@@ -256,8 +256,8 @@ fn an_answer_that_our_hanging_up_cut_short_is_no_fault_of_the_provider() {
         // For the beginning of the answer to arrive.
         thread::sleep(Duration::from_millis(50));
         pool.shutdown();
-        assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Internal, "{length}");
-        assert_eq!(hear.recv().unwrap().unwrap_err(), FaultKind::Internal, "{length}");
+        assert_eq!(outcome(ticket).unwrap_err().kind, FaultKind::Busy, "{length}");
+        assert_eq!(hear.recv().unwrap().unwrap_err(), FaultKind::Busy, "{length}");
     }
 }
 
