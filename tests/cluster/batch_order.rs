@@ -75,3 +75,12 @@ fn call_batch(world: &World, more: &str, chunk: usize) {
     let sql = format!("CALL leadlex.enrich_batch('crm', '{{{}}}', chunk => {chunk})", ids.join(","));
     world.caller().batch_execute(&sql).unwrap();
 }
+
+#[test]
+fn who_calls_is_asked_before_which_table() {
+    let world = world(1, 1, &[]);
+    world.run("CREATE ROLE stranger LOGIN; CREATE TABLE unbound (id bigint PRIMARY KEY, email text)");
+    let mut stranger = world.cluster.config("app").user("stranger").connect(postgres::NoTls).unwrap();
+    let error = stranger.batch_execute("CALL leadlex.enrich_batch('unbound', '{1}')").unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "LX401");
+}

@@ -138,48 +138,6 @@ pub struct Failure {
     more: Box<Map<String, Value>>,
 }
 
-/// What to do about a provider that failed so.
-fn advice(name: &str, fault: &Fault) -> String {
-    let literal = name.replace('\'', "''");
-    if let Some(remedy) = &fault.remedy {
-        return format!("Provider {name}: {remedy}");
-    }
-    if fault.paused && fault.kind != FaultKind::BadCredentials {
-        return format!(
-            "Try again later. Once provider {name} is well, SELECT leadlex.enable_provider('{literal}', true) ends its pause."
-        );
-    }
-    match fault.kind {
-        FaultKind::BadCredentials => {
-            format!(
-                "Give the vendor's key anew: SELECT leadlex.alter_provider('{literal}', secret => 'YOUR_KEY')."
-            )
-        }
-        FaultKind::Refused | FaultKind::Unreachable => {
-            format!(
-                "Check host and port in the configuration of provider {name} (leadlex.provider), and the server's firewall."
-            )
-        }
-        FaultKind::Dns => {
-            format!(
-                "Check the host's name in the configuration of provider {name} (leadlex.provider), and the server's resolver."
-            )
-        }
-        FaultKind::Tls => format!(
-            "Check the URL of provider {name} (leadlex.provider), and the certificate authorities of the server's system."
-        ),
-        FaultKind::ProviderLimit => format!(
-            "Try again when its window is over, or raise max_requests_per_minute or max_requests_per_day: SELECT leadlex.alter_provider('{literal}', config => …)."
-        ),
-        FaultKind::Quota => format!(
-            "The account with the vendor of provider {name} has nothing left: buy more, or wait for its next period."
-        ),
-        _ => {
-            "Try again later; leadlex.check_provider(name, contact) shows what a provider answers.".to_owned()
-        }
-    }
-}
-
 impl Failure {
     fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure {
@@ -397,7 +355,7 @@ impl Failure {
         let denied = first(&|fault| fault.kind == FaultKind::BadCredentials && fault.remedy.is_none());
         let remedied = || first(&|fault| fault.remedy.is_some());
         let hint = match denied.or_else(remedied).or_else(|| first(&|_| true)) {
-            Some((name, fault)) => format!("No credit was charged. {}", advice(name, fault)),
+            Some((name, fault)) => format!("No credit was charged. {}", fault.advice(name)),
             None => "No credit was charged. Try again later.".to_owned(),
         };
         let failure = Failure::new(

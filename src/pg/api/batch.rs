@@ -255,15 +255,17 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None));
     }
     layout::require();
+    let parts = Parts::default();
+    // Who calls comes before which table.
+    let first = call(target, request, parts.clone());
+    let binding = target::binding(target);
+    let spelled = |id: &String| binding.canonical_key(id).unwrap_or_else(|| id.clone());
     let mut ids = ids.unwrap_or_default();
     // Each once, whichever chunk it would be in.
     let mut met = HashSet::with_capacity(ids.len());
-    let binding = target::binding(target);
-    let spelled = |id: &String| binding.canonical_key(id).unwrap_or_else(|| id.clone());
     ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(spelled(id))));
     drop(met);
-    let parts = Parts::default();
-    let mut progress = started(&call(target, request, parts.clone()), ids.len());
+    let mut progress = started(&first, ids.len());
     let mut ids = ids.into_iter();
     let mut summary = Summary::default();
     while ids.len() > 0 {

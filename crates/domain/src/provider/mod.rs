@@ -1,6 +1,7 @@
 //! Providers: their descriptions, the requests that follow from one, and what an answer says.
 
 pub mod about;
+mod advice;
 mod condition;
 mod confidence;
 mod config;

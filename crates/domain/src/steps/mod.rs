@@ -204,11 +204,6 @@ impl Steps {
         self.contact.as_ref().expect("the contact is read first")
     }
 
-    /// The same, if it was found.
-    pub fn contact_if_read(&self) -> Option<&Contact> {
-        self.contact.as_ref()
-    }
-
     /// The fields that may be filled.
     pub fn fields(&self) -> FieldSet {
         self.fields

@@ -21,12 +21,13 @@ impl Batch<'_> {
             member.steps.next(Event::Resumed);
         }
         if member.steps.step() == Step::UseRate {
-            // An answer to this set may have been a refusal.
-            if self.scope().is_suppressed(member.steps.contact(), member.row, &self.crowd) {
+            let limits = self.caller.workspace.limits;
+            // An answer to this set may have been a refusal. Without a limit to use up, the look before the first provider tells.
+            let listed = || self.scope().is_suppressed(member.steps.contact(), member.row, &self.crowd);
+            if !limits.is_unlimited() && listed() {
                 member.steps.next(Event::Listed(true));
                 return self.advance(member);
             }
-            let limits = self.caller.workspace.limits;
             let admitted = match self.account.filter(|_| !limits.is_unlimited()) {
                 Some(account) => rates::admit(account, limits),
                 None => Ok(()),

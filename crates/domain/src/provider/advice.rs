@@ -1,0 +1,70 @@
+//! What a caller is told to do about a provider that failed: the HINT of LX503.
+
+use super::failure_kind::{Fault, FaultKind};
+
+impl Fault {
+    /// One or two sentences. `name`: the provider's.
+    pub fn advice(&self, name: &str) -> String {
+        let literal = name.replace('\'', "''");
+        if let Some(remedy) = &self.remedy {
+            return format!("Provider {name}: {remedy}");
+        }
+        if self.paused && self.kind != FaultKind::BadCredentials {
+            return format!(
+                "Try again later. Once provider {name} is well, SELECT leadlex.enable_provider('{literal}', true) ends its pause."
+            );
+        }
+        match self.kind {
+            FaultKind::BadCredentials => {
+                format!(
+                    "Give the vendor's key anew: SELECT leadlex.alter_provider('{literal}', secret => 'YOUR_KEY')."
+                )
+            }
+            FaultKind::Refused | FaultKind::Unreachable => {
+                format!(
+                    "Check host and port in the configuration of provider {name} (leadlex.provider), and the server's firewall."
+                )
+            }
+            FaultKind::Dns => {
+                format!(
+                    "Check the host's name in the configuration of provider {name} (leadlex.provider), and the server's resolver."
+                )
+            }
+            FaultKind::Tls => format!(
+                "Check the URL of provider {name} (leadlex.provider), and the certificate authorities of the server's system."
+            ),
+            FaultKind::ProviderLimit => format!(
+                "Try again when its window is over, or raise max_requests_per_minute or max_requests_per_day: SELECT leadlex.alter_provider('{literal}', config => …)."
+            ),
+            FaultKind::Quota => format!(
+                "The account with the vendor of provider {name} has nothing left: buy more, or wait for its next period."
+            ),
+            _ => "Try again later; leadlex.check_provider(name, contact) shows what a provider answers."
+                .to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_follows_what_failed() {
+        let of = |kind| Fault::new(kind, "x");
+        let paused = Fault { paused: true, ..of(FaultKind::ServerError) };
+        let told = Fault { remedy: Some("Mend it.".into()), ..of(FaultKind::BadCredentials) };
+        for (fault, expected) in [
+            (of(FaultKind::Refused), "host and port"),
+            (of(FaultKind::Dns), "resolver"),
+            (of(FaultKind::ProviderLimit), "max_requests_per_minute"),
+            (of(FaultKind::BadCredentials), "alter_provider('it''s', secret"),
+            (paused, "enable_provider('it''s', true)"),
+            (told, "Provider it's: Mend it."),
+            (of(FaultKind::Timeout), "Try again later"),
+        ] {
+            let advice = fault.advice("it's");
+            assert!(advice.contains(expected), "{:?}: {advice}", fault.kind);
+        }
+    }
+}
