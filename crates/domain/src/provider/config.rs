@@ -97,7 +97,9 @@ fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
         Some(list) => {
             let besides = ["request", "response"].into_iter().find_map(|key| root.optional(key));
             if let Some(beside) = besides {
-                return Err(beside.error("must be left out where there are \"steps\", which stand in its place; each step has its own"));
+                return Err(beside.error(
+                    "must be left out where there are \"steps\": each has its own; to change one, give all of them",
+                ));
             }
             parse_list(&list, &mut names)?
         }
@@ -229,3 +231,7 @@ fn parse_fills(node: &Node<'_>, mapped: FieldSet) -> Checked<FieldSet> {
 #[cfg(test)]
 #[path = "config_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "steps_tests.rs"]
+mod steps_tests;

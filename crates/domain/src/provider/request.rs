@@ -250,3 +250,7 @@ impl BodyNode {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
