@@ -8,7 +8,7 @@ use super::parse_request::parse_request;
 use super::placeholder::Values;
 use super::pointer::Pointer;
 use super::request::RequestTemplate;
-use super::taken::{Names, Take, Taken};
+use super::taken::{Found, Names, Take, Taken};
 use super::{reading, response, template, words};
 use crate::person::Person;
 
@@ -81,8 +81,12 @@ impl Login {
     pub fn read(&self, request: &HttpRequest, answer: &Answer, now: i64) -> Result<LoginValues, Fault> {
         let body = Document::of(answer);
         let success = (200..=299).contains(&answer.status);
-        let taken = self.take.of(answer, &body).ok().filter(|_| success);
-        let Some(taken) = taken else { return Err(request.without_echo_in(fault(answer, &body, now))) };
+        let Found::All(taken) = self.take.of(answer, &body) else {
+            return Err(request.without_echo_in(fault(answer, &body, now)));
+        };
+        if !success {
+            return Err(request.without_echo_in(fault(answer, &body, now)));
+        }
         let valid_for_s = match &self.valid_for {
             None => None,
             Some(ValidFor::Seconds(seconds)) => Some(u64::from(*seconds)),

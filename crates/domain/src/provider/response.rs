@@ -12,7 +12,7 @@ use super::placeholder::Placeholder;
 use super::reading::{self, Cost, RetryAfter};
 use super::same_person::{SamePerson, Whom};
 use super::signals::{self, Signal, Signals};
-use super::taken::{Names, Take, Taken};
+use super::taken::{Found, Names, Take, Taken};
 use super::words;
 use crate::fields::{Field, FieldMap, FieldSet, Kind};
 use crate::people::value;
@@ -140,23 +140,24 @@ impl Response {
             return Reading::NoMatch;
         }
         let values = self.values(json);
-        let taken = take.of(answer, body);
-        match &taken {
-            Err(name) if values.is_empty() => {
+        // Without a step after it, it has to have what is mapped.
+        let (taken, goes_on) = match take.of(answer, body) {
+            Found::Lacks(name) if values.is_empty() => {
                 let mut fault = self.fault(FaultKind::Unrecognised, answer, body, now);
                 fault.remedy = Some(words::remedy_of_take(name));
                 return Reading::Failed(fault);
             }
-            Ok(nothing) if nothing.is_empty() && values.is_empty() => {
-                let in_sight = self.fields.iter().any(|(_, spec)| spec.is_in_sight(json));
-                return if in_sight { Reading::NoMatch } else { failed(FaultKind::Unrecognised) };
-            }
-            Ok(_) | Err(_) => {}
+            Found::All(taken) => (Some(taken), !take.is_empty()),
+            Found::Lacks(_) | Found::NothingToTake => (None, false),
+        };
+        if !goes_on && values.is_empty() {
+            let in_sight = self.fields.iter().any(|(_, spec)| spec.is_in_sight(json));
+            return if in_sight { Reading::NoMatch } else { failed(FaultKind::Unrecognised) };
         }
         if self.same_person.is_other(whom, json) {
             return Reading::OtherPerson;
         }
-        Reading::Answered { values, confidence: self.confidence.of(json), taken: taken.ok() }
+        Reading::Answered { values, confidence: self.confidence.of(json), taken }
     }
 
     fn values(&self, json: &Value) -> FieldMap<String> {

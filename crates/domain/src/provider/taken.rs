@@ -3,6 +3,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::condition::Condition;
 use super::document::Document;
 use super::exchange::Answer;
 use super::node::{Checked, Node};
@@ -108,11 +109,30 @@ impl Names {
 }
 
 /// `{"ticket": "/id"}`: names, and the places of an answer of which the first that has a value counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Take(Vec<(String, Vec<Pointer>)>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Take(Vec<Place>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Place {
+    name: String,
+    pointers: Vec<Pointer>,
+    /// Where one of these does not hold, there is nothing to go on with.
+    conditions: Vec<Condition>,
+}
+
+/// What an answer has of all that is to be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'t> {
+    All(Taken),
+    /// A condition does not hold: the answer is complete, and no request comes after it.
+    NothingToTake,
+    /// It lacks the value of this name.
+    Lacks(&'t str),
+}
 
 impl Take {
-    /// Reads it. The error names a place that is no pointer, or a name that cannot be one or that `others` has.
+    /// Reads it: a place, a list of places, or `{"pointer": …, "if": [conditions]}`. The error names a place that is no
+    /// pointer, or a name that cannot be one or that `others` has.
     pub fn parse(node: &Node<'_>, others: &Names) -> Checked<Take> {
         let mut places = Vec::new();
         for (name, place) in node.members()? {
@@ -120,7 +140,7 @@ impl Take {
             if others.all().any(|known| known == name) {
                 return Err(place.error(format!("takes {{{name}}} a second time; give it another name")));
             }
-            places.push((name.to_owned(), Pointer::parse_some(&place)?));
+            places.push(Place::parse(name, &place)?);
         }
         match places.len() {
             0 => Err(node.error("must name at least one place, such as {\"ticket\": \"/id\"}")),
@@ -135,18 +155,41 @@ impl Take {
 
     /// The names under which it takes.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.0.iter().map(|place| place.name.as_str())
     }
 
-    /// All of it, exactly as the answer has it; the error is the name of which the answer has no value.
-    pub fn of(&self, answer: &Answer, body: &Document) -> Result<Taken, &str> {
-        let mut taken = Taken::NOTHING;
-        for (name, places) in &self.0 {
-            let value =
-                body.json().and_then(|json| places.iter().find_map(|place| value_at(answer, json, place)));
-            taken.set(name, value.ok_or(name.as_str())?);
+    /// All of it, exactly as the answer has it.
+    pub fn of(&self, answer: &Answer, body: &Document) -> Found<'_> {
+        let holds =
+            |place: &Place| body.json().is_none_or(|json| place.conditions.iter().all(|c| c.holds(json)));
+        if !self.0.iter().all(holds) {
+            return Found::NothingToTake;
         }
-        Ok(taken)
+        let mut taken = Taken::NOTHING;
+        for Place { name, pointers, .. } in &self.0 {
+            let value = |json| pointers.iter().find_map(|pointer| value_at(answer, json, pointer));
+            let Some(value) = body.json().and_then(value) else { return Found::Lacks(name) };
+            taken.set(name, value);
+        }
+        Found::All(taken)
+    }
+}
+
+impl Place {
+    fn parse(name: &str, node: &Node<'_>) -> Checked<Place> {
+        let name = name.to_owned();
+        if !node.value.is_object() {
+            return Ok(Place { name, pointers: Pointer::parse_some(node)?, conditions: Vec::new() });
+        }
+        let object = node.object(&["pointer", "if"])?;
+        let pointers = Pointer::parse_some(&object.required("pointer")?)?;
+        let conditions = match object.optional("if") {
+            None => Vec::new(),
+            Some(list) => {
+                list.items()?.iter().map(|item| Condition::parse(item, &[])).collect::<Checked<_>>()?
+            }
+        };
+        Ok(Place { name, pointers, conditions })
     }
 }
 

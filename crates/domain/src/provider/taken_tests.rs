@@ -9,7 +9,10 @@ fn take(rule: &Value) -> Checked<Take> {
 fn taken(rule: Value, body: &[u8]) -> Option<String> {
     let answer = Answer { status: 200, headers: Vec::new(), body: body.to_vec() };
     let take = take(&json!({"it": rule})).unwrap();
-    take.of(&answer, &Document::of(&answer)).ok()?.get("it").map(str::to_owned)
+    match take.of(&answer, &Document::of(&answer)) {
+        Found::All(taken) => taken.get("it").map(str::to_owned),
+        Found::NothingToTake | Found::Lacks(_) => None,
+    }
 }
 
 #[test]
@@ -49,7 +52,25 @@ fn values_are_taken_exactly_as_they_stand() {
 fn one_that_is_missing_is_named() {
     let answer = Answer { status: 200, headers: Vec::new(), body: br#"{"a": 1}"#.to_vec() };
     let take = take(&json!({"first": "/a", "second": "/b"})).unwrap();
-    assert_eq!(take.of(&answer, &Document::of(&answer)), Err("second"));
+    assert_eq!(take.of(&answer, &Document::of(&answer)), Found::Lacks("second"));
+}
+
+#[test]
+fn a_condition_says_whether_there_is_anything_to_go_on_with() {
+    let rule = json!({"it": {"pointer": ["/job/id", "/job"], "if": [{"pointer": "/status", "in": ["busy"]}, {"pointer": "/job", "present": true}]}});
+    let take = take(&rule).unwrap();
+    let found = |body: &str| {
+        let answer = Answer { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec() };
+        take.of(&answer, &Document::of(&answer))
+    };
+    assert!(
+        matches!(found(r#"{"status": "busy", "job": 7}"#), Found::All(taken) if taken.get("it") == Some("7"))
+    );
+    for body in [r#"{"status": "done", "job": 7}"#, r#"{"status": "busy", "job": {}}"#, "{}"] {
+        assert_eq!(found(body), Found::NothingToTake, "{body}");
+    }
+    assert_eq!(found(r#"{"status": "busy", "job": {"x": 1}}"#), Found::Lacks("it"));
+    assert_eq!(found("<html>"), Found::Lacks("it"));
 }
 
 #[test]
@@ -67,7 +88,10 @@ fn mistakes_are_refused_with_their_place() {
         (json!({"é": "/id"}), "/é", "letters"),
         (json!({"a{b}": "/id"}), "/a{b}", "letters"),
         (json!({"a": "id"}), "/a", "begins with /"),
-        (json!({"a": {"pointer": "/id"}}), "/a", "must be a text"),
+        (json!({"a": {"pointer": "id"}}), "/a/pointer", "begins with /"),
+        (json!({"a": {"if": []}}), "/a/pointer", "missing"),
+        (json!({"a": {"pointer": "/id", "where": {}}}), "/a/where", "allowed are pointer, if"),
+        (json!({"a": {"pointer": "/id", "if": [{"pointer": "/x"}]}}), "/a/if/0", "one of in"),
         (json!({"a": []}), "/a", "empty list"),
     ] {
         let error = take(&wrong).unwrap_err();
