@@ -128,7 +128,7 @@ fn every_mistake_is_refused_with_its_place() {
         ("/request/headers/Accept-Encoding", json!("br"), "set for you"),
         ("/request/headers/x-api-key", json!("x"), "twice"),
         ("/request/query/email", json!("{mail}"), "unknown placeholder {mail}"),
-        ("/request/query/email", json!(["a"]), "must be a text, not a list"),
+        ("/request/query/email", json!([]), "empty list"),
         ("/request/query/{email}", json!("x"), "without { and }"),
         ("/request/query/", json!("x"), "must have a name"),
         ("/identify_by", json!([]), "at least one set"),
@@ -163,6 +163,21 @@ fn every_mistake_is_refused_with_its_place() {
         assert_eq!(error.place, place, "{error}");
         assert!(error.message.contains(part), "{place}: {error}");
     }
+}
+
+#[test]
+fn each_form_of_a_parameter_is_checked() {
+    for (list, place, part) in [
+        (json!(["{email}", "{mail}"]), "/request/query/email/1", "unknown placeholder {mail}"),
+        (json!([["a"]]), "/request/query/email/0", "must be a text, not a list"),
+        (json!([null]), "/request/query/email/0", "must be a text, not null"),
+        (json!([{"wanted": {"phone": "x"}}]), "/request/query/email/0", "must be a text, not an object"),
+    ] {
+        let error = refusal(&with("/request/query/email", list.clone()));
+        assert_eq!(error.place, place, "{list}");
+        assert!(error.message.contains(part), "{list}: {error}");
+    }
+    assert!(parse(&with("/request/query/email", json!(["{email}", "none", 1]))).is_ok());
 }
 
 #[test]

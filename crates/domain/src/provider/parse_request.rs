@@ -77,9 +77,18 @@ fn parse_query(node: &Node<'_>, names: &Names) -> Checked<Vec<(String, Param)>> 
                 let message = "must have a name without { and }; placeholders go into the value";
                 return Err(value.error(message));
             }
-            let param = match Wanted::is_meant(&value) {
-                true => Param::Wanted(Wanted::parse(&value)?),
-                false => Param::Text(parse_template(&value, names)?),
+            let param = match value.value {
+                Value::Array(items) if items.is_empty() => {
+                    return Err(value.error("must not be an empty list"));
+                }
+                Value::Array(_) => {
+                    let items = value.items()?;
+                    Param::First(
+                        items.iter().map(|item| parse_template(item, names)).collect::<Checked<_>>()?,
+                    )
+                }
+                _ if Wanted::is_meant(&value) => Param::Wanted(Wanted::parse(&value)?),
+                _ => Param::First(vec![parse_template(&value, names)?]),
             };
             Ok((template::percent_encoded(name), param))
         })

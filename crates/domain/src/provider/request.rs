@@ -21,7 +21,8 @@ pub struct RequestTemplate {
 /// The value of a parameter of the query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Param {
-    Text(Template),
+    /// Of several the first that can be filled: what a vendor takes in one of several forms.
+    First(Vec<Template>),
     /// Joined by commas.
     Wanted(Wanted),
 }
@@ -85,7 +86,10 @@ impl RequestTemplate {
     /// Whether it would hold anything that says whom it is about: something known of the contact, or what a step took.
     pub fn tells_whom(&self, values: &Values<'_>) -> bool {
         self.url.is_told(values)
-            || self.query.iter().any(|(_, value)| value.template().is_some_and(|text| text.is_told(values)))
+            || self
+                .query
+                .iter()
+                .any(|(_, value)| value.chosen(values).is_some_and(|text| text.is_told(values)))
             || self.headers.iter().any(|(_, value)| value.is_told(values))
             || self.body.as_ref().is_some_and(|body| body.is_told(values))
     }
@@ -105,7 +109,7 @@ impl RequestTemplate {
 
     /// All texts with places for values.
     pub fn templates(&self) -> Vec<&Template> {
-        let pairs = self.query.iter().filter_map(|(_, value)| value.template());
+        let pairs = self.query.iter().flat_map(|(_, value)| value.templates());
         let headers = self.headers.iter().map(|(_, template)| template);
         let mut found: Vec<&Template> = self.url.templates().chain(pairs).chain(headers).collect();
         if let Some(Body::Json(node)) = &self.body {
@@ -127,7 +131,7 @@ impl RequestTemplate {
     pub fn wanted(&self) -> Vec<&Wanted> {
         let in_query = self.query.iter().filter_map(|(_, value)| match value {
             Param::Wanted(wanted) => Some(wanted),
-            Param::Text(_) => None,
+            Param::First(_) => None,
         });
         let mut found: Vec<&Wanted> = in_query.collect();
         if let Some(Body::Json(node)) = &self.body {
@@ -142,16 +146,21 @@ impl RequestTemplate {
 }
 
 impl Param {
-    fn template(&self) -> Option<&Template> {
+    fn templates(&self) -> &[Template] {
         match self {
-            Param::Text(template) => Some(template),
-            Param::Wanted(_) => None,
+            Param::First(templates) => templates,
+            Param::Wanted(_) => &[],
         }
+    }
+
+    /// The one that is written out.
+    fn chosen(&self, values: &Values<'_>) -> Option<&Template> {
+        self.templates().iter().find(|template| template.render(values, Encoding::Plain).is_some())
     }
 
     fn render(&self, values: &Values<'_>) -> Option<String> {
         match self {
-            Param::Text(template) => template.render(values, Encoding::Plain),
+            Param::First(templates) => templates.iter().find_map(|text| text.render(values, Encoding::Plain)),
             Param::Wanted(wanted) => {
                 let words = wanted.words(values.wanted);
                 (!words.is_empty()).then(|| words.join(","))

@@ -93,6 +93,27 @@ fn the_used_set_alone_is_sent_where_the_description_says_so() {
 }
 
 #[test]
+fn of_several_forms_of_a_parameter_the_first_that_is_known_is_sent() {
+    let request =
+        json!({"url": "https://h/x", "query": {"who": ["{phone}", "of {company_name}", "{email}"]}});
+    let config = config("all", json!([["email"], ["phone"]]), request);
+    let mut contact = jane();
+    for (phone, company, expected) in [
+        (None, Some("Acme"), "?who=of%20Acme"),
+        (Some("+1 202 555 0123"), Some("Acme"), "?who=%2B1%20202%20555%200123"),
+        (None, None, "?who=jane%40acme.example"),
+    ] {
+        for (field, value) in [(Field::PHONE, phone), (Field::COMPANY_NAME, company)] {
+            match value {
+                Some(value) => contact.values.set(field, value.to_owned()),
+                None => contact.values.unset(field),
+            }
+        }
+        assert_eq!(sent(&config, &contact, FieldSet::ALL).unwrap().url, format!("https://h/x{expected}"));
+    }
+}
+
+#[test]
 fn a_role_mailbox_whose_name_does_not_go_with_it_identifies_nobody() {
     let mut contact = jane();
     contact.email = Some("info@acme.example".into());
