@@ -266,7 +266,7 @@ fn stand_ins_and_impossible_values_identify_nobody_and_are_not_sent() {
     enrich(&mut caller, 1).unwrap();
     let query = world.provider.requests().pop().unwrap().query;
     let names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["email", "titlecase"]);
+    assert_eq!(names, ["email", "company", "titlecase", "min_likelihood"]);
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl Questions {
             let fields = asked.map(|asked| ("wanted", asked.names().join(",")));
             hash_of(&stem, "set", beside.iter().chain(set).chain(&fields))
         };
-        let sets = || identity.beside.iter().zip(&identity.sets);
+        let beside = |at: usize| identity.beside.as_ref().map_or(&identity.settled, |beside| &beside[at]);
+        let sets = || identity.sets.iter().enumerate().map(|(at, set)| (beside(at), set));
         let hashes = sets().map(|set| of_set(set, asked)).collect();
         let wider = sets().map(|set| more.iter().map(|asked| of_set(set, Some(*asked))).collect()).collect();
         let known = hash_of(&stem, "known", identity.all.iter());

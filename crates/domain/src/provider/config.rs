@@ -51,6 +51,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
         login,
         sets: parse_identify_by(&root.required("identify_by")?, used_set)?,
         sends: Vec::new(),
+        wanted: steps.iter().flat_map(|step| step.request.wanted()).cloned().collect(),
         maps: mapped,
         fills: root.optional("fills").map_or(Ok(mapped), |list| parse_fills(&list, mapped))?,
         timeout_ms: at_most("timeout_ms", MAX_TIMEOUT_MS)?,
@@ -106,8 +107,7 @@ fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
     };
     let login = given.zip(login_take).map(|(node, take)| Login::parse(&node, take)).transpose()?;
     if login.is_some() {
-        let used = |step: &Step| step.request.templates().iter().any(|text| text.of_login().next().is_some());
-        if !steps.iter().any(used) {
+        if !steps.iter().any(|step| step.logs_in) {
             let place = root.required("login")?;
             return Err(place.error("takes what no request names; write {name} where the request wants it, such as \"Bearer {token}\""));
         }

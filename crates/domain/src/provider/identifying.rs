@@ -43,8 +43,8 @@ pub struct Identity {
     pub settled: Known,
     /// Each identifying set that is complete, in their order: the first is the one that is used.
     pub sets: Vec<Known>,
-    /// For each of them: what of `settled` is sent, or compared, where it is used.
-    pub beside: Vec<Known>,
+    /// For each of them what of `settled` is sent, or compared, where it is used; `None`: all of it.
+    pub beside: Option<Vec<Known>>,
     /// All that identifies, and what is settled.
     pub all: Known,
 }
@@ -71,10 +71,10 @@ impl Config {
             let told = self.settled().filter(|p| sends(*p) || self.compares(*p));
             told.filter_map(|p| known(&p)).chain(withheld.clone()).collect()
         };
-        let of_set = |set: &IdentifyingSet| {
-            (set.placeholders.iter().filter_map(known).collect(), settled_with(&|p| set.sends(p)))
-        };
-        let (sets, beside) = self.complete_sets(&values).map(of_set).unzip();
+        let complete: Vec<&IdentifyingSet> = self.complete_sets(&values).collect();
+        let sets = complete.iter().map(|set| set.placeholders.iter().filter_map(known).collect()).collect();
+        let alone = complete.iter().any(|set| set.sent.is_some());
+        let beside = alone.then(|| complete.iter().map(|set| settled_with(&|p| set.sends(p))).collect());
         let settled = settled_with(&|_| true);
         let identifying = |p: &&Placeholder| p.of(person).is_some_and(|given| given.normal.is_some());
         let mut all: Known = self.identifying().filter(identifying).filter_map(known).collect();

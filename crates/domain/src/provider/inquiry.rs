@@ -146,7 +146,7 @@ impl Inquiry {
         });
         match request {
             None => Next::Nothing((!self.values.is_empty()).then(|| self.so_far())),
-            Some(_) if login.is_none() && config.step_logs_in(self.step) => Next::LogIn,
+            Some(_) if login.is_none() && config.steps[self.step].logs_in => Next::LogIn,
             Some(request) => Next::Send(Box::new(request)),
         }
     }
@@ -212,7 +212,7 @@ impl Inquiry {
                 self.wait(after_s, now_us);
                 Progress::Pending { after_s, fault }
             }
-            FaultKind::BadCredentials if denied && config.step_logs_in(self.step) => {
+            FaultKind::BadCredentials if denied && config.steps[self.step].logs_in => {
                 self.logged_in_again = true;
                 Progress::LogInAgain
             }

@@ -32,7 +32,7 @@ enum ValidFor {
 }
 
 /// What a login gave.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct LoginValues {
     /// Never to be shown, logged or written to a table.
     pub taken: Taken,
@@ -58,7 +58,7 @@ impl Login {
     pub fn parse(node: &Node<'_>, take: Take) -> Checked<Login> {
         let object = node.object(&KEYS)?;
         let place = object.required("request")?;
-        let request = parse_request(&place, &Names::default())?;
+        let request = parse_request(&place, &Names::of_a_login())?;
         let of_person = |template: &&template::Template| template.tells();
         if request.templates().iter().any(of_person) || !request.wanted().is_empty() {
             return Err(place.error(

@@ -112,7 +112,11 @@ fn mistakes_are_refused_with_their_place() {
         ),
         (with("take", json!({"token": "/t", "unused": "/u"})), "", ""),
         (of_contact, "/login/request", "about nobody"),
-        (of_itself, "/login/request/headers/Authorization", "unknown placeholder {token}"),
+        (
+            of_itself,
+            "/login/request/headers/Authorization",
+            "unknown placeholder {token}; known are {secret}",
+        ),
         (wanting, "/login/request", "about nobody"),
     ] {
         match config(login.clone()) {

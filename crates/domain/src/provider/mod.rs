@@ -85,6 +85,7 @@ pub use same_person::Whom;
 use self::identifying::IdentifyingSet;
 use self::placeholder::Placeholder;
 use self::step::Step;
+use self::wanted::Wanted;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::person::Person;
 
@@ -97,6 +98,8 @@ pub struct Config {
     sets: Vec<IdentifyingSet>,
     /// What its requests have a place for.
     sends: Vec<Placeholder>,
+    /// What in them depends on the fields that are wanted.
+    wanted: Vec<Wanted>,
     maps: FieldSet,
     fills: FieldSet,
     timeout_ms: Option<u32>,
@@ -251,11 +254,6 @@ impl Config {
         self.login.as_ref()
     }
 
-    /// Whether the request of this step names what the login takes.
-    fn step_logs_in(&self, step: usize) -> bool {
-        self.steps[step].request.templates().iter().any(|text| text.of_login().next().is_some())
-    }
-
     /// The fields that this provider is asked for.
     pub fn fills(&self) -> FieldSet {
         self.fills
@@ -269,10 +267,16 @@ impl Config {
     /// The fields that are asked for where these are wanted: those that its requests name by `{"wanted": …}`, and all that
     /// the vendor gives under the same words. `None`: its requests are the same whatever is wanted.
     pub fn asked(&self, wanted: FieldSet) -> Option<FieldSet> {
-        let all: Vec<_> = self.steps.iter().flat_map(|step| step.request.wanted()).collect();
-        let named = all.iter().fold(FieldSet::EMPTY, |named, some| named.union(some.fields()));
-        let asked = named.iter().filter(|field| all.iter().all(|some| some.asks_for(*field, wanted)));
-        (!all.is_empty()).then(|| asked.collect())
+        if self.wanted.is_empty() {
+            return None;
+        }
+        let named = self.wanted.iter().fold(FieldSet::EMPTY, |named, some| named.union(some.fields()));
+        Some(
+            named
+                .iter()
+                .filter(|field| self.wanted.iter().all(|some| some.asks_for(*field, wanted)))
+                .collect(),
+        )
     }
 
     /// All that can be asked for that holds these and more, the fewest first.

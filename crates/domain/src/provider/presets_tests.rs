@@ -6,9 +6,11 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::contact::Contact;
-use crate::fields::FieldMap;
+use crate::fields::{Field, FieldMap};
 use crate::person::Person;
-use crate::provider::{Answer, Config, Verdict, Whom, merge_preset};
+use crate::provider::{
+    Answer, Config, Inquiry, LoginValues, MAX_TICKET_BYTES, Next, Progress, Verdict, Whom, merge_preset,
+};
 
 /// 2026-10-21 07:27:00 UTC.
 const NOW: i64 = 1_792_567_620;
@@ -254,6 +256,43 @@ proptest! {
                 put(&mut body, index.get(&places), value.clone());
             }
             check(&config, &answer(200, &body))?;
+        }
+    }
+
+    /// Step by step, with a ticket that is written down and read at every turn.
+    #[test]
+    fn whatever_a_vendor_answers_a_question_comes_to_an_end(
+        answers in prop::collection::vec((prop_oneof![3 => 200u16..207, 1 => 400u16..600], any_json(), placed()), 6),
+    ) {
+        let values = [(Field::LINKEDIN_URL, "https://www.linkedin.com/in/jane".to_owned())].into_iter().collect();
+        let email = Some("jane@acme.example".to_owned());
+        let jane = Person::made_up(&Contact { email, full_name: Some("Jane Example".into()), values, ..Contact::default() });
+        for (name, preset) in complete() {
+            let config = Config::parse(&preset).unwrap();
+            let places = places(&preset);
+            let mut inquiry = Inquiry::new(config.fills());
+            for (status, given, values) in &answers {
+                let Next::Send(request) = inquiry.next(&config, &jane, Some("a-long-secret"), Some(&LoginValues::default()))
+                else { break };
+                let mut body = given.clone();
+                for (index, value) in values {
+                    put(&mut body, index.get(&places), value.clone());
+                }
+                let (progress, _) = inquiry.take(&config, (&request, &answer(*status, &body)), &Whom::default(), NOW);
+                if let Verdict::Match { values, .. } = inquiry.so_far() {
+                    check_values(&values)?;
+                }
+                if let Some(ticket) = inquiry.ticket() {
+                    let text = ticket.to_string();
+                    prop_assert!(text.len() <= MAX_TICKET_BYTES, "{name}");
+                    let stored = serde_json::from_str(&text).unwrap();
+                    let again = Inquiry::resumed(&config, &stored, config.fills());
+                    prop_assert_eq!(again.as_ref().map(Inquiry::ticket), Some(inquiry.ticket()), "{}", name);
+                }
+                if matches!(progress, Progress::Over(_) | Progress::TicketUnknown(_)) {
+                    break;
+                }
+            }
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Step {
     pub take: Take,
     /// Its request names what an earlier step took.
     pub has_ticket: bool,
+    /// Its request names what the login takes.
+    pub logs_in: bool,
     pub last: bool,
 }
 
@@ -31,8 +33,9 @@ impl Step {
     ) -> Checked<Step> {
         let request = parse_request(request, names)?;
         let has_ticket = request.templates().into_iter().any(Template::uses_taken);
+        let logs_in = request.templates().into_iter().any(|text| text.of_login().next().is_some());
         let response = Response::parse(response, Role { last, has_ticket }, names)?;
-        Ok(Step { request, response, take, has_ticket, last })
+        Ok(Step { request, response, take, has_ticket, logs_in, last })
     }
 
     /// See [`Response::read`].

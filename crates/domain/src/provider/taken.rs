@@ -60,9 +60,16 @@ pub struct Names {
     taken: Vec<String>,
     /// With the place that takes each.
     later: Vec<(String, String)>,
+    /// The secret is all that a request can name.
+    secret_alone: bool,
 }
 
 impl Names {
+    /// For the request of a login.
+    pub fn of_a_login() -> Names {
+        Names { secret_alone: true, ..Names::default() }
+    }
+
     /// What the login takes: for the requests of all steps.
     pub fn with_login(take: &Take) -> Names {
         Names { of_login: take.names().map(str::to_owned).collect(), ..Names::default() }
@@ -102,7 +109,8 @@ impl Names {
 
     /// The names that may stand in a request, for messages.
     pub fn listed(&self) -> String {
-        let ours = Placeholder::ALL.iter().map(|placeholder| placeholder.name());
+        let told = |placeholder: &&Placeholder| !self.secret_alone || **placeholder == Placeholder::Secret;
+        let ours = Placeholder::ALL.iter().filter(told).map(|placeholder| placeholder.name());
         let taken = self.of_login.iter().chain(&self.taken).map(String::as_str);
         ours.chain(taken).map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
     }
