@@ -6,8 +6,9 @@ use super::exchange::{Answer, HttpRequest};
 use super::fault::{Fault, FaultKind};
 use super::login::LoginValues;
 use super::placeholder::Values;
-use super::response::{Explanation, Reading};
+use super::response::{Explanation, Reading, Rest};
 use super::same_person::Whom;
+use super::step::Step;
 use super::taken::Taken;
 use super::{Config, Verdict, template};
 use crate::fields::{Field, FieldMap, FieldSet};
@@ -40,7 +41,8 @@ pub enum Next {
     /// The login's values are needed first: see [`Config::login`].
     LogIn,
     Send(Box<HttpRequest>),
-    /// Nothing is to be sent: the person lacks what the request needs. What earlier steps supplied counts.
+    /// Nothing is to be sent: the person lacks what the request needs. What earlier steps supplied counts; of the rest only
+    /// [`Inquiry::settled_fields`] may be called nothing.
     Nothing(Option<Verdict>),
 }
 
@@ -56,7 +58,7 @@ pub enum Progress {
     LogInAgain,
     /// The vendor knows the ticket no longer: it is to be forgotten, and the next call begins anew.
     TicketUnknown(Fault),
-    /// This request has failed. A ticket stays good.
+    /// This request has failed. A ticket stays good, and what was supplied by then, also by this answer.
     Failed(Fault),
     /// All that there is to say: a match with what all steps supplied, no match, somebody else, a refusal.
     Over(Verdict),
@@ -183,12 +185,20 @@ impl Inquiry {
             None => fault,
         };
         let progress = match reading {
-            Reading::Answered { values, confidence, taken } => {
-                let values =
-                    request.map_or_else(|| values.clone(), |request| request.without_echoes(&values));
-                let echoes = |value: &str| request.is_some_and(|request| request.echoes(value));
-                let taken = taken.filter(|taken| !taken.iter().any(|(_, value)| echoes(value)));
-                self.answered(config, (values, confidence, taken), now_us)
+            Reading::Answered { values, confidence, rest } => {
+                let values = match request {
+                    Some(request) => request.without_echoes(&values),
+                    None => values,
+                };
+                let rest = match rest {
+                    Rest::Lacks(fault) => Rest::Lacks(masked(fault)),
+                    Rest::Taken(taken) if hands_back(request, &taken) => Rest::Lacks(Fault::new(
+                        FaultKind::Unrecognised,
+                        "what its answer gives to be taken has the secret or a token in it, which is never kept",
+                    )),
+                    rest => rest,
+                };
+                self.answered(config, (values, confidence, rest), now_us)
             }
             Reading::NoMatch | Reading::OtherPerson if !self.values.is_empty() => {
                 Progress::Over(self.so_far())
@@ -223,7 +233,7 @@ impl Inquiry {
     fn answered(
         &mut self,
         config: &Config,
-        (values, confidence, taken): (FieldMap<String>, Option<f64>, Option<Taken>),
+        (values, confidence, rest): (FieldMap<String>, Option<f64>, Rest),
         now_us: i64,
     ) -> Progress {
         for (field, value) in values.iter() {
@@ -233,12 +243,13 @@ impl Inquiry {
         }
         self.confidence = self.confidence.or(confidence);
         let wanted = self.wanted.minus(self.values.fields());
-        let to_come = config.steps[self.step + 1..]
-            .iter()
-            .fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()));
+        let to_come = mapped(&config.steps[self.step + 1..]).intersect(wanted);
         let too_weak = config.min_confidence().zip(confidence).is_some_and(|(least, score)| score < least);
-        let Some(taken) = taken.filter(|_| !too_weak && !to_come.intersect(wanted).is_empty()) else {
-            return Progress::Over(self.so_far());
+        let taken = match rest {
+            _ if too_weak || to_come.is_empty() => return Progress::Over(self.so_far()),
+            Rest::Nothing => return Progress::Over(self.so_far()),
+            Rest::Lacks(fault) => return Progress::Failed(fault),
+            Rest::Taken(taken) => taken,
         };
         taken.iter().for_each(|(name, value)| self.taken.set(name, value.to_owned()));
         if self.taken.bytes() > MAX_TAKEN_BYTES {
@@ -268,12 +279,8 @@ impl Inquiry {
     /// Of the fields that the provider can supply, those about which all has been said before the request that is next: what
     /// of them is not among the values, it does not have.
     pub fn settled_fields(&self, config: &Config) -> FieldSet {
-        let fields = |steps: &[super::step::Step]| {
-            steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()))
-        };
-        fields(&config.steps[..self.step])
-            .minus(fields(&config.steps[self.step..]))
-            .intersect(config.maps_of(self.wanted))
+        let (before, to_come) = config.steps.split_at(self.step);
+        mapped(before).minus(mapped(to_come)).intersect(config.maps_of(self.wanted))
     }
 
     /// The number of the step whose request is next, from 0.
@@ -302,6 +309,16 @@ impl Inquiry {
     pub fn explain(&self, config: &Config, answer: &Answer) -> Explanation {
         config.steps[self.step].response.explain(answer)
     }
+}
+
+/// The fields that these steps have a place for.
+fn mapped(steps: &[Step]) -> FieldSet {
+    steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()))
+}
+
+/// Whether what was taken has the secret or a token in it.
+fn hands_back(request: Option<&HttpRequest>, taken: &Taken) -> bool {
+    request.is_some_and(|request| taken.iter().any(|(_, value)| request.echoes(value)))
 }
 
 const MICROSECONDS: i64 = 1_000_000;

@@ -75,9 +75,11 @@ impl Login {
         self.request.render(&Values::of(&Person::default(), secret.as_deref()))
     }
 
-    /// What the answer to that request gives. It came at `now`, in seconds since 1970. The fault is `bad_credentials`, but for a server that
-    /// is in trouble (`server_error`), limits requests (`rate_limited`) or sends elsewhere (`redirect`), and for what is not
-    /// its word (`unrecognised`): that says nothing about the secret.
+    /// What the answer to that request gives. It came at `now`, in seconds since 1970.
+    ///
+    /// The fault is `bad_credentials`, but for a server that is in trouble (`server_error`), limits requests
+    /// (`rate_limited`) or sends elsewhere (`redirect`), and for what is not its word (`unrecognised`): that says nothing
+    /// about the secret.
     pub fn read(&self, request: &HttpRequest, answer: &Answer, now: i64) -> Result<LoginValues, Fault> {
         let body = Document::of(answer);
         let success = (200..=299).contains(&answer.status);

@@ -47,8 +47,7 @@ pub enum Reading {
         values: FieldMap<String>,
         /// The score, from 0 to 1; `None`: the answer has none that can be read.
         confidence: Option<f64>,
-        /// `None`: the step takes something, and the answer lacks it.
-        taken: Option<Taken>,
+        rest: Rest,
     },
     NoMatch,
     OtherPerson,
@@ -56,6 +55,16 @@ pub enum Reading {
     /// The vendor knows the id no longer that an earlier step took.
     TicketUnknown(Fault),
     Failed(Fault),
+}
+
+/// What of an answer is for the steps after it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rest {
+    Taken(Taken),
+    /// A condition of `take` does not hold: there is no step after it.
+    Nothing,
+    /// It lacks a place of `take`: `unrecognised`.
+    Lacks(Fault),
 }
 
 impl Response {
@@ -140,24 +149,30 @@ impl Response {
             return Reading::NoMatch;
         }
         let values = self.values(json);
-        // Without a step after it, it has to have what is mapped.
-        let (taken, goes_on) = match take.of(answer, body) {
-            Found::Lacks(name) if values.is_empty() => {
+        let rest = match take.of(answer, body) {
+            Found::All(taken) => Rest::Taken(taken),
+            Found::NothingToTake => Rest::Nothing,
+            Found::Lacks(name) => {
                 let mut fault = self.fault(FaultKind::Unrecognised, answer, body, now);
                 fault.remedy = Some(words::remedy_of_take(name));
-                return Reading::Failed(fault);
+                Rest::Lacks(fault)
             }
-            Found::All(taken) => (Some(taken), !take.is_empty()),
-            Found::Lacks(_) | Found::NothingToTake => (None, false),
         };
-        if !goes_on && values.is_empty() {
-            let in_sight = self.fields.iter().any(|(_, spec)| spec.is_in_sight(json));
-            return if in_sight { Reading::NoMatch } else { failed(FaultKind::Unrecognised) };
+        match rest {
+            Rest::Lacks(fault) if values.is_empty() => return Reading::Failed(fault),
+            // With nothing to go on with it has to have what is mapped.
+            Rest::Taken(_) | Rest::Nothing
+                if values.is_empty() && (take.is_empty() || rest == Rest::Nothing) =>
+            {
+                let in_sight = self.fields.iter().any(|(_, spec)| spec.is_in_sight(json));
+                return if in_sight { Reading::NoMatch } else { failed(FaultKind::Unrecognised) };
+            }
+            Rest::Taken(_) | Rest::Nothing | Rest::Lacks(_) => {}
         }
         if self.same_person.is_other(whom, json) {
             return Reading::OtherPerson;
         }
-        Reading::Answered { values, confidence: self.confidence.of(json), taken }
+        Reading::Answered { values, confidence: self.confidence.of(json), rest }
     }
 
     fn values(&self, json: &Value) -> FieldMap<String> {
