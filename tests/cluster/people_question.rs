@@ -304,9 +304,12 @@ pub fn hash(parts: &[&[u8]]) -> Uuid {
 #[test]
 fn receipts_of_the_former_form_are_used_for_nobody_else() {
     let world = world(2);
-    // No description of that time compared persons.
+    // No description of that time compared persons, or was identified by a company's domain.
     world.run(
-        r#"SELECT leadlex.alter_provider('vendor', '{"response": {"same_person": null}}', secret => 's')"#,
+        r#"SELECT leadlex.alter_provider('vendor', secret => 's', config => '{
+            "request": {"query": {"company": "{company_name}"}},
+            "identify_by": [["email"], ["linkedin_url"], ["phone"], ["full_name", "company_name"], ["full_name", "location"]],
+            "response": {"same_person": null}}')"#,
     );
     let mut owner = world.owner();
     let row = owner

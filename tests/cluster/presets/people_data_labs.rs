@@ -108,8 +108,10 @@ fn what_the_free_plan_withholds_is_not_written(vendor: &mut Vendor) {
         "work_email": false, "personal_emails": true, "mobile_phone": true, "phone_numbers": true, "phones": true,
         "location_name": true, "linkedin_url": true
     });
-    let expected =
-        json!({"job_title": "Vice President Of Testing", "company_name": "Acme", "seniority": "vp"});
+    // The country is not withheld.
+    let expected = json!({
+        "job_title": "Vice President Of Testing", "company_name": "Acme", "location": "United States", "seniority": "vp"
+    });
     vendor.reads(&person(&withheld), &expected, Some(0.8));
 }
 

@@ -62,7 +62,7 @@ impl Login {
         let of_person = |template: &&template::Template| template.tells();
         if request.templates().iter().any(of_person) || !request.wanted().is_empty() {
             return Err(place.error(
-                "must not name anything of a contact: a login is about nobody, and its values are for every request; it knows {secret} alone",
+                "must not name anything of a contact: a login is about no contact, and its values are for every request; it knows {secret} alone",
             ));
         }
         let valid_for = object.optional("valid_for").map(|rule| parse_valid_for(&rule)).transpose()?;

@@ -111,13 +111,13 @@ fn mistakes_are_refused_with_their_place() {
             "unknown placeholder {token}",
         ),
         (with("take", json!({"token": "/t", "unused": "/u"})), "", ""),
-        (of_contact, "/login/request", "about nobody"),
+        (of_contact, "/login/request", "about no contact"),
         (
             of_itself,
             "/login/request/headers/Authorization",
             "unknown placeholder {token}; known are {secret}",
         ),
-        (wanting, "/login/request", "about nobody"),
+        (wanting, "/login/request", "about no contact"),
     ] {
         match config(login.clone()) {
             Ok(_) => assert_eq!(part, "", "{login}"),
