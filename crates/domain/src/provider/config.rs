@@ -106,11 +106,9 @@ fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
         }
     };
     let login = given.zip(login_take).map(|(node, take)| Login::parse(&node, take)).transpose()?;
-    if login.is_some() {
-        if !steps.iter().any(|step| step.logs_in) {
-            let place = root.required("login")?;
-            return Err(place.error("takes what no request names; write {name} where the request wants it, such as \"Bearer {token}\""));
-        }
+    if login.is_some() && !steps.iter().any(|step| step.logs_in) {
+        let message = "takes what no request names; write {name} where the request wants it, such as \"Bearer {token}\"";
+        return Err(root.required("login")?.error(message));
     }
     Ok((login, steps))
 }

@@ -1,5 +1,7 @@
 //! Whatever a vendor answers, and whatever somebody describes: nothing panics, and only sound text comes out.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, json};
@@ -259,43 +261,6 @@ proptest! {
         }
     }
 
-    /// Step by step, with a ticket that is written down and read at every turn.
-    #[test]
-    fn whatever_a_vendor_answers_a_question_comes_to_an_end(
-        answers in prop::collection::vec((prop_oneof![3 => 200u16..207, 1 => 400u16..600], any_json(), placed()), 6),
-    ) {
-        let values = [(Field::LINKEDIN_URL, "https://www.linkedin.com/in/jane".to_owned())].into_iter().collect();
-        let email = Some("jane@acme.example".to_owned());
-        let jane = Person::made_up(&Contact { email, full_name: Some("Jane Example".into()), values, ..Contact::default() });
-        for (name, preset) in complete() {
-            let config = Config::parse(&preset).unwrap();
-            let places = places(&preset);
-            let mut inquiry = Inquiry::new(config.fills());
-            for (status, given, values) in &answers {
-                let Next::Send(request) = inquiry.next(&config, &jane, Some("a-long-secret"), Some(&LoginValues::default()))
-                else { break };
-                let mut body = given.clone();
-                for (index, value) in values {
-                    put(&mut body, index.get(&places), value.clone());
-                }
-                let (progress, _) = inquiry.take(&config, (&request, &answer(*status, &body)), &Whom::default(), NOW);
-                if let Verdict::Match { values, .. } = inquiry.so_far() {
-                    check_values(&values)?;
-                }
-                if let Some(ticket) = inquiry.ticket() {
-                    let text = ticket.to_string();
-                    prop_assert!(text.len() <= MAX_TICKET_BYTES, "{name}");
-                    let stored = serde_json::from_str(&text).unwrap();
-                    let again = Inquiry::resumed(&config, &stored, config.fills());
-                    prop_assert_eq!(again.as_ref().map(Inquiry::ticket), Some(inquiry.ticket()), "{}", name);
-                }
-                if matches!(progress, Progress::Over(_) | Progress::TicketUnknown(_)) {
-                    break;
-                }
-            }
-        }
-    }
-
     #[test]
     fn whatever_is_given_as_a_description_is_refused_or_works(
         preset in any::<Index>(),
@@ -431,5 +396,52 @@ fn presets_take_an_answer_about_somebody_else_for_no_match() {
             .read_all(&answer(200, &json!({"data": data})), NOW, &config.whom(&Person::made_up(&jane)))
             .0;
         assert_eq!(verdict == Verdict::OtherPerson, other, "{data}");
+    }
+}
+
+/// Each preset with the places that it looks at, read once.
+static PRESETS_READ: LazyLock<Vec<(&str, Config, Vec<String>)>> = LazyLock::new(|| {
+    complete()
+        .into_iter()
+        .map(|(name, preset)| (name, Config::parse(&preset).unwrap(), places(&preset)))
+        .collect()
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Step by step, with a ticket that is written down and read at every turn.
+    #[test]
+    fn whatever_a_vendor_answers_a_question_comes_to_an_end(
+        answers in prop::collection::vec((prop_oneof![3 => 200u16..207, 1 => 400u16..600], any_json(), placed()), 6),
+    ) {
+        let values = [(Field::LINKEDIN_URL, "https://www.linkedin.com/in/jane".to_owned())].into_iter().collect();
+        let email = Some("jane@acme.example".to_owned());
+        let jane = Person::made_up(&Contact { email, full_name: Some("Jane Example".into()), values, ..Contact::default() });
+        for (name, config, places) in PRESETS_READ.iter() {
+            let mut inquiry = Inquiry::new(config.fills());
+            for (status, given, values) in &answers {
+                let Next::Send(request) = inquiry.next(config, &jane, Some("a-long-secret"), Some(&LoginValues::default()))
+                else { break };
+                let mut body = given.clone();
+                for (index, value) in values {
+                    put(&mut body, index.get(places), value.clone());
+                }
+                let (progress, _) = inquiry.take(config, (&request, &answer(*status, &body)), &Whom::default(), NOW);
+                if let Verdict::Match { values, .. } = inquiry.so_far() {
+                    check_values(&values)?;
+                }
+                if let Some(ticket) = inquiry.ticket() {
+                    let text = ticket.to_string();
+                    prop_assert!(text.len() <= MAX_TICKET_BYTES, "{name}");
+                    let stored = serde_json::from_str(&text).unwrap();
+                    let again = Inquiry::resumed(config, &stored, config.fills());
+                    prop_assert_eq!(again.as_ref().map(Inquiry::ticket), Some(inquiry.ticket()), "{}", name);
+                }
+                if matches!(progress, Progress::Over(_) | Progress::TicketUnknown(_)) {
+                    break;
+                }
+            }
+        }
     }
 }
