@@ -397,6 +397,34 @@ fn steps_that_poll_nothing_follow_at_once_and_the_first_score_stands() {
 }
 
 #[test]
+fn accepted_is_late_where_it_polls_and_an_answer_where_it_hands_in() {
+    let config = Config::parse(&json!({
+        "identify_by": [["email"]],
+        "steps": [
+            {"request": {"url": "https://h/start", "query": {"email": "{email}"}}, "response": {}, "take": {"id": "/id"}},
+            {"request": {"url": "https://h/status/{id}"}, "response": {}, "take": {"report": "/report"}},
+            {"request": {"url": "https://h/report/{report}"}, "response": {"fields": {"phone": "/phone"}}}
+        ]
+    }))
+    .unwrap();
+    let mut inquiry = Inquiry::new(FieldSet::ALL);
+    let progress = answered(&config, &mut inquiry, 202, json!({"status": "accepted"}));
+    assert!(
+        matches!(progress, Progress::Failed(ref fault) if fault.kind == FaultKind::Unrecognised),
+        "{progress:?}"
+    );
+    assert_eq!(answered(&config, &mut inquiry, 202, json!({"id": 1})), Progress::Next { after_s: 0 });
+    assert!(matches!(answered(&config, &mut inquiry, 202, json!({})), Progress::Pending { after_s: 10, .. }));
+    assert_eq!(answered(&config, &mut inquiry, 202, json!({"report": 2})), Progress::Next { after_s: 0 });
+    assert!(matches!(
+        answered(&config, &mut inquiry, 202, json!({"phone": "+12025550123"})),
+        Progress::Pending { .. }
+    ));
+    let done = over(answered(&config, &mut inquiry, 200, json!({"phone": "+12025550123"})));
+    assert_eq!(values(&done), [("phone", "+12025550123")]);
+}
+
+#[test]
 fn a_step_whose_request_lacks_a_value_ends_with_what_there_is() {
     let parse = |fields: Value| -> Result<Config, ConfigError> {
         Config::parse(&json!({

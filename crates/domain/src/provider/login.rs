@@ -8,7 +8,7 @@ use super::parse_request::parse_request;
 use super::placeholder::Values;
 use super::pointer::Pointer;
 use super::request::RequestTemplate;
-use super::taken::{Found, Names, Take, Taken};
+use super::taken::{Found, MAX_VALUE_BYTES, Names, Take, Taken};
 use super::{reading, response, template, words};
 use crate::person::Person;
 
@@ -38,6 +38,37 @@ pub struct LoginValues {
     pub taken: Taken,
     /// From the answer on, 30 s less than the vendor says, not below 0; `None`: until a step is answered with 401.
     pub valid_for_s: Option<u64>,
+}
+
+impl LoginValues {
+    /// The values for shared memory, without how long they hold; [`LoginValues::from_bytes`] reads them. Not longer than
+    /// [`Login::most_bytes`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for text in self.taken.iter().flat_map(|(name, value)| [name, value]) {
+            // Within u32 by the bounds of names and values.
+            bytes.extend((text.len() as u32).to_be_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        bytes
+    }
+
+    /// `None`: it is not what [`LoginValues::to_bytes`] wrote.
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<LoginValues> {
+        let mut text = || -> Option<Option<&str>> {
+            let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
+                return bytes.is_empty().then_some(None);
+            };
+            let (text, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            bytes = rest;
+            Some(Some(std::str::from_utf8(text).ok()?))
+        };
+        let mut taken = Taken::NOTHING;
+        while let Some(name) = text()? {
+            taken.set(name, text()??.to_owned());
+        }
+        Some(LoginValues { taken, valid_for_s: None })
+    }
 }
 
 /// Names alone.
@@ -96,6 +127,11 @@ impl Login {
         };
         let valid_for_s = valid_for_s.map(|seconds| seconds.saturating_sub(MARGIN_S));
         Ok(LoginValues { taken, valid_for_s })
+    }
+
+    /// What [`LoginValues::to_bytes`] gives at most: for each name its own length, 8 kB and two lengths.
+    pub fn most_bytes(&self) -> usize {
+        self.take.names().map(|name| name.len() + MAX_VALUE_BYTES + 2 * size_of::<u32>()).sum()
     }
 
     /// The request that it sends.

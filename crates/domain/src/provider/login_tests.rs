@@ -65,6 +65,21 @@ fn a_login_sends_the_secret_alone_and_takes_a_token_for_a_time() {
 }
 
 #[test]
+fn what_a_login_gave_goes_through_shared_memory() {
+    let both = with("take", json!({"token": "/a", "tenant": "/b"}));
+    for (a, b) in [("t".to_owned(), "ü \"x\"".to_owned()), ("x".repeat(8_192), "\u{1}".repeat(8_192))] {
+        let values = read(both.clone(), 200, &json!({"a": a, "b": b}).to_string()).unwrap();
+        let bytes = values.to_bytes();
+        assert!(bytes.len() <= config(both.clone()).unwrap().login().unwrap().most_bytes());
+        assert_eq!(LoginValues::from_bytes(&bytes), Some(values));
+        for wrong in [&bytes[..bytes.len() - 1], &bytes[..3], &bytes[1..], &[0, 0, 0, 1, 0xff, 0, 0, 0, 0]] {
+            assert_eq!(LoginValues::from_bytes(wrong), None);
+        }
+    }
+    assert_eq!(LoginValues::from_bytes(&[]), Some(LoginValues::default()));
+}
+
+#[test]
 fn a_login_that_fails_is_a_matter_of_credentials_unless_its_server_is_in_trouble() {
     for (status, body, kind) in [
         (400, r#"{"error": "invalid_client"}"#, FaultKind::BadCredentials),

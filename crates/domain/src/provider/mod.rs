@@ -28,12 +28,15 @@
 //!
 //! - [`Inquiry`] is plain data: it holds neither the person nor a secret or token, and can be read on any thread.
 //! - [`Config::login`], [`Login::request`], [`Login::read`]: a fault, or [`LoginValues`] with how long they hold.
-//!   [`crate::receipt::login_fingerprint`] tells the values of one description from those of another.
+//!   [`crate::receipt::login_fingerprint`] tells the values of one description from those of another;
+//!   [`LoginValues::to_bytes`] and [`Login::most_bytes`] are for shared memory.
 //! - [`Inquiry::ticket`] is bounded JSON with `submitted_at` and `due_at` in epoch microseconds;
 //!   [`Inquiry::given_up_at`] is when it is to be forgotten. A step that polls ([`Inquiry::is_poll`]) is due
 //!   `poll_every_s` after the submission; a step that merely follows is due at once.
 //! - [`Config::asked`] is what `{"wanted": …}` makes of the wanted fields: it belongs to the question
 //!   ([`crate::question::Questions::about`]), and [`Config::maps_of`] is what an answer to it can lack.
+//! - [`Config::min_confidence`] goes to [`crate::waterfall::Waterfall::absorb_above`], [`Config::most_requests`] to
+//!   estimates.
 //! - [`Inquiry::settled_fields`]: what a receipt of a question under way may call nothing.
 
 pub mod about;
@@ -247,6 +250,14 @@ impl Config {
     /// Whether it takes more than one request.
     pub fn has_steps(&self) -> bool {
         self.steps.len() > 1
+    }
+
+    /// How many requests it can take where these fields are wanted, without logins and polls: at least 1, as the first is
+    /// always sent. A step is sent while a wanted field is lacking that it or a later one has a place for.
+    pub fn most_requests(&self, wanted: FieldSet) -> usize {
+        let useful = |step: &Step| !step.response.fields.fields().intersect(wanted).is_empty();
+        let last = self.steps.iter().rposition(useful).unwrap_or(0);
+        self.steps[..=last].iter().filter(|step| !step.polls()).count()
     }
 
     /// The request that comes before all others, where what it took is not known.

@@ -109,7 +109,7 @@ impl Response {
         let body = Document::of(answer);
         let cost = self.cost.as_ref().and_then(|cost| cost.of(answer, body.json()));
         let fault = |kind| self.fault(kind, answer, &body, now);
-        let reading = match self.signal(answer.status, &body, (take, role)) {
+        let reading = match self.signal(answer, &body, (take, role)) {
             Some(Signal::NoMatch) => Reading::NoMatch,
             Some(Signal::Suppressed) => Reading::Suppressed,
             Some(Signal::TicketUnknown) => Reading::TicketUnknown(Fault {
@@ -124,13 +124,15 @@ impl Response {
     }
 
     /// What the description's rules say, else what the status says by itself.
-    fn signal(&self, status: u16, body: &Document, (take, role): (&Take, Role)) -> Option<Signal> {
-        if let Some(signal) = self.signals.by_rule(status, body) {
+    fn signal(&self, answer: &Answer, body: &Document, (take, role): (&Take, Role)) -> Option<Signal> {
+        if let Some(signal) = self.signals.by_rule(answer.status, body) {
             return Some(signal);
         }
-        // Accepted, where the step takes something: that tells whether it is.
-        let accepted = |signal: &Signal| *signal == Signal::Fault(FaultKind::Pending) && !take.is_empty();
-        self.signals.by_itself(status, body, role.has_ticket).filter(|signal| !accepted(signal))
+        let said = self.signals.by_itself(answer.status, body, role.has_ticket)?;
+        // 202 is "accepted" where the step takes something: what hands in must have it, what polls can lack it for a while.
+        let taken = || matches!(take.of(answer, body), Found::All(_));
+        let accepted = !take.is_empty() && (!role.has_ticket || taken());
+        (said != Signal::Fault(FaultKind::Pending) || !accepted).then_some(said)
     }
 
     fn read_success(&self, answer: &Answer, body: &Document, now: i64, whom: &Whom, take: &Take) -> Reading {

@@ -125,6 +125,19 @@ fn every_mistake_is_refused_with_its_place() {
 }
 
 #[test]
+fn requests_are_counted_without_polls() {
+    let config = parse(&example()).unwrap();
+    let phone: FieldSet = [Field::PHONE].into_iter().collect();
+    assert_eq!((config.most_requests(phone), config.most_requests(FieldSet::EMPTY)), (1, 1));
+    let mut chain = example();
+    chain["steps"][1]["response"]["pending"] = Value::Null;
+    chain["steps"][0]["response"]["fields"] = json!({"job_title": "/t"});
+    let chain = parse(&chain).unwrap();
+    let title: FieldSet = [Field::JOB_TITLE].into_iter().collect();
+    assert_eq!([phone, title, FieldSet::ALL].map(|wanted| chain.most_requests(wanted)), [2, 1, 2]);
+}
+
+#[test]
 fn null_is_the_same_as_leaving_out() {
     for place in
         ["/send", "/poll_every_s", "/poll_for_s", "/when_pending", "/min_confidence", "/request", "/response"]
