@@ -1,8 +1,9 @@
 //! Whom a provider can be asked about, and with what.
 
 use super::Config;
-use super::placeholder::{Placeholder, Values};
+use super::placeholder::Placeholder;
 use super::same_person::Whom;
+use super::values::Values;
 use crate::fields::FieldSet;
 use crate::person::Person;
 use crate::shared::Kind;

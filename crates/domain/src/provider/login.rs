@@ -5,10 +5,10 @@ use super::exchange::{Answer, HttpRequest};
 use super::fault::{Fault, FaultKind, Seen};
 use super::node::{Checked, Node};
 use super::parse_request::parse_request;
-use super::placeholder::Values;
 use super::pointer::Pointer;
 use super::request::RequestTemplate;
 use super::taken::{Found, MAX_VALUE_BYTES, Names, Take, Taken};
+use super::values::Values;
 use super::{reading, response, template, words};
 use crate::person::Person;
 

@@ -68,6 +68,7 @@ mod step;
 mod taken;
 mod template;
 mod url;
+mod values;
 mod wanted;
 mod words;
 

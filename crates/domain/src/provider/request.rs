@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::exchange::{HttpRequest, Method};
-use super::placeholder::{Placeholder, Values};
+use super::placeholder::Placeholder;
 use super::template::{self, Encoding, Template};
 use super::url::UrlTemplate;
+use super::values::Values;
 use super::wanted::Wanted;
 
 /// The request of a step or login, checked and taken apart once.

@@ -6,7 +6,8 @@ use unicode_normalization::char::is_combining_mark;
 
 use super::mapping::Spec;
 use super::node::{Checked, Node};
-use super::placeholder::{Placeholder, Values};
+use super::placeholder::Placeholder;
+use super::values::Values;
 use crate::people::{Rules, email, name, profile};
 
 /// What names a person. A company is left out: people change it, and that is what is asked about.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::placeholder::{Placeholder, Values};
+use super::placeholder::Placeholder;
 use super::taken::Names;
+use super::values::Values;
 
 /// A piece of a template: text as it stands, or a placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::placeholder::Values;
 use super::taken::Names;
 use super::template::{Encoding, Part, Template};
+use super::values::Values;
 
 /// A URL of a description, checked and taken apart once.
 #[derive(Clone, Debug, PartialEq, Eq)]
