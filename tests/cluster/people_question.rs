@@ -266,7 +266,7 @@ fn stand_ins_and_impossible_values_identify_nobody_and_are_not_sent() {
     enrich(&mut caller, 1).unwrap();
     let query = world.provider.requests().pop().unwrap().query;
     let names: Vec<&str> = query.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["email", "titlecase"]);
+    assert_eq!(names, ["email", "company", "titlecase", "min_likelihood"]);
 }
 
 #[test]
@@ -304,9 +304,12 @@ pub fn hash(parts: &[&[u8]]) -> Uuid {
 #[test]
 fn receipts_of_the_former_form_are_used_for_nobody_else() {
     let world = world(2);
-    // No description of that time compared persons.
+    // No description of that time compared persons, or was identified by a company's domain.
     world.run(
-        r#"SELECT leadlex.alter_provider('vendor', '{"response": {"same_person": null}}', secret => 's')"#,
+        r#"SELECT leadlex.alter_provider('vendor', secret => 's', config => '{
+            "request": {"query": {"company": "{company_name}"}},
+            "identify_by": [["email"], ["linkedin_url"], ["phone"], ["full_name", "company_name"], ["full_name", "location"]],
+            "response": {"same_person": null}}')"#,
     );
     let mut owner = world.owner();
     let row = owner

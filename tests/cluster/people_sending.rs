@@ -135,7 +135,9 @@ fn check_provider_shows_what_is_sent_and_what_is_no_value() {
     let url = shown["request"]["url"].as_str().unwrap();
     assert!(url.contains("email=Jane%40acme.example"), "{shown}");
     assert!(url.contains("phone=%2B1%20202%20555%200123") && url.contains("location=Oslo"), "{shown}");
-    assert!(!url.contains("name=") && !url.contains("company=") && !url.contains("profile="), "{shown}");
+    assert!(!url.contains("name=") && !url.contains("Freelance") && !url.contains("profile="), "{shown}");
+    // The domain of the address stands for a company whose name is none.
+    assert!(url.contains("company=acme.example"), "{shown}");
     assert_eq!(shown["no_value"], json!(["full_name", "company_name", "linkedin_url"]), "{shown}");
     let shown = check(json!({"email": "N/A", "full_name": "Jane Doe"}));
     assert_eq!(

@@ -182,6 +182,12 @@ impl Waterfall {
 
     /// Takes in what this provider did. The providers come in the order in which they were asked.
     pub fn absorb(&mut self, provider: &str, outcome: ProviderOutcome) {
+        self.absorb_above(provider, outcome, None);
+    }
+
+    /// The same of a provider whose description has a `min_confidence` of its own, which counts before the waterfall's
+    /// ([`super::provider::Config::min_confidence`]).
+    pub fn absorb_above(&mut self, provider: &str, outcome: ProviderOutcome, least: Option<f64>) {
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
             ProviderOutcome::OnlyShared(columns) => {
@@ -215,7 +221,7 @@ impl Waterfall {
                 None
             }
             Verdict::Match { values, confidence } => {
-                if confidence.unwrap_or(0.0) >= self.min_confidence {
+                if confidence.unwrap_or(0.0) >= least.unwrap_or(self.min_confidence) {
                     let others = self.values.fields();
                     self.take(provider, &values, fills, confidence);
                     let own = self.values.fields().minus(others);

@@ -87,6 +87,21 @@ fn weak_answers_are_no_match_and_no_score_counts_as_zero() {
 }
 
 #[test]
+fn a_providers_own_least_score_counts_before_the_calls() {
+    for (setting, own, confidence, counts) in [
+        (0.9, Some(0.5), Some(0.5), true),
+        (0.9, Some(0.5), Some(0.4), false),
+        (0.0, Some(0.5), None, false),
+        (0.9, Some(0.0), None, true),
+        (0.9, None, Some(0.5), false),
+    ] {
+        let mut waterfall = Waterfall::new(Mode::FirstMatch, setting, FieldSet::ALL);
+        waterfall.absorb_above("a", answer(&[(Field::PHONE, "+1")], confidence), own);
+        assert_eq!(waterfall.result().is_ok(), counts, "{setting} {own:?} {confidence:?}");
+    }
+}
+
+#[test]
 fn without_data_a_failure_is_told_and_each_provider_named() {
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
     waterfall.absorb("a", ProviderOutcome::Answered(Verdict::NoMatch));

@@ -1,13 +1,10 @@
 //! The presets end to end: for each a server plays its vendor over a real socket. The bodies have the vendors' documented
 //! shapes, and the people in them are nobody's.
 
-mod apollo;
 mod further_vendors;
 mod generic;
 mod hunter;
-mod lusha;
 mod people_data_labs;
-mod rocketreach;
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -67,7 +67,10 @@ fn a_match_is_mapped(vendor: &mut Vendor) {
         json!({
             "method": "GET",
             "path": PATH,
-            "query": {"email": "jane1@acme.example", "name": "Jane Example", "titlecase": "true"},
+            "query": {
+                "email": "jane1@acme.example", "name": "Jane Example", "company": "acme.example", "titlecase": "true",
+                "min_likelihood": "2"
+            },
             "body": null
         })
     );
@@ -93,7 +96,8 @@ fn a_partial_match_costs_one_credit(vendor: &mut Vendor) {
             "company": "Acme Corporation",
             "profile": "https://www.linkedin.com/in/jane-example",
             "location": "Springfield",
-            "titlecase": "true"
+            "titlecase": "true",
+            "min_likelihood": "2"
         })
     );
     assert_eq!(vendor.cost(), Some(2.0));
@@ -104,8 +108,10 @@ fn what_the_free_plan_withholds_is_not_written(vendor: &mut Vendor) {
         "work_email": false, "personal_emails": true, "mobile_phone": true, "phone_numbers": true, "phones": true,
         "location_name": true, "linkedin_url": true
     });
-    let expected =
-        json!({"job_title": "Vice President Of Testing", "company_name": "Acme", "seniority": "vp"});
+    // The country is not withheld.
+    let expected = json!({
+        "job_title": "Vice President Of Testing", "company_name": "Acme", "location": "United States", "seniority": "vp"
+    });
     vendor.reads(&person(&withheld), &expected, Some(0.8));
 }
 

@@ -128,7 +128,7 @@ fn every_mistake_is_refused_with_its_place() {
         ("/request/headers/Accept-Encoding", json!("br"), "set for you"),
         ("/request/headers/x-api-key", json!("x"), "twice"),
         ("/request/query/email", json!("{mail}"), "unknown placeholder {mail}"),
-        ("/request/query/email", json!(["a"]), "must be a text, not a list"),
+        ("/request/query/email", json!([]), "empty list"),
         ("/request/query/{email}", json!("x"), "without { and }"),
         ("/request/query/", json!("x"), "must have a name"),
         ("/identify_by", json!([]), "at least one set"),
@@ -172,6 +172,21 @@ fn every_mistake_is_refused_with_its_place() {
 }
 
 #[test]
+fn each_form_of_a_parameter_is_checked() {
+    for (list, place, part) in [
+        (json!(["{email}", "{mail}"]), "/request/query/email/1", "unknown placeholder {mail}"),
+        (json!([["a"]]), "/request/query/email/0", "must be a text, not a list"),
+        (json!([null]), "/request/query/email/0", "must be a text, not null"),
+        (json!([{"wanted": {"phone": "x"}}]), "/request/query/email/0", "must be a text, not an object"),
+    ] {
+        let error = refusal(&with("/request/query/email", list.clone()));
+        assert_eq!(error.place, place, "{list}");
+        assert!(error.message.contains(part), "{list}: {error}");
+    }
+    assert!(parse(&with("/request/query/email", json!(["{email}", "none", 1]))).is_ok());
+}
+
+#[test]
 fn a_description_must_be_an_object() {
     for wrong in [json!(null), json!([]), json!("x"), json!(1)] {
         let error = refusal(&wrong);
@@ -210,7 +225,8 @@ fn whole_numbers_may_have_a_point_zero() {
 
 #[test]
 fn presets_are_complete_but_for_what_the_user_must_give() {
-    assert_eq!(presets::names(), ["apollo", "generic", "hunter", "lusha", "people_data_labs", "rocketreach"]);
+    assert_eq!(presets::names().len(), 15);
+    assert!(presets::names().is_sorted());
     assert_eq!(presets::preset("people"), None);
     let read = |name| serde_json::from_str::<Value>(presets::preset(name).unwrap()).unwrap();
 
@@ -218,6 +234,11 @@ fn presets_are_complete_but_for_what_the_user_must_give() {
     assert!(vendor.needs_secret());
     assert_eq!(vendor.fills().iter().count(), 6);
 
+    for (name, place) in [("snov", "/login/request/body/client_id"), ("zoominfo", "/login/request/body")] {
+        let error = refusal(&read(name));
+        assert_eq!(error.place, place, "{name}");
+        assert!(error.message.contains("unknown placeholder {client_id}"), "{name}: {error}");
+    }
     let generic = read("generic");
     let error = refusal(&generic);
     assert_eq!((error.place.as_str(), error.message.as_str()), ("/request/url", "is missing"));

@@ -1,0 +1,171 @@
+//! The request that gets a token before any other, and what it takes. Its values are everybody's who uses the provider.
+
+use super::document::Document;
+use super::exchange::{Answer, HttpRequest};
+use super::failure_kind::{Fault, FaultKind, Seen};
+use super::node::{Checked, Node};
+use super::parse_request::parse_request;
+use super::pointer::Pointer;
+use super::request::RequestTemplate;
+use super::taken::{Found, MAX_VALUE_BYTES, Names, Take, Taken};
+use super::values::Values;
+use super::{reading, response, template, words};
+use crate::person::Person;
+
+/// So much sooner than the vendor says a token is taken to be over.
+const MARGIN_S: u64 = 30;
+/// A year.
+const MOST_VALID_S: u32 = 31_536_000;
+
+/// The `login` of a description, checked and ready for use. It never holds the secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    request: RequestTemplate,
+    take: Take,
+    valid_for: Option<ValidFor>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum ValidFor {
+    At(Pointer),
+    Seconds(u32),
+}
+
+/// What a login gave.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct LoginValues {
+    /// Never to be shown, logged or written to a table.
+    pub taken: Taken,
+    /// From the answer on, 30 s less than the vendor says, not below 0; `None`: until a step is answered with 401.
+    pub valid_for_s: Option<u64>,
+}
+
+impl LoginValues {
+    /// The values for shared memory, without how long they hold; [`LoginValues::from_bytes`] reads them. Not longer than
+    /// [`Login::most_bytes`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for text in self.taken.iter().flat_map(|(name, value)| [name, value]) {
+            // Within u32 by the bounds of names and values.
+            bytes.extend((text.len() as u32).to_be_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        bytes
+    }
+
+    /// `None`: it is not what [`LoginValues::to_bytes`] wrote.
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<LoginValues> {
+        let mut text = || -> Option<Option<&str>> {
+            let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
+                return bytes.is_empty().then_some(None);
+            };
+            let (text, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            bytes = rest;
+            Some(Some(std::str::from_utf8(text).ok()?))
+        };
+        let mut taken = Taken::NOTHING;
+        while let Some(name) = text()? {
+            taken.set(name, text()??.to_owned());
+        }
+        Some(LoginValues { taken, valid_for_s: None })
+    }
+}
+
+/// Names alone.
+impl std::fmt::Debug for LoginValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.taken.iter().map(|(name, _)| name).collect();
+        write!(f, "LoginValues {names:?} for {:?} s", self.valid_for_s)
+    }
+}
+
+impl Login {
+    /// Reads what it takes: to be known before its requests and those of the steps.
+    pub fn parse_take(node: &Node<'_>) -> Checked<Take> {
+        Take::parse(&node.object(&KEYS)?.required("take")?, &Names::default())
+    }
+
+    /// Reads the rest.
+    pub fn parse(node: &Node<'_>, take: Take) -> Checked<Login> {
+        let object = node.object(&KEYS)?;
+        let place = object.required("request")?;
+        let request = parse_request(&place, &Names::of_a_login())?;
+        let of_person = |template: &&template::Template| template.tells();
+        if request.templates().iter().any(of_person) || !request.wanted().is_empty() {
+            return Err(place.error(
+                "must not name anything of a contact: a login is about no contact, and its values are for every request; it knows {secret} alone",
+            ));
+        }
+        let valid_for = object.optional("valid_for").map(|rule| parse_valid_for(&rule)).transpose()?;
+        Ok(Login { request, take, valid_for })
+    }
+
+    /// `None`: its address cannot be filled, as there is no secret.
+    pub fn request(&self, secret: Option<&str>) -> Option<HttpRequest> {
+        let secret = template::clean_secret(secret);
+        self.request.render(&Values::of(&Person::default(), secret.as_deref()))
+    }
+
+    /// What the answer to that request gives. It came at `now`, in seconds since 1970.
+    ///
+    /// The fault is `bad_credentials`, but for a server that is in trouble (`server_error`), limits requests
+    /// (`rate_limited`) or sends elsewhere (`redirect`), and for what is not its word (`unrecognised`): that says nothing
+    /// about the secret.
+    pub fn read(&self, request: &HttpRequest, answer: &Answer, now: i64) -> Result<LoginValues, Fault> {
+        let body = Document::of(answer);
+        let success = (200..=299).contains(&answer.status);
+        let Found::All(taken) = self.take.of(answer, &body) else {
+            return Err(request.without_echo_in(fault(answer, &body, now)));
+        };
+        if !success {
+            return Err(request.without_echo_in(fault(answer, &body, now)));
+        }
+        let valid_for_s = match &self.valid_for {
+            None => None,
+            Some(ValidFor::Seconds(seconds)) => Some(u64::from(*seconds)),
+            Some(ValidFor::At(place)) => body.json().and_then(|json| reading::seconds_at(place, json)),
+        };
+        let valid_for_s = valid_for_s.map(|seconds| seconds.saturating_sub(MARGIN_S));
+        Ok(LoginValues { taken, valid_for_s })
+    }
+
+    /// What [`LoginValues::to_bytes`] gives at most: for each name its own length, 8 kB and two lengths.
+    pub fn most_bytes(&self) -> usize {
+        self.take.names().map(|name| name.len() + MAX_VALUE_BYTES + 2 * size_of::<u32>()).sum()
+    }
+
+    /// The request that it sends.
+    pub fn template(&self) -> &RequestTemplate {
+        &self.request
+    }
+}
+
+const KEYS: [&str; 3] = ["request", "take", "valid_for"];
+
+fn parse_valid_for(node: &Node<'_>) -> Checked<ValidFor> {
+    let object = node.object(&["pointer", "seconds"])?;
+    match (object.optional("pointer"), object.optional("seconds")) {
+        (Some(pointer), None) => Pointer::parse(&pointer).map(ValidFor::At),
+        // What is over at once would be a login for every request.
+        (None, Some(seconds)) => seconds.integer(MARGIN_S as u32 + 1, MOST_VALID_S).map(ValidFor::Seconds),
+        _ => Err(node.error("must have either pointer or seconds")),
+    }
+}
+
+fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
+    let kind = match response::kind_of(answer.status, body) {
+        other @ (FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Redirect) => other,
+        _ if *body == Document::Page => FaultKind::Unrecognised,
+        _ => FaultKind::BadCredentials,
+    };
+    let mut fault = Fault::new(kind, format!("login: {}", words::message(kind, answer.status, body)));
+    fault.retry_after_s = reading::retry_after_header(answer, now);
+    if words::is_puzzling(kind, body) {
+        fault.seen = Some(Box::new(Seen::of(answer)));
+    }
+    fault
+}
+
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;
