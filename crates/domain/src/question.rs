@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::contact::Contact;
-use super::fields::{Field, FieldMap};
+use super::fields::{Field, FieldMap, FieldSet};
 use super::hash::{Hash, hash};
 use super::people::value;
 use super::person::Person;
@@ -28,18 +28,34 @@ pub struct Questions {
     pub hashes: Vec<Hash>,
     /// All identifying values together: who knows more can ask again where there was nothing.
     pub known: Hash,
+    /// For each of [`Questions::hashes`]: the same with more fields asked for, the fewest first. What was answered to them
+    /// answers it.
+    wider: Vec<Vec<Hash>>,
     stem: Vec<u8>,
     all: Known,
     former: Option<former::Questions>,
 }
 
 impl Questions {
-    /// `None` when the contact cannot be identified.
+    /// `None` when the contact cannot be identified. Where the requests depend on the fields that are wanted
+    /// ([`Config::asked`]): for all of them.
     pub fn of(
         parties: Parties<'_>,
         config: &Config,
         person: &Person,
         contact: &Contact,
+    ) -> Option<Questions> {
+        Questions::about(parties, config, person, contact, FieldSet::ALL)
+    }
+
+    /// The same for the fields that this provider is wanted for: those that it is asked for belong to the question, where its
+    /// requests depend on them.
+    pub fn about(
+        parties: Parties<'_>,
+        config: &Config,
+        person: &Person,
+        contact: &Contact,
+        wanted: FieldSet,
     ) -> Option<Questions> {
         let identity = config.identity(person);
         if identity.sets.is_empty() {
@@ -53,19 +69,24 @@ impl Questions {
             parties.description,
         ])
         .to_vec();
-        let hashes = identity
-            .sets
-            .iter()
-            .map(|set| hash_of(&stem, "set", identity.settled.iter().chain(set)))
-            .collect();
+        let asked = config.asked(wanted);
+        let more = asked.map(|asked| config.asked_beyond(asked)).unwrap_or_default();
+        let of_set = |(beside, set): (&Known, &Known), asked: Option<FieldSet>| {
+            let fields = asked.map(|asked| ("wanted", asked.names().join(",")));
+            hash_of(&stem, "set", beside.iter().chain(set).chain(&fields))
+        };
+        let sets = || identity.beside.iter().zip(&identity.sets);
+        let hashes = sets().map(|set| of_set(set, asked)).collect();
+        let wider = sets().map(|set| more.iter().map(|asked| of_set(set, Some(*asked))).collect()).collect();
         let known = hash_of(&stem, "known", identity.all.iter());
         let former = former::Questions::of(parties, config, person, contact);
-        Some(Questions { hashes, known, stem, all: identity.all, former })
+        Some(Questions { hashes, known, wider, stem, all: identity.all, former })
     }
 
     /// Under which answers to it may be found.
     pub fn everywhere(&self) -> impl Iterator<Item = Hash> + '_ {
-        self.hashes.iter().chain(self.former.iter().flat_map(|former| &former.hashes)).copied()
+        let former = self.former.iter().flat_map(|former| &former.hashes);
+        self.hashes.iter().chain(self.wider.iter().flatten()).chain(former).copied()
     }
 
     /// What of these receipts was answered to the question that is put now, or to one that was put when less was known of
@@ -75,7 +96,11 @@ impl Questions {
         contact: &'r Contact,
         find: impl Fn(&Hash) -> Option<&'r Receipt> + Copy + 'r,
     ) -> impl Iterator<Item = (&'r Receipt, Hash)> {
-        let present = self.hashes.iter().enumerate().filter_map(move |(at, hash)| {
+        let with_more = |(at, hash): (usize, &'r Hash)| {
+            let wider = self.wider[at].iter().map(move |more| (at, more));
+            std::iter::once((at, hash)).chain(wider)
+        };
+        let present = self.hashes.iter().enumerate().flat_map(with_more).filter_map(move |(at, hash)| {
             let receipt = find(hash)?;
             let same = at == 0
                 || receipt.is_about(contact, |known| hash_of(&self.stem, "known", known.iter()), &self.all);

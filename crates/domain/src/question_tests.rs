@@ -333,3 +333,135 @@ proptest! {
         }
     }
 }
+
+/// The formula of questions as they were before a request could depend on what is wanted, written out.
+#[test]
+fn what_is_new_in_descriptions_leaves_the_hash_of_old_questions_as_it_was() {
+    let json = description();
+    let contact = Contact {
+        email: Some("jane@acme.example".into()),
+        full_name: Some("Jane Doe".into()),
+        ..Contact::default()
+    };
+    let parts = ["request", "identify_by", "response"].map(|key| json[key].to_string());
+    let description = hash(&[parts[0].as_bytes(), parts[1].as_bytes(), parts[2].as_bytes()]);
+    assert_eq!(fingerprint(&json), description);
+    let nil = Uuid::nil();
+    let stem = hash(&[b"question", nil.as_bytes(), nil.as_bytes(), &description]);
+    let settled: [&[u8]; 4] = [b"full_name", b"jane doe", b"email", b"jane@acme.example"];
+    let of_set: Vec<&[u8]> =
+        [&stem[..], b"set"].into_iter().chain(settled).chain([&b"email"[..], b"jane@acme.example"]).collect();
+    let questions = questions(&contact);
+    assert_eq!(questions.hashes, [hash(&of_set)]);
+    let known: Vec<&[u8]> =
+        [&stem[..], b"known", b"email", b"jane@acme.example", b"full_name", b"jane doe"].into();
+    assert_eq!(questions.known, hash(&known));
+    // Fields that no request names make no difference.
+    let parties = Parties { workspace: nil, provider: nil, description: &description };
+    let person = Person::made_up(&contact);
+    assert_eq!(
+        Questions::about(parties, &config(&json), &person, &contact, FieldSet::EMPTY),
+        Some(questions)
+    );
+}
+
+fn wanting() -> Value {
+    let mut json = description();
+    json["request"]["query"]["reveal"] =
+        json!({"wanted": {"phone": "phones", "job_title": "profile", "location": "profile"}});
+    json["response"]["fields"] = json!({"phone": "/p", "job_title": "/t", "location": "/l"});
+    json
+}
+
+fn about(json: &Value, contact: &Contact, wanted: &[Field]) -> Questions {
+    let description = fingerprint(json);
+    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
+    let wanted = wanted.iter().copied().collect();
+    Questions::about(parties, &config(json), &Person::made_up(contact), contact, wanted).unwrap()
+}
+
+#[test]
+fn the_fields_asked_for_belong_to_the_question() {
+    let json = wanting();
+    let contact = Contact { email: Some("jane@acme.example".into()), ..Contact::default() };
+    let of = |wanted: &[Field]| about(&json, &contact, wanted);
+    let (phone, title, both) =
+        (of(&[Field::PHONE]), of(&[Field::JOB_TITLE]), of(&[Field::PHONE, Field::JOB_TITLE]));
+    assert_ne!(phone.hashes, title.hashes);
+    assert_eq!(title.hashes, of(&[Field::LOCATION]).hashes, "the vendor gives them under one word");
+    assert_eq!(title.known, phone.known);
+    // What was answered when more was asked for answers what is asked for now, and not the other way round.
+    let asked_of = config(&json).maps_of([Field::PHONE].into_iter().collect());
+    let receipt = Receipt::new(&Verdict::NoMatch, asked_of, phone.known, 0).unwrap();
+    let found = |question: &Questions, at: Hash| {
+        let receipts = HashMap::from([(at, receipt.clone())]);
+        assert_eq!(
+            question.everywhere().any(|hash| hash == at),
+            question.answered(&contact, |h| receipts.get(h)).next().is_some()
+        );
+        question.answered(&contact, |hash| receipts.get(hash)).next().is_some()
+    };
+    assert!(found(&phone, both.hashes[0]) && found(&title, both.hashes[0]) && found(&phone, phone.hashes[0]));
+    assert!(!found(&both, phone.hashes[0]) && !found(&title, phone.hashes[0]));
+    assert_eq!(
+        receipt.lacking.names(),
+        ["phone"],
+        "a field that was not asked for is not remembered as nothing"
+    );
+}
+
+#[test]
+fn a_value_that_is_not_sent_is_no_part_of_the_question() {
+    let mut json = description();
+    let named = |name: &str| Contact {
+        email: Some("jane@acme.example".into()),
+        full_name: Some(name.into()),
+        ..Contact::default()
+    };
+    let of = |json: &Value, name| questions_of(json, &named(name)).unwrap();
+    assert_ne!(of(&json, "Jane Doe").hashes, of(&json, "John Roe").hashes);
+    json["send"] = json!("used_set");
+    assert_eq!(of(&json, "Jane Doe").hashes, of(&json, "John Roe").hashes);
+    assert_eq!(of(&json, "Jane Doe").former, None, "receipts of that form are older");
+    let people = ["Jane Doe", "John Roe"].map(|name| Person::made_up(&named(name)));
+    assert!(config(&json).means_the_same(&people[0], &people[1]));
+    assert!(!config(&json).asks_by_name(&people[0]));
+    // An answer that is compared by it is about nobody else.
+    json["response"]["same_person"] = json!({"full_name": "/name"});
+    assert_ne!(of(&json, "Jane Doe").hashes, of(&json, "John Roe").hashes);
+}
+
+#[test]
+fn a_ticket_outlives_another_way_to_read_the_answers() {
+    let json = json!({
+        "login": {"request": {"url": "https://h/t"}, "take": {"t": "/t"}},
+        "identify_by": [["email"]], "poll_every_s": 5,
+        "steps": [
+            {"request": {"url": "https://h/a"}, "response": {}, "take": {"id": "/id"}},
+            {"request": {"url": "https://h/{id}"}, "response": {"fields": {"phone": "/p"}}}
+        ]
+    });
+    let changed = |place: &str, value: Value| {
+        let mut changed = json.clone();
+        let (parent, key) = place.rsplit_once('/').unwrap();
+        changed.pointer_mut(parent).unwrap()[key] = value;
+        changed
+    };
+    let of = |json: &Value| {
+        (crate::receipt::ticket_fingerprint(json), fingerprint(json), crate::receipt::login_fingerprint(json))
+    };
+    let (ticket, answers, login) = of(&json);
+    for (place, value, kept) in [
+        ("/steps/1/response/fields", json!({"phone": "/q"}), [true, false, true]),
+        ("/steps/1/request/url", json!("https://h/b/{id}"), [false, false, true]),
+        ("/steps/0/take", json!({"id": "/other"}), [false, false, true]),
+        ("/identify_by", json!([["phone"]]), [false, false, true]),
+        ("/send", json!("used_set"), [false, false, true]),
+        ("/login/take", json!({"t": "/u"}), [true, true, false]),
+        ("/poll_every_s", json!(6), [true, true, true]),
+        ("/price", json!({}), [true, true, true]),
+    ] {
+        let (t, a, l) = of(&changed(place, value));
+        assert_eq!([t == ticket, a == answers, l == login], kept, "{place}");
+    }
+}

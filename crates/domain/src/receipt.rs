@@ -27,8 +27,33 @@ impl Terms {
 
 /// Of what a provider's description says about the question and how to read the answer; not of time and number limits.
 pub fn fingerprint(description: &Value) -> Hash {
-    let parts = ["request", "identify_by", "response"].map(|key| description[key].to_string());
-    hash(&[parts[0].as_bytes(), parts[1].as_bytes(), parts[2].as_bytes()])
+    let mut parts: Vec<String> =
+        ["request", "identify_by", "response"].map(|key| description[key].to_string()).into();
+    // A description without these has the hash that it had before there were any.
+    for key in ["steps", "send"] {
+        parts.extend(description.get(key).filter(|part| !part.is_null()).map(|part| format!("{key}:{part}")));
+    }
+    hash(&parts.iter().map(String::as_bytes).collect::<Vec<_>>())
+}
+
+/// Of what a provider's description says about the question alone: with another way to read the answers, another price,
+/// login or limit, what was handed in is still the same. For [`super::question::Parties`] of the question under which a
+/// ticket is kept.
+pub fn ticket_fingerprint(description: &Value) -> Hash {
+    let mut parts = vec!["ticket".to_owned()];
+    for key in ["request", "identify_by", "send"] {
+        parts.push(description[key].to_string());
+    }
+    for step in description["steps"].as_array().into_iter().flatten() {
+        parts.extend([step["request"].to_string(), step["take"].to_string()]);
+    }
+    hash(&parts.iter().map(String::as_bytes).collect::<Vec<_>>())
+}
+
+/// Of what a provider's description says about its login: with another one, or another secret, what a login gave is no
+/// longer good.
+pub fn login_fingerprint(description: &Value) -> Hash {
+    hash(&[b"login", description["login"].to_string().as_bytes()])
 }
 
 /// What is remembered of one question.

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use serde_json::Value;
 
 use crate::pg::store::cache;
+use leadlex_domain::fields::Field;
 use leadlex_domain::provider::{about, presets};
 
 type Preset = (
@@ -52,11 +53,18 @@ fn preset_report() -> TableIterator<
 
 fn row(name: &'static str, config: Value) -> Preset {
     let text = |key| about::text(&config, key).map(str::to_owned);
-    let fields = config["response"]["fields"].as_object();
+    // Every preset can be read, but for the generic one, which lacks an address.
+    let steps = config["steps"].as_array().into_iter().flatten();
+    let mapped =
+        |part: &Value| part["response"]["fields"].as_object().map(|fields| fields.keys().cloned().collect());
+    let named: Vec<String> =
+        steps.chain([&config]).filter_map(mapped).flat_map(|names: Vec<String>| names).collect();
+    let fields =
+        Field::all().map(|field| field.name().to_owned()).filter(|name| named.contains(name)).collect();
     (
         name,
         text("vendor"),
-        fields.map(|fields| fields.keys().cloned().collect()).unwrap_or_default(),
+        fields,
         JsonB(config["identify_by"].clone()),
         text("identifiers"),
         text("score"),

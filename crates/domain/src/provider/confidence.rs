@@ -76,6 +76,11 @@ impl Confidence {
         }
     }
 
+    /// Whether the description says nothing of a score.
+    pub fn is_unknown(&self) -> bool {
+        *self == Confidence::Unknown
+    }
+
     /// Whether a score is read as it stands.
     pub fn has_no_scale(&self) -> bool {
         matches!(self, Confidence::At { divide_by: None, .. })

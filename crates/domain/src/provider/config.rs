@@ -2,216 +2,188 @@
 
 use serde_json::Value;
 
-use super::about;
-use super::confidence::Confidence;
-use super::exchange::Method;
-use super::mapping::Spec;
-use super::node::{Checked, Node, header_name};
-use super::reading::{Cost, RetryAfter};
-use super::same_person::SamePerson;
-use super::signals::{self, Signals};
-use super::template::{self, Encoding, Placeholder, Template};
-use super::url::UrlTemplate;
-use super::{Body, BodyNode, Config, Response};
-use crate::fields::{Field, FieldMap, FieldSet, Kind};
+use super::login::Login;
+use super::node::{Checked, Node, Object};
+use super::parse_request::new_header;
+use super::placeholder::Placeholder;
+use super::response::unknown_field;
+use super::step::Step;
+use super::taken::{Names, Take};
+use super::{Config, IdentifyingSet, WhenPending, about};
+use crate::fields::{Field, FieldSet};
 
 const MAX_TIMEOUT_MS: u32 = 60_000;
 /// The largest whole number that Postgres's int4 can hold.
 const MAX_REQUESTS: u32 = i32::MAX as u32;
+const MOST_STEPS: usize = 8;
+const LONGEST_POLL_EVERY_S: u32 = 3_600;
+/// 30 days.
+const LONGEST_POLL_FOR_S: u32 = 2_592_000;
 
-/// Headers that are ours to set: they frame the message, name the host or ask for encodings that we must undo.
-const RESERVED_HEADERS: [&str; 14] = [
-    "host",
-    "content-length",
-    "content-encoding",
-    "transfer-encoding",
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-    "accept-encoding",
-    "proxy-connection",
-    "proxy-authorization",
-    "proxy-authenticate",
+const KEYS: [&str; 16] = [
+    "about",
+    "request",
+    "identify_by",
+    "response",
+    "fills",
+    "timeout_ms",
+    "max_requests_per_minute",
+    "max_requests_per_day",
+    "idempotency_header",
+    "steps",
+    "login",
+    "send",
+    "poll_every_s",
+    "poll_for_s",
+    "when_pending",
+    "min_confidence",
 ];
 
 /// Reads a whole description. The error names the first mistake and its place.
 pub fn parse(description: &Value) -> Checked<Config> {
-    let root = Node::root(description).object(&[
-        "about",
-        "request",
-        "identify_by",
-        "response",
-        "fills",
-        "timeout_ms",
-        "max_requests_per_minute",
-        "max_requests_per_day",
-        "idempotency_header",
-    ])?;
+    let root = Node::root(description).object(&KEYS)?;
     let at_most = |key, most| root.optional(key).map(|node| node.integer(1, most)).transpose();
-    let (method, url, query, headers, body) = parse_request(&root.required("request")?)?;
-    let identify_by = parse_identify_by(&root.required("identify_by")?)?;
-    let response = parse_response(&root.required("response")?)?;
-    let mapped = response.fields.fields();
-    let fills = root.optional("fills").map_or(Ok(mapped), |list| parse_fills(&list, mapped))?;
-    root.optional("about").map_or(Ok(()), |node| about::check(&node))?;
-    let idempotency_header = match root.optional("idempotency_header") {
-        None => None,
-        Some(name) => {
-            new_header(&name, name.text()?, &headers)?;
-            Some(name.text()?.to_owned())
-        }
-    };
+    let (login, steps) = parse_steps(&root)?;
+    let used_set = root.optional("send").map_or(Ok(false), |send| word(&send, "all", "used_set"))?;
+    let next = root.optional("when_pending").map_or(Ok(false), |when| word(&when, "wait", "next"))?;
+    let mapped = steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()));
     let mut config = Config {
-        method,
-        url,
-        query,
-        headers,
-        body,
-        identify_by,
+        login,
+        sets: parse_identify_by(&root.required("identify_by")?, used_set)?,
         sends: Vec::new(),
-        response,
-        fills,
+        maps: mapped,
+        fills: root.optional("fills").map_or(Ok(mapped), |list| parse_fills(&list, mapped))?,
         timeout_ms: at_most("timeout_ms", MAX_TIMEOUT_MS)?,
         max_requests_per_minute: at_most("max_requests_per_minute", MAX_REQUESTS)?,
         max_requests_per_day: at_most("max_requests_per_day", MAX_REQUESTS)?,
-        idempotency_header,
+        idempotency_header: root
+            .optional("idempotency_header")
+            .map(|name| parse_header(&name, &steps))
+            .transpose()?,
+        poll_every_s: at_most("poll_every_s", LONGEST_POLL_EVERY_S)?,
+        poll_for_s: at_most("poll_for_s", LONGEST_POLL_FOR_S)?,
+        when_pending: if next { WhenPending::Next } else { WhenPending::Wait },
+        min_confidence: root
+            .optional("min_confidence")
+            .map(|least| parse_least(&least, &steps))
+            .transpose()?,
+        steps,
     };
+    check_polling(&root, &config)?;
+    root.optional("about").map_or(Ok(()), |node| about::check(&node))?;
     config.sends = Placeholder::ALL.into_iter().filter(|placeholder| config.uses(*placeholder)).collect();
     Ok(config)
 }
 
-type Named = Vec<(String, Template)>;
+/// Whether it is the second of two words.
+fn word(node: &Node<'_>, first: &str, second: &str) -> Checked<bool> {
+    match node.text()? {
+        text if text == first => Ok(false),
+        text if text == second => Ok(true),
+        _ => Err(node.error(format!("must be \"{first}\" or \"{second}\""))),
+    }
+}
 
-fn parse_request(node: &Node<'_>) -> Checked<(Method, UrlTemplate, Named, Named, Option<Body>)> {
-    let object = node.object(&["method", "url", "headers", "query", "body"])?;
-    let method = match object.optional("method") {
-        None => Method::Get,
-        Some(method) => match method.text()? {
-            "GET" => Method::Get,
-            "POST" => Method::Post,
-            _ => return Err(method.error("must be GET or POST")),
-        },
-    };
-    let url = object.required("url")?;
-    let url = UrlTemplate::parse(url.text()?).map_err(|message| url.error(message))?;
-    let query = object.optional("query").map_or(Ok(Vec::new()), |query| parse_query(&query))?;
-    let mut headers = object.optional("headers").map_or(Ok(Vec::new()), |headers| parse_headers(&headers))?;
-    let body = match object.optional("body") {
-        None => None,
-        Some(body) if method == Method::Get => {
-            return Err(body.error("must be left out when the method is GET"));
+/// `request` and `response` are one step.
+fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
+    let given = root.optional("login");
+    let login_take = given.as_ref().map(Login::parse_take).transpose()?;
+    let mut names = login_take.as_ref().map_or_else(Names::default, Names::with_login);
+    let steps = match root.optional("steps") {
+        None => {
+            let (request, response) = (root.required("request")?, root.required("response")?);
+            vec![Step::parse(&request, &response, Take::default(), &names, true)?]
         }
-        Some(body) => Some(parse_body(&body, &mut headers)?),
-    };
-    if !has_header(&headers, "accept") {
-        headers.push(("Accept".to_owned(), Template::literal("application/json")));
-    }
-    Ok((method, url, query, headers, body))
-}
-
-fn parse_template(node: &Node<'_>) -> Checked<Template> {
-    match node.value {
-        Value::Number(number) => Ok(Template::literal(number.to_string())),
-        Value::Bool(flag) => Ok(Template::literal(flag.to_string())),
-        _ => Template::parse(node.text()?).map_err(|message| node.error(message)),
-    }
-}
-
-fn parse_query(node: &Node<'_>) -> Checked<Named> {
-    node.members()?
-        .into_iter()
-        .map(|(name, value)| {
-            if name.is_empty() || name.contains(['{', '}']) {
-                let message = "must have a name without { and }; placeholders go into the value";
-                return Err(value.error(message));
+        Some(list) => {
+            let besides = ["request", "response"].into_iter().find_map(|key| root.optional(key));
+            if let Some(beside) = besides {
+                return Err(beside.error(
+                    "must be left out where there are \"steps\": each has its own; to change one, give all of them",
+                ));
             }
-            Ok((template::percent_encoded(name), parse_template(&value)?))
-        })
-        .collect()
-}
-
-fn parse_headers(node: &Node<'_>) -> Checked<Named> {
-    let mut headers = Named::new();
-    for (name, value) in node.members()? {
-        new_header(&value, name, &headers)?;
-        if value.text()?.chars().any(char::is_control) {
-            return Err(value.error("must not have line breaks or other control characters"));
+            parse_list(&list, &mut names)?
         }
-        headers.push((name.to_owned(), parse_template(&value)?));
+    };
+    let login = given.zip(login_take).map(|(node, take)| Login::parse(&node, take)).transpose()?;
+    if login.is_some() {
+        let used = |step: &Step| step.request.templates().iter().any(|text| text.of_login().next().is_some());
+        if !steps.iter().any(used) {
+            let place = root.required("login")?;
+            return Err(place.error("takes what no request names; write {name} where the request wants it, such as \"Bearer {token}\""));
+        }
     }
-    Ok(headers)
+    Ok((login, steps))
 }
 
-/// `name` can be sent beside these headers.
-fn new_header(place: &Node<'_>, name: &str, headers: &Named) -> Checked<()> {
-    header_name(place, name)?;
-    let lower = name.to_ascii_lowercase();
-    if RESERVED_HEADERS.contains(&lower.as_str()) {
-        return Err(place.error("is a header that is set for you; leave it out"));
+fn parse_list(list: &Node<'_>, names: &mut Names) -> Checked<Vec<Step>> {
+    let items = list.items()?;
+    if items.is_empty() {
+        return Err(list.error("must have at least one step"));
     }
-    if has_header(headers, name) {
-        return Err(place.error("is there twice; upper and lower case are the same in header names"));
+    if items.len() > MOST_STEPS {
+        return Err(list.error(format!("must not have more than {MOST_STEPS} steps")));
+    }
+    let objects: Vec<Object<'_>> =
+        items.iter().map(|item| item.object(&["request", "response", "take"])).collect::<Checked<_>>()?;
+    let mut takes = Vec::with_capacity(objects.len());
+    for (at, object) in objects.iter().enumerate() {
+        let take = match object.optional("take") {
+            Some(node) => Take::parse(&node, names)?,
+            None => Take::default(),
+        };
+        names.expect(&take, &format!("/steps/{at}/take"));
+        takes.push(take);
+    }
+    let mut steps = Vec::with_capacity(objects.len());
+    for (at, (object, take)) in objects.iter().zip(takes).enumerate() {
+        let (request, response) = (object.required("request")?, object.required("response")?);
+        let step = Step::parse(&request, &response, take, names, at + 1 == objects.len())?;
+        names.add(&step.take);
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+fn parse_header(name: &Node<'_>, steps: &[Step]) -> Checked<String> {
+    steps.iter().try_for_each(|step| new_header(name, name.text()?, &step.request.headers))?;
+    Ok(name.text()?.to_owned())
+}
+
+fn parse_least(node: &Node<'_>, steps: &[Step]) -> Checked<f64> {
+    let least = node.number()?;
+    if !(0.0..=1.0).contains(&least) {
+        return Err(node.error("must be a number from 0 to 1"));
+    }
+    let scored = steps.iter().any(|step| !step.response.confidence.is_unknown());
+    if least > 0.0 && !scored {
+        return Err(node.error(
+            "is above 0, and no response has a \"confidence\": every answer would count as no match",
+        ));
+    }
+    Ok(least)
+}
+
+/// How often and how long to ask says something only where an answer can be that there is none yet. That can be without
+/// `steps`, too: a later call asks again, and the queue does.
+fn check_polling(root: &Object<'_>, config: &Config) -> Checked<()> {
+    let can_be_pending = config.steps.iter().any(|step| step.response.signals.can_be_pending());
+    let given = ["poll_every_s", "poll_for_s", "when_pending"].into_iter().find_map(|key| root.optional(key));
+    if let Some(node) = given.as_ref().filter(|_| !can_be_pending) {
+        return Err(
+            node.error("means nothing here: no response has \"pending\", and status 202 has another meaning")
+        );
+    }
+    let (every, longest) = (config.poll_every_s(), config.poll_for_s());
+    if longest < every {
+        let place = root.optional("poll_for_s").or(given).unwrap_or(root.required("identify_by")?);
+        return Err(place.error(format!(
+            "must not be less than poll_every_s: the first time would be after {every} s, and the last before {longest} s"
+        )));
     }
     Ok(())
 }
 
-fn has_header(headers: &Named, name: &str) -> bool {
-    headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
-}
-
-/// A body of text is written in the manner of its content type, so that a value cannot break out of its place.
-fn parse_body(node: &Node<'_>, headers: &mut Named) -> Checked<Body> {
-    let content_type = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let declared = content_type.map(|(_, value)| value.literals().to_ascii_lowercase()).unwrap_or_default();
-    let undeclared = content_type.is_none();
-    let (body, default_type) = match node.value {
-        Value::Object(_) | Value::Array(_) => (Body::Json(parse_body_node(node)?), "application/json"),
-        Value::String(text) if declared.contains("x-www-form-urlencoded") => {
-            let pairs = text.split('&').map(Template::parse);
-            let pairs: Result<Vec<_>, String> = pairs.collect();
-            let pairs = pairs.map_err(|message| node.error(message))?;
-            (Body::Form(pairs), "")
-        }
-        Value::String(_) => {
-            let encoding = if declared.contains("json") { Encoding::Json } else { Encoding::Plain };
-            let text = parse_template(node)?;
-            (Body::Text { text, encoding }, "text/plain; charset=utf-8")
-        }
-        _ => return Err(node.error("must be an object, a list or a text")),
-    };
-    if undeclared {
-        let value = Template::literal(default_type);
-        headers.push(("Content-Type".to_owned(), value));
-    }
-    Ok(body)
-}
-
-fn parse_body_node(node: &Node<'_>) -> Checked<BodyNode> {
-    Ok(match node.value {
-        Value::String(_) => BodyNode::Text(parse_template(node)?),
-        Value::Array(_) => {
-            BodyNode::List(node.items()?.iter().map(parse_body_node).collect::<Checked<Vec<_>>>()?)
-        }
-        Value::Object(members) => {
-            let mut parsed = Vec::with_capacity(members.len());
-            for (name, member) in members {
-                let member = node.child(name, member);
-                if name.contains(['{', '}']) {
-                    let message = "must have a name without { and }; placeholders go into the value";
-                    return Err(member.error(message));
-                }
-                parsed.push((name.clone(), parse_body_node(&member)?));
-            }
-            BodyNode::Object(parsed)
-        }
-        other => BodyNode::Literal(other.clone()),
-    })
-}
-
-fn parse_identify_by(node: &Node<'_>) -> Checked<Vec<Vec<Placeholder>>> {
+fn parse_identify_by(node: &Node<'_>, used_set: bool) -> Checked<Vec<IdentifyingSet>> {
     let known: Vec<&str> = Placeholder::ALL
         .iter()
         .filter(|placeholder| **placeholder != Placeholder::Secret)
@@ -227,71 +199,16 @@ fn parse_identify_by(node: &Node<'_>) -> Checked<Vec<Vec<Placeholder>>> {
             if names.is_empty() {
                 return Err(set.error("must have at least one name, such as \"email\""));
             }
-            names
+            let set = names
                 .iter()
                 .map(|name| match Placeholder::parse(name.text()?) {
                     Some(placeholder) if placeholder != Placeholder::Secret => Ok(placeholder),
                     _ => Err(name.error(format!("must be one of {}", known.join(", ")))),
                 })
-                .collect()
+                .collect::<Checked<Vec<_>>>()?;
+            Ok(IdentifyingSet::new(set, used_set))
         })
         .collect()
-}
-
-fn parse_response(node: &Node<'_>) -> Checked<Response> {
-    refuse_placeholders(node)?;
-    let mut allowed = vec!["fields", "same_person", "confidence", "retry_after", "cost"];
-    allowed.extend(signals::keys());
-    let object = node.object(&allowed)?;
-    let signals = Signals::parse(&object)?;
-    let specs = object.required("fields")?;
-    let mut fields = FieldMap::default();
-    for (name, spec) in specs.members()? {
-        let field = Field::parse(name).ok_or_else(|| unknown_field(&spec))?;
-        let parsed = Spec::parse(&spec)?;
-        if parsed.is_e164() && field.kind() != Kind::Phone {
-            return Err(spec.error("has the format of a phone number, which only phone can have"));
-        }
-        fields.set(field, parsed);
-    }
-    if fields.is_empty() {
-        return Err(specs.error("must map at least one field"));
-    }
-    let confidence =
-        object.optional("confidence").map_or(Ok(Confidence::Unknown), |rule| Confidence::parse(&rule))?;
-    let retry_after =
-        object.optional("retry_after").map_or(Ok(RetryAfter::NONE), |list| RetryAfter::parse(&list))?;
-    let cost = object.optional("cost").map(|rule| Cost::parse(&rule)).transpose()?;
-    let same_person = object.optional("same_person").map(|rule| SamePerson::parse(&rule)).transpose()?;
-    let same_person = same_person.unwrap_or_default();
-    Ok(Response { signals, fields, same_person, confidence, retry_after, cost })
-}
-
-/// Whoever writes one means the contact's value, and would get the text as it stands: it is nowhere in an answer.
-fn refuse_placeholders(node: &Node<'_>) -> Checked<()> {
-    let refuse = |node: &Node<'_>, text: &str| {
-        let named = |placeholder: &Placeholder| text.contains(&format!("{{{}}}", placeholder.name()));
-        let Some(placeholder) = Placeholder::ALL.iter().find(|placeholder| named(placeholder)) else {
-            return Ok(());
-        };
-        Err(node.error(format!(
-            "has the placeholder {{{}}}, which means nothing in a response; \"same_person\" compares an answer with the contact",
-            placeholder.name()
-        )))
-    };
-    match node.value {
-        Value::String(text) => refuse(node, text),
-        Value::Array(_) => node.items()?.iter().try_for_each(refuse_placeholders),
-        Value::Object(_) => node.all_members()?.into_iter().try_for_each(|(name, member)| {
-            refuse(&member, name)?;
-            refuse_placeholders(&member)
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn unknown_field(place: &Node<'_>) -> super::ConfigError {
-    place.error(format!("is not one of the fields {}", FieldSet::ALL.names().join(", ")))
 }
 
 fn parse_fills(node: &Node<'_>, mapped: FieldSet) -> Checked<FieldSet> {
@@ -314,3 +231,7 @@ fn parse_fills(node: &Node<'_>, mapped: FieldSet) -> Checked<FieldSet> {
 #[cfg(test)]
 #[path = "config_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "steps_tests.rs"]
+mod steps_tests;

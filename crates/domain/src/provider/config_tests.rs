@@ -204,7 +204,8 @@ fn whole_numbers_may_have_a_point_zero() {
 
 #[test]
 fn presets_are_complete_but_for_what_the_user_must_give() {
-    assert_eq!(presets::names(), ["apollo", "generic", "hunter", "lusha", "people_data_labs", "rocketreach"]);
+    assert_eq!(presets::names().len(), 15);
+    assert!(presets::names().is_sorted());
     assert_eq!(presets::preset("people"), None);
     let read = |name| serde_json::from_str::<Value>(presets::preset(name).unwrap()).unwrap();
 
@@ -212,6 +213,11 @@ fn presets_are_complete_but_for_what_the_user_must_give() {
     assert!(vendor.needs_secret());
     assert_eq!(vendor.fills().iter().count(), 6);
 
+    for (name, place) in [("snov", "/login/request/body/client_id"), ("zoominfo", "/login/request/body")] {
+        let error = refusal(&read(name));
+        assert_eq!(error.place, place, "{name}");
+        assert!(error.message.contains("unknown placeholder {client_id}"), "{name}: {error}");
+    }
     let generic = read("generic");
     let error = refusal(&generic);
     assert_eq!((error.place.as_str(), error.message.as_str()), ("/request/url", "is missing"));

@@ -45,6 +45,17 @@ impl Document {
         }
     }
 
+    /// The JSON of an answer as text, mended where it had to be; `None`: it has none that is plain.
+    pub fn text_of(answer: &Answer) -> Option<String> {
+        let body = answer.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&answer.body);
+        if json_of(body).is_some() {
+            return String::from_utf8(body.to_vec()).ok();
+        }
+        let kind = answer.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        let recoded = recoded(&kind, body).filter(|_| std::str::from_utf8(body).is_err());
+        Some(mended(recoded.as_deref().unwrap_or(body)))
+    }
+
     /// The JSON; `None` for any other body.
     pub fn json(&self) -> Option<&Value> {
         match self {

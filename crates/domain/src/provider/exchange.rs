@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::Verdict;
 use super::masking;
+use super::{Fault, Verdict};
 use crate::fields::FieldMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub struct HttpRequest {
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
-    secret: Option<String>,
+    /// What is shown as `***`: the secret, and what the login took.
+    hidden: Vec<String>,
 }
 
 impl HttpRequest {
@@ -41,7 +42,15 @@ impl HttpRequest {
         body: Option<Vec<u8>>,
         secret: Option<String>,
     ) -> HttpRequest {
-        HttpRequest { method, url, headers, body, secret: secret.filter(|text| !text.is_empty()) }
+        let hidden = secret.into_iter().filter(|text| !text.is_empty()).collect();
+        HttpRequest { method, url, headers, body, hidden }
+    }
+
+    /// The request with these texts masked as well, wherever it is shown.
+    #[must_use]
+    pub fn hiding<'t>(mut self, texts: impl Iterator<Item = &'t str>) -> HttpRequest {
+        self.hidden.extend(texts.filter(|text| !text.is_empty()).map(str::to_owned));
+        self
     }
 
     /// The request for people to look at: `***` stands wherever the secret went, in whatever encoding.
@@ -73,9 +82,10 @@ impl HttpRequest {
     }
 
     /// Whether a text has the secret in it. What is shorter could be a word of anybody's.
-    fn echoes(&self, text: &str) -> bool {
+    pub fn echoes(&self, text: &str) -> bool {
         const SHORTEST: usize = 8;
-        self.secret.as_deref().is_some_and(|secret| secret.len() >= SHORTEST) && self.mask_text(text) != text
+        let mut long = self.hidden.iter().filter(|hidden| hidden.len() >= SHORTEST);
+        long.any(|hidden| masking::masked(text, hidden) != text)
     }
 
     /// An answer without the values that hand the secret back: they are nobody's data. What is shown of an answer that
@@ -83,25 +93,30 @@ impl HttpRequest {
     pub fn without_echo(&self, verdict: Verdict) -> Verdict {
         let (values, confidence) = match verdict {
             Verdict::Match { values, confidence } => (values, confidence),
-            Verdict::Failed(mut fault) => {
-                if let Some(seen) = fault.seen.take() {
-                    fault.message.push_str(&seen.words(|text| self.mask_text(text)));
-                }
-                fault.remedy = fault.remedy.map(|remedy| self.mask_text(&remedy));
-                return Verdict::Failed(fault);
-            }
+            Verdict::Failed(fault) => return Verdict::Failed(self.without_echo_in(fault)),
             other => return other,
         };
-        let kept = values.iter().filter(|(_, value)| !self.echoes(value));
-        let values: FieldMap<String> = kept.map(|(field, value)| (field, value.clone())).collect();
+        let values = self.without_echoes(&values);
         if values.is_empty() { Verdict::NoMatch } else { Verdict::Match { values, confidence } }
     }
 
-    fn mask_text(&self, text: &str) -> String {
-        match self.secret.as_deref() {
-            Some(secret) => masking::masked(text, secret),
-            None => text.to_owned(),
+    /// The same of a failure: its message shows what of the answer a person wants to see.
+    pub fn without_echo_in(&self, mut fault: Fault) -> Fault {
+        if let Some(seen) = fault.seen.take() {
+            fault.message.push_str(&seen.words(|text| self.mask_text(text)));
         }
+        fault.remedy = fault.remedy.map(|remedy| self.mask_text(&remedy));
+        fault
+    }
+
+    /// The values that do not hand the secret back.
+    pub fn without_echoes(&self, values: &FieldMap<String>) -> FieldMap<String> {
+        let kept = values.iter().filter(|(_, value)| !self.echoes(value));
+        kept.map(|(field, value)| (field, value.clone())).collect()
+    }
+
+    fn mask_text(&self, text: &str) -> String {
+        self.hidden.iter().fold(text.to_owned(), |text, hidden| masking::masked(&text, hidden))
     }
 
     pub fn mask(&self, value: Value) -> Value {

@@ -1,13 +1,41 @@
 //! Whom a provider can be asked about, and with what.
 
+use super::Config;
+use super::placeholder::{Placeholder, Values};
 use super::same_person::Whom;
-use super::template::{Placeholder, Template, Values};
-use super::{Body, Config};
+use crate::fields::FieldSet;
 use crate::person::Person;
 use crate::shared::Kind;
 
 /// Names and values of placeholders that are known.
 pub type Known = Vec<(&'static str, String)>;
+
+/// One of `identify_by`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdentifyingSet {
+    placeholders: Vec<Placeholder>,
+    /// What of a person is sent where this set is used; `None`: all that the request has a place for.
+    sent: Option<Vec<Placeholder>>,
+}
+
+impl IdentifyingSet {
+    /// `alone`: where it is used, nothing else is sent (`"send": "used_set"`). Parts of a name stand for the whole and the
+    /// other way round, and so do a profile's URL and its handle.
+    pub fn new(placeholders: Vec<Placeholder>, alone: bool) -> IdentifyingSet {
+        const PROFILE: [Placeholder; 2] = [Placeholder::LinkedinUrl, Placeholder::LinkedinHandle];
+        let mut sent = placeholders.clone();
+        for same in [&Placeholder::NAMES[..], &PROFILE[..]] {
+            if placeholders.iter().any(|p| same.contains(p)) {
+                sent.extend(same.iter().filter(|p| !placeholders.contains(p)));
+            }
+        }
+        IdentifyingSet { placeholders, sent: alone.then_some(sent) }
+    }
+
+    fn sends(&self, placeholder: Placeholder) -> bool {
+        self.sent.as_ref().is_none_or(|sent| sent.contains(&placeholder))
+    }
+}
 
 /// What identifies somebody to a provider, in normal form.
 pub struct Identity {
@@ -15,6 +43,8 @@ pub struct Identity {
     pub settled: Known,
     /// Each identifying set that is complete, in their order: the first is the one that is used.
     pub sets: Vec<Known>,
+    /// For each of them: what of `settled` is sent, or compared, where it is used.
+    pub beside: Vec<Known>,
     /// All that identifies, and what is settled.
     pub all: Known,
 }
@@ -23,58 +53,71 @@ impl Config {
     /// Whether enough is known about somebody to ask this provider.
     pub fn identifies(&self, person: &Person) -> bool {
         // Whether there is a secret is no property of the person.
-        let values = Values { person, secret: Some("secret") };
-        self.has_identifying_set(&values)
-            && self.tells_whom(&values)
-            && self.url.render_path(&values).is_some()
+        let values = Values::of(person, Some("secret"));
+        let first = &self.steps[0].request;
+        self.used_set(&values).is_some_and(|only| {
+            let values = Values { only, ..values };
+            first.tells_whom(&values) && first.has_path(&values)
+        })
     }
 
     /// What of a person is sent to this provider and identifies it there. `sets` is empty where no
     /// identifying set is complete.
     pub fn identity(&self, person: &Person) -> Identity {
-        let values = Values { person, secret: None };
+        let values = Values::of(person, None);
         let known = |p: &Placeholder| Some((p.name(), p.of(person)?.form().to_owned()));
-        let mut settled: Known = self.settled().filter_map(|p| known(&p)).collect();
-        settled.extend(self.withheld_name(person).map(|name| ("name", name)));
-        let sets = self.complete_sets(&values).map(|set| set.iter().filter_map(known).collect()).collect();
+        let withheld = self.withheld_name(person).map(|name| ("name", name));
+        let settled_with = |sends: &dyn Fn(Placeholder) -> bool| -> Known {
+            let told = self.settled().filter(|p| sends(*p) || self.compares(*p));
+            told.filter_map(|p| known(&p)).chain(withheld.clone()).collect()
+        };
+        let of_set = |set: &IdentifyingSet| {
+            (set.placeholders.iter().filter_map(known).collect(), settled_with(&|p| set.sends(p)))
+        };
+        let (sets, beside) = self.complete_sets(&values).map(of_set).unzip();
+        let settled = settled_with(&|_| true);
         let identifying = |p: &&Placeholder| p.of(person).is_some_and(|given| given.normal.is_some());
-        let mut all: Known =
-            self.identify_by.iter().flatten().filter(identifying).filter_map(known).collect();
+        let mut all: Known = self.identifying().filter(identifying).filter_map(known).collect();
         all.extend(settled.iter().cloned());
         all.sort_unstable();
         all.dedup();
-        Identity { settled, sets, all }
+        Identity { settled, sets, beside, all }
     }
 
     /// Whether what this provider says about `before` is said about `now` as well: it is asked the same.
     pub fn means_the_same(&self, before: &Person, now: &Person) -> bool {
-        let values = Values { person: before, secret: None };
+        let values = Values::of(before, None);
         let Some(asked_with) = self.complete_sets(&values).next() else { return true };
         let form = |person, p: Placeholder| p.of(person).map(|given| given.form().to_owned());
         // What was not known then was not sent: that it is known now contradicts nothing.
         let same = |p: Placeholder| form(before, p).is_none_or(|before| Some(before) == form(now, p));
         let compared = self.whom(before).is(&self.whom(now));
         let named = self.withheld_name(before).is_none_or(|name| now.called() == Some(name));
-        compared && named && self.sent().all(same) && asked_with.iter().all(|p| same(*p))
+        let sent = self.sent().filter(|p| asked_with.sends(*p));
+        let mut told = sent.chain(asked_with.placeholders.iter().copied());
+        compared && named && told.all(same)
     }
 
     /// What the person is called, where the request has a place for a part of the name and the split is not certain: nothing
     /// of it is sent, and still it says who is meant.
     fn withheld_name(&self, person: &Person) -> Option<String> {
         let parts = [Placeholder::FirstName, Placeholder::LastName];
-        let withheld = |p: &Placeholder| {
-            (self.sends.contains(p) || self.response.same_person.compares(*p)) && p.of(person).is_none()
-        };
+        let withheld =
+            |p: &Placeholder| (self.sends.contains(p) || self.compares(*p)) && p.of(person).is_none();
         parts.iter().any(withheld).then(|| person.called()).flatten()
     }
 
-    /// What of a person its answers are compared with.
+    /// What of a person its answers are compared with, in any step.
     pub fn whom(&self, person: &Person) -> Whom {
-        let values = Values { person, secret: None };
+        let values = Values::of(person, None);
         let profile = [Placeholder::LinkedinUrl, Placeholder::LinkedinHandle];
         let asked_with = self.complete_sets(&values).next();
-        let by_profile = asked_with.is_some_and(|set| set.iter().any(|p| profile.contains(p)));
-        self.response.same_person.whom(&values, by_profile)
+        let by_profile = asked_with.is_some_and(|set| set.placeholders.iter().any(|p| profile.contains(p)));
+        let mut whom = Whom::default();
+        for step in &self.steps {
+            whom.add(step.response.same_person.whom(&values, by_profile));
+        }
+        whom
     }
 
     /// The values of each complete identifying set, and of all of them, as they are stored (`stored` by its name); `None`
@@ -83,23 +126,25 @@ impl Config {
         &self,
         stored: &dyn Fn(&'static str) -> Option<String>,
     ) -> Option<(Vec<Known>, Known)> {
-        let identifying = || self.identify_by.iter().flatten();
+        // Receipts of that form are older than what sends or asks in another way.
+        if self.sets.iter().any(|set| set.sent.is_some()) || self.asked(FieldSet::ALL).is_some() {
+            return None;
+        }
+        let identifying = || self.identifying();
         if !identifying().all(|p| p.is_column()) || !self.settled().all(|p| identifying().any(|i| *i == p)) {
             return None;
         }
         let known = |p: &Placeholder| Some((p.name(), stored(p.name())?));
-        let complete = |set: &Vec<Placeholder>| set.iter().map(known).collect::<Option<Known>>();
+        let complete = |set: &IdentifyingSet| set.placeholders.iter().map(known).collect::<Option<Known>>();
         let mut all: Known = identifying().filter_map(known).collect();
         all.sort_unstable();
         all.dedup();
-        Some((self.identify_by.iter().filter_map(complete).collect(), all))
+        Some((self.sets.iter().filter_map(complete).collect(), all))
     }
 
     /// Whether this provider is asked with such a value, where there is one.
     pub fn asks_with(&self, kind: Kind) -> bool {
-        let used = |p: Placeholder| {
-            self.sends.contains(&p) || self.identify_by.iter().flatten().any(|other| *other == p)
-        };
+        let used = |p: Placeholder| self.sends.contains(&p) || self.identifying().any(|other| *other == p);
         match kind {
             Kind::Email => used(Placeholder::Email),
             Kind::Profile => used(Placeholder::LinkedinUrl) || used(Placeholder::LinkedinHandle),
@@ -109,8 +154,20 @@ impl Config {
 
     /// Whether the question holds the person's whole name, so that no other name has the same.
     pub fn asks_by_name(&self, person: &Person) -> bool {
-        let told = |p: Placeholder| self.sends.contains(&p) && p.of(person).is_some();
+        let values = Values::of(person, None);
+        let used = self.complete_sets(&values).next();
+        let goes = |p: Placeholder| used.is_none_or(|set| set.sends(p));
+        let told = |p: Placeholder| self.sends.contains(&p) && goes(p) && p.of(person).is_some();
         told(Placeholder::FullName) || told(Placeholder::FirstName) && told(Placeholder::LastName)
+    }
+
+    fn identifying(&self) -> impl Iterator<Item = &Placeholder> {
+        self.sets.iter().flat_map(|set| &set.placeholders)
+    }
+
+    /// Whether an answer of any step is compared by this value.
+    fn compares(&self, placeholder: Placeholder) -> bool {
+        self.steps.iter().any(|step| step.response.same_person.compares(placeholder))
     }
 
     fn sent(&self) -> impl Iterator<Item = Placeholder> + '_ {
@@ -119,60 +176,39 @@ impl Config {
 
     /// An answer that was compared with one person says nothing about another.
     fn settled(&self) -> impl Iterator<Item = Placeholder> + '_ {
-        let told = |p: &Placeholder| self.sends.contains(p) || self.response.same_person.compares(*p);
+        let told = |p: &Placeholder| self.sends.contains(p) || self.compares(*p);
         Placeholder::SETTLED.into_iter().filter(told)
     }
 
-    fn complete_sets<'s>(&'s self, values: &'s Values<'_>) -> impl Iterator<Item = &'s Vec<Placeholder>> {
-        self.identify_by.iter().filter(|set| set.iter().all(|p| self.is_identified_by(*p, values)))
+    fn complete_sets<'s>(&'s self, values: &'s Values<'_>) -> impl Iterator<Item = &'s IdentifyingSet> {
+        self.sets.iter().filter(|set| self.is_complete(set, values))
+    }
+
+    fn is_complete(&self, set: &IdentifyingSet, values: &Values<'_>) -> bool {
+        set.placeholders.iter().all(|p| self.is_identified_by(*p, set, values))
     }
 
     /// A role mailbox is everybody's who works there, but it helps to find one of them by name.
-    fn is_identified_by(&self, placeholder: Placeholder, values: &Values<'_>) -> bool {
+    fn is_identified_by(&self, placeholder: Placeholder, set: &IdentifyingSet, values: &Values<'_>) -> bool {
         let known = placeholder.of(values.person).is_some_and(|given| given.normal.is_some());
         let role = placeholder == Placeholder::Email && values.person.role_mailbox;
-        known && (!role || self.tells_a_name(values))
+        let named = || {
+            let values = Values { only: set.sent.as_deref(), ..*values };
+            self.steps[0].request.tells_a_name(&values)
+        };
+        known && (!role || named())
     }
 
-    /// Whether the values complete at least one identifying set.
-    pub(super) fn has_identifying_set(&self, values: &Values<'_>) -> bool {
-        self.complete_sets(values).next().is_some()
+    /// What of the person is sent, by the first identifying set that is complete: `Some(None)` is all of it. `None`: no set
+    /// is complete.
+    pub(super) fn used_set(&self, values: &Values<'_>) -> Option<Option<&[Placeholder]>> {
+        self.sets.iter().find(|set| self.is_complete(set, values)).map(|set| set.sent.as_deref())
     }
 
-    /// Whether the request would hold anything known of the contact: else it asks about nobody.
-    pub(super) fn tells_whom(&self, values: &Values<'_>) -> bool {
-        let in_pairs = |pairs: &[(String, Template)]| pairs.iter().any(|(_, value)| value.is_told(values));
-        self.url.is_told(values)
-            || in_pairs(&self.query)
-            || in_pairs(&self.headers)
-            || self.body.as_ref().is_some_and(|body| body.is_told(values))
-    }
-
-    /// Whether the request would hold a name.
-    fn tells_a_name(&self, values: &Values<'_>) -> bool {
-        let known =
-            |template: &Template, name: Placeholder| template.uses(name) && values.get(name).is_some();
-        if let Some(Body::Text { text, .. }) = &self.body
-            && Placeholder::NAMES.into_iter().any(|name| known(text, name))
-        {
-            return true;
-        }
-        let named = |template: &Template| Placeholder::NAMES.into_iter().any(|name| known(template, name));
-        self.templates().into_iter().any(|template| named(template) && template.is_told(values))
-    }
-
-    /// Whether the request has a place for this value: in its URL, query, headers or body.
+    /// Whether a request has a place for this value: in its URL, query, headers or body.
     pub(super) fn uses(&self, placeholder: Placeholder) -> bool {
-        self.templates().into_iter().any(|template| template.uses(placeholder))
-    }
-
-    /// All that is written into a request.
-    fn templates(&self) -> Vec<&Template> {
-        let pairs = self.query.iter().chain(&self.headers).map(|(_, template)| template);
-        let mut found: Vec<&Template> = self.url.templates().chain(pairs).collect();
-        if let Some(body) = &self.body {
-            body.templates(&mut found);
-        }
-        found
+        let login = self.login.iter().map(|login| login.template());
+        let requests = login.chain(self.steps.iter().map(|step| &step.request));
+        requests.flat_map(|request| request.templates()).any(|template| template.uses(placeholder))
     }
 }

@@ -8,12 +8,20 @@ use super::shape;
 /// Objects are merged, null takes away, anything else replaces (RFC 7386).
 ///
 /// A field or confidence rule of another form (`join` over `pointer`, say) replaces the preset's as a whole, since
-/// no rule has two forms. A null that means something where it stands cannot survive this, and is refused.
+/// no rule has two forms. A null that means something where it stands cannot survive this, and is refused. `steps` replace
+/// those of the preset as a whole, and its `request` and `response`, in whose place they stand.
 pub fn merge_preset(preset: &Value, config: &Value) -> Checked<Value> {
     if let Some(response) = config.get("response") {
         keeps_its_nulls(&Node::root(config).child("response", response))?;
     }
-    Ok(merge(preset, config, false))
+    let mut merged = merge(preset, config, false);
+    let has_steps = config.get("steps").is_some_and(|steps| !steps.is_null());
+    if let Some(members) = merged.as_object_mut().filter(|_| has_steps) {
+        for key in ["request", "response"].into_iter().filter(|key| config.get(key).is_none()) {
+            members.remove(key);
+        }
+    }
+    Ok(merged)
 }
 
 /// A `map` never has a null, and a `where` has it in a list.

@@ -1,4 +1,40 @@
 //! Providers: their descriptions, the requests that follow from one, and what an answer says.
+//!
+//! # How a question is put
+//!
+//! A description is one request, or several `steps`, of which each takes something of its answer for those after it; a
+//! description without `steps` is one step. Nothing here waits, sends or reads a clock:
+//!
+//! ```text
+//! let wanted = config.fills().intersect(missing);
+//! let mut inquiry = match ticket {                       // kept for the question, see receipt::ticket_fingerprint
+//!     Some(ticket) => Inquiry::resumed(&config, &ticket, wanted).unwrap_or(Inquiry::new(wanted)),
+//!     None => Inquiry::new(wanted),
+//! };
+//! loop {
+//!     match inquiry.next(&config, &person, secret, login) {
+//!         Next::LogIn => login = Some(…config.login().request(secret), then .read(&request, &answer, now)…),
+//!         Next::Nothing(found) => …not identifiable, or the match that earlier steps found…,
+//!         Next::Send(request) => match inquiry.take(&config, (&request, &answer), &whom, now_us).0 {
+//!             Progress::Next { after_s } => …write inquiry.ticket() down, wait after_s…,
+//!             Progress::Pending { after_s, fault } => …the same; inquiry.so_far() is what there is…,
+//!             Progress::LogInAgain => …forget the login's values…,
+//!             Progress::TicketUnknown(fault) | Progress::Failed(fault) => …; so_far() stands…,
+//!             Progress::Over(verdict) => …file it, forget the ticket…,
+//!         },
+//!     }
+//! }
+//! ```
+//!
+//! - [`Inquiry`] is plain data: it holds neither the person nor a secret or token, and can be read on any thread.
+//! - [`Config::login`], [`Login::request`], [`Login::read`]: a fault, or [`LoginValues`] with how long they hold.
+//!   [`crate::receipt::login_fingerprint`] tells the values of one description from those of another.
+//! - [`Inquiry::ticket`] is bounded JSON with `submitted_at` and `due_at` in epoch microseconds;
+//!   [`Inquiry::given_up_at`] is when it is to be forgotten. A step that polls ([`Inquiry::is_poll`]) is due
+//!   `poll_every_s` after the submission; a step that merely follows is due at once.
+//! - [`Config::asked`] is what `{"wanted": …}` makes of the wanted fields: it belongs to the question
+//!   ([`crate::question::Questions::about`]), and [`Config::maps_of`] is what an answer to it can lack.
+//! - [`Inquiry::settled_fields`]: what a receipt of a question under way may call nothing.
 
 pub mod about;
 mod condition;
@@ -8,93 +44,78 @@ mod document;
 mod exchange;
 mod fault;
 mod identifying;
+mod inquiry;
+mod login;
 mod mapping;
 mod masking;
 mod mending;
 mod merge;
 mod node;
+mod parse_request;
+mod placeholder;
 mod pointer;
 pub mod presets;
 mod reading;
+mod request;
+mod response;
 mod same_person;
 mod shape;
 mod signals;
+mod step;
+mod taken;
 mod template;
 mod url;
+mod wanted;
 mod words;
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use exchange::{Answer, HttpRequest, Method};
-use fault::Seen;
 pub use fault::{Effect, Fault, FaultKind};
 pub use identifying::Known;
+pub use inquiry::{Inquiry, MAX_TICKET_BYTES, Next, Progress};
+pub use login::{Login, LoginValues};
 pub use merge::merge_preset;
 pub use node::ConfigError;
+pub use response::Explanation;
 pub use same_person::Whom;
 
-use self::confidence::Confidence;
-use self::document::Document;
-use self::mapping::{Accepts, Spec};
-use self::reading::{Cost, RetryAfter};
-use self::same_person::SamePerson;
-use self::signals::{Signal, Signals};
-use self::template::{Encoding, Placeholder, Template, Values};
-use self::url::UrlTemplate;
-use super::fields::{Field, FieldMap, FieldSet, Kind};
-use super::people::value;
+use self::identifying::IdentifyingSet;
+use self::placeholder::Placeholder;
+use self::step::Step;
+use super::fields::{Field, FieldMap, FieldSet};
 use super::person::Person;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    method: Method,
-    url: UrlTemplate,
-    query: Vec<(String, Template)>,
-    headers: Vec<(String, Template)>,
-    body: Option<Body>,
-    identify_by: Vec<Vec<Placeholder>>,
-    /// What its request has a place for.
+    login: Option<Login>,
+    /// At least one.
+    steps: Vec<Step>,
+    sets: Vec<IdentifyingSet>,
+    /// What its requests have a place for.
     sends: Vec<Placeholder>,
-    response: Response,
+    maps: FieldSet,
     fills: FieldSet,
     timeout_ms: Option<u32>,
     max_requests_per_minute: Option<u32>,
     max_requests_per_day: Option<u32>,
     idempotency_header: Option<String>,
+    poll_every_s: Option<u32>,
+    poll_for_s: Option<u32>,
+    when_pending: WhenPending,
+    min_confidence: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-enum Body {
-    Json(BodyNode),
-    /// `a={x}&b={y}`: a pair whose placeholder is empty is left out.
-    Form(Vec<Template>),
-    /// Any other text: it is one piece, so an empty placeholder gives empty text.
-    Text {
-        text: Template,
-        encoding: Encoding,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum BodyNode {
-    Literal(Value),
-    Text(Template),
-    List(Vec<BodyNode>),
-    Object(Vec<(String, BodyNode)>),
-}
-
-/// How answers are read.
-#[derive(Clone, Debug, PartialEq)]
-struct Response {
-    signals: Signals,
-    fields: FieldMap<Spec>,
-    same_person: SamePerson,
-    confidence: Confidence,
-    retry_after: RetryAfter,
-    cost: Option<Cost>,
+/// What becomes of a waterfall in which this provider's answer is not ready when the call's time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenPending {
+    /// It stops there.
+    Wait,
+    /// It goes on to the next provider at once.
+    Next,
 }
 
 /// What an answer says.
@@ -126,21 +147,13 @@ impl Config {
         self.idempotency_header.as_deref()
     }
 
-    /// None when the contact has no complete identifying set (or the path of the URL cannot be filled).
+    /// The first request, with all that can be wanted. None when the contact has no complete identifying set (or the path
+    /// of the URL cannot be filled), and where a login comes first.
     pub fn request(&self, person: &Person, secret: Option<&str>) -> Option<HttpRequest> {
-        let secret = template::clean_secret(secret);
-        let values = Values { person, secret: secret.as_deref() };
-        if !self.has_identifying_set(&values) || !self.tells_whom(&values) {
-            return None;
+        match Inquiry::new(FieldSet::ALL).next(self, person, secret, None) {
+            Next::Send(request) => Some(*request),
+            Next::LogIn | Next::Nothing(_) => None,
         }
-        let url = self.render_url(&values)?;
-        let headers = self
-            .headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.render(&values, Encoding::Header)?)))
-            .collect();
-        let body = self.body.as_ref().map(|body| body.render(&values));
-        Some(HttpRequest::new(self.method, url, headers, body, secret))
     }
 
     /// The verdict alone, without a person to compare the answer with. `now` is in epoch seconds.
@@ -149,56 +162,40 @@ impl Config {
         self.read_all(answer, now, &Whom::default()).0
     }
 
-    /// What the answer says about `whom`, by this provider's own rules, and what it cost, in the provider's own unit, where
-    /// it says so. It came at `now`, in seconds since 1970.
-    /// A failure's kind is that of the description's rules, else that of the status and body: `redirect`,
-    /// `bad_credentials`, `quota`, `rate_limited`, `server_error`, `bad_status`, `pending`, `bad_json`,
-    /// `bad_encoding`, `provider_error`, `unrecognised`.
+    /// What the answer to the first request says about `whom`, see [`Inquiry::take`], and what it cost, in the provider's
+    /// own unit, where it says so. It came at `now`, in seconds since 1970. Of a description without `steps` that is all.
     pub fn read_all(&self, answer: &Answer, now: i64, whom: &Whom) -> (Verdict, Option<f64>) {
-        let rules = &self.response;
-        let body = Document::of(answer);
-        let cost = rules.cost.as_ref().and_then(|cost| cost.of(answer, body.json()));
-        let verdict = match rules.signals.of(answer.status, &body) {
-            Some(Signal::NoMatch) => Verdict::NoMatch,
-            Some(Signal::Suppressed) => Verdict::Suppressed,
-            Some(Signal::Fault(kind)) => Verdict::Failed(self.fault(kind, answer, &body, now)),
-            None if (200..=299).contains(&answer.status) => self.read_success(answer, &body, now, whom),
-            None => Verdict::Failed(self.fault(kind_of(answer.status, &body), answer, &body, now)),
+        let mut inquiry = Inquiry::new(FieldSet::ALL);
+        let (progress, cost) = inquiry.take_with(self, None, answer, whom, now.saturating_mul(1_000_000));
+        let verdict = match progress {
+            Progress::Over(verdict) => verdict,
+            Progress::Next { .. } => inquiry.so_far(),
+            Progress::Pending { fault, .. } | Progress::TicketUnknown(fault) | Progress::Failed(fault) => {
+                Verdict::Failed(fault)
+            }
+            Progress::LogInAgain => Verdict::Failed(Fault::new(
+                FaultKind::BadCredentials,
+                "the provider answered with status 401: what the login gave is no longer good",
+            )),
         };
         (verdict, cost)
     }
 
-    /// For somebody who tries the description out: why a successful answer has no data, and which fields it has nothing for.
+    /// For somebody who tries the description out: why a successful answer to the first request has no data, and which
+    /// fields it has nothing for. Of further steps: [`Inquiry::explain`].
     pub fn explain(&self, answer: &Answer) -> Explanation {
-        let rules = &self.response;
-        let body = Document::of(answer);
-        let success = (200..=299).contains(&answer.status);
-        let rule = rules.signals.of(answer.status, &body) == Some(Signal::NoMatch);
-        let why = match body.json() {
-            _ if answer.status == 204 => "its status (204) says so",
-            _ if rule => "a rule of response/no_match says so",
-            None if !success => "its status says so",
-            json if rules.signals.is_absent(json) => "there is nothing at response/no_match/absent",
-            _ => "none of response/fields found a value in the answer",
-        };
-        let empty = |(field, spec): &(Field, &Spec)| {
-            body.json().is_none_or(|json| value_of(*field, spec, json).is_none())
-        };
-        Explanation {
-            why,
-            without_value: rules.fields.iter().filter(empty).map(|(field, _)| field).collect(),
-        }
+        Inquiry::new(FieldSet::ALL).explain(self, answer)
     }
 
-    /// A number of this answer that is no score, since it is above 1 and nothing says on which scale it is.
-    /// `None`: there is no such number.
+    /// A number of this answer (to the first request) that is no score, since it is above 1 and nothing says on which scale
+    /// it is. `None`: there is no such number.
     pub fn score_without_scale(&self, answer: &Answer) -> Option<f64> {
-        self.response.confidence.without_scale(Document::of(answer).json()?)
+        self.steps[0].response.score_without_scale(answer)
     }
 
-    /// Whether scores are read as they stand: then they must be from 0 to 1.
+    /// Whether scores are read as they stand, in any step: then they must be from 0 to 1.
     pub fn has_no_scale(&self) -> bool {
-        self.response.confidence.has_no_scale()
+        self.steps.iter().any(|step| step.response.confidence.has_no_scale())
     }
 
     /// The time limit of one request, in milliseconds; `None`: the description gives none.
@@ -216,6 +213,49 @@ impl Config {
         self.max_requests_per_day
     }
 
+    /// How long after the submission the first poll is due, and each later one after the one before it; also how soon a later
+    /// call is worth it, where an answer without `steps` was not ready.
+    pub fn poll_every_s(&self) -> u32 {
+        const DEFAULT: u32 = 10;
+        self.poll_every_s.unwrap_or(DEFAULT)
+    }
+
+    /// How long after the submission an answer is asked for.
+    pub fn poll_for_s(&self) -> u32 {
+        const DEFAULT: u32 = 600;
+        self.poll_for_s.unwrap_or(DEFAULT)
+    }
+
+    /// Whether the description itself says how often or how long to ask again.
+    pub fn says_how_to_poll(&self) -> bool {
+        self.poll_every_s.is_some() || self.poll_for_s.is_some()
+    }
+
+    /// See [`WhenPending`].
+    pub fn when_pending(&self) -> WhenPending {
+        self.when_pending
+    }
+
+    /// Counts before the setting `leadlex.min_confidence`. `None`: the setting counts.
+    pub fn min_confidence(&self) -> Option<f64> {
+        self.min_confidence
+    }
+
+    /// Whether it takes more than one request.
+    pub fn has_steps(&self) -> bool {
+        self.steps.len() > 1
+    }
+
+    /// The request that comes before all others, where what it took is not known.
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
+    /// Whether the request of this step names what the login takes.
+    fn step_logs_in(&self, step: usize) -> bool {
+        self.steps[step].request.templates().iter().any(|text| text.of_login().next().is_some())
+    }
+
     /// The fields that this provider is asked for.
     pub fn fills(&self) -> FieldSet {
         self.fills
@@ -223,207 +263,53 @@ impl Config {
 
     /// The fields that its answers can supply: all that are read and kept.
     pub fn maps(&self) -> FieldSet {
-        self.response.fields.fields()
+        self.maps
+    }
+
+    /// The fields that are asked for where these are wanted: those that its requests name by `{"wanted": …}`, and all that
+    /// the vendor gives under the same words. `None`: its requests are the same whatever is wanted.
+    pub fn asked(&self, wanted: FieldSet) -> Option<FieldSet> {
+        let all: Vec<_> = self.steps.iter().flat_map(|step| step.request.wanted()).collect();
+        let named = all.iter().fold(FieldSet::EMPTY, |named, some| named.union(some.fields()));
+        let asked = named.iter().filter(|field| all.iter().all(|some| some.asks_for(*field, wanted)));
+        (!all.is_empty()).then(|| asked.collect())
+    }
+
+    /// All that can be asked for that holds these and more, the fewest first.
+    pub fn asked_beyond(&self, asked: FieldSet) -> Vec<FieldSet> {
+        let rest: Vec<Field> = self.asked(FieldSet::ALL).unwrap_or_default().minus(asked).iter().collect();
+        let with = |some: u32| {
+            let more =
+                rest.iter().enumerate().filter(|(at, _)| some & (1 << at) != 0).map(|(_, field)| *field);
+            asked.union(more.collect())
+        };
+        let mut beyond: Vec<FieldSet> =
+            (1..1_u32 << rest.len()).filter_map(|some| self.asked(with(some))).collect();
+        beyond.sort_by_key(|fields| (fields.iter().count(), fields.names()));
+        beyond.dedup();
+        beyond.retain(|fields| *fields != asked);
+        beyond
+    }
+
+    /// The fields of [`Config::maps`] that an answer can supply where these are wanted: one that was not asked for is not
+    /// remembered as nothing.
+    pub fn maps_of(&self, wanted: FieldSet) -> FieldSet {
+        let not_asked = match (self.asked(FieldSet::ALL), self.asked(wanted)) {
+            (Some(can_be), Some(are)) => can_be.minus(are),
+            _ => FieldSet::EMPTY,
+        };
+        self.maps.minus(not_asked)
     }
 
     /// Where its requests go: scheme, host and port of every URL in it.
     pub fn origins(&self) -> BTreeSet<String> {
-        [&self.url].into_iter().map(UrlTemplate::origin).collect()
+        let of_steps = self.steps.iter().map(|step| &step.request);
+        self.login.iter().map(Login::template).chain(of_steps).map(|request| request.url.origin()).collect()
     }
 
-    /// Whether the request has a place for a secret.
+    /// Whether a request of it has a place for a secret.
     pub fn needs_secret(&self) -> bool {
         self.sends.contains(&Placeholder::Secret)
-    }
-
-    fn render_url(&self, values: &Values<'_>) -> Option<String> {
-        let mut url = self.url.render_path(values)?;
-        let mut pairs = self.url.render_query(values);
-        pairs.extend(self.query.iter().filter_map(|(name, value)| {
-            // The literal part of a query value is encoded too, unlike that of the URL itself.
-            let text = value.render(values, Encoding::Plain)?;
-            Some(format!("{name}={}", template::percent_encoded(&text)))
-        }));
-        for (position, pair) in pairs.iter().enumerate() {
-            url.push(if position == 0 { '?' } else { '&' });
-            url.push_str(pair);
-        }
-        Some(url)
-    }
-
-    fn read_success(&self, answer: &Answer, body: &Document, now: i64, whom: &Whom) -> Verdict {
-        let rules = &self.response;
-        let readable = matches!(body, Document::Json(_) | Document::Empty);
-        if readable && rules.signals.is_absent(body.json()) {
-            return Verdict::NoMatch;
-        }
-        let failed = |kind| Verdict::Failed(self.fault(kind, answer, body, now));
-        let json = match body {
-            Document::Json(json) => json,
-            Document::Broken => return failed(FaultKind::BadJson),
-            Document::Encoded(_) => return failed(FaultKind::BadEncoding),
-            Document::Empty | Document::Page => return failed(FaultKind::Unrecognised),
-        };
-        let mut values = FieldMap::default();
-        for (field, spec) in rules.fields.iter() {
-            if let Some(value) = value_of(field, spec, json) {
-                values.set(field, value);
-            }
-        }
-        let nothing = json.as_array().is_some_and(Vec::is_empty);
-        if !nothing && values.is_empty() && !rules.fields.iter().any(|(_, spec)| spec.is_in_sight(json)) {
-            return failed(FaultKind::Unrecognised);
-        }
-        if values.is_empty() {
-            return Verdict::NoMatch;
-        }
-        if rules.same_person.is_other(whom, json) {
-            return Verdict::OtherPerson;
-        }
-        Verdict::Match { values, confidence: rules.confidence.of(json) }
-    }
-
-    fn fault(&self, kind: FaultKind, answer: &Answer, body: &Document, now: i64) -> Fault {
-        let mut fault = Fault::new(kind, words::message(kind, answer.status, body));
-        // Headers about a window stand on every answer: only a refusal because of it makes them a reason to wait.
-        let by_rule = matches!(kind, FaultKind::RateLimited | FaultKind::Quota | FaultKind::Pending);
-        let asked = by_rule.then(|| self.response.retry_after.of(answer, body.json(), now)).flatten();
-        fault.retry_after_s = asked.or_else(|| reading::retry_after_header(answer, now));
-        if words::is_puzzling(kind, body) {
-            fault.seen = Some(Box::new(Seen::of(answer)));
-        }
-        if kind == FaultKind::Unrecognised {
-            fault.remedy = Some(words::remedy(answer.status, body));
-        }
-        fault
-    }
-}
-
-/// See [`Config::explain`].
-pub struct Explanation {
-    /// Why it counts as no match, if it does.
-    pub why: &'static str,
-    pub without_value: FieldSet,
-}
-
-fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {
-    let accepts = match field.kind() {
-        Kind::Phone => Accepts::StringsAndNumbers,
-        Kind::Text | Kind::Profile | Kind::Seniority => Accepts::Strings,
-    };
-    spec.find(json, accepts, &|found| value::value(field, &found.text, found.settled))
-}
-
-/// What a status means where the description does not say otherwise.
-fn kind_of(status: u16, body: &Document) -> FaultKind {
-    match status {
-        301..=303 | 307 | 308 => FaultKind::Redirect,
-        // "Unavailable for legal reasons", in words that are not the vendor's.
-        451 => FaultKind::Unrecognised,
-        // A wall in front of the vendor says so, too, and knows nothing of the secret.
-        403 if *body == Document::Page => FaultKind::Unrecognised,
-        401 | 403 => FaultKind::BadCredentials,
-        402 => FaultKind::Quota,
-        429 => FaultKind::RateLimited,
-        500..=599 => FaultKind::ServerError,
-        _ => FaultKind::BadStatus,
-    }
-}
-
-impl Body {
-    fn render(&self, values: &Values<'_>) -> Vec<u8> {
-        match self {
-            Body::Json(node) => {
-                let empty = || match node {
-                    BodyNode::List(_) => Value::Array(Vec::new()),
-                    _ => Value::Object(Map::new()),
-                };
-                node.render(values).unwrap_or_else(empty).to_string().into_bytes()
-            }
-            Body::Form(pairs) => {
-                let pairs: Vec<String> =
-                    pairs.iter().filter_map(|pair| pair.render(values, Encoding::Percent)).collect();
-                pairs.join("&").into_bytes()
-            }
-            Body::Text { text, encoding } => text.render_all(values, *encoding).into_bytes(),
-        }
-    }
-
-    fn is_told(&self, values: &Values<'_>) -> bool {
-        match self {
-            Body::Json(node) => node.is_told(values),
-            Body::Form(pairs) => pairs.iter().any(|pair| pair.is_told(values)),
-            Body::Text { text, .. } => text.is_told_in_part(values),
-        }
-    }
-
-    fn templates<'t>(&'t self, found: &mut Vec<&'t Template>) {
-        match self {
-            Body::Json(node) => node.templates(found),
-            Body::Form(pairs) => found.extend(pairs),
-            Body::Text { text, .. } => found.push(text),
-        }
-    }
-}
-
-impl BodyNode {
-    /// None for a text whose placeholder is empty, and for a list or object of which that leaves nothing: such a member
-    /// or element is left out.
-    fn render(&self, values: &Values<'_>) -> Option<Value> {
-        Some(match self {
-            BodyNode::Literal(value) => value.clone(),
-            BodyNode::Text(template) => Value::String(template.render(values, Encoding::Plain)?),
-            BodyNode::List(items) => {
-                let kept = items.iter().filter(|item| !item.is_hollow(values));
-                let rendered: Vec<Value> = kept.filter_map(|item| item.render(values)).collect();
-                if rendered.is_empty() && !items.is_empty() {
-                    return None;
-                }
-                Value::Array(rendered)
-            }
-            BodyNode::Object(members) => {
-                let rendered: Map<String, Value> = members
-                    .iter()
-                    .filter_map(|(name, member)| Some((name.clone(), member.render(values)?)))
-                    .collect();
-                if rendered.is_empty() && !members.is_empty() {
-                    return None;
-                }
-                Value::Object(rendered)
-            }
-        })
-    }
-
-    /// An element that should tell something of the contact, and of which only constants are left.
-    fn is_hollow(&self, values: &Values<'_>) -> bool {
-        matches!(self, BodyNode::Object(_)) && self.tells() && !self.is_told(values)
-    }
-
-    fn tells(&self) -> bool {
-        match self {
-            BodyNode::Literal(_) => false,
-            BodyNode::Text(template) => template.tells(),
-            BodyNode::List(items) => items.iter().any(BodyNode::tells),
-            BodyNode::Object(members) => members.iter().any(|(_, member)| member.tells()),
-        }
-    }
-
-    fn is_told(&self, values: &Values<'_>) -> bool {
-        match self {
-            BodyNode::Literal(_) => false,
-            BodyNode::Text(template) => template.is_told(values),
-            BodyNode::List(items) => items.iter().any(|item| item.is_told(values)),
-            BodyNode::Object(members) => members.iter().any(|(_, member)| member.is_told(values)),
-        }
-    }
-
-    fn templates<'t>(&'t self, found: &mut Vec<&'t Template>) {
-        match self {
-            BodyNode::Literal(_) => {}
-            BodyNode::Text(template) => found.push(template),
-            BodyNode::List(items) => items.iter().for_each(|item| item.templates(found)),
-            BodyNode::Object(members) => members.iter().for_each(|(_, member)| member.templates(found)),
-        }
     }
 }
 

@@ -40,6 +40,11 @@ impl Pointer {
         self.0.iter().try_fold(body, |value, token| step(value, token))
     }
 
+    /// The names and numbers that lead there, from the root on.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Whether it is the whole document.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()

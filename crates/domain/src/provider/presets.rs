@@ -8,8 +8,23 @@ macro_rules! presets {
     };
 }
 
-const PRESETS: [(&str, &str); 6] =
-    presets!["apollo", "generic", "hunter", "lusha", "people_data_labs", "rocketreach"];
+const PRESETS: [(&str, &str); 15] = presets![
+    "apollo",
+    "bettercontact",
+    "cognism",
+    "crustdata",
+    "dropcontact",
+    "fullenrich",
+    "generic",
+    "hunter",
+    "lusha",
+    "people_data_labs",
+    "prospeo",
+    "rocketreach",
+    "snov",
+    "surfe",
+    "zoominfo"
+];
 
 /// The description of this name, as JSON text; `None`: there is no such preset.
 pub fn preset(name: &str) -> Option<&'static str> {
@@ -29,3 +44,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, Value)> {
 #[cfg(test)]
 #[path = "presets_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "plays_tests.rs"]
+mod plays_tests;

@@ -61,7 +61,7 @@ fn a_request_holds_what_is_known_and_nothing_else() {
     assert_eq!(
         request.url,
         "https://api.peopledatalabs.com/v5/person/enrich\
-         ?email=jane%40acme.example&name=Jane%20Doe&titlecase=true"
+         ?company=acme.example&email=jane%40acme.example&name=Jane%20Doe&titlecase=true&min_likelihood=2"
     );
     assert_eq!(request.body, None);
     let headers: Vec<_> = request.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();

@@ -119,6 +119,17 @@ fn one_or_several(text: &str, now: i64) -> Option<u64> {
     one(text).or_else(|| text.split(',').map(one).collect::<Option<Vec<u64>>>()?.into_iter().max())
 }
 
+/// A number of seconds at a place of the body, as a number or a text; a part of a second is none.
+/// `None`: there is none from 0 to 4,294,967,295.
+pub fn seconds_at(place: &Pointer, body: &Value) -> Option<u64> {
+    let number = match place.find(body)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|n| (0.0..=f64::from(u32::MAX)).contains(n)).map(|n| n as u64)
+}
+
 /// What the answer's own clock showed: the times in it are by that clock, right or wrong.
 fn clock_of(answer: &Answer) -> Option<i64> {
     timestamp(answer.header("date")?.trim()).map(|seconds| seconds as i64)

@@ -6,7 +6,7 @@ use unicode_normalization::char::is_combining_mark;
 
 use super::mapping::Spec;
 use super::node::{Checked, Node};
-use super::template::{Placeholder, Values};
+use super::placeholder::{Placeholder, Values};
 use crate::people::{Rules, email, name, profile};
 
 /// What names a person. A company is left out: people change it, and that is what is asked about.
@@ -99,6 +99,17 @@ impl SamePerson {
 }
 
 impl Whom {
+    /// What is not known yet of it.
+    pub fn add(&mut self, other: Whom) {
+        self.0.extend(
+            other
+                .0
+                .into_iter()
+                .filter(|(key, _)| self.0.iter().all(|(known, _)| known != key))
+                .collect::<Vec<_>>(),
+        );
+    }
+
     fn get(&self, key: Placeholder) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
     }

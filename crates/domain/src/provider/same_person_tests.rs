@@ -11,7 +11,7 @@ fn rule(value: Value) -> SamePerson {
 }
 
 fn whom(rule: &SamePerson, contact: &Contact) -> Whom {
-    rule.whom(&Values { person: &Person::made_up(contact), secret: None }, true)
+    rule.whom(&Values::of(&Person::made_up(contact), None), true)
 }
 
 fn jane() -> Contact {
@@ -146,7 +146,7 @@ fn a_profile_counts_only_where_the_contact_is_asked_about_by_it() {
     let rule =
         rule(json!({"linkedin_url": {"pointer": "/handle", "prefix": "https://www.linkedin.com/in/"}}));
     let person = Person::made_up(&jane());
-    let values = Values { person: &person, secret: None };
+    let values = Values::of(&person, None);
     let other = json!({"handle": "john-other"});
     assert!(rule.is_other(&rule.whom(&values, true), &other));
     assert!(!rule.is_other(&rule.whom(&values, false), &other));

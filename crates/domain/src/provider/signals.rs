@@ -14,20 +14,26 @@ pub enum Signal {
     /// It must not tell anything about this person.
     Suppressed,
     Fault(FaultKind),
+    /// It knows the id no longer that it gave.
+    TicketUnknown,
     NoMatch,
 }
 
 /// The keys of a description, in the order in which they are looked at: that something failed is often told by a mark
 /// that every error has, so it comes last, and the errors that mean something else before it.
-const KEYS: [(&str, Signal); 7] = [
+const KEYS: [(&str, Signal); 8] = [
     ("suppressed", Signal::Suppressed),
     ("bad_credentials", Signal::Fault(FaultKind::BadCredentials)),
     ("quota", Signal::Fault(FaultKind::Quota)),
     ("rate_limited", Signal::Fault(FaultKind::RateLimited)),
     ("pending", Signal::Fault(FaultKind::Pending)),
+    (TICKET_UNKNOWN, Signal::TicketUnknown),
     ("no_match", Signal::NoMatch),
     ("failed", Signal::Fault(FaultKind::ProviderError)),
 ];
+
+/// The key of such a rule that only a step can have whose request names what an earlier one took.
+pub const TICKET_UNKNOWN: &str = "ticket_unknown";
 
 /// The keys of `response` that hold such rules, in the order in which they are looked at.
 pub fn keys() -> impl Iterator<Item = &'static str> {
@@ -96,9 +102,13 @@ impl Signals {
         Ok(())
     }
 
-    /// What the body says is looked at first: it tells more than a status.
-    /// `None`: neither a rule nor the status by itself says anything.
+    /// What a rule says, else what the status says by itself. `None`: neither says anything.
     pub fn of(&self, status: u16, body: &Document) -> Option<Signal> {
+        self.by_rule(status, body).or_else(|| self.by_itself(status, body, false))
+    }
+
+    /// What the body says is looked at first: it tells more than a status. `None`: no rule says anything.
+    pub fn by_rule(&self, status: u16, body: &Document) -> Option<Signal> {
         let by_body = |body| {
             let speaks = |rule: &BodyRule| {
                 (rule.statuses.is_empty() || rule.statuses.contains(&status)) && rule.condition.holds(body)
@@ -109,28 +119,42 @@ impl Signals {
             return Some(signal);
         }
         let told = self.statuses.iter().find(|(known, _)| *known == status).map(|(_, signal)| *signal);
-        match told.or_else(|| self.by_itself(status))? {
-            Signal::NoMatch if !matches!(body, Document::Json(_) | Document::Empty) => {
-                Some(not_its_word(body))
-            }
-            Signal::Suppressed if body.json().is_none() => Some(not_its_word(body)),
-            signal => Some(signal),
-        }
+        told.map(|signal| believed(signal, body))
     }
 
-    /// What a status says where the description does not speak of it.
-    fn by_itself(&self, status: u16) -> Option<Signal> {
-        match status {
-            202 if !self.knows_pending && !self.speaks_of(status) => Some(Signal::Fault(FaultKind::Pending)),
-            204 if !self.speaks_of(status) => Some(Signal::NoMatch),
+    /// What a status says where the description does not speak of it. `has_ticket`: the request named what an earlier step
+    /// took.
+    pub fn by_itself(&self, status: u16, body: &Document, has_ticket: bool) -> Option<Signal> {
+        let said = match status {
+            202 if !self.knows_pending && !self.speaks_of(status) => Signal::Fault(FaultKind::Pending),
+            204 if !self.speaks_of(status) => Signal::NoMatch,
+            // "Gone".
+            410 if has_ticket && !self.speaks_of(status) => Signal::TicketUnknown,
             // "Unavailable for legal reasons".
-            451 if !self.knows_refusals && !self.speaks_of(status) => Some(Signal::Suppressed),
+            451 if !self.knows_refusals && !self.speaks_of(status) => Signal::Suppressed,
             // It says what such an answer looks like, and this one does not.
             400..=499 if self.speaks_of(status) && self.is_about_a_person(status) => {
-                Some(Signal::Fault(FaultKind::Unrecognised))
+                Signal::Fault(FaultKind::Unrecognised)
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(believed(said, body))
+    }
+
+    /// Whether some answer can mean that it is not ready: by a rule, or by its status 202.
+    pub fn can_be_pending(&self) -> bool {
+        self.has_pending() || !self.knows_pending && !self.speaks_of(202) && !self.has_status(202)
+    }
+
+    /// Whether there is a rule for answers that are not ready.
+    pub fn has_pending(&self) -> bool {
+        let pending = Signal::Fault(FaultKind::Pending);
+        self.statuses.iter().any(|(_, signal)| *signal == pending)
+            || self.bodies.iter().any(|(_, signal)| *signal == pending)
+    }
+
+    fn has_status(&self, status: u16) -> bool {
+        self.statuses.iter().any(|(known, _)| *known == status)
     }
 
     fn speaks_of(&self, status: u16) -> bool {
@@ -147,6 +171,17 @@ impl Signals {
     pub fn is_absent(&self, body: Option<&Value>) -> bool {
         let nothing = |pointer: &Pointer| is_nothing(body.and_then(|body| pointer.find(body)));
         !self.absent.is_empty() && self.absent.iter().all(nothing)
+    }
+}
+
+/// A status says nothing about a person, and nothing about a ticket, where a page came with it.
+fn believed(signal: Signal, body: &Document) -> Signal {
+    match signal {
+        Signal::NoMatch | Signal::TicketUnknown if !matches!(body, Document::Json(_) | Document::Empty) => {
+            not_its_word(body)
+        }
+        Signal::Suppressed if body.json().is_none() => not_its_word(body),
+        signal => signal,
     }
 }
 

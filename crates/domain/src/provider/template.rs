@@ -2,145 +2,39 @@
 
 use std::fmt::Write;
 
-use crate::person::{Given, Person};
-
-/// What a request can have a place for: a value of the contact, or the provider's secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placeholder {
-    Email,
-    FullName,
-    FirstName,
-    LastName,
-    CompanyName,
-    CompanyDomain,
-    LinkedinUrl,
-    LinkedinHandle,
-    Phone,
-    Location,
-    Secret,
-}
-
-impl Placeholder {
-    /// Every placeholder, for finding one by its name.
-    pub const ALL: [Placeholder; 11] = [
-        Placeholder::Email,
-        Placeholder::FullName,
-        Placeholder::FirstName,
-        Placeholder::LastName,
-        Placeholder::CompanyName,
-        Placeholder::CompanyDomain,
-        Placeholder::LinkedinUrl,
-        Placeholder::LinkedinHandle,
-        Placeholder::Phone,
-        Placeholder::Location,
-        Placeholder::Secret,
-    ];
-
-    /// As it stands between the braces.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Placeholder::Email => "email",
-            Placeholder::FullName => "full_name",
-            Placeholder::FirstName => "first_name",
-            Placeholder::LastName => "last_name",
-            Placeholder::CompanyName => "company_name",
-            Placeholder::CompanyDomain => "company_domain",
-            Placeholder::LinkedinUrl => "linkedin_url",
-            Placeholder::LinkedinHandle => "linkedin_handle",
-            Placeholder::Phone => "phone",
-            Placeholder::Location => "location",
-            Placeholder::Secret => "secret",
-        }
-    }
-
-    /// The placeholder of this name; `None`: there is none.
-    pub fn parse(name: &str) -> Option<Placeholder> {
-        Placeholder::ALL.into_iter().find(|p| p.name() == name)
-    }
-
-    /// What no answer fills in.
-    pub const SETTLED: [Placeholder; 5] = [
-        Placeholder::FullName,
-        Placeholder::FirstName,
-        Placeholder::LastName,
-        Placeholder::Email,
-        Placeholder::CompanyDomain,
-    ];
-
-    /// The name of the person, whole or in part.
-    pub const NAMES: [Placeholder; 3] =
-        [Placeholder::FullName, Placeholder::FirstName, Placeholder::LastName];
-
-    /// Whether it stands for a column as it is, not for something that is made of one.
-    pub const fn is_column(self) -> bool {
-        matches!(
-            self,
-            Placeholder::Email
-                | Placeholder::FullName
-                | Placeholder::CompanyName
-                | Placeholder::LinkedinUrl
-                | Placeholder::Phone
-                | Placeholder::Location
-        )
-    }
-
-    /// What it stands for; none for the secret, which is nobody's, and for what many people share.
-    pub fn of(self, person: &Person) -> Option<&Given> {
-        if self.is_shared(person) {
-            return None;
-        }
-        match self {
-            Placeholder::Email => person.email.as_ref(),
-            Placeholder::FullName => person.full_name.as_ref(),
-            Placeholder::FirstName => person.first_name(),
-            Placeholder::LastName => person.last_name(),
-            Placeholder::CompanyDomain => person.company_domain.as_ref(),
-            Placeholder::CompanyName => person.company_name.as_ref(),
-            Placeholder::LinkedinUrl => person.linkedin_url.as_ref(),
-            Placeholder::LinkedinHandle => person.linkedin_handle.as_ref(),
-            Placeholder::Phone => person.phone.as_ref(),
-            Placeholder::Location => person.location.as_ref(),
-            Placeholder::Secret => None,
-        }
-    }
-
-    const fn is_shared(self, person: &Person) -> bool {
-        match self {
-            Placeholder::Email => person.shared.email,
-            Placeholder::CompanyDomain => person.shared.email && person.domain_of_address,
-            Placeholder::LinkedinUrl | Placeholder::LinkedinHandle => person.shared.profile,
-            _ => false,
-        }
-    }
-
-    /// The names that may stand in a template, for messages.
-    pub fn listed() -> String {
-        let names: Vec<String> = Placeholder::ALL.iter().map(|p| format!("{{{}}}", p.name())).collect();
-        names.join(", ")
-    }
-}
-
-/// What the placeholders stand for in one request.
-pub struct Values<'a> {
-    pub person: &'a Person,
-    pub secret: Option<&'a str>,
-}
-
-impl<'a> Values<'a> {
-    /// The value as it is sent; `None`: there is none, or it is one that many people share.
-    pub fn get(&self, placeholder: Placeholder) -> Option<&'a str> {
-        match placeholder {
-            Placeholder::Secret => self.secret,
-            other => other.of(self.person).map(|given| given.sent.as_str()),
-        }
-    }
-}
+use super::placeholder::{Placeholder, Values};
+use super::taken::Names;
 
 /// A piece of a template: text as it stands, or a placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     Text(String),
     Value(Placeholder),
+    /// What the login took under this name: a token, which is nobody's.
+    OfLogin(String),
+    /// What an earlier step took under this name.
+    Taken(String),
+}
+
+impl Part {
+    /// What stands for it; `None`: nothing does.
+    fn value<'v>(&'v self, values: &Values<'v>) -> Option<&'v str> {
+        match self {
+            Part::Text(text) => Some(text),
+            Part::Value(placeholder) => values.get(*placeholder),
+            Part::OfLogin(name) => values.of_login(name),
+            Part::Taken(name) => values.taken.get(name),
+        }
+    }
+
+    /// Whether it says whom the request is about.
+    fn tells(&self) -> bool {
+        match self {
+            Part::Text(_) | Part::OfLogin(_) => false,
+            Part::Value(placeholder) => *placeholder != Placeholder::Secret,
+            Part::Taken(_) => true,
+        }
+    }
 }
 
 /// How a value is written into its surroundings, so that it can never be more than a value there.
@@ -160,9 +54,15 @@ pub enum Encoding {
 pub struct Template(Vec<Part>);
 
 impl Template {
-    /// `{name}` is a placeholder, `{{` and `}}` are literal braces.
-    /// The error says what is wrong: a brace without its other, or an unknown placeholder.
+    /// As [`Template::parse_with`], where nothing is taken.
+    #[cfg(test)]
     pub fn parse(source: &str) -> Result<Template, String> {
+        Template::parse_with(source, &Names::default())
+    }
+
+    /// `{name}` is a placeholder, `{{` and `}}` are literal braces. `names`: what the login and earlier steps take.
+    /// The error says what is wrong: a brace without its other, or an unknown placeholder.
+    pub fn parse_with(source: &str, names: &Names) -> Result<Template, String> {
         let mut parts = Vec::new();
         let mut text = String::new();
         let mut rest = source;
@@ -181,16 +81,11 @@ impl Template {
             let Some((name, after)) = rest.split_once('}') else {
                 return Err("has a { without its }; write {{ for a literal brace".to_owned());
             };
-            let Some(placeholder) = Placeholder::parse(name) else {
-                return Err(format!(
-                    "has the unknown placeholder {{{name}}}; known are {}",
-                    Placeholder::listed()
-                ));
-            };
+            let part = part_of(name, names)?;
             if !text.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut text)));
             }
-            parts.push(Part::Value(placeholder));
+            parts.push(part);
             rest = after;
         }
         text.push_str(rest);
@@ -212,11 +107,11 @@ impl Template {
 
     /// What is written out, without the placeholders.
     pub fn literals(&self) -> String {
-        let texts = self.0.iter().map(|part| match part {
-            Part::Text(text) => text.as_str(),
-            Part::Value(_) => "",
-        });
-        texts.collect()
+        let text = |part: &Part| match part {
+            Part::Text(text) => Some(text.clone()),
+            Part::Value(_) | Part::OfLogin(_) | Part::Taken(_) => None,
+        };
+        self.0.iter().filter_map(text).collect()
     }
 
     /// Whether it has this placeholder.
@@ -224,36 +119,39 @@ impl Template {
         self.0.contains(&Part::Value(placeholder))
     }
 
-    /// Whether it has a place for something known of the contact.
-    pub fn tells(&self) -> bool {
-        self.0.iter().any(|part| matches!(part, Part::Value(p) if *p != Placeholder::Secret))
+    /// Whether it has a place for what an earlier step took.
+    pub fn uses_taken(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Taken(_)))
     }
 
-    /// Whether something known of the contact goes out with it.
+    /// The names of what the login took that it has a place for.
+    pub fn of_login(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::OfLogin(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether it has a place for something that says whom it is about: known of the contact, or taken by a step.
+    pub fn tells(&self) -> bool {
+        self.0.iter().any(Part::tells)
+    }
+
+    /// Whether something of that kind goes out with it.
     pub fn is_told(&self, values: &Values<'_>) -> bool {
-        let known = |part: &Part| match part {
-            Part::Text(_) => true,
-            Part::Value(placeholder) => values.get(*placeholder).is_some(),
-        };
-        self.tells() && self.0.iter().all(known)
+        self.tells() && self.0.iter().all(|part| part.value(values).is_some())
     }
 
     /// The same where an empty placeholder gives empty text.
     pub fn is_told_in_part(&self, values: &Values<'_>) -> bool {
-        let known = |p: Placeholder| p != Placeholder::Secret && values.get(p).is_some();
-        self.0.iter().any(|part| matches!(part, Part::Value(p) if known(*p)))
+        self.0.iter().any(|part| part.tells() && part.value(values).is_some())
     }
 
     /// None when one of its placeholders is empty: the parameter is then left out.
     pub fn render(&self, values: &Values<'_>, encoding: Encoding) -> Option<String> {
         let mut out = String::new();
         for part in &self.0 {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Value(placeholder) => {
-                    push_encoded(&mut out, values.get(*placeholder)?, encoding);
-                }
-            }
+            part.push(&mut out, part.value(values)?, encoding);
         }
         Some(out)
     }
@@ -262,17 +160,37 @@ impl Template {
     pub fn render_all(&self, values: &Values<'_>, encoding: Encoding) -> String {
         let mut out = String::new();
         for part in &self.0 {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Value(placeholder) => {
-                    if let Some(value) = values.get(*placeholder) {
-                        push_encoded(&mut out, value, encoding);
-                    }
-                }
-            }
+            part.push(&mut out, part.value(values).unwrap_or_default(), encoding);
         }
         out
     }
+}
+
+impl Part {
+    fn push(&self, out: &mut String, value: &str, encoding: Encoding) {
+        match self {
+            Part::Text(text) => out.push_str(text),
+            Part::Value(_) | Part::OfLogin(_) | Part::Taken(_) => push_encoded(out, value, encoding),
+        }
+    }
+}
+
+fn part_of(name: &str, names: &Names) -> Result<Part, String> {
+    if let Some(placeholder) = Placeholder::parse(name) {
+        return Ok(Part::Value(placeholder));
+    }
+    if names.of_login(name) {
+        return Ok(Part::OfLogin(name.to_owned()));
+    }
+    if names.taken(name) {
+        return Ok(Part::Taken(name.to_owned()));
+    }
+    Err(match names.later(name) {
+        Some(place) => {
+            format!("has the placeholder {{{name}}}, which only {place} takes, so after this request")
+        }
+        None => format!("has the unknown placeholder {{{name}}}; known are {}", names.listed()),
+    })
 }
 
 fn push_encoded(out: &mut String, value: &str, encoding: Encoding) {

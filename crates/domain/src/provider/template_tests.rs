@@ -19,7 +19,8 @@ fn jane() -> Person {
 }
 
 fn render(source: &str, encoding: Encoding) -> Option<String> {
-    let values = Values { person: &jane(), secret: Some("s3cr\"et") };
+    let person = jane();
+    let values = Values::of(&person, Some("s3cr\"et"));
     Template::parse(source).expect("a sound template").render(&values, encoding)
 }
 
@@ -45,7 +46,8 @@ fn placeholders_stand_for_what_is_known() {
 #[test]
 fn one_empty_placeholder_leaves_the_whole_parameter_out() {
     assert_eq!(render("{email} {phone}", Encoding::Plain), None);
-    let values = Values { person: &jane(), secret: None };
+    let person = jane();
+    let values = Values::of(&person, None);
     let bearer = Template::parse("Bearer {secret}").unwrap();
     assert_eq!(bearer.render(&values, Encoding::Header), None);
     assert_eq!(bearer.render_all(&values, Encoding::Header), "Bearer ");
@@ -83,7 +85,7 @@ fn a_value_of_absurd_length_counts_as_empty() {
     let mut contact = contact();
     let mut sends = |chars: usize| {
         contact.full_name = Some("é".repeat(chars));
-        Values { person: &Person::made_up(&contact), secret: None }.get(Placeholder::FullName).is_some()
+        Values::of(&Person::made_up(&contact), None).get(Placeholder::FullName).is_some()
     };
     assert!(sends(1_000));
     assert!(!sends(1_001));
@@ -129,7 +131,8 @@ proptest! {
     #[test]
     fn any_text_is_a_template_once_its_braces_are_doubled(text in any::<String>()) {
         let source = text.replace('{', "{{").replace('}', "}}");
-        let values = Values { person: &jane(), secret: None };
+        let person = jane();
+        let values = Values::of(&person, None);
         let rendered = Template::parse(&source).unwrap().render(&values, Encoding::Plain);
         prop_assert_eq!(rendered, Some(text));
     }

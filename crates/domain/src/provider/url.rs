@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::template::{Encoding, Part, Template, Values};
+use super::placeholder::Values;
+use super::taken::Names;
+use super::template::{Encoding, Part, Template};
 
 /// A URL of a description, checked and taken apart once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +16,15 @@ pub struct UrlTemplate {
 }
 
 impl UrlTemplate {
-    /// Reads a complete `http://` or `https://` URL. The error says what is wrong, as
-    /// [`super::node::Node::error`] wants it.
+    /// As [`UrlTemplate::parse_with`], where nothing is taken.
+    #[cfg(test)]
     pub fn parse(source: &str) -> Result<UrlTemplate, String> {
+        UrlTemplate::parse_with(source, &Names::default())
+    }
+
+    /// Reads a complete `http://` or `https://` URL. `names`: what the login and earlier steps take. The error says what
+    /// is wrong, as [`super::node::Node::error`] wants it.
+    pub fn parse_with(source: &str, names: &Names) -> Result<UrlTemplate, String> {
         let (scheme, rest) =
             source.split_once("://").ok_or("must be a complete URL that begins with https:// or http://")?;
         if !["http", "https"].contains(&scheme) {
@@ -34,8 +42,8 @@ impl UrlTemplate {
         };
         Ok(UrlTemplate {
             origin: format!("{scheme}://{}", authority.to_ascii_lowercase()),
-            segments: parse_path(path)?,
-            query: query.map_or(Ok(Vec::new()), parse_query)?,
+            segments: parse_path(path, names)?,
+            query: query.map_or(Ok(Vec::new()), |query| parse_query(query, names))?,
         })
     }
 
@@ -81,7 +89,7 @@ impl UrlTemplate {
     }
 }
 
-fn parse_path(path: &str) -> Result<Vec<Template>, String> {
+fn parse_path(path: &str, names: &Names) -> Result<Vec<Template>, String> {
     // A URL without a path is asked for as "/".
     let path = path.strip_prefix('/').unwrap_or(path);
     path.split('/')
@@ -89,14 +97,14 @@ fn parse_path(path: &str) -> Result<Vec<Template>, String> {
             if is_dot_segment(segment) {
                 return Err("must not have . or .. as a part of its path".to_owned());
             }
-            let template = Template::parse(segment)?;
+            let template = Template::parse_with(segment, names)?;
             check_literals(&template, b"!$&'()*+,;=:@")?;
             Ok(template)
         })
         .collect()
 }
 
-fn parse_query(query: &str) -> Result<Vec<Template>, String> {
+fn parse_query(query: &str, names: &Names) -> Result<Vec<Template>, String> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -105,7 +113,7 @@ fn parse_query(query: &str) -> Result<Vec<Template>, String> {
             if name.contains(['{', '}']) {
                 return Err("must not have a placeholder in the name of a parameter".to_owned());
             }
-            let template = Template::parse(pair)?;
+            let template = Template::parse_with(pair, names)?;
             check_literals(&template, b"!$'()*+,;=:@/?")?;
             Ok(template)
         })

@@ -4,7 +4,8 @@ use crate::fields::{Field, FieldMap};
 use crate::person::Person;
 
 fn render(source: &str, contact: &Contact) -> Option<String> {
-    let values = Values { person: &Person::made_up(contact), secret: Some("k/1") };
+    let person = Person::made_up(contact);
+    let values = Values::of(&person, Some("k/1"));
     let url = UrlTemplate::parse(source).expect("a sound URL");
     let path = url.render_path(&values)?;
     let query = url.render_query(&values).join("&");
@@ -99,7 +100,8 @@ fn a_path_that_cannot_be_filled_gives_no_url() {
     for sneaky in ["..", "."] {
         // As a value it is a stand-in; a secret is taken as it is.
         assert_eq!(render("https://h/by/{location}/x", &at(sneaky)), None);
-        let values = Values { person: &Person::default(), secret: Some(sneaky) };
+        let person = Person::default();
+        let values = Values::of(&person, Some(sneaky));
         let path = |source: &str| UrlTemplate::parse(source).unwrap().render_path(&values);
         assert_eq!(path("https://h/by/{secret}/x"), None);
         assert!(path("https://h/by/x-{secret}/x").is_some());

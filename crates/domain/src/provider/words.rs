@@ -35,6 +35,20 @@ pub fn message(kind: FaultKind, status: u16, body: &Document) -> String {
     format!("the provider answered with status {status}: {meaning}")
 }
 
+/// The same where the vendor knows the id no longer that it gave.
+pub fn ticket_unknown(status: u16) -> String {
+    format!(
+        "the provider answered with status {status}: it does not know the request any more that was handed in; the next call hands it in anew"
+    )
+}
+
+/// What would make the answer of a step understood that lacks what the step takes.
+pub fn remedy_of_take(name: &str) -> String {
+    format!(
+        "The answer has no text and no whole number where \"take\" looks for {{{name}}}. If the vendor says so that there is nothing, add to that step's response what marks it: \"no_match\" with \"status\", \"body\" or \"absent\". If it says that something failed, use \"failed\"."
+    )
+}
+
 /// Whether a person wants to see the answer: it was not understood, or it is not the vendor's word. What a vendor says of
 /// an error whose meaning is known could hold anything, and is not repeated.
 pub fn is_puzzling(kind: FaultKind, body: &Document) -> bool {

@@ -1,0 +1,311 @@
+//! One question to one provider, step by step, without I/O: which request is next, and what its answer comes to.
+
+use serde_json::{Map, Value, json};
+
+use super::exchange::{Answer, HttpRequest};
+use super::fault::{Fault, FaultKind};
+use super::login::LoginValues;
+use super::placeholder::Values;
+use super::response::{Explanation, Reading};
+use super::same_person::Whom;
+use super::taken::Taken;
+use super::{Config, Verdict, template};
+use crate::fields::{Field, FieldMap, FieldSet};
+use crate::person::Person;
+
+/// Of all that is taken for one question, in bytes.
+const MAX_TAKEN_BYTES: usize = 16 * 1_024;
+/// Of a ticket, as JSON: with six values of the longest kind, and of what was taken every character escaped.
+pub const MAX_TICKET_BYTES: usize = 128 * 1_024;
+
+/// How far a question has come. It holds nothing of the person, and no secret and no token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inquiry {
+    wanted: FieldSet,
+    /// The step whose request is next.
+    step: usize,
+    taken: Taken,
+    values: FieldMap<String>,
+    confidence: Option<f64>,
+    /// When the first step was answered, and from when on the next request can be sent, in epoch microseconds.
+    submitted_at: Option<i64>,
+    due_at: i64,
+    /// A request was answered with 401, and nothing since.
+    logged_in_again: bool,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Next {
+    /// The login's values are needed first: see [`Config::login`].
+    LogIn,
+    Send(Box<HttpRequest>),
+    /// Nothing is to be sent: the person lacks what the request needs. What earlier steps supplied counts.
+    Nothing(Option<Verdict>),
+}
+
+/// What an answer came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// There is another step, which can be sent after so many whole seconds (0: at once). There is a ticket by now.
+    Next { after_s: u64 },
+    /// The same step can be asked again after so many whole seconds.
+    Pending { after_s: u64, fault: Fault },
+    /// The login's values are no longer good: they are to be got anew, and the same request sent again. Comes once at most
+    /// between two other answers.
+    LogInAgain,
+    /// The vendor knows the ticket no longer: it is to be forgotten, and the next call begins anew.
+    TicketUnknown(Fault),
+    /// This request has failed. A ticket stays good.
+    Failed(Fault),
+    /// All that there is to say: a match with what all steps supplied, no match, somebody else, a refusal.
+    Over(Verdict),
+}
+
+impl Inquiry {
+    /// A question that has not been put yet. `wanted`: the fields that this provider is wanted for.
+    pub fn new(wanted: FieldSet) -> Inquiry {
+        Inquiry {
+            wanted,
+            step: 0,
+            taken: Taken::NOTHING,
+            values: FieldMap::default(),
+            confidence: None,
+            submitted_at: None,
+            due_at: 0,
+            logged_in_again: false,
+        }
+    }
+
+    /// A question that goes on where a ticket says. `None`: the ticket is of another description.
+    pub fn resumed(config: &Config, ticket: &Value, wanted: FieldSet) -> Option<Inquiry> {
+        let step = usize::try_from(ticket["step"].as_u64()?).ok()?;
+        if step == 0 || step >= config.steps.len() {
+            return None;
+        }
+        let mut taken = Taken::NOTHING;
+        for (name, value) in ticket["taken"].as_object()? {
+            taken.set(name, value.as_str()?.to_owned());
+        }
+        let needed = config.steps[..step].iter().flat_map(|step| step.take.names());
+        if needed.into_iter().any(|name| taken.get(name).is_none()) {
+            return None;
+        }
+        let value = |field: Field| Some((field, ticket["values"][field.name()].as_str()?.to_owned()));
+        Some(Inquiry {
+            step,
+            taken,
+            values: Field::all().filter_map(value).collect(),
+            confidence: ticket["confidence"].as_f64(),
+            submitted_at: Some(ticket["submitted_at"].as_i64()?),
+            due_at: ticket["due_at"].as_i64()?,
+            ..Inquiry::new(wanted)
+        })
+    }
+
+    /// What is to be kept so that nothing is handed in twice, as JSON of at most [`MAX_TICKET_BYTES`]; `None`: no step has
+    /// been answered yet. It names no person, but what earlier steps supplied stands in it.
+    pub fn ticket(&self) -> Option<Value> {
+        let submitted_at = self.submitted_at.filter(|_| self.step > 0)?;
+        let taken: Map<String, Value> =
+            self.taken.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let values: Map<String, Value> =
+            self.values.iter().map(|(field, value)| (field.name().to_owned(), json!(value))).collect();
+        Some(json!({
+            "step": self.step,
+            "taken": taken,
+            "values": values,
+            "confidence": self.confidence,
+            "submitted_at": submitted_at,
+            "due_at": self.due_at,
+        }))
+    }
+
+    /// The request that is next. `login`: what the provider's login gave, if it has one and that is known.
+    pub fn next(
+        &self,
+        config: &Config,
+        person: &Person,
+        secret: Option<&str>,
+        login: Option<&LoginValues>,
+    ) -> Next {
+        let step = &config.steps[self.step];
+        let secret = template::clean_secret(secret);
+        let known = Values {
+            secret: secret.as_deref(),
+            // A token that is not known yet is taken to be there.
+            login: login.map(|login| &login.taken),
+            taken: &self.taken,
+            wanted: self.wanted.minus(self.values.fields()),
+            ..Values::of(person, None)
+        };
+        let request = config.used_set(&known).and_then(|only| {
+            let values = Values { only, ..known };
+            let sendable = step.request.tells_whom(&values) && step.request.has_path(&values);
+            sendable.then(|| step.request.render(&values)).flatten()
+        });
+        match request {
+            None => Next::Nothing((!self.values.is_empty()).then(|| self.so_far())),
+            Some(_) if login.is_none() && config.step_logs_in(self.step) => Next::LogIn,
+            Some(request) => Next::Send(Box::new(request)),
+        }
+    }
+
+    /// What the answer to that request comes to, and what it cost, in the provider's own unit, where it says so. It came at
+    /// `now_us`, in epoch microseconds. `whom`: see [`Config::whom`]. Nothing that comes of it repeats the secret or a token:
+    /// values that do are left out, and failures are masked.
+    ///
+    /// Failures are `redirect`, `bad_credentials`, `quota`, `rate_limited`, `server_error`, `bad_status`, `bad_json`,
+    /// `bad_encoding`, `provider_error`, `unrecognised` or `too_large`: by the description's rules, else by status and body.
+    pub fn take(
+        &mut self,
+        config: &Config,
+        (request, answer): (&HttpRequest, &Answer),
+        whom: &Whom,
+        now_us: i64,
+    ) -> (Progress, Option<f64>) {
+        self.take_with(config, Some(request), answer, whom, now_us)
+    }
+
+    /// `request`: `None` leaves all as it came, for [`HttpRequest::without_echo`].
+    pub(super) fn take_with(
+        &mut self,
+        config: &Config,
+        request: Option<&HttpRequest>,
+        answer: &Answer,
+        whom: &Whom,
+        now_us: i64,
+    ) -> (Progress, Option<f64>) {
+        let (reading, cost) = config.steps[self.step].read(answer, now_us / MICROSECONDS, whom);
+        let again = std::mem::take(&mut self.logged_in_again);
+        let masked = |fault: Fault| match request {
+            Some(request) => request.without_echo_in(fault),
+            None => fault,
+        };
+        let progress = match reading {
+            Reading::Answered { values, confidence, taken } => {
+                let values =
+                    request.map_or_else(|| values.clone(), |request| request.without_echoes(&values));
+                let echoes = |value: &str| request.is_some_and(|request| request.echoes(value));
+                let taken = taken.filter(|taken| !taken.iter().any(|(_, value)| echoes(value)));
+                self.answered(config, (values, confidence, taken), now_us)
+            }
+            Reading::NoMatch | Reading::OtherPerson if !self.values.is_empty() => {
+                Progress::Over(self.so_far())
+            }
+            Reading::NoMatch => Progress::Over(Verdict::NoMatch),
+            Reading::OtherPerson => Progress::Over(Verdict::OtherPerson),
+            Reading::Suppressed => Progress::Over(Verdict::Suppressed),
+            Reading::TicketUnknown(fault) => Progress::TicketUnknown(masked(fault)),
+            Reading::Failed(fault) => {
+                self.failed(config, masked(fault), answer.status == 401 && !again, now_us)
+            }
+        };
+        (progress, cost)
+    }
+
+    /// `denied`: by a status that a token which is over has, too.
+    fn failed(&mut self, config: &Config, fault: Fault, denied: bool, now_us: i64) -> Progress {
+        match fault.kind {
+            FaultKind::Pending => {
+                let after_s = u64::from(config.poll_every_s()).max(fault.retry_after_s.unwrap_or_default());
+                self.wait(after_s, now_us);
+                Progress::Pending { after_s, fault }
+            }
+            FaultKind::BadCredentials if denied && config.step_logs_in(self.step) => {
+                self.logged_in_again = true;
+                Progress::LogInAgain
+            }
+            _ => Progress::Failed(fault),
+        }
+    }
+
+    fn answered(
+        &mut self,
+        config: &Config,
+        (values, confidence, taken): (FieldMap<String>, Option<f64>, Option<Taken>),
+        now_us: i64,
+    ) -> Progress {
+        for (field, value) in values.iter() {
+            if self.values.get(field).is_none() {
+                self.values.set(field, value.clone());
+            }
+        }
+        self.confidence = self.confidence.or(confidence);
+        let wanted = self.wanted.minus(self.values.fields());
+        let to_come = config.steps[self.step + 1..]
+            .iter()
+            .fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()));
+        let too_weak = config.min_confidence().zip(confidence).is_some_and(|(least, score)| score < least);
+        let Some(taken) = taken.filter(|_| !too_weak && !to_come.intersect(wanted).is_empty()) else {
+            return Progress::Over(self.so_far());
+        };
+        taken.iter().for_each(|(name, value)| self.taken.set(name, value.to_owned()));
+        if self.taken.bytes() > MAX_TAKEN_BYTES {
+            let message = format!("what its answer gives to be taken is larger than {MAX_TAKEN_BYTES} bytes");
+            return Progress::Failed(Fault::new(FaultKind::TooLarge, message));
+        }
+        self.step += 1;
+        self.submitted_at.get_or_insert(now_us);
+        let after_s = if config.steps[self.step].polls() { u64::from(config.poll_every_s()) } else { 0 };
+        self.wait(after_s, now_us);
+        Progress::Next { after_s }
+    }
+
+    fn wait(&mut self, after_s: u64, now_us: i64) {
+        let after_us = i64::try_from(after_s).unwrap_or(i64::MAX).saturating_mul(MICROSECONDS);
+        self.due_at = now_us.saturating_add(after_us);
+    }
+
+    /// What all steps so far supplied: a match, or no match where that is nothing.
+    pub fn so_far(&self) -> Verdict {
+        if self.values.is_empty() {
+            return Verdict::NoMatch;
+        }
+        Verdict::Match { values: self.values.clone(), confidence: self.confidence }
+    }
+
+    /// Of the fields that the provider can supply, those about which all has been said before the request that is next: what
+    /// of them is not among the values, it does not have.
+    pub fn settled_fields(&self, config: &Config) -> FieldSet {
+        let fields = |steps: &[super::step::Step]| {
+            steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()))
+        };
+        fields(&config.steps[..self.step])
+            .minus(fields(&config.steps[self.step..]))
+            .intersect(config.maps_of(self.wanted))
+    }
+
+    /// The number of the step whose request is next, from 0.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// Whether the request that is next asks for something that was handed in before.
+    pub fn is_poll(&self, config: &Config) -> bool {
+        config.steps[self.step].polls()
+    }
+
+    /// From when on the next request can be sent, in epoch microseconds; 0: at once.
+    pub fn due_at(&self) -> i64 {
+        self.due_at
+    }
+
+    /// When it is given up, in epoch microseconds; `None`: nothing has been handed in. Time in which nothing could be sent
+    /// (`leadlex.stop`, pauses) is the caller's to add.
+    pub fn given_up_at(&self, config: &Config) -> Option<i64> {
+        let longest = i64::from(config.poll_for_s()).saturating_mul(MICROSECONDS);
+        Some(self.submitted_at?.saturating_add(longest))
+    }
+
+    /// See [`Config::explain`]: of the step whose request is next, so to be asked before [`Inquiry::take`].
+    pub fn explain(&self, config: &Config, answer: &Answer) -> Explanation {
+        config.steps[self.step].response.explain(answer)
+    }
+}
+
+const MICROSECONDS: i64 = 1_000_000;
+
+#[cfg(test)]
+#[path = "inquiry_tests.rs"]
+mod tests;

@@ -1,0 +1,133 @@
+//! The request that gets a token before any other, and what it takes. Its values are everybody's who uses the provider.
+
+use super::document::Document;
+use super::exchange::{Answer, HttpRequest};
+use super::fault::{Fault, FaultKind, Seen};
+use super::node::{Checked, Node};
+use super::parse_request::parse_request;
+use super::placeholder::Values;
+use super::pointer::Pointer;
+use super::request::RequestTemplate;
+use super::taken::{Found, Names, Take, Taken};
+use super::{reading, response, template, words};
+use crate::person::Person;
+
+/// So much sooner than the vendor says a token is taken to be over.
+const MARGIN_S: u64 = 30;
+/// A year.
+const MOST_VALID_S: u32 = 31_536_000;
+
+/// The `login` of a description, checked and ready for use. It never holds the secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    request: RequestTemplate,
+    take: Take,
+    valid_for: Option<ValidFor>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum ValidFor {
+    At(Pointer),
+    Seconds(u32),
+}
+
+/// What a login gave.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginValues {
+    /// Never to be shown, logged or written to a table.
+    pub taken: Taken,
+    /// From the answer on, 30 s less than the vendor says, not below 0; `None`: until a step is answered with 401.
+    pub valid_for_s: Option<u64>,
+}
+
+/// Names alone.
+impl std::fmt::Debug for LoginValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.taken.iter().map(|(name, _)| name).collect();
+        write!(f, "LoginValues {names:?} for {:?} s", self.valid_for_s)
+    }
+}
+
+impl Login {
+    /// Reads what it takes: to be known before its requests and those of the steps.
+    pub fn parse_take(node: &Node<'_>) -> Checked<Take> {
+        Take::parse(&node.object(&KEYS)?.required("take")?, &Names::default())
+    }
+
+    /// Reads the rest.
+    pub fn parse(node: &Node<'_>, take: Take) -> Checked<Login> {
+        let object = node.object(&KEYS)?;
+        let place = object.required("request")?;
+        let request = parse_request(&place, &Names::default())?;
+        let of_person = |template: &&template::Template| template.tells();
+        if request.templates().iter().any(of_person) || !request.wanted().is_empty() {
+            return Err(place.error(
+                "must not name anything of a contact: a login is about nobody, and its values are for every request; it knows {secret} alone",
+            ));
+        }
+        let valid_for = object.optional("valid_for").map(|rule| parse_valid_for(&rule)).transpose()?;
+        Ok(Login { request, take, valid_for })
+    }
+
+    /// `None`: its address cannot be filled, as there is no secret.
+    pub fn request(&self, secret: Option<&str>) -> Option<HttpRequest> {
+        let secret = template::clean_secret(secret);
+        self.request.render(&Values::of(&Person::default(), secret.as_deref()))
+    }
+
+    /// What the answer to that request gives. It came at `now`, in seconds since 1970. The fault is `bad_credentials`, but for a server that
+    /// is in trouble (`server_error`), limits requests (`rate_limited`) or sends elsewhere (`redirect`), and for what is not
+    /// its word (`unrecognised`): that says nothing about the secret.
+    pub fn read(&self, request: &HttpRequest, answer: &Answer, now: i64) -> Result<LoginValues, Fault> {
+        let body = Document::of(answer);
+        let success = (200..=299).contains(&answer.status);
+        let Found::All(taken) = self.take.of(answer, &body) else {
+            return Err(request.without_echo_in(fault(answer, &body, now)));
+        };
+        if !success {
+            return Err(request.without_echo_in(fault(answer, &body, now)));
+        }
+        let valid_for_s = match &self.valid_for {
+            None => None,
+            Some(ValidFor::Seconds(seconds)) => Some(u64::from(*seconds)),
+            Some(ValidFor::At(place)) => body.json().and_then(|json| reading::seconds_at(place, json)),
+        };
+        let valid_for_s = valid_for_s.map(|seconds| seconds.saturating_sub(MARGIN_S));
+        Ok(LoginValues { taken, valid_for_s })
+    }
+
+    /// The request that it sends.
+    pub fn template(&self) -> &RequestTemplate {
+        &self.request
+    }
+}
+
+const KEYS: [&str; 3] = ["request", "take", "valid_for"];
+
+fn parse_valid_for(node: &Node<'_>) -> Checked<ValidFor> {
+    let object = node.object(&["pointer", "seconds"])?;
+    match (object.optional("pointer"), object.optional("seconds")) {
+        (Some(pointer), None) => Pointer::parse(&pointer).map(ValidFor::At),
+        // What is over at once would be a login for every request.
+        (None, Some(seconds)) => seconds.integer(MARGIN_S as u32 + 1, MOST_VALID_S).map(ValidFor::Seconds),
+        _ => Err(node.error("must have either pointer or seconds")),
+    }
+}
+
+fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
+    let kind = match response::kind_of(answer.status, body) {
+        other @ (FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Redirect) => other,
+        _ if *body == Document::Page => FaultKind::Unrecognised,
+        _ => FaultKind::BadCredentials,
+    };
+    let mut fault = Fault::new(kind, format!("login: {}", words::message(kind, answer.status, body)));
+    fault.retry_after_s = reading::retry_after_header(answer, now);
+    if words::is_puzzling(kind, body) {
+        fault.seen = Some(Box::new(Seen::of(answer)));
+    }
+    fault
+}
+
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;

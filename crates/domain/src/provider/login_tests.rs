@@ -1,0 +1,135 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::provider::Config;
+
+fn config(login: Value) -> Result<Config, super::super::ConfigError> {
+    Config::parse(&json!({
+        "login": login,
+        "request": {"url": "https://h/x", "query": {"email": "{email}"}, "headers": {"Authorization": "Bearer {token}"}},
+        "identify_by": [["email"]],
+        "response": {"fields": {"job_title": "/t"}}
+    }))
+}
+
+fn plain() -> Value {
+    json!({
+        "request": {
+            "method": "POST", "url": "https://id.acme.example/token",
+            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+            "body": "grant_type=client_credentials&client_id=me&client_secret={secret}"
+        },
+        "take": {"token": "/access_token"}
+    })
+}
+
+fn with(key: &str, value: Value) -> Value {
+    let mut login = plain();
+    login[key] = value;
+    login
+}
+
+fn read(login: Value, status: u16, body: &str) -> Result<LoginValues, Fault> {
+    let config = config(login).unwrap();
+    let login = config.login().unwrap();
+    let request = login.request(Some("s3/cret-key")).unwrap();
+    let headers = vec![("Retry-After".to_owned(), "9".to_owned())];
+    login.read(&request, &Answer { status, headers, body: body.as_bytes().to_vec() }, 0)
+}
+
+#[test]
+fn a_login_sends_the_secret_alone_and_takes_a_token_for_a_time() {
+    let config = config(plain()).unwrap();
+    let request = config.login().unwrap().request(Some("s3/cret-key\n")).unwrap();
+    let body = String::from_utf8(request.body.clone().unwrap()).unwrap();
+    assert_eq!(body, "grant_type=client_credentials&client_id=me&client_secret=s3%2Fcret-key");
+    assert!(!request.masked().to_string().contains("s3"));
+    assert!(config.needs_secret());
+    assert_eq!(config.origins().len(), 2);
+
+    for (valid_for, body, expected) in [
+        (Value::Null, r#"{"access_token": "t"}"#, None),
+        (json!({"seconds": 3600}), r#"{"access_token": "t"}"#, Some(3_570)),
+        (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": 100}"#, Some(70)),
+        (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": "100"}"#, Some(70)),
+        (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": 10}"#, Some(0)),
+        (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": -1}"#, None),
+        (json!({"pointer": "/expires_in"}), r#"{"access_token": "t"}"#, None),
+    ] {
+        let values = read(with("valid_for", valid_for), 200, body).unwrap();
+        assert_eq!((values.taken.get("token"), values.valid_for_s), (Some("t"), expected), "{body}");
+        assert!(!format!("{values:?}").contains("\"t\""), "{values:?}");
+    }
+    let long = format!(r#"{{"access_token": "{}"}}"#, "x".repeat(8 * 1_024));
+    assert!(read(plain(), 200, &long).is_ok());
+}
+
+#[test]
+fn a_login_that_fails_is_a_matter_of_credentials_unless_its_server_is_in_trouble() {
+    for (status, body, kind) in [
+        (400, r#"{"error": "invalid_client"}"#, FaultKind::BadCredentials),
+        (401, "{}", FaultKind::BadCredentials),
+        (403, "{}", FaultKind::BadCredentials),
+        (404, "{}", FaultKind::BadCredentials),
+        (200, r#"{"error": "s3/cret-key"}"#, FaultKind::BadCredentials),
+        (200, r#"{"access_token": null}"#, FaultKind::BadCredentials),
+        (200, "", FaultKind::BadCredentials),
+        (429, "{}", FaultKind::RateLimited),
+        (500, "{}", FaultKind::ServerError),
+        (302, "", FaultKind::Redirect),
+        (200, "<html>s3/cret-key", FaultKind::Unrecognised),
+        (403, "<html>", FaultKind::Unrecognised),
+    ] {
+        let fault = read(plain(), status, body).unwrap_err();
+        assert_eq!(fault.kind, kind, "{status} {body}");
+        assert!(fault.message.starts_with("login: ") && !fault.message.contains("s3/"), "{}", fault.message);
+        assert_eq!(fault.retry_after_s, Some(9));
+    }
+}
+
+#[test]
+fn mistakes_are_refused_with_their_place() {
+    let mut of_contact = plain();
+    of_contact["request"]["body"] = json!("user={email}&k={secret}");
+    let mut of_itself = plain();
+    of_itself["request"]["headers"] = json!({"Authorization": "Bearer {token}"});
+    let mut wanting = plain();
+    wanting["request"] = json!({"url": "https://h/t", "query": {"x": {"wanted": {"phone": "p"}}}});
+    for (login, place, part) in [
+        (json!({"take": {"token": "/t"}}), "/login/request", "missing"),
+        (json!({"request": {"url": "https://h/t"}}), "/login/take", "missing"),
+        (with("take", json!({"email": "/t"})), "/login/take/email", "placeholder of ours"),
+        (with("token", json!(1)), "/login/token", "allowed are request, take, valid_for"),
+        (with("valid_for", json!(3600)), "/login/valid_for", "must be an object"),
+        (with("valid_for", json!({})), "/login/valid_for", "either pointer or seconds"),
+        (with("valid_for", json!({"seconds": 9, "pointer": "/x"})), "/login/valid_for", "either"),
+        (with("valid_for", json!({"seconds": 30})), "/login/valid_for/seconds", "from 31 to"),
+        (with("valid_for", json!({"pointer": "x"})), "/login/valid_for/pointer", "begins with /"),
+        (
+            with("take", json!({"other": "/t"})),
+            "/request/headers/Authorization",
+            "unknown placeholder {token}",
+        ),
+        (with("take", json!({"token": "/t", "unused": "/u"})), "", ""),
+        (of_contact, "/login/request", "about nobody"),
+        (of_itself, "/login/request/headers/Authorization", "unknown placeholder {token}"),
+        (wanting, "/login/request", "about nobody"),
+    ] {
+        match config(login.clone()) {
+            Ok(_) => assert_eq!(part, "", "{login}"),
+            Err(error) => {
+                assert_eq!(error.place, place, "{login}: {}", error.message);
+                assert!(!part.is_empty() && error.message.contains(part), "{login}: {}", error.message);
+            }
+        }
+    }
+    let error = Config::parse(&json!({
+        "login": plain(),
+        "request": {"url": "https://h/x", "query": {"email": "{email}"}},
+        "identify_by": [["email"]],
+        "response": {"fields": {"job_title": "/t"}}
+    }))
+    .unwrap_err();
+    assert_eq!(error.place, "/login");
+    assert!(error.message.contains("no request names"), "{}", error.message);
+}

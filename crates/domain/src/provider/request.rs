@@ -1,0 +1,256 @@
+//! A request with places for values: how it is written out for one person.
+
+use serde_json::{Map, Value};
+
+use super::exchange::{HttpRequest, Method};
+use super::placeholder::{Placeholder, Values};
+use super::template::{self, Encoding, Template};
+use super::url::UrlTemplate;
+use super::wanted::Wanted;
+
+/// The request of a step or login, checked and taken apart once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestTemplate {
+    pub method: Method,
+    pub url: UrlTemplate,
+    pub query: Vec<(String, Param)>,
+    pub headers: Vec<(String, Template)>,
+    pub body: Option<Body>,
+}
+
+/// The value of a parameter of the query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    Text(Template),
+    /// Joined by commas.
+    Wanted(Wanted),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    Json(BodyNode),
+    /// `a={x}&b={y}`: a pair whose placeholder is empty is left out.
+    Form(Vec<Template>),
+    /// Any other text: it is one piece, so an empty placeholder gives empty text.
+    Text {
+        text: Template,
+        encoding: Encoding,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum BodyNode {
+    Literal(Value),
+    Text(Template),
+    Wanted(Wanted),
+    List(Vec<BodyNode>),
+    Object(Vec<(String, BodyNode)>),
+}
+
+impl RequestTemplate {
+    /// The request for these values; `None`: the path of its URL cannot be filled.
+    pub fn render(&self, values: &Values<'_>) -> Option<HttpRequest> {
+        let url = self.render_url(values)?;
+        let headers = self
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.render(values, Encoding::Header)?)))
+            .collect();
+        let body = self.body.as_ref().map(|body| body.render(values));
+        let secret = values.secret.map(str::to_owned);
+        let tokens = values.login.into_iter().flat_map(|login| login.iter().map(|(_, value)| value));
+        Some(HttpRequest::new(self.method, url, headers, body, secret).hiding(tokens))
+    }
+
+    fn render_url(&self, values: &Values<'_>) -> Option<String> {
+        let mut url = self.url.render_path(values)?;
+        let mut pairs = self.url.render_query(values);
+        pairs.extend(self.query.iter().filter_map(|(name, value)| {
+            // The literal part of a query value is encoded too, unlike that of the URL itself.
+            let text = value.render(values)?;
+            Some(format!("{name}={}", template::percent_encoded(&text)))
+        }));
+        for (position, pair) in pairs.iter().enumerate() {
+            url.push(if position == 0 { '?' } else { '&' });
+            url.push_str(pair);
+        }
+        Some(url)
+    }
+
+    /// Whether the path of its URL can be filled.
+    pub fn has_path(&self, values: &Values<'_>) -> bool {
+        self.url.render_path(values).is_some()
+    }
+
+    /// Whether it would hold anything that says whom it is about: something known of the contact, or what a step took.
+    pub fn tells_whom(&self, values: &Values<'_>) -> bool {
+        self.url.is_told(values)
+            || self.query.iter().any(|(_, value)| value.template().is_some_and(|text| text.is_told(values)))
+            || self.headers.iter().any(|(_, value)| value.is_told(values))
+            || self.body.as_ref().is_some_and(|body| body.is_told(values))
+    }
+
+    /// Whether it would hold a name.
+    pub fn tells_a_name(&self, values: &Values<'_>) -> bool {
+        let known =
+            |template: &Template, name: Placeholder| template.uses(name) && values.get(name).is_some();
+        if let Some(Body::Text { text, .. }) = &self.body
+            && Placeholder::NAMES.into_iter().any(|name| known(text, name))
+        {
+            return true;
+        }
+        let named = |template: &Template| Placeholder::NAMES.into_iter().any(|name| known(template, name));
+        self.templates().into_iter().any(|template| named(template) && template.is_told(values))
+    }
+
+    /// All texts with places for values.
+    pub fn templates(&self) -> Vec<&Template> {
+        let pairs = self.query.iter().filter_map(|(_, value)| value.template());
+        let headers = self.headers.iter().map(|(_, template)| template);
+        let mut found: Vec<&Template> = self.url.templates().chain(pairs).chain(headers).collect();
+        if let Some(Body::Json(node)) = &self.body {
+            node.walk(&mut |node| {
+                if let BodyNode::Text(template) = node {
+                    found.push(template);
+                }
+            });
+        }
+        match &self.body {
+            None | Some(Body::Json(_)) => {}
+            Some(Body::Form(pairs)) => found.extend(pairs),
+            Some(Body::Text { text, .. }) => found.push(text),
+        }
+        found
+    }
+
+    /// What in it depends on the fields that are wanted.
+    pub fn wanted(&self) -> Vec<&Wanted> {
+        let in_query = self.query.iter().filter_map(|(_, value)| match value {
+            Param::Wanted(wanted) => Some(wanted),
+            Param::Text(_) => None,
+        });
+        let mut found: Vec<&Wanted> = in_query.collect();
+        if let Some(Body::Json(node)) = &self.body {
+            node.walk(&mut |node| {
+                if let BodyNode::Wanted(wanted) = node {
+                    found.push(wanted);
+                }
+            });
+        }
+        found
+    }
+}
+
+impl Param {
+    fn template(&self) -> Option<&Template> {
+        match self {
+            Param::Text(template) => Some(template),
+            Param::Wanted(_) => None,
+        }
+    }
+
+    fn render(&self, values: &Values<'_>) -> Option<String> {
+        match self {
+            Param::Text(template) => template.render(values, Encoding::Plain),
+            Param::Wanted(wanted) => {
+                let words = wanted.words(values.wanted);
+                (!words.is_empty()).then(|| words.join(","))
+            }
+        }
+    }
+}
+
+impl Body {
+    fn render(&self, values: &Values<'_>) -> Vec<u8> {
+        match self {
+            Body::Json(node) => {
+                let empty = || match node {
+                    BodyNode::List(_) => Value::Array(Vec::new()),
+                    _ => Value::Object(Map::new()),
+                };
+                node.render(values).unwrap_or_else(empty).to_string().into_bytes()
+            }
+            Body::Form(pairs) => {
+                let pairs: Vec<String> =
+                    pairs.iter().filter_map(|pair| pair.render(values, Encoding::Percent)).collect();
+                pairs.join("&").into_bytes()
+            }
+            Body::Text { text, encoding } => text.render_all(values, *encoding).into_bytes(),
+        }
+    }
+
+    fn is_told(&self, values: &Values<'_>) -> bool {
+        match self {
+            Body::Json(node) => node.is_told(values),
+            Body::Form(pairs) => pairs.iter().any(|pair| pair.is_told(values)),
+            Body::Text { text, .. } => text.is_told_in_part(values),
+        }
+    }
+}
+
+impl BodyNode {
+    /// None for a text whose placeholder is empty, and for a list or object of which that leaves nothing: such a member
+    /// or element is left out.
+    fn render(&self, values: &Values<'_>) -> Option<Value> {
+        Some(match self {
+            BodyNode::Literal(value) => value.clone(),
+            BodyNode::Text(template) => Value::String(template.render(values, Encoding::Plain)?),
+            BodyNode::Wanted(wanted) => {
+                let words = wanted.words(values.wanted);
+                if words.is_empty() {
+                    return None;
+                }
+                words.into_iter().map(Value::from).collect()
+            }
+            BodyNode::List(items) => {
+                let kept = items.iter().filter(|item| !item.is_hollow(values));
+                let rendered: Vec<Value> = kept.filter_map(|item| item.render(values)).collect();
+                if rendered.is_empty() && !items.is_empty() {
+                    return None;
+                }
+                Value::Array(rendered)
+            }
+            BodyNode::Object(members) => {
+                let rendered: Map<String, Value> = members
+                    .iter()
+                    .filter_map(|(name, member)| Some((name.clone(), member.render(values)?)))
+                    .collect();
+                if rendered.is_empty() && !members.is_empty() {
+                    return None;
+                }
+                Value::Object(rendered)
+            }
+        })
+    }
+
+    /// An element that should tell something of the contact, and of which only constants are left.
+    fn is_hollow(&self, values: &Values<'_>) -> bool {
+        matches!(self, BodyNode::Object(_)) && self.tells() && !self.is_told(values)
+    }
+
+    fn tells(&self) -> bool {
+        let mut tells = false;
+        self.walk(&mut |node| tells |= matches!(node, BodyNode::Text(template) if template.tells()));
+        tells
+    }
+
+    fn is_told(&self, values: &Values<'_>) -> bool {
+        let mut told = false;
+        self.walk(&mut |node| told |= matches!(node, BodyNode::Text(template) if template.is_told(values)));
+        told
+    }
+
+    /// Looks at it and at all that is in it.
+    fn walk<'n>(&'n self, look: &mut dyn FnMut(&'n BodyNode)) {
+        look(self);
+        match self {
+            BodyNode::Literal(_) | BodyNode::Text(_) | BodyNode::Wanted(_) => {}
+            BodyNode::List(items) => items.iter().for_each(|item| item.walk(look)),
+            BodyNode::Object(members) => members.iter().for_each(|(_, member)| member.walk(look)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,278 @@
+//! How answers to one request are read.
+
+use serde_json::Value;
+
+use super::confidence::Confidence;
+use super::document::Document;
+use super::exchange::Answer;
+use super::fault::{Fault, FaultKind, Seen};
+use super::mapping::{Accepts, Spec};
+use super::node::{Checked, Node};
+use super::placeholder::Placeholder;
+use super::reading::{self, Cost, RetryAfter};
+use super::same_person::{SamePerson, Whom};
+use super::signals::{self, Signal, Signals};
+use super::taken::{Found, Names, Take, Taken};
+use super::words;
+use crate::fields::{Field, FieldMap, FieldSet, Kind};
+use crate::people::value;
+
+/// The `response` of a step, checked and ready for use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    pub signals: Signals,
+    /// None in a step that only takes.
+    pub fields: FieldMap<Spec>,
+    pub same_person: SamePerson,
+    pub confidence: Confidence,
+    retry_after: RetryAfter,
+    cost: Option<Cost>,
+}
+
+/// Which step a response belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    /// It has no step after it: so it must have fields.
+    pub last: bool,
+    /// Its request names what an earlier step took: so the vendor can know that no longer.
+    pub has_ticket: bool,
+}
+
+/// What one answer says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// It is of the kind that the description describes.
+    Answered {
+        /// Empty, where the step has no fields or the answer nothing for them.
+        values: FieldMap<String>,
+        /// The score, from 0 to 1; `None`: the answer has none that can be read.
+        confidence: Option<f64>,
+        /// `None`: the step takes something, and the answer lacks it.
+        taken: Option<Taken>,
+    },
+    NoMatch,
+    OtherPerson,
+    Suppressed,
+    /// The vendor knows the id no longer that an earlier step took.
+    TicketUnknown(Fault),
+    Failed(Fault),
+}
+
+impl Response {
+    /// Reads what a description says. `names`: what is taken anywhere, which means nothing here.
+    pub fn parse(node: &Node<'_>, role: Role, names: &Names) -> Checked<Response> {
+        refuse_placeholders(node, names)?;
+        let mut allowed = vec!["fields", "same_person", "confidence", "retry_after", "cost"];
+        allowed.extend(signals::keys());
+        let object = node.object(&allowed)?;
+        if let Some(place) = object.optional(signals::TICKET_UNKNOWN).filter(|_| !role.has_ticket) {
+            return Err(place.error(
+                "is for a step whose request names what an earlier one took; this one has no ticket that could be unknown",
+            ));
+        }
+        let signals = Signals::parse(&object)?;
+        let fields = match object.optional("fields") {
+            Some(specs) => parse_fields(&specs)?,
+            None if role.last => {
+                return Err(object.required("fields").err().unwrap_or_else(|| node.error("has no fields")));
+            }
+            None => FieldMap::default(),
+        };
+        let confidence =
+            object.optional("confidence").map_or(Ok(Confidence::Unknown), |rule| Confidence::parse(&rule))?;
+        let retry_after =
+            object.optional("retry_after").map_or(Ok(RetryAfter::NONE), |list| RetryAfter::parse(&list))?;
+        let cost = object.optional("cost").map(|rule| Cost::parse(&rule)).transpose()?;
+        let same_person = object.optional("same_person").map(|rule| SamePerson::parse(&rule)).transpose()?;
+        let same_person = same_person.unwrap_or_default();
+        Ok(Response { signals, fields, same_person, confidence, retry_after, cost })
+    }
+
+    /// What an answer says about `whom`, and what it cost, in the provider's own unit, where it says so. It came at `now`,
+    /// in seconds since 1970. `take`: what the step takes of it.
+    pub fn read(
+        &self,
+        answer: &Answer,
+        now: i64,
+        whom: &Whom,
+        (take, role): (&Take, Role),
+    ) -> (Reading, Option<f64>) {
+        let body = Document::of(answer);
+        let cost = self.cost.as_ref().and_then(|cost| cost.of(answer, body.json()));
+        let fault = |kind| self.fault(kind, answer, &body, now);
+        let reading = match self.signal(answer.status, &body, (take, role)) {
+            Some(Signal::NoMatch) => Reading::NoMatch,
+            Some(Signal::Suppressed) => Reading::Suppressed,
+            Some(Signal::TicketUnknown) => Reading::TicketUnknown(Fault {
+                message: words::ticket_unknown(answer.status),
+                ..fault(FaultKind::ProviderError)
+            }),
+            Some(Signal::Fault(kind)) => Reading::Failed(fault(kind)),
+            None if (200..=299).contains(&answer.status) => self.read_success(answer, &body, now, whom, take),
+            None => Reading::Failed(fault(kind_of(answer.status, &body))),
+        };
+        (reading, cost)
+    }
+
+    /// What the description's rules say, else what the status says by itself.
+    fn signal(&self, status: u16, body: &Document, (take, role): (&Take, Role)) -> Option<Signal> {
+        if let Some(signal) = self.signals.by_rule(status, body) {
+            return Some(signal);
+        }
+        // Accepted, where the step takes something: that tells whether it is.
+        let accepted = |signal: &Signal| *signal == Signal::Fault(FaultKind::Pending) && !take.is_empty();
+        self.signals.by_itself(status, body, role.has_ticket).filter(|signal| !accepted(signal))
+    }
+
+    fn read_success(&self, answer: &Answer, body: &Document, now: i64, whom: &Whom, take: &Take) -> Reading {
+        let readable = matches!(body, Document::Json(_) | Document::Empty);
+        if readable && self.signals.is_absent(body.json()) {
+            return Reading::NoMatch;
+        }
+        let failed = |kind| Reading::Failed(self.fault(kind, answer, body, now));
+        let json = match body {
+            Document::Json(json) => json,
+            Document::Broken => return failed(FaultKind::BadJson),
+            Document::Encoded(_) => return failed(FaultKind::BadEncoding),
+            Document::Empty | Document::Page => return failed(FaultKind::Unrecognised),
+        };
+        if json.as_array().is_some_and(Vec::is_empty) {
+            return Reading::NoMatch;
+        }
+        let values = self.values(json);
+        // Without a step after it, it has to have what is mapped.
+        let (taken, goes_on) = match take.of(answer, body) {
+            Found::Lacks(name) if values.is_empty() => {
+                let mut fault = self.fault(FaultKind::Unrecognised, answer, body, now);
+                fault.remedy = Some(words::remedy_of_take(name));
+                return Reading::Failed(fault);
+            }
+            Found::All(taken) => (Some(taken), !take.is_empty()),
+            Found::Lacks(_) | Found::NothingToTake => (None, false),
+        };
+        if !goes_on && values.is_empty() {
+            let in_sight = self.fields.iter().any(|(_, spec)| spec.is_in_sight(json));
+            return if in_sight { Reading::NoMatch } else { failed(FaultKind::Unrecognised) };
+        }
+        if self.same_person.is_other(whom, json) {
+            return Reading::OtherPerson;
+        }
+        Reading::Answered { values, confidence: self.confidence.of(json), taken }
+    }
+
+    fn values(&self, json: &Value) -> FieldMap<String> {
+        self.fields.iter().filter_map(|(field, spec)| Some((field, value_of(field, spec, json)?))).collect()
+    }
+
+    fn fault(&self, kind: FaultKind, answer: &Answer, body: &Document, now: i64) -> Fault {
+        let mut fault = Fault::new(kind, words::message(kind, answer.status, body));
+        // Headers about a window stand on every answer: only a refusal because of it makes them a reason to wait.
+        let by_rule = matches!(kind, FaultKind::RateLimited | FaultKind::Quota | FaultKind::Pending);
+        let asked = by_rule.then(|| self.retry_after.of(answer, body.json(), now)).flatten();
+        fault.retry_after_s = asked.or_else(|| reading::retry_after_header(answer, now));
+        if words::is_puzzling(kind, body) {
+            fault.seen = Some(Box::new(Seen::of(answer)));
+        }
+        if kind == FaultKind::Unrecognised {
+            fault.remedy = Some(words::remedy(answer.status, body));
+        }
+        fault
+    }
+
+    /// For somebody who tries the description out: why a successful answer has no data, and which fields it has nothing for.
+    pub fn explain(&self, answer: &Answer) -> Explanation {
+        let body = Document::of(answer);
+        let success = (200..=299).contains(&answer.status);
+        let rule = self.signals.of(answer.status, &body) == Some(Signal::NoMatch);
+        let why = match body.json() {
+            _ if answer.status == 204 => "its status (204) says so",
+            _ if rule => "a rule of response/no_match says so",
+            None if !success => "its status says so",
+            json if self.signals.is_absent(json) => "there is nothing at response/no_match/absent",
+            _ => "none of response/fields found a value in the answer",
+        };
+        let empty = |(field, spec): &(Field, &Spec)| {
+            body.json().is_none_or(|json| value_of(*field, spec, json).is_none())
+        };
+        Explanation { why, without_value: self.fields.iter().filter(empty).map(|(field, _)| field).collect() }
+    }
+
+    /// A number of this answer that is no score, since it is above 1 and nothing says on which scale it is.
+    pub fn score_without_scale(&self, answer: &Answer) -> Option<f64> {
+        self.confidence.without_scale(Document::of(answer).json()?)
+    }
+}
+
+/// See [`super::Config::explain`].
+pub struct Explanation {
+    /// Why it counts as no match, if it does.
+    pub why: &'static str,
+    pub without_value: FieldSet,
+}
+
+fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {
+    let accepts = match field.kind() {
+        Kind::Phone => Accepts::StringsAndNumbers,
+        Kind::Text | Kind::Profile | Kind::Seniority => Accepts::Strings,
+    };
+    spec.find(json, accepts, &|found| value::value(field, &found.text, found.settled))
+}
+
+/// What a status means where the description does not say otherwise.
+pub fn kind_of(status: u16, body: &Document) -> FaultKind {
+    match status {
+        301..=303 | 307 | 308 => FaultKind::Redirect,
+        // "Unavailable for legal reasons", in words that are not the vendor's.
+        451 => FaultKind::Unrecognised,
+        // A wall in front of the vendor says so, too, and knows nothing of the secret.
+        403 if *body == Document::Page => FaultKind::Unrecognised,
+        401 | 403 => FaultKind::BadCredentials,
+        402 => FaultKind::Quota,
+        429 => FaultKind::RateLimited,
+        500..=599 => FaultKind::ServerError,
+        _ => FaultKind::BadStatus,
+    }
+}
+
+fn parse_fields(specs: &Node<'_>) -> Checked<FieldMap<Spec>> {
+    let mut fields = FieldMap::default();
+    for (name, spec) in specs.members()? {
+        let field = Field::parse(name).ok_or_else(|| unknown_field(&spec))?;
+        let parsed = Spec::parse(&spec)?;
+        if parsed.is_e164() && field.kind() != Kind::Phone {
+            return Err(spec.error("has the format of a phone number, which only phone can have"));
+        }
+        fields.set(field, parsed);
+    }
+    if fields.is_empty() {
+        return Err(specs.error("must map at least one field"));
+    }
+    Ok(fields)
+}
+
+/// A name at this place is that of no field.
+pub fn unknown_field(place: &Node<'_>) -> super::ConfigError {
+    place.error(format!("is not one of the fields {}", FieldSet::ALL.names().join(", ")))
+}
+
+/// Whoever writes one means the contact's value, and would get the text as it stands: it is nowhere in an answer.
+fn refuse_placeholders(node: &Node<'_>, names: &Names) -> Checked<()> {
+    let refuse = |node: &Node<'_>, text: &str| {
+        let ours = Placeholder::ALL.iter().map(|placeholder| placeholder.name());
+        let Some(name) = ours.chain(names.all()).find(|name| text.contains(&format!("{{{name}}}"))) else {
+            return Ok(());
+        };
+        Err(node.error(format!(
+            "has the placeholder {{{name}}}, which means nothing in a response; \"same_person\" compares an answer with the contact"
+        )))
+    };
+    match node.value {
+        Value::String(text) => refuse(node, text),
+        Value::Array(_) => node.items()?.iter().try_for_each(|item| refuse_placeholders(item, names)),
+        Value::Object(_) => node.all_members()?.into_iter().try_for_each(|(name, member)| {
+            refuse(&member, name)?;
+            refuse_placeholders(&member, names)
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,48 @@
+//! One request of a provider, and how its answer is read.
+
+use super::exchange::Answer;
+use super::node::{Checked, Node};
+use super::parse_request::parse_request;
+use super::request::RequestTemplate;
+use super::response::{Reading, Response, Role};
+use super::same_person::Whom;
+use super::taken::{Names, Take};
+use super::template::Template;
+
+/// A step of a description. A description without `steps` is one of these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub request: RequestTemplate,
+    pub response: Response,
+    pub take: Take,
+    /// Its request names what an earlier step took.
+    pub has_ticket: bool,
+    pub last: bool,
+}
+
+impl Step {
+    /// Reads a request and a response, and what is taken. `names`: what can stand in the braces of the request.
+    pub fn parse(
+        request: &Node<'_>,
+        response: &Node<'_>,
+        take: Take,
+        names: &Names,
+        last: bool,
+    ) -> Checked<Step> {
+        let request = parse_request(request, names)?;
+        let has_ticket = request.templates().into_iter().any(Template::uses_taken);
+        let response = Response::parse(response, Role { last, has_ticket }, names)?;
+        Ok(Step { request, response, take, has_ticket, last })
+    }
+
+    /// See [`Response::read`].
+    pub fn read(&self, answer: &Answer, now: i64, whom: &Whom) -> (Reading, Option<f64>) {
+        let role = Role { last: self.last, has_ticket: self.has_ticket };
+        self.response.read(answer, now, whom, (&self.take, role))
+    }
+
+    /// Whether it asks whether something is ready that an earlier step handed in.
+    pub fn polls(&self) -> bool {
+        self.has_ticket && self.response.signals.has_pending()
+    }
+}
