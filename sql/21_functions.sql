@@ -446,6 +446,7 @@ BEGIN
             MESSAGE = pg_catalog.format('tables are bound for the workspace %s', OLD.name),
             HINT = 'Unbind them first with leadlex.unbind_contacts, see leadlex.binding.';
     END IF;
+    DELETE FROM leadlex.ticket AS t WHERE t.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.api_key AS k WHERE k.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.access AS a WHERE a.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_config AS p WHERE p.workspace_id OPERATOR(pg_catalog.=) OLD.id;
@@ -461,6 +462,7 @@ CREATE TRIGGER workspace_gone AFTER DELETE ON leadlex.workspace
 CREATE FUNCTION leadlex.provider_gone() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
+    DELETE FROM leadlex.ticket AS k WHERE k.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.shared_value AS v WHERE v.provider_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;

@@ -268,7 +268,7 @@ COMMENT ON COLUMN leadlex.usage_daily.credits_reverted IS 'of these, for calls t
 -- By name: in the schema stand tables of users, too, and an update runs this again.
 REVOKE ALL ON leadlex.workspace, leadlex.credit_balance, leadlex.credit_pending, leadlex.credit_settled, leadlex.api_key,
     leadlex.access, leadlex.bound_table, leadlex.provider_config, leadlex.provider_secret, leadlex.idempotency,
-    leadlex.receipt, leadlex.suppression, leadlex.provider_tally, leadlex.rate_use, leadlex.enrichment, leadlex.job_set,
+    leadlex.receipt, leadlex.ticket, leadlex.suppression, leadlex.provider_tally, leadlex.rate_use, leadlex.enrichment, leadlex.job_set,
     leadlex.home, leadlex.queue_pause, leadlex.value_name, leadlex.shared_value, leadlex.progress, leadlex.credit_ledger,
     leadlex.provider, leadlex.binding, leadlex.presets, leadlex.provider_stats, leadlex.job, leadlex.queue,
     leadlex.worker_status, leadlex.enriched, leadlex.usage_daily FROM PUBLIC;

@@ -63,6 +63,7 @@ mod secrets_in_logs;
 mod shared_values;
 mod sql_text;
 mod standby;
+mod steps;
 mod storm;
 mod suppression;
 mod suppression_forms;

@@ -9,6 +9,7 @@ use super::contact::Contact;
 use super::failure::{Code, Failure};
 use super::fields::FieldSet;
 use super::reply::Origin;
+use super::waterfall::Pending;
 
 /// Error code of a contact that nobody was asked about, since the time was over.
 pub const NOT_STARTED: &str = "not_started";
@@ -22,6 +23,8 @@ pub enum Status {
     Unchanged,
     /// The call ended with `no_match`, LX409.
     NoMatch,
+    /// Nothing was written, and an answer comes later.
+    Pending,
     /// The call ended with any other error, or was not begun.
     Failed,
 }
@@ -33,6 +36,7 @@ impl Status {
             Status::Enriched => "enriched",
             Status::Unchanged => "unchanged",
             Status::NoMatch => "no_match",
+            Status::Pending => "pending",
             Status::Failed => "failed",
         }
     }
@@ -55,6 +59,8 @@ pub struct BatchResult {
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
     pub passed_over: bool,
+    /// What comes later, whatever was written by now.
+    pub pending: Option<Pending>,
     /// Its contact stands before it in the input: this is the same line again.
     pub repeats: bool,
     pub contact: Option<Contact>,
@@ -79,9 +85,19 @@ impl BatchResult {
             set_aside: false,
             retry_after_s: None,
             passed_over: false,
+            pending: None,
             repeats: false,
             contact: Some(contact),
         }
+    }
+
+    /// The same, of which more comes later: `pending` where nothing was written, and no credit was lacking either.
+    #[must_use]
+    pub fn pending(self, pending: Option<Pending>) -> BatchResult {
+        let is_open = self.error.is_none() && self.status == Status::Unchanged
+            || matches!(&self.error, Some((code, _)) if code == Code::ProviderUnavailable.name());
+        let status = if pending.is_some() && is_open { Status::Pending } else { self.status };
+        BatchResult { status, pending, ..self }
     }
 
     /// The line of a contact whose call ended with an error of the contract: `no_match` for LX409, else
@@ -104,6 +120,7 @@ impl BatchResult {
             set_aside: failure.sets_data_aside(),
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
+            pending: None,
             repeats: false,
             contact,
         }
@@ -127,6 +144,7 @@ impl BatchResult {
             set_aside: false,
             retry_after_s: None,
             passed_over: false,
+            pending: None,
             repeats: false,
             contact,
         }
@@ -172,7 +190,11 @@ impl fmt::Display for Summary {
             listed(&self.set_aside),
             of(Status::Failed),
             listed(&self.failures)
-        )
+        )?;
+        match of(Status::Pending) {
+            0 => Ok(()),
+            pending => write!(f, ", {pending} pending"),
+        }
     }
 }
 

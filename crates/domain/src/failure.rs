@@ -9,6 +9,11 @@ use super::fields::FieldSet;
 use super::provider::{Fault, FaultKind};
 use super::rate::{Status, Window};
 
+/// Of several answers that come later, the one that can be asked for first.
+fn soonest((_, fault): &(&str, &Fault)) -> (bool, u64) {
+    (fault.given_up, fault.retry_after_s.unwrap_or(u64::MAX))
+}
+
 /// The kinds of error that a caller can get. Each has a name ([`Code::name`]), an HTTP status
 /// ([`Code::status`]) and a SQLSTATE ([`Code::sqlstate`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -364,12 +369,31 @@ impl Failure {
                     .to_owned(),
             },
         };
-        Failure::new(
+        let failure = Failure::new(
             Code::ProviderUnavailable,
             format!("no provider had data, and at least one failed ({})", reasons.join("; ")),
             hint,
         )
-        .with("providers", providers.iter().map(outcome).collect())
+        .with("providers", providers.iter().map(outcome).collect());
+        let faults = providers.iter().filter_map(|(name, fault)| Some((name.as_str(), fault.as_ref()?)));
+        match faults.filter(|(_, fault)| fault.kind == FaultKind::Pending).min_by_key(soonest) {
+            Some((name, fault)) => failure.pending(name, fault),
+            None => failure,
+        }
+    }
+
+    /// The answer of this provider comes later.
+    fn pending(mut self, provider: &str, fault: &Fault) -> Failure {
+        self.message = format!("the answer of provider {provider} is not there yet ({})", fault.message);
+        self.hint = match fault.given_up {
+            true => "No credit was charged. It was asked for as long as poll_for_s of the provider says; the next call hands the question in anew.".to_owned(),
+            false => "No credit was charged. Call again later: what was handed in is not handed in again.".to_owned(),
+        };
+        let failure = self.with("reason", json!(FaultKind::Pending.name()));
+        match fault.retry_after_s {
+            Some(seconds) => failure.with("retry_after", json!(seconds)),
+            None => failure,
+        }
     }
 
     /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused, at its limit or
@@ -421,14 +445,13 @@ impl Failure {
     /// each that failed has said when.
     /// `None`: not known.
     pub fn retry_after_s(&self) -> Option<u64> {
-        let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
-        match self.more.get("providers").and_then(Value::as_array) {
-            Some(providers) => {
-                let failed = || providers.iter().filter(|p| p.get("reason") != Some(&json!("no_match")));
-                failed().map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
-            }
-            None => self.more.get("retry_after").and_then(Value::as_u64),
+        if let Some(seconds) = self.more.get("retry_after").and_then(Value::as_u64) {
+            return Some(seconds);
         }
+        let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
+        let providers = self.more.get("providers").and_then(Value::as_array)?;
+        let failed = providers.iter().filter(|p| p.get("reason") != Some(&json!("no_match")));
+        failed.map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
     }
 
     /// MESSAGE: begins with the code.

@@ -78,6 +78,12 @@ pub enum JobOutcome {
         retry_after: Option<Duration>,
         error: String,
     },
+    /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come.
+    Pending {
+        after: Option<Duration>,
+        charged: bool,
+        error: String,
+    },
     Failed {
         retry_after: Option<Duration>,
         error: String,
@@ -91,6 +97,20 @@ pub enum JobOutcome {
 /// By what a batch says of the contact.
 pub fn fate(line: &BatchResult) -> JobOutcome {
     let retry_after = line.retry_after_s.map(Duration::from_secs);
+    let enriched = line.status == Status::Enriched;
+    if let Some(pending) = line.pending.filter(|_| enriched || line.status == Status::Pending) {
+        let told = line.error.as_ref().map(|(_, message)| message.clone());
+        let error = told.unwrap_or_else(|| "an answer that comes later is still pending".to_owned());
+        return match pending.given_up {
+            true if enriched => JobOutcome::Done(line.status.name()),
+            true => JobOutcome::Dead { error: format!("{error} (pending)") },
+            false => JobOutcome::Pending {
+                after: pending.retry_after_s.map(Duration::from_secs),
+                charged: enriched,
+                error: format!("{error} (pending)"),
+            },
+        };
+    }
     let Some((code, message)) = &line.error else {
         // Of several jobs of a contact that are run together one has changed it.
         let status = if line.repeats { Status::Unchanged } else { line.status };

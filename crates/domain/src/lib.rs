@@ -29,6 +29,7 @@ pub mod sqlstate;
 pub mod steps;
 pub mod suppression;
 pub mod tally;
+pub mod ticket;
 pub mod waterfall;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::fields::{Field, FieldMap, FieldSet};
 use super::hash::{Hash, hash};
 use super::provider::Verdict;
 use super::shared::{Kind, Sighting, Value as SharedValue};
+use super::ticket::Ticket;
 
 /// How long answers count, in microseconds; 0 = not at all.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +104,8 @@ impl Receipt {
     }
 
     /// The answer to the same question put again, if it need not be asked. `wanted`: the fields that this provider is
-    /// wanted for. `overwrite` asks anew where there was nothing.
+    /// wanted for; where steps of it have not said anything of one, it has to be asked. `overwrite` asks anew where there was
+    /// nothing.
     pub fn recall(
         &self,
         terms: Terms,
@@ -114,6 +116,9 @@ impl Receipt {
     ) -> Option<Verdict> {
         let age = (now - self.answered_at).max(0);
         if let Some((values, confidence)) = self.answer.as_ref().filter(|_| age < terms.ttl_us) {
+            if !wanted.minus(values.fields()).minus(self.lacking).is_empty() {
+                return None;
+            }
             let useful = !values.fields().intersect(wanted).is_empty();
             return (useful || !overwrite)
                 .then(|| Verdict::Match { values: values.clone(), confidence: *confidence });
@@ -166,6 +171,10 @@ pub enum Content {
     Refusal(Refusal),
     /// Nothing to be kept of an answer.
     Nothing,
+    /// The answer comes later.
+    Ticket(Ticket),
+    /// Whatever was kept before this, in epoch microseconds, is forgotten: there is nothing left to ask for.
+    NoTicket(i64),
 }
 
 /// A provider's refusal to tell anything about somebody.
@@ -222,6 +231,8 @@ impl Filed {
                 json!([people, refusal.workspace, refusal.source])
             }
             Content::Nothing => json!([]),
+            Content::Ticket(ticket) => ticket.to_parts(),
+            Content::NoTicket(at) => json!([at]),
         };
         let sighting = self.sighting.as_ref().map(sighting_json);
         let whole = (self.workspace, self.provider, Uuid::from_bytes(self.person), content, sighting);
@@ -247,7 +258,7 @@ impl Filed {
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.content {
             Content::Receipt(receipt) | Content::Rejection(receipt) => Some(receipt),
-            Content::Refusal(_) | Content::Nothing => None,
+            Content::Refusal(_) | Content::Nothing | Content::Ticket(_) | Content::NoTicket(_) => None,
         }
     }
 
@@ -259,8 +270,8 @@ impl Filed {
     /// The provider's refusal; `None` for any other content.
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.content {
-            Content::Receipt(_) | Content::Rejection(_) | Content::Nothing => None,
             Content::Refusal(refusal) => Some(refusal),
+            _ => None,
         }
     }
 }
@@ -269,6 +280,8 @@ impl Content {
     fn read(parts: &[Value]) -> Option<Content> {
         match parts {
             [] => Some(Content::Nothing),
+            [at] => Some(Content::NoTicket(at.as_i64()?)),
+            [_, _, _, _, _, _, ..] => Ticket::from_parts(parts).map(Content::Ticket),
             [at, known, matched, lacking, answer] => Some(Content::Receipt(Receipt {
                 answered_at: at.as_i64()?,
                 known: id(known)?.into_bytes(),

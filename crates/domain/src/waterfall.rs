@@ -7,7 +7,7 @@ use super::failure::{Failure, NoMatchReason};
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
 use super::position::Post;
-use super::provider::{Fault, Verdict};
+use super::provider::{Fault, FaultKind, Verdict};
 use super::reply::Origin;
 
 /// When a call stops asking further providers: the setting `leadlex.waterfall`.
@@ -41,6 +41,45 @@ pub enum ProviderOutcome {
         refused: FieldSet,
         verdict: Verdict,
     },
+    /// Not all of it is there: what it has supplied so far, and why there is no more. Only these fields are used.
+    Unfinished {
+        fills: FieldSet,
+        /// A match, or no match where that is nothing.
+        so_far: Verdict,
+        /// `pending`: the rest comes later. Else why it does not come.
+        fault: Box<Fault>,
+        /// No other provider is asked before that one has answered.
+        stops: bool,
+    },
+}
+
+/// An answer that comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// To ask sooner is no use; `None`: not known.
+    pub retry_after_s: Option<u64>,
+    /// It is not asked for any more.
+    pub given_up: bool,
+}
+
+impl Pending {
+    /// Of one provider; `None`: it failed in another way.
+    fn of(fault: &Fault) -> Option<Pending> {
+        let Fault { retry_after_s, given_up, .. } = *fault;
+        (fault.kind == FaultKind::Pending).then_some(Pending { retry_after_s, given_up })
+    }
+
+    /// Of two: the first that can be asked.
+    fn and(self, other: Pending) -> Pending {
+        match (self.given_up, other.given_up) {
+            (true, false) => other,
+            (false, true) => self,
+            _ => Pending {
+                retry_after_s: self.retry_after_s.zip(other.retry_after_s).map(|(a, b)| a.min(b)),
+                ..self
+            },
+        }
+    }
 }
 
 /// Collects answers. `wanted` are the fields that the call may fill.
@@ -65,6 +104,8 @@ pub struct Waterfall {
     set_aside: Vec<(String, NoMatchReason)>,
     post: Post,
     suppressed: bool,
+    /// A provider's answer is awaited before any other is asked.
+    stopped: bool,
     /// Columns whose values are many people's, where these kept a provider from being asked.
     shared: &'static [&'static str],
     /// Providers that had a profile which they have for many.
@@ -118,6 +159,7 @@ impl Waterfall {
             set_aside: Vec::new(),
             post: Post::default(),
             suppressed: false,
+            stopped: false,
             shared: &[],
             strangers: Vec::new(),
         }
@@ -130,9 +172,10 @@ impl Waterfall {
         self
     }
 
-    /// Whether no further provider need be asked: the person is suppressed, or the mode has what it wants.
+    /// Whether no further provider need be asked: the person is suppressed, the answer of one is to be awaited first, or the
+    /// mode has what it wants.
     pub fn finished(&self) -> bool {
-        if self.suppressed {
+        if self.suppressed || self.stopped {
             return true;
         }
         match self.mode {
@@ -176,8 +219,20 @@ impl Waterfall {
         self.suppressed = true;
     }
 
+    /// What of the wanted fields comes later; `None`: nothing, or nobody may be told of them.
+    pub fn pending(&self) -> Option<Pending> {
+        let faults = self.asked.iter().filter_map(|(_, fault)| Pending::of(fault.as_ref()?));
+        faults.reduce(Pending::and).filter(|_| !self.suppressed)
+    }
+
     /// Takes in what this provider did. The providers come in the order in which they were asked.
     pub fn absorb(&mut self, provider: &str, outcome: ProviderOutcome) {
+        self.absorb_from(provider, None, outcome);
+    }
+
+    /// The same of a provider that has a `least` confidence of its own.
+    pub fn absorb_from(&mut self, provider: &str, least: Option<f64>, outcome: ProviderOutcome) {
+        let mut unfinished = None;
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
             ProviderOutcome::OnlyShared(columns) => {
@@ -195,6 +250,11 @@ impl Waterfall {
             ProviderOutcome::Answered(verdict) => (FieldSet::ALL, FieldSet::EMPTY, verdict),
             ProviderOutcome::Within(fills, verdict) => (fills, FieldSet::EMPTY, verdict),
             ProviderOutcome::Again { fills, refused, verdict } => (fills, refused, verdict),
+            ProviderOutcome::Unfinished { fills, so_far, fault, stops } => {
+                self.stopped |= stops;
+                unfinished = Some(*fault);
+                (fills, FieldSet::EMPTY, so_far)
+            }
         };
         let fault = match verdict {
             Verdict::Failed(fault) => Some(fault),
@@ -208,7 +268,7 @@ impl Waterfall {
                 None
             }
             Verdict::Match { values, confidence } => {
-                if confidence.unwrap_or(0.0) >= self.min_confidence {
+                if confidence.unwrap_or(0.0) >= least.unwrap_or(self.min_confidence) {
                     let others = self.values.fields();
                     self.take(provider, &values, fills, confidence);
                     let own = self.values.fields().minus(others);
@@ -219,7 +279,7 @@ impl Waterfall {
                 None
             }
         };
-        self.asked.push((provider.to_owned(), fault));
+        self.asked.push((provider.to_owned(), unfinished.or(fault)));
     }
 
     fn take(&mut self, provider: &str, values: &FieldMap<String>, fills: FieldSet, confidence: Option<f64>) {

@@ -131,7 +131,7 @@ fn raised(
 
 fn call(target: Target, request: FieldRequest, outcomes: Outcomes) -> Call {
     let caller = batch::caller().unwrap_or_else(|failure| raise::failure(&failure));
-    Call { caller, target, request, until: None, waits: true, outcomes }
+    Call { caller, target, request, until: None, waits: true, outcomes, visit: None }
 }
 
 fn started(call: &Call, total: usize) -> Progress {

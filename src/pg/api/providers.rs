@@ -14,8 +14,7 @@ use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
 use leadlex_domain::failure::short;
-use leadlex_domain::fields::FieldSet;
-use leadlex_domain::provider::{Config, ConfigError, WhenPending, merge_preset, presets};
+use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake, 0A000 for what calls do not do yet.
 pub(super) fn checked(config: &Value) -> Config {
@@ -26,20 +25,12 @@ pub(super) fn checked(config: &Value) -> Config {
 
 /// 0A000: parts of a configuration that calls do not know yet. The one place that says so.
 fn refuse_unwired(config: &Config) {
-    let parts = [
-        ("steps", config.has_steps()),
-        ("login", config.login().is_some()),
-        ("{\"wanted\": …} in a request", config.asked(FieldSet::ALL).is_some()),
-        ("poll_every_s and poll_for_s", config.says_how_to_poll()),
-        ("when_pending", config.when_pending() != WhenPending::Wait),
-        ("min_confidence", config.min_confidence().is_some()),
-    ];
-    if let Some((part, _)) = parts.iter().find(|(_, there)| *there) {
+    if config.login().is_some() {
         raise::refuse(raise::Refusal {
             sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
-            message: format!("provider configuration: {part} cannot be used by calls yet"),
+            message: "provider configuration: login cannot be used by calls yet".into(),
             detail: None,
-            hint: Some("Describe the provider by one request and response.".into()),
+            hint: Some("Describe the provider without a login.".into()),
         });
     }
 }

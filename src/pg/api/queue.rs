@@ -14,7 +14,7 @@ use crate::pg::call::{enqueue, identity, preconditions};
 use crate::pg::shared::transaction;
 use crate::pg::store::cache;
 use crate::pg::store::job_history;
-use crate::pg::store::jobs::{Authority, Job};
+use crate::pg::store::jobs::{Authority, Job, Progress};
 use crate::pg::store::pauses;
 use crate::pg::store::pauses::Pause;
 use crate::pg::sys::{raise, settings};
@@ -103,6 +103,7 @@ fn add(
         table: &binding.table,
         fields,
         overwrite: overwrite.unwrap_or(false),
+        progress: Progress::default(),
     };
     let count = enqueue::add(&job, role, ids);
     tell_of_pause();

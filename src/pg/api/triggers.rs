@@ -275,6 +275,7 @@ fn enrich(
         until: Some(budget.until()),
         waits: false,
         outcomes: Outcomes::default(),
+        visit: None,
     };
     let mut progress = Progress::start(workspace, binding.relation(), ids.len());
     let mut failures = Vec::new();

@@ -9,7 +9,7 @@ use crate::pg::shared::transaction;
 use crate::pg::store::cache;
 use crate::pg::store::frozen;
 use crate::pg::store::jobs;
-use crate::pg::store::jobs::{Authority, Job};
+use crate::pg::store::jobs::{Authority, Job, Progress};
 use crate::pg::store::jobs_waiting;
 use crate::pg::store::pauses::Pause;
 use crate::pg::table::Binding;
@@ -63,6 +63,7 @@ pub fn add_for_owner(
         table: &binding.table,
         fields,
         overwrite: false,
+        progress: Progress::default(),
     };
     add(&job, role, contact_ids);
 }

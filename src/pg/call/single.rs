@@ -13,12 +13,12 @@ use crate::pg::limits::accounts;
 use crate::pg::limits::accounts::Reservation;
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::provider::{Asked, Asker, Asking, Awaited, Past, Rejected};
+use crate::pg::provider::{Asked, Asker, Asking, Awaited, Landed, Later, Past, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::{idempotency, ledger, suppressions};
-use crate::pg::sys::{settings, snapshot, spi};
+use crate::pg::sys::{clock, settings, snapshot, spi};
 use crate::pg::table::Binding;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::contact::Contact;
@@ -100,6 +100,8 @@ struct SingleCall<'a> {
     /// What the call is about, locked until it ends.
     locked: Vec<ClaimKey>,
     deadline: Option<Instant>,
+    /// When the call began, in epoch microseconds.
+    began_at: i64,
     /// In the order of their priority, once they are known.
     providers: Vec<(String, Rc<LoadedProvider>)>,
     /// What they answered before, looked up when the first of them is to be asked.
@@ -155,6 +157,7 @@ impl<'a> SingleCall<'a> {
             claimed: Vec::new(),
             locked: Vec::new(),
             deadline: None,
+            began_at: clock::now_us(),
             providers: Vec::new(),
             past: None,
             awaited: None,
@@ -211,7 +214,7 @@ impl<'a> SingleCall<'a> {
             }
             Step::Providers => {
                 self.providers = provider::for_workspace(self.workspace());
-                Event::Providers(self.providers.iter().map(|(name, _)| name.clone()).collect())
+                Event::Providers(provider::sources(&self.providers))
             }
             Step::LookUp(_) => Event::Listed(self.is_suppressed(&steps.whom())),
             Step::UseRate => self.use_rate(),
@@ -338,18 +341,18 @@ impl<'a> SingleCall<'a> {
     }
 
     fn recall(&mut self, steps: &Steps, at: usize) -> Event {
-        let (workspace, known) = (self.workspace(), steps.known());
+        let (workspace, known, missing) = (self.workspace(), steps.known(), steps.missing());
         let named = &self.providers[at];
         let past = match &mut self.past {
             None => {
-                let whom = [(&*known, self.row)];
+                let whom = [(&*known, self.row, missing)];
                 let past = provider::pasts(workspace, &self.providers, &whom, &self.crowd).pop();
                 self.past.insert(past.unwrap_or_default())
             }
             Some(past) => {
                 // What others have supplied makes it another question.
-                if !past.is_of(workspace, &named.1, &known) {
-                    past.look_again(workspace, named, &known);
+                if !past.is_of(workspace, &named.1, (&known, missing)) {
+                    past.look_again(workspace, named, (&known, missing));
                 }
                 past
             }
@@ -365,6 +368,7 @@ impl<'a> SingleCall<'a> {
             table: &self.table,
             person: self.row,
             overwrite: self.overwrite,
+            since: self.began_at,
             past: self.past.as_ref().expect("recalled before"),
         }
     }
@@ -375,17 +379,34 @@ impl<'a> SingleCall<'a> {
         let provider = &self.providers[at].1;
         match provider::ask(provider, &self.asking(&known), steps.missing(), left, Asker::Single) {
             Asked::Done(outcome) => Event::Answered(outcome),
-            Asked::Waiting(flight) => Event::Answered(flight.wait()),
+            Asked::Waiting(flight) => match flight.wait() {
+                Landed::Done(outcome) => Event::Answered(outcome),
+                Landed::Later(later) => self.come_back(steps, at, *later),
+            },
+            Asked::Later(later) => self.come_back(steps, at, *later),
             Asked::NotYet(_, fault) => Event::NotAsked(fault),
             Asked::UnderWay(awaited) => {
                 self.awaited = Some(awaited);
                 Event::Pending
             }
             Asked::Answered => {
-                self.look_again(&known, at);
+                self.look_again(steps, at);
                 Event::Again
             }
         }
+    }
+
+    /// Waits until the answer can be asked for, where that is within the call's time.
+    fn come_back(&mut self, steps: &Steps, at: usize, mut later: Later) -> Event {
+        if let (Some((question, ticket)), Some(past)) = (later.take_unkept(), &mut self.past) {
+            past.remember(question, ticket);
+        }
+        if !later.comes_within(self.left()) {
+            return Event::Answered(later.into_outcome());
+        }
+        later.wait();
+        self.look_again(steps, at);
+        Event::Again
     }
 
     fn wait_for_others(&mut self, steps: &Steps, at: usize) -> Event {
@@ -394,14 +415,14 @@ impl<'a> SingleCall<'a> {
             past.wait_for(awaited.question, awaited.before);
             provider::wait_for(&awaited, left);
         }
-        self.look_again(&steps.known(), at);
+        self.look_again(steps, at);
         Event::Over
     }
 
-    fn look_again(&mut self, known: &Contact, at: usize) {
-        let workspace = self.workspace();
+    fn look_again(&mut self, steps: &Steps, at: usize) {
+        let (workspace, known) = (self.workspace(), steps.known());
         if let Some(past) = &mut self.past {
-            past.look_again(workspace, &self.providers[at], known);
+            past.look_again(workspace, &self.providers[at], (&known, steps.missing()));
         }
     }
 
@@ -427,6 +448,7 @@ impl<'a> SingleCall<'a> {
 
     fn reply(&mut self, steps: Steps, ask: &Ask) -> Result<Told, Failure> {
         let rate_limit = rate_status(self.caller, self.account).tightest();
+        let pending = steps.pending().is_some();
         let (outcome, contact) = steps.into_outcome();
         let (fields_updated, origin, field_origins) = match outcome {
             Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), origins),
@@ -451,6 +473,7 @@ impl<'a> SingleCall<'a> {
             credits_remaining: self.credits(),
             request_id: self.request_id,
             rate_limit,
+            pending,
         };
         Ok(Told::New(reply.to_json()))
     }

@@ -23,7 +23,8 @@ pub struct Awaited {
 
 /// `Ok`: the question may be put now; with `None` nobody waits for the answer.
 ///
-/// Where answers are not kept (`leadlex.receipt_ttl` = 0) there is nothing to take over: each asks for itself.
+/// Where answers are not kept (`leadlex.receipt_ttl` = 0) there is nothing to take over: each asks for itself, but what is
+/// handed in is handed in once.
 ///
 /// Raises 53000: no file descriptor is left for a request.
 pub fn claim(
@@ -32,7 +33,7 @@ pub fn claim(
     past: &Past,
     left: Duration,
 ) -> Result<Option<Claim>, Turn> {
-    if settings::receipt_terms().ttl_us == 0 {
+    if settings::receipt_terms().ttl_us == 0 && !config.has_steps() {
         return Ok(None);
     }
     // What ends the claim with the session is set up there.

@@ -165,6 +165,8 @@ pub struct Fault {
     pub remedy: Option<String>,
     /// The request went out on a used connection, which ended without an answer: whether it arrived is not known.
     pub unanswered: bool,
+    /// The answer was to come later, and is not asked for any more (`poll_for_s`).
+    pub given_up: bool,
 }
 
 impl Fault {
@@ -178,6 +180,7 @@ impl Fault {
             seen: None,
             remedy: None,
             unanswered: false,
+            given_up: false,
         }
     }
 

@@ -276,6 +276,35 @@ impl Inquiry {
             .intersect(config.maps_of(self.wanted))
     }
 
+    /// Of the fields that the provider can supply, those about which all has been said once the last answer came to this:
+    /// what of them is not among the values, it does not have.
+    pub fn settled_by(&self, config: &Config, progress: &Progress) -> FieldSet {
+        match progress {
+            Progress::Over(Verdict::Match { .. }) if self.ended_early(config) => {
+                let fields = |steps: &[super::step::Step]| {
+                    steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()))
+                };
+                fields(&config.steps[..=self.step])
+                    .minus(fields(&config.steps[self.step + 1..]))
+                    .intersect(config.maps_of(self.wanted))
+            }
+            Progress::Over(_) => config.maps_of(self.wanted),
+            _ => self.settled_fields(config),
+        }
+    }
+
+    /// Nothing was wanted of the steps that are left.
+    fn ended_early(&self, config: &Config) -> bool {
+        let wanted = self.wanted.minus(self.values.fields());
+        let left = &config.steps[self.step + 1..];
+        !left.is_empty() && left.iter().all(|step| step.response.fields.fields().intersect(wanted).is_empty())
+    }
+
+    /// The fields that earlier steps supplied.
+    pub fn supplied(&self) -> FieldSet {
+        self.values.fields()
+    }
+
     /// The number of the step whose request is next, from 0.
     pub fn step(&self) -> usize {
         self.step

@@ -20,7 +20,7 @@ use crate::position::{Position, Post};
 use crate::provider::{Fault, Verdict};
 use crate::rate::Window;
 use crate::reply::Origin;
-use crate::waterfall::{Gathered, Mode, ProviderOutcome, Waterfall};
+use crate::waterfall::{Gathered, Mode, Pending, ProviderOutcome, Waterfall};
 
 pub use outcome::{Outcome, Raised, Stored, Written};
 
@@ -83,8 +83,8 @@ pub enum Event {
     Claimed,
     Found(Row),
     Allowed(bool),
-    /// Names of the enabled providers, in the order of their priority.
-    Providers(Rc<[String]>),
+    /// The enabled providers, in the order of their priority.
+    Providers(Rc<[Source]>),
     Listed(bool),
     Admitted,
     /// This window is closed; the time of the look, in epoch seconds.
@@ -118,6 +118,14 @@ pub enum Row {
     One(Box<Contact>),
     /// The column bound as id is not unique: so many rows have the key.
     Several(usize),
+}
+
+/// A provider, as far as the order of the steps depends on it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    /// Counts before [`Request::min_confidence`].
+    pub min_confidence: Option<f64>,
 }
 
 /// What is asked of each contact of a call, and by which rules.
@@ -155,13 +163,14 @@ pub struct Steps {
     step: Step,
     /// The provider whose turn it is.
     turn: usize,
-    providers: Rc<[String]>,
+    providers: Rc<[Source]>,
     contact: Option<Contact>,
     fields: FieldSet,
     waterfall: Waterfall,
     admitted: bool,
     reserved: bool,
     gathered: Option<Gathered>,
+    pending: Option<Pending>,
     written: Option<Written>,
     updated: FieldSet,
     outcome: Option<Outcome>,
@@ -183,6 +192,7 @@ impl Steps {
             admitted: false,
             reserved: false,
             gathered: None,
+            pending: None,
             written: None,
             updated: FieldSet::EMPTY,
             outcome: None,
@@ -193,6 +203,12 @@ impl Steps {
     #[must_use]
     pub fn keyed(self, fingerprints: Vec<[u8; 32]>) -> Steps {
         Steps { step: Step::Peek, fingerprints, ..self }
+    }
+
+    /// It goes on with what an earlier call began, which used an admission of the rate limit.
+    #[must_use]
+    pub fn admitted(self) -> Steps {
+        Steps { admitted: true, ..self }
     }
 
     pub fn step(&self) -> Step {
@@ -247,6 +263,11 @@ impl Steps {
         self.gathered.as_ref().expect("gathered before it is written")
     }
 
+    /// What of the contact comes later, once all providers were asked; `None`: nothing.
+    pub fn pending(&self) -> Option<Pending> {
+        self.pending
+    }
+
     /// What was written. Panics before [`Step::Charge`].
     pub fn enrichment(&self) -> Enrichment<'_> {
         let (gathered, written) =
@@ -289,12 +310,13 @@ impl Steps {
             (Step::Read, Event::Found(row)) => self.read(row),
             (Step::Access, Event::Allowed(true)) => Step::Providers,
             (Step::Access, Event::Allowed(false)) => self.end(Outcome::UpdateDenied),
-            (Step::Providers, Event::Providers(names)) => {
-                self.providers = names;
+            (Step::Providers, Event::Providers(sources)) => {
+                self.providers = sources;
                 Step::LookUp(Whom::Stored)
             }
             (Step::LookUp(_), Event::Listed(true)) => self.fail(Failure::no_match(NoMatchReason::Suppressed)),
             (Step::LookUp(whom), Event::Listed(false)) => match whom {
+                Whom::Stored if self.admitted => Step::Reserve,
                 Whom::Stored => Step::UseRate,
                 Whom::Found => Step::Recall(self.turn),
                 Whom::Profile => self.gather(),
@@ -404,13 +426,15 @@ impl Steps {
     }
 
     fn absorb(&mut self, outcome: ProviderOutcome) -> Step {
-        self.waterfall.absorb(&self.providers[self.turn], outcome);
+        let Source { name, min_confidence } = &self.providers[self.turn];
+        self.waterfall.absorb_from(name, *min_confidence, outcome);
         self.turn += 1;
         self.take_turn()
     }
 
     fn gather(&mut self) -> Step {
         let Request { mode, min_confidence, .. } = self.request;
+        self.pending = self.waterfall.pending();
         let empty = Waterfall::new(mode, min_confidence, FieldSet::EMPTY);
         match std::mem::replace(&mut self.waterfall, empty).result() {
             Ok(gathered) => {
