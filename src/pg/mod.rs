@@ -24,18 +24,22 @@ pub fn init() {
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     sys::settings::define(preloading);
     use shared::layout::Part;
-    use shared::{claims, lockouts, provider_slots, receipts, single_flight};
+    use shared::{claims, lockouts, logins, provider_slots, receipts, single_flight};
     shared::transaction::settle_with(vec![
         limits::accounts::SETTLEMENT,
         claims::SETTLEMENT,
         lockouts::SETTLEMENT,
     ]);
-    shared::wait::on_exit(single_flight::leave);
+    shared::wait::on_exit(|| {
+        single_flight::leave();
+        logins::leave();
+    });
     if preloading {
         shared::layout::register(vec![
             Part { size: receipts::size, start: receipts::start },
             Part { size: provider_slots::size, start: provider_slots::start },
             Part { size: single_flight::size, start: single_flight::start },
+            Part { size: logins::size, start: logins::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

@@ -126,6 +126,15 @@ impl BatchResult {
         }
     }
 
+    /// The contact of which more comes later, and whether it was charged by now; `None`: nothing comes, or its line was told
+    /// before.
+    pub fn rest(&self) -> Option<(String, bool)> {
+        let charged = self.status == Status::Enriched;
+        let later = self.pending.is_some_and(|pending| !pending.given_up);
+        let comes = later && !self.repeats && (charged || self.status == Status::Pending);
+        self.contact.as_ref().filter(|_| comes).map(|contact| (contact.id.clone(), charged))
+    }
+
     /// Not begun, since the time for the batch was over.
     pub fn left(request_id: Uuid, contact: Option<Contact>) -> BatchResult {
         BatchResult::raised(request_id, NOT_STARTED, "the time for this batch was over", contact)

@@ -93,10 +93,10 @@ fn checked_with(
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let (mut told, progress) = match one_request(found, config, person, &mut inquiry, left) {
-            Ok(told) => told,
-            Err(not_sent) => (not_sent, Progress::LogInAgain),
+            Ok((told, progress)) => (told, Some(progress)),
+            Err(not_sent) => (not_sent, None),
         };
-        if let (Progress::Over(verdict), Some(about)) = (&progress, about)
+        if let (Some(Progress::Over(verdict)), Some(about)) = (&progress, about)
             && about.is_somebody_else(verdict)
         {
             let message = "its LinkedIn profile is one that the provider supplies for many people (leadlex.shared_value)";
@@ -106,8 +106,9 @@ fn checked_with(
         }
         steps.push(told);
         let after = match progress {
-            Progress::Next { after_s } => Duration::from_secs(after_s),
-            Progress::Pending { after_s, .. } if config.has_steps() => Duration::from_secs(after_s),
+            Some(Progress::Next { after_s }) => Duration::from_secs(after_s),
+            Some(Progress::Pending { after_s, .. }) if config.has_steps() => Duration::from_secs(after_s),
+            Some(Progress::LogInAgain) => Duration::ZERO,
             _ => break,
         };
         if after >= until.saturating_duration_since(Instant::now()) {
@@ -133,9 +134,19 @@ fn one_request(
     inquiry: &mut Inquiry,
     left: Duration,
 ) -> Result<(Value, Progress), Value> {
-    let prepared = match provider::prepare(found, config, (inquiry, person), None) {
+    let until = Instant::now() + left;
+    let mut ready = provider::prepare(found, config, (inquiry, person), None);
+    let mut login = None;
+    if let Ok(Ready::LogIn) = ready {
+        let held = provider::log_in(found, config, left, Asker::ByHand)
+            .map_err(|refused| not_asked(refused.fault.kind.name(), &refused.fault.message))?;
+        login = Some(held.place());
+        ready = provider::prepare(found, config, (inquiry, person), Some(&held.values));
+    }
+    let left = until.saturating_duration_since(Instant::now());
+    let prepared = match ready {
         Ok(Ready::Send(prepared)) => prepared,
-        Ok(Ready::LogIn) => return Err(not_asked("bad_credentials", "it wants a login")),
+        Ok(Ready::LogIn) => return Err(not_asked("internal", "the login gave nothing")),
         Ok(Ready::Nothing(_)) if person.shared.any() => {
             let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
             return Err(not_asked("not_identifiable", message));
@@ -167,6 +178,9 @@ fn one_request(
         Ok(answer) => inquiry.take(config, (&request, answer), &whom, clock::now_us()),
         Err(fault) => (Progress::Failed(fault.clone()), None),
     };
+    if let (Progress::LogInAgain, Some(login)) = (&progress, login) {
+        login.forget();
+    }
     let exchange = Exchange { config, before, whom: &whom, request: &request, answer: &answer };
     Ok((told(found, &exchange, (&progress, inquiry, cost)), progress))
 }

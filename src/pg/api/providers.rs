@@ -16,23 +16,9 @@ use crate::pg::sys::raise;
 use leadlex_domain::failure::short;
 use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
 
-/// A complete configuration, parsed; 22023 with the place of the mistake, 0A000 for what calls do not do yet.
+/// A complete configuration, parsed; 22023 with the place of the mistake.
 pub(super) fn checked(config: &Value) -> Config {
-    let parsed = Config::parse(config).unwrap_or_else(|error| mistaken(error));
-    refuse_unwired(&parsed);
-    parsed
-}
-
-/// 0A000: parts of a configuration that calls do not know yet. The one place that says so.
-fn refuse_unwired(config: &Config) {
-    if config.login().is_some() {
-        raise::refuse(raise::Refusal {
-            sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
-            message: "provider configuration: login cannot be used by calls yet".into(),
-            detail: None,
-            hint: Some("Describe the provider without a login.".into()),
-        });
-    }
+    Config::parse(config).unwrap_or_else(|error| mistaken(error))
 }
 
 fn merged(under: &Value, over: &Value) -> Value {

@@ -1,5 +1,7 @@
 //! One contact: does each step as soon as it is its turn.
 
+mod telling;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,14 +25,12 @@ use crate::pg::table::Binding;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::failure::{Failure, short};
-use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::merge;
 use leadlex_domain::rate::Status;
 use leadlex_domain::receipt;
-use leadlex_domain::reply::{self, Reply};
-use leadlex_domain::steps::{Event, Outcome, Request, Row, Step, Steps, Stored, Written};
+use leadlex_domain::steps::{Event, Request, Row, Step, Steps, Stored, Written};
 
 /// Steps 2 to 11 for one contact; step 1 made the [`Ask`].
 ///
@@ -382,6 +382,12 @@ impl<'a> SingleCall<'a> {
             Asked::Waiting(flight) => match flight.wait() {
                 Landed::Done(outcome) => Event::Answered(outcome),
                 Landed::Later(later) => self.come_back(steps, at, *later),
+                Landed::LogInAgain(provider) => {
+                    if let Some(past) = &mut self.past {
+                        past.note_denied(provider);
+                    }
+                    Event::Again
+                }
             },
             Asked::Later(later) => self.come_back(steps, at, *later),
             Asked::NotYet(_, fault) => Event::NotAsked(fault),
@@ -444,44 +450,6 @@ impl<'a> SingleCall<'a> {
             provider::note_rejections(&self.providers, &[offer]);
         }
         Some(written)
-    }
-
-    fn reply(&mut self, steps: Steps, ask: &Ask) -> Result<Told, Failure> {
-        let rate_limit = rate_status(self.caller, self.account).tightest();
-        let pending = steps.pending().is_some();
-        let (outcome, contact) = steps.into_outcome();
-        let (fields_updated, origin, field_origins) = match outcome {
-            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), origins),
-            Outcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
-            Outcome::Failed(failure) => return Err(failure),
-            Outcome::Replayed(stored) => {
-                self.drop_claims();
-                return Ok(Told::Again(reply::replay(stored, self.request_id, self.credits(), rate_limit)));
-            }
-            Outcome::Several(..) | Outcome::UpdateDenied | Outcome::Raised(_) => {
-                unreachable!("raised where a call about one contact comes to it")
-            }
-        };
-        if origin.is_none() && ask.key.is_none() {
-            self.drop_claims();
-        }
-        let reply = Reply {
-            contact: contact.expect("a contact that was read"),
-            fields_updated,
-            origin,
-            field_origins,
-            credits_remaining: self.credits(),
-            request_id: self.request_id,
-            rate_limit,
-            pending,
-        };
-        Ok(Told::New(reply.to_json()))
-    }
-
-    /// Credits left in the workspace; `None`: it has no limit.
-    fn credits(&mut self) -> Option<i64> {
-        let limited = self.caller.workspace.has_credit_limit;
-        limited.then(|| accounts::balance(open_account(self.caller, self.account)))
     }
 }
 

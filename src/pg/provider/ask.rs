@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::flight::{self, Flight};
+use crate::pg::provider::login::log_in;
 use crate::pg::provider::receipt_sink::ReceiptSink;
 use crate::pg::provider::sending::{Prepared, Ready, longest_wait};
 use crate::pg::provider::under_way::{place, under_way};
@@ -61,12 +62,28 @@ pub fn ask(
     if let Err(fault) = announce(asking.person) {
         return failed(fault);
     }
-    let inquiry = under_way.as_ref().map_or_else(|| Inquiry::new(wanted), |known| known.inquiry.clone());
-    let mut prepared = match prepare(provider, config, (&inquiry, &asking.past.person), None) {
+    let until = Instant::now() + left;
+    let mut inquiry = under_way.as_ref().map_or_else(|| Inquiry::new(wanted), |known| known.inquiry.clone());
+    if asking.past.was_denied(provider.id) {
+        inquiry = inquiry.denied();
+    }
+    let mut ready = prepare(provider, config, (&inquiry, &asking.past.person), None);
+    let mut login = None;
+    if let Ok(Ready::LogIn) = ready {
+        let held = match log_in(provider, config, left, asker) {
+            Ok(held) => held,
+            Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
+            Err(Refused { not_yet: None, fault }) => return failed(fault),
+        };
+        login = Some(held.place());
+        ready = prepare(provider, config, (&inquiry, &asking.past.person), Some(&held.values));
+    }
+    let left = until.saturating_duration_since(Instant::now());
+    let mut prepared = match ready {
         Ok(Ready::Send(prepared)) => *prepared,
         Ok(Ready::Nothing(None)) => return Asked::Done(ProviderOutcome::Skipped),
         Ok(Ready::Nothing(Some(so_far))) => return Asked::Done(used(config, &about, so_far)),
-        Ok(Ready::LogIn) => return failed(Fault::new(FaultKind::Internal, "it wants a login")),
+        Ok(Ready::LogIn) => return failed(Fault::new(FaultKind::Internal, "the login gave nothing")),
         Err(fault) => return failed(fault),
     };
     let claim = match turn::claim(config, questions, asking.past, left) {
@@ -89,6 +106,7 @@ pub fn ask(
         request: prepared.request.clone(),
         inquiry: inquiry.clone(),
         ticket: place(provider, asking, under_way.as_ref()),
+        login,
         workspace: asking.workspace,
         provider: provider.id,
         refusal: refusal(provider, asking),

@@ -18,6 +18,7 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, Inquiry, Progress, Verdict};
 use leadlex_domain::receipt::Refusal;
 use leadlex_domain::waterfall::ProviderOutcome;
+use uuid::Uuid;
 
 /// A request whose answer is awaited.
 pub struct Flight {
@@ -43,6 +44,8 @@ pub enum Landed {
     Done(ProviderOutcome),
     /// There is more to ask for, now or later.
     Later(Box<Later>),
+    /// To be asked again at once: it is to be logged in to anew.
+    LogInAgain(Uuid),
 }
 
 impl Flight {
@@ -96,6 +99,9 @@ impl Asked {
         if let (Some(ticket), Some(question)) = (&ticket, self.ticket) {
             let later = Later::of(&self.config, &self.about, (question, ticket), &inquiry, dropped);
             return Landed::Later(Box::new(later));
+        }
+        if progress == Progress::LogInAgain {
+            return Landed::LogInAgain(self.provider.id);
         }
         Landed::Done(match progress {
             Progress::Over(verdict) => used(&self.config, &self.about, verdict),

@@ -4,6 +4,7 @@ mod again;
 mod ask;
 mod flight;
 pub mod health;
+mod login;
 mod past;
 pub mod receipt_sink;
 mod rejections;
@@ -33,6 +34,7 @@ use leadlex_domain::waterfall::ProviderOutcome;
 
 pub use ask::ask;
 pub use flight::{Flight, Landed};
+pub use login::log_in;
 pub use past::{Past, Sought, kept_under, listed, pasts, person, person_in_row};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Ready, Refused, admit, can_be_sent, prepare, present_identity, send};

@@ -45,6 +45,8 @@ pub struct Past {
     tickets: HashMap<Hash, Ticket>,
     /// The same, where there was no room to keep it.
     unkept: HashMap<Hash, Ticket>,
+    /// Providers that took the login's values for no longer good: they were asked for anew.
+    denied: HashSet<Uuid>,
     /// Questions that were settled just now, which the books need not say.
     settled: HashSet<Hash>,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
@@ -238,6 +240,16 @@ impl Past {
         self.handed_in.get(&provider)?.found(contact, find).next()
     }
 
+    /// The provider has to be logged in to anew: that happens once in a call.
+    pub fn note_denied(&mut self, provider: Uuid) {
+        self.denied.insert(provider);
+    }
+
+    /// Whether that has happened.
+    pub fn was_denied(&self, provider: Uuid) -> bool {
+        self.denied.contains(&provider)
+    }
+
     /// It could not be kept: this call knows of it all the same.
     pub fn remember(&mut self, question: Hash, ticket: Ticket) {
         self.unkept.insert(question, ticket);
@@ -296,6 +308,7 @@ impl Past {
         }
         self.put = old.put;
         self.unkept.extend(old.unkept);
+        self.denied.extend(old.denied);
     }
 
     /// What a provider is asked now: whoever has that in common is the same to it.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::pg::provider::health::InFlightRequest;
+use crate::pg::provider::login;
 use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
 use crate::pg::shared::single_flight::{Claim, End};
 use crate::pg::shared::wait;
@@ -42,6 +43,8 @@ pub struct ReceiptSink {
     pub inquiry: Inquiry,
     /// Where what is handed in is kept; `None`: the provider takes one request.
     pub ticket: Option<TicketPlace>,
+    /// By which login it was asked.
+    pub login: Option<login::Place>,
     pub workspace: Uuid,
     pub provider: Uuid,
     /// What is kept should the provider refuse to tell anything about this person.
@@ -115,6 +118,9 @@ impl ReceiptSink {
                 Err(fault) => (Progress::Failed(Clone::clone(fault)), None),
             };
             self.in_flight.ended(&progress, cost);
+            if let (Progress::LogInAgain, Some(login)) = (&progress, self.login) {
+                login.forget();
+            }
             let (ticket, dropped) = self.keep(&inquiry, &mut progress);
             if let Some(claim) = &self.claim {
                 self.tell(claim, &progress, ticket.is_some(), dropped.is_some());

@@ -67,7 +67,8 @@ pub fn prepare(
     Ok(Ready::Send(Box::new(Prepared { request, question })))
 }
 
-fn identity(provider: &LoadedProvider, secret: Option<&str>) -> Hash {
+/// Which description and secret it is.
+pub fn identity(provider: &LoadedProvider, secret: Option<&str>) -> Hash {
     let secret = secret.unwrap_or_default();
     leadlex_domain::hash::hash(&[provider.revision.as_bytes(), &provider.fingerprint, secret.as_bytes()])
 }
@@ -226,7 +227,7 @@ pub fn can_be_sent(secret: &str) -> bool {
 }
 
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
-fn reveal(name: &str, secret: &str) -> Result<String, Fault> {
+pub fn reveal(name: &str, secret: &str) -> Result<String, Fault> {
     let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
     let unreadable = |error: std::io::Error| {
         // Not the path: whoever calls would see it.

@@ -332,6 +332,8 @@ pub struct LoadedProvider {
     pub fingerprint: Hash,
     /// The same of what is handed in; `None`: nothing is, it takes one request.
     pub ticket_fingerprint: Option<Hash>,
+    /// The same of its login; `None`: it has none.
+    pub login_fingerprint: Option<Hash>,
     /// What it is asked depends on the fields that are wanted.
     pub asks_for_fields: bool,
     /// As given: the secret itself, or `file:/path`.
@@ -376,6 +378,7 @@ pub fn providers() -> Vec<LoadedProvider> {
         .map(|row| {
             let json: Value = serde_json::from_str(&text(row, 4)).unwrap_or_default();
             let config = Config::parse(&json).map(Arc::new);
+            let logs_in = config.as_ref().is_ok_and(|config| config.login().is_some());
             let takes_steps = config.as_ref().is_ok_and(|config| config.has_steps());
             LoadedProvider {
                 id: uuid(row, 0),
@@ -385,6 +388,7 @@ pub fn providers() -> Vec<LoadedProvider> {
                 asks_for_fields: config.as_ref().is_ok_and(|config| config.asked(FieldSet::ALL).is_some()),
                 config,
                 fingerprint: receipt::fingerprint(&json),
+                login_fingerprint: logs_in.then(|| receipt::login_fingerprint(&json)),
                 ticket_fingerprint: takes_steps.then(|| receipt::ticket_fingerprint(&json)),
                 json,
                 secret: optional(row, 5),

@@ -1,7 +1,10 @@
 //! Providers that take more than one request: nothing is handed in twice.
 
 mod forgotten;
+mod login;
 mod pending;
+mod queue;
+mod seeded;
 mod tickets;
 mod vendor;
 

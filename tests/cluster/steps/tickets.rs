@@ -139,6 +139,27 @@ fn a_backend_that_is_killed_loses_no_ticket_that_is_written_down() {
 }
 
 #[test]
+fn it_is_not_asked_for_before_it_is_written_down() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({}));
+    // The second step merely follows: it is due at once.
+    let mut config = super::vendor::config(&world.provider, json!({}));
+    config["steps"][1]["response"]["pending"] = json!({"status": []});
+    world.owner().execute("SELECT leadlex.alter_provider('main', config => $1)", &[&config]).unwrap();
+    let mut owner = world.owner();
+    let mut holder = owner.transaction().unwrap();
+    holder.batch_execute("LOCK leadlex.ticket IN SHARE MODE").unwrap();
+    thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut world.caller(), 1));
+        world.provider.wait_for(1, Duration::from_secs(10));
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!((slow.submissions(), world.provider.count_of(POLL)), (1, 0));
+        holder.rollback().unwrap();
+        assert_eq!(call.join().unwrap().unwrap()["contact"]["phone"], answer());
+    });
+    assert_eq!((slow.submissions(), world.provider.count_of(POLL)), (1, 1));
+}
+
+#[test]
 fn two_sessions_with_one_question_hand_it_in_once() {
     let (world, slow) = world(Ready::AfterPolls(1), json!({}));
     world.run("UPDATE crm SET email = 'person1@acme.example'");

@@ -103,6 +103,13 @@ impl Inquiry {
         })
     }
 
+    /// The same after a request of it was answered with 401: what the login gave is new by now, and to be told so again is a
+    /// failure.
+    #[must_use]
+    pub fn denied(self) -> Inquiry {
+        Inquiry { logged_in_again: true, ..self }
+    }
+
     /// What is to be kept so that nothing is handed in twice, as JSON of at most [`MAX_TICKET_BYTES`]; `None`: no step has
     /// been answered yet. It names no person, but what earlier steps supplied stands in it.
     pub fn ticket(&self) -> Option<Value> {

@@ -61,6 +61,12 @@ impl Batch<'_> {
             let Flying { mut member, .. } = self.flying.swap_remove(at);
             self.trial_until = None;
             let outcome = match landed {
+                Landed::LogInAgain(provider) => {
+                    member.past.note_denied(provider);
+                    member.steps.next(Event::Again);
+                    answered.push(member);
+                    continue;
+                }
                 Landed::Done(outcome) => outcome,
                 Landed::Later(later) => {
                     // Later, or with what there is by now.
