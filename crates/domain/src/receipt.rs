@@ -103,9 +103,14 @@ impl Receipt {
         (!terms.off() && !nothing_to_remember).then_some(self)
     }
 
+    /// Whether it says something of each of these fields. Of a provider whose steps are asked one by one it may not.
+    pub fn speaks_of(&self, wanted: FieldSet) -> bool {
+        let supplied = self.answer.as_ref().map(|(values, _)| values.fields());
+        supplied.is_none_or(|supplied| wanted.minus(supplied).minus(self.lacking).is_empty())
+    }
+
     /// The answer to the same question put again, if it need not be asked. `wanted`: the fields that this provider is
-    /// wanted for; where steps of it have not said anything of one, it has to be asked. `overwrite` asks anew where there was
-    /// nothing.
+    /// wanted for. `overwrite` asks anew where there was nothing.
     pub fn recall(
         &self,
         terms: Terms,
@@ -116,9 +121,6 @@ impl Receipt {
     ) -> Option<Verdict> {
         let age = (now - self.answered_at).max(0);
         if let Some((values, confidence)) = self.answer.as_ref().filter(|_| age < terms.ttl_us) {
-            if !wanted.minus(values.fields()).minus(self.lacking).is_empty() {
-                return None;
-            }
             let useful = !values.fields().intersect(wanted).is_empty();
             return (useful || !overwrite)
                 .then(|| Verdict::Match { values: values.clone(), confidence: *confidence });

@@ -122,6 +122,7 @@ pub fn ask(
         about,
         inquiry,
         ticket: sink.ticket.as_ref().map(|place| place.question),
+        in_full: sink.in_flight.in_full,
     };
     fly(asked, sink, prepared, left, asker)
 }

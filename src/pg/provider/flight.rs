@@ -37,6 +37,8 @@ pub(super) struct Asked {
     pub inquiry: Inquiry,
     /// The hash under which its ticket is kept.
     pub ticket: Option<Hash>,
+    /// The request had all the time that the provider is to have.
+    pub in_full: bool,
 }
 
 /// What has come of a request.
@@ -119,7 +121,7 @@ impl Asked {
 
     /// With what earlier steps supplied.
     fn failed(&self, inquiry: &Inquiry, fault: Fault) -> ProviderOutcome {
-        let fault = told_of(&self.provider, fault);
+        let fault = told_of(&self.provider, self.cut_short(inquiry, fault));
         let so_far = inquiry.so_far();
         match (&so_far, fault.kind) {
             (Verdict::NoMatch, kind) if kind != FaultKind::Pending => {
@@ -127,6 +129,16 @@ impl Asked {
             }
             _ => unfinished(&self.config, &self.about, so_far, fault),
         }
+    }
+
+    /// A call whose time is over while it asks whether something is ready has found out nothing.
+    fn cut_short(&self, inquiry: &Inquiry, fault: Fault) -> Fault {
+        if fault.kind != FaultKind::Timeout || self.in_full || !inquiry.is_poll(&self.config) {
+            return fault;
+        }
+        let words = "handed in: whether it is ready was not told before the call's time was over";
+        let seconds = u64::from(self.config.poll_every_s());
+        Fault { retry_after_s: Some(seconds), ..Fault::new(FaultKind::Pending, words) }
     }
 
     /// What could not be kept.

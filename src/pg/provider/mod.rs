@@ -184,7 +184,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::ProviderOutcome(ProviderOutcome::Skipped);
     };
-    if let Some((verdict, answered_at)) = recalled(asking, questions, wanted) {
+    if let Some((verdict, answered_at)) = recalled(asking, config, questions, wanted) {
         let (terms, now) = (settings::receipt_terms(), clock::now_us());
         let refused = asking.past.rejected_since(answered_at, questions, terms, now);
         return Before::Recalled(config, refused, verdict);
@@ -194,7 +194,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     }
     let rejected = rejected(asking, questions).intersect(wanted);
     let left = wanted.minus(rejected);
-    let nothing = left.is_empty() || recalled(asking, questions, left).is_some();
+    let nothing = left.is_empty() || recalled(asking, config, questions, left).is_some();
     match !rejected.is_empty() && nothing {
         true => Before::ProviderOutcome(ProviderOutcome::Rejected(rejected)),
         false => Before::Ask,
@@ -221,11 +221,18 @@ fn rejected(asking: &Asking<'_>, questions: &Questions) -> FieldSet {
 }
 
 /// What was answered to the same question before, and when.
-fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Option<(Verdict, i64)> {
+fn recalled(
+    asking: &Asking<'_>,
+    config: &Config,
+    questions: &Questions,
+    wanted: FieldSet,
+) -> Option<(Verdict, i64)> {
     let (terms, now) = (settings::receipt_terms(), clock::now_us());
     // An answer that came while it was waited for is one to this very call.
     let anew = |r: &Receipt| asking.overwrite && !asking.past.waited_for(questions.hashes[0], r.answered_at);
-    known(asking, questions).find_map(|(r, known)| {
+    // Where nothing more was wanted, not all steps were sent.
+    let is_whole = |r: &Receipt| !config.has_steps() || r.speaks_of(wanted);
+    known(asking, questions).filter(|(r, _)| is_whole(r)).find_map(|(r, known)| {
         let verdict = r.recall(terms, now, known, wanted, anew(r))?;
         Some((verdict, r.answered_at))
     })

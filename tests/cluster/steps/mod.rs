@@ -5,6 +5,7 @@ mod login;
 mod pending;
 mod queue;
 mod seeded;
+mod sent;
 mod tickets;
 mod vendor;
 

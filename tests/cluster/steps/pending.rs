@@ -104,3 +104,13 @@ fn sets_wait_too_and_tell_what_is_not_there_yet() {
     }
     assert_eq!((rows.len(), slow.submissions()), (10, 10));
 }
+
+#[test]
+fn a_call_whose_time_is_over_while_it_asks_is_told_that_it_is_pending() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({}));
+    world.provider.on(POLL, |_| Behaviour::Never);
+    world.cluster.set("leadlex.total_timeout", "1500ms");
+    let error = try_enrich(&mut world.caller(), 1)["error"].clone();
+    assert_eq!((&error["reason"], &error["retry_after"]), (&json!("pending"), &json!(1)), "{error}");
+    assert_eq!((slow.submissions(), world.provider.count_of(POLL)), (1, 1));
+}
