@@ -58,6 +58,8 @@ pub enum ProviderOutcome {
 pub struct Pending {
     /// To ask sooner is no use; `None`: not known.
     pub retry_after_s: Option<u64>,
+    /// To ask again hands in nothing: it is no new question.
+    pub owed: bool,
     /// It is not asked for any more.
     pub given_up: bool,
 }
@@ -65,8 +67,8 @@ pub struct Pending {
 impl Pending {
     /// Of one provider; `None`: it failed in another way.
     fn of(fault: &Fault) -> Option<Pending> {
-        let Fault { retry_after_s, given_up, .. } = *fault;
-        (fault.kind == FaultKind::Pending).then_some(Pending { retry_after_s, given_up })
+        let Fault { retry_after_s, owed, given_up, .. } = *fault;
+        (fault.kind == FaultKind::Pending).then_some(Pending { retry_after_s, owed, given_up })
     }
 
     /// Of two: the first that can be asked.
@@ -76,6 +78,7 @@ impl Pending {
             (false, true) => self,
             _ => Pending {
                 retry_after_s: self.retry_after_s.zip(other.retry_after_s).map(|(a, b)| a.min(b)),
+                owed: self.owed || other.owed,
                 ..self
             },
         }

@@ -260,7 +260,7 @@ fn unfinished(values: &[(Field, &str)], fault: Fault, stops: bool) -> ProviderOu
 }
 
 fn pending(retry_after_s: u64) -> Fault {
-    Fault { retry_after_s: Some(retry_after_s), ..Fault::new(FaultKind::Pending, "not ready") }
+    Fault { retry_after_s: Some(retry_after_s), owed: true, ..Fault::new(FaultKind::Pending, "not ready") }
 }
 
 #[test]
@@ -270,7 +270,10 @@ fn an_answer_that_comes_later_stops_the_waterfall_or_does_not() {
             let mut waterfall = Waterfall::new(mode, 0.0, FieldSet::ALL);
             waterfall.absorb("slow", unfinished(&[], pending(7), stops));
             assert_eq!(waterfall.finished(), stops, "{mode:?}");
-            assert_eq!(waterfall.pending(), Some(Pending { retry_after_s: Some(7), given_up: false }));
+            assert_eq!(
+                waterfall.pending(),
+                Some(Pending { retry_after_s: Some(7), owed: true, given_up: false })
+            );
         }
     }
 }
@@ -302,9 +305,9 @@ fn nothing_so_far_is_a_failure_that_says_when() {
 fn of_several_answers_that_come_later_the_first_counts() {
     let given_up = Fault { given_up: true, ..pending(0) };
     for (faults, expected) in [
-        ([pending(9), pending(4)], Pending { retry_after_s: Some(4), given_up: false }),
-        ([given_up.clone(), pending(4)], Pending { retry_after_s: Some(4), given_up: false }),
-        ([given_up.clone(), given_up], Pending { retry_after_s: Some(0), given_up: true }),
+        ([pending(9), pending(4)], Pending { retry_after_s: Some(4), owed: true, given_up: false }),
+        ([given_up.clone(), pending(4)], Pending { retry_after_s: Some(4), owed: true, given_up: false }),
+        ([given_up.clone(), given_up], Pending { retry_after_s: Some(0), owed: true, given_up: true }),
     ] {
         let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
         faults.into_iter().for_each(|fault| waterfall.absorb("slow", unfinished(&[], fault, false)));

@@ -121,7 +121,7 @@ impl Asked {
 
     /// With what earlier steps supplied.
     fn failed(&self, inquiry: &Inquiry, fault: Fault) -> ProviderOutcome {
-        let fault = told_of(&self.provider, self.cut_short(inquiry, fault));
+        let fault = told_of(&self.provider, self.when_again(inquiry, fault));
         let so_far = inquiry.so_far();
         match (&so_far, fault.kind) {
             (Verdict::NoMatch, kind) if kind != FaultKind::Pending => {
@@ -131,14 +131,18 @@ impl Asked {
         }
     }
 
-    /// A call whose time is over while it asks whether something is ready has found out nothing.
-    fn cut_short(&self, inquiry: &Inquiry, fault: Fault) -> Fault {
+    /// A call whose time is over while it asks whether something is ready has found out nothing. And when to come again.
+    fn when_again(&self, inquiry: &Inquiry, fault: Fault) -> Fault {
+        let seconds = u64::from(self.config.poll_every_s());
+        if fault.kind == FaultKind::Pending && !self.config.has_steps() {
+            // How soon it is worth to ask again, where nothing is kept of having asked.
+            return Fault { retry_after_s: Some(seconds.max(fault.retry_after_s.unwrap_or(0))), ..fault };
+        }
         if fault.kind != FaultKind::Timeout || self.in_full || !inquiry.is_poll(&self.config) {
             return fault;
         }
         let words = "handed in: whether it is ready was not told before the call's time was over";
-        let seconds = u64::from(self.config.poll_every_s());
-        Fault { retry_after_s: Some(seconds), ..Fault::new(FaultKind::Pending, words) }
+        Fault { retry_after_s: Some(seconds), owed: true, ..Fault::new(FaultKind::Pending, words) }
     }
 
     /// What could not be kept.

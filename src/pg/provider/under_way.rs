@@ -123,7 +123,8 @@ impl Later {
         let waits = is_new && receipts::with(|arena| arena.waiting_on(&[key]));
         let seconds = (due_at - clock::now_us()).max(0).unsigned_abs().div_ceil(SECOND_US.unsigned_abs());
         let words = "handed in: its answer comes later";
-        let fault = Fault { retry_after_s: Some(seconds), ..Fault::new(FaultKind::Pending, words) };
+        let fault =
+            Fault { retry_after_s: Some(seconds), owed: true, ..Fault::new(FaultKind::Pending, words) };
         Later {
             due_at,
             unwritten: waits.then(|| (key, Instant::now() + PATIENCE)),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::vendor::{POLL, Ready, phone, with_title, world};
 use super::{SOON, tickets, wait_for_tickets};
-use crate::support::eventually;
+use crate::support::{Behaviour, Response, eventually};
 use crate::world::{World, contact, enrich, number, try_enrich};
 
 /// A ticket of contact 1, that is written down.
@@ -130,4 +130,28 @@ fn what_was_supplied_by_then_is_kept_where_the_rest_never_comes() {
     assert_eq!((number(&mut caller, &sql), slow.submissions()), (1, 1));
     assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], phone("person1@acme.example"));
     assert_eq!(slow.submissions(), 2);
+}
+
+#[test]
+fn a_pause_of_the_provider_does_not_count() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({}));
+    world
+        .provider
+        .on(POLL, |_| Behaviour::Answer(Response::json(429, &json!({})).with_header("Retry-After", "100")));
+    let mut caller = world.caller();
+    let limited = try_enrich(&mut caller, 1);
+    assert_eq!(limited["error"]["providers"][0]["reason"], "rate_limited", "{limited}");
+    let time = "SELECT EXTRACT(epoch FROM expires_at - submitted_at)::int8 FROM leadlex.ticket";
+    wait_for_tickets(&world, 1);
+    assert_eq!(world.number(time), 60);
+    // From the first look on: how long it is paused is known then.
+    assert_eq!(try_enrich(&mut caller, 1)["error"]["providers"][0]["paused"], true);
+    eventually("its time is longer", SOON, || (155..=160).contains(&world.number(time)));
+    try_enrich(&mut caller, 1);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!((155..=160).contains(&world.number(time)), "once");
+    world.end_pauses();
+    slow.play(&world.provider);
+    assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], phone("person1@acme.example"));
+    assert_eq!(slow.submissions(), 1);
 }

@@ -6,8 +6,8 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use super::vendor::{POLL, Ready, Slow, phone, with_title, world, world_with};
-use crate::support::eventually;
-use crate::world::{Beginning, World, contact, credits, enrich, number, try_enrich};
+use crate::support::{Behaviour, eventually};
+use crate::world::{Beginning, PATH, World, contact, credits, enrich, number, try_enrich};
 
 const LONG: Duration = Duration::from_secs(40);
 
@@ -45,14 +45,25 @@ fn jobs_come_back_until_the_answer_is_there() {
 
 #[test]
 fn many_are_done_in_little_time_as_workers_never_wait() {
-    let beginning = Beginning { credits: None, contacts: 300, ..Beginning::default() };
-    let (world, slow) =
-        world_with(Ready::After(Duration::from_secs(10)), json!({"poll_every_s": 5}), &beginning);
+    let beginning = Beginning { credits: None, contacts: 1_000, ..Beginning::default() };
+    let more = json!({"poll_every_s": 10});
+    let (world, slow) = world_with(Ready::After(Duration::from_secs(30)), more, &beginning);
     let started = Instant::now();
-    enqueue(&mut world.caller(), 1..=300);
-    wait_for_jobs(&world, "done", 300);
-    assert!(started.elapsed() < Duration::from_secs(35), "{:?}", started.elapsed());
-    assert_eq!((slow.submissions(), slow.most_of_one()), (300, 1));
+    enqueue(&mut world.caller(), 1..=1_000);
+    eventually("1,000 jobs are done", Duration::from_secs(120), || jobs(&world, "done") == 1_000);
+    assert!(started.elapsed() < Duration::from_secs(90), "{:?}", started.elapsed());
+    assert_eq!((slow.submissions(), slow.most_of_one()), (1_000, 1));
+}
+
+#[test]
+fn a_provider_that_owes_nothing_is_asked_again_by_attempts() {
+    let world = World::new();
+    world.provider.on(PATH, |_| Behaviour::json(202, json!({})));
+    world.run("SELECT leadlex.alter_provider('main', '{\"poll_every_s\": 1}', secret => 's')");
+    world.cluster.set("leadlex.job_max_attempts", "2");
+    enqueue(&mut world.caller(), 1..=1);
+    wait_for_jobs(&world, "dead", 1);
+    assert_eq!(world.provider.count(), 2, "each time it may cost");
 }
 
 #[test]

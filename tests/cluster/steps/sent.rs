@@ -140,3 +140,12 @@ fn check_provider_shows_each_step_and_keeps_nothing() {
     let told: Value = other.owner().query_one(sql, &[]).unwrap().get(0);
     assert_eq!((&told["outcome"], &told["steps"]), (&json!("match"), &json!(null)));
 }
+
+#[test]
+fn repetitions_are_marked_where_something_is_handed_in_and_nowhere_else() {
+    let (world, _) = world(Ready::AfterPolls(1), json!({"idempotency_header": "Idempotency-Key"}));
+    enrich(&mut world.caller(), 1).unwrap();
+    let marked: Vec<bool> =
+        world.provider.requests().iter().map(|request| request.header("idempotency-key").is_some()).collect();
+    assert_eq!(marked, [true, false, false]);
+}
