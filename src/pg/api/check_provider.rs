@@ -135,26 +135,19 @@ fn one_request(
     left: Duration,
 ) -> Result<(Value, Progress), Value> {
     let until = Instant::now() + left;
-    let mut ready = provider::prepare(found, config, (inquiry, person), None);
-    let mut login = None;
-    if let Ok(Ready::LogIn) = ready {
-        let held = provider::log_in(found, config, left, Asker::ByHand)
-            .map_err(|refused| not_asked(refused.fault.kind.name(), &refused.fault.message))?;
-        login = Some(held.place());
-        ready = provider::prepare(found, config, (inquiry, person), Some(&held.values));
-    }
+    let ready = provider::prepare_logged_in(found, config, (inquiry, person), left, Asker::ByHand);
     let left = until.saturating_duration_since(Instant::now());
-    let prepared = match ready {
-        Ok(Ready::Send(prepared)) => prepared,
-        Ok(Ready::LogIn) => return Err(not_asked("internal", "the login gave nothing")),
-        Ok(Ready::Nothing(_)) if person.shared.any() => {
+    let (prepared, login) = match ready {
+        Ok((Ready::Send(prepared), login)) => (prepared, login),
+        Ok((Ready::LogIn, _)) => return Err(not_asked("internal", "the login gave nothing")),
+        Ok((Ready::Nothing(_), _)) if person.shared.any() => {
             let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
             return Err(not_asked("not_identifiable", message));
         }
-        Ok(Ready::Nothing(_)) => {
+        Ok((Ready::Nothing(_), _)) => {
             return Err(not_asked("not_identifiable", "the contact has none of the sets in identify_by"));
         }
-        Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),
+        Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
     let in_flight = match provider::admit(found, config, prepared.question, left, Asker::ByHand) {
         Ok(in_flight) => in_flight,

@@ -9,17 +9,21 @@ use uuid::Uuid;
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::flight::{self, Flight};
-use crate::pg::provider::login::log_in;
-use crate::pg::provider::receipt_sink::ReceiptSink;
+use crate::pg::provider::health::InFlightRequest;
+use crate::pg::provider::login::{self, log_in};
+use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
 use crate::pg::provider::sending::{Prepared, Ready, longest_wait};
-use crate::pg::provider::under_way::{place, under_way};
+use crate::pg::provider::shared_values::About;
+use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, admit, failed, known, prepare, send, turn, used};
 use crate::pg::shared::receipts;
+use crate::pg::shared::single_flight::Claim;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
+use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest, Inquiry, Verdict};
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
@@ -42,89 +46,151 @@ pub fn ask(
     let (Ok(config), Some(questions)) = (&provider.config, asking.past.questions.get(&provider.id)) else {
         return Asked::Done(ProviderOutcome::Skipped);
     };
-    let (wanted, about) = (config.fills().intersect(missing), asking.about(provider));
+    let wanted = config.fills().intersect(missing);
     let under_way = under_way(provider, config, asking, wanted);
-    if let Some(later) = under_way.as_ref().and_then(|under_way| under_way.later(config, &about, left)) {
+    let put = Put { provider, config, asking, questions, missing, under_way, asker };
+    let about = asking.about(provider);
+    if let Some(later) = put.under_way.as_ref().and_then(|under_way| under_way.later(config, &about, left)) {
         return Asked::Later(Box::new(later));
     }
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
-    let failed = |fault: Fault| {
-        Asked::Done(match &under_way {
+    match announce(asking.person) {
+        Ok(()) => put.send(Inquiry::new(wanted), about, left),
+        Err(fault) => put.failed(&about, fault),
+    }
+}
+
+/// A question that is put now, or goes on.
+struct Put<'a> {
+    provider: &'a Rc<LoadedProvider>,
+    config: &'a Arc<Config>,
+    asking: &'a Asking<'a>,
+    questions: &'a Questions,
+    missing: FieldSet,
+    under_way: Option<UnderWay<'a>>,
+    asker: Asker,
+}
+
+impl Put<'_> {
+    /// `new`: the question, where it has not been put yet.
+    fn send(&self, new: Inquiry, about: About, left: Duration) -> Asked {
+        let Put { provider, config, asking, questions, asker, .. } = *self;
+        let until = Instant::now() + left;
+        let mut inquiry = self.under_way.as_ref().map_or(new, |known| known.inquiry.clone());
+        if asking.past.was_denied(provider.id) {
+            inquiry = inquiry.denied();
+        }
+        let asked = (&inquiry, &asking.past.person);
+        let (mut prepared, login) = match prepare_logged_in(provider, config, asked, left, asker) {
+            Ok((Ready::Send(prepared), login)) => (*prepared, login),
+            Ok((Ready::Nothing(None), _)) => return Asked::Done(ProviderOutcome::Skipped),
+            Ok((Ready::Nothing(Some(so_far)), _)) => return Asked::Done(used(config, &about, so_far)),
+            Ok((Ready::LogIn, _)) => {
+                return self.failed(&about, Fault::new(FaultKind::Internal, "the login gave nothing"));
+            }
+            Err(refused) => return self.refused(&about, refused),
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let claim = match turn::claim(config, questions, asking.past, left) {
+            Ok(claim) => claim.map(Arc::new),
+            Err(others) => return turn::of_others(others, questions.hashes[0]),
+        };
+        let repeats = add_request_key(config, (asking, questions, self.missing), &inquiry, &mut prepared);
+        let in_flight = match admit(provider, config, prepared.question, left, asker) {
+            Ok(in_flight) => in_flight,
+            Err(refused) => return self.refused(&about, refused),
+        };
+        let ticket = place(provider, asking, self.under_way.as_ref());
+        let start = Start { ticket, inquiry, login, claim, in_flight, repeats };
+        let sink = start.sink(provider, config, (asking, questions, &about), (&prepared.request, left));
+        let asked = flight::Asked {
+            provider: Rc::clone(provider),
+            config: Arc::clone(config),
+            about,
+            inquiry: sink.inquiry.clone(),
+            ticket: sink.ticket.as_ref().map(|place| place.question),
+            in_full: sink.in_flight.in_full,
+        };
+        fly(asked, sink, prepared, left, asker)
+    }
+
+    fn refused(&self, about: &About, refused: Refused) -> Asked {
+        match refused {
+            Refused { not_yet: Some(why), fault } => Asked::NotYet(why, fault),
+            Refused { not_yet: None, fault } => self.failed(about, fault),
+        }
+    }
+
+    /// Nothing was sent: what there is by now, and why there is no more.
+    fn failed(&self, about: &About, fault: Fault) -> Asked {
+        Asked::Done(match &self.under_way {
             Some(under_way) => {
-                under_way.note_pause(provider, config, asking, &fault);
-                under_way.so_far(config, &about, fault)
+                under_way.note_pause(self.provider, self.config, self.asking, &fault);
+                under_way.so_far(self.config, about, fault)
             }
             None => ProviderOutcome::Answered(Verdict::Failed(fault)),
         })
-    };
-    if let Err(fault) = announce(asking.person) {
-        return failed(fault);
     }
-    let until = Instant::now() + left;
-    let mut inquiry = under_way.as_ref().map_or_else(|| Inquiry::new(wanted), |known| known.inquiry.clone());
-    if asking.past.was_denied(provider.id) {
-        inquiry = inquiry.denied();
+}
+
+/// All that is decided before a request is sent.
+struct Start {
+    inquiry: Inquiry,
+    ticket: Option<TicketPlace>,
+    login: Option<login::Place>,
+    claim: Option<Arc<Claim>>,
+    in_flight: InFlightRequest,
+    repeats: bool,
+}
+
+impl Start {
+    fn sink(
+        self,
+        provider: &LoadedProvider,
+        config: &Arc<Config>,
+        (asking, questions, about): (&Asking<'_>, &Questions, &About),
+        (request, left): (&HttpRequest, Duration),
+    ) -> ReceiptSink {
+        let Start { inquiry, ticket, login, claim, in_flight, repeats } = self;
+        ReceiptSink {
+            key: installation::receipt_key(questions.hashes[0]),
+            person: asking.person,
+            known: questions.known,
+            terms: settings::receipt_terms(),
+            config: Arc::clone(config),
+            whom: config.whom(&asking.past.person),
+            request: request.clone(),
+            inquiry,
+            ticket,
+            login,
+            workspace: asking.workspace,
+            provider: provider.id,
+            refusal: refusal(provider, asking),
+            sighting: about.sighting(config, &asking.past.person),
+            in_flight,
+            until: longest_wait(config, left),
+            claim,
+            repeats,
+        }
     }
-    let mut ready = prepare(provider, config, (&inquiry, &asking.past.person), None);
-    let mut login = None;
-    if let Ok(Ready::LogIn) = ready {
-        let held = match log_in(provider, config, left, asker) {
-            Ok(held) => held,
-            Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
-            Err(Refused { not_yet: None, fault }) => return failed(fault),
-        };
-        login = Some(held.place());
-        ready = prepare(provider, config, (&inquiry, &asking.past.person), Some(&held.values));
-    }
-    let left = until.saturating_duration_since(Instant::now());
-    let mut prepared = match ready {
-        Ok(Ready::Send(prepared)) => *prepared,
-        Ok(Ready::Nothing(None)) => return Asked::Done(ProviderOutcome::Skipped),
-        Ok(Ready::Nothing(Some(so_far))) => return Asked::Done(used(config, &about, so_far)),
-        Ok(Ready::LogIn) => return failed(Fault::new(FaultKind::Internal, "the login gave nothing")),
-        Err(fault) => return failed(fault),
-    };
-    let claim = match turn::claim(config, questions, asking.past, left) {
-        Ok(claim) => claim.map(Arc::new),
-        Err(others) => return turn::of_others(others, questions.hashes[0]),
-    };
-    let repeats = add_request_key(config, (asking, questions, missing), &inquiry, &mut prepared);
-    let in_flight = match admit(provider, config, prepared.question, left, asker) {
-        Ok(in_flight) => in_flight,
-        Err(Refused { not_yet: Some(why), fault }) => return Asked::NotYet(why, fault),
-        Err(Refused { not_yet: None, fault }) => return failed(fault),
-    };
-    let sink = ReceiptSink {
-        key: installation::receipt_key(questions.hashes[0]),
-        person: asking.person,
-        known: questions.known,
-        terms: settings::receipt_terms(),
-        config: Arc::clone(config),
-        whom: config.whom(&asking.past.person),
-        request: prepared.request.clone(),
-        inquiry: inquiry.clone(),
-        ticket: place(provider, asking, under_way.as_ref()),
-        login,
-        workspace: asking.workspace,
-        provider: provider.id,
-        refusal: refusal(provider, asking),
-        sighting: about.sighting(config, &asking.past.person),
-        in_flight,
-        until: longest_wait(config, left),
-        claim,
-        repeats,
-    };
-    let asked = flight::Asked {
-        provider: Rc::clone(provider),
-        config: Arc::clone(config),
-        about,
-        inquiry,
-        ticket: sink.ticket.as_ref().map(|place| place.question),
-        in_full: sink.in_flight.in_full,
-    };
-    fly(asked, sink, prepared, left, asker)
+}
+
+/// The next request of a question, with what the provider's login gives where it names that; and which login it was.
+pub fn prepare_logged_in(
+    provider: &LoadedProvider,
+    config: &Arc<Config>,
+    asked: (&Inquiry, &Person),
+    left: Duration,
+    asker: Asker,
+) -> Result<(Ready, Option<login::Place>), Refused> {
+    let refused = |fault| Refused { fault, not_yet: None };
+    let ready = prepare(provider, config, asked, None).map_err(refused)?;
+    let Ready::LogIn = ready else { return Ok((ready, None)) };
+    let held = log_in(provider, config, left, asker)?;
+    let ready = prepare(provider, config, asked, Some(&held.values)).map_err(refused)?;
+    Ok((ready, Some(held.place())))
 }
 
 fn fly(asked: flight::Asked, sink: ReceiptSink, prepared: Prepared, left: Duration, asker: Asker) -> Asked {

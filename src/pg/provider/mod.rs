@@ -32,9 +32,8 @@ use leadlex_domain::receipt::Receipt;
 use leadlex_domain::steps::Source;
 use leadlex_domain::waterfall::ProviderOutcome;
 
-pub use ask::ask;
+pub use ask::{ask, prepare_logged_in};
 pub use flight::{Flight, Landed};
-pub use login::log_in;
 pub use past::{Past, Sought, kept_under, listed, pasts, person, person_in_row};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{Asker, NotYet, Ready, Refused, admit, can_be_sent, prepare, present_identity, send};

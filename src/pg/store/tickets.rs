@@ -32,9 +32,11 @@ pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Ticket)> {
         let times = (number(row, 3), number(row, 4), number(row, 5));
         (uuid(row, 0).into_bytes(), Ticket::from_body(&body, times, uuid(row, 1).into_bytes()))
     };
+    if questions.is_empty() {
+        return Vec::new();
+    }
     let questions: Vec<pgrx::Uuid> = questions.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
-    let table = installation::present().tickets;
-    if questions.is_empty() || !index_probe::any(table, pg(workspace), &questions) {
+    if !index_probe::any(installation::present().tickets, pg(workspace), &questions) {
         return Vec::new();
     }
     as_owner(|| RECALL.query(View::Latest, &[arg(pg(workspace)), arg(questions)])).iter().map(read).collect()
