@@ -126,3 +126,42 @@ fn nothing_is_handed_in_or_charged_twice_whatever_happens() {
                    AND NOT EXISTS (SELECT FROM leadlex.enrichment AS e WHERE e.request_id = l.request_id)";
     assert_eq!(world.number(without), 0);
 }
+
+#[test]
+fn a_crash_loses_no_more_than_what_was_under_way() {
+    const ROUNDS: usize = 4;
+    let beginning = Beginning { credits: Some(1_000), contacts: CONTACTS, ..Beginning::default() };
+    let (world, slow) = world_with(Ready::After(Duration::from_millis(1_500)), json!({}), &beginning);
+    for round in 0..ROUNDS {
+        let mut sessions: Vec<Client> = (0..SESSIONS).map(|_| world.caller()).collect();
+        let victim = pid(&mut sessions[round]);
+        thread::scope(|scope| {
+            for (number, caller) in sessions.iter_mut().enumerate() {
+                scope.spawn(move || {
+                    // Until the server is gone.
+                    let mine = (1..=CONTACTS).filter(|n| *n as usize % SESSIONS == number);
+                    for n in mine.skip(round) {
+                        if enrich(caller, n).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(900 + 700 * round as u64));
+            world.cluster.kill9(victim);
+        });
+        world.cluster.wait_until_ready();
+    }
+    let handed_in = slow.submissions();
+    assert!(handed_in > SESSIONS, "{handed_in}");
+    let ids: Vec<uuid::Uuid> = (1..=CONTACTS).map(contact).collect();
+    world.caller().query("SELECT FROM enrich_contacts($1)", &[&ids]).unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NULL"), 0);
+    // Each session has one request under way at most.
+    let submissions = slow.submissions();
+    assert!(submissions <= CONTACTS as usize + ROUNDS * SESSIONS, "{submissions}");
+    assert!(slow.most_of_one() <= 1 + ROUNDS, "{}", slow.most_of_one());
+    println!("{submissions} submissions for {CONTACTS} questions, {ROUNDS} crashes");
+    assert_eq!(credits(&mut world.caller()), Some(1_000 - i64::from(CONTACTS)), "each is charged once");
+    world.check_credits_add_up();
+}
