@@ -314,6 +314,8 @@ CREATE TABLE leadlex.job_set (
     finished_at     timestamptz,
     home            text NOT NULL,
     marks           bigint[],
+    admitted        boolean NOT NULL DEFAULT false,
+    charged         boolean NOT NULL DEFAULT false,
     PRIMARY KEY (workspace_id, id)
 );
 CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
@@ -339,13 +341,15 @@ COMMENT ON COLUMN leadlex.job_set.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job_set.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given up)';
 COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
-COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; a wait for a rate limit, for credits or for a provider that could not be asked does not count';
+COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; a wait for a rate limit, for credits, for an answer that comes later or for a provider that could not be asked does not count';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or the reason of a no_match, unless it is no_data';
 COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
 COMMENT ON COLUMN leadlex.job_set.marks IS 'hashes of the keys, by which a contact that waits is found; NULL: not entered yet';
+COMMENT ON COLUMN leadlex.job_set.admitted IS 'it goes on with what a call began, which used an admission of the rate limit: an answer comes later';
+COMMENT ON COLUMN leadlex.job_set.charged IS 'a credit was charged for each of its contacts: the rest costs none';
 COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier, database oid and extension oid of where it may run: a restore may bring it before leadlex.home';
 
 -- Which database this is. Of what it was copied or restored from, the row comes along.
@@ -414,8 +418,36 @@ COMMENT ON COLUMN leadlex.shared_value.names IS 'different names that it came up
 COMMENT ON COLUMN leadlex.shared_value.found_at IS 'when the worker found it';
 COMMENT ON COLUMN leadlex.shared_value.allowed IS 'true: it counts all the same, by leadlex.allow_shared_value';
 
+-- What providers owe, one row for each question that was handed in. Written by the background worker, so that no rollback
+-- takes away what is to be paid.
+CREATE TABLE leadlex.ticket (
+    workspace_id uuid NOT NULL,
+    question     uuid NOT NULL,
+    provider_id  uuid NOT NULL,
+    kept_at      timestamptz NOT NULL,
+    submitted_at timestamptz NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    known        uuid NOT NULL,
+    ticket       jsonb NOT NULL,
+    person       uuid NOT NULL,
+    PRIMARY KEY (workspace_id, question)
+);
+-- For the worker: which are over their time.
+CREATE INDEX ticket_expires_at ON leadlex.ticket (expires_at);
+COMMENT ON TABLE leadlex.ticket IS 'Questions that were handed in to providers with steps, and are not answered yet: nothing is handed in twice. Gone with the answer, or after poll_for_s of the provider. Readable by the extension''s owner only.';
+COMMENT ON COLUMN leadlex.ticket.workspace_id IS 'who asked';
+COMMENT ON COLUMN leadlex.ticket.question IS 'hash of workspace, provider, what of its description is sent, and the identifying values';
+COMMENT ON COLUMN leadlex.ticket.provider_id IS 'leadlex.provider_config.id';
+COMMENT ON COLUMN leadlex.ticket.kept_at IS 'when the last step was answered';
+COMMENT ON COLUMN leadlex.ticket.submitted_at IS 'when the first step was answered';
+COMMENT ON COLUMN leadlex.ticket.expires_at IS 'when it is given up';
+COMMENT ON COLUMN leadlex.ticket.known IS 'hash of all identifying values that were known';
+COMMENT ON COLUMN leadlex.ticket.ticket IS 'what the steps took (never a login''s values), what they supplied, and when to ask again';
+COMMENT ON COLUMN leadlex.ticket.person IS 'hash of the contact''s table and key, for leadlex.forget_contact';
+
 -- Nobody looks for rows by these, and to take samples of them costs more than of all others together.
 ALTER TABLE leadlex.idempotency ALTER COLUMN result SET STATISTICS 0, ALTER COLUMN request_hash SET STATISTICS 0;
+ALTER TABLE leadlex.ticket ALTER COLUMN ticket SET STATISTICS 0;
 ALTER TABLE leadlex.receipt ALTER COLUMN answer SET STATISTICS 0, ALTER COLUMN lacking SET STATISTICS 0;
 ALTER TABLE leadlex.enrichment ALTER COLUMN field_sources SET STATISTICS 0, ALTER COLUMN old_values SET STATISTICS 0,
     ALTER COLUMN new_values SET STATISTICS 0;
@@ -436,6 +468,7 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.idempotency', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.rate_use', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.enrichment', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.receipt', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.ticket', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.suppression', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_tally', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.job_set', '');

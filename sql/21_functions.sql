@@ -52,7 +52,7 @@ GRANT EXECUTE ON FUNCTION leadlex.revert_enrichment(uuid) TO PUBLIC;
 CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'forget_contact_wrapper';
-COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, results stored under idempotency keys, jobs. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, tickets of what they owe, results stored under idempotency keys, jobs. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
 REVOKE ALL ON FUNCTION leadlex.forget_contact(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.forget_contact(uuid) TO PUBLIC;
 
@@ -446,6 +446,7 @@ BEGIN
             MESSAGE = pg_catalog.format('tables are bound for the workspace %s', OLD.name),
             HINT = 'Unbind them first with leadlex.unbind_contacts, see leadlex.binding.';
     END IF;
+    DELETE FROM leadlex.ticket AS t WHERE t.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.api_key AS k WHERE k.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.access AS a WHERE a.workspace_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_config AS p WHERE p.workspace_id OPERATOR(pg_catalog.=) OLD.id;
@@ -453,7 +454,7 @@ BEGIN
     RETURN NULL;
 END
 $gone$;
-COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access, providers and shared values go with their workspace, which cannot go while tables are bound for it (23503).';
+COMMENT ON FUNCTION leadlex.workspace_gone() IS 'Trigger on leadlex.workspace: keys, access, providers, tickets and shared values go with their workspace, which cannot go while tables are bound for it (23503).';
 REVOKE ALL ON FUNCTION leadlex.workspace_gone() FROM PUBLIC;
 CREATE TRIGGER workspace_gone AFTER DELETE ON leadlex.workspace
     FOR EACH ROW EXECUTE FUNCTION leadlex.workspace_gone();
@@ -461,6 +462,7 @@ CREATE TRIGGER workspace_gone AFTER DELETE ON leadlex.workspace
 CREATE FUNCTION leadlex.provider_gone() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
+    DELETE FROM leadlex.ticket AS k WHERE k.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.shared_value AS v WHERE v.provider_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;

@@ -126,11 +126,11 @@ COMMENT ON VIEW leadlex.provider_stats IS 'What has come of each provider''s req
 COMMENT ON COLUMN leadlex.provider_stats.name IS 'the provider';
 COMMENT ON COLUMN leadlex.provider_stats.workspace_id IS 'NULL: for every workspace';
 COMMENT ON COLUMN leadlex.provider_stats.enabled IS 'leadlex.enable_provider';
-COMMENT ON COLUMN leadlex.provider_stats.calls IS 'requests sent, leadlex.check_provider included';
+COMMENT ON COLUMN leadlex.provider_stats.calls IS 'requests sent, leadlex.check_provider, logins and every step included; one that leads to a further step counts here alone';
 COMMENT ON COLUMN leadlex.provider_stats.matches IS 'answers with data';
 COMMENT ON COLUMN leadlex.provider_stats.no_matches IS 'answers without';
 COMMENT ON COLUMN leadlex.provider_stats.refusals IS 'answers that nothing may be told about the person';
-COMMENT ON COLUMN leadlex.provider_stats.failures IS 'everything else, and requests not sent because of the provider''s own limit';
+COMMENT ON COLUMN leadlex.provider_stats.failures IS 'everything else (also that an answer comes later: pending), and requests not sent because of the provider''s own limit';
 COMMENT ON COLUMN leadlex.provider_stats.failures_by_kind IS 'these by reason, as in LX503';
 COMMENT ON COLUMN leadlex.provider_stats.skipped IS 'times that it was passed over because it is paused';
 COMMENT ON COLUMN leadlex.provider_stats.p50_ms IS 'half of the requests took at most so many milliseconds, since the server started';
@@ -268,7 +268,7 @@ COMMENT ON COLUMN leadlex.usage_daily.credits_reverted IS 'of these, for calls t
 -- By name: in the schema stand tables of users, too, and an update runs this again.
 REVOKE ALL ON leadlex.workspace, leadlex.credit_balance, leadlex.credit_pending, leadlex.credit_settled, leadlex.api_key,
     leadlex.access, leadlex.bound_table, leadlex.provider_config, leadlex.provider_secret, leadlex.idempotency,
-    leadlex.receipt, leadlex.suppression, leadlex.provider_tally, leadlex.rate_use, leadlex.enrichment, leadlex.job_set,
+    leadlex.receipt, leadlex.ticket, leadlex.suppression, leadlex.provider_tally, leadlex.rate_use, leadlex.enrichment, leadlex.job_set,
     leadlex.home, leadlex.queue_pause, leadlex.value_name, leadlex.shared_value, leadlex.progress, leadlex.credit_ledger,
     leadlex.provider, leadlex.binding, leadlex.presets, leadlex.provider_stats, leadlex.job, leadlex.queue,
     leadlex.worker_status, leadlex.enriched, leadlex.usage_daily FROM PUBLIC;

@@ -24,7 +24,7 @@ pub fn init() {
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     sys::settings::define(preloading);
     use shared::layout::Part;
-    use shared::{claims, lockouts, provider_slots, receipts, single_flight, throttle};
+    use shared::{claims, lockouts, logins, provider_slots, receipts, single_flight, throttle};
     shared::transaction::settle_with(vec![
         limits::settlement::SETTLEMENT,
         claims::SETTLEMENT,
@@ -33,6 +33,7 @@ pub fn init() {
     shared::wait::on_exit(|| {
         single_flight::leave();
         throttle::leave();
+        logins::leave();
     });
     if preloading {
         shared::layout::register(vec![
@@ -40,6 +41,7 @@ pub fn init() {
             Part { size: provider_slots::size, start: provider_slots::start },
             Part { size: single_flight::size, start: single_flight::start },
             Part { size: throttle::size, start: throttle::start },
+            Part { size: logins::size, start: logins::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

@@ -95,6 +95,8 @@ pub fn used_on(server: &'static Server) -> Used {
          SELECT leadlex.suppress('gone@acme.example', 'asked to be left alone');
          SELECT leadlex.allow_shared_value('family@acme.example', id) FROM leadlex.workspace WHERE name = 'acme';
          INSERT INTO leadlex.value_name SELECT workspace_id, value, gen_random_uuid(), gen_random_uuid() FROM leadlex.shared_value;
+         INSERT INTO leadlex.ticket SELECT v.workspace_id, v.value, p.id, now(), now(), now() + interval '1 day', v.value, '{\"inquiry\": {}}', v.value
+             FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

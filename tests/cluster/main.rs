@@ -64,6 +64,7 @@ mod secrets_in_logs;
 mod shared_values;
 mod sql_text;
 mod standby;
+mod steps;
 mod storm;
 mod suppression;
 mod suppression_forms;

@@ -9,6 +9,7 @@ use super::call_error::{Code, Failure};
 use super::contact::Contact;
 use super::fields::FieldSet;
 use super::reply::Origin;
+use super::waterfall::Pending;
 
 /// Error code of a contact that nobody was asked about, since the time was over.
 pub const NOT_STARTED: &str = "not_started";
@@ -22,6 +23,8 @@ pub enum Status {
     Unchanged,
     /// The call ended with `no_match`, LX409.
     NoMatch,
+    /// Nothing was written, and an answer comes later.
+    Pending,
     /// The call ended with any other error, or was not begun.
     Failed,
 }
@@ -33,6 +36,7 @@ impl Status {
             Status::Enriched => "enriched",
             Status::Unchanged => "unchanged",
             Status::NoMatch => "no_match",
+            Status::Pending => "pending",
             Status::Failed => "failed",
         }
     }
@@ -55,6 +59,8 @@ pub struct BatchResult {
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
     pub passed_over: bool,
+    /// What comes later, whatever was written by now.
+    pub pending: Option<Pending>,
     /// Its contact stands before it in the input: this is the same line again.
     pub repeats: bool,
     pub contact: Option<Contact>,
@@ -79,9 +85,19 @@ impl BatchResult {
             tells_why: false,
             retry_after_s: None,
             passed_over: false,
+            pending: None,
             repeats: false,
             contact: Some(contact),
         }
+    }
+
+    /// The same, of which more comes later: `pending` where nothing was written, and no credit was lacking either.
+    #[must_use]
+    pub fn pending(self, pending: Option<Pending>) -> BatchResult {
+        let is_open = self.error.is_none() && self.status == Status::Unchanged
+            || matches!(&self.error, Some((code, _)) if code == Code::ProviderUnavailable.name());
+        let status = if pending.is_some() && is_open { Status::Pending } else { self.status };
+        BatchResult { status, pending, ..self }
     }
 
     /// The line of a contact whose call ended with an error of the contract: `no_match` for LX409, else
@@ -104,9 +120,19 @@ impl BatchResult {
             tells_why: failure.tells_reason(),
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
+            pending: None,
             repeats: false,
             contact,
         }
+    }
+
+    /// The contact of which more comes later, and whether it was charged by now; `None`: nothing comes, or its line was told
+    /// before.
+    pub fn rest(&self) -> Option<(String, bool)> {
+        let charged = self.status == Status::Enriched;
+        let later = self.pending.is_some_and(|pending| !pending.given_up);
+        let comes = later && !self.repeats && (charged || self.status == Status::Pending);
+        self.contact.as_ref().filter(|_| comes).map(|contact| (contact.id.clone(), charged))
     }
 
     /// Not begun, since the time for the batch was over.
@@ -127,6 +153,7 @@ impl BatchResult {
             tells_why: false,
             retry_after_s: None,
             passed_over: false,
+            pending: None,
             repeats: false,
             contact,
         }
@@ -172,7 +199,11 @@ impl fmt::Display for Summary {
             listed(&self.no_matches),
             of(Status::Failed),
             listed(&self.failures)
-        )
+        )?;
+        match of(Status::Pending) {
+            0 => Ok(()),
+            pending => write!(f, ", {pending} pending"),
+        }
     }
 }
 

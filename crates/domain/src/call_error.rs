@@ -1,12 +1,13 @@
 //! Every error of the contract: its code, HTTP status, SQLSTATE, and what else it tells.
 
+mod unavailable;
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::fields::FieldSet;
-use super::provider::{Fault, FaultKind};
 use super::rate::{Status, Window};
 
 /// The kinds of error that a caller can get. Each has a name ([`Code::name`]), an HTTP status
@@ -327,66 +328,6 @@ impl Failure {
         failure
     }
 
-    /// Nobody had data, and these providers failed (the others are in `answered`).
-    /// `provider_unavailable`, LX503. DETAIL lists all `providers`; one without a fault has the reason
-    /// `no_match`. Where one is waited for, and no other was asked for that, DETAIL has its `reason` and `retry_after`, too.
-    pub fn provider_unavailable(providers: &[(String, Option<Fault>)]) -> Failure {
-        let outcome = |(name, fault): &(String, Option<Fault>)| match fault {
-            None => json!({"provider": name, "reason": "no_match"}),
-            Some(fault) => {
-                let mut entry =
-                    json!({"provider": name, "reason": fault.kind.name(), "message": fault.message});
-                if let (Some(seconds), Some(object)) = (fault.retry_after_s, entry.as_object_mut()) {
-                    object.insert("retry_after".to_owned(), json!(seconds));
-                }
-                let flags = [("paused", fault.paused), ("without_secret", fault.without_secret)];
-                for (name, _) in flags.into_iter().filter(|(_, holds)| *holds) {
-                    entry[name] = json!(true);
-                }
-                entry
-            }
-        };
-        let failed =
-            |(name, fault): &(String, Option<Fault>)| Some(format!("{name}: {}", fault.as_ref()?.message));
-        let reasons: Vec<String> = providers.iter().filter_map(failed).collect();
-        let first = |wanted: &dyn Fn(&Fault) -> bool| {
-            providers.iter().find_map(|(name, fault)| Some((name, fault.as_ref().filter(|f| wanted(f))?)))
-        };
-        let denied = first(&|fault| fault.kind == FaultKind::BadCredentials && fault.remedy.is_none());
-        let remedied = || first(&|fault| fault.remedy.is_some());
-        let hint = match denied.or_else(remedied).or_else(|| first(&|_| true)) {
-            Some((name, fault)) => format!("No credit was charged. {}", fault.advice(name)),
-            None => "No credit was charged. Try again later.".to_owned(),
-        };
-        let failure = Failure::new(
-            Code::ProviderUnavailable,
-            format!("no provider had data, and at least one failed ({})", reasons.join("; ")),
-            hint,
-        )
-        .with("providers", providers.iter().map(outcome).collect());
-        match providers.iter().find_map(|(_, fault)| fault.as_ref().filter(|fault| fault.holds)) {
-            Some(held) => failure
-                .with("reason", json!(held.kind.name()))
-                .with("retry_after", held.retry_after_s.map_or(Value::Null, Value::from)),
-            None => failure,
-        }
-    }
-
-    /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused, at its limit or
-    /// without a secret, or said that there are too many requests.
-    pub fn is_passed_over(&self) -> bool {
-        let about_others = |entry: &Value| {
-            let limit = [FaultKind::RateLimited, FaultKind::ProviderLimit];
-            ["paused", "without_secret"].iter().any(|flag| entry.get(*flag) == Some(&json!(true)))
-                || limit.iter().any(|kind| entry["reason"] == kind.name())
-        };
-        let answered = |entry: &Value| entry["reason"] == "no_match";
-        let providers = self.more.get("providers").and_then(Value::as_array);
-        providers.is_some_and(|all| {
-            all.iter().any(about_others) && all.iter().all(|entry| answered(entry) || about_others(entry))
-        })
-    }
-
     /// What the identity step adds: known from then on.
     pub fn seen_at(mut self, request_id: Uuid, rate: Option<&Status>) -> Failure {
         self.request_id = request_id;
@@ -421,14 +362,13 @@ impl Failure {
     /// each that failed has said when.
     /// `None`: not known.
     pub fn retry_after_s(&self) -> Option<u64> {
-        let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
-        match self.more.get("providers").and_then(Value::as_array) {
-            Some(providers) => {
-                let failed = || providers.iter().filter(|p| p.get("reason") != Some(&json!("no_match")));
-                failed().map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
-            }
-            None => self.more.get("retry_after").and_then(Value::as_u64),
+        if let Some(seconds) = self.more.get("retry_after").and_then(Value::as_u64) {
+            return Some(seconds);
         }
+        let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
+        let providers = self.more.get("providers").and_then(Value::as_array)?;
+        let failed = providers.iter().filter(|p| p.get("reason") != Some(&json!("no_match")));
+        failed.map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
     }
 
     /// MESSAGE: begins with the code.

@@ -78,6 +78,12 @@ pub enum JobOutcome {
         retry_after: Option<Duration>,
         error: String,
     },
+    /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come.
+    Pending {
+        after: Option<Duration>,
+        charged: bool,
+        error: String,
+    },
     Failed {
         retry_after: Option<Duration>,
         error: String,
@@ -91,6 +97,22 @@ pub enum JobOutcome {
 /// By what a batch says of the contact.
 pub fn fate(line: &BatchResult) -> JobOutcome {
     let retry_after = line.retry_after_s.map(Duration::from_secs);
+    let enriched = line.status == Status::Enriched;
+    let later = line.pending.filter(|_| enriched || line.status == Status::Pending);
+    // Where nothing is owed, to ask again is another attempt.
+    if let Some(pending) = later.filter(|pending| enriched || pending.owed || pending.given_up) {
+        let told = line.error.as_ref().map(|(_, message)| message.clone());
+        let error = told.unwrap_or_else(|| "an answer that comes later is still pending".to_owned());
+        return match pending.given_up {
+            true if enriched => JobOutcome::Done(line.status.name()),
+            true => JobOutcome::Dead { error: format!("{error} (pending)") },
+            false => JobOutcome::Pending {
+                after: pending.retry_after_s.map(Duration::from_secs),
+                charged: enriched,
+                error: format!("{error} (pending)"),
+            },
+        };
+    }
     let Some((code, message)) = &line.error else {
         // Of several jobs of a contact that are run together one has changed it.
         let status = if line.repeats { Status::Unchanged } else { line.status };
@@ -139,6 +161,7 @@ mod tests {
     use crate::fields::FieldSet;
     use crate::provider::{Fault, FaultKind};
     use crate::rate::Window;
+    use crate::waterfall::Pending;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -218,6 +241,35 @@ mod tests {
         for faults in [vec![down.clone()], vec![paused, down], vec![Some(fault(FaultKind::Quota, false))]] {
             assert!(matches!(told(&faults), JobOutcome::Failed { .. }), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn what_is_owed_is_no_attempt_and_what_is_not_is_one() {
+        let fate_of = |fault: Fault| {
+            let pending =
+                Pending { retry_after_s: fault.retry_after_s, owed: fault.owed, given_up: fault.given_up };
+            let failure = Failure::provider_unavailable(&[("slow".to_owned(), Some(fault))]);
+            fate(&BatchResult::failed(Uuid::nil(), &failure, None).pending(Some(pending)))
+        };
+        let fault = Fault { retry_after_s: Some(9), ..Fault::new(FaultKind::Pending, "not ready") };
+        assert!(matches!(
+            fate_of(Fault { owed: true, ..fault.clone() }),
+            JobOutcome::Pending { after: Some(d), charged: false, .. } if d.as_secs() == 9
+        ));
+        assert!(
+            matches!(fate_of(fault.clone()), JobOutcome::Failed { retry_after: Some(d), .. } if d.as_secs() == 9)
+        );
+        let given_up = fate_of(Fault { given_up: true, ..fault });
+        assert!(
+            matches!(&given_up, JobOutcome::Dead { error } if error.ends_with("(pending)")),
+            "{given_up:?}"
+        );
+        let pending = Pending { retry_after_s: Some(9), owed: false, given_up: false };
+        let line =
+            BatchResult::done(Uuid::nil(), Contact::default(), FieldSet::ALL, None).pending(Some(pending));
+        assert!(matches!(fate(&line), JobOutcome::Pending { charged: true, .. }), "the rest is paid");
+        let none_left = BatchResult { pending: Some(Pending { given_up: true, ..pending }), ..line };
+        assert_eq!(fate(&none_left), JobOutcome::Done("enriched"));
     }
 
     #[test]

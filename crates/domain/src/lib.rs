@@ -30,6 +30,7 @@ pub mod steps;
 pub mod suppression;
 pub mod tally;
 pub mod throttle;
+pub mod ticket;
 pub mod waterfall;
 
 #[cfg(test)]

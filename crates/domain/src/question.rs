@@ -11,6 +11,7 @@ use super::people::value;
 use super::person::Person;
 use super::provider::{Config, Known};
 use super::receipt::Receipt;
+use super::ticket::Ticket;
 
 /// Who asks whom: what tells a question of one workspace and provider from those of others.
 #[derive(Clone, Copy)]
@@ -97,18 +98,28 @@ impl Questions {
         contact: &'r Contact,
         find: impl Fn(&Hash) -> Option<&'r Receipt> + Copy + 'r,
     ) -> impl Iterator<Item = (&'r Receipt, Hash)> {
+        let present = self.found(contact, find).map(|(_, receipt)| (receipt, self.known));
+        let former = self.former.iter().flat_map(move |former| former.answered(contact, find));
+        present.chain(former)
+    }
+
+    /// What is remembered of the question that is put now, or of one that was put when less was known of this contact; and
+    /// under which hash.
+    pub fn found<'r, R: Remembered + 'r>(
+        &'r self,
+        contact: &'r Contact,
+        find: impl Fn(&Hash) -> Option<&'r R> + Copy + 'r,
+    ) -> impl Iterator<Item = (Hash, &'r R)> {
         let with_more = |(at, hash): (usize, &'r Hash)| {
             let wider = self.wider[at].iter().map(move |more| (at, more));
             std::iter::once((at, hash)).chain(wider)
         };
-        let present = self.hashes.iter().enumerate().flat_map(with_more).filter_map(move |(at, hash)| {
-            let receipt = find(hash)?;
-            let same = at == 0
-                || receipt.is_about(contact, |known| hash_of(&self.stem, "known", known.iter()), &self.all);
-            same.then_some((receipt, self.known))
-        });
-        let former = self.former.iter().flat_map(move |former| former.answered(contact, find));
-        present.chain(former)
+        self.hashes.iter().enumerate().flat_map(with_more).filter_map(move |(at, hash)| {
+            let remembered = find(hash)?;
+            let known = |known: &Known| hash_of(&self.stem, "known", known.iter());
+            let same = at == 0 || is_about(remembered, contact, known, &self.all);
+            same.then_some((*hash, remembered))
+        })
     }
 }
 
@@ -121,34 +132,67 @@ fn hash_of<'a>(stem: &[u8], kind: &str, values: impl Iterator<Item = &'a (&'stat
     hash(&parts)
 }
 
-impl Receipt {
-    /// Whether it was answered about this contact, of which less was known then: what it lacked is what answers fill in, and
-    /// while the answer is kept, what this one did. Others can have the same weaker identifiers.
-    fn is_about(&self, contact: &Contact, known: impl Fn(&Known) -> Hash, all: &Known) -> bool {
-        let filled: Vec<Field> = contact
-            .identifying_fields()
-            .iter()
-            .filter(|field| self.may_have_filled(contact, *field))
-            .collect();
-        (0..1_u32 << filled.len()).any(|some| {
-            let without = |name: &str| {
-                filled
-                    .iter()
-                    .enumerate()
-                    .any(|(at, field)| some & (1 << at) != 0 && field.placeholders().contains(&name))
-            };
-            let before: Known = all.iter().filter(|(name, _)| !without(name)).cloned().collect();
-            known(&before) == self.known
-        })
+/// What is kept of a question.
+pub trait Remembered {
+    /// [`Questions::known`] when it was put.
+    fn known(&self) -> &Hash;
+
+    /// What was answered; `None`: that is not known, or not any more.
+    fn values(&self) -> Option<&FieldMap<String>>;
+}
+
+impl Remembered for Receipt {
+    fn known(&self) -> &Hash {
+        &self.known
     }
 
-    fn may_have_filled(&self, contact: &Contact, field: Field) -> bool {
-        let same = |values: &FieldMap<String>| match (values.get(field), contact.value(field)) {
-            (Some(offered), Some(stored)) => value::same(field, stored, offered),
-            _ => false,
-        };
-        self.answer.as_ref().is_none_or(|(values, _)| same(values))
+    fn values(&self) -> Option<&FieldMap<String>> {
+        self.answer.as_ref().map(|(values, _)| values)
     }
+}
+
+impl Remembered for Ticket {
+    fn known(&self) -> &Hash {
+        &self.known
+    }
+
+    /// What it will fill in is not known.
+    fn values(&self) -> Option<&FieldMap<String>> {
+        None
+    }
+}
+
+/// Whether it was put about this contact, of which less was known then: what it lacked is what answers fill in, and
+/// while the answer is kept, what this one did. Others can have the same weaker identifiers.
+fn is_about(
+    remembered: &impl Remembered,
+    contact: &Contact,
+    known: impl Fn(&Known) -> Hash,
+    all: &Known,
+) -> bool {
+    let filled: Vec<Field> = contact
+        .identifying_fields()
+        .iter()
+        .filter(|field| may_have_filled(remembered, contact, *field))
+        .collect();
+    (0..1_u32 << filled.len()).any(|some| {
+        let without = |name: &str| {
+            filled
+                .iter()
+                .enumerate()
+                .any(|(at, field)| some & (1 << at) != 0 && field.placeholders().contains(&name))
+        };
+        let before: Known = all.iter().filter(|(name, _)| !without(name)).cloned().collect();
+        known(&before) == *remembered.known()
+    })
+}
+
+fn may_have_filled(remembered: &impl Remembered, contact: &Contact, field: Field) -> bool {
+    let same = |values: &FieldMap<String>| match (values.get(field), contact.value(field)) {
+        (Some(offered), Some(stored)) => value::same(field, stored, offered),
+        _ => false,
+    };
+    remembered.values().is_none_or(same)
 }
 
 /// Questions as receipts had them when a question was one identifying set alone, with its values as they were stored. Such a
@@ -197,7 +241,7 @@ mod former {
         ) -> impl Iterator<Item = (&'r Receipt, Hash)> {
             self.hashes.iter().filter_map(move |hash| {
                 let receipt = find(hash)?;
-                let same = receipt.is_about(contact, |known| hash_of(&self.stem, known), &self.all);
+                let same = is_about(receipt, contact, |known| hash_of(&self.stem, known), &self.all);
                 same.then(|| (receipt, self.known()))
             })
         }

@@ -8,6 +8,7 @@ use super::fields::{Field, FieldMap, FieldSet};
 use super::hash::{Hash, hash};
 use super::provider::Verdict;
 use super::shared::{Kind, Sighting, Value as SharedValue};
+use super::ticket::Ticket;
 
 /// How long answers count, in microseconds; 0 = not at all.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +103,12 @@ impl Receipt {
         (!terms.off() && !nothing_to_remember).then_some(self)
     }
 
+    /// Whether it says something of each of these fields. Of a provider whose steps are asked one by one it may not.
+    pub fn speaks_of(&self, wanted: FieldSet) -> bool {
+        let supplied = self.answer.as_ref().map(|(values, _)| values.fields());
+        supplied.is_none_or(|supplied| wanted.minus(supplied).minus(self.lacking).is_empty())
+    }
+
     /// The answer to the same question put again, if it need not be asked. `wanted`: the fields that this provider is
     /// wanted for. `overwrite` asks anew where there was nothing.
     pub fn recall(
@@ -166,6 +173,10 @@ pub enum Content {
     Refusal(Refusal),
     /// Nothing to be kept of an answer.
     Nothing,
+    /// The answer comes later.
+    Ticket(Ticket),
+    /// Whatever was kept before this, in epoch microseconds, is forgotten: there is nothing left to ask for.
+    NoTicket(i64),
 }
 
 /// A provider's refusal to tell anything about somebody.
@@ -224,6 +235,8 @@ impl Filed {
                 &refusal.source,
             ),
             Content::Nothing => written::Content::Nothing([]),
+            Content::Ticket(ticket) => written::Content::Ticket(ticket.to_parts()),
+            Content::NoTicket(at) => written::Content::NoTicket([*at]),
         };
         let sighting = self.sighting.as_ref().map(|sighting| {
             let value = |value: &SharedValue| (value.kind.name(), Uuid::from_bytes(value.hash));
@@ -252,7 +265,7 @@ impl Filed {
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.content {
             Content::Receipt(receipt) | Content::Rejection(receipt) => Some(receipt),
-            Content::Refusal(_) | Content::Nothing => None,
+            Content::Refusal(_) | Content::Nothing | Content::Ticket(_) | Content::NoTicket(_) => None,
         }
     }
 
@@ -264,8 +277,8 @@ impl Filed {
     /// The provider's refusal; `None` for any other content.
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.content {
-            Content::Receipt(_) | Content::Rejection(_) | Content::Nothing => None,
             Content::Refusal(refusal) => Some(refusal),
+            _ => None,
         }
     }
 }
@@ -274,6 +287,8 @@ impl Content {
     fn read(parts: &[Value]) -> Option<Content> {
         match parts {
             [] => Some(Content::Nothing),
+            [at] => Some(Content::NoTicket(at.as_i64()?)),
+            [_, _, _, _, _, _, ..] => Ticket::from_parts(parts).map(Content::Ticket),
             [at, known, matched, lacking, answer] => Some(Content::Receipt(Receipt {
                 answered_at: at.as_i64()?,
                 known: id(known)?.into_bytes(),
@@ -313,6 +328,8 @@ mod written {
         Rejection(i64, Uuid, Names, &'a str),
         Refusal(Vec<Uuid>, Option<Uuid>, &'a str),
         Nothing([u8; 0]),
+        Ticket(serde_json::Value),
+        NoTicket([i64; 1]),
     }
 
     /// As [`Receipt::answer_json`](super::Receipt::answer_json) has it.

@@ -52,6 +52,14 @@ fn an_answer_is_good_until_its_time_is_over() {
 }
 
 #[test]
+fn a_receipt_of_some_steps_says_nothing_of_the_others() {
+    let receipt = matched(0);
+    assert!(receipt.speaks_of(set(&[Field::PHONE, Field::LOCATION])));
+    assert!(!receipt.speaks_of(set(&[Field::PHONE, Field::SENIORITY])));
+    assert!(nothing(0).speaks_of(FieldSet::ALL), "that there was nobody says all");
+}
+
+#[test]
 fn a_missing_field_is_remembered_longer_than_the_answer() {
     let wanted = set(&[Field::LOCATION]);
     let recall = |age, overwrite| matched(age).recall(TERMS, NOW, KNOWN, wanted, overwrite);

@@ -27,12 +27,14 @@ pub struct Reply {
     pub credits_remaining: Option<i64>,
     pub request_id: Uuid,
     pub rate_limit: Option<Window>,
+    /// More comes later.
+    pub pending: bool,
 }
 
 impl Reply {
-    /// The object that a call returns. `replayed` is false: this is the first time.
+    /// The object that a call returns. `replayed` is false: this is the first time. `pending` is there where it is true.
     pub fn to_json(&self) -> Value {
-        object([
+        let mut told = object([
             ("contact", contact_json(&self.contact)),
             ("fields_updated", self.fields_updated.iter().map(|field| Value::from(field.name())).collect()),
             ("source", text(self.origin.as_ref().map(|origin| &origin.source))),
@@ -42,7 +44,11 @@ impl Reply {
             ("replayed", false.into()),
             ("field_sources", field_sources(self.fields_updated, &self.field_origins)),
             ("rate_limit", self.rate_limit.as_ref().map_or(Value::Null, rate_limit)),
-        ])
+        ]);
+        if self.pending {
+            told["pending"] = true.into();
+        }
+        told
     }
 }
 

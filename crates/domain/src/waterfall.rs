@@ -7,7 +7,7 @@ use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
 use super::position::Post;
-use super::provider::{Fault, Verdict};
+use super::provider::{Fault, FaultKind, Verdict};
 use super::reply::Origin;
 
 /// When a call stops asking further providers: the setting `leadlex.waterfall`.
@@ -41,6 +41,61 @@ pub enum ProviderOutcome {
         refused: FieldSet,
         verdict: Verdict,
     },
+    /// Not all of it is there: what it has supplied so far, and why there is no more. Only these fields are used.
+    Unfinished {
+        fills: FieldSet,
+        /// A match, or no match where that is nothing.
+        so_far: Verdict,
+        /// `pending`: the rest comes later. Else why it does not come.
+        fault: Box<Fault>,
+        /// No other provider is asked before that one has answered.
+        stops: bool,
+    },
+}
+
+impl ProviderOutcome {
+    /// Why there is no more; `None`: it has not failed.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            ProviderOutcome::Answered(Verdict::Failed(fault))
+            | ProviderOutcome::Within(_, Verdict::Failed(fault))
+            | ProviderOutcome::Again { verdict: Verdict::Failed(fault), .. } => Some(fault),
+            ProviderOutcome::Unfinished { fault, .. } => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+/// An answer that comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// To ask sooner is no use; `None`: not known.
+    pub retry_after_s: Option<u64>,
+    /// To ask again hands in nothing: it is no new question.
+    pub owed: bool,
+    /// It is not asked for any more.
+    pub given_up: bool,
+}
+
+impl Pending {
+    /// Of one provider; `None`: it failed in another way.
+    fn of(fault: &Fault) -> Option<Pending> {
+        let Fault { retry_after_s, owed, given_up, .. } = *fault;
+        (fault.kind == FaultKind::Pending).then_some(Pending { retry_after_s, owed, given_up })
+    }
+
+    /// Of two: the first that can be asked.
+    fn and(self, other: Pending) -> Pending {
+        match (self.given_up, other.given_up) {
+            (true, false) => other,
+            (false, true) => self,
+            _ => Pending {
+                retry_after_s: self.retry_after_s.zip(other.retry_after_s).map(|(a, b)| a.min(b)),
+                owed: self.owed || other.owed,
+                ..self
+            },
+        }
+    }
 }
 
 /// Collects answers. `wanted` are the fields that the call may fill.
@@ -67,6 +122,8 @@ pub struct Waterfall {
     suppressed: bool,
     /// A provider is to be waited for: no other is asked.
     held: bool,
+    /// A provider's answer is awaited before any other is asked.
+    stopped: bool,
     /// Columns whose values are many people's, where these kept a provider from being asked.
     shared: &'static [&'static str],
     /// Providers that had a profile which they have for many.
@@ -121,6 +178,7 @@ impl Waterfall {
             post: Post::default(),
             suppressed: false,
             held: false,
+            stopped: false,
             shared: &[],
             strangers: Vec::new(),
         }
@@ -133,10 +191,10 @@ impl Waterfall {
         self
     }
 
-    /// Whether no further provider need be asked: the person is suppressed, a provider has to be waited for, or the mode has
-    /// what it wants.
+    /// Whether no further provider need be asked: the person is suppressed, a provider or its answer has to be waited for, or
+    /// the mode has what it wants.
     pub fn finished(&self) -> bool {
-        if self.suppressed || self.held {
+        if self.suppressed || self.held || self.stopped {
             return true;
         }
         match self.mode {
@@ -180,6 +238,12 @@ impl Waterfall {
         self.suppressed = true;
     }
 
+    /// What of the wanted fields comes later; `None`: nothing, or nobody may be told of them.
+    pub fn pending(&self) -> Option<Pending> {
+        let faults = self.asked.iter().filter_map(|(_, fault)| Pending::of(fault.as_ref()?));
+        faults.reduce(Pending::and).filter(|_| !self.suppressed)
+    }
+
     /// Takes in what this provider did. The providers come in the order in which they were asked.
     pub fn absorb(&mut self, provider: &str, outcome: ProviderOutcome) {
         self.absorb_above(provider, outcome, None);
@@ -188,6 +252,7 @@ impl Waterfall {
     /// The same of a provider whose description has a `min_confidence` of its own, which counts before the waterfall's
     /// ([`super::provider::Config::min_confidence`]).
     pub fn absorb_above(&mut self, provider: &str, outcome: ProviderOutcome, least: Option<f64>) {
+        let mut unfinished = None;
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
             ProviderOutcome::OnlyShared(columns) => {
@@ -205,6 +270,12 @@ impl Waterfall {
             ProviderOutcome::Answered(verdict) => (FieldSet::ALL, FieldSet::EMPTY, verdict),
             ProviderOutcome::Within(fills, verdict) => (fills, FieldSet::EMPTY, verdict),
             ProviderOutcome::Again { fills, refused, verdict } => (fills, refused, verdict),
+            ProviderOutcome::Unfinished { fills, so_far, fault, stops } => {
+                self.stopped |= stops;
+                self.held |= fault.holds;
+                unfinished = Some(*fault);
+                (fills, FieldSet::EMPTY, so_far)
+            }
         };
         let fault = match verdict {
             Verdict::Failed(fault) => {
@@ -232,7 +303,7 @@ impl Waterfall {
                 None
             }
         };
-        self.asked.push((provider.to_owned(), fault));
+        self.asked.push((provider.to_owned(), unfinished.or(fault)));
     }
 
     fn take(&mut self, provider: &str, values: &FieldMap<String>, fills: FieldSet, confidence: Option<f64>) {

@@ -295,3 +295,81 @@ fn nobody_asked_means_not_identifiable() {
     waterfall.absorb("a", ProviderOutcome::Skipped);
     assert_eq!(waterfall.result().unwrap_err().detail()["reason"], "not_identifiable");
 }
+
+fn unfinished(values: &[(Field, &str)], fault: Fault, stops: bool) -> ProviderOutcome {
+    let values: FieldMap<String> = values.iter().map(|(field, text)| (*field, (*text).to_owned())).collect();
+    let so_far = match values.is_empty() {
+        true => Verdict::NoMatch,
+        false => Verdict::Match { values, confidence: Some(0.9) },
+    };
+    ProviderOutcome::Unfinished { fills: FieldSet::ALL, so_far, fault: Box::new(fault), stops }
+}
+
+fn pending(retry_after_s: u64) -> Fault {
+    Fault { retry_after_s: Some(retry_after_s), owed: true, ..Fault::new(FaultKind::Pending, "not ready") }
+}
+
+#[test]
+fn an_answer_that_comes_later_stops_the_waterfall_or_does_not() {
+    for mode in [Mode::FirstMatch, Mode::Fill] {
+        for stops in [true, false] {
+            let mut waterfall = Waterfall::new(mode, 0.0, FieldSet::ALL);
+            waterfall.absorb("slow", unfinished(&[], pending(7), stops));
+            assert_eq!(waterfall.finished(), stops, "{mode:?}");
+            assert_eq!(
+                waterfall.pending(),
+                Some(Pending { retry_after_s: Some(7), owed: true, given_up: false })
+            );
+        }
+    }
+}
+
+#[test]
+fn what_earlier_steps_supplied_is_used_while_the_rest_comes_later() {
+    let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
+    waterfall.absorb("slow", unfinished(&[(Field::JOB_TITLE, "Counsel")], pending(7), true));
+    assert!(waterfall.pending().is_some());
+    let gathered = waterfall.result().unwrap();
+    assert_eq!(gathered.values.fields().names(), ["job_title"]);
+    assert_eq!(gathered.origin.source, "slow");
+}
+
+#[test]
+fn nothing_so_far_is_a_failure_that_says_when() {
+    let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
+    waterfall.absorb("slow", unfinished(&[], pending(7), false));
+    waterfall.absorb("other", ProviderOutcome::Answered(Verdict::NoMatch));
+    let failure = waterfall.result().unwrap_err();
+    assert_eq!(failure.text().split(':').next(), Some("provider_unavailable"));
+    let detail = failure.detail();
+    assert_eq!((detail["reason"].as_str(), detail["retry_after"].as_u64()), (Some("pending"), Some(7)));
+    assert_eq!(detail["retryable"].as_bool(), Some(true));
+    assert_eq!(failure.retry_after_s(), Some(7));
+}
+
+#[test]
+fn of_several_answers_that_come_later_the_first_counts() {
+    let given_up = Fault { given_up: true, ..pending(0) };
+    for (faults, expected) in [
+        ([pending(9), pending(4)], Pending { retry_after_s: Some(4), owed: true, given_up: false }),
+        ([given_up.clone(), pending(4)], Pending { retry_after_s: Some(4), owed: true, given_up: false }),
+        ([given_up.clone(), given_up], Pending { retry_after_s: Some(0), owed: true, given_up: true }),
+    ] {
+        let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
+        faults.into_iter().for_each(|fault| waterfall.absorb("slow", unfinished(&[], fault, false)));
+        assert_eq!(waterfall.pending(), Some(expected));
+    }
+}
+
+#[test]
+fn a_provider_s_own_least_confidence_counts_before_the_setting() {
+    let answer = || {
+        let values = [(Field::PHONE, "+15550100100".to_owned())].into_iter().collect();
+        ProviderOutcome::Answered(Verdict::Match { values, confidence: Some(0.5) })
+    };
+    for (setting, own, used) in [(0.0, Some(0.6), false), (0.9, Some(0.4), true), (0.4, None, true)] {
+        let mut waterfall = Waterfall::new(Mode::Fill, setting, FieldSet::ALL);
+        waterfall.absorb_above("main", answer(), own);
+        assert_eq!(waterfall.result().is_ok(), used, "{setting} {own:?}");
+    }
+}

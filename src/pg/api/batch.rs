@@ -15,6 +15,7 @@ use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
+use crate::pg::call::enqueue::{self, Rest};
 use crate::pg::call::identity;
 use crate::pg::call::target;
 use crate::pg::call::target::Target;
@@ -22,6 +23,7 @@ use crate::pg::shared::layout::Running;
 use crate::pg::shared::progress;
 use crate::pg::shared::progress::Progress;
 use crate::pg::store::cache;
+use crate::pg::store::jobs;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::{Refusal, refuse};
@@ -127,7 +129,23 @@ fn raised(
     layout::require();
     let call = call(target, request, Parts::default());
     let mut progress = started(&call, ids.len());
-    batch::run(call, ids, &mut progress, put);
+    run(call, ids, &mut progress, put);
+}
+
+/// Queues what comes later, where the caller wants that.
+fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut batch::Sink<'_>) {
+    let (workspace, target, request) = (call.caller.workspace.id, call.target, call.request);
+    let mut later: Vec<(String, bool)> = Vec::new();
+    batch::run(call, ids, progress, &mut |position, line| {
+        later.extend(line.rest());
+        put(position, line);
+    });
+    if !later.is_empty() {
+        let FieldRequest { fields, overwrite } = request;
+        let binding = target::binding(target);
+        let progress = jobs::Progress::default();
+        enqueue::add_pending(&Rest { workspace, binding: &binding, fields, overwrite, progress }, later);
+    }
 }
 
 /// What the parts of a set have in common.
@@ -139,7 +157,16 @@ struct Parts {
 
 fn call(target: Target, request: FieldRequest, parts: Parts) -> Call {
     let caller = batch::caller().unwrap_or_else(|failure| raise::failure(&failure));
-    Call { caller, target, request, until: None, waits: true, outcomes: parts.outcomes, crowd: parts.crowd }
+    Call {
+        caller,
+        target,
+        request,
+        until: None,
+        waits: true,
+        outcomes: parts.outcomes,
+        crowd: parts.crowd,
+        visit: None,
+    }
 }
 
 fn started(call: &Call, total: usize) -> Progress {
@@ -273,7 +300,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         in_transaction_of_its_own(|| {
             cache::refresh();
             let mut count = |_: usize, line: &BatchResult| summary.add(line);
-            batch::run(call(target, request, parts.clone()), some, &mut progress, &mut count);
+            run(call(target, request, parts.clone()), some, &mut progress, &mut count);
         });
     }
     pgrx::notice!("{summary}");

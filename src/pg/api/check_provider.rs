@@ -3,17 +3,18 @@
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 use pgrx::{AnyElement, JsonB};
 use serde_json::{Value, json};
 
 use crate::pg::api::providers::{checked, find, unknown};
-use crate::pg::provider::Asker;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
+use crate::pg::provider::{Asker, Ready, Refused};
 use crate::pg::shared::layout;
+use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::cache;
 use crate::pg::store::config;
@@ -22,9 +23,11 @@ use crate::pg::store::suppressions;
 use crate::pg::sys::{raise, settings};
 use crate::pg::{provider, table};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::fields::Field;
+use leadlex_domain::fields::{Field, FieldMap};
 use leadlex_domain::person::Person;
-use leadlex_domain::provider::{Answer, Config, Fault, HttpRequest, Verdict, Whom};
+use leadlex_domain::provider::{
+    Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Verdict, Whom,
+};
 use leadlex_domain::suppression;
 
 /// leadlex.check_provider(name, contact jsonb): asks a provider about a contact that is given as JSON, and
@@ -78,88 +81,166 @@ fn person_and_answers(found: &LoadedProvider, contact: &Contact) -> (Person, Opt
     (person, Some(about))
 }
 
-/// Asks about somebody; what was sent and what came of it.
+/// Asks about somebody, step by step; what was sent and what came of it. What is handed in is not kept.
 fn checked_with(
     found: &LoadedProvider,
     config: &Arc<Config>,
     person: &Person,
     about: Option<&About>,
 ) -> Value {
-    let prepared = match provider::prepare(found, config, person) {
-        Ok(Some(prepared)) => prepared,
-        Ok(None) if person.shared.any() => {
-            let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
-            return not_asked("not_identifiable", message);
+    let until = Instant::now() + settings::total_timeout();
+    let (mut inquiry, mut steps) = (Inquiry::new(config.fills()), Vec::new());
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let (mut told, progress) = match one_request(found, config, person, &mut inquiry, left) {
+            Ok((told, progress)) => (told, Some(progress)),
+            Err(not_sent) => (not_sent, None),
+        };
+        if let (Some(Progress::Over(verdict)), Some(about)) = (&progress, about)
+            && about.is_somebody_else(verdict)
+        {
+            let message = "its LinkedIn profile is one that the provider supplies for many people (leadlex.shared_value)";
+            told["outcome"] = json!("no_match");
+            told["reason"] = json!("shared_value");
+            told["message"] = json!(message);
         }
-        Ok(None) => return not_asked("not_identifiable", "the contact has none of the sets in identify_by"),
-        Err(fault) => return not_asked(fault.kind.name(), &fault.message),
+        steps.push(told);
+        let after = match progress {
+            Some(Progress::Next { after_s }) => Duration::from_secs(after_s),
+            Some(Progress::Pending { after_s, .. }) if config.has_steps() => Duration::from_secs(after_s),
+            Some(Progress::LogInAgain) => Duration::ZERO,
+            _ => break,
+        };
+        if after >= until.saturating_duration_since(Instant::now()) {
+            break;
+        }
+        let due = Instant::now() + after;
+        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            wait::doze(left, wait::Event::Provider);
+        }
+    }
+    let mut last = steps.last().cloned().unwrap_or_default();
+    if config.has_steps() {
+        last["steps"] = json!(steps);
+    }
+    last
+}
+
+/// Sends the next request of a question; what was sent and what came of it. `Err`: why none was.
+fn one_request(
+    found: &LoadedProvider,
+    config: &Arc<Config>,
+    person: &Person,
+    inquiry: &mut Inquiry,
+    left: Duration,
+) -> Result<(Value, Progress), Value> {
+    let until = Instant::now() + left;
+    let ready = provider::prepare_logged_in(found, config, (inquiry, person), left, Asker::ByHand);
+    let (prepared, login) = match ready {
+        Ok((Ready::Send(prepared), login)) => (prepared, login),
+        Ok((Ready::LogIn, _)) => return Err(not_asked("internal", "the login gave nothing")),
+        Ok((Ready::Nothing(_), _)) if person.shared.any() => {
+            let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
+            return Err(not_asked("not_identifiable", message));
+        }
+        Ok((Ready::Nothing(_), _)) => {
+            return Err(not_asked("not_identifiable", "the contact has none of the sets in identify_by"));
+        }
+        Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
-    let left = settings::total_timeout();
-    let deadline = Instant::now() + left;
-    let in_flight = match provider::admit_in_time(found, config, prepared.question, deadline, Asker::ByHand) {
+    let in_flight = match provider::admit_in_time(found, config, prepared.question, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
-        Err(fault) => return not_asked(fault.kind.name(), &fault.message),
+        Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = until.saturating_duration_since(Instant::now());
     let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(person));
-    let of_whom = whom.clone();
-    let (shown, sent) = (request.masked(), request.clone());
+    let (of_whom, sent, mut read) = (whom.clone(), request.clone(), inquiry.clone());
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
-            let (verdict, cost) = rules.read_all(answer, clock::now(), &of_whom);
-            in_flight.ended(&sent.without_echo(verdict), cost);
+            let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
+            in_flight.ended(&came, cost);
         }
-        Err(fault) => in_flight.ended(&Verdict::Failed(fault.clone()), None),
+        Err(fault) => in_flight.ended(&Progress::Failed(fault.clone()), None),
     };
-    let answer =
-        provider::send(config, request.clone(), left, Box::new(keep), On::Backend).and_then(Sent::wait);
+    let answer = provider::send(config, HttpRequest::clone(&request), left, Box::new(keep), On::Backend)
+        .and_then(Sent::wait);
     // It has to be counted.
     workers::call_if_away();
-    let mut told = told(found, (config, &whom), shown, &request, &answer);
-    let verdict = answer.as_ref().ok().map(|answer| config.read_all(answer, clock::now(), &whom).0);
-    if about.zip(verdict).is_some_and(|(about, verdict)| about.is_somebody_else(&verdict)) {
-        let message =
-            "its LinkedIn profile is one that the provider supplies for many people (leadlex.shared_value)";
-        told["outcome"] = json!("no_match");
-        told["reason"] = json!("shared_value");
-        told["message"] = json!(message);
+    let before = inquiry.clone();
+    let (progress, cost) = match &answer {
+        Ok(answer) => inquiry.take(config, (&request, answer), &whom, clock::now_us()),
+        Err(fault) => (Progress::Failed(fault.clone()), None),
+    };
+    if let (Progress::LogInAgain, Some(login)) = (&progress, login) {
+        login.forget();
     }
-    told
+    let exchange = Exchange { config, before, whom: &whom, request: &request, answer: &answer };
+    Ok((told(found, &exchange, (&progress, inquiry, cost)), progress))
 }
 
 fn not_asked(reason: &str, message: &str) -> Value {
     json!({"request": null, "status": null, "outcome": "not_asked", "reason": reason, "message": message})
 }
 
-fn told(
-    found: &LoadedProvider,
-    (config, whom): (&Config, &Whom),
-    shown: Value,
-    request: &HttpRequest,
-    answer: &Result<Answer, Fault>,
-) -> Value {
-    let status = answer.as_ref().ok().map(|a| a.status);
-    let (verdict, cost) = match answer {
-        Ok(answer) => {
-            let (verdict, cost) = config.read_all(answer, clock::now(), whom);
-            let verdict = match verdict {
-                failed @ Verdict::Failed(_) => request.without_echo(failed),
-                // Values that repeat the secret are shown masked.
-                other => other,
-            };
-            (verdict, cost)
+/// One request with its answer.
+struct Exchange<'a> {
+    config: &'a Config,
+    /// How far the question had come before.
+    before: Inquiry,
+    whom: &'a Whom,
+    request: &'a HttpRequest,
+    answer: &'a Result<Answer, Fault>,
+}
+
+impl Exchange<'_> {
+    /// What the answer says by itself. Values that repeat the secret are shown masked, not left out.
+    fn verdict(&self, came: &Progress, so_far: Verdict) -> Verdict {
+        match (came, self.answer) {
+            (Progress::Over(Verdict::Match { .. } | Verdict::NoMatch), Ok(answer))
+                if !self.config.has_steps() =>
+            {
+                self.config.read_all(answer, clock::now(), self.whom).0
+            }
+            (Progress::Over(verdict), _) => verdict.clone(),
+            (Progress::Next { .. }, _) => so_far,
+            (
+                Progress::Pending { fault, .. } | Progress::TicketUnknown(fault) | Progress::Failed(fault),
+                _,
+            ) => Verdict::Failed(fault.clone()),
+            (Progress::LogInAgain, _) => Verdict::Failed(Fault::new(
+                FaultKind::BadCredentials,
+                "what the login gave is no longer good",
+            )),
         }
-        Err(fault) => (Verdict::Failed(fault.clone()), None),
-    };
-    let mut told = json!({"request": shown, "status": status});
-    let more = match provider::told(found, verdict) {
+    }
+
+    fn explained(&self) -> Option<Explanation> {
+        self.answer.as_ref().ok().map(|answer| self.before.explain(self.config, answer))
+    }
+
+    fn score(&self) -> Option<String> {
+        let answer = self.answer.as_ref().ok().filter(|_| !self.config.has_steps())?;
+        self.config.score_without_scale(answer).map(no_score)
+    }
+}
+
+fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry, Option<f64>)) -> Value {
+    let (progress, inquiry, cost) = came;
+    let Exchange { request, answer, .. } = exchange;
+    let mut told = json!({"request": request.masked(), "status": answer.as_ref().ok().map(|a| a.status)});
+    let more = match exchange.verdict(progress, inquiry.so_far()) {
+        verdict @ (Verdict::Match { .. } | Verdict::NoMatch) if matches!(progress, Progress::Next { .. }) => {
+            let found = match verdict {
+                Verdict::Match { values, .. } => values,
+                _ => FieldMap::default(),
+            };
+            let message = "the next step goes on with what this one took";
+            json!({"outcome": "next", "fields": shown(request, &found), "message": message})
+        }
         Verdict::Match { values, confidence } => {
-            let fields: serde_json::Map<String, Value> =
-                // An echoing provider could hand the secret back in a value.
-                values.iter().map(|(field, value)| (field.name().to_owned(), request.mask(json!(value)))).collect();
-            let explained = answer.as_ref().ok().map(|answer| config.explain(answer).without_value.names());
-            let score =
-                answer.as_ref().ok().and_then(|answer| config.score_without_scale(answer)).map(no_score);
+            let fields = shown(request, &values);
+            let explained = exchange.explained().map(|explained| explained.without_value.names());
+            let score = exchange.score();
             json!({
                 "outcome": "match", "fields": fields, "confidence": confidence, "warning": score,
                 "fields_without_value": explained
@@ -170,7 +251,7 @@ fn told(
             json!({"outcome": "no_match", "reason": "other_person", "message": message, "answer": beginning(request, answer)})
         }
         Verdict::NoMatch => {
-            let explained = answer.as_ref().ok().map(|answer| config.explain(answer));
+            let explained = exchange.explained();
             let without = explained.as_ref().map(|explained| explained.without_value.names());
             json!({
                 "outcome": "no_match", "message": explained.map(|e| e.why), "fields_without_value": without,
@@ -180,10 +261,13 @@ fn told(
         Verdict::Suppressed => {
             json!({"outcome": "suppressed", "message": "the provider must not tell anything about this person"})
         }
-        Verdict::Failed(fault) => json!({
-            "outcome": "failed", "reason": fault.kind.name(), "message": fault.message, "hint": fault.remedy,
-            "retry_after": fault.retry_after_s
-        }),
+        Verdict::Failed(fault) => {
+            let fault = provider::told_of(found, exchange.config, fault);
+            json!({
+                "outcome": "failed", "reason": fault.kind.name(), "message": fault.message, "hint": fault.remedy,
+                "retry_after": fault.retry_after_s
+            })
+        }
     };
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
         told.extend(more.into_iter().filter(|(name, value)| {
@@ -197,6 +281,11 @@ fn told(
 /// How the answer begins: a router's "not found" may pass for the vendor's, and an answer about another person names them.
 fn beginning(request: &HttpRequest, answer: &Result<Answer, Fault>) -> Value {
     answer.as_ref().map_or(Value::Null, |answer| json!(request.beginning_of(answer)))
+}
+
+/// An echoing provider could hand the secret back in a value.
+fn shown(request: &HttpRequest, values: &FieldMap<String>) -> serde_json::Map<String, Value> {
+    values.iter().map(|(field, value)| (field.name().to_owned(), request.mask(json!(value)))).collect()
 }
 
 fn no_score(number: f64) -> String {

@@ -23,7 +23,6 @@ use leadlex_domain::call_error::Failure;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::WRITE_ENRICH;
-use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
 use leadlex_domain::shared::{Named, Value};
 
@@ -124,6 +123,7 @@ fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
         "contact_id": id,
         "history": erased.history,
         "receipts": erased.receipts,
+        "tickets": erased.tickets,
         "stored_results": erased.stored_results,
         "jobs": erased.jobs,
     }))
@@ -180,15 +180,10 @@ fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
     let Some(contact) = visible(binding, workspace, id) else { return Vec::new() };
     let row = receipt::person(workspace, binding.name(), id);
     let person = provider::person(&contact);
-    let kept_under = |questions: Questions| {
-        let rejections = questions.hashes.iter().map(|question| receipt::rejection(*question, row));
-        questions.everywhere().chain(rejections).collect::<Vec<_>>()
-    };
     cache::providers()
         .iter()
         .filter(|p| provider::serves(p, workspace))
-        .filter_map(|p| provider::questions(workspace, p, p.config.as_ref().ok()?, &person, &contact))
-        .flat_map(kept_under)
+        .flat_map(|p| provider::kept_under(workspace, p, &person, &contact, row))
         .collect()
 }
 

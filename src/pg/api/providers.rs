@@ -14,34 +14,11 @@ use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
 use leadlex_domain::call_error::short;
-use leadlex_domain::fields::FieldSet;
-use leadlex_domain::provider::{Config, ConfigError, WhenPending, merge_preset, presets};
+use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
 
-/// A complete configuration, parsed; 22023 with the place of the mistake, 0A000 for what calls do not do yet.
+/// A complete configuration, parsed; 22023 with the place of the mistake.
 pub(super) fn checked(config: &Value) -> Config {
-    let parsed = Config::parse(config).unwrap_or_else(|error| mistaken(error));
-    refuse_unwired(&parsed);
-    parsed
-}
-
-/// 0A000: parts of a configuration that calls do not know yet. The one place that says so.
-fn refuse_unwired(config: &Config) {
-    let parts = [
-        ("steps", config.has_steps()),
-        ("login", config.login().is_some()),
-        ("{\"wanted\": …} in a request", config.asked(FieldSet::ALL).is_some()),
-        ("poll_every_s and poll_for_s", config.says_how_to_poll()),
-        ("when_pending", config.when_pending() != WhenPending::Wait),
-        ("min_confidence", config.min_confidence().is_some()),
-    ];
-    if let Some((part, _)) = parts.iter().find(|(_, there)| *there) {
-        raise::refuse(raise::Refusal {
-            sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
-            message: format!("provider configuration: {part} cannot be used by calls yet"),
-            detail: None,
-            hint: Some("Describe the provider by one request and response.".into()),
-        });
-    }
+    Config::parse(config).unwrap_or_else(|error| mistaken(error))
 }
 
 fn merged(under: &Value, over: &Value) -> Value {

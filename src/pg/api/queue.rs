@@ -8,16 +8,17 @@ use std::collections::HashSet;
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
+use crate::pg::call::enqueue::Rest;
 use crate::pg::call::target;
 use crate::pg::call::target::Target;
-use crate::pg::call::{enqueue, identity, preconditions};
+use crate::pg::call::{enqueue, preconditions};
 use crate::pg::shared::transaction;
 use crate::pg::store::cache;
 use crate::pg::store::job_history;
-use crate::pg::store::jobs::{Authority, Job};
+use crate::pg::store::jobs::Progress;
 use crate::pg::store::queue_pause;
 use crate::pg::store::queue_pause::Pause;
-use crate::pg::sys::{raise, settings};
+use crate::pg::sys::raise;
 use crate::pg::table::Binding;
 use leadlex_domain::ask;
 use leadlex_domain::call_error::Failure;
@@ -90,21 +91,14 @@ fn add(
     binding.require_some_updatable(fields);
     let role = role::caller();
     require_login(role);
-    let role_name = role::role_name(role);
-    let authority = match settings::api_key() {
-        Some(key) => Authority::ApiKey(identity::hash(&key)),
-        None => Authority::Role,
-    };
-    let job = Job {
+    let rest = Rest {
         workspace: caller.workspace.id,
-        role: &role_name,
-        authority,
-        schema: &binding.schema,
-        table: &binding.table,
+        binding: &binding,
         fields,
         overwrite: overwrite.unwrap_or(false),
+        progress: Progress::default(),
     };
-    let count = enqueue::add(&job, role, ids);
+    let count = enqueue::add_for_caller(&rest, ids);
     tell_of_pause();
     Ok(count as i64)
 }

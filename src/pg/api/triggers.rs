@@ -22,8 +22,9 @@ use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
 use crate::pg::call::identity;
 use crate::pg::call::trigger::{Fired, NewRow};
 use crate::pg::shared::layout;
-use crate::pg::shared::progress::Progress;
+use crate::pg::shared::progress;
 use crate::pg::store::cache;
+use crate::pg::store::jobs::Progress;
 use crate::pg::sys::settings;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
@@ -170,11 +171,20 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     let way = if reason.is_some() { Way::Later } else { way };
     let mut failed = Failed { all: rows.len(), ..Failed::default() };
     for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
+        let what = (fired, &*binding, workspace, fields);
         let left = match way {
             Way::Later => ids,
-            Way::Now => failed.of(&ids, enrich(fired, &binding, workspace, fields, ids.clone())),
+            Way::Now => {
+                let tried = enrich(fired, &binding, workspace, fields, ids.clone());
+                let rest = tried.as_ref().map_or_else(|_| Vec::new(), |tried| tried.rest.clone());
+                for charged in [false, true] {
+                    let some = rest.iter().filter(|(_, paid)| *paid == charged).map(|(id, _)| id.clone());
+                    queue(what, some.collect(), Progress { admitted: true, charged }, way, &mut failed);
+                }
+                failed.of(&ids, tried.map(|tried| tried.failures))
+            }
         };
-        queue(fired, &binding, workspace, fields, left, way, &mut failed);
+        queue(what, left, Progress::default(), way, &mut failed);
     }
     let queued = failed.queued;
     let mut trouble = failed.trouble();
@@ -256,14 +266,23 @@ fn by_workspace(binding: &Binding, rows: Vec<NewRow>, failed: &mut Failed) -> BT
     ids
 }
 
-/// Those that failed, and why; or why none was tried.
+/// What became of those that were tried.
+#[derive(Default)]
+struct Tried {
+    /// Those that failed, and why.
+    failures: Vec<(usize, String)>,
+    /// Contacts of which more comes later, and whether they were charged by now.
+    rest: Vec<(String, bool)>,
+}
+
+/// `Err`: why none was tried.
 fn enrich(
     fired: Fired,
     binding: &Binding,
     workspace: Uuid,
     fields: FieldSet,
     ids: Vec<String>,
-) -> Result<Vec<(usize, String)>, String> {
+) -> Result<Tried, String> {
     let caller = identity::of_owner(fired.owner(), workspace)
         .and_then(batch::permitted)
         .map_err(|failure| failure.text())?;
@@ -281,12 +300,15 @@ fn enrich(
         waits: false,
         outcomes: Outcomes::default(),
         crowd: Crowd::default(),
+        visit: None,
     };
-    let mut progress = Progress::start(workspace, binding.relation(), ids.len());
-    let mut failures = Vec::new();
+    let mut progress = progress::Progress::start(workspace, binding.relation(), ids.len());
+    let mut tried = Tried::default();
     let mut note = |position: usize, line: &BatchResult| {
-        if let (Status::Failed, Some((_, message))) = (line.status, &line.error) {
-            failures.push((position, message.clone()));
+        tried.rest.extend(line.rest());
+        let failed = matches!(line.status, Status::Failed | Status::Pending) && line.rest().is_none();
+        if let (true, Some((_, message))) = (failed, &line.error) {
+            tried.failures.push((position, message.clone()));
         }
     };
     let all = ids.into_iter().map(Some).collect();
@@ -295,19 +317,17 @@ fn enrich(
         |caught| !is_postgres_own(caught),
     );
     let over = budget.spend();
-    if let (true, Some((_, why))) = (over, failures.first_mut()) {
+    if let (true, Some((_, why))) = (over, tried.failures.first_mut()) {
         why.push_str(" (the time of leadlex.trigger_timeout was used up)");
     }
     outcome.map_err(|caught| caught.message)?;
-    Ok(failures)
+    Ok(tried)
 }
 
 fn queue(
-    fired: Fired,
-    binding: &Binding,
-    workspace: Uuid,
-    fields: FieldSet,
+    (fired, binding, workspace, fields): (Fired, &Binding, Uuid, FieldSet),
     ids: Vec<String>,
+    progress: Progress,
     way: Way,
     failed: &mut Failed,
 ) {
@@ -316,7 +336,7 @@ fn queue(
     }
     let count = ids.len();
     let added = spi::caught(
-        || enqueue::add_for_owner(fired.owner(), binding, workspace, fields, ids),
+        || enqueue::add_for_owner(fired.owner(), binding, workspace, fields, ids, progress),
         |caught| !is_postgres_own(caught),
     );
     failed.queued |= added.is_ok();

@@ -1,15 +1,15 @@
 //! The queue, as sessions see it: what they add, and whether it is paused.
 
-use crate::pg::sys::role;
+use crate::pg::sys::{role, settings};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::pg::call::preconditions;
+use crate::pg::call::{identity, preconditions};
 use crate::pg::shared::transaction;
 use crate::pg::store::cache;
 use crate::pg::store::frozen;
 use crate::pg::store::jobs;
-use crate::pg::store::jobs::{Authority, Job};
+use crate::pg::store::jobs::{Authority, Job, Progress};
 use crate::pg::store::jobs_waiting;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::table::Binding;
@@ -46,6 +46,61 @@ pub fn add(job: &Job, role: pg_sys::Oid, mut contact_ids: Vec<String>) -> usize 
     contact_ids.len()
 }
 
+/// What one call queues.
+pub struct Rest<'a> {
+    pub workspace: Uuid,
+    pub binding: &'a Binding,
+    pub fields: FieldSet,
+    pub overwrite: bool,
+    pub progress: Progress,
+}
+
+/// For the caller, who may enrich: on its key or grant, which is looked at again when the jobs run.
+pub fn add_for_caller(rest: &Rest<'_>, contact_ids: Vec<String>) -> usize {
+    let role = role::caller();
+    let name = role::role_name(role);
+    let authority = match settings::api_key() {
+        Some(key) => Authority::ApiKey(identity::hash(&key)),
+        None => Authority::Role,
+    };
+    let job = Job {
+        workspace: rest.workspace,
+        role: &name,
+        authority,
+        schema: &rest.binding.schema,
+        table: &rest.binding.table,
+        fields: rest.fields,
+        overwrite: rest.overwrite,
+        progress: rest.progress,
+    };
+    add(&job, role, contact_ids)
+}
+
+/// Queues what comes later of contacts that a call has admitted, with whether it has charged for each, where the caller wants
+/// that; whether it did.
+pub fn add_pending(rest: &Rest<'_>, contacts: Vec<(String, bool)>) -> bool {
+    if contacts.is_empty() || !settings::queues_pending() {
+        return false;
+    }
+    let role = role::caller();
+    if !role::can_have_workers(role) {
+        pgrx::warning!(
+            "what comes later is not queued: the role {} may not log in, as background workers for its jobs have to before PostgreSQL 17",
+            role::name_of(role)
+        );
+        return false;
+    }
+    for charged in [false, true] {
+        let some = contacts.iter().filter(|(_, paid)| *paid == charged).map(|(id, _)| id.clone());
+        let progress = Progress { admitted: true, charged };
+        let some: Vec<String> = some.collect();
+        if !some.is_empty() {
+            add_for_caller(&Rest { progress, ..*rest }, some);
+        }
+    }
+    true
+}
+
 /// For the trigger of a table: on its owner's authority, which is looked at when the jobs run.
 pub fn add_for_owner(
     role: pg_sys::Oid,
@@ -53,6 +108,7 @@ pub fn add_for_owner(
     workspace: Uuid,
     fields: FieldSet,
     contact_ids: Vec<String>,
+    progress: Progress,
 ) {
     let name = role::name_of(role);
     let job = Job {
@@ -63,6 +119,7 @@ pub fn add_for_owner(
         table: &binding.table,
         fields,
         overwrite: false,
+        progress,
     };
     add(&job, role, contact_ids);
 }

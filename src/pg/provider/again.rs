@@ -17,9 +17,10 @@ pub struct Again {
 
 impl Again {
     /// `None` where the provider would bill a repetition.
-    pub fn of(config: &Config, receipt_sink: &ReceiptSink, left: Duration) -> Option<Again> {
-        config.idempotency_header()?;
-        Some(Again { receipt_sink: receipt_sink.clone(), until: Instant::now() + left })
+    pub fn of(receipt_sink: &ReceiptSink, left: Duration) -> Option<Again> {
+        receipt_sink
+            .repeats
+            .then(|| Again { receipt_sink: receipt_sink.clone(), until: Instant::now() + left })
     }
 
     /// It counts as a request, like any other; `None` where it may not be sent now.

@@ -1,8 +1,11 @@
 //! Asking one provider: what is known already, whether it may be asked, the request, the answer.
 
 mod again;
+mod ask;
 mod asker;
+mod flight;
 pub mod health;
+mod login;
 mod past;
 pub mod receipt_sink;
 mod rejections;
@@ -10,46 +13,36 @@ mod sending;
 pub mod shared_values;
 mod throttle;
 mod turn;
+mod under_way;
 
-use crate::pg::installation;
-use crate::pg::shared::receipts;
-use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::rc::Rc;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::pg::provider::shared_values::About;
-use crate::pg::shared::wait;
-use crate::pg::shared::wait::Sent;
 use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::store::suppressions;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
-use crate::pg::sys::spi;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest, Verdict, Whom};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict, WhenPending};
 use leadlex_domain::question::Questions;
-use leadlex_domain::receipt;
-use leadlex_domain::receipt::{Receipt, Refusal};
-use leadlex_domain::suppression;
+use leadlex_domain::receipt::Receipt;
+use leadlex_domain::steps::Source;
 use leadlex_domain::waterfall::ProviderOutcome;
-use receipt_sink::ReceiptSink;
 
-use again::Again;
-pub use asker::{Asker, Limit, NotYet};
-use asker::{Later, Refused};
-pub use past::{Past, listed, pasts, person, person_in_row, questions};
+pub use ask::{ask, passed_over, prepare_logged_in};
+pub use asker::{Asker, Limit, NotYet, Refused};
+pub use flight::{Flight, Landed};
+pub use past::{Past, Sought, kept_under, listed, pasts, person, person_in_row};
 pub use rejections::{Rejected, note_rejections};
-use sending::admit;
-pub use sending::{admit_in_time, can_be_sent, prepare, present_identity, send, time_for};
+pub use sending::{Ready, admit_in_time, can_be_sent, prepare, present_identity, send, time_for};
 pub use throttle::{Queued, give_up, latest};
 pub use turn::{Awaited, asked_to_wait, wait_for};
+pub use under_way::Later;
 
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 ///
@@ -79,6 +72,15 @@ pub fn none_configured() -> ! {
     )
 }
 
+/// The same, as the order of the steps depends on them.
+pub fn sources(providers: &[(String, Rc<LoadedProvider>)]) -> Rc<[Source]> {
+    let source = |(name, provider): &(String, Rc<LoadedProvider>)| Source {
+        name: name.clone(),
+        min_confidence: provider.config.as_ref().ok().and_then(|config| config.min_confidence()),
+    };
+    providers.iter().map(source).collect()
+}
+
 /// Whether a provider is this workspace's, or everybody's.
 pub fn serves(provider: &LoadedProvider, workspace: Uuid) -> bool {
     provider.workspace.is_none_or(|w| w == workspace)
@@ -92,6 +94,8 @@ pub struct Asking<'a> {
     pub table: &'a str,
     pub person: Hash,
     pub overwrite: bool,
+    /// Since when it is waited for an answer, in epoch microseconds: when the call began, or was queued.
+    pub since: i64,
     pub past: &'a Past,
 }
 
@@ -105,6 +109,8 @@ impl Asking<'_> {
 pub enum Asked {
     Done(ProviderOutcome),
     Waiting(Box<Flight>),
+    /// It was asked before, and answers later: to be asked again then, after [`Past::look_again`].
+    Later(Box<Later>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
     /// The provider is asked as often as it may be. For a call that does not wait for it, it is this failure.
@@ -183,18 +189,32 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::ProviderOutcome(ProviderOutcome::Skipped);
     };
-    if let Some((verdict, answered_at)) = recalled(asking, questions, wanted) {
+    if let Some((verdict, answered_at)) = recalled(asking, config, questions, wanted) {
         let (terms, now) = (settings::receipt_terms(), clock::now_us());
         let refused = asking.past.rejected_since(answered_at, questions, terms, now);
         return Before::Recalled(config, refused, verdict);
     }
+    if let Some(verdict) = supplied(provider, config, asking, wanted) {
+        return Before::Recalled(config, FieldSet::EMPTY, verdict);
+    }
     let rejected = rejected(asking, questions).intersect(wanted);
     let left = wanted.minus(rejected);
-    let nothing = left.is_empty() || recalled(asking, questions, left).is_some();
+    let nothing = left.is_empty() || recalled(asking, config, questions, left).is_some();
     match !rejected.is_empty() && nothing {
         true => Before::ProviderOutcome(ProviderOutcome::Rejected(rejected)),
         false => Before::Ask,
     }
+}
+
+/// What earlier steps of a question under way have supplied, where that is all that is wanted.
+fn supplied(
+    provider: &LoadedProvider,
+    config: &Config,
+    asking: &Asking<'_>,
+    wanted: FieldSet,
+) -> Option<Verdict> {
+    let inquiry = under_way::under_way(provider, config, asking, wanted)?.inquiry;
+    wanted.minus(inquiry.supplied()).is_empty().then(|| inquiry.so_far())
 }
 
 /// Fields of which the contact's table refused what this provider has: it would be paid again for nothing.
@@ -206,11 +226,18 @@ fn rejected(asking: &Asking<'_>, questions: &Questions) -> FieldSet {
 }
 
 /// What was answered to the same question before, and when.
-fn recalled(asking: &Asking<'_>, questions: &Questions, wanted: FieldSet) -> Option<(Verdict, i64)> {
+fn recalled(
+    asking: &Asking<'_>,
+    config: &Config,
+    questions: &Questions,
+    wanted: FieldSet,
+) -> Option<(Verdict, i64)> {
     let (terms, now) = (settings::receipt_terms(), clock::now_us());
     // An answer that came while it was waited for is one to this very call.
     let anew = |r: &Receipt| asking.overwrite && !asking.past.waited_for(questions.hashes[0], r.answered_at);
-    known(asking, questions).find_map(|(r, known)| {
+    // Where nothing more was wanted, not all steps were sent.
+    let is_whole = |r: &Receipt| !config.has_steps() || r.speaks_of(wanted);
+    known(asking, questions).filter(|(r, _)| is_whole(r)).find_map(|(r, known)| {
         let verdict = r.recall(terms, now, known, wanted, anew(r))?;
         Some((verdict, r.answered_at))
     })
@@ -229,6 +256,13 @@ fn used(config: &Config, about: &About, verdict: Verdict) -> ProviderOutcome {
     }
 }
 
+/// The same, where there may be more to come.
+fn unfinished(config: &Config, about: &About, so_far: Verdict, fault: Fault) -> ProviderOutcome {
+    let so_far = if about.is_somebody_else(&so_far) { Verdict::NoMatch } else { so_far };
+    let stops = fault.kind == FaultKind::Pending && config.when_pending() == WhenPending::Wait;
+    ProviderOutcome::Unfinished { fills: config.fills(), so_far, fault: Box::new(fault), stops }
+}
+
 /// The same of one that was given before; `refused`: the fields of which the contact's table did not take it then.
 fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdict) -> ProviderOutcome {
     match used(config, about, verdict) {
@@ -237,220 +271,14 @@ fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdic
     }
 }
 
-/// Puts the question to the provider, after [`recall`] had no answer; `wait::for_answers` ends when the answer is there.
-/// `missing` are the fields still to be filled; `left` is what remains of the call's total time.
-///
-/// Raises 53000: no file descriptor is left for a request.
-pub fn ask(
-    provider: &Rc<LoadedProvider>,
-    asking: &Asking<'_>,
-    missing: FieldSet,
-    left: Duration,
-    asker: Asker,
-) -> Asked {
-    let (Ok(config), Some(questions)) = (&provider.config, asking.past.questions.get(&provider.id)) else {
-        return Asked::Done(ProviderOutcome::Skipped);
-    };
-    if left.is_zero() {
-        return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
-    }
-    if let Err(fault) = announce(asking.person) {
-        return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)));
-    }
-    let mut prepared = match prepare(provider, config, &asking.past.person) {
-        Ok(Some(prepared)) => prepared,
-        Ok(None) => return Asked::Done(ProviderOutcome::Skipped),
-        Err(fault) => return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
-    };
-    let claim = match turn::claim(config, questions, asking.past, left) {
-        Ok(claim) => claim.map(Arc::new),
-        Err(others) => return turn::of_others(config, others, questions.hashes[0]),
-    };
-    if let Some(header) = config.idempotency_header() {
-        let key = request_key(asking, questions, missing, &prepared.request);
-        prepared.request.headers.push((header.to_owned(), key.to_string()));
-    }
-    let in_flight = match admit(provider, config, prepared.question, left, asker) {
-        Ok(in_flight) => in_flight,
-        Err(Refused { later: Some(Later::NotYet(why)), fault }) => return Asked::NotYet(why, fault),
-        Err(Refused { later: Some(Later::Limited(limit)), fault }) => return Asked::Limited(limit, fault),
-        Err(Refused { later: None, fault }) => {
-            return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)));
-        }
-    };
-    let about = asking.about(provider);
-    let receipt_sink = ReceiptSink {
-        key: installation::receipt_key(questions.hashes[0]),
-        person: asking.person,
-        known: questions.known,
-        terms: settings::receipt_terms(),
-        config: Arc::clone(config),
-        whom: config.whom(&asking.past.person),
-        request: prepared.request.clone(),
-        workspace: asking.workspace,
-        provider: provider.id,
-        refusal: refusal(provider, asking),
-        sighting: about.sighting(config, &asking.past.person),
-        in_flight,
-        until: sending::longest_wait(config, left),
-        claim,
-        repeats: config.idempotency_header().is_some(),
-    };
-    let (again, whom) = (Again::of(config, &receipt_sink, left), receipt_sink.whom.clone());
-    let (keep, kept) = receipt_sink.start();
-    match send(config, prepared.request, left, keep, asker.on()) {
-        Ok(sent) => Asked::Waiting(Box::new(Flight {
-            provider: Rc::clone(provider),
-            config: Arc::clone(config),
-            whom,
-            about,
-            kept,
-            sent,
-            again,
-        })),
-        Err(fault) => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
-    }
-}
-
-/// Notes that somebody is about to be asked about. `Err` where there might be no room to keep that the provider refuses.
-fn announce(person: Hash) -> Result<(), Fault> {
-    let uptime = clock::uptime_s();
-    let has_room = receipts::with(|arena| {
-        arena.note_request(person, uptime);
-        arena.has_room_for_refusals()
-    });
-    let message = "not sent: so many refusals wait to be written that there might be no room to keep one more (leadlex.worker_status)";
-    if has_room { Ok(()) } else { Err(Fault::new(FaultKind::Busy, message)) }
-}
-
-/// By which a provider that knows repetitions tells this request from others.
-fn request_key(asking: &Asking<'_>, questions: &Questions, missing: FieldSet, request: &HttpRequest) -> Uuid {
-    let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
-    let off = settings::receipt_terms().off();
-    let epoch = answered.unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 });
-    receipt::request_key(asking.workspace, asking.table, missing, &request.masked(), epoch)
-}
-
-/// What is kept should the provider refuse to tell anything about this person.
-fn refusal(provider: &LoadedProvider, asking: &Asking<'_>) -> Refusal {
-    Refusal {
-        people: suppression::of_refusal(&asking.past.person),
-        workspace: provider.workspace,
-        source: provider.name.clone(),
-    }
-}
-
-const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
-
-/// A request whose answer is awaited.
-pub struct Flight {
-    provider: Rc<LoadedProvider>,
-    config: Arc<Config>,
-    whom: Whom,
-    about: About,
-    kept: receipt_sink::Kept,
-    sent: Sent,
-    again: Option<Again>,
-}
-
-impl Flight {
-    /// Waits for the answer, at most for the time that the request has; interrupts are served. If the first
-    /// request stays unanswered, it is sent once more where that is harmless.
-    pub fn wait(mut self) -> ProviderOutcome {
-        let again = self.again.take();
-        let (mut kept, mut answer) = (self.kept, self.sent.wait());
-        if let Some((new_kept, sent)) = once_more(again, &self.provider, &self.config, &answer) {
-            (kept, answer) = (new_kept, sent.wait());
-        }
-        landed(&self.provider, (&self.config, &self.whom, &self.about), &kept, answer)
-    }
-
-    /// What has come of it, if it is over.
-    pub fn try_take(&mut self) -> Option<ProviderOutcome> {
-        let answer = self.sent.try_take()?;
-        if let Some((kept, sent)) = once_more(self.again.take(), &self.provider, &self.config, &answer) {
-            (self.kept, self.sent) = (kept, sent);
-            return None;
-        }
-        Some(landed(&self.provider, (&self.config, &self.whom, &self.about), &self.kept, answer))
-    }
-
-    /// How long the request may still take; zero when its time is over.
-    pub fn left(&self) -> Duration {
-        self.sent.left()
-    }
-}
-
-/// The request on its way once more, if nothing is known of the first and a repetition does no harm.
-fn once_more(
-    again: Option<Again>,
-    provider: &LoadedProvider,
-    config: &Config,
-    answer: &Result<Answer, Fault>,
-) -> Option<(receipt_sink::Kept, Sent)> {
-    again.filter(|_| answer.as_ref().is_err_and(|fault| fault.unanswered))?.send(provider, config)
-}
-
-fn landed(
-    provider: &LoadedProvider,
-    (config, whom, about): (&Config, &Whom, &About),
-    kept: &receipt_sink::Kept,
-    answer: Result<Answer, Fault>,
-) -> ProviderOutcome {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(fault) => {
-            // A failure leaves no receipt that would call the worker.
-            workers::call_if_away();
-            return ProviderOutcome::Answered(Verdict::Failed(fault));
-        }
-    };
-    let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-    if let Some(unwritten) = &kept.unwritten {
-        unwritten.wait(wait::nap);
-    }
-    match (kept.dropped, &kept.unkept) {
-        (Some(why), Some(refusal)) => write_refusal(provider, refusal, why),
-        (Some(why), None) => pgrx::ereport!(
-            pgrx::PgLogLevel::WARNING,
-            pgrx::PgSqlErrorCode::ERRCODE_WARNING,
-            format!("the answer of provider {} could not be kept: {why}", provider.name),
-            "It is used now, but if this transaction does not commit, asking again costs again."
-        ),
-        (None, _) => {}
-    }
-    let verdict = kept.verdict.unwrap_or_else(|| config.read_all(&answer, clock::now(), whom).0);
-    if matches!(verdict, Verdict::Failed(_)) {
-        // It leaves no receipt either, and has to be counted.
-        workers::call_if_away();
-    }
-    used(config, about, told(provider, verdict))
-}
-
-/// Puts on the list, with this transaction, whom a provider refuses to tell anything about: there was no room for that
-/// outside of it.
-fn write_refusal(provider: &LoadedProvider, refusal: &Refusal, why: &str) {
-    suppressions::file(refusal);
-    raise::warning(
-        &format!("the refusal of provider {} is kept with this transaction only: {why}", provider.name),
-        "If it does not commit, this person may be asked about again.",
-        "Put the person on the list with leadlex.suppress(value). See leadlex.worker_status for why the worker does not write.",
-        &spi::About::default(),
-    );
-}
-
-/// A provider whose request names no {secret} is asked without one, whatever it wants.
-pub fn told(provider: &LoadedProvider, mut verdict: Verdict) -> Verdict {
-    if let (Verdict::Failed(fault), Ok(config)) = (&mut verdict, &provider.config) {
-        *fault = config.held(fault.clone());
-    }
-    if let Verdict::Failed(fault) = &mut verdict
-        && fault.kind == FaultKind::BadCredentials
-        && provider.secret.is_none()
-    {
+/// A failure of this provider, as calls are told of it. One whose request names no {secret} is asked without one, whatever it
+/// wants.
+pub fn told_of(provider: &LoadedProvider, config: &Config, fault: Fault) -> Fault {
+    let mut fault = config.held(fault);
+    if fault.kind == FaultKind::BadCredentials && provider.secret.is_none() {
         fault.message.push_str("; it was asked without a secret: its request has no {secret} in it");
     }
-    verdict
+    fault
 }
 
 fn failed(kind: FaultKind, message: impl Into<String>) -> Asked {

@@ -3,7 +3,7 @@
 use crate::pg::installation;
 use crate::pg::sys::clock;
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -26,6 +26,7 @@ use leadlex_domain::question::{Parties, Questions};
 use leadlex_domain::receipt;
 use leadlex_domain::receipt::{Content, Filed, Receipt, Terms};
 use leadlex_domain::suppression;
+use leadlex_domain::ticket::Ticket;
 
 /// By provider, and by question.
 #[derive(Clone, Default)]
@@ -38,6 +39,16 @@ pub struct Past {
     pub questions: HashMap<Uuid, Questions>,
     /// With what the contact's table refused of the answers.
     pub receipts: HashMap<Hash, Receipt>,
+    /// Of providers that take several requests: what is handed in.
+    handed_in: HashMap<Uuid, Questions>,
+    /// What is under way.
+    tickets: HashMap<Hash, Ticket>,
+    /// The same, where there was no room to keep it.
+    unkept: HashMap<Hash, Ticket>,
+    /// Providers that took the login's values for no longer good: they were asked for anew.
+    denied: HashSet<Uuid>,
+    /// Questions that were settled just now, which the books need not say.
+    settled: HashSet<Hash>,
     /// A provider has just refused to tell anything about this person, and the books do not say so yet.
     pub refused: bool,
     /// [`single_flight::sequence`] before the receipts were read.
@@ -63,15 +74,53 @@ struct Waited {
     before: Before,
 }
 
-/// What this provider would be asked about a contact; `None` where it cannot be identified.
-pub fn questions(
+/// A contact that is asked about: with the hash of its row, and the fields that are to be filled.
+pub type Sought<'a> = (&'a Contact, Hash, FieldSet);
+
+/// What this provider would be asked about a contact; `None` where it cannot be identified. `missing`: the fields still to be
+/// filled.
+fn questions(
     workspace: Uuid,
     provider: &LoadedProvider,
     config: &Config,
     person: &Person,
-    contact: &Contact,
+    (contact, missing): (&Contact, FieldSet),
 ) -> Option<Questions> {
-    Questions::of(parties(workspace, provider), config, person, contact)
+    let wanted = config.fills().intersect(missing);
+    Questions::about(parties(workspace, provider), config, person, contact, wanted)
+}
+
+/// What would be handed in to it for that; `None` where it takes one request, too.
+fn handed_in(
+    workspace: Uuid,
+    provider: &LoadedProvider,
+    config: &Config,
+    person: &Person,
+    (contact, missing): (&Contact, FieldSet),
+) -> Option<Questions> {
+    let description = provider.ticket_fingerprint.as_ref()?;
+    let parties = Parties { workspace, provider: provider.id, description };
+    Questions::about(parties, config, person, contact, config.fills().intersect(missing))
+}
+
+/// Under what anything may be kept that this provider was ever asked about a contact, or that is under way.
+pub fn kept_under(
+    workspace: Uuid,
+    provider: &LoadedProvider,
+    person: &Person,
+    contact: &Contact,
+    row: Hash,
+) -> Vec<Hash> {
+    let Ok(config) = &provider.config else { return Vec::new() };
+    // Of no field: with what is asked for more fields, all there can be.
+    let nothing = (contact, FieldSet::EMPTY);
+    let asked = questions(workspace, provider, config, person, nothing);
+    let under_way = handed_in(workspace, provider, config, person, nothing);
+    let everywhere = |questions: &Questions| questions.everywhere().collect::<Vec<_>>();
+    let mut hashes: Vec<Hash> = asked.iter().chain(&under_way).flat_map(everywhere).collect();
+    let rejections: Vec<Hash> = hashes.iter().map(|question| receipt::rejection(*question, row)).collect();
+    hashes.extend(rejections);
+    hashes
 }
 
 /// The person that a contact is, by the settings of this session.
@@ -97,31 +146,33 @@ fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
     Parties { workspace, provider: provider.id, description: &provider.fingerprint }
 }
 
-/// What these providers could be asked about each contact, what was answered before, and what of it the contact's table
-/// refused. What waits for the worker is looked at first: what is gone from there is in the books by then. A contact comes
-/// with the hash of its row. `crowd`: what those of one set have in common.
+/// What these providers could be asked about each contact, what was answered before, what is under way, and what of the
+/// answers the contact's table refused. What waits for the worker is looked at first: what is gone from there is in the books
+/// by then. `crowd`: what those of one set have in common.
 pub fn pasts(
     workspace: Uuid,
     providers: &[(String, Rc<LoadedProvider>)],
-    contacts: &[(&Contact, Hash)],
+    contacts: &[Sought<'_>],
     crowd: &Crowd,
 ) -> Vec<Past> {
     let read_at = single_flight::sequence();
-    let asked = |person: &Person, contact: &Contact| -> HashMap<Uuid, Questions> {
+    type Ask = fn(Uuid, &LoadedProvider, &Config, &Person, (&Contact, FieldSet)) -> Option<Questions>;
+    let by_provider = |ask: Ask, person: &Person, sought: (&Contact, FieldSet)| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
-            Some((provider.id, questions(workspace, provider, config, person, contact)?))
+            Some((provider.id, ask(workspace, provider, config, person, sought)?))
         });
         by_provider.collect()
     };
     let mut people: Vec<Person> =
-        contacts.iter().map(|(contact, row)| person(contact).in_row(*row)).collect();
+        contacts.iter().map(|(contact, row, _)| person(contact).in_row(*row)).collect();
     if people.len() > 1 {
         shared_values::meet(workspace, &people, crowd);
     }
     shared_values::mark(workspace, &mut people, crowd);
-    let past = |(person, (contact, _)): (Person, &(&Contact, Hash))| Past {
-        questions: asked(&person, contact),
+    let past = |(person, (contact, _, missing)): (Person, &Sought<'_>)| Past {
+        questions: by_provider(questions, &person, (contact, *missing)),
+        handed_in: by_provider(handed_in, &person, (contact, *missing)),
         person,
         crowd: Crowd::clone(crowd),
         read_at,
@@ -129,6 +180,7 @@ pub fn pasts(
     };
     let mut pasts: Vec<Past> = people.into_iter().zip(contacts).map(past).collect();
     pasts.iter_mut().for_each(Past::recall_waiting);
+    recall_tickets(workspace, &mut pasts);
     if settings::receipt_terms().off() {
         return pasts;
     }
@@ -148,6 +200,19 @@ pub fn pasts(
     pasts
 }
 
+/// What is under way, by the books.
+fn recall_tickets(workspace: Uuid, pasts: &mut [Past]) {
+    let hashes: Vec<Hash> = pasts.iter().flat_map(Past::handed_in).collect();
+    let recalled: HashMap<Hash, Ticket> = store::tickets::recall(workspace, &hashes).into_iter().collect();
+    for past in pasts.iter_mut().filter(|_| !recalled.is_empty()) {
+        for hash in past.handed_in().collect::<Vec<_>>() {
+            if let Some(ticket) = recalled.get(&hash).filter(|_| !past.settled.contains(&hash)) {
+                past.tickets.entry(hash).or_insert_with(|| ticket.clone());
+            }
+        }
+    }
+}
+
 impl Past {
     /// What this person may be listed under, see [`suppression`].
     pub fn listed(&self, contact: &Contact) -> Vec<Hash> {
@@ -157,6 +222,37 @@ impl Past {
     /// Under which answers may be found.
     fn everywhere(&self) -> impl Iterator<Item = Hash> + '_ {
         self.questions.values().flat_map(Questions::everywhere)
+    }
+
+    /// Under which tickets may be found.
+    fn handed_in(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.handed_in.values().flat_map(Questions::everywhere)
+    }
+
+    /// What is handed in to this provider; `None`: it takes one request, or the person cannot be identified.
+    pub fn to_hand_in(&self, provider: Uuid) -> Option<&Questions> {
+        self.handed_in.get(&provider)
+    }
+
+    /// What is under way with this provider about the contact, and under which hash.
+    pub fn ticket<'a>(&'a self, provider: Uuid, contact: &'a Contact) -> Option<(Hash, &'a Ticket)> {
+        let find = |hash: &Hash| self.tickets.get(hash).or_else(|| self.unkept.get(hash));
+        self.handed_in.get(&provider)?.found(contact, find).next()
+    }
+
+    /// The provider has to be logged in to anew: that happens once in a call.
+    pub fn note_denied(&mut self, provider: Uuid) {
+        self.denied.insert(provider);
+    }
+
+    /// Whether that has happened.
+    pub fn was_denied(&self, provider: Uuid) -> bool {
+        self.denied.contains(&provider)
+    }
+
+    /// It could not be kept: this call knows of it all the same.
+    pub fn remember(&mut self, question: Hash, ticket: Ticket) {
+        self.unkept.insert(question, ticket);
     }
 
     /// Of all questions that could be asked.
@@ -211,6 +307,8 @@ impl Past {
             }
         }
         self.put = old.put;
+        self.unkept.extend(old.unkept);
+        self.denied.extend(old.denied);
     }
 
     /// What a provider is asked now: two contacts with the same question are one person to it.
@@ -223,13 +321,19 @@ impl Past {
         self.questions.keys().filter_map(|provider| self.asked_of(*provider))
     }
 
-    /// Whether this is what there is to know about asking the provider about `contact`.
-    pub fn is_of(&self, workspace: Uuid, provider: &LoadedProvider, contact: &Contact) -> bool {
+    /// Whether this is what there is to know about asking the provider for the `missing` fields of `contact`.
+    pub fn is_of(
+        &self,
+        workspace: Uuid,
+        provider: &LoadedProvider,
+        (contact, missing): (&Contact, FieldSet),
+    ) -> bool {
         let Ok(config) = &provider.config else { return true };
         let mut people = [person(contact)];
         shared_values::mark(workspace, &mut people, &self.crowd);
         let [person] = &people;
-        self.questions.get(&provider.id) == questions(workspace, provider, config, person, contact).as_ref()
+        let latest = questions(workspace, provider, config, person, (contact, missing));
+        self.questions.get(&provider.id) == latest.as_ref()
     }
 
     /// What has come in since, or was not looked up since the contact was not known so well.
@@ -237,17 +341,26 @@ impl Past {
         &mut self,
         workspace: Uuid,
         provider: &(String, Rc<LoadedProvider>),
-        contact: &Contact,
+        (contact, missing): (&Contact, FieldSet),
     ) {
         let row = self.person.row.expect("a contact of a table");
-        let latest = pasts(workspace, std::slice::from_ref(provider), &[(contact, row)], &self.crowd);
+        let latest =
+            pasts(workspace, std::slice::from_ref(provider), &[(contact, row, missing)], &self.crowd);
         latest.into_iter().for_each(|latest| self.renew(workspace, latest, contact));
     }
 
     /// Takes over what was read later.
     pub fn renew(&mut self, workspace: Uuid, latest: Past, contact: &Contact) {
         (self.person, self.listed) = (latest.person, OnceCell::new());
+        for questions in latest.handed_in.values() {
+            questions.everywhere().for_each(|question| {
+                self.tickets.remove(&question);
+            });
+        }
         self.questions.extend(latest.questions);
+        self.handed_in.extend(latest.handed_in);
+        self.tickets.extend(latest.tickets);
+        self.settled = latest.settled;
         self.receipts.extend(latest.receipts);
         self.refused |= latest.refused;
         self.read_at = latest.read_at;
@@ -280,11 +393,21 @@ impl Past {
             let (waiting, refused) =
                 receipts::with(|arena| (arena.find(&key), !arena.refusals(&key).is_empty()));
             self.refused |= refused;
+            let content = waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content);
+            if let Some(Content::Receipt(receipt) | Content::Rejection(receipt)) = content {
+                self.receipts.insert(hash, receipt);
+            }
+        }
+        for hash in self.handed_in().collect::<Vec<_>>() {
+            let waiting = receipts::with(|arena| arena.find(&installation::receipt_key(hash)));
             match waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content) {
-                Some(Content::Receipt(receipt) | Content::Rejection(receipt)) => {
-                    self.receipts.insert(hash, receipt);
+                Some(Content::Ticket(ticket)) => {
+                    self.tickets.insert(hash, ticket);
                 }
-                Some(Content::Refusal(_) | Content::Nothing) | None => {}
+                Some(Content::NoTicket(_)) => {
+                    self.settled.insert(hash);
+                }
+                _ => {}
             }
         }
     }

@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::pg::provider::health::InFlightRequest;
+use crate::pg::provider::login;
 use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
 use crate::pg::shared::single_flight::{Claim, End};
 use crate::pg::shared::wait;
 use crate::pg::sys::clock::now_us;
+use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Verdict, Whom};
+use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Inquiry, Progress, Verdict, Whom};
 use leadlex_domain::receipt::{Content, Filed, Receipt, Refusal, Terms};
 use leadlex_domain::shared::Sighting;
+use leadlex_domain::ticket::Ticket;
 use leadlex_net::Keep;
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
@@ -36,6 +39,12 @@ pub struct ReceiptSink {
     pub whom: Whom,
     /// What was asked, to know the secret again in an answer.
     pub request: HttpRequest,
+    /// How far the question has come.
+    pub inquiry: Inquiry,
+    /// Where what is handed in is kept; `None`: the provider takes one request.
+    pub ticket: Option<TicketPlace>,
+    /// By which login it was asked.
+    pub login: Option<login::Place>,
     pub workspace: Uuid,
     pub provider: Uuid,
     /// What is kept should the provider refuse to tell anything about this person.
@@ -51,10 +60,23 @@ pub struct ReceiptSink {
     pub repeats: bool,
 }
 
+/// Where a ticket is kept, and what is kept there by now.
+#[derive(Clone)]
+pub struct TicketPlace {
+    pub question: Hash,
+    /// [`leadlex_domain::question::Questions::known`] of what is handed in.
+    pub known: Hash,
+    pub before: Option<Ticket>,
+}
+
 /// What came of it, for the backend to see.
 #[derive(Default)]
 pub struct KeptOutcome {
-    pub verdict: Option<Verdict>,
+    pub progress: Option<Progress>,
+    /// How far the question has come by that.
+    pub inquiry: Option<Inquiry>,
+    /// What is under way from now on.
+    pub ticket: Option<Ticket>,
     /// Why the answer could not be kept.
     pub dropped: Option<&'static str>,
     /// The refusal that could not be kept.
@@ -88,19 +110,22 @@ impl ReceiptSink {
         let shared = Kept::default();
         let outcome = Arc::clone(&shared);
         let keep = move |answer: Result<&_, &_>| {
-            let (verdict, cost) = match answer {
+            let mut inquiry = self.inquiry.clone();
+            let (mut progress, cost) = match answer {
                 Ok(answer) => {
-                    let (verdict, cost) = self.config.read_all(answer, clock::now(), &self.whom);
-                    (self.request.without_echo(verdict), cost)
+                    inquiry.take(&self.config, (&self.request, answer), &self.whom, clock::now_us())
                 }
-                Err(fault) => (Verdict::Failed(Clone::clone(fault)), None),
+                Err(fault) => (Progress::Failed(Clone::clone(fault)), None),
             };
-            self.in_flight.ended(&verdict, cost);
-            let dropped = self.keep(&verdict);
-            if let Some(claim) = &self.claim {
-                self.tell(claim, &verdict, dropped.is_some());
+            self.in_flight.ended(&progress, cost);
+            if let (Progress::LogInAgain, Some(login)) = (&progress, self.login) {
+                login.forget();
             }
-            let refused = verdict == Verdict::Suppressed;
+            let (ticket, dropped) = self.keep(&inquiry, &mut progress);
+            if let Some(claim) = &self.claim {
+                self.tell(claim, &progress, ticket.is_some(), dropped.is_some());
+            }
+            let refused = progress == Progress::Over(Verdict::Suppressed);
             let unwritten = refused.then(|| self.unwritten()).and_then(|unwritten| {
                 if wait::is_own_thread() {
                     return Some(unwritten);
@@ -109,43 +134,92 @@ impl ReceiptSink {
                 None
             });
             let unkept = dropped.filter(|_| refused).map(|_| self.refusal);
-            *outcome.lock().unwrap_or_else(PoisonError::into_inner) =
-                KeptOutcome { verdict: Some(verdict), dropped, unkept, unwritten };
+            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = KeptOutcome {
+                progress: Some(progress),
+                inquiry: Some(inquiry),
+                ticket,
+                dropped,
+                unkept,
+                unwritten,
+            };
         };
         (Box::new(keep), shared)
     }
 
-    /// Those who wait for the answer: it is kept by now.
-    fn tell(&self, claim: &Claim, verdict: &Verdict, dropped: bool) {
-        claim.end(match verdict {
-            Verdict::Failed(fault) if fault.unanswered && self.repeats => return claim.extend(REPETITION),
-            Verdict::Failed(fault) => match fault.kind {
+    /// Those who wait for the answer: it is kept by now, or the ticket is.
+    fn tell(&self, claim: &Claim, came: &Progress, under_way: bool, dropped: bool) {
+        claim.end(match came {
+            Progress::Failed(fault) if fault.unanswered && self.repeats => return claim.extend(REPETITION),
+            // The next to come knows when to ask.
+            Progress::Pending { .. } if under_way && !dropped => End::Kept,
+            Progress::Pending { fault, .. } | Progress::Failed(fault) => match fault.kind {
                 // The session's own trouble.
                 FaultKind::Busy | FaultKind::Internal => End::Abandoned,
                 // It was not given all the time that a provider is to have.
                 FaultKind::Timeout if !self.in_flight.in_full => End::Abandoned,
                 kind => End::Failed(kind),
             },
+            Progress::LogInAgain => End::Abandoned,
             _ if dropped => End::Unkept,
             _ => End::Kept,
         });
     }
 
-    fn keep(&self, verdict: &Verdict) -> Option<&'static str> {
-        let Verdict::Suppressed = verdict else {
-            let receipt = Receipt::new(verdict, self.config.maps(), self.known, now_us())?;
-            let sighting =
-                self.sighting.clone().map(|asked| asked.with_answer(self.workspace, self.provider, verdict));
-            if let Some(receipt) = receipt.kept_under(self.terms) {
-                return self.put(self.key.question, Content::Receipt(receipt), sighting);
+    /// Keeps what came: what is under way from now on, and why it could not be kept.
+    fn keep(&self, inquiry: &Inquiry, came: &mut Progress) -> (Option<Ticket>, Option<&'static str>) {
+        if let (Progress::Next { .. } | Progress::Pending { .. }, Some(place)) = (&*came, &self.ticket)
+            && let Some(ticket) =
+                Ticket::new(&self.config, inquiry, place.known, place.before.as_ref(), now_us())
+        {
+            match came {
+                Progress::Pending { fault, .. } if ticket.kept_at >= ticket.ends_at => fault.given_up = true,
+                _ => {
+                    let dropped = self.put(place.question, Content::Ticket(ticket.clone()), None);
+                    return (Some(ticket), dropped);
+                }
             }
-            // There is nothing to lose but a number.
-            let sighting = sighting.filter(|sighting| !sighting.values.is_empty())?;
-            self.put(sighting.key(), Content::Nothing, Some(sighting));
-            return None;
+        }
+        let settled = inquiry.settled_by(&self.config, came);
+        let dropped = match came {
+            Progress::Over(Verdict::Suppressed) => self.keep_refusal(),
+            Progress::Over(verdict) => self.keep_verdict(verdict, settled),
+            // What it was paid for by then.
+            Progress::TicketUnknown(_) => self.keep_so_far(inquiry, settled),
+            Progress::Pending { fault, .. } if fault.given_up => self.keep_so_far(inquiry, settled),
+            Progress::Next { .. } | Progress::Pending { .. } | Progress::LogInAgain | Progress::Failed(_) => {
+                return (None, None);
+            }
         };
-        // Under each thing that the person is known by, so that the next call about them finds it, whatever it asks:
-        // one row of the list each. And first under the question, where it is only a mark: it is gone when those are written.
+        // Last: who looks before this finds the ticket, and who looks after it the answer.
+        if let Some(place) = self.ticket.as_ref().filter(|place| place.before.is_some()) {
+            self.put(place.question, Content::NoTicket(now_us()), None);
+        }
+        (None, dropped)
+    }
+
+    fn keep_so_far(&self, inquiry: &Inquiry, settled: FieldSet) -> Option<&'static str> {
+        match inquiry.so_far() {
+            Verdict::NoMatch => None,
+            so_far => self.keep_verdict(&so_far, settled),
+        }
+    }
+
+    fn keep_verdict(&self, verdict: &Verdict, settled: FieldSet) -> Option<&'static str> {
+        let receipt = Receipt::new(verdict, settled, self.known, now_us())?;
+        let sighting =
+            self.sighting.clone().map(|asked| asked.with_answer(self.workspace, self.provider, verdict));
+        if let Some(receipt) = receipt.kept_under(self.terms) {
+            return self.put(self.key.question, Content::Receipt(receipt), sighting);
+        }
+        // There is nothing to lose but a number.
+        let sighting = sighting.filter(|sighting| !sighting.values.is_empty())?;
+        self.put(sighting.key(), Content::Nothing, Some(sighting));
+        None
+    }
+
+    /// Under each thing that the person is known by, so that the next call about them finds it, whatever it asks:
+    /// one row of the list each. And first under the question, where it is only a mark: it is gone when those are written.
+    fn keep_refusal(&self) -> Option<&'static str> {
         let refused =
             |people: &[Hash]| Content::Refusal(Refusal { people: people.to_vec(), ..self.refusal.clone() });
         let mut dropped = self.put(self.key.question, refused(&[]), None);

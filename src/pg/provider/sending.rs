@@ -21,7 +21,7 @@ use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::health::{Pause, Permit, Question};
 use leadlex_domain::person::Person;
-use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest};
+use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest, Inquiry, LoginValues, Next, Verdict};
 use leadlex_domain::rate::{Limits, Window};
 use leadlex_net::{Job, Keep};
 
@@ -34,33 +34,48 @@ const PROBE_GRACE: Duration = Duration::from_secs(1);
 
 /// A request, and which description and secret it was made with.
 pub struct Prepared {
-    pub request: HttpRequest,
+    pub request: Box<HttpRequest>,
     pub question: Question,
 }
 
-/// `None`: the contact lacks what identifies it.
+/// What is to be sent next.
+pub enum Ready {
+    Send(Prepared),
+    /// What the login gives comes first.
+    LogIn,
+    /// The contact lacks what identifies it, or what the request needs; with what earlier steps supplied.
+    Nothing(Option<Verdict>),
+}
+
+/// The next request of a question. `login`: what the provider's login gave, if that is known.
 pub fn prepare(
     provider: &LoadedProvider,
     config: &Config,
-    person: &Person,
-) -> Result<Option<Prepared>, Fault> {
+    (inquiry, person): (&Inquiry, &Person),
+    login: Option<&LoginValues>,
+) -> Result<Ready, Fault> {
     if provider.secret.is_none() && config.needs_secret() {
         return Err(Fault::without_secret(&provider.name));
     }
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose()?;
     let identity = identity(provider, secret.as_deref());
-    let request = config.request(person, secret.as_deref());
-    if request.as_ref().is_some_and(|request| request.head_bytes() > MAX_HEAD_BYTES) {
+    let request = match inquiry.next(config, person, secret.as_deref(), login) {
+        Next::Send(request) => request,
+        Next::LogIn => return Ok(Ready::LogIn),
+        Next::Nothing(so_far) => return Ok(Ready::Nothing(so_far)),
+    };
+    if request.head_bytes() > MAX_HEAD_BYTES {
         let message = format!(
             "not sent: URL and header of the request would be larger than {MAX_HEAD_BYTES} bytes, more than servers take"
         );
         return Err(Fault::new(FaultKind::TooLarge, message));
     }
-    Ok(request
-        .map(|request| Prepared { question: Question { identity, hash: hash(identity, &request) }, request }))
+    let question = Question { identity, hash: hash(identity, &request) };
+    Ok(Ready::Send(Prepared { request, question }))
 }
 
-fn identity(provider: &LoadedProvider, secret: Option<&str>) -> Hash {
+/// Which description and secret it is.
+pub fn identity(provider: &LoadedProvider, secret: Option<&str>) -> Hash {
     let secret = secret.unwrap_or_default();
     leadlex_domain::hash::hash(&[provider.revision.as_bytes(), &provider.fingerprint, secret.as_bytes()])
 }
@@ -240,7 +255,7 @@ pub fn can_be_sent(secret: &str) -> bool {
 }
 
 /// The secret itself. `file:/path` is read at every request, so that it rotates without a restart.
-fn reveal(name: &str, secret: &str) -> Result<String, Fault> {
+pub fn reveal(name: &str, secret: &str) -> Result<String, Fault> {
     let Some(path) = secret.strip_prefix("file:") else { return Ok(secret.to_owned()) };
     let wrong = |message: String| {
         Fault {

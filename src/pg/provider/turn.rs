@@ -27,7 +27,8 @@ pub struct Awaited {
 
 /// `Ok`: the question may be put now; with `None` nobody waits for the answer.
 ///
-/// Where answers are not kept (`leadlex.receipt_ttl` = 0) there is nothing to take over: each asks for itself.
+/// Where answers are not kept (`leadlex.receipt_ttl` = 0) there is nothing to take over: each asks for itself, but what is
+/// handed in is handed in once.
 ///
 /// Raises 53000: no file descriptor is left for a request.
 pub fn claim(
@@ -36,7 +37,7 @@ pub fn claim(
     past: &Past,
     left: Duration,
 ) -> Result<Option<Claim>, Turn> {
-    if settings::receipt_terms().ttl_us == 0 {
+    if settings::receipt_terms().ttl_us == 0 && !config.has_steps() {
         return Ok(None);
     }
     // What ends the claim with the session is set up there.
@@ -76,11 +77,7 @@ pub fn wait_for(awaited: &Awaited, left: Duration) {
 /// Of a call whose request was answered: what it waits for before it asks again, and the failure that this is for a call that
 /// does not wait. `None`: that answer counts.
 pub fn asked_to_wait(provider: &LoadedProvider, outcome: &ProviderOutcome) -> Option<(Limit, Fault)> {
-    let (ProviderOutcome::Answered(Verdict::Failed(fault))
-    | ProviderOutcome::Within(_, Verdict::Failed(fault))) = outcome
-    else {
-        return None;
-    };
+    let fault = outcome.fault()?;
     if !fault.holds || fault.paused {
         return None;
     }

@@ -4,6 +4,7 @@ pub mod claims;
 pub mod job_queues;
 pub mod layout;
 pub mod lockouts;
+pub mod logins;
 pub mod progress;
 pub mod provider_slots;
 pub mod receipts;

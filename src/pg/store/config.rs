@@ -12,6 +12,7 @@ use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use crate::pg::sys::{raise, role};
 use crate::pg::table::Binding;
+use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::Workspace;
 use leadlex_domain::provider::{Config, ConfigError};
@@ -329,6 +330,12 @@ pub struct LoadedProvider {
     pub revision: String,
     /// Tells the questions put under one description from those under another.
     pub fingerprint: Hash,
+    /// The same of what is handed in; `None`: nothing is, it takes one request.
+    pub ticket_fingerprint: Option<Hash>,
+    /// The same of its login; `None`: it has none.
+    pub login_fingerprint: Option<Hash>,
+    /// What it is asked depends on the fields that are wanted.
+    pub asks_for_fields: bool,
     /// As given: the secret itself, or `file:/path`.
     pub secret: Option<String>,
 }
@@ -370,13 +377,19 @@ pub fn providers() -> Vec<LoadedProvider> {
         .iter()
         .map(|row| {
             let json: Value = serde_json::from_str(&text(row, 4)).unwrap_or_default();
+            let config = Config::parse(&json).map(Arc::new);
+            let logs_in = config.as_ref().is_ok_and(|config| config.login().is_some());
+            let takes_steps = config.as_ref().is_ok_and(|config| config.has_steps());
             LoadedProvider {
                 id: uuid(row, 0),
                 name: text(row, 1),
                 workspace: optional(row, 2).and_then(|id| id.parse().ok()),
                 enabled: boolean(row, 3),
-                config: Config::parse(&json).map(Arc::new),
+                asks_for_fields: config.as_ref().is_ok_and(|config| config.asked(FieldSet::ALL).is_some()),
+                config,
                 fingerprint: receipt::fingerprint(&json),
+                login_fingerprint: logs_in.then(|| receipt::login_fingerprint(&json)),
+                ticket_fingerprint: takes_steps.then(|| receipt::ticket_fingerprint(&json)),
                 json,
                 secret: optional(row, 5),
                 revision: text(row, 6),

@@ -51,6 +51,16 @@ pub struct Job<'a> {
     pub table: &'a str,
     pub fields: FieldSet,
     pub overwrite: bool,
+    pub progress: Progress,
+}
+
+/// What was done for the contacts of a job before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// A call has used an admission of the rate limit for each, and goes on.
+    pub admitted: bool,
+    /// A credit was charged for each.
+    pub charged: bool,
 }
 
 impl Job<'_> {
@@ -64,8 +74,8 @@ const CONTACTS: usize = 500;
 
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home, marks)
-     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         authority, key_hash, fields, overwrite, home, marks, admitted, charged)
+     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
@@ -86,6 +96,8 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 arg(job.overwrite),
                 arg(home()),
                 arg(marks_at_once(ids)),
+                arg(job.progress.admitted),
+                arg(job.progress.charged),
             ]);
             pgrx::check_for_interrupts!();
         }
@@ -150,6 +162,7 @@ static COMPANIONS: Statement = Statement::new(
         AND j.authority OPERATOR(pg_catalog.=) f.authority
         AND (j.key_hash OPERATOR(pg_catalog.=) f.key_hash OR j.key_hash IS NULL AND f.key_hash IS NULL)
         AND j.fields OPERATOR(pg_catalog.=) f.fields AND j.overwrite OPERATOR(pg_catalog.=) f.overwrite
+        AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
         AND j.attempts OPERATOR(pg_catalog.=) f.attempts AND j.home OPERATOR(pg_catalog.=) f.home
         AND j.id OPERATOR(pg_catalog.<>) f.id
      WHERE f.workspace_id OPERATOR(pg_catalog.=) $1 AND f.id OPERATOR(pg_catalog.=) $2
@@ -231,11 +244,15 @@ pub struct Set {
     pub authority: Authority,
     pub fields: Vec<String>,
     pub overwrite: bool,
+    pub progress: Progress,
+    /// In epoch microseconds.
+    pub queued_at: i64,
 }
 
 static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
-            pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id
+            pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
+            (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -260,6 +277,8 @@ fn set(first: Ticket, row: &Row) -> Set {
         authority: authority(row),
         fields: texts(row, 6),
         overwrite: boolean(row, 7),
+        progress: Progress { admitted: boolean(row, 9), charged: boolean(row, 10) },
+        queued_at: number(row, 11),
     }
 }
 
@@ -296,24 +315,28 @@ pub struct State {
     /// Until the next attempt; `None`: there is none.
     pub after: Option<Duration>,
     pub error: Option<String>,
+    /// Beside what was done before.
+    pub progress: Progress,
 }
 
 static CHANGE: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
      SET state = $3, outcome = $4, attempts = $5,
          next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
-         finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7
+         finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7,
+         admitted = j.admitted OR $8, charged = j.charged OR $9
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
 );
 /// Copies a set with some of its contacts: each column of leadlex.job_set stands here.
 static COPY_TO_PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
-         created_at, started_at, home, marks)
-     SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $8, pg_catalog.cardinality($9), $9, j.schema_name,
+         created_at, started_at, home, marks, admitted, charged)
+     SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $10, pg_catalog.cardinality($11), $11, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
-            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $10
+            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $12,
+            j.admitted OR $8, j.charged OR $9
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
@@ -331,6 +354,8 @@ fn state_args(workspace: Uuid, ids: Arg, state: &State) -> Vec<Arg> {
         arg(state.attempts as i32),
         arg(state.after.map(|after| after.as_secs_f64())),
         arg(state.error.as_deref()),
+        arg(state.progress.admitted),
+        arg(state.progress.charged),
     ]
 }
 

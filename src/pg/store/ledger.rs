@@ -105,27 +105,47 @@ pub fn charge(entry: &Entry) {
     }
 }
 
-static CHARGE_MANY: Statement = Statement::new(
-    "WITH n AS (
+/// The history of many of one call; `$charge`: with a charge for each.
+macro_rules! history_of_many {
+    ($charge:literal) => {
+        concat!(
+            "WITH n AS (
          SELECT u.request_id, u.contact_id, u.source, u.confidence, u.fields, u.field_sources, u.old_values, u.new_values
          FROM ROWS FROM (pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
              pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14))
-             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values)),
-     charge AS (
-         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id)
-         SELECT $1, n.request_id, -1, n.request_id FROM n)
+             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values))",
+            $charge,
+            "
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
          contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
      SELECT $1, n.request_id, $2, $3, $4, $5, n.contact_id, $6, n.source, n.confidence,
             pg_catalog.string_to_array(n.fields, ','), n.field_sources::pg_catalog.jsonb, n.old_values::pg_catalog.jsonb,
             n.new_values::pg_catalog.jsonb
-     FROM n",
-);
+     FROM n"
+        )
+    };
+}
+
+static CHARGE_MANY: Statement = Statement::new(history_of_many!(
+    ", charge AS (
+         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id)
+         SELECT $1, n.request_id, -1, n.request_id FROM n)"
+));
+static NOTE_MANY: Statement = Statement::new(history_of_many!(""));
 
 /// The same for many of one call: all of them of one workspace and table.
 pub fn charge_many(entries: &[Entry]) {
-    let Some(one) = entries.first() else { return };
     transaction::with(|t| t.wrote_ledger = true);
+    write_many(entries, &CHARGE_MANY);
+}
+
+/// The same where each was charged before: it is noted in the history alone.
+pub fn note_many(entries: &[Entry]) {
+    write_many(entries, &NOTE_MANY);
+}
+
+fn write_many(entries: &[Entry], statement: &'static Statement) {
+    let Some(one) = entries.first() else { return };
     let texts = |of: &dyn Fn(&Entry) -> String| texts_arg(&entries.iter().map(of).collect::<Vec<_>>());
     let args = [
         arg(pg(one.workspace)),
@@ -143,7 +163,7 @@ pub fn charge_many(entries: &[Entry]) {
         texts(&|e| e.old_values.to_string()),
         texts(&|e| e.new_values.to_string()),
     ];
-    as_owner(|| CHARGE_MANY.run(&args));
+    as_owner(|| statement.run(&args));
 }
 
 pub fn now_arg() -> Arg {

@@ -17,3 +17,4 @@ pub mod receipts;
 pub mod shared_values;
 pub mod suppressions;
 pub mod tallies;
+pub mod tickets;

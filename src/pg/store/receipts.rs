@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::PORTION;
+use crate::pg::store::tickets;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, number, optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
@@ -167,6 +168,7 @@ pub fn forget_nothings(provider: Uuid, since: pgrx::datum::TimestampWithTimeZone
 pub struct Erased {
     pub history: u64,
     pub receipts: u64,
+    pub tickets: u64,
     pub stored_results: u64,
     pub jobs: u64,
 }
@@ -177,6 +179,7 @@ impl Erased {
         Erased {
             history: self.history + more.history,
             receipts: self.receipts + more.receipts,
+            tickets: self.tickets + more.tickets,
             stored_results: self.stored_results + more.stored_results,
             jobs: self.jobs + more.jobs,
         }
@@ -223,6 +226,7 @@ pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
             &[workspace(), arg(person.schema), arg(person.table), arg(person.contact)],
         ),
         receipts: ERASE_RECEIPTS.run_in(View::Current, &[workspace(), hash(), arg(uuids(questions.iter()))]),
+        tickets: tickets::erase(person.workspace, person.hash, questions),
         stored_results: ERASE_RESULTS.run_in(View::Current, &[workspace(), hash(), arg(person.contact)]),
         jobs: 0,
     })
@@ -235,6 +239,8 @@ static HOLDS: Statement = Statement::new(
          OR EXISTS (SELECT FROM leadlex.receipt AS r
                     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
                       AND (r.person OPERATOR(pg_catalog.=) $5 OR r.contact OPERATOR(pg_catalog.=) $5))
+         OR EXISTS (SELECT FROM leadlex.ticket AS t
+                    WHERE t.workspace_id OPERATOR(pg_catalog.=) $1 AND t.person OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.value_name AS n
                     WHERE n.workspace_id OPERATOR(pg_catalog.=) $1 AND n.person OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.idempotency AS i

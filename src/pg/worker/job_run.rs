@@ -13,14 +13,13 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
+use crate::pg::call::batch::{Call, FieldRequest, Outcomes, Visit};
 use crate::pg::call::identity;
 use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::progress::Progress;
-use crate::pg::store::jobs;
-use crate::pg::store::jobs::{Authority, Job, Set, State, Ticket};
+use crate::pg::store::jobs::{self, Authority, Job, Set, State, Ticket};
 use crate::pg::store::jobs_waiting;
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::raise::{Refusal, refuse};
@@ -148,6 +147,7 @@ fn fold(sets: &[Set], states: &[State]) {
         table: &set.table,
         fields: fields(set),
         overwrite: set.overwrite,
+        progress: set.progress,
     };
     jobs_waiting::fold(&job, &again);
 }
@@ -239,6 +239,8 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
     let request = FieldRequest { fields, overwrite: set.overwrite };
     // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
     let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
+    let since = sets.iter().flat_map(|set| vec![set.queued_at; set.contact_ids.len()]).collect();
+    let visit = Visit { since, admitted: set.progress.admitted, charged: set.progress.charged };
     let call = Call {
         caller,
         target: Some(relation),
@@ -247,6 +249,7 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
         waits: true,
         outcomes: Outcomes::default(),
         crowd: Crowd::default(),
+        visit: Some(visit),
     };
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
@@ -254,20 +257,32 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
 }
 
 fn dead(attempts: u32, error: String) -> State {
-    State { name: "dead", outcome: None, attempts, after: None, error: Some(error) }
+    let progress = jobs::Progress::default();
+    State { name: "dead", outcome: None, attempts, after: None, error: Some(error), progress }
 }
 
 /// What a fate after so many attempts means.
 fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> State {
-    let queued =
-        |attempts, after, error| State { name: "queued", outcome: None, attempts, after: Some(after), error };
+    let progress = jobs::Progress::default();
+    let queued = |attempts, after, error| State {
+        name: "queued",
+        outcome: None,
+        attempts,
+        after: Some(after),
+        error,
+        progress,
+    };
     match fate {
         JobOutcome::Done(outcome) => {
-            State { name: "done", outcome: Some(outcome), attempts, after: None, error: None }
+            State { name: "done", outcome: Some(outcome), attempts, after: None, error: None, progress }
         }
         JobOutcome::NoMatch(why) => {
             let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
-            State { name: "done", outcome, attempts, after: None, error }
+            State { name: "done", outcome, attempts, after: None, error, progress }
+        }
+        JobOutcome::Pending { after, charged, error } => {
+            let progress = jobs::Progress { admitted: true, charged: *charged };
+            State { progress, ..queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone())) }
         }
         JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),
         JobOutcome::Waits { retry_after, error } => {
@@ -319,6 +334,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
         attempts: attempts - 1,
         after: Some(after),
         error,
+        progress: jobs::Progress::default(),
     };
     let policy = settings::job_policy();
     let count = set.contact_ids.len();
@@ -351,7 +367,9 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
 pub fn halve(ticket: Ticket, why: &str) {
     let attempts = ticket.attempts.saturating_sub(1);
     let error = Some(format!("57P01: {why}"));
-    let state = State { name: "queued", outcome: None, attempts, after: Some(Duration::ZERO), error };
+    let progress = jobs::Progress::default();
+    let state =
+        State { name: "queued", outcome: None, attempts, after: Some(Duration::ZERO), error, progress };
     for set in jobs::lock(&[ticket]) {
         let all: Vec<usize> = (0..set.contact_ids.len()).collect();
         let (first, second) = all.split_at(all.len() / 2);

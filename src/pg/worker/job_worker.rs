@@ -238,6 +238,7 @@ fn look(key: Key, closed: &Closed) -> Turn {
             attempts: due.ticket.attempts,
             after: None,
             error: Some(interrupted.to_owned()),
+            progress: jobs::Progress::default(),
         };
         jobs::change(&[due.ticket], &state);
         return Turn::GivenUp;

@@ -32,6 +32,8 @@ pub fn fill(client: &mut Client, provider: &Provider) {
              INSERT INTO leadlex.idempotency VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), '\\x02', '{}', now());
              INSERT INTO leadlex.receipt VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(),
                  false, '{phone}', NULL);
+             INSERT INTO leadlex.ticket VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), gen_random_uuid(), now(), now(), now(),
+                 gen_random_uuid(), '{}', gen_random_uuid());
              INSERT INTO leadlex.suppression VALUES ('00000000-0000-0000-0000-000000000000', gen_random_uuid(), 'asked', 'dba');
              INSERT INTO leadlex.provider_tally VALUES (gen_random_uuid(), 'calls', 3);
              INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role, authority,

@@ -167,6 +167,10 @@ pub struct Fault {
     pub remedy: Option<String>,
     /// The request went out on a used connection, which ended without an answer: whether it arrived is not known.
     pub unanswered: bool,
+    /// The question was handed in: to ask again hands in nothing.
+    pub owed: bool,
+    /// The answer was to come later, and is not asked for any more (`poll_for_s`).
+    pub given_up: bool,
 }
 
 impl Fault {
@@ -181,6 +185,8 @@ impl Fault {
             seen: None,
             remedy: None,
             unanswered: false,
+            owed: false,
+            given_up: false,
         }
     }
 

@@ -105,6 +105,13 @@ impl Inquiry {
         })
     }
 
+    /// The same after a request of it was answered with 401: what the login gave is new by now, and to be told so again is a
+    /// failure.
+    #[must_use]
+    pub fn denied(self) -> Inquiry {
+        Inquiry { logged_in_again: true, ..self }
+    }
+
     /// What is to be kept so that nothing is handed in twice, as JSON of at most [`MAX_TICKET_BYTES`]; `None`: no step has
     /// been answered yet. It names no person, but what earlier steps supplied stands in it.
     pub fn ticket(&self) -> Option<Value> {
@@ -281,6 +288,31 @@ impl Inquiry {
     pub fn settled_fields(&self, config: &Config) -> FieldSet {
         let (before, to_come) = config.steps.split_at(self.step);
         mapped(before).minus(mapped(to_come)).intersect(config.maps_of(self.wanted))
+    }
+
+    /// Of the fields that the provider can supply, those about which all has been said once the last answer came to this:
+    /// what of them is not among the values, it does not have.
+    pub fn settled_by(&self, config: &Config, progress: &Progress) -> FieldSet {
+        match progress {
+            Progress::Over(Verdict::Match { .. }) if self.ended_early(config) => {
+                let (before, left) = config.steps.split_at(self.step + 1);
+                mapped(before).minus(mapped(left)).intersect(config.maps_of(self.wanted))
+            }
+            Progress::Over(_) => config.maps_of(self.wanted),
+            _ => self.settled_fields(config),
+        }
+    }
+
+    /// Nothing was wanted of the steps that are left.
+    fn ended_early(&self, config: &Config) -> bool {
+        let wanted = self.wanted.minus(self.values.fields());
+        let left = &config.steps[self.step + 1..];
+        !left.is_empty() && mapped(left).intersect(wanted).is_empty()
+    }
+
+    /// The fields that earlier steps supplied.
+    pub fn supplied(&self) -> FieldSet {
+        self.values.fields()
     }
 
     /// The number of the step whose request is next, from 0.

@@ -87,6 +87,7 @@ pub use merge::merge_preset;
 pub use node::ConfigError;
 pub use response::Explanation;
 pub use same_person::Whom;
+pub use taken::Taken;
 
 use self::identifying::IdentifyingSet;
 use self::limits::WhenLimited;

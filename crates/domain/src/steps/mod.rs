@@ -17,10 +17,9 @@ use crate::contact::Contact;
 use crate::fields::{FieldMap, FieldSet};
 use crate::merge;
 use crate::position::{Position, Post};
-use crate::provider::{Fault, Verdict};
 use crate::rate::Window;
 use crate::reply::Origin;
-use crate::waterfall::{Gathered, Mode, ProviderOutcome, Waterfall};
+use crate::waterfall::{Gathered, Mode, Pending, ProviderOutcome, Waterfall};
 
 pub use outcome::{Outcome, Raised, Stored, Written};
 
@@ -83,8 +82,8 @@ pub enum Event {
     Claimed,
     Found(Row),
     Allowed(bool),
-    /// Names of the enabled providers, in the order of their priority.
-    Providers(Rc<[String]>),
+    /// The enabled providers, in the order of their priority.
+    Providers(Rc<[Source]>),
     Listed(bool),
     Admitted,
     /// This window is closed; the time of the look, in epoch seconds.
@@ -94,9 +93,10 @@ pub enum Event {
     /// `None`: only a request can tell.
     Recalled(Option<ProviderOutcome>),
     Answered(ProviderOutcome),
-    /// No request was sent. The fault has the reason, and the time until which this holds.
-    NotAsked(Fault),
-    /// The answer comes later: another session is asking the same.
+    /// No request was sent. The outcome has the reason, and the time until which this holds.
+    NotAsked(ProviderOutcome),
+    /// There is something to wait for: another session that is asking the same, the provider's turn, or an answer that comes
+    /// later.
     Pending,
     /// The same has been answered meanwhile.
     Again,
@@ -118,6 +118,14 @@ pub enum Row {
     One(Box<Contact>),
     /// The column bound as id is not unique: so many rows have the key.
     Several(usize),
+}
+
+/// A provider, as far as the order of the steps depends on it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    /// Counts before [`Request::min_confidence`].
+    pub min_confidence: Option<f64>,
 }
 
 /// What is asked of each contact of a call, and by which rules.
@@ -155,13 +163,14 @@ pub struct Steps {
     step: Step,
     /// The provider whose turn it is.
     turn: usize,
-    providers: Rc<[String]>,
+    providers: Rc<[Source]>,
     contact: Option<Contact>,
     fields: FieldSet,
     waterfall: Waterfall,
     admitted: bool,
     reserved: bool,
     gathered: Option<Gathered>,
+    pending: Option<Pending>,
     written: Option<Written>,
     updated: FieldSet,
     outcome: Option<Outcome>,
@@ -183,6 +192,7 @@ impl Steps {
             admitted: false,
             reserved: false,
             gathered: None,
+            pending: None,
             written: None,
             updated: FieldSet::EMPTY,
             outcome: None,
@@ -193,6 +203,12 @@ impl Steps {
     #[must_use]
     pub fn keyed(self, fingerprints: Vec<[u8; 32]>) -> Steps {
         Steps { step: Step::Peek, fingerprints, ..self }
+    }
+
+    /// It goes on with what an earlier call began, which used an admission of the rate limit.
+    #[must_use]
+    pub fn admitted(self) -> Steps {
+        Steps { admitted: true, ..self }
     }
 
     pub fn step(&self) -> Step {
@@ -242,6 +258,11 @@ impl Steps {
         self.gathered.as_ref().expect("gathered before it is written")
     }
 
+    /// What of the contact comes later, once all providers were asked; `None`: nothing.
+    pub fn pending(&self) -> Option<Pending> {
+        self.pending
+    }
+
     /// What was written. Panics before [`Step::Charge`].
     pub fn enrichment(&self) -> Enrichment<'_> {
         let (gathered, written) =
@@ -284,8 +305,8 @@ impl Steps {
             (Step::Read, Event::Found(row)) => self.read(row),
             (Step::Access, Event::Allowed(true)) => Step::Providers,
             (Step::Access, Event::Allowed(false)) => self.end(Outcome::UpdateDenied),
-            (Step::Providers, Event::Providers(names)) => {
-                self.providers = names;
+            (Step::Providers, Event::Providers(sources)) => {
+                self.providers = sources;
                 Step::LookUp(Whom::Stored)
             }
             // A set looks again when it is the contact's turn.
@@ -293,6 +314,7 @@ impl Steps {
                 self.fail(Failure::no_match(NoMatchReason::Suppressed))
             }
             (Step::LookUp(whom), Event::Listed(false)) => match whom {
+                Whom::Stored if self.admitted => Step::Reserve,
                 Whom::Stored => Step::UseRate,
                 Whom::Found => Step::Recall(self.turn),
                 Whom::Profile => self.gather(),
@@ -315,12 +337,9 @@ impl Steps {
     fn asked(&mut self, step: Step, event: Event) -> Step {
         match (step, event) {
             (Step::Recall(at), Event::Recalled(None)) => Step::Ask(at),
-            (Step::Recall(_), Event::Recalled(Some(outcome))) | (Step::Ask(_), Event::Answered(outcome)) => {
-                self.absorb(outcome)
-            }
-            (Step::Ask(_) | Step::Await(_), Event::NotAsked(fault)) => {
-                self.absorb(ProviderOutcome::Answered(Verdict::Failed(fault)))
-            }
+            (Step::Recall(_), Event::Recalled(Some(outcome)))
+            | (Step::Ask(_), Event::Answered(outcome))
+            | (Step::Ask(_) | Step::Await(_), Event::NotAsked(outcome)) => self.absorb(outcome),
             (Step::Ask(at), Event::Pending) => Step::Await(at),
             // Somebody may have been put on the list meanwhile.
             (Step::Ask(_), Event::Again) | (Step::Await(_), Event::Over) => self.take_turn(),
@@ -402,13 +421,15 @@ impl Steps {
     }
 
     fn absorb(&mut self, outcome: ProviderOutcome) -> Step {
-        self.waterfall.absorb(&self.providers[self.turn], outcome);
+        let Source { name, min_confidence } = &self.providers[self.turn];
+        self.waterfall.absorb_above(name, outcome, *min_confidence);
         self.turn += 1;
         self.take_turn()
     }
 
     fn gather(&mut self) -> Step {
         let Request { mode, min_confidence, .. } = self.request;
+        self.pending = self.waterfall.pending();
         let empty = Waterfall::new(mode, min_confidence, FieldSet::EMPTY);
         match std::mem::replace(&mut self.waterfall, empty).result() {
             Ok(gathered) => {

@@ -10,7 +10,7 @@ use super::*;
 use crate::ask::Ask;
 use crate::call_error::Code;
 use crate::fields::Field;
-use crate::provider::FaultKind;
+use crate::provider::{Fault, FaultKind, Verdict};
 
 /// What surrounds one contact.
 #[derive(Clone)]
@@ -134,7 +134,9 @@ impl World {
             Step::Access => Event::Allowed(!self.update_denied),
             Step::Providers => {
                 let names = ["vendor", "second"].into_iter().take(1 + usize::from(self.second.is_some()));
-                Event::Providers(names.map(str::to_owned).collect())
+                Event::Providers(
+                    names.map(|name| Source { name: name.to_owned(), min_confidence: None }).collect(),
+                )
             }
             Step::LookUp(_) => Event::Listed(self.is_listed(&steps.whom())),
             Step::UseRate if self.rate_closed => {

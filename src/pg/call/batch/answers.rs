@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::{Flying, Member};
+use crate::pg::provider::Landed;
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Effect, Fault, FaultKind, Verdict};
@@ -51,14 +52,30 @@ fn question(provider: Uuid, member: &Member) -> Option<(Hash, Hash)> {
 impl Batch<'_> {
     /// Whether there was one.
     pub fn take_answers(&mut self) -> bool {
-        let (mut at, mut answered) = (0, Vec::new());
+        let (mut at, mut taken, mut answered) = (0, false, Vec::new());
         while at < self.flying.len() {
-            let Some(outcome) = self.flying[at].flight.try_take() else {
+            let Some(landed) = self.flying[at].flight.try_take() else {
                 at += 1;
                 continue;
             };
             let Flying { mut member, .. } = self.flying.swap_remove(at);
             self.trial_until = None;
+            let outcome = match landed {
+                Landed::LogInAgain => {
+                    let at = member.steps.turn().expect("the provider that was asked");
+                    member.past.note_denied(self.providers.all[at].1.id);
+                    member.steps.next(Event::Again);
+                    answered.push(member);
+                    continue;
+                }
+                Landed::Done(outcome) => outcome,
+                Landed::Later(later) => {
+                    // Later, or with what there is by now.
+                    answered.extend(self.come_back(member, later));
+                    taken = true;
+                    continue;
+                }
+            };
             let at = member.steps.turn().expect("the provider that was asked");
             if self.is_asked_again(at, &outcome) {
                 answered.push(member);
@@ -70,7 +87,7 @@ impl Batch<'_> {
             member.steps.next(Event::Answered(outcome));
             answered.push(member);
         }
-        let taken = !answered.is_empty();
+        taken |= !answered.is_empty();
         self.look_ahead(&mut answered);
         answered.into_iter().for_each(|member| self.advance(member));
         taken

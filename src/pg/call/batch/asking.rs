@@ -37,7 +37,7 @@ impl Batch<'_> {
                 Err((window, now)) => return self.refuse_or_wait(member, window, now),
             };
         }
-        if let (Some(account), true) = (self.account, self.caller.workspace.has_credit_limit) {
+        if let Some(account) = self.purse() {
             let hint = (self.queue.len() + 1).min(PORTION) as i64;
             // What this batch itself holds may come back: then it is not worth waiting for others, nor time to give up.
             let own = self.pool.is_in_use();
@@ -74,7 +74,7 @@ impl Batch<'_> {
         let off = settings::receipt_terms().off();
         let answered = !off && member.past.asked().any(|hash| self.asked.contains(&hash));
         if answered || shared_values::has_become_shared(workspace, &member.past.person, &self.crowd) {
-            let whom = [(member.steps.contact(), member.row)];
+            let whom = [(member.steps.contact(), member.row, member.steps.missing())];
             let latest = provider::pasts(workspace, &self.providers.all, &whom, &self.crowd);
             latest.into_iter().for_each(|latest| member.past.replace(latest));
         }
@@ -110,6 +110,13 @@ impl Batch<'_> {
                             }
                             None => return,
                         },
+                        Asked::Later(later) => match self.come_back(member, later) {
+                            Some(present) => {
+                                member = present;
+                                continue;
+                            }
+                            None => return,
+                        },
                         Asked::NotYet(why, _) => return self.put_off(member, why),
                         Asked::UnderWay(awaited) => {
                             member.steps.next(Event::Pending);
@@ -132,8 +139,9 @@ impl Batch<'_> {
     fn recall(&self, member: &mut Member, at: usize) -> Event {
         let (named, workspace) = (&self.providers.all[at], self.workspace());
         let (known, missing) = (member.steps.known(), member.steps.missing());
-        if matches!(known, Cow::Owned(_)) && !member.past.is_of(workspace, &named.1, &known) {
-            member.past.look_again(workspace, named, &known);
+        let is_other = matches!(known, Cow::Owned(_)) || named.1.asks_for_fields;
+        if is_other && !member.past.is_of(workspace, &named.1, (&known, missing)) {
+            member.past.look_again(workspace, named, (&known, missing));
         }
         member.past.put_to(named.1.id);
         let recalled = provider::recall(&named.1, &self.asking(member, &known), missing);
@@ -146,18 +154,19 @@ impl Batch<'_> {
         let asker = Asker::Set { others: !member.goes_last };
         let asked = provider::ask(&named.1, &self.asking(member, &known), missing, left, asker);
         if matches!(asked, Asked::Answered) {
-            member.past.look_again(self.workspace(), named, &known);
+            member.past.look_again(self.workspace(), named, (&known, missing));
         }
         asked
     }
 
-    fn asking<'a>(&self, member: &'a Member, known: &'a Contact) -> Asking<'a> {
+    pub fn asking<'a>(&self, member: &'a Member, known: &'a Contact) -> Asking<'a> {
         Asking {
             workspace: self.workspace(),
             contact: known,
             table: &member.table,
             person: member.row,
             overwrite: self.request.overwrite,
+            since: member.since,
             past: &member.past,
         }
     }
@@ -188,7 +197,7 @@ impl Batch<'_> {
     }
 
     pub fn return_credit(&mut self) {
-        if self.caller.workspace.has_credit_limit {
+        if self.purse().is_some() {
             self.pool.settle(1, 0);
             self.short_of_credits = false;
         }

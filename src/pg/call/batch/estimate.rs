@@ -17,7 +17,7 @@ use crate::pg::limits::remaining;
 use crate::pg::provider;
 use crate::pg::provider::health;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::provider::{Asking, Past};
+use crate::pg::provider::{Asking, Past, Ready, Sought};
 use crate::pg::shared::layout;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
@@ -30,7 +30,7 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::health::Permit;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
 use leadlex_domain::person::Person;
-use leadlex_domain::provider::{Config, Fault, FaultKind};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Next, Verdict};
 use leadlex_domain::rate::{Limits, Status};
 use leadlex_domain::steps::{Event, Step, Steps};
 use leadlex_domain::waterfall::{Mode, ProviderOutcome};
@@ -120,8 +120,9 @@ impl Outlook<'_> {
                 None => open.push(steps),
             }
         }
-        let whom: Vec<(&Contact, Hash)> =
-            open.iter().map(|steps| (steps.contact(), self.scope.row(steps.contact()))).collect();
+        let row = |steps: &Steps| self.scope.row(steps.contact());
+        let whom: Vec<Sought<'_>> =
+            open.iter().map(|steps| (steps.contact(), row(steps), steps.missing())).collect();
         let pasts = provider::pasts(workspace, &self.providers.all, &whom, &self.crowd);
         for (mut steps, mut past) in open.into_iter().zip(pasts) {
             let outcome = self.outcome_of(&mut steps, &mut past, estimate);
@@ -168,10 +169,11 @@ impl Outlook<'_> {
 
     fn recall(&self, steps: &Steps, at: usize, past: &mut Past) -> Event {
         let BatchScope { workspace, binding, request } = self.scope;
-        let (named, known) = (&self.providers.all[at], steps.known());
+        let (named, known, missing) = (&self.providers.all[at], steps.known(), steps.missing());
         // What receipts supply makes it another question.
-        if matches!(known, Cow::Owned(_)) && !past.is_of(workspace, &named.1, &known) {
-            past.look_again(workspace, named, &known);
+        let is_other = matches!(known, Cow::Owned(_)) || named.1.asks_for_fields;
+        if is_other && !past.is_of(workspace, &named.1, (&known, missing)) {
+            past.look_again(workspace, named, (&known, missing));
         }
         let asking = Asking {
             workspace,
@@ -179,9 +181,10 @@ impl Outlook<'_> {
             table: &format!("{}\n{}", binding.name(), known.id),
             person: self.scope.row(&known),
             overwrite: request.overwrite,
+            since: clock::now_us(),
             past,
         };
-        Event::Recalled(provider::foreseen(&named.1, &asking, steps.missing()))
+        Event::Recalled(provider::foreseen(&named.1, &asking, missing))
     }
 
     /// What comes of it if a request would be sent, or has been about another contact; else what does in its place.
@@ -196,14 +199,16 @@ impl Outlook<'_> {
                 false => EstimateOutcome::Asked,
             });
         }
-        match self.send(&provider, &past.person) {
+        match self.send(&provider, &past.person, missing) {
             Ok(true) => {
                 self.asked.extend(past.asked_of(provider.id));
                 self.people.insert(self.likeness(at, &known, past, missing));
                 ControlFlow::Break(EstimateOutcome::Asked)
             }
             Ok(false) => ControlFlow::Continue(Event::Answered(ProviderOutcome::Skipped)),
-            Err(fault) => ControlFlow::Continue(Event::NotAsked(fault)),
+            Err(fault) => {
+                ControlFlow::Continue(Event::NotAsked(ProviderOutcome::Answered(Verdict::Failed(fault))))
+            }
         }
     }
 
@@ -238,14 +243,22 @@ impl Outlook<'_> {
 
     /// Whether a request would be sent now; it is counted against the provider's own limits. `Ok(false)`: the contact
     /// lacks what the request needs.
-    fn send(&mut self, provider: &Rc<LoadedProvider>, person: &Person) -> Result<bool, Fault> {
+    fn send(
+        &mut self,
+        provider: &Rc<LoadedProvider>,
+        person: &Person,
+        missing: FieldSet,
+    ) -> Result<bool, Fault> {
         let Ok(config) = &provider.config else { return Ok(false) };
+        let inquiry = Inquiry::new(config.fills().intersect(missing));
         // Whether there is a secret is looked at below.
-        if config.request(person, Some("secret")).is_none() {
+        if matches!(inquiry.next(config, person, Some("secret"), None), Next::Nothing(_)) {
             return Ok(false);
         }
-        let opening =
-            self.openings.entry(provider.id).or_insert_with(|| opening_of(provider, config, person));
+        let opening = self
+            .openings
+            .entry(provider.id)
+            .or_insert_with(|| opening_of(provider, config, (&inquiry, person)));
         match opening {
             Opening::Closed(fault) => Err(fault.clone()),
             Opening::Open(Some(0)) => Err(Fault::new(FaultKind::ProviderLimit, "its own limit is used up")),
@@ -258,9 +271,10 @@ impl Outlook<'_> {
 }
 
 /// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.
-fn opening_of(provider: &LoadedProvider, config: &Config, person: &Person) -> Opening {
-    let question = match provider::prepare(provider, config, person) {
-        Ok(prepared) => prepared.map(|prepared| prepared.question),
+fn opening_of(provider: &LoadedProvider, config: &Config, asked: (&Inquiry, &Person)) -> Opening {
+    let question = match provider::prepare(provider, config, asked, None) {
+        Ok(Ready::Send(prepared)) => Some(prepared.question),
+        Ok(Ready::LogIn | Ready::Nothing(_)) => None,
         Err(fault) => return Opening::Closed(fault),
     };
     let state = health::find(provider.id).and_then(|slot| slot.state());

@@ -4,15 +4,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::Member;
-use crate::pg::call::batch::{Batch, LOOK_ROUND, PORTION};
+use crate::pg::call::batch::{Batch, LOOK_ROUND};
 use crate::pg::provider;
 use crate::pg::provider::{Limit, Queued};
-use crate::pg::shared::single_flight::Ear;
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Event;
 use crate::pg::sys::settings;
 use leadlex_domain::batch::BatchResult;
-use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict};
+use leadlex_domain::provider::{Config, Fault, FaultKind};
 use leadlex_domain::steps;
 use leadlex_domain::waterfall::ProviderOutcome;
 
@@ -89,7 +88,7 @@ impl Batch<'_> {
 
     /// Whether it is of use to begin with another contact.
     pub fn takes_more(&mut self, parallel: usize) -> bool {
-        let room = self.parked.len() < PORTION && self.limited.len() < parallel;
+        let room = self.may_park() && self.limited.len() < parallel;
         room && self.admits() && self.has_room()
     }
 
@@ -144,8 +143,11 @@ impl Batch<'_> {
     }
 
     fn pass_over(&self, at: usize, member: &mut Member, limit: Limit, fault: Fault) {
-        provider::give_up(&self.providers.all[at].1, limit, &fault);
-        member.steps.next(steps::Event::NotAsked(fault));
+        let provider = &self.providers.all[at].1;
+        provider::give_up(provider, limit, &fault);
+        let (known, missing) = (member.steps.known(), member.steps.missing());
+        let outcome = provider::passed_over(provider, &self.asking(member, &known), missing, fault);
+        member.steps.next(steps::Event::NotAsked(outcome));
     }
 
     /// Whether the provider may take one now.
@@ -215,11 +217,7 @@ impl Batch<'_> {
 
     /// What was answered: whether the contact is asked about once more when the provider takes it.
     pub fn is_asked_again(&mut self, at: usize, outcome: &ProviderOutcome) -> bool {
-        let limited = match outcome {
-            ProviderOutcome::Answered(Verdict::Failed(fault))
-            | ProviderOutcome::Within(_, Verdict::Failed(fault)) => fault.kind == FaultKind::RateLimited,
-            _ => false,
-        };
+        let limited = outcome.fault().is_some_and(|fault| fault.kind == FaultKind::RateLimited);
         if !limited {
             self.limited.closed.retain(|(closed, _)| *closed != at);
         }
@@ -257,8 +255,7 @@ impl Batch<'_> {
     /// Nothing else is under way.
     pub fn wait_for_turn(&mut self) {
         if !self.take_parked() {
-            let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
-            wait::doze(self.until_turn().min(pause), Event::Limit);
+            wait::doze(self.until_turn().min(self.until_parked()), Event::Limit);
         }
     }
 }

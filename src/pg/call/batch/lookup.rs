@@ -16,7 +16,7 @@ use leadlex_domain::call_error::Failure;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt;
-use leadlex_domain::steps::{Event, Request, Row, Step, Steps};
+use leadlex_domain::steps::{Event, Request, Row, Source, Step, Steps};
 
 /// Whose contacts, of which table, and what is asked of them.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ pub struct BatchScope<'a> {
 pub struct Providers {
     /// In the order of their priority.
     pub all: Vec<(String, Rc<LoadedProvider>)>,
-    names: Rc<[String]>,
+    sources: Rc<[Source]>,
 }
 
 /// The positions of an input.
@@ -57,12 +57,12 @@ pub fn request(binding: &Binding, asked: FieldRequest) -> Request {
 
 impl Providers {
     /// Raises 55000 where there is none. As in a single call, a contact that needs none has its line without.
-    fn load(&mut self, workspace: Uuid) -> Rc<[String]> {
+    fn load(&mut self, workspace: Uuid) -> Rc<[Source]> {
         if self.all.is_empty() {
             self.all = provider::for_workspace(workspace);
-            self.names = self.all.iter().map(|(name, _)| name.clone()).collect();
+            self.sources = provider::sources(&self.all);
         }
-        Rc::clone(&self.names)
+        Rc::clone(&self.sources)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::pg::call::batch::lookup::Keys;
 use crate::pg::call::batch::{Batch, PORTION};
 use crate::pg::call::{preconditions, target};
 use crate::pg::provider;
-use crate::pg::provider::{Flight, Past};
+use crate::pg::provider::{Flight, Past, Sought};
 use crate::pg::provider::{health, shared_values};
 use crate::pg::shared::claims;
 use crate::pg::shared::claims::Claimed;
@@ -48,6 +48,8 @@ pub struct Member {
     /// It failed before, and all others have had their turn.
     pub goes_last: bool,
     pub deadline: Option<Instant>,
+    /// When the call began, or was queued, in epoch microseconds.
+    pub since: i64,
 }
 
 /// A contact about which a request is on its way.
@@ -85,6 +87,9 @@ impl Batch<'_> {
                 target::refuse_stale(&format!("Contact {id} has changed since this transaction began."));
             }
             let mut steps = Steps::new(self.request, &id);
+            if self.visit.as_ref().is_some_and(|visit| visit.admitted) {
+                steps = steps.admitted();
+            }
             steps.next(Event::Claimed);
             let mut providers = std::mem::take(&mut self.providers);
             self.scope().qualify(&mut steps, found, denied, &mut providers);
@@ -152,6 +157,7 @@ impl Batch<'_> {
 
     fn member(&self, claim: Claim, steps: Steps) -> Member {
         let contact = steps.contact();
+        let queued_at = self.visit.as_ref().and_then(|visit| visit.since.get(claim.position).copied());
         Member {
             claim,
             table: format!("{}\n{}", self.binding.name(), contact.id),
@@ -160,23 +166,27 @@ impl Batch<'_> {
             asking: Vec::new(),
             goes_last: false,
             deadline: None,
+            since: queued_at.unwrap_or(self.began_at),
             steps,
         }
     }
 
     /// The contact has come to its end: tells its line, and lets it go.
     pub fn conclude(&mut self, claim: Claim, steps: Steps) {
+        let pending = steps.pending();
         let (outcome, contact) = steps.into_outcome();
         let written = matches!(outcome, Outcome::Enriched { .. });
-        let line = line(&self.binding, claim.request_id, outcome, contact);
+        let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
         self.let_go(claim.key, written || claim.before);
         self.tell(claim.position, line);
     }
 
     /// What was answered before, for all of them by one statement.
     fn recall_portion(&self, members: &mut [Member]) {
-        let contacts: Vec<(&Contact, Hash)> =
-            members.iter().map(|member| (member.steps.contact(), member.row)).collect();
+        let contacts: Vec<Sought<'_>> = members
+            .iter()
+            .map(|member| (member.steps.contact(), member.row, member.steps.missing()))
+            .collect();
         let pasts = provider::pasts(self.workspace(), &self.providers.all, &contacts, &self.crowd);
         shared_values::report(self.workspace(), &self.crowd);
         for (member, past) in members.iter_mut().zip(pasts) {
@@ -189,22 +199,27 @@ impl Batch<'_> {
     pub fn look_ahead(&self, members: &mut [Member]) {
         let stale = members.iter_mut().filter_map(|member| {
             let (_, provider) = self.providers.all.get(member.steps.turn()?)?;
-            let Cow::Owned(known) = member.steps.known() else { return None };
-            let same = member.past.is_of(self.workspace(), provider, &known);
-            (!same).then_some((&mut member.past, known))
+            let (known, missing) = (member.steps.known(), member.steps.missing());
+            if matches!(known, Cow::Borrowed(_)) && !provider.asks_for_fields {
+                return None;
+            }
+            let same = member.past.is_of(self.workspace(), provider, (&known, missing));
+            let known = known.into_owned();
+            (!same).then_some((&mut member.past, known, missing))
         });
         self.renew(stale.collect());
     }
 
     /// Each with the contact as it is known by now.
-    pub fn renew(&self, mut stale: Vec<(&mut Past, Contact)>) {
+    pub fn renew(&self, mut stale: Vec<(&mut Past, Contact, FieldSet)>) {
         if stale.is_empty() {
             return;
         }
         let row = |past: &Past| past.person.row.expect("a contact of a table");
-        let rows: Vec<(&Contact, Hash)> = stale.iter().map(|(past, contact)| (contact, row(past))).collect();
+        let rows: Vec<Sought<'_>> =
+            stale.iter().map(|(past, contact, missing)| (contact, row(past), *missing)).collect();
         let latest = provider::pasts(self.workspace(), &self.providers.all, &rows, &self.crowd);
-        for ((past, contact), latest) in stale.iter_mut().zip(latest) {
+        for ((past, contact, _), latest) in stale.iter_mut().zip(latest) {
             past.renew(self.workspace(), latest, contact);
         }
     }

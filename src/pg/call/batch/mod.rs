@@ -104,6 +104,9 @@ pub struct Batch<'s> {
     trial_until: Option<Instant>,
     until: Option<Instant>,
     waits: bool,
+    /// In epoch microseconds.
+    began_at: i64,
+    visit: Option<Visit>,
     progress: &'s mut Progress,
     sink: &'s mut Sink<'s>,
 }
@@ -122,6 +125,18 @@ pub struct Call {
     pub outcomes: Outcomes,
     /// What the contacts of all its parts have in common.
     pub crowd: Crowd,
+    /// The queue's: `None` for a call.
+    pub visit: Option<Visit>,
+}
+
+/// The queue looks after contacts: it never waits for an answer that comes later, but comes again.
+pub struct Visit {
+    /// When each was queued, in epoch microseconds, by its position.
+    pub since: Vec<i64>,
+    /// An earlier visit, or the call that queued them, has used an admission of the rate limit for each.
+    pub admitted: bool,
+    /// A credit was charged for each.
+    pub charged: bool,
 }
 
 /// Steps 2 to 4, for the identity of the session.
@@ -146,7 +161,7 @@ pub fn permitted(caller: Caller) -> Result<Caller, Failure> {
 pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress, sink: &'s mut Sink<'s>) {
     preconditions::require_writable();
     transaction::mark_called();
-    let Call { caller, target, request, until, waits, outcomes, crowd } = call;
+    let Call { caller, target, request, until, waits, outcomes, crowd, visit } = call;
     let binding = target::binding(target);
     preconditions::refuse_row_in_update(binding.relation());
     binding.require_readable();
@@ -178,6 +193,8 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         trial_until: None,
         until,
         waits,
+        began_at: clock::now_us(),
+        visit,
         progress,
         sink,
     };
@@ -188,6 +205,12 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
 impl Batch<'_> {
     fn workspace(&self) -> Uuid {
         self.caller.workspace.id
+    }
+
+    /// The account for credits; `None`: none is spent, as there is no limit or each was charged before.
+    fn purse(&self) -> Option<usize> {
+        let charged = self.visit.as_ref().is_some_and(|visit| visit.charged);
+        self.account.filter(|_| self.caller.workspace.has_credit_limit && !charged)
     }
 
     fn scope(&self) -> BatchScope<'_> {
@@ -315,8 +338,7 @@ impl Batch<'_> {
         // Statements since the last wait may have waited for answers, too, and have seen the notice for ours.
         if !(self.take_answers() | self.take_parked()) {
             let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
-            let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
-            wait::for_answers(nearest.min(pause).min(self.until_turn()));
+            wait::for_answers(nearest.min(self.until_parked()).min(self.until_turn()));
             self.take_answers();
             self.take_parked();
         }

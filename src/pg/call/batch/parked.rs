@@ -1,21 +1,44 @@
-//! Contacts of a batch about which somebody else is asking: they wait, and the others go on.
+//! Contacts of a batch about which somebody else is asking, or whose answer comes later: they wait, and the others go on.
 
 use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::Member;
-use crate::pg::call::batch::{Batch, LOOK_ROUND};
-use crate::pg::provider::Awaited;
+use crate::pg::call::batch::{Batch, LOOK_ROUND, MAX_HELD_BACK, PORTION};
+use crate::pg::provider::{Awaited, Later};
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
 use leadlex_domain::sqlstate;
 use leadlex_domain::steps::{Event, Outcome, Raised};
 
-/// A contact that waits for another session's request about the same question.
+/// A contact that waits.
 pub struct Parked {
-    place: Place,
-    since: Instant,
+    awaits: Awaits,
     member: Member,
+}
+
+enum Awaits {
+    /// Another session's request about the same question, since then.
+    Others(Place, Instant),
+    /// Until what was handed in can be asked for.
+    Answer(Box<Later>),
+}
+
+impl Parked {
+    fn place(&self) -> Option<Place> {
+        match &self.awaits {
+            Awaits::Others(place, _) => Some(*place),
+            Awaits::Answer(_) => None,
+        }
+    }
+
+    /// How long to wait before a look; `None`: it is told.
+    fn left(&self) -> Option<Duration> {
+        match &self.awaits {
+            Awaits::Others(..) => None,
+            Awaits::Answer(later) => Some(later.left()),
+        }
+    }
 }
 
 impl Batch<'_> {
@@ -23,38 +46,80 @@ impl Batch<'_> {
     pub fn park(&mut self, mut member: Member, awaited: Awaited) {
         member.past.wait_for(awaited.question, awaited.before);
         self.ear.get_or_insert_with(|| Ear::open(None));
-        self.parked.push(Parked { place: awaited.place, since: Instant::now(), member });
+        self.parked.push(Parked { awaits: Awaits::Others(awaited.place, Instant::now()), member });
     }
 
-    /// Goes on with those whose question is answered, or whose time is over; whether there was one.
+    /// Whether another contact may wait beside those that do.
+    pub fn may_park(&self) -> bool {
+        let others = self.parked.iter().filter(|parked| parked.place().is_some()).count();
+        others < PORTION && self.parked.len() < MAX_HELD_BACK
+    }
+
+    /// It comes back when its answer can be asked for, where that is within its time; else it goes on with what there is.
+    pub fn come_back(&mut self, mut member: Member, mut later: Box<Later>) -> Option<Member> {
+        if let Some((question, ticket)) = later.take_unkept() {
+            member.past.remember(question, ticket);
+        }
+        let end = member.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        // What only has to be written down is there in a moment.
+        let waits = self.visit.is_none() || later.is_due();
+        if waits && later.comes_within(end.unwrap_or_default()) {
+            self.parked.push(Parked { awaits: Awaits::Answer(later), member });
+            return None;
+        }
+        member.steps.next(Event::Answered(later.into_outcome()));
+        Some(member)
+    }
+
+    /// Goes on with those whose question is answered or can be asked, or whose time is over; whether there was one.
     pub fn take_parked(&mut self) -> bool {
         if self.parked.is_empty() {
             return false;
         }
-        let places: Vec<Place> = self.parked.iter().map(|parked| parked.place).collect();
-        let (over, patience) = (single_flight::over(&places), single_flight::lock_timeout());
-        let mut ready = Vec::new();
-        for (parked, over) in std::mem::take(&mut self.parked).into_iter().zip(over) {
+        let places: Vec<Place> = self.parked.iter().filter_map(Parked::place).collect();
+        let mut over = single_flight::over(&places).into_iter();
+        let (mut ready, patience) = (Vec::new(), single_flight::lock_timeout());
+        for parked in std::mem::take(&mut self.parked) {
             let late = parked.member.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if over || late {
-                ready.push(parked.member);
-            } else if patience.is_some_and(|patience| parked.since.elapsed() >= patience) {
-                self.give_up(parked.member);
-            } else {
-                self.parked.push(parked);
+            let (event, waits) = match &parked.awaits {
+                Awaits::Others(_, since) if !over.next().unwrap_or(true) && !late => {
+                    (Event::Over, Some(*since))
+                }
+                Awaits::Answer(later) if !later.left().is_zero() && !late => {
+                    self.parked.push(parked);
+                    continue;
+                }
+                Awaits::Others(..) => (Event::Over, None),
+                Awaits::Answer(_) => (Event::Again, None),
+            };
+            match waits {
+                None => ready.push((event, parked.member)),
+                Some(since) if patience.is_some_and(|patience| since.elapsed() >= patience) => {
+                    self.give_up(parked.member);
+                }
+                Some(_) => self.parked.push(parked),
             }
         }
-        if self.parked.is_empty() {
+        if self.parked.iter().all(|parked| parked.place().is_none()) {
             self.ear = None;
         }
         let taken = !ready.is_empty();
-        let found = ready.iter_mut().map(|member| (&mut member.past, member.steps.known().into_owned()));
+        let found = ready.iter_mut().map(|(_, member)| {
+            let (known, missing) = (member.steps.known().into_owned(), member.steps.missing());
+            (&mut member.past, known, missing)
+        });
         self.renew(found.collect());
-        for mut member in ready {
-            member.steps.next(Event::Over);
+        for (event, mut member) in ready {
+            member.steps.next(event);
             self.advance(member);
         }
         taken
+    }
+
+    /// How long until one of them is to be looked at.
+    pub fn until_parked(&self) -> Duration {
+        let ear = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
+        self.parked.iter().filter_map(Parked::left).fold(ear, Duration::min)
     }
 
     /// It has waited for somebody else as long as lock_timeout allows.
@@ -74,7 +139,10 @@ impl Batch<'_> {
         let ends = self.parked.iter().filter_map(|parked| parked.member.deadline);
         let nearest = ends.min().map_or(LOOK_ROUND, |end| end.saturating_duration_since(now));
         let patience = single_flight::lock_timeout().unwrap_or(LOOK_ROUND).max(Duration::from_millis(1));
-        let pause = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);
-        wait::doze(nearest.min(pause).min(patience), wait::Event::Question);
+        let event = match self.ear {
+            Some(_) => wait::Event::Question,
+            None => wait::Event::Provider,
+        };
+        wait::doze(nearest.min(self.until_parked()).min(patience), event);
     }
 }

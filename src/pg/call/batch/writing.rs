@@ -66,7 +66,7 @@ impl Batch<'_> {
             });
         }
         let charged = self.charge(&members);
-        if self.caller.workspace.has_credit_limit {
+        if self.purse().is_some() {
             self.pool.settle(members.len() as i64, charged);
             self.short_of_credits = false;
         }
@@ -218,8 +218,11 @@ impl Batch<'_> {
         let entries: Vec<ledger::Entry> = changed
             .map(|member| history::entry(member.claim.request_id, member.steps.enrichment(), how))
             .collect();
-        if !entries.is_empty() {
-            ledger::charge_many(&entries);
+        let paid = self.visit.as_ref().is_some_and(|visit| visit.charged);
+        match paid {
+            _ if entries.is_empty() => {}
+            true => ledger::note_many(&entries),
+            false => ledger::charge_many(&entries),
         }
         entries.len() as i64
     }

@@ -1,5 +1,6 @@
 //! One contact: does each step as soon as it is its turn.
 
+mod telling;
 mod waiting;
 
 use std::rc::Rc;
@@ -15,24 +16,22 @@ use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::provider::{Asked, Asker, Asking, Past, Queued, Rejected};
+use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::{idempotency, ledger, suppressions};
-use crate::pg::sys::{settings, snapshot, spi};
+use crate::pg::sys::{clock, settings, snapshot, spi};
 use crate::pg::table::Binding;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::merge;
 use leadlex_domain::rate::Status;
 use leadlex_domain::receipt;
-use leadlex_domain::reply::{self, Reply};
-use leadlex_domain::steps::{Event, Outcome, Request, Row, Step, Steps, Stored, Written};
+use leadlex_domain::steps::{Event, Request, Row, Step, Steps, Stored, Written};
 use waiting::Wait;
 
 /// Steps 2 to 11 for one contact; step 1 made the [`Ask`].
@@ -103,6 +102,8 @@ struct SingleCall<'a> {
     /// What the call is about, locked until it ends.
     locked: Vec<ClaimKey>,
     deadline: Option<Instant>,
+    /// When the call began, in epoch microseconds.
+    began_at: i64,
     /// In the order of their priority, once they are known.
     providers: Vec<(String, Rc<LoadedProvider>)>,
     /// What they answered before, looked up when the first of them is to be asked.
@@ -160,6 +161,7 @@ impl<'a> SingleCall<'a> {
             claimed: Vec::new(),
             locked: Vec::new(),
             deadline: None,
+            began_at: clock::now_us(),
             providers: Vec::new(),
             past: None,
             awaited: None,
@@ -217,7 +219,7 @@ impl<'a> SingleCall<'a> {
             }
             Step::Providers => {
                 self.providers = provider::for_workspace(self.workspace());
-                Event::Providers(self.providers.iter().map(|(name, _)| name.clone()).collect())
+                Event::Providers(provider::sources(&self.providers))
             }
             Step::LookUp(_) => Event::Listed(self.is_suppressed(&steps.whom())),
             Step::UseRate => self.use_rate(),
@@ -344,18 +346,18 @@ impl<'a> SingleCall<'a> {
     }
 
     fn recall(&mut self, steps: &Steps, at: usize) -> Event {
-        let (workspace, known) = (self.workspace(), steps.known());
+        let (workspace, known, missing) = (self.workspace(), steps.known(), steps.missing());
         let named = &self.providers[at];
         let past = match &mut self.past {
             None => {
-                let whom = [(&*known, self.row)];
+                let whom = [(&*known, self.row, missing)];
                 let past = provider::pasts(workspace, &self.providers, &whom, &self.crowd).pop();
                 self.past.insert(past.unwrap_or_default())
             }
             Some(past) => {
                 // What others have supplied makes it another question.
-                if !past.is_of(workspace, &named.1, &known) {
-                    past.look_again(workspace, named, &known);
+                if !past.is_of(workspace, &named.1, (&known, missing)) {
+                    past.look_again(workspace, named, (&known, missing));
                 }
                 past
             }
@@ -364,7 +366,7 @@ impl<'a> SingleCall<'a> {
         if self.queued.as_ref().is_some_and(|queued| !queued.is_for(named.1.id)) {
             self.queued = None;
         }
-        Event::Recalled(provider::recall(&named.1, &self.asking(&known), steps.missing()))
+        Event::Recalled(provider::recall(&named.1, &self.asking(&known), missing))
     }
 
     fn asking<'s>(&'s self, known: &'s Contact) -> Asking<'s> {
@@ -374,6 +376,7 @@ impl<'a> SingleCall<'a> {
             table: &self.table,
             person: self.row,
             overwrite: self.overwrite,
+            since: self.began_at,
             past: self.past.as_ref().expect("recalled before"),
         }
     }
@@ -385,12 +388,17 @@ impl<'a> SingleCall<'a> {
         let outcome =
             match provider::ask(provider, &self.asking(&known), steps.missing(), left, Asker::Single) {
                 Asked::Done(outcome) => outcome,
-                Asked::Waiting(flight) => flight.wait(),
-                Asked::NotYet(_, fault) => return Event::NotAsked(fault),
+                Asked::Waiting(flight) => match flight.wait() {
+                    Landed::Done(outcome) => outcome,
+                    Landed::Later(later) => return self.come_back(later),
+                    Landed::LogInAgain => return self.ask_anew(at),
+                },
+                Asked::Later(later) => return self.come_back(later),
+                Asked::NotYet(_, fault) => return self.pass_over(steps, at, fault),
                 Asked::UnderWay(awaited) => return self.wait_for(Wait::Others(awaited)),
                 Asked::Limited(limit, fault) => return self.wait_for(Wait::Turn(limit, fault)),
                 Asked::Answered => {
-                    self.look_again(&known, at);
+                    self.look_again(steps, at);
                     return Event::Again;
                 }
             };
@@ -400,10 +408,10 @@ impl<'a> SingleCall<'a> {
         }
     }
 
-    fn look_again(&mut self, known: &Contact, at: usize) {
-        let workspace = self.workspace();
+    fn look_again(&mut self, steps: &Steps, at: usize) {
+        let (workspace, known) = (self.workspace(), steps.known());
         if let Some(past) = &mut self.past {
-            past.look_again(workspace, &self.providers[at], known);
+            past.look_again(workspace, &self.providers[at], (&known, steps.missing()));
         }
     }
 
@@ -425,42 +433,6 @@ impl<'a> SingleCall<'a> {
             provider::note_rejections(&self.providers, &[offer]);
         }
         Some(written)
-    }
-
-    fn reply(&mut self, steps: Steps, ask: &Ask) -> Result<Told, Failure> {
-        let rate_limit = rate_status(self.caller, self.account).tightest();
-        let (outcome, contact) = steps.into_outcome();
-        let (fields_updated, origin, field_origins) = match outcome {
-            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), origins),
-            Outcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
-            Outcome::Failed(failure) => return Err(failure),
-            Outcome::Replayed(stored) => {
-                self.drop_claims();
-                return Ok(Told::Again(reply::replay(stored, self.request_id, self.credits(), rate_limit)));
-            }
-            Outcome::Several(..) | Outcome::UpdateDenied | Outcome::Raised(_) => {
-                unreachable!("raised where a call about one contact comes to it")
-            }
-        };
-        if origin.is_none() && ask.key.is_none() {
-            self.drop_claims();
-        }
-        let reply = Reply {
-            contact: contact.expect("a contact that was read"),
-            fields_updated,
-            origin,
-            field_origins,
-            credits_remaining: self.credits(),
-            request_id: self.request_id,
-            rate_limit,
-        };
-        Ok(Told::New(reply.to_json()))
-    }
-
-    /// Credits left in the workspace; `None`: it has no limit.
-    fn credits(&mut self) -> Option<i64> {
-        let limited = self.caller.workspace.has_credit_limit;
-        limited.then(|| credits::balance(open_account(self.caller, self.account)))
     }
 }
 

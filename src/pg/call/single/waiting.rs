@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::SingleCall;
 use crate::pg::provider;
-use crate::pg::provider::{Awaited, Limit, Queued};
+use crate::pg::provider::{Awaited, Later, Limit, Queued};
 use leadlex_domain::provider::Fault;
 use leadlex_domain::steps::{Event, Steps};
 
@@ -16,6 +16,8 @@ pub enum Wait {
     Turn(Limit, Fault),
     /// The provider was asked, and wants to be asked later.
     Pause(Limit, Fault),
+    /// It has handed the question in: until it can be asked for the answer.
+    Answer(Box<Later>),
 }
 
 impl SingleCall<'_> {
@@ -33,21 +35,51 @@ impl SingleCall<'_> {
                     past.wait_for(awaited.question, awaited.before);
                 }
                 provider::wait_for(&awaited, left);
-                self.look_again(&steps.known(), at);
+                self.look_again(steps, at);
                 Event::Over
             }
             Wait::Turn(limit, fault) => match self.wait_for_turn(at, limit) {
                 true => Event::Over,
                 false => {
                     provider::give_up(&self.providers[at].1, limit, &fault);
-                    Event::NotAsked(fault)
+                    self.pass_over(steps, at, fault)
                 }
             },
             Wait::Pause(limit, fault) => match self.wait_for_turn(at, limit) {
                 true => Event::Over,
-                false => Event::NotAsked(fault),
+                false => self.pass_over(steps, at, fault),
             },
+            Wait::Answer(later) => {
+                later.wait();
+                self.look_again(steps, at);
+                Event::Over
+            }
         }
+    }
+
+    /// Waits until the answer can be asked for, where that is within the call's time; else what there is by now counts.
+    pub(super) fn come_back(&mut self, mut later: Box<Later>) -> Event {
+        if let (Some((question, ticket)), Some(past)) = (later.take_unkept(), &mut self.past) {
+            past.remember(question, ticket);
+        }
+        if !later.comes_within(self.left()) {
+            return Event::Answered(later.into_outcome());
+        }
+        self.wait_for(Wait::Answer(later))
+    }
+
+    /// The provider has to be logged in to anew.
+    pub(super) fn ask_anew(&mut self, at: usize) -> Event {
+        if let Some(past) = &mut self.past {
+            past.note_denied(self.providers[at].1.id);
+        }
+        Event::Again
+    }
+
+    /// The provider is not waited for.
+    pub(super) fn pass_over(&self, steps: &Steps, at: usize, fault: Fault) -> Event {
+        let (provider, known) = (&self.providers[at].1, steps.known());
+        Event::NotAsked(provider::passed_over(provider, &self.asking(&known), steps.missing(), fault))
     }
 
     /// Whether the provider can be asked, after so long a wait as there is time for.

@@ -19,7 +19,7 @@ use crate::pg::shared::{layout, provider_slots};
 use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
 use leadlex_domain::health::{Ending, Permit, Policy, Question};
-use leadlex_domain::provider::{Fault, FaultKind, Verdict};
+use leadlex_domain::provider::{Fault, FaultKind, Progress, Verdict};
 use leadlex_domain::tally::Count;
 
 use crate::pg::shared::provider_slots::{ProviderSlot, State};
@@ -144,23 +144,31 @@ impl ProviderSlot {
 }
 
 impl InFlightRequest {
-    /// From a helper thread: how the request ended, and what it cost.
-    pub fn ended(&self, verdict: &Verdict, cost: Option<f64>) {
+    /// From a helper thread: what came of the request, and what it cost.
+    pub fn ended(&self, came: &Progress, cost: Option<f64>) {
         let now = clock::now_us();
-        let ending = match verdict {
-            Verdict::Failed(fault) if self.in_full || fault.kind != FaultKind::Timeout => {
-                Ending::Failed { kind: fault.kind, retry_after_s: fault.retry_after_s }
+        let (ending, count) = match came {
+            Progress::Over(verdict) => (self.ending(verdict), Some(Count::of(verdict))),
+            // It counts as a call alone: what it leads to counts as the answer.
+            Progress::Next { .. } => (Ending::Answered, None),
+            // Whether the secret is good is told by the login.
+            Progress::LogInAgain => (Ending::Unknown, Some(Count::Failed(FaultKind::BadCredentials))),
+            Progress::Pending { fault, .. } | Progress::TicketUnknown(fault) | Progress::Failed(fault) => {
+                let verdict = Verdict::Failed(fault.clone());
+                (self.ending(&verdict), Some(Count::of(&verdict)))
             }
-            Verdict::Failed(_) => Ending::Unknown,
-            _ => Ending::Answered,
+        };
+        let error = match came {
+            Progress::TicketUnknown(fault) | Progress::Failed(fault) => Some(fault),
+            _ => None,
         };
         robust_mutex::from_thread(|| {
             self.slot.with(|state| {
                 state.health.ended(self.question, self.sent_at, now, ending, self.policy);
-                state.count(Count::of(verdict));
+                count.into_iter().for_each(|count| state.count(count));
                 state.since.add_cost(cost);
                 state.latencies.add((now - self.sent_at).max(0) as u64);
-                if let Verdict::Failed(fault) = verdict {
+                if let Some(fault) = error {
                     state.note_error(fault);
                 }
             })
@@ -168,6 +176,16 @@ impl InFlightRequest {
         // Who is asked about next meets the pause, if there is one.
         if let Some(place) = &self.place {
             place.end();
+        }
+    }
+
+    fn ending(&self, verdict: &Verdict) -> Ending {
+        match verdict {
+            Verdict::Failed(fault) if self.in_full || fault.kind != FaultKind::Timeout => {
+                Ending::Failed { kind: fault.kind, retry_after_s: fault.retry_after_s }
+            }
+            Verdict::Failed(_) => Ending::Unknown,
+            _ => Ending::Answered,
         }
     }
 }

@@ -21,6 +21,15 @@ enum PositionRule {
     Together,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+enum PendingRule {
+    #[name = c"error"]
+    Error,
+    #[name = c"queue"]
+    Queue,
+}
+
+static WHEN_PENDING: GucSetting<PendingRule> = GucSetting::<PendingRule>::new(PendingRule::Error);
 static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
 static POSITION: GucSetting<PositionRule> = GucSetting::<PositionRule>::new(PositionRule::Any);
 static MIN_CONFIDENCE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
@@ -42,7 +51,20 @@ pub fn position() -> Position {
     }
 }
 
+/// leadlex.when_pending: whether the queue asks again for an answer that comes later.
+pub fn queues_pending() -> bool {
+    WHEN_PENDING.get() == PendingRule::Queue
+}
+
 pub fn define() {
+    GucRegistry::define_enum_guc(
+        c"leadlex.when_pending",
+        c"queue: a call whose answer comes later queues the rest of it for the caller.",
+        c"error: a call that has nothing by then is LX503, reason pending.",
+        &WHEN_PENDING,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_enum_guc(
         c"leadlex.waterfall",
         c"first_match stops at the first provider with data, fill goes on until every wanted field is filled.",

@@ -1,0 +1,95 @@
+//! LX503: providers that failed, with what each of them said.
+
+use serde_json::{Value, json};
+
+use super::{Code, Failure};
+use crate::provider::{Fault, FaultKind};
+
+/// Of several answers that come later, the one that can be asked for first.
+fn soonest((_, fault): &(&str, &Fault)) -> (bool, u64) {
+    (fault.given_up, fault.retry_after_s.unwrap_or(u64::MAX))
+}
+
+impl Failure {
+    /// Nobody had data, and these providers failed (the others are in `answered`).
+    /// `provider_unavailable`, LX503. DETAIL lists all `providers`; one without a fault has the reason
+    /// `no_match`. Where one is waited for, and no other was asked for that, DETAIL has its `reason` and `retry_after`, too.
+    pub fn provider_unavailable(providers: &[(String, Option<Fault>)]) -> Failure {
+        let outcome = |(name, fault): &(String, Option<Fault>)| match fault {
+            None => json!({"provider": name, "reason": "no_match"}),
+            Some(fault) => {
+                let mut entry =
+                    json!({"provider": name, "reason": fault.kind.name(), "message": fault.message});
+                if let (Some(seconds), Some(object)) = (fault.retry_after_s, entry.as_object_mut()) {
+                    object.insert("retry_after".to_owned(), json!(seconds));
+                }
+                let flags = [("paused", fault.paused), ("without_secret", fault.without_secret)];
+                for (name, _) in flags.into_iter().filter(|(_, holds)| *holds) {
+                    entry[name] = json!(true);
+                }
+                entry
+            }
+        };
+        let failed =
+            |(name, fault): &(String, Option<Fault>)| Some(format!("{name}: {}", fault.as_ref()?.message));
+        let reasons: Vec<String> = providers.iter().filter_map(failed).collect();
+        let first = |wanted: &dyn Fn(&Fault) -> bool| {
+            providers.iter().find_map(|(name, fault)| Some((name, fault.as_ref().filter(|f| wanted(f))?)))
+        };
+        let denied = first(&|fault| fault.kind == FaultKind::BadCredentials && fault.remedy.is_none());
+        let remedied = || first(&|fault| fault.remedy.is_some());
+        let hint = match denied.or_else(remedied).or_else(|| first(&|_| true)) {
+            Some((name, fault)) => format!("No credit was charged. {}", fault.advice(name)),
+            None => "No credit was charged. Try again later.".to_owned(),
+        };
+        let failure = Failure::new(
+            Code::ProviderUnavailable,
+            format!("no provider had data, and at least one failed ({})", reasons.join("; ")),
+            hint,
+        )
+        .with("providers", providers.iter().map(outcome).collect());
+        let faults = || providers.iter().filter_map(|(name, fault)| Some((name.as_str(), fault.as_ref()?)));
+        if let Some((_, held)) = faults().find(|(_, fault)| fault.holds) {
+            return failure
+                .with("reason", json!(held.kind.name()))
+                .with("retry_after", held.retry_after_s.map_or(Value::Null, Value::from));
+        }
+        match faults().filter(|(_, fault)| fault.kind == FaultKind::Pending).min_by_key(soonest) {
+            Some((name, fault)) => failure.pending(name, fault),
+            None => failure,
+        }
+    }
+
+    /// The answer of this provider comes later.
+    fn pending(mut self, provider: &str, fault: &Fault) -> Failure {
+        self.message = format!("the answer of provider {provider} is not there yet ({})", fault.message);
+        let then = match (fault.given_up, fault.owed) {
+            (true, _) => {
+                "It was asked for as long as poll_for_s of the provider says; the next call hands the question in anew."
+            }
+            (false, true) => "Call again later: what was handed in is not handed in again.",
+            (false, false) => "Call again later: the provider is asked anew then.",
+        };
+        self.hint = format!("No credit was charged. {then}");
+        let failure = self.with("reason", json!(FaultKind::Pending.name()));
+        match fault.retry_after_s {
+            Some(seconds) => failure.with("retry_after", json!(seconds)),
+            None => failure,
+        }
+    }
+
+    /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused, at its limit or
+    /// without a secret, or said that there are too many requests.
+    pub fn is_passed_over(&self) -> bool {
+        let about_others = |entry: &Value| {
+            let limit = [FaultKind::RateLimited, FaultKind::ProviderLimit];
+            ["paused", "without_secret"].iter().any(|flag| entry.get(*flag) == Some(&json!(true)))
+                || limit.iter().any(|kind| entry["reason"] == kind.name())
+        };
+        let answered = |entry: &Value| entry["reason"] == "no_match";
+        let providers = self.more.get("providers").and_then(Value::as_array);
+        providers.is_some_and(|all| {
+            all.iter().any(about_others) && all.iter().all(|entry| answered(entry) || about_others(entry))
+        })
+    }
+}

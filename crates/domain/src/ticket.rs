@@ -1,0 +1,136 @@
+//! Answers that a provider owes: what a step took, kept for the question like a receipt, so that nothing is handed in twice.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::fields::FieldSet;
+use super::hash::Hash;
+use super::provider::{Config, Inquiry};
+
+/// What is kept of a question under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ticket {
+    /// When it was kept, in epoch microseconds. Of two to one question the later counts.
+    pub kept_at: i64,
+    /// When the question was handed in.
+    pub submitted_at: i64,
+    /// When it is given up, by the description that it was kept with.
+    pub ends_at: i64,
+    /// What was known of the person, see [`super::question::Questions::known`].
+    pub known: Hash,
+    /// See [`Inquiry::ticket`].
+    pub inquiry: Value,
+    /// Microseconds since the submission in which nothing could be sent.
+    pub uncounted_us: i64,
+    /// Up to when that is counted.
+    pub paused_until: i64,
+    /// The same step was kept before, and can be asked: nothing is lost with this one but a time.
+    pub renews: bool,
+}
+
+impl Ticket {
+    /// Of a question under way; `before`: what was kept of it. `None`: nothing has been handed in.
+    pub fn new(
+        config: &Config,
+        inquiry: &Inquiry,
+        known: Hash,
+        before: Option<&Ticket>,
+        now: i64,
+    ) -> Option<Ticket> {
+        let json = inquiry.ticket()?;
+        let (uncounted_us, paused_until) =
+            before.map_or((0, 0), |before| (before.uncounted_us, before.paused_until));
+        let mut ticket = Ticket {
+            kept_at: now,
+            submitted_at: json["submitted_at"].as_i64()?,
+            ends_at: 0,
+            known,
+            renews: before.is_some_and(|before| before.inquiry["step"] == json["step"]),
+            inquiry: json,
+            uncounted_us,
+            paused_until,
+        };
+        ticket.ends_at = ticket.ends(config);
+        Some(ticket)
+    }
+
+    /// The question as it stands; `None`: it was another description's.
+    pub fn inquiry(&self, config: &Config, wanted: FieldSet) -> Option<Inquiry> {
+        Inquiry::resumed(config, &self.inquiry, wanted)
+    }
+
+    /// When it is given up, in epoch microseconds, as the description says by now.
+    pub fn ends(&self, config: &Config) -> i64 {
+        let longest = i64::from(config.poll_for_s()).saturating_mul(1_000_000);
+        self.submitted_at.saturating_add(longest).saturating_add(self.uncounted_us)
+    }
+
+    /// The same where nothing can be sent until then: that does not count. `None`: it is counted off already.
+    pub fn paused(&self, config: &Config, until: i64, now: i64) -> Option<Ticket> {
+        let more = until - now.max(self.paused_until);
+        let mut later = Ticket {
+            kept_at: now,
+            uncounted_us: self.uncounted_us.saturating_add(more),
+            paused_until: until,
+            renews: true,
+            ..self.clone()
+        };
+        later.ends_at = later.ends(config);
+        (more > 0).then_some(later)
+    }
+
+    /// As the queue in shared memory has it; [`Ticket::from_parts`] reads it.
+    pub fn to_parts(&self) -> Value {
+        json!([
+            self.kept_at,
+            self.submitted_at,
+            self.ends_at,
+            Uuid::from_bytes(self.known),
+            self.inquiry,
+            self.uncounted_us,
+            self.paused_until,
+            self.renews,
+        ])
+    }
+
+    /// `None`: the parts have another form.
+    pub fn from_parts(parts: &[Value]) -> Option<Ticket> {
+        let [kept_at, submitted_at, ends_at, known, inquiry, uncounted_us, paused_until, renews] = parts
+        else {
+            return None;
+        };
+        Some(Ticket {
+            kept_at: kept_at.as_i64()?,
+            submitted_at: submitted_at.as_i64()?,
+            ends_at: ends_at.as_i64()?,
+            known: known.as_str()?.parse::<Uuid>().ok()?.into_bytes(),
+            inquiry: inquiry.clone(),
+            uncounted_us: uncounted_us.as_i64()?,
+            paused_until: paused_until.as_i64()?,
+            renews: renews.as_bool()?,
+        })
+    }
+
+    /// What the books keep of it beside their columns.
+    pub fn body(&self) -> Value {
+        json!({"inquiry": self.inquiry, "uncounted_us": self.uncounted_us, "paused_until": self.paused_until})
+    }
+
+    /// Reads what [`Ticket::body`] wrote, with what stands in the columns: times in epoch microseconds.
+    pub fn from_body(body: &Value, (kept_at, submitted_at, ends_at): (i64, i64, i64), known: Hash) -> Ticket {
+        Ticket {
+            kept_at,
+            submitted_at,
+            ends_at,
+            known,
+            inquiry: body["inquiry"].clone(),
+            uncounted_us: body["uncounted_us"].as_i64().unwrap_or_default(),
+            paused_until: body["paused_until"].as_i64().unwrap_or_default(),
+            renews: true,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ticket_tests.rs"]
+mod tests;

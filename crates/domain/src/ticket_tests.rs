@@ -1,0 +1,82 @@
+use serde_json::json;
+
+use super::*;
+use crate::contact::Contact;
+use crate::person::Person;
+use crate::provider::{Answer, Next, Progress, Whom};
+
+const NOW: i64 = 1_792_567_620_000_000;
+const SECOND: i64 = 1_000_000;
+const KNOWN: Hash = [7; 16];
+
+fn config(poll_for_s: u32) -> Config {
+    let step = |url: &str, response: Value, take: Value| json!({"request": {"url": url}, "response": response, "take": take});
+    let submit = step("https://api.acme.example/v1?email={email}", json!({}), json!({"ticket": "/id"}));
+    let mut poll = step(
+        "https://api.acme.example/v1/{ticket}",
+        json!({"pending": {"status": [202]}, "fields": {"phone": "/phone"}}),
+        json!({}),
+    );
+    poll.as_object_mut().unwrap().remove("take");
+    let description = json!({
+        "identify_by": [["email"]], "poll_every_s": 5, "poll_for_s": poll_for_s, "steps": [submit, poll]
+    });
+    Config::parse(&description).unwrap()
+}
+
+/// Handed in at [`NOW`].
+fn submitted(config: &Config) -> Inquiry {
+    let person = Person::made_up(&Contact { email: Some("jane@acme.example".into()), ..Contact::default() });
+    let mut inquiry = Inquiry::new(FieldSet::ALL);
+    let Next::Send(request) = inquiry.next(config, &person, None, None) else { panic!("a request") };
+    let answer = Answer { status: 200, headers: Vec::new(), body: br#"{"id": "t-1"}"#.to_vec() };
+    let (progress, _) = inquiry.take(config, (&request, &answer), &Whom::default(), NOW);
+    assert_eq!(progress, Progress::Next { after_s: 5 });
+    inquiry
+}
+
+fn ticket(config: &Config) -> Ticket {
+    Ticket::new(config, &submitted(config), KNOWN, None, NOW).unwrap()
+}
+
+#[test]
+fn what_was_not_handed_in_leaves_no_ticket() {
+    assert_eq!(Ticket::new(&config(60), &Inquiry::new(FieldSet::ALL), KNOWN, None, NOW), None);
+}
+
+#[test]
+fn it_is_the_same_after_the_queue_and_after_the_books() {
+    let config = config(60);
+    let ticket = ticket(&config);
+    let parts = ticket.to_parts();
+    assert_eq!(Ticket::from_parts(parts.as_array().unwrap()).as_ref(), Some(&ticket));
+    let times = (ticket.kept_at, ticket.submitted_at, ticket.ends_at);
+    assert_eq!(
+        Ticket::from_body(&ticket.body(), times, KNOWN),
+        Ticket { renews: true, ..ticket.clone() },
+        "what is in the books can be asked for"
+    );
+    assert_eq!(ticket.inquiry(&config, FieldSet::ALL), Some(submitted(&config)));
+}
+
+#[test]
+fn its_time_counts_from_the_submission() {
+    let ticket = ticket(&config(60));
+    assert_eq!((ticket.submitted_at, ticket.ends_at), (NOW, NOW + 60 * SECOND));
+    assert_eq!(ticket.ends(&config(90)), NOW + 90 * SECOND, "as the description says by now");
+    let later =
+        Ticket::new(&config(60), &submitted(&config(60)), KNOWN, Some(&ticket), NOW + SECOND).unwrap();
+    assert_eq!((later.ends_at, later.renews, ticket.renews), (ticket.ends_at, true, false));
+}
+
+#[test]
+fn a_pause_is_not_counted_and_not_counted_off_twice() {
+    let config = config(60);
+    let paused = ticket(&config).paused(&config, NOW + 30 * SECOND, NOW + 10 * SECOND).unwrap();
+    assert_eq!(paused.ends_at, NOW + 80 * SECOND);
+    assert_eq!(paused.paused(&config, NOW + 30 * SECOND, NOW + 20 * SECOND), None);
+    let longer = paused.paused(&config, NOW + 50 * SECOND, NOW + 25 * SECOND).unwrap();
+    assert_eq!(longer.ends_at, NOW + 100 * SECOND);
+    let next = Ticket::new(&config, &submitted(&config), KNOWN, Some(&longer), NOW + 60 * SECOND).unwrap();
+    assert_eq!(next.ends_at, longer.ends_at, "it stays so");
+}

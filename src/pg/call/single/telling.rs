@@ -1,0 +1,66 @@
+//! What a call about one contact tells, and what it leaves for later.
+
+use crate::pg::call::enqueue::{self, Rest};
+use crate::pg::call::single::{SingleCall, Told, open_account, rate_status};
+use crate::pg::limits::credits;
+use crate::pg::store::jobs;
+use leadlex_domain::ask::Ask;
+use leadlex_domain::call_error::Failure;
+use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::reply::{self, Reply};
+use leadlex_domain::steps::{Outcome, Steps};
+
+impl SingleCall<'_> {
+    pub fn reply(&mut self, steps: Steps, ask: &Ask) -> Result<Told, Failure> {
+        let rate_limit = rate_status(self.caller, self.account).tightest();
+        let pending = steps.pending().is_some_and(|pending| !pending.given_up);
+        let queued = pending && self.queue_rest(&steps, ask);
+        let (outcome, contact) = steps.into_outcome();
+        let (fields_updated, origin, field_origins) = match outcome {
+            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), origins),
+            Outcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
+            Outcome::Failed(_) if queued => (FieldSet::EMPTY, None, FieldMap::default()),
+            Outcome::Failed(failure) => return Err(failure),
+            Outcome::Replayed(stored) => {
+                self.drop_claims();
+                return Ok(Told::Again(reply::replay(stored, self.request_id, self.credits(), rate_limit)));
+            }
+            Outcome::Several(..) | Outcome::UpdateDenied | Outcome::Raised(_) => {
+                unreachable!("raised where a call about one contact comes to it")
+            }
+        };
+        if origin.is_none() && ask.key.is_none() {
+            self.drop_claims();
+        }
+        let reply = Reply {
+            contact: contact.expect("a contact that was read"),
+            fields_updated,
+            origin,
+            field_origins,
+            credits_remaining: self.credits(),
+            request_id: self.request_id,
+            rate_limit,
+            pending,
+        };
+        Ok(Told::New(reply.to_json()))
+    }
+
+    /// Queues what comes later, where the caller wants that.
+    fn queue_rest(&self, steps: &Steps, ask: &Ask) -> bool {
+        let charged = matches!(steps.outcome(), Some(Outcome::Enriched { .. }));
+        let rest = Rest {
+            workspace: self.workspace(),
+            binding: &self.binding,
+            fields: ask.fields,
+            overwrite: self.overwrite,
+            progress: jobs::Progress::default(),
+        };
+        enqueue::add_pending(&rest, vec![(self.id.clone(), charged)])
+    }
+
+    /// Credits left in the workspace; `None`: it has no limit.
+    fn credits(&mut self) -> Option<i64> {
+        let limited = self.caller.workspace.has_credit_limit;
+        limited.then(|| credits::balance(open_account(self.caller, self.account)))
+    }
+}

@@ -1,0 +1,272 @@
+//! Puts a question to a provider.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::pg::installation;
+use crate::pg::provider::again::Again;
+use crate::pg::provider::asker::Later;
+use crate::pg::provider::flight::{self, Flight};
+use crate::pg::provider::health::InFlightRequest;
+use crate::pg::provider::login::{self, log_in};
+use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
+use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait};
+use crate::pg::provider::shared_values::About;
+use crate::pg::provider::under_way::{UnderWay, place, under_way};
+use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, turn, used};
+use crate::pg::shared::receipts;
+use crate::pg::shared::single_flight::Claim;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::sys::clock;
+use crate::pg::sys::settings;
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
+use leadlex_domain::person::Person;
+use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest, Inquiry, Verdict};
+use leadlex_domain::question::Questions;
+use leadlex_domain::receipt;
+use leadlex_domain::receipt::Refusal;
+use leadlex_domain::suppression;
+use leadlex_domain::waterfall::ProviderOutcome;
+
+/// Puts the question to the provider, after [`super::recall`] had no answer, or goes on with what is under way;
+/// `wait::for_answers` ends when the answer is there. `missing` are the fields still to be filled; `left` is what remains of
+/// the call's total time.
+///
+/// Raises 53000: no file descriptor is left for a request.
+pub fn ask(
+    provider: &Rc<LoadedProvider>,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+    left: Duration,
+    asker: Asker,
+) -> Asked {
+    let (Ok(config), Some(questions)) = (&provider.config, asking.past.questions.get(&provider.id)) else {
+        return Asked::Done(ProviderOutcome::Skipped);
+    };
+    let wanted = config.fills().intersect(missing);
+    let under_way = under_way(provider, config, asking, wanted);
+    let put = Put { provider, config, asking, questions, missing, under_way, asker };
+    let about = asking.about(provider);
+    if let Some(later) = put.under_way.as_ref().and_then(|under_way| under_way.later(config, &about, left)) {
+        return Asked::Later(Box::new(later));
+    }
+    if left.is_zero() {
+        return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
+    }
+    match announce(asking.person) {
+        Ok(()) => put.send(Inquiry::new(wanted), about, left),
+        Err(fault) => put.failed(&about, fault),
+    }
+}
+
+/// What it comes to that the provider is not waited for any more, before it is asked: what earlier steps have supplied stands.
+pub fn passed_over(
+    provider: &LoadedProvider,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+    fault: Fault,
+) -> ProviderOutcome {
+    let so_far = provider.config.as_ref().ok().and_then(|config| {
+        let under_way = under_way(provider, config, asking, config.fills().intersect(missing))?;
+        Some(under_way.so_far(config, &asking.about(provider), fault.clone()))
+    });
+    so_far.unwrap_or(ProviderOutcome::Answered(Verdict::Failed(fault)))
+}
+
+/// A question that is put now, or goes on.
+struct Put<'a> {
+    provider: &'a Rc<LoadedProvider>,
+    config: &'a Arc<Config>,
+    asking: &'a Asking<'a>,
+    questions: &'a Questions,
+    missing: FieldSet,
+    under_way: Option<UnderWay<'a>>,
+    asker: Asker,
+}
+
+impl Put<'_> {
+    /// `new`: the question, where it has not been put yet.
+    fn send(&self, new: Inquiry, about: About, left: Duration) -> Asked {
+        let Put { provider, config, asking, questions, asker, .. } = *self;
+        let until = Instant::now() + left;
+        let mut inquiry = self.under_way.as_ref().map_or(new, |known| known.inquiry.clone());
+        if asking.past.was_denied(provider.id) {
+            inquiry = inquiry.denied();
+        }
+        let asked = (&inquiry, &asking.past.person);
+        let (mut prepared, login) = match prepare_logged_in(provider, config, asked, left, asker) {
+            Ok((Ready::Send(prepared), login)) => (prepared, login),
+            Ok((Ready::Nothing(None), _)) => return Asked::Done(ProviderOutcome::Skipped),
+            Ok((Ready::Nothing(Some(so_far)), _)) => return Asked::Done(used(config, &about, so_far)),
+            Ok((Ready::LogIn, _)) => {
+                return self.failed(&about, Fault::new(FaultKind::Internal, "the login gave nothing"));
+            }
+            Err(refused) => return self.refused(&about, refused),
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let claim = match turn::claim(config, questions, asking.past, left) {
+            Ok(claim) => claim.map(Arc::new),
+            Err(others) => return turn::of_others(config, others, questions.hashes[0]),
+        };
+        let repeats = add_request_key(config, (asking, questions, self.missing), &inquiry, &mut prepared);
+        let in_flight = match admit(provider, config, prepared.question, left, asker) {
+            Ok(in_flight) => in_flight,
+            Err(refused) => return self.refused(&about, refused),
+        };
+        let ticket = place(provider, asking, self.under_way.as_ref());
+        let start = Start { ticket, inquiry, login, claim, in_flight, repeats };
+        let sink = start.sink(provider, config, (asking, questions, &about), (&prepared.request, left));
+        let asked = flight::Asked {
+            provider: Rc::clone(provider),
+            config: Arc::clone(config),
+            about,
+            inquiry: sink.inquiry.clone(),
+            ticket: sink.ticket.as_ref().map(|place| place.question),
+            in_full: sink.in_flight.in_full,
+        };
+        fly(asked, sink, prepared, left, asker)
+    }
+
+    fn refused(&self, about: &About, refused: Refused) -> Asked {
+        let Refused { fault, later } = refused;
+        match later {
+            Some(Later::NotYet(why)) => Asked::NotYet(why, fault),
+            Some(Later::Limited(limit)) => {
+                self.note_pause(&fault);
+                Asked::Limited(limit, fault)
+            }
+            None => self.failed(about, fault),
+        }
+    }
+
+    fn note_pause(&self, fault: &Fault) {
+        if let Some(under_way) = &self.under_way {
+            under_way.note_pause(self.provider, self.config, self.asking, fault);
+        }
+    }
+
+    /// Nothing was sent: what there is by now, and why there is no more.
+    fn failed(&self, about: &About, fault: Fault) -> Asked {
+        self.note_pause(&fault);
+        Asked::Done(match &self.under_way {
+            Some(under_way) => under_way.so_far(self.config, about, fault),
+            None => ProviderOutcome::Answered(Verdict::Failed(fault)),
+        })
+    }
+}
+
+/// All that is decided before a request is sent.
+struct Start {
+    inquiry: Inquiry,
+    ticket: Option<TicketPlace>,
+    login: Option<login::Place>,
+    claim: Option<Arc<Claim>>,
+    in_flight: InFlightRequest,
+    repeats: bool,
+}
+
+impl Start {
+    fn sink(
+        self,
+        provider: &LoadedProvider,
+        config: &Arc<Config>,
+        (asking, questions, about): (&Asking<'_>, &Questions, &About),
+        (request, left): (&HttpRequest, Duration),
+    ) -> ReceiptSink {
+        let Start { inquiry, ticket, login, claim, in_flight, repeats } = self;
+        ReceiptSink {
+            key: installation::receipt_key(questions.hashes[0]),
+            person: asking.person,
+            known: questions.known,
+            terms: settings::receipt_terms(),
+            config: Arc::clone(config),
+            whom: config.whom(&asking.past.person),
+            request: HttpRequest::clone(request),
+            inquiry,
+            ticket,
+            login,
+            workspace: asking.workspace,
+            provider: provider.id,
+            refusal: refusal(provider, asking),
+            sighting: about.sighting(config, &asking.past.person),
+            in_flight,
+            until: longest_wait(config, left),
+            claim,
+            repeats,
+        }
+    }
+}
+
+/// The next request of a question, with what the provider's login gives where it names that; and which login it was.
+pub fn prepare_logged_in(
+    provider: &LoadedProvider,
+    config: &Arc<Config>,
+    asked: (&Inquiry, &Person),
+    left: Duration,
+    asker: Asker,
+) -> Result<(Ready, Option<login::Place>), Refused> {
+    let refused = |fault| Refused { fault, later: None };
+    let ready = prepare(provider, config, asked, None).map_err(refused)?;
+    let Ready::LogIn = ready else { return Ok((ready, None)) };
+    let held = log_in(provider, config, left, asker)?;
+    let ready = prepare(provider, config, asked, Some(&held.values)).map_err(refused)?;
+    Ok((ready, Some(held.place())))
+}
+
+fn fly(asked: flight::Asked, sink: ReceiptSink, prepared: Prepared, left: Duration, asker: Asker) -> Asked {
+    let again = Again::of(&sink, left);
+    let (keep, kept) = sink.start();
+    match send(&asked.config, *prepared.request, left, keep, asker.on()) {
+        Ok(sent) => Asked::Waiting(Box::new(Flight { asked, kept, sent, again })),
+        Err(fault) => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
+    }
+}
+
+/// Marks the request, where the provider knows repetitions by that; whether it does. To ask whether something is ready is no
+/// repetition of having asked before.
+fn add_request_key(
+    config: &Config,
+    (asking, questions, missing): (&Asking<'_>, &Questions, FieldSet),
+    inquiry: &Inquiry,
+    prepared: &mut Prepared,
+) -> bool {
+    let Some(header) = config.idempotency_header().filter(|_| !inquiry.is_poll(config)) else { return false };
+    let key = request_key(asking, questions, missing, &prepared.request);
+    prepared.request.headers.push((header.to_owned(), key.to_string()));
+    true
+}
+
+/// Notes that somebody is about to be asked about. `Err` where there might be no room to keep that the provider refuses.
+fn announce(person: Hash) -> Result<(), Fault> {
+    let uptime = clock::uptime_s();
+    let has_room = receipts::with(|arena| {
+        arena.note_request(person, uptime);
+        arena.has_room_for_refusals()
+    });
+    let message = "not sent: so many refusals wait to be written that there might be no room to keep one more (leadlex.worker_status)";
+    if has_room { Ok(()) } else { Err(Fault::new(FaultKind::Busy, message)) }
+}
+
+/// By which a provider that knows repetitions tells this request from others.
+fn request_key(asking: &Asking<'_>, questions: &Questions, missing: FieldSet, request: &HttpRequest) -> Uuid {
+    let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
+    let off = settings::receipt_terms().off();
+    let epoch = answered.unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 });
+    receipt::request_key(asking.workspace, asking.table, missing, &request.masked(), epoch)
+}
+
+/// What is kept should the provider refuse to tell anything about this person.
+fn refusal(provider: &LoadedProvider, asking: &Asking<'_>) -> Refusal {
+    Refusal {
+        people: suppression::of_refusal(&asking.past.person),
+        workspace: provider.workspace,
+        source: provider.name.clone(),
+    }
+}
+
+/// Of a day.
+const MICROSECONDS_A_DAY: i64 = 86_400_000_000;

@@ -1,0 +1,174 @@
+//! Logging in: one session does, and all use what it gave.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::pg::installation;
+use crate::pg::provider::asker::{Asker, Refused};
+use crate::pg::provider::sending::{admit, admit_in_time, identity, longest, reveal, send};
+use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
+use crate::pg::shared::wait;
+use crate::pg::shared::wait::{On, Sent};
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::sys::clock;
+use leadlex_domain::hash::hash;
+use leadlex_domain::health::Question;
+use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest, LoginValues, Progress, Taken};
+
+/// Between two looks whether another session has logged in.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What a login gave.
+pub struct Held {
+    place: Place,
+    pub values: LoginValues,
+}
+
+/// Which login it is.
+#[derive(Clone, Copy)]
+pub struct Place {
+    key: Key,
+    number: u64,
+}
+
+impl Held {
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl Place {
+    /// From any thread: what it gave is no longer good.
+    pub fn forget(self) {
+        logins::forget(self.key, self.number);
+    }
+}
+
+/// What the provider's login gives: of another session, or of a request that is sent now and counts like any other.
+///
+/// Raises 53000: no file descriptor is left for a request.
+pub fn log_in(
+    provider: &LoadedProvider,
+    config: &Arc<Config>,
+    left: Duration,
+    asker: Asker,
+) -> Result<Held, Refused> {
+    let refused = |fault| Refused { fault, later: None };
+    let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose();
+    let secret = secret.map_err(refused)?;
+    let description = provider.login_fingerprint.unwrap_or_default();
+    let login = hash(&[&description, secret.as_deref().unwrap_or_default().as_bytes()]);
+    let key = Key { provider: installation::account_key(provider.id), login };
+    let until = Instant::now() + left;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let message = "the call's total time was used up before it was logged in";
+            return Err(refused(Fault::new(FaultKind::Timeout, message)));
+        }
+        match logins::turn(key, longest(config, left)) {
+            Turn::Theirs => wait::doze(PAUSE.min(left), wait::Event::Provider),
+            Turn::Values(number, bytes) => match read(&bytes) {
+                Some(taken) => {
+                    let values = LoginValues { taken, valid_for_s: None };
+                    return Ok(Held { place: Place { key, number }, values });
+                }
+                None => logins::forget(key, number),
+            },
+            Turn::Mine(number) => {
+                let mine = Mine { place: Place { key, number }, handed_on: false };
+                let values = mine.ask(provider, config, secret.as_deref(), (left, asker))?;
+                return Ok(Held { place: Place { key, number }, values });
+            }
+        }
+    }
+}
+
+/// It is this session's turn. Dropped without a word, it is the next one's.
+struct Mine {
+    place: Place,
+    handed_on: bool,
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if !self.handed_on {
+            logins::finish(self.place.key, self.place.number, None, None);
+        }
+    }
+}
+
+impl Mine {
+    fn ask(
+        mut self,
+        provider: &LoadedProvider,
+        config: &Arc<Config>,
+        secret: Option<&str>,
+        (left, asker): (Duration, Asker),
+    ) -> Result<LoginValues, Refused> {
+        let refused = |fault| Refused { fault, later: None };
+        let Some(request) = config.login().and_then(|login| login.request(secret)) else {
+            return Err(refused(Fault::without_secret(&provider.name)));
+        };
+        let identity = identity(provider, secret);
+        let body = request.body.as_deref().unwrap_or_default();
+        let question =
+            Question { identity, hash: hash(&[&identity, b"login", request.url.as_bytes(), body]) };
+        let in_flight = match asker {
+            Asker::ByHand => {
+                admit_in_time(provider, config, question, Instant::now() + left, asker).map_err(refused)?
+            }
+            _ => admit(provider, config, question, left, asker)?,
+        };
+        let came: Arc<Mutex<Option<Result<LoginValues, Fault>>>> = Arc::default();
+        let (told, rules, sent, place) = (Arc::clone(&came), Arc::clone(config), request.clone(), self.place);
+        let keep = move |answer: Result<&Answer, &Fault>| {
+            let (came, bytes) = taken(&rules, &sent, answer);
+            let progress = match &came {
+                Ok(_) => Progress::Next { after_s: 0 },
+                Err(fault) => Progress::Failed(fault.clone()),
+            };
+            in_flight.ended(&progress, None);
+            let valid_for = came.as_ref().ok().and_then(|values| values.valid_for_s);
+            logins::finish(place.key, place.number, bytes.as_deref(), valid_for.map(Duration::from_secs));
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
+        };
+        // Whatever becomes of this call, who has the answer says so.
+        self.handed_on = true;
+        let on = if asker == Asker::Single { On::Backend } else { On::Thread };
+        send(config, request, left, Box::new(keep), on).and_then(Sent::wait).map_err(refused)?;
+        let came = came.lock().unwrap_or_else(PoisonError::into_inner).take();
+        came.unwrap_or_else(|| Err(Fault::new(FaultKind::Internal, "the login's answer was not read")))
+            .map_err(refused)
+    }
+}
+
+/// What the answer gives, also as the shared memory has it.
+fn taken(
+    config: &Config,
+    request: &HttpRequest,
+    answer: Result<&Answer, &Fault>,
+) -> (Result<LoginValues, Fault>, Option<Vec<u8>>) {
+    let read = |answer: &Answer| match config.login() {
+        Some(login) => login.read(request, answer, clock::now()),
+        None => Err(Fault::new(FaultKind::Internal, "there is no login")),
+    };
+    let values = match answer.map_err(Clone::clone).and_then(read) {
+        Ok(values) => values,
+        Err(fault) => return (Err(fault), None),
+    };
+    let pairs: Vec<(&str, &str)> = values.taken.iter().collect();
+    let bytes = serde_json::to_vec(&pairs).unwrap_or_default();
+    if bytes.len() > MAX_BYTES {
+        let message = format!("login: what is taken of its answer is larger than {MAX_BYTES} bytes");
+        return (Err(Fault::new(FaultKind::TooLarge, message)), None);
+    }
+    (Ok(values), Some(bytes))
+}
+
+fn read(bytes: &[u8]) -> Option<Taken> {
+    let pairs: Vec<(String, String)> = serde_json::from_slice(bytes).ok()?;
+    let mut taken = Taken::NOTHING;
+    pairs.into_iter().for_each(|(name, value)| taken.set(&name, value));
+    Some(taken)
+}

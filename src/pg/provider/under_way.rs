@@ -1,0 +1,184 @@
+//! Questions that were handed in and are not answered yet: when to ask again, and what there is until then.
+
+use std::time::{Duration, Instant};
+
+use crate::pg::installation;
+use crate::pg::provider::receipt_sink::TicketPlace;
+use crate::pg::provider::shared_values::About;
+use crate::pg::provider::{Asking, unfinished};
+use crate::pg::shared::receipts;
+use crate::pg::shared::receipts::Key;
+use crate::pg::shared::wait;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::sys::clock;
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
+use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry};
+use leadlex_domain::receipt::{Content, Filed};
+use leadlex_domain::ticket::Ticket;
+use leadlex_domain::waterfall::ProviderOutcome;
+
+/// How long a ticket may take to be written down before it is asked for all the same: the worker has its trouble then
+/// (leadlex.worker_status).
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long what a session itself has to keep may wait for room.
+const ROOM: Duration = Duration::from_millis(150);
+
+/// A question that goes on where its ticket says.
+pub struct UnderWay<'a> {
+    pub question: Hash,
+    pub ticket: &'a Ticket,
+    pub inquiry: Inquiry,
+}
+
+/// What is under way with this provider about the contact. What is over its time is nothing, but for who has waited for it:
+/// that is asked for once more.
+pub fn under_way<'a>(
+    provider: &LoadedProvider,
+    config: &Config,
+    asking: &Asking<'a>,
+    wanted: FieldSet,
+) -> Option<UnderWay<'a>> {
+    let (question, ticket) = asking.past.ticket(provider.id, asking.contact)?;
+    let ends = ticket.ends(config);
+    if ends <= clock::now_us() && ends <= asking.since {
+        return None;
+    }
+    Some(UnderWay { question, ticket, inquiry: ticket.inquiry(config, wanted)? })
+}
+
+impl UnderWay<'_> {
+    /// `None`: it can be asked for now.
+    pub fn later(&self, config: &Config, about: &About, left: Duration) -> Option<Later> {
+        let later = Later::of(config, about, (self.question, self.ticket), &self.inquiry, None);
+        let is_ready = later.left().is_zero() && !left.is_zero();
+        (!is_ready).then_some(later)
+    }
+
+    /// What it came to so far, where no request could be sent.
+    pub fn so_far(&self, config: &Config, about: &About, fault: Fault) -> ProviderOutcome {
+        unfinished(config, about, self.inquiry.so_far(), fault)
+    }
+
+    /// Nothing can be sent for so long: that does not count toward the time for which it is asked for.
+    pub fn note_pause(&self, provider: &LoadedProvider, config: &Config, asking: &Asking<'_>, fault: &Fault) {
+        let Some(seconds) = fault.retry_after_s.filter(|_| fault.paused) else { return };
+        let now = clock::now_us();
+        let until = now.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(SECOND_US));
+        let Some(ticket) = self.ticket.paused(config, until, now) else { return };
+        let filed = Filed {
+            workspace: asking.workspace,
+            provider: provider.id,
+            person: asking.person,
+            content: Content::Ticket(ticket),
+            sighting: None,
+        };
+        let key = installation::receipt_key(self.question);
+        receipts::keep(key, asking.person, now, &filed.to_bytes(), Instant::now() + ROOM);
+    }
+}
+
+const SECOND_US: i64 = 1_000_000;
+
+/// Where the ticket of a question is kept.
+pub fn place(
+    provider: &LoadedProvider,
+    asking: &Asking<'_>,
+    under_way: Option<&UnderWay<'_>>,
+) -> Option<TicketPlace> {
+    let questions = asking.past.to_hand_in(provider.id)?;
+    Some(match under_way {
+        Some(UnderWay { question, ticket, .. }) => {
+            TicketPlace { question: *question, known: ticket.known, before: Some((*ticket).clone()) }
+        }
+        None => TicketPlace { question: questions.hashes[0], known: questions.known, before: None },
+    })
+}
+
+/// An answer that comes later.
+pub struct Later {
+    /// When it can be asked for, in epoch microseconds.
+    due_at: i64,
+    /// It is not asked for before this is written down, or that is late.
+    unwritten: Option<(Key, Instant)>,
+    /// What there is until then.
+    outcome: ProviderOutcome,
+    /// What there was no room to keep: the call itself knows of it.
+    unkept: Option<(Hash, Ticket)>,
+}
+
+impl Later {
+    /// `dropped`: it is not kept.
+    pub fn of(
+        config: &Config,
+        about: &About,
+        (question, ticket): (Hash, &Ticket),
+        inquiry: &Inquiry,
+        dropped: Option<&str>,
+    ) -> Later {
+        // It is asked for once more when its time is over.
+        let due_at = inquiry.due_at().min(ticket.ends(config));
+        let key = installation::receipt_key(question);
+        let is_new = !ticket.renews && dropped.is_none();
+        let waits = is_new && receipts::with(|arena| arena.waiting_on(&[key]));
+        let seconds = (due_at - clock::now_us()).max(0).unsigned_abs().div_ceil(SECOND_US.unsigned_abs());
+        let words = "handed in: its answer comes later";
+        let fault =
+            Fault { retry_after_s: Some(seconds), owed: true, ..Fault::new(FaultKind::Pending, words) };
+        Later {
+            due_at,
+            unwritten: waits.then(|| (key, Instant::now() + PATIENCE)),
+            outcome: unfinished(config, about, inquiry.so_far(), fault),
+            unkept: dropped.map(|_| (question, ticket.clone())),
+        }
+    }
+
+    /// What there is until then.
+    pub fn into_outcome(self) -> ProviderOutcome {
+        self.outcome
+    }
+
+    /// What there was no room to keep, and under which hash.
+    pub fn take_unkept(&mut self) -> Option<(Hash, Ticket)> {
+        self.unkept.take()
+    }
+
+    /// Whether it can be asked for before so much time has passed.
+    pub fn comes_within(&self, left: Duration) -> bool {
+        !left.is_zero() && self.until_due() < left
+    }
+
+    fn until_due(&self) -> Duration {
+        Duration::from_micros((self.due_at - clock::now_us()).max(0).unsigned_abs())
+    }
+
+    /// Whether it could be asked for now, were it written down.
+    pub fn is_due(&self) -> bool {
+        self.until_due().is_zero()
+    }
+
+    /// How long to wait before a look whether it can be asked for; zero: it can.
+    pub fn left(&self) -> Duration {
+        let until_due = self.until_due();
+        match &self.unwritten {
+            Some((key, until)) if until_due.is_zero() && Instant::now() < *until => {
+                match receipts::with(|arena| arena.waiting_on(&[*key])) {
+                    true => receipts::PAUSE,
+                    false => Duration::ZERO,
+                }
+            }
+            _ => until_due,
+        }
+    }
+
+    /// Until it can be asked for; interrupts are served.
+    pub fn wait(&self) {
+        loop {
+            let left = self.left();
+            if left.is_zero() {
+                return;
+            }
+            wait::doze(left, wait::Event::Provider);
+        }
+    }
+}

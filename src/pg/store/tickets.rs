@@ -1,0 +1,152 @@
+//! Answers that providers owe, in the books.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::pg::installation;
+use crate::pg::installation::as_owner;
+use crate::pg::store::ledger::PORTION;
+use crate::pg::sys::index_probe;
+use crate::pg::sys::row::{number, pg, text, uuid};
+use crate::pg::sys::spi::{Row, Statement, View, arg};
+use leadlex_domain::hash::Hash;
+use leadlex_domain::receipt::{Content, Filed, Terms};
+use leadlex_domain::ticket::Ticket;
+
+// One look into the index for each question, as for receipts.
+static RECALL: Statement = Statement::new(
+    "SELECT t.question, t.known, t.ticket,
+            (EXTRACT(epoch FROM t.kept_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
+            (EXTRACT(epoch FROM t.submitted_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
+            (EXTRACT(epoch FROM t.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
+     FROM pg_catalog.unnest($2) AS q(question),
+          LATERAL (SELECT w.question, w.known, w.ticket, w.kept_at, w.submitted_at, w.expires_at FROM leadlex.ticket AS w
+                   WHERE w.workspace_id OPERATOR(pg_catalog.=) $1 AND w.question OPERATOR(pg_catalog.=) q.question
+                   LIMIT 1) AS t",
+);
+
+/// What is written of these questions, over its time or not.
+pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Ticket)> {
+    let read = |row: &Row| {
+        let body = serde_json::from_str::<Value>(&text(row, 2)).unwrap_or_default();
+        let times = (number(row, 3), number(row, 4), number(row, 5));
+        (uuid(row, 0).into_bytes(), Ticket::from_body(&body, times, uuid(row, 1).into_bytes()))
+    };
+    if questions.is_empty() {
+        return Vec::new();
+    }
+    let questions: Vec<pgrx::Uuid> = questions.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
+    if !index_probe::any(installation::present().tickets, pg(workspace), &questions) {
+        return Vec::new();
+    }
+    as_owner(|| RECALL.query(View::Latest, &[arg(pg(workspace)), arg(questions)])).iter().map(read).collect()
+}
+
+// What was kept earlier never replaces what was kept later. Of a provider that was dropped meanwhile nothing is kept.
+static FILE: Statement = Statement::new(
+    "INSERT INTO leadlex.ticket AS t (workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person)
+     SELECT n.workspace_id, n.question, n.provider_id,
+            pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.kept_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
+            pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.submitted_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
+            pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.expires_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
+            n.known, n.ticket::pg_catalog.jsonb, n.person
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
+         AS n(workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person)
+     WHERE EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.id OPERATOR(pg_catalog.=) n.provider_id)
+     ON CONFLICT (workspace_id, question) DO UPDATE
+     SET provider_id = EXCLUDED.provider_id, kept_at = EXCLUDED.kept_at, submitted_at = EXCLUDED.submitted_at,
+         expires_at = EXCLUDED.expires_at, known = EXCLUDED.known, ticket = EXCLUDED.ticket, person = EXCLUDED.person
+     WHERE t.kept_at OPERATOR(pg_catalog.<) EXCLUDED.kept_at",
+);
+static REMOVE: Statement = Statement::new(
+    "DELETE FROM leadlex.ticket AS t
+     USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS n(workspace_id, question, at)
+     WHERE t.workspace_id OPERATOR(pg_catalog.=) n.workspace_id AND t.question OPERATOR(pg_catalog.=) n.question
+       AND t.kept_at OPERATOR(pg_catalog.<=)
+           (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.at OPERATOR(pg_catalog.*) interval '1 microsecond'))",
+);
+
+/// Writes tickets and takes away those that are settled, each question at most once among them.
+pub fn file(filed: &[(Hash, Filed)]) {
+    let tickets: Vec<(&Hash, &Filed, &Ticket)> = filed
+        .iter()
+        .filter_map(|(question, filed)| match &filed.content {
+            Content::Ticket(ticket) => Some((question, filed, ticket)),
+            _ => None,
+        })
+        .collect();
+    let gone: Vec<(&Hash, &Filed, i64)> = filed
+        .iter()
+        .filter_map(|(question, filed)| match &filed.content {
+            Content::NoTicket(at) => Some((question, filed, *at)),
+            _ => None,
+        })
+        .collect();
+    if !tickets.is_empty() {
+        add(&tickets);
+    }
+    if !gone.is_empty() {
+        as_owner(|| {
+            REMOVE.run(&[
+                arg(uuids(gone.iter().map(|(_, filed, _)| filed.workspace.into_bytes()))),
+                arg(uuids(gone.iter().map(|(question, ..)| **question))),
+                arg(gone.iter().map(|(_, _, at)| *at as f64).collect::<Vec<_>>()),
+            ])
+        });
+    }
+}
+
+fn uuids(hashes: impl Iterator<Item = Hash>) -> Vec<pgrx::Uuid> {
+    hashes.map(pgrx::Uuid::from_bytes).collect()
+}
+
+fn add(tickets: &[(&Hash, &Filed, &Ticket)]) {
+    let times = |of: fn(&Ticket) -> i64| {
+        arg(tickets.iter().map(|(_, _, ticket)| of(ticket) as f64).collect::<Vec<_>>())
+    };
+    as_owner(|| {
+        FILE.run(&[
+            arg(uuids(tickets.iter().map(|(_, filed, _)| filed.workspace.into_bytes()))),
+            arg(uuids(tickets.iter().map(|(question, ..)| **question))),
+            arg(uuids(tickets.iter().map(|(_, filed, _)| filed.provider.into_bytes()))),
+            times(|ticket| ticket.kept_at),
+            times(|ticket| ticket.submitted_at),
+            times(|ticket| ticket.ends_at),
+            arg(uuids(tickets.iter().map(|(_, _, ticket)| ticket.known))),
+            arg(tickets.iter().map(|(_, _, ticket)| ticket.body().to_string()).collect::<Vec<_>>()),
+            arg(uuids(tickets.iter().map(|(_, filed, _)| filed.person))),
+        ])
+    });
+}
+
+// In portions, as receipts; those over their time may still be looked at once by whoever waited for them.
+static PURGE: Statement = Statement::new(
+    "DELETE FROM leadlex.ticket AS t
+     WHERE t.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.ticket AS q
+         WHERE q.expires_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+         LIMIT $2 FOR UPDATE SKIP LOCKED))",
+);
+
+/// What is over is kept as long as an answer is, and an hour at least.
+const SHORTEST_US: i64 = 3_600_000_000;
+
+/// Removes a portion of those that are over; how many.
+pub fn purge(terms: Terms) -> u64 {
+    let age = terms.ttl_us.max(SHORTEST_US) as f64;
+    as_owner(|| PURGE.run(&[arg(age), arg(PORTION as i64)]))
+}
+
+static ERASE: Statement = Statement::new(
+    "DELETE FROM leadlex.ticket AS t
+     WHERE t.workspace_id OPERATOR(pg_catalog.=) $1
+       AND (t.person OPERATOR(pg_catalog.=) $2 OR t.question OPERATOR(pg_catalog.=) ANY ($3))",
+);
+
+/// Deletes those of a person and of `questions`, as of now and not of the snapshot; how many.
+pub fn erase(workspace: Uuid, person: Hash, questions: &[Hash]) -> u64 {
+    let args =
+        [arg(pg(workspace)), arg(pgrx::Uuid::from_bytes(person)), arg(uuids(questions.iter().copied()))];
+    as_owner(|| ERASE.run_in(View::Current, &args))
+}

@@ -1,0 +1,25 @@
+//! Providers that take more than one request: nothing is handed in twice.
+
+mod forgotten;
+mod login;
+mod pending;
+mod queue;
+mod seeded;
+mod sent;
+mod tickets;
+mod vendor;
+
+use std::time::Duration;
+
+use crate::support::eventually;
+use crate::world::World;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn tickets(world: &World) -> i64 {
+    world.number("SELECT count(*) FROM leadlex.ticket")
+}
+
+fn wait_for_tickets(world: &World, count: i64) {
+    eventually("the worker has written the tickets", SOON, || tickets(world) == count);
+}
