@@ -75,17 +75,26 @@ fn preset_config(name: &str) -> Value {
     }
 }
 
-fn score_rule(config: &Value) -> &Value {
-    &config["response"]["confidence"]
+/// Where scores are, of each step.
+fn score_rules(config: &Value) -> Vec<&Value> {
+    let steps = config["steps"].as_array().map_or(std::slice::from_ref(config), Vec::as_slice);
+    steps.iter().map(|step| &step["response"]["confidence"]).collect()
 }
 
 /// Says what becomes of scores that are read as they stand: nothing tells a 1 of 1 from a 1 of 100.
 fn notice_score(name: &str, config: &Value, parsed: &Config) {
-    if parsed.has_no_scale() {
-        let rule = score_rule(config);
+    let rules = score_rules(config);
+    for at in parsed.steps_without_scale() {
+        let rule = rules[at];
         let pointer = rule.get("pointer").unwrap_or(rule).to_string().replace('\'', "''");
+        let scaled = format!("{{\"confidence\": {{\"pointer\": {pointer}, \"divide_by\": 100}}}}");
+        // Steps are replaced as a whole.
+        let remedy = match config.get("steps") {
+            Some(_) => format!("give the steps anew, with {scaled} in /steps/{at}/response"),
+            None => format!("run SELECT leadlex.alter_provider('{name}', '{{\"response\": {scaled}}}')"),
+        };
         pgrx::notice!(
-            "provider \"{name}\": the score at {pointer} is read as a number from 0 to 1; a number above 1 is not used, and the confidence is then null. If the vendor's highest score is not 1 but, say, 100, run SELECT leadlex.alter_provider('{name}', '{{\"response\": {{\"confidence\": {{\"pointer\": {pointer}, \"divide_by\": 100}}}}}}')"
+            "provider \"{name}\": the score at {pointer} is read as a number from 0 to 1; a number above 1 is not used, and the confidence is then null. If the vendor's highest score is not 1 but, say, 100, {remedy}"
         );
     }
 }
@@ -149,7 +158,7 @@ fn add_provider(
     let workspace = workspace_id.map(|id| super::known_workspace(super::plain(id)));
     let id = uuid::Uuid::now_v7();
     config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100));
-    if preset.is_none_or(|preset| score_rule(&complete) != score_rule(&preset_config(preset))) {
+    if preset.is_none_or(|preset| score_rules(&complete) != score_rules(&preset_config(preset))) {
         notice_score(name, &complete, &parsed);
     }
     match secret {
@@ -194,7 +203,7 @@ fn alter_provider(
     let merged = change.as_ref().map(|change| merged(&present.json, change));
     if let Some(merged) = &merged {
         let parsed = checked(merged);
-        if change.as_ref().is_some_and(|change| !score_rule(change).is_null()) {
+        if change.as_ref().is_some_and(|change| score_rules(change).iter().any(|rule| !rule.is_null())) {
             notice_score(name, merged, &parsed);
         }
         if secret.is_none() {

@@ -278,12 +278,17 @@ DROP ROLE prov_admin, prov_user;
 -- What comes with the extension, and that each is a description that users could have written.
 SELECT name, fields, identify_by FROM leadlex.presets ORDER BY name COLLATE "C";
 SELECT name, vendor IS NOT NULL AND billing IS NOT NULL AND limits IS NOT NULL AND notes IS NOT NULL AS described, documentation, checked_on FROM leadlex.presets WHERE name <> 'generic' ORDER BY name COLLATE "C";
-SELECT leadlex.add_provider('as_' || name, config => config, secret => 'k', priority => 900) FROM leadlex.presets WHERE name IN ('hunter', 'people_data_labs', 'prospeo');
+-- Of two the client's id goes into a login that the user writes.
+SELECT leadlex.add_provider('as_' || name, config => config, secret => 'k', priority => 900) FROM leadlex.presets WHERE name NOT IN ('generic', 'snov', 'zoominfo');
 SELECT count(*) FROM leadlex.provider WHERE name LIKE 'as\_%' AND has_secret;
 SELECT leadlex.drop_provider(name) FROM leadlex.provider WHERE name LIKE 'as\_%';
--- What calls do not do yet is refused, not left out.
-SELECT name, t.fails(format('SELECT leadlex.add_provider(%L, %L)', 'as_' || name, name)) FROM leadlex.presets WHERE name NOT IN ('generic', 'hunter', 'people_data_labs', 'prospeo') ORDER BY name COLLATE "C";
-SELECT t.fails(format('SELECT leadlex.add_provider($$q$$, $$hunter$$, %L)', part)) FROM unnest(ARRAY['{"poll_every_s": 5}', '{"when_pending": "next"}', '{"min_confidence": 0}']) AS part;
+SELECT t.fails(format('SELECT leadlex.add_provider(%L, %L)', 'as_' || name, name)) FROM leadlex.presets WHERE name IN ('snov', 'zoominfo') ORDER BY name COLLATE "C";
+SELECT t.fails(format('SELECT leadlex.add_provider($$q$$, $$hunter$$, %L)', part)) FROM unnest(ARRAY['{"poll_every_s": 0}', '{"poll_for_s": 5}', '{"when_pending": "later"}', '{"min_confidence": 2}']) AS part;
+-- Of steps the notice says which; they are given anew as a whole.
+SELECT leadlex.add_provider('stepped', config => '{"identify_by": [["email"]], "steps": [
+    {"request": {"url": "https://api.example.com/a?email={email}"}, "response": {}, "take": {"id": "/id"}},
+    {"request": {"url": "https://api.example.com/b/{id}"}, "response": {"fields": {"phone": "/phone"}, "confidence": "/score"}}]}');
+SELECT leadlex.drop_provider('stepped');
 -- Mistakes in what answers can say are named, too.
 SELECT t.fails(format('SELECT leadlex.add_provider($$q$$, $$hunter$$, %L)', wrong)) FROM unnest(ARRAY[
     '{"response": {"quota": {"status": [404]}, "no_match": {"status": [404]}}}',

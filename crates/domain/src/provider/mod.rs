@@ -207,9 +207,10 @@ impl Config {
         self.steps[0].response.score_without_scale(answer)
     }
 
-    /// Whether scores are read as they stand, in any step: then they must be from 0 to 1.
-    pub fn has_no_scale(&self) -> bool {
-        self.steps.iter().any(|step| step.response.confidence.has_no_scale())
+    /// The steps, counted from 0, of which scores are read as they stand: they must be from 0 to 1.
+    pub fn steps_without_scale(&self) -> Vec<usize> {
+        let steps = self.steps.iter().enumerate();
+        steps.filter(|(_, step)| step.response.confidence.has_no_scale()).map(|(at, _)| at).collect()
     }
 
     /// How long after the submission the first poll is due, and each later one after the one before it; also how soon a later
