@@ -10,6 +10,7 @@ use xtask::demo::{STORIES, Story, Vendors};
 
 use super::blocks::{is_after_demo, pieces, wrong};
 use super::people::{People, Phones};
+use super::played::ADDRESS;
 use super::vendor::Vendor;
 use super::{manual, page, root};
 use crate::support::{Cluster, eventually, http};
@@ -82,7 +83,7 @@ fn the_stories_are_told_and_the_page_goes_on_from_there() {
     let page = page("docs/demo.md");
     let (pieces, skipped) = pieces(&page);
     assert!(pieces.len() >= 7 && skipped.is_empty(), "{} pieces", pieces.len());
-    let wrong = wrong(&page, cluster.command("psql", "crm"), &pieces);
+    let wrong = wrong(&page, cluster.command("psql", "crm"), &pieces, ADDRESS);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     the_page_did_what_it_says(&cluster);
 }

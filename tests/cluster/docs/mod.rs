@@ -7,10 +7,12 @@ mod markdown;
 mod objects;
 #[path = "../../sample_provider/people.rs"]
 mod people;
+mod played;
 mod reasons;
 mod settings;
 #[path = "../../sample_provider/vendor.rs"]
 mod vendor;
+mod vendors;
 mod wording;
 
 use std::collections::BTreeSet;
