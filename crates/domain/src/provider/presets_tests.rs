@@ -342,6 +342,27 @@ const NAMES: [(&str, &str, &str, &str); 5] = [
     ("rocketreach", "/none", "/none", "/name"),
 ];
 
+/// What vendors take at most whatever the plan: in a second, and in a minute.
+const LIMITS_OF_EVERY_PLAN: [(&str, Option<u32>, Option<u32>); 7] = [
+    ("crustdata", None, Some(15)),
+    ("dropcontact", Some(60), None),
+    ("fullenrich", None, Some(60)),
+    ("hunter", Some(15), Some(500)),
+    ("rocketreach", Some(10), None),
+    ("snov", None, Some(60)),
+    ("surfe", Some(10), None),
+];
+
+#[test]
+fn presets_keep_the_limits_that_hold_for_every_plan() {
+    for (preset, description) in complete() {
+        let limits = Config::parse(&description).unwrap().throttle();
+        let of_vendor = LIMITS_OF_EVERY_PLAN.iter().find(|(name, ..)| *name == preset);
+        let (per_second, per_minute) = of_vendor.map_or((None, None), |of| (of.1, of.2));
+        assert_eq!((limits.per_second, limits.per_minute), (per_second, per_minute), "{preset}");
+    }
+}
+
 #[test]
 fn presets_take_an_answer_about_somebody_else_for_no_match() {
     let jane = Contact {
