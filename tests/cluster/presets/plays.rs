@@ -52,7 +52,7 @@ struct Stage {
 }
 
 /// The address of every request is the server's, under the vendor's own path.
-fn moved(description: &mut Value, provider: &Provider) {
+pub fn moved(description: &mut Value, provider: &Provider) {
     match description {
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
