@@ -63,7 +63,7 @@ impl Slow {
         json!({"id": id, "title": "General Counsel"})
     }
 
-    fn poll(&self, id: &str) -> Behaviour {
+    pub fn poll(&self, id: &str) -> Behaviour {
         let mut jobs = self.jobs.lock().unwrap();
         let Some((email, polls, since)) = jobs.jobs.get_mut(id) else {
             return Behaviour::json(404, json!({"error": "no such job"}));
