@@ -239,22 +239,31 @@ COMMENT ON COLUMN leadlex.enriched.enriched_at IS 'when it was written';
 COMMENT ON COLUMN leadlex.enriched.request_id IS 'the call, in leadlex.enrichment and leadlex.credit_ledger';
 
 -- Credits come from the ledger, which nothing takes away, and what they were spent on from the history, from which a
--- contact can be erased: what is left of that is a charge without a source.
+-- contact can be erased: what is left of that is a charge without a source. What the queue filled in later, of a call that
+-- had been charged, is a history without a charge.
 CREATE VIEW leadlex.usage_daily WITH (security_invoker = true, security_barrier = true) AS
-    SELECT (pg_catalog.timezone('UTC', l.created_at))::pg_catalog.date AS day, l.workspace_id, p.source,
+    SELECT (pg_catalog.timezone('UTC', c.created_at))::pg_catalog.date AS day, c.workspace_id, p.source,
            pg_catalog.count(DISTINCT ROW(e.schema_name, e.table_name, e.contact_id))
                FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts_enriched,
            pg_catalog.sum(p.fields) AS fields_filled,
            pg_catalog.sum(p.credits) AS credits_spent,
            pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND e.reverted_at IS NOT NULL) AS credits_reverted
-    FROM leadlex.credit_ledger AS l
+    FROM (
+        SELECT l.workspace_id, l.request_id, l.created_at, 1 AS credits
+        FROM leadlex.credit_ledger AS l WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
+        UNION ALL
+        SELECT r.workspace_id, r.request_id, r.created_at, 0
+        FROM leadlex.enrichment AS r
+        WHERE NOT EXISTS (
+            SELECT FROM leadlex.credit_ledger AS l
+            WHERE l.workspace_id OPERATOR(pg_catalog.=) r.workspace_id AND l.request_id OPERATOR(pg_catalog.=) r.request_id
+              AND l.amount OPERATOR(pg_catalog.=) -1)) AS c
     LEFT JOIN leadlex.enrichment AS e
-           ON e.workspace_id OPERATOR(pg_catalog.=) l.workspace_id AND e.request_id OPERATOR(pg_catalog.=) l.request_id
+           ON e.workspace_id OPERATOR(pg_catalog.=) c.workspace_id AND e.request_id OPERATOR(pg_catalog.=) c.request_id
     CROSS JOIN LATERAL (
-        SELECT e.source, 1 AS credits, 0 AS fields
+        SELECT e.source, c.credits, 0 AS fields
         UNION ALL
         SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(e.field_sources) AS f) AS p
-    WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
     GROUP BY 1, 2, 3;
 COMMENT ON VIEW leadlex.usage_daily IS 'What was spent and what for, per UTC day, workspace and provider, since the workspace was made. credits_spent is the ledger''s, and neither leadlex.revert_enrichment nor leadlex.forget_contact changes it; contacts_enriched and fields_filled do not cover contacts that were forgotten: their charges stand in a row without source.';
 COMMENT ON COLUMN leadlex.usage_daily.day IS 'the day, from midnight to midnight UTC';

@@ -54,7 +54,12 @@ impl Ticket {
         Some(ticket)
     }
 
-    /// The question as it stands; `None`: it was another description's.
+    /// What is left of one that is given up, for who marks repetitions: to hand the question in anew is another request.
+    pub fn given_up(self, now: i64) -> Ticket {
+        Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, ..self }
+    }
+
+    /// The question as it stands; `None`: it was another description's, or is given up.
     pub fn inquiry(&self, config: &Config, wanted: FieldSet) -> Option<Inquiry> {
         Inquiry::resumed(config, &self.inquiry, wanted)
     }

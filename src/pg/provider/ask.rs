@@ -4,8 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::asker::Later;
@@ -112,7 +110,7 @@ impl Put<'_> {
             Ok(claim) => claim.map(Arc::new),
             Err(others) => return turn::of_others(config, others, questions.hashes[0]),
         };
-        let repeats = add_request_key(config, (asking, questions, self.missing), &inquiry, &mut prepared);
+        let repeats = self.add_request_key(&inquiry, &mut prepared.request);
         let in_flight = match admit(provider, config, prepared.question, left, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
@@ -141,6 +139,31 @@ impl Put<'_> {
             }
             None => self.failed(about, fault),
         }
+    }
+
+    /// Marks the request, where the provider knows repetitions by that; whether it does. To ask whether something is ready is no
+    /// repetition of having asked before.
+    fn add_request_key(&self, inquiry: &Inquiry, request: &mut HttpRequest) -> bool {
+        let header = self.config.idempotency_header().filter(|_| !inquiry.is_poll(self.config));
+        let Some(header) = header else { return false };
+        let Put { asking, missing, .. } = *self;
+        let key =
+            receipt::request_key(asking.workspace, asking.table, missing, &request.masked(), self.epoch());
+        request.headers.push((header.to_owned(), key.to_string()));
+        true
+    }
+
+    /// With another one a request is no repetition, though it is the same: when the question was answered or given up last, or
+    /// when what goes on was handed in.
+    fn epoch(&self) -> i64 {
+        let Put { asking, questions, .. } = *self;
+        if let Some(under_way) = &self.under_way {
+            return under_way.ticket.submitted_at;
+        }
+        let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
+        let given_up = asking.past.ticket(self.provider.id, asking.contact).map(|(_, ticket)| ticket.kept_at);
+        let off = settings::receipt_terms().off();
+        answered.max(given_up).unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 })
     }
 
     fn note_pause(&self, fault: &Fault) {
@@ -226,20 +249,6 @@ fn fly(asked: flight::Asked, sink: ReceiptSink, prepared: Prepared, left: Durati
     }
 }
 
-/// Marks the request, where the provider knows repetitions by that; whether it does. To ask whether something is ready is no
-/// repetition of having asked before.
-fn add_request_key(
-    config: &Config,
-    (asking, questions, missing): (&Asking<'_>, &Questions, FieldSet),
-    inquiry: &Inquiry,
-    prepared: &mut Prepared,
-) -> bool {
-    let Some(header) = config.idempotency_header().filter(|_| !inquiry.is_poll(config)) else { return false };
-    let key = request_key(asking, questions, missing, &prepared.request);
-    prepared.request.headers.push((header.to_owned(), key.to_string()));
-    true
-}
-
 /// Notes that somebody is about to be asked about. `Err` where there might be no room to keep that the provider refuses.
 fn announce(person: Hash) -> Result<(), Fault> {
     let uptime = clock::uptime_s();
@@ -249,14 +258,6 @@ fn announce(person: Hash) -> Result<(), Fault> {
     });
     let message = "not sent: so many refusals wait to be written that there might be no room to keep one more (leadlex.worker_status)";
     if has_room { Ok(()) } else { Err(Fault::new(FaultKind::Busy, message)) }
-}
-
-/// By which a provider that knows repetitions tells this request from others.
-fn request_key(asking: &Asking<'_>, questions: &Questions, missing: FieldSet, request: &HttpRequest) -> Uuid {
-    let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
-    let off = settings::receipt_terms().off();
-    let epoch = answered.unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 });
-    receipt::request_key(asking.workspace, asking.table, missing, &request.masked(), epoch)
 }
 
 /// What is kept should the provider refuse to tell anything about this person.

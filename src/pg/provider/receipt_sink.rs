@@ -191,8 +191,15 @@ impl ReceiptSink {
             }
         };
         // Last: who looks before this finds the ticket, and who looks after it the answer.
-        if let Some(place) = self.ticket.as_ref().filter(|place| place.before.is_some()) {
-            self.put(place.question, Content::NoTicket(now_us()), None);
+        if let Some((place, before)) =
+            self.ticket.as_ref().and_then(|place| Some((place, place.before.as_ref()?)))
+        {
+            let answered = matches!(came, Progress::Over(_));
+            let left = match self.config.idempotency_header() {
+                Some(_) if !answered => Content::Ticket(before.clone().given_up(now_us())),
+                _ => Content::NoTicket(now_us()),
+            };
+            self.put(place.question, left, None);
         }
         (None, dropped)
     }

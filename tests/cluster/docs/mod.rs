@@ -1,6 +1,7 @@
 //! The docs against the server: what they show runs, what they list is there, and what is there is listed.
 
 mod blocks;
+mod configurations;
 mod demo;
 mod links;
 mod markdown;

@@ -5,6 +5,7 @@ mod further_vendors;
 mod generic;
 mod hunter;
 mod people_data_labs;
+pub mod plays;
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

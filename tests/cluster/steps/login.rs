@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::SOON;
-use crate::support::{Behaviour, Provider, eventually, person};
+use crate::support::{Behaviour, Provider, Response, eventually, person};
 use crate::world::{Beginning, PATH, PHONE, SECRET, World, contact, enrich, sqlstate, try_enrich};
 
 const TOKEN: &str = "/token";
@@ -214,4 +214,20 @@ fn its_address_is_guarded_like_any_other() {
     let error = try_enrich(&mut world.caller(), 1)["error"].clone();
     assert_eq!(error["providers"][0]["reason"], "address_refused", "{error}");
     assert_eq!(world.provider.count(), 0);
+}
+
+#[test]
+fn an_estimate_knows_of_a_pause_without_logging_in() {
+    let (world, door) = world(None);
+    let outcome = || -> String {
+        let sql = format!("SELECT outcome FROM leadlex.estimate('crm', ARRAY['{}'])", contact(2));
+        world.caller().query_one(&sql, &[]).unwrap().get(0)
+    };
+    assert_eq!((outcome().as_str(), door.given.load(Ordering::SeqCst)), ("asked", 0));
+    world.provider.on(PATH, |_| {
+        let limited = Response::json(429, &json!({})).with_header("Retry-After", "600");
+        Behaviour::Answer(limited)
+    });
+    try_enrich(&mut world.caller(), 1);
+    assert_eq!((outcome().as_str(), door.given.load(Ordering::SeqCst)), ("skipped", 1));
 }

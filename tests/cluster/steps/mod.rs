@@ -1,6 +1,7 @@
 //! Providers that take more than one request: nothing is handed in twice.
 
 mod forgotten;
+mod limits;
 mod login;
 mod pending;
 mod queue;

@@ -117,6 +117,10 @@ fn the_rest_of_a_call_is_queued_and_costs_no_second_credit() {
     // What the job has written stands in the history, with no charge.
     assert_eq!(world.number("SELECT count(*) FROM leadlex.enrichment"), 2);
     assert_eq!(world.number("SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1"), 1);
+    let used =
+        "SELECT format('%s %s %s', contacts_enriched, fields_filled, credits_spent) FROM leadlex.usage_daily";
+    let used: String = world.owner().query_one(used, &[]).unwrap().get(0);
+    assert_eq!(used, "1 2 1", "contacts, fields, credits");
     // Another call about the same contact is another call.
     world.run("UPDATE crm SET phone = NULL");
     assert_eq!(enrich(&mut caller, 1).unwrap()["credits_remaining"], 8);

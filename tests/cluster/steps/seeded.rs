@@ -1,17 +1,17 @@
-//! Some hundred transactions by a seed, over a vendor that answers late, with ROLLBACK, cancel and terminate: nothing is
-//! handed in twice, and nothing is charged twice.
+//! Some hundred transactions by a seed, over a vendor that answers late, with ROLLBACK, cancel, terminate, crash and restart:
+//! nothing is handed in twice, and nothing is charged twice.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use postgres::Client;
+use postgres::{Client, NoTls};
 use serde_json::json;
 
-use super::vendor::{Ready, with_title, world_with};
-use crate::support::eventually;
-use crate::world::{Beginning, World, contact, credits, enrich, pid};
+use super::vendor::{Ready, Slow, with_title, world_with};
+use crate::support::{Stop, eventually};
+use crate::world::{Beginning, World, contact, credits, enrich, number, pid};
 
 const CONTACTS: i32 = 60;
 const SESSIONS: usize = 6;
@@ -32,25 +32,33 @@ fn number_of(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// One transaction; `killed` counts sessions that were terminated with a request under way.
+/// One transaction; `killed` counts sessions that were terminated with a request under way. The server may go away at any time.
 fn transaction(world: &World, caller: &mut Client, dice: &mut Dice, killed: &AtomicUsize) {
     let n = 1 + dice.throw(CONTACTS as u64) as i32;
-    let backend = pid(caller);
+    let Ok(backend) = caller.query_one("SELECT pg_backend_pid()", &[]).map(|row| row.get::<_, i32>(0)) else {
+        *caller = session(world);
+        return;
+    };
     let after = Duration::from_millis(dice.throw(1_600));
     let interrupt = |how: &str, client: &mut Client| {
         thread::scope(|scope| {
             let call = scope.spawn(|| drop(enrich(client, n)));
             thread::sleep(after);
-            world.run(&format!("SELECT {how}({backend})"));
+            let administrator = world.cluster.config("app").connect(NoTls);
+            drop(
+                administrator
+                    .and_then(|mut client| client.batch_execute(&format!("SELECT {how}({backend})"))),
+            );
             call.join().unwrap();
         });
     };
     match dice.throw(10) {
         0..=3 => drop(enrich(caller, n)),
         4 | 5 => {
-            let mut transaction = caller.transaction().unwrap();
-            let _ = enrich(&mut transaction, n);
-            let _ = transaction.rollback();
+            if let Ok(mut transaction) = caller.transaction() {
+                let _ = enrich(&mut transaction, n);
+                let _ = transaction.rollback();
+            }
         }
         6 | 7 => interrupt("pg_cancel_backend", caller),
         8 => {
@@ -66,10 +74,50 @@ fn transaction(world: &World, caller: &mut Client, dice: &mut Dice, killed: &Ato
     }
 }
 
+/// A session of the caller, once the server is there.
 fn session(world: &World) -> Client {
-    let mut caller = world.caller();
-    caller.batch_execute("SET leadlex.when_pending = 'queue'").unwrap();
-    caller
+    let mut found = None;
+    eventually("the server takes a session", Duration::from_secs(60), || {
+        let caller = world.cluster.config("app").user("caller").connect(NoTls);
+        found = caller.ok().filter(|caller| !caller.is_closed());
+        let queues = "SET leadlex.when_pending = 'queue'";
+        found.as_mut().is_some_and(|caller| caller.batch_execute(queues).is_ok())
+    });
+    found.unwrap()
+}
+
+/// The server crashes or restarts, until the transactions are over. How often, and the most that was under way then.
+fn trouble(world: &World, slow: &Slow, mut dice: Dice, over: &AtomicBool) -> (usize, usize) {
+    let (mut times, mut crashes, mut under_way) = (0, 0, 0);
+    loop {
+        let next = Instant::now() + Duration::from_millis(4_000 + dice.throw(4_000));
+        while Instant::now() < next {
+            if over.load(Ordering::SeqCst) {
+                return (times, under_way);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        let begun = Instant::now();
+        match dice.throw(5) {
+            0 => world.cluster.restart(Stop::Fast),
+            1 => world.cluster.restart(Stop::Kill),
+            _ => {
+                let calling = "SELECT coalesce(max(pid), 0)::int8 FROM pg_stat_activity WHERE usename = 'caller' AND state = 'active'";
+                let victim = number(&mut world.owner(), calling) as i32;
+                if victim == 0 || !world.cluster.try_kill9(victim) {
+                    continue;
+                }
+                eventually("the crash is noticed", Duration::from_secs(20), || {
+                    world.cluster.log().matches("all server processes terminated").count() > crashes
+                });
+                crashes += 1;
+            }
+        }
+        world.cluster.wait_until_ready();
+        times += 1;
+        // The worker needs a moment to write a ticket down.
+        under_way += slow.submissions_since(begun - Duration::from_secs(1));
+    }
 }
 
 #[test]
@@ -80,19 +128,26 @@ fn nothing_is_handed_in_or_charged_twice_whatever_happens() {
     let (world, slow) = world_with(Ready::After(Duration::from_millis(1_500)), json!({}), &beginning);
     world.run("SELECT leadlex.drop_provider('main')");
     world.add_provider("main", &with_title(&world.provider, json!({})));
-    let killed = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for number in 0..SESSIONS {
-            let (world, killed) = (&world, &killed);
-            scope.spawn(move || {
-                let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number as u64 + 1));
-                let mut caller = session(world);
-                for _ in 0..count / SESSIONS as u64 {
-                    transaction(world, &mut caller, &mut dice, killed);
-                }
-            });
-        }
+    let (killed, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let dice = |number: usize| Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number as u64 + 1));
+    let (times, under_way) = thread::scope(|scope| {
+        let troubled = scope.spawn(|| trouble(&world, &slow, dice(SESSIONS), &over));
+        let calling: Vec<_> = (0..SESSIONS)
+            .map(|number| {
+                let (world, killed, mut dice) = (&world, &killed, dice(number));
+                scope.spawn(move || {
+                    let mut caller = session(world);
+                    for _ in 0..count / SESSIONS as u64 {
+                        transaction(world, &mut caller, &mut dice, killed);
+                    }
+                })
+            })
+            .collect();
+        calling.into_iter().for_each(|session| session.join().unwrap());
+        over.store(true, Ordering::SeqCst);
+        troubled.join().unwrap()
     });
+    assert!(times > 0, "the server was there all the time");
     eventually("the queue is empty", Duration::from_secs(60), || {
         world.number("SELECT count(*) FROM leadlex.job WHERE state IN ('queued', 'running')") == 0
     });
@@ -104,11 +159,11 @@ fn nothing_is_handed_in_or_charged_twice_whatever_happens() {
         .iter()
         .filter_map(|request| request.param("email").map(|email| Some(email.to_owned())))
         .collect();
-    assert!(
-        submissions <= asked.len() + killed,
-        "{submissions} for {} questions, {killed} kills",
+    println!(
+        "{submissions} submissions for {} questions; {killed} sessions killed, {times} crashes and restarts with {under_way} under way",
         asked.len()
     );
+    assert!(submissions <= asked.len() + killed + under_way);
     // Two fields of a contact can be filled, so two calls at most have changed it; what the queue filled in later was paid
     // with what came first.
     let contacts = "SELECT count(*) FROM (SELECT e.contact_id FROM leadlex.credit_ledger AS l JOIN leadlex.enrichment AS e USING (workspace_id, request_id)

@@ -149,3 +149,45 @@ fn repetitions_are_marked_where_something_is_handed_in_and_nowhere_else() {
         world.provider.requests().iter().map(|request| request.header("idempotency-key").is_some()).collect();
     assert_eq!(marked, [true, false, false]);
 }
+
+/// The keys of all that was handed in.
+fn keys(world: &World) -> Vec<String> {
+    let handed_in = world.provider.requests().into_iter().filter(|request| request.path == SUBMIT);
+    handed_in.map(|request| request.header("idempotency-key").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_is_handed_in_anew_has_another_key_and_what_may_not_have_arrived_the_same() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({"idempotency_header": "Idempotency-Key"}));
+    let hand_in = || {
+        let mut caller = world.caller();
+        caller.batch_execute("SET statement_timeout = '500ms'").unwrap();
+        enrich(&mut caller, 1).unwrap_err();
+    };
+    let forgotten = |count: i64| {
+        let sql = "SELECT count(*) FROM leadlex.ticket WHERE ticket ->> 'inquiry' IS NULL";
+        eventually("the worker has written that it is forgotten", SOON, || world.number(sql) == count);
+    };
+    world.provider.on(SUBMIT, |_| Behaviour::json(500, json!({})));
+    try_enrich(&mut world.caller(), 1);
+    slow.play(&world.provider);
+    hand_in();
+    // The vendor does not know it: at once, and once that is written down.
+    for written in [false, true] {
+        wait_for_tickets(&world, 1);
+        slow.lose_all();
+        assert_eq!(try_enrich(&mut world.caller(), 1)["error"]["reason"], json!(null));
+        if written {
+            forgotten(1);
+        }
+        hand_in();
+        forgotten(0);
+    }
+    // Its time is over.
+    world.run("UPDATE leadlex.ticket SET submitted_at = submitted_at - interval '1 hour', expires_at = expires_at - interval '1 hour'");
+    hand_in();
+    let keys = keys(&world);
+    assert_eq!((keys.len(), &keys[0]), (5, &keys[1]), "nothing is known of the first: {keys:?}");
+    let different: std::collections::HashSet<&String> = keys.iter().collect();
+    assert_eq!(different.len(), 4, "{keys:?}");
+}

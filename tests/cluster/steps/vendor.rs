@@ -16,6 +16,8 @@ pub const POLL: &str = "/job";
 /// What the vendor knows of what was handed in.
 #[derive(Default)]
 struct Jobs {
+    /// When each question was handed in.
+    times: Vec<Instant>,
     /// By the e-mail address that was asked about.
     handed_in: HashMap<String, usize>,
     /// By id: who it is about, how often it was asked for, and since when it is there.
@@ -56,11 +58,12 @@ impl Slow {
         let id = format!("job-{}", self.next.fetch_add(1, Ordering::SeqCst));
         let mut jobs = self.jobs.lock().unwrap();
         *jobs.handed_in.entry(email.clone()).or_default() += 1;
+        jobs.times.push(Instant::now());
         jobs.jobs.insert(id.clone(), (email, 0, Instant::now()));
         json!({"id": id, "title": "General Counsel"})
     }
 
-    fn poll(&self, id: &str) -> Behaviour {
+    pub fn poll(&self, id: &str) -> Behaviour {
         let mut jobs = self.jobs.lock().unwrap();
         let Some((email, polls, since)) = jobs.jobs.get_mut(id) else {
             return Behaviour::json(404, json!({"error": "no such job"}));
@@ -79,6 +82,11 @@ impl Slow {
     /// Questions that were handed in, in all.
     pub fn submissions(&self) -> usize {
         self.jobs.lock().unwrap().handed_in.values().sum()
+    }
+
+    /// The same since then.
+    pub fn submissions_since(&self, then: Instant) -> usize {
+        self.jobs.lock().unwrap().times.iter().filter(|time| **time >= then).count()
     }
 
     /// The most that one question was handed in.

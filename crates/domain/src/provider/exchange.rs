@@ -97,7 +97,7 @@ impl HttpRequest {
             Verdict::Failed(fault) => return Verdict::Failed(self.without_echo_in(fault)),
             other => return other,
         };
-        let values = self.without_echoes(&values);
+        let values = self.without_echoes(values);
         if values.is_empty() { Verdict::NoMatch } else { Verdict::Match { values, confidence } }
     }
 
@@ -116,9 +116,13 @@ impl HttpRequest {
     }
 
     /// The values that do not hand the secret back.
-    pub fn without_echoes(&self, values: &FieldMap<String>) -> FieldMap<String> {
-        let kept = values.iter().filter(|(_, value)| !self.echoes(value));
-        kept.map(|(field, value)| (field, value.clone())).collect()
+    pub fn without_echoes(&self, mut values: FieldMap<String>) -> FieldMap<String> {
+        for field in values.fields().iter() {
+            if values.get(field).is_some_and(|value| self.echoes(value)) {
+                values.unset(field);
+            }
+        }
+        values
     }
 
     fn mask_text(&self, text: &str) -> String {

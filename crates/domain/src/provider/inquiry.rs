@@ -150,8 +150,7 @@ impl Inquiry {
         };
         let request = config.used_set(&known).and_then(|only| {
             let values = Values { only, ..known };
-            let sendable = step.request.tells_whom(&values) && step.request.has_path(&values);
-            sendable.then(|| step.request.render(&values)).flatten()
+            step.request.tells_whom(&values).then(|| step.request.render(&values)).flatten()
         });
         match request {
             None => Next::Nothing((!self.values.is_empty()).then(|| self.so_far())),
@@ -194,7 +193,7 @@ impl Inquiry {
         let progress = match reading {
             Reading::Answered { values, confidence, rest } => {
                 let values = match request {
-                    Some(request) => request.without_echoes(&values),
+                    Some(request) => request.without_echoes(values),
                     None => values,
                 };
                 let rest = match rest {
@@ -243,6 +242,12 @@ impl Inquiry {
         (values, confidence, rest): (FieldMap<String>, Option<f64>, Rest),
         now_us: i64,
     ) -> Progress {
+        if !config.has_steps() {
+            return Progress::Over(match values.is_empty() {
+                true => Verdict::NoMatch,
+                false => Verdict::Match { values, confidence },
+            });
+        }
         for (field, value) in values.iter() {
             if self.values.get(field).is_none() {
                 self.values.set(field, value.clone());

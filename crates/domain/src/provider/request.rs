@@ -87,10 +87,7 @@ impl RequestTemplate {
     /// Whether it would hold anything that says whom it is about: something known of the contact, or what a step took.
     pub fn tells_whom(&self, values: &Values<'_>) -> bool {
         self.url.is_told(values)
-            || self
-                .query
-                .iter()
-                .any(|(_, value)| value.chosen(values).is_some_and(|text| text.is_told(values)))
+            || self.query.iter().any(|(_, value)| value.is_told(values))
             || self.headers.iter().any(|(_, value)| value.is_told(values))
             || self.body.as_ref().is_some_and(|body| body.is_told(values))
     }
@@ -154,9 +151,15 @@ impl Param {
         }
     }
 
-    /// The one that is written out.
-    fn chosen(&self, values: &Values<'_>) -> Option<&Template> {
-        self.templates().iter().find(|template| template.render(values, Encoding::Plain).is_some())
+    /// Whether the one that is written out tells something of the contact.
+    fn is_told(&self, values: &Values<'_>) -> bool {
+        match self.templates() {
+            [] => false,
+            [only] => only.is_told(values),
+            several => {
+                several.iter().find(|text| text.is_filled(values)).is_some_and(|text| text.is_told(values))
+            }
+        }
     }
 
     fn render(&self, values: &Values<'_>) -> Option<String> {

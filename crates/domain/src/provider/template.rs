@@ -140,7 +140,12 @@ impl Template {
 
     /// Whether something of that kind goes out with it.
     pub fn is_told(&self, values: &Values<'_>) -> bool {
-        self.tells() && self.0.iter().all(|part| part.value(values).is_some())
+        self.tells() && self.is_filled(values)
+    }
+
+    /// Whether there is something for each of its placeholders.
+    pub fn is_filled(&self, values: &Values<'_>) -> bool {
+        self.0.iter().all(|part| part.value(values).is_some())
     }
 
     /// The same where an empty placeholder gives empty text.
