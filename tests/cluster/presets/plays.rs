@@ -97,6 +97,11 @@ impl Stage {
         let config = "SELECT config FROM leadlex.provider WHERE name = 'as_it_comes'";
         let mut description: Value = owner.query_one(config, &[]).unwrap().get(0);
         world.run("SELECT leadlex.drop_provider('as_it_comes')");
+        // What a merge cannot reach: members of an object within the steps.
+        for (place, members) in vendor["set"].as_object().into_iter().flatten() {
+            let object = description.pointer_mut(place).and_then(Value::as_object_mut).unwrap();
+            object.extend(members.as_object().unwrap().clone());
+        }
         moved(&mut description, &world.provider);
         hurried(&mut description);
         world.add_provider(name, &description);

@@ -343,7 +343,8 @@ const NAMES: [(&str, &str, &str, &str); 5] = [
 ];
 
 /// What vendors take at most whatever the plan: in a second, and in a minute.
-const LIMITS_OF_EVERY_PLAN: [(&str, Option<u32>, Option<u32>); 7] = [
+const LIMITS_OF_EVERY_PLAN: [(&str, Option<u32>, Option<u32>); 8] = [
+    ("bettercontact", None, Some(60)),
     ("crustdata", None, Some(15)),
     ("dropcontact", Some(60), None),
     ("fullenrich", None, Some(60)),
