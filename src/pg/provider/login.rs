@@ -13,7 +13,7 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
 use leadlex_domain::hash::hash;
 use leadlex_domain::health::Question;
-use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest, LoginValues, Progress, Taken};
+use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest, LoginValues, Progress};
 
 /// Between two looks whether another session has logged in.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -68,11 +68,8 @@ pub fn log_in(
         }
         match logins::turn(key, longest(config, left)) {
             Turn::Theirs => wait::doze(PAUSE.min(left), wait::Event::Provider),
-            Turn::Values(number, bytes) => match read(&bytes) {
-                Some(taken) => {
-                    let values = LoginValues { taken, valid_for_s: None };
-                    return Ok(Held { place: Place { key, number }, values });
-                }
+            Turn::Values(number, bytes) => match LoginValues::from_bytes(&bytes) {
+                Some(values) => return Ok(Held { place: Place { key, number }, values }),
                 None => logins::forget(key, number),
             },
             Turn::Mine(number) => {
@@ -157,18 +154,10 @@ fn taken(
         Ok(values) => values,
         Err(fault) => return (Err(fault), None),
     };
-    let pairs: Vec<(&str, &str)> = values.taken.iter().collect();
-    let bytes = serde_json::to_vec(&pairs).unwrap_or_default();
+    let bytes = values.to_bytes();
     if bytes.len() > MAX_BYTES {
         let message = format!("login: what is taken of its answer is larger than {MAX_BYTES} bytes");
         return (Err(Fault::new(FaultKind::TooLarge, message)), None);
     }
     (Ok(values), Some(bytes))
-}
-
-fn read(bytes: &[u8]) -> Option<Taken> {
-    let pairs: Vec<(String, String)> = serde_json::from_slice(bytes).ok()?;
-    let mut taken = Taken::NOTHING;
-    pairs.into_iter().for_each(|(name, value)| taken.set(&name, value));
-    Some(taken)
 }

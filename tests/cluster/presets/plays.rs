@@ -1,8 +1,10 @@
 //! Every preset over real HTTP: the plays that unit tests read (`presets.json` of the domain), each as a call about somebody
-//! of their own. What a vendor documents is there once: who is asked what, what is answered, and what it comes to.
+//! of their own. What a vendor documents is there once: who is asked what, what is answered, and what it comes to. So are
+//! vendors without a preset, each of them one configuration (`vendors.json`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -13,13 +15,16 @@ use crate::support::{Behaviour, Provider, Request, Response};
 use crate::world::{SECRET, World, credits};
 
 const PLAYS: &str = include_str!("../../../crates/domain/src/provider/testdata/presets.json");
+const VENDORS: &str = include_str!("../../../crates/domain/src/provider/testdata/vendors.json");
 
 macro_rules! presets {
     ($($name:ident)*) => {
         $(
             #[test]
             fn $name() {
-                Stage::of(stringify!($name)).play_all();
+                let vendors: Vec<Value> = serde_json::from_str(PLAYS).unwrap();
+                let vendor = vendors.iter().find(|vendor| vendor["preset"] == stringify!($name));
+                Stage::of(vendor.expect("plays of the preset")).play_all();
             }
         )*
 
@@ -40,12 +45,23 @@ presets! {
     surfe zoominfo
 }
 
-/// A preset whose vendor is played by the world's server.
+#[test]
+fn vendors_without_a_preset_are_one_configuration_each() {
+    let vendors: Vec<Value> = serde_json::from_str(VENDORS).unwrap();
+    assert!(vendors.len() > 10);
+    thread::scope(|scope| {
+        for some in vendors.chunks(vendors.len().div_ceil(4)) {
+            scope.spawn(|| some.iter().for_each(|vendor| Stage::of(vendor).play_all()));
+        }
+    });
+}
+
+/// A provider whose vendor is played by the world's server.
 struct Stage {
     // Dropped first: a session ends before its server does.
     caller: Client,
     world: World,
-    name: &'static str,
+    name: String,
     /// What it is used for; null: for all that it has.
     fills: Value,
     plays: Vec<Value>,
@@ -74,7 +90,7 @@ pub fn moved(description: &mut Value, provider: &Provider) {
 fn hurried(description: &mut Value) {
     let members = description.as_object_mut().unwrap();
     members.retain(|name, _| !name.starts_with("max_"));
-    if members.contains_key("poll_every_s") {
+    if members.contains_key("steps") {
         members.extend([("poll_every_s".to_owned(), json!(1)), ("poll_for_s".to_owned(), json!(60))]);
     }
     for step in members.get_mut("steps").and_then(Value::as_array_mut).into_iter().flatten().skip(1) {
@@ -83,17 +99,17 @@ fn hurried(description: &mut Value) {
 }
 
 impl Stage {
-    fn of(name: &'static str) -> Stage {
+    /// `preset` changed by `config`, where the vendor has one, else `config`.
+    fn of(vendor: &Value) -> Stage {
         let world = world();
-        let vendors: Vec<Value> = serde_json::from_str(PLAYS).unwrap();
-        let vendor =
-            vendors.into_iter().find(|vendor| vendor["preset"] == name).expect("plays of the preset");
+        let name = vendor["preset"].as_str().or(vendor["vendor"].as_str()).unwrap();
+        let name = name.replace(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'), "-");
         world.run("ALTER TABLE crm ADD COLUMN company_domain text; SELECT leadlex.bind_contacts('crm')");
         let mut owner = world.owner();
         // What the user adds to it, such as the id of a client.
         let added = vendor.get("config").unwrap_or(&Value::Null);
         let add = "SELECT leadlex.add_provider('as_it_comes', preset => $1, config => nullif($2, 'null'::jsonb), secret => $3)";
-        owner.execute(add, &[&name, &added, &SECRET]).unwrap();
+        owner.execute(add, &[&vendor["preset"].as_str(), &added, &SECRET]).unwrap();
         let config = "SELECT config FROM leadlex.provider WHERE name = 'as_it_comes'";
         let mut description: Value = owner.query_one(config, &[]).unwrap().get(0);
         world.run("SELECT leadlex.drop_provider('as_it_comes')");
@@ -104,7 +120,7 @@ impl Stage {
         }
         moved(&mut description, &world.provider);
         hurried(&mut description);
-        world.add_provider(name, &description);
+        world.add_provider(&name, &description);
         let plays = vendor["plays"].as_array().unwrap().clone();
         Stage { caller: world.caller(), world, name, fills: description["fills"].clone(), plays }
     }

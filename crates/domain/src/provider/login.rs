@@ -7,7 +7,7 @@ use super::node::{Checked, Node};
 use super::parse_request::parse_request;
 use super::pointer::Pointer;
 use super::request::RequestTemplate;
-use super::taken::{Found, MAX_VALUE_BYTES, Names, Take, Taken};
+use super::taken::{Found, Names, Take, Taken};
 use super::values::Values;
 use super::{reading, response, template, words};
 use crate::person::Person;
@@ -41,8 +41,7 @@ pub struct LoginValues {
 }
 
 impl LoginValues {
-    /// The values for shared memory, without how long they hold; [`LoginValues::from_bytes`] reads them. Not longer than
-    /// [`Login::most_bytes`].
+    /// The values for shared memory, without how long they hold; [`LoginValues::from_bytes`] reads them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for text in self.taken.iter().flat_map(|(name, value)| [name, value]) {
@@ -127,11 +126,6 @@ impl Login {
         };
         let valid_for_s = valid_for_s.map(|seconds| seconds.saturating_sub(MARGIN_S));
         Ok(LoginValues { taken, valid_for_s })
-    }
-
-    /// What [`LoginValues::to_bytes`] gives at most: for each name its own length, 8 kB and two lengths.
-    pub fn most_bytes(&self) -> usize {
-        self.take.names().map(|name| name.len() + MAX_VALUE_BYTES + 2 * size_of::<u32>()).sum()
     }
 
     /// The request that it sends.

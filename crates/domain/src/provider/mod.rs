@@ -29,15 +29,14 @@
 //! - [`Inquiry`] is plain data: it holds neither the person nor a secret or token, and can be read on any thread.
 //! - [`Config::login`], [`Login::request`], [`Login::read`]: a fault, or [`LoginValues`] with how long they hold.
 //!   [`crate::receipt::login_fingerprint`] tells the values of one description from those of another;
-//!   [`LoginValues::to_bytes`] and [`Login::most_bytes`] are for shared memory.
+//!   [`LoginValues::to_bytes`] is for shared memory.
 //! - [`Inquiry::ticket`] is bounded JSON with `submitted_at` and `due_at` in epoch microseconds;
 //!   [`Inquiry::given_up_at`] is when it is to be forgotten. A step that polls ([`Inquiry::is_poll`]) is due
 //!   `poll_every_s` after the submission; a step that merely follows is due at once.
 //! - [`Config::asked`] is what `{"wanted": …}` makes of the wanted fields: it belongs to the question
 //!   ([`crate::question::Questions::about`]), and [`Config::maps_of`] is what an answer to it can lack.
-//! - [`Config::min_confidence`] goes to [`crate::waterfall::Waterfall::absorb_above`], [`Config::most_requests`] to
-//!   estimates.
-//! - [`Inquiry::settled_fields`]: what a receipt of a question under way may call nothing.
+//! - [`Config::min_confidence`] goes to [`crate::waterfall::Waterfall::absorb_above`].
+//! - [`Inquiry::settled_by`]: what a receipt may call nothing, also where a question ends under way.
 
 pub mod about;
 mod advice;
@@ -226,11 +225,6 @@ impl Config {
         self.poll_for_s.unwrap_or(DEFAULT)
     }
 
-    /// Whether the description itself says how often or how long to ask again.
-    pub fn says_how_to_poll(&self) -> bool {
-        self.poll_every_s.is_some() || self.poll_for_s.is_some()
-    }
-
     /// See [`WhenPending`].
     pub fn when_pending(&self) -> WhenPending {
         self.when_pending
@@ -244,14 +238,6 @@ impl Config {
     /// Whether it takes more than one request.
     pub fn has_steps(&self) -> bool {
         self.steps.len() > 1
-    }
-
-    /// How many requests it can take where these fields are wanted, without logins and polls: at least 1, as the first is
-    /// always sent. A step is sent while a wanted field is lacking that it or a later one has a place for.
-    pub fn most_requests(&self, wanted: FieldSet) -> usize {
-        let useful = |step: &Step| !step.response.fields.fields().intersect(wanted).is_empty();
-        let last = self.steps.iter().rposition(useful).unwrap_or(0);
-        self.steps[..=last].iter().filter(|step| !step.polls()).count()
     }
 
     /// The request that comes before all others, where what it took is not known.

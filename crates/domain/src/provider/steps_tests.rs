@@ -56,7 +56,7 @@ fn one_step_is_what_a_request_and_a_response_are() {
     let step = json!({"identify_by": [["email"]], "steps": [{"request": request, "response": response}]});
     assert_eq!(parse(&one), parse(&step));
     let config = parse(&one).unwrap();
-    assert!(!config.has_steps() && !config.says_how_to_poll());
+    assert!(!config.has_steps());
     assert_eq!((config.poll_every_s(), config.poll_for_s(), config.min_confidence()), (10, 600, None));
 }
 
@@ -122,19 +122,6 @@ fn every_mistake_is_refused_with_its_place() {
         assert!(error.place.starts_with(place), "{value}: {error}");
         assert!(error.to_string().contains(part), "{place} {value}: {error}");
     }
-}
-
-#[test]
-fn requests_are_counted_without_polls() {
-    let config = parse(&example()).unwrap();
-    let phone: FieldSet = [Field::PHONE].into_iter().collect();
-    assert_eq!((config.most_requests(phone), config.most_requests(FieldSet::EMPTY)), (1, 1));
-    let mut chain = example();
-    chain["steps"][1]["response"]["pending"] = Value::Null;
-    chain["steps"][0]["response"]["fields"] = json!({"job_title": "/t"});
-    let chain = parse(&chain).unwrap();
-    let title: FieldSet = [Field::JOB_TITLE].into_iter().collect();
-    assert_eq!([phone, title, FieldSet::ALL].map(|wanted| chain.most_requests(wanted)), [2, 1, 2]);
 }
 
 #[test]
