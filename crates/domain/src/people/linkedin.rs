@@ -60,7 +60,7 @@ fn from_url_within(text: &str, depth: usize) -> Option<String> {
     let text = unwrapped(text);
     // Encoded as a whole, so that no slash is left: once more what it was.
     let text = if !text.contains('/') && text.to_ascii_lowercase().contains("%2f") {
-        Cow::Owned(clean(&percent_decode_str(&text).decode_utf8().ok()?))
+        Cow::Owned(clean(&percent_decode_str(&text).decode_utf8().ok()?).into_owned())
     } else {
         Cow::Borrowed(text.as_str())
     };
@@ -277,7 +277,7 @@ fn sound_handle(segment: &str) -> Option<String> {
     };
     let cleaned = clean(&decoded);
     if is_member_id(&cleaned) {
-        return Some(cleaned);
+        return Some(cleaned.into_owned());
     }
     // Word processors make such dashes of a hyphen, and no handle has one.
     let hyphen = |c: char| if matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}') { '-' } else { c };

@@ -1,5 +1,7 @@
 //! Telephone numbers, read by phonelib: its tables are part of the library, so nothing is loaded when it is first used.
 
+use std::borrow::Cow;
+
 use phonelib::PhoneNumber;
 
 use super::stand_in;
@@ -45,7 +47,7 @@ pub fn is_number(text: &str) -> bool {
 }
 
 /// With the digits, dashes and spaces that the library knows.
-fn plain(text: &str) -> String {
+fn plain(text: &str) -> Cow<'_, str> {
     let text = folded_width(clean(text));
     if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         return text;
@@ -55,7 +57,7 @@ fn plain(text: &str) -> String {
         space if space.is_whitespace() => ' ',
         other => ascii_digit(other).unwrap_or(other),
     };
-    text.chars().map(known).collect()
+    Cow::Owned(text.chars().map(known).collect())
 }
 
 /// The digits of other scripts in which numbers are written down.

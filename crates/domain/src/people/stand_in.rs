@@ -1,5 +1,7 @@
 //! What is written where nothing is known.
 
+use std::borrow::Cow;
+
 use super::list::{self, FirstWords, List};
 use super::text::folded_width;
 
@@ -23,7 +25,7 @@ pub fn is_stand_in(text: &str) -> bool {
     }
     let words = match text.is_ascii() {
         true => list::words(text),
-        false => list::words(&folded_width(text.to_owned())),
+        false => list::words(&folded_width(Cow::Borrowed(text))),
     };
     STAND_INS.contains(&words) || is_repeated(&words)
 }

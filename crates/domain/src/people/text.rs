@@ -1,13 +1,15 @@
 //! Texts as they are compared and stored, whatever they are.
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization;
 
 /// In Unicode's normal form C, without outer white space, control characters (NUL above all, which no Postgres text
 /// can hold) and marks that are invisible or turn the direction of writing round.
-pub fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> Cow<'_, str> {
     // Most texts have nothing to be composed or taken out.
     if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        return text.trim().to_owned();
+        return Cow::Borrowed(text.trim());
     }
     let kept = text.chars().filter_map(|c| match c {
         '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some(' '),
@@ -19,9 +21,9 @@ pub fn clean(text: &str) -> String {
     let text = kept.nfc().collect::<String>();
     // Joiners belong into the words of some scripts; alone they are nothing.
     if text.chars().all(|c| matches!(c, '\u{200c}' | '\u{200d}' | '\u{2800}') || c.is_whitespace()) {
-        return String::new();
+        return Cow::Borrowed("");
     }
-    text.trim().to_owned()
+    Cow::Owned(text.trim().to_owned())
 }
 
 /// Marks without a shape of their own, fillers, and those that turn the direction of writing round.
@@ -33,7 +35,7 @@ pub fn is_invisible(c: char) -> bool {
 }
 
 /// Full-width letters, digits and signs (as Japanese keyboards give them) as their ASCII ones.
-pub fn folded_width(text: String) -> String {
+pub fn folded_width(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_ascii() {
         return text;
     }
@@ -44,5 +46,5 @@ pub fn folded_width(text: String) -> String {
         '\u{2024}' => '.',
         _ => c,
     };
-    text.chars().map(fold).collect()
+    Cow::Owned(text.chars().map(fold).collect())
 }

@@ -12,10 +12,10 @@ pub fn value(field: Field, text: &str, settled: bool) -> Option<String> {
         return None;
     }
     let text = match field.kind() {
-        Kind::Seniority if !settled => seniority::word(&text).map_or(text, str::to_owned),
+        Kind::Seniority if !settled => seniority::word(&text).map_or_else(|| text.into_owned(), str::to_owned),
         Kind::Profile => linkedin::normal_url(&text)?,
         Kind::Phone if !phone::is_number(&text) => return None,
-        Kind::Phone | Kind::Seniority | Kind::Text => text,
+        Kind::Phone | Kind::Seniority | Kind::Text => text.into_owned(),
     };
     // Rather nothing than a part, which the provider did not supply.
     text.chars().nth(field.max_chars()).is_none().then_some(text)

@@ -1,5 +1,7 @@
 //! From a provider's JSON to our text.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::condition::Condition;
@@ -209,7 +211,7 @@ fn with_shape(source: Spec, shape: Shape) -> Spec {
 
 fn text_of(value: &Value, accepts: Accepts) -> Option<String> {
     match value {
-        Value::String(text) => Some(clean(text)).filter(|text| !is_nothing(text)),
+        Value::String(text) => Some(clean(text)).filter(|text| !is_nothing(text)).map(Cow::into_owned),
         Value::Number(number) if accepts == Accepts::StringsAndNumbers => whole_number(number),
         _ => None,
     }

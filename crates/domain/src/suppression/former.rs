@@ -78,7 +78,7 @@ fn handle(path: &str) -> Option<String> {
         && language.len() <= 5
         && language.chars().all(sound)
         && !NONE.contains(&handle.to_lowercase().as_str());
-    ok.then(|| clean(handle))
+    ok.then(|| clean(handle).into_owned())
 }
 
 fn rest_on_linkedin(text: &str) -> Option<&str> {
