@@ -61,6 +61,7 @@ mod refusals;
 mod rewrites;
 mod secret_places;
 mod secrets_in_logs;
+mod serialized;
 mod shared_values;
 mod sql_text;
 mod standby;

@@ -385,7 +385,7 @@ impl Failure {
         detail.insert("retryable".into(), json!(self.code.retryable()));
         detail.extend(self.more.as_ref().clone());
         if let Some(window) = &self.rate_limit {
-            detail.insert("rate_limit".into(), json!(window.as_ref().map(super::reply::rate_limit)));
+            detail.insert("rate_limit".into(), json!(window));
         }
         Value::Object(detail)
     }

@@ -146,6 +146,11 @@ impl FieldSet {
         FieldSet(self.0 | other.0)
     }
 
+    /// How many fields it has.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
     /// Its fields, in the order of the table.
     pub fn iter(self) -> impl Iterator<Item = Field> {
         Field::all().filter(move |field| self.contains(*field))
@@ -154,6 +159,13 @@ impl FieldSet {
     /// The names of its fields, in the order of the table.
     pub fn names(self) -> Vec<&'static str> {
         self.iter().map(Field::name).collect()
+    }
+}
+
+/// The list of its names, in the order of the table.
+impl serde::Serialize for FieldSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(Field::name))
     }
 }
 

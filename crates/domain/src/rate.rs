@@ -47,8 +47,9 @@ pub fn plan_limits(plan: &str) -> Option<Limits> {
     }
 }
 
-/// One window as shown to a caller. `reset` is the epoch second at which more becomes available.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One window as shown to a caller, also in the result of a call. `reset` is the epoch second at which more becomes
+/// available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Window {
     /// Uses that the window allows.
     pub limit: u32,

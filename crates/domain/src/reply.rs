@@ -1,6 +1,8 @@
 //! What a successful call returns.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::contact::Contact;
@@ -8,7 +10,7 @@ use super::fields::{Field, FieldMap, FieldSet};
 use super::rate::Window;
 
 /// Where a value came from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Origin {
     pub source: String,
     /// The provider's score, from 0 to 1; `None`: it gave none.
@@ -31,36 +33,72 @@ pub struct Reply {
     pub pending: bool,
 }
 
-impl Reply {
-    /// The object that a call returns. `replayed` is false: this is the first time. `pending` is there where it is true.
-    pub fn to_json(&self) -> Value {
-        let mut told = object([
-            ("contact", contact_json(&self.contact)),
-            ("fields_updated", self.fields_updated.iter().map(|field| Value::from(field.name())).collect()),
-            ("source", text(self.origin.as_ref().map(|origin| &origin.source))),
-            ("confidence", self.origin.as_ref().and_then(|origin| origin.confidence).into()),
-            ("credits_remaining", self.credits_remaining.into()),
-            ("request_id", self.request_id.to_string().into()),
-            ("replayed", false.into()),
-            ("field_sources", field_sources(self.fields_updated, &self.field_origins)),
-            ("rate_limit", self.rate_limit.as_ref().map_or(Value::Null, rate_limit)),
-        ]);
+/// What a call returns.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Told {
+    /// To be kept under the idempotency key.
+    New(Box<Reply>),
+    /// It was kept by an earlier call.
+    Again(Value),
+}
+
+/// The object that a call returns. `replayed` is false: this is the first time. `pending` is there where it is true.
+impl Serialize for Reply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let origin = self.origin.as_ref();
+        let mut object = serializer.serialize_struct("Reply", 9 + usize::from(self.pending))?;
+        object.serialize_field("contact", &ContactObject(&self.contact))?;
+        object.serialize_field("fields_updated", &self.fields_updated)?;
+        object.serialize_field("source", &origin.map(|origin| &origin.source))?;
+        object.serialize_field("confidence", &origin.and_then(|origin| origin.confidence))?;
+        object.serialize_field("credits_remaining", &self.credits_remaining)?;
+        object.serialize_field("request_id", &self.request_id)?;
+        object.serialize_field("replayed", &false)?;
+        let sources = FieldSources { updated: self.fields_updated, origins: &self.field_origins };
+        object.serialize_field("field_sources", &sources)?;
+        object.serialize_field("rate_limit", &self.rate_limit)?;
         if self.pending {
-            told["pending"] = true.into();
+            object.serialize_field("pending", &true)?;
         }
-        told
+        object.end()
     }
 }
 
-/// Per updated field: who supplied it, and with which score.
-pub fn field_sources(updated: FieldSet, origins: &FieldMap<Origin>) -> Value {
-    let mut sources = Map::with_capacity(Field::all().len());
-    for field in updated.iter() {
-        let Some(origin) = origins.get(field) else { continue };
-        let source = [("source", text(Some(&origin.source))), ("confidence", origin.confidence.into())];
-        sources.insert(field.name().to_owned(), object(source));
+/// An object: per updated field who supplied it, and with which score.
+#[derive(Clone, Copy)]
+pub struct FieldSources<'a> {
+    pub updated: FieldSet,
+    pub origins: &'a FieldMap<Origin>,
+}
+
+impl Serialize for FieldSources<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("FieldSources", self.updated.len())?;
+        for field in self.updated.iter() {
+            if let Some(origin) = self.origins.get(field) {
+                object.serialize_field(field.name(), origin)?;
+            }
+        }
+        object.end()
     }
-    Value::Object(sources)
+}
+
+/// An object: these fields of a contact as it stands; what has no value is null.
+#[derive(Clone, Copy)]
+pub struct FieldValues<'a> {
+    pub fields: FieldSet,
+    pub contact: &'a Contact,
+}
+
+impl Serialize for FieldValues<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("FieldValues", self.fields.len())?;
+        for field in self.fields.iter() {
+            object.serialize_field(field.name(), &self.contact.value(field))?;
+        }
+        object.end()
+    }
 }
 
 /// A stored result, told as a replay: whose request, balance and rate these are now is new.
@@ -69,38 +107,25 @@ pub fn replay(mut stored: Value, request_id: Uuid, credits: Option<i64>, rate: O
         object.insert("replayed".into(), json!(true));
         object.insert("request_id".into(), json!(request_id));
         object.insert("credits_remaining".into(), json!(credits));
-        object.insert("rate_limit".into(), json!(rate.as_ref().map(rate_limit)));
+        object.insert("rate_limit".into(), json!(rate));
     }
     stored
 }
 
-/// A window as the result shows it; `reset` is in epoch seconds.
-pub fn rate_limit(window: &Window) -> Value {
-    json!({"limit": window.limit, "remaining": window.remaining, "reset": window.reset})
-}
+/// The contact as the result shows it: id, full name, e-mail address and every field. Missing values are null.
+#[derive(Clone, Copy)]
+pub struct ContactObject<'a>(pub &'a Contact);
 
-/// The contact as the result shows it: id, full name, e-mail address and every field. Missing values are
-/// null.
-pub fn contact_json(contact: &Contact) -> Value {
-    let mut members = Map::with_capacity(3 + Field::all().len());
-    members.insert("id".to_owned(), text(Some(&contact.id)));
-    members.insert("full_name".to_owned(), text(contact.full_name.as_ref()));
-    members.insert("email".to_owned(), text(contact.email.as_ref()));
-    for field in Field::all() {
-        members.insert(field.name().to_owned(), text(contact.values.get(field)));
+impl Serialize for ContactObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ContactObject(contact) = self;
+        let mut object = serializer.serialize_struct("Contact", 3 + Field::all().len())?;
+        object.serialize_field("id", &contact.id)?;
+        object.serialize_field("full_name", &contact.full_name)?;
+        object.serialize_field("email", &contact.email)?;
+        for field in Field::all() {
+            object.serialize_field(field.name(), &contact.value(field))?;
+        }
+        object.end()
     }
-    Value::Object(members)
-}
-
-/// Made in one piece: `json!` copies each member that is JSON already.
-fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    let mut object = Map::with_capacity(N);
-    for (key, value) in members {
-        object.insert(key.to_owned(), value);
-    }
-    Value::Object(object)
-}
-
-fn text(text: Option<&String>) -> Value {
-    text.map_or(Value::Null, |text| Value::String(text.clone()))
 }

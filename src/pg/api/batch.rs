@@ -6,7 +6,6 @@ use crate::pg::shared::layout;
 use crate::pg::sys::clock;
 use crate::pg::sys::row;
 use leadlex_domain::sqlstate;
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use pgrx::fcinfo::pg_getarg;
@@ -31,7 +30,7 @@ use crate::pg::table;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{BatchResult, Summary};
 use leadlex_domain::call_error::Failure;
-use leadlex_domain::reply;
+use leadlex_domain::reply::ContactObject;
 
 const COLUMNS: usize = 9;
 
@@ -231,7 +230,7 @@ impl Rows {
 fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datum>; COLUMNS] {
     let origin = line.origin.as_ref();
     let fields: Vec<String> = line.fields_updated.names().into_iter().map(str::to_owned).collect();
-    let contact = line.contact.as_ref().map(reply::contact_json);
+    let contact = line.contact.as_ref().map(ContactObject);
     [
         id,
         line.status.name().into_datum(),
@@ -241,7 +240,7 @@ fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datu
         row::pg(line.request_id).into_datum(),
         line.error.as_ref().map(|(code, _)| code.clone()).into_datum(),
         line.error.as_ref().map(|(_, message)| message.clone()).into_datum(),
-        contact.and_then(|json| Jsonb(Cow::Owned(json)).into_datum()),
+        contact.and_then(|contact| Jsonb::of(&contact).into_datum()),
     ]
 }
 

@@ -1,10 +1,7 @@
 //! enrich_contact, enrich_row, and their try_ forms.
 
-use std::borrow::Cow;
-
 use pgrx::Uuid;
 use pgrx::prelude::*;
-use serde_json::Value;
 
 use crate::pg::call::single;
 use crate::pg::call::target::Target;
@@ -13,6 +10,7 @@ use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::raise;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::call_error::Failure;
+use leadlex_domain::reply::Told;
 
 struct Arguments {
     target: Target,
@@ -23,7 +21,7 @@ struct Arguments {
     id_name: &'static str,
 }
 
-fn run(arguments: Arguments) -> Result<Value, Failure> {
+fn run(arguments: Arguments) -> Result<Told, Failure> {
     cache::refresh();
     let key = arguments.key.map(super::plain);
     let ask = Ask::new(arguments.id, arguments.fields, arguments.overwrite, key, arguments.id_name)
@@ -31,12 +29,15 @@ fn run(arguments: Arguments) -> Result<Value, Failure> {
     single::enrich(arguments.target, &ask)
 }
 
-fn raised(arguments: Arguments) -> Jsonb<'static> {
-    Jsonb(Cow::Owned(run(arguments).unwrap_or_else(|failure| raise::failure(&failure))))
+fn raised(arguments: Arguments) -> Jsonb {
+    Jsonb::of(&run(arguments).unwrap_or_else(|failure| raise::failure(&failure)))
 }
 
-fn returned(arguments: Arguments) -> Jsonb<'static> {
-    Jsonb(Cow::Owned(run(arguments).unwrap_or_else(|failure| failure.as_result())))
+fn returned(arguments: Arguments) -> Jsonb {
+    match run(arguments) {
+        Ok(told) => Jsonb::of(&told),
+        Err(failure) => Jsonb::of(&failure.as_result()),
+    }
 }
 
 fn of_contact(
@@ -85,7 +86,7 @@ fn enrich_contact(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     raised(of_contact(contact_id, fields, overwrite, idempotency_key))
 }
 
@@ -99,7 +100,7 @@ fn try_enrich_contact(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     returned(of_contact(contact_id, fields, overwrite, idempotency_key))
 }
 
@@ -114,7 +115,7 @@ fn enrich_row(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     raised(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
@@ -129,7 +130,7 @@ fn try_enrich_row(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     returned(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
@@ -141,7 +142,7 @@ fn enrich_row_bigint(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     raised(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
@@ -154,7 +155,7 @@ fn try_enrich_row_bigint(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     returned(of_row(relation, id, fields, overwrite, idempotency_key))
 }
 
@@ -166,7 +167,7 @@ fn enrich_row_uuid(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     raised(of_row(relation, id.map(super::plain), fields, overwrite, idempotency_key))
 }
 
@@ -179,6 +180,6 @@ fn try_enrich_row_uuid(
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
     idempotency_key: Option<Uuid>,
-) -> Jsonb<'static> {
+) -> Jsonb {
     returned(of_row(relation, id.map(super::plain), fields, overwrite, idempotency_key))
 }

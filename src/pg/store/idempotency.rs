@@ -1,7 +1,5 @@
 //! Results kept under idempotency keys, for 24 hours.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -15,6 +13,7 @@ use crate::pg::sys::relation::relation_named;
 use crate::pg::sys::row::{pg, text};
 use crate::pg::sys::spi::{Arg, Statement, View, arg};
 use leadlex_domain::hash::Hash;
+use leadlex_domain::reply::Reply;
 
 // How long the result of an idempotency key is kept.
 macro_rules! idempotency_lifetime {
@@ -59,11 +58,11 @@ static STORE_RESULT: Statement = Statement::new(
     "INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result, person) VALUES ($1, $2, $3, $4, $5)",
 );
 
-pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Value, person: Hash) {
+pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Reply, person: Hash) {
     if is_key_used(workspace, key) {
         as_owner(|| FORGET_EXPIRED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(key))]));
     }
-    let (result, person) = (Jsonb(Cow::Borrowed(result)), pgrx::Uuid::from_bytes(person));
+    let (result, person) = (Jsonb::of(result), pgrx::Uuid::from_bytes(person));
     let args = [arg(pg(workspace)), arg(pg(key)), arg(fingerprint), arg(result), arg(person)];
     let now = now_arg();
     let mut columns: Vec<(&str, &Arg)> =

@@ -1,7 +1,6 @@
 //! Ledger, history, idempotency, rate records.
 
 use crate::pg::sys::row;
-use std::borrow::Cow;
 
 use pgrx::pg_sys;
 use serde_json::Value;
@@ -15,6 +14,7 @@ use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::row::{number, optional, pg, text, uuid};
 use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::rate::Record;
+use leadlex_domain::reply::{FieldSources, FieldValues};
 
 pub struct LoadedAccount {
     pub balance: i64,
@@ -67,9 +67,9 @@ pub struct Entry<'a> {
     pub source: &'a str,
     pub confidence: Option<f64>,
     pub fields: Vec<String>,
-    pub field_sources: Value,
-    pub old_values: Value,
-    pub new_values: Value,
+    pub field_sources: FieldSources<'a>,
+    pub old_values: FieldValues<'a>,
+    pub new_values: FieldValues<'a>,
 }
 
 // The charge and its history in one statement: neither is ever there without the other.
@@ -83,7 +83,6 @@ static CHARGE: Statement = Statement::new(
 
 pub fn charge(entry: &Entry) {
     transaction::with(|t| t.wrote_ledger = true);
-    let json = |value| arg(Jsonb(Cow::Borrowed(value)));
     let args = [
         arg(pg(entry.workspace)),
         arg(pg(entry.request_id)),
@@ -96,9 +95,9 @@ pub fn charge(entry: &Entry) {
         arg(entry.source),
         arg(entry.confidence),
         texts_arg(&entry.fields),
-        json(&entry.field_sources),
-        json(&entry.old_values),
-        json(&entry.new_values),
+        arg(Jsonb::of(&entry.field_sources)),
+        arg(Jsonb::of(&entry.old_values)),
+        arg(Jsonb::of(&entry.new_values)),
     ];
     if !append_charge(&args) {
         as_owner(|| CHARGE.run(&args));
@@ -159,11 +158,15 @@ fn write_many(entries: &[Entry], statement: &'static Statement) {
         texts_arg(&entries.iter().map(|e| e.source).collect::<Vec<_>>()),
         arg(entries.iter().map(|e| e.confidence).collect::<Vec<Option<f64>>>()),
         texts(&|e| e.fields.join(",")),
-        texts(&|e| e.field_sources.to_string()),
-        texts(&|e| e.old_values.to_string()),
-        texts(&|e| e.new_values.to_string()),
+        texts(&|e| json(&e.field_sources)),
+        texts(&|e| json(&e.old_values)),
+        texts(&|e| json(&e.new_values)),
     ];
     as_owner(|| statement.run(&args));
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("values with names")
 }
 
 pub fn now_arg() -> Arg {

@@ -6,7 +6,6 @@ mod waiting;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pg::call::target::{self, Target};
@@ -31,6 +30,7 @@ use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::merge;
 use leadlex_domain::rate::Status;
 use leadlex_domain::receipt;
+use leadlex_domain::reply::Told;
 use leadlex_domain::steps::{Event, Request, Row, Step, Steps, Stored, Written};
 use waiting::Wait;
 
@@ -39,7 +39,7 @@ use waiting::Wait;
 /// Err is LX400 (a key of another type), LX401, LX402, LX403, LX404, LX409, LX422, LX429 or LX503.
 /// Raises 25006 or 25000: the transaction cannot write. 55000: not preloaded, not bound, or no enabled provider.
 /// Raises 42501: the caller may not read or write the bound columns. 40001: the contact changed meanwhile.
-pub fn enrich(target: Target, ask: &Ask) -> Result<Value, Failure> {
+pub fn enrich(target: Target, ask: &Ask) -> Result<Told, Failure> {
     let request_id = Uuid::now_v7();
     preconditions::require_writable();
     transaction::mark_called();
@@ -55,7 +55,7 @@ fn enrich_as(
     target: Target,
     ask: &Ask,
     request_id: Uuid,
-) -> Result<Value, Failure> {
+) -> Result<Told, Failure> {
     if !caller.may(WRITE_ENRICH) {
         return Err(Failure::lacks_permission(WRITE_ENRICH));
     }
@@ -176,7 +176,7 @@ impl<'a> SingleCall<'a> {
         self.caller.workspace.id
     }
 
-    fn run(&mut self, ask: &Ask) -> Result<Value, Failure> {
+    fn run(&mut self, ask: &Ask) -> Result<Told, Failure> {
         let (mode, min_confidence) = settings::waterfall();
         let request = Request {
             fields: ask.fields,
@@ -196,13 +196,11 @@ impl<'a> SingleCall<'a> {
             let event = self.take(&steps, ask.key);
             steps.next(event);
         }
-        let reply = self.reply(steps, ask)?;
-        if let (Some(key), Some(fingerprint), Told::New(result)) = (ask.key, fingerprint, &reply) {
-            idempotency::store_result(self.workspace(), key, &fingerprint, result, self.row);
+        let told = self.reply(steps, ask)?;
+        if let (Some(key), Some(fingerprint), Told::New(reply)) = (ask.key, fingerprint, &told) {
+            idempotency::store_result(self.workspace(), key, &fingerprint, reply, self.row);
         }
-        Ok(match reply {
-            Told::New(result) | Told::Again(result) => result,
-        })
+        Ok(told)
     }
 
     /// Does what the step says.
@@ -434,10 +432,4 @@ impl<'a> SingleCall<'a> {
         }
         Some(written)
     }
-}
-
-/// A result, and whether it is to be kept under the idempotency key.
-enum Told {
-    New(Value),
-    Again(Value),
 }

@@ -1,13 +1,13 @@
 //! What a call about one contact tells, and what it leaves for later.
 
 use crate::pg::call::enqueue::{self, Rest};
-use crate::pg::call::single::{SingleCall, Told, open_account, rate_status};
+use crate::pg::call::single::{SingleCall, open_account, rate_status};
 use crate::pg::limits::credits;
 use crate::pg::store::jobs;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::fields::{FieldMap, FieldSet};
-use leadlex_domain::reply::{self, Reply};
+use leadlex_domain::reply::{self, Reply, Told};
 use leadlex_domain::steps::{Outcome, Steps};
 
 impl SingleCall<'_> {
@@ -42,7 +42,7 @@ impl SingleCall<'_> {
             rate_limit,
             pending,
         };
-        Ok(Told::New(reply.to_json()))
+        Ok(Told::New(Box::new(reply)))
     }
 
     /// Queues what comes later, where the caller wants that.
