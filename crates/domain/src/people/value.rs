@@ -12,7 +12,9 @@ pub fn value(field: Field, text: &str, settled: bool) -> Option<String> {
         return None;
     }
     let text = match field.kind() {
-        Kind::Seniority if !settled => seniority::word(&text).map_or_else(|| text.into_owned(), str::to_owned),
+        Kind::Seniority if !settled => {
+            seniority::word(&text).map_or_else(|| text.into_owned(), str::to_owned)
+        }
         Kind::Profile => linkedin::normal_url(&text)?,
         Kind::Phone if !phone::is_number(&text) => return None,
         Kind::Phone | Kind::Seniority | Kind::Text => text.into_owned(),
