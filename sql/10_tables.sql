@@ -186,8 +186,11 @@ CREATE TABLE leadlex.receipt (
     answer       jsonb,
     person       uuid,
     contact      uuid,
+    former       boolean NOT NULL DEFAULT true,
     PRIMARY KEY (workspace_id, question)
 );
+-- Empty where no receipt is of the former form: calls do not look for such then.
+CREATE INDEX receipt_former ON leadlex.receipt (answered_at) WHERE former;
 -- For the worker: which hold personal data and are over their time; which can go.
 CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
 CREATE INDEX receipt_age ON leadlex.receipt (answered_at);
@@ -200,6 +203,7 @@ COMMENT ON COLUMN leadlex.receipt.matched IS 'false: no match';
 COMMENT ON COLUMN leadlex.receipt.lacking IS 'fields that the provider can supply, and did not';
 COMMENT ON COLUMN leadlex.receipt.answer IS 'values and confidence; NULL when there was no match, or after leadlex.receipt_ttl';
 COMMENT ON COLUMN leadlex.receipt.person IS 'hash of the contact''s table and key, as long as there is an answer';
+COMMENT ON COLUMN leadlex.receipt.former IS 'whether question is a hash of one identifying value alone, as in receipts restored from a dump of 0.2';
 COMMENT ON COLUMN leadlex.receipt.contact IS 'hash of the contact''s table and key, where that table refused the values of the fields in lacking; question is then a hash of the question and of this';
 
 -- No foreign key on the list: who is on it stays on it, whatever becomes of providers.

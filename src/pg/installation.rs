@@ -24,6 +24,8 @@ pub struct Installation {
     pub extension: u32,
     /// Oid of leadlex.receipt.
     pub receipts: pg_sys::Oid,
+    /// Oid of leadlex.receipt_former, an index.
+    pub former_receipts: pg_sys::Oid,
     /// Oid of leadlex.ticket.
     pub tickets: pg_sys::Oid,
     /// Oid of leadlex.suppression.
@@ -120,7 +122,7 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
-           'provider_secret', 'receipt', 'ticket', 'suppression', 'shared_value', 'home', 'queue_pause']::pg_catalog.name[])",
+           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'home', 'queue_pause']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.
@@ -143,6 +145,7 @@ pub fn find() -> Found {
         catalog: number(row, 1),
         extension: number(row, 4),
         receipts: table("receipt"),
+        former_receipts: table("receipt_former"),
         tickets: table("ticket"),
         suppressions: table("suppression"),
         shared_values: table("shared_value"),

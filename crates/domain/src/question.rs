@@ -20,6 +20,8 @@ pub struct Parties<'a> {
     pub provider: Uuid,
     /// [`super::receipt::fingerprint`] of the provider's description.
     pub description: &'a Hash,
+    /// Whether answers may be kept in the former form.
+    pub former: bool,
 }
 
 /// What a contact's identifying values come to.
@@ -81,7 +83,8 @@ impl Questions {
         let hashes = sets().map(|set| of_set(set, asked)).collect();
         let wider = sets().map(|set| more.iter().map(|asked| of_set(set, Some(*asked))).collect()).collect();
         let known = hash_of(&stem, "known", identity.all.iter());
-        let former = former::Questions::of(parties, config, person, contact);
+        let former =
+            if parties.former { former::Questions::of(parties, config, person, contact) } else { None };
         Some(Questions { hashes, known, wider, stem, all: identity.all, former })
     }
 

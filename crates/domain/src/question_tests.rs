@@ -23,7 +23,8 @@ fn description() -> Value {
 
 fn questions_of(json: &Value, contact: &Contact) -> Option<Questions> {
     let description = fingerprint(json);
-    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
+    let parties =
+        Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description, former: true };
     Questions::of(parties, &config(json), &Person::made_up(contact), contact)
 }
 
@@ -50,7 +51,8 @@ fn a_question_is_who_asks_whom_with_which_values() {
     let description = fingerprint(&json);
     let person = Person::made_up(&contact);
     let of = |parties| Questions::of(parties, &config(&json), &person, &contact).unwrap().hashes;
-    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
+    let parties =
+        Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description, former: true };
     assert_ne!(of(Parties { workspace: Uuid::max(), ..parties }), first.hashes);
     assert_ne!(of(Parties { provider: Uuid::max(), ..parties }), first.hashes);
     let mut changed = json.clone();
@@ -357,7 +359,7 @@ fn what_is_new_in_descriptions_leaves_the_hash_of_old_questions_as_it_was() {
         [&stem[..], b"known", b"email", b"jane@acme.example", b"full_name", b"jane doe"].into();
     assert_eq!(questions.known, hash(&known));
     // Fields that no request names make no difference.
-    let parties = Parties { workspace: nil, provider: nil, description: &description };
+    let parties = Parties { workspace: nil, provider: nil, description: &description, former: true };
     let person = Person::made_up(&contact);
     assert_eq!(
         Questions::about(parties, &config(&json), &person, &contact, FieldSet::EMPTY),
@@ -375,7 +377,8 @@ fn wanting() -> Value {
 
 fn about(json: &Value, contact: &Contact, wanted: &[Field]) -> Questions {
     let description = fingerprint(json);
-    let parties = Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description };
+    let parties =
+        Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &description, former: true };
     let wanted = wanted.iter().copied().collect();
     Questions::about(parties, &config(json), &Person::made_up(contact), contact, wanted).unwrap()
 }

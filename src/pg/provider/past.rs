@@ -36,6 +36,8 @@ pub struct Past {
     pub crowd: Crowd,
     /// What this person may be listed under, once it was needed.
     listed: OnceCell<Vec<Hash>>,
+    /// Whether there could be answers in the former form when the questions were made.
+    former: bool,
     pub questions: HashMap<Uuid, Questions>,
     /// With what the contact's table refused of the answers.
     pub receipts: HashMap<Hash, Receipt>,
@@ -78,16 +80,18 @@ struct Waited {
 pub type Sought<'a> = (&'a Contact, Hash, FieldSet);
 
 /// What this provider would be asked about a contact; `None` where it cannot be identified. `missing`: the fields still to be
-/// filled.
+/// filled. `former`: see [`Parties`].
 fn questions(
     workspace: Uuid,
+    former: bool,
     provider: &LoadedProvider,
     config: &Config,
     person: &Person,
     (contact, missing): (&Contact, FieldSet),
 ) -> Option<Questions> {
     let wanted = config.fills().intersect(missing);
-    Questions::about(parties(workspace, provider), config, person, contact, wanted)
+    let parties = Parties { workspace, provider: provider.id, description: &provider.fingerprint, former };
+    Questions::about(parties, config, person, contact, wanted)
 }
 
 /// What would be handed in to it for that; `None` where it takes one request, too.
@@ -99,7 +103,7 @@ fn handed_in(
     (contact, missing): (&Contact, FieldSet),
 ) -> Option<Questions> {
     let description = provider.ticket_fingerprint.as_ref()?;
-    let parties = Parties { workspace, provider: provider.id, description };
+    let parties = Parties { workspace, provider: provider.id, description, former: false };
     Questions::about(parties, config, person, contact, config.fills().intersect(missing))
 }
 
@@ -114,7 +118,8 @@ pub fn kept_under(
     let Ok(config) = &provider.config else { return Vec::new() };
     // Of no field: with what is asked for more fields, all there can be.
     let nothing = (contact, FieldSet::EMPTY);
-    let asked = questions(workspace, provider, config, person, nothing);
+    let former = store::receipts::has_former();
+    let asked = questions(workspace, former, provider, config, person, nothing);
     let under_way = handed_in(workspace, provider, config, person, nothing);
     let everywhere = |questions: &Questions| questions.everywhere().collect::<Vec<_>>();
     let mut hashes: Vec<Hash> = asked.iter().chain(&under_way).flat_map(everywhere).collect();
@@ -142,10 +147,6 @@ pub fn listed(workspace: Uuid, contact: &Contact, row: Hash, crowd: &Crowd) -> V
     suppression::of_person(&person_in_row(workspace, contact, row, crowd), contact)
 }
 
-fn parties(workspace: Uuid, provider: &LoadedProvider) -> Parties<'_> {
-    Parties { workspace, provider: provider.id, description: &provider.fingerprint }
-}
-
 /// What these providers could be asked about each contact, what was answered before, what is under way, and what of the
 /// answers the contact's table refused. What waits for the worker is looked at first: what is gone from there is in the books
 /// by then. `crowd`: what those of one set have in common.
@@ -155,12 +156,12 @@ pub fn pasts(
     contacts: &[Sought<'_>],
     crowd: &Crowd,
 ) -> Vec<Past> {
-    let read_at = single_flight::sequence();
-    type Ask = fn(Uuid, &LoadedProvider, &Config, &Person, (&Contact, FieldSet)) -> Option<Questions>;
-    let by_provider = |ask: Ask, person: &Person, sought: (&Contact, FieldSet)| -> HashMap<Uuid, Questions> {
+    let (read_at, former) = (single_flight::sequence(), store::receipts::has_former());
+    type Ask<'a> = &'a dyn Fn(&LoadedProvider, &Config) -> Option<Questions>;
+    let by_provider = |ask: Ask| -> HashMap<Uuid, Questions> {
         let by_provider = providers.iter().filter_map(|(_, provider)| {
             let config = provider.config.as_ref().ok()?;
-            Some((provider.id, ask(workspace, provider, config, person, sought)?))
+            Some((provider.id, ask(provider, config)?))
         });
         by_provider.collect()
     };
@@ -171,8 +172,13 @@ pub fn pasts(
     }
     shared_values::mark(workspace, &mut people, crowd);
     let past = |(person, (contact, _, missing)): (Person, &Sought<'_>)| Past {
-        questions: by_provider(questions, &person, (contact, *missing)),
-        handed_in: by_provider(handed_in, &person, (contact, *missing)),
+        questions: by_provider(&|provider, config| {
+            questions(workspace, former, provider, config, &person, (contact, *missing))
+        }),
+        handed_in: by_provider(&|provider, config| {
+            handed_in(workspace, provider, config, &person, (contact, *missing))
+        }),
+        former,
         person,
         crowd: Crowd::clone(crowd),
         read_at,
@@ -332,7 +338,7 @@ impl Past {
         let mut people = [person(contact)];
         shared_values::mark(workspace, &mut people, &self.crowd);
         let [person] = &people;
-        let latest = questions(workspace, provider, config, person, (contact, missing));
+        let latest = questions(workspace, self.former, provider, config, person, (contact, missing));
         self.questions.get(&provider.id) == latest.as_ref()
     }
 
@@ -361,6 +367,7 @@ impl Past {
         self.handed_in.extend(latest.handed_in);
         self.tickets.extend(latest.tickets);
         self.settled = latest.settled;
+        self.former = latest.former;
         self.receipts.extend(latest.receipts);
         self.refused |= latest.refused;
         self.read_at = latest.read_at;

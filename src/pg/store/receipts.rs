@@ -25,6 +25,11 @@ static RECALL: Statement = Statement::new(
                    LIMIT 1) AS r",
 );
 
+/// Whether receipts of the former form may be there: restored from the dump of an earlier version.
+pub fn has_former() -> bool {
+    index_probe::has_entries(installation::present().former_receipts)
+}
+
 /// What is written of these questions, whatever its age.
 pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Receipt)> {
     let read = |row: &Row| {
@@ -53,16 +58,16 @@ fn uuids<'a>(hashes: impl Iterator<Item = &'a Hash>) -> Vec<pgrx::Uuid> {
 // An older answer never replaces a newer one: workers may write what was put back out of order. Nor does one of which
 // its session kept nothing (leadlex.receipt_ttl = 0) take away what others have.
 static FILE: Statement = Statement::new(
-    "INSERT INTO leadlex.receipt AS r (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact)
+    "INSERT INTO leadlex.receipt AS r (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact, former)
      SELECT n.workspace_id, n.question,
             pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.answered_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
-            n.provider_id, n.known, n.matched, pg_catalog.string_to_array(n.lacking, ','), n.answer::pg_catalog.jsonb, n.person, n.contact
+            n.provider_id, n.known, n.matched, pg_catalog.string_to_array(n.lacking, ','), n.answer::pg_catalog.jsonb, n.person, n.contact, false
      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
          pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10))
          AS n(workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact)
      ON CONFLICT (workspace_id, question) DO UPDATE
      SET answered_at = EXCLUDED.answered_at, provider_id = EXCLUDED.provider_id, known = EXCLUDED.known,
-         matched = EXCLUDED.matched, lacking = EXCLUDED.lacking, answer = EXCLUDED.answer, person = EXCLUDED.person, contact = EXCLUDED.contact
+         matched = EXCLUDED.matched, lacking = EXCLUDED.lacking, answer = EXCLUDED.answer, person = EXCLUDED.person, contact = EXCLUDED.contact, former = false
      WHERE r.answered_at OPERATOR(pg_catalog.<) EXCLUDED.answered_at
        AND NOT (r.answer IS NOT NULL AND EXCLUDED.answer IS NULL AND EXCLUDED.matched)",
 );

@@ -153,6 +153,29 @@ pub fn is_empty(relation: pg_sys::Oid) -> bool {
     blocks == 0
 }
 
+/// Whether a B-tree has had an entry, as far as its size tells: beside its first page. Once it has had some, that is
+/// remembered.
+pub fn has_entries(index: pg_sys::Oid) -> bool {
+    thread_local! {
+        static WITH_ENTRIES: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+    }
+    if WITH_ENTRIES.with_borrow(|known| known.contains(&index)) {
+        return true;
+    }
+    // SAFETY: an existing index; an error closes it.
+    let blocks = unsafe {
+        let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM);
+        pg_sys::index_close(index, pg_sys::AccessShareLock as i32);
+        blocks
+    };
+    let has_entries = blocks > 1;
+    if has_entries {
+        WITH_ENTRIES.with_borrow_mut(|known| known.push(index));
+    }
+    has_entries
+}
+
 /// Equal to one of an array's elements; indexes alone understand it.
 fn any_of(column: i16, values: Arg) -> pg_sys::ScanKeyData {
     let mut key = equal(column, values);

@@ -383,3 +383,21 @@ fn a_request_key_marks_repetitions_of_one_request() {
     );
     assert_eq!(sqlstate(&refused), "22023");
 }
+
+#[test]
+fn what_calls_leave_is_of_the_present_form_and_nothing_of_the_former_is_looked_for() {
+    let world = World::new();
+    enrich(&mut world.caller(), 1).unwrap();
+    eventually("the receipt is in the books", Duration::from_secs(30), || {
+        world.number("SELECT count(*) FROM leadlex.receipt") == 1
+    });
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.receipt WHERE former"), 0);
+    let page = world.number("SELECT current_setting('block_size')::int8");
+    assert_eq!(world.number("SELECT pg_relation_size('leadlex.receipt_former')"), page);
+    // One that a dump of an earlier version brings makes all sessions look for such.
+    world.run(
+        "INSERT INTO leadlex.receipt (workspace_id, question, answered_at, provider_id, known, matched, lacking)
+         VALUES (gen_random_uuid(), gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(), false, '{}')",
+    );
+    assert!(world.number("SELECT pg_relation_size('leadlex.receipt_former')") > page);
+}
