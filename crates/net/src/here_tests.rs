@@ -217,3 +217,26 @@ fn a_flood_holds_up_nothing() {
         assert!(started.elapsed() < Duration::from_secs(10), "{head:?}");
     }
 }
+
+#[test]
+fn the_end_of_the_session_waits_for_requests_that_outlast_it_alone() {
+    let server = provider();
+    for outlasts in [true, false] {
+        for kept in [true, false] {
+            let mut pool = if kept {
+                pool_with_connection(&server)
+            } else {
+                RequestPool::open(spawn, UNLIMITED).unwrap()
+            };
+            let (keep, told) = keeper();
+            let mut request = pool.begin(Job { outlasts, ..get(server.url("/slow")) }, Some(keep)).unwrap();
+            let _ = request.try_take();
+            // Where a thread has it, that has sent it by then.
+            thread::sleep(Duration::from_millis(60));
+            pool.finish();
+            pool.shutdown();
+            let outcome = told.recv_timeout(Duration::from_secs(5)).unwrap();
+            assert_eq!(outcome.is_ok(), outlasts, "{kept} {outcome:?}");
+        }
+    }
+}

@@ -38,6 +38,9 @@ pub struct Job {
     pub max_body_bytes: usize,
     /// Without the address guard: private, loopback and other special addresses may be connected to.
     pub allow_private: bool,
+    /// Once it is sent, it is gone on with when the session ends: the vendor takes it, and its answer alone says under which
+    /// number.
+    pub outlasts: bool,
 }
 
 #[cfg(test)]

@@ -5,16 +5,23 @@ use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, ENDING, Step};
-use super::descriptors::{Announce, Counted, Descriptors};
+use super::descriptors::{Announce, Count, Counted, Descriptors};
 use super::exchange::{Exchange, Wants};
 use super::notifier::Notifier;
 use super::thread::{MAX_REQUESTS, SpawnFn};
 use super::{Job, Keep};
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
+
+mod pending;
+
+pub use pending::PendingRequest;
+use pending::Way;
 
 /// A thread without work for so long ends: sets have work for theirs at once, and what is idle costs memory.
 const MAX_IDLE: Duration = Duration::from_secs(2);
@@ -44,6 +51,8 @@ struct Shared {
     spawn: SpawnFn,
     /// The request on the asking thread itself.
     here: Mutex<Option<Here>>,
+    /// Requests under way that go on when the session ends.
+    outlasting: Count,
 }
 
 /// A request that the asking thread goes on with itself.
@@ -85,6 +94,8 @@ struct Task {
     deadline: Instant,
     #[expect(dead_code, reason = "counts while it lives")]
     under_way: Counted,
+    #[expect(dead_code, reason = "counts while it lives")]
+    outlasts: Option<Counted>,
     /// What another thread has done of it.
     begun: Option<Box<Exchange>>,
     /// Nobody waits for its outcome.
@@ -118,7 +129,8 @@ impl RequestPool {
         let notifier = Notifier::new().map_err(OpenError::Io)?;
         let client = Client::new(spawn, &descriptors.in_use);
         let (threads, here) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { client, notifier, threads, max_idle, spawn, here });
+        let outlasting = Count::default();
+        let shared = Arc::new(Shared { client, notifier, threads, max_idle, spawn, here, outlasting });
         Ok(RequestPool { shared, descriptors })
     }
 
@@ -184,13 +196,37 @@ impl RequestPool {
             return Err(Fault::new(FaultKind::Busy, ENDING));
         } else if self.has_room() {
             let under_way = Counted::new(&self.descriptors.in_use.requests);
-            return Ok(Task { job, keep, deadline, under_way, begun: None, abandoned: false });
+            let outlasts = job.outlasts.then(|| Counted::new(&self.shared.outlasting));
+            return Ok(Task { job, keep, deadline, under_way, outlasts, begun: None, abandoned: false });
         } else {
             let message = "earlier requests of this session have all file descriptors that it may open";
             Fault::new(FaultKind::Busy, message)
         };
         keep.into_iter().for_each(|keep| keep(Err(&fault)));
         Err(fault)
+    }
+
+    /// Waits until requests whose answer is needed though the session ends are over, each within its own time.
+    pub fn finish(&self) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let outlasting = || self.shared.outlasting.load(Ordering::Acquire) > 0;
+        if !outlasting() {
+            return;
+        }
+        let mut here = lock(&self.shared.here);
+        if let Some(Here { mut task, exchange, .. }) =
+            here.take_if(|here| here.task.job.outlasts && here.exchange.is_sent())
+        {
+            (task.begun, task.abandoned) = (Some(exchange), true);
+            // Where no thread can be started, that is what came of it.
+            let _ = self.shared.dispatch(task);
+        }
+        // What was not sent is no more.
+        here.take();
+        drop(here);
+        while outlasting() {
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Closes all connections at once and lets the threads end. Waits for nothing.
@@ -347,132 +383,6 @@ impl Shared {
         let mut threads = lock(&self.threads);
         let at = threads.idle.iter().position(|other| Arc::ptr_eq(other, worker));
         at.map(|position| threads.idle.remove(position)).is_some()
-    }
-}
-
-/// A request under way. To drop it is to lose interest: the request goes on until it ends or its time is over, so
-/// that a provider's answer does not find the door shut. What comes of it goes to the job's `Keep` alone.
-pub struct PendingRequest {
-    shared: Arc<Shared>,
-    way: Way,
-    settled: bool,
-}
-
-enum Way {
-    Thread(Arc<Worker>),
-    /// On the thread that asks: it is in [`Shared::here`], so that the end of the session finds it.
-    Here,
-    /// No thread could take it over.
-    Refused(Fault),
-}
-
-impl PendingRequest {
-    /// The outcome, if there is one now; it is given once. `None`: not yet, or taken before. Never waits.
-    pub fn try_take(&mut self) -> Option<Outcome> {
-        if self.settled {
-            return None;
-        }
-        let outcome = match &self.way {
-            Way::Here => self.go_on()?,
-            Way::Refused(fault) => Err(fault.clone()),
-            Way::Thread(worker) => {
-                let outcome = worker.take()?;
-                self.shared.make_idle(worker);
-                outcome
-            }
-        };
-        self.settled = true;
-        Some(outcome)
-    }
-
-    /// What it waits for. `None`: a thread has it, which notifies.
-    pub fn awaited(&self) -> Option<Awaited> {
-        if !matches!(self.way, Way::Here) {
-            return None;
-        }
-        let here = lock(&self.shared.here);
-        here.as_ref().map(|Here { task, exchange, wants }| Awaited {
-            fd: exchange.connection().fd(),
-            connection: exchange.connection().number,
-            wants: *wants,
-            deadline: task.deadline,
-        })
-    }
-
-    /// A thread goes on with it.
-    pub fn hand_over(&mut self) {
-        if let Some(here) = self.take_here() {
-            self.move_to_thread(here, false);
-        }
-    }
-
-    fn take_here(&self) -> Option<Here> {
-        if self.settled || !matches!(self.way, Way::Here) {
-            return None;
-        }
-        lock(&self.shared.here).take()
-    }
-
-    fn move_to_thread(&mut self, Here { mut task, exchange, .. }: Here, abandoned: bool) {
-        task.begun = Some(exchange);
-        task.abandoned = abandoned;
-        self.give(task);
-    }
-
-    /// Where there is no thread for it, that is what came of it.
-    fn give(&mut self, task: Task) {
-        match self.shared.dispatch(task) {
-            Ok(worker) => self.way = Way::Thread(worker),
-            Err(fault) => self.way = Way::Refused(fault),
-        }
-    }
-
-    fn go_on(&mut self) -> Option<Outcome> {
-        let Some(Here { task, exchange, .. }) = self.take_here() else {
-            return Some(Err(Fault::new(FaultKind::Busy, ENDING)));
-        };
-        let client = &self.shared.client;
-        match catch_unwind(AssertUnwindSafe(|| client.advance(&task.job, exchange))) {
-            Ok(Step::Waits(exchange, wants)) => {
-                *lock(&self.shared.here) = Some(Here { task, exchange, wants });
-                None
-            }
-            Ok(Step::Over(outcome)) => Some(task.end(outcome)),
-            // The thread finds no connection, and makes one.
-            Ok(Step::Unsent) => {
-                self.give(task);
-                None
-            }
-            Err(_) => Some(task.end(Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)))),
-        }
-    }
-}
-
-impl Drop for PendingRequest {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        if let Some(here) = self.take_here() {
-            // What is not yet begun never will be.
-            return if here.exchange.is_sent() {
-                self.move_to_thread(here, true)
-            };
-        }
-        let Way::Thread(worker) = &self.way else { return };
-        let mut state = lock(&worker.state);
-        match *state {
-            State::Running => {
-                *state = State::Abandoned;
-                return;
-            }
-            // Not yet begun: then it never will be.
-            State::Done(_) | State::Waiting(..) => {}
-            State::Idle | State::Abandoned | State::Gone => return,
-        }
-        *state = State::Idle;
-        drop(state);
-        self.shared.make_idle(worker);
     }
 }
 

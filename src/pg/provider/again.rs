@@ -39,7 +39,8 @@ impl Again {
         }
         self.receipt_sink.repeats = false;
         self.receipt_sink.until = longest_wait(config, left);
-        let request = self.receipt_sink.request.clone();
+        let hands_in = self.receipt_sink.inquiry.hands_in(config);
+        let request = (self.receipt_sink.request.clone(), hands_in);
         let (keep, kept) = self.receipt_sink.start();
         let sent = send(config, request, left, keep, On::Thread).ok()?;
         Some((kept, sent))

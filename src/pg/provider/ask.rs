@@ -242,8 +242,9 @@ pub fn prepare_logged_in(
 
 fn fly(asked: flight::Asked, sink: ReceiptSink, prepared: Prepared, left: Duration, asker: Asker) -> Asked {
     let again = Again::of(&sink, left);
+    let request = (*prepared.request, sink.inquiry.hands_in(&sink.config));
     let (keep, kept) = sink.start();
-    match send(&asked.config, *prepared.request, left, keep, asker.on()) {
+    match send(&asked.config, request, left, keep, asker.on()) {
         Ok(sent) => Asked::Waiting(Box::new(Flight { asked, kept, sent, again })),
         Err(fault) => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
     }

@@ -133,7 +133,7 @@ impl Mine {
         // Whatever becomes of this call, who has the answer says so.
         self.handed_on = true;
         let on = if asker == Asker::Single { On::Backend } else { On::Thread };
-        send(config, request, left, Box::new(keep), on).and_then(Sent::wait).map_err(refused)?;
+        send(config, (request, false), left, Box::new(keep), on).and_then(Sent::wait).map_err(refused)?;
         let came = came.lock().unwrap_or_else(PoisonError::into_inner).take();
         came.unwrap_or_else(|| Err(Fault::new(FaultKind::Internal, "the login's answer was not read")))
             .map_err(refused)

@@ -229,12 +229,12 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Refused> {
 }
 
 /// Sends a request, which ends after the provider's time or `left`, whichever is shorter. `keep` is given the
-/// answer.
+/// answer. `outlasts`: it hands a question in, see [`Job`].
 ///
 /// Err: why it was not sent.
 pub fn send(
     config: &Config,
-    request: HttpRequest,
+    (request, outlasts): (HttpRequest, bool),
     left: Duration,
     keep: Keep,
     on: On,
@@ -244,6 +244,7 @@ pub fn send(
         timeout: time_for(config).min(left),
         max_body_bytes: settings::max_response_bytes(),
         allow_private: settings::allow_private_addresses(),
+        outlasts,
     };
     wait::send(job, keep, on)
 }

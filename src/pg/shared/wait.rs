@@ -339,11 +339,13 @@ pub fn on_exit(leave: fn()) {
     let _ = ON_EXIT.set(leave);
 }
 
-/// Sockets are closed at once when the backend exits, so that no thread is in the middle of something.
+/// Sockets are closed when the backend exits, so that no thread is in the middle of something: at once, but for requests that
+/// outlast the session. By now it holds no lock and no snapshot.
 #[pg_guard]
 unsafe extern "C-unwind" fn close_pool(_code: i32, _arg: pg_sys::Datum) {
     REQUESTS.with_borrow(|requests| {
         if let Some(requests) = requests {
+            requests.pool.finish();
             requests.pool.shutdown();
         }
     });

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::vendor::{POLL, Ready, SUBMIT, phone, world};
 use super::{tickets, wait_for_tickets};
-use crate::support::{Behaviour, Stop};
+use crate::support::{Behaviour, Stop, eventually};
 use crate::world::{World, credits, enrich, pid, sqlstate, try_enrich};
 
 /// Of the first contact.
@@ -106,6 +106,37 @@ fn a_session_that_is_terminated_loses_no_ticket() {
             assert!(error.is_closed() || sqlstate::<()>(&Err(error)) == "57P01");
         });
     });
+}
+
+#[test]
+fn a_session_that_ends_while_it_hands_in_loses_no_ticket() {
+    // With a connection that is kept, and without; terminated, and closed by its client after a cancel.
+    for (before, terminated) in [(1, true), (0, true), (1, false), (0, false)] {
+        let (world, slow) = world(Ready::AfterPolls(0), json!({}));
+        let mut caller = world.caller();
+        if before > 0 {
+            enrich(&mut caller, 2).unwrap();
+        }
+        let late = slow.clone();
+        world.provider.on(SUBMIT, move |request| {
+            Behaviour::json(202, late.submit(request.param("email"))).after(Duration::from_millis(700))
+        });
+        let backend = pid(&mut caller);
+        let requests = world.provider.count();
+        thread::scope(|scope| {
+            let call = scope.spawn(|| enrich(&mut caller, 1));
+            eventually("it is handed in", Duration::from_secs(5), || world.provider.count() > requests);
+            match terminated {
+                true => world.run(&format!("SELECT pg_terminate_backend({backend})")),
+                false => world.cancel(backend),
+            }
+            call.join().unwrap().unwrap_err();
+        });
+        drop(caller);
+        wait_for_tickets(&world, 1);
+        assert_eq!(enrich(&mut world.caller(), 1).unwrap()["contact"]["phone"], answer());
+        assert_eq!(slow.submissions(), before + 1, "{before} {terminated}");
+    }
 }
 
 #[test]

@@ -330,6 +330,11 @@ impl Inquiry {
         config.steps[self.step].polls()
     }
 
+    /// Whether the request that is next hands something in that is asked for later.
+    pub fn hands_in(&self, config: &Config) -> bool {
+        !config.steps[self.step].take.is_empty() && !self.is_poll(config)
+    }
+
     /// From when on the next request can be sent, in epoch microseconds; 0: at once.
     pub fn due_at(&self) -> i64 {
         self.due_at

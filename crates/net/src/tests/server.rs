@@ -136,6 +136,7 @@ pub fn request(method: Method, url: String, body: Option<&str>) -> Job {
         timeout: Duration::from_secs(5),
         max_body_bytes: 1024 * 1024,
         allow_private: true,
+        outlasts: false,
     }
 }
 
