@@ -336,7 +336,9 @@ impl Waterfall {
         }
         // Who only knew the contact says less than why what others have is not used.
         let unused = self.set_aside.iter().any(|(_, reason)| *reason == NoMatchReason::OtherCompany);
-        let known = self.matched.filter(|_| !unused && self.rejected.is_empty());
+        // Nor does it make a call succeed of which what is wanted comes later.
+        let awaited = self.pending().is_some_and(|pending| !pending.given_up);
+        let known = self.matched.filter(|_| !unused && !awaited && self.rejected.is_empty());
         if let Some(origin) = self.first.or(known) {
             let Waterfall { values, origins, post, refused_before, .. } = self;
             return Ok(Gathered { values, origins, origin, post, refused_before });

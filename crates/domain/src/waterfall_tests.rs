@@ -335,6 +335,20 @@ fn what_earlier_steps_supplied_is_used_while_the_rest_comes_later() {
 }
 
 #[test]
+fn what_was_not_wanted_is_no_value_of_a_call_whose_answer_comes_later() {
+    let wanted: FieldSet = [Field::PHONE].into_iter().collect();
+    let title = [(Field::JOB_TITLE, "Counsel")];
+    let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, wanted);
+    waterfall.absorb("slow", unfinished(&title, pending(7), true));
+    let failure = waterfall.result().unwrap_err();
+    assert_eq!(failure.detail()["reason"].as_str(), Some("pending"));
+    // What is given up comes no more: then it knew the contact, and had nothing.
+    let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, wanted);
+    waterfall.absorb("slow", unfinished(&title, Fault { given_up: true, ..pending(0) }, true));
+    assert!(waterfall.result().unwrap().values.fields().is_empty());
+}
+
+#[test]
 fn nothing_so_far_is_a_failure_that_says_when() {
     let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
     waterfall.absorb("slow", unfinished(&[], pending(7), false));

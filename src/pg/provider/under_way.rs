@@ -13,7 +13,7 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, WhenPending};
 use leadlex_domain::receipt::{Content, Filed};
 use leadlex_domain::ticket::Ticket;
 use leadlex_domain::waterfall::ProviderOutcome;
@@ -105,6 +105,8 @@ pub struct Later {
     outcome: ProviderOutcome,
     /// What there was no room to keep: the call itself knows of it.
     unkept: Option<(Hash, Ticket)>,
+    /// Other providers are asked before it is ready.
+    gives_way: bool,
 }
 
 impl Later {
@@ -130,6 +132,7 @@ impl Later {
             unwritten: waits.then(|| (key, Instant::now() + PATIENCE)),
             outcome: unfinished(config, about, inquiry.so_far(), fault),
             unkept: dropped.map(|_| (question, ticket.clone())),
+            gives_way: config.when_pending() == WhenPending::Next,
         }
     }
 
@@ -141,6 +144,11 @@ impl Later {
     /// What there was no room to keep, and under which hash.
     pub fn take_unkept(&mut self) -> Option<(Hash, Ticket)> {
         self.unkept.take()
+    }
+
+    /// Whether the waterfall goes on to the providers after this one, of which there are so many.
+    pub fn gives_way(&self, after: usize) -> bool {
+        self.gives_way && after > 0 && !self.is_due()
     }
 
     /// Whether it can be asked for before so much time has passed.

@@ -55,9 +55,10 @@ fn a_call_that_has_something_writes_it_and_says_that_more_comes() {
 }
 
 /// The slow vendor first, and one that answers at once.
-fn with_a_fast_one(when_pending: &str) -> (World, super::vendor::Slow) {
+fn with_a_fast_one(when_pending: &str, poll_every_s: u32) -> (World, super::vendor::Slow) {
     let (world, slow) = world(Ready::AfterPolls(0), json!({}));
-    let slow_config = config(&world.provider, json!({"poll_every_s": 20, "when_pending": when_pending}));
+    let slow_config =
+        config(&world.provider, json!({"poll_every_s": poll_every_s, "when_pending": when_pending}));
     world.run("SELECT leadlex.drop_provider('main')");
     world.add_provider("slow", &slow_config);
     world.provider.on("/fast", |_| Behaviour::json(200, person()));
@@ -67,15 +68,24 @@ fn with_a_fast_one(when_pending: &str) -> (World, super::vendor::Slow) {
 
 #[test]
 fn the_waterfall_stops_there_or_goes_on() {
-    let (world, slow) = with_a_fast_one("wait");
+    let (world, slow) = with_a_fast_one("wait", 20);
     assert_eq!(try_enrich(&mut world.caller(), 1)["error"]["reason"], "pending");
     assert_eq!((slow.submissions(), world.provider.count_of("/fast")), (1, 0));
 
-    let (world, slow) = with_a_fast_one("next");
-    let result = enrich(&mut world.caller(), 1).unwrap();
-    assert_eq!((&result["source"], &result["pending"]), (&json!("z_fast"), &json!(true)));
-    assert_eq!((slow.submissions(), world.provider.count_of("/fast")), (1, 1));
-    wait_for_tickets(&world, 1);
+    // At once, also where the next poll is within the call's time.
+    for poll_every_s in [20, 1] {
+        let (world, slow) = with_a_fast_one("next", poll_every_s);
+        let result = enrich(&mut world.caller(), 1).unwrap();
+        assert_eq!((&result["source"], &result["pending"]), (&json!("z_fast"), &json!(true)));
+        assert_eq!(
+            (slow.submissions(), world.provider.count_of(POLL), world.provider.count_of("/fast")),
+            (1, 0, 1)
+        );
+        wait_for_tickets(&world, 1);
+        let sql = "SELECT s.source FROM enrich_contacts(ARRAY[$1]::uuid[]) AS s";
+        let source: String = world.caller().query_one(sql, &[&contact(2)]).unwrap().get(0);
+        assert_eq!((source.as_str(), slow.submissions(), world.provider.count_of(POLL)), ("z_fast", 2, 0));
+    }
 }
 
 #[test]

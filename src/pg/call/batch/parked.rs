@@ -9,7 +9,7 @@ use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
 use leadlex_domain::sqlstate;
-use leadlex_domain::steps::{Event, Outcome, Raised};
+use leadlex_domain::steps::{Event, Outcome, Raised, Step};
 
 /// A contact that waits.
 pub struct Parked {
@@ -63,6 +63,11 @@ impl Batch<'_> {
         let end = member.deadline.map(|end| end.saturating_duration_since(Instant::now()));
         // What only has to be written down is there in a moment.
         let waits = self.visit.is_none() || later.is_due();
+        let after = match member.steps.step() {
+            Step::Ask(at) => self.providers.all.len() - at - 1,
+            _ => 0,
+        };
+        let waits = waits && !later.gives_way(after);
         if waits && later.comes_within(end.unwrap_or_default()) {
             self.parked.push(Parked { awaits: Awaits::Answer(later), member });
             return None;

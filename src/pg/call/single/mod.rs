@@ -388,10 +388,10 @@ impl<'a> SingleCall<'a> {
                 Asked::Done(outcome) => outcome,
                 Asked::Waiting(flight) => match flight.wait() {
                     Landed::Done(outcome) => outcome,
-                    Landed::Later(later) => return self.come_back(later),
+                    Landed::Later(later) => return self.come_back(at, later),
                     Landed::LogInAgain => return self.ask_anew(at),
                 },
-                Asked::Later(later) => return self.come_back(later),
+                Asked::Later(later) => return self.come_back(at, later),
                 Asked::NotYet(_, fault) => return self.pass_over(steps, at, fault),
                 Asked::UnderWay(awaited) => return self.wait_for(Wait::Others(awaited)),
                 Asked::Limited(limit, fault) => return self.wait_for(Wait::Turn(limit, fault)),
