@@ -1,5 +1,8 @@
 //! One question of a set is asked once, also where no receipt tells what came of it.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{Behaviour, person};
@@ -79,4 +82,28 @@ fn the_chunks_of_a_batch_are_one_set() {
     let same = asked.iter().filter(|request| request.param("email") == Some("same@acme.example"));
     assert_eq!((same.count(), asked.len()), (1, 3));
     world.check_credits_add_up();
+}
+
+#[test]
+fn the_notice_counts_each_contact_once() {
+    let world = World::with(&Beginning {
+        contacts: 3,
+        conf: &["leadlex.provider_timeout = '10s'", "leadlex.total_timeout = '20s'"],
+        ..Beginning::default()
+    });
+    // Two end without a match, and the last is there when it is time for a NOTICE.
+    world.provider.on(PATH, |request| match request.param("email") {
+        Some("person3@acme.example") => Behaviour::json(200, person()).after(Duration::from_millis(5_500)),
+        _ => Behaviour::json(404, json!({})),
+    });
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&notices);
+    let mut config = world.cluster.config("app");
+    config
+        .user("caller")
+        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
+    let mut caller = config.connect(postgres::NoTls).unwrap();
+    caller.execute("SELECT FROM enrich_contacts(ARRAY(SELECT id FROM crm))", &[]).unwrap();
+    let told = notices.lock().unwrap().join("\n");
+    assert!(told.starts_with("3 of 3 contacts done, 0 failed"), "{told}");
 }

@@ -205,10 +205,12 @@ impl Batch<'_> {
 
     /// All is known; what is to be written is written with others.
     fn finish(&mut self, member: Member) {
-        self.progress.answered();
         self.stop_asking(&member);
         match member.steps.step() {
-            Step::Write => self.finished.push(member),
+            Step::Write => {
+                self.progress.answered();
+                self.finished.push(member)
+            }
             _ => self.conclude(member.claim, member.steps),
         }
     }
