@@ -146,6 +146,8 @@ fn parse_valid_for(node: &Node<'_>) -> Checked<ValidFor> {
     }
 }
 
+/// Nothing of the answer's text, nor of where it sends: a token may stand anywhere in an answer that was not understood, and
+/// what is not known to be one cannot be masked.
 fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
     let kind = match response::kind_of(answer.status, body) {
         other @ (FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Redirect) => other,
@@ -154,8 +156,8 @@ fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
     };
     let mut fault = Fault::new(kind, format!("login: {}", words::message(kind, answer.status, body)));
     fault.retry_after_s = reading::retry_after_header(answer, now);
-    if words::is_puzzling(kind, body) {
-        fault.seen = Some(Box::new(Seen::of(answer)));
+    if (200..=299).contains(&answer.status) || words::is_puzzling(kind, body) {
+        fault.seen = Some(Box::new(Seen::kind_and_size(answer)));
     }
     fault
 }

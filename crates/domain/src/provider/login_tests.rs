@@ -101,6 +101,44 @@ fn a_login_that_fails_is_a_matter_of_credentials_unless_its_server_is_in_trouble
     }
 }
 
+/// A token that is not where it is looked for is not known to be one, so nothing masks it.
+#[test]
+fn nothing_that_the_answer_to_a_login_says_is_told() {
+    let config = config(plain()).unwrap();
+    let login = config.login().unwrap();
+    let request = login.request(Some("s3/cret-key")).unwrap();
+    for (kind, body) in [
+        ("application/x-www-form-urlencoded", "access_token=ToKeN123&token_type=bearer"),
+        ("text/plain", "ToKeN123"),
+        ("application/xml", "<t>ToKeN123</t>"),
+        ("text/html", "<html>ToKeN123"),
+        ("application/json", r#"{"x": {"ToKeN123": "ToKeN123"}}"#),
+        ("application/json; charset=utf-16", r#"{"broken": "ToKeN123"#),
+        ("text/plain; ToKeN123", "ToKeN123"),
+        ("ToKeN123/x", ""),
+        ("ToKeN123", "\u{0}ToKeN123"),
+    ] {
+        for status in
+            [200, 201, 202, 206, 300, 302, 400, 401, 402, 403, 404, 409, 418, 422, 429, 451, 500, 503]
+        {
+            let mut headers = vec![("Content-Type".to_owned(), kind.to_owned())];
+            for name in ["Location", "Set-Cookie", "WWW-Authenticate", "Retry-After"] {
+                headers.push((name.to_owned(), "https://id.acme.example/ToKeN123/x?ToKeN123".to_owned()));
+            }
+            if kind == "ToKeN123" {
+                headers.push(("Content-Encoding".to_owned(), kind.to_owned()));
+            }
+            let answer = Answer { status, headers, body: body.as_bytes().to_vec() };
+            let fault = login.read(&request, &answer, 0).unwrap_err();
+            assert!(!format!("{fault:?}").contains("ToKeN123"), "{status} {kind}: {fault:?}");
+            if status == 200 {
+                let size = format!("{} bytes)", body.len());
+                assert!(fault.message.ends_with(&size), "{}", fault.message);
+            }
+        }
+    }
+}
+
 #[test]
 fn mistakes_are_refused_with_their_place() {
     let mut of_contact = plain();
