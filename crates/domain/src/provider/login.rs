@@ -70,6 +70,18 @@ impl LoginValues {
     }
 }
 
+/// How a login failed, for shared memory: those who wait for it are told the same. [`failure_from_bytes`] reads it.
+pub fn failure_to_bytes(fault: &Fault) -> Vec<u8> {
+    serde_json::to_vec(&(fault.kind.name(), fault.retry_after_s, &fault.message)).unwrap_or_default()
+}
+
+/// `None`: it is not what [`failure_to_bytes`] wrote.
+pub fn failure_from_bytes(bytes: &[u8]) -> Option<Fault> {
+    let (name, retry_after_s, message): (String, Option<u64>, String) = serde_json::from_slice(bytes).ok()?;
+    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name)?;
+    Some(Fault { retry_after_s, ..Fault::new(kind, message) })
+}
+
 /// Names alone.
 impl std::fmt::Debug for LoginValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -79,6 +79,17 @@ fn what_a_login_gave_goes_through_shared_memory() {
 }
 
 #[test]
+fn how_a_login_failed_goes_through_shared_memory() {
+    for kind in FaultKind::ALL {
+        for retry_after_s in [None, Some(0), Some(u64::MAX)] {
+            let fault = Fault { retry_after_s, ..Fault::new(kind, "login: ü \"x\"") };
+            assert_eq!(failure_from_bytes(&failure_to_bytes(&fault)), Some(fault));
+        }
+    }
+    assert_eq!(failure_from_bytes(b"[\"timeout\",null]"), None);
+}
+
+#[test]
 fn a_login_that_fails_is_a_matter_of_credentials_unless_its_server_is_in_trouble() {
     for (status, body, kind) in [
         (400, r#"{"error": "invalid_client"}"#, FaultKind::BadCredentials),
