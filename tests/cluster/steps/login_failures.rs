@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::SOON;
 use super::login::{TOKEN, config};
-use crate::support::{Behaviour, Response, eventually};
+use crate::support::{Behaviour, Response, eventually, person};
 use crate::world::{Beginning, PATH, World, contact, pid, try_enrich};
 
 const GIVEN: &str = "gho_TokenOfTheDay";
@@ -122,6 +122,27 @@ fn a_set_is_over_after_a_few_logins_that_fail() {
         assert_eq!((failed, state(&world)), (100, ("breaker".to_owned(), "5".to_owned())), "{way}");
         assert_eq!((logins, world.provider.count_of(PATH)), (5, 0), "{way}");
     }
+}
+
+/// That the login goes well says nothing of the requests after it, so it closes no breaker and shortens no pause.
+#[test]
+fn a_login_that_goes_well_hides_no_failure_of_what_comes_after_it() {
+    let world = world(100, &["leadlex.breaker_pause = '1s'"]);
+    // Over at once: each request has a login of its own.
+    let good = || Behaviour::json(200, json!({"access_token": "t", "expires_in": 1}));
+    world.provider.on(TOKEN, move |_| good());
+    world.provider.on(PATH, |_| Behaviour::json(500, json!({})));
+    let mut caller = world.caller();
+    (1..=5).for_each(|n| drop(try_enrich(&mut caller, n)));
+    assert_eq!(state(&world), ("breaker".to_owned(), "5".to_owned()));
+    eventually("the pause is over", SOON, || state(&world).0 == "half_open");
+    world.provider.forget();
+    assert_eq!(try_enrich(&mut caller, 6)["error"]["providers"][0]["reason"], "server_error");
+    assert_eq!((world.provider.count_of(TOKEN), world.provider.count_of(PATH)), (1, 1));
+    assert_eq!(state(&world).0, "breaker", "one trial is enough");
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    eventually("it is well again", SOON, || try_enrich(&mut caller, 7)["error"].is_null());
+    assert_eq!(state(&world), ("ok".to_owned(), "0".to_owned()));
 }
 
 #[test]

@@ -150,12 +150,14 @@ impl InFlightRequest {
         self.note(came, (ending, count), cost);
     }
 
-    /// The same of a login. It is about no contact, so that whatever is wrong with its answer is so for all of them.
+    /// The same of a login. It is about no contact, so that whatever is wrong with its answer is so for all of them. That it went
+    /// well says nothing of the requests after it.
     pub fn login_ended(&self, came: &Progress) {
         let (ending, count) = match self.ending_of(came) {
             (Ending::Failed { kind, .. }, count) if kind.effect() == Effect::Answer => {
                 (Ending::Useless, count)
             }
+            (Ending::Answered, count) => (Ending::Unknown, count),
             other => other,
         };
         self.note(came, (ending, count), None);
