@@ -146,6 +146,8 @@ pub enum Ending {
         /// Whole seconds that the answer asks to wait, if it says so.
         retry_after_s: Option<u64>,
     },
+    /// It failed in a way that every question would meet, though the provider is there: its login gave a page.
+    Useless,
     /// It says nothing about the provider: it was not given its time, or the request never got there.
     Unknown,
 }
@@ -234,26 +236,23 @@ impl Health {
         self.follow(now);
         if self.pause.is_some() && sent_at < self.paused_at {
             // What came of it was known, or expected, when it was paused; but not whom else it fails for.
-            if let Ending::Failed { kind, retry_after_s } = ending
-                && cause_of_pause(kind, retry_after_s).is_some()
-            {
+            if trouble(ending).is_some() {
                 self.failing.add(hash);
             }
             return;
         }
         let probe = self.pause.is_some();
         self.probe_until = 0;
-        let Ending::Failed { kind, retry_after_s } = ending else {
-            if ending == Ending::Answered {
-                *self = Health { identity, ..Health::NEW };
-            }
-            return;
+        let is_there = match ending {
+            Ending::Answered => true,
+            Ending::Failed { kind, .. } => kind.effect() == Effect::Answer,
+            Ending::Useless | Ending::Unknown => false,
         };
-        if kind.effect() == Effect::Answer {
+        if is_there {
             *self = Health { identity, ..Health::NEW };
             return;
         }
-        let Some(trouble) = cause_of_pause(kind, retry_after_s) else { return };
+        let Some(trouble) = trouble(ending) else { return };
         // What one question alone comes to says little of the provider: no pause becomes longer by it.
         let another = self.failing.add(hash);
         match trouble {
@@ -319,6 +318,14 @@ enum Trouble {
     /// It told what is wrong, and after how many seconds it can be asked again.
     Told(Cause, Option<u64>),
     Unwell,
+}
+
+fn trouble(ending: Ending) -> Option<Trouble> {
+    match ending {
+        Ending::Failed { kind, retry_after_s } => cause_of_pause(kind, retry_after_s),
+        Ending::Useless => Some(Trouble::Unwell),
+        Ending::Answered | Ending::Unknown => None,
+    }
 }
 
 fn cause_of_pause(kind: FaultKind, retry_after_s: Option<u64>) -> Option<Trouble> {

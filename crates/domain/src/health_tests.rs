@@ -48,6 +48,17 @@ fn broken() -> Health {
 }
 
 #[test]
+fn what_is_of_no_use_to_anybody_opens_the_breaker_of_several_questions() {
+    let mut health = Health::NEW;
+    for second in 0..9 {
+        assert_eq!(call_about(&mut health, another(1), second * S, Ending::Useless), Permit::Ask);
+    }
+    assert_eq!(call(&mut health, 10 * S, Ending::Useless), Permit::Ask);
+    assert_eq!(health.pause().map(|pause| pause.cause), Some(Cause::Breaker));
+    assert_eq!(health.failures_in_a_row(), 10);
+}
+
+#[test]
 fn the_breaker_opens_after_failures_in_a_row_and_closes_after_a_good_probe() {
     let mut health = broken();
     let Permit::No(pause) = health.permit(another(-1), false, 3 * S, LEASE) else { panic!("asked") };

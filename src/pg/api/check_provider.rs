@@ -138,7 +138,7 @@ fn one_request(
     let ready = provider::prepare_logged_in(found, config, (inquiry, person), left, Asker::ByHand);
     let (prepared, login) = match ready {
         Ok((Ready::Send(prepared), login)) => (prepared, login),
-        Ok((Ready::LogIn, _)) => return Err(not_asked("internal", "the login gave nothing")),
+        Ok((Ready::LogIn(_), _)) => return Err(not_asked("internal", "the login gave nothing")),
         Ok((Ready::Nothing(_), _)) if person.shared.any() => {
             let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
             return Err(not_asked("not_identifiable", message));

@@ -100,7 +100,7 @@ impl Put<'_> {
             Ok((Ready::Send(prepared), login)) => (prepared, login),
             Ok((Ready::Nothing(None), _)) => return Asked::Done(ProviderOutcome::Skipped),
             Ok((Ready::Nothing(Some(so_far)), _)) => return Asked::Done(used(config, &about, so_far)),
-            Ok((Ready::LogIn, _)) => {
+            Ok((Ready::LogIn(_), _)) => {
                 return self.failed(&about, Fault::new(FaultKind::Internal, "the login gave nothing"));
             }
             Err(refused) => return self.refused(&about, refused),
@@ -234,8 +234,8 @@ pub fn prepare_logged_in(
 ) -> Result<(Ready, Option<login::Place>), Refused> {
     let refused = |fault| Refused { fault, later: None };
     let ready = prepare(provider, config, asked, None).map_err(refused)?;
-    let Ready::LogIn = ready else { return Ok((ready, None)) };
-    let held = log_in(provider, config, left, asker)?;
+    let Ready::LogIn(question) = ready else { return Ok((ready, None)) };
+    let held = log_in(provider, config, question, (left, asker))?;
     let ready = prepare(provider, config, asked, Some(&held.values)).map_err(refused)?;
     Ok((ready, Some(held.place())))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation;
 use crate::pg::provider::asker::{Asker, Refused};
-use crate::pg::provider::sending::{admit, admit_in_time, identity, longest, reveal, send};
+use crate::pg::provider::sending::{admit, admit_in_time, longest, reveal, send};
 use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
@@ -13,7 +13,10 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
 use leadlex_domain::hash::hash;
 use leadlex_domain::health::Question;
-use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, HttpRequest, LoginValues, Progress};
+use leadlex_domain::provider::{
+    Answer, Config, Effect, Fault, FaultKind, HttpRequest, LoginValues, Progress, failure_from_bytes,
+    failure_to_bytes,
+};
 
 /// Between two looks whether another session has logged in.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -46,12 +49,14 @@ impl Place {
 
 /// What the provider's login gives: of another session, or of a request that is sent now and counts like any other.
 ///
+/// `question`: whom it is made for. One that fails has failed for that contact, and for those who wait for it.
+///
 /// Raises 53000: no file descriptor is left for a request.
 pub fn log_in(
     provider: &LoadedProvider,
     config: &Arc<Config>,
-    left: Duration,
-    asker: Asker,
+    question: Question,
+    (left, asker): (Duration, Asker),
 ) -> Result<Held, Refused> {
     let refused = |fault| Refused { fault, later: None };
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose();
@@ -60,21 +65,30 @@ pub fn log_in(
     let login = hash(&[&description, secret.as_deref().unwrap_or_default().as_bytes()]);
     let key = Key { provider: installation::account_key(provider.id), login };
     let until = Instant::now() + left;
+    let mut waited = 0;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let message = "the call's total time was used up before it was logged in";
             return Err(refused(Fault::new(FaultKind::Timeout, message)));
         }
-        match logins::turn(key, longest(config, left)) {
-            Turn::Theirs => wait::doze(PAUSE.min(left), wait::Event::Provider),
+        match logins::turn(key, waited, longest(config, left)) {
+            Turn::Theirs(number) => {
+                // The first that it waited for: what comes of a later one counts as well.
+                waited = if waited == 0 { number } else { waited };
+                wait::doze(PAUSE.min(left), wait::Event::Provider);
+            }
+            Turn::Failed(words) => match failure_from_bytes(&words) {
+                Some(fault) => return Err(refused(fault)),
+                None => waited = 0,
+            },
             Turn::Values(number, bytes) => match LoginValues::from_bytes(&bytes) {
                 Some(values) => return Ok(Held { place: Place { key, number }, values }),
                 None => logins::forget(key, number),
             },
             Turn::Mine(number) => {
                 let mine = Mine { place: Place { key, number }, handed_on: false };
-                let values = mine.ask(provider, config, secret.as_deref(), (left, asker))?;
+                let values = mine.ask(provider, config, (secret.as_deref(), question), (left, asker))?;
                 return Ok(Held { place: Place { key, number }, values });
             }
         }
@@ -100,17 +114,13 @@ impl Mine {
         mut self,
         provider: &LoadedProvider,
         config: &Arc<Config>,
-        secret: Option<&str>,
+        (secret, question): (Option<&str>, Question),
         (left, asker): (Duration, Asker),
     ) -> Result<LoginValues, Refused> {
         let refused = |fault| Refused { fault, later: None };
         let Some(request) = config.login().and_then(|login| login.request(secret)) else {
             return Err(refused(Fault::without_secret(&provider.name)));
         };
-        let identity = identity(provider, secret);
-        let body = request.body.as_deref().unwrap_or_default();
-        let question =
-            Question { identity, hash: hash(&[&identity, b"login", request.url.as_bytes(), body]) };
         let in_flight = match asker {
             Asker::ByHand => {
                 admit_in_time(provider, config, question, Instant::now() + left, asker).map_err(refused)?
@@ -125,9 +135,15 @@ impl Mine {
                 Ok(_) => Progress::Next { after_s: 0 },
                 Err(fault) => Progress::Failed(fault.clone()),
             };
-            in_flight.ended(&progress, None);
-            let valid_for = came.as_ref().ok().and_then(|values| values.valid_for_s);
-            logins::finish(place.key, place.number, bytes.as_deref(), valid_for.map(Duration::from_secs));
+            in_flight.login_ended(&progress);
+            match came.as_ref().err().filter(|fault| is_shared(fault, in_flight.in_full)) {
+                Some(fault) => logins::fail(place.key, place.number, &failure_to_bytes(fault)),
+                None => {
+                    let valid_for = came.as_ref().ok().and_then(|values| values.valid_for_s);
+                    let valid_for = valid_for.map(Duration::from_secs);
+                    logins::finish(place.key, place.number, bytes.as_deref(), valid_for);
+                }
+            }
             *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
         };
         // Whatever becomes of this call, who has the answer says so.
@@ -138,6 +154,11 @@ impl Mine {
         came.unwrap_or_else(|| Err(Fault::new(FaultKind::Internal, "the login's answer was not read")))
             .map_err(refused)
     }
+}
+
+/// Whether others would have met the same: not where it is this session's own trouble, or it had less time than they.
+fn is_shared(fault: &Fault, in_full: bool) -> bool {
+    fault.kind.effect() != Effect::Nothing && (in_full || fault.kind != FaultKind::Timeout)
 }
 
 /// What the answer gives, also as the shared memory has it.

@@ -41,8 +41,8 @@ pub struct Prepared {
 /// What is to be sent next.
 pub enum Ready {
     Send(Prepared),
-    /// What the login gives comes first.
-    LogIn,
+    /// What the login gives comes first; which question is waiting for that.
+    LogIn(Question),
     /// The contact lacks what identifies it, or what the request needs; with what earlier steps supplied.
     Nothing(Option<Verdict>),
 }
@@ -61,7 +61,9 @@ pub fn prepare(
     let identity = identity(provider, secret.as_deref());
     let request = match inquiry.next(config, person, secret.as_deref(), login) {
         Next::Send(request) => request,
-        Next::LogIn => return Ok(Ready::LogIn),
+        Next::LogIn(request) => {
+            return Ok(Ready::LogIn(Question { identity, hash: hash(identity, &request) }));
+        }
         Next::Nothing(so_far) => return Ok(Ready::Nothing(so_far)),
     };
     if request.head_bytes() > MAX_HEAD_BYTES {

@@ -91,9 +91,10 @@ fn own_pid() -> i32 {
 }
 
 /// The values, or whose turn it is to log in. Who is to has this long for it; `longest` is for its answer to be kept, too.
-pub fn turn(key: Key, longest: Duration) -> Turn {
+/// `waited`: the number of the login that this session waits for; 0: of none.
+pub fn turn(key: Key, waited: u64, longest: Duration) -> Turn {
     let now = now_us();
-    locked(|table| table.turn(key, own_pid(), now, now + longest.as_micros() as i64))
+    locked(|table| table.turn(key, (own_pid(), waited), now, now + longest.as_micros() as i64))
 }
 
 /// From any thread: what came of a login; `valid_for`: `None`: until it is forgotten. `values` None: nothing.
@@ -101,6 +102,11 @@ pub fn finish(key: Key, number: u64, values: Option<&[u8]>, valid_for: Option<Du
     let valid_us = valid_for.map(|time| time.as_micros().min(i64::MAX as u128 / 2) as i64);
     let until = valid_us.map_or(i64::MAX, |valid| now_us().saturating_add(valid));
     robust_mutex::from_thread(|| locked(|table| table.finish(key, number, values, until)));
+}
+
+/// From any thread: how a login failed, for those who wait for it.
+pub fn fail(key: Key, number: u64, words: &[u8]) {
+    robust_mutex::from_thread(|| locked(|table| table.fail(key, number, words)));
 }
 
 /// From any thread: the values that this login gave are no longer good.

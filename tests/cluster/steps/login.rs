@@ -11,7 +11,7 @@ use super::SOON;
 use crate::support::{Behaviour, Provider, Response, eventually, person};
 use crate::world::{Beginning, PATH, PHONE, SECRET, World, contact, enrich, sqlstate, try_enrich};
 
-const TOKEN: &str = "/token";
+pub const TOKEN: &str = "/token";
 
 /// Gives one token after another; the last one alone is good.
 struct Door {
@@ -51,7 +51,7 @@ impl Door {
     }
 }
 
-fn config(provider: &Provider) -> Value {
+pub fn config(provider: &Provider) -> Value {
     let mut config = provider.config(PATH);
     config["request"]["headers"] = json!({"Authorization": "Bearer {token}"});
     config["login"] = json!({

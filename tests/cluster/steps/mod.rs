@@ -3,6 +3,7 @@
 mod forgotten;
 mod limits;
 mod login;
+mod login_failures;
 mod pending;
 mod queue;
 mod seeded;

@@ -129,6 +129,13 @@ impl Seen {
         }
     }
 
+    /// The same of an answer that may hold a token: its media type and how many bytes it has, and nothing that it says.
+    pub fn kind_and_size(answer: &Answer) -> Seen {
+        let size = format!("{} bytes", answer.body.len());
+        let about = answer.header("content-type").and_then(media_type).map(|kind| format!("{kind}, {size}"));
+        Seen { content_type: Some(about.unwrap_or(size)), location: None, text: String::new() }
+    }
+
     /// How the body begins, with everything masked before it is cut.
     pub fn beginning(&self, mask: impl Fn(&str) -> String) -> String {
         cut(&mask(&self.text))
@@ -145,6 +152,18 @@ impl Seen {
         }
         words
     }
+}
+
+/// Without parameters; `None`: it is none that anybody would know.
+fn media_type(header: &str) -> Option<&str> {
+    const KINDS: [&str; 9] =
+        ["application", "audio", "font", "image", "message", "model", "multipart", "text", "video"];
+    const LONGEST: usize = 40;
+    let kind = header.split(';').next().unwrap_or_default().trim();
+    let (main, sub) = kind.split_once('/')?;
+    let known = KINDS.iter().any(|known| known.eq_ignore_ascii_case(main));
+    let plain = sub.bytes().all(|b| b.is_ascii_alphanumeric() || b"-+.".contains(&b));
+    (known && plain && !sub.is_empty() && kind.len() <= LONGEST).then_some(kind)
 }
 
 /// On one line, without what cannot be seen.

@@ -38,8 +38,9 @@ pub struct Inquiry {
 /// What to do next.
 #[derive(Debug)]
 pub enum Next {
-    /// The login's values are needed first: see [`Config::login`].
-    LogIn,
+    /// The login's values are needed first: see [`Config::login`]. With the request as it would be but for these: it tells one
+    /// contact from another, and is not to be sent.
+    LogIn(Box<HttpRequest>),
     Send(Box<HttpRequest>),
     /// Nothing is to be sent: the person lacks what the request needs. What earlier steps supplied counts; of the rest only
     /// [`Inquiry::settled_fields`] may be called nothing.
@@ -154,7 +155,9 @@ impl Inquiry {
         });
         match request {
             None => Next::Nothing((!self.values.is_empty()).then(|| self.so_far())),
-            Some(_) if login.is_none() && config.steps[self.step].logs_in => Next::LogIn,
+            Some(request) if login.is_none() && config.steps[self.step].logs_in => {
+                Next::LogIn(Box::new(request))
+            }
             Some(request) => Next::Send(Box::new(request)),
         }
     }

@@ -104,7 +104,7 @@ fn over(progress: Progress) -> Verdict {
 fn a_question_is_handed_in_asked_for_twice_and_answered() {
     let config = config();
     let new = Inquiry::new(FieldSet::ALL);
-    assert!(matches!(new.next(&config, &jane(), Some(SECRET), None), Next::LogIn));
+    assert!(matches!(new.next(&config, &jane(), Some(SECRET), None), Next::LogIn(_)));
     assert_eq!(new.ticket(), None);
     let sent = request(&config, &new);
     assert_eq!(sent.headers[0], ("Authorization".to_owned(), "Bearer tok/en+1234".to_owned()));

@@ -70,6 +70,18 @@ impl LoginValues {
     }
 }
 
+/// How a login failed, for shared memory: those who wait for it are told the same. [`failure_from_bytes`] reads it.
+pub fn failure_to_bytes(fault: &Fault) -> Vec<u8> {
+    serde_json::to_vec(&(fault.kind.name(), fault.retry_after_s, &fault.message)).unwrap_or_default()
+}
+
+/// `None`: it is not what [`failure_to_bytes`] wrote.
+pub fn failure_from_bytes(bytes: &[u8]) -> Option<Fault> {
+    let (name, retry_after_s, message): (String, Option<u64>, String) = serde_json::from_slice(bytes).ok()?;
+    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name)?;
+    Some(Fault { retry_after_s, ..Fault::new(kind, message) })
+}
+
 /// Names alone.
 impl std::fmt::Debug for LoginValues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -146,6 +158,8 @@ fn parse_valid_for(node: &Node<'_>) -> Checked<ValidFor> {
     }
 }
 
+/// Nothing of the answer's text, nor of where it sends: a token may stand anywhere in an answer that was not understood, and
+/// what is not known to be one cannot be masked.
 fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
     let kind = match response::kind_of(answer.status, body) {
         other @ (FaultKind::ServerError | FaultKind::RateLimited | FaultKind::Redirect) => other,
@@ -154,8 +168,8 @@ fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
     };
     let mut fault = Fault::new(kind, format!("login: {}", words::message(kind, answer.status, body)));
     fault.retry_after_s = reading::retry_after_header(answer, now);
-    if words::is_puzzling(kind, body) {
-        fault.seen = Some(Box::new(Seen::of(answer)));
+    if (200..=299).contains(&answer.status) || words::is_puzzling(kind, body) {
+        fault.seen = Some(Box::new(Seen::kind_and_size(answer)));
     }
     fault
 }

@@ -79,6 +79,17 @@ fn what_a_login_gave_goes_through_shared_memory() {
 }
 
 #[test]
+fn how_a_login_failed_goes_through_shared_memory() {
+    for kind in FaultKind::ALL {
+        for retry_after_s in [None, Some(0), Some(u64::MAX)] {
+            let fault = Fault { retry_after_s, ..Fault::new(kind, "login: ü \"x\"") };
+            assert_eq!(failure_from_bytes(&failure_to_bytes(&fault)), Some(fault));
+        }
+    }
+    assert_eq!(failure_from_bytes(b"[\"timeout\",null]"), None);
+}
+
+#[test]
 fn a_login_that_fails_is_a_matter_of_credentials_unless_its_server_is_in_trouble() {
     for (status, body, kind) in [
         (400, r#"{"error": "invalid_client"}"#, FaultKind::BadCredentials),
@@ -98,6 +109,44 @@ fn a_login_that_fails_is_a_matter_of_credentials_unless_its_server_is_in_trouble
         assert_eq!(fault.kind, kind, "{status} {body}");
         assert!(fault.message.starts_with("login: ") && !fault.message.contains("s3/"), "{}", fault.message);
         assert_eq!(fault.retry_after_s, Some(9));
+    }
+}
+
+/// A token that is not where it is looked for is not known to be one, so nothing masks it.
+#[test]
+fn nothing_that_the_answer_to_a_login_says_is_told() {
+    let config = config(plain()).unwrap();
+    let login = config.login().unwrap();
+    let request = login.request(Some("s3/cret-key")).unwrap();
+    for (kind, body) in [
+        ("application/x-www-form-urlencoded", "access_token=ToKeN123&token_type=bearer"),
+        ("text/plain", "ToKeN123"),
+        ("application/xml", "<t>ToKeN123</t>"),
+        ("text/html", "<html>ToKeN123"),
+        ("application/json", r#"{"x": {"ToKeN123": "ToKeN123"}}"#),
+        ("application/json; charset=utf-16", r#"{"broken": "ToKeN123"#),
+        ("text/plain; ToKeN123", "ToKeN123"),
+        ("ToKeN123/x", ""),
+        ("ToKeN123", "\u{0}ToKeN123"),
+    ] {
+        for status in
+            [200, 201, 202, 206, 300, 302, 400, 401, 402, 403, 404, 409, 418, 422, 429, 451, 500, 503]
+        {
+            let mut headers = vec![("Content-Type".to_owned(), kind.to_owned())];
+            for name in ["Location", "Set-Cookie", "WWW-Authenticate", "Retry-After"] {
+                headers.push((name.to_owned(), "https://id.acme.example/ToKeN123/x?ToKeN123".to_owned()));
+            }
+            if kind == "ToKeN123" {
+                headers.push(("Content-Encoding".to_owned(), kind.to_owned()));
+            }
+            let answer = Answer { status, headers, body: body.as_bytes().to_vec() };
+            let fault = login.read(&request, &answer, 0).unwrap_err();
+            assert!(!format!("{fault:?}").contains("ToKeN123"), "{status} {kind}: {fault:?}");
+            if status == 200 {
+                let size = format!("{} bytes)", body.len());
+                assert!(fault.message.ends_with(&size), "{}", fault.message);
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@
 //! };
 //! loop {
 //!     match inquiry.next(&config, &person, secret, login) {
-//!         Next::LogIn => login = Some(…config.login().request(secret), then .read(&request, &answer, now)…),
+//!         Next::LogIn(_) => login = Some(…config.login().request(secret), then .read(&request, &answer, now)…),
 //!         Next::Nothing(found) => …not identifiable, or the match that earlier steps found…,
 //!         Next::Send(request) => match inquiry.take(&config, (&request, &answer), &whom, now_us).0 {
 //!             Progress::Next { after_s } => …write inquiry.ticket() down, wait after_s…,
@@ -81,7 +81,7 @@ pub use exchange::{Answer, HttpRequest, Method};
 pub use failure_kind::{Effect, Fault, FaultKind};
 pub use identifying::Known;
 pub use inquiry::{Inquiry, MAX_TICKET_BYTES, Next, Progress};
-pub use login::{Login, LoginValues};
+pub use login::{Login, LoginValues, failure_from_bytes, failure_to_bytes};
 pub use merge::merge_preset;
 pub use node::ConfigError;
 pub use response::Explanation;
@@ -165,7 +165,7 @@ impl Config {
     pub fn request(&self, person: &Person, secret: Option<&str>) -> Option<HttpRequest> {
         match Inquiry::new(FieldSet::ALL).next(self, person, secret, None) {
             Next::Send(request) => Some(*request),
-            Next::LogIn | Next::Nothing(_) => None,
+            Next::LogIn(_) | Next::Nothing(_) => None,
         }
     }
 

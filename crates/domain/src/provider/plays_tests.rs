@@ -100,7 +100,7 @@ fn play(config: &Config, play: &Value) -> Played {
     let (mut inquiry, mut login, mut played) = (Inquiry::new(wanted), None::<LoginValues>, Played::default());
     played.comes_to = loop {
         match inquiry.next(config, &person, Some(SECRET), login.as_ref()) {
-            Next::LogIn => {
+            Next::LogIn(_) => {
                 let of = config.login().unwrap();
                 let request = of.request(Some(SECRET)).unwrap();
                 played.sent.push(shown(&request));

@@ -27,7 +27,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::estimate::{Estimate, EstimateOutcome, Means, Why};
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::health::{Permit, Question};
+use leadlex_domain::health::Permit;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Next, Verdict};
@@ -274,10 +274,7 @@ impl Outlook<'_> {
 fn opening_of(provider: &LoadedProvider, config: &Config, asked: (&Inquiry, &Person)) -> Opening {
     let question = match provider::prepare(provider, config, asked, None) {
         Ok(Ready::Send(prepared)) => Some(prepared.question),
-        // What is logged in for is another request to a pause, and no other description and secret.
-        Ok(Ready::LogIn) => {
-            provider::present_identity(provider).map(|identity| Question { identity, hash: identity })
-        }
+        Ok(Ready::LogIn(question)) => Some(question),
         Ok(Ready::Nothing(_)) => None,
         Err(fault) => return Opening::Closed(fault),
     };

@@ -19,7 +19,7 @@ use crate::pg::shared::{layout, provider_slots};
 use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
 use leadlex_domain::health::{Ending, Permit, Policy, Question};
-use leadlex_domain::provider::{Fault, FaultKind, Progress, Verdict};
+use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Verdict};
 use leadlex_domain::tally::Count;
 
 use crate::pg::shared::provider_slots::{ProviderSlot, State};
@@ -146,8 +146,25 @@ impl ProviderSlot {
 impl InFlightRequest {
     /// From a helper thread: what came of the request, and what it cost.
     pub fn ended(&self, came: &Progress, cost: Option<f64>) {
-        let now = clock::now_us();
-        let (ending, count) = match came {
+        let (ending, count) = self.ending_of(came);
+        self.note(came, (ending, count), cost);
+    }
+
+    /// The same of a login. It is about no contact, so that whatever is wrong with its answer is so for all of them. That it went
+    /// well says nothing of the requests after it.
+    pub fn login_ended(&self, came: &Progress) {
+        let (ending, count) = match self.ending_of(came) {
+            (Ending::Failed { kind, .. }, count) if kind.effect() == Effect::Answer => {
+                (Ending::Useless, count)
+            }
+            (Ending::Answered, count) => (Ending::Unknown, count),
+            other => other,
+        };
+        self.note(came, (ending, count), None);
+    }
+
+    fn ending_of(&self, came: &Progress) -> (Ending, Option<Count>) {
+        match came {
             Progress::Over(verdict) => (self.ending(verdict), Some(Count::of(verdict))),
             // It counts as a call alone: what it leads to counts as the answer.
             Progress::Next { .. } => (Ending::Answered, None),
@@ -157,7 +174,11 @@ impl InFlightRequest {
                 let verdict = Verdict::Failed(fault.clone());
                 (self.ending(&verdict), Some(Count::of(&verdict)))
             }
-        };
+        }
+    }
+
+    fn note(&self, came: &Progress, (ending, count): (Ending, Option<Count>), cost: Option<f64>) {
+        let now = clock::now_us();
         let error = match came {
             Progress::TicketUnknown(fault) | Progress::Failed(fault) => Some(fault),
             _ => None,

@@ -26,6 +26,8 @@ pub struct Slot {
     /// Who logs in; 0: nobody.
     pid: i32,
     bytes: u32,
+    /// The values are no values, but how it failed.
+    failed: bool,
     /// Of a login under way: it is over by then. Else, how long the values are good.
     until: i64,
     used_at: i64,
@@ -39,6 +41,7 @@ impl Slot {
         number: 0,
         pid: 0,
         bytes: 0,
+        failed: false,
         until: 0,
         used_at: 0,
         values: [0; MAX_BYTES],
@@ -56,8 +59,10 @@ pub enum Turn {
     Values(u64, Vec<u8>),
     /// Log in, with this number.
     Mine(u64),
-    /// Wait: somebody else does.
-    Theirs,
+    /// Wait: somebody else does, with this number.
+    Theirs(u64),
+    /// Somebody did while this session waited, and it failed so.
+    Failed(Vec<u8>),
 }
 
 /// The whole, for as long as its lock is held.
@@ -72,17 +77,20 @@ impl Table<'_> {
         self.slots.fill(Slot::FREE);
     }
 
-    /// Whose turn it is now. A login that begins is over at `until`, whatever becomes of its session.
-    pub fn turn(&mut self, key: Key, pid: i32, now: i64, until: i64) -> Turn {
+    /// Whose turn it is now. A login that begins is over at `until`, whatever becomes of its session. `waited`: for the login with
+    /// this number, or for a later one; 0: for none.
+    pub fn turn(&mut self, key: Key, (pid, waited): (i32, u64), now: i64, until: i64) -> Turn {
         let at = self.place(key, now);
         let slot = &mut self.slots[at];
         slot.used_at = now;
         if slot.is_of(key) && slot.login == key.login {
+            let words = || slot.values[..slot.bytes as usize].to_vec();
             match slot.pid {
-                0 if slot.bytes > 0 && now < slot.until => {
-                    return Turn::Values(slot.number, slot.values[..slot.bytes as usize].to_vec());
+                0 if slot.failed && waited > 0 && waited <= slot.number => return Turn::Failed(words()),
+                0 if !slot.failed && slot.bytes > 0 && now < slot.until => {
+                    return Turn::Values(slot.number, words());
                 }
-                pid if pid != 0 && now < slot.until => return Turn::Theirs,
+                pid if pid != 0 && now < slot.until => return Turn::Theirs(slot.number),
                 _ => {}
             }
         }
@@ -102,7 +110,7 @@ impl Table<'_> {
         known.or_else(best).unwrap_or_default()
     }
 
-    /// `values` None: it failed, and the next session tries.
+    /// `values` None: nothing came of it, and the next session tries.
     pub fn finish(&mut self, key: Key, number: u64, values: Option<&[u8]>, until: i64) {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(key) && slot.number == number) else {
             return;
@@ -114,6 +122,13 @@ impl Table<'_> {
                 (slot.bytes, slot.pid, slot.until) = (values.len() as u32, 0, until);
             }
         }
+    }
+
+    /// It failed for those who wait for it, too; who comes later tries. What is too long is left out.
+    pub fn fail(&mut self, key: Key, number: u64, words: &[u8]) {
+        self.finish(key, number, Some(words), 0);
+        let such = |slot: &&mut Slot| slot.is_of(key) && slot.number == number && slot.pid == 0;
+        self.slots.iter_mut().filter(such).for_each(|slot| slot.failed = true);
     }
 
     /// Not those of a later login.
