@@ -447,3 +447,31 @@ fn a_step_whose_request_lacks_a_value_ends_with_what_there_is() {
         Next::Nothing(None)
     ));
 }
+
+/// Neither `no_match.absent`, nor an empty list, nor places without a value: what was only accepted is never nothing.
+#[test]
+fn what_was_accepted_is_never_nothing() {
+    let mut own = description();
+    own["steps"][0]["response"]["no_match"] = json!({"absent": "/enrichment_id"});
+    own["steps"][1]["response"]["no_match"] = json!({"absent": "/data"});
+    let mut conditional = own.clone();
+    conditional["steps"][0]["take"] = json!({"ticket": {"pointer": "/enrichment_id", "if": [{"pointer": "/enrichment_id", "present": true}]}});
+    for config in [&own, &conditional].map(|description| Config::parse(description).unwrap()) {
+        for body in
+            [json!({}), json!([]), json!({"enrichment_id": null}), json!({"preview": {"title": null}})]
+        {
+            let progress = answered(&config, &mut Inquiry::new(FieldSet::ALL), 202, body.clone());
+            assert!(
+                matches!(progress, Progress::Failed(ref fault) if fault.kind == FaultKind::Unrecognised),
+                "{body}: {progress:?}"
+            );
+        }
+        let nothing = answered(&config, &mut Inquiry::new(FieldSet::ALL), 200, json!({}));
+        assert_eq!(nothing, Progress::Over(Verdict::NoMatch));
+        let mut inquiry = submitted(&config, json!({"enrichment_id": 1}));
+        for body in [json!({}), json!([]), json!({"data": []})] {
+            let progress = answered(&config, &mut inquiry, 202, body);
+            assert!(matches!(progress, Progress::Pending { .. }), "{progress:?}");
+        }
+    }
+}
