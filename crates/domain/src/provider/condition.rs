@@ -21,13 +21,15 @@ enum Test {
     Contains(String),
     /// Something (not null, not empty), or nothing.
     Present(bool),
+    /// It is there, and is null or empty; or it is not so.
+    Empty(bool),
 }
 
 impl Condition {
-    /// `{"pointer": "/status", "in": ["none"]}`, with `in`, `not_in`, `contains` or `present`. `besides` are keys that the
-    /// caller reads.
+    /// `{"pointer": "/status", "in": ["none"]}`, with `in`, `not_in`, `contains`, `present` or `empty`. `besides` are keys
+    /// that the caller reads.
     pub fn parse(node: &Node<'_>, besides: &[&str]) -> Checked<Condition> {
-        let mut allowed = vec!["pointer", "in", "not_in", "contains", "present"];
+        let mut allowed = vec!["pointer", "in", "not_in", "contains", "present", "empty"];
         allowed.extend(besides);
         let object = node.object(&allowed)?;
         let pointer = Pointer::parse(&object.required("pointer")?)?;
@@ -48,9 +50,12 @@ impl Condition {
         if let Some(flag) = object.optional("present") {
             tests.push(Test::Present(flag.boolean()?));
         }
+        if let Some(flag) = object.optional("empty") {
+            tests.push(Test::Empty(flag.boolean()?));
+        }
         match (tests.pop(), tests.is_empty()) {
             (Some(test), true) => Ok(Condition { pointer, test }),
-            _ => Err(node.error("must have one of in, not_in, contains, present")),
+            _ => Err(node.error("must have one of in, not_in, contains, present, empty")),
         }
     }
 
@@ -74,6 +79,7 @@ impl Condition {
                 found.and_then(Value::as_str).is_some_and(|text| text.to_lowercase().contains(part))
             }
             Test::Present(wanted) => *wanted != is_nothing(found),
+            Test::Empty(wanted) => *wanted == (found.is_some() && is_nothing(found)),
         }
     }
 }
@@ -174,6 +180,18 @@ mod tests {
             );
             assert_eq!(holds(json!({"pointer": "/v", "present": false}), nothing), !present);
         }
+        for (body, empty) in [
+            (json!({"v": null}), true),
+            (json!({"v": []}), true),
+            (json!({"v": {}}), true),
+            (json!({"v": " "}), true),
+            (json!({}), false),
+            (json!({"v": false}), false),
+            (json!({"v": [1]}), false),
+        ] {
+            assert_eq!(holds(json!({"pointer": "/v", "empty": true}), body.clone()), empty, "{body}");
+            assert_eq!(holds(json!({"pointer": "/v", "empty": false}), body), !empty);
+        }
     }
 
     #[test]
@@ -186,6 +204,8 @@ mod tests {
             (json!({"pointer": "/x", "in": []}), "/in"),
             (json!({"pointer": "/x", "in": ["a", {}]}), "/in/1"),
             (json!({"pointer": "/x", "present": 1}), "/present"),
+            (json!({"pointer": "/x", "empty": "yes"}), "/empty"),
+            (json!({"pointer": "/x", "empty": true, "present": true}), ""),
             (json!({"pointer": "/x", "contains": " "}), "/contains"),
             (json!({"pointer": "/x", "equals": 1}), "/equals"),
         ] {

@@ -8,16 +8,16 @@ use super::login::LoginValues;
 use super::response::{Explanation, Reading, Rest};
 use super::same_person::Whom;
 use super::step::Step;
-use super::taken::Taken;
+use super::taken::{MAX_VALUE_BYTES, MOST_NAMES, Taken};
 use super::values::Values;
 use super::{Config, Verdict, template};
 use crate::fields::{Field, FieldMap, FieldSet};
 use crate::person::Person;
 
-/// Of all that is taken for one question, in bytes.
-const MAX_TAKEN_BYTES: usize = 16 * 1_024;
+/// Of all that is taken for one question, in bytes: what one step can take at most.
+const MAX_TAKEN_BYTES: usize = MOST_NAMES * MAX_VALUE_BYTES;
 /// Of a ticket, as JSON: with six values of the longest kind, and of what was taken every character escaped.
-pub const MAX_TICKET_BYTES: usize = 128 * 1_024;
+pub const MAX_TICKET_BYTES: usize = 6 * MAX_TAKEN_BYTES + 64 * 1_024;
 
 /// How far a question has come. It holds nothing of the person, and no secret and no token.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,6 +205,10 @@ impl Inquiry {
                         FaultKind::Unrecognised,
                         "what its answer gives to be taken has the secret or a token in it, which is never kept",
                     )),
+                    Rest::Taken(taken) if self.breaks_a_path(config, &taken) => Rest::Lacks(Fault::new(
+                        FaultKind::Unrecognised,
+                        "what its answer gives to be taken would be . or .. in the path of a later request, where it cannot be sent",
+                    )),
                     rest => rest,
                 };
                 self.answered(config, (values, confidence, rest), now_us)
@@ -268,7 +272,9 @@ impl Inquiry {
         };
         taken.iter().for_each(|(name, value)| self.taken.set(name, value.to_owned()));
         if self.taken.bytes() > MAX_TAKEN_BYTES {
-            let message = format!("what its answer gives to be taken is larger than {MAX_TAKEN_BYTES} bytes");
+            let message = format!(
+                "what its answer gives to be taken is larger than {MAX_TAKEN_BYTES} bytes, with what earlier steps took"
+            );
             return Progress::Failed(Fault::new(FaultKind::TooLarge, message));
         }
         self.step += 1;
@@ -276,6 +282,15 @@ impl Inquiry {
         let after_s = if config.steps[self.step].polls() { u64::from(config.poll_every_s()) } else { 0 };
         self.wait(after_s, now_us);
         Progress::Next { after_s }
+    }
+
+    /// Whether the path of a later request can never be filled, because of what is taken now.
+    fn breaks_a_path(&self, config: &Config, now_taken: &Taken) -> bool {
+        let stranger = Person::default();
+        let mut taken = self.taken.clone();
+        now_taken.iter().for_each(|(name, value)| taken.set(name, value.to_owned()));
+        let values = Values { taken: &taken, ..Values::of(&stranger, None) };
+        config.steps[self.step + 1..].iter().any(|step| step.request.url.breaks(&values))
     }
 
     fn wait(&mut self, after_s: u64, now_us: i64) {
@@ -371,3 +386,7 @@ const MICROSECONDS: i64 = 1_000_000;
 #[cfg(test)]
 #[path = "inquiry_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "inquiry_taken_tests.rs"]
+mod taken_tests;

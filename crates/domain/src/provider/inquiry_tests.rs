@@ -9,7 +9,7 @@ const NOW: i64 = 1_792_567_620_000_000;
 const SECRET: &str = "s3cret-of-the-vendor";
 
 /// Submits, then polls: the shape of the contract.
-fn description() -> Value {
+pub(super) fn description() -> Value {
     json!({
         "login": {
             "request": {"method": "POST", "url": "https://id.acme.example/token", "body": {"id": "me", "secret": "{secret}"}},
@@ -75,12 +75,12 @@ fn request(config: &Config, inquiry: &Inquiry) -> HttpRequest {
 }
 
 /// The next request is answered so.
-fn answered(config: &Config, inquiry: &mut Inquiry, status: u16, body: Value) -> Progress {
+pub(super) fn answered(config: &Config, inquiry: &mut Inquiry, status: u16, body: Value) -> Progress {
     let request = request(config, inquiry);
     inquiry.take(config, (&request, &answer(status, &body)), &Whom::default(), NOW).0
 }
 
-fn submitted(config: &Config, body: Value) -> Inquiry {
+pub(super) fn submitted(config: &Config, body: Value) -> Inquiry {
     let mut inquiry = Inquiry::new(FieldSet::ALL);
     assert_eq!(answered(config, &mut inquiry, 202, body), Progress::Next { after_s: 7 });
     inquiry
@@ -295,35 +295,6 @@ fn a_ticket_comes_back_as_it_went() {
         other[place] = value;
         assert_eq!(Inquiry::resumed(&config, &other, FieldSet::ALL), None, "{other}");
     }
-}
-
-#[test]
-fn a_ticket_is_bounded() {
-    let mut own = description();
-    let names: Map<String, Value> = (0..8).map(|n| (format!("t{n}"), json!(format!("/t{n}")))).collect();
-    own["steps"][0]["take"] = json!(names);
-    own["steps"][1]["request"]["url"] = json!("https://api.acme.example/{t0}");
-    own["steps"][0]["response"]["fields"] =
-        json!({"location": "/l", "job_title": "/l", "company_name": "/l"});
-    let own = Config::parse(&own).unwrap();
-    let body = |bytes: usize| {
-        let mut body: Value = names
-            .keys()
-            .map(|name| (name.clone(), json!("\u{1}".repeat(bytes))))
-            .collect::<Map<_, _>>()
-            .into();
-        body["l"] = json!("\u{10348}".repeat(1_000));
-        body
-    };
-    let mut inquiry = Inquiry::new(FieldSet::ALL);
-    assert_eq!(answered(&own, &mut inquiry, 200, body(2_048)), Progress::Next { after_s: 7 });
-    let size = inquiry.ticket().unwrap().to_string().len();
-    assert!(size > 100_000 && size < MAX_TICKET_BYTES, "{size}");
-    let progress = answered(&own, &mut Inquiry::new(FieldSet::ALL), 200, body(2_049));
-    assert!(
-        matches!(progress, Progress::Failed(ref fault) if fault.kind == FaultKind::TooLarge),
-        "{progress:?}"
-    );
 }
 
 #[test]

@@ -48,3 +48,7 @@ mod tests;
 #[cfg(test)]
 #[path = "plays_tests.rs"]
 mod plays_tests;
+
+#[cfg(test)]
+#[path = "gateways_tests.rs"]
+mod gateways_tests;

@@ -19,7 +19,7 @@ const NOW: i64 = 1_792_567_620;
 const MAX_CHARS: usize = 1_000;
 
 /// Every preset as it is used: the generic one needs an address, and two logins need a client's id.
-fn complete() -> Vec<(&'static str, Value)> {
+pub(super) fn complete() -> Vec<(&'static str, Value)> {
     let given = |name| match name {
         "generic" => json!({"request": {"url": "https://api.acme.example/people"}}),
         "snov" => json!({"login": {"request": {"body": {"client_id": "me"}}}}),

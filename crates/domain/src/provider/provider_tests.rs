@@ -267,18 +267,16 @@ fn no_match_is_what_the_description_says_it_is() {
     {
         assert_eq!(fault(&config, &answer(404, body)).kind, FaultKind::Unrecognised, "{body}");
     }
-    for body in [
-        "{}",
-        r#"{"data":null}"#,
-        r#"{"data":{}}"#,
-        r#"{"data":[]}"#,
-        r#"{"data":" "}"#,
-        "[]",
-        "1",
-        "",
-        " \n",
-    ] {
+    let mut absent = preset("people_data_labs");
+    absent["response"]["no_match"] = json!({"absent": "/data"});
+    let absent = Config::parse(&absent).unwrap();
+    for body in [r#"{"data":null}"#, r#"{"data":{}}"#, r#"{"data":[]}"#, r#"{"data":" "}"#, "[]"] {
         assert_eq!(config.read(&answer(200, body), NOW), Verdict::NoMatch, "{body}");
+        assert_eq!(absent.read(&answer(200, body), NOW), Verdict::NoMatch, "{body}");
+    }
+    for body in ["{}", "1", "", " \n"] {
+        assert_eq!(fault(&config, &answer(200, body)).kind, FaultKind::Unrecognised, "{body}");
+        assert_eq!(absent.read(&answer(200, body), NOW), Verdict::NoMatch, "{body}");
     }
     assert_eq!(config.read(&answer(204, ""), NOW), Verdict::NoMatch);
     let plain = post(json!({}), json!({}));

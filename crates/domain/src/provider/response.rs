@@ -117,7 +117,15 @@ impl Response {
                 ..fault(FaultKind::ProviderError)
             }),
             Some(Signal::Fault(kind)) => Reading::Failed(fault(kind)),
-            None if (200..=299).contains(&answer.status) => self.read_success(answer, &body, now, whom, take),
+            None if (200..=299).contains(&answer.status) => {
+                match self.read_success(answer, &body, now, whom, take) {
+                    // Accepted is not answered: that nothing is there yet says nothing about the person.
+                    Reading::NoMatch if self.signals.is_accepted(answer.status) => {
+                        Reading::Failed(fault(FaultKind::Unrecognised))
+                    }
+                    reading => reading,
+                }
+            }
             None => Reading::Failed(fault(kind_of(answer.status, &body))),
         };
         (reading, cost)

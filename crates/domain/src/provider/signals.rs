@@ -58,6 +58,8 @@ struct BodyRule {
     /// Empty: whatever the status.
     statuses: Vec<u16>,
     condition: Condition,
+    /// What has to hold besides.
+    others: Vec<Condition>,
 }
 
 impl Signals {
@@ -109,12 +111,8 @@ impl Signals {
 
     /// What the body says is looked at first: it tells more than a status. `None`: no rule says anything.
     pub fn by_rule(&self, status: u16, body: &Document) -> Option<Signal> {
-        let by_body = |body| {
-            let speaks = |rule: &BodyRule| {
-                (rule.statuses.is_empty() || rule.statuses.contains(&status)) && rule.condition.holds(body)
-            };
-            self.bodies.iter().find(|(rule, _)| speaks(rule)).map(|(_, signal)| *signal)
-        };
+        let by_body =
+            |body| self.bodies.iter().find(|(rule, _)| rule.speaks(status, body)).map(|(_, signal)| *signal);
         if let Some(signal) = body.json().and_then(by_body) {
             return Some(signal);
         }
@@ -141,9 +139,14 @@ impl Signals {
         Some(believed(said, body))
     }
 
+    /// Whether it is the 202 of which the description says nothing.
+    pub fn is_accepted(&self, status: u16) -> bool {
+        status == 202 && !self.knows_pending && !self.speaks_of(status) && !self.has_status(status)
+    }
+
     /// Whether some answer can mean that it is not ready: by a rule, or by its status 202.
     pub fn can_be_pending(&self) -> bool {
-        self.has_pending() || !self.knows_pending && !self.speaks_of(202) && !self.has_status(202)
+        self.has_pending() || self.is_accepted(202)
     }
 
     /// Whether there is a rule for answers that are not ready.
@@ -195,14 +198,26 @@ fn not_its_word(body: &Document) -> Signal {
 
 impl BodyRule {
     fn parse(node: &Node<'_>) -> Checked<BodyRule> {
-        let condition = Condition::parse(node, &["status"])?;
+        let condition = Condition::parse(node, &["status", "if"])?;
+        let others = match node.value.get("if").filter(|list| !list.is_null()) {
+            Some(list) => {
+                node.child("if", list).items()?.iter().map(|item| Condition::parse(item, &[])).collect()
+            }
+            None => Ok(Vec::new()),
+        };
         let mut statuses = Vec::new();
         if let Some(list) = node.value.get("status").filter(|list| !list.is_null()) {
             for item in node.child("status", list).items()? {
                 statuses.push(item.integer(100, 599)? as u16);
             }
         }
-        Ok(BodyRule { statuses, condition })
+        Ok(BodyRule { statuses, condition, others: others? })
+    }
+
+    fn speaks(&self, status: u16, body: &Value) -> bool {
+        (self.statuses.is_empty() || self.statuses.contains(&status))
+            && self.condition.holds(body)
+            && self.others.iter().all(|other| other.holds(body))
     }
 }
 
@@ -236,6 +251,26 @@ mod tests {
         assert!(signals.is_absent(None) && signals.is_absent(Some(&json!({"data": []}))));
         assert!(!signals.is_absent(Some(&json!({"data": {"x": 1}}))));
         assert!(!Signals::default().is_absent(None));
+    }
+
+    #[test]
+    fn a_condition_can_ask_for_others_besides() {
+        let rule = |others: Value| json!({"no_match": {"body": [{"pointer": "/error", "present": true, "status": [404], "if": others}]}});
+        let signals =
+            parse(&rule(json!([{"pointer": "/id", "present": true}, {"pointer": "/n", "in": [1]}]))).unwrap();
+        let of = |status, body: Value| signals.by_rule(status, &Document::Json(body));
+        assert_eq!(of(404, json!({"error": "x", "id": "r", "n": 1})), Some(Signal::NoMatch));
+        assert_eq!(of(404, json!({"error": "x", "id": "r"})), None);
+        assert_eq!(of(404, json!({"error": "x", "n": 1})), None);
+        assert_eq!(of(404, json!({"id": "r", "n": 1})), None);
+        assert_eq!(of(400, json!({"error": "x", "id": "r", "n": 1})), None);
+        for (wrong, place) in [
+            (json!({}), "/no_match/body/0/if"),
+            (json!([{"pointer": "/id"}]), "/no_match/body/0/if/0"),
+            (json!([{"pointer": "/id", "present": true, "status": [404]}]), "/no_match/body/0/if/0/status"),
+        ] {
+            assert_eq!(parse(&rule(wrong)).unwrap_err().place, place);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::pointer::Pointer;
 /// Of one value, in bytes: no vendor's id or token is longer.
 pub const MAX_VALUE_BYTES: usize = 8 * 1_024;
 /// Of one step or login.
-const MOST_NAMES: usize = 8;
+pub const MOST_NAMES: usize = 8;
 /// Of a name, in characters.
 const LONGEST_NAME: usize = 63;
 

@@ -83,6 +83,12 @@ impl UrlTemplate {
         Some(url)
     }
 
+    /// Whether what is known by now makes a part of the path `.` or `..`, so that it could never be filled.
+    pub fn breaks(&self, values: &Values<'_>) -> bool {
+        let dots = |text: String| is_dot_segment(&text);
+        self.segments.iter().any(|segment| segment.render(values, Encoding::Percent).is_some_and(dots))
+    }
+
     /// The query that stands in the URL itself, without the pairs whose placeholder is empty.
     pub fn render_query(&self, values: &Values<'_>) -> Vec<String> {
         self.query.iter().filter_map(|pair| pair.render(values, Encoding::Percent)).collect()
