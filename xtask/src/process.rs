@@ -73,13 +73,19 @@ pub fn descendants_of(ancestor: u32) -> Vec<u32> {
     found
 }
 
-/// Kills a child and all that it started.
+/// Kills a child and all that it started, and waits until they are gone: a signal is taken a moment after it is sent.
 pub fn kill_tree(child: &mut Child) {
-    for pid in descendants_of(child.id()).into_iter().rev() {
-        let _ = kill("KILL", pid).output();
+    const LONGEST: Duration = Duration::from_secs(10);
+    let started = descendants_of(child.id());
+    for pid in started.iter().rev() {
+        let _ = kill("KILL", *pid).output();
     }
     let _ = child.kill();
     let _ = child.wait();
+    let until = Instant::now() + LONGEST;
+    while started.iter().any(|pid| is_running(*pid)) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// `None`: it still runs after that time.
