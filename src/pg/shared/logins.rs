@@ -10,12 +10,11 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
-use pgrx::pg_sys;
-
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::robust_mutex;
 use crate::pg::sys::robust_mutex::RobustMutex;
 use crate::pg::sys::settings;
+use crate::pg::sys::shared_block;
 use table::{Slot, Table};
 
 pub use table::{Key, MAX_BYTES, Turn};
@@ -51,15 +50,10 @@ pub fn size() -> usize {
 /// # Safety
 /// Only in the shared memory start-up hook, with AddinShmemInitLock held.
 pub unsafe fn start() {
-    let mut found = false;
     // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
     // it is new.
     unsafe {
-        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Shared>();
-        SHARED.store(shared, Ordering::Relaxed);
-        if found {
-            return;
-        }
+        let Some(shared) = shared_block::create(NAME, size(), &SHARED) else { return };
         RobustMutex::init(&raw mut (*shared).mutex);
         (&raw mut (*shared).count).write(places());
         (*shared).next.get().write(1);

@@ -5,12 +5,12 @@ use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::shared::layout::AccountKey;
 use crate::pg::sys::robust_mutex::RobustMutex;
 use crate::pg::sys::settings;
+use crate::pg::sys::shared_block;
 use leadlex_domain::health::Health;
 use leadlex_domain::latency::Latencies;
 use leadlex_domain::provider::Fault;
@@ -127,15 +127,10 @@ pub fn size() -> usize {
 /// # Safety
 /// Only in the shared memory start-up hook, with AddinShmemInitLock held.
 pub unsafe fn start() {
-    let mut found = false;
     // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
     // it is new.
     unsafe {
-        let header = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Header>();
-        HEADER.store(header, Ordering::Relaxed);
-        if found {
-            return;
-        }
+        let Some(header) = shared_block::create(NAME, size(), &HEADER) else { return };
         let count = settings::max_providers();
         header.write(Header { count });
         for index in 0..count {

@@ -11,5 +11,6 @@ pub mod robust_mutex;
 pub mod role;
 pub mod row;
 pub mod settings;
+pub mod shared_block;
 pub mod snapshot;
 pub mod spi;

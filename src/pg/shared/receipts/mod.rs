@@ -18,6 +18,7 @@ pub use arena::{Arena, Key, Refusal, Taken};
 use crate::pg::sys::robust_mutex;
 use crate::pg::sys::robust_mutex::RobustMutex;
 use crate::pg::sys::settings;
+use crate::pg::sys::shared_block;
 use arena::{Block, Entry, Head, UNIT_BYTES};
 
 /// Between two looks for room.
@@ -75,15 +76,10 @@ pub fn size() -> usize {
 /// # Safety
 /// Only in the shared memory start-up hook, with AddinShmemInitLock held.
 pub unsafe fn start() {
-    let mut found = false;
     // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
     // it is new.
     unsafe {
-        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Shared>();
-        SHARED.store(shared, Ordering::Relaxed);
-        if found {
-            return;
-        }
+        let Some(shared) = shared_block::create(NAME, size(), &SHARED) else { return };
         RobustMutex::init(&raw mut (*shared).mutex);
         (&raw mut (*shared).units).write(units());
         (*shared)

@@ -22,6 +22,7 @@ use crate::pg::sys::clock::now_us;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::robust_mutex;
 use crate::pg::sys::robust_mutex::RobustMutex;
+use crate::pg::sys::shared_block;
 use table::{Head, LISTENERS, Listener, SETS, Set, Table};
 
 pub use table::{Before, End, Place, Turn};
@@ -66,15 +67,10 @@ pub fn size() -> usize {
 /// # Safety
 /// Only in the shared memory start-up hook, with AddinShmemInitLock held.
 pub unsafe fn start() {
-    let mut found = false;
     // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
     // it is new. Its contents are filled under the lock, before anybody looks.
     unsafe {
-        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Shared>();
-        SHARED.store(shared, Ordering::Relaxed);
-        if found {
-            return;
-        }
+        let Some(shared) = shared_block::create(NAME, size(), &SHARED) else { return };
         RobustMutex::init(&raw mut (*shared).mutex);
         (&raw mut (*shared).sequence).write(AtomicU64::new(0));
         let contents = (*shared).contents.get();

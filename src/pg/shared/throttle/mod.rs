@@ -19,6 +19,7 @@ use crate::pg::sys::clock::now_us;
 use crate::pg::sys::robust_mutex;
 use crate::pg::sys::robust_mutex::RobustMutex;
 use crate::pg::sys::settings;
+use crate::pg::sys::shared_block;
 use leadlex_domain::throttle::{Limits, Throttle};
 use line::Line;
 
@@ -83,15 +84,10 @@ pub fn size() -> usize {
 /// # Safety
 /// Only in the shared memory start-up hook, with AddinShmemInitLock held.
 pub unsafe fn start() {
-    let mut found = false;
     // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
     // it is new. Its contents are filled before anybody looks.
     unsafe {
-        let shared = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<Shared>();
-        SHARED.store(shared, Ordering::Relaxed);
-        if found {
-            return;
-        }
+        let Some(shared) = shared_block::create(NAME, size(), &SHARED) else { return };
         RobustMutex::init(&raw mut (*shared).mutex);
         let count = settings::max_providers();
         (*shared).head.get().write(Head { line: Line::EMPTY, next_generation: 1, count });
