@@ -240,3 +240,27 @@ fn the_end_of_the_session_waits_for_requests_that_outlast_it_alone() {
         }
     }
 }
+
+#[test]
+fn what_does_not_outlast_the_session_is_told_so_beside_what_does() {
+    let server = provider();
+    for sent in [true, false] {
+        let mut pool = pool_with_connection(&server);
+        let ((keep_here, told_here), (keep, told)) = (keeper(), keeper());
+        // Not sent yet, a request ends though it would outlast the session.
+        let here = Job { outlasts: !sent, ..get(server.url("/hang")) };
+        let mut here = pool.begin(here, Some(keep_here)).unwrap();
+        if sent {
+            let _ = here.try_take();
+        }
+        let _beside = pool.send(Job { outlasts: true, ..get(server.url("/slow")) }, Some(keep)).unwrap();
+        pool.finish();
+        assert!(told.recv_timeout(Duration::from_secs(1)).unwrap().is_ok());
+        assert_eq!(
+            told_here.recv_timeout(Duration::from_secs(1)).unwrap().unwrap_err().kind,
+            FaultKind::Busy,
+            "{sent}"
+        );
+        pool.shutdown();
+    }
+}

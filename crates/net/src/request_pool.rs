@@ -213,17 +213,16 @@ impl RequestPool {
         if !outlasting() {
             return;
         }
-        let mut here = lock(&self.shared.here);
-        if let Some(Here { mut task, exchange, .. }) =
-            here.take_if(|here| here.task.job.outlasts && here.exchange.is_sent())
-        {
-            (task.begun, task.abandoned) = (Some(exchange), true);
-            // Where no thread can be started, that is what came of it.
-            let _ = self.shared.dispatch(task);
+        let here = lock(&self.shared.here).take();
+        if let Some(Here { mut task, exchange, .. }) = here {
+            if task.job.outlasts && exchange.is_sent() {
+                (task.begun, task.abandoned) = (Some(exchange), true);
+                // Where no thread can be started, that is what came of it.
+                let _ = self.shared.dispatch(task);
+            } else {
+                let _ = task.end(Err(Fault::new(FaultKind::Busy, ENDING)));
+            }
         }
-        // What was not sent is no more.
-        here.take();
-        drop(here);
         while outlasting() {
             thread::sleep(PAUSE);
         }
