@@ -26,7 +26,7 @@ pub fn init() {
     use shared::layout::Part;
     use shared::{claims, lockouts, logins, provider_slots, receipts, single_flight, throttle};
     shared::transaction::settle_with(vec![
-        limits::settlement::SETTLEMENT,
+        limits::commit_and_rollback::SETTLEMENT,
         claims::SETTLEMENT,
         lockouts::SETTLEMENT,
     ]);

@@ -1,7 +1,6 @@
 //! Many contacts in one statement, and chunk by chunk.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use postgres::{Client, GenericClient, Row};
@@ -286,15 +285,10 @@ fn a_batch_call_tells_at_its_end_what_became_of_them() {
         "person4@acme.example" => Behaviour::json(500, serde_json::json!({})),
         _ => Behaviour::json(200, only_phone("+15550100100")),
     });
-    let notices = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&notices);
-    let mut config = world.cluster.config("app");
-    config
-        .user("caller")
-        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
-    batch(&mut config.connect(postgres::NoTls).unwrap(), 1..=6, 2).unwrap();
+    let (mut caller, told) = world.listening("caller");
+    batch(&mut caller, 1..=6, 2).unwrap();
     assert_eq!(
-        notices.lock().unwrap().last().unwrap(),
+        told.messages().last().unwrap(),
         "6 contacts done: 2 enriched, 0 unchanged, 2 without a match (1 not_identifiable), 2 failed (1 23514, 1 provider_unavailable: server_error)"
     );
 }

@@ -1,6 +1,5 @@
 //! One question of a set is asked once, also where no receipt tells what came of it.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -96,14 +95,8 @@ fn the_notice_counts_each_contact_once() {
         Some("person3@acme.example") => Behaviour::json(200, person()).after(Duration::from_millis(5_500)),
         _ => Behaviour::json(404, json!({})),
     });
-    let notices = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&notices);
-    let mut config = world.cluster.config("app");
-    config
-        .user("caller")
-        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
-    let mut caller = config.connect(postgres::NoTls).unwrap();
+    let (mut caller, told) = world.listening("caller");
     caller.execute("SELECT FROM enrich_contacts(ARRAY(SELECT id FROM crm))", &[]).unwrap();
-    let told = notices.lock().unwrap().join("\n");
+    let told = told.messages().join("\n");
     assert!(told.starts_with("3 of 3 contacts done, 0 failed"), "{told}");
 }

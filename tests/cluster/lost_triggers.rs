@@ -1,9 +1,8 @@
 //! A table that is replaced under its name stays bound, and may lose its trigger by that.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 
 use crate::support::{check, eventually};
 use crate::world::{Beginning, World, contact};
@@ -15,31 +14,19 @@ const REPLACE: &str =
     ALTER TABLE crm RENAME TO crm_old; ALTER TABLE crm_new RENAME TO crm; DROP TABLE crm_old;
     GRANT SELECT, UPDATE ON crm TO caller; COMMIT";
 
-/// A session with its warnings.
-fn listening(world: &World, role: &str) -> (Client, Arc<Mutex<Vec<String>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (kept, mut config) = (told.clone(), world.cluster.config("app"));
-    config.user(role).notice_callback(move |notice| {
-        if notice.severity() == "WARNING" {
-            kept.lock().unwrap().push(notice.message().to_owned());
-        }
-    });
-    (config.connect(NoTls).unwrap(), told)
-}
-
 fn call(client: &mut Client, n: i32) {
     client.query_one("SELECT enrich_contact($1)", &[&contact(n)]).unwrap();
 }
 
 /// Of a session of its own.
 fn warnings(world: &World) -> Vec<String> {
-    let (mut client, told) = listening(world, "caller");
+    let (mut client, told) = world.listening("caller");
     for n in 1..=2 {
         call(&mut client, n);
     }
     client.query("SELECT * FROM enrich_contacts($1)", &[&vec![contact(3)]]).unwrap();
     drop(client);
-    told.lock().unwrap().clone()
+    told.warnings()
 }
 
 fn triggers(world: &World) -> Vec<String> {
@@ -76,13 +63,13 @@ fn a_lost_trigger_is_told_once_a_session() {
     assert_eq!(warnings(&world), [""; 0]);
     world.run(TRIGGER);
     // Goes on through the replacement, as an application's does.
-    let (mut lasting, told) = listening(&world, "caller");
+    let (mut lasting, told) = world.listening("caller");
     call(&mut lasting, 4);
     world.run(REPLACE);
     let expected = ["\"public\".\"crm\" was replaced by a table without its trigger"];
     call(&mut lasting, 4);
     call(&mut lasting, 5);
-    assert_eq!(told.lock().unwrap().as_slice(), expected);
+    assert_eq!(told.warnings(), expected);
     assert_eq!(warnings(&world), expected);
     // Another replacement without one is no other matter.
     world.run(REPLACE);

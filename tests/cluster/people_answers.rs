@@ -1,13 +1,12 @@
 //! Which answers are used: those with a bad character in them, those about somebody else, scores without a scale, and
 //! positions at another company.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use serde_json::{Value, json};
 
-use crate::support::{Behaviour, Response, eventually, fails};
+use crate::support::{Behaviour, Notices, Response, eventually, fails};
 use crate::world::{Beginning, PATH, SECRET, World, contact, credits, enrich, sqlstate};
 
 fn world(contacts: i32) -> World {
@@ -29,15 +28,6 @@ fn set(caller: &mut Client, numbers: &[i32]) -> Vec<(String, Vec<String>, String
         (row.get("status"), row.get("fields_updated"), error.unwrap_or_default())
     };
     rows.iter().map(of).collect()
-}
-
-/// A session of the superuser, and what it is told beside its results.
-fn hearing(world: &World) -> (Client, Arc<Mutex<Vec<String>>>) {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&heard);
-    let mut config = world.cluster.config("app");
-    config.notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
-    (config.connect(NoTls).unwrap(), heard)
 }
 
 fn row(world: &World, n: i32) -> Value {
@@ -126,11 +116,11 @@ fn batches_the_queue_and_check_provider_say_why() {
     let world = world(2);
     compares(&world, &json!({"full_name": "/name"}));
     answers(&world, says("person1@acme.example", "Somebody Else"));
-    let (mut owner, heard) = hearing(&world);
+    let (mut owner, heard) = world.listening("postgres");
     owner.execute("SELECT leadlex.grant_access('postgres', $1)", &[&world.workspace]).unwrap();
     let ids = vec![contact(1).to_string()];
     owner.execute("CALL leadlex.enrich_batch('crm', $1)", &[&ids]).unwrap();
-    let last = heard.lock().unwrap().last().unwrap().clone();
+    let last = heard.messages().pop().unwrap();
     assert!(last.contains("1 without a match (1 other_person)"), "{last}");
     world.caller().execute("SELECT leadlex.enqueue($1)", &[&vec![contact(2)]]).unwrap();
     eventually("the job is done", Duration::from_secs(30), || {
@@ -210,11 +200,9 @@ fn a_placeholder_in_a_response_is_refused() {
 #[test]
 fn a_score_above_1_is_none_without_its_scale() {
     let world = world(4);
-    let (mut owner, heard) = hearing(&world);
-    let told = |heard: &Mutex<Vec<String>>| {
-        let said = std::mem::take(&mut *heard.lock().unwrap());
-        said.iter().filter(|line| line.contains("divide_by")).count()
-    };
+    let (mut owner, heard) = world.listening("postgres");
+    let told =
+        |heard: &Notices| heard.take().iter().filter(|said| said.message.contains("divide_by")).count();
     let mut alter = |config: Value| {
         owner.execute("SELECT leadlex.alter_provider('main', $1)", &[&config]).unwrap();
     };

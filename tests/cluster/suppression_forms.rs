@@ -222,14 +222,9 @@ fn only_values_that_stop_somebody_are_accepted() {
 
 /// Severity, message and hint of what the owner is told.
 fn told_by(world: &World, sql: &str) -> Vec<(String, String, Option<String>)> {
-    let (sender, told) = std::sync::mpsc::channel();
-    let mut config = world.cluster.config("app");
-    config.notice_callback(move |notice| {
-        let text = |text: Option<&str>| text.map(str::to_owned);
-        drop(sender.send((notice.severity().to_owned(), notice.message().to_owned(), text(notice.hint()))));
-    });
-    config.connect(postgres::NoTls).unwrap().batch_execute(sql).unwrap();
-    told.try_iter().collect()
+    let (mut owner, told) = world.listening("postgres");
+    owner.batch_execute(sql).unwrap();
+    told.all().into_iter().map(|notice| (notice.severity, notice.message, notice.hint)).collect()
 }
 
 #[test]

@@ -4,13 +4,12 @@
 mod kinds;
 mod meets;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use serde_json::{Value, json};
 
-use crate::support::{Behaviour, Failure, Stop, eventually, fails, person};
+use crate::support::{Behaviour, Failure, Notice, Notices, Stop, eventually, fails, person};
 use crate::world::{Beginning, PATH, World, contact, credits, number, sqlstate};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -20,44 +19,21 @@ const PROFILE: &str = "https://www.linkedin.com/in/jane-example";
 const STATE: &str = "CREATE FUNCTION public.session_state() RETURNS jsonb LANGUAGE c AS 'leadlex_enrich', 'session_state_wrapper'";
 const SIX: [&str; 6] = ["job_title", "company_name", "linkedin_url", "phone", "location", "seniority"];
 
-#[derive(Clone, Debug)]
-struct Warning {
-    sqlstate: String,
-    message: String,
-    detail: String,
-    hint: String,
-    constraint: Option<String>,
-    column: Option<String>,
-}
-
 /// A session of a role that keeps what it is warned of.
 struct Session {
     client: Client,
-    warnings: Arc<Mutex<Vec<Warning>>>,
+    told: Notices,
 }
 
 impl Session {
     fn new(world: &World, role: &str) -> Session {
-        let warnings = Arc::new(Mutex::new(Vec::new()));
-        let (sink, mut config) = (Arc::clone(&warnings), world.cluster.config("app"));
-        config.user(role).notice_callback(move |notice| {
-            let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-            if notice.severity() == "WARNING" {
-                sink.lock().unwrap().push(Warning {
-                    sqlstate: notice.code().code().to_owned(),
-                    message: notice.message().to_owned(),
-                    detail: text(notice.detail()),
-                    hint: text(notice.hint()),
-                    constraint: notice.constraint().map(str::to_owned),
-                    column: notice.column().map(str::to_owned),
-                });
-            }
-        });
-        Session { client: config.connect(NoTls).unwrap(), warnings }
+        let (client, told) = world.listening(role);
+        Session { client, told }
     }
 
-    fn warnings(&self) -> Vec<Warning> {
-        std::mem::take(&mut *self.warnings.lock().unwrap())
+    /// Those since the last time.
+    fn warnings(&self) -> Vec<Notice> {
+        self.told.take().into_iter().filter(|notice| notice.severity == "WARNING").collect()
     }
 
     /// Of the first contact; `fields` empty: all.

@@ -2,10 +2,9 @@
 //! nothing of either to look at.
 
 use std::fs;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 
 use crate::support::{Cluster, check, eventually, fails, server};
 use crate::world::{World, number};
@@ -14,21 +13,6 @@ const SOON: Duration = Duration::from_secs(15);
 
 fn since_18() -> bool {
     server().major >= 18
-}
-
-fn listening(world: &World) -> (Client, Arc<Mutex<Vec<String>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (kept, mut config) = (told.clone(), world.cluster.config("app"));
-    config.notice_callback(move |notice| {
-        if notice.severity() == "WARNING" {
-            kept.lock().unwrap().push(format!(
-                "{} {}",
-                notice.message(),
-                notice.detail().unwrap_or_default()
-            ));
-        }
-    });
-    (config.connect(NoTls).unwrap(), told)
 }
 
 fn bind(world: &World, table: &str, rest: &str) -> String {
@@ -129,13 +113,17 @@ fn a_key_that_became_virtual_is_told_of() {
              EXECUTE FUNCTION leadlex.enqueue_on_insert()",
         bind(&world, "lead", "")
     ));
-    let (mut client, told) = listening(&world);
+    let (mut client, told) = world.listening("postgres");
     client.batch_execute("INSERT INTO lead VALUES (1, 1, 'one@acme.example')").unwrap();
-    assert_eq!(told.lock().unwrap().len(), 0);
+    assert_eq!(told.warnings(), [""; 0]);
     client.batch_execute("ALTER TABLE lead DROP COLUMN id; ALTER TABLE lead ADD COLUMN id int GENERATED ALWAYS AS (number)").unwrap();
     client.batch_execute("INSERT INTO lead VALUES (2, 'two@acme.example')").unwrap();
-    let said = told.lock().unwrap().join("\n");
-    assert!(said.contains("cannot be id any more: it is a virtual generated column"), "{said}");
+    let told = told.all();
+    let why = "cannot be id any more: it is a virtual generated column";
+    assert!(
+        told.iter().any(|warning| format!("{} {}", warning.message, warning.detail).contains(why)),
+        "{told:?}"
+    );
     world.run("GRANT SELECT, UPDATE ON lead TO caller");
     let failure = fails(world.caller().query("SELECT enrich_row('lead', 2)", &[]));
     assert_eq!(failure.sqlstate, "42804", "{failure:?}");

@@ -80,16 +80,11 @@ fn a_batch_says_why_providers_could_not_answer() {
         "person1@acme.example" => Behaviour::json(500, serde_json::json!({})),
         _ => Behaviour::json(402, serde_json::json!({})),
     });
-    let notices = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let (kept, mut config) = (notices.clone(), world.cluster.config("app"));
-    config
-        .user("caller")
-        .notice_callback(move |notice| kept.lock().unwrap().push(notice.message().to_owned()));
-    let mut caller = config.connect(postgres::NoTls).unwrap();
+    let (mut caller, told) = world.listening("caller");
     caller.batch_execute("SET leadlex.receipt_ttl = 0").unwrap();
     let ids: Vec<String> = (1..=3).map(|n| contact(n).to_string()).collect();
     caller.execute("CALL leadlex.enrich_batch('crm', $1, chunk => 1)", &[&ids]).unwrap();
-    let told = notices.lock().unwrap().join("\n");
+    let told = told.messages().join("\n");
     assert!(told.contains("1 provider_unavailable: server_error"), "{told}");
     assert!(told.contains("2 provider_unavailable: quota"), "{told}");
 }

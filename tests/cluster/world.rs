@@ -7,7 +7,7 @@ use postgres::{Client, Error, GenericClient};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Behaviour, Cluster, Failure, Provider, Server, eventually, person, server};
+use crate::support::{Behaviour, Cluster, Failure, Notices, Provider, Server, eventually, person, server};
 
 /// Where the provider is asked.
 pub const PATH: &str = "/person";
@@ -105,6 +105,11 @@ impl World {
     /// As the role that may enrich.
     pub fn caller(&self) -> Client {
         self.cluster.connect_as("app", "caller")
+    }
+
+    /// As this role, with what the session is told beside its results.
+    pub fn listening(&self, role: &str) -> (Client, Notices) {
+        Notices::connect(self.cluster.config("app").user(role))
     }
 
     /// A statement of the superuser that answers with one number.

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod failure;
 pub mod http;
+pub mod notices;
 pub mod provider;
 pub mod quick;
 mod server;
@@ -12,6 +13,7 @@ pub mod tls;
 pub use cluster::{Cluster, Stop, Surroundings};
 pub use failure::{Failure, fails};
 pub use http::{Request, Response};
+pub use notices::{Notice, Notices};
 pub use provider::{After, Behaviour, Provider, person};
 pub use server::{Server, check, older_server, server};
 

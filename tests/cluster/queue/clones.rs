@@ -1,7 +1,7 @@
 //! A clone spends no money; and pausing by hand.
 
 use super::*;
-use crate::support::{Cluster, check};
+use crate::support::{Cluster, Notices, check};
 use std::fs;
 
 fn paused_because(client: &mut Client) -> Option<String> {
@@ -152,17 +152,15 @@ fn a_trigger_says_that_it_does_nothing_in_a_copy() {
          CREATE TRIGGER now AFTER INSERT ON crm FOR EACH ROW EXECUTE FUNCTION leadlex.enrich_on_insert()",
     );
     world.cluster.connect("postgres").batch_execute("CREATE DATABASE copy TEMPLATE app").unwrap();
-    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let sink = std::sync::Arc::clone(&told);
-    let mut config = world.cluster.config("copy");
-    config.notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
-    let mut copy = config.connect(postgres::NoTls).unwrap();
+    let (mut copy, told) = Notices::connect(&mut world.cluster.config("copy"));
     for _ in 0..2 {
         copy.batch_execute("INSERT INTO crm (id, email) VALUES (gen_random_uuid(), 'new@acme.example')")
             .unwrap();
     }
-    let told = told.lock().unwrap().clone();
-    assert_eq!(told, ["leadlex_enrich: contacts are neither enriched nor queued in this database"]);
+    assert_eq!(
+        told.messages(),
+        ["leadlex_enrich: contacts are neither enriched nor queued in this database"]
+    );
     assert_eq!(number(&mut copy, "SELECT count(*) FROM leadlex.job"), 0);
     assert_eq!(world.provider.count(), 0);
 }

@@ -10,11 +10,9 @@ fn jobs(world: &World) -> i64 {
 
 /// The last NOTICE of a statement.
 fn notice(world: &World, sql: &str) -> String {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let mut config = world.cluster.config("app");
-    config.user("caller").notice_callback(move |notice| drop(sender.send(notice.message().to_owned())));
-    config.connect(postgres::NoTls).unwrap().batch_execute(sql).unwrap();
-    receiver.try_iter().last().unwrap_or_default()
+    let (mut caller, told) = world.listening("caller");
+    caller.batch_execute(sql).unwrap();
+    told.messages().pop().unwrap_or_default()
 }
 
 #[test]

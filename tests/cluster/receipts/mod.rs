@@ -328,20 +328,13 @@ fn a_full_buffer_warns_and_goes_on() {
         "INSERT INTO crm (id, email) SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'p' || n || '@acme.example' FROM generate_series(11, 400) AS n",
     );
     run(&mut owner, &format!("SELECT leadlex.grant_credits('{}'::uuid, 1000)", world.workspace));
-    let warnings = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let sink = std::sync::Arc::clone(&warnings);
-    let mut config = world.cluster.config("app");
-    let mut caller = config
-        .user("caller")
-        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()))
-        .connect(postgres::NoTls)
-        .unwrap();
+    let (mut caller, told) = world.listening("caller");
     let mut n = 0;
-    while warnings.lock().unwrap().is_empty() && n < 400 {
+    while told.messages().is_empty() && n < 400 {
         n += 1;
         assert_eq!(enrich(&mut caller, n).unwrap()["contact"]["phone"], PHONE);
     }
-    let warning = warnings.lock().unwrap().first().cloned().expect("a warning before 400 answers");
+    let warning = told.messages().first().cloned().expect("a warning before 400 answers");
     assert!(
         warning.contains("provider main") && warning.contains("leadlex.receipt_buffer is full"),
         "{warning}"

@@ -3,14 +3,13 @@
 
 mod lasting;
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Behaviour, Request, Stop, eventually, fails};
+use crate::support::{Behaviour, Notices, Request, Stop, eventually, fails};
 use crate::world::{Beginning, PATH, World, contact, enrich, number, try_enrich};
 
 const NOBODYS: &str = "nobody@import.example";
@@ -75,19 +74,8 @@ fn in_a_set(client: &mut Client, numbers: impl IntoIterator<Item = i32>) -> Vec<
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// A session of the role that may enrich, and what it is told.
-fn listening(world: &World) -> (Client, Arc<Mutex<Vec<String>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&told);
-    let mut config = world.cluster.config("app");
-    config
-        .user("caller")
-        .notice_callback(move |notice| sink.lock().unwrap().push(notice.message().to_owned()));
-    (config.connect(NoTls).unwrap(), told)
-}
-
-fn count_told(told: &Mutex<Vec<String>>) -> usize {
-    told.lock().unwrap().iter().filter(|message| message.contains("shared by many people")).count()
+fn count_told(told: &Notices) -> usize {
+    told.messages().iter().filter(|message| message.contains("shared by many people")).count()
 }
 
 fn restart(world: &World, how: Stop) {
@@ -102,7 +90,7 @@ fn a_hundred_people_with_one_address_are_a_few_requests_one_by_one() {
     let world = world(100);
     share_the_address(&world);
     let mark = world.cluster.log_mark();
-    let (mut caller, told) = listening(&world);
+    let (mut caller, told) = world.listening("caller");
     for result in one_by_one(&mut caller, 1..=3) {
         assert_eq!(result["fields_updated"], json!(["job_title", "linkedin_url"]), "{result}");
     }
@@ -195,7 +183,7 @@ fn the_queue_asks_about_none_of_them_either() {
 fn a_sandbox_key_fills_a_few_rows_of_a_set_and_no_more() {
     let world = world(200);
     world.provider.on(PATH, |request| Behaviour::json(200, sandbox(request)));
-    let (mut caller, told) = listening(&world);
+    let (mut caller, told) = world.listening("caller");
     let lines = in_a_set(&mut caller, 1..=200);
     let enriched = lines.iter().filter(|line| line.0 == "enriched").count();
     assert!(enriched <= 3, "{enriched} rows");

@@ -122,7 +122,8 @@ fn each_kind_of_constraint_costs_its_fields_and_nothing_else() {
             transaction.commit().unwrap();
             let told = caller.warnings();
             assert_eq!(told.len(), 1, "{what}: {told:?}");
-            let Warning { sqlstate, message, detail, hint, constraint, column } = told[0].clone();
+            let Notice { sqlstate, message, detail, hint, constraint, column, .. } = told[0].clone();
+            let hint = hint.unwrap_or_default();
             assert_eq!(sqlstate, "01000", "{what}");
             assert!(
                 message.starts_with(&format!("{} of contact {}", kind.costs.join(" and "), contact(1))),

@@ -1,5 +1,7 @@
 //! What the table refuses, where `fill` passes on what was found, beside a company, and where one question is under way.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
 use crate::world::SECRET;
 

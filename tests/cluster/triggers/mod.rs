@@ -4,13 +4,12 @@ mod borrowed;
 mod rights;
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use serde_json::json;
 
-use crate::support::{Behaviour, eventually, fails};
+use crate::support::{Behaviour, Notices, eventually, fails};
 use crate::world::{Beginning, PATH, World, only_phone};
 
 /// FOR EACH STATEMENT.
@@ -42,18 +41,13 @@ fn world(triggers: &str) -> World {
 
 struct Loader {
     client: Client,
-    warnings: Arc<Mutex<Vec<String>>>,
+    told: Notices,
 }
 
 /// The role that inserts: it has nothing to do with any workspace.
 fn loader(world: &World) -> Loader {
-    let warnings = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&warnings);
-    let mut config = world.cluster.config("app");
-    config.user("loader").notice_callback(move |notice| {
-        sink.lock().unwrap().push(format!("{}: {:?}", notice.message(), notice.detail()));
-    });
-    Loader { client: config.connect(NoTls).unwrap(), warnings }
+    let (client, told) = world.listening("loader");
+    Loader { client, told }
 }
 
 impl Loader {
@@ -62,7 +56,7 @@ impl Loader {
     }
 
     fn warnings(&self) -> Vec<String> {
-        std::mem::take(&mut self.warnings.lock().unwrap())
+        self.told.take().iter().map(|said| format!("{}: {}", said.message, said.detail)).collect()
     }
 }
 
