@@ -6,6 +6,7 @@ mod login;
 mod login_failures;
 mod pending;
 mod queue;
+mod queue_paid;
 mod seeded;
 mod sent;
 mod tickets;
