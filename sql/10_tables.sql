@@ -320,6 +320,7 @@ CREATE TABLE leadlex.job_set (
     marks           bigint[],
     admitted        boolean NOT NULL DEFAULT false,
     charged         boolean NOT NULL DEFAULT false,
+    paid_for        text[],
     PRIMARY KEY (workspace_id, id)
 );
 CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
@@ -353,7 +354,8 @@ COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';
 COMMENT ON COLUMN leadlex.job_set.marks IS 'hashes of the keys, by which a contact that waits is found; NULL: not entered yet';
 COMMENT ON COLUMN leadlex.job_set.admitted IS 'it goes on with what a call began, which used an admission of the rate limit: an answer comes later';
-COMMENT ON COLUMN leadlex.job_set.charged IS 'a credit was charged for each of its contacts: the rest costs none';
+COMMENT ON COLUMN leadlex.job_set.charged IS 'a credit was charged for each of its contacts: the rest costs none while it is the same question';
+COMMENT ON COLUMN leadlex.job_set.paid_for IS 'for each contact, if charged: hashes of the values that it was asked with';
 COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier, database oid and extension oid of where it may run: a restore may bring it before leadlex.home';
 
 -- Which database this is. Of what it was copied or restored from, the row comes along.

@@ -13,6 +13,8 @@ use super::waterfall::Pending;
 
 /// Error code of a contact that nobody was asked about, since the time was over.
 pub const NOT_STARTED: &str = "not_started";
+/// In place of an error code: a credit was charged for the rest of another question, which the contact is not any more.
+pub const NOT_PAID: &str = "not_paid";
 
 /// The status of a contact's line, in the order in which a [`Summary`] tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,11 +130,17 @@ impl BatchResult {
 
     /// The contact of which more comes later, and whether it was charged by now; `None`: nothing comes, or its line was told
     /// before.
-    pub fn rest(&self) -> Option<(String, bool)> {
+    pub fn rest(&self) -> Option<(&Contact, bool)> {
         let charged = self.status == Status::Enriched;
         let later = self.pending.is_some_and(|pending| !pending.given_up);
         let comes = later && !self.repeats && (charged || self.status == Status::Pending);
-        self.contact.as_ref().filter(|_| comes).map(|contact| (contact.id.clone(), charged))
+        self.contact.as_ref().filter(|_| comes).map(|contact| (contact, charged))
+    }
+
+    /// What was charged for was another question: this one costs a credit, like any call.
+    pub fn not_paid(request_id: Uuid, contact: Contact) -> BatchResult {
+        let message = "the contact is another question than the one that was charged for";
+        BatchResult::raised(request_id, NOT_PAID, message, Some(contact))
     }
 
     /// Not begun, since the time for the batch was over.

@@ -134,6 +134,8 @@ pub struct Question {
     pub identity: Hash,
     /// Of all that is asked.
     pub hash: Hash,
+    /// Which of the provider's requests it is, counted from 0: that an earlier one goes well says nothing of a later one.
+    pub step: u8,
 }
 
 /// How a request ended, as far as the provider's health goes.
@@ -159,6 +161,8 @@ pub struct Health {
     /// Of the description and the secret: with another one everything is open again.
     identity: Hash,
     failures: u32,
+    /// The latest of the provider's requests that has failed since.
+    failed_step: u8,
     /// Pauses in a row, for the length of the next one.
     pauses: u32,
     pause: Option<Pause>,
@@ -175,6 +179,7 @@ impl Health {
     pub const NEW: Health = Health {
         identity: [0; 16],
         failures: 0,
+        failed_step: 0,
         pauses: 0,
         pause: None,
         paused_at: 0,
@@ -229,7 +234,7 @@ impl Health {
 
     /// A request that was sent at `sent_at` has ended.
     pub fn ended(&mut self, question: Question, sent_at: i64, now: i64, ending: Ending, policy: Policy) {
-        let Question { identity, hash } = question;
+        let Question { identity, hash, step } = question;
         if identity != self.identity {
             return;
         }
@@ -249,10 +254,11 @@ impl Health {
             Ending::Useless | Ending::Unknown => false,
         };
         if is_there {
-            *self = Health { identity, ..Health::NEW };
+            self.answered(step);
             return;
         }
         let Some(trouble) = trouble(ending) else { return };
+        self.failed_step = self.failed_step.max(step);
         // What one question alone comes to says little of the provider: no pause becomes longer by it.
         let another = self.failing.add(hash);
         match trouble {
@@ -266,6 +272,18 @@ impl Health {
                     self.begin_pause(cause, None, another, now, policy);
                 }
             }
+        }
+    }
+
+    /// This one of its requests was answered. Where a later one has failed, that one has to be answered: only what holds for the
+    /// whole account is over at once.
+    fn answered(&mut self, step: u8) {
+        let of_account =
+            |pause: Pause| matches!(pause.cause, Cause::Asked | Cause::Quota | Cause::Credentials);
+        if step >= self.failed_step {
+            *self = Health { identity: self.identity, ..Health::NEW };
+        } else if self.pause.is_some_and(of_account) {
+            self.pause = None;
         }
     }
 

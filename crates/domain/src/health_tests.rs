@@ -18,7 +18,7 @@ fn asked(kind: FaultKind, seconds: u64) -> Ending {
 fn question(of: Hash, n: i64) -> Question {
     let mut hash = [0; 16];
     hash[..8].copy_from_slice(&n.to_be_bytes());
-    Question { identity: of, hash }
+    Question { identity: of, hash, step: 0 }
 }
 
 /// Each is about another contact than the one before.
@@ -324,4 +324,54 @@ proptest! {
         let later = now + 2 * LONGEST_ASKED_S as i64 * S;
         prop_assert!(health.permit(another(-1), false, later, LEASE).pause().is_none());
     }
+}
+
+/// The submission goes well, and the poll ends so.
+fn two_steps(health: &mut Health, n: i64, poll: Ending) {
+    let submission = another(n);
+    if health.permit(submission, false, n * S, LEASE).pause().is_none() {
+        health.ended(submission, n * S, n * S + S / 10, Ending::Answered, POLICY);
+        let sent = n * S + S / 2;
+        let poll_of = Question { step: 1, ..submission };
+        if health.permit(poll_of, false, sent, LEASE).pause().is_none() {
+            health.ended(poll_of, sent, sent + S / 10, poll, POLICY);
+        }
+    }
+}
+
+#[test]
+fn a_request_that_goes_well_hides_no_later_one_that_fails() {
+    let mut health = Health::NEW;
+    for n in 0..7 {
+        two_steps(&mut health, n, failed(FaultKind::ServerError));
+    }
+    assert_eq!((health.failures_in_a_row(), health.pause().map(|p| p.cause)), (3, Some(Cause::Breaker)));
+    // The submission alone does not close it, the poll does.
+    call(&mut health, 20 * S, Ending::Answered);
+    assert!(health.pause().is_some());
+    two_steps(&mut health, 30, Ending::Answered);
+    assert_eq!((health.failures_in_a_row(), health.pause()), (0, None));
+}
+
+#[test]
+fn what_holds_for_the_account_is_over_once_anything_is_answered() {
+    for (kind, ends) in
+        [(FaultKind::RateLimited, true), (FaultKind::Quota, true), (FaultKind::ServerError, false)]
+    {
+        let mut health = Health::NEW;
+        two_steps(&mut health, 0, asked(kind, 2));
+        assert!(health.pause().is_some(), "{kind:?}");
+        call(&mut health, 40 * S, Ending::Answered);
+        assert_eq!(health.pause().is_none(), ends, "{kind:?}");
+    }
+}
+
+#[test]
+fn an_earlier_request_that_failed_is_well_again_by_itself() {
+    let mut health = Health::NEW;
+    for n in 0..2 {
+        assert_eq!(call(&mut health, n * S, failed(FaultKind::ServerError)), Permit::Ask);
+    }
+    call(&mut health, 3 * S, Ending::Answered);
+    assert_eq!(health.failures_in_a_row(), 0);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::batch::{BatchResult, NOT_STARTED, Status};
+use super::batch::{BatchResult, NOT_PAID, NOT_STARTED, Status};
 use super::call_error::Code;
 
 /// How patient the queue is.
@@ -84,6 +84,8 @@ pub enum JobOutcome {
         charged: bool,
         error: String,
     },
+    /// A credit was charged for another question: it begins anew, like one that nothing was done for.
+    Anew,
     Failed {
         retry_after: Option<Duration>,
         error: String,
@@ -130,6 +132,7 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
         false => message.clone(),
     };
     match code.as_str() {
+        NOT_PAID => JobOutcome::Anew,
         NOT_STARTED => JobOutcome::Again { after: Duration::ZERO, error: None },
         _ if is(Code::NotFound) => JobOutcome::Done(GONE),
         _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => {
@@ -209,6 +212,8 @@ mod tests {
             JobOutcome::Failed { retry_after: None, .. }
         ));
         assert!(matches!(fate(&BatchResult::left(Uuid::nil(), None)), JobOutcome::Again { .. }));
+        let contact = Contact { id: "7".to_owned(), ..Contact::default() };
+        assert_eq!(fate(&BatchResult::not_paid(Uuid::nil(), contact)), JobOutcome::Anew);
         for transient in ["40001", "40P01", "55P03", "53200", "57014"] {
             assert!(matches!(raised(transient), JobOutcome::Failed { .. }), "{transient}");
         }

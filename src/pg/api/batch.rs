@@ -14,7 +14,7 @@ use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
-use crate::pg::call::enqueue::{self, Rest};
+use crate::pg::call::enqueue::{self, Left, Rest};
 use crate::pg::call::identity;
 use crate::pg::call::target;
 use crate::pg::call::target::Target;
@@ -134,14 +134,14 @@ fn raised(
 /// Queues what comes later, where the caller wants that.
 fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut batch::Sink<'_>) {
     let (workspace, target, request) = (call.caller.workspace.id, call.target, call.request);
-    let mut later: Vec<(String, bool)> = Vec::new();
+    let binding = target::binding(target);
+    let mut later: Vec<Left> = Vec::new();
     batch::run(call, ids, progress, &mut |position, line| {
-        later.extend(line.rest());
+        later.extend(Left::of(workspace, &binding, line));
         put(position, line);
     });
     if !later.is_empty() {
         let FieldRequest { fields, overwrite } = request;
-        let binding = target::binding(target);
         let progress = jobs::Progress::default();
         enqueue::add_pending(&Rest { workspace, binding: &binding, fields, overwrite, progress }, later);
     }

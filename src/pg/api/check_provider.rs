@@ -219,6 +219,13 @@ impl Exchange<'_> {
         self.answer.as_ref().ok().map(|answer| self.before.explain(self.config, answer))
     }
 
+    /// Why a match is what earlier steps supplied alone.
+    fn adds_nothing(&self) -> Option<String> {
+        let answer = self.answer.as_ref().ok().filter(|_| self.config.has_steps())?;
+        let why = self.before.adds_nothing(self.config, answer, self.whom, clock::now())?;
+        Some(format!("this step had nothing: {why}; what earlier steps supplied counts"))
+    }
+
     fn score(&self) -> Option<String> {
         let answer = self.answer.as_ref().ok().filter(|_| !self.config.has_steps())?;
         self.config.score_without_scale(answer).map(no_score)
@@ -244,7 +251,7 @@ fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry,
             let score = exchange.score();
             json!({
                 "outcome": "match", "fields": fields, "confidence": confidence, "warning": score,
-                "fields_without_value": explained
+                "fields_without_value": explained, "message": exchange.adds_nothing()
             })
         }
         Verdict::OtherPerson => {
@@ -270,9 +277,12 @@ fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry,
             })
         }
     };
+    let is_match = more["outcome"] == "match";
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
         told.extend(more.into_iter().filter(|(name, value)| {
-            !["retry_after", "hint", "warning"].contains(&name.as_str()) || !value.is_null()
+            let optional = ["retry_after", "hint", "warning"].contains(&name.as_str());
+            let no_message = name == "message" && value.is_null() && is_match;
+            !(optional && value.is_null() || no_message)
         }));
         told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
     }

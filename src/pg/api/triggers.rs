@@ -4,10 +4,11 @@
 //! wrongly. Whatever goes wrong is one warning for each statement, and jobs to try again.
 
 use crate::pg::call::enqueue;
+use crate::pg::call::enqueue::Left;
 use crate::pg::provider::shared_values::Crowd;
 use leadlex_domain::sqlstate;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -175,16 +176,16 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         let left = match way {
             Way::Later => ids,
             Way::Now => {
-                let tried = enrich(fired, &binding, workspace, fields, ids.clone());
-                let rest = tried.as_ref().map_or_else(|_| Vec::new(), |tried| tried.rest.clone());
-                for charged in [false, true] {
-                    let some = rest.iter().filter(|(_, paid)| *paid == charged).map(|(id, _)| id.clone());
-                    queue(what, some.collect(), Progress { admitted: true, charged }, way, &mut failed);
+                let mut tried = enrich(fired, &binding, workspace, fields, ids.clone());
+                let rest =
+                    tried.as_mut().map_or_else(|_| Vec::new(), |tried| std::mem::take(&mut tried.rest));
+                for (progress, some, paid_for) in Left::jobs(rest) {
+                    queue(what, some, (progress, paid_for.as_ref()), way, &mut failed);
                 }
                 failed.of(&ids, tried.map(|tried| tried.failures))
             }
         };
-        queue(what, left, Progress::default(), way, &mut failed);
+        queue(what, left, (Progress::default(), None), way, &mut failed);
     }
     let queued = failed.queued;
     let mut trouble = failed.trouble();
@@ -271,8 +272,8 @@ fn by_workspace(binding: &Binding, rows: Vec<NewRow>, failed: &mut Failed) -> BT
 struct Tried {
     /// Those that failed, and why.
     failures: Vec<(usize, String)>,
-    /// Contacts of which more comes later, and whether they were charged by now.
-    rest: Vec<(String, bool)>,
+    /// Contacts of which more comes later.
+    rest: Vec<Left>,
 }
 
 /// `Err`: why none was tried.
@@ -305,7 +306,7 @@ fn enrich(
     let mut progress = progress::Progress::start(workspace, binding.relation(), ids.len());
     let mut tried = Tried::default();
     let mut note = |position: usize, line: &BatchResult| {
-        tried.rest.extend(line.rest());
+        tried.rest.extend(Left::of(workspace, binding, line));
         let failed = matches!(line.status, Status::Failed | Status::Pending) && line.rest().is_none();
         if let (true, Some((_, message))) = (failed, &line.error) {
             tried.failures.push((position, message.clone()));
@@ -327,7 +328,7 @@ fn enrich(
 fn queue(
     (fired, binding, workspace, fields): (Fired, &Binding, Uuid, FieldSet),
     ids: Vec<String>,
-    progress: Progress,
+    progress: (Progress, Option<&HashMap<String, String>>),
     way: Way,
     failed: &mut Failed,
 ) {

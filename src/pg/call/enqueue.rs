@@ -1,7 +1,9 @@
 //! The queue, as sessions see it: what they add, and whether it is paused.
 
+use crate::pg::provider;
 use crate::pg::sys::{role, settings};
 use pgrx::pg_sys;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::pg::call::{identity, preconditions};
@@ -13,7 +15,11 @@ use crate::pg::store::jobs::{Authority, Job, Progress};
 use crate::pg::store::jobs_waiting;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::table::Binding;
+use leadlex_domain::batch::BatchResult;
+use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::paid::PaidFor;
+use leadlex_domain::receipt;
 
 /// Why no job of the caller's is begun, if none is.
 ///
@@ -40,6 +46,10 @@ pub fn add(job: &Job, role: pg_sys::Oid, mut contact_ids: Vec<String>) -> usize 
         contact_ids.retain(|id| !waiting.contains(id));
     }
     if !contact_ids.is_empty() {
+        if job.paid_for.is_some() {
+            // What waits of them by itself would charge for the same once more.
+            jobs_waiting::fold(job, &contact_ids.iter().collect::<Vec<_>>());
+        }
         jobs::add(job, &contact_ids);
         note(role);
     }
@@ -57,6 +67,14 @@ pub struct Rest<'a> {
 
 /// For the caller, who may enrich: on its key or grant, which is looked at again when the jobs run.
 pub fn add_for_caller(rest: &Rest<'_>, contact_ids: Vec<String>) -> usize {
+    add_as_caller(rest, contact_ids, None)
+}
+
+fn add_as_caller(
+    rest: &Rest<'_>,
+    contact_ids: Vec<String>,
+    paid_for: Option<&HashMap<String, String>>,
+) -> usize {
     let role = role::caller();
     let name = role::role_name(role);
     let authority = match settings::api_key() {
@@ -72,13 +90,55 @@ pub fn add_for_caller(rest: &Rest<'_>, contact_ids: Vec<String>) -> usize {
         fields: rest.fields,
         overwrite: rest.overwrite,
         progress: rest.progress,
+        paid_for,
     };
     add(&job, role, contact_ids)
 }
 
-/// Queues what comes later of contacts that a call has admitted, with whether it has charged for each, where the caller wants
-/// that; whether it did.
-pub fn add_pending(rest: &Rest<'_>, contacts: Vec<(String, bool)>) -> bool {
+/// A contact of which more comes later.
+pub struct Left {
+    id: String,
+    /// If a credit was charged for it: for whom.
+    paid_for: Option<String>,
+}
+
+impl Left {
+    /// What this line leaves; `None`: nothing comes later.
+    pub fn of(workspace: Uuid, binding: &Binding, line: &BatchResult) -> Option<Left> {
+        let (contact, charged) = line.rest()?;
+        Some(Left::of_contact(workspace, binding, contact, charged))
+    }
+
+    /// The same of a contact as it is by now. `charged`: a credit was.
+    pub fn of_contact(workspace: Uuid, binding: &Binding, contact: &Contact, charged: bool) -> Left {
+        Left {
+            id: contact.id.clone(),
+            paid_for: charged.then(|| paid_for(workspace, binding, contact).to_text()),
+        }
+    }
+
+    /// Those that were not charged, and then those that were, as jobs that go on.
+    pub fn jobs(some: Vec<Left>) -> [(Progress, Vec<String>, Option<HashMap<String, String>>); 2] {
+        let (paid, unpaid): (Vec<Left>, Vec<Left>) =
+            some.into_iter().partition(|left| left.paid_for.is_some());
+        let paid: Vec<(String, String)> =
+            paid.into_iter().filter_map(|l| Some((l.id, l.paid_for?))).collect();
+        let ids = paid.iter().map(|(id, _)| id.clone()).collect();
+        let going_on = |charged| Progress { admitted: true, charged };
+        [
+            (going_on(false), unpaid.into_iter().map(|left| left.id).collect(), None),
+            (going_on(true), ids, Some(paid.into_iter().collect())),
+        ]
+    }
+}
+
+/// For whom a credit is charged with this contact.
+pub fn paid_for(workspace: Uuid, binding: &Binding, contact: &Contact) -> PaidFor {
+    PaidFor::of(&receipt::person(workspace, binding.name(), &contact.id), &provider::person(contact))
+}
+
+/// Queues what comes later of contacts that a call has admitted, where the caller wants that; whether it did.
+pub fn add_pending(rest: &Rest<'_>, contacts: Vec<Left>) -> bool {
     if contacts.is_empty() || !settings::queues_pending() {
         return false;
     }
@@ -90,12 +150,9 @@ pub fn add_pending(rest: &Rest<'_>, contacts: Vec<(String, bool)>) -> bool {
         );
         return false;
     }
-    for charged in [false, true] {
-        let some = contacts.iter().filter(|(_, paid)| *paid == charged).map(|(id, _)| id.clone());
-        let progress = Progress { admitted: true, charged };
-        let some: Vec<String> = some.collect();
+    for (progress, some, paid_for) in Left::jobs(contacts) {
         if !some.is_empty() {
-            add_for_caller(&Rest { progress, ..*rest }, some);
+            add_as_caller(&Rest { progress, ..*rest }, some, paid_for.as_ref());
         }
     }
     true
@@ -108,7 +165,7 @@ pub fn add_for_owner(
     workspace: Uuid,
     fields: FieldSet,
     contact_ids: Vec<String>,
-    progress: Progress,
+    (progress, paid_for): (Progress, Option<&HashMap<String, String>>),
 ) {
     let name = role::name_of(role);
     let job = Job {
@@ -120,6 +177,7 @@ pub fn add_for_owner(
         fields,
         overwrite: false,
         progress,
+        paid_for,
     };
     add(&job, role, contact_ids);
 }

@@ -62,7 +62,7 @@ pub fn prepare(
     let request = match inquiry.next(config, person, secret.as_deref(), login) {
         Next::Send(request) => request,
         Next::LogIn(request) => {
-            return Ok(Ready::LogIn(Question { identity, hash: hash(identity, &request) }));
+            return Ok(Ready::LogIn(Question { identity, hash: hash(identity, &request), step: 0 }));
         }
         Next::Nothing(so_far) => return Ok(Ready::Nothing(so_far)),
     };
@@ -72,7 +72,8 @@ pub fn prepare(
         );
         return Err(Fault::new(FaultKind::TooLarge, message));
     }
-    let question = Question { identity, hash: hash(identity, &request) };
+    let step = u8::try_from(inquiry.step()).unwrap_or(u8::MAX);
+    let question = Question { identity, hash: hash(identity, &request), step };
     Ok(Ready::Send(Prepared { request, question }))
 }
 

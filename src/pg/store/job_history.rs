@@ -48,9 +48,11 @@ static HOLDS: Statement = Statement::new(
 );
 static ERASE: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
-     SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places, marks = NULL
+     SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places, marks = NULL,
+         paid_for = CASE WHEN j.paid_for IS NOT NULL THEN n.paid_for END
      FROM (SELECT q.id, pg_catalog.count(*)::pg_catalog.int4 AS contacts, pg_catalog.array_agg(c.contact_id) AS contact_ids,
-                  pg_catalog.array_agg(coalesce(q.places[c.n::pg_catalog.int4], (c.n OPERATOR(pg_catalog.-) 1)::pg_catalog.int2)) AS places
+                  pg_catalog.array_agg(coalesce(q.places[c.n::pg_catalog.int4], (c.n OPERATOR(pg_catalog.-) 1)::pg_catalog.int2)) AS places,
+                  pg_catalog.array_agg(q.paid_for[c.n::pg_catalog.int4]) AS paid_for
            FROM leadlex.job_set AS q, pg_catalog.unnest(q.contact_ids) WITH ORDINALITY AS c(contact_id, n)
            WHERE q.workspace_id OPERATOR(pg_catalog.=) $1 AND q.schema_name OPERATOR(pg_catalog.=) $2
              AND q.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (q.contact_ids)

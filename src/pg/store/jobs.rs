@@ -1,5 +1,6 @@
 //! The queue's rows. Each is a set of contacts that share everything; what happens to them is told by `domain::job`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -52,6 +53,8 @@ pub struct Job<'a> {
     pub fields: FieldSet,
     pub overwrite: bool,
     pub progress: Progress,
+    /// Where a credit was charged: by contact for whom, see [`leadlex_domain::paid::PaidFor`].
+    pub paid_for: Option<&'a HashMap<String, String>>,
 }
 
 /// What was done for the contacts of a job before.
@@ -64,6 +67,12 @@ pub struct Progress {
 }
 
 impl Job<'_> {
+    /// For whom each of these contacts was charged.
+    pub fn paid(&self, contact_ids: &[String]) -> Option<Vec<String>> {
+        let paid_for = self.paid_for?;
+        Some(contact_ids.iter().map(|id| paid_for.get(id).cloned().unwrap_or_default()).collect())
+    }
+
     pub fn field_names(&self) -> Vec<String> {
         self.fields.names().into_iter().map(str::to_owned).collect()
     }
@@ -74,8 +83,8 @@ const CONTACTS: usize = 500;
 
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home, marks, admitted, charged)
-     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for)
+     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
@@ -98,10 +107,18 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 arg(marks_at_once(ids)),
                 arg(job.progress.admitted),
                 arg(job.progress.charged),
+                paid_arg(job.paid(ids).as_deref()),
             ]);
             pgrx::check_for_interrupts!();
         }
     });
+}
+
+fn paid_arg(paid_for: Option<&[String]>) -> Arg {
+    match paid_for {
+        Some(paid_for) => texts_arg(paid_for),
+        None => Arg { kind: pg_sys::TEXTARRAYOID, value: None },
+    }
 }
 
 /// The jobs of a set are counted on from here, in the last two bytes.
@@ -245,6 +262,10 @@ pub struct Set {
     pub fields: Vec<String>,
     pub overwrite: bool,
     pub progress: Progress,
+    /// For each contact for whom a credit was charged; empty where none is known.
+    pub paid_for: Vec<String>,
+    /// Some of them by the present visit: the row does not say so yet.
+    pub newly_paid: bool,
     /// In epoch microseconds.
     pub queued_at: i64,
 }
@@ -252,7 +273,7 @@ pub struct Set {
 static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
-            (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
+            (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(j.paid_for)
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -278,7 +299,17 @@ fn set(first: Ticket, row: &Row) -> Set {
         fields: texts(row, 6),
         overwrite: boolean(row, 7),
         progress: Progress { admitted: boolean(row, 9), charged: boolean(row, 10) },
+        paid_for: texts(row, 12),
+        newly_paid: false,
         queued_at: number(row, 11),
+    }
+}
+
+impl Set {
+    /// For whom the contacts at these positions were charged; `None`: not for all of them.
+    fn paid(&self, positions: &[usize]) -> Option<Vec<String>> {
+        let paid_for = |at: &usize| self.paid_for.get(*at).filter(|paid| !paid.is_empty()).cloned();
+        positions.iter().map(paid_for).collect()
     }
 }
 
@@ -317,6 +348,8 @@ pub struct State {
     pub error: Option<String>,
     /// Beside what was done before.
     pub progress: Progress,
+    /// What was done before does not count any more.
+    pub anew: bool,
 }
 
 static CHANGE: Statement = Statement::new(
@@ -324,19 +357,20 @@ static CHANGE: Statement = Statement::new(
      SET state = $3, outcome = $4, attempts = $5,
          next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
          finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7,
-         admitted = j.admitted OR $8, charged = j.charged OR $9
+         admitted = j.admitted AND NOT $10 OR $8, charged = j.charged AND NOT $10 OR $9,
+         paid_for = CASE WHEN NOT $10 THEN coalesce($11, j.paid_for) END
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
 );
 /// Copies a set with some of its contacts: each column of leadlex.job_set stands here.
 static COPY_TO_PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
-         created_at, started_at, home, marks, admitted, charged)
-     SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $10, pg_catalog.cardinality($11), $11, j.schema_name,
+         created_at, started_at, home, marks, admitted, charged, paid_for)
+     SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $12, pg_catalog.cardinality($13), $13, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
-            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $12,
-            j.admitted OR $8, j.charged OR $9
+            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $14,
+            j.admitted AND NOT $10 OR $8, j.charged AND NOT $10 OR $9, CASE WHEN NOT $10 THEN $11 END
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
@@ -345,7 +379,7 @@ static REMOVE: Statement = Statement::new(
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
 
-fn state_args(workspace: Uuid, ids: Arg, state: &State) -> Vec<Arg> {
+fn state_args(workspace: Uuid, ids: Arg, state: &State, paid_for: Option<&[String]>) -> Vec<Arg> {
     vec![
         arg(pg(workspace)),
         ids,
@@ -356,12 +390,14 @@ fn state_args(workspace: Uuid, ids: Arg, state: &State) -> Vec<Arg> {
         arg(state.error.as_deref()),
         arg(state.progress.admitted),
         arg(state.progress.charged),
+        arg(state.anew),
+        paid_arg(paid_for),
     ]
 }
 
 /// All contacts of these sets.
 pub fn change(tickets: &[Ticket], state: &State) {
-    as_owner(|| CHANGE.run(&state_args(tickets[0].workspace, ids(tickets), state)));
+    as_owner(|| CHANGE.run(&state_args(tickets[0].workspace, ids(tickets), state, None)));
 }
 
 /// The set is split: what becomes of the contacts at which positions.
@@ -369,11 +405,16 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
     if let [(state, positions)] = parts
         && positions.len() == set.contact_ids.len()
     {
-        return change(&[set.ticket], state);
+        let paid_for = set.paid(positions);
+        let args = state_args(set.ticket.workspace, ids(&[set.ticket]), state, paid_for.as_deref());
+        as_owner(|| CHANGE.run(&args));
+        return;
     }
     as_owner(|| {
         for (state, positions) in parts {
-            let mut args = state_args(set.ticket.workspace, arg(pg(set.ticket.id)), state);
+            let paid_for = set.paid(positions);
+            let mut args =
+                state_args(set.ticket.workspace, arg(pg(set.ticket.id)), state, paid_for.as_deref());
             args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
             let contacts: Vec<&String> = positions.iter().map(|at| &set.contact_ids[*at]).collect();
             args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
@@ -385,7 +426,7 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
 
 /// As the owner.
 pub fn remove(workspace: Uuid, id: Uuid) {
-    REMOVE.run(&[arg(pg(workspace)), arg(pg(id))]);
+    REMOVE.run_in(View::Current, &[arg(pg(workspace)), arg(pg(id))]);
 }
 
 // What the worker that keeps the books does with them.

@@ -58,12 +58,12 @@ macro_rules! for_no_more {
 macro_rules! found_by_marks {
     ($which:expr) => {
         concat!(
-            "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+            "SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.paid_for) FROM leadlex.job_set AS j
      WHERE j.marks OPERATOR(pg_catalog.&&) $1 AND j.marks IS NOT NULL
        AND (j.role OPERATOR(pg_catalog.=) $3) IS TRUE AND ",
             $which,
             " UNION ALL
-     SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+     SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.paid_for) FROM leadlex.job_set AS j
      WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.marks IS NULL AND ",
             $which
         )
@@ -73,7 +73,7 @@ macro_rules! found_by_marks {
 static FIND: Statement = Statement::new(found_by_marks!(for_no_less!()));
 // By job_set_open, in its order: its condition is that of no other index.
 static READ: Statement = Statement::new(concat!(
-    "SELECT j.id, pg_catalog.to_json(j.contact_ids) FROM leadlex.job_set AS j
+    "SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.paid_for) FROM leadlex.job_set AS j
      WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $12 AND j.finished_at IS NULL AND ",
     for_no_less!(),
     " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $13"
@@ -87,7 +87,7 @@ static HOLD: Statement = Statement::new(
      FOR KEY SHARE SKIP LOCKED",
 );
 
-/// Contacts that wait already, for the same caller and no less. Their jobs are not begun before this transaction ends: they
+/// Contacts that wait already, for the same caller and no less, and where they were charged, as the same question. Their jobs are not begun before this transaction ends: they
 /// are to see what it has written.
 pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
     // SAFETY: reads a global. There, to look at what others queue would make their transactions fail.
@@ -98,7 +98,14 @@ pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
     let asked = LazyCell::new(|| contacts.iter().map(String::as_str).collect::<HashSet<&str>>());
     let mut found: Vec<(Uuid, Vec<String>)> = Vec::new();
     let mut note = |row: &Row| {
-        let known: Vec<String> = texts(row, 1).into_iter().filter(|id| asked.contains(id.as_str())).collect();
+        let paid_for = texts(row, 2);
+        let same = |at: usize, id: &str| match job.paid_for {
+            Some(paid) => paid_for.get(at) == paid.get(id),
+            None => true,
+        };
+        let ids = texts(row, 1).into_iter().enumerate();
+        let known = ids.filter(|(at, id)| asked.contains(id.as_str()) && same(*at, id));
+        let known: Vec<String> = known.map(|(_, id)| id).collect();
         if !known.is_empty() {
             found.push((uuid(row, 0), known));
         }
@@ -148,46 +155,48 @@ fn args(job: &Job<'_>, marks: Vec<i64>) -> Vec<Arg> {
 
 static FIND_LESS: Statement = Statement::new(found_by_marks!(for_no_more!()));
 static TAKE: Statement = Statement::new(
-    "SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.places) FROM leadlex.job_set AS j
+    "SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.places), pg_catalog.to_json(j.paid_for) FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'queued' AND j.attempts OPERATOR(pg_catalog.=) 0
      FOR UPDATE SKIP LOCKED",
 );
 static LEAVE: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
-     SET contacts = pg_catalog.cardinality($3), contact_ids = $3, places = $4, marks = $5
+     SET contacts = pg_catalog.cardinality($3), contact_ids = $3, places = $4, marks = $5,
+         paid_for = CASE WHEN j.paid_for IS NOT NULL THEN $6 END
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
 
-/// Contacts of a job that has run go back to the queue. Those that were queued again meanwhile, for no more, wait there
-/// already by that: once is enough, so the newer jobs go.
+/// Contacts of a job that has run go back to the queue, or the rest of a call that was charged goes there. What else waits
+/// there of them, for no more, is done by that: once is enough, so the other jobs go.
 pub fn fold(job: &Job<'_>, contacts: &[&String]) {
     let again: HashSet<&str> = contacts.iter().map(|id| id.as_str()).collect();
     as_owner(|| {
         let of_any = |row: &&Row| texts(row, 1).iter().any(|id| again.contains(id.as_str()));
-        let found = FIND_LESS.query(View::Caller, &args(job, job_marks::marks(contacts)));
+        let found = FIND_LESS.query(View::Latest, &args(job, job_marks::marks(contacts)));
         let ids: Vec<pgrx::Uuid> = found.iter().filter(of_any).map(|row| pg(uuid(row, 0))).collect();
         if ids.is_empty() {
             return;
         }
-        for row in TAKE.query(View::Caller, &[arg(pg(job.workspace)), arg(ids)]) {
+        for row in TAKE.query(View::Current, &[arg(pg(job.workspace)), arg(ids)]) {
             let (id, contacts) = (uuid(&row, 0), texts(&row, 1));
-            let places = places(optional(&row, 2), contacts.len());
-            let (ids, places): (Vec<String>, Vec<i16>) = contacts
-                .into_iter()
-                .zip(places)
-                .filter(|(contact, _)| !again.contains(contact.as_str()))
-                .unzip();
-            match ids.is_empty() {
-                true => remove(job.workspace, id),
-                false => drop(LEAVE.run(&[
-                    arg(pg(job.workspace)),
-                    arg(pg(id)),
-                    texts_arg(&ids),
-                    arg(places),
-                    arg(job_marks::marks_at_once(&ids)),
-                ])),
+            let (places, paid_for) = (places(optional(&row, 2), contacts.len()), texts(&row, 3));
+            let left: Vec<usize> =
+                (0..contacts.len()).filter(|at| !again.contains(contacts[*at].as_str())).collect();
+            if left.is_empty() {
+                remove(job.workspace, id);
+                continue;
             }
+            let ids: Vec<&String> = left.iter().map(|at| &contacts[*at]).collect();
+            let args = [
+                arg(pg(job.workspace)),
+                arg(pg(id)),
+                texts_arg(&ids),
+                arg(left.iter().map(|at| places[*at]).collect::<Vec<i16>>()),
+                arg(job_marks::marks_at_once(&ids)),
+                texts_arg(&left.iter().filter_map(|at| paid_for.get(*at)).collect::<Vec<_>>()),
+            ];
+            LEAVE.run_in(View::Current, &args);
         }
     });
 }

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, FieldRequest, Outcomes, Visit};
+use crate::pg::call::enqueue;
 use crate::pg::call::identity;
+use crate::pg::call::target;
 use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
 use crate::pg::shared::lockouts;
@@ -86,14 +88,49 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
         Authority::TableOwner => role::as_table_owner(role::caller(), work),
         _ => work(),
     };
-    let fates = timed(fates);
+    let (fates, paid_for): (Vec<JobOutcome>, Vec<Option<String>>) = fates.into_iter().unzip();
+    let fates = timed(superseded(&sets, fates));
     let policy = settings::job_policy();
     // One throw for all, so that those that share their fate stay together.
     let jitter = jitter();
     let states: Vec<State> = fates.iter().map(|fate| state(&policy, attempts, fate, jitter)).collect();
     fold(&sets, &states);
-    settle(&sets, states);
+    settle(note_paid(sets, paid_for), states);
     closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
+}
+
+/// What was charged for another question does not begin anew where a later call has charged for this one, and its rest waits.
+fn superseded(sets: &[Set], mut fates: Vec<JobOutcome>) -> Vec<JobOutcome> {
+    if !fates.contains(&JobOutcome::Anew) {
+        return fates;
+    }
+    let ids = || sets.iter().flat_map(|set| &set.contact_ids);
+    let anew: Vec<String> =
+        ids().zip(&fates).filter(|(_, fate)| **fate == JobOutcome::Anew).map(|(id, _)| id.clone()).collect();
+    let role = role::name_of(role::caller());
+    let progress = jobs::Progress { admitted: true, charged: true };
+    let waiting = jobs_waiting::waiting(&Job { progress, ..job(&sets[0], &role) }, &anew);
+    for (id, fate) in ids().zip(&mut fates) {
+        if *fate == JobOutcome::Anew && waiting.contains(id) {
+            *fate = JobOutcome::Done(Status::Unchanged.name());
+        }
+    }
+    fates
+}
+
+/// With those for whom a credit was charged by this visit.
+fn note_paid(mut sets: Vec<Set>, paid_for: Vec<Option<String>>) -> Vec<Set> {
+    let mut paid_for = paid_for.into_iter();
+    for set in &mut sets {
+        let of_set: Vec<Option<String>> = paid_for.by_ref().take(set.contact_ids.len()).collect();
+        if of_set.iter().any(Option::is_some) {
+            set.paid_for.resize(set.contact_ids.len(), String::new());
+            let known = set.paid_for.iter_mut().zip(of_set);
+            known.for_each(|(known, paid)| *known = paid.unwrap_or_else(|| std::mem::take(known)));
+            set.newly_paid = true;
+        }
+    }
+    sets
 }
 
 /// A provider that says that there are too many requests need not say until when; what it was not asked about for that knows.
@@ -133,23 +170,28 @@ fn closed(policy: &Policy, fates: &[JobOutcome]) -> Option<Duration> {
 fn fold(sets: &[Set], states: &[State]) {
     let contacts = sets.iter().flat_map(|set| &set.contact_ids).zip(states);
     let again: Vec<&String> =
-        contacts.filter(|(_, state)| state.name == "queued").map(|(id, _)| id).collect();
+        contacts.filter(|(_, state)| state.name == "queued" && !state.anew).map(|(id, _)| id).collect();
     let set = &sets[0];
     if again.is_empty() {
         return;
     }
     let role = role::name_of(role::caller());
-    let job = Job {
+    jobs_waiting::fold(&job(set, &role), &again);
+}
+
+/// What the contacts of a set share, as they are queued.
+fn job<'a>(set: &'a Set, role: &'a str) -> Job<'a> {
+    Job {
         workspace: set.ticket.workspace,
-        role: &role,
+        role,
         authority: set.authority,
         schema: &set.schema,
         table: &set.table,
         fields: fields(set),
         overwrite: set.overwrite,
         progress: set.progress,
-    };
-    jobs_waiting::fold(&job, &again);
+        paid_for: None,
+    }
 }
 
 fn fields(set: &Set) -> FieldSet {
@@ -157,13 +199,13 @@ fn fields(set: &Set) -> FieldSet {
 }
 
 /// What becomes of the contacts of these sets, in their order. Most sets stay whole: those by one statement for each state.
-fn settle(sets: &[Set], states: Vec<State>) {
+fn settle(sets: Vec<Set>, states: Vec<State>) {
     let mut whole: HashMap<State, Vec<Ticket>> = HashMap::new();
     let mut states = states.into_iter();
-    for set in sets {
+    for set in &sets {
         let mut groups = grouped(states.by_ref().take(set.contact_ids.len()).collect());
         match groups.len() {
-            1 => whole.entry(groups.remove(0).0).or_default().push(set.ticket),
+            1 if !set.newly_paid => whole.entry(groups.remove(0).0).or_default().push(set.ticket),
             _ => jobs::split(set, &groups),
         }
     }
@@ -223,8 +265,8 @@ fn relation(set: &Set) -> pg_sys::Oid {
     })
 }
 
-/// What becomes of each contact of these sets.
-fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
+/// What becomes of each contact of these sets, and where a credit was charged and more comes later, for whom.
+fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Option<String>)> {
     let set = &sets[0];
     if set.authority == Authority::TableOwner {
         // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
@@ -234,13 +276,23 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
     let fields = fields(set);
     let ids: Vec<Option<String>> = sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
     let nothing = JobOutcome::Again { after: Duration::ZERO, error: None };
-    let mut fates = vec![nothing; ids.len()];
+    let mut fates = vec![(nothing, None); ids.len()];
     let workspace = caller.workspace.id;
     let request = FieldRequest { fields, overwrite: set.overwrite };
     // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
     let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
     let since = sets.iter().flat_map(|set| vec![set.queued_at; set.contact_ids.len()]).collect();
-    let visit = Visit { since, admitted: set.progress.admitted, charged: set.progress.charged };
+    let paid_for = sets.iter().flat_map(|set| {
+        let mut known = set.paid_for.clone();
+        known.resize(set.contact_ids.len(), String::new());
+        known
+    });
+    let visit = Visit {
+        since,
+        admitted: set.progress.admitted,
+        charged: set.progress.charged,
+        paid_for: paid_for.collect(),
+    };
     let call = Call {
         caller,
         target: Some(relation),
@@ -251,14 +303,21 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
         crowd: Crowd::default(),
         visit: Some(visit),
     };
+    let binding = target::binding(Some(relation));
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
-    batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
+    batch::run(call, ids, &mut progress, &mut |position, line| {
+        let fate = job::fate(line);
+        let charged = matches!(fate, JobOutcome::Pending { charged: true, .. });
+        let paid_for = line.contact.as_ref().filter(|_| charged);
+        let paid_for = paid_for.map(|contact| enqueue::paid_for(workspace, &binding, contact).to_text());
+        fates[position] = (fate, paid_for);
+    });
     fates
 }
 
 fn dead(attempts: u32, error: String) -> State {
     let progress = jobs::Progress::default();
-    State { name: "dead", outcome: None, attempts, after: None, error: Some(error), progress }
+    State { name: "dead", outcome: None, attempts, after: None, error: Some(error), progress, anew: false }
 }
 
 /// What a fate after so many attempts means.
@@ -271,19 +330,27 @@ fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> Stat
         after: Some(after),
         error,
         progress,
+        anew: false,
     };
     match fate {
-        JobOutcome::Done(outcome) => {
-            State { name: "done", outcome: Some(outcome), attempts, after: None, error: None, progress }
-        }
+        JobOutcome::Done(outcome) => State {
+            name: "done",
+            outcome: Some(outcome),
+            attempts,
+            after: None,
+            error: None,
+            progress,
+            anew: false,
+        },
         JobOutcome::NoMatch(why) => {
             let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
-            State { name: "done", outcome, attempts, after: None, error, progress }
+            State { name: "done", outcome, attempts, after: None, error, progress, anew: false }
         }
         JobOutcome::Pending { after, charged, error } => {
             let progress = jobs::Progress { admitted: true, charged: *charged };
             State { progress, ..queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone())) }
         }
+        JobOutcome::Anew => State { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
         JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),
         JobOutcome::Waits { retry_after, error } => {
             queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
@@ -335,6 +402,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
         after: Some(after),
         error,
         progress: jobs::Progress::default(),
+        anew: false,
     };
     let policy = settings::job_policy();
     let count = set.contact_ids.len();
@@ -368,8 +436,15 @@ pub fn halve(ticket: Ticket, why: &str) {
     let attempts = ticket.attempts.saturating_sub(1);
     let error = Some(format!("57P01: {why}"));
     let progress = jobs::Progress::default();
-    let state =
-        State { name: "queued", outcome: None, attempts, after: Some(Duration::ZERO), error, progress };
+    let state = State {
+        name: "queued",
+        outcome: None,
+        attempts,
+        after: Some(Duration::ZERO),
+        error,
+        progress,
+        anew: false,
+    };
     for set in jobs::lock(&[ticket]) {
         let all: Vec<usize> = (0..set.contact_ids.len()).collect();
         let (first, second) = all.split_at(all.len() / 2);

@@ -239,6 +239,7 @@ fn look(key: Key, closed: &Closed) -> Turn {
             after: None,
             error: Some(interrupted.to_owned()),
             progress: jobs::Progress::default(),
+            anew: false,
         };
         jobs::change(&[due.ticket], &state);
         return Turn::GivenUp;

@@ -110,3 +110,28 @@ fn a_pause_that_a_set_or_call_could_wait_for_does_not_count_either() {
         crate::support::eventually("the pause is counted off", super::SOON, || world.number(ends) > 600);
     }
 }
+
+#[test]
+fn a_submission_that_outlasts_its_session_keeps_its_place() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({"max_concurrent": 1}));
+    let late = slow.clone();
+    world.provider.on(SUBMIT, move |request| {
+        Behaviour::json(202, late.submit(request.param("email"))).after(Duration::from_millis(2_500))
+    });
+    for (n, on_kept_connection) in [(1, false), (3, true)] {
+        let mut caller = world.caller();
+        if on_kept_connection {
+            enrich(&mut caller, 5).unwrap();
+        }
+        let (backend, before) = (crate::world::pid(&mut caller), world.provider.count());
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| enrich(&mut caller, n));
+            world.provider.wait_for(before + 1, super::SOON);
+            world.run(&format!("SELECT pg_terminate_backend({backend})"));
+            assert!(call.join().unwrap().is_err());
+        });
+        enrich(&mut world.caller(), n + 1).unwrap();
+    }
+    assert_eq!(slow.most_of_one(), 1);
+    assert_eq!(world.provider.peak_in_flight(), 1, "the vendor has it until it has answered");
+}

@@ -1,11 +1,13 @@
 //! Providers that take more than one request: nothing is handed in twice.
 
+mod breaker;
 mod forgotten;
 mod limits;
 mod login;
 mod login_failures;
 mod pending;
 mod queue;
+mod queue_paid;
 mod seeded;
 mod sent;
 mod tickets;

@@ -191,3 +191,28 @@ fn what_is_handed_in_anew_has_another_key_and_what_may_not_have_arrived_the_same
     let different: std::collections::HashSet<&String> = keys.iter().collect();
     assert_eq!(different.len(), 4, "{keys:?}");
 }
+
+#[test]
+fn check_provider_says_which_step_had_nothing_and_why() {
+    let (world, _) = world(Ready::AfterPolls(0), json!({}));
+    world.run("SELECT leadlex.drop_provider('main')");
+    let mut config = super::vendor::with_title(&world.provider, json!({}));
+    config["steps"][1]["response"]["no_match"] =
+        json!({"body": [{"pointer": "/status", "in": ["not_found"]}]});
+    world.add_provider("main", &config);
+    world.provider.on(POLL, |_| Behaviour::json(200, json!({"status": "not_found"})));
+    let sql = "SELECT leadlex.check_provider('main', '{\"email\": \"jane7@acme.example\"}')";
+    let told: Value = world.owner().query_one(sql, &[]).unwrap().get(0);
+    let steps = told["steps"].as_array().unwrap();
+    assert_eq!((&steps[0]["outcome"], &steps[1]["outcome"]), (&json!("next"), &json!("match")), "{told}");
+    let message = steps[1]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("steps/1/response/no_match"), "{told}");
+    assert_eq!(told["fields"], json!({"job_title": "General Counsel"}));
+    // Without anything before it, it is no match.
+    world.run("SELECT leadlex.drop_provider('main')");
+    config["steps"][0]["response"]["fields"] = json!({"job_title": "/other"});
+    world.add_provider("main", &config);
+    let told: Value = world.owner().query_one(sql, &[]).unwrap().get(0);
+    assert_eq!(told["outcome"], "no_match");
+    assert!(told["message"].as_str().unwrap_or_default().contains("steps/1/response/no_match"), "{told}");
+}

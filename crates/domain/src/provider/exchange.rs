@@ -103,15 +103,15 @@ impl HttpRequest {
 
     /// How the answer to this request begins, for a person who looks at it: at most 100 printable characters, masked.
     pub fn beginning_of(&self, answer: &Answer) -> String {
-        Seen::of(answer).beginning(|text| self.mask_text(text))
+        Seen::of(answer).beginning(|text| self.mask_answer(text))
     }
 
     /// The same of a failure: its message shows what of the answer a person wants to see.
     pub fn without_echo_in(&self, mut fault: Fault) -> Fault {
         if let Some(seen) = fault.seen.take() {
-            fault.message.push_str(&seen.words(|text| self.mask_text(text)));
+            fault.message.push_str(&seen.words(|text| self.mask_answer(text)));
         }
-        fault.remedy = fault.remedy.map(|remedy| self.mask_text(&remedy));
+        fault.remedy = fault.remedy.map(|remedy| self.mask_answer(&remedy));
         fault
     }
 
@@ -127,6 +127,12 @@ impl HttpRequest {
 
     fn mask_text(&self, text: &str) -> String {
         self.hidden.iter().fold(text.to_owned(), |text, hidden| secret_masking::masked(&text, hidden))
+    }
+
+    /// Of what a vendor wrote: it may repeat a secret cut off.
+    fn mask_answer(&self, text: &str) -> String {
+        let parts = |text: String, hidden: &String| secret_masking::masked_in_parts(&text, hidden);
+        self.hidden.iter().fold(text.to_owned(), parts)
     }
 
     pub fn mask(&self, value: Value) -> Value {

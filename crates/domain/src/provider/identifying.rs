@@ -162,6 +162,11 @@ impl Config {
         told(Placeholder::FullName) || told(Placeholder::FirstName) && told(Placeholder::LastName)
     }
 
+    /// Whether it is asked by this value, where it is known: as part of an identifying set, or beside one.
+    pub fn asks_by(&self, placeholder: Placeholder) -> bool {
+        self.identifying().any(|p| *p == placeholder) || self.settled().any(|p| p == placeholder)
+    }
+
     fn identifying(&self) -> impl Iterator<Item = &Placeholder> {
         self.sets.iter().flat_map(|set| &set.placeholders)
     }

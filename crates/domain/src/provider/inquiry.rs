@@ -367,7 +367,24 @@ impl Inquiry {
 
     /// See [`Config::explain`]: of the step whose request is next, so to be asked before [`Inquiry::take`].
     pub fn explain(&self, config: &Config, answer: &Answer) -> Explanation {
-        config.steps[self.step].response.explain(answer)
+        let explained = config.steps[self.step].response.explain(answer);
+        if !config.has_steps() {
+            return explained;
+        }
+        let place = format!("steps/{}/response/", self.step);
+        Explanation { why: explained.why.replace("response/", &place), ..explained }
+    }
+
+    /// For somebody who tries the description out: why the answer of this step adds nothing to what earlier ones supplied.
+    /// `None`: it adds something, or is no match and no other person. To be asked before [`Inquiry::take`].
+    pub fn adds_nothing(&self, config: &Config, answer: &Answer, whom: &Whom, now: i64) -> Option<String> {
+        match config.steps[self.step].read(answer, now, whom).0 {
+            Reading::NoMatch => Some(self.explain(config, answer).why),
+            Reading::OtherPerson => {
+                Some("the answer is about another person than the contact (same_person)".to_owned())
+            }
+            _ => None,
+        }
     }
 }
 

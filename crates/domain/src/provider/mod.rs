@@ -90,7 +90,7 @@ pub use taken::Taken;
 
 use self::identifying::IdentifyingSet;
 use self::limits::WhenLimited;
-use self::placeholder::Placeholder;
+pub(crate) use self::placeholder::Placeholder;
 use self::step::Step;
 use self::wanted::Wanted;
 use super::fields::{Field, FieldMap, FieldSet};

@@ -219,7 +219,10 @@ impl Response {
         let empty = |(field, spec): &(Field, &Spec)| {
             body.json().is_none_or(|json| value_of(*field, spec, json).is_none())
         };
-        Explanation { why, without_value: self.fields.iter().filter(empty).map(|(field, _)| field).collect() }
+        Explanation {
+            why: why.to_owned(),
+            without_value: self.fields.iter().filter(empty).map(|(field, _)| field).collect(),
+        }
     }
 
     /// A number of this answer that is no score, since it is above 1 and nothing says on which scale it is.
@@ -231,7 +234,7 @@ impl Response {
 /// See [`super::Config::explain`].
 pub struct Explanation {
     /// Why it counts as no match, if it does.
-    pub why: &'static str,
+    pub why: String,
     pub without_value: FieldSet,
 }
 

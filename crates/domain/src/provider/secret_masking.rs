@@ -2,8 +2,20 @@
 
 const MASK: &str = "***";
 
+/// A vendor may repeat a secret cut off. What is shorter could be a word of anybody's.
+const SHORTEST_PART: usize = 8;
+
 /// The text with every occurrence of the secret masked, whatever it was escaped for, in whatever case, also over line ends.
 pub fn masked(text: &str, secret: &str) -> String {
+    masked_from(text, secret, usize::MAX)
+}
+
+/// The same, also of what begins as the secret does, for 8 characters and more.
+pub fn masked_in_parts(text: &str, secret: &str) -> String {
+    masked_from(text, secret, SHORTEST_PART)
+}
+
+fn masked_from(text: &str, secret: &str, shortest: usize) -> String {
     let secret: Vec<char> = secret.chars().collect();
     if secret.is_empty() {
         return text.to_owned();
@@ -11,7 +23,7 @@ pub fn masked(text: &str, secret: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        match matched(rest, &secret) {
+        match matched(rest, &secret, shortest) {
             Some(length) => {
                 masked.push_str(MASK);
                 rest = &rest[length..];
@@ -25,20 +37,21 @@ pub fn masked(text: &str, secret: &str) -> String {
     masked
 }
 
-/// How many bytes of the text are the secret, if it begins with that; the most, where it can be read in several ways.
-fn matched(text: &str, secret: &[char]) -> Option<usize> {
+/// How many bytes of the text are the secret, or so many of its first characters at least, if it begins with that; the most,
+/// where it can be read in several ways.
+fn matched(text: &str, secret: &[char], shortest: usize) -> Option<usize> {
     let mut ends = vec![0];
     for (at, wanted) in secret.iter().enumerate() {
         let mut next = Vec::new();
-        for end in ends {
-            let rest = if at > 0 { text[end..].trim_start_matches(['\r', '\n']) } else { text };
+        for end in &ends {
+            let rest = if at > 0 { text[*end..].trim_start_matches(['\r', '\n']) } else { text };
             let begins = text.len() - rest.len();
             next.extend(ways(rest, *wanted).into_iter().flatten().map(|length| begins + length));
         }
         next.sort_unstable();
         next.dedup();
         if next.is_empty() {
-            return None;
+            return ends.last().copied().filter(|_| at >= shortest);
         }
         ends = next;
     }
@@ -53,7 +66,9 @@ fn ways(text: &str, wanted: char) -> [Option<usize>; 2] {
         '\\' => escaped(&text[1..]).map(|(found, length)| (found, length + 1)),
         '%' => percent(text),
         '&' => entity(text),
+        // A form has one for the other: written so, or taken for it and read.
         '+' => Some((' ', 1)),
+        ' ' => Some(('+', 1)),
         _ => None,
     };
     [
@@ -110,7 +125,7 @@ fn entity(text: &str) -> Option<(char, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use super::{masked, masked_in_parts};
 
     const SECRET: &str = "sk\"live/AbCdEf=+12 34ü&<";
 
@@ -133,6 +148,22 @@ mod tests {
                 "{written}"
             );
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_off_is_masked_too() {
+        for (written, expected) in [
+            ("key sk\"live/AbCd... is wrong", "key ***... is wrong"),
+            ("key sk%22live%2FAbC", "key ***"),
+            ("key SK\"LIVE/ and sk\"live", "key *** and sk\"live"),
+            ("key sk\"live/AbCdEf= 12 34ü&<.", "key ***."),
+            ("key sk\"live/AbCdEf=+12+34\\u00fc and", "key *** and"),
+        ] {
+            assert_eq!(masked_in_parts(written, SECRET), expected, "{written}");
+        }
+        assert_eq!(masked("key sk\"live/AbCd", SECRET), "key sk\"live/AbCd");
+        assert_eq!(masked("key sk\"live/AbCdEf= 12+34ü&<", SECRET), "key ***", "read as a form");
+        assert_eq!(masked_in_parts("short sec", "secret"), "short sec");
     }
 
     #[test]

@@ -220,6 +220,11 @@ impl Steps {
         self.contact.as_ref().expect("the contact is read first")
     }
 
+    /// The contact as the table has it by now. Panics before [`Step::Read`] is over.
+    pub fn latest(&self) -> &Contact {
+        self.written.as_ref().map_or_else(|| self.contact(), |written| &written.after)
+    }
+
     /// The fields that may be filled.
     pub fn fields(&self) -> FieldSet {
         self.fields

@@ -7,7 +7,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::pg::call::batch::lookup::Keys;
-use crate::pg::call::batch::{Batch, PORTION};
+use crate::pg::call::batch::{Batch, PORTION, Visit};
 use crate::pg::call::{preconditions, target};
 use crate::pg::provider;
 use crate::pg::provider::{Flight, Past, Sought};
@@ -23,6 +23,7 @@ use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
+use leadlex_domain::paid::PaidFor;
 use leadlex_domain::sqlstate;
 use leadlex_domain::steps::{Event, Outcome, Raised, Step, Steps};
 
@@ -96,6 +97,11 @@ impl Batch<'_> {
             self.providers = providers;
             match steps.step() {
                 Step::Done => self.conclude(claim, steps),
+                _ if self.is_another(claim.position, &steps) => {
+                    self.let_go(claim.key, claim.before);
+                    let line = BatchResult::not_paid(claim.request_id, steps.contact().clone());
+                    self.tell(claim.position, line);
+                }
                 _ => members.push(self.member(claim, steps)),
             }
         }
@@ -153,6 +159,20 @@ impl Batch<'_> {
         let seen = self.binding.seen(self.workspace(), &ids);
         let unseen = portion.iter().zip(seen).filter(|(_, seen)| seen.is_none());
         unseen.map(|((position, _), _)| *position).collect()
+    }
+
+    /// Whether a credit was charged for it, and it is another question by now to some provider.
+    fn is_another(&self, position: usize, steps: &Steps) -> bool {
+        let paid_for = |visit: &Visit| {
+            visit.paid_for.get(position).filter(|text| !text.is_empty()).map(|text| PaidFor::parse(text))
+        };
+        let Some(paid_for) = self.visit.as_ref().filter(|visit| visit.charged).and_then(paid_for) else {
+            return false;
+        };
+        let (contact, row) = (steps.contact(), self.scope().row(steps.contact()));
+        let person = provider::person(contact);
+        let mut configs = self.providers.all.iter().filter_map(|(_, provider)| provider.config.as_ref().ok());
+        configs.any(|config| !paid_for.covers(config, &row, &person))
     }
 
     fn member(&self, claim: Claim, steps: Steps) -> Member {

@@ -137,6 +137,8 @@ pub struct Visit {
     pub admitted: bool,
     /// A credit was charged for each.
     pub charged: bool,
+    /// For whom, by position; where it is not known, for whoever it is.
+    pub paid_for: Vec<String>,
 }
 
 /// Steps 2 to 4, for the identity of the session.

@@ -1,6 +1,6 @@
 //! What a call about one contact tells, and what it leaves for later.
 
-use crate::pg::call::enqueue::{self, Rest};
+use crate::pg::call::enqueue::{self, Left, Rest};
 use crate::pg::call::single::{SingleCall, open_account, rate_status};
 use crate::pg::limits::credits;
 use crate::pg::store::jobs;
@@ -55,7 +55,8 @@ impl SingleCall<'_> {
             overwrite: self.overwrite,
             progress: jobs::Progress::default(),
         };
-        enqueue::add_pending(&rest, vec![(self.id.clone(), charged)])
+        let left = Left::of_contact(self.workspace(), &self.binding, steps.latest(), charged);
+        enqueue::add_pending(&rest, vec![left])
     }
 
     /// Credits left in the workspace; `None`: it has no limit.
