@@ -24,7 +24,7 @@ pub fn init() {
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     sys::settings::define(preloading);
     use shared::layout::Part;
-    use shared::{claims, lockouts, logins, provider_slots, receipts, single_flight, throttle};
+    use shared::{claims, events, lockouts, logins, provider_slots, receipts, single_flight, throttle};
     shared::transaction::settle_with(vec![
         limits::settlement::SETTLEMENT,
         claims::SETTLEMENT,
@@ -42,6 +42,7 @@ pub fn init() {
             Part { size: single_flight::size, start: single_flight::start },
             Part { size: throttle::size, start: throttle::start },
             Part { size: logins::size, start: logins::start },
+            Part { size: events::size, start: events::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

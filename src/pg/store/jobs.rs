@@ -6,10 +6,12 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
+use crate::pg::store::events::{self, About};
 use crate::pg::store::job_marks::marks_at_once;
 use crate::pg::store::queue_pause::home;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
+use leadlex_domain::event::Kind;
 use leadlex_domain::fields::FieldSet;
 
 /// Why a job's role may act for its workspace.
@@ -362,6 +364,15 @@ fn state_args(workspace: Uuid, ids: Arg, state: &State) -> Vec<Arg> {
 /// All contacts of these sets.
 pub fn change(tickets: &[Ticket], state: &State) {
     as_owner(|| CHANGE.run(&state_args(tickets[0].workspace, ids(tickets), state)));
+    if state.name == "dead" {
+        tell_of_dead(tickets[0].workspace, tickets.iter().map(|ticket| ticket.contacts).sum());
+    }
+}
+
+/// So many jobs are given up.
+fn tell_of_dead(workspace: Uuid, contacts: u64) {
+    let about = About { workspace, ..About::default() };
+    events::post_on_commit(Kind::JobsDead, about, contacts, serde_json::json!({}));
 }
 
 /// The set is split: what becomes of the contacts at which positions.
@@ -378,6 +389,9 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
             let contacts: Vec<&String> = positions.iter().map(|at| &set.contact_ids[*at]).collect();
             args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
             COPY_TO_PART.run(&args);
+            if state.name == "dead" {
+                tell_of_dead(set.ticket.workspace, positions.len() as u64);
+            }
         }
         remove(set.ticket.workspace, set.ticket.id);
     });
@@ -439,7 +453,8 @@ static PUT_OFF: Statement = Statement::new(
              OPERATOR(pg_catalog.+) (($4)[least(j.attempts OPERATOR(pg_catalog.+) 1, pg_catalog.cardinality($4))] OPERATOR(pg_catalog.*) interval '1 second') END,
          finished_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3 THEN pg_catalog.clock_timestamp() END
      WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
-       AND j.home OPERATOR(pg_catalog.=) $5",
+       AND j.home OPERATOR(pg_catalog.=) $5
+     RETURNING j.workspace_id, j.contacts, j.state",
 );
 
 /// No worker could be had for the role: its due jobs have failed once more. `waits`: seconds, by attempts.
@@ -447,7 +462,12 @@ pub fn put_off(role: pg_sys::Oid, max_attempts: u32, waits: Vec<f64>) {
     as_owner(|| {
         let Some(row) = REFUSED.row(View::Latest, &[arg(i64::from(role.to_u32()))]) else { return };
         let (why, name) = (text(&row, 0), text(&row, 1));
-        PUT_OFF.run(&[name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits), arg(home())]);
+        let args = [name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits), arg(home())];
+        for row in PUT_OFF.query(View::Caller, &args) {
+            if text(&row, 2) == "dead" {
+                tell_of_dead(uuid(&row, 0), number(&row, 1) as u64);
+            }
+        }
     });
 }
 
