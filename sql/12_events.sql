@@ -16,3 +16,16 @@ COMMENT ON COLUMN leadlex.event.event IS 'credits_low, credits_out, provider_pau
 COMMENT ON COLUMN leadlex.event.workspace_id IS 'which workspace it is about; NULL = none, or all';
 COMMENT ON COLUMN leadlex.event.provider IS 'which provider it is about, by name; NULL = none';
 COMMENT ON COLUMN leadlex.event.detail IS 'more of it, such as credits, cause, jobs; names no person';
+
+CREATE TABLE leadlex.stopped (
+    id         uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+    since      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    stopped_by name NOT NULL,
+    reason     text NOT NULL
+);
+COMMENT ON TABLE leadlex.stopped IS 'A row while leadlex.stop() is in force. Read leadlex.status or leadlex.queue instead.';
+COMMENT ON COLUMN leadlex.stopped.id IS 'of the row';
+COMMENT ON COLUMN leadlex.stopped.since IS 'when it was called';
+COMMENT ON COLUMN leadlex.stopped.stopped_by IS 'the role that called it last';
+COMMENT ON COLUMN leadlex.stopped.reason IS 'as given to leadlex.stop; callers are told';
+SELECT pg_catalog.pg_extension_config_dump('leadlex.stopped', '');

@@ -73,6 +73,15 @@ pub struct Transaction {
     pub lockouts: Vec<OwnLockout>,
     /// What is to be told of once this is committed.
     pub events: Vec<OwnEvent>,
+    /// Changes of whether requests are sent and jobs are begun.
+    pub controls: Vec<OwnControl>,
+}
+
+/// A change of the tables that say whether requests are sent and jobs are begun.
+pub struct OwnControl {
+    /// From the commit on no request may be sent; `false`: the tables tell.
+    pub stopped: bool,
+    pub subtransaction: u32,
 }
 
 /// An event that is true once this transaction commits.
@@ -238,12 +247,14 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.under_way.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
             t.lockouts.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
             t.events.iter_mut().for_each(|e| hand_up(&mut e.subtransaction));
+            t.controls.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
             let undone = CURRENT.with_borrow_mut(|t| {
                 t.grants.retain(|g| g.subtransaction != own);
                 t.under_way.retain(|c| c.subtransaction != own);
                 t.events.retain(|e| e.subtransaction != own);
+                t.controls.retain(|c| c.subtransaction != own);
                 Undone {
                     holds: t.holds.extract_if(.., |h| h.subtransaction == own).collect(),
                     claims: t.claims.extract_if(.., |c| c.subtransaction == own).collect(),

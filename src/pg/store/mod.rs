@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;
+pub mod stop;
 pub mod suppressions;
 pub mod tallies;
 pub mod tickets;

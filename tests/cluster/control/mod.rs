@@ -1,6 +1,7 @@
 //! What an operator is told of, and can do: events, stop and resume, credit limits, what is wrong.
 
 mod events;
+mod stop;
 
 use std::time::{Duration, Instant};
 

@@ -8,6 +8,7 @@ mod pending;
 mod queue;
 mod seeded;
 mod sent;
+mod stopped;
 mod tickets;
 mod vendor;
 
