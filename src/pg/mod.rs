@@ -24,11 +24,14 @@ pub fn init() {
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     sys::settings::define(preloading);
     use shared::layout::Part;
-    use shared::{claims, lockouts, logins, provider_slots, receipts, single_flight, throttle};
+    use shared::{
+        claims, control, events, lockouts, logins, provider_slots, receipts, single_flight, throttle,
+    };
     shared::transaction::settle_with(vec![
         limits::commit_and_rollback::SETTLEMENT,
         claims::SETTLEMENT,
         lockouts::SETTLEMENT,
+        control::SETTLEMENT,
     ]);
     shared::wait::on_exit(|| {
         single_flight::leave();
@@ -42,6 +45,8 @@ pub fn init() {
             Part { size: single_flight::size, start: single_flight::start },
             Part { size: throttle::size, start: throttle::start },
             Part { size: logins::size, start: logins::start },
+            Part { size: events::size, start: events::start },
+            Part { size: control::size, start: control::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

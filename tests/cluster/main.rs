@@ -18,6 +18,7 @@ mod cancel;
 mod catalogs;
 mod clock;
 mod contact;
+mod control;
 mod crash;
 mod credits;
 mod ddl;

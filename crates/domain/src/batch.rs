@@ -61,6 +61,8 @@ pub struct BatchResult {
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
     pub passed_over: bool,
+    /// See [`Failure::is_stopped`].
+    pub stopped: bool,
     /// What comes later, whatever was written by now.
     pub pending: Option<Pending>,
     /// Its contact stands before it in the input: this is the same line again.
@@ -87,6 +89,7 @@ impl BatchResult {
             tells_why: false,
             retry_after_s: None,
             passed_over: false,
+            stopped: false,
             pending: None,
             repeats: false,
             contact: Some(contact),
@@ -122,6 +125,7 @@ impl BatchResult {
             tells_why: failure.tells_reason(),
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
+            stopped: failure.is_stopped(),
             pending: None,
             repeats: false,
             contact,
@@ -161,6 +165,7 @@ impl BatchResult {
             tells_why: false,
             retry_after_s: None,
             passed_over: false,
+            stopped: false,
             pending: None,
             repeats: false,
             contact,

@@ -382,7 +382,7 @@ impl Failure {
         detail.insert("code".into(), json!(self.code.name()));
         detail.insert("status".into(), json!(self.code.status()));
         detail.insert("request_id".into(), json!(self.request_id));
-        detail.insert("retryable".into(), json!(self.code.retryable()));
+        detail.insert("retryable".into(), json!(self.code.retryable() && !self.is_stopped()));
         detail.extend(self.more.as_ref().clone());
         if let Some(window) = &self.rate_limit {
             detail.insert("rate_limit".into(), json!(window));

@@ -318,6 +318,11 @@ impl Health {
         self.pause
     }
 
+    /// The pause of which administrators are told: not one that ends by itself and is part of the vendor's day.
+    pub fn trouble(&self) -> Option<Pause> {
+        self.pause.filter(|pause| matches!(pause.cause, Cause::Breaker | Cause::Quota | Cause::Credentials))
+    }
+
     /// Failures since the last answer that count for the circuit breaker ([`Policy::failures`]).
     pub fn failures_in_a_row(&self) -> u32 {
         self.failures

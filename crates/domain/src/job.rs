@@ -134,6 +134,8 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
     match code.as_str() {
         NOT_PAID => JobOutcome::Anew,
         NOT_STARTED => JobOutcome::Again { after: Duration::ZERO, error: None },
+        // It waits until requests are sent again.
+        _ if line.stopped => JobOutcome::Again { after: Duration::ZERO, error: Some(error) },
         _ if is(Code::NotFound) => JobOutcome::Done(GONE),
         _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => {
             JobOutcome::Waits { retry_after, error }

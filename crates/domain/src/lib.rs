@@ -7,6 +7,7 @@ pub mod batch;
 pub mod call_error;
 pub mod contact;
 pub mod estimate;
+pub mod event;
 pub mod failed_questions;
 pub mod fields;
 pub mod hash;

@@ -59,6 +59,9 @@ impl Client {
     /// The fault is one of making the connection (`dns`, `address_refused`, `refused`, `unreachable`, `tls`,
     /// `busy`), one of the exchange (`timeout`, `reset`, `too_large`, `bad_http`), or `internal`.
     pub fn fetch(&self, job: &Job, deadline: Instant) -> Result<Answer, Fault> {
+        if !(job.may_send)() {
+            return Err(stopped());
+        }
         match self.begin(job, deadline) {
             Some(exchange) => self.finish(job, exchange),
             None => self.fetch_anew(job, deadline),
@@ -80,8 +83,12 @@ impl Client {
     }
 
     fn fetch_anew(&self, job: &Job, deadline: Instant) -> Result<Answer, Fault> {
-        let exchange =
-            self.open(job, deadline).and_then(|connection| Exchange::new(job, connection, deadline));
+        let exchange = self.open(job, deadline).and_then(|connection| {
+            if !(job.may_send)() {
+                return Err(Error::Other(Box::new(stopped())));
+            }
+            Exchange::new(job, connection, deadline)
+        });
         match exchange.and_then(waiting) {
             Ok(exchange) => self.advance(job, exchange).outcome(),
             Err(error) => Err(self.fault(Failed::unsent(error), job)),
@@ -156,6 +163,10 @@ fn ends_with_connection(answer: &Answer) -> bool {
     let says_so =
         |name: &str| ["content-length", "transfer-encoding"].iter().any(|n| name.eq_ignore_ascii_case(n));
     !answer.headers.iter().any(|(name, _)| says_so(name))
+}
+
+fn stopped() -> Fault {
+    Fault::stopped("all requests were stopped before this one went out")
 }
 
 fn unanswered() -> Fault {

@@ -41,6 +41,8 @@ pub struct Job {
     /// Once it is sent, it is gone on with when the session ends: the vendor takes it, and its answer alone says under which
     /// number.
     pub outlasts: bool,
+    /// Asked in the moment before it goes out, in whatever thread: a connection can take long. `false`: it does not go out.
+    pub may_send: fn() -> bool,
 }
 
 #[cfg(test)]

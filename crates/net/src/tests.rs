@@ -8,6 +8,7 @@ pub use server::{Server, get, ok, request, spawn, with_length};
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -411,4 +412,19 @@ fn names_resolve_in_a_thread_of_their_own() {
     let server = Server::answering(|_| ok("{}"));
     let url = format!("http://localhost:{}/", server.address.port());
     assert_eq!(fetch(&client(), &get(url)).unwrap().status, 200);
+}
+
+/// Connecting can take longer than the time after which nothing may go out any more.
+#[test]
+fn what_is_stopped_while_it_connects_does_not_go_out() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let server = Server::answering(|_| ok("{}"));
+    let job = Job { may_send: || ASKED.fetch_add(1, Ordering::SeqCst) == 0, ..get(server.url("/")) };
+    assert_eq!(fault(&job).kind, FaultKind::Stopped);
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(server.connections(), 1, "it was to be stopped after it had connected");
+    assert_eq!(server.requests(), Vec::<String>::new());
+    let at_once = Job { may_send: || false, ..get(server.url("/")) };
+    assert_eq!(fault(&at_once).kind, FaultKind::Stopped);
+    assert_eq!(server.connections(), 1);
 }

@@ -25,6 +25,7 @@ mod batch;
 mod calls;
 mod check_provider;
 mod contacts;
+mod control;
 mod credits;
 mod estimate;
 mod forget;

@@ -12,6 +12,7 @@ use crate::pg::shared::{layout, transaction};
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::stop;
 use crate::pg::sys::raise;
 use leadlex_domain::call_error::short;
 use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
@@ -280,6 +281,10 @@ fn config_changed<'a>(
     // In a schema of any version: it is also what update scripts, loads and restores fire.
     if let Ok(relation) = trigger.relation() {
         cache::invalidate(relation.oid());
+        // Rows of these may also be restored, or changed by hand.
+        if ["stopped", "queue_pause"].contains(&relation.name()) && layout::available() {
+            stop::note_change(false);
+        }
         // SAFETY: a global that CREATE and ALTER EXTENSION set while their script runs.
         if unsafe { pg_sys::creating_extension } && layout::available() {
             // The worker has left this database alone until now.

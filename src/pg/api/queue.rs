@@ -18,6 +18,7 @@ use crate::pg::store::job_history;
 use crate::pg::store::jobs::Progress;
 use crate::pg::store::queue_pause;
 use crate::pg::store::queue_pause::Pause;
+use crate::pg::store::stop;
 use crate::pg::sys::raise;
 use crate::pg::table::Binding;
 use leadlex_domain::ask;
@@ -109,6 +110,9 @@ fn tell_of_pause() {
         Some(Pause::Clone) => pgrx::notice!(
             "this database is a copy, or was restored: nothing is begun before leadlex.resume_queue()"
         ),
+        Some(Pause::Stopped) => {
+            pgrx::notice!("leadlex.stop() is in force: nothing is begun before leadlex.resume()")
+        }
         Some(Pause::ByHand) => {
             pgrx::notice!("the queue is paused: nothing is begun before leadlex.resume_queue()")
         }
@@ -209,7 +213,9 @@ fn queue_paused() -> Option<&'static str> {
 fn pause_queue() {
     cache::refresh();
     preconditions::require_writable();
+    transaction::mark_called();
     queue_pause::pause(&role::role_name(role::caller()));
+    stop::note_change(false);
 }
 
 /// leadlex.resume_queue(): ends the pause, also that of a copied database. Raises the errors of pause_queue.
@@ -218,6 +224,7 @@ fn resume_queue() {
     cache::refresh();
     preconditions::require_writable();
     queue_pause::resume();
+    stop::note_change(false);
     transaction::mark_called();
     transaction::with(|t| t.resumed = true);
 }

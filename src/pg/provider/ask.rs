@@ -18,6 +18,7 @@ use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare,
 use crate::pg::shared::receipts;
 use crate::pg::shared::single_flight::Claim;
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::stop;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
@@ -45,6 +46,9 @@ pub fn ask(
     let (Ok(config), Some(questions)) = (&provider.config, asking.past.questions.get(&provider.id)) else {
         return Asked::Done(ProviderOutcome::Skipped);
     };
+    if let Some(fault) = stop::fault() {
+        return Asked::Done(passed_over(provider, asking, missing, fault));
+    }
     let wanted = config.fills().intersect(missing);
     let under_way = under_way(provider, config, asking, wanted);
     let put = Put { provider, config, asking, questions, missing, under_way, asker };

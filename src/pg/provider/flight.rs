@@ -13,6 +13,7 @@ use crate::pg::shared::wait;
 use crate::pg::shared::wait::Sent;
 use crate::pg::shared::workers;
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::stop;
 use crate::pg::store::suppressions;
 use crate::pg::sys::raise;
 use crate::pg::sys::spi;
@@ -87,7 +88,12 @@ impl Asked {
     }
 
     fn landed(&self, kept: &Kept, answer: Result<Answer, Fault>) -> Landed {
-        if let Err(fault) = answer {
+        if let Err(mut fault) = answer {
+            if fault.kind == FaultKind::Stopped
+                && let Some(reason) = stop::reason()
+            {
+                fault = Fault::stopped(&reason);
+            }
             // A failure leaves no receipt that would call the worker.
             workers::call_if_away();
             return Landed::Done(self.failed(&self.inquiry, fault));

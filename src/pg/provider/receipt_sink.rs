@@ -154,7 +154,7 @@ impl ReceiptSink {
             Progress::Pending { .. } if under_way && !dropped => End::Kept,
             Progress::Pending { fault, .. } | Progress::Failed(fault) => match fault.kind {
                 // The session's own trouble.
-                FaultKind::Busy | FaultKind::Internal => End::Abandoned,
+                FaultKind::Busy | FaultKind::Internal | FaultKind::Stopped => End::Abandoned,
                 // It was not given all the time that a provider is to have.
                 FaultKind::Timeout if !self.in_flight.in_full => End::Abandoned,
                 kind => End::Failed(kind),

@@ -12,11 +12,13 @@ use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::throttle;
 use crate::pg::provider::throttle::Queued;
 use crate::pg::shared;
+use crate::pg::shared::control;
 use crate::pg::shared::provider_slots::ProviderSlot;
 use crate::pg::shared::throttle::{Full, Place};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::health::{Pause, Permit, Question};
@@ -126,6 +128,9 @@ pub fn admit(
     asker: Asker,
 ) -> Result<InFlightRequest, Refused> {
     wait::ready();
+    if let Some(fault) = stop::fault() {
+        return Err(Refused { fault, later: None });
+    }
     let slot = health::open(provider.id);
     let refuse = |refused: Refused| Err(Refused { fault: config.held(refused.fault), ..refused });
     let time = time_for(config);
@@ -248,6 +253,7 @@ pub fn send(
         max_body_bytes: settings::max_response_bytes(),
         allow_private: settings::allow_private_addresses(),
         outlasts,
+        may_send: control::may_send,
     };
     wait::send(job, keep, on)
 }

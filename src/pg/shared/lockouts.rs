@@ -15,7 +15,7 @@ use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountState, Database, Header, Lock, Lockout};
 use crate::pg::shared::transaction;
 use crate::pg::shared::transaction::{LockoutOutcome, OwnLockout, Settlement};
-use crate::pg::shared::{receipts, wait};
+use crate::pg::shared::{control, events, receipts, wait};
 
 /// How long a statement waits for a worker to leave.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -199,6 +199,8 @@ fn take_down(header: &mut Header, database: u32) {
 pub fn forget(database: u32) {
     forget_accounts(|key| key.database == database);
     receipts::with(|arena| arena.forget_database(database));
+    events::forget(database);
+    control::forget(database);
     layout::with_header(|h| {
         take_down(h, database);
         h.databases.iter_mut().filter(|d| d.oid == database).for_each(|d| *d = Database::FREE);

@@ -1,6 +1,8 @@
 //! What sessions share in memory, and what the end of a transaction settles of it.
 
 pub mod claims;
+pub mod control;
+pub mod events;
 pub mod job_queues;
 pub mod layout;
 pub mod lockouts;

@@ -3,6 +3,7 @@
 //! Every entry remembers its subtransaction. A subtransaction that ends well passes its entries to the parent;
 //! one that aborts gives them back. The callbacks of commit and abort only touch memory: they cannot fail.
 
+use crate::pg::shared::events::{self, Event};
 use crate::pg::shared::job_queues;
 use crate::pg::shared::workers;
 use leadlex_domain::sqlstate;
@@ -70,6 +71,23 @@ pub struct Transaction {
     pub resumed: bool,
     /// Databases that this transaction keeps workers out of.
     pub lockouts: Vec<OwnLockout>,
+    /// What is to be told of once this is committed.
+    pub events: Vec<OwnEvent>,
+    /// Changes of whether requests are sent and jobs are begun.
+    pub controls: Vec<OwnControl>,
+}
+
+/// A change of the tables that say whether requests are sent and jobs are begun.
+pub struct OwnControl {
+    /// From the commit on no request may be sent; `false`: the tables tell.
+    pub stopped: bool,
+    pub subtransaction: u32,
+}
+
+/// An event that is true once this transaction commits.
+pub struct OwnEvent {
+    pub event: Event,
+    pub subtransaction: u32,
 }
 
 /// What becomes of a barred database when the transaction commits.
@@ -174,6 +192,7 @@ fn settle(committed: bool) {
     let ended = CURRENT.with_borrow_mut(std::mem::take);
     if committed {
         let noted = ended.wrote_ledger || ended.updated_schema;
+        ended.events.iter().for_each(|own| events::post(&own.event));
         CALLS.set(Calls { noted, resumed: ended.resumed, queued: ended.queued.clone() });
     }
     settlements().for_each(|settlement| (settlement.ended)(&ended, committed));
@@ -227,11 +246,15 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.claims.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
             t.under_way.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
             t.lockouts.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
+            t.events.iter_mut().for_each(|e| hand_up(&mut e.subtransaction));
+            t.controls.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
             let undone = CURRENT.with_borrow_mut(|t| {
                 t.grants.retain(|g| g.subtransaction != own);
                 t.under_way.retain(|c| c.subtransaction != own);
+                t.events.retain(|e| e.subtransaction != own);
+                t.controls.retain(|c| c.subtransaction != own);
                 Undone {
                     holds: t.holds.extract_if(.., |h| h.subtransaction == own).collect(),
                     claims: t.claims.extract_if(.., |c| c.subtransaction == own).collect(),

@@ -114,7 +114,7 @@ pub fn add(job: &Job, contact_ids: &[String]) {
     });
 }
 
-fn paid_arg(paid_for: Option<&[String]>) -> Arg {
+pub(super) fn paid_arg(paid_for: Option<&[String]>) -> Arg {
     match paid_for {
         Some(paid_for) => texts_arg(paid_for),
         None => Arg { kind: pg_sys::TEXTARRAYOID, value: None },
@@ -216,7 +216,7 @@ static BEGIN: Statement = Statement::new(
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
 );
 
-fn ids(tickets: &[Ticket]) -> Arg {
+pub(super) fn ids(tickets: &[Ticket]) -> Arg {
     arg(tickets.iter().map(|ticket| pg(ticket.id)).collect::<Vec<pgrx::Uuid>>())
 }
 
@@ -337,98 +337,6 @@ fn key_hash(hex: &str) -> [u8; 32] {
     hash
 }
 
-/// What becomes of some contacts of a set.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
-    pub name: &'static str,
-    pub outcome: Option<&'static str>,
-    pub attempts: u32,
-    /// Until the next attempt; `None`: there is none.
-    pub after: Option<Duration>,
-    pub error: Option<String>,
-    /// Beside what was done before.
-    pub progress: Progress,
-    /// What was done before does not count any more.
-    pub anew: bool,
-}
-
-static CHANGE: Statement = Statement::new(
-    "UPDATE leadlex.job_set AS j
-     SET state = $3, outcome = $4, attempts = $5,
-         next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
-         finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7,
-         admitted = j.admitted AND NOT $10 OR $8, charged = j.charged AND NOT $10 OR $9,
-         paid_for = CASE WHEN NOT $10 THEN coalesce($11, j.paid_for) END
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
-);
-/// Copies a set with some of its contacts: each column of leadlex.job_set stands here.
-static COPY_TO_PART: Statement = Statement::new(
-    "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
-         created_at, started_at, home, marks, admitted, charged, paid_for)
-     SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $12, pg_catalog.cardinality($13), $13, j.schema_name,
-            j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
-            pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
-            CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $14,
-            j.admitted AND NOT $10 OR $8, j.charged AND NOT $10 OR $9, CASE WHEN NOT $10 THEN $11 END
-     FROM leadlex.job_set AS j
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
-);
-static REMOVE: Statement = Statement::new(
-    "DELETE FROM leadlex.job_set AS j
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
-);
-
-fn state_args(workspace: Uuid, ids: Arg, state: &State, paid_for: Option<&[String]>) -> Vec<Arg> {
-    vec![
-        arg(pg(workspace)),
-        ids,
-        arg(state.name),
-        arg(state.outcome),
-        arg(state.attempts as i32),
-        arg(state.after.map(|after| after.as_secs_f64())),
-        arg(state.error.as_deref()),
-        arg(state.progress.admitted),
-        arg(state.progress.charged),
-        arg(state.anew),
-        paid_arg(paid_for),
-    ]
-}
-
-/// All contacts of these sets.
-pub fn change(tickets: &[Ticket], state: &State) {
-    as_owner(|| CHANGE.run(&state_args(tickets[0].workspace, ids(tickets), state, None)));
-}
-
-/// The set is split: what becomes of the contacts at which positions.
-pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
-    if let [(state, positions)] = parts
-        && positions.len() == set.contact_ids.len()
-    {
-        let paid_for = set.paid(positions);
-        let args = state_args(set.ticket.workspace, ids(&[set.ticket]), state, paid_for.as_deref());
-        as_owner(|| CHANGE.run(&args));
-        return;
-    }
-    as_owner(|| {
-        for (state, positions) in parts {
-            let paid_for = set.paid(positions);
-            let mut args =
-                state_args(set.ticket.workspace, arg(pg(set.ticket.id)), state, paid_for.as_deref());
-            args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
-            let contacts: Vec<&String> = positions.iter().map(|at| &set.contact_ids[*at]).collect();
-            args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
-            COPY_TO_PART.run(&args);
-        }
-        remove(set.ticket.workspace, set.ticket.id);
-    });
-}
-
-/// As the owner.
-pub fn remove(workspace: Uuid, id: Uuid) {
-    REMOVE.run_in(View::Current, &[arg(pg(workspace)), arg(pg(id))]);
-}
-
 // What the worker that keeps the books does with them.
 
 /// Jobs of one role that wait.
@@ -480,7 +388,8 @@ static PUT_OFF: Statement = Statement::new(
              OPERATOR(pg_catalog.+) (($4)[least(j.attempts OPERATOR(pg_catalog.+) 1, pg_catalog.cardinality($4))] OPERATOR(pg_catalog.*) interval '1 second') END,
          finished_at = CASE WHEN j.attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3 THEN pg_catalog.clock_timestamp() END
      WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
-       AND j.home OPERATOR(pg_catalog.=) $5",
+       AND j.home OPERATOR(pg_catalog.=) $5
+     RETURNING j.workspace_id, j.contacts, j.state",
 );
 
 /// No worker could be had for the role: its due jobs have failed once more. `waits`: seconds, by attempts.
@@ -488,7 +397,12 @@ pub fn put_off(role: pg_sys::Oid, max_attempts: u32, waits: Vec<f64>) {
     as_owner(|| {
         let Some(row) = REFUSED.row(View::Latest, &[arg(i64::from(role.to_u32()))]) else { return };
         let (why, name) = (text(&row, 0), text(&row, 1));
-        PUT_OFF.run(&[name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits), arg(home())]);
+        let args = [name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits), arg(home())];
+        for row in PUT_OFF.query(View::Caller, &args) {
+            if text(&row, 2) == "dead" {
+                tell_of_dead(uuid(&row, 0), number(&row, 1) as u64);
+            }
+        }
     });
 }
 

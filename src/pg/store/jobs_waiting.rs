@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::job_marks;
-use crate::pg::store::jobs::{Job, places, remove};
+use crate::pg::store::job_state::remove;
+use crate::pg::store::jobs::{Job, places};
 use crate::pg::store::queue_pause::home;
 use crate::pg::sys::row::{optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};

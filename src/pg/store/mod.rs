@@ -1,20 +1,23 @@
 //! All SQL on our own tables. Names and operators are qualified; every function here runs as the extension's owner.
 //! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered,
 //! `suppressions` whom they must not be asked about, `shared_values` what many people have in common, `tallies` what they came to, `jobs` what is queued,
-//! `pauses` and `frozen` whether that is worked on.
+//! `pauses` and `frozen` whether that is worked on, `events` what administrators are told.
 
 pub mod cache;
 pub mod config;
+pub mod events;
 pub mod frozen;
 pub mod idempotency;
 pub mod job_history;
 pub mod job_marks;
+pub mod job_state;
 pub mod jobs;
 pub mod jobs_waiting;
 pub mod ledger;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;
+pub mod stop;
 pub mod suppressions;
 pub mod tallies;
 pub mod tickets;

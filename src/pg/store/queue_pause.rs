@@ -12,6 +12,8 @@ use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg};
 pub enum Pause {
     /// The database is a copy, or was restored.
     Clone,
+    /// leadlex.stop() was called.
+    Stopped,
     /// leadlex.pause_queue() was called.
     ByHand,
     /// default_transaction_read_only is on, see `frozen`.
@@ -23,6 +25,7 @@ impl Pause {
     pub fn name(self) -> &'static str {
         match self {
             Pause::Clone => "clone",
+            Pause::Stopped => "stopped",
             Pause::ByHand => "pause_queue",
             Pause::ReadOnly => "read_only",
         }
@@ -33,7 +36,7 @@ static PAUSED: Statement = Statement::new(
     "SELECT pg_catalog.bool_and(h.system_identifier OPERATOR(pg_catalog.=) $1 AND h.database_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $2
                                  AND h.extension_oid::pg_catalog.int8 OPERATOR(pg_catalog.=) $3)
                 IS TRUE,
-            EXISTS (SELECT FROM leadlex.queue_pause AS p)
+            EXISTS (SELECT FROM leadlex.queue_pause AS p), EXISTS (SELECT FROM leadlex.stopped AS s)
      FROM leadlex.home AS h",
 );
 static PAUSE: Statement = Statement::new(
@@ -80,10 +83,11 @@ pub fn home() -> String {
 /// `None`: the queue is not paused. The read-only pause is looked at elsewhere, see `frozen`.
 pub fn paused() -> Option<Pause> {
     let row = as_owner(|| PAUSED.row(View::Latest, &identity()))?;
-    match (boolean(&row, 0), boolean(&row, 1)) {
-        (false, _) => Some(Pause::Clone),
-        (true, true) => Some(Pause::ByHand),
-        (true, false) => None,
+    match (boolean(&row, 0), boolean(&row, 2), boolean(&row, 1)) {
+        (false, ..) => Some(Pause::Clone),
+        (true, true, _) => Some(Pause::Stopped),
+        (true, false, true) => Some(Pause::ByHand),
+        (true, false, false) => None,
     }
 }
 

@@ -21,7 +21,8 @@ use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::progress::Progress;
-use crate::pg::store::jobs::{self, Authority, Job, Set, State, Ticket};
+use crate::pg::store::job_state::{self, State};
+use crate::pg::store::jobs::{self, Authority, Job, Set, Ticket};
 use crate::pg::store::jobs_waiting;
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::raise::{Refusal, refuse};
@@ -79,7 +80,7 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
         Ok(caller) => caller,
         Err(failure) => {
             let ours: Vec<Ticket> = sets.iter().map(|set| set.ticket).collect();
-            jobs::change(&ours, &dead(attempts, failure.text()));
+            job_state::change(&ours, &dead(attempts, failure.text()));
             return None;
         }
     };
@@ -206,10 +207,10 @@ fn settle(sets: Vec<Set>, states: Vec<State>) {
         let mut groups = grouped(states.by_ref().take(set.contact_ids.len()).collect());
         match groups.len() {
             1 if !set.newly_paid => whole.entry(groups.remove(0).0).or_default().push(set.ticket),
-            _ => jobs::split(set, &groups),
+            _ => job_state::split(set, &groups),
         }
     }
-    whole.iter().for_each(|(state, tickets)| jobs::change(tickets, state));
+    whole.iter().for_each(|(state, tickets)| job_state::change(tickets, state));
 }
 
 /// The identity that the set was queued under, as it is now.
@@ -386,7 +387,7 @@ fn grouped(states: Vec<State>) -> Vec<(State, Vec<usize>)> {
 fn record(tickets: &[Ticket], failure: &Failed, leaving: bool) {
     let sets = jobs::lock(tickets);
     for set in &sets {
-        jobs::split(set, &after_failure(set, failure, leaving, sets.len() > 1));
+        job_state::split(set, &after_failure(set, failure, leaving, sets.len() > 1));
     }
 }
 
@@ -448,6 +449,6 @@ pub fn halve(ticket: Ticket, why: &str) {
     for set in jobs::lock(&[ticket]) {
         let all: Vec<usize> = (0..set.contact_ids.len()).collect();
         let (first, second) = all.split_at(all.len() / 2);
-        jobs::split(&set, &[(state.clone(), first.to_vec()), (state.clone(), second.to_vec())]);
+        job_state::split(&set, &[(state.clone(), first.to_vec()), (state.clone(), second.to_vec())]);
     }
 }

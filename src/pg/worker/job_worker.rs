@@ -19,7 +19,8 @@ use crate::pg::shared::{layout, wait};
 use crate::pg::store::cache;
 use crate::pg::store::frozen;
 use crate::pg::store::jobs;
-use crate::pg::store::jobs::{State, Ticket};
+use crate::pg::store::job_state::{self, State};
+use crate::pg::store::jobs::Ticket;
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
@@ -241,7 +242,7 @@ fn look(key: Key, closed: &Closed) -> Turn {
             progress: jobs::Progress::default(),
             anew: false,
         };
-        jobs::change(&[due.ticket], &state);
+        job_state::change(&[due.ticket], &state);
         return Turn::GivenUp;
     }
     // What a worker did not survive is tried alone.

@@ -15,7 +15,7 @@ use crate::pg::shared::layout;
 use crate::pg::shared::layout::Database;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::turns;
-use crate::pg::shared::{receipts, wait};
+use crate::pg::shared::{events, receipts, wait};
 use crate::pg::sys::settings;
 
 /// A worker that has been asked for and does not appear within this many seconds is asked for again.
@@ -122,9 +122,9 @@ fn promote(housekeeping: bool) {
     });
 }
 
-/// Receipts that nobody is writing need a worker.
+/// Receipts that nobody is writing need a worker, and events of which nobody tells.
 fn call_for_receipts() {
-    for oid in receipts::unattended() {
+    for oid in receipts::unattended().into_iter().chain(events::unattended(clock::now_us())) {
         layout::with_header(|h| {
             if let Some(database) = workers::entry(h, oid) {
                 database.wanted |= database.worker_pid == 0;

@@ -15,12 +15,12 @@ use crate::pg::installation::Found;
 use crate::pg::shared::layout;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::turns;
-use crate::pg::shared::{receipts, wait};
+use crate::pg::shared::{events, receipts, wait};
 use crate::pg::store::cache;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::{jobs_waiting, ledger};
 use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
-use crate::pg::worker::{leases, receipt_writer, refusal_writer, sweep, tally_writer};
+use crate::pg::worker::{event_writer, leases, receipt_writer, refusal_writer, sweep, tally_writer};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -146,6 +146,7 @@ fn work_until_idle(database: u32) -> bool {
                     let _ = refusal_writer::write_last(database);
                 }
                 let _ = receipt_writer::write(database);
+                let _ = event_writer::write(database);
                 let _ = tally_writer::write(database);
                 mark(database, |d| d.has_work = true);
                 return true;
@@ -194,6 +195,7 @@ fn work_until_idle(database: u32) -> bool {
 /// Nothing of ours is here, or nothing that this library knows.
 fn forgotten(database: u32) -> bool {
     receipts::with(|arena| arena.forget_database(database));
+    events::forget(database);
     provider_slots::forget(database, None);
     false
 }
@@ -228,6 +230,7 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
             mark(database, |d| d.receipts += written);
             idle_until = Instant::now() + LINGER;
         }
+        event_writer::write(database)?;
         schedule.keep(database)?;
         if has_to_leave(database) {
             return Ok(true);

@@ -2,16 +2,19 @@
 
 use crate::pg::installation;
 use leadlex_domain::sqlstate;
+use serde_json::json;
 
 use crate::pg::installation::Found;
 use crate::pg::provider::shared_values;
 use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Taken;
 use crate::pg::store;
+use crate::pg::store::events::{self, About};
 use crate::pg::store::shared_values::Crowded;
 use crate::pg::sys::settings;
 use crate::pg::worker::refusal_writer;
 use crate::pg::worker::session::{Failed, attempt, set_local};
+use leadlex_domain::event;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
 
@@ -55,6 +58,9 @@ fn list(crowded: &[Crowded]) -> Result<(), Failed> {
         set_local(c"lock_timeout", "50ms");
         for new in store::shared_values::list(crowded) {
             shared_values::warn_of(new.kind, new.workspace, new.hash, new.provider);
+            let about = About { workspace: new.workspace, provider: new.provider.unwrap_or_default() };
+            let detail = json!({"kind": new.kind.name(), "hash": new.hash});
+            events::post_on_commit(event::Kind::SharedValue, about, 1, detail);
         }
     });
     match listed {

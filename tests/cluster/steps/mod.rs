@@ -10,6 +10,7 @@ mod queue;
 mod queue_paid;
 mod seeded;
 mod sent;
+mod stopped;
 mod tickets;
 mod vendor;
 

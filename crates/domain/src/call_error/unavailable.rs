@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::{Code, Failure};
 use crate::provider::{Fault, FaultKind};
 
+const STOPPED: &str = "No credit was charged. An administrator has stopped all requests (leadlex.stop) and starts them again with leadlex.resume(). What was answered before is still used.";
+
 /// Of several answers that come later, the one that can be asked for first.
 fn soonest((_, fault): &(&str, &Fault)) -> (bool, u64) {
     (fault.given_up, fault.retry_after_s.unwrap_or(u64::MAX))
@@ -49,6 +51,9 @@ impl Failure {
         )
         .with("providers", providers.iter().map(outcome).collect());
         let faults = || providers.iter().filter_map(|(name, fault)| Some((name.as_str(), fault.as_ref()?)));
+        if let Some((_, stopped)) = faults().find(|(_, fault)| fault.kind == FaultKind::Stopped) {
+            return failure.stopped(&stopped.message);
+        }
         if let Some((_, held)) = faults().find(|(_, fault)| fault.holds) {
             return failure
                 .with("reason", json!(held.kind.name()))
@@ -58,6 +63,24 @@ impl Failure {
             Some((name, fault)) => failure.pending(name, fault),
             None => failure,
         }
+    }
+
+    /// No request is sent, as an administrator has said.
+    fn stopped(mut self, reason: &str) -> Failure {
+        self.message = format!("stopped: {reason}");
+        self.hint = STOPPED.to_owned();
+        self.with("reason", json!(FaultKind::Stopped.name()))
+    }
+
+    /// Of a contact that is not asked about any more, since leadlex.stop() was called with this reason.
+    /// `provider_unavailable`, LX503, with the reason `stopped`.
+    pub fn stopped_before(reason: &str) -> Failure {
+        Failure::new(Code::ProviderUnavailable, "", "").stopped(reason)
+    }
+
+    /// Whether leadlex.stop() kept a provider from being asked.
+    pub fn is_stopped(&self) -> bool {
+        self.more.get("reason").is_some_and(|reason| reason == FaultKind::Stopped.name())
     }
 
     /// The answer of this provider comes later.

@@ -36,6 +36,10 @@ impl Fault {
             FaultKind::ProviderLimit => format!(
                 "Try again when its window is over, or raise max_requests_per_minute or max_requests_per_day: SELECT leadlex.alter_provider('{literal}', config => …)."
             ),
+            FaultKind::Stopped => {
+                "An administrator has stopped all requests, and starts them again with leadlex.resume()."
+                    .to_owned()
+            }
             FaultKind::Quota => format!(
                 "The account with the vendor of provider {name} has nothing left: buy more, or wait for its next period."
             ),

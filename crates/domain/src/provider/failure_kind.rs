@@ -51,6 +51,8 @@ pub enum FaultKind {
     ProviderLimit,
     /// Too many requests are under way in this session.
     Busy,
+    /// An administrator has stopped all requests.
+    Stopped,
     /// A mistake of ours.
     Internal,
 }
@@ -116,6 +118,7 @@ impl FaultKind {
             | FaultKind::BreakerOpen
             | FaultKind::ProviderLimit
             | FaultKind::Busy
+            | FaultKind::Stopped
             | FaultKind::Internal => Effect::Nothing,
         }
     }
@@ -144,6 +147,7 @@ impl FaultKind {
         BreakerOpen "breaker_open",
         ProviderLimit "provider_limit",
         Busy "busy",
+        Stopped "stopped",
         Internal "internal",
     }
 }
@@ -188,6 +192,11 @@ impl Fault {
             owed: false,
             given_up: false,
         }
+    }
+
+    /// leadlex.stop() is in force, for this reason.
+    pub fn stopped(reason: &str) -> Fault {
+        Fault::new(FaultKind::Stopped, reason)
     }
 
     /// Its request names {secret}, and there is none: it is not asked, and nobody's address leaves for nothing.

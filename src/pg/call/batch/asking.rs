@@ -9,6 +9,7 @@ use crate::pg::limits::rates;
 use crate::pg::provider;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::{Asked, Asker, Asking, NotYet};
+use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::rate::Window;
@@ -57,7 +58,7 @@ impl Batch<'_> {
     }
 
     fn refuse_or_wait(&mut self, mut member: Member, window: Window, now: i64) {
-        let minute = window.reset - now <= 61 && settings::batch_waits();
+        let minute = window.reset - now <= 61 && settings::batch_waits() && stop::reason().is_none();
         if minute {
             self.closed_until = Some(window.reset);
             self.queue.push_front(member);
@@ -98,6 +99,7 @@ impl Batch<'_> {
                     Event::Listed(self.scope().is_suppressed(&whom, member.row, &self.crowd))
                 }
                 Step::Recall(at) => self.recall(&mut member, at),
+                Step::Ask(_) if self.leaves_jobs() => return self.leave(member),
                 Step::Ask(at) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     match self.put_to(&mut member, at, left) {

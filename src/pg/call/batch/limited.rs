@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::pg::call::batch::halting::Rest;
 use crate::pg::call::batch::member::Member;
 use crate::pg::call::batch::{Batch, LOOK_ROUND};
 use crate::pg::provider;
@@ -10,7 +11,6 @@ use crate::pg::provider::{Limit, Queued};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Event;
 use crate::pg::sys::settings;
-use leadlex_domain::batch::BatchResult;
 use leadlex_domain::provider::{Config, Fault, FaultKind};
 use leadlex_domain::steps;
 use leadlex_domain::waterfall::ProviderOutcome;
@@ -225,7 +225,7 @@ impl Batch<'_> {
     }
 
     /// Time is over for those that wait. A contact that was asked about already has what came of it.
-    pub fn leave_limited(&mut self) {
+    pub fn leave_limited(&mut self, rest: &Rest) {
         self.limited.gates.clear();
         for Held { mut member, fault, limit, .. } in std::mem::take(&mut self.limited.held) {
             let at = member.steps.turn().expect("it waits for a provider");
@@ -234,7 +234,7 @@ impl Batch<'_> {
                 self.return_credit();
                 let Member { claim, steps, .. } = member;
                 self.let_go(claim.key, claim.before);
-                let line = BatchResult::left(claim.request_id, Some(steps.contact().clone()));
+                let line = rest.line(claim.request_id, Some(steps.contact().clone()));
                 self.tell(claim.position, line);
                 continue;
             }

@@ -4,6 +4,7 @@
 mod answers;
 mod asking;
 mod estimate;
+mod halting;
 mod limited;
 mod lookup;
 mod member;
@@ -28,10 +29,12 @@ use crate::pg::provider::shared_values::Crowd;
 use crate::pg::shared::progress::Progress;
 use crate::pg::shared::single_flight::Ear;
 use crate::pg::shared::{claims, transaction, wait};
+use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 pub use answers::Outcomes;
 pub use estimate::estimate;
+use halting::Rest;
 use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::fields::FieldSet;
@@ -106,6 +109,8 @@ pub struct Batch<'s> {
     waits: bool,
     /// In epoch microseconds.
     began_at: i64,
+    /// Requests were sent when it began: should they be stopped, its rest is not looked at.
+    sends: bool,
     visit: Option<Visit>,
     progress: &'s mut Progress,
     sink: &'s mut Sink<'s>,
@@ -196,6 +201,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         until,
         waits,
         began_at: clock::now_us(),
+        sends: stop::reason().is_none(),
         visit,
         progress,
         sink,
@@ -237,8 +243,9 @@ impl Batch<'_> {
         let parallel = settings::max_parallel_requests();
         pgrx::check_for_interrupts!();
         if self.until.is_some_and(|until| Instant::now() >= until) {
-            self.leave_the_rest();
+            self.leave_the_rest(&Rest::Left);
         }
+        self.halt();
         self.read_ahead(parallel);
         self.recall_last();
         self.resume_limited(parallel);
@@ -272,17 +279,17 @@ impl Batch<'_> {
         }
     }
 
-    /// Time is over: what has not been begun is not begun any more.
-    fn leave_the_rest(&mut self) {
-        self.leave_limited();
+    /// What has not been begun is not begun any more.
+    fn leave_the_rest(&mut self, rest: &Rest) {
+        self.leave_limited(rest);
         for (position, _) in std::mem::take(&mut self.ahead) {
-            self.tell(position, BatchResult::left(Uuid::now_v7(), None));
+            self.tell(position, rest.line(Uuid::now_v7(), None));
         }
         let last = std::mem::take(&mut self.last).into_iter().map(|(_, member)| member);
         for member in std::mem::take(&mut self.queue).into_iter().chain(last) {
             let Member { claim, steps, .. } = member;
             self.let_go(claim.key, claim.before);
-            let line = BatchResult::left(claim.request_id, Some(steps.contact().clone()));
+            let line = rest.line(claim.request_id, Some(steps.contact().clone()));
             self.tell(claim.position, line);
         }
     }

@@ -121,6 +121,18 @@ impl Batch<'_> {
         taken
     }
 
+    /// None of them is waited for any more.
+    pub fn release_parked(&mut self) {
+        self.ear = None;
+        for Parked { awaits, mut member } in std::mem::take(&mut self.parked) {
+            member.steps.next(match awaits {
+                Awaits::Others(..) => Event::Over,
+                Awaits::Answer(_) => Event::Again,
+            });
+            self.advance(member);
+        }
+    }
+
     /// How long until one of them is to be looked at.
     pub fn until_parked(&self) -> Duration {
         let ear = self.ear.as_ref().map_or(LOOK_ROUND, Ear::pause);

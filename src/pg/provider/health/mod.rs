@@ -12,13 +12,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::pg::shared::events::{self, About, Event};
 use crate::pg::shared::layout::{AccountKey, Lock};
 use crate::pg::shared::{layout, provider_slots};
 use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
-use leadlex_domain::health::{Ending, Permit, Policy, Question};
+use leadlex_domain::event::Kind;
+use leadlex_domain::health::{Ending, Pause, Permit, Policy, Question};
 use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Verdict};
 use leadlex_domain::tally::Count;
 
@@ -100,7 +103,13 @@ impl ProviderSlot {
     /// Whether the provider may be asked.
     pub fn permit(self, question: Question, others: bool, lease: Duration) -> Permit {
         let now = clock::now_us();
-        self.with(|state| state.health.permit(question, others, now, lease)).unwrap_or(Permit::Ask)
+        let permitted = self.with(|state| {
+            let before = state.health.trouble();
+            (state.health.permit(question, others, now, lease), before, state.health.trouble())
+        });
+        let Some((permit, before, after)) = permitted else { return Permit::Ask };
+        self.tell(before, after);
+        permit
     }
 
     /// It was passed over.
@@ -127,10 +136,15 @@ impl ProviderSlot {
     /// Counts a request that is sent. `in_full`: it has the provider's whole timeout, so that a timeout
     /// counts as a failure.
     pub fn sent(self, question: Question, in_full: bool, place: Option<Arc<Place>>) -> InFlightRequest {
-        self.with(|state| {
+        let met = self.with(|state| {
+            let before = state.health.trouble();
             state.health.meet(question.identity);
             state.count(Count::Calls);
+            (before, state.health.trouble())
         });
+        if let Some((before, after)) = met {
+            self.tell(before, after);
+        }
         workers::note_work();
         InFlightRequest {
             slot: self,
@@ -140,6 +154,20 @@ impl ProviderSlot {
             policy: settings::breaker(),
             place,
         }
+    }
+}
+
+impl ProviderSlot {
+    /// An event where administrators are to know of the change. From any thread, see [`events::post`].
+    fn tell(self, before: Option<Pause>, after: Option<Pause>) {
+        let (kind, detail) = match (before, after) {
+            (None, Some(pause)) => (Kind::ProviderPaused, json!({"cause": pause.cause.name()})),
+            (Some(_), None) => (Kind::ProviderBack, json!({})),
+            _ => return,
+        };
+        let AccountKey { database, catalog, id } = self.key;
+        let about = About { provider: Uuid::from_bytes(id), ..About::default() };
+        events::post(&Event { database, catalog, kind, about, count: 1, detail });
     }
 }
 
@@ -184,7 +212,8 @@ impl InFlightRequest {
             _ => None,
         };
         robust_mutex::from_thread(|| {
-            self.slot.with(|state| {
+            let told = self.slot.with(|state| {
+                let before = state.health.trouble();
                 state.health.ended(self.question, self.sent_at, now, ending, self.policy);
                 count.into_iter().for_each(|count| state.count(count));
                 state.since.add_cost(cost);
@@ -192,7 +221,11 @@ impl InFlightRequest {
                 if let Some(fault) = error {
                     state.note_error(fault);
                 }
-            })
+                (before, state.health.trouble())
+            });
+            if let Some((before, after)) = told {
+                self.slot.tell(before, after);
+            }
         });
         // Who is asked about next meets the pause, if there is one.
         if let Some(place) = &self.place {

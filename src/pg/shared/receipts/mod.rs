@@ -190,6 +190,16 @@ pub fn note(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) {
     });
 }
 
+/// From any thread: the launcher is to look round, unless a worker is at this database's.
+pub fn call_writer(database: u32) {
+    locked(|contents, _| {
+        if !contents.launcher.is_null() && !contents.writers.contains(&database) {
+            // SAFETY: as in `put`.
+            unsafe { SetLatch(contents.launcher) };
+        }
+    });
+}
+
 /// From any thread: whether the worker is still to write these refusals, and has not found that somebody holds one up.
 pub fn are_to_write(keys: &[Key], reach: [u8; 16]) -> bool {
     robust_mutex::from_thread(|| locked(|_, arena| arena.is_to_write(keys, reach)))

@@ -1,0 +1,31 @@
+-- What administrators are told of by itself. Written by the background worker, never on the path of a call. Not in dumps: what
+-- happened here has not happened where a dump is restored.
+
+CREATE TABLE leadlex.event (
+    id           uuid PRIMARY KEY,
+    at           timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    event        text NOT NULL,
+    workspace_id uuid,
+    provider     text,
+    detail       jsonb NOT NULL
+);
+COMMENT ON TABLE leadlex.event IS 'The last 1,000 events: what happened that an administrator may have to act on. Each is also a line in the server log, and NOTIFY leadlex with {"event": …, "id": …}. At most one a minute for each kind and workspace or provider. Granted roles see those of their workspaces; administrators and pg_monitor see all.';
+COMMENT ON COLUMN leadlex.event.id IS 'the event (uuid v7, so ordered by time), also in the notification';
+COMMENT ON COLUMN leadlex.event.at IS 'when it was told, within 2 s of when it happened';
+COMMENT ON COLUMN leadlex.event.event IS 'credits_low, credits_out, provider_paused, provider_back, vendor_balance_low, jobs_dead, stopped, resumed, shared_value';
+COMMENT ON COLUMN leadlex.event.workspace_id IS 'which workspace it is about; NULL = none, or all';
+COMMENT ON COLUMN leadlex.event.provider IS 'which provider it is about, by name; NULL = none';
+COMMENT ON COLUMN leadlex.event.detail IS 'more of it, such as credits, cause, jobs; names no person';
+
+CREATE TABLE leadlex.stopped (
+    id         uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+    since      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    stopped_by name NOT NULL,
+    reason     text NOT NULL
+);
+COMMENT ON TABLE leadlex.stopped IS 'A row while leadlex.stop() is in force. Read leadlex.status or leadlex.queue instead.';
+COMMENT ON COLUMN leadlex.stopped.id IS 'of the row';
+COMMENT ON COLUMN leadlex.stopped.since IS 'when it was called';
+COMMENT ON COLUMN leadlex.stopped.stopped_by IS 'the role that called it last';
+COMMENT ON COLUMN leadlex.stopped.reason IS 'as given to leadlex.stop; callers are told';
+SELECT pg_catalog.pg_extension_config_dump('leadlex.stopped', '');

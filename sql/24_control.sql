@@ -1,0 +1,25 @@
+-- Events, and who is told of them.
+
+ALTER TABLE leadlex.event ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_workspace ON leadlex.event FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[])
+           OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
+           OR (SELECT leadlex.is_administrator()));
+REVOKE ALL ON leadlex.event FROM PUBLIC;
+GRANT SELECT ON leadlex.event TO PUBLIC;
+
+REVOKE ALL ON leadlex.stopped FROM PUBLIC;
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.stopped
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+
+CREATE FUNCTION leadlex.stop(reason text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'stop_requests_wrapper';
+COMMENT ON FUNCTION leadlex.stop(text) IS 'Stops everything: from the commit on, within 1 s, no session of this database sends a request to a provider, until leadlex.resume(). What is under way ends. Calls that would have to ask are LX503 with the reason stopped and this text; receipts and stored results still answer; running sets end, and the queue waits. It outlasts restart and crash. Stopped again, it takes the new reason. Errors: 22023 the reason is NULL, blank or longer than 200 characters; 55P03 another transaction has stopped or resumed, and is open; 25006.';
+REVOKE ALL ON FUNCTION leadlex.stop(text) FROM PUBLIC;
+
+CREATE FUNCTION leadlex.resume() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'resume_requests_wrapper';
+COMMENT ON FUNCTION leadlex.resume() IS 'Ends leadlex.stop(): from the commit on requests are sent again, and the queue goes on. The time in between does not count toward poll_for_s. Does nothing where requests are sent. Errors: 55P03 another transaction has stopped or resumed, and is open; 25006.';
+REVOKE ALL ON FUNCTION leadlex.resume() FROM PUBLIC;

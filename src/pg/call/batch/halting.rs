@@ -1,0 +1,60 @@
+//! A set that is to end before its time: leadlex.stop(), and for jobs also leadlex.pause_queue().
+
+use std::rc::Rc;
+
+use uuid::Uuid;
+
+use crate::pg::call::batch::Batch;
+use crate::pg::call::batch::member::Member;
+use crate::pg::store::stop;
+use leadlex_domain::batch::BatchResult;
+use leadlex_domain::call_error::Failure;
+use leadlex_domain::contact::Contact;
+
+/// What contacts are told that nobody is asked about any more.
+pub enum Rest {
+    /// The time is over, or they stay in the queue.
+    Left,
+    /// Requests were stopped, for this reason.
+    Stopped(Rc<str>),
+}
+
+impl Rest {
+    /// The line of one of them.
+    pub fn line(&self, request_id: Uuid, contact: Option<Contact>) -> BatchResult {
+        match self {
+            Rest::Left => BatchResult::left(request_id, contact),
+            Rest::Stopped(reason) => {
+                BatchResult::failed(request_id, &Failure::stopped_before(reason), contact)
+            }
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// Whether it is a job whose contacts are to stay in the queue.
+    pub fn leaves_jobs(&self) -> bool {
+        self.visit.is_some() && stop::ends_jobs()
+    }
+
+    /// Ends what has not been begun, where that is to be. What is under way goes on to its end. A set that began later goes on:
+    /// receipts answer it, and nobody else is asked.
+    pub fn halt(&mut self) {
+        if self.leaves_jobs() {
+            return self.leave_the_rest(&Rest::Left);
+        }
+        let Some(reason) = stop::reason().filter(|_| self.sends) else { return };
+        self.sends = false;
+        self.leave_the_rest(&Rest::Stopped(reason));
+        self.release_parked();
+    }
+
+    /// A job's contact stays in the queue although it was begun: what was answered by now is kept.
+    pub fn leave(&mut self, member: Member) {
+        self.stop_asking(&member);
+        self.return_credit();
+        let Member { claim, steps, .. } = member;
+        self.let_go(claim.key, claim.before);
+        self.tell(claim.position, BatchResult::left(claim.request_id, Some(steps.contact().clone())));
+    }
+}
