@@ -15,6 +15,7 @@ pub mod identity;
 pub mod job;
 pub mod latency;
 pub mod merge;
+pub mod money;
 pub mod people;
 pub mod person;
 pub mod position;
