@@ -24,7 +24,7 @@ pub fn init() {
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     sys::settings::define(preloading);
     use shared::layout::Part;
-    use shared::{claims, lockouts, logins, provider_slots, receipts, single_flight, throttle};
+    use shared::{budgets, claims, lockouts, logins, provider_slots, receipts, single_flight, throttle};
     shared::transaction::settle_with(vec![
         limits::settlement::SETTLEMENT,
         claims::SETTLEMENT,
@@ -34,6 +34,7 @@ pub fn init() {
         single_flight::leave();
         throttle::leave();
         logins::leave();
+        budgets::leave();
     });
     if preloading {
         shared::layout::register(vec![
@@ -42,6 +43,7 @@ pub fn init() {
             Part { size: single_flight::size, start: single_flight::start },
             Part { size: throttle::size, start: throttle::start },
             Part { size: logins::size, start: logins::start },
+            Part { size: budgets::size, start: budgets::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

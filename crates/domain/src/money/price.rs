@@ -121,8 +121,9 @@ impl Price {
     }
 }
 
-/// What is to be booked of a request that came to this. `credits`: what its answer reports. `fields`: what it could have supplied.
-pub fn bill(price: Option<&Price>, came: &Progress, credits: Option<f64>, fields: FieldSet) -> Bill {
+/// What is to be booked of a request that came to this. `credits`: what its answer reports. `most`: what an answer could have
+/// cost, without what the request itself costs.
+pub fn bill(price: Option<&Price>, came: &Progress, credits: Option<f64>, most: Amount) -> Bill {
     let credits = credits.map(Amount::of_reported);
     let supplied = match came {
         Progress::Over(Verdict::Match { values, .. }) => values.fields(),
@@ -136,14 +137,13 @@ pub fn bill(price: Option<&Price>, came: &Progress, credits: Option<f64>, fields
         return Bill::default();
     }
     let cost = |price: &Price| price.per_request.plus(price.of_answer(supplied, credits));
-    let unknown = |price: &Price| price.most_of_answer(fields);
     Bill {
         requests: 1,
         matches: u32::from(!supplied.is_empty()),
         fields_supplied: supplied.iter().count() as u32,
         credits: credits.unwrap_or_default(),
         cost: price.map(cost).unwrap_or_default(),
-        unknown: price.filter(|_| sent == Sent::Unanswered).map(unknown).unwrap_or_default(),
+        unknown: if sent == Sent::Unanswered { most } else { Amount::ZERO },
     }
 }
 

@@ -88,6 +88,16 @@ pub struct Windows {
 }
 
 impl Windows {
+    pub const NONE: Windows = Windows {
+        day: 0,
+        of_day: Amount::ZERO,
+        month: 0,
+        of_month: Amount::ZERO,
+        total: Amount::ZERO,
+        reserved: Amount::ZERO,
+        held: Amount::ZERO,
+    };
+
     /// Nothing reserved; `of_day` and `of_month` are those of `now`.
     pub fn new(now: i64, of_day: Amount, of_month: Amount, total: Amount) -> Windows {
         Windows { day: day_of(now), month: month_of(now), of_day, of_month, total, ..Windows::default() }
