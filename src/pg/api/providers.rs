@@ -1,6 +1,6 @@
 //! Providers: add, change, drop.
 
-use crate::pg::api::workspaces;
+use crate::pg::api::{money, workspaces};
 use leadlex_domain::sqlstate;
 
 use pgrx::prelude::*;
@@ -12,6 +12,7 @@ use crate::pg::shared::{layout, transaction};
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::spend;
 use crate::pg::sys::raise;
 use leadlex_domain::call_error::short;
 use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
@@ -161,6 +162,7 @@ fn add_provider(
     if preset.is_none_or(|preset| score_rules(&complete) != score_rules(&preset_config(preset))) {
         notice_score(name, &complete, &parsed);
     }
+    money::warn_of_budgets(name, workspace, &parsed);
     match secret {
         Some(secret) => config::set_secret(name, secret),
         None if parsed.needs_secret() => pgrx::notice!(
@@ -209,6 +211,7 @@ fn alter_provider(
         if secret.is_none() {
             refuse_new_place(&present, &parsed);
         }
+        money::warn_of_budgets(name, present.workspace, &parsed);
     }
     if let Some(secret) = secret {
         secret_allowed(secret);
@@ -250,6 +253,7 @@ fn drop_provider(name: Option<&str>) {
     if !config::drop_provider(name) {
         unknown(name);
     }
+    spend::drop_budgets(name);
 }
 
 /// leadlex.enable_provider(name, enabled boolean): lets a provider be asked, or not. Raises the errors of

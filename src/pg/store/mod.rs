@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;
+pub mod spend;
 pub mod suppressions;
 pub mod tallies;
 pub mod tickets;

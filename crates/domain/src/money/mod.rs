@@ -95,6 +95,11 @@ impl Amount {
         self.0 as f64 / MILLION as f64
     }
 
+    /// Without decimals, if it has none.
+    pub fn whole(self) -> Option<i64> {
+        (self.0 % MILLION == 0).then_some(self.0 / MILLION)
+    }
+
     #[must_use]
     pub fn plus(self, other: Amount) -> Amount {
         Amount(self.0.saturating_add(other.0))

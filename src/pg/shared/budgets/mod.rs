@@ -19,8 +19,7 @@ use crate::pg::sys::shared_block;
 use table::{ENTRIES, Entry, Head, Reservation, SUMS, Sum, Table};
 
 pub use table::{
-    Close, Counts, Denied, EVERY_PROVIDER, EVERY_WORKSPACE, EntryKey, Limit, Load, Record, SumKey, Wish,
-    name_bytes,
+    Close, Counts, Denied, EVERY_WORKSPACE, EntryKey, Limit, Load, Record, SumKey, Wish, name_bytes,
 };
 
 const NAME: &CStr = c"leadlex_enrich money";
