@@ -9,11 +9,13 @@ mod pg;
 
 ::pgrx::extension_sql_file!("../sql/00_library.sql", name = "library", bootstrap);
 ::pgrx::extension_sql_file!("../sql/10_tables.sql", name = "tables", requires = ["library"]);
-::pgrx::extension_sql_file!("../sql/12_events.sql", name = "events", requires = ["tables"]);
+::pgrx::extension_sql_file!("../sql/11_money.sql", name = "money_tables", requires = ["tables"]);
+::pgrx::extension_sql_file!("../sql/12_events.sql", name = "events", requires = ["money_tables"]);
 ::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["events"]);
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
 ::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
-::pgrx::extension_sql_file!("../sql/24_control.sql", name = "control", requires = ["many"]);
+::pgrx::extension_sql_file!("../sql/23_money.sql", name = "money", requires = ["many"]);
+::pgrx::extension_sql_file!("../sql/24_control.sql", name = "control", requires = ["money"]);
 ::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["control"], finalize);
 
 #[::pgrx::pg_guard]

@@ -122,7 +122,8 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
-           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'home', 'queue_pause', 'stopped']::pg_catalog.name[])",
+           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'home', 'queue_pause', 'stopped',
+           'budget_limit']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.

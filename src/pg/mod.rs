@@ -25,7 +25,7 @@ pub fn init() {
     sys::settings::define(preloading);
     use shared::layout::Part;
     use shared::{
-        claims, control, events, lockouts, logins, provider_slots, receipts, single_flight, throttle,
+        budgets, claims, control, events, lockouts, logins, provider_slots, receipts, single_flight, throttle,
     };
     shared::transaction::settle_with(vec![
         limits::commit_and_rollback::SETTLEMENT,
@@ -37,6 +37,7 @@ pub fn init() {
         single_flight::leave();
         throttle::leave();
         logins::leave();
+        budgets::leave();
     });
     if preloading {
         shared::layout::register(vec![
@@ -47,6 +48,7 @@ pub fn init() {
             Part { size: logins::size, start: logins::start },
             Part { size: events::size, start: events::start },
             Part { size: control::size, start: control::start },
+            Part { size: budgets::size, start: budgets::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

@@ -47,6 +47,8 @@ const TABLE: [Description; 6] = [
 const COUNT: usize = TABLE.len();
 
 impl Field {
+    /// How many fields there are.
+    pub const COUNT: usize = COUNT;
     pub const JOB_TITLE: Field = Field(0);
     pub const COMPANY_NAME: Field = Field(1);
     pub const LINKEDIN_URL: Field = Field(2);

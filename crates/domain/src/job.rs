@@ -234,6 +234,7 @@ mod tests {
         let down = Some(fault(FaultKind::ServerError, false));
         for faults in [
             vec![limited.clone()],
+            vec![Some(fault(FaultKind::Budget, false)), Some(fault(FaultKind::NoPrice, false))],
             vec![busy.clone()],
             vec![paused.clone()],
             vec![Some(fault(FaultKind::BreakerOpen, true))],

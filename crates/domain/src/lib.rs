@@ -16,6 +16,7 @@ pub mod identity;
 pub mod job;
 pub mod latency;
 pub mod merge;
+pub mod money;
 pub mod paid;
 pub mod people;
 pub mod person;

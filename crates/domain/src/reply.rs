@@ -1,12 +1,15 @@
 //! What a successful call returns.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde::ser::{SerializeStruct, Serializer};
+use serde::ser::{SerializeMap, SerializeStruct, Serializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
+use super::money::{Amount, Currency};
 use super::rate::Window;
 
 /// Where a value came from.
@@ -31,6 +34,26 @@ pub struct Reply {
     pub rate_limit: Option<Window>,
     /// More comes later.
     pub pending: bool,
+    /// What it caused to be sent has cost.
+    pub cost: Costs,
+}
+
+/// Amounts by currency; of what has no price there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Costs(pub BTreeMap<Currency, Amount>);
+
+/// `{"USD": 0.28}`, with whole amounts as whole numbers.
+impl Serialize for Costs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(self.0.len()))?;
+        for (currency, amount) in &self.0 {
+            match amount.whole() {
+                Some(whole) => object.serialize_entry(currency.name(), &whole)?,
+                None => object.serialize_entry(currency.name(), &amount.to_f64())?,
+            }
+        }
+        object.end()
+    }
 }
 
 /// What a call returns.
@@ -47,7 +70,7 @@ pub enum Told {
 impl Serialize for Reply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let origin = self.origin.as_ref();
-        let mut object = serializer.serialize_struct("Reply", 9 + usize::from(self.pending))?;
+        let mut object = serializer.serialize_struct("Reply", 10 + usize::from(self.pending))?;
         object.serialize_field("contact", &ContactObject(&self.contact))?;
         object.serialize_field("fields_updated", &self.fields_updated)?;
         object.serialize_field("source", &origin.map(|origin| &origin.source))?;
@@ -58,6 +81,7 @@ impl Serialize for Reply {
         let sources = FieldSources { updated: self.fields_updated, origins: &self.field_origins };
         object.serialize_field("field_sources", &sources)?;
         object.serialize_field("rate_limit", &self.rate_limit)?;
+        object.serialize_field("cost", &self.cost)?;
         if self.pending {
             object.serialize_field("pending", &true)?;
         }
@@ -108,6 +132,7 @@ pub fn replay(mut stored: Value, request_id: Uuid, credits: Option<i64>, rate: O
         object.insert("request_id".into(), json!(request_id));
         object.insert("credits_remaining".into(), json!(credits));
         object.insert("rate_limit".into(), json!(rate));
+        object.insert("cost".into(), json!({}));
     }
     stored
 }

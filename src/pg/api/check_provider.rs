@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::pg::api::providers::{checked, find, unknown};
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
+use crate::pg::provider::spending::Spender;
 use crate::pg::provider::{Asker, Ready, Refused};
 use crate::pg::shared::layout;
 use crate::pg::shared::wait;
@@ -126,6 +127,9 @@ fn checked_with(
     last
 }
 
+/// What is tried out is for no workspace.
+const NOBODY: uuid::Uuid = uuid::Uuid::nil();
+
 /// Sends the next request of a question; what was sent and what came of it. `Err`: why none was.
 fn one_request(
     found: &LoadedProvider,
@@ -135,7 +139,7 @@ fn one_request(
     left: Duration,
 ) -> Result<(Value, Progress), Value> {
     let until = Instant::now() + left;
-    let ready = provider::prepare_logged_in(found, config, (inquiry, person), left, Asker::ByHand);
+    let ready = provider::prepare_logged_in(found, config, (inquiry, person, NOBODY), left, Asker::ByHand);
     let (prepared, login) = match ready {
         Ok((Ready::Send(prepared), login)) => (prepared, login),
         Ok((Ready::LogIn(_), _)) => return Err(not_asked("internal", "the login gave nothing")),
@@ -148,7 +152,8 @@ fn one_request(
         }
         Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
-    let in_flight = match provider::admit_in_time(found, config, prepared.question, until, Asker::ByHand) {
+    let asked = (prepared.question, Spender { workspace: NOBODY, fields: Some(config.maps()) });
+    let in_flight = match provider::admit_in_time(found, config, asked, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
         Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };

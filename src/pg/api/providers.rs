@@ -1,6 +1,6 @@
 //! Providers: add, change, drop.
 
-use crate::pg::api::workspaces;
+use crate::pg::api::{money, workspaces};
 use leadlex_domain::sqlstate;
 
 use pgrx::prelude::*;
@@ -12,6 +12,7 @@ use crate::pg::shared::{layout, transaction};
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::spend;
 use crate::pg::store::stop;
 use crate::pg::sys::raise;
 use leadlex_domain::call_error::short;
@@ -162,6 +163,7 @@ fn add_provider(
     if preset.is_none_or(|preset| score_rules(&complete) != score_rules(&preset_config(preset))) {
         notice_score(name, &complete, &parsed);
     }
+    money::warn_of_budgets(name, workspace, &parsed);
     match secret {
         Some(secret) => config::set_secret(name, secret),
         None if parsed.needs_secret() => pgrx::notice!(
@@ -210,6 +212,7 @@ fn alter_provider(
         if secret.is_none() {
             refuse_new_place(&present, &parsed);
         }
+        money::warn_of_budgets(name, present.workspace, &parsed);
     }
     if let Some(secret) = secret {
         secret_allowed(secret);
@@ -251,6 +254,7 @@ fn drop_provider(name: Option<&str>) {
     if !config::drop_provider(name) {
         unknown(name);
     }
+    spend::drop_budgets(name);
 }
 
 /// leadlex.enable_provider(name, enabled boolean): lets a provider be asked, or not. Raises the errors of

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::receipt_sink::{Kept, ReceiptSink};
 use crate::pg::provider::asker::Asker;
 use crate::pg::provider::sending::{admit_in_time, longest, longest_wait, send};
+use crate::pg::provider::spending::Spender;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
 use leadlex_domain::provider::Config;
@@ -12,15 +13,18 @@ use leadlex_domain::provider::Config;
 /// What it takes to send a request a second time: where its answer goes, and until when.
 pub struct Again {
     receipt_sink: ReceiptSink,
+    spender: Spender,
     until: Instant,
 }
 
 impl Again {
     /// `None` where the provider would bill a repetition.
-    pub fn of(receipt_sink: &ReceiptSink, left: Duration) -> Option<Again> {
-        receipt_sink
-            .repeats
-            .then(|| Again { receipt_sink: receipt_sink.clone(), until: Instant::now() + left })
+    pub fn of(receipt_sink: &ReceiptSink, spender: Spender, left: Duration) -> Option<Again> {
+        receipt_sink.repeats.then(|| Again {
+            receipt_sink: receipt_sink.clone(),
+            spender,
+            until: Instant::now() + left,
+        })
     }
 
     /// It counts as a request, like any other; `None` where it may not be sent now.
@@ -28,7 +32,7 @@ impl Again {
         let left = self.until.checked_duration_since(Instant::now())?;
         let question = self.receipt_sink.in_flight.question;
         self.receipt_sink.in_flight =
-            admit_in_time(provider, config, question, self.until, Asker::Single).ok()?;
+            admit_in_time(provider, config, (question, self.spender), self.until, Asker::Single).ok()?;
         let left = left.min(self.until.saturating_duration_since(Instant::now()));
         if let Some(claim) = &self.receipt_sink.claim {
             // Who waited has its turn meanwhile.

@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::asker::Later;
@@ -13,6 +15,7 @@ use crate::pg::provider::login::{self, log_in};
 use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
 use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait};
 use crate::pg::provider::shared_values::About;
+use crate::pg::provider::spending::Spender;
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, turn, used};
 use crate::pg::shared::receipts;
@@ -99,7 +102,7 @@ impl Put<'_> {
         if asking.past.was_denied(provider.id) {
             inquiry = inquiry.denied();
         }
-        let asked = (&inquiry, &asking.past.person);
+        let asked = (&inquiry, &asking.past.person, asking.workspace);
         let (mut prepared, login) = match prepare_logged_in(provider, config, asked, left, asker) {
             Ok((Ready::Send(prepared), login)) => (prepared, login),
             Ok((Ready::Nothing(None), _)) => return Asked::Done(ProviderOutcome::Skipped),
@@ -115,7 +118,9 @@ impl Put<'_> {
             Err(others) => return turn::of_others(config, others, questions.hashes[0]),
         };
         let repeats = self.add_request_key(&inquiry, &mut prepared.request);
-        let in_flight = match admit(provider, config, prepared.question, left, asker) {
+        let wanted = config.fills().intersect(self.missing);
+        let spender = Spender { workspace: asking.workspace, fields: Some(config.maps_of(wanted)) };
+        let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
         };
@@ -130,7 +135,8 @@ impl Put<'_> {
             ticket: sink.ticket.as_ref().map(|place| place.question),
             in_full: sink.in_flight.in_full,
         };
-        fly(asked, sink, prepared, left, asker)
+        let again = Again::of(&sink, spender, left);
+        fly((asked, again), sink, prepared, left, asker)
     }
 
     fn refused(&self, about: &About, refused: Refused) -> Asked {
@@ -232,20 +238,26 @@ impl Start {
 pub fn prepare_logged_in(
     provider: &LoadedProvider,
     config: &Arc<Config>,
-    asked: (&Inquiry, &Person),
+    (inquiry, person, workspace): (&Inquiry, &Person, Uuid),
     left: Duration,
     asker: Asker,
 ) -> Result<(Ready, Option<login::Place>), Refused> {
+    let asked = (inquiry, person);
     let refused = |fault| Refused { fault, later: None };
     let ready = prepare(provider, config, asked, None).map_err(refused)?;
     let Ready::LogIn(question) = ready else { return Ok((ready, None)) };
-    let held = log_in(provider, config, question, (left, asker))?;
+    let held = log_in(provider, config, (question, workspace), (left, asker))?;
     let ready = prepare(provider, config, asked, Some(&held.values)).map_err(refused)?;
     Ok((ready, Some(held.place())))
 }
 
-fn fly(asked: flight::Asked, sink: ReceiptSink, prepared: Prepared, left: Duration, asker: Asker) -> Asked {
-    let again = Again::of(&sink, left);
+fn fly(
+    (asked, again): (flight::Asked, Option<Again>),
+    sink: ReceiptSink,
+    prepared: Prepared,
+    left: Duration,
+    asker: Asker,
+) -> Asked {
     let request = (*prepared.request, sink.inquiry.hands_in(&sink.config));
     let (keep, kept) = sink.start();
     match send(&asked.config, request, left, keep, asker.on()) {

@@ -3,9 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use crate::pg::installation;
 use crate::pg::provider::asker::{Asker, Refused};
 use crate::pg::provider::sending::{admit, admit_in_time, longest, reveal, send};
+use crate::pg::provider::spending::Spender;
 use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
@@ -49,13 +52,13 @@ impl Place {
 
 /// What the provider's login gives: of another session, or of a request that is sent now and counts like any other.
 ///
-/// `question`: whom it is made for. One that fails has failed for that contact, and for those who wait for it.
+/// `question`: whom it is made for, and `workspace` who pays for it. One that fails has failed for that contact, and for those who wait for it.
 ///
 /// Raises 53000: no file descriptor is left for a request.
 pub fn log_in(
     provider: &LoadedProvider,
     config: &Arc<Config>,
-    question: Question,
+    (question, workspace): (Question, Uuid),
     (left, asker): (Duration, Asker),
 ) -> Result<Held, Refused> {
     let refused = |fault| Refused { fault, later: None };
@@ -88,7 +91,8 @@ pub fn log_in(
             },
             Turn::Mine(number) => {
                 let mine = Mine { place: Place { key, number }, handed_on: false };
-                let values = mine.ask(provider, config, (secret.as_deref(), question), (left, asker))?;
+                let asked = (question, Spender { workspace, fields: None });
+                let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;
                 return Ok(Held { place: Place { key, number }, values });
             }
         }
@@ -114,7 +118,7 @@ impl Mine {
         mut self,
         provider: &LoadedProvider,
         config: &Arc<Config>,
-        (secret, question): (Option<&str>, Question),
+        (secret, asked): (Option<&str>, (Question, Spender)),
         (left, asker): (Duration, Asker),
     ) -> Result<LoginValues, Refused> {
         let refused = |fault| Refused { fault, later: None };
@@ -123,9 +127,9 @@ impl Mine {
         };
         let in_flight = match asker {
             Asker::ByHand => {
-                admit_in_time(provider, config, question, Instant::now() + left, asker).map_err(refused)?
+                admit_in_time(provider, config, asked, Instant::now() + left, asker).map_err(refused)?
             }
-            _ => admit(provider, config, question, left, asker)?,
+            _ => admit(provider, config, asked, left, asker)?,
         };
         let came: Arc<Mutex<Option<Result<LoginValues, Fault>>>> = Arc::default();
         let (told, rules, sent, place) = (Arc::clone(&came), Arc::clone(config), request.clone(), self.place);

@@ -11,6 +11,7 @@ pub mod receipt_sink;
 mod rejections;
 mod sending;
 pub mod shared_values;
+pub mod spending;
 mod throttle;
 mod turn;
 mod under_way;

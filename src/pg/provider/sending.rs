@@ -9,6 +9,8 @@ use crate::pg::limits::{accounts, rates};
 use crate::pg::provider::asker::{Asker, Later, Refused};
 use crate::pg::provider::health;
 use crate::pg::provider::health::InFlightRequest;
+use crate::pg::provider::spending;
+use crate::pg::provider::spending::Spender;
 use crate::pg::provider::throttle;
 use crate::pg::provider::throttle::Queued;
 use crate::pg::shared;
@@ -118,12 +120,14 @@ pub fn longest_wait(config: &Config, left: Duration) -> Instant {
 
 /// Whether the request may be sent now: the provider is not paused, and its own limits allow it.
 ///
+/// `spender`: for whom it is sent. What it can cost at most is kept free in every budget.
+///
 /// Raises 53000: no file descriptor is left. 53400 or 55000: there is no room for the provider's account, or
 /// the worker was late.
 pub fn admit(
     provider: &LoadedProvider,
     config: &Config,
-    question: Question,
+    (question, spender): (Question, Spender),
     left: Duration,
     asker: Asker,
 ) -> Result<InFlightRequest, Refused> {
@@ -146,6 +150,13 @@ pub fn admit(
         }
         return refuse(Refused { fault: paused(pause), later });
     }
+    let spending = match spending::reserve(provider, config, spender) {
+        Ok(spending) => spending,
+        Err(fault) => {
+            slot.not_sent(permit, &fault);
+            return refuse(Refused { fault, later: None });
+        }
+    };
     let place = match take_place(provider, slot, config) {
         Ok(place) => place,
         Err(refused) => {
@@ -163,7 +174,8 @@ pub fn admit(
     if let Some(place) = &place {
         place.sent();
     }
-    Ok(slot.sent(question, time <= left, place.map(Arc::new)))
+    let in_flight = slot.sent(question, time <= left, place.map(Arc::new));
+    Ok(InFlightRequest { spending: Some(Arc::new(spending)), ..in_flight })
 }
 
 /// As [`admit`], but waits for the request's turn within its time.
@@ -172,14 +184,14 @@ pub fn admit(
 pub fn admit_in_time(
     provider: &LoadedProvider,
     config: &Config,
-    question: Question,
+    asked: (Question, Spender),
     deadline: Instant,
     asker: Asker,
 ) -> Result<InFlightRequest, Fault> {
     let mut queued = Queued::new(provider.id);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let Refused { fault, later } = match admit(provider, config, question, left, asker) {
+        let Refused { fault, later } = match admit(provider, config, asked, left, asker) {
             Ok(in_flight) => return Ok(in_flight),
             Err(refused) => refused,
         };

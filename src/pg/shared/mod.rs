@@ -1,5 +1,6 @@
 //! What sessions share in memory, and what the end of a transaction settles of it.
 
+pub mod budgets;
 pub mod claims;
 pub mod control;
 pub mod events;

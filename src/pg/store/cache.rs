@@ -13,6 +13,8 @@ use crate::pg::store::config;
 use crate::pg::store::config::{Access, ApiKey, LoadedProvider};
 use crate::pg::store::queue_pause;
 use crate::pg::store::queue_pause::Pause;
+use crate::pg::store::spend;
+use crate::pg::store::spend::Budget;
 use crate::pg::table::Binding;
 use leadlex_domain::identity::Workspace;
 
@@ -27,6 +29,7 @@ struct Cache {
     bindings: Option<Rc<Vec<Rc<Binding>>>>,
     providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
     paused: Option<Option<Pause>>,
+    budgets: Option<Rc<[Budget]>>,
 }
 
 thread_local! {
@@ -115,6 +118,16 @@ pub fn providers() -> Rc<Vec<Rc<LoadedProvider>>> {
     }
     let found = Rc::new(config::providers().into_iter().map(Rc::new).collect::<Vec<_>>());
     CACHE.with_borrow_mut(|c| c.providers = Some(found.clone()));
+    found
+}
+
+/// All budgets.
+pub fn budgets() -> Rc<[Budget]> {
+    if let Some(known) = CACHE.with_borrow(|c| c.budgets.clone()) {
+        return known;
+    }
+    let found: Rc<[Budget]> = spend::budgets().into();
+    CACHE.with_borrow_mut(|c| c.budgets = Some(found.clone()));
     found
 }
 

@@ -83,7 +83,7 @@ fn change_paid(tickets: &[Ticket], state: &State, paid_for: Option<&[String]>) {
 }
 
 /// So many jobs are given up.
-fn tell_of_dead(workspace: Uuid, contacts: u64) {
+pub(super) fn tell_of_dead(workspace: Uuid, contacts: u64) {
     let about = About { workspace, ..About::default() };
     events::post_on_commit(Kind::JobsDead, about, contacts, serde_json::json!({}));
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::job_marks::marks_at_once;
+use crate::pg::store::job_state::tell_of_dead;
 use crate::pg::store::queue_pause::home;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
@@ -307,7 +308,7 @@ fn set(first: Ticket, row: &Row) -> Set {
 
 impl Set {
     /// For whom the contacts at these positions were charged; `None`: not for all of them.
-    fn paid(&self, positions: &[usize]) -> Option<Vec<String>> {
+    pub(super) fn paid(&self, positions: &[usize]) -> Option<Vec<String>> {
         let paid_for = |at: &usize| self.paid_for.get(*at).filter(|paid| !paid.is_empty()).cloned();
         positions.iter().map(paid_for).collect()
     }

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;
+pub mod spend;
 pub mod stop;
 pub mod suppressions;
 pub mod tallies;

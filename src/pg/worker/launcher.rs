@@ -1,5 +1,6 @@
 //! Starts workers where work waits. Connected to no database, like the launchers of autovacuum and replication.
 
+use crate::pg::shared::budgets;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::collections::VecDeque;
@@ -137,7 +138,10 @@ fn call_for_receipts() {
 fn start_workers(sweep: &mut VecDeque<u32>) -> bool {
     while let Some(oid) = next(sweep) {
         match databases().into_iter().find(|d| d.oid == oid) {
-            None => lockouts::forget(oid),
+            None => {
+                lockouts::forget(oid);
+                budgets::forget(oid, None);
+            }
             Some(found) if !found.connectable => put_off(oid, |d| d.has_work = true),
             Some(_) => {
                 if !start(oid) {

@@ -1,6 +1,8 @@
 //! One database's books: opens and closes leases of rate limits, folds the ledger into balances, forgets expired keys.
 
 use crate::pg::installation;
+use crate::pg::shared::budgets;
+use crate::pg::shared::budgets::Close;
 use crate::pg::shared::provider_slots;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
@@ -20,7 +22,9 @@ use crate::pg::store::cache;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::{jobs_waiting, ledger};
 use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
-use crate::pg::worker::{event_writer, leases, receipt_writer, refusal_writer, sweep, tally_writer};
+use crate::pg::worker::{
+    event_writer, leases, receipt_writer, refusal_writer, spend_writer, sweep, tally_writer,
+};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -123,6 +127,10 @@ fn work_until_idle(database: u32) -> bool {
         {
             mark(database, |d| d.receipts += written);
         }
+        // Calls may wait for a lease. What fails here is tried again below, and told there.
+        if !lockouts::is_locked_out(database) {
+            let _ = spend_writer::write(database, Close::Idle);
+        }
         let work = || {
             let done = round(database, closing);
             orphans::forget(database);
@@ -148,6 +156,7 @@ fn work_until_idle(database: u32) -> bool {
                 let _ = receipt_writer::write(database);
                 let _ = event_writer::write(database);
                 let _ = tally_writer::write(database);
+                let _ = spend_writer::write(database, Close::Unused);
                 mark(database, |d| d.has_work = true);
                 return true;
             }
@@ -197,6 +206,7 @@ fn forgotten(database: u32) -> bool {
     receipts::with(|arena| arena.forget_database(database));
     events::forget(database);
     provider_slots::forget(database, None);
+    budgets::forget(database, None);
     false
 }
 
@@ -220,6 +230,7 @@ fn fail(database: u32, failure: &Failed) {
 fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> {
     let mut idle_until = Instant::now() + LINGER;
     let mut schedule = tally_writer::Schedule::new();
+    let mut spend = spend_writer::Schedule::new();
     loop {
         // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
         // set for something already done must not end it early.
@@ -232,6 +243,7 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
         }
         event_writer::write(database)?;
         schedule.keep(database)?;
+        spend.keep(database)?;
         if has_to_leave(database) {
             return Ok(true);
         }
@@ -245,6 +257,12 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
         }
         if left.is_zero() {
             tally_writer::write(database)?;
+            spend_writer::write(database, Close::Unused)?;
+            if turn.is_none() && budgets::is_open(database) {
+                // Requests are under way, and what they cost is to be written soon after.
+                idle_until = Instant::now() + LINGER;
+                continue;
+            }
             return Ok(false);
         }
         let pause = left.min(FILE_EVERY).as_millis() as i64 + 1;

@@ -17,6 +17,7 @@ mod orphans;
 mod receipt_writer;
 mod refusal_writer;
 mod session;
+mod spend_writer;
 mod sweep;
 mod tally_writer;
 mod waiting_jobs;

@@ -25,6 +25,10 @@ impl Failure {
                 if let (Some(seconds), Some(object)) = (fault.retry_after_s, entry.as_object_mut()) {
                     object.insert("retry_after".to_owned(), json!(seconds));
                 }
+                if fault.kind == FaultKind::Budget && fault.retry_after_s.is_none() {
+                    // A budget of all time never begins anew.
+                    entry["retry_after"] = Value::Null;
+                }
                 let flags = [("paused", fault.paused), ("without_secret", fault.without_secret)];
                 for (name, _) in flags.into_iter().filter(|(_, holds)| *holds) {
                     entry[name] = json!(true);
@@ -61,7 +65,7 @@ impl Failure {
         }
         match faults().filter(|(_, fault)| fault.kind == FaultKind::Pending).min_by_key(soonest) {
             Some((name, fault)) => failure.pending(name, fault),
-            None => failure,
+            None => failure.over_budget(&faults().map(|(_, fault)| fault).collect::<Vec<_>>()),
         }
     }
 
@@ -81,6 +85,20 @@ impl Failure {
     /// Whether leadlex.stop() kept a provider from being asked.
     pub fn is_stopped(&self) -> bool {
         self.more.get("reason").is_some_and(|reason| reason == FaultKind::Stopped.name())
+    }
+
+    /// Where money is the only reason: when there is some again, and no use to try again where there never is by itself.
+    fn over_budget(self, faults: &[&Fault]) -> Failure {
+        let for_money = |fault: &&&Fault| matches!(fault.kind, FaultKind::Budget | FaultKind::NoPrice);
+        if faults.is_empty() || !faults.iter().all(|fault| for_money(&fault)) {
+            return self;
+        }
+        let by_budget = faults.iter().find(|fault| fault.kind == FaultKind::Budget);
+        let kind = by_budget.map_or(FaultKind::NoPrice, |fault| fault.kind);
+        let soonest = faults.iter().filter_map(|fault| fault.retry_after_s).min();
+        self.with("reason", json!(kind.name()))
+            .with("retry_after", soonest.map_or(Value::Null, Value::from))
+            .with("retryable", json!(soonest.is_some()))
     }
 
     /// The answer of this provider comes later.
@@ -105,7 +123,8 @@ impl Failure {
     /// without a secret, or said that there are too many requests.
     pub fn is_passed_over(&self) -> bool {
         let about_others = |entry: &Value| {
-            let limit = [FaultKind::RateLimited, FaultKind::ProviderLimit];
+            let limit =
+                [FaultKind::RateLimited, FaultKind::ProviderLimit, FaultKind::Budget, FaultKind::NoPrice];
             ["paused", "without_secret"].iter().any(|flag| entry.get(*flag) == Some(&json!(true)))
                 || limit.iter().any(|kind| entry["reason"] == kind.name())
         };

@@ -40,6 +40,12 @@ impl Fault {
                 "An administrator has stopped all requests, and starts them again with leadlex.resume()."
                     .to_owned()
             }
+            FaultKind::Budget => format!(
+                "Raise the budget with leadlex.set_budget(provider, period, amount), or wait until it begins anew; leadlex.budget shows what is left for provider {name}."
+            ),
+            FaultKind::NoPrice => format!(
+                "A budget counts what provider {name} costs: give its price, as in SELECT leadlex.alter_provider('{literal}', '{{\"price\": {{\"currency\": \"USD\", \"per_match\": 0.28}}}}')."
+            ),
             FaultKind::Quota => format!(
                 "The account with the vendor of provider {name} has nothing left: buy more, or wait for its next period."
             ),
@@ -65,6 +71,8 @@ mod tests {
             (of(FaultKind::BadCredentials), "alter_provider('it''s', secret"),
             (paused, "enable_provider('it''s', true)"),
             (told, "Provider it's: Mend it."),
+            (of(FaultKind::Budget), "leadlex.set_budget"),
+            (of(FaultKind::NoPrice), "alter_provider('it''s', '{\"price\""),
             (of(FaultKind::Timeout), "Try again later"),
         ] {
             let advice = fault.advice("it's");

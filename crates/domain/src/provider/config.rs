@@ -12,6 +12,7 @@ use super::step::Step;
 use super::taken::{Names, Take};
 use super::{Config, IdentifyingSet, WhenPending, about};
 use crate::fields::{Field, FieldSet};
+use crate::money::price::Price;
 
 const MAX_TIMEOUT_MS: u32 = 60_000;
 /// The largest whole number that Postgres's int4 can hold.
@@ -21,7 +22,7 @@ const LONGEST_POLL_EVERY_S: u32 = 3_600;
 /// 30 days.
 const LONGEST_POLL_FOR_S: u32 = 2_592_000;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "about",
     "request",
     "identify_by",
@@ -41,6 +42,7 @@ const KEYS: [&str; 19] = [
     "poll_for_s",
     "when_pending",
     "min_confidence",
+    "price",
 ];
 
 /// Reads a whole description. The error names the first mistake and its place.
@@ -76,6 +78,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
             .optional("min_confidence")
             .map(|least| parse_least(&least, &steps))
             .transpose()?,
+        price: root.optional("price").map(|price| parse_price(&price, &steps, mapped)).transpose()?,
         steps,
     };
     check_polling(&root, &config)?;
@@ -167,6 +170,10 @@ fn parse_least(node: &Node<'_>, steps: &[Step]) -> Checked<f64> {
         ));
     }
     Ok(least)
+}
+
+fn parse_price(node: &Node<'_>, steps: &[Step], mapped: FieldSet) -> Checked<Price> {
+    Price::parse(node, steps.iter().any(|step| step.response.reports_cost()), mapped)
 }
 
 /// How often and how long to ask says something only where an answer can be that there is none yet. That can be without

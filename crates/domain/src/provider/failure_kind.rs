@@ -49,6 +49,10 @@ pub enum FaultKind {
     BreakerOpen,
     /// Our own limit on requests to this provider.
     ProviderLimit,
+    /// A budget has not enough left for what a request can cost.
+    Budget,
+    /// A budget concerns it, and it has no price in that currency.
+    NoPrice,
     /// Too many requests are under way in this session.
     Busy,
     /// An administrator has stopped all requests.
@@ -117,6 +121,8 @@ impl FaultKind {
             FaultKind::AddressRefused
             | FaultKind::BreakerOpen
             | FaultKind::ProviderLimit
+            | FaultKind::Budget
+            | FaultKind::NoPrice
             | FaultKind::Busy
             | FaultKind::Stopped
             | FaultKind::Internal => Effect::Nothing,
@@ -146,6 +152,8 @@ impl FaultKind {
         ProviderError "provider_error",
         BreakerOpen "breaker_open",
         ProviderLimit "provider_limit",
+        Budget "budget",
+        NoPrice "no_price",
         Busy "busy",
         Stopped "stopped",
         Internal "internal",

@@ -84,6 +84,7 @@ pub use inquiry::{Inquiry, MAX_TICKET_BYTES, Next, Progress};
 pub use login::{Login, LoginValues, failure_from_bytes, failure_to_bytes};
 pub use merge::merge_preset;
 pub use node::ConfigError;
+pub(crate) use node::{Checked, Node};
 pub use response::Explanation;
 pub use same_person::Whom;
 pub use taken::Taken;
@@ -94,6 +95,7 @@ pub(crate) use self::placeholder::Placeholder;
 use self::step::Step;
 use self::wanted::Wanted;
 use super::fields::{Field, FieldMap, FieldSet};
+use super::money::price::Price;
 use super::person::Person;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
@@ -120,6 +122,7 @@ pub struct Config {
     poll_for_s: Option<u32>,
     when_pending: WhenPending,
     min_confidence: Option<f64>,
+    price: Option<Price>,
 }
 
 /// What becomes of a waterfall in which this provider's answer is not ready when the call's time is over.
@@ -233,6 +236,11 @@ impl Config {
     /// Counts before the setting `leadlex.min_confidence`. `None`: the setting counts.
     pub fn min_confidence(&self) -> Option<f64> {
         self.min_confidence
+    }
+
+    /// What its requests cost; `None`: that is not known.
+    pub fn price(&self) -> Option<&Price> {
+        self.price.as_ref()
     }
 
     /// Whether it takes more than one request.

@@ -185,6 +185,11 @@ impl Response {
         Reading::Answered { values, confidence: self.confidence.of(json), rest }
     }
 
+    /// Whether its answers say what they cost, in the provider's own unit.
+    pub fn reports_cost(&self) -> bool {
+        self.cost.is_some()
+    }
+
     fn values(&self, json: &Value) -> FieldMap<String> {
         self.fields.iter().filter_map(|(field, spec)| Some((field, value_of(field, spec, json)?))).collect()
     }

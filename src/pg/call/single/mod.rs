@@ -15,6 +15,7 @@ use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
+use crate::pg::provider::spending::Noted;
 use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
@@ -118,6 +119,8 @@ struct SingleCall<'a> {
     crowd: Crowd,
     /// The contact as it was read, and the transactions that were over by then, where nothing else changes it.
     read: Option<(u64, Option<Contact>)>,
+    /// What its requests cost.
+    noted: Noted,
 }
 
 impl<'a> SingleCall<'a> {
@@ -169,6 +172,7 @@ impl<'a> SingleCall<'a> {
             listed: None,
             crowd: Crowd::default(),
             read: None,
+            noted: Noted::begin(),
         })
     }
 

@@ -41,6 +41,7 @@ impl SingleCall<'_> {
             request_id: self.request_id,
             rate_limit,
             pending,
+            cost: self.noted.costs(),
         };
         Ok(Told::New(Box::new(reply)))
     }

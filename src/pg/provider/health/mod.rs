@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::pg::provider::spending::Spending;
 use crate::pg::shared::events::{self, About, Event};
 use crate::pg::shared::layout::{AccountKey, Lock};
 use crate::pg::shared::{layout, provider_slots};
@@ -97,6 +98,8 @@ pub struct InFlightRequest {
     pub policy: Policy,
     /// Its place among those that the vendor takes; `None`: it takes any number.
     pub place: Option<Arc<Place>>,
+    /// What it may cost; `None`: not known yet.
+    pub spending: Option<Arc<Spending>>,
 }
 
 impl ProviderSlot {
@@ -153,6 +156,7 @@ impl ProviderSlot {
             in_full,
             policy: settings::breaker(),
             place,
+            spending: None,
         }
     }
 }
@@ -206,6 +210,9 @@ impl InFlightRequest {
     }
 
     fn note(&self, came: &Progress, (ending, count): (Ending, Option<Count>), cost: Option<f64>) {
+        if let Some(spending) = &self.spending {
+            spending.settle(came, cost);
+        }
         let now = clock::now_us();
         let error = match came {
             Progress::TicketUnknown(fault) | Progress::Failed(fault) => Some(fault),

@@ -1,0 +1,107 @@
+//! Expected costs, and the order of `leadlex.waterfall = 'cheapest'`.
+
+use std::cmp::Ordering;
+
+use super::price::Price;
+use crate::fields::{Field, FieldSet};
+
+/// With fewer answers a provider's hit rate says nothing yet: it comes first, so that it is tried.
+pub const ANSWERS_THAT_TELL: u64 = 50;
+
+/// What a provider's answers came to since it was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Record {
+    /// Answers: matches and no matches.
+    pub answers: u64,
+    pub matches: u64,
+    /// By field, in the order of [`Field::all`]: how many answers it was wanted of, and how many supplied it.
+    pub asked: [u64; Field::COUNT],
+    pub supplied: [u64; Field::COUNT],
+}
+
+impl Record {
+    fn rate(&self, field: Field) -> f64 {
+        match self.asked[field.index()] {
+            0 => 0.0,
+            asked => (self.supplied[field.index()] as f64 / asked as f64).min(1.0),
+        }
+    }
+
+    /// Of its answers, how many are matches.
+    pub fn match_rate(&self) -> f64 {
+        match self.answers {
+            0 => 0.0,
+            answers => (self.matches as f64 / answers as f64).min(1.0),
+        }
+    }
+
+    /// The sum of its hit rates for these fields.
+    pub fn hits(&self, fields: FieldSet) -> f64 {
+        fields.iter().map(|field| self.rate(field)).sum()
+    }
+
+    /// What a request of it is expected to cost, in its currency. `supplies`: the fields that its answer can supply.
+    pub fn expected_cost(&self, price: &Price, supplies: FieldSet) -> f64 {
+        let fields: f64 =
+            supplies.iter().map(|field| self.rate(field) * price.of_field(field).to_f64()).sum();
+        price.per_request().to_f64() + self.match_rate() * price.of_any_match().to_f64() + fields
+    }
+}
+
+/// What is known of a provider that could be asked.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    pub price: Option<&'a Price>,
+    pub record: Record,
+    /// The fields that its answer can supply.
+    pub supplies: FieldSet,
+}
+
+/// Where it stands: lower comes first, equals by their priority.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    /// To be tried.
+    Unknown,
+    /// By its expected cost for each wanted field.
+    Costs(f64),
+    Unpriced,
+}
+
+impl Candidate<'_> {
+    fn place(&self, wanted: FieldSet) -> Place {
+        let Some(price) = self.price else { return Place::Unpriced };
+        if self.record.answers < ANSWERS_THAT_TELL {
+            return Place::Unknown;
+        }
+        let hits = self.record.hits(wanted.intersect(self.supplies));
+        // Of one that never has what is wanted a field costs more than of any other.
+        Place::Costs(match hits > 0.0 {
+            true => self.record.expected_cost(price, self.supplies) / hits,
+            false => f64::INFINITY,
+        })
+    }
+}
+
+/// The order in which to ask, as positions in `candidates`, which are in the order of their priority. `wanted`: the fields
+/// still wanted. Amounts of different currencies are compared as they stand.
+pub fn cheapest(candidates: &[Candidate<'_>], wanted: FieldSet) -> Vec<usize> {
+    let places: Vec<Place> = candidates.iter().map(|candidate| candidate.place(wanted)).collect();
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    // Stable: equals stay as they were.
+    order.sort_by(|one, other| compare(places[*one], places[*other]));
+    order
+}
+
+fn compare(one: Place, other: Place) -> Ordering {
+    let rank = |place| match place {
+        Place::Unknown => (0, 0.0),
+        Place::Costs(cost) => (1, cost),
+        Place::Unpriced => (2, 0.0),
+    };
+    let ((one, cost), (other, other_cost)) = (rank(one), rank(other));
+    one.cmp(&other).then(cost.total_cmp(&other_cost))
+}
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

@@ -1,0 +1,57 @@
+use super::*;
+use crate::provider::Config;
+use serde_json::json;
+
+fn price(per_match: f64, per_request: f64) -> Price {
+    let description = json!({
+        "request": {"url": "https://api.vendor.example/v1", "query": {"email": "{email}"}},
+        "identify_by": [["email"]],
+        "response": {"fields": {"phone": "/phone", "job_title": "/title"}},
+        "price": {"currency": "USD", "per_match": per_match, "per_request": per_request, "per_field": {"phone": 0.1}},
+    });
+    Config::parse(&description).unwrap().price().unwrap().clone()
+}
+
+fn record(answers: u64, matches: u64) -> Record {
+    let mut record = Record { answers, matches, ..Record::default() };
+    for field in [Field::PHONE, Field::JOB_TITLE] {
+        record.asked[field.index()] = answers;
+        record.supplied[field.index()] = matches;
+    }
+    record
+}
+
+fn fields() -> FieldSet {
+    [Field::PHONE, Field::JOB_TITLE].into_iter().collect()
+}
+
+#[test]
+fn expected_costs_follow_the_hit_rates() {
+    let cost = record(100, 50).expected_cost(&price(0.2, 0.01), fields());
+    // 0.01 + 0.5 × 0.2 + 0.5 × 0.1.
+    assert!((cost - 0.16).abs() < 1e-9, "{cost}");
+    assert_eq!(record(0, 0).expected_cost(&price(0.2, 0.01), fields()), 0.01);
+}
+
+#[test]
+fn the_cheapest_for_what_is_wanted_comes_first() {
+    let (dear, cheap, per_request) = (price(0.5, 0.0), price(0.1, 0.0), price(0.0, 0.02));
+    let candidate = |price, record| Candidate { price, record, supplies: fields() };
+    let mut never_phones = record(100, 90);
+    never_phones.supplied[Field::PHONE.index()] = 0;
+    let all = [
+        candidate(None, record(100, 100)),
+        candidate(Some(&dear), record(100, 90)),
+        candidate(Some(&cheap), never_phones),
+        // Two of a hundred: 0.02 for each request, and one euro for a match.
+        candidate(Some(&per_request), record(100, 2)),
+        candidate(Some(&cheap), record(100, 90)),
+        candidate(Some(&dear), record(49, 0)),
+    ];
+    let phone = [Field::PHONE].into_iter().collect();
+    assert_eq!(cheapest(&all, phone), [5, 4, 1, 3, 2, 0]);
+    assert_eq!(cheapest(&all, FieldSet::EMPTY).len(), all.len());
+    // Nothing tells equals apart but their priority.
+    let equals = [candidate(Some(&cheap), record(100, 90)), candidate(Some(&cheap), record(100, 90))];
+    assert_eq!(cheapest(&equals, phone), [0, 1]);
+}

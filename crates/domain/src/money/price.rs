@@ -1,0 +1,227 @@
+//! A provider's price: what a request costs, and the most that it can cost before it is sent.
+
+use super::{Amount, Currency};
+use crate::fields::{Field, FieldMap, FieldSet};
+use crate::provider::{Checked, ConfigError, FaultKind, Node, Progress, Verdict};
+
+/// `price` of a provider's description, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Price {
+    pub currency: Currency,
+    per_request: Amount,
+    per_match: Amount,
+    per_field: FieldMap<Amount>,
+    per_credit: Option<PerCredit>,
+}
+
+/// What one of the vendor's credits costs, and how many one answer can report.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct PerCredit {
+    each: Amount,
+    most: Amount,
+}
+
+const KEYS: [&str; 6] = ["currency", "per_request", "per_match", "per_field", "per_credit", "most_credits"];
+
+/// What is to be booked of a request that is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bill {
+    /// 1, or 0 where it was not sent.
+    pub requests: u32,
+    pub matches: u32,
+    pub fields_supplied: u32,
+    /// The vendor's own units, as reported.
+    pub credits: Amount,
+    pub cost: Amount,
+    /// What it may have cost besides: it was sent, and no answer came.
+    pub unknown: Amount,
+}
+
+impl Price {
+    /// Reads what a description says. `reports`: a response of it says how many credits an answer has cost. `maps`: the fields
+    /// that its answers can supply.
+    pub fn parse(node: &Node<'_>, reports: bool, maps: FieldSet) -> Checked<Price> {
+        let object = node.object(&KEYS)?;
+        let currency = object.required("currency")?;
+        let currency = Currency::parse(currency.text()?)
+            .ok_or_else(|| currency.error("must be a currency's three capital letters, such as \"USD\""))?;
+        let amount = |key| object.optional(key).map(|node| parse_amount(&node)).transpose();
+        let per_field = object.optional("per_field").map(|node| parse_fields(&node, maps)).transpose()?;
+        let price = Price {
+            currency,
+            per_request: amount("per_request")?.unwrap_or_default(),
+            per_match: amount("per_match")?.unwrap_or_default(),
+            per_field: per_field.unwrap_or_default(),
+            per_credit: match (object.optional("per_credit"), object.optional("most_credits")) {
+                (None, None) => None,
+                (Some(each), Some(most)) => Some(parse_credits(&each, &most, reports)?),
+                (Some(each), None) => {
+                    return Err(each.error(
+                        "needs \"most_credits\" beside it: the most that one answer can report, so that a budget can reserve it",
+                    ));
+                }
+                (None, Some(most)) => {
+                    return Err(most.error("means nothing without \"per_credit\""));
+                }
+            },
+        };
+        let given = KEYS[1..5].iter().any(|key| object.optional(key).is_some());
+        if !given {
+            return Err(node.error(
+                "must have at least one of per_request, per_match, per_field, per_credit (0 for what is free)",
+            ));
+        }
+        Ok(price)
+    }
+
+    /// What sending one request costs, whatever comes of it.
+    pub fn per_request(&self) -> Amount {
+        self.per_request
+    }
+
+    /// The most credits that one answer is expected to report; `None`: it is not priced by credits.
+    pub fn most_credits(&self) -> Option<Amount> {
+        self.per_credit.map(|credit| credit.most)
+    }
+
+    /// The most that an answer can cost which supplies some of these fields, without what the request itself costs.
+    pub fn most_of_answer(&self, fields: FieldSet) -> Amount {
+        let by_credits = self.per_credit.map_or(Amount::ZERO, |credit| credit.most.at(credit.each));
+        self.of_match(fields).max(by_credits)
+    }
+
+    /// The most that a request can cost whose answer supplies some of these fields.
+    pub fn most(&self, fields: FieldSet) -> Amount {
+        self.per_request.plus(self.most_of_answer(fields))
+    }
+
+    /// What a match that supplies these fields costs, without what the request itself costs.
+    fn of_match(&self, supplied: FieldSet) -> Amount {
+        let fields = supplied.iter().filter_map(|field| self.per_field.get(field).copied());
+        self.per_match.plus(fields.sum())
+    }
+
+    /// What an answer costs. `credits`: what it reports.
+    fn of_answer(&self, supplied: FieldSet, credits: Option<Amount>) -> Amount {
+        match (self.per_credit, credits) {
+            (Some(credit), Some(credits)) => credits.at(credit.each),
+            _ if supplied.is_empty() => Amount::ZERO,
+            _ => self.of_match(supplied),
+        }
+    }
+
+    /// What a field costs where it is the only one that a match supplies.
+    pub fn of_field(&self, field: Field) -> Amount {
+        self.per_field.get(field).copied().unwrap_or_default()
+    }
+
+    /// What a match costs, without its fields; of one that is priced by credits the most.
+    pub fn of_any_match(&self) -> Amount {
+        self.most_of_answer(FieldSet::EMPTY)
+    }
+}
+
+/// What is to be booked of a request that came to this. `credits`: what its answer reports. `most`: what an answer could have
+/// cost, without what the request itself costs.
+pub fn bill(price: Option<&Price>, came: &Progress, credits: Option<f64>, most: Amount) -> Bill {
+    let credits = credits.map(Amount::of_reported);
+    let supplied = match came {
+        Progress::Over(Verdict::Match { values, .. }) => values.fields(),
+        _ => FieldSet::EMPTY,
+    };
+    let sent = match came {
+        Progress::Failed(fault) | Progress::Over(Verdict::Failed(fault)) => fault.kind.sent(),
+        _ => Sent::Answered,
+    };
+    if sent == Sent::No {
+        return Bill::default();
+    }
+    let cost = |price: &Price| price.per_request.plus(price.of_answer(supplied, credits));
+    Bill {
+        requests: 1,
+        matches: u32::from(!supplied.is_empty()),
+        fields_supplied: supplied.iter().count() as u32,
+        credits: credits.unwrap_or_default(),
+        cost: price.map(cost).unwrap_or_default(),
+        unknown: if sent == Sent::Unanswered { most } else { Amount::ZERO },
+    }
+}
+
+/// Whether a vendor can bill a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// No byte of it went out.
+    No,
+    /// It went out, and its answer did not come as a whole.
+    Unanswered,
+    Answered,
+}
+
+impl FaultKind {
+    /// How far a request came that failed so.
+    pub const fn sent(self) -> Sent {
+        match self {
+            FaultKind::Refused
+            | FaultKind::Unreachable
+            | FaultKind::Dns
+            | FaultKind::Tls
+            | FaultKind::AddressRefused
+            | FaultKind::BreakerOpen
+            | FaultKind::ProviderLimit
+            | FaultKind::Busy
+            | FaultKind::Budget
+            | FaultKind::NoPrice
+            | FaultKind::Stopped => Sent::No,
+            FaultKind::Timeout
+            | FaultKind::Reset
+            | FaultKind::TooLarge
+            | FaultKind::BadHttp
+            | FaultKind::Internal => Sent::Unanswered,
+            FaultKind::Redirect
+            | FaultKind::BadJson
+            | FaultKind::BadEncoding
+            | FaultKind::Unrecognised
+            | FaultKind::BadCredentials
+            | FaultKind::RateLimited
+            | FaultKind::Quota
+            | FaultKind::ServerError
+            | FaultKind::BadStatus
+            | FaultKind::Pending
+            | FaultKind::ProviderError => Sent::Answered,
+        }
+    }
+}
+
+fn parse_amount(node: &Node<'_>) -> Checked<Amount> {
+    node.number()?;
+    Amount::parse(&node.value.to_string()).map_err(|why| node.error(why.words()))
+}
+
+fn parse_fields(node: &Node<'_>, maps: FieldSet) -> Checked<FieldMap<Amount>> {
+    let mut fields = FieldMap::default();
+    for (name, amount) in node.members()? {
+        let field = Field::parse(name).filter(|field| maps.contains(*field)).ok_or_else(|| {
+            let known = maps.names().join(", ");
+            amount.error(format!("is not one of the fields that its response supplies ({known})"))
+        })?;
+        fields.set(field, parse_amount(&amount)?);
+    }
+    Ok(fields)
+}
+
+fn parse_credits(each: &Node<'_>, most: &Node<'_>, reports: bool) -> Result<PerCredit, ConfigError> {
+    if !reports {
+        return Err(each.error(
+            "needs \"cost\" in a response: where the answer says how many credits it has cost, such as {\"pointer\": \"/credits_used\"}",
+        ));
+    }
+    let credit = PerCredit { each: parse_amount(each)?, most: parse_amount(most)? };
+    if credit.most == Amount::ZERO {
+        return Err(most.error("must be more than 0"));
+    }
+    Ok(credit)
+}
+
+#[cfg(test)]
+#[path = "price_tests.rs"]
+mod tests;

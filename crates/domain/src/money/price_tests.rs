@@ -1,0 +1,121 @@
+use super::*;
+use crate::provider::{Config, Fault};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn description(price: Value) -> Value {
+    json!({
+        "request": {"url": "https://api.vendor.example/v1", "query": {"email": "{email}"}},
+        "identify_by": [["email"]],
+        "response": {"fields": {"phone": "/phone", "job_title": "/title"}, "cost": {"pointer": "/credits"}},
+        "price": price,
+    })
+}
+
+fn price(given: Value) -> Price {
+    Config::parse(&description(given)).unwrap().price().unwrap().clone()
+}
+
+fn fields(names: &[&str]) -> FieldSet {
+    names.iter().filter_map(|name| Field::parse(name)).collect()
+}
+
+fn matched(names: &[&str]) -> Progress {
+    let values = fields(names).iter().map(|field| (field, "x".to_owned())).collect();
+    Progress::Over(Verdict::Match { values, confidence: None })
+}
+
+fn amount(text: &str) -> Amount {
+    Amount::parse(text).unwrap()
+}
+
+#[test]
+fn a_request_costs_what_its_answer_supplied() {
+    let price = price(json!({
+        "currency": "USD", "per_request": 0.01, "per_match": 0.28, "per_field": {"phone": 0.4},
+        "per_credit": 0.05, "most_credits": 20,
+    }));
+    let cost = |came: &Progress, credits| bill(Some(&price), came, credits, Amount::ZERO).cost;
+    assert_eq!(cost(&matched(&["job_title"]), None), amount("0.29"));
+    assert_eq!(cost(&matched(&["job_title", "phone"]), None), amount("0.69"));
+    // Credits count in place of matches and fields, also where nothing was supplied, and more than was said.
+    assert_eq!(cost(&matched(&["phone"]), Some(3.0)), amount("0.16"));
+    assert_eq!(cost(&matched(&["phone"]), Some(0.0)), amount("0.01"));
+    assert_eq!(cost(&Progress::Over(Verdict::NoMatch), Some(1.0)), amount("0.06"));
+    assert_eq!(cost(&matched(&["phone"]), Some(40.0)), amount("2.01"));
+    assert_eq!(cost(&Progress::Over(Verdict::NoMatch), None), amount("0.01"));
+    assert_eq!(cost(&Progress::Next { after_s: 10 }, None), amount("0.01"));
+    assert_eq!(price.most(fields(&["phone", "job_title"])), amount("1.01"));
+}
+
+#[test]
+fn what_was_not_answered_is_not_known() {
+    let price = price(json!({"currency": "USD", "per_request": 0.01, "per_match": 0.28}));
+    let failed = |kind| Progress::Failed(Fault::new(kind, ""));
+    let all = price.most_of_answer(fields(&["phone"]));
+    let timeout = bill(Some(&price), &failed(FaultKind::Timeout), None, all);
+    assert_eq!((timeout.requests, timeout.cost, timeout.unknown), (1, amount("0.01"), amount("0.28")));
+    let refused = bill(Some(&price), &failed(FaultKind::Refused), None, all);
+    assert_eq!(refused, Bill::default());
+    let error = bill(Some(&price), &failed(FaultKind::ServerError), None, all);
+    assert_eq!((error.requests, error.cost, error.unknown), (1, amount("0.01"), Amount::ZERO));
+    let unpriced = bill(None, &matched(&["phone"]), Some(2.0), Amount::ZERO);
+    assert_eq!((unpriced.matches, unpriced.credits, unpriced.cost), (1, amount("2"), Amount::ZERO));
+}
+
+#[test]
+fn mistakes_are_refused_with_their_place() {
+    for (given, place) in [
+        (json!({}), "/price/currency"),
+        (json!({"currency": "USD"}), "/price"),
+        (json!({"currency": "usd", "per_match": 1}), "/price/currency"),
+        (json!({"currency": 1, "per_match": 1}), "/price/currency"),
+        (json!({"currency": "USD", "per_match": -0.28}), "/price/per_match"),
+        (json!({"currency": "USD", "per_match": 0.1234567}), "/price/per_match"),
+        (json!({"currency": "USD", "per_match": "0.28"}), "/price/per_match"),
+        (json!({"currency": "USD", "per_match": 1e12}), "/price/per_match"),
+        (json!({"currency": "USD", "per_request": 1e-7}), "/price/per_request"),
+        (json!({"currency": "USD", "per_credit": 0.1}), "/price/per_credit"),
+        (json!({"currency": "USD", "per_match": 1, "most_credits": 8}), "/price/most_credits"),
+        (json!({"currency": "USD", "per_credit": 0.1, "most_credits": 0}), "/price/most_credits"),
+        (json!({"currency": "USD", "per_field": {"location": 1}}), "/price/per_field/location"),
+        (json!({"currency": "USD", "per_field": {"fax": 1}}), "/price/per_field/fax"),
+        (json!({"currency": "USD", "per_field": {"phone": -1}}), "/price/per_field/phone"),
+        (json!({"currency": "USD", "per_contact": 1}), "/price/per_contact"),
+    ] {
+        let error = Config::parse(&description(given.clone())).unwrap_err();
+        assert_eq!(error.place, place, "{given}: {}", error.message);
+    }
+    let mut silent = description(json!({"currency": "USD", "per_credit": 0.1, "most_credits": 8}));
+    silent["response"].as_object_mut().unwrap().remove("cost");
+    assert_eq!(Config::parse(&silent).unwrap_err().place, "/price/per_credit");
+}
+
+proptest! {
+    /// Whatever an answer supplies, and whatever it reports up to what was said: never more than was reserved.
+    #[test]
+    fn no_request_costs_more_than_its_most(
+        amounts in proptest::array::uniform5(0_i64..5_000_000),
+        most_credits in 1_i64..100,
+        supplied in 0_usize..4,
+        credits in proptest::option::of(0.0_f64..1.0),
+        by_credits in any::<bool>(),
+    ) {
+        let [request, on_match, phone, title, credit] = amounts.map(|millionths| Amount(millionths).to_f64());
+        let mut given = json!({
+            "currency": "EUR", "per_request": request, "per_match": on_match,
+            "per_field": {"phone": phone, "job_title": title},
+        });
+        if by_credits {
+            given["per_credit"] = json!(credit);
+            given["most_credits"] = json!(most_credits);
+        }
+        let price = price(given);
+        let came = matched([[].as_slice(), &["phone"], &["job_title"], &["phone", "job_title"]][supplied]);
+        let credits = credits.map(|part| (part * most_credits as f64).floor());
+        let all = fields(&["phone", "job_title"]);
+        let bill = bill(Some(&price), &came, credits, price.most_of_answer(all));
+        prop_assert!(bill.cost.plus(bill.unknown) <= price.most(all));
+        prop_assert!(bill.cost >= price.per_request());
+    }
+}

@@ -1,0 +1,82 @@
+-- What was spent, and what may be. Written by the background worker, but for the budgets, which leadlex.set_budget writes.
+
+CREATE TABLE leadlex.spend_day (
+    day             date NOT NULL,
+    workspace_id    uuid NOT NULL,
+    provider        text NOT NULL,
+    currency        text NOT NULL,
+    role            text NOT NULL,
+    requests        bigint NOT NULL DEFAULT 0,
+    matches         bigint NOT NULL DEFAULT 0,
+    fields_supplied bigint NOT NULL DEFAULT 0,
+    fields_used     bigint NOT NULL DEFAULT 0,
+    vendor_credits  numeric NOT NULL DEFAULT 0,
+    cost            numeric NOT NULL DEFAULT 0,
+    unknown         numeric NOT NULL DEFAULT 0,
+    PRIMARY KEY (day, workspace_id, provider, currency, role)
+);
+COMMENT ON TABLE leadlex.spend_day IS 'What each role caused to be spent, per UTC day, workspace and provider. Read leadlex.spend instead.';
+COMMENT ON COLUMN leadlex.spend_day.day IS 'the UTC day on which the requests were sent';
+COMMENT ON COLUMN leadlex.spend_day.workspace_id IS 'for whom; zeros: leadlex.check_provider';
+COMMENT ON COLUMN leadlex.spend_day.currency IS 'of cost; empty where the provider has no price';
+COMMENT ON COLUMN leadlex.spend_day.role IS 'who called; empty where a crash has left no more than an amount';
+COMMENT ON COLUMN leadlex.spend_day.unknown IS 'what may have been spent besides cost: requests that were sent, and of which no answer is known';
+
+CREATE TABLE leadlex.spend_sum (
+    currency     text NOT NULL,
+    provider     text NOT NULL,
+    workspace_id uuid NOT NULL,
+    period       text NOT NULL,
+    starts       date NOT NULL,
+    used         numeric NOT NULL,
+    PRIMARY KEY (currency, provider, workspace_id, period, starts)
+);
+COMMENT ON TABLE leadlex.spend_sum IS 'Sums of leadlex.spend_day, for budgets: no call adds up days. Read leadlex.budget instead.';
+COMMENT ON COLUMN leadlex.spend_sum.provider IS 'empty: all together';
+COMMENT ON COLUMN leadlex.spend_sum.workspace_id IS 'ffffffff-ffff-ffff-ffff-ffffffffffff: all together';
+COMMENT ON COLUMN leadlex.spend_sum.period IS 'day, month or total';
+COMMENT ON COLUMN leadlex.spend_sum.starts IS 'its first day; 1970-01-01 for total';
+COMMENT ON COLUMN leadlex.spend_sum.used IS 'what was spent, and what may have been';
+
+CREATE TABLE leadlex.spend_lease (
+    currency     text NOT NULL,
+    provider     text NOT NULL,
+    workspace_id uuid NOT NULL,
+    day          date NOT NULL,
+    amount       numeric NOT NULL,
+    life         bigint NOT NULL,
+    PRIMARY KEY (currency, provider, workspace_id)
+);
+COMMENT ON TABLE leadlex.spend_lease IS 'What may be spent before the worker writes again. What a crash leaves of it counts as spent. Read leadlex.budget instead.';
+COMMENT ON COLUMN leadlex.spend_lease.day IS 'the day on which it counts after a crash';
+COMMENT ON COLUMN leadlex.spend_lease.amount IS 'so much, besides what leadlex.spend_day has';
+COMMENT ON COLUMN leadlex.spend_lease.life IS 'tells one life of the server''s shared memory from the next';
+
+CREATE TABLE leadlex.spend_reported (
+    currency text NOT NULL,
+    provider text NOT NULL,
+    credits  numeric NOT NULL,
+    PRIMARY KEY (currency, provider)
+);
+COMMENT ON TABLE leadlex.spend_reported IS 'The most credits that one answer of a provider has reported: above most_credits of its price it is passed over where a budget concerns it.';
+COMMENT ON COLUMN leadlex.spend_reported.credits IS 'the vendor''s own units';
+
+CREATE TABLE leadlex.budget_limit (
+    provider     text NOT NULL,
+    period       text NOT NULL CHECK (period OPERATOR(pg_catalog.=) ANY (ARRAY['day', 'month', 'total']::text[])),
+    workspace_id uuid NOT NULL,
+    currency     text NOT NULL,
+    amount       numeric NOT NULL CHECK (amount OPERATOR(pg_catalog.>=) 0),
+    PRIMARY KEY (provider, period, workspace_id, currency)
+);
+COMMENT ON TABLE leadlex.budget_limit IS 'Budgets as leadlex.set_budget has set them. Read leadlex.budget instead.';
+COMMENT ON COLUMN leadlex.budget_limit.provider IS 'empty: all together';
+COMMENT ON COLUMN leadlex.budget_limit.workspace_id IS 'ffffffff-ffff-ffff-ffff-ffffffffffff: all together';
+
+SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_day', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_sum', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_lease', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_reported', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.budget_limit', '');
+
+REVOKE ALL ON leadlex.spend_day, leadlex.spend_sum, leadlex.spend_lease, leadlex.spend_reported, leadlex.budget_limit FROM PUBLIC;

@@ -1,0 +1,220 @@
+//! Budgets: set them, and look at them.
+
+use std::collections::BTreeSet;
+
+use pgrx::prelude::*;
+use pgrx::{AnyNumeric, Uuid};
+
+use crate::pg::api::{access, workspaces};
+use crate::pg::call::identity;
+use crate::pg::provider::spending;
+use crate::pg::shared::{budgets, layout};
+use crate::pg::store::cache;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::spend::{self, Budget};
+use crate::pg::sys::{clock, raise, row, spi};
+use leadlex_domain::call_error::short;
+use leadlex_domain::money::windows::Period;
+use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::provider::Config;
+
+/// leadlex.set_budget(provider, period, amount numeric, workspace_id, currency): sets what may be spent in a period, or with
+/// `amount` NULL takes that away. `provider` NULL is all together, `workspace_id` NULL all workspaces together, `currency`
+/// NULL the one currency of the providers concerned. A WARNING names providers that it keeps from being asked.
+///
+/// Raises 22023: an argument is wrong, or the currency has to be given. 40001: the budget has changed since the transaction's
+/// one snapshot. 55000: the extension is not installed, or has another version.
+#[pg_extern(sql = false)]
+fn set_budget(
+    provider: Option<&str>,
+    period: Option<&str>,
+    amount: Option<AnyNumeric>,
+    workspace_id: Option<Uuid>,
+    currency: Option<&str>,
+) {
+    cache::refresh();
+    let provider = provider.map(|name| super::providers::find(name).name.clone());
+    let period = self::period(super::required(period, "period"));
+    let workspace = workspace_id.map(|id| super::known_workspace(super::plain(id)));
+    let amount = amount.map(|amount| self::amount(&amount.to_string()));
+    let concerned = concerned(provider.as_deref(), workspace);
+    let currency = match currency {
+        Some(name) => Currency::parse(name).unwrap_or_else(|| {
+            raise::invalid(
+                format!("\"{}\" is not a currency", short(name)),
+                "A currency is three capital letters, such as USD.",
+            )
+        }),
+        None => the_one_currency(provider.as_deref(), period, workspace, &concerned, amount.is_none()),
+    };
+    let budget = Budget { provider, period, workspace, currency, amount: amount.unwrap_or_default() };
+    if amount.is_none() {
+        if !spend::take_budget(&budget) {
+            pgrx::notice!("there was no such budget");
+        }
+        return;
+    }
+    spend::set_budget(&budget);
+    for provider in concerned {
+        if let Ok(config) = &provider.config {
+            warn(&provider.name, config, &budget);
+        }
+    }
+}
+
+fn period(name: &str) -> Period {
+    Period::parse(name).unwrap_or_else(|| {
+        raise::invalid(format!("there is no period \"{}\"", short(name)), "Periods are day, month and total.")
+    })
+}
+
+fn amount(text: &str) -> Amount {
+    Amount::parse(text).unwrap_or_else(|why| {
+        raise::invalid(format!("amount {}", why.words()), "Pass NULL to take a budget away.")
+    })
+}
+
+/// The providers whose requests the budget would count.
+fn concerned(provider: Option<&str>, workspace: Option<uuid::Uuid>) -> Vec<std::rc::Rc<LoadedProvider>> {
+    let is_meant = |p: &&std::rc::Rc<LoadedProvider>| {
+        provider.is_none_or(|name| name == p.name)
+            && workspace.is_none_or(|id| p.workspace.is_none_or(|own| own == id))
+    };
+    cache::providers().iter().filter(is_meant).cloned().collect()
+}
+
+/// Of their prices, or of the budgets that could be meant to be taken away.
+fn the_one_currency(
+    provider: Option<&str>,
+    period: Period,
+    workspace: Option<uuid::Uuid>,
+    concerned: &[std::rc::Rc<LoadedProvider>],
+    taken_away: bool,
+) -> Currency {
+    let price = |p: &std::rc::Rc<LoadedProvider>| Some(p.config.as_ref().ok()?.price()?.currency);
+    let mut known: BTreeSet<Currency> = concerned.iter().filter_map(price).collect();
+    if taken_away {
+        let is_meant =
+            |b: &&Budget| (b.provider.as_deref(), b.period, b.workspace) == (provider, period, workspace);
+        let set: BTreeSet<Currency> =
+            cache::budgets().iter().filter(is_meant).map(|budget| budget.currency).collect();
+        if !set.is_empty() {
+            known = set;
+        }
+    }
+    let names: Vec<&str> = known.iter().map(Currency::name).collect();
+    match (names.as_slice(), known.first()) {
+        ([_], Some(only)) => *only,
+        ([], _) => raise::invalid(
+            "currency must be given: no provider that the budget concerns has a price",
+            "Pass currency => 'USD', and give prices with leadlex.alter_provider(name, config => '{\"price\": …}').",
+        ),
+        _ => raise::invalid(
+            format!(
+                "currency must be given: the providers that the budget concerns have prices in {}",
+                names.join(", ")
+            ),
+            "Pass currency => 'USD'. A budget counts one currency.",
+        ),
+    }
+}
+
+/// Warns of each budget that keeps this provider from being asked. `workspace`: whose it is.
+pub fn warn_of_budgets(name: &str, workspace: Option<uuid::Uuid>, config: &Config) {
+    for budget in cache::budgets().iter() {
+        let meant = budget.provider.as_deref().is_none_or(|of| of == name)
+            && budget.workspace.is_none_or(|id| workspace.is_none_or(|own| own == id));
+        if meant {
+            warn(name, config, budget);
+        }
+    }
+}
+
+fn warn(name: &str, config: &Config, budget: &Budget) {
+    if config.price().is_some_and(|price| price.currency == budget.currency) {
+        return;
+    }
+    let literal = name.replace('\'', "''");
+    raise::warning(
+        &format!(
+            "provider \"{name}\" has no price in {}: it is not asked while this budget concerns it (no_price)",
+            budget.currency
+        ),
+        "What has no price cannot be counted.",
+        &format!(
+            "SELECT leadlex.alter_provider('{literal}', '{{\"price\": {{\"currency\": \"{}\", \"per_match\": 0.28}}}}') gives it one.",
+            budget.currency
+        ),
+        &spi::About::default(),
+    );
+}
+
+type BudgetRow = (
+    Option<String>,
+    &'static str,
+    Option<Uuid>,
+    String,
+    String,
+    String,
+    String,
+    Option<TimestampWithTimeZone>,
+);
+
+/// leadlex.budget: one row for each budget that the caller may see, amounts as text. `used` is what was spent in the period, what
+/// is unknown after a crash, and what requests under way can cost at most.
+///
+/// Raises 55000: the extension is not installed, has another version, or was not preloaded.
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn budget_report() -> TableIterator<
+    'static,
+    (
+        name!(provider, Option<String>),
+        name!(period, &'static str),
+        name!(workspace_id, Option<Uuid>),
+        name!(currency, String),
+        name!(amount, String),
+        name!(used, String),
+        name!(remaining, String),
+        name!(resets_at, Option<TimestampWithTimeZone>),
+    ),
+> {
+    cache::refresh();
+    layout::require();
+    let all = workspaces::watches() || access::administers();
+    let own = if all { Vec::new() } else { identity::readable() };
+    let sees = |budget: &&Budget| all || budget.workspace.is_some_and(|id| own.contains(&id));
+    let rows: Vec<BudgetRow> = cache::budgets().iter().filter(sees).map(shown).collect();
+    TableIterator::new(rows)
+}
+
+fn shown(budget: &Budget) -> BudgetRow {
+    let now = clock::now();
+    let used = used(budget, now);
+    (
+        budget.provider.clone(),
+        budget.period.name(),
+        budget.workspace.map(row::pg),
+        budget.currency.to_string(),
+        budget.amount.to_string(),
+        used.to_string(),
+        budget.amount.minus(used).to_string(),
+        budget.period.resets_at(now).map(|at| to_timestamp(at as f64)),
+    )
+}
+
+/// What counts against a budget at `now`, in epoch seconds.
+fn used(budget: &Budget, now: i64) -> Amount {
+    let key = spending::sum_of(budget);
+    let windows = budgets::windows(&key).unwrap_or_else(|| spend::load(&key, now).0);
+    windows.used(budget.period, now).plus(windows.open())
+}
+
+/// leadlex.spend_life(): tells one life of shared memory from the next; NULL where the library was not preloaded.
+/// Raises 55000: the extension is not installed, or has another version.
+#[pg_extern(sql = false)]
+fn spend_life() -> Option<i64> {
+    cache::refresh();
+    layout::available().then(budgets::life)
+}

@@ -1,0 +1,265 @@
+//! What a request may cost, and what it has cost: reserved before it is sent, booked when it is over.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::pg::installation;
+use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
+use crate::pg::shared::{turns, wait, workers};
+use crate::pg::store::cache;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::spend::{self, Budget};
+use crate::pg::sys::{clock, role};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::money::price::{self, Bill, Price};
+use leadlex_domain::money::windows::day_of;
+use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Progress};
+use leadlex_domain::reply::Costs;
+
+/// Between looks whether the worker has written a lease.
+const PAUSE: Duration = Duration::from_millis(1);
+/// So many requests can be on their way before the books have to be written again, or fewer where a budget is small.
+const LEASED_REQUESTS: u64 = 64;
+/// A budget is leased in so many parts, so that a crash costs no more than one.
+const PARTS_OF_A_BUDGET: i64 = 10;
+
+/// For whom a request is sent, and what for.
+#[derive(Clone, Copy)]
+pub struct Spender {
+    /// Zeros: `leadlex.check_provider`.
+    pub workspace: Uuid,
+    /// The fields that its answer can supply; `None`: it is a login.
+    pub fields: Option<FieldSet>,
+}
+
+/// What the requests of one call have cost.
+type Tab = Arc<Mutex<BTreeMap<Currency, Amount>>>;
+
+thread_local! {
+    static TAB: RefCell<Option<Tab>> = const { RefCell::new(None) };
+}
+
+/// Notes what requests cost that are sent while this is there.
+pub struct Noted {
+    tab: Tab,
+    before: Option<Tab>,
+}
+
+impl Noted {
+    /// Begins with nothing.
+    pub fn begin() -> Noted {
+        let tab = Tab::default();
+        let before = TAB.replace(Some(Arc::clone(&tab)));
+        Noted { tab, before }
+    }
+
+    /// By currency; empty where nothing was sent that has a price.
+    pub fn costs(&self) -> Costs {
+        Costs(self.tab.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        TAB.set(self.before.take());
+    }
+}
+
+/// A request that is on its way, or about to be. Dropped without a word, it was not sent.
+#[derive(Debug)]
+pub struct Spending {
+    held: budgets::Held,
+    price: Option<Price>,
+    /// What its answer can cost at most.
+    most_of_answer: Amount,
+    tab: Option<Tab>,
+}
+
+impl Spending {
+    /// From any thread: what came of it, and the credits that its answer reports.
+    pub fn settle(&self, came: &Progress, credits: Option<f64>) {
+        let bill = price::bill(self.price.as_ref(), came, credits, self.most_of_answer);
+        if !self.held.settle(&bill) || bill.requests == 0 {
+            return;
+        }
+        if let (Some(price), Some(tab)) = (&self.price, &self.tab) {
+            let mut tab = tab.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = tab.entry(price.currency).or_default();
+            *known = known.plus(bill.cost);
+        }
+    }
+}
+
+impl Drop for Spending {
+    fn drop(&mut self) {
+        self.held.settle(&Bill::default());
+    }
+}
+
+/// Where a request of this workspace to this provider counts; `None`: without a price.
+pub fn sum_key(currency: Option<Currency>, workspace: Uuid, provider: &str) -> SumKey {
+    let key = installation::account_key(workspace);
+    SumKey {
+        database: key.database,
+        catalog: key.catalog,
+        currency: currency.unwrap_or(Currency::NONE),
+        workspace: key.id,
+        provider: budgets::name_bytes(provider),
+    }
+}
+
+/// The sum that a budget counts.
+pub fn sum_of(budget: &Budget) -> SumKey {
+    let workspace = budget.workspace.unwrap_or(spend::EVERY_WORKSPACE);
+    sum_key(Some(budget.currency), workspace, budget.provider.as_deref().unwrap_or_default())
+}
+
+/// Whether a budget counts what this workspace spends with this provider.
+pub fn concerns(budget: &Budget, provider: &str, workspace: Uuid) -> bool {
+    budget.provider.as_deref().is_none_or(|name| name == provider)
+        && budget.workspace.is_none_or(|id| id == workspace)
+}
+
+/// Of the four sums of a request, the one that the budget is about.
+fn limit(budget: &Budget) -> Limit {
+    let sum = usize::from(budget.workspace.is_none()) + 2 * usize::from(budget.provider.is_none());
+    Limit { sum, period: budget.period, amount: budget.amount }
+}
+
+/// Keeps free what the request can cost at most. Err: a budget has not so much left, or cannot be counted.
+///
+/// Raises 53400 or 55000: the worker was late to write a lease.
+pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> Result<Spending, Fault> {
+    let price = config.price();
+    let all = cache::budgets();
+    let budgets: Vec<&Budget> =
+        all.iter().filter(|budget| concerns(budget, &provider.name, spender.workspace)).collect();
+    let is_other = |budget: &&&Budget| price.is_none_or(|price| price.currency != budget.currency);
+    if let Some(budget) = budgets.iter().find(is_other) {
+        return Err(no_price(budget));
+    }
+    let most_of_answer = match (price, spender.fields) {
+        (Some(price), Some(fields)) => price.most_of_answer(fields),
+        _ => Amount::ZERO,
+    };
+    let most = price.map(|price| price.per_request().plus(most_of_answer));
+    let limits: Vec<Limit> = budgets.iter().copied().map(limit).collect();
+    let now = clock::now();
+    let of = sum_key(price.map(|price| price.currency), spender.workspace, &provider.name);
+    let wish = Wish {
+        entry: EntryKey { of, day: day_of(now), role: role::caller().to_u32() },
+        most,
+        limits: &limits,
+        lease: lease(most.unwrap_or_default(), &limits),
+        most_credits: price.and_then(Price::most_credits).filter(|_| !limits.is_empty()),
+        now,
+    };
+    let per_request = price.map(Price::per_request).unwrap_or_default();
+    let unknown = Bill { requests: 1, cost: per_request, unknown: most_of_answer, ..Bill::default() };
+    let held = in_time(wish, unknown).map_err(|denied| over_budget(denied, &budgets, price))?;
+    let tab = TAB.with_borrow(Clone::clone);
+    Ok(Spending { held, price: price.cloned(), most_of_answer, tab })
+}
+
+/// How much to lease at once.
+fn lease(most: Amount, limits: &[Limit]) -> Amount {
+    let smallest = limits.iter().map(|limit| limit.amount.0 / PARTS_OF_A_BUDGET).min();
+    let requests = most.times(LEASED_REQUESTS);
+    Amount(smallest.map_or(requests.0, |part| part.min(requests.0))).max(most)
+}
+
+/// Waits for what the reservation needs: a sum that is read from the books, or a lease that the worker writes.
+fn in_time(mut wish: Wish<'_>, unknown: Bill) -> Result<budgets::Held, Denied> {
+    let mut patience = turns::Patience::new();
+    loop {
+        let denied = match budgets::reserve(&wish, unknown) {
+            Ok(held) => return Ok(held),
+            Err(denied) => denied,
+        };
+        match denied {
+            Denied::NotLoaded(key) if load(&key, wish.now) => {}
+            Denied::NotLoaded(_) | Denied::NeedsLease | Denied::NoRoom => {
+                if !patience.lasts() {
+                    turns::give_up(
+                        "the background worker did not record what was spent in time",
+                        "No request was sent.",
+                    );
+                }
+                workers::wake();
+                wait::nap(PAUSE);
+            }
+            Denied::Budget(_) | Denied::Reported(_) => return Err(denied),
+        }
+        wish.now = clock::now();
+        wish.entry.day = day_of(wish.now);
+    }
+}
+
+/// Reads a sum, where nobody else does. `false`: that is to be waited for.
+fn load(key: &SumKey, now: i64) -> bool {
+    struct Reading<'a>(&'a SumKey);
+    impl Drop for Reading<'_> {
+        fn drop(&mut self) {
+            budgets::not_loaded(self.0);
+        }
+    }
+    match budgets::load(key) {
+        Load::Ready => true,
+        Load::Theirs | Load::NoRoom => false,
+        Load::Mine => {
+            // Where it fails, others may try.
+            let reading = Reading(key);
+            let (windows, reported) = spend::load(key, now);
+            budgets::loaded(key, windows, reported);
+            drop(reading);
+            true
+        }
+    }
+}
+
+fn no_price(budget: &Budget) -> Fault {
+    let message = format!(
+        "not asked: a budget in {} concerns it, and it has no price in that currency",
+        budget.currency
+    );
+    Fault::new(FaultKind::NoPrice, message)
+}
+
+fn over_budget(denied: Denied, budgets: &[&Budget], price: Option<&Price>) -> Fault {
+    let now = clock::now();
+    match denied {
+        Denied::Budget(at) => {
+            let budget = budgets[at];
+            let resets_at = budget.period.resets_at(now);
+            let retry_after_s = resets_at.map(|at| (at - now).max(1).unsigned_abs());
+            Fault { retry_after_s, ..Fault::new(FaultKind::Budget, format!("not asked: {}", words(budget))) }
+        }
+        Denied::Reported(credits) => {
+            let most = price.and_then(Price::most_credits).unwrap_or_default();
+            let message = format!(
+                "not asked: an answer of it has reported {credits} credits, and most_credits of its price says at most {most}"
+            );
+            let remedy =
+                "Raise most_credits in its price (leadlex.alter_provider) to what its answers report.";
+            Fault { remedy: Some(remedy.into()), ..Fault::new(FaultKind::Budget, message) }
+        }
+        // These are waited for.
+        Denied::NotLoaded(_) | Denied::NeedsLease | Denied::NoRoom => {
+            Fault::new(FaultKind::Internal, "not asked: what was spent is not known")
+        }
+    }
+}
+
+/// No workspace learns of the others' budgets more than that there is one.
+fn words(budget: &Budget) -> String {
+    let period = match budget.period.name() {
+        "total" => "the budget".to_owned(),
+        period => format!("the budget of this {period}"),
+    };
+    format!("{period} ({} {}) has not so much left as the request can cost", budget.amount, budget.currency)
+}

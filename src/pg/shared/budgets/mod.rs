@@ -1,0 +1,196 @@
+//! Spend and budgets of all sessions. Helper threads write here, since an answer may come after its call was cancelled: so it has
+//! a lock of its own, held for as long as it takes to change a few numbers.
+
+mod table;
+
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use leadlex_domain::money::Amount;
+use leadlex_domain::money::price::Bill;
+use leadlex_domain::money::windows::Windows;
+
+use crate::pg::sys::clock;
+use crate::pg::sys::robust_mutex;
+use crate::pg::sys::robust_mutex::RobustMutex;
+use crate::pg::sys::shared_block;
+use table::{ENTRIES, Entry, Head, Reservation, SUMS, Sum, Table};
+
+pub use table::{
+    Close, Counts, Denied, EVERY_WORKSPACE, EntryKey, Limit, Load, Record, SumKey, Wish, name_bytes,
+};
+
+const NAME: &CStr = c"leadlex_enrich money";
+
+#[repr(C)]
+struct Shared {
+    mutex: RobustMutex,
+    /// A copy of [`Head::changes`], to be read without the lock.
+    changes: AtomicU64,
+    /// Tells one life of shared memory from the next: what an earlier one leased is not known any more.
+    life: u64,
+    contents: UnsafeCell<Contents>,
+}
+
+#[repr(C)]
+struct Contents {
+    head: Head,
+    sums: [Sum; SUMS],
+    entries: [Entry; ENTRIES],
+}
+
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Shared memory to ask for.
+pub fn size() -> usize {
+    size_of::<Shared>()
+}
+
+/// Creates or finds the block.
+///
+/// # Safety
+/// Only in the shared memory start-up hook, with AddinShmemInitLock held.
+pub unsafe fn start() {
+    // SAFETY: as promised by the caller; the block has the size that was asked for, and nobody else knows it yet when
+    // it is new. Its contents are filled before anybody looks.
+    unsafe {
+        let Some(shared) = shared_block::create(NAME, size(), &SHARED) else { return };
+        RobustMutex::init(&raw mut (*shared).mutex);
+        (&raw mut (*shared).changes).write(AtomicU64::new(0));
+        let random = uuid::Uuid::new_v4().as_u64_pair().0;
+        (&raw mut (*shared).life).write(random);
+        let contents = (*shared).contents.get();
+        (&raw mut (*contents).head).write(Head::NEW);
+        let sums = (&raw mut (*contents).sums).cast::<Sum>();
+        (0..SUMS).for_each(|at| sums.add(at).write(Sum::FREE));
+        let entries = (&raw mut (*contents).entries).cast::<Entry>();
+        (0..ENTRIES).for_each(|at| entries.add(at).write(Entry::FREE));
+    }
+}
+
+/// Under the lock. Safe in any thread: it touches nothing but this block.
+fn locked<R>(work: impl FnOnce(&mut Table<'_>) -> R) -> R {
+    let shared = SHARED.load(Ordering::Relaxed);
+    // SAFETY: set by `start`; the mutex makes this the only reference to the contents. `work` neither fails nor returns
+    // references. A process that dies inside takes the server's shared memory with it.
+    unsafe {
+        (*shared).mutex.hold(|_| {
+            let Contents { head, sums, entries } = &mut *(*shared).contents.get();
+            let mut table = Table { head, sums, entries };
+            let result = work(&mut table);
+            (*shared).changes.store(table.head.changes, Ordering::Release);
+            result
+        })
+    }
+}
+
+/// Grows with each change: where it has not, there is nothing new to be recorded.
+pub fn changes() -> u64 {
+    // SAFETY: set by `start`; an atomic in shared memory.
+    unsafe { (*SHARED.load(Ordering::Relaxed)).changes.load(Ordering::Acquire) }
+}
+
+/// Of this shared memory, as the tables have it with each lease.
+pub fn life() -> i64 {
+    // SAFETY: set by `start`, never changed. All bits are kept.
+    unsafe { (*SHARED.load(Ordering::Relaxed)).life.cast_signed() }
+}
+
+/// Who loads a sum; see [`Load`].
+pub fn load(key: &SumKey) -> Load {
+    locked(|table| table.load(key, clock::now()))
+}
+
+/// It is loaded.
+pub fn loaded(key: &SumKey, windows: Windows, reported: Amount) {
+    locked(|table| table.loaded(key, windows, reported));
+}
+
+/// It could not be loaded.
+pub fn not_loaded(key: &SumKey) {
+    locked(|table| table.not_loaded(key));
+}
+
+/// A sum as it is; `None`: the tables have all of it.
+pub fn windows(key: &SumKey) -> Option<Windows> {
+    locked(|table| table.windows(key))
+}
+
+/// Keeps free what a request can cost at most. Given back by [`Held::settle`], or when this process ends: then it is not known
+/// what it has cost.
+pub fn reserve(wish: &Wish<'_>, unknown: Bill) -> Result<Held, Denied> {
+    let reservation = locked(|table| table.reserve(wish))?;
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.next += 1;
+    let number = open.next;
+    open.requests.push(Open { number, reservation, unknown });
+    Ok(Held(number))
+}
+
+/// What is kept free for a request of this process.
+#[derive(Debug)]
+pub struct Held(u64);
+
+/// Requests of this process that are under way.
+static OPEN: Mutex<OpenRequests> = Mutex::new(OpenRequests { next: 0, requests: Vec::new() });
+
+struct OpenRequests {
+    next: u64,
+    requests: Vec<Open>,
+}
+
+struct Open {
+    number: u64,
+    reservation: Reservation,
+    /// What it comes to if nothing is ever heard of it.
+    unknown: Bill,
+}
+
+impl Held {
+    /// From any thread: the request is over. Only the first word counts, and whether this is it is returned.
+    pub fn settle(&self, bill: &Bill) -> bool {
+        robust_mutex::from_thread(|| {
+            let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(at) = open.requests.iter().position(|open| open.number == self.0) else { return false };
+            let Open { reservation, .. } = open.requests.swap_remove(at);
+            drop(open);
+            locked(|table| table.settle(&reservation, bill, clock::now()));
+            true
+        })
+    }
+}
+
+/// This process ends, and none of its threads works any more: what its requests have cost will not be known.
+pub fn leave() {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for Open { reservation, unknown, .. } in open.requests.drain(..) {
+        locked(|table| table.settle(&reservation, &unknown, clock::now()));
+    }
+}
+
+/// So many fields were written that a provider supplied. Cannot fail.
+pub fn used(key: &EntryKey, fields: u64) {
+    locked(|table| table.used(key, fields));
+}
+
+/// What the tables do not know of this database.
+pub fn record(of: (u32, u32), close: Close) -> Record {
+    locked(|table| table.record(of, close, clock::now()))
+}
+
+/// It is durable.
+pub fn recorded(record: &Record) {
+    locked(|table| table.recorded(record));
+}
+
+/// Whether requests of this database are under way, or leases open.
+pub fn is_open(database: u32) -> bool {
+    locked(|table| table.is_open(database))
+}
+
+/// What belongs to no extension of this database any more: all but what belongs to this one.
+pub fn forget(database: u32, keep: Option<u32>) {
+    locked(|table| table.forget(database, keep));
+}

@@ -1,0 +1,563 @@
+//! What was spent and is not in the books yet, and how much budgets have left: tables of bounded size.
+//!
+//! They live in shared memory, but nothing here knows that, so it can be tested by itself. A request that is priced touches four
+//! sums: of its workspace and provider, of either alone, and of all. What one of them has reserved or not recorded keeps it in
+//! its place. The finest of the four has the *lease*: so much may be spent before the books have to be written again. What
+//! was leased and not recorded before a crash counts as spent afterwards.
+
+use leadlex_domain::money::price::Bill;
+use leadlex_domain::money::windows::{Period, Windows, day_of};
+use leadlex_domain::money::{Amount, Currency};
+
+/// Sums at once, in all databases together.
+pub const SUMS: usize = 4_096;
+/// Days, roles, workspaces and providers of requests that are under way or not recorded.
+pub const ENTRIES: usize = 4_096;
+/// Bytes of a provider's name.
+pub const NAME: usize = 64;
+/// After so long without a request a lease is closed.
+const IDLE_S: i64 = 2;
+/// How long one session may take to load a sum before another does.
+const LOADING_S: i64 = 10;
+
+/// Everything that a sum is about. A name of zeros is every provider, a workspace of ones every workspace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct SumKey {
+    pub database: u32,
+    pub catalog: u32,
+    pub currency: Currency,
+    pub workspace: [u8; 16],
+    pub provider: [u8; NAME],
+}
+
+/// Every workspace together, `check_provider` too.
+pub const EVERY_WORKSPACE: [u8; 16] = [0xff; 16];
+/// Every provider together.
+pub const EVERY_PROVIDER: [u8; NAME] = [0; NAME];
+
+impl SumKey {
+    /// What a request counts in: the finest first.
+    pub fn concerned(self) -> [SumKey; 4] {
+        let all = SumKey { workspace: EVERY_WORKSPACE, ..self };
+        let every = SumKey { provider: EVERY_PROVIDER, ..self };
+        [self, all, every, SumKey { provider: EVERY_PROVIDER, ..all }]
+    }
+
+    pub fn name(&self) -> &str {
+        name_of(&self.provider)
+    }
+}
+
+/// A provider's name as it stands here, without the zeros.
+pub fn name_of(bytes: &[u8; NAME]) -> &str {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME);
+    std::str::from_utf8(&bytes[..end]).unwrap_or_default()
+}
+
+/// The same the other way round; a longer one is cut off.
+pub fn name_bytes(name: &str) -> [u8; NAME] {
+    let mut bytes = [0; NAME];
+    let length = name.len().min(NAME - 1);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    bytes
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Phase {
+    Free,
+    Loading,
+    Ready,
+}
+
+/// One sum.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Sum {
+    key: SumKey,
+    phase: Phase,
+    /// Since when it is loaded, or when it was used last: epoch seconds.
+    at: i64,
+    windows: Windows,
+    /// Booked, and not in the tables.
+    unrecorded: Amount,
+    in_flight: u32,
+    lease: Amount,
+    /// The day on which it was opened: it is good on that day alone.
+    lease_day: i64,
+    lease_wanted: Amount,
+    /// As the tables have it.
+    recorded_lease: Amount,
+    /// The most credits that one answer has reported, and whether the tables know.
+    reported: Amount,
+    reported_recorded: bool,
+}
+
+impl Sum {
+    pub const FREE: Sum = Sum {
+        key: SumKey {
+            database: 0,
+            catalog: 0,
+            currency: Currency::NONE,
+            workspace: EVERY_WORKSPACE,
+            provider: EVERY_PROVIDER,
+        },
+        phase: Phase::Free,
+        at: 0,
+        windows: Windows::NONE,
+        unrecorded: Amount::ZERO,
+        in_flight: 0,
+        lease: Amount::ZERO,
+        lease_day: 0,
+        lease_wanted: Amount::ZERO,
+        recorded_lease: Amount::ZERO,
+        reported: Amount::ZERO,
+        reported_recorded: true,
+    };
+
+    /// Nothing would be lost with it.
+    fn can_go(&self) -> bool {
+        self.phase == Phase::Ready
+            && self.in_flight == 0
+            && self.unrecorded == Amount::ZERO
+            && self.recorded_lease == Amount::ZERO
+            && self.windows.open() == Amount::ZERO
+            && self.reported_recorded
+    }
+
+    fn is_leased(&self, most: Amount, now: i64) -> bool {
+        let outstanding = self.windows.reserved().plus(self.unrecorded);
+        self.lease_day == day_of(now) && outstanding.plus(most) <= self.lease
+    }
+}
+
+/// Whose requests of which day are counted together. `day`: days since 1970-01-01 UTC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct EntryKey {
+    pub of: SumKey,
+    pub day: i64,
+    pub role: u32,
+}
+
+/// What they came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Counts {
+    pub requests: u64,
+    pub matches: u64,
+    pub fields_supplied: u64,
+    pub fields_used: u64,
+    pub credits: Amount,
+    pub cost: Amount,
+    pub unknown: Amount,
+}
+
+impl Counts {
+    pub const NONE: Counts = Counts {
+        requests: 0,
+        matches: 0,
+        fields_supplied: 0,
+        fields_used: 0,
+        credits: Amount::ZERO,
+        cost: Amount::ZERO,
+        unknown: Amount::ZERO,
+    };
+
+    fn add(&mut self, bill: &Bill) {
+        self.requests += u64::from(bill.requests);
+        self.matches += u64::from(bill.matches);
+        self.fields_supplied += u64::from(bill.fields_supplied);
+        self.credits = self.credits.plus(bill.credits);
+        self.cost = self.cost.plus(bill.cost);
+        self.unknown = self.unknown.plus(bill.unknown);
+    }
+
+    fn subtract(&mut self, other: &Counts) {
+        self.requests -= other.requests;
+        self.matches -= other.matches;
+        self.fields_supplied -= other.fields_supplied;
+        self.fields_used -= other.fields_used;
+        self.credits = self.credits.minus(other.credits);
+        self.cost = self.cost.minus(other.cost);
+        self.unknown = self.unknown.minus(other.unknown);
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Entry {
+    /// Database 0: free.
+    key: EntryKey,
+    in_flight: u32,
+    counts: Counts,
+}
+
+impl Entry {
+    pub const FREE: Entry =
+        Entry { key: EntryKey { of: Sum::FREE.key, day: 0, role: 0 }, in_flight: 0, counts: Counts::NONE };
+
+    fn is_free(&self) -> bool {
+        self.key.of.database == 0
+    }
+}
+
+/// How far the tables are filled, and what tells that they have changed.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Head {
+    /// No entry stands at or after this place, and no sum.
+    pub entries: u32,
+    pub sums: u32,
+    /// Grows with each change.
+    pub changes: u64,
+}
+
+impl Head {
+    pub const NEW: Head = Head { entries: 0, sums: 0, changes: 0 };
+}
+
+/// The whole, for as long as its lock is held.
+pub struct Table<'a> {
+    pub head: &'a mut Head,
+    pub sums: &'a mut [Sum],
+    pub entries: &'a mut [Entry],
+}
+
+/// A budget that a request falls under: of which of its four sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub sum: usize,
+    pub period: Period,
+    pub amount: Amount,
+}
+
+/// What a request needs before it is sent.
+pub struct Wish<'a> {
+    pub entry: EntryKey,
+    /// The most that it can cost; `None`: it has no price.
+    pub most: Option<Amount>,
+    pub limits: &'a [Limit],
+    /// How much to lease at once.
+    pub lease: Amount,
+    /// The most credits that an answer is expected to report, where it is priced by them and a budget concerns it.
+    pub most_credits: Option<Amount>,
+    pub now: i64,
+}
+
+/// What is kept free for one request. To be given back by [`Table::settle`], once.
+#[derive(Clone, Copy, Debug)]
+pub struct Reservation {
+    entry: usize,
+    sums: Option<[usize; 4]>,
+    most: Amount,
+    day: i64,
+}
+
+/// Why a request cannot be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// This sum is not known yet: see [`Table::load`].
+    NotLoaded(SumKey),
+    /// The budget at this place has not enough left.
+    Budget(usize),
+    /// An answer has reported so many credits, more than was said.
+    Reported(Amount),
+    /// The books have to be written first.
+    NeedsLease,
+    /// There is no place: the books have to be written first.
+    NoRoom,
+}
+
+/// Who loads a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// The caller does, and tells [`Table::loaded`].
+    Mine,
+    Ready,
+    /// Another session does.
+    Theirs,
+    NoRoom,
+}
+
+impl Table<'_> {
+    fn find(&self, key: &SumKey) -> Option<usize> {
+        self.sums[..self.head.sums as usize]
+            .iter()
+            .position(|sum| sum.phase != Phase::Free && sum.key == *key)
+    }
+
+    /// Whether a sum is there, or who brings it.
+    pub fn load(&mut self, key: &SumKey, now: i64) -> Load {
+        if let Some(index) = self.find(key) {
+            let sum = &mut self.sums[index];
+            let is_late = !(sum.at..=sum.at + LOADING_S).contains(&now);
+            return match sum.phase {
+                Phase::Ready => Load::Ready,
+                _ if is_late => {
+                    sum.at = now;
+                    Load::Mine
+                }
+                _ => Load::Theirs,
+            };
+        }
+        let free = self.sums.iter().position(|sum| sum.phase == Phase::Free);
+        let oldest = || {
+            let idle = self.sums.iter().enumerate().filter(|(_, sum)| sum.can_go());
+            idle.min_by_key(|(_, sum)| sum.at).map(|(index, _)| index)
+        };
+        let Some(index) = free.or_else(oldest) else { return Load::NoRoom };
+        self.sums[index] = Sum { key: *key, phase: Phase::Loading, at: now, ..Sum::FREE };
+        self.head.sums = self.head.sums.max(index as u32 + 1);
+        Load::Mine
+    }
+
+    /// What the tables have of it, read after [`Table::load`] said that it is the caller's to bring.
+    pub fn loaded(&mut self, key: &SumKey, windows: Windows, reported: Amount) {
+        let Some(index) = self.find(key) else { return };
+        let sum = &mut self.sums[index];
+        if sum.phase == Phase::Loading {
+            (sum.phase, sum.windows, sum.reported) = (Phase::Ready, windows, reported);
+        }
+    }
+
+    /// The caller could not bring it.
+    pub fn not_loaded(&mut self, key: &SumKey) {
+        if let Some(index) = self.find(key)
+            && self.sums[index].phase == Phase::Loading
+        {
+            self.sums[index] = Sum::FREE;
+        }
+    }
+
+    /// A sum as it is; `None`: the tables have all of it.
+    pub fn windows(&self, key: &SumKey) -> Option<Windows> {
+        let sum = &self.sums[self.find(key)?];
+        (sum.phase == Phase::Ready).then_some(sum.windows)
+    }
+
+    /// Keeps free what a request can cost at most: in all budgets, or in none.
+    pub fn reserve(&mut self, wish: &Wish<'_>) -> Result<Reservation, Denied> {
+        self.head.changes += 1;
+        let day = wish.entry.day;
+        let Some(most) = wish.most else {
+            let entry = self.pin(&wish.entry)?;
+            return Ok(Reservation { entry, sums: None, most: Amount::ZERO, day });
+        };
+        let mut sums = [0; 4];
+        for (at, key) in wish.entry.of.concerned().iter().enumerate() {
+            let index = self.find(key).filter(|index| self.sums[*index].phase == Phase::Ready);
+            sums[at] = index.ok_or(Denied::NotLoaded(*key))?;
+        }
+        let reported = self.sums[sums[1]].reported;
+        if wish.most_credits.is_some_and(|most| reported > most) {
+            return Err(Denied::Reported(reported));
+        }
+        let is_over = |limit: &Limit| {
+            self.sums[sums[limit.sum]].windows.left(limit.period, limit.amount, wish.now) < most
+        };
+        if let Some(over) = wish.limits.iter().position(is_over) {
+            return Err(Denied::Budget(over));
+        }
+        let finest = &mut self.sums[sums[0]];
+        finest.at = wish.now;
+        let is_leased = most == Amount::ZERO || finest.is_leased(most, wish.now);
+        if !is_leased || !finest.is_leased(Amount(wish.lease.0 / 2).max(most), wish.now) {
+            finest.lease_wanted = finest.lease_wanted.max(wish.lease.max(most));
+        }
+        if !is_leased {
+            return Err(Denied::NeedsLease);
+        }
+        let entry = self.pin(&wish.entry)?;
+        for index in sums {
+            let sum = &mut self.sums[index];
+            (sum.at, sum.in_flight) = (wish.now, sum.in_flight + 1);
+            sum.windows.reserve(most);
+        }
+        Ok(Reservation { entry, sums: Some(sums), most, day })
+    }
+
+    /// The entry of this key, with one request more under way.
+    fn pin(&mut self, key: &EntryKey) -> Result<usize, Denied> {
+        let index = self.entry(key).ok_or(Denied::NoRoom)?;
+        self.entries[index].in_flight += 1;
+        Ok(index)
+    }
+
+    fn entry(&mut self, key: &EntryKey) -> Option<usize> {
+        let filled = self.head.entries as usize;
+        let known = self.entries[..filled].iter().position(|entry| entry.key == *key);
+        known.or_else(|| {
+            let free = self.entries.iter().position(Entry::is_free)?;
+            self.entries[free] = Entry { key: *key, ..Entry::FREE };
+            self.head.entries = self.head.entries.max(free as u32 + 1);
+            Some(free)
+        })
+    }
+
+    /// The request is over, and is to be booked like this. An empty bill: it was not sent.
+    pub fn settle(&mut self, reservation: &Reservation, bill: &Bill, now: i64) {
+        self.head.changes += 1;
+        let entry = &mut self.entries[reservation.entry];
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        entry.counts.add(bill);
+        if entry.in_flight == 0 && entry.counts == Counts::NONE {
+            *entry = Entry::FREE;
+        }
+        let Some(sums) = reservation.sums else { return };
+        let booked = bill.cost.plus(bill.unknown);
+        for index in sums {
+            let sum = &mut self.sums[index];
+            sum.in_flight = sum.in_flight.saturating_sub(1);
+            sum.windows.release(reservation.most);
+            sum.windows.book(reservation.day, booked, now);
+            sum.unrecorded = sum.unrecorded.plus(booked);
+        }
+        let of_provider = &mut self.sums[sums[1]];
+        if bill.credits > of_provider.reported {
+            (of_provider.reported, of_provider.reported_recorded) = (bill.credits, false);
+        }
+    }
+
+    /// So many fields were written that a provider supplied. Where there is no place, they are not counted.
+    pub fn used(&mut self, key: &EntryKey, fields: u64) {
+        if let Some(index) = self.entry(key) {
+            self.head.changes += 1;
+            self.entries[index].counts.fields_used += fields;
+        }
+    }
+}
+
+/// What is to be written into the tables, in one transaction.
+#[derive(Default)]
+pub struct Record {
+    pub entries: Vec<(EntryKey, Counts)>,
+    /// Leases as they are from then on; zero: none.
+    pub leases: Vec<(SumKey, Amount)>,
+    /// The most credits that an answer of a provider has reported.
+    pub reported: Vec<(SumKey, Amount)>,
+    /// The day of the leases.
+    pub day: i64,
+    /// Sums with what is recorded of them.
+    sums: Vec<(SumKey, Amount)>,
+}
+
+impl Record {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.leases.is_empty() && self.reported.is_empty()
+    }
+}
+
+/// Which leases are closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// Those without a request for a while.
+    Idle,
+    /// Those without a request under way.
+    Unused,
+}
+
+impl Table<'_> {
+    /// What the tables do not know of this database; to be given to [`Table::recorded`] after the commit.
+    pub fn record(&mut self, (database, catalog): (u32, u32), close: Close, now: i64) -> Record {
+        let ours = |key: &SumKey| (key.database, key.catalog) == (database, catalog);
+        let mut record = Record { day: day_of(now), ..Record::default() };
+        for entry in &self.entries[..self.head.entries as usize] {
+            if ours(&entry.key.of) && entry.counts != Counts::NONE {
+                record.entries.push((entry.key, entry.counts));
+            }
+        }
+        for sum in &mut self.sums[..self.head.sums as usize] {
+            if sum.phase != Phase::Ready || !ours(&sum.key) {
+                continue;
+            }
+            if sum.unrecorded > Amount::ZERO {
+                record.sums.push((sum.key, sum.unrecorded));
+            }
+            if !sum.reported_recorded {
+                record.reported.push((sum.key, sum.reported));
+            }
+            if let Some(lease) = sum.next_lease(close, now) {
+                record.leases.push((sum.key, lease));
+            }
+        }
+        record
+    }
+
+    /// The record is durable.
+    pub fn recorded(&mut self, record: &Record) {
+        for (key, counts) in &record.entries {
+            let filled = self.head.entries as usize;
+            let Some(entry) = self.entries[..filled].iter_mut().find(|entry| entry.key == *key) else {
+                continue;
+            };
+            entry.counts.subtract(counts);
+            if entry.in_flight == 0 && entry.counts == Counts::NONE {
+                *entry = Entry::FREE;
+            }
+        }
+        for (key, recorded) in &record.sums {
+            self.change(key, |sum| sum.unrecorded = sum.unrecorded.minus(*recorded));
+        }
+        for (key, reported) in &record.reported {
+            self.change(key, |sum| sum.reported_recorded = sum.reported == *reported);
+        }
+        for (key, lease) in &record.leases {
+            self.change(key, |sum| {
+                (sum.lease, sum.lease_day, sum.recorded_lease) = (*lease, record.day, *lease);
+                sum.lease_wanted = Amount::ZERO;
+            });
+        }
+    }
+
+    fn change(&mut self, key: &SumKey, change: impl FnOnce(&mut Sum)) {
+        if let Some(index) = self.find(key) {
+            change(&mut self.sums[index]);
+        }
+    }
+
+    /// Whether requests of this database are under way, or leases open.
+    pub fn is_open(&self, database: u32) -> bool {
+        let entries = &self.entries[..self.head.entries as usize];
+        let sums = &self.sums[..self.head.sums as usize];
+        entries.iter().any(|entry| entry.key.of.database == database && entry.in_flight > 0)
+            || sums.iter().any(|sum| sum.key.database == database && sum.recorded_lease > Amount::ZERO)
+    }
+
+    /// What belongs to no extension of this database any more: all but what belongs to this one.
+    pub fn forget(&mut self, database: u32, keep: Option<u32>) {
+        let gone = |key: &SumKey| key.database == database && keep != Some(key.catalog);
+        for sum in self.sums.iter_mut().filter(|sum| gone(&sum.key) && sum.in_flight == 0) {
+            *sum = Sum::FREE;
+        }
+        for entry in self.entries.iter_mut().filter(|entry| gone(&entry.key.of) && entry.in_flight == 0) {
+            *entry = Entry::FREE;
+        }
+    }
+}
+
+impl Sum {
+    /// The lease that is to be written, where it changes. With it what is unrecorded now is recorded. Until that is durable
+    /// the old one is used: what it still allows stays allowed.
+    fn next_lease(&mut self, close: Close, now: i64) -> Option<Amount> {
+        let is_idle = match close {
+            Close::Idle => !(self.at..=self.at + IDLE_S).contains(&now),
+            Close::Unused => true,
+        };
+        let reserved = self.windows.reserved();
+        if is_idle && self.in_flight == 0 {
+            // From now on nobody uses it.
+            (self.lease, self.lease_day, self.lease_wanted) = (Amount::ZERO, 0, Amount::ZERO);
+            return (self.recorded_lease > Amount::ZERO).then_some(Amount::ZERO);
+        }
+        let left = self.lease.minus(reserved).minus(self.unrecorded);
+        let is_wanted = self.lease_wanted > Amount::ZERO;
+        let changes = is_wanted || self.unrecorded > Amount::ZERO && self.recorded_lease > Amount::ZERO;
+        changes.then(|| reserved.plus(self.lease_wanted.max(left)))
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+//! Spend from shared memory into the books, and leases out of them.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::pg::installation;
+use crate::pg::installation::Found;
+use crate::pg::shared::budgets;
+use crate::pg::shared::budgets::{Close, Record};
+use crate::pg::store::cache;
+use crate::pg::store::queue_pause::Pause;
+use crate::pg::store::spend;
+use crate::pg::worker::session::{Failed, attempt_as};
+
+/// It is written this often at most, unless a call waits.
+const EVERY: Duration = Duration::from_millis(200);
+/// Between looks whether leases have not been used for a while.
+const LEASES_EVERY: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Whether what a crash has left is booked: once in the life of a worker.
+    static LEFT_IS_BOOKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// When it was looked at last, and what was there.
+pub struct Schedule {
+    last: Option<Instant>,
+    seen: u64,
+    open: bool,
+}
+
+impl Schedule {
+    /// It is due at once.
+    pub fn new() -> Schedule {
+        Schedule { last: None, seen: 0, open: true }
+    }
+
+    /// Writes it if it is time.
+    pub fn keep(&mut self, database: u32) -> Result<(), Failed> {
+        let every = if budgets::changes() == self.seen { LEASES_EVERY } else { EVERY };
+        let is_new = self.last.is_none() || budgets::changes() != self.seen;
+        if !(is_new || self.open) || self.last.is_some_and(|last| last.elapsed() < every) {
+            return Ok(());
+        }
+        (self.last, self.seen) = (Some(Instant::now()), budgets::changes());
+        write(database, Close::Idle)?;
+        self.open = budgets::is_open(database);
+        Ok(())
+    }
+}
+
+/// What is not in the books. What a crash has left unknown is booked first, but in a clone only where a call has caused
+/// something to be written.
+pub fn write(database: u32, close: Close) -> Result<(), Failed> {
+    let written = attempt_as(c"leadlex_enrich: recording spend", || {
+        let Found::This(installation) = installation::find() else { return Record::default() };
+        budgets::forget(database, Some(installation.catalog));
+        let record = budgets::record((database, installation.catalog), close);
+        if !LEFT_IS_BOOKED.get() && (!record.is_empty() || cache::paused() != Some(Pause::Clone)) {
+            spend::book_left();
+        }
+        spend::record(&record);
+        record
+    })?;
+    LEFT_IS_BOOKED.set(true);
+    budgets::recorded(&written);
+    Ok(())
+}
