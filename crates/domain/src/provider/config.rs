@@ -10,6 +10,7 @@ use super::placeholder::Placeholder;
 use super::response::unknown_field;
 use super::step::Step;
 use super::taken::{Names, Take};
+use super::template::Template;
 use super::{Config, IdentifyingSet, WhenPending, about};
 use crate::fields::{Field, FieldSet};
 
@@ -79,6 +80,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
         steps,
     };
     check_polling(&root, &config)?;
+    check_told(&root, &config)?;
     root.optional("about").map_or(Ok(()), |node| about::check(&node))?;
     config.sends = Placeholder::ALL.into_iter().filter(|placeholder| config.uses(*placeholder)).collect();
     Ok(config)
@@ -187,6 +189,23 @@ fn check_polling(root: &Object<'_>, config: &Config) -> Checked<()> {
         )));
     }
     Ok(())
+}
+
+/// A request that has no place for anything of a contact is about nobody, so it would never be sent.
+fn check_told(root: &Object<'_>, config: &Config) -> Checked<()> {
+    let untold = |step: &Step| !step.request.templates().into_iter().any(Template::tells);
+    let Some(at) = config.steps.iter().position(untold) else { return Ok(()) };
+    let place = match root.optional("steps") {
+        None => root.required("request")?,
+        Some(list) => {
+            let steps = list.items()?;
+            steps[at].object(&["request", "response", "take"])?.required("request")?
+        }
+    };
+    let of_steps = if at > 0 { ", or what an earlier step took" } else { "" };
+    Err(place.error(format!(
+        "names nothing of the contact, so it would never be sent: write a placeholder such as {{email}} in its URL, query, headers or body{of_steps}"
+    )))
 }
 
 fn parse_identify_by(node: &Node<'_>, used_set: bool) -> Checked<Vec<IdentifyingSet>> {
