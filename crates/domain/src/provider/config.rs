@@ -100,7 +100,7 @@ fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
     let given = root.optional("login");
     let login_take = given.as_ref().map(Login::parse_take).transpose()?;
     let mut names = login_take.as_ref().map_or_else(Names::default, Names::with_login);
-    let steps = match root.optional("steps") {
+    let mut steps = match root.optional("steps") {
         None => {
             let (request, response) = (root.required("request")?, root.required("response")?);
             vec![Step::parse(&request, &response, Take::default(), &names, true)?]
@@ -115,7 +115,12 @@ fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
             parse_list(&list, &mut names)?
         }
     };
-    let login = given.zip(login_take).map(|(node, take)| Login::parse(&node, take)).transpose()?;
+    let mut login = given.zip(login_take).map(|(node, take)| Login::parse(&node, take)).transpose()?;
+    let in_headers = |step: &Step| step.request.taken_in_headers().map(str::to_owned).collect::<Vec<_>>();
+    let in_headers: Vec<String> = steps.iter().flat_map(in_headers).collect();
+    let named = || in_headers.iter().map(String::as_str);
+    steps.iter_mut().for_each(|step| step.take.in_headers(named()));
+    login.iter_mut().for_each(|login| login.in_headers(named()));
     if login.is_some() && !steps.iter().any(|step| step.logs_in) {
         let message = "takes what no request names; write {name} where the request wants it, such as \"Bearer {token}\"";
         return Err(root.required("login")?.error(message));

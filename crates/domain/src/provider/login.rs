@@ -111,6 +111,11 @@ impl Login {
         Ok(Login { request, take, valid_for })
     }
 
+    /// What headers of requests have a place for.
+    pub fn in_headers<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        self.take.in_headers(names);
+    }
+
     /// `None`: its address cannot be filled, as there is no secret.
     pub fn request(&self, secret: Option<&str>) -> Option<HttpRequest> {
         let secret = template::clean_secret(secret);
@@ -125,12 +130,14 @@ impl Login {
     pub fn read(&self, request: &HttpRequest, answer: &Answer, now: i64) -> Result<LoginValues, Fault> {
         let body = Document::of(answer);
         let success = (200..=299).contains(&answer.status);
-        let Found::All(taken) = self.take.of(answer, &body) else {
-            return Err(request.without_echo_in(fault(answer, &body, now)));
+        let taken = match self.take.of(answer, &body) {
+            Found::All(taken) if success => taken,
+            Found::Unfit(name) if success => {
+                let message = format!("login: {}", words::unfit_for_a_header(name));
+                return Err(Fault::new(FaultKind::Unrecognised, message));
+            }
+            _ => return Err(request.without_echo_in(fault(answer, &body, now))),
         };
-        if !success {
-            return Err(request.without_echo_in(fault(answer, &body, now)));
-        }
         let valid_for_s = match &self.valid_for {
             None => None,
             Some(ValidFor::Seconds(seconds)) => Some(u64::from(*seconds)),
