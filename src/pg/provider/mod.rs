@@ -184,7 +184,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let wanted = config.fills().intersect(missing);
     if wanted.is_empty() {
         // It would be paid for nothing that is wanted.
-        return answered(Verdict::NoMatch);
+        return Before::ProviderOutcome(ProviderOutcome::NotWanted);
     }
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::ProviderOutcome(ProviderOutcome::Skipped);
