@@ -8,6 +8,7 @@ mod login_failures;
 mod pending;
 mod queue;
 mod queue_paid;
+mod refused;
 mod seeded;
 mod sent;
 mod tickets;

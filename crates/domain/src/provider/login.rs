@@ -36,7 +36,7 @@ enum ValidFor {
 pub struct LoginValues {
     /// Never to be shown, logged or written to a table.
     pub taken: Taken,
-    /// From the answer on, 30 s less than the vendor says, not below 0; `None`: until a step is answered with 401.
+    /// From the answer on, 30 s less than the vendor says, or half of up to 30 s, and 1 s at least; `None`: until a step is answered with 401.
     pub valid_for_s: Option<u64>,
 }
 
@@ -143,7 +143,7 @@ impl Login {
             Some(ValidFor::Seconds(seconds)) => Some(u64::from(*seconds)),
             Some(ValidFor::At(place)) => body.json().and_then(|json| reading::seconds_at(place, json)),
         };
-        let valid_for_s = valid_for_s.map(|seconds| seconds.saturating_sub(MARGIN_S));
+        let valid_for_s = valid_for_s.map(used_for);
         Ok(LoginValues { taken, valid_for_s })
     }
 
@@ -154,6 +154,14 @@ impl Login {
 }
 
 const KEYS: [&str; 3] = ["request", "take", "valid_for"];
+
+/// How long a token is used that holds for so many seconds. One that is over at once would be a login for every request.
+fn used_for(seconds: u64) -> u64 {
+    match seconds {
+        0..=MARGIN_S => (seconds / 2).max(1),
+        _ => seconds - MARGIN_S,
+    }
+}
 
 fn parse_valid_for(node: &Node<'_>) -> Checked<ValidFor> {
     let object = node.object(&["pointer", "seconds"])?;
