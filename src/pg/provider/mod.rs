@@ -28,7 +28,7 @@ use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict, WhenPending};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Verdict, WhenPending};
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt::Receipt;
 use leadlex_domain::steps::Source;
@@ -160,6 +160,18 @@ pub fn foreseen(
         }
         Before::Ask => None,
     }
+}
+
+/// How far the question has come by what was handed in before. `missing`: the fields still to be filled.
+pub fn inquiry_of(
+    provider: &LoadedProvider,
+    config: &Config,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+) -> Inquiry {
+    let wanted = config.fills().intersect(missing);
+    let known = under_way::under_way(provider, config, asking, wanted);
+    known.map_or_else(|| Inquiry::new(wanted), |known| known.inquiry)
 }
 
 fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldSet) -> Before<'a> {
