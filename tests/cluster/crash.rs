@@ -339,3 +339,36 @@ fn books_of_many_databases_survive_a_crash() {
         assert_eq!(number(&mut owner, "SELECT settled FROM leadlex.credit_balance"), n * 10 - 2);
     }
 }
+
+#[test]
+fn a_request_under_way_is_counted_before_a_crash_a_few_seconds_later() {
+    // The launcher's rounds count it, too, and come every ten seconds unless the setting says otherwise.
+    let conf =
+        &["leadlex.provider_timeout = '20s'", "leadlex.total_timeout = '20s'", "leadlex.worker_naptime = 60"];
+    let world = World::with(&Beginning { contacts: 5, conf, ..Beginning::default() });
+    let calls = || world.number("SELECT calls FROM leadlex.provider_stats");
+    world.provider.on(PATH, |_| Behaviour::json(200, person()));
+    enrich(&mut world.caller(), 1).unwrap();
+    // On the session's own thread, and on one of a set. By then the worker is away, as nothing happens.
+    for (n, counted) in [(2, 2), (3, 3)] {
+        thread::sleep(Duration::from_secs(2));
+        world.provider.on(PATH, |_| Behaviour::Never);
+        thread::scope(|scope| {
+            let (before, mut caller) = (world.provider.count(), world.caller());
+            let backend = pid(&mut caller);
+            let call = scope.spawn(move || match n {
+                2 => enrich(&mut caller, n).is_err(),
+                _ => caller.query("SELECT FROM enrich_contacts($1)", &[&vec![contact(n)]]).is_err(),
+            });
+            world.provider.wait_for(before + 1, Duration::from_secs(10));
+            thread::sleep(Duration::from_secs(2));
+            world.cluster.kill9(backend);
+            assert!(call.join().unwrap());
+        });
+        eventually("the crash is under way", Duration::from_secs(10), || {
+            world.cluster.log().contains("terminated by signal 9")
+        });
+        world.cluster.wait_until_ready();
+        assert_eq!(calls(), counted);
+    }
+}

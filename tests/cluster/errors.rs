@@ -379,3 +379,52 @@ fn checks_come_in_the_order_of_the_contract() {
     assert_eq!(state(&mut caller, "BEGIN", &call(3)), "LX402");
     assert_eq!(world.provider.count(), 1, "only the one call that succeeded asked the provider");
 }
+
+/// The statement that a hint tells to run, up to the end of its call.
+fn statement(hint: &str) -> String {
+    let begins = &hint[hint.find("SELECT ").unwrap_or_else(|| panic!("no statement: {hint}"))..];
+    let mut depth = 0;
+    for (at, c) in begins.char_indices() {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        if c == ')' && depth == 0 {
+            return begins[..=at].to_owned();
+        }
+    }
+    panic!("no whole statement: {hint}")
+}
+
+#[test]
+fn hints_are_statements_to_type_with_one_workspace_and_with_several() {
+    let world = World::with(&Beginning {
+        credits: Some(0),
+        conf: &["leadlex.credit_wait = 0"],
+        ..Beginning::default()
+    });
+    world.run(
+        "CREATE ROLE first LOGIN; GRANT SELECT, UPDATE ON crm TO first;
+         CREATE ROLE second LOGIN; GRANT SELECT, UPDATE ON crm TO second",
+    );
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    for (role, several) in [("first", false), ("second", true)] {
+        if several {
+            world.run(
+                "SELECT leadlex.grant_credits(id, -1000) FROM leadlex.workspace; SELECT leadlex.create_workspace('other')",
+            );
+        }
+        let mut client = world.cluster.connect_as("app", role);
+        let mut hint =
+            |n: i32| fails(client.query_one("SELECT enrich_contact($1)", &[&contact(n)])).hint.unwrap();
+        let denied = statement(&hint(1));
+        assert_eq!(denied.contains("WORKSPACE"), several, "{denied}");
+        world.run(&denied.replace("WORKSPACE", "acme"));
+        let poor = statement(&hint(1));
+        assert_eq!(poor == "SELECT leadlex.grant_credits(1000)", !several, "{poor}");
+        world.run(&poor);
+        assert!(hint(4_711).contains("leadlex.binding"));
+        let nothing = hint(if several { 2 } else { 1 });
+        assert!(
+            nothing.contains("leadlex.recheck_after") && nothing.contains("overwrite => true"),
+            "{nothing}"
+        );
+    }
+}

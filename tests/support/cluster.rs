@@ -233,8 +233,13 @@ impl Cluster {
 
     /// The same for a process that may just be leaving; `false`: it was gone.
     pub fn try_kill9(&self, pid: i32) -> bool {
+        self.try_signal(pid, "KILL")
+    }
+
+    /// A signal to a process that may just be leaving; `false`: it was gone.
+    pub fn try_signal(&self, pid: i32, signal: &str) -> bool {
         let pid = u32::try_from(pid).expect("a pid is positive");
-        kill("KILL", pid).output().is_ok_and(|output| output.status.success())
+        kill(signal, pid).output().is_ok_and(|output| output.status.success())
     }
 
     /// Any signal to any process of the server.

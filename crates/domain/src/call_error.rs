@@ -185,7 +185,7 @@ impl Failure {
         Failure::new(
             Code::NotFound,
             format!("{} was not found in this workspace", short(what)),
-            "Check the id, the workspace (leadlex.whoami()), and that you may see the row (row-level security).",
+            "Check the id, the table (leadlex.binding lists those that are bound; enrich_contact looks into the first), the workspace (leadlex.whoami()), and that you may see the row (row-level security).",
         )
     }
 
@@ -225,7 +225,7 @@ impl Failure {
         let (message, hint) = match reason {
             NoMatchReason::NoData => (
                 "no provider has data for this contact",
-                "No credit was charged. Try again when more is known of the contact.",
+                "No credit was charged. That there was nothing is remembered for leadlex.recheck_after; providers are asked anew when more is known of the contact, or with overwrite => true.",
             ),
             NoMatchReason::NotIdentifiable => (
                 "too little is known of this contact to ask any provider",

@@ -24,6 +24,8 @@ pub enum Mode {
 pub enum ProviderOutcome {
     /// It was not asked: the contact has none of the identifying sets it needs.
     Skipped,
+    /// It was not asked: it has a place for none of the fields that are still wanted.
+    NotWanted,
     /// It was not asked: of the fields that it is wanted for, it has nothing but values of these, which the contact's
     /// table refused.
     Rejected(FieldSet),
@@ -124,6 +126,8 @@ pub struct Waterfall {
     held: bool,
     /// A provider's answer is awaited before any other is asked.
     stopped: bool,
+    /// A provider was not asked, as it has nothing of what is wanted.
+    not_wanted: bool,
     /// Columns whose values are many people's, where these kept a provider from being asked.
     shared: &'static [&'static str],
     /// Providers that had a profile which they have for many.
@@ -179,6 +183,7 @@ impl Waterfall {
             suppressed: false,
             held: false,
             stopped: false,
+            not_wanted: false,
             shared: &[],
             strangers: Vec::new(),
         }
@@ -255,6 +260,10 @@ impl Waterfall {
         let mut unfinished = None;
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
+            ProviderOutcome::NotWanted => {
+                self.not_wanted = true;
+                return;
+            }
             ProviderOutcome::OnlyShared(columns) => {
                 self.shared = columns;
                 return;
@@ -362,8 +371,10 @@ impl Waterfall {
         if self.asked.is_empty() && !self.shared.is_empty() {
             return Err(Failure::only_shared(self.shared));
         }
-        let reason =
-            if self.asked.is_empty() { NoMatchReason::NotIdentifiable } else { NoMatchReason::NoData };
+        let reason = match self.asked.is_empty() && !self.not_wanted {
+            true => NoMatchReason::NotIdentifiable,
+            false => NoMatchReason::NoData,
+        };
         Err(Failure::no_match(reason))
     }
 }

@@ -387,3 +387,20 @@ fn a_provider_s_own_least_confidence_counts_before_the_setting() {
         assert_eq!(waterfall.result().is_ok(), used, "{setting} {own:?}");
     }
 }
+
+#[test]
+fn who_has_nothing_of_what_is_wanted_is_not_among_those_that_were_asked() {
+    let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
+    waterfall.absorb("a", ProviderOutcome::NotWanted);
+    let fault = Fault::new(FaultKind::ServerError, "trouble");
+    waterfall.absorb("b", ProviderOutcome::Answered(Verdict::Failed(fault)));
+    let detail = waterfall.result().unwrap_err().detail();
+    let named: Vec<&str> =
+        detail["providers"].as_array().unwrap().iter().filter_map(|p| p["provider"].as_str()).collect();
+    assert_eq!(named, ["b"]);
+    // Where that is all of them, nobody has it; it is not that the contact is not known well enough.
+    let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
+    waterfall.absorb("a", ProviderOutcome::NotWanted);
+    assert!(waterfall.is_new());
+    assert_eq!(waterfall.result().unwrap_err().detail()["reason"], "no_data");
+}

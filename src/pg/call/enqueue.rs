@@ -70,11 +70,7 @@ pub fn add_for_caller(rest: &Rest<'_>, contact_ids: Vec<String>) -> usize {
     add_as_caller(rest, contact_ids, None)
 }
 
-fn add_as_caller(
-    rest: &Rest<'_>,
-    contact_ids: Vec<String>,
-    paid_for: Option<&HashMap<String, String>>,
-) -> usize {
+fn add_as_caller(rest: &Rest<'_>, contact_ids: Vec<String>, paid_for: Option<&Paid>) -> usize {
     let role = role::caller();
     let name = role::role_name(role);
     let authority = match settings::api_key() {
@@ -94,6 +90,9 @@ fn add_as_caller(
     };
     add(&job, role, contact_ids)
 }
+
+/// By contact for whom it was charged, see [`PaidFor`].
+pub type Paid = HashMap<String, String>;
 
 /// A contact of which more comes later.
 pub struct Left {
@@ -118,7 +117,7 @@ impl Left {
     }
 
     /// Those that were not charged, and then those that were, as jobs that go on.
-    pub fn jobs(some: Vec<Left>) -> [(Progress, Vec<String>, Option<HashMap<String, String>>); 2] {
+    pub fn jobs(some: Vec<Left>) -> [(Progress, Vec<String>, Option<Paid>); 2] {
         let (paid, unpaid): (Vec<Left>, Vec<Left>) =
             some.into_iter().partition(|left| left.paid_for.is_some());
         let paid: Vec<(String, String)> =
@@ -165,7 +164,7 @@ pub fn add_for_owner(
     workspace: Uuid,
     fields: FieldSet,
     contact_ids: Vec<String>,
-    (progress, paid_for): (Progress, Option<&HashMap<String, String>>),
+    (progress, paid_for): (Progress, Option<&Paid>),
 ) {
     let name = role::name_of(role);
     let job = Job {

@@ -10,10 +10,10 @@ use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::pg::store::cache;
+use crate::pg::store::{cache, config};
 use crate::pg::sys::role::Memberships;
 use crate::pg::sys::settings;
-use leadlex_domain::call_error::Failure;
+use leadlex_domain::call_error::{Code, Failure};
 use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
 
 /// SHA-256 of an API key: what the tables keep instead of the key.
@@ -175,12 +175,36 @@ fn nobody() -> Failure {
         );
     }
     let role = table::literal(&role::role_name(role::caller()));
+    let grant = match is_only_workspace() {
+        true => format!("SELECT leadlex.grant_access({role})"),
+        false => format!(
+            "SELECT leadlex.grant_access({role}, (SELECT id FROM leadlex.workspace WHERE name = 'WORKSPACE'))"
+        ),
+    };
     Failure::invalid_key(
         "no API key is set and no workspace is granted to this role",
-        format!(
-            "The extension's owner runs SELECT leadlex.grant_access({role}, (SELECT id FROM leadlex.workspace WHERE name = 'WORKSPACE')); or set leadlex.api_key in the transaction."
-        ),
+        format!("The extension's owner runs {grant}; or set leadlex.api_key in the transaction."),
     )
+}
+
+/// Whether there is one workspace, which need not be named then.
+fn is_only_workspace() -> bool {
+    config::some_workspaces().len() == 1
+}
+
+/// With the statement that gives the workspace more, where it lacks credits.
+pub fn with_remedy(mut failure: Failure, caller: &Caller) -> Failure {
+    if failure.code == Code::InsufficientCredits {
+        let grant = match is_only_workspace() {
+            true => "SELECT leadlex.grant_credits(1000)".to_owned(),
+            false => format!(
+                "SELECT leadlex.grant_credits((SELECT id FROM leadlex.workspace WHERE name = {}), 1000)",
+                table::literal(&caller.workspace.name)
+            ),
+        };
+        failure.hint = format!("No provider was asked. The extension's owner grants more: {grant}.");
+    }
+    failure
 }
 
 /// The workspaces whose rows the caller may read: none, rather than an error, for a bad key.

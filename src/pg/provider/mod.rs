@@ -29,7 +29,7 @@ use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::provider::{Config, Fault, FaultKind, Verdict, WhenPending};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Verdict, WhenPending};
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt::Receipt;
 use leadlex_domain::steps::Source;
@@ -163,6 +163,18 @@ pub fn foreseen(
     }
 }
 
+/// How far the question has come by what was handed in before. `missing`: the fields still to be filled.
+pub fn inquiry_of(
+    provider: &LoadedProvider,
+    config: &Config,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+) -> Inquiry {
+    let wanted = config.fills().intersect(missing);
+    let known = under_way::under_way(provider, config, asking, wanted);
+    known.map_or_else(|| Inquiry::new(wanted), |known| known.inquiry)
+}
+
 fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldSet) -> Before<'a> {
     let answered = |verdict| Before::ProviderOutcome(ProviderOutcome::Answered(verdict));
     if asking.past.refused {
@@ -185,7 +197,7 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     let wanted = config.fills().intersect(missing);
     if wanted.is_empty() {
         // It would be paid for nothing that is wanted.
-        return answered(Verdict::NoMatch);
+        return Before::ProviderOutcome(ProviderOutcome::NotWanted);
     }
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::ProviderOutcome(ProviderOutcome::Skipped);

@@ -3,6 +3,7 @@
 //! threads with all signals blocked, and the backend waits for its latch and their notifier. So cancel, timeouts, termination
 //! and barriers work as in any wait of Postgres. A request that loses its caller goes on in a helper thread.
 
+use crate::pg::shared::workers;
 use crate::pg::sys::robust_mutex;
 use leadlex_domain::sqlstate;
 use std::cell::RefCell;
@@ -229,7 +230,7 @@ impl Sent {
         match socket_waits(awaited) {
             Some(waits) => {
                 let longest = awaited.deadline.saturating_duration_since(Instant::now());
-                wait_once(waits, longest);
+                wait_long(waits, longest);
                 pgrx::check_for_interrupts!();
             }
             None => self.ticket.hand_over(),
@@ -246,7 +247,7 @@ impl Sent {
 /// already: look for outcomes first.
 pub fn for_answers(longest: Duration) {
     let waits = REQUESTS.with_borrow(|requests| requests.as_ref().map(|requests| requests.waits));
-    wait_once(waits.expect("ready() was called before"), longest);
+    wait_long(waits.expect("ready() was called before"), longest);
     with_pool(|pool| pool.drain());
     pgrx::check_for_interrupts!();
 }
@@ -298,7 +299,22 @@ fn forget_sockets(but: usize) {
     }
 }
 
-fn wait_once(waits: *mut pg_sys::WaitEventSet, longest: Duration) {
+/// A request that takes so long is counted in the books while it is under way: a crash is not to take more than what was sent in
+/// the last second or two.
+const LONG: Duration = Duration::from_millis(500);
+
+fn wait_long(waits: *mut pg_sys::WaitEventSet, longest: Duration) {
+    if wait_once(waits, longest.min(LONG)) || longest < LONG {
+        return;
+    }
+    workers::call_if_away();
+    if longest > LONG {
+        wait_once(waits, longest - LONG);
+    }
+}
+
+/// Whether something happened.
+fn wait_once(waits: *mut pg_sys::WaitEventSet, longest: Duration) -> bool {
     let milliseconds = longest.as_millis() as i64 + 1;
     let mut woken = pg_sys::WaitEvent::default();
     // SAFETY: the set lives as long as the backend, and is given room for one event.
@@ -308,6 +324,7 @@ fn wait_once(waits: *mut pg_sys::WaitEventSet, longest: Duration) {
         // SAFETY: this process's own latch.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     }
+    count > 0
 }
 
 /// A short, interruptible sleep.

@@ -1,4 +1,6 @@
-//! What people do with the queue's rows: trying again, and forgetting.
+//! What becomes of the queue's rows later: people try them again or forget them, and those that were done are removed.
+
+use std::time::Duration;
 
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -84,4 +86,22 @@ pub fn erase(workspace: Uuid, schema: &str, table: &str, contact: &str) -> u64 {
         pgrx::check_for_interrupts!();
     }
     erased
+}
+
+// In small portions: a row can be large.
+static PURGE: Statement = Statement::new(
+    "DELETE FROM leadlex.job_set AS j
+     WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.job_set AS q
+         WHERE q.state OPERATOR(pg_catalog.=) 'done'
+           AND q.finished_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second'))
+         LIMIT $2 FOR UPDATE SKIP LOCKED))",
+);
+
+/// Rows removed by one transaction.
+pub const PURGED_AT_ONCE: u64 = 500;
+
+/// Removes some of those that were done so long ago; how many rows.
+pub fn purge(retention: Duration) -> u64 {
+    as_owner(|| PURGE.run(&[arg(retention.as_secs_f64()), arg(PURGED_AT_ONCE as i64)]))
 }

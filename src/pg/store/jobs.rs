@@ -406,21 +406,3 @@ pub fn put_off(role: pg_sys::Oid, max_attempts: u32, waits: Vec<f64>) {
         }
     });
 }
-
-// In small portions: a row can be large.
-static PURGE: Statement = Statement::new(
-    "DELETE FROM leadlex.job_set AS j
-     WHERE j.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-         SELECT q.ctid FROM leadlex.job_set AS q
-         WHERE q.state OPERATOR(pg_catalog.=) 'done'
-           AND q.finished_at OPERATOR(pg_catalog.<=) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second'))
-         LIMIT $2 FOR UPDATE SKIP LOCKED))",
-);
-
-/// Rows removed by one transaction.
-pub const PURGED_AT_ONCE: u64 = 500;
-
-/// Removes some of those that were done so long ago; how many rows.
-pub fn purge(retention: Duration) -> u64 {
-    as_owner(|| PURGE.run(&[arg(retention.as_secs_f64()), arg(PURGED_AT_ONCE as i64)]))
-}

@@ -6,7 +6,9 @@ use crate::pg::sys::clock;
 use std::time::Duration;
 
 use crate::pg::shared::layout;
-use crate::pg::store::{idempotency, jobs, ledger, receipts, shared_values, stop, suppressions, tickets};
+use crate::pg::store::{
+    idempotency, job_history, ledger, receipts, shared_values, stop, suppressions, tickets,
+};
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{commit_and_begin, mark};
 
@@ -40,7 +42,7 @@ pub fn remove_expired(database: u32) -> bool {
     if is_called(database) {
         return true;
     }
-    more |= portion(|| jobs::purge(settings::job_retention())) >= jobs::PURGED_AT_ONCE;
+    more |= portion(|| job_history::purge(settings::job_retention())) >= job_history::PURGED_AT_ONCE;
     // Their time stands still while no request is sent.
     if stop::reason().is_none() {
         more |= portion(|| tickets::purge(terms)) >= ledger::PORTION;

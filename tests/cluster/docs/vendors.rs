@@ -222,3 +222,17 @@ fn the_index_has_every_vendor() {
     let without = row("Vendors without one", &linked);
     assert_same("vendors in the index", &further.collect(), &without.into_iter().collect());
 }
+
+/// A router's 404 passes for the vendor's where only the status is looked at.
+#[test]
+fn the_page_says_where_a_404_is_believed_whatever_is_in_it() {
+    let text = fs::read_to_string(root().join(FOLDER).join("further.md")).unwrap();
+    let mut believed = 0;
+    for section in text.split("\n## ").skip(1) {
+        let takes_any = section.contains("\"no_match\": {\"status\": [404]");
+        let title = section.lines().next().unwrap();
+        assert_eq!(takes_any, section.contains("any 404 in JSON is believed"), "{title}");
+        believed += usize::from(takes_any);
+    }
+    assert_eq!(believed, 6);
+}

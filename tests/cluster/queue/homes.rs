@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
 
 use super::*;
 use crate::support::{Cluster, check};
@@ -174,6 +176,37 @@ fn everything_works_under_a_publication_for_all_tables() {
     }
 }
 
+/// A slot for the subscriber, and the snapshot from which it begins: what the worker writes between the slot and the dump would
+/// else be in both.
+struct Slot {
+    session: Child,
+    snapshot: String,
+}
+
+impl Slot {
+    fn create(world: &World) -> Slot {
+        let mut psql = world.cluster.command("psql", "app");
+        psql.args(["-X", "-A", "-t", "dbname=app replication=database"]);
+        let mut session = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let input = session.stdin.as_mut().unwrap();
+        input.write_all(b"CREATE_REPLICATION_SLOT copy LOGICAL pgoutput EXPORT_SNAPSHOT;\n").unwrap();
+        input.flush().unwrap();
+        let mut line = String::new();
+        BufReader::new(session.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        // Name, position, snapshot, plugin.
+        let snapshot = line.split('|').nth(2).unwrap_or_else(|| panic!("{line}")).to_owned();
+        Slot { session, snapshot }
+    }
+}
+
+impl Drop for Slot {
+    /// The snapshot goes with the session.
+    fn drop(&mut self) {
+        drop(self.session.stdin.take());
+        let _ = self.session.wait();
+    }
+}
+
 /// As pg_createsubscriber makes it: all data there, the rest comes by replication. Rows of its own would stop that.
 #[test]
 fn a_subscriber_that_began_as_a_copy_gets_all_that_the_publisher_does() {
@@ -184,17 +217,22 @@ fn a_subscriber_that_began_as_a_copy_gets_all_that_the_publisher_does() {
     enrich(&mut caller, 1).unwrap();
     world.settle();
     pause(&world);
-    let mut owner = world.owner();
-    owner.query("SELECT pg_create_logical_replication_slot('copy', 'pgoutput')", &[]).unwrap();
+    let slot = Slot::create(&world);
     let subscriber = Cluster::start_with(&["wal_level = logical", "leadlex.worker_naptime = 1"]);
     let mut admin = subscriber.connect("postgres");
     admin.batch_execute("CREATE ROLE caller LOGIN").unwrap();
     admin.batch_execute("CREATE DATABASE app").unwrap();
     let file = world.cluster.dir().join("dump");
     let dump = check(
-        world.cluster.command("pg_dump", "app").args(["--format=custom", "--no-publications"]),
+        world.cluster.command("pg_dump", "app").args([
+            "--format=custom",
+            "--no-publications",
+            "--snapshot",
+            &slot.snapshot,
+        ]),
         "pg_dump",
     );
+    drop(slot);
     fs::write(&file, dump.stdout).unwrap();
     check(
         subscriber.command("pg_restore", "app").args(["--exit-on-error", "-d", "app"]).arg(&file),

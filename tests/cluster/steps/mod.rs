@@ -1,6 +1,7 @@
 //! Providers that take more than one request: nothing is handed in twice.
 
 mod breaker;
+mod estimate;
 mod forgotten;
 mod limits;
 mod login;
@@ -8,6 +9,7 @@ mod login_failures;
 mod pending;
 mod queue;
 mod queue_paid;
+mod refused;
 mod seeded;
 mod sent;
 mod stopped;

@@ -84,9 +84,15 @@ fn a_rest_that_was_charged_takes_the_place_of_one_that_was_not() {
     assert_eq!((&first["fields_updated"], &first["pending"]), (&json!([]), &json!(true)));
     let visited = "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND started_at IS NOT NULL";
     eventually("it was looked at once", LONG, || world.number(visited) == 1);
-    let second = enrich(&mut caller, 1).unwrap();
+    let mut transaction = caller.transaction().unwrap();
+    let second = enrich(&mut transaction, 1).unwrap();
     assert_eq!((&second["fields_updated"], &second["credits_remaining"]), (&json!(["job_title"]), &json!(9)));
-    assert_eq!(world.number("SELECT count(*) FROM leadlex.job"), 1);
+    assert_eq!(
+        crate::world::number(&mut transaction, "SELECT count(*) FROM leadlex.job"),
+        1,
+        "the other is gone"
+    );
+    transaction.commit().unwrap();
     wait_for_no_job(&world);
     assert_eq!(world.phone(1), Some(phone("person1@acme.example")));
     assert_eq!((slow.submissions(), credits(&mut caller), charges(&world)), (1, Some(9), 1));
@@ -115,4 +121,23 @@ fn what_a_job_has_charged_for_is_known_too() {
     wait_for_no_job(&world);
     assert_eq!(world.phone(1), Some(phone("person99@acme.example")));
     assert_eq!((slow.submissions(), credits(&mut caller), charges(&world)), (2, Some(8), 2));
+}
+
+#[test]
+fn each_contact_of_a_set_is_paid_for_by_itself_also_when_one_is_forgotten() {
+    let (world, slow, mut caller) =
+        world_of_two(Ready::After(Duration::from_secs(2)), json!({"poll_every_s": 4}));
+    let ids: Vec<uuid::Uuid> = (1..=4).map(crate::world::contact).collect();
+    caller.query("SELECT FROM enrich_contacts($1)", &[&ids]).unwrap();
+    assert_eq!((credits(&mut caller), charges(&world)), (Some(6), 4));
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.job_set"), 1, "all in one row");
+    caller.query("SELECT leadlex.forget_contact($1)", &[&ids[0]]).unwrap();
+    let apart = "SELECT count(*) FROM leadlex.job_set WHERE cardinality(paid_for) = 3 AND contacts = 3";
+    assert_eq!(world.number(apart), 1);
+    world.run("UPDATE crm SET email = 'person99@acme.example' WHERE email = 'person3@acme.example'");
+    wait_for_no_job(&world);
+    let phones = [world.phone(2), world.phone(3), world.phone(4)];
+    let expected = ["person2", "person99", "person4"].map(|who| Some(phone(&format!("{who}@acme.example"))));
+    assert_eq!(phones, expected);
+    assert_eq!((slow.submissions(), credits(&mut caller)), (5, Some(5)));
 }

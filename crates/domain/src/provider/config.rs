@@ -10,6 +10,7 @@ use super::placeholder::Placeholder;
 use super::response::unknown_field;
 use super::step::Step;
 use super::taken::{Names, Take};
+use super::template::Template;
 use super::{Config, IdentifyingSet, WhenPending, about};
 use crate::fields::{Field, FieldSet};
 use crate::money::price::Price;
@@ -82,6 +83,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
         steps,
     };
     check_polling(&root, &config)?;
+    check_told(&root, &config)?;
     root.optional("about").map_or(Ok(()), |node| about::check(&node))?;
     config.sends = Placeholder::ALL.into_iter().filter(|placeholder| config.uses(*placeholder)).collect();
     Ok(config)
@@ -101,7 +103,7 @@ fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
     let given = root.optional("login");
     let login_take = given.as_ref().map(Login::parse_take).transpose()?;
     let mut names = login_take.as_ref().map_or_else(Names::default, Names::with_login);
-    let steps = match root.optional("steps") {
+    let mut steps = match root.optional("steps") {
         None => {
             let (request, response) = (root.required("request")?, root.required("response")?);
             vec![Step::parse(&request, &response, Take::default(), &names, true)?]
@@ -116,7 +118,12 @@ fn parse_steps(root: &Object<'_>) -> Checked<(Option<Login>, Vec<Step>)> {
             parse_list(&list, &mut names)?
         }
     };
-    let login = given.zip(login_take).map(|(node, take)| Login::parse(&node, take)).transpose()?;
+    let mut login = given.zip(login_take).map(|(node, take)| Login::parse(&node, take)).transpose()?;
+    let in_headers = |step: &Step| step.request.taken_in_headers().map(str::to_owned).collect::<Vec<_>>();
+    let in_headers: Vec<String> = steps.iter().flat_map(in_headers).collect();
+    let named = || in_headers.iter().map(String::as_str);
+    steps.iter_mut().for_each(|step| step.take.in_headers(named()));
+    login.iter_mut().for_each(|login| login.in_headers(named()));
     if login.is_some() && !steps.iter().any(|step| step.logs_in) {
         let message = "takes what no request names; write {name} where the request wants it, such as \"Bearer {token}\"";
         return Err(root.required("login")?.error(message));
@@ -194,6 +201,23 @@ fn check_polling(root: &Object<'_>, config: &Config) -> Checked<()> {
         )));
     }
     Ok(())
+}
+
+/// A request that has no place for anything of a contact is about nobody, so it would never be sent.
+fn check_told(root: &Object<'_>, config: &Config) -> Checked<()> {
+    let untold = |step: &Step| !step.request.templates().into_iter().any(Template::tells);
+    let Some(at) = config.steps.iter().position(untold) else { return Ok(()) };
+    let place = match root.optional("steps") {
+        None => root.required("request")?,
+        Some(list) => {
+            let steps = list.items()?;
+            steps[at].object(&["request", "response", "take"])?.required("request")?
+        }
+    };
+    let of_steps = if at > 0 { ", or what an earlier step took" } else { "" };
+    Err(place.error(format!(
+        "names nothing of the contact, so it would never be sent: write a placeholder such as {{email}} in its URL, query, headers or body{of_steps}"
+    )))
 }
 
 fn parse_identify_by(node: &Node<'_>, used_set: bool) -> Checked<Vec<IdentifyingSet>> {

@@ -343,6 +343,14 @@ impl Inquiry {
         self.step
     }
 
+    /// How many requests are still to be sent, where none supplies what is wanted before the last and each poll finds that it
+    /// is ready.
+    pub fn requests_left(&self, config: &Config) -> u64 {
+        let wanted = self.wanted.minus(self.values.fields());
+        let later = self.step + 1..config.steps.len();
+        1 + later.filter(|at| !mapped(&config.steps[*at..]).intersect(wanted).is_empty()).count() as u64
+    }
+
     /// Whether the request that is next asks for something that was handed in before.
     pub fn is_poll(&self, config: &Config) -> bool {
         config.steps[self.step].polls()

@@ -102,3 +102,36 @@ fn a_ticket_that_no_path_can_hold_is_refused_at_once() {
         }
     }
 }
+
+#[test]
+fn what_no_header_can_carry_is_not_sent_changed() {
+    let mut own = description();
+    own["steps"][1]["request"] =
+        json!({"url": "https://api.acme.example/job", "headers": {"X-Job": "{ticket}"}});
+    let in_header = Config::parse(&own).unwrap();
+    let elsewhere = Config::parse(&description()).unwrap();
+    for id in ["a\nb", "a\tb", "\u{7f}1", "1\r\nX-Other: 2"] {
+        let mut inquiry = Inquiry::new(FieldSet::ALL);
+        let progress = answered(&in_header, &mut inquiry, 200, json!({"enrichment_id": id}));
+        let Progress::Failed(fault) = progress else { panic!("{id:?}: {progress:?}") };
+        assert_eq!(fault.kind, FaultKind::Unrecognised);
+        assert!(fault.message.contains("{ticket}") && !fault.message.contains(id), "{}", fault.message);
+        assert!(inquiry.ticket().is_none());
+        // Elsewhere it is encoded, and sent as it is.
+        let mut inquiry = Inquiry::new(FieldSet::ALL);
+        let progress = answered(&elsewhere, &mut inquiry, 200, json!({"enrichment_id": id}));
+        assert!(matches!(progress, Progress::Next { .. }), "{progress:?}");
+    }
+}
+
+#[test]
+fn the_requests_that_are_left_are_those_that_can_supply_something() {
+    let own = own_description(&json!({"t0": "/t0"}).as_object().unwrap().clone());
+    let config = Config::parse(&own).unwrap();
+    let left = |wanted: FieldSet| Inquiry::new(wanted).requests_left(&config);
+    assert_eq!(left(FieldSet::ALL), 2);
+    assert_eq!(left([Field::LOCATION].into_iter().collect()), 1, "the first step has it");
+    let mut inquiry = Inquiry::new(FieldSet::ALL);
+    answered(&config, &mut inquiry, 200, json!({"t0": "x"}));
+    assert_eq!(inquiry.requests_left(&config), 1, "what was handed in is not handed in again");
+}

@@ -36,7 +36,7 @@ enum ValidFor {
 pub struct LoginValues {
     /// Never to be shown, logged or written to a table.
     pub taken: Taken,
-    /// From the answer on, 30 s less than the vendor says, not below 0; `None`: until a step is answered with 401.
+    /// From the answer on, 30 s less than the vendor says, or half of up to 30 s, and 1 s at least; `None`: until a step is answered with 401.
     pub valid_for_s: Option<u64>,
 }
 
@@ -111,6 +111,11 @@ impl Login {
         Ok(Login { request, take, valid_for })
     }
 
+    /// What headers of requests have a place for.
+    pub fn in_headers<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        self.take.in_headers(names);
+    }
+
     /// `None`: its address cannot be filled, as there is no secret.
     pub fn request(&self, secret: Option<&str>) -> Option<HttpRequest> {
         let secret = template::clean_secret(secret);
@@ -125,18 +130,20 @@ impl Login {
     pub fn read(&self, request: &HttpRequest, answer: &Answer, now: i64) -> Result<LoginValues, Fault> {
         let body = Document::of(answer);
         let success = (200..=299).contains(&answer.status);
-        let Found::All(taken) = self.take.of(answer, &body) else {
-            return Err(request.without_echo_in(fault(answer, &body, now)));
+        let taken = match self.take.of(answer, &body) {
+            Found::All(taken) if success => taken,
+            Found::Unfit(name) if success => {
+                let message = format!("login: {}", words::unfit_for_a_header(name));
+                return Err(Fault::new(FaultKind::Unrecognised, message));
+            }
+            _ => return Err(request.without_echo_in(fault(answer, &body, now))),
         };
-        if !success {
-            return Err(request.without_echo_in(fault(answer, &body, now)));
-        }
         let valid_for_s = match &self.valid_for {
             None => None,
             Some(ValidFor::Seconds(seconds)) => Some(u64::from(*seconds)),
             Some(ValidFor::At(place)) => body.json().and_then(|json| reading::seconds_at(place, json)),
         };
-        let valid_for_s = valid_for_s.map(|seconds| seconds.saturating_sub(MARGIN_S));
+        let valid_for_s = valid_for_s.map(used_for);
         Ok(LoginValues { taken, valid_for_s })
     }
 
@@ -147,6 +154,14 @@ impl Login {
 }
 
 const KEYS: [&str; 3] = ["request", "take", "valid_for"];
+
+/// How long a token is used that holds for so many seconds. One that is over at once would be a login for every request.
+fn used_for(seconds: u64) -> u64 {
+    match seconds {
+        0..=MARGIN_S => (seconds / 2).max(1),
+        _ => seconds - MARGIN_S,
+    }
+}
 
 fn parse_valid_for(node: &Node<'_>) -> Checked<ValidFor> {
     let object = node.object(&["pointer", "seconds"])?;

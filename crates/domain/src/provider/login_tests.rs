@@ -52,7 +52,7 @@ fn a_login_sends_the_secret_alone_and_takes_a_token_for_a_time() {
         (json!({"seconds": 3600}), r#"{"access_token": "t"}"#, Some(3_570)),
         (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": 100}"#, Some(70)),
         (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": "100"}"#, Some(70)),
-        (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": 10}"#, Some(0)),
+        (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": 10}"#, Some(5)),
         (json!({"pointer": "/expires_in"}), r#"{"access_token": "t", "expires_in": -1}"#, None),
         (json!({"pointer": "/expires_in"}), r#"{"access_token": "t"}"#, None),
     ] {
@@ -199,4 +199,23 @@ fn mistakes_are_refused_with_their_place() {
     .unwrap_err();
     assert_eq!(error.place, "/login");
     assert!(error.message.contains("no request names"), "{}", error.message);
+}
+
+#[test]
+fn a_token_that_no_header_can_carry_is_not_taken_and_none_is_asked_for_at_each_request() {
+    for body in
+        [r#"{"access_token": "a\nb"}"#, r#"{"access_token": "a\u0000b"}"#, r#"{"access_token": "\u007f"}"#]
+    {
+        let fault = read(plain(), 200, body).unwrap_err();
+        assert!(["unrecognised", "bad_credentials"].contains(&fault.kind.name()), "{body} {fault:?}");
+        assert!(!fault.message.contains("a\n"), "{}", fault.message);
+    }
+    let fault = read(plain(), 200, r#"{"access_token": "a\tb"}"#).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unrecognised);
+    assert!(fault.message.starts_with("login: ") && fault.message.contains("{token}"), "{}", fault.message);
+    let told = with("valid_for", json!({"pointer": "/expires_in"}));
+    for (seconds, used) in [(0, 1), (1, 1), (20, 10), (30, 15), (31, 1), (60, 30), (3_600, 3_570)] {
+        let body = json!({"access_token": "t", "expires_in": seconds}).to_string();
+        assert_eq!(read(told.clone(), 200, &body).unwrap().valid_for_s, Some(used), "{seconds}");
+    }
 }

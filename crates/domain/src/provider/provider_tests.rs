@@ -151,7 +151,7 @@ fn lists_lose_what_has_nothing_to_tell() {
 fn a_request_that_tells_nothing_of_the_contact_is_not_sent() {
     for (body, headers, sent) in [
         (json!({"url": "{linkedin_url}", "k": "{secret}"}), json!({}), false),
-        (json!({"a": 1}), json!({"X": "{secret}"}), false),
+        (json!({"a": 1, "p": "{phone}"}), json!({"X": "{secret}"}), false),
         (json!("url {linkedin_url}"), json!({}), false),
         (json!("url {linkedin_url} {full_name}"), json!({}), true),
         (json!({"a": 1}), json!({"X": "{email}"}), true),
@@ -279,7 +279,7 @@ fn no_match_is_what_the_description_says_it_is() {
         assert_eq!(absent.read(&answer(200, body), NOW), Verdict::NoMatch, "{body}");
     }
     assert_eq!(config.read(&answer(204, ""), NOW), Verdict::NoMatch);
-    let plain = post(json!({}), json!({}));
+    let plain = post(json!({"mail": "{email}"}), json!({}));
     assert_eq!(fault(&plain, &answer(404, "")).kind, FaultKind::BadStatus);
     assert_eq!(plain.read(&answer(204, ""), NOW), Verdict::NoMatch);
     assert_eq!(fault(&plain, &answer(202, "{}")).kind, FaultKind::Pending);

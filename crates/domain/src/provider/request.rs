@@ -125,6 +125,11 @@ impl RequestTemplate {
         found
     }
 
+    /// The names of what is taken that its headers have a place for.
+    pub fn taken_in_headers(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().flat_map(|(_, value)| value.names_taken())
+    }
+
     /// What in it depends on the fields that are wanted.
     pub fn wanted(&self) -> Vec<&Wanted> {
         let in_query = self.query.iter().filter_map(|(_, value)| match value {

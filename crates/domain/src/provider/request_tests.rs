@@ -194,7 +194,7 @@ fn what_was_taken_is_a_value_wherever_it_stands() {
         "steps": [
             {"request": {"url": "https://h/x", "query": {"m": "{email}"}}, "response": {}, "take": {"id": "/id", "more": "/more"}},
             {"request": {
-                "method": "POST", "url": "https://h/{id}/x?a={id}", "query": {"b": "{id}"}, "headers": {"X-Id": "{id}"},
+                "method": "POST", "url": "https://h/{id}/x?a={id}", "query": {"b": "{id}"}, "headers": {"X-Id": "{more}"},
                 "body": {"ids": ["{id}"], "list": [{"kind": 1, "id": "{id}"}, {"kind": 2, "p": "{phone}"}], "k": "{secret}"}
              }, "response": {"fields": {"phone": "/p"}}}
         ]
@@ -209,7 +209,7 @@ fn what_was_taken_is_a_value_wherever_it_stands() {
     let Next::Send(request) = inquiry.next(&config, &person, Some("key"), None) else { panic!() };
     let encoded = "..%2Fa%0D%0Ab%22%7Bemail%7D";
     assert_eq!(request.url, format!("https://h/{encoded}/x?a={encoded}&b={encoded}"));
-    assert_eq!(request.headers[0].1, "../ab\"{email}");
+    assert_eq!(request.headers[0].1, "1");
     let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
     let id = "../a\r\nb\"{email}";
     assert_eq!(body, json!({"ids": [id], "list": [{"kind": 1, "id": id}], "k": "key"}));

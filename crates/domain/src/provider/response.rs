@@ -138,7 +138,7 @@ impl Response {
         }
         let said = self.signals.by_itself(answer.status, body, role.has_ticket)?;
         // 202 is "accepted" where the step takes something: what hands in must have it, what polls can lack it for a while.
-        let taken = || matches!(take.of(answer, body), Found::All(_));
+        let taken = || matches!(take.of(answer, body), Found::All(_) | Found::Unfit(_));
         let accepted = !take.is_empty() && (!role.has_ticket || taken());
         (said != Signal::Fault(FaultKind::Pending) || !accepted).then_some(said)
     }
@@ -162,6 +162,9 @@ impl Response {
         let rest = match take.of(answer, body) {
             Found::All(taken) => Rest::Taken(taken),
             Found::NothingToTake => Rest::Nothing,
+            Found::Unfit(name) => {
+                Rest::Lacks(Fault::new(FaultKind::Unrecognised, words::unfit_for_a_header(name)))
+            }
             Found::Lacks(name) => {
                 let mut fault = self.fault(FaultKind::Unrecognised, answer, body, now);
                 fault.remedy = Some(words::remedy_of_take(name));

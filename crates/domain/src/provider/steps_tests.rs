@@ -198,3 +198,30 @@ fn steps_are_merged_as_a_whole_and_what_stands_beside_them_as_ever() {
     nulls[0]["response"]["no_match"] = json!({"body": [{"pointer": "/x", "in": [null]}]});
     assert_eq!(merged(&example(), json!({ "steps": nulls }))["steps"], nulls);
 }
+
+#[test]
+fn a_request_that_names_nothing_of_the_contact_is_refused() {
+    let silent = json!({"url": "https://h/x", "headers": {"K": "{secret}"}, "query": {"a": {"wanted": {"phone": "p"}}}});
+    let response = json!({"fields": {"phone": "/p"}});
+    let one = json!({"identify_by": [["email"]], "request": silent, "response": response});
+    let error = refusal(&one);
+    assert_eq!(error.place, "/request");
+    assert!(
+        error.message.contains("names nothing of the contact") && error.message.contains("{email}"),
+        "{}",
+        error.message
+    );
+    let body = json!({"method": "POST", "url": "https://api.example.com/x", "headers": {"Authorization": "Bearer {token}"}, "body": {"a": "b"}});
+    assert_eq!(refusal(&with("/steps/0/request", body.clone())).place, "/steps/0/request");
+    // A later step is about what an earlier one took, or about the contact.
+    let later = |request: Value| {
+        let mut own = with("/steps/1/request", request);
+        own["steps"][1]["response"].as_object_mut().unwrap().remove("ticket_unknown");
+        own
+    };
+    let error = refusal(&later(body));
+    assert_eq!(error.place, "/steps/1/request");
+    assert!(error.message.ends_with("or what an earlier step took"), "{}", error.message);
+    let by_mail = json!({"url": "https://api.example.com/x", "query": {"e": "{email}"}});
+    assert!(parse(&later(by_mail)).is_ok());
+}

@@ -126,6 +126,8 @@ struct Place {
     pointers: Vec<Pointer>,
     /// Where one of these does not hold, there is nothing to go on with.
     conditions: Vec<Condition>,
+    /// A header has a place for it, which no control character can be sent in.
+    in_header: bool,
 }
 
 /// What an answer has of all that is to be taken.
@@ -136,6 +138,8 @@ pub enum Found<'t> {
     NothingToTake,
     /// It lacks the value of this name.
     Lacks(&'t str),
+    /// The value of this name is not to be sent where it is wanted.
+    Unfit(&'t str),
 }
 
 impl Take {
@@ -166,6 +170,12 @@ impl Take {
         self.0.iter().map(|place| place.name.as_str())
     }
 
+    /// What headers have a place for.
+    pub fn in_headers<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        let names: Vec<&str> = names.collect();
+        self.0.iter_mut().for_each(|place| place.in_header |= names.contains(&place.name.as_str()));
+    }
+
     /// All of it, exactly as the answer has it.
     pub fn of(&self, answer: &Answer, body: &Document) -> Found<'_> {
         let holds =
@@ -174,9 +184,12 @@ impl Take {
             return Found::NothingToTake;
         }
         let mut taken = Taken::NOTHING;
-        for Place { name, pointers, .. } in &self.0 {
+        for Place { name, pointers, in_header, .. } in &self.0 {
             let value = |json| pointers.iter().find_map(|pointer| value_at(answer, json, pointer));
             let Some(value) = body.json().and_then(value) else { return Found::Lacks(name) };
+            if *in_header && value.chars().any(char::is_control) {
+                return Found::Unfit(name);
+            }
             taken.set(name, value);
         }
         Found::All(taken)
@@ -187,7 +200,12 @@ impl Place {
     fn parse(name: &str, node: &Node<'_>) -> Checked<Place> {
         let name = name.to_owned();
         if !node.value.is_object() {
-            return Ok(Place { name, pointers: Pointer::parse_some(node)?, conditions: Vec::new() });
+            return Ok(Place {
+                name,
+                pointers: Pointer::parse_some(node)?,
+                conditions: Vec::new(),
+                in_header: false,
+            });
         }
         let object = node.object(&["pointer", "if"])?;
         let pointers = Pointer::parse_some(&object.required("pointer")?)?;
@@ -197,7 +215,7 @@ impl Place {
                 list.items()?.iter().map(|item| Condition::parse(item, &[])).collect::<Checked<_>>()?
             }
         };
-        Ok(Place { name, pointers, conditions })
+        Ok(Place { name, pointers, conditions, in_header: false })
     }
 }
 

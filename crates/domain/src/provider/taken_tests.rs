@@ -11,7 +11,7 @@ fn taken(rule: Value, body: &[u8]) -> Option<String> {
     let take = take(&json!({"it": rule})).unwrap();
     match take.of(&answer, &Document::of(&answer)) {
         Found::All(taken) => taken.get("it").map(str::to_owned),
-        Found::NothingToTake | Found::Lacks(_) => None,
+        Found::NothingToTake | Found::Lacks(_) | Found::Unfit(_) => None,
     }
 }
 

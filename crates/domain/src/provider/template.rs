@@ -133,6 +133,14 @@ impl Template {
         })
     }
 
+    /// The names of what the login and earlier steps took that it has a place for.
+    pub fn names_taken(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::OfLogin(name) | Part::Taken(name) => Some(name.as_str()),
+            Part::Text(_) | Part::Value(_) => None,
+        })
+    }
+
     /// Whether it has a place for something that says whom it is about: known of the contact, or taken by a step.
     pub fn tells(&self) -> bool {
         self.0.iter().any(Part::tells)

@@ -49,6 +49,13 @@ pub fn remedy_of_take(name: &str) -> String {
     )
 }
 
+/// What is said where a header has a place for something that was taken and that no header can carry.
+pub fn unfit_for_a_header(name: &str) -> String {
+    format!(
+        "what its answer gives to be taken as {{{name}}} has a control character in it, so it cannot be sent in a header"
+    )
+}
+
 /// Whether a person wants to see the answer: it was not understood, or it is not the vendor's word. What a vendor says of
 /// an error whose meaning is known could hold anything, and is not repeated.
 pub fn is_puzzling(kind: FaultKind, body: &Document) -> bool {

@@ -168,23 +168,27 @@ impl Outlook<'_> {
     }
 
     fn recall(&self, steps: &Steps, at: usize, past: &mut Past) -> Event {
-        let BatchScope { workspace, binding, request } = self.scope;
+        let workspace = self.scope.workspace;
         let (named, known, missing) = (&self.providers.all[at], steps.known(), steps.missing());
         // What receipts supply makes it another question.
         let is_other = matches!(known, Cow::Owned(_)) || named.1.asks_for_fields;
         if is_other && !past.is_of(workspace, &named.1, (&known, missing)) {
             past.look_again(workspace, named, (&known, missing));
         }
-        let asking = Asking {
-            workspace,
-            contact: &known,
-            table: &format!("{}\n{}", binding.name(), known.id),
-            person: self.scope.row(&known),
-            overwrite: request.overwrite,
+        let table = format!("{}\n{}", self.scope.binding.name(), known.id);
+        Event::Recalled(provider::foreseen(&named.1, &self.asking(&known, &table, past), missing))
+    }
+
+    fn asking<'p>(&self, known: &'p Contact, table: &'p str, past: &'p Past) -> Asking<'p> {
+        Asking {
+            workspace: self.scope.workspace,
+            contact: known,
+            table,
+            person: self.scope.row(known),
+            overwrite: self.scope.request.overwrite,
             since: clock::now_us(),
             past,
-        };
-        Event::Recalled(provider::foreseen(&named.1, &asking, missing))
+        }
     }
 
     /// What comes of it if a request would be sent, or has been about another contact; else what does in its place.
@@ -199,7 +203,12 @@ impl Outlook<'_> {
                 false => EstimateOutcome::Asked,
             });
         }
-        match self.send(&provider, &past.person, missing) {
+        let Ok(config) = &provider.config else {
+            return ControlFlow::Continue(Event::Answered(ProviderOutcome::Skipped));
+        };
+        let table = format!("{}\n{}", self.scope.binding.name(), known.id);
+        let inquiry = provider::inquiry_of(&provider, config, &self.asking(&known, &table, past), missing);
+        match self.send(&provider, config, (&inquiry, &past.person)) {
             Ok(true) => {
                 self.asked.extend(past.asked_of(provider.id));
                 self.people.insert(self.likeness(at, &known, past, missing));
@@ -207,6 +216,8 @@ impl Outlook<'_> {
             }
             Ok(false) => ControlFlow::Continue(Event::Answered(ProviderOutcome::Skipped)),
             Err(fault) => {
+                // No other is asked in its place, where its description says so.
+                let fault = config.held(fault);
                 ControlFlow::Continue(Event::NotAsked(ProviderOutcome::Answered(Verdict::Failed(fault))))
             }
         }
@@ -241,16 +252,14 @@ impl Outlook<'_> {
         leadlex_domain::hash::hash(&[missing.as_bytes(), whom.as_bytes()])
     }
 
-    /// Whether a request would be sent now; it is counted against the provider's own limits. `Ok(false)`: the contact
-    /// lacks what the request needs.
+    /// Whether a request would be sent now; it is counted against the provider's own limits, with those that follow it.
+    /// `Ok(false)`: the contact lacks what the request needs.
     fn send(
         &mut self,
         provider: &Rc<LoadedProvider>,
-        person: &Person,
-        missing: FieldSet,
+        config: &Config,
+        (inquiry, person): (&Inquiry, &Person),
     ) -> Result<bool, Fault> {
-        let Ok(config) = &provider.config else { return Ok(false) };
-        let inquiry = Inquiry::new(config.fills().intersect(missing));
         // Whether there is a secret is looked at below.
         if matches!(inquiry.next(config, person, Some("secret"), None), Next::Nothing(_)) {
             return Ok(false);
@@ -258,12 +267,12 @@ impl Outlook<'_> {
         let opening = self
             .openings
             .entry(provider.id)
-            .or_insert_with(|| opening_of(provider, config, (&inquiry, person)));
+            .or_insert_with(|| opening_of(provider, config, (inquiry, person)));
         match opening {
             Opening::Closed(fault) => Err(fault.clone()),
             Opening::Open(Some(0)) => Err(Fault::new(FaultKind::ProviderLimit, "its own limit is used up")),
             Opening::Open(left) => {
-                *left = left.map(|left| left - 1);
+                *left = left.map(|left| left.saturating_sub(inquiry.requests_left(config)));
                 Ok(true)
             }
         }

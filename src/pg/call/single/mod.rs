@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::pg::call::target::{self, Target};
-use crate::pg::call::{history, preconditions, writing};
+use crate::pg::call::{history, identity, preconditions, writing};
 use crate::pg::installation;
 use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
@@ -47,7 +47,10 @@ pub fn enrich(target: Target, ask: &Ask) -> Result<Told, Failure> {
     let caller = target::identify().map_err(|failure| failure.seen_at(request_id, None))?;
     let mut account = None;
     let result = enrich_as(&caller, &mut account, target, ask, request_id);
-    result.map_err(|failure| failure.seen_at(request_id, Some(&rate_status(&caller, &mut account))))
+    result.map_err(|failure| {
+        let failure = failure.seen_at(request_id, Some(&rate_status(&caller, &mut account)));
+        identity::with_remedy(failure, &caller)
+    })
 }
 
 fn enrich_as(
