@@ -25,13 +25,15 @@ pub fn init() {
     sys::settings::define(preloading);
     use shared::layout::Part;
     use shared::{
-        claims, control, events, lockouts, logins, provider_slots, receipts, single_flight, throttle,
+        claims, control, events, lockouts, logins, occupancy, provider_slots, receipts, single_flight,
+        throttle,
     };
     shared::transaction::settle_with(vec![
         limits::settlement::SETTLEMENT,
         claims::SETTLEMENT,
         lockouts::SETTLEMENT,
         control::SETTLEMENT,
+        occupancy::SETTLEMENT,
     ]);
     shared::wait::on_exit(|| {
         single_flight::leave();
@@ -47,6 +49,7 @@ pub fn init() {
             Part { size: logins::size, start: logins::start },
             Part { size: events::size, start: events::start },
             Part { size: control::size, start: control::start },
+            Part { size: occupancy::size, start: occupancy::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

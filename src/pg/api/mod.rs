@@ -30,6 +30,7 @@ mod credits;
 mod estimate;
 mod forget;
 mod later;
+mod limits;
 mod presets;
 mod privileges;
 mod providers;
