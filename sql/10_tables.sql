@@ -48,8 +48,10 @@ COMMENT ON COLUMN leadlex.workspace.created_at IS 'when it was made';
 -- background worker folds that in. Balance = settled + sum(credit_pending), read in one snapshot.
 CREATE TABLE leadlex.credit_balance (
     workspace_id uuid PRIMARY KEY,
-    settled      bigint NOT NULL DEFAULT 0
+    settled      bigint NOT NULL DEFAULT 0,
+    base         bigint
 );
+COMMENT ON COLUMN leadlex.credit_balance.base IS 'the balance after the last grant, limit or allotment that is settled';
 COMMENT ON TABLE leadlex.credit_balance IS 'Per workspace: the sum of its settled ledger rows. Use leadlex.credits() to read a balance.';
 
 -- No foreign key on either ledger table: it would stamp a row lock on the workspace at every charge.

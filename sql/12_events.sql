@@ -29,3 +29,18 @@ COMMENT ON COLUMN leadlex.stopped.since IS 'when it was called';
 COMMENT ON COLUMN leadlex.stopped.stopped_by IS 'the role that called it last';
 COMMENT ON COLUMN leadlex.stopped.reason IS 'as given to leadlex.stop; callers are told';
 SELECT pg_catalog.pg_extension_config_dump('leadlex.stopped', '');
+
+CREATE TABLE leadlex.allotment (
+    workspace_id uuid PRIMARY KEY,
+    credits      bigint NOT NULL CHECK (credits OPERATOR(pg_catalog.>=) 0),
+    period       text NOT NULL CHECK (period OPERATOR(pg_catalog.=) ANY (ARRAY['day', 'month'])),
+    made_for     timestamptz NOT NULL,
+    since        timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE leadlex.allotment IS 'Workspaces whose balance becomes so much at the start of each UTC day or month: leadlex.allot_credits. Granted roles see those of their workspaces.';
+COMMENT ON COLUMN leadlex.allotment.workspace_id IS 'whose credits';
+COMMENT ON COLUMN leadlex.allotment.credits IS 'what the balance becomes';
+COMMENT ON COLUMN leadlex.allotment.period IS 'day or month, from midnight UTC';
+COMMENT ON COLUMN leadlex.allotment.made_for IS 'start of the last period for which it was made, or in which it was set';
+COMMENT ON COLUMN leadlex.allotment.since IS 'when leadlex.allot_credits set it';
+SELECT pg_catalog.pg_extension_config_dump('leadlex.allotment', '');

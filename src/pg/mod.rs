@@ -25,13 +25,15 @@ pub fn init() {
     sys::settings::define(preloading);
     use shared::layout::Part;
     use shared::{
-        budgets, claims, control, events, lockouts, logins, provider_slots, receipts, single_flight, throttle,
+        budgets, claims, control, events, lockouts, logins, occupancy, provider_slots, receipts,
+        single_flight, throttle,
     };
     shared::transaction::settle_with(vec![
         limits::commit_and_rollback::SETTLEMENT,
         claims::SETTLEMENT,
         lockouts::SETTLEMENT,
         control::SETTLEMENT,
+        occupancy::SETTLEMENT,
     ]);
     shared::wait::on_exit(|| {
         single_flight::leave();
@@ -49,6 +51,7 @@ pub fn init() {
             Part { size: events::size, start: events::start },
             Part { size: control::size, start: control::start },
             Part { size: budgets::size, start: budgets::start },
+            Part { size: occupancy::size, start: occupancy::start },
         ]);
         hooks::utility::register();
         hooks::explain::register();

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allotment;
 pub mod ask;
 pub mod batch;
 pub mod call_error;

@@ -10,13 +10,13 @@ use pgrx::prelude::*;
 
 use crate::pg::call::preconditions;
 use crate::pg::limits::{accounts, credits, remaining};
-use crate::pg::shared::transaction;
+use crate::pg::shared::{occupancy, transaction};
 use crate::pg::store::cache;
 use crate::pg::store::ledger;
 use crate::pg::sys::raise;
 
 /// Far below what could overflow, also when several grants commit at once.
-const MAX_BALANCE: i64 = 1_000_000_000_000_000;
+pub const MAX_BALANCE: i64 = 1_000_000_000_000_000;
 
 /// The first ledger row of a workspace that no other session can see yet: a session that loads its account later finds it.
 ///
@@ -32,7 +32,8 @@ pub fn open_balance(workspace: uuid::Uuid, amount: i64) {
     ledger::add_to_ledger(workspace, uuid::Uuid::now_v7(), amount, Some("opening balance"));
 }
 
-fn too_much() -> ! {
+/// Raises 22003.
+pub fn too_much() -> ! {
     raise::refuse(raise::Refusal {
         sqlstate: sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
         message: format!("the balance cannot be higher than {MAX_BALANCE}"),
@@ -46,6 +47,10 @@ fn too_much() -> ! {
 /// Adds to a workspace's balance (or takes from it, never below 0); the new balance.
 fn grant(workspace: uuid::Uuid, amount: i64, note: Option<&str>) -> i64 {
     transaction::mark_called();
+    if occupancy::enter(installation::account_key(workspace)) {
+        cache::refresh();
+        require_limit(workspace);
+    }
     // The account is loaded, and pinned, before the ledger row is written: so the load cannot contain it.
     let account = accounts::open(installation::account_key(workspace));
     if amount > 0 && credits::balance(account).checked_add(amount).is_none_or(|sum| sum > MAX_BALANCE) {
@@ -81,13 +86,18 @@ fn checked_grant(workspace: Option<Uuid>, amount: Option<i64>, note: Option<&str
     if amount == 0 || amount == i64::MIN {
         raise::invalid("amount must be a number of credits other than 0", "Negative amounts correct.");
     }
+    require_limit(workspace);
+    grant(workspace, amount, note)
+}
+
+/// Raises 55000: it needs no credits.
+fn require_limit(workspace: uuid::Uuid) {
     if !cache::workspace(workspace).is_some_and(|w| w.has_credit_limit) {
         raise::not_ready(
             "this workspace has no credit limit, so it needs no credits",
-            "Leave the grant out: calls go on without. The workspace default, which the first leadlex.add_provider makes, is such a one; only leadlex.create_workspace(name, credits) makes one with a credit limit.",
+            "Leave the grant out: calls go on without. The workspace default, which the first leadlex.add_provider makes, is such a one; leadlex.limit_credits(workspace_id, credits) gives it a credit limit.",
         );
     }
-    grant(workspace, amount, note)
 }
 
 /// leadlex.grant_credits(workspace_id uuid, amount bigint, note text): adds credits to a workspace, or takes

@@ -30,6 +30,7 @@ mod credits;
 mod estimate;
 mod forget;
 mod later;
+mod limits;
 mod money;
 mod presets;
 mod privileges;

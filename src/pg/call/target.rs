@@ -9,6 +9,7 @@ use crate::pg::call::identity;
 use crate::pg::installation;
 use crate::pg::provider;
 use crate::pg::shared::layout::ClaimKey;
+use crate::pg::shared::occupancy;
 use crate::pg::store::{cache, config};
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::{raise, settings};
@@ -86,4 +87,26 @@ pub fn refuse_stale(detail: &str) -> ! {
         detail: Some(detail.to_owned()),
         hint: Some("The transaction might succeed if retried.".into()),
     })
+}
+
+/// The caller's call begins in its workspace. Where somebody had that to itself, the caller is identified again after the wait.
+///
+/// Raises 55P03, 57014 or 40P01 like any wait for a lock.
+pub fn entered(caller: Caller) -> Result<Caller, Failure> {
+    match occupancy::enter(installation::account_key(caller.workspace.id)) {
+        true => {
+            cache::refresh();
+            identify().and_then(entered)
+        }
+        false => Ok(caller),
+    }
+}
+
+/// The same of a caller who was identified before, maybe by an earlier transaction: with the workspace as it is by now.
+pub fn as_it_is_now(caller: Caller) -> Caller {
+    if occupancy::enter(installation::account_key(caller.workspace.id)) {
+        cache::refresh();
+    }
+    let workspace = cache::workspace(caller.workspace.id).unwrap_or_else(|| caller.workspace.clone());
+    Caller { workspace, ..caller }
 }

@@ -22,7 +22,7 @@ use crate::pg::shared::layout::{AccountKey, AccountState, Lock, Phase};
 use crate::pg::shared::transaction;
 use crate::pg::shared::wait;
 use crate::pg::store::ledger;
-use crate::pg::sys::raise;
+use crate::pg::sys::{raise, settings};
 
 thread_local! {
     /// Where an account stood last time; checked at every use.
@@ -130,6 +130,10 @@ fn load(index: usize, key: AccountKey) {
     let now = clock::now();
     layout::with_account(index, |a| {
         a.balance = loaded.balance;
+        a.base = loaded.base.unwrap_or(-1);
+        // What was told before the server or this place was lost is not told again.
+        a.told_low = a.is_low(settings::credits_low());
+        a.told_out = a.base > 0 && a.balance <= 0;
         if let Some(record) = &loaded.rate {
             a.meter = leadlex_domain::rate::Meter::restore(record, now);
             // What was open when the books were left is used now, and the books do not say so yet.

@@ -3,8 +3,11 @@
 use crate::pg::limits::accounts::{broadcast, load_failed};
 use crate::pg::limits::credits;
 use crate::pg::shared::layout;
-use crate::pg::shared::layout::AccountState;
+use crate::pg::shared::layout::{AccountKey, AccountState};
 use crate::pg::shared::transaction::{Settlement, Transaction, Undone};
+use crate::pg::sys::settings;
+use leadlex_domain::event::Kind;
+use serde_json::{Value, json};
 
 /// What the end of a transaction does with what is here.
 pub const SETTLEMENT: Settlement = Settlement { ended: settle, undone };
@@ -12,6 +15,19 @@ pub const SETTLEMENT: Settlement = Settlement { ended: settle, undone };
 fn undone(undone: &Undone) {
     undone.loading.into_iter().for_each(load_failed);
     undone.holds.iter().for_each(credits::give_back);
+}
+
+/// What administrators are to be told of, once so many credits were spent.
+fn low(a: &mut AccountState, spent: i64) -> Option<(Kind, AccountKey, Value)> {
+    if spent <= 0 {
+        return None;
+    }
+    if a.balance <= 0 {
+        let first = !std::mem::replace(&mut a.told_out, true);
+        return first.then(|| (Kind::CreditsOut, a.key, json!({"credits": a.balance})));
+    }
+    let first = a.is_low(settings::credits_low()) && !std::mem::replace(&mut a.told_low, true);
+    first.then(|| (Kind::CreditsLow, a.key, json!({"credits": a.balance, "of": a.base})))
 }
 
 /// The transaction has ended. Cannot fail: runs in the commit and abort callbacks.
@@ -26,13 +42,22 @@ fn settle(ended: &Transaction, committed: bool) {
         let spent: i64 = of_account().filter(|h| !h.from_own_grant).map(|h| h.amount).sum();
         let granted: i64 = ended.grants.iter().filter(|g| g.account == index).map(|g| g.amount).sum();
         let granted_spent: i64 = of_account().filter(|h| h.from_own_grant).map(|h| h.amount).sum();
-        layout::with_account(index, |a| {
+        let rebased = ended.grants.iter().any(|g| g.account == index);
+        let all_spent = if committed { spent + granted_spent } else { 0 };
+        let told = layout::with_account(index, |a| {
             a.reserved -= shared;
             if committed {
                 a.balance += granted - granted_spent - spent;
             }
+            if committed && rebased {
+                (a.base, a.told_low, a.told_out) = (a.balance, false, false);
+            }
             a.pins -= 1;
+            low(a, all_spent)
         });
         broadcast(index);
+        if let Some((kind, key, detail)) = told {
+            credits::post(kind, key, detail);
+        }
     }
 }

@@ -4,10 +4,15 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use uuid::Uuid;
+
 use crate::pg::limits::accounts::{broadcast, wait_until};
-use crate::pg::shared::layout;
+use crate::pg::shared::events::{self, About, Event};
+use crate::pg::shared::layout::{self, AccountKey};
 use crate::pg::shared::transaction;
 use crate::pg::shared::transaction::{Grant, Hold, Transaction};
+use leadlex_domain::event::Kind;
 
 thread_local! {
     static NEXT_RESERVATION: Cell<u64> = const { Cell::new(1) };
@@ -177,6 +182,52 @@ pub fn spend(reservation: Reservation) {
 pub fn grant(index: usize, amount: i64) {
     let subtransaction = transaction::subtransaction();
     transaction::with(|t| t.grants.push(Grant { account: index, amount, subtransaction }));
+}
+
+/// Adds to a balance that no other call is changing, or takes from it, once the ledger row is written. `false`: not so many can
+/// be taken. What is left from then on is what there is to begin with.
+pub fn change(index: usize, amount: i64) -> bool {
+    if amount >= 0 {
+        grant(index, amount);
+        return true;
+    }
+    let Some(reservation) = reserve(index, -amount, Duration::ZERO) else { return false };
+    spend(reservation);
+    rebase(index);
+    true
+}
+
+/// What there is when this commits is what there is to begin with.
+pub fn rebase(index: usize) {
+    grant(index, 0);
+}
+
+/// The ledger's sum, with what this transaction has written, where charges were made without a limit: nobody else has calls
+/// under way.
+pub fn reload(index: usize, sum: i64) {
+    let own = balance(index) - layout::with_account(index, |a| a.balance);
+    layout::with_account(index, |a| a.balance = sum - own);
+}
+
+/// Credits that this transaction holds, and has not spent.
+pub fn own_reserved(index: usize) -> i64 {
+    transaction::with(|t| t.holds.iter().filter(|h| h.account == index && !h.spent).map(|h| h.amount).sum())
+}
+
+/// No credit is left for a call. Tells administrators of the first.
+pub fn tell_out(index: usize) {
+    let told = layout::with_account(index, |a| {
+        (!std::mem::replace(&mut a.told_out, true)).then_some((a.key, a.balance))
+    });
+    if let Some((key, balance)) = told {
+        post(Kind::CreditsOut, key, json!({"credits": balance}));
+    }
+}
+
+/// Cannot fail: also runs in commit callbacks.
+pub fn post(kind: Kind, AccountKey { database, catalog, id }: AccountKey, detail: serde_json::Value) {
+    let about = About { workspace: Uuid::from_bytes(id), ..About::default() };
+    events::post(&Event { database, catalog, kind, about, count: 1, detail });
 }
 
 /// The balance as this transaction sees it.

@@ -8,6 +8,7 @@ pub mod job_queues;
 pub mod layout;
 pub mod lockouts;
 pub mod logins;
+pub mod occupancy;
 pub mod progress;
 pub mod provider_slots;
 pub mod receipts;

@@ -73,8 +73,18 @@ pub struct Transaction {
     pub lockouts: Vec<OwnLockout>,
     /// What is to be told of once this is committed.
     pub events: Vec<OwnEvent>,
+    /// In which workspace it has calls, see [`crate::pg::shared::occupancy`]; 0: in none.
+    pub seat: u64,
+    /// Workspaces that it has to itself.
+    pub closures: Vec<OwnClosure>,
     /// Changes of whether requests are sent and jobs are begun.
     pub controls: Vec<OwnControl>,
+}
+
+/// A workspace that this transaction has to itself; `at`: its place in shared memory.
+pub struct OwnClosure {
+    pub at: usize,
+    pub subtransaction: u32,
 }
 
 /// A change of the tables that say whether requests are sent and jobs are begun.
@@ -125,6 +135,8 @@ pub struct Undone {
     pub lockouts: Vec<OwnLockout>,
     /// An account that it was reading into shared memory.
     pub loading: Option<usize>,
+    /// Workspaces that it had to itself.
+    pub closures: Vec<OwnClosure>,
 }
 
 static SETTLEMENTS: OnceLock<Vec<Settlement>> = OnceLock::new();
@@ -248,6 +260,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.lockouts.iter_mut().for_each(|b| hand_up(&mut b.subtransaction));
             t.events.iter_mut().for_each(|e| hand_up(&mut e.subtransaction));
             t.controls.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
+            t.closures.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
             let undone = CURRENT.with_borrow_mut(|t| {
@@ -260,6 +273,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     claims: t.claims.extract_if(.., |c| c.subtransaction == own).collect(),
                     lockouts: t.lockouts.extract_if(.., |b| b.subtransaction == own).collect(),
                     loading: t.loading.take(),
+                    closures: t.closures.extract_if(.., |c| c.subtransaction == own).collect(),
                 }
             });
             settlements().for_each(|settlement| (settlement.undone)(&undone));

@@ -91,6 +91,17 @@ pub fn set_limits(id: Uuid, per_minute: Option<i32>, per_day: Option<i32>) {
     as_owner(|| SET_LIMITS.run_in(View::Serialized, &[arg(pg(id)), arg(per_minute), arg(per_day)]));
 }
 
+static SET_CREDIT_LIMIT: Statement = Statement::new(
+    "UPDATE leadlex.workspace AS w SET has_credit_limit = $2 WHERE w.id OPERATOR(pg_catalog.=) $1",
+);
+
+/// Whether calls in this workspace need credits.
+///
+/// Raises 40001: it has changed since the transaction's one snapshot.
+pub fn set_credit_limit(id: Uuid, has: bool) {
+    as_owner(|| SET_CREDIT_LIMIT.run_in(View::Serialized, &[arg(pg(id)), arg(has)]));
+}
+
 // Keys and roles.
 
 /// An API key as stored: of the key itself only the beginning is kept.

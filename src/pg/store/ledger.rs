@@ -18,6 +18,8 @@ use leadlex_domain::reply::{FieldSources, FieldValues};
 
 pub struct LoadedAccount {
     pub balance: i64,
+    /// The balance after the last grant, limit or allotment.
+    pub base: Option<i64>,
     pub rate: Option<Record>,
 }
 
@@ -26,7 +28,17 @@ static LOAD_ACCOUNT: Statement = Statement::new(
             OPERATOR(pg_catalog.+)
             coalesce((SELECT pg_catalog.sum(p.amount)::pg_catalog.int8 FROM leadlex.credit_pending AS p
                       WHERE p.workspace_id OPERATOR(pg_catalog.=) $1), 0),
-            r.newest, pg_catalog.array_to_json(r.seconds), r.day, r.day_used, r.lease
+            r.newest, pg_catalog.array_to_json(r.seconds), r.day, r.day_used, r.lease,
+            coalesce((SELECT coalesce((SELECT c.settled FROM leadlex.credit_balance AS c WHERE c.workspace_id OPERATOR(pg_catalog.=) $1), 0)
+                             OPERATOR(pg_catalog.+) pg_catalog.sum(u.amount)::pg_catalog.int8
+                      FROM leadlex.credit_pending AS u
+                      WHERE u.workspace_id OPERATOR(pg_catalog.=) $1
+                        AND u.id OPERATOR(pg_catalog.<=)
+                            (SELECT g.id FROM leadlex.credit_pending AS g
+                             WHERE g.workspace_id OPERATOR(pg_catalog.=) $1
+                               AND (g.amount OPERATOR(pg_catalog.>) 0 OR g.note OPERATOR(pg_catalog.=) ANY (ARRAY['limit', 'allotment']))
+                             ORDER BY g.id USING OPERATOR(pg_catalog.>) LIMIT 1)),
+                     (SELECT d.base FROM leadlex.credit_balance AS d WHERE d.workspace_id OPERATOR(pg_catalog.=) $1))
      FROM (VALUES (1)) AS one LEFT JOIN leadlex.rate_use AS r ON r.id OPERATOR(pg_catalog.=) $1",
 );
 
@@ -41,7 +53,8 @@ pub fn load_account(id: &[u8; 16]) -> LoadedAccount {
         day_used: number(&row, 4),
         lease: number(&row, 5),
     });
-    LoadedAccount { balance: number(&row, 0), rate }
+    let base = optional(&row, 6).and_then(|base| base.parse().ok());
+    LoadedAccount { balance: number(&row, 0), base, rate }
 }
 
 static LEDGER: Statement = Statement::new(
@@ -288,8 +301,15 @@ static SETTLE: Statement = Statement::new(
          INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, note, created_at)
          SELECT m.workspace_id, m.id, m.amount, m.request_id, m.note, m.created_at FROM moved AS m),
      added AS (
-         UPDATE leadlex.credit_balance AS b SET settled = b.settled OPERATOR(pg_catalog.+) m.amount
-         FROM (SELECT n.workspace_id, pg_catalog.sum(n.amount)::pg_catalog.int8 AS amount FROM moved AS n
+         UPDATE leadlex.credit_balance AS b SET settled = b.settled OPERATOR(pg_catalog.+) m.amount,
+             base = coalesce(b.settled OPERATOR(pg_catalog.+) m.up_to_grant, b.base)
+         FROM (SELECT n.workspace_id, pg_catalog.sum(n.amount)::pg_catalog.int8 AS amount,
+                      (pg_catalog.sum(n.amount) FILTER (WHERE n.id OPERATOR(pg_catalog.<=) g.id))::pg_catalog.int8 AS up_to_grant
+               FROM moved AS n LEFT JOIN (
+                   SELECT DISTINCT ON (l.workspace_id) l.workspace_id, l.id FROM moved AS l
+                   WHERE l.amount OPERATOR(pg_catalog.>) 0 OR l.note OPERATOR(pg_catalog.=) ANY (ARRAY['limit', 'allotment'])
+                   ORDER BY l.workspace_id USING OPERATOR(pg_catalog.<), l.id USING OPERATOR(pg_catalog.>)) AS g
+                   ON g.workspace_id OPERATOR(pg_catalog.=) n.workspace_id
                GROUP BY n.workspace_id) AS m
          WHERE b.workspace_id OPERATOR(pg_catalog.=) m.workspace_id)
      SELECT pg_catalog.count(*) FROM moved",

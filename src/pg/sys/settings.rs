@@ -21,8 +21,8 @@ pub use answers::{position, queues_pending, waterfall};
 pub use people::{max_people_per_value, role_mailboxes, rules};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{
-    max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
-    worker_naptime,
+    credits_low, max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces,
+    receipt_buffer_bytes, worker_naptime,
 };
 
 static API_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);

@@ -23,7 +23,7 @@ use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::{jobs_waiting, ledger};
 use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
 use crate::pg::worker::{
-    event_writer, leases, receipt_writer, refusal_writer, spend_writer, sweep, tally_writer,
+    allotment_writer, event_writer, leases, receipt_writer, refusal_writer, spend_writer, sweep, tally_writer,
 };
 
 /// A worker that has had nothing to do for so long leaves.
@@ -205,6 +205,7 @@ fn work_until_idle(database: u32) -> bool {
 fn forgotten(database: u32) -> bool {
     receipts::with(|arena| arena.forget_database(database));
     events::forget(database);
+    mark(database, |d| d.due_at = i64::MAX);
     provider_slots::forget(database, None);
     budgets::forget(database, None);
     false
@@ -321,6 +322,7 @@ fn round(database: u32, closing: bool) -> Round {
         // Rows may have come since: look once more at the next round.
         d.has_work |= settled > 0;
     });
+    let allotted = keeps_books && allotment_writer::make(database);
     let expired = keeps_books && sweep::remove_expired(database);
     mark(database, |d| {
         d.runs += 1;
@@ -328,7 +330,7 @@ fn round(database: u32, closing: bool) -> Round {
         d.error = [0; 160];
     });
     let more = settled >= ledger::PORTION || marked >= jobs_waiting::MARKED_AT_ONCE;
-    Round::Done { more: more || expired }
+    Round::Done { more: more || expired || allotted }
 }
 
 fn left_alone(database: u32, version: &str) -> String {

@@ -5,6 +5,7 @@
 //! (DROP DATABASE, CREATE DATABASE … TEMPLATE) and any number of databases can be served. Jobs are run by workers of
 //! their own, one for each database and role, whose session is that role's.
 
+mod allotment_writer;
 mod event_writer;
 mod job_role;
 mod job_run;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::{Flying, Member};
 use crate::pg::call::batch::{Batch, PORTION, TRIAL_LOOK};
-use crate::pg::limits::rates;
+use crate::pg::limits::{credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::{Asked, Asker, Asking, NotYet};
@@ -48,6 +48,7 @@ impl Batch<'_> {
                     self.short_of_credits = true;
                     return self.queue.push_front(member);
                 }
+                credits::tell_out(account);
                 member.steps.next(Event::Reserved(false));
                 return self.advance(member);
             }

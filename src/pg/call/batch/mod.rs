@@ -169,6 +169,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
     preconditions::require_writable();
     transaction::mark_called();
     let Call { caller, target, request, until, waits, outcomes, crowd, visit } = call;
+    let caller = target::as_it_is_now(caller);
     let binding = target::binding(target);
     preconditions::refuse_row_in_update(binding.relation());
     binding.require_readable();

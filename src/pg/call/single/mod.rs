@@ -45,6 +45,7 @@ pub fn enrich(target: Target, ask: &Ask) -> Result<Told, Failure> {
     preconditions::require_writable();
     transaction::mark_called();
     let caller = target::identify().map_err(|failure| failure.seen_at(request_id, None))?;
+    let caller = target::entered(caller).map_err(|failure| failure.seen_at(request_id, None))?;
     let mut account = None;
     let result = enrich_as(&caller, &mut account, target, ask, request_id);
     result.map_err(|failure| {
@@ -342,6 +343,9 @@ impl<'a> SingleCall<'a> {
         }
         let account = open_account(self.caller, self.account);
         self.reservation = credits::reserve(account, 1, settings::credit_wait());
+        if self.reservation.is_none() {
+            credits::tell_out(account);
+        }
         self.reservation.is_some()
     }
 

@@ -64,6 +64,11 @@ pub struct AccountState {
     pub recorded_lease: u64,
     /// Epoch second, for eviction.
     pub last_used: i64,
+    /// The balance after the last grant, limit or allotment; -1: not known.
+    pub base: i64,
+    /// Since then administrators were told that few credits are left, or none.
+    pub told_low: bool,
+    pub told_out: bool,
 }
 
 impl AccountState {
@@ -79,7 +84,15 @@ impl AccountState {
         recorded_admitted: 0,
         recorded_lease: 0,
         last_used: 0,
+        base: -1,
+        told_low: false,
+        told_out: false,
     };
+
+    /// Whether less is left than so many percent of what there was to begin with.
+    pub fn is_low(&self, percent: i32) -> bool {
+        self.base > 0 && i128::from(self.balance) * 100 < i128::from(self.base) * i128::from(percent)
+    }
 
     /// Nothing would be lost with it: no credits in flight, and the books know its rate use.
     pub fn can_go(&self) -> bool {
@@ -117,6 +130,8 @@ pub struct Database {
     pub receipts_expired: u64,
     pub last_run: i64,
     pub last_purge: i64,
+    /// Epoch second: when credits are to be allotted next.
+    pub due_at: i64,
     /// What waits in the queue is to be looked for.
     pub sweep: bool,
     /// It was a clone at the last look: only what calls cause is written.
@@ -142,6 +157,7 @@ impl Database {
         receipts_expired: 0,
         last_run: 0,
         last_purge: 0,
+        due_at: i64::MAX,
         sweep: true,
         clone: false,
         error: [0; 160],
@@ -149,7 +165,7 @@ impl Database {
 
     /// Nothing would be lost with it.
     pub fn is_idle(&self) -> bool {
-        self.oid == 0 || self.worker_pid == 0 && !self.wanted && !self.has_work
+        self.oid == 0 || self.worker_pid == 0 && !self.wanted && !self.has_work && self.due_at == i64::MAX
     }
 
     /// For a worker to be started.

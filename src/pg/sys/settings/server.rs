@@ -14,6 +14,7 @@ static MAX_PROVIDERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static WORKER_NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
+static CREDITS_LOW: GucSetting<i32> = GucSetting::<i32>::new(10);
 
 const fn version() -> &'static CStr {
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -52,6 +53,11 @@ pub fn worker_naptime() -> Duration {
     Duration::from_secs(WORKER_NAPTIME.get() as u64)
 }
 
+/// leadlex.credits_low, in percent of the balance after the last grant, limit or allotment; 0 = nobody is told.
+pub fn credits_low() -> i32 {
+    CREDITS_LOW.get()
+}
+
 /// Databases in which work can wait for the background worker at once.
 pub fn max_databases() -> usize {
     MAX_DATABASES.get() as usize
@@ -77,6 +83,16 @@ pub fn define(preloading: bool) {
         &MAX_WORKERS,
         1,
         64,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.credits_low",
+        c"The event credits_low is told below so many percent of the balance after the last grant, limit or allotment.",
+        c"0 = never.",
+        &CREDITS_LOW,
+        0,
+        100,
         GucContext::Sighup,
         GucFlags::default(),
     );
