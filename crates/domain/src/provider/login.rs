@@ -111,6 +111,11 @@ impl Login {
         Ok(Login { request, take, valid_for })
     }
 
+    /// What it takes.
+    pub fn take(&self) -> &Take {
+        &self.take
+    }
+
     /// `None`: its address cannot be filled, as there is no secret.
     pub fn request(&self, secret: Option<&str>) -> Option<HttpRequest> {
         let secret = template::clean_secret(secret);
