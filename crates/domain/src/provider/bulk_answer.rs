@@ -147,6 +147,10 @@ impl Bulk {
         if element.get().len() > most_bytes {
             return Ok(None);
         }
+        // What could hold something about a person, or says that there is nothing.
+        if !element.get().starts_with(['{', '[', 'n']) {
+            return Err("its answer about this contact is no object and no list".to_owned());
+        }
         let given =
             self.status.as_ref().and_then(|place| raw_at(element, place)).filter(|raw| raw.get() != "null");
         let status = match given {

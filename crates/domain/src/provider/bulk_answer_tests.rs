@@ -72,6 +72,8 @@ fn one_bad_element_fails_its_contact_alone() {
         (json!(null), "unrecognised"),
         (json!("text"), "unrecognised"),
         (json!([1]), "unrecognised"),
+        (json!(true), "unrecognised"),
+        (json!(7), "unrecognised"),
         (json!({"status": 200, "data": {"title": long}}), "too_large"),
         (json!({"status": 200, "data": {"title": true}}), "no match"),
         (json!({"data": {"title": "By the status of the whole"}}), "By the status of the whole"),

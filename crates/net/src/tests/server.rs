@@ -137,6 +137,7 @@ pub fn request(method: Method, url: String, body: Option<&str>) -> Job {
         max_body_bytes: 1024 * 1024,
         allow_private: true,
         outlasts: false,
+        share: None,
     }
 }
 
