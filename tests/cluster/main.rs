@@ -14,6 +14,7 @@ mod answers;
 mod batch;
 mod batch_order;
 mod batch_outcomes;
+mod bulk;
 mod cancel;
 mod catalogs;
 mod clock;

@@ -396,6 +396,12 @@ pub fn request_key(workspace: Uuid, contact: &str, fields: FieldSet, request: &V
     Uuid::new_v5(&REQUEST_KEYS, parts.map(|part| format!("{}:{part}", part.len())).join("\n").as_bytes())
 }
 
+/// The same of a request about several contacts, of the [`request_key`] of each.
+pub fn request_key_of_all(keys: &[Uuid]) -> Uuid {
+    let bytes: Vec<u8> = keys.iter().flat_map(|key| *key.as_bytes()).collect();
+    Uuid::new_v5(&REQUEST_KEYS, &bytes)
+}
+
 #[cfg(test)]
 #[path = "receipt_tests.rs"]
 mod tests;

@@ -118,12 +118,15 @@ impl Client {
 
     /// Goes on with it as far as it gets.
     pub fn advance(&self, job: &Job, exchange: Box<Exchange>) -> Step {
+        let deadline = exchange.deadline();
         match exchange.advance(&self.kept) {
             Progress::Waits(exchange, wants) => Step::Waits(exchange, wants),
             Progress::Answered(answer) if self.is_closed() && ends_with_connection(&answer) => {
                 Step::Over(Err(Fault::new(FaultKind::Busy, ENDING)))
             }
-            Progress::Answered(answer) => Step::Over(encoding::unpacked(answer, job.max_body_bytes)),
+            Progress::Answered(answer) => {
+                Step::Over(encoding::unpacked(answer, job.max_body_bytes, |bytes| room(job, deadline, bytes)))
+            }
             // Idle connections are probed before they are used again, but a server may close one in the moment after. As
             // long as not one byte of the request went out, a new connection takes its place. What did go out may have been
             // taken, and will be billed: gateways end a connection so when their own one to the vendor dies.
@@ -150,6 +153,12 @@ impl Step {
             Step::Waits(..) | Step::Unsent => Err(Fault::new(FaultKind::Internal, "the request failed")),
         }
     }
+}
+
+/// Memory for a large answer.
+fn room(job: &Job, deadline: Instant, bytes: usize) -> Result<(), Fault> {
+    let held = job.share.as_ref().map_or(Ok(()), |share| share.hold(bytes.min(share.most()), deadline));
+    held.map_err(|_| fault_of(Error::Timeout(Timeout::Global), job))
 }
 
 /// For a thread of its own.

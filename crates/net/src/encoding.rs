@@ -35,14 +35,24 @@ fn names(headers: &[(String, String)]) -> Vec<String> {
 /// The answer with its body as it was before gzip, of at most `most` bytes.
 /// The fault is `too_large` (more than `most` bytes), `reset` (the packed data end early) or `bad_http` (they
 /// are no gzip).
-pub fn unpacked(mut answer: Answer, most: usize) -> Result<Answer, Fault> {
+///
+/// `room` is called before gzip is undone: whether there is memory for all that it may become.
+pub fn unpacked(
+    mut answer: Answer,
+    most: usize,
+    room: impl Fn(usize) -> Result<(), Fault>,
+) -> Result<Answer, Fault> {
     let mut left = names(&answer.headers);
     if left.is_empty() {
         return Ok(answer);
     }
     for _ in 0..MOST_LAYERS {
         match left.last().map(String::as_str) {
-            Some("gzip" | "x-gzip") if !answer.body.is_empty() => answer.body = gunzip(&answer.body, most)?,
+            Some("gzip" | "x-gzip") if !answer.body.is_empty() => {
+                room(most)?;
+                answer.body = gunzip(&answer.body, most)?;
+                room(answer.body.len())?;
+            }
             Some("gzip" | "x-gzip" | "identity") => {}
             _ => break,
         }
@@ -98,7 +108,7 @@ mod tests {
     fn unpack(encodings: &[&str], body: Vec<u8>) -> Result<Answer, Fault> {
         let headers =
             encodings.iter().map(|name| ("Content-Encoding".to_owned(), (*name).to_owned())).collect();
-        unpacked(Answer { status: 200, headers, body }, 64)
+        unpacked(Answer { status: 200, headers, body }, 64, |_| Ok(()))
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! and can change from one to the other at any point between.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::http::{self, HeaderName, HeaderValue, header};
@@ -10,6 +11,7 @@ use ureq::{Error, Timeout};
 use ureq_proto::client::state::{Prepare, RecvBody, RecvResponse};
 use ureq_proto::client::{Await100Result, Call, RecvBodyResult, RecvResponseResult, SendRequestResult};
 
+use super::budget::{NoMore, Share};
 use super::connect::{BUFFER_BYTES, left, time_left};
 use super::connection::{Connection, Kept};
 use super::socket::Flushed;
@@ -63,6 +65,7 @@ pub struct Exchange {
     stage: Stage,
     deadline: Instant,
     most_bytes: usize,
+    share: Option<Arc<Share>>,
     sent: bool,
     answered: bool,
     /// What comes in belongs to the answer itself.
@@ -109,6 +112,7 @@ impl Exchange {
             stage: Stage::Over,
             deadline,
             most_bytes: job.max_body_bytes,
+            share: job.share.clone(),
             sent: false,
             answered: false,
             in_answer: false,
@@ -278,13 +282,26 @@ impl Exchange {
         {
             return Err(Error::BodyExceedsLimit(most as u64));
         }
-        answer.body.reserve(FIRST_BODY_BYTES.min(most));
+        match (&self.share, call.body_mode()) {
+            (Some(share), ureq_proto::BodyMode::LengthDelimited(length)) => {
+                let length = (length as usize).min(share.most());
+                if !encoding::is_packed(&answer.headers) {
+                    share.at_most(length);
+                }
+                hold(share, length, self.deadline)?;
+                answer.body.reserve_exact(length);
+            }
+            _ => answer.body.reserve(FIRST_BODY_BYTES.min(most)),
+        }
         self.stage = Stage::Body(Box::new(Reading { call, answer, most, framing_bytes: 0, ended: false }));
         Ok(Next::On)
     }
 
     fn read_body(&mut self, mut reading: Box<Reading>) -> Result<Next, Error> {
         let buffers = self.connection.transport.buffers();
+        if let Some(share) = &self.share {
+            reading.make_room(buffers.input().len(), share, self.deadline)?;
+        }
         let used = reading.take(buffers.input())?;
         buffers.input_consume(used);
         if reading.is_whole() || (used == 0 && reading.ended) {
@@ -311,7 +328,28 @@ impl Exchange {
     }
 }
 
+/// Waits for so much of the memory for large answers.
+fn hold(share: &Share, bytes: usize, deadline: Instant) -> Result<(), Error> {
+    share.hold(bytes, deadline).map_err(|no_more| match no_more {
+        NoMore::TooLarge(most) => Error::BodyExceedsLimit(most as u64),
+        NoMore::TooLate => Error::Timeout(Timeout::Global),
+    })
+}
+
 impl Reading {
+    /// For what has come: before it is taken, so that no more is held than was given.
+    fn make_room(&mut self, bytes: usize, share: &Share, deadline: Instant) -> Result<(), Error> {
+        let body = &mut self.answer.body;
+        let needed = body.len() + bytes;
+        if needed > body.capacity() {
+            let next = needed.max(body.capacity() * 2).min(needed.max(share.most()));
+            // The last of a chunked body comes with what frames it, which takes no room.
+            hold(share, next.min(share.most()), deadline)?;
+            body.reserve_exact(next - body.len());
+        }
+        Ok(())
+    }
+
     /// Takes from what has come; how much of it.
     fn take(&mut self, input: &[u8]) -> Result<usize, Error> {
         if input.is_empty() {

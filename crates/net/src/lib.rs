@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod address_guard;
+mod budget;
 mod client;
 mod connect;
 mod connection;
@@ -16,11 +17,13 @@ mod socket;
 mod thread;
 mod tls;
 
+pub use budget::{Budget, Share};
 pub use descriptors::Announce;
 pub use exchange::Wants;
 pub use request_pool::{Awaited, OpenError, PendingRequest, RequestPool};
 pub use thread::MAX_REQUESTS;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leadlex_domain::provider::{Answer, Fault, HttpRequest};
@@ -43,6 +46,9 @@ pub struct Job {
     pub outlasts: bool,
     /// Asked in the moment before it goes out, in whatever thread: a connection can take long. `false`: it does not go out.
     pub may_send: fn() -> bool,
+    /// Its part of the memory for large answers. Such a request needs a thread, as it may wait for its part; once `Keep` was called
+    /// its answer is thrown away. `None`: it is small.
+    pub share: Option<Arc<Share>>,
 }
 
 #[cfg(test)]

@@ -324,6 +324,10 @@ impl Task {
         let keep = self.keep.take();
         let told =
             catch_unwind(AssertUnwindSafe(|| keep.into_iter().for_each(|keep| keep(outcome.as_ref()))));
+        let outcome = match self.job.share {
+            Some(_) => outcome.map(|answer| Answer { body: Vec::new(), ..answer }),
+            None => outcome,
+        };
         // Before anybody can see the outcome, so that who has seen it finds room for the next request.
         drop(self);
         told.map_or_else(|_| Err(Fault::new(FaultKind::Internal, CLIENT_FAILED)), |()| outcome)
@@ -397,3 +401,7 @@ mod tests;
 #[cfg(test)]
 #[path = "here_tests.rs"]
 mod here_tests;
+
+#[cfg(test)]
+#[path = "large_tests.rs"]
+mod large_tests;

@@ -152,7 +152,7 @@ fn one_request(
         }
         Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
-    let asked = (prepared.question, Spender { workspace: NOBODY, fields: Some(config.maps()) });
+    let asked = (prepared.question, Spender { workspace: NOBODY, fields: Some(config.maps()), contacts: 1 });
     let in_flight = match provider::admit_in_time(found, config, asked, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
         Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),

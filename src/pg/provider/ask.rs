@@ -119,7 +119,8 @@ impl Put<'_> {
         };
         let repeats = self.add_request_key(&inquiry, &mut prepared.request);
         let wanted = config.fills().intersect(self.missing);
-        let spender = Spender { workspace: asking.workspace, fields: Some(config.maps_of(wanted)) };
+        let spender =
+            Spender { workspace: asking.workspace, fields: Some(config.maps_of(wanted)), contacts: 1 };
         let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
@@ -166,14 +167,10 @@ impl Put<'_> {
     /// With another one a request is no repetition, though it is the same: when the question was answered or given up last, or
     /// when what goes on was handed in.
     fn epoch(&self) -> i64 {
-        let Put { asking, questions, .. } = *self;
-        if let Some(under_way) = &self.under_way {
-            return under_way.ticket.submitted_at;
+        match &self.under_way {
+            Some(under_way) => under_way.ticket.submitted_at,
+            None => epoch(self.provider, self.asking, self.questions),
         }
-        let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
-        let given_up = asking.past.ticket(self.provider.id, asking.contact).map(|(_, ticket)| ticket.kept_at);
-        let off = settings::receipt_terms().off();
-        answered.max(given_up).unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 })
     }
 
     fn note_pause(&self, fault: &Fault) {
@@ -230,6 +227,7 @@ impl Start {
             until: longest_wait(config, left),
             claim,
             repeats,
+            keeps_by: None,
         }
     }
 }
@@ -266,8 +264,16 @@ fn fly(
     }
 }
 
+/// See [`Put::epoch`], of a question that is new or begins anew.
+pub fn epoch(provider: &LoadedProvider, asking: &Asking<'_>, questions: &Questions) -> i64 {
+    let answered = known(asking, questions).map(|(receipt, _)| receipt.answered_at).max();
+    let given_up = asking.past.ticket(provider.id, asking.contact).map(|(_, ticket)| ticket.kept_at);
+    let off = settings::receipt_terms().off();
+    answered.max(given_up).unwrap_or(if off { clock::now_us() / MICROSECONDS_A_DAY } else { 0 })
+}
+
 /// Notes that somebody is about to be asked about. `Err` where there might be no room to keep that the provider refuses.
-fn announce(person: Hash) -> Result<(), Fault> {
+pub fn announce(person: Hash) -> Result<(), Fault> {
     let uptime = clock::uptime_s();
     let has_room = receipts::with(|arena| {
         arena.note_request(person, uptime);
@@ -278,7 +284,7 @@ fn announce(person: Hash) -> Result<(), Fault> {
 }
 
 /// What is kept should the provider refuse to tell anything about this person.
-fn refusal(provider: &LoadedProvider, asking: &Asking<'_>) -> Refusal {
+pub fn refusal(provider: &LoadedProvider, asking: &Asking<'_>) -> Refusal {
     Refusal {
         people: suppression::of_refusal(&asking.past.person),
         workspace: provider.workspace,

@@ -61,7 +61,7 @@ impl Flight {
         if let Some((new_kept, sent)) = self.asked.once_more(again, &answer) {
             (kept, answer) = (new_kept, sent.wait());
         }
-        self.asked.landed(&kept, answer)
+        self.asked.landed(&kept, answer.map(drop))
     }
 
     /// What has come of it, if it is over.
@@ -71,7 +71,7 @@ impl Flight {
             (self.kept, self.sent) = (kept, sent);
             return None;
         }
-        Some(self.asked.landed(&self.kept, answer))
+        Some(self.asked.landed(&self.kept, answer.map(drop)))
     }
 
     /// How long the request may still take; zero when its time is over.
@@ -87,7 +87,7 @@ impl Asked {
         again.filter(|_| unanswered)?.send(&self.provider, &self.config)
     }
 
-    fn landed(&self, kept: &Kept, answer: Result<Answer, Fault>) -> Landed {
+    pub fn landed(&self, kept: &Kept, answer: Result<(), Fault>) -> Landed {
         if let Err(mut fault) = answer {
             if fault.kind == FaultKind::Stopped
                 && let Some(reason) = stop::reason()

@@ -21,7 +21,7 @@ use leadlex_domain::ticket::Ticket;
 use leadlex_net::Keep;
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
-const PATIENCE: Duration = Duration::from_millis(150);
+pub const PATIENCE: Duration = Duration::from_millis(150);
 /// How long a refusal waits to be written before the call is told. It is rare, and must outlive a crash after that.
 const PATIENCE_OF_REFUSAL: Duration = Duration::from_secs(1);
 /// How long the question is kept for a request that is sent once more.
@@ -58,6 +58,8 @@ pub struct ReceiptSink {
     pub claim: Option<Arc<Claim>>,
     /// The request is sent once more where nothing is known of it.
     pub repeats: bool,
+    /// Until when what comes of it may wait for room; `None`: for as long as an answer may that comes alone.
+    pub keeps_by: Option<Instant>,
 }
 
 /// Where a ticket is kept, and what is kept there by now.
@@ -111,39 +113,44 @@ impl ReceiptSink {
         let outcome = Arc::clone(&shared);
         let keep = move |answer: Result<&_, &_>| {
             let mut inquiry = self.inquiry.clone();
-            let (mut progress, cost) = match answer {
+            let (progress, cost) = match answer {
                 Ok(answer) => {
                     inquiry.take(&self.config, (&self.request, answer), &self.whom, clock::now_us())
                 }
                 Err(fault) => (Progress::Failed(Clone::clone(fault)), None),
             };
             self.in_flight.ended(&progress, cost);
-            if let (Progress::LogInAgain, Some(login)) = (&progress, self.login) {
-                login.forget();
-            }
-            let (ticket, dropped) = self.keep(&inquiry, &mut progress);
-            if let Some(claim) = &self.claim {
-                self.tell(claim, &progress, ticket.is_some(), dropped.is_some());
-            }
-            let refused = progress == Progress::Over(Verdict::Suppressed);
-            let unwritten = refused.then(|| self.unwritten()).and_then(|unwritten| {
-                if wait::is_own_thread() {
-                    return Some(unwritten);
-                }
-                unwritten.wait(std::thread::sleep);
-                None
-            });
-            let unkept = dropped.filter(|_| refused).map(|_| self.refusal);
-            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = KeptOutcome {
-                progress: Some(progress),
-                inquiry: Some(inquiry),
-                ticket,
-                dropped,
-                unkept,
-                unwritten,
-            };
+            self.settle(inquiry, progress, &outcome, wait::is_own_thread());
         };
         (Box::new(keep), shared)
+    }
+
+    /// Keeps what came, and tells who waits for it. `waits`: the backend itself waits until a refusal is written.
+    pub fn settle(self, inquiry: Inquiry, mut progress: Progress, outcome: &Kept, waits: bool) {
+        if let (Progress::LogInAgain, Some(login)) = (&progress, self.login) {
+            login.forget();
+        }
+        let (ticket, dropped) = self.keep(&inquiry, &mut progress);
+        if let Some(claim) = &self.claim {
+            self.tell(claim, &progress, ticket.is_some(), dropped.is_some());
+        }
+        let refused = progress == Progress::Over(Verdict::Suppressed);
+        let unwritten = refused.then(|| self.unwritten()).and_then(|unwritten| {
+            if waits {
+                return Some(unwritten);
+            }
+            unwritten.wait(std::thread::sleep);
+            None
+        });
+        let unkept = dropped.filter(|_| refused).map(|_| self.refusal);
+        *outcome.lock().unwrap_or_else(PoisonError::into_inner) = KeptOutcome {
+            progress: Some(progress),
+            inquiry: Some(inquiry),
+            ticket,
+            dropped,
+            unkept,
+            unwritten,
+        };
     }
 
     /// Those who wait for the answer: it is kept by now, or the ticket is.
@@ -254,7 +261,7 @@ impl ReceiptSink {
         let filed = Filed { workspace, provider, person, content, sighting };
         let payload = filed.to_bytes();
         let key = Key { question, ..self.key };
-        let until = Instant::now() + PATIENCE;
+        let until = self.keeps_by.unwrap_or_else(|| Instant::now() + PATIENCE);
         let arrival = Arrival { key, person, sent_at: self.in_flight.sent_at, payload: &payload, reach };
         while let Err(refusal) = receipts::put(&arrival) {
             if refusal == NoRoom::TooLong || Instant::now() >= until {

@@ -25,9 +25,11 @@ use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::health::{Pause, Permit, Question};
 use leadlex_domain::person::Person;
-use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest, Inquiry, LoginValues, Next, Verdict};
+use leadlex_domain::provider::{
+    Bulk, Config, Fault, FaultKind, HttpRequest, Inquiry, LoginValues, Next, Verdict,
+};
 use leadlex_domain::rate::{Limits, Window};
-use leadlex_net::{Job, Keep};
+use leadlex_net::{Budget, Job, Keep};
 
 /// A secret file larger than this is no secret.
 const MAX_SECRET_BYTES: u64 = 64 * 1_024;
@@ -58,12 +60,23 @@ pub fn prepare(
     (inquiry, person): (&Inquiry, &Person),
     login: Option<&LoginValues>,
 ) -> Result<Ready, Fault> {
+    let step = inquiry.step();
+    prepare_with(provider, config, step, |secret| inquiry.next(config, person, secret, login))
+}
+
+/// The same of any request that is made with the secret: of this step of the configuration.
+pub fn prepare_with(
+    provider: &LoadedProvider,
+    config: &Config,
+    step: usize,
+    next: impl FnOnce(Option<&str>) -> Next,
+) -> Result<Ready, Fault> {
     if provider.secret.is_none() && config.needs_secret() {
         return Err(Fault::without_secret(&provider.name));
     }
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose()?;
     let identity = identity(provider, secret.as_deref());
-    let request = match inquiry.next(config, person, secret.as_deref(), login) {
+    let request = match next(secret.as_deref()) {
         Next::Send(request) => request,
         Next::LogIn(request) => {
             return Ok(Ready::LogIn(Question { identity, hash: hash(identity, &request), step: 0 }));
@@ -76,7 +89,7 @@ pub fn prepare(
         );
         return Err(Fault::new(FaultKind::TooLarge, message));
     }
-    let step = u8::try_from(inquiry.step()).unwrap_or(u8::MAX);
+    let step = u8::try_from(step).unwrap_or(u8::MAX);
     let question = Question { identity, hash: hash(identity, &request), step };
     Ok(Ready::Send(Prepared { request, question }))
 }
@@ -106,16 +119,34 @@ pub fn time_for(config: &Config) -> Duration {
     config.timeout_ms().map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))))
 }
 
+/// The same of a request about so many contacts: the superuser's setting counts for each of them.
+pub fn time_for_all(config: &Config, contacts: usize) -> Duration {
+    const MOST: Duration = Duration::from_secs(60);
+    let longest = settings::provider_timeout().saturating_mul(u32::try_from(contacts).unwrap_or(u32::MAX));
+    let asked = config.bulk().and_then(Bulk::timeout_ms).map(|ms| Duration::from_millis(u64::from(ms)));
+    asked.unwrap_or_else(|| time_for(config)).min(longest).min(MOST)
+}
+
 /// After so long a request that is sent now is over, and what came of it is kept.
 pub fn longest(config: &Config, left: Duration) -> Duration {
+    until_kept(time_for(config).min(left))
+}
+
+/// The same of one that has so much time.
+pub fn until_kept(time: Duration) -> Duration {
     const KEEPING: Duration = Duration::from_secs(1);
-    time_for(config).min(left) + KEEPING
+    time + KEEPING
 }
 
 /// Until when the thread of a request that is sent now may take to keep what comes of it, and be heard by the backend.
 pub fn longest_wait(config: &Config, left: Duration) -> Instant {
+    until_told(time_for(config).min(left))
+}
+
+/// The same of one that has so much time.
+pub fn until_told(time: Duration) -> Instant {
     const TO_TELL: Duration = Duration::from_millis(50);
-    Instant::now() + time_for(config).min(left) + wait::GRACE - TO_TELL
+    Instant::now() + time + wait::GRACE - TO_TELL
 }
 
 /// Whether the request may be sent now: the provider is not paused, and its own limits allow it.
@@ -131,13 +162,23 @@ pub fn admit(
     left: Duration,
     asker: Asker,
 ) -> Result<InFlightRequest, Refused> {
+    admit_for(provider, config, (question, spender), (time_for(config), left), asker)
+}
+
+/// The same of a request that is to have so much time, of which so much is left.
+pub fn admit_for(
+    provider: &LoadedProvider,
+    config: &Config,
+    (question, spender): (Question, Spender),
+    (time, left): (Duration, Duration),
+    asker: Asker,
+) -> Result<InFlightRequest, Refused> {
     wait::ready();
     if let Some(fault) = stop::fault() {
         return Err(Refused { fault, later: None });
     }
     let slot = health::open(provider.id);
     let refuse = |refused: Refused| Err(Refused { fault: config.held(refused.fault), ..refused });
-    let time = time_for(config);
     let others = asker == Asker::Set { others: true };
     let permit = match asker {
         Asker::ByHand => Permit::Ask,
@@ -266,8 +307,34 @@ pub fn send(
         allow_private: settings::allow_private_addresses(),
         outlasts,
         may_send: control::may_send,
+        share: None,
     };
     wait::send(job, keep, on)
+}
+
+/// Sends a request about so many contacts, which may take so long. The same otherwise.
+pub fn send_for_all(
+    request: HttpRequest,
+    (contacts, time): (usize, Duration),
+    outlasts: bool,
+    keep: Keep,
+) -> Result<Sent, Fault> {
+    thread_local! {
+        /// All answers of the session together.
+        static BUDGET: Arc<Budget> = Arc::default();
+    }
+    let limit = settings::max_bulk_response_bytes();
+    let most = settings::max_response_bytes().saturating_mul(contacts).min(limit);
+    let job = Job {
+        request,
+        timeout: time,
+        max_body_bytes: most,
+        allow_private: settings::allow_private_addresses(),
+        outlasts,
+        may_send: control::may_send,
+        share: Some(Arc::new(BUDGET.with(|budget| budget.share(most, limit)))),
+    };
+    wait::send(job, keep, On::Thread)
 }
 
 /// No header can have a line break in it, nor any length.

@@ -35,6 +35,8 @@ pub struct Spender {
     pub workspace: Uuid,
     /// The fields that its answer can supply; `None`: it is a login.
     pub fields: Option<FieldSet>,
+    /// How many the request is about.
+    pub contacts: u32,
 }
 
 /// What the requests of one call have cost.
@@ -81,8 +83,8 @@ pub struct Spending {
 }
 
 impl Spending {
-    /// From any thread: what came of it, and the credits that its answer reports.
-    pub fn settle(&self, came: &Progress, credits: Option<f64>) {
+    /// From any thread: what came of it for each contact, and the credits that its answer reports.
+    pub fn settle(&self, came: &[Progress], credits: Option<f64>) {
         let bill = price::bill(self.price.as_ref(), came, credits, self.most_of_answer);
         if !self.held.settle(&bill) || bill.requests == 0 {
             return;
@@ -144,7 +146,7 @@ pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> 
         return Err(no_price(budget));
     }
     let most_of_answer = match (price, spender.fields) {
-        (Some(price), Some(fields)) => price.most_of_answer(fields),
+        (Some(price), Some(fields)) => price.most_of_answer(fields).times(spender.contacts.into()),
         _ => Amount::ZERO,
     };
     let most = price.map(|price| price.per_request().plus(most_of_answer));
@@ -156,7 +158,10 @@ pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> 
         most,
         limits: &limits,
         lease: lease(most.unwrap_or_default(), &limits),
-        most_credits: price.and_then(Price::most_credits).filter(|_| !limits.is_empty()),
+        most_credits: price
+            .and_then(Price::most_credits)
+            .filter(|_| !limits.is_empty())
+            .map(|most| most.times(spender.contacts.into())),
         now,
     };
     let per_request = price.map(Price::per_request).unwrap_or_default();

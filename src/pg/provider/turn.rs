@@ -37,13 +37,22 @@ pub fn claim(
     past: &Past,
     left: Duration,
 ) -> Result<Option<Claim>, Turn> {
+    claim_for(config, questions, past, longest(config, left))
+}
+
+/// The same for a request that is over, and kept, after so long.
+pub fn claim_for(
+    config: &Config,
+    questions: &Questions,
+    past: &Past,
+    longest: Duration,
+) -> Result<Option<Claim>, Turn> {
     if settings::receipt_terms().ttl_us == 0 && !config.has_steps() {
         return Ok(None);
     }
     // What ends the claim with the session is set up there.
     wait::ready();
     let question = questions.hashes[0];
-    let longest = longest(config, left);
     match single_flight::begin(
         installation::receipt_key(question),
         longest,

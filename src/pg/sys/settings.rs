@@ -31,6 +31,8 @@ static REQUIRE_LOCAL_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false)
 static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
+/// In kB. 32 MB.
+static MAX_BULK_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(32_768);
 static ALLOW_PRIVATE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static CREDIT_WAIT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static MAX_PARALLEL: GucSetting<i32> = GucSetting::<i32>::new(32);
@@ -61,6 +63,11 @@ pub fn total_timeout() -> Duration {
 /// leadlex.max_response_size, in bytes: the largest answer after decompression.
 pub fn max_response_bytes() -> usize {
     MAX_RESPONSE_SIZE.get() as usize * 1_024
+}
+
+/// leadlex.max_bulk_response_size, in bytes: the same of all answers about several contacts that a session reads at once.
+pub fn max_bulk_response_bytes() -> usize {
+    MAX_BULK_RESPONSE_SIZE.get() as usize * 1_024
 }
 
 /// leadlex.allow_private_addresses: whether a provider may be at a loopback, private or link-local address.
@@ -302,6 +309,16 @@ fn define_providers() {
         &MAX_RESPONSE_SIZE,
         1,
         65_536,
+        GucContext::Suset,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"leadlex.max_bulk_response_size",
+        c"Largest answer about several contacts, and of all such answers of a session together, after decompression.",
+        c"One may be as large as max_response_size for each of its contacts, and not larger than this.",
+        &MAX_BULK_RESPONSE_SIZE,
+        1,
+        1_048_576,
         GucContext::Suset,
         GucFlags::UNIT_KB,
     );

@@ -101,12 +101,11 @@ impl Price {
         self.per_match.plus(fields.sum())
     }
 
-    /// What an answer costs. `credits`: what it reports.
-    fn of_answer(&self, supplied: FieldSet, credits: Option<Amount>) -> Amount {
+    /// What an answer costs. `supplied`: the fields of each match in it. `credits`: what it reports.
+    fn of_answer(&self, supplied: &[FieldSet], credits: Option<Amount>) -> Amount {
         match (self.per_credit, credits) {
             (Some(credit), Some(credits)) => credits.at(credit.each),
-            _ if supplied.is_empty() => Amount::ZERO,
-            _ => self.of_match(supplied),
+            _ => supplied.iter().map(|fields| self.of_match(*fields)).sum(),
         }
     }
 
@@ -121,34 +120,43 @@ impl Price {
     }
 }
 
-/// What is to be booked of a request that came to this. `credits`: what its answer reports. `most`: what an answer could have
-/// cost, without what the request itself costs.
-pub fn bill(price: Option<&Price>, came: &Progress, credits: Option<f64>, most: Amount) -> Bill {
+/// What is to be booked of a request that came to this for each of its contacts. `credits`: what its answer reports. `most`: what
+/// an answer could have cost for all of them, without what the request itself costs.
+pub fn bill(price: Option<&Price>, came: &[Progress], credits: Option<f64>, most: Amount) -> Bill {
     let credits = credits.map(Amount::of_reported);
-    let supplied = match came {
-        Progress::Over(Verdict::Match { values, .. }) => values.fields(),
-        _ => FieldSet::EMPTY,
-    };
-    let sent = match came {
-        Progress::Failed(fault) | Progress::Over(Verdict::Failed(fault)) => fault.kind.sent(),
-        _ => Sent::Answered,
-    };
+    let sent = came.iter().map(sent).max().unwrap_or(Sent::No);
     if sent == Sent::No {
         return Bill::default();
     }
-    let cost = |price: &Price| price.per_request.plus(price.of_answer(supplied, credits));
+    let supplied: Vec<FieldSet> = came.iter().map(supplied).filter(|fields| !fields.is_empty()).collect();
     Bill {
         requests: 1,
-        matches: u32::from(!supplied.is_empty()),
-        fields_supplied: supplied.iter().count() as u32,
+        matches: supplied.len() as u32,
+        fields_supplied: supplied.iter().map(|fields| fields.iter().count() as u32).sum(),
         credits: credits.unwrap_or_default(),
-        cost: price.map(cost).unwrap_or_default(),
+        cost: price
+            .map(|price| price.per_request.plus(price.of_answer(&supplied, credits)))
+            .unwrap_or_default(),
         unknown: if sent == Sent::Unanswered { most } else { Amount::ZERO },
     }
 }
 
+fn supplied(came: &Progress) -> FieldSet {
+    match came {
+        Progress::Over(Verdict::Match { values, .. }) => values.fields(),
+        _ => FieldSet::EMPTY,
+    }
+}
+
+fn sent(came: &Progress) -> Sent {
+    match came {
+        Progress::Failed(fault) | Progress::Over(Verdict::Failed(fault)) => fault.kind.sent(),
+        _ => Sent::Answered,
+    }
+}
+
 /// Whether a vendor can bill a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sent {
     /// No byte of it went out.
     No,

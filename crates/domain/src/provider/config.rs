@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
+use super::bulk::Bulk;
 use super::limits::WhenLimited;
 use super::login::Login;
 use super::node::{Checked, Node, Object};
 use super::parse_request::new_header;
 use super::placeholder::Placeholder;
+use super::request::RequestTemplate;
 use super::response::unknown_field;
 use super::step::Step;
 use super::taken::{Names, Take};
@@ -23,7 +25,7 @@ const LONGEST_POLL_EVERY_S: u32 = 3_600;
 /// 30 days.
 const LONGEST_POLL_FOR_S: u32 = 2_592_000;
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "about",
     "request",
     "identify_by",
@@ -44,6 +46,7 @@ const KEYS: [&str; 20] = [
     "when_pending",
     "min_confidence",
     "price",
+    "bulk",
 ];
 
 /// Reads a whole description. The error names the first mistake and its place.
@@ -51,6 +54,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
     let root = Node::root(description).object(&KEYS)?;
     let at_most = |key, most| root.optional(key).map(|node| node.integer(1, most)).transpose();
     let (login, steps) = parse_steps(&root)?;
+    let bulk = root.optional("bulk").map(|node| Bulk::parse(&node, login.as_ref(), &steps[0])).transpose()?;
     let used_set = root.optional("send").map_or(Ok(false), |send| word(&send, "all", "used_set"))?;
     let held = root.optional("when_limited").map_or(Ok(false), |when| word(&when, "next", "wait"))?;
     let next = root.optional("when_pending").map_or(Ok(false), |when| word(&when, "wait", "next"))?;
@@ -59,7 +63,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
         login,
         sets: parse_identify_by(&root.required("identify_by")?, used_set)?,
         sends: Vec::new(),
-        wanted: steps.iter().flat_map(|step| step.request.wanted()).cloned().collect(),
+        wanted: requests(&steps, bulk.as_ref()).flat_map(RequestTemplate::wanted).cloned().collect(),
         maps: mapped,
         fills: root.optional("fills").map_or(Ok(mapped), |list| parse_fills(&list, mapped))?,
         timeout_ms: at_most("timeout_ms", MAX_TIMEOUT_MS)?,
@@ -70,7 +74,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
         when_limited: if held { WhenLimited::Wait } else { WhenLimited::Next },
         idempotency_header: root
             .optional("idempotency_header")
-            .map(|name| parse_header(&name, &steps))
+            .map(|name| parse_header(&name, requests(&steps, bulk.as_ref())))
             .transpose()?,
         poll_every_s: at_most("poll_every_s", LONGEST_POLL_EVERY_S)?,
         poll_for_s: at_most("poll_for_s", LONGEST_POLL_FOR_S)?,
@@ -81,6 +85,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
             .transpose()?,
         price: root.optional("price").map(|price| parse_price(&price, &steps, mapped)).transpose()?,
         steps,
+        bulk,
     };
     check_polling(&root, &config)?;
     check_told(&root, &config)?;
@@ -160,8 +165,15 @@ fn parse_list(list: &Node<'_>, names: &mut Names) -> Checked<Vec<Step>> {
     Ok(steps)
 }
 
-fn parse_header(name: &Node<'_>, steps: &[Step]) -> Checked<String> {
-    steps.iter().try_for_each(|step| new_header(name, name.text()?, &step.request.headers))?;
+fn requests<'a>(steps: &'a [Step], bulk: Option<&'a Bulk>) -> impl Iterator<Item = &'a RequestTemplate> {
+    steps.iter().map(|step| &step.request).chain(bulk.map(Bulk::template))
+}
+
+fn parse_header<'a>(
+    name: &Node<'_>,
+    mut requests: impl Iterator<Item = &'a RequestTemplate>,
+) -> Checked<String> {
+    requests.try_for_each(|request| new_header(name, name.text()?, &request.headers))?;
     Ok(name.text()?.to_owned())
 }
 

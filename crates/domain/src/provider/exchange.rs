@@ -76,6 +76,14 @@ impl HttpRequest {
         })
     }
 
+    /// The same without its body, to know what is secret in it again in an answer.
+    #[must_use]
+    pub fn without_body(&self) -> HttpRequest {
+        let HttpRequest { method, url, headers, hidden, .. } = self;
+        let (url, headers, hidden) = (url.clone(), headers.clone(), hidden.clone());
+        HttpRequest { method: *method, url, headers, body: None, hidden }
+    }
+
     /// Bytes of the request line and the header, without what frames the message.
     pub fn head_bytes(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());

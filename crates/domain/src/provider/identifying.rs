@@ -1,6 +1,7 @@
 //! Whom a provider can be asked about, and with what.
 
 use super::Config;
+use super::bulk::Bulk;
 use super::placeholder::Placeholder;
 use super::same_person::Whom;
 use super::values::Values;
@@ -31,6 +32,11 @@ impl IdentifyingSet {
             }
         }
         IdentifyingSet { placeholders, sent: alone.then_some(sent) }
+    }
+
+    /// What identifies somebody.
+    pub fn placeholders(&self) -> &[Placeholder] {
+        &self.placeholders
     }
 
     fn sends(&self, placeholder: Placeholder) -> bool {
@@ -186,7 +192,10 @@ impl Config {
         Placeholder::SETTLED.into_iter().filter(told)
     }
 
-    fn complete_sets<'s>(&'s self, values: &'s Values<'_>) -> impl Iterator<Item = &'s IdentifyingSet> {
+    pub(super) fn complete_sets<'s>(
+        &'s self,
+        values: &'s Values<'_>,
+    ) -> impl Iterator<Item = &'s IdentifyingSet> {
         self.sets.iter().filter(|set| self.is_complete(set, values))
     }
 
@@ -214,7 +223,8 @@ impl Config {
     /// Whether a request has a place for this value: in its URL, query, headers or body.
     pub(super) fn uses(&self, placeholder: Placeholder) -> bool {
         let login = self.login.iter().map(|login| login.template());
-        let requests = login.chain(self.steps.iter().map(|step| &step.request));
+        let bulk = self.bulk.iter().map(Bulk::template);
+        let requests = login.chain(self.steps.iter().map(|step| &step.request)).chain(bulk);
         requests.flat_map(|request| request.templates()).any(|template| template.uses(placeholder))
     }
 }

@@ -227,6 +227,18 @@ impl Inquiry {
         (progress, cost)
     }
 
+    /// The request for several contacts at once, of which this is one, has failed as a whole; what is shown of it is masked.
+    /// `denied`: with status 401.
+    pub fn fail(&mut self, config: &Config, fault: Fault, denied: bool, now_us: i64) -> Progress {
+        let again = std::mem::take(&mut self.logged_in_again);
+        self.failed(config, fault, denied && !again, now_us)
+    }
+
+    /// The fields that it is still wanted for.
+    pub fn wanted(&self) -> FieldSet {
+        self.wanted.minus(self.values.fields())
+    }
+
     /// `denied`: by a status that a token which is over has, too.
     fn failed(&mut self, config: &Config, fault: Fault, denied: bool, now_us: i64) -> Progress {
         match fault.kind {

@@ -116,6 +116,11 @@ impl Login {
         self.take.in_headers(names);
     }
 
+    /// What it takes.
+    pub fn take(&self) -> &Take {
+        &self.take
+    }
+
     /// `None`: its address cannot be filled, as there is no secret.
     pub fn request(&self, secret: Option<&str>) -> Option<HttpRequest> {
         let secret = template::clean_secret(secret);

@@ -9,7 +9,9 @@ use super::shape;
 ///
 /// A field or confidence rule of another form (`join` over `pointer`, say) replaces the preset's as a whole, since
 /// no rule has two forms. A null that means something where it stands cannot survive this, and is refused. `steps` replace
-/// those of the preset as a whole, and its `request` and `response`, in whose place they stand.
+/// those of the preset as a whole, and its `request` and `response`, in whose place they stand. A `bulk` goes with the request
+/// in whose place it stands: who changes that one and says nothing of `bulk` asks about one contact at a time, at the address and
+/// with the parameters that were given.
 pub fn merge_preset(preset: &Value, config: &Value) -> Checked<Value> {
     if let Some(response) = config.get("response") {
         keeps_its_nulls(&Node::root(config).child("response", response))?;
@@ -20,6 +22,10 @@ pub fn merge_preset(preset: &Value, config: &Value) -> Checked<Value> {
         for key in ["request", "response"].into_iter().filter(|key| config.get(key).is_none()) {
             members.remove(key);
         }
+    }
+    let asks_otherwise = ["request", "steps"].into_iter().any(|key| config.get(key).is_some());
+    if let Some(members) = merged.as_object_mut().filter(|_| asks_otherwise && config.get("bulk").is_none()) {
+        members.remove("bulk");
     }
     Ok(merged)
 }

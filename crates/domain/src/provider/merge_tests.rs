@@ -34,3 +34,25 @@ fn nulls_that_a_merge_would_lose_are_refused() {
     };
     assert_eq!(values.fields().names(), ["job_title"]);
 }
+
+#[test]
+fn a_bulk_request_goes_with_the_request_in_whose_place_it_stands() {
+    let under = json!({
+        "request": {"url": "https://api.acme.example/one"},
+        "bulk": {"request": {"url": "https://api.acme.example/all"}, "most": 10}
+    });
+    let merged = |over: Value| merge_preset(&under, &over).unwrap();
+    assert_eq!(merged(json!({"timeout_ms": 9}))["bulk"], under["bulk"]);
+    assert_eq!(merged(json!({"bulk": {"most": 5}}))["bulk"]["request"], under["bulk"]["request"]);
+    for over in [
+        json!({"bulk": null}),
+        json!({"request": {"url": "https://sandbox.acme.example/one"}}),
+        json!({"request": {"query": {"min": 6}}}),
+        json!({"steps": []}),
+    ] {
+        assert_eq!(merged(over.clone()).get("bulk"), None, "{over}");
+    }
+    let both =
+        json!({"request": {"url": "https://x.example"}, "bulk": {"request": {"url": "https://y.example"}}});
+    assert_eq!(merged(both)["bulk"], json!({"request": {"url": "https://y.example"}, "most": 10}));
+}

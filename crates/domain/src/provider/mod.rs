@@ -40,6 +40,8 @@
 
 pub mod about;
 mod advice;
+mod bulk;
+mod bulk_answer;
 mod condition;
 mod confidence;
 mod config;
@@ -77,6 +79,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+pub use bulk::{Bulk, Group, Seat};
+pub use bulk_answer::{Part, Whole};
 pub use exchange::{Answer, HttpRequest, Method};
 pub use failure_kind::{Effect, Fault, FaultKind};
 pub use identifying::Known;
@@ -123,6 +127,7 @@ pub struct Config {
     when_pending: WhenPending,
     min_confidence: Option<f64>,
     price: Option<Price>,
+    bulk: Option<Bulk>,
 }
 
 /// What becomes of a waterfall in which this provider's answer is not ready when the call's time is over.
@@ -307,7 +312,8 @@ impl Config {
     /// Where its requests go: scheme, host and port of every URL in it.
     pub fn origins(&self) -> BTreeSet<String> {
         let of_steps = self.steps.iter().map(|step| &step.request);
-        self.login.iter().map(Login::template).chain(of_steps).map(|request| request.url.origin()).collect()
+        let all = self.login.iter().map(Login::template).chain(of_steps);
+        all.chain(self.bulk.iter().map(Bulk::template)).map(|request| request.url.origin()).collect()
     }
 
     /// Whether a request of it has a place for a secret.

@@ -28,6 +28,14 @@ const RESERVED_HEADERS: [&str; 14] = [
     "proxy-authenticate",
 ];
 
+/// The only key of an object that stands for one of each contact.
+pub const EACH: &str = "each";
+
+/// Whether an object is meant so.
+pub fn is_each(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| members.len() == 1 && members.contains_key(EACH))
+}
+
 /// Names of headers, and their values.
 pub type Named = Vec<(String, Template)>;
 
@@ -159,6 +167,10 @@ fn parse_body_node(node: &Node<'_>, names: &Names) -> Checked<BodyNode> {
             BodyNode::List(items.iter().map(|item| parse_body_node(item, names)).collect::<Checked<_>>()?)
         }
         Value::Object(_) if Wanted::is_meant(node) => BodyNode::Wanted(Wanted::parse(node)?),
+        Value::Object(members) if names.of_several() && is_each(node.value) => {
+            let each = node.child(EACH, &members[EACH]);
+            BodyNode::Each(Box::new(parse_body_node(&each, names)?))
+        }
         Value::Object(members) => {
             let mut parsed = Vec::with_capacity(members.len());
             for (name, member) in members {

@@ -45,6 +45,8 @@ pub enum BodyNode {
     Literal(Value),
     Text(Template),
     Wanted(Wanted),
+    /// Of a request about several contacts: what stands there for each of them.
+    Each(Box<BodyNode>),
     List(Vec<BodyNode>),
     Object(Vec<(String, BodyNode)>),
 }
@@ -130,6 +132,18 @@ impl RequestTemplate {
         self.headers.iter().flat_map(|(_, value)| value.names_taken())
     }
 
+    /// What stands in its body for each contact; `None`: it is about one alone.
+    pub fn each(&self) -> Option<&BodyNode> {
+        let Some(Body::Json(node)) = &self.body else { return None };
+        let mut found = None;
+        node.walk(&mut |node| {
+            if let BodyNode::Each(each) = node {
+                found = Some(&**each);
+            }
+        });
+        found
+    }
+
     /// What in it depends on the fields that are wanted.
     pub fn wanted(&self) -> Vec<&Wanted> {
         let in_query = self.query.iter().filter_map(|(_, value)| match value {
@@ -145,6 +159,19 @@ impl RequestTemplate {
             });
         }
         found
+    }
+}
+
+impl RequestTemplate {
+    /// The same, but for what stands in `each`.
+    pub fn wanted_of_all(&self, found: &mut Vec<Wanted>) {
+        found.extend(self.query.iter().filter_map(|(_, value)| match value {
+            Param::Wanted(wanted) => Some(wanted.clone()),
+            Param::First(_) => None,
+        }));
+        if let Some(Body::Json(node)) = &self.body {
+            node.wanted_of_all(found);
+        }
     }
 }
 
@@ -209,7 +236,7 @@ impl Body {
 impl BodyNode {
     /// None for a text whose placeholder is empty, and for a list or object of which that leaves nothing: such a member
     /// or element is left out.
-    fn render(&self, values: &Values<'_>) -> Option<Value> {
+    pub fn render(&self, values: &Values<'_>) -> Option<Value> {
         Some(match self {
             BodyNode::Literal(value) => value.clone(),
             BodyNode::Text(template) => Value::String(template.render(values, Encoding::Plain)?),
@@ -220,6 +247,7 @@ impl BodyNode {
                 }
                 words.into_iter().map(Value::from).collect()
             }
+            BodyNode::Each(_) => Value::Array(values.each.to_vec()),
             BodyNode::List(items) => {
                 let kept = items.iter().filter(|item| !item.is_hollow(values));
                 let rendered: Vec<Value> = kept.filter_map(|item| item.render(values)).collect();
@@ -241,28 +269,46 @@ impl BodyNode {
         })
     }
 
+    fn wanted_of_all(&self, found: &mut Vec<Wanted>) {
+        match self {
+            BodyNode::Wanted(wanted) => found.push(wanted.clone()),
+            BodyNode::List(items) => items.iter().for_each(|item| item.wanted_of_all(found)),
+            BodyNode::Object(members) => members.iter().for_each(|(_, member)| member.wanted_of_all(found)),
+            BodyNode::Literal(_) | BodyNode::Text(_) | BodyNode::Each(_) => {}
+        }
+    }
+
     /// An element that should tell something of the contact, and of which only constants are left.
     fn is_hollow(&self, values: &Values<'_>) -> bool {
         matches!(self, BodyNode::Object(_)) && self.tells() && !self.is_told(values)
     }
 
-    fn tells(&self) -> bool {
+    /// Whether it has a place for something of a contact.
+    pub fn tells(&self) -> bool {
         let mut tells = false;
         self.walk(&mut |node| tells |= matches!(node, BodyNode::Text(template) if template.tells()));
         tells
     }
 
-    fn is_told(&self, values: &Values<'_>) -> bool {
+    /// Whether something of a contact goes out with it.
+    pub fn is_told(&self, values: &Values<'_>) -> bool {
         let mut told = false;
-        self.walk(&mut |node| told |= matches!(node, BodyNode::Text(template) if template.is_told(values)));
+        self.walk(&mut |node| {
+            told |= match node {
+                BodyNode::Text(template) => template.is_told(values),
+                BodyNode::Each(_) => !values.each.is_empty(),
+                _ => false,
+            }
+        });
         told
     }
 
     /// Looks at it and at all that is in it.
-    fn walk<'n>(&'n self, look: &mut dyn FnMut(&'n BodyNode)) {
+    pub fn walk<'n>(&'n self, look: &mut dyn FnMut(&'n BodyNode)) {
         look(self);
         match self {
             BodyNode::Literal(_) | BodyNode::Text(_) | BodyNode::Wanted(_) => {}
+            BodyNode::Each(each) => each.walk(look),
             BodyNode::List(items) => items.iter().for_each(|item| item.walk(look)),
             BodyNode::Object(members) => members.iter().for_each(|(_, member)| member.walk(look)),
         }

@@ -193,6 +193,28 @@ impl Response {
         self.cost.is_some()
     }
 
+    /// Of an answer about several contacts: what it cost, where it says so for all of them. `body`: what is beside the list.
+    pub fn cost_of_all(&self, answer: &Answer, body: Option<&Value>) -> Option<f64> {
+        self.cost.as_ref()?.of(answer, body)
+    }
+
+    /// Of such an answer that has no list in it: why it is of no use to anybody. What it would say about one person it cannot
+    /// say about several. `took`: what a step takes of an answer about one.
+    pub fn fault_of_all(&self, answer: &Answer, now: i64, (take, role): (&Take, Role)) -> Fault {
+        let body = Document::of(answer);
+        let kind = match self.signal(answer, &body, (take, role)) {
+            Some(Signal::Fault(kind)) => kind,
+            Some(_) => FaultKind::Unrecognised,
+            None if (200..=299).contains(&answer.status) => match body {
+                Document::Broken => FaultKind::BadJson,
+                Document::Encoded(_) => FaultKind::BadEncoding,
+                _ => FaultKind::Unrecognised,
+            },
+            None => kind_of(answer.status, &body),
+        };
+        self.fault(kind, answer, &body, now)
+    }
+
     fn values(&self, json: &Value) -> FieldMap<String> {
         self.fields.iter().filter_map(|(field, spec)| Some((field, value_of(field, spec, json)?))).collect()
     }

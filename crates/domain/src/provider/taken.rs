@@ -62,6 +62,8 @@ pub struct Names {
     later: Vec<(String, String)>,
     /// The secret is all that a request can name.
     secret_alone: bool,
+    /// The request is about several contacts.
+    several: bool,
 }
 
 impl Names {
@@ -73,6 +75,17 @@ impl Names {
     /// What the login takes: for the requests of all steps.
     pub fn with_login(take: &Take) -> Names {
         Names { of_login: take.names().map(str::to_owned).collect(), ..Names::default() }
+    }
+
+    /// The same for a request about several contacts, which is the first.
+    pub fn for_several(login: Option<&Take>) -> Names {
+        let names = login.map_or_else(Names::default, Names::with_login);
+        Names { several: true, ..names }
+    }
+
+    /// Whether the request is about several contacts.
+    pub fn of_several(&self) -> bool {
+        self.several
     }
 
     /// What a step will take: `place` is where that is said.

@@ -18,13 +18,15 @@ pub struct Values<'a> {
     pub taken: &'a Taken,
     /// The fields that are wanted of the provider.
     pub wanted: FieldSet,
+    /// Of a request about several contacts: what is sent of each.
+    pub each: &'a [serde_json::Value],
 }
 
 impl<'a> Values<'a> {
     /// All of a person, and nothing that was taken.
     pub fn of(person: &'a Person, secret: Option<&'a str>) -> Values<'a> {
         static NOTHING: Taken = Taken::NOTHING;
-        Values { person, secret, only: None, login: None, taken: &NOTHING, wanted: FieldSet::ALL }
+        Values { person, secret, only: None, login: None, taken: &NOTHING, wanted: FieldSet::ALL, each: &[] }
     }
 
     /// The value as it is sent; `None`: there is none, it is one that many people share, or it is not to be sent.

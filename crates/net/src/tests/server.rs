@@ -138,6 +138,7 @@ pub fn request(method: Method, url: String, body: Option<&str>) -> Job {
         allow_private: true,
         outlasts: false,
         may_send: || true,
+        share: None,
     }
 }
 

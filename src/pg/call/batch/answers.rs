@@ -58,39 +58,37 @@ impl Batch<'_> {
                 at += 1;
                 continue;
             };
-            let Flying { mut member, .. } = self.flying.swap_remove(at);
-            self.trial_until = None;
-            let outcome = match landed {
-                Landed::LogInAgain => {
-                    let at = member.steps.turn().expect("the provider that was asked");
-                    member.past.note_denied(self.providers.all[at].1.id);
-                    member.steps.next(Event::Again);
-                    answered.push(member);
-                    continue;
-                }
-                Landed::Done(outcome) => outcome,
-                Landed::Later(later) => {
-                    // Later, or with what there is by now.
-                    answered.extend(self.come_back(member, later));
-                    taken = true;
-                    continue;
-                }
-            };
-            let at = member.steps.turn().expect("the provider that was asked");
-            if self.is_asked_again(at, &outcome) {
-                answered.push(member);
-                continue;
-            }
-            if !settings::receipt_terms().off() && is_last_word(&outcome, &member, &self.request) {
-                self.outcomes.note(self.providers.all[at].1.id, &member, &outcome);
-            }
-            member.steps.next(Event::Answered(outcome));
-            answered.push(member);
+            let Flying { member, .. } = self.flying.swap_remove(at);
+            (self.trial_until, taken) = (None, true);
+            self.land(member, landed, &mut answered);
         }
-        taken |= !answered.is_empty();
+        taken |= self.take_sittings(&mut answered);
         self.look_ahead(&mut answered);
         answered.into_iter().for_each(|member| self.advance(member));
         taken
+    }
+
+    /// A request about the contact is over. It goes to `answered`, unless it waits for more.
+    pub fn land(&mut self, mut member: Member, landed: Landed, answered: &mut Vec<Member>) {
+        let at = member.steps.turn().expect("the provider that was asked");
+        let outcome = match landed {
+            Landed::LogInAgain => {
+                member.past.note_denied(self.providers.all[at].1.id);
+                member.steps.next(Event::Again);
+                return answered.push(member);
+            }
+            Landed::Done(outcome) => outcome,
+            // Later, or with what there is by now.
+            Landed::Later(later) => return answered.extend(self.come_back(member, later)),
+        };
+        if self.is_asked_again(at, &outcome) {
+            return answered.push(member);
+        }
+        if !settings::receipt_terms().off() && is_last_word(&outcome, &member, &self.request) {
+            self.outcomes.note(self.providers.all[at].1.id, &member, &outcome);
+        }
+        member.steps.next(Event::Answered(outcome));
+        answered.push(member);
     }
 }
 

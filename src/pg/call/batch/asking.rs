@@ -103,29 +103,19 @@ impl Batch<'_> {
                 Step::Ask(_) if self.leaves_jobs() => return self.leave(member),
                 Step::Ask(at) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    match self.put_to(&mut member, at, left) {
-                        Asked::Done(outcome) => Event::Answered(outcome),
-                        Asked::Waiting(flight) => return self.flying.push(Flying { flight, member }),
-                        Asked::Limited(limit, fault) => match self.hold(at, member, limit, fault) {
-                            Some(passed_over) => {
-                                member = passed_over;
-                                continue;
-                            }
-                            None => return,
-                        },
-                        Asked::Later(later) => match self.come_back(member, later) {
-                            Some(present) => {
-                                member = present;
-                                continue;
-                            }
-                            None => return,
-                        },
-                        Asked::NotYet(why, _) => return self.put_off(member, why),
-                        Asked::UnderWay(awaited) => {
-                            member.steps.next(Event::Pending);
-                            return self.park(member, awaited);
+                    // What has no time left is told so.
+                    let alone = match left.is_zero() {
+                        true => Some(member),
+                        false => self.gather(at, member),
+                    };
+                    let Some(mut alone) = alone else { return };
+                    let asked = self.put_to(&mut alone, at, left);
+                    match self.follow(at, alone, asked) {
+                        Some(present) => {
+                            member = present;
+                            continue;
                         }
-                        Asked::Answered => Event::Again,
+                        None => return,
                     }
                 }
                 Step::Release => {
@@ -137,6 +127,31 @@ impl Batch<'_> {
             };
             member.steps.next(event);
         }
+    }
+
+    /// What follows from it; the contact, where it goes on at once.
+    pub fn follow(&mut self, at: usize, mut member: Member, asked: Asked) -> Option<Member> {
+        let event = match asked {
+            Asked::Done(outcome) => Event::Answered(outcome),
+            Asked::Waiting(flight) => {
+                self.flying.push(Flying { flight, member });
+                return None;
+            }
+            Asked::Limited(limit, fault) => return self.hold(at, member, limit, fault),
+            Asked::Later(later) => return self.come_back(member, later),
+            Asked::NotYet(why, _) => {
+                self.put_off(member, why);
+                return None;
+            }
+            Asked::UnderWay(awaited) => {
+                member.steps.next(Event::Pending);
+                self.park(member, awaited);
+                return None;
+            }
+            Asked::Answered => Event::Again,
+        };
+        member.steps.next(event);
+        Some(member)
     }
 
     fn recall(&self, member: &mut Member, at: usize) -> Event {

@@ -10,6 +10,7 @@ use crate::pg::store::stop;
 use leadlex_domain::batch::BatchResult;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::contact::Contact;
+use leadlex_domain::provider::{Fault, FaultKind};
 
 /// What contacts are told that nobody is asked about any more.
 pub enum Rest {
@@ -27,6 +28,14 @@ impl Rest {
             Rest::Stopped(reason) => {
                 BatchResult::failed(request_id, &Failure::stopped_before(reason), contact)
             }
+        }
+    }
+
+    /// Why a provider is not asked about one for which others were.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Rest::Left => Fault::new(FaultKind::Timeout, "the time was over before it was its turn"),
+            Rest::Stopped(reason) => Fault::stopped(reason),
         }
     }
 }

@@ -166,7 +166,7 @@ impl Batch<'_> {
     pub fn resume_limited(&mut self, parallel: usize) {
         let gates: Vec<usize> = self.limited.gates.iter().map(|gate| gate.at).collect();
         for at in gates {
-            if self.flying.len() >= parallel || !wait::has_room() {
+            if self.requests() >= parallel || !wait::has_room() {
                 self.step_out(at);
             } else if self.is_open(at) {
                 self.resume_at(at, parallel);
@@ -197,7 +197,7 @@ impl Batch<'_> {
         if let Some(gate) = self.limited.gate(at) {
             gate.shut = false;
         }
-        while self.flying.len() < parallel
+        while self.requests() < parallel
             && self.trial_left().is_none()
             && wait::has_room()
             && self.limited.gate(at).is_some_and(|gate| !gate.shut)
@@ -248,7 +248,7 @@ impl Batch<'_> {
         if let Some(left) = self.trial_left() {
             return left.min(LOOK_ROUND);
         }
-        let idle = self.flying.len() < settings::max_parallel_requests() && wait::has_room();
+        let idle = self.may_send() && wait::has_room();
         if idle { self.limited.pause() } else { LOOK_ROUND }
     }
 

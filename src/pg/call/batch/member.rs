@@ -46,6 +46,8 @@ pub struct Member {
     pub past: Past,
     /// Questions that no other contact of the set is asked about meanwhile.
     pub asking: Vec<Hash>,
+    /// A request about so many was refused: it is asked about with fewer.
+    pub most_together: Option<usize>,
     /// It failed before, and all others have had their turn.
     pub goes_last: bool,
     pub deadline: Option<Instant>,
@@ -184,6 +186,7 @@ impl Batch<'_> {
             row: self.scope().row(contact),
             past: Past::default(),
             asking: Vec::new(),
+            most_together: None,
             goes_last: false,
             deadline: None,
             since: queued_at.unwrap_or(self.began_at),

@@ -9,6 +9,7 @@ mod limited;
 mod lookup;
 mod member;
 mod parked;
+mod together;
 mod writing;
 
 use crate::pg::installation;
@@ -45,6 +46,7 @@ use limited::Limited;
 use lookup::{BatchScope, Providers};
 use member::{Flying, Member};
 use parked::Parked;
+use together::Together;
 
 /// Contacts that are read, and written, by one statement.
 const PORTION: usize = 256;
@@ -82,6 +84,8 @@ pub struct Batch<'s> {
     /// The same, but they failed before: others go first. With the rank in which they do.
     last: Vec<(usize, Member)>,
     flying: Vec<Flying>,
+    /// Those that are asked about together with others.
+    together: Together,
     /// Somebody else is asking about them.
     parked: Vec<Parked>,
     /// Their provider is asked as often as it may be.
@@ -187,6 +191,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         queue: VecDeque::new(),
         last: Vec::new(),
         flying: Vec::new(),
+        together: Together::default(),
         parked: Vec::new(),
         limited: Limited::default(),
         ear: None,
@@ -250,13 +255,14 @@ impl Batch<'_> {
         self.read_ahead(parallel);
         self.recall_last();
         self.resume_limited(parallel);
-        while self.flying.len() < parallel && self.takes_more(parallel) {
+        while self.requests() < parallel && self.takes_more(parallel) {
             // Several may have been answered at once: those read next can share what identifies the last of these.
             self.read_ahead(parallel);
             let Some(member) = self.next() else { break };
             self.ask(member);
         }
-        let idle = self.flying.is_empty() && (self.queue.is_empty() || !self.takes_more(parallel));
+        self.close_tables(parallel);
+        let idle = self.requests() == 0 && (self.queue.is_empty() || !self.takes_more(parallel));
         // What is written gives back the credits of those that it left as they were.
         if self.finished.len() >= PORTION
             || idle
@@ -265,7 +271,10 @@ impl Batch<'_> {
         {
             self.write();
         }
-        let under_way = !self.flying.is_empty() || !self.parked.is_empty() || !self.limited.is_empty();
+        let under_way = !self.flying.is_empty()
+            || !self.together.is_empty()
+            || !self.parked.is_empty()
+            || !self.limited.is_empty();
         if !under_way && self.queue.is_empty() && self.ahead.is_empty() && self.last.is_empty() {
             return false;
         }
@@ -283,6 +292,7 @@ impl Batch<'_> {
     /// What has not been begun is not begun any more.
     fn leave_the_rest(&mut self, rest: &Rest) {
         self.leave_limited(rest);
+        self.leave_tables(rest);
         for (position, _) in std::mem::take(&mut self.ahead) {
             self.tell(position, rest.line(Uuid::now_v7(), None));
         }
@@ -298,7 +308,8 @@ impl Batch<'_> {
     /// Nobody else is left to be asked about: it is the turn of those that failed before.
     fn recall_last(&mut self) {
         let waiting = !self.parked.is_empty() || !self.limited.is_empty();
-        let others = !self.queue.is_empty() || !self.flying.is_empty() || waiting;
+        let others =
+            !self.queue.is_empty() || !self.flying.is_empty() || !self.together.is_empty() || waiting;
         let more = !self.ahead.is_empty() && self.order.held_back() < MAX_HELD_BACK;
         if others || more || self.last.is_empty() {
             return;
@@ -333,13 +344,13 @@ impl Batch<'_> {
 
     /// For an answer, or for the minute's limit to open again.
     fn wait(&mut self) {
-        if self.flying.is_empty() && !self.limited.is_empty() {
+        if self.requests() == 0 && !self.limited.is_empty() {
             return self.wait_for_turn();
         }
-        if self.flying.is_empty() && !self.parked.is_empty() {
+        if self.requests() == 0 && !self.parked.is_empty() {
             return self.wait_for_others();
         }
-        if self.flying.is_empty() {
+        if self.requests() == 0 {
             if !self.admits() || !self.has_room() {
                 wait::nap(Duration::from_millis(100));
             }
@@ -347,7 +358,8 @@ impl Batch<'_> {
         }
         // Statements since the last wait may have waited for answers, too, and have seen the notice for ours.
         if !(self.take_answers() | self.take_parked()) {
-            let nearest = self.flying.iter().map(|f| f.flight.left()).min().unwrap_or_default();
+            let flights = self.flying.iter().map(|f| f.flight.left());
+            let nearest = flights.chain(self.together.nearest()).min().unwrap_or_default();
             wait::for_answers(nearest.min(self.until_parked()).min(self.until_turn()));
             self.take_answers();
             self.take_parked();

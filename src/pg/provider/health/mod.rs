@@ -179,7 +179,21 @@ impl InFlightRequest {
     /// From a helper thread: what came of the request, and what it cost.
     pub fn ended(&self, came: &Progress, cost: Option<f64>) {
         let (ending, count) = self.ending_of(came);
-        self.note(came, (ending, count), cost);
+        self.note(std::slice::from_ref(came), ending, count.into_iter().collect(), cost);
+    }
+
+    /// The same of one request about several contacts, and what it came to for each. Where one was answered, so was the request.
+    pub fn ended_for_all(&self, came: &[Progress], cost: Option<f64>) {
+        let endings: Vec<_> = came.iter().map(|came| self.ending_of(came)).collect();
+        let Some(first) = endings.first() else { return self.note(&[], Ending::Unknown, Vec::new(), cost) };
+        let answered = endings.iter().find(|(ending, _)| *ending == Ending::Answered);
+        let account = endings.iter().find(|(ending, _)| {
+            matches!(ending, Ending::Failed { kind, .. } if
+            matches!(kind.effect(), Effect::RateLimited | Effect::Quota | Effect::Credentials))
+        });
+        let ending = answered.or(account).unwrap_or(first).0;
+        let counts = endings.iter().filter_map(|(_, count)| *count).collect();
+        self.note(came, ending, counts, cost);
     }
 
     /// The same of a login. It is about no contact, so that whatever is wrong with its answer is so for all of them. That it went
@@ -192,7 +206,7 @@ impl InFlightRequest {
             (Ending::Answered, count) => (Ending::Unknown, count),
             other => other,
         };
-        self.note(came, (ending, count), None);
+        self.note(std::slice::from_ref(came), ending, count.into_iter().collect(), None);
     }
 
     fn ending_of(&self, came: &Progress) -> (Ending, Option<Count>) {
@@ -209,20 +223,20 @@ impl InFlightRequest {
         }
     }
 
-    fn note(&self, came: &Progress, (ending, count): (Ending, Option<Count>), cost: Option<f64>) {
+    fn note(&self, came: &[Progress], ending: Ending, counts: Vec<Count>, cost: Option<f64>) {
         if let Some(spending) = &self.spending {
             spending.settle(came, cost);
         }
         let now = clock::now_us();
-        let error = match came {
+        let error = came.iter().find_map(|came| match came {
             Progress::TicketUnknown(fault) | Progress::Failed(fault) => Some(fault),
             _ => None,
-        };
+        });
         robust_mutex::from_thread(|| {
             let told = self.slot.with(|state| {
                 let before = state.health.trouble();
                 state.health.ended(self.question, self.sent_at, now, ending, self.policy);
-                count.into_iter().for_each(|count| state.count(count));
+                counts.iter().for_each(|count| state.count(*count));
                 state.since.add_cost(cost);
                 state.latencies.add((now - self.sent_at).max(0) as u64);
                 if let Some(fault) = error {

@@ -1,0 +1,212 @@
+//! Contacts of a batch that a provider is asked about together, by one request: they are gathered until it is full, or until
+//! nobody else can come.
+
+use std::time::{Duration, Instant};
+
+use crate::pg::call::batch::Batch;
+use crate::pg::call::batch::halting::Rest;
+use crate::pg::call::batch::member::Member;
+use crate::pg::provider;
+use crate::pg::provider::{Asked, Guest, Outcome, Sitting};
+use crate::pg::sys::settings;
+use leadlex_domain::contact::Contact;
+use leadlex_domain::provider::Group;
+use leadlex_domain::steps::Event;
+
+/// A request without another limit: more than any may take.
+const NO_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// Who is asked about together, and who waits for others.
+#[derive(Default)]
+pub struct Together {
+    tables: Vec<Table>,
+    sittings: Vec<Seated>,
+}
+
+/// Contacts that wait until their request is full.
+struct Table {
+    /// The provider's position in the waterfall.
+    at: usize,
+    group: Group,
+    most: usize,
+    /// Each since then.
+    members: Vec<(Instant, Member)>,
+}
+
+/// A request on its way, with its contacts.
+struct Seated {
+    at: usize,
+    sitting: Sitting,
+    members: Vec<Member>,
+}
+
+impl Together {
+    /// Requests on their way.
+    pub fn under_way(&self) -> usize {
+        self.sittings.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sittings.is_empty() && self.tables.is_empty()
+    }
+
+    /// Until the first of the requests has to be over.
+    pub fn nearest(&self) -> Option<Duration> {
+        self.sittings.iter().map(|seated| seated.sitting.left()).min()
+    }
+}
+
+impl Batch<'_> {
+    /// Requests on their way.
+    pub fn requests(&self) -> usize {
+        self.flying.len() + self.together.under_way()
+    }
+
+    /// It is asked about together with others, if this provider takes it so; else it is given back.
+    pub fn gather(&mut self, at: usize, member: Member) -> Option<Member> {
+        let provider = &self.providers.all[at].1;
+        let (known, missing) = (member.steps.known(), member.steps.missing());
+        let shared = provider::shared_by(provider, &self.asking(&member, &known), missing);
+        drop(known);
+        let Some((group, most)) = shared else { return Some(member) };
+        // A request about it was too large before.
+        let most = member.most_together.map_or(most, |fewer| fewer.min(most));
+        let same = |table: &Table| table.at == at && table.most == most && table.group == group;
+        let index = self.together.tables.iter().position(same).unwrap_or_else(|| {
+            self.together.tables.push(Table { at, group, most, members: Vec::new() });
+            self.together.tables.len() - 1
+        });
+        let table = &mut self.together.tables[index];
+        table.members.push((Instant::now(), member));
+        if table.members.len() >= most {
+            let Table { members, .. } = self.together.tables.swap_remove(index);
+            self.seat(at, members);
+        }
+        None
+    }
+
+    /// Asks about those to whom nobody else can come.
+    pub fn close_tables(&mut self, parallel: usize) {
+        while let Some(index) = (0..self.together.tables.len()).find(|index| !self.may_grow(*index, parallel))
+        {
+            let Table { at, members, .. } = self.together.tables.swap_remove(index);
+            self.seat(at, members);
+        }
+    }
+
+    /// Whether others may come: an earlier provider has been asked about them, or they wait for a request to be over.
+    fn may_grow(&mut self, index: usize, parallel: usize) -> bool {
+        let at = self.together.tables[index].at;
+        let earlier = |member: &Member| member.steps.turn().is_some_and(|turn| turn < at);
+        let before = self.flying.iter().any(|flying| earlier(&flying.member))
+            || self.together.sittings.iter().any(|seated| seated.at < at);
+        let more = !self.queue.is_empty() || !self.ahead.is_empty();
+        before || (more && self.requests() >= parallel && self.admits())
+    }
+
+    fn seat(&mut self, at: usize, members: Vec<(Instant, Member)>) {
+        let rest = |(since, mut member): (Instant, Member)| {
+            // Its own time stood still.
+            let deadline = member.deadline.map(|deadline| deadline + since.elapsed());
+            member.deadline =
+                deadline.map(|deadline| self.until.map_or(deadline, |until| until.min(deadline)));
+            member
+        };
+        let members = members.into_iter().map(rest).collect();
+        self.ask_together(at, members, true);
+    }
+
+    /// `repeats`: it may be sent once more.
+    fn ask_together(&mut self, at: usize, members: Vec<Member>, repeats: bool) {
+        let provider = &self.providers.all[at].1;
+        let left = self.until.map_or(NO_LIMIT, |until| until.saturating_duration_since(Instant::now()));
+        let known: Vec<Contact> = members.iter().map(|member| member.steps.known().into_owned()).collect();
+        let guest = |(member, known)| -> Guest<'_> {
+            let member: &Member = member;
+            Guest { asking: self.asking(member, known), missing: member.steps.missing() }
+        };
+        let guests: Vec<Guest<'_>> = members.iter().zip(&known).map(guest).collect();
+        let others = members.iter().all(|member| !member.goes_last);
+        let (fates, sitting) = provider::ask_together(provider, &guests, (left, others, repeats));
+        drop(guests);
+        let (mut seated, mut apart) = (Vec::with_capacity(members.len()), Vec::new());
+        for (member, fate) in members.into_iter().zip(fates) {
+            match fate {
+                None => seated.push(member),
+                Some(asked) => apart.push((member, asked)),
+            }
+        }
+        if let Some(sitting) = sitting {
+            self.together.sittings.push(Seated { at, sitting, members: seated });
+        }
+        for (mut member, asked) in apart {
+            if matches!(asked, Asked::Answered) {
+                let (known, missing) = (member.steps.known().into_owned(), member.steps.missing());
+                member.past.look_again(self.workspace(), &self.providers.all[at], (&known, missing));
+            }
+            if let Some(member) = self.follow(at, member, asked) {
+                self.advance(member);
+            }
+        }
+    }
+
+    /// What has come of requests; those who are through with theirs go to `answered`. Whether there was one.
+    pub fn take_sittings(&mut self, answered: &mut Vec<Member>) -> bool {
+        let (mut index, mut taken) = (0, false);
+        while index < self.together.sittings.len() {
+            let Some(outcome) = self.together.sittings[index].sitting.try_take() else {
+                index += 1;
+                continue;
+            };
+            let Seated { at, members, .. } = self.together.sittings.swap_remove(index);
+            (self.trial_until, taken) = (None, true);
+            match outcome {
+                Outcome::Landed(landed) => {
+                    members
+                        .into_iter()
+                        .zip(landed)
+                        .for_each(|(member, landed)| self.land(member, landed, answered));
+                }
+                Outcome::Halve => {
+                    let half = members.len().div_ceil(2);
+                    for mut member in members {
+                        member.most_together = Some(half);
+                        // It has no other way than together with others: its request had a place for it.
+                        answered.extend(self.gather(at, member));
+                    }
+                }
+                Outcome::Repeat => self.ask_together(at, members, false),
+            }
+        }
+        taken
+    }
+
+    /// Time is over for those that wait. A contact that was asked about already has what came of it.
+    pub fn leave_tables(&mut self, rest: &Rest) {
+        for Table { at, members, .. } in std::mem::take(&mut self.together.tables) {
+            for (_, mut member) in members {
+                if member.steps.is_new() {
+                    self.stop_asking(&member);
+                    self.return_credit();
+                    let Member { claim, steps, .. } = member;
+                    self.let_go(claim.key, claim.before);
+                    let line = rest.line(claim.request_id, Some(steps.contact().clone()));
+                    self.tell(claim.position, line);
+                    continue;
+                }
+                let fault = rest.fault();
+                let provider = &self.providers.all[at].1;
+                let (known, missing) = (member.steps.known(), member.steps.missing());
+                let outcome = provider::passed_over(provider, &self.asking(&member, &known), missing, fault);
+                drop(known);
+                member.steps.next(Event::NotAsked(outcome));
+                self.advance(member);
+            }
+        }
+    }
+
+    /// Whether another request can be sent beside those under way.
+    pub fn may_send(&self) -> bool {
+        self.requests() < settings::max_parallel_requests()
+    }
+}

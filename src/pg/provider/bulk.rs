@@ -1,0 +1,411 @@
+//! Puts the questions about several contacts to a provider in one request.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::pg::installation;
+use crate::pg::provider::ask::{announce, epoch, refusal};
+use crate::pg::provider::asker::Later;
+use crate::pg::provider::flight::{self, Landed};
+use crate::pg::provider::health::InFlightRequest;
+use crate::pg::provider::login::{self, Held, log_in};
+use crate::pg::provider::receipt_sink::{Kept, PATIENCE, ReceiptSink};
+use crate::pg::provider::sending::{
+    Prepared, Ready, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
+};
+use crate::pg::provider::shared_values::About;
+use crate::pg::provider::spending::Spender;
+use crate::pg::provider::under_way::place;
+use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
+use crate::pg::shared::single_flight::Claim;
+use crate::pg::shared::wait::Sent;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::sys::clock;
+use crate::pg::sys::settings;
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::provider::{
+    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Part, Progress, Seat,
+    Verdict, Whole,
+};
+use leadlex_domain::receipt;
+use leadlex_domain::waterfall::ProviderOutcome;
+use uuid::Uuid;
+
+/// One of the contacts, and the fields that it lacks.
+pub struct Guest<'a> {
+    pub asking: Asking<'a>,
+    pub missing: FieldSet,
+}
+
+/// With which others a contact can be asked about, by one request; `None`: it is asked about alone. `missing`: the fields still
+/// to be filled.
+pub fn shared_by(
+    provider: &LoadedProvider,
+    asking: &Asking<'_>,
+    missing: FieldSet,
+) -> Option<(Group, usize)> {
+    let config = provider.config.as_ref().ok()?;
+    let bulk = config.bulk()?;
+    asking.past.questions.get(&provider.id)?;
+    let inquiry = Inquiry::new(config.fills().intersect(missing));
+    let is_new = asking.past.ticket(provider.id, asking.contact).is_none();
+    let shares = is_new && config.shares(&inquiry, &asking.past.person);
+    shares.then(|| (bulk.group(inquiry.wanted()), bulk.most()))
+}
+
+/// A request about several contacts whose answer is awaited.
+pub struct Sitting {
+    seats: Vec<(flight::Asked, Kept)>,
+    halve: Arc<AtomicBool>,
+    sent: Sent,
+    /// It may be sent once more where nothing is known of it.
+    repeats: bool,
+}
+
+/// What has come of one.
+pub enum Outcome {
+    /// For each contact, in their order.
+    Landed(Vec<Landed>),
+    /// To be sent again in halves.
+    Halve,
+    /// To be sent again as it is, once.
+    Repeat,
+}
+
+impl Sitting {
+    /// What has come of it, if it is over.
+    pub fn try_take(&mut self) -> Option<Outcome> {
+        let answer = self.sent.try_take()?.map(drop);
+        if self.halve.load(Ordering::Acquire) {
+            return Some(Outcome::Halve);
+        }
+        if self.repeats && answer.as_ref().is_err_and(|fault| fault.unanswered) {
+            return Some(Outcome::Repeat);
+        }
+        let landed = self.seats.iter().map(|(asked, kept)| asked.landed(kept, answer.clone()));
+        Some(Outcome::Landed(landed.collect()))
+    }
+
+    /// How long the request may still take; zero when its time is over.
+    pub fn left(&self) -> Duration {
+        self.sent.left()
+    }
+}
+
+/// A request that is made.
+struct Made {
+    prepared: Prepared,
+    login: Option<login::Place>,
+    claims: Vec<Option<Arc<Claim>>>,
+}
+
+/// Puts their questions to the provider, after none of them could be recalled; all are of one group. What becomes of those that
+/// are not asked about now, by their number; those with `None` are in the request. `repeats`: it may be sent once more.
+///
+/// Raises 53000: no file descriptor is left for a request.
+pub fn ask_together(
+    provider: &Rc<LoadedProvider>,
+    guests: &[Guest<'_>],
+    (left, others, repeats): (Duration, bool, bool),
+) -> (Vec<Option<Asked>>, Option<Sitting>) {
+    let mut fates: Vec<Option<Asked>> = guests.iter().map(|_| None).collect();
+    let (Ok(config), true) = (&provider.config, !guests.is_empty()) else {
+        fates.fill_with(|| Some(Asked::Done(ProviderOutcome::Skipped)));
+        return (fates, None);
+    };
+    for (fate, guest) in fates.iter_mut().zip(guests) {
+        if let Err(fault) = announce(guest.asking.person) {
+            *fate = Some(Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))));
+        }
+    }
+    let table = Table { provider, config, guests, left, asker: Asker::Set { others } };
+    let sitting = match table.sit(&mut fates, repeats) {
+        Ok(sitting) => sitting,
+        Err(refused) => {
+            fates
+                .iter_mut()
+                .filter(|fate| fate.is_none())
+                .for_each(|fate| *fate = Some(table.refused(&refused)));
+            None
+        }
+    };
+    (fates, sitting)
+}
+
+struct Table<'a> {
+    provider: &'a Rc<LoadedProvider>,
+    config: &'a Arc<Config>,
+    guests: &'a [Guest<'a>],
+    left: Duration,
+    asker: Asker,
+}
+
+impl Table<'_> {
+    /// `None`: nobody is left to be asked about.
+    fn sit(&self, fates: &mut [Option<Asked>], repeats: bool) -> Result<Option<Sitting>, Refused> {
+        let until = Instant::now() + self.left;
+        let Some(Made { prepared, login, claims }) = self.make(fates)? else { return Ok(None) };
+        let Table { provider, config, asker, .. } = *self;
+        let present: Vec<&Guest<'_>> = self.present(fates);
+        let left = until.saturating_duration_since(Instant::now());
+        let time = time_for_all(config, present.len());
+        let spender = spender(config, &present);
+        let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
+        let time = time.min(left);
+        let Prepared { mut request, .. } = prepared;
+        let marked = self.add_request_key(&present, &mut request);
+        let sinks: Vec<ReceiptSink> = present
+            .iter()
+            .zip(claims)
+            .map(|(guest, claim)| self.sink(guest, (&request, login, claim), &in_flight, time))
+            .collect();
+        let asked = present.iter().zip(&sinks).map(|(guest, sink)| flight::Asked {
+            provider: Rc::clone(provider),
+            config: Arc::clone(config),
+            about: guest.asking.about(provider),
+            inquiry: sink.inquiry.clone(),
+            ticket: sink.ticket.as_ref().map(|place| place.question),
+            in_full: sink.in_flight.in_full,
+        });
+        let asked: Vec<flight::Asked> = asked.collect();
+        let kept: Vec<Kept> = sinks.iter().map(|_| Kept::default()).collect();
+        let halve = Arc::new(AtomicBool::new(false));
+        let outlasts = sinks.first().is_some_and(|sink| sink.inquiry.hands_in(config));
+        let telling = Telling {
+            sinks,
+            kept: kept.clone(),
+            in_flight,
+            halve: Arc::clone(&halve),
+            repeats: marked && repeats,
+            most_bytes: settings::max_response_bytes(),
+        };
+        let keep = Box::new(move |answer: Result<&Answer, &Fault>| telling.tell(answer));
+        let sent = send_for_all(*request, (present.len(), time), outlasts, keep)
+            .map_err(|fault| Refused { fault, later: None })?;
+        let seats = asked.into_iter().zip(kept).collect();
+        Ok(Some(Sitting { seats, halve, sent, repeats: marked && repeats }))
+    }
+
+    /// The request about those whose question is nobody else's just now.
+    fn make(&self, fates: &mut [Option<Asked>]) -> Result<Option<Made>, Refused> {
+        let Table { provider, config, guests, asker, .. } = *self;
+        let refused = |fault| Refused { fault, later: None };
+        let until = Instant::now() + self.left;
+        if self.present(fates).is_empty() {
+            return Ok(None);
+        }
+        let mut held: Option<Held> = None;
+        let mut ready = self.prepare(fates, None).map_err(refused)?;
+        if let Ready::LogIn(question) = ready {
+            // To log in takes as long as any other request.
+            let workspace = self.present(fates)[0].asking.workspace;
+            held = Some(log_in(provider, config, (question, workspace), (self.left, asker))?);
+            ready = self.prepare(fates, held.as_ref().map(|held| &held.values)).map_err(refused)?;
+        }
+        let time = time_for_all(config, guests.len()).min(until.saturating_duration_since(Instant::now()));
+        let (mut claims, mut all) = (Vec::with_capacity(guests.len()), true);
+        for (fate, guest) in fates.iter_mut().zip(guests).filter(|(fate, _)| fate.is_none()) {
+            let past = guest.asking.past;
+            let Some(questions) = past.questions.get(&provider.id) else {
+                *fate = Some(Asked::Done(ProviderOutcome::Skipped));
+                continue;
+            };
+            match turn::claim_for(config, questions, past, until_kept(time)) {
+                Ok(claim) => claims.push(claim.map(Arc::new)),
+                Err(others) => {
+                    all = false;
+                    *fate = Some(turn::of_others(config, others, questions.hashes[0]));
+                }
+            }
+        }
+        if claims.is_empty() {
+            return Ok(None);
+        }
+        if !all {
+            ready = self.prepare(fates, held.as_ref().map(|held| &held.values)).map_err(refused)?;
+        }
+        match ready {
+            Ready::Send(prepared) => {
+                Ok(Some(Made { prepared, login: held.map(|held| held.place()), claims }))
+            }
+            _ => Err(refused(Fault::new(
+                FaultKind::Internal,
+                "the request about several contacts could not be made",
+            ))),
+        }
+    }
+
+    fn present(&self, fates: &[Option<Asked>]) -> Vec<&Guest<'_>> {
+        let present = self.guests.iter().zip(fates).filter(|(_, fate)| fate.is_none());
+        present.map(|(guest, _)| guest).collect()
+    }
+
+    fn prepare(&self, fates: &[Option<Asked>], login: Option<&LoginValues>) -> Result<Ready, Fault> {
+        let Table { provider, config, .. } = *self;
+        let present = self.present(fates);
+        let inquiries: Vec<Inquiry> = present.iter().map(|guest| self.inquiry(guest)).collect();
+        let ids: Vec<String> = present.iter().map(|guest| self.id(guest)).collect();
+        let seats: Vec<Seat<'_>> = present
+            .iter()
+            .zip(&inquiries)
+            .zip(&ids)
+            .map(|((guest, inquiry), id)| Seat { inquiry, person: &guest.asking.past.person, id })
+            .collect();
+        prepare_with(provider, config, 0, |secret| config.request_for_all(&seats, secret, login))
+    }
+
+    fn inquiry(&self, guest: &Guest<'_>) -> Inquiry {
+        let inquiry = Inquiry::new(self.config.fills().intersect(guest.missing));
+        match guest.asking.past.was_denied(self.provider.id) {
+            true => inquiry.denied(),
+            false => inquiry,
+        }
+    }
+
+    /// By which the answer is found to be this contact's: of its question, so that it is no other's in any request.
+    fn id(&self, guest: &Guest<'_>) -> String {
+        let question = guest.asking.past.asked_of(self.provider.id).unwrap_or_default();
+        Uuid::from_bytes(question).simple().to_string()
+    }
+
+    /// Marks the request by the keys of its contacts, where the provider knows repetitions by that; whether it does.
+    fn add_request_key(&self, present: &[&Guest<'_>], request: &mut HttpRequest) -> bool {
+        let Some(header) = self.config.idempotency_header() else { return false };
+        let masked = request.masked();
+        let key = |guest: &&Guest<'_>| {
+            let Asking { workspace, table, past, .. } = guest.asking;
+            let questions = past.questions.get(&self.provider.id)?;
+            let epoch = epoch(self.provider, &guest.asking, questions);
+            Some(receipt::request_key(workspace, table, guest.missing, &masked, epoch))
+        };
+        let keys: Vec<Uuid> = present.iter().filter_map(key).collect();
+        request.headers.push((header.to_owned(), receipt::request_key_of_all(&keys).to_string()));
+        true
+    }
+
+    fn sink(
+        &self,
+        guest: &Guest<'_>,
+        (request, login, claim): (&HttpRequest, Option<login::Place>, Option<Arc<Claim>>),
+        in_flight: &InFlightRequest,
+        time: Duration,
+    ) -> ReceiptSink {
+        let (provider, config, asking) = (self.provider, self.config, &guest.asking);
+        let person = &asking.past.person;
+        let questions = &asking.past.questions[&provider.id];
+        let about: About = asking.about(provider);
+        ReceiptSink {
+            key: installation::receipt_key(questions.hashes[0]),
+            person: asking.person,
+            known: questions.known,
+            terms: settings::receipt_terms(),
+            config: Arc::clone(config),
+            whom: config.whom(person),
+            request: request.without_body(),
+            inquiry: self.inquiry(guest),
+            ticket: place(provider, asking, None),
+            login,
+            workspace: asking.workspace,
+            provider: provider.id,
+            refusal: refusal(provider, asking),
+            sighting: about.sighting(config, person),
+            in_flight: in_flight.clone(),
+            until: until_told(time),
+            claim,
+            repeats: false,
+            keeps_by: None,
+        }
+    }
+
+    /// Nothing was sent: what that means for one of them.
+    fn refused(&self, Refused { fault, later }: &Refused) -> Asked {
+        let fault = fault.clone();
+        match *later {
+            Some(Later::NotYet(why)) => Asked::NotYet(why, fault),
+            Some(Later::Limited(limit)) => Asked::Limited(limit, fault),
+            None => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
+        }
+    }
+}
+
+/// All of them are of one workspace: that of the call.
+fn spender(config: &Config, present: &[&Guest<'_>]) -> Spender {
+    let fields = present.iter().map(|guest| config.maps_of(config.fills().intersect(guest.missing)));
+    Spender {
+        workspace: present.first().map(|guest| guest.asking.workspace).unwrap_or_default(),
+        fields: Some(fields.fold(FieldSet::EMPTY, FieldSet::union)),
+        contacts: present.len() as u32,
+    }
+}
+
+/// What a helper thread does with what came of the request.
+struct Telling {
+    sinks: Vec<ReceiptSink>,
+    kept: Vec<Kept>,
+    in_flight: InFlightRequest,
+    halve: Arc<AtomicBool>,
+    repeats: bool,
+    /// Of the answer about one contact.
+    most_bytes: usize,
+}
+
+impl Telling {
+    fn tell(self, answer: Result<&Answer, &Fault>) {
+        let Telling { mut sinks, kept, in_flight, halve, repeats, most_bytes } = self;
+        let mut inquiries: Vec<Inquiry> = sinks.iter().map(|sink| sink.inquiry.clone()).collect();
+        let (progress, cost) = match answer {
+            Err(fault) if repeats && fault.unanswered => {
+                // Its claims end with this, so that it is put again by whose turn it is.
+                return in_flight.ended(&Progress::Failed(fault.clone()), None);
+            }
+            Err(fault) => (vec![Progress::Failed(fault.clone()); sinks.len()], None),
+            Ok(answer) => match read(&sinks, &mut inquiries, (answer, most_bytes)) {
+                Some(read) => read,
+                None => {
+                    halve.store(true, Ordering::Release);
+                    let message = "it does not take the request about several contacts as it is";
+                    let fault = Fault::new(FaultKind::BadStatus, message);
+                    return in_flight.ended(&Progress::Failed(fault), None);
+                }
+            },
+        };
+        in_flight.ended_for_all(&progress, cost);
+        let keeps_by = Instant::now() + PATIENCE;
+        sinks.iter_mut().for_each(|sink| sink.keeps_by = Some(keeps_by));
+        for (((sink, inquiry), progress), kept) in sinks.into_iter().zip(inquiries).zip(progress).zip(&kept) {
+            sink.settle(inquiry, progress, kept, true);
+        }
+    }
+}
+
+/// What the answer comes to for each contact, and what it cost; `None`: it is to be asked again in halves.
+fn read(
+    sinks: &[ReceiptSink],
+    inquiries: &mut [Inquiry],
+    (answer, most_bytes): (&Answer, usize),
+) -> Option<(Vec<Progress>, Option<f64>)> {
+    let (Some(ReceiptSink { config, request, .. }), now) = (sinks.first(), clock::now_us()) else {
+        return Some((Vec::new(), None));
+    };
+    let ids: Vec<String> =
+        sinks.iter().map(|sink| Uuid::from_bytes(sink.key.question).simple().to_string()).collect();
+    let (mut came, mut sum): (Vec<Option<Progress>>, Option<f64>) = (vec![None; sinks.len()], None);
+    let whole =
+        config.read_all_of((request, answer), &ids, (most_bytes, now / 1_000_000), &mut |at, part| {
+            came[at] = Some(match part {
+                Part::Answer(answer) => {
+                    let sink = &sinks[at];
+                    let (progress, cost) =
+                        inquiries[at].take(config, (&sink.request, &answer), &sink.whom, now);
+                    sum = cost.map(|cost| sum.unwrap_or_default() + cost).or(sum);
+                    progress
+                }
+                Part::Failed { fault, denied } => inquiries[at].fail(config, fault, denied, now),
+            });
+        });
+    let Whole::Told(cost) = whole else { return None };
+    let untold = || Progress::Failed(Fault::new(FaultKind::Internal, "the answer was not read"));
+    Some((came.into_iter().map(|came| came.unwrap_or_else(untold)).collect(), cost.or(sum)))
+}

@@ -1,0 +1,60 @@
+//! How large an answer about several contacts may be.
+
+use serde_json::{Value, json};
+
+use super::{ALL, answers_but, asked, check_whose, counts, enrich_all, hit, outcomes, requests, world_of};
+use crate::support::Behaviour;
+use crate::world::{World, memory, pid};
+
+/// As large as a full record of a vendor with all that it knows.
+fn full(number: usize) -> Value {
+    let mut record = hit(number);
+    let past = |at: usize| json!({"company": {"name": format!("Company {at}"), "location": "x".repeat(900)}, "title": {"name": "Tester"}, "summary": "y".repeat(900)});
+    record["data"]["experience"] = (0..60).map(past).collect();
+    record
+}
+
+#[test]
+fn an_answer_with_a_hundred_full_records_fits() {
+    let world = world_of(300, Some(1_000), 100);
+    world.provider.on(ALL, |request| {
+        let all = json!(asked(request).into_iter().map(full).collect::<Vec<_>>());
+        assert!(all.to_string().len() > 10_000_000);
+        Behaviour::json(200, all)
+    });
+    let mut caller = world.caller();
+    let backend = pid(&mut caller);
+    assert_eq!(outcomes(&enrich_all(&mut caller, 1..=300)), counts([("enriched", 300)]));
+    assert_eq!((requests(&world), check_whose(&world)), (vec![100; 3], 300));
+    let kept = memory(backend);
+    assert!(kept < 100_000, "{kept} kB");
+}
+
+#[test]
+fn the_cap_is_that_of_one_answer_for_each_contact() {
+    let world = world_of(4, Some(100), 4);
+    set(&world, "leadlex.max_response_size", "4kB");
+    let long = |request: &crate::support::http::Request, bytes: usize| {
+        answers_but(request, |number| {
+            let mut answer = hit(number);
+            answer["more"] = json!("x".repeat(bytes));
+            Some(answer)
+        })
+    };
+    // Each is below 4 kB, all are more than that.
+    world.provider.on(ALL, move |request| Behaviour::json(200, long(request, 3_500)));
+    assert_eq!(outcomes(&enrich_all(&mut world.caller(), 1..=4)), counts([("enriched", 4)]));
+    // All that a session reads together has a limit of its own.
+    world.run("UPDATE crm SET phone = NULL");
+    set(&world, "leadlex.max_bulk_response_size", "8kB");
+    set(&world, "leadlex.receipt_ttl", "0");
+    let rows = enrich_all(&mut world.caller(), 1..=4);
+    assert_eq!(outcomes(&rows), counts([("provider_unavailable", 4)]));
+    let message: String = rows[0].get("error_message");
+    assert!(message.contains("larger than 8192 bytes"), "{message}");
+}
+
+/// For sessions that begin after this.
+fn set(world: &World, name: &str, value: &str) {
+    world.run(&format!("ALTER DATABASE app SET {name} = '{value}'"));
+}
