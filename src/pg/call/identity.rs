@@ -175,16 +175,15 @@ fn nobody() -> Failure {
         );
     }
     let role = table::literal(&role::role_name(role::caller()));
-    let grant = match is_only_workspace() {
-        true => format!("SELECT leadlex.grant_access({role})"),
+    let hint = match is_only_workspace() {
+        true => format!(
+            "The extension's owner runs SELECT leadlex.grant_access({role}); or set leadlex.api_key in the transaction."
+        ),
         false => format!(
-            "SELECT leadlex.grant_access({role}, (SELECT id FROM leadlex.workspace WHERE name = 'WORKSPACE'))"
+            "The extension's owner runs SELECT leadlex.grant_access({role}, (SELECT id FROM leadlex.workspace WHERE name = 'WORKSPACE')); or set leadlex.api_key in the transaction."
         ),
     };
-    Failure::invalid_key(
-        "no API key is set and no workspace is granted to this role",
-        format!("The extension's owner runs {grant}; or set leadlex.api_key in the transaction."),
-    )
+    Failure::invalid_key("no API key is set and no workspace is granted to this role", hint)
 }
 
 /// Whether there is one workspace, which need not be named then.
@@ -195,14 +194,16 @@ fn is_only_workspace() -> bool {
 /// With the statement that gives the workspace more, where it lacks credits.
 pub fn with_remedy(mut failure: Failure, caller: &Caller) -> Failure {
     if failure.code == Code::InsufficientCredits {
-        let grant = match is_only_workspace() {
-            true => "SELECT leadlex.grant_credits(1000)".to_owned(),
+        failure.hint = match is_only_workspace() {
+            true => {
+                "No provider was asked. The extension's owner grants more: SELECT leadlex.grant_credits(1000)."
+                    .to_owned()
+            }
             false => format!(
-                "SELECT leadlex.grant_credits((SELECT id FROM leadlex.workspace WHERE name = {}), 1000)",
+                "No provider was asked. The extension's owner grants more: SELECT leadlex.grant_credits((SELECT id FROM leadlex.workspace WHERE name = {}), 1000).",
                 table::literal(&caller.workspace.name)
             ),
         };
-        failure.hint = format!("No provider was asked. The extension's owner grants more: {grant}.");
     }
     failure
 }
