@@ -219,7 +219,7 @@ fn credits_that_run_out_and_one_person_twice() {
     let rows = enrich_all(&mut caller, 1..=12);
     assert_eq!(outcomes(&rows), counts([("enriched", 5), ("insufficient_credits", 7)]));
     assert_eq!(credits(&mut caller), Some(0));
-    let all: Vec<usize> = world.provider.requests().iter().flat_map(|request| asked(request)).collect();
+    let all: Vec<usize> = world.provider.requests().iter().flat_map(asked).collect();
     assert_eq!(all.iter().filter(|number| **number == 1).count(), 1, "one question is asked once: {all:?}");
     world.check_credits_add_up();
 }
