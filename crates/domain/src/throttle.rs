@@ -24,6 +24,8 @@ pub struct Limits {
     pub per_second: Option<u32>,
     /// Requests within a minute, to be let out evenly.
     pub per_minute: Option<u32>,
+    /// Of a minute's requests so many may be sent at once where that is at most a tenth of them; 0: no more than usual.
+    pub burst: u32,
 }
 
 impl Limits {
@@ -38,7 +40,8 @@ impl Limits {
 
     fn minute(self) -> Option<Rule> {
         let limit = self.per_minute?.max(1);
-        let most = limit.div_ceil(60).max(BURST.min(limit));
+        let burst = BURST.max(self.burst.min(limit / 10)).min(limit);
+        let most = limit.div_ceil(60).max(burst);
         Some(Rule { most, period_us: 60 * SECOND_US * i64::from(most) / i64::from(limit) })
     }
 }

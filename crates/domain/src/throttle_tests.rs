@@ -98,6 +98,18 @@ fn a_minute_is_let_out_evenly() {
 }
 
 #[test]
+fn who_sends_few_may_send_a_tenth_at_once() {
+    for (limit, burst) in [(1, 1), (20, 5), (60, 6), (100, 10), (300, 10), (6_000, 100)] {
+        let limits = Limits { burst: 10, ..a_minute(limit) };
+        let times = sendings(limits, limit as usize, MS);
+        let first = times.iter().filter(|at| **at < 20 * MS).count() as u32;
+        assert_eq!(first, burst, "of {limit}");
+        assert!(most_within(&times, 60 * S) <= limit as usize + burst as usize, "{limit}");
+        assert!(*times.last().unwrap() <= 61 * S, "{limit}: {} µs", times.last().unwrap());
+    }
+}
+
+#[test]
 fn what_is_not_sent_counts_for_nothing() {
     let (mut throttle, limits) = (Throttle::NEW, a_second(1));
     throttle.take(limits, T0);

@@ -27,7 +27,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{
-    Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Verdict, Whom,
+    Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Seat, Verdict, Whom,
 };
 use leadlex_domain::suppression;
 
@@ -62,6 +62,9 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     if let (Some(shown), true) = (shown.as_object_mut(), person.shared.any()) {
         shown.insert("shared_values".to_owned(), json!(person.shared.columns()));
     }
+    if let (Some(shown), Some(bulk)) = (shown.as_object_mut(), bulk(&found, config, &person)) {
+        shown.insert("bulk".to_owned(), bulk);
+    }
     JsonB(shown)
 }
 
@@ -80,6 +83,24 @@ fn person_and_answers(found: &LoadedProvider, contact: &Contact) -> (Person, Opt
     let [person] = people;
     let about = About::new(workspace, found.id, &person, &crowd);
     (person, Some(about))
+}
+
+/// What a set would send about this contact, together with others; that is shown, and not sent.
+fn bulk(found: &LoadedProvider, config: &Arc<Config>, person: &Person) -> Option<Value> {
+    let most = config.bulk()?.most();
+    let inquiry = Inquiry::new(config.fills());
+    if !config.shares(&inquiry, person) {
+        return Some(
+            json!({"request": null, "most": most, "message": "a set asks about this contact alone: the request about several has no place for what identifies it"}),
+        );
+    }
+    let id = uuid::Uuid::nil().simple().to_string();
+    let seat = Seat { inquiry: &inquiry, person, id: &id };
+    let request = match provider::prepare_for_all(found, config, &[seat]) {
+        Ok(Ready::Send(prepared)) => prepared.request.masked(),
+        _ => Value::Null,
+    };
+    Some(json!({"request": request, "most": most}))
 }
 
 /// Asks about somebody, step by step; what was sent and what came of it. What is handed in is not kept.

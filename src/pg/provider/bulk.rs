@@ -55,6 +55,15 @@ pub fn shared_by(
     shares.then(|| (bulk.group(inquiry.wanted()), bulk.most()))
 }
 
+/// The request about these contacts, as it is while it is not logged in.
+pub fn prepare_for_all(
+    provider: &LoadedProvider,
+    config: &Config,
+    seats: &[Seat<'_>],
+) -> Result<Ready, Fault> {
+    prepare_with(provider, config, |secret| config.request_for_all(seats, secret, None))
+}
+
 /// A request about several contacts whose answer is awaited.
 pub struct Sitting {
     seats: Vec<(flight::Asked, Kept)>,

@@ -38,7 +38,7 @@ use leadlex_domain::waterfall::ProviderOutcome;
 
 pub use ask::{ask, passed_over, prepare_logged_in};
 pub use asker::{Asker, Limit, NotYet, Refused};
-pub use bulk::{Guest, Outcome, Sitting, ask_together, shared_by};
+pub use bulk::{Guest, Outcome, Sitting, ask_together, prepare_for_all, shared_by};
 pub use flight::{Flight, Landed};
 pub use past::{Past, Sought, kept_under, listed, pasts, person, person_in_row};
 pub use rejections::{Rejected, note_rejections};

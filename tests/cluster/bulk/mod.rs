@@ -2,6 +2,8 @@
 
 mod halves;
 mod interrupted;
+mod presets;
+mod seeded;
 mod sets;
 mod sizes;
 

@@ -10,14 +10,15 @@ use crate::terminal::note;
 use super::memory::private_memory_kb;
 use super::results::{Results, per};
 use super::session::{Session, psql};
+use super::together;
 
 const INSERT_ROUNDS: u32 = 9;
 /// Contacts that are asked about in parallel, each taking 50 ms, 64 at once.
 const PARALLEL: u32 = 1_000;
-const DB: &str = "many";
+pub const DB: &str = "many";
 
 /// Enriches the first so many contacts, and says how many.
-fn of_contact(count: u32) -> String {
+pub fn of_contact(count: u32) -> String {
     format!(
         "SELECT count(*) FILTER (WHERE status = 'enriched')
          FROM enrich_contacts(ARRAY(SELECT id FROM contact WHERE n <= {count} ORDER BY n))"
@@ -40,17 +41,18 @@ pub fn measure(session: &Session, results: &mut Results) -> Result<()> {
     session.run(DB, &["ALTER SYSTEM SET leadlex.max_parallel_requests = 64", "SELECT pg_reload_conf()"])?;
     measure_queue(session, results)?;
     measure_parallel(session, results)?;
-    measure_bulk(session, results)
+    measure_bulk(session, results)?;
+    together::measure(session, results)
 }
 
-fn as_bench(session: &Session) -> Command {
+pub fn as_bench(session: &Session) -> Command {
     let mut psql = psql(session.cluster(), DB);
     psql.env("PGUSER", "bench");
     psql
 }
 
 /// New contacts: empty again, with addresses that no receipt knows.
-fn renew(session: &Session, table: &str) -> Result<()> {
+pub fn renew(session: &Session, table: &str) -> Result<()> {
     let empty = format!(
         "UPDATE {table} SET job_title = NULL, company_name = NULL, linkedin_url = NULL, phone = NULL, location = NULL, seniority = NULL,
                 email = gen_random_uuid() || '@acme.example'"
@@ -67,7 +69,7 @@ fn timed(session: &Session, sql: &str) -> Result<(String, f64)> {
 }
 
 /// Seconds that a statement takes that must enrich so many.
-fn enriching(session: &Session, count: u32, sql: &str) -> Result<f64> {
+pub fn enriching(session: &Session, count: u32, sql: &str) -> Result<f64> {
     let (answer, seconds) = timed(session, sql)?;
     if answer == count.to_string() {
         Ok(seconds)
@@ -91,7 +93,7 @@ fn best_of_rounds(
     Ok(())
 }
 
-fn show(what: &str, text: &str) {
+pub fn show(what: &str, text: &str) {
     note(&format!("{what:<50} {text}"));
 }
 

@@ -20,6 +20,7 @@ mod size;
 mod table;
 mod targets;
 mod tls;
+mod together;
 
 use std::path::PathBuf;
 

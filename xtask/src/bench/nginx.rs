@@ -13,6 +13,7 @@ use crate::project::Project;
 
 use super::folder;
 use super::tls::Certificates;
+use super::together::TOGETHER;
 
 const PROGRAM: &str = "/usr/sbin/nginx";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,6 +23,17 @@ pub struct Nginx {
     child: Child,
     port: u16,
     tls_port: u16,
+}
+
+/// The elements of an answer about several, each a command of its own, as none may be longer than 4 kB.
+fn all_of_a_request() -> String {
+    let element = |at: u32| {
+        let end = if at < TOGETHER { "," } else { "]" };
+        format!(
+            "echo '{{\"status\":200,\"likelihood\":9,\"data\":{{\"job_title\":\"general counsel\",\"job_company_name\":\"acme corp\",\"mobile_phone\":\"+15550100100\",\"location_name\":\"new york, ny, us\",\"job_title_levels\":[\"cxo\"]}}}}{end}';"
+        )
+    };
+    (1..=TOGETHER).map(element).fold("echo '[';".to_owned(), |all, one| all + "\n            " + &one)
 }
 
 impl Nginx {
@@ -35,6 +47,7 @@ impl Nginx {
         let text = text
             .replace("@DIR@", &dir.to_string_lossy())
             .replace("@CERTIFICATES@", &certificates.dir.to_string_lossy())
+            .replace("@ALL@", &all_of_a_request())
             .replace("@PORT@", &port.to_string())
             .replace("@TLS_PORT@", &tls_port.to_string());
         let conf = dir.join("nginx.conf");

@@ -222,7 +222,31 @@ pub fn of_sets(amounts: &Amounts, results: &Results) -> Table {
     let inserting = results.ratio("many:insert:with", "many:insert:without");
     let inserts =
         format!("{:.2} : {:.2} s", results.get("many:insert:with"), results.get("many:insert:without"));
+    let together = format!(
+        "{} : {} rows/s, {:.0} MB at most",
+        whole(rate("together:many").unwrap_or_default()),
+        whole(rate("many:bulk").unwrap_or_default()),
+        results.get("together:memory")
+    );
     let all = [
+        Target::of(
+            "1,000 contacts, 50 ms, 100 in a request",
+            results.find("together:slow"),
+            " s",
+            AtMost,
+            0.2,
+        )
+        .aim(0.15),
+        Target::of("  the same, 100 requests a minute", results.find("together:limited"), " s", AtMost, 0.5),
+        Target::of(
+            &format!("{count} contacts, 0 ms, 100 in a request : one in each"),
+            results.ratio("many:bulk", "together:many"),
+            "×",
+            AtLeast,
+            1.6,
+        )
+        .aim(2.0)
+        .detail(together),
         Target::of("1,000 contacts, 50 ms, 64 in parallel : the ideal 0.78 s", ideal, "×", AtMost, 1.2)
             .detail(detail),
         Target::of(

@@ -314,7 +314,7 @@ fn limits_are_read_and_a_call_goes_on_unless_it_is_to_wait() {
     limited["max_requests_per_minute"] = json!(null);
     limited["when_limited"] = json!("wait");
     let limited = Config::parse(&limited).unwrap();
-    assert_eq!(limited.throttle(), Limits { concurrent: Some(5), per_second: Some(10), per_minute: None });
+    assert_eq!(limited.throttle(), Limits { concurrent: Some(5), per_second: Some(10), ..Limits::default() });
     let fault = |kind| Fault::new(kind, "why");
     for kind in [FaultKind::RateLimited, FaultKind::ProviderLimit] {
         let held = limited.held(fault(kind));

@@ -30,10 +30,14 @@ impl Config {
 
     /// How fast it may be asked.
     pub fn throttle(&self) -> throttle::Limits {
+        // Where many contacts share a request there are few of them: a set of a thousand is not to take a minute for the last.
+        const FEW: u32 = 10;
+        let few = self.bulk.is_some() && self.max_requests_per_minute.is_some();
         throttle::Limits {
             concurrent: self.max_concurrent,
             per_second: self.max_requests_per_second,
             per_minute: self.max_requests_per_minute,
+            burst: if few { FEW } else { 0 },
         }
     }
 

@@ -73,7 +73,7 @@ struct Outlook<'a> {
 /// Whether a provider could be asked.
 enum Opening {
     Closed(Fault),
-    /// So many requests are left of its own limits.
+    /// So many contacts can be asked about within its own limits.
     Open(Option<u64>),
 }
 
@@ -296,7 +296,11 @@ fn opening_of(provider: &LoadedProvider, config: &Config, asked: (&Inquiry, &Per
     // A batch that waits for the next minute is limited by the day alone.
     let per_minute = config.max_requests_per_minute().filter(|_| !settings::batch_waits());
     let limits = Limits { per_minute, per_day: config.max_requests_per_day() };
-    Opening::Open(tightest(remaining::rate(provider.id, limits)))
+    // Of a request about several each takes a part.
+    let contacts =
+        config.bulk().filter(|_| config.shares(asked.0, asked.1)).map_or(1, |bulk| bulk.most() as u64);
+    let left = tightest(remaining::rate(provider.id, limits));
+    Opening::Open(left.map(|requests| requests.saturating_mul(contacts)))
 }
 
 fn tightest(status: Status) -> Option<u64> {
