@@ -38,13 +38,13 @@ CREATE VIEW leadlex.spend_by_role WITH (security_barrier = true) AS
     SELECT s.day, s.workspace_id, s.provider, s.currency, s.role, s.requests, s.matches, s.fields_supplied, s.fields_used,
            s.vendor_credits, s.cost
     FROM (
-        SELECT d.day, d.workspace_id, d.provider, NULLIF(d.currency, '') AS currency, d.role, d.requests, d.matches,
+        SELECT d.day, d.workspace_id, d.provider, CASE WHEN d.currency OPERATOR(pg_catalog.<>) '' THEN d.currency END AS currency, d.role, d.requests, d.matches,
                d.fields_supplied, d.fields_used, pg_catalog.trim_scale(d.vendor_credits) AS vendor_credits,
                CASE WHEN d.currency OPERATOR(pg_catalog.<>) '' THEN pg_catalog.trim_scale(d.cost) END AS cost
         FROM leadlex.spend_day AS d
         WHERE d.role OPERATOR(pg_catalog.<>) ''
         UNION ALL
-        SELECT d.day, d.workspace_id, d.provider, d.currency, NULLIF(d.role, ''), NULL, NULL, NULL, NULL, NULL,
+        SELECT d.day, d.workspace_id, d.provider, d.currency, CASE WHEN d.role OPERATOR(pg_catalog.<>) '' THEN d.role END, NULL, NULL, NULL, NULL, NULL,
                pg_catalog.trim_scale(d.unknown)
         FROM leadlex.spend_day AS d
         WHERE d.unknown OPERATOR(pg_catalog.>) 0) AS s

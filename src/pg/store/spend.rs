@@ -180,9 +180,10 @@ static ALLOWED: Statement = Statement::new(
                  WHERE s.currency OPERATOR(pg_catalog.=) b.currency AND s.provider OPERATOR(pg_catalog.=) b.provider
                    AND s.workspace_id OPERATOR(pg_catalog.=) b.workspace_id AND s.period OPERATOR(pg_catalog.=) b.period
                    AND s.starts OPERATOR(pg_catalog.=)
-                       CASE b.period WHEN 'day' THEN l.day
-                                     WHEN 'month' THEN (pg_catalog.date_trunc('month', l.day::pg_catalog.timestamp))::pg_catalog.date
-                                     ELSE pg_catalog.date '1970-01-01' END), 0))
+                       CASE WHEN b.period OPERATOR(pg_catalog.=) 'day' THEN l.day
+                            WHEN b.period OPERATOR(pg_catalog.=) 'month'
+                            THEN (pg_catalog.date_trunc('month', l.day::pg_catalog.timestamp))::pg_catalog.date
+                            ELSE pg_catalog.date '1970-01-01' END), 0))
      FROM leadlex.spend_lease AS l JOIN leadlex.budget_limit AS b ON b.currency OPERATOR(pg_catalog.=) l.currency
      WHERE l.currency OPERATOR(pg_catalog.=) $1 AND l.provider OPERATOR(pg_catalog.=) $2 AND l.workspace_id OPERATOR(pg_catalog.=) $3
        AND b.provider OPERATOR(pg_catalog.=) ANY (ARRAY['', l.provider])

@@ -111,7 +111,7 @@ proptest! {
             given["most_credits"] = json!(most_credits);
         }
         let price = price(given);
-        let came = matched(&[[].as_slice(), &["phone"], &["job_title"], &["phone", "job_title"]][supplied]);
+        let came = matched([[].as_slice(), &["phone"], &["job_title"], &["phone", "job_title"]][supplied]);
         let credits = credits.map(|part| (part * most_credits as f64).floor());
         let all = fields(&["phone", "job_title"]);
         let bill = bill(Some(&price), &came, credits, price.most_of_answer(all));
