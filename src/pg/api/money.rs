@@ -33,7 +33,10 @@ fn set_budget(
     currency: Option<&str>,
 ) {
     cache::refresh();
-    let provider = provider.map(|name| super::providers::find(name).name.clone());
+    let provider = provider.map(|name| match cache::providers().iter().find(|p| p.name == name) {
+        Some(known) => known.name.clone(),
+        None => raise::invalid(format!("there is no provider \"{}\"", short(name)), "See leadlex.provider."),
+    });
     let period = self::period(super::required(period, "period"));
     let workspace = workspace_id.map(|id| super::known_workspace(super::plain(id)));
     let amount = amount.map(|amount| self::amount(&amount.to_string()));
