@@ -45,11 +45,13 @@ CREATE TABLE leadlex.spend_lease (
     day          date NOT NULL,
     amount       numeric NOT NULL,
     life         bigint NOT NULL,
+    opened_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (currency, provider, workspace_id)
 );
 COMMENT ON TABLE leadlex.spend_lease IS 'What may be spent before the worker writes again. What a crash leaves of it counts as spent. Read leadlex.budget instead.';
 COMMENT ON COLUMN leadlex.spend_lease.day IS 'the day on which it counts after a crash';
 COMMENT ON COLUMN leadlex.spend_lease.amount IS 'so much, besides what leadlex.spend_day has';
+COMMENT ON COLUMN leadlex.spend_lease.opened_at IS 'since when there is one without a break';
 COMMENT ON COLUMN leadlex.spend_lease.life IS 'tells one life of the server''s shared memory from the next';
 
 CREATE TABLE leadlex.spend_reported (
@@ -67,10 +69,12 @@ CREATE TABLE leadlex.budget_limit (
     workspace_id uuid NOT NULL,
     currency     text NOT NULL,
     amount       numeric NOT NULL CHECK (amount OPERATOR(pg_catalog.>=) 0),
+    changed_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (provider, period, workspace_id, currency)
 );
 COMMENT ON TABLE leadlex.budget_limit IS 'Budgets as leadlex.set_budget has set them. Read leadlex.budget instead.';
 COMMENT ON COLUMN leadlex.budget_limit.provider IS 'empty: all together';
+COMMENT ON COLUMN leadlex.budget_limit.changed_at IS 'requests that were sent before could have been admitted by another amount';
 COMMENT ON COLUMN leadlex.budget_limit.workspace_id IS 'ffffffff-ffff-ffff-ffff-ffffffffffff: all together';
 
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_day', '');

@@ -19,13 +19,6 @@ COMMENT ON FUNCTION leadlex.budget_report() IS 'Behind leadlex.budget.';
 REVOKE ALL ON FUNCTION leadlex.budget_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.budget_report() TO PUBLIC;
 
-CREATE FUNCTION leadlex.spend_life() RETURNS bigint
-LANGUAGE c STABLE PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'spend_life_wrapper';
-COMMENT ON FUNCTION leadlex.spend_life() IS 'Behind leadlex.spend: which leases are of this life of the server.';
-REVOKE ALL ON FUNCTION leadlex.spend_life() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.spend_life() TO PUBLIC;
-
 CREATE VIEW leadlex.budget WITH (security_barrier = true) AS
     SELECT b.provider, b.period, b.workspace_id, b.currency, b.amount::pg_catalog.numeric AS amount,
            b.used::pg_catalog.numeric AS used, b.remaining::pg_catalog.numeric AS remaining, b.resets_at
@@ -45,20 +38,16 @@ CREATE VIEW leadlex.spend_by_role WITH (security_barrier = true) AS
     SELECT s.day, s.workspace_id, s.provider, s.currency, s.role, s.requests, s.matches, s.fields_supplied, s.fields_used,
            s.vendor_credits, s.cost
     FROM (
-        SELECT d.day, d.workspace_id, d.provider, NULLIF(d.currency, '') AS currency, d.role, d.requests, d.matches,
+        SELECT d.day, d.workspace_id, d.provider, CASE WHEN d.currency OPERATOR(pg_catalog.<>) '' THEN d.currency END AS currency, d.role, d.requests, d.matches,
                d.fields_supplied, d.fields_used, pg_catalog.trim_scale(d.vendor_credits) AS vendor_credits,
                CASE WHEN d.currency OPERATOR(pg_catalog.<>) '' THEN pg_catalog.trim_scale(d.cost) END AS cost
         FROM leadlex.spend_day AS d
         WHERE d.role OPERATOR(pg_catalog.<>) ''
         UNION ALL
-        SELECT d.day, d.workspace_id, d.provider, d.currency, NULLIF(d.role, ''), NULL, NULL, NULL, NULL, NULL,
+        SELECT d.day, d.workspace_id, d.provider, d.currency, CASE WHEN d.role OPERATOR(pg_catalog.<>) '' THEN d.role END, NULL, NULL, NULL, NULL, NULL,
                pg_catalog.trim_scale(d.unknown)
         FROM leadlex.spend_day AS d
-        WHERE d.unknown OPERATOR(pg_catalog.>) 0
-        UNION ALL
-        SELECT l.day, l.workspace_id, l.provider, l.currency, NULL, NULL, NULL, NULL, NULL, NULL, pg_catalog.trim_scale(l.amount)
-        FROM leadlex.spend_lease AS l
-        WHERE l.life OPERATOR(pg_catalog.<>) (SELECT leadlex.spend_life()) AND l.amount OPERATOR(pg_catalog.>) 0) AS s
+        WHERE d.unknown OPERATOR(pg_catalog.>) 0) AS s
     WHERE (SELECT leadlex.is_administrator())
        OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
        OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);

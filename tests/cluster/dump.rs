@@ -97,6 +97,10 @@ pub fn used_on(server: &'static Server) -> Used {
          INSERT INTO leadlex.value_name SELECT workspace_id, value, gen_random_uuid(), gen_random_uuid() FROM leadlex.shared_value;
          INSERT INTO leadlex.ticket SELECT v.workspace_id, v.value, p.id, now(), now(), now() + interval '1 day', v.value, '{\"inquiry\": {}}', v.value
              FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
+         INSERT INTO leadlex.spend_sum VALUES ('USD', 'other', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'day', '2026-01-01', 0.28);
+         INSERT INTO leadlex.spend_lease VALUES ('USD', 'other', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '2026-01-01', 0, 4711);
+         INSERT INTO leadlex.spend_reported VALUES ('USD', 'other', 30);
+         INSERT INTO leadlex.budget_limit VALUES ('other', 'day', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'USD', 20.00);
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

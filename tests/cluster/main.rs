@@ -46,6 +46,7 @@ mod major;
 mod many_databases;
 mod many_roles;
 mod membership;
+mod money;
 mod nested;
 mod own_thread;
 mod people_answers;

@@ -33,7 +33,10 @@ fn set_budget(
     currency: Option<&str>,
 ) {
     cache::refresh();
-    let provider = provider.map(|name| super::providers::find(name).name.clone());
+    let provider = provider.map(|name| match cache::providers().iter().find(|p| p.name == name) {
+        Some(known) => known.name.clone(),
+        None => raise::invalid(format!("there is no provider \"{}\"", short(name)), "See leadlex.provider."),
+    });
     let period = self::period(super::required(period, "period"));
     let workspace = workspace_id.map(|id| super::known_workspace(super::plain(id)));
     let amount = amount.map(|amount| self::amount(&amount.to_string()));
@@ -207,14 +210,13 @@ fn shown(budget: &Budget) -> BudgetRow {
 /// What counts against a budget at `now`, in epoch seconds.
 fn used(budget: &Budget, now: i64) -> Amount {
     let key = spending::sum_of(budget);
-    let windows = budgets::windows(&key).unwrap_or_else(|| spend::load(&key, now).0);
-    windows.used(budget.period, now).plus(windows.open())
-}
-
-/// leadlex.spend_life(): tells one life of shared memory from the next; NULL where the library was not preloaded.
-/// Raises 55000: the extension is not installed, or has another version.
-#[pg_extern(sql = false)]
-fn spend_life() -> Option<i64> {
-    cache::refresh();
-    layout::available().then(budgets::life)
+    match budgets::windows(&key) {
+        Some(windows) => windows.used(budget.period, now).plus(windows.open()),
+        None => {
+            // What a crash has left is not booked yet, and no more than the budget allowed.
+            let (windows, _, left) = spend::load(&key, now);
+            let known = windows.used(budget.period, now);
+            known.plus(left.min(budget.amount.minus(known)))
+        }
+    }
 }

@@ -245,7 +245,7 @@ fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     }
 }
 
-/// leadlex.drop_provider(name): removes a provider. Raises 22023: the name is NULL or unknown. 40001: it has
+/// leadlex.drop_provider(name): removes a provider, and its budgets. Raises 22023: the name is NULL or unknown. 40001: it has
 /// changed since the transaction's one snapshot. 55000: not installed, or another version.
 #[pg_extern(sql = false)]
 fn drop_provider(name: Option<&str>) {

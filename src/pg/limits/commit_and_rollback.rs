@@ -2,6 +2,7 @@
 
 use crate::pg::limits::accounts::{broadcast, load_failed};
 use crate::pg::limits::credits;
+use crate::pg::shared::budgets;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountKey, AccountState};
 use crate::pg::shared::transaction::{Settlement, Transaction, Undone};
@@ -35,6 +36,9 @@ fn settle(ended: &Transaction, committed: bool) {
     if let Some(index) = ended.loading {
         layout::with_account(index, |a| *a = AccountState::FREE);
         broadcast(index);
+    }
+    if committed {
+        ended.used.iter().for_each(|used| budgets::used(&used.key, used.fields.iter().sum()));
     }
     for &index in ended.pins.iter().filter(|&&p| Some(p) != ended.loading) {
         let shared = credits::own_shared(ended, index);

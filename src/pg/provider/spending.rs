@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,17 +10,18 @@ use uuid::Uuid;
 
 use crate::pg::installation;
 use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
+use crate::pg::shared::transaction::{self, UsedFields};
 use crate::pg::shared::{turns, wait, workers};
 use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::{clock, role};
-use leadlex_domain::fields::FieldSet;
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::money::price::{self, Bill, Price};
 use leadlex_domain::money::windows::day_of;
 use leadlex_domain::money::{Amount, Currency};
 use leadlex_domain::provider::{Config, Fault, FaultKind, Progress};
-use leadlex_domain::reply::Costs;
+use leadlex_domain::reply::{Costs, Origin};
 
 /// Between looks whether the worker has written a lease.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -133,10 +135,65 @@ fn limit(budget: &Budget) -> Limit {
     Limit { sum, period: budget.period, amount: budget.amount }
 }
 
+/// Notes which provider supplied what was written now: it counts when the transaction commits.
+pub fn note_used(
+    providers: &[(String, Rc<LoadedProvider>)],
+    workspace: Uuid,
+    (updated, origins): (FieldSet, &FieldMap<Origin>),
+) {
+    let (day, role) = (day_of(clock::now()), role::caller().to_u32());
+    let subtransaction = transaction::subtransaction();
+    for field in updated.iter() {
+        let Some(origin) = origins.get(field) else { continue };
+        let known = providers.iter().find(|(name, _)| *name == origin.source);
+        let price = known.and_then(|(_, provider)| provider.config.as_ref().ok()?.price());
+        let of = sum_key(price.map(|price| price.currency), workspace, &origin.source);
+        let key = EntryKey { of, day, role };
+        transaction::with(|t| {
+            let alike = |used: &&mut UsedFields| used.key == key && used.subtransaction == subtransaction;
+            match t.used.iter_mut().find(alike) {
+                Some(used) => used.fields[field.index()] += 1,
+                None => {
+                    let mut fields = [0; Field::COUNT];
+                    fields[field.index()] = 1;
+                    t.used.push(UsedFields { key, fields, subtransaction });
+                }
+            }
+        });
+    }
+}
+
 /// Keeps free what the request can cost at most. Err: a budget has not so much left, or cannot be counted.
 ///
 /// Raises 53400 or 55000: the worker was late to write a lease.
 pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> Result<Spending, Fault> {
+    let mut patience = None;
+    loop {
+        // What was set meanwhile counts: also for a set that runs for hours.
+        cache::forget_changed();
+        match attempt(provider, config, spender)? {
+            Ok(spending) => return Ok(spending),
+            Err(Denied::NotLoaded(key)) if load(&key) => {}
+            Err(_) => {
+                if !patience.get_or_insert_with(turns::Patience::new).lasts() {
+                    turns::give_up(
+                        "the background worker did not record what was spent in time",
+                        "No request was sent.",
+                    );
+                }
+                workers::wake();
+                wait::nap(PAUSE);
+            }
+        }
+    }
+}
+
+/// The inner error: what has to be waited for.
+fn attempt(
+    provider: &LoadedProvider,
+    config: &Config,
+    spender: Spender,
+) -> Result<Result<Spending, Denied>, Fault> {
     let price = config.price();
     let all = cache::budgets();
     let budgets: Vec<&Budget> =
@@ -166,9 +223,15 @@ pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> 
     };
     let per_request = price.map(Price::per_request).unwrap_or_default();
     let unknown = Bill { requests: 1, cost: per_request, unknown: most_of_answer, ..Bill::default() };
-    let held = in_time(wish, unknown).map_err(|denied| over_budget(denied, &budgets, price))?;
-    let tab = TAB.with_borrow(Clone::clone);
-    Ok(Spending { held, price: price.cloned(), most_of_answer, tab })
+    match budgets::reserve(&wish, unknown) {
+        Ok(held) => {
+            let tab = TAB.with_borrow(Clone::clone);
+            Ok(Ok(Spending { held, price: price.cloned(), most_of_answer, tab }))
+        }
+        Err(Denied::Budget(at)) => Err(over_budget(budgets[at])),
+        Err(Denied::Reported(credits)) => Err(over_credits(credits, price)),
+        Err(wait) => Ok(Err(wait)),
+    }
 }
 
 /// How much to lease at once.
@@ -178,35 +241,8 @@ fn lease(most: Amount, limits: &[Limit]) -> Amount {
     Amount(smallest.map_or(requests.0, |part| part.min(requests.0))).max(most)
 }
 
-/// Waits for what the reservation needs: a sum that is read from the books, or a lease that the worker writes.
-fn in_time(mut wish: Wish<'_>, unknown: Bill) -> Result<budgets::Held, Denied> {
-    let mut patience = turns::Patience::new();
-    loop {
-        let denied = match budgets::reserve(&wish, unknown) {
-            Ok(held) => return Ok(held),
-            Err(denied) => denied,
-        };
-        match denied {
-            Denied::NotLoaded(key) if load(&key, wish.now) => {}
-            Denied::NotLoaded(_) | Denied::NeedsLease | Denied::NoRoom => {
-                if !patience.lasts() {
-                    turns::give_up(
-                        "the background worker did not record what was spent in time",
-                        "No request was sent.",
-                    );
-                }
-                workers::wake();
-                wait::nap(PAUSE);
-            }
-            Denied::Budget(_) | Denied::Reported(_) => return Err(denied),
-        }
-        wish.now = clock::now();
-        wish.entry.day = day_of(wish.now);
-    }
-}
-
 /// Reads a sum, where nobody else does. `false`: that is to be waited for.
-fn load(key: &SumKey, now: i64) -> bool {
+fn load(key: &SumKey) -> bool {
     struct Reading<'a>(&'a SumKey);
     impl Drop for Reading<'_> {
         fn drop(&mut self) {
@@ -219,10 +255,12 @@ fn load(key: &SumKey, now: i64) -> bool {
         Load::Mine => {
             // Where it fails, others may try.
             let reading = Reading(key);
-            let (windows, reported) = spend::load(key, now);
-            budgets::loaded(key, windows, reported);
+            let (windows, reported, left) = spend::load(key, clock::now());
+            if left == Amount::ZERO {
+                budgets::loaded(key, windows, reported);
+            }
             drop(reading);
-            true
+            left == Amount::ZERO
         }
     }
 }
@@ -235,29 +273,19 @@ fn no_price(budget: &Budget) -> Fault {
     Fault::new(FaultKind::NoPrice, message)
 }
 
-fn over_budget(denied: Denied, budgets: &[&Budget], price: Option<&Price>) -> Fault {
+fn over_budget(budget: &Budget) -> Fault {
     let now = clock::now();
-    match denied {
-        Denied::Budget(at) => {
-            let budget = budgets[at];
-            let resets_at = budget.period.resets_at(now);
-            let retry_after_s = resets_at.map(|at| (at - now).max(1).unsigned_abs());
-            Fault { retry_after_s, ..Fault::new(FaultKind::Budget, format!("not asked: {}", words(budget))) }
-        }
-        Denied::Reported(credits) => {
-            let most = price.and_then(Price::most_credits).unwrap_or_default();
-            let message = format!(
-                "not asked: an answer of it has reported {credits} credits, and most_credits of its price says at most {most}"
-            );
-            let remedy =
-                "Raise most_credits in its price (leadlex.alter_provider) to what its answers report.";
-            Fault { remedy: Some(remedy.into()), ..Fault::new(FaultKind::Budget, message) }
-        }
-        // These are waited for.
-        Denied::NotLoaded(_) | Denied::NeedsLease | Denied::NoRoom => {
-            Fault::new(FaultKind::Internal, "not asked: what was spent is not known")
-        }
-    }
+    let retry_after_s = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
+    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, format!("not asked: {}", words(budget))) }
+}
+
+fn over_credits(credits: Amount, price: Option<&Price>) -> Fault {
+    let most = price.and_then(Price::most_credits).unwrap_or_default();
+    let message = format!(
+        "not asked: an answer of it has reported {credits} credits, and most_credits of its price says at most {most}"
+    );
+    let remedy = "Raise most_credits in its price (leadlex.alter_provider) to what its answers report.";
+    Fault { remedy: Some(remedy.into()), ..Fault::new(FaultKind::Budget, message) }
 }
 
 /// No workspace learns of the others' budgets more than that there is one.

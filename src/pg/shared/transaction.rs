@@ -3,9 +3,11 @@
 //! Every entry remembers its subtransaction. A subtransaction that ends well passes its entries to the parent;
 //! one that aborts gives them back. The callbacks of commit and abort only touch memory: they cannot fail.
 
+use crate::pg::shared::budgets::EntryKey;
 use crate::pg::shared::events::{self, Event};
 use crate::pg::shared::job_queues;
 use crate::pg::shared::workers;
+use leadlex_domain::fields::Field;
 use leadlex_domain::sqlstate;
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -47,6 +49,14 @@ pub struct OwnClaim {
     pub subtransaction: u32,
 }
 
+/// Fields that were written and that a provider supplied, by field in the order of the fields.
+#[derive(Clone, Copy, Debug)]
+pub struct UsedFields {
+    pub key: EntryKey,
+    pub fields: [u64; Field::COUNT],
+    pub subtransaction: u32,
+}
+
 /// What the present transaction of this backend holds and has noted.
 #[derive(Default)]
 pub struct Transaction {
@@ -71,6 +81,8 @@ pub struct Transaction {
     pub resumed: bool,
     /// Databases that this transaction keeps workers out of.
     pub lockouts: Vec<OwnLockout>,
+    /// Counted when it commits.
+    pub used: Vec<UsedFields>,
     /// What is to be told of once this is committed.
     pub events: Vec<OwnEvent>,
     /// In which workspace it has calls, see [`crate::pg::shared::occupancy`]; 0: in none.
@@ -261,10 +273,12 @@ unsafe extern "C-unwind" fn on_subtransaction(
             t.events.iter_mut().for_each(|e| hand_up(&mut e.subtransaction));
             t.controls.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
             t.closures.iter_mut().for_each(|c| hand_up(&mut c.subtransaction));
+            t.used.iter_mut().for_each(|u| hand_up(&mut u.subtransaction));
         }),
         SUBXACT_EVENT_ABORT_SUB => {
             let undone = CURRENT.with_borrow_mut(|t| {
                 t.grants.retain(|g| g.subtransaction != own);
+                t.used.retain(|u| u.subtransaction != own);
                 t.under_way.retain(|c| c.subtransaction != own);
                 t.events.retain(|e| e.subtransaction != own);
                 t.controls.retain(|c| c.subtransaction != own);

@@ -9,7 +9,7 @@ use crate::pg::shared::budgets::{self, Counts, EntryKey, Record, SumKey};
 use crate::pg::sys::role;
 use crate::pg::sys::row::{number, optional, text, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
-use leadlex_domain::money::windows::{Period, Windows, first_day, month_of};
+use leadlex_domain::money::windows::{Period, Windows, day_of, first_day, month_of};
 use leadlex_domain::money::{Amount, Currency};
 
 /// Every workspace together, as the tables have it.
@@ -50,7 +50,8 @@ pub fn budgets() -> Vec<Budget> {
 static SET_BUDGET: Statement = Statement::new(
     "INSERT INTO leadlex.budget_limit AS b (provider, period, workspace_id, currency, amount)
      VALUES ($1, $2, $3, $4, $5::pg_catalog.numeric)
-     ON CONFLICT (provider, period, workspace_id, currency) DO UPDATE SET amount = EXCLUDED.amount",
+     ON CONFLICT (provider, period, workspace_id, currency) DO UPDATE
+     SET amount = EXCLUDED.amount, changed_at = pg_catalog.clock_timestamp()",
 );
 static TAKE_BUDGET: Statement = Statement::new(
     "DELETE FROM leadlex.budget_limit AS b
@@ -94,42 +95,36 @@ fn to_pg(id: [u8; 16]) -> pgrx::Uuid {
     pgrx::Uuid::from_bytes(id)
 }
 
-// What earlier lives of the server have leased counts as spent, whether the worker has booked it by now or not.
 static LOAD: Statement = Statement::new(
     "SELECT coalesce((SELECT pg_catalog.sum(s.used) FROM leadlex.spend_sum AS s
                       WHERE s.currency OPERATOR(pg_catalog.=) $1 AND s.provider OPERATOR(pg_catalog.=) $2
                         AND s.workspace_id OPERATOR(pg_catalog.=) $3 AND s.period OPERATOR(pg_catalog.=) p.period
                         AND s.starts OPERATOR(pg_catalog.=) p.starts), 0),
-            coalesce((SELECT pg_catalog.sum(l.amount) FROM leadlex.spend_lease AS l
-                      WHERE l.currency OPERATOR(pg_catalog.=) $1
-                        AND ($2 OPERATOR(pg_catalog.=) '' OR l.provider OPERATOR(pg_catalog.=) $2)
-                        AND ($7 OR l.workspace_id OPERATOR(pg_catalog.=) $3)
-                        AND l.life OPERATOR(pg_catalog.<>) $6 AND l.day OPERATOR(pg_catalog.>=) p.starts), 0),
             coalesce((SELECT r.credits FROM leadlex.spend_reported AS r
-                      WHERE r.currency OPERATOR(pg_catalog.=) $1 AND r.provider OPERATOR(pg_catalog.=) $2), 0)
+                      WHERE r.currency OPERATOR(pg_catalog.=) $1 AND r.provider OPERATOR(pg_catalog.=) $2), 0),
+            coalesce((SELECT pg_catalog.sum(l.amount) FROM leadlex.spend_lease AS l
+                      WHERE l.life OPERATOR(pg_catalog.<>) $6), 0)
      FROM (VALUES ('day', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $4),
                   ('month', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $5),
                   ('total', pg_catalog.date '1970-01-01')) AS p(period, starts)
      ORDER BY p.period USING OPERATOR(pg_catalog.<)",
 );
 
-/// A sum as the tables have it at `now`, and the most credits that an answer of the provider has reported.
-pub fn load(key: &SumKey, now: i64) -> (Windows, Amount) {
-    let day = leadlex_domain::money::windows::day_of(now);
-    let every_workspace = key.workspace == budgets::EVERY_WORKSPACE;
+/// A sum as the tables have it at `now`, the most credits that an answer of the provider has reported, and what a crash has
+/// left of leases that is not booked yet: before that is done, nothing may be spent.
+pub fn load(key: &SumKey, now: i64) -> (Windows, Amount, Amount) {
     let args = [
         arg(key.currency.name()),
         arg(key.name()),
         arg(to_pg(key.workspace)),
-        arg(day as i32),
+        arg(day_of(now) as i32),
         arg(first_day(month_of(now)) as i32),
         arg(budgets::life()),
-        arg(every_workspace),
     ];
     let rows = as_owner(|| LOAD.query(View::Latest, &args));
-    let of = |at: usize| rows.get(at).map_or(Amount::ZERO, |row| amount(row, 0).plus(amount(row, 1)));
-    let reported = rows.first().map_or(Amount::ZERO, |row| amount(row, 2));
-    (Windows::new(now, of(0), of(1), of(2)), reported)
+    let of = |at: usize| rows.get(at).map_or(Amount::ZERO, |row| amount(row, 0));
+    let first = |at| rows.first().map_or(Amount::ZERO, |row| amount(row, at));
+    (Windows::new(now, of(0), of(1), of(2)), first(1), first(2))
 }
 
 /// A numeric of at most six decimals; nothing where it is NULL.
@@ -138,12 +133,16 @@ fn amount(row: &Row, at: usize) -> Amount {
 }
 
 // One row for each day, role, workspace and provider; and their sums, for each way in which a budget can count them.
-macro_rules! booked {
-    ($entries:literal) => {
-        concat!(
-            "WITH n AS (",
-            $entries,
-            "), days AS (
+static BOOK: Statement = Statement::new(
+    "WITH n AS (
+         SELECT pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) u.day AS day, u.workspace_id, u.provider, u.currency, u.role,
+                u.requests, u.matches, u.fields_supplied, u.fields_used, u.vendor_credits::pg_catalog.numeric AS vendor_credits,
+                u.cost::pg_catalog.numeric AS cost, u.unknown::pg_catalog.numeric AS unknown
+         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+             pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),
+             pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12))
+             AS u(day, workspace_id, provider, currency, role, requests, matches, fields_supplied, fields_used, vendor_credits,
+                  cost, unknown)), days AS (
          INSERT INTO leadlex.spend_day AS d (day, workspace_id, provider, currency, role, requests, matches, fields_supplied,
              fields_used, vendor_credits, cost, unknown)
          SELECT n.day, n.workspace_id, n.provider, n.currency, n.role, n.requests, n.matches, n.fields_supplied, n.fields_used,
@@ -166,28 +165,31 @@ macro_rules! booked {
      GROUP BY n.currency, p.period, p.starts,
               GROUPING SETS ((n.provider, n.workspace_id), (n.provider), (n.workspace_id), ())
      HAVING pg_catalog.sum(n.cost OPERATOR(pg_catalog.+) n.unknown) OPERATOR(pg_catalog.>) 0
-     ON CONFLICT (currency, provider, workspace_id, period, starts) DO UPDATE SET used = s.used OPERATOR(pg_catalog.+) EXCLUDED.used"
-        )
-    };
-}
-
-static BOOK: Statement = Statement::new(booked!(
-    "SELECT pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) u.day AS day, u.workspace_id, u.provider, u.currency, u.role,
-            u.requests, u.matches, u.fields_supplied, u.fields_used, u.vendor_credits::pg_catalog.numeric AS vendor_credits,
-            u.cost::pg_catalog.numeric AS cost, u.unknown::pg_catalog.numeric AS unknown
-     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),
-         pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12))
-         AS u(day, workspace_id, provider, currency, role, requests, matches, fields_supplied, fields_used, vendor_credits,
-              cost, unknown)"
-));
-// What a crash has left of leases.
-static BOOK_LEFT: Statement = Statement::new(booked!(
-    "SELECT l.day, l.workspace_id, l.provider, l.currency, ''::pg_catalog.text AS role, 0::pg_catalog.int8 AS requests,
-            0::pg_catalog.int8 AS matches, 0::pg_catalog.int8 AS fields_supplied, 0::pg_catalog.int8 AS fields_used,
-            0::pg_catalog.numeric AS vendor_credits, 0::pg_catalog.numeric AS cost, l.amount AS unknown
-     FROM leadlex.spend_lease AS l WHERE l.life OPERATOR(pg_catalog.<>) $1 AND l.amount OPERATOR(pg_catalog.>) 0"
-));
+     ON CONFLICT (currency, provider, workspace_id, period, starts) DO UPDATE SET used = s.used OPERATOR(pg_catalog.+) EXCLUDED.used",
+);
+// What a crash has left of leases. No more was spent of them than the budgets allowed that had not changed since they were opened.
+static LEFT: Statement = Statement::new(
+    "SELECT l.currency, l.provider, l.workspace_id, (l.day OPERATOR(pg_catalog.-) pg_catalog.date '1970-01-01')::pg_catalog.int8,
+            l.amount
+     FROM leadlex.spend_lease AS l WHERE l.life OPERATOR(pg_catalog.<>) $1 AND l.amount OPERATOR(pg_catalog.>) 0
+     ORDER BY l.currency USING OPERATOR(pg_catalog.<), l.provider USING OPERATOR(pg_catalog.<), l.workspace_id USING OPERATOR(pg_catalog.<)",
+);
+static ALLOWED: Statement = Statement::new(
+    "SELECT pg_catalog.min(b.amount OPERATOR(pg_catalog.-) coalesce(
+                (SELECT s.used FROM leadlex.spend_sum AS s
+                 WHERE s.currency OPERATOR(pg_catalog.=) b.currency AND s.provider OPERATOR(pg_catalog.=) b.provider
+                   AND s.workspace_id OPERATOR(pg_catalog.=) b.workspace_id AND s.period OPERATOR(pg_catalog.=) b.period
+                   AND s.starts OPERATOR(pg_catalog.=)
+                       CASE WHEN b.period OPERATOR(pg_catalog.=) 'day' THEN l.day
+                            WHEN b.period OPERATOR(pg_catalog.=) 'month'
+                            THEN (pg_catalog.date_trunc('month', l.day::pg_catalog.timestamp))::pg_catalog.date
+                            ELSE pg_catalog.date '1970-01-01' END), 0))
+     FROM leadlex.spend_lease AS l JOIN leadlex.budget_limit AS b ON b.currency OPERATOR(pg_catalog.=) l.currency
+     WHERE l.currency OPERATOR(pg_catalog.=) $1 AND l.provider OPERATOR(pg_catalog.=) $2 AND l.workspace_id OPERATOR(pg_catalog.=) $3
+       AND b.provider OPERATOR(pg_catalog.=) ANY (ARRAY['', l.provider])
+       AND b.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY['ffffffff-ffff-ffff-ffff-ffffffffffff', l.workspace_id])
+       AND b.changed_at OPERATOR(pg_catalog.<) l.opened_at",
+);
 static FORGET_LEFT: Statement =
     Statement::new("DELETE FROM leadlex.spend_lease AS l WHERE l.life OPERATOR(pg_catalog.<>) $1");
 static LEASE: Statement = Statement::new(
@@ -215,11 +217,48 @@ static REPORTED: Statement = Statement::new(
 
 /// What a crash has left counts as spent, of an amount that is not known. Before anything else of this life is written.
 pub fn book_left() {
-    let life = [arg(budgets::life())];
+    let life = || [arg(budgets::life())];
     as_owner(|| {
-        BOOK_LEFT.run(&life);
-        FORGET_LEFT.run(&life);
+        let left = LEFT.query(View::Caller, &life());
+        for row in &left {
+            let (currency, provider, workspace) = (text(row, 0), text(row, 1), uuid(row, 2));
+            let key = [arg(currency.clone()), arg(provider.clone()), arg(to_pg(workspace.into_bytes()))];
+            let allowed = ALLOWED.row(View::Caller, &key).and_then(|row| optional(&row, 0));
+            // Less than nothing: a budget was lowered, or set, after it was spent.
+            let allowed = allowed.map(|text| Amount::parse(&text).unwrap_or_default());
+            let unknown = allowed.map_or(amount(row, 4), |allowed| allowed.min(amount(row, 4)));
+            if unknown > Amount::ZERO {
+                BOOK.run(&unknown_args(number(row, 3), (workspace, provider, currency), unknown));
+            }
+        }
+        if !left.is_empty() {
+            FORGET_LEFT.run(&life());
+        }
     });
+}
+
+/// One row of an amount alone.
+fn unknown_args(
+    day: i64,
+    (workspace, provider, currency): (Uuid, String, String),
+    unknown: Amount,
+) -> Vec<Arg> {
+    let nothing = || arg(vec!["0".to_owned()]);
+    let none = || arg(vec![0_i64]);
+    vec![
+        arg(vec![day as i32]),
+        arg(vec![to_pg(workspace.into_bytes())]),
+        arg(vec![provider]),
+        arg(vec![currency]),
+        arg(vec![String::new()]),
+        none(),
+        none(),
+        none(),
+        none(),
+        nothing(),
+        nothing(),
+        arg(vec![unknown.to_string()]),
+    ]
 }
 
 /// Writes what shared memory has; in one transaction.

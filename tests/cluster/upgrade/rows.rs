@@ -41,6 +41,11 @@ pub fn fill(client: &mut Client, provider: &Provider) {
                  gen_random_uuid(), gen_random_uuid(), 1, '{1}', 'public', 'crm', 'caller', 'role', '{phone}', false, 'done', 'enriched', NULL, now(), '');
              INSERT INTO leadlex.queue_pause (paused_by) VALUES ('dba');
              INSERT INTO leadlex.value_name SELECT '10000000-0000-4000-8000-000000000000', gen_random_uuid(), gen_random_uuid(), gen_random_uuid();
+             INSERT INTO leadlex.spend_day VALUES ('2026-01-01', '10000000-0000-4000-8000-000000000000', 'main', 'USD', 'caller', 1, 1, 1, 1, 0, 0.28);
+             INSERT INTO leadlex.spend_sum VALUES ('USD', 'main', '10000000-0000-4000-8000-000000000000', 'day', '2026-01-01', 0.28);
+             INSERT INTO leadlex.spend_lease VALUES ('USD', 'main', '10000000-0000-4000-8000-000000000000', '2026-01-01', 0, 4711);
+             INSERT INTO leadlex.spend_reported VALUES ('USD', 'main', 30);
+             INSERT INTO leadlex.budget_limit VALUES ('other', 'day', '10000000-0000-4000-8000-000000000000', 'USD', 20.00);
              INSERT INTO leadlex.rate_use VALUES ('10000000-0000-4000-8000-000000000000', extract(epoch FROM now()), '{1,2}', 1, 3, 0, now());
              INSERT INTO leadlex.enrichment VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), now(), 'caller', NULL,
                  'public', 'crm', '1', false, 'main', 0.9, '{phone}', '{}', '{\"phone\": null}', '{\"phone\": \"1\"}', NULL);",

@@ -14,6 +14,7 @@ use crate::pg::call::writing;
 use crate::pg::call::writing::Saved;
 use crate::pg::provider;
 use crate::pg::provider::Rejected;
+use crate::pg::provider::spending;
 use crate::pg::store::ledger;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
@@ -216,7 +217,12 @@ impl Batch<'_> {
         let how = (&self.caller, &*self.binding, self.request.overwrite);
         let changed = members.iter().filter(|member| member.steps.step() == Step::Charge);
         let entries: Vec<ledger::Entry> = changed
-            .map(|member| history::entry(member.claim.request_id, member.steps.enrichment(), how))
+            .map(|member| {
+                let enrichment = member.steps.enrichment();
+                let supplied = (enrichment.updated, enrichment.origins);
+                spending::note_used(&self.providers.all, self.workspace(), supplied);
+                history::entry(member.claim.request_id, enrichment, how)
+            })
             .collect();
         let paid = self.visit.as_ref().is_some_and(|visit| visit.charged);
         match paid {

@@ -15,7 +15,7 @@ use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::provider::spending::Noted;
+use crate::pg::provider::spending::{self, Noted};
 use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
@@ -237,6 +237,11 @@ impl<'a> SingleCall<'a> {
             Step::Write => Event::Written(self.write(steps).map(Box::new)),
             Step::Charge => {
                 let enrichment = steps.enrichment();
+                spending::note_used(
+                    &self.providers,
+                    self.workspace(),
+                    (enrichment.updated, enrichment.origins),
+                );
                 let how = (self.caller, &*self.binding, self.overwrite);
                 ledger::charge(&history::entry(self.request_id, enrichment, how));
                 if let Some(reservation) = self.reservation.take() {

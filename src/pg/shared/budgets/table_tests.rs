@@ -71,6 +71,12 @@ fn ready(tables: &mut Tables, of: SumKey) {
 }
 
 #[test]
+fn the_docs_say_how_large_it_is() {
+    let bytes = SUMS * size_of::<Sum>() + ENTRIES * size_of::<Entry>();
+    assert_eq!((bytes + 50_000) / 100_000, 16, "docs/internals/shared-memory.md");
+}
+
+#[test]
 fn a_sum_is_loaded_once_and_stays_while_it_is_needed() {
     let mut tables = Tables::new(4, 4);
     let of = key(1, "one");

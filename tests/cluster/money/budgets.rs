@@ -1,0 +1,197 @@
+//! Budgets: never exceeded, at any concurrency.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{a_match, configure, spend_adds_up, spend_is, text, world};
+use crate::support::{Behaviour, eventually, fails};
+use crate::world::{PATH, contact, enrich, number, only_phone};
+
+#[test]
+fn a_provider_without_money_left_is_passed_over() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 0.60)");
+    let mut caller = world.caller();
+    for n in [1, 2] {
+        enrich(&mut caller, n).unwrap();
+    }
+    let failure = fails(enrich(&mut caller, 3));
+    let detail = failure.json();
+    assert_eq!((failure.sqlstate.as_str(), &detail["reason"]), ("LX503", &json!("budget")), "{failure:?}");
+    assert_eq!(detail["retryable"], true);
+    let wait = detail["retry_after"].as_i64().unwrap();
+    assert!((1..=86_400).contains(&wait), "{wait}");
+    assert_eq!(world.provider.count(), 2);
+    // Of all time: never again by itself.
+    world.run(
+        "SELECT leadlex.set_budget('main', 'day', NULL); SELECT leadlex.set_budget('main', 'total', 0.60)",
+    );
+    let detail = fails(enrich(&mut caller, 3)).json();
+    assert_eq!((&detail["reason"], &detail["retryable"]), (&json!("budget"), &json!(false)), "{detail}");
+    assert!(detail["retry_after"].is_null() && detail["providers"][0]["retry_after"].is_null(), "{detail}");
+    let budget = "SELECT format('%s %s %s %s %s', period, amount, used, remaining, resets_at IS NULL) FROM leadlex.budget";
+    assert_eq!(text(&mut world.owner(), budget), "total 0.6 0.56 0.04 t");
+    // It is enough for one more: for the cent.
+    world.run("SELECT leadlex.set_budget('main', 'total', 0.84)");
+    enrich(&mut caller, 3).unwrap();
+    assert_eq!(text(&mut world.owner(), budget), "total 0.84 0.84 0 t");
+    world.run("SELECT leadlex.drop_provider('main')");
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.budget"), 0);
+    spend_is(&world, Duration::from_secs(2), "main 3/3/3/3 0.84");
+}
+
+#[test]
+fn a_budget_counts_those_that_it_is_about() {
+    let world = world(10, a_match(0.28));
+    let workspace = world.workspace;
+    let mut caller = world.caller();
+    for (of, limits) in [
+        ("NULL, 'day', 0.1", true),
+        ("NULL, 'month', 0.1", true),
+        (&format!("'main', 'total', 0.1, '{workspace}'"), true),
+        (&format!("NULL, 'total', 0.1, '{workspace}', 'USD'"), true),
+        ("'main', 'day', 5", false),
+    ] {
+        world.run(&format!("SELECT leadlex.set_budget({of})"));
+        let asked = world.provider.count();
+        let told = enrich(&mut caller, asked as i32 + 1);
+        assert_eq!(told.is_ok(), !limits, "{of}: {told:?}");
+        assert_eq!(world.provider.count(), asked + usize::from(!limits));
+        world.run("DELETE FROM leadlex.budget_limit");
+    }
+    // What is tried out counts among all workspaces together.
+    world.run("SELECT leadlex.set_budget('main', 'day', 0.60)");
+    let tried = "SELECT leadlex.check_provider('main', '{\"email\": \"somebody@acme.example\"}') ->> 'reason' IS NULL";
+    assert_eq!(text(&mut world.owner(), &format!("SELECT ({tried})::text")), "true");
+    assert_eq!(text(&mut world.owner(), &format!("SELECT ({tried})::text")), "false");
+    assert_eq!(world.provider.count(), 2);
+}
+
+#[test]
+fn what_has_no_price_in_its_currency_is_not_asked() {
+    let world = world(10, a_match(0.28));
+    let mut owner = world.owner();
+    let failure = |owner: &mut postgres::Client, sql: &str| fails(owner.batch_execute(sql)).sqlstate;
+    assert_eq!(failure(&mut owner, "SELECT leadlex.set_budget('nobody', 'day', 1)"), "22023");
+    assert_eq!(failure(&mut owner, "SELECT leadlex.set_budget('main', 'week', 1)"), "22023");
+    assert_eq!(failure(&mut owner, "SELECT leadlex.set_budget('main', 'day', -1)"), "22023");
+    assert_eq!(failure(&mut owner, "SELECT leadlex.set_budget('main', 'day', 0.0000001)"), "22023");
+    assert_eq!(
+        failure(&mut owner, "SELECT leadlex.set_budget('main', 'day', 1, currency => 'dollar')"),
+        "22023"
+    );
+    configure(&world, "main", json!({"price": null}));
+    assert_eq!(failure(&mut owner, "SELECT leadlex.set_budget('main', 'day', 1)"), "22023");
+    let mark = world.cluster.log_mark();
+    world.run("SELECT leadlex.set_budget('main', 'day', 1, currency => 'USD')");
+    assert!(world.cluster.log_since(mark).contains("has no price in USD"));
+    let detail = fails(enrich(&mut world.caller(), 1)).json();
+    assert_eq!((&detail["reason"], &detail["retryable"]), (&json!("no_price"), &json!(false)), "{detail}");
+    configure(&world, "main", json!({"price": {"currency": "EUR", "per_match": 1}}));
+    assert_eq!(fails(enrich(&mut world.caller(), 1)).json()["reason"], "no_price");
+    let mark = world.cluster.log_mark();
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 1)");
+    world.add_provider("second", &world.provider.config("/second"));
+    assert!(world.cluster.log_since(mark).contains("provider \"second\" has no price in EUR"));
+    world
+        .owner()
+        .execute(
+            "SELECT leadlex.alter_provider('second', config => $1)",
+            &[&json!({"price": {"currency": "USD", "per_match": 1}})],
+        )
+        .unwrap();
+    assert_eq!(failure(&mut owner, "SELECT leadlex.set_budget(NULL, 'month', 1)"), "22023");
+    assert_eq!(world.provider.count(), 0);
+}
+
+#[test]
+fn sixty_four_sessions_never_exceed_a_budget() {
+    let world = world(640, a_match(0.28));
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 20.00)");
+    world.provider.on(PATH, |request| {
+        let email = request.param("email").unwrap_or("nobody").to_owned();
+        Behaviour::json(200, only_phone(&format!("+1202555 {email}"))).after(Duration::from_millis(3))
+    });
+    thread::scope(|scope| {
+        for session in 0..64 {
+            let mut caller = world.caller();
+            scope.spawn(move || {
+                for n in 0..10 {
+                    let _ = enrich(&mut caller, session * 10 + n + 1);
+                }
+            });
+        }
+    });
+    // 71 × 0.28 = 19.88.
+    assert_eq!(world.provider.count(), 71);
+    spend_is(&world, Duration::from_secs(2), "main 71/71/71/71 19.88");
+    spend_adds_up(&world);
+}
+
+#[test]
+fn the_rest_waits_in_the_queue_and_uses_no_attempt() {
+    let world = world(500, a_match(0.28));
+    world.add_provider("second", &world.provider.config("/second"));
+    configure(
+        &world,
+        "second",
+        json!({"price": {"currency": "USD", "per_request": 0.05, "per_match": 0.10}}),
+    );
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 20.00)");
+    // Of every third the first knows nothing.
+    let knows = |email: &str| !email.ends_with("3@acme.example");
+    world.provider.on(PATH, move |request| match request.param("email") {
+        Some(email) if knows(email) => Behaviour::json(200, only_phone(&format!("+1202555 {email}"))),
+        _ => Behaviour::json(404, json!({})),
+    });
+    world.provider.on("/second", |request| {
+        Behaviour::json(200, only_phone(&format!("+1202555 {}", request.param("email").unwrap_or("nobody"))))
+    });
+    world.caller().batch_execute("SELECT leadlex.enqueue(array_agg(id)) FROM crm").unwrap();
+    let mut owner = world.owner();
+    eventually("the budget is used up", Duration::from_secs(30), || {
+        let sql = "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND last_error LIKE '%budget%'";
+        number(&mut owner, sql) + number(&mut owner, "SELECT count(*) FROM leadlex.job WHERE state = 'done'")
+            == 500
+    });
+    let spent = "SELECT (sum(cost) <= 20.00 AND sum(cost) > 19.50)::text FROM leadlex.spend";
+    eventually("spend is written", Duration::from_secs(2), || text(&mut owner, spent) == "true");
+    assert_eq!(number(&mut owner, "SELECT max(attempts)::int8 FROM leadlex.job WHERE state = 'queued'"), 0);
+    let until_midnight = "SELECT (min(next_attempt_at) >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + interval '1 day')::text
+                          FROM leadlex.job WHERE state = 'queued'";
+    assert_eq!(text(&mut owner, until_midnight), "true");
+    spend_adds_up(&world);
+}
+
+#[test]
+fn a_vendor_that_reports_more_than_it_said_is_booked_and_passed_over() {
+    let world = world(10, a_match(0.28));
+    let with_credits = json!({
+        "response": {"cost": {"pointer": "/credits"}},
+        "price": {"currency": "USD", "per_match": null, "per_credit": 0.01, "most_credits": 8},
+    });
+    configure(&world, "main", with_credits);
+    world.provider.on(PATH, |request| {
+        let n = request.param("email").unwrap_or("nobody").to_owned();
+        let mut body = only_phone(&format!("+1202555 {n}"));
+        body["credits"] = json!(if n.starts_with("person2@") { 30 } else { 8 });
+        Behaviour::json(200, body)
+    });
+    world.run("SELECT leadlex.set_budget('main', 'day', 10)");
+    let mut caller = world.caller();
+    assert_eq!(enrich(&mut caller, 1).unwrap()["cost"], json!({"USD": 0.08}));
+    assert_eq!(enrich(&mut caller, 2).unwrap()["cost"], json!({"USD": 0.3}));
+    let detail = fails(enrich(&mut caller, 3)).json();
+    assert_eq!(detail["reason"], "budget", "{detail}");
+    assert!(detail["providers"][0]["message"].as_str().unwrap().contains("30 credits"), "{detail}");
+    spend_is(&world, Duration::from_secs(2), "main 2/2/2/2 0.38");
+    // Also after a restart, until the price says so.
+    world.cluster.restart(crate::support::Stop::Fast);
+    let mut caller = world.caller();
+    assert_eq!(fails(enrich(&mut caller, 3)).json()["reason"], "budget");
+    configure(&world, "main", json!({"price": {"most_credits": 30}}));
+    enrich(&mut caller, 3).unwrap();
+    assert_eq!(contact(3).to_string().len(), 36);
+}

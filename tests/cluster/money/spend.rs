@@ -1,0 +1,121 @@
+//! `leadlex.spend`: all that a vendor can bill, whatever became of the transaction.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{a_match, configure, spend_is, text, world};
+use crate::support::Behaviour;
+use crate::world::{PATH, enrich, pid};
+
+/// The contract's, and a slow machine's.
+const SOON: Duration = Duration::from_millis(1_500);
+
+#[test]
+fn a_request_shows_within_a_second_whatever_became_of_its_transaction() {
+    let world = world(10, a_match(0.28));
+    let mut caller = world.caller();
+    let told = enrich(&mut caller, 1).unwrap();
+    assert_eq!(told["cost"], json!({"USD": 0.28}));
+    spend_is(&world, SOON, "main 1/1/1/1 0.28");
+    let mut transaction = caller.transaction().unwrap();
+    enrich(&mut transaction, 2).unwrap();
+    transaction.rollback().unwrap();
+    spend_is(&world, SOON, "main 2/2/2/1 0.56");
+    // From the receipt: nothing is sent.
+    let told = enrich(&mut caller, 2).unwrap();
+    assert_eq!(told["cost"], json!({}));
+    spend_is(&world, SOON, "main 2/2/2/2 0.56");
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    let _ = enrich(&mut caller, 3);
+    world.provider.on(PATH, |_| Behaviour::json(500, json!({})));
+    let _ = enrich(&mut caller, 4);
+    spend_is(&world, SOON, "main 4/2/2/2 0.56");
+    let day = text(
+        &mut world.owner(),
+        "SELECT ((now() AT TIME ZONE 'UTC')::date = min(day))::text FROM leadlex.spend",
+    );
+    assert_eq!(day, "true");
+    let roles = text(
+        &mut world.owner(),
+        "SELECT string_agg(role || ' ' || requests, ', ') FROM leadlex.spend_by_role",
+    );
+    assert_eq!(roles, "caller 4");
+}
+
+#[test]
+fn sets_jobs_and_trials_count_like_calls() {
+    let world = world(10, json!({"currency": "EUR", "per_request": 0.01, "per_field": {"phone": 0.1}}));
+    let ids = "SELECT array_agg(id) FROM crm WHERE email < 'person5'";
+    let mut caller = world.caller();
+    // person1, person10, person2, person3, person4.
+    caller.batch_execute(&format!("SELECT count(*) FROM enrich_contacts(({ids}))")).unwrap();
+    spend_is(&world, SOON, "main 5/5/5/5 0.55");
+    caller.batch_execute("SELECT leadlex.enqueue(array_agg(id)) FROM crm WHERE email > 'person5'").unwrap();
+    spend_is(&world, Duration::from_secs(10), "main 10/10/10/10 1.1");
+    world.run("SELECT leadlex.check_provider('main', '{\"email\": \"somebody@acme.example\"}')");
+    spend_is(&world, SOON, "main 1/1/1/0 0.11, main 10/10/10/10 1.1");
+    let nobody = "SELECT requests::text FROM leadlex.spend WHERE workspace_id = '00000000-0000-0000-0000-000000000000'";
+    assert_eq!(text(&mut world.owner(), nobody), "1");
+    let roles = "SELECT string_agg(role || ' ' || requests, ', ' ORDER BY role) FROM leadlex.spend_by_role WHERE role <> session_user";
+    assert_eq!(text(&mut world.owner(), roles), "caller 10");
+}
+
+#[test]
+fn an_answer_that_comes_after_a_cancel_is_paid_for() {
+    let world = world(10, a_match(0.28));
+    world.provider.on(PATH, |_| {
+        Behaviour::json(200, crate::world::only_phone("+12025550123")).after(Duration::from_millis(700))
+    });
+    let mut caller = world.caller();
+    world.abandon(&mut caller, 1);
+    spend_is(&world, Duration::from_secs(3), "main 1/1/1/0 0.28");
+}
+
+#[test]
+fn what_is_never_answered_may_have_been_billed() {
+    let world = world(10, json!({"currency": "USD", "per_request": 0.01, "per_match": 0.28}));
+    configure(&world, "main", json!({"timeout_ms": 200}));
+    world.run("SELECT leadlex.set_budget('main', 'day', 10)");
+    world.provider.on(PATH, |_| Behaviour::Never);
+    let mut caller = world.caller();
+    let _ = enrich(&mut caller, 1);
+    spend_is(&world, SOON, "main 1/0/0/0 0.01, main -/-/-/- 0.28");
+    // A session that ends takes its requests with it.
+    configure(&world, "main", json!({"timeout_ms": 60_000}));
+    let backend = pid(&mut caller);
+    std::thread::scope(|scope| {
+        let asked = world.provider.count();
+        scope.spawn(|| enrich(&mut caller, 2).map_err(drop));
+        world.provider.wait_for(asked + 1, Duration::from_secs(10));
+        world.run(&format!("SELECT pg_terminate_backend({backend}, 5000)"));
+    });
+    spend_is(&world, Duration::from_secs(3), "main 2/0/0/0 0.02, main -/-/-/- 0.56");
+    assert_eq!(text(&mut world.owner(), "SELECT used::text FROM leadlex.budget"), "0.58");
+    // What did not go out is not counted.
+    world.provider.close_connections();
+    configure(&world, "main", json!({"request": {"url": "http://127.0.0.1:1/person"}}));
+    let _ = enrich(&mut world.caller(), 3);
+    spend_is(&world, SOON, "main 2/0/0/0 0.02, main -/-/-/- 0.56");
+}
+
+#[test]
+fn a_workspace_sees_its_own_and_monitoring_sees_all() {
+    let world = world(10, a_match(0.28));
+    enrich(&mut world.caller(), 1).unwrap();
+    spend_is(&world, SOON, "main 1/1/1/1 0.28");
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 10)");
+    world.run(&format!("SELECT leadlex.set_budget('main', 'month', 10, '{}')", world.workspace));
+    world.run("CREATE ROLE watcher LOGIN IN ROLE pg_monitor; CREATE ROLE stranger LOGIN");
+    let count = |role: &str, of: &str| {
+        text(&mut world.cluster.connect_as("app", role), &format!("SELECT count(*)::text FROM leadlex.{of}"))
+    };
+    for (role, spend, budgets) in [("caller", "1", "1"), ("watcher", "1", "2"), ("stranger", "0", "0")] {
+        assert_eq!(count(role, "spend"), spend, "{role}");
+        assert_eq!(count(role, "spend_by_role"), spend, "{role}");
+        assert_eq!(count(role, "budget"), budgets, "{role}");
+    }
+    let mut caller = world.caller();
+    assert!(caller.batch_execute("SELECT leadlex.set_budget('main', 'day', 1000)").is_err());
+    assert!(caller.batch_execute("SELECT FROM leadlex.spend_day").is_err());
+}
