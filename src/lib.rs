@@ -14,7 +14,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
 ::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
 ::pgrx::extension_sql_file!("../sql/24_control.sql", name = "control", requires = ["many"]);
-::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["control"], finalize);
+::pgrx::extension_sql_file!("../sql/24_status.sql", name = "status", requires = ["control"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["status"], finalize);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

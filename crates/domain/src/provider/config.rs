@@ -21,7 +21,7 @@ const LONGEST_POLL_EVERY_S: u32 = 3_600;
 /// 30 days.
 const LONGEST_POLL_FOR_S: u32 = 2_592_000;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "about",
     "request",
     "identify_by",
@@ -41,6 +41,7 @@ const KEYS: [&str; 19] = [
     "poll_for_s",
     "when_pending",
     "min_confidence",
+    "low_balance",
 ];
 
 /// Reads a whole description. The error names the first mistake and its place.
@@ -76,6 +77,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
             .optional("min_confidence")
             .map(|least| parse_least(&least, &steps))
             .transpose()?,
+        low_balance: root.optional("low_balance").map(|low| parse_low_balance(&low, &steps)).transpose()?,
         steps,
     };
     check_polling(&root, &config)?;
@@ -167,6 +169,17 @@ fn parse_least(node: &Node<'_>, steps: &[Step]) -> Checked<f64> {
         ));
     }
     Ok(least)
+}
+
+fn parse_low_balance(node: &Node<'_>, steps: &[Step]) -> Checked<f64> {
+    let low = node.number()?;
+    if low <= 0.0 {
+        return Err(node.error("must be a number above 0"));
+    }
+    if steps.iter().all(|step| step.response.balance.is_none()) {
+        return Err(node.error("means nothing here: no response has a \"balance\""));
+    }
+    Ok(low)
 }
 
 /// How often and how long to ask says something only where an answer can be that there is none yet. That can be without
