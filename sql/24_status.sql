@@ -125,7 +125,7 @@ BEGIN
       AND EXISTS (SELECT FROM leadlex.provider_secret AS s WHERE NOT pg_catalog.starts_with(s.secret, 'file:'));
 END
 $check$;
-COMMENT ON FUNCTION leadlex.check() IS 'What is wrong, one row for each problem, with what to do; no row means that all is well. severity is error (something does not work, or somebody has too many rights) or warning. Errors: 55000 not preloaded.';
+COMMENT ON FUNCTION leadlex.check() IS 'What is wrong, one row for each problem, with what to do; no row means that all is well. severity is error (something does not work, or a role has too many rights) or warning. Errors: 55000 not preloaded.';
 REVOKE ALL ON FUNCTION leadlex.check() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.check() TO pg_monitor;
 

@@ -140,7 +140,7 @@ pub fn learn(catalog: u32, seen: Word, stopped: bool, paused: bool) -> Option<Wo
     let _held = layout::lock(Lock::Databases);
     let place = places().iter().find(|place| place.owner.load(Ordering::SeqCst) == owner)?;
     let bits = KNOWN | if stopped { STOPPED } else { 0 } | if paused { PAUSED } else { 0 };
-    let word = seen.0 / STEP * STEP | bits;
+    let word = (seen.0 / STEP * STEP) | bits;
     let changed = place.word.compare_exchange(seen.0, word, Ordering::SeqCst, Ordering::SeqCst);
     changed.is_ok().then_some(Word(word))
 }
@@ -167,7 +167,7 @@ fn change(own: &OwnControl) {
         let word = place.word.load(Ordering::SeqCst);
         // Helper threads go by it at once; sessions read the tables.
         let stopped = if own.stopped { STOPPED } else { word & STOPPED };
-        place.word.store((word / STEP + 1) * STEP | stopped, Ordering::SeqCst);
+        place.word.store(((word / STEP + 1) * STEP) | stopped, Ordering::SeqCst);
     }
 }
 

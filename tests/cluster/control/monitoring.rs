@@ -238,9 +238,13 @@ fn lines(expr: &str, scrapes: &[Vec<(String, String, f64)>]) -> Vec<(String, Vec
             let rates = || values.windows(2).map(|pair| (pair[1] - pair[0]).max(0.0)).collect();
             let told = ["provider", "severity", "workspace", "part", "event"].iter().find_map(|key| {
                 let (_, rest) = labels.split_once(&format!("{key}=\""))?;
-                Some(rest.split_once('"')?.0.to_owned())
+                Some((key, rest.split_once('"')?.0.to_owned()))
             });
-            let told = told.map_or_else(|| col.clone(), |told| format!("{told} {col}"));
+            let told = match told {
+                Some((&"part", told)) => told,
+                Some((_, told)) => format!("{told} {col}"),
+                None => col.clone(),
+            };
             (told, if expr.starts_with("rate(") { rates() } else { values })
         })
         .collect()
