@@ -17,6 +17,7 @@ COMMENT ON COLUMN leadlex.event.workspace_id IS 'which workspace it is about; NU
 COMMENT ON COLUMN leadlex.event.provider IS 'which provider it is about, by name; NULL = none';
 COMMENT ON COLUMN leadlex.event.detail IS 'more of it, such as credits, cause, jobs; names no person';
 
+-- Not in dumps: a database that is restored spends nothing by itself, see leadlex.home.
 CREATE TABLE leadlex.stopped (
     id         uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
     since      timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -28,7 +29,6 @@ COMMENT ON COLUMN leadlex.stopped.id IS 'of the row';
 COMMENT ON COLUMN leadlex.stopped.since IS 'when it was called';
 COMMENT ON COLUMN leadlex.stopped.stopped_by IS 'the role that called it last';
 COMMENT ON COLUMN leadlex.stopped.reason IS 'as given to leadlex.stop; callers are told';
-SELECT pg_catalog.pg_extension_config_dump('leadlex.stopped', '');
 
 CREATE TABLE leadlex.allotment (
     workspace_id uuid PRIMARY KEY,
@@ -44,3 +44,14 @@ COMMENT ON COLUMN leadlex.allotment.period IS 'day or month, from midnight UTC';
 COMMENT ON COLUMN leadlex.allotment.made_for IS 'start of the last period for which it was made, or in which it was set';
 COMMENT ON COLUMN leadlex.allotment.since IS 'when leadlex.allot_credits set it';
 SELECT pg_catalog.pg_extension_config_dump('leadlex.allotment', '');
+
+-- Not in dumps: the next answer says it again.
+CREATE TABLE leadlex.provider_balance (
+    provider_id uuid PRIMARY KEY REFERENCES leadlex.provider_config (id) ON UPDATE CASCADE ON DELETE CASCADE,
+    balance     double precision NOT NULL,
+    at          timestamptz NOT NULL
+);
+COMMENT ON TABLE leadlex.provider_balance IS 'What is left with vendors. Read leadlex.vendor_balance instead.';
+COMMENT ON COLUMN leadlex.provider_balance.provider_id IS 'leadlex.provider_config.id';
+COMMENT ON COLUMN leadlex.provider_balance.balance IS 'in the vendor''s own unit';
+COMMENT ON COLUMN leadlex.provider_balance.at IS 'when an answer last said so';

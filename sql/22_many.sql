@@ -52,7 +52,7 @@ GRANT EXECUTE ON FUNCTION leadlex.enqueue_on_insert() TO PUBLIC;
 CREATE FUNCTION leadlex.progress_report() RETURNS TABLE (pid integer, workspace_id uuid, relation text, total bigint, done bigint, failed bigint, started_at timestamptz, rate double precision, eta timestamptz)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'progress_report_wrapper';
-COMMENT ON FUNCTION leadlex.progress_report() IS 'What leadlex.progress shows: to administrators all batches of this database, to others those of their workspaces.';
+COMMENT ON FUNCTION leadlex.progress_report() IS 'What leadlex.progress shows: to administrators and pg_monitor all batches of this database, to others those of their workspaces.';
 REVOKE ALL ON FUNCTION leadlex.progress_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.progress_report() TO PUBLIC;
 

@@ -43,3 +43,17 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'allot_credits_wrapper';
 COMMENT ON FUNCTION leadlex.allot_credits(uuid, bigint, text) IS 'From the next UTC day or month on, the balance of a workspace becomes so much at the start of each, exactly once, also after an outage: what is left over lapses. The present balance stays; see leadlex.limit_credits. A NULL period ends it. Errors: 22023 no such workspace, credits NULL or below 0, another period than day or month; 22003 above 10^15; 55000 the workspace has no credit limit; 25006.';
 REVOKE ALL ON FUNCTION leadlex.allot_credits(uuid, bigint, text) FROM PUBLIC;
+
+REVOKE ALL ON leadlex.provider_balance FROM PUBLIC;
+CREATE VIEW leadlex.vendor_balance WITH (security_barrier = true) AS
+    SELECT p.name AS provider, b.balance, b.at
+    FROM leadlex.provider_balance AS b JOIN leadlex.provider_config AS p ON p.id OPERATOR(pg_catalog.=) b.provider_id
+    WHERE (SELECT leadlex.is_administrator())
+       OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
+       OR p.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);
+COMMENT ON VIEW leadlex.vendor_balance IS 'What is left with vendors, where response.balance of the provider says where an answer tells it. Administrators and pg_monitor see all, granted roles those of the providers of their own workspaces.';
+COMMENT ON COLUMN leadlex.vendor_balance.provider IS 'the provider';
+COMMENT ON COLUMN leadlex.vendor_balance.balance IS 'in the vendor''s own unit';
+COMMENT ON COLUMN leadlex.vendor_balance.at IS 'when an answer last said so';
+REVOKE ALL ON leadlex.vendor_balance FROM PUBLIC;
+GRANT SELECT ON leadlex.vendor_balance TO PUBLIC;

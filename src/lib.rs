@@ -16,7 +16,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
 ::pgrx::extension_sql_file!("../sql/23_money.sql", name = "money", requires = ["many"]);
 ::pgrx::extension_sql_file!("../sql/24_control.sql", name = "control", requires = ["money"]);
-::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["control"], finalize);
+::pgrx::extension_sql_file!("../sql/24_status.sql", name = "status", requires = ["control"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["status"], finalize);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

@@ -101,6 +101,7 @@ pub fn used_on(server: &'static Server) -> Used {
          INSERT INTO leadlex.spend_lease VALUES ('USD', 'other', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '2026-01-01', 0, 4711);
          INSERT INTO leadlex.spend_reported VALUES ('USD', 'other', 30);
          INSERT INTO leadlex.budget_limit VALUES ('other', 'day', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'USD', 20.00);
+         INSERT INTO leadlex.allotment SELECT id, 5, 'day', now() + interval '1 day' FROM leadlex.workspace;
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

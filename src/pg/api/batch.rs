@@ -1,6 +1,6 @@
 //! enrich_contacts, enrich_rows, leadlex.enrich_batch; leadlex.progress.
 
-use crate::pg::api::access;
+use crate::pg::api::workspaces;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::shared::layout;
 use crate::pg::sys::clock;
@@ -343,7 +343,7 @@ fn progress_report() -> TableIterator<
 > {
     cache::refresh();
     layout::require();
-    let all = access::administers();
+    let all = workspaces::watches();
     let own = identity::readable();
     let visible = |r: &Running| all || own.contains(&uuid::Uuid::from_bytes(r.workspace));
     let timestamp = |us: i64| to_timestamp(us as f64 / 1e6);

@@ -184,6 +184,7 @@ fn one_request(
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
             let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
+            in_flight.note_balance(rules.balance(answer));
             in_flight.ended(&came, cost);
         }
         Err(fault) => in_flight.ended(&Progress::Failed(fault.clone()), None),

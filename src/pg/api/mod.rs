@@ -31,6 +31,7 @@ mod estimate;
 mod forget;
 mod later;
 mod limits;
+mod memory;
 mod money;
 mod presets;
 mod privileges;

@@ -119,6 +119,7 @@ impl ReceiptSink {
                 }
                 Err(fault) => (Progress::Failed(Clone::clone(fault)), None),
             };
+            self.in_flight.note_balance(answer.ok().and_then(|answer| self.config.balance(answer)));
             self.in_flight.ended(&progress, cost);
             self.settle(inquiry, progress, &outcome, wait::is_own_thread());
         };

@@ -17,7 +17,7 @@ use leadlex_domain::event::Kind;
 
 const NAME: &CStr = c"leadlex_enrich events";
 /// Different events that can wait at once, in all databases together.
-const PLACES: usize = 256;
+pub const PLACES: usize = 256;
 /// Of the detail, as JSON.
 const DETAIL_BYTES: usize = 1_000;
 
@@ -235,6 +235,11 @@ pub fn forget(database: u32) {
         let gone = contents.places.iter_mut().filter(|w| w.database == database);
         gone.for_each(|w| *w = Waiting::FREE);
     });
+}
+
+/// Events that wait, in all databases together.
+pub fn waiting() -> usize {
+    locked(|contents| contents.places.iter().filter(|w| w.database != 0).count())
 }
 
 /// Events for which there was no place, since the server started.

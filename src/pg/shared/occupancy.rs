@@ -22,7 +22,7 @@ use leadlex_domain::sqlstate;
 
 const NAME: &CStr = c"leadlex_enrich occupancy";
 /// Workspaces that can be closed at once.
-const CLOSURES: usize = 64;
+pub const CLOSURES: usize = 64;
 /// The call has not looked yet whether the workspace is closed.
 const TENTATIVE: u64 = 1;
 /// The transaction has calls in several workspaces.
@@ -96,6 +96,11 @@ fn seats() -> &'static [Seat] {
         let first = HEAD.load(Ordering::Relaxed).cast::<u8>().add(seats_offset()).cast::<Seat>();
         std::slice::from_raw_parts(first, SEATS.load(Ordering::Relaxed))
     }
+}
+
+/// How many workspaces are closed now.
+pub fn closed() -> usize {
+    head().closed.load(Ordering::SeqCst)
 }
 
 /// The place of this process among the seats.

@@ -57,6 +57,10 @@ pub struct State {
     /// Counts changes of `since`; `recorded` of them are in the books.
     pub changes: u64,
     pub recorded: u64,
+    /// What is left with the vendor, when it said so (epoch microseconds; 0: it has not), and whether that is little.
+    pub balance: f64,
+    pub balance_at: i64,
+    pub balance_is_low: bool,
     /// Epoch microseconds.
     pub last_error_at: i64,
     pub error: [u8; ERROR_BYTES],
@@ -75,6 +79,9 @@ impl State {
         latencies: Latencies::NONE,
         changes: 0,
         recorded: 0,
+        balance: 0.0,
+        balance_at: 0,
+        balance_is_low: false,
         last_error_at: 0,
         error: [0; ERROR_BYTES],
     };
@@ -194,6 +201,8 @@ pub struct Unrecorded {
     changes: u64,
     pub provider: Uuid,
     pub tally: Tally,
+    /// What is left with the vendor, and when it said so, in epoch microseconds.
+    pub balance: Option<(f64, i64)>,
 }
 
 /// Tallies of a database's providers that the books do not know.
@@ -206,6 +215,7 @@ pub fn unrecorded(database: u32, catalog: u32) -> Vec<Unrecorded> {
                 changes: state.changes,
                 provider: Uuid::from_bytes(state.key.id),
                 tally: state.base.plus(&state.since),
+                balance: (state.balance_at > 0).then_some((state.balance, state.balance_at)),
             })
         })
     };

@@ -1,12 +1,11 @@
-//! The events that were told: leadlex.event. To post one see [`post`] here, or [`crate::pg::shared::events`] where no
-//! transaction is at hand.
+//! The events that were told: leadlex.event. To post one see [`post_on_commit`] here, or [`crate::pg::shared::events::post`].
 
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pg::installation::{self, as_owner};
 pub use crate::pg::shared::events::About;
-use crate::pg::shared::events::{self, Event};
+use crate::pg::shared::events::Event;
 use crate::pg::shared::transaction::{self, OwnEvent};
 use crate::pg::sys::database;
 use crate::pg::sys::jsonb::Jsonb;
@@ -14,26 +13,16 @@ use crate::pg::sys::row::{number, pg};
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::event::{KEPT, Kind};
 
-/// Something has happened in this database: the worker tells of it within 2 s, whatever becomes of this transaction, and at
-/// most once a minute for each kind and `about`. `detail` is a JSON object of at most 1,000 bytes that names no person.
-///
-/// Raises 55000: the extension is not installed, or has another version.
-pub fn post(kind: Kind, about: About, count: u64, detail: Value) {
-    events::post(&here(kind, about, count, detail));
-}
-
-/// The same, once this transaction is committed, and not at all if it (or its subtransaction) is rolled back.
+/// Something happens in this database when this transaction commits: the worker tells of it within 2 s, and at most once a
+/// minute for each kind and `about`. Not at all if it (or its subtransaction) is rolled back. `detail` is a JSON object of at
+/// most 1,000 bytes that names no person. What is true whatever becomes of the transaction: [`crate::pg::shared::events::post`].
 ///
 /// Raises 55000: the extension is not installed, or has another version.
 pub fn post_on_commit(kind: Kind, about: About, count: u64, detail: Value) {
-    let event = here(kind, about, count, detail);
+    let catalog = installation::present().catalog;
+    let event = Event { database: database::this_database(), catalog, kind, about, count, detail };
     let subtransaction = transaction::subtransaction();
     transaction::with(|t| t.events.push(OwnEvent { event, subtransaction }));
-}
-
-fn here(kind: Kind, about: About, count: u64, detail: Value) -> Event {
-    let catalog = installation::present().catalog;
-    Event { database: database::this_database(), catalog, kind, about, count, detail }
 }
 
 // NULL is one of nothing.
@@ -54,14 +43,15 @@ pub fn last(kind: Kind, workspace: Uuid, provider: Option<&str>) -> Option<i64> 
 
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.event (id, event, workspace_id, provider, detail)
-     VALUES ($1, $2, nullif($3, '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid), $4, $5)",
+     VALUES ($1, $2, $3, $4, $5)",
 );
 static NOTIFY: Statement = Statement::new("SELECT pg_catalog.pg_notify('leadlex', $1)");
 
 /// Writes it down, and notifies those who LISTEN once this transaction commits. `workspace` nil: about none.
 pub fn add(kind: Kind, workspace: Uuid, provider: Option<&str>, detail: &Value) -> Uuid {
     let id = Uuid::now_v7();
-    let args = [arg(pg(id)), arg(kind.name()), arg(pg(workspace)), arg(provider), arg(Jsonb::of(detail))];
+    let about = (!workspace.is_nil()).then(|| pg(workspace));
+    let args = [arg(pg(id)), arg(kind.name()), arg(about), arg(provider), arg(Jsonb::of(detail))];
     let notice = serde_json::json!({"event": kind.name(), "id": id}).to_string();
     as_owner(|| {
         ADD.run(&args);

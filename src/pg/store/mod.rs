@@ -23,3 +23,4 @@ pub mod stop;
 pub mod suppressions;
 pub mod tallies;
 pub mod tickets;
+pub mod vendor_balances;

@@ -40,6 +40,7 @@ pub fn write(database: u32) -> Result<(), Failed> {
         provider_slots::forget(database, Some(installation.catalog));
         let tallies = provider_slots::unrecorded(database, installation.catalog);
         store::tallies::record(&tallies);
+        store::vendor_balances::record(&tallies);
         tallies
     })?;
     provider_slots::recorded(&written);

@@ -143,3 +143,51 @@ fn an_event_of_a_call_that_was_cancelled_is_told() {
     assert!(began.elapsed() < Duration::from_secs(1));
     listener.next("provider_paused", Duration::from_secs(2) + PROMPT);
 }
+
+#[test]
+fn a_vendors_balance_is_shown_and_told_of_when_it_is_low() {
+    let world = world(Some(10), &[]);
+    let mut config = world.provider.config(PATH);
+    config["response"]["balance"] = json!({"header": "X-Credits-Left"});
+    config["low_balance"] = json!(100);
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &config);
+    let leaves = |left: &'static str| {
+        world.provider.on(PATH, move |request| {
+            let phone = only_phone(&format!("+1202555 {}", request.param("email").unwrap_or_default()));
+            Behaviour::Answer(crate::support::Response::json(200, &phone).with_header("X-Credits-Left", left))
+        });
+    };
+    let mut listener = Listener::new(&world);
+    let shown = || {
+        world
+            .owner()
+            .query_opt("SELECT balance FROM leadlex.vendor_balance WHERE provider = 'main' AND at > now() - interval '1 minute'", &[])
+            .unwrap()
+            .map(|row| row.get::<_, f64>(0))
+    };
+    let mut caller = world.caller();
+    leaves("100");
+    crate::world::enrich(&mut caller, 1).unwrap();
+    eventually("it is shown", Duration::from_secs(10), || shown() == Some(100.0));
+    assert!(listener.within(Duration::from_millis(500)).is_empty());
+    leaves("99.5");
+    crate::world::enrich(&mut caller, 2).unwrap();
+    listener.next("vendor_balance_low", PROMPT);
+    assert_eq!(detail(&world, "vendor_balance_low"), json!({"balance": 99.5}));
+    eventually("it is shown", Duration::from_secs(10), || shown() == Some(99.5));
+    // Not again before it was more, also after a restart.
+    world.cluster.restart(crate::support::Stop::Fast);
+    world.cluster.wait_until_ready();
+    world.run("UPDATE leadlex.event SET at = at - interval '1 minute'");
+    let mut listener = Listener::new(&world);
+    crate::world::enrich(&mut world.caller(), 3).unwrap();
+    assert!(listener.within(PROMPT).is_empty());
+    assert_eq!(crate::world::number(&mut world.caller(), "SELECT count(*) FROM leadlex.vendor_balance"), 0);
+    for wrong in [json!({"low_balance": 5}), json!({"low_balance": 0, "response": config["response"]})] {
+        let mut bad = world.provider.config(PATH);
+        bad.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        let added = world.owner().execute("SELECT leadlex.add_provider('bad', config => $1)", &[&bad]);
+        assert_eq!(crate::world::sqlstate(&added), "22023", "{bad}");
+    }
+}

@@ -1,7 +1,9 @@
 //! What an operator is told of, and can do: events, stop and resume, credit limits, what is wrong.
 
+mod check;
 mod credits;
 mod events;
+mod monitoring;
 mod stop;
 
 use std::time::{Duration, Instant};

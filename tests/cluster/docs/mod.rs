@@ -36,7 +36,13 @@ pub fn page(path: &str) -> Page {
     Page { path: PathBuf::from(path), text }
 }
 
-/// README.md and everything under docs/.
+/// For other programs: a configuration, a dashboard, a picture.
+fn is_data(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str());
+    path.starts_with("docs/monitoring") && extension.is_some_and(|e| ["yml", "json", "svg"].contains(&e))
+}
+
+/// README.md and every page under docs/.
 pub fn manual() -> Vec<Page> {
     let mut pages = vec![page("README.md")];
     let mut folders = vec![PathBuf::from("docs")];
@@ -45,6 +51,8 @@ pub fn manual() -> Vec<Page> {
             let path = folder.join(entry.unwrap().file_name());
             if root().join(&path).is_dir() {
                 folders.push(path);
+            } else if is_data(&path) {
+                // What a page links to, for other programs.
             } else {
                 assert_eq!(path.extension().and_then(|e| e.to_str()), Some("md"), "{}", path.display());
                 pages.push(page(path.to_str().unwrap()));

@@ -46,6 +46,9 @@ pub fn fill(client: &mut Client, provider: &Provider) {
              INSERT INTO leadlex.spend_lease VALUES ('USD', 'main', '10000000-0000-4000-8000-000000000000', '2026-01-01', 0, 4711);
              INSERT INTO leadlex.spend_reported VALUES ('USD', 'main', 30);
              INSERT INTO leadlex.budget_limit VALUES ('other', 'day', '10000000-0000-4000-8000-000000000000', 'USD', 20.00);
+             INSERT INTO leadlex.allotment VALUES ('10000000-0000-4000-8000-000000000000', 5, 'day', now());
+             INSERT INTO leadlex.stopped (stopped_by, reason) VALUES ('dba', 'while it is updated');
+             INSERT INTO leadlex.event VALUES (gen_random_uuid(), now(), 'resumed', NULL, NULL, '{}');
              INSERT INTO leadlex.rate_use VALUES ('10000000-0000-4000-8000-000000000000', extract(epoch FROM now()), '{1,2}', 1, 3, 0, now());
              INSERT INTO leadlex.enrichment VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), now(), 'caller', NULL,
                  'public', 'crm', '1', false, 'main', 0.9, '{phone}', '{}', '{\"phone\": null}', '{\"phone\": \"1\"}', NULL);",
@@ -58,6 +61,11 @@ pub fn fill(client: &mut Client, provider: &Provider) {
         )
         .unwrap();
     client.batch_execute("INSERT INTO leadlex.provider_secret VALUES ('main', 'kept')").unwrap();
+    client
+        .batch_execute(
+            "INSERT INTO leadlex.provider_balance SELECT id, 5, now() FROM leadlex.provider_config",
+        )
+        .unwrap();
 }
 
 /// Every row of every table of ours, each as an object.

@@ -25,7 +25,7 @@ const LONGEST_POLL_EVERY_S: u32 = 3_600;
 /// 30 days.
 const LONGEST_POLL_FOR_S: u32 = 2_592_000;
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "about",
     "request",
     "identify_by",
@@ -47,6 +47,7 @@ const KEYS: [&str; 21] = [
     "min_confidence",
     "price",
     "bulk",
+    "low_balance",
 ];
 
 /// Reads a whole description. The error names the first mistake and its place.
@@ -84,6 +85,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
             .map(|least| parse_least(&least, &steps))
             .transpose()?,
         price: root.optional("price").map(|price| parse_price(&price, &steps, mapped)).transpose()?,
+        low_balance: root.optional("low_balance").map(|low| parse_low_balance(&low, &steps)).transpose()?,
         steps,
         bulk,
     };
@@ -193,6 +195,17 @@ fn parse_least(node: &Node<'_>, steps: &[Step]) -> Checked<f64> {
 
 fn parse_price(node: &Node<'_>, steps: &[Step], mapped: FieldSet) -> Checked<Price> {
     Price::parse(node, steps.iter().any(|step| step.response.reports_cost()), mapped)
+}
+
+fn parse_low_balance(node: &Node<'_>, steps: &[Step]) -> Checked<f64> {
+    let low = node.number()?;
+    if low <= 0.0 {
+        return Err(node.error("must be a number above 0"));
+    }
+    if steps.iter().all(|step| step.response.balance.is_none()) {
+        return Err(node.error("means nothing here: no response has a \"balance\""));
+    }
+    Ok(low)
 }
 
 /// How often and how long to ask says something only where an answer can be that there is none yet. That can be without

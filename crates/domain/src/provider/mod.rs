@@ -93,6 +93,7 @@ pub use response::Explanation;
 pub use same_person::Whom;
 pub use taken::Taken;
 
+use self::document::Document;
 use self::identifying::IdentifyingSet;
 use self::limits::WhenLimited;
 pub(crate) use self::placeholder::Placeholder;
@@ -128,6 +129,7 @@ pub struct Config {
     min_confidence: Option<f64>,
     price: Option<Price>,
     bulk: Option<Bulk>,
+    low_balance: Option<f64>,
 }
 
 /// What becomes of a waterfall in which this provider's answer is not ready when the call's time is over.
@@ -181,6 +183,15 @@ impl Config {
     #[cfg(test)]
     pub fn read(&self, answer: &Answer, now: i64) -> Verdict {
         self.read_all(answer, now, &Whom::default()).0
+    }
+
+    /// What is left with the vendor, in its own unit, and whether that is little, where the answer says it.
+    pub fn balance(&self, answer: &Answer) -> Option<(f64, bool)> {
+        let mut rules = self.steps.iter().filter_map(|step| step.response.balance.as_ref()).peekable();
+        rules.peek()?;
+        let body = Document::of(answer);
+        let balance = rules.find_map(|rule| rule.of(answer, body.json()))?;
+        Some((balance, self.low_balance.is_some_and(|low| balance < low)))
     }
 
     /// What the answer to the first request says about `whom`, see [`Inquiry::take`], and what it cost, in the provider's

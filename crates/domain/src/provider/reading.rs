@@ -208,6 +208,24 @@ impl Cost {
     }
 }
 
+/// Where a provider says what its customer has left, in its own unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance(Place);
+
+impl Balance {
+    /// `{"header": …}` or `{"pointer": …}`.
+    pub fn parse(node: &Node<'_>) -> Checked<Balance> {
+        Place::parse(node, &[]).map(Balance)
+    }
+
+    /// `None`: the answer says no number between -1,000,000,000,000 and 1,000,000,000,000.
+    pub fn of(&self, answer: &Answer, body: Option<&Value>) -> Option<f64> {
+        const MOST: f64 = 1e12;
+        let balance = self.0.text(answer, body)?.trim().parse::<f64>().ok()?;
+        (-MOST..=MOST).contains(&balance).then_some(balance)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +309,23 @@ mod tests {
         }
         assert_eq!(dated(then, "3, 60"), Some(60));
         assert_eq!(dated(then, "3, soon"), None);
+    }
+
+    #[test]
+    fn balances_are_numbers() {
+        let balance = |rule: Value, header: &str, body: Value| {
+            let headers = vec![("X-Left".to_owned(), header.to_owned())];
+            let answer = Answer { status: 200, headers, body: Vec::new() };
+            let root = rule.clone();
+            Balance::parse(&Node::root(&root)).unwrap().of(&answer, Some(&body))
+        };
+        assert_eq!(balance(json!({"header": "X-Left"}), " 12.5 ", json!({})), Some(12.5));
+        assert_eq!(balance(json!({"header": "X-Left"}), "plenty", json!({})), None);
+        for (found, expected) in
+            [(json!(-3), Some(-3.0)), (json!("7"), Some(7.0)), (json!(null), None), (json!(1e13), None)]
+        {
+            assert_eq!(balance(json!({"pointer": "/left"}), "", json!({"left": found})), expected, "{found}");
+        }
     }
 
     #[test]

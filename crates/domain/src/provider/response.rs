@@ -9,7 +9,7 @@ use super::failure_kind::{Fault, FaultKind, Seen};
 use super::mapping::{Accepts, Spec};
 use super::node::{Checked, Node};
 use super::placeholder::Placeholder;
-use super::reading::{self, Cost, RetryAfter};
+use super::reading::{self, Balance, Cost, RetryAfter};
 use super::same_person::{SamePerson, Whom};
 use super::signals::{self, Signal, Signals};
 use super::taken::{Found, Names, Take, Taken};
@@ -27,6 +27,7 @@ pub struct Response {
     pub confidence: Confidence,
     retry_after: RetryAfter,
     cost: Option<Cost>,
+    pub balance: Option<Balance>,
 }
 
 /// Which step a response belongs to.
@@ -71,7 +72,7 @@ impl Response {
     /// Reads what a description says. `names`: what is taken anywhere, which means nothing here.
     pub fn parse(node: &Node<'_>, role: Role, names: &Names) -> Checked<Response> {
         refuse_placeholders(node, names)?;
-        let mut allowed = vec!["fields", "same_person", "confidence", "retry_after", "cost"];
+        let mut allowed = vec!["fields", "same_person", "confidence", "retry_after", "cost", "balance"];
         allowed.extend(signals::keys());
         let object = node.object(&allowed)?;
         if let Some(place) = object.optional(signals::TICKET_UNKNOWN).filter(|_| !role.has_ticket) {
@@ -92,9 +93,10 @@ impl Response {
         let retry_after =
             object.optional("retry_after").map_or(Ok(RetryAfter::NONE), |list| RetryAfter::parse(&list))?;
         let cost = object.optional("cost").map(|rule| Cost::parse(&rule)).transpose()?;
+        let balance = object.optional("balance").map(|rule| Balance::parse(&rule)).transpose()?;
         let same_person = object.optional("same_person").map(|rule| SamePerson::parse(&rule)).transpose()?;
         let same_person = same_person.unwrap_or_default();
-        Ok(Response { signals, fields, same_person, confidence, retry_after, cost })
+        Ok(Response { signals, fields, same_person, confidence, retry_after, cost, balance })
     }
 
     /// What an answer says about `whom`, and what it cost, in the provider's own unit, where it says so. It came at `now`,

@@ -45,9 +45,11 @@ pub fn open(provider: Uuid) -> ProviderSlot {
     if slot.with(|state| state.loaded) == Some(false) {
         // Two may read at once: the second finds it done. Nothing is written to the books before.
         let base = store::tallies::load(provider);
+        let low_before = store::vendor_balances::was_low(provider);
         slot.with(|state| {
             if !state.loaded {
                 state.base = base;
+                state.balance_is_low |= low_before && state.balance_at == 0;
                 state.loaded = true;
             }
         });
@@ -194,6 +196,32 @@ impl InFlightRequest {
         let ending = answered.or(account).unwrap_or(first).0;
         let counts = endings.iter().filter_map(|(_, count)| *count).collect();
         self.note(came, ending, counts, cost);
+    }
+
+    /// From any thread: what the answer says is left with the vendor, and whether that is little.
+    pub fn note_balance(&self, balance: Option<(f64, bool)>) {
+        let Some((balance, is_low)) = balance else { return };
+        let now = clock::now_us();
+        robust_mutex::from_thread(|| {
+            let before = self.slot.with(|state| {
+                (state.balance, state.balance_at) = (balance, now);
+                state.changes += 1;
+                std::mem::replace(&mut state.balance_is_low, is_low)
+            });
+            if is_low && before == Some(false) {
+                let AccountKey { database, catalog, id } = self.slot.key;
+                let about = About { provider: Uuid::from_bytes(id), ..About::default() };
+                let detail = json!({"balance": balance});
+                events::post(&Event {
+                    database,
+                    catalog,
+                    kind: Kind::VendorBalanceLow,
+                    about,
+                    count: 1,
+                    detail,
+                });
+            }
+        });
     }
 
     /// The same of a login. It is about no contact, so that whatever is wrong with its answer is so for all of them. That it went

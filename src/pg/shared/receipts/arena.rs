@@ -214,6 +214,13 @@ impl Arena<'_> {
         self.entries.len() - self.head.used as usize
     }
 
+    /// Of what answers may take: how much is in use, and how much there is, in units.
+    pub fn use_of_units(&self) -> (usize, usize) {
+        let free = self.free_entries().min(self.head.free_blocks as usize);
+        let all = self.entries.len().saturating_sub(self.reserved);
+        (all.saturating_sub(free.saturating_sub(self.reserved)), all)
+    }
+
     /// Whether half of the room for answers is free.
     pub fn is_roomy(&self) -> bool {
         let free = |free: usize, all: usize| free > self.reserved + (all - self.reserved) / 2;

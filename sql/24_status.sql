@@ -1,0 +1,184 @@
+-- What is wrong, and how things stand: for a person on call.
+
+CREATE FUNCTION leadlex.memory_report() RETURNS TABLE (part text, setting text, used bigint, places bigint, lost bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'memory_report_wrapper';
+COMMENT ON FUNCTION leadlex.memory_report() IS 'How full the tables in shared memory are, one row for each: the setting that bounds it, places in use, all places, and what found none since the server started. Rows only for administrators and pg_monitor.';
+REVOKE ALL ON FUNCTION leadlex.memory_report() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.memory_report() TO pg_monitor;
+
+CREATE FUNCTION leadlex.check() RETURNS TABLE (severity text, subject text, problem text, remedy text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $check$
+BEGIN
+    -- 55000 in a schema of another version than the library's.
+    PERFORM leadlex.is_administrator();
+    RETURN QUERY
+    -- Requests and queue.
+    SELECT 'error', 'requests', pg_catalog.format('leadlex.stop() is in force since %s, by %s: %s', s.since, s.stopped_by, s.reason),
+           'SELECT leadlex.resume();'
+    FROM leadlex.stopped AS s
+    UNION ALL
+    SELECT 'warning', 'queue', pg_catalog.format('leadlex.pause_queue() is in force since %s, by %s', p.since, p.paused_by),
+           'SELECT leadlex.resume_queue();'
+    FROM leadlex.queue_pause AS p
+    UNION ALL
+    SELECT 'warning', 'database', 'this database is a copy, or was restored: queue, triggers and the books are at rest',
+           'If it is to work and spend: SELECT leadlex.resume_queue();'
+    WHERE leadlex.queue_paused() OPERATOR(pg_catalog.=) 'clone'
+    UNION ALL
+    SELECT 'warning', 'queue', 'default_transaction_read_only is on: no job is begun', 'Switch it off for the database or the server.'
+    WHERE leadlex.queue_paused() OPERATOR(pg_catalog.=) 'read_only'
+    UNION ALL
+    SELECT 'warning', pg_catalog.format('workspace %s', coalesce(w.name, j.workspace_id::pg_catalog.text)),
+           pg_catalog.format('%s queued jobs were given up', pg_catalog.sum(j.contacts)),
+           'Mend what last_error in leadlex.job says; then SELECT leadlex.retry_jobs();'
+    FROM leadlex.job_set AS j LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) j.workspace_id
+    WHERE j.state OPERATOR(pg_catalog.=) 'dead'
+    GROUP BY w.name, j.workspace_id
+    UNION ALL
+    -- Providers.
+    SELECT 'error', pg_catalog.format('provider %s', p.name), 'it has no secret, and its request names one: it is not asked',
+           pg_catalog.format('SELECT leadlex.alter_provider(%L, secret => ''YOUR_KEY'');', p.name)
+    FROM leadlex.provider_config AS p
+    WHERE p.enabled AND pg_catalog.strpos(p.config::pg_catalog.text, '{secret}') OPERATOR(pg_catalog.>) 0
+      AND NOT EXISTS (SELECT FROM leadlex.provider_secret AS s WHERE s.name OPERATOR(pg_catalog.=) p.name)
+    UNION ALL
+    SELECT 'warning', pg_catalog.format('provider %s', p.name),
+           pg_catalog.format('it is paused: %s', s.state),
+           pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name)
+    FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS p ON p.id OPERATOR(pg_catalog.=) s.provider_id
+    WHERE p.enabled AND s.state OPERATOR(pg_catalog.=) ANY (ARRAY['breaker', 'quota', 'bad_credentials', 'half_open'])
+    UNION ALL
+    SELECT 'warning', pg_catalog.format('provider %s', p.name),
+           pg_catalog.format('the balance with its vendor is low: %s', b.balance), 'Buy more from the vendor.'
+    FROM leadlex.provider_balance AS b JOIN leadlex.provider_config AS p ON p.id OPERATOR(pg_catalog.=) b.provider_id
+    WHERE p.enabled AND b.balance OPERATOR(pg_catalog.<) (p.config OPERATOR(pg_catalog.->>) 'low_balance')::pg_catalog.float8
+    UNION ALL
+    -- Credits and values.
+    SELECT 'warning', pg_catalog.format('workspace %s', w.name), 'no credit is left: calls are LX402',
+           pg_catalog.format('SELECT leadlex.grant_credits(%L, 100);', w.id)
+    FROM leadlex.workspace AS w LEFT JOIN leadlex.credit_balance AS b ON b.workspace_id OPERATOR(pg_catalog.=) w.id
+    WHERE w.has_credit_limit
+      AND coalesce(b.settled, 0) OPERATOR(pg_catalog.+)
+          coalesce((SELECT pg_catalog.sum(q.amount) FROM leadlex.credit_pending AS q WHERE q.workspace_id OPERATOR(pg_catalog.=) w.id), 0)
+          OPERATOR(pg_catalog.<=) 0
+    UNION ALL
+    SELECT 'warning', pg_catalog.format('workspace %s', coalesce(w.name, v.workspace_id::pg_catalog.text)),
+           pg_catalog.format('%s values of the kind %s came up with more names than leadlex.max_people_per_value', pg_catalog.count(*), v.kind),
+           'See leadlex.shared_value. Where one is right: SELECT leadlex.allow_shared_value(''VALUE'');'
+    FROM leadlex.shared_value AS v LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) v.workspace_id
+    WHERE NOT v.allowed
+    GROUP BY w.name, v.workspace_id, v.kind
+    UNION ALL
+    -- Workers and memory.
+    SELECT 'error', 'launcher', 'no background worker runs: nothing is written down, and no job is run',
+           'See the server''s log, and max_worker_processes.'
+    FROM leadlex.worker_report() AS r
+    WHERE r.process OPERATOR(pg_catalog.=) 'launcher' AND r.pid IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+    UNION ALL
+    SELECT 'error', r.process, pg_catalog.format('its last round failed: %s', r.last_error), 'Mend that; it is tried again by itself.'
+    FROM leadlex.worker_report() AS r
+    WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text AND r.last_error IS NOT NULL
+    UNION ALL
+    SELECT 'warning', 'leadlex.receipt_buffer', pg_catalog.format('%s answers could not be kept since the server started', r.receipts_dropped),
+           'Find why the worker does not write (leadlex.worker_status), or raise leadlex.receipt_buffer.'
+    FROM leadlex.worker_report() AS r
+    WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text AND r.receipts_dropped OPERATOR(pg_catalog.>) 0
+    UNION ALL
+    SELECT 'warning', 'leadlex.max_job_workers', 'it is 0, and jobs wait', 'Raise it.'
+    WHERE pg_catalog.current_setting('leadlex.max_job_workers') OPERATOR(pg_catalog.=) '0'
+      AND EXISTS (SELECT FROM leadlex.job_set AS j WHERE j.next_attempt_at IS NOT NULL)
+    UNION ALL
+    SELECT 'warning', coalesce(m.setting, m.part), pg_catalog.format('%s of %s places in shared memory are in use: %s', m.used, m.places, m.part),
+           CASE WHEN m.setting IS NULL THEN 'See leadlex.worker_status for why the worker does not write.'
+                ELSE pg_catalog.format('Raise %s and restart.', m.setting) END
+    FROM leadlex.memory_report() AS m
+    WHERE (m.used OPERATOR(pg_catalog.*) 5) OPERATOR(pg_catalog.>=) (m.places OPERATOR(pg_catalog.*) 4)
+    UNION ALL
+    SELECT 'warning', m.part, pg_catalog.format('%s could not be kept since the server started', m.lost), 'See leadlex.worker_status for why the worker does not write.'
+    FROM leadlex.memory_report() AS m WHERE m.lost OPERATOR(pg_catalog.>) 0
+    UNION ALL
+    -- Roles that hold what they should not.
+    SELECT 'error', pg_catalog.format('role %s', CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text END),
+           pg_catalog.format('it has %s on leadlex.%s', pg_catalog.string_agg(a.privilege_type, ', '), c.relname),
+           pg_catalog.format('REVOKE ALL ON leadlex.%I FROM %s;', c.relname, CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END)
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) c.oid
+         AND d.deptype OPERATOR(pg_catalog.=) 'e'
+    JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid AND e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich'
+    CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+    WHERE c.relkind OPERATOR(pg_catalog.=) 'r' AND a.grantee OPERATOR(pg_catalog.<>) c.relowner
+      AND (a.privilege_type OPERATOR(pg_catalog.<>) 'SELECT'
+           OR c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['provider_secret', 'api_key', 'receipt', 'ticket', 'idempotency', 'job_set', 'value_name']::pg_catalog.name[]))
+    GROUP BY a.grantee, c.relname
+    UNION ALL
+    SELECT 'error', pg_catalog.format('role %s', CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text END),
+           'it may create objects in the schema leadlex',
+           pg_catalog.format('REVOKE CREATE ON SCHEMA leadlex FROM %s;', CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END)
+    FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+    WHERE n.nspname OPERATOR(pg_catalog.=) 'leadlex' AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner
+    UNION ALL
+    SELECT 'warning', pg_catalog.format('role %s', r.rolname), 'it reads every table, so also providers'' secrets (pg_read_all_data)',
+           pg_catalog.format('REVOKE pg_read_all_data FROM %I; or keep secrets in files (file:/path).', r.rolname)
+    FROM pg_catalog.pg_roles AS r
+    WHERE r.rolcanlogin AND NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, 'pg_read_all_data'::pg_catalog.name, 'USAGE')
+      AND EXISTS (SELECT FROM leadlex.provider_secret AS s WHERE NOT pg_catalog.starts_with(s.secret, 'file:'));
+END
+$check$;
+COMMENT ON FUNCTION leadlex.check() IS 'What is wrong, one row for each problem, with what to do; no row means that all is well. severity is error (something does not work, or a role has too many rights) or warning. Errors: 55000 not preloaded.';
+REVOKE ALL ON FUNCTION leadlex.check() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.check() TO pg_monitor;
+
+-- Runs with the owner's rights; what it reads of functions is what they tell whoever asks.
+CREATE VIEW leadlex.status WITH (security_barrier = true) AS
+    SELECT t.area, t.subject, t.state, t.detail, t.since
+    FROM (
+        SELECT 1 AS place, 'requests' AS area, pg_catalog.current_database()::pg_catalog.text AS subject,
+               CASE WHEN s.id IS NULL THEN 'sent' ELSE 'stopped' END AS state,
+               CASE WHEN s.id IS NOT NULL THEN pg_catalog.format('by %s: %s', s.stopped_by, s.reason) END AS detail, s.since
+        FROM (VALUES (1)) AS one LEFT JOIN leadlex.stopped AS s ON true
+        UNION ALL
+        SELECT 2, 'queue', pg_catalog.current_database()::pg_catalog.text, coalesce(leadlex.queue_paused(), 'works'),
+               pg_catalog.format('%s queued, %s running, %s dead',
+                   coalesce(pg_catalog.sum(q.contacts) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'queued'), 0),
+                   coalesce(pg_catalog.sum(q.contacts) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'running'), 0),
+                   coalesce(pg_catalog.sum(q.contacts) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'dead'), 0)),
+               pg_catalog.min(q.created_at) FILTER (WHERE q.next_attempt_at IS NOT NULL)
+        FROM leadlex.job_set AS q
+        UNION ALL
+        SELECT 3, 'waits', pg_catalog.format('%I.%I', j.schema_name, j.table_name), 'queued',
+               pg_catalog.format('%s contacts: %s', pg_catalog.sum(j.contacts), coalesce(j.last_error, 'their turn has not come')),
+               pg_catalog.min(j.created_at)
+        FROM leadlex.job_set AS j
+        WHERE j.finished_at IS NULL AND j.state OPERATOR(pg_catalog.=) 'queued'
+        GROUP BY j.schema_name, j.table_name, j.last_error
+        UNION ALL
+        SELECT 4, 'runs', p.relation::pg_catalog.text, pg_catalog.format('pid %s', p.pid),
+               pg_catalog.format('%s of %s contacts done, %s failed', p.done, p.total, p.failed), p.started_at
+        FROM leadlex.progress AS p
+        UNION ALL
+        SELECT 5, 'provider', c.name, CASE WHEN c.enabled THEN s.state ELSE 'disabled' END,
+               pg_catalog.format('%s requests, %s matches, %s failed, half within %s ms', s.calls, s.matches, s.failures,
+                                 coalesce(pg_catalog.round(s.p50_ms)::pg_catalog.text, '?')), s.last_error_at
+        FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS c ON c.id OPERATOR(pg_catalog.=) s.provider_id
+        UNION ALL
+        SELECT 6, 'credits', w.name, 'left',
+               pg_catalog.format('%s', coalesce(b.settled, 0) OPERATOR(pg_catalog.+)
+                   coalesce((SELECT pg_catalog.sum(q.amount) FROM leadlex.credit_pending AS q WHERE q.workspace_id OPERATOR(pg_catalog.=) w.id), 0)), NULL
+        FROM leadlex.workspace AS w LEFT JOIN leadlex.credit_balance AS b ON b.workspace_id OPERATOR(pg_catalog.=) w.id
+        WHERE w.has_credit_limit
+        UNION ALL
+        SELECT 7, r.process, coalesce(r.role, r.database, ''), r.state, coalesce(r.last_error, pg_catalog.format('%s rounds', r.runs)), r.last_run
+        FROM leadlex.worker_report() AS r
+        WHERE r.database IS NULL OR r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text
+    ) AS t
+    WHERE (SELECT leadlex.is_administrator()) OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
+    ORDER BY t.place USING OPERATOR(pg_catalog.<), t.subject USING OPERATOR(pg_catalog.<);
+COMMENT ON VIEW leadlex.status IS 'How things stand, for a person on call: whether requests are sent, what waits and why, what runs, how providers are, which credits are left, and the workers. Rows only for administrators and pg_monitor. What is wrong is in leadlex.check().';
+COMMENT ON COLUMN leadlex.status.area IS 'requests, queue, waits, runs, provider, credits, launcher, worker or job worker';
+COMMENT ON COLUMN leadlex.status.subject IS 'which one: the database, table, provider, workspace or role';
+COMMENT ON COLUMN leadlex.status.state IS 'in one word, such as sent, stopped, works, paused for a reason, ok, breaker';
+COMMENT ON COLUMN leadlex.status.detail IS 'more of it, for people';
+COMMENT ON COLUMN leadlex.status.since IS 'since when, or when last';
+REVOKE ALL ON leadlex.status FROM PUBLIC;
+GRANT SELECT ON leadlex.status TO pg_monitor;

@@ -1,0 +1,171 @@
+//! leadlex.check(): empty where all is well, and one line for each problem; leadlex.status.
+
+use std::time::Duration;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{Behaviour, eventually};
+use crate::world::{Beginning, PATH, World, contact, enrich, only_phone, sqlstate};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Severity, subject and problem of each line.
+fn problems(world: &World) -> Vec<(String, String, String)> {
+    let sql = "SELECT severity, subject, problem, remedy FROM leadlex.check() ORDER BY 1, 2, 3";
+    let rows = world.owner().query(sql, &[]).unwrap();
+    assert!(rows.iter().all(|row| !row.get::<_, String>(3).is_empty()));
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+fn has(world: &World, severity: &str, subject: &str, problem: &str) -> bool {
+    problems(world).iter().any(|(s, sub, p)| s == severity && sub == subject && p.contains(problem))
+}
+
+/// There is this problem after the first statement, and none after the second.
+fn comes_and_goes(world: &World, begin: &str, (severity, subject, problem): (&str, &str, &str), end: &str) {
+    world.run(begin);
+    assert!(has(world, severity, subject, problem), "{begin}: {:?}", problems(world));
+    world.run(end);
+    assert_eq!(problems(world), [], "{end}");
+}
+
+#[test]
+fn no_line_where_all_is_well_and_one_for_each_problem() {
+    let world = World::with(&Beginning { credits: Some(10), ..Beginning::default() });
+    assert_eq!(problems(&world), []);
+    let check = |begin: &str, what: (&str, &str, &str), end: &str| comes_and_goes(&world, begin, what, end);
+    check("SELECT leadlex.stop('too dear')", ("error", "requests", "too dear"), "SELECT leadlex.resume()");
+    check(
+        "SELECT leadlex.pause_queue()",
+        ("warning", "queue", "pause_queue"),
+        "SELECT leadlex.resume_queue()",
+    );
+    check(
+        "UPDATE leadlex.home SET database_oid = 1",
+        ("warning", "database", "a copy"),
+        "SELECT leadlex.resume_queue()",
+    );
+    check(
+        "ALTER DATABASE app SET default_transaction_read_only = on",
+        ("warning", "queue", "default_transaction_read_only"),
+        "BEGIN READ WRITE; ALTER DATABASE app RESET default_transaction_read_only; COMMIT",
+    );
+    check(
+        "DELETE FROM leadlex.provider_secret",
+        ("error", "provider main", "no secret"),
+        "SELECT leadlex.alter_provider('main', secret => 'new')",
+    );
+    check(
+        "SELECT leadlex.limit_credits(id, 0) FROM leadlex.workspace",
+        ("warning", "workspace acme", "no credit is left"),
+        "SELECT leadlex.limit_credits(id, 10) FROM leadlex.workspace",
+    );
+    check(
+        "INSERT INTO leadlex.shared_value (workspace_id, value, kind, names) SELECT id, gen_random_uuid(), 'email', 4 FROM leadlex.workspace",
+        ("warning", "workspace acme", "1 values of the kind email"),
+        "UPDATE leadlex.shared_value SET allowed = true",
+    );
+    check(
+        "GRANT UPDATE, DELETE ON leadlex.credit_pending TO caller",
+        ("error", "role caller", "UPDATE, DELETE on leadlex.credit_pending"),
+        "REVOKE UPDATE, DELETE ON leadlex.credit_pending FROM caller",
+    );
+    check(
+        "GRANT SELECT ON leadlex.provider_secret TO PUBLIC",
+        ("error", "role PUBLIC", "SELECT on leadlex.provider_secret"),
+        "REVOKE SELECT ON leadlex.provider_secret FROM PUBLIC",
+    );
+    check(
+        "GRANT CREATE ON SCHEMA leadlex TO caller",
+        ("error", "role caller", "may create objects"),
+        "REVOKE CREATE ON SCHEMA leadlex FROM caller",
+    );
+    check(
+        "GRANT pg_read_all_data TO caller",
+        ("warning", "role caller", "secrets"),
+        "REVOKE pg_read_all_data FROM caller",
+    );
+    let mut monitor = {
+        world.run("CREATE ROLE monitor LOGIN IN ROLE pg_monitor; SELECT leadlex.stop('x')");
+        world.cluster.connect_as("app", "monitor")
+    };
+    let seen = monitor.query("SELECT subject FROM leadlex.check()", &[]).unwrap();
+    assert_eq!(seen.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["requests"]);
+    assert_eq!(sqlstate(&world.caller().query("SELECT * FROM leadlex.check()", &[])), "42501");
+}
+
+#[test]
+fn dead_jobs_pauses_workers_and_full_memory_are_told() {
+    let conf = ["leadlex.job_max_attempts = 1", "leadlex.max_contacts_in_flight = 1024"];
+    let world = World::with(&Beginning { contacts: 900, credits: None, conf: &conf, ..Beginning::default() });
+    world.provider.on(PATH, |_| Behaviour::json(400, json!({})));
+    world.caller().execute("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(1)]).unwrap();
+    eventually("the job is dead", SOON, || {
+        has(&world, "warning", "workspace acme", "1 queued jobs were given up")
+    });
+    world.run("DELETE FROM leadlex.job_set");
+    world.provider.on(PATH, |_| Behaviour::json(402, json!({})));
+    assert!(enrich(&mut world.caller(), 1).is_err());
+    assert!(has(&world, "warning", "provider main", "it is paused: quota"), "{:?}", problems(&world));
+    world.end_pauses();
+    world.provider.on(PATH, |request| {
+        Behaviour::json(200, only_phone(&format!("+1202555 {}", request.param("email").unwrap())))
+    });
+    let (mut caller, ids) = (world.caller(), (1..=900).map(contact).collect::<Vec<Uuid>>());
+    let mut open = caller.transaction().unwrap();
+    open.execute("SELECT count(*) FROM enrich_contacts($1)", &[&ids]).unwrap();
+    let full = "900 of 1024 places";
+    assert!(has(&world, "warning", "leadlex.max_contacts_in_flight", full), "{:?}", problems(&world));
+    open.rollback().unwrap();
+    assert_eq!(problems(&world), []);
+    world.cluster.set("leadlex.max_job_workers", "0");
+    world.caller().execute("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(1)]).unwrap();
+    assert!(has(&world, "warning", "leadlex.max_job_workers", "jobs wait"), "{:?}", problems(&world));
+}
+
+/// One line for each thing that a person on call asks for.
+fn lines(world: &World, area: &str) -> Vec<(String, String, String)> {
+    let sql = "SELECT subject, state, coalesce(detail, '') FROM leadlex.status WHERE area = $1";
+    let rows = world.owner().query(sql, &[&area]).unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+#[test]
+fn one_query_tells_how_things_stand() {
+    let world = World::with(&Beginning { contacts: 40, credits: Some(100), ..Beginning::default() });
+    world.provider.on(PATH, |request| {
+        let phone = only_phone(&format!("+1202555 {}", request.param("email").unwrap()));
+        Behaviour::json(200, phone).after(Duration::from_millis(300))
+    });
+    let text = |parts: (&str, &str, &str)| (parts.0.to_owned(), parts.1.to_owned(), parts.2.to_owned());
+    assert_eq!(lines(&world, "requests"), [text(("app", "sent", ""))]);
+    assert_eq!(lines(&world, "queue"), [text(("app", "works", "0 queued, 0 running, 0 dead"))]);
+    assert_eq!(lines(&world, "credits"), [text(("acme", "left", "100"))]);
+    assert_eq!(lines(&world, "launcher")[0].1, "running");
+    assert_eq!(lines(&world, "provider")[0].1, "ok");
+    let mut caller = world.caller();
+    let ids: Vec<Uuid> = (1..=40).map(contact).collect();
+    let set = std::thread::spawn(move || {
+        caller.execute("SELECT count(*) FROM enrich_contacts($1)", &[&ids]).unwrap()
+    });
+    world.provider.wait_for(33, SOON);
+    let runs = lines(&world, "runs");
+    assert!(runs.len() == 1 && runs[0].2.contains("of 40 contacts done"), "{runs:?}");
+    set.join().unwrap();
+    world.run("SELECT leadlex.stop('the budget is gone')");
+    world.caller().execute("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(1)]).unwrap();
+    assert_eq!(lines(&world, "requests"), [text(("app", "stopped", "by postgres: the budget is gone"))]);
+    assert_eq!(lines(&world, "queue"), [text(("app", "stopped", "1 queued, 0 running, 0 dead"))]);
+    assert_eq!(
+        lines(&world, "waits"),
+        [text(("public.crm", "queued", "1 contacts: their turn has not come"))]
+    );
+    world.run("CREATE ROLE monitor LOGIN IN ROLE pg_monitor");
+    let count = |role: &str| {
+        let mut client = world.cluster.connect_as("app", role);
+        client.query("SELECT * FROM leadlex.status", &[]).map(|rows| rows.len())
+    };
+    assert!(count("monitor").unwrap() >= 6);
+    assert_eq!(sqlstate(&count("caller")), "42501");
+}
