@@ -224,7 +224,8 @@ CREATE VIEW leadlex.enriched WITH (security_invoker = true, security_barrier = t
            (e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'confidence')::pg_catalog.float8 AS confidence,
            e.created_at AS enriched_at, e.request_id
     FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
-    WHERE e.reverted_at IS NULL AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
+    WHERE (e.reverted_at IS NULL OR NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(e.reverted_fields, e.fields_updated)))
+      AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
     ORDER BY e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field, e.created_at DESC, e.request_id DESC;
 COMMENT ON VIEW leadlex.enriched IS 'The latest known value per contact and field, from the history: to join when a reload wiped the table. What was reverted does not count, what was forgotten is gone.';
 COMMENT ON COLUMN leadlex.enriched.workspace_id IS 'the workspace that was charged';

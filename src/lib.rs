@@ -9,10 +9,12 @@ mod pg;
 
 ::pgrx::extension_sql_file!("../sql/00_library.sql", name = "library", bootstrap);
 ::pgrx::extension_sql_file!("../sql/10_tables.sql", name = "tables", requires = ["library"]);
-::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["tables"]);
+::pgrx::extension_sql_file!("../sql/13_quality.sql", name = "quality_tables", requires = ["tables"]);
+::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["quality_tables"]);
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
 ::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
-::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["many"], finalize);
+::pgrx::extension_sql_file!("../sql/25_quality.sql", name = "quality", requires = ["many"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["quality"], finalize);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

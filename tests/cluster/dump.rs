@@ -97,6 +97,7 @@ pub fn used_on(server: &'static Server) -> Used {
          INSERT INTO leadlex.value_name SELECT workspace_id, value, gen_random_uuid(), gen_random_uuid() FROM leadlex.shared_value;
          INSERT INTO leadlex.ticket SELECT v.workspace_id, v.value, p.id, now(), now(), now() + interval '1 day', v.value, '{\"inquiry\": {}}', v.value
              FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
+         INSERT INTO leadlex.undone SELECT v.workspace_id, v.value, p.id, 'phone', v.value FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

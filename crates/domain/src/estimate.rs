@@ -37,6 +37,8 @@ pub enum Why {
     SharedValue,
     Suppressed,
     TableRefuses,
+    /// What providers have was taken back.
+    Refused,
     /// Row-level security does not let the caller update the row.
     Barred,
     /// There is no such row in the workspace, or the caller cannot see it.
@@ -124,6 +126,7 @@ impl EstimateOutcome {
             (_, Some((NoMatchReason::SharedValue, _))) => Why::SharedValue,
             (_, Some((NoMatchReason::Suppressed, _))) => Why::Suppressed,
             (_, Some((NoMatchReason::TableRefuses, _))) => Why::TableRefuses,
+            (_, Some((NoMatchReason::Refused, _))) => Why::Refused,
             (_, Some((NoMatchReason::NotIdentifiable, _))) => Why::NotIdentifiable,
             (_, Some((NoMatchReason::NoData, true))) => Why::TooWeak,
             (_, Some((NoMatchReason::OtherCompany, _))) => Why::OtherCompany,
@@ -152,6 +155,7 @@ impl Why {
             Why::SharedValue => "shared value",
             Why::Suppressed => "suppressed",
             Why::TableRefuses => "refused by the table",
+            Why::Refused => "taken back",
             Why::Barred => "row-level security",
             Why::NotFound => "not found",
             Why::KeyNotUnique => "key not unique",

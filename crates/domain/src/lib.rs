@@ -28,9 +28,11 @@ pub mod sighting;
 pub mod sqlstate;
 pub mod steps;
 pub mod suppression;
+pub mod taking_back;
 pub mod tally;
 pub mod throttle;
 pub mod ticket;
+pub mod undone;
 pub mod waterfall;
 
 #[cfg(test)]

@@ -94,6 +94,19 @@ impl Receipt {
         if counts { self.lacking } else { FieldSet::EMPTY }
     }
 
+    /// As if the provider had had nothing for these fields.
+    pub fn without(&self, fields: FieldSet) -> Receipt {
+        let mut receipt = self.clone();
+        receipt.lacking = self.lacking.union(fields);
+        if let Some((values, _)) = &mut receipt.answer {
+            fields.iter().for_each(|field| values.unset(field));
+        }
+        if receipt.answer.as_ref().is_some_and(|(values, _)| values.is_empty()) {
+            receipt.answer = None;
+        }
+        receipt
+    }
+
     /// What of it may be kept under these terms; `None`: nothing.
     pub fn kept_under(mut self, terms: Terms) -> Option<Receipt> {
         if terms.ttl_us == 0 {

@@ -27,6 +27,11 @@ pub enum ProviderOutcome {
     /// It was not asked: of the fields that it is wanted for, it has nothing but values of these, which the contact's
     /// table refused.
     Rejected(FieldSet),
+    /// What it has for these fields was taken back before, and is not used again; the rest of what it did.
+    Refused {
+        fields: FieldSet,
+        rest: Box<ProviderOutcome>,
+    },
     /// Nor was it, since what would identify the contact is many people's: these columns.
     OnlyShared(&'static [&'static str]),
     Answered(Verdict),
@@ -61,6 +66,7 @@ impl ProviderOutcome {
             | ProviderOutcome::Within(_, Verdict::Failed(fault))
             | ProviderOutcome::Again { verdict: Verdict::Failed(fault), .. } => Some(fault),
             ProviderOutcome::Unfinished { fault, .. } => Some(fault),
+            ProviderOutcome::Refused { rest, .. } => rest.fault(),
             _ => None,
         }
     }
@@ -116,6 +122,8 @@ pub struct Waterfall {
     rejected: FieldSet,
     /// Those of them that stand among `values` all the same.
     refused_before: FieldSet,
+    /// Fields whose values were taken back before, where a provider had nothing else.
+    undone: FieldSet,
     /// Providers whose answers are about somebody else, or of which only a position at another company was wanted.
     set_aside: Vec<(String, NoMatchReason)>,
     post: Post,
@@ -174,6 +182,7 @@ impl Waterfall {
             too_weak: Vec::new(),
             rejected: FieldSet::EMPTY,
             refused_before: FieldSet::EMPTY,
+            undone: FieldSet::EMPTY,
             set_aside: Vec::new(),
             post: Post::default(),
             suppressed: false,
@@ -255,6 +264,14 @@ impl Waterfall {
         let mut unfinished = None;
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
+            ProviderOutcome::Refused { fields, rest } => {
+                let (others, wanted) = (self.values.fields(), fields.intersect(self.missing()));
+                self.absorb_above(provider, *rest, least);
+                if self.values.fields() == others {
+                    self.undone = self.undone.union(wanted);
+                }
+                return;
+            }
             ProviderOutcome::OnlyShared(columns) => {
                 self.shared = columns;
                 return;
@@ -338,7 +355,8 @@ impl Waterfall {
         let unused = self.set_aside.iter().any(|(_, reason)| *reason == NoMatchReason::OtherCompany);
         // Nor does it make a call succeed of which what is wanted comes later.
         let awaited = self.pending().is_some_and(|pending| !pending.given_up);
-        let known = self.matched.filter(|_| !unused && !awaited && self.rejected.is_empty());
+        let known =
+            self.matched.filter(|_| !unused && !awaited && self.rejected.union(self.undone).is_empty());
         if let Some(origin) = self.first.or(known) {
             let Waterfall { values, origins, post, refused_before, .. } = self;
             return Ok(Gathered { values, origins, origin, post, refused_before });
@@ -349,6 +367,9 @@ impl Waterfall {
         // As the call said with which it was refused.
         if !self.rejected.is_empty() {
             return Err(Failure::table_refuses(self.rejected));
+        }
+        if !self.undone.is_empty() {
+            return Err(Failure::refused(self.undone));
         }
         if !self.set_aside.is_empty() {
             return Err(Failure::set_aside(&self.set_aside));

@@ -8,6 +8,7 @@ use crate::pg::table::Binding;
 use leadlex_domain::identity::Caller;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 use leadlex_domain::steps::Enrichment;
+use leadlex_domain::undone;
 
 /// The row for ledger and history: the charge and what it changed.
 pub fn entry<'a>(
@@ -15,7 +16,10 @@ pub fn entry<'a>(
     enrichment: Enrichment<'a>,
     (caller, binding, overwrite): (&'a Caller, &'a Binding, bool),
 ) -> Entry<'a> {
-    let Enrichment { updated, origin, origins, before, after } = enrichment;
+    let Enrichment { updated, origin, origins, offered, before, after } = enrichment;
+    let otherwise = offered
+        .iter()
+        .filter(|(field, value)| updated.contains(*field) && after.value(*field) != Some(value.as_str()));
     Entry {
         workspace: caller.workspace.id,
         request_id,
@@ -31,6 +35,8 @@ pub fn entry<'a>(
         field_sources: FieldSources { updated, origins },
         old_values: FieldValues { fields: updated, contact: before },
         new_values: FieldValues { fields: updated, contact: after },
+        identity: undone::identity(caller.workspace.id, before),
+        offered: otherwise.map(|(field, value)| (field.name(), value.as_str())).collect(),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod history;
 pub mod identity;
 pub mod preconditions;
 pub mod single;
+pub mod taking_back;
 pub mod target;
 pub mod trigger;
 pub mod writing;

@@ -45,7 +45,7 @@ pub fn ask(
     let (Ok(config), Some(questions)) = (&provider.config, asking.past.questions.get(&provider.id)) else {
         return Asked::Done(ProviderOutcome::Skipped);
     };
-    let wanted = config.fills().intersect(missing);
+    let wanted = config.fills().intersect(missing).minus(asking.spared(provider));
     let under_way = under_way(provider, config, asking, wanted);
     let put = Put { provider, config, asking, questions, missing, under_way, asker };
     let about = asking.about(provider);

@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod config;
 pub mod frozen;
+pub mod history;
 pub mod idempotency;
 pub mod job_history;
 pub mod job_marks;
@@ -18,3 +19,4 @@ pub mod shared_values;
 pub mod suppressions;
 pub mod tallies;
 pub mod tickets;
+pub mod undone;

@@ -97,6 +97,22 @@ const INDEX: &str = "CREATE INDEX enrichment_contact ";
 const TABLE: &str = "CREATE TABLE leadlex.shared_value ";
 const DUMPED: &str = "SELECT pg_catalog.pg_extension_config_dump('leadlex.shared_value'";
 
+/// Of tables, beside 10_tables.sql.
+fn is_of_more_tables(file: &SqlFile) -> bool {
+    file.name.starts_with('1') && file.name != "10_tables.sql"
+}
+
+/// The tables of a file become the last that are dumped.
+fn dumped_last(text: &str) -> String {
+    let again = |line: &str| {
+        let table = line.strip_prefix("SELECT pg_catalog.pg_extension_config_dump('")?.split('\'').next()?;
+        Some(format!(
+            "ALTER EXTENSION leadlex_enrich DROP TABLE {table};\nALTER EXTENSION leadlex_enrich ADD TABLE {table};\n{line}\n"
+        ))
+    };
+    text.lines().filter_map(again).collect()
+}
+
 /// What a maintainer writes by hand: one table, column, constraint and index each.
 pub fn delta() -> SqlFile {
     let files = current_files();
@@ -109,6 +125,11 @@ pub fn delta() -> SqlFile {
         statement(tables, TABLE),
         statement(tables, DUMPED)
     );
+    // Tables of later files come after it, also in the order in which they are dumped.
+    let text = files
+        .iter()
+        .filter(|file| is_of_more_tables(file))
+        .fold(text, |text, file| text + &dumped_last(&file.text));
     SqlFile { name: "delta.sql".to_owned(), text }
 }
 

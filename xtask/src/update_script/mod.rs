@@ -43,7 +43,7 @@ pub fn read_files(dir: &Path) -> Result<Vec<SqlFile>, String> {
 /// The two with statements that are about the library and about tables: of these the first says nothing to an update, of the
 /// second only the comments.
 const LIBRARY: &str = "00_";
-const TABLES: &str = "10_";
+const TABLES: &str = "1";
 
 const CHECK: &str = include_str!("check.sql");
 const MEMBERS: &str = include_str!("members.sql");

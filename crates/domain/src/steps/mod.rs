@@ -149,6 +149,8 @@ pub struct Enrichment<'a> {
     pub updated: FieldSet,
     pub origin: &'a Origin,
     pub origins: &'a FieldMap<Origin>,
+    /// What providers answered.
+    pub offered: &'a FieldMap<String>,
     pub before: &'a Contact,
     pub after: &'a Contact,
 }
@@ -271,6 +273,7 @@ impl Steps {
             updated: self.updated,
             origin: &gathered.origin,
             origins: &gathered.origins,
+            offered: &gathered.values,
             before: &written.before,
             after: &written.after,
         }

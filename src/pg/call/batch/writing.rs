@@ -198,7 +198,14 @@ impl Batch<'_> {
         let beside = post.goes_with(changes.fields()).intersect(self.binding.fields());
         let identifying: FieldSet = before.identifying_fields().iter().collect();
         let others = values.fields().union(identifying).union(beside);
-        Plan { change: Change { before, changes, others }, post, rejections, apart, row: None, failed: None }
+        Plan {
+            change: Change { before, changes, cleared: FieldSet::EMPTY, others },
+            post,
+            rejections,
+            apart,
+            row: None,
+            failed: None,
+        }
     }
 
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.

@@ -1,0 +1,25 @@
+-- Tables about the quality of what was written. The rules at the head of 10_tables.sql hold here, too.
+
+-- What leadlex.revert_enrichment and leadlex.revert_provider took back. A call looks for rows of its contact alone.
+CREATE TABLE leadlex.undone (
+    workspace_id uuid NOT NULL,
+    contact      uuid NOT NULL,
+    provider_id  uuid NOT NULL,
+    field        text NOT NULL,
+    value        uuid NOT NULL,
+    identity     uuid,
+    undone_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (workspace_id, contact, provider_id, field, value)
+);
+-- For the worker: which are over their time.
+CREATE INDEX undone_age ON leadlex.undone (undone_at);
+COMMENT ON TABLE leadlex.undone IS 'Values that were taken back, as hashes, for leadlex.recheck_after: the provider is not asked for them again, and the same value is not written again. Readable by the extension''s owner only.';
+COMMENT ON COLUMN leadlex.undone.workspace_id IS 'in which workspace';
+COMMENT ON COLUMN leadlex.undone.contact IS 'hash of the contact''s table and key';
+COMMENT ON COLUMN leadlex.undone.provider_id IS 'leadlex.provider_config.id of the provider that supplied the value';
+COMMENT ON COLUMN leadlex.undone.field IS 'the field';
+COMMENT ON COLUMN leadlex.undone.value IS 'hash of workspace, provider, field and value in normal form';
+COMMENT ON COLUMN leadlex.undone.identity IS 'leadlex.enrichment.identity: of a contact that has become somebody else the provider is asked; NULL: not known';
+COMMENT ON COLUMN leadlex.undone.undone_at IS 'when it was taken back';
+
+SELECT pg_catalog.pg_extension_config_dump('leadlex.undone', '');

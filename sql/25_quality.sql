@@ -1,0 +1,18 @@
+-- Data that can be trusted, and undone.
+
+CREATE FUNCTION leadlex.revert_provider(
+    provider text,
+    since timestamptz,
+    until timestamptz DEFAULT NULL,
+    fields text[] DEFAULT NULL,
+    relation regclass DEFAULT NULL,
+    dry_run boolean DEFAULT false
+) RETURNS TABLE (relation text, contact_id text, field text, value text, restored text, status text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 10000 ROWS 1000
+AS 'MODULE_PATHNAME', 'revert_provider_wrapper';
+COMMENT ON FUNCTION leadlex.revert_provider(text, timestamptz, timestamptz, text[], regclass, boolean) IS 'Takes back what a provider supplied from since on and before until, where it still stands as it stood after that write: one row for each contact and field, with what was written, what stands there in its place, and a status (reverted; changed_since: it holds something else; gone: there is no such row for the caller; not_allowed: the caller may not write it, or the table did not let it through). fields, relation: only these. dry_run: only says so. The provider is not asked for these fields again within leadlex.recheck_after, and the same value is not written again, unless with overwrite. Rows are read and written as the caller. An administrator takes back in all workspaces, unless leadlex.api_key or leadlex.workspace names one. Credits stay spent. Errors: LX400, LX401, LX403, 22023, 55000, 25006.';
+REVOKE ALL ON FUNCTION leadlex.revert_provider(text, timestamptz, timestamptz, text[], regclass, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.revert_provider(text, timestamptz, timestamptz, text[], regclass, boolean) TO PUBLIC;
+
+-- By name: in the schema stand tables of users, too, and an update runs this again.
+REVOKE ALL ON leadlex.undone FROM PUBLIC;
