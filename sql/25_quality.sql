@@ -14,5 +14,16 @@ COMMENT ON FUNCTION leadlex.revert_provider(text, timestamptz, timestamptz, text
 REVOKE ALL ON FUNCTION leadlex.revert_provider(text, timestamptz, timestamptz, text[], regclass, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.revert_provider(text, timestamptz, timestamptz, text[], regclass, boolean) TO PUBLIC;
 
+CREATE FUNCTION leadlex.missing(
+    relation regclass,
+    fields text[] DEFAULT NULL,
+    most bigint DEFAULT NULL
+) RETURNS SETOF text
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
+AS 'MODULE_PATHNAME', 'missing_wrapper';
+COMMENT ON FUNCTION leadlex.missing(regclass, text[], bigint) IS 'Keys of the rows of one''s workspace with an empty field for which it is worth to ask: a provider may be asked now (the contact is identified and not suppressed, no provider is paused, and it is not remembered that there is nothing), or has answered already and the answer is kept. fields: only these. most: no more keys. Asks nobody and writes nothing. Errors: LX400, LX401, LX403, 22023, 42501, 55000.';
+REVOKE ALL ON FUNCTION leadlex.missing(regclass, text[], bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.missing(regclass, text[], bigint) TO PUBLIC;
+
 -- By name: in the schema stand tables of users, too, and an update runs this again.
 REVOKE ALL ON leadlex.undone FROM PUBLIC;

@@ -69,6 +69,11 @@ impl EstimateOutcome {
         }
     }
 
+    /// Whether a call about it could fill in something now.
+    pub const fn may_bring_something(self) -> bool {
+        self.may_be_charged()
+    }
+
     /// The stable words for the reason within that outcome.
     pub const fn reason(self) -> &'static str {
         match self {

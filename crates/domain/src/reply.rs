@@ -31,6 +31,8 @@ pub struct Reply {
     pub rate_limit: Option<Window>,
     /// More comes later.
     pub pending: bool,
+    /// Providers that were sent a request.
+    pub asked: Vec<String>,
 }
 
 /// What a call returns.
@@ -47,7 +49,7 @@ pub enum Told {
 impl Serialize for Reply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let origin = self.origin.as_ref();
-        let mut object = serializer.serialize_struct("Reply", 9 + usize::from(self.pending))?;
+        let mut object = serializer.serialize_struct("Reply", 10 + usize::from(self.pending))?;
         object.serialize_field("contact", &ContactObject(&self.contact))?;
         object.serialize_field("fields_updated", &self.fields_updated)?;
         object.serialize_field("source", &origin.map(|origin| &origin.source))?;
@@ -58,6 +60,7 @@ impl Serialize for Reply {
         let sources = FieldSources { updated: self.fields_updated, origins: &self.field_origins };
         object.serialize_field("field_sources", &sources)?;
         object.serialize_field("rate_limit", &self.rate_limit)?;
+        object.serialize_field("asked", &self.asked)?;
         if self.pending {
             object.serialize_field("pending", &true)?;
         }
@@ -101,13 +104,14 @@ impl Serialize for FieldValues<'_> {
     }
 }
 
-/// A stored result, told as a replay: whose request, balance and rate these are now is new.
+/// A stored result, told as a replay: whose request, balance and rate these are now is new, and nobody was asked.
 pub fn replay(mut stored: Value, request_id: Uuid, credits: Option<i64>, rate: Option<Window>) -> Value {
     if let Some(object) = stored.as_object_mut() {
         object.insert("replayed".into(), json!(true));
         object.insert("request_id".into(), json!(request_id));
         object.insert("credits_remaining".into(), json!(credits));
         object.insert("rate_limit".into(), json!(rate));
+        object.insert("asked".into(), json!([]));
     }
     stored
 }

@@ -29,6 +29,7 @@ mod credits;
 mod estimate;
 mod forget;
 mod later;
+mod missing;
 mod presets;
 mod privileges;
 mod providers;

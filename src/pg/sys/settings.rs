@@ -17,7 +17,7 @@ use leadlex_domain::health::Policy;
 use leadlex_domain::receipt::Terms;
 use leadlex_net::MAX_REQUESTS;
 
-pub use answers::{position, queues_pending, waterfall};
+pub use answers::{overwrites_own_only, position, queues_pending, waterfall};
 pub use people::{max_people_per_value, role_mailboxes, rules};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{

@@ -1,5 +1,7 @@
 //! Data that can be trusted, and undone.
 
+mod asking;
+mod own;
 mod undo;
 mod undone;
 

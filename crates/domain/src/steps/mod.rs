@@ -168,6 +168,8 @@ pub struct Steps {
     providers: Rc<[Source]>,
     contact: Option<Contact>,
     fields: FieldSet,
+    /// Not to be replaced, whatever is asked.
+    kept: FieldSet,
     waterfall: Waterfall,
     admitted: bool,
     reserved: bool,
@@ -190,6 +192,7 @@ impl Steps {
             providers: Rc::default(),
             contact: None,
             fields: FieldSet::EMPTY,
+            kept: FieldSet::EMPTY,
             waterfall: Waterfall::new(request.mode, request.min_confidence, FieldSet::EMPTY),
             admitted: false,
             reserved: false,
@@ -205,6 +208,11 @@ impl Steps {
     #[must_use]
     pub fn keyed(self, fingerprints: Vec<[u8; 32]>) -> Steps {
         Steps { step: Step::Peek, fingerprints, ..self }
+    }
+
+    /// What stands in these fields stays: to be said before the end of [`Step::Read`].
+    pub fn keep(&mut self, fields: FieldSet) {
+        self.kept = fields;
     }
 
     /// It goes on with what an earlier call began, which used an admission of the rate limit.
@@ -401,7 +409,7 @@ impl Steps {
             Row::One(contact) => *contact,
         };
         let Request { fields, mapped, overwrite, .. } = self.request;
-        self.fields = merge::fillable(&contact, fields, mapped, overwrite);
+        self.fields = merge::fillable(&contact, fields, mapped, overwrite).minus(self.kept);
         let post = Post::new(self.request.position, &contact);
         self.contact = Some(contact);
         if self.fields.is_empty() {

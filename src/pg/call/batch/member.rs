@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::pg::call::batch::lookup::Keys;
 use crate::pg::call::batch::{Batch, PORTION};
+use crate::pg::call::ownership;
 use crate::pg::call::{preconditions, target};
 use crate::pg::provider;
 use crate::pg::provider::{Flight, Past, Sought};
@@ -78,8 +79,10 @@ impl Batch<'_> {
         let keys: Vec<&str> = claimed.iter().map(|(_, id)| id.as_str()).collect();
         let found = self.binding.read_many(self.workspace(), &keys);
         let denied = self.binding.barred(self.workspace(), &keys);
+        let kept = ownership::kept(self.workspace(), &self.binding, self.request.overwrite, &found);
         let mut members = Vec::with_capacity(claimed.len());
-        for (((claim, id), found), denied) in claimed.into_iter().zip(found).zip(denied) {
+        let found = found.into_iter().zip(kept);
+        for (((claim, id), (found, kept)), denied) in claimed.into_iter().zip(found).zip(denied) {
             if spi::lasting_snapshot()
                 && matches!(found, Found::One(_))
                 && !self.binding.is_current(self.workspace(), &id)
@@ -91,6 +94,7 @@ impl Batch<'_> {
                 steps = steps.admitted();
             }
             steps.next(Event::Claimed);
+            steps.keep(kept);
             let mut providers = std::mem::take(&mut self.providers);
             self.scope().qualify(&mut steps, found, denied, &mut providers);
             self.providers = providers;

@@ -31,7 +31,7 @@ use crate::pg::shared::{claims, transaction, wait};
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 pub use answers::Outcomes;
-pub use estimate::estimate;
+pub use estimate::{estimate, missing};
 use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::fields::FieldSet;

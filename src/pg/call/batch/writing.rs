@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::Member;
 use crate::pg::call::history;
+use crate::pg::call::ownership;
 use crate::pg::call::writing;
 use crate::pg::call::writing::Saved;
 use crate::pg::provider;
@@ -211,8 +212,11 @@ impl Batch<'_> {
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
     fn write_one(&self, steps: &Steps) -> Option<Saved> {
         let gathered = steps.gathered();
-        let wanted =
-            |now: &Contact| merge::changes(now, &gathered.values, steps.fields(), self.request.overwrite);
+        let overwrite = self.request.overwrite;
+        let wanted = |now: &Contact| {
+            let typed = ownership::typed_meanwhile(overwrite, steps.contact(), now);
+            merge::changes(now, &gathered.values, steps.fields().minus(typed), overwrite)
+        };
         let (before, others) = (steps.contact().clone(), (&*self.providers.all, &self.crowd));
         writing::write_changes(&self.binding, self.workspace(), others, before, gathered, wanted)
             .unwrap_or_else(|somebody_else| somebody_else.refuse(&steps.contact().id))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::pg::call::target::{self, Target};
-use crate::pg::call::{history, preconditions, writing};
+use crate::pg::call::{history, ownership, preconditions, writing};
 use crate::pg::installation;
 use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
@@ -21,7 +21,7 @@ use crate::pg::shared::{claims, transaction};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::{idempotency, ledger, suppressions};
 use crate::pg::sys::{clock, settings, snapshot, spi};
-use crate::pg::table::Binding;
+use crate::pg::table::{Binding, Found};
 use leadlex_domain::ask::Ask;
 use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
@@ -67,6 +67,12 @@ fn enrich_as(
     }
     call.end();
     result
+}
+
+fn note_asked(asked: &mut Vec<String>, name: &str) {
+    if !asked.iter().any(|known| known == name) {
+        asked.push(name.to_owned());
+    }
 }
 
 /// The windows of the workspace's rate limit as they are, using nothing.
@@ -116,6 +122,8 @@ struct SingleCall<'a> {
     listed: Option<(Contact, Vec<Hash>)>,
     /// Of one contact alone, so nothing.
     crowd: Crowd,
+    /// Providers that were sent a request.
+    asked: Vec<String>,
     /// The contact as it was read, and the transactions that were over by then, where nothing else changes it.
     read: Option<(u64, Option<Contact>)>,
 }
@@ -168,6 +176,7 @@ impl<'a> SingleCall<'a> {
             queued: None,
             listed: None,
             crowd: Crowd::default(),
+            asked: Vec::new(),
             read: None,
         })
     }
@@ -194,6 +203,13 @@ impl<'a> SingleCall<'a> {
         }
         while steps.step() != Step::Done {
             let event = self.take(&steps, ask.key);
+            if self.overwrite
+                && let Event::Found(Row::One(contact)) = &event
+            {
+                let found = [Found::One(contact.clone())];
+                let kept = ownership::kept(self.workspace(), &self.binding, self.overwrite, &found);
+                kept.into_iter().for_each(|kept| steps.keep(kept));
+            }
             steps.next(event);
         }
         let told = self.reply(steps, ask)?;
@@ -386,11 +402,15 @@ impl<'a> SingleCall<'a> {
         let outcome =
             match provider::ask(provider, &self.asking(&known), steps.missing(), left, Asker::Single) {
                 Asked::Done(outcome) => outcome,
-                Asked::Waiting(flight) => match flight.wait() {
-                    Landed::Done(outcome) => outcome,
-                    Landed::Later(later) => return self.come_back(at, later),
-                    Landed::LogInAgain => return self.ask_anew(at),
-                },
+                Asked::Waiting(flight) => {
+                    let landed = flight.wait();
+                    note_asked(&mut self.asked, &self.providers[at].0);
+                    match landed {
+                        Landed::Done(outcome) => outcome,
+                        Landed::Later(later) => return self.come_back(at, later),
+                        Landed::LogInAgain => return self.ask_anew(at),
+                    }
+                }
                 Asked::Later(later) => return self.come_back(at, later),
                 Asked::NotYet(_, fault) => return self.pass_over(steps, at, fault),
                 Asked::UnderWay(awaited) => return self.wait_for(Wait::Others(awaited)),
@@ -416,7 +436,10 @@ impl<'a> SingleCall<'a> {
     /// Writes the changes that still hold against the row as it is now. `None`: the contact is gone.
     fn write(&mut self, steps: &Steps) -> Option<Written> {
         let gathered = steps.gathered();
-        let wanted = |now: &Contact| merge::changes(now, &gathered.values, steps.fields(), self.overwrite);
+        let wanted = |now: &Contact| {
+            let typed = ownership::typed_meanwhile(self.overwrite, steps.contact(), now);
+            merge::changes(now, &gathered.values, steps.fields().minus(typed), self.overwrite)
+        };
         let (binding, workspace) = (&self.binding, self.workspace());
         let others = (&*self.providers, &self.crowd);
         let before = steps.contact().clone();

@@ -41,6 +41,7 @@ impl SingleCall<'_> {
             request_id: self.request_id,
             rate_limit,
             pending,
+            asked: std::mem::take(&mut self.asked),
         };
         Ok(Told::New(Box::new(reply)))
     }
