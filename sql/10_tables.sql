@@ -271,6 +271,7 @@ CREATE TABLE leadlex.enrichment (
     reverted_fields text[],
     identity       uuid,
     offered        jsonb,
+    answered_at    jsonb,
     PRIMARY KEY (workspace_id, request_id)
 );
 -- What is known of a contact: for leadlex.enriched and leadlex.forget_contact.
@@ -294,6 +295,7 @@ COMMENT ON COLUMN leadlex.enrichment.new_values IS 'the updated fields after the
 COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichment or leadlex.revert_provider last took something of it back';
 COMMENT ON COLUMN leadlex.enrichment.reverted_fields IS 'the fields that were taken back; NULL beside a time in reverted_at: all of them';
 COMMENT ON COLUMN leadlex.enrichment.identity IS 'hash of whom the row was about: name, address and company in normal form, and what else identified it before the call';
+COMMENT ON COLUMN leadlex.enrichment.answered_at IS 'per updated field when the provider had answered, in microseconds since 1970, where that was before the call; else it was in the call';
 COMMENT ON COLUMN leadlex.enrichment.offered IS 'what the provider answered for the updated fields, where the table has stored something else; NULL: it is in new_values';
 
 -- The queue. A row holds up to 500 contacts that share everything, so that a job costs a fraction of a row; after an
@@ -460,7 +462,7 @@ ALTER TABLE leadlex.idempotency ALTER COLUMN result SET STATISTICS 0, ALTER COLU
 ALTER TABLE leadlex.ticket ALTER COLUMN ticket SET STATISTICS 0;
 ALTER TABLE leadlex.receipt ALTER COLUMN answer SET STATISTICS 0, ALTER COLUMN lacking SET STATISTICS 0;
 ALTER TABLE leadlex.enrichment ALTER COLUMN field_sources SET STATISTICS 0, ALTER COLUMN old_values SET STATISTICS 0,
-    ALTER COLUMN new_values SET STATISTICS 0, ALTER COLUMN offered SET STATISTICS 0;
+    ALTER COLUMN new_values SET STATISTICS 0, ALTER COLUMN offered SET STATISTICS 0, ALTER COLUMN answered_at SET STATISTICS 0;
 -- To compress them takes longer than to write them, and whoever queues has to wait for it.
 ALTER TABLE leadlex.job_set ALTER COLUMN contact_ids SET STATISTICS 0, ALTER COLUMN contact_ids SET STORAGE EXTERNAL,
     ALTER COLUMN places SET STATISTICS 0, ALTER COLUMN marks SET STATISTICS 0;

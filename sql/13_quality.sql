@@ -22,4 +22,25 @@ COMMENT ON COLUMN leadlex.undone.value IS 'hash of workspace, provider, field an
 COMMENT ON COLUMN leadlex.undone.identity IS 'leadlex.enrichment.identity: of a contact that has become somebody else the provider is asked; NULL: not known';
 COMMENT ON COLUMN leadlex.undone.undone_at IS 'when it was taken back';
 
+-- Of what calls did not write: what they wrote has its times in the history.
+CREATE TABLE leadlex.checked (
+    workspace_id uuid NOT NULL,
+    contact_id   text NOT NULL,
+    schema_name  name NOT NULL,
+    table_name   name NOT NULL,
+    field        text NOT NULL,
+    verified_at  timestamptz,
+    checked_at   timestamptz NOT NULL,
+    PRIMARY KEY (workspace_id, contact_id, schema_name, table_name, field)
+);
+COMMENT ON TABLE leadlex.checked IS 'When values that an enrichment wrote were asked about again. Read leadlex.enriched instead.';
+COMMENT ON COLUMN leadlex.checked.workspace_id IS 'the workspace that asked';
+COMMENT ON COLUMN leadlex.checked.contact_id IS 'the contact''s key, as text';
+COMMENT ON COLUMN leadlex.checked.schema_name IS 'schema of the contact''s table';
+COMMENT ON COLUMN leadlex.checked.table_name IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.checked.field IS 'the field';
+COMMENT ON COLUMN leadlex.checked.verified_at IS 'when a provider last answered with the value that stood there; NULL: none has';
+COMMENT ON COLUMN leadlex.checked.checked_at IS 'when a provider was last asked';
+
 SELECT pg_catalog.pg_extension_config_dump('leadlex.undone', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.checked', '');

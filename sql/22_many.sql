@@ -27,13 +27,14 @@ CREATE PROCEDURE leadlex.enrich_batch(
     relation regclass,
     ids text[],
     fields text[] DEFAULT NULL,
-    chunk integer DEFAULT 500
+    chunk integer DEFAULT 500,
+    overwrite boolean DEFAULT false
 )
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'enrich_batch_call';
-COMMENT ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) IS 'enrich_rows that commits after each chunk of ids (1 to 100000, 500 by default). What one run has filled in, the next finds done: it can be run again at any time. Ends with a NOTICE of how many there were and how many failed. Errors: as enrich_rows; 2D000 inside a transaction block or a function.';
-REVOKE ALL ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) TO PUBLIC;
+COMMENT ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer, boolean) IS 'enrich_rows that commits after each chunk of ids (1 to 100000, 500 by default). What one run has filled in, the next finds done: it can be run again at any time. Ends with a NOTICE of how many there were and how many failed. Errors: as enrich_rows; 2D000 inside a transaction block or a function.';
+REVOKE ALL ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer, boolean) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer, boolean) TO PUBLIC;
 
 CREATE FUNCTION leadlex.enrich_on_insert() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE

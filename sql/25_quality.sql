@@ -25,5 +25,23 @@ COMMENT ON FUNCTION leadlex.missing(regclass, text[], bigint) IS 'Keys of the ro
 REVOKE ALL ON FUNCTION leadlex.missing(regclass, text[], bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.missing(regclass, text[], bigint) TO PUBLIC;
 
+CREATE FUNCTION leadlex.due(
+    relation regclass,
+    older_than interval,
+    fields text[] DEFAULT NULL
+) RETURNS SETOF text
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
+AS 'MODULE_PATHNAME', 'due_wrapper';
+COMMENT ON FUNCTION leadlex.due(regclass, interval, text[]) IS 'Keys of the rows of one''s workspace that hold a value which an enrichment wrote, and which no provider was asked about within older_than; the oldest first. What somebody has changed since does not count. fields: only these. Errors: LX400, LX401, LX403, 22023, 42501, 55000.';
+REVOKE ALL ON FUNCTION leadlex.due(regclass, interval, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.due(regclass, interval, text[]) TO PUBLIC;
+
+ALTER TABLE leadlex.checked ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_workspace ON leadlex.checked FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY granted ON leadlex.checked AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.checked'::regclass, 'SELECT')));
+
 -- By name: in the schema stand tables of users, too, and an update runs this again.
-REVOKE ALL ON leadlex.undone FROM PUBLIC;
+REVOKE ALL ON leadlex.undone, leadlex.checked FROM PUBLIC;
+GRANT SELECT ON leadlex.checked TO PUBLIC;

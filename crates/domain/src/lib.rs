@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod batch;
 pub mod call_error;
+pub mod checks;
 pub mod contact;
 pub mod estimate;
 pub mod failed_questions;

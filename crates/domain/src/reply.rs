@@ -5,6 +5,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::checks::Answered;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::rate::Window;
@@ -15,6 +16,9 @@ pub struct Origin {
     pub source: String,
     /// The provider's score, from 0 to 1; `None`: it gave none.
     pub confidence: Option<f64>,
+    /// When it was answered.
+    #[serde(skip)]
+    pub answered: Answered,
 }
 
 /// The result of one call.

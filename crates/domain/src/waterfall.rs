@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::call_error::{Failure, NoMatchReason};
+use super::checks::Answered;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
@@ -45,6 +46,7 @@ pub enum ProviderOutcome {
         fills: FieldSet,
         refused: FieldSet,
         verdict: Verdict,
+        answered: Answered,
     },
     /// Not all of it is there: what it has supplied so far, and why there is no more. Only these fields are used.
     Unfinished {
@@ -122,6 +124,8 @@ pub struct Waterfall {
     rejected: FieldSet,
     /// Those of them that stand among `values` all the same.
     refused_before: FieldSet,
+    /// When providers answered; `None`: none has.
+    answered: Option<Answered>,
     /// Fields whose values were taken back before, where a provider had nothing else.
     undone: FieldSet,
     /// Providers whose answers are about somebody else, or of which only a position at another company was wanted.
@@ -182,6 +186,7 @@ impl Waterfall {
             too_weak: Vec::new(),
             rejected: FieldSet::EMPTY,
             refused_before: FieldSet::EMPTY,
+            answered: None,
             undone: FieldSet::EMPTY,
             set_aside: Vec::new(),
             post: Post::default(),
@@ -247,6 +252,11 @@ impl Waterfall {
         self.suppressed = true;
     }
 
+    /// When providers answered last; `None`: none has.
+    pub fn answered(&self) -> Option<Answered> {
+        self.answered
+    }
+
     /// What of the wanted fields comes later; `None`: nothing, or nobody may be told of them.
     pub fn pending(&self) -> Option<Pending> {
         let faults = self.asked.iter().filter_map(|(_, fault)| Pending::of(fault.as_ref()?));
@@ -261,7 +271,7 @@ impl Waterfall {
     /// The same of a provider whose description has a `min_confidence` of its own, which counts before the waterfall's
     /// ([`super::provider::Config::min_confidence`]).
     pub fn absorb_above(&mut self, provider: &str, outcome: ProviderOutcome, least: Option<f64>) {
-        let mut unfinished = None;
+        let (mut unfinished, mut answered) = (None, None);
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
             ProviderOutcome::Refused { fields, rest } => {
@@ -278,6 +288,7 @@ impl Waterfall {
             }
             ProviderOutcome::SharedProfile => {
                 self.strangers.push(provider.to_owned());
+                answered = Some(Answered::Now);
                 (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
             }
             ProviderOutcome::Rejected(fields) => {
@@ -285,8 +296,14 @@ impl Waterfall {
                 (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
             }
             ProviderOutcome::Answered(verdict) => (FieldSet::ALL, FieldSet::EMPTY, verdict),
-            ProviderOutcome::Within(fills, verdict) => (fills, FieldSet::EMPTY, verdict),
-            ProviderOutcome::Again { fills, refused, verdict } => (fills, refused, verdict),
+            ProviderOutcome::Within(fills, verdict) => {
+                answered = Some(Answered::Now);
+                (fills, FieldSet::EMPTY, verdict)
+            }
+            ProviderOutcome::Again { fills, refused, verdict, answered: at } => {
+                answered = Some(at);
+                (fills, refused, verdict)
+            }
             ProviderOutcome::Unfinished { fills, so_far, fault, stops } => {
                 self.stopped |= stops;
                 self.held |= fault.holds;
@@ -294,6 +311,10 @@ impl Waterfall {
                 (fills, FieldSet::EMPTY, so_far)
             }
         };
+        if !matches!(verdict, Verdict::Failed(_)) {
+            let both = self.answered.zip(answered).map(|(a, b)| a.and(b));
+            self.answered = both.or(self.answered).or(answered);
+        }
         let fault = match verdict {
             Verdict::Failed(fault) => {
                 self.held |= fault.holds;
@@ -311,7 +332,9 @@ impl Waterfall {
             Verdict::Match { values, confidence } => {
                 if confidence.unwrap_or(0.0) >= least.unwrap_or(self.min_confidence) {
                     let others = self.values.fields();
-                    self.take(provider, &values, fills, confidence);
+                    let answered = answered.unwrap_or(Answered::Now);
+                    let origin = Origin { source: provider.to_owned(), confidence, answered };
+                    self.take(origin, &values, fills);
                     let own = self.values.fields().minus(others);
                     self.refused_before = self.refused_before.union(own.intersect(refused));
                 } else {
@@ -323,14 +346,13 @@ impl Waterfall {
         self.asked.push((provider.to_owned(), unfinished.or(fault)));
     }
 
-    fn take(&mut self, provider: &str, values: &FieldMap<String>, fills: FieldSet, confidence: Option<f64>) {
-        let origin = Origin { source: provider.to_owned(), confidence };
+    fn take(&mut self, origin: Origin, values: &FieldMap<String>, fills: FieldSet) {
         let wanted = values.fields().intersect(fills).intersect(self.missing());
         let named = values.get(Field::COMPANY_NAME).map(String::as_str);
         let fits = self.post.takes(named, wanted.contains(Field::COMPANY_NAME));
         let taken = if fits { wanted } else { wanted.minus(FieldSet::of_position()) };
         if taken.is_empty() && !wanted.is_empty() {
-            return self.set_aside.push((provider.to_owned(), NoMatchReason::OtherCompany));
+            return self.set_aside.push((origin.source, NoMatchReason::OtherCompany));
         }
         if !taken.intersect(FieldSet::of_position()).is_empty() {
             self.post.hold(named);

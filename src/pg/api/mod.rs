@@ -26,6 +26,7 @@ mod calls;
 mod check_provider;
 mod contacts;
 mod credits;
+mod due;
 mod estimate;
 mod forget;
 mod later;

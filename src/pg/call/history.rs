@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::pg::store::ledger::Entry;
 use crate::pg::sys::role;
 use crate::pg::table::Binding;
+use leadlex_domain::checks::Answered;
 use leadlex_domain::identity::Caller;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 use leadlex_domain::steps::Enrichment;
@@ -20,6 +21,10 @@ pub fn entry<'a>(
     let otherwise = offered
         .iter()
         .filter(|(field, value)| updated.contains(*field) && after.value(*field) != Some(value.as_str()));
+    let earlier = origins.iter().filter_map(|(field, origin)| match origin.answered {
+        Answered::Before(at) if updated.contains(field) => Some((field.name(), at)),
+        _ => None,
+    });
     Entry {
         workspace: caller.workspace.id,
         request_id,
@@ -35,6 +40,7 @@ pub fn entry<'a>(
         field_sources: FieldSources { updated, origins },
         old_values: FieldValues { fields: updated, contact: before },
         new_values: FieldValues { fields: updated, contact: after },
+        answered: earlier.collect(),
         identity: undone::identity(caller.workspace.id, before),
         offered: otherwise.map(|(field, value)| (field.name(), value.as_str())).collect(),
     }

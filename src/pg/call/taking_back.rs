@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::pg::provider;
 use crate::pg::store::history::{self, Whose, Written};
-use crate::pg::store::{cache, undone as books};
+use crate::pg::store::{cache, checks, undone as books};
 use crate::pg::sys::{clock, settings};
 use crate::pg::table::{Binding, Change, Found, quoted};
 use leadlex_domain::contact::Contact;
@@ -206,6 +206,16 @@ impl Undoing<'_> {
             }
         }
         history::mark_reverted(workspace, &marks);
+        // What was found out about what stood there says nothing of what stands there now.
+        for field in FieldSet::ALL.iter() {
+            let of_field = |case: &&Case| {
+                case.outcomes.get(field).is_some_and(|(status, _)| *status == RevertStatus::Reverted)
+            };
+            let ids: Vec<&str> = cases.iter().filter(of_field).map(|case| case.id).collect();
+            if !ids.is_empty() {
+                checks::forget(workspace, table, &ids, Some([field].into_iter().collect()));
+            }
+        }
         if terms.recheck_us > 0 {
             books::remember(workspace, &values);
             (self.wait)(&questions.keys().copied().collect::<Vec<_>>());

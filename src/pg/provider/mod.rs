@@ -25,6 +25,7 @@ use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
+use leadlex_domain::checks::Answered;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
@@ -141,7 +142,7 @@ pub enum Asked {
 enum Before<'a> {
     ProviderOutcome(ProviderOutcome),
     /// It was answered before.
-    Recalled(&'a Config, FieldSet, Verdict),
+    Recalled(&'a Config, FieldSet, (Verdict, Answered)),
     /// Only the provider can tell.
     Ask,
 }
@@ -156,7 +157,7 @@ pub fn recall(
         Before::ProviderOutcome(outcome) => Some(outcome),
         Before::Recalled(config, refused, verdict) => {
             let about = asking.about(provider);
-            about.note_again(config, &asking.past.person, &verdict);
+            about.note_again(config, &asking.past.person, &verdict.0);
             Some(used_again(config, refused, &about, verdict))
         }
         Before::Ask => None,
@@ -209,10 +210,10 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     if let Some((verdict, answered_at)) = recalled(asking, (provider.id, config), questions, wanted) {
         let (terms, now) = (settings::receipt_terms(), clock::now_us());
         let refused = asking.past.rejected_since(answered_at, questions, terms, now);
-        return Before::Recalled(config, refused, verdict);
+        return Before::Recalled(config, refused, (verdict, Answered::Before(answered_at)));
     }
     if let Some(verdict) = supplied(provider, config, asking, wanted) {
-        return Before::Recalled(config, FieldSet::EMPTY, verdict);
+        return Before::Recalled(config, FieldSet::EMPTY, (verdict, Answered::Now));
     }
     let rejected = rejected(asking, questions).intersect(wanted);
     let left = wanted.minus(rejected);
@@ -314,12 +315,19 @@ fn unfinished(config: &Config, about: &About, so_far: Verdict, fault: Fault) -> 
 }
 
 /// The same of one that was given before; `refused`: the fields of which the contact's table did not take it then.
-fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdict) -> ProviderOutcome {
+fn used_again(
+    config: &Config,
+    refused: FieldSet,
+    about: &About,
+    (verdict, answered): (Verdict, Answered),
+) -> ProviderOutcome {
     match used(config, about, verdict) {
-        ProviderOutcome::Within(fills, verdict) => ProviderOutcome::Again { fills, refused, verdict },
+        ProviderOutcome::Within(fills, verdict) => {
+            ProviderOutcome::Again { fills, refused, verdict, answered }
+        }
         ProviderOutcome::Refused { fields, rest } => match *rest {
             ProviderOutcome::Within(fills, verdict) => {
-                let rest = Box::new(ProviderOutcome::Again { fills, refused, verdict });
+                let rest = Box::new(ProviderOutcome::Again { fills, refused, verdict, answered });
                 ProviderOutcome::Refused { fields, rest }
             }
             other => ProviderOutcome::Refused { fields, rest: Box::new(other) },

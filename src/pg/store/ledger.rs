@@ -74,6 +74,8 @@ pub struct Entry<'a> {
     pub identity: Hash,
     /// What was answered for fields that hold something else now.
     pub offered: BTreeMap<&'a str, &'a str>,
+    /// Fields whose answers came before the call: when, in epoch microseconds.
+    pub answered: BTreeMap<&'a str, i64>,
 }
 
 // The charge and its history in one statement: neither is ever there without the other.
@@ -81,8 +83,8 @@ static CHARGE: Statement = Statement::new(
     "WITH charge AS (
          INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id) VALUES ($1, $2, -1, $2))
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
-         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
 );
 
 pub fn charge(entry: &Entry) {
@@ -104,6 +106,7 @@ pub fn charge(entry: &Entry) {
         arg(Jsonb::of(&entry.new_values)),
         arg(pgrx::Uuid::from_bytes(entry.identity)),
         arg((!entry.offered.is_empty()).then(|| Jsonb::of(&entry.offered))),
+        arg((!entry.answered.is_empty()).then(|| Jsonb::of(&entry.answered))),
     ];
     if !append_charge(&args) {
         as_owner(|| CHARGE.run(&args));
@@ -116,18 +119,18 @@ macro_rules! history_of_many {
         concat!(
             "WITH n AS (
          SELECT u.request_id, u.contact_id, u.source, u.confidence, u.fields, u.field_sources, u.old_values, u.new_values,
-                u.identity, u.offered
+                u.identity, u.offered, u.answered_at
          FROM ROWS FROM (pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
              pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14),
-             pg_catalog.unnest($15), pg_catalog.unnest($16))
-             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values, identity, offered))",
+             pg_catalog.unnest($15), pg_catalog.unnest($16), pg_catalog.unnest($17))
+             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values, identity, offered, answered_at))",
             $charge,
             "
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
-         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered)
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at)
      SELECT $1, n.request_id, $2, $3, $4, $5, n.contact_id, $6, n.source, n.confidence,
             pg_catalog.string_to_array(n.fields, ','), n.field_sources::pg_catalog.jsonb, n.old_values::pg_catalog.jsonb,
-            n.new_values::pg_catalog.jsonb, n.identity, n.offered::pg_catalog.jsonb
+            n.new_values::pg_catalog.jsonb, n.identity, n.offered::pg_catalog.jsonb, n.answered_at::pg_catalog.jsonb
      FROM n"
         )
     };
@@ -155,6 +158,8 @@ fn write_many(entries: &[Entry], statement: &'static Statement) {
     let Some(one) = entries.first() else { return };
     let offered: Vec<Option<String>> =
         entries.iter().map(|e| (!e.offered.is_empty()).then(|| json(&e.offered))).collect();
+    let answered: Vec<Option<String>> =
+        entries.iter().map(|e| (!e.answered.is_empty()).then(|| json(&e.answered))).collect();
     let texts = |of: &dyn Fn(&Entry) -> String| texts_arg(&entries.iter().map(of).collect::<Vec<_>>());
     let args = [
         arg(pg(one.workspace)),
@@ -173,6 +178,7 @@ fn write_many(entries: &[Entry], statement: &'static Statement) {
         texts(&|e| json(&e.new_values)),
         arg(entries.iter().map(|e| pgrx::Uuid::from_bytes(e.identity)).collect::<Vec<_>>()),
         optional_texts_arg(&offered.iter().map(Option::as_deref).collect::<Vec<_>>()),
+        optional_texts_arg(&answered.iter().map(Option::as_deref).collect::<Vec<_>>()),
     ];
     as_owner(|| statement.run(&args));
 }
@@ -187,7 +193,7 @@ pub fn now_arg() -> Arg {
 }
 
 /// The same by the short way; `false` where that is not open.
-fn append_charge(args: &[Arg; 16]) -> bool {
+fn append_charge(args: &[Arg; 17]) -> bool {
     let [workspace, request, ..] = args;
     let now = now_arg();
     let (charge, no_note, not_reverted, no_fields) = (
@@ -204,7 +210,7 @@ fn append_charge(args: &[Arg; 16]) -> bool {
         ("note", &no_note),
         ("created_at", &now),
     ];
-    const HISTORY: [&str; 16] = [
+    const HISTORY: [&str; 17] = [
         "workspace_id",
         "request_id",
         "requested_by",
@@ -221,6 +227,7 @@ fn append_charge(args: &[Arg; 16]) -> bool {
         "new_values",
         "identity",
         "offered",
+        "answered_at",
     ];
     let mut history: Vec<(&str, &Arg)> = HISTORY.into_iter().zip(args).collect();
     history.extend([("created_at", &now), ("reverted_at", &not_reverted), ("reverted_fields", &no_fields)]);

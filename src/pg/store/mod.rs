@@ -4,6 +4,7 @@
 //! `pauses` and `frozen` whether that is worked on.
 
 pub mod cache;
+pub mod checks;
 pub mod config;
 pub mod frozen;
 pub mod history;

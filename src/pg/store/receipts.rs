@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::PORTION;
-use crate::pg::store::{tickets, undone};
+use crate::pg::store::{checks, tickets, undone};
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, number, optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
@@ -178,6 +178,8 @@ pub struct Erased {
     pub jobs: u64,
     /// Values that were taken back.
     pub undone: u64,
+    /// Values that were asked about again.
+    pub checked: u64,
 }
 
 impl Erased {
@@ -190,6 +192,7 @@ impl Erased {
             stored_results: self.stored_results + more.stored_results,
             jobs: self.jobs + more.jobs,
             undone: self.undone + more.undone,
+            checked: self.checked + more.checked,
         }
     }
 }
@@ -238,6 +241,7 @@ pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
         stored_results: ERASE_RESULTS.run_in(View::Current, &[workspace(), hash(), arg(person.contact)]),
         jobs: 0,
         undone: undone::erase(person.workspace, person.hash),
+        checked: checks::forget(person.workspace, (person.schema, person.table), &[person.contact], None),
     })
 }
 

@@ -4,6 +4,7 @@ mod asking;
 mod own;
 mod undo;
 mod undone;
+mod verified;
 
 use postgres::Client;
 use serde_json::{Value, json};

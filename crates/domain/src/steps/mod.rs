@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::call_error::{Failure, NoMatchReason};
+use crate::checks::{Answered, Checks};
 use crate::contact::Contact;
 use crate::fields::{FieldMap, FieldSet};
 use crate::merge;
@@ -177,6 +178,9 @@ pub struct Steps {
     pending: Option<Pending>,
     written: Option<Written>,
     updated: FieldSet,
+    /// When providers answered last.
+    answered: Option<Answered>,
+    checks: Option<Checks>,
     outcome: Option<Outcome>,
 }
 
@@ -200,6 +204,8 @@ impl Steps {
             pending: None,
             written: None,
             updated: FieldSet::EMPTY,
+            answered: None,
+            checks: None,
             outcome: None,
         }
     }
@@ -285,6 +291,11 @@ impl Steps {
             before: &written.before,
             after: &written.after,
         }
+    }
+
+    /// What was found out about values that stay, at [`Step::Done`].
+    pub fn checks(&self) -> Option<&Checks> {
+        self.checks.as_ref()
     }
 
     /// What became of the contact, at [`Step::Done`].
@@ -441,19 +452,33 @@ impl Steps {
     fn gather(&mut self) -> Step {
         let Request { mode, min_confidence, .. } = self.request;
         self.pending = self.waterfall.pending();
+        self.answered = self.waterfall.answered();
         let empty = Waterfall::new(mode, min_confidence, FieldSet::EMPTY);
         match std::mem::replace(&mut self.waterfall, empty).result() {
             Ok(gathered) => {
                 self.gathered = Some(gathered);
                 Step::Write
             }
-            Err(failure) => self.fail(failure),
+            Err(failure) => {
+                // Of a person who is on the list, and where a provider has failed, nothing was found out.
+                let nothing =
+                    failure.no_match_reason().is_some_and(|(why, _)| why != NoMatchReason::Suppressed);
+                if let (Some(answered), Some(contact), true) = (self.answered, &self.contact, nothing) {
+                    self.checks = Checks::of(contact, self.fields, None, answered);
+                }
+                self.fail(failure)
+            }
         }
     }
 
     fn written(&mut self, written: Written) -> Step {
         let gathered = self.gathered.as_ref().expect("gathered before it is written");
         self.updated = merge::updated(&written.before, &written.after, gathered.values.fields());
+        if let Some(answered) = self.answered {
+            let offered = Some((&gathered.values, &gathered.origins));
+            let asked = self.fields.minus(self.updated);
+            self.checks = Checks::of(&written.before, asked, offered, answered);
+        }
         let unused = if self.updated.is_empty() { written.unused(gathered) } else { None };
         let origin = gathered.origin.clone();
         self.written = Some(written);

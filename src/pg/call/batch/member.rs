@@ -16,6 +16,7 @@ use crate::pg::provider::{health, shared_values};
 use crate::pg::shared::claims;
 use crate::pg::shared::claims::Claimed;
 use crate::pg::shared::layout::ClaimKey;
+use crate::pg::store::checks;
 use crate::pg::sys::spi;
 use crate::pg::table;
 use crate::pg::table::{Binding, Found};
@@ -177,12 +178,24 @@ impl Batch<'_> {
 
     /// The contact has come to its end: tells its line, and lets it go.
     pub fn conclude(&mut self, claim: Claim, steps: Steps) {
+        if let Some(checks) = steps.checks() {
+            self.checks.push((steps.contact().id.clone(), checks.clone()));
+            if self.checks.len() >= PORTION {
+                self.note_checks();
+            }
+        }
         let pending = steps.pending();
         let (outcome, contact) = steps.into_outcome();
         let written = matches!(outcome, Outcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
         self.let_go(claim.key, written || claim.before);
         self.tell(claim.position, line);
+    }
+
+    /// What was found out about values that stay.
+    pub fn note_checks(&mut self) {
+        let all = std::mem::take(&mut self.checks);
+        checks::note(self.workspace(), (&self.binding.schema, &self.binding.table), &all);
     }
 
     /// What was answered before, for all of them by one statement.

@@ -34,6 +34,7 @@ pub use answers::Outcomes;
 pub use estimate::{estimate, missing};
 use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::call_error::Failure;
+use leadlex_domain::checks::Checks;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
@@ -92,6 +93,8 @@ pub struct Batch<'s> {
     asked: HashSet<Hash>,
     /// What they came to, where no receipt tells.
     outcomes: Outcomes,
+    /// What was found out about values that stay.
+    checks: Vec<(String, Checks)>,
     /// What the table refused.
     left_out: Vec<writing::Told>,
     /// What those read so far have in common.
@@ -186,6 +189,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         being_asked: HashSet::new(),
         asked: HashSet::new(),
         outcomes,
+        checks: Vec::new(),
         left_out: Vec::new(),
         crowd,
         closed_until: None,
@@ -226,6 +230,7 @@ impl Batch<'_> {
             // SAFETY: as above.
             unsafe { scratch.reset() };
         }
+        self.note_checks();
         self.pool.release();
         self.warn();
     }

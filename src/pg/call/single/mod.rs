@@ -19,7 +19,7 @@ use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::store::{idempotency, ledger, suppressions};
+use crate::pg::store::{checks, idempotency, ledger, suppressions};
 use crate::pg::sys::{clock, settings, snapshot, spi};
 use crate::pg::table::{Binding, Found};
 use leadlex_domain::ask::Ask;
@@ -211,6 +211,11 @@ impl<'a> SingleCall<'a> {
                 kept.into_iter().for_each(|kept| steps.keep(kept));
             }
             steps.next(event);
+        }
+        if let Some(checks) = steps.checks() {
+            let (binding, id) = (&self.binding, steps.contact().id.clone());
+            let all = [(id, checks.clone())];
+            checks::note(self.workspace(), (&binding.schema, &binding.table), &all);
         }
         let told = self.reply(steps, ask)?;
         if let (Some(key), Some(fingerprint), Told::New(reply)) = (ask.key, fingerprint, &told) {
