@@ -42,5 +42,34 @@ COMMENT ON COLUMN leadlex.checked.field IS 'the field';
 COMMENT ON COLUMN leadlex.checked.verified_at IS 'when a provider last answered with the value that stood there; NULL: none has';
 COMMENT ON COLUMN leadlex.checked.checked_at IS 'when a provider was last asked';
 
+-- Written by the background worker, so that an error of the call takes nothing away.
+CREATE TABLE leadlex.outcome (
+    workspace_id uuid NOT NULL,
+    contact      uuid NOT NULL,
+    schema_name  text NOT NULL,
+    table_name   text NOT NULL,
+    contact_id   text NOT NULL,
+    at           timestamptz NOT NULL,
+    status       text NOT NULL,
+    error_code   text,
+    reason       text,
+    providers    jsonb,
+    PRIMARY KEY (workspace_id, contact)
+);
+-- For the worker: which are over their time.
+CREATE INDEX outcome_age ON leadlex.outcome (at);
+COMMENT ON TABLE leadlex.outcome IS 'Why contacts were not enriched. Read leadlex.last_outcome instead.';
+COMMENT ON COLUMN leadlex.outcome.workspace_id IS 'for whom it was asked';
+COMMENT ON COLUMN leadlex.outcome.contact IS 'hash of the contact''s table and key';
+COMMENT ON COLUMN leadlex.outcome.schema_name IS 'schema of the contact''s table';
+COMMENT ON COLUMN leadlex.outcome.table_name IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.outcome.contact_id IS 'the contact''s key, as text';
+COMMENT ON COLUMN leadlex.outcome.at IS 'when';
+COMMENT ON COLUMN leadlex.outcome.status IS 'no_match, pending or failed';
+COMMENT ON COLUMN leadlex.outcome.error_code IS 'of the contract, or an SQLSTATE';
+COMMENT ON COLUMN leadlex.outcome.reason IS 'as in DETAIL of a single call';
+COMMENT ON COLUMN leadlex.outcome.providers IS 'as in DETAIL: each provider with why it had nothing';
+
 SELECT pg_catalog.pg_extension_config_dump('leadlex.undone', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.checked', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.outcome', '');

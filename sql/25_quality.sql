@@ -42,6 +42,21 @@ CREATE POLICY own_workspace ON leadlex.checked FOR SELECT
 CREATE POLICY granted ON leadlex.checked AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.checked'::regclass, 'SELECT')));
 
+-- Run with the owner's rights, as the rows are private; whose they are is looked at here.
+CREATE VIEW leadlex.last_outcome WITH (security_barrier = true) AS
+    SELECT pg_catalog.format('%I.%I', o.schema_name, o.table_name) AS relation, o.contact_id, o.at, o.status, o.error_code, o.reason, o.providers
+    FROM leadlex.outcome AS o
+    WHERE (SELECT leadlex.is_administrator())
+       OR o.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);
+COMMENT ON VIEW leadlex.last_outcome IS 'Why contacts of one''s own workspaces are not enriched: the latest outcome of a call, set, trigger or job that was neither enriched nor unchanged, one row for each contact. A success removes it. The background worker writes it within 2 s, whatever becomes of the transaction; a crash or a full buffer loses some. Kept for leadlex.outcome_retention.';
+COMMENT ON COLUMN leadlex.last_outcome.relation IS 'the contact''s table';
+COMMENT ON COLUMN leadlex.last_outcome.contact_id IS 'the contact''s key, as text';
+COMMENT ON COLUMN leadlex.last_outcome.at IS 'when';
+COMMENT ON COLUMN leadlex.last_outcome.status IS 'no_match, pending or failed';
+COMMENT ON COLUMN leadlex.last_outcome.error_code IS 'of the contract, such as no_match, or an SQLSTATE';
+COMMENT ON COLUMN leadlex.last_outcome.reason IS 'as in DETAIL of a single call; NULL where that has none';
+COMMENT ON COLUMN leadlex.last_outcome.providers IS 'as in DETAIL of LX503: each provider with why it had nothing; else NULL';
+
 -- By name: in the schema stand tables of users, too, and an update runs this again.
-REVOKE ALL ON leadlex.undone, leadlex.checked FROM PUBLIC;
-GRANT SELECT ON leadlex.checked TO PUBLIC;
+REVOKE ALL ON leadlex.undone, leadlex.checked, leadlex.outcome, leadlex.last_outcome FROM PUBLIC;
+GRANT SELECT ON leadlex.checked, leadlex.last_outcome TO PUBLIC;

@@ -206,7 +206,7 @@ COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was
 COMMENT ON COLUMN leadlex.worker_status.keys_purged IS 'expired idempotency keys removed';
 COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers written down';
 COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
-COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
+COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers, and outcomes for leadlex.last_outcome, that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
 COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
 COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';

@@ -372,6 +372,16 @@ impl Failure {
         (!failed.is_empty()).then(|| failed.join(" and "))
     }
 
+    /// The `reason` in DETAIL.
+    pub fn reason(&self) -> Option<&str> {
+        self.more.get("reason").and_then(Value::as_str)
+    }
+
+    /// The `providers` in DETAIL, each with why it had nothing.
+    pub fn providers(&self) -> Option<&Value> {
+        self.more.get("providers")
+    }
+
     /// Seconds before which it is no use to try again: of a rate limit, or of the provider that can be asked first, when
     /// each that failed has said when.
     /// `None`: not known.

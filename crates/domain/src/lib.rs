@@ -14,6 +14,7 @@ pub mod hash;
 pub mod health;
 pub mod identity;
 pub mod job;
+pub mod last_outcome;
 pub mod latency;
 pub mod merge;
 pub mod people;

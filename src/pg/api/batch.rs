@@ -32,7 +32,7 @@ use leadlex_domain::batch::{BatchResult, Summary};
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::reply::ContactObject;
 
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 
 super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_finfo_enrich_batch_call);
 
@@ -241,6 +241,7 @@ fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datu
         line.error.as_ref().map(|(code, _)| code.clone()).into_datum(),
         line.error.as_ref().map(|(_, message)| message.clone()).into_datum(),
         contact.and_then(|contact| Jsonb::of(&contact).into_datum()),
+        line.reason.clone().into_datum(),
     ]
 }
 

@@ -127,6 +127,7 @@ fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
         "stored_results": erased.stored_results,
         "jobs": erased.jobs,
         "undone": erased.undone,
+        "outcomes": erased.outcomes,
         "checked": erased.checked,
     }))
 }

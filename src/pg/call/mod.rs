@@ -4,6 +4,7 @@ pub mod batch;
 pub mod enqueue;
 pub mod history;
 pub mod identity;
+pub mod outcome;
 pub mod ownership;
 pub mod preconditions;
 pub mod single;

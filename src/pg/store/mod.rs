@@ -14,6 +14,7 @@ pub mod job_marks;
 pub mod jobs;
 pub mod jobs_waiting;
 pub mod ledger;
+pub mod outcomes;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;

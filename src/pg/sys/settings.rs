@@ -2,6 +2,7 @@
 
 mod answers;
 mod people;
+mod quality;
 mod queue;
 mod server;
 
@@ -19,6 +20,7 @@ use leadlex_net::MAX_REQUESTS;
 
 pub use answers::{overwrites_own_only, position, queues_pending, waterfall};
 pub use people::{max_people_per_value, role_mailboxes, rules};
+pub use quality::outcome_retention;
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{
     max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces, receipt_buffer_bytes,
@@ -155,6 +157,7 @@ pub fn define(preloading: bool) {
     define_batches();
     define_providers();
     server::define(preloading);
+    quality::define();
     queue::define();
     people::define();
     // SAFETY: a static NUL-terminated string.

@@ -6,7 +6,9 @@ use crate::pg::sys::clock;
 use std::time::Duration;
 
 use crate::pg::shared::layout;
-use crate::pg::store::{idempotency, jobs, ledger, receipts, shared_values, suppressions, tickets, undone};
+use crate::pg::store::{
+    idempotency, jobs, ledger, outcomes, receipts, shared_values, suppressions, tickets, undone,
+};
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{commit_and_begin, mark};
 
@@ -43,6 +45,7 @@ pub fn remove_expired(database: u32) -> bool {
     more |= portion(|| jobs::purge(settings::job_retention())) >= jobs::PURGED_AT_ONCE;
     more |= portion(|| tickets::purge(terms)) >= ledger::PORTION;
     more |= portion(suppressions::purge) >= ledger::PORTION;
+    more |= portion(|| outcomes::purge(settings::outcome_retention())) >= ledger::PORTION;
     more |= portion(|| undone::purge(terms.recheck_us)) >= ledger::PORTION;
     let age = terms.recheck_us.max(terms.ttl_us).max(SHORTEST_MEMORY_US);
     more |= portion(|| shared_values::purge(age)) >= ledger::PORTION;

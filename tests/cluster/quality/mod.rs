@@ -5,6 +5,7 @@ mod own;
 mod undo;
 mod undone;
 mod verified;
+mod why;
 
 use postgres::Client;
 use serde_json::{Value, json};

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::pg::call::batch::lookup::Keys;
 use crate::pg::call::batch::{Batch, PORTION};
+use crate::pg::call::outcome;
 use crate::pg::call::ownership;
 use crate::pg::call::{preconditions, target};
 use crate::pg::provider;
@@ -188,8 +189,21 @@ impl Batch<'_> {
         let (outcome, contact) = steps.into_outcome();
         let written = matches!(outcome, Outcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
+        if let Some(contact) = &line.contact {
+            let row = self.scope().row(contact);
+            self.outcomes_told.push(outcome::Told::of(&self.binding, row, &contact.id, &line));
+            if self.outcomes_told.len() >= PORTION {
+                self.note_outcomes();
+            }
+        }
         self.let_go(claim.key, written || claim.before);
         self.tell(claim.position, line);
+    }
+
+    /// Why contacts were not enriched, for leadlex.last_outcome.
+    pub fn note_outcomes(&mut self) {
+        let all = std::mem::take(&mut self.outcomes_told);
+        outcome::note(self.workspace(), all);
     }
 
     /// What was found out about values that stay.

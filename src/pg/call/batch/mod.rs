@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use pgrx::PgMemoryContexts;
 use uuid::Uuid;
 
+use crate::pg::call::outcome;
 use crate::pg::call::preconditions;
 use crate::pg::call::target::{self, Target};
 use crate::pg::limits::accounts;
@@ -93,6 +94,8 @@ pub struct Batch<'s> {
     asked: HashSet<Hash>,
     /// What they came to, where no receipt tells.
     outcomes: Outcomes,
+    /// What became of contacts, not told to the worker yet.
+    outcomes_told: Vec<outcome::Told>,
     /// What was found out about values that stay.
     checks: Vec<(String, Checks)>,
     /// What the table refused.
@@ -189,6 +192,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         being_asked: HashSet::new(),
         asked: HashSet::new(),
         outcomes,
+        outcomes_told: Vec::new(),
         checks: Vec::new(),
         left_out: Vec::new(),
         crowd,
@@ -231,6 +235,7 @@ impl Batch<'_> {
             unsafe { scratch.reset() };
         }
         self.note_checks();
+        self.note_outcomes();
         self.pool.release();
         self.warn();
     }

@@ -65,6 +65,7 @@ fn enrich_as(
         // Errors are not stored, so no other call has to wait for this transaction because of one.
         call.drop_claims();
     }
+    call.note_outcome(&result);
     call.end();
     result
 }
