@@ -25,6 +25,16 @@ COMMENT ON FUNCTION leadlex.missing(regclass, text[], bigint) IS 'Keys of the ro
 REVOKE ALL ON FUNCTION leadlex.missing(regclass, text[], bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.missing(regclass, text[], bigint) TO PUBLIC;
 
+CREATE FUNCTION leadlex.written(
+    relation regclass,
+    id text
+) RETURNS TABLE (request_id uuid, field text, source text, requested_by name)
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000 ROWS 6
+AS 'MODULE_PATHNAME', 'written_wrapper';
+COMMENT ON FUNCTION leadlex.written(regclass, text) IS 'Which fields of a row of a bound table the enrichments of this transaction have written, also the one that is writing now: request, provider and the role that called. For triggers: alone, in a set, deferred. Of a field that was written several times the latest. No rows where nothing was. Errors: LX400, 22023, 55000.';
+REVOKE ALL ON FUNCTION leadlex.written(regclass, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.written(regclass, text) TO PUBLIC;
+
 CREATE FUNCTION leadlex.due(
     relation regclass,
     older_than interval,

@@ -42,6 +42,7 @@ mod stats;
 mod suppression;
 mod triggers;
 mod workspaces;
+mod written;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::pg::store::ledger::Entry;
+use crate::pg::sys::authorship::Author;
 use crate::pg::sys::role;
 use crate::pg::table::Binding;
 use leadlex_domain::checks::Answered;
@@ -10,6 +11,7 @@ use leadlex_domain::identity::Caller;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 use leadlex_domain::steps::Enrichment;
 use leadlex_domain::undone;
+use leadlex_domain::waterfall::Gathered;
 
 /// The row for ledger and history: the charge and what it changed.
 pub fn entry<'a>(
@@ -44,6 +46,12 @@ pub fn entry<'a>(
         identity: undone::identity(caller.workspace.id, before),
         offered: otherwise.map(|(field, value)| (field.name(), value.as_str())).collect(),
     }
+}
+
+/// Who writes the values of an offer.
+pub fn author(request_id: Uuid, gathered: &Gathered) -> Author {
+    let fields = gathered.origins.iter().map(|(field, origin)| (field.name(), origin.source.clone()));
+    Author { request_id, source: gathered.origin.source.clone(), fields: fields.collect() }
 }
 
 /// Who calls. A role that was dropped while its call waited for a provider is only a number by now.

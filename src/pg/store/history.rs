@@ -239,3 +239,26 @@ pub fn mark_reverted(workspace: Uuid, all: &[(Uuid, FieldSet)]) {
         MARK_REVERTED.run_in(View::Serialized, &[arg(pg(workspace)), arg(requests), texts_arg(&fields)])
     });
 }
+
+static OF_CONTACT: Statement = Statement::new(
+    "SELECT e.xmin::pg_catalog.text, e.request_id, f.field,
+            coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source), e.requested_by
+     FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
+     WHERE e.contact_id OPERATOR(pg_catalog.=) $3 AND e.schema_name OPERATOR(pg_catalog.=) $1 AND e.table_name OPERATOR(pg_catalog.=) $2
+     ORDER BY e.created_at DESC, e.request_id DESC",
+);
+
+/// What this transaction's enrichments have written into a contact, the latest first: request, field, provider, and who called.
+pub fn of_this_transaction(
+    (schema, table): (&str, &str),
+    contact: &str,
+) -> Vec<(Uuid, String, String, String)> {
+    let ours = |row: &&Row| {
+        let inserted_by: u32 = text(row, 0).parse().unwrap_or_default();
+        // SAFETY: looks at the transaction's own state.
+        unsafe { pg_sys::TransactionIdIsCurrentTransactionId(inserted_by.into()) }
+    };
+    let args = [name_arg(schema), name_arg(table), arg(contact)];
+    let rows = as_owner(|| OF_CONTACT.query(View::Latest, &args));
+    rows.iter().filter(ours).map(|row| (uuid(row, 1), text(row, 2), text(row, 3), text(row, 4))).collect()
+}

@@ -1,6 +1,7 @@
 //! The settings (GUCs), private behind accessors.
 
 mod answers;
+mod authors;
 mod people;
 mod quality;
 mod queue;
@@ -157,6 +158,7 @@ pub fn define(preloading: bool) {
     define_batches();
     define_providers();
     server::define(preloading);
+    authors::define();
     quality::define();
     queue::define();
     people::define();

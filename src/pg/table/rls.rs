@@ -63,6 +63,25 @@ impl Binding {
         })
     }
 
+    /// Whether writing the table may run triggers.
+    pub fn has_triggers(&self) -> bool {
+        // SAFETY: a catalog look-up for a relation, which may be gone; the copy is freed.
+        self.relation.is_some_and(|relation| unsafe {
+            let tuple = pg_sys::SearchSysCache1(
+                pg_sys::SysCacheIdentifier::RELOID as i32,
+                pg_sys::Datum::from(relation.to_u32()),
+            );
+            if tuple.is_null() {
+                return false;
+            }
+            let class = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+            // Partitions may have some of their own.
+            let has = class.relhastriggers || class.relhassubclass;
+            pg_sys::ReleaseSysCache(tuple);
+            has
+        })
+    }
+
     /// Whether the caller may read all bound columns.
     pub fn is_readable(&self) -> bool {
         self.without(pg_sys::ACL_SELECT, self.columns.keys().map(String::as_str)).is_empty()

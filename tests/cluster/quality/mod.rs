@@ -1,6 +1,7 @@
 //! Data that can be trusted, and undone.
 
 mod asking;
+mod author;
 mod own;
 mod undo;
 mod undone;

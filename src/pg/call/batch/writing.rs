@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 
@@ -16,6 +17,7 @@ use crate::pg::call::writing::Saved;
 use crate::pg::provider;
 use crate::pg::provider::Rejected;
 use crate::pg::store::ledger;
+use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
 use crate::pg::table::{Change, Fitted, Rejection};
@@ -127,6 +129,7 @@ impl Batch<'_> {
     }
 
     fn write_all(&self, members: &[Member]) -> Vec<WriteOutcome> {
+        let _authors = self.authors(members);
         let mut plans: Vec<Plan> = members.iter().map(|member| self.plan(&member.steps)).collect();
         // What changes nothing is not written.
         let mut open: Vec<usize> =
@@ -150,6 +153,16 @@ impl Batch<'_> {
             (None, None) => Ok(Some(plan.saved())),
         };
         plans.into_iter().zip(outcomes).map(settle).collect()
+    }
+
+    /// For triggers of the table, if it has some: who writes each row.
+    fn authors(&self, members: &[Member]) -> Option<Writing> {
+        let author = |member: &Member| {
+            let author = history::author(member.claim.request_id, member.steps.gathered());
+            (member.steps.contact().id.clone(), Rc::new(author))
+        };
+        let authors = || members.iter().map(author).collect();
+        self.binding.has_triggers().then(|| Writing::many(self.binding.relation(), authors()))
     }
 
     /// By one statement, or else in halves. `again`: those of which something was left out now; `missed`: those of which

@@ -20,6 +20,7 @@ use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::{checks, idempotency, ledger, suppressions};
+use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::{clock, settings, snapshot, spi};
 use crate::pg::table::{Binding, Found};
 use leadlex_domain::ask::Ask;
@@ -449,7 +450,11 @@ impl<'a> SingleCall<'a> {
         let (binding, workspace) = (&self.binding, self.workspace());
         let others = (&*self.providers, &self.crowd);
         let before = steps.contact().clone();
+        let author = binding
+            .has_triggers()
+            .then(|| Writing::one(binding.relation(), &self.id, history::author(self.request_id, gathered)));
         let saved = writing::write_changes(binding, workspace, others, before, gathered, wanted);
+        drop(author);
         let saved = saved.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id));
         let writing::Saved { written, rejections } = saved?;
         for rejection in &rejections {
