@@ -35,6 +35,16 @@ COMMENT ON FUNCTION leadlex.written(regclass, text) IS 'Which fields of a row of
 REVOKE ALL ON FUNCTION leadlex.written(regclass, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.written(regclass, text) TO PUBLIC;
 
+CREATE FUNCTION leadlex.refill(
+    relation regclass,
+    ids text[] DEFAULT NULL
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
+AS 'MODULE_PATHNAME', 'refill_wrapper';
+COMMENT ON FUNCTION leadlex.refill(regclass, text[]) IS 'After a reload: writes the latest value that an enrichment wrote, from the history, into fields that are empty now, as the caller, and returns the number of rows that were changed. Sends no request and charges no credit. Left out are values that were taken back or forgotten, contacts whose name, address or other identifying values have changed since, and what a constraint of the table refuses. ids: only these rows; else all of one''s workspace that one sees. Errors: LX400, LX401, LX403, 25006, 42501, 55000.';
+REVOKE ALL ON FUNCTION leadlex.refill(regclass, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.refill(regclass, text[]) TO PUBLIC;
+
 CREATE FUNCTION leadlex.due(
     relation regclass,
     older_than interval,

@@ -36,6 +36,7 @@ mod privileges;
 mod providers;
 mod queue;
 mod recheck;
+mod refill;
 mod revert;
 mod shared_values;
 mod stats;

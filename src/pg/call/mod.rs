@@ -7,6 +7,7 @@ pub mod identity;
 pub mod outcome;
 pub mod ownership;
 pub mod preconditions;
+pub mod refilling;
 pub mod single;
 pub mod taking_back;
 pub mod target;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, FieldRequest, Outcomes, Visit};
 use crate::pg::call::identity;
+use crate::pg::call::{refilling, target};
 use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
 use crate::pg::shared::lockouts;
@@ -251,6 +252,10 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<JobOutcome> {
         crowd: Crowd::default(),
         visit: Some(visit),
     };
+    if settings::refills() && !request.overwrite {
+        let keys: Vec<&str> = ids.iter().flatten().map(String::as_str).collect();
+        refilling::refill(workspace, &target::binding(Some(relation)), &keys, request.fields);
+    }
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| fates[position] = job::fate(line));
     fates

@@ -3,6 +3,7 @@
 mod asking;
 mod author;
 mod own;
+mod reload;
 mod undo;
 mod undone;
 mod verified;
