@@ -270,6 +270,10 @@ CREATE TABLE leadlex.enrichment (
     old_values     jsonb NOT NULL,
     new_values     jsonb NOT NULL,
     reverted_at    timestamptz,
+    reverted_fields text[],
+    identity       uuid,
+    offered        jsonb,
+    answered_at    jsonb,
     PRIMARY KEY (workspace_id, request_id)
 );
 -- What is known of a contact: for leadlex.enriched and leadlex.forget_contact.
@@ -290,7 +294,11 @@ COMMENT ON COLUMN leadlex.enrichment.fields_updated IS 'the fields whose stored 
 COMMENT ON COLUMN leadlex.enrichment.field_sources IS 'per updated field: provider and score';
 COMMENT ON COLUMN leadlex.enrichment.old_values IS 'the updated fields before the call';
 COMMENT ON COLUMN leadlex.enrichment.new_values IS 'the updated fields after the call';
-COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichment took it back';
+COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichment or leadlex.revert_provider last took something of it back';
+COMMENT ON COLUMN leadlex.enrichment.reverted_fields IS 'the fields that were taken back; NULL beside a time in reverted_at: all of them';
+COMMENT ON COLUMN leadlex.enrichment.identity IS 'hash of whom the row was about: name, address and company in normal form, and what else identified it before the call';
+COMMENT ON COLUMN leadlex.enrichment.answered_at IS 'per updated field when the provider had answered, in microseconds since 1970, where that was before the call; else it was in the call';
+COMMENT ON COLUMN leadlex.enrichment.offered IS 'what the provider answered for the updated fields, where the table has stored something else; NULL: it is in new_values';
 
 -- The queue. A row holds up to 500 contacts that share everything, so that a job costs a fraction of a row; after an
 -- attempt it is split by what became of them. Rows that wait have next_attempt_at, those that do not have finished_at.
@@ -458,7 +466,7 @@ ALTER TABLE leadlex.idempotency ALTER COLUMN result SET STATISTICS 0, ALTER COLU
 ALTER TABLE leadlex.ticket ALTER COLUMN ticket SET STATISTICS 0;
 ALTER TABLE leadlex.receipt ALTER COLUMN answer SET STATISTICS 0, ALTER COLUMN lacking SET STATISTICS 0;
 ALTER TABLE leadlex.enrichment ALTER COLUMN field_sources SET STATISTICS 0, ALTER COLUMN old_values SET STATISTICS 0,
-    ALTER COLUMN new_values SET STATISTICS 0;
+    ALTER COLUMN new_values SET STATISTICS 0, ALTER COLUMN offered SET STATISTICS 0, ALTER COLUMN answered_at SET STATISTICS 0;
 -- To compress them takes longer than to write them, and whoever queues has to wait for it.
 ALTER TABLE leadlex.job_set ALTER COLUMN contact_ids SET STATISTICS 0, ALTER COLUMN contact_ids SET STORAGE EXTERNAL,
     ALTER COLUMN places SET STATISTICS 0, ALTER COLUMN marks SET STATISTICS 0;

@@ -4,7 +4,7 @@ CREATE FUNCTION @extschema@.enrich_contacts(
     contact_ids uuid[],
     fields text[] DEFAULT NULL,
     overwrite boolean DEFAULT false
-) RETURNS TABLE (contact_id uuid, status text, fields_updated text[], source text, confidence double precision, request_id uuid, error_code text, error_message text, contact jsonb)
+) RETURNS TABLE (contact_id uuid, status text, fields_updated text[], source text, confidence double precision, request_id uuid, error_code text, error_message text, contact jsonb, reason text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
 AS 'MODULE_PATHNAME', 'enrich_contacts_set';
 COMMENT ON FUNCTION @extschema@.enrich_contacts(uuid[], text[], boolean) IS 'enrich_contact for many, in this transaction: one row for each position of contact_ids, in its order. status: enriched, unchanged, no_match, failed or pending (then error_code is that of a single call, or the SQLSTATE of an error of the table). One contact''s failure fails no other; one that stands there twice is asked about once. At most leadlex.max_parallel_requests providers'' calls are in flight at once. Costs 1 credit for each contact of which a field changed. Errors of the call as a whole: LX400 arguments, LX401 no identity, LX403 permission, 25006 read-only, 55000 not set up.';
@@ -16,7 +16,7 @@ CREATE FUNCTION @extschema@.enrich_rows(
     ids text[],
     fields text[] DEFAULT NULL,
     overwrite boolean DEFAULT false
-) RETURNS TABLE (id text, status text, fields_updated text[], source text, confidence double precision, request_id uuid, error_code text, error_message text, contact jsonb)
+) RETURNS TABLE (id text, status text, fields_updated text[], source text, confidence double precision, request_id uuid, error_code text, error_message text, contact jsonb, reason text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1000
 AS 'MODULE_PATHNAME', 'enrich_rows_set';
 COMMENT ON FUNCTION @extschema@.enrich_rows(regclass, text[], text[], boolean) IS 'enrich_contacts for any bound table and any key type: ids are the keys as text.';
@@ -27,13 +27,14 @@ CREATE PROCEDURE leadlex.enrich_batch(
     relation regclass,
     ids text[],
     fields text[] DEFAULT NULL,
-    chunk integer DEFAULT 500
+    chunk integer DEFAULT 500,
+    overwrite boolean DEFAULT false
 )
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'enrich_batch_call';
-COMMENT ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) IS 'enrich_rows that commits after each chunk of ids (1 to 100000, 500 by default). What one run has filled in, the next finds done: it can be run again at any time. Ends with a NOTICE of how many there were and how many failed. Errors: as enrich_rows; 2D000 inside a transaction block or a function.';
-REVOKE ALL ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer) TO PUBLIC;
+COMMENT ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer, boolean) IS 'enrich_rows that commits after each chunk of ids (1 to 100000, 500 by default). What one run has filled in, the next finds done: it can be run again at any time. Ends with a NOTICE of how many there were and how many failed. Errors: as enrich_rows; 2D000 inside a transaction block or a function.';
+REVOKE ALL ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer, boolean) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE leadlex.enrich_batch(regclass, text[], text[], integer, boolean) TO PUBLIC;
 
 CREATE FUNCTION leadlex.enrich_on_insert() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -206,7 +206,7 @@ COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was
 COMMENT ON COLUMN leadlex.worker_status.keys_purged IS 'expired idempotency keys removed';
 COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers written down';
 COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
-COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
+COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers, and outcomes for leadlex.last_outcome, that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
 COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
 COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
@@ -217,15 +217,24 @@ COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last rou
 -- The latest known value per contact and field. Conditions on the columns of DISTINCT ON reach the history itself; one on
 -- contact_id finds its rows by the index.
 CREATE VIEW leadlex.enriched WITH (security_invoker = true, security_barrier = true) AS
-    SELECT DISTINCT ON (e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field)
-           e.workspace_id, e.schema_name, e.table_name, e.contact_id, f.field,
-           e.new_values OPERATOR(pg_catalog.->>) f.field AS value,
-           coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source) AS source,
-           (e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'confidence')::pg_catalog.float8 AS confidence,
-           e.created_at AS enriched_at, e.request_id
-    FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
-    WHERE e.reverted_at IS NULL AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
-    ORDER BY e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field, e.created_at DESC, e.request_id DESC;
+    SELECT l.workspace_id, l.schema_name, l.table_name, l.contact_id, l.field, l.value, l.source, l.confidence, l.enriched_at, l.request_id,
+           greatest(l.answered_at, k.verified_at) AS verified_at, greatest(l.answered_at, k.verified_at, k.checked_at) AS checked_at
+    FROM (
+        SELECT DISTINCT ON (e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field)
+               e.workspace_id, e.schema_name, e.table_name, e.contact_id, f.field,
+               e.new_values OPERATOR(pg_catalog.->>) f.field AS value,
+               coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source) AS source,
+               (e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'confidence')::pg_catalog.float8 AS confidence,
+               e.created_at AS enriched_at, e.request_id,
+               coalesce(pg_catalog.to_timestamp((e.answered_at OPERATOR(pg_catalog.->>) f.field)::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000), e.created_at) AS answered_at
+        FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
+        WHERE (e.reverted_at IS NULL OR NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(e.reverted_fields, e.fields_updated)))
+          AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
+        ORDER BY e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field, e.created_at DESC, e.request_id DESC) AS l
+    LEFT JOIN leadlex.checked AS k
+           ON k.workspace_id OPERATOR(pg_catalog.=) l.workspace_id AND k.contact_id OPERATOR(pg_catalog.=) l.contact_id
+          AND k.schema_name OPERATOR(pg_catalog.=) l.schema_name AND k.table_name OPERATOR(pg_catalog.=) l.table_name
+          AND k.field OPERATOR(pg_catalog.=) l.field;
 COMMENT ON VIEW leadlex.enriched IS 'The latest known value per contact and field, from the history: to join when a reload wiped the table. What was reverted does not count, what was forgotten is gone.';
 COMMENT ON COLUMN leadlex.enriched.workspace_id IS 'the workspace that was charged';
 COMMENT ON COLUMN leadlex.enriched.schema_name IS 'schema of the contact''s table';
@@ -236,6 +245,8 @@ COMMENT ON COLUMN leadlex.enriched.value IS 'as it stood in the table after the 
 COMMENT ON COLUMN leadlex.enriched.source IS 'the provider that supplied it';
 COMMENT ON COLUMN leadlex.enriched.confidence IS 'its score, 0.0 to 1.0; NULL where it gives none';
 COMMENT ON COLUMN leadlex.enriched.enriched_at IS 'when it was written';
+COMMENT ON COLUMN leadlex.enriched.verified_at IS 'when a provider last answered with this value';
+COMMENT ON COLUMN leadlex.enriched.checked_at IS 'when a provider was last asked about it, whatever it answered';
 COMMENT ON COLUMN leadlex.enriched.request_id IS 'the call, in leadlex.enrichment and leadlex.credit_ledger';
 
 -- Credits come from the ledger, which nothing takes away, and what they were spent on from the history, from which a

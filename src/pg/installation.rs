@@ -32,6 +32,10 @@ pub struct Installation {
     pub suppressions: pg_sys::Oid,
     /// Oid of leadlex.shared_value.
     pub shared_values: pg_sys::Oid,
+    /// Oid of leadlex.undone.
+    pub undone: pg_sys::Oid,
+    /// Oid of leadlex.outcome.
+    pub outcomes: pg_sys::Oid,
 }
 
 thread_local! {
@@ -122,8 +126,8 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
-           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'home', 'queue_pause', 'stopped',
-           'budget_limit']::pg_catalog.name[])",
+           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'undone', 'outcome', 'home', 'queue_pause',
+           'stopped', 'budget_limit']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.
@@ -150,6 +154,8 @@ pub fn find() -> Found {
         tickets: table("ticket"),
         suppressions: table("suppression"),
         shared_values: table("shared_value"),
+        undone: table("undone"),
+        outcomes: table("outcome"),
     };
     KNOWN.set(Some(found));
     Found::This(found)

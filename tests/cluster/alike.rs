@@ -82,7 +82,7 @@ fn an_answer_below_the_wanted_confidence_is_named() {
     let row = in_a_set(&mut caller, 2);
     assert_eq!((row.get::<_, &str>("status"), row.get::<_, &str>("error_code")), ("no_match", "no_match"));
     let message: String = row.get("error_message");
-    assert_eq!(message, told + " (below leadlex.min_confidence: main)");
+    assert_eq!(message, told + " (below leadlex.min_confidence: main) (no_data)");
 }
 
 #[test]

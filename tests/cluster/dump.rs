@@ -102,6 +102,9 @@ pub fn used_on(server: &'static Server) -> Used {
          INSERT INTO leadlex.spend_reported VALUES ('USD', 'other', 30);
          INSERT INTO leadlex.budget_limit VALUES ('other', 'day', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'USD', 20.00);
          INSERT INTO leadlex.allotment SELECT id, 5, 'day', now() + interval '1 day' FROM leadlex.workspace;
+         INSERT INTO leadlex.undone SELECT v.workspace_id, v.value, p.id, 'phone', v.value FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
+         INSERT INTO leadlex.checked SELECT workspace_id, '1', 'public', 'crm', 'phone', now(), now() FROM leadlex.shared_value;
+         INSERT INTO leadlex.outcome SELECT workspace_id, value, 'public', 'crm', '1', now(), 'no_match', 'no_match', 'no_data' FROM leadlex.shared_value;
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

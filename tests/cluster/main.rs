@@ -56,6 +56,7 @@ mod people_values;
 mod pgbouncer;
 mod presets;
 mod provider_faults;
+mod quality;
 mod question_under_way;
 mod queue;
 mod rates;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::call_error::{Code, Failure};
@@ -55,6 +56,9 @@ pub struct BatchResult {
     pub error: Option<(String, String)>,
     /// What a code of the contract does not say: why there was no match, or what kept providers from answering.
     pub why: Option<String>,
+    /// `reason` and `providers`, as a single call has them in DETAIL.
+    pub reason: Option<String>,
+    pub providers: Option<Value>,
     /// See [`Failure::tells_reason`].
     pub tells_why: bool,
     /// To try again sooner is no use.
@@ -86,6 +90,8 @@ impl BatchResult {
             request_id,
             error: None,
             why: None,
+            reason: None,
+            providers: None,
             tells_why: false,
             retry_after_s: None,
             passed_over: false,
@@ -112,8 +118,7 @@ impl BatchResult {
         // A single call's DETAIL and HINT have no place in a line.
         let below = failure.below_min_confidence();
         let below = below.map_or(String::new(), |names| format!(" (below leadlex.min_confidence: {names})"));
-        let reason = failure.why().filter(|_| failure.tells_reason());
-        let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+        let reason = failure.reason().map_or(String::new(), |reason| format!(" ({reason})"));
         let error = Some((failure.code.name().to_owned(), failure.text() + &below + &reason));
         BatchResult {
             status,
@@ -122,6 +127,8 @@ impl BatchResult {
             request_id,
             error,
             why: failure.why(),
+            reason: failure.reason().map(str::to_owned),
+            providers: failure.providers().cloned(),
             tells_why: failure.tells_reason(),
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
@@ -130,6 +137,11 @@ impl BatchResult {
             repeats: false,
             contact,
         }
+    }
+
+    /// Whether the contact is neither `enriched` nor `unchanged`.
+    pub fn is_trouble(&self) -> bool {
+        !matches!(self.status, Status::Enriched | Status::Unchanged)
     }
 
     /// The contact of which more comes later, and whether it was charged by now; `None`: nothing comes, or its line was told
@@ -162,6 +174,8 @@ impl BatchResult {
             request_id,
             error,
             why: None,
+            reason: None,
+            providers: None,
             tells_why: false,
             retry_after_s: None,
             passed_over: false,

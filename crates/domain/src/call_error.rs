@@ -93,11 +93,13 @@ pub enum NoMatchReason {
     TableRefuses,
     /// The LinkedIn profile in the answer is one that the provider supplies for many people.
     SharedValue,
+    /// What providers have for the contact was taken back.
+    Refused,
 }
 
 impl NoMatchReason {
     /// Every reason, for finding one by its name.
-    pub const ALL: [NoMatchReason; 7] = [
+    pub const ALL: [NoMatchReason; 8] = [
         NoMatchReason::NoData,
         NoMatchReason::NotIdentifiable,
         NoMatchReason::Suppressed,
@@ -105,6 +107,7 @@ impl NoMatchReason {
         NoMatchReason::OtherCompany,
         NoMatchReason::TableRefuses,
         NoMatchReason::SharedValue,
+        NoMatchReason::Refused,
     ];
 
     const fn name(self) -> &'static str {
@@ -116,6 +119,7 @@ impl NoMatchReason {
             NoMatchReason::OtherCompany => "other_company",
             NoMatchReason::TableRefuses => "table_refuses",
             NoMatchReason::SharedValue => "shared_value",
+            NoMatchReason::Refused => "refused",
         }
     }
 
@@ -251,6 +255,10 @@ impl Failure {
                 "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about somebody else",
                 "No credit was charged and nothing was written. Does the provider have a test (sandbox) key? leadlex.check_provider(name, contact) shows what it answers; where the profile is right, an administrator runs SELECT leadlex.allow_shared_value('PROFILE').",
             ),
+            NoMatchReason::Refused => (
+                "what providers have for this contact was taken back",
+                "No credit was charged. leadlex.revert_enrichment or leadlex.revert_provider took the value back: it is not bought again from the same provider before leadlex.recheck_after is over. To ask all the same, use overwrite => true.",
+            ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
     }
@@ -295,6 +303,12 @@ impl Failure {
     /// `no_match`, LX409, with the reason `table_refuses`; DETAIL lists the fields as `refused`.
     pub fn table_refuses(fields: FieldSet) -> Failure {
         Failure::no_match(NoMatchReason::TableRefuses).with("refused", json!(fields.names()))
+    }
+
+    /// No match, because what providers have for these fields was taken back.
+    /// `no_match`, LX409, with the reason `refused`; DETAIL lists the fields as `refused`.
+    pub fn refused(fields: FieldSet) -> Failure {
+        Failure::no_match(NoMatchReason::Refused).with("refused", json!(fields.names()))
     }
 
     /// No data, because what these providers answered is about somebody else, or of another company. The first tells the reason.
@@ -356,6 +370,16 @@ impl Failure {
         failed.sort_unstable();
         failed.dedup();
         (!failed.is_empty()).then(|| failed.join(" and "))
+    }
+
+    /// The `reason` in DETAIL.
+    pub fn reason(&self) -> Option<&str> {
+        self.more.get("reason").and_then(Value::as_str)
+    }
+
+    /// The `providers` in DETAIL, each with why it had nothing.
+    pub fn providers(&self) -> Option<&Value> {
+        self.more.get("providers")
     }
 
     /// Seconds before which it is no use to try again: of a rate limit, or of the provider that can be asked first, when

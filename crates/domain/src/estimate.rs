@@ -37,6 +37,8 @@ pub enum Why {
     SharedValue,
     Suppressed,
     TableRefuses,
+    /// What providers have was taken back.
+    Refused,
     /// Row-level security does not let the caller update the row.
     Barred,
     /// There is no such row in the workspace, or the caller cannot see it.
@@ -65,6 +67,11 @@ impl EstimateOutcome {
             | EstimateOutcome::AnsweredWithAnother => "answered",
             EstimateOutcome::Skipped(_) => "skipped",
         }
+    }
+
+    /// Whether a call about it could fill in something now.
+    pub const fn may_bring_something(self) -> bool {
+        self.may_be_charged()
     }
 
     /// The stable words for the reason within that outcome.
@@ -124,6 +131,7 @@ impl EstimateOutcome {
             (_, Some((NoMatchReason::SharedValue, _))) => Why::SharedValue,
             (_, Some((NoMatchReason::Suppressed, _))) => Why::Suppressed,
             (_, Some((NoMatchReason::TableRefuses, _))) => Why::TableRefuses,
+            (_, Some((NoMatchReason::Refused, _))) => Why::Refused,
             (_, Some((NoMatchReason::NotIdentifiable, _))) => Why::NotIdentifiable,
             (_, Some((NoMatchReason::NoData, true))) => Why::TooWeak,
             (_, Some((NoMatchReason::OtherCompany, _))) => Why::OtherCompany,
@@ -152,6 +160,7 @@ impl Why {
             Why::SharedValue => "shared value",
             Why::Suppressed => "suppressed",
             Why::TableRefuses => "refused by the table",
+            Why::Refused => "taken back",
             Why::Barred => "row-level security",
             Why::NotFound => "not found",
             Why::KeyNotUnique => "key not unique",

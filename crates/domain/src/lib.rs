@@ -6,6 +6,7 @@ pub mod allotment;
 pub mod ask;
 pub mod batch;
 pub mod call_error;
+pub mod checks;
 pub mod contact;
 pub mod estimate;
 pub mod event;
@@ -15,6 +16,7 @@ pub mod hash;
 pub mod health;
 pub mod identity;
 pub mod job;
+pub mod last_outcome;
 pub mod latency;
 pub mod merge;
 pub mod money;
@@ -32,9 +34,11 @@ pub mod sighting;
 pub mod sqlstate;
 pub mod steps;
 pub mod suppression;
+pub mod taking_back;
 pub mod tally;
 pub mod throttle;
 pub mod ticket;
+pub mod undone;
 pub mod waterfall;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::fields::{Field, FieldMap, FieldSet};
 use super::hash::{Hash, hash};
+use super::last_outcome::LastOutcome;
 use super::provider::Verdict;
 use super::shared::{Kind, Sighting, Value as SharedValue};
 use super::ticket::Ticket;
@@ -94,6 +95,19 @@ impl Receipt {
         if counts { self.lacking } else { FieldSet::EMPTY }
     }
 
+    /// As if the provider had had nothing for these fields.
+    pub fn without(&self, fields: FieldSet) -> Receipt {
+        let mut receipt = self.clone();
+        receipt.lacking = self.lacking.union(fields);
+        if let Some((values, _)) = &mut receipt.answer {
+            fields.iter().for_each(|field| values.unset(field));
+        }
+        if receipt.answer.as_ref().is_some_and(|(values, _)| values.is_empty()) {
+            receipt.answer = None;
+        }
+        receipt
+    }
+
     /// What of it may be kept under these terms; `None`: nothing.
     pub fn kept_under(mut self, terms: Terms) -> Option<Receipt> {
         if terms.ttl_us == 0 {
@@ -177,6 +191,8 @@ pub enum Content {
     Ticket(Ticket),
     /// Whatever was kept before this, in epoch microseconds, is forgotten: there is nothing left to ask for.
     NoTicket(i64),
+    /// What became of a contact.
+    Outcome(LastOutcome),
 }
 
 /// A provider's refusal to tell anything about somebody.
@@ -237,6 +253,7 @@ impl Filed {
             Content::Nothing => written::Content::Nothing([]),
             Content::Ticket(ticket) => written::Content::Ticket(ticket.to_parts()),
             Content::NoTicket(at) => written::Content::NoTicket([*at]),
+            Content::Outcome(outcome) => written::Content::Outcome(outcome.to_json()),
         };
         let sighting = self.sighting.as_ref().map(|sighting| {
             let value = |value: &SharedValue| (value.kind.name(), Uuid::from_bytes(value.hash));
@@ -256,7 +273,10 @@ impl Filed {
             workspace: id(workspace)?,
             provider: id(provider)?,
             person: id(person)?.into_bytes(),
-            content: Content::read(content.as_array()?)?,
+            content: match content.as_array() {
+                Some(parts) => Content::read(parts)?,
+                None => Content::Outcome(LastOutcome::read(content)?),
+            },
             sighting: read_sighting(sighting),
         })
     }
@@ -265,7 +285,11 @@ impl Filed {
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.content {
             Content::Receipt(receipt) | Content::Rejection(receipt) => Some(receipt),
-            Content::Refusal(_) | Content::Nothing | Content::Ticket(_) | Content::NoTicket(_) => None,
+            Content::Refusal(_)
+            | Content::Nothing
+            | Content::Ticket(_)
+            | Content::NoTicket(_)
+            | Content::Outcome(_) => None,
         }
     }
 
@@ -330,6 +354,7 @@ mod written {
         Nothing([u8; 0]),
         Ticket(serde_json::Value),
         NoTicket([i64; 1]),
+        Outcome(serde_json::Value),
     }
 
     /// As [`Receipt::answer_json`](super::Receipt::answer_json) has it.

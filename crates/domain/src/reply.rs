@@ -7,6 +7,7 @@ use serde::ser::{SerializeMap, SerializeStruct, Serializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::checks::Answered;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::money::{Amount, Currency};
@@ -18,6 +19,9 @@ pub struct Origin {
     pub source: String,
     /// The provider's score, from 0 to 1; `None`: it gave none.
     pub confidence: Option<f64>,
+    /// When it was answered.
+    #[serde(skip)]
+    pub answered: Answered,
 }
 
 /// The result of one call.
@@ -36,6 +40,8 @@ pub struct Reply {
     pub pending: bool,
     /// What it caused to be sent has cost.
     pub cost: Costs,
+    /// Providers that were sent a request.
+    pub asked: Vec<String>,
 }
 
 /// Amounts by currency; of what has no price there is none.
@@ -82,6 +88,7 @@ impl Serialize for Reply {
         object.serialize_field("field_sources", &sources)?;
         object.serialize_field("rate_limit", &self.rate_limit)?;
         object.serialize_field("cost", &self.cost)?;
+        object.serialize_field("asked", &self.asked)?;
         if self.pending {
             object.serialize_field("pending", &true)?;
         }
@@ -125,7 +132,7 @@ impl Serialize for FieldValues<'_> {
     }
 }
 
-/// A stored result, told as a replay: whose request, balance and rate these are now is new.
+/// A stored result, told as a replay: whose request, balance and rate these are now is new, and nobody was asked.
 pub fn replay(mut stored: Value, request_id: Uuid, credits: Option<i64>, rate: Option<Window>) -> Value {
     if let Some(object) = stored.as_object_mut() {
         object.insert("replayed".into(), json!(true));
@@ -133,6 +140,7 @@ pub fn replay(mut stored: Value, request_id: Uuid, credits: Option<i64>, rate: O
         object.insert("credits_remaining".into(), json!(credits));
         object.insert("rate_limit".into(), json!(rate));
         object.insert("cost".into(), json!({}));
+        object.insert("asked".into(), json!([]));
     }
     stored
 }

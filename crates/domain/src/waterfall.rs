@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::call_error::{Failure, NoMatchReason};
+use super::checks::Answered;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
@@ -29,6 +30,11 @@ pub enum ProviderOutcome {
     /// It was not asked: of the fields that it is wanted for, it has nothing but values of these, which the contact's
     /// table refused.
     Rejected(FieldSet),
+    /// What it has for these fields was taken back before, and is not used again; the rest of what it did.
+    Refused {
+        fields: FieldSet,
+        rest: Box<ProviderOutcome>,
+    },
     /// Nor was it, since what would identify the contact is many people's: these columns.
     OnlyShared(&'static [&'static str]),
     Answered(Verdict),
@@ -42,6 +48,7 @@ pub enum ProviderOutcome {
         fills: FieldSet,
         refused: FieldSet,
         verdict: Verdict,
+        answered: Answered,
     },
     /// Not all of it is there: what it has supplied so far, and why there is no more. Only these fields are used.
     Unfinished {
@@ -63,6 +70,7 @@ impl ProviderOutcome {
             | ProviderOutcome::Within(_, Verdict::Failed(fault))
             | ProviderOutcome::Again { verdict: Verdict::Failed(fault), .. } => Some(fault),
             ProviderOutcome::Unfinished { fault, .. } => Some(fault),
+            ProviderOutcome::Refused { rest, .. } => rest.fault(),
             _ => None,
         }
     }
@@ -118,6 +126,10 @@ pub struct Waterfall {
     rejected: FieldSet,
     /// Those of them that stand among `values` all the same.
     refused_before: FieldSet,
+    /// When providers answered; `None`: none has.
+    answered: Option<Answered>,
+    /// Fields whose values were taken back before, where a provider had nothing else.
+    undone: FieldSet,
     /// Providers whose answers are about somebody else, or of which only a position at another company was wanted.
     set_aside: Vec<(String, NoMatchReason)>,
     post: Post,
@@ -178,6 +190,8 @@ impl Waterfall {
             too_weak: Vec::new(),
             rejected: FieldSet::EMPTY,
             refused_before: FieldSet::EMPTY,
+            answered: None,
+            undone: FieldSet::EMPTY,
             set_aside: Vec::new(),
             post: Post::default(),
             suppressed: false,
@@ -243,6 +257,11 @@ impl Waterfall {
         self.suppressed = true;
     }
 
+    /// When providers answered last; `None`: none has.
+    pub fn answered(&self) -> Option<Answered> {
+        self.answered
+    }
+
     /// What of the wanted fields comes later; `None`: nothing, or nobody may be told of them.
     pub fn pending(&self) -> Option<Pending> {
         let faults = self.asked.iter().filter_map(|(_, fault)| Pending::of(fault.as_ref()?));
@@ -257,11 +276,19 @@ impl Waterfall {
     /// The same of a provider whose description has a `min_confidence` of its own, which counts before the waterfall's
     /// ([`super::provider::Config::min_confidence`]).
     pub fn absorb_above(&mut self, provider: &str, outcome: ProviderOutcome, least: Option<f64>) {
-        let mut unfinished = None;
+        let (mut unfinished, mut answered) = (None, None);
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
             ProviderOutcome::NotWanted => {
                 self.not_wanted = true;
+                return;
+            }
+            ProviderOutcome::Refused { fields, rest } => {
+                let (others, wanted) = (self.values.fields(), fields.intersect(self.missing()));
+                self.absorb_above(provider, *rest, least);
+                if self.values.fields() == others {
+                    self.undone = self.undone.union(wanted);
+                }
                 return;
             }
             ProviderOutcome::OnlyShared(columns) => {
@@ -270,6 +297,7 @@ impl Waterfall {
             }
             ProviderOutcome::SharedProfile => {
                 self.strangers.push(provider.to_owned());
+                answered = Some(Answered::Now);
                 (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
             }
             ProviderOutcome::Rejected(fields) => {
@@ -277,8 +305,14 @@ impl Waterfall {
                 (FieldSet::EMPTY, FieldSet::EMPTY, Verdict::NoMatch)
             }
             ProviderOutcome::Answered(verdict) => (FieldSet::ALL, FieldSet::EMPTY, verdict),
-            ProviderOutcome::Within(fills, verdict) => (fills, FieldSet::EMPTY, verdict),
-            ProviderOutcome::Again { fills, refused, verdict } => (fills, refused, verdict),
+            ProviderOutcome::Within(fills, verdict) => {
+                answered = Some(Answered::Now);
+                (fills, FieldSet::EMPTY, verdict)
+            }
+            ProviderOutcome::Again { fills, refused, verdict, answered: at } => {
+                answered = Some(at);
+                (fills, refused, verdict)
+            }
             ProviderOutcome::Unfinished { fills, so_far, fault, stops } => {
                 self.stopped |= stops;
                 self.held |= fault.holds;
@@ -286,6 +320,10 @@ impl Waterfall {
                 (fills, FieldSet::EMPTY, so_far)
             }
         };
+        if !matches!(verdict, Verdict::Failed(_)) {
+            let both = self.answered.zip(answered).map(|(a, b)| a.and(b));
+            self.answered = both.or(self.answered).or(answered);
+        }
         let fault = match verdict {
             Verdict::Failed(fault) => {
                 self.held |= fault.holds;
@@ -303,7 +341,9 @@ impl Waterfall {
             Verdict::Match { values, confidence } => {
                 if confidence.unwrap_or(0.0) >= least.unwrap_or(self.min_confidence) {
                     let others = self.values.fields();
-                    self.take(provider, &values, fills, confidence);
+                    let answered = answered.unwrap_or(Answered::Now);
+                    let origin = Origin { source: provider.to_owned(), confidence, answered };
+                    self.take(origin, &values, fills);
                     let own = self.values.fields().minus(others);
                     self.refused_before = self.refused_before.union(own.intersect(refused));
                 } else {
@@ -315,14 +355,13 @@ impl Waterfall {
         self.asked.push((provider.to_owned(), unfinished.or(fault)));
     }
 
-    fn take(&mut self, provider: &str, values: &FieldMap<String>, fills: FieldSet, confidence: Option<f64>) {
-        let origin = Origin { source: provider.to_owned(), confidence };
+    fn take(&mut self, origin: Origin, values: &FieldMap<String>, fills: FieldSet) {
         let wanted = values.fields().intersect(fills).intersect(self.missing());
         let named = values.get(Field::COMPANY_NAME).map(String::as_str);
         let fits = self.post.takes(named, wanted.contains(Field::COMPANY_NAME));
         let taken = if fits { wanted } else { wanted.minus(FieldSet::of_position()) };
         if taken.is_empty() && !wanted.is_empty() {
-            return self.set_aside.push((provider.to_owned(), NoMatchReason::OtherCompany));
+            return self.set_aside.push((origin.source, NoMatchReason::OtherCompany));
         }
         if !taken.intersect(FieldSet::of_position()).is_empty() {
             self.post.hold(named);
@@ -347,7 +386,8 @@ impl Waterfall {
         let unused = self.set_aside.iter().any(|(_, reason)| *reason == NoMatchReason::OtherCompany);
         // Nor does it make a call succeed of which what is wanted comes later.
         let awaited = self.pending().is_some_and(|pending| !pending.given_up);
-        let known = self.matched.filter(|_| !unused && !awaited && self.rejected.is_empty());
+        let known =
+            self.matched.filter(|_| !unused && !awaited && self.rejected.union(self.undone).is_empty());
         if let Some(origin) = self.first.or(known) {
             let Waterfall { values, origins, post, refused_before, .. } = self;
             return Ok(Gathered { values, origins, origin, post, refused_before });
@@ -358,6 +398,9 @@ impl Waterfall {
         // As the call said with which it was refused.
         if !self.rejected.is_empty() {
             return Err(Failure::table_refuses(self.rejected));
+        }
+        if !self.undone.is_empty() {
+            return Err(Failure::refused(self.undone));
         }
         if !self.set_aside.is_empty() {
             return Err(Failure::set_aside(&self.set_aside));

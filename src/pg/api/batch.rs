@@ -32,7 +32,7 @@ use leadlex_domain::batch::{BatchResult, Summary};
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::reply::ContactObject;
 
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 
 super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_finfo_enrich_batch_call);
 
@@ -241,10 +241,12 @@ fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datu
         line.error.as_ref().map(|(code, _)| code.clone()).into_datum(),
         line.error.as_ref().map(|(_, message)| message.clone()).into_datum(),
         contact.and_then(|contact| Jsonb::of(&contact).into_datum()),
+        line.reason.clone().into_datum(),
     ]
 }
 
-/// leadlex.enrich_batch(relation regclass, ids text[], fields text[], chunk integer): commits after each chunk.
+/// leadlex.enrich_batch(relation regclass, ids text[], fields text[], chunk integer, overwrite boolean): commits
+/// after each chunk.
 ///
 /// Each key is enriched once. `chunk` is the number of keys per transaction: 1 to 100000, NULL is 500. At the
 /// end a NOTICE tells the totals.
@@ -256,13 +258,14 @@ fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datu
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: called by Postgres for a procedure declared with these arguments.
-    let (relation, ids, fields, chunk, atomic) = unsafe {
+    let (relation, ids, fields, chunk, overwrite, atomic) = unsafe {
         let context = (*fcinfo).context;
         let may_commit = !context.is_null()
             && (*context).type_ == pg_sys::NodeTag::T_CallContext
             && !(*context.cast::<pg_sys::CallContext>()).atomic;
         let ids: Option<Vec<Option<String>>> = pg_getarg(fcinfo, 1);
-        (pg_getarg(fcinfo, 0), ids, pg_getarg(fcinfo, 2), pg_getarg::<i32>(fcinfo, 3), !may_commit)
+        let (chunk, overwrite) = (pg_getarg::<i32>(fcinfo, 3), pg_getarg::<bool>(fcinfo, 4));
+        (pg_getarg(fcinfo, 0), ids, pg_getarg(fcinfo, 2), chunk, overwrite, !may_commit)
     };
     cache::refresh();
     if atomic {
@@ -274,7 +277,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
         });
     }
     let target = required_relation(relation);
-    let request = request(fields, None);
+    let request = request(fields, overwrite);
     let chunk = chunk.unwrap_or(500);
     if !(1..=100_000).contains(&chunk) {
         let failure = Failure::validation("chunk must be from 1 to 100000", "500 is a good size.");

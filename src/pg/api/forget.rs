@@ -126,6 +126,9 @@ fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
         "tickets": erased.tickets,
         "stored_results": erased.stored_results,
         "jobs": erased.jobs,
+        "undone": erased.undone,
+        "outcomes": erased.outcomes,
+        "checked": erased.checked,
     }))
 }
 

@@ -27,23 +27,27 @@ mod check_provider;
 mod contacts;
 mod control;
 mod credits;
+mod due;
 mod estimate;
 mod forget;
 mod later;
 mod limits;
 mod memory;
+mod missing;
 mod money;
 mod presets;
 mod privileges;
 mod providers;
 mod queue;
 mod recheck;
+mod refill;
 mod revert;
 mod shared_values;
 mod stats;
 mod suppression;
 mod triggers;
 mod workspaces;
+mod written;
 
 use std::time::Duration;
 

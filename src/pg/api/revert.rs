@@ -1,20 +1,23 @@
-//! Taking an enrichment back.
+//! Taking enrichments back.
 
 use crate::pg::api::forget;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::{Value, json};
 
-use crate::pg::call::preconditions;
-use crate::pg::store::cache;
-use crate::pg::store::config;
-use crate::pg::store::ledger;
-use crate::pg::store::ledger::Past;
+use crate::pg::call::taking_back::{RevertStatus, Taken, Undoing};
+use crate::pg::call::{preconditions, target};
+use crate::pg::installation;
+use crate::pg::provider;
+use crate::pg::shared::receipts;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::history::{self, Wanted, Written};
+use crate::pg::store::{cache, config};
 use crate::pg::sys::raise;
+use leadlex_domain::ask;
 use leadlex_domain::call_error::Failure;
-use leadlex_domain::contact::Contact;
-use leadlex_domain::fields::{Field, FieldMap, FieldSet};
-use leadlex_domain::merge;
+use leadlex_domain::fields::{Field, FieldSet};
+use leadlex_domain::hash::Hash;
 
 /// leadlex.revert_enrichment(request_id uuid): writes the old values of one enrichment back, where the
 /// contact still has the new ones. Returns JSON with `fields_reverted` and `fields_kept`. What was reverted
@@ -23,7 +26,8 @@ use leadlex_domain::merge;
 /// Raises LX400: `request_id` is NULL.
 /// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
 /// Raises LX404: there is no such enrichment in a workspace of the caller, or its contact is gone.
-/// Raises 55000: the table is not bound any more; not installed, another version, not preloaded.
+/// Raises 55000: the table is not bound any more; the worker did not write waiting answers in time; not
+/// installed, another version, not preloaded.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 40001: its row in the history has changed since the transaction's one snapshot.
 /// Errors of the update of the contact pass through.
@@ -39,63 +43,143 @@ fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
     JsonB(result.unwrap_or_else(|failure| raise::failure(&failure.seen_at(this, None))))
 }
 
-fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
-    preconditions::require_writable();
-    let workspaces = match forget::authority()? {
+/// The workspaces in which the caller may take something back.
+fn workspaces() -> Result<Vec<uuid::Uuid>, Failure> {
+    Ok(match forget::authority()? {
         Some(only) => vec![only],
         None => config::all_workspaces(),
-    };
-    let not_found = |what: &str| Failure::not_found(what);
-    let past = ledger::past_enrichment(&workspaces, request)
-        .ok_or_else(|| not_found(&format!("enrichment {request}")))?;
-    let workspace = past.workspace;
+    })
+}
+
+fn revert(request: uuid::Uuid) -> Result<Value, Failure> {
+    preconditions::require_writable();
+    let past = history::one(&workspaces()?, request)
+        .ok_or_else(|| Failure::not_found(&format!("enrichment {request}")))?;
+    let whose = &past.whose;
     let bindings = cache::bindings();
-    let binding = bindings.iter().find(|b| b.schema == past.schema && b.table == past.table);
+    let binding = bindings.iter().find(|b| b.schema == whose.schema && b.table == whose.table);
     let Some(binding) = binding else {
         raise::not_ready(
-            format!("the table {}.{} is not bound any more", past.schema, past.table),
+            format!("the table {}.{} is not bound any more", whose.schema, whose.table),
             "Bind it again with leadlex.bind_contacts.",
         )
     };
-    let gone = || not_found(&format!("contact {}", past.contact_id));
+    let gone = || Failure::not_found(&format!("contact {}", whose.contact));
     // The table may have been given to another workspace.
-    if !binding.may_have_rows_of(workspace) {
+    if !binding.may_have_rows_of(whose.workspace) {
         return Err(gone());
     }
-    let contact = binding.read_locked(workspace, &past.contact_id).ok_or_else(gone)?;
-    let changes = if past.reverted { FieldMap::default() } else { still_as_written(&past, &contact) };
-    // What a trigger of the table did not let through is not reverted.
-    let texts = changes.iter().map(|(field, text)| (field, text.as_deref())).collect();
-    let after =
-        if changes.is_empty() { None } else { binding.write(workspace, &contact, &texts, FieldSet::EMPTY) };
-    let reverted =
-        after.map_or(FieldSet::EMPTY, |after| merge::rewritten(&contact, &after, changes.fields()));
-    if past.reverted {
-        pgrx::notice!("enrichment {request} was reverted before");
-    } else if !reverted.is_empty() {
-        ledger::mark_reverted(workspace, request);
+    let is_it = |written: &Written, _: Field| written.request_id == request;
+    let undoing = Undoing { asked: &is_it, dry_run: false, strict: true, wait: &wait };
+    let taken = undoing.run(std::slice::from_ref(whose));
+    if taken.iter().any(|taken| taken.status == RevertStatus::Gone) {
+        return Err(gone());
     }
-    let kept: Vec<&str> =
-        written(&past).into_iter().filter(|f| !reverted.contains(*f)).map(Field::name).collect();
+    if taken.is_empty() {
+        pgrx::notice!("enrichment {request} was reverted before");
+    }
+    let reverted = taken.iter().filter(|taken| taken.status == RevertStatus::Reverted);
+    let reverted: FieldSet = reverted.map(|taken| taken.field).collect();
     Ok(json!({
         "request_id": request,
-        "contact_id": past.contact_id,
+        "contact_id": whose.contact,
         "fields_reverted": reverted.names(),
-        "fields_kept": kept,
+        "fields_kept": past.fields.minus(reverted).names(),
     }))
 }
 
-fn written(past: &Past) -> Vec<Field> {
-    Field::all().filter(|f| past.new_values.get(f.name()).is_some()).collect()
+/// leadlex.revert_provider(provider text, since timestamptz, until timestamptz, fields text[], relation
+/// regclass, dry_run boolean): takes back what one provider supplied from `since` on and before `until`, where
+/// it still stands as it stood after that write. Rows are read and written as the caller. Returns one row for
+/// each contact and field with what was to be taken back. `until`, `fields` and `relation` NULL: no limit.
+/// With `dry_run` it only says what it would do.
+///
+/// Raises LX400: `fields` has an unknown name.
+/// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
+/// Raises 22023: `provider` or `since` is NULL; there is no such provider, and nothing was supplied by one.
+/// Raises 55000: `relation` is not bound; the worker did not write waiting answers in time; not installed,
+/// another version, not preloaded.
+/// Raises 25006 or 25000: the transaction is read-only (without `dry_run`), or the operation is parallel.
+/// Raises 40001: a row or its history has changed since the transaction's one snapshot.
+/// Errors of the update of the contacts pass through.
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn revert_provider(
+    provider: Option<&str>,
+    since: Option<TimestampWithTimeZone>,
+    until: Option<TimestampWithTimeZone>,
+    fields: Option<Vec<Option<String>>>,
+    relation: Option<pg_sys::Oid>,
+    dry_run: Option<bool>,
+) -> TableIterator<
+    'static,
+    (
+        name!(relation, String),
+        name!(contact_id, String),
+        name!(field, &'static str),
+        name!(value, Option<String>),
+        name!(restored, Option<String>),
+        name!(status, &'static str),
+    ),
+> {
+    cache::refresh();
+    let provider = super::required(provider, "provider");
+    let since = super::required(since, "since");
+    let raised = |failure: Failure| -> ! { raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)) };
+    let fields = ask::fields_asked(fields).unwrap_or_else(|failure| raised(failure));
+    let dry_run = dry_run.unwrap_or(false);
+    if !dry_run {
+        preconditions::require_writable();
+    }
+    let workspaces = workspaces().unwrap_or_else(|failure| raised(failure));
+    let binding = relation.map(|relation| target::binding(Some(relation)));
+    let table = binding.as_ref().map(|binding| (binding.schema.as_str(), binding.table.as_str()));
+    let wanted = Wanted { workspaces: &workspaces, provider, since, until, fields, table };
+    let taken = of_provider(&wanted, dry_run);
+    TableIterator::new(taken.into_iter().map(|taken| {
+        let Taken { relation, contact, field, value, restored, status } = taken;
+        (relation, contact, field.name(), value, restored, status.name())
+    }))
 }
 
-/// The old values of the fields that nobody has changed since.
-fn still_as_written(past: &Past, now: &Contact) -> FieldMap<Option<String>> {
-    let text =
-        |values: &Value, field: Field| values.get(field.name()).and_then(Value::as_str).map(str::to_owned);
-    written(past)
-        .into_iter()
-        .filter(|&field| text(&past.new_values, field).as_deref() == now.value(field))
-        .map(|field| (field, text(&past.old_values, field)))
-        .collect()
+fn of_provider(wanted: &Wanted<'_>, dry_run: bool) -> Vec<Taken> {
+    let contacts = history::of_provider(wanted);
+    if contacts.is_empty() {
+        require_known(wanted);
+    }
+    let (since, until) = (epoch_us(wanted.since), wanted.until.map(epoch_us));
+    let asked = |written: &Written, field: Field| {
+        wanted.fields.contains(field)
+            && written.at >= since
+            && until.is_none_or(|until| written.at < until)
+            && written.source(field) == wanted.provider
+    };
+    Undoing { asked: &asked, dry_run, strict: false, wait: &wait }.run(&contacts)
+}
+
+/// 22023 for a name that is a slip: no provider of these workspaces has it, and none that had it has supplied anything.
+fn require_known(wanted: &Wanted<'_>) {
+    let serves =
+        |p: &LoadedProvider| wanted.workspaces.iter().any(|workspace| provider::serves(p, *workspace));
+    let known = cache::providers().iter().any(|p| p.name == wanted.provider && serves(p));
+    if !known && !history::knows(wanted.workspaces, wanted.provider) {
+        raise::invalid(
+            format!("there is no provider \"{}\", and nothing was supplied by one", wanted.provider),
+            "See leadlex.provider, and source in leadlex.enriched.",
+        );
+    }
+}
+
+/// What is on its way into the books would come after what is taken from there.
+fn wait(questions: &[Hash]) {
+    let keys: Vec<receipts::Key> = questions.iter().map(|hash| installation::receipt_key(*hash)).collect();
+    let on_their_way = || receipts::with(|arena| arena.waiting_on(&keys));
+    super::wait_for_the_books(on_their_way, "Nothing was taken back.");
+}
+
+/// Epoch microseconds.
+fn epoch_us(at: TimestampWithTimeZone) -> i64 {
+    const EPOCH_2000_US: i64 = 946_684_800_000_000;
+    pg_sys::TimestampTz::from(at).saturating_add(EPOCH_2000_US)
 }

@@ -5,6 +5,7 @@
 
 use crate::pg::call::enqueue;
 use crate::pg::call::enqueue::Left;
+use crate::pg::call::refilling;
 use crate::pg::provider::shared_values::Crowd;
 use leadlex_domain::sqlstate;
 use std::cell::Cell;
@@ -312,11 +313,14 @@ fn enrich(
             tried.failures.push((position, message.clone()));
         }
     };
-    let all = ids.into_iter().map(Some).collect();
-    let outcome = spi::caught(
-        || fired.as_owner(|| batch::run(call, all, &mut progress, &mut note)),
-        |caught| !is_postgres_own(caught),
-    );
+    let enrich = || {
+        if settings::refills() {
+            let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
+            refilling::refill(workspace, binding, &keys, fields);
+        }
+        batch::run(call, ids.into_iter().map(Some).collect(), &mut progress, &mut note);
+    };
+    let outcome = spi::caught(|| fired.as_owner(enrich), |caught| !is_postgres_own(caught));
     let over = budget.spend();
     if let (true, Some((_, why))) = (over, tried.failures.first_mut()) {
         why.push_str(" (the time of leadlex.trigger_timeout was used up)");

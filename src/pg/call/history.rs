@@ -3,11 +3,15 @@
 use uuid::Uuid;
 
 use crate::pg::store::ledger::Entry;
+use crate::pg::sys::authorship::Author;
 use crate::pg::sys::role;
 use crate::pg::table::Binding;
+use leadlex_domain::checks::Answered;
 use leadlex_domain::identity::Caller;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 use leadlex_domain::steps::Enrichment;
+use leadlex_domain::undone;
+use leadlex_domain::waterfall::Gathered;
 
 /// The row for ledger and history: the charge and what it changed.
 pub fn entry<'a>(
@@ -15,7 +19,14 @@ pub fn entry<'a>(
     enrichment: Enrichment<'a>,
     (caller, binding, overwrite): (&'a Caller, &'a Binding, bool),
 ) -> Entry<'a> {
-    let Enrichment { updated, origin, origins, before, after } = enrichment;
+    let Enrichment { updated, origin, origins, offered, before, after } = enrichment;
+    let otherwise = offered
+        .iter()
+        .filter(|(field, value)| updated.contains(*field) && after.value(*field) != Some(value.as_str()));
+    let earlier = origins.iter().filter_map(|(field, origin)| match origin.answered {
+        Answered::Before(at) if updated.contains(field) => Some((field.name(), at)),
+        _ => None,
+    });
     Entry {
         workspace: caller.workspace.id,
         request_id,
@@ -31,7 +42,16 @@ pub fn entry<'a>(
         field_sources: FieldSources { updated, origins },
         old_values: FieldValues { fields: updated, contact: before },
         new_values: FieldValues { fields: updated, contact: after },
+        answered: earlier.collect(),
+        identity: undone::identity(caller.workspace.id, before),
+        offered: otherwise.map(|(field, value)| (field.name(), value.as_str())).collect(),
     }
+}
+
+/// Who writes the values of an offer.
+pub fn author(request_id: Uuid, gathered: &Gathered) -> Author {
+    let fields = gathered.origins.iter().map(|(field, origin)| (field.name(), origin.source.clone()));
+    Author { request_id, source: gathered.origin.source.clone(), fields: fields.collect() }
 }
 
 /// Who calls. A role that was dropped while its call waited for a provider is only a number by now.

@@ -52,7 +52,7 @@ pub fn ask(
     if let Some(fault) = stop::fault() {
         return Asked::Done(passed_over(provider, asking, missing, fault));
     }
-    let wanted = config.fills().intersect(missing);
+    let wanted = config.fills().intersect(missing).minus(asking.spared(provider));
     let under_way = under_way(provider, config, asking, wanted);
     let put = Put { provider, config, asking, questions, missing, under_way, asker };
     let about = asking.about(provider);

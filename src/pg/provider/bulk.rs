@@ -61,7 +61,7 @@ pub fn prepare_for_all(
     config: &Config,
     seats: &[Seat<'_>],
 ) -> Result<Ready, Fault> {
-    prepare_with(provider, config, |secret| config.request_for_all(seats, secret, None))
+    prepare_with(provider, config, 0, |secret| config.request_for_all(seats, secret, None))
 }
 
 /// A request about several contacts whose answer is awaited.

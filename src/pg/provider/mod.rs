@@ -27,6 +27,7 @@ use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
+use leadlex_domain::checks::Answered;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
@@ -34,6 +35,8 @@ use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Verdict, WhenP
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt::Receipt;
 use leadlex_domain::steps::Source;
+use leadlex_domain::undone;
+use leadlex_domain::undone::Undone;
 use leadlex_domain::waterfall::ProviderOutcome;
 
 pub use ask::{ask, passed_over, prepare_logged_in};
@@ -104,7 +107,21 @@ pub struct Asking<'a> {
 
 impl Asking<'_> {
     fn about(&self, provider: &LoadedProvider) -> About {
-        About::new(self.workspace, provider.id, &self.past.person, &self.past.crowd)
+        let mut about = About::new(self.workspace, provider.id, &self.past.person, &self.past.crowd);
+        if !self.overwrite {
+            about.undone = self.past.undone_of(provider.id).cloned().collect();
+            about.spared = self.spared(provider);
+        }
+        about
+    }
+
+    /// Fields that the provider is not asked for, since what it had was taken back.
+    fn spared(&self, provider: &LoadedProvider) -> FieldSet {
+        if self.overwrite {
+            return FieldSet::EMPTY;
+        }
+        let about = |undone: &&Undone| undone.is_about(self.workspace, self.contact);
+        undone::fields(self.past.undone_of(provider.id).filter(about))
     }
 }
 
@@ -128,7 +145,7 @@ pub enum Asked {
 enum Before<'a> {
     ProviderOutcome(ProviderOutcome),
     /// It was answered before.
-    Recalled(&'a Config, FieldSet, Verdict),
+    Recalled(&'a Config, FieldSet, (Verdict, Answered)),
     /// Only the provider can tell.
     Ask,
 }
@@ -143,7 +160,7 @@ pub fn recall(
         Before::ProviderOutcome(outcome) => Some(outcome),
         Before::Recalled(config, refused, verdict) => {
             let about = asking.about(provider);
-            about.note_again(config, &asking.past.person, &verdict);
+            about.note_again(config, &asking.past.person, &verdict.0);
             Some(used_again(config, refused, &about, verdict))
         }
         Before::Ask => None,
@@ -196,28 +213,42 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
             false => ProviderOutcome::OnlyShared(shared),
         });
     }
-    let wanted = config.fills().intersect(missing);
+    let spared = asking.spared(provider).intersect(config.fills()).intersect(missing);
+    let wanted = config.fills().intersect(missing).minus(spared);
     if wanted.is_empty() {
         // It would be paid for nothing that is wanted.
-        return Before::ProviderOutcome(ProviderOutcome::NotWanted);
+        return Before::ProviderOutcome(match spared.is_empty() {
+            true => ProviderOutcome::NotWanted,
+            false => no_match(spared),
+        });
     }
     let Some(questions) = asking.past.questions.get(&provider.id) else {
         return Before::ProviderOutcome(ProviderOutcome::Skipped);
     };
-    if let Some((verdict, answered_at)) = recalled(asking, config, questions, wanted) {
+    if let Some((verdict, answered_at)) = recalled(asking, (provider.id, config), questions, wanted) {
         let (terms, now) = (settings::receipt_terms(), clock::now_us());
         let refused = asking.past.rejected_since(answered_at, questions, terms, now);
-        return Before::Recalled(config, refused, verdict);
+        return Before::Recalled(config, refused, (verdict, Answered::Before(answered_at)));
     }
     if let Some(verdict) = supplied(provider, config, asking, wanted) {
-        return Before::Recalled(config, FieldSet::EMPTY, verdict);
+        return Before::Recalled(config, FieldSet::EMPTY, (verdict, Answered::Now));
     }
     let rejected = rejected(asking, questions).intersect(wanted);
     let left = wanted.minus(rejected);
-    let nothing = left.is_empty() || recalled(asking, config, questions, left).is_some();
+    let nothing = left.is_empty() || recalled(asking, (provider.id, config), questions, left).is_some();
     match !rejected.is_empty() && nothing {
-        true => Before::ProviderOutcome(ProviderOutcome::Rejected(rejected)),
+        true if spared.is_empty() => Before::ProviderOutcome(ProviderOutcome::Rejected(rejected)),
+        true => Before::ProviderOutcome(no_match(spared)),
         false => Before::Ask,
+    }
+}
+
+/// Nothing, since what there was for `spared` was taken back.
+fn no_match(spared: FieldSet) -> ProviderOutcome {
+    let rest = ProviderOutcome::Answered(Verdict::NoMatch);
+    match spared.is_empty() {
+        true => rest,
+        false => ProviderOutcome::Refused { fields: spared, rest: Box::new(rest) },
     }
 }
 
@@ -243,7 +274,7 @@ fn rejected(asking: &Asking<'_>, questions: &Questions) -> FieldSet {
 /// What was answered to the same question before, and when.
 fn recalled(
     asking: &Asking<'_>,
-    config: &Config,
+    (provider, config): (Uuid, &Config),
     questions: &Questions,
     wanted: FieldSet,
 ) -> Option<(Verdict, i64)> {
@@ -253,8 +284,15 @@ fn recalled(
     // Where nothing more was wanted, not all steps were sent.
     let is_whole = |r: &Receipt| !config.has_steps() || r.speaks_of(wanted);
     known(asking, questions).filter(|(r, _)| is_whole(r)).find_map(|(r, known)| {
-        let verdict = r.recall(terms, now, known, wanted, anew(r))?;
-        Some((verdict, r.answered_at))
+        // What was taken back since it was answered is nothing, to who asks anew, too.
+        let undone = undone::fields(
+            asking.past.undone.iter().filter(|u| u.provider == provider && u.at >= r.answered_at),
+        );
+        let verdict = match undone.is_empty() {
+            true => r.recall(terms, now, known, wanted, anew(r)),
+            false => r.without(undone).recall(terms, now, known, wanted, anew(r)),
+        };
+        Some((verdict?, r.answered_at))
     })
 }
 
@@ -267,7 +305,18 @@ fn known<'a>(asking: &'a Asking<'_>, questions: &'a Questions) -> impl Iterator<
 fn used(config: &Config, about: &About, verdict: Verdict) -> ProviderOutcome {
     match about.is_somebody_else(&verdict) {
         true => ProviderOutcome::SharedProfile,
-        false => ProviderOutcome::Within(config.fills(), verdict),
+        false => {
+            let (verdict, refused) = about.without_undone(verdict);
+            without(refused.intersect(config.fills()), ProviderOutcome::Within(config.fills(), verdict))
+        }
+    }
+}
+
+/// `refused`: what of it is not used, since it was taken back before.
+fn without(refused: FieldSet, rest: ProviderOutcome) -> ProviderOutcome {
+    match refused.is_empty() {
+        true => rest,
+        false => ProviderOutcome::Refused { fields: refused, rest: Box::new(rest) },
     }
 }
 
@@ -275,13 +324,32 @@ fn used(config: &Config, about: &About, verdict: Verdict) -> ProviderOutcome {
 fn unfinished(config: &Config, about: &About, so_far: Verdict, fault: Fault) -> ProviderOutcome {
     let so_far = if about.is_somebody_else(&so_far) { Verdict::NoMatch } else { so_far };
     let stops = fault.kind == FaultKind::Pending && config.when_pending() == WhenPending::Wait;
-    ProviderOutcome::Unfinished { fills: config.fills(), so_far, fault: Box::new(fault), stops }
+    let (so_far, refused) = about.without_undone(so_far);
+    let fills = config.fills();
+    without(
+        refused.intersect(fills),
+        ProviderOutcome::Unfinished { fills, so_far, fault: Box::new(fault), stops },
+    )
 }
 
 /// The same of one that was given before; `refused`: the fields of which the contact's table did not take it then.
-fn used_again(config: &Config, refused: FieldSet, about: &About, verdict: Verdict) -> ProviderOutcome {
+fn used_again(
+    config: &Config,
+    refused: FieldSet,
+    about: &About,
+    (verdict, answered): (Verdict, Answered),
+) -> ProviderOutcome {
     match used(config, about, verdict) {
-        ProviderOutcome::Within(fills, verdict) => ProviderOutcome::Again { fills, refused, verdict },
+        ProviderOutcome::Within(fills, verdict) => {
+            ProviderOutcome::Again { fills, refused, verdict, answered }
+        }
+        ProviderOutcome::Refused { fields, rest } => match *rest {
+            ProviderOutcome::Within(fills, verdict) => {
+                let rest = Box::new(ProviderOutcome::Again { fills, refused, verdict, answered });
+                ProviderOutcome::Refused { fields, rest }
+            }
+            other => ProviderOutcome::Refused { fields, rest: Box::new(other) },
+        },
         other => other,
     }
 }

@@ -27,6 +27,7 @@ use leadlex_domain::receipt;
 use leadlex_domain::receipt::{Content, Filed, Receipt, Terms};
 use leadlex_domain::suppression;
 use leadlex_domain::ticket::Ticket;
+use leadlex_domain::undone::Undone;
 
 /// By provider, and by question.
 #[derive(Clone, Default)]
@@ -41,6 +42,8 @@ pub struct Past {
     pub questions: HashMap<Uuid, Questions>,
     /// With what the contact's table refused of the answers.
     pub receipts: HashMap<Hash, Receipt>,
+    /// What of the contact's values was taken back.
+    pub undone: Vec<Undone>,
     /// Of providers that take several requests: what is handed in.
     handed_in: HashMap<Uuid, Questions>,
     /// What is under way.
@@ -190,6 +193,7 @@ pub fn pasts(
     if settings::receipt_terms().off() {
         return pasts;
     }
+    recall_undone(workspace, &mut pasts, contacts);
     let hashes: Vec<Hash> =
         pasts.iter().flat_map(|past| past.everywhere().chain(past.rejections())).collect();
     if hashes.is_empty() {
@@ -204,6 +208,17 @@ pub fn pasts(
         }
     }
     pasts
+}
+
+/// What was taken back of these contacts.
+fn recall_undone(workspace: Uuid, pasts: &mut [Past], contacts: &[Sought<'_>]) {
+    let rows: Vec<Hash> = contacts.iter().map(|(_, row, _)| *row).collect();
+    let now = clock::now_us();
+    let since = now.saturating_sub(settings::receipt_terms().recheck_us);
+    for (row, undone) in store::undone::recall(workspace, &rows, since) {
+        let same = contacts.iter().zip(pasts.iter_mut()).filter(|((_, of, _), _)| *of == row);
+        same.for_each(|(_, past)| past.undone.push(undone.clone()));
+    }
 }
 
 /// What is under way, by the books.
@@ -259,6 +274,11 @@ impl Past {
     /// It could not be kept: this call knows of it all the same.
     pub fn remember(&mut self, question: Hash, ticket: Ticket) {
         self.unkept.insert(question, ticket);
+    }
+
+    /// What was taken back of what this provider supplied.
+    pub fn undone_of(&self, provider: Uuid) -> impl Iterator<Item = &Undone> {
+        self.undone.iter().filter(move |undone| undone.provider == provider)
     }
 
     /// Of all questions that could be asked.
@@ -369,6 +389,7 @@ impl Past {
         self.settled = latest.settled;
         self.former = latest.former;
         self.receipts.extend(latest.receipts);
+        self.undone = latest.undone;
         self.refused |= latest.refused;
         self.read_at = latest.read_at;
         if self.waited.is_some() {

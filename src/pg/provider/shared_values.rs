@@ -14,12 +14,15 @@ use crate::pg::shared::receipts;
 use crate::pg::store;
 use crate::pg::store::cache;
 use crate::pg::sys::settings;
+use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Verdict};
 use leadlex_domain::receipt::{Content, Filed};
 use leadlex_domain::shared;
 use leadlex_domain::shared::{Kind, Named, Sighting, Value};
+use leadlex_domain::undone;
+use leadlex_domain::undone::Undone;
 
 /// What the members of one set have in common; of a single call, nothing.
 pub type Crowd = Rc<RefCell<shared::Crowd>>;
@@ -87,12 +90,31 @@ pub struct About {
     pub provider: Uuid,
     pub named: Option<Named>,
     pub crowd: Crowd,
+    /// What of the contact's values was taken back before: the same is not used again.
+    pub undone: Vec<Undone>,
+    /// Fields that the provider is not asked for, because of that.
+    pub spared: FieldSet,
 }
 
 impl About {
     /// Of this provider's question about this person. `named` is None where the person has no name to count.
     pub fn new(workspace: Uuid, provider: Uuid, person: &Person, crowd: &Crowd) -> About {
-        About { workspace, provider, named: Named::of(workspace, person), crowd: Rc::clone(crowd) }
+        About {
+            workspace,
+            provider,
+            named: Named::of(workspace, person),
+            crowd: Rc::clone(crowd),
+            undone: Vec::new(),
+            spared: FieldSet::EMPTY,
+        }
+    }
+
+    /// The answer without what was taken back before, and the fields of that: what was not asked for is among them.
+    pub fn without_undone(&self, verdict: Verdict) -> (Verdict, FieldSet) {
+        let Verdict::Match { mut values, confidence } = verdict else { return (verdict, self.spared) };
+        let refused = undone::among(self.workspace, &self.undone, self.provider, &values);
+        refused.iter().for_each(|field| values.unset(field));
+        (Verdict::Match { values, confidence }, refused.union(self.spared))
     }
 
     /// Whether the answer has a profile that this provider supplies for many.

@@ -1,9 +1,8 @@
 //! Ledger, history, idempotency, rate records.
 
-use crate::pg::sys::row;
+use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
@@ -11,8 +10,9 @@ use crate::pg::shared::transaction;
 use crate::pg::sys::heap_insert;
 use crate::pg::sys::heap_insert::Row;
 use crate::pg::sys::jsonb::Jsonb;
-use crate::pg::sys::row::{number, optional, pg, text, uuid};
-use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, texts_arg};
+use crate::pg::sys::row::{number, optional, pg, text};
+use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, optional_texts_arg, texts_arg};
+use leadlex_domain::hash::Hash;
 use leadlex_domain::rate::Record;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 
@@ -83,6 +83,12 @@ pub struct Entry<'a> {
     pub field_sources: FieldSources<'a>,
     pub old_values: FieldValues<'a>,
     pub new_values: FieldValues<'a>,
+    /// See [`leadlex_domain::undone::identity`].
+    pub identity: Hash,
+    /// What was answered for fields that hold something else now.
+    pub offered: BTreeMap<&'a str, &'a str>,
+    /// Fields whose answers came before the call: when, in epoch microseconds.
+    pub answered: BTreeMap<&'a str, i64>,
 }
 
 // The charge and its history in one statement: neither is ever there without the other.
@@ -90,8 +96,8 @@ static CHARGE: Statement = Statement::new(
     "WITH charge AS (
          INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id) VALUES ($1, $2, -1, $2))
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
-         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
 );
 
 pub fn charge(entry: &Entry) {
@@ -111,6 +117,9 @@ pub fn charge(entry: &Entry) {
         arg(Jsonb::of(&entry.field_sources)),
         arg(Jsonb::of(&entry.old_values)),
         arg(Jsonb::of(&entry.new_values)),
+        arg(pgrx::Uuid::from_bytes(entry.identity)),
+        arg((!entry.offered.is_empty()).then(|| Jsonb::of(&entry.offered))),
+        arg((!entry.answered.is_empty()).then(|| Jsonb::of(&entry.answered))),
     ];
     if !append_charge(&args) {
         as_owner(|| CHARGE.run(&args));
@@ -122,17 +131,19 @@ macro_rules! history_of_many {
     ($charge:literal) => {
         concat!(
             "WITH n AS (
-         SELECT u.request_id, u.contact_id, u.source, u.confidence, u.fields, u.field_sources, u.old_values, u.new_values
+         SELECT u.request_id, u.contact_id, u.source, u.confidence, u.fields, u.field_sources, u.old_values, u.new_values,
+                u.identity, u.offered, u.answered_at
          FROM ROWS FROM (pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
-             pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14))
-             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values))",
+             pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13), pg_catalog.unnest($14),
+             pg_catalog.unnest($15), pg_catalog.unnest($16), pg_catalog.unnest($17))
+             AS u(request_id, contact_id, source, confidence, fields, field_sources, old_values, new_values, identity, offered, answered_at))",
             $charge,
             "
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
-         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values)
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at)
      SELECT $1, n.request_id, $2, $3, $4, $5, n.contact_id, $6, n.source, n.confidence,
             pg_catalog.string_to_array(n.fields, ','), n.field_sources::pg_catalog.jsonb, n.old_values::pg_catalog.jsonb,
-            n.new_values::pg_catalog.jsonb
+            n.new_values::pg_catalog.jsonb, n.identity, n.offered::pg_catalog.jsonb, n.answered_at::pg_catalog.jsonb
      FROM n"
         )
     };
@@ -158,6 +169,10 @@ pub fn note_many(entries: &[Entry]) {
 
 fn write_many(entries: &[Entry], statement: &'static Statement) {
     let Some(one) = entries.first() else { return };
+    let offered: Vec<Option<String>> =
+        entries.iter().map(|e| (!e.offered.is_empty()).then(|| json(&e.offered))).collect();
+    let answered: Vec<Option<String>> =
+        entries.iter().map(|e| (!e.answered.is_empty()).then(|| json(&e.answered))).collect();
     let texts = |of: &dyn Fn(&Entry) -> String| texts_arg(&entries.iter().map(of).collect::<Vec<_>>());
     let args = [
         arg(pg(one.workspace)),
@@ -174,6 +189,9 @@ fn write_many(entries: &[Entry], statement: &'static Statement) {
         texts(&|e| json(&e.field_sources)),
         texts(&|e| json(&e.old_values)),
         texts(&|e| json(&e.new_values)),
+        arg(entries.iter().map(|e| pgrx::Uuid::from_bytes(e.identity)).collect::<Vec<_>>()),
+        optional_texts_arg(&offered.iter().map(Option::as_deref).collect::<Vec<_>>()),
+        optional_texts_arg(&answered.iter().map(Option::as_deref).collect::<Vec<_>>()),
     ];
     as_owner(|| statement.run(&args));
 }
@@ -188,11 +206,15 @@ pub fn now_arg() -> Arg {
 }
 
 /// The same by the short way; `false` where that is not open.
-fn append_charge(args: &[Arg; 14]) -> bool {
+fn append_charge(args: &[Arg; 17]) -> bool {
     let [workspace, request, ..] = args;
     let now = now_arg();
-    let (charge, no_note, not_reverted) =
-        (arg(-1i64), arg(None::<&str>), arg(None::<pgrx::datum::TimestampWithTimeZone>));
+    let (charge, no_note, not_reverted, no_fields) = (
+        arg(-1i64),
+        arg(None::<&str>),
+        arg(None::<pgrx::datum::TimestampWithTimeZone>),
+        Arg { kind: pg_sys::TEXTARRAYOID, value: None },
+    );
     let ledger = [
         ("workspace_id", workspace),
         ("id", request),
@@ -201,7 +223,7 @@ fn append_charge(args: &[Arg; 14]) -> bool {
         ("note", &no_note),
         ("created_at", &now),
     ];
-    const HISTORY: [&str; 14] = [
+    const HISTORY: [&str; 17] = [
         "workspace_id",
         "request_id",
         "requested_by",
@@ -216,54 +238,16 @@ fn append_charge(args: &[Arg; 14]) -> bool {
         "field_sources",
         "old_values",
         "new_values",
+        "identity",
+        "offered",
+        "answered_at",
     ];
     let mut history: Vec<(&str, &Arg)> = HISTORY.into_iter().zip(args).collect();
-    history.extend([("created_at", &now), ("reverted_at", &not_reverted)]);
+    history.extend([("created_at", &now), ("reverted_at", &not_reverted), ("reverted_fields", &no_fields)]);
     heap_insert::rows(&[
         Row { table: "credit_pending", checks: 1, columns: &ledger },
         Row { table: "enrichment", checks: 0, columns: &history },
     ])
-}
-
-static ENRICHMENT: Statement = Statement::new(
-    "SELECT e.schema_name, e.table_name, e.contact_id, e.old_values, e.new_values, e.reverted_at IS NOT NULL, e.workspace_id
-     FROM leadlex.enrichment AS e
-     WHERE e.workspace_id OPERATOR(pg_catalog.=) ANY ($1) AND e.request_id OPERATOR(pg_catalog.=) $2",
-);
-
-/// A past enrichment, to be taken back.
-pub struct Past {
-    pub workspace: Uuid,
-    pub schema: String,
-    pub table: String,
-    pub contact_id: String,
-    pub old_values: Value,
-    pub new_values: Value,
-    pub reverted: bool,
-}
-
-/// In one of these workspaces.
-pub fn past_enrichment(workspaces: &[Uuid], request_id: Uuid) -> Option<Past> {
-    let workspaces: Vec<pgrx::Uuid> = workspaces.iter().map(|id| pg(*id)).collect();
-    let row = as_owner(|| ENRICHMENT.row(View::Latest, &[arg(workspaces), arg(pg(request_id))]))?;
-    Some(Past {
-        workspace: uuid(&row, 6),
-        schema: text(&row, 0),
-        table: text(&row, 1),
-        contact_id: text(&row, 2),
-        old_values: serde_json::from_str(&text(&row, 3)).unwrap_or_default(),
-        new_values: serde_json::from_str(&text(&row, 4)).unwrap_or_default(),
-        reverted: row::boolean(&row, 5),
-    })
-}
-
-static MARK_REVERTED: Statement = Statement::new(
-    "UPDATE leadlex.enrichment AS e SET reverted_at = pg_catalog.clock_timestamp()
-     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.request_id OPERATOR(pg_catalog.=) $2",
-);
-
-pub fn mark_reverted(workspace: Uuid, request_id: Uuid) {
-    as_owner(|| MARK_REVERTED.run_in(View::Serialized, &[arg(pg(workspace)), arg(pg(request_id))]));
 }
 
 // What the worker does, each in a transaction of its own.

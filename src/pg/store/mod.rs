@@ -5,9 +5,11 @@
 
 pub mod allotments;
 pub mod cache;
+pub mod checks;
 pub mod config;
 pub mod events;
 pub mod frozen;
+pub mod history;
 pub mod idempotency;
 pub mod job_history;
 pub mod job_marks;
@@ -15,6 +17,7 @@ pub mod job_state;
 pub mod jobs;
 pub mod jobs_waiting;
 pub mod ledger;
+pub mod outcomes;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;
@@ -23,4 +26,5 @@ pub mod stop;
 pub mod suppressions;
 pub mod tallies;
 pub mod tickets;
+pub mod undone;
 pub mod vendor_balances;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::PORTION;
-use crate::pg::store::tickets;
+use crate::pg::store::{checks, outcomes, tickets, undone};
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, number, optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
@@ -176,6 +176,12 @@ pub struct Erased {
     pub tickets: u64,
     pub stored_results: u64,
     pub jobs: u64,
+    /// Values that were taken back.
+    pub undone: u64,
+    /// Why the contact was not enriched.
+    pub outcomes: u64,
+    /// Values that were asked about again.
+    pub checked: u64,
 }
 
 impl Erased {
@@ -187,6 +193,9 @@ impl Erased {
             tickets: self.tickets + more.tickets,
             stored_results: self.stored_results + more.stored_results,
             jobs: self.jobs + more.jobs,
+            undone: self.undone + more.undone,
+            outcomes: self.outcomes + more.outcomes,
+            checked: self.checked + more.checked,
         }
     }
 }
@@ -234,6 +243,9 @@ pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
         tickets: tickets::erase(person.workspace, person.hash, questions),
         stored_results: ERASE_RESULTS.run_in(View::Current, &[workspace(), hash(), arg(person.contact)]),
         jobs: 0,
+        undone: undone::erase(person.workspace, person.hash),
+        outcomes: outcomes::erase(person.workspace, person.hash),
+        checked: checks::forget(person.workspace, (person.schema, person.table), &[person.contact], None),
     })
 }
 
@@ -248,6 +260,10 @@ static HOLDS: Statement = Statement::new(
                     WHERE t.workspace_id OPERATOR(pg_catalog.=) $1 AND t.person OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.value_name AS n
                     WHERE n.workspace_id OPERATOR(pg_catalog.=) $1 AND n.person OPERATOR(pg_catalog.=) $5)
+         OR EXISTS (SELECT FROM leadlex.outcome AS o
+                    WHERE o.workspace_id OPERATOR(pg_catalog.=) $1 AND o.contact OPERATOR(pg_catalog.=) $5)
+         OR EXISTS (SELECT FROM leadlex.undone AS u
+                    WHERE u.workspace_id OPERATOR(pg_catalog.=) $1 AND u.contact OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.idempotency AS i
                     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
                       AND (i.person OPERATOR(pg_catalog.=) $5

@@ -1,10 +1,12 @@
 //! Postgres itself. Nothing here names a table of ours.
 
+pub mod authorship;
 pub mod clock;
 pub mod database;
 pub mod heap_insert;
 pub mod index_probe;
 pub mod jsonb;
+pub mod name;
 pub mod raise;
 pub mod relation;
 pub mod robust_mutex;

@@ -1,7 +1,9 @@
 //! The settings (GUCs), private behind accessors.
 
 mod answers;
+mod authors;
 mod people;
+mod quality;
 mod queue;
 mod server;
 
@@ -17,8 +19,9 @@ use leadlex_domain::health::Policy;
 use leadlex_domain::receipt::Terms;
 use leadlex_net::MAX_REQUESTS;
 
-pub use answers::{position, queues_pending, waterfall};
+pub use answers::{overwrites_own_only, position, queues_pending, waterfall};
 pub use people::{max_people_per_value, role_mailboxes, rules};
+pub use quality::{outcome_retention, refills};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{
     credits_low, max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces,
@@ -162,6 +165,8 @@ pub fn define(preloading: bool) {
     define_batches();
     define_providers();
     server::define(preloading);
+    authors::define();
+    quality::define();
     queue::define();
     people::define();
     // SAFETY: a static NUL-terminated string.

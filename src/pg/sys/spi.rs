@@ -4,6 +4,7 @@
 //! both matter here.
 
 mod args;
+mod cursor;
 
 use leadlex_domain::sqlstate;
 use std::borrow::Cow;

@@ -25,6 +25,8 @@ pub enum Found {
 pub struct Change<'a> {
     pub before: &'a Contact,
     pub changes: FieldMap<String>,
+    /// Fields that are to be NULL.
+    pub cleared: FieldSet,
     /// Offered, and equal to what the row has: must still be so.
     pub others: FieldSet,
 }
@@ -192,7 +194,7 @@ pub fn set_of_keys(key_type: &str, others: &[String]) -> String {
 }
 
 fn shape_of(change: &Change<'_>) -> Shape {
-    let fields = change.changes.fields();
+    let fields = change.changes.fields().union(change.cleared);
     let were_null = fields.iter().all(|field: Field| change.before.value(field).is_none());
     (fields, were_null, change.others.minus(fields))
 }

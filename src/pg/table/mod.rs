@@ -14,6 +14,7 @@ mod rls;
 mod saving;
 mod trust;
 mod value_fit;
+mod whole;
 
 use crate::pg::sys::relation;
 use crate::pg::sys::row;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
 use crate::pg::table::Binding;
+use leadlex_domain::fields::FieldSet;
 
 thread_local! {
     static NOTED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
@@ -60,6 +61,37 @@ impl Binding {
             pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_RELATION
                 && !pg_sys::has_subclass(relation)
         })
+    }
+
+    /// Whether writing the table may run triggers.
+    pub fn has_triggers(&self) -> bool {
+        // SAFETY: a catalog look-up for a relation, which may be gone; the copy is freed.
+        self.relation.is_some_and(|relation| unsafe {
+            let tuple = pg_sys::SearchSysCache1(
+                pg_sys::SysCacheIdentifier::RELOID as i32,
+                pg_sys::Datum::from(relation.to_u32()),
+            );
+            if tuple.is_null() {
+                return false;
+            }
+            let class = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+            // Partitions may have some of their own.
+            let has = class.relhastriggers || class.relhassubclass;
+            pg_sys::ReleaseSysCache(tuple);
+            has
+        })
+    }
+
+    /// Whether the caller may read all bound columns.
+    pub fn is_readable(&self) -> bool {
+        self.without(pg_sys::ACL_SELECT, self.columns.keys().map(String::as_str)).is_empty()
+    }
+
+    /// The fields whose columns the caller may write.
+    pub fn updatable(&self) -> FieldSet {
+        let names = self.fields().names();
+        let refused = self.without(pg_sys::ACL_UPDATE, names.iter().copied());
+        self.fields().iter().filter(|field| !refused.contains(&field.name())).collect()
     }
 
     /// Which of these rows, in their order, policies do not let the caller update. All are rows that it sees.

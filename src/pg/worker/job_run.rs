@@ -16,7 +16,7 @@ use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, FieldRequest, Outcomes, Visit};
 use crate::pg::call::enqueue;
 use crate::pg::call::identity;
-use crate::pg::call::target;
+use crate::pg::call::{refilling, target};
 use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
 use crate::pg::shared::lockouts;
@@ -305,6 +305,10 @@ fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Option
         visit: Some(visit),
     };
     let binding = target::binding(Some(relation));
+    if settings::refills() && !request.overwrite {
+        let keys: Vec<&str> = ids.iter().flatten().map(String::as_str).collect();
+        refilling::refill(workspace, &binding, &keys, request.fields);
+    }
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
     batch::run(call, ids, &mut progress, &mut |position, line| {
         let fate = job::fate(line);

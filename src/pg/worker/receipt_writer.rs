@@ -88,6 +88,7 @@ fn file(taken: &[Taken]) -> Done {
     let filed: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();
     store::receipts::file(&filed);
     store::tickets::file(&filed);
+    store::outcomes::file(&filed);
     let most = settings::max_people_per_value();
     let crowded = most.map(|most| store::shared_values::count(&filed, most)).unwrap_or_default();
     let kept = filed.iter().filter(|(_, filed)| filed.receipt().is_some());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::pg::shared::layout;
 use crate::pg::store::{
-    idempotency, job_history, ledger, receipts, shared_values, stop, suppressions, tickets,
+    idempotency, job_history, ledger, outcomes, receipts, shared_values, stop, suppressions, tickets, undone,
 };
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{commit_and_begin, mark};
@@ -48,6 +48,8 @@ pub fn remove_expired(database: u32) -> bool {
         more |= portion(|| tickets::purge(terms)) >= ledger::PORTION;
     }
     more |= portion(suppressions::purge) >= ledger::PORTION;
+    more |= portion(|| outcomes::purge(settings::outcome_retention())) >= ledger::PORTION;
+    more |= portion(|| undone::purge(terms.recheck_us)) >= ledger::PORTION;
     let age = terms.recheck_us.max(terms.ttl_us).max(SHORTEST_MEMORY_US);
     more |= portion(|| shared_values::purge(age)) >= ledger::PORTION;
     if !more {

@@ -110,7 +110,9 @@ SELECT t.step(2, 'SELECT concat_ws($x$ $x$, r->$x$fields_updated$x$, r->>$x$sour
 -- Taken back, in another style of dates than it was done in.
 SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Tokyo'; SET bytea_output = 'escape'; SET intervalstyle = 'sql_standard';
 SELECT t.step(3, 'SELECT string_agg((leadlex.revert_enrichment(request_id) - $x$request_id$x$)::pg_catalog.text, $x$ $x$) FROM leadlex.enrichment WHERE table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name');
-SELECT t.step(4, 'SELECT concat_ws($x$ $x$, r->$x$contact$x$->$x$job_title$x$, r->$x$fields_updated$x$) FROM public.enrich_row($1, $2, $x${job_title}$x$) AS r');
+SELECT t.step(4, 'SELECT concat_ws($x$ $x$, r->$x$contact$x$->$x$job_title$x$, r->$x$fields_updated$x$) FROM public.enrich_row($1, $2, $x${job_title}$x$, true) AS r');
+-- What was taken back is not told to other rows of the same person either: here they are to be filled.
+DELETE FROM leadlex.undone; DELETE FROM leadlex.receipt;
 RESET datestyle; RESET timezone; RESET bytea_output; RESET intervalstyle;
 -- And forgotten. What the provider said is everybody's who asked about this person, so it goes with the first.
 SELECT t.step(5, 'SELECT concat_ws($x$ $x$, r->>$x$contact_id$x$, $x$history$x$, r->>$x$history$x$) FROM leadlex.forget_row($1, $2) AS r');
@@ -137,6 +139,8 @@ SELECT t.empty();
 SELECT t.step(7, 'SELECT string_agg(concat_ws($x$ $x$, r.contact->>$x$id$x$, r.status, r.fields_updated, r.error_code, r.error_message), $x$; $x$) FROM t.enrich_rows($1, ARRAY[$2, $2], $x${job_title,phone}$x$, $x$f$x$) AS r');
 SELECT t.step(8, 'SELECT string_agg(concat_ws($x$ $x$, r.status, r.fields_updated, r.error_code, r.error_message), $x$; $x$) FROM t.enrich_rows($1, ARRAY[$2], $x${job_title,phone}$x$, $x$t$x$) AS r');
 SELECT t.step(9, 'SELECT leadlex.revert_enrichment(request_id) - $x$request_id$x$ FROM (SELECT e.request_id FROM leadlex.enrichment AS e WHERE e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name ORDER BY e.created_at DESC LIMIT 1) AS newest');
+-- What was taken back is not told to other rows of the same person either: here they are to be filled.
+DELETE FROM leadlex.undone; DELETE FROM leadlex.receipt;
 -- A statement that updates the child would write the row twice.
 UPDATE "My Schema".child SET phone = enrich_row('"My Schema".parent', id::text)->>'source';
 -- A key that several children have.

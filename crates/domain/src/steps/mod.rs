@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::call_error::{Failure, NoMatchReason};
+use crate::checks::{Answered, Checks};
 use crate::contact::Contact;
 use crate::fields::{FieldMap, FieldSet};
 use crate::merge;
@@ -149,6 +150,8 @@ pub struct Enrichment<'a> {
     pub updated: FieldSet,
     pub origin: &'a Origin,
     pub origins: &'a FieldMap<Origin>,
+    /// What providers answered.
+    pub offered: &'a FieldMap<String>,
     pub before: &'a Contact,
     pub after: &'a Contact,
 }
@@ -166,6 +169,8 @@ pub struct Steps {
     providers: Rc<[Source]>,
     contact: Option<Contact>,
     fields: FieldSet,
+    /// Not to be replaced, whatever is asked.
+    kept: FieldSet,
     waterfall: Waterfall,
     admitted: bool,
     reserved: bool,
@@ -173,6 +178,9 @@ pub struct Steps {
     pending: Option<Pending>,
     written: Option<Written>,
     updated: FieldSet,
+    /// When providers answered last.
+    answered: Option<Answered>,
+    checks: Option<Checks>,
     outcome: Option<Outcome>,
 }
 
@@ -188,6 +196,7 @@ impl Steps {
             providers: Rc::default(),
             contact: None,
             fields: FieldSet::EMPTY,
+            kept: FieldSet::EMPTY,
             waterfall: Waterfall::new(request.mode, request.min_confidence, FieldSet::EMPTY),
             admitted: false,
             reserved: false,
@@ -195,6 +204,8 @@ impl Steps {
             pending: None,
             written: None,
             updated: FieldSet::EMPTY,
+            answered: None,
+            checks: None,
             outcome: None,
         }
     }
@@ -203,6 +214,11 @@ impl Steps {
     #[must_use]
     pub fn keyed(self, fingerprints: Vec<[u8; 32]>) -> Steps {
         Steps { step: Step::Peek, fingerprints, ..self }
+    }
+
+    /// What stands in these fields stays: to be said before the end of [`Step::Read`].
+    pub fn keep(&mut self, fields: FieldSet) {
+        self.kept = fields;
     }
 
     /// It goes on with what an earlier call began, which used an admission of the rate limit.
@@ -276,9 +292,15 @@ impl Steps {
             updated: self.updated,
             origin: &gathered.origin,
             origins: &gathered.origins,
+            offered: &gathered.values,
             before: &written.before,
             after: &written.after,
         }
+    }
+
+    /// What was found out about values that stay, at [`Step::Done`].
+    pub fn checks(&self) -> Option<&Checks> {
+        self.checks.as_ref()
     }
 
     /// What became of the contact, at [`Step::Done`].
@@ -359,7 +381,8 @@ impl Steps {
                 self.reserved = false;
                 let Gathered { origin, origins, .. } =
                     self.gathered.take().expect("gathered before it is charged");
-                self.outcome = Some(Outcome::Enriched { updated: self.updated, origin, origins });
+                self.outcome =
+                    Some(Outcome::Enriched { updated: self.updated, origin, origins: Box::new(origins) });
                 Step::Done
             }
             (Step::Release, Event::Released) => {
@@ -403,7 +426,7 @@ impl Steps {
             Row::One(contact) => *contact,
         };
         let Request { fields, mapped, overwrite, .. } = self.request;
-        self.fields = merge::fillable(&contact, fields, mapped, overwrite);
+        self.fields = merge::fillable(&contact, fields, mapped, overwrite).minus(self.kept);
         let post = Post::new(self.request.position, &contact);
         self.contact = Some(contact);
         if self.fields.is_empty() {
@@ -435,19 +458,33 @@ impl Steps {
     fn gather(&mut self) -> Step {
         let Request { mode, min_confidence, .. } = self.request;
         self.pending = self.waterfall.pending();
+        self.answered = self.waterfall.answered();
         let empty = Waterfall::new(mode, min_confidence, FieldSet::EMPTY);
         match std::mem::replace(&mut self.waterfall, empty).result() {
             Ok(gathered) => {
                 self.gathered = Some(gathered);
                 Step::Write
             }
-            Err(failure) => self.fail(failure),
+            Err(failure) => {
+                // Of a person who is on the list, and where a provider has failed, nothing was found out.
+                let nothing =
+                    failure.no_match_reason().is_some_and(|(why, _)| why != NoMatchReason::Suppressed);
+                if let (Some(answered), Some(contact), true) = (self.answered, &self.contact, nothing) {
+                    self.checks = Checks::of(contact, self.fields, None, answered);
+                }
+                self.fail(failure)
+            }
         }
     }
 
     fn written(&mut self, written: Written) -> Step {
         let gathered = self.gathered.as_ref().expect("gathered before it is written");
         self.updated = merge::updated(&written.before, &written.after, gathered.values.fields());
+        if let Some(answered) = self.answered {
+            let offered = Some((&gathered.values, &gathered.origins));
+            let asked = self.fields.minus(self.updated);
+            self.checks = Checks::of(&written.before, asked, offered, answered);
+        }
         let unused = if self.updated.is_empty() { written.unused(gathered) } else { None };
         let origin = gathered.origin.clone();
         self.written = Some(written);

@@ -177,6 +177,7 @@ impl World {
         match self.second.clone().filter(|_| at == 1) {
             Some(second) => ProviderOutcome::Answered(second),
             None => ProviderOutcome::Again {
+                answered: crate::checks::Answered::Before(1),
                 fills: FieldSet::ALL,
                 refused: self.refused_before,
                 verdict: self.verdict.clone(),
@@ -230,7 +231,14 @@ fn the_steps_stand_in_the_order_of_the_contract() {
     ];
     assert_eq!(world.steps, expected);
     assert_eq!(updated.names(), ["phone"]);
-    assert_eq!(origin, Some(Origin { source: "vendor".into(), confidence: Some(0.9) }));
+    assert_eq!(
+        origin,
+        Some(Origin {
+            source: "vendor".into(),
+            confidence: Some(0.9),
+            answered: crate::checks::Answered::Now
+        })
+    );
     assert_eq!(world.credits, 4);
 }
 

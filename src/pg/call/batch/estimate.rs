@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::pg::call::batch::lookup::{self, BatchScope, Providers};
 use crate::pg::call::batch::{FieldRequest, PORTION};
+use crate::pg::call::ownership;
 use crate::pg::call::preconditions;
 use crate::pg::call::target::{self, Target};
 use crate::pg::limits::remaining;
@@ -48,15 +49,51 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, asked: FieldRequest) -
     let binding = target::binding(target);
     binding.require_readable();
     let request = lookup::request(&binding, asked);
-    let mut outlook = Outlook {
-        scope: BatchScope { workspace: caller.workspace.id, binding: &binding, request },
-        providers: Providers::default(),
-        openings: HashMap::new(),
-        asked: HashSet::new(),
-        people: HashSet::new(),
-        crowd: Crowd::default(),
-    };
+    let mut outlook = Outlook::new(BatchScope { workspace: caller.workspace.id, binding: &binding, request });
     Ok(outlook.count(&caller, ids))
+}
+
+/// Keys of contacts with an empty field among those asked for, of which something could come now: a provider may be asked,
+/// or has answered already. `most`: no more of them.
+///
+/// Err and errors are those of [`estimate`].
+pub fn missing(target: Target, fields: FieldSet, most: Option<usize>) -> Result<Vec<String>, Failure> {
+    layout::require();
+    let caller = target::identify()?;
+    if !caller.may(WRITE_ENRICH) {
+        return Err(Failure::lacks_permission(WRITE_ENRICH));
+    }
+    let binding = target::binding(target);
+    binding.require_readable();
+    let workspace = caller.workspace.id;
+    let request = lookup::request(&binding, FieldRequest { fields, overwrite: false });
+    let mut outlook = Outlook::new(BatchScope { workspace, binding: &binding, request });
+    outlook.counts_requests = false;
+    let mut keys = Vec::new();
+    let most = most.unwrap_or(usize::MAX);
+    if most == 0 || outlook.scope.is_elsewhere() {
+        return Ok(keys);
+    }
+    let wanted = request.fields.intersect(request.mapped);
+    // No limits and no credits count here: they say how many, not who.
+    let mut unlimited = Estimate::default();
+    binding.each(workspace, |contacts| {
+        let with_empty = |contact: &Contact| !contact.empty_fields().intersect(wanted).is_empty();
+        let open: Vec<String> = contacts.into_iter().filter(with_empty).map(|contact| contact.id).collect();
+        for portion in open.chunks(PORTION) {
+            if keys.len() >= most {
+                break;
+            }
+            let ids: Vec<&str> = portion.iter().map(String::as_str).collect();
+            outlook.tell(&ids, &mut unlimited, &mut |id, outcome| {
+                if outcome.may_bring_something() && keys.len() < most {
+                    keys.push(id.to_owned());
+                }
+            });
+        }
+        keys.len() < most
+    });
+    Ok(keys)
 }
 
 struct Outlook<'a> {
@@ -68,6 +105,8 @@ struct Outlook<'a> {
     /// What would be asked about those after that; see [`Outlook::likeness`].
     people: HashSet<Hash>,
     crowd: Crowd,
+    /// Whether requests count against the providers' own limits.
+    counts_requests: bool,
 }
 
 /// Whether a provider could be asked.
@@ -77,7 +116,19 @@ enum Opening {
     Open(Option<u64>),
 }
 
-impl Outlook<'_> {
+impl<'a> Outlook<'a> {
+    fn new(scope: BatchScope<'a>) -> Outlook<'a> {
+        Outlook {
+            scope,
+            providers: Providers::default(),
+            openings: HashMap::new(),
+            asked: HashSet::new(),
+            people: HashSet::new(),
+            crowd: Crowd::default(),
+            counts_requests: true,
+        }
+    }
+
     fn count(&mut self, caller: &Caller, ids: Vec<Option<String>>) -> Estimate {
         let mut estimate = Estimate::new(means_of(&caller.workspace));
         let keys = self.scope.keys(ids);
@@ -97,12 +148,17 @@ impl Outlook<'_> {
         }
         for portion in once.chunks(PORTION) {
             pgrx::check_for_interrupts!();
-            self.portion(portion, &mut estimate);
+            self.tell(portion, &mut estimate, &mut |_, _| {});
         }
         estimate
     }
 
-    fn portion(&mut self, ids: &[&str], estimate: &mut Estimate) {
+    /// Counts what becomes of each, and tells it.
+    fn tell(&mut self, ids: &[&str], estimate: &mut Estimate, told: &mut dyn FnMut(&str, EstimateOutcome)) {
+        let mut tell = |estimate: &mut Estimate, id: &str, outcome| {
+            estimate.count(outcome);
+            told(id, outcome);
+        };
         let mut open: Vec<Steps> = Vec::with_capacity(ids.len());
         let BatchScope { workspace, binding, request } = self.scope;
         // Where nothing can be written, whether it may be cannot be found out.
@@ -111,12 +167,14 @@ impl Outlook<'_> {
             true => vec![false; ids.len()],
         };
         let found = binding.read_many(workspace, ids);
-        for ((id, found), denied) in ids.iter().zip(found).zip(denied) {
+        let kept = ownership::kept(workspace, binding, request.overwrite, &found);
+        for ((id, (found, kept)), denied) in ids.iter().zip(found.into_iter().zip(kept)).zip(denied) {
             let mut steps = Steps::new(request, id);
             steps.next(Event::Claimed);
+            steps.keep(kept);
             self.scope.qualify(&mut steps, found, denied, &mut self.providers);
             match steps.outcome() {
-                Some(outcome) => estimate.count(EstimateOutcome::of(outcome)),
+                Some(outcome) => tell(estimate, id, EstimateOutcome::of(outcome)),
                 None => open.push(steps),
             }
         }
@@ -126,7 +184,8 @@ impl Outlook<'_> {
         let pasts = provider::pasts(workspace, &self.providers.all, &whom, &self.crowd);
         for (mut steps, mut past) in open.into_iter().zip(pasts) {
             let outcome = self.outcome_of(&mut steps, &mut past, estimate);
-            estimate.count(outcome);
+            let id = steps.contact().id.clone();
+            tell(estimate, &id, outcome);
         }
     }
 
@@ -270,6 +329,7 @@ impl Outlook<'_> {
             .or_insert_with(|| opening_of(provider, config, (inquiry, person)));
         match opening {
             Opening::Closed(fault) => Err(fault.clone()),
+            Opening::Open(_) if !self.counts_requests => Ok(true),
             Opening::Open(Some(0)) => Err(Fault::new(FaultKind::ProviderLimit, "its own limit is used up")),
             Opening::Open(left) => {
                 *left = left.map(|left| left.saturating_sub(inquiry.requests_left(config)));

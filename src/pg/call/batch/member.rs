@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::pg::call::batch::lookup::Keys;
 use crate::pg::call::batch::{Batch, PORTION, Visit};
+use crate::pg::call::outcome;
+use crate::pg::call::ownership;
 use crate::pg::call::{preconditions, target};
 use crate::pg::provider;
 use crate::pg::provider::{Flight, Past, Sought};
@@ -15,6 +17,7 @@ use crate::pg::provider::{health, shared_values};
 use crate::pg::shared::claims;
 use crate::pg::shared::claims::Claimed;
 use crate::pg::shared::layout::ClaimKey;
+use crate::pg::store::checks;
 use crate::pg::sys::spi;
 use crate::pg::table;
 use crate::pg::table::{Binding, Found};
@@ -81,8 +84,10 @@ impl Batch<'_> {
         let keys: Vec<&str> = claimed.iter().map(|(_, id)| id.as_str()).collect();
         let found = self.binding.read_many(self.workspace(), &keys);
         let denied = self.binding.barred(self.workspace(), &keys);
+        let kept = ownership::kept(self.workspace(), &self.binding, self.request.overwrite, &found);
         let mut members = Vec::with_capacity(claimed.len());
-        for (((claim, id), found), denied) in claimed.into_iter().zip(found).zip(denied) {
+        let found = found.into_iter().zip(kept);
+        for (((claim, id), (found, kept)), denied) in claimed.into_iter().zip(found).zip(denied) {
             if spi::lasting_snapshot()
                 && matches!(found, Found::One(_))
                 && !self.binding.is_current(self.workspace(), &id)
@@ -94,6 +99,7 @@ impl Batch<'_> {
                 steps = steps.admitted();
             }
             steps.next(Event::Claimed);
+            steps.keep(kept);
             let mut providers = std::mem::take(&mut self.providers);
             self.scope().qualify(&mut steps, found, denied, &mut providers);
             self.providers = providers;
@@ -196,12 +202,37 @@ impl Batch<'_> {
 
     /// The contact has come to its end: tells its line, and lets it go.
     pub fn conclude(&mut self, claim: Claim, steps: Steps) {
+        if let Some(checks) = steps.checks() {
+            self.checks.push((steps.contact().id.clone(), checks.clone()));
+            if self.checks.len() >= PORTION {
+                self.note_checks();
+            }
+        }
         let pending = steps.pending();
         let (outcome, contact) = steps.into_outcome();
         let written = matches!(outcome, Outcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
+        if let Some(contact) = &line.contact {
+            let row = self.scope().row(contact);
+            self.outcomes_told.push(outcome::Told::of(&self.binding, row, &contact.id, &line));
+            if self.outcomes_told.len() >= PORTION {
+                self.note_outcomes();
+            }
+        }
         self.let_go(claim.key, written || claim.before);
         self.tell(claim.position, line);
+    }
+
+    /// Why contacts were not enriched, for leadlex.last_outcome.
+    pub fn note_outcomes(&mut self) {
+        let all = std::mem::take(&mut self.outcomes_told);
+        outcome::note(self.workspace(), all);
+    }
+
+    /// What was found out about values that stay.
+    pub fn note_checks(&mut self) {
+        let all = std::mem::take(&mut self.checks);
+        checks::note(self.workspace(), (&self.binding.schema, &self.binding.table), &all);
     }
 
     /// What was answered before, for all of them by one statement.

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use pgrx::PgMemoryContexts;
 use uuid::Uuid;
 
+use crate::pg::call::outcome;
 use crate::pg::call::preconditions;
 use crate::pg::call::target::{self, Target};
 use crate::pg::limits::accounts;
@@ -34,10 +35,11 @@ use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 pub use answers::Outcomes;
-pub use estimate::estimate;
+pub use estimate::{estimate, missing};
 use halting::Rest;
 use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::call_error::Failure;
+use leadlex_domain::checks::Checks;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
@@ -99,6 +101,10 @@ pub struct Batch<'s> {
     asked: HashSet<Hash>,
     /// What they came to, where no receipt tells.
     outcomes: Outcomes,
+    /// What became of contacts, not told to the worker yet.
+    outcomes_told: Vec<outcome::Told>,
+    /// What was found out about values that stay.
+    checks: Vec<(String, Checks)>,
     /// What the table refused.
     left_out: Vec<writing::Told>,
     /// What those read so far have in common.
@@ -199,6 +205,8 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         being_asked: HashSet::new(),
         asked: HashSet::new(),
         outcomes,
+        outcomes_told: Vec::new(),
+        checks: Vec::new(),
         left_out: Vec::new(),
         crowd,
         closed_until: None,
@@ -240,6 +248,8 @@ impl Batch<'_> {
             // SAFETY: as above.
             unsafe { scratch.reset() };
         }
+        self.note_checks();
+        self.note_outcomes();
         self.pool.release();
         self.warn();
     }

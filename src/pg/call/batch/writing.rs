@@ -4,18 +4,21 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 
 use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::Member;
 use crate::pg::call::history;
+use crate::pg::call::ownership;
 use crate::pg::call::writing;
 use crate::pg::call::writing::Saved;
 use crate::pg::provider;
 use crate::pg::provider::Rejected;
 use crate::pg::provider::spending;
 use crate::pg::store::ledger;
+use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
 use crate::pg::table::{Change, Fitted, Rejection};
@@ -127,6 +130,7 @@ impl Batch<'_> {
     }
 
     fn write_all(&self, members: &[Member]) -> Vec<WriteOutcome> {
+        let _authors = self.authors(members);
         let mut plans: Vec<Plan> = members.iter().map(|member| self.plan(&member.steps)).collect();
         // What changes nothing is not written.
         let mut open: Vec<usize> =
@@ -150,6 +154,16 @@ impl Batch<'_> {
             (None, None) => Ok(Some(plan.saved())),
         };
         plans.into_iter().zip(outcomes).map(settle).collect()
+    }
+
+    /// For triggers of the table, if it has some: who writes each row.
+    fn authors(&self, members: &[Member]) -> Option<Writing> {
+        let author = |member: &Member| {
+            let author = history::author(member.claim.request_id, member.steps.gathered());
+            (member.steps.contact().id.clone(), Rc::new(author))
+        };
+        let authors = || members.iter().map(author).collect();
+        self.binding.has_triggers().then(|| Writing::many(self.binding.relation(), authors()))
     }
 
     /// By one statement, or else in halves. `again`: those of which something was left out now; `missed`: those of which
@@ -199,14 +213,24 @@ impl Batch<'_> {
         let beside = post.goes_with(changes.fields()).intersect(self.binding.fields());
         let identifying: FieldSet = before.identifying_fields().iter().collect();
         let others = values.fields().union(identifying).union(beside);
-        Plan { change: Change { before, changes, others }, post, rejections, apart, row: None, failed: None }
+        Plan {
+            change: Change { before, changes, cleared: FieldSet::EMPTY, others },
+            post,
+            rejections,
+            apart,
+            row: None,
+            failed: None,
+        }
     }
 
     /// Raises 40001 where it is somebody else now; the lock on his row goes with that.
     fn write_one(&self, steps: &Steps) -> Option<Saved> {
         let gathered = steps.gathered();
-        let wanted =
-            |now: &Contact| merge::changes(now, &gathered.values, steps.fields(), self.request.overwrite);
+        let overwrite = self.request.overwrite;
+        let wanted = |now: &Contact| {
+            let typed = ownership::typed_meanwhile(overwrite, steps.contact(), now);
+            merge::changes(now, &gathered.values, steps.fields().minus(typed), overwrite)
+        };
         let (before, others) = (steps.contact().clone(), (&*self.providers.all, &self.crowd));
         writing::write_changes(&self.binding, self.workspace(), others, before, gathered, wanted)
             .unwrap_or_else(|somebody_else| somebody_else.refuse(&steps.contact().id))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::pg::call::target::{self, Target};
-use crate::pg::call::{history, identity, preconditions, writing};
+use crate::pg::call::{history, identity, ownership, preconditions, writing};
 use crate::pg::installation;
 use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
@@ -20,9 +20,10 @@ use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
 use crate::pg::store::config::LoadedProvider;
-use crate::pg::store::{idempotency, ledger, suppressions};
+use crate::pg::store::{checks, idempotency, ledger, suppressions};
+use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::{clock, settings, snapshot, spi};
-use crate::pg::table::Binding;
+use crate::pg::table::{Binding, Found};
 use leadlex_domain::ask::Ask;
 use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
@@ -70,8 +71,15 @@ fn enrich_as(
         // Errors are not stored, so no other call has to wait for this transaction because of one.
         call.drop_claims();
     }
+    call.note_outcome(&result);
     call.end();
     result
+}
+
+fn note_asked(asked: &mut Vec<String>, name: &str) {
+    if !asked.iter().any(|known| known == name) {
+        asked.push(name.to_owned());
+    }
 }
 
 /// The windows of the workspace's rate limit as they are, using nothing.
@@ -121,6 +129,8 @@ struct SingleCall<'a> {
     listed: Option<(Contact, Vec<Hash>)>,
     /// Of one contact alone, so nothing.
     crowd: Crowd,
+    /// Providers that were sent a request.
+    asked: Vec<String>,
     /// The contact as it was read, and the transactions that were over by then, where nothing else changes it.
     read: Option<(u64, Option<Contact>)>,
     /// What its requests cost.
@@ -175,6 +185,7 @@ impl<'a> SingleCall<'a> {
             queued: None,
             listed: None,
             crowd: Crowd::default(),
+            asked: Vec::new(),
             read: None,
             noted: Noted::begin(),
         })
@@ -202,7 +213,19 @@ impl<'a> SingleCall<'a> {
         }
         while steps.step() != Step::Done {
             let event = self.take(&steps, ask.key);
+            if self.overwrite
+                && let Event::Found(Row::One(contact)) = &event
+            {
+                let found = [Found::One(contact.clone())];
+                let kept = ownership::kept(self.workspace(), &self.binding, self.overwrite, &found);
+                kept.into_iter().for_each(|kept| steps.keep(kept));
+            }
             steps.next(event);
+        }
+        if let Some(checks) = steps.checks() {
+            let (binding, id) = (&self.binding, steps.contact().id.clone());
+            let all = [(id, checks.clone())];
+            checks::note(self.workspace(), (&binding.schema, &binding.table), &all);
         }
         let told = self.reply(steps, ask)?;
         if let (Some(key), Some(fingerprint), Told::New(reply)) = (ask.key, fingerprint, &told) {
@@ -402,11 +425,15 @@ impl<'a> SingleCall<'a> {
         let outcome =
             match provider::ask(provider, &self.asking(&known), steps.missing(), left, Asker::Single) {
                 Asked::Done(outcome) => outcome,
-                Asked::Waiting(flight) => match flight.wait() {
-                    Landed::Done(outcome) => outcome,
-                    Landed::Later(later) => return self.come_back(at, later),
-                    Landed::LogInAgain => return self.ask_anew(at),
-                },
+                Asked::Waiting(flight) => {
+                    let landed = flight.wait();
+                    note_asked(&mut self.asked, &self.providers[at].0);
+                    match landed {
+                        Landed::Done(outcome) => outcome,
+                        Landed::Later(later) => return self.come_back(at, later),
+                        Landed::LogInAgain => return self.ask_anew(at),
+                    }
+                }
                 Asked::Later(later) => return self.come_back(at, later),
                 Asked::NotYet(_, fault) => return self.pass_over(steps, at, fault),
                 Asked::UnderWay(awaited) => return self.wait_for(Wait::Others(awaited)),
@@ -432,11 +459,18 @@ impl<'a> SingleCall<'a> {
     /// Writes the changes that still hold against the row as it is now. `None`: the contact is gone.
     fn write(&mut self, steps: &Steps) -> Option<Written> {
         let gathered = steps.gathered();
-        let wanted = |now: &Contact| merge::changes(now, &gathered.values, steps.fields(), self.overwrite);
+        let wanted = |now: &Contact| {
+            let typed = ownership::typed_meanwhile(self.overwrite, steps.contact(), now);
+            merge::changes(now, &gathered.values, steps.fields().minus(typed), self.overwrite)
+        };
         let (binding, workspace) = (&self.binding, self.workspace());
         let others = (&*self.providers, &self.crowd);
         let before = steps.contact().clone();
+        let author = binding
+            .has_triggers()
+            .then(|| Writing::one(binding.relation(), &self.id, history::author(self.request_id, gathered)));
         let saved = writing::write_changes(binding, workspace, others, before, gathered, wanted);
+        drop(author);
         let saved = saved.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id));
         let writing::Saved { written, rejections } = saved?;
         for rejection in &rejections {

@@ -1,11 +1,13 @@
 //! What a call about one contact tells, and what it leaves for later.
 
 use crate::pg::call::enqueue::{self, Left, Rest};
+use crate::pg::call::outcome;
 use crate::pg::call::single::{SingleCall, open_account, rate_status};
 use crate::pg::limits::credits;
 use crate::pg::store::jobs;
 use leadlex_domain::ask::Ask;
-use leadlex_domain::call_error::Failure;
+use leadlex_domain::batch::{BatchResult, Status};
+use leadlex_domain::call_error::{Code, Failure};
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::reply::{self, Reply, Told};
 use leadlex_domain::steps::{Outcome, Steps};
@@ -17,7 +19,7 @@ impl SingleCall<'_> {
         let queued = pending && self.queue_rest(&steps, ask);
         let (outcome, contact) = steps.into_outcome();
         let (fields_updated, origin, field_origins) = match outcome {
-            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), origins),
+            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), *origins),
             Outcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
             Outcome::Failed(_) if queued => (FieldSet::EMPTY, None, FieldMap::default()),
             Outcome::Failed(failure) => return Err(failure),
@@ -42,8 +44,32 @@ impl SingleCall<'_> {
             rate_limit,
             pending,
             cost: self.noted.costs(),
+            asked: std::mem::take(&mut self.asked),
         };
         Ok(Told::New(Box::new(reply)))
+    }
+
+    /// Why the contact was not enriched, for leadlex.last_outcome.
+    pub fn note_outcome(&self, result: &Result<Told, Failure>) {
+        let line = match result {
+            Ok(Told::New(reply)) if reply.pending && reply.fields_updated.is_empty() => {
+                let line = BatchResult::done(self.request_id, reply.contact.clone(), FieldSet::EMPTY, None);
+                BatchResult { status: Status::Pending, ..line }
+            }
+            Ok(Told::New(_)) => return outcome::note(self.workspace(), vec![outcome::Told::well(self.row)]),
+            // What became of it was noted when the result was new.
+            Ok(Told::Again(_)) => return,
+            Err(failure) => match failure.code {
+                // No contact, or another call than it seems.
+                Code::NotFound | Code::ValidationError | Code::IdempotencyMismatch => return,
+                _ => {
+                    let line = BatchResult::failed(self.request_id, failure, None);
+                    let comes = failure.reason() == Some("pending");
+                    if comes { BatchResult { status: Status::Pending, ..line } } else { line }
+                }
+            },
+        };
+        outcome::note(self.workspace(), vec![outcome::Told::of(&self.binding, self.row, &self.id, &line)]);
     }
 
     /// Queues what comes later, where the caller wants that.

@@ -29,6 +29,15 @@ enum PendingRule {
     Queue,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+enum OverwriteScope {
+    #[name = c"any"]
+    Any,
+    #[name = c"own"]
+    Own,
+}
+
+static OVERWRITE_SCOPE: GucSetting<OverwriteScope> = GucSetting::<OverwriteScope>::new(OverwriteScope::Any);
 static WHEN_PENDING: GucSetting<PendingRule> = GucSetting::<PendingRule>::new(PendingRule::Error);
 static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
 static POSITION: GucSetting<PositionRule> = GucSetting::<PositionRule>::new(PositionRule::Any);
@@ -51,12 +60,25 @@ pub fn position() -> Position {
     }
 }
 
+/// leadlex.overwrite_scope: whether only values are replaced that an enrichment wrote.
+pub fn overwrites_own_only() -> bool {
+    OVERWRITE_SCOPE.get() == OverwriteScope::Own
+}
+
 /// leadlex.when_pending: whether the queue asks again for an answer that comes later.
 pub fn queues_pending() -> bool {
     WHEN_PENDING.get() == PendingRule::Queue
 }
 
 pub fn define() {
+    GucRegistry::define_enum_guc(
+        c"leadlex.overwrite_scope",
+        c"own: overwrite replaces only values that an enrichment wrote and nobody has changed since.",
+        c"any: it replaces whatever stands there.",
+        &OVERWRITE_SCOPE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_enum_guc(
         c"leadlex.when_pending",
         c"queue: a call whose answer comes later queues the rest of it for the caller.",

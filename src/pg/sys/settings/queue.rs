@@ -37,7 +37,8 @@ pub fn job_retention() -> Duration {
 
 /// How often expired receipts are looked for, at most `longest`: a short life must not last much longer than it says.
 pub fn purge_interval(longest: Duration) -> Duration {
-    let shortest = [super::RECEIPT_TTL.get(), super::RECHECK_AFTER.get(), JOB_RETENTION.get()]
+    let outcomes = super::outcome_retention().as_secs() as i32;
+    let shortest = [super::RECEIPT_TTL.get(), super::RECHECK_AFTER.get(), JOB_RETENTION.get(), outcomes]
         .into_iter()
         .filter(|s| *s > 0)
         .min();

@@ -1,0 +1,57 @@
+//! leadlex.written.
+
+use pgrx::prelude::*;
+
+use crate::pg::api::batch::required_relation;
+use crate::pg::store::{cache, history};
+use crate::pg::sys::name::Name;
+use crate::pg::sys::{authorship, role};
+
+/// leadlex.written(relation regclass, id text): which fields of a row this transaction's enrichments have
+/// written, also the one that is writing it now: for triggers, alone and in a set. One row for each field, of
+/// the latest write.
+///
+/// Raises LX400: `relation` is NULL. 22023: `id` is NULL.
+/// Raises 55000: not installed, another version.
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn written(
+    relation: Option<pg_sys::Oid>,
+    id: Option<String>,
+) -> TableIterator<
+    'static,
+    (name!(request_id, pgrx::Uuid), name!(field, String), name!(source, String), name!(requested_by, Name)),
+> {
+    cache::refresh();
+    let target = required_relation(relation);
+    let id = super::required(id, "id");
+    let bindings = cache::bindings();
+    let mut rows = Vec::new();
+    if let Some(binding) = bindings.iter().find(|b| target.is_some() && b.relation() == target)
+        && let Some(key) = binding.canonical_key(&id)
+    {
+        let now = target.and_then(|relation| authorship::of_row(relation, &key));
+        if let Some((author, caller)) = now {
+            let caller = role::name_of(caller);
+            rows.extend(author.fields.iter().map(|(field, source)| {
+                (
+                    pgrx::Uuid::from_bytes(*author.request_id.as_bytes()),
+                    (*field).to_owned(),
+                    source.clone(),
+                    caller.clone(),
+                )
+            }));
+        }
+        for (request_id, field, source, caller) in
+            history::of_this_transaction((&binding.schema, &binding.table), &key)
+        {
+            if !rows.iter().any(|(_, known, ..)| *known == field) {
+                rows.push((pgrx::Uuid::from_bytes(*request_id.as_bytes()), field, source, caller));
+            }
+        }
+    }
+    TableIterator::new(
+        rows.into_iter().map(|(request, field, source, caller)| (request, field, source, Name(caller))),
+    )
+}

@@ -1,0 +1,114 @@
+//! Who wrote this.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{rows, world};
+use crate::support::{eventually, fails};
+use crate::world::{World, contact, enrich, number};
+
+/// An audit trigger that notes what it is told, at once and at the end of the transaction.
+fn audited() -> World {
+    let world = world(8, &[]);
+    world.run(
+        "CREATE TABLE audit (id uuid, deferred boolean, request_id text, source text, requested_by text, written jsonb);
+         GRANT INSERT ON audit TO PUBLIC;
+         CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO public.audit SELECT NEW.id, TG_NAME = 'later', current_setting('leadlex.request_id', true), current_setting('leadlex.source', true),
+                 current_setting('leadlex.requested_by', true), (SELECT jsonb_agg(w ORDER BY w.field) FROM leadlex.written('public.crm', NEW.id::text) AS w);
+             RETURN NULL; END $$;
+         CREATE TRIGGER at_once AFTER UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION audit();
+         CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON crm DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION audit()",
+    );
+    world
+}
+
+fn told(world: &World, n: i32) -> Vec<Value> {
+    let sql = format!(
+        "SELECT deferred, request_id, source, requested_by, written FROM audit WHERE id = '{}' ORDER BY deferred",
+        contact(n)
+    );
+    rows(&mut world.owner(), &sql)
+}
+
+fn written(request: &Value) -> Value {
+    let line = |field, source| json!({"request_id": request, "field": field, "source": source, "requested_by": "caller"});
+    json!([line("job_title", "other"), line("phone", "main")])
+}
+
+fn request_of(world: &World, n: i32) -> Value {
+    let sql = format!("SELECT request_id FROM leadlex.enrichment WHERE contact_id = '{}'", contact(n));
+    rows(&mut world.owner(), &sql)[0]["request_id"].clone()
+}
+
+#[test]
+fn an_audit_trigger_knows_request_source_and_role() {
+    let world = audited();
+    let mut caller = world.caller();
+    let result = enrich(&mut caller, 1).unwrap();
+    let request = &result["request_id"];
+    let line = |deferred, set: bool, request: &Value| {
+        let shown = |text: &Value| if set { text.clone() } else { json!("") };
+        json!({"deferred": deferred, "request_id": shown(request), "source": shown(&json!("main")),
+               "requested_by": shown(&json!("caller")), "written": written(request)})
+    };
+    assert_eq!(told(&world, 1), [line(false, true, request), line(true, false, request)]);
+    let settings = "SELECT current_setting('leadlex.request_id') || current_setting('leadlex.source') || current_setting('leadlex.requested_by')";
+    let empty: String = caller.query_one(settings, &[]).unwrap().get(0);
+    assert_eq!(empty, "", "afterwards");
+    caller.query("SELECT * FROM enrich_contacts($1)", &[&vec![contact(2), contact(3)]]).unwrap();
+    caller.batch_execute(&format!("SELECT leadlex.enqueue(ARRAY['{}'::uuid])", contact(4))).unwrap();
+    eventually("the queue is through", Duration::from_secs(20), || {
+        number(&mut world.owner(), "SELECT count(*) FROM leadlex.job WHERE state = 'done'") == 1
+    });
+    for n in [2, 3, 4] {
+        let request = request_of(&world, n);
+        assert_eq!(told(&world, n), [line(false, false, &request), line(true, false, &request)], "{n}");
+    }
+    // What a person writes has no author of ours, also where an enrichment came before it.
+    let mut transaction = caller.transaction().unwrap();
+    enrich(&mut transaction, 5).unwrap();
+    let of = |transaction: &mut postgres::Transaction<'_>, n: i32| {
+        let sql = format!("SELECT field, source FROM leadlex.written('crm', '{}')", contact(n));
+        transaction.query(&sql, &[]).unwrap().len()
+    };
+    assert_eq!((of(&mut transaction, 5), of(&mut transaction, 1)), (2, 0), "of this transaction alone");
+    transaction.batch_execute("SAVEPOINT s").unwrap();
+    enrich(&mut transaction, 6).unwrap();
+    assert_eq!(of(&mut transaction, 6), 2);
+    transaction.batch_execute("ROLLBACK TO s").unwrap();
+    assert_eq!(of(&mut transaction, 6), 0);
+    transaction.execute("UPDATE crm SET note = 'typed' WHERE id = $1", &[&contact(7)]).unwrap();
+    transaction.commit().unwrap();
+    let own = json!({"deferred": false, "request_id": "", "source": "", "requested_by": "", "written": null});
+    assert_eq!(told(&world, 7)[0], own);
+}
+
+#[test]
+fn nobody_else_sets_them() {
+    let world = world(2, &[]);
+    for name in ["request_id", "source", "requested_by"] {
+        for sql in [
+            format!("SET leadlex.{name} = 'x'"),
+            format!("SELECT set_config('leadlex.{name}', 'x', true)"),
+            format!("ALTER ROLE caller SET leadlex.{name} = 'x'"),
+        ] {
+            assert_eq!(fails(world.owner().batch_execute(&sql)).sqlstate, "55P02", "{sql}");
+        }
+    }
+    // An error inside of the write leaves nothing behind.
+    world.run("CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = 'UX001'; END $$;
+               CREATE TRIGGER refuses BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION refuses()");
+    let mut caller = world.caller();
+    assert_eq!(fails(enrich(&mut caller, 1)).sqlstate, "UX001");
+    let left: String = caller.query_one("SELECT current_setting('leadlex.request_id')", &[]).unwrap().get(0);
+    assert_eq!(left, "");
+    for (call, sqlstate) in [("NULL, '1'", "LX400"), ("'crm', NULL", "22023")] {
+        assert_eq!(
+            fails(caller.query(&format!("SELECT * FROM leadlex.written({call})"), &[])).sqlstate,
+            sqlstate
+        );
+    }
+    assert_eq!(caller.query("SELECT * FROM leadlex.written('pg_class', '1')", &[]).unwrap().len(), 0);
+}

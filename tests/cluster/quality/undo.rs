@@ -1,0 +1,147 @@
+//! Undo by vendor.
+
+use serde_json::{Value, json};
+
+use super::{phone_of, rows, world};
+use crate::support::fails;
+use crate::world::{World, contact, enrich, number};
+
+const WEEK: &str = "SELECT relation, contact_id, field, value, restored, status FROM leadlex.revert_provider('main', now() - interval '7 days'";
+
+fn enrich_all(world: &World, contacts: i32) {
+    let mut caller = world.caller();
+    (1..=contacts).for_each(|n| drop(enrich(&mut caller, n).unwrap()));
+}
+
+fn found(n: i32, restored: Option<&str>, status: &str) -> Value {
+    json!({"relation": "\"public\".\"crm\"", "contact_id": contact(n), "field": "phone",
+           "value": phone_of("555", n), "restored": restored, "status": status})
+}
+
+#[test]
+fn one_vendors_week_is_taken_back_after_a_dry_run() {
+    let world = world(4, &[]);
+    world.run(&format!("UPDATE crm SET phone = 'n/a' WHERE id = '{}'", contact(4)));
+    enrich_all(&world, 4);
+    world.run(&format!(
+        "UPDATE crm SET phone = '+12025550199' WHERE id = '{}'; DELETE FROM crm WHERE id = '{}'",
+        contact(2),
+        contact(3)
+    ));
+    let (before, mut caller) = (world.books(), world.caller());
+    let expected = [
+        found(1, None, "reverted"),
+        found(2, None, "changed_since"),
+        found(3, None, "gone"),
+        found(4, Some("n/a"), "reverted"),
+    ];
+    let dry = rows(&mut caller, &format!("{WEEK}, dry_run => true)"));
+    assert_eq!(dry, expected);
+    assert_eq!(world.books(), before, "a dry run changes nothing");
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.enrichment WHERE reverted_at IS NOT NULL"), 0);
+    assert_eq!(rows(&mut caller, &format!("{WEEK})")), expected);
+    assert_eq!(world.phone(1), None);
+    assert_eq!(world.phone(2).as_deref(), Some("+12025550199"), "a person typed it");
+    assert_eq!(world.phone(4).as_deref(), Some("n/a"));
+    assert_eq!(world.number("SELECT count(*) FROM crm WHERE job_title = 'Editor'"), 3, "of the other vendor");
+    let known = rows(&mut caller, "SELECT field, count(*) AS n FROM leadlex.enriched GROUP BY 1");
+    assert_eq!(known, [json!({"field": "job_title", "n": 4})]);
+    assert_eq!(rows(&mut caller, &format!("{WEEK})")), Vec::<Value>::new(), "once");
+    // The rest of the same call can still be taken back.
+    let sql = "SELECT leadlex.revert_enrichment(request_id) AS result FROM leadlex.enrichment WHERE contact_id = $1";
+    let rest: Value = caller.query_one(sql, &[&contact(1).to_string()]).unwrap().get(0);
+    assert_eq!((&rest["fields_reverted"], &rest["fields_kept"]), (&json!(["job_title"]), &json!(["phone"])));
+}
+
+#[test]
+fn only_what_is_meant_is_taken_back() {
+    let world = world(2, &[]);
+    enrich_all(&world, 2);
+    world.run(&format!(
+        "UPDATE leadlex.enrichment SET created_at = now() - interval '8 days' WHERE contact_id = '{}'",
+        contact(1)
+    ));
+    let mut caller = world.caller();
+    for (more, count) in [
+        (", dry_run => true", 1),
+        (", now() - interval '1 day', dry_run => true", 0),
+        (", fields => '{job_title}', dry_run => true", 0),
+        (", fields => '{phone,job_title}', dry_run => true", 1),
+        (", relation => 'crm', dry_run => true", 1),
+        // Only administrators see this, and it is no limit.
+        (", NULL, NULL, NULL, NULL", 1),
+    ] {
+        assert_eq!(rows(&mut caller, &format!("{WEEK}{more})")).len(), count, "{more}");
+    }
+    assert_eq!(world.phone(1), Some(phone_of("555", 1)), "before that week");
+    for (call, sqlstate) in [
+        ("leadlex.revert_provider(NULL, now())", "22023"),
+        ("leadlex.revert_provider('main', NULL)", "22023"),
+        ("leadlex.revert_provider('mian', now())", "22023"),
+        ("leadlex.revert_provider('main', now(), fields => '{fax}')", "LX400"),
+        ("leadlex.revert_provider('main', now(), relation => 'pg_class')", "55000"),
+    ] {
+        assert_eq!(fails(caller.query(&format!("SELECT * FROM {call}"), &[])).sqlstate, sqlstate, "{call}");
+    }
+    caller.batch_execute("SET default_transaction_read_only = on").unwrap();
+    assert_eq!(rows(&mut caller, &format!("{WEEK}, dry_run => true)")).len(), 0);
+    assert_eq!(fails(caller.query(&format!("{WEEK})"), &[])).sqlstate, "25006");
+}
+
+/// What a trigger of the table made of a value is what stood there after the write.
+#[test]
+fn what_stood_in_the_table_counts_and_what_was_taken_back_before_does_not_come_again() {
+    let world = world(1, &["leadlex.receipt_ttl = 0"]);
+    world.run(
+        "CREATE FUNCTION spaced() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.phone := replace(NEW.phone, '+1555', '+1 555 '); RETURN NEW; END $$;
+         CREATE TRIGGER spaced BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION spaced()",
+    );
+    enrich_all(&world, 1);
+    assert_eq!(world.phone(1).as_deref(), Some("+1 555 0100001"));
+    let mut caller = world.caller();
+    // Another value of the same vendor on top, and the first one taken back by hand: the week leads to what stood before it.
+    super::main_supplies(&world, "556");
+    let sql = "SELECT enrich_contact($1, '{phone}', overwrite => true)";
+    caller.execute(sql, &[&contact(1)]).unwrap();
+    let taken = rows(&mut caller, &format!("{WEEK})"));
+    assert_eq!(taken[0]["value"], json!(phone_of("556", 1)));
+    assert_eq!((&taken[0]["restored"], &taken[0]["status"]), (&json!(null), &json!("reverted")));
+    assert_eq!((taken.len(), world.phone(1)), (1, None));
+}
+
+#[test]
+fn rows_are_written_as_the_caller_and_owners_reach_every_workspace() {
+    let world = world(3, &[]);
+    enrich_all(&world, 3);
+    world.run(
+        "CREATE ROLE stranger LOGIN; CREATE ROLE reader LOGIN; GRANT SELECT, UPDATE ON crm TO stranger; GRANT SELECT ON crm TO reader;
+         GRANT UPDATE (job_title) ON crm TO reader;
+         SELECT leadlex.grant_access('stranger', leadlex.create_workspace('others', 5)), leadlex.grant_access('reader', id) FROM leadlex.workspace WHERE name = 'acme'",
+    );
+    let [mut stranger, mut reader] = ["stranger", "reader"].map(|role| world.cluster.connect_as("app", role));
+    assert_eq!(rows(&mut stranger, &format!("{WEEK})")), Vec::<Value>::new());
+    let status = |rows: Vec<Value>| {
+        rows.iter().map(|row| row["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for dry_run in [true, false] {
+        let rows = rows(&mut reader, &format!("{WEEK}, dry_run => {dry_run})"));
+        assert_eq!(status(rows), ["not_allowed"; 3]);
+    }
+    assert_eq!(world.phone(1), Some(phone_of("555", 1)));
+    // Policies hide the second row, and let the third be seen only.
+    world.run(&format!(
+        "GRANT UPDATE ON crm TO reader; ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY sees ON crm FOR SELECT TO reader USING (id <> '{}');
+         CREATE POLICY writes ON crm FOR UPDATE TO reader USING (id <> '{}')",
+        contact(2),
+        contact(3)
+    ));
+    for dry_run in [true, false] {
+        let rows = rows(&mut reader, &format!("{WEEK}, dry_run => {dry_run})"));
+        assert_eq!(status(rows), ["reverted", "gone", "not_allowed"], "dry_run {dry_run}");
+    }
+    let mut owner = world.owner();
+    let of_owner = rows(&mut owner, &format!("{WEEK})"));
+    assert_eq!(status(of_owner), ["reverted"], "the third, in a workspace that is not the owner's");
+    assert_eq!(number(&mut owner, "SELECT count(phone) FROM crm"), 1, "what was hidden stays");
+}
