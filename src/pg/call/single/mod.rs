@@ -219,7 +219,7 @@ impl<'a> SingleCall<'a> {
                 self.providers = provider::for_workspace(self.workspace());
                 Event::Providers(provider::sources(&self.providers))
             }
-            Step::LookUp(_) => Event::Listed(self.is_suppressed(&steps.whom())),
+            Step::LookUp(_) => Event::Listed(self.is_suppressed(steps)),
             Step::UseRate => self.use_rate(),
             Step::Reserve => Event::Reserved(self.reserve_credit()),
             Step::Recall(at) => self.recall(steps, at),
@@ -307,12 +307,13 @@ impl<'a> SingleCall<'a> {
         claims::give_up(&std::mem::take(&mut self.claimed));
     }
 
-    fn is_suppressed(&mut self, contact: &Contact) -> bool {
+    fn is_suppressed(&mut self, steps: &Steps) -> bool {
         let (workspace, row) = (self.workspace(), self.row);
         suppressions::any(Some(workspace), || {
-            if self.listed.as_ref().is_none_or(|(known, _)| known != contact) {
-                let listed = provider::listed(workspace, contact, row, &self.crowd);
-                self.listed = Some((contact.clone(), listed));
+            let contact = steps.whom();
+            if self.listed.as_ref().is_none_or(|(known, _)| *known != *contact) {
+                let listed = provider::listed(workspace, &contact, row, &self.crowd);
+                self.listed = Some((contact.into_owned(), listed));
             }
             self.listed.as_ref().map(|(_, listed)| listed.clone()).unwrap_or_default()
         })
