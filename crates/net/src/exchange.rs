@@ -278,7 +278,13 @@ impl Exchange {
         {
             return Err(Error::BodyExceedsLimit(most as u64));
         }
-        answer.body.reserve(FIRST_BODY_BYTES.min(most));
+        let first = match call.body_mode() {
+            ureq_proto::BodyMode::LengthDelimited(length) => {
+                usize::try_from(length).map_or(FIRST_BODY_BYTES, |length| length.min(FIRST_BODY_BYTES))
+            }
+            _ => FIRST_BODY_BYTES,
+        };
+        answer.body.reserve(first.min(most));
         self.stage = Stage::Body(Box::new(Reading { call, answer, most, framing_bytes: 0, ended: false }));
         Ok(Next::On)
     }

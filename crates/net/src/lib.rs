@@ -21,6 +21,7 @@ pub use exchange::Wants;
 pub use request_pool::{Awaited, OpenError, PendingRequest, RequestPool};
 pub use thread::MAX_REQUESTS;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leadlex_domain::provider::{Answer, Fault, HttpRequest};
@@ -31,7 +32,8 @@ pub type Keep = Box<dyn FnOnce(Result<&Answer, &Fault>) + Send>;
 /// One request and the limits on it.
 #[derive(Clone, Debug)]
 pub struct Job {
-    pub request: HttpRequest,
+    /// Shared with who reads the answer.
+    pub request: Arc<HttpRequest>,
     /// For everything together: resolving, connecting, TLS, sending and reading to the end.
     pub timeout: Duration,
     /// Counted after decompression.

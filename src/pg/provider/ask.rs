@@ -110,7 +110,7 @@ impl Put<'_> {
             Ok(claim) => claim.map(Arc::new),
             Err(others) => return turn::of_others(config, others, questions.hashes[0]),
         };
-        let repeats = self.add_request_key(&inquiry, &mut prepared.request);
+        let repeats = self.add_request_key(&inquiry, Arc::make_mut(&mut prepared.request));
         let in_flight = match admit(provider, config, prepared.question, left, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
@@ -198,7 +198,7 @@ impl Start {
         provider: &LoadedProvider,
         config: &Arc<Config>,
         (asking, questions, about): (&Asking<'_>, &Questions, &About),
-        (request, left): (&HttpRequest, Duration),
+        (request, left): (&Arc<HttpRequest>, Duration),
     ) -> ReceiptSink {
         let Start { inquiry, ticket, login, claim, in_flight, repeats } = self;
         ReceiptSink {
@@ -208,7 +208,7 @@ impl Start {
             terms: settings::receipt_terms(),
             config: Arc::clone(config),
             whom: config.whom(&asking.past.person),
-            request: HttpRequest::clone(request),
+            request: Arc::clone(request),
             inquiry,
             ticket,
             login,
@@ -242,7 +242,7 @@ pub fn prepare_logged_in(
 
 fn fly(asked: flight::Asked, sink: ReceiptSink, prepared: Prepared, left: Duration, asker: Asker) -> Asked {
     let again = Again::of(&sink, left);
-    let request = (*prepared.request, sink.inquiry.hands_in(&sink.config));
+    let request = (prepared.request, sink.inquiry.hands_in(&sink.config));
     let (keep, kept) = sink.start();
     match send(&asked.config, request, left, keep, asker.on()) {
         Ok(sent) => Asked::Waiting(Box::new(Flight { asked, kept, sent, again })),

@@ -34,7 +34,7 @@ const PROBE_GRACE: Duration = Duration::from_secs(1);
 
 /// A request, and which description and secret it was made with.
 pub struct Prepared {
-    pub request: Box<HttpRequest>,
+    pub request: Arc<HttpRequest>,
     pub question: Question,
 }
 
@@ -73,7 +73,7 @@ pub fn prepare(
         return Err(Fault::new(FaultKind::TooLarge, message));
     }
     let question = Question { identity, hash: hash(identity, &request) };
-    Ok(Ready::Send(Prepared { request, question }))
+    Ok(Ready::Send(Prepared { request: Arc::from(request), question }))
 }
 
 /// Which description and secret it is.
@@ -236,7 +236,7 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Refused> {
 /// Err: why it was not sent.
 pub fn send(
     config: &Config,
-    (request, outlasts): (HttpRequest, bool),
+    (request, outlasts): (Arc<HttpRequest>, bool),
     left: Duration,
     keep: Keep,
     on: On,
