@@ -151,7 +151,7 @@ impl<'a> SingleCall<'a> {
         Ok(SingleCall {
             caller,
             request_id,
-            table: format!("{}\n{id}", binding.name()),
+            table: [binding.name(), "\n", &id].concat(),
             row: receipt::person(workspace, binding.name(), &id),
             binding,
             id,
@@ -246,8 +246,8 @@ impl<'a> SingleCall<'a> {
         }
     }
 
-    fn claim(&mut self, key: ClaimKey, what: &str) {
-        preconditions::begin(key, what);
+    fn claim(&mut self, key: ClaimKey, what: impl FnOnce(&Self) -> String) {
+        preconditions::begin(key, || what(self));
         if claims::claim(key) {
             self.claimed.push(key);
         }
@@ -275,7 +275,7 @@ impl<'a> SingleCall<'a> {
     fn claim_key(&mut self, key: Uuid) -> Event {
         let workspace = self.workspace().to_string();
         let claimed = installation::claim_key("key", &[&workspace, &key.to_string()]);
-        self.claim(claimed, &format!("idempotency key {key}"));
+        self.claim(claimed, |_| format!("idempotency key {key}"));
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or(""), 16).unwrap_or(0);
         Event::Kept(idempotency::stored_result(self.workspace(), key).map(|(fingerprint, result)| Stored {
             fingerprint: fingerprint.as_bytes().chunks(2).map(byte).collect(),
@@ -284,8 +284,8 @@ impl<'a> SingleCall<'a> {
     }
 
     fn claim_contact(&mut self) -> Event {
-        let what = format!("contact {}", short(&self.id));
-        self.claim(target::contact_claim(&self.binding, self.workspace(), &self.id), &what);
+        let key = target::contact_claim(&self.binding, self.workspace(), &self.id);
+        self.claim(key, |call| format!("contact {}", short(&call.id)));
         if spi::lasting_snapshot() && !self.binding.is_current(self.workspace(), &self.id) {
             target::refuse_stale(
                 "The contact has changed since this transaction began; no provider was asked.",
