@@ -220,7 +220,7 @@ pub fn claim_key(kind: &str, parts: &[&str]) -> ClaimKey {
 /// The same of something that is not of the extension's tables.
 pub fn claim_key_of(catalog: u32, kind: &str, parts: &[&str]) -> ClaimKey {
     let mut hash = Sha256::new();
-    for part in [&[kind], parts].concat() {
+    for part in std::iter::once(&kind).chain(parts) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -97,6 +97,30 @@ fn suppression_is_of_one_workspace_or_of_all_and_follows_transactions() {
     assert_eq!(refused.sqlstate, "42501");
 }
 
+/// That the list is empty is remembered no longer than nothing is written.
+#[test]
+fn who_is_put_on_an_empty_list_within_a_transaction_is_found_on_it() {
+    let world = world();
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    let mut owner = world.owner();
+    let nobody = |result: Value| assert_eq!(result["error"]["reason"], "no_data", "{result}");
+    // By this transaction, which has written nothing before.
+    owner.batch_execute("BEGIN; SET LOCAL ROLE caller").unwrap();
+    nobody(try_enrich(&mut owner, 1));
+    owner
+        .batch_execute("RESET ROLE; SELECT leadlex.suppress('person2@acme.example'); SET LOCAL ROLE caller")
+        .unwrap();
+    assert!(suppressed(&try_enrich(&mut owner, 2)["error"]));
+    owner.batch_execute("ROLLBACK").unwrap();
+    // By another one, while this goes on.
+    world.run("TRUNCATE leadlex.suppression");
+    let mut caller = world.caller();
+    caller.batch_execute("BEGIN").unwrap();
+    nobody(try_enrich(&mut caller, 3));
+    world.run("SELECT leadlex.suppress('person4@acme.example')");
+    assert!(suppressed(&try_enrich(&mut caller, 4)["error"]));
+}
+
 #[test]
 fn a_providers_refusal_survives_the_rollback_that_it_causes_and_stops_every_other_call() {
     let world = world();

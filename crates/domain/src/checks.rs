@@ -80,7 +80,7 @@ mod tests {
         values.set(Field::LOCATION, "Oslo".to_owned());
         let mut origins = FieldMap::default();
         let answered = Answered::Before(7);
-        origins.set(Field::PHONE, Origin { source: "main".to_owned(), confidence: None, answered });
+        origins.set(Field::PHONE, Origin { source: "main".into(), confidence: None, answered });
         let all = Checks::of(&contact, FieldSet::ALL, Some((&values, &origins)), Answered::Now).unwrap();
         assert_eq!(all.fields.names(), ["job_title", "phone"]);
         assert_eq!(all.confirmed.fields().names(), ["phone"]);

@@ -39,12 +39,12 @@ impl Contact {
     }
 
     /// The contact with these values in place of its own.
-    pub fn with(&self, values: &FieldMap<String>) -> Cow<'_, Contact> {
+    pub fn with(&self, values: FieldMap<String>) -> Cow<'_, Contact> {
         if values.is_empty() {
             return Cow::Borrowed(self);
         }
         let mut contact = self.clone();
-        values.iter().for_each(|(field, value)| contact.values.set(field, value.clone()));
+        values.into_iter().for_each(|(field, value)| contact.values.set(field, value));
         Cow::Owned(contact)
     }
 

@@ -160,7 +160,9 @@ impl FieldSet {
 
     /// The names of its fields, in the order of the table.
     pub fn names(self) -> Vec<&'static str> {
-        self.iter().map(Field::name).collect()
+        let mut names = Vec::with_capacity(self.len());
+        names.extend(self.iter().map(Field::name));
+        names
     }
 }
 
@@ -226,6 +228,19 @@ impl<T> FieldMap<T> {
     /// The fields that have a value.
     pub fn fields(&self) -> FieldSet {
         self.iter().map(|(field, _)| field).collect()
+    }
+}
+
+impl<T> IntoIterator for FieldMap<T> {
+    type Item = (Field, T);
+    type IntoIter = std::iter::FilterMap<
+        std::iter::Zip<std::ops::Range<u8>, std::array::IntoIter<Option<T>, COUNT>>,
+        fn((u8, Option<T>)) -> Option<(Field, T)>,
+    >;
+
+    /// As [`FieldMap::iter`], but it gives the values away.
+    fn into_iter(self) -> Self::IntoIter {
+        (0..COUNT as u8).zip(self.0).filter_map(|(index, value)| Some((Field(index), value?)))
     }
 }
 

@@ -8,6 +8,11 @@ pub type Hash = [u8; 16];
 
 /// A hash of parts that cannot run into each other.
 pub fn hash(parts: &[&[u8]]) -> Hash {
+    hash_each(parts.iter().copied())
+}
+
+/// The same of parts that come one by one.
+pub fn hash_each<'p>(parts: impl Iterator<Item = &'p [u8]>) -> Hash {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -18,16 +18,23 @@ pub fn changes(
     fields: FieldSet,
     overwrite: bool,
 ) -> FieldMap<String> {
-    let mut changes = FieldMap::default();
-    for (field, value) in offered.iter() {
-        let present = now.value(field);
-        let allowed = overwrite || is_empty(field, present);
-        let unchanged = present.is_some_and(|present| same(field, present, value));
-        if fields.contains(field) && allowed && !is_empty(field, Some(value)) && !unchanged {
-            changes.set(field, value.clone());
-        }
-    }
-    changes
+    let change = |(field, _): &(Field, &String)| is_changed(now, offered, fields, overwrite, *field);
+    offered.iter().filter(change).map(|(field, value)| (field, value.clone())).collect()
+}
+
+/// Whether [`changes`] has this field.
+pub fn is_changed(
+    now: &Contact,
+    offered: &FieldMap<String>,
+    fields: FieldSet,
+    overwrite: bool,
+    field: Field,
+) -> bool {
+    let Some(value) = offered.get(field).filter(|_| fields.contains(field)) else { return false };
+    let present = now.value(field);
+    let allowed = overwrite || is_empty(field, present);
+    let unchanged = || present.is_some_and(|present| same(field, present, value));
+    allowed && !is_empty(field, Some(value)) && !unchanged()
 }
 
 /// The fields among `written` that hold another value now, however it is spelled: a trigger of the table may have kept the

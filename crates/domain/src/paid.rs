@@ -2,6 +2,8 @@
 //! that person. Kept as hashes of the values that may have been sent, each in its normal form, so that a change which a
 //! provider is not asked with makes it no other question.
 
+use std::borrow::Cow;
+
 use super::hash::{Hash, hash};
 use super::person::Person;
 use super::provider::{Config, Placeholder};
@@ -23,7 +25,7 @@ impl PaidFor {
     pub fn of(row: &Hash, person: &Person) -> PaidFor {
         let given =
             Placeholder::ALL.into_iter().filter_map(|p| Some((p.name(), p.of(person)?.form().to_owned())));
-        let called = person.called().map(|name| (CALLED, name));
+        let called = person.called().map(|name| (CALLED, name.to_owned()));
         let hashed = |(name, form): (&str, String)| (name.to_owned(), short(row, name, &form));
         PaidFor(given.chain(called).map(hashed).collect())
     }
@@ -50,7 +52,7 @@ impl PaidFor {
         let Some(used) = identity.sets.first() else { return true };
         let beside = identity.beside.as_ref().map_or(&identity.settled, |beside| &beside[0]);
         let settled = |name: &str| name == CALLED || Placeholder::SETTLED.iter().any(|p| p.name() == name);
-        let same = |(name, form): &(&'static str, String)| match self.get(name) {
+        let same = |(name, form): &(&'static str, Cow<'_, str>)| match self.get(name) {
             Some(hash) => hash == short(row, name, form),
             None => !settled(name),
         };

@@ -28,7 +28,7 @@ fn jane() -> Contact {
 fn with(field: Field, value: &str) -> Contact {
     let mut values = FieldMap::default();
     values.set(field, value.to_owned());
-    jane().with(&values).into_owned()
+    jane().with(values).into_owned()
 }
 
 /// Whether what was paid for Jane covers this.

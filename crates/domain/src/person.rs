@@ -162,9 +162,9 @@ impl Person {
 
     /// What the person is called, in normal form: the whole name, else what is known of it.
     /// `None`: no name is known.
-    pub fn called(&self) -> Option<String> {
-        let part = |given: &Option<Given>| given.as_ref().map(|given| given.form().to_owned());
-        part(&self.full_name).or_else(|| part(&self.stored.0)).or_else(|| part(&self.stored.1))
+    pub fn called(&self) -> Option<&str> {
+        let parts = [&self.full_name, &self.stored.0, &self.stored.1];
+        parts.into_iter().flatten().map(Given::form).next()
     }
 }
 

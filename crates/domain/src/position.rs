@@ -27,9 +27,8 @@ pub struct Post {
 impl Post {
     /// No answer has supplied a part yet. With [`Position::Together`] the contact's own company counts.
     pub fn new(position: Position, contact: &Contact) -> Post {
-        let has_company = !contact.empty_fields().contains(Field::COMPANY_NAME);
-        let stored =
-            contact.value(Field::COMPANY_NAME).filter(|_| position == Position::Together && has_company);
+        let stored = contact.value(Field::COMPANY_NAME).filter(|_| position == Position::Together);
+        let stored = stored.filter(|_| !contact.empty_fields().contains(Field::COMPANY_NAME));
         Post { position, stored: stored.map(str::to_owned), named: None }
     }
 

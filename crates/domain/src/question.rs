@@ -2,11 +2,13 @@
 //! asks whom, all that is sent and that no answer fills in (name, address, domain), and the identifying set that is used,
 //! each in its normal form. What an answer filled in makes it no other question.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
-use super::hash::{Hash, hash};
+use super::hash::{Hash, hash, hash_each};
 use super::people::value;
 use super::person::Person;
 use super::provider::{Config, Known};
@@ -34,8 +36,8 @@ pub struct Questions {
     /// For each of [`Questions::hashes`]: the same with more fields asked for, the fewest first. What was answered to them
     /// answers it.
     wider: Vec<Vec<Hash>>,
-    stem: Vec<u8>,
-    all: Known,
+    stem: Hash,
+    all: Known<'static>,
     former: Option<former::Questions>,
 }
 
@@ -70,12 +72,11 @@ impl Questions {
             parties.workspace.as_bytes(),
             parties.provider.as_bytes(),
             parties.description,
-        ])
-        .to_vec();
+        ]);
         let asked = config.asked(wanted);
         let more = asked.map(|asked| config.asked_beyond(asked)).unwrap_or_default();
-        let of_set = |(beside, set): (&Known, &Known), asked: Option<FieldSet>| {
-            let fields = asked.map(|asked| ("wanted", asked.names().join(",")));
+        let of_set = |(beside, set): (&Known<'_>, &Known<'_>), asked: Option<FieldSet>| {
+            let fields = asked.map(|asked| ("wanted", Cow::Owned(asked.names().join(","))));
             hash_of(&stem, "set", beside.iter().chain(set).chain(&fields))
         };
         let beside = |at: usize| identity.beside.as_ref().map_or(&identity.settled, |beside| &beside[at]);
@@ -85,7 +86,9 @@ impl Questions {
         let known = hash_of(&stem, "known", identity.all.iter());
         let former =
             if parties.former { former::Questions::of(parties, config, person, contact) } else { None };
-        Some(Questions { hashes, known, wider, stem, all: identity.all, former })
+        let owned = |(name, value): (&'static str, Cow<'_, str>)| (name, Cow::Owned(value.into_owned()));
+        let all = identity.all.into_iter().map(owned).collect();
+        Some(Questions { hashes, known, wider, stem, all, former })
     }
 
     /// Under which answers to it may be found.
@@ -119,20 +122,20 @@ impl Questions {
         };
         self.hashes.iter().enumerate().flat_map(with_more).filter_map(move |(at, hash)| {
             let remembered = find(hash)?;
-            let known = |known: &Known| hash_of(&self.stem, "known", known.iter());
+            let known = |known: &Known<'_>| hash_of(&self.stem, "known", known.iter());
             let same = at == 0 || is_about(remembered, contact, known, &self.all);
             same.then_some((*hash, remembered))
         })
     }
 }
 
-fn hash_of<'a>(stem: &[u8], kind: &str, values: impl Iterator<Item = &'a (&'static str, String)>) -> Hash {
-    let mut parts: Vec<&[u8]> = vec![stem, kind.as_bytes()];
-    for (name, value) in values {
-        parts.push(name.as_bytes());
-        parts.push(value.as_bytes());
-    }
-    hash(&parts)
+fn hash_of<'a>(
+    stem: &[u8],
+    kind: &str,
+    values: impl Iterator<Item = &'a (&'static str, Cow<'a, str>)>,
+) -> Hash {
+    let values = values.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    hash_each([stem, kind.as_bytes()].into_iter().chain(values))
 }
 
 /// What is kept of a question.
@@ -170,8 +173,8 @@ impl Remembered for Ticket {
 fn is_about(
     remembered: &impl Remembered,
     contact: &Contact,
-    known: impl Fn(&Known) -> Hash,
-    all: &Known,
+    known: impl Fn(&Known<'_>) -> Hash,
+    all: &Known<'_>,
 ) -> bool {
     let filled: Vec<Field> = contact
         .identifying_fields()
@@ -185,7 +188,7 @@ fn is_about(
                 .enumerate()
                 .any(|(at, field)| some & (1 << at) != 0 && field.placeholders().contains(&name))
         };
-        let before: Known = all.iter().filter(|(name, _)| !without(name)).cloned().collect();
+        let before: Known<'_> = all.iter().filter(|(name, _)| !without(name)).cloned().collect();
         known(&before) == *remembered.known()
     })
 }
@@ -210,7 +213,7 @@ mod former {
     pub struct Questions {
         pub hashes: Vec<Hash>,
         stem: [Vec<u8>; 3],
-        all: Known,
+        all: Known<'static>,
     }
 
     impl Questions {
@@ -250,7 +253,7 @@ mod former {
         }
     }
 
-    fn hash_of(stem: &[Vec<u8>; 3], values: &Known) -> Hash {
+    fn hash_of(stem: &[Vec<u8>; 3], values: &Known<'_>) -> Hash {
         let mut parts: Vec<&[u8]> = stem.iter().map(Vec::as_slice).collect();
         for (name, value) in values {
             parts.push(name.as_bytes());

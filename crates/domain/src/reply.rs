@@ -1,6 +1,7 @@
 //! What a successful call returns.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeStruct, Serializer};
@@ -16,12 +17,17 @@ use super::rate::Window;
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Origin {
-    pub source: String,
+    #[serde(serialize_with = "as_text")]
+    pub source: Rc<str>,
     /// The provider's score, from 0 to 1; `None`: it gave none.
     pub confidence: Option<f64>,
     /// When it was answered.
     #[serde(skip)]
     pub answered: Answered,
+}
+
+fn as_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// The result of one call.
@@ -79,7 +85,7 @@ impl Serialize for Reply {
         let mut object = serializer.serialize_struct("Reply", 10 + usize::from(self.pending))?;
         object.serialize_field("contact", &ContactObject(&self.contact))?;
         object.serialize_field("fields_updated", &self.fields_updated)?;
-        object.serialize_field("source", &origin.map(|origin| &origin.source))?;
+        object.serialize_field("source", &origin.map(|origin| &*origin.source))?;
         object.serialize_field("confidence", &origin.and_then(|origin| origin.confidence))?;
         object.serialize_field("credits_remaining", &self.credits_remaining)?;
         object.serialize_field("request_id", &self.request_id)?;

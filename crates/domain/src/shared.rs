@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::fields::{Field, FieldMap};
-use super::hash::{Hash, hash};
+use super::hash::{Hash, hash, hash_each};
 use super::people::email::addresses;
 use super::people::{Rules, linkedin, phone};
 
@@ -191,9 +191,8 @@ pub struct Sighting {
 impl Sighting {
     /// The same for the same name and values.
     pub fn key(&self) -> Hash {
-        let mut parts: Vec<&[u8]> = vec![b"sighting", &self.name];
-        parts.extend(self.values.iter().map(|value| &value.hash[..]));
-        hash(&parts)
+        let first: [&[u8]; 2] = [b"sighting", &self.name];
+        hash_each(first.into_iter().chain(self.values.iter().map(|value| &value.hash[..])))
     }
 }
 

@@ -95,7 +95,7 @@ fn what_is_shared_is_neither_sent_nor_identifies_nor_gives_a_domain() {
     assert_eq!(config.identity(&person).sets.len(), 3);
     person.shared.add(Kind::Email);
     let sets = config.identity(&person).sets;
-    assert_eq!(sets, [vec![("linkedin_url", "jane-doe".to_owned())]]);
+    assert_eq!(sets, [vec![("linkedin_url", "jane-doe".into())]]);
     assert!(!config.request(&person, None).unwrap().url.contains("import"));
     person.shared.add(Kind::Profile);
     assert!(!config.identifies(&person) && config.request(&person, None).is_none());

@@ -1,5 +1,7 @@
 //! What of a person, and of an answer about it, is counted to find what many people have in common.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use super::hash::hash;
@@ -23,8 +25,9 @@ impl Named {
     /// Titles, second names and the order make nobody somebody else where the split of the name is certain.
     pub fn of(workspace: Uuid, person: &Person) -> Option<Named> {
         let split = person.first_name().zip(person.last_name());
-        let called = split.map(|(first, last)| format!("{} {}", first.form(), last.form()));
-        let name = hash(&[b"name", workspace.as_bytes(), called.or_else(|| person.called())?.as_bytes()]);
+        let called = split.map(|(first, last)| [first.form(), " ", last.form()].concat());
+        let called = called.map(Cow::Owned).or_else(|| person.called().map(Cow::Borrowed))?;
+        let name = hash(&[b"name", workspace.as_bytes(), called.as_bytes()]);
         Some(Named { name, row: person.row.unwrap_or_default() })
     }
 }

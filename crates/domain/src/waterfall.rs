@@ -1,6 +1,7 @@
 //! Asking providers one after another: what was gathered, from whom, and when to stop.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::call_error::{Failure, NoMatchReason};
 use super::checks::Answered;
@@ -165,8 +166,8 @@ impl Gathered {
     pub fn of_other_company(&self) -> Failure {
         let mut sources: Vec<(String, NoMatchReason)> = Vec::new();
         for (_, origin) in self.origins.iter() {
-            if sources.iter().all(|(known, _)| *known != origin.source) {
-                sources.push((origin.source.clone(), NoMatchReason::OtherCompany));
+            if sources.iter().all(|(known, _)| **known != *origin.source) {
+                sources.push((origin.source.to_string(), NoMatchReason::OtherCompany));
             }
         }
         Failure::set_aside(&sources)
@@ -236,20 +237,17 @@ impl Waterfall {
     /// and stays identifies, whatever was supplied; what the table has refused before identifies nobody.
     pub fn with_found<'c>(&self, contact: &'c Contact, overwrite: bool) -> Cow<'c, Contact> {
         let taken = self.wanted.minus(self.refused_before);
-        contact.with(&merge::changes(contact, &self.values, taken, overwrite))
+        contact.with(merge::changes(contact, &self.values, taken, overwrite))
     }
 
     /// Whom that is about: the contact with all that has been supplied. That person may be on the suppression list.
     pub fn with_all_found<'c>(&self, contact: &'c Contact, overwrite: bool) -> Cow<'c, Contact> {
-        contact.with(&merge::changes(contact, &self.values, self.wanted, overwrite))
+        contact.with(merge::changes(contact, &self.values, self.wanted, overwrite))
     }
 
-    /// The same, where its profile is another one than the stored.
-    pub fn with_found_profile(&self, contact: &Contact, overwrite: bool) -> Option<Contact> {
-        self.values.get(Field::LINKEDIN_URL)?;
-        let known = self.with_all_found(contact, overwrite);
-        let found = known.value(Field::LINKEDIN_URL) != contact.value(Field::LINKEDIN_URL);
-        found.then(|| known.into_owned())
+    /// Whether the profile of [`Waterfall::with_all_found`] is another one than the stored.
+    pub fn has_found_profile(&self, contact: &Contact, overwrite: bool) -> bool {
+        merge::is_changed(contact, &self.values, self.wanted, overwrite, Field::LINKEDIN_URL)
     }
 
     /// The person is on the list: nothing of what was supplied is used.
@@ -342,8 +340,8 @@ impl Waterfall {
                 if confidence.unwrap_or(0.0) >= least.unwrap_or(self.min_confidence) {
                     let others = self.values.fields();
                     let answered = answered.unwrap_or(Answered::Now);
-                    let origin = Origin { source: provider.to_owned(), confidence, answered };
-                    self.take(origin, &values, fills);
+                    let origin = Origin { source: Rc::from(provider), confidence, answered };
+                    self.take(origin, values, fills);
                     let own = self.values.fields().minus(others);
                     self.refused_before = self.refused_before.union(own.intersect(refused));
                 } else {
@@ -355,20 +353,20 @@ impl Waterfall {
         self.asked.push((provider.to_owned(), unfinished.or(fault)));
     }
 
-    fn take(&mut self, origin: Origin, values: &FieldMap<String>, fills: FieldSet) {
+    fn take(&mut self, origin: Origin, values: FieldMap<String>, fills: FieldSet) {
         let wanted = values.fields().intersect(fills).intersect(self.missing());
         let named = values.get(Field::COMPANY_NAME).map(String::as_str);
         let fits = self.post.takes(named, wanted.contains(Field::COMPANY_NAME));
         let taken = if fits { wanted } else { wanted.minus(FieldSet::of_position()) };
         if taken.is_empty() && !wanted.is_empty() {
-            return self.set_aside.push((origin.source, NoMatchReason::OtherCompany));
+            return self.set_aside.push((origin.source.to_string(), NoMatchReason::OtherCompany));
         }
         if !taken.intersect(FieldSet::of_position()).is_empty() {
             self.post.hold(named);
         }
         self.matched.get_or_insert_with(|| origin.clone());
-        for (field, value) in values.iter().filter(|(field, _)| taken.contains(*field)) {
-            self.values.set(field, value.clone());
+        for (field, value) in values.into_iter().filter(|(field, _)| taken.contains(*field)) {
+            self.values.set(field, value);
             self.origins.set(field, origin.clone());
             self.first.get_or_insert_with(|| origin.clone());
         }

@@ -282,17 +282,21 @@ impl Exchange {
         {
             return Err(Error::BodyExceedsLimit(most as u64));
         }
-        match (&self.share, call.body_mode()) {
+        let first = match (&self.share, call.body_mode()) {
             (Some(share), ureq_proto::BodyMode::LengthDelimited(length)) => {
                 let length = (length as usize).min(share.most());
                 if !encoding::is_packed(&answer.headers) {
                     share.at_most(length);
                 }
                 hold(share, length, self.deadline)?;
-                answer.body.reserve_exact(length);
+                length
             }
-            _ => answer.body.reserve(FIRST_BODY_BYTES.min(most)),
-        }
+            (None, ureq_proto::BodyMode::LengthDelimited(length)) => usize::try_from(length)
+                .map_or(FIRST_BODY_BYTES, |length| length.min(FIRST_BODY_BYTES))
+                .min(most),
+            _ => FIRST_BODY_BYTES.min(most),
+        };
+        answer.body.reserve_exact(first);
         self.stage = Stage::Body(Box::new(Reading { call, answer, most, framing_bytes: 0, ended: false }));
         Ok(Next::On)
     }

@@ -34,7 +34,8 @@ pub type Keep = Box<dyn FnOnce(Result<&Answer, &Fault>) + Send>;
 /// One request and the limits on it.
 #[derive(Clone, Debug)]
 pub struct Job {
-    pub request: HttpRequest,
+    /// Shared with who reads the answer.
+    pub request: Arc<HttpRequest>,
     /// For everything together: resolving, connecting, TLS, sending and reading to the end.
     pub timeout: Duration,
     /// Counted after decompression.

@@ -235,7 +235,7 @@ fn datums(id: Option<pg_sys::Datum>, line: &BatchResult) -> [Option<pg_sys::Datu
         id,
         line.status.name().into_datum(),
         fields.into_datum(),
-        origin.map(|o| o.source.clone()).into_datum(),
+        origin.map(|o| o.source.to_string()).into_datum(),
         origin.and_then(|o| o.confidence).into_datum(),
         row::pg(line.request_id).into_datum(),
         line.error.as_ref().map(|(code, _)| code.clone()).into_datum(),

@@ -7,7 +7,7 @@ use crate::pg::call::single;
 use crate::pg::call::target::Target;
 use crate::pg::store::cache;
 use crate::pg::sys::jsonb::Jsonb;
-use crate::pg::sys::raise;
+use crate::pg::sys::{raise, row};
 use leadlex_domain::ask::Ask;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::reply::Told;
@@ -46,7 +46,7 @@ fn of_contact(
     overwrite: Option<bool>,
     key: Option<Uuid>,
 ) -> Arguments {
-    let id = id.map(|id| super::plain(id).to_string());
+    let id = id.map(|id| row::written(super::plain(id)));
     Arguments { target: None, id, fields, overwrite, key, id_name: "contact_id" }
 }
 

@@ -189,9 +189,8 @@ fn one_request(
         }
         Err(fault) => in_flight.ended(&Progress::Failed(fault.clone()), None),
     };
-    let answer =
-        provider::send(config, (HttpRequest::clone(&request), false), left, Box::new(keep), On::Backend)
-            .and_then(Sent::wait);
+    let answer = provider::send(config, (Arc::clone(&request), false), left, Box::new(keep), On::Backend)
+        .and_then(Sent::wait);
     // It has to be counted.
     workers::call_if_away();
     let before = inquiry.clone();

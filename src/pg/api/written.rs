@@ -38,7 +38,7 @@ fn written(
                 (
                     pgrx::Uuid::from_bytes(*author.request_id.as_bytes()),
                     (*field).to_owned(),
-                    source.clone(),
+                    source.to_string(),
                     caller.clone(),
                 )
             }));

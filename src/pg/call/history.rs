@@ -38,7 +38,7 @@ pub fn entry<'a>(
         overwrite,
         source: &origin.source,
         confidence: origin.confidence,
-        fields: updated.names().into_iter().map(str::to_owned).collect(),
+        fields: updated,
         field_sources: FieldSources { updated, origins },
         old_values: FieldValues { fields: updated, contact: before },
         new_values: FieldValues { fields: updated, contact: after },

@@ -58,7 +58,7 @@ pub fn require_writable() {
 /// the providers again and again; one with the same idempotency key would make two results of one key.
 ///
 /// Raises 27000: an outer call of this session has the same key under way.
-pub fn begin(key: ClaimKey, what: &str) {
+pub fn begin(key: ClaimKey, what: impl FnOnce() -> String) {
     let subtransaction = transaction::subtransaction();
     let nested = transaction::with(|t| {
         let nested = t.under_way.iter().any(|c| c.key == key);
@@ -70,7 +70,7 @@ pub fn begin(key: ClaimKey, what: &str) {
     if nested {
         refuse(Refusal {
             sqlstate: sqlstate::TRIGGERED_DATA_CHANGE_VIOLATION,
-            message: format!("{what} is in use by an outer call"),
+            message: format!("{} is in use by an outer call", what()),
             detail: Some("A trigger fired by an enrichment began another one; no provider was asked.".into()),
             hint: Some(
                 "Do not enrich a row from its own UPDATE trigger, nor with the outer call's key.".into(),

@@ -60,7 +60,9 @@ pub fn no_key(binding: &Binding, id: &str) -> Failure {
 
 /// Held by the call that works on a contact. Each workspace has its own: none can hold what is another's, whatever id it names.
 pub fn contact_claim(binding: &Binding, workspace: Uuid, id: &str) -> ClaimKey {
-    installation::claim_key("contact", &[&workspace.to_string(), binding.name(), id])
+    let mut buffer = Uuid::encode_buffer();
+    let workspace = workspace.hyphenated().encode_lower(&mut buffer);
+    installation::claim_key("contact", &[workspace, binding.name(), id])
 }
 
 fn not_bound(relation: pg_sys::Oid) -> ! {

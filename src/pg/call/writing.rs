@@ -84,14 +84,14 @@ impl Asked<'_> {
         let [of_before, of_now] = [before, now].map(&wanted);
         let mut supplied = FieldSet::EMPTY;
         for (name, provider) in self.providers {
-            let own = gathered.origins.iter().filter(|(_, origin)| origin.source == *name);
+            let own = gathered.origins.iter().filter(|(_, origin)| *origin.source == **name);
             let own: FieldSet = own.map(|(field, _)| field).collect();
             let Some(config) = provider.config.as_ref().ok().filter(|_| !own.is_empty()) else { continue };
             let known = |values: &FieldMap<String>| -> FieldMap<String> {
                 let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
                 earlier.map(|(field, value)| (field, value.clone())).collect()
             };
-            let known = [before.with(&known(&of_before)), now.with(&known(&of_now))];
+            let known = [before.with(known(&of_before)), now.with(known(&of_now))];
             let mut people = known.map(|contact| provider::person(&contact));
             shared_values::mark(self.workspace, &mut people, self.crowd);
             let [was, is] = &people;

@@ -1,5 +1,6 @@
 //! Sending a request once more, where the provider knows repetitions by a key in the header.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::receipt_sink::{Kept, ReceiptSink};
@@ -44,7 +45,7 @@ impl Again {
         self.receipt_sink.repeats = false;
         self.receipt_sink.until = longest_wait(config, left);
         let hands_in = self.receipt_sink.inquiry.hands_in(config);
-        let request = (self.receipt_sink.request.clone(), hands_in);
+        let request = (Arc::clone(&self.receipt_sink.request), hands_in);
         let (keep, kept) = self.receipt_sink.start();
         let sent = send(config, request, left, keep, On::Thread).ok()?;
         Some((kept, sent))

@@ -117,7 +117,7 @@ impl Put<'_> {
             Ok(claim) => claim.map(Arc::new),
             Err(others) => return turn::of_others(config, others, questions.hashes[0]),
         };
-        let repeats = self.add_request_key(&inquiry, &mut prepared.request);
+        let repeats = self.add_request_key(&inquiry, Arc::make_mut(&mut prepared.request));
         let wanted = config.fills().intersect(self.missing);
         let spender =
             Spender { workspace: asking.workspace, fields: Some(config.maps_of(wanted)), contacts: 1 };
@@ -205,7 +205,7 @@ impl Start {
         provider: &LoadedProvider,
         config: &Arc<Config>,
         (asking, questions, about): (&Asking<'_>, &Questions, &About),
-        (request, left): (&HttpRequest, Duration),
+        (request, left): (&Arc<HttpRequest>, Duration),
     ) -> ReceiptSink {
         let Start { inquiry, ticket, login, claim, in_flight, repeats } = self;
         ReceiptSink {
@@ -215,7 +215,7 @@ impl Start {
             terms: settings::receipt_terms(),
             config: Arc::clone(config),
             whom: config.whom(&asking.past.person),
-            request: HttpRequest::clone(request),
+            request: Arc::clone(request),
             inquiry,
             ticket,
             login,
@@ -256,7 +256,7 @@ fn fly(
     left: Duration,
     asker: Asker,
 ) -> Asked {
-    let request = (*prepared.request, sink.inquiry.hands_in(&sink.config));
+    let request = (prepared.request, sink.inquiry.hands_in(&sink.config));
     let (keep, kept) = sink.start();
     match send(&asked.config, request, left, keep, asker.on()) {
         Ok(sent) => Asked::Waiting(Box::new(Flight { asked, kept, sent, again })),

@@ -164,11 +164,12 @@ impl Table<'_> {
         let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
         let time = time.min(left);
         let Prepared { mut request, .. } = prepared;
-        let marked = self.add_request_key(&present, &mut request);
+        let marked = self.add_request_key(&present, Arc::make_mut(&mut request));
+        let shown = Arc::new(request.without_body());
         let sinks: Vec<ReceiptSink> = present
             .iter()
             .zip(claims)
-            .map(|(guest, claim)| self.sink(guest, (&request, login, claim), &in_flight, time))
+            .map(|(guest, claim)| self.sink(guest, (&shown, login, claim), &in_flight, time))
             .collect();
         let asked = present.iter().zip(&sinks).map(|(guest, sink)| flight::Asked {
             provider: Rc::clone(provider),
@@ -191,7 +192,7 @@ impl Table<'_> {
             most_bytes: settings::max_response_bytes(),
         };
         let keep = Box::new(move |answer: Result<&Answer, &Fault>| telling.tell(answer));
-        let sent = send_for_all(*request, (present.len(), time), outlasts, keep)
+        let sent = send_for_all(request, (present.len(), time), outlasts, keep)
             .map_err(|fault| Refused { fault, later: None })?;
         let seats = asked.into_iter().zip(kept).collect();
         Ok(Some(Sitting { seats, halve, sent, repeats: marked && repeats }))
@@ -297,7 +298,7 @@ impl Table<'_> {
     fn sink(
         &self,
         guest: &Guest<'_>,
-        (request, login, claim): (&HttpRequest, Option<login::Place>, Option<Arc<Claim>>),
+        (request, login, claim): (&Arc<HttpRequest>, Option<login::Place>, Option<Arc<Claim>>),
         in_flight: &InFlightRequest,
         time: Duration,
     ) -> ReceiptSink {
@@ -312,7 +313,7 @@ impl Table<'_> {
             terms: settings::receipt_terms(),
             config: Arc::clone(config),
             whom: config.whom(person),
-            request: request.without_body(),
+            request: Arc::clone(request),
             inquiry: self.inquiry(guest),
             ticket: place(provider, asking, None),
             login,

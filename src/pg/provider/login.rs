@@ -122,7 +122,7 @@ impl Mine {
         (left, asker): (Duration, Asker),
     ) -> Result<LoginValues, Refused> {
         let refused = |fault| Refused { fault, later: None };
-        let Some(request) = config.login().and_then(|login| login.request(secret)) else {
+        let Some(request) = config.login().and_then(|login| login.request(secret)).map(Arc::new) else {
             return Err(refused(Fault::without_secret(&provider.name)));
         };
         let in_flight = match asker {

@@ -188,20 +188,23 @@ pub fn pasts(
         ..Past::default()
     };
     let mut pasts: Vec<Past> = people.into_iter().zip(contacts).map(past).collect();
-    pasts.iter_mut().for_each(Past::recall_waiting);
+    let rejections: Vec<Vec<Hash>> = pasts.iter().map(|past| past.rejections().collect()).collect();
+    let each = || rejections.iter().map(|rejections| rejections.iter().copied());
+    pasts.iter_mut().zip(each()).for_each(|(past, rejections)| past.recall_waiting(rejections));
     recall_tickets(workspace, &mut pasts);
     if settings::receipt_terms().off() {
         return pasts;
     }
     recall_undone(workspace, &mut pasts, contacts);
+    let everywhere = pasts.iter().zip(each());
     let hashes: Vec<Hash> =
-        pasts.iter().flat_map(|past| past.everywhere().chain(past.rejections())).collect();
+        everywhere.flat_map(|(past, rejections)| past.everywhere().chain(rejections)).collect();
     if hashes.is_empty() {
         return pasts;
     }
     let recalled: HashMap<Hash, Receipt> = store::receipts::recall(workspace, &hashes).into_iter().collect();
-    for past in pasts.iter_mut().filter(|_| !recalled.is_empty()) {
-        for hash in past.everywhere().chain(past.rejections()).collect::<Vec<_>>() {
+    for (past, rejections) in pasts.iter_mut().zip(each()).filter(|_| !recalled.is_empty()) {
+        for hash in past.everywhere().chain(rejections).collect::<Vec<_>>() {
             if let Some(receipt) = recalled.get(&hash) {
                 past.receipts.entry(hash).or_insert_with(|| receipt.clone());
             }
@@ -294,7 +297,9 @@ impl Past {
 
     /// What the contact's table refused of the answer to this question.
     pub fn rejection(&self, question: Hash) -> Option<&Receipt> {
-        self.receipts.get(&receipt::rejection(question, self.person.row?))
+        // Mostly there is nothing to be found.
+        let kept = Some(&self.receipts).filter(|kept| !kept.is_empty())?;
+        kept.get(&receipt::rejection(question, self.person.row?))
     }
 
     /// The fields for which this provider need not be asked again, since the contact's table refused what it has.
@@ -415,8 +420,9 @@ impl Past {
         self.waited.is_some_and(|waited| waited.question == question && waited.since <= answered_at)
     }
 
-    fn recall_waiting(&mut self) {
-        for hash in self.hashes().chain(self.rejections()).collect::<Vec<_>>() {
+    /// `rejections`: see [`Past::rejections`].
+    fn recall_waiting(&mut self, rejections: impl Iterator<Item = Hash>) {
+        for hash in self.hashes().chain(rejections).collect::<Vec<_>>() {
             let key = installation::receipt_key(hash);
             let (waiting, refused) =
                 receipts::with(|arena| (arena.find(&key), !arena.refusals(&key).is_empty()));

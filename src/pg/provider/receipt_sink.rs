@@ -38,7 +38,7 @@ pub struct ReceiptSink {
     /// Whom it was asked about.
     pub whom: Whom,
     /// What was asked, to know the secret again in an answer.
-    pub request: HttpRequest,
+    pub request: Arc<HttpRequest>,
     /// How far the question has come.
     pub inquiry: Inquiry,
     /// Where what is handed in is kept; `None`: the provider takes one request.

@@ -42,7 +42,7 @@ pub fn note_rejections(providers: &[(String, Rc<LoadedProvider>)], offers: &[Rej
     let mut dropped = None;
     for offer in offers {
         for (name, provider) in providers {
-            let supplied = offer.origins.iter().filter(|(_, origin)| origin.source == *name);
+            let supplied = offer.origins.iter().filter(|(_, origin)| *origin.source == **name);
             let supplied: FieldSet = supplied.map(|(field, _)| field).collect();
             let Some(put) = offer.past.was_put_to(provider.id).filter(|_| !supplied.is_empty()) else {
                 continue;

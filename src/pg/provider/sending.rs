@@ -40,7 +40,7 @@ const PROBE_GRACE: Duration = Duration::from_secs(1);
 
 /// A request, and which description and secret it was made with.
 pub struct Prepared {
-    pub request: Box<HttpRequest>,
+    pub request: Arc<HttpRequest>,
     pub question: Question,
 }
 
@@ -91,7 +91,7 @@ pub fn prepare_with(
     }
     let step = u8::try_from(step).unwrap_or(u8::MAX);
     let question = Question { identity, hash: hash(identity, &request), step };
-    Ok(Ready::Send(Prepared { request, question }))
+    Ok(Ready::Send(Prepared { request: Arc::from(request), question }))
 }
 
 /// Which description and secret it is.
@@ -295,7 +295,7 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Refused> {
 /// Err: why it was not sent.
 pub fn send(
     config: &Config,
-    (request, outlasts): (HttpRequest, bool),
+    (request, outlasts): (Arc<HttpRequest>, bool),
     left: Duration,
     keep: Keep,
     on: On,
@@ -314,7 +314,7 @@ pub fn send(
 
 /// Sends a request about so many contacts, which may take so long. The same otherwise.
 pub fn send_for_all(
-    request: HttpRequest,
+    request: Arc<HttpRequest>,
     (contacts, time): (usize, Duration),
     outlasts: bool,
     keep: Keep,

@@ -145,7 +145,7 @@ pub fn note_used(
     let subtransaction = transaction::subtransaction();
     for field in updated.iter() {
         let Some(origin) = origins.get(field) else { continue };
-        let known = providers.iter().find(|(name, _)| *name == origin.source);
+        let known = providers.iter().find(|(name, _)| **name == *origin.source);
         let price = known.and_then(|(_, provider)| provider.config.as_ref().ok()?.price());
         let of = sum_key(price.map(|price| price.currency), workspace, &origin.source);
         let key = EntryKey { of, day, role };

@@ -68,7 +68,7 @@ pub fn store_result(workspace: Uuid, key: Uuid, fingerprint: &[u8], result: &Rep
     let mut columns: Vec<(&str, &Arg)> =
         ["workspace_id", "key", "request_hash", "result", "person"].into_iter().zip(&args).collect();
     columns.push(("created_at", &now));
-    if !heap_insert::rows(&[Row { table: "idempotency", checks: 0, columns: &columns }]) {
+    if !heap_insert::rows(&[Row { table: c"idempotency", checks: 0, columns: &columns }]) {
         as_owner(|| STORE_RESULT.run(&args));
     }
 }

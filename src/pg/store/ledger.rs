@@ -12,6 +12,7 @@ use crate::pg::sys::heap_insert::Row;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::row::{number, optional, pg, text};
 use crate::pg::sys::spi::{Arg, Statement, View, arg, name_arg, optional_texts_arg, texts_arg};
+use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::rate::Record;
 use leadlex_domain::reply::{FieldSources, FieldValues};
@@ -79,7 +80,7 @@ pub struct Entry<'a> {
     pub overwrite: bool,
     pub source: &'a str,
     pub confidence: Option<f64>,
-    pub fields: Vec<String>,
+    pub fields: FieldSet,
     pub field_sources: FieldSources<'a>,
     pub old_values: FieldValues<'a>,
     pub new_values: FieldValues<'a>,
@@ -113,7 +114,7 @@ pub fn charge(entry: &Entry) {
         arg(entry.overwrite),
         arg(entry.source),
         arg(entry.confidence),
-        texts_arg(&entry.fields),
+        texts_arg(&entry.fields.names()),
         arg(Jsonb::of(&entry.field_sources)),
         arg(Jsonb::of(&entry.old_values)),
         arg(Jsonb::of(&entry.new_values)),
@@ -185,7 +186,7 @@ fn write_many(entries: &[Entry], statement: &'static Statement) {
         texts_arg(&entries.iter().map(|e| e.contact_id).collect::<Vec<_>>()),
         texts_arg(&entries.iter().map(|e| e.source).collect::<Vec<_>>()),
         arg(entries.iter().map(|e| e.confidence).collect::<Vec<Option<f64>>>()),
-        texts(&|e| e.fields.join(",")),
+        texts(&|e| e.fields.names().join(",")),
         texts(&|e| json(&e.field_sources)),
         texts(&|e| json(&e.old_values)),
         texts(&|e| json(&e.new_values)),
@@ -242,11 +243,12 @@ fn append_charge(args: &[Arg; 17]) -> bool {
         "offered",
         "answered_at",
     ];
-    let mut history: Vec<(&str, &Arg)> = HISTORY.into_iter().zip(args).collect();
-    history.extend([("created_at", &now), ("reverted_at", &not_reverted), ("reverted_fields", &no_fields)]);
+    let last = [("created_at", &now), ("reverted_at", &not_reverted), ("reverted_fields", &no_fields)];
+    let mut history: Vec<(&str, &Arg)> = Vec::with_capacity(HISTORY.len() + last.len());
+    history.extend(HISTORY.into_iter().zip(args).chain(last));
     heap_insert::rows(&[
-        Row { table: "credit_pending", checks: 1, columns: &ledger },
-        Row { table: "enrichment", checks: 0, columns: &history },
+        Row { table: c"credit_pending", checks: 1, columns: &ledger },
+        Row { table: c"enrichment", checks: 0, columns: &history },
     ])
 }
 

@@ -14,9 +14,9 @@ use crate::pg::sys::role;
 pub struct Author {
     pub request_id: Uuid,
     /// The first provider.
-    pub source: String,
+    pub source: Rc<str>,
     /// Each field with its provider.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(&'static str, Rc<str>)>,
 }
 
 /// What is being written.
@@ -72,7 +72,7 @@ pub fn single() -> Option<(Uuid, String, pg_sys::Oid)> {
     NOW.with_borrow(|now| {
         let now = now.as_ref()?;
         let author = now.single.as_ref()?;
-        Some((author.request_id, author.source.clone(), now.role))
+        Some((author.request_id, author.source.to_string(), now.role))
     })
 }
 

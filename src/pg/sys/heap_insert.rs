@@ -6,12 +6,12 @@ use std::ffi::CStr;
 
 use pgrx::{PgTupleDesc, pg_sys};
 
-use crate::pg::sys::relation::relation_named;
+use crate::pg::sys::relation::relation_of;
 use crate::pg::sys::spi::Arg;
 
 /// A row for a table of schema leadlex: the values of all its columns by name.
 pub struct Row<'a> {
-    pub table: &'static str,
+    pub table: &'static CStr,
     /// Check constraints of ours on that table; they hold for every row that is given here.
     pub checks: u16,
     pub columns: &'a [(&'static str, &'a Arg)],
@@ -42,8 +42,8 @@ struct Open {
 }
 
 impl Open {
-    fn new(table: &str) -> Option<Open> {
-        let oid = relation_named("leadlex", table)?;
+    fn new(table: &CStr) -> Option<Open> {
+        let oid = relation_of(c"leadlex", table)?;
         // SAFETY: an existing relation; an error closes it with the resource owner.
         unsafe {
             let relation = pg_sys::table_open(oid, pg_sys::RowExclusiveLock as i32);

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use crate::pg::sys::snapshot;
 use crate::pg::sys::spi::{Arg, arg, uuids_arg};
 
 /// Postgres counts microseconds from 2000.
@@ -136,6 +137,12 @@ fn look(
 pub fn is_empty(relation: pg_sys::Oid) -> bool {
     thread_local! {
         static NOT_EMPTY: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+        /// The tables that were empty when they were looked at last, and when that was.
+        static EMPTY: RefCell<((u64, u32), Vec<pg_sys::Oid>)> = const { RefCell::new(((0, 0), Vec::new())) };
+    }
+    let now = snapshot::committed_and_own();
+    if EMPTY.with_borrow(|(seen_at, tables)| *seen_at == now && tables.contains(&relation)) {
+        return true;
     }
     if NOT_EMPTY.with_borrow(|known| known.contains(&relation)) {
         return false;
@@ -147,8 +154,15 @@ pub fn is_empty(relation: pg_sys::Oid) -> bool {
         pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
         blocks
     };
-    if blocks > 0 {
-        NOT_EMPTY.with_borrow_mut(|known| known.push(relation));
+    match blocks {
+        0 => EMPTY.with_borrow_mut(|(seen_at, tables)| {
+            if *seen_at != now {
+                *seen_at = now;
+                tables.clear();
+            }
+            tables.push(relation);
+        }),
+        _ => NOT_EMPTY.with_borrow_mut(|known| known.push(relation)),
     }
     blocks == 0
 }

@@ -1,12 +1,16 @@
 //! Relations, as Postgres's own catalogs know them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
 /// `None` where there is none.
 pub fn relation_named(schema: &str, table: &str) -> Option<pg_sys::Oid> {
-    let (schema, table) = (CString::new(schema).ok()?, CString::new(table).ok()?);
+    relation_of(&CString::new(schema).ok()?, &CString::new(table).ok()?)
+}
+
+/// The same by names that end with a NUL.
+pub fn relation_of(schema: &CStr, table: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: catalog look-ups by NUL-terminated names.
     unsafe {
         let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);

@@ -36,6 +36,11 @@ pub fn texts(row: &Row, index: usize) -> Vec<String> {
     serde_json::from_str(&text(row, index)).unwrap_or_default()
 }
 
+/// The UUID as Postgres writes it.
+pub fn written(id: Uuid) -> String {
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
+}
+
 /// The UUID in the type that pgrx passes to Postgres.
 pub fn pg(id: Uuid) -> pgrx::Uuid {
     pgrx::Uuid::from_bytes(*id.as_bytes())

@@ -17,3 +17,10 @@ pub fn transactions_over() -> u64 {
         AtomicU64::from_ptr(count).load(Ordering::Acquire)
     }
 }
+
+/// As long as this is the same within a transaction, so is all that its next statement sees: what is committed, and what it
+/// has written itself.
+pub fn committed_and_own() -> (u64, u32) {
+    // SAFETY: reads the number of the present command.
+    (transactions_over(), unsafe { pg_sys::GetCurrentCommandId(false) })
+}

@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+use crate::pg::sys::row;
 use crate::pg::sys::spi;
 use crate::pg::table::Binding;
 use crate::pg::table::catalog;
@@ -58,7 +59,9 @@ impl Key {
 
     /// A row that was read is called the same in every session.
     pub fn respell(&self, mut contact: Contact) -> Contact {
-        if let (true, Ok(id)) = (self.styled, CString::new(contact.id.as_str())) {
+        if self.styled
+            && let Ok(id) = CString::new(contact.id.as_str())
+        {
             contact.id = catalog::through_type(self.type_oid, &id, true);
         }
         contact
@@ -83,7 +86,7 @@ impl Binding {
         let plain = match key.kind {
             Kind::Text => Some(id.to_owned()),
             // The common spellings, without asking the type.
-            Kind::Uuid if !id.contains(':') => id.parse::<Uuid>().ok().map(|id| id.to_string()),
+            Kind::Uuid if !id.contains(':') => id.parse::<Uuid>().ok().map(row::written),
             Kind::Integer(greatest) if !id.starts_with('+') => {
                 id.parse::<i64>().ok().filter(|n| (-greatest..=greatest).contains(n)).map(|n| n.to_string())
             }

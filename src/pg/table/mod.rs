@@ -16,8 +16,7 @@ mod trust;
 mod value_fit;
 mod whole;
 
-use crate::pg::sys::relation;
-use crate::pg::sys::row;
+use crate::pg::sys::{relation, row};
 use leadlex_domain::sqlstate;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -39,8 +38,7 @@ pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 pub use value_fit::Fitted;
 pub use value_fit::Rejection;
 
-use crate::pg::sys::raise;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{self, Refusal, refuse};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use crate::pg::table::own_writes::Writing;
 use keys::Key;
@@ -67,6 +65,7 @@ pub struct Binding {
     pub lost_triggers: bool,
     relation: Option<pg_sys::Oid>,
     name: String,
+    fields: FieldSet,
     computed: OnceCell<Rc<computed::Computed>>,
     /// Built at the first use, and again after the table has changed.
     plans: RefCell<Option<std::rc::Rc<Plans>>>,
@@ -121,7 +120,9 @@ impl Binding {
     ) -> Binding {
         let relation = relation::relation_named(&schema, &table);
         let name = format!("{}.{}", quoted(&schema), quoted(&table));
+        let fields = Field::all().filter(|field| columns.contains_key(field.name())).collect();
         Binding {
+            fields,
             name,
             schema,
             table,
@@ -151,7 +152,7 @@ impl Binding {
 
     /// The fields that are bound to a column.
     pub fn fields(&self) -> FieldSet {
-        Field::all().filter(|f| self.columns.contains_key(f.name())).collect()
+        self.fields
     }
 
     fn plans(&self) -> std::rc::Rc<Plans> {
@@ -300,7 +301,8 @@ impl Binding {
         let others = others.minus(changes.fields());
         let were_null = changes.iter().all(|(field, _)| before.value(field).is_none());
         let statement = self.write_statement(changes.fields(), were_null, others, before);
-        let mut args = key(workspace, &before.id);
+        let mut args = Vec::with_capacity(20);
+        args.extend(key(workspace, &before.id));
         for (field, value) in changes.iter() {
             args.push(arg(*value));
             if !were_null {
@@ -431,7 +433,7 @@ impl Binding {
 
     /// Raises 42501 before anything is asked, where the caller may not write one of these fields.
     pub fn require_updatable(&self, fields: FieldSet) {
-        let refused = self.without(pg_sys::ACL_UPDATE, fields.names().into_iter());
+        let refused = self.without(pg_sys::ACL_UPDATE, fields.iter().map(Field::name));
         if !refused.is_empty() {
             let columns: Vec<String> = refused.iter().map(|field| quoted(&self.columns[*field])).collect();
             let columns = columns.join(", ");
@@ -448,8 +450,8 @@ impl Binding {
     }
 }
 
-fn key(workspace: Uuid, id: &str) -> Vec<Arg> {
-    vec![arg(id), arg(row::pg(workspace))]
+fn key(workspace: Uuid, id: &str) -> [Arg; 2] {
+    [arg(id), arg(row::pg(workspace))]
 }
 
 /// A row is the workspace's.

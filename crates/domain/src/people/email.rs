@@ -109,7 +109,8 @@ impl RoleMailboxes {
 
     /// Whether the address is one of them, with a `+tag` or without.
     pub fn contains(&self, address: &Address) -> bool {
-        self.0.binary_search_by(|role| role.as_str().cmp(untagged(address.local()))).is_ok()
+        let local = untagged(address.local());
+        self.0.binary_search_by(|role| role.as_str().cmp(local)).is_ok()
     }
 }
 
@@ -259,8 +260,8 @@ pub(super) fn sound(local: &str, domain: &str, rules: Rules) -> Option<Address> 
     if is_reserved(&ascii, rules) || is_nobodys(&local_normal, &ascii) {
         return None;
     }
-    let sent = format!("{local}@{}", domain.trim_end_matches('.'));
-    Some(Address { sent, normal: format!("{local_normal}@{ascii}") })
+    let sent = [local, "@", domain.trim_end_matches('.')].concat();
+    Some(Address { sent, normal: [&*local_normal, "@", &*ascii].concat() })
 }
 
 /// The local part without quotes that it does not need.

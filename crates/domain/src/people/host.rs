@@ -13,8 +13,9 @@ pub fn ascii_host(host: &str) -> Option<String> {
     }
     let is_encoded = |host: &str| host.as_bytes().windows(4).any(|part| part.eq_ignore_ascii_case(b"xn--"));
     let plain = host.is_ascii() && !is_encoded(host);
-    let host = if plain { host.to_ascii_lowercase() } else { idna::domain_to_ascii(host).ok()? };
-    let host = host.trim_end_matches('.');
+    let mut whole = if plain { host.to_ascii_lowercase() } else { idna::domain_to_ascii(host).ok()? };
+    whole.truncate(whole.trim_end_matches('.').len());
+    let host = whole.as_str();
     let sound = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -28,5 +29,5 @@ pub fn ascii_host(host: &str) -> Option<String> {
         && host.split('.').all(sound)
         && last.len() >= 2
         && last.bytes().any(|b| b.is_ascii_alphabetic());
-    ok.then(|| host.to_owned())
+    ok.then_some(whole)
 }

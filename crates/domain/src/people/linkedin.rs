@@ -38,6 +38,11 @@ pub fn stored(text: &str) -> Option<String> {
     })
 }
 
+/// Whether [`stored`] finds one.
+pub fn is_stored(text: &str) -> bool {
+    plain_handle(text).is_some_and(is_handle) || stored(text).is_some()
+}
+
 /// The same as [`handle`], but not from a bare word, which may be anything.
 /// `None` for any other text.
 pub fn handle_from_url(text: &str) -> Option<String> {
@@ -46,6 +51,9 @@ pub fn handle_from_url(text: &str) -> Option<String> {
 
 /// The normal form of a profile's URL: `https://www.linkedin.com/in/<handle>`. Bare words are none.
 pub fn normal_url(text: &str) -> Option<String> {
+    if let Some(handle) = plain_handle(text).filter(|handle| is_handle(handle)) {
+        return Some([PROFILES, handle].concat());
+    }
     handle_from_url(text).map(|handle| format!("{PROFILES}{}", encoded(&handle)))
 }
 

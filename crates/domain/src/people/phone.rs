@@ -22,8 +22,10 @@ pub fn normal(text: &str) -> Option<String> {
         return None;
     }
     if let Some(number) = read(&text) {
-        let extension = number.extension().map(|extension| format!(";ext={extension}"));
-        return Some(format!("{}{}", number.e164(), extension.unwrap_or_default()));
+        return Some(match number.extension() {
+            Some(extension) => format!("{};ext={extension}", number.e164()),
+            None => number.e164().to_owned(),
+        });
     }
     let digits: String = digits(&text).collect();
     (digits.len() >= FEWEST_IDENTIFYING_DIGITS).then_some(digits)
@@ -68,7 +70,7 @@ fn ascii_digit(c: char) -> Option<char> {
     char::from_digit(value, 10)
 }
 
-fn digits(text: &str) -> impl Iterator<Item = char> {
+fn digits(text: &str) -> impl Iterator<Item = char> + Clone {
     text.chars().filter(char::is_ascii_digit)
 }
 
@@ -84,12 +86,14 @@ fn is_plain_number(text: &str) -> bool {
 
 /// Digits that nobody was given: the keys of a telephone in their order, and North America's number of one digit only.
 fn is_made_up(text: &str) -> bool {
-    let digits: String = digits(text).collect();
-    if matches!(digits.as_str(), "1234567890" | "0123456789" | "123456789") {
+    const KEYS: [&str; 3] = ["1234567890", "0123456789", "123456789"];
+    let mut national = digits(text);
+    let first = national.next();
+    if KEYS.iter().any(|keys| first == keys.chars().next() && digits(text).eq(keys.chars())) {
         return true;
     }
-    let national = digits.strip_prefix('1').filter(|national| national.len() == 10);
-    national.is_some_and(|national| national.chars().all(|digit| national.starts_with(digit)))
+    let is_national = first == Some('1') && national.clone().count() == 10;
+    is_national && national.clone().all(|digit| national.clone().next() == Some(digit))
 }
 
 /// Whether something stands for digits that the vendor keeps back.

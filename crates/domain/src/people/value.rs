@@ -29,7 +29,7 @@ pub fn is_empty(field: Field, stored: Option<&str>) -> bool {
     let text = clean(stored);
     match field.kind() {
         _ if text.is_empty() => true,
-        Kind::Profile => linkedin::stored(&text).is_none(),
+        Kind::Profile => !linkedin::is_stored(&text),
         Kind::Phone => !phone::is_number(&text),
         Kind::Text | Kind::Seniority => stand_in::is_stand_in(&text),
     }

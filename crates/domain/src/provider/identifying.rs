@@ -1,5 +1,7 @@
 //! Whom a provider can be asked about, and with what.
 
+use std::borrow::Cow;
+
 use super::Config;
 use super::bulk::Bulk;
 use super::placeholder::Placeholder;
@@ -10,7 +12,7 @@ use crate::person::Person;
 use crate::shared::Kind;
 
 /// Names and values of placeholders that are known.
-pub type Known = Vec<(&'static str, String)>;
+pub type Known<'p> = Vec<(&'static str, Cow<'p, str>)>;
 
 /// One of `identify_by`.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,15 +47,15 @@ impl IdentifyingSet {
 }
 
 /// What identifies somebody to a provider, in normal form.
-pub struct Identity {
+pub struct Identity<'p> {
     /// What is sent, or compared with answers, and no answer fills in.
-    pub settled: Known,
+    pub settled: Known<'p>,
     /// Each identifying set that is complete, in their order: the first is the one that is used.
-    pub sets: Vec<Known>,
+    pub sets: Vec<Known<'p>>,
     /// For each of them what of `settled` is sent, or compared, where it is used; `None`: all of it.
-    pub beside: Option<Vec<Known>>,
+    pub beside: Option<Vec<Known<'p>>>,
     /// All that identifies, and what is settled.
-    pub all: Known,
+    pub all: Known<'p>,
 }
 
 impl Config {
@@ -70,11 +72,11 @@ impl Config {
 
     /// What of a person is sent to this provider and identifies it there. `sets` is empty where no
     /// identifying set is complete.
-    pub fn identity(&self, person: &Person) -> Identity {
+    pub fn identity<'p>(&self, person: &'p Person) -> Identity<'p> {
         let values = Values::of(person, None);
-        let known = |p: &Placeholder| Some((p.name(), p.of(person)?.form().to_owned()));
-        let withheld = self.withheld_name(person).map(|name| ("name", name));
-        let settled_with = |sends: &dyn Fn(Placeholder) -> bool| -> Known {
+        let known = |p: &Placeholder| Some((p.name(), Cow::Borrowed(p.of(person)?.form())));
+        let withheld = self.withheld_name(person).map(|name| ("name", Cow::Borrowed(name)));
+        let settled_with = |sends: &dyn Fn(Placeholder) -> bool| -> Known<'p> {
             let told = self.settled().filter(|p| sends(*p) || self.compares(*p));
             told.filter_map(|p| known(&p)).chain(withheld.clone()).collect()
         };
@@ -84,7 +86,7 @@ impl Config {
         let beside = alone.then(|| complete.iter().map(|set| settled_with(&|p| set.sends(p))).collect());
         let settled = settled_with(&|_| true);
         let identifying = |p: &&Placeholder| p.of(person).is_some_and(|given| given.normal.is_some());
-        let mut all: Known = self.identifying().filter(identifying).filter_map(known).collect();
+        let mut all: Known<'p> = self.identifying().filter(identifying).filter_map(known).collect();
         all.extend(settled.iter().cloned());
         all.sort_unstable();
         all.dedup();
@@ -95,9 +97,11 @@ impl Config {
     pub fn means_the_same(&self, before: &Person, now: &Person) -> bool {
         let values = Values::of(before, None);
         let Some(asked_with) = self.complete_sets(&values).next() else { return true };
-        let form = |person, p: Placeholder| p.of(person).map(|given| given.form().to_owned());
         // What was not known then was not sent: that it is known now contradicts nothing.
-        let same = |p: Placeholder| form(before, p).is_none_or(|before| Some(before) == form(now, p));
+        let same = |p: Placeholder| {
+            let is = |before: &str| p.of(now).is_some_and(|now| now.form() == before);
+            p.of(before).is_none_or(|before| is(before.form()))
+        };
         let compared = self.whom(before).is(&self.whom(now));
         let named = self.withheld_name(before).is_none_or(|name| now.called() == Some(name));
         let sent = self.sent().filter(|p| asked_with.sends(*p));
@@ -107,7 +111,7 @@ impl Config {
 
     /// What the person is called, where the request has a place for a part of the name and the split is not certain: nothing
     /// of it is sent, and still it says who is meant.
-    fn withheld_name(&self, person: &Person) -> Option<String> {
+    fn withheld_name<'p>(&self, person: &'p Person) -> Option<&'p str> {
         let parts = [Placeholder::FirstName, Placeholder::LastName];
         let withheld =
             |p: &Placeholder| (self.sends.contains(p) || self.compares(*p)) && p.of(person).is_none();
@@ -132,7 +136,7 @@ impl Config {
     pub fn former_identities(
         &self,
         stored: &dyn Fn(&'static str) -> Option<String>,
-    ) -> Option<(Vec<Known>, Known)> {
+    ) -> Option<(Vec<Known<'static>>, Known<'static>)> {
         // Receipts of that form are older than what sends or asks in another way.
         if self.sets.iter().any(|set| set.sent.is_some()) || self.asked(FieldSet::ALL).is_some() {
             return None;
@@ -141,9 +145,10 @@ impl Config {
         if !identifying().all(|p| p.is_column()) || !self.settled().all(|p| identifying().any(|i| *i == p)) {
             return None;
         }
-        let known = |p: &Placeholder| Some((p.name(), stored(p.name())?));
-        let complete = |set: &IdentifyingSet| set.placeholders.iter().map(known).collect::<Option<Known>>();
-        let mut all: Known = identifying().filter_map(known).collect();
+        let known = |p: &Placeholder| Some((p.name(), Cow::Owned(stored(p.name())?)));
+        let complete =
+            |set: &IdentifyingSet| set.placeholders.iter().map(known).collect::<Option<Known<'static>>>();
+        let mut all: Known<'static> = identifying().filter_map(known).collect();
         all.sort_unstable();
         all.dedup();
         Some((self.sets.iter().filter_map(complete).collect(), all))

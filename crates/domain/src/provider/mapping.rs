@@ -56,7 +56,7 @@ impl Spec {
 
     /// The first of the texts that the answer has for this of which `take` makes something: a vendor's word for nothing, or a
     /// number that it masks, does not stand in the way of what follows in a list.
-    pub fn find<T>(&self, body: &Value, accepts: Accepts, take: &dyn Fn(Text) -> Option<T>) -> Option<T> {
+    pub fn find<T>(&self, body: &Value, accepts: Accepts, take: &dyn Fn(Text<'_>) -> Option<T>) -> Option<T> {
         match self {
             Spec::At(pointer) => text_of(pointer.find(body)?, accepts).map(Text::found).and_then(take),
             Spec::First(specs) => specs.iter().find_map(|spec| spec.find(body, accepts, take)),
@@ -76,10 +76,15 @@ impl Spec {
     pub fn texts(&self, body: &Value) -> Vec<String> {
         match self {
             Spec::At(pointer) => match pointer.find(body) {
-                Some(Value::Array(items)) => {
-                    items.iter().filter_map(|item| text_of(item, Accepts::Strings)).collect()
+                Some(Value::Array(items)) => items
+                    .iter()
+                    .filter_map(|item| text_of(item, Accepts::Strings))
+                    .map(Cow::into_owned)
+                    .collect(),
+                found => {
+                    let text = found.and_then(|value| text_of(value, Accepts::Strings));
+                    text.map(Cow::into_owned).into_iter().collect()
                 }
-                found => found.and_then(|value| text_of(value, Accepts::Strings)).into_iter().collect(),
             },
             Spec::First(specs) => specs.iter().flat_map(|spec| spec.texts(body)).collect(),
             Spec::Pick { list, conditions, value } => {
@@ -93,12 +98,12 @@ impl Spec {
                     .collect()
             }
             Spec::Shaped { source, shape } => {
-                let shaped = |text| Some(shape.apply(Text::found(text))?.text);
+                let shaped = |text: String| Some(shape.apply(Text::found(text))?.text.into_owned());
                 source.texts(body).into_iter().filter_map(shaped).collect()
             }
             Spec::Join { parts, separator } => {
                 let joined = join(parts, separator, body, Accepts::Strings);
-                joined.map(|found| found.text).into_iter().collect()
+                joined.map(|found| found.text.into_owned()).into_iter().collect()
             }
         }
     }
@@ -129,9 +134,10 @@ impl Spec {
 }
 
 /// What the parts say, without those that say nothing and those that say what the one before them did.
-fn join(parts: &[Spec], separator: &str, body: &Value, accepts: Accepts) -> Option<Text> {
-    let says_something =
-        |found: Text| (found.settled || !stand_in::is_stand_in(&found.text)).then_some(found.text);
+fn join(parts: &[Spec], separator: &str, body: &Value, accepts: Accepts) -> Option<Text<'static>> {
+    let says_something = |found: Text<'_>| {
+        (found.settled || !stand_in::is_stand_in(&found.text)).then(|| found.text.into_owned())
+    };
     let mut texts: Vec<String> = Vec::new();
     for text in parts.iter().filter_map(|part| part.find(body, accepts, &says_something)) {
         if texts.last().is_none_or(|before| before.to_lowercase() != text.to_lowercase()) {
@@ -209,10 +215,12 @@ fn with_shape(source: Spec, shape: Shape) -> Spec {
     if shape.is_plain() { source } else { Spec::Shaped { source: Box::new(source), shape } }
 }
 
-fn text_of(value: &Value, accepts: Accepts) -> Option<String> {
+fn text_of(value: &Value, accepts: Accepts) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(clean(text)).filter(|text| !is_nothing(text)).map(Cow::into_owned),
-        Value::Number(number) if accepts == Accepts::StringsAndNumbers => whole_number(number),
+        Value::String(text) => Some(clean(text)).filter(|text| !is_nothing(text)),
+        Value::Number(number) if accepts == Accepts::StringsAndNumbers => {
+            whole_number(number).map(Cow::Owned)
+        }
         _ => None,
     }
 }

@@ -68,15 +68,22 @@ impl RequestTemplate {
 
     fn render_url(&self, values: &Values<'_>) -> Option<String> {
         let mut url = self.url.render_path(values)?;
-        let mut pairs = self.url.render_query(values);
-        pairs.extend(self.query.iter().filter_map(|(name, value)| {
+        let mut sign = '?';
+        for pair in self.url.query() {
+            let before = url.len();
+            url.push(sign);
+            match pair.render_onto(&mut url, values, Encoding::Percent) {
+                true => sign = '&',
+                false => url.truncate(before),
+            }
+        }
+        for (name, value) in &self.query {
+            let Some(text) = value.render(values) else { continue };
+            url.push(std::mem::replace(&mut sign, '&'));
+            url.push_str(name);
+            url.push('=');
             // The literal part of a query value is encoded too, unlike that of the URL itself.
-            let text = value.render(values)?;
-            Some(format!("{name}={}", template::percent_encoded(&text)))
-        }));
-        for (position, pair) in pairs.iter().enumerate() {
-            url.push(if position == 0 { '?' } else { '&' });
-            url.push_str(pair);
+            template::push_percent_encoded(&mut url, &text);
         }
         Some(url)
     }

@@ -223,8 +223,10 @@ fn what_is_compared_belongs_to_the_question() {
     let (jane, john) = (profile("Jane Doe"), profile("John Olsen"));
     let rules = [json!({"full_name": "/name"}), json!(null)];
     let [compared, plain] = rules.map(|rule| compares(json!([["linkedin_url"]]), rule));
-    let known =
-        |config: &Config, person: &Person| (config.identity(person).settled, config.identity(person).all);
+    let known = |config: &Config, person: &Person| {
+        let identity = config.identity(person);
+        format!("{:?}", (identity.settled, identity.all))
+    };
     assert_ne!(known(&compared, &jane), known(&compared, &john), "each is judged by its own name");
     assert_eq!(known(&plain, &jane), known(&plain, &john));
     // While it was asked about Jane, the row has become John's.

@@ -26,16 +26,16 @@ pub const KEYS: [&str; 6] = ["decode", "trim_prefix", "trim_suffix", "map", "pre
 
 /// A text that an answer gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    pub text: String,
+pub struct Text<'t> {
+    pub text: Cow<'t, str>,
     /// It is the description's own word (from a `map`), so it is taken as it stands.
     pub settled: bool,
 }
 
-impl Text {
+impl<'t> Text<'t> {
     /// A text as the answer has it.
-    pub fn found(text: String) -> Text {
-        Text { text, settled: false }
+    pub fn found(text: impl Into<Cow<'t, str>>) -> Text<'t> {
+        Text { text: text.into(), settled: false }
     }
 }
 
@@ -75,10 +75,10 @@ impl Shape {
 
     /// The text in this shape; `None`: it is empty, a stand-in such as "N/A", or a word that the
     /// description's `map` makes no value. A number that E.164 cannot write stays as it is.
-    pub fn apply(&self, given: Text) -> Option<Text> {
+    pub fn apply(&self, given: Text<'_>) -> Option<Text<'static>> {
         let mut text = given.text;
         if self.percent_decode {
-            text = if self.makes_urls() { decoded_path(&text) } else { decoded(&text) };
+            text = Cow::Owned(if self.makes_urls() { decoded_path(&text) } else { decoded(&text) });
         }
         let mut rest = text.trim();
         rest = trimmed(
@@ -96,9 +96,8 @@ impl Shape {
         if rest.is_empty() {
             return None;
         }
-        let key = map_key(rest);
-        let word = self.map.iter().find(|(from, _)| *from == key).map(|(_, to)| to.clone());
-        if word.as_deref() == Some("") {
+        let word = self.word_for(rest);
+        if word == Some("") {
             return None;
         }
         let settled = given.settled || word.is_some();
@@ -106,14 +105,23 @@ impl Shape {
         if !settled && stand_in::is_stand_in(rest) {
             return None;
         }
-        let mut text = word.unwrap_or_else(|| rest.to_owned());
+        let mut text = word.map_or_else(|| rest.to_owned(), str::to_owned);
         if let Some(prefix) = &self.prefix {
             text = prefixed(&text, prefix);
         }
         if self.e164 {
             text = phone::e164(&text).unwrap_or(text);
         }
-        Some(Text { text, settled })
+        Some(Text { text: Cow::Owned(text), settled })
+    }
+
+    /// What the description's `map` has for it.
+    fn word_for(&self, text: &str) -> Option<&str> {
+        if self.map.is_empty() {
+            return None;
+        }
+        let key = map_key(text);
+        self.map.iter().find(|(from, _)| *from == key).map(|(_, to)| to.as_str())
     }
 }
 

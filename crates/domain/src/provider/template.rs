@@ -164,10 +164,15 @@ impl Template {
     /// None when one of its placeholders is empty: the parameter is then left out.
     pub fn render(&self, values: &Values<'_>, encoding: Encoding) -> Option<String> {
         let mut out = String::new();
-        for part in &self.0 {
-            part.push(&mut out, part.value(values)?, encoding);
-        }
-        Some(out)
+        self.render_onto(&mut out, values, encoding).then_some(out)
+    }
+
+    /// The same at the end of a text. `false`: a placeholder is empty, and the text may have a part of it.
+    pub fn render_onto(&self, out: &mut String, values: &Values<'_>, encoding: Encoding) -> bool {
+        self.0.iter().all(|part| {
+            let value = part.value(values);
+            value.inspect(|value| part.push(out, value, encoding)).is_some()
+        })
     }
 
     /// As [`Template::render`], but an empty placeholder gives empty text.
@@ -216,7 +221,8 @@ fn push_encoded(out: &mut String, value: &str, encoding: Encoding) {
     }
 }
 
-fn push_percent_encoded(out: &mut String, value: &str) {
+/// The text in UTF-8, with every byte but RFC 3986's "unreserved" characters as `%XX`.
+pub fn push_percent_encoded(out: &mut String, value: &str) {
     for byte in value.bytes() {
         // RFC 3986 "unreserved": everything else could mean something to somebody on the way.
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -227,7 +233,7 @@ fn push_percent_encoded(out: &mut String, value: &str) {
     }
 }
 
-/// The text in UTF-8, with every byte but RFC 3986's "unreserved" characters as `%XX`.
+/// As [`push_percent_encoded`].
 pub fn percent_encoded(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     push_percent_encoded(&mut out, value);

@@ -71,14 +71,15 @@ impl UrlTemplate {
     /// Everything before the query. None when a placeholder in the path is empty, or would change the path's shape:
     /// there is no encoding of `.` and `..` that every server takes for a plain name.
     pub fn render_path(&self, values: &Values<'_>) -> Option<String> {
-        let mut url = self.origin.clone();
+        // Room for what is mostly put behind it.
+        let mut url = String::with_capacity(self.origin.len() + 200);
+        url.push_str(&self.origin);
         for segment in &self.segments {
-            let text = segment.render(values, Encoding::Percent)?;
-            if is_dot_segment(&text) {
+            url.push('/');
+            let start = url.len();
+            if !segment.render_onto(&mut url, values, Encoding::Percent) || is_dot_segment(&url[start..]) {
                 return None;
             }
-            url.push('/');
-            url.push_str(&text);
         }
         Some(url)
     }
@@ -90,8 +91,8 @@ impl UrlTemplate {
     }
 
     /// The query that stands in the URL itself, without the pairs whose placeholder is empty.
-    pub fn render_query(&self, values: &Values<'_>) -> Vec<String> {
-        self.query.iter().filter_map(|pair| pair.render(values, Encoding::Percent)).collect()
+    pub fn query(&self) -> &[Template] {
+        &self.query
     }
 }
 
@@ -127,6 +128,11 @@ fn parse_query(query: &str, names: &Names) -> Result<Vec<Template>, String> {
 }
 
 fn is_dot_segment(segment: &str) -> bool {
+    // Two dots, each of them encoded.
+    const LONGEST: usize = 6;
+    if segment.is_empty() || segment.len() > LONGEST {
+        return false;
+    }
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     plain == "." || plain == ".."
 }

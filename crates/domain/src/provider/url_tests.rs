@@ -8,7 +8,8 @@ fn render(source: &str, contact: &Contact) -> Option<String> {
     let values = Values::of(&person, Some("k/1"));
     let url = UrlTemplate::parse(source).expect("a sound URL");
     let path = url.render_path(&values)?;
-    let query = url.render_query(&values).join("&");
+    let pairs = url.query().iter().filter_map(|pair| pair.render(&values, Encoding::Percent));
+    let query = pairs.collect::<Vec<_>>().join("&");
     Some(if query.is_empty() { path } else { format!("{path}?{query}") })
 }
 

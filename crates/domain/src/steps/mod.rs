@@ -442,9 +442,9 @@ impl Steps {
         if self.turn < self.providers.len() && !self.waterfall.finished() {
             return Step::LookUp(Whom::Found);
         }
-        match self.waterfall.with_found_profile(self.contact(), self.request.overwrite) {
-            Some(_) => Step::LookUp(Whom::Profile),
-            None => self.gather(),
+        match self.waterfall.has_found_profile(self.contact(), self.request.overwrite) {
+            true => Step::LookUp(Whom::Profile),
+            false => self.gather(),
         }
     }
 

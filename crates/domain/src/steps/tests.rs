@@ -314,7 +314,7 @@ fn failure_no_match_and_no_change_give_the_credit_back() {
     assert_eq!(outcome(down).unwrap_err(), Code::ProviderUnavailable);
     assert_eq!(outcome(|w| w.verdict = Verdict::NoMatch).unwrap_err(), Code::NoMatch);
     let (updated, origin) = outcome(|w| w.keeps_old = true).unwrap();
-    assert_eq!((updated, origin.unwrap().source.as_str()), (FieldSet::EMPTY, "vendor"));
+    assert_eq!((updated, origin.unwrap().source.as_ref()), (FieldSet::EMPTY, "vendor"));
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl Sent {
             form("phone", &person.phone, true),
             form("location", &person.location, false),
         ];
-        Sent { name: person.called(), others: others.into_iter().flatten().collect() }
+        Sent { name: person.called().map(str::to_owned), others: others.into_iter().flatten().collect() }
     }
 
     /// `None` where that is nothing, or a telephone number alone.

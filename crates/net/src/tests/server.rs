@@ -132,7 +132,7 @@ pub fn request(method: Method, url: String, body: Option<&str>) -> Job {
     let body = body.map(|text| text.as_bytes().to_vec());
     let headers = vec![("X-Test".to_owned(), "1".to_owned())];
     Job {
-        request: HttpRequest::new(method, url, headers, body, None),
+        request: Arc::new(HttpRequest::new(method, url, headers, body, None)),
         timeout: Duration::from_secs(5),
         max_body_bytes: 1024 * 1024,
         allow_private: true,

@@ -24,7 +24,8 @@ impl Batch<'_> {
         if member.steps.step() == Step::UseRate {
             let limits = self.caller.workspace.limits;
             // An answer to this set may have been a refusal. Without a limit to use up, the look before the first provider tells.
-            let listed = || self.scope().is_suppressed(member.steps.contact(), member.row, &self.crowd);
+            let contact = || Cow::Borrowed(member.steps.contact());
+            let listed = || self.scope().is_suppressed(contact, member.row, &self.crowd);
             if !limits.is_unlimited() && listed() {
                 member.steps.next(Event::Listed(true));
                 return self.advance(member);
@@ -96,8 +97,7 @@ impl Batch<'_> {
             let event = match member.steps.step() {
                 Step::LookUp(_) => {
                     // The person may have been listed while this contact waited for its turn, or has been found on the list.
-                    let whom = member.steps.whom();
-                    Event::Listed(self.scope().is_suppressed(&whom, member.row, &self.crowd))
+                    Event::Listed(self.scope().is_suppressed(|| member.steps.whom(), member.row, &self.crowd))
                 }
                 Step::Recall(at) => self.recall(&mut member, at),
                 Step::Ask(_) if self.leaves_jobs() => return self.leave(member),

@@ -204,7 +204,7 @@ impl<'a> Outlook<'a> {
                     let whom = steps.whom();
                     // As it is stored it was looked up before.
                     let found = matches!(whom, Cow::Owned(_));
-                    Event::Listed(found && self.scope.is_suppressed(&whom, row, &self.crowd))
+                    Event::Listed(found && self.scope.is_suppressed(|| whom, row, &self.crowd))
                 }
                 Step::Recall(at) => self.recall(steps, at, past),
                 Step::Ask(at) => match self.ask(steps, at, past) {

@@ -1,5 +1,6 @@
 //! Steps 5 to 7, which only look: shared by the batch and by what tells beforehand what a batch would do.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -113,7 +114,7 @@ impl BatchScope<'_> {
                 }
                 Step::Providers => Event::Providers(providers.load(self.workspace)),
                 Step::LookUp(_) => Event::Listed(self.is_suppressed(
-                    &steps.whom(),
+                    || steps.whom(),
                     self.row(steps.contact()),
                     &Crowd::default(),
                 )),
@@ -123,9 +124,14 @@ impl BatchScope<'_> {
         }
     }
 
-    /// Whether the person is on the suppression list. `row`: see [`BatchScope::row`].
-    pub fn is_suppressed(&self, contact: &Contact, row: Hash, crowd: &Crowd) -> bool {
-        let listed = || provider::listed(self.workspace, contact, row, crowd);
+    /// Whether the person is on the suppression list. `contact`: asked for where anybody is. `row`: see [`BatchScope::row`].
+    pub fn is_suppressed<'c>(
+        &self,
+        contact: impl FnOnce() -> Cow<'c, Contact>,
+        row: Hash,
+        crowd: &Crowd,
+    ) -> bool {
+        let listed = || provider::listed(self.workspace, &contact(), row, crowd);
         suppressions::any(Some(self.workspace), listed)
     }
 }

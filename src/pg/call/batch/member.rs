@@ -140,7 +140,7 @@ impl Batch<'_> {
                 continue;
             }
             let key = target::contact_claim(&self.binding, self.workspace(), &id);
-            preconditions::begin(key, &format!("contact {}", short(&id)));
+            preconditions::begin(key, || format!("contact {}", short(&id)));
             let (sqlstate, message) = match claims::try_claim(key, self.waits) {
                 Ok(Claimed::ByOthers) => {
                     (sqlstate::LOCK_NOT_AVAILABLE, "somebody else is enriching the contact just now")

@@ -168,7 +168,7 @@ impl<'a> SingleCall<'a> {
         Ok(SingleCall {
             caller,
             request_id,
-            table: format!("{}\n{id}", binding.name()),
+            table: [binding.name(), "\n", &id].concat(),
             row: receipt::person(workspace, binding.name(), &id),
             binding,
             id,
@@ -250,7 +250,7 @@ impl<'a> SingleCall<'a> {
                 self.providers = provider::for_workspace(self.workspace());
                 Event::Providers(provider::sources(&self.providers))
             }
-            Step::LookUp(_) => Event::Listed(self.is_suppressed(&steps.whom())),
+            Step::LookUp(_) => Event::Listed(self.is_suppressed(steps)),
             Step::UseRate => self.use_rate(),
             Step::Reserve => Event::Reserved(self.reserve_credit()),
             Step::Recall(at) => self.recall(steps, at),
@@ -282,8 +282,8 @@ impl<'a> SingleCall<'a> {
         }
     }
 
-    fn claim(&mut self, key: ClaimKey, what: &str) {
-        preconditions::begin(key, what);
+    fn claim(&mut self, key: ClaimKey, what: impl FnOnce(&Self) -> String) {
+        preconditions::begin(key, || what(self));
         if claims::claim(key) {
             self.claimed.push(key);
         }
@@ -311,7 +311,7 @@ impl<'a> SingleCall<'a> {
     fn claim_key(&mut self, key: Uuid) -> Event {
         let workspace = self.workspace().to_string();
         let claimed = installation::claim_key("key", &[&workspace, &key.to_string()]);
-        self.claim(claimed, &format!("idempotency key {key}"));
+        self.claim(claimed, |_| format!("idempotency key {key}"));
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or(""), 16).unwrap_or(0);
         Event::Kept(idempotency::stored_result(self.workspace(), key).map(|(fingerprint, result)| Stored {
             fingerprint: fingerprint.as_bytes().chunks(2).map(byte).collect(),
@@ -320,8 +320,8 @@ impl<'a> SingleCall<'a> {
     }
 
     fn claim_contact(&mut self) -> Event {
-        let what = format!("contact {}", short(&self.id));
-        self.claim(target::contact_claim(&self.binding, self.workspace(), &self.id), &what);
+        let key = target::contact_claim(&self.binding, self.workspace(), &self.id);
+        self.claim(key, |call| format!("contact {}", short(&call.id)));
         if spi::lasting_snapshot() && !self.binding.is_current(self.workspace(), &self.id) {
             target::refuse_stale(
                 "The contact has changed since this transaction began; no provider was asked.",
@@ -343,12 +343,13 @@ impl<'a> SingleCall<'a> {
         claims::give_up(&std::mem::take(&mut self.claimed));
     }
 
-    fn is_suppressed(&mut self, contact: &Contact) -> bool {
+    fn is_suppressed(&mut self, steps: &Steps) -> bool {
         let (workspace, row) = (self.workspace(), self.row);
         suppressions::any(Some(workspace), || {
-            if self.listed.as_ref().is_none_or(|(known, _)| known != contact) {
-                let listed = provider::listed(workspace, contact, row, &self.crowd);
-                self.listed = Some((contact.clone(), listed));
+            let contact = steps.whom();
+            if self.listed.as_ref().is_none_or(|(known, _)| *known != *contact) {
+                let listed = provider::listed(workspace, &contact, row, &self.crowd);
+                self.listed = Some((contact.into_owned(), listed));
             }
             self.listed.as_ref().map(|(_, listed)| listed.clone()).unwrap_or_default()
         })

@@ -1,5 +1,6 @@
 //! A serializer that makes the tree of which Postgres makes a jsonb.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt::Display;
 
@@ -15,49 +16,99 @@ type Union = pg_sys::JsonbValue__bindgen_ty_1;
 const MAX_STRING_BYTES: usize = 1024 * 1024;
 /// Texts stand together in pieces of this size.
 const PIECE_BYTES: usize = 2048;
+/// And so do the members of objects, and the elements of arrays.
+const PIECE_NODES: usize = 48;
 
 /// It has no place in such a tree.
 #[derive(Debug)]
 pub struct Unfit;
 
+thread_local! {
+    /// Kept from one tree to the next: a call makes several small ones.
+    static SPARE: Cell<Parts> = const { Cell::new(Parts::EMPTY) };
+}
+
 /// As a jsonb in the current memory context. `Err`: it is no object or array, or holds what jsonb cannot hold.
 pub fn datum(value: &impl Serialize) -> Result<Option<pg_sys::Datum>, Unfit> {
-    let mut parts = Parts::default();
-    let mut whole = value.serialize(&mut parts)?;
-    if !matches!(whole.type_, Kind::jbvObject | Kind::jbvArray) {
-        return Err(Unfit);
+    let mut parts = SPARE.replace(Parts::EMPTY);
+    let datum = parts.datum(value);
+    parts.clear();
+    SPARE.set(parts);
+    datum
+}
+
+/// What nodes point to: it stays where it is, as no piece grows beyond its capacity.
+struct Pieces<T>(Vec<Vec<T>>);
+
+impl<T: Copy> Pieces<T> {
+    /// `most`: of which a piece has room at least.
+    fn keep(&mut self, items: &[T], most: usize) -> &mut [T] {
+        let has_room = |piece: &Vec<T>| piece.capacity() - piece.len() >= items.len();
+        if !self.0.last().is_some_and(has_room) {
+            self.0.push(Vec::with_capacity(items.len().max(most)));
+        }
+        let piece = self.0.last_mut().expect("there is one by now");
+        let at = piece.len();
+        piece.extend_from_slice(items);
+        &mut piece[at..]
     }
-    // SAFETY: a complete tree, whose parts live until after the call; Postgres copies all of it.
-    Ok(Some(unsafe { pg_sys::JsonbValueToJsonb(&mut whole) }.into()))
+
+    /// Empty again, with one piece of the usual size at most.
+    fn clear(&mut self, most: usize) {
+        self.0.retain(|piece| piece.capacity() <= most);
+        self.0.truncate(1);
+        self.0.iter_mut().for_each(Vec::clear);
+    }
 }
 
 /// Owns what the nodes of a tree point to.
-#[derive(Default)]
 struct Parts {
-    objects: Vec<Vec<pg_sys::JsonbPair>>,
-    arrays: Vec<Vec<Node>>,
-    /// None of them grows beyond its capacity: nodes point into them.
-    texts: Vec<Vec<u8>>,
+    pairs: Pieces<pg_sys::JsonbPair>,
+    nodes: Pieces<Node>,
+    texts: Pieces<u8>,
+    /// Members and elements of the objects and arrays that are being made, the innermost last.
+    open_pairs: Vec<pg_sys::JsonbPair>,
+    open_nodes: Vec<Node>,
     /// The last number with a fraction: a score mostly stands several times.
     last: Option<(f64, pg_sys::Numeric)>,
 }
 
 impl Parts {
+    const EMPTY: Parts = Parts {
+        pairs: Pieces(Vec::new()),
+        nodes: Pieces(Vec::new()),
+        texts: Pieces(Vec::new()),
+        open_pairs: Vec::new(),
+        open_nodes: Vec::new(),
+        last: None,
+    };
+
+    fn datum(&mut self, value: &impl Serialize) -> Result<Option<pg_sys::Datum>, Unfit> {
+        let mut whole = value.serialize(&mut *self)?;
+        if !matches!(whole.type_, Kind::jbvObject | Kind::jbvArray) {
+            return Err(Unfit);
+        }
+        // SAFETY: a complete tree, whose parts live until after the call; Postgres copies all of it.
+        Ok(Some(unsafe { pg_sys::JsonbValueToJsonb(&mut whole) }.into()))
+    }
+
+    /// For another tree, with the room that an ordinary one takes.
+    fn clear(&mut self) {
+        self.pairs.clear(PIECE_NODES);
+        self.nodes.clear(PIECE_NODES);
+        self.texts.clear(PIECE_BYTES);
+        self.open_pairs.clear();
+        self.open_pairs.shrink_to(PIECE_NODES);
+        self.open_nodes.clear();
+        self.open_nodes.shrink_to(PIECE_NODES);
+        self.last = None;
+    }
+
     fn text(&mut self, text: &str) -> Result<Node, Unfit> {
         if text.len() > MAX_STRING_BYTES || text.as_bytes().contains(&0) {
             return Err(Unfit);
         }
-        let has_room = |piece: &&mut Vec<u8>| piece.capacity() - piece.len() >= text.len();
-        let piece = match self.texts.last_mut().filter(has_room) {
-            Some(piece) => piece,
-            None => {
-                self.texts.push(Vec::with_capacity(text.len().max(PIECE_BYTES)));
-                self.texts.last_mut().expect("it was just put there")
-            }
-        };
-        let at = piece.len();
-        piece.extend_from_slice(text.as_bytes());
-        Ok(text_node(&piece[at..]))
+        Ok(text_node(self.texts.keep(text.as_bytes(), PIECE_BYTES)))
     }
 
     fn number(&mut self, number: Option<Number>) -> Node {
@@ -81,37 +132,39 @@ fn text_node(text: &[u8]) -> Node {
     Node { type_: Kind::jbvString, val: Union { string } }
 }
 
-/// The elements of an array that is being made.
+/// The elements of an array that is being made: those of `open_nodes` from `start` on.
 struct Items<'p> {
     parts: &'p mut Parts,
-    items: Vec<Node>,
+    start: usize,
 }
 
-/// The members of an object that is being made.
+/// The members of an object that is being made: those of `open_pairs` from `start` on.
 struct Members<'p> {
     parts: &'p mut Parts,
-    pairs: Vec<pg_sys::JsonbPair>,
+    start: usize,
 }
 
 impl Members<'_> {
     fn member(&mut self, key: Node, value: &(impl Serialize + ?Sized)) -> Result<(), Unfit> {
         let value = value.serialize(&mut *self.parts)?;
-        self.pairs.push(pg_sys::JsonbPair { key, value, order: 0 });
+        self.parts.open_pairs.push(pg_sys::JsonbPair { key, value, order: 0 });
         Ok(())
     }
 
-    fn object(mut self) -> Node {
+    fn object(self) -> Node {
         // SAFETY: all keys are strings of parts that live.
         let key = |pair: &pg_sys::JsonbPair| unsafe {
             let string = pair.key.val.string;
             std::slice::from_raw_parts(string.val.cast::<u8>(), string.len as usize)
         };
-        self.pairs.sort_unstable_by(|a, b| order(key(a), key(b)));
+        let Parts { pairs, open_pairs, .. } = self.parts;
+        let kept = pairs.keep(&open_pairs[self.start..], PIECE_NODES);
+        open_pairs.truncate(self.start);
+        kept.sort_unstable_by(|a, b| order(key(a), key(b)));
         let object = pg_sys::JsonbValue__bindgen_ty_1__bindgen_ty_3 {
-            nPairs: self.pairs.len() as i32,
-            pairs: self.pairs.as_mut_ptr(),
+            nPairs: kept.len() as i32,
+            pairs: kept.as_mut_ptr(),
         };
-        self.parts.objects.push(self.pairs);
         Node { type_: Kind::jbvObject, val: Union { object } }
     }
 }
@@ -232,8 +285,8 @@ impl<'p> Serializer for &'p mut Parts {
         Err(Unfit)
     }
 
-    fn serialize_seq(self, length: Option<usize>) -> Result<Items<'p>, Unfit> {
-        Ok(Items { parts: self, items: Vec::with_capacity(length.unwrap_or(0)) })
+    fn serialize_seq(self, _length: Option<usize>) -> Result<Items<'p>, Unfit> {
+        Ok(Items { start: self.open_nodes.len(), parts: self })
     }
 
     fn serialize_tuple(self, _length: usize) -> Result<Self::SerializeTuple, Unfit> {
@@ -254,8 +307,8 @@ impl<'p> Serializer for &'p mut Parts {
         Err(Unfit)
     }
 
-    fn serialize_map(self, length: Option<usize>) -> Result<Members<'p>, Unfit> {
-        Ok(Members { parts: self, pairs: Vec::with_capacity(length.unwrap_or(0)) })
+    fn serialize_map(self, _length: Option<usize>) -> Result<Members<'p>, Unfit> {
+        Ok(Members { start: self.open_pairs.len(), parts: self })
     }
 
     fn serialize_struct(self, _name: &'static str, length: usize) -> Result<Members<'p>, Unfit> {
@@ -279,17 +332,19 @@ impl SerializeSeq for Items<'_> {
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
         let item = value.serialize(&mut *self.parts)?;
-        self.items.push(item);
+        self.parts.open_nodes.push(item);
         Ok(())
     }
 
-    fn end(mut self) -> Result<Node, Unfit> {
+    fn end(self) -> Result<Node, Unfit> {
+        let Parts { nodes, open_nodes, .. } = self.parts;
+        let kept = nodes.keep(&open_nodes[self.start..], PIECE_NODES);
+        open_nodes.truncate(self.start);
         let array = pg_sys::JsonbValue__bindgen_ty_1__bindgen_ty_2 {
-            nElems: self.items.len() as i32,
-            elems: self.items.as_mut_ptr(),
+            nElems: kept.len() as i32,
+            elems: kept.as_mut_ptr(),
             rawScalar: false,
         };
-        self.parts.arrays.push(self.items);
         Ok(Node { type_: Kind::jbvArray, val: Union { array } })
     }
 }
@@ -303,13 +358,13 @@ impl SerializeMap for Members<'_> {
         if !matches!(key.type_, Kind::jbvString) {
             return Err(Unfit);
         }
-        self.pairs.push(pg_sys::JsonbPair { key, value: NULL, order: 0 });
+        self.parts.open_pairs.push(pg_sys::JsonbPair { key, value: NULL, order: 0 });
         Ok(())
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
         let value = value.serialize(&mut *self.parts)?;
-        self.pairs.last_mut().ok_or(Unfit)?.value = value;
+        self.parts.open_pairs[self.start..].last_mut().ok_or(Unfit)?.value = value;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Values for the placeholders of a statement.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::IntoDatum;
 use pgrx::pg_sys;
@@ -73,7 +73,18 @@ pub fn uuids_arg(ids: &[pgrx::Uuid]) -> Arg {
 
 /// As type name: cut where that is cut.
 pub fn name_arg(text: &str) -> Arg {
-    let text = CString::new(text).unwrap_or_default();
+    let (mut short, long);
+    let text = match text.len() < pg_sys::NAMEDATALEN as usize {
+        true => {
+            short = [0; pg_sys::NAMEDATALEN as usize];
+            short[..text.len()].copy_from_slice(text.as_bytes());
+            CStr::from_bytes_until_nul(&short).unwrap_or_default()
+        }
+        false => {
+            long = CString::new(text).unwrap_or_default();
+            long.as_c_str()
+        }
+    };
     // SAFETY: a NUL-terminated text for namein, which returns a palloc'd name.
     let value = unsafe {
         pgrx::direct_function_call_as_datum(pg_sys::namein, &[Some(pg_sys::Datum::from(text.as_ptr()))])
