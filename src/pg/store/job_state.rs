@@ -5,12 +5,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
-use crate::pg::store::events::{self, About};
+use crate::pg::store::events;
 use crate::pg::store::job_marks::marks_at_once;
 use crate::pg::store::jobs::{Progress, Set, Ticket, ids, paid_arg};
 use crate::pg::sys::row::pg;
 use crate::pg::sys::spi::{Arg, Statement, View, arg, texts_arg};
-use leadlex_domain::event::Kind;
 
 /// What becomes of some contacts of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,14 +77,8 @@ pub fn change(tickets: &[Ticket], state: &State) {
 fn change_paid(tickets: &[Ticket], state: &State, paid_for: Option<&[String]>) {
     as_owner(|| CHANGE.run(&state_args(tickets[0].workspace, ids(tickets), state, paid_for)));
     if state.name == "dead" {
-        tell_of_dead(tickets[0].workspace, tickets.iter().map(|ticket| ticket.contacts).sum());
+        events::jobs_dead(tickets[0].workspace, tickets.iter().map(|ticket| ticket.contacts).sum());
     }
-}
-
-/// So many jobs are given up.
-pub(super) fn tell_of_dead(workspace: Uuid, contacts: u64) {
-    let about = About { workspace, ..About::default() };
-    events::post_on_commit(Kind::JobsDead, about, contacts, serde_json::json!({}));
 }
 
 /// The set is split: what becomes of the contacts at which positions.
@@ -106,7 +99,7 @@ pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
             args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
             COPY_TO_PART.run(&args);
             if state.name == "dead" {
-                tell_of_dead(set.ticket.workspace, positions.len() as u64);
+                events::jobs_dead(set.ticket.workspace, positions.len() as u64);
             }
         }
         remove(set.ticket.workspace, set.ticket.id);

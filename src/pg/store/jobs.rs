@@ -7,8 +7,8 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
+use crate::pg::store::events;
 use crate::pg::store::job_marks::marks_at_once;
-use crate::pg::store::job_state::tell_of_dead;
 use crate::pg::store::queue_pause::home;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
@@ -401,7 +401,7 @@ pub fn put_off(role: pg_sys::Oid, max_attempts: u32, waits: Vec<f64>) {
         let args = [name_arg(&name), arg(why.as_str()), arg(max_attempts as i32), arg(waits), arg(home())];
         for row in PUT_OFF.query(View::Caller, &args) {
             if text(&row, 2) == "dead" {
-                tell_of_dead(uuid(&row, 0), number(&row, 1) as u64);
+                events::jobs_dead(uuid(&row, 0), number(&row, 1) as u64);
             }
         }
     });

@@ -105,7 +105,7 @@ fn every_mistake_is_refused_with_its_place() {
         (
             "/response/data",
             json!({}),
-            "allowed are fields, same_person, confidence, retry_after, cost, suppressed",
+            "allowed are fields, same_person, confidence, retry_after, cost, balance, suppressed",
         ),
         ("/response/no_match/code", json!(1), "allowed are status, body, absent"),
         ("/request", json!([]), "must be an object, not a list"),
