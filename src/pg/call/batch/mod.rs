@@ -3,6 +3,7 @@
 
 mod answers;
 mod asking;
+mod costs;
 mod estimate;
 mod limited;
 mod lookup;
@@ -31,7 +32,8 @@ use crate::pg::shared::{claims, transaction, wait};
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 pub use answers::Outcomes;
-pub use estimate::estimate;
+pub use costs::ProviderCosts;
+pub use estimate::{estimate, estimate_cost};
 use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::fields::FieldSet;

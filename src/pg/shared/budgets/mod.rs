@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use leadlex_domain::money::Amount;
-use leadlex_domain::money::price::Bill;
 use leadlex_domain::money::windows::Windows;
+use leadlex_domain::provider::price::Bill;
 
 use crate::pg::sys::clock;
 use crate::pg::sys::robust_mutex;

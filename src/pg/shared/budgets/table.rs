@@ -5,9 +5,9 @@
 //! its place. The finest of the four has the *lease*: so much may be spent before the books have to be written again. What
 //! was leased and not recorded before a crash counts as spent afterwards.
 
-use leadlex_domain::money::price::Bill;
 use leadlex_domain::money::windows::{Period, Windows, day_of};
 use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::provider::price::Bill;
 
 /// Sums at once, in all databases together.
 pub const SUMS: usize = 4_096;
