@@ -19,6 +19,18 @@ COMMENT ON FUNCTION leadlex.budget_report() IS 'Behind leadlex.budget.';
 REVOKE ALL ON FUNCTION leadlex.budget_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.budget_report() TO PUBLIC;
 
+CREATE FUNCTION leadlex.estimate_cost(
+    relation regclass,
+    ids text[],
+    fields text[] DEFAULT NULL,
+    overwrite boolean DEFAULT false
+) RETURNS TABLE (provider text, requests_least bigint, requests_most bigint, requests_expected numeric, cost_least numeric, cost_most numeric, cost_expected numeric, currency text, budget_remaining numeric)
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 5
+AS 'MODULE_PATHNAME', 'estimate_cost_wrapper';
+COMMENT ON FUNCTION leadlex.estimate_cost(regclass, text[], text[], boolean) IS 'What a batch over these contacts would cost if it began now, asking no provider and writing nothing: one row for each enabled provider, in the order of the waterfall. requests_*: requests, polls and logins left out. least: where each answer ends the waterfall for the least; most: where each costs the most; expected: by the provider''s own hit rate since it was added (a half before its first answer). Costs and currency are NULL without a price; budget_remaining is the least that is left of a budget that concerns it, NULL without one. Errors: LX400, LX401, LX403, 42501, 55000.';
+REVOKE ALL ON FUNCTION leadlex.estimate_cost(regclass, text[], text[], boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION leadlex.estimate_cost(regclass, text[], text[], boolean) TO PUBLIC;
+
 CREATE VIEW leadlex.budget WITH (security_barrier = true) AS
     SELECT b.provider, b.period, b.workspace_id, b.currency, b.amount::pg_catalog.numeric AS amount,
            b.used::pg_catalog.numeric AS used, b.remaining::pg_catalog.numeric AS remaining, b.resets_at

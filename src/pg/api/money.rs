@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use pgrx::prelude::*;
 use pgrx::{AnyNumeric, Uuid};
 
+use crate::pg::api::batch::{request, required_relation};
 use crate::pg::api::{access, workspaces};
+use crate::pg::call::batch;
+use crate::pg::call::batch::ProviderCosts;
 use crate::pg::call::identity;
 use crate::pg::provider::spending;
 use crate::pg::shared::{budgets, layout};
@@ -219,4 +222,76 @@ fn used(budget: &Budget, now: i64) -> Amount {
             known.plus(left.min(budget.amount.minus(known)))
         }
     }
+}
+
+type CostRow = (
+    String,
+    i64,
+    i64,
+    AnyNumeric,
+    Option<AnyNumeric>,
+    Option<AnyNumeric>,
+    Option<AnyNumeric>,
+    Option<String>,
+    Option<AnyNumeric>,
+);
+
+/// leadlex.estimate_cost(relation regclass, ids text[], fields text[], overwrite boolean): what a batch would cost now, without
+/// asking a provider. One row for each enabled provider, in the order of the waterfall. `ids` NULL is no contact.
+///
+/// Raises the errors of leadlex.estimate.
+// TableIterator wants its columns spelled out in the signature.
+#[allow(clippy::type_complexity)]
+#[pg_extern(sql = false)]
+fn estimate_cost(
+    relation: Option<pg_sys::Oid>,
+    ids: Option<Vec<Option<String>>>,
+    fields: Option<Vec<Option<String>>>,
+    overwrite: Option<bool>,
+) -> TableIterator<
+    'static,
+    (
+        name!(provider, String),
+        name!(requests_least, i64),
+        name!(requests_most, i64),
+        name!(requests_expected, AnyNumeric),
+        name!(cost_least, Option<AnyNumeric>),
+        name!(cost_most, Option<AnyNumeric>),
+        name!(cost_expected, Option<AnyNumeric>),
+        name!(currency, Option<String>),
+        name!(budget_remaining, Option<AnyNumeric>),
+    ),
+> {
+    cache::refresh();
+    let target = required_relation(relation);
+    let estimate = batch::estimate_cost(target, ids.unwrap_or_default(), request(fields, overwrite))
+        .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)));
+    let row = |costs: &ProviderCosts| -> CostRow {
+        let priced = |amount: Amount| costs.currency.map(|_| numeric(amount));
+        let remaining = remaining(&costs.provider.name, estimate.workspace);
+        (
+            costs.provider.name.clone(),
+            costs.requests_least as i64,
+            costs.requests_most as i64,
+            numeric(Amount::of_reported(costs.requests_expected)),
+            priced(costs.cost_least),
+            priced(costs.cost_most),
+            priced(Amount::of_reported(costs.cost_expected)),
+            costs.currency.map(|currency| currency.to_string()),
+            remaining.map(numeric),
+        )
+    };
+    TableIterator::new(estimate.providers.iter().map(row).collect::<Vec<_>>())
+}
+
+fn numeric(amount: Amount) -> AnyNumeric {
+    AnyNumeric::try_from(amount.to_string().as_str()).unwrap_or_default()
+}
+
+/// What is left of the budget with the least left; `None`: none concerns it.
+fn remaining(provider: &str, workspace: uuid::Uuid) -> Option<Amount> {
+    let now = clock::now();
+    let all = cache::budgets();
+    let concerned = all.iter().filter(|budget| spending::concerns(budget, provider, workspace));
+    concerned.map(|budget| budget.amount.minus(used(budget, now))).min()
 }

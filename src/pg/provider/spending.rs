@@ -17,9 +17,9 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::{clock, role};
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
-use leadlex_domain::money::price::{self, Bill, Price};
 use leadlex_domain::money::windows::day_of;
 use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::provider::price::{self, Bill, Price};
 use leadlex_domain::provider::{Config, Fault, FaultKind, Progress};
 use leadlex_domain::reply::{Costs, Origin};
 

@@ -259,10 +259,13 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
         if left.is_zero() {
             tally_writer::write(database)?;
             spend_writer::write(database, Close::Unused)?;
-            if turn.is_none() && budgets::is_open(database) {
-                // Requests are under way, and what they cost is to be written soon after.
-                idle_until = Instant::now() + LINGER;
-                continue;
+            // Requests are under way, and what they cost is to be written soon after.
+            if budgets::is_open(database) {
+                if turn.is_none() {
+                    idle_until = Instant::now() + LINGER;
+                    continue;
+                }
+                mark(database, |d| d.wanted = true);
             }
             return Ok(false);
         }

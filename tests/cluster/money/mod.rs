@@ -2,6 +2,7 @@
 
 mod budgets;
 mod crash;
+mod estimate;
 mod spend;
 
 use std::time::Duration;

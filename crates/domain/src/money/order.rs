@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::price::Price;
 use crate::fields::{Field, FieldSet};
+use crate::provider::price::Price;
 
 /// With fewer answers a provider's hit rate says nothing yet: it comes first, so that it is tried.
 pub const ANSWERS_THAT_TELL: u64 = 50;

@@ -8,6 +8,7 @@ use super::login::Login;
 use super::node::{Checked, Node, Object};
 use super::parse_request::new_header;
 use super::placeholder::Placeholder;
+use super::price::Price;
 use super::request::RequestTemplate;
 use super::response::unknown_field;
 use super::step::Step;
@@ -15,7 +16,6 @@ use super::taken::{Names, Take};
 use super::template::Template;
 use super::{Config, IdentifyingSet, WhenPending, about};
 use crate::fields::{Field, FieldSet};
-use crate::money::price::Price;
 
 const MAX_TIMEOUT_MS: u32 = 60_000;
 /// The largest whole number that Postgres's int4 can hold.

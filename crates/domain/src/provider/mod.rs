@@ -60,6 +60,7 @@ mod parse_request;
 mod placeholder;
 mod pointer;
 pub mod presets;
+pub mod price;
 mod reading;
 mod request;
 mod response;
@@ -88,7 +89,6 @@ pub use inquiry::{Inquiry, MAX_TICKET_BYTES, Next, Progress};
 pub use login::{Login, LoginValues, failure_from_bytes, failure_to_bytes};
 pub use merge::merge_preset;
 pub use node::ConfigError;
-pub(crate) use node::{Checked, Node};
 pub use response::Explanation;
 pub use same_person::Whom;
 pub use taken::Taken;
@@ -97,10 +97,10 @@ use self::document::Document;
 use self::identifying::IdentifyingSet;
 use self::limits::WhenLimited;
 pub(crate) use self::placeholder::Placeholder;
+use self::price::Price;
 use self::step::Step;
 use self::wanted::Wanted;
 use super::fields::{Field, FieldMap, FieldSet};
-use super::money::price::Price;
 use super::person::Person;
 
 /// A provider's description, checked and ready for use. It never holds the secret.
@@ -257,6 +257,11 @@ impl Config {
     /// What its requests cost; `None`: that is not known.
     pub fn price(&self) -> Option<&Price> {
         self.price.as_ref()
+    }
+
+    /// The requests of one question, polls and logins left out.
+    pub fn steps_of_a_question(&self) -> usize {
+        self.steps.iter().filter(|step| !step.polls()).count().max(1)
     }
 
     /// Whether it takes more than one request.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::pg::call::batch::costs::CostEstimate;
 use crate::pg::call::batch::lookup::{self, BatchScope, Providers};
 use crate::pg::call::batch::{FieldRequest, PORTION};
 use crate::pg::call::ownership;
@@ -41,6 +42,26 @@ use leadlex_domain::waterfall::{Mode, ProviderOutcome};
 /// Err is LX401 or LX403. Raises 55000: not preloaded, or not bound. 42501: the caller may not read the bound
 /// columns.
 pub fn estimate(target: Target, ids: Vec<Option<String>>, asked: FieldRequest) -> Result<Estimate, Failure> {
+    Ok(counted(target, ids, asked, false)?.0)
+}
+
+/// The same, as what it would cost.
+///
+/// Raises what `estimate` does, and 55000: there is no enabled provider.
+pub fn estimate_cost(
+    target: Target,
+    ids: Vec<Option<String>>,
+    asked: FieldRequest,
+) -> Result<CostEstimate, Failure> {
+    Ok(counted(target, ids, asked, true)?.1.expect("asked for"))
+}
+
+fn counted(
+    target: Target,
+    ids: Vec<Option<String>>,
+    asked: FieldRequest,
+    with_costs: bool,
+) -> Result<(Estimate, Option<CostEstimate>), Failure> {
     layout::require();
     let caller = target::identify()?;
     if !caller.may(WRITE_ENRICH) {
@@ -48,9 +69,13 @@ pub fn estimate(target: Target, ids: Vec<Option<String>>, asked: FieldRequest) -
     }
     let binding = target::binding(target);
     binding.require_readable();
-    let request = lookup::request(&binding, asked);
-    let mut outlook = Outlook::new(BatchScope { workspace: caller.workspace.id, binding: &binding, request });
-    Ok(outlook.count(&caller, ids))
+    let (workspace, request) = (caller.workspace.id, lookup::request(&binding, asked));
+    let mut outlook = Outlook::new(BatchScope { workspace, binding: &binding, request });
+    if with_costs {
+        outlook.costs = Some(CostEstimate::new(workspace, &provider::for_workspace(workspace)));
+    }
+    let estimate = outlook.count(&caller, ids);
+    Ok((estimate, outlook.costs))
 }
 
 /// Keys of contacts with an empty field among those asked for, of which something could come now: a provider may be asked,
@@ -107,8 +132,9 @@ struct Outlook<'a> {
     crowd: Crowd,
     /// Whether requests count against the providers' own limits.
     counts_requests: bool,
+    /// What it would cost, where that is asked for.
+    costs: Option<CostEstimate>,
 }
-
 /// Whether a provider could be asked.
 enum Opening {
     Closed(Fault),
@@ -126,6 +152,7 @@ impl<'a> Outlook<'a> {
             people: HashSet::new(),
             crowd: Crowd::default(),
             counts_requests: true,
+            costs: None,
         }
     }
 
@@ -271,6 +298,9 @@ impl<'a> Outlook<'a> {
             Ok(true) => {
                 self.asked.extend(past.asked_of(provider.id));
                 self.people.insert(self.likeness(at, &known, past, missing));
+                if let Some(costs) = &mut self.costs {
+                    costs.asked(at, &past.person, missing, self.scope.request.mode);
+                }
                 ControlFlow::Break(EstimateOutcome::Asked)
             }
             Ok(false) => ControlFlow::Continue(Event::Answered(ProviderOutcome::Skipped)),

@@ -3,6 +3,7 @@
 
 mod answers;
 mod asking;
+mod costs;
 mod estimate;
 mod halting;
 mod limited;
@@ -35,7 +36,8 @@ use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 pub use answers::Outcomes;
-pub use estimate::{estimate, missing};
+pub use costs::ProviderCosts;
+pub use estimate::{estimate, estimate_cost, missing};
 use halting::Rest;
 use leadlex_domain::batch::{BatchResult, Order, Status};
 use leadlex_domain::call_error::Failure;

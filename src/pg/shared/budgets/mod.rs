@@ -1,6 +1,7 @@
 //! Spend and budgets of all sessions. Helper threads write here, since an answer may come after its call was cancelled: so it has
 //! a lock of its own, held for as long as it takes to change a few numbers.
 
+mod record;
 mod table;
 
 use std::cell::UnsafeCell;
@@ -9,8 +10,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use leadlex_domain::money::Amount;
-use leadlex_domain::money::price::Bill;
 use leadlex_domain::money::windows::Windows;
+use leadlex_domain::provider::price::Bill;
 
 use crate::pg::sys::clock;
 use crate::pg::sys::robust_mutex;
@@ -18,9 +19,8 @@ use crate::pg::sys::robust_mutex::RobustMutex;
 use crate::pg::sys::shared_block;
 use table::{ENTRIES, Entry, Head, Reservation, SUMS, Sum, Table};
 
-pub use table::{
-    Close, Counts, Denied, EVERY_WORKSPACE, EntryKey, Limit, Load, Record, SumKey, Wish, name_bytes,
-};
+pub use record::{Close, Record};
+pub use table::{Counts, Denied, EVERY_WORKSPACE, EntryKey, Limit, Load, SumKey, Wish, name_bytes};
 
 const NAME: &CStr = c"leadlex_enrich money";
 

@@ -5,9 +5,9 @@
 //! its place. The finest of the four has the *lease*: so much may be spent before the books have to be written again. What
 //! was leased and not recorded before a crash counts as spent afterwards.
 
-use leadlex_domain::money::price::Bill;
 use leadlex_domain::money::windows::{Period, Windows, day_of};
 use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::provider::price::Bill;
 
 /// Sums at once, in all databases together.
 pub const SUMS: usize = 4_096;
@@ -15,8 +15,6 @@ pub const SUMS: usize = 4_096;
 pub const ENTRIES: usize = 4_096;
 /// Bytes of a provider's name.
 pub const NAME: usize = 64;
-/// After so long without a request a lease is closed.
-const IDLE_S: i64 = 2;
 /// How long one session may take to load a sum before another does.
 const LOADING_S: i64 = 10;
 
@@ -65,7 +63,7 @@ pub fn name_bytes(name: &str) -> [u8; NAME] {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-enum Phase {
+pub(super) enum Phase {
     Free,
     Loading,
     Ready,
@@ -75,23 +73,23 @@ enum Phase {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Sum {
-    key: SumKey,
-    phase: Phase,
+    pub(super) key: SumKey,
+    pub(super) phase: Phase,
     /// Since when it is loaded, or when it was used last: epoch seconds.
-    at: i64,
-    windows: Windows,
+    pub(super) at: i64,
+    pub(super) windows: Windows,
     /// Booked, and not in the tables.
-    unrecorded: Amount,
-    in_flight: u32,
-    lease: Amount,
+    pub(super) unrecorded: Amount,
+    pub(super) in_flight: u32,
+    pub(super) lease: Amount,
     /// The day on which it was opened: it is good on that day alone.
-    lease_day: i64,
-    lease_wanted: Amount,
+    pub(super) lease_day: i64,
+    pub(super) lease_wanted: Amount,
     /// As the tables have it.
-    recorded_lease: Amount,
+    pub(super) recorded_lease: Amount,
     /// The most credits that one answer has reported, and whether the tables know.
-    reported: Amount,
-    reported_recorded: bool,
+    pub(super) reported: Amount,
+    pub(super) reported_recorded: bool,
 }
 
 impl Sum {
@@ -174,7 +172,7 @@ impl Counts {
         self.unknown = self.unknown.plus(bill.unknown);
     }
 
-    fn subtract(&mut self, other: &Counts) {
+    pub(super) fn subtract(&mut self, other: &Counts) {
         self.requests -= other.requests;
         self.matches -= other.matches;
         self.fields_supplied -= other.fields_supplied;
@@ -189,9 +187,9 @@ impl Counts {
 #[repr(C)]
 pub struct Entry {
     /// Database 0: free.
-    key: EntryKey,
-    in_flight: u32,
-    counts: Counts,
+    pub(super) key: EntryKey,
+    pub(super) in_flight: u32,
+    pub(super) counts: Counts,
 }
 
 impl Entry {
@@ -282,7 +280,7 @@ pub enum Load {
 }
 
 impl Table<'_> {
-    fn find(&self, key: &SumKey) -> Option<usize> {
+    pub(super) fn find(&self, key: &SumKey) -> Option<usize> {
         self.sums[..self.head.sums as usize]
             .iter()
             .position(|sum| sum.phase != Phase::Free && sum.key == *key)
@@ -426,135 +424,6 @@ impl Table<'_> {
             self.head.changes += 1;
             self.entries[index].counts.fields_used += fields;
         }
-    }
-}
-
-/// What is to be written into the tables, in one transaction.
-#[derive(Default)]
-pub struct Record {
-    pub entries: Vec<(EntryKey, Counts)>,
-    /// Leases as they are from then on; zero: none.
-    pub leases: Vec<(SumKey, Amount)>,
-    /// The most credits that an answer of a provider has reported.
-    pub reported: Vec<(SumKey, Amount)>,
-    /// The day of the leases.
-    pub day: i64,
-    /// Sums with what is recorded of them.
-    sums: Vec<(SumKey, Amount)>,
-}
-
-impl Record {
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.leases.is_empty() && self.reported.is_empty()
-    }
-}
-
-/// Which leases are closed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Close {
-    /// Those without a request for a while.
-    Idle,
-    /// Those without a request under way.
-    Unused,
-}
-
-impl Table<'_> {
-    /// What the tables do not know of this database; to be given to [`Table::recorded`] after the commit.
-    pub fn record(&mut self, (database, catalog): (u32, u32), close: Close, now: i64) -> Record {
-        let ours = |key: &SumKey| (key.database, key.catalog) == (database, catalog);
-        let mut record = Record { day: day_of(now), ..Record::default() };
-        for entry in &self.entries[..self.head.entries as usize] {
-            if ours(&entry.key.of) && entry.counts != Counts::NONE {
-                record.entries.push((entry.key, entry.counts));
-            }
-        }
-        for sum in &mut self.sums[..self.head.sums as usize] {
-            if sum.phase != Phase::Ready || !ours(&sum.key) {
-                continue;
-            }
-            if sum.unrecorded > Amount::ZERO {
-                record.sums.push((sum.key, sum.unrecorded));
-            }
-            if !sum.reported_recorded {
-                record.reported.push((sum.key, sum.reported));
-            }
-            if let Some(lease) = sum.next_lease(close, now) {
-                record.leases.push((sum.key, lease));
-            }
-        }
-        record
-    }
-
-    /// The record is durable.
-    pub fn recorded(&mut self, record: &Record) {
-        for (key, counts) in &record.entries {
-            let filled = self.head.entries as usize;
-            let Some(entry) = self.entries[..filled].iter_mut().find(|entry| entry.key == *key) else {
-                continue;
-            };
-            entry.counts.subtract(counts);
-            if entry.in_flight == 0 && entry.counts == Counts::NONE {
-                *entry = Entry::FREE;
-            }
-        }
-        for (key, recorded) in &record.sums {
-            self.change(key, |sum| sum.unrecorded = sum.unrecorded.minus(*recorded));
-        }
-        for (key, reported) in &record.reported {
-            self.change(key, |sum| sum.reported_recorded = sum.reported == *reported);
-        }
-        for (key, lease) in &record.leases {
-            self.change(key, |sum| {
-                (sum.lease, sum.lease_day, sum.recorded_lease) = (*lease, record.day, *lease);
-                sum.lease_wanted = Amount::ZERO;
-            });
-        }
-    }
-
-    fn change(&mut self, key: &SumKey, change: impl FnOnce(&mut Sum)) {
-        if let Some(index) = self.find(key) {
-            change(&mut self.sums[index]);
-        }
-    }
-
-    /// Whether requests of this database are under way, or leases open.
-    pub fn is_open(&self, database: u32) -> bool {
-        let entries = &self.entries[..self.head.entries as usize];
-        let sums = &self.sums[..self.head.sums as usize];
-        entries.iter().any(|entry| entry.key.of.database == database && entry.in_flight > 0)
-            || sums.iter().any(|sum| sum.key.database == database && sum.recorded_lease > Amount::ZERO)
-    }
-
-    /// What belongs to no extension of this database any more: all but what belongs to this one.
-    pub fn forget(&mut self, database: u32, keep: Option<u32>) {
-        let gone = |key: &SumKey| key.database == database && keep != Some(key.catalog);
-        for sum in self.sums.iter_mut().filter(|sum| gone(&sum.key) && sum.in_flight == 0) {
-            *sum = Sum::FREE;
-        }
-        for entry in self.entries.iter_mut().filter(|entry| gone(&entry.key.of) && entry.in_flight == 0) {
-            *entry = Entry::FREE;
-        }
-    }
-}
-
-impl Sum {
-    /// The lease that is to be written, where it changes. With it what is unrecorded now is recorded. Until that is durable
-    /// the old one is used: what it still allows stays allowed.
-    fn next_lease(&mut self, close: Close, now: i64) -> Option<Amount> {
-        let is_idle = match close {
-            Close::Idle => !(self.at..=self.at + IDLE_S).contains(&now),
-            Close::Unused => true,
-        };
-        let reserved = self.windows.reserved();
-        if is_idle && self.in_flight == 0 {
-            // From now on nobody uses it.
-            (self.lease, self.lease_day, self.lease_wanted) = (Amount::ZERO, 0, Amount::ZERO);
-            return (self.recorded_lease > Amount::ZERO).then_some(Amount::ZERO);
-        }
-        let left = self.lease.minus(reserved).minus(self.unrecorded);
-        let is_wanted = self.lease_wanted > Amount::ZERO;
-        let changes = is_wanted || self.unrecorded > Amount::ZERO && self.recorded_lease > Amount::ZERO;
-        changes.then(|| reserved.plus(self.lease_wanted.max(left)))
     }
 }
 

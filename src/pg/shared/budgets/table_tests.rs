@@ -1,3 +1,4 @@
+use super::super::record::{Close, Record};
 use super::*;
 use proptest::prelude::*;
 

@@ -1,8 +1,11 @@
 //! A provider's price: what a request costs, and the most that it can cost before it is sent.
 
-use super::{Amount, Currency};
+use super::Verdict;
+use super::failure_kind::FaultKind;
+use super::inquiry::Progress;
+use super::node::{Checked, ConfigError, Node};
 use crate::fields::{Field, FieldMap, FieldSet};
-use crate::provider::{Checked, ConfigError, FaultKind, Node, Progress, Verdict};
+use crate::money::{Amount, Currency};
 
 /// `price` of a provider's description, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +96,16 @@ impl Price {
     /// The most that a request can cost whose answer supplies some of these fields.
     pub fn most(&self, fields: FieldSet) -> Amount {
         self.per_request.plus(self.most_of_answer(fields))
+    }
+
+    /// What an answer is expected to cost, in the currency, without what the request itself costs: of so many answers a part
+    /// `hit_rate` supplies these fields. `credits`: what its answers have reported so far, each.
+    pub fn expected_of_answer(&self, hit_rate: f64, credits: Option<f64>, fields: FieldSet) -> f64 {
+        match (self.per_credit, credits) {
+            (Some(credit), Some(credits)) => credits * credit.each.to_f64(),
+            (Some(credit), None) => hit_rate * credit.most.at(credit.each).to_f64(),
+            (None, _) => hit_rate * self.of_match(fields).to_f64(),
+        }
     }
 
     /// What a match that supplies these fields costs, without what the request itself costs.
