@@ -69,6 +69,9 @@ const OWNER: &str = "SELECT leadlex.create_workspace('other', 5, 'pro');
     SELECT leadlex.allow_shared_value('gone@acme.example', w.id), leadlex.allow_shared_value('gone@acme.example', w.id, false) FROM leadlex.workspace AS w;
     SELECT leadlex.create_contact_table(); SELECT leadlex.unbind_contacts('leadlex.contact');
     SELECT leadlex.pause_queue(); SELECT leadlex.resume_queue(); SELECT leadlex.queue_paused();
+    SELECT leadlex.stop('why'); SELECT leadlex.resume(); SELECT leadlex.check(); SELECT leadlex.memory_report();
+    SELECT leadlex.limit_credits(id, 50), leadlex.allot_credits(id, 50, 'day') FROM leadlex.workspace WHERE name OPERATOR(pg_catalog.=) 'other';
+    TABLE leadlex.status; TABLE leadlex.event; TABLE leadlex.vendor_balance; TABLE leadlex.allotment;
     DELETE FROM leadlex.workspace WHERE name OPERATOR(pg_catalog.=) 'other';
     TABLE leadlex.presets; TABLE leadlex.provider_stats; TABLE leadlex.worker_status; TABLE leadlex.job; TABLE leadlex.queue;";
 
