@@ -260,7 +260,7 @@ pub(super) fn sound(local: &str, domain: &str, rules: Rules) -> Option<Address> 
     if is_reserved(&ascii, rules) || is_nobodys(&local_normal, &ascii) {
         return None;
     }
-    let sent = [&*local, "@", domain.trim_end_matches('.')].concat();
+    let sent = [local, "@", domain.trim_end_matches('.')].concat();
     Some(Address { sent, normal: [&*local_normal, "@", &*ascii].concat() })
 }
 
