@@ -25,6 +25,14 @@ pub fn post_on_commit(kind: Kind, about: About, count: u64, detail: Value) {
     transaction::with(|t| t.events.push(OwnEvent { event, subtransaction }));
 }
 
+/// So many contacts of the queue are given up, once this transaction is committed.
+///
+/// Raises 55000: the extension is not installed, or has another version.
+pub fn jobs_dead(workspace: Uuid, contacts: u64) {
+    let about = About { workspace, ..About::default() };
+    post_on_commit(Kind::JobsDead, about, contacts, serde_json::json!({}));
+}
+
 // NULL is one of nothing.
 static LAST: Statement = Statement::new(
     "SELECT (EXTRACT(epoch FROM pg_catalog.max(e.at)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
