@@ -1,26 +1,30 @@
 //! How large an answer about several contacts may be.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{ALL, answers_but, asked, check_whose, counts, enrich_all, hit, outcomes, requests, world_of};
 use crate::support::Behaviour;
 use crate::world::{World, memory, pid};
 
-/// As large as a full record of a vendor with all that it knows.
-fn full(number: usize) -> Value {
-    let mut record = hit(number);
-    let past = |at: usize| json!({"company": {"name": format!("Company {at}"), "location": "x".repeat(900)}, "title": {"name": "Tester"}, "summary": "y".repeat(900)});
-    record["data"]["experience"] = (0..60).map(past).collect();
-    record
+/// What a vendor tells of a person's past where it tells all, as text: it is large, and the same for all.
+fn past() -> String {
+    let of = |at: usize| json!({"company": {"name": format!("Company {at}"), "location": "x".repeat(900)}, "title": {"name": "Tester"}, "summary": "y".repeat(900)});
+    json!((0..60).map(of).collect::<Vec<_>>()).to_string()
 }
 
 #[test]
 fn an_answer_with_a_hundred_full_records_fits() {
     let world = world_of(300, Some(1_000), 100);
-    world.provider.on(ALL, |request| {
-        let all = json!(asked(request).into_iter().map(full).collect::<Vec<_>>());
-        assert!(all.to_string().len() > 10_000_000);
-        Behaviour::json(200, all)
+    let past = past();
+    world.provider.on(ALL, move |request| {
+        let full = |number| {
+            let record = hit(number).to_string();
+            format!("{},\"experience\":{past}}}", &record[..record.len() - 1])
+        };
+        let body = format!("[{}]", asked(request).into_iter().map(full).collect::<Vec<_>>().join(","));
+        assert!(body.len() > 10_000_000);
+        let response = crate::support::Response::json(200, &json!(null));
+        Behaviour::Answer(crate::support::Response { body: body.into_bytes(), ..response })
     });
     let mut caller = world.caller();
     let backend = pid(&mut caller);

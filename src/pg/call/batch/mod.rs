@@ -267,11 +267,16 @@ impl Batch<'_> {
         self.read_ahead(parallel);
         self.recall_last();
         self.resume_limited(parallel);
-        while self.requests() < parallel && self.takes_more(parallel) {
+        while self.requests() < parallel && self.finished.len() < PORTION && self.takes_more(parallel) {
             // Several may have been answered at once: those read next can share what identifies the last of these.
             self.read_ahead(parallel);
             let Some(member) = self.next() else { break };
+            let before = self.together.under_way();
             self.ask(member);
+            if self.together.under_way() > before {
+                // Earlier ones may be answered by now: what they came to is not to wait for all of these.
+                self.take_answers();
+            }
         }
         self.close_tables(parallel);
         let idle = self.requests() == 0 && (self.queue.is_empty() || !self.takes_more(parallel));

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::halting::Rest;
 use crate::pg::call::batch::member::Member;
+use crate::pg::call::batch::{Batch, PORTION};
 use crate::pg::provider;
 use crate::pg::provider::{Asked, Guest, Outcome, Sitting};
 use crate::pg::sys::settings;
@@ -101,7 +101,8 @@ impl Batch<'_> {
         let before = self.flying.iter().any(|flying| earlier(&flying.member))
             || self.together.sittings.iter().any(|seated| seated.at < at);
         let more = !self.queue.is_empty() || !self.ahead.is_empty();
-        before || (more && self.requests() >= parallel && self.admits())
+        let full = self.requests() >= parallel || self.finished.len() >= PORTION;
+        before || (more && full && self.admits())
     }
 
     fn seat(&mut self, at: usize, members: Vec<(Instant, Member)>) {
