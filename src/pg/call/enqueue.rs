@@ -53,6 +53,8 @@ pub struct Rest<'a> {
     pub fields: FieldSet,
     pub overwrite: bool,
     pub progress: Progress,
+    /// The lower, the earlier begun.
+    pub priority: i32,
 }
 
 /// For the caller, who may enrich: on its key or grant, which is looked at again when the jobs run.
@@ -72,6 +74,7 @@ pub fn add_for_caller(rest: &Rest<'_>, contact_ids: Vec<String>) -> usize {
         fields: rest.fields,
         overwrite: rest.overwrite,
         progress: rest.progress,
+        priority: rest.priority,
     };
     add(&job, role, contact_ids)
 }
@@ -120,6 +123,7 @@ pub fn add_for_owner(
         fields,
         overwrite: false,
         progress,
+        priority: 0,
     };
     add(&job, role, contact_ids);
 }

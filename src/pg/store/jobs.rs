@@ -52,6 +52,8 @@ pub struct Job<'a> {
     pub fields: FieldSet,
     pub overwrite: bool,
     pub progress: Progress,
+    /// The lower, the earlier begun.
+    pub priority: i32,
 }
 
 /// What was done for the contacts of a job before.
@@ -74,8 +76,8 @@ const CONTACTS: usize = 500;
 
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home, marks, admitted, charged)
-     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         authority, key_hash, fields, overwrite, home, marks, admitted, charged, priority)
+     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
@@ -98,6 +100,7 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 arg(marks_at_once(ids)),
                 arg(job.progress.admitted),
                 arg(job.progress.charged),
+                arg(job.priority),
             ]);
             pgrx::check_for_interrupts!();
         }
@@ -123,35 +126,6 @@ pub struct Ticket {
     pub contacts: u64,
 }
 
-/// The set whose turn it is.
-pub struct Due {
-    pub ticket: Ticket,
-    /// A worker had begun it, and is gone.
-    pub interrupted: bool,
-}
-
-static DUE: Statement = Statement::new(
-    "SELECT j.workspace_id, j.id, j.attempts, j.contacts, j.state OPERATOR(pg_catalog.=) 'running'
-     FROM leadlex.job_set AS j
-     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
-       AND j.workspace_id OPERATOR(pg_catalog.<>) ALL ($2) AND j.home OPERATOR(pg_catalog.=) $3
-     ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<) LIMIT 1 FOR UPDATE SKIP LOCKED",
-);
-
-/// The set of this role that has waited longest, locked. None of `closed` workspaces.
-pub fn due(role: &str, closed: &[Uuid]) -> Option<Due> {
-    let closed: Vec<pgrx::Uuid> = closed.iter().map(|id| pg(*id)).collect();
-    // Not `View::Latest`, which is read-only.
-    let row = as_owner(|| DUE.row(View::Caller, &[name_arg(role), arg(closed), arg(home())]))?;
-    let ticket = Ticket {
-        workspace: uuid(&row, 0),
-        id: uuid(&row, 1),
-        attempts: number(&row, 2) as u32,
-        contacts: number(&row, 3) as u64,
-    };
-    Some(Due { ticket, interrupted: boolean(&row, 4) })
-}
-
 // Those that failed as a whole (last_error is an SQLSTATE then) are tried by themselves, or one of them would take the
 // others with it again.
 static COMPANIONS: Statement = Statement::new(
@@ -162,7 +136,7 @@ static COMPANIONS: Statement = Statement::new(
         AND j.authority OPERATOR(pg_catalog.=) f.authority
         AND (j.key_hash OPERATOR(pg_catalog.=) f.key_hash OR j.key_hash IS NULL AND f.key_hash IS NULL)
         AND j.fields OPERATOR(pg_catalog.=) f.fields AND j.overwrite OPERATOR(pg_catalog.=) f.overwrite
-        AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
+        AND j.priority OPERATOR(pg_catalog.=) f.priority AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
         AND j.attempts OPERATOR(pg_catalog.=) f.attempts AND j.home OPERATOR(pg_catalog.=) f.home
         AND j.id OPERATOR(pg_catalog.<>) f.id
      WHERE f.workspace_id OPERATOR(pg_catalog.=) $1 AND f.id OPERATOR(pg_catalog.=) $2
@@ -216,24 +190,6 @@ pub fn begin(tickets: &[Ticket], patience: Duration, error: Option<&str>) {
     });
 }
 
-// None can be taken now: those whose time has come are held by somebody (a running one by its worker), and nobody need
-// look again at once.
-static NEXT_DUE: Statement = Statement::new(
-    "SELECT (EXTRACT(epoch FROM pg_catalog.min(CASE WHEN j.state OPERATOR(pg_catalog.=) 'running'
-                 THEN greatest(j.next_attempt_at, pg_catalog.now() OPERATOR(pg_catalog.+) interval '5 seconds')
-                 ELSE greatest(j.next_attempt_at, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) interval '0.2 seconds') END)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
-     FROM leadlex.job_set AS j
-     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at IS NOT NULL
-       AND j.workspace_id OPERATOR(pg_catalog.<>) ALL ($2) AND j.home OPERATOR(pg_catalog.=) $3",
-);
-
-/// When the next one is due, in epoch microseconds.
-pub fn next_due(role: &str, closed: &[Uuid]) -> Option<i64> {
-    let closed: Vec<pgrx::Uuid> = closed.iter().map(|id| pg(*id)).collect();
-    let row = as_owner(|| NEXT_DUE.row(View::Latest, &[name_arg(role), arg(closed), arg(home())]))?;
-    optional(&row, 0).and_then(|us| us.parse().ok())
-}
-
 /// A set as it stands in its row.
 pub struct Set {
     pub ticket: Ticket,
@@ -245,6 +201,7 @@ pub struct Set {
     pub fields: Vec<String>,
     pub overwrite: bool,
     pub progress: Progress,
+    pub priority: i32,
     /// In epoch microseconds.
     pub queued_at: i64,
 }
@@ -252,7 +209,7 @@ pub struct Set {
 static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
-            (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
+            (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, j.priority
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -279,6 +236,7 @@ fn set(first: Ticket, row: &Row) -> Set {
         overwrite: boolean(row, 7),
         progress: Progress { admitted: boolean(row, 9), charged: boolean(row, 10) },
         queued_at: number(row, 11),
+        priority: number(row, 12) as i32,
     }
 }
 
@@ -331,12 +289,12 @@ static CHANGE: Statement = Statement::new(
 static COPY_TO_PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
-         created_at, started_at, home, marks, admitted, charged)
+         created_at, started_at, home, marks, admitted, charged, priority)
      SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $10, pg_catalog.cardinality($11), $11, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
             CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $12,
-            j.admitted OR $8, j.charged OR $9
+            j.admitted OR $8, j.charged OR $9, j.priority
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );

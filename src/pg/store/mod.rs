@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod job_history;
 pub mod job_marks;
 pub mod jobs;
+pub mod jobs_due;
 pub mod jobs_waiting;
 pub mod ledger;
 pub mod outcomes;

@@ -149,6 +149,7 @@ fn fold(sets: &[Set], states: &[State]) {
         fields: fields(set),
         overwrite: set.overwrite,
         progress: set.progress,
+        priority: set.priority,
     };
     jobs_waiting::fold(&job, &again);
 }

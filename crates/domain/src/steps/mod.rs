@@ -376,7 +376,8 @@ impl Steps {
                 self.reserved = false;
                 let Gathered { origin, origins, .. } =
                     self.gathered.take().expect("gathered before it is charged");
-                self.outcome = Some(Outcome::Enriched { updated: self.updated, origin, origins });
+                self.outcome =
+                    Some(Outcome::Enriched { updated: self.updated, origin, origins: Box::new(origins) });
                 Step::Done
             }
             (Step::Release, Event::Released) => {

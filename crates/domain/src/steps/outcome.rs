@@ -54,7 +54,7 @@ pub enum Outcome {
         /// The first provider that supplied a field.
         origin: Origin,
         /// Who supplied each.
-        origins: FieldMap<Origin>,
+        origins: Box<FieldMap<Origin>>,
     },
     /// Nothing was to be filled, or what was supplied changes nothing: then with the provider.
     Unchanged(Option<Origin>),

@@ -19,7 +19,7 @@ impl SingleCall<'_> {
         let queued = pending && self.queue_rest(&steps, ask);
         let (outcome, contact) = steps.into_outcome();
         let (fields_updated, origin, field_origins) = match outcome {
-            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), origins),
+            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), *origins),
             Outcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
             Outcome::Failed(_) if queued => (FieldSet::EMPTY, None, FieldMap::default()),
             Outcome::Failed(failure) => return Err(failure),
@@ -80,6 +80,7 @@ impl SingleCall<'_> {
             fields: ask.fields,
             overwrite: self.overwrite,
             progress: jobs::Progress::default(),
+            priority: 0,
         };
         enqueue::add_pending(&rest, vec![(self.id.clone(), charged)])
     }
