@@ -331,9 +331,10 @@ CREATE TABLE leadlex.job_set (
     admitted        boolean NOT NULL DEFAULT false,
     charged         boolean NOT NULL DEFAULT false,
     paid_for        text[],
+    priority        integer NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace_id, id)
 );
-CREATE INDEX job_set_waiting ON leadlex.job_set (role, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX job_set_waiting ON leadlex.job_set (role, priority, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 -- Whether a contact waits already. To enter many marks takes longer than to write the row: whoever queues has not to wait.
 CREATE INDEX job_set_marks ON leadlex.job_set USING gin (marks) WITH (fastupdate = off)
     WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NOT NULL;
@@ -366,6 +367,7 @@ COMMENT ON COLUMN leadlex.job_set.marks IS 'hashes of the keys, by which a conta
 COMMENT ON COLUMN leadlex.job_set.admitted IS 'it goes on with what a call began, which used an admission of the rate limit: an answer comes later';
 COMMENT ON COLUMN leadlex.job_set.charged IS 'a credit was charged for each of its contacts: the rest costs none while it is the same question';
 COMMENT ON COLUMN leadlex.job_set.paid_for IS 'for each contact, if charged: hashes of the values that it was asked with';
+COMMENT ON COLUMN leadlex.job_set.priority IS 'the lower, the earlier begun';
 COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier, database oid and extension oid of where it may run: a restore may bring it before leadlex.home';
 
 -- Which database this is. Of what it was copied or restored from, the row comes along.

@@ -147,7 +147,7 @@ COMMENT ON COLUMN leadlex.provider_stats.last_error_at IS 'when that was';
 CREATE VIEW leadlex.job WITH (security_barrier = true) AS
     SELECT pg_catalog.overlay(s.first_job::text, pg_catalog.lpad(pg_catalog.to_hex(coalesce(s.places[c.n::integer]::integer, c.n::integer OPERATOR(pg_catalog.-) 1)), 4, '0'), 33)::uuid AS id,
            c.contact_id, pg_catalog.format('%I.%I', s.schema_name, s.table_name) AS relation, s.workspace_id, s.role, s.fields, s.overwrite,
-           s.state, s.outcome, s.attempts, s.next_attempt_at, s.last_error, s.created_at, s.started_at, s.finished_at
+           s.state, s.outcome, s.attempts, s.next_attempt_at, s.last_error, s.created_at, s.started_at, s.finished_at, s.priority
     FROM leadlex.job_set AS s, pg_catalog.unnest(s.contact_ids) WITH ORDINALITY AS c(contact_id, n)
     WHERE (SELECT leadlex.is_administrator())
        OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]);
@@ -167,6 +167,7 @@ COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed, or the
 COMMENT ON COLUMN leadlex.job.created_at IS 'when it was queued';
 COMMENT ON COLUMN leadlex.job.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job.finished_at IS 'when it was done or given up';
+COMMENT ON COLUMN leadlex.job.priority IS 'the lower, the earlier begun';
 
 CREATE VIEW leadlex.queue WITH (security_barrier = true) AS
     SELECT p.reason IS NOT NULL AS paused, p.reason AS paused_because, n.queued, n.running, n.done, n.dead, n.next_attempt_at, n.oldest

@@ -143,7 +143,10 @@ fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut 
     if !later.is_empty() {
         let FieldRequest { fields, overwrite } = request;
         let progress = jobs::Progress::default();
-        enqueue::add_pending(&Rest { workspace, binding: &binding, fields, overwrite, progress }, later);
+        enqueue::add_pending(
+            &Rest { workspace, binding: &binding, fields, overwrite, progress, priority: 0 },
+            later,
+        );
     }
 }
 

@@ -25,8 +25,8 @@ use leadlex_domain::ask;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::identity::WRITE_ENRICH;
 
-/// leadlex.enqueue(contact_ids uuid[], fields text[], overwrite boolean): queues contacts of the table that
-/// was bound first. Returns how many were queued: not those that wait already, nor those that the caller
+/// leadlex.enqueue(contact_ids uuid[], fields text[], overwrite boolean, priority integer): queues contacts
+/// of the table that was bound first; those of lower `priority` are begun first, NULL is 0. Returns how many were queued: not those that wait already, nor those that the caller
 /// cannot see. A NOTICE tells when the queue is paused.
 ///
 /// Raises LX400: an id is NULL or no key of the table, or `fields` has an unknown name.
@@ -40,14 +40,15 @@ fn enqueue(
     contact_ids: Option<Vec<Option<Uuid>>>,
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
+    priority: Option<i32>,
 ) -> i64 {
     let plain = |id: Option<Uuid>| id.map(|id| super::plain(id).to_string());
     let ids = contact_ids.map(|ids| ids.into_iter().map(plain).collect());
-    raised(|| add(None, ids, "contact_ids", fields, overwrite))
+    raised(|| add(None, ids, "contact_ids", (fields, overwrite, priority)))
 }
 
-/// leadlex.enqueue_rows(relation regclass, ids text[], fields text[], overwrite boolean): the same for any
-/// bound table.
+/// leadlex.enqueue_rows(relation regclass, ids text[], fields text[], overwrite boolean, priority integer):
+/// the same for any bound table.
 ///
 /// Raises the errors of leadlex.enqueue, and LX400 where `relation` is NULL.
 #[pg_extern(sql = false)]
@@ -56,12 +57,13 @@ fn enqueue_rows(
     ids: Option<Vec<Option<String>>>,
     fields: Option<Vec<Option<String>>>,
     overwrite: Option<bool>,
+    priority: Option<i32>,
 ) -> i64 {
     raised(|| {
         if relation.is_none() {
             return Err(Failure::validation("relation must not be NULL", "Pass the table of the contacts."));
         }
-        add(relation, ids, "ids", fields, overwrite)
+        add(relation, ids, "ids", (fields, overwrite, priority))
     })
 }
 
@@ -74,8 +76,7 @@ fn add(
     target: Target,
     ids: Option<Vec<Option<String>>>,
     name: &str,
-    fields: Option<Vec<Option<String>>>,
-    overwrite: Option<bool>,
+    (fields, overwrite, priority): (Option<Vec<Option<String>>>, Option<bool>, Option<i32>),
 ) -> Result<i64, Failure> {
     let fields = ask::fields_asked(fields)?;
     preconditions::require_writable();
@@ -98,6 +99,7 @@ fn add(
         fields,
         overwrite: overwrite.unwrap_or(false),
         progress: Progress::default(),
+        priority: priority.unwrap_or(0),
     };
     let count = enqueue::add_for_caller(&rest, ids);
     tell_of_pause();

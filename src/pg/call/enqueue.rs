@@ -63,6 +63,8 @@ pub struct Rest<'a> {
     pub fields: FieldSet,
     pub overwrite: bool,
     pub progress: Progress,
+    /// The lower, the earlier begun.
+    pub priority: i32,
 }
 
 /// For the caller, who may enrich: on its key or grant, which is looked at again when the jobs run.
@@ -87,6 +89,7 @@ fn add_as_caller(rest: &Rest<'_>, contact_ids: Vec<String>, paid_for: Option<&Pa
         overwrite: rest.overwrite,
         progress: rest.progress,
         paid_for,
+        priority: rest.priority,
     };
     add(&job, role, contact_ids)
 }
@@ -177,6 +180,7 @@ pub fn add_for_owner(
         overwrite: false,
         progress,
         paid_for,
+        priority: 0,
     };
     add(&job, role, contact_ids);
 }

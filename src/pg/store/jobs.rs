@@ -56,6 +56,8 @@ pub struct Job<'a> {
     pub progress: Progress,
     /// Where a credit was charged: by contact for whom, see [`leadlex_domain::paid::PaidFor`].
     pub paid_for: Option<&'a HashMap<String, String>>,
+    /// The lower, the earlier begun.
+    pub priority: i32,
 }
 
 /// What was done for the contacts of a job before.
@@ -84,8 +86,8 @@ const CONTACTS: usize = 500;
 
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for)
-     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority)
+     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
@@ -109,6 +111,7 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 arg(job.progress.admitted),
                 arg(job.progress.charged),
                 paid_arg(job.paid(ids).as_deref()),
+                arg(job.priority),
             ]);
             pgrx::check_for_interrupts!();
         }
@@ -141,35 +144,6 @@ pub struct Ticket {
     pub contacts: u64,
 }
 
-/// The set whose turn it is.
-pub struct Due {
-    pub ticket: Ticket,
-    /// A worker had begun it, and is gone.
-    pub interrupted: bool,
-}
-
-static DUE: Statement = Statement::new(
-    "SELECT j.workspace_id, j.id, j.attempts, j.contacts, j.state OPERATOR(pg_catalog.=) 'running'
-     FROM leadlex.job_set AS j
-     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
-       AND j.workspace_id OPERATOR(pg_catalog.<>) ALL ($2) AND j.home OPERATOR(pg_catalog.=) $3
-     ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<) LIMIT 1 FOR UPDATE SKIP LOCKED",
-);
-
-/// The set of this role that has waited longest, locked. None of `closed` workspaces.
-pub fn due(role: &str, closed: &[Uuid]) -> Option<Due> {
-    let closed: Vec<pgrx::Uuid> = closed.iter().map(|id| pg(*id)).collect();
-    // Not `View::Latest`, which is read-only.
-    let row = as_owner(|| DUE.row(View::Caller, &[name_arg(role), arg(closed), arg(home())]))?;
-    let ticket = Ticket {
-        workspace: uuid(&row, 0),
-        id: uuid(&row, 1),
-        attempts: number(&row, 2) as u32,
-        contacts: number(&row, 3) as u64,
-    };
-    Some(Due { ticket, interrupted: boolean(&row, 4) })
-}
-
 // Those that failed as a whole (last_error is an SQLSTATE then) are tried by themselves, or one of them would take the
 // others with it again.
 static COMPANIONS: Statement = Statement::new(
@@ -180,7 +154,7 @@ static COMPANIONS: Statement = Statement::new(
         AND j.authority OPERATOR(pg_catalog.=) f.authority
         AND (j.key_hash OPERATOR(pg_catalog.=) f.key_hash OR j.key_hash IS NULL AND f.key_hash IS NULL)
         AND j.fields OPERATOR(pg_catalog.=) f.fields AND j.overwrite OPERATOR(pg_catalog.=) f.overwrite
-        AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
+        AND j.priority OPERATOR(pg_catalog.=) f.priority AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
         AND j.attempts OPERATOR(pg_catalog.=) f.attempts AND j.home OPERATOR(pg_catalog.=) f.home
         AND j.id OPERATOR(pg_catalog.<>) f.id
      WHERE f.workspace_id OPERATOR(pg_catalog.=) $1 AND f.id OPERATOR(pg_catalog.=) $2
@@ -234,24 +208,6 @@ pub fn begin(tickets: &[Ticket], patience: Duration, error: Option<&str>) {
     });
 }
 
-// None can be taken now: those whose time has come are held by somebody (a running one by its worker), and nobody need
-// look again at once.
-static NEXT_DUE: Statement = Statement::new(
-    "SELECT (EXTRACT(epoch FROM pg_catalog.min(CASE WHEN j.state OPERATOR(pg_catalog.=) 'running'
-                 THEN greatest(j.next_attempt_at, pg_catalog.now() OPERATOR(pg_catalog.+) interval '5 seconds')
-                 ELSE greatest(j.next_attempt_at, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) interval '0.2 seconds') END)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
-     FROM leadlex.job_set AS j
-     WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.next_attempt_at IS NOT NULL
-       AND j.workspace_id OPERATOR(pg_catalog.<>) ALL ($2) AND j.home OPERATOR(pg_catalog.=) $3",
-);
-
-/// When the next one is due, in epoch microseconds.
-pub fn next_due(role: &str, closed: &[Uuid]) -> Option<i64> {
-    let closed: Vec<pgrx::Uuid> = closed.iter().map(|id| pg(*id)).collect();
-    let row = as_owner(|| NEXT_DUE.row(View::Latest, &[name_arg(role), arg(closed), arg(home())]))?;
-    optional(&row, 0).and_then(|us| us.parse().ok())
-}
-
 /// A set as it stands in its row.
 pub struct Set {
     pub ticket: Ticket,
@@ -267,6 +223,7 @@ pub struct Set {
     pub paid_for: Vec<String>,
     /// Some of them by the present visit: the row does not say so yet.
     pub newly_paid: bool,
+    pub priority: i32,
     /// In epoch microseconds.
     pub queued_at: i64,
 }
@@ -274,7 +231,8 @@ pub struct Set {
 static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
-            (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(j.paid_for)
+            (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(j.paid_for),
+            j.priority
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -303,6 +261,7 @@ fn set(first: Ticket, row: &Row) -> Set {
         paid_for: texts(row, 12),
         newly_paid: false,
         queued_at: number(row, 11),
+        priority: number(row, 13) as i32,
     }
 }
 

@@ -42,7 +42,10 @@ macro_rules! of_the_same {
 // For no less than is asked now; what was charged for costs nothing more.
 macro_rules! for_no_less {
     () => {
-        of_the_same!("OPERATOR(pg_catalog.@>)", "(j.overwrite OR NOT $9) AND (j.charged OR NOT $11)")
+        of_the_same!(
+            "OPERATOR(pg_catalog.@>)",
+            "(j.overwrite OR NOT $9) AND (j.charged OR NOT $11) AND j.priority OPERATOR(pg_catalog.<=) $12"
+        )
     };
 }
 
@@ -51,7 +54,7 @@ macro_rules! for_no_more {
     () => {
         concat!(
             "j.attempts OPERATOR(pg_catalog.=) 0 AND ",
-            of_the_same!("OPERATOR(pg_catalog.<@)", "($9 OR NOT j.overwrite) AND ($11 OR NOT j.charged)")
+            of_the_same!("OPERATOR(pg_catalog.<@)", "($9 OR NOT j.overwrite) AND ($11 OR NOT j.charged) AND j.priority OPERATOR(pg_catalog.>=) $12")
         )
     };
 }
@@ -75,9 +78,9 @@ static FIND: Statement = Statement::new(found_by_marks!(for_no_less!()));
 // By job_set_open, in its order: its condition is that of no other index.
 static READ: Statement = Statement::new(concat!(
     "SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.paid_for) FROM leadlex.job_set AS j
-     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $12 AND j.finished_at IS NULL AND ",
+     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $13 AND j.finished_at IS NULL AND ",
     for_no_less!(),
-    " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $13"
+    " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $14"
 ));
 // A worker locks the row that it begins FOR UPDATE: it may be run with the contact as it was before this transaction. What
 // changes the row but begins and removes nothing is in nobody's way.
@@ -151,6 +154,7 @@ fn args(job: &Job<'_>, marks: Vec<i64>) -> Vec<Arg> {
         arg(job.overwrite),
         arg(home()),
         arg(job.progress.charged),
+        arg(job.priority),
     ]
 }
 

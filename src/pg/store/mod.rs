@@ -15,6 +15,7 @@ pub mod job_history;
 pub mod job_marks;
 pub mod job_state;
 pub mod jobs;
+pub mod jobs_due;
 pub mod jobs_waiting;
 pub mod ledger;
 pub mod outcomes;

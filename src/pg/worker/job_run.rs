@@ -192,6 +192,7 @@ fn job<'a>(set: &'a Set, role: &'a str) -> Job<'a> {
         overwrite: set.overwrite,
         progress: set.progress,
         paid_for: None,
+        priority: set.priority,
     }
 }
 

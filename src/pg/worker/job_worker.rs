@@ -20,6 +20,7 @@ use crate::pg::store::cache;
 use crate::pg::store::frozen;
 use crate::pg::store::job_state::{self, State};
 use crate::pg::store::jobs::{self, Ticket};
+use crate::pg::store::jobs_due;
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
@@ -217,8 +218,8 @@ fn look(key: Key, closed: &Closed) -> Turn {
     }
     job_queues::mark(key, |q| q.frozen = false);
     let closed: Vec<Uuid> = closed.iter().map(|(workspace, _)| *workspace).collect();
-    let Some(due) = jobs::due(&role, &closed) else {
-        return Turn::Idle(jobs::next_due(&role, &closed));
+    let Some(due) = jobs_due::due(&role, &closed) else {
+        return Turn::Idle(jobs_due::next_due(&role, &closed));
     };
     let policy = settings::job_policy();
     let interrupted = match due.interrupted && job_queues::take_overran(key) {

@@ -3,6 +3,7 @@
 mod asking;
 mod author;
 mod own;
+mod priority;
 mod reload;
 mod undo;
 mod undone;

@@ -81,6 +81,7 @@ impl SingleCall<'_> {
             fields: ask.fields,
             overwrite: self.overwrite,
             progress: jobs::Progress::default(),
+            priority: 0,
         };
         let left = Left::of_contact(self.workspace(), &self.binding, steps.latest(), charged);
         enqueue::add_pending(&rest, vec![left])
