@@ -236,7 +236,7 @@ fn the_steps_stand_in_the_order_of_the_contract() {
         Some(Origin {
             source: "vendor".into(),
             confidence: Some(0.9),
-            answered: crate::checks::Answered::Now
+            answered: crate::checks::Answered::Before(1)
         })
     );
     assert_eq!(world.credits, 4);
