@@ -1,36 +1,10 @@
 //! What a call found out about values that stood there before it.
 
+use crate::answered::Answered;
 use crate::contact::Contact;
 use crate::fields::{FieldMap, FieldSet};
 use crate::people::value::{is_empty, same};
 use crate::reply::Origin;
-
-/// When providers answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
-    /// In this call.
-    Now,
-    /// Before it, in epoch microseconds: there was a receipt.
-    Before(i64),
-}
-
-impl Answered {
-    /// The later one.
-    pub fn and(self, other: Answered) -> Answered {
-        match (self, other) {
-            (Answered::Before(a), Answered::Before(b)) => Answered::Before(a.max(b)),
-            _ => Answered::Now,
-        }
-    }
-
-    /// Epoch microseconds.
-    pub fn at(self, now: i64) -> i64 {
-        match self {
-            Answered::Now => now,
-            Answered::Before(at) => at,
-        }
-    }
-}
 
 /// Values that were asked about and stay.
 #[derive(Clone, Debug)]

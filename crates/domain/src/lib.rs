@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod allotment;
+pub mod answered;
 pub mod ask;
 pub mod batch;
 pub mod call_error;

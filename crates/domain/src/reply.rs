@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, SerializeStruct, Serializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::checks::Answered;
+use super::answered::Answered;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::money::{Amount, Currency};

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::answered::Answered;
 use super::call_error::{Failure, NoMatchReason};
-use super::checks::Answered;
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;

@@ -271,7 +271,7 @@ fn what_the_table_refused_before_is_offered_again_and_identifies_nobody() {
     waterfall.absorb(
         "a",
         ProviderOutcome::Again {
-            answered: crate::checks::Answered::Before(1),
+            answered: crate::answered::Answered::Before(1),
             fills: FieldSet::ALL,
             refused: FieldSet::from_iter([Field::LINKEDIN_URL, Field::LOCATION]),
             verdict: Verdict::Match { values: found.into_iter().collect(), confidence: None },

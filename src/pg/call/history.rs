@@ -6,7 +6,7 @@ use crate::pg::store::ledger::Entry;
 use crate::pg::sys::authorship::Author;
 use crate::pg::sys::role;
 use crate::pg::table::Binding;
-use leadlex_domain::checks::Answered;
+use leadlex_domain::answered::Answered;
 use leadlex_domain::identity::Caller;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 use leadlex_domain::steps::Enrichment;

@@ -27,7 +27,7 @@ use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
-use leadlex_domain::checks::Answered;
+use leadlex_domain::answered::Answered;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;

@@ -12,8 +12,9 @@ mod outcome;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::answered::Answered;
 use crate::call_error::{Failure, NoMatchReason};
-use crate::checks::{Answered, Checks};
+use crate::checks::Checks;
 use crate::contact::Contact;
 use crate::fields::{FieldMap, FieldSet};
 use crate::merge;

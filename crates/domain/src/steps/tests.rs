@@ -177,7 +177,7 @@ impl World {
         match self.second.clone().filter(|_| at == 1) {
             Some(second) => ProviderOutcome::Answered(second),
             None => ProviderOutcome::Again {
-                answered: crate::checks::Answered::Before(1),
+                answered: crate::answered::Answered::Before(1),
                 fills: FieldSet::ALL,
                 refused: self.refused_before,
                 verdict: self.verdict.clone(),
@@ -236,7 +236,7 @@ fn the_steps_stand_in_the_order_of_the_contract() {
         Some(Origin {
             source: "vendor".into(),
             confidence: Some(0.9),
-            answered: crate::checks::Answered::Before(1),
+            answered: crate::answered::Answered::Before(1),
         })
     );
     assert_eq!(world.credits, 4);
