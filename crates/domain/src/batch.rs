@@ -118,8 +118,11 @@ impl BatchResult {
         // A single call's DETAIL and HINT have no place in a line.
         let below = failure.below_min_confidence();
         let below = below.map_or(String::new(), |names| format!(" (below leadlex.min_confidence: {names})"));
-        let reason = failure.reason().map_or(String::new(), |reason| format!(" ({reason})"));
-        let error = Some((failure.code.name().to_owned(), failure.text() + &below + &reason));
+        let text = failure.text();
+        // A message that begins with its reason has named it.
+        let unnamed = failure.reason().filter(|reason| !text.contains(&format!(": {reason}: ")));
+        let reason = unnamed.map_or(String::new(), |reason| format!(" ({reason})"));
+        let error = Some((failure.code.name().to_owned(), text + &below + &reason));
         BatchResult {
             status,
             fields_updated: FieldSet::EMPTY,
