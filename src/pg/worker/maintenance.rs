@@ -25,6 +25,7 @@ use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cance
 use crate::pg::worker::{
     allotment_writer, event_writer, leases, receipt_writer, refusal_writer, spend_writer, sweep, tally_writer,
 };
+use leadlex_domain::sqlstate;
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -226,12 +227,38 @@ fn fail(database: u32, failure: &Failed) {
     }
 }
 
+/// What nobody waits for, and another transaction has the table of: it is tried again, without a word, for a while. Who drops the
+/// extension waits for the calls that are under way, and has some of our tables by then.
+#[derive(Default)]
+struct PutOff {
+    since: Option<Instant>,
+}
+
+impl PutOff {
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    fn unless_long(&mut self, done: Result<(), Failed>) -> Result<(), Failed> {
+        match done {
+            Err(failure) if failure.sqlstate == sqlstate::LOCK_NOT_AVAILABLE => {
+                let since = *self.since.get_or_insert_with(Instant::now);
+                if since.elapsed() < PutOff::LONGEST { Ok(()) } else { Err(failure) }
+            }
+            Ok(()) => {
+                self.since = None;
+                Ok(())
+            }
+            failed => failed,
+        }
+    }
+}
+
 /// Writes receipts as they come, until somebody calls for other work (`true`), nothing has happened for a while, or
 /// others wait for the place of this worker, which began at `begun`.
 fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> {
     let mut idle_until = Instant::now() + LINGER;
     let mut schedule = tally_writer::Schedule::new();
     let mut spend = spend_writer::Schedule::new();
+    let mut put_off = PutOff::default();
     loop {
         // The latch is reset before the look: a call that comes in between wakes the wait below. A latch that was
         // set for something already done must not end it early.
@@ -242,9 +269,9 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
             mark(database, |d| d.receipts += written);
             idle_until = Instant::now() + LINGER;
         }
-        event_writer::write(database)?;
-        schedule.keep(database)?;
-        spend.keep(database)?;
+        put_off.unless_long(event_writer::write(database))?;
+        put_off.unless_long(schedule.keep(database))?;
+        put_off.unless_long(spend.keep(database))?;
         if has_to_leave(database) {
             return Ok(true);
         }
@@ -257,8 +284,11 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
             return Ok(true);
         }
         if left.is_zero() {
-            tally_writer::write(database)?;
-            spend_writer::write(database, Close::Unused)?;
+            put_off.unless_long(tally_writer::write(database))?;
+            put_off.unless_long(spend_writer::write(database, Close::Unused))?;
+            if put_off.since.is_some() {
+                mark(database, |d| d.has_work = true);
+            }
             // Requests are under way, and what they cost is to be written soon after.
             if budgets::is_open(database) {
                 if turn.is_none() {
