@@ -1,6 +1,5 @@
-//! A bound contact table: which columns it has, and the statements that read and write it.
-//!
-//! They run with the caller's own rights, so row-level security, column privileges, triggers and constraints apply.
+//! A bound contact table: which columns it has, and the statements that read and write it. They run with the caller's own
+//! rights, so row-level security, column privileges, triggers and constraints apply.
 
 mod catalog;
 mod column_fit;
@@ -16,8 +15,6 @@ mod trust;
 mod value_fit;
 mod whole;
 
-use crate::pg::sys::{relation, row};
-use leadlex_domain::sqlstate;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
@@ -35,15 +32,16 @@ pub use many::{Change, Found};
 pub use rls::{barred_message, note};
 pub use saving::rejected;
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
-pub use value_fit::Fitted;
-pub use value_fit::Rejection;
+pub use value_fit::{Fitted, Rejection};
 
 use crate::pg::sys::raise::{self, Refusal, refuse};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
+use crate::pg::sys::{relation, row};
 use crate::pg::table::own_writes::Writing;
 use keys::Key;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
+use leadlex_domain::sqlstate;
 
 /// Names of ours that say who a contact is, in the order in which rows are read.
 pub const IDENTIFYING: [&str; 5] = ["full_name", "first_name", "last_name", "email", "company_domain"];

@@ -1,11 +1,9 @@
 //! The order of the steps of a contact's enrichment (contract, section 1), written once: a state machine without I/O.
 //!
-//! A driver does what [`Steps::step`] says and hands what came of it to [`Steps::next`]. The single call does so step by step.
-//! A set does it for many contacts and groups equal steps into one statement. The estimate stops at [`Step::Ask`]. What is the
-//! same for all contacts of a call comes before: who calls, the permission, the table and the type of its key.
+//! A driver does what [`Steps::step`] says and hands what came of it to [`Steps::next`]: the single call step by step, a set
+//! with one statement for equal steps; the estimate stops at [`Step::Ask`]. Who calls, the permission and the table come before.
 //!
-//! [`Event::End`] ends the call at any step, and gives back what is reserved by then. A reservation of money belongs between
-//! [`Step::Recall`] and [`Step::Ask`]: what is recalled costs nothing.
+//! [`Event::End`] ends the call at any step, and gives back what is reserved by then. Money is reserved at [`Step::Ask`].
 
 mod outcome;
 
