@@ -194,7 +194,7 @@ COMMENT ON COLUMN leadlex.queue.oldest IS 'when the oldest unfinished job was qu
 
 CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
-           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts, w.questions_unshared
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts, w.outcomes_dropped, w.questions_unshared
     FROM leadlex.worker_report() AS w;
 COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
@@ -207,10 +207,11 @@ COMMENT ON COLUMN leadlex.worker_status.rate_records IS 'times that rate use was
 COMMENT ON COLUMN leadlex.worker_status.keys_purged IS 'expired idempotency keys removed';
 COMMENT ON COLUMN leadlex.worker_status.receipts_written IS 'providers'' answers written down';
 COMMENT ON COLUMN leadlex.worker_status.receipts_waiting IS 'answers in shared memory that are not written yet';
-COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers, and outcomes for leadlex.last_outcome, that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
+COMMENT ON COLUMN leadlex.worker_status.receipts_dropped IS 'answers that could not be kept, since leadlex.receipt_buffer was full or they did not fit in';
 COMMENT ON COLUMN leadlex.worker_status.receipts_expired IS 'receipts whose time was over: personal data taken out, or removed';
 COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose jobs it runs';
 COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
+COMMENT ON COLUMN leadlex.worker_status.outcomes_dropped IS 'outcomes that leadlex.last_outcome lacks, since leadlex.receipt_buffer was full';
 COMMENT ON COLUMN leadlex.worker_status.questions_unshared IS 'of the launcher: requests since the server started that nobody else could wait for, as there was no room to note the question';
 COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
 COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';

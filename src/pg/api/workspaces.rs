@@ -167,6 +167,7 @@ type StatusRow = (
     Option<String>,
     Option<i64>,
     Option<i64>,
+    Option<i64>,
 );
 
 /// leadlex.worker_status: one row for the launcher, for each database's worker, and for each role's job
@@ -196,6 +197,7 @@ fn worker_report() -> TableIterator<
         name!(receipts_expired, Option<i64>),
         name!(role, Option<String>),
         name!(contacts, Option<i64>),
+        name!(outcomes_dropped, Option<i64>),
         name!(questions_unshared, Option<i64>),
     ),
 > {
@@ -212,7 +214,7 @@ fn worker_report() -> TableIterator<
     let unshared = Some(single_flight::full() as i64);
     let mut rows: Vec<StatusRow> = vec![(
         "launcher", pid, None, state, None, None, None, None, None, None, None, None, None, None, None, None,
-        unshared,
+        None, unshared,
     )];
     // SAFETY: a global of a backend.
     let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
@@ -248,8 +250,9 @@ fn error_text(error: &[u8]) -> Option<String> {
 }
 
 fn books_row(d: &Database, watches: bool) -> StatusRow {
-    let (waiting, dropped) =
-        receipts::with(|arena| (arena.waiting(d.oid) as i64, arena.dropped(d.oid) as i64));
+    let (waiting, dropped, outcomes_dropped) = receipts::with(|arena| {
+        (arena.waiting(d.oid) as i64, arena.dropped(d.oid) as i64, arena.notes_dropped(d.oid) as i64)
+    });
     (
         "worker",
         (d.worker_pid > 0).then_some(d.worker_pid),
@@ -267,6 +270,7 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
         Some(d.receipts_expired as i64),
         None,
         None,
+        Some(outcomes_dropped),
         None,
     )
 }
@@ -292,6 +296,7 @@ fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
         None,
         Some(role),
         Some(q.contacts as i64),
+        None,
         None,
     )
 }

@@ -212,23 +212,27 @@ fn forgotten(database: u32) -> bool {
     false
 }
 
-/// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once.
+/// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once; a table that is locked only when
+/// it still is at the next attempt: who drops the extension waits for the calls that are under way, and has some of our tables by
+/// then.
 fn fail(database: u32, failure: &Failed) {
-    let mut known = false;
+    let mut tells = false;
     mark(database, |d| {
         d.not_before = clock::now() + RETRY_S;
         d.wanted = true;
         let before = d.error;
         put_text(&mut d.error, &failure.message);
-        known = d.error == before;
+        let again = d.error == before;
+        d.told &= again;
+        tells = !d.told && (again || failure.sqlstate != sqlstate::LOCK_NOT_AVAILABLE);
+        d.told |= tells;
     });
-    if !known {
+    if tells {
         pgrx::warning!("leadlex_enrich worker: {}", failure.message);
     }
 }
 
-/// What nobody waits for, and another transaction has the table of: it is tried again, without a word, for a while. Who drops the
-/// extension waits for the calls that are under way, and has some of our tables by then.
+/// What nobody waits for, and another transaction has the table of: it is tried again for a while, beside everything else.
 #[derive(Default)]
 struct PutOff {
     since: Option<Instant>,

@@ -204,7 +204,11 @@ fn old_functions(files: &mut Files) {
     files.replace(functions, "leadlex.pause_queue() RETURNS", "leadlex.pause_queue(why text) RETURNS");
     files.replace(functions, "FUNCTION leadlex.pause_queue() ", "FUNCTION leadlex.pause_queue(text) ");
     // Another result, of a function that a view reads.
-    files.replace(functions, ", contacts bigint, questions_unshared bigint)", ", contacts bigint)");
+    files.replace(
+        functions,
+        ", outcomes_dropped bigint, questions_unshared bigint)",
+        ", outcomes_dropped bigint)",
+    );
     // Another name of an argument; a default more.
     files.replace(functions, "leadlex.drop_provider(name text)", "leadlex.drop_provider(provider text)");
     files.replace(
@@ -244,7 +248,7 @@ fn old_functions(files: &mut Files) {
 
 fn old_views(files: &mut Files) {
     let views = "30_views.sql";
-    files.replace(views, ", w.contacts, w.questions_unshared\n", ", w.contacts\n");
+    files.replace(views, ", w.outcomes_dropped, w.questions_unshared\n", ", w.outcomes_dropped\n");
     files.remove(views, "COMMENT ON COLUMN leadlex.worker_status.questions_unshared");
     files.replace(
         views,

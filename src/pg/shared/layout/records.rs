@@ -136,7 +136,9 @@ pub struct Database {
     pub sweep: bool,
     /// It was a clone at the last look: only what calls cause is written.
     pub clone: bool,
+    /// Of the last round, if it failed; whether the log has it.
     pub error: [u8; 160],
+    pub told: bool,
 }
 
 impl Database {
@@ -161,6 +163,7 @@ impl Database {
         sweep: true,
         clone: false,
         error: [0; 160],
+        told: false,
     };
 
     /// Nothing would be lost with it.

@@ -78,6 +78,8 @@ pub struct Head {
     free_blocks: u32,
     next_number: u64,
     dropped: [(u32, u64); COUNTED],
+    /// Of what sessions note for the worker.
+    notes_dropped: [(u32, u64); COUNTED],
 }
 
 /// Bytes of shared memory for one entry with its share of buckets and blocks.
@@ -124,6 +126,7 @@ impl Arena<'_> {
             free_blocks: self.blocks.len() as u32,
             next_number: 1,
             dropped: [(0, 0); COUNTED],
+            notes_dropped: [(0, 0); COUNTED],
         };
         self.buckets.fill(NONE);
         self.asked.fill(0);
@@ -424,15 +427,33 @@ impl Arena<'_> {
 
     /// Counts an answer that was lost. Apart from the first 64 databases all are counted in one place.
     pub fn count_drop(&mut self, database: u32) {
-        let slot = self.head.dropped.iter().position(|(oid, n)| *oid == database || *n == 0);
-        let dropped = &mut self.head.dropped[slot.unwrap_or(COUNTED - 1)];
-        *dropped = (database, dropped.1 + 1);
+        count(&mut self.head.dropped, database);
+    }
+
+    /// The same of a note.
+    pub fn count_note_drop(&mut self, database: u32) {
+        count(&mut self.head.notes_dropped, database);
     }
 
     /// How many answers of this database were lost since the arena was emptied.
     pub fn dropped(&self, database: u32) -> u64 {
-        self.head.dropped.iter().filter(|(oid, _)| *oid == database).map(|(_, n)| n).sum()
+        counted(&self.head.dropped, database)
     }
+
+    /// The same of notes.
+    pub fn notes_dropped(&self, database: u32) -> u64 {
+        counted(&self.head.notes_dropped, database)
+    }
+}
+
+fn count(counts: &mut [(u32, u64); COUNTED], database: u32) {
+    let slot = counts.iter().position(|(oid, n)| *oid == database || *n == 0);
+    let counted = &mut counts[slot.unwrap_or(COUNTED - 1)];
+    *counted = (database, counted.1 + 1);
+}
+
+fn counted(counts: &[(u32, u64); COUNTED], database: u32) -> u64 {
+    counts.iter().filter(|(oid, _)| *oid == database).map(|(_, n)| n).sum()
 }
 
 #[path = "arena_places.rs"]

@@ -37,6 +37,7 @@ impl Memory {
                 free_blocks: 0,
                 next_number: 0,
                 dropped: [(0, 0); COUNTED],
+                notes_dropped: [(0, 0); COUNTED],
             }),
             buckets: vec![0; units],
             entries: vec![entry; units],
@@ -128,6 +129,8 @@ fn it_is_full_before_it_is_wrong() {
     arena.count_drop(2);
     arena.count_drop(1);
     assert_eq!((arena.dropped(1), arena.dropped(2), arena.dropped(3)), (2, 1, 0));
+    arena.count_note_drop(1);
+    assert_eq!((arena.dropped(1), arena.notes_dropped(1), arena.notes_dropped(2)), (2, 1, 0));
 }
 
 #[test]

@@ -181,7 +181,7 @@ pub fn why(refusal: Refusal) -> &'static str {
 pub fn note(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) {
     locked(|contents, arena| {
         if !arena.is_roomy() || arena.put(key, person, sent_at, payload).is_err() {
-            return arena.count_drop(key.database);
+            return arena.count_note_drop(key.database);
         }
         if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
             // SAFETY: as in `put`.
