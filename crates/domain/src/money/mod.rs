@@ -89,6 +89,13 @@ impl Amount {
         Amount(whole as i64)
     }
 
+    /// So many parts of it, rounded up.
+    #[must_use]
+    pub fn share(self, parts: usize, of: usize) -> Amount {
+        let (whole, of) = (i128::from(self.0) * parts as i128, of.max(1) as i128);
+        Amount(i64::try_from((whole + of - 1) / of).unwrap_or(i64::MAX))
+    }
+
     /// As JSON has it; exact up to 2^53 millionths.
     pub fn to_f64(self) -> f64 {
         self.0 as f64 / MILLION as f64

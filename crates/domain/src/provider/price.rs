@@ -137,11 +137,16 @@ impl Price {
 /// an answer could have cost for all of them, without what the request itself costs.
 pub fn bill(price: Option<&Price>, came: &[Progress], credits: Option<f64>, most: Amount) -> Bill {
     let credits = credits.map(Amount::of_reported);
-    let sent = came.iter().map(sent).max().unwrap_or(Sent::No);
-    if sent == Sent::No {
+    if came.iter().all(|came| sent(came) == Sent::No) {
         return Bill::default();
     }
     let supplied: Vec<FieldSet> = came.iter().map(supplied).filter(|fields| !fields.is_empty()).collect();
+    // What the vendor itself reports of the whole answer is known.
+    let by_credits = price.filter(|price| price.per_credit.is_some());
+    let open = match (by_credits, credits) {
+        (Some(_), Some(_)) => 0,
+        (by_credits, _) => came.iter().filter(|came| is_open(by_credits, came)).count(),
+    };
     Bill {
         requests: 1,
         matches: supplied.len() as u32,
@@ -150,8 +155,15 @@ pub fn bill(price: Option<&Price>, came: &[Progress], credits: Option<f64>, most
         cost: price
             .map(|price| price.per_request.plus(price.of_answer(&supplied, credits)))
             .unwrap_or_default(),
-        unknown: if sent == Sent::Unanswered { most } else { Amount::ZERO },
+        unknown: most.share(open, came.len()),
     }
+}
+
+/// Whether the vendor may have billed a match of which nothing is known: it was not read, or lacks the report that prices it.
+fn is_open(by_credits: Option<&Price>, came: &Progress) -> bool {
+    let supplied = supplied(came);
+    let unpriced = |price: &Price| !supplied.is_empty() && price.of_match(supplied) == Amount::ZERO;
+    sent(came) == Sent::Unread || by_credits.is_some_and(unpriced)
 }
 
 fn supplied(came: &Progress) -> FieldSet {
@@ -169,12 +181,12 @@ fn sent(came: &Progress) -> Sent {
 }
 
 /// Whether a vendor can bill a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// No byte of it went out.
     No,
-    /// It went out, and its answer did not come as a whole.
-    Unanswered,
+    /// It went out, and what the vendor supplied is not known: no whole answer came, or one that could not be read.
+    Unread,
     Answered,
 }
 
@@ -197,11 +209,11 @@ impl FaultKind {
             | FaultKind::Reset
             | FaultKind::TooLarge
             | FaultKind::BadHttp
-            | FaultKind::Internal => Sent::Unanswered,
-            FaultKind::Redirect
             | FaultKind::BadJson
             | FaultKind::BadEncoding
             | FaultKind::Unrecognised
+            | FaultKind::Internal => Sent::Unread,
+            FaultKind::Redirect
             | FaultKind::BadCredentials
             | FaultKind::RateLimited
             | FaultKind::Quota

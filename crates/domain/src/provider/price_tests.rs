@@ -56,6 +56,16 @@ fn what_was_not_answered_is_not_known() {
     let all = price.most_of_answer(fields(&["phone"]));
     let timeout = bill(Some(&price), &[failed(FaultKind::Timeout)], None, all);
     assert_eq!((timeout.requests, timeout.cost, timeout.unknown), (1, amount("0.01"), amount("0.28")));
+    for unread in [FaultKind::BadJson, FaultKind::BadEncoding, FaultKind::Unrecognised] {
+        assert_eq!(bill(Some(&price), &[failed(unread)], None, all), timeout, "{unread:?}");
+    }
+    // Of a request about several, each by itself.
+    let several = [matched(&["phone"]), failed(FaultKind::Unrecognised), failed(FaultKind::ServerError)];
+    let bulk = bill(Some(&price), &several, None, all.times(3));
+    assert_eq!(
+        (bulk.requests, bulk.matches, bulk.cost, bulk.unknown),
+        (1, 1, amount("0.29"), amount("0.28"))
+    );
     let refused = bill(Some(&price), &[failed(FaultKind::Refused)], None, all);
     assert_eq!(refused, Bill::default());
     let error = bill(Some(&price), &[failed(FaultKind::ServerError)], None, all);
@@ -119,4 +129,20 @@ proptest! {
         prop_assert!(bill.cost.plus(bill.unknown) <= price.most(all));
         prop_assert!(bill.cost >= price.per_request());
     }
+}
+
+#[test]
+fn a_match_without_the_report_that_prices_it_may_have_cost_the_most() {
+    let price = price(json!({"currency": "USD", "per_credit": 0.01, "most_credits": 8}));
+    let most = price.most_of_answer(fields(&["phone"]));
+    let of = |came: Progress, credits| {
+        let bill = bill(Some(&price), &[came], credits, most);
+        (bill.cost, bill.unknown)
+    };
+    assert_eq!(of(matched(&["phone"]), None), (Amount::ZERO, amount("0.08")));
+    assert_eq!(of(matched(&["phone"]), Some(3.0)), (amount("0.03"), Amount::ZERO));
+    assert_eq!(of(Progress::Over(Verdict::NoMatch), None), (Amount::ZERO, Amount::ZERO));
+    let unread = || Progress::Failed(Fault::new(FaultKind::BadJson, ""));
+    assert_eq!(of(unread(), None), (Amount::ZERO, amount("0.08")));
+    assert_eq!(of(unread(), Some(2.0)), (amount("0.02"), Amount::ZERO));
 }
