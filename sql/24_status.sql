@@ -43,6 +43,14 @@ BEGIN
     WHERE p.enabled AND pg_catalog.strpos(p.config::pg_catalog.text, '{secret}') OPERATOR(pg_catalog.>) 0
       AND NOT EXISTS (SELECT FROM leadlex.provider_secret AS s WHERE s.name OPERATOR(pg_catalog.=) p.name)
     UNION ALL
+    SELECT DISTINCT 'error', pg_catalog.format('provider %s', p.name),
+           pg_catalog.format('a budget in %s concerns it, and it has no price in that currency: it is not asked', l.currency),
+           pg_catalog.format('Give its price: SELECT leadlex.alter_provider(%L, ''{"price": {"currency": "%s", "per_match": 0.28}}''); or take the budget away with leadlex.set_budget.', p.name, l.currency)
+    FROM leadlex.budget_limit AS l JOIN leadlex.provider_config AS p
+         ON (l.provider OPERATOR(pg_catalog.=) p.name OR l.provider OPERATOR(pg_catalog.=) '')
+        AND (p.workspace_id IS NULL OR l.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY[p.workspace_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid]))
+    WHERE p.enabled AND coalesce(p.config OPERATOR(pg_catalog.->) 'price' OPERATOR(pg_catalog.->>) 'currency', '') OPERATOR(pg_catalog.<>) l.currency
+    UNION ALL
     SELECT 'warning', pg_catalog.format('provider %s', p.name),
            pg_catalog.format('it is paused: %s', s.state),
            pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name)
@@ -168,14 +176,17 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         FROM leadlex.workspace AS w LEFT JOIN leadlex.credit_balance AS b ON b.workspace_id OPERATOR(pg_catalog.=) w.id
         WHERE w.has_credit_limit
         UNION ALL
-        SELECT 7, r.process, coalesce(r.role, r.database, ''), r.state, coalesce(r.last_error, pg_catalog.format('%s rounds', r.runs)), r.last_run
+        SELECT 6, 'budget', coalesce(b.provider, 'all providers'), b.period, pg_catalog.format('%s of %s %s used', b.used, b.amount, b.currency), NULL
+        FROM leadlex.budget_report() AS b
+        UNION ALL
+        SELECT 7, r.process, coalesce(r.role, r.database, ''), r.state, coalesce(r.last_error, CASE WHEN r.runs IS NOT NULL THEN pg_catalog.format('%s rounds', r.runs) END), r.last_run
         FROM leadlex.worker_report() AS r
         WHERE r.database IS NULL OR r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text
     ) AS t
     WHERE (SELECT leadlex.is_administrator()) OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
     ORDER BY t.place USING OPERATOR(pg_catalog.<), t.subject USING OPERATOR(pg_catalog.<);
-COMMENT ON VIEW leadlex.status IS 'How things stand, for a person on call: whether requests are sent, what waits and why, what runs, how providers are, which credits are left, and the workers. Rows only for administrators and pg_monitor. What is wrong is in leadlex.check().';
-COMMENT ON COLUMN leadlex.status.area IS 'requests, queue, waits, runs, provider, credits, launcher, worker or job worker';
+COMMENT ON VIEW leadlex.status IS 'How things stand, for a person on call: whether requests are sent, what waits and why, what runs, how providers are, what is used of budgets, which credits are left, and the workers. Rows only for administrators and pg_monitor. What is wrong is in leadlex.check().';
+COMMENT ON COLUMN leadlex.status.area IS 'requests, queue, waits, runs, provider, budget, credits, launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.status.subject IS 'which one: the database, table, provider, workspace or role';
 COMMENT ON COLUMN leadlex.status.state IS 'in one word, such as sent, stopped, works, paused for a reason, ok, breaker';
 COMMENT ON COLUMN leadlex.status.detail IS 'more of it, for people';

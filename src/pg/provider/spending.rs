@@ -294,5 +294,8 @@ fn words(budget: &Budget) -> String {
         "total" => "the budget".to_owned(),
         period => format!("the budget of this {period}"),
     };
-    format!("{period} ({} {}) has not so much left as the request can cost", budget.amount, budget.currency)
+    format!(
+        "{period} ({} {}) does not have enough left for the most that the request can cost",
+        budget.amount, budget.currency
+    )
 }

@@ -55,3 +55,16 @@ fn an_account_that_has_nothing_left_is_not_asked_again_in_halves() {
         world.owner().query_one("SELECT state FROM leadlex.provider_stats", &[]).unwrap().get(0);
     assert_eq!(state, "quota");
 }
+
+/// What a budget does not allow for all is asked about for as many as it allows.
+#[test]
+fn a_budget_that_is_too_small_for_all_is_used_for_some() {
+    let world = world_of(10, Some(100), 10);
+    alter(&world, &json!({"price": {"currency": "USD", "per_match": 0.10}}));
+    world.run("SELECT leadlex.set_budget('main', 'day', 0.50)");
+    let rows = enrich_all(&mut world.caller(), 1..=10);
+    assert_eq!(outcomes(&rows), counts([("enriched", 5), ("provider_unavailable", 5)]));
+    assert_eq!((requests(&world), check_whose(&world)), (vec![5], 5));
+    let used = "SELECT (used * 100)::int8 FROM leadlex.budget";
+    assert_eq!(world.number(used), 50);
+}

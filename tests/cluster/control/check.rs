@@ -57,6 +57,11 @@ fn no_line_where_all_is_well_and_one_for_each_problem() {
         "SELECT leadlex.alter_provider('main', secret => 'new')",
     );
     check(
+        "SELECT leadlex.set_budget(NULL, 'day', 20, currency => 'USD')",
+        ("error", "provider main", "no price in that currency"),
+        "SELECT leadlex.set_budget(NULL, 'day', NULL, currency => 'USD')",
+    );
+    check(
         "SELECT leadlex.limit_credits(id, 0) FROM leadlex.workspace",
         ("warning", "workspace acme", "no credit is left"),
         "SELECT leadlex.limit_credits(id, 10) FROM leadlex.workspace",
@@ -142,7 +147,9 @@ fn one_query_tells_how_things_stand() {
     assert_eq!(lines(&world, "requests"), [text(("app", "sent", ""))]);
     assert_eq!(lines(&world, "queue"), [text(("app", "works", "0 queued, 0 running, 0 dead"))]);
     assert_eq!(lines(&world, "credits"), [text(("acme", "left", "100"))]);
-    assert_eq!(lines(&world, "launcher")[0].1, "running");
+    assert_eq!(lines(&world, "launcher"), [text(("", "running", ""))]);
+    world.run("SELECT leadlex.alter_provider('main', '{\"price\": {\"currency\": \"USD\", \"per_match\": 0.1}}'), leadlex.set_budget('main', 'month', 50)");
+    assert_eq!(lines(&world, "budget"), [text(("main", "month", "0 of 50 USD used"))]);
     assert_eq!(lines(&world, "provider")[0].1, "ok");
     let mut caller = world.caller();
     let ids: Vec<Uuid> = (1..=40).map(contact).collect();

@@ -10,7 +10,7 @@ use crate::pg::provider;
 use crate::pg::provider::{Asked, Guest, Outcome, Sitting};
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
-use leadlex_domain::provider::Group;
+use leadlex_domain::provider::{FaultKind, Group};
 use leadlex_domain::steps::Event;
 
 /// A request without another limit: more than any may take.
@@ -140,7 +140,17 @@ impl Batch<'_> {
         if let Some(sitting) = sitting {
             self.together.sittings.push(Seated { at, sitting, members: seated });
         }
+        // What a budget does not allow for all of them, it may allow for some.
+        let fewer = (apart.len() > 1 && apart.iter().all(|(_, asked)| is_over_budget(asked)))
+            .then(|| apart.len().div_ceil(2));
         for (mut member, asked) in apart {
+            if let Some(fewer) = fewer {
+                member.most_together = Some(fewer);
+                match self.gather(at, member) {
+                    None => continue,
+                    Some(again) => member = again,
+                }
+            }
             if matches!(asked, Asked::Answered) {
                 let (known, missing) = (member.steps.known().into_owned(), member.steps.missing());
                 member.past.look_again(self.workspace(), &self.providers.all[at], (&known, missing));
@@ -210,4 +220,10 @@ impl Batch<'_> {
     pub fn may_send(&self) -> bool {
         self.requests() < settings::max_parallel_requests()
     }
+}
+
+/// Nothing was sent, as a budget has not so much left.
+fn is_over_budget(asked: &Asked) -> bool {
+    let Asked::Done(outcome) = asked else { return false };
+    outcome.fault().is_some_and(|fault| fault.kind == FaultKind::Budget)
 }
