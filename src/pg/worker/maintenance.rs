@@ -212,19 +212,27 @@ fn forgotten(database: u32) -> bool {
     false
 }
 
-/// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once; a table that is locked only when
+/// Two attempts that meet a locked table within so many seconds are one trouble.
+const BRIEF_S: i64 = 30;
+
+/// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once; that a table is locked only when
 /// it still is at the next attempt: who drops the extension waits for the calls that are under way, and has some of our tables by
 /// then.
 fn fail(database: u32, failure: &Failed) {
+    let is_lock = failure.sqlstate == sqlstate::LOCK_NOT_AVAILABLE;
     let mut tells = false;
     mark(database, |d| {
-        d.not_before = clock::now() + RETRY_S;
+        let now = clock::now();
+        d.not_before = now + RETRY_S;
         d.wanted = true;
         let before = d.error;
         put_text(&mut d.error, &failure.message);
-        let again = d.error == before;
-        d.told &= again;
-        tells = !d.told && (again || failure.sqlstate != sqlstate::LOCK_NOT_AVAILABLE);
+        d.told &= d.error == before;
+        let is_new = is_lock && !(now - BRIEF_S..=now).contains(&d.locked_at);
+        if is_lock {
+            d.locked_at = now;
+        }
+        tells = !is_new && !d.told;
         d.told |= tells;
     });
     if tells {

@@ -139,6 +139,8 @@ pub struct Database {
     /// Of the last round, if it failed; whether the log has it.
     pub error: [u8; 160],
     pub told: bool,
+    /// When a round failed last because a table was locked (epoch seconds).
+    pub locked_at: i64,
 }
 
 impl Database {
@@ -164,6 +166,7 @@ impl Database {
         clone: false,
         error: [0; 160],
         told: false,
+        locked_at: 0,
     };
 
     /// Nothing would be lost with it.
