@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports)] // every test binary uses a part of it
 
 pub mod cluster;
+pub mod dice;
 pub mod failure;
 pub mod http;
 pub mod notices;

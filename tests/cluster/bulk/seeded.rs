@@ -11,6 +11,7 @@ use postgres::{Client, Row};
 use serde_json::{Value, json};
 
 use super::{ALL, alter, asked, hit, phone_of, world_of};
+use crate::support::dice::{Dice, number_of};
 use crate::support::http::{Request, Response};
 use crate::support::provider::After;
 use crate::support::{Behaviour, eventually};
@@ -18,22 +19,6 @@ use crate::world::{World, contact, credits, pid, sqlstate};
 
 const MOST: usize = 5;
 const IN_A_SET: usize = 12;
-
-/// xorshift64*
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-}
-
-fn number_of(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// What the vendor says about a contact, and what of the whole.
 #[derive(Clone, Copy, Debug, PartialEq)]

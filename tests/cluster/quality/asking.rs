@@ -2,22 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::world;
+use super::{keys, texts, world};
 use crate::support::{Behaviour, fails};
 use crate::world::{PATH, contact, enrich, enrich_with_key, number};
 
 fn missing(client: &mut postgres::Client, arguments: &str) -> Vec<String> {
     let sql = format!("SELECT leadlex.missing('crm'{arguments}) AS id ORDER BY 1");
-    client
-        .query(&sql, &[])
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
-        .iter()
-        .map(|row| row.get(0))
-        .collect()
-}
-
-fn keys(numbers: &[i32]) -> Vec<String> {
-    numbers.iter().map(|n| contact(*n).to_string()).collect()
+    texts(client, &sql)
 }
 
 /// One of each kind: 1 nothing known, 2 filled, 3 a stand-in, 4 nobody identifies, 5 suppressed, 6 "nothing" is remembered,

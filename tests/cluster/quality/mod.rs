@@ -14,7 +14,7 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use crate::support::Behaviour;
-use crate::world::{Beginning, World};
+use crate::world::{Beginning, World, contact};
 
 /// Where a second vendor is asked.
 const OTHER: &str = "/other";
@@ -48,6 +48,17 @@ fn main_supplies(world: &World, area: &'static str) {
 /// What the provider of [`main_supplies`] has of a contact.
 fn phone_of(area: &str, n: i32) -> String {
     format!("+1{area}01{n:05}")
+}
+
+/// As functions of ours take and give them.
+fn keys(numbers: &[i32]) -> Vec<String> {
+    numbers.iter().map(|n| contact(*n).to_string()).collect()
+}
+
+/// The first column.
+fn texts(client: &mut Client, sql: &str) -> Vec<String> {
+    let rows = client.query(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// Each row as JSON.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postgres::Client;
 use serde_json::{Value, json};
 
-use super::{main_supplies, phone_of, rows, world};
+use super::{keys, main_supplies, phone_of, rows, texts, world};
 use crate::support::{Behaviour, fails};
 use crate::world::{PATH, World, contact, enrich};
 
@@ -18,16 +18,7 @@ fn night(client: &mut Client) {
 
 fn due(client: &mut Client, arguments: &str) -> Vec<String> {
     let sql = format!("SELECT leadlex.due('crm', {arguments})");
-    client
-        .query(&sql, &[])
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
-        .iter()
-        .map(|row| row.get(0))
-        .collect()
-}
-
-fn keys(numbers: &[i32]) -> Vec<String> {
-    numbers.iter().map(|n| contact(*n).to_string()).collect()
+    texts(client, &sql)
 }
 
 /// Bought 200 days ago, the first before the others.

@@ -10,27 +10,12 @@ use postgres::{Client, NoTls};
 use serde_json::json;
 
 use super::vendor::{Ready, Slow, with_title, world_with};
+use crate::support::dice::{Dice, number_of};
 use crate::support::{Stop, eventually};
 use crate::world::{Beginning, World, contact, credits, enrich, number, pid};
 
 const CONTACTS: i32 = 60;
 const SESSIONS: usize = 6;
-
-/// xorshift64*
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-}
-
-fn number_of(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// One transaction; `killed` counts sessions that were terminated with a request under way. The server may go away at any time.
 fn transaction(world: &World, caller: &mut Client, dice: &mut Dice, killed: &AtomicUsize) {
