@@ -171,6 +171,8 @@ CREATE TABLE leadlex.idempotency (
     PRIMARY KEY (workspace_id, key)
 );
 CREATE INDEX idempotency_created_at ON leadlex.idempotency (created_at);
+-- For leadlex.forget_contact. Not partial: calls insert without the executor, which alone knows conditions of an index.
+CREATE INDEX idempotency_person ON leadlex.idempotency (workspace_id, person);
 COMMENT ON TABLE leadlex.idempotency IS 'Results stored under an idempotency key for 24 hours; the background worker removes older ones.';
 
 COMMENT ON COLUMN leadlex.idempotency.person IS 'hash of the contact''s table and key, for leadlex.forget_contact';
@@ -196,6 +198,9 @@ CREATE INDEX receipt_former ON leadlex.receipt (answered_at) WHERE former;
 -- For the worker: which hold personal data and are over their time; which can go.
 CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
 CREATE INDEX receipt_age ON leadlex.receipt (answered_at);
+-- For leadlex.forget_contact.
+CREATE INDEX receipt_person ON leadlex.receipt (workspace_id, person) WHERE person IS NOT NULL;
+CREATE INDEX receipt_contact ON leadlex.receipt (workspace_id, contact) WHERE contact IS NOT NULL;
 COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have, and what contacts'' tables refused of it. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.receipt.question IS 'hash of workspace, provider, its description and the identifying values';
 COMMENT ON COLUMN leadlex.receipt.answered_at IS 'when the answer arrived';
@@ -335,12 +340,19 @@ CREATE TABLE leadlex.job_set (
     PRIMARY KEY (workspace_id, id)
 );
 CREATE INDEX job_set_waiting ON leadlex.job_set (role, priority, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+-- Those that can be run together: a worker that has the first does not walk over what waits for other workspaces.
+CREATE INDEX job_set_companions ON leadlex.job_set (workspace_id, role, priority, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 -- Whether a contact waits already. To enter many marks takes longer than to write the row: whoever queues has not to wait.
 CREATE INDEX job_set_marks ON leadlex.job_set USING gin (marks) WITH (fastupdate = off)
     WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NOT NULL;
 CREATE INDEX job_set_unmarked ON leadlex.job_set (role) WHERE state OPERATOR(pg_catalog.=) 'queued' AND marks IS NULL;
 CREATE INDEX job_set_open ON leadlex.job_set (role, id) WHERE finished_at IS NULL;
 CREATE INDEX job_set_finished ON leadlex.job_set (finished_at) WHERE finished_at IS NOT NULL;
+-- For leadlex.forget_contact: which rows name a contact. A worker enters what is finished in portions; a search reads at most so
+-- many kilobytes that are not entered yet.
+CREATE INDEX job_set_running ON leadlex.job_set (workspace_id) WHERE state OPERATOR(pg_catalog.=) 'running';
+CREATE INDEX job_set_contacts ON leadlex.job_set USING gin (contact_ids) WITH (gin_pending_list_limit = 256)
+    WHERE state OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'dead']);
 COMMENT ON TABLE leadlex.job_set IS 'The queue, packed. Read leadlex.job instead.';
 COMMENT ON COLUMN leadlex.job_set.workspace_id IS 'the workspace that is charged';
 COMMENT ON COLUMN leadlex.job_set.id IS 'of this row; those that it is split into have their own';
@@ -410,6 +422,8 @@ CREATE TABLE leadlex.value_name (
 );
 -- For the worker: which can go.
 CREATE INDEX value_name_age ON leadlex.value_name (seen_at);
+-- For leadlex.forget_contact.
+CREATE INDEX value_name_person ON leadlex.value_name (workspace_id, person);
 COMMENT ON TABLE leadlex.value_name IS 'Which names each value came up with, as hashes, for leadlex.recheck_after (at least a day), and as long as the value is shared. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.value_name.workspace_id IS 'in which workspace';
 COMMENT ON COLUMN leadlex.value_name.value IS 'hash of workspace, kind, provider (of what one supplied) and value in normal form';
@@ -452,6 +466,8 @@ CREATE TABLE leadlex.ticket (
 );
 -- For the worker: which are over their time.
 CREATE INDEX ticket_expires_at ON leadlex.ticket (expires_at);
+-- For leadlex.forget_contact.
+CREATE INDEX ticket_person ON leadlex.ticket (workspace_id, person);
 COMMENT ON TABLE leadlex.ticket IS 'Questions that were handed in to providers with steps, and are not answered yet: nothing is handed in twice. Gone with the answer, or after poll_for_s of the provider. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.ticket.workspace_id IS 'who asked';
 COMMENT ON COLUMN leadlex.ticket.question IS 'hash of workspace, provider, what of its description is sent, and the identifying values';

@@ -6,7 +6,8 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
-use crate::pg::sys::row::{boolean, number, optional, pg};
+use crate::pg::store::job_marks;
+use crate::pg::sys::row::{number, optional, pg, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg};
 
 static RETRY: Statement = Statement::new(
@@ -43,11 +44,33 @@ pub fn retry(
     as_owner(|| RETRY.query(View::Serialized, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
 }
 
-static HOLDS: Statement = Statement::new(
-    "SELECT EXISTS (SELECT FROM leadlex.job_set AS j
-                    WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
-                      AND j.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids))",
-);
+// The test of a boolean keeps other indexes from being chosen.
+macro_rules! of_the_contact {
+    ($which:literal) => {
+        concat!(
+            "SELECT j.id FROM leadlex.job_set AS j
+     WHERE ",
+            $which,
+            " AND (j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
+                   AND j.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids)) IS TRUE"
+        )
+    };
+}
+
+// Each part by an index of its own: what waits by marks, as far as it has them; of what runs there is little.
+static FIND: Statement = Statement::new(concat!(
+    of_the_contact!(
+        "j.state OPERATOR(pg_catalog.=) 'queued' AND j.marks IS NOT NULL AND j.marks OPERATOR(pg_catalog.&&) $5"
+    ),
+    " UNION ALL ",
+    of_the_contact!("j.state OPERATOR(pg_catalog.=) 'queued' AND j.marks IS NULL"),
+    " UNION ALL ",
+    of_the_contact!("j.state OPERATOR(pg_catalog.=) 'running'"),
+    " UNION ALL ",
+    of_the_contact!(
+        "j.state OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'dead']) AND j.contact_ids OPERATOR(pg_catalog.@>) $6"
+    ),
+));
 static ERASE: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
      SET contacts = n.contacts, contact_ids = n.contact_ids, places = n.places, marks = NULL,
@@ -56,36 +79,50 @@ static ERASE: Statement = Statement::new(
                   pg_catalog.array_agg(coalesce(q.places[c.n::pg_catalog.int4], (c.n OPERATOR(pg_catalog.-) 1)::pg_catalog.int2)) AS places,
                   pg_catalog.array_agg(q.paid_for[c.n::pg_catalog.int4]) AS paid_for
            FROM leadlex.job_set AS q, pg_catalog.unnest(q.contact_ids) WITH ORDINALITY AS c(contact_id, n)
-           WHERE q.workspace_id OPERATOR(pg_catalog.=) $1 AND q.schema_name OPERATOR(pg_catalog.=) $2
-             AND q.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (q.contact_ids)
-             AND c.contact_id OPERATOR(pg_catalog.<>) $4
+           WHERE q.workspace_id OPERATOR(pg_catalog.=) $1 AND q.id OPERATOR(pg_catalog.=) ANY ($2)
+             AND $3 OPERATOR(pg_catalog.=) ANY (q.contact_ids) AND c.contact_id OPERATOR(pg_catalog.<>) $3
            GROUP BY q.id) AS n
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) n.id
-       AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids)",
+       AND $3 OPERATOR(pg_catalog.=) ANY (j.contact_ids)",
 );
 static ERASE_LAST: Statement = Statement::new(
     "DELETE FROM leadlex.job_set AS j
-     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
-       AND j.table_name OPERATOR(pg_catalog.=) $3 AND j.contact_ids OPERATOR(pg_catalog.=) ARRAY[$4]",
+     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
+       AND j.contact_ids OPERATOR(pg_catalog.=) ARRAY[$3]",
 );
 
 /// Whether some row names the contact.
 pub fn holds(workspace: Uuid, schema: &str, table: &str, contact: &str) -> bool {
-    let args = [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
-    as_owner(|| HOLDS.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
+    !find(workspace, schema, table, contact).is_empty()
+}
+
+/// The rows that name it.
+fn find(workspace: Uuid, schema: &str, table: &str, contact: &str) -> Vec<pgrx::Uuid> {
+    let args = [
+        arg(pg(workspace)),
+        name_arg(schema),
+        name_arg(table),
+        arg(contact),
+        arg(job_marks::marks(&[contact])),
+        arg(vec![contact]),
+    ];
+    as_owner(|| FIND.query(View::Latest, &args)).iter().map(|row| pg(uuid(row, 0))).collect()
 }
 
 /// Takes the contact out of every row; how many. A set that is running is waited for. What has been split meanwhile is
 /// found by the next look.
 pub fn erase(workspace: Uuid, schema: &str, table: &str, contact: &str) -> u64 {
-    let args = || [arg(pg(workspace)), name_arg(schema), name_arg(table), arg(contact)];
     let mut erased = 0;
-    while holds(workspace, schema, table, contact) {
+    loop {
+        let ids = find(workspace, schema, table, contact);
+        if ids.is_empty() {
+            return erased;
+        }
+        let args = || [arg(pg(workspace)), arg(ids.clone()), arg(contact)];
         erased +=
             as_owner(|| ERASE.run_in(View::Current, &args()) + ERASE_LAST.run_in(View::Current, &args()));
         pgrx::check_for_interrupts!();
     }
-    erased
 }
 
 // In small portions: a row can be large.

@@ -207,17 +207,25 @@ static ERASE_HISTORY: Statement = Statement::new(
        AND e.schema_name OPERATOR(pg_catalog.=) $2::pg_catalog.name AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name
        AND e.contact_id OPERATOR(pg_catalog.=) $4",
 );
+// Each way to find some is one look into an index, so they are not alternatives of one condition.
 static ERASE_RECEIPTS: Statement = Statement::new(
     "DELETE FROM leadlex.receipt AS r
-     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
-       AND (r.person OPERATOR(pg_catalog.=) $2 OR r.contact OPERATOR(pg_catalog.=) $2 OR r.question OPERATOR(pg_catalog.=) ANY ($3))",
+     USING (SELECT a.question FROM leadlex.receipt AS a
+            WHERE a.workspace_id OPERATOR(pg_catalog.=) $1 AND a.person OPERATOR(pg_catalog.=) $2
+            UNION SELECT b.question FROM leadlex.receipt AS b
+            WHERE b.workspace_id OPERATOR(pg_catalog.=) $1 AND b.contact OPERATOR(pg_catalog.=) $2
+            UNION SELECT q.question FROM pg_catalog.unnest($3) AS q(question)) AS n
+     WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.question OPERATOR(pg_catalog.=) n.question",
 );
 // The dump of an older schema brings results that do not name the person.
 static ERASE_RESULTS: Statement = Statement::new(
     "DELETE FROM leadlex.idempotency AS i
-     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
-       AND (i.person OPERATOR(pg_catalog.=) $2
-            OR i.person IS NULL AND (i.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $3)",
+     USING (SELECT a.key FROM leadlex.idempotency AS a
+            WHERE a.workspace_id OPERATOR(pg_catalog.=) $1 AND a.person OPERATOR(pg_catalog.=) $2
+            UNION SELECT b.key FROM leadlex.idempotency AS b
+            WHERE b.workspace_id OPERATOR(pg_catalog.=) $1 AND b.person IS NULL
+              AND (b.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $3) AS n
+     WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.key OPERATOR(pg_catalog.=) n.key",
 );
 
 /// A person, as far as rows of one workspace name one.
@@ -254,8 +262,9 @@ static HOLDS: Statement = Statement::new(
                     WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.schema_name OPERATOR(pg_catalog.=) $2::pg_catalog.name
                       AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name AND e.contact_id OPERATOR(pg_catalog.=) $4)
          OR EXISTS (SELECT FROM leadlex.receipt AS r
-                    WHERE r.workspace_id OPERATOR(pg_catalog.=) $1
-                      AND (r.person OPERATOR(pg_catalog.=) $5 OR r.contact OPERATOR(pg_catalog.=) $5))
+                    WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.person OPERATOR(pg_catalog.=) $5)
+         OR EXISTS (SELECT FROM leadlex.receipt AS c
+                    WHERE c.workspace_id OPERATOR(pg_catalog.=) $1 AND c.contact OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.ticket AS t
                     WHERE t.workspace_id OPERATOR(pg_catalog.=) $1 AND t.person OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.value_name AS n
@@ -265,9 +274,10 @@ static HOLDS: Statement = Statement::new(
          OR EXISTS (SELECT FROM leadlex.undone AS u
                     WHERE u.workspace_id OPERATOR(pg_catalog.=) $1 AND u.contact OPERATOR(pg_catalog.=) $5)
          OR EXISTS (SELECT FROM leadlex.idempotency AS i
-                    WHERE i.workspace_id OPERATOR(pg_catalog.=) $1
-                      AND (i.person OPERATOR(pg_catalog.=) $5
-                           OR i.person IS NULL AND (i.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $4))",
+                    WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.person OPERATOR(pg_catalog.=) $5)
+         OR EXISTS (SELECT FROM leadlex.idempotency AS f
+                    WHERE f.workspace_id OPERATOR(pg_catalog.=) $1 AND f.person IS NULL
+                      AND (f.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $4)",
 );
 
 /// Whether the books of the workspace hold something on a person.

@@ -211,9 +211,11 @@ pub fn disallow(workspace: Uuid, values: &[(Value, Option<Uuid>)]) -> u64 {
 // As of now, whatever the transaction's snapshot: what is not seen would stay.
 static ERASE_NAMES: Statement = Statement::new(
     "DELETE FROM leadlex.value_name AS n
-     WHERE n.workspace_id OPERATOR(pg_catalog.=) $1
-       AND (n.person OPERATOR(pg_catalog.=) $2
-            OR n.value OPERATOR(pg_catalog.=) ANY ($3) AND n.name OPERATOR(pg_catalog.=) $4)
+     USING (SELECT w.value, w.name FROM leadlex.value_name AS w
+            WHERE w.workspace_id OPERATOR(pg_catalog.=) $1 AND w.person OPERATOR(pg_catalog.=) $2
+            UNION SELECT q.value, $4 FROM pg_catalog.unnest($3) AS q(value)) AS p
+     WHERE n.workspace_id OPERATOR(pg_catalog.=) $1 AND n.value OPERATOR(pg_catalog.=) p.value
+       AND n.name OPERATOR(pg_catalog.=) p.name
      RETURNING n.value",
 );
 // A value has no more names than are left.

@@ -140,8 +140,10 @@ pub fn purge(terms: Terms) -> u64 {
 
 static ERASE: Statement = Statement::new(
     "DELETE FROM leadlex.ticket AS t
-     WHERE t.workspace_id OPERATOR(pg_catalog.=) $1
-       AND (t.person OPERATOR(pg_catalog.=) $2 OR t.question OPERATOR(pg_catalog.=) ANY ($3))",
+     USING (SELECT w.question FROM leadlex.ticket AS w
+            WHERE w.workspace_id OPERATOR(pg_catalog.=) $1 AND w.person OPERATOR(pg_catalog.=) $2
+            UNION SELECT q.question FROM pg_catalog.unnest($3) AS q(question)) AS n
+     WHERE t.workspace_id OPERATOR(pg_catalog.=) $1 AND t.question OPERATOR(pg_catalog.=) n.question",
 );
 
 /// Deletes those of a person and of `questions`, as of now and not of the snapshot; how many.

@@ -151,13 +151,66 @@ fn forgetting_many_throws_away_no_answer_about_others() {
     let forget = |which: &str| {
         world.number(&format!("SELECT count(leadlex.forget_contact(id)) FROM crm WHERE full_name {which}"))
     };
+    let begun = std::time::Instant::now();
     assert_eq!(forget("= 'Person 2'"), 1);
     assert_eq!(forget("NOT IN ('Person 1', 'Person 2')"), 998);
-    assert_eq!(world.provider.in_flight(), 2, "forgotten while the answers are under way");
+    let took = begun.elapsed();
+    assert_eq!(world.provider.in_flight(), 2, "forgotten while the answers are under way, in {took:?}");
     wait_for_receipts(&world, 1);
     world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
     assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], PHONE);
     assert_eq!(world.provider.count(), 2, "the answer about the first is kept");
     assert_eq!(try_enrich(&mut caller, 2)["error"]["reason"], "no_data");
     assert_eq!(world.provider.count(), 3, "that about the second is not");
+}
+
+/// Rows that are read are few, however many the workspace has, and however many jobs.
+#[test]
+fn what_forgetting_reads_does_not_grow_with_the_workspace() {
+    const ROWS: i32 = 20_000;
+    let world = world(&["autovacuum = off"]);
+    let mut caller = world.caller();
+    crate::world::enrich_with_key(&mut caller, 1, uuid::Uuid::new_v4()).unwrap();
+    wait_for_receipts(&world, 1);
+    run(&mut caller, &format!("SELECT leadlex.enqueue('{{{}}}')", contact(1)));
+    eventually("the job is done", SOON, || {
+        world.number("SELECT count(*) FROM leadlex.job WHERE state = 'done'") == 1
+    });
+    let (receipt, job) = (
+        "workspace_id, gen_random_uuid(), answered_at, provider_id, known, matched, lacking, answer, gen_random_uuid(), gen_random_uuid()",
+        "gen_random_uuid(), first_job, 1, ARRAY[gen_random_uuid()::text], schema_name, table_name, role, authority, fields, overwrite, home",
+    );
+    world.run(&format!(
+        "INSERT INTO leadlex.receipt (workspace_id, question, answered_at, provider_id, known, matched, lacking, answer, person, contact)
+         SELECT {receipt} FROM leadlex.receipt, generate_series(1, {ROWS});
+         INSERT INTO leadlex.idempotency (workspace_id, key, request_hash, result, person)
+         SELECT workspace_id, gen_random_uuid(), request_hash, result, gen_random_uuid() FROM leadlex.idempotency, generate_series(1, {ROWS});
+         INSERT INTO leadlex.value_name (workspace_id, value, name, person)
+         SELECT '{workspace}', gen_random_uuid(), gen_random_uuid(), gen_random_uuid() FROM generate_series(1, {ROWS});
+         INSERT INTO leadlex.ticket (workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person)
+         SELECT workspace_id, gen_random_uuid(), provider_id, now(), now(), now() + interval '1 day', known, '{{}}', gen_random_uuid()
+         FROM leadlex.receipt LIMIT {ROWS};
+         INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role, authority, fields,
+             overwrite, home, state, next_attempt_at, finished_at)
+         SELECT workspace_id, {job}, 'done', NULL, now() FROM leadlex.job_set, generate_series(1, {ROWS});
+         ANALYZE",
+        workspace = world.workspace
+    ));
+    world.run("VACUUM leadlex.job_set");
+    let read = |world: &World| {
+        // What a session has counted is told when it ends.
+        thread::sleep(Duration::from_millis(1500));
+        world.number(
+            "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::int8 FROM pg_stat_user_tables
+             WHERE relname IN ('receipt', 'idempotency', 'value_name', 'ticket', 'job_set')",
+        )
+    };
+    let before = read(&world);
+    let sql = "SELECT leadlex.forget_contact($1)";
+    let erased: Value = world.caller().query_one(sql, &[&contact(1)]).unwrap().get(0);
+    for kind in ["history", "receipts", "stored_results", "jobs"] {
+        assert_eq!(erased[kind], 1, "{erased}");
+    }
+    let rows = read(&world) - before;
+    assert!(rows < 500, "{rows} rows read");
 }
