@@ -161,6 +161,7 @@ unsafe fn initialise(header: *mut Header) {
             turns: 0,
             resumed: 0,
             untold: false,
+            sweeping: false,
             read_only: false,
             account_count: count,
         });

@@ -125,8 +125,18 @@ pub fn give_up(message: &str, undone: &str) -> ! {
 pub fn others_wait(now: i64) -> (bool, bool) {
     layout::with_header(|h| {
         let waiting = || h.databases.iter().filter(|d| d.is_waiting(now) && !h.is_locked_out(d.oid));
-        (waiting().next().is_some(), waiting().any(|d| d.urgent))
+        (h.sweeping || waiting().next().is_some(), waiting().any(|d| d.urgent))
     })
+}
+
+/// For the launcher: whether databases are still to be looked at for which no place is noted.
+pub fn tell_sweeping(sweeping: bool) {
+    layout::with_header(|h| h.sweeping = sweeping);
+}
+
+/// For a worker: whether it goes as soon as it has nothing to do, because of those.
+pub fn is_sweeping() -> bool {
+    layout::with_header(|h| h.sweeping)
 }
 
 /// The databases that are to be looked at because there was no place for what was noted in them: all of them, then.

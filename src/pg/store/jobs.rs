@@ -146,32 +146,44 @@ pub struct Ticket {
 
 // Those that failed as a whole (last_error is an SQLSTATE then) are tried by themselves, or one of them would take the
 // others with it again.
+// By an index, in its order: those of other workspaces are not walked over, nor is what stands before the first.
 static COMPANIONS: Statement = Statement::new(
-    "SELECT j.id, j.contacts
-     FROM leadlex.job_set AS f JOIN leadlex.job_set AS j
-         ON j.role OPERATOR(pg_catalog.=) f.role AND j.workspace_id OPERATOR(pg_catalog.=) f.workspace_id
-        AND j.schema_name OPERATOR(pg_catalog.=) f.schema_name AND j.table_name OPERATOR(pg_catalog.=) f.table_name
-        AND j.authority OPERATOR(pg_catalog.=) f.authority
-        AND (j.key_hash OPERATOR(pg_catalog.=) f.key_hash OR j.key_hash IS NULL AND f.key_hash IS NULL)
-        AND j.fields OPERATOR(pg_catalog.=) f.fields AND j.overwrite OPERATOR(pg_catalog.=) f.overwrite
-        AND j.priority OPERATOR(pg_catalog.=) f.priority AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
-        AND j.attempts OPERATOR(pg_catalog.=) f.attempts AND j.home OPERATOR(pg_catalog.=) f.home
-        AND j.id OPERATOR(pg_catalog.<>) f.id
-     WHERE f.workspace_id OPERATOR(pg_catalog.=) $1 AND f.id OPERATOR(pg_catalog.=) $2
-       AND j.state OPERATOR(pg_catalog.=) 'queued' AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
-       AND (f.last_error IS NULL OR f.last_error OPERATOR(pg_catalog.~) '^[a-z]')
-       AND (j.last_error IS NULL OR j.last_error OPERATOR(pg_catalog.~) '^[a-z]')
-     ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<) LIMIT $3 FOR UPDATE OF j SKIP LOCKED",
+    "SELECT c.id, c.contacts
+     FROM (SELECT w.* FROM leadlex.job_set AS w
+           WHERE w.workspace_id OPERATOR(pg_catalog.=) $1 AND w.id OPERATOR(pg_catalog.=) $2
+             AND (w.last_error IS NULL OR w.last_error OPERATOR(pg_catalog.~) '^[a-z]') OFFSET 0) AS f,
+         LATERAL (
+           SELECT j.id, j.contacts FROM leadlex.job_set AS j
+           WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.role OPERATOR(pg_catalog.=) $4 AND j.priority OPERATOR(pg_catalog.=) $5
+             AND j.next_attempt_at OPERATOR(pg_catalog.>=) (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+             AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+             AND j.schema_name OPERATOR(pg_catalog.=) f.schema_name AND j.table_name OPERATOR(pg_catalog.=) f.table_name
+             AND j.authority OPERATOR(pg_catalog.=) f.authority
+             AND (j.key_hash OPERATOR(pg_catalog.=) f.key_hash OR j.key_hash IS NULL AND f.key_hash IS NULL)
+             AND j.fields OPERATOR(pg_catalog.=) f.fields AND j.overwrite OPERATOR(pg_catalog.=) f.overwrite
+             AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
+             AND j.attempts OPERATOR(pg_catalog.=) f.attempts AND j.home OPERATOR(pg_catalog.=) f.home
+             AND j.id OPERATOR(pg_catalog.<>) $2 AND j.state OPERATOR(pg_catalog.=) 'queued'
+             AND (j.last_error IS NULL OR j.last_error OPERATOR(pg_catalog.~) '^[a-z]')
+           ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<) LIMIT $3 FOR UPDATE SKIP LOCKED) AS c",
 );
 
 /// The set, and those after it that can be run together with it: what rows queue one by one is asked about in parallel, too.
-pub fn with_companions(first: Ticket) -> Vec<Ticket> {
+/// `priority` and `at` (when it was due, in epoch microseconds) are the place of the first in the queue of the role.
+pub fn with_companions(first: Ticket, role: &str, (priority, at): (i32, i64)) -> Vec<Ticket> {
     let mut room = (CONTACTS as u64).saturating_sub(first.contacts);
     let mut tickets = vec![first];
     if room == 0 {
         return tickets;
     }
-    let args = [arg(pg(first.workspace)), arg(pg(first.id)), arg(room as i64)];
+    let args = [
+        arg(pg(first.workspace)),
+        arg(pg(first.id)),
+        arg(room as i64),
+        name_arg(role),
+        arg(priority),
+        arg(at as f64),
+    ];
     for row in as_owner(|| COMPANIONS.query(View::Caller, &args)) {
         let contacts = number(&row, 1) as u64;
         if contacts > room {

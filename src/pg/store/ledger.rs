@@ -1,6 +1,8 @@
 //! Ledger, history, idempotency, rate records.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -274,14 +276,17 @@ pub fn record_rate(id: &[u8; 16], record: &Record) {
 }
 
 // Rows are moved, not counted up to an id: a transaction that commits late is simply moved later. They are left alone
-// while their workspace has no balance: a restore has brought one table, and is about to bring the other.
+// while their workspace has no balance: a restore has brought one table, and is about to bring the other. They are read in the
+// order of the file, from a place on: an old snapshot keeps what has been moved, and each portion would walk over all of that.
 static SETTLE: Statement = Statement::new(
-    "WITH moved AS (
+    "WITH looked AS MATERIALIZED (
+         SELECT q.ctid AS place, q.workspace_id FROM leadlex.credit_pending AS q
+         WHERE q.ctid OPERATOR(pg_catalog.>) $2::pg_catalog.tid LIMIT $1),
+     moved AS (
          DELETE FROM leadlex.credit_pending AS p
          WHERE p.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
-             SELECT q.ctid FROM leadlex.credit_pending AS q
-             WHERE EXISTS (SELECT FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) q.workspace_id)
-             LIMIT $1))
+             SELECT q.place FROM looked AS q
+             WHERE EXISTS (SELECT FROM leadlex.credit_balance AS b WHERE b.workspace_id OPERATOR(pg_catalog.=) q.workspace_id)))
          RETURNING p.workspace_id, p.id, p.amount, p.request_id, p.note, p.created_at),
      kept AS (
          INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, note, created_at)
@@ -298,13 +303,60 @@ static SETTLE: Statement = Statement::new(
                    ON g.workspace_id OPERATOR(pg_catalog.=) n.workspace_id
                GROUP BY n.workspace_id) AS m
          WHERE b.workspace_id OPERATOR(pg_catalog.=) m.workspace_id)
-     SELECT pg_catalog.count(*) FROM moved",
+     SELECT (SELECT pg_catalog.count(*) FROM moved), pg_catalog.count(*), pg_catalog.max(s.place)::pg_catalog.text FROM looked AS s",
 );
 
 /// At most so many rows are settled, or keys removed, by one transaction of the worker.
 pub const PORTION: u64 = 10_000;
 
-/// Folds pending ledger rows into the balances; how many.
-pub fn settle_ledger() -> u64 {
-    as_owner(|| SETTLE.row(View::Caller, &[arg(PORTION as i64)])).map_or(0, |row| number(&row, 0) as u64)
+/// What one transaction has settled.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    pub rows: u64,
+    /// There is more behind these.
+    pub more: bool,
+    /// It has begun at the front: there is nothing before these.
+    pub is_whole: bool,
+}
+
+/// Where this worker goes on.
+struct Place {
+    /// What stands before has been looked at: a `tid`.
+    after: String,
+    /// When it last began at the front, and how long that portion took.
+    front: Option<(Instant, Duration)>,
+}
+
+impl Place {
+    /// Least time between two looks from the front, and what part of the time they may take.
+    const EVERY: Duration = Duration::from_millis(200);
+    const SHARE: u32 = 20;
+
+    fn may_start_over(&self) -> bool {
+        self.front.is_none_or(|(begun, took)| begun.elapsed() >= Self::EVERY.max(took * Self::SHARE))
+    }
+}
+
+thread_local! {
+    static PLACE: RefCell<Place> = const { RefCell::new(Place { after: String::new(), front: None }) };
+}
+
+/// Folds a portion of the pending ledger rows into the balances. What stands before the place where a look begins, of transactions
+/// that have committed late, is found by a later one.
+pub fn settle_ledger() -> Settled {
+    PLACE.with_borrow_mut(|place| {
+        let (begun, is_whole) = (Instant::now(), place.may_start_over());
+        if is_whole {
+            place.after = "(0,0)".to_owned();
+        }
+        let args = [arg(PORTION as i64), arg(place.after.as_str())];
+        let row = as_owner(|| SETTLE.row(View::Caller, &args)).unwrap_or_default();
+        if let Some(last) = optional(&row, 2) {
+            place.after = last;
+        }
+        if is_whole {
+            place.front = Some((begun, begun.elapsed()));
+        }
+        Settled { rows: number(&row, 0) as u64, more: number(&row, 1) as u64 == PORTION, is_whole }
+    })
 }

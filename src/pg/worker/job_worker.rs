@@ -2,7 +2,7 @@
 //! here than the role has. It takes up to 500 contacts at a time, those that were queued one by one together,
 //! and leaves when nothing has come for half a second.
 
-use crate::pg::installation;
+use crate::pg::installation::{self, Found as Installed};
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -11,7 +11,6 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::pg::installation::Found;
 use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::{Exit, Key};
 use crate::pg::shared::lockouts;
@@ -20,7 +19,7 @@ use crate::pg::store::cache;
 use crate::pg::store::frozen;
 use crate::pg::store::job_state::{self, State};
 use crate::pg::store::jobs::{self, Ticket};
-use crate::pg::store::jobs_due;
+use crate::pg::store::jobs_due::{self, Found, Position};
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
@@ -128,7 +127,7 @@ type Closed = Vec<(Uuid, i64)>;
 
 fn work_until_idle(key: Key) {
     let begun = Instant::now();
-    let mut closed = Closed::new();
+    let (mut closed, mut position, mut lingered) = (Closed::new(), Position::default(), false);
     loop {
         super::reload_if_asked();
         // A cancel was meant for what this process did before.
@@ -138,6 +137,7 @@ fn work_until_idle(key: Key) {
             job_queues::mark(key, |q| q.wanted = true);
             return;
         }
+        let known = closed.len();
         closed.retain(|(_, until)| *until > now_us());
         let resumed = job_queues::resumed();
         let called = job_queues::mark(key, |q| {
@@ -148,7 +148,10 @@ fn work_until_idle(key: Key) {
             // Maybe because it has credits now, or another limit.
             closed.clear();
         }
-        match attempt_as(c"leadlex_enrich: looking for queued jobs", || look(key, &closed)) {
+        if closed.len() < known {
+            position.start_over();
+        }
+        match attempt_as(c"leadlex_enrich: looking for queued jobs", || look(key, &closed, &mut position)) {
             Err(_) if lockouts::is_locked_out(key.database) => continue,
             Err(failure) => return fail(key, &failure),
             Ok(Turn::Nothing) => return,
@@ -156,6 +159,7 @@ fn work_until_idle(key: Key) {
             Ok(Turn::Frozen) => return job_queues::freeze(key),
             Ok(Turn::GivenUp) => {}
             Ok(Turn::Sets(tickets)) => {
+                lingered = false;
                 if let Some(until) = job_run::run(key, &tickets) {
                     closed.push((tickets[0].workspace, until));
                 }
@@ -173,8 +177,16 @@ fn work_until_idle(key: Key) {
                 let opens = closed.iter().map(|(_, until)| *until).min();
                 let due = next.into_iter().chain(opens).min().unwrap_or(i64::MAX);
                 job_queues::mark(key, |q| (q.due_at, q.idle) = (q.due_at.min(due), true));
-                if !more_comes(key) {
+                if lingered && position.is_whole() {
                     return;
+                }
+                lingered = !more_comes(key);
+                if lingered && position.is_whole() {
+                    return;
+                }
+                if lingered {
+                    // What was committed late may stand before what has been passed.
+                    position.start_over();
                 }
             }
         }
@@ -205,8 +217,8 @@ fn own_name(role: u32) -> Option<String> {
 }
 
 /// Begins the next set, in a short transaction: whatever happens to this process, it is known to have been tried.
-fn look(key: Key, closed: &Closed) -> Turn {
-    if !matches!(installation::find(), Found::This(_)) {
+fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
+    if !matches!(installation::find(), Installed::This(_)) {
         return Turn::Nothing;
     }
     let Some(role) = own_name(key.role) else { return Turn::Nothing };
@@ -218,8 +230,9 @@ fn look(key: Key, closed: &Closed) -> Turn {
     }
     job_queues::mark(key, |q| q.frozen = false);
     let closed: Vec<Uuid> = closed.iter().map(|(workspace, _)| *workspace).collect();
-    let Some(due) = jobs_due::due(&role, &closed) else {
-        return Turn::Idle(jobs_due::next_due(&role, &closed));
+    let due = match jobs_due::due(&role, &closed, position) {
+        Found::Due(due) => due,
+        Found::Nothing(next) => return Turn::Idle(next),
     };
     let policy = settings::job_policy();
     let interrupted = match due.interrupted && job_queues::take_overran(key) {
@@ -248,7 +261,7 @@ fn look(key: Key, closed: &Closed) -> Turn {
     // What a worker did not survive is tried alone.
     let mut tickets = match due.interrupted {
         true => vec![due.ticket],
-        false => jobs::with_companions(due.ticket),
+        false => jobs::with_companions(due.ticket, &role, (due.place.priority, due.place.at)),
     };
     tickets.iter_mut().for_each(|ticket| ticket.attempts += 1);
     let patience = policy.backoff(tickets[0].attempts, None, job_run::jitter());

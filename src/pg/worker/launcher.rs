@@ -68,6 +68,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         }
         call_for_receipts();
         let waiting = start_workers(&mut sweep);
+        turns::tell_sweeping(!sweep.is_empty());
         start_job_workers();
         let pause = if waiting { Duration::from_millis(200) } else { settings::worker_naptime() };
         let due = job_queues::until_next().unwrap_or(pause);
@@ -199,7 +200,7 @@ fn next(sweep: &mut VecDeque<u32>) -> Option<u32> {
         let ready = |d: &&Database| d.is_waiting(now) && !header.is_locked_out(d.oid);
         let running = header.databases.iter().filter(|d| d.worker_pid != 0);
         if running.clone().count() >= settings::max_workers() {
-            if header.databases.iter().any(|d| ready(&d)) {
+            if !sweep.is_empty() || header.databases.iter().any(|d| ready(&d)) {
                 // Those that have nothing to do make room.
                 running.for_each(|d| workers::set_latch(d.latch));
             }

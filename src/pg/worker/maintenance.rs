@@ -289,9 +289,10 @@ fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> 
         }
         // Also one that always has more to do goes after its turn.
         let turn = end_of_turn(begun);
-        let until = turn.unwrap_or(idle_until);
-        let left = until.saturating_duration_since(Instant::now());
         let wanted = || layout::with_header(|h| workers::entry(h, database).is_some_and(|d| d.wanted));
+        let goes = written == 0 && turns::is_sweeping() && !wanted();
+        let until = if goes { begun } else { turn.unwrap_or(idle_until) };
+        let left = until.saturating_duration_since(Instant::now());
         if !(turn.is_some() && left.is_zero()) && wanted() {
             return Ok(true);
         }
@@ -357,16 +358,16 @@ fn round(database: u32, closing: bool) -> Round {
     let records = recorded.len() as u64;
     leases::apply(recorded);
     mark(database, |d| (d.records, d.clone) = (d.records + records, clone));
-    let (settled, marked) = match keeps_books {
-        true => (ledger::settle_ledger(), jobs_waiting::mark_some()),
-        false => (0, 0),
-    };
+    let settled = keeps_books.then(ledger::settle_ledger);
+    let marked = if keeps_books { jobs_waiting::mark_some() } else { 0 };
     commit_and_begin();
-    mark(database, |d| {
-        d.settled += settled;
-        // Rows may have come since: look once more at the next round.
-        d.has_work |= settled > 0;
-    });
+    if let Some(settled) = settled {
+        mark(database, |d| {
+            d.settled += settled.rows;
+            // Rows may have come since, or stand before these: look once more at the next round.
+            d.has_work |= settled.rows > 0 || !settled.is_whole;
+        });
+    }
     let allotted = keeps_books && allotment_writer::make(database);
     let expired = keeps_books && sweep::remove_expired(database);
     mark(database, |d| {
@@ -374,7 +375,7 @@ fn round(database: u32, closing: bool) -> Round {
         d.last_run = clock::now();
         d.error = [0; 160];
     });
-    let more = settled >= ledger::PORTION || marked >= jobs_waiting::MARKED_AT_ONCE;
+    let more = settled.is_some_and(|settled| settled.more) || marked >= jobs_waiting::MARKED_AT_ONCE;
     Round::Done { more: more || expired || allotted }
 }
 

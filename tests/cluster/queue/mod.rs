@@ -6,6 +6,7 @@ mod crashes;
 mod databases;
 mod failures;
 mod frozen;
+mod growing;
 mod homes;
 mod keeping;
 mod limits;

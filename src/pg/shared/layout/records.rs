@@ -324,6 +324,8 @@ pub struct Header {
     pub resumed: u32,
     /// Work has been noted for which there was no place: all databases are to be looked at.
     pub untold: bool,
+    /// Databases are looked at one after another, which no place is noted for: workers that have nothing to do make room.
+    pub sweeping: bool,
     /// default_transaction_read_only, as the server's configuration has it.
     pub read_only: bool,
     pub(super) account_count: usize,
