@@ -55,6 +55,7 @@ pub fn init() {
         ]);
         hooks::utility::register();
         hooks::explain::register();
+        hooks::executor::register();
         if !upgrading {
             worker::register();
         }

@@ -45,7 +45,7 @@ mod revert;
 mod shared_values;
 mod stats;
 mod suppression;
-mod triggers;
+pub mod triggers;
 mod workspaces;
 mod written;
 

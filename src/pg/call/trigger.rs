@@ -12,7 +12,7 @@ use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::spi;
 use crate::pg::table;
 use crate::pg::table::Binding;
-use leadlex_domain::fields::Field;
+use leadlex_domain::fields::{Field, FieldSet};
 
 /// Columns of a contact that providers may be asked with.
 const ASKED_WITH: [&str; 9] = [
@@ -81,8 +81,15 @@ impl Fired {
         unsafe { (*self.data).tg_event }
     }
 
-    fn for_each_row(self) -> bool {
+    /// Whether it is a row trigger.
+    pub fn for_each_row(self) -> bool {
         self.event() & pg_sys::TRIGGER_EVENT_ROW != 0
+    }
+
+    /// Its oid in pg_trigger.
+    pub fn trigger(self) -> pg_sys::Oid {
+        // SAFETY: a trigger's data is complete while it runs.
+        unsafe { (*(*self.data).tg_trigger).tgoid }
     }
 
     /// The table that the trigger is on.
@@ -145,20 +152,30 @@ impl Fired {
         rows
     }
 
+    /// The row of a row trigger, if somebody may have to be asked about it; its key as this session writes it.
+    pub fn row(self, reader: &Reader) -> Option<NewRow> {
+        // SAFETY: the reader is that of this trigger, whose tuples have the columns of its table.
+        unsafe {
+            let data = &*self.data;
+            let update = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+            let slot = if update { data.tg_newslot } else { data.tg_trigslot };
+            if update && !reader.0.differ(data.tg_trigslot, slot) {
+                return None;
+            }
+            reader.0.row(slot)
+        }
+    }
+
     fn rows_as_written(self, binding: &Binding, fields: &[Field]) -> Vec<NewRow> {
         // SAFETY: the descriptor is that of the table, and so are the tuples of its triggers.
         unsafe {
             let data = &*self.data;
             let columns = Columns::of((*data.tg_relation).rd_att, binding, fields);
-            let update = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
             if !self.for_each_row() {
-                return columns.of_tables(data.tg_oldtable, data.tg_newtable);
+                let descriptor = (*data.tg_relation).rd_att;
+                return columns.of_tables(descriptor, data.tg_oldtable, data.tg_newtable);
             }
-            let slot = if update { data.tg_newslot } else { data.tg_trigslot };
-            if update && !columns.differ(data.tg_trigslot, slot) {
-                return Vec::new();
-            }
-            columns.row(slot).into_iter().collect()
+            self.row(&Reader(columns)).into_iter().collect()
         }
     }
 }
@@ -174,9 +191,22 @@ fn misused(message: String, function: &str) -> ! {
     })
 }
 
+/// Reads the rows of one row trigger as they come.
+pub struct Reader(Columns);
+
+impl Reader {
+    /// `None`: the type of a column has a way of its own to be shown, which may fail, and must not outlive one row.
+    pub fn of(fired: Fired, binding: &Binding, fields: FieldSet) -> Option<Reader> {
+        let fields: Vec<Field> = fields.iter().collect();
+        // SAFETY: the descriptor of the trigger's table.
+        let columns = unsafe { Columns::of((*(*fired.data).tg_relation).rd_att, binding, &fields) };
+        let are_plain = columns.all().all(Attribute::is_plain);
+        are_plain.then_some(Reader(columns))
+    }
+}
+
 /// Where a tuple has what we look at.
 struct Columns {
-    descriptor: pg_sys::TupleDesc,
     id: Option<Attribute>,
     workspace: Option<Attribute>,
     wanted: Vec<Attribute>,
@@ -207,8 +237,26 @@ impl Attribute {
                 let bytes = unsafe { value.cast_mut_ptr::<[u8; 16]>().read_unaligned() };
                 Some(uuid::Uuid::from_bytes(bytes).to_string())
             }
+            pg_sys::TEXTOID | pg_sys::VARCHAROID => {
+                // SAFETY: a text or varchar; a copy is made only of what was compressed or moved out.
+                unsafe {
+                    let whole = value.cast_mut_ptr::<pg_sys::varlena>();
+                    let text = pg_sys::pg_detoast_datum_packed(whole);
+                    let owned = String::from_utf8_lossy(pgrx::varlena_to_byte_slice(text)).into_owned();
+                    if text != whole {
+                        pg_sys::pfree(text.cast());
+                    }
+                    Some(owned)
+                }
+            }
             _ => None,
         }
+    }
+
+    /// Whether [`Attribute::plain`] shows its values.
+    fn is_plain(&self) -> bool {
+        use pg_sys::{INT4OID, INT8OID, TEXTOID, UUIDOID, VARCHAROID};
+        [INT8OID, INT4OID, UUIDOID, TEXTOID, VARCHAROID].contains(&self.type_oid)
     }
 
     /// # Safety
@@ -241,7 +289,6 @@ impl Columns {
         let attribute = |ours: &str| column(binding.columns.get(ours)?);
         let computed = binding.computed();
         Columns {
-            descriptor,
             id: attribute("id"),
             workspace: attribute("workspace_id"),
             wanted: fields.iter().filter_map(|field| attribute(field.name())).collect(),
@@ -250,10 +297,16 @@ impl Columns {
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = &Attribute> {
+        let keys = self.id.iter().chain(&self.workspace);
+        keys.chain(&self.wanted).chain(&self.asked_with).chain(&self.sources)
+    }
+
     /// Of an UPDATE only rows in which something differs that providers are asked with, where both tables are at hand:
     /// Postgres notes old and new rows in pairs.
     unsafe fn of_tables(
         &self,
+        descriptor: pg_sys::TupleDesc,
         old: *mut pg_sys::Tuplestorestate,
         new: *mut pg_sys::Tuplestorestate,
     ) -> Vec<NewRow> {
@@ -261,8 +314,8 @@ impl Columns {
         unsafe {
             let paired =
                 !old.is_null() && pg_sys::tuplestore_tuple_count(old) == pg_sys::tuplestore_tuple_count(new);
-            let before = paired.then(|| Scan::of(old, self.descriptor));
-            let after = Scan::of(new, self.descriptor);
+            let before = paired.then(|| Scan::of(old, descriptor));
+            let after = Scan::of(new, descriptor);
             let mut rows = Vec::new();
             while after.next() {
                 let differs = before.as_ref().is_none_or(|b| !b.next() || self.differ(b.slot, after.slot));

@@ -1,4 +1,6 @@
-//! Statements of others that concern us: about whole databases, our schema and tables, and EXPLAIN of views.
+//! Statements of others that concern us: about whole databases, our schema and tables, EXPLAIN of views, and
+//! those that fire our triggers.
 
+pub mod executor;
 pub mod explain;
 pub mod utility;

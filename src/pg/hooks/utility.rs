@@ -21,6 +21,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use crate::pg::api::triggers::kept;
 use crate::pg::hooks::explain;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::transaction::LockoutOutcome;
@@ -80,6 +81,9 @@ unsafe extern "C-unwind" fn hook(
         let barred = if ours { before(node, context) } else { pg_sys::InvalidOid };
         let explains = (*node).type_ == pg_sys::NodeTag::T_ExplainStmt && analyzes(node.cast());
         let explained = if explains { explain::begin() } else { None };
+        // COPY fires the triggers of its rows itself.
+        let copies = (*node).type_ == pg_sys::NodeTag::T_CopyStmt;
+        let depth = if copies { kept::enter() } else { 0 };
         match PREVIOUS {
             Some(previous) => previous(
                 statement,
@@ -101,6 +105,9 @@ unsafe extern "C-unwind" fn hook(
                 receiver,
                 completion,
             ),
+        }
+        if copies {
+            kept::leave(depth);
         }
         if explains {
             explain::end(explained);

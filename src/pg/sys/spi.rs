@@ -173,6 +173,16 @@ fn lock_relations(plan: pg_sys::SPIPlanPtr) {
     }
 }
 
+/// Runs `work` where no statement is under way: in a transaction that is about to commit.
+pub fn with_snapshot<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: in a transaction; when `work` raises, its abort pops the snapshot.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    let result = work();
+    // SAFETY: pushed above.
+    unsafe { pg_sys::PopActiveSnapshot() };
+    result
+}
+
 /// Whether one snapshot serves the whole transaction: REPEATABLE READ or SERIALIZABLE.
 pub fn lasting_snapshot() -> bool {
     // SAFETY: reads a global. The macro IsolationUsesXactSnapshot().

@@ -1,6 +1,7 @@
 //! Enrichment by triggers on the user's own table.
 
 mod borrowed;
+mod kept;
 mod rights;
 
 use std::io::Write;

@@ -3,13 +3,15 @@
 //! They never fail the statement that fired them, but for what is Postgres's to raise and for triggers that are made
 //! wrongly. Whatever goes wrong is one warning for each statement, and jobs to try again.
 
+pub mod kept;
+
 use crate::pg::call::enqueue;
 use crate::pg::call::enqueue::Left;
 use crate::pg::call::refilling;
 use crate::pg::provider::shared_values::Crowd;
 use leadlex_domain::sqlstate;
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -69,16 +71,22 @@ pub unsafe extern "C-unwind" fn leadlex_enqueue_on_insert(fcinfo: pg_sys::Functi
 }
 
 fn run(fired: Fired, way: Way) -> pg_sys::Datum {
-    if settings::triggers_enabled() && !fired.is_by_us() {
-        let done = spi::caught(|| work(fired, way), |caught| !is_postgres_own(caught));
-        let trouble = done
-            .unwrap_or_else(|caught| Some(Trouble::all(format!("{}: {}", caught.sqlstate, caught.message))));
-        if let Some(trouble) = trouble {
-            trouble.warn();
-        }
+    let works = settings::triggers_enabled() && !fired.is_by_us();
+    if works && !(way == Way::Later && fired.for_each_row() && kept::keep(fired)) {
+        guarded(|| work(fired, way));
     }
     // An AFTER trigger's result is not looked at.
     pg_sys::Datum::from(0)
+}
+
+/// Gives the warning of what goes wrong.
+fn guarded(work: impl FnOnce() -> Option<Trouble>) {
+    let done = spi::caught(work, |caught| !is_postgres_own(caught));
+    let trouble =
+        done.unwrap_or_else(|caught| Some(Trouble::all(format!("{}: {}", caught.sqlstate, caught.message))));
+    if let Some(trouble) = trouble {
+        trouble.warn();
+    }
 }
 
 /// Cancel, timeouts, shutdown, serialization: the client has to know.
@@ -141,15 +149,16 @@ fn statement() -> i64 {
     unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
 }
 
-fn work(fired: Fired, way: Way) -> Option<Trouble> {
+/// The binding of the trigger's table, and the fields that it names. Err: nothing is to be done, and what to warn of.
+fn prepare(fired: Fired) -> Result<(Rc<Binding>, FieldSet), Option<Trouble>> {
     cache::refresh();
     if !layout::available() {
-        return Some(Trouble::all("leadlex_enrich is not in shared_preload_libraries".into()));
+        return Err(Some(Trouble::all("leadlex_enrich is not in shared_preload_libraries".into())));
     }
     // A copy of another database spends none of its money.
     if enqueue::is_clone() {
         later::tell_of_clone();
-        return None;
+        return Err(None);
     }
     let Some(binding) = bound(fired) else {
         let table = table::name_of(fired.relation());
@@ -157,12 +166,19 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
             Some(why) => format!("it cannot be, as it is {why}"),
             None => format!("SELECT leadlex.bind_contacts({})", table::literal(&table)),
         };
-        return Some(Trouble::all(format!("{table} is not bound: {remedy}")));
+        return Err(Some(Trouble::all(format!("{table} is not bound: {remedy}"))));
     };
     let asked = fired.arguments().into_iter().map(Some).collect::<Vec<_>>();
-    let fields = match ask::fields_asked((!asked.is_empty()).then_some(asked)) {
-        Ok(fields) => fields,
-        Err(failure) => return Some(Trouble::all(failure.text())),
+    match ask::fields_asked((!asked.is_empty()).then_some(asked)) {
+        Ok(fields) => Ok((binding, fields)),
+        Err(failure) => Err(Some(Trouble::all(failure.text()))),
+    }
+}
+
+fn work(fired: Fired, way: Way) -> Option<Trouble> {
+    let (binding, fields) = match prepare(fired) {
+        Ok(prepared) => prepared,
+        Err(trouble) => return trouble,
     };
     let wanted: Vec<Field> = fields.iter().collect();
     let rows = fired.rows(&binding, &wanted);
@@ -170,33 +186,56 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         return None;
     }
     let reason = if way == Way::Now { Reason::of(fired, &binding) } else { None };
-    let way = if reason.is_some() { Way::Later } else { way };
+    if way == Way::Later || reason.is_some() {
+        return queue_for(reason, fired.owner(), &binding, fields, rows);
+    }
     let mut failed = Failed { all: rows.len(), ..Failed::default() };
     for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
-        let what = (fired, &*binding, workspace, fields);
-        let left = match way {
-            Way::Later => ids,
-            Way::Now => {
-                let mut tried = enrich(fired, &binding, workspace, fields, ids.clone());
-                let rest =
-                    tried.as_mut().map_or_else(|_| Vec::new(), |tried| std::mem::take(&mut tried.rest));
-                for (progress, some, paid_for) in Left::jobs(rest) {
-                    queue(what, some, (progress, paid_for.as_ref()), way, &mut failed);
-                }
-                failed.of(&ids, tried.map(|tried| tried.failures))
-            }
-        };
+        let what = (fired.owner(), &*binding, workspace, fields);
+        let mut tried = enrich(fired, &binding, workspace, fields, ids.clone());
+        let rest = tried.as_mut().map_or_else(|_| Vec::new(), |tried| std::mem::take(&mut tried.rest));
+        for (progress, some, paid_for) in Left::jobs(rest) {
+            queue(what, some, (progress, paid_for.as_ref()), way, &mut failed);
+        }
+        let left = failed.of(&ids, tried.map(|tried| tried.failures));
         queue(what, left, (Progress::default(), None), way, &mut failed);
     }
-    let queued = failed.queued;
-    let mut trouble = failed.trouble();
-    match &mut trouble {
-        Some(trouble) if trouble.queued => trouble.remedy = later::remedy(fired.owner()),
-        Some(_) => (),
-        None if queued => later::tell(reason.as_ref(), fired.owner()),
-        None => (),
+    failed.conclude(None, fired.owner())
+}
+
+/// Queues rows, in the workspace of each.
+fn queue_rows(
+    owner: pg_sys::Oid,
+    binding: &Binding,
+    fields: FieldSet,
+    mut rows: Vec<NewRow>,
+) -> Option<Trouble> {
+    rows.iter_mut().for_each(|row| row.id = binding.respell(std::mem::take(&mut row.id)));
+    queue_for(None, owner, binding, fields, rows)
+}
+
+/// `reason`: why they are not enriched at once, where they should be.
+fn queue_for(
+    reason: Option<Reason>,
+    owner: pg_sys::Oid,
+    binding: &Binding,
+    fields: FieldSet,
+    rows: Vec<NewRow>,
+) -> Option<Trouble> {
+    let mut failed = Failed { all: rows.len(), ..Failed::default() };
+    for (workspace, ids) in by_workspace(binding, rows, &mut failed) {
+        let what = (owner, binding, workspace, fields);
+        queue(what, once(ids), (Progress::default(), None), Way::Later, &mut failed);
     }
-    trouble
+    failed.conclude(reason.as_ref(), owner)
+}
+
+/// Each of them once: a transaction can write a row more than once.
+fn once(ids: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::with_capacity(ids.len());
+    let is_first: Vec<bool> = ids.iter().map(|id| seen.insert(id.as_str())).collect();
+    let mut is_first = is_first.into_iter();
+    ids.into_iter().filter(|_| is_first.next() == Some(true)).collect()
 }
 
 fn bound(fired: Fired) -> Option<Rc<Binding>> {
@@ -239,6 +278,19 @@ impl Failed {
                 ids.to_vec()
             }
         }
+    }
+
+    /// What to warn of; tells the session of what was queued.
+    fn conclude(self, reason: Option<&Reason>, owner: pg_sys::Oid) -> Option<Trouble> {
+        let queued = self.queued;
+        let mut trouble = self.trouble();
+        match &mut trouble {
+            Some(trouble) if trouble.queued => trouble.remedy = later::remedy(owner),
+            Some(_) => (),
+            None if queued => later::tell(reason, owner),
+            None => (),
+        }
+        trouble
     }
 
     fn trouble(self) -> Option<Trouble> {
@@ -330,7 +382,7 @@ fn enrich(
 }
 
 fn queue(
-    (fired, binding, workspace, fields): (Fired, &Binding, Uuid, FieldSet),
+    (owner, binding, workspace, fields): (pg_sys::Oid, &Binding, Uuid, FieldSet),
     ids: Vec<String>,
     progress: (Progress, Option<&HashMap<String, String>>),
     way: Way,
@@ -341,7 +393,7 @@ fn queue(
     }
     let count = ids.len();
     let added = spi::caught(
-        || enqueue::add_for_owner(fired.owner(), binding, workspace, fields, ids, progress),
+        || enqueue::add_for_owner(owner, binding, workspace, fields, ids, progress),
         |caught| !is_postgres_own(caught),
     );
     failed.queued |= added.is_ok();
