@@ -6,7 +6,9 @@
 //! tests/bench by `Session::script`), checks that the work was done, measures small and large in turn (see [`least_ms`]), and
 //! removes its databases. `session.amounts.scale` says how much is large.
 
+mod forget;
 mod grants;
+mod queue;
 mod views;
 
 use std::time::Instant;
@@ -27,6 +29,8 @@ pub struct Sizes {
     pub history: u32,
     /// Roles with access.
     pub roles: u32,
+    /// Jobs that wait.
+    pub jobs: u32,
 }
 
 /// Small and large of one operation, in the unit of the row.
@@ -75,7 +79,7 @@ const fn row(operation: &'static str, limit: Limit, measure: fn(&Session) -> Res
 
 const SECOND: Limit = Limit::Most(1_000.0);
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 14] = [
     row("leadlex.enriched of one contact, ms", SECOND, views::enriched_contact),
     row("leadlex.enriched of one workspace of many, ms", SECOND, views::enriched_workspace),
     row("leadlex.enriched, the last 100, ms", SECOND, views::enriched_last),
@@ -84,6 +88,20 @@ const ROWS: [Row; 8] = [
     row("leadlex.credit_ledger, the last 100, ms", SECOND, views::ledger_last),
     row("leadlex.credit_ledger of one request, ms", SECOND, views::ledger_request),
     row("leadlex.grant_access, ms", Limit::Times(2.0), grants::grant_access),
+    row("leadlex.forget_row, ms", Limit::Times(2.0), forget::forget_row),
+    row("queue one by one, 5,000 jobs of all that wait, ms", Limit::Times(1.11), queue::one_by_one),
+    row("queue behind jobs that cannot be taken, 5,000 jobs, ms", Limit::Times(2.0), queue::behind_stuck),
+    row(
+        "queue beside an old snapshot, first and last 5,000 jobs, ms",
+        Limit::Times(1.43),
+        queue::beside_snapshot,
+    ),
+    row(
+        "settling beside an old snapshot, first and last tenth, ms",
+        Limit::Times(1.43),
+        queue::settle_beside_snapshot,
+    ),
+    row("COPY without and with a row trigger, ms", Limit::Times(3.0), queue::copy_with_row_trigger),
 ];
 
 /// How often a statement is run.

@@ -1,0 +1,23 @@
+//! Forgetting a person.
+
+use crate::error::Result;
+
+use super::super::session::Session;
+use super::{Pair, least_ms};
+
+/// In a workspace with few receipts, keys and jobs, and with many; milliseconds.
+pub fn forget_row(session: &Session) -> Result<Pair> {
+    let rows = session.amounts.scale.history / 5;
+    let measure = |database: &str, rows: u32| -> Result<f64> {
+        session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
+        let variables = [("contacts", "10"), ("ledger_rows", "0"), ("url", &session.nginx.url(0))];
+        session.script(database, "size.sql", &variables)?;
+        session.script(database, "scale_forget.sql", &[("rows", &rows.to_string())])?;
+        let forget = "SELECT leadlex.forget_row('contact', id::text) FROM contact LIMIT 1";
+        let took = least_ms(session, database, "bench", forget)?;
+        session.run("postgres", &[&format!("DROP DATABASE {database} WITH (FORCE)")])?;
+        Ok(took)
+    };
+    let small = measure("scale_forget_small", rows / 100)?;
+    Ok(Pair { small, large: measure("scale_forget_large", rows)? })
+}
