@@ -3,6 +3,7 @@
 mod again;
 mod ask;
 mod asker;
+pub mod budget_events;
 mod bulk;
 mod flight;
 pub mod health;
@@ -50,16 +51,20 @@ pub use throttle::{Queued, give_up, latest};
 pub use turn::{Awaited, asked_to_wait, wait_for};
 pub use under_way::Later;
 
+/// As [`for_workspace`]; empty where there is none.
+pub fn enabled_for(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
+    let all = cache::providers();
+    let enabled = all.iter().filter(|p| p.enabled && serves(p, workspace));
+    enabled.map(|p| (p.name.clone(), p.clone())).collect()
+}
+
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 ///
 /// Raises 55000: there is none, or each of them is disabled.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
-    let all = cache::providers();
-    let here = |p: &&Rc<LoadedProvider>| serves(p, workspace);
-    let enabled: Vec<_> =
-        all.iter().filter(here).filter(|p| p.enabled).map(|p| (p.name.clone(), p.clone())).collect();
+    let enabled = enabled_for(workspace);
     if enabled.is_empty() {
-        match all.iter().find(here) {
+        match cache::providers().iter().find(|p| serves(p, workspace)) {
             Some(disabled) => raise::not_ready(
                 "every data provider is disabled",
                 format!("Run SELECT leadlex.enable_provider('{}', true).", disabled.name.replace('\'', "''")),

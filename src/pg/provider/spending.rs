@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::pg::installation;
+use crate::pg::provider::budget_events::{self, sum_key};
 use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
 use crate::pg::shared::transaction::{self, UsedFields};
 use crate::pg::shared::{turns, wait, workers};
@@ -18,7 +18,7 @@ use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::{clock, role};
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::money::windows::day_of;
-use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
 use leadlex_domain::provider::{Config, Fault, FaultKind, Progress};
 use leadlex_domain::reply::{Costs, Origin};
@@ -103,24 +103,6 @@ impl Drop for Spending {
     fn drop(&mut self) {
         self.held.settle(&Bill::default());
     }
-}
-
-/// Where a request of this workspace to this provider counts; `None`: without a price.
-pub fn sum_key(currency: Option<Currency>, workspace: Uuid, provider: &str) -> SumKey {
-    let key = installation::account_key(workspace);
-    SumKey {
-        database: key.database,
-        catalog: key.catalog,
-        currency: currency.unwrap_or(Currency::NONE),
-        workspace: key.id,
-        provider: budgets::name_bytes(provider),
-    }
-}
-
-/// The sum that a budget counts.
-pub fn sum_of(budget: &Budget) -> SumKey {
-    let workspace = budget.workspace.unwrap_or(spend::EVERY_WORKSPACE);
-    sum_key(Some(budget.currency), workspace, budget.provider.as_deref().unwrap_or_default())
 }
 
 /// Whether a budget counts what this workspace spends with this provider.
@@ -228,8 +210,18 @@ fn attempt(
             let tab = TAB.with_borrow(Clone::clone);
             Ok(Ok(Spending { held, price: price.cloned(), most_of_answer, tab }))
         }
-        Err(Denied::Budget(at)) => Err(over_budget(budgets[at])),
-        Err(Denied::Reported(credits)) => Err(over_credits(credits, price)),
+        Err(Denied::Budget(at)) => {
+            // With fewer contacts it may be enough.
+            if spender.contacts == 1 {
+                budget_events::tell_out(budgets[at], now);
+            }
+            Err(over_budget(budgets[at]))
+        }
+        Err(Denied::Reported(credits)) => {
+            let most = price.and_then(Price::most_credits).unwrap_or_default();
+            budget_events::tell_reported(provider, credits, most);
+            Err(over_credits(credits, most))
+        }
         Err(wait) => Ok(Err(wait)),
     }
 }
@@ -267,7 +259,7 @@ fn load(key: &SumKey) -> bool {
 
 fn no_price(budget: &Budget) -> Fault {
     let message = format!(
-        "not asked: a budget in {} concerns it, and it has no price in that currency",
+        "{WITHOUT_PRICE} {} concerns it, and it has no price in that currency",
         budget.currency
     );
     Fault::new(FaultKind::NoPrice, message)
@@ -276,11 +268,10 @@ fn no_price(budget: &Budget) -> Fault {
 fn over_budget(budget: &Budget) -> Fault {
     let now = clock::now();
     let retry_after_s = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
-    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, format!("not asked: {}", words(budget))) }
+    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words(budget)) }
 }
 
-fn over_credits(credits: Amount, price: Option<&Price>) -> Fault {
-    let most = price.and_then(Price::most_credits).unwrap_or_default();
+fn over_credits(credits: Amount, most: Amount) -> Fault {
     let message = format!(
         "not asked: an answer of it has reported {credits} credits, and most_credits of its price says at most {most}"
     );
@@ -291,8 +282,8 @@ fn over_credits(credits: Amount, price: Option<&Price>) -> Fault {
 /// No workspace learns of the others' budgets more than that there is one.
 fn words(budget: &Budget) -> String {
     let period = match budget.period.name() {
-        "total" => "the budget".to_owned(),
-        period => format!("the budget of this {period}"),
+        "total" => OVER_BUDGET.to_owned(),
+        period => format!("{OVER_BUDGET} of this {period}"),
     };
     format!(
         "{period} ({} {}) does not have enough left for the most that the request can cost",

@@ -1,8 +1,10 @@
 //! Money: what is spent, and that budgets hold.
 
 mod budgets;
+mod caps;
 mod crash;
 mod estimate;
+mod events;
 mod spend;
 
 use std::time::Duration;

@@ -12,6 +12,10 @@ use std::iter::Sum;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(pub i64);
 
+/// How it is told that a provider was not asked for a budget, and for a price that it lacks: the queue finds by that what waits.
+pub const OVER_BUDGET: &str = "not asked: the budget";
+pub const WITHOUT_PRICE: &str = "not asked: a budget in";
+
 /// Decimal places of an amount.
 const DECIMALS: usize = 6;
 const MILLION: i64 = 1_000_000;

@@ -30,7 +30,7 @@ use leadlex_domain::estimate::{Estimate, EstimateOutcome, Means, Why};
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::health::Permit;
-use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
+use leadlex_domain::identity::{WRITE_ENRICH, Workspace};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Next, Verdict};
 use leadlex_domain::rate::{Limits, Status};
@@ -74,8 +74,26 @@ fn counted(
     if with_costs {
         outlook.costs = Some(CostEstimate::new(workspace, &provider::for_workspace(workspace)));
     }
-    let estimate = outlook.count(&caller, ids);
+    let estimate = outlook.count(means_of(&caller.workspace), ids);
     Ok((estimate, outlook.costs))
+}
+
+/// How many contacts a batch that begins now could ask about, and for how much, whatever pauses, limits and credits keep it from
+/// that just now. `providers`: see [`provider::enabled_for`].
+///
+/// Raises what `estimate` does.
+pub(super) fn most(
+    scope: BatchScope<'_>,
+    providers: &[(String, Rc<LoadedProvider>)],
+    ids: Vec<Option<String>>,
+) -> (u64, CostEstimate) {
+    let mut outlook = Outlook::new(scope);
+    outlook.costs = Some(CostEstimate::new(scope.workspace, providers));
+    outlook.counts_requests = false;
+    outlook.meets_pauses = false;
+    let estimate = outlook.count(Means::default(), ids);
+    let asked = estimate.counts().find(|(outcome, _)| *outcome == EstimateOutcome::Asked);
+    (asked.map_or(0, |(_, contacts)| contacts), outlook.costs.expect("as made above"))
 }
 
 /// Keys of contacts with an empty field among those asked for, of which something could come now: a provider may be asked,
@@ -132,6 +150,8 @@ struct Outlook<'a> {
     crowd: Crowd,
     /// Whether requests count against the providers' own limits.
     counts_requests: bool,
+    /// Whether a provider that is paused now is not asked.
+    meets_pauses: bool,
     /// What it would cost, where that is asked for.
     costs: Option<CostEstimate>,
 }
@@ -152,12 +172,13 @@ impl<'a> Outlook<'a> {
             people: HashSet::new(),
             crowd: Crowd::default(),
             counts_requests: true,
+            meets_pauses: true,
             costs: None,
         }
     }
 
-    fn count(&mut self, caller: &Caller, ids: Vec<Option<String>>) -> Estimate {
-        let mut estimate = Estimate::new(means_of(&caller.workspace));
+    fn count(&mut self, means: Means, ids: Vec<Option<String>>) -> Estimate {
+        let mut estimate = Estimate::new(means);
         let keys = self.scope.keys(ids);
         keys.bad.iter().for_each(|_| estimate.skip(Why::BadKey));
         let mut met: HashSet<&str> = HashSet::with_capacity(keys.known.len());
@@ -353,10 +374,11 @@ impl<'a> Outlook<'a> {
         if matches!(inquiry.next(config, person, Some("secret"), None), Next::Nothing(_)) {
             return Ok(false);
         }
+        let meets_pauses = self.meets_pauses;
         let opening = self
             .openings
             .entry(provider.id)
-            .or_insert_with(|| opening_of(provider, config, (inquiry, person)));
+            .or_insert_with(|| opening_of(provider, config, (inquiry, person), meets_pauses));
         match opening {
             Opening::Closed(fault) => Err(fault.clone()),
             Opening::Open(_) if !self.counts_requests => Ok(true),
@@ -370,13 +392,21 @@ impl<'a> Outlook<'a> {
 }
 
 /// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.
-fn opening_of(provider: &LoadedProvider, config: &Config, asked: (&Inquiry, &Person)) -> Opening {
+fn opening_of(
+    provider: &LoadedProvider,
+    config: &Config,
+    asked: (&Inquiry, &Person),
+    meets_pauses: bool,
+) -> Opening {
     let question = match provider::prepare(provider, config, asked, None) {
         Ok(Ready::Send(prepared)) => Some(prepared.question),
         Ok(Ready::LogIn(question)) => Some(question),
         Ok(Ready::Nothing(_)) => None,
         Err(fault) => return Opening::Closed(fault),
     };
+    if !meets_pauses {
+        return Opening::Open(None);
+    }
     let state = health::find(provider.id).and_then(|slot| slot.state());
     if let (Some(question), Some(mut state)) = (question, state)
         && let Permit::No(pause) = state.health.permit(question, true, clock::now_us(), Duration::ZERO)
