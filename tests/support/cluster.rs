@@ -12,6 +12,7 @@ use postgres::{Client, Config, NoTls};
 use xtask::postgres::cluster::{START_TIMEOUT, STOP_TIMEOUT};
 use xtask::process::{children_of, is_running, kill, wait_within};
 
+use super::eventually;
 use super::server::{Server, check, server};
 
 /// How to shut down, as in pg_ctl.
@@ -320,6 +321,16 @@ impl Cluster {
     pub fn log_since(&self, mark: usize) -> String {
         let log = fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(log.get(mark..).unwrap_or_default()).into_owned()
+    }
+
+    /// What was logged since then, once this is in it: a worker commits first, and then logs what it did.
+    pub fn logged_since(&self, mark: usize, text: &str) -> String {
+        let mut log = String::new();
+        eventually(&format!("\"{text}\" is logged"), Duration::from_secs(10), || {
+            log = self.log_since(mark);
+            log.contains(text)
+        });
+        log
     }
 
     pub fn log_mark(&self) -> usize {

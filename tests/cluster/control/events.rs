@@ -42,7 +42,7 @@ fn a_pause_and_its_end_are_told_of() {
         try_enrich(&mut caller, 1)["fields_updated"] == json!(["phone"])
     });
     listener.next("provider_back", PROMPT);
-    let log = world.cluster.log_since(mark);
+    let log = world.cluster.logged_since(mark, "event: provider_back");
     let line =
         |kind: &str| log.lines().filter(|l| l.contains(&format!("leadlex_enrich event: {kind}"))).count();
     assert_eq!((line("provider_paused"), line("provider_back")), (1, 1), "{log}");

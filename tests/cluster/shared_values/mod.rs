@@ -105,7 +105,7 @@ fn a_hundred_people_with_one_address_are_a_few_requests_one_by_one() {
     assert_eq!(world.provider.count(), 4);
     assert_eq!(number(&mut caller, "SELECT leadlex.credits()"), 10_000 - 4);
     assert_eq!(count_told(&told), 1, "once a session: {told:?}");
-    let log = world.cluster.log_since(mark);
+    let log = world.cluster.logged_since(mark, "an e-mail address came up");
     assert_eq!(log.matches("an e-mail address came up with more than 3 different names").count(), 1, "{log}");
     assert!(!world.cluster.log().contains(NOBODYS), "no address in the log");
     // Nor anywhere in our tables.
@@ -232,7 +232,7 @@ fn a_sandbox_key_is_found_by_single_calls_and_another_provider_goes_on() {
     // The fourth name is the one too many: the worker may know it before this call writes.
     try_enrich(&mut caller, 4);
     found(&world, "supplied profile");
-    assert!(world.cluster.log_since(mark).contains("provider main supplied one LinkedIn profile"));
+    world.cluster.logged_since(mark, "provider main supplied one LinkedIn profile");
     let result = try_enrich(&mut caller, 5);
     assert_eq!(
         (&result["error"]["code"], &result["error"]["reason"]),
@@ -272,7 +272,8 @@ fn a_telephone_number_of_many_is_told_of_and_written() {
     for n in 5..=8 {
         assert_eq!(enrich(&mut caller, n).unwrap()["contact"]["phone"], "+12025550123");
     }
-    assert_eq!(world.cluster.log_since(mark).matches("supplied one telephone number").count(), 1);
+    let told = "supplied one telephone number";
+    assert_eq!(world.cluster.logged_since(mark, told).matches(told).count(), 1);
     assert_eq!((listed(&world, "supplied profile"), listed(&world, "email")), (0, 0));
 }
 
