@@ -466,6 +466,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
     DELETE FROM leadlex.ticket AS k WHERE k.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.provider_field_tally AS q WHERE q.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.provider_rate AS r WHERE r.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.shared_value AS v WHERE v.provider_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;
 END

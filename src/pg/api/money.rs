@@ -295,7 +295,7 @@ fn estimate_cost(
             remaining.map(numeric),
         )
     };
-    TableIterator::new(estimate.providers.iter().map(row).collect::<Vec<_>>())
+    TableIterator::new(estimate.in_order().map(row).collect::<Vec<_>>())
 }
 
 fn numeric(amount: Amount) -> AnyNumeric {

@@ -9,6 +9,7 @@ use crate::pg::provider::budget_events;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Close, Record};
 use crate::pg::store::cache;
+use crate::pg::store::quality;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::spend;
 use crate::pg::sys::clock;
@@ -62,6 +63,7 @@ pub fn write(database: u32, close: Close) -> Result<(), Failed> {
             spend::book_left();
         }
         spend::record(&record);
+        quality::record(&record.entries);
         budget_events::look(clock::now());
         record
     })?;

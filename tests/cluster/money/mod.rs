@@ -5,6 +5,7 @@ mod caps;
 mod crash;
 mod estimate;
 mod events;
+mod quality;
 mod spend;
 
 use std::time::Duration;

@@ -58,35 +58,44 @@ struct Questions {
     expected: f64,
 }
 
-/// For which workspace, and what for each provider in the order of the waterfall.
+/// For which workspace, and what for each provider, in the order of their priority.
 pub struct CostEstimate {
     pub workspace: Uuid,
     pub providers: Vec<ProviderCosts>,
+    /// Their positions in the order of the waterfall.
+    order: Vec<usize>,
 }
 
 impl CostEstimate {
-    /// Nothing so far.
-    pub fn new(workspace: Uuid, providers: &[(String, Rc<LoadedProvider>)]) -> CostEstimate {
+    /// Nothing so far. `order`: the positions of the providers in the order of the waterfall.
+    pub fn new(workspace: Uuid, providers: &[(String, Rc<LoadedProvider>)], order: Vec<usize>) -> CostEstimate {
         let providers = providers.iter().map(|(_, provider)| ProviderCosts::new(provider)).collect();
-        CostEstimate { workspace, providers }
+        CostEstimate { workspace, providers, order }
     }
 
-    /// A contact is asked about: certainly at provider `at`, and at those after it by what comes of that.
-    pub fn asked(&mut self, at: usize, person: &Person, missing: FieldSet, mode: Mode) {
+    /// In the order of the waterfall.
+    pub fn in_order(&self) -> impl Iterator<Item = &ProviderCosts> {
+        self.order.iter().map(|at| &self.providers[*at])
+    }
+
+    /// A contact is asked about: certainly at the first of these providers, and at the others by what comes of that.
+    pub fn asked(&mut self, ahead: &[usize], person: &Person, missing: FieldSet, mode: Mode) {
         // How likely it is that this provider is asked.
         let mut reached = 1.0;
         // What those before it may have supplied by then identifies for it.
         let mut supplied = FieldSet::EMPTY;
-        for (index, costs) in self.providers.iter_mut().enumerate().skip(at) {
+        for (place, index) in ahead.iter().enumerate() {
+            let is_first = place == 0;
+            let costs = &mut self.providers[*index];
             let provider = Rc::clone(&costs.provider);
             let Ok(config) = &provider.config else { continue };
             let wanted = config.fills().intersect(missing);
-            if wanted.is_empty() || index > at && !config.could_identify(person, supplied) {
+            if wanted.is_empty() || !is_first && !config.could_identify(person, supplied) {
                 continue;
             }
-            let is_identified = index == at || config.identifies(person);
+            let is_identified = is_first || config.identifies(person);
             let reached_here = if is_identified { reached } else { 0.0 };
-            costs.add(config, (person, wanted), (index == at, reached_here));
+            costs.add(config, (person, wanted), (is_first, reached_here));
             if mode != Mode::FirstMatch {
                 supplied = supplied.union(wanted);
             }

@@ -72,7 +72,10 @@ fn counted(
     let (workspace, request) = (caller.workspace.id, lookup::request(&binding, asked));
     let mut outlook = Outlook::new(BatchScope { workspace, binding: &binding, request });
     if with_costs {
-        outlook.costs = Some(CostEstimate::new(workspace, &provider::for_workspace(workspace)));
+        let providers = provider::for_workspace(workspace);
+        let wanted = request.fields.intersect(request.mapped);
+        let order = provider::order(&providers, request.mode, wanted);
+        outlook.costs = Some(CostEstimate::new(workspace, &providers, order));
     }
     let estimate = outlook.count(means_of(&caller.workspace), ids);
     Ok((estimate, outlook.costs))
@@ -88,7 +91,7 @@ pub(super) fn most(
     ids: Vec<Option<String>>,
 ) -> (u64, CostEstimate) {
     let mut outlook = Outlook::new(scope);
-    outlook.costs = Some(CostEstimate::new(scope.workspace, providers));
+    outlook.costs = Some(CostEstimate::new(scope.workspace, providers, (0..providers.len()).collect()));
     outlook.counts_requests = false;
     outlook.meets_pauses = false;
     let estimate = outlook.count(Means::default(), ids);
@@ -304,7 +307,7 @@ impl<'a> Outlook<'a> {
         let (known, missing) = (steps.known(), steps.missing());
         let receipts = !settings::receipt_terms().off();
         if receipts && past.asked_of(provider.id).is_some_and(|question| self.asked.contains(&question)) {
-            return ControlFlow::Break(match self.is_asked_about_alike(at, &known, past, missing) {
+            return ControlFlow::Break(match self.is_asked_about_alike(steps, &known, past) {
                 true => EstimateOutcome::AnsweredWithAnother,
                 // Of those after this one.
                 false => EstimateOutcome::Asked,
@@ -320,7 +323,7 @@ impl<'a> Outlook<'a> {
                 self.asked.extend(past.asked_of(provider.id));
                 self.people.insert(self.likeness(at, &known, past, missing));
                 if let Some(costs) = &mut self.costs {
-                    costs.asked(at, &past.person, missing, self.scope.request.mode);
+                    costs.asked(&steps.ahead(), &past.person, missing, self.scope.request.mode);
                 }
                 ControlFlow::Break(EstimateOutcome::Asked)
             }
@@ -335,12 +338,12 @@ impl<'a> Outlook<'a> {
 
     /// Whether what is asked about another contact answers all of the questions about this one, from that of provider `at`
     /// on. What an answer fills in can make others of those that follow.
-    fn is_asked_about_alike(&self, at: usize, contact: &Contact, past: &Past, missing: FieldSet) -> bool {
-        let useless = |(_, provider): &(String, Rc<LoadedProvider>)| {
-            provider.config.as_ref().map_or(true, |config| config.fills().intersect(missing).is_empty())
+    fn is_asked_about_alike(&self, steps: &Steps, contact: &Contact, past: &Past) -> bool {
+        let (ahead, missing) = (steps.ahead(), steps.missing());
+        let useless = |at: &usize| {
+            self.providers.all[*at].1.config.as_ref().map_or(true, |config| config.fills().intersect(missing).is_empty())
         };
-        self.people.contains(&self.likeness(at, contact, past, missing))
-            || self.providers.all[at + 1..].iter().all(useless)
+        self.people.contains(&self.likeness(ahead[0], contact, past, missing)) || ahead[1..].iter().all(useless)
     }
 
     /// Two contacts with the same hash are asked about alike from provider `at` on. It is of the questions, or where answers can
@@ -353,7 +356,7 @@ impl<'a> Outlook<'a> {
                     self.providers.all[at..].iter().map(|(_, provider)| past.asked_of(provider.id));
                 format!("{:?}", questions.collect::<Vec<_>>())
             }
-            Mode::Fill => {
+            Mode::Fill | Mode::Cheapest => {
                 let fields = contact.identifying_fields();
                 let values: Vec<Option<&str>> = fields.iter().map(|field| contact.value(field)).collect();
                 format!("{:?}", (at, contact.identifying(), fields.names(), values))
