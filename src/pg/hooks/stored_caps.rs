@@ -7,8 +7,8 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::pg::sys::raise::{Refusal, refuse};
-use crate::pg::sys::{row, settings};
 use crate::pg::sys::spi::{Statement, View, arg};
+use crate::pg::sys::{row, settings};
 use leadlex_domain::sqlstate;
 
 /// Whether the statement is one of these.
@@ -53,7 +53,10 @@ pub unsafe extern "C-unwind" fn require_superuser(node: *mut pg_sys::Node) {
         refuse(Refusal {
             sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: format!("permission denied to store {name}, or to take it away"),
-            detail: Some("What is stored for a role or database takes the place of a limit that a superuser has set.".into()),
+            detail: Some(
+                "What is stored for a role or database takes the place of a limit that a superuser has set."
+                    .into(),
+            ),
             hint: Some("Lower it for a session with SET, or ask a superuser.".into()),
         });
     }

@@ -94,7 +94,8 @@ fn tell(kind: Kind, about: About, detail: Value, used: Amount) {
 
 fn post(kind: Kind, about: About, detail: &Value, used: Option<Amount>) {
     let installation = installation::present();
-    let key = format!("{} {} {} {} {detail}", installation.catalog, kind.name(), about.workspace, about.provider);
+    let key =
+        format!("{} {} {} {} {detail}", installation.catalog, kind.name(), about.workspace, about.provider);
     let is_new = TOLD.with_borrow_mut(|told| {
         if told.len() >= MOST_TOLD {
             told.clear();

@@ -92,7 +92,8 @@ pub fn log_in(
             },
             Turn::Mine(number) => {
                 let mine = Mine { place: Place { key, number }, handed_on: false };
-                let asked = (question, Spender { workspace, fields: None, wanted: FieldSet::EMPTY, contacts: 1 });
+                let asked =
+                    (question, Spender { workspace, fields: None, wanted: FieldSet::EMPTY, contacts: 1 });
                 let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;
                 return Ok(Held { place: Place { key, number }, values });
             }

@@ -234,10 +234,8 @@ fn load(key: &SumKey) -> bool {
 }
 
 fn no_price(budget: &Budget) -> Fault {
-    let message = format!(
-        "{WITHOUT_PRICE} {} concerns it, and it has no price in that currency",
-        budget.currency
-    );
+    let message =
+        format!("{WITHOUT_PRICE} {} concerns it, and it has no price in that currency", budget.currency);
     Fault::new(FaultKind::NoPrice, message)
 }
 

@@ -55,7 +55,12 @@ fn tell(waiting: Waiting, catalog: u32) -> Made {
     let Some((provider, owner)) = provider_of(waiting.provider) else { return Made::Dropped(waiting) };
     let workspace = if waiting.workspace.is_nil() { owner } else { waiting.workspace };
     if matches!(waiting.kind, Kind::BudgetLow | Kind::BudgetOut)
-        && store::events::is_told(waiting.kind, workspace, provider.as_deref(), &budget_events::same(&waiting.detail()))
+        && store::events::is_told(
+            waiting.kind,
+            workspace,
+            provider.as_deref(),
+            &budget_events::same(&waiting.detail()),
+        )
     {
         return Made::Dropped(waiting);
     }

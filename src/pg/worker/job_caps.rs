@@ -18,7 +18,8 @@ pub fn refusals(
     }
     let binding = binding();
     let of = |sets: &[Set]| {
-        let ids: Vec<Option<String>> = sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
+        let ids: Vec<Option<String>> =
+            sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
         caps::refuses_job(workspace, &binding, &ids, request)
     };
     match of(sets) {

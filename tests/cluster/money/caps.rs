@@ -45,7 +45,11 @@ fn a_set_a_call_and_a_job_that_could_ask_too_many_are_refused_before_a_request()
         let failure = refused(&mut caller, &sql);
         assert!(failure.message.contains("leadlex.max_contacts_per_statement allows 15"), "{failure:?}");
         let last = sql.starts_with("SELECT (SELECT");
-        let contacts = if last { "16 contacts, which can cost up to 4.48 USD" } else { "20 contacts, which can cost up to 5.6 USD" };
+        let contacts = if last {
+            "16 contacts, which can cost up to 4.48 USD"
+        } else {
+            "20 contacts, which can cost up to 5.6 USD"
+        };
         assert!(failure.message.contains(contacts), "{failure:?}");
         assert_eq!(requests(&world), sent + if last { 15 } else { 0 });
     }
@@ -102,8 +106,18 @@ fn a_role_lowers_them_for_itself_and_only_a_superuser_raises_them() {
         caller_is(&format!("SELECT set_config('{name}', '{lower}', false)"), None);
         caller_is(&format!("SELECT set_config('{name}', '-1', true)"), Some("42501"));
         // A function of an ordinary role cannot either; one of a superuser can.
-        caller_is(&format!("CREATE FUNCTION pg_temp.raise() RETURNS int LANGUAGE sql SECURITY DEFINER SET {name} = -1 AS 'SELECT 1'"), Some("42501"));
-        caller_is(&format!("CREATE FUNCTION pg_temp.lower() RETURNS int LANGUAGE sql SET {name} = {lower} AS 'SELECT 1'"), None);
+        caller_is(
+            &format!(
+                "CREATE FUNCTION pg_temp.raise() RETURNS int LANGUAGE sql SECURITY DEFINER SET {name} = -1 AS 'SELECT 1'"
+            ),
+            Some("42501"),
+        );
+        caller_is(
+            &format!(
+                "CREATE FUNCTION pg_temp.lower() RETURNS int LANGUAGE sql SET {name} = {lower} AS 'SELECT 1'"
+            ),
+            None,
+        );
         world.run(&format!("CREATE OR REPLACE FUNCTION raise() RETURNS text LANGUAGE sql SECURITY DEFINER SET {name} = -1 AS $$SELECT current_setting('{name}')$$"));
         caller_is("SELECT public.raise()", None);
         caller_is("DROP FUNCTION pg_temp.lower(); RESET ALL", None);
@@ -174,7 +188,11 @@ fn triggers_warn_and_jobs_are_given_up() {
     assert_eq!(requests(&world), 3);
     assert_eq!(number(&mut caller, "SELECT count(*) FROM leadlex.job"), 0);
     let told = notices.take();
-    assert!(told.iter().any(|notice| format!("{notice:?}").contains("leadlex.max_contacts_per_statement allows 3")), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|notice| format!("{notice:?}").contains("leadlex.max_contacts_per_statement allows 3")),
+        "{told:?}"
+    );
     world.run("ALTER TABLE crm ENABLE TRIGGER later");
     caller.batch_execute(&insert("later", 11, 14)).unwrap();
     assert_eq!(number(&mut caller, "SELECT count(*) FROM leadlex.job"), 0);
@@ -190,12 +208,21 @@ fn triggers_warn_and_jobs_are_given_up() {
     first.batch_execute("SELECT leadlex.enqueue(ARRAY['00000000-0000-4000-8000-000000000011'::uuid, '00000000-0000-4000-8000-000000000012'], '{phone}')").unwrap();
     world.run("ALTER ROLE caller SET leadlex.max_contacts_per_statement = 1");
     first = world.caller();
-    first.batch_execute("SELECT leadlex.enqueue(ARRAY['00000000-0000-4000-8000-000000000013'::uuid], '{phone}')").unwrap();
-    first.batch_execute("SELECT leadlex.enqueue(ARRAY['00000000-0000-4000-8000-000000000014'::uuid], '{phone}')").unwrap();
+    first
+        .batch_execute(
+            "SELECT leadlex.enqueue(ARRAY['00000000-0000-4000-8000-000000000013'::uuid], '{phone}')",
+        )
+        .unwrap();
+    first
+        .batch_execute(
+            "SELECT leadlex.enqueue(ARRAY['00000000-0000-4000-8000-000000000014'::uuid], '{phone}')",
+        )
+        .unwrap();
     drop((first, caller));
     world.run("SELECT leadlex.resume_queue()");
     eventually("two are given up, and two alone are not", Duration::from_secs(20), || {
-        let dead = "SELECT count(*) FROM leadlex.job WHERE state = 'dead' AND last_error LIKE '53400: %2 contacts%'";
+        let dead =
+            "SELECT count(*) FROM leadlex.job WHERE state = 'dead' AND last_error LIKE '53400: %2 contacts%'";
         number(&mut owner, dead) == 2
             && number(&mut owner, "SELECT count(*) FROM leadlex.job WHERE outcome = 'enriched'") == 5
     });

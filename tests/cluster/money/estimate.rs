@@ -102,7 +102,10 @@ fn a_request_about_several_contacts_is_one() {
     // Were each refused, it would be asked again in halves, down to one contact: no more than 49 requests.
     assert_eq!(most(&world), "3-3 ~3: 4.9");
     world.provider.on("/bulk", |_| Behaviour::json(413, json!({})));
-    world.caller().batch_execute("SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')").unwrap();
+    world
+        .caller()
+        .batch_execute("SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')")
+        .unwrap();
     let spent = "SELECT coalesce(sum(cost), 0)::text FROM leadlex.spend";
     let mut owner = world.owner();
     let sent = world.provider.count();
@@ -133,7 +136,10 @@ fn the_most_that_it_costs_has_polls_and_logins() {
         Behaviour::json(200, json!({"id": request.param("email").unwrap_or_default()}))
     });
     world.provider.on("/poll", |_| Behaviour::json(200, json!({"status": "running"})));
-    world.caller().batch_execute("SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')").unwrap();
+    world
+        .caller()
+        .batch_execute("SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')")
+        .unwrap();
     assert!(world.provider.count() >= 6, "{}", world.provider.count());
     let within = "SELECT (sum(cost) >= 0.6 AND sum(cost) <= 3.2)::text FROM leadlex.spend";
     let mut owner = world.owner();

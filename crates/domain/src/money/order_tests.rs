@@ -36,7 +36,8 @@ fn expected_costs_follow_the_hit_rates() {
 #[test]
 fn the_cheapest_for_what_is_wanted_comes_first() {
     let (dear, cheap, per_request) = (price(0.5, 0.0), price(0.1, 0.0), price(0.0, 0.02));
-    let candidate = |price: Option<&Price>, record| Candidate { price: price.cloned(), record, supplies: fields() };
+    let candidate =
+        |price: Option<&Price>, record| Candidate { price: price.cloned(), record, supplies: fields() };
     let mut never_phones = record(100, 90);
     never_phones.supplied[Field::PHONE.index()] = 0;
     let all = [

@@ -138,7 +138,9 @@ impl World {
             Step::Providers => {
                 let names = ["vendor", "second"].into_iter().take(1 + usize::from(self.second.is_some()));
                 Event::Providers(
-                    names.map(|name| Source { name: name.to_owned(), min_confidence: None, candidate: None }).collect(),
+                    names
+                        .map(|name| Source { name: name.to_owned(), min_confidence: None, candidate: None })
+                        .collect(),
                 )
             }
             Step::LookUp(_) => Event::Listed(self.is_listed(&steps.whom())),

@@ -119,8 +119,10 @@ impl Asked {
 
 impl Caps {
     fn in_force() -> Option<Caps> {
-        let caps =
-            Caps { contacts: settings::max_contacts_per_statement(), cost: settings::max_cost_per_statement() };
+        let caps = Caps {
+            contacts: settings::max_contacts_per_statement(),
+            cost: settings::max_cost_per_statement(),
+        };
         (caps.contacts.is_some() || caps.cost.is_some()).then_some(caps)
     }
 
@@ -135,7 +137,8 @@ impl Caps {
     }
 
     fn refusal(&self, name: &str, asked: &Asked) -> Refusal<'static> {
-        let allowed = match (name == settings::CAPS[0].to_str().unwrap_or_default(), self.contacts, self.cost) {
+        let allowed = match (name == settings::CAPS[0].to_str().unwrap_or_default(), self.contacts, self.cost)
+        {
             (true, Some(contacts), _) => contacts.to_string(),
             (_, _, Some(cost)) => cost.to_string(),
             _ => String::new(),

@@ -68,7 +68,11 @@ pub struct CostEstimate {
 
 impl CostEstimate {
     /// Nothing so far. `order`: the positions of the providers in the order of the waterfall.
-    pub fn new(workspace: Uuid, providers: &[(String, Rc<LoadedProvider>)], order: Vec<usize>) -> CostEstimate {
+    pub fn new(
+        workspace: Uuid,
+        providers: &[(String, Rc<LoadedProvider>)],
+        order: Vec<usize>,
+    ) -> CostEstimate {
         let providers = providers.iter().map(|(_, provider)| ProviderCosts::new(provider)).collect();
         CostEstimate { workspace, providers, order }
     }
@@ -127,7 +131,12 @@ impl ProviderCosts {
     }
 
     /// One more question; `certain`: it is asked whatever others answer, and `reached`: how likely that is.
-    fn add(&mut self, config: &Config, (person, wanted): (&Person, FieldSet), (certain, reached): (bool, f64)) {
+    fn add(
+        &mut self,
+        config: &Config,
+        (person, wanted): (&Person, FieldSet),
+        (certain, reached): (bool, f64),
+    ) {
         let group = config.bulk().filter(|_| config.shares(&Inquiry::new(wanted), person));
         let questions = match group {
             Some(bulk) => self.together.entry(bulk.group(wanted)).or_default(),

@@ -341,9 +341,14 @@ impl<'a> Outlook<'a> {
     fn is_asked_about_alike(&self, steps: &Steps, contact: &Contact, past: &Past) -> bool {
         let (ahead, missing) = (steps.ahead(), steps.missing());
         let useless = |at: &usize| {
-            self.providers.all[*at].1.config.as_ref().map_or(true, |config| config.fills().intersect(missing).is_empty())
+            self.providers.all[*at]
+                .1
+                .config
+                .as_ref()
+                .map_or(true, |config| config.fills().intersect(missing).is_empty())
         };
-        self.people.contains(&self.likeness(ahead[0], contact, past, missing)) || ahead[1..].iter().all(useless)
+        self.people.contains(&self.likeness(ahead[0], contact, past, missing))
+            || ahead[1..].iter().all(useless)
     }
 
     /// Two contacts with the same hash are asked about alike from provider `at` on. It is of the questions, or where answers can
