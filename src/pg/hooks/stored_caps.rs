@@ -66,7 +66,7 @@ static STORED: Statement = Statement::new(
     "SELECT o.name
      FROM pg_catalog.pg_db_role_setting AS s, LATERAL pg_catalog.unnest(s.setconfig) AS c(setting),
           LATERAL pg_catalog.split_part(c.setting, '=', 1) AS o(name)
-     WHERE s.setrole OPERATOR(pg_catalog.=) $2 AND s.setdatabase OPERATOR(pg_catalog.=) $3
+     WHERE s.setrole::pg_catalog.int8 OPERATOR(pg_catalog.=) $2 AND s.setdatabase::pg_catalog.int8 OPERATOR(pg_catalog.=) $3
        AND pg_catalog.lower(o.name) OPERATOR(pg_catalog.=) ANY ($1) LIMIT 1",
 );
 
@@ -88,6 +88,7 @@ unsafe fn stored(role: *mut pg_sys::RoleSpec, database: *const c_char) -> Option
         };
         (role, database)
     };
-    let row = STORED.row(View::Latest, &[arg(names), arg(role), arg(database)])?;
+    let row = STORED
+        .row(View::Latest, &[arg(names), arg(i64::from(role.to_u32())), arg(i64::from(database.to_u32()))])?;
     Some(row::text(&row, 0))
 }

@@ -189,11 +189,13 @@ impl ProviderCosts {
         }
     }
 
-    /// With polls, logins and repetitions. What is refused together is asked again in halves, down to one contact.
+    /// With polls, logins and repetitions. What is refused together is asked again in halves, down to one contact; and no
+    /// request need be full.
     fn most_requests(&self, config: &Config) -> u64 {
         let of_a_question = config.most_requests_of_a_question();
-        let halves = |questions: &Questions| (2 * questions.possible).saturating_sub(1) * of_a_question;
-        self.alone.possible * of_a_question + self.together.values().map(halves).sum::<u64>()
+        let sizes = config.bulk().map_or(1, |bulk| u64::from(bulk.most().next_power_of_two().ilog2()) + 1);
+        let together: u64 = self.together.values().map(|questions| questions.possible).sum();
+        (self.alone.possible + together * sizes) * of_a_question
     }
 }
 
