@@ -121,18 +121,12 @@ impl Fired {
 
     /// Whether the role that writes has the rights of the table's owner anyway.
     pub fn is_by_an_equal(self) -> bool {
-        // SAFETY: a look-up of memberships.
-        unsafe { pg_sys::has_privs_of_role(role::caller(), self.owner()) }
+        is_equal(self.owner())
     }
 
-    /// As the table's owner. Nothing that somebody with fewer rights could have put into his search_path is found then by
-    /// the owner's triggers; the queue's workers do the same.
+    /// As the table's owner, see [`as_owner`].
     pub fn as_owner<R>(self, work: impl FnOnce() -> R) -> R {
-        let work = || role::as_table_owner(self.owner(), work);
-        if self.is_by_an_equal() {
-            return work();
-        }
-        spi::with_settings(&[(c"search_path", c"pg_catalog, pg_temp")], work)
+        as_owner(self.owner(), work)
     }
 
     /// The arguments of CREATE TRIGGER, in their order; empty where there are none.
@@ -178,6 +172,23 @@ impl Fired {
             self.row(&Reader(columns)).into_iter().collect()
         }
     }
+}
+
+/// Whether the role that writes has the rights of the owner of a table anyway.
+fn is_equal(owner: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up of memberships.
+    unsafe { pg_sys::has_privs_of_role(role::caller(), owner) }
+}
+
+/// As the owner of a trigger's table. Nothing that somebody with fewer rights could have put into his search_path is found then
+/// by the owner's triggers; the queue's workers do the same.
+pub fn as_owner<R>(owner: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
+    let is_equal = is_equal(owner);
+    let work = || role::as_table_owner(owner, work);
+    if is_equal {
+        return work();
+    }
+    spi::with_settings(&[(c"search_path", c"pg_catalog, pg_temp")], work)
 }
 
 fn misused(message: String, function: &str) -> ! {

@@ -3,4 +3,5 @@
 
 pub mod executor;
 pub mod explain;
+mod stored_caps;
 pub mod utility;

@@ -22,9 +22,9 @@ use uuid::Uuid;
 use crate::pg::api::later;
 use crate::pg::api::later::Reason;
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
+use crate::pg::call::batch::{Call, FieldRequest, Outcomes, caps};
 use crate::pg::call::identity;
-use crate::pg::call::trigger::{Fired, NewRow};
+use crate::pg::call::trigger::{self, Fired, NewRow};
 use crate::pg::shared::layout;
 use crate::pg::shared::progress;
 use crate::pg::store::cache;
@@ -192,6 +192,11 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     let mut failed = Failed { all: rows.len(), ..Failed::default() };
     for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
         let what = (fired.owner(), &*binding, workspace, fields);
+        if let Err(why) = within_caps(what, &ids) {
+            failed.lost = true;
+            failed.note(ids.len(), why);
+            continue;
+        }
         let mut tried = enrich(fired, &binding, workspace, fields, ids.clone());
         let rest = tried.as_mut().map_or_else(|_| Vec::new(), |tried| std::mem::take(&mut tried.rest));
         for (progress, some, paid_for) in Left::jobs(rest) {
@@ -224,8 +229,13 @@ fn queue_for(
 ) -> Option<Trouble> {
     let mut failed = Failed { all: rows.len(), ..Failed::default() };
     for (workspace, ids) in by_workspace(binding, rows, &mut failed) {
-        let what = (owner, binding, workspace, fields);
-        queue(what, once(ids), (Progress::default(), None), Way::Later, &mut failed);
+        let (what, ids) = ((owner, binding, workspace, fields), once(ids));
+        if let Err(why) = within_caps(what, &ids) {
+            failed.lost = true;
+            failed.note(ids.len(), why);
+            continue;
+        }
+        queue(what, ids, (Progress::default(), None), Way::Later, &mut failed);
     }
     failed.conclude(reason.as_ref(), owner)
 }
@@ -236,6 +246,20 @@ fn once(ids: Vec<String>) -> Vec<String> {
     let is_first: Vec<bool> = ids.iter().map(|id| seen.insert(id.as_str())).collect();
     let mut is_first = is_first.into_iter();
     ids.into_iter().filter(|_| is_first.next() == Some(true)).collect()
+}
+
+/// Whether the statement may ask about these, too. Err: why not.
+fn within_caps(
+    (owner, binding, workspace, fields): (pg_sys::Oid, &Binding, Uuid, FieldSet),
+    ids: &[String],
+) -> Result<(), String> {
+    if !caps::are_in_force() {
+        return Ok(());
+    }
+    let all: Vec<Option<String>> = ids.iter().cloned().map(Some).collect();
+    let request = FieldRequest { fields, overwrite: false };
+    let look = || trigger::as_owner(owner, || caps::require(workspace, binding, &all, request));
+    spi::caught(look, |caught| !is_postgres_own(caught)).map_err(|caught| caught.message)
 }
 
 fn bound(fired: Fired) -> Option<Rc<Binding>> {
