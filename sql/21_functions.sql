@@ -409,7 +409,7 @@ REVOKE ALL ON FUNCTION leadlex.worker_report() FROM PUBLIC;
 -- Tells every backend that what it remembers of these tables is out of date, when the change commits.
 CREATE FUNCTION leadlex.config_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_wrapper';
-COMMENT ON FUNCTION leadlex.config_changed() IS 'Trigger on the configuration tables: sends an invalidation when a change commits.';
+COMMENT ON FUNCTION leadlex.config_changed() IS 'Trigger on tables that every backend remembers something of: sends an invalidation when a change commits.';
 REVOKE ALL ON FUNCTION leadlex.config_changed() FROM PUBLIC;
 
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.workspace
@@ -428,6 +428,19 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+
+-- These most workspaces have none of, which every backend remembers. Rows of removed ones are looked for in vain.
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.shared_value
+    FOR EACH ROW WHEN (NEW.kind OPERATOR(pg_catalog.<>) 'supplied phone') EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.undone
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.suppression
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.outcome
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+-- What contacts' tables refused.
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.receipt
+    FOR EACH ROW WHEN (NEW.contact IS NOT NULL) EXECUTE FUNCTION leadlex.config_changed();
 
 CREATE FUNCTION leadlex.allow_shared_value(
     value text,

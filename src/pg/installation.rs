@@ -41,6 +41,8 @@ pub struct Installation {
 thread_local! {
     static KNOWN: Cell<Option<Installation>> = const { Cell::new(None) };
     static STALE: Cell<bool> = const { Cell::new(false) };
+    /// A table of which it is remembered that it is empty may have rows by now.
+    static FILLED: Cell<bool> = const { Cell::new(false) };
     static OTHER_ROLES: Cell<bool> = const { Cell::new(false) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
@@ -74,6 +76,14 @@ pub fn has_changed() -> bool {
     changed
 }
 
+/// Whether one of the tables whose emptiness is remembered, see [`crate::pg::store::absence`], may have got rows since this was
+/// last asked: by others, or in this transaction.
+pub fn has_filled() -> bool {
+    // SAFETY: allowed wherever a statement can run.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    FILLED.replace(false)
+}
+
 /// Whether roles, memberships or the database's owner have changed since this was last asked.
 pub fn has_other_roles() -> bool {
     OTHER_ROLES.replace(false)
@@ -81,8 +91,18 @@ pub fn has_other_roles() -> bool {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    let of = |table: pg_sys::Oid| table == relation;
+    let fills = |known: Installation| {
+        let Installation { shared_values, undone, suppressions, outcomes, receipts, .. } = known;
+        [shared_values, undone, suppressions, outcomes, receipts].into_iter().any(of)
+    };
+    let relation_is_any = relation == pg_sys::InvalidOid;
+    // Until it is known which tables those are, it may be any.
+    if relation_is_any || KNOWN.get().is_none_or(fills) {
+        FILLED.set(true);
+    }
     let relation = relation.to_u32();
-    if relation == 0
+    if relation_is_any
         || WATCHED.try_with(|w| w.try_borrow().map_or(true, |w| w.contains(&relation))).unwrap_or(false)
     {
         STALE.set(true);

@@ -3,6 +3,7 @@
 //! `suppressions` whom they must not be asked about, `shared_values` what many people have in common, `tallies` what they came to, `jobs` what is queued,
 //! `pauses` and `frozen` whether that is worked on, `events` what administrators are told.
 
+pub mod absence;
 pub mod allotments;
 pub mod cache;
 pub mod checks;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
+use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::store::{checks, outcomes, tickets, undone};
 use crate::pg::sys::index_probe;
@@ -28,6 +29,11 @@ static RECALL: Statement = Statement::new(
 /// Whether receipts of the former form may be there: restored from the dump of an earlier version.
 pub fn has_former() -> bool {
     index_probe::has_entries(installation::present().former_receipts)
+}
+
+/// Whether it may be written of any contact what its table refused.
+pub fn any_rejection(workspace: Uuid) -> bool {
+    absence::may_have(Rows::Rejections, workspace)
 }
 
 /// What is written of these questions, whatever its age.

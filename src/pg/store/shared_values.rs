@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
+use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, optional, pg, text, uuid};
@@ -15,9 +16,9 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
 use leadlex_domain::shared::{Kind, Value};
 
-/// Whether none was ever found, as far as the table's size tells.
-pub fn is_empty() -> bool {
-    index_probe::is_empty(installation::present().shared_values)
+/// Whether a value may be shared in this workspace: mostly none is.
+pub fn any(workspace: Uuid) -> bool {
+    absence::may_have(Rows::SharedValues, workspace)
 }
 
 /// Which of these values are shared by more than `most` names, as committed now.

@@ -147,3 +147,20 @@ fn it_is_kept_for_a_time() {
     });
     assert_eq!(world.number("SELECT count(*) FROM leadlex.outcome WHERE contact_id <> 'old'"), 1);
 }
+
+/// Each session remembers that nothing is told of any contact, no longer than that.
+#[test]
+fn a_success_removes_the_reason_in_a_session_that_knew_of_none() {
+    let world = kinds();
+    insert(&world, 1);
+    let (mut one, mut other) = (world.caller(), world.caller());
+    enrich(&mut other, 15).unwrap();
+    fails(enrich(&mut one, 14));
+    eventually("it is told", SOON, || outcomes(&world, 1).len() == 1);
+    world
+        .provider
+        .on(PATH, |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+12025550123"}})));
+    world.end_pauses();
+    enrich(&mut other, 14).unwrap();
+    eventually("it is told no more", SOON, || outcomes(&world, 1).is_empty());
+}
