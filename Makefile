@@ -30,7 +30,7 @@ build: ## a development build, in a private copy of Postgres under target/
 install: ## a release build into the Postgres of PG_CONFIG
 	@$(XTASK) install
 
-bench: ## calls a second, beside functions by hand, the limits and BASE=<commit>; QUICK=1 is shorter, ONLY="calls …" are parts
+bench: ## calls a second, beside functions by hand, the limits and BASE=<commit>; QUICK=1 is shorter, ONLY="calls …" are parts, SCALE=1 is about growth
 	@$(XTASK) bench
 
 update-script: ## for a release: FROM=<version> DELTA=<file> make sql/leadlex_enrich--FROM--….sql, see docs/internals/releasing.md

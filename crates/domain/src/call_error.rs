@@ -271,7 +271,7 @@ impl Failure {
         let named = columns.join(" and ");
         failure.message.push_str(&format!(": its {named} is a shared value"));
         failure.hint = format!(
-            "No credit was charged. What {named} holds came up with more than leadlex.max_people_per_value different names, so it identifies nobody. Fill in one of the person's own, or name and company; where it is one person's all the same, an administrator runs SELECT leadlex.allow_shared_value('VALUE')."
+            "No credit was charged. Contacts with more than leadlex.max_people_per_value different names have the same {named}, so it does not identify one of them. Give the contact a value of its own, or a name and a company. Where the value does belong to one person, an administrator runs SELECT leadlex.allow_shared_value('VALUE')."
         );
         failure
     }

@@ -74,7 +74,7 @@ pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
 pub fn none_configured() -> ! {
     raise::not_ready(
         "no data provider is configured",
-        "Run SELECT leadlex.add_provider('people_data_labs', preset => 'people_data_labs', secret => 'YOUR_KEY').",
+        "Run SELECT leadlex.add_provider('people_data_labs', preset => 'people_data_labs', secret => 'YOUR_KEY'). The view leadlex.presets lists the other presets.",
     )
 }
 

@@ -191,10 +191,11 @@ fn warn_once() {
     if !is_read || TOLD.replace(true) {
         return;
     }
-    let message = "an e-mail address or LinkedIn profile is shared by many people, and identifies nobody";
+    let message =
+        "an e-mail address or LinkedIn profile is shared by many people, and no longer identifies a contact";
     warn(
         message.to_owned(),
-        "It came up with more than leadlex.max_people_per_value different names. The contacts concerned end with reason not_identifiable or shared_value. This is told once a session.",
+        "Contacts with more than leadlex.max_people_per_value different names have this value. A contact that has no other identifying value ends with reason not_identifiable, and an answer with such a profile with reason shared_value. A session gets this warning once.",
     );
 }
 

@@ -15,6 +15,7 @@ mod paused;
 mod plot;
 mod report;
 mod results;
+mod scale;
 mod session;
 mod size;
 mod table;
@@ -61,6 +62,7 @@ struct Amounts {
     large_contacts: u32,
     large_ledger: u32,
     compare: compare::Amounts,
+    scale: scale::Sizes,
 }
 
 const WHOLE: Amounts = Amounts {
@@ -77,6 +79,7 @@ const WHOLE: Amounts = Amounts {
     large_contacts: 2_000_000,
     large_ledger: 1_000_000,
     compare: compare::Amounts { rounds: 5, calls: 5_000, set: 10_000, sessions: 11 },
+    scale: scale::Sizes { history: 5_000_000, roles: 2_000 },
 };
 
 const QUICK: Amounts = Amounts {
@@ -93,6 +96,7 @@ const QUICK: Amounts = Amounts {
     large_contacts: 200_000,
     large_ledger: 100_000,
     compare: compare::Amounts { rounds: 3, calls: 1_000, set: 2_000, sessions: 5 },
+    scale: scale::Sizes { history: 200_000, roles: 500 },
 };
 
 /// A variable of the environment; `None` also where it is empty.
@@ -106,12 +110,16 @@ fn folder(project: &Project) -> PathBuf {
 }
 
 /// `QUICK=1`: shorter, less exact. `ONLY="calls memory"`: some parts alone, see [`Part`]. `BASE=<commit>`: beside that commit.
+/// `SCALE=1`: in place of all that, small beside a hundred times as much, see [`scale`].
 /// The tables go to the terminal and to target/bench.
 ///
 /// # Errors
 /// Where something does not start, or did other work than is counted.
 pub fn bench(project: &Project) -> Result<()> {
     let amounts = if given("QUICK").is_some() { QUICK } else { WHOLE };
+    if given("SCALE").is_some() {
+        return scale::scale(project, amounts);
+    }
     let (commit, load) = (given("BASE"), machine::load());
     let parts = Parts::parse(&given("ONLY").unwrap_or_default(), commit.is_some())?;
     let _lock = project.only_one("bench")?;

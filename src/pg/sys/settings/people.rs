@@ -65,7 +65,7 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"leadlex.max_people_per_value",
         c"How many different names of a workspace may share an e-mail address or LinkedIn profile; -1 or 0 = any number.",
-        c"What more of them share identifies nobody, and an answer with a profile that its provider has for more is not written.",
+        c"An e-mail address or profile that more names share does not identify a contact, and a profile that a provider supplied for more names is not written.",
         &MAX_PEOPLE,
         -1,
         1_000,

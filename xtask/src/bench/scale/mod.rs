@@ -1,0 +1,170 @@
+//! `SCALE=1`: what must not cost more as a customer grows. Each operation is measured small and at a hundred times as much, in
+//! one run, as a ratio.
+//!
+//! To add a row: write a function `fn(&Session) -> Result<Pair>` in a file of this folder, and name it in [`ROWS`] with the
+//! operation and its [`Limit`]. The function makes what it needs in databases of its own (`Session::run`, or a script of
+//! tests/bench by `Session::script`), checks that the work was done, measures small and large in turn (see [`least_ms`]), and
+//! removes its databases. `session.amounts.scale` says how much is large.
+
+mod grants;
+mod views;
+
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::project::Project;
+use crate::terminal::{note, say};
+
+use super::report::Files;
+use super::session::Session;
+use super::table::Table;
+use super::{Amounts, given};
+
+/// How much is large. Small is a hundredth.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Rows of history, each with its row in the ledger.
+    pub history: u32,
+    /// Roles with access.
+    pub roles: u32,
+}
+
+/// Small and large of one operation, in the unit of the row.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    pub small: f64,
+    pub large: f64,
+}
+
+/// What is good enough.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    /// Large is at most so many times small.
+    Times(f64),
+    /// Large is at most so much, whatever small is.
+    Most(f64),
+}
+
+impl Limit {
+    fn is_met(self, pair: Pair) -> bool {
+        match self {
+            Limit::Times(times) => pair.large <= times * pair.small,
+            Limit::Most(most) => pair.large <= most,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Limit::Times(times) => format!("≤ {times}×"),
+            Limit::Most(most) => format!("≤ {most}"),
+        }
+    }
+}
+
+/// An operation that is measured.
+struct Row {
+    /// With its unit; what is large stands in the table's head or here.
+    operation: &'static str,
+    limit: Limit,
+    measure: fn(&Session) -> Result<Pair>,
+}
+
+const fn row(operation: &'static str, limit: Limit, measure: fn(&Session) -> Result<Pair>) -> Row {
+    Row { operation, limit, measure }
+}
+
+const SECOND: Limit = Limit::Most(1_000.0);
+
+const ROWS: [Row; 8] = [
+    row("leadlex.enriched of one contact, ms", SECOND, views::enriched_contact),
+    row("leadlex.enriched of one workspace of many, ms", SECOND, views::enriched_workspace),
+    row("leadlex.enriched, the last 100, ms", SECOND, views::enriched_last),
+    row("leadlex.enrichment, last hour, ms", SECOND, views::history_hour),
+    row("leadlex.enrichment, the last 100, ms", SECOND, views::history_last),
+    row("leadlex.credit_ledger, the last 100, ms", SECOND, views::ledger_last),
+    row("leadlex.credit_ledger of one request, ms", SECOND, views::ledger_request),
+    row("leadlex.grant_access, ms", Limit::Times(2.0), grants::grant_access),
+];
+
+/// How often a statement is run.
+const RUNS: u32 = 5;
+
+/// The least of several runs of a statement by this role: milliseconds by the server's clock, without the start of a session.
+pub fn least_ms(session: &Session, database: &str, role: &str, sql: &str) -> Result<f64> {
+    let quoted = sql.replace('\'', "''");
+    let timed = format!(
+        "SET ROLE {role};
+         CREATE FUNCTION pg_temp.ms() RETURNS float8 LANGUAGE plpgsql AS $$
+         DECLARE begun timestamptz := clock_timestamp();
+         BEGIN EXECUTE '{quoted}'; RETURN extract(epoch FROM clock_timestamp() - begun) * 1000; END $$;
+         SELECT min(ms) FROM (SELECT pg_temp.ms() AS ms FROM generate_series(1, {RUNS})) AS t;"
+    );
+    let answer = session.ask(database, &timed)?;
+    answer.trim().parse().map_err(|_| format!("{sql}: {answer:?}"))
+}
+
+/// Measures all rows. An error where one exceeds its limit, or could not be measured; the others are measured all the same.
+pub fn scale(project: &Project, amounts: Amounts) -> Result<()> {
+    let _lock = project.only_one("bench")?;
+    project.end_leftovers();
+    crate::extension::build(project, true)?;
+    let files = Files::begin(project)?;
+    let session = Session::start(project, &project.server(true)?, amounts)?;
+    views::prepare(&session)?;
+    let mut table = Table::new(
+        "Small beside a hundred times as much",
+        &["operation", "small", "large", "ratio", "must", "met"],
+    );
+    table.ends_in_words = true;
+    let mut failed = 0;
+    let only = given("ONLY").unwrap_or_default();
+    for row in ROWS.iter().filter(|row| row.operation.contains(only.as_str())) {
+        say(row.operation);
+        let begun = Instant::now();
+        let (cells, met) = match (row.measure)(&session) {
+            Ok(pair) => {
+                let numbers = [pair.small, pair.large, pair.large / pair.small].map(|n| format!("{n:.2}"));
+                (numbers, row.limit.is_met(pair))
+            }
+            Err(error) => {
+                note(&error);
+                (["", "", ""].map(str::to_owned), false)
+            }
+        };
+        note(&format!("{} in {} s", cells.join(" "), begun.elapsed().as_secs()));
+        failed += usize::from(!met);
+        let mut line = vec![row.operation.to_owned()];
+        line.extend(cells);
+        line.extend([row.limit.text(), if met { "yes" } else { "no" }.to_owned()]);
+        table.rows.push(line);
+    }
+    session.remove()?;
+    files.add(&[table])?;
+    if failed > 0 { Err(format!("{failed} operations cost too much")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_of_the_ratio_or_of_the_large_one() {
+        let pair = Pair { small: 2.0, large: 5.0 };
+        for (limit, met) in [
+            (Limit::Times(2.0), false),
+            (Limit::Times(2.5), true),
+            (Limit::Most(4.0), false),
+            (Limit::Most(5.0), true),
+        ] {
+            assert_eq!(limit.is_met(pair), met, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let mut names: Vec<_> = ROWS.iter().map(|row| row.operation).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ROWS.len());
+    }
+}
