@@ -244,7 +244,7 @@ CREATE FUNCTION leadlex.bind_contacts(
 ) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'bind_contacts_wrapper';
-COMMENT ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) IS 'Makes a table enrichable. columns: our names (id, workspace_id, full_name, first_name, last_name, email, company_domain and the six fields) to the table''s columns; the same names are found by themselves. workspace_id: whose rows they are, for a table without a workspace column. Errors: 42809 not a table, 42703 no such column, 42804 wrong type, 22023.';
+COMMENT ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) IS 'Makes a table enrichable. columns: our names (id, workspace_id, full_name, first_name, last_name, email, company_domain, the six fields, enriched_at and enrichment_status) to the table''s columns; the same names are found by themselves. workspace_id: whose rows they are, for a table without a workspace column. Errors: 42809 not a table, 42703 no such column, 42804 wrong type, 22023.';
 REVOKE ALL ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.unbind_contacts(relation regclass) RETURNS void

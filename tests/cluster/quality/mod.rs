@@ -5,6 +5,7 @@ mod author;
 mod own;
 mod priority;
 mod reload;
+mod status;
 mod undo;
 mod undone;
 mod verified;
