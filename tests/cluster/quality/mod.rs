@@ -2,6 +2,7 @@
 
 mod asking;
 mod author;
+mod example;
 mod own;
 mod priority;
 mod reload;
