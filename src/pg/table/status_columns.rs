@@ -127,11 +127,9 @@ impl Binding {
 
     /// Assignments of an UPDATE of the table as t.
     pub(super) fn status_sets(&self, write: StatusWrite) -> impl Iterator<Item = String> {
-        let status = write.status.map(|status| {
-            let column = quoted(&self.columns[STATUS]);
-            format!("{column} = '{}'::pg_catalog.text", status.name())
-        });
-        let at = write.at.then(|| format!("{} = pg_catalog.clock_timestamp()", quoted(&self.columns[AT])));
+        let set = |ours: &str, value: String| format!("{} = {value}", quoted(&self.columns[ours]));
+        let status = write.status.map(|status| set(STATUS, format!("'{}'::pg_catalog.text", status.name())));
+        let at = write.at.then(|| set(AT, "pg_catalog.clock_timestamp()".to_owned()));
         status.into_iter().chain(at)
     }
 
