@@ -19,6 +19,7 @@ pub mod jobs_due;
 pub mod jobs_waiting;
 pub mod ledger;
 pub mod outcomes;
+pub mod quality;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;
