@@ -77,10 +77,43 @@ COMMENT ON COLUMN leadlex.budget_limit.provider IS 'empty: all together';
 COMMENT ON COLUMN leadlex.budget_limit.changed_at IS 'requests that were sent before could have been admitted by another amount';
 COMMENT ON COLUMN leadlex.budget_limit.workspace_id IS 'ffffffff-ffff-ffff-ffff-ffffffffffff: all together';
 
+CREATE TABLE leadlex.provider_field_tally (
+    provider_id  uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    field        text NOT NULL,
+    currency     text NOT NULL,
+    asked        bigint NOT NULL,
+    supplied     bigint NOT NULL,
+    used         bigint NOT NULL,
+    reverted     bigint NOT NULL,
+    lost         bigint NOT NULL,
+    cost         numeric NOT NULL,
+    PRIMARY KEY (provider_id, workspace_id, field, currency)
+);
+COMMENT ON TABLE leadlex.provider_field_tally IS 'What each provider''s answers were worth, since it was added. Read leadlex.provider_quality instead.';
+COMMENT ON COLUMN leadlex.provider_field_tally.provider_id IS 'leadlex.provider_config.id';
+COMMENT ON COLUMN leadlex.provider_field_tally.workspace_id IS 'ffffffff-ffff-ffff-ffff-ffffffffffff: all together, without their currencies';
+COMMENT ON COLUMN leadlex.provider_field_tally.field IS 'empty: asked are its answers, and supplied those with data';
+COMMENT ON COLUMN leadlex.provider_field_tally.currency IS 'empty where it had no price';
+COMMENT ON COLUMN leadlex.provider_field_tally.lost IS 'of used: taken back, or replaced by a later enrichment';
+COMMENT ON COLUMN leadlex.provider_field_tally.cost IS 'what requests for the field have cost; of one for several fields, each has an equal part';
+
+-- Not in dumps: it follows from the table above. A change makes every session read it anew.
+CREATE TABLE leadlex.provider_rate (
+    provider_id uuid PRIMARY KEY,
+    answers     bigint NOT NULL,
+    matches     bigint NOT NULL,
+    fields      jsonb NOT NULL
+);
+COMMENT ON TABLE leadlex.provider_rate IS 'Hit rates by which leadlex.waterfall = cheapest goes, as sessions know them.';
+COMMENT ON COLUMN leadlex.provider_rate.provider_id IS 'leadlex.provider_config.id';
+COMMENT ON COLUMN leadlex.provider_rate.fields IS 'by field how many answers it was asked of, and how many supplied it';
+
+SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_field_tally', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_day', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_sum', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_lease', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_reported', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.budget_limit', '');
 
-REVOKE ALL ON leadlex.spend_day, leadlex.spend_sum, leadlex.spend_lease, leadlex.spend_reported, leadlex.budget_limit FROM PUBLIC;
+REVOKE ALL ON leadlex.provider_field_tally, leadlex.provider_rate, leadlex.spend_day, leadlex.spend_sum, leadlex.spend_lease, leadlex.spend_reported, leadlex.budget_limit FROM PUBLIC;

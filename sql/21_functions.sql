@@ -71,7 +71,7 @@ CREATE FUNCTION leadlex.enqueue(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enqueue_wrapper';
-COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) IS 'Queues contacts of the first bound table (of lower priority first, 0 by default), to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, none of a row that the caller does not see, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) IS 'Queues contacts of the first bound table (of lower priority first, 0 by default), to be enriched by a background worker after this transaction has committed: as the calling role, whose permissions are checked again then. fields and overwrite as for enrich_contact. Returns how many were queued: each id once, none of a row that the caller does not see, and none that waits already for the same caller with the same or more fields; NULL gives 0. See leadlex.job. Errors: LX400, LX401, LX403, 25006, 53400, 55000.';
 REVOKE ALL ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue(uuid[], text[], boolean, integer) TO PUBLIC;
 
@@ -84,7 +84,7 @@ CREATE FUNCTION leadlex.enqueue_rows(
 ) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'enqueue_rows_wrapper';
-COMMENT ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) IS 'leadlex.enqueue for any bound table and any key type: ids are the keys as text. Errors: LX400, LX401, LX403, 25006, 55000.';
+COMMENT ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) IS 'leadlex.enqueue for any bound table and any key type: ids are the keys as text. Errors: LX400, LX401, LX403, 25006, 53400, 55000.';
 REVOKE ALL ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.enqueue_rows(regclass, text[], text[], boolean, integer) TO PUBLIC;
 
@@ -429,6 +429,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $gone$
 BEGIN
     DELETE FROM leadlex.ticket AS k WHERE k.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.provider_tally AS t WHERE t.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.provider_field_tally AS q WHERE q.provider_id OPERATOR(pg_catalog.=) OLD.id;
+    DELETE FROM leadlex.provider_rate AS r WHERE r.provider_id OPERATOR(pg_catalog.=) OLD.id;
     DELETE FROM leadlex.shared_value AS v WHERE v.provider_id OPERATOR(pg_catalog.=) OLD.id;
     RETURN NULL;
 END

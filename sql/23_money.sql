@@ -96,8 +96,36 @@ COMMENT ON COLUMN leadlex.spend.fields_used IS 'fields that were written, on the
 COMMENT ON COLUMN leadlex.spend.vendor_credits IS 'what answers have reported (response.cost), in the vendor''s unit';
 COMMENT ON COLUMN leadlex.spend.cost IS 'by the provider''s price; NULL without one';
 
+CREATE VIEW leadlex.provider_quality WITH (security_barrier = true) AS
+    SELECT q.workspace_id, p.name AS provider, q.field, CASE WHEN q.currency OPERATOR(pg_catalog.<>) '' THEN q.currency END AS currency, q.asked, q.supplied, q.used,
+           greatest(q.used OPERATOR(pg_catalog.-) q.lost, 0) AS kept, q.reverted,
+           CASE WHEN q.asked OPERATOR(pg_catalog.>) 0
+                THEN pg_catalog.round(q.supplied::pg_catalog.numeric OPERATOR(pg_catalog./) q.asked::pg_catalog.numeric, 4) END AS hit_rate,
+           CASE WHEN q.currency OPERATOR(pg_catalog.<>) '' AND q.used OPERATOR(pg_catalog.>) 0
+                THEN pg_catalog.trim_scale(pg_catalog.round(q.cost OPERATOR(pg_catalog./) q.used::pg_catalog.numeric, 6)) END AS cost_per_used
+    FROM leadlex.provider_field_tally AS q
+    JOIN leadlex.provider_config AS p ON p.id OPERATOR(pg_catalog.=) q.provider_id
+    WHERE q.field OPERATOR(pg_catalog.<>) '' AND q.workspace_id OPERATOR(pg_catalog.<>) 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+      AND ((SELECT leadlex.is_administrator())
+           OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
+           OR q.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+COMMENT ON VIEW leadlex.provider_quality IS 'What each provider''s answers were worth in each workspace, by field, since the provider was added: kept within a second by the background worker, whatever becomes of the history. Administrators and pg_monitor see all, others their own workspaces.';
+COMMENT ON COLUMN leadlex.provider_quality.workspace_id IS 'for whom it was asked';
+COMMENT ON COLUMN leadlex.provider_quality.provider IS 'the provider';
+COMMENT ON COLUMN leadlex.provider_quality.field IS 'the field';
+COMMENT ON COLUMN leadlex.provider_quality.currency IS 'of its price at that time; NULL without one';
+COMMENT ON COLUMN leadlex.provider_quality.asked IS 'answers, with data or without, of requests that were sent for the field; of one about several contacts, for a field that one of them lacks';
+COMMENT ON COLUMN leadlex.provider_quality.supplied IS 'of these, answers with a value';
+COMMENT ON COLUMN leadlex.provider_quality.used IS 'values that were written, from receipts too';
+COMMENT ON COLUMN leadlex.provider_quality.kept IS 'of these, neither taken back nor replaced by a later enrichment';
+COMMENT ON COLUMN leadlex.provider_quality.reverted IS 'of these, taken back by leadlex.revert_enrichment or leadlex.revert_provider';
+COMMENT ON COLUMN leadlex.provider_quality.hit_rate IS 'supplied / asked; NULL where nothing was asked';
+COMMENT ON COLUMN leadlex.provider_quality.cost_per_used IS 'what requests for the field have cost, by each value that was written; a request for several fields costs each an equal part. NULL without a price, and where nothing was used';
+
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.provider_rate
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.budget_limit
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 
-REVOKE ALL ON leadlex.budget, leadlex.spend_by_role, leadlex.spend FROM PUBLIC;
-GRANT SELECT ON leadlex.budget, leadlex.spend_by_role, leadlex.spend TO PUBLIC;
+REVOKE ALL ON leadlex.budget, leadlex.spend_by_role, leadlex.spend, leadlex.provider_quality FROM PUBLIC;
+GRANT SELECT ON leadlex.budget, leadlex.spend_by_role, leadlex.spend, leadlex.provider_quality TO PUBLIC;

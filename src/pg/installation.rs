@@ -127,7 +127,7 @@ static INSTALLATION: Statement = Statement::new(
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
            'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'undone', 'outcome', 'home', 'queue_pause',
-           'stopped', 'budget_limit']::pg_catalog.name[])",
+           'stopped', 'budget_limit', 'provider_rate']::pg_catalog.name[])",
 );
 
 /// The worker asks in every database.

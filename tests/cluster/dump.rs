@@ -101,6 +101,8 @@ pub fn used_on(server: &'static Server) -> Used {
          INSERT INTO leadlex.spend_lease VALUES ('USD', 'other', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '2026-01-01', 0, 4711);
          INSERT INTO leadlex.spend_reported VALUES ('USD', 'other', 30);
          INSERT INTO leadlex.budget_limit VALUES ('other', 'day', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'USD', 20.00);
+         INSERT INTO leadlex.provider_field_tally SELECT p.id, v.workspace_id, 'phone', 'USD', 5, 4, 3, 1, 2, 0.28
+             FROM leadlex.shared_value AS v, leadlex.provider_config AS p ON CONFLICT DO NOTHING;
          INSERT INTO leadlex.allotment SELECT id, 5, 'day', now() + interval '1 day' FROM leadlex.workspace;
          INSERT INTO leadlex.undone SELECT v.workspace_id, v.value, p.id, 'phone', v.value FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
          INSERT INTO leadlex.checked SELECT workspace_id, '1', 'public', 'crm', 'phone', now(), now() FROM leadlex.shared_value;

@@ -19,6 +19,8 @@ pub enum Mode {
     FirstMatch,
     /// Go on until every wanted field is filled.
     Fill,
+    /// The same, the cheapest for what is still wanted first: see [`super::money::order::cheapest`].
+    Cheapest,
 }
 
 /// What one provider did.
@@ -219,7 +221,7 @@ impl Waterfall {
         }
         match self.mode {
             Mode::FirstMatch => self.first.is_some(),
-            Mode::Fill => self.missing().is_empty(),
+            Mode::Fill | Mode::Cheapest => self.missing().is_empty(),
         }
     }
 

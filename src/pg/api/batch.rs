@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
+use crate::pg::call::batch::{Call, FieldRequest, Outcomes, caps};
 use crate::pg::call::enqueue::{self, Left, Rest};
 use crate::pg::call::identity;
 use crate::pg::call::target;
@@ -49,7 +49,8 @@ super::version_one!(pg_finfo_enrich_contacts_set, pg_finfo_enrich_rows_set, pg_f
 /// Raises 27000: the calling statement updates or deletes rows of the table.
 /// Raises 42501: the caller may not read the bound columns, or not write those to be filled.
 /// Raises 40001: a contact has changed since the transaction's one snapshot.
-/// Raises 53000: no file descriptor is left for a request. 53400: there is no room for another account.
+/// Raises 53000: no file descriptor is left for a request. 53400: there is no room for another account, or the set
+/// could exceed leadlex.max_contacts_per_statement or leadlex.max_cost_per_statement.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn enrich_contacts_set(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -127,8 +128,16 @@ fn raised(
     let request = request(fields, overwrite);
     layout::require();
     let call = call(target, request, Parts::default());
+    require_within_caps(&call, &ids);
     let mut progress = started(&call, ids.len());
     run(call, ids, &mut progress, put);
+}
+
+/// Raises 53400: it could ask or cost more than one statement may.
+fn require_within_caps(call: &Call, ids: &[Option<String>]) {
+    let binding = target::binding(call.target);
+    binding.require_readable();
+    caps::require(call.caller.workspace.id, &binding, ids, call.request);
 }
 
 /// Queues what comes later, where the caller wants that.
@@ -297,6 +306,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     let mut met = HashSet::with_capacity(ids.len());
     ids.retain(|id| id.as_ref().is_none_or(|id| met.insert(spelled(id))));
     drop(met);
+    require_within_caps(&first, &ids);
     let mut progress = started(&first, ids.len());
     let mut ids = ids.into_iter();
     let mut summary = Summary::default();

@@ -9,16 +9,16 @@ use crate::pg::api::batch::{request, required_relation};
 use crate::pg::api::{access, workspaces};
 use crate::pg::call::batch;
 use crate::pg::call::batch::ProviderCosts;
-use crate::pg::call::identity;
-use crate::pg::provider::spending;
-use crate::pg::shared::{budgets, layout};
-use crate::pg::store::cache;
+use crate::pg::call::{enqueue, identity};
+use crate::pg::provider::{budget_events, spending};
+use crate::pg::shared::{budgets, layout, transaction};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
+use crate::pg::store::{cache, job_history};
 use crate::pg::sys::{clock, raise, row, spi};
 use leadlex_domain::call_error::short;
 use leadlex_domain::money::windows::Period;
-use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::Config;
 
 /// leadlex.set_budget(provider, period, amount numeric, workspace_id, currency): sets what may be spent in a period, or with
@@ -55,16 +55,29 @@ fn set_budget(
     };
     let budget = Budget { provider, period, workspace, currency, amount: amount.unwrap_or_default() };
     if amount.is_none() {
-        if !spend::take_budget(&budget) {
-            pgrx::notice!("there was no such budget");
+        match spend::take_budget(&budget) {
+            true => wake_jobs(),
+            false => pgrx::notice!("there was no such budget"),
         }
         return;
     }
     spend::set_budget(&budget);
+    wake_jobs();
     for provider in concerned {
         if let Ok(config) = &provider.config {
             warn(&provider.name, config, &budget);
         }
+    }
+}
+
+/// Jobs that wait for money are looked at again when this transaction is committed.
+fn wake_jobs() {
+    if !layout::available() {
+        return;
+    }
+    for role in job_history::wake(&[OVER_BUDGET, WITHOUT_PRICE]) {
+        enqueue::note(role);
+        transaction::mark_called();
     }
 }
 
@@ -212,7 +225,7 @@ fn shown(budget: &Budget) -> BudgetRow {
 
 /// What counts against a budget at `now`, in epoch seconds.
 fn used(budget: &Budget, now: i64) -> Amount {
-    let key = spending::sum_of(budget);
+    let key = budget_events::sum_of(budget);
     match budgets::windows(&key) {
         Some(windows) => windows.used(budget.period, now).plus(windows.open()),
         None => {
@@ -269,19 +282,20 @@ fn estimate_cost(
     let row = |costs: &ProviderCosts| -> CostRow {
         let priced = |amount: Amount| costs.currency.map(|_| numeric(amount));
         let remaining = remaining(&costs.provider.name, estimate.workspace);
+        let (requests, cost) = (costs.requests(), costs.cost());
         (
             costs.provider.name.clone(),
-            costs.requests_least as i64,
-            costs.requests_most as i64,
-            numeric(Amount::of_reported(costs.requests_expected)),
-            priced(costs.cost_least),
-            priced(costs.cost_most),
-            priced(Amount::of_reported(costs.cost_expected)),
+            requests.least as i64,
+            requests.most as i64,
+            numeric(Amount::of_reported(requests.expected)),
+            priced(cost.least),
+            priced(cost.most),
+            priced(Amount::of_reported(cost.expected)),
             costs.currency.map(|currency| currency.to_string()),
             remaining.map(numeric),
         )
     };
-    TableIterator::new(estimate.providers.iter().map(row).collect::<Vec<_>>())
+    TableIterator::new(estimate.in_order().map(row).collect::<Vec<_>>())
 }
 
 fn numeric(amount: Amount) -> AnyNumeric {

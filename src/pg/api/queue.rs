@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
+use crate::pg::call::batch::{FieldRequest, caps};
 use crate::pg::call::enqueue::Rest;
 use crate::pg::call::target;
 use crate::pg::call::target::Target;
@@ -35,6 +36,7 @@ use leadlex_domain::identity::WRITE_ENRICH;
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 55000: the table is not bound; the role may not log in (before PostgreSQL 17); not installed,
 /// another version, not preloaded.
+/// Raises 53400: it could exceed leadlex.max_contacts_per_statement or leadlex.max_cost_per_statement.
 #[pg_extern(sql = false)]
 fn enqueue(
     contact_ids: Option<Vec<Option<Uuid>>>,
@@ -93,11 +95,16 @@ fn add(
     binding.require_some_updatable(fields);
     let role = role::caller();
     require_login(role);
+    let request = FieldRequest { fields, overwrite: overwrite.unwrap_or(false) };
+    if caps::are_in_force() {
+        let all: Vec<Option<String>> = ids.iter().cloned().map(Some).collect();
+        caps::require(caller.workspace.id, &binding, &all, request);
+    }
     let rest = Rest {
         workspace: caller.workspace.id,
         binding: &binding,
         fields,
-        overwrite: overwrite.unwrap_or(false),
+        overwrite: request.overwrite,
         progress: Progress::default(),
         priority: priority.unwrap_or(0),
     };

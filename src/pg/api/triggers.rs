@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::pg::api::later;
 use crate::pg::api::later::Reason;
 use crate::pg::call::batch;
-use crate::pg::call::batch::{Call, FieldRequest, Outcomes};
+use crate::pg::call::batch::{Call, FieldRequest, Outcomes, caps};
 use crate::pg::call::identity;
 use crate::pg::call::trigger::{Fired, NewRow};
 use crate::pg::shared::layout;
@@ -174,6 +174,11 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     let mut failed = Failed { all: rows.len(), ..Failed::default() };
     for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
         let what = (fired, &*binding, workspace, fields);
+        if let Err(why) = within_caps(what, &ids) {
+            failed.lost = true;
+            failed.note(ids.len(), why);
+            continue;
+        }
         let left = match way {
             Way::Later => ids,
             Way::Now => {
@@ -197,6 +202,20 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         None => (),
     }
     trouble
+}
+
+/// Whether the statement may ask about these, too. Err: why not.
+fn within_caps(
+    (fired, binding, workspace, fields): (Fired, &Binding, Uuid, FieldSet),
+    ids: &[String],
+) -> Result<(), String> {
+    if !caps::are_in_force() {
+        return Ok(());
+    }
+    let all: Vec<Option<String>> = ids.iter().cloned().map(Some).collect();
+    let request = FieldRequest { fields, overwrite: false };
+    let look = || fired.as_owner(|| caps::require(workspace, binding, &all, request));
+    spi::caught(look, |caught| !is_postgres_own(caught)).map_err(|caught| caught.message)
 }
 
 fn bound(fired: Fired) -> Option<Rc<Binding>> {

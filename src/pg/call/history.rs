@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::pg::provider::uses;
+use crate::pg::store::history::{self, Written};
 use crate::pg::store::ledger::Entry;
 use crate::pg::sys::authorship::Author;
 use crate::pg::sys::role;
@@ -57,4 +59,18 @@ pub fn author(request_id: Uuid, gathered: &Gathered) -> Author {
 /// Who calls. A role that was dropped while its call waited for a provider is only a number by now.
 fn role_name() -> String {
     role::name_of(role::caller())
+}
+
+/// Of calls that replace values: whose these were. To be said before the calls are in the history.
+pub fn note_replaced(workspace: Uuid, binding: &Binding, all: &[Enrichment<'_>]) {
+    let replaces = |one: &&Enrichment<'_>| !one.updated.minus(one.before.empty_fields()).is_empty();
+    let ids: Vec<&str> = all.iter().filter(replaces).map(|one| one.before.id.as_str()).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let writes = history::of_contacts(workspace, (&binding.schema, &binding.table), &ids);
+    for one in all.iter().filter(replaces) {
+        let writes = writes.get(&one.before.id).map_or(&[] as &[Written], Vec::as_slice);
+        uses::note_replaced(workspace, one.before, one.updated, writes);
+    }
 }

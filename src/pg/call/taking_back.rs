@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::pg::provider;
+use crate::pg::provider::uses;
 use crate::pg::store::history::{self, Whose, Written};
 use crate::pg::store::{cache, checks, undone as books};
 use crate::pg::sys::{clock, settings};
@@ -177,8 +178,14 @@ impl Undoing<'_> {
         for case in cases {
             let row = receipt::person(workspace, &name, case.id);
             let mut taken: HashMap<Uuid, FieldSet> = HashMap::new();
+            let mut replaced = FieldSet::EMPTY;
             for written in case.writes {
                 let fields = case.settled(self, written);
+                for field in fields.iter().filter(|field| case.is_reverted(*field)) {
+                    let was_there = !replaced.contains(field);
+                    uses::note_reverted(workspace, written.source(field), field, was_there);
+                }
+                replaced = replaced.union(written.fields.minus(written.reverted));
                 if fields.is_empty() {
                     continue;
                 }
@@ -208,9 +215,7 @@ impl Undoing<'_> {
         history::mark_reverted(workspace, &marks);
         // What was found out about what stood there says nothing of what stands there now.
         for field in FieldSet::ALL.iter() {
-            let of_field = |case: &&Case| {
-                case.outcomes.get(field).is_some_and(|(status, _)| *status == RevertStatus::Reverted)
-            };
+            let of_field = |case: &&Case| case.is_reverted(field);
             let ids: Vec<&str> = cases.iter().filter(of_field).map(|case| case.id).collect();
             if !ids.is_empty() {
                 checks::forget(workspace, table, &ids, Some([field].into_iter().collect()));
@@ -369,6 +374,10 @@ impl<'a> Case<'a> {
             return FieldSet::EMPTY;
         }
         self.asked(undoing, written).iter().filter(over).collect()
+    }
+
+    fn is_reverted(&self, field: Field) -> bool {
+        self.outcomes.get(field).is_some_and(|(status, _)| *status == RevertStatus::Reverted)
     }
 
     fn told(self, relation: &str) -> Vec<Taken> {

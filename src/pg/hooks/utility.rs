@@ -21,7 +21,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use crate::pg::hooks::explain;
+use crate::pg::hooks::{explain, stored_caps};
 use crate::pg::shared::lockouts;
 use crate::pg::shared::transaction::LockoutOutcome;
 use crate::pg::store::cache;
@@ -73,6 +73,9 @@ unsafe extern "C-unwind" fn hook(
         }
         if (*node).type_ == pg_sys::NodeTag::T_LockStmt {
             require_access_to_lock(node.cast());
+        }
+        if stored_caps::concerns(node) {
+            stored_caps::require_superuser(node);
         }
         let ours = concerns_databases((*node).type_);
         let triggers = concerns_triggers(node);

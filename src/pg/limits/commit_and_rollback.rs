@@ -38,7 +38,7 @@ fn settle(ended: &Transaction, committed: bool) {
         broadcast(index);
     }
     if committed {
-        ended.used.iter().for_each(|used| budgets::used(&used.key, used.fields.iter().sum()));
+        ended.used.iter().for_each(|used| budgets::used(&used.key, &used.uses));
     }
     for &index in ended.pins.iter().filter(|&&p| Some(p) != ended.loading) {
         let shared = credits::own_shared(ended, index);

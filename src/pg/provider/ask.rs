@@ -119,8 +119,8 @@ impl Put<'_> {
         };
         let repeats = self.add_request_key(&inquiry, Arc::make_mut(&mut prepared.request));
         let wanted = config.fills().intersect(self.missing);
-        let spender =
-            Spender { workspace: asking.workspace, fields: Some(config.maps_of(wanted)), contacts: 1 };
+        let fields = Some(config.maps_of(wanted));
+        let spender = Spender { workspace: asking.workspace, fields, wanted, contacts: 1 };
         let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),

@@ -342,10 +342,12 @@ impl Table<'_> {
 
 /// All of them are of one workspace: that of the call.
 fn spender(config: &Config, present: &[&Guest<'_>]) -> Spender {
-    let fields = present.iter().map(|guest| config.maps_of(config.fills().intersect(guest.missing)));
+    let wanted = || present.iter().map(|guest| config.fills().intersect(guest.missing));
+    let fields = wanted().map(|wanted| config.maps_of(wanted));
     Spender {
         workspace: present.first().map(|guest| guest.asking.workspace).unwrap_or_default(),
         fields: Some(fields.fold(FieldSet::EMPTY, FieldSet::union)),
+        wanted: wanted().fold(FieldSet::EMPTY, FieldSet::union),
         contacts: present.len() as u32,
     }
 }

@@ -14,6 +14,7 @@ use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
+use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::hash;
 use leadlex_domain::health::Question;
 use leadlex_domain::provider::{
@@ -91,7 +92,8 @@ pub fn log_in(
             },
             Turn::Mine(number) => {
                 let mine = Mine { place: Place { key, number }, handed_on: false };
-                let asked = (question, Spender { workspace, fields: None, contacts: 1 });
+                let asked =
+                    (question, Spender { workspace, fields: None, wanted: FieldSet::EMPTY, contacts: 1 });
                 let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;
                 return Ok(Held { place: Place { key, number }, values });
             }

@@ -3,6 +3,7 @@
 mod again;
 mod ask;
 mod asker;
+pub mod budget_events;
 mod bulk;
 mod flight;
 pub mod health;
@@ -16,8 +17,10 @@ pub mod spending;
 mod throttle;
 mod turn;
 mod under_way;
+pub mod uses;
 
 use crate::pg::sys::clock;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -31,13 +34,14 @@ use leadlex_domain::answered::Answered;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
+use leadlex_domain::money::order::{Candidate, Record, cheapest};
 use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Verdict, WhenPending};
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt::Receipt;
 use leadlex_domain::steps::Source;
 use leadlex_domain::undone;
 use leadlex_domain::undone::Undone;
-use leadlex_domain::waterfall::ProviderOutcome;
+use leadlex_domain::waterfall::{Mode, ProviderOutcome};
 
 pub use ask::{ask, passed_over, prepare_logged_in};
 pub use asker::{Asker, Limit, NotYet, Refused};
@@ -50,16 +54,20 @@ pub use throttle::{Queued, give_up, latest};
 pub use turn::{Awaited, asked_to_wait, wait_for};
 pub use under_way::Later;
 
+/// As [`for_workspace`]; empty where there is none.
+pub fn enabled_for(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
+    let all = cache::providers();
+    let enabled = all.iter().filter(|p| p.enabled && serves(p, workspace));
+    enabled.map(|p| (p.name.clone(), p.clone())).collect()
+}
+
 /// Enabled providers of a workspace, those for every workspace included, in the order of their priority.
 ///
 /// Raises 55000: there is none, or each of them is disabled.
 pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
-    let all = cache::providers();
-    let here = |p: &&Rc<LoadedProvider>| serves(p, workspace);
-    let enabled: Vec<_> =
-        all.iter().filter(here).filter(|p| p.enabled).map(|p| (p.name.clone(), p.clone())).collect();
+    let enabled = enabled_for(workspace);
     if enabled.is_empty() {
-        match all.iter().find(here) {
+        match cache::providers().iter().find(|p| serves(p, workspace)) {
             Some(disabled) => raise::not_ready(
                 "every data provider is disabled",
                 format!("Run SELECT leadlex.enable_provider('{}', true).", disabled.name.replace('\'', "''")),
@@ -79,12 +87,33 @@ pub fn none_configured() -> ! {
 }
 
 /// The same, as the order of the steps depends on them.
-pub fn sources(providers: &[(String, Rc<LoadedProvider>)]) -> Rc<[Source]> {
+pub fn sources(providers: &[(String, Rc<LoadedProvider>)], mode: Mode) -> Rc<[Source]> {
+    let rates = (mode == Mode::Cheapest).then(cache::hit_rates);
     let source = |(name, provider): &(String, Rc<LoadedProvider>)| Source {
         name: name.clone(),
         min_confidence: provider.config.as_ref().ok().and_then(|config| config.min_confidence()),
+        candidate: rates.as_ref().map(|rates| candidate(provider, rates)),
     };
     providers.iter().map(source).collect()
+}
+
+fn candidate(provider: &LoadedProvider, rates: &HashMap<Uuid, Record>) -> Candidate {
+    let config = provider.config.as_ref().ok();
+    Candidate {
+        price: config.and_then(|config| config.price()).cloned(),
+        record: rates.get(&provider.id).copied().unwrap_or_default(),
+        supplies: config.map_or(FieldSet::EMPTY, |config| config.maps()),
+    }
+}
+
+/// The positions of these providers in the order in which they are asked for these fields.
+pub fn order(providers: &[(String, Rc<LoadedProvider>)], mode: Mode, wanted: FieldSet) -> Vec<usize> {
+    let sources = sources(providers, mode);
+    let candidates: Vec<&Candidate> = sources.iter().filter_map(|source| source.candidate.as_ref()).collect();
+    match mode {
+        Mode::Cheapest => cheapest(&candidates, wanted),
+        Mode::FirstMatch | Mode::Fill => (0..providers.len()).collect(),
+    }
 }
 
 /// Whether a provider is this workspace's, or everybody's.

@@ -2,26 +2,25 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::pg::installation;
+use crate::pg::provider::budget_events::{self, sum_key};
 use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
-use crate::pg::shared::transaction::{self, UsedFields};
 use crate::pg::shared::{turns, wait, workers};
 use crate::pg::store::cache;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::{clock, role};
-use leadlex_domain::fields::{Field, FieldMap, FieldSet};
+use leadlex_domain::fields::FieldSet;
+use leadlex_domain::money::quality::FieldCounts;
 use leadlex_domain::money::windows::day_of;
-use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
 use leadlex_domain::provider::{Config, Fault, FaultKind, Progress};
-use leadlex_domain::reply::{Costs, Origin};
+use leadlex_domain::reply::Costs;
 
 /// Between looks whether the worker has written a lease.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -37,6 +36,8 @@ pub struct Spender {
     pub workspace: Uuid,
     /// The fields that its answer can supply; `None`: it is a login.
     pub fields: Option<FieldSet>,
+    /// The fields that it is asked for; of several contacts all of them.
+    pub wanted: FieldSet,
     /// How many the request is about.
     pub contacts: u32,
 }
@@ -81,6 +82,8 @@ pub struct Spending {
     price: Option<Price>,
     /// What its answer can cost at most.
     most_of_answer: Amount,
+    /// The fields that it is asked for.
+    wanted: FieldSet,
     tab: Option<Tab>,
 }
 
@@ -88,7 +91,8 @@ impl Spending {
     /// From any thread: what came of it for each contact, and the credits that its answer reports.
     pub fn settle(&self, came: &[Progress], credits: Option<f64>) {
         let bill = price::bill(self.price.as_ref(), came, credits, self.most_of_answer);
-        if !self.held.settle(&bill) || bill.requests == 0 {
+        let fields = FieldCounts::of(came, self.wanted, bill.cost);
+        if !self.held.settle(&bill, &fields) || bill.requests == 0 {
             return;
         }
         if let (Some(price), Some(tab)) = (&self.price, &self.tab) {
@@ -101,26 +105,8 @@ impl Spending {
 
 impl Drop for Spending {
     fn drop(&mut self) {
-        self.held.settle(&Bill::default());
+        self.held.settle(&Bill::default(), &FieldCounts::NONE);
     }
-}
-
-/// Where a request of this workspace to this provider counts; `None`: without a price.
-pub fn sum_key(currency: Option<Currency>, workspace: Uuid, provider: &str) -> SumKey {
-    let key = installation::account_key(workspace);
-    SumKey {
-        database: key.database,
-        catalog: key.catalog,
-        currency: currency.unwrap_or(Currency::NONE),
-        workspace: key.id,
-        provider: budgets::name_bytes(provider),
-    }
-}
-
-/// The sum that a budget counts.
-pub fn sum_of(budget: &Budget) -> SumKey {
-    let workspace = budget.workspace.unwrap_or(spend::EVERY_WORKSPACE);
-    sum_key(Some(budget.currency), workspace, budget.provider.as_deref().unwrap_or_default())
 }
 
 /// Whether a budget counts what this workspace spends with this provider.
@@ -133,34 +119,6 @@ pub fn concerns(budget: &Budget, provider: &str, workspace: Uuid) -> bool {
 fn limit(budget: &Budget) -> Limit {
     let sum = usize::from(budget.workspace.is_none()) + 2 * usize::from(budget.provider.is_none());
     Limit { sum, period: budget.period, amount: budget.amount }
-}
-
-/// Notes which provider supplied what was written now: it counts when the transaction commits.
-pub fn note_used(
-    providers: &[(String, Rc<LoadedProvider>)],
-    workspace: Uuid,
-    (updated, origins): (FieldSet, &FieldMap<Origin>),
-) {
-    let (day, role) = (day_of(clock::now()), role::caller().to_u32());
-    let subtransaction = transaction::subtransaction();
-    for field in updated.iter() {
-        let Some(origin) = origins.get(field) else { continue };
-        let known = providers.iter().find(|(name, _)| **name == *origin.source);
-        let price = known.and_then(|(_, provider)| provider.config.as_ref().ok()?.price());
-        let of = sum_key(price.map(|price| price.currency), workspace, &origin.source);
-        let key = EntryKey { of, day, role };
-        transaction::with(|t| {
-            let alike = |used: &&mut UsedFields| used.key == key && used.subtransaction == subtransaction;
-            match t.used.iter_mut().find(alike) {
-                Some(used) => used.fields[field.index()] += 1,
-                None => {
-                    let mut fields = [0; Field::COUNT];
-                    fields[field.index()] = 1;
-                    t.used.push(UsedFields { key, fields, subtransaction });
-                }
-            }
-        });
-    }
 }
 
 /// Keeps free what the request can cost at most. Err: a budget has not so much left, or cannot be counted.
@@ -226,10 +184,20 @@ fn attempt(
     match budgets::reserve(&wish, unknown) {
         Ok(held) => {
             let tab = TAB.with_borrow(Clone::clone);
-            Ok(Ok(Spending { held, price: price.cloned(), most_of_answer, tab }))
+            Ok(Ok(Spending { held, price: price.cloned(), most_of_answer, wanted: spender.wanted, tab }))
         }
-        Err(Denied::Budget(at)) => Err(over_budget(budgets[at])),
-        Err(Denied::Reported(credits)) => Err(over_credits(credits, price)),
+        Err(Denied::Budget(at)) => {
+            // With fewer contacts it may be enough.
+            if spender.contacts == 1 {
+                budget_events::tell_out(budgets[at], now);
+            }
+            Err(over_budget(budgets[at]))
+        }
+        Err(Denied::Reported(credits)) => {
+            let most = price.and_then(Price::most_credits).unwrap_or_default();
+            budget_events::tell_reported(provider, credits, most);
+            Err(over_credits(credits, most))
+        }
         Err(wait) => Ok(Err(wait)),
     }
 }
@@ -266,21 +234,18 @@ fn load(key: &SumKey) -> bool {
 }
 
 fn no_price(budget: &Budget) -> Fault {
-    let message = format!(
-        "not asked: a budget in {} concerns it, and it has no price in that currency",
-        budget.currency
-    );
+    let message =
+        format!("{WITHOUT_PRICE} {} concerns it, and it has no price in that currency", budget.currency);
     Fault::new(FaultKind::NoPrice, message)
 }
 
 fn over_budget(budget: &Budget) -> Fault {
     let now = clock::now();
     let retry_after_s = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
-    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, format!("not asked: {}", words(budget))) }
+    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words(budget)) }
 }
 
-fn over_credits(credits: Amount, price: Option<&Price>) -> Fault {
-    let most = price.and_then(Price::most_credits).unwrap_or_default();
+fn over_credits(credits: Amount, most: Amount) -> Fault {
     let message = format!(
         "not asked: an answer of it has reported {credits} credits, and most_credits of its price says at most {most}"
     );
@@ -291,8 +256,8 @@ fn over_credits(credits: Amount, price: Option<&Price>) -> Fault {
 /// No workspace learns of the others' budgets more than that there is one.
 fn words(budget: &Budget) -> String {
     let period = match budget.period.name() {
-        "total" => "the budget".to_owned(),
-        period => format!("the budget of this {period}"),
+        "total" => OVER_BUDGET.to_owned(),
+        period => format!("{OVER_BUDGET} of this {period}"),
     };
     format!(
         "{period} ({} {}) does not have enough left for the most that the request can cost",

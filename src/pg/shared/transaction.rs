@@ -7,7 +7,7 @@ use crate::pg::shared::budgets::EntryKey;
 use crate::pg::shared::events::{self, Event};
 use crate::pg::shared::job_queues;
 use crate::pg::shared::workers;
-use leadlex_domain::fields::Field;
+use leadlex_domain::money::quality::Uses;
 use leadlex_domain::sqlstate;
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -49,11 +49,11 @@ pub struct OwnClaim {
     pub subtransaction: u32,
 }
 
-/// Fields that were written and that a provider supplied, by field in the order of the fields.
+/// What became of fields that a provider supplied.
 #[derive(Clone, Copy, Debug)]
 pub struct UsedFields {
     pub key: EntryKey,
-    pub fields: [u64; Field::COUNT],
+    pub uses: Uses,
     pub subtransaction: u32,
 }
 

@@ -11,12 +11,14 @@ use uuid::Uuid;
 use crate::pg::installation;
 use crate::pg::store::config;
 use crate::pg::store::config::{Access, ApiKey, LoadedProvider};
+use crate::pg::store::quality;
 use crate::pg::store::queue_pause;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::spend;
 use crate::pg::store::spend::Budget;
 use crate::pg::table::Binding;
 use leadlex_domain::identity::Workspace;
+use leadlex_domain::money::order::Record;
 
 const MAX_ROLES: usize = 1_000;
 
@@ -30,6 +32,7 @@ struct Cache {
     providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
     paused: Option<Option<Pause>>,
     budgets: Option<Rc<[Budget]>>,
+    hit_rates: Option<Rc<HashMap<Uuid, Record>>>,
 }
 
 thread_local! {
@@ -128,6 +131,16 @@ pub fn budgets() -> Rc<[Budget]> {
     }
     let found: Rc<[Budget]> = spend::budgets().into();
     CACHE.with_borrow_mut(|c| c.budgets = Some(found.clone()));
+    found
+}
+
+/// Providers' hit rates as the worker last made them known, by their id.
+pub fn hit_rates() -> Rc<HashMap<Uuid, Record>> {
+    if let Some(known) = CACHE.with_borrow(|c| c.hit_rates.clone()) {
+        return known;
+    }
+    let found = Rc::new(quality::hit_rates());
+    CACHE.with_borrow_mut(|c| c.hit_rates = Some(found.clone()));
     found
 }
 

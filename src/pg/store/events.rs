@@ -9,7 +9,7 @@ use crate::pg::shared::events::Event;
 use crate::pg::shared::transaction::{self, OwnEvent};
 use crate::pg::sys::database;
 use crate::pg::sys::jsonb::Jsonb;
-use crate::pg::sys::row::{number, pg};
+use crate::pg::sys::row::{boolean, number, pg};
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::event::{KEPT, Kind};
 
@@ -47,6 +47,21 @@ pub fn last(kind: Kind, workspace: Uuid, provider: Option<&str>) -> Option<i64> 
     let args = [arg(kind.name()), arg(pg(workspace)), arg(provider)];
     let row = as_owner(|| LAST.row(View::Latest, &args))?;
     Some(number(&row, 0)).filter(|at| *at > 0)
+}
+
+// As LAST, of those that tell of the same.
+static TOLD: Statement = Statement::new(
+    "SELECT EXISTS (SELECT FROM leadlex.event AS e
+                    WHERE e.event OPERATOR(pg_catalog.=) $1
+                      AND coalesce(e.workspace_id, '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid) OPERATOR(pg_catalog.=) $2
+                      AND coalesce(e.provider, '') OPERATOR(pg_catalog.=) coalesce($3, '')
+                      AND e.detail OPERATOR(pg_catalog.@>) $4)",
+);
+
+/// Whether one of this kind about this workspace (nil: none) and provider was told whose detail has all of this.
+pub fn is_told(kind: Kind, workspace: Uuid, provider: Option<&str>, detail: &Value) -> bool {
+    let args = [arg(kind.name()), arg(pg(workspace)), arg(provider), arg(Jsonb::of(detail))];
+    as_owner(|| TOLD.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
 }
 
 static ADD: Statement = Statement::new(

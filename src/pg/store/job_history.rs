@@ -43,6 +43,27 @@ pub fn retry(
     as_owner(|| RETRY.query(View::Serialized, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
 }
 
+static WAKE: Statement = Statement::new(
+    "WITH again AS (
+         UPDATE leadlex.job_set AS j
+         SET next_attempt_at = pg_catalog.clock_timestamp()
+         WHERE j.state OPERATOR(pg_catalog.=) 'queued' AND j.next_attempt_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
+           AND EXISTS (SELECT FROM pg_catalog.unnest($1) AS w(words)
+                       WHERE pg_catalog.strpos(j.last_error, w.words) OPERATOR(pg_catalog.>) 0)
+         RETURNING j.role)
+     SELECT DISTINCT r.oid::pg_catalog.int8
+     FROM again AS a JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role",
+);
+
+/// Jobs that wait for one of these reasons, as they were told, are tried again at once: of which roles.
+///
+/// Raises 40001: a job has changed since the transaction's one snapshot.
+pub fn wake(reasons: &[&str]) -> Vec<pg_sys::Oid> {
+    let reasons: Vec<String> = reasons.iter().map(|reason| (*reason).to_owned()).collect();
+    let role = |row: &Row| pg_sys::Oid::from(number(row, 0) as u32);
+    as_owner(|| WAKE.query(View::Serialized, &[arg(reasons)])).iter().map(role).collect()
+}
+
 static HOLDS: Statement = Statement::new(
     "SELECT EXISTS (SELECT FROM leadlex.job_set AS j
                     WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2

@@ -23,6 +23,7 @@ pub mod jobs_waiting;
 pub mod ledger;
 pub mod outcomes;
 pub mod pruning;
+pub mod quality;
 pub mod queue_pause;
 pub mod receipts;
 pub mod shared_values;

@@ -264,8 +264,10 @@ fn unknown_args(
 /// Writes what shared memory has; in one transaction.
 pub fn record(record: &Record) {
     as_owner(|| {
-        if !record.entries.is_empty() {
-            BOOK.run(&entry_args(&record.entries));
+        let spent: Vec<(EntryKey, Counts)> =
+            record.entries.iter().filter(|(_, counts)| counts.is_spend()).copied().collect();
+        if !spent.is_empty() {
+            BOOK.run(&entry_args(&spent));
         }
         let (closed, open): (Vec<_>, Vec<_>) =
             record.leases.iter().partition(|(_, amount)| *amount == Amount::ZERO);

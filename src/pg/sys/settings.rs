@@ -2,6 +2,7 @@
 
 mod answers;
 mod authors;
+mod caps;
 mod people;
 mod quality;
 mod queue;
@@ -20,6 +21,7 @@ use leadlex_domain::receipt::Terms;
 use leadlex_net::MAX_REQUESTS;
 
 pub use answers::{overwrites_own_only, position, queues_pending, waterfall};
+pub use caps::{NAMES as CAPS, max_contacts_per_statement, max_cost_per_statement};
 pub use people::{max_people_per_value, role_mailboxes, rules};
 pub use quality::{history_retention, outcome_retention, refills};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
@@ -166,6 +168,7 @@ pub fn define(preloading: bool) {
     define_providers();
     server::define(preloading);
     authors::define();
+    caps::define();
     quality::define();
     queue::define();
     people::define();

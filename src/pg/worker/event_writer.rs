@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::pg::installation::{self, Found};
+use crate::pg::provider::budget_events;
 use crate::pg::shared::events::{self, Waiting};
 use crate::pg::store;
 use crate::pg::store::cache;
@@ -53,6 +54,16 @@ fn tell(waiting: Waiting, catalog: u32) -> Made {
     }
     let Some((provider, owner)) = provider_of(waiting.provider) else { return Made::Dropped(waiting) };
     let workspace = if waiting.workspace.is_nil() { owner } else { waiting.workspace };
+    if matches!(waiting.kind, Kind::BudgetLow | Kind::BudgetOut)
+        && store::events::is_told(
+            waiting.kind,
+            workspace,
+            provider.as_deref(),
+            &budget_events::same(&waiting.detail()),
+        )
+    {
+        return Made::Dropped(waiting);
+    }
     let last = store::events::last(waiting.kind, workspace, provider.as_deref());
     if let Some(until) = event::not_before(last, clock::now_us()) {
         return Made::PutOff(waiting, until);

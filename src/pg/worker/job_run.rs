@@ -3,7 +3,7 @@
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
-use crate::pg::worker::session;
+use crate::pg::worker::{job_caps, session};
 use leadlex_domain::sqlstate;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -84,7 +84,7 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
             return None;
         }
     };
-    let work = || identity::acting_for(&caller, || enrich(&sets, caller.clone(), limit));
+    let work = || identity::acting_for(&caller, || enrich_within_caps(&sets, caller.clone(), limit));
     let fates = match first.authority {
         Authority::TableOwner => role::as_table_owner(role::caller(), work),
         _ => work(),
@@ -267,9 +267,28 @@ fn relation(set: &Set) -> pg_sys::Oid {
     })
 }
 
+/// As [`enrich`], of those sets that may be begun; the others are given up.
+fn enrich_within_caps(sets: &[Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Option<String>)> {
+    let request = FieldRequest { fields: fields(&sets[0]), overwrite: sets[0].overwrite };
+    let binding = || target::binding(Some(relation(&sets[0])));
+    let refusals = job_caps::refusals(sets, caller.workspace.id, binding, request);
+    let refused = sets.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+    let begun: Vec<&Set> = refused.map(|(set, _)| set).collect();
+    let fates = if begun.is_empty() { Vec::new() } else { enrich(&begun, caller, limit) };
+    let mut fates = fates.into_iter();
+    let of_set = |(set, refusal): (&Set, Option<String>)| -> Vec<(JobOutcome, Option<String>)> {
+        let count = set.contact_ids.len();
+        match refusal {
+            Some(error) => vec![(JobOutcome::Dead { error }, None); count],
+            None => fates.by_ref().take(count).collect(),
+        }
+    };
+    sets.iter().zip(refusals).flat_map(of_set).collect()
+}
+
 /// What becomes of each contact of these sets, and where a credit was charged and more comes later, for whom.
-fn enrich(sets: &[Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Option<String>)> {
-    let set = &sets[0];
+fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Option<String>)> {
+    let set = sets[0];
     if set.authority == Authority::TableOwner {
         // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
         session::set_local(c"search_path", "pg_catalog, pg_temp");

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation;
 use crate::pg::installation::Found;
+use crate::pg::provider::budget_events;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Close, Record};
 use crate::pg::store::cache;
+use crate::pg::store::quality;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::spend;
+use crate::pg::sys::clock;
 use crate::pg::worker::session::{Failed, attempt_as};
 
 /// It is written this often at most, unless a call waits.
@@ -60,6 +63,8 @@ pub fn write(database: u32, close: Close) -> Result<(), Failed> {
             spend::book_left();
         }
         spend::record(&record);
+        quality::record(&record.entries);
+        budget_events::look(clock::now());
         record
     })?;
     LEFT_IS_BOOKED.set(true);

@@ -30,7 +30,7 @@ const HOLD: [&str; 11] = [
     "value_name",
 ];
 /// Tables that hold nothing on persons. A table that is new belongs here, or above and among what is forgotten and told.
-const HOLD_NOTHING: [&str; 24] = [
+const HOLD_NOTHING: [&str; 26] = [
     "access",
     "allotment",
     "api_key",
@@ -44,6 +44,8 @@ const HOLD_NOTHING: [&str; 24] = [
     "home",
     "provider_balance",
     "provider_config",
+    "provider_field_tally",
+    "provider_rate",
     "provider_secret",
     "provider_tally",
     "queue_pause",

@@ -11,7 +11,7 @@ const WITHOUT_DEFAULT: [&str; 2] = ["leadlex.role_mailboxes", "leadlex.library_v
 
 /// A number with a unit, as `SET` takes it, in the setting's own unit. Else the text itself.
 fn in_unit(value: &str, unit: &str) -> String {
-    let digits = value.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(value.len());
+    let digits = value.find(|c: char| c.is_ascii_alphabetic() && c != 'e').unwrap_or(value.len());
     let (number, own) = value.split_at(digits);
     let factor = |unit: &str| match unit {
         "ms" | "kB" => 1.0,

@@ -82,3 +82,83 @@ fn what_is_not_asked_costs_nothing() {
     let mut stranger = world.cluster.connect_as("app", "stranger");
     assert!(stranger.batch_execute("SELECT FROM leadlex.estimate_cost('crm', NULL)").is_err());
 }
+
+/// Its requests, and the most that they can cost.
+fn most(world: &World) -> String {
+    let sql = "SELECT format('%s-%s ~%s: %s', requests_least, requests_most, requests_expected, cost_most)
+               FROM leadlex.estimate_cost('crm', (SELECT array_agg(id::text) FROM crm), '{phone}')";
+    text(&mut world.caller(), sql)
+}
+
+#[test]
+fn a_request_about_several_contacts_is_one() {
+    let world = world(25, json!({"currency": "USD", "per_request": 0.10}));
+    assert_eq!(most(&world), "25-25 ~25: 2.5");
+    let bulk = json!({
+        "request": {"method": "POST", "url": world.provider.url("/bulk"), "body": {"requests": {"each": {"email": "{email}"}}}},
+        "most": 10, "answers": "",
+    });
+    configure(&world, "main", json!({"bulk": bulk}));
+    // Were each refused, it would be asked again in halves: of 10, 5, 3, 2 and 1, five times for each contact.
+    assert_eq!(most(&world), "3-3 ~3: 12.5");
+    world.provider.on("/bulk", |_| Behaviour::json(413, json!({})));
+    world
+        .caller()
+        .batch_execute("SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')")
+        .unwrap();
+    let spent = "SELECT coalesce(sum(cost), 0)::text FROM leadlex.spend";
+    let mut owner = world.owner();
+    let sent = world.provider.count();
+    eventually("it is written", Duration::from_secs(3), || {
+        text(&mut owner, spent).parse::<f64>().unwrap() == (sent as f64) / 10.0
+    });
+    assert!((26..=125).contains(&sent), "{sent}");
+}
+
+#[test]
+fn the_most_that_it_costs_has_polls_and_logins() {
+    let world = world(2, json!({"currency": "USD", "per_request": 0.10, "per_match": 1}));
+    let config = json!({
+        "identify_by": [["email"]], "poll_every_s": 1, "poll_for_s": 3,
+        "price": {"currency": "USD", "per_request": 0.10, "per_match": 1},
+        "steps": [
+            {"request": {"method": "POST", "url": world.provider.url("/submit"), "query": {"email": "{email}"}},
+             "response": {"pending": {"status": []}}, "take": {"ticket": "/id"}},
+            {"request": {"url": world.provider.url("/poll"), "query": {"id": "{ticket}"}},
+             "response": {"pending": {"body": [{"pointer": "/status", "in": ["running"]}]}, "fields": {"phone": "/phone"}}},
+        ],
+    });
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &config);
+    // A submission each, and polls after 1, 2 and 3 seconds, of which the last may be late by two.
+    assert_eq!(most(&world), "2-2 ~2: 3.2");
+    world.provider.on("/submit", |request| {
+        Behaviour::json(200, json!({"id": request.param("email").unwrap_or_default()}))
+    });
+    world.provider.on("/poll", |_| Behaviour::json(200, json!({"status": "running"})));
+    world
+        .caller()
+        .batch_execute("SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')")
+        .unwrap();
+    assert!(world.provider.count() >= 6, "{}", world.provider.count());
+    let within = "SELECT (sum(cost) >= 0.6 AND sum(cost) <= 3.2)::text FROM leadlex.spend";
+    let mut owner = world.owner();
+    eventually("all of it is within", Duration::from_secs(3), || text(&mut owner, within) == "true");
+}
+
+#[test]
+fn what_an_earlier_provider_supplies_may_identify_for_a_dearer_one() {
+    let world = world(4, a_match(0.28));
+    world.add_provider("second", &world.provider.config("/second"));
+    configure(
+        &world,
+        "second",
+        json!({"identify_by": [["linkedin_url"]], "request": {"query": {"email": null, "profile": "{linkedin_url}"}},
+               "price": {"currency": "USD", "per_match": 2}}),
+    );
+    let cost = "SELECT string_agg(provider || ' ' || cost_most, ', ') FROM leadlex.estimate_cost('crm', (SELECT array_agg(id::text) FROM crm), '{phone,linkedin_url}')";
+    let mut caller = world.caller();
+    assert_eq!(text(&mut caller, cost), "main 1.12, second 0");
+    caller.batch_execute("SET leadlex.waterfall = 'fill'").unwrap();
+    assert_eq!(text(&mut caller, cost), "main 1.12, second 8");
+}

@@ -1,8 +1,11 @@
 //! Money: what is spent, and that budgets hold.
 
 mod budgets;
+mod caps;
 mod crash;
 mod estimate;
+mod events;
+mod quality;
 mod spend;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! Amounts are whole numbers of millionths: nothing is lost in sums, and 0.1 is 0.1.
 
 pub mod order;
+pub mod quality;
 pub mod windows;
 
 use std::fmt;
@@ -11,6 +12,10 @@ use std::iter::Sum;
 /// An amount of money, or of a vendor's credits, in millionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(pub i64);
+
+/// How it is told that a provider was not asked for a budget, and for a price that it lacks: the queue finds by that what waits.
+pub const OVER_BUDGET: &str = "not asked: the budget";
+pub const WITHOUT_PRICE: &str = "not asked: a budget in";
 
 /// Decimal places of an amount.
 const DECIMALS: usize = 6;

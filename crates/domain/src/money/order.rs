@@ -50,8 +50,8 @@ impl Record {
 
 /// What is known of a provider that could be asked.
 #[derive(Clone, Debug)]
-pub struct Candidate<'a> {
-    pub price: Option<&'a Price>,
+pub struct Candidate {
+    pub price: Option<Price>,
     pub record: Record,
     /// The fields that its answer can supply.
     pub supplies: FieldSet,
@@ -67,9 +67,9 @@ enum Place {
     Unpriced,
 }
 
-impl Candidate<'_> {
+impl Candidate {
     fn place(&self, wanted: FieldSet) -> Place {
-        let Some(price) = self.price else { return Place::Unpriced };
+        let Some(price) = &self.price else { return Place::Unpriced };
         if self.record.answers < ANSWERS_THAT_TELL {
             return Place::Unknown;
         }
@@ -84,7 +84,7 @@ impl Candidate<'_> {
 
 /// The order in which to ask, as positions in `candidates`, which are in the order of their priority. `wanted`: the fields
 /// still wanted. Amounts of different currencies are compared as they stand.
-pub fn cheapest(candidates: &[Candidate<'_>], wanted: FieldSet) -> Vec<usize> {
+pub fn cheapest(candidates: &[&Candidate], wanted: FieldSet) -> Vec<usize> {
     let places: Vec<Place> = candidates.iter().map(|candidate| candidate.place(wanted)).collect();
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     // Stable: equals stay as they were.

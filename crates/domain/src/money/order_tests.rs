@@ -36,7 +36,8 @@ fn expected_costs_follow_the_hit_rates() {
 #[test]
 fn the_cheapest_for_what_is_wanted_comes_first() {
     let (dear, cheap, per_request) = (price(0.5, 0.0), price(0.1, 0.0), price(0.0, 0.02));
-    let candidate = |price, record| Candidate { price, record, supplies: fields() };
+    let candidate =
+        |price: Option<&Price>, record| Candidate { price: price.cloned(), record, supplies: fields() };
     let mut never_phones = record(100, 90);
     never_phones.supplied[Field::PHONE.index()] = 0;
     let all = [
@@ -48,10 +49,11 @@ fn the_cheapest_for_what_is_wanted_comes_first() {
         candidate(Some(&cheap), record(100, 90)),
         candidate(Some(&dear), record(49, 0)),
     ];
+    let all: Vec<&Candidate> = all.iter().collect();
     let phone = [Field::PHONE].into_iter().collect();
     assert_eq!(cheapest(&all, phone), [5, 4, 1, 3, 2, 0]);
     assert_eq!(cheapest(&all, FieldSet::EMPTY).len(), all.len());
     // Nothing tells equals apart but their priority.
     let equals = [candidate(Some(&cheap), record(100, 90)), candidate(Some(&cheap), record(100, 90))];
-    assert_eq!(cheapest(&equals, phone), [0, 1]);
+    assert_eq!(cheapest(&equals.iter().collect::<Vec<_>>(), phone), [0, 1]);
 }

@@ -32,6 +32,15 @@ impl Period {
         Period::ALL.into_iter().find(|period| period.name() == name)
     }
 
+    /// The epoch second at which the present one began; 0: there is one alone.
+    pub fn starts_at(self, now: i64) -> i64 {
+        match self {
+            Period::Day => day_of(now) * DAY_S,
+            Period::Month => first_day(month_of(now)) * DAY_S,
+            Period::Total => 0,
+        }
+    }
+
     /// The epoch second at which the next one begins; `None`: never.
     pub fn resets_at(self, now: i64) -> Option<i64> {
         match self {

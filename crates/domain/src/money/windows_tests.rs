@@ -18,6 +18,9 @@ fn days_and_months_are_utc() {
     // From 1 December to 1 January.
     assert_eq!(Period::Month.resets_at(LATE + 10), Some(LATE + 10 + 31 * DAY_S));
     assert_eq!(Period::Total.resets_at(LATE), None);
+    assert_eq!(Period::Day.starts_at(LATE), LATE + 10 - DAY_S);
+    assert_eq!(Period::Month.starts_at(LATE), LATE + 10 - 30 * DAY_S);
+    assert_eq!((Period::Month.starts_at(LATE + 10), Period::Total.starts_at(LATE)), (LATE + 10, 0));
     for (day, year_month) in
         [("2024-02-29", 649), ("2024-03-01", 650), ("2100-02-28", 1_561), ("1969-12-31", -1)]
     {

@@ -70,6 +70,17 @@ impl Config {
         })
     }
 
+    /// Whether it could be asked about somebody of whom these fields come to be known, too: an upper bound.
+    pub fn could_identify(&self, person: &Person, supplied: FieldSet) -> bool {
+        let may_come =
+            |p: &Placeholder| supplied.iter().any(|field| field.placeholders().contains(&p.name()));
+        self.identifies(person)
+            || self
+                .sets
+                .iter()
+                .any(|set| set.placeholders.iter().all(|p| may_come(p) || p.of(person).is_some()))
+    }
+
     /// What of a person is sent to this provider and identifies it there. `sets` is empty where no
     /// identifying set is complete.
     pub fn identity<'p>(&self, person: &'p Person) -> Identity<'p> {

@@ -264,6 +264,27 @@ impl Config {
         self.steps.iter().filter(|step| !step.polls()).count().max(1)
     }
 
+    /// The most requests that one question can take, polls, logins and repetitions included: each poll comes
+    /// `poll_every_s` after the one before at the soonest, each request can need a login of its own, one is sent again after
+    /// a login that was refused, and all but polls once more where the vendor knows repetitions.
+    pub fn most_requests_of_a_question(&self) -> u64 {
+        let steps = self.steps_of_a_question() as u64;
+        let polls = match self.steps.iter().any(Step::polls) {
+            true => u64::from(self.poll_for_s() / self.poll_every_s().max(1)) + 2,
+            false => 0,
+        };
+        let sent = steps * self.sendings() + polls;
+        match &self.login {
+            Some(_) => 2 * (sent + 1),
+            None => sent,
+        }
+    }
+
+    /// How often a request can be sent whose answer does not come.
+    pub fn sendings(&self) -> u64 {
+        if self.idempotency_header.is_some() { 2 } else { 1 }
+    }
+
     /// Whether it takes more than one request.
     pub fn has_steps(&self) -> bool {
         self.steps.len() > 1

@@ -6,6 +6,8 @@
 //! [`Event::End`] ends the call at any step, and gives back what is reserved by then. Money is reserved at [`Step::Ask`].
 
 mod outcome;
+mod request;
+mod turns;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -14,14 +16,14 @@ use crate::answered::Answered;
 use crate::call_error::{Failure, NoMatchReason};
 use crate::checks::Checks;
 use crate::contact::Contact;
-use crate::fields::{FieldMap, FieldSet};
+use crate::fields::FieldSet;
 use crate::merge;
-use crate::position::{Position, Post};
+use crate::position::Post;
 use crate::rate::Window;
-use crate::reply::Origin;
 use crate::waterfall::{Gathered, Mode, Pending, ProviderOutcome, Waterfall};
 
 pub use outcome::{Outcome, Raised, Stored, Written};
+pub use request::{Enrichment, Request, Source};
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,41 +122,6 @@ pub enum Row {
     Several(usize),
 }
 
-/// A provider, as far as the order of the steps depends on it.
-#[derive(Clone, Debug)]
-pub struct Source {
-    pub name: String,
-    /// Counts before [`Request::min_confidence`].
-    pub min_confidence: Option<f64>,
-}
-
-/// What is asked of each contact of a call, and by which rules.
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    pub fields: FieldSet,
-    pub overwrite: bool,
-    /// Fields that have a column in the table.
-    pub mapped: FieldSet,
-    /// The setting `leadlex.waterfall`.
-    pub mode: Mode,
-    /// The setting `leadlex.min_confidence`, from 0 to 1.
-    pub min_confidence: f64,
-    /// The setting `leadlex.position`.
-    pub position: Position,
-}
-
-/// A contact that was changed, for the ledger and the history.
-#[derive(Clone, Copy)]
-pub struct Enrichment<'a> {
-    pub updated: FieldSet,
-    pub origin: &'a Origin,
-    pub origins: &'a FieldMap<Origin>,
-    /// What providers answered.
-    pub offered: &'a FieldMap<String>,
-    pub before: &'a Contact,
-    pub after: &'a Contact,
-}
-
 /// Where one contact stands.
 pub struct Steps {
     request: Request,
@@ -165,6 +132,8 @@ pub struct Steps {
     step: Step,
     /// The provider whose turn it is.
     turn: usize,
+    /// Those that have had their turn, in [`Mode::Cheapest`].
+    over: Vec<usize>,
     providers: Rc<[Source]>,
     contact: Option<Contact>,
     fields: FieldSet,
@@ -192,6 +161,7 @@ impl Steps {
             fingerprints: Vec::new(),
             step: Step::Claim,
             turn: 0,
+            over: Vec::new(),
             providers: Rc::default(),
             contact: None,
             fields: FieldSet::EMPTY,
@@ -438,7 +408,7 @@ impl Steps {
 
     /// The next provider, if one is to be asked.
     fn take_turn(&mut self) -> Step {
-        if self.turn < self.providers.len() && !self.waterfall.finished() {
+        if !self.waterfall.finished() && self.find_turn() {
             return Step::LookUp(Whom::Found);
         }
         match self.waterfall.has_found_profile(self.contact(), self.request.overwrite) {
@@ -448,9 +418,12 @@ impl Steps {
     }
 
     fn absorb(&mut self, outcome: ProviderOutcome) -> Step {
-        let Source { name, min_confidence } = &self.providers[self.turn];
+        let Source { name, min_confidence, .. } = &self.providers[self.turn];
         self.waterfall.absorb_above(name, outcome, *min_confidence);
-        self.turn += 1;
+        match self.request.mode {
+            Mode::Cheapest => self.over.push(self.turn),
+            _ => self.turn += 1,
+        }
         self.take_turn()
     }
 

@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod situations;
+mod turns;
 
 use serde_json::json;
 use uuid::Uuid;
@@ -9,8 +10,10 @@ use uuid::Uuid;
 use super::*;
 use crate::ask::Ask;
 use crate::call_error::Code;
-use crate::fields::Field;
+use crate::fields::{Field, FieldMap};
+use crate::position::Position;
 use crate::provider::{Fault, FaultKind, Verdict};
+use crate::reply::Origin;
 
 /// What surrounds one contact.
 #[derive(Clone)]
@@ -135,7 +138,9 @@ impl World {
             Step::Providers => {
                 let names = ["vendor", "second"].into_iter().take(1 + usize::from(self.second.is_some()));
                 Event::Providers(
-                    names.map(|name| Source { name: name.to_owned(), min_confidence: None }).collect(),
+                    names
+                        .map(|name| Source { name: name.to_owned(), min_confidence: None, candidate: None })
+                        .collect(),
                 )
             }
             Step::LookUp(_) => Event::Listed(self.is_listed(&steps.whom())),

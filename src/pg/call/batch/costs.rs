@@ -1,5 +1,6 @@
 //! What a batch would cost, told beforehand: for each provider the least, the most, and what is expected by its own hit rate.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -10,7 +11,7 @@ use crate::pg::store::tallies;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::money::{Amount, Currency};
 use leadlex_domain::person::Person;
-use leadlex_domain::provider::Config;
+use leadlex_domain::provider::{Config, Group, Inquiry};
 use leadlex_domain::tally::{Count, Tally};
 use leadlex_domain::waterfall::Mode;
 
@@ -20,46 +21,90 @@ const UNKNOWN_HIT_RATE: f64 = 0.5;
 /// One row of leadlex.estimate_cost.
 pub struct ProviderCosts {
     pub provider: Rc<LoadedProvider>,
-    /// Polls left out.
-    pub requests_least: u64,
-    pub requests_most: u64,
-    pub requests_expected: f64,
     /// `None`: it has no price.
     pub currency: Option<Currency>,
-    pub cost_least: Amount,
-    pub cost_most: Amount,
-    pub cost_expected: f64,
     hit_rate: f64,
     credits_per_answer: Option<f64>,
+    alone: Questions,
+    /// Those that share requests, by what they share them with.
+    together: HashMap<Group, Questions>,
+    /// What answers can cost at most, and are expected to, without what the requests cost.
+    answers_most: Amount,
+    answers_expected: f64,
 }
 
-/// For which workspace, and what for each provider in the order of the waterfall.
+/// Requests over HTTP, polls left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Requests {
+    pub least: u64,
+    pub most: u64,
+    pub expected: f64,
+}
+
+/// What they cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    pub least: Amount,
+    /// Whatever comes of them, polls and logins included.
+    pub most: Amount,
+    pub expected: f64,
+}
+
+/// How many questions are put for certain, at most, and by the hit rates.
+#[derive(Clone, Copy, Default)]
+struct Questions {
+    certain: u64,
+    possible: u64,
+    expected: f64,
+}
+
+/// For which workspace, and what for each provider, in the order of their priority.
 pub struct CostEstimate {
     pub workspace: Uuid,
     pub providers: Vec<ProviderCosts>,
+    /// Their positions in the order of the waterfall.
+    order: Vec<usize>,
 }
 
 impl CostEstimate {
-    /// Nothing so far.
-    pub fn new(workspace: Uuid, providers: &[(String, Rc<LoadedProvider>)]) -> CostEstimate {
+    /// Nothing so far. `order`: the positions of the providers in the order of the waterfall.
+    pub fn new(
+        workspace: Uuid,
+        providers: &[(String, Rc<LoadedProvider>)],
+        order: Vec<usize>,
+    ) -> CostEstimate {
         let providers = providers.iter().map(|(_, provider)| ProviderCosts::new(provider)).collect();
-        CostEstimate { workspace, providers }
+        CostEstimate { workspace, providers, order }
     }
 
-    /// A contact is asked about: certainly at provider `at`, and at those after it by what comes of that.
-    pub fn asked(&mut self, at: usize, person: &Person, missing: FieldSet, mode: Mode) {
+    /// In the order of the waterfall.
+    pub fn in_order(&self) -> impl Iterator<Item = &ProviderCosts> {
+        self.order.iter().map(|at| &self.providers[*at])
+    }
+
+    /// A contact is asked about: certainly at the first of these providers, and at the others by what comes of that.
+    pub fn asked(&mut self, ahead: &[usize], person: &Person, missing: FieldSet, mode: Mode) {
         // How likely it is that this provider is asked.
         let mut reached = 1.0;
-        for (index, costs) in self.providers.iter_mut().enumerate().skip(at) {
+        // What those before it may have supplied by then identifies for it.
+        let mut supplied = FieldSet::EMPTY;
+        for (place, index) in ahead.iter().enumerate() {
+            let is_first = place == 0;
+            let costs = &mut self.providers[*index];
             let provider = Rc::clone(&costs.provider);
             let Ok(config) = &provider.config else { continue };
             let wanted = config.fills().intersect(missing);
-            if wanted.is_empty() || index > at && !config.identifies(person) {
+            if wanted.is_empty() || !is_first && !config.could_identify(person, supplied) {
                 continue;
             }
-            costs.add(config, wanted, (index == at, reached));
+            let is_identified = is_first || config.identifies(person);
+            let reached_here = if is_identified { reached } else { 0.0 };
+            costs.add(config, (person, wanted), (is_first, reached_here));
+            if mode != Mode::FirstMatch {
+                supplied = supplied.union(wanted);
+            }
             let ends = mode == Mode::FirstMatch || missing.minus(wanted).is_empty();
-            if ends {
+            if ends && is_identified {
                 reached *= 1.0 - costs.hit_rate;
             }
         }
@@ -75,34 +120,82 @@ impl ProviderCosts {
         let price = provider.config.as_ref().ok().and_then(|config| config.price());
         ProviderCosts {
             provider: Rc::clone(provider),
-            requests_least: 0,
-            requests_most: 0,
-            requests_expected: 0.0,
             currency: price.map(|price| price.currency),
-            cost_least: Amount::ZERO,
-            cost_most: Amount::ZERO,
-            cost_expected: 0.0,
             hit_rate,
             credits_per_answer: tally.cost.filter(|_| answers > 0).map(|cost| cost / answers as f64),
+            alone: Questions::default(),
+            together: HashMap::new(),
+            answers_most: Amount::ZERO,
+            answers_expected: 0.0,
         }
     }
 
     /// One more question; `certain`: it is asked whatever others answer, and `reached`: how likely that is.
-    fn add(&mut self, config: &Config, wanted: FieldSet, (certain, reached): (bool, f64)) {
-        let steps = config.steps_of_a_question() as u64;
-        let later = (steps - 1) as f64 * self.hit_rate;
-        self.requests_least += u64::from(certain);
-        self.requests_most += steps;
-        self.requests_expected += reached * (1.0 + later);
+    fn add(
+        &mut self,
+        config: &Config,
+        (person, wanted): (&Person, FieldSet),
+        (certain, reached): (bool, f64),
+    ) {
+        let group = config.bulk().filter(|_| config.shares(&Inquiry::new(wanted), person));
+        let questions = match group {
+            Some(bulk) => self.together.entry(bulk.group(wanted)).or_default(),
+            None => &mut self.alone,
+        };
+        questions.certain += u64::from(certain);
+        questions.possible += 1;
+        questions.expected += reached;
         let Some(price) = config.price() else { return };
         let fields = config.maps_of(wanted);
-        if certain {
-            self.cost_least = self.cost_least.plus(price.per_request());
+        let most = price.most_of_answer(fields).times(config.sendings());
+        self.answers_most = self.answers_most.plus(most);
+        self.answers_expected +=
+            reached * price.expected_of_answer(self.hit_rate, self.credits_per_answer, fields);
+    }
+
+    /// A request about several contacts is one, and stands for the first step of each.
+    pub fn requests(&self) -> Requests {
+        let Ok(config) = &self.provider.config else { return Requests::default() };
+        let later = config.steps_of_a_question() as u64 - 1;
+        let later_expected = later as f64 * self.hit_rate;
+        let alone = self.alone;
+        let mut requests = Requests {
+            least: alone.certain,
+            most: alone.possible * (1 + later),
+            expected: alone.expected * (1.0 + later_expected),
+        };
+        let most = config.bulk().map_or(1, |bulk| bulk.most() as u64);
+        for questions in self.together.values() {
+            requests.least += questions.certain.div_ceil(most);
+            requests.most += questions.possible.div_ceil(most) + questions.possible * later;
+            requests.expected +=
+                (questions.expected / most as f64).ceil() + questions.expected * later_expected;
         }
-        let most = price.per_request().times(steps).plus(price.most_of_answer(fields));
-        self.cost_most = self.cost_most.plus(most);
-        let answer = price.expected_of_answer(self.hit_rate, self.credits_per_answer, fields);
-        self.cost_expected += reached * (price.per_request().to_f64() * (1.0 + later) + answer);
+        requests
+    }
+
+    /// Without a price it is nothing.
+    pub fn cost(&self) -> Cost {
+        let Some((config, price)) =
+            self.provider.config.as_ref().ok().and_then(|config| Some((config, config.price()?)))
+        else {
+            return Cost::default();
+        };
+        let requests = self.requests();
+        Cost {
+            least: price.per_request().times(requests.least),
+            most: price.per_request().times(self.most_requests(config)).plus(self.answers_most),
+            expected: price.per_request().to_f64() * requests.expected + self.answers_expected,
+        }
+    }
+
+    /// With polls, logins and repetitions. What is refused together is asked again in halves, down to one contact; and no
+    /// request need be full.
+    fn most_requests(&self, config: &Config) -> u64 {
+        let of_a_question = config.most_requests_of_a_question();
+        let sizes = config.bulk().map_or(1, |bulk| u64::from(bulk.most().next_power_of_two().ilog2()) + 1);
+        let together: u64 = self.together.values().map(|questions| questions.possible).sum();
+        (self.alone.possible + together * sizes) * of_a_question
     }
 }
 

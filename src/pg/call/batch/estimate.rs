@@ -30,7 +30,7 @@ use leadlex_domain::estimate::{Estimate, EstimateOutcome, Means, Why};
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::health::Permit;
-use leadlex_domain::identity::{Caller, WRITE_ENRICH, Workspace};
+use leadlex_domain::identity::{WRITE_ENRICH, Workspace};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Next, Verdict};
 use leadlex_domain::rate::{Limits, Status};
@@ -72,10 +72,31 @@ fn counted(
     let (workspace, request) = (caller.workspace.id, lookup::request(&binding, asked));
     let mut outlook = Outlook::new(BatchScope { workspace, binding: &binding, request });
     if with_costs {
-        outlook.costs = Some(CostEstimate::new(workspace, &provider::for_workspace(workspace)));
+        let providers = provider::for_workspace(workspace);
+        let wanted = request.fields.intersect(request.mapped);
+        let order = provider::order(&providers, request.mode, wanted);
+        outlook.costs = Some(CostEstimate::new(workspace, &providers, order));
     }
-    let estimate = outlook.count(&caller, ids);
+    let estimate = outlook.count(means_of(&caller.workspace), ids);
     Ok((estimate, outlook.costs))
+}
+
+/// How many contacts a batch that begins now could ask about, and for how much, whatever pauses, limits and credits keep it from
+/// that just now. `providers`: see [`provider::enabled_for`].
+///
+/// Raises what `estimate` does.
+pub(super) fn most(
+    scope: BatchScope<'_>,
+    providers: &[(String, Rc<LoadedProvider>)],
+    ids: Vec<Option<String>>,
+) -> (u64, CostEstimate) {
+    let mut outlook = Outlook::new(scope);
+    outlook.costs = Some(CostEstimate::new(scope.workspace, providers, (0..providers.len()).collect()));
+    outlook.counts_requests = false;
+    outlook.meets_pauses = false;
+    let estimate = outlook.count(Means::default(), ids);
+    let asked = estimate.counts().find(|(outcome, _)| *outcome == EstimateOutcome::Asked);
+    (asked.map_or(0, |(_, contacts)| contacts), outlook.costs.expect("as made above"))
 }
 
 /// Keys of contacts with an empty field among those asked for, of which something could come now: a provider may be asked,
@@ -132,6 +153,8 @@ struct Outlook<'a> {
     crowd: Crowd,
     /// Whether requests count against the providers' own limits.
     counts_requests: bool,
+    /// Whether a provider that is paused now is not asked.
+    meets_pauses: bool,
     /// What it would cost, where that is asked for.
     costs: Option<CostEstimate>,
 }
@@ -152,12 +175,13 @@ impl<'a> Outlook<'a> {
             people: HashSet::new(),
             crowd: Crowd::default(),
             counts_requests: true,
+            meets_pauses: true,
             costs: None,
         }
     }
 
-    fn count(&mut self, caller: &Caller, ids: Vec<Option<String>>) -> Estimate {
-        let mut estimate = Estimate::new(means_of(&caller.workspace));
+    fn count(&mut self, means: Means, ids: Vec<Option<String>>) -> Estimate {
+        let mut estimate = Estimate::new(means);
         let keys = self.scope.keys(ids);
         keys.bad.iter().for_each(|_| estimate.skip(Why::BadKey));
         let mut met: HashSet<&str> = HashSet::with_capacity(keys.known.len());
@@ -283,7 +307,7 @@ impl<'a> Outlook<'a> {
         let (known, missing) = (steps.known(), steps.missing());
         let receipts = !settings::receipt_terms().off();
         if receipts && past.asked_of(provider.id).is_some_and(|question| self.asked.contains(&question)) {
-            return ControlFlow::Break(match self.is_asked_about_alike(at, &known, past, missing) {
+            return ControlFlow::Break(match self.is_asked_about_alike(steps, &known, past) {
                 true => EstimateOutcome::AnsweredWithAnother,
                 // Of those after this one.
                 false => EstimateOutcome::Asked,
@@ -299,7 +323,7 @@ impl<'a> Outlook<'a> {
                 self.asked.extend(past.asked_of(provider.id));
                 self.people.insert(self.likeness(at, &known, past, missing));
                 if let Some(costs) = &mut self.costs {
-                    costs.asked(at, &past.person, missing, self.scope.request.mode);
+                    costs.asked(&steps.ahead(), &past.person, missing, self.scope.request.mode);
                 }
                 ControlFlow::Break(EstimateOutcome::Asked)
             }
@@ -314,12 +338,17 @@ impl<'a> Outlook<'a> {
 
     /// Whether what is asked about another contact answers all of the questions about this one, from that of provider `at`
     /// on. What an answer fills in can make others of those that follow.
-    fn is_asked_about_alike(&self, at: usize, contact: &Contact, past: &Past, missing: FieldSet) -> bool {
-        let useless = |(_, provider): &(String, Rc<LoadedProvider>)| {
-            provider.config.as_ref().map_or(true, |config| config.fills().intersect(missing).is_empty())
+    fn is_asked_about_alike(&self, steps: &Steps, contact: &Contact, past: &Past) -> bool {
+        let (ahead, missing) = (steps.ahead(), steps.missing());
+        let useless = |at: &usize| {
+            self.providers.all[*at]
+                .1
+                .config
+                .as_ref()
+                .map_or(true, |config| config.fills().intersect(missing).is_empty())
         };
-        self.people.contains(&self.likeness(at, contact, past, missing))
-            || self.providers.all[at + 1..].iter().all(useless)
+        self.people.contains(&self.likeness(ahead[0], contact, past, missing))
+            || ahead[1..].iter().all(useless)
     }
 
     /// Two contacts with the same hash are asked about alike from provider `at` on. It is of the questions, or where answers can
@@ -332,7 +361,7 @@ impl<'a> Outlook<'a> {
                     self.providers.all[at..].iter().map(|(_, provider)| past.asked_of(provider.id));
                 format!("{:?}", questions.collect::<Vec<_>>())
             }
-            Mode::Fill => {
+            Mode::Fill | Mode::Cheapest => {
                 let fields = contact.identifying_fields();
                 let values: Vec<Option<&str>> = fields.iter().map(|field| contact.value(field)).collect();
                 format!("{:?}", (at, contact.identifying(), fields.names(), values))
@@ -353,10 +382,11 @@ impl<'a> Outlook<'a> {
         if matches!(inquiry.next(config, person, Some("secret"), None), Next::Nothing(_)) {
             return Ok(false);
         }
+        let meets_pauses = self.meets_pauses;
         let opening = self
             .openings
             .entry(provider.id)
-            .or_insert_with(|| opening_of(provider, config, (inquiry, person)));
+            .or_insert_with(|| opening_of(provider, config, (inquiry, person), meets_pauses));
         match opening {
             Opening::Closed(fault) => Err(fault.clone()),
             Opening::Open(_) if !self.counts_requests => Ok(true),
@@ -370,13 +400,21 @@ impl<'a> Outlook<'a> {
 }
 
 /// A pause is looked at, in a copy, and not met: the provider is not given its probe by that.
-fn opening_of(provider: &LoadedProvider, config: &Config, asked: (&Inquiry, &Person)) -> Opening {
+fn opening_of(
+    provider: &LoadedProvider,
+    config: &Config,
+    asked: (&Inquiry, &Person),
+    meets_pauses: bool,
+) -> Opening {
     let question = match provider::prepare(provider, config, asked, None) {
         Ok(Ready::Send(prepared)) => Some(prepared.question),
         Ok(Ready::LogIn(question)) => Some(question),
         Ok(Ready::Nothing(_)) => None,
         Err(fault) => return Opening::Closed(fault),
     };
+    if !meets_pauses {
+        return Opening::Open(None);
+    }
     let state = health::find(provider.id).and_then(|slot| slot.state());
     if let (Some(question), Some(mut state)) = (question, state)
         && let Permit::No(pause) = state.health.permit(question, true, clock::now_us(), Duration::ZERO)

@@ -18,6 +18,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt;
 use leadlex_domain::steps::{Event, Request, Row, Source, Step, Steps};
+use leadlex_domain::waterfall::Mode;
 
 /// Whose contacts, of which table, and what is asked of them.
 #[derive(Clone, Copy)]
@@ -58,10 +59,10 @@ pub fn request(binding: &Binding, asked: FieldRequest) -> Request {
 
 impl Providers {
     /// Raises 55000 where there is none. As in a single call, a contact that needs none has its line without.
-    fn load(&mut self, workspace: Uuid) -> Rc<[Source]> {
+    fn load(&mut self, workspace: Uuid, mode: Mode) -> Rc<[Source]> {
         if self.all.is_empty() {
             self.all = provider::for_workspace(workspace);
-            self.sources = provider::sources(&self.all);
+            self.sources = provider::sources(&self.all, mode);
         }
         Rc::clone(&self.sources)
     }
@@ -112,7 +113,7 @@ impl BatchScope<'_> {
                     self.binding.require_updatable(steps.fields());
                     Event::Allowed(!update_denied)
                 }
-                Step::Providers => Event::Providers(providers.load(self.workspace)),
+                Step::Providers => Event::Providers(providers.load(self.workspace, self.request.mode)),
                 Step::LookUp(_) => Event::Listed(self.is_suppressed(
                     || steps.whom(),
                     self.row(steps.contact()),

@@ -3,6 +3,7 @@
 
 mod answers;
 mod asking;
+pub mod caps;
 mod costs;
 mod estimate;
 mod halting;

@@ -64,7 +64,7 @@ impl Batch<'_> {
         // What only has to be written down is there in a moment.
         let waits = self.visit.is_none() || later.is_due();
         let after = match member.steps.step() {
-            Step::Ask(at) => self.providers.all.len() - at - 1,
+            Step::Ask(_) => member.steps.ahead().len() - 1,
             _ => 0,
         };
         let waits = waits && !later.gives_way(after);

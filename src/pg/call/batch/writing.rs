@@ -16,7 +16,7 @@ use crate::pg::call::writing;
 use crate::pg::call::writing::Saved;
 use crate::pg::provider;
 use crate::pg::provider::Rejected;
-use crate::pg::provider::spending;
+use crate::pg::provider::uses;
 use crate::pg::store::ledger;
 use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::spi;
@@ -239,12 +239,15 @@ impl Batch<'_> {
     /// A credit for each contact that was changed; how many.
     fn charge(&mut self, members: &[Member]) -> i64 {
         let how = (&self.caller, &*self.binding, self.request.overwrite);
-        let changed = members.iter().filter(|member| member.steps.step() == Step::Charge);
-        let entries: Vec<ledger::Entry> = changed
+        let changed = || members.iter().filter(|member| member.steps.step() == Step::Charge);
+        if self.request.overwrite {
+            let all: Vec<_> = changed().map(|member| member.steps.enrichment()).collect();
+            history::note_replaced(self.workspace(), &self.binding, &all);
+        }
+        let entries: Vec<ledger::Entry> = changed()
             .map(|member| {
                 let enrichment = member.steps.enrichment();
-                let supplied = (enrichment.updated, enrichment.origins);
-                spending::note_used(&self.providers.all, self.workspace(), supplied);
+                uses::note_used(self.workspace(), enrichment.updated, enrichment.origins);
                 history::entry(member.claim.request_id, enrichment, how)
             })
             .collect();

@@ -15,7 +15,8 @@ use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::provider::spending::{self, Noted};
+use crate::pg::provider::spending::Noted;
+use crate::pg::provider::uses;
 use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
@@ -248,7 +249,7 @@ impl<'a> SingleCall<'a> {
             }
             Step::Providers => {
                 self.providers = provider::for_workspace(self.workspace());
-                Event::Providers(provider::sources(&self.providers))
+                Event::Providers(provider::sources(&self.providers, settings::waterfall().0))
             }
             Step::LookUp(_) => Event::Listed(self.is_suppressed(steps)),
             Step::UseRate => self.use_rate(),
@@ -260,11 +261,10 @@ impl<'a> SingleCall<'a> {
             Step::Write => Event::Written(self.write(steps).map(Box::new)),
             Step::Charge => {
                 let enrichment = steps.enrichment();
-                spending::note_used(
-                    &self.providers,
-                    self.workspace(),
-                    (enrichment.updated, enrichment.origins),
-                );
+                uses::note_used(self.workspace(), enrichment.updated, enrichment.origins);
+                if self.overwrite {
+                    history::note_replaced(self.workspace(), &self.binding, &[enrichment]);
+                }
                 let how = (self.caller, &*self.binding, self.overwrite);
                 ledger::charge(&history::entry(self.request_id, enrichment, how));
                 if let Some(reservation) = self.reservation.take() {
@@ -431,11 +431,11 @@ impl<'a> SingleCall<'a> {
                     note_asked(&mut self.asked, &self.providers[at].0);
                     match landed {
                         Landed::Done(outcome) => outcome,
-                        Landed::Later(later) => return self.come_back(at, later),
+                        Landed::Later(later) => return self.come_back(steps, later),
                         Landed::LogInAgain => return self.ask_anew(at),
                     }
                 }
-                Asked::Later(later) => return self.come_back(at, later),
+                Asked::Later(later) => return self.come_back(steps, later),
                 Asked::NotYet(_, fault) => return self.pass_over(steps, at, fault),
                 Asked::UnderWay(awaited) => return self.wait_for(Wait::Others(awaited)),
                 Asked::Limited(limit, fault) => return self.wait_for(Wait::Turn(limit, fault)),

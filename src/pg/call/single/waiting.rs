@@ -58,11 +58,11 @@ impl SingleCall<'_> {
     }
 
     /// Waits until the answer can be asked for, where that is within the call's time; else what there is by now counts.
-    pub(super) fn come_back(&mut self, at: usize, mut later: Box<Later>) -> Event {
+    pub(super) fn come_back(&mut self, steps: &Steps, mut later: Box<Later>) -> Event {
         if let (Some((question, ticket)), Some(past)) = (later.take_unkept(), &mut self.past) {
             past.remember(question, ticket);
         }
-        if later.gives_way(self.providers.len() - at - 1) || !later.comes_within(self.left()) {
+        if later.gives_way(steps.ahead().len() - 1) || !later.comes_within(self.left()) {
             return Event::Answered(later.into_outcome());
         }
         self.wait_for(Wait::Answer(later))

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use leadlex_domain::money::Amount;
+use leadlex_domain::money::quality::{FieldCounts, Uses};
 use leadlex_domain::money::windows::Windows;
 use leadlex_domain::provider::price::Bill;
 
@@ -150,13 +151,13 @@ struct Open {
 
 impl Held {
     /// From any thread: the request is over. Only the first word counts, and whether this is it is returned.
-    pub fn settle(&self, bill: &Bill) -> bool {
+    pub fn settle(&self, bill: &Bill, fields: &FieldCounts) -> bool {
         robust_mutex::from_thread(|| {
             let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(at) = open.requests.iter().position(|open| open.number == self.0) else { return false };
             let Open { reservation, .. } = open.requests.swap_remove(at);
             drop(open);
-            locked(|table| table.settle(&reservation, bill, clock::now()));
+            locked(|table| table.settle(&reservation, (bill, fields), clock::now()));
             true
         })
     }
@@ -166,13 +167,14 @@ impl Held {
 pub fn leave() {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     for Open { reservation, unknown, .. } in open.requests.drain(..) {
-        locked(|table| table.settle(&reservation, &unknown, clock::now()));
+        let nothing = FieldCounts::NONE;
+        locked(|table| table.settle(&reservation, (&unknown, &nothing), clock::now()));
     }
 }
 
-/// So many fields were written that a provider supplied. Cannot fail.
-pub fn used(key: &EntryKey, fields: u64) {
-    locked(|table| table.used(key, fields));
+/// What became of fields that a provider supplied. Cannot fail.
+pub fn used(key: &EntryKey, uses: &Uses) {
+    locked(|table| table.used(key, uses));
 }
 
 /// What the tables do not know of this database.

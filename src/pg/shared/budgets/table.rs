@@ -5,6 +5,7 @@
 //! its place. The finest of the four has the *lease*: so much may be spent before the books have to be written again. What
 //! was leased and not recorded before a crash counts as spent afterwards.
 
+use leadlex_domain::money::quality::{FieldCounts, Uses};
 use leadlex_domain::money::windows::{Period, Windows, day_of};
 use leadlex_domain::money::{Amount, Currency};
 use leadlex_domain::provider::price::Bill;
@@ -150,6 +151,7 @@ pub struct Counts {
     pub credits: Amount,
     pub cost: Amount,
     pub unknown: Amount,
+    pub fields: FieldCounts,
 }
 
 impl Counts {
@@ -161,7 +163,13 @@ impl Counts {
         credits: Amount::ZERO,
         cost: Amount::ZERO,
         unknown: Amount::ZERO,
+        fields: FieldCounts::NONE,
     };
+
+    /// Whether something was sent or written: else there is no spend to be told of.
+    pub fn is_spend(&self) -> bool {
+        Counts { fields: FieldCounts::NONE, ..*self } != Counts::NONE
+    }
 
     fn add(&mut self, bill: &Bill) {
         self.requests += u64::from(bill.requests);
@@ -180,6 +188,7 @@ impl Counts {
         self.credits = self.credits.minus(other.credits);
         self.cost = self.cost.minus(other.cost);
         self.unknown = self.unknown.minus(other.unknown);
+        self.fields.subtract(&other.fields);
     }
 }
 
@@ -395,11 +404,12 @@ impl Table<'_> {
     }
 
     /// The request is over, and is to be booked like this. An empty bill: it was not sent.
-    pub fn settle(&mut self, reservation: &Reservation, bill: &Bill, now: i64) {
+    pub fn settle(&mut self, reservation: &Reservation, (bill, fields): (&Bill, &FieldCounts), now: i64) {
         self.head.changes += 1;
         let entry = &mut self.entries[reservation.entry];
         entry.in_flight = entry.in_flight.saturating_sub(1);
         entry.counts.add(bill);
+        entry.counts.fields.add(fields);
         if entry.in_flight == 0 && entry.counts == Counts::NONE {
             *entry = Entry::FREE;
         }
@@ -418,11 +428,13 @@ impl Table<'_> {
         }
     }
 
-    /// So many fields were written that a provider supplied. Where there is no place, they are not counted.
-    pub fn used(&mut self, key: &EntryKey, fields: u64) {
+    /// What became of fields that a provider supplied. Where there is no place, that is not counted.
+    pub fn used(&mut self, key: &EntryKey, uses: &Uses) {
         if let Some(index) = self.entry(key) {
             self.head.changes += 1;
-            self.entries[index].counts.fields_used += fields;
+            let counts = &mut self.entries[index].counts;
+            counts.fields_used += uses.written();
+            counts.fields.uses.add(uses);
         }
     }
 }

@@ -11,6 +11,8 @@ enum WaterfallMode {
     FirstMatch,
     #[name = c"fill"]
     Fill,
+    #[name = c"cheapest"]
+    Cheapest,
 }
 
 #[derive(Clone, Copy, PostgresGucEnum)]
@@ -48,6 +50,7 @@ pub fn waterfall() -> (Mode, f64) {
     let mode = match WATERFALL.get() {
         WaterfallMode::FirstMatch => Mode::FirstMatch,
         WaterfallMode::Fill => Mode::Fill,
+        WaterfallMode::Cheapest => Mode::Cheapest,
     };
     (mode, MIN_CONFIDENCE.get())
 }
@@ -90,7 +93,7 @@ pub fn define() {
     GucRegistry::define_enum_guc(
         c"leadlex.waterfall",
         c"first_match stops at the first provider with data, fill goes on until every wanted field is filled.",
-        c"",
+        c"cheapest: as fill, in rising order of what a wanted field is expected to cost.",
         &WATERFALL,
         GucContext::Userset,
         GucFlags::default(),

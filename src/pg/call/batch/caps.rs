@@ -1,0 +1,155 @@
+//! leadlex.max_contacts_per_statement and leadlex.max_cost_per_statement: what could exceed one is refused before a request is
+//! sent. The sets of one statement count together; what a statement of the client has asked about before counts as it was
+//! reckoned then.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys;
+use uuid::Uuid;
+
+use crate::pg::call::batch::lookup::{self, BatchScope};
+use crate::pg::call::batch::{FieldRequest, estimate};
+use crate::pg::provider;
+use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::settings;
+use crate::pg::table::Binding;
+use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::sqlstate;
+
+/// Contacts, and the most that they can cost.
+#[derive(Clone, Debug, Default)]
+struct Asked {
+    contacts: u64,
+    costs: BTreeMap<Currency, Amount>,
+}
+
+/// The caps that are in force, of which there is one at least.
+struct Caps {
+    contacts: Option<u64>,
+    cost: Option<Amount>,
+}
+
+thread_local! {
+    /// A statement of the client, and what its sets could ask.
+    static BEFORE: RefCell<(i64, Asked)> = RefCell::default();
+}
+
+/// Counts these contacts toward the statement, and refuses them where they could exceed a cap. Without caps nothing is looked at.
+///
+/// Raises 53400: with what it would ask and cost. Else what an estimate raises.
+pub fn require(workspace: Uuid, binding: &Binding, ids: &[Option<String>], request: FieldRequest) {
+    let Some(caps) = Caps::in_force() else { return };
+    let asked = reckon(workspace, binding, ids, request);
+    // SAFETY: reads a global.
+    let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    let before = BEFORE.with_borrow(|(of, before)| (*of == statement).then(|| before.clone()));
+    let all = asked.plus(&before.unwrap_or_default());
+    if let Some(name) = caps.exceeded_by(&all) {
+        refuse(caps.refusal(name, &all));
+    }
+    BEFORE.set((statement, all));
+}
+
+/// Why a job of these contacts alone is not begun; `None`: it may be.
+pub fn refuses_job(
+    workspace: Uuid,
+    binding: &Binding,
+    ids: &[Option<String>],
+    request: FieldRequest,
+) -> Option<String> {
+    let caps = Caps::in_force()?;
+    let asked = reckon(workspace, binding, ids, request);
+    let refusal = caps.refusal(caps.exceeded_by(&asked)?, &asked);
+    Some(format!("{}: {}", refusal.sqlstate, refusal.message))
+}
+
+/// Whether there are caps: else nothing need be made ready for [`refuses_job`].
+pub fn are_in_force() -> bool {
+    Caps::in_force().is_some()
+}
+
+fn reckon(workspace: Uuid, binding: &Binding, ids: &[Option<String>], request: FieldRequest) -> Asked {
+    if ids.is_empty() {
+        return Asked::default();
+    }
+    let scope = BatchScope { workspace, binding, request: lookup::request(binding, request) };
+    let providers = provider::enabled_for(workspace);
+    let (contacts, estimate) = estimate::most(scope, &providers, ids.to_vec());
+    let mut costs: BTreeMap<Currency, Amount> = BTreeMap::new();
+    for provider in &estimate.providers {
+        if let Some(currency) = provider.currency {
+            let sum = costs.entry(currency).or_default();
+            *sum = sum.plus(provider.cost().most);
+        }
+    }
+    Asked { contacts, costs }
+}
+
+impl Asked {
+    fn plus(mut self, other: &Asked) -> Asked {
+        self.contacts += other.contacts;
+        for (currency, cost) in &other.costs {
+            let sum = self.costs.entry(*currency).or_default();
+            *sum = sum.plus(*cost);
+        }
+        self
+    }
+
+    fn words(&self) -> String {
+        let costs: Vec<String> = self
+            .costs
+            .iter()
+            .filter(|(_, cost)| **cost > Amount::ZERO)
+            .map(|(currency, cost)| format!("{cost} {currency}"))
+            .collect();
+        let contacts = match self.contacts {
+            1 => "1 contact".to_owned(),
+            many => format!("{many} contacts"),
+        };
+        match costs.is_empty() {
+            true => format!("providers would be asked about {contacts}"),
+            false => format!(
+                "providers would be asked about {contacts}, which can cost up to {}",
+                costs.join(" and ")
+            ),
+        }
+    }
+}
+
+impl Caps {
+    fn in_force() -> Option<Caps> {
+        let caps = Caps {
+            contacts: settings::max_contacts_per_statement(),
+            cost: settings::max_cost_per_statement(),
+        };
+        (caps.contacts.is_some() || caps.cost.is_some()).then_some(caps)
+    }
+
+    /// The setting's name.
+    fn exceeded_by(&self, asked: &Asked) -> Option<&'static str> {
+        let [contacts, cost] = settings::CAPS.map(|name| name.to_str().unwrap_or_default());
+        if self.contacts.is_some_and(|most| asked.contacts > most) {
+            return Some(contacts);
+        }
+        let is_over = |most: Amount| asked.costs.values().any(|cost| *cost > most);
+        self.cost.is_some_and(is_over).then_some(cost)
+    }
+
+    fn refusal(&self, name: &str, asked: &Asked) -> Refusal<'static> {
+        let allowed = match (name == settings::CAPS[0].to_str().unwrap_or_default(), self.contacts, self.cost)
+        {
+            (true, Some(contacts), _) => contacts.to_string(),
+            (_, _, Some(cost)) => cost.to_string(),
+            _ => String::new(),
+        };
+        Refusal {
+            sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
+            message: format!("{}: {name} allows {allowed}", asked.words()),
+            detail: Some("No request was sent, and nothing was queued or written.".into()),
+            hint: Some(format!(
+                "Ask about fewer contacts; leadlex.estimate_cost tells what they can cost. Only a superuser raises {name}."
+            )),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Events of budgets: most of one is used, or it has not enough left for a request. Each is told once for each period of a budget
+//! and its amount: here as far as this process knows, and by the worker as far as leadlex.event does.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::pg::installation;
+use crate::pg::shared::budgets::{self, SumKey};
+use crate::pg::shared::events::{self, About, Event};
+use crate::pg::store::cache;
+use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::spend::{self, Budget};
+use leadlex_domain::event::Kind;
+use leadlex_domain::money::{Amount, Currency};
+
+/// Of a budget that is used to so many percent it is told that it is low.
+const LOW_PERCENT: u64 = 80;
+/// More is not remembered at once: then the process begins anew to remember.
+const MOST_TOLD: usize = 10_000;
+
+thread_local! {
+    static TOLD: RefCell<HashSet<String>> = RefCell::default();
+}
+
+/// Where a request of this workspace to this provider counts; `None`: without a price.
+pub fn sum_key(currency: Option<Currency>, workspace: Uuid, provider: &str) -> SumKey {
+    let key = installation::account_key(workspace);
+    SumKey {
+        database: key.database,
+        catalog: key.catalog,
+        currency: currency.unwrap_or(Currency::NONE),
+        workspace: key.id,
+        provider: budgets::name_bytes(provider),
+    }
+}
+
+/// The sum that a budget counts.
+pub fn sum_of(budget: &Budget) -> SumKey {
+    let workspace = budget.workspace.unwrap_or(spend::EVERY_WORKSPACE);
+    sum_key(Some(budget.currency), workspace, budget.provider.as_deref().unwrap_or_default())
+}
+
+/// A request was passed over, since this budget has not enough left at `now` (epoch seconds).
+pub fn tell_out(budget: &Budget, now: i64) {
+    let used = budgets::windows(&sum_of(budget)).map(|windows| windows.used(budget.period, now));
+    tell(Kind::BudgetOut, about(budget), detail(budget, now), used.unwrap_or_default());
+}
+
+/// An answer of the provider has reported more credits than its price says, so that no budget can count it.
+pub fn tell_reported(provider: &LoadedProvider, reported: Amount, most: Amount) {
+    let detail = json!({"reported": reported.to_f64(), "most_credits": most.to_f64()});
+    post(Kind::BudgetOut, About { provider: provider.id, ..About::default() }, &detail, None);
+}
+
+/// Tells of budgets that are used up, or mostly, at `now` (epoch seconds): of those that were spent from a short while ago.
+pub fn look(now: i64) {
+    for budget in cache::budgets().iter().filter(|budget| budget.amount > Amount::ZERO) {
+        let Some(windows) = budgets::windows(&sum_of(budget)) else { continue };
+        let used = windows.used(budget.period, now);
+        let kind = match used {
+            used if used >= budget.amount => Kind::BudgetOut,
+            used if used.times(100) >= budget.amount.times(LOW_PERCENT) => Kind::BudgetLow,
+            _ => continue,
+        };
+        tell(kind, about(budget), detail(budget, now), used);
+    }
+}
+
+fn about(budget: &Budget) -> About {
+    let providers = cache::providers();
+    let known = budget.provider.as_deref().and_then(|name| providers.iter().find(|p| p.name == name));
+    About {
+        workspace: budget.workspace.unwrap_or(Uuid::nil()),
+        provider: known.map_or(Uuid::nil(), |provider| provider.id),
+    }
+}
+
+/// What tells a period of a budget from others.
+fn detail(budget: &Budget, now: i64) -> Value {
+    json!({
+        "period": budget.period.name(),
+        "starts": budget.period.starts_at(now),
+        "currency": budget.currency.name(),
+        "amount": budget.amount.to_f64(),
+    })
+}
+
+fn tell(kind: Kind, about: About, detail: Value, used: Amount) {
+    post(kind, about, &detail, Some(used));
+}
+
+fn post(kind: Kind, about: About, detail: &Value, used: Option<Amount>) {
+    let installation = installation::present();
+    let key =
+        format!("{} {} {} {} {detail}", installation.catalog, kind.name(), about.workspace, about.provider);
+    let is_new = TOLD.with_borrow_mut(|told| {
+        if told.len() >= MOST_TOLD {
+            told.clear();
+        }
+        told.insert(key)
+    });
+    if !is_new {
+        return;
+    }
+    let mut detail = detail.clone();
+    if let Some(used) = used {
+        detail["used"] = json!(used.to_f64());
+    }
+    let database = crate::pg::sys::database::this_database();
+    let catalog = installation.catalog;
+    events::post(&Event { database, catalog, kind, about, count: 1, detail });
+}
+
+/// Of the detail of such an event, what is the same in each that tells of the same.
+pub fn same(detail: &Value) -> Value {
+    let mut same = detail.clone();
+    if let Some(object) = same.as_object_mut() {
+        object.remove("used");
+    }
+    same
+}

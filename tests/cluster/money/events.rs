@@ -1,0 +1,102 @@
+//! The events budget_low and budget_out, and jobs that wait for money.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{a_match, configure, text, world};
+use crate::control::{Listener, PROMPT, count, detail};
+use crate::support::{Behaviour, Stop, eventually, fails};
+use crate::world::{PATH, enrich, number, only_phone};
+
+/// The numbers of a detail.
+fn told(detail: &Value) -> (Value, Value, Value) {
+    (detail["period"].clone(), detail["amount"].clone(), detail["used"].clone())
+}
+
+#[test]
+fn a_budget_is_told_of_at_80_percent_and_when_it_is_used_up() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 1.00)");
+    let mut listener = Listener::new(&world);
+    let mut caller = world.caller();
+    for n in [1, 2] {
+        enrich(&mut caller, n).unwrap();
+    }
+    assert!(listener.within(Duration::from_millis(600)).is_empty(), "0.56 of 1.00");
+    enrich(&mut caller, 3).unwrap();
+    listener.next("budget_low", PROMPT);
+    assert_eq!(told(&detail(&world, "budget_low")), (json!("day"), json!(1.0), json!(0.84)));
+    let about = "SELECT (workspace_id IS NULL)::text || ' ' || provider FROM leadlex.event WHERE event = 'budget_low'";
+    assert_eq!(text(&mut world.owner(), about), "true main");
+    // 0.16 are left, and a match costs 0.28.
+    fails(enrich(&mut caller, 4));
+    listener.next("budget_out", PROMPT);
+    assert_eq!(told(&detail(&world, "budget_out")), (json!("day"), json!(1.0), json!(0.84)));
+    // Each once, whoever calls, and after a restart, too.
+    fails(enrich(&mut world.caller(), 5));
+    world.cluster.restart(Stop::Fast);
+    let mut caller = world.caller();
+    fails(enrich(&mut caller, 6));
+    let mut listener = Listener::new(&world);
+    assert!(listener.within(PROMPT).is_empty());
+    assert_eq!((count(&world, "budget_low"), count(&world, "budget_out")), (1, 1));
+    // Another amount is another budget; at most one a minute is told of this provider.
+    world.run("SELECT leadlex.set_budget('main', 'day', 1.13)");
+    enrich(&mut caller, 7).unwrap();
+    assert!(listener.within(PROMPT).is_empty());
+    world.run("UPDATE leadlex.event SET at = at - interval '2 minutes'");
+    fails(enrich(&mut caller, 8));
+    eventually("it is told of", Duration::from_secs(10), || count(&world, "budget_out") == 2);
+}
+
+#[test]
+fn a_workspaces_budget_is_its_own_event() {
+    let world = world(10, a_match(0.5));
+    world.run(&format!("SELECT leadlex.set_budget(NULL, 'total', 1.00, '{}')", world.workspace));
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    enrich(&mut caller, 2).unwrap();
+    eventually("it is used up to the cent", PROMPT, || count(&world, "budget_out") == 1);
+    let about = "SELECT format('%s %s %s', workspace_id, provider IS NULL, detail ->> 'period') FROM leadlex.event WHERE event = 'budget_out'";
+    assert_eq!(text(&mut caller, about), format!("{} t total", world.workspace));
+}
+
+#[test]
+fn a_vendor_that_reports_too_much_is_told_of() {
+    let world = world(10, a_match(0.28));
+    configure(
+        &world,
+        "main",
+        json!({"response": {"cost": {"pointer": "/credits"}}, "price": {"currency": "USD", "per_match": null, "per_credit": 0.01, "most_credits": 8}}),
+    );
+    world.provider.on(PATH, |_| {
+        let mut body = only_phone("+15550100100");
+        body["credits"] = json!(30);
+        Behaviour::json(200, body)
+    });
+    world.run("SELECT leadlex.set_budget('main', 'day', 10)");
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    fails(enrich(&mut caller, 2));
+    eventually("it is told of", PROMPT, || count(&world, "budget_out") == 1);
+    assert_eq!(detail(&world, "budget_out"), json!({"reported": 30.0, "most_credits": 8.0}));
+}
+
+#[test]
+fn jobs_that_wait_for_money_go_on_when_there_is_some() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'month', 1.00)");
+    world.caller().batch_execute("SELECT leadlex.enqueue(array_agg(id)) FROM crm").unwrap();
+    let mut owner = world.owner();
+    let waiting = "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND last_error LIKE '%budget%' AND next_attempt_at > now() + interval '30 seconds'";
+    eventually("seven wait for the next month", Duration::from_secs(20), || number(&mut owner, waiting) == 7);
+    for (budget, left) in [("'main', 'month', 1.40", 5), ("'main', 'month', NULL", 0)] {
+        world.run(&format!("SELECT leadlex.set_budget({budget})"));
+        let done = 10 - left;
+        eventually("the others are done", Duration::from_secs(8), || {
+            number(&mut owner, "SELECT count(*) FROM leadlex.job WHERE state = 'done'") == done
+        });
+        assert_eq!(number(&mut owner, waiting), left);
+    }
+}
