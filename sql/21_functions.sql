@@ -49,43 +49,6 @@ COMMENT ON FUNCTION leadlex.revert_enrichment(uuid) IS 'Puts back the values tha
 REVOKE ALL ON FUNCTION leadlex.revert_enrichment(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.revert_enrichment(uuid) TO PUBLIC;
 
-CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_contact_wrapper';
-COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, tickets of what they owe, results stored under idempotency keys, jobs. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
-REVOKE ALL ON FUNCTION leadlex.forget_contact(uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_contact(uuid) TO PUBLIC;
-
-CREATE FUNCTION leadlex.forget_row(
-    relation regclass,
-    id text
-) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_row_wrapper';
-COMMENT ON FUNCTION leadlex.forget_row(regclass, text) IS 'leadlex.forget_contact for any bound table and any key type: id is the key as text.';
-REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, text) TO PUBLIC;
-
-CREATE FUNCTION leadlex.forget_row(
-    relation regclass,
-    id bigint
-) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_row_bigint_wrapper';
-COMMENT ON FUNCTION leadlex.forget_row(regclass, bigint) IS 'leadlex.forget_row with the key as an integer, as drivers bind it.';
-REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, bigint) TO PUBLIC;
-
-CREATE FUNCTION leadlex.forget_row(
-    relation regclass,
-    id uuid
-) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_row_uuid_wrapper';
-COMMENT ON FUNCTION leadlex.forget_row(regclass, uuid) IS 'leadlex.forget_row with the key as a uuid, as drivers bind it.';
-REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, uuid) TO PUBLIC;
-
 CREATE FUNCTION leadlex.estimate(
     relation regclass,
     ids text[],
