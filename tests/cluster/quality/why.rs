@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// Of the contacts `10 * way + kind`: 1 nobody can be asked about, 2 is suppressed, of 3 there is nothing, 4 the vendor cannot
 /// say, 5 is well.
-fn kinds() -> World {
+pub fn kinds() -> World {
     let world = world(0, &["leadlex.job_retry_base = '1h'"]);
     world.run("SELECT leadlex.enable_provider('other', false)");
     world.provider.on(PATH, |request| match request.param("email").unwrap_or_default() {
@@ -23,7 +23,7 @@ fn kinds() -> World {
     world
 }
 
-fn insert(world: &World, way: i32) {
+pub fn insert(world: &World, way: i32) {
     world.run(&format!(
         "SELECT leadlex.suppress('person{way}2@acme.example');
          INSERT INTO crm (id, full_name, email) SELECT pg_catalog.uuid_in(pg_catalog.textout('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))),
