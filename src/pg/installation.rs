@@ -41,6 +41,8 @@ pub struct Installation {
 thread_local! {
     static KNOWN: Cell<Option<Installation>> = const { Cell::new(None) };
     static STALE: Cell<bool> = const { Cell::new(false) };
+    /// A table of which it is remembered that it is empty may have rows by now.
+    static FILLED: Cell<bool> = const { Cell::new(false) };
     static OTHER_ROLES: Cell<bool> = const { Cell::new(false) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
@@ -74,6 +76,14 @@ pub fn has_changed() -> bool {
     changed
 }
 
+/// Whether one of the tables whose emptiness is remembered, see [`crate::pg::store::absence`], may have got rows since this was
+/// last asked: by others, or in this transaction.
+pub fn has_filled() -> bool {
+    // SAFETY: allowed wherever a statement can run.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    FILLED.replace(false)
+}
+
 /// Whether roles, memberships or the database's owner have changed since this was last asked.
 pub fn has_other_roles() -> bool {
     OTHER_ROLES.replace(false)
@@ -81,8 +91,18 @@ pub fn has_other_roles() -> bool {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    let of = |table: pg_sys::Oid| table == relation;
+    let fills = |known: Installation| {
+        let Installation { shared_values, undone, suppressions, outcomes, receipts, .. } = known;
+        [shared_values, undone, suppressions, outcomes, receipts].into_iter().any(of)
+    };
+    let relation_is_any = relation == pg_sys::InvalidOid;
+    // Until it is known which tables those are, it may be any.
+    if relation_is_any || KNOWN.get().is_none_or(fills) {
+        FILLED.set(true);
+    }
     let relation = relation.to_u32();
-    if relation == 0
+    if relation_is_any
         || WATCHED.try_with(|w| w.try_borrow().map_or(true, |w| w.contains(&relation))).unwrap_or(false)
     {
         STALE.set(true);
@@ -130,13 +150,17 @@ static INSTALLATION: Statement = Statement::new(
            'stopped', 'budget_limit', 'provider_rate']::pg_catalog.name[])",
 );
 
+/// Rows come to these all the time, which makes nothing of the configuration out of date: see [`has_filled`].
+const FILLED_BY_CALLS: [&str; 5] = ["receipt", "suppression", "shared_value", "undone", "outcome"];
+
 /// The worker asks in every database.
 pub fn find() -> Found {
     if let Some(known) = KNOWN.get() {
         return Found::This(known);
     }
     let rows = INSTALLATION.query(View::Latest, &[]);
-    rows.iter().for_each(|row| watch(number(row, 1)));
+    let is_watched = |row: &&Row| !FILLED_BY_CALLS.contains(&text(row, 2).as_str());
+    rows.iter().filter(is_watched).for_each(|row| watch(number(row, 1)));
     let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Found::Nothing };
     // Another version is looked up again each time: nothing need tell this backend when it is updated.
     if text(row, 3) != VERSION {
