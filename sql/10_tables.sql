@@ -193,6 +193,8 @@ CREATE TABLE leadlex.receipt (
 );
 -- Empty where no receipt is of the former form: calls do not look for such then.
 CREATE INDEX receipt_former ON leadlex.receipt (answered_at) WHERE former;
+-- For calls: whether a workspace has any of what contacts' tables refused.
+CREATE INDEX receipt_rejection ON leadlex.receipt (workspace_id) WHERE contact IS NOT NULL;
 -- For the worker: which hold personal data and are over their time; which can go.
 CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
 CREATE INDEX receipt_age ON leadlex.receipt (answered_at);
@@ -427,6 +429,8 @@ CREATE TABLE leadlex.shared_value (
     allowed      boolean NOT NULL DEFAULT false,
     PRIMARY KEY (workspace_id, value)
 );
+-- For calls: whether a workspace has any that they look for.
+CREATE INDEX shared_value_looked_for ON leadlex.shared_value (workspace_id) WHERE kind OPERATOR(pg_catalog.<>) 'supplied phone';
 COMMENT ON TABLE leadlex.shared_value IS 'Values that more than leadlex.max_people_per_value different names came up with, as hashes. An e-mail address or profile that providers were asked with identifies no longer; an answer with a profile that its provider supplied so often is not written; a telephone number is only told of. leadlex.allow_shared_value makes one count again.';
 COMMENT ON COLUMN leadlex.shared_value.workspace_id IS 'in which workspace';
 COMMENT ON COLUMN leadlex.shared_value.value IS 'hash of workspace, kind, provider and value in normal form';

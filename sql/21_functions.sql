@@ -49,43 +49,6 @@ COMMENT ON FUNCTION leadlex.revert_enrichment(uuid) IS 'Puts back the values tha
 REVOKE ALL ON FUNCTION leadlex.revert_enrichment(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.revert_enrichment(uuid) TO PUBLIC;
 
-CREATE FUNCTION leadlex.forget_contact(contact_id uuid) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_contact_wrapper';
-COMMENT ON FUNCTION leadlex.forget_contact(uuid) IS 'Erases what leadlex holds on a contact of the first bound table: history, receipts of providers'' answers, tickets of what they owe, results stored under idempotency keys, jobs. The contact''s own row is not touched, the ledger keeps the charges (without personal data). An administrator erases in all workspaces, unless leadlex.workspace or leadlex.api_key names one; others in their own. Returns how many rows of each. Errors: LX400, LX401, LX403, 25006, 55000.';
-REVOKE ALL ON FUNCTION leadlex.forget_contact(uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_contact(uuid) TO PUBLIC;
-
-CREATE FUNCTION leadlex.forget_row(
-    relation regclass,
-    id text
-) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_row_wrapper';
-COMMENT ON FUNCTION leadlex.forget_row(regclass, text) IS 'leadlex.forget_contact for any bound table and any key type: id is the key as text.';
-REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, text) TO PUBLIC;
-
-CREATE FUNCTION leadlex.forget_row(
-    relation regclass,
-    id bigint
-) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_row_bigint_wrapper';
-COMMENT ON FUNCTION leadlex.forget_row(regclass, bigint) IS 'leadlex.forget_row with the key as an integer, as drivers bind it.';
-REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, bigint) TO PUBLIC;
-
-CREATE FUNCTION leadlex.forget_row(
-    relation regclass,
-    id uuid
-) RETURNS jsonb
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'forget_row_uuid_wrapper';
-COMMENT ON FUNCTION leadlex.forget_row(regclass, uuid) IS 'leadlex.forget_row with the key as a uuid, as drivers bind it.';
-REVOKE ALL ON FUNCTION leadlex.forget_row(regclass, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION leadlex.forget_row(regclass, uuid) TO PUBLIC;
-
 CREATE FUNCTION leadlex.estimate(
     relation regclass,
     ids text[],
@@ -244,7 +207,7 @@ CREATE FUNCTION leadlex.bind_contacts(
 ) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'bind_contacts_wrapper';
-COMMENT ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) IS 'Makes a table enrichable. columns: our names (id, workspace_id, full_name, first_name, last_name, email, company_domain and the six fields) to the table''s columns; the same names are found by themselves. workspace_id: whose rows they are, for a table without a workspace column. Errors: 42809 not a table, 42703 no such column, 42804 wrong type, 22023.';
+COMMENT ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) IS 'Makes a table enrichable. columns: our names (id, workspace_id, full_name, first_name, last_name, email, company_domain, the six fields, enriched_at and enrichment_status) to the table''s columns; the same names are found by themselves. workspace_id: whose rows they are, for a table without a workspace column. Errors: 42809 not a table, 42703 no such column, 42804 wrong type, 22023.';
 REVOKE ALL ON FUNCTION leadlex.bind_contacts(regclass, jsonb, uuid) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.unbind_contacts(relation regclass) RETURNS void
@@ -409,7 +372,7 @@ REVOKE ALL ON FUNCTION leadlex.worker_report() FROM PUBLIC;
 -- Tells every backend that what it remembers of these tables is out of date, when the change commits.
 CREATE FUNCTION leadlex.config_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_wrapper';
-COMMENT ON FUNCTION leadlex.config_changed() IS 'Trigger on the configuration tables: sends an invalidation when a change commits.';
+COMMENT ON FUNCTION leadlex.config_changed() IS 'Trigger on tables that every backend remembers something of: sends an invalidation when a change commits.';
 REVOKE ALL ON FUNCTION leadlex.config_changed() FROM PUBLIC;
 
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.workspace
@@ -428,6 +391,19 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+
+-- These most workspaces have none of, which every backend remembers. Rows of removed ones are looked for in vain.
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.shared_value
+    FOR EACH ROW WHEN (NEW.kind OPERATOR(pg_catalog.<>) 'supplied phone') EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.undone
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.suppression
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.outcome
+    FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
+-- What contacts' tables refused.
+CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.receipt
+    FOR EACH ROW WHEN (NEW.contact IS NOT NULL) EXECUTE FUNCTION leadlex.config_changed();
 
 CREATE FUNCTION leadlex.allow_shared_value(
     value text,

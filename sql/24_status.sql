@@ -78,6 +78,19 @@ BEGIN
     WHERE NOT v.allowed
     GROUP BY w.name, v.workspace_id, v.kind
     UNION ALL
+    -- Bound tables.
+    SELECT 'warning', pg_catalog.format('table %I.%I', b.schema_name, b.table_name),
+           'it was replaced by a table without its trigger: new rows are not enriched by themselves',
+           'Create the trigger again, by what replaces the table. If it is to have none, bind the table again with leadlex.bind_contacts.'
+    FROM leadlex.bound_table AS b
+    JOIN pg_catalog.pg_namespace AS n ON n.nspname OPERATOR(pg_catalog.=) b.schema_name
+    JOIN pg_catalog.pg_class AS c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid AND c.relname OPERATOR(pg_catalog.=) b.table_name
+    WHERE b.triggers_on OPERATOR(pg_catalog.<>) c.oid
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
+                      WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+                        AND t.tgfoid OPERATOR(pg_catalog.=) ANY (ARRAY['leadlex.enrich_on_insert()'::pg_catalog.regprocedure,
+                                                                       'leadlex.enqueue_on_insert()'::pg_catalog.regprocedure]::pg_catalog.oid[]))
+    UNION ALL
     -- Workers and memory.
     SELECT 'error', 'launcher', 'no background worker runs: nothing is written down, and no job is run',
            'See the server''s log, and max_worker_processes.'

@@ -253,32 +253,42 @@ COMMENT ON COLUMN leadlex.enriched.request_id IS 'the call, in leadlex.enrichmen
 
 -- Credits come from the ledger, which nothing takes away, and what they were spent on from the history, from which a
 -- contact can be erased: what is left of that is a charge without a source. What the queue filled in later, of a call that
--- had been charged, is a history without a charge.
+-- had been charged, is a history without a charge. What was pruned has left its sums, so that nothing changes.
 CREATE VIEW leadlex.usage_daily WITH (security_invoker = true, security_barrier = true) AS
-    SELECT (pg_catalog.timezone('UTC', c.created_at))::pg_catalog.date AS day, c.workspace_id, p.source,
-           pg_catalog.count(DISTINCT ROW(e.schema_name, e.table_name, e.contact_id))
-               FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts_enriched,
-           pg_catalog.sum(p.fields) AS fields_filled,
-           pg_catalog.sum(p.credits) AS credits_spent,
-           pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND e.reverted_at IS NOT NULL) AS credits_reverted
+    SELECT u.day, u.workspace_id, u.source, pg_catalog.sum(u.contacts_enriched)::pg_catalog.int8 AS contacts_enriched,
+           pg_catalog.sum(u.fields_filled)::pg_catalog.int8 AS fields_filled, pg_catalog.sum(u.credits_spent)::pg_catalog.int8 AS credits_spent,
+           pg_catalog.sum(u.credits_reverted)::pg_catalog.int8 AS credits_reverted
     FROM (
-        SELECT l.workspace_id, l.request_id, l.created_at, 1 AS credits
-        FROM leadlex.credit_ledger AS l WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
+        SELECT (pg_catalog.timezone('UTC', c.created_at))::pg_catalog.date AS day, c.workspace_id, p.source,
+               pg_catalog.count(DISTINCT ROW(e.schema_name, e.table_name, e.contact_id))
+                   FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts_enriched,
+               pg_catalog.sum(p.fields) AS fields_filled,
+               pg_catalog.sum(p.credits) AS credits_spent,
+               pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND e.reverted_at IS NOT NULL) AS credits_reverted
+        FROM (
+            SELECT l.workspace_id, l.request_id, l.created_at, 1 AS credits
+            FROM leadlex.credit_ledger AS l WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
+            UNION ALL
+            SELECT r.workspace_id, r.request_id, r.created_at, 0
+            FROM leadlex.enrichment AS r
+            WHERE NOT EXISTS (
+                SELECT FROM leadlex.credit_ledger AS l
+                WHERE l.workspace_id OPERATOR(pg_catalog.=) r.workspace_id AND l.request_id OPERATOR(pg_catalog.=) r.request_id
+                  AND l.amount OPERATOR(pg_catalog.=) -1)) AS c
+        LEFT JOIN leadlex.enrichment AS e
+               ON e.workspace_id OPERATOR(pg_catalog.=) c.workspace_id AND e.request_id OPERATOR(pg_catalog.=) c.request_id
+        CROSS JOIN LATERAL (
+            SELECT e.source, c.credits, 0 AS fields
+            UNION ALL
+            SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(e.field_sources) AS f) AS p
+        GROUP BY 1, 2, 3
         UNION ALL
-        SELECT r.workspace_id, r.request_id, r.created_at, 0
-        FROM leadlex.enrichment AS r
-        WHERE NOT EXISTS (
-            SELECT FROM leadlex.credit_ledger AS l
-            WHERE l.workspace_id OPERATOR(pg_catalog.=) r.workspace_id AND l.request_id OPERATOR(pg_catalog.=) r.request_id
-              AND l.amount OPERATOR(pg_catalog.=) -1)) AS c
-    LEFT JOIN leadlex.enrichment AS e
-           ON e.workspace_id OPERATOR(pg_catalog.=) c.workspace_id AND e.request_id OPERATOR(pg_catalog.=) c.request_id
-    CROSS JOIN LATERAL (
-        SELECT e.source, c.credits, 0 AS fields
-        UNION ALL
-        SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(e.field_sources) AS f) AS p
-    GROUP BY 1, 2, 3;
-COMMENT ON VIEW leadlex.usage_daily IS 'What was spent and what for, per UTC day, workspace and provider, since the workspace was made. credits_spent is the ledger''s, and neither leadlex.revert_enrichment nor leadlex.forget_contact changes it; contacts_enriched and fields_filled do not cover contacts that were forgotten: their charges stand in a row without source.';
+        SELECT o.day, o.workspace_id, CASE WHEN o.source OPERATOR(pg_catalog.<>) '' THEN o.source END, o.contacts_enriched, o.fields_filled, o.credits_spent, o.credits_reverted
+        FROM leadlex.usage_pruned AS o) AS u
+    GROUP BY u.day, u.workspace_id, u.source
+    HAVING u.source IS NOT NULL OR pg_catalog.sum(u.credits_spent) OPERATOR(pg_catalog.<>) 0
+        OR pg_catalog.sum(u.fields_filled) OPERATOR(pg_catalog.<>) 0;
+COMMENT ON VIEW leadlex.usage_daily IS 'What was spent and what for, per UTC day, workspace and provider, since the workspace was made. credits_spent is the ledger''s, and neither leadlex.revert_enrichment nor leadlex.forget_contact changes it; contacts_enriched and fields_filled do not cover contacts that were forgotten: their charges stand in a row without source. Pruning the history changes nothing.';
 COMMENT ON COLUMN leadlex.usage_daily.day IS 'the day, from midnight to midnight UTC';
 COMMENT ON COLUMN leadlex.usage_daily.workspace_id IS 'who spent';
 COMMENT ON COLUMN leadlex.usage_daily.source IS 'the provider; NULL: the contact was forgotten, and with it who supplied what';

@@ -12,14 +12,16 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/11_money.sql", name = "money_tables", requires = ["tables"]);
 ::pgrx::extension_sql_file!("../sql/12_events.sql", name = "events", requires = ["money_tables"]);
 ::pgrx::extension_sql_file!("../sql/13_quality.sql", name = "quality_tables", requires = ["events"]);
-::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["quality_tables"]);
+::pgrx::extension_sql_file!("../sql/14_access.sql", name = "access_tables", requires = ["quality_tables"]);
+::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["access_tables"]);
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
 ::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
 ::pgrx::extension_sql_file!("../sql/23_money.sql", name = "money", requires = ["many"]);
 ::pgrx::extension_sql_file!("../sql/24_control.sql", name = "control", requires = ["money"]);
 ::pgrx::extension_sql_file!("../sql/24_status.sql", name = "status", requires = ["control"]);
 ::pgrx::extension_sql_file!("../sql/25_quality.sql", name = "quality", requires = ["status"]);
-::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["quality"], finalize);
+::pgrx::extension_sql_file!("../sql/26_access.sql", name = "access", requires = ["quality"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["access"], finalize);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

@@ -69,6 +69,8 @@ thread_local! {
     static KNOWN: Cell<Option<Installation>> = const { Cell::new(None) };
     static STALE: Cell<bool> = const { Cell::new(false) };
     static NOTED: RefCell<Noted> = RefCell::default();
+    /// A table of which it is remembered that it is empty may have rows by now.
+    static FILLED: Cell<bool> = const { Cell::new(false) };
     static OTHER_ROLES: Cell<bool> = const { Cell::new(false) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     /// Relations of which changes are noted; with a name, those of ours.
@@ -117,6 +119,14 @@ pub fn changes() -> Option<Changes> {
     Some(changes)
 }
 
+/// Whether one of the tables whose emptiness is remembered, see [`crate::pg::store::absence`], may have got rows since this was
+/// last asked: by others, or in this transaction.
+pub fn has_filled() -> bool {
+    // SAFETY: allowed wherever a statement can run.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    FILLED.replace(false)
+}
+
 /// Whether roles, memberships or the database's owner have changed since this was last asked.
 pub fn has_other_roles() -> bool {
     OTHER_ROLES.replace(false)
@@ -124,6 +134,16 @@ pub fn has_other_roles() -> bool {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    let of = |table: pg_sys::Oid| table == relation;
+    let fills = |known: Installation| {
+        let Installation { shared_values, undone, suppressions, outcomes, receipts, .. } = known;
+        [shared_values, undone, suppressions, outcomes, receipts].into_iter().any(of)
+    };
+    let relation_is_any = relation == pg_sys::InvalidOid;
+    // Until it is known which tables those are, it may be any.
+    if relation_is_any || KNOWN.get().is_none_or(fills) {
+        FILLED.set(true);
+    }
     let relation = relation.to_u32();
     let is_watched =
         WATCHED.try_with(|w| w.try_borrow().map_or(true, |w| w.contains_key(&relation))).unwrap_or(false);
@@ -186,14 +206,18 @@ static INSTALLATION: Statement = Statement::new(
            'stopped', 'budget_limit', 'provider_rate']::pg_catalog.name[])",
 );
 
+/// Rows come to these all the time, which makes nothing of the configuration out of date: see [`has_filled`].
+const FILLED_BY_CALLS: [&str; 5] = ["receipt", "suppression", "shared_value", "undone", "outcome"];
+
 /// The worker asks in every database.
 pub fn find() -> Found {
     if let Some(known) = KNOWN.get() {
         return Found::This(known);
     }
     let rows = INSTALLATION.query(View::Latest, &[]);
+    let is_watched = |row: &&Row| !FILLED_BY_CALLS.contains(&text(row, 2).as_str());
     WATCHED.with_borrow_mut(|watched| {
-        watched.extend(rows.iter().map(|row| (number(row, 1), Some(text(row, 2)))))
+        watched.extend(rows.iter().filter(is_watched).map(|row| (number(row, 1), Some(text(row, 2)))));
     });
     let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Found::Nothing };
     // Another version is looked up again each time: nothing need tell this backend when it is updated.

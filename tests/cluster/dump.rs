@@ -107,6 +107,8 @@ pub fn used_on(server: &'static Server) -> Used {
          INSERT INTO leadlex.undone SELECT v.workspace_id, v.value, p.id, 'phone', v.value FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
          INSERT INTO leadlex.checked SELECT workspace_id, '1', 'public', 'crm', 'phone', now(), now() FROM leadlex.shared_value;
          INSERT INTO leadlex.outcome SELECT workspace_id, value, 'public', 'crm', '1', now(), 'no_match', 'no_match', 'no_data' FROM leadlex.shared_value;
+         INSERT INTO leadlex.erasure (id, by, workspace_id, relation, counts) SELECT value, 'caller', workspace_id, 'public.crm', '{\"history\": 1}' FROM leadlex.shared_value;
+         INSERT INTO leadlex.usage_pruned SELECT workspace_id, '2026-01-01', 'main', 1, 2, 1, 0 FROM leadlex.shared_value;
          UPDATE crm SET note = 'a \\\\ \"quoted\" ''note''';",
     );
     let sql = "SELECT leadlex.create_api_key(id, name => 'app') FROM leadlex.workspace WHERE name = 'globex'";

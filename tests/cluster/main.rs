@@ -7,6 +7,7 @@ mod world;
 // The sample provider's files look for it here.
 use support::http;
 
+mod access;
 mod adversary;
 mod after_errors;
 mod alike;

@@ -286,6 +286,20 @@ fn it_is_remembered_of_one_question_and_outside_the_transaction() {
     assert_eq!(world.provider.count(), 4);
 }
 
+/// Each session remembers that nothing was refused, no longer than that.
+#[test]
+fn what_the_table_refuses_counts_in_a_session_that_knew_of_nothing_refused() {
+    let world = world(2, &[]);
+    let (mut one, mut other) = (Session::new(&world, "caller"), Session::new(&world, "caller"));
+    other.call(2, &["phone"]).unwrap();
+    world.run("ALTER TABLE crm ADD CONSTRAINT home CHECK (phone LIKE '+49%') NOT VALID");
+    assert_eq!(sqlstate(&one.call(1, &["phone"])), "LX409");
+    let written = "SELECT count(*) FROM leadlex.receipt WHERE contact IS NOT NULL";
+    eventually("it is written down", SOON, || world.number(written) == 1);
+    assert_eq!(fails(other.call(1, &["phone"])).json()["reason"], "table_refuses");
+    assert_eq!(world.provider.count(), 2);
+}
+
 #[test]
 fn forgetting_a_person_forgets_it_too() {
     let world = world(3, &[]);

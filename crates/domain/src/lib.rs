@@ -30,6 +30,7 @@ pub mod question;
 pub mod rate;
 pub mod receipt;
 pub mod reply;
+pub mod row_status;
 pub mod shared;
 pub mod sighting;
 pub mod sqlstate;

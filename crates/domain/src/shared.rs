@@ -205,9 +205,20 @@ pub struct Crowd {
     /// Never more than one above what is allowed.
     names: HashMap<Hash, Vec<Named>>,
     found: Vec<(Value, Vec<Named>)>,
+    of_one: bool,
 }
 
 impl Crowd {
+    /// Of one person, with whom nobody else is met.
+    pub fn of_one() -> Crowd {
+        Crowd { of_one: true, ..Crowd::default() }
+    }
+
+    /// Whether it was made by [`Crowd::of_one`].
+    pub const fn is_of_one(&self) -> bool {
+        self.of_one
+    }
+
     /// `most` names may share a value.
     pub fn meet(&mut self, value: Value, named: Named, most: usize) {
         if self.names.len() >= MOST_VALUES && !self.names.contains_key(&value.hash) {

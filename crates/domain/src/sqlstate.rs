@@ -23,6 +23,8 @@ pub const INVALID_TRANSACTION_STATE: &str = "25000";
 pub const READ_ONLY_SQL_TRANSACTION: &str = "25006";
 /// Class 27: a statement or trigger would change a row that an outer call or the same statement changes.
 pub const TRIGGERED_DATA_CHANGE_VIOLATION: &str = "27000";
+/// Class 2B: something is still in use by others, such as a workspace by tables that are bound to it.
+pub const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
 /// Class 2D: a procedure was to commit where it cannot (in a transaction block or a function).
 pub const INVALID_TRANSACTION_TERMINATION: &str = "2D000";
 /// Class 39, external routine invocation: a trigger function was attached to the wrong kind of trigger.

@@ -64,25 +64,45 @@ pub fn among(workspace: Uuid, undone: &[Undone], provider: Uuid, values: &FieldM
 /// Fields that identify, and that an enrichment may have filled in.
 const FILLED_IN: [Field; 3] = [Field::COMPANY_NAME, Field::LINKEDIN_URL, Field::PHONE];
 
-/// Hash of whom a row is about: what it says of name, address and company, in normal form.
+/// Whom a row is about: eight bytes of a hash of what it says of name, address and domain, and three times 21 bits of hashes
+/// of company, profile and number, 0 for none; all in normal form.
 pub fn identity(workspace: Uuid, contact: &Contact) -> Hash {
-    let all = FILLED_IN.into_iter().collect();
-    identity_with(workspace, contact, all)
+    let fields = FILLED_IN
+        .into_iter()
+        .fold(0, |all, field| (all << FIELD_BITS) | u64::from(of_field(workspace, contact, field)));
+    let mut identity = who(workspace, contact);
+    identity[8..].copy_from_slice(&fields.to_be_bytes());
+    identity
 }
 
-/// Whether the row is still about whom it was when its [`identity`] was `known`: where a field was empty then, an enrichment may
-/// have filled it in.
+/// Whether the row is still about whom it was when its [`identity`] was `known`. Where a field was empty then, an enrichment may
+/// have filled it in; where it is empty now, a reload may have taken it away. One of them is the same at least, if there is no
+/// name, address or domain.
 pub fn may_be(workspace: Uuid, contact: &Contact, known: Hash) -> bool {
-    let filled: Vec<Field> =
-        FILLED_IN.into_iter().filter(|field| !is_empty(*field, contact.value(*field))).collect();
-    (0..1_u32 << filled.len()).rev().any(|which| {
-        let some = filled.iter().enumerate().filter(|(at, _)| which & (1 << at) != 0);
-        identity_with(workspace, contact, some.map(|(_, field)| *field).collect()) == known
-    })
+    let now = identity(workspace, contact);
+    if now[..8] != known[..8] {
+        return false;
+    }
+    let [now, then] = [now, known].map(fields_of);
+    let pairs = || now.into_iter().zip(then);
+    let alike = pairs().all(|(now, then)| now == 0 || then == 0 || now == then);
+    let same = pairs().any(|(now, then)| now != 0 && now == then);
+    alike && (same || then == [0; 3] || !is_nameless(contact))
 }
 
-/// Of these of the fields alone.
-fn identity_with(workspace: Uuid, contact: &Contact, fields: FieldSet) -> Hash {
+const FIELD_BITS: u32 = 21;
+
+fn fields_of(identity: Hash) -> [u64; 3] {
+    let all = identity[8..].iter().fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
+    let mask = (1 << FIELD_BITS) - 1;
+    [all >> (2 * FIELD_BITS), (all >> FIELD_BITS) & mask, all & mask]
+}
+
+fn is_nameless(contact: &Contact) -> bool {
+    contact.identifying().into_iter().all(|value| value.is_none_or(|text| text::clean(text).is_empty()))
+}
+
+fn who(workspace: Uuid, contact: &Contact) -> Hash {
     let named = |text: &str| name::normal(text).unwrap_or_else(|| text::clean(text).to_lowercase());
     let full = contact.known_full_name().map(|text| named(&text)).unwrap_or_default();
     let address = |text: &str| {
@@ -92,23 +112,22 @@ fn identity_with(workspace: Uuid, contact: &Contact, fields: FieldSet) -> Hash {
     let email = contact.email.as_deref().map(address).unwrap_or_default();
     let domain = contact.company_domain.as_deref();
     let domain = domain.map(|text| text::clean(text).to_lowercase()).unwrap_or_default();
-    let of_field = |field: Field| -> String {
-        let Some(text) = contact.value(field) else { return String::new() };
-        if !fields.contains(field) || is_empty(field, Some(text)) {
-            return String::new();
-        }
-        let normal = match field.kind() {
-            Kind::Profile => linkedin::handle(text),
-            Kind::Phone => phone::normal(text),
-            Kind::Text | Kind::Seniority => None,
-        };
-        normal.unwrap_or_else(|| text::clean(text).to_lowercase())
+    hash(&[b"identity", workspace.as_bytes(), full.as_bytes(), email.as_bytes(), domain.as_bytes()])
+}
+
+/// 21 bits; 0: it is empty.
+fn of_field(workspace: Uuid, contact: &Contact, field: Field) -> u32 {
+    let Some(text) = contact.value(field).filter(|text| !is_empty(field, Some(text))) else { return 0 };
+    let normal = match field.kind() {
+        Kind::Profile => linkedin::handle(text),
+        Kind::Phone => phone::normal(text),
+        Kind::Text | Kind::Seniority => None,
     };
-    let others = FILLED_IN.map(of_field);
-    let mut parts: Vec<&[u8]> = vec![b"identity", workspace.as_bytes()];
-    parts.extend([full.as_bytes(), email.as_bytes(), domain.as_bytes()]);
-    parts.extend(others.iter().map(String::as_bytes));
-    hash(&parts)
+    let normal = normal.unwrap_or_else(|| text::clean(text).to_lowercase());
+    let parts: [&[u8]; 4] = [b"identity", workspace.as_bytes(), field.name().as_bytes(), normal.as_bytes()];
+    let hash = hash(&parts);
+    let bits = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> (u32::BITS - FIELD_BITS);
+    bits.max(1)
 }
 
 #[cfg(test)]
@@ -159,7 +178,25 @@ mod tests {
         let known = identity(WORKSPACE, &of("linkedin.com/in/ada-example"));
         assert!(may_be(WORKSPACE, &of("https://www.linkedin.com/in/Ada-Example/"), known));
         assert!(!may_be(WORKSPACE, &of("linkedin.com/in/another-ada"), known));
-        assert!(!may_be(WORKSPACE, &ada(), known));
+    }
+
+    /// A later call was made with what an earlier one had filled in, and that is gone, too.
+    #[test]
+    fn what_a_reload_took_away_makes_nobody_else_of_a_contact() {
+        let filled = with(ada(), Field::LINKEDIN_URL, "linkedin.com/in/ada-example");
+        let filled = with(with(filled, Field::PHONE, "+12025550123"), Field::COMPANY_NAME, "Acme");
+        let known = identity(WORKSPACE, &filled);
+        assert!(may_be(WORKSPACE, &filled, known) && may_be(WORKSPACE, &ada(), known));
+        assert!(may_be(WORKSPACE, &with(ada(), Field::PHONE, "+1 202 555 0123"), known));
+        assert!(!may_be(WORKSPACE, &with(ada(), Field::PHONE, "+12025550124"), known));
+        assert!(!may_be(WORKSPACE, &Contact { email: None, ..ada() }, known));
+        // Where nothing else says who it is, something has to be the same.
+        let profile = with(Contact::default(), Field::LINKEDIN_URL, "linkedin.com/in/ada-example");
+        let known = identity(WORKSPACE, &with(profile.clone(), Field::PHONE, "+12025550123"));
+        assert!(may_be(WORKSPACE, &profile, known));
+        assert!(!may_be(WORKSPACE, &Contact::default(), known));
+        assert!(!may_be(WORKSPACE, &with(Contact::default(), Field::COMPANY_NAME, "Acme"), known));
+        assert!(may_be(WORKSPACE, &profile, identity(WORKSPACE, &Contact::default())));
     }
 
     #[test]

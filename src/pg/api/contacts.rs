@@ -19,7 +19,7 @@ use crate::pg::sys::row::{number, text};
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::{Statement, View, arg};
 use crate::pg::table;
-use crate::pg::table::{Column, names, quoted};
+use crate::pg::table::{Column, STATUS_COLUMNS, names, quoted};
 use leadlex_domain::call_error::short;
 use leadlex_domain::fields::Field;
 
@@ -123,7 +123,12 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
     for ours in names().filter(|ours| !given.contains_key(*ours)) {
         if let Some(column) = columns.iter().find(|c| c.name == ours) {
             // A column that merely has the name, but cannot be what we mean, is left alone.
-            if ours != "workspace_id" || column.can_be_workspace() {
+            let fits = match ours {
+                "workspace_id" => column.can_be_workspace(),
+                _ if STATUS_COLUMNS.contains(&ours) => column.unfit_for_status(ours).is_none(),
+                _ => true,
+            };
+            if fits {
                 mapped.insert(ours.to_owned(), column.name.clone());
             }
         }
@@ -141,6 +146,7 @@ fn instead(ours: &str, column: &Column, why: &str) -> String {
         }
         "id" => "Name another column: columns => '{\"id\": \"contact_no\"}'.".to_owned(),
         "workspace_id" => format!("Name another column, or {leave_out}."),
+        "enriched_at" => format!("Name a timestamptz column that is not generated, or {leave_out}."),
         _ if column.generated => format!("Name a column that it is computed from, or {leave_out}."),
         _ if looked_up => {
             format!("Name a text column, from which a trigger of yours can set this one, or {leave_out}.")
@@ -188,6 +194,12 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
             wrong(field.name(), column, &why);
         }
     }
+    for ours in STATUS_COLUMNS {
+        let Some(column) = find(ours) else { continue };
+        if let Some(why) = column.unfit_for_status(ours) {
+            wrong(ours, column, &why);
+        }
+    }
     if !Field::all().any(|f| mapped.contains_key(f.name())) {
         refuse(Refusal {
             sqlstate: sqlstate::UNDEFINED_COLUMN,
@@ -196,12 +208,25 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
             hint: Some("Name them: columns => '{\"job_title\": \"title\", \"phone\": \"tel\"}'.".into()),
         });
     }
-    let writes: Vec<&String> = Field::all().filter_map(|f| mapped.get(f.name())).collect();
-    if let Some(twice) = writes.iter().enumerate().find_map(|(i, c)| writes[..i].contains(c).then_some(c)) {
-        raise::invalid(
-            format!("columns: \"{twice}\" is named for two fields"),
-            "Each field needs a column of its own.",
-        );
+    refuse_twice(mapped);
+}
+
+/// What is written needs a column of its own; what a row says of its enrichment also beside what is only read.
+fn refuse_twice(mapped: &BTreeMap<String, String>) {
+    let fields: Vec<&String> = Field::all().filter_map(|f| mapped.get(f.name())).collect();
+    let is_status = |ours: &str| STATUS_COLUMNS.contains(&ours);
+    let twice = |ours: &&str| {
+        let theirs = mapped.get(*ours)?;
+        mapped.iter().any(|(other, column)| other != ours && column == theirs).then_some(theirs)
+    };
+    let of_fields = fields.iter().enumerate().find_map(|(i, c)| fields[..i].contains(c).then_some(*c));
+    let of_status = names().filter(|ours| is_status(ours)).find_map(|ours| twice(&ours));
+    if let Some(twice) = of_fields.or(of_status) {
+        let (what, hint) = match of_fields {
+            Some(_) => ("fields", "Each field needs a column of its own."),
+            None => ("names", "enriched_at and enrichment_status need columns of their own."),
+        };
+        raise::invalid(format!("columns: \"{twice}\" is named for two {what}"), hint);
     }
 }
 

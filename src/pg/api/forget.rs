@@ -1,33 +1,32 @@
 //! Erasing what is held on a person.
 
-use crate::pg::api::access;
 use crate::pg::installation;
 use crate::pg::sys::clock;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::pg::call::target;
+use crate::pg::api::subject::Subject;
 use crate::pg::call::target::Target;
-use crate::pg::call::{identity, preconditions};
-use crate::pg::provider;
-use crate::pg::shared::claims;
-use crate::pg::shared::receipts;
-use crate::pg::store::cache;
+use crate::pg::call::{preconditions, target};
+use crate::pg::shared::{claims, receipts};
 use crate::pg::store::receipts as books;
 use crate::pg::store::receipts::{Erased, Person};
-use crate::pg::store::{config, job_history, shared_values};
-use crate::pg::sys::{raise, settings};
-use crate::pg::table::Binding;
+use crate::pg::store::suppressions::Listing;
+use crate::pg::store::{cache, erasures, job_history, shared_values, suppressions};
+use crate::pg::sys::spi::About;
+use crate::pg::sys::{raise, role, settings};
 use leadlex_domain::call_error::Failure;
-use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::identity::WRITE_ENRICH;
-use leadlex_domain::receipt;
-use leadlex_domain::shared::{Named, Value};
+use leadlex_domain::suppression;
 
-/// leadlex.forget_contact(contact_id uuid): erases what is held on a contact of the table that was bound
-/// first. Returns JSON with the number of erased entries of each kind. The contact's row stays.
+/// Why somebody is on the suppression list.
+const REASON: &str = "erased on request";
+
+/// leadlex.forget_contact(contact_id uuid, suppress boolean): erases what is held on a contact of the table that
+/// was bound first. With `suppress` the person is put on the suppression list, too: of the caller's workspace, or of
+/// all where an administrator erases in all. Returns JSON with the number of erased entries of each kind, and
+/// `suppressed`: whether the person is on the list now (null: no row says who it is). The contact's row stays.
 ///
 /// Raises LX400: the id is NULL, or no key of the table.
 /// Raises LX401 or LX403: the caller has no identity, or no write:enrich.
@@ -36,158 +35,121 @@ use leadlex_domain::shared::{Named, Value};
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 53200: there is no room for another claim. 53400: leadlex.max_databases is too small.
 #[pg_extern(sql = false)]
-fn forget_contact(contact_id: Option<Uuid>) -> JsonB {
+fn forget_contact(contact_id: Option<Uuid>, suppress: Option<bool>) -> JsonB {
     let id = contact_id.map(|id| super::plain(id).to_string());
-    raised(None, id, "contact_id")
+    raised(None, id, "contact_id", suppress)
 }
 
-/// leadlex.forget_row(relation regclass, id text): the same for any bound table. Raises the errors of
-/// forget_contact; LX400 also where `relation` is NULL.
+/// leadlex.forget_row(relation regclass, id text, suppress boolean): the same for any bound table. Raises the errors
+/// of forget_contact; LX400 also where `relation` is NULL.
 #[pg_extern(sql = false)]
-fn forget_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> JsonB {
-    of_row(relation, id)
+fn forget_row(relation: Option<pg_sys::Oid>, id: Option<String>, suppress: Option<bool>) -> JsonB {
+    of_row(relation, id, suppress)
 }
 
-/// leadlex.forget_row(relation regclass, id bigint): as forget_row with the key as text, with the same
+/// leadlex.forget_row(relation regclass, id bigint, suppress boolean): as forget_row with the key as text, with the
+/// same errors.
+#[pg_extern(sql = false)]
+fn forget_row_bigint(relation: Option<pg_sys::Oid>, id: Option<i64>, suppress: Option<bool>) -> JsonB {
+    of_row(relation, id.map(|id| id.to_string()), suppress)
+}
+
+/// leadlex.forget_row(relation regclass, id uuid, suppress boolean): as forget_row with the key as text, with the same
 /// errors.
 #[pg_extern(sql = false)]
-fn forget_row_bigint(relation: Option<pg_sys::Oid>, id: Option<i64>) -> JsonB {
-    of_row(relation, id.map(|id| id.to_string()))
+fn forget_row_uuid(relation: Option<pg_sys::Oid>, id: Option<Uuid>, suppress: Option<bool>) -> JsonB {
+    of_row(relation, id.map(|id| super::plain(id).to_string()), suppress)
 }
 
-/// leadlex.forget_row(relation regclass, id uuid): as forget_row with the key as text, with the same errors.
-#[pg_extern(sql = false)]
-fn forget_row_uuid(relation: Option<pg_sys::Oid>, id: Option<Uuid>) -> JsonB {
-    of_row(relation, id.map(|id| super::plain(id).to_string()))
-}
-
-fn of_row(relation: Option<pg_sys::Oid>, id: Option<String>) -> JsonB {
+fn of_row(relation: Option<pg_sys::Oid>, id: Option<String>, suppress: Option<bool>) -> JsonB {
     let (id, name) = if relation.is_some() { (id, "id") } else { (None, "relation") };
-    raised(relation, id, name)
+    raised(relation, id, name, suppress)
 }
 
-fn raised(target: Target, id: Option<String>, name: &str) -> JsonB {
+fn raised(target: Target, id: Option<String>, name: &str, suppress: Option<bool>) -> JsonB {
     cache::refresh();
     let missing = || Failure::validation(format!("{name} must not be NULL"), "Pass the contact to forget.");
-    let result = id.ok_or_else(missing).and_then(|id| forget(target, &id));
+    let result = id.ok_or_else(missing).and_then(|id| forget(target, &id, suppress.unwrap_or(false)));
     JsonB(result.unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None))))
 }
 
-/// The workspace in which the caller may erase; `None`: in all.
-///
-/// Err is LX401 (no identity) or LX403 (no write:enrich).
-pub fn authority() -> Result<Option<uuid::Uuid>, Failure> {
-    let no_choice = settings::api_key().is_none() && settings::workspace().is_none();
-    if no_choice && access::administers() {
-        return Ok(None);
+fn forget(target: Target, id: &str, suppress: bool) -> Result<Value, Failure> {
+    preconditions::require_writable();
+    let subject = Subject::find(target, id)?;
+    let suppressed = suppressed(&subject, suppress);
+    let persons = subject.persons();
+    let erased = if persons.is_empty() { Vec::new() } else { erase(&subject, &persons) };
+    let by = role::role_name(role::caller());
+    for (person, erased) in persons.iter().zip(&erased).filter(|(_, erased)| erased.total() > 0) {
+        erasures::note(person, &by, erased);
     }
-    let caller = identity::identify()?;
-    match caller.may(WRITE_ENRICH) {
-        true => Ok(Some(caller.workspace.id)),
-        false => Err(Failure::lacks_permission(WRITE_ENRICH)),
+    let mut result = json!({"contact_id": subject.id, "suppressed": suppressed});
+    let all = erased.into_iter().fold(Erased::default(), Erased::and);
+    if let Some(result) = result.as_object_mut() {
+        result.extend(all.counts().into_iter().map(|(kind, count)| (kind.to_owned(), json!(count))));
     }
+    Ok(result)
 }
 
-fn forget(target: Target, id: &str) -> Result<serde_json::Value, Failure> {
-    preconditions::require_writable();
-    let workspace = authority()?;
-    let binding = target::binding(target);
-    let id = binding.canonical_key(id).ok_or_else(|| target::no_key(&binding, id))?;
-    let table = binding.name();
-    let candidates = match workspace {
-        Some(only) => vec![only],
-        None => config::all_workspaces(),
-    };
-    let seen: Vec<(uuid::Uuid, Option<Contact>)> =
-        candidates.into_iter().map(|workspace| (workspace, visible(&binding, workspace, &id))).collect();
-    // Two texts can be the same key: then the row tells how it is called.
-    let id = seen.iter().find_map(|(_, contact)| contact.as_ref()).map_or(id, |contact| contact.id.clone());
-    let persons: Vec<Person> = seen
-        .iter()
-        .map(|(workspace, contact)| {
-            let person = Person {
-                workspace: *workspace,
-                schema: &binding.schema,
-                table: &binding.table,
-                contact: &id,
-                hash: receipt::person(*workspace, table, &id),
-            };
-            (person, contact.is_some())
-        })
-        // Who has nothing to do with the contact is not to hold it, nor to throw away what others have bought.
-        .filter(|(person, seen)| *seen || held(person) || queued(person))
-        .map(|(person, _)| person)
-        .collect();
-    let erased = if persons.is_empty() { Erased::default() } else { erase(&binding, &persons) };
-    Ok(json!({
-        "contact_id": id,
-        "history": erased.history,
-        "receipts": erased.receipts,
-        "tickets": erased.tickets,
-        "stored_results": erased.stored_results,
-        "jobs": erased.jobs,
-        "undone": erased.undone,
-        "outcomes": erased.outcomes,
-        "checked": erased.checked,
+/// Whether the person is on the suppression list, where it is asked for from now on. `None`: no row says who it is.
+fn suppressed(subject: &Subject, suppress: bool) -> Option<bool> {
+    if subject.rows().next().is_none() {
+        if suppress {
+            raise::warning(
+                "the contact was not put on the suppression list",
+                "Its row is gone, or the caller does not see it: nothing says who it is.",
+                "An administrator lists an address or a profile: SELECT leadlex.suppress('ADDRESS_OR_PROFILE').",
+                &About::default(),
+            );
+        }
+        return None;
+    }
+    if suppress {
+        let source = role::role_name(role::caller());
+        let listing = Listing { reason: REASON, source: &source, until: None };
+        let listed_by =
+            |(workspace, contact)| suppression::of_refusal(&subject.described(workspace, contact));
+        let mut people: Vec<Hash> = subject.rows().flat_map(listed_by).collect();
+        people.sort_unstable();
+        people.dedup();
+        suppressions::add(subject.only, &people, &listing);
+        return Some(true);
+    }
+    // Whom it is, is asked only where there is a list.
+    Some(subject.rows().any(|(workspace, contact)| {
+        let people = || suppression::of_person(&subject.described(workspace, contact), contact);
+        suppressions::any(Some(workspace), people)
     }))
 }
 
-/// Something is in the books, or on its way there.
-fn held(person: &Person) -> bool {
-    let database = installation::receipt_key(person.hash).database;
-    receipts::with(|arena| arena.waiting_for(database, person.hash)) || books::holds(person)
-}
-
-fn queued(person: &Person) -> bool {
-    job_history::holds(person.workspace, person.schema, person.table, person.contact)
-}
-
-fn erase(binding: &Binding, persons: &[Person]) -> Erased {
+/// Of each person what was erased.
+fn erase(subject: &Subject, persons: &[Person]) -> Vec<Erased> {
     // First, as a worker takes them: the set, then the contact.
-    let of_queue = |p: &Person| Erased {
-        jobs: job_history::erase(p.workspace, p.schema, p.table, p.contact),
-        ..Erased::default()
-    };
-    let jobs = persons.iter().map(of_queue).fold(Erased::default(), Erased::and);
+    let jobs: Vec<u64> =
+        persons.iter().map(|p| job_history::erase(p.workspace, p.schema, p.table, p.contact)).collect();
     // No call about this contact is under way from here on, nor until this is committed.
     // Only within these workspaces: what is another's is not held, nor waited for.
     for person in persons {
-        let claim = target::contact_claim(binding, person.workspace, person.contact);
+        let claim = target::contact_claim(&subject.binding, person.workspace, person.contact);
         claims::claim(claim);
         claims::unlock(&claim);
     }
-    let questions: Vec<Hash> =
-        persons.iter().flat_map(|p| questions(p.workspace, binding, p.contact)).collect();
+    let questions: Vec<Hash> = persons.iter().flat_map(|p| subject.questions(p.workspace)).collect();
     wait_for_the_books(persons, &questions);
-    persons.iter().for_each(|person| erase_names(binding, person));
-    persons.iter().map(|person| books::erase(person, &questions)).fold(jobs, Erased::and)
+    let names: Vec<u64> = persons.iter().map(|person| erase_names(subject, person)).collect();
+    let with = |((person, jobs), value_names): ((&Person, u64), u64)| Erased {
+        jobs,
+        value_names,
+        ..books::erase(person, &questions)
+    };
+    persons.iter().zip(jobs).zip(names).map(with).collect()
 }
 
-/// What values came up with the person's name, as the contact is now and as it was then.
-fn erase_names(binding: &Binding, person: &Person) {
-    let seen = visible(binding, person.workspace, person.contact).map(|contact| provider::person(&contact));
-    let name = seen.as_ref().and_then(|seen| Named::of(person.workspace, seen)).map(|named| named.name);
-    let values: Vec<Value> =
-        seen.iter().flat_map(|seen| leadlex_domain::sighting::identifying(person.workspace, seen)).collect();
+/// What values came up with the person's name, as the contact is now and as it was then; how many.
+fn erase_names(subject: &Subject, person: &Person) -> u64 {
+    let (name, values) = subject.name_and_values(person.workspace);
     let most = settings::max_people_per_value().unwrap_or_default();
-    shared_values::erase((person.workspace, person.hash), name, &values, most);
-}
-
-/// The contact, if it is this workspace's and the caller sees it.
-fn visible(binding: &Binding, workspace: uuid::Uuid, id: &str) -> Option<Contact> {
-    binding.may_have_rows_of(workspace).then(|| binding.read(workspace, id)).flatten()
-}
-
-/// What providers could have been asked about the contact as it is now.
-fn questions(workspace: uuid::Uuid, binding: &Binding, id: &str) -> Vec<Hash> {
-    let Some(contact) = visible(binding, workspace, id) else { return Vec::new() };
-    let row = receipt::person(workspace, binding.name(), id);
-    let person = provider::person(&contact);
-    cache::providers()
-        .iter()
-        .filter(|p| provider::serves(p, workspace))
-        .flat_map(|p| provider::kept_under(workspace, p, &person, &contact, row))
-        .collect()
+    shared_values::erase((person.workspace, person.hash), name, &values, most)
 }
 
 /// What is on its way into the books must be there, to be erased with the rest. What arrives later is thrown away.

@@ -1,6 +1,6 @@
 //! leadlex.enqueue, enqueue_rows, retry_jobs; pausing.
 
-use crate::pg::api::forget;
+use crate::pg::api::subject;
 use crate::pg::sys::role;
 use crate::pg::table;
 use std::collections::HashSet;
@@ -192,7 +192,7 @@ fn retry_jobs(state: Option<&str>, relation: Option<pg_sys::Oid>) -> i64 {
             _ => return Err(Failure::validation("state must be dead or queued", "See leadlex.job.")),
         };
         preconditions::require_writable();
-        let workspace = forget::authority()?;
+        let workspace = subject::authority()?;
         let names = relation.map(table::names_of);
         let table = names.as_ref().map(|(schema, table)| (schema.as_str(), table.as_str()));
         let mut count = 0;

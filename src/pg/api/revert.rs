@@ -1,6 +1,6 @@
 //! Taking enrichments back.
 
-use crate::pg::api::forget;
+use crate::pg::api::subject;
 use pgrx::prelude::*;
 use pgrx::{JsonB, Uuid};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn revert_enrichment(request_id: Option<Uuid>) -> JsonB {
 
 /// The workspaces in which the caller may take something back.
 fn workspaces() -> Result<Vec<uuid::Uuid>, Failure> {
-    Ok(match forget::authority()? {
+    Ok(match subject::authority()? {
         Some(only) => vec![only],
         None => config::all_workspaces(),
     })

@@ -11,6 +11,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::people::value::is_empty;
 use leadlex_domain::position::Post;
+use leadlex_domain::row_status::RowStatus;
 use leadlex_domain::undone;
 
 /// Contacts that are read, and written, by one statement.
@@ -86,7 +87,9 @@ fn write(workspace: Uuid, binding: &Binding, changes: &[&Change<'_>]) -> u64 {
     if changes.is_empty() {
         return 0;
     }
-    let written = spi::caught(|| binding.write_many(workspace, changes), Caught::is_of_a_row);
+    let status = binding.status_write(RowStatus::Enriched);
+    let write_all = || binding.write_many_at_least(workspace, changes, status);
+    let written = spi::caught(write_all, Caught::is_of_a_row);
     match (written, changes) {
         (Ok(rows), _) => rows.iter().flatten().count() as u64,
         (Err(_), [one]) => {

@@ -15,6 +15,7 @@ use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::merge;
 use leadlex_domain::receipt;
+use leadlex_domain::row_status::RowStatus;
 use leadlex_domain::taking_back::{FieldWrite, Restored, restored};
 use leadlex_domain::undone::{self, Undone};
 
@@ -232,7 +233,8 @@ impl Undoing<'_> {
 /// Writes what is planned; those that were not written.
 fn write(workspace: Uuid, binding: &Binding, cases: &mut [Case], some: &[usize]) -> Vec<usize> {
     let changes: Vec<Change> = some.iter().map(|at| cases[*at].change()).collect();
-    let written = binding.write_many(workspace, &changes.iter().collect::<Vec<_>>());
+    let all: Vec<&Change> = changes.iter().collect();
+    let written = binding.write_many_at_least(workspace, &all, binding.status_write(RowStatus::Reverted));
     drop(changes);
     let mut missed = Vec::new();
     for (at, after) in some.iter().zip(written) {

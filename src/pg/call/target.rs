@@ -105,10 +105,17 @@ pub fn entered(caller: Caller) -> Result<Caller, Failure> {
 }
 
 /// The same of a caller who was identified before, maybe by an earlier transaction: with the workspace as it is by now.
+///
+/// Raises LX401: it was dropped meanwhile.
 pub fn as_it_is_now(caller: Caller) -> Caller {
     if occupancy::enter(installation::account_key(caller.workspace.id)) {
         cache::refresh();
     }
-    let workspace = cache::workspace(caller.workspace.id).unwrap_or_else(|| caller.workspace.clone());
+    let Some(workspace) = cache::workspace(caller.workspace.id) else {
+        let gone = format!("the workspace {} was dropped", caller.workspace.name);
+        let failure =
+            Failure::invalid_key(gone, "Ask for leadlex.grant_access(role, workspace_id) to another one.");
+        raise::failure(&failure.seen_at(Uuid::now_v7(), None))
+    };
     Caller { workspace, ..caller }
 }

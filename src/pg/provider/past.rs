@@ -196,9 +196,11 @@ pub fn pasts(
         return pasts;
     }
     recall_undone(workspace, &mut pasts, contacts);
+    let any_rejection = store::receipts::any_rejection(workspace);
     let everywhere = pasts.iter().zip(each());
-    let hashes: Vec<Hash> =
-        everywhere.flat_map(|(past, rejections)| past.everywhere().chain(rejections)).collect();
+    let hashes: Vec<Hash> = everywhere
+        .flat_map(|(past, rejections)| past.everywhere().chain(rejections.filter(|_| any_rejection)))
+        .collect();
     if hashes.is_empty() {
         return pasts;
     }
@@ -422,10 +424,12 @@ impl Past {
 
     /// `rejections`: see [`Past::rejections`].
     fn recall_waiting(&mut self, rejections: impl Iterator<Item = Hash>) {
-        for hash in self.hashes().chain(rejections).collect::<Vec<_>>() {
-            let key = installation::receipt_key(hash);
-            let (waiting, refused) =
-                receipts::with(|arena| (arena.find(&key), !arena.refusals(&key).is_empty()));
+        let hashes: Vec<Hash> = self.hashes().chain(rejections).collect();
+        let keys: Vec<receipts::Key> = hashes.iter().map(|hash| installation::receipt_key(*hash)).collect();
+        let found: Vec<_> = receipts::with(|arena| {
+            keys.iter().map(|key| (arena.find(key), !arena.refusals(key).is_empty())).collect()
+        });
+        for (hash, (waiting, refused)) in hashes.into_iter().zip(found) {
             self.refused |= refused;
             let content = waiting.and_then(|bytes| Filed::from_bytes(&bytes)).map(|filed| filed.content);
             if let Some(Content::Receipt(receipt) | Content::Rejection(receipt)) = content {

@@ -27,6 +27,11 @@ use leadlex_domain::undone::Undone;
 /// What the members of one set have in common; of a single call, nothing.
 pub type Crowd = Rc<RefCell<shared::Crowd>>;
 
+/// That of a call about one contact.
+pub fn of_one() -> Crowd {
+    Rc::new(RefCell::new(shared::Crowd::of_one()))
+}
+
 /// Counts the names of a set's members.
 pub fn meet(workspace: Uuid, people: &[Person], crowd: &Crowd) {
     let Some(most) = settings::max_people_per_value() else { return };
@@ -42,7 +47,7 @@ pub fn meet(workspace: Uuid, people: &[Person], crowd: &Crowd) {
 /// Notes on these people what identifies them no longer.
 pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
     let Some(most) = settings::max_people_per_value() else { return };
-    if store::shared_values::is_empty() && crowd.borrow().is_empty() {
+    if crowd.borrow().is_empty() && !store::shared_values::any(workspace) {
         return;
     }
     let values: Vec<(usize, Value)> = people
@@ -122,6 +127,10 @@ impl About {
         let (Some(most), Verdict::Match { values, .. }) = (settings::max_people_per_value(), verdict) else {
             return false;
         };
+        // Nobody else is met in this call.
+        if self.crowd.borrow().is_of_one() && !store::shared_values::any(self.workspace) {
+            return false;
+        }
         let Some(value) = shared::answered_profile(self.workspace, self.provider, values) else {
             return false;
         };
@@ -138,7 +147,7 @@ impl About {
 
     fn is_known(&self, value: Value, most: usize) -> bool {
         let one = std::iter::once(value.hash);
-        !store::shared_values::is_empty()
+        store::shared_values::any(self.workspace)
             && store::shared_values::known(self.workspace, one, most).contains(&true)
     }
 

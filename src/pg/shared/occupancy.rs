@@ -205,7 +205,7 @@ fn take(key: u64, own: u32) -> Option<u32> {
     let Some(at) = taken else {
         refuse(Refusal {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
-            message: format!("the credits of {CLOSURES} workspaces are being limited at this moment"),
+            message: format!("{CLOSURES} workspaces are being limited or dropped at this moment"),
             detail: None,
             hint: Some("Try again when those transactions have ended.".into()),
         })

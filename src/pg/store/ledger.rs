@@ -254,8 +254,12 @@ fn append_charge(args: &[Arg; 17]) -> bool {
 
 // What the worker does, each in a transaction of its own.
 
+// Not of what was dropped.
 static RECORD_RATE: Statement = Statement::new(
-    "INSERT INTO leadlex.rate_use AS r (id, newest, seconds, day, day_used, lease) VALUES ($1, $2, $3, $4, $5, $6)
+    "INSERT INTO leadlex.rate_use AS r (id, newest, seconds, day, day_used, lease)
+     SELECT $1, $2, $3, $4, $5, $6
+     WHERE EXISTS (SELECT FROM leadlex.workspace AS w WHERE w.id OPERATOR(pg_catalog.=) $1)
+        OR EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.id OPERATOR(pg_catalog.=) $1)
      ON CONFLICT (id) DO UPDATE SET newest = EXCLUDED.newest, seconds = EXCLUDED.seconds, day = EXCLUDED.day,
          day_used = EXCLUDED.day_used, lease = EXCLUDED.lease, recorded_at = pg_catalog.clock_timestamp()",
 );

@@ -3,11 +3,15 @@
 //! `suppressions` whom they must not be asked about, `shared_values` what many people have in common, `tallies` what they came to, `jobs` what is queued,
 //! `pauses` and `frozen` whether that is worked on, `events` what administrators are told.
 
+pub mod absence;
 pub mod allotments;
 pub mod cache;
 pub mod checks;
 pub mod config;
+pub mod dropping;
+pub mod erasures;
 pub mod events;
+pub mod export;
 pub mod frozen;
 pub mod history;
 pub mod idempotency;
@@ -19,6 +23,7 @@ pub mod jobs_due;
 pub mod jobs_waiting;
 pub mod ledger;
 pub mod outcomes;
+pub mod pruning;
 pub mod quality;
 pub mod queue_pause;
 pub mod receipts;

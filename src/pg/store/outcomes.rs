@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::pg::installation;
 use crate::pg::installation::as_owner;
+use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::pg;
@@ -16,9 +17,12 @@ use leadlex_domain::receipt::{Content, Filed};
 
 /// Whether the books may say something of one of these contacts.
 pub fn any(workspace: Uuid, contacts: &[Hash]) -> bool {
+    if !absence::may_have(Rows::Outcomes, workspace) {
+        return false;
+    }
     let table = installation::present().outcomes;
     let contacts: Vec<pgrx::Uuid> = contacts.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
-    !index_probe::is_empty(table) && index_probe::any(table, pg(workspace), &contacts)
+    index_probe::any(table, pg(workspace), &contacts)
 }
 
 // An older one never replaces a newer one: workers may write what was put back out of order.

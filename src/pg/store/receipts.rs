@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
+use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::store::{checks, outcomes, tickets, undone};
 use crate::pg::sys::index_probe;
@@ -28,6 +29,11 @@ static RECALL: Statement = Statement::new(
 /// Whether receipts of the former form may be there: restored from the dump of an earlier version.
 pub fn has_former() -> bool {
     index_probe::has_entries(installation::present().former_receipts)
+}
+
+/// Whether it may be written of any contact what its table refused.
+pub fn any_rejection(workspace: Uuid) -> bool {
+    absence::may_have(Rows::Rejections, workspace)
 }
 
 /// What is written of these questions, whatever its age.
@@ -182,9 +188,31 @@ pub struct Erased {
     pub outcomes: u64,
     /// Values that were asked about again.
     pub checked: u64,
+    /// Values that came up with the person's name.
+    pub value_names: u64,
 }
 
 impl Erased {
+    /// Each by its name in results.
+    pub fn counts(&self) -> [(&'static str, u64); 9] {
+        [
+            ("history", self.history),
+            ("receipts", self.receipts),
+            ("tickets", self.tickets),
+            ("stored_results", self.stored_results),
+            ("jobs", self.jobs),
+            ("undone", self.undone),
+            ("outcomes", self.outcomes),
+            ("checked", self.checked),
+            ("value_names", self.value_names),
+        ]
+    }
+
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.counts().iter().map(|(_, count)| count).sum()
+    }
+
     /// The sums of both.
     pub fn and(self, more: Erased) -> Erased {
         Erased {
@@ -196,6 +224,7 @@ impl Erased {
             undone: self.undone + more.undone,
             outcomes: self.outcomes + more.outcomes,
             checked: self.checked + more.checked,
+            value_names: self.value_names + more.value_names,
         }
     }
 }
@@ -230,7 +259,7 @@ pub struct Person<'a> {
 }
 
 /// Deletes what the books hold on a person, and the receipts of `questions`, as of now and not of the
-/// snapshot. Counts rows; `jobs` stays 0.
+/// snapshot. Counts rows; `jobs` and `value_names` stay 0.
 pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
     let workspace = || arg(pg(person.workspace));
     let hash = || arg(pgrx::Uuid::from_bytes(person.hash));
@@ -243,6 +272,7 @@ pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
         tickets: tickets::erase(person.workspace, person.hash, questions),
         stored_results: ERASE_RESULTS.run_in(View::Current, &[workspace(), hash(), arg(person.contact)]),
         jobs: 0,
+        value_names: 0,
         undone: undone::erase(person.workspace, person.hash),
         outcomes: outcomes::erase(person.workspace, person.hash),
         checked: checks::forget(person.workspace, (person.schema, person.table), &[person.contact], None),

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
+use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, optional, pg, text, uuid};
@@ -15,9 +16,9 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
 use leadlex_domain::shared::{Kind, Value};
 
-/// Whether none was ever found, as far as the table's size tells.
-pub fn is_empty() -> bool {
-    index_probe::is_empty(installation::present().shared_values)
+/// Whether a value may be shared in this workspace: mostly none is.
+pub fn any(workspace: Uuid) -> bool {
+    absence::may_have(Rows::SharedValues, workspace)
 }
 
 /// Which of these values are shared by more than `most` names, as committed now.
@@ -229,21 +230,22 @@ static UNLIST: Statement = Statement::new(
        AND s.names OPERATOR(pg_catalog.<=) $3 AND NOT s.allowed",
 );
 
-/// Takes a person's name off the values that it came up with; what is left with `most` names or fewer counts again. The
-/// person is a workspace and the hash of a row there; `name` and `values`: as the contact is now.
-pub fn erase((workspace, person): (Uuid, Hash), name: Option<Hash>, values: &[Value], most: usize) {
+/// Takes a person's name off the values that it came up with; how many. What is left with `most` names or fewer counts again.
+/// The person is a workspace and the hash of a row there; `name` and `values`: as the contact is now.
+pub fn erase((workspace, person): (Uuid, Hash), name: Option<Hash>, values: &[Value], most: usize) -> u64 {
     let now: Vec<pgrx::Uuid> = values.iter().map(|value| pgrx::Uuid::from_bytes(value.hash)).collect();
     let name = name.map(pgrx::Uuid::from_bytes);
     as_owner(|| {
         let args = [arg(pg(workspace)), arg(pgrx::Uuid::from_bytes(person)), arg(now), arg(name)];
         let rows = ERASE_NAMES.query(View::Current, &args);
         if rows.is_empty() {
-            return;
+            return 0;
         }
         let values = || arg(rows.iter().map(|row| pg(uuid(row, 0))).collect::<Vec<_>>());
         RECOUNT.run_in(View::Current, &[arg(pg(workspace)), values()]);
         UNLIST.run_in(View::Current, &[arg(pg(workspace)), values(), arg(most as i32)]);
-    });
+        rows.len() as u64
+    })
 }
 
 // The names of a listed value stay with it, so that it is known how many are left when one is erased.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::pg::installation::as_owner;
 use crate::pg::installation::receipt_key;
 use crate::pg::shared::receipts;
+use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{pg, uuid};
@@ -28,7 +29,8 @@ pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool 
     let table = installation::present().suppressions;
     // In this order: what is gone from there is in the table by then.
     let nobody_waits = receipts::with(|arena| arena.has_no_refusal());
-    let nobody_listed = index_probe::is_empty(table);
+    let may_list = |workspace| absence::may_have(Rows::Suppressions, workspace);
+    let nobody_listed = !may_list(EVERYWHERE) && !workspace.is_some_and(may_list);
     if nobody_waits && nobody_listed {
         return false;
     }

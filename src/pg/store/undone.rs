@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::pg::installation;
 use crate::pg::installation::as_owner;
+use crate::pg::store::absence::{self, Rows};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{number, optional, pg, text, uuid};
@@ -23,10 +24,10 @@ static RECALL: Statement = Statement::new(
 
 /// What was taken back of these contacts after this time, in epoch microseconds; each with its contact.
 pub fn recall(workspace: Uuid, contacts: &[Hash], since: i64) -> Vec<(Hash, Undone)> {
-    let table = installation::present().undone;
-    if index_probe::is_empty(table) {
+    if !absence::may_have(Rows::Undone, workspace) {
         return Vec::new();
     }
+    let table = installation::present().undone;
     let contacts: Vec<pgrx::Uuid> = contacts.iter().map(|hash| pgrx::Uuid::from_bytes(*hash)).collect();
     if !index_probe::any(table, pg(workspace), &contacts) {
         return Vec::new();

@@ -2,6 +2,8 @@
 //! pgrx's enum of codes is closed, so they go through ThrowErrorData.
 
 use leadlex_domain::sqlstate;
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::CString;
 
 use pgrx::pg_sys;
@@ -71,6 +73,21 @@ pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
     };
     // SAFETY: ThrowErrorData copies every field, and returns for what is less than an ERROR.
     unsafe { pg_sys::ThrowErrorData(&mut warning) };
+}
+
+/// Whether this has not been said in the present statement of the client: once told is enough.
+pub fn is_first_of_statement(what: String) -> bool {
+    thread_local! {
+        static SAID: RefCell<(i64, HashSet<String>)> = RefCell::default();
+    }
+    // SAFETY: reads a global.
+    let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    SAID.with_borrow_mut(|(of, said)| {
+        if *of != statement {
+            (*of, *said) = (statement, HashSet::new());
+        }
+        said.insert(what)
+    })
 }
 
 /// In the current memory context, with a NUL at its end.

@@ -23,7 +23,7 @@ use leadlex_net::MAX_REQUESTS;
 pub use answers::{overwrites_own_only, position, queues_pending, waterfall};
 pub use caps::{NAMES as CAPS, max_contacts_per_statement, max_cost_per_statement};
 pub use people::{max_people_per_value, role_mailboxes, rules};
-pub use quality::{outcome_retention, refills};
+pub use quality::{history_retention, outcome_retention, refills};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
 pub use server::{
     credits_low, max_contacts_in_flight, max_databases, max_providers, max_workers, max_workspaces,

@@ -24,3 +24,9 @@ pub fn committed_and_own() -> (u64, u32) {
     // SAFETY: reads the number of the present command.
     (transactions_over(), unsafe { pg_sys::GetCurrentCommandId(false) })
 }
+
+/// Whether this transaction has written nothing so far: then all that its next statement sees is committed.
+pub fn has_written_nothing() -> bool {
+    // SAFETY: reads the number of the present command.
+    unsafe { pg_sys::GetCurrentCommandId(false) == pg_sys::FirstCommandId }
+}

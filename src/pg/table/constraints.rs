@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use crate::pg::sys::spi::{About, Caught};
 use crate::pg::table::catalog;
 use crate::pg::table::catalog::Column;
-use crate::pg::table::{Binding, Plans};
+use crate::pg::table::{Binding, Plans, StatusWrite};
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// Where Postgres itself raises what a constraint refuses. The same SQLSTATE out of another file is what a user's function
@@ -134,6 +134,47 @@ impl Open {
         }
     }
 
+    /// Columns that a constraint is about, but for NOT NULL.
+    fn constrained(&self) -> Vec<i32> {
+        let mut columns: Vec<i32> = self.checks().into_iter().flat_map(|(_, columns)| columns.keys).collect();
+        for (_, _, index) in self.indexes().into_iter().filter(|(_, refuses, _)| *refuses) {
+            columns.extend(index.keys.into_iter().chain(index.condition));
+        }
+        columns.extend(self.foreign_keys().into_iter().flat_map(|key| key.keys));
+        columns
+    }
+
+    /// What the constraint or index of this name is about, which raised this SQLSTATE.
+    fn columns_of(&self, name: &str, state: &str) -> Option<Columns> {
+        match state {
+            CHECK => self.checks().into_iter().find(|(known, _)| known == name).map(|(_, columns)| columns),
+            FOREIGN_KEY => {
+                named(self.foreign_keys(), name).map(|key| Columns { keys: key.keys, condition: Vec::new() })
+            }
+            _ => self.indexes().into_iter().find(|(known, ..)| known == name).map(|(_, _, columns)| columns),
+        }
+    }
+
+    /// The names of these columns, and of those that they are computed from; `None` for the whole row.
+    fn names(&self, columns: &[i32]) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for column in columns.iter().flat_map(|column| {
+            let sources = if *column > 0 { self.sources(*column) } else { Vec::new() };
+            std::iter::once(*column).chain(sources)
+        }) {
+            if column == 0 {
+                return None;
+            }
+            // SAFETY: a catalog look-up; null where there is no such column.
+            let name = unsafe { pg_sys::get_attname(self.id(), column as i16, true) };
+            if column > 0 && !name.is_null() {
+                // SAFETY: a palloc'd name.
+                names.push(unsafe { text(name) });
+            }
+        }
+        Some(names)
+    }
+
     /// The table that it is a partition of, and so on, with itself.
     fn with_ancestors(&self) -> Vec<pg_sys::Oid> {
         // SAFETY: catalog look-ups of an existing relation.
@@ -211,7 +252,10 @@ unsafe fn text(name: *const c_char) -> String {
 
 impl Plans {
     /// Whether the table could refuse one of these values. What a type refuses is found out before, see `fit`.
-    pub fn may_refuse(&self, binding: &Binding, changes: &FieldMap<String>) -> bool {
+    pub fn may_refuse(&self, binding: &Binding, changes: &FieldMap<String>, status: StatusWrite) -> bool {
+        if binding.may_refuse_status(status) {
+            return true;
+        }
         let guarded = *self.guarded.get_or_init(|| binding.guarded(&self.fields));
         let bytes: usize = changes.iter().map(|(_, value)| value.len()).sum();
         bytes > SHORT_BYTES || !guarded.intersect(changes.fields()).is_empty()
@@ -226,16 +270,71 @@ impl Binding {
         if table.has_company() {
             return self.fields();
         }
-        let mut columns: Vec<i32> =
-            table.checks().into_iter().flat_map(|(_, columns)| columns.keys).collect();
-        for (_, _, index) in table.indexes().into_iter().filter(|(_, refuses, _)| *refuses) {
-            columns.extend(index.keys.into_iter().chain(index.condition));
-        }
-        columns.extend(table.foreign_keys().into_iter().flat_map(|key| key.keys));
         // An enrichment writes no NULL.
         let filled = |(_, column): &&(Field, Column)| column.not_null && table.has_trigger_before_update();
         let filled = fields.iter().filter(filled).map(|(field, _)| *field).collect();
-        self.fields_of(&table, &columns).union(filled)
+        self.fields_of(&table, &table.constrained()).union(filled)
+    }
+
+    /// Whether the table could refuse what a row is to say of its enrichment.
+    pub fn may_refuse_status(&self, status: StatusWrite) -> bool {
+        if status.is_nothing() {
+            return false;
+        }
+        let plans = self.plans();
+        let known = || *plans.status.guarded.get_or_init(|| self.guards_status(&plans.status.columns));
+        known() || self.hides_rows()
+    }
+
+    /// Whether an enrichment can run into a constraint about what a row says of it in these columns.
+    fn guards_status(&self, columns: &[Column]) -> bool {
+        let Some(relation) = self.relation else { return false };
+        let table = Open::of(relation);
+        let filled = |column: &Column| column.not_null && table.has_trigger_before_update();
+        let of_domain = |column: &Column| column.type_oid != column.base_type;
+        table.has_company()
+            || columns.iter().any(|column| of_domain(column) || filled(column))
+            || self.is_status_among(&table, &table.constrained())
+    }
+
+    /// Whether an error of a write can be about what the row was to say of it, alone or together with fields. What a policy
+    /// lets through can depend on any column.
+    pub fn is_about_status(&self, caught: &Caught) -> bool {
+        let (about, state) = (&caught.about, caught.sqlstate.as_str());
+        match (state, about.file.as_deref()) {
+            (sqlstate::INSUFFICIENT_PRIVILEGE, file) => return file == Some("execMain.c"),
+            (sqlstate::STRING_DATA_RIGHT_TRUNCATION, file) => return file == Some("varchar.c"),
+            (_, file) if !is_by_postgres(file, state) => return false,
+            _ => {}
+        }
+        let (Some(schema), Some(table)) = (&about.schema, &about.table) else {
+            return self.plans().status.columns.iter().any(|column| is_of_domain(column, about));
+        };
+        let Some(relation) = relation::relation_named(schema, table) else { return false };
+        // SAFETY: in a transaction; the relation exists.
+        let part = |ours| relation == ours || unsafe { catalog::is_part(relation, ours) };
+        if !self.relation.is_some_and(part) {
+            return false;
+        }
+        let table = Open::of(relation);
+        match (&about.column, &about.constraint) {
+            (Some(column), _) => self.is_status_column(column),
+            (None, Some(name)) => table.columns_of(name, state).is_some_and(|Columns { keys, condition }| {
+                [keys, condition].iter().any(|columns| self.is_status_among(&table, columns))
+            }),
+            (None, None) => {
+                let plans = self.plans();
+                let divides = |table: &Open| {
+                    let mut columns = plans.status.columns.iter();
+                    columns.any(|column| table.is_partitioned_by(number(table.id(), &column.name)))
+                };
+                table.with_ancestors().into_iter().any(|table| divides(&Open::of(table)))
+            }
+        }
+    }
+
+    fn is_status_among(&self, table: &Open, columns: &[i32]) -> bool {
+        table.names(columns).is_none_or(|names| names.iter().any(|name| self.is_status_column(name)))
     }
 
     /// The fields among `changes` that an error of their write is about; none where it is not about what was written.
@@ -250,9 +349,8 @@ impl Binding {
 
     fn of_error(&self, caught: &Caught, written: FieldSet) -> FieldSet {
         let (about, state) = (&caught.about, caught.sqlstate.as_str());
-        let by_postgres = about.file.as_deref().is_some_and(|file| RAISED_IN.contains(&file));
-        let known = [NOT_NULL, FOREIGN_KEY, UNIQUE, CHECK, EXCLUSION, TOO_LARGE].contains(&state);
-        let Some(ours) = self.relation.filter(|_| by_postgres && known) else { return FieldSet::EMPTY };
+        let by_postgres = is_by_postgres(about.file.as_deref(), state);
+        let Some(ours) = self.relation.filter(|_| by_postgres) else { return FieldSet::EMPTY };
         let (Some(schema), Some(table)) = (&about.schema, &about.table) else {
             return self.of_domain(about).intersect(written);
         };
@@ -274,14 +372,7 @@ impl Binding {
     }
 
     fn of_constraint(&self, table: &Open, name: &str, state: &str, written: FieldSet) -> FieldSet {
-        let columns = match state {
-            CHECK => table.checks().into_iter().find(|(known, _)| known == name).map(|(_, columns)| columns),
-            FOREIGN_KEY => {
-                named(table.foreign_keys(), name).map(|key| Columns { keys: key.keys, condition: Vec::new() })
-            }
-            _ => table.indexes().into_iter().find(|(known, ..)| known == name).map(|(_, _, columns)| columns),
-        };
-        let Some(Columns { keys, condition }) = columns else { return FieldSet::EMPTY };
+        let Some(Columns { keys, condition }) = table.columns_of(name, state) else { return FieldSet::EMPTY };
         let keys = self.fields_of(table, &keys).intersect(written);
         if keys.is_empty() { self.fields_of(table, &condition).intersect(written) } else { keys }
     }
@@ -298,34 +389,30 @@ impl Binding {
 
     /// Fields whose columns are of the domain that an error names.
     fn of_domain(&self, about: &About) -> FieldSet {
-        let (Some(schema), Some(datatype)) = (&about.schema, &about.datatype) else { return FieldSet::EMPTY };
-        let name = format!("{}.{}", catalog::plain(schema), catalog::plain(datatype));
         let plans = self.plans();
-        plans.fields.iter().filter(|(_, column)| column.type_name == name).map(|(field, _)| *field).collect()
+        let of_it = plans.fields.iter().filter(|(_, column)| is_of_domain(column, about));
+        of_it.map(|(field, _)| *field).collect()
     }
 
     /// The fields whose columns these are, or are computed from.
     fn fields_of(&self, table: &Open, columns: &[i32]) -> FieldSet {
-        let mut fields = FieldSet::EMPTY;
-        for column in columns.iter().flat_map(|column| {
-            let sources = if *column > 0 { table.sources(*column) } else { Vec::new() };
-            std::iter::once(*column).chain(sources)
-        }) {
-            if column == 0 {
-                return self.fields();
-            }
-            // SAFETY: a catalog look-up; null where there is no such column.
-            let name = unsafe { pg_sys::get_attname(table.id(), column as i16, true) };
-            if column < 0 || name.is_null() {
-                continue;
-            }
-            // SAFETY: a palloc'd name.
-            let name = unsafe { text(name) };
-            let of_it = |field: &Field| self.columns.get(field.name()) == Some(&name);
-            fields = fields.union(Field::all().filter(of_it).collect());
-        }
-        fields
+        let Some(names) = table.names(columns) else { return self.fields() };
+        let is_among =
+            |field: &Field| self.columns.get(field.name()).is_some_and(|theirs| names.contains(theirs));
+        Field::all().filter(is_among).collect()
     }
+}
+
+/// Whether Postgres itself has raised this SQLSTATE for what a constraint refuses.
+fn is_by_postgres(file: Option<&str>, state: &str) -> bool {
+    let known = [NOT_NULL, FOREIGN_KEY, UNIQUE, CHECK, EXCLUSION, TOO_LARGE].contains(&state);
+    known && file.is_some_and(|file| RAISED_IN.contains(&file))
+}
+
+/// Whether the column is of the domain that an error names.
+fn is_of_domain(column: &Column, about: &About) -> bool {
+    let (Some(schema), Some(datatype)) = (&about.schema, &about.datatype) else { return false };
+    column.type_name == format!("{}.{}", catalog::plain(schema), catalog::plain(datatype))
 }
 
 /// The foreign key with this name.

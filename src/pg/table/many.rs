@@ -6,9 +6,10 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::pg::sys::row::number;
+use crate::pg::sys::spi;
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, optional_texts_arg, texts_arg};
 use crate::pg::table::own_writes::Writing;
-use crate::pg::table::{Binding, IDENTIFYING, contact, is_still, quoted};
+use crate::pg::table::{Binding, IDENTIFYING, StatusWrite, contact, is_still, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
@@ -32,7 +33,7 @@ pub struct Change<'a> {
 }
 
 /// Which changes one statement can make: as for a single row.
-type Shape = (FieldSet, bool, FieldSet);
+type Shape = (FieldSet, bool, FieldSet, StatusWrite);
 
 impl Binding {
     /// The rows of these keys, in their order.
@@ -86,11 +87,16 @@ impl Binding {
 
     /// The rows as they are afterwards, in the order of `changes`; `None` where nothing was written: the row has changed
     /// meanwhile, or a trigger declined. One statement for each combination of fields.
-    pub fn write_many(&self, workspace: Uuid, changes: &[&Change<'_>]) -> Vec<Option<Contact>> {
+    pub fn write_many(
+        &self,
+        workspace: Uuid,
+        changes: &[&Change<'_>],
+        status: StatusWrite,
+    ) -> Vec<Option<Contact>> {
         let mut written = vec![None; changes.len()];
         let mut shapes: Vec<(Shape, Vec<usize>)> = Vec::new();
         for (position, change) in changes.iter().enumerate() {
-            let shape = shape_of(change);
+            let shape = shape_of(change, status);
             match shapes.iter_mut().find(|(known, _)| *known == shape) {
                 Some((_, positions)) => positions.push(position),
                 None => shapes.push((shape, vec![position])),
@@ -107,13 +113,30 @@ impl Binding {
         written
     }
 
+    /// The same; where the table refuses what the rows are to say of it, without that.
+    pub fn write_many_at_least(
+        &self,
+        workspace: Uuid,
+        changes: &[&Change<'_>],
+        status: StatusWrite,
+    ) -> Vec<Option<Contact>> {
+        if !self.may_refuse_status(status) {
+            return self.write_many(workspace, changes, status);
+        }
+        let write = || self.write_many(workspace, changes, status);
+        spi::caught(write, |caught| self.is_about_status(caught)).unwrap_or_else(|caught| {
+            self.warn_status_refused(&caught);
+            self.write_many(workspace, changes, StatusWrite::default())
+        })
+    }
+
     fn write_alike<'c>(
         &self,
         workspace: Uuid,
         shape: Shape,
         changes: impl Iterator<Item = &'c Change<'c>> + Clone,
     ) -> Vec<(usize, Contact)> {
-        let (fields, were_null, others) = shape;
+        let (fields, were_null, others, _) = shape;
         let column = |of: &dyn Fn(&'c Change<'c>) -> Option<&'c str>| -> Arg {
             optional_texts_arg(&changes.clone().map(of).collect::<Vec<_>>())
         };
@@ -139,7 +162,7 @@ impl Binding {
         if let Some(known) = plans.writes_many.borrow().get(&shape_key(shape)) {
             return known.clone();
         }
-        let (fields, were_null, others) = shape;
+        let (fields, were_null, others, status) = shape;
         let (mut sets, mut unchanged, mut names) = (Vec::new(), Vec::new(), Vec::new());
         let mut add = |name: String| names.push(name);
         let mut must_be = |column: &str, old: &str| unchanged.push(is_still(column, &format!("n.{old}")));
@@ -167,6 +190,7 @@ impl Binding {
             must_be(&quoted(column), &was);
             add(was);
         }
+        sets.extend(self.status_sets(status));
         let sql = format!(
             "UPDATE {} AS t SET {} FROM {} WHERE {}{nulls}{} RETURNING n.position, {}",
             self.name(),
@@ -193,14 +217,14 @@ pub fn set_of_keys(key_type: &str, others: &[String]) -> String {
     )
 }
 
-fn shape_of(change: &Change<'_>) -> Shape {
+fn shape_of(change: &Change<'_>, status: StatusWrite) -> Shape {
     let fields = change.changes.fields().union(change.cleared);
     let were_null = fields.iter().all(|field: Field| change.before.value(field).is_none());
-    (fields, were_null, change.others.minus(fields))
+    (fields, were_null, change.others.minus(fields), status)
 }
 
-fn shape_key((fields, were_null, others): Shape) -> super::WriteKey {
-    (fields, were_null, others, [false; 5])
+fn shape_key((fields, were_null, others, status): Shape) -> super::WriteKey {
+    (fields, were_null, others, [false; 5], status)
 }
 
 /// The position that comes first, counted from 0, and the rest of the row.

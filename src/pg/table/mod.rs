@@ -8,16 +8,17 @@ mod constraints;
 mod keys;
 mod many;
 pub mod own_writes;
+mod privileges;
 mod rebind;
 mod rls;
 mod saving;
+mod status_columns;
 mod trust;
 mod value_fit;
 mod whole;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::CString;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -31,6 +32,7 @@ pub use column_fit::unfit_kind;
 pub use many::{Change, Found};
 pub use rls::{barred_message, note};
 pub use saving::rejected;
+pub use status_columns::{NAMES as STATUS_COLUMNS, StatusWrite};
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 pub use value_fit::{Fitted, Rejection};
 
@@ -48,7 +50,8 @@ pub const IDENTIFYING: [&str; 5] = ["full_name", "first_name", "last_name", "ema
 
 /// All names of ours that a column can be bound to.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::all().map(Field::name))
+    let read = ["id", "workspace_id"].into_iter().chain(IDENTIFYING).chain(Field::all().map(Field::name));
+    read.chain(status_columns::NAMES)
 }
 
 /// A bound table, with the statements that read and write its contacts.
@@ -64,6 +67,8 @@ pub struct Binding {
     relation: Option<pg_sys::Oid>,
     name: String,
     fields: FieldSet,
+    /// Some column says what came of a row's last enrichment.
+    has_status: bool,
     computed: OnceCell<Rc<computed::Computed>>,
     /// Built at the first use, and again after the table has changed.
     plans: RefCell<Option<std::rc::Rc<Plans>>>,
@@ -85,6 +90,7 @@ struct Plans {
     takes_anything: bool,
     /// Fields that a constraint is about: looked up by the first write.
     guarded: OnceCell<FieldSet>,
+    status: status_columns::StatusPlans,
     condition: String,
     /// The same for a set n of keys.
     condition_of_many: String,
@@ -94,9 +100,9 @@ struct Plans {
     writes_many: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
 }
 
-/// The fields that are written, whether all of them were NULL, the fields that are only compared, and which of the
-/// identifying columns have a value.
-type WriteKey = (FieldSet, bool, FieldSet, [bool; 5]);
+/// The fields that are written, whether all of them were NULL, the fields that are only compared, which of the
+/// identifying columns have a value, and what the row says of it.
+type WriteKey = (FieldSet, bool, FieldSet, [bool; 5], StatusWrite);
 
 /// As a string literal in SQL, for hints: single quotes are doubled.
 pub fn literal(text: &str) -> String {
@@ -119,8 +125,10 @@ impl Binding {
         let relation = relation::relation_named(&schema, &table);
         let name = format!("{}.{}", quoted(&schema), quoted(&table));
         let fields = Field::all().filter(|field| columns.contains_key(field.name())).collect();
+        let has_status = status_columns::NAMES.iter().any(|name| columns.contains_key(*name));
         Binding {
             fields,
+            has_status,
             name,
             schema,
             table,
@@ -192,6 +200,7 @@ impl Binding {
                 unfit(field.name(), column, &why);
             }
         }
+        let status = self.fit_status(&find, &present);
         if let Some(rule) = rule_instead_of_update(relation) {
             self.rule_instead(&rule);
         }
@@ -221,6 +230,7 @@ impl Binding {
             key_type_name: id.type_name.clone(),
             takes_anything: fields.iter().all(|(_, column)| value_fit::takes_anything(column)),
             guarded: OnceCell::new(),
+            status: self.status_plans(status, &id.type_name, &condition_of_many),
             fields,
             condition,
             condition_of_many,
@@ -287,18 +297,21 @@ impl Binding {
         })
     }
 
-    /// Writes `changes` if the row still holds what `before` says of those fields, of `others`, and of who it is. The row as
-    /// it is afterwards; `None` when nothing was written.
+    /// Writes `changes`, and `status`, if the row still holds what `before` says of those fields, of `others`, and of who it
+    /// is. The row as it is afterwards; `None` when nothing was written.
     pub fn write(
         &self,
         workspace: Uuid,
         before: &Contact,
         changes: &FieldMap<Option<&str>>,
         others: FieldSet,
+        status: StatusWrite,
     ) -> Option<Contact> {
         let others = others.minus(changes.fields());
         let were_null = changes.iter().all(|(field, _)| before.value(field).is_none());
-        let statement = self.write_statement(changes.fields(), were_null, others, before);
+        let known = before.identifying().map(|value| value.is_some());
+        let which = (changes.fields(), were_null, others, known, status);
+        let statement = self.write_statement(which, before);
         let mut args = Vec::with_capacity(20);
         args.extend(key(workspace, &before.id));
         for (field, value) in changes.iter() {
@@ -317,16 +330,9 @@ impl Binding {
 
     /// `were_null`: for a contact with none of the fields, which most are. To say so takes the executor far less time
     /// to set up than to compare each with a value that may be NULL.
-    fn write_statement(
-        &self,
-        fields: FieldSet,
-        were_null: bool,
-        others: FieldSet,
-        before: &Contact,
-    ) -> std::rc::Rc<Statement> {
+    fn write_statement(&self, which: WriteKey, before: &Contact) -> std::rc::Rc<Statement> {
         let plans = self.plans();
-        let known = before.identifying().map(|value| value.is_some());
-        let which = (fields, were_null, others, known);
+        let (fields, were_null, others, _, status) = which;
         if let Some(known) = plans.writes.borrow().get(&which) {
             return known.clone();
         }
@@ -354,6 +360,7 @@ impl Binding {
             });
             next += usize::from(value.is_some());
         }
+        sets.extend(self.status_sets(status));
         let sql = format!(
             "UPDATE {} AS t SET {} WHERE {}{} RETURNING {}",
             self.name(),
@@ -371,80 +378,6 @@ impl Binding {
     fn identifying<'a>(&'a self, contact: &'a Contact) -> impl Iterator<Item = (String, Option<&'a str>)> {
         let bound = |(name, value)| Some((quoted(self.columns.get(name)?), value));
         IDENTIFYING.into_iter().zip(contact.identifying()).filter_map(bound)
-    }
-
-    /// Whether the caller has a privilege on the whole table.
-    fn may_all(&self, privilege: u32) -> bool {
-        let Some(relation) = self.relation else { self.gone() };
-        // SAFETY: a catalog look-up for an existing relation.
-        let result = unsafe { pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), privilege as _) };
-        result == pg_sys::AclResult::ACLCHECK_OK
-    }
-
-    /// Those of the columns, by our names, on which the caller lacks a privilege.
-    fn without<'n>(&self, privilege: u32, columns: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
-        let Some(relation) = self.relation else { self.gone() };
-        if self.may_all(privilege) {
-            return Vec::new();
-        }
-        let may = |ours: &str| {
-            let name = CString::new(self.columns[ours].as_str()).unwrap_or_default();
-            // SAFETY: catalog look-ups for an existing relation and column.
-            let result = unsafe {
-                let column = pg_sys::get_attnum(relation, name.as_ptr());
-                pg_sys::pg_attribute_aclcheck(relation, column, pg_sys::GetUserId(), privilege as _)
-            };
-            result == pg_sys::AclResult::ACLCHECK_OK
-        };
-        columns.filter(|ours| !may(ours)).collect()
-    }
-
-    /// Raises 42501, with what it is about, where the caller may not see one of the bound columns.
-    pub fn require_readable(&self) {
-        self.plans();
-        let hidden = self.without(pg_sys::ACL_SELECT, self.columns.keys().map(String::as_str));
-        if !hidden.is_empty() {
-            let hidden: Vec<String> = hidden.iter().map(|ours| quoted(&self.columns[*ours])).collect();
-            let all: Vec<String> = self.columns.values().map(|column| quoted(column)).collect();
-            refuse(Refusal {
-                sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
-                message: format!("permission denied to read {} of {}", hidden.join(", "), self.name()),
-                detail: Some("A call reads all bound columns. No provider was asked.".into()),
-                hint: Some(format!("Grant SELECT ({}) on it to the calling role.", all.join(", "))),
-            });
-        }
-    }
-
-    fn may_update_some(&self) -> bool {
-        let names = self.fields().names();
-        self.without(pg_sys::ACL_UPDATE, names.iter().copied()).len() < names.len()
-    }
-
-    /// Raises 42501 where the caller may write none of these fields: which of them will have to be is not known yet.
-    pub fn require_some_updatable(&self, fields: FieldSet) {
-        let bound: FieldSet = fields.iter().filter(|field| self.fields().contains(*field)).collect();
-        let names = bound.names();
-        if self.without(pg_sys::ACL_UPDATE, names.iter().copied()).len() == names.len() {
-            self.require_updatable(bound);
-        }
-    }
-
-    /// Raises 42501 before anything is asked, where the caller may not write one of these fields.
-    pub fn require_updatable(&self, fields: FieldSet) {
-        let refused = self.without(pg_sys::ACL_UPDATE, fields.iter().map(Field::name));
-        if !refused.is_empty() {
-            let columns: Vec<String> = refused.iter().map(|field| quoted(&self.columns[*field])).collect();
-            let columns = columns.join(", ");
-            refuse(Refusal {
-                sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
-                message: format!("permission denied to update {columns} of {}", self.name()),
-                detail: Some("No provider was asked.".into()),
-                hint: Some(format!(
-                    "Grant UPDATE ({columns}) on it to the calling role, or leave {} out of fields.",
-                    refused.join(", ")
-                )),
-            });
-        }
     }
 }
 

@@ -84,7 +84,7 @@ impl Binding {
 
     /// Whether the caller may read all bound columns.
     pub fn is_readable(&self) -> bool {
-        self.without(pg_sys::ACL_SELECT, self.columns.keys().map(String::as_str)).is_empty()
+        self.without(pg_sys::ACL_SELECT, self.read_columns()).is_empty()
     }
 
     /// The fields whose columns the caller may write.

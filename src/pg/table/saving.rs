@@ -2,12 +2,13 @@
 
 use crate::pg::sys::raise;
 use crate::pg::sys::spi;
-use crate::pg::sys::spi::About;
+use crate::pg::sys::spi::{About, Caught};
 use crate::pg::table::value_fit::{Fitted, Rejection};
-use crate::pg::table::{Binding, quoted};
+use crate::pg::table::{Binding, StatusWrite, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::position::Post;
+use leadlex_domain::row_status::RowStatus;
 use uuid::Uuid;
 
 /// What became of a write.
@@ -19,6 +20,13 @@ pub struct Saved {
     pub rejections: Vec<Rejection>,
     /// See [`leadlex_domain::steps::Written::apart`].
     pub apart: bool,
+}
+
+/// What a table refused of a write.
+enum Refused {
+    Fields(Rejection),
+    /// What the row was to say of it, maybe together with fields.
+    Status(Caught),
 }
 
 /// The fields of all of them.
@@ -40,12 +48,17 @@ impl Binding {
     ) -> Saved {
         let Fitted { changes, mut rejections } = self.fit(before, wanted);
         let (mut changes, mut apart) = post.fitting(before, changes);
-        // Each round leaves out at least one field.
+        let mut status = self.status_write(RowStatus::Enriched);
+        // Each round leaves out at least one field, or the status.
         while !changes.is_empty() {
             let beside = post.goes_with(changes.fields()).intersect(self.fields());
-            match self.try_write(workspace, before, &changes, others.union(beside)) {
+            match self.try_write(workspace, before, (&changes, status), others.union(beside)) {
                 Ok(row) => return Saved { missed: row.is_none(), row, rejections, apart },
-                Err(rejection) => {
+                Err(Refused::Status(caught)) => {
+                    self.warn_status_refused(&caught);
+                    status = StatusWrite::default();
+                }
+                Err(Refused::Fields(rejection)) => {
                     rejection.fields.iter().for_each(|field| changes.unset(field));
                     rejections.push(rejection);
                     // With a company goes what belongs to it.
@@ -62,15 +75,20 @@ impl Binding {
         &self,
         workspace: Uuid,
         before: &Contact,
-        changes: &FieldMap<String>,
+        (changes, status): (&FieldMap<String>, StatusWrite),
         others: FieldSet,
-    ) -> Result<Option<Contact>, Rejection> {
-        let write = || self.write(workspace, before, &as_values(changes), others);
-        if !self.plans().may_refuse(self, changes) {
+    ) -> Result<Option<Contact>, Refused> {
+        let write = || self.write(workspace, before, &as_values(changes), others, status);
+        if !self.plans().may_refuse(self, changes, status) {
             return Ok(write());
         }
-        let caught = spi::caught(write, |caught| !self.concerned(caught, changes).is_empty());
-        caught.map_err(|caught| Rejection { fields: self.concerned(&caught, changes), caught })
+        let of_status = |caught: &Caught| !status.is_nothing() && self.is_about_status(caught);
+        let caught =
+            spi::caught(write, |caught| of_status(caught) || !self.concerned(caught, changes).is_empty());
+        caught.map_err(|caught| match of_status(&caught) {
+            true => Refused::Status(caught),
+            false => Refused::Fields(Rejection { fields: self.concerned(&caught, changes), caught }),
+        })
     }
 
     /// Tells of values that were left out, without them: they may be in a log for years. `whose`: "contact 7".

@@ -67,6 +67,14 @@ pub fn takes_anything(column: &Column) -> bool {
     plain && column.modifier < 0 && column.deterministic
 }
 
+impl Column {
+    /// Whether it holds fewer characters than this.
+    pub fn is_shorter_than(&self, characters: usize) -> bool {
+        let counts = [pg_sys::VARCHAROID, pg_sys::BPCHAROID].contains(&self.type_oid);
+        counts && self.modifier >= VARHDRSZ && ((self.modifier - VARHDRSZ) as usize) < characters
+    }
+}
+
 fn is_same(column: &Column, present: &str, value: &str) -> bool {
     let plain = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID].contains(&column.base_type);
     if present == value || plain && column.deterministic {
@@ -89,9 +97,7 @@ fn why_not(column: &Column, value: &str) -> Option<Caught> {
     match column.type_oid {
         pg_sys::TEXTOID => None,
         pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
-            let fits =
-                column.modifier < VARHDRSZ || value.chars().count() <= (column.modifier - VARHDRSZ) as usize;
-            (!fits).then(|| Caught {
+            column.is_shorter_than(value.chars().count()).then(|| Caught {
                 sqlstate: sqlstate::STRING_DATA_RIGHT_TRUNCATION.into(),
                 message: format!("value too long for type {}", column.written),
                 about: Box::default(),

@@ -7,6 +7,7 @@
 
 mod allotment_writer;
 mod event_writer;
+mod history_pruner;
 mod job_caps;
 mod job_role;
 mod job_run;

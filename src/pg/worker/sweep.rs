@@ -10,6 +10,7 @@ use crate::pg::store::{
     idempotency, job_history, ledger, outcomes, receipts, shared_values, stop, suppressions, tickets, undone,
 };
 use crate::pg::sys::settings;
+use crate::pg::worker::history_pruner;
 use crate::pg::worker::session::{commit_and_begin, mark};
 
 /// Longest time between two looks.
@@ -52,6 +53,7 @@ pub fn remove_expired(database: u32) -> bool {
     more |= portion(|| undone::purge(terms.recheck_us)) >= ledger::PORTION;
     let age = terms.recheck_us.max(terms.ttl_us).max(SHORTEST_MEMORY_US);
     more |= portion(|| shared_values::purge(age)) >= ledger::PORTION;
+    more |= history_pruner::prune(|| is_called(database));
     if !more {
         mark(database, |d| d.last_purge = now);
     }

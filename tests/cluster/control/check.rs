@@ -71,6 +71,16 @@ fn no_line_where_all_is_well_and_one_for_each_problem() {
         ("warning", "workspace acme", "1 values of the kind email"),
         "UPDATE leadlex.shared_value SET allowed = true",
     );
+    const TRIGGER: &str =
+        "CREATE TRIGGER enrich AFTER INSERT ON crm FOR EACH ROW EXECUTE FUNCTION leadlex.enqueue_on_insert()";
+    world.run(TRIGGER);
+    assert_eq!(problems(&world), []);
+    check(
+        "ALTER TABLE crm RENAME TO crm_old; CREATE TABLE crm (LIKE crm_old INCLUDING ALL); INSERT INTO crm SELECT * FROM crm_old;
+         GRANT SELECT, UPDATE ON crm TO caller",
+        ("warning", "table public.crm", "replaced by a table without its trigger"),
+        TRIGGER,
+    );
     check(
         "GRANT UPDATE, DELETE ON leadlex.credit_pending TO caller",
         ("error", "role caller", "UPDATE, DELETE on leadlex.credit_pending"),

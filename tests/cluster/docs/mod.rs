@@ -4,7 +4,7 @@ mod blocks;
 mod configurations;
 mod demo;
 mod links;
-mod markdown;
+pub mod markdown;
 mod objects;
 #[path = "../../sample_provider/people.rs"]
 mod people;

@@ -2,9 +2,11 @@
 
 mod asking;
 mod author;
+mod example;
 mod own;
 mod priority;
 mod reload;
+mod status;
 mod undo;
 mod undone;
 mod verified;

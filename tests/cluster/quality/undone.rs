@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{main_supplies, phone_of, rows, world};
 use crate::support::{eventually, fails};
-use crate::world::{PATH, World, contact, credits, enrich, number};
+use crate::world::{PATH, World, contact, credits, enrich, number, try_enrich};
 
 const UNDO: &str = "SELECT status FROM leadlex.revert_provider('main', now() - interval '7 days')";
 const PHONE: &str = "SELECT enrich_contact($1, '{phone}')";
@@ -155,4 +155,59 @@ fn what_was_taken_back_is_not_among_what_is_wanted() {
     let wants: Vec<String> =
         world.provider.requests().iter().filter_map(|r| r.param("want").map(str::to_owned)).collect();
     assert_eq!(wants, ["place"]);
+}
+
+/// Takes back what this call wrote.
+fn revert(result: &Value) -> String {
+    format!("SELECT leadlex.revert_enrichment('{}')", result["request_id"].as_str().unwrap())
+}
+
+/// Each session remembers that nothing was taken back, no longer than that.
+#[test]
+fn what_is_taken_back_counts_in_sessions_that_knew_of_nothing_taken_back() {
+    let world = world(6, &["leadlex.receipt_ttl = 0"]);
+    let refused = |client: &mut postgres::Client, n| try_enrich(client, n)["error"]["reason"] == "refused";
+    let (mut one, mut other, mut open) = (world.caller(), world.caller(), world.caller());
+    let result = enrich(&mut one, 1).unwrap();
+    enrich(&mut other, 2).unwrap();
+    open.batch_execute("BEGIN").unwrap();
+    enrich(&mut open, 3).unwrap();
+    one.execute(&revert(&result), &[]).unwrap();
+    world.provider.forget();
+    assert!(refused(&mut other, 1) && refused(&mut open, 1) && refused(&mut one, 1));
+    assert_eq!(world.provider.count(), 0);
+}
+
+/// What a transaction removes, its rollback brings back.
+#[test]
+fn what_was_taken_back_and_is_forgotten_in_vain_counts() {
+    let world = world(2, &["leadlex.receipt_ttl = 0"]);
+    let result = enrich(&mut world.caller(), 1).unwrap();
+    world.caller().execute(&revert(&result), &[]).unwrap();
+    let mut caller = world.caller();
+    caller.batch_execute("BEGIN").unwrap();
+    caller.execute("SELECT leadlex.forget_contact($1)", &[&contact(1)]).unwrap();
+    enrich(&mut caller, 2).unwrap();
+    caller.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(try_enrich(&mut caller, 1)["error"]["reason"], "refused");
+}
+
+/// Also within one transaction, and as far as that is not rolled back.
+#[test]
+fn what_this_transaction_takes_back_counts_until_that_is_rolled_back() {
+    let world = world(3, &["leadlex.receipt_ttl = 0"]);
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    let result = enrich(&mut caller, 2).unwrap();
+    caller.batch_execute("BEGIN; SAVEPOINT before").unwrap();
+    caller.execute(&revert(&result), &[]).unwrap();
+    assert_eq!(try_enrich(&mut caller, 2)["error"]["reason"], "refused");
+    caller.batch_execute("ROLLBACK TO SAVEPOINT before; UPDATE crm SET phone = NULL").unwrap();
+    let again = try_enrich(&mut caller, 2);
+    assert_eq!(again["fields_updated"], json!(["phone"]), "{again}");
+    caller.execute(&revert(&result), &[]).unwrap();
+    assert_eq!(try_enrich(&mut caller, 2)["error"]["reason"], "refused");
+    caller.batch_execute("ROLLBACK; UPDATE crm SET phone = NULL").unwrap();
+    let again = enrich(&mut caller, 2).unwrap();
+    assert_eq!(again["fields_updated"], json!(["phone"]), "{again}");
 }

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// Of the contacts `10 * way + kind`: 1 nobody can be asked about, 2 is suppressed, of 3 there is nothing, 4 the vendor cannot
 /// say, 5 is well.
-fn kinds() -> World {
+pub fn kinds() -> World {
     let world = world(0, &["leadlex.job_retry_base = '1h'"]);
     world.run("SELECT leadlex.enable_provider('other', false)");
     world.provider.on(PATH, |request| match request.param("email").unwrap_or_default() {
@@ -23,7 +23,7 @@ fn kinds() -> World {
     world
 }
 
-fn insert(world: &World, way: i32) {
+pub fn insert(world: &World, way: i32) {
     world.run(&format!(
         "SELECT leadlex.suppress('person{way}2@acme.example');
          INSERT INTO crm (id, full_name, email) SELECT pg_catalog.uuid_in(pg_catalog.textout('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))),
@@ -146,4 +146,21 @@ fn it_is_kept_for_a_time() {
         world.number("SELECT count(*) FROM leadlex.outcome") == 1
     });
     assert_eq!(world.number("SELECT count(*) FROM leadlex.outcome WHERE contact_id <> 'old'"), 1);
+}
+
+/// Each session remembers that nothing is told of any contact, no longer than that.
+#[test]
+fn a_success_removes_the_reason_in_a_session_that_knew_of_none() {
+    let world = kinds();
+    insert(&world, 1);
+    let (mut one, mut other) = (world.caller(), world.caller());
+    enrich(&mut other, 15).unwrap();
+    fails(enrich(&mut one, 14));
+    eventually("it is told", SOON, || outcomes(&world, 1).len() == 1);
+    world
+        .provider
+        .on(PATH, |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+12025550123"}})));
+    world.end_pauses();
+    enrich(&mut other, 14).unwrap();
+    eventually("it is told no more", SOON, || outcomes(&world, 1).is_empty());
 }

@@ -340,3 +340,39 @@ fn a_superuser_sets_how_many() {
         try_enrich(&mut caller, 5)["error"].is_null()
     });
 }
+
+/// Each session remembers that nothing is shared, no longer than that: whatever its snapshot shows, and whatever it has written.
+#[test]
+fn what_is_found_counts_in_sessions_that_knew_of_nothing_shared() {
+    let world = world(40);
+    world.run(&format!("UPDATE crm SET email = '{NOBODYS}' WHERE full_name = ANY (SELECT full_name FROM crm ORDER BY id LIMIT 20)"));
+    let mut sessions: Vec<Client> = (0..3).map(|_| world.caller()).collect();
+    sessions[1].batch_execute("BEGIN").unwrap();
+    sessions[2].batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").unwrap();
+    for (client, n) in sessions.iter_mut().zip(31..) {
+        enrich(client, n).unwrap();
+    }
+    for result in one_by_one(&mut world.caller(), 1..=4) {
+        assert_eq!(result["fields_updated"], json!(["job_title", "linkedin_url"]), "{result}");
+    }
+    found(&world, "email");
+    world.provider.forget();
+    for (client, n) in sessions.iter_mut().zip(5..) {
+        let result = try_enrich(client, n);
+        assert!(not_identifiable(&result), "{n}: {result}");
+    }
+    assert_eq!(world.provider.count(), 0);
+}
+
+/// The same of a profile that its provider supplies for many.
+#[test]
+fn a_supplied_profile_counts_in_sessions_that_knew_of_nothing_shared() {
+    let world = world(20);
+    let mut other = world.caller();
+    enrich(&mut other, 11).unwrap();
+    world.provider.on(PATH, |request| Behaviour::json(200, sandbox(request)));
+    one_by_one(&mut world.caller(), 1..=4);
+    found(&world, "supplied profile");
+    let result = try_enrich(&mut other, 12);
+    assert_eq!(result["error"]["reason"], "shared_value", "{result}");
+}

@@ -95,6 +95,7 @@ fn statement<'a>(text: &'a str, begin: &str) -> &'a str {
 const CHECK: &str = " CHECK (per_day OPERATOR(pg_catalog.>=) 0)";
 const INDEX: &str = "CREATE INDEX enrichment_contact ";
 const TABLE: &str = "CREATE TABLE leadlex.shared_value ";
+const ITS_INDEX: &str = "CREATE INDEX shared_value_looked_for ";
 const DUMPED: &str = "SELECT pg_catalog.pg_extension_config_dump('leadlex.shared_value'";
 
 /// Of tables, beside 10_tables.sql.
@@ -120,9 +121,10 @@ pub fn delta() -> SqlFile {
     let text = format!(
         "ALTER TABLE leadlex.idempotency ADD COLUMN person uuid;
          ALTER TABLE leadlex.workspace ADD{CHECK};
-         {}{}{}",
+         {}{}{}{}",
         statement(tables, INDEX),
         statement(tables, TABLE),
+        statement(tables, ITS_INDEX),
         statement(tables, DUMPED)
     );
     // Tables of later files come after it, also in the order in which they are dumped.
@@ -175,6 +177,7 @@ fn old_tables(files: &mut Files) {
     files.replace(tables, CHECK, "");
     files.remove(tables, INDEX);
     files.remove(tables, TABLE);
+    files.remove(tables, ITS_INDEX);
     files.remove(tables, DUMPED);
     while files.file(tables).contains("\nCOMMENT ON COLUMN leadlex.shared_value.") {
         files.remove(tables, "COMMENT ON COLUMN leadlex.shared_value.");
@@ -236,6 +239,7 @@ fn old_functions(files: &mut Files) {
         functions,
         "CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON leadlex.queue_pause",
     );
+    files.remove(functions, "CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.shared_value");
     // Gone since.
     files.file(functions).push_str(
         "CREATE FUNCTION leadlex.of_old(name text) RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'secret_given_wrapper';

@@ -219,8 +219,14 @@ impl Batch<'_> {
                 self.note_outcomes();
             }
         }
-        self.let_go(claim.key, written || claim.before);
+        match line.contact.as_ref().zip(self.row_word(&line)) {
+            Some((contact, word)) => self.say(&claim, &contact.id, word),
+            None => self.let_go(claim.key, written || claim.before),
+        }
         self.tell(claim.position, line);
+        if self.unwritten.len() >= PORTION {
+            self.write_statuses();
+        }
     }
 
     /// Why contacts were not enriched, for leadlex.last_outcome.

@@ -11,12 +11,14 @@ mod limited;
 mod lookup;
 mod member;
 mod parked;
+mod statuses;
 mod together;
 mod writing;
 
 use crate::pg::installation;
 use crate::pg::shared::layout;
 use crate::pg::sys::clock;
+use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -51,6 +53,7 @@ use limited::Limited;
 use lookup::{BatchScope, Providers};
 use member::{Flying, Member};
 use parked::Parked;
+use statuses::Unwritten;
 use together::Together;
 
 /// Contacts that are read, and written, by one statement.
@@ -106,6 +109,12 @@ pub struct Batch<'s> {
     outcomes: Outcomes,
     /// What became of contacts, not told to the worker yet.
     outcomes_told: Vec<outcome::Told>,
+    /// Rows say what came of their contact, and the caller may write that.
+    tells_status: bool,
+    /// What rows are to say yet.
+    unwritten: Vec<Unwritten>,
+    /// How often the table has refused what a row was to say.
+    refused_statuses: Cell<u32>,
     /// What was found out about values that stay.
     checks: Vec<(String, Checks)>,
     /// What the table refused.
@@ -188,6 +197,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
     binding.require_readable();
     let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
     let account = limited.then(|| accounts::open(installation::account_key(caller.workspace.id)));
+    let tells_status = binding.tells_status();
     let mut batch = Batch {
         request: lookup::request(&binding, request),
         caller,
@@ -209,6 +219,9 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         asked: HashSet::new(),
         outcomes,
         outcomes_told: Vec::new(),
+        tells_status,
+        unwritten: Vec::new(),
+        refused_statuses: Cell::new(0),
         checks: Vec::new(),
         left_out: Vec::new(),
         crowd,
@@ -253,6 +266,7 @@ impl Batch<'_> {
         }
         self.note_checks();
         self.note_outcomes();
+        self.write_statuses();
         self.pool.release();
         self.warn();
     }

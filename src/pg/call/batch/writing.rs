@@ -2,11 +2,7 @@
 //! halves of it are tried, so that it is found; what a constraint refuses is left out, and the rest of those contacts is
 //! written together again.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
 use std::rc::Rc;
-
-use pgrx::pg_sys;
 
 use crate::pg::call::batch::Batch;
 use crate::pg::call::batch::member::Member;
@@ -19,14 +15,16 @@ use crate::pg::provider::Rejected;
 use crate::pg::provider::uses;
 use crate::pg::store::ledger;
 use crate::pg::sys::authorship::Writing;
+use crate::pg::sys::raise;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
-use crate::pg::table::{Change, Fitted, Rejection};
+use crate::pg::table::{Change, Fitted, Rejection, StatusWrite};
 use leadlex_domain::call_error::short;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::merge;
 use leadlex_domain::position::Post;
+use leadlex_domain::row_status::RowStatus;
 use leadlex_domain::steps::{Event, Outcome, Raised, Step, Steps};
 
 /// What has become of an offer; `Ok(None)`: the contact is gone.
@@ -37,6 +35,8 @@ struct Plan<'o> {
     change: Change<'o>,
     post: &'o Post,
     rejections: Vec<Rejection>,
+    /// What the row says of it; nothing where its table has refused that.
+    status: StatusWrite,
     /// See [`leadlex_domain::steps::Written::apart`].
     apart: bool,
     /// `None`: it has not been written.
@@ -118,7 +118,7 @@ impl Batch<'_> {
     pub fn warn(&self) {
         for Told { rejection, first, contacts } in &self.left_out {
             let what = format!("{} {:?} {}", self.binding.name(), rejection.fields, rejection.caught.message);
-            if !is_first_of_statement(what) {
+            if !raise::is_first_of_statement(what) {
                 continue;
             }
             let whose = match contacts {
@@ -131,15 +131,20 @@ impl Batch<'_> {
 
     fn write_all(&self, members: &[Member]) -> Vec<WriteOutcome> {
         let _authors = self.authors(members);
-        let mut plans: Vec<Plan> = members.iter().map(|member| self.plan(&member.steps)).collect();
+        let status = self.binding.status_write(RowStatus::Enriched);
+        let mut plans: Vec<Plan> = members.iter().map(|member| self.plan(&member.steps, status)).collect();
         // What changes nothing is not written.
         let mut open: Vec<usize> =
             (0..plans.len()).filter(|at| !plans[*at].change.changes.is_empty()).collect();
         let mut missed = Vec::new();
-        // Each round leaves out at least one field of each that is in it.
+        // Each round leaves out at least one field of each that is in it, or what its row says.
         while !open.is_empty() {
             let mut again = Vec::new();
-            self.write_together(&mut plans, &open, &mut again, &mut missed);
+            let (silent, rest): (Vec<usize>, Vec<usize>) =
+                open.iter().partition(|at| plans[**at].status.is_nothing());
+            for some in [silent, rest].into_iter().filter(|some| !some.is_empty()) {
+                self.write_together(&mut plans, &some, &mut again, &mut missed);
+            }
             again.retain(|at| !plans[*at].change.changes.is_empty());
             open = again;
         }
@@ -166,8 +171,8 @@ impl Batch<'_> {
         self.binding.has_triggers().then(|| Writing::many(self.binding.relation(), authors()))
     }
 
-    /// By one statement, or else in halves. `again`: those of which something was left out now; `missed`: those of which
-    /// nothing was written, without an error.
+    /// By one statement, or else in halves. `some`: at least one, and alike in their status. `again`: those of which something
+    /// was left out now; `missed`: those of which nothing was written, without an error.
     fn write_together(
         &self,
         plans: &mut [Plan<'_>],
@@ -177,7 +182,9 @@ impl Batch<'_> {
     ) {
         pgrx::check_for_interrupts!();
         let set: Vec<&Change> = some.iter().map(|at| &plans[*at].change).collect();
-        let written = spi::caught(|| self.binding.write_many(self.workspace(), &set), Caught::is_of_a_row);
+        let status = plans[some[0]].status;
+        let write = || self.binding.write_many(self.workspace(), &set, status);
+        let written = spi::caught(write, Caught::is_of_a_row);
         match (written, some) {
             (Ok(rows), _) => {
                 for (at, row) in some.iter().zip(rows) {
@@ -186,6 +193,10 @@ impl Batch<'_> {
                         None => missed.push(*at),
                     }
                 }
+            }
+            (Err(caught), _) if self.leaves_out_status(&caught, status, some.len()) => {
+                some.iter().for_each(|at| plans[*at].status = StatusWrite::default());
+                again.extend(some);
             }
             (Err(caught), [at]) => {
                 let plan = &mut plans[*at];
@@ -205,7 +216,7 @@ impl Batch<'_> {
         }
     }
 
-    fn plan<'m>(&self, steps: &'m Steps) -> Plan<'m> {
+    fn plan<'m>(&self, steps: &'m Steps, status: StatusWrite) -> Plan<'m> {
         let (before, values, post) = (steps.contact(), &steps.gathered().values, &steps.gathered().post);
         let wanted = merge::changes(before, values, steps.fields(), self.request.overwrite);
         let Fitted { changes, rejections } = self.binding.fit(before, wanted);
@@ -217,6 +228,7 @@ impl Batch<'_> {
             change: Change { before, changes, cleared: FieldSet::EMPTY, others },
             post,
             rejections,
+            status,
             apart,
             row: None,
             failed: None,
@@ -259,21 +271,6 @@ impl Batch<'_> {
         }
         entries.len() as i64
     }
-}
-
-/// Whether this has not been said in the present statement of the client.
-fn is_first_of_statement(what: String) -> bool {
-    thread_local! {
-        static SAID: RefCell<(i64, HashSet<String>)> = RefCell::default();
-    }
-    // SAFETY: reads a global.
-    let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
-    SAID.with_borrow_mut(|(of, said)| {
-        if *of != statement {
-            (*of, *said) = (statement, HashSet::new());
-        }
-        said.insert(what)
-    })
 }
 
 impl Plan<'_> {

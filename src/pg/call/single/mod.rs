@@ -14,7 +14,7 @@ use crate::pg::installation;
 use crate::pg::limits::credits::Reservation;
 use crate::pg::limits::{accounts, credits, rates};
 use crate::pg::provider;
-use crate::pg::provider::shared_values::Crowd;
+use crate::pg::provider::shared_values::{self, Crowd};
 use crate::pg::provider::spending::Noted;
 use crate::pg::provider::uses;
 use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
@@ -185,7 +185,7 @@ impl<'a> SingleCall<'a> {
             awaited: None,
             queued: None,
             listed: None,
-            crowd: Crowd::default(),
+            crowd: shared_values::of_one(),
             asked: Vec::new(),
             read: None,
             noted: Noted::begin(),
