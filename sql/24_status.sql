@@ -116,7 +116,17 @@ BEGIN
     FROM leadlex.memory_report() AS m
     WHERE (m.used OPERATOR(pg_catalog.*) 5) OPERATOR(pg_catalog.>=) (m.places OPERATOR(pg_catalog.*) 4)
     UNION ALL
-    SELECT 'warning', m.part, pg_catalog.format('%s could not be kept since the server started', m.lost), 'See leadlex.worker_status for why the worker does not write.'
+    -- Before they are asked: each needs a place then.
+    SELECT 'warning', 'leadlex.max_providers',
+           pg_catalog.format('%s providers are enabled in this database, and shared memory has %s places for those of all databases', p.enabled, s.places),
+           'Raise leadlex.max_providers and restart.'
+    FROM (SELECT pg_catalog.count(*) AS enabled FROM leadlex.provider_config AS c WHERE c.enabled) AS p,
+         (SELECT pg_catalog.current_setting('leadlex.max_providers')::pg_catalog.int8 AS places) AS s
+    WHERE (p.enabled OPERATOR(pg_catalog.*) 5) OPERATOR(pg_catalog.>=) (s.places OPERATOR(pg_catalog.*) 4)
+    UNION ALL
+    SELECT 'warning', coalesce(m.setting, m.part), pg_catalog.format('%s found no place, or lost it, since the server started: %s', m.lost, m.part),
+           CASE WHEN m.setting IS NULL THEN 'See leadlex.worker_status for why the worker does not write.'
+                ELSE pg_catalog.format('Raise %s and restart.', m.setting) END
     FROM leadlex.memory_report() AS m WHERE m.lost OPERATOR(pg_catalog.>) 0
     UNION ALL
     -- Roles that hold what they should not.

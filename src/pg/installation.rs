@@ -3,6 +3,7 @@
 
 use crate::pg::sys::database;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use pgrx::{pg_guard, pg_sys};
 use sha2::{Digest, Sha256};
@@ -38,23 +39,50 @@ pub struct Installation {
     pub outcomes: pg_sys::Oid,
 }
 
+/// What has changed since this was last asked: by others, or in this transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Whatever is remembered is out of date.
+    pub everything: bool,
+    /// A schema has come, gone or got another name: it takes its tables to another qualified name, or brings others to ours.
+    pub schemas: bool,
+    /// Tables of ours, by name.
+    pub tables: Vec<String>,
+    /// Other relations that are watched.
+    pub relations: Vec<u32>,
+}
+
+impl Changes {
+    /// Where more has changed, everything counts as changed.
+    const MOST: usize = 64;
+}
+
+/// What the callbacks have noted: they look at nothing.
+#[derive(Default)]
+struct Noted {
+    everything: bool,
+    schemas: bool,
+    relations: Vec<u32>,
+}
+
 thread_local! {
     static KNOWN: Cell<Option<Installation>> = const { Cell::new(None) };
     static STALE: Cell<bool> = const { Cell::new(false) };
+    static NOTED: RefCell<Noted> = RefCell::default();
     /// A table of which it is remembered that it is empty may have rows by now.
     static FILLED: Cell<bool> = const { Cell::new(false) };
     static OTHER_ROLES: Cell<bool> = const { Cell::new(false) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
-    static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    /// Relations of which changes are noted; with a name, those of ours.
+    static WATCHED: RefCell<HashMap<u32, Option<String>>> = RefCell::default();
 }
 
-/// Whether a watched relation has changed since this was last asked: by others, or in this transaction.
-pub fn has_changed() -> bool {
+/// What of the watched relations has changed since this was last asked; `None`: nothing.
+pub fn changes() -> Option<Changes> {
     // SAFETY: registered once per backend; accepting invalidations is allowed wherever a statement can run.
     unsafe {
         if !REGISTERED.replace(true) {
             pg_sys::CacheRegisterRelcacheCallback(Some(on_invalidation), pg_sys::Datum::from(0));
-            // A schema that is renamed takes its tables to another qualified name, or brings others to ours.
             let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
             pg_sys::CacheRegisterSyscacheCallback(schemas, Some(on_schema_change), pg_sys::Datum::from(0));
             use pg_sys::SysCacheIdentifier::{AUTHMEMROLEMEM, AUTHOID, DATABASEOID};
@@ -68,12 +96,27 @@ pub fn has_changed() -> bool {
         }
         pg_sys::AcceptInvalidationMessages();
     }
-    let changed = STALE.replace(false);
-    if changed {
-        KNOWN.set(None);
-        WATCHED.with_borrow_mut(Vec::clear);
+    if !STALE.replace(false) {
+        return None;
     }
-    changed
+    let noted = NOTED.take();
+    let mut changes = Changes { everything: noted.everything, schemas: noted.schemas, ..Changes::default() };
+    WATCHED.with_borrow_mut(|watched| {
+        for relation in noted.relations {
+            match watched.get(&relation) {
+                Some(Some(table)) => changes.tables.push(table.clone()),
+                Some(None) => changes.relations.push(relation),
+                None => {}
+            }
+        }
+        if changes.everything {
+            watched.clear();
+        }
+    });
+    if changes.everything || changes.schemas || !changes.tables.is_empty() {
+        KNOWN.set(None);
+    }
+    Some(changes)
 }
 
 /// Whether one of the tables whose emptiness is remembered, see [`crate::pg::store::absence`], may have got rows since this was
@@ -102,16 +145,26 @@ unsafe extern "C-unwind" fn on_invalidation(_arg: pg_sys::Datum, relation: pg_sy
         FILLED.set(true);
     }
     let relation = relation.to_u32();
-    if relation_is_any
-        || WATCHED.try_with(|w| w.try_borrow().map_or(true, |w| w.contains(&relation))).unwrap_or(false)
-    {
-        STALE.set(true);
+    let is_watched =
+        WATCHED.try_with(|w| w.try_borrow().map_or(true, |w| w.contains_key(&relation))).unwrap_or(false);
+    if relation == 0 || is_watched {
+        note(|noted| match relation {
+            0 => noted.everything = true,
+            _ if noted.relations.contains(&relation) => {}
+            _ if noted.relations.len() >= Changes::MOST => noted.everything = true,
+            _ => noted.relations.push(relation),
+        });
     }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn on_schema_change(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    note(|noted| noted.schemas = true);
+}
+
+fn note(change: impl FnOnce(&mut Noted)) {
     STALE.set(true);
+    let _ = NOTED.try_with(|noted| noted.try_borrow_mut().map(|mut noted| change(&mut noted)));
 }
 
 /// Members have come or gone, roles, or the database's owner.
@@ -120,13 +173,16 @@ unsafe extern "C-unwind" fn on_role_change(_arg: pg_sys::Datum, _cache: i32, _ha
     OTHER_ROLES.set(true);
 }
 
-/// Forget everything remembered when this relation changes.
+/// Notes changes of this relation from now on.
 pub fn watch(relation: u32) {
-    WATCHED.with_borrow_mut(|w| {
-        if !w.contains(&relation) {
-            w.push(relation);
-        }
+    WATCHED.with_borrow_mut(|watched| {
+        watched.entry(relation).or_insert(None);
     });
+}
+
+/// Notes them no longer: another has the name now.
+pub fn unwatch(relation: u32) {
+    WATCHED.with_borrow_mut(|watched| watched.remove(&relation));
 }
 
 /// Version of the library, and of the schema that it works with.
@@ -160,7 +216,9 @@ pub fn find() -> Found {
     }
     let rows = INSTALLATION.query(View::Latest, &[]);
     let is_watched = |row: &&Row| !FILLED_BY_CALLS.contains(&text(row, 2).as_str());
-    rows.iter().filter(is_watched).for_each(|row| watch(number(row, 1)));
+    WATCHED.with_borrow_mut(|watched| {
+        watched.extend(rows.iter().filter(is_watched).map(|row| (number(row, 1), Some(text(row, 2)))));
+    });
     let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Found::Nothing };
     // Another version is looked up again each time: nothing need tell this backend when it is updated.
     if text(row, 3) != VERSION {

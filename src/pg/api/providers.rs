@@ -14,7 +14,7 @@ use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::spend;
 use crate::pg::store::stop;
-use crate::pg::sys::raise;
+use crate::pg::sys::{raise, settings, spi};
 use leadlex_domain::call_error::short;
 use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
 
@@ -164,12 +164,28 @@ fn add_provider(
         notice_score(name, &complete, &parsed);
     }
     money::warn_of_budgets(name, workspace, &parsed);
+    warn_of_few_places();
     match secret {
         Some(secret) => config::set_secret(name, secret),
         None if parsed.needs_secret() => pgrx::notice!(
             "provider \"{name}\" has no secret, and its request names {{secret}}: it is not asked before leadlex.alter_provider('{name}', secret => 'YOUR_KEY')"
         ),
         None => {}
+    }
+}
+
+/// Each provider that is asked needs a place in shared memory: told before there are too many.
+fn warn_of_few_places() {
+    cache::forget_changed();
+    let enabled = cache::providers().iter().filter(|provider| provider.enabled).count();
+    let places = settings::max_providers();
+    if enabled * 5 >= places * 4 {
+        raise::warning(
+            &format!("{enabled} providers are enabled, and leadlex.max_providers is {places}"),
+            "Pauses, limits and counts are kept for as many, in all databases together. A provider beyond them takes the place of another.",
+            "Raise leadlex.max_providers and restart.",
+            &spi::About::default(),
+        );
     }
 }
 
@@ -266,6 +282,9 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
     let enabled = super::required(enabled, "enabled");
     if !config::alter_provider(name, None, None, Some(enabled)) {
         unknown(name);
+    }
+    if enabled {
+        warn_of_few_places();
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
-use crate::pg::shared::layout::{AccountKey, AccountState, Lock, Phase};
+use crate::pg::shared::layout::{AccountKey, AccountState, Phase};
 use crate::pg::shared::transaction;
 use crate::pg::shared::wait;
 use crate::pg::store::ledger;
@@ -87,7 +87,7 @@ fn make_room(patience: &mut turns::Patience) {
             hint: Some("Commit more often, or raise leadlex.max_workspaces and restart.".into()),
         })
     }
-    let mut databases: Vec<u32> = (0..layout::account_count())
+    let mut databases: Vec<u32> = (0..layout::accounts_used())
         .map(|index| layout::with_account(index, |a| (a.pins == 0).then_some(a.key.database)))
         .filter_map(|database| database.filter(|&oid| oid != 0))
         .collect();
@@ -100,29 +100,25 @@ fn make_room(patience: &mut turns::Patience) {
 /// Where the account stands, or a place taken for it which the caller has to load. `None`: all places are taken.
 fn find_or_take(key: AccountKey) -> Option<(usize, bool)> {
     transaction::with(|t| t.pins.reserve(1));
-    let _directory = layout::lock(Lock::Directory);
-    let mut free = None;
-    let mut oldest: Option<(i64, usize)> = None;
-    for index in 0..layout::account_count() {
-        let state = layout::with_account(index, |a| (a.key == key, a.phase, a.can_go(), a.last_used));
-        match state {
-            (_, Phase::Free, ..) => free = free.or(Some(index)),
-            (true, ..) => return Some((index, false)),
-            (false, _, true, used) if oldest.is_none_or(|(least, _)| used < least) => {
-                oldest = Some((used, index))
-            }
-            _ => {}
+    let index = layout::with_directory(|directory| {
+        let hash = key.hash();
+        let is_it = |index| layout::with_account(index, |a| a.key == key && a.phase != Phase::Free);
+        if let Some(index) = directory.find(hash, is_it) {
+            return Some((index, false));
         }
+        let index = directory.take(hash, |index| layout::with_account(index, |a| a.tenant()))?;
+        layout::with_account(index, |a| {
+            *a = AccountState { key, phase: Phase::Loading, pins: 1, ..AccountState::FREE }
+        });
+        Some((index, true))
+    })?;
+    if let (index, true) = index {
+        transaction::with(|t| {
+            t.pins.push(index);
+            t.loading = Some(index);
+        });
     }
-    let index = free.or(oldest.map(|(_, index)| index))?;
-    layout::with_account(index, |a| {
-        *a = AccountState { key, phase: Phase::Loading, pins: 1, ..AccountState::FREE }
-    });
-    transaction::with(|t| {
-        t.pins.push(index);
-        t.loading = Some(index);
-    });
-    Some((index, true))
+    Some(index)
 }
 
 fn load(index: usize, key: AccountKey) {

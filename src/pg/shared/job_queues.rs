@@ -37,12 +37,17 @@ impl Key {
     }
 }
 
+/// Another may have its place.
+pub fn is_idle(queue: &Queue) -> bool {
+    let waits = queue.wanted || queue.due_at != i64::MAX || queue.refused;
+    queue.worker_pid == 0 && (queue.paused || !waits)
+}
+
 /// Its entry, made if there is none; `None` when there are too many.
 pub fn entry(header: &mut Header, key: Key) -> Option<&mut Queue> {
-    let idle = |q: &Queue| q.worker_pid == 0 && (q.paused || !q.wanted && q.due_at == i64::MAX && !q.refused);
     let known = header.queues.iter().position(|q| key.is(q));
     let free = || header.queues.iter().position(|q| q.database == 0);
-    let index = known.or_else(free).or_else(|| header.queues.iter().position(idle))?;
+    let index = known.or_else(free).or_else(|| header.queues.iter().position(is_idle))?;
     let found = &mut header.queues[index];
     if !key.is(found) {
         *found = Queue { database: key.database, role: key.role, ..Queue::FREE };

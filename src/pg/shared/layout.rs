@@ -1,17 +1,18 @@
 //! Shared memory: how it is laid out and reached. What it holds is in `records`, what is done with it in `accounts`,
 //! `claims` and `worker`.
 //!
-//! Layout: [`Header`], then the databases, the queues and the accounts. The claims are a dynahash of their own. After a crash Postgres makes all
+//! Layout: [`Header`], then the databases, the queues, the directory of accounts and the accounts. The claims are a dynahash of their own. After a crash Postgres makes all
 //! of it anew, empty.
 
 use crate::pg::sys::raise;
 use std::ffi::CStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use crate::pg::shared::directory::{Directory, Place, Uses};
 use crate::pg::sys::settings;
 
 mod records;
@@ -78,13 +79,31 @@ pub fn register(parts: Vec<Part>) {
 static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
-/// Where databases, queues and accounts begin, and where they end.
-fn offsets() -> [usize; 4] {
-    let databases = size_of::<Header>().next_multiple_of(align_of::<Database>());
-    let queues = databases + settings::max_databases() * size_of::<Database>();
-    let queues = queues.next_multiple_of(align_of::<Queue>());
-    let accounts = (queues + max_queues() * size_of::<Queue>()).next_multiple_of(align_of::<Account>());
-    [databases, queues, accounts, accounts + settings::max_workspaces() * size_of::<Account>()]
+/// Where each of these begins, and where the last ends.
+struct Offsets {
+    databases: usize,
+    queues: usize,
+    uses: usize,
+    chains: usize,
+    places: usize,
+    accounts: usize,
+    end: usize,
+}
+
+fn offsets() -> Offsets {
+    /// Where `count` records of this kind begin, the first free byte being `from`; and the first behind them.
+    fn lay<T>(from: usize, count: usize) -> (usize, usize) {
+        let begin = from.next_multiple_of(align_of::<T>());
+        (begin, begin + count * size_of::<T>())
+    }
+    let count = settings::max_workspaces();
+    let (databases, end) = lay::<Database>(size_of::<Header>(), settings::max_databases());
+    let (queues, end) = lay::<Queue>(end, max_queues());
+    let (uses, end) = lay::<Uses>(end, 1);
+    let (chains, end) = lay::<u32>(end, count);
+    let (places, end) = lay::<Place>(end, count);
+    let (accounts, end) = lay::<Account>(end, count);
+    Offsets { databases, queues, uses, chains, places, accounts, end }
 }
 
 fn max_queues() -> usize {
@@ -92,7 +111,7 @@ fn max_queues() -> usize {
 }
 
 fn main_size() -> usize {
-    offsets()[3]
+    offsets().end
 }
 
 #[pg_guard]
@@ -149,7 +168,7 @@ unsafe fn initialise(header: *mut Header) {
         let tranche = pg_sys::GetNamedLWLockTranche(NAME.as_ptr());
         let tranche_id = i32::from((*tranche).lock.tranche);
         let count = settings::max_workspaces();
-        let [databases, queues, accounts, _] = offsets();
+        let Offsets { databases, queues, uses, chains, places, accounts, .. } = offsets();
         header.write(Header {
             databases: fill(header, databases, settings::max_databases(), Database::FREE),
             queues: fill(header, queues, max_queues(), Queue::FREE),
@@ -164,7 +183,11 @@ unsafe fn initialise(header: *mut Header) {
             sweeping: false,
             read_only: false,
             account_count: count,
+            accounts_used: AtomicUsize::new(0),
         });
+        fill(header, uses, 1, Uses::NONE);
+        fill(header, chains, count, 0u32);
+        fill(header, places, count, Place::FREE);
         let accounts = header.cast::<u8>().add(accounts).cast::<Account>();
         for index in 0..count {
             let account = accounts.add(index);
@@ -246,6 +269,30 @@ pub fn locks_held() -> usize {
     }
 }
 
+/// The directory of accounts, under its lock.
+pub fn with_directory<R>(work: impl FnOnce(&mut Directory) -> R) -> R {
+    let _held = lock(Lock::Directory);
+    let (header, offsets, count) = (HEADER.load(Ordering::Relaxed), offsets(), account_count());
+    // SAFETY: `startup` has laid these out there, as many as there are accounts; the lock makes these the only references.
+    unsafe {
+        let at = |offset: usize| header.cast::<u8>().add(offset);
+        let uses = &mut *at(offsets.uses).cast::<Uses>();
+        let result = work(&mut Directory {
+            uses,
+            chains: std::slice::from_raw_parts_mut(at(offsets.chains).cast(), count),
+            places: std::slice::from_raw_parts_mut(at(offsets.places).cast(), count),
+        });
+        (*header).accounts_used.store(uses.used, Ordering::Release);
+        result
+    }
+}
+
+/// The accounts that have been used since the server started are those before this place.
+pub fn accounts_used() -> usize {
+    // SAFETY: where it stands never changes; it is read and written in one piece.
+    unsafe { (*HEADER.load(Ordering::Relaxed)).accounts_used.load(Ordering::Acquire) }
+}
+
 /// Places for accounts, as leadlex.max_workspaces had it at the start of the server.
 pub fn account_count() -> usize {
     // SAFETY: set once by `initialise`, never changed.
@@ -255,7 +302,9 @@ pub fn account_count() -> usize {
 fn account(index: usize) -> *mut Account {
     assert!(index < account_count());
     // SAFETY: inside the block that `main_size` measured.
-    unsafe { HEADER.load(Ordering::Relaxed).cast::<u8>().add(offsets()[2]).cast::<Account>().add(index) }
+    unsafe {
+        HEADER.load(Ordering::Relaxed).cast::<u8>().add(offsets().accounts).cast::<Account>().add(index)
+    }
 }
 
 /// One account, under its own lock.

@@ -211,7 +211,7 @@ pub fn forget(database: u32) {
 /// Frees the places of accounts that no transaction is using, whatever the books know of them.
 pub fn forget_accounts(gone: impl Fn(&layout::AccountKey) -> bool) {
     let _directory = layout::lock(Lock::Directory);
-    for index in 0..layout::account_count() {
+    for index in 0..layout::accounts_used() {
         layout::with_account(index, |a| {
             if a.phase == layout::Phase::Ready && a.pins == 0 && a.reserved == 0 && gone(&a.key) {
                 *a = AccountState::FREE;

@@ -108,6 +108,11 @@ pub fn forget(key: Key, number: u64) {
     robust_mutex::from_thread(|| locked(|table| table.forget(key, number)));
 }
 
+/// Places of logins used since this time (epoch microseconds), and all places.
+pub fn in_use(since: i64) -> (usize, usize) {
+    locked(|table| (table.used_since(since), table.slots.len()))
+}
+
 /// This process ends: it logs in nowhere any more. No thread of it is in here.
 pub fn leave() {
     let pid = own_pid();

@@ -3,7 +3,9 @@
 pub mod budgets;
 pub mod claims;
 pub mod control;
+pub mod directory;
 pub mod events;
+pub mod fullness;
 pub mod job_queues;
 pub mod layout;
 pub mod lockouts;

@@ -3,7 +3,7 @@
 use crate::pg::sys::clock;
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ const ERROR_BYTES: usize = 480;
 #[repr(C)]
 struct Header {
     count: usize,
+    /// How often a provider lost its place that was asked lately.
+    displaced: AtomicU64,
 }
 
 #[repr(C)]
@@ -139,7 +141,7 @@ pub unsafe fn start() {
     unsafe {
         let Some(header) = shared_block::create(NAME, size(), &HEADER) else { return };
         let count = settings::max_providers();
-        header.write(Header { count });
+        header.write(Header { count, displaced: AtomicU64::new(0) });
         for index in 0..count {
             let slot = slot(header, index);
             RobustMutex::init(&raw mut (*slot).mutex);
@@ -157,6 +159,28 @@ unsafe fn slot(header: *mut Header, index: usize) -> *mut Slot {
 pub fn count() -> usize {
     // SAFETY: set once by `start`, never changed.
     unsafe { (*HEADER.load(Ordering::Relaxed)).count }
+}
+
+/// A provider that was not asked for so many seconds loses its place without harm.
+pub const LATELY_S: i64 = 3_600;
+
+/// Places of providers of which this holds.
+pub fn count_of(holds: impl Fn(&State) -> bool) -> usize {
+    (0..count()).filter(|index| with(*index, |state| !state.is_free() && holds(state))).count()
+}
+
+/// How often a provider lost its place that was asked lately, since the server started.
+pub fn displaced() -> u64 {
+    // SAFETY: set by `start`; an atomic in shared memory.
+    unsafe { (*HEADER.load(Ordering::Relaxed)).displaced.load(Ordering::Relaxed) }
+}
+
+/// Notes that the provider with this state loses its place.
+pub fn note_displaced(state: &State) {
+    if !state.is_free() && state.last_used > clock::now() - LATELY_S {
+        // SAFETY: as above.
+        unsafe { (*HEADER.load(Ordering::Relaxed)).displaced.fetch_add(1, Ordering::Relaxed) };
+    }
 }
 
 /// One place, under its lock. Safe in any thread: it touches nothing but this place. `work` must not fail.

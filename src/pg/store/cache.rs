@@ -1,5 +1,6 @@
 //! What this backend remembers of the configuration tables. A statement trigger on each of them sends a relation
-//! cache invalidation, so that every backend forgets when a change commits (and one's own at once).
+//! cache invalidation, so that every backend forgets what was in that table when a change commits (and one's own at once). A bound
+//! table that changes makes it look up that binding again.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::installation;
+use crate::pg::installation::Changes;
 use crate::pg::store::config;
 use crate::pg::store::config::{Access, ApiKey, LoadedProvider};
 use crate::pg::store::quality;
@@ -29,6 +31,8 @@ struct Cache {
     access: HashMap<pg_sys::Oid, Rc<Vec<Access>>>,
     workspaces: HashMap<Uuid, Option<Workspace>>,
     bindings: Option<Rc<Vec<Rc<Binding>>>>,
+    /// Bound tables that have changed: their bindings are looked up again.
+    renewed: Vec<u32>,
     providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
     paused: Option<Option<Pause>>,
     budgets: Option<Rc<[Budget]>>,
@@ -47,12 +51,40 @@ pub fn refresh() {
     installation::present();
 }
 
-/// Forgets what others (or this transaction) have changed.
+/// Forgets what others (or this transaction) have changed, and keeps the rest.
 pub fn forget_changed() {
-    if installation::has_changed() {
+    if let Some(changes) = installation::changes() {
         // Dropped outside the borrow: freeing plans runs Postgres code.
-        let old = CACHE.take();
+        let old = CACHE.with_borrow_mut(|cache| cache.take_changed(&changes));
         drop(old);
+    }
+}
+
+impl Cache {
+    /// What is out of date, out of the cache.
+    fn take_changed(&mut self, changes: &Changes) -> Cache {
+        if changes.everything {
+            return std::mem::take(self);
+        }
+        let mut old = Cache::default();
+        if changes.schemas {
+            old.bindings = self.bindings.take();
+        }
+        for table in &changes.tables {
+            match table.as_str() {
+                "workspace" => old.workspaces = std::mem::take(&mut self.workspaces),
+                "api_key" => old.keys = std::mem::take(&mut self.keys),
+                "access" => old.access = std::mem::take(&mut self.access),
+                "bound_table" => old.bindings = self.bindings.take(),
+                "provider_config" | "provider_secret" => old.providers = self.providers.take(),
+                "home" | "queue_pause" | "stopped" => self.paused = None,
+                "budget_limit" => old.budgets = self.budgets.take(),
+                // Nothing of it is remembered, but where it is: see `installation`.
+                _ => {}
+            }
+        }
+        self.renewed.extend(&changes.relations);
+        old
     }
 }
 
@@ -102,15 +134,42 @@ pub fn workspace(id: Uuid) -> Option<Workspace> {
 
 /// Bound tables, the oldest binding first.
 pub fn bindings() -> Rc<Vec<Rc<Binding>>> {
+    let renewed = CACHE.with_borrow_mut(|c| std::mem::take(&mut c.renewed));
     if let Some(known) = CACHE.with_borrow(|c| c.bindings.clone()) {
-        return known;
+        if renewed.is_empty() {
+            return known;
+        }
+        if let Some(found) = with_renewed(&known, &renewed) {
+            return keep_bindings(found);
+        }
     }
-    let found = Rc::new(config::bindings().into_iter().map(Rc::new).collect::<Vec<_>>());
+    keep_bindings(config::bindings().into_iter().map(Rc::new).collect())
+}
+
+/// The same bindings, those of tables that have changed looked up again. `None`: one is not bound any more.
+fn with_renewed(known: &[Rc<Binding>], changed: &[u32]) -> Option<Vec<Rc<Binding>>> {
+    let renew = |binding: &Rc<Binding>| match binding.relation().map(|relation| relation.to_u32()) {
+        Some(relation) if changed.contains(&relation) => {
+            let again = config::binding(&binding.schema, &binding.table)?;
+            if again.relation() != binding.relation() {
+                installation::unwatch(relation);
+            }
+            Some(Rc::new(again))
+        }
+        _ => Some(binding.clone()),
+    };
+    known.iter().map(renew).collect()
+}
+
+fn keep_bindings(found: Vec<Rc<Binding>>) -> Rc<Vec<Rc<Binding>>> {
+    let found = Rc::new(found);
     // A table that is missing now may come back under its name without any invalidation.
-    if found.iter().all(|b| b.relation().is_some()) {
+    let all_there = found.iter().all(|b| b.relation().is_some());
+    if all_there {
         found.iter().filter_map(|b| b.relation()).for_each(|r| installation::watch(r.to_u32()));
-        CACHE.with_borrow_mut(|c| c.bindings = Some(found.clone()));
     }
+    let old = CACHE.with_borrow_mut(|c| std::mem::replace(&mut c.bindings, all_there.then(|| found.clone())));
+    drop(old);
     found
 }
 

@@ -234,6 +234,11 @@ static BINDINGS: Statement = Statement::new(
      ORDER BY b.bound_at USING OPERATOR(pg_catalog.<), b.schema_name USING OPERATOR(pg_catalog.<),
               b.table_name USING OPERATOR(pg_catalog.<)",
 );
+static BINDING: Statement = Statement::new(
+    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.triggers_on::pg_catalog.int8
+     FROM leadlex.bound_table AS b
+     WHERE b.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND b.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name",
+);
 static BIND: Statement = Statement::new(
     "INSERT INTO leadlex.bound_table AS b (schema_name, table_name, columns, workspace_id)
      VALUES ($1::pg_catalog.name, $2::pg_catalog.name, $3, $4)
@@ -300,16 +305,20 @@ fn lost_triggers(binding: &Binding, triggers_on: i64) -> bool {
 
 /// All bound tables, the oldest binding first; their tables may be gone.
 pub fn bindings() -> Vec<Binding> {
-    as_owner(|| BINDINGS.query(View::Latest, &[]))
-        .iter()
-        .map(|row| {
-            let columns = serde_json::from_str(&text(row, 2)).unwrap_or_default();
-            let workspace = optional(row, 3).and_then(|id| id.parse().ok());
-            let mut binding = Binding::new(text(row, 0), text(row, 1), columns, workspace);
-            binding.lost_triggers = lost_triggers(&binding, number(row, 4));
-            binding
-        })
-        .collect()
+    as_owner(|| BINDINGS.query(View::Latest, &[])).iter().map(binding_of).collect()
+}
+
+/// The binding of this name; its table may be gone. `None`: there is none.
+pub fn binding(schema: &str, table: &str) -> Option<Binding> {
+    as_owner(|| BINDING.row(View::Latest, &[arg(schema), arg(table)])).as_ref().map(binding_of)
+}
+
+fn binding_of(row: &Row) -> Binding {
+    let columns = serde_json::from_str(&text(row, 2)).unwrap_or_default();
+    let workspace = optional(row, 3).and_then(|id| id.parse().ok());
+    let mut binding = Binding::new(text(row, 0), text(row, 1), columns, workspace);
+    binding.lost_triggers = lost_triggers(&binding, number(row, 4));
+    binding
 }
 
 /// Stores a binding, or changes the one that is there. `columns` maps our names to the table's; `workspace`

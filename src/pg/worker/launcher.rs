@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
+use crate::pg::shared::fullness;
 use crate::pg::shared::job_queues;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::Database;
@@ -23,6 +24,8 @@ use crate::pg::sys::settings;
 const START_PATIENCE_S: i64 = 10;
 /// What has expired is looked for at least this often in databases where nothing else happens.
 const HOUSEKEEPING: Duration = Duration::from_secs(3_600);
+/// Between looks at how full the tables in shared memory are.
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(5);
 /// `datconnlimit` of a database whose DROP did not finish.
 const INVALID_DATABASE: i32 = -2;
 
@@ -50,6 +53,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
     let mut sweep = all_databases();
     let mut next_round = Instant::now() + settings::worker_naptime();
     let mut last_housekeeping = Instant::now();
+    let (mut last_look, mut told_full) = (Instant::now(), Vec::new());
     loop {
         super::reload_if_asked();
         job_queues::tell_read_only();
@@ -65,6 +69,10 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
                 say_once();
                 sweep = all_databases();
             }
+        }
+        if last_look.elapsed() >= LOOK_AT_MEMORY {
+            last_look = Instant::now();
+            warn_of_full_tables(&mut told_full);
         }
         call_for_receipts();
         let waiting = start_workers(&mut sweep);
@@ -89,6 +97,21 @@ fn say_once() {
             settings::max_databases()
         );
     });
+}
+
+/// A line of the log for each table that is nearly full, once until it no longer is. `told`: those that have one.
+fn warn_of_full_tables(told: &mut Vec<&'static str>) {
+    for table in fullness::all() {
+        let known = told.iter().position(|part| *part == table.part);
+        match (table.is_nearly_full(), known) {
+            (true, None) => {
+                told.push(table.part);
+                pgrx::warning!("leadlex_enrich launcher: {}. {}", table.message(), table.remedy());
+            }
+            (false, Some(at)) => drop(told.swap_remove(at)),
+            _ => {}
+        }
+    }
 }
 
 #[pg_guard]

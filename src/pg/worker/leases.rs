@@ -23,7 +23,7 @@ pub fn leave(database: u32) {
     let open = |a: &mut layout::AccountState| {
         (a.key.database, a.key.catalog) == (own, catalog) && a.recorded_lease > 0
     };
-    if (0..layout::account_count()).any(|account| layout::with_account(account, open)) {
+    if (0..layout::accounts_used()).any(|account| layout::with_account(account, open)) {
         mark(database, |d| d.has_work = true);
     }
 }
@@ -56,7 +56,7 @@ pub fn record(close: Close) -> Vec<Recorded> {
     let database = database::this_database();
     let now = clock::now();
     let mut recorded = Vec::new();
-    for account in 0..layout::account_count() {
+    for account in 0..layout::accounts_used() {
         let Some((row, entry)) = take_record(account, (database, catalog), close, now) else {
             continue;
         };

@@ -21,7 +21,7 @@ pub fn forget(database: u32) {
     };
     // Looked for first: an account that no transaction is using belongs to one that has ended, so whatever that has
     // committed is seen by the look into the catalog.
-    let unused: Vec<u32> = (0..layout::account_count())
+    let unused: Vec<u32> = (0..layout::accounts_used())
         .filter_map(|index| {
             layout::with_account(index, |a| {
                 let unused = a.phase == Phase::Ready && a.pins == 0 && a.key.database == database;

@@ -132,11 +132,41 @@ fn dead_jobs_pauses_workers_and_full_memory_are_told() {
     open.execute("SELECT count(*) FROM enrich_contacts($1)", &[&ids]).unwrap();
     let full = "900 of 1024 places";
     assert!(has(&world, "warning", "leadlex.max_contacts_in_flight", full), "{:?}", problems(&world));
+    eventually("the log says so", SOON, || world.cluster.log().contains(&format!("{full} in shared memory")));
     open.rollback().unwrap();
     assert_eq!(problems(&world), []);
     world.cluster.set("leadlex.max_job_workers", "0");
     world.caller().execute("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(1)]).unwrap();
     assert!(has(&world, "warning", "leadlex.max_job_workers", "jobs wait"), "{:?}", problems(&world));
+}
+
+#[test]
+fn too_many_providers_are_told_of_before_their_places_are_used_up() {
+    let world = World::with(&Beginning { conf: &["leadlex.max_providers = 16"], ..Beginning::default() });
+    let (mut owner, notices) = world.listening("postgres");
+    let mut add = |n: i32| {
+        let sql = "SELECT leadlex.add_provider($1, config => $2, secret => 'x', priority => $3)";
+        owner.execute(sql, &[&format!("p{n}"), &world.provider.config(PATH), &n]).unwrap();
+        notices.take().iter().filter(|notice| notice.message.contains("leadlex.max_providers is 16")).count()
+    };
+    for n in 2..=12 {
+        assert_eq!(add(n), 0, "{n} of 16");
+    }
+    assert_eq!(problems(&world), []);
+    assert_eq!(add(13), 1);
+    let line = "13 providers are enabled in this database, and shared memory has 16 places";
+    assert!(has(&world, "warning", "leadlex.max_providers", line), "{:?}", problems(&world));
+    world.run("SELECT leadlex.enable_provider('p13', false)");
+    assert_eq!(problems(&world), []);
+    // Each that is asked takes a place; one that finds none takes that of another, which is counted.
+    for n in 14..=20 {
+        add(n);
+    }
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    assert!(enrich(&mut world.caller(), 1).is_err());
+    let lost =
+        problems(&world).into_iter().find(|(_, _, problem)| problem.contains("found no place, or lost it"));
+    assert!(lost.is_some(), "{:?}", problems(&world));
 }
 
 /// One line for each thing that a person on call asks for.

@@ -84,6 +84,7 @@ fn find_or_take(key: AccountKey) -> ProviderSlot {
     }
     let index = best.map_or(0, |(_, index)| index);
     provider_slots::with(index, |state| {
+        provider_slots::note_displaced(state);
         *state = State { key, generation: state.generation + 1, last_used: clock::now(), ..State::FREE };
         ProviderSlot { index, key, generation: state.generation }
     })

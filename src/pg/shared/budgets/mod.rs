@@ -182,6 +182,11 @@ pub fn record(of: (u32, u32), close: Close) -> Record {
     locked(|table| table.record(of, close, clock::now()))
 }
 
+/// Sums that have to stay, and entries, each with all places.
+pub fn in_use() -> [(usize, usize); 2] {
+    locked(|table| table.in_use())
+}
+
 /// It is durable.
 pub fn recorded(record: &Record) {
     locked(|table| table.recorded(record));

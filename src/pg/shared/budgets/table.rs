@@ -320,6 +320,15 @@ impl Table<'_> {
         Load::Mine
     }
 
+    /// Sums that have to stay, and entries, each with all places.
+    pub fn in_use(&self) -> [(usize, usize); 2] {
+        let sums = &self.sums[..self.head.sums as usize];
+        let stay = sums.iter().filter(|sum| sum.phase != Phase::Free && !sum.can_go()).count();
+        let entries = &self.entries[..self.head.entries as usize];
+        let used = entries.iter().filter(|entry| !entry.is_free()).count();
+        [(stay, self.sums.len()), (used, self.entries.len())]
+    }
+
     /// What the tables have of it, read after [`Table::load`] said that it is the caller's to bring.
     pub fn loaded(&mut self, key: &SumKey, windows: Windows, reported: Amount) {
         let Some(index) = self.find(key) else { return };

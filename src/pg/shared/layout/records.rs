@@ -2,9 +2,11 @@
 //! them, so they are plain data of one size. `shmem` allocates them and gives access under their locks.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicUsize;
 
 use pgrx::pg_sys;
 
+use crate::pg::shared::directory::Tenant;
 use leadlex_domain::rate::Meter;
 
 /// Statements that can keep workers out of a database at once.
@@ -23,6 +25,15 @@ pub struct AccountKey {
     pub database: u32,
     pub catalog: u32,
     pub id: [u8; 16],
+}
+
+impl AccountKey {
+    /// The end of an id is random.
+    pub fn hash(&self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.id;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+            ^ (u64::from(self.database) << 32 | u64::from(self.catalog))
+    }
 }
 
 /// How far an account in shared memory is.
@@ -94,8 +105,17 @@ impl AccountState {
         self.base > 0 && i128::from(self.balance) * 100 < i128::from(self.base) * i128::from(percent)
     }
 
+    /// Whether another may have its place.
+    pub fn tenant(&self) -> Tenant {
+        match self.phase {
+            Phase::Free => Tenant::None,
+            _ if self.can_go() => Tenant::MayGo(self.last_used),
+            _ => Tenant::Stays,
+        }
+    }
+
     /// Nothing would be lost with it: no credits in flight, and the books know its rate use.
-    pub fn can_go(&self) -> bool {
+    fn can_go(&self) -> bool {
         self.phase == Phase::Ready
             && self.pins == 0
             && self.reserved == 0
@@ -329,6 +349,8 @@ pub struct Header {
     /// default_transaction_read_only, as the server's configuration has it.
     pub read_only: bool,
     pub(super) account_count: usize,
+    /// Places of accounts that have been used since the server started; the lock of the directory is for changes.
+    pub(super) accounts_used: AtomicUsize,
 }
 
 /// A claimed thing: a contact, or an idempotency key.

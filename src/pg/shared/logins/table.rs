@@ -110,6 +110,11 @@ impl Table<'_> {
         known.or_else(best).unwrap_or_default()
     }
 
+    /// How many were used since.
+    pub fn used_since(&self, since: i64) -> usize {
+        self.slots.iter().filter(|slot| slot.number != 0 && slot.used_at > since).count()
+    }
+
     /// `values` None: nothing came of it, and the next session tries.
     pub fn finish(&mut self, key: Key, number: u64, values: Option<&[u8]>, until: i64) {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(key) && slot.number == number) else {

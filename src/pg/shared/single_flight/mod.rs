@@ -101,6 +101,11 @@ fn locked<R>(work: impl FnOnce(&mut Table<'_, Latch>) -> R) -> R {
     }
 }
 
+/// Requests under way that are noted, and all places.
+pub fn in_use() -> (usize, usize) {
+    locked(|table| table.in_use(now_us()))
+}
+
 /// Grows with each answer that is kept: to be noted before receipts are read.
 pub fn sequence() -> u64 {
     // SAFETY: set by `start`; an atomic in shared memory.

@@ -176,6 +176,12 @@ impl Head {
 }
 
 impl<L: Copy> Table<'_, L> {
+    /// Requests under way that are noted, and all places.
+    pub fn in_use(&self, now: i64) -> (usize, usize) {
+        let asked = |set: &Set| set.entries.iter().filter(|entry| entry.is_asked(now)).count();
+        (self.sets.iter().map(asked).sum(), self.sets.len() * WAYS)
+    }
+
     /// Empties the table. Numbers go on, so that a place of before is not taken for a new one.
     pub fn reset(&mut self) {
         // What was handed out before must not be taken for something new.
