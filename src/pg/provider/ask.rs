@@ -13,7 +13,7 @@ use crate::pg::provider::flight::{self, Flight};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, log_in};
 use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
-use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait};
+use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait, send_for_all, time_for};
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::Spender;
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
@@ -258,7 +258,15 @@ fn fly(
 ) -> Asked {
     let request = (prepared.request, sink.inquiry.hands_in(&sink.config));
     let (keep, kept) = sink.start();
-    match send(&asked.config, request, left, keep, asker.on()) {
+    let sent = match asked.inquiry.place() {
+        // The answer is about all that were handed in together.
+        Some(place) => {
+            let time = time_for(&asked.config).min(left);
+            send_for_all(request.0, (place.of, time), request.1, keep)
+        }
+        None => send(&asked.config, request, left, keep, asker.on()),
+    };
+    match sent {
         Ok(sent) => Asked::Waiting(Box::new(Flight { asked, kept, sent, again })),
         Err(fault) => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
     }

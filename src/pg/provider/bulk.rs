@@ -17,7 +17,7 @@ use crate::pg::provider::sending::{
 };
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::Spender;
-use crate::pg::provider::under_way::place;
+use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
 use crate::pg::shared::single_flight::Claim;
 use crate::pg::shared::wait::Sent;
@@ -25,9 +25,10 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{
-    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Part, Progress, Seat,
-    Verdict, Whole,
+    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Seat,
+    Verdict,
 };
 use leadlex_domain::receipt;
 use leadlex_domain::waterfall::ProviderOutcome;
@@ -49,11 +50,21 @@ pub fn shared_by(
     let config = provider.config.as_ref().ok()?;
     let bulk = config.bulk()?;
     asking.past.questions.get(&provider.id)?;
-    let inquiry = Inquiry::new(config.fills().intersect(missing));
-    let is_new = asking.past.ticket(provider.id, asking.contact).is_none();
-    let shares = is_new && config.shares(&inquiry, &asking.past.person);
+    let wanted = config.fills().intersect(missing);
+    if let Some(under_way) = under_way(provider, config, asking, wanted) {
+        let group = under_way.inquiry.group()?;
+        // What is not ready waits alone.
+        let is_ready = under_way.later(config, &asking.about(provider), NO_WAIT).is_none();
+        let most = under_way.inquiry.place().map(|place| place.of)?;
+        return is_ready.then_some((group, most));
+    }
+    let inquiry = Inquiry::new(wanted);
+    let shares = config.shares(&inquiry, &asking.past.person);
     shares.then(|| (bulk.group(inquiry.wanted()), bulk.most()))
 }
+
+/// Of a look whether something is ready: any time will do.
+const NO_WAIT: Duration = Duration::from_millis(1);
 
 /// The request about these contacts, as it is while it is not logged in.
 pub fn prepare_for_all(
@@ -135,8 +146,9 @@ pub fn ask_together(
         Err(refused) => {
             fates
                 .iter_mut()
-                .filter(|fate| fate.is_none())
-                .for_each(|fate| *fate = Some(table.refused(&refused)));
+                .zip(guests)
+                .filter(|(fate, _)| fate.is_none())
+                .for_each(|(fate, guest)| *fate = Some(table.refused(guest, &refused)));
             None
         }
     };
@@ -159,12 +171,14 @@ impl Table<'_> {
         let Table { provider, config, asker, .. } = *self;
         let present: Vec<&Guest<'_>> = self.present(fates);
         let left = until.saturating_duration_since(Instant::now());
-        let time = time_for_all(config, present.len());
+        let time = self.time(&present);
         let spender = spender(config, &present);
         let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
         let time = time.min(left);
         let Prepared { mut request, .. } = prepared;
-        let marked = self.add_request_key(&present, Arc::make_mut(&mut request));
+        // To ask whether something is ready is no repetition of having asked before.
+        let asks = present.first().is_some_and(|guest| self.under_way(guest).is_some());
+        let marked = !asks && self.add_request_key(&present, Arc::make_mut(&mut request));
         let shown = Arc::new(request.without_body());
         let sinks: Vec<ReceiptSink> = present
             .iter()
@@ -182,7 +196,8 @@ impl Table<'_> {
         let asked: Vec<flight::Asked> = asked.collect();
         let kept: Vec<Kept> = sinks.iter().map(|_| Kept::default()).collect();
         let halve = Arc::new(AtomicBool::new(false));
-        let outlasts = sinks.first().is_some_and(|sink| sink.inquiry.hands_in(config));
+        let outlasts = sinks.first().is_some_and(|sink| config.hands_in_together(&sink.inquiry));
+        let contacts = self.contacts(&present);
         let telling = Telling {
             sinks,
             kept: kept.clone(),
@@ -192,7 +207,7 @@ impl Table<'_> {
             most_bytes: settings::max_response_bytes(),
         };
         let keep = Box::new(move |answer: Result<&Answer, &Fault>| telling.tell(answer));
-        let sent = send_for_all(request, (present.len(), time), outlasts, keep)
+        let sent = send_for_all(request, (contacts, time), outlasts, keep)
             .map_err(|fault| Refused { fault, later: None })?;
         let seats = asked.into_iter().zip(kept).collect();
         Ok(Some(Sitting { seats, halve, sent, repeats: marked && repeats }))
@@ -214,7 +229,7 @@ impl Table<'_> {
             held = Some(log_in(provider, config, (question, workspace), (self.left, asker))?);
             ready = self.prepare(fates, held.as_ref().map(|held| &held.values)).map_err(refused)?;
         }
-        let time = time_for_all(config, guests.len()).min(until.saturating_duration_since(Instant::now()));
+        let time = self.time(&self.present(fates)).min(until.saturating_duration_since(Instant::now()));
         let (mut claims, mut all) = (Vec::with_capacity(guests.len()), true);
         for (fate, guest) in fates.iter_mut().zip(guests).filter(|(fate, _)| fate.is_none()) {
             let past = guest.asking.past;
@@ -263,21 +278,37 @@ impl Table<'_> {
             .zip(&ids)
             .map(|((guest, inquiry), id)| Seat { inquiry, person: &guest.asking.past.person, id })
             .collect();
-        prepare_with(provider, config, 0, |secret| config.request_for_all(&seats, secret, login))
+        let step = inquiries.first().map_or(0, Inquiry::step);
+        prepare_with(provider, config, step, |secret| config.request_for_all(&seats, secret, login))
+    }
+
+    fn under_way<'g>(&self, guest: &'g Guest<'_>) -> Option<UnderWay<'g>> {
+        under_way(self.provider, self.config, &guest.asking, self.config.fills().intersect(guest.missing))
+    }
+
+    /// How many contacts the answer is about: of what was handed in together, also of those who are not asked for now.
+    fn contacts(&self, present: &[&Guest<'_>]) -> usize {
+        let place =
+            present.first().and_then(|guest| self.under_way(guest)?.inquiry.place().map(|place| place.of));
+        place.unwrap_or(present.len())
+    }
+
+    fn time(&self, present: &[&Guest<'_>]) -> Duration {
+        time_for_all(self.config, self.contacts(present))
     }
 
     fn inquiry(&self, guest: &Guest<'_>) -> Inquiry {
-        let inquiry = Inquiry::new(self.config.fills().intersect(guest.missing));
+        let new = || Inquiry::new(self.config.fills().intersect(guest.missing));
+        let inquiry = self.under_way(guest).map_or_else(new, |under_way| under_way.inquiry);
         match guest.asking.past.was_denied(self.provider.id) {
             true => inquiry.denied(),
             false => inquiry,
         }
     }
 
-    /// By which the answer is found to be this contact's: of its question, so that it is no other's in any request.
+    /// By which the answer is found to be this contact's.
     fn id(&self, guest: &Guest<'_>) -> String {
-        let question = guest.asking.past.asked_of(self.provider.id).unwrap_or_default();
-        Uuid::from_bytes(question).simple().to_string()
+        id_of(guest.asking.past.asked_of(self.provider.id).unwrap_or_default())
     }
 
     /// Marks the request by the keys of its contacts, where the provider knows repetitions by that; whether it does.
@@ -315,7 +346,7 @@ impl Table<'_> {
             whom: config.whom(person),
             request: Arc::clone(request),
             inquiry: self.inquiry(guest),
-            ticket: place(provider, asking, None),
+            ticket: place(provider, asking, self.under_way(guest).as_ref()),
             login,
             workspace: asking.workspace,
             provider: provider.id,
@@ -330,12 +361,18 @@ impl Table<'_> {
     }
 
     /// Nothing was sent: what that means for one of them.
-    fn refused(&self, Refused { fault, later }: &Refused) -> Asked {
-        let fault = fault.clone();
+    fn refused(&self, guest: &Guest<'_>, Refused { fault, later }: &Refused) -> Asked {
+        let (fault, under_way) = (fault.clone(), self.under_way(guest));
+        if let (Some(under_way), Some(Later::Limited(_)) | None) = (&under_way, later) {
+            under_way.note_pause(self.provider, self.config, &guest.asking, &fault);
+        }
         match *later {
             Some(Later::NotYet(why)) => Asked::NotYet(why, fault),
             Some(Later::Limited(limit)) => Asked::Limited(limit, fault),
-            None => Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))),
+            None => Asked::Done(match under_way {
+                Some(under_way) => under_way.so_far(self.config, &guest.asking.about(self.provider), fault),
+                None => ProviderOutcome::Answered(Verdict::Failed(fault)),
+            }),
         }
     }
 }
@@ -383,6 +420,9 @@ impl Telling {
                 }
             },
         };
+        let config = sinks.first().map(|sink| Arc::clone(&sink.config));
+        let balance = |answer| config.as_ref().and_then(|config| config.balance(answer));
+        in_flight.note_balance(answer.ok().and_then(balance));
         in_flight.ended_for_all(&progress, cost);
         let keeps_by = Instant::now() + PATIENCE;
         sinks.iter_mut().for_each(|sink| sink.keeps_by = Some(keeps_by));
@@ -398,26 +438,16 @@ fn read(
     inquiries: &mut [Inquiry],
     (answer, most_bytes): (&Answer, usize),
 ) -> Option<(Vec<Progress>, Option<f64>)> {
-    let (Some(ReceiptSink { config, request, .. }), now) = (sinks.first(), clock::now_us()) else {
-        return Some((Vec::new(), None));
+    let Some(ReceiptSink { config, request, .. }) = sinks.first() else { return Some((Vec::new(), None)) };
+    let member = |(sink, inquiry)| -> Member<'_> {
+        let sink: &ReceiptSink = sink;
+        Member { inquiry, whom: &sink.whom, id: id_of(sink.key.question) }
     };
-    let ids: Vec<String> =
-        sinks.iter().map(|sink| Uuid::from_bytes(sink.key.question).simple().to_string()).collect();
-    let (mut came, mut sum): (Vec<Option<Progress>>, Option<f64>) = (vec![None; sinks.len()], None);
-    let whole =
-        config.read_all_of((request, answer), &ids, (most_bytes, now / 1_000_000), &mut |at, part| {
-            came[at] = Some(match part {
-                Part::Answer(answer) => {
-                    let sink = &sinks[at];
-                    let (progress, cost) =
-                        inquiries[at].take(config, (&sink.request, &answer), &sink.whom, now);
-                    sum = cost.map(|cost| sum.unwrap_or_default() + cost).or(sum);
-                    progress
-                }
-                Part::Failed { fault, denied } => inquiries[at].fail(config, fault, denied, now),
-            });
-        });
-    let Whole::Told(cost) = whole else { return None };
-    let untold = || Progress::Failed(Fault::new(FaultKind::Internal, "the answer was not read"));
-    Some((came.into_iter().map(|came| came.unwrap_or_else(untold)).collect(), cost.or(sum)))
+    let mut members: Vec<Member<'_>> = sinks.iter().zip(inquiries).map(member).collect();
+    config.take_for_all((request, answer), &mut members, (most_bytes, clock::now_us()))
+}
+
+/// Of its question, so that it is no other's in any request.
+fn id_of(question: Hash) -> String {
+    Uuid::from_bytes(question).simple().to_string()
 }

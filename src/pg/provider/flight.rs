@@ -141,7 +141,7 @@ impl Asked {
     /// A call whose time is over while it asks whether something is ready has found out nothing. And when to come again.
     fn when_again(&self, inquiry: &Inquiry, fault: Fault) -> Fault {
         let seconds = u64::from(self.config.poll_every_s());
-        if fault.kind == FaultKind::Pending && !self.config.has_steps() {
+        if fault.kind == FaultKind::Pending && !self.config.has_steps() && inquiry.is_new() {
             // How soon it is worth to ask again, where nothing is kept of having asked.
             return Fault { retry_after_s: Some(seconds.max(fault.retry_after_s.unwrap_or(0))), ..fault };
         }

@@ -47,7 +47,7 @@ pub fn claim_for(
     past: &Past,
     longest: Duration,
 ) -> Result<Option<Claim>, Turn> {
-    if settings::receipt_terms().ttl_us == 0 && !config.has_steps() {
+    if settings::receipt_terms().ttl_us == 0 && !config.has_tickets() {
         return Ok(None);
     }
     // What ends the claim with the session is set up there.

@@ -165,6 +165,11 @@ impl Later {
         self.until_due().is_zero()
     }
 
+    /// Of several that are due at the same time, as those are that were handed in together, all are or none.
+    pub fn is_due_at(&self, now: i64) -> bool {
+        self.due_at <= now
+    }
+
     /// How long to wait before a look whether it can be asked for; zero: it can.
     pub fn left(&self) -> Duration {
         let until_due = self.until_due();

@@ -399,7 +399,7 @@ pub fn providers() -> Vec<LoadedProvider> {
             let json: Value = serde_json::from_str(&text(row, 4)).unwrap_or_default();
             let config = Config::parse(&json).map(Arc::new);
             let logs_in = config.as_ref().is_ok_and(|config| config.login().is_some());
-            let takes_steps = config.as_ref().is_ok_and(|config| config.has_steps());
+            let takes_steps = config.as_ref().is_ok_and(|config| config.has_tickets());
             LoadedProvider {
                 id: uuid(row, 0),
                 name: text(row, 1),

@@ -6,6 +6,8 @@ mod presets;
 mod seeded;
 mod sets;
 mod sizes;
+mod slow_presets;
+mod steps;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{ALL, answers_but, asked, check_whose, counts, enrich_all, hit, outcomes, requests, world_of};
 use crate::support::Behaviour;
-use crate::world::{World, memory, pid};
+use crate::support::dice::number_of;
+use crate::world::{World, contact, memory, open, pid};
 
 /// What a vendor tells of a person's past where it tells all, as text: it is large, and the same for all.
 fn past() -> String {
@@ -56,6 +57,30 @@ fn the_cap_is_that_of_one_answer_for_each_contact() {
     assert_eq!(outcomes(&rows), counts([("provider_unavailable", 4)]));
     let message: String = rows[0].get("error_message");
     assert!(message.contains("larger than 8192 bytes"), "{message}");
+}
+
+#[test]
+fn many_elements_leave_memory_and_descriptors_as_they_were() {
+    let count = number_of("LEADLEX_BULK_ELEMENTS", 6_000) as i32;
+    let world = world_of(count, None, 100);
+    let mut caller = world.caller();
+    let backend = pid(&mut caller);
+    let mut set = |from: i32, to: i32| {
+        let sql = "SELECT count(*) FILTER (WHERE status = 'enriched')
+                   FROM enrich_contacts((SELECT array_agg(id) FROM crm WHERE id BETWEEN $1 AND $2), '{phone}')";
+        let enriched: i64 = caller.query_one(sql, &[&contact(from), &contact(to)]).unwrap().get(0);
+        assert_eq!(enriched, i64::from(to - from + 1));
+        (memory(backend), open(backend, "fd"))
+    };
+    let third = count / 3;
+    let (kept, files) = set(1, third);
+    let (later, later_files) = set(third + 1, count);
+    println!(
+        "{third} elements: {kept} kB, {files} files; {} more: {later} kB, {later_files} files",
+        count - third
+    );
+    assert!(later < kept + 8_000, "{kept} kB, then {later} kB");
+    assert!(later_files <= files + 2, "{files} files, then {later_files}");
 }
 
 /// For sessions that begin after this.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Config;
+use super::bulk_steps::{Submission, parse_submission};
 use super::inquiry::{Inquiry, Next};
 use super::login::{Login, LoginValues};
 use super::node::{Checked, Node};
@@ -11,7 +12,7 @@ use super::placeholder::Placeholder;
 use super::pointer::Pointer;
 use super::request::{BodyNode, RequestTemplate};
 use super::step::Step;
-use super::taken::Names;
+use super::taken::{Names, Taken};
 use super::template::{self, Template};
 use super::values::Values;
 use super::wanted::{self, Wanted};
@@ -23,10 +24,14 @@ const MOST_CONTACTS: u32 = 1_000;
 const MAX_TIMEOUT_MS: u32 = 60_000;
 const KEYS: [&str; 7] = ["request", "steps", "most", "answers", "match", "status", "timeout_ms"];
 
-/// The `bulk` of a description, checked and ready for use. It stands in place of the request of the first step.
+/// The `bulk` of a description, checked and ready for use. It stands in place of the request of the first step, or with steps of
+/// its own of all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bulk {
+    /// The one that is about all contacts.
     request: RequestTemplate,
+    /// It is handed in, and answered later.
+    pub(super) submission: Option<Submission>,
     most: usize,
     pub(super) answers: Pointer,
     pub(super) matching: Matching,
@@ -58,30 +63,52 @@ pub struct Seat<'a> {
 
 /// Contacts of one group can share a request: what is said once for all of them is the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Group(Vec<Vec<String>>);
+pub struct Group {
+    words: Vec<Vec<String>>,
+    /// Of those that were handed in together: the step, and what was taken.
+    ticket: Option<(usize, Taken)>,
+}
+
+impl Group {
+    /// Of those that were handed in together, at this step.
+    pub(super) fn of_ticket(step: usize, taken: Taken) -> Group {
+        Group { ticket: Some((step, taken)), ..Group::default() }
+    }
+
+    /// Whether it is asked for what was handed in before.
+    pub fn has_ticket(&self) -> bool {
+        self.ticket.is_some()
+    }
+}
 
 impl Bulk {
-    /// Reads it. `first`: the step in whose place it stands. The error names the first mistake and its place.
-    pub fn parse(node: &Node<'_>, login: Option<&Login>, first: &Step) -> Checked<Bulk> {
+    /// Reads it. `steps`: those about one contact, in whose place it stands. The error names the first mistake and its place.
+    pub fn parse(node: &Node<'_>, login: Option<&Login>, steps: &[Step]) -> Checked<Bulk> {
         let object = node.object(&KEYS)?;
-        if let Some(steps) = object.optional("steps") {
-            return Err(steps.error(
-                "cannot be used yet: a vendor that takes several contacts at once and answers later is asked about one at a time; leave \"bulk\" out, or give the \"request\" of one whose answer comes at once",
-            ));
-        }
-        let place = object.required("request")?;
         let names = Names::for_several(login.map(Login::take));
+        let given = match (object.optional("steps"), object.optional("request")) {
+            (Some(_), Some(request)) => {
+                return Err(request.error("must be left out where \"bulk\" has \"steps\": each has its own"));
+            }
+            (given, _) => given,
+        };
+        let place = match &given {
+            None => object.required("request")?,
+            Some(list) => first_request(list)?,
+        };
         let request = parse_post(&place, &names)?;
         let each = each_of(&place)?;
         if !request.each().is_some_and(BodyNode::tells) {
             return Err(each.error("must be an object that names something of a contact, such as {email}"));
         }
         let logs_in = request.templates().into_iter().any(|text| text.of_login().next().is_some());
-        if logs_in && !first.logs_in {
-            return Err(place.error("names what the login takes, and the request about one contact does not"));
-        }
         let matching =
             object.optional("match").map_or(Ok(Matching::Position), |rule| Matching::parse(&rule, &each))?;
+        let submission = given.map(|list| parse_submission(&list, (names, &matching), steps)).transpose()?;
+        let any_logs_in = submission.as_ref().is_some_and(Submission::logs_in);
+        if (logs_in || any_logs_in) && !steps[0].logs_in {
+            return Err(place.error("names what the login takes, and the request about one contact does not"));
+        }
         let mut shared = Vec::new();
         request.wanted_of_all(&mut shared);
         Ok(Bulk {
@@ -99,12 +126,14 @@ impl Bulk {
             logs_in,
             shared,
             request,
+            submission,
         })
     }
 
-    /// The request, with places for values.
-    pub fn template(&self) -> &RequestTemplate {
-        &self.request
+    /// All requests, with places for values.
+    pub fn templates(&self) -> impl Iterator<Item = &RequestTemplate> {
+        let later = self.submission.iter().flat_map(Submission::later);
+        std::iter::once(&self.request).chain(later.map(|step| &step.request))
     }
 
     /// The most contacts of one request.
@@ -120,7 +149,7 @@ impl Bulk {
     /// With which others a contact can share a request that lacks these fields.
     pub fn group(&self, wanted: FieldSet) -> Group {
         let words = |some: &Wanted| some.words(wanted).into_iter().map(str::to_owned).collect();
-        Group(self.shared.iter().map(words).collect())
+        Group { words: self.shared.iter().map(words).collect(), ticket: None }
     }
 
     /// What of a contact is sent, if that is enough to find it by.
@@ -154,11 +183,11 @@ impl Config {
     pub fn shares(&self, inquiry: &Inquiry, person: &Person) -> bool {
         let values = Values::of(person, None);
         let seat = Seat { inquiry, person, id: "" };
-        inquiry.step() == 0
-            && self.bulk.as_ref().is_some_and(|bulk| bulk.element(self, seat, values).is_some())
+        inquiry.is_new() && self.bulk.as_ref().is_some_and(|bulk| bulk.element(self, seat, values).is_some())
     }
 
-    /// The request about these contacts, of one [`Group`], of which each [shares](Config::shares). `login`: what the
+    /// The request about these contacts, of one [`Group`], of which each [shares](Config::shares), or that asks for what was
+    /// handed in about them. `login`: what the
     /// provider's login gave, if it has one and that is known.
     pub fn request_for_all(
         &self,
@@ -167,6 +196,9 @@ impl Config {
         login: Option<&LoginValues>,
     ) -> Next {
         let (Some(bulk), Some(first)) = (&self.bulk, seats.first()) else { return Next::Nothing(None) };
+        if !first.inquiry.is_new() {
+            return first.inquiry.next(self, first.person, secret, login);
+        }
         let secret = template::clean_secret(secret);
         let stranger = Person::default();
         let values = Values {
@@ -247,6 +279,14 @@ fn has_place(each: &BodyNode, placeholder: Placeholder) -> bool {
         }
     });
     found
+}
+
+/// That of the first step.
+fn first_request<'a>(list: &Node<'a>) -> Checked<Node<'a>> {
+    let Some(first) = list.items()?.into_iter().next() else {
+        return Err(list.error("must have at least two steps: one that hands in, and one that asks"));
+    };
+    first.object(&["request", "response", "take"])?.required("request")
 }
 
 fn parse_post(place: &Node<'_>, names: &Names) -> Checked<RequestTemplate> {

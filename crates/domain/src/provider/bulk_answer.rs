@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Config;
 use super::bulk::{Bulk, Matching};
+use super::bulk_steps;
 use super::document::Document;
 use super::exchange::{Answer, HttpRequest};
 use super::failure_kind::{Fault, FaultKind};
@@ -55,34 +56,26 @@ impl Config {
             return self.read_failure((request, answer), ids, (most_bytes, now), take);
         };
         let beside = text.as_deref().and_then(|text| beside(text, &bulk.answers, most_bytes));
-        let unrecognised = |message: String| {
-            let remedy = Some(
-                "Compare \"bulk\" in its configuration with the vendor's documentation: \"answers\", \"match\" and \"status\". SELECT leadlex.alter_provider(name, config => '{\"bulk\": null}') asks about one contact at a time.".to_owned(),
-            );
-            Fault { remedy, ..Fault::new(FaultKind::Unrecognised, message) }
-        };
-        let places = match bulk.places(&list, ids) {
-            Ok(places) => places,
-            Err(message) => {
-                let failed = |_| Part::Failed { fault: unrecognised(message.clone()), denied: false };
-                (0..ids.len()).for_each(|at| take(at, failed(at)));
-                return Whole::Told(self.steps[0].response.cost_of_all(answer, beside.as_ref()));
-            }
-        };
-        for (at, place) in places.into_iter().enumerate() {
-            let part = match place {
-                Place::At(element) => bulk.part(answer, list[element], most_bytes).map_err(unrecognised),
-                Place::Missing => Err(unrecognised("its answer says nothing about this contact".to_owned())),
-                Place::Twice => Err(unrecognised("its answer has the id of this contact twice".to_owned())),
-            };
-            let too_large = |part| match part {
-                Err(fault) => Part::Failed { fault, denied: false },
-                Ok(None) => Part::Failed { fault: too_large(most_bytes), denied: false },
-                Ok(Some(answer)) => Part::Answer(answer),
-            };
-            take(at, too_large(part));
-        }
+        let seat = |(at, id): (usize, &String)| bulk_steps::Place::at_once(at, ids.len(), id);
+        let seats: Vec<bulk_steps::Place> = ids.iter().enumerate().map(seat).collect();
+        bulk.tell((answer, &list), &seats, most_bytes, take);
         Whole::Told(self.steps[0].response.cost_of_all(answer, beside.as_ref()))
+    }
+
+    /// Of an answer about contacts that were handed in before, as many as are asked about now: `take` is given the part of each,
+    /// by its number among `seats`. With what is beside the list; `None`: there is no list.
+    pub(super) fn read_elements(
+        &self,
+        answer: &Answer,
+        seats: &[bulk_steps::Place],
+        most_bytes: usize,
+        take: &mut dyn FnMut(usize, Part),
+    ) -> Option<Option<Value>> {
+        let bulk = self.bulk()?;
+        let text = within(answer.status).then(|| text_of(answer)).flatten()?;
+        let list = list_at(&text, &bulk.answers)?;
+        bulk.tell((answer, &list), seats, most_bytes, take);
+        Some(beside(&text, &bulk.answers, most_bytes))
     }
 
     fn read_failure(
@@ -98,8 +91,7 @@ impl Config {
         let body = if answer.body.len() > most_bytes { Vec::new() } else { answer.body.clone() };
         let whole = Answer { status: answer.status, headers: answer.headers.clone(), body };
         let fault = step.response.fault_of_all(&whole, now, (&step.take, role));
-        let account = [FaultKind::Quota, FaultKind::RateLimited, FaultKind::BadCredentials];
-        if DIVISIBLE.contains(&answer.status) && ids.len() > 1 && !account.contains(&fault.kind) {
+        if ids.len() > 1 && is_divisible(answer.status, &fault) {
             return Whole::Halve;
         }
         let fault = request.without_echo_in(fault);
@@ -108,6 +100,19 @@ impl Config {
         }
         Whole::Told(step.response.cost_of_all(answer, Document::of(&whole).json()))
     }
+}
+
+/// Whether the vendor may take fewer contacts.
+pub(super) fn is_divisible(status: u16, fault: &Fault) -> bool {
+    let account = [FaultKind::Quota, FaultKind::RateLimited, FaultKind::BadCredentials];
+    DIVISIBLE.contains(&status) && !account.contains(&fault.kind)
+}
+
+fn unrecognised(message: String) -> Fault {
+    let remedy = Some(
+        "Compare \"bulk\" in its configuration with the vendor's documentation: \"answers\", \"match\" and \"status\". SELECT leadlex.alter_provider(name, config => '{\"bulk\": null}') asks about one contact at a time.".to_owned(),
+    );
+    Fault { remedy, ..Fault::new(FaultKind::Unrecognised, message) }
 }
 
 /// Where the answer about a contact stands.
@@ -119,16 +124,46 @@ enum Place {
 }
 
 impl Bulk {
-    fn places(&self, list: &[&RawValue], ids: &[String]) -> Result<Vec<Place>, String> {
+    fn tell(
+        &self,
+        (answer, list): (&Answer, &[&RawValue]),
+        seats: &[bulk_steps::Place],
+        most_bytes: usize,
+        take: &mut dyn FnMut(usize, Part),
+    ) {
+        let places = match self.places(list, seats) {
+            Ok(places) => places,
+            Err(message) => {
+                let failed = || Part::Failed { fault: unrecognised(message.clone()), denied: false };
+                return (0..seats.len()).for_each(|at| take(at, failed()));
+            }
+        };
+        for (at, place) in places.into_iter().enumerate() {
+            let part = match place {
+                Place::At(element) => self.part(answer, list[element], most_bytes).map_err(unrecognised),
+                Place::Missing => Err(unrecognised("its answer says nothing about this contact".to_owned())),
+                Place::Twice => Err(unrecognised("its answer has the id of this contact twice".to_owned())),
+            };
+            let too_large = |part| match part {
+                Err(fault) => Part::Failed { fault, denied: false },
+                Ok(None) => Part::Failed { fault: too_large(most_bytes), denied: false },
+                Ok(Some(answer)) => Part::Answer(answer),
+            };
+            take(at, too_large(part));
+        }
+    }
+
+    fn places(&self, list: &[&RawValue], seats: &[bulk_steps::Place]) -> Result<Vec<Place>, String> {
         let Matching::Id { answer, .. } = &self.matching else {
-            if list.len() != ids.len() {
-                let (answers, contacts) = (list.len(), ids.len());
+            let contacts = seats.first().map_or(0, |seat| seat.of);
+            if list.len() != contacts {
+                let answers = list.len();
                 return Err(format!("its answer has {answers} elements for {contacts} contacts"));
             }
-            return Ok((0..ids.len()).map(Place::At).collect());
+            return Ok(seats.iter().map(|seat| Place::At(seat.at)).collect());
         };
-        let numbers: HashMap<&str, usize> = ids.iter().map(String::as_str).zip(0..).collect();
-        let mut places = vec![Place::Missing; ids.len()];
+        let numbers: HashMap<&str, usize> = seats.iter().map(|seat| seat.id.as_str()).zip(0..).collect();
+        let mut places = vec![Place::Missing; seats.len()];
         for (at, element) in list.iter().enumerate() {
             let id = raw_at(element, answer).and_then(text_or_number);
             // One that was not sent is nobody's.

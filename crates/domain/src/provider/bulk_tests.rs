@@ -143,7 +143,7 @@ fn mistakes_are_named_with_their_place() {
         (json!({"most": 1001}), "/bulk/most", "from 1 to 1000"),
         (json!({"mosst": 5}), "/bulk/mosst", "not known"),
         (json!({"request": null}), "/bulk/request", "missing"),
-        (json!({"steps": []}), "/bulk/steps", "cannot be used yet"),
+        (json!({"steps": []}), "/bulk/steps", "at least two steps"),
         (json!({"request": {"method": "GET"}}), "/bulk/request/method", "must be POST"),
         (json!({"request": {"method": null}}), "/bulk/request/method", "missing"),
         (json!({"request": {"body": null}}), "/bulk/request/body", "missing"),

@@ -14,7 +14,7 @@ use super::response::unknown_field;
 use super::step::Step;
 use super::taken::{Names, Take};
 use super::template::Template;
-use super::{Config, IdentifyingSet, WhenPending, about};
+use super::{Config, IdentifyingSet, WhenPending, about, mapped};
 use crate::fields::{Field, FieldSet};
 
 const MAX_TIMEOUT_MS: u32 = 60_000;
@@ -55,11 +55,11 @@ pub fn parse(description: &Value) -> Checked<Config> {
     let root = Node::root(description).object(&KEYS)?;
     let at_most = |key, most| root.optional(key).map(|node| node.integer(1, most)).transpose();
     let (login, steps) = parse_steps(&root)?;
-    let bulk = root.optional("bulk").map(|node| Bulk::parse(&node, login.as_ref(), &steps[0])).transpose()?;
+    let bulk = root.optional("bulk").map(|node| Bulk::parse(&node, login.as_ref(), &steps)).transpose()?;
     let used_set = root.optional("send").map_or(Ok(false), |send| word(&send, "all", "used_set"))?;
     let held = root.optional("when_limited").map_or(Ok(false), |when| word(&when, "next", "wait"))?;
     let next = root.optional("when_pending").map_or(Ok(false), |when| word(&when, "wait", "next"))?;
-    let mapped = steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()));
+    let mapped = mapped(&steps);
     let mut config = Config {
         login,
         sets: parse_identify_by(&root.required("identify_by")?, used_set)?,
@@ -168,7 +168,7 @@ fn parse_list(list: &Node<'_>, names: &mut Names) -> Checked<Vec<Step>> {
 }
 
 fn requests<'a>(steps: &'a [Step], bulk: Option<&'a Bulk>) -> impl Iterator<Item = &'a RequestTemplate> {
-    steps.iter().map(|step| &step.request).chain(bulk.map(Bulk::template))
+    steps.iter().map(|step| &step.request).chain(bulk.into_iter().flat_map(Bulk::templates))
 }
 
 fn parse_header<'a>(
@@ -211,7 +211,9 @@ fn parse_low_balance(node: &Node<'_>, steps: &[Step]) -> Checked<f64> {
 /// How often and how long to ask says something only where an answer can be that there is none yet. That can be without
 /// `steps`, too: a later call asks again, and the queue does.
 fn check_polling(root: &Object<'_>, config: &Config) -> Checked<()> {
-    let can_be_pending = config.steps.iter().any(|step| step.response.signals.can_be_pending());
+    let together = config.submission().into_iter().flat_map(|submission| submission.steps());
+    let can_be_pending =
+        config.steps.iter().chain(together).any(|step| step.response.signals.can_be_pending());
     let given = ["poll_every_s", "poll_for_s", "when_pending"].into_iter().find_map(|key| root.optional(key));
     if let Some(node) = given.as_ref().filter(|_| !can_be_pending) {
         return Err(

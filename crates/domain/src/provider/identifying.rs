@@ -239,7 +239,7 @@ impl Config {
     /// Whether a request has a place for this value: in its URL, query, headers or body.
     pub(super) fn uses(&self, placeholder: Placeholder) -> bool {
         let login = self.login.iter().map(|login| login.template());
-        let bulk = self.bulk.iter().map(Bulk::template);
+        let bulk = self.bulk.iter().flat_map(Bulk::templates);
         let requests = login.chain(self.steps.iter().map(|step| &step.request)).chain(bulk);
         requests.flat_map(|request| request.templates()).any(|template| template.uses(placeholder))
     }

@@ -1,23 +1,25 @@
 //! One question to one provider, step by step, without I/O: which request is next, and what its answer comes to.
 
-use serde_json::{Map, Value, json};
+mod ticket;
 
+use super::bulk::Group;
+use super::bulk_steps::{self, Place};
 use super::exchange::{Answer, HttpRequest};
 use super::failure_kind::{Fault, FaultKind};
 use super::login::LoginValues;
-use super::response::{Explanation, Reading, Rest};
+use super::response::{Explanation, Reading, Rest, Role};
 use super::same_person::Whom;
 use super::step::Step;
-use super::taken::{MAX_VALUE_BYTES, MOST_NAMES, Taken};
+use super::taken::{MAX_VALUE_BYTES, MOST_NAMES, Take, Taken};
 use super::values::Values;
-use super::{Config, Verdict, template};
-use crate::fields::{Field, FieldMap, FieldSet};
+use super::{Config, Verdict, mapped, template};
+use crate::fields::{FieldMap, FieldSet};
 use crate::person::Person;
 
 /// Of all that is taken for one question, in bytes: what one step can take at most.
 const MAX_TAKEN_BYTES: usize = MOST_NAMES * MAX_VALUE_BYTES;
-/// Of a ticket, as JSON: with six values of the longest kind, and of what was taken every character escaped.
-pub const MAX_TICKET_BYTES: usize = 6 * MAX_TAKEN_BYTES + 64 * 1_024;
+
+pub use ticket::MAX_TICKET_BYTES;
 
 /// How far a question has come. It holds nothing of the person, and no secret and no token.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Inquiry {
     due_at: i64,
     /// A request was answered with 401, and nothing since.
     logged_in_again: bool,
+    /// It was handed in together with others; the steps are those of `bulk` then.
+    place: Option<Place>,
 }
 
 /// What to do next.
@@ -77,33 +81,8 @@ impl Inquiry {
             submitted_at: None,
             due_at: 0,
             logged_in_again: false,
+            place: None,
         }
-    }
-
-    /// A question that goes on where a ticket says. `None`: the ticket is of another description.
-    pub fn resumed(config: &Config, ticket: &Value, wanted: FieldSet) -> Option<Inquiry> {
-        let step = usize::try_from(ticket["step"].as_u64()?).ok()?;
-        if step == 0 || step >= config.steps.len() {
-            return None;
-        }
-        let mut taken = Taken::NOTHING;
-        for (name, value) in ticket["taken"].as_object()? {
-            taken.set(name, value.as_str()?.to_owned());
-        }
-        let needed = config.steps[..step].iter().flat_map(|step| step.take.names());
-        if needed.into_iter().any(|name| taken.get(name).is_none()) {
-            return None;
-        }
-        let value = |field: Field| Some((field, ticket["values"][field.name()].as_str()?.to_owned()));
-        Some(Inquiry {
-            step,
-            taken,
-            values: Field::all().filter_map(value).collect(),
-            confidence: ticket["confidence"].as_f64(),
-            submitted_at: Some(ticket["submitted_at"].as_i64()?),
-            due_at: ticket["due_at"].as_i64()?,
-            ..Inquiry::new(wanted)
-        })
     }
 
     /// The same after a request of it was answered with 401: what the login gave is new by now, and to be told so again is a
@@ -111,24 +90,6 @@ impl Inquiry {
     #[must_use]
     pub fn denied(self) -> Inquiry {
         Inquiry { logged_in_again: true, ..self }
-    }
-
-    /// What is to be kept so that nothing is handed in twice, as JSON of at most [`MAX_TICKET_BYTES`]; `None`: no step has
-    /// been answered yet. It names no person, but what earlier steps supplied stands in it.
-    pub fn ticket(&self) -> Option<Value> {
-        let submitted_at = self.submitted_at.filter(|_| self.step > 0)?;
-        let taken: Map<String, Value> =
-            self.taken.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-        let values: Map<String, Value> =
-            self.values.iter().map(|(field, value)| (field.name().to_owned(), json!(value))).collect();
-        Some(json!({
-            "step": self.step,
-            "taken": taken,
-            "values": values,
-            "confidence": self.confidence,
-            "submitted_at": submitted_at,
-            "due_at": self.due_at,
-        }))
     }
 
     /// The request that is next. `login`: what the provider's login gave, if it has one and that is known.
@@ -139,7 +100,7 @@ impl Inquiry {
         secret: Option<&str>,
         login: Option<&LoginValues>,
     ) -> Next {
-        let step = &config.steps[self.step];
+        let step = self.present(config);
         let secret = template::clean_secret(secret);
         let known = Values {
             secret: secret.as_deref(),
@@ -149,15 +110,21 @@ impl Inquiry {
             wanted: self.wanted.minus(self.values.fields()),
             ..Values::of(person, None)
         };
+        if self.place.is_some() {
+            // It names nothing of a contact, and what was handed in is known.
+            return match step.request.render(&known) {
+                None => Next::Nothing(None),
+                Some(request) if login.is_none() && step.logs_in => Next::LogIn(Box::new(request)),
+                Some(request) => Next::Send(Box::new(request)),
+            };
+        }
         let request = config.used_set(&known).and_then(|only| {
             let values = Values { only, ..known };
             step.request.tells_whom(&values).then(|| step.request.render(&values)).flatten()
         });
         match request {
             None => Next::Nothing((!self.values.is_empty()).then(|| self.so_far())),
-            Some(request) if login.is_none() && config.steps[self.step].logs_in => {
-                Next::LogIn(Box::new(request))
-            }
+            Some(request) if login.is_none() && step.logs_in => Next::LogIn(Box::new(request)),
             Some(request) => Next::Send(Box::new(request)),
         }
     }
@@ -187,13 +154,47 @@ impl Inquiry {
         whom: &Whom,
         now_us: i64,
     ) -> (Progress, Option<f64>) {
+        if let (Some(_), Some(request)) = (&self.place, request) {
+            return config.take_its_part(self, (request, answer), whom, now_us);
+        }
         let (reading, cost) = config.steps[self.step].read(answer, now_us / MICROSECONDS, whom);
+        (self.came(config, request, reading, answer.status == 401, now_us), cost)
+    }
+
+    /// The same of an answer that stands in the list of answers about those that were handed in together.
+    pub(super) fn take_element(
+        &mut self,
+        config: &Config,
+        (request, answer): (&HttpRequest, &Answer),
+        whom: &Whom,
+        now_us: i64,
+    ) -> (Progress, Option<f64>) {
+        let role = Role { last: true, has_ticket: false };
+        let now = now_us / MICROSECONDS;
+        let (reading, cost) = config.element_response().read(answer, now, whom, (&Take::default(), role));
+        let reading = match reading {
+            // Of one contact that cannot be said.
+            Reading::TicketUnknown(fault) => Reading::Failed(fault),
+            other => other,
+        };
+        (self.came(config, Some(request), reading, false, now_us), cost)
+    }
+
+    /// `denied`: by a status that a token which is over has, too.
+    fn came(
+        &mut self,
+        config: &Config,
+        request: Option<&HttpRequest>,
+        reading: Reading,
+        denied: bool,
+        now_us: i64,
+    ) -> Progress {
         let again = std::mem::take(&mut self.logged_in_again);
         let masked = |fault: Fault| match request {
             Some(request) => request.without_echo_in(fault),
             None => fault,
         };
-        let progress = match reading {
+        match reading {
             Reading::Answered { values, confidence, rest } => {
                 let values = match request {
                     Some(request) => request.without_echoes(values),
@@ -201,15 +202,13 @@ impl Inquiry {
                 };
                 let rest = match rest {
                     Rest::Lacks(fault) => Rest::Lacks(masked(fault)),
-                    Rest::Taken(taken) if hands_back(request, &taken) => Rest::Lacks(Fault::new(
-                        FaultKind::Unrecognised,
-                        "what its answer gives to be taken has the secret or a token in it, which is never kept",
-                    )),
-                    Rest::Taken(taken) if self.breaks_a_path(config, &taken) => Rest::Lacks(Fault::new(
-                        FaultKind::Unrecognised,
-                        "what its answer gives to be taken would be . or .. in the path of a later request, where it cannot be sent",
-                    )),
-                    rest => rest,
+                    Rest::Taken(taken) => {
+                        match bulk_steps::unfit(request, &taken, self.breaks_a_path(config, &taken)) {
+                            Some(fault) => Rest::Lacks(fault),
+                            None => Rest::Taken(taken),
+                        }
+                    }
+                    Rest::Nothing => Rest::Nothing,
                 };
                 self.answered(config, (values, confidence, rest), now_us)
             }
@@ -220,11 +219,25 @@ impl Inquiry {
             Reading::OtherPerson => Progress::Over(Verdict::OtherPerson),
             Reading::Suppressed => Progress::Over(Verdict::Suppressed),
             Reading::TicketUnknown(fault) => Progress::TicketUnknown(masked(fault)),
-            Reading::Failed(fault) => {
-                self.failed(config, masked(fault), answer.status == 401 && !again, now_us)
-            }
-        };
-        (progress, cost)
+            Reading::Failed(fault) => self.failed(config, masked(fault), denied && !again, now_us),
+        }
+    }
+
+    /// It was handed in together with others, or asked for with them: what was taken is for all of them. `place`: where it stands
+    /// among them, if that is not known yet.
+    pub(super) fn handed_in(
+        &mut self,
+        config: &Config,
+        (request, taken): (&HttpRequest, &Taken),
+        place: Place,
+        now_us: i64,
+    ) -> Progress {
+        self.logged_in_again = false;
+        self.place.get_or_insert(place);
+        match bulk_steps::unfit(Some(request), taken, self.breaks_a_path(config, taken)) {
+            Some(fault) => Progress::Failed(fault),
+            None => self.goes_on(config, taken, now_us),
+        }
     }
 
     /// The request for several contacts at once, of which this is one, has failed as a whole; what is shown of it is masked.
@@ -247,7 +260,7 @@ impl Inquiry {
                 self.wait(after_s, now_us);
                 Progress::Pending { after_s, fault }
             }
-            FaultKind::BadCredentials if denied && config.steps[self.step].logs_in => {
+            FaultKind::BadCredentials if denied && self.present(config).logs_in => {
                 self.logged_in_again = true;
                 Progress::LogInAgain
             }
@@ -261,7 +274,7 @@ impl Inquiry {
         (values, confidence, rest): (FieldMap<String>, Option<f64>, Rest),
         now_us: i64,
     ) -> Progress {
-        if !config.has_steps() {
+        if !config.has_steps() || self.place.is_some() {
             return Progress::Over(match values.is_empty() {
                 true => Verdict::NoMatch,
                 false => Verdict::Match { values, confidence },
@@ -282,6 +295,11 @@ impl Inquiry {
             Rest::Lacks(fault) => return Progress::Failed(fault),
             Rest::Taken(taken) => taken,
         };
+        self.goes_on(config, &taken, now_us)
+    }
+
+    /// To the next step, with what was taken.
+    fn goes_on(&mut self, config: &Config, taken: &Taken, now_us: i64) -> Progress {
         taken.iter().for_each(|(name, value)| self.taken.set(name, value.to_owned()));
         if self.taken.bytes() > MAX_TAKEN_BYTES {
             let message = format!(
@@ -291,7 +309,7 @@ impl Inquiry {
         }
         self.step += 1;
         self.submitted_at.get_or_insert(now_us);
-        let after_s = if config.steps[self.step].polls() { u64::from(config.poll_every_s()) } else { 0 };
+        let after_s = if self.present(config).polls() { u64::from(config.poll_every_s()) } else { 0 };
         self.wait(after_s, now_us);
         Progress::Next { after_s }
     }
@@ -302,7 +320,7 @@ impl Inquiry {
         let mut taken = self.taken.clone();
         now_taken.iter().for_each(|(name, value)| taken.set(name, value.to_owned()));
         let values = Values { taken: &taken, ..Values::of(&stranger, None) };
-        config.steps[self.step + 1..].iter().any(|step| step.request.url.breaks(&values))
+        self.steps(config)[self.step + 1..].iter().any(|step| step.request.url.breaks(&values))
     }
 
     fn wait(&mut self, after_s: u64, now_us: i64) {
@@ -321,6 +339,9 @@ impl Inquiry {
     /// Of the fields that the provider can supply, those about which all has been said before the request that is next: what
     /// of them is not among the values, it does not have.
     pub fn settled_fields(&self, config: &Config) -> FieldSet {
+        if self.place.is_some() {
+            return FieldSet::EMPTY;
+        }
         let (before, to_come) = config.steps.split_at(self.step);
         mapped(before).minus(mapped(to_come)).intersect(config.maps_of(self.wanted))
     }
@@ -329,7 +350,7 @@ impl Inquiry {
     /// what of them is not among the values, it does not have.
     pub fn settled_by(&self, config: &Config, progress: &Progress) -> FieldSet {
         match progress {
-            Progress::Over(Verdict::Match { .. }) if self.ended_early(config) => {
+            Progress::Over(Verdict::Match { .. }) if self.place.is_none() && self.ended_early(config) => {
                 let (before, left) = config.steps.split_at(self.step + 1);
                 mapped(before).minus(mapped(left)).intersect(config.maps_of(self.wanted))
             }
@@ -358,6 +379,9 @@ impl Inquiry {
     /// How many requests are still to be sent, where none supplies what is wanted before the last and each poll finds that it
     /// is ready.
     pub fn requests_left(&self, config: &Config) -> u64 {
+        if self.place.is_some() {
+            return (self.steps(config).len() - self.step) as u64;
+        }
         let wanted = self.wanted.minus(self.values.fields());
         let later = self.step + 1..config.steps.len();
         1 + later.filter(|at| !mapped(&config.steps[*at..]).intersect(wanted).is_empty()).count() as u64
@@ -365,12 +389,39 @@ impl Inquiry {
 
     /// Whether the request that is next asks for something that was handed in before.
     pub fn is_poll(&self, config: &Config) -> bool {
-        config.steps[self.step].polls()
+        self.present(config).polls()
+    }
+
+    /// Nothing has been handed in.
+    pub fn is_new(&self) -> bool {
+        self.step == 0 && self.place.is_none()
+    }
+
+    /// Where it stands among those that it was handed in with; `None`: it is asked about alone.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// With which others it can be asked for by one request; `None`: it was not handed in together with others.
+    pub fn group(&self) -> Option<Group> {
+        self.place.as_ref().map(|_| Group::of_ticket(self.step, self.taken.clone()))
+    }
+
+    /// The steps of which it is at one.
+    fn steps<'c>(&self, config: &'c Config) -> &'c [Step] {
+        match (&self.place, config.submission()) {
+            (Some(_), Some(submission)) => submission.steps(),
+            _ => &config.steps,
+        }
+    }
+
+    fn present<'c>(&self, config: &'c Config) -> &'c Step {
+        &self.steps(config)[self.step]
     }
 
     /// Whether the request that is next hands something in that is asked for later.
     pub fn hands_in(&self, config: &Config) -> bool {
-        !config.steps[self.step].take.is_empty() && !self.is_poll(config)
+        !self.present(config).take.is_empty() && !self.is_poll(config)
     }
 
     /// From when on the next request can be sent, in epoch microseconds; 0: at once.
@@ -387,7 +438,7 @@ impl Inquiry {
 
     /// See [`Config::explain`]: of the step whose request is next, so to be asked before [`Inquiry::take`].
     pub fn explain(&self, config: &Config, answer: &Answer) -> Explanation {
-        let explained = config.steps[self.step].response.explain(answer);
+        let explained = self.present(config).response.explain(answer);
         if !config.has_steps() {
             return explained;
         }
@@ -398,7 +449,7 @@ impl Inquiry {
     /// For somebody who tries the description out: why the answer of this step adds nothing to what earlier ones supplied.
     /// `None`: it adds something, or is no match and no other person. To be asked before [`Inquiry::take`].
     pub fn adds_nothing(&self, config: &Config, answer: &Answer, whom: &Whom, now: i64) -> Option<String> {
-        match config.steps[self.step].read(answer, now, whom).0 {
+        match self.present(config).read(answer, now, whom).0 {
             Reading::NoMatch => Some(self.explain(config, answer).why),
             Reading::OtherPerson => {
                 Some("the answer is about another person than the contact (same_person)".to_owned())
@@ -406,16 +457,6 @@ impl Inquiry {
             _ => None,
         }
     }
-}
-
-/// The fields that these steps have a place for.
-fn mapped(steps: &[Step]) -> FieldSet {
-    steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()))
-}
-
-/// Whether what was taken has the secret or a token in it.
-fn hands_back(request: Option<&HttpRequest>, taken: &Taken) -> bool {
-    request.is_some_and(|request| taken.iter().any(|(_, value)| request.echoes(value)))
 }
 
 const MICROSECONDS: i64 = 1_000_000;

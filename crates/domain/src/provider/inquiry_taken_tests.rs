@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::tests::{answered, description, submitted};
 use super::*;
+use crate::fields::Field;
 
 /// The first step takes these names, and supplies three values.
 fn own_description(names: &Map<String, Value>) -> Value {

@@ -1,7 +1,8 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::contact::Contact;
+use crate::fields::Field;
 use crate::provider::ConfigError;
 
 /// 2026-10-21 07:27:00 UTC.

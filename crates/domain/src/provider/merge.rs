@@ -9,7 +9,7 @@ use super::shape;
 ///
 /// A field or confidence rule of another form (`join` over `pointer`, say) replaces the preset's as a whole, since
 /// no rule has two forms. A null that means something where it stands cannot survive this, and is refused. `steps` replace
-/// those of the preset as a whole, and its `request` and `response`, in whose place they stand. A `bulk` goes with the request
+/// those of the preset as a whole, and its `request` and `response`, in whose place they stand; in `bulk` likewise. A `bulk` goes with the request
 /// in whose place it stands: who changes that one and says nothing of `bulk` asks about one contact at a time, at the address and
 /// with the parameters that were given.
 pub fn merge_preset(preset: &Value, config: &Value) -> Checked<Value> {
@@ -21,6 +21,15 @@ pub fn merge_preset(preset: &Value, config: &Value) -> Checked<Value> {
     if let Some(members) = merged.as_object_mut().filter(|_| has_steps) {
         for key in ["request", "response"].into_iter().filter(|key| config.get(key).is_none()) {
             members.remove(key);
+        }
+    }
+    let given =
+        |key: &str| config.get("bulk").and_then(|bulk| bulk.get(key)).is_some_and(|part| !part.is_null());
+    for (over, under) in [("steps", "request"), ("request", "steps")] {
+        if let Some(bulk) =
+            merged.get_mut("bulk").and_then(Value::as_object_mut).filter(|_| given(over) && !given(under))
+        {
+            bulk.remove(under);
         }
     }
     let asks_otherwise = ["request", "steps"].into_iter().any(|key| config.get(key).is_some());

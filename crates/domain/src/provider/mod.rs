@@ -42,6 +42,7 @@ pub mod about;
 mod advice;
 mod bulk;
 mod bulk_answer;
+mod bulk_steps;
 mod condition;
 mod confidence;
 mod config;
@@ -82,6 +83,7 @@ use serde_json::Value;
 
 pub use bulk::{Bulk, Group, Seat};
 pub use bulk_answer::{Part, Whole};
+pub use bulk_steps::{Member, Place};
 pub use exchange::{Answer, HttpRequest, Method};
 pub use failure_kind::{Effect, Fault, FaultKind};
 pub use identifying::Known;
@@ -187,7 +189,9 @@ impl Config {
 
     /// What is left with the vendor, in its own unit, and whether that is little, where the answer says it.
     pub fn balance(&self, answer: &Answer) -> Option<(f64, bool)> {
-        let mut rules = self.steps.iter().filter_map(|step| step.response.balance.as_ref()).peekable();
+        let together = self.submission().into_iter().flat_map(|submission| submission.steps());
+        let steps = self.steps.iter().chain(together);
+        let mut rules = steps.filter_map(|step| step.response.balance.as_ref()).peekable();
         rules.peek()?;
         let body = Document::of(answer);
         let balance = rules.find_map(|rule| rule.of(answer, body.json()))?;
@@ -350,13 +354,18 @@ impl Config {
     pub fn origins(&self) -> BTreeSet<String> {
         let of_steps = self.steps.iter().map(|step| &step.request);
         let all = self.login.iter().map(Login::template).chain(of_steps);
-        all.chain(self.bulk.iter().map(Bulk::template)).map(|request| request.url.origin()).collect()
+        all.chain(self.bulk.iter().flat_map(Bulk::templates)).map(|request| request.url.origin()).collect()
     }
 
     /// Whether a request of it has a place for a secret.
     pub fn needs_secret(&self) -> bool {
         self.sends.contains(&Placeholder::Secret)
     }
+}
+
+/// The fields that these steps have a place for.
+fn mapped(steps: &[Step]) -> FieldSet {
+    steps.iter().fold(FieldSet::EMPTY, |all, step| all.union(step.response.fields.fields()))
 }
 
 #[cfg(test)]

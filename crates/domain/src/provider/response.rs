@@ -200,6 +200,21 @@ impl Response {
         self.cost.as_ref()?.of(answer, body)
     }
 
+    /// What such an answer says of all of them at once, where it is no answer about each: that it is not ready, that what was
+    /// handed in is not known, or a failure. `None`: it says nothing of that kind by a rule.
+    pub fn said_of_all(&self, answer: &Answer, now: i64, (take, role): (&Take, Role)) -> Option<Reading> {
+        let body = Document::of(answer);
+        let fault = |kind| self.fault(kind, answer, &body, now);
+        match self.signal(answer, &body, (take, role))? {
+            Signal::Fault(kind) => Some(Reading::Failed(fault(kind))),
+            Signal::TicketUnknown => Some(Reading::TicketUnknown(Fault {
+                message: words::ticket_unknown(answer.status),
+                ..fault(FaultKind::ProviderError)
+            })),
+            Signal::NoMatch | Signal::Suppressed => None,
+        }
+    }
+
     /// Of such an answer that has no list in it: why it is of no use to anybody. What it would say about one person it cannot
     /// say about several. `took`: what a step takes of an answer about one.
     pub fn fault_of_all(&self, answer: &Answer, now: i64, (take, role): (&Take, Role)) -> Fault {

@@ -18,7 +18,7 @@ pub const MOST_NAMES: usize = 8;
 const LONGEST_NAME: usize = 63;
 
 /// Names and values that were taken, in the order in which they were.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Taken(Vec<(String, String)>);
 
 impl Taken {
@@ -81,6 +81,12 @@ impl Names {
     pub fn for_several(login: Option<&Take>) -> Names {
         let names = login.map_or_else(Names::default, Names::with_login);
         Names { several: true, ..names }
+    }
+
+    /// The same for a request after that one: it is about no contact.
+    #[must_use]
+    pub fn for_one(self) -> Names {
+        Names { several: false, ..self }
     }
 
     /// Whether the request is about several contacts.

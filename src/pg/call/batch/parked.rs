@@ -8,6 +8,7 @@ use crate::pg::provider::{Awaited, Later};
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
+use crate::pg::sys::clock;
 use leadlex_domain::sqlstate;
 use leadlex_domain::steps::{Event, Outcome, Raised, Step};
 
@@ -84,13 +85,14 @@ impl Batch<'_> {
         let places: Vec<Place> = self.parked.iter().filter_map(Parked::place).collect();
         let mut over = single_flight::over(&places).into_iter();
         let (mut ready, patience) = (Vec::new(), single_flight::lock_timeout());
+        let now = clock::now_us();
         for parked in std::mem::take(&mut self.parked) {
             let late = parked.member.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let (event, waits) = match &parked.awaits {
                 Awaits::Others(_, since) if !over.next().unwrap_or(true) && !late => {
                     (Event::Over, Some(*since))
                 }
-                Awaits::Answer(later) if !later.left().is_zero() && !late => {
+                Awaits::Answer(later) if !(later.is_due_at(now) && later.left().is_zero()) && !late => {
                     self.parked.push(parked);
                     continue;
                 }
@@ -119,6 +121,13 @@ impl Batch<'_> {
             self.advance(member);
         }
         taken
+    }
+
+    /// Whether one waits for a moment alone, until what was handed in is written down: others that were handed in with it wait for
+    /// it before they are asked for.
+    pub fn is_one_nearly_ready(&self) -> bool {
+        let nearly = |parked: &Parked| matches!(&parked.awaits, Awaits::Answer(later) if later.is_due());
+        self.parked.iter().any(nearly)
     }
 
     /// None of them is waited for any more.

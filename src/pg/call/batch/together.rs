@@ -102,7 +102,8 @@ impl Batch<'_> {
             || self.together.sittings.iter().any(|seated| seated.at < at);
         let more = !self.queue.is_empty() || !self.ahead.is_empty();
         let full = self.requests() >= parallel || self.finished.len() >= PORTION;
-        before || (more && full && self.admits())
+        let with_it = self.together.tables[index].group.has_ticket() && self.is_one_nearly_ready();
+        before || with_it || (more && full && self.admits())
     }
 
     fn seat(&mut self, at: usize, members: Vec<(Instant, Member)>) {

@@ -1,0 +1,269 @@
+//! Contacts that are handed in together and answered later: one ticket for all, kept for each.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use postgres::Row;
+use serde_json::{Value, json};
+
+use super::{alter, check_whose, counts, enrich_all, number_in, phone_of};
+use crate::support::http::Request;
+use crate::support::{Behaviour, eventually};
+use crate::world::{Beginning, World, contact, credits, enrich, only_phone, pid, sqlstate};
+
+const SUBMIT: &str = "/batch";
+const POLL: &str = "/result";
+const LONG: Duration = Duration::from_secs(60);
+
+/// By id: who was handed in, in their order, with their own ids.
+#[derive(Default)]
+struct Jobs {
+    jobs: HashMap<String, Vec<(usize, Value)>>,
+    ready: bool,
+}
+
+type Vendor = Arc<Mutex<Jobs>>;
+
+/// A vendor that takes so many at once, and a provider that asks it every second.
+fn world_of(contacts: i32, most: usize, by_id: bool) -> (World, Vendor) {
+    let world = World::with(&Beginning { contacts, credits: Some(1_000), ..Beginning::default() });
+    let submit = json!({
+        "request": {"method": "POST", "url": world.provider.url(SUBMIT), "headers": {"X-Api-Key": "{secret}"},
+                    "body": {"people": {"each": {"email": "{email}"}}}},
+        "response": {"pending": {"status": []}}, "take": {"batch": "/id"}
+    });
+    let poll = json!({
+        "request": {"url": world.provider.url(POLL), "query": {"id": "{batch}"}, "headers": {"X-Api-Key": "{secret}"}},
+        "response": {"pending": {"body": [{"pointer": "/state", "in": ["running"]}]}, "ticket_unknown": {"status": [404]}}
+    });
+    let matching = if by_id { json!({"send": "/ref", "answer": "/ref"}) } else { json!("position") };
+    alter(
+        &world,
+        &json!({
+            "poll_every_s": 1, "poll_for_s": 60,
+            "bulk": {"steps": [submit, poll], "most": most, "answers": "/people", "match": matching, "status": "/status", "timeout_ms": 10000}
+        }),
+    );
+    let vendor = Vendor::default();
+    let own = Arc::clone(&vendor);
+    world.provider.on(SUBMIT, move |request| take_in(&own, request));
+    let own = Arc::clone(&vendor);
+    world.provider.on(POLL, move |request| tell(&own, request));
+    (world, vendor)
+}
+
+fn take_in(vendor: &Vendor, request: &Request) -> Behaviour {
+    let mut vendor = vendor.lock().unwrap();
+    let id = format!("b{}", vendor.jobs.len());
+    let body = request.json();
+    let people = body["people"].as_array().unwrap().iter();
+    let people = people.map(|one| (number_in(one["email"].as_str().unwrap()), one["ref"].clone()));
+    vendor.jobs.insert(id.clone(), people.collect());
+    Behaviour::json(202, json!({"id": id}))
+}
+
+fn tell(vendor: &Vendor, request: &Request) -> Behaviour {
+    let vendor = vendor.lock().unwrap();
+    let Some(people) = vendor.jobs.get(request.param("id").unwrap_or_default()) else {
+        return Behaviour::json(404, json!({"error": "no such batch"}));
+    };
+    if !vendor.ready {
+        return Behaviour::json(200, json!({"state": "running", "people": []}));
+    }
+    let one = |(number, own): &(usize, Value)| {
+        let mut answer = match number % 10 {
+            0 => json!({"status": 404}),
+            9 => json!({"status": 500}),
+            _ => only_phone(&phone_of(*number)),
+        };
+        answer["ref"] = own.clone();
+        answer
+    };
+    let mut all: Vec<Value> = people.iter().map(one).collect();
+    if people.iter().any(|(_, own)| own.is_string()) {
+        all.reverse();
+    }
+    Behaviour::json(200, json!({"state": "done", "people": all}))
+}
+
+fn ready(vendor: &Vendor) {
+    vendor.lock().unwrap().ready = true;
+}
+
+/// The numbers of the contacts of each that was handed in.
+fn handed_in(vendor: &Vendor) -> Vec<usize> {
+    let mut sizes: Vec<usize> = vendor.lock().unwrap().jobs.values().map(Vec::len).collect();
+    sizes.sort_unstable_by(|one, other| other.cmp(one));
+    sizes
+}
+
+/// As [`super::outcomes`], but what is pending is that, and no failure.
+fn outcomes(rows: &[Row]) -> BTreeMap<String, usize> {
+    let (pending, over): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| row.get::<_, String>("status") == "pending");
+    let mut counts = BTreeMap::new();
+    for row in over {
+        let error: Option<String> = row.get("error_code");
+        *counts.entry(error.unwrap_or_else(|| row.get("status"))).or_default() += 1;
+    }
+    if !pending.is_empty() {
+        counts.insert("pending".to_owned(), pending.len());
+    }
+    counts
+}
+
+fn polls(world: &World) -> usize {
+    world.provider.count_of(POLL)
+}
+
+fn wait_for_tickets(world: &World, count: i64) {
+    eventually("the tickets are written", LONG, || tickets(world) == count);
+}
+
+fn tickets(world: &World) -> i64 {
+    world.number("SELECT count(*) FROM leadlex.ticket")
+}
+
+#[test]
+fn a_set_hands_in_once_and_asks_once_for_all() {
+    for by_id in [false, true] {
+        let (world, vendor) = world_of(25, 10, by_id);
+        ready(&vendor);
+        let mut caller = world.caller();
+        let rows = enrich_all(&mut caller, 1..=25);
+        assert_eq!(outcomes(&rows), counts([("enriched", 21), ("no_match", 2), ("provider_unavailable", 2)]));
+        assert_eq!((handed_in(&vendor), polls(&world)), (vec![10, 10, 5], 3), "by id: {by_id}");
+        assert_eq!((check_whose(&world), credits(&mut caller)), (21, Some(979)));
+        world.check_credits_add_up();
+        // Only the two whose element was bad have anything left to ask for.
+        wait_for_tickets(&world, 2);
+        eventually("each request counts once", LONG, || {
+            let row =
+                world.owner().query_one("SELECT calls, matches FROM leadlex.provider_stats", &[]).unwrap();
+            (row.get::<_, i64>(0), row.get::<_, i64>(1)) == (6, 21)
+        });
+    }
+}
+
+#[test]
+fn some_of_them_are_asked_for_later_in_any_order_and_never_handed_in_again() {
+    for by_id in [false, true] {
+        let (world, vendor) = world_of(8, 100, by_id);
+        world.cluster.set("leadlex.total_timeout", "500ms");
+        let mut caller = world.caller();
+        let mut transaction = caller.transaction().unwrap();
+        assert_eq!(outcomes(&enrich_all(&mut transaction, 1..=8)), counts([("pending", 8)]));
+        transaction.rollback().unwrap();
+        wait_for_tickets(&world, 8);
+        assert_eq!((handed_in(&vendor), polls(&world)), (vec![8], 0));
+        ready(&vendor);
+        thread::sleep(Duration::from_millis(1_100));
+        assert_eq!(outcomes(&enrich_all(&mut caller, [7, 2, 5])), counts([("enriched", 3)]));
+        assert_eq!((handed_in(&vendor), polls(&world)), (vec![8], 1));
+        // One of them alone, by a single call.
+        assert_eq!(enrich(&mut caller, 4).unwrap()["contact"]["phone"], json!(phone_of(4)));
+        let rest = enrich_all(&mut caller, [8, 6, 1, 3]);
+        assert_eq!(outcomes(&rest), counts([("enriched", 4)]));
+        assert_eq!((handed_in(&vendor), polls(&world), check_whose(&world)), (vec![8], 3, 8));
+        assert_eq!(credits(&mut caller), Some(992));
+        wait_for_tickets(&world, 0);
+    }
+}
+
+#[test]
+fn the_queue_asks_once_a_visit_for_all_of_a_ticket_and_counts_no_attempt() {
+    let (world, vendor) = world_of(8, 100, false);
+    let ids: Vec<_> = (1..=8).map(contact).collect();
+    world.caller().execute("SELECT leadlex.enqueue($1, '{phone}')", &[&ids]).unwrap();
+    eventually("it was asked for twice", LONG, || polls(&world) >= 2);
+    ready(&vendor);
+    eventually("all are written", LONG, || check_whose(&world) == 8);
+    assert_eq!(handed_in(&vendor), [8]);
+    assert!(polls(&world) < 8, "{} polls for one ticket", polls(&world));
+    eventually("all are done", LONG, || {
+        world.number("SELECT count(*) FROM leadlex.job WHERE state = 'done'") == 8
+    });
+    assert_eq!(world.number("SELECT max(attempts)::int8 FROM leadlex.job"), 1);
+    world.check_credits_add_up();
+}
+
+#[test]
+fn a_cancel_and_kill_9_lose_no_ticket() {
+    let (world, vendor) = world_of(6, 100, false);
+    let own = Arc::clone(&vendor);
+    world.provider.on(SUBMIT, move |request| take_in(&own, request).after(Duration::from_millis(500)));
+    let mut caller = world.caller();
+    let backend = pid(&mut caller);
+    let result = thread::scope(|scope| {
+        let ids: Vec<_> = (1..=6).map(contact).collect();
+        let caller = &mut caller;
+        let call = scope.spawn(move || caller.query("SELECT * FROM enrich_contacts($1, '{phone}')", &[&ids]));
+        world.provider.wait_for(1, LONG);
+        world.cancel(backend);
+        call.join().unwrap()
+    });
+    assert_eq!(sqlstate(&result), "57014");
+    wait_for_tickets(&world, 6);
+    let killed = pid(&mut caller);
+    world.cluster.kill9(killed);
+    eventually("the server has started again", LONG, || {
+        let session = world.cluster.config("app").connect(postgres::NoTls);
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
+        session
+            .and_then(|mut session| session.query_one(sql, &[&killed]))
+            .is_ok_and(|row| row.get::<_, i64>(0) == 0)
+    });
+    ready(&vendor);
+    thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(outcomes(&enrich_all(&mut world.caller(), 1..=6)), counts([("enriched", 6)]));
+    assert_eq!((handed_in(&vendor), polls(&world), check_whose(&world)), (vec![6], 1, 6));
+}
+
+#[test]
+fn who_is_forgotten_is_handed_in_anew_and_the_others_are_not() {
+    let (world, vendor) = world_of(4, 100, false);
+    world.cluster.set("leadlex.total_timeout", "500ms");
+    let mut caller = world.caller();
+    enrich_all(&mut caller, 1..=4);
+    wait_for_tickets(&world, 4);
+    world.owner().execute("SELECT leadlex.forget_contact($1)", &[&contact(2)]).unwrap();
+    assert_eq!(tickets(&world), 3);
+    ready(&vendor);
+    thread::sleep(Duration::from_millis(1_100));
+    let rows = enrich_all(&mut caller, 1..=4);
+    assert_eq!(outcomes(&rows), counts([("enriched", 3), ("pending", 1)]));
+    assert_eq!((handed_in(&vendor), polls(&world)), (vec![4, 1], 1));
+}
+
+#[test]
+fn what_the_vendor_knows_no_longer_is_handed_in_anew() {
+    let (world, vendor) = world_of(4, 100, false);
+    world.cluster.set("leadlex.total_timeout", "500ms");
+    let mut caller = world.caller();
+    enrich_all(&mut caller, 1..=4);
+    wait_for_tickets(&world, 4);
+    let lost = std::mem::take(&mut vendor.lock().unwrap().jobs);
+    assert_eq!(lost.len(), 1);
+    thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(outcomes(&enrich_all(&mut caller, 1..=4)), counts([("provider_unavailable", 4)]));
+    assert_eq!(polls(&world), 1);
+    wait_for_tickets(&world, 0);
+    world.end_pauses();
+    assert_eq!(outcomes(&enrich_all(&mut caller, 1..=4)), counts([("pending", 4)]));
+    assert_eq!(handed_in(&vendor), [4]);
+}
+
+#[test]
+fn what_is_not_taken_at_once_is_handed_in_by_halves_and_what_is_asked_for_is_not() {
+    let (world, vendor) = world_of(8, 100, false);
+    let own = Arc::clone(&vendor);
+    world.provider.on(SUBMIT, move |request| match request.json()["people"].as_array().unwrap().len() {
+        1..=4 => take_in(&own, request),
+        _ => Behaviour::json(413, json!({"error": "too many"})),
+    });
+    ready(&vendor);
+    assert_eq!(outcomes(&enrich_all(&mut world.caller(), 1..=8)), counts([("enriched", 8)]));
+    assert_eq!((handed_in(&vendor), polls(&world), check_whose(&world)), (vec![4, 4], 2, 8));
+}
