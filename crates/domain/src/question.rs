@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::contact::Contact;
-use super::fields::{Field, FieldMap, FieldSet};
+use super::fields::{Field, FieldSet};
 use super::hash::{Hash, hash, hash_each};
 use super::people::value;
 use super::person::Person;
@@ -38,6 +38,8 @@ pub struct Questions {
     wider: Vec<Vec<Hash>>,
     stem: Hash,
     all: Known<'static>,
+    /// The contact's row; `None` for one that is in no table.
+    row: Option<Hash>,
     former: Option<former::Questions>,
 }
 
@@ -88,7 +90,7 @@ impl Questions {
             if parties.former { former::Questions::of(parties, config, person, contact) } else { None };
         let owned = |(name, value): (&'static str, Cow<'_, str>)| (name, Cow::Owned(value.into_owned()));
         let all = identity.all.into_iter().map(owned).collect();
-        Some(Questions { hashes, known, wider, stem, all, former })
+        Some(Questions { hashes, known, wider, stem, all, row: person.row, former })
     }
 
     /// Under which answers to it may be found.
@@ -123,7 +125,7 @@ impl Questions {
         self.hashes.iter().enumerate().flat_map(with_more).filter_map(move |(at, hash)| {
             let remembered = find(hash)?;
             let known = |known: &Known<'_>| hash_of(&self.stem, "known", known.iter());
-            let same = at == 0 || is_about(remembered, contact, known, &self.all);
+            let same = at == 0 || is_about(remembered, (contact, self.row), known, &self.all);
             same.then_some((*hash, remembered))
         })
     }
@@ -143,8 +145,8 @@ pub trait Remembered {
     /// [`Questions::known`] when it was put.
     fn known(&self) -> &Hash;
 
-    /// What was answered; `None`: that is not known, or not any more.
-    fn values(&self) -> Option<&FieldMap<String>>;
+    /// Whether this field of the contact, who is in this row, may have come of it.
+    fn may_have_filled(&self, contact: &Contact, row: Option<Hash>, field: Field) -> bool;
 }
 
 impl Remembered for Receipt {
@@ -152,8 +154,10 @@ impl Remembered for Receipt {
         &self.known
     }
 
-    fn values(&self) -> Option<&FieldMap<String>> {
-        self.answer.as_ref().map(|(values, _)| values)
+    /// Where the answer is not kept any more, that is not known.
+    fn may_have_filled(&self, contact: &Contact, _: Option<Hash>, field: Field) -> bool {
+        let values = self.answer.as_ref().map(|(values, _)| values);
+        values.is_none_or(|values| is_stored(contact, field, values.get(field).map(String::as_str)))
     }
 }
 
@@ -162,9 +166,10 @@ impl Remembered for Ticket {
         &self.known
     }
 
-    /// What it will fill in is not known.
-    fn values(&self) -> Option<&FieldMap<String>> {
-        None
+    /// What it will fill in is not known, and others may have filled in the rest since: that counts for the contact that was
+    /// asked about. Of another contact who has more, only what earlier steps supplied makes it the same person.
+    fn may_have_filled(&self, contact: &Contact, row: Option<Hash>, field: Field) -> bool {
+        row == Some(self.person) || is_stored(contact, field, self.supplied(field))
     }
 }
 
@@ -172,14 +177,14 @@ impl Remembered for Ticket {
 /// while the answer is kept, what this one did. Others can have the same weaker identifiers.
 fn is_about(
     remembered: &impl Remembered,
-    contact: &Contact,
+    (contact, row): (&Contact, Option<Hash>),
     known: impl Fn(&Known<'_>) -> Hash,
     all: &Known<'_>,
 ) -> bool {
     let filled: Vec<Field> = contact
         .identifying_fields()
         .iter()
-        .filter(|field| may_have_filled(remembered, contact, *field))
+        .filter(|field| remembered.may_have_filled(contact, row, *field))
         .collect();
     (0..1_u32 << filled.len()).any(|some| {
         let without = |name: &str| {
@@ -193,12 +198,9 @@ fn is_about(
     })
 }
 
-fn may_have_filled(remembered: &impl Remembered, contact: &Contact, field: Field) -> bool {
-    let same = |values: &FieldMap<String>| match (values.get(field), contact.value(field)) {
-        (Some(offered), Some(stored)) => value::same(field, stored, offered),
-        _ => false,
-    };
-    remembered.values().is_none_or(same)
+fn is_stored(contact: &Contact, field: Field, supplied: Option<&str>) -> bool {
+    let both = supplied.zip(contact.value(field));
+    both.is_some_and(|(supplied, stored)| value::same(field, stored, supplied))
 }
 
 /// Questions as receipts had them when a question was one identifying set alone, with its values as they were stored. Such a
@@ -247,7 +249,8 @@ mod former {
         ) -> impl Iterator<Item = (&'r Receipt, Hash)> {
             self.hashes.iter().filter_map(move |hash| {
                 let receipt = find(hash)?;
-                let same = is_about(receipt, contact, |known| hash_of(&self.stem, known), &self.all);
+                let known = |known: &Known<'_>| hash_of(&self.stem, known);
+                let same = is_about(receipt, (contact, None), known, &self.all);
                 same.then(|| (receipt, self.known()))
             })
         }

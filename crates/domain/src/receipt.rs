@@ -269,12 +269,13 @@ impl Filed {
         let [workspace, provider, person, content, sighting] = parts.as_slice() else {
             return None;
         };
+        let person = id(person)?.into_bytes();
         Some(Filed {
             workspace: id(workspace)?,
             provider: id(provider)?,
-            person: id(person)?.into_bytes(),
+            person,
             content: match content.as_array() {
-                Some(parts) => Content::read(parts)?,
+                Some(parts) => Content::read(parts, person)?,
                 None => Content::Outcome(LastOutcome::read(content)?),
             },
             sighting: read_sighting(sighting),
@@ -308,11 +309,11 @@ impl Filed {
 }
 
 impl Content {
-    fn read(parts: &[Value]) -> Option<Content> {
+    fn read(parts: &[Value], person: Hash) -> Option<Content> {
         match parts {
             [] => Some(Content::Nothing),
             [at] => Some(Content::NoTicket(at.as_i64()?)),
-            [_, _, _, _, _, _, ..] => Ticket::from_parts(parts).map(Content::Ticket),
+            [_, _, _, _, _, _, ..] => Ticket::from_parts(parts, person).map(Content::Ticket),
             [at, known, matched, lacking, answer] => Some(Content::Receipt(Receipt {
                 answered_at: at.as_i64()?,
                 known: id(known)?.into_bytes(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::fields::FieldSet;
+use super::fields::{Field, FieldSet};
 use super::hash::Hash;
 use super::provider::{Config, Inquiry};
 
@@ -16,6 +16,8 @@ pub struct Ticket {
     pub submitted_at: i64,
     /// When it is given up, by the description that it was kept with.
     pub ends_at: i64,
+    /// For which contact it was asked last, see [`super::receipt::person`].
+    pub person: Hash,
     /// What was known of the person, see [`super::question::Questions::known`].
     pub known: Hash,
     /// See [`Inquiry::ticket`].
@@ -29,11 +31,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Of a question under way; `before`: what was kept of it. `None`: nothing has been handed in.
+    /// Of a question under way about this contact; `before`: what was kept of it. `None`: nothing has been handed in.
     pub fn new(
         config: &Config,
         inquiry: &Inquiry,
-        known: Hash,
+        (person, known): (Hash, Hash),
         before: Option<&Ticket>,
         now: i64,
     ) -> Option<Ticket> {
@@ -44,6 +46,7 @@ impl Ticket {
             kept_at: now,
             submitted_at: json["submitted_at"].as_i64()?,
             ends_at: 0,
+            person,
             known,
             renews: before.is_some_and(|before| before.inquiry["step"] == json["step"]),
             inquiry: json,
@@ -84,7 +87,12 @@ impl Ticket {
         (more > 0).then_some(later)
     }
 
-    /// As the queue in shared memory has it; [`Ticket::from_parts`] reads it.
+    /// What earlier steps have supplied for this field.
+    pub fn supplied(&self, field: Field) -> Option<&str> {
+        self.inquiry["values"][field.name()].as_str()
+    }
+
+    /// As the queue in shared memory has it, which knows the contact besides; [`Ticket::from_parts`] reads it.
     pub fn to_parts(&self) -> Value {
         json!([
             self.kept_at,
@@ -99,7 +107,7 @@ impl Ticket {
     }
 
     /// `None`: the parts have another form.
-    pub fn from_parts(parts: &[Value]) -> Option<Ticket> {
+    pub fn from_parts(parts: &[Value], person: Hash) -> Option<Ticket> {
         let [kept_at, submitted_at, ends_at, known, inquiry, uncounted_us, paused_until, renews] = parts
         else {
             return None;
@@ -108,6 +116,7 @@ impl Ticket {
             kept_at: kept_at.as_i64()?,
             submitted_at: submitted_at.as_i64()?,
             ends_at: ends_at.as_i64()?,
+            person,
             known: known.as_str()?.parse::<Uuid>().ok()?.into_bytes(),
             inquiry: inquiry.clone(),
             uncounted_us: uncounted_us.as_i64()?,
@@ -122,11 +131,16 @@ impl Ticket {
     }
 
     /// Reads what [`Ticket::body`] wrote, with what stands in the columns: times in epoch microseconds.
-    pub fn from_body(body: &Value, (kept_at, submitted_at, ends_at): (i64, i64, i64), known: Hash) -> Ticket {
+    pub fn from_body(
+        body: &Value,
+        (kept_at, submitted_at, ends_at): (i64, i64, i64),
+        (person, known): (Hash, Hash),
+    ) -> Ticket {
         Ticket {
             kept_at,
             submitted_at,
             ends_at,
+            person,
             known,
             inquiry: body["inquiry"].clone(),
             uncounted_us: body["uncounted_us"].as_i64().unwrap_or_default(),

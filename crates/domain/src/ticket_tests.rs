@@ -5,6 +5,7 @@ use crate::contact::Contact;
 use crate::person::Person;
 use crate::provider::{Answer, Next, Progress, Whom};
 
+const PERSON: Hash = [7; 16];
 const NOW: i64 = 1_792_567_620_000_000;
 const SECOND: i64 = 1_000_000;
 const KNOWN: Hash = [7; 16];
@@ -36,12 +37,12 @@ fn submitted(config: &Config) -> Inquiry {
 }
 
 fn ticket(config: &Config) -> Ticket {
-    Ticket::new(config, &submitted(config), KNOWN, None, NOW).unwrap()
+    Ticket::new(config, &submitted(config), (PERSON, KNOWN), None, NOW).unwrap()
 }
 
 #[test]
 fn what_was_not_handed_in_leaves_no_ticket() {
-    assert_eq!(Ticket::new(&config(60), &Inquiry::new(FieldSet::ALL), KNOWN, None, NOW), None);
+    assert_eq!(Ticket::new(&config(60), &Inquiry::new(FieldSet::ALL), (PERSON, KNOWN), None, NOW), None);
 }
 
 #[test]
@@ -49,10 +50,10 @@ fn it_is_the_same_after_the_queue_and_after_the_books() {
     let config = config(60);
     let ticket = ticket(&config);
     let parts = ticket.to_parts();
-    assert_eq!(Ticket::from_parts(parts.as_array().unwrap()).as_ref(), Some(&ticket));
+    assert_eq!(Ticket::from_parts(parts.as_array().unwrap(), PERSON).as_ref(), Some(&ticket));
     let times = (ticket.kept_at, ticket.submitted_at, ticket.ends_at);
     assert_eq!(
-        Ticket::from_body(&ticket.body(), times, KNOWN),
+        Ticket::from_body(&ticket.body(), times, (PERSON, KNOWN)),
         Ticket { renews: true, ..ticket.clone() },
         "what is in the books can be asked for"
     );
@@ -65,7 +66,8 @@ fn its_time_counts_from_the_submission() {
     assert_eq!((ticket.submitted_at, ticket.ends_at), (NOW, NOW + 60 * SECOND));
     assert_eq!(ticket.ends(&config(90)), NOW + 90 * SECOND, "as the description says by now");
     let later =
-        Ticket::new(&config(60), &submitted(&config(60)), KNOWN, Some(&ticket), NOW + SECOND).unwrap();
+        Ticket::new(&config(60), &submitted(&config(60)), (PERSON, KNOWN), Some(&ticket), NOW + SECOND)
+            .unwrap();
     assert_eq!((later.ends_at, later.renews, ticket.renews), (ticket.ends_at, true, false));
 }
 
@@ -77,6 +79,7 @@ fn a_pause_is_not_counted_and_not_counted_off_twice() {
     assert_eq!(paused.paused(&config, NOW + 30 * SECOND, NOW + 20 * SECOND), None);
     let longer = paused.paused(&config, NOW + 50 * SECOND, NOW + 25 * SECOND).unwrap();
     assert_eq!(longer.ends_at, NOW + 100 * SECOND);
-    let next = Ticket::new(&config, &submitted(&config), KNOWN, Some(&longer), NOW + 60 * SECOND).unwrap();
+    let next =
+        Ticket::new(&config, &submitted(&config), (PERSON, KNOWN), Some(&longer), NOW + 60 * SECOND).unwrap();
     assert_eq!(next.ends_at, longer.ends_at, "it stays so");
 }

@@ -243,7 +243,13 @@ pub fn prepare_logged_in(
     let asked = (inquiry, person);
     let refused = |fault| Refused { fault, later: None };
     let ready = prepare(provider, config, asked, None).map_err(refused)?;
-    let Ready::LogIn(question) = ready else { return Ok((ready, None)) };
+    let question = match ready {
+        Ready::LogIn(question) => question,
+        Ready::Send(prepared) => {
+            return Ok((Ready::Send(login::hidden_in(provider, config, prepared)), None));
+        }
+        Ready::Nothing(so_far) => return Ok((Ready::Nothing(so_far), None)),
+    };
     let held = log_in(provider, config, (question, workspace), (left, asker))?;
     let ready = prepare(provider, config, asked, Some(&held.values)).map_err(refused)?;
     Ok((ready, Some(held.place())))

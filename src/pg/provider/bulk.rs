@@ -253,6 +253,10 @@ impl Table<'_> {
         }
         match ready {
             Ready::Send(prepared) => {
+                let prepared = match &held {
+                    Some(_) => prepared,
+                    None => login::hidden_in(provider, config, prepared),
+                };
                 Ok(Some(Made { prepared, login: held.map(|held| held.place()), claims }))
             }
             _ => Err(refused(Fault::new(

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::pg::installation;
 use crate::pg::provider::asker::{Asker, Refused};
-use crate::pg::provider::sending::{admit, admit_in_time, longest, reveal, send};
+use crate::pg::provider::sending::{Prepared, admit, admit_in_time, longest, reveal, send};
 use crate::pg::provider::spending::Spender;
 use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
 use crate::pg::shared::wait;
@@ -65,9 +65,7 @@ pub fn log_in(
     let refused = |fault| Refused { fault, later: None };
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose();
     let secret = secret.map_err(refused)?;
-    let description = provider.login_fingerprint.unwrap_or_default();
-    let login = hash(&[&description, secret.as_deref().unwrap_or_default().as_bytes()]);
-    let key = Key { provider: installation::account_key(provider.id), login };
+    let key = key(provider, secret.as_deref());
     let until = Instant::now() + left;
     let mut waited = 0;
     loop {
@@ -99,6 +97,27 @@ pub fn log_in(
             }
         }
     }
+}
+
+fn key(provider: &LoadedProvider, secret: Option<&str>) -> Key {
+    let description = provider.login_fingerprint.unwrap_or_default();
+    let login = hash(&[&description, secret.unwrap_or_default().as_bytes()]);
+    Key { provider: installation::account_key(provider.id), login }
+}
+
+/// A request that names nothing of the provider's login, as it hides in its answer what the login gave: a vendor may repeat
+/// there what it was sent by an earlier step.
+pub fn hidden_in(provider: &LoadedProvider, config: &Config, mut prepared: Prepared) -> Prepared {
+    let held = config.login().and_then(|_| {
+        let secret =
+            provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose().ok()?;
+        LoginValues::from_bytes(&logins::given(key(provider, secret.as_deref()))?)
+    });
+    if let Some(held) = held {
+        let request = Arc::unwrap_or_clone(prepared.request);
+        prepared.request = Arc::new(request.hiding(held.taken.iter().map(|(_, value)| value)));
+    }
+    prepared
 }
 
 /// It is this session's turn. Dropped without a word, it is the next one's.

@@ -176,8 +176,13 @@ impl ReceiptSink {
     /// Keeps what came: what is under way from now on, and why it could not be kept.
     fn keep(&self, inquiry: &Inquiry, came: &mut Progress) -> (Option<Ticket>, Option<&'static str>) {
         if let (Progress::Next { .. } | Progress::Pending { .. }, Some(place)) = (&*came, &self.ticket)
-            && let Some(ticket) =
-                Ticket::new(&self.config, inquiry, place.known, place.before.as_ref(), now_us())
+            && let Some(ticket) = Ticket::new(
+                &self.config,
+                inquiry,
+                (self.person, place.known),
+                place.before.as_ref(),
+                now_us(),
+            )
         {
             match came {
                 Progress::Pending { fault, .. } if ticket.kept_at >= ticket.ends_at => fault.given_up = true,

@@ -91,6 +91,11 @@ pub fn turn(key: Key, waited: u64, longest: Duration) -> Turn {
     locked(|table| table.turn(key, (own_pid(), waited), now, now + longest.as_micros() as i64))
 }
 
+/// What this login gave last, over its time or not; `None`: that is not known.
+pub fn given(key: Key) -> Option<Vec<u8>> {
+    locked(|table| table.given(key))
+}
+
 /// From any thread: what came of a login; `valid_for`: `None`: until it is forgotten. `values` None: nothing.
 pub fn finish(key: Key, number: u64, values: Option<&[u8]>, valid_for: Option<Duration>) {
     let valid_us = valid_for.map(|time| time.as_micros().min(i64::MAX as u128 / 2) as i64);

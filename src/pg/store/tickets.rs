@@ -15,12 +15,12 @@ use leadlex_domain::ticket::Ticket;
 
 // One look into the index for each question, as for receipts.
 static RECALL: Statement = Statement::new(
-    "SELECT t.question, t.known, t.ticket,
+    "SELECT t.question, t.known, t.ticket, t.person,
             (EXTRACT(epoch FROM t.kept_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
             (EXTRACT(epoch FROM t.submitted_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
             (EXTRACT(epoch FROM t.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
      FROM pg_catalog.unnest($2) AS q(question),
-          LATERAL (SELECT w.question, w.known, w.ticket, w.kept_at, w.submitted_at, w.expires_at FROM leadlex.ticket AS w
+          LATERAL (SELECT w.question, w.known, w.ticket, w.person, w.kept_at, w.submitted_at, w.expires_at FROM leadlex.ticket AS w
                    WHERE w.workspace_id OPERATOR(pg_catalog.=) $1 AND w.question OPERATOR(pg_catalog.=) q.question
                    LIMIT 1) AS t",
 );
@@ -29,8 +29,9 @@ static RECALL: Statement = Statement::new(
 pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Ticket)> {
     let read = |row: &Row| {
         let body = serde_json::from_str::<Value>(&text(row, 2)).unwrap_or_default();
-        let times = (number(row, 3), number(row, 4), number(row, 5));
-        (uuid(row, 0).into_bytes(), Ticket::from_body(&body, times, uuid(row, 1).into_bytes()))
+        let times = (number(row, 4), number(row, 5), number(row, 6));
+        let asked = (uuid(row, 3).into_bytes(), uuid(row, 1).into_bytes());
+        (uuid(row, 0).into_bytes(), Ticket::from_body(&body, times, asked))
     };
     if questions.is_empty() {
         return Vec::new();

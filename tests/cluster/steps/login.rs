@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::SOON;
+use super::vendor::{POLL, SUBMIT};
 use crate::support::{Behaviour, Provider, Response, eventually, person};
 use crate::world::{Beginning, PATH, PHONE, SECRET, World, contact, enrich, sqlstate, try_enrich};
 
@@ -230,4 +231,31 @@ fn an_estimate_knows_of_a_pause_without_logging_in() {
     });
     try_enrich(&mut world.caller(), 1);
     assert_eq!((outcome().as_str(), door.given.load(Ordering::SeqCst)), ("skipped", 1));
+}
+
+/// A step that names nothing of the login is asked after one that does: a vendor may repeat what it was sent then.
+#[test]
+fn a_step_that_names_no_value_of_it_shows_none_either() {
+    let (world, _door) = world(Some(3_600));
+    let mut config = super::vendor::config(&world.provider, json!({}));
+    config["login"] = self::config(&world.provider)["login"].clone();
+    config["steps"][0]["request"]["headers"] = json!({"Authorization": "Bearer {token}"});
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &config);
+    world.provider.on(SUBMIT, |_| Behaviour::json(202, json!({"id": "j1"})));
+    let failed = format!("job j1 of token {} failed", token(1));
+    let error = json!({"error": failed});
+    world.provider.on(POLL, move |_| Behaviour::json(400, error.clone()));
+    let told = try_enrich(&mut world.caller(), 1);
+    assert!(told.to_string().contains("job j1 of token ***"), "{told}");
+    // Another provider, so another login.
+    let failed = format!("job j1 of token {} failed", token(2));
+    let done = json!({"status": "done", "data": {"phone": null, "location": failed}});
+    config["steps"][1]["response"]["fields"] = json!({"phone": "/data/phone", "location": "/data/location"});
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &config);
+    world.provider.on(POLL, move |_| Behaviour::json(200, done.clone()));
+    let told = try_enrich(&mut world.caller(), 2);
+    assert_eq!(told["error"]["reason"], "no_data", "{told}");
+    assert_eq!(world.number("SELECT count(*) FROM crm WHERE location IS NOT NULL"), 0);
 }

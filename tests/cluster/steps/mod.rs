@@ -6,6 +6,7 @@ mod forgotten;
 mod limits;
 mod login;
 mod login_failures;
+mod namesakes;
 mod pending;
 mod queue;
 mod queue_paid;

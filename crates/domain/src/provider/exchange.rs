@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::failure_kind::Seen;
@@ -52,6 +54,19 @@ impl HttpRequest {
     pub fn hiding<'t>(mut self, texts: impl Iterator<Item = &'t str>) -> HttpRequest {
         self.hidden.extend(texts.filter(|text| !text.is_empty()).map(str::to_owned));
         self
+    }
+
+    /// The password that is sent encoded, by HTTP's Basic authentication (RFC 7617): a vendor may repeat it as it is.
+    pub fn basic_password(&self) -> Option<String> {
+        const SHORTEST: usize = 4;
+        let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("authorization");
+        let (_, value) = self.headers.iter().find(named)?;
+        let (scheme, pair) = value.split_once(' ')?;
+        let pair =
+            BASE64_STANDARD.decode(pair.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        let (_, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+        // What is shorter could be a word of anybody's.
+        (password.chars().count() >= SHORTEST).then(|| password.to_owned())
     }
 
     /// The request for people to look at: `***` stands wherever the secret went, in whatever encoding.
@@ -119,6 +134,7 @@ impl HttpRequest {
         if let Some(seen) = fault.seen.take() {
             fault.message.push_str(&seen.words(|text| self.mask_answer(text)));
         }
+        fault.message = self.mask_answer(&fault.message);
         fault.remedy = fault.remedy.map(|remedy| self.mask_answer(&remedy));
         fault
     }
@@ -186,3 +202,7 @@ impl Answer {
             .map(|(_, value)| value.as_str())
     }
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

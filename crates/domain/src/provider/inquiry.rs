@@ -13,7 +13,8 @@ use super::step::Step;
 use super::taken::{MAX_VALUE_BYTES, MOST_NAMES, Take, Taken};
 use super::values::Values;
 use super::{Config, Verdict, mapped, template};
-use crate::fields::{FieldMap, FieldSet};
+use crate::fields::{Field, FieldMap, FieldSet};
+use crate::people::company;
 use crate::person::Person;
 
 /// Of all that is taken for one question, in bytes: what one step can take at most.
@@ -280,7 +281,7 @@ impl Inquiry {
                 false => Verdict::Match { values, confidence },
             });
         }
-        for (field, value) in values.iter() {
+        for (field, value) in self.of_one_company(values).iter() {
             if self.values.get(field).is_none() {
                 self.values.set(field, value.clone());
             }
@@ -312,6 +313,18 @@ impl Inquiry {
         let after_s = if self.present(config).polls() { u64::from(config.poll_every_s()) } else { 0 };
         self.wait(after_s, now_us);
         Progress::Next { after_s }
+    }
+
+    /// Without the title, seniority and company of an answer that names another company than an earlier step did: a position
+    /// is one thing.
+    fn of_one_company(&self, mut values: FieldMap<String>) -> FieldMap<String> {
+        let named = |values: &FieldMap<String>| values.get(Field::COMPANY_NAME).cloned();
+        if let (Some(known), Some(named)) = (named(&self.values), named(&values))
+            && !company::same(&known, &named)
+        {
+            FieldSet::of_position().iter().for_each(|field| values.unset(field));
+        }
+        values
     }
 
     /// Whether the path of a later request can never be filled, because of what is taken now.

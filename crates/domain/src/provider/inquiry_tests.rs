@@ -419,3 +419,30 @@ fn a_step_whose_request_lacks_a_value_ends_with_what_there_is() {
         Next::Nothing(None)
     ));
 }
+
+/// A position is one thing, of whichever step.
+#[test]
+fn the_position_of_two_steps_is_of_one_company() {
+    let mut json = description();
+    json["steps"][0]["response"]["fields"] = json!({"company_name": "/company"});
+    json["steps"][1]["response"]["fields"] =
+        json!({"phone": "/phone", "job_title": "/title", "seniority": "/level", "company_name": "/company"});
+    let config = Config::parse(&json).unwrap();
+    for (second, expected) in [
+        (
+            "ACME Inc.",
+            vec![
+                ("job_title", "CEO"),
+                ("company_name", "Acme"),
+                ("phone", "+15550100"),
+                ("seniority", "c_suite"),
+            ],
+        ),
+        ("Other Inc", vec![("company_name", "Acme"), ("phone", "+15550100")]),
+    ] {
+        let mut inquiry = submitted(&config, json!({"enrichment_id": "t-1", "company": "Acme"}));
+        let then = json!({"phone": "+15550100", "title": "CEO", "level": "cxo", "company": second});
+        let verdict = over(answered(&config, &mut inquiry, 200, then));
+        assert_eq!(values(&verdict), expected, "{second}");
+    }
+}

@@ -63,7 +63,9 @@ impl RequestTemplate {
         let body = self.body.as_ref().map(|body| body.render(values));
         let secret = values.secret.map(str::to_owned);
         let tokens = values.login.into_iter().flat_map(|login| login.iter().map(|(_, value)| value));
-        Some(HttpRequest::new(self.method, url, headers, body, secret).hiding(tokens))
+        let request = HttpRequest::new(self.method, url, headers, body, secret).hiding(tokens);
+        let password = request.basic_password();
+        Some(request.hiding(password.as_deref().into_iter()))
     }
 
     fn render_url(&self, values: &Values<'_>) -> Option<String> {

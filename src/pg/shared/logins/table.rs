@@ -101,6 +101,12 @@ impl Table<'_> {
         Turn::Mine(number)
     }
 
+    /// What this login gave last, over its time or not.
+    pub fn given(&self, key: Key) -> Option<Vec<u8>> {
+        let slot = self.slots.iter().find(|slot| slot.is_of(key) && slot.login == key.login)?;
+        (slot.pid == 0 && !slot.failed && slot.bytes > 0).then(|| slot.values[..slot.bytes as usize].to_vec())
+    }
+
     /// That of this provider, else a free one, else the one not used for longest.
     fn place(&self, key: Key, now: i64) -> usize {
         let known = self.slots.iter().position(|slot| slot.is_of(key));
