@@ -1,9 +1,12 @@
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 use crate::contact::Contact;
 use crate::person::Person;
 use crate::provider::{Answer, Next, Progress, Whom};
+use crate::question::{Parties, Questions};
+use crate::receipt::fingerprint;
 
 const PERSON: Hash = [7; 16];
 const NOW: i64 = 1_792_567_620_000_000;
@@ -82,4 +85,46 @@ fn a_pause_is_not_counted_and_not_counted_off_twice() {
     let next =
         Ticket::new(&config, &submitted(&config), (PERSON, KNOWN), Some(&longer), NOW + 60 * SECOND).unwrap();
     assert_eq!(next.ends_at, longer.ends_at, "it stays so");
+}
+
+/// A ticket of a question that was put when less was known: it counts for the row that it was got for, and for others only
+/// where its own earlier steps supplied what is known more.
+#[test]
+fn a_ticket_of_a_namesake_is_another_question() {
+    let namesake = Contact {
+        full_name: Some("Jane Roe".into()),
+        values: [(Field::COMPANY_NAME, "Acme Ltd".to_owned())].into_iter().collect(),
+        ..Contact::default()
+    };
+    let profile = "https://www.linkedin.com/in/jane-a";
+    let knows_more = namesake.with([(Field::LINKEDIN_URL, profile.to_owned())].into_iter().collect());
+    let json = json!({
+        "request": {"url": "https://api.example.com/v1", "query": {"name": "{full_name}"}},
+        "identify_by": [["linkedin_url"], ["full_name", "company_name"]],
+        "response": {"fields": {"phone": "/phone"}},
+    });
+    let of = |contact: &Contact, row: u8| {
+        let print = fingerprint(&json);
+        let parties =
+            Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &print, former: false };
+        let mut person = Person::made_up(contact);
+        person.row = Some([row; 16]);
+        Questions::of(parties, &Config::parse(&json).unwrap(), &person, contact).unwrap()
+    };
+    let handed_in = of(&namesake, 1);
+    let ticket = |supplied: Value| {
+        let times = (0, 0, i64::MAX);
+        let body = json!({"inquiry": {"values": supplied}, "uncounted_us": 0, "paused_until": 0});
+        Ticket::from_body(&body, times, ([1; 16], handed_in.known))
+    };
+    let found = |contact: &Contact, row: u8, ticket: &Ticket| {
+        let find = |hash: &Hash| (*hash == handed_in.hashes[0]).then_some(ticket);
+        of(contact, row).found(contact, find).next().is_some()
+    };
+    let plain = ticket(json!({}));
+    assert!(found(&namesake, 2, &plain), "it is the same question");
+    assert!(found(&knows_more, 1, &plain), "others may have filled it in");
+    assert!(!found(&knows_more, 2, &plain));
+    assert!(found(&knows_more, 2, &ticket(json!({"linkedin_url": profile}))));
+    assert!(!found(&knows_more, 2, &ticket(json!({"linkedin_url": "https://www.linkedin.com/in/jane-b"}))));
 }

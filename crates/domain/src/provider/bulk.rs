@@ -3,19 +3,20 @@
 use serde_json::{Map, Value};
 
 use super::Config;
-use super::bulk_steps::{Submission, parse_submission};
 use super::inquiry::{Inquiry, Next};
 use super::login::{Login, LoginValues};
+use super::matching::Matching;
 use super::node::{Checked, Node};
 use super::parse_request::{EACH, is_each, parse_request};
 use super::placeholder::Placeholder;
 use super::pointer::Pointer;
 use super::request::{BodyNode, RequestTemplate};
 use super::step::Step;
-use super::taken::{Names, Taken};
+use super::submission::{Group, Submission, parse_submission};
+use super::taken::Names;
 use super::template::{self, Template};
 use super::values::Values;
-use super::wanted::{self, Wanted};
+use super::wanted::Wanted;
 use crate::fields::FieldSet;
 use crate::person::Person;
 
@@ -44,41 +45,12 @@ pub struct Bulk {
     shared: Vec<Wanted>,
 }
 
-/// How an answer is found to be a contact's.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Matching {
-    /// The answers have the order of the contacts.
-    Position,
-    /// By an id that is sent and comes back.
-    Id { send: Vec<String>, answer: Pointer },
-}
-
 /// One of the contacts of a request. `id`: by which its answer is found, if that is done so.
 #[derive(Clone, Copy)]
 pub struct Seat<'a> {
     pub inquiry: &'a Inquiry,
     pub person: &'a Person,
     pub id: &'a str,
-}
-
-/// Contacts of one group can share a request: what is said once for all of them is the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Group {
-    words: Vec<Vec<String>>,
-    /// Of those that were handed in together: the step, and what was taken.
-    ticket: Option<(usize, Taken)>,
-}
-
-impl Group {
-    /// Of those that were handed in together, at this step.
-    pub(super) fn of_ticket(step: usize, taken: Taken) -> Group {
-        Group { ticket: Some((step, taken)), ..Group::default() }
-    }
-
-    /// Whether it is asked for what was handed in before.
-    pub fn has_ticket(&self) -> bool {
-        self.ticket.is_some()
-    }
 }
 
 impl Bulk {
@@ -149,7 +121,7 @@ impl Bulk {
     /// With which others a contact can share a request that lacks these fields.
     pub fn group(&self, wanted: FieldSet) -> Group {
         let words = |some: &Wanted| some.words(wanted).into_iter().map(str::to_owned).collect();
-        Group { words: self.shared.iter().map(words).collect(), ticket: None }
+        Group::of_words(self.shared.iter().map(words).collect())
     }
 
     /// What of a contact is sent, if that is enough to find it by.
@@ -216,42 +188,6 @@ impl Config {
             Some(request) => Next::Send(Box::new(request)),
         }
     }
-}
-
-impl Matching {
-    fn parse(node: &Node<'_>, each: &Node<'_>) -> Checked<Matching> {
-        if let Value::String(text) = node.value {
-            return match text.as_str() {
-                "position" => Ok(Matching::Position),
-                _ => Err(node.error("must be \"position\", or {\"send\": \"/id\", \"answer\": \"/id\"}")),
-            };
-        }
-        let object = node.object(&["send", "answer"])?;
-        let send = object.required("send")?;
-        let pointer = Pointer::parse(&send)?;
-        let tokens: Vec<String> = pointer.tokens().map(str::to_owned).collect();
-        if tokens.is_empty() {
-            return Err(send.error("must be a place in \"each\", such as /id"));
-        }
-        let mut here = Some(each.value);
-        for (at, token) in tokens.iter().enumerate() {
-            let Some(value) = here else { break };
-            let members = value.as_object().filter(|_| !is_marked(value));
-            let Some(members) = members else {
-                return Err(send.error("leads through what is no object in \"each\""));
-            };
-            here = members.get(token);
-            if here.is_some() && at + 1 == tokens.len() {
-                return Err(send.error("is a place that \"each\" fills already"));
-            }
-        }
-        Ok(Matching::Id { send: tokens, answer: Pointer::parse(&object.required("answer")?)? })
-    }
-}
-
-/// An object that stands for something else.
-fn is_marked(value: &Value) -> bool {
-    value.get(wanted::KEY).is_some_and(Value::is_object)
 }
 
 fn put(element: &mut Value, place: &[String], id: &str) {

@@ -6,13 +6,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Config;
-use super::bulk::{Bulk, Matching};
-use super::bulk_steps;
+use super::bulk::Bulk;
 use super::document::Document;
 use super::exchange::{Answer, HttpRequest};
 use super::failure_kind::{Fault, FaultKind};
+use super::matching::Matching;
 use super::pointer::Pointer;
 use super::response::Role;
+use super::submission;
 
 /// What an answer says about one of the contacts.
 #[derive(Debug, PartialEq)]
@@ -56,8 +57,8 @@ impl Config {
             return self.read_failure((request, answer), ids, (most_bytes, now), take);
         };
         let beside = text.as_deref().and_then(|text| beside(text, &bulk.answers, most_bytes));
-        let seat = |(at, id): (usize, &String)| bulk_steps::Place::at_once(at, ids.len(), id);
-        let seats: Vec<bulk_steps::Place> = ids.iter().enumerate().map(seat).collect();
+        let seat = |(at, id): (usize, &String)| submission::Place::at_once(at, ids.len(), id);
+        let seats: Vec<submission::Place> = ids.iter().enumerate().map(seat).collect();
         bulk.tell((answer, &list), &seats, most_bytes, take);
         Whole::Told(self.steps[0].response.cost_of_all(answer, beside.as_ref()))
     }
@@ -67,7 +68,7 @@ impl Config {
     pub(super) fn read_elements(
         &self,
         answer: &Answer,
-        seats: &[bulk_steps::Place],
+        seats: &[submission::Place],
         most_bytes: usize,
         take: &mut dyn FnMut(usize, Part),
     ) -> Option<Option<Value>> {
@@ -127,7 +128,7 @@ impl Bulk {
     fn tell(
         &self,
         (answer, list): (&Answer, &[&RawValue]),
-        seats: &[bulk_steps::Place],
+        seats: &[submission::Place],
         most_bytes: usize,
         take: &mut dyn FnMut(usize, Part),
     ) {
@@ -153,7 +154,7 @@ impl Bulk {
         }
     }
 
-    fn places(&self, list: &[&RawValue], seats: &[bulk_steps::Place]) -> Result<Vec<Place>, String> {
+    fn places(&self, list: &[&RawValue], seats: &[submission::Place]) -> Result<Vec<Place>, String> {
         let Matching::Id { answer, .. } = &self.matching else {
             let contacts = seats.first().map_or(0, |seat| seat.of);
             if list.len() != contacts {

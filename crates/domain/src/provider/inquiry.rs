@@ -2,14 +2,13 @@
 
 mod ticket;
 
-use super::bulk::Group;
-use super::bulk_steps::{self, Place};
 use super::exchange::{Answer, HttpRequest};
 use super::failure_kind::{Fault, FaultKind};
 use super::login::LoginValues;
 use super::response::{Explanation, Reading, Rest, Role};
 use super::same_person::Whom;
 use super::step::Step;
+use super::submission::{self, Group, Place};
 use super::taken::{MAX_VALUE_BYTES, MOST_NAMES, Take, Taken};
 use super::values::Values;
 use super::{Config, Verdict, mapped, template};
@@ -204,7 +203,7 @@ impl Inquiry {
                 let rest = match rest {
                     Rest::Lacks(fault) => Rest::Lacks(masked(fault)),
                     Rest::Taken(taken) => {
-                        match bulk_steps::unfit(request, &taken, self.breaks_a_path(config, &taken)) {
+                        match submission::unfit(request, &taken, self.breaks_a_path(config, &taken)) {
                             Some(fault) => Rest::Lacks(fault),
                             None => Rest::Taken(taken),
                         }
@@ -235,7 +234,7 @@ impl Inquiry {
     ) -> Progress {
         self.logged_in_again = false;
         self.place.get_or_insert(place);
-        match bulk_steps::unfit(Some(request), taken, self.breaks_a_path(config, taken)) {
+        match submission::unfit(Some(request), taken, self.breaks_a_path(config, taken)) {
             Some(fault) => Progress::Failed(fault),
             None => self.goes_on(config, taken, now_us),
         }

@@ -54,6 +54,7 @@ mod inquiry;
 mod limits;
 mod login;
 mod mapping;
+mod matching;
 mod mending;
 mod merge;
 mod node;
@@ -70,6 +71,7 @@ mod secret_masking;
 mod shape;
 mod signals;
 mod step;
+mod submission;
 mod taken;
 mod template;
 mod url;
@@ -81,9 +83,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use bulk::{Bulk, Group, Seat};
+pub use bulk::{Bulk, Seat};
 pub use bulk_answer::{Part, Whole};
-pub use bulk_steps::{Member, Place};
+pub use bulk_steps::Member;
 pub use exchange::{Answer, HttpRequest, Method};
 pub use failure_kind::{Effect, Fault, FaultKind};
 pub use identifying::Known;
@@ -93,6 +95,7 @@ pub use merge::merge_preset;
 pub use node::ConfigError;
 pub use response::Explanation;
 pub use same_person::Whom;
+pub use submission::{Group, Place};
 pub use taken::Taken;
 
 use self::document::Document;

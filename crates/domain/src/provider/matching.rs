@@ -1,0 +1,52 @@
+//! How the answers about several contacts are told apart.
+
+use serde_json::Value;
+
+use super::node::{Checked, Node};
+use super::pointer::Pointer;
+use super::wanted;
+
+/// How an answer is found to be a contact's.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Matching {
+    /// The answers have the order of the contacts.
+    Position,
+    /// By an id that is sent and comes back.
+    Id { send: Vec<String>, answer: Pointer },
+}
+
+impl Matching {
+    pub(super) fn parse(node: &Node<'_>, each: &Node<'_>) -> Checked<Matching> {
+        if let Value::String(text) = node.value {
+            return match text.as_str() {
+                "position" => Ok(Matching::Position),
+                _ => Err(node.error("must be \"position\", or {\"send\": \"/id\", \"answer\": \"/id\"}")),
+            };
+        }
+        let object = node.object(&["send", "answer"])?;
+        let send = object.required("send")?;
+        let pointer = Pointer::parse(&send)?;
+        let tokens: Vec<String> = pointer.tokens().map(str::to_owned).collect();
+        if tokens.is_empty() {
+            return Err(send.error("must be a place in \"each\", such as /id"));
+        }
+        let mut here = Some(each.value);
+        for (at, token) in tokens.iter().enumerate() {
+            let Some(value) = here else { break };
+            let members = value.as_object().filter(|_| !is_marked(value));
+            let Some(members) = members else {
+                return Err(send.error("leads through what is no object in \"each\""));
+            };
+            here = members.get(token);
+            if here.is_some() && at + 1 == tokens.len() {
+                return Err(send.error("is a place that \"each\" fills already"));
+            }
+        }
+        Ok(Matching::Id { send: tokens, answer: Pointer::parse(&object.required("answer")?)? })
+    }
+}
+
+/// An object that stands for something else.
+fn is_marked(value: &Value) -> bool {
+    value.get(wanted::KEY).is_some_and(Value::is_object)
+}
