@@ -77,6 +77,7 @@ const OWNER: &str = "SELECT leadlex.create_workspace('other', 5, 'pro');
     SELECT leadlex.limit_credits(id, 50), leadlex.allot_credits(id, 50, 'day') FROM leadlex.workspace WHERE name OPERATOR(pg_catalog.=) 'other';
     TABLE leadlex.status; TABLE leadlex.event; TABLE leadlex.vendor_balance; TABLE leadlex.allotment;
     DELETE FROM leadlex.workspace WHERE name OPERATOR(pg_catalog.=) 'other';
+    SELECT leadlex.drop_workspace(leadlex.create_workspace('short', 5)); TABLE leadlex.erasure; TABLE leadlex.provider_quality;
     TABLE leadlex.presets; TABLE leadlex.provider_stats; TABLE leadlex.worker_status; TABLE leadlex.job; TABLE leadlex.queue;";
 
 /// As the role that may enrich. `{1}` and the like are contacts.
@@ -94,7 +95,8 @@ const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_wor
     SELECT leadlex.missing('public.crm'), leadlex.due('public.crm', '1 day'), leadlex.refill('public.crm');
     SELECT * FROM leadlex.written('public.crm', '{1}');
     SELECT leadlex.revert_enrichment(request_id) FROM leadlex.enrichment LIMIT 1;
-    SELECT leadlex.forget_contact('{1}'), leadlex.forget_row('public.crm', '{4}');
+    SELECT leadlex.export_contact('{1}'), leadlex.export_row('public.crm', '{4}');
+    SELECT leadlex.forget_contact('{1}'), leadlex.forget_row('public.crm', '{4}', suppress => true);
     TABLE leadlex.enriched; TABLE leadlex.usage_daily; TABLE leadlex.job; TABLE leadlex.queue; TABLE leadlex.progress; TABLE leadlex.credit_ledger;
     TABLE leadlex.provider; TABLE leadlex.provider_stats; TABLE leadlex.presets;";
 

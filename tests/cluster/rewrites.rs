@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::support::{Failure, fails};
 use crate::world::{World, contact, enrich, enrich_with_key, number, pid};
 
-/// A rewrite of each table that leaves it as it was.
-fn rewrite(table: &str) -> String {
-    let (column, kind, same) = match table {
+/// A column of each table, its type, and an expression that leaves it as it was.
+fn column_of(table: &str) -> (&'static str, &'static str, &'static str) {
+    match table {
         "workspace" => ("name", "text", "name || ''"),
         "access" => ("permissions", "text[]", "permissions || '{}'::text[]"),
         "api_key" => ("permissions", "text[]", "permissions || '{}'::text[]"),
@@ -26,7 +26,12 @@ fn rewrite(table: &str) -> String {
         "job_set" => ("last_error", "text", "last_error || ''"),
         "home" => ("since", "timestamptz", "since + interval '0'"),
         other => panic!("no rewrite of {other} is written"),
-    };
+    }
+}
+
+/// A rewrite of each table that leaves it as it was.
+fn rewrite(table: &str) -> String {
+    let (column, kind, same) = column_of(table);
     match table {
         // Views depend on these columns.
         "bound_table" | "provider_config" | "enrichment" | "job_set" | "workspace" | "suppression" => {
@@ -46,11 +51,9 @@ fn during_rewrite<R: Send>(
     call: impl FnOnce(&mut Client) -> R + Send,
 ) -> R {
     let backend = pid(session);
-    // What the session remembers is out of date, its plan for this table is not.
-    match table {
-        "workspace" => world.run("SELECT leadlex.enable_provider('main', true)"),
-        _ => world.run(&format!("SELECT leadlex.set_rate_limit('{}', NULL, NULL)", world.workspace)),
-    }
+    // What the session remembers of this table is out of date, its plan for it is not.
+    let (column, ..) = column_of(table);
+    world.run(&format!("UPDATE leadlex.{table} SET {column} = {column}"));
     let mut holder = world.owner();
     let mut holds = holder.transaction().unwrap();
     holds.batch_execute(&format!("LOCK TABLE leadlex.{table} IN ACCESS SHARE MODE")).unwrap();
