@@ -94,6 +94,7 @@ fn statement<'a>(text: &'a str, begin: &str) -> &'a str {
 
 const CHECK: &str = " CHECK (per_day OPERATOR(pg_catalog.>=) 0)";
 const INDEX: &str = "CREATE INDEX enrichment_contact ";
+const PERSON_INDEX: &str = "CREATE INDEX idempotency_person ";
 const TABLE: &str = "CREATE TABLE leadlex.shared_value ";
 const ITS_INDEX: &str = "CREATE INDEX shared_value_looked_for ";
 const DUMPED: &str = "SELECT pg_catalog.pg_extension_config_dump('leadlex.shared_value'";
@@ -121,7 +122,8 @@ pub fn delta() -> SqlFile {
     let text = format!(
         "ALTER TABLE leadlex.idempotency ADD COLUMN person uuid;
          ALTER TABLE leadlex.workspace ADD{CHECK};
-         {}{}{}{}",
+         {}{}{}{}{}",
+        statement(tables, PERSON_INDEX),
         statement(tables, INDEX),
         statement(tables, TABLE),
         statement(tables, ITS_INDEX),
@@ -174,6 +176,7 @@ fn old_tables(files: &mut Files) {
         "    PRIMARY KEY (workspace_id, key)",
     );
     files.remove(tables, "COMMENT ON COLUMN leadlex.idempotency.person");
+    files.remove(tables, PERSON_INDEX);
     files.replace(tables, CHECK, "");
     files.remove(tables, INDEX);
     files.remove(tables, TABLE);
