@@ -353,6 +353,7 @@ fn a_request_under_way_is_counted_before_a_crash_a_few_seconds_later() {
     for (n, counted) in [(2, 2), (3, 3)] {
         thread::sleep(Duration::from_secs(2));
         world.provider.on(PATH, |_| Behaviour::Never);
+        let mark = world.cluster.log_mark();
         thread::scope(|scope| {
             let (before, mut caller) = (world.provider.count(), world.caller());
             let backend = pid(&mut caller);
@@ -365,9 +366,7 @@ fn a_request_under_way_is_counted_before_a_crash_a_few_seconds_later() {
             world.cluster.kill9(backend);
             assert!(call.join().unwrap());
         });
-        eventually("the crash is under way", Duration::from_secs(10), || {
-            world.cluster.log().contains("terminated by signal 9")
-        });
+        world.cluster.logged_since(mark, "terminated by signal 9");
         world.cluster.wait_until_ready();
         assert_eq!(calls(), counted);
     }

@@ -79,6 +79,7 @@ impl Cache {
                 "provider_config" | "provider_secret" => old.providers = self.providers.take(),
                 "home" | "queue_pause" | "stopped" => self.paused = None,
                 "budget_limit" => old.budgets = self.budgets.take(),
+                "provider_rate" => old.hit_rates = self.hit_rates.take(),
                 // Nothing of it is remembered, but where it is: see `installation`.
                 _ => {}
             }

@@ -60,8 +60,14 @@ fn set(client: &mut Client, from: i32, to: i32) {
 fn it_finds_the_vendor_that_is_paid_and_never_used_and_cheapest_stops_asking_it_first() {
     let world = vain_and_good(120);
     let mut caller = world.caller();
+    let order = "SELECT string_agg(provider, ' ') FROM leadlex.estimate_cost('crm', ARRAY['00000000-0000-4000-8000-000000000099'], '{phone}')";
+    // A session that knew of no answers learns of them.
+    let mut early = world.caller();
+    early.batch_execute("SET leadlex.waterfall = 'cheapest'").unwrap();
+    assert_eq!(text(&mut early, order), "main second");
     set(&mut caller, 1, 60);
     quality_is(&world, "main", "phone", "60/0/0/0/0 0.0000 - USD");
+    eventually("it is known", Duration::from_secs(3), || text(&mut early, order) == "second main");
     quality_is(&world, "second", "phone", "60/60/60/60/0 1.0000 0.28 USD");
     let paid_for_nothing = "SELECT string_agg(DISTINCT format('%s %s', q.provider, s.cost), ', ')
         FROM leadlex.provider_quality AS q
@@ -74,7 +80,6 @@ fn it_finds_the_vendor_that_is_paid_and_never_used_and_cheapest_stops_asking_it_
     // By priority it still comes first, also where all are asked.
     set(&mut caller, 61, 61);
     assert_eq!(world.provider.count_of(PATH), 61);
-    let order = "SELECT string_agg(provider, ' ') FROM leadlex.estimate_cost('crm', ARRAY['00000000-0000-4000-8000-000000000099'], '{phone}')";
     assert_eq!(text(&mut caller, order), "main second");
     caller.batch_execute("SET leadlex.waterfall = 'cheapest'").unwrap();
     assert_eq!(text(&mut caller, order), "second main");
