@@ -284,7 +284,7 @@ CREATE TABLE leadlex.enrichment (
     PRIMARY KEY (workspace_id, request_id)
 );
 -- What is known of a contact: for leadlex.enriched and leadlex.forget_contact.
-CREATE INDEX enrichment_contact ON leadlex.enrichment (contact_id, workspace_id);
+CREATE INDEX enrichment_contact ON leadlex.enrichment (contact_id, workspace_id, created_at);
 COMMENT ON TABLE leadlex.enrichment IS 'History: one row for every call that changed a contact. leadlex.revert_enrichment(request_id) takes one back.';
 COMMENT ON COLUMN leadlex.enrichment.workspace_id IS 'the workspace that was charged';
 COMMENT ON COLUMN leadlex.enrichment.request_id IS 'the call (uuid v7), also in leadlex.credit_ledger';

@@ -68,7 +68,7 @@ pub fn note_replaced(workspace: Uuid, binding: &Binding, all: &[Enrichment<'_>])
     if ids.is_empty() {
         return;
     }
-    let writes = history::of_contacts(workspace, (&binding.schema, &binding.table), &ids);
+    let writes = history::latest_of_contacts(workspace, (&binding.schema, &binding.table), &ids);
     for one in all.iter().filter(replaces) {
         let writes = writes.get(&one.before.id).map_or(&[] as &[Written], Vec::as_slice);
         uses::note_replaced(workspace, one.before, one.updated, writes);

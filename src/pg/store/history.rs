@@ -209,15 +209,45 @@ static OF_CONTACTS: Statement = Statement::new(concat!(
                      AND h.schema_name OPERATOR(pg_catalog.=) $2 AND h.table_name OPERATOR(pg_catalog.=) $3 OFFSET 0) AS e"
 ));
 
+// The same, of a few rows of each: calls look, whatever stands in the history.
+static LATEST_OF_CONTACTS: Statement = Statement::new(concat!(
+    "SELECT ",
+    columns!(),
+    "
+     FROM pg_catalog.unnest($4) AS c(contact_id),
+          LATERAL (SELECT h.* FROM leadlex.enrichment AS h
+                   WHERE h.contact_id OPERATOR(pg_catalog.=) c.contact_id AND h.workspace_id OPERATOR(pg_catalog.=) $1
+                     AND h.schema_name OPERATOR(pg_catalog.=) $2 AND h.table_name OPERATOR(pg_catalog.=) $3
+                   ORDER BY h.created_at DESC LIMIT 16) AS e"
+));
+
+/// What was written into these contacts of one table last, by contact, the latest first: 16 enrichments of each at most.
+pub fn latest_of_contacts(
+    workspace: Uuid,
+    table: (&str, &str),
+    contacts: &[&str],
+) -> BTreeMap<String, Vec<Written>> {
+    by_contact(&LATEST_OF_CONTACTS, workspace, table, contacts)
+}
+
 /// All that was written into these contacts of one table, by contact, the latest first.
 pub fn of_contacts(
+    workspace: Uuid,
+    table: (&str, &str),
+    contacts: &[&str],
+) -> BTreeMap<String, Vec<Written>> {
+    by_contact(&OF_CONTACTS, workspace, table, contacts)
+}
+
+fn by_contact(
+    statement: &'static Statement,
     workspace: Uuid,
     (schema, table): (&str, &str),
     contacts: &[&str],
 ) -> BTreeMap<String, Vec<Written>> {
     let args = [arg(pg(workspace)), name_arg(schema), name_arg(table), texts_arg(contacts)];
     let mut all: BTreeMap<String, Vec<Written>> = BTreeMap::new();
-    for row in as_owner(|| OF_CONTACTS.query(View::Latest, &args)) {
+    for row in as_owner(|| statement.query(View::Latest, &args)) {
         let written = written(&row);
         all.entry(written.whose.contact.clone()).or_default().push(written);
     }
