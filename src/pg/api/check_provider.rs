@@ -25,6 +25,7 @@ use crate::pg::sys::{raise, settings};
 use crate::pg::{provider, table};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
+use leadlex_domain::money::Amount;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{
     Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Seat, Verdict, Whom,
@@ -174,7 +175,8 @@ fn one_request(
         Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
     let (fields, wanted) = (Some(config.maps()), FieldSet::EMPTY);
-    let asked = (prepared.question, Spender { workspace: NOBODY, fields, wanted, contacts: 1 });
+    let asked =
+        (prepared.question, Spender { workspace: NOBODY, fields, wanted, contacts: 1, held: Amount::ZERO });
     let in_flight = match provider::admit_in_time(found, config, asked, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
         Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),

@@ -134,8 +134,14 @@ impl Price {
 }
 
 /// What is to be booked of a request that came to this for each of its contacts. `credits`: what its answer reports. `most`: what
-/// an answer could have cost for all of them, without what the request itself costs.
-pub fn bill(price: Option<&Price>, came: &[Progress], credits: Option<f64>, most: Amount) -> Bill {
+/// an answer could have cost for all of them, without what the request itself costs. `owed`: it asks for what was handed in, which
+/// stays owed where it fails.
+pub fn bill(
+    price: Option<&Price>,
+    came: &[Progress],
+    credits: Option<f64>,
+    (most, owed): (Amount, bool),
+) -> Bill {
     let credits = credits.map(Amount::of_reported);
     if came.iter().all(|came| sent(came) == Sent::No) {
         return Bill::default();
@@ -143,9 +149,10 @@ pub fn bill(price: Option<&Price>, came: &[Progress], credits: Option<f64>, most
     let supplied: Vec<FieldSet> = came.iter().map(supplied).filter(|fields| !fields.is_empty()).collect();
     // What the vendor itself reports of the whole answer is known.
     let by_credits = price.filter(|price| price.per_credit.is_some());
+    let stays = |came: &&Progress| owed && matches!(came, Progress::Failed(_));
     let open = match (by_credits, credits) {
         (Some(_), Some(_)) => 0,
-        (by_credits, _) => came.iter().filter(|came| is_open(by_credits, came)).count(),
+        (by_credits, _) => came.iter().filter(|came| !stays(came) && is_open(by_credits, came)).count(),
     };
     Bill {
         requests: 1,

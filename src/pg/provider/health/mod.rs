@@ -23,6 +23,7 @@ use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
 use leadlex_domain::event::Kind;
 use leadlex_domain::health::{Ending, Pause, Permit, Policy, Question};
+use leadlex_domain::money::hold::HoldChange;
 use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Verdict};
 use leadlex_domain::tally::Count;
 
@@ -179,6 +180,13 @@ impl ProviderSlot {
 }
 
 impl InFlightRequest {
+    /// From a helper thread, before what came of the request is told: what becomes of questions that were handed in.
+    pub fn note_holds(&self, change: HoldChange) {
+        if let Some(spending) = &self.spending {
+            spending.note_holds(change);
+        }
+    }
+
     /// From a helper thread: what came of the request, and what it cost.
     pub fn ended(&self, came: &Progress, cost: Option<f64>) {
         let (ending, count) = self.ending_of(came);
