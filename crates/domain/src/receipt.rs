@@ -338,7 +338,6 @@ impl Content {
                 workspace: id(workspace),
                 source: source.as_str()?.to_owned(),
             })),
-            _ => None,
         }
     }
 }

@@ -180,7 +180,7 @@ type BudgetRow = (
 );
 
 /// leadlex.budget: one row for each budget that the caller may see, amounts as text. `used` is what was spent in the period, what
-/// is unknown after a crash, and what requests under way can cost at most.
+/// is unknown after a crash, and what requests under way and questions that were handed in can cost at most.
 ///
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 // TableIterator wants its columns spelled out in the signature.
@@ -231,7 +231,7 @@ fn used(budget: &Budget, now: i64) -> Amount {
         None => {
             // What a crash has left is not booked yet, and no more than the budget allowed.
             let (windows, _, left) = spend::load(&key, now);
-            let known = windows.used(budget.period, now);
+            let known = windows.used(budget.period, now).plus(windows.open());
             known.plus(left.min(budget.amount.minus(known)))
         }
     }
