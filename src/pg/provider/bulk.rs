@@ -29,8 +29,8 @@ use leadlex_domain::hash::Hash;
 use leadlex_domain::money::Amount;
 use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::provider::{
-    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Seat,
-    Verdict,
+    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Reported,
+    Seat, Verdict,
 };
 use leadlex_domain::receipt;
 use leadlex_domain::waterfall::ProviderOutcome;
@@ -463,7 +463,7 @@ fn read(
     sinks: &[ReceiptSink],
     inquiries: &mut [Inquiry],
     (answer, most_bytes): (&Answer, usize),
-) -> Option<(Vec<Progress>, Option<f64>)> {
+) -> Option<(Vec<Progress>, Option<Reported>)> {
     let Some(ReceiptSink { config, request, .. }) = sinks.first() else { return Some((Vec::new(), None)) };
     let member = |(sink, inquiry)| -> Member<'_> {
         let sink: &ReceiptSink = sink;

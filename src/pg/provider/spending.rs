@@ -20,7 +20,7 @@ use leadlex_domain::money::quality::FieldCounts;
 use leadlex_domain::money::windows::day_of;
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
-use leadlex_domain::provider::{Config, Fault, FaultKind, Progress};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Progress, Reported};
 use leadlex_domain::reply::Costs;
 use leadlex_domain::ticket::Ticket;
 
@@ -109,7 +109,7 @@ pub struct Spending {
 
 impl Spending {
     /// From any thread: what came of it for each contact, and the credits that its answer reports.
-    pub fn settle(&self, came: &[Progress], credits: Option<f64>) {
+    pub fn settle(&self, came: &[Progress], credits: Option<Reported>) {
         let holds = *self.holds.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bill = price::bill(self.price.as_ref(), came, credits, (self.most_of_answer, self.owed));
         bill.unknown = bill.unknown.plus(holds.lost);

@@ -144,6 +144,11 @@ impl Windows {
         self.reserved.plus(self.held)
     }
 
+    /// Of questions that were handed in alone.
+    pub fn held(&self) -> Amount {
+        self.held
+    }
+
     /// Of requests on their way alone.
     pub fn reserved(&self) -> Amount {
         self.reserved
