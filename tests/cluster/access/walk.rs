@@ -51,6 +51,7 @@ const HOLD_NOTHING: [&str; 26] = [
     "queue_pause",
     "rate_use",
     "spend_day",
+    "spend_hold",
     "spend_lease",
     "spend_reported",
     "spend_sum",
