@@ -241,7 +241,8 @@ fn one_query_tells_how_things_stand() {
         let (state, detail) = (&provider[0].1, &provider[0].2);
         state == "quota"
             && detail.starts_with("until 2")
-            && detail.contains("; last failure: ") && detail.contains("402")
+            && detail.contains("; last failure: ")
+            && detail.contains("402")
     });
     world.run("CREATE ROLE monitor LOGIN IN ROLE pg_monitor");
     let count = |role: &str| {
