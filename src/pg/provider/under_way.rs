@@ -57,7 +57,7 @@ impl UnderWay<'_> {
 
     /// What it came to so far, where no request could be sent.
     pub fn so_far(&self, config: &Config, about: &About, fault: Fault) -> ProviderOutcome {
-        unfinished(config, about, self.inquiry.so_far(), fault)
+        unfinished(config, about, &self.inquiry, fault)
     }
 
     /// Nothing can be sent for so long: that does not count toward the time for which it is asked for.
@@ -130,7 +130,7 @@ impl Later {
         Later {
             due_at,
             unwritten: waits.then(|| (key, Instant::now() + PATIENCE)),
-            outcome: unfinished(config, about, inquiry.so_far(), fault),
+            outcome: unfinished(config, about, inquiry, fault),
             unkept: dropped.map(|_| (question, ticket.clone())),
             gives_way: config.when_pending() == WhenPending::Next,
         }

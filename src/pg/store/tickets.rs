@@ -8,7 +8,7 @@ use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{number, pg, text, uuid};
-use crate::pg::sys::spi::{Row, Statement, View, arg};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::{Content, Filed, Terms};
 use leadlex_domain::ticket::Ticket;
@@ -137,6 +137,36 @@ const SHORTEST_US: i64 = 3_600_000_000;
 pub fn purge(terms: Terms) -> u64 {
     let age = terms.ttl_us.max(SHORTEST_US) as f64;
     as_owner(|| PURGE.run(&[arg(age), arg(PORTION as i64)]))
+}
+
+// Both are asked by hand only, so neither has an index.
+macro_rules! owed {
+    ($whose:literal) => {
+        Statement::new(concat!(
+            "SELECT pg_catalog.count(*) FROM leadlex.ticket AS t
+     WHERE t.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() AND ",
+            $whose
+        ))
+    };
+}
+
+static OWED_BY: Statement = owed!(
+    "t.provider_id OPERATOR(pg_catalog.=) (SELECT p.id FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1)"
+);
+static OWED_TO: Statement = owed!("t.workspace_id OPERATOR(pg_catalog.=) $1");
+
+fn count(statement: &'static Statement, whose: Arg) -> i64 {
+    as_owner(|| statement.row(View::Latest, &[whose])).map_or(0, |row| number(&row, 0))
+}
+
+/// How many answers the provider of this name owes, by the books.
+pub fn owed_by(provider: &str) -> i64 {
+    count(&OWED_BY, arg(provider))
+}
+
+/// How many a workspace waits for.
+pub fn owed_to(workspace: Uuid) -> i64 {
+    count(&OWED_TO, arg(pg(workspace)))
 }
 
 static ERASE: Statement = Statement::new(

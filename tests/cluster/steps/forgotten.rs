@@ -155,3 +155,27 @@ fn a_pause_of_the_provider_does_not_count() {
     assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], phone("person1@acme.example"));
     assert_eq!(slow.submissions(), 1);
 }
+
+#[test]
+fn whoever_drops_a_provider_is_told_how_many_answers_go_with_it() {
+    let (world, _) = world(Ready::AfterPolls(0), json!({"poll_every_s": 20}));
+    (1..=3).for_each(|n| drop(try_enrich(&mut world.caller(), n)));
+    super::wait_for_tickets(&world, 3);
+    world.run(
+        "UPDATE leadlex.ticket SET expires_at = now() WHERE ctid = (SELECT min(ctid) FROM leadlex.ticket)",
+    );
+    let (mut owner, notices) = world.listening("postgres");
+    let mut transaction = owner.transaction().unwrap();
+    transaction.batch_execute("SELECT leadlex.drop_provider('main')").unwrap();
+    let told = notices.take();
+    assert!(
+        told.iter().any(|told| told.message.starts_with("2 answers that provider main still owes")),
+        "{told:?}"
+    );
+    transaction.rollback().unwrap();
+    assert_eq!(super::tickets(&world), 3);
+    world.run("UPDATE leadlex.ticket SET expires_at = now()");
+    owner.batch_execute("SELECT leadlex.drop_provider('main')").unwrap();
+    assert!(notices.take().is_empty(), "nothing is owed");
+    assert_eq!(super::tickets(&world), 0);
+}

@@ -10,6 +10,7 @@ mod namesakes;
 mod pending;
 mod queue;
 mod queue_paid;
+mod queue_position;
 mod refused;
 mod seeded;
 mod sent;
