@@ -68,6 +68,8 @@ pub struct TicketPlace {
     pub question: Hash,
     /// [`leadlex_domain::question::Questions::known`] of what is handed in.
     pub known: Hash,
+    /// See [`leadlex_domain::ticket::VendorId`].
+    pub whom: Hash,
     pub before: Option<Ticket>,
 }
 
@@ -179,7 +181,7 @@ impl ReceiptSink {
             && let Some(ticket) = Ticket::new(
                 &self.config,
                 inquiry,
-                (self.person, place.known),
+                (self.person, place.known, place.whom),
                 place.before.as_ref(),
                 now_us(),
             )
@@ -208,9 +210,10 @@ impl ReceiptSink {
             self.ticket.as_ref().and_then(|place| Some((place, place.before.as_ref()?)))
         {
             let answered = matches!(came, Progress::Over(_));
-            let left = match self.config.idempotency_header() {
-                Some(_) if !answered => Content::Ticket(before.clone().given_up(now_us())),
-                _ => Content::NoTicket(now_us()),
+            let marks = self.config.idempotency_header().is_some() && !answered;
+            let left = match marks || before.vendor_id.is_some() {
+                true => Content::Ticket(before.clone().given_up(now_us())),
+                false => Content::NoTicket(now_us()),
             };
             self.put(place.question, left, None);
         }

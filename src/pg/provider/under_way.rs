@@ -87,11 +87,12 @@ pub fn place(
     under_way: Option<&UnderWay<'_>>,
 ) -> Option<TicketPlace> {
     let questions = asking.past.to_hand_in(provider.id)?;
+    let whom = provider.config.as_ref().ok()?.whom_asked(&asking.past.person);
     Some(match under_way {
         Some(UnderWay { question, ticket, .. }) => {
-            TicketPlace { question: *question, known: ticket.known, before: Some((*ticket).clone()) }
+            TicketPlace { question: *question, known: ticket.known, whom, before: Some((*ticket).clone()) }
         }
-        None => TicketPlace { question: questions.hashes[0], known: questions.known, before: None },
+        None => TicketPlace { question: questions.hashes[0], known: questions.known, whom, before: None },
     })
 }
 
