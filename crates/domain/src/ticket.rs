@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::fields::{Field, FieldSet};
 use super::hash::Hash;
+use super::money::hold::Hold;
 use super::provider::{Config, Fault, FaultKind, Inquiry};
 
 /// What the vendor calls a question that it answers later, and whom it is about: the same name for somebody else is a mistake of the
@@ -42,6 +43,10 @@ pub struct Ticket {
     pub vendor_id: Option<VendorId>,
     /// The vendor called another's so before: it is not asked for.
     pub is_anothers: bool,
+    /// What the vendor may still bill for it.
+    pub hold: Option<Hold>,
+    /// The same of one that is given up: it counts as spent by now.
+    pub released: Option<Hold>,
 }
 
 impl Ticket {
@@ -70,15 +75,18 @@ impl Ticket {
             inquiry: json,
             uncounted_us,
             paused_until,
+            hold: before.and_then(|before| before.hold.clone()),
+            released: None,
         };
         ticket.ends_at = ticket.ends(config);
         Some(ticket)
     }
 
     /// What is left of one that is over: what the vendor called it, and for who marks repetitions, that to hand the question in anew is
-    /// another request.
-    pub fn given_up(self, now: i64) -> Ticket {
-        Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, ..self }
+    /// another request. `released`: what was held for it, where that is over.
+    pub fn given_up(self, now: i64, released: Option<Hold>) -> Ticket {
+        let hold = self.hold.filter(|_| released.is_none());
+        Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, hold, released, ..self }
     }
 
     /// The question as it stands; `None`: it was another description's, or is given up.
@@ -142,6 +150,8 @@ impl Ticket {
             self.renews,
             self.vendor_id.map(|known| [Uuid::from_bytes(known.id), Uuid::from_bytes(known.whom)]),
             self.is_anothers,
+            self.hold.as_ref().map(Hold::to_json),
+            self.released.as_ref().map(Hold::to_json),
         ])
     }
 
@@ -158,6 +168,8 @@ impl Ticket {
             renews,
             vendor_id,
             own,
+            hold,
+            released,
         ] = parts
         else {
             return None;
@@ -178,14 +190,23 @@ impl Ticket {
                 known => Some(VendorId { id: hash(&known[0])?, whom: hash(&known[1])? }),
             },
             is_anothers: own.as_bool()?,
+            hold: Hold::from_json(hold),
+            released: Hold::from_json(released),
         })
     }
 
     /// What the books keep of it beside their columns.
     pub fn body(&self) -> Value {
-        let mut body = json!({"inquiry": self.inquiry, "uncounted_us": self.uncounted_us, "paused_until": self.paused_until});
+        let mut body = json!({
+            "inquiry": self.inquiry,
+            "uncounted_us": self.uncounted_us,
+            "paused_until": self.paused_until,
+        });
         if self.is_anothers {
             body["is_anothers"] = json!(true);
+        }
+        if let Some(hold) = &self.hold {
+            body["hold"] = hold.to_json();
         }
         body
     }
@@ -208,6 +229,8 @@ impl Ticket {
             renews: true,
             vendor_id,
             is_anothers: body["is_anothers"].as_bool().unwrap_or_default(),
+            hold: Hold::from_json(&body["hold"]),
+            released: None,
         }
     }
 }
