@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::vendor::{POLL, Ready, SUBMIT, config, phone, world};
-use super::{tickets, wait_for_tickets};
+use super::wait_for_tickets;
 use crate::support::{Behaviour, eventually};
 use crate::world::{World, contact, enrich, try_enrich};
 
@@ -78,6 +78,9 @@ fn the_same_person_may_have_the_same_id_again() {
     let mut caller = world.caller();
     // The same question, when its answer is forgotten.
     enrich(&mut caller, 1).unwrap();
+    eventually("the answer is written", super::SOON, || {
+        world.number("SELECT count(*) FROM leadlex.receipt") == 1
+    });
     wait_for_tickets(&world, 0);
     world.run("UPDATE crm SET phone = NULL; DELETE FROM leadlex.receipt");
     enrich(&mut caller, 1).unwrap();
@@ -85,7 +88,7 @@ fn the_same_person_may_have_the_same_id_again() {
     world.run("UPDATE crm SET full_name = 'PERSON  1' WHERE email = 'person2@acme.example'");
     assert_eq!(enrich(&mut caller, 2).unwrap()["contact"]["phone"], phone("person1@acme.example"));
     assert_eq!((world.provider.count_of(SUBMIT), world.provider.count_of(POLL)), (3, 3));
-    assert_eq!(tickets(&world), 0);
+    wait_for_tickets(&world, 0);
     // What is forgotten of a person is no mark either.
     world.run("SELECT leadlex.forget_contact(id) FROM crm");
     assert_eq!(world.number("SELECT count(*) FROM leadlex.ticket"), 0);
