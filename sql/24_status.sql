@@ -85,7 +85,11 @@ BEGIN
     UNION ALL
     SELECT 'warning', pg_catalog.format('workspace %s', coalesce(w.name, v.workspace_id::pg_catalog.text)),
            pg_catalog.format('%s values of the kind %s came up with more names than leadlex.max_people_per_value', pg_catalog.count(*), v.kind),
-           'See leadlex.shared_value. Where one is right: SELECT leadlex.allow_shared_value(''VALUE'');'
+           CASE WHEN v.kind OPERATOR(pg_catalog.=) 'phone'
+                THEN 'Of a switchboard, let it identify only together with a name: identify_by of leadlex.add_provider. Where it is right: SELECT leadlex.allow_shared_value(''NUMBER'');'
+                WHEN v.kind OPERATOR(pg_catalog.=) 'supplied phone'
+                THEN 'It is written all the same, as a switchboard is right for many. SELECT leadlex.allow_shared_value(''NUMBER''); takes it off this list.'
+                ELSE 'See leadlex.shared_value. Where one is right: SELECT leadlex.allow_shared_value(''VALUE'');' END
     FROM leadlex.shared_value AS v LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) v.workspace_id
     WHERE NOT v.allowed
     GROUP BY w.name, v.workspace_id, v.kind
