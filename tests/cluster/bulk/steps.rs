@@ -289,7 +289,9 @@ fn a_budget_holds_for_those_that_are_handed_in_together() {
         // As the queue does: across a crash, and by whoever asks next.
         let leases = "SELECT count(*) FROM leadlex.spend_lease WHERE amount > 0";
         eventually("no lease is open", LONG, || world.number(leases) == 0);
+        let mut other = world.owner();
         world.cluster.kill9(pid(&mut caller));
+        eventually("the server has noticed", LONG, || other.batch_execute("SELECT 1").is_err());
         world.cluster.wait_until_ready();
         assert_eq!(budget(&world), "2 0.05");
         ready(&vendor);
