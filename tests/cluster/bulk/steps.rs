@@ -293,3 +293,72 @@ fn of_two_that_are_handed_in_under_one_id_only_one_is_asked_for() {
         assert_eq!((world.provider.count_of(SUBMIT), polls(&world)), (2, 1));
     }
 }
+
+/// What was handed in together is kept free for each contact, until its own answer is there.
+#[test]
+fn a_budget_holds_for_those_that_are_handed_in_together() {
+    for by_id in [false, true] {
+        let (world, vendor) = world_of(30, 10, by_id);
+        alter(&world, &json!({"price": {"currency": "USD", "per_match": 0.10}}));
+        world.run("SELECT leadlex.set_budget('main', 'total', 2.05)");
+        world.cluster.set("leadlex.total_timeout", "700ms");
+        let mut caller = world.caller();
+        let rows = enrich_all(&mut caller, 1..=30);
+        assert_eq!(outcomes(&rows), counts([("pending", 20), ("provider_unavailable", 10)]));
+        assert_eq!(handed_in(&vendor), [10, 10], "the third cannot be paid");
+        let budget = |world: &World| -> String {
+            let sql = "SELECT format('%s %s', used, remaining) FROM leadlex.budget";
+            world.owner().query_one(sql, &[]).unwrap().get(0)
+        };
+        assert_eq!(budget(&world), "2 0.05");
+        wait_for_tickets(&world, 20);
+        // As the queue does: across a crash, and by whoever asks next.
+        let leases = "SELECT count(*) FROM leadlex.spend_lease WHERE amount > 0";
+        eventually("no lease is open", LONG, || world.number(leases) == 0);
+        let mut other = world.owner();
+        world.cluster.kill9(pid(&mut caller));
+        eventually("the server has noticed", LONG, || other.batch_execute("SELECT 1").is_err());
+        world.cluster.wait_until_ready();
+        assert_eq!(budget(&world), "2 0.05");
+        ready(&vendor);
+        world.cluster.set("leadlex.total_timeout", "15s");
+        let rows = enrich_all(&mut world.caller(), 1..=20);
+        assert_eq!(outcomes(&rows), counts([("enriched", 16), ("no_match", 2), ("provider_unavailable", 2)]));
+        assert_eq!((handed_in(&vendor), check_whose(&world)), (vec![10, 10], 16));
+        // 16 matches, and two whose element was bad: these can still be asked for.
+        assert_eq!(budget(&world), "1.8 0.25");
+        wait_for_tickets(&world, 2);
+        let spent = "SELECT (sum(cost) * 10)::int8 FROM leadlex.spend";
+        eventually("it is written", LONG, || world.number(spent) == 16);
+        assert_eq!(world.number("SELECT (sum(amount) * 10)::int8 FROM leadlex.spend_hold"), 2);
+        // The rest pays for two more, which are handed in together.
+        let rows = enrich_all(&mut world.caller(), [21, 22, 23, 24]);
+        assert_eq!(outcomes(&rows), counts([("enriched", 2), ("provider_unavailable", 2)]));
+        assert_eq!((handed_in(&vendor), budget(&world)), (vec![10, 10, 2], "2 0.05".into()));
+    }
+}
+
+/// Whom the list names is not handed in, and what a trigger queues is: one row of the queue for each statement.
+#[test]
+fn triggers_and_the_suppression_list_meet_what_is_handed_in_together() {
+    let (world, vendor) = world_of(12, 10, false);
+    ready(&vendor);
+    world.run("DELETE FROM crm WHERE id > '00000000-0000-4000-8000-000000000006'");
+    world.run("SELECT leadlex.suppress('person3@acme.example'), leadlex.suppress('person8@acme.example')");
+    world.run(
+        "CREATE TRIGGER enrich AFTER INSERT ON crm FOR EACH ROW EXECUTE FUNCTION leadlex.enqueue_on_insert('phone');
+         GRANT INSERT ON crm TO caller",
+    );
+    let rows = enrich_all(&mut world.caller(), 1..=6);
+    assert_eq!(outcomes(&rows), counts([("enriched", 5), ("no_match", 1)]));
+    let mut caller = world.caller();
+    let insert = "INSERT INTO crm (id, full_name, email)
+                  SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'Person', format('person%s@acme.example', n)
+                  FROM generate_series(7, 8) AS n";
+    caller.batch_execute(insert).unwrap();
+    eventually("the queue has asked", LONG, || {
+        world.number("SELECT count(*) FROM leadlex.job WHERE state = 'done'") == 2
+    });
+    assert_eq!(handed_in(&vendor), [5, 1], "neither of the two on the list");
+    assert_eq!(check_whose(&world), 6);
+}

@@ -7,6 +7,7 @@ mod estimate;
 mod events;
 mod quality;
 mod spend;
+mod views;
 
 use std::time::Duration;
 

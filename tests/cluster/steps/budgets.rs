@@ -108,7 +108,9 @@ fn a_restart_and_a_crash_forget_nothing_that_is_held() {
     wait_for_tickets(&world, 2);
     let leases = "SELECT count(*) FROM leadlex.spend_lease WHERE amount > 0";
     eventually("no lease is open", SOON, || world.number(leases) == 0);
+    let mut other = world.owner();
     world.cluster.kill9(pid(&mut caller));
+    eventually("the server has noticed", SOON, || other.batch_execute("SELECT 1").is_err());
     world.cluster.wait_until_ready();
     assert_eq!(budget(&world), "0.56 0.04");
     assert_eq!(reason(&try_enrich(&mut world.caller(), 3)), "budget");
@@ -165,7 +167,7 @@ fn what_is_given_up_counts_as_spent() {
     thread::sleep(Duration::from_millis(1_100));
     let _ = try_enrich(&mut caller, 1);
     spent_is(&world, "0 0.28");
-    assert_eq!(held(&world), "0");
+    eventually("nothing is held any more", SOON, || held(&world) == "0");
     assert_eq!(budget(&world), "0.28 0.72");
 }
 
