@@ -98,7 +98,14 @@ fn errors_of_the_users_own_table_arrive_unchanged() {
          END $$;
          CREATE TRIGGER guard BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION guard();
          CREATE TABLE phone_book (phone text PRIMARY KEY);
-         ALTER TABLE crm ADD FOREIGN KEY (phone) REFERENCES phone_book DEFERRABLE INITIALLY DEFERRED;",
+         GRANT SELECT ON phone_book TO caller;
+         CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.phone IS NOT NULL AND NOT EXISTS (SELECT FROM phone_book AS b WHERE b.phone = NEW.phone) THEN
+                 RAISE EXCEPTION 'not in the book' USING ERRCODE = '23503', TABLE = 'crm';
+             END IF;
+             RETURN NULL;
+         END $$;
+         CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON crm DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later();",
         contact(1),
         contact(2)
     ));
@@ -119,7 +126,7 @@ fn errors_of_the_users_own_table_arrive_unchanged() {
         assert_eq!(own.hint.as_deref(), Some("my hint"));
         assert_eq!((own.constraint.as_deref(), own.table.as_deref()), (Some("my_rule"), Some("my_table")));
 
-        // Deferred: only the commit fails, and the credit comes back with it.
+        // A deferred trigger of the user's: only the commit fails, and the credit comes back with it.
         let deferred = fail(3);
         assert_eq!(deferred.sqlstate, "23503", "{deferred:?}");
         assert_eq!(deferred.table.as_deref(), Some("crm"));

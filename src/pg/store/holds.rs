@@ -28,8 +28,10 @@ fn sum_of(workspace: Uuid, currency: Currency, provider: &str) -> SumKey {
 /// What follows once the books are durable.
 #[derive(Default)]
 pub struct Recorded {
-    /// Holds that the books have by now, or will never have.
-    pub sums: Vec<(SumKey, Amount)>,
+    /// Holds that the books have by now: leases need not cover them any more.
+    pub written: Vec<(SumKey, Amount)>,
+    /// Holds that the books will never have.
+    pub never: Vec<(SumKey, Amount)>,
     /// Holds are gone whose answers are booked: what was spent is to be written in the same transaction.
     pub any_gone: bool,
 }
@@ -63,7 +65,7 @@ pub fn file<'a>(filed: impl Iterator<Item = &'a Filed> + Clone) -> Recorded {
     let mut recorded = Recorded::default();
     if !held.is_empty() {
         let new = add(&held);
-        recorded.sums.extend(held.iter().filter(|(_, hold)| new.contains(&hold.id)).map(sum));
+        recorded.written.extend(held.iter().filter(|(_, hold)| new.contains(&hold.id)).map(sum));
     }
     if !gone.is_empty() {
         let ids: Vec<pgrx::Uuid> = gone.iter().map(|(_, hold)| pg(hold.id)).collect();
@@ -71,7 +73,7 @@ pub fn file<'a>(filed: impl Iterator<Item = &'a Filed> + Clone) -> Recorded {
             as_owner(|| REMOVE.query(View::Caller, &[arg(ids)])).iter().map(|row| uuid(row, 0)).collect();
         recorded.any_gone = true;
         // They were answered before they were written down.
-        recorded.sums.extend(gone.iter().filter(|(_, hold)| !known.contains(&hold.id)).map(sum));
+        recorded.never.extend(gone.iter().filter(|(_, hold)| !known.contains(&hold.id)).map(sum));
     }
     recorded
 }

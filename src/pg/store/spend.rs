@@ -205,6 +205,16 @@ static LEASE: Statement = Statement::new(
      ON CONFLICT (currency, provider, workspace_id) DO UPDATE
      SET day = EXCLUDED.day, amount = EXCLUDED.amount, life = EXCLUDED.life",
 );
+static SHRINK: Statement = Statement::new(
+    "UPDATE leadlex.spend_lease AS l
+     SET amount = CASE WHEN l.amount OPERATOR(pg_catalog.>) n.amount THEN l.amount OPERATOR(pg_catalog.-) n.amount ELSE 0 END
+     FROM (SELECT u.currency, u.provider, u.workspace_id, pg_catalog.sum(u.amount::pg_catalog.numeric) AS amount
+           FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
+               AS u(currency, provider, workspace_id, amount)
+           GROUP BY u.currency, u.provider, u.workspace_id) AS n
+     WHERE l.currency OPERATOR(pg_catalog.=) n.currency AND l.provider OPERATOR(pg_catalog.=) n.provider
+       AND l.workspace_id OPERATOR(pg_catalog.=) n.workspace_id AND l.life OPERATOR(pg_catalog.=) $5",
+);
 static CLOSE: Statement = Statement::new(
     "DELETE FROM leadlex.spend_lease AS l
      USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u(currency, provider, workspace_id)
@@ -300,6 +310,17 @@ pub fn record(record: &Record) {
             ]);
         }
     });
+}
+
+/// What leases need not cover any more, because the books have it in the same transaction: else a crash would count it twice.
+pub fn shrink_leases(by: &[(SumKey, Amount)]) {
+    if by.is_empty() {
+        return;
+    }
+    let mut args = Vec::from(sum_args(&by.iter().collect::<Vec<_>>()));
+    args.push(arg(by.iter().map(|(_, amount)| amount.to_string()).collect::<Vec<_>>()));
+    args.push(arg(budgets::life()));
+    as_owner(|| SHRINK.run(&args));
 }
 
 fn sum_args(sums: &[&(SumKey, Amount)]) -> [Arg; 3] {

@@ -86,8 +86,8 @@ struct Done {
 impl Done {
     /// It is durable.
     fn settle(&self) {
-        budgets::holds_recorded(&self.holds.sums);
         self.spent.iter().for_each(spend_writer::is_durable);
+        budgets::holds_recorded(&self.holds.written, &self.holds.never);
     }
 }
 
@@ -108,6 +108,7 @@ fn file(taken: &[Taken]) -> Done {
     // What an answer cost and what was held for it change in the books together: a crash loses neither.
     let database = crate::pg::sys::database::this_database();
     let spent = holds.any_gone.then(|| spend_writer::write_with(database, Close::Idle));
+    store::spend::shrink_leases(&holds.written);
     let most = settings::max_people_per_value();
     let crowded = most.map(|most| store::shared_values::count(&filed, most)).unwrap_or_default();
     let kept = filed.iter().filter(|(_, filed)| filed.receipt().is_some());

@@ -24,7 +24,17 @@ impl Table<'_> {
         self.each_of(of, |sum| sum.windows.hold(amount));
     }
 
-    /// So much of what is held is in the tables by now, or will never be.
+    /// So much of what is held is in the tables by now, and their lease is smaller by as much.
+    pub fn hold_written(&mut self, of: &SumKey, amount: Amount) {
+        self.hold_recorded(of, amount);
+        if let Some(index) = self.find(of) {
+            let sum = &mut self.sums[index];
+            sum.lease = sum.lease.minus(amount);
+            sum.recorded_lease = sum.recorded_lease.minus(amount);
+        }
+    }
+
+    /// So much of what is held need not be written any more.
     pub fn hold_recorded(&mut self, of: &SumKey, amount: Amount) {
         if let Some(index) = self.find(of) {
             let sum = &mut self.sums[index];

@@ -185,9 +185,12 @@ pub fn hold_again(of: &SumKey, amount: Amount) {
     robust_mutex::from_thread(|| locked(|table| table.hold_again(of, amount)));
 }
 
-/// What is held and is in the tables by now, or will never be.
-pub fn holds_recorded(holds: &[(SumKey, Amount)]) {
-    locked(|table| holds.iter().for_each(|(of, amount)| table.hold_recorded(of, *amount)));
+/// What is held and is in the tables by now, and what will never be. The leases in the tables are smaller by what is.
+pub fn holds_recorded(written: &[(SumKey, Amount)], never: &[(SumKey, Amount)]) {
+    locked(|table| {
+        written.iter().for_each(|(of, amount)| table.hold_written(of, *amount));
+        never.iter().for_each(|(of, amount)| table.hold_recorded(of, *amount));
+    });
 }
 
 /// What was held and is spent by the tables, with its day.
