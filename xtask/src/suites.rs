@@ -126,7 +126,7 @@ impl Run<'_> {
             "clippy" => Ok(of_check(suite, check::clippy(self.project))),
             "unit" => self.cargo_test(suite, &["--workspace", "--lib"], &[]),
             // They wait more than they compute: with three, two cores are idle for half of the time.
-            "cluster" => self.cargo_test(suite, &["--test", "cluster"], &["--test-threads=6"]),
+            "cluster" => self.cargo_test(suite, &["--test", "cluster"], &["--test-threads=4"]),
             _ => {
                 let scripts = if suite == "regress" { Scripts::Regress } else { Scripts::Isolation };
                 let scripts = scripts.prepare(self.project, &self.choice)?;
