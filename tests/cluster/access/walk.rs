@@ -30,7 +30,7 @@ const HOLD: [&str; 11] = [
     "value_name",
 ];
 /// Tables that hold nothing on persons. A table that is new belongs here, or above and among what is forgotten and told.
-const HOLD_NOTHING: [&str; 26] = [
+const HOLD_NOTHING: [&str; 29] = [
     "access",
     "allotment",
     "api_key",
@@ -55,6 +55,9 @@ const HOLD_NOTHING: [&str; 26] = [
     "spend_reported",
     "spend_sum",
     "stopped",
+    "usage_change",
+    "usage_day",
+    "usage_mark",
     "usage_pruned",
     "workspace",
 ];
