@@ -17,8 +17,12 @@ BEGIN
     IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
         days := ARRAY(SELECT DISTINCT s.day FROM leadlex.usage_day AS s);
     ELSIF TG_TABLE_NAME OPERATOR(pg_catalog.=) 'usage_pruned' THEN
-        days := CASE WHEN TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN ARRAY(SELECT DISTINCT o.day FROM were AS o)
-                     ELSE ARRAY(SELECT DISTINCT n.day FROM are AS n) END;
+        -- One expression each: both are read as a whole, and a statement has no more rows than its trigger names.
+        IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+            days := ARRAY(SELECT DISTINCT o.day FROM were AS o);
+        ELSE
+            days := ARRAY(SELECT DISTINCT n.day FROM are AS n);
+        END IF;
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
         days := ARRAY(SELECT DISTINCT (pg_catalog.timezone('UTC', o.created_at))::pg_catalog.date FROM were AS o WHERE o.created_at OPERATOR(pg_catalog.<) today);
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
