@@ -1,6 +1,10 @@
--- Sums of usage of the UTC days that are over, so that leadlex.usage_daily adds up today alone. They are exact: whatever changes
--- the history (or what is left of it where it was pruned) or the ledger of a day that is over leaves a row in leadlex.usage_change, in the same transaction, and a day that has
--- one is added up by whoever reads, until the worker has done it anew.
+-- Sums of usage of the UTC days that are over, so that leadlex.usage_daily adds up today alone. They are exact in every snapshot,
+-- whatever the clock says, and however late a transaction commits:
+--   1. What changes history, settled ledger or what is left of pruned history notes the days, in the same transaction, in
+--      leadlex.usage_change. Who reads adds up a noted day by himself, until the worker has summed it anew.
+--   2. A call that is charged notes nothing: its row of leadlex.credit_pending does. Who reads adds up a day with such a row by
+--      himself, and the worker notes the day in the transaction that settles the row.
+-- The worker takes the notes of a day before it sums the day, with a later snapshot: what it does not see has a note of its own.
 
 CREATE TABLE leadlex.usage_day (
     workspace_id uuid NOT NULL,
@@ -24,12 +28,15 @@ COMMENT ON COLUMN leadlex.usage_day.credits IS 'credits charged for calls of whi
 COMMENT ON COLUMN leadlex.usage_day.reverted IS 'of these, for calls that were taken back';
 
 CREATE TABLE leadlex.usage_change (
-    id  uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
-    day date NOT NULL
+    day          date NOT NULL,
+    workspace_id uuid NOT NULL,
+    id           uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+    PRIMARY KEY (day, workspace_id, id)
 );
-COMMENT ON TABLE leadlex.usage_change IS 'Days that are over and whose history or ledger has changed since they were summed.';
-COMMENT ON COLUMN leadlex.usage_change.id IS 'of the row: who changes the same day has not to wait';
+COMMENT ON TABLE leadlex.usage_change IS 'Days whose history or ledger has changed, perhaps since they were summed.';
 COMMENT ON COLUMN leadlex.usage_change.day IS 'the UTC day';
+COMMENT ON COLUMN leadlex.usage_change.workspace_id IS 'whose history or ledger';
+COMMENT ON COLUMN leadlex.usage_change.id IS 'of the row: who changes the same day has not to wait';
 
 CREATE TABLE leadlex.usage_mark (
     mark   text PRIMARY KEY CHECK (mark OPERATOR(pg_catalog.=) 'summed'),

@@ -7,42 +7,63 @@ REVOKE ALL ON FUNCTION leadlex.usage_waits() FROM PUBLIC;
 CREATE TRIGGER usage_waits AFTER INSERT ON leadlex.usage_change
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.usage_waits();
 
--- Statement triggers with the rows that a statement has changed. A call writes rows of today, of which nothing is noted.
+-- Statement triggers with the rows that a statement has changed. Days are noted also where they are not over: the transaction may
+-- commit when they are. A change of the history changes the day of its charge, too.
 CREATE FUNCTION leadlex.usage_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $changed$
-DECLARE
-    today CONSTANT timestamptz := pg_catalog.timezone('UTC', pg_catalog.date_trunc('day', pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())));
-    days date[];
 BEGIN
     IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
-        days := ARRAY(SELECT DISTINCT s.day FROM leadlex.usage_day AS s);
+        INSERT INTO leadlex.usage_change (day, workspace_id) SELECT DISTINCT s.day, s.workspace_id FROM leadlex.usage_day AS s;
+    ELSIF TG_TABLE_NAME OPERATOR(pg_catalog.=) 'usage_pruned' AND TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+        INSERT INTO leadlex.usage_change (day, workspace_id) SELECT DISTINCT o.day, o.workspace_id FROM were AS o;
     ELSIF TG_TABLE_NAME OPERATOR(pg_catalog.=) 'usage_pruned' THEN
-        -- One expression each: both are read as a whole, and a statement has no more rows than its trigger names.
-        IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-            days := ARRAY(SELECT DISTINCT o.day FROM were AS o);
-        ELSE
-            days := ARRAY(SELECT DISTINCT n.day FROM are AS n);
+        INSERT INTO leadlex.usage_change (day, workspace_id) SELECT DISTINCT n.day, n.workspace_id FROM are AS n;
+    ELSIF TG_TABLE_NAME OPERATOR(pg_catalog.=) 'enrichment' AND TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+        -- Where a charge is pending, that is enough. OFFSET: looked up one by one, whatever else is pending.
+        INSERT INTO leadlex.usage_change (day, workspace_id)
+        SELECT d.day, n.workspace_id FROM are AS n, LATERAL (
+            SELECT n.created_at UNION ALL
+            SELECT s.created_at FROM leadlex.credit_settled AS s
+            WHERE s.request_id OPERATOR(pg_catalog.=) n.request_id AND s.workspace_id OPERATOR(pg_catalog.=) n.workspace_id OFFSET 0) AS t(at),
+            LATERAL (SELECT (pg_catalog.timezone('UTC', t.at))::pg_catalog.date) AS d(day)
+        WHERE NOT EXISTS (
+            SELECT FROM leadlex.credit_pending AS q
+            WHERE q.workspace_id OPERATOR(pg_catalog.=) n.workspace_id AND q.id OPERATOR(pg_catalog.=) n.request_id OFFSET 0)
+        GROUP BY d.day, n.workspace_id;
+    ELSIF TG_TABLE_NAME OPERATOR(pg_catalog.=) 'enrichment' THEN
+        INSERT INTO leadlex.usage_change (day, workspace_id)
+        SELECT d.day, o.workspace_id FROM were AS o, LATERAL (
+            SELECT o.created_at UNION ALL
+            SELECT s.created_at FROM leadlex.credit_settled AS s
+            WHERE s.request_id OPERATOR(pg_catalog.=) o.request_id AND s.workspace_id OPERATOR(pg_catalog.=) o.workspace_id OFFSET 0) AS t(at),
+            LATERAL (SELECT (pg_catalog.timezone('UTC', t.at))::pg_catalog.date) AS d(day)
+        GROUP BY d.day, o.workspace_id;
+        IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+            INSERT INTO leadlex.usage_change (day, workspace_id)
+            SELECT d.day, n.workspace_id FROM are AS n, LATERAL (
+            SELECT n.created_at UNION ALL
+            SELECT s.created_at FROM leadlex.credit_settled AS s
+            WHERE s.request_id OPERATOR(pg_catalog.=) n.request_id AND s.workspace_id OPERATOR(pg_catalog.=) n.workspace_id OFFSET 0) AS t(at),
+            LATERAL (SELECT (pg_catalog.timezone('UTC', t.at))::pg_catalog.date) AS d(day)
+            GROUP BY d.day, n.workspace_id;
         END IF;
-    ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-        days := ARRAY(SELECT DISTINCT (pg_catalog.timezone('UTC', o.created_at))::pg_catalog.date FROM were AS o WHERE o.created_at OPERATOR(pg_catalog.<) today);
-    ELSIF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        days := ARRAY(SELECT (pg_catalog.timezone('UTC', o.created_at))::pg_catalog.date FROM were AS o WHERE o.created_at OPERATOR(pg_catalog.<) today
-                      UNION
-                      SELECT (pg_catalog.timezone('UTC', n.created_at))::pg_catalog.date FROM are AS n WHERE n.created_at OPERATOR(pg_catalog.<) today);
     ELSE
-        days := ARRAY(SELECT DISTINCT (pg_catalog.timezone('UTC', n.created_at))::pg_catalog.date FROM are AS n WHERE n.created_at OPERATOR(pg_catalog.<) today);
-    END IF;
-    -- The worker is called for each statement that notes something, also one without rows.
-    IF pg_catalog.cardinality(days) OPERATOR(pg_catalog.>) 0 THEN
-        INSERT INTO leadlex.usage_change (day) SELECT d.day FROM pg_catalog.unnest(days) AS d(day);
+        IF TG_OP OPERATOR(pg_catalog.<>) 'DELETE' THEN
+            INSERT INTO leadlex.usage_change (day, workspace_id)
+            SELECT DISTINCT (pg_catalog.timezone('UTC', n.created_at))::pg_catalog.date, n.workspace_id FROM are AS n;
+        END IF;
+        IF TG_OP OPERATOR(pg_catalog.<>) 'INSERT' THEN
+            INSERT INTO leadlex.usage_change (day, workspace_id)
+            SELECT DISTINCT (pg_catalog.timezone('UTC', o.created_at))::pg_catalog.date, o.workspace_id FROM were AS o;
+        END IF;
     END IF;
     RETURN NULL;
 END
 $changed$;
-COMMENT ON FUNCTION leadlex.usage_changed() IS 'Trigger on history, ledger and what is left of pruned history: notes the days that are over in which rows have changed.';
+COMMENT ON FUNCTION leadlex.usage_changed() IS 'Trigger on history, settled ledger and what is left of pruned history: notes the days in which rows have changed.';
 REVOKE ALL ON FUNCTION leadlex.usage_changed() FROM PUBLIC;
 
--- The name of the first is known to heap_insert.rs: the rows that it inserts are of today.
+-- The name of the first is known to heap_insert.rs: the rows that it inserts have charges that are pending.
 CREATE TRIGGER usage_inserted AFTER INSERT ON leadlex.enrichment REFERENCING NEW TABLE AS are
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.usage_changed();
 CREATE TRIGGER usage_updated AFTER UPDATE ON leadlex.enrichment REFERENCING OLD TABLE AS were NEW TABLE AS are
@@ -68,9 +89,9 @@ CREATE TRIGGER usage_deleted AFTER DELETE ON leadlex.usage_pruned REFERENCING OL
 CREATE TRIGGER usage_truncated AFTER TRUNCATE ON leadlex.usage_pruned
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.usage_changed();
 
--- As the owner: whose rows they are that have changed a day does not matter, and of them no more than the day is told.
+-- As far as the caller sees workspaces: the sums of the others' do not matter to him, and when something of theirs has changed neither.
 CREATE FUNCTION leadlex.usage_open(OUT since date, OUT days date[])
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $open$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $open$
     SELECT b.since,
            ARRAY(SELECT c.day FROM leadlex.usage_change AS c
                  WHERE c.day OPERATOR(pg_catalog.<) b.since
@@ -81,7 +102,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $o
     -- 55000 in a schema of another version than the library's.
     WHERE leadlex.is_administrator() IS NOT NULL
 $open$;
-COMMENT ON FUNCTION leadlex.usage_open() IS 'Which days are not summed in leadlex.usage_day: those from since on, and days before.';
+COMMENT ON FUNCTION leadlex.usage_open() IS 'Which days of the caller''s workspaces are not summed in leadlex.usage_day: those from since on, and days before.';
 REVOKE ALL ON FUNCTION leadlex.usage_open() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.usage_open() TO PUBLIC;
 
@@ -100,33 +121,43 @@ BEGIN
         SELECT a.day, a.workspace_id, a.source, pg_catalog.sum(a.contacts)::pg_catalog.int8, pg_catalog.sum(a.fields)::pg_catalog.int8,
                pg_catalog.sum(a.credits)::pg_catalog.int8, pg_catalog.sum(a.reverted)::pg_catalog.int8
         FROM (
-        SELECT (pg_catalog.timezone('UTC', c.created_at))::pg_catalog.date AS day, c.workspace_id, p.source,
-               pg_catalog.count(DISTINCT ROW(e.schema_name, e.table_name, e.contact_id)) FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts,
+        SELECT (pg_catalog.timezone('UTC', c.counted_at))::pg_catalog.date AS day, c.workspace_id, p.source,
+               pg_catalog.count(DISTINCT ROW(c.schema_name, c.table_name, c.contact_id)) FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts,
                pg_catalog.sum(p.fields) AS fields, pg_catalog.sum(p.credits) AS credits,
-               pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND e.reverted_at IS NOT NULL) AS reverted
+               pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND c.reverted_at IS NOT NULL) AS reverted
         FROM (
-            SELECT l.workspace_id, l.request_id, l.created_at, 1 AS credits
-            FROM leadlex.credit_ledger AS l
-            WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
-              AND l.created_at OPERATOR(pg_catalog.>=) $1 AND l.created_at OPERATOR(pg_catalog.<) $2
-            UNION ALL
-            SELECT r.workspace_id, r.request_id, r.created_at, 0
-            FROM leadlex.enrichment AS r
-            WHERE r.created_at OPERATOR(pg_catalog.>=) $1 AND r.created_at OPERATOR(pg_catalog.<) $2
-              AND NOT EXISTS (
-                SELECT FROM leadlex.credit_settled AS s
-                WHERE s.request_id OPERATOR(pg_catalog.=) r.request_id AND s.workspace_id OPERATOR(pg_catalog.=) r.workspace_id
-                  AND s.amount OPERATOR(pg_catalog.=) -1)
-              AND NOT EXISTS (
-                SELECT FROM leadlex.credit_pending AS q
-                WHERE q.request_id OPERATOR(pg_catalog.=) r.request_id AND q.workspace_id OPERATOR(pg_catalog.=) r.workspace_id
-                  AND q.amount OPERATOR(pg_catalog.=) -1)) AS c
-        LEFT JOIN leadlex.enrichment AS e
-               ON e.workspace_id OPERATOR(pg_catalog.=) c.workspace_id AND e.request_id OPERATOR(pg_catalog.=) c.request_id
+            -- Charges and history of that time, side by side: a full join is never a loop over one of them. Few have the other half in
+            -- another time or none at all, and these alone are looked up: a key that is NULL finds nothing without a look.
+            SELECT coalesce(l.created_at, h.created_at) AS counted_at, coalesce(l.workspace_id, h.workspace_id) AS workspace_id,
+                   CASE WHEN l.id IS NULL THEN 0 ELSE 1 END AS credits,
+                   coalesce(h.schema_name, e.schema_name) AS schema_name, coalesce(h.table_name, e.table_name) AS table_name,
+                   coalesce(h.contact_id, e.contact_id) AS contact_id, coalesce(h.source, e.source) AS source,
+                   coalesce(h.field_sources, e.field_sources) AS field_sources, coalesce(h.reverted_at, e.reverted_at) AS reverted_at,
+                   l.id IS NULL AND EXISTS (
+                       SELECT FROM leadlex.credit_settled AS s
+                       WHERE s.request_id OPERATOR(pg_catalog.=) (CASE WHEN l.id IS NULL THEN h.request_id END)
+                         AND s.workspace_id OPERATOR(pg_catalog.=) h.workspace_id AND s.amount OPERATOR(pg_catalog.=) -1 OFFSET 0)
+                   OR l.id IS NULL AND EXISTS (
+                       SELECT FROM leadlex.credit_pending AS q
+                       WHERE q.workspace_id OPERATOR(pg_catalog.=) h.workspace_id AND q.id OPERATOR(pg_catalog.=) (CASE WHEN l.id IS NULL THEN h.request_id END)
+                         AND q.request_id OPERATOR(pg_catalog.=) h.request_id AND q.amount OPERATOR(pg_catalog.=) -1 OFFSET 0) AS is_charged_elsewhere
+            FROM (SELECT g.id, g.workspace_id, g.request_id, g.created_at FROM leadlex.credit_ledger AS g
+                  WHERE g.amount OPERATOR(pg_catalog.=) -1 AND g.note IS NULL
+                    AND g.created_at OPERATOR(pg_catalog.>=) $1 AND g.created_at OPERATOR(pg_catalog.<) $2) AS l
+            FULL JOIN (SELECT r.workspace_id, r.request_id, r.created_at, r.schema_name, r.table_name, r.contact_id, r.source, r.field_sources, r.reverted_at
+                       FROM leadlex.enrichment AS r
+                       WHERE r.created_at OPERATOR(pg_catalog.>=) $1 AND r.created_at OPERATOR(pg_catalog.<) $2) AS h
+                   ON h.request_id OPERATOR(pg_catalog.=) l.request_id AND h.workspace_id OPERATOR(pg_catalog.=) l.workspace_id
+            LEFT JOIN LATERAL (
+                   SELECT o.schema_name, o.table_name, o.contact_id, o.source, o.field_sources, o.reverted_at
+                   FROM leadlex.enrichment AS o
+                   WHERE o.workspace_id OPERATOR(pg_catalog.=) l.workspace_id
+                     AND o.request_id OPERATOR(pg_catalog.=) (CASE WHEN h.request_id IS NULL THEN l.request_id END) OFFSET 0) AS e ON true) AS c
         CROSS JOIN LATERAL (
-            SELECT e.source, c.credits, 0 AS fields
+            SELECT c.source, c.credits, 0 AS fields
             UNION ALL
-            SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(e.field_sources) AS f) AS p
+            SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(c.field_sources) AS f) AS p
+        WHERE NOT c.is_charged_elsewhere
         GROUP BY 1, 2, 3
         UNION ALL
         SELECT o.day, o.workspace_id, CASE WHEN o.source OPERATOR(pg_catalog.<>) '' THEN o.source END,

@@ -8,6 +8,7 @@ ALTER TABLE leadlex.enrichment ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.suppression ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.shared_value ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.usage_day ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.usage_change ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_workspace ON leadlex.workspace FOR SELECT
     USING (id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 CREATE POLICY own_workspace ON leadlex.credit_pending FOR SELECT
@@ -22,6 +23,8 @@ CREATE POLICY own_workspace ON leadlex.shared_value FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 CREATE POLICY own_workspace ON leadlex.usage_day FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY own_workspace ON leadlex.usage_change FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 
 CREATE POLICY granted ON leadlex.workspace AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.workspace'::regclass, 'SELECT')));
@@ -33,6 +36,8 @@ CREATE POLICY granted ON leadlex.enrichment AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.enrichment'::regclass, 'SELECT')));
 CREATE POLICY granted ON leadlex.usage_day AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.usage_day'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.usage_change AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.usage_change'::regclass, 'SELECT')));
 CREATE POLICY granted ON leadlex.shared_value AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.shared_value'::regclass, 'SELECT')));
 
@@ -295,7 +300,8 @@ GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
 GRANT SELECT ON leadlex.presets, leadlex.provider_stats, leadlex.progress, leadlex.job, leadlex.queue TO PUBLIC;
 -- Rows of these have who was granted access, by their policies or, with the owner's rights, by their own condition.
 GRANT SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment,
-    leadlex.provider, leadlex.enriched, leadlex.usage_day, leadlex.usage_daily, leadlex.shared_value TO PUBLIC;
+    leadlex.provider, leadlex.enriched, leadlex.usage_day, leadlex.usage_change, leadlex.usage_mark, leadlex.usage_daily,
+    leadlex.shared_value TO PUBLIC;
 GRANT SELECT ON leadlex.worker_status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
 -- Who is told of what is up to the function.

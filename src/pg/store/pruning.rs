@@ -35,7 +35,8 @@ static PRUNE: Statement = Statement::new(
 
 // leadlex.usage_daily is to say the same as before. So what these rows added to it is added to leadlex.usage_pruned: the fields, the
 // charge with its source (the ledger's row stays, and has none from now on: one less there), and the contact, when no row of
-// the same day and provider is left of it. OFFSET: one look into the index for each contact, never a join with all of the history.
+// the same day and provider is left of it. OFFSET: one look into the index for each contact, never a join with all of the history;
+// from the end of the day, as what has been removed stands before.
 static KEEP_USAGE: Statement = Statement::new(
     "WITH pruned AS (
          SELECT n.request_id, n.schema_name, n.table_name, n.contact_id, n.source, n.field_sources::pg_catalog.jsonb AS field_sources, n.reverted,
@@ -61,9 +62,10 @@ static KEEP_USAGE: Statement = Statement::new(
              WHERE h.contact_id OPERATOR(pg_catalog.=) c.contact_id AND h.workspace_id OPERATOR(pg_catalog.=) $1
                AND h.schema_name OPERATOR(pg_catalog.=) c.schema_name::pg_catalog.name
                AND h.table_name OPERATOR(pg_catalog.=) c.table_name::pg_catalog.name
-               AND (pg_catalog.timezone('UTC', h.created_at))::pg_catalog.date OPERATOR(pg_catalog.=) c.day
+               AND h.created_at OPERATOR(pg_catalog.>=) pg_catalog.timezone('UTC', c.day::pg_catalog.timestamp)
+               AND h.created_at OPERATOR(pg_catalog.<) pg_catalog.timezone('UTC', (c.day OPERATOR(pg_catalog.+) 1)::pg_catalog.timestamp)
                AND (v.value OPERATOR(pg_catalog.->>) 'source') OPERATOR(pg_catalog.=) c.source
-             OFFSET 0))
+             ORDER BY h.created_at USING OPERATOR(pg_catalog.>) OFFSET 0))
      INSERT INTO leadlex.usage_pruned AS o (workspace_id, day, source, contacts_enriched, fields_filled, credits_spent, credits_reverted)
      SELECT $1, t.day, coalesce(t.source, ''), pg_catalog.sum(t.contacts), pg_catalog.sum(t.fields), pg_catalog.sum(t.credits), pg_catalog.sum(t.reverted)
      FROM (SELECT u.day, u.source, 0 AS contacts, 0 AS fields, u.charged::pg_catalog.int4 AS credits,

@@ -6,10 +6,14 @@ use crate::pg::installation::as_owner;
 use crate::pg::sys::row::{optional, text};
 use crate::pg::sys::spi::{Statement, View, arg};
 
-// A day with charges that are not settled yet is summed once they are.
+// A note of a day that is not summed yet says nothing: what it is about will be seen.
+static FORGET_NOTES: Statement = Statement::new(
+    "DELETE FROM leadlex.usage_change AS c
+     WHERE c.day OPERATOR(pg_catalog.>=) (SELECT m.before FROM leadlex.usage_mark AS m WHERE m.mark OPERATOR(pg_catalog.=) 'summed')",
+);
 static NEXT: Statement = Statement::new(
     "SELECT n.day::pg_catalog.text
-     FROM (SELECT m.summed, coalesce(
+     FROM (SELECT coalesce(
                (SELECT pg_catalog.min(c.day) FROM leadlex.usage_change AS c
                 WHERE c.day OPERATOR(pg_catalog.<) m.summed),
                least((pg_catalog.timezone('UTC', least(
@@ -20,11 +24,7 @@ static NEXT: Statement = Statement::new(
                    (SELECT pg_catalog.min(p.day) FROM leadlex.usage_pruned AS p WHERE p.day OPERATOR(pg_catalog.>=) m.summed))) AS day
            FROM (SELECT b.before AS summed, pg_catalog.timezone('UTC', b.before::pg_catalog.timestamp) AS since
                  FROM leadlex.usage_mark AS b WHERE b.mark OPERATOR(pg_catalog.=) 'summed') AS m) AS n
-     WHERE n.day OPERATOR(pg_catalog.<) (pg_catalog.timezone('UTC', pg_catalog.clock_timestamp()))::pg_catalog.date
-       AND NOT EXISTS (
-           SELECT FROM leadlex.credit_pending AS q
-           WHERE q.created_at OPERATOR(pg_catalog.<) pg_catalog.timezone('UTC', (n.day OPERATOR(pg_catalog.+) 1)::pg_catalog.timestamp)
-             AND q.created_at OPERATOR(pg_catalog.>=) pg_catalog.timezone('UTC', n.day::pg_catalog.timestamp))",
+     WHERE n.day OPERATOR(pg_catalog.<) (pg_catalog.timezone('UTC', pg_catalog.clock_timestamp()))::pg_catalog.date",
 );
 // The notes go first: one that comes after this statement stays, and the day is summed once more.
 static UNNOTE: Statement = Statement::new(
@@ -52,6 +52,7 @@ const PORTION: Duration = Duration::from_millis(100);
 /// ends. Whether there may be more.
 pub fn sum_days(commit: impl Fn()) -> bool {
     let begun = Instant::now();
+    as_owner(|| FORGET_NOTES.run(&[]));
     while begun.elapsed() < PORTION {
         let next = as_owner(|| NEXT.row(View::Caller, &[])).filter(|row| optional(row, 0).is_some());
         let Some(row) = next else { return false };

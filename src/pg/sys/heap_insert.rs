@@ -122,8 +122,8 @@ impl Open {
     }
 }
 
-/// This notes rows of days that are over: sql/26_usage.sql. What is inserted here is of today.
-const OF_DAYS_THAT_ARE_OVER: &CStr = c"usage_inserted";
+/// This notes the days of rows without a charge that is pending: sql/26_usage.sql. What is inserted here has one.
+const OF_DAYS_WITHOUT_CHARGE: &CStr = c"usage_inserted";
 
 /// Whether an insertion fires a trigger that has something to do with the rows inserted here.
 ///
@@ -136,7 +136,7 @@ unsafe fn fires_at_insert(triggers: *const pg_sys::TriggerDesc) -> bool {
             && (0..(*triggers).numtriggers as usize).any(|at| {
                 let trigger = &*(*triggers).triggers.add(at);
                 let inserts = trigger.tgtype & pg_sys::TRIGGER_TYPE_INSERT as i16 != 0;
-                inserts && CStr::from_ptr(trigger.tgname) != OF_DAYS_THAT_ARE_OVER
+                inserts && CStr::from_ptr(trigger.tgname) != OF_DAYS_WITHOUT_CHARGE
             })
     }
 }

@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::support::eventually;
 use crate::world::{Beginning, World, enrich, number};
 
+mod exact;
+
 const SOON: Duration = Duration::from_secs(120);
 
 /// History of the last 28 days in two workspaces, each row with its charge: that of the caller, and one with a hundredth of it.
