@@ -300,8 +300,8 @@ GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
 GRANT SELECT ON leadlex.presets, leadlex.provider_stats, leadlex.progress, leadlex.job, leadlex.queue TO PUBLIC;
 -- Rows of these have who was granted access, by their policies or, with the owner's rights, by their own condition.
 GRANT SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment,
-    leadlex.provider, leadlex.enriched, leadlex.usage_day, leadlex.usage_change, leadlex.usage_mark, leadlex.usage_daily,
-    leadlex.shared_value TO PUBLIC;
+    leadlex.provider, leadlex.enriched, leadlex.usage_day, leadlex.usage_change, leadlex.usage_mark,
+    leadlex.usage_daily, leadlex.shared_value TO PUBLIC;
 GRANT SELECT ON leadlex.worker_status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
 -- Who is told of what is up to the function.

@@ -23,7 +23,7 @@ fn at_midnight(world: &World) {
     let mut owner = world.owner();
     let mut sums = owner.transaction().unwrap();
     sums.batch_execute(
-        "LOCK leadlex.usage_mark, leadlex.usage_change;
+        "LOCK leadlex.usage_mark IN EXCLUSIVE MODE;
          DELETE FROM leadlex.usage_change;
          DELETE FROM leadlex.usage_day WHERE day = (now() AT TIME ZONE 'UTC')::date;
          INSERT INTO leadlex.usage_day (workspace_id, day, source, contacts, fields, credits, reverted)
@@ -47,9 +47,12 @@ fn a_transaction_that_commits_after_its_day_was_summed_counts_at_once() {
     let revert = "SELECT leadlex.revert_enrichment(request_id) FROM leadlex.enrichment WHERE contact_id = pg_temp.one()";
     let forget = "SELECT leadlex.forget_contact(pg_temp.one()::uuid)";
     let call = "SELECT enrich_contact('00000000-0000-4000-8000-000000000002')";
-    for (what, sql) in
-        [("history without a charge", WITHOUT_CHARGE), ("a revert", revert), ("an erasure", forget), ("a call", call)]
-    {
+    for (what, sql) in [
+        ("history without a charge", WITHOUT_CHARGE),
+        ("a revert", revert),
+        ("an erasure", forget),
+        ("a call", call),
+    ] {
         let world = world();
         let mut late = if sql == call { world.caller() } else { world.owner() };
         late.batch_execute(&format!(
@@ -109,7 +112,7 @@ fn random_history(seed: i32) -> String {
                 date_trunc('day', now(), 'UTC') - floor(random() * 5) * interval '1 day' + floor(random() * 8) * interval '3 hours' - interval '1 hour' AS at,
                 (random() < 0.2)::int * interval '2 hours' AS apart, 'c' || floor(random() * 12) AS contact,
                 CASE WHEN random() < 0.5 THEN 'main' ELSE 'other' END AS source, random() < 0.2 AS reverts, random() < 0.5 AS in_part,
-                random() < 0.5 AS both, CASE WHEN random() < 0.9 THEN '+1202555' || floor(random() * 9999) END AS phone
+                random() < 0.5 AS is_both, CASE WHEN random() < 0.9 THEN '+1202555' || floor(random() * 9999) END AS phone
          FROM generate_series(1, 150) AS r;
          INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, created_at)
          SELECT workspace_id, request_id, -1, request_id, at - apart FROM made WHERE kind < 0.6;
@@ -118,10 +121,10 @@ fn random_history(seed: i32) -> String {
          INSERT INTO leadlex.enrichment (workspace_id, request_id, created_at, requested_by, schema_name, table_name, contact_id, overwrite,
              source, fields_updated, field_sources, old_values, new_values, reverted_at, reverted_fields)
          SELECT workspace_id, request_id, at, 'caller', 'public', 'crm', contact, false, source,
-                CASE WHEN both THEN '{{phone,job_title}}' ELSE '{{phone}}' END::text[],
+                CASE WHEN is_both THEN '{{phone,job_title}}' ELSE '{{phone}}' END::text[],
                 jsonb_build_object('phone', jsonb_build_object('source', source, 'confidence', 0.5))
-                    || CASE WHEN both THEN jsonb_build_object('job_title', jsonb_build_object('source', 'other')) ELSE '{{}}' END,
-                '{{}}', jsonb_build_object('phone', phone) || CASE WHEN both THEN jsonb_build_object('job_title', contact) ELSE '{{}}' END,
+                    || CASE WHEN is_both THEN jsonb_build_object('job_title', jsonb_build_object('source', 'other')) ELSE '{{}}' END,
+                '{{}}', jsonb_build_object('phone', phone) || CASE WHEN is_both THEN jsonb_build_object('job_title', contact) ELSE '{{}}' END,
                 CASE WHEN reverts THEN at END, CASE WHEN reverts AND in_part THEN '{{phone}}'::text[] END
          FROM made WHERE kind < 0.5 OR kind >= 0.65;
          DELETE FROM leadlex.enrichment WHERE random() < 0.05;

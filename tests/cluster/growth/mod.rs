@@ -9,6 +9,7 @@ use crate::support::eventually;
 use crate::world::{Beginning, World, enrich, number};
 
 mod exact;
+mod partitions;
 
 const SOON: Duration = Duration::from_secs(120);
 
