@@ -54,6 +54,21 @@ COMMENT ON COLUMN leadlex.spend_lease.amount IS 'so much, besides what leadlex.s
 COMMENT ON COLUMN leadlex.spend_lease.opened_at IS 'since when there is one without a break';
 COMMENT ON COLUMN leadlex.spend_lease.life IS 'tells one life of the server''s shared memory from the next';
 
+CREATE TABLE leadlex.spend_hold (
+    id           uuid PRIMARY KEY,
+    workspace_id uuid NOT NULL,
+    provider     text NOT NULL,
+    currency     text NOT NULL,
+    amount       numeric NOT NULL,
+    day          date NOT NULL,
+    over_at      timestamptz
+);
+COMMENT ON TABLE leadlex.spend_hold IS 'What vendors may still bill for questions that were handed in and are not answered yet: it counts against budgets. Read leadlex.budget instead.';
+COMMENT ON COLUMN leadlex.spend_hold.id IS 'the question''s row of leadlex.ticket has it, too';
+COMMENT ON COLUMN leadlex.spend_hold.amount IS 'the most that the answer can cost';
+COMMENT ON COLUMN leadlex.spend_hold.day IS 'the UTC day on which it was handed in: it counts there where it is given up';
+COMMENT ON COLUMN leadlex.spend_hold.over_at IS 'since when there is nothing left to ask for; soon it counts as spent';
+
 CREATE TABLE leadlex.spend_reported (
     currency text NOT NULL,
     provider text NOT NULL,
@@ -113,7 +128,8 @@ SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_field_tally', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_day', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_sum', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_lease', '');
+SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_hold', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.spend_reported', '');
 SELECT pg_catalog.pg_extension_config_dump('leadlex.budget_limit', '');
 
-REVOKE ALL ON leadlex.provider_field_tally, leadlex.provider_rate, leadlex.spend_day, leadlex.spend_sum, leadlex.spend_lease, leadlex.spend_reported, leadlex.budget_limit FROM PUBLIC;
+REVOKE ALL ON leadlex.provider_field_tally, leadlex.provider_rate, leadlex.spend_day, leadlex.spend_sum, leadlex.spend_lease, leadlex.spend_hold, leadlex.spend_reported, leadlex.budget_limit FROM PUBLIC;

@@ -356,7 +356,7 @@ COMMENT ON FUNCTION leadlex.preset_report() IS 'What leadlex.presets shows.';
 REVOKE ALL ON FUNCTION leadlex.preset_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.preset_report() TO PUBLIC;
 
-CREATE FUNCTION leadlex.provider_report() RETURNS TABLE (provider_id uuid, calls bigint, matches bigint, no_matches bigint, refusals bigint, failures bigint, failures_by_kind jsonb, skipped bigint, p50_ms double precision, p95_ms double precision, p99_ms double precision, cost double precision, state text, paused_until timestamptz, failures_in_a_row bigint, last_error text, last_error_at timestamptz)
+CREATE FUNCTION leadlex.provider_report() RETURNS TABLE (provider_id uuid, calls bigint, matches bigint, no_matches bigint, refusals bigint, failures bigint, failures_by_kind jsonb, skipped bigint, p50_ms double precision, p95_ms double precision, p99_ms double precision, cost double precision, costs_unread bigint, state text, paused_until timestamptz, failures_in_a_row bigint, last_error text, last_error_at timestamptz)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'provider_report_wrapper';
 COMMENT ON FUNCTION leadlex.provider_report() IS 'What leadlex.provider_stats shows: to everybody only of providers that are theirs.';

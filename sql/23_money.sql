@@ -12,7 +12,7 @@ AS 'MODULE_PATHNAME', 'set_budget_wrapper';
 COMMENT ON FUNCTION leadlex.set_budget(text, text, numeric, uuid, text) IS 'Sets what may be spent: amount in a day, month (both UTC) or total; amount NULL takes the budget away. provider NULL: all together; workspace_id NULL: all workspaces together, leadlex.check_provider included; currency NULL: the one currency of the prices of the providers concerned. Before a request the most that it can cost is kept free in every budget that concerns it, else the provider is passed over (reason budget; no_price where it has no price in the currency, of which a WARNING tells). Errors: 22023, 40001.';
 REVOKE ALL ON FUNCTION leadlex.set_budget(text, text, numeric, uuid, text) FROM PUBLIC;
 
-CREATE FUNCTION leadlex.budget_report() RETURNS TABLE (provider text, period text, workspace_id uuid, currency text, amount text, used text, remaining text, resets_at timestamptz)
+CREATE FUNCTION leadlex.budget_report() RETURNS TABLE (provider text, period text, workspace_id uuid, currency text, amount text, used text, remaining text, resets_at timestamptz, state text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'budget_report_wrapper';
 COMMENT ON FUNCTION leadlex.budget_report() IS 'Behind leadlex.budget.';
@@ -41,7 +41,7 @@ COMMENT ON COLUMN leadlex.budget.period IS 'day, month (both UTC) or total';
 COMMENT ON COLUMN leadlex.budget.workspace_id IS 'whose requests count; NULL: all workspaces together, and leadlex.check_provider';
 COMMENT ON COLUMN leadlex.budget.currency IS 'of the amounts';
 COMMENT ON COLUMN leadlex.budget.amount IS 'as leadlex.set_budget has it';
-COMMENT ON COLUMN leadlex.budget.used IS 'what was spent in this period, what may have been (requests whose answer never came, a crash), and what requests under way can cost at most';
+COMMENT ON COLUMN leadlex.budget.used IS 'what was spent in this period, what may have been (requests whose answer never came, a crash), and what requests under way, and questions that were handed in and are not answered yet, can cost at most';
 COMMENT ON COLUMN leadlex.budget.remaining IS 'what the next request may cost';
 COMMENT ON COLUMN leadlex.budget.resets_at IS 'when the period is over; NULL for total';
 

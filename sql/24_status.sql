@@ -51,6 +51,18 @@ BEGIN
         AND (p.workspace_id IS NULL OR l.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY[p.workspace_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid]))
     WHERE p.enabled AND coalesce(p.config OPERATOR(pg_catalog.->) 'price' OPERATOR(pg_catalog.->>) 'currency', '') OPERATOR(pg_catalog.<>) l.currency
     UNION ALL
+    SELECT CASE WHEN b.state OPERATOR(pg_catalog.=) 'out' THEN 'error' ELSE 'warning' END,
+           pg_catalog.format('budget of %s%s', CASE WHEN b.provider IS NULL THEN 'all providers' ELSE pg_catalog.format('provider %s', b.provider) END,
+                             CASE WHEN b.workspace_id IS NOT NULL THEN pg_catalog.format(' for workspace %s', coalesce(w.name, b.workspace_id::pg_catalog.text)) END),
+           pg_catalog.format('%s of %s %s %s used: %s', b.used, b.amount, b.currency,
+                             CASE WHEN b.period OPERATOR(pg_catalog.=) 'total' THEN 'are' ELSE pg_catalog.format('of this %s are', b.period) END,
+                             CASE WHEN b.state OPERATOR(pg_catalog.=) 'out' THEN 'no request that it concerns is sent' ELSE 'soon no request that it concerns is sent' END),
+           pg_catalog.format('%sSELECT leadlex.set_budget(%L, %L, NEW_AMOUNT, workspace_id => %L, currency => %L);',
+                             CASE WHEN b.resets_at IS NULL THEN 'Raise it: ' ELSE pg_catalog.format('Wait until %s, or raise it: ', b.resets_at) END,
+                             b.provider, b.period, b.workspace_id, b.currency)
+    FROM leadlex.budget_report() AS b LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) b.workspace_id
+    WHERE b.state OPERATOR(pg_catalog.<>) 'ok'
+    UNION ALL
     SELECT 'warning', pg_catalog.format('provider %s', p.name),
            pg_catalog.format('it is paused: %s', s.state),
            pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name)

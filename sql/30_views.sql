@@ -131,7 +131,7 @@ COMMENT ON COLUMN leadlex.presets.config IS 'the description itself';
 -- Runs with the owner's rights; whom it tells of which providers is up to the function.
 CREATE VIEW leadlex.provider_stats WITH (security_barrier = true) AS
     SELECT p.name, p.workspace_id, p.enabled, s.calls, s.matches, s.no_matches, s.refusals, s.failures, s.failures_by_kind, s.skipped,
-           s.p50_ms, s.p95_ms, s.p99_ms, s.cost, s.state, s.paused_until, s.failures_in_a_row, s.last_error, s.last_error_at
+           s.p50_ms, s.p95_ms, s.p99_ms, s.cost, s.costs_unread, s.state, s.paused_until, s.failures_in_a_row, s.last_error, s.last_error_at
     FROM leadlex.provider_config AS p
     JOIN leadlex.provider_report() AS s ON s.provider_id OPERATOR(pg_catalog.=) p.id;
 COMMENT ON VIEW leadlex.provider_stats IS 'What has come of each provider''s requests. Counts survive a restart. A provider for every workspace is shown to administrators, and to others while there is only one workspace; pg_monitor sees all, without last_error.';
@@ -149,6 +149,7 @@ COMMENT ON COLUMN leadlex.provider_stats.p50_ms IS 'half of the requests took at
 COMMENT ON COLUMN leadlex.provider_stats.p95_ms IS 'the same for 95 of 100';
 COMMENT ON COLUMN leadlex.provider_stats.p99_ms IS 'the same for 99 of 100';
 COMMENT ON COLUMN leadlex.provider_stats.cost IS 'what the answers have cost, in the vendor''s unit; NULL where it has not said';
+COMMENT ON COLUMN leadlex.provider_stats.costs_unread IS 'answers that said what they cost, and not so that it could be read: where the provider is priced by credits, each counts as the most that it can cost';
 COMMENT ON COLUMN leadlex.provider_stats.state IS 'ok; breaker, rate_limited, quota, bad_credentials or server_error: paused for that reason; half_open: the next call tries it';
 COMMENT ON COLUMN leadlex.provider_stats.paused_until IS 'when it is tried again';
 COMMENT ON COLUMN leadlex.provider_stats.failures_in_a_row IS 'what the circuit breaker counts';

@@ -99,6 +99,7 @@ pub fn used_on(server: &'static Server) -> Used {
              FROM leadlex.shared_value AS v, leadlex.provider_config AS p;
          INSERT INTO leadlex.spend_sum VALUES ('USD', 'other', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'day', '2026-01-01', 0.28);
          INSERT INTO leadlex.spend_lease VALUES ('USD', 'other', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '2026-01-01', 0, 4711);
+         INSERT INTO leadlex.spend_hold VALUES (gen_random_uuid(), 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'other', 'USD', 0.28, '2026-01-01');
          INSERT INTO leadlex.spend_reported VALUES ('USD', 'other', 30);
          INSERT INTO leadlex.budget_limit VALUES ('other', 'day', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'USD', 20.00);
          INSERT INTO leadlex.provider_field_tally SELECT p.id, v.workspace_id, 'phone', 'USD', 5, 4, 3, 1, 2, 0.28

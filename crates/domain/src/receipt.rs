@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::hash::{Hash, hash};
 use super::last_outcome::LastOutcome;
+use super::money::hold::Hold;
 use super::provider::Verdict;
 use super::shared::{Kind, Sighting, Value as SharedValue};
 use super::ticket::Ticket;
@@ -190,7 +191,8 @@ pub enum Content {
     /// The answer comes later.
     Ticket(Ticket),
     /// Whatever was kept before this, in epoch microseconds, is forgotten: there is nothing left to ask for.
-    NoTicket(i64),
+    /// With what was held for it, where that is settled.
+    NoTicket(i64, Option<Hold>),
     /// What became of a contact.
     Outcome(LastOutcome),
 }
@@ -252,7 +254,8 @@ impl Filed {
             ),
             Content::Nothing => written::Content::Nothing([]),
             Content::Ticket(ticket) => written::Content::Ticket(ticket.to_parts()),
-            Content::NoTicket(at) => written::Content::NoTicket([*at]),
+            Content::NoTicket(at, None) => written::Content::NoTicket([*at]),
+            Content::NoTicket(at, Some(hold)) => written::Content::Settled(*at, hold.to_json()),
             Content::Outcome(outcome) => written::Content::Outcome(outcome.to_json()),
         };
         let sighting = self.sighting.as_ref().map(|sighting| {
@@ -289,7 +292,7 @@ impl Filed {
             Content::Refusal(_)
             | Content::Nothing
             | Content::Ticket(_)
-            | Content::NoTicket(_)
+            | Content::NoTicket(..)
             | Content::Outcome(_) => None,
         }
     }
@@ -312,7 +315,8 @@ impl Content {
     fn read(parts: &[Value], person: Hash) -> Option<Content> {
         match parts {
             [] => Some(Content::Nothing),
-            [at] => Some(Content::NoTicket(at.as_i64()?)),
+            [at] => Some(Content::NoTicket(at.as_i64()?, None)),
+            [at, hold] => Some(Content::NoTicket(at.as_i64()?, Hold::from_json(hold))),
             [_, _, _, _, _, _, ..] => Ticket::from_parts(parts, person).map(Content::Ticket),
             [at, known, matched, lacking, answer] => Some(Content::Receipt(Receipt {
                 answered_at: at.as_i64()?,
@@ -334,7 +338,6 @@ impl Content {
                 workspace: id(workspace),
                 source: source.as_str()?.to_owned(),
             })),
-            _ => None,
         }
     }
 }
@@ -355,6 +358,7 @@ mod written {
         Nothing([u8; 0]),
         Ticket(serde_json::Value),
         NoTicket([i64; 1]),
+        Settled(i64, serde_json::Value),
         Outcome(serde_json::Value),
     }
 

@@ -13,10 +13,13 @@ pub enum Count {
     Refusals,
     /// Times that it was passed over because it is paused.
     Skipped,
+    /// Answers that say what they have cost, and not so that it can be read.
+    CostsUnread,
     Failed(FaultKind),
 }
 
-const PLAIN: [Count; 5] = [Count::Calls, Count::Matches, Count::NoMatches, Count::Refusals, Count::Skipped];
+const PLAIN: [Count; 6] =
+    [Count::Calls, Count::Matches, Count::NoMatches, Count::Refusals, Count::Skipped, Count::CostsUnread];
 const COUNTS: usize = PLAIN.len() + FaultKind::ALL.len();
 
 impl Count {
@@ -43,6 +46,7 @@ impl Count {
             Count::NoMatches => "no_matches",
             Count::Refusals => "refusals",
             Count::Skipped => "skipped",
+            Count::CostsUnread => "costs_unread",
             Count::Failed(kind) => kind.name(),
         }
     }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::fields::{Field, FieldSet};
 use super::hash::Hash;
+use super::money::hold::Hold;
 use super::provider::{Config, Inquiry};
 
 /// What is kept of a question under way.
@@ -28,6 +29,10 @@ pub struct Ticket {
     pub paused_until: i64,
     /// The same step was kept before, and can be asked: nothing is lost with this one but a time.
     pub renews: bool,
+    /// What the vendor may still bill for it.
+    pub hold: Option<Hold>,
+    /// The same of one that is given up: it counts as spent by now.
+    pub released: Option<Hold>,
 }
 
 impl Ticket {
@@ -52,14 +57,18 @@ impl Ticket {
             inquiry: json,
             uncounted_us,
             paused_until,
+            hold: before.and_then(|before| before.hold.clone()),
+            released: None,
         };
         ticket.ends_at = ticket.ends(config);
         Some(ticket)
     }
 
     /// What is left of one that is given up, for who marks repetitions: to hand the question in anew is another request.
-    pub fn given_up(self, now: i64) -> Ticket {
-        Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, ..self }
+    /// `released`: what was held for it, where that is over.
+    pub fn given_up(self, now: i64, released: Option<Hold>) -> Ticket {
+        let hold = self.hold.filter(|_| released.is_none());
+        Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, hold, released, ..self }
     }
 
     /// The question as it stands; `None`: it was another description's, or is given up.
@@ -103,12 +112,25 @@ impl Ticket {
             self.uncounted_us,
             self.paused_until,
             self.renews,
+            self.hold.as_ref().map(Hold::to_json),
+            self.released.as_ref().map(Hold::to_json),
         ])
     }
 
     /// `None`: the parts have another form.
     pub fn from_parts(parts: &[Value], person: Hash) -> Option<Ticket> {
-        let [kept_at, submitted_at, ends_at, known, inquiry, uncounted_us, paused_until, renews] = parts
+        let [
+            kept_at,
+            submitted_at,
+            ends_at,
+            known,
+            inquiry,
+            uncounted_us,
+            paused_until,
+            renews,
+            hold,
+            released,
+        ] = parts
         else {
             return None;
         };
@@ -122,12 +144,22 @@ impl Ticket {
             uncounted_us: uncounted_us.as_i64()?,
             paused_until: paused_until.as_i64()?,
             renews: renews.as_bool()?,
+            hold: Hold::from_json(hold),
+            released: Hold::from_json(released),
         })
     }
 
     /// What the books keep of it beside their columns.
     pub fn body(&self) -> Value {
-        json!({"inquiry": self.inquiry, "uncounted_us": self.uncounted_us, "paused_until": self.paused_until})
+        let mut body = json!({
+            "inquiry": self.inquiry,
+            "uncounted_us": self.uncounted_us,
+            "paused_until": self.paused_until,
+        });
+        if let Some(hold) = &self.hold {
+            body["hold"] = hold.to_json();
+        }
+        body
     }
 
     /// Reads what [`Ticket::body`] wrote, with what stands in the columns: times in epoch microseconds.
@@ -146,6 +178,8 @@ impl Ticket {
             uncounted_us: body["uncounted_us"].as_i64().unwrap_or_default(),
             paused_until: body["paused_until"].as_i64().unwrap_or_default(),
             renews: true,
+            hold: Hold::from_json(&body["hold"]),
+            released: None,
         }
     }
 }

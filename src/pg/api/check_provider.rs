@@ -25,7 +25,9 @@ use crate::pg::sys::{raise, settings};
 use crate::pg::{provider, table};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
+use leadlex_domain::money::Amount;
 use leadlex_domain::person::Person;
+use leadlex_domain::provider::Reported;
 use leadlex_domain::provider::{
     Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Seat, Verdict, Whom,
 };
@@ -174,7 +176,8 @@ fn one_request(
         Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
     let (fields, wanted) = (Some(config.maps()), FieldSet::EMPTY);
-    let asked = (prepared.question, Spender { workspace: NOBODY, fields, wanted, contacts: 1 });
+    let asked =
+        (prepared.question, Spender { workspace: NOBODY, fields, wanted, contacts: 1, held: Amount::ZERO });
     let in_flight = match provider::admit_in_time(found, config, asked, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
         Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),
@@ -259,7 +262,7 @@ impl Exchange<'_> {
     }
 }
 
-fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry, Option<f64>)) -> Value {
+fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry, Option<Reported>)) -> Value {
     let (progress, inquiry, cost) = came;
     let Exchange { request, answer, .. } = exchange;
     let mut told = json!({"request": request.masked(), "status": answer.as_ref().ok().map(|a| a.status)});
@@ -311,7 +314,11 @@ fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry,
             let no_message = name == "message" && value.is_null() && is_match;
             !(optional && value.is_null() || no_message)
         }));
-        told.extend(cost.map(|cost| ("cost".to_owned(), json!(cost))));
+        let reported = |cost: Reported| match cost {
+            Reported::Credits(credits) => json!(credits),
+            Reported::Unreadable => json!("unreadable"),
+        };
+        told.extend(cost.map(|cost| ("cost".to_owned(), reported(cost))));
     }
     told
 }

@@ -17,6 +17,7 @@ use crate::pg::store::spend::{self, Budget};
 use crate::pg::store::{cache, job_history};
 use crate::pg::sys::{clock, raise, row, spi};
 use leadlex_domain::call_error::short;
+use leadlex_domain::fields::Field;
 use leadlex_domain::money::windows::Period;
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::Config;
@@ -177,10 +178,11 @@ type BudgetRow = (
     String,
     String,
     Option<TimestampWithTimeZone>,
+    &'static str,
 );
 
 /// leadlex.budget: one row for each budget that the caller may see, amounts as text. `used` is what was spent in the period, what
-/// is unknown after a crash, and what requests under way can cost at most.
+/// is unknown after a crash, and what requests under way and questions that were handed in can cost at most.
 ///
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 // TableIterator wants its columns spelled out in the signature.
@@ -197,6 +199,7 @@ fn budget_report() -> TableIterator<
         name!(used, String),
         name!(remaining, String),
         name!(resets_at, Option<TimestampWithTimeZone>),
+        name!(state, &'static str),
     ),
 > {
     cache::refresh();
@@ -220,7 +223,29 @@ fn shown(budget: &Budget) -> BudgetRow {
         used.to_string(),
         budget.amount.minus(used).to_string(),
         budget.period.resets_at(now).map(|at| to_timestamp(at as f64)),
+        state(budget, used),
     )
+}
+
+/// `out`: no request that it concerns can be paid from it; `low`: it is mostly used.
+fn state(budget: &Budget, used: Amount) -> &'static str {
+    let remaining = budget.amount.minus(used);
+    let concerned = concerned(budget.provider.as_deref(), budget.workspace);
+    let least = concerned.iter().filter_map(|provider| least_of_a_request(provider, budget.currency)).min();
+    match least {
+        Some(least) if remaining < least => "out",
+        None if remaining == Amount::ZERO => "out",
+        _ if budget_events::is_low(used, budget.amount) => "low",
+        _ => "ok",
+    }
+}
+
+/// What has to be free for the cheapest request of a provider that is asked; `None`: it has no price in that currency.
+fn least_of_a_request(provider: &LoadedProvider, currency: Currency) -> Option<Amount> {
+    let config = provider.config.as_ref().ok().filter(|_| provider.enabled)?;
+    let price = config.price().filter(|price| price.currency == currency)?;
+    let of_one = |field: Field| price.most(config.maps_of([field].into_iter().collect()));
+    config.maps().iter().map(of_one).min()
 }
 
 /// What counts against a budget at `now`, in epoch seconds.
@@ -231,7 +256,7 @@ fn used(budget: &Budget, now: i64) -> Amount {
         None => {
             // What a crash has left is not booked yet, and no more than the budget allowed.
             let (windows, _, left) = spend::load(&key, now);
-            let known = windows.used(budget.period, now);
+            let known = windows.used(budget.period, now).plus(windows.open());
             known.plus(left.min(budget.amount.minus(known)))
         }
     }

@@ -120,12 +120,19 @@ impl Put<'_> {
         let repeats = self.add_request_key(&inquiry, Arc::make_mut(&mut prepared.request));
         let wanted = config.fills().intersect(self.missing);
         let fields = Some(config.maps_of(wanted));
-        let spender = Spender { workspace: asking.workspace, fields, wanted, contacts: 1 };
+        let held = self.under_way.as_ref().and_then(|known| known.held(provider, config, claim.is_some()));
+        let spender = Spender {
+            workspace: asking.workspace,
+            fields,
+            wanted,
+            contacts: 1,
+            held: held.as_ref().map(|hold| hold.amount).unwrap_or_default(),
+        };
         let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
         };
-        let ticket = place(provider, asking, self.under_way.as_ref());
+        let ticket = place(provider, asking, self.under_way.as_ref(), held);
         let start = Start { ticket, inquiry, login, claim, in_flight, repeats };
         let sink = start.sink(provider, config, (asking, questions, &about), (&prepared.request, left));
         let asked = flight::Asked {

@@ -45,7 +45,8 @@ pub fn sum_of(budget: &Budget) -> SumKey {
 
 /// A request was passed over, since this budget has not enough left at `now` (epoch seconds).
 pub fn tell_out(budget: &Budget, now: i64) {
-    let used = budgets::windows(&sum_of(budget)).map(|windows| windows.used(budget.period, now));
+    let used = budgets::windows(&sum_of(budget))
+        .map(|windows| windows.used(budget.period, now).plus(windows.open()));
     tell(Kind::BudgetOut, about(budget), detail(budget, now), used.unwrap_or_default());
 }
 
@@ -55,16 +56,23 @@ pub fn tell_reported(provider: &LoadedProvider, reported: Amount, most: Amount) 
     post(Kind::BudgetOut, About { provider: provider.id, ..About::default() }, &detail, None);
 }
 
+/// Whether so much of a budget is used that it is told of.
+pub fn is_low(used: Amount, budget: Amount) -> bool {
+    used.times(100) >= budget.times(LOW_PERCENT)
+}
+
 /// Tells of budgets that are used up, or mostly, at `now` (epoch seconds): of those that were spent from a short while ago.
 pub fn look(now: i64) {
     for budget in cache::budgets().iter().filter(|budget| budget.amount > Amount::ZERO) {
         let Some(windows) = budgets::windows(&sum_of(budget)) else { continue };
-        let used = windows.used(budget.period, now);
-        let kind = match used {
-            used if used >= budget.amount => Kind::BudgetOut,
-            used if used.times(100) >= budget.amount.times(LOW_PERCENT) => Kind::BudgetLow,
+        // Requests on their way are over soon, and may cost nothing.
+        let spent = windows.used(budget.period, now).plus(windows.held());
+        let kind = match spent {
+            spent if spent >= budget.amount => Kind::BudgetOut,
+            spent if is_low(spent, budget.amount) => Kind::BudgetLow,
             _ => continue,
         };
+        let used = windows.used(budget.period, now).plus(windows.open());
         tell(kind, about(budget), detail(budget, now), used);
     }
 }

@@ -11,7 +11,7 @@ use crate::pg::provider::asker::Later;
 use crate::pg::provider::flight::{self, Landed};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, Held, log_in};
-use crate::pg::provider::receipt_sink::{Kept, PATIENCE, ReceiptSink};
+use crate::pg::provider::receipt_sink::{Decided, Kept, PATIENCE, ReceiptSink};
 use crate::pg::provider::sending::{
     Prepared, Ready, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
 };
@@ -26,9 +26,11 @@ use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
+use leadlex_domain::money::Amount;
+use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::provider::{
-    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Seat,
-    Verdict,
+    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Reported,
+    Seat, Verdict,
 };
 use leadlex_domain::receipt;
 use leadlex_domain::waterfall::ProviderOutcome;
@@ -172,7 +174,12 @@ impl Table<'_> {
         let present: Vec<&Guest<'_>> = self.present(fates);
         let left = until.saturating_duration_since(Instant::now());
         let time = self.time(&present);
-        let spender = spender(config, &present);
+        let held: Vec<Option<Hold>> = present
+            .iter()
+            .zip(&claims)
+            .map(|(guest, claim)| self.under_way(guest)?.held(provider, config, claim.is_some()))
+            .collect();
+        let spender = spender(config, &present, held.iter().flatten().map(|hold| hold.amount).sum());
         let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
         let time = time.min(left);
         let Prepared { mut request, .. } = prepared;
@@ -183,7 +190,8 @@ impl Table<'_> {
         let sinks: Vec<ReceiptSink> = present
             .iter()
             .zip(claims)
-            .map(|(guest, claim)| self.sink(guest, (&shown, login, claim), &in_flight, time))
+            .zip(held)
+            .map(|((guest, claim), held)| self.sink(guest, (&shown, login, claim, held), &in_flight, time))
             .collect();
         let asked = present.iter().zip(&sinks).map(|(guest, sink)| flight::Asked {
             provider: Rc::clone(provider),
@@ -333,7 +341,7 @@ impl Table<'_> {
     fn sink(
         &self,
         guest: &Guest<'_>,
-        (request, login, claim): (&Arc<HttpRequest>, Option<login::Place>, Option<Arc<Claim>>),
+        (request, login, claim, held): Shared<'_>,
         in_flight: &InFlightRequest,
         time: Duration,
     ) -> ReceiptSink {
@@ -350,7 +358,7 @@ impl Table<'_> {
             whom: config.whom(person),
             request: Arc::clone(request),
             inquiry: self.inquiry(guest),
-            ticket: place(provider, asking, self.under_way(guest).as_ref()),
+            ticket: place(provider, asking, self.under_way(guest).as_ref(), held),
             login,
             workspace: asking.workspace,
             provider: provider.id,
@@ -381,8 +389,11 @@ impl Table<'_> {
     }
 }
 
+/// Of one contact of a request: the request, the login that it was made with, whose turn it is, and what is held for the answer.
+type Shared<'a> = (&'a Arc<HttpRequest>, Option<login::Place>, Option<Arc<Claim>>, Option<Hold>);
+
 /// All of them are of one workspace: that of the call.
-fn spender(config: &Config, present: &[&Guest<'_>]) -> Spender {
+fn spender(config: &Config, present: &[&Guest<'_>], held: Amount) -> Spender {
     let wanted = || present.iter().map(|guest| config.fills().intersect(guest.missing));
     let fields = wanted().map(|wanted| config.maps_of(wanted));
     Spender {
@@ -390,6 +401,7 @@ fn spender(config: &Config, present: &[&Guest<'_>]) -> Spender {
         fields: Some(fields.fold(FieldSet::EMPTY, FieldSet::union)),
         wanted: wanted().fold(FieldSet::EMPTY, FieldSet::union),
         contacts: present.len() as u32,
+        held,
     }
 }
 
@@ -427,11 +439,21 @@ impl Telling {
         let config = sinks.first().map(|sink| Arc::clone(&sink.config));
         let balance = |answer| config.as_ref().and_then(|config| config.balance(answer));
         in_flight.note_balance(answer.ok().and_then(balance));
+        let mut progress = progress;
+        let decided: Vec<Decided> = sinks
+            .iter()
+            .zip(&inquiries)
+            .zip(&mut progress)
+            .map(|((sink, inquiry), came)| sink.decide(inquiry, came))
+            .collect();
+        in_flight
+            .note_holds(decided.iter().map(|one| one.change).fold(HoldChange::default(), HoldChange::plus));
         in_flight.ended_for_all(&progress, cost);
         let keeps_by = Instant::now() + PATIENCE;
         sinks.iter_mut().for_each(|sink| sink.keeps_by = Some(keeps_by));
-        for (((sink, inquiry), progress), kept) in sinks.into_iter().zip(inquiries).zip(progress).zip(&kept) {
-            sink.settle(inquiry, progress, kept, true);
+        let came = inquiries.into_iter().zip(decided).zip(progress);
+        for ((sink, (came, progress)), kept) in sinks.into_iter().zip(came).zip(&kept) {
+            sink.settle(came, progress, kept, true);
         }
     }
 }
@@ -441,7 +463,7 @@ fn read(
     sinks: &[ReceiptSink],
     inquiries: &mut [Inquiry],
     (answer, most_bytes): (&Answer, usize),
-) -> Option<(Vec<Progress>, Option<f64>)> {
+) -> Option<(Vec<Progress>, Option<Reported>)> {
     let Some(ReceiptSink { config, request, .. }) = sinks.first() else { return Some((Vec::new(), None)) };
     let member = |(sink, inquiry)| -> Member<'_> {
         let sink: &ReceiptSink = sink;

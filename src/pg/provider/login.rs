@@ -17,6 +17,7 @@ use crate::pg::sys::clock;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::hash;
 use leadlex_domain::health::Question;
+use leadlex_domain::money::Amount;
 use leadlex_domain::provider::{
     Answer, Config, Effect, Fault, FaultKind, HttpRequest, LoginValues, Progress, failure_from_bytes,
     failure_to_bytes,
@@ -90,8 +91,16 @@ pub fn log_in(
             },
             Turn::Mine(number) => {
                 let mine = Mine { place: Place { key, number }, handed_on: false };
-                let asked =
-                    (question, Spender { workspace, fields: None, wanted: FieldSet::EMPTY, contacts: 1 });
+                let asked = (
+                    question,
+                    Spender {
+                        workspace,
+                        fields: None,
+                        wanted: FieldSet::EMPTY,
+                        contacts: 1,
+                        held: Amount::ZERO,
+                    },
+                );
                 let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;
                 return Ok(Held { place: Place { key, number }, values });
             }

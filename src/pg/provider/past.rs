@@ -442,7 +442,7 @@ impl Past {
                 Some(Content::Ticket(ticket)) => {
                     self.tickets.insert(hash, ticket);
                 }
-                Some(Content::NoTicket(_)) => {
+                Some(Content::NoTicket(..)) => {
                     self.settled.insert(hash);
                 }
                 _ => {}

@@ -8,12 +8,15 @@ use uuid::Uuid;
 
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login;
+use crate::pg::provider::spending::Spending;
 use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
 use crate::pg::shared::single_flight::{Claim, End};
 use crate::pg::shared::wait;
 use crate::pg::sys::clock::now_us;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
+use leadlex_domain::money::Amount;
+use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Inquiry, Progress, Verdict, Whom};
 use leadlex_domain::receipt::{Content, Filed, Receipt, Refusal, Terms};
 use leadlex_domain::shared::Sighting;
@@ -69,6 +72,18 @@ pub struct TicketPlace {
     /// [`leadlex_domain::question::Questions::known`] of what is handed in.
     pub known: Hash,
     pub before: Option<Ticket>,
+    /// Of what is kept there, what budgets keep free for the answer, where this request can count on it.
+    pub held: Option<Hold>,
+}
+
+/// What becomes of the question with one answer.
+#[derive(Default)]
+pub struct Decided {
+    /// What is under way from now on.
+    ticket: Option<Ticket>,
+    /// What was handed in is answered or given up, and this is free again.
+    released: Option<Hold>,
+    pub change: HoldChange,
 }
 
 /// What came of it, for the backend to see.
@@ -113,25 +128,73 @@ impl ReceiptSink {
         let outcome = Arc::clone(&shared);
         let keep = move |answer: Result<&_, &_>| {
             let mut inquiry = self.inquiry.clone();
-            let (progress, cost) = match answer {
+            let (mut progress, cost) = match answer {
                 Ok(answer) => {
                     inquiry.take(&self.config, (&self.request, answer), &self.whom, clock::now_us())
                 }
                 Err(fault) => (Progress::Failed(Clone::clone(fault)), None),
             };
             self.in_flight.note_balance(answer.ok().and_then(|answer| self.config.balance(answer)));
+            let decided = self.decide(&inquiry, &mut progress);
+            self.in_flight.note_holds(decided.change);
             self.in_flight.ended(&progress, cost);
-            self.settle(inquiry, progress, &outcome, wait::is_own_thread());
+            self.settle((inquiry, decided), progress, &outcome, wait::is_own_thread());
         };
         (Box::new(keep), shared)
     }
 
+    /// What the answer comes to for what was handed in, and for what may still be billed for it. A pending answer that is the
+    /// last one is marked so.
+    pub fn decide(&self, inquiry: &Inquiry, came: &mut Progress) -> Decided {
+        if let (Progress::Next { .. } | Progress::Pending { .. }, Some(place)) = (&*came, &self.ticket)
+            && let Some(mut ticket) = Ticket::new(
+                &self.config,
+                inquiry,
+                (self.person, place.known),
+                place.before.as_ref(),
+                now_us(),
+            )
+        {
+            match came {
+                Progress::Pending { fault, .. } if ticket.kept_at >= ticket.ends_at => fault.given_up = true,
+                _ => {
+                    // From now on the vendor works on it, and bills it without being asked.
+                    let spending = self.in_flight.spending.as_ref();
+                    let is_new = ticket.hold.is_none() && inquiry.is_poll(&self.config);
+                    let new = spending.filter(|_| is_new).and_then(|spending| spending.new_hold());
+                    let change = HoldChange {
+                        new: new.as_ref().map(|hold| hold.amount).unwrap_or_default(),
+                        ..HoldChange::default()
+                    };
+                    ticket.hold = new.or(ticket.hold);
+                    return Decided { ticket: Some(ticket), released: None, change };
+                }
+            }
+        }
+        let (is_over, is_lost) = match came {
+            Progress::Over(_) => (true, false),
+            Progress::TicketUnknown(_) => (true, true),
+            Progress::Pending { fault, .. } => (fault.given_up, fault.given_up),
+            Progress::Next { .. } | Progress::LogInAgain | Progress::Failed(_) => (false, false),
+        };
+        let released = self.ticket.as_ref().and_then(|place| place.held.clone()).filter(|_| is_over);
+        let over = released.as_ref().map(|hold| hold.amount).unwrap_or_default();
+        let lost = if is_lost { over } else { Amount::ZERO };
+        Decided { ticket: None, released, change: HoldChange { over, lost, new: Amount::ZERO } }
+    }
+
     /// Keeps what came, and tells who waits for it. `waits`: the backend itself waits until a refusal is written.
-    pub fn settle(self, inquiry: Inquiry, mut progress: Progress, outcome: &Kept, waits: bool) {
+    pub fn settle(
+        self,
+        (inquiry, decided): (Inquiry, Decided),
+        progress: Progress,
+        outcome: &Kept,
+        waits: bool,
+    ) {
         if let (Progress::LogInAgain, Some(login)) = (&progress, self.login) {
             login.forget();
         }
-        let (ticket, dropped) = self.keep(&inquiry, &mut progress);
+        let (ticket, dropped) = self.keep(&inquiry, &progress, decided);
         if let Some(claim) = &self.claim {
             self.tell(claim, &progress, ticket.is_some(), dropped.is_some());
         }
@@ -174,23 +237,19 @@ impl ReceiptSink {
     }
 
     /// Keeps what came: what is under way from now on, and why it could not be kept.
-    fn keep(&self, inquiry: &Inquiry, came: &mut Progress) -> (Option<Ticket>, Option<&'static str>) {
-        if let (Progress::Next { .. } | Progress::Pending { .. }, Some(place)) = (&*came, &self.ticket)
-            && let Some(ticket) = Ticket::new(
-                &self.config,
-                inquiry,
-                (self.person, place.known),
-                place.before.as_ref(),
-                now_us(),
-            )
-        {
-            match came {
-                Progress::Pending { fault, .. } if ticket.kept_at >= ticket.ends_at => fault.given_up = true,
-                _ => {
-                    let dropped = self.put(place.question, Content::Ticket(ticket.clone()), None);
-                    return (Some(ticket), dropped);
-                }
+    fn keep(
+        &self,
+        inquiry: &Inquiry,
+        came: &Progress,
+        decided: Decided,
+    ) -> (Option<Ticket>, Option<&'static str>) {
+        let Decided { ticket, released, change } = decided;
+        if let (Some(mut ticket), Some(place)) = (ticket, &self.ticket) {
+            let dropped = self.put(place.question, Content::Ticket(ticket.clone()), None);
+            if dropped.is_some() && change.new > Amount::ZERO {
+                self.with_spending(ticket.hold.take(), |spending, hold| spending.lose(hold));
             }
+            return (Some(ticket), dropped);
         }
         let settled = inquiry.settled_by(&self.config, came);
         let dropped = match came {
@@ -209,12 +268,20 @@ impl ReceiptSink {
         {
             let answered = matches!(came, Progress::Over(_));
             let left = match self.config.idempotency_header() {
-                Some(_) if !answered => Content::Ticket(before.clone().given_up(now_us())),
-                _ => Content::NoTicket(now_us()),
+                Some(_) if !answered => Content::Ticket(before.clone().given_up(now_us(), released.clone())),
+                _ => Content::NoTicket(now_us(), released.clone()),
             };
-            self.put(place.question, left, None);
+            if self.put(place.question, left, None).is_some() {
+                self.with_spending(released, |spending, hold| spending.hold_again(hold));
+            }
         }
         (None, dropped)
+    }
+
+    fn with_spending(&self, hold: Option<Hold>, work: impl Fn(&Spending, &Hold)) {
+        if let (Some(hold), Some(spending)) = (&hold, &self.in_flight.spending) {
+            work(spending, hold);
+        }
     }
 
     fn keep_so_far(&self, inquiry: &Inquiry, settled: FieldSet) -> Option<&'static str> {

@@ -15,17 +15,21 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::{clock, role};
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::money::quality::FieldCounts;
 use leadlex_domain::money::windows::day_of;
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
-use leadlex_domain::provider::{Config, Fault, FaultKind, Progress};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Progress, Reported};
 use leadlex_domain::reply::Costs;
+use leadlex_domain::ticket::Ticket;
 
 /// Between looks whether the worker has written a lease.
 const PAUSE: Duration = Duration::from_millis(1);
 /// So many requests can be on their way before the books have to be written again, or fewer where a budget is small.
 const LEASED_REQUESTS: u64 = 64;
+/// What is held for answers that come later may be free again after so many seconds.
+const HELD_S: u64 = 30;
 /// A budget is leased in so many parts, so that a crash costs no more than one.
 const PARTS_OF_A_BUDGET: i64 = 10;
 
@@ -40,6 +44,17 @@ pub struct Spender {
     pub wanted: FieldSet,
     /// How many the request is about.
     pub contacts: u32,
+    /// Of what the answer can cost, the part that is kept free since they were handed in.
+    pub held: Amount,
+}
+
+/// What is kept free for a question that was handed in, where a request of this provider can count on it. `claimed`: nobody else
+/// asks for it now.
+pub fn held_for(provider: &LoadedProvider, config: &Config, ticket: &Ticket, claimed: bool) -> Option<Hold> {
+    let currency = config.price()?.currency;
+    let hold = ticket.hold.as_ref()?;
+    let is_ours = claimed && hold.currency == currency && hold.provider == provider.name;
+    is_ours.then(|| hold.clone())
 }
 
 /// What the requests of one call have cost.
@@ -80,8 +95,13 @@ impl Drop for Noted {
 pub struct Spending {
     held: budgets::Held,
     price: Option<Price>,
-    /// What its answer can cost at most.
+    /// What its answer can cost at most, for all of its contacts.
     most_of_answer: Amount,
+    contacts: u32,
+    /// It asks for what was handed in and is paid for with the answer.
+    owed: bool,
+    of: EntryKey,
+    holds: Mutex<HoldChange>,
     /// The fields that it is asked for.
     wanted: FieldSet,
     tab: Option<Tab>,
@@ -89,10 +109,12 @@ pub struct Spending {
 
 impl Spending {
     /// From any thread: what came of it for each contact, and the credits that its answer reports.
-    pub fn settle(&self, came: &[Progress], credits: Option<f64>) {
-        let bill = price::bill(self.price.as_ref(), came, credits, self.most_of_answer);
+    pub fn settle(&self, came: &[Progress], credits: Option<Reported>) {
+        let holds = *self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bill = price::bill(self.price.as_ref(), came, credits, (self.most_of_answer, self.owed));
+        bill.unknown = bill.unknown.plus(holds.lost);
         let fields = FieldCounts::of(came, self.wanted, bill.cost);
-        if !self.held.settle(&bill, &fields) || bill.requests == 0 {
+        if !self.held.settle(&bill, &fields, holds) || bill.requests == 0 {
             return;
         }
         if let (Some(price), Some(tab)) = (&self.price, &self.tab) {
@@ -101,11 +123,34 @@ impl Spending {
             *known = known.plus(bill.cost);
         }
     }
+
+    /// From any thread, before [`Spending::settle`]: what becomes of questions that were handed in.
+    pub fn note_holds(&self, change: HoldChange) {
+        *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = change;
+    }
+
+    /// What is kept free from now on for one question that this request has handed in; `None`: it costs nothing.
+    pub fn new_hold(&self) -> Option<Hold> {
+        let currency = self.price.as_ref()?.currency;
+        let amount = Amount(self.most_of_answer.0 / i64::from(self.contacts.max(1)));
+        let (id, provider, day) = (Uuid::now_v7(), self.of.of.name().to_owned(), self.of.day);
+        (amount > Amount::ZERO).then_some(Hold { id, provider, currency, amount, day })
+    }
+
+    /// From any thread: there was no room to keep what was handed in. It counts as spent.
+    pub fn lose(&self, hold: &Hold) {
+        budgets::lose(&self.of, hold.amount);
+    }
+
+    /// From any thread: there was no room to keep that this is over.
+    pub fn hold_again(&self, hold: &Hold) {
+        budgets::hold_again(&self.of.of, hold.amount);
+    }
 }
 
 impl Drop for Spending {
     fn drop(&mut self) {
-        self.held.settle(&Bill::default(), &FieldCounts::NONE);
+        self.held.settle(&Bill::default(), &FieldCounts::NONE, HoldChange::default());
     }
 }
 
@@ -164,12 +209,15 @@ fn attempt(
         (Some(price), Some(fields)) => price.most_of_answer(fields).times(spender.contacts.into()),
         _ => Amount::ZERO,
     };
-    let most = price.map(|price| price.per_request().plus(most_of_answer));
+    // What was handed in is kept free already.
+    let open = most_of_answer.minus(spender.held);
+    let most = price.map(|price| price.per_request().plus(open));
     let limits: Vec<Limit> = budgets.iter().copied().map(limit).collect();
     let now = clock::now();
     let of = sum_key(price.map(|price| price.currency), spender.workspace, &provider.name);
+    let entry = EntryKey { of, day: day_of(now), role: role::caller().to_u32() };
     let wish = Wish {
-        entry: EntryKey { of, day: day_of(now), role: role::caller().to_u32() },
+        entry,
         most,
         limits: &limits,
         lease: lease(most.unwrap_or_default(), &limits),
@@ -180,18 +228,28 @@ fn attempt(
         now,
     };
     let per_request = price.map(Price::per_request).unwrap_or_default();
-    let unknown = Bill { requests: 1, cost: per_request, unknown: most_of_answer, ..Bill::default() };
+    let unknown = Bill { requests: 1, cost: per_request, unknown: open, ..Bill::default() };
     match budgets::reserve(&wish, unknown) {
         Ok(held) => {
             let tab = TAB.with_borrow(Clone::clone);
-            Ok(Ok(Spending { held, price: price.cloned(), most_of_answer, wanted: spender.wanted, tab }))
+            Ok(Ok(Spending {
+                held,
+                price: price.cloned(),
+                most_of_answer,
+                contacts: spender.contacts,
+                owed: spender.held > Amount::ZERO,
+                of: entry,
+                holds: Mutex::default(),
+                wanted: spender.wanted,
+                tab,
+            }))
         }
         Err(Denied::Budget(at)) => {
             // With fewer contacts it may be enough.
             if spender.contacts == 1 {
                 budget_events::tell_out(budgets[at], now);
             }
-            Err(over_budget(budgets[at]))
+            Err(over_budget(budgets[at], most.unwrap_or_default()))
         }
         Err(Denied::Reported(credits)) => {
             let most = price.and_then(Price::most_credits).unwrap_or_default();
@@ -210,7 +268,7 @@ fn lease(most: Amount, limits: &[Limit]) -> Amount {
 }
 
 /// Reads a sum, where nobody else does. `false`: that is to be waited for.
-fn load(key: &SumKey) -> bool {
+pub fn load(key: &SumKey) -> bool {
     struct Reading<'a>(&'a SumKey);
     impl Drop for Reading<'_> {
         fn drop(&mut self) {
@@ -239,10 +297,20 @@ fn no_price(budget: &Budget) -> Fault {
     Fault::new(FaultKind::NoPrice, message)
 }
 
-fn over_budget(budget: &Budget) -> Fault {
+/// `most`: what the request can cost at most.
+fn over_budget(budget: &Budget, most: Amount) -> Fault {
     let now = clock::now();
-    let retry_after_s = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
-    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words(budget)) }
+    let until_reset = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
+    let is_held = budgets::windows(&budget_events::sum_of(budget))
+        .is_some_and(|windows| windows.would_have(budget.period, budget.amount, now) >= most);
+    let (retry_after_s, words) = match is_held {
+        true => (
+            Some(until_reset.unwrap_or(u64::MAX).min(HELD_S)),
+            format!("{}, until answers that come later are there", words(budget)),
+        ),
+        false => (until_reset, words(budget)),
+    };
+    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words) }
 }
 
 fn over_credits(credits: Amount, most: Amount) -> Fault {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::pg::installation;
 use crate::pg::provider::receipt_sink::TicketPlace;
 use crate::pg::provider::shared_values::About;
+use crate::pg::provider::spending;
 use crate::pg::provider::{Asking, unfinished};
 use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Key;
@@ -13,6 +14,7 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
+use leadlex_domain::money::hold::Hold;
 use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, WhenPending};
 use leadlex_domain::receipt::{Content, Filed};
 use leadlex_domain::ticket::Ticket;
@@ -55,6 +57,11 @@ impl UnderWay<'_> {
         (!is_ready).then_some(later)
     }
 
+    /// What is kept free for its answer, where a request can count on it. `claimed`: nobody else asks for it now.
+    pub fn held(&self, provider: &LoadedProvider, config: &Config, claimed: bool) -> Option<Hold> {
+        spending::held_for(provider, config, self.ticket, claimed)
+    }
+
     /// What it came to so far, where no request could be sent.
     pub fn so_far(&self, config: &Config, about: &About, fault: Fault) -> ProviderOutcome {
         unfinished(config, about, self.inquiry.so_far(), fault)
@@ -80,18 +87,21 @@ impl UnderWay<'_> {
 
 const SECOND_US: i64 = 1_000_000;
 
-/// Where the ticket of a question is kept.
+/// Where the ticket of a question is kept. `held`: what is kept free for its answer.
 pub fn place(
     provider: &LoadedProvider,
     asking: &Asking<'_>,
     under_way: Option<&UnderWay<'_>>,
+    held: Option<Hold>,
 ) -> Option<TicketPlace> {
     let questions = asking.past.to_hand_in(provider.id)?;
     Some(match under_way {
         Some(UnderWay { question, ticket, .. }) => {
-            TicketPlace { question: *question, known: ticket.known, before: Some((*ticket).clone()) }
+            TicketPlace { question: *question, known: ticket.known, before: Some((*ticket).clone()), held }
         }
-        None => TicketPlace { question: questions.hashes[0], known: questions.known, before: None },
+        None => {
+            TicketPlace { question: questions.hashes[0], known: questions.known, before: None, held: None }
+        }
     })
 }
 

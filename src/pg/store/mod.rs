@@ -15,6 +15,7 @@ pub mod events;
 pub mod export;
 pub mod frozen;
 pub mod history;
+pub mod holds;
 pub mod idempotency;
 pub mod job_history;
 pub mod job_marks;

@@ -103,7 +103,11 @@ static LOAD: Statement = Statement::new(
             coalesce((SELECT r.credits FROM leadlex.spend_reported AS r
                       WHERE r.currency OPERATOR(pg_catalog.=) $1 AND r.provider OPERATOR(pg_catalog.=) $2), 0),
             coalesce((SELECT pg_catalog.sum(l.amount) FROM leadlex.spend_lease AS l
-                      WHERE l.life OPERATOR(pg_catalog.<>) $6), 0)
+                      WHERE l.life OPERATOR(pg_catalog.<>) $6), 0),
+            coalesce((SELECT pg_catalog.sum(h.amount) FROM leadlex.spend_hold AS h
+                      WHERE h.currency OPERATOR(pg_catalog.=) $1
+                        AND ($2 OPERATOR(pg_catalog.=) '' OR h.provider OPERATOR(pg_catalog.=) $2)
+                        AND ($3 OPERATOR(pg_catalog.=) 'ffffffff-ffff-ffff-ffff-ffffffffffff' OR h.workspace_id OPERATOR(pg_catalog.=) $3)), 0)
      FROM (VALUES ('day', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $4),
                   ('month', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $5),
                   ('total', pg_catalog.date '1970-01-01')) AS p(period, starts)
@@ -124,7 +128,7 @@ pub fn load(key: &SumKey, now: i64) -> (Windows, Amount, Amount) {
     let rows = as_owner(|| LOAD.query(View::Latest, &args));
     let of = |at: usize| rows.get(at).map_or(Amount::ZERO, |row| amount(row, 0));
     let first = |at| rows.first().map_or(Amount::ZERO, |row| amount(row, at));
-    (Windows::new(now, of(0), of(1), of(2)), first(1), first(2))
+    (Windows::new(now, of(0), of(1), of(2)).holding(first(3)), first(1), first(2))
 }
 
 /// A numeric of at most six decimals; nothing where it is NULL.
@@ -228,13 +232,18 @@ pub fn book_left() {
             let allowed = allowed.map(|text| Amount::parse(&text).unwrap_or_default());
             let unknown = allowed.map_or(amount(row, 4), |allowed| allowed.min(amount(row, 4)));
             if unknown > Amount::ZERO {
-                BOOK.run(&unknown_args(number(row, 3), (workspace, provider, currency), unknown));
+                book_unknown(number(row, 3), (workspace, provider, currency), unknown);
             }
         }
         if !left.is_empty() {
             FORGET_LEFT.run(&life());
         }
     });
+}
+
+/// What may have been spent on a day, and will never be known.
+pub fn book_unknown(day: i64, of: (Uuid, String, String), unknown: Amount) {
+    as_owner(|| BOOK.run(&unknown_args(day, of, unknown)));
 }
 
 /// One row of an amount alone.

@@ -80,7 +80,7 @@ pub fn file(filed: &[(Hash, Filed)]) {
     let gone: Vec<(&Hash, &Filed, i64)> = filed
         .iter()
         .filter_map(|(question, filed)| match &filed.content {
-            Content::NoTicket(at) => Some((question, filed, *at)),
+            Content::NoTicket(at, _) => Some((question, filed, *at)),
             _ => None,
         })
         .collect();

@@ -65,6 +65,12 @@ pub fn total_timeout() -> Duration {
     Duration::from_millis(TOTAL_TIMEOUT.get() as u64)
 }
 
+/// For so many seconds a request that asks for an answer can be on its way, at most: twice as long as either time may be.
+pub fn hold_grace_s() -> u32 {
+    let longest = provider_timeout().max(total_timeout()).max(Duration::from_secs(60));
+    2 * u32::try_from(longest.as_secs()).unwrap_or(u32::MAX / 2)
+}
+
 /// leadlex.max_response_size, in bytes: the largest answer after decompression.
 pub fn max_response_bytes() -> usize {
     MAX_RESPONSE_SIZE.get() as usize * 1_024

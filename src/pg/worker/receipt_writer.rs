@@ -6,6 +6,8 @@ use serde_json::json;
 
 use crate::pg::installation::Found;
 use crate::pg::provider::shared_values;
+use crate::pg::shared::budgets;
+use crate::pg::shared::budgets::{Close, Record};
 use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Taken;
 use crate::pg::store;
@@ -14,6 +16,7 @@ use crate::pg::store::shared_values::Crowded;
 use crate::pg::sys::settings;
 use crate::pg::worker::refusal_writer;
 use crate::pg::worker::session::{Failed, attempt, set_local};
+use crate::pg::worker::spend_writer;
 use leadlex_domain::event;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
@@ -35,6 +38,7 @@ pub fn write(database: u32) -> Result<u64, Failed> {
         let done = match write_batch(&taken) {
             Ok(done) => {
                 receipts::with(|arena| arena.done(&taken));
+                done.settle();
                 done
             }
             Err(failure) if failure.by_data => one_by_one(taken)?,
@@ -74,6 +78,16 @@ fn list(crowded: &[Crowded]) -> Result<(), Failed> {
 struct Done {
     count: u64,
     crowded: Vec<Crowded>,
+    holds: store::holds::Recorded,
+    spent: Option<Record>,
+}
+
+impl Done {
+    /// It is durable.
+    fn settle(&self) {
+        budgets::holds_recorded(&self.holds.sums);
+        self.spent.iter().for_each(spend_writer::is_durable);
+    }
 }
 
 /// What belongs to an extension that was dropped, or that is not committed, is nobody's.
@@ -89,10 +103,14 @@ fn file(taken: &[Taken]) -> Done {
     store::receipts::file(&filed);
     store::tickets::file(&filed);
     store::outcomes::file(&filed);
+    let holds = store::holds::file(filed.iter().map(|(_, filed)| filed));
+    // What an answer cost and what was held for it change in the books together: a crash loses neither.
+    let database = crate::pg::sys::database::this_database();
+    let spent = holds.any_gone.then(|| spend_writer::write_with(database, Close::Idle));
     let most = settings::max_people_per_value();
     let crowded = most.map(|most| store::shared_values::count(&filed, most)).unwrap_or_default();
     let kept = filed.iter().filter(|(_, filed)| filed.receipt().is_some());
-    Done { count: kept.count() as u64, crowded }
+    Done { count: kept.count() as u64, crowded, holds, spent }
 }
 
 /// One of them cannot be stored: the others are not to suffer.
@@ -103,6 +121,7 @@ fn one_by_one(taken: Vec<Taken>) -> Result<Done, Failed> {
         let entry = [entry];
         match write_batch(&entry) {
             Ok(done) => {
+                done.settle();
                 written.count += done.count;
                 written.crowded.extend(done.crowded);
             }

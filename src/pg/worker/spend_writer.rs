@@ -56,18 +56,29 @@ impl Schedule {
 /// something to be written.
 pub fn write(database: u32, close: Close) -> Result<(), Failed> {
     let written = attempt_as(c"leadlex_enrich: recording spend", || {
-        let Found::This(installation) = installation::find() else { return Record::default() };
-        budgets::forget(database, Some(installation.catalog));
-        let record = budgets::record((database, installation.catalog), close);
-        if !LEFT_IS_BOOKED.get() && (!record.is_empty() || cache::paused() != Some(Pause::Clone)) {
-            spend::book_left();
-        }
-        spend::record(&record);
-        quality::record(&record.entries);
+        let record = write_with(database, close);
         budget_events::look(clock::now());
         record
     })?;
-    LEFT_IS_BOOKED.set(true);
-    budgets::recorded(&written);
+    is_durable(&written);
     Ok(())
+}
+
+/// The same as part of a transaction, after whose commit [`is_durable`] is to be told.
+pub fn write_with(database: u32, close: Close) -> Record {
+    let Found::This(installation) = installation::find() else { return Record::default() };
+    budgets::forget(database, Some(installation.catalog));
+    let record = budgets::record((database, installation.catalog), close);
+    if !LEFT_IS_BOOKED.get() && (!record.is_empty() || cache::paused() != Some(Pause::Clone)) {
+        spend::book_left();
+    }
+    spend::record(&record);
+    quality::record(&record.entries);
+    record
+}
+
+/// The record is durable.
+pub fn is_durable(record: &Record) {
+    LEFT_IS_BOOKED.set(true);
+    budgets::recorded(record);
 }

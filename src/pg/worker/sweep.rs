@@ -1,13 +1,17 @@
 //! What is over its time: idempotency keys, receipts, jobs that are done. Removed in portions, each a transaction of its own,
 //! and with calls that wait for the worker in between.
 
+use crate::pg::provider::spending;
+use crate::pg::shared::budgets;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use std::time::Duration;
 
 use crate::pg::shared::layout;
+use crate::pg::store::holds::GivenUp;
 use crate::pg::store::{
-    idempotency, job_history, ledger, outcomes, receipts, shared_values, stop, suppressions, tickets, undone,
+    holds, idempotency, job_history, ledger, outcomes, receipts, shared_values, stop, suppressions, tickets,
+    undone,
 };
 use crate::pg::sys::settings;
 use crate::pg::worker::history_pruner;
@@ -47,6 +51,7 @@ pub fn remove_expired(database: u32) -> bool {
     // Their time stands still while no request is sent.
     if stop::reason().is_none() {
         more |= portion(|| tickets::purge(terms)) >= ledger::PORTION;
+        more |= give_up_holds() >= ledger::PORTION;
     }
     more |= portion(suppressions::purge) >= ledger::PORTION;
     more |= portion(|| outcomes::purge(settings::outcome_retention())) >= ledger::PORTION;
@@ -64,6 +69,18 @@ fn portion(remove: impl FnOnce() -> u64) -> u64 {
     let count = remove();
     commit_and_begin();
     count
+}
+
+/// What is held for questions that are given up counts as spent; how many.
+fn give_up_holds() -> u64 {
+    let over = holds::over(settings::hold_grace_s());
+    // Nobody reads them while they change.
+    let ready = |hold: &GivenUp| hold.sum().concerned().iter().all(spending::load);
+    let given_up: Vec<GivenUp> = over.into_iter().filter(ready).collect();
+    holds::give_up(&given_up);
+    commit_and_begin();
+    budgets::given_up(&given_up.iter().map(GivenUp::in_sum).collect::<Vec<_>>());
+    given_up.len() as u64
 }
 
 /// A call waits for something that the next round begins with.

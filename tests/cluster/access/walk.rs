@@ -30,7 +30,7 @@ const HOLD: [&str; 11] = [
     "value_name",
 ];
 /// Tables that hold nothing on persons. A table that is new belongs here, or above and among what is forgotten and told.
-const HOLD_NOTHING: [&str; 29] = [
+const HOLD_NOTHING: [&str; 30] = [
     "access",
     "allotment",
     "api_key",
@@ -51,6 +51,7 @@ const HOLD_NOTHING: [&str; 29] = [
     "queue_pause",
     "rate_use",
     "spend_day",
+    "spend_hold",
     "spend_lease",
     "spend_reported",
     "spend_sum",

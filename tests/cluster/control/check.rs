@@ -61,6 +61,20 @@ fn no_line_where_all_is_well_and_one_for_each_problem() {
         ("error", "provider main", "no price in that currency"),
         "SELECT leadlex.set_budget(NULL, 'day', NULL, currency => 'USD')",
     );
+    const PRICE: &str = "SELECT leadlex.alter_provider('main', config => '{\"price\": {\"currency\": \"USD\", \"per_match\": 0.28}}')";
+    world.run(&format!("{PRICE}; SELECT leadlex.set_budget('main', 'day', 1.00)"));
+    assert_eq!(problems(&world), []);
+    const SPENT: &str = "INSERT INTO leadlex.spend_sum SELECT 'USD', 'main', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'day', (now() AT TIME ZONE 'UTC')::date";
+    const TAKEN: &str = "DELETE FROM leadlex.spend_sum";
+    let all = "budget of provider main";
+    world.run("SELECT leadlex.set_budget('main', 'day', 1.50)");
+    check(&format!("{SPENT}, 1.20"), ("warning", all, "1.2 of 1.5 USD of this day are used: soon"), TAKEN);
+    check(
+        &format!("{SPENT}, 1.23"),
+        ("error", all, "1.23 of 1.5 USD of this day are used: no request"),
+        TAKEN,
+    );
+    world.run("SELECT leadlex.set_budget('main', 'day', NULL); SELECT leadlex.alter_provider('main', config => '{\"price\": null}')");
     check(
         "SELECT leadlex.limit_credits(id, 0) FROM leadlex.workspace",
         ("warning", "workspace acme", "no credit is left"),

@@ -166,6 +166,38 @@ fn the_rest_waits_in_the_queue_and_uses_no_attempt() {
 }
 
 #[test]
+fn a_report_of_credits_that_cannot_be_read_counts_as_the_most() {
+    let world = world(10, a_match(0.28));
+    let with_credits = json!({
+        "response": {"cost": {"pointer": "/credits"}},
+        "price": {"currency": "USD", "per_match": null, "per_credit": 0.01, "most_credits": 8},
+    });
+    configure(&world, "main", with_credits);
+    let said = [json!("8,0"), json!(1e12), json!(-3), json!("NaN"), json!({"phone": 8})];
+    let said_by = said.clone();
+    world.provider.on(PATH, move |request| {
+        let email = request.param("email").unwrap_or("nobody").to_owned();
+        let number: usize =
+            email.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or_default();
+        let mut body = only_phone(&format!("+1202555 {email}"));
+        body["credits"] = said_by[(number - 1) % said_by.len()].clone();
+        Behaviour::json(200, body)
+    });
+    world.run("SELECT leadlex.set_budget('main', 'day', 0.40)");
+    let mut caller = world.caller();
+    for n in 1..=said.len() as i32 {
+        enrich(&mut caller, n).unwrap();
+    }
+    spend_is(&world, Duration::from_secs(2), "main 5/5/5/5 0, main -/-/-/- 0.4");
+    assert_eq!(fails(enrich(&mut caller, 6)).json()["reason"], "budget");
+    let unread = "SELECT costs_unread FROM leadlex.provider_stats";
+    assert_eq!(number(&mut world.owner(), unread), 5);
+    // It survives a restart, as every count does.
+    world.cluster.restart(crate::support::Stop::Fast);
+    assert_eq!(number(&mut world.owner(), unread), 5);
+}
+
+#[test]
 fn a_vendor_that_reports_more_than_it_said_is_booked_and_passed_over() {
     let world = world(10, a_match(0.28));
     let with_credits = json!({

@@ -1,6 +1,7 @@
 //! Providers that take more than one request: nothing is handed in twice.
 
 mod breaker;
+mod budgets;
 mod estimate;
 mod forgotten;
 mod limits;

@@ -44,6 +44,7 @@ pub fn fill(client: &mut Client, provider: &Provider) {
              INSERT INTO leadlex.spend_day VALUES ('2026-01-01', '10000000-0000-4000-8000-000000000000', 'main', 'USD', 'caller', 1, 1, 1, 1, 0, 0.28);
              INSERT INTO leadlex.spend_sum VALUES ('USD', 'main', '10000000-0000-4000-8000-000000000000', 'day', '2026-01-01', 0.28);
              INSERT INTO leadlex.spend_lease VALUES ('USD', 'main', '10000000-0000-4000-8000-000000000000', '2026-01-01', 0, 4711);
+             INSERT INTO leadlex.spend_hold VALUES (gen_random_uuid(), '10000000-0000-4000-8000-000000000000', 'main', 'USD', 0.28, '2026-01-01');
              INSERT INTO leadlex.spend_reported VALUES ('USD', 'main', 30);
              INSERT INTO leadlex.provider_field_tally VALUES (gen_random_uuid(), '10000000-0000-4000-8000-000000000000', 'phone', 'USD', 5, 4, 3, 1, 2, 0.28);
              INSERT INTO leadlex.provider_rate VALUES (gen_random_uuid(), 50, 40, '{}');

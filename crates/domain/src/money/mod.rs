@@ -2,6 +2,7 @@
 //!
 //! Amounts are whole numbers of millionths: nothing is lost in sums, and 0.1 is 0.1.
 
+pub mod hold;
 pub mod order;
 pub mod quality;
 pub mod windows;

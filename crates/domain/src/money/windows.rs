@@ -107,6 +107,12 @@ impl Windows {
         held: Amount::ZERO,
     };
 
+    /// The same with what is held for questions that were handed in before.
+    #[must_use]
+    pub fn holding(self, held: Amount) -> Windows {
+        Windows { held, ..self }
+    }
+
     /// Nothing reserved; `of_day` and `of_month` are those of `now`.
     pub fn new(now: i64, of_day: Amount, of_month: Amount, total: Amount) -> Windows {
         Windows { day: day_of(now), month: month_of(now), of_day, of_month, total, ..Windows::default() }
@@ -128,9 +134,19 @@ impl Windows {
         budget.minus(self.used(period, now)).minus(self.reserved).minus(self.held)
     }
 
+    /// The same if none of the questions that were handed in came to cost anything.
+    pub fn would_have(&self, period: Period, budget: Amount, now: i64) -> Amount {
+        budget.minus(self.used(period, now)).minus(self.reserved)
+    }
+
     /// What requests on their way and questions under way can cost at most.
     pub fn open(&self) -> Amount {
         self.reserved.plus(self.held)
+    }
+
+    /// Of questions that were handed in alone.
+    pub fn held(&self) -> Amount {
+        self.held
     }
 
     /// Of requests on their way alone.

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Config;
+use super::Reported;
 use super::bulk::Bulk;
 use super::document::Document;
 use super::exchange::{Answer, HttpRequest};
@@ -31,7 +32,7 @@ pub enum Whole {
     Halve,
     /// Each contact had its part. With what all of it cost, in the provider's own unit, where it says so; what the parts say of
     /// that does not count then.
-    Told(Option<f64>),
+    Told(Option<Reported>),
 }
 
 /// Statuses that can mean that the vendor takes fewer contacts, or not one of them.

@@ -162,13 +162,13 @@ fn what_all_of_it_cost_counts_once() {
     by_header["response"]["cost"] = json!({"header": "x-cost"});
     let body = json!([hit("A"), hit("B")]).to_string();
     let (whole, _) = read(&Config::parse(&by_header).unwrap(), 2, &answer(200, &body));
-    assert_eq!(whole, Whole::Told(Some(7.0)));
+    assert_eq!(whole, Whole::Told(Some(Reported::Credits(7.0))));
     let mut by_place = description();
     by_place["response"]["cost"] = json!({"pointer": "/spent"});
     by_place["bulk"]["answers"] = json!("/all");
     let by_place = Config::parse(&by_place).unwrap();
     let body = json!({"spent": 2, "all": [hit("A")]}).to_string();
-    assert_eq!(read(&by_place, 1, &answer(200, &body)).0, Whole::Told(Some(2.0)));
+    assert_eq!(read(&by_place, 1, &answer(200, &body)).0, Whole::Told(Some(Reported::Credits(2.0))));
     let body = json!({"all": [{"status": 200, "spent": 1, "data": {}}]}).to_string();
     assert_eq!(read(&by_place, 1, &answer(200, &body)).0, Whole::Told(None), "each says so of itself");
 }

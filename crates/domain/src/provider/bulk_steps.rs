@@ -1,6 +1,7 @@
 //! Several contacts of one request: what its answer comes to for each.
 
 use super::Config;
+use super::Reported;
 use super::bulk_answer::{self, Part};
 use super::exchange::{Answer, HttpRequest};
 use super::failure_kind::{Fault, FaultKind};
@@ -34,7 +35,7 @@ impl Config {
         exchange: (&HttpRequest, &Answer),
         members: &mut [Member<'_>],
         limits: (usize, i64),
-    ) -> Option<(Vec<Progress>, Option<f64>)> {
+    ) -> Option<(Vec<Progress>, Option<Reported>)> {
         match self.submission() {
             Some(submission) => self.take_step(submission, exchange, members, limits),
             None => self.take_at_once(exchange, members, limits),
@@ -46,16 +47,16 @@ impl Config {
         (request, answer): (&HttpRequest, &Answer),
         members: &mut [Member<'_>],
         (most_bytes, now_us): (usize, i64),
-    ) -> Option<(Vec<Progress>, Option<f64>)> {
+    ) -> Option<(Vec<Progress>, Option<Reported>)> {
         let ids: Vec<String> = members.iter().map(|member| member.id.clone()).collect();
-        let (mut came, mut sum): (Vec<Option<Progress>>, Option<f64>) = (vec![None; ids.len()], None);
+        let (mut came, mut sum): (Vec<Option<Progress>>, Option<Reported>) = (vec![None; ids.len()], None);
         let now = now_us / MICROSECONDS;
         let whole = self.read_all_of((request, answer), &ids, (most_bytes, now), &mut |at, part| {
             let Member { inquiry, whom, .. } = &mut members[at];
             came[at] = Some(match part {
                 Part::Answer(answer) => {
                     let (progress, cost) = inquiry.take(self, (request, &answer), whom, now_us);
-                    sum = cost.map(|cost| sum.unwrap_or_default() + cost).or(sum);
+                    sum = cost.map(|cost| cost.plus(sum)).or(sum);
                     progress
                 }
                 Part::Failed { fault, denied } => inquiry.fail(self, fault, denied, now_us),
@@ -72,7 +73,7 @@ impl Config {
         exchange: (&HttpRequest, &Answer),
         members: &mut [Member<'_>],
         limits: (usize, i64),
-    ) -> Option<(Vec<Progress>, Option<f64>)> {
+    ) -> Option<(Vec<Progress>, Option<Reported>)> {
         let at = members.first().map_or(0, |member| member.inquiry.step());
         match at + 1 < submission.steps().len() {
             true => self.take_ticket((submission, &submission.steps()[at]), exchange, members, limits.1),
@@ -87,7 +88,7 @@ impl Config {
         (request, answer): (&HttpRequest, &Answer),
         members: &mut [Member<'_>],
         now_us: i64,
-    ) -> Option<(Vec<Progress>, Option<f64>)> {
+    ) -> Option<(Vec<Progress>, Option<Reported>)> {
         let now = now_us / MICROSECONDS;
         let (reading, cost) = step.read(answer, now, &Whom::default());
         let count = members.len();
@@ -128,7 +129,7 @@ impl Config {
         (request, answer): (&HttpRequest, &Answer),
         members: &mut [Member<'_>],
         (most_bytes, now_us): (usize, i64),
-    ) -> (Vec<Progress>, Option<f64>) {
+    ) -> (Vec<Progress>, Option<Reported>) {
         let now = now_us / MICROSECONDS;
         let role = Role { last: true, has_ticket: step.has_ticket };
         match step.response.said_of_all(answer, now, (&step.take, role)) {
@@ -143,13 +144,13 @@ impl Config {
         }
         let places: Vec<Place> =
             members.iter().map(|member| member.inquiry.place().cloned().unwrap_or_default()).collect();
-        let (mut came, mut sum): (Vec<Option<Progress>>, Option<f64>) = (vec![None; places.len()], None);
+        let (mut came, mut sum): (Vec<Option<Progress>>, Option<Reported>) = (vec![None; places.len()], None);
         let told = self.read_elements(answer, &places, most_bytes, &mut |at, part| {
             let Member { inquiry, whom, .. } = &mut members[at];
             came[at] = Some(match part {
                 Part::Answer(element) => {
                     let (progress, cost) = inquiry.take_element(self, (request, &element), whom, now_us);
-                    sum = cost.map(|cost| sum.unwrap_or_default() + cost).or(sum);
+                    sum = cost.map(|cost| cost.plus(sum)).or(sum);
                     progress
                 }
                 Part::Failed { fault, denied } => inquiry.fail(self, fault, denied, now_us),
@@ -160,8 +161,8 @@ impl Config {
             return (self.fail_all((request, answer), members, fault, now_us), None);
         };
         // Those that are not asked about now will see the same answer: each pays its part of it.
-        let part = |cost: f64| {
-            cost * members.len() as f64 / places.first().map_or(1, |place| place.of.max(1)) as f64
+        let part = |cost: Reported| {
+            cost.share(members.len() as f64 / places.first().map_or(1, |place| place.of.max(1)) as f64)
         };
         let cost = step.response.cost_of_all(answer, beside.as_ref()).map(part);
         (came.into_iter().map(|came| came.unwrap_or_else(untold)).collect(), cost.or(sum))
@@ -185,7 +186,7 @@ impl Config {
         exchange: (&HttpRequest, &Answer),
         whom: &Whom,
         now_us: i64,
-    ) -> (Progress, Option<f64>) {
+    ) -> (Progress, Option<Reported>) {
         let id = inquiry.place().map(|place| place.id.clone()).unwrap_or_default();
         let mut members = [Member { inquiry, whom, id }];
         let taken = self.take_for_all(exchange, &mut members, (usize::MAX, now_us));

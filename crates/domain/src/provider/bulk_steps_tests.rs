@@ -63,7 +63,7 @@ fn take(
     let mut members: Vec<Member<'_>> = inquiries.iter_mut().enumerate().map(member).collect();
     let (came, cost) =
         config.take_for_all((&request(), &answer(status, &body)), &mut members, (MOST, NOW))?;
-    Some((came.iter().map(word).collect(), cost))
+    Some((came.iter().map(word).collect(), cost.and_then(Reported::credits)))
 }
 
 fn word(progress: &Progress) -> String {
@@ -124,7 +124,7 @@ fn a_ticket_knows_its_place_in_any_later_request() {
     // One alone.
     let mut one = resumed(&config, 2).unwrap();
     let (progress, cost) = one.take(&config, (&request(), &answer(200, &done().1)), &Whom::default(), NOW);
-    assert_eq!((word(&progress), cost), ("T2".into(), Some(2.0)));
+    assert_eq!((word(&progress), cost.and_then(Reported::credits)), ("T2".into(), Some(2.0)));
     assert_eq!(one.settled_by(&config, &progress), config.maps_of(FieldSet::ALL));
     // Another way to read the answers keeps it; another request does not.
     let steps = |place: &str, value: Value| {

@@ -2,6 +2,7 @@
 
 mod ticket;
 
+use super::Reported;
 use super::exchange::{Answer, HttpRequest};
 use super::failure_kind::{Fault, FaultKind};
 use super::login::LoginValues;
@@ -141,7 +142,7 @@ impl Inquiry {
         (request, answer): (&HttpRequest, &Answer),
         whom: &Whom,
         now_us: i64,
-    ) -> (Progress, Option<f64>) {
+    ) -> (Progress, Option<Reported>) {
         self.take_with(config, Some(request), answer, whom, now_us)
     }
 
@@ -153,7 +154,7 @@ impl Inquiry {
         answer: &Answer,
         whom: &Whom,
         now_us: i64,
-    ) -> (Progress, Option<f64>) {
+    ) -> (Progress, Option<Reported>) {
         if let (Some(_), Some(request)) = (&self.place, request) {
             return config.take_its_part(self, (request, answer), whom, now_us);
         }
@@ -168,7 +169,7 @@ impl Inquiry {
         (request, answer): (&HttpRequest, &Answer),
         whom: &Whom,
         now_us: i64,
-    ) -> (Progress, Option<f64>) {
+    ) -> (Progress, Option<Reported>) {
         let role = Role { last: true, has_ticket: false };
         let now = now_us / MICROSECONDS;
         let (reading, cost) = config.element_response().read(answer, now, whom, (&Take::default(), role));

@@ -93,6 +93,7 @@ pub use inquiry::{Inquiry, MAX_TICKET_BYTES, Next, Progress};
 pub use login::{Login, LoginValues, failure_from_bytes, failure_to_bytes};
 pub use merge::merge_preset;
 pub use node::ConfigError;
+pub use reading::Reported;
 pub use response::Explanation;
 pub use same_person::Whom;
 pub use submission::{Group, Place};
@@ -203,7 +204,7 @@ impl Config {
 
     /// What the answer to the first request says about `whom`, see [`Inquiry::take`], and what it cost, in the provider's
     /// own unit, where it says so. It came at `now`, in seconds since 1970. Of a description without `steps` that is all.
-    pub fn read_all(&self, answer: &Answer, now: i64, whom: &Whom) -> (Verdict, Option<f64>) {
+    pub fn read_all(&self, answer: &Answer, now: i64, whom: &Whom) -> (Verdict, Option<Reported>) {
         let mut inquiry = Inquiry::new(FieldSet::ALL);
         let (progress, cost) = inquiry.take_with(self, None, answer, whom, now.saturating_mul(1_000_000));
         let verdict = match progress {

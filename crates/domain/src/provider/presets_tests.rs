@@ -175,7 +175,10 @@ fn answer(status: u16, body: &Value) -> Answer {
 /// Reads the body as this provider would; checks what a contact would get of it.
 fn check(config: &Config, answer: &Answer) -> Result<(), TestCaseError> {
     let (verdict, cost) = config.read_all(answer, NOW, &Whom::default());
-    prop_assert!(cost.is_none_or(|cost| cost.is_finite() && cost >= 0.0), "{cost:?}");
+    prop_assert!(
+        cost.and_then(crate::provider::Reported::credits).is_none_or(|cost| cost.is_finite() && cost >= 0.0),
+        "{cost:?}"
+    );
     let Verdict::Match { values, confidence } = verdict else { return Ok(()) };
     prop_assert!(confidence.is_none_or(|share| (0.0..=1.0).contains(&share)), "{confidence:?}");
     prop_assert!(!values.is_empty());

@@ -1,5 +1,6 @@
 //! A provider's price: what a request costs, and the most that it can cost before it is sent.
 
+use super::Reported;
 use super::Verdict;
 use super::failure_kind::FaultKind;
 use super::inquiry::Progress;
@@ -133,28 +134,41 @@ impl Price {
     }
 }
 
-/// What is to be booked of a request that came to this for each of its contacts. `credits`: what its answer reports. `most`: what
-/// an answer could have cost for all of them, without what the request itself costs.
-pub fn bill(price: Option<&Price>, came: &[Progress], credits: Option<f64>, most: Amount) -> Bill {
-    let credits = credits.map(Amount::of_reported);
+/// What is to be booked of a request that came to this for each of its contacts. `credits`: what its answer reports; where that
+/// cannot be read, the answer counts as the most that it can cost. `most`: what
+/// an answer could have cost for all of them, without what the request itself costs. `owed`: it asks for what was handed in, which
+/// stays owed where it fails.
+pub fn bill(
+    price: Option<&Price>,
+    came: &[Progress],
+    credits: Option<Reported>,
+    (most, owed): (Amount, bool),
+) -> Bill {
+    let unreadable = credits == Some(Reported::Unreadable);
+    let credits = credits.and_then(Reported::credits).map(Amount::of_reported);
     if came.iter().all(|came| sent(came) == Sent::No) {
         return Bill::default();
     }
     let supplied: Vec<FieldSet> = came.iter().map(supplied).filter(|fields| !fields.is_empty()).collect();
     // What the vendor itself reports of the whole answer is known.
     let by_credits = price.filter(|price| price.per_credit.is_some());
+    let stays = |came: &&Progress| owed && matches!(came, Progress::Failed(_));
     let open = match (by_credits, credits) {
         (Some(_), Some(_)) => 0,
-        (by_credits, _) => came.iter().filter(|came| is_open(by_credits, came)).count(),
+        (by_credits, _) => came.iter().filter(|came| !stays(came) && is_open(by_credits, came)).count(),
+    };
+    // What it cost is said, and cannot be read: it may be the most.
+    let open = if unreadable && by_credits.is_some() { came.len() } else { open };
+    let of_answer = |price: &Price| match unreadable && price.per_credit.is_some() {
+        true => Amount::ZERO,
+        false => price.of_answer(&supplied, credits),
     };
     Bill {
         requests: 1,
         matches: supplied.len() as u32,
         fields_supplied: supplied.iter().map(|fields| fields.iter().count() as u32).sum(),
         credits: credits.unwrap_or_default(),
-        cost: price
-            .map(|price| price.per_request.plus(price.of_answer(&supplied, credits)))
-            .unwrap_or_default(),
+        cost: price.map(|price| price.per_request.plus(of_answer(price))).unwrap_or_default(),
         unknown: most.share(open, came.len()),
     }
 }

@@ -35,8 +35,10 @@ fn a_request_costs_what_its_answer_supplied() {
         "currency": "USD", "per_request": 0.01, "per_match": 0.28, "per_field": {"phone": 0.4},
         "per_credit": 0.05, "most_credits": 20,
     }));
-    let cost =
-        |came: &Progress, credits| bill(Some(&price), std::slice::from_ref(came), credits, Amount::ZERO).cost;
+    let cost = |came: &Progress, credits: Option<f64>| {
+        let credits = credits.map(Reported::Credits);
+        bill(Some(&price), std::slice::from_ref(came), credits, (Amount::ZERO, false)).cost
+    };
     assert_eq!(cost(&matched(&["job_title"]), None), amount("0.29"));
     assert_eq!(cost(&matched(&["job_title", "phone"]), None), amount("0.69"));
     // Credits count in place of matches and fields, also where nothing was supplied, and more than was said.
@@ -54,23 +56,23 @@ fn what_was_not_answered_is_not_known() {
     let price = price(json!({"currency": "USD", "per_request": 0.01, "per_match": 0.28}));
     let failed = |kind| Progress::Failed(Fault::new(kind, ""));
     let all = price.most_of_answer(fields(&["phone"]));
-    let timeout = bill(Some(&price), &[failed(FaultKind::Timeout)], None, all);
+    let timeout = bill(Some(&price), &[failed(FaultKind::Timeout)], None, (all, false));
     assert_eq!((timeout.requests, timeout.cost, timeout.unknown), (1, amount("0.01"), amount("0.28")));
     for unread in [FaultKind::BadJson, FaultKind::BadEncoding, FaultKind::Unrecognised] {
-        assert_eq!(bill(Some(&price), &[failed(unread)], None, all), timeout, "{unread:?}");
+        assert_eq!(bill(Some(&price), &[failed(unread)], None, (all, false)), timeout, "{unread:?}");
     }
     // Of a request about several, each by itself.
     let several = [matched(&["phone"]), failed(FaultKind::Unrecognised), failed(FaultKind::ServerError)];
-    let bulk = bill(Some(&price), &several, None, all.times(3));
+    let bulk = bill(Some(&price), &several, None, (all.times(3), false));
     assert_eq!(
         (bulk.requests, bulk.matches, bulk.cost, bulk.unknown),
         (1, 1, amount("0.29"), amount("0.28"))
     );
-    let refused = bill(Some(&price), &[failed(FaultKind::Refused)], None, all);
+    let refused = bill(Some(&price), &[failed(FaultKind::Refused)], None, (all, false));
     assert_eq!(refused, Bill::default());
-    let error = bill(Some(&price), &[failed(FaultKind::ServerError)], None, all);
+    let error = bill(Some(&price), &[failed(FaultKind::ServerError)], None, (all, false));
     assert_eq!((error.requests, error.cost, error.unknown), (1, amount("0.01"), Amount::ZERO));
-    let unpriced = bill(None, &[matched(&["phone"])], Some(2.0), Amount::ZERO);
+    let unpriced = bill(None, &[matched(&["phone"])], Some(Reported::Credits(2.0)), (Amount::ZERO, false));
     assert_eq!((unpriced.matches, unpriced.credits, unpriced.cost), (1, amount("2"), Amount::ZERO));
 }
 
@@ -111,6 +113,7 @@ proptest! {
         supplied in 0_usize..4,
         credits in proptest::option::of(0.0_f64..1.0),
         by_credits in any::<bool>(),
+        unreadable in any::<bool>(),
     ) {
         let [request, on_match, phone, title, credit] = amounts.map(|millionths| Amount(millionths).to_f64());
         let mut given = json!({
@@ -125,7 +128,11 @@ proptest! {
         let came = matched([[].as_slice(), &["phone"], &["job_title"], &["phone", "job_title"]][supplied]);
         let credits = credits.map(|part| (part * most_credits as f64).floor());
         let all = fields(&["phone", "job_title"]);
-        let bill = bill(Some(&price), &[came], credits, price.most_of_answer(all));
+        let credits = match unreadable {
+            true => Some(Reported::Unreadable),
+            false => credits.map(Reported::Credits),
+        };
+        let bill = bill(Some(&price), &[came], credits, (price.most_of_answer(all), false));
         prop_assert!(bill.cost.plus(bill.unknown) <= price.most(all));
         prop_assert!(bill.cost >= price.per_request());
     }
@@ -135,8 +142,9 @@ proptest! {
 fn a_match_without_the_report_that_prices_it_may_have_cost_the_most() {
     let price = price(json!({"currency": "USD", "per_credit": 0.01, "most_credits": 8}));
     let most = price.most_of_answer(fields(&["phone"]));
-    let of = |came: Progress, credits| {
-        let bill = bill(Some(&price), &[came], credits, most);
+    let of = |came: Progress, credits: Option<f64>| {
+        let credits = credits.map(Reported::Credits);
+        let bill = bill(Some(&price), &[came], credits, (most, false));
         (bill.cost, bill.unknown)
     };
     assert_eq!(of(matched(&["phone"]), None), (Amount::ZERO, amount("0.08")));
@@ -145,4 +153,29 @@ fn a_match_without_the_report_that_prices_it_may_have_cost_the_most() {
     let unread = || Progress::Failed(Fault::new(FaultKind::BadJson, ""));
     assert_eq!(of(unread(), None), (Amount::ZERO, amount("0.08")));
     assert_eq!(of(unread(), Some(2.0)), (amount("0.02"), Amount::ZERO));
+}
+
+#[test]
+fn a_report_that_cannot_be_read_counts_as_the_most() {
+    let price = price(json!({
+        "currency": "USD", "per_request": 0.01, "per_match": 0.05, "per_credit": 0.01, "most_credits": 8,
+    }));
+    let most = price.most_of_answer(fields(&["phone"]));
+    let of = |price: &Price, came: &[Progress]| {
+        let most = most.times(came.len() as u64);
+        let bill = bill(Some(price), came, Some(Reported::Unreadable), (most, false));
+        (bill.cost, bill.unknown, bill.credits)
+    };
+    for came in [matched(&["phone"]), Progress::Over(Verdict::NoMatch), Progress::Next { after_s: 1 }] {
+        assert_eq!(of(&price, &[came]), (amount("0.01"), amount("0.08"), Amount::ZERO));
+    }
+    let several = [matched(&["phone"]), Progress::Over(Verdict::NoMatch)];
+    assert_eq!(of(&price, &several), (amount("0.01"), amount("0.16"), Amount::ZERO));
+    // It is not by credits that this one is billed.
+    let by_match = self::price(json!({"currency": "USD", "per_match": 0.05}));
+    assert_eq!(of(&by_match, &[matched(&["phone"])]), (amount("0.05"), Amount::ZERO, Amount::ZERO));
+    // What was handed in stays owed where the request for it fails.
+    let failed = || [Progress::Failed(Fault::new(FaultKind::Timeout, ""))];
+    let kept = |owed| bill(Some(&price), &failed(), None, (most, owed)).unknown;
+    assert_eq!((kept(false), kept(true)), (amount("0.08"), Amount::ZERO));
 }

@@ -30,6 +30,16 @@ impl Place {
         }
     }
 
+    /// Whether a list or an object stands there.
+    fn has_structure(&self, body: Option<&Value>) -> bool {
+        match self {
+            Place::Header(_) => false,
+            Place::Body(pointer) => body
+                .and_then(|body| pointer.find(body))
+                .is_some_and(|found| found.is_array() || found.is_object()),
+        }
+    }
+
     fn text(&self, answer: &Answer, body: Option<&Value>) -> Option<String> {
         match self {
             Place::Header(name) => answer.header(name).map(|text| text.trim().to_owned()),
@@ -189,6 +199,40 @@ fn timestamp(text: &str) -> Option<f64> {
     Some(instant.as_millisecond() as f64 / 1e3)
 }
 
+/// What an answer says that it has cost, in the provider's own unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reported {
+    Credits(f64),
+    /// It says something, and that is no number from 0 to 1,000,000,000: nobody knows what it has cost.
+    Unreadable,
+}
+
+impl Reported {
+    /// The number, if it is one.
+    pub fn credits(self) -> Option<f64> {
+        match self {
+            Reported::Credits(credits) => Some(credits),
+            Reported::Unreadable => None,
+        }
+    }
+
+    /// Of several parts of one answer.
+    #[must_use]
+    pub fn plus(self, other: Option<Reported>) -> Reported {
+        match (self, other) {
+            (Reported::Credits(one), Some(Reported::Credits(other))) => Reported::Credits(one + other),
+            (one, None) => one,
+            _ => Reported::Unreadable,
+        }
+    }
+
+    /// So large a part of it.
+    #[must_use]
+    pub fn share(self, part: f64) -> Reported {
+        self.credits().map_or(Reported::Unreadable, |credits| Reported::Credits(credits * part))
+    }
+}
+
 /// Where a provider says what an answer has cost, in its own unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost(Place);
@@ -199,12 +243,17 @@ impl Cost {
         Place::parse(node, &[]).map(Cost)
     }
 
-    /// `true` counts as 1.
-    /// `None`: the answer says no number from 0 to 1,000,000,000.
-    pub fn of(&self, answer: &Answer, body: Option<&Value>) -> Option<f64> {
+    /// `true` counts as 1. `None`: the answer says nothing of it.
+    pub fn of(&self, answer: &Answer, body: Option<&Value>) -> Option<Reported> {
         const MOST: f64 = 1e9;
-        let cost = self.0.text(answer, body)?.parse::<f64>().ok()?;
-        (0.0..=MOST).contains(&cost).then_some(cost)
+        let text = match self.0.text(answer, body) {
+            Some(text) if text.is_empty() => return None,
+            Some(text) => text,
+            None if self.0.has_structure(body) => return Some(Reported::Unreadable),
+            None => return None,
+        };
+        let credits = text.parse::<f64>().ok().filter(|credits| (0.0..=MOST).contains(credits));
+        Some(credits.map_or(Reported::Unreadable, Reported::Credits))
     }
 }
 
@@ -333,15 +382,25 @@ mod tests {
         let cost = |rule: Value, header: &str, body: Value| {
             Cost::parse(&Node::root(&rule)).unwrap().of(&answer("x-spent", header), Some(&body))
         };
-        assert_eq!(cost(json!({"header": "X-Spent"}), "2", json!({})), Some(2.0));
+        let credits = |number| Some(Reported::Credits(number));
+        let unreadable = Some(Reported::Unreadable);
+        assert_eq!(cost(json!({"header": "X-Spent"}), "2", json!({})), credits(2.0));
+        assert_eq!(cost(json!({"header": "X-Spent"}), "8,0", json!({})), unreadable);
         for (found, expected) in [
-            (json!(0.2), Some(0.2)),
-            (json!("3"), Some(3.0)),
-            (json!(true), Some(1.0)),
-            (json!(false), Some(0.0)),
-            (json!(-1), None),
-            (json!("NaN"), None),
-            (json!(1e300), None),
+            (json!(0.2), credits(0.2)),
+            (json!("3"), credits(3.0)),
+            (json!(true), credits(1.0)),
+            (json!(false), credits(0.0)),
+            (json!(1e9), credits(1e9)),
+            (json!(-1), unreadable),
+            (json!("NaN"), unreadable),
+            (json!("8,0"), unreadable),
+            (json!("8 credits"), unreadable),
+            (json!(1e12), unreadable),
+            (json!(1e300), unreadable),
+            (json!({"email": 1, "phone": 7}), unreadable),
+            (json!([]), unreadable),
+            (json!(""), None),
             (json!(null), None),
         ] {
             assert_eq!(cost(json!({"pointer": "/c"}), "", json!({"c": found})), expected, "{found}");

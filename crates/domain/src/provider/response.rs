@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Reported;
 use super::confidence::Confidence;
 use super::document::Document;
 use super::exchange::Answer;
@@ -107,7 +108,7 @@ impl Response {
         now: i64,
         whom: &Whom,
         (take, role): (&Take, Role),
-    ) -> (Reading, Option<f64>) {
+    ) -> (Reading, Option<Reported>) {
         let body = Document::of(answer);
         let cost = self.cost.as_ref().and_then(|cost| cost.of(answer, body.json()));
         let fault = |kind| self.fault(kind, answer, &body, now);
@@ -196,7 +197,7 @@ impl Response {
     }
 
     /// Of an answer about several contacts: what it cost, where it says so for all of them. `body`: what is beside the list.
-    pub fn cost_of_all(&self, answer: &Answer, body: Option<&Value>) -> Option<f64> {
+    pub fn cost_of_all(&self, answer: &Answer, body: Option<&Value>) -> Option<Reported> {
         self.cost.as_ref()?.of(answer, body)
     }
 

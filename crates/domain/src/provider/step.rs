@@ -1,5 +1,6 @@
 //! One request of a provider, and how its answer is read.
 
+use super::Reported;
 use super::exchange::Answer;
 use super::node::{Checked, Node};
 use super::parse_request::parse_request;
@@ -39,7 +40,7 @@ impl Step {
     }
 
     /// See [`Response::read`].
-    pub fn read(&self, answer: &Answer, now: i64, whom: &Whom) -> (Reading, Option<f64>) {
+    pub fn read(&self, answer: &Answer, now: i64, whom: &Whom) -> (Reading, Option<Reported>) {
         let role = Role { last: self.last, has_ticket: self.has_ticket };
         self.response.read(answer, now, whom, (&self.take, role))
     }

@@ -23,7 +23,8 @@ use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
 use leadlex_domain::event::Kind;
 use leadlex_domain::health::{Ending, Pause, Permit, Policy, Question};
-use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Verdict};
+use leadlex_domain::money::hold::HoldChange;
+use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Reported, Verdict};
 use leadlex_domain::tally::Count;
 
 use crate::pg::shared::provider_slots::{ProviderSlot, State};
@@ -179,14 +180,21 @@ impl ProviderSlot {
 }
 
 impl InFlightRequest {
+    /// From a helper thread, before what came of the request is told: what becomes of questions that were handed in.
+    pub fn note_holds(&self, change: HoldChange) {
+        if let Some(spending) = &self.spending {
+            spending.note_holds(change);
+        }
+    }
+
     /// From a helper thread: what came of the request, and what it cost.
-    pub fn ended(&self, came: &Progress, cost: Option<f64>) {
+    pub fn ended(&self, came: &Progress, cost: Option<Reported>) {
         let (ending, count) = self.ending_of(came);
         self.note(std::slice::from_ref(came), ending, count.into_iter().collect(), cost);
     }
 
     /// The same of one request about several contacts, and what it came to for each. Where one was answered, so was the request.
-    pub fn ended_for_all(&self, came: &[Progress], cost: Option<f64>) {
+    pub fn ended_for_all(&self, came: &[Progress], cost: Option<Reported>) {
         let endings: Vec<_> = came.iter().map(|came| self.ending_of(came)).collect();
         let Some(first) = endings.first() else { return self.note(&[], Ending::Unknown, Vec::new(), cost) };
         let answered = endings.iter().find(|(ending, _)| *ending == Ending::Answered);
@@ -252,7 +260,7 @@ impl InFlightRequest {
         }
     }
 
-    fn note(&self, came: &[Progress], ending: Ending, counts: Vec<Count>, cost: Option<f64>) {
+    fn note(&self, came: &[Progress], ending: Ending, counts: Vec<Count>, cost: Option<Reported>) {
         if let Some(spending) = &self.spending {
             spending.settle(came, cost);
         }
@@ -266,7 +274,10 @@ impl InFlightRequest {
                 let before = state.health.trouble();
                 state.health.ended(self.question, self.sent_at, now, ending, self.policy);
                 counts.iter().for_each(|count| state.count(*count));
-                state.since.add_cost(cost);
+                state.since.add_cost(cost.and_then(Reported::credits));
+                if cost == Some(Reported::Unreadable) {
+                    state.since.add(Count::CostsUnread);
+                }
                 state.latencies.add((now - self.sent_at).max(0) as u64);
                 if let Some(fault) = error {
                     state.note_error(fault);

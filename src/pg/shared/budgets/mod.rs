@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use leadlex_domain::money::Amount;
+use leadlex_domain::money::hold::HoldChange;
 use leadlex_domain::money::quality::{FieldCounts, Uses};
 use leadlex_domain::money::windows::Windows;
 use leadlex_domain::provider::price::Bill;
@@ -151,13 +152,13 @@ struct Open {
 
 impl Held {
     /// From any thread: the request is over. Only the first word counts, and whether this is it is returned.
-    pub fn settle(&self, bill: &Bill, fields: &FieldCounts) -> bool {
+    pub fn settle(&self, bill: &Bill, fields: &FieldCounts, holds: HoldChange) -> bool {
         robust_mutex::from_thread(|| {
             let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(at) = open.requests.iter().position(|open| open.number == self.0) else { return false };
             let Open { reservation, .. } = open.requests.swap_remove(at);
             drop(open);
-            locked(|table| table.settle(&reservation, (bill, fields), clock::now()));
+            locked(|table| table.settle(&reservation, (bill, fields), holds, clock::now()));
             true
         })
     }
@@ -168,8 +169,30 @@ pub fn leave() {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     for Open { reservation, unknown, .. } in open.requests.drain(..) {
         let nothing = FieldCounts::NONE;
-        locked(|table| table.settle(&reservation, (&unknown, &nothing), clock::now()));
+        let holds = HoldChange::default();
+        locked(|table| table.settle(&reservation, (&unknown, &nothing), holds, clock::now()));
     }
+}
+
+/// From any thread: there was no room to keep a question that was handed in, so what it holds counts as spent.
+pub fn lose(key: &EntryKey, amount: Amount) {
+    robust_mutex::from_thread(|| locked(|table| table.lose(key, amount, clock::now())));
+}
+
+/// From any thread: there was no room to keep that what a question holds is released.
+pub fn hold_again(of: &SumKey, amount: Amount) {
+    robust_mutex::from_thread(|| locked(|table| table.hold_again(of, amount)));
+}
+
+/// What is held and is in the tables by now, or will never be.
+pub fn holds_recorded(holds: &[(SumKey, Amount)]) {
+    locked(|table| holds.iter().for_each(|(of, amount)| table.hold_recorded(of, *amount)));
+}
+
+/// What was held and is spent by the tables, with its day.
+pub fn given_up(holds: &[(SumKey, i64, Amount)]) {
+    let now = clock::now();
+    locked(|table| holds.iter().for_each(|(of, day, amount)| table.given_up(of, (*day, *amount), now)));
 }
 
 /// What became of fields that a provider supplied. Cannot fail.

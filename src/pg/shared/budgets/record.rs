@@ -123,13 +123,13 @@ impl Sum {
             Close::Idle => !(self.at..=self.at + IDLE_S).contains(&now),
             Close::Unused => true,
         };
-        let reserved = self.windows.reserved();
-        if is_idle && self.in_flight == 0 {
+        let reserved = self.windows.reserved().plus(self.unrecorded_holds);
+        if is_idle && self.in_flight == 0 && self.unrecorded_holds == Amount::ZERO {
             // From now on nobody uses it.
             (self.lease, self.lease_day, self.lease_wanted) = (Amount::ZERO, 0, Amount::ZERO);
             return (self.recorded_lease > Amount::ZERO).then_some(Amount::ZERO);
         }
-        let left = self.lease.minus(reserved).minus(self.unrecorded);
+        let left = self.lease.minus(self.outstanding());
         let is_wanted = self.lease_wanted > Amount::ZERO;
         let changes = is_wanted || self.unrecorded > Amount::ZERO && self.recorded_lease > Amount::ZERO;
         changes.then(|| reserved.plus(self.lease_wanted.max(left)))

@@ -5,6 +5,7 @@
 //! its place. The finest of the four has the *lease*: so much may be spent before the books have to be written again. What
 //! was leased and not recorded before a crash counts as spent afterwards.
 
+use leadlex_domain::money::hold::HoldChange;
 use leadlex_domain::money::quality::{FieldCounts, Uses};
 use leadlex_domain::money::windows::{Period, Windows, day_of};
 use leadlex_domain::money::{Amount, Currency};
@@ -88,6 +89,8 @@ pub struct Sum {
     pub(super) lease_wanted: Amount,
     /// As the tables have it.
     pub(super) recorded_lease: Amount,
+    /// Of what is held the part that is not in the tables: the lease covers it.
+    pub(super) unrecorded_holds: Amount,
     /// The most credits that one answer has reported, and whether the tables know.
     pub(super) reported: Amount,
     pub(super) reported_recorded: bool,
@@ -111,6 +114,7 @@ impl Sum {
         lease_day: 0,
         lease_wanted: Amount::ZERO,
         recorded_lease: Amount::ZERO,
+        unrecorded_holds: Amount::ZERO,
         reported: Amount::ZERO,
         reported_recorded: true,
     };
@@ -121,12 +125,18 @@ impl Sum {
             && self.in_flight == 0
             && self.unrecorded == Amount::ZERO
             && self.recorded_lease == Amount::ZERO
+            && self.unrecorded_holds == Amount::ZERO
             && self.windows.open() == Amount::ZERO
             && self.reported_recorded
     }
 
+    /// What a crash would leave unknown: reserved, or not in the tables yet.
+    pub(super) fn outstanding(&self) -> Amount {
+        self.windows.reserved().plus(self.unrecorded).plus(self.unrecorded_holds)
+    }
+
     fn is_leased(&self, most: Amount, now: i64) -> bool {
-        let outstanding = self.windows.reserved().plus(self.unrecorded);
+        let outstanding = self.outstanding();
         self.lease_day == day_of(now) && outstanding.plus(most) <= self.lease
     }
 }
@@ -412,8 +422,15 @@ impl Table<'_> {
         })
     }
 
-    /// The request is over, and is to be booked like this. An empty bill: it was not sent.
-    pub fn settle(&mut self, reservation: &Reservation, (bill, fields): (&Bill, &FieldCounts), now: i64) {
+    /// The request is over, and is to be booked like this. An empty bill: it was not sent. `holds`: what becomes of questions
+    /// that were handed in.
+    pub fn settle(
+        &mut self,
+        reservation: &Reservation,
+        (bill, fields): (&Bill, &FieldCounts),
+        holds: HoldChange,
+        now: i64,
+    ) {
         self.head.changes += 1;
         let entry = &mut self.entries[reservation.entry];
         entry.in_flight = entry.in_flight.saturating_sub(1);
@@ -430,10 +447,58 @@ impl Table<'_> {
             sum.windows.release(reservation.most);
             sum.windows.book(reservation.day, booked, now);
             sum.unrecorded = sum.unrecorded.plus(booked);
+            sum.windows.hold(holds.new);
+            sum.windows.hold(Amount(-holds.over.0));
         }
+        let finest = &mut self.sums[sums[0]];
+        finest.unrecorded_holds = finest.unrecorded_holds.plus(holds.new);
         let of_provider = &mut self.sums[sums[1]];
         if bill.credits > of_provider.reported {
             (of_provider.reported, of_provider.reported_recorded) = (bill.credits, false);
+        }
+    }
+
+    /// What a question holds that was handed in is never in the tables, as there is no room to keep it: it counts as spent.
+    pub fn lose(&mut self, key: &EntryKey, amount: Amount, now: i64) {
+        self.head.changes += 1;
+        self.each_of(&key.of, |sum| {
+            sum.windows.hold(Amount(-amount.0));
+            sum.windows.book(key.day, amount, now);
+            sum.unrecorded = sum.unrecorded.plus(amount);
+        });
+        self.hold_recorded(&key.of, amount);
+        if let Some(index) = self.entry(key) {
+            let counts = &mut self.entries[index].counts;
+            counts.unknown = counts.unknown.plus(amount);
+        }
+    }
+
+    /// What was released stays in the tables: it is held until it is taken out of them.
+    pub fn hold_again(&mut self, of: &SumKey, amount: Amount) {
+        self.each_of(of, |sum| sum.windows.hold(amount));
+    }
+
+    /// So much of what is held is in the tables by now, or will never be.
+    pub fn hold_recorded(&mut self, of: &SumKey, amount: Amount) {
+        if let Some(index) = self.find(of) {
+            let sum = &mut self.sums[index];
+            sum.unrecorded_holds = sum.unrecorded_holds.minus(amount);
+        }
+    }
+
+    /// What was held is spent by the tables: on this day.
+    pub fn given_up(&mut self, of: &SumKey, (day, amount): (i64, Amount), now: i64) {
+        self.each_of(of, |sum| {
+            sum.windows.hold(Amount(-amount.0));
+            sum.windows.book(day, amount, now);
+        });
+    }
+
+    fn each_of(&mut self, of: &SumKey, change: impl Fn(&mut Sum)) {
+        for key in of.concerned() {
+            if let Some(index) = self.find(&key).filter(|index| self.sums[*index].phase == Phase::Ready) {
+                change(&mut self.sums[index]);
+            }
         }
     }
 

@@ -95,7 +95,7 @@ fn a_sum_is_loaded_once_and_stays_while_it_is_needed() {
     let held = tables.table().reserve(&wish(of, 10, &[], NOW)).unwrap();
     // All four are in use.
     assert_eq!(tables.table().load(&key(2, "two"), NOW), Load::NoRoom);
-    tables.table().settle(&held, (&bill(7), &FieldCounts::NONE), NOW);
+    tables.table().settle(&held, (&bill(7), &FieldCounts::NONE), HoldChange::default(), NOW);
     tables.write(&mut books, Close::Unused, NOW);
     assert_eq!((books.spent, books.lease), (Amount(7), Amount::ZERO));
     assert_eq!(tables.table().load(&key(2, "two"), NOW), Load::Mine);
@@ -120,7 +120,7 @@ fn each_budget_counts_its_own_sum() {
     assert_eq!(left(two, 2, 1), Err(Denied::Budget(0)));
     assert_eq!(left(other, 3, 1), Err(Denied::Budget(0)));
     assert_eq!(left(other, 1, 40), Ok(()));
-    tables.table().settle(&held, (&Bill::default(), &FieldCounts::NONE), NOW);
+    tables.table().settle(&held, (&Bill::default(), &FieldCounts::NONE), HoldChange::default(), NOW);
     assert_eq!(tables.table().windows(&one).unwrap().open(), Amount::ZERO);
 }
 
@@ -133,7 +133,12 @@ fn a_vendor_that_reports_more_than_it_said_is_passed_over() {
     let _ = tables.table().reserve(&priced(8));
     tables.write(&mut Books::default(), Close::Idle, NOW);
     let held = tables.table().reserve(&priced(8)).unwrap();
-    tables.table().settle(&held, (&Bill { credits: Amount(9), ..bill(90) }, &FieldCounts::NONE), NOW);
+    tables.table().settle(
+        &held,
+        (&Bill { credits: Amount(9), ..bill(90) }, &FieldCounts::NONE),
+        HoldChange::default(),
+        NOW,
+    );
     assert_eq!(tables.table().reserve(&priced(8)).unwrap_err(), Denied::Reported(Amount(9)));
     assert!(tables.table().reserve(&priced(9)).is_ok());
     assert!(tables.table().reserve(&wish(of, 10, &[], NOW)).is_ok());
@@ -162,7 +167,7 @@ fn what_has_no_price_needs_no_books() {
     let held = tables.table().reserve(&unpriced).unwrap();
     let elsewhere = Wish { entry: entry(key(2, "one"), NOW), ..unpriced };
     assert_eq!(tables.table().reserve(&elsewhere).unwrap_err(), Denied::NoRoom);
-    tables.table().settle(&held, (&bill(0), &FieldCounts::NONE), NOW);
+    tables.table().settle(&held, (&bill(0), &FieldCounts::NONE), HoldChange::default(), NOW);
     let record = tables.table().record((1, 2), Close::Idle, NOW);
     assert_eq!(record.entries[0].1.requests, 1);
     tables.table().recorded(&record);
@@ -192,7 +197,7 @@ proptest! {
                     }
                 }
                 2 => if let Some(held) = open.pop() {
-                    tables.table().settle(&held, (&bill(cost), &FieldCounts::NONE), NOW);
+                    tables.table().settle(&held, (&bill(cost), &FieldCounts::NONE), HoldChange::default(), NOW);
                     spent = spent.plus(Amount(cost));
                 },
                 3 if pending.is_none() => {

@@ -1,0 +1,222 @@
+//! What a vendor may still bill for what was handed in is kept free in budgets.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::vendor::{POLL, Ready, Slow, phone, world_with};
+use super::{SOON, tickets, wait_for_tickets};
+use crate::support::{Behaviour, Stop, eventually, fails};
+use crate::world::{Beginning, World, enrich, pid, try_enrich};
+
+/// A vendor whose answers are ready after so many polls. Calls do not wait for them.
+fn world(contacts: i32, ready: Ready, budget: &str) -> (World, Slow) {
+    let beginning = Beginning { contacts, credits: None, ..Beginning::default() };
+    let price = json!({"price": {"currency": "USD", "per_match": 0.28}});
+    let (world, slow) = world_with(ready, price, &beginning);
+    world.cluster.set("leadlex.total_timeout", "700ms");
+    world.run(&format!("SELECT leadlex.set_budget(NULL, 'total', {budget})"));
+    (world, slow)
+}
+
+fn text(world: &World, sql: &str) -> String {
+    world.owner().query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+fn budget(world: &World) -> String {
+    text(world, "SELECT format('%s %s', used, remaining) FROM leadlex.budget")
+}
+
+/// As the books have it.
+fn held(world: &World) -> String {
+    text(world, "SELECT coalesce(sum(amount), 0)::text FROM leadlex.spend_hold")
+}
+
+fn spent(world: &World) -> String {
+    text(
+        world,
+        "SELECT format('%s %s', coalesce(sum(cost) FILTER (WHERE requests IS NOT NULL), 0),
+                coalesce(sum(cost) FILTER (WHERE requests IS NULL), 0)) FROM leadlex.spend",
+    )
+}
+
+fn spent_is(world: &World, expected: &str) {
+    eventually(&format!("spend is {expected}"), SOON, || spent(world) == expected);
+}
+
+fn reason(detail: &Value) -> &str {
+    detail["error"]["reason"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn what_is_handed_in_is_kept_free_until_it_is_answered() {
+    let (world, slow) = world(10, Ready::AfterPolls(0), "1.00");
+    let mut caller = world.caller();
+    for n in 1..=3 {
+        assert_eq!(reason(&try_enrich(&mut caller, n)), "pending");
+    }
+    assert_eq!(budget(&world), "0.84 0.16");
+    // The fourth could be billed, too. It may be otherwise soon, so that it is worth asking again.
+    let error = fails(enrich(&mut caller, 4)).json();
+    assert_eq!((error["reason"].as_str(), &error["retryable"]), (Some("budget"), &json!(true)), "{error}");
+    assert!((1..=30).contains(&error["retry_after"].as_i64().unwrap()), "{error}");
+    assert_eq!(slow.submissions(), 3);
+    wait_for_tickets(&world, 3);
+    assert_eq!(held(&world), "0.84");
+    // The answers are paid from what is held: nothing else is left.
+    world.cluster.set("leadlex.total_timeout", "15s");
+    let mut caller = world.caller();
+    for n in 1..=3 {
+        let result = enrich(&mut caller, n).unwrap();
+        assert_eq!(result["contact"]["phone"], phone(&format!("person{n}@acme.example")));
+        assert_eq!(result["cost"], json!({"USD": 0.28}));
+    }
+    assert_eq!(budget(&world), "0.84 0.16");
+    spent_is(&world, "0.84 0");
+    wait_for_tickets(&world, 0);
+    assert_eq!(held(&world), "0");
+    let error = fails(enrich(&mut caller, 4)).json();
+    assert_eq!(error["retryable"], false, "nothing is held any more: {error}");
+    assert_eq!(slow.submissions(), 3);
+}
+
+#[test]
+fn an_answer_without_data_frees_what_was_held() {
+    let (world, slow) = world(10, Ready::AfterPolls(0), "0.28");
+    world.provider.on(POLL, |_| Behaviour::json(200, json!({"status": "done", "data": {"phone": null}})));
+    let mut caller = world.caller();
+    assert_eq!(reason(&try_enrich(&mut caller, 1)), "pending");
+    assert_eq!(reason(&try_enrich(&mut caller, 2)), "budget");
+    world.cluster.set("leadlex.total_timeout", "15s");
+    assert_eq!(fails(enrich(&mut world.caller(), 1)).sqlstate, "LX409");
+    assert_eq!(budget(&world), "0 0.28");
+    wait_for_tickets(&world, 0);
+    assert_eq!(held(&world), "0");
+    assert_eq!(fails(enrich(&mut world.caller(), 2)).sqlstate, "LX409");
+    assert_eq!(slow.submissions(), 2);
+    spent_is(&world, "0 0");
+}
+
+#[test]
+fn a_restart_and_a_crash_forget_nothing_that_is_held() {
+    let (world, slow) = world(10, Ready::AfterPolls(0), "0.60");
+    let mut caller = world.caller();
+    for n in 1..=2 {
+        assert_eq!(reason(&try_enrich(&mut caller, n)), "pending");
+    }
+    wait_for_tickets(&world, 2);
+    let leases = "SELECT count(*) FROM leadlex.spend_lease WHERE amount > 0";
+    eventually("no lease is open", SOON, || world.number(leases) == 0);
+    world.cluster.kill9(pid(&mut caller));
+    world.cluster.wait_until_ready();
+    assert_eq!(budget(&world), "0.56 0.04");
+    assert_eq!(reason(&try_enrich(&mut world.caller(), 3)), "budget");
+    world.cluster.restart(Stop::Fast);
+    assert_eq!(budget(&world), "0.56 0.04");
+    world.cluster.set("leadlex.total_timeout", "15s");
+    let mut caller = world.caller();
+    assert!(enrich(&mut caller, 1).is_ok());
+    assert_eq!(budget(&world), "0.56 0.04");
+    assert_eq!(fails(enrich(&mut caller, 3)).json()["reason"], "budget");
+    // Across another restart one is spent, and one is held.
+    spent_is(&world, "0.28 0");
+    world.cluster.restart(Stop::Fast);
+    assert_eq!((budget(&world), held(&world)), ("0.56 0.04".into(), "0.28".into()));
+    assert!(enrich(&mut world.caller(), 2).is_ok());
+    spent_is(&world, "0.56 0");
+    assert_eq!(slow.submissions(), 2);
+}
+
+#[test]
+fn a_crash_before_the_ticket_is_written_counts_it_as_used() {
+    let (world, slow) = world(40, Ready::AfterPolls(0), "5.00");
+    let mut caller = world.caller();
+    thread::scope(|scope| {
+        for session in 0..8 {
+            let mut caller = world.caller();
+            scope.spawn(move || {
+                // The session ends with the server.
+                for n in 1..=4 {
+                    let sql =
+                        format!("SELECT try_enrich_contact('{}')", crate::world::contact(session * 4 + n));
+                    if caller.batch_execute(&sql).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        eventually("some are handed in", SOON, || slow.submissions() >= 6);
+        world.cluster.kill9(pid(&mut caller));
+    });
+    world.cluster.wait_until_ready();
+    let handed_in = slow.submissions();
+    let covers = format!("SELECT (used BETWEEN 0.28 * {handed_in} AND 5)::text FROM leadlex.budget");
+    eventually("the worker has booked it", SOON, || text(&world, &covers) == "true");
+}
+
+#[test]
+fn what_is_given_up_counts_as_spent() {
+    let (world, slow) = world(10, Ready::AfterPolls(0), "1.00");
+    let mut caller = world.caller();
+    assert_eq!(reason(&try_enrich(&mut caller, 1)), "pending");
+    // The vendor does not know it any more: it may have billed it.
+    slow.lose_all();
+    thread::sleep(Duration::from_millis(1_100));
+    let _ = try_enrich(&mut caller, 1);
+    spent_is(&world, "0 0.28");
+    assert_eq!(held(&world), "0");
+    assert_eq!(budget(&world), "0.28 0.72");
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_counts_as_spent_after_a_while() {
+    let (world, _) = world(10, Ready::AfterPolls(0), "1.00");
+    let mut caller = world.caller();
+    for n in 1..=3 {
+        assert_eq!(reason(&try_enrich(&mut caller, n)), "pending");
+    }
+    wait_for_tickets(&world, 3);
+    // One is forgotten, of one the time is over, one is still asked for.
+    world.run(&format!("SELECT leadlex.forget_row('crm', '{}')", crate::world::contact(1)));
+    assert_eq!(tickets(&world), 2);
+    world.run("UPDATE leadlex.ticket SET expires_at = now() - interval '1 s' WHERE question = (SELECT min(question::text)::uuid FROM leadlex.ticket)");
+    assert_eq!((held(&world), budget(&world)), ("0.84".into(), "0.84 0.16".into()));
+    // It is looked for often, where little is kept for long.
+    world.cluster.set("leadlex.receipt_ttl", "10s");
+    let over = "SELECT count(*) FROM leadlex.spend_hold WHERE over_at IS NOT NULL";
+    let knock = || world.run("SELECT leadlex.set_budget(NULL, 'total', 1.00)");
+    eventually("the worker has seen it", SOON, || {
+        let _ = try_enrich(&mut world.caller(), 9);
+        world.number(over) == 2
+    });
+    knock();
+    world.run("UPDATE leadlex.spend_hold SET over_at = over_at - interval '1 hour'");
+    eventually("they are given up", SOON, || {
+        let _ = try_enrich(&mut world.caller(), 9);
+        held(&world) == "0.28"
+    });
+    assert_eq!((spent(&world), budget(&world)), ("0 0.56".into(), "0.84 0.16".into()));
+    world.cluster.restart(Stop::Fast);
+    assert_eq!((spent(&world), budget(&world)), ("0 0.56".into(), "0.84 0.16".into()));
+}
+
+#[test]
+fn many_sessions_hand_in_no_more_than_the_budget_pays() {
+    let (world, slow) = world(160, Ready::AfterPolls(1), "5.00");
+    world.cluster.set("leadlex.total_timeout", "5s");
+    thread::scope(|scope| {
+        for session in 0..16 {
+            let mut caller = world.caller();
+            scope.spawn(move || {
+                for n in 1..=10 {
+                    let _ = try_enrich(&mut caller, session * 10 + n);
+                }
+            });
+        }
+    });
+    // 17 × 0.28 = 4.76.
+    assert_eq!(slow.submissions(), 17);
+    eventually("all are answered", SOON, || spent(&world) == "4.76 0" && held(&world) == "0");
+    assert_eq!(budget(&world), "4.76 0.24");
+}
