@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::pg::sys::row::{boolean, number, text};
 use crate::pg::sys::spi::{self, Arg, Row, Statement, View, arg};
 use crate::pg::table::catalog::{self, Column, equality};
-use crate::pg::table::{Binding, Plans, WriteKey, key, quoted, rls};
+use crate::pg::table::{Binding, Plans, WriteKey, key, quoted};
 
 /// Up to so many partitions all of them are opened each time, by a plan that is kept: that takes less time than a new plan.
 const FEW: i64 = 16;
@@ -65,8 +65,7 @@ impl Partitions {
         let equal =
             |column: &&Column| Some(format!("t.{} {}", quoted(&column.name), equality(column.type_oid)?));
         let equalities = columns.iter().map(equal).collect::<Option<_>>()?;
-        let values: Vec<String> =
-            columns.iter().map(|column| format!("t.{}::pg_catalog.text", quoted(&column.name))).collect();
+        let values: Vec<String> = columns.iter().map(|column| as_text(column)).collect();
         Some(Partitions {
             columns: columns.iter().map(|c| (c.name.clone(), c.type_oid, c.modifier)).collect(),
             locate: Statement::owned(format!("SELECT {} {from}", values.join(", "))),
@@ -121,6 +120,17 @@ impl Partitions {
     }
 }
 
+/// In SQL; what other sessions, and this one, read as the same value. Zones by name ("IST") are not that: JSON has none.
+fn as_text(column: &Column) -> String {
+    let name = quoted(&column.name);
+    match column.base_type {
+        pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => {
+            format!("pg_catalog.to_json(t.{name}) OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[]")
+        }
+        _ => format!("t.{name}::pg_catalog.text"),
+    }
+}
+
 /// The statements about one row, when it is known in which partition it is.
 pub(super) struct Partitioned {
     pub partitions: Partitions,
@@ -130,6 +140,13 @@ pub(super) struct Partitioned {
     /// See `rls`.
     pub locks: Statement,
     pub writes: RefCell<HashMap<WriteKey, Rc<Statement>>>,
+}
+
+/// See `rls`, of one row with this condition.
+fn question(table: &str, condition: &str) -> String {
+    format!(
+        "SELECT FROM {table} AS t WHERE CASE WHEN {condition} THEN leadlex.row_may_be_updated(1) END AND {condition} FOR KEY SHARE OF t"
+    )
 }
 
 /// One of these.
@@ -151,7 +168,7 @@ impl Binding {
             read: each(format!("SELECT {list} {from}{there}")),
             read_locked: each(format!("SELECT {list} {from}{there} FOR NO KEY UPDATE OF t")),
             fresh: each(format!("SELECT t.tableoid, t.ctid {from}{there}")),
-            locks: each(rls::question(self.name(), &format!("{condition}{there}"))),
+            locks: each(question(self.name(), &format!("{condition}{there}"))),
             writes: RefCell::default(),
             partitions,
         })

@@ -46,13 +46,6 @@ pub fn statement(table: &str, key_type: &str, condition_of_many: &str) -> Statem
     ))
 }
 
-/// The same of one row, with this condition.
-pub fn question(table: &str, condition: &str) -> String {
-    format!(
-        "SELECT FROM {table} AS t WHERE CASE WHEN {condition} THEN leadlex.row_may_be_updated(1) END AND {condition} FOR KEY SHARE OF t"
-    )
-}
-
 impl Binding {
     /// Whether policies can hide rows of the table from the caller.
     pub fn hides_rows(&self) -> bool {

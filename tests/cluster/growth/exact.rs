@@ -82,13 +82,13 @@ fn a_restored_database_adds_up_what_it_has_got() {
     world.run(&random_history(11));
     until_summed(&world);
     let dump = check(&mut world.cluster.command("pg_dump", "app"), "pg_dump").stdout;
-    world.cluster.database("postgres").batch_execute("CREATE DATABASE copy").unwrap();
+    world.cluster.connect("postgres").batch_execute("CREATE DATABASE copy").unwrap();
     let file = std::env::temp_dir().join(format!("usage_{}.sql", std::process::id()));
     std::fs::write(&file, dump).unwrap();
     let mut restore = world.cluster.command("psql", "copy");
     check(restore.args(["-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&file), "psql");
     std::fs::remove_file(file).unwrap();
-    let mut copy = world.cluster.database("copy");
+    let mut copy = world.cluster.connect("copy");
     let (told, by_rows) = super::usage(&mut copy);
     assert_eq!(told, by_rows);
     assert_eq!(told, super::usage(&mut world.owner()).0);
