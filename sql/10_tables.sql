@@ -449,11 +449,12 @@ CREATE TABLE leadlex.shared_value (
     PRIMARY KEY (workspace_id, value)
 );
 -- For calls: whether a workspace has any that they look for.
-CREATE INDEX shared_value_looked_for ON leadlex.shared_value (workspace_id) WHERE kind OPERATOR(pg_catalog.<>) 'supplied phone';
-COMMENT ON TABLE leadlex.shared_value IS 'Values that more than leadlex.max_people_per_value different names came up with, as hashes. An e-mail address or profile that providers were asked with identifies no longer; an answer with a profile that its provider supplied so often is not written; a telephone number is only told of. leadlex.allow_shared_value makes one count again.';
+CREATE INDEX shared_value_looked_for ON leadlex.shared_value (workspace_id) WHERE kind OPERATOR(pg_catalog.<>) 'supplied phone'
+    AND kind OPERATOR(pg_catalog.<>) 'phone';
+COMMENT ON TABLE leadlex.shared_value IS 'Values that more than leadlex.max_people_per_value different names came up with, as hashes. An e-mail address or profile that providers were asked with identifies no longer; an answer with a profile that its provider supplied so often is not written; of a telephone number only leadlex.check() tells. leadlex.allow_shared_value makes one count again.';
 COMMENT ON COLUMN leadlex.shared_value.workspace_id IS 'in which workspace';
 COMMENT ON COLUMN leadlex.shared_value.value IS 'hash of workspace, kind, provider and value in normal form';
-COMMENT ON COLUMN leadlex.shared_value.kind IS 'email or profile: providers were asked with it; supplied profile or supplied phone: one of them answered it';
+COMMENT ON COLUMN leadlex.shared_value.kind IS 'email, profile or phone: providers were asked with it; supplied profile or supplied phone: one of them answered it';
 COMMENT ON COLUMN leadlex.shared_value.provider_id IS 'leadlex.provider_config.id of the provider that supplied it';
 COMMENT ON COLUMN leadlex.shared_value.names IS 'different names that it came up with; counted up to one more than is allowed';
 COMMENT ON COLUMN leadlex.shared_value.found_at IS 'when the worker found it';

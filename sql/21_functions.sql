@@ -394,7 +394,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON le
 
 -- These most workspaces have none of, which every backend remembers. Rows of removed ones are looked for in vain.
 CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.shared_value
-    FOR EACH ROW WHEN (NEW.kind OPERATOR(pg_catalog.<>) 'supplied phone') EXECUTE FUNCTION leadlex.config_changed();
+    FOR EACH ROW WHEN (NEW.kind OPERATOR(pg_catalog.<>) 'supplied phone' AND NEW.kind OPERATOR(pg_catalog.<>) 'phone')
+    EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.undone
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.config_changed();
 CREATE TRIGGER rows_added AFTER INSERT OR UPDATE ON leadlex.suppression
@@ -412,7 +413,7 @@ CREATE FUNCTION leadlex.allow_shared_value(
 ) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'allow_shared_value_wrapper';
-COMMENT ON FUNCTION leadlex.allow_shared_value(text, uuid, boolean) IS 'Makes an e-mail address or a LinkedIn profile (its URL) count in a workspace, in any spelling, however many names it comes up with: it identifies, and a provider that supplies the profile is believed. allowed => false takes that back, and its names are counted from the beginning. workspace_id may be left out while there is only one. Returns whether that changes anything. Errors: 22023 no such value, two in one text, no such workspace; 25006.';
+COMMENT ON FUNCTION leadlex.allow_shared_value(text, uuid, boolean) IS 'Makes an e-mail address, a LinkedIn profile (its URL) or a telephone number count in a workspace, in any spelling, however many names it comes up with: it identifies, and a provider that supplies the profile is believed. Of a number leadlex.check() tells no longer. allowed => false takes that back, and its names are counted from the beginning. workspace_id may be left out while there is only one. Returns whether that changes anything. Errors: 22023 no such value, two in one text, no such workspace; 25006.';
 REVOKE ALL ON FUNCTION leadlex.allow_shared_value(text, uuid, boolean) FROM PUBLIC;
 
 -- In place of foreign keys, see leadlex.workspace.

@@ -85,7 +85,11 @@ BEGIN
     UNION ALL
     SELECT 'warning', pg_catalog.format('workspace %s', coalesce(w.name, v.workspace_id::pg_catalog.text)),
            pg_catalog.format('%s values of the kind %s came up with more names than leadlex.max_people_per_value', pg_catalog.count(*), v.kind),
-           'See leadlex.shared_value. Where one is right: SELECT leadlex.allow_shared_value(''VALUE'');'
+           CASE WHEN v.kind OPERATOR(pg_catalog.=) 'phone'
+                THEN 'Of a switchboard, let it identify only together with a name: identify_by of leadlex.add_provider. Where it is right: SELECT leadlex.allow_shared_value(''NUMBER'');'
+                WHEN v.kind OPERATOR(pg_catalog.=) 'supplied phone'
+                THEN 'It is written all the same, as a switchboard is right for many. SELECT leadlex.allow_shared_value(''NUMBER''); takes it off this list.'
+                ELSE 'See leadlex.shared_value. Where one is right: SELECT leadlex.allow_shared_value(''VALUE'');' END
     FROM leadlex.shared_value AS v LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) v.workspace_id
     WHERE NOT v.allowed
     GROUP BY w.name, v.workspace_id, v.kind
@@ -189,20 +193,28 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                pg_catalog.min(q.created_at) FILTER (WHERE q.next_attempt_at IS NOT NULL)
         FROM leadlex.job_set AS q
         UNION ALL
-        SELECT 3, 'waits', pg_catalog.format('%I.%I', j.schema_name, j.table_name), 'queued',
-               pg_catalog.format('%s contacts: %s', pg_catalog.sum(j.contacts), coalesce(j.last_error, 'their turn has not come')),
+        SELECT 3, 'waits', pg_catalog.format('%I.%I', j.schema_name, j.table_name),
+               CASE WHEN pg_catalog.min(j.next_attempt_at) OPERATOR(pg_catalog.>) pg_catalog.now()
+                    THEN pg_catalog.format('until %s', pg_catalog.to_char(pg_catalog.min(j.next_attempt_at), 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE 'next' END,
+               pg_catalog.format('%s contacts: %s', pg_catalog.sum(j.contacts), coalesce(
+                   -- Of what every such failure says, only why.
+                   pg_catalog.regexp_replace(j.last_error, '^provider_unavailable: no provider had data, and at least one failed \((.*?)\)( \(\w+\))?$', '\1'),
+                   'their turn has not come')),
                pg_catalog.min(j.created_at)
         FROM leadlex.job_set AS j
         WHERE j.finished_at IS NULL AND j.state OPERATOR(pg_catalog.=) 'queued'
         GROUP BY j.schema_name, j.table_name, j.last_error
         UNION ALL
         SELECT 4, 'runs', p.relation::pg_catalog.text, pg_catalog.format('pid %s', p.pid),
-               pg_catalog.format('%s of %s contacts done, %s failed', p.done, p.total, p.failed), p.started_at
+               pg_catalog.format('%s of %s contacts done, %s failed', p.done, p.total, p.failed) OPERATOR(pg_catalog.||)
+                   coalesce(pg_catalog.format(', the rest at about %s', pg_catalog.to_char(p.eta, 'HH24:MI:SS TZ')), ''), p.started_at
         FROM leadlex.progress AS p
         UNION ALL
         SELECT 5, 'provider', c.name, CASE WHEN c.enabled THEN s.state ELSE 'disabled' END,
-               pg_catalog.format('%s requests, %s matches, %s failed, half within %s ms', s.calls, s.matches, s.failures,
-                                 coalesce(pg_catalog.round(s.p50_ms)::pg_catalog.text, '?')), s.last_error_at
+               CASE WHEN s.paused_until IS NOT NULL THEN pg_catalog.format('until %s; ', pg_catalog.to_char(s.paused_until, 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE '' END
+                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s failed or not sent, half within %s ms', s.calls, s.matches, s.failures,
+                                 coalesce(pg_catalog.round(s.p50_ms)::pg_catalog.text, '?'))
+                   OPERATOR(pg_catalog.||) coalesce(pg_catalog.format('; last failure: %s', pg_catalog.left(s.last_error, 120)), ''), s.last_error_at
         FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS c ON c.id OPERATOR(pg_catalog.=) s.provider_id
         UNION ALL
         SELECT 6, 'credits', w.name, 'left',
@@ -211,19 +223,32 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         FROM leadlex.workspace AS w LEFT JOIN leadlex.credit_balance AS b ON b.workspace_id OPERATOR(pg_catalog.=) w.id
         WHERE w.has_credit_limit
         UNION ALL
-        SELECT 6, 'budget', coalesce(b.provider, 'all providers'), b.period, pg_catalog.format('%s of %s %s used', b.used, b.amount, b.currency), NULL
-        FROM leadlex.budget_report() AS b
+        SELECT 7, 'budget', pg_catalog.format('%s, %s%s', coalesce(b.provider, 'all providers'), b.period,
+                   CASE WHEN b.workspace_id IS NOT NULL THEN pg_catalog.format(', workspace %s', coalesce(w.name, b.workspace_id::pg_catalog.text)) END),
+               b.state, pg_catalog.format('%s of %s %s used', b.used, b.amount, b.currency) OPERATOR(pg_catalog.||)
+                   coalesce(pg_catalog.format(', begins anew at %s', pg_catalog.to_char(b.resets_at, 'YYYY-MM-DD HH24:MI TZ')), ''), NULL
+        FROM leadlex.budget_report() AS b LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) b.workspace_id
         UNION ALL
-        SELECT 7, r.process, coalesce(r.role, r.database, ''), r.state, coalesce(r.last_error, CASE WHEN r.runs IS NOT NULL THEN pg_catalog.format('%s rounds', r.runs) END), r.last_run
+        SELECT 8, 'spend', d.provider, 'today',
+               pg_catalog.format('%s requests, %s matches', pg_catalog.sum(d.requests), pg_catalog.sum(d.matches)) OPERATOR(pg_catalog.||)
+                   CASE WHEN d.currency OPERATOR(pg_catalog.=) '' THEN ', no price'
+                        ELSE pg_catalog.format(', %s %s', pg_catalog.trim_scale(pg_catalog.sum(d.cost)), d.currency) END OPERATOR(pg_catalog.||)
+                   CASE WHEN pg_catalog.sum(d.unknown) OPERATOR(pg_catalog.>) 0
+                        THEN pg_catalog.format(', and up to %s that are not known', pg_catalog.trim_scale(pg_catalog.sum(d.unknown))) ELSE '' END, NULL
+        FROM leadlex.spend_day AS d
+        WHERE d.day OPERATOR(pg_catalog.=) (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date
+        GROUP BY d.provider, d.currency
+        UNION ALL
+        SELECT 9, r.process, coalesce(r.role, r.database, ''), r.state, coalesce(r.last_error, CASE WHEN r.runs IS NOT NULL THEN pg_catalog.format('%s rounds', r.runs) END), r.last_run
         FROM leadlex.worker_report() AS r
         WHERE r.database IS NULL OR r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text
     ) AS t
     WHERE (SELECT leadlex.is_administrator()) OR (SELECT pg_catalog.pg_has_role('pg_monitor'::name, 'USAGE'))
     ORDER BY t.place USING OPERATOR(pg_catalog.<), t.subject USING OPERATOR(pg_catalog.<);
-COMMENT ON VIEW leadlex.status IS 'How things stand, for a person on call: whether requests are sent, what waits and why, what runs, how providers are, what is used of budgets, which credits are left, and the workers. Rows only for administrators and pg_monitor. What is wrong is in leadlex.check().';
-COMMENT ON COLUMN leadlex.status.area IS 'requests, queue, waits, runs, provider, budget, credits, launcher, worker or job worker';
+COMMENT ON VIEW leadlex.status IS 'How things stand, for a person on call: whether requests are sent, what waits and why, what runs, how providers are, what is used of budgets and was spent today (UTC), which credits are left, and the workers. Rows only for administrators and pg_monitor. What is wrong is in leadlex.check().';
+COMMENT ON COLUMN leadlex.status.area IS 'requests, queue, waits, runs, provider, credits, budget, spend, launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.status.subject IS 'which one: the database, table, provider, workspace or role';
-COMMENT ON COLUMN leadlex.status.state IS 'in one word, such as sent, stopped, works, paused for a reason, ok, breaker';
+COMMENT ON COLUMN leadlex.status.state IS 'in short, such as sent, stopped, works, until when it waits, paused for a reason, ok, breaker; of a budget ok, low (80 % are used) or out';
 COMMENT ON COLUMN leadlex.status.detail IS 'more of it, for people';
 COMMENT ON COLUMN leadlex.status.since IS 'since when, or when last';
 REVOKE ALL ON leadlex.status FROM PUBLIC;

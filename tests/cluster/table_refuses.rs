@@ -1,6 +1,7 @@
 //! What the contact's table refuses costs that field: the others are written, a WARNING names the constraint, and it is not
 //! bought again.
 
+mod deferred;
 mod kinds;
 mod meets;
 
@@ -407,15 +408,17 @@ fn other_errors_arrive_unchanged() {
             Some("note_is_short"),
         ),
         (
-            "deferred",
-            "DROP TRIGGER own ON crm; DROP INDEX taken; ALTER TABLE crm ADD CONSTRAINT taken UNIQUE (linkedin_url) DEFERRABLE INITIALLY DEFERRED;
-             INSERT INTO crm (id, linkedin_url) VALUES (gen_random_uuid(), 'https://www.linkedin.com/in/jane-example')".to_owned(),
+            "a deferred trigger's",
+            "DROP TRIGGER own ON crm;
+             CREATE OR REPLACE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'mine' USING ERRCODE = '23505', CONSTRAINT = 'taken', TABLE = 'crm', SCHEMA = 'public'; END $$;
+             CREATE CONSTRAINT TRIGGER taken AFTER UPDATE ON crm DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION own()".to_owned(),
             "23505",
             Some("taken"),
         ),
         (
             "a policy",
-            "ALTER TABLE crm DROP CONSTRAINT taken; ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
+            "DROP TRIGGER taken ON crm; ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
              CREATE POLICY sees ON crm USING (true) WITH CHECK (phone IS NULL)".to_owned(),
             "42501",
             None,

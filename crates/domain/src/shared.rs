@@ -23,11 +23,14 @@ pub enum Kind {
     SuppliedProfile,
     /// A telephone number that one of them supplied: a switchboard is many people's, and right.
     SuppliedPhone,
+    /// A telephone number that they were asked with.
+    Phone,
 }
 
 impl Kind {
     /// Every kind, for finding one by its name.
-    pub const ALL: [Kind; 4] = [Kind::Email, Kind::Profile, Kind::SuppliedProfile, Kind::SuppliedPhone];
+    pub const ALL: [Kind; 5] =
+        [Kind::Email, Kind::Profile, Kind::SuppliedProfile, Kind::SuppliedPhone, Kind::Phone];
 
     /// As leadlex.shared_value has it.
     pub const fn name(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Kind {
             Kind::Profile => "profile",
             Kind::SuppliedProfile => "supplied profile",
             Kind::SuppliedPhone => "supplied phone",
+            Kind::Phone => "phone",
         }
     }
 
@@ -47,6 +51,11 @@ impl Kind {
     /// Whether a provider supplied the value, not the contact table.
     pub const fn is_supplied(self) -> bool {
         matches!(self, Kind::SuppliedProfile | Kind::SuppliedPhone)
+    }
+
+    /// Whether it is a telephone number: a switchboard is many people's, so it is listed, and nothing else comes of it.
+    pub const fn is_phone(self) -> bool {
+        matches!(self, Kind::SuppliedPhone | Kind::Phone)
     }
 }
 
@@ -73,6 +82,16 @@ impl Value {
         Value::new(Kind::SuppliedProfile, workspace, Some(provider), handle)
     }
 
+    /// The value of a telephone number that providers were asked with, in its normal form ([`super::people::phone`]).
+    pub fn phone(workspace: Uuid, normal: &str) -> Value {
+        Value::new(Kind::Phone, workspace, None, normal)
+    }
+
+    /// The value of a telephone number that this provider supplied, in its normal form.
+    pub fn supplied_phone(workspace: Uuid, provider: Uuid, normal: &str) -> Value {
+        Value::new(Kind::SuppliedPhone, workspace, Some(provider), normal)
+    }
+
     fn new(kind: Kind, workspace: Uuid, provider: Option<Uuid>, normal: &str) -> Value {
         let provider = provider.unwrap_or_default();
         let parts: [&[u8]; 5] = [
@@ -91,18 +110,22 @@ impl Value {
 pub enum Written {
     Email(String),
     Profile(String),
+    Phone(String),
 }
 
 impl Written {
-    /// One e-mail address or profile in any spelling, `None` for anything else.
+    /// One e-mail address, profile or telephone number in any spelling, `None` for anything else.
     pub fn parse(text: &str) -> Option<Written> {
         if let Some(handle) = linkedin::handle_from_url(text) {
             return Some(Written::Profile(handle));
         }
         let mut found = addresses(text, Rules { reserved_domains: true });
         found.dedup_by(|one, other| one.normal == other.normal);
-        let single = found.len() == 1;
-        found.pop().filter(|_| single).map(|address| Written::Email(address.normal))
+        match (found.pop(), found.is_empty()) {
+            (Some(address), true) => Some(Written::Email(address.normal)),
+            (Some(_), false) => None,
+            (None, _) => phone::normal(text).filter(|_| phone::is_number(text)).map(Written::Phone),
+        }
     }
 
     /// What it is in a workspace: asked with, or supplied by one of these providers.
@@ -112,6 +135,11 @@ impl Written {
             Written::Profile(handle) => {
                 let supplied = |id: &Uuid| (Value::supplied_profile(workspace, *id, handle), Some(*id));
                 let asked = (Value::profile(workspace, handle), None);
+                std::iter::once(asked).chain(providers.iter().map(supplied)).collect()
+            }
+            Written::Phone(number) => {
+                let supplied = |id: &Uuid| (Value::supplied_phone(workspace, *id, number), Some(*id));
+                let asked = (Value::phone(workspace, number), None);
                 std::iter::once(asked).chain(providers.iter().map(supplied)).collect()
             }
         }
@@ -141,21 +169,21 @@ impl Shared {
         }
     }
 
-    /// Marks the column of this kind as shared. Kinds that a provider supplied change nothing.
+    /// Marks the column of this kind as shared. Others change nothing.
     pub fn add(&mut self, kind: Kind) {
         match kind {
             Kind::Email => self.email = true,
             Kind::Profile => self.profile = true,
-            Kind::SuppliedProfile | Kind::SuppliedPhone => {}
+            Kind::SuppliedProfile | Kind::SuppliedPhone | Kind::Phone => {}
         }
     }
 
-    /// Whether the column of this kind is shared; never for kinds that a provider supplied.
+    /// Whether the column of this kind is shared; never for other kinds.
     pub const fn has(self, kind: Kind) -> bool {
         match kind {
             Kind::Email => self.email,
             Kind::Profile => self.profile,
-            Kind::SuppliedProfile | Kind::SuppliedPhone => false,
+            Kind::SuppliedProfile | Kind::SuppliedPhone | Kind::Phone => false,
         }
     }
 }
@@ -170,7 +198,7 @@ pub fn answered_profile(workspace: Uuid, provider: Uuid, values: &FieldMap<Strin
 /// Of an answer, what many people may be given.
 pub fn supplied(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> impl Iterator<Item = Value> {
     let number = values.get(Field::PHONE).and_then(|text| phone::normal(text));
-    let number = number.map(|number| Value::new(Kind::SuppliedPhone, workspace, Some(provider), &number));
+    let number = number.map(|number| Value::supplied_phone(workspace, provider, &number));
     answered_profile(workspace, provider, values).into_iter().chain(number)
 }
 

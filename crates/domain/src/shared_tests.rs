@@ -135,10 +135,20 @@ fn a_sighting_stays_the_same_on_its_way_to_the_worker() {
 }
 
 #[test]
-fn a_value_that_somebody_writes_down_is_one_address_or_one_profile() {
+fn a_value_that_somebody_writes_down_is_one_address_profile_or_number() {
     assert_eq!(Written::parse("NoBody@import.example"), Some(Written::Email("nobody@import.example".into())));
     assert_eq!(Written::parse("linkedin.com/in/Jane-Doe/"), Some(Written::Profile("jane-doe".into())));
-    for other in ["", "jane", "a@acme.example; b@acme.example", "linkedin.com/company/acme", "+12025550123"] {
+    let number = Some(Written::Phone("+12025550123".into()));
+    assert_eq!(Written::parse("+1 (202) 555-0123"), number);
+    assert_eq!(Written::parse("tel:+12025550123"), number);
+    for other in [
+        "",
+        "jane",
+        "a@acme.example; b@acme.example",
+        "linkedin.com/company/acme",
+        "12345",
+        "+1 202 555 XXXX",
+    ] {
         assert_eq!(Written::parse(other), None, "{other}");
     }
 }

@@ -19,6 +19,13 @@ pub fn identifying(workspace: Uuid, person: &Person) -> impl Iterator<Item = Val
     email.into_iter().chain(profile)
 }
 
+/// The values that a person may be asked with and that are counted: those that identify, and its telephone number.
+pub fn counted(workspace: Uuid, person: &Person) -> impl Iterator<Item = Value> {
+    let number =
+        person.phone.as_ref().and_then(|given| Some(Value::phone(workspace, given.normal.as_deref()?)));
+    identifying(workspace, person).chain(number)
+}
+
 impl Named {
     /// `None` for a person without a name: it cannot be told from others.
     ///

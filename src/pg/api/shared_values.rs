@@ -10,11 +10,11 @@ use crate::pg::store::shared_values;
 use crate::pg::sys::raise;
 use leadlex_domain::shared::Written;
 
-/// leadlex.allow_shared_value(value text, workspace_id uuid, allowed boolean): lets an e-mail address or a
-/// LinkedIn profile that many people share identify them all the same, or takes that back. Returns whether
+/// leadlex.allow_shared_value(value text, workspace_id uuid, allowed boolean): lets an e-mail address, a
+/// LinkedIn profile or a telephone number that many people share count all the same, or takes that back. Returns whether
 /// this changed anything. `workspace_id` NULL is the only workspace.
 ///
-/// Raises 22023: `value` or `allowed` is NULL, `value` is neither an address nor a profile, or the workspace
+/// Raises 22023: `value` or `allowed` is NULL, `value` is none of these, or the workspace
 /// is unknown.
 /// Raises 25006 or 25000: the transaction is read-only, or the operation is parallel.
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.
@@ -25,8 +25,8 @@ fn allow_shared_value(value: Option<&str>, workspace_id: Option<Uuid>, allowed: 
     preconditions::require_writable();
     let written = Written::parse(super::required(value, "value")).unwrap_or_else(|| {
         raise::invalid(
-            "value is no e-mail address and no LinkedIn profile, or more than one",
-            "Pass one e-mail address, or one LinkedIn profile (its URL).",
+            "value is no e-mail address, LinkedIn profile or telephone number, or more than one",
+            "Pass one e-mail address, one LinkedIn profile (its URL), or one telephone number of at least seven digits.",
         )
     });
     let workspace = super::workspace_or_only(

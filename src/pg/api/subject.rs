@@ -117,7 +117,7 @@ impl Subject {
         let seen = visible(&self.binding, workspace, &self.id).map(|contact| provider::person(&contact));
         let name = seen.as_ref().and_then(|seen| Named::of(workspace, seen)).map(|named| named.name);
         let values =
-            seen.iter().flat_map(|seen| leadlex_domain::sighting::identifying(workspace, seen)).collect();
+            seen.iter().flat_map(|seen| leadlex_domain::sighting::counted(workspace, seen)).collect();
         (name, values)
     }
 }

@@ -4,8 +4,6 @@ use uuid::Uuid;
 
 use crate::pg::store::history;
 use crate::pg::store::history::Written;
-use crate::pg::sys::spi;
-use crate::pg::sys::spi::Caught;
 use crate::pg::table::{Binding, Change, Found};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{FieldMap, FieldSet};
@@ -89,7 +87,7 @@ fn write(workspace: Uuid, binding: &Binding, changes: &[&Change<'_>]) -> u64 {
     }
     let status = binding.status_write(RowStatus::Enriched);
     let write_all = || binding.write_many_at_least(workspace, changes, status);
-    let written = spi::caught(write_all, Caught::is_of_a_row);
+    let written = binding.caught_ahead_of_many(write_all, changes, status);
     match (written, changes) {
         (Ok(rows), _) => rows.iter().flatten().count() as u64,
         (Err(_), [one]) => {

@@ -154,7 +154,7 @@ impl About {
     /// What a provider is asked with, to be counted with its answer; `None` where nothing is counted.
     pub fn sighting(&self, config: &Config, person: &Person) -> Option<Sighting> {
         settings::max_people_per_value()?;
-        let asked = leadlex_domain::sighting::identifying(self.workspace, person)
+        let asked = leadlex_domain::sighting::counted(self.workspace, person)
             .filter(|value| config.asks_with(value.kind) && !person.shared.has(value.kind));
         Some(Sighting { name: self.named?.name, values: asked.collect() })
     }
@@ -208,7 +208,7 @@ fn warn(message: String, detail: &str) {
         .report(PgLogLevel::WARNING);
 }
 
-/// The worker has found one: a line for the server log.
+/// The worker has found one: a line for the server log. None about a telephone number.
 pub fn warn_of(kind: Kind, workspace: Uuid, hash: Uuid, provider: Option<Uuid>) {
     let most = settings::max_people_per_value().unwrap_or_default();
     let team = cache::workspace(workspace).map_or_else(|| workspace.to_string(), |found| found.name);
@@ -226,9 +226,7 @@ pub fn warn_of(kind: Kind, workspace: Uuid, hash: Uuid, provider: Option<Uuid>) 
         Kind::SuppliedProfile => format!(
             "leadlex_enrich: provider {vendor} supplied one LinkedIn profile for {names}: answers with it are not written any more"
         ),
-        Kind::SuppliedPhone => format!(
-            "leadlex_enrich: provider {vendor} supplied one telephone number for {names}: it is still written"
-        ),
+        Kind::Phone | Kind::SuppliedPhone => return,
     };
     warn(message, &format!("Its hash in leadlex.shared_value is {hash}."));
 }

@@ -28,7 +28,8 @@ pub enum Rows {
 
 static SHARED_VALUES: Statement = Statement::new(
     "SELECT EXISTS (SELECT FROM leadlex.shared_value AS s
-                    WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.kind OPERATOR(pg_catalog.<>) 'supplied phone')",
+                    WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.kind OPERATOR(pg_catalog.<>) 'supplied phone'
+                      AND s.kind OPERATOR(pg_catalog.<>) 'phone')",
 );
 static UNDONE: Statement = Statement::new(
     "SELECT EXISTS (SELECT FROM leadlex.undone AS u WHERE u.workspace_id OPERATOR(pg_catalog.=) $1)",

@@ -100,7 +100,7 @@ static MARK: Statement = Statement::new(
     "WITH alive AS MATERIALIZED (
          SELECT (t.ticket OPERATOR(pg_catalog.#>>) ARRAY['hold', '0']) AS id FROM leadlex.ticket AS t
          WHERE t.expires_at OPERATOR(pg_catalog.>) pg_catalog.now()), seen AS (
-         SELECT h.id, (EXISTS (SELECT FROM alive AS a WHERE a.id OPERATOR(pg_catalog.=) h.id::text)) AS is_alive
+         SELECT h.id, (EXISTS (SELECT FROM alive AS a WHERE a.id OPERATOR(pg_catalog.=) h.id::pg_catalog.text)) AS is_alive
          FROM leadlex.spend_hold AS h)
      UPDATE leadlex.spend_hold AS h SET over_at = CASE WHEN s.is_alive THEN NULL ELSE pg_catalog.now() END
      FROM seen AS s

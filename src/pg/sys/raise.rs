@@ -8,7 +8,7 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use crate::pg::sys::spi::About;
+use crate::pg::sys::spi::{About, Caught};
 use leadlex_domain::call_error::Failure;
 
 /// A refusal with one of Postgres's own SQLSTATEs.
@@ -73,6 +73,29 @@ pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
     };
     // SAFETY: ThrowErrorData copies every field, and returns for what is less than an ERROR.
     unsafe { pg_sys::ThrowErrorData(&mut warning) };
+}
+
+/// Raises an error that was caught as Postgres raised it, without its DETAIL, which can hold values. It does not return.
+pub fn again(caught: &Caught) -> ! {
+    let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
+    let about = &caught.about;
+    let mut error = pg_sys::ErrorData {
+        elevel: pgrx::PgLogLevel::ERROR as i32,
+        sqlerrcode: pack(&caught.sqlstate),
+        message: copied(&caught.message),
+        schema_name: text(&about.schema),
+        table_name: text(&about.table),
+        column_name: text(&about.column),
+        datatype_name: text(&about.datatype),
+        constraint_name: text(&about.constraint),
+        filename: text(&about.file),
+        // SAFETY: always set while a backend runs SQL.
+        assoc_context: unsafe { pg_sys::CurrentMemoryContext },
+        ..Default::default()
+    };
+    // SAFETY: ThrowErrorData copies every field; for ERROR it does not return.
+    unsafe { pg_sys::ThrowErrorData(&mut error) };
+    unreachable!("ThrowErrorData returned")
 }
 
 /// Whether this has not been said in the present statement of the client: once told is enough.

@@ -359,12 +359,17 @@ pub fn in_subtransaction<R>(
     work: impl FnOnce() -> R,
     expected: impl Fn(pgrx::PgSqlErrorCode) -> bool,
 ) -> Option<R> {
-    caught_as(work, |code, _| expected(code)).ok()
+    caught_as(work, |code, _| expected(code), true).ok()
 }
 
 /// Runs `work` in a subtransaction; an error that `expected` accepts rolls it back.
 pub fn caught<R>(work: impl FnOnce() -> R, expected: impl Fn(&Caught) -> bool) -> Result<R, Caught> {
-    caught_as(work, |_, caught| expected(caught))
+    caught_as(work, |_, caught| expected(caught), true)
+}
+
+/// Runs `work` in a subtransaction that is rolled back in any case; an error that `expected` accepts is handed back.
+pub fn tried<R>(work: impl FnOnce() -> R, expected: impl Fn(&Caught) -> bool) -> Result<R, Caught> {
+    caught_as(work, |_, caught| expected(caught), false)
 }
 
 /// Runs `work`, which writes nothing, in a subtransaction that is rolled back: the locks that it took are gone afterwards.
@@ -422,6 +427,7 @@ unsafe fn raw_error<R>(context: pg_sys::MemoryContext, read: impl FnOnce(&pg_sys
 fn caught_as<R>(
     work: impl FnOnce() -> R,
     expected: impl Fn(pgrx::PgSqlErrorCode, &Caught) -> bool,
+    keep: bool,
 ) -> Result<R, Caught> {
     // SAFETY: the standard dance of PL/pgSQL's exception block: context and owner are restored on both ways out.
     unsafe {
@@ -433,7 +439,10 @@ fn caught_as<R>(
         let expected = std::panic::AssertUnwindSafe(expected);
         let result = PgTryBuilder::new(std::panic::AssertUnwindSafe(move || {
             let result = { work }.0();
-            pg_sys::ReleaseCurrentSubTransaction();
+            match keep {
+                true => pg_sys::ReleaseCurrentSubTransaction(),
+                false => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            }
             Ok(result)
         }))
         .catch_others(move |error| {

@@ -5,6 +5,7 @@ mod catalog;
 mod column_fit;
 mod computed;
 mod constraints;
+mod deferrable;
 mod keys;
 mod many;
 pub mod own_writes;
@@ -92,6 +93,8 @@ struct Plans {
     takes_anything: bool,
     /// Fields that a constraint is about: looked up by the first write.
     guarded: OnceCell<FieldSet>,
+    /// Looked up by the first write that a constraint can refuse.
+    look_ahead: OnceCell<deferrable::LookAhead>,
     status: status_columns::StatusPlans,
     condition: String,
     /// The same for a set n of keys.
@@ -236,6 +239,7 @@ impl Binding {
             key_type_name: id.type_name.clone(),
             takes_anything: fields.iter().all(|(_, column)| value_fit::takes_anything(column)),
             guarded: OnceCell::new(),
+            look_ahead: OnceCell::new(),
             status: self.status_plans(status, &id.type_name, &condition_of_many),
             fields,
             condition,

@@ -1,7 +1,6 @@
 //! Writing what a table takes of an offer: what a constraint refuses is left out, and the rest is written.
 
 use crate::pg::sys::raise;
-use crate::pg::sys::spi;
 use crate::pg::sys::spi::{About, Caught};
 use crate::pg::table::value_fit::{Fitted, Rejection};
 use crate::pg::table::{Binding, StatusWrite, quoted};
@@ -83,8 +82,8 @@ impl Binding {
             return Ok(write());
         }
         let of_status = |caught: &Caught| !status.is_nothing() && self.is_about_status(caught);
-        let caught =
-            spi::caught(write, |caught| of_status(caught) || !self.concerned(caught, changes).is_empty());
+        let is_ours = |caught: &Caught| of_status(caught) || !self.concerned(caught, changes).is_empty();
+        let caught = self.caught_ahead(write, is_ours, is_ours);
         caught.map_err(|caught| match of_status(&caught) {
             true => Refused::Status(caught),
             false => Refused::Fields(Rejection { fields: self.concerned(&caught, changes), caught }),

@@ -203,7 +203,10 @@ fn one_query_tells_how_things_stand() {
     assert_eq!(lines(&world, "credits"), [text(("acme", "left", "100"))]);
     assert_eq!(lines(&world, "launcher"), [text(("", "running", ""))]);
     world.run("SELECT leadlex.alter_provider('main', '{\"price\": {\"currency\": \"USD\", \"per_match\": 0.1}}'), leadlex.set_budget('main', 'month', 50)");
-    assert_eq!(lines(&world, "budget"), [text(("main", "month", "0 of 50 USD used"))]);
+    let budget = lines(&world, "budget");
+    assert_eq!((budget[0].0.as_str(), budget[0].1.as_str()), ("main, month", "ok"), "{budget:?}");
+    assert!(budget[0].2.starts_with("0 of 50 USD used, begins anew at 2"), "{budget:?}");
+    assert_eq!(lines(&world, "spend"), []);
     assert_eq!(lines(&world, "provider")[0].1, "ok");
     let mut caller = world.caller();
     let ids: Vec<Uuid> = (1..=40).map(contact).collect();
@@ -218,10 +221,29 @@ fn one_query_tells_how_things_stand() {
     world.caller().execute("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(1)]).unwrap();
     assert_eq!(lines(&world, "requests"), [text(("app", "stopped", "by postgres: the budget is gone"))]);
     assert_eq!(lines(&world, "queue"), [text(("app", "stopped", "1 queued, 0 running, 0 dead"))]);
-    assert_eq!(
-        lines(&world, "waits"),
-        [text(("public.crm", "queued", "1 contacts: their turn has not come"))]
-    );
+    assert_eq!(lines(&world, "waits"), [text(("public.crm", "next", "1 contacts: their turn has not come"))]);
+    assert_eq!(lines(&world, "spend"), [text(("main", "today", "40 requests, 40 matches, 4 USD"))]);
+    // Until when, and why.
+    world.run("UPDATE crm SET phone = NULL; TRUNCATE leadlex.receipt; SELECT leadlex.set_budget('main', 'month', 4)");
+    world.run("SELECT leadlex.resume()");
+    eventually("it waits for money", SOON, || {
+        let waits = lines(&world, "waits");
+        waits.iter().any(|(_, state, detail)| {
+            state.starts_with("until 2")
+                && detail.contains(" contacts: main: not asked: the budget of this month")
+        })
+    });
+    assert_eq!(lines(&world, "budget")[0].1, "out");
+    world.provider.on(PATH, |_| Behaviour::json(402, json!({"error": "pay"})));
+    world.run("SELECT leadlex.set_budget('main', 'month', NULL)");
+    eventually("the vendor wants money", SOON, || {
+        let provider = lines(&world, "provider");
+        let (state, detail) = (&provider[0].1, &provider[0].2);
+        state == "quota"
+            && detail.starts_with("until 2")
+            && detail.contains("; last failure: ")
+            && detail.contains("402")
+    });
     world.run("CREATE ROLE monitor LOGIN IN ROLE pg_monitor");
     let count = |role: &str| {
         let mut client = world.cluster.connect_as("app", role);

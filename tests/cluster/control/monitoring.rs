@@ -131,8 +131,10 @@ fn begin() -> World {
     let world = World::with(&Beginning { contacts: 400, credits: Some(300), conf, ..Beginning::default() });
     let mut config = world.provider.config(PATH);
     config["response"]["balance"] = json!({"header": "X-Credits-Left"});
+    config["price"] = json!({"currency": "USD", "per_match": 0.10});
     world.run("SELECT leadlex.drop_provider('main'); CREATE ROLE leadlex_monitor LOGIN IN ROLE pg_monitor");
     world.add_provider("main", &config);
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 40.00)");
     world.provider.on(PATH, |request| {
         let email = request.param("email").unwrap_or_default().to_owned();
         let digits: usize =
@@ -179,6 +181,11 @@ fn a_real_exporter_scrapes_all_that_is_asked_for() {
     assert_eq!(is("sql_leadlex_problems", "problems", "severity=\"error\""), 1.0, "stopped");
     assert!((4_980.0..5_000.0).contains(&is("sql_leadlex_vendor_balance", "balance", "")));
     assert_eq!(is("sql_leadlex_events", "count", "event=\"stopped\""), 1.0);
+    assert_eq!(is("sql_leadlex_budget", "used", "provider=\"all\""), 1.6);
+    assert_eq!(is("sql_leadlex_budget", "part", "period=\"day\""), 0.04);
+    assert_eq!(is("sql_leadlex_spend", "cost", "provider=\"main\""), 1.6);
+    assert_eq!(is("sql_leadlex_worth", "used", "provider=\"main\""), 16.0);
+    assert_eq!(is("sql_leadlex_quality", "hit_rate", "field=\"phone\""), 16.0 / 18.0);
 }
 
 /// Each panel of the dashboard, as it looks after a short run. LEADLEX_PICTURE names the file to write.
@@ -236,14 +243,17 @@ fn lines(expr: &str, scrapes: &[Vec<(String, String, f64)>]) -> Vec<(String, Vec
             };
             let values: Vec<f64> = scrapes.iter().map(at).collect();
             let rates = || values.windows(2).map(|pair| (pair[1] - pair[0]).max(0.0)).collect();
-            let told = ["provider", "severity", "workspace", "part", "event"].iter().find_map(|key| {
+            let of = |key: &str| {
                 let (_, rest) = labels.split_once(&format!("{key}=\""))?;
-                Some((key, rest.split_once('"')?.0.to_owned()))
-            });
-            let told = match told {
-                Some((&"part", told)) => told,
-                Some((_, told)) => format!("{told} {col}"),
-                None => col.clone(),
+                Some(rest.split_once('"')?.0.to_owned())
+            };
+            let keys = ["provider", "severity", "workspace", "part", "event"];
+            let told = keys.iter().find_map(|key| Some((*key, of(key)?)));
+            let told = match (told, of("field").or_else(|| of("period"))) {
+                (Some(("part", told)), _) => told,
+                (Some((_, told)), Some(more)) => format!("{told} {more}"),
+                (Some((_, told)), None) => format!("{told} {col}"),
+                (None, _) => col.clone(),
             };
             (told, if expr.starts_with("rate(") { rates() } else { values })
         })

@@ -99,20 +99,24 @@ fn a_request_about_several_contacts_is_one() {
         "most": 10, "answers": "",
     });
     configure(&world, "main", json!({"bulk": bulk}));
-    // Were each refused, it would be asked again in halves: of 10, 5, 3, 2 and 1, five times for each contact.
-    assert_eq!(most(&world), "3-3 ~3: 12.5");
+    // Were each refused, it would be asked again in halves, down to one contact: 19 requests for 10 contacts, and 9 for 5.
+    assert_eq!(most(&world), "3-3 ~3: 4.7");
     world.provider.on("/bulk", |_| Behaviour::json(413, json!({})));
-    world
-        .caller()
-        .batch_execute("SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')")
-        .unwrap();
+    // The cap admits what cannot exceed it.
+    let set = |cap: &str| {
+        let sql = "SELECT FROM enrich_contacts((SELECT array_agg(id) FROM crm), '{phone}')";
+        world.caller().batch_execute(&format!("SET leadlex.max_cost_per_statement = {cap}; {sql}"))
+    };
+    assert_eq!(crate::support::fails(set("4.69")).sqlstate, "53400");
+    assert_eq!(world.provider.count(), 0);
+    set("4.7").unwrap();
     let spent = "SELECT coalesce(sum(cost), 0)::text FROM leadlex.spend";
     let mut owner = world.owner();
     let sent = world.provider.count();
     eventually("it is written", Duration::from_secs(3), || {
         text(&mut owner, spent).parse::<f64>().unwrap() == (sent as f64) / 10.0
     });
-    assert!((26..=125).contains(&sent), "{sent}");
+    assert_eq!(sent, 47);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn an_administrator_lets_a_value_count_again() {
         ("'a@acme.example, b@acme.example'", "22023"),
         ("NULL", "22023"),
         ("'a@acme.example', workspace_id => gen_random_uuid()", "22023"),
-        ("'+12025550123'", "22023"),
+        ("'12345'", "22023"),
     ] {
         let failure = fails(world.owner().query(&format!("SELECT leadlex.allow_shared_value({bad})"), &[]));
         assert_eq!(failure.sqlstate, state, "{bad}: {failure:?}");

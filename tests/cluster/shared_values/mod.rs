@@ -269,12 +269,68 @@ fn a_telephone_number_of_many_is_told_of_and_written() {
         enrich(&mut caller, n).unwrap();
     }
     found(&world, "supplied phone");
+    checked(&world, "supplied phone", 1);
     for n in 5..=8 {
         assert_eq!(enrich(&mut caller, n).unwrap()["contact"]["phone"], "+12025550123");
     }
-    let told = "supplied one telephone number";
-    assert_eq!(world.cluster.logged_since(mark, told).matches(told).count(), 1);
     assert_eq!((listed(&world, "supplied profile"), listed(&world, "email")), (0, 0));
+    said_by_the_check_alone(&world, mark);
+    world.run("SELECT leadlex.allow_shared_value('+1 (202) 555-0123')");
+    checked(&world, "supplied phone", 0);
+}
+
+/// Ten people of one switchboard: alone and with a name, one by one and in a set.
+#[test]
+fn a_telephone_number_that_many_are_asked_with_is_told_of() {
+    for (query, sets) in [
+        (json!({"phone": "{phone}"}), json!([["phone"]])),
+        (json!({"phone": "{phone}", "name": "{full_name}"}), json!([["phone", "full_name"]])),
+    ] {
+        for in_a_set in [false, true] {
+            let world = world(10);
+            world.run("UPDATE crm SET email = NULL, phone = '+1 202 555 0123'");
+            let mut config = world.provider.config(PATH);
+            config["request"]["query"] = query.clone();
+            config["identify_by"] = sets.clone();
+            world.run("SELECT leadlex.drop_provider('main')");
+            world.add_provider("by_phone", &config);
+            let mark = world.cluster.log_mark();
+            let mut caller = world.caller();
+            match in_a_set {
+                true => drop(
+                    caller
+                        .query(
+                            "SELECT FROM enrich_contacts($1)",
+                            &[&(1..=10).map(contact).collect::<Vec<_>>()],
+                        )
+                        .unwrap(),
+                ),
+                false => (1..=10).for_each(|n| drop(enrich(&mut caller, n))),
+            }
+            found(&world, "phone");
+            checked(&world, "phone", 1);
+            said_by_the_check_alone(&world, mark);
+            // It still identifies.
+            assert!(world.number("SELECT count(job_title) FROM crm") >= 3);
+            world.run("SELECT leadlex.allow_shared_value('tel:+12025550123')");
+            checked(&world, "phone", 0);
+        }
+    }
+}
+
+/// Lines of leadlex.check() about values of this kind.
+fn checked(world: &World, kind: &str, lines: i64) {
+    let sql = format!(
+        "SELECT count(*) FROM leadlex.check() AS c WHERE c::text LIKE '%of the kind {kind} came up%'"
+    );
+    assert_eq!(world.number(&sql), lines, "{kind}");
+}
+
+fn said_by_the_check_alone(world: &World, mark: usize) {
+    let events =
+        "SELECT count(*) FROM leadlex.event WHERE event = 'shared_value' AND detail->>'kind' LIKE '%phone'";
+    assert_eq!(world.number(events), 0);
+    assert!(!world.cluster.log_since(mark).contains("telephone"));
 }
 
 #[test]

@@ -171,6 +171,7 @@ impl Config {
         match kind {
             Kind::Email => used(Placeholder::Email),
             Kind::Profile => used(Placeholder::LinkedinUrl) || used(Placeholder::LinkedinHandle),
+            Kind::Phone => used(Placeholder::Phone),
             Kind::SuppliedProfile | Kind::SuppliedPhone => false,
         }
     }

@@ -105,6 +105,7 @@ use self::limits::WhenLimited;
 pub(crate) use self::placeholder::Placeholder;
 use self::price::Price;
 use self::step::Step;
+use self::submission::Submission;
 use self::wanted::Wanted;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::person::Person;
@@ -272,18 +273,21 @@ impl Config {
         self.steps.iter().filter(|step| !step.polls()).count().max(1)
     }
 
-    /// The most requests that one question can take, polls, logins and repetitions included: each poll comes
-    /// `poll_every_s` after the one before at the soonest, each request can need a login of its own, one is sent again after
-    /// a login that was refused, and all but polls once more where the vendor knows repetitions.
-    pub fn most_requests_of_a_question(&self) -> u64 {
-        let steps = self.steps_of_a_question() as u64;
-        let polls = match self.steps.iter().any(Step::polls) {
+    /// The most requests that so many questions can take which so many requests put: polls, logins and repetitions included.
+    /// Each poll comes `poll_every_s` after the one before at the soonest, each request can need a login of its own, one is sent
+    /// again after a login that was refused, and all but polls once more where the vendor knows repetitions.
+    pub fn most_requests(&self, questions: u64, firsts: u64) -> u64 {
+        let together = self.submission().map(Submission::steps).unwrap_or_default();
+        let later =
+            |steps: &[Step]| steps.iter().filter(|step| !step.polls()).count().saturating_sub(1) as u64;
+        let polls = match self.steps.iter().chain(together).any(Step::polls) {
             true => u64::from(self.poll_for_s() / self.poll_every_s().max(1)) + 2,
             false => 0,
         };
-        let sent = steps * self.sendings() + polls;
+        let later = later(&self.steps).max(later(together));
+        let sent = (firsts + questions * later) * self.sendings() + questions * polls;
         match &self.login {
-            Some(_) => 2 * (sent + 1),
+            Some(_) => 2 * (sent + firsts),
             None => sent,
         }
     }

@@ -189,13 +189,14 @@ impl ProviderCosts {
         }
     }
 
-    /// With polls, logins and repetitions. What is refused together is asked again in halves, down to one contact; and no
-    /// request need be full.
+    /// With polls, logins and repetitions. What is refused together is asked again in halves, down to one contact: about so many
+    /// in one request these are one less than twice as many requests, and fewer where no request is full.
     fn most_requests(&self, config: &Config) -> u64 {
-        let of_a_question = config.most_requests_of_a_question();
-        let sizes = config.bulk().map_or(1, |bulk| u64::from(bulk.most().next_power_of_two().ilog2()) + 1);
-        let together: u64 = self.together.values().map(|questions| questions.possible).sum();
-        (self.alone.possible + together * sizes) * of_a_question
+        let most = config.bulk().map_or(1, |bulk| bulk.most() as u64);
+        let halves = |contacts: u64| 2 * contacts - contacts.div_ceil(most);
+        let together = || self.together.values().map(|questions| questions.possible);
+        let firsts = self.alone.possible + together().map(halves).sum::<u64>();
+        config.most_requests(self.alone.possible + together().sum::<u64>(), firsts)
     }
 }
 

@@ -180,11 +180,13 @@ impl Batch<'_> {
                         .for_each(|(member, landed)| self.land(member, landed, answered));
                 }
                 Outcome::Halve => {
+                    // Each half by itself: were they filled up with others, it would take more requests to find who is refused.
                     let half = members.len().div_ceil(2);
-                    for mut member in members {
-                        member.most_together = Some(half);
-                        // It has no other way than together with others: its request had a place for it.
-                        answered.extend(self.gather(at, member));
+                    let mut rest = members;
+                    rest.iter_mut().for_each(|member| member.most_together = Some(half));
+                    while !rest.is_empty() {
+                        let later = rest.split_off(rest.len().min(half));
+                        self.ask_together(at, std::mem::replace(&mut rest, later), true);
                     }
                 }
                 Outcome::Repeat => self.ask_together(at, members, false),

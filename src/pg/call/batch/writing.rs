@@ -184,7 +184,7 @@ impl Batch<'_> {
         let set: Vec<&Change> = some.iter().map(|at| &plans[*at].change).collect();
         let status = plans[some[0]].status;
         let write = || self.binding.write_many(self.workspace(), &set, status);
-        let written = spi::caught(write, Caught::is_of_a_row);
+        let written = self.binding.caught_ahead_of_many(write, &set, status);
         match (written, some) {
             (Ok(rows), _) => {
                 for (at, row) in some.iter().zip(rows) {

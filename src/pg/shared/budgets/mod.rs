@@ -1,6 +1,7 @@
 //! Spend and budgets of all sessions. Helper threads write here, since an answer may come after its call was cancelled: so it has
 //! a lock of its own, held for as long as it takes to change a few numbers.
 
+mod holds;
 mod record;
 mod table;
 

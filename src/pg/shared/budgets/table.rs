@@ -411,7 +411,7 @@ impl Table<'_> {
         Ok(index)
     }
 
-    fn entry(&mut self, key: &EntryKey) -> Option<usize> {
+    pub(super) fn entry(&mut self, key: &EntryKey) -> Option<usize> {
         let filled = self.head.entries as usize;
         let known = self.entries[..filled].iter().position(|entry| entry.key == *key);
         known.or_else(|| {
@@ -455,50 +455,6 @@ impl Table<'_> {
         let of_provider = &mut self.sums[sums[1]];
         if bill.credits > of_provider.reported {
             (of_provider.reported, of_provider.reported_recorded) = (bill.credits, false);
-        }
-    }
-
-    /// What a question holds that was handed in is never in the tables, as there is no room to keep it: it counts as spent.
-    pub fn lose(&mut self, key: &EntryKey, amount: Amount, now: i64) {
-        self.head.changes += 1;
-        self.each_of(&key.of, |sum| {
-            sum.windows.hold(Amount(-amount.0));
-            sum.windows.book(key.day, amount, now);
-            sum.unrecorded = sum.unrecorded.plus(amount);
-        });
-        self.hold_recorded(&key.of, amount);
-        if let Some(index) = self.entry(key) {
-            let counts = &mut self.entries[index].counts;
-            counts.unknown = counts.unknown.plus(amount);
-        }
-    }
-
-    /// What was released stays in the tables: it is held until it is taken out of them.
-    pub fn hold_again(&mut self, of: &SumKey, amount: Amount) {
-        self.each_of(of, |sum| sum.windows.hold(amount));
-    }
-
-    /// So much of what is held is in the tables by now, or will never be.
-    pub fn hold_recorded(&mut self, of: &SumKey, amount: Amount) {
-        if let Some(index) = self.find(of) {
-            let sum = &mut self.sums[index];
-            sum.unrecorded_holds = sum.unrecorded_holds.minus(amount);
-        }
-    }
-
-    /// What was held is spent by the tables: on this day.
-    pub fn given_up(&mut self, of: &SumKey, (day, amount): (i64, Amount), now: i64) {
-        self.each_of(of, |sum| {
-            sum.windows.hold(Amount(-amount.0));
-            sum.windows.book(day, amount, now);
-        });
-    }
-
-    fn each_of(&mut self, of: &SumKey, change: impl Fn(&mut Sum)) {
-        for key in of.concerned() {
-            if let Some(index) = self.find(&key).filter(|index| self.sums[*index].phase == Phase::Ready) {
-                change(&mut self.sums[index]);
-            }
         }
     }
 
