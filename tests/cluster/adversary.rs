@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Behaviour, fails, person};
+use crate::support::{Behaviour, fails, person, server};
 use crate::world::{Beginning, FORCE_PARALLEL, PATH, World, contact, enrich, number};
 
 /// Slow enough for another session to come in between.
@@ -121,7 +121,8 @@ fn a_trigger_cannot_use_the_key_of_the_call_that_fired_it() {
 
 #[test]
 fn a_database_that_cannot_hold_every_answer_is_refused() {
-    let world = World::new();
+    // A prepared one has no template0.
+    let world = World::with(&Beginning { by_initdb: Some(server()), ..Beginning::default() });
     world.run("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
     let mut client = world.cluster.connect("latin");
     assert_eq!(fails(client.batch_execute("CREATE EXTENSION leadlex_enrich")).sqlstate, "0A000");

@@ -76,7 +76,7 @@ fn used() -> Used {
 }
 
 pub fn used_on(server: &'static Server) -> Used {
-    let world = World::with(&Beginning { server, ..Beginning::default() });
+    let world = World::with(&Beginning { by_initdb: Some(server), ..Beginning::default() });
     wants_its_secret(&world);
     world.run(
         "CREATE ROLE team; CREATE ROLE member LOGIN IN ROLE team;

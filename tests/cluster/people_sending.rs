@@ -95,6 +95,39 @@ fn a_company_domain_is_sent_as_the_companys() {
 }
 
 #[test]
+fn what_does_not_identify_a_contact_is_named_without_its_value() {
+    let world = world(3);
+    sending(&world, &["email"]);
+    set(&world, 1, &[("email", "info@acme.example")]);
+    set(&world, 2, &[("email", "N/A"), ("phone", "12345")]);
+    let mut caller = world.caller();
+    let (role, none) = (try_enrich(&mut caller, 1), try_enrich(&mut caller, 2));
+    let (role, none) = (&role["error"], &none["error"]);
+    assert!(not_identifiable(role) && not_identifiable(none));
+    assert_eq!((&role["not_alone"], &role["no_value"]), (&json!(["email"]), &json!(null)));
+    assert_eq!((&none["not_alone"], &none["no_value"]), (&json!(["phone"]), &json!(["email"])));
+    for (told, word) in [(role, "role mailbox"), (none, "no value, such as N/A")] {
+        assert!(told["message"].as_str().unwrap().contains(word), "{told}");
+        assert!(!told.to_string().contains("acme") && !told.to_string().contains("12345"), "{told}");
+    }
+    let sql = "SELECT pg_catalog.string_agg(s.error_message, ' ') FROM enrich_contacts(ARRAY(SELECT id FROM crm ORDER BY id LIMIT 2)) AS s";
+    let told: String = caller.query_one(sql, &[]).unwrap().get(0);
+    assert!(told.contains("role mailbox") && told.contains("such as N/A"), "{told}");
+
+    let check = |email: &str| -> Value {
+        let sql = "SELECT leadlex.check_provider('own', $1)";
+        world.owner().query_one(sql, &[&json!({"email": email, "phone": "12345"})]).unwrap().get(0)
+    };
+    let shown = check("info@acme.example");
+    assert_eq!(
+        (&shown["reason"], &shown["not_alone"]),
+        (&json!("not_identifiable"), &json!(["email", "phone"]))
+    );
+    assert!(shown["message"].as_str().unwrap().contains("only together with a name"), "{shown}");
+    assert_eq!((&check("jane@acme.example")["outcome"], world.provider.count()), (&json!("match"), 1));
+}
+
+#[test]
 fn a_role_mailbox_identifies_only_together_with_a_name() {
     let world = world(3);
     let mut caller = world.caller();

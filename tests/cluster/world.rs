@@ -7,7 +7,7 @@ use postgres::{Client, Error, GenericClient};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Behaviour, Cluster, Failure, Notices, Provider, Server, eventually, person, server};
+use crate::support::{Behaviour, Cluster, Failure, Notices, Provider, Server, eventually, person, prepared};
 
 /// Where the provider is asked.
 pub const PATH: &str = "/person";
@@ -33,12 +33,13 @@ pub struct Beginning<'a> {
     pub plan: &'a str,
     pub contacts: i32,
     pub conf: &'a [&'a str],
-    pub server: &'static Server,
+    /// In a data directory as initdb of this server makes it, in place of a prepared one.
+    pub by_initdb: Option<&'static Server>,
 }
 
 impl Default for Beginning<'_> {
     fn default() -> Self {
-        Beginning { credits: Some(10), plan: "unmetered", contacts: 10, conf: &[], server: server() }
+        Beginning { credits: Some(10), plan: "unmetered", contacts: 10, conf: &[], by_initdb: None }
     }
 }
 
@@ -63,17 +64,15 @@ impl World {
         let provider = Provider::start();
         let mut conf = vec!["leadlex.worker_naptime = 1"];
         conf.extend(beginning.conf);
-        let cluster = Cluster::create_of(beginning.server, &conf);
+        let cluster = match beginning.by_initdb {
+            None => Cluster::create_prepared(&conf),
+            Some(server) => Cluster::create_of(server, &conf),
+        };
         cluster.start_again();
-        let mut owner = cluster.database("app");
-        owner
-            .batch_execute(
-                "CREATE ROLE caller LOGIN;
-                 CREATE TABLE crm (id uuid PRIMARY KEY, full_name text, email text, job_title text, company_name text,
-                                   linkedin_url text, phone text, location text, seniority text, note text);
-                 GRANT SELECT, UPDATE ON crm TO caller;",
-            )
-            .unwrap();
+        let mut owner = match beginning.by_initdb {
+            None => cluster.connect(prepared::DATABASE),
+            Some(_) => prepared::fill(&cluster),
+        };
         owner
             .execute("INSERT INTO crm (id, full_name, email) SELECT pg_catalog.uuid_in(pg_catalog.textout('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))), 'Person ' || n, 'person' || n || '@acme.example' FROM generate_series(1, $1::int) AS n", &[&beginning.contacts])
             .unwrap();

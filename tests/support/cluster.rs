@@ -13,6 +13,7 @@ use xtask::postgres::cluster::{START_TIMEOUT, STOP_TIMEOUT};
 use xtask::process::{children_of, is_running, kill, wait_within};
 
 use super::eventually;
+use super::prepared;
 use super::server::{Server, check, server};
 
 /// How to shut down, as in pg_ctl.
@@ -45,7 +46,7 @@ pub struct Surroundings {
 }
 
 /// What tests have beside what every cluster of ours has.
-const SETTINGS: [&str; 2] = [
+pub const SETTINGS: [&str; 2] = [
     // Most tests' vendor has one person for whoever is asked about, as a sandbox has.
     "leadlex.max_people_per_value = -1",
     // Crashes here are of processes, not of the machine.
@@ -74,6 +75,13 @@ impl Cluster {
     pub fn create_of(server: &'static Server, conf: &[&str]) -> Cluster {
         let cluster = xtask::postgres::Cluster::create(server, &new_name(), &SETTINGS);
         let cluster = Cluster::of(server, cluster);
+        cluster.append_conf(conf);
+        cluster
+    }
+
+    /// Made with a database that has the extension, a table and a role (see [`prepared`]), but not started.
+    pub fn create_prepared(conf: &[&str]) -> Cluster {
+        let cluster = Cluster::of(server(), prepared::copy(&new_name()));
         cluster.append_conf(conf);
         cluster
     }

@@ -6,6 +6,7 @@ pub mod dice;
 pub mod failure;
 pub mod http;
 pub mod notices;
+pub mod prepared;
 pub mod provider;
 pub mod quick;
 mod server;

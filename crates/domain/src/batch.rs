@@ -69,6 +69,8 @@ pub struct BatchResult {
     pub stopped: bool,
     /// What comes later, whatever was written by now.
     pub pending: Option<Pending>,
+    /// Where more comes later: of the position, see [`super::position::Post::to_keep`].
+    pub position: Option<String>,
     /// Its contact stands before it in the input: this is the same line again.
     pub repeats: bool,
     pub contact: Option<Contact>,
@@ -97,6 +99,7 @@ impl BatchResult {
             passed_over: false,
             stopped: false,
             pending: None,
+            position: None,
             repeats: false,
             contact: Some(contact),
         }
@@ -137,6 +140,7 @@ impl BatchResult {
             passed_over: failure.is_passed_over(),
             stopped: failure.is_stopped(),
             pending: None,
+            position: None,
             repeats: false,
             contact,
         }
@@ -184,6 +188,7 @@ impl BatchResult {
             passed_over: false,
             stopped: false,
             pending: None,
+            position: None,
             repeats: false,
             contact,
         }

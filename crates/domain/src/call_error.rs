@@ -129,6 +129,17 @@ impl NoMatchReason {
     }
 }
 
+/// Why these columns do not identify a contact, see [`super::person::Person::not_alone`].
+pub fn does_not_identify(not_alone: &[&str]) -> String {
+    let why = |column: &&str| match *column {
+        "email" => {
+            "its email is a role mailbox, such as info@, which identifies only together with a name that the request sends"
+        }
+        _ => "its phone has fewer than 7 digits, which do not identify",
+    };
+    not_alone.iter().map(why).collect::<Vec<_>>().join("; ")
+}
+
 /// An error of the contract, as a call raises or returns it: its code, the words for people, and further
 /// entries of DETAIL, such as `reason` or `retry_after`.
 #[derive(Clone, Debug, PartialEq)]
@@ -233,7 +244,7 @@ impl Failure {
             ),
             NoMatchReason::NotIdentifiable => (
                 "too little is known of this contact to ask any provider",
-                "Fill in an e-mail address, a LinkedIn URL, or name and company. An address of several people (info@) needs a name. identify_by in leadlex.provider shows what each provider needs; no_value in the result of leadlex.check_provider(name, contact) lists the columns whose text cannot be used, such as N/A.",
+                "Fill in an e-mail address, a LinkedIn URL, or name and company. An address of several people (info@) needs a name. identify_by in leadlex.provider shows what each provider needs; no_value and not_alone in DETAIL, and in the result of leadlex.check_provider(name, contact), list the columns whose text cannot be used, such as N/A, or not alone.",
             ),
             NoMatchReason::Suppressed => (
                 "no provider is to be asked about this person",
@@ -261,6 +272,25 @@ impl Failure {
             ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))
+    }
+
+    /// A not_identifiable with what the contact has that does not identify it; another failure as it is. DETAIL lists the columns as
+    /// `no_value` (see [`super::person::Person::without_value`]) and `not_alone` ([`super::person::Person::not_alone`]).
+    #[must_use]
+    pub fn explained(mut self, no_value: &[&str], not_alone: &[&str]) -> Failure {
+        if self.reason() != Some(NoMatchReason::NotIdentifiable.name()) {
+            return self;
+        }
+        if !no_value.is_empty() {
+            self.message
+                .push_str(&format!("; what stands in {} is no value, such as N/A", no_value.join(" and ")));
+            self = self.with("no_value", json!(no_value));
+        }
+        if !not_alone.is_empty() {
+            self.message.push_str(&format!("; {}", does_not_identify(not_alone)));
+            self = self.with("not_alone", json!(not_alone));
+        }
+        self
     }
 
     /// What these columns hold is many people's, and nothing else identifies the contact.

@@ -1,10 +1,11 @@
 //! Whom a credit was charged for, where the rest of a call comes later: the rest costs nothing as long as the contact is
 //! that person. Kept as hashes of the values that may have been sent, each in its normal form, so that a change which a
-//! provider is not asked with makes it no other question.
+//! provider is not asked with makes it no other question. With them stands the company of the position that the call has written a
+//! part of: the rest belongs to the same one.
 
 use std::borrow::Cow;
 
-use super::hash::{Hash, hash};
+use super::hash::{self, Hash};
 use super::person::Person;
 use super::provider::{Config, Placeholder};
 
@@ -12,12 +13,14 @@ use super::provider::{Config, Placeholder};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PaidFor(Vec<(String, String)>);
 
+/// The name of the position's company, see [`super::position::Post::to_keep`].
+const POSITION: &str = "position";
+
 /// The name of what a contact is called, where a request has a place for a part of that name and the split is not certain.
 const CALLED: &str = "name";
 
 fn short(row: &Hash, name: &str, form: &str) -> String {
-    let hash = hash(&[b"paid", row, name.as_bytes(), form.as_bytes()]);
-    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash::short(&[b"paid", row, name.as_bytes(), form.as_bytes()])
 }
 
 impl PaidFor {
@@ -28,6 +31,25 @@ impl PaidFor {
         let called = person.called().map(|name| (CALLED, name.to_owned()));
         let hashed = |(name, form): (&str, String)| (name.to_owned(), short(row, name, &form));
         PaidFor(given.chain(called).map(hashed).collect())
+    }
+
+    /// With the company of the position, see [`super::position::Post::to_keep`].
+    #[must_use]
+    pub fn at(mut self, position: Option<String>) -> PaidFor {
+        self.0.extend(position.map(|kept| (POSITION.to_owned(), kept)));
+        self
+    }
+
+    /// The company of the position, for [`super::position::Post::going_on`].
+    pub fn position(&self) -> Option<&str> {
+        self.get(POSITION)
+    }
+
+    /// Whether a rest that waits for this is also the rest of a call that `later` was charged for.
+    pub fn includes(&self, later: &PaidFor) -> bool {
+        let person =
+            |paid: &PaidFor| paid.0.iter().filter(|(name, _)| name != POSITION).cloned().collect::<Vec<_>>();
+        person(self) == person(later) && later.position().is_none_or(|at| self.position() == Some(at))
     }
 
     /// As the queue keeps it.

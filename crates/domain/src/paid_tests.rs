@@ -80,3 +80,17 @@ fn what_is_not_sent_makes_no_other_question() {
     let alone = json!({"send": "used_set", "request": named["request"]});
     assert!(covers(&alone, &jane(), &renamed), "only the used set is sent");
 }
+
+#[test]
+fn the_position_goes_with_it_and_makes_no_other_question() {
+    let paid = |at: Option<&str>| PaidFor::of(&ROW, &Person::made_up(&jane())).at(at.map(str::to_owned));
+    for at in [None, Some(""), Some("0123456789abcdef")] {
+        let kept = PaidFor::parse(&paid(at).to_text());
+        assert_eq!((kept.position(), &kept), (at, &paid(at)));
+        assert!(kept.covers(&config(&json!({})), &ROW, &Person::made_up(&jane())));
+    }
+    assert!(paid(Some("a")).includes(&paid(Some("a"))) && paid(Some("a")).includes(&paid(None)));
+    assert!(!paid(None).includes(&paid(Some("a"))) && !paid(Some("")).includes(&paid(Some("a"))));
+    let john = Contact { email: Some("john@acme.example".to_owned()), ..jane() };
+    assert!(!PaidFor::of(&ROW, &Person::made_up(&john)).includes(&paid(None)));
+}

@@ -160,6 +160,14 @@ impl Person {
         columns.into_iter().filter(without).map(|(name, ..)| name).collect()
     }
 
+    /// Names of columns whose value is sent where something else identifies the contact, and does not identify it alone: a role
+    /// mailbox, and a telephone number that is too short.
+    pub fn not_alone(&self) -> Vec<&'static str> {
+        let short = self.phone.as_ref().is_some_and(|phone| phone.normal.is_none());
+        let columns = [("email", self.email.is_some() && self.role_mailbox), ("phone", short)];
+        columns.into_iter().filter(|(_, so)| *so).map(|(name, _)| name).collect()
+    }
+
     /// What the person is called, in normal form: the whole name, else what is known of it.
     /// `None`: no name is known.
     pub fn called(&self) -> Option<&str> {

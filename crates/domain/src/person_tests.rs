@@ -1,4 +1,5 @@
 use super::*;
+use crate::call_error::{Failure, NoMatchReason};
 
 fn contact() -> Contact {
     Contact::default()
@@ -151,5 +152,36 @@ proptest::proptest! {
         for value in all.chain(person.first_name()).chain(person.last_name()) {
             proptest::prop_assert!(!value.sent.trim().is_empty() && !value.form().is_empty(), "{:?}", value);
         }
+    }
+}
+
+#[test]
+fn what_does_not_identify_alone_is_named() {
+    let contact = |email: &str, phone: &str| {
+        let mut contact = Contact { email: Some(email.to_owned()), ..Contact::default() };
+        contact.values.set(Field::PHONE, phone.to_owned());
+        contact
+    };
+    for (email, phone, no_value, not_alone) in [
+        ("jane@acme.example", "+15550100100", &[][..], &[][..]),
+        ("info@acme.example", "12345", &[], &["email", "phone"]),
+        ("N/A", "12345", &["email"], &["phone"]),
+        ("n/a", "-", &["email", "phone"], &[]),
+    ] {
+        let contact = contact(email, phone);
+        let person = Person::made_up(&contact);
+        assert_eq!(
+            (person.without_value(&contact), person.not_alone()),
+            (no_value.to_vec(), not_alone.to_vec())
+        );
+        let failure = Failure::no_match(NoMatchReason::NotIdentifiable).explained(no_value, not_alone);
+        let named = |key: &str| failure.detail()[key].as_array().map_or(0, Vec::len);
+        assert_eq!((named("no_value"), named("not_alone")), (no_value.len(), not_alone.len()));
+        let told = failure.text();
+        assert_eq!(told.contains("N/A"), !no_value.is_empty(), "{told}");
+        assert_eq!(told.contains("role mailbox"), not_alone.contains(&"email"), "{told}");
+        assert!(!told.contains("acme") && !told.contains("12345"), "no value is told: {told}");
+        let other = Failure::no_match(NoMatchReason::NoData).explained(&["email"], &["phone"]);
+        assert_eq!(other, Failure::no_match(NoMatchReason::NoData));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
+use super::hash::{Hash, short};
 use super::people::company;
 
 /// The setting `leadlex.position`.
@@ -21,7 +22,37 @@ pub struct Post {
     /// With [`Position::Together`]: the company that the contact has.
     stored: Option<String>,
     /// What the first provider that supplied a part named as the company; `Some(None)`: it named none.
-    named: Option<Option<String>>,
+    named: Option<Option<Company>>,
+}
+
+/// The company that a position is at.
+#[derive(Clone, Debug)]
+enum Company {
+    Named(String),
+    /// By the part of the call that came before.
+    Kept(Hash, String),
+}
+
+impl Company {
+    fn is(&self, other: &str) -> bool {
+        match self {
+            Company::Named(name) => company::same(name, other),
+            Company::Kept(row, kept) => kept_form(row, other).is_some_and(|form| form == *kept),
+        }
+    }
+
+    fn kept(&self, row: &Hash) -> Option<String> {
+        match self {
+            Company::Named(name) => kept_form(row, name),
+            Company::Kept(_, kept) => Some(kept.clone()),
+        }
+    }
+}
+
+/// A company's name as the queue keeps it: a hash, with that of the contact's row in it. `None`: it has no word of its own.
+fn kept_form(row: &Hash, name: &str) -> Option<String> {
+    let core = company::core(name);
+    (!core.is_empty()).then(|| short(&[b"position", row, core.as_bytes()]))
 }
 
 impl Post {
@@ -36,18 +67,33 @@ impl Post {
     /// contact has is to be replaced by this one.
     pub fn takes(&self, named: Option<&str>, replaces: bool) -> bool {
         let is = |other: &str| named.is_some_and(|named| company::same(named, other));
-        let of_the_call = self.named.as_ref().is_none_or(|known| known.as_deref().is_some_and(is));
+        let is_at = |company: &Company| named.is_some_and(|named| company.is(named));
+        let of_the_call = self.named.as_ref().is_none_or(|known| known.as_ref().is_some_and(is_at));
         of_the_call && (replaces || self.stored.as_deref().is_none_or(is))
     }
 
     /// A provider that named this company has supplied a part.
     pub fn hold(&mut self, named: Option<&str>) {
-        self.named.get_or_insert_with(|| named.map(str::to_owned));
+        self.named.get_or_insert_with(|| named.map(|name| Company::Named(name.to_owned())));
+    }
+
+    /// What is to be kept of it for the part of the call that comes later; `None`: no provider has supplied a part. Empty: one has,
+    /// and named no company. `row`: the hash of the contact's row.
+    pub fn to_keep(&self, row: &Hash) -> Option<String> {
+        let named = self.named.as_ref()?;
+        Some(named.as_ref().and_then(|company| company.kept(row)).unwrap_or_default())
+    }
+
+    /// The position goes on where an earlier part of the call kept that; `None`: nothing was kept.
+    #[must_use]
+    pub fn going_on(self, row: &Hash, kept: Option<&str>) -> Post {
+        let company = |kept: &str| (!kept.is_empty()).then(|| Company::Kept(*row, kept.to_owned()));
+        Post { named: kept.map(company), ..self }
     }
 
     /// Parts that nobody else can supply any more: no company was named that others could name, too.
     pub fn closed(&self) -> FieldSet {
-        if self.named == Some(None) { FieldSet::of_position() } else { FieldSet::EMPTY }
+        if matches!(self.named, Some(None)) { FieldSet::of_position() } else { FieldSet::EMPTY }
     }
 
     /// What of `changes` goes with the company that the contact has after them, and whether something did not.
@@ -57,8 +103,8 @@ impl Post {
         }
         let stays = now.value(Field::COMPANY_NAME);
         let stays = stays.filter(|_| !now.empty_fields().contains(Field::COMPANY_NAME));
-        let named = self.named.as_ref().and_then(|named| named.as_deref());
-        if stays.is_none_or(|stays| named.is_some_and(|named| company::same(named, stays))) {
+        let named = self.named.as_ref().and_then(Option::as_ref);
+        if stays.is_none_or(|stays| named.is_some_and(|company| company.is(stays))) {
             return (changes, false);
         }
         let apart = changes.fields().intersect(FieldSet::of_position());
@@ -120,6 +166,31 @@ mod tests {
         assert!(together.takes(Some("acme"), false) && together.takes(Some("Other"), true));
         assert!(!together.takes(None, false) && !together.takes(Some("Other"), false));
         assert!(Post::new(Position::Together, &contact(Some(" "))).takes(None, false));
+    }
+
+    #[test]
+    fn a_later_part_of_a_call_goes_on_with_the_position() {
+        let row = [7; 16];
+        let goes_on = |post: &Post, position, stored| {
+            Post::new(position, &contact(stored)).going_on(&row, post.to_keep(&row).as_deref())
+        };
+        let nothing = Post::new(Position::Any, &contact(None));
+        assert!(goes_on(&nothing, Position::Any, None).takes(None, false));
+        let mut acme = nothing.clone();
+        acme.hold(Some("Acme Ltd."));
+        let later = goes_on(&acme, Position::Any, Some("Acme"));
+        assert!(later.takes(Some("ACME"), false) && later.closed().is_empty());
+        assert!(!later.takes(Some("Other"), false) && !later.takes(None, false));
+        assert_eq!(later.to_keep(&row), acme.to_keep(&row), "it can go on once more");
+        assert_ne!(later.to_keep(&row), acme.to_keep(&[8; 16]), "of another contact");
+        let mut unnamed = nothing.clone();
+        unnamed.hold(None);
+        assert_eq!(goes_on(&unnamed, Position::Any, None).closed(), FieldSet::of_position());
+        // What was typed in meanwhile.
+        let together = goes_on(&acme, Position::Together, Some("Acme"));
+        let title = || offered(&[Field::JOB_TITLE]);
+        assert!(!together.fitting(&contact(Some("acme")), title()).1);
+        assert!(together.fitting(&contact(Some("Other")), title()).1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! SQLSTATEs of Postgres, by their names in its manual (appendix A). Those of our own are in [`super::failure`].
 
+/// Class 00: a NOTICE, which changes nothing.
+pub const SUCCESS: &str = "00000";
 /// Class 01: a WARNING, after which the statement goes on.
 pub const WARNING: &str = "01000";
 /// Class 0A: Postgres has the feature, and it cannot be used with the extension (PREPARE TRANSACTION).

@@ -6,7 +6,17 @@ use uuid::Uuid;
 use super::fields::{Field, FieldSet};
 use super::hash::Hash;
 use super::money::hold::Hold;
-use super::provider::{Config, Inquiry};
+use super::provider::{Config, Fault, FaultKind, Inquiry};
+
+/// What the vendor calls a question that it answers later, and whom it is about: the same name for somebody else is a mistake of the
+/// vendor's, or of the description, and its answer would be somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VendorId {
+    /// Hash of all that was taken.
+    pub id: Hash,
+    /// See [`Config::whom_asked`]; of several that were handed in together, of all of them.
+    pub whom: Hash,
+}
 
 /// What is kept of a question under way.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +39,10 @@ pub struct Ticket {
     pub paused_until: i64,
     /// The same step was kept before, and can be asked: nothing is lost with this one but a time.
     pub renews: bool,
+    /// `None`: it is not one that is asked for later, or the vendor called another's so before.
+    pub vendor_id: Option<VendorId>,
+    /// The vendor called another's so before: it is not asked for.
+    pub is_anothers: bool,
     /// What the vendor may still bill for it.
     pub hold: Option<Hold>,
     /// The same of one that is given up: it counts as spent by now.
@@ -40,20 +54,24 @@ impl Ticket {
     pub fn new(
         config: &Config,
         inquiry: &Inquiry,
-        (person, known): (Hash, Hash),
+        (person, known, whom): (Hash, Hash, Hash),
         before: Option<&Ticket>,
         now: i64,
     ) -> Option<Ticket> {
         let json = inquiry.ticket()?;
         let (uncounted_us, paused_until) =
             before.map_or((0, 0), |before| (before.uncounted_us, before.paused_until));
+        let renewed = before.filter(|before| before.inquiry["step"] == json["step"]);
+        let new = || inquiry.vendor_id(config).map(|id| VendorId { id, whom });
         let mut ticket = Ticket {
             kept_at: now,
             submitted_at: json["submitted_at"].as_i64()?,
             ends_at: 0,
             person,
             known,
-            renews: before.is_some_and(|before| before.inquiry["step"] == json["step"]),
+            renews: renewed.is_some(),
+            vendor_id: renewed.map_or_else(new, |before| before.vendor_id),
+            is_anothers: renewed.is_some_and(|before| before.is_anothers),
             inquiry: json,
             uncounted_us,
             paused_until,
@@ -64,8 +82,8 @@ impl Ticket {
         Some(ticket)
     }
 
-    /// What is left of one that is given up, for who marks repetitions: to hand the question in anew is another request.
-    /// `released`: what was held for it, where that is over.
+    /// What is left of one that is over: what the vendor called it, and for who marks repetitions, that to hand the question in anew is
+    /// another request. `released`: what was held for it, where that is over.
     pub fn given_up(self, now: i64, released: Option<Hold>) -> Ticket {
         let hold = self.hold.filter(|_| released.is_none());
         Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, hold, released, ..self }
@@ -101,6 +119,24 @@ impl Ticket {
         self.inquiry["values"][field.name()].as_str()
     }
 
+    /// The vendor called somebody else's so: it is not asked for, and nobody is compared with it.
+    #[must_use]
+    pub fn of_another(self) -> Ticket {
+        Ticket { vendor_id: None, is_anothers: true, ..self }
+    }
+
+    /// Why it is not asked for, if it is not.
+    pub fn fault(&self) -> Option<Fault> {
+        let message = "not asked for: the vendor has given the id that it gave for another person, so the answer would be about that one";
+        let fault = Fault {
+            remedy: Some(
+                "See whether \"take\" in the provider's configuration names the vendor's id of this very question (leadlex.check_provider(name, contact) shows what is taken); else tell the vendor. The question is handed in anew once poll_for_s is over.".into(),
+            ),
+            ..Fault::new(FaultKind::Unrecognised, message)
+        };
+        self.is_anothers.then_some(fault)
+    }
+
     /// As the queue in shared memory has it, which knows the contact besides; [`Ticket::from_parts`] reads it.
     pub fn to_parts(&self) -> Value {
         json!([
@@ -112,6 +148,8 @@ impl Ticket {
             self.uncounted_us,
             self.paused_until,
             self.renews,
+            self.vendor_id.map(|known| [Uuid::from_bytes(known.id), Uuid::from_bytes(known.whom)]),
+            self.is_anothers,
             self.hold.as_ref().map(Hold::to_json),
             self.released.as_ref().map(Hold::to_json),
         ])
@@ -128,22 +166,30 @@ impl Ticket {
             uncounted_us,
             paused_until,
             renews,
+            vendor_id,
+            own,
             hold,
             released,
         ] = parts
         else {
             return None;
         };
+        let hash = |text: &Value| Some(text.as_str()?.parse::<Uuid>().ok()?.into_bytes());
         Some(Ticket {
             kept_at: kept_at.as_i64()?,
             submitted_at: submitted_at.as_i64()?,
             ends_at: ends_at.as_i64()?,
             person,
-            known: known.as_str()?.parse::<Uuid>().ok()?.into_bytes(),
+            known: hash(known)?,
             inquiry: inquiry.clone(),
             uncounted_us: uncounted_us.as_i64()?,
             paused_until: paused_until.as_i64()?,
             renews: renews.as_bool()?,
+            vendor_id: match vendor_id {
+                Value::Null => None,
+                known => Some(VendorId { id: hash(&known[0])?, whom: hash(&known[1])? }),
+            },
+            is_anothers: own.as_bool()?,
             hold: Hold::from_json(hold),
             released: Hold::from_json(released),
         })
@@ -156,6 +202,9 @@ impl Ticket {
             "uncounted_us": self.uncounted_us,
             "paused_until": self.paused_until,
         });
+        if self.is_anothers {
+            body["is_anothers"] = json!(true);
+        }
         if let Some(hold) = &self.hold {
             body["hold"] = hold.to_json();
         }
@@ -166,7 +215,7 @@ impl Ticket {
     pub fn from_body(
         body: &Value,
         (kept_at, submitted_at, ends_at): (i64, i64, i64),
-        (person, known): (Hash, Hash),
+        (person, known, vendor_id): (Hash, Hash, Option<VendorId>),
     ) -> Ticket {
         Ticket {
             kept_at,
@@ -178,6 +227,8 @@ impl Ticket {
             uncounted_us: body["uncounted_us"].as_i64().unwrap_or_default(),
             paused_until: body["paused_until"].as_i64().unwrap_or_default(),
             renews: true,
+            vendor_id,
+            is_anothers: body["is_anothers"].as_bool().unwrap_or_default(),
             hold: Hold::from_json(&body["hold"]),
             released: None,
         }

@@ -12,6 +12,7 @@ const PERSON: Hash = [7; 16];
 const NOW: i64 = 1_792_567_620_000_000;
 const SECOND: i64 = 1_000_000;
 const KNOWN: Hash = [7; 16];
+const WHOM: Hash = [9; 16];
 
 fn config(poll_for_s: u32) -> Config {
     let step = |url: &str, response: Value, take: Value| json!({"request": {"url": url}, "response": response, "take": take});
@@ -40,12 +41,15 @@ fn submitted(config: &Config) -> Inquiry {
 }
 
 fn ticket(config: &Config) -> Ticket {
-    Ticket::new(config, &submitted(config), (PERSON, KNOWN), None, NOW).unwrap()
+    Ticket::new(config, &submitted(config), (PERSON, KNOWN, WHOM), None, NOW).unwrap()
 }
 
 #[test]
 fn what_was_not_handed_in_leaves_no_ticket() {
-    assert_eq!(Ticket::new(&config(60), &Inquiry::new(FieldSet::ALL), (PERSON, KNOWN), None, NOW), None);
+    assert_eq!(
+        Ticket::new(&config(60), &Inquiry::new(FieldSet::ALL), (PERSON, KNOWN, WHOM), None, NOW),
+        None
+    );
 }
 
 #[test]
@@ -56,7 +60,7 @@ fn it_is_the_same_after_the_queue_and_after_the_books() {
     assert_eq!(Ticket::from_parts(parts.as_array().unwrap(), PERSON).as_ref(), Some(&ticket));
     let times = (ticket.kept_at, ticket.submitted_at, ticket.ends_at);
     assert_eq!(
-        Ticket::from_body(&ticket.body(), times, (PERSON, KNOWN)),
+        Ticket::from_body(&ticket.body(), times, (PERSON, KNOWN, ticket.vendor_id)),
         Ticket { renews: true, ..ticket.clone() },
         "what is in the books can be asked for"
     );
@@ -69,7 +73,7 @@ fn its_time_counts_from_the_submission() {
     assert_eq!((ticket.submitted_at, ticket.ends_at), (NOW, NOW + 60 * SECOND));
     assert_eq!(ticket.ends(&config(90)), NOW + 90 * SECOND, "as the description says by now");
     let later =
-        Ticket::new(&config(60), &submitted(&config(60)), (PERSON, KNOWN), Some(&ticket), NOW + SECOND)
+        Ticket::new(&config(60), &submitted(&config(60)), (PERSON, KNOWN, WHOM), Some(&ticket), NOW + SECOND)
             .unwrap();
     assert_eq!((later.ends_at, later.renews, ticket.renews), (ticket.ends_at, true, false));
 }
@@ -83,7 +87,8 @@ fn a_pause_is_not_counted_and_not_counted_off_twice() {
     let longer = paused.paused(&config, NOW + 50 * SECOND, NOW + 25 * SECOND).unwrap();
     assert_eq!(longer.ends_at, NOW + 100 * SECOND);
     let next =
-        Ticket::new(&config, &submitted(&config), (PERSON, KNOWN), Some(&longer), NOW + 60 * SECOND).unwrap();
+        Ticket::new(&config, &submitted(&config), (PERSON, KNOWN, WHOM), Some(&longer), NOW + 60 * SECOND)
+            .unwrap();
     assert_eq!(next.ends_at, longer.ends_at, "it stays so");
 }
 
@@ -115,7 +120,7 @@ fn a_ticket_of_a_namesake_is_another_question() {
     let ticket = |supplied: Value| {
         let times = (0, 0, i64::MAX);
         let body = json!({"inquiry": {"values": supplied}, "uncounted_us": 0, "paused_until": 0});
-        Ticket::from_body(&body, times, ([1; 16], handed_in.known))
+        Ticket::from_body(&body, times, ([1; 16], handed_in.known, None))
     };
     let found = |contact: &Contact, row: u8, ticket: &Ticket| {
         let find = |hash: &Hash| (*hash == handed_in.hashes[0]).then_some(ticket);
@@ -127,4 +132,51 @@ fn a_ticket_of_a_namesake_is_another_question() {
     assert!(!found(&knows_more, 2, &plain));
     assert!(found(&knows_more, 2, &ticket(json!({"linkedin_url": profile}))));
     assert!(!found(&knows_more, 2, &ticket(json!({"linkedin_url": "https://www.linkedin.com/in/jane-b"}))));
+}
+
+#[test]
+fn what_the_vendor_calls_it_stays_with_it_until_it_is_anothers() {
+    let config = config(60);
+    let ticket = ticket(&config);
+    assert_eq!(ticket.vendor_id.map(|known| known.whom), Some(WHOM));
+    assert_eq!(ticket.vendor_id.map(|known| known.id), submitted(&config).vendor_id(&config));
+    let again = |before: &Ticket| {
+        Ticket::new(&config, &submitted(&config), (PERSON, KNOWN, [1; 16]), Some(before), NOW + SECOND)
+            .unwrap()
+    };
+    assert_eq!(again(&ticket).vendor_id, ticket.vendor_id, "it was asked about whom it was handed in for");
+    let over = ticket.clone().given_up(NOW, None);
+    assert_eq!((over.vendor_id, over.inquiry(&config, FieldSet::ALL)), (ticket.vendor_id, None));
+    let new = again(&over);
+    assert_eq!((new.vendor_id.map(|known| known.whom), new.renews), (Some([1; 16]), false), "handed in anew");
+
+    let anothers = ticket.of_another();
+    assert_eq!(
+        (anothers.vendor_id, anothers.fault().map(|fault| fault.kind)),
+        (None, Some(FaultKind::Unrecognised))
+    );
+    assert!(again(&anothers).is_anothers && !new.is_anothers && new.fault().is_none());
+    assert_eq!(Ticket::from_parts(anothers.to_parts().as_array().unwrap(), PERSON).as_ref(), Some(&anothers));
+    let times = (anothers.kept_at, anothers.submitted_at, anothers.ends_at);
+    assert!(Ticket::from_body(&anothers.body(), times, (PERSON, KNOWN, None)).is_anothers);
+}
+
+#[test]
+fn a_person_is_known_by_the_name_that_is_sent_or_by_what_identifies() {
+    let of = |query: Value, name: &str, email: &str| {
+        let description = json!({
+            "request": {"url": "https://api.acme.example/v1", "query": query}, "identify_by": [["email"]],
+            "response": {"fields": {"phone": "/phone"}}
+        });
+        let contact =
+            Contact { full_name: Some(name.into()), email: Some(email.into()), ..Contact::default() };
+        Config::parse(&description).unwrap().whom_asked(&Person::made_up(&contact))
+    };
+    let (plain, named) = (json!({"email": "{email}"}), json!({"email": "{email}", "name": "{full_name}"}));
+    let jane = of(plain.clone(), "Jane Roe", "jane@acme.example");
+    assert_eq!(jane, of(plain.clone(), "John Roe", "JANE@acme.example"), "the name is not sent");
+    assert_ne!(jane, of(plain, "Jane Roe", "roe@acme.example"));
+    let jane = of(named.clone(), "Jane Roe", "jane@acme.example");
+    assert_eq!(jane, of(named.clone(), "jane  ROE", "roe@acme.example"), "two addresses of one person");
+    assert_ne!(jane, of(named, "John Roe", "jane@acme.example"));
 }

@@ -58,6 +58,8 @@ pub enum ProviderOutcome {
         fills: FieldSet,
         /// A match, or no match where that is nothing.
         so_far: Verdict,
+        /// Fields that the rest can have, if it comes.
+        to_come: FieldSet,
         /// `pending`: the rest comes later. Else why it does not come.
         fault: Box<Fault>,
         /// No other provider is asked before that one has answered.
@@ -123,6 +125,8 @@ pub struct Waterfall {
     matched: Option<Origin>,
     /// Providers that were asked, in order; `None` is "no match".
     asked: Vec<(String, Option<Fault>)>,
+    /// Answers that come later, and the fields that each can have.
+    awaited: Vec<(FieldSet, Pending)>,
     /// Providers whose answers were thrown away for their confidence.
     too_weak: Vec<String>,
     /// Fields whose values the contact's table refused before.
@@ -190,6 +194,7 @@ impl Waterfall {
             first: None,
             matched: None,
             asked: Vec::new(),
+            awaited: Vec::new(),
             too_weak: Vec::new(),
             rejected: FieldSet::EMPTY,
             refused_before: FieldSet::EMPTY,
@@ -262,10 +267,12 @@ impl Waterfall {
         self.answered
     }
 
-    /// What of the wanted fields comes later; `None`: nothing, or nobody may be told of them.
+    /// What of the fields that are still missing comes later; `None`: nothing, or nobody may be told of them. An answer that
+    /// can only have what others have supplied meanwhile is not waited for.
     pub fn pending(&self) -> Option<Pending> {
-        let faults = self.asked.iter().filter_map(|(_, fault)| Pending::of(fault.as_ref()?));
-        faults.reduce(Pending::and).filter(|_| !self.suppressed)
+        let missing = self.missing();
+        let awaited = self.awaited.iter().filter(|(fields, _)| !fields.intersect(missing).is_empty());
+        awaited.map(|(_, pending)| *pending).reduce(Pending::and).filter(|_| !self.suppressed)
     }
 
     /// Takes in what this provider did. The providers come in the order in which they were asked.
@@ -276,7 +283,7 @@ impl Waterfall {
     /// The same of a provider whose description has a `min_confidence` of its own, which counts before the waterfall's
     /// ([`super::provider::Config::min_confidence`]).
     pub fn absorb_above(&mut self, provider: &str, outcome: ProviderOutcome, least: Option<f64>) {
-        let (mut unfinished, mut answered) = (None, None);
+        let (mut unfinished, mut answered, mut later) = (None, None, None);
         let (fills, refused, verdict) = match outcome {
             ProviderOutcome::Skipped => return,
             ProviderOutcome::NotWanted => {
@@ -313,9 +320,10 @@ impl Waterfall {
                 answered = Some(at);
                 (fills, refused, verdict)
             }
-            ProviderOutcome::Unfinished { fills, so_far, fault, stops } => {
+            ProviderOutcome::Unfinished { fills, so_far, to_come, fault, stops } => {
                 self.stopped |= stops;
                 self.held |= fault.holds;
+                later = Some(to_come);
                 unfinished = Some(*fault);
                 (fills, FieldSet::EMPTY, so_far)
             }
@@ -352,7 +360,11 @@ impl Waterfall {
                 None
             }
         };
-        self.asked.push((provider.to_owned(), unfinished.or(fault)));
+        let fault = unfinished.or(fault);
+        if let Some(pending) = fault.as_ref().and_then(Pending::of) {
+            self.awaited.push((later.unwrap_or(fills), pending));
+        }
+        self.asked.push((provider.to_owned(), fault));
     }
 
     fn take(&mut self, origin: Origin, values: FieldMap<String>, fills: FieldSet) {

@@ -303,7 +303,13 @@ fn unfinished(values: &[(Field, &str)], fault: Fault, stops: bool) -> ProviderOu
         true => Verdict::NoMatch,
         false => Verdict::Match { values, confidence: Some(0.9) },
     };
-    ProviderOutcome::Unfinished { fills: FieldSet::ALL, so_far, fault: Box::new(fault), stops }
+    ProviderOutcome::Unfinished {
+        fills: FieldSet::ALL,
+        so_far,
+        to_come: FieldSet::ALL,
+        fault: Box::new(fault),
+        stops,
+    }
 }
 
 fn pending(retry_after_s: u64) -> Fault {
@@ -360,6 +366,35 @@ fn nothing_so_far_is_a_failure_that_says_when() {
     assert_eq!((detail["reason"].as_str(), detail["retry_after"].as_u64()), (Some("pending"), Some(7)));
     assert_eq!(detail["retryable"].as_bool(), Some(true));
     assert_eq!(failure.retry_after_s(), Some(7));
+}
+
+#[test]
+fn what_others_have_supplied_meanwhile_is_not_waited_for() {
+    let fields = |names: &[&str]| -> FieldSet { names.iter().filter_map(|n| Field::parse(n)).collect() };
+    let slow = |to_come: &[&str]| ProviderOutcome::Unfinished {
+        fills: FieldSet::ALL,
+        so_far: Verdict::NoMatch,
+        to_come: fields(to_come),
+        fault: Box::new(pending(7)),
+        stops: false,
+    };
+    let fast = || {
+        let values = [(Field::PHONE, "+15550100100".to_owned())].into_iter().collect();
+        ProviderOutcome::Answered(Verdict::Match { values, confidence: None })
+    };
+    for (wanted, to_come, waits) in [
+        (&["phone"][..], &["phone"][..], false),
+        (&["phone", "job_title"], &["phone"], false),
+        (&["phone", "job_title"], &["phone", "job_title"], true),
+        (&["phone", "location"], &["phone", "job_title"], false),
+    ] {
+        let mut waterfall = Waterfall::new(Mode::Fill, 0.0, fields(wanted));
+        waterfall.absorb("slow", slow(to_come));
+        assert!(waterfall.pending().is_some() || wanted.contains(&"location"), "{wanted:?}");
+        waterfall.absorb("fast", fast());
+        assert_eq!(waterfall.pending().is_some(), waits, "{wanted:?} {to_come:?}");
+        assert_eq!(waterfall.result().unwrap().values.fields().names(), ["phone"]);
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::{raise, settings};
 use crate::pg::{provider, table};
+use leadlex_domain::call_error::does_not_identify;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::money::Amount;
@@ -57,9 +58,10 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         true => not_asked("suppressed", "no provider is to be asked about this person (leadlex.suppression)"),
         false => checked_with(&found, config, &person, about.as_ref()),
     };
-    let without = person.without_value(&contact);
-    if let (Some(shown), false) = (shown.as_object_mut(), without.is_empty()) {
-        shown.insert("no_value".to_owned(), json!(without));
+    for (name, columns) in [("no_value", person.without_value(&contact)), ("not_alone", person.not_alone())] {
+        if let (Some(shown), false) = (shown.as_object_mut(), columns.is_empty()) {
+            shown.insert(name.to_owned(), json!(columns));
+        }
     }
     if let (Some(shown), true) = (shown.as_object_mut(), person.shared.any()) {
         shown.insert("shared_values".to_owned(), json!(person.shared.columns()));
@@ -171,7 +173,12 @@ fn one_request(
             return Err(not_asked("not_identifiable", message));
         }
         Ok((Ready::Nothing(_), _)) => {
-            return Err(not_asked("not_identifiable", "the contact has none of the sets in identify_by"));
+            let none = "the contact has none of the sets in identify_by";
+            let message = match person.not_alone().as_slice() {
+                [] => none.to_owned(),
+                not_alone => format!("{none}: {}", does_not_identify(not_alone)),
+            };
+            return Err(not_asked("not_identifiable", &message));
         }
         Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };

@@ -4,11 +4,12 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::pg::api::privileges;
+use crate::pg::api::providers::notice_owed;
 use crate::pg::call::preconditions;
 use crate::pg::installation;
 use crate::pg::installation::as_owner;
 use crate::pg::shared::{occupancy, transaction};
-use crate::pg::store::{cache, dropping};
+use crate::pg::store::{cache, dropping, tickets};
 use crate::pg::sys::raise;
 use crate::pg::sys::raise::Refusal;
 use leadlex_domain::sqlstate;
@@ -34,8 +35,9 @@ fn drop_workspace(workspace_id: Option<Uuid>) {
     cache::refresh();
     super::known_workspace(id);
     refuse_in_use(id);
-    let roles = dropping::roles(id);
+    let (roles, owed) = (dropping::roles(id), tickets::owed_to(id));
     dropping::drop(id);
+    notice_owed(owed, "providers still owe the workspace");
     cache::refresh();
     for role in roles {
         if !cache::access_of(role).iter().any(|access| access.role == role.to_u32()) {

@@ -14,6 +14,7 @@ use crate::pg::store::config;
 use crate::pg::store::config::LoadedProvider;
 use crate::pg::store::spend;
 use crate::pg::store::stop;
+use crate::pg::store::tickets;
 use crate::pg::sys::{raise, settings, spi};
 use leadlex_domain::call_error::short;
 use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
@@ -261,16 +262,30 @@ fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     }
 }
 
-/// leadlex.drop_provider(name): removes a provider, and its budgets. Raises 22023: the name is NULL or unknown. 40001: it has
+/// Says how many answers that are still to come, and may be billed, go with what is dropped.
+pub fn notice_owed(owed: i64, whose: &str) {
+    if owed > 0 {
+        raise::notice(
+            &format!("{whose} answers, which go with it: {owed}"),
+            "Their questions were handed in and can be billed. What is kept of them in leadlex.ticket is deleted: nobody can ask for these answers any more.",
+            "In a transaction, ROLLBACK keeps them: let leadlex.queue run empty, or call again for the contacts, before you drop it.",
+        );
+    }
+}
+
+/// leadlex.drop_provider(name): removes a provider, its budgets, and what is kept of the answers that it owes, with a NOTICE of how
+/// many these are. Raises 22023: the name is NULL or unknown. 40001: it has
 /// changed since the transaction's one snapshot. 55000: not installed, or another version.
 #[pg_extern(sql = false)]
 fn drop_provider(name: Option<&str>) {
     cache::refresh();
     let name = super::required(name, "name");
+    let owed = tickets::owed_by(name);
     if !config::drop_provider(name) {
         unknown(name);
     }
     spend::drop_budgets(name);
+    notice_owed(owed, &format!("provider {name} still owes"));
 }
 
 /// leadlex.enable_provider(name, enabled boolean): lets a provider be asked, or not. Raises the errors of

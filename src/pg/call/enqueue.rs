@@ -108,15 +108,19 @@ impl Left {
     /// What this line leaves; `None`: nothing comes later.
     pub fn of(workspace: Uuid, binding: &Binding, line: &BatchResult) -> Option<Left> {
         let (contact, charged) = line.rest()?;
-        Some(Left::of_contact(workspace, binding, contact, charged))
+        Some(Left::of_contact(workspace, binding, contact, charged.then(|| line.position.clone())))
     }
 
-    /// The same of a contact as it is by now. `charged`: a credit was.
-    pub fn of_contact(workspace: Uuid, binding: &Binding, contact: &Contact, charged: bool) -> Left {
-        Left {
-            id: contact.id.clone(),
-            paid_for: charged.then(|| paid_for(workspace, binding, contact).to_text()),
-        }
+    /// The same of a contact as it is by now. `charged`: a credit was, with what is to be kept of the position, see
+    /// [`leadlex_domain::position::Post::to_keep`].
+    pub fn of_contact(
+        workspace: Uuid,
+        binding: &Binding,
+        contact: &Contact,
+        charged: Option<Option<String>>,
+    ) -> Left {
+        let paid = charged.map(|position| paid_for(workspace, binding, contact).at(position));
+        Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()) }
     }
 
     /// Those that were not charged, and then those that were, as jobs that go on.

@@ -3,14 +3,28 @@
 use uuid::Uuid;
 
 use crate::pg::installation;
+use crate::pg::provider;
 use crate::pg::shared::receipts;
 use crate::pg::store::outcomes;
 use crate::pg::sys::clock;
 use crate::pg::table::Binding;
 use leadlex_domain::batch::BatchResult;
+use leadlex_domain::call_error::{Failure, NoMatchReason};
+use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::{Hash, hash};
 use leadlex_domain::last_outcome::{LastOutcome, Trouble};
 use leadlex_domain::receipt::{Content, Filed};
+
+/// A failure with what the contact has that does not identify it, where that is why nobody could be asked.
+pub fn explained(failure: Failure, contact: &Contact) -> Failure {
+    match failure.no_match_reason() {
+        Some((NoMatchReason::NotIdentifiable, _)) => {
+            let person = provider::person(contact);
+            failure.explained(&person.without_value(contact), &person.not_alone())
+        }
+        _ => failure,
+    }
+}
 
 /// What became of a contact: its row, and why it is not enriched.
 pub struct Told {

@@ -4,11 +4,13 @@ use uuid::Uuid;
 
 use crate::pg::store::history;
 use crate::pg::store::history::Written;
+use crate::pg::sys::settings;
 use crate::pg::table::{Binding, Change, Found};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
+use leadlex_domain::people::company;
 use leadlex_domain::people::value::is_empty;
-use leadlex_domain::position::Post;
+use leadlex_domain::position::{Position, Post};
 use leadlex_domain::row_status::RowStatus;
 use leadlex_domain::undone;
 
@@ -77,7 +79,29 @@ fn known(workspace: Uuid, contact: &Contact, writes: &[Written], fields: FieldSe
             known.set(field, value.to_owned());
         }
     }
+    if settings::position() == Position::Together {
+        leave_other_positions(contact, writes, &mut known);
+    }
     known
+}
+
+/// Without title and seniority of another company than the contact has afterwards: what was written last of the company, with them
+/// or before them, says whose they are.
+fn leave_other_positions(contact: &Contact, writes: &[Written], known: &mut FieldMap<String>) {
+    let stored = contact.value(Field::COMPANY_NAME).filter(|name| !is_empty(Field::COMPANY_NAME, Some(name)));
+    let Some(company) = stored.or(known.get(Field::COMPANY_NAME).map(String::as_str)).map(str::to_owned)
+    else {
+        return;
+    };
+    for field in [Field::JOB_TITLE, Field::SENIORITY] {
+        let stands = |w: &Written| w.fields.contains(field) && !w.reverted.contains(field);
+        let Some(at) = writes.iter().position(stands) else { continue };
+        let mut companies = writes[at..].iter().filter(|w| w.fields.contains(Field::COMPANY_NAME));
+        let its = companies.next().and_then(|w| w.after(Field::COMPANY_NAME));
+        if !its.is_some_and(|its| company::same(its, &company)) {
+            known.unset(field);
+        }
+    }
 }
 
 /// By one statement, or else in halves: how many.

@@ -17,7 +17,7 @@ use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait, send_fo
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::Spender;
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
-use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, turn, used};
+use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, told_of, turn, used};
 use crate::pg::shared::receipts;
 use crate::pg::shared::single_flight::Claim;
 use crate::pg::store::config::LoadedProvider;
@@ -56,6 +56,11 @@ pub fn ask(
     let under_way = under_way(provider, config, asking, wanted);
     let put = Put { provider, config, asking, questions, missing, under_way, asker };
     let about = asking.about(provider);
+    if let Some(under_way) = &put.under_way
+        && let Some(fault) = under_way.ticket.fault()
+    {
+        return Asked::Done(under_way.so_far(config, &about, told_of(provider, config, fault)));
+    }
     if let Some(later) = put.under_way.as_ref().and_then(|under_way| under_way.later(config, &about, left)) {
         return Asked::Later(Box::new(later));
     }

@@ -25,7 +25,7 @@ use crate::pg::store::config::LoadedProvider;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
-use leadlex_domain::hash::Hash;
+use leadlex_domain::hash::{Hash, hash_each};
 use leadlex_domain::money::Amount;
 use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::provider::{
@@ -55,8 +55,9 @@ pub fn shared_by(
     let wanted = config.fills().intersect(missing);
     if let Some(under_way) = under_way(provider, config, asking, wanted) {
         let group = under_way.inquiry.group()?;
-        // What is not ready waits alone.
-        let is_ready = under_way.later(config, &asking.about(provider), NO_WAIT).is_none();
+        // What is not ready waits alone, and what is not asked for is told so.
+        let is_ready = !under_way.ticket.is_anothers
+            && under_way.later(config, &asking.about(provider), NO_WAIT).is_none();
         let most = under_way.inquiry.place().map(|place| place.of)?;
         return is_ready.then_some((group, most));
     }
@@ -187,12 +188,13 @@ impl Table<'_> {
         let asks = present.first().is_some_and(|guest| self.under_way(guest).is_some());
         let marked = !asks && self.add_request_key(&present, Arc::make_mut(&mut request));
         let shown = Arc::new(request.without_body());
-        let sinks: Vec<ReceiptSink> = present
+        let mut sinks: Vec<ReceiptSink> = present
             .iter()
             .zip(claims)
             .zip(held)
             .map(|((guest, claim), held)| self.sink(guest, (&shown, login, claim, held), &in_flight, time))
             .collect();
+        one_id_for_all(&mut sinks);
         let asked = present.iter().zip(&sinks).map(|(guest, sink)| flight::Asked {
             provider: Rc::clone(provider),
             config: Arc::clone(config),
@@ -387,6 +389,13 @@ impl Table<'_> {
             }),
         }
     }
+}
+
+/// The vendor gives one id for all who are handed in together.
+fn one_id_for_all(sinks: &mut [ReceiptSink]) {
+    let whom: Vec<Hash> = sinks.iter().filter_map(|sink| Some(sink.ticket.as_ref()?.whom)).collect();
+    let all = hash_each(whom.iter().map(|whom| &whom[..]));
+    sinks.iter_mut().filter_map(|sink| sink.ticket.as_mut()).for_each(|place| place.whom = all);
 }
 
 /// Of one contact of a request: the request, the login that it was made with, whose turn it is, and what is held for the answer.

@@ -129,12 +129,11 @@ impl Asked {
     /// With what earlier steps supplied.
     fn failed(&self, inquiry: &Inquiry, fault: Fault) -> ProviderOutcome {
         let fault = told_of(&self.provider, &self.config, self.when_again(inquiry, fault));
-        let so_far = inquiry.so_far();
-        match (&so_far, fault.kind) {
+        match (inquiry.so_far(), fault.kind) {
             (Verdict::NoMatch, kind) if kind != FaultKind::Pending => {
                 ProviderOutcome::Answered(Verdict::Failed(fault))
             }
-            _ => unfinished(&self.config, &self.about, so_far, fault),
+            _ => unfinished(&self.config, &self.about, inquiry, fault),
         }
     }
 

@@ -350,14 +350,21 @@ fn without(refused: FieldSet, rest: ProviderOutcome) -> ProviderOutcome {
 }
 
 /// The same, where there may be more to come.
-fn unfinished(config: &Config, about: &About, so_far: Verdict, fault: Fault) -> ProviderOutcome {
+fn unfinished(config: &Config, about: &About, inquiry: &Inquiry, fault: Fault) -> ProviderOutcome {
+    let so_far = inquiry.so_far();
     let so_far = if about.is_somebody_else(&so_far) { Verdict::NoMatch } else { so_far };
     let stops = fault.kind == FaultKind::Pending && config.when_pending() == WhenPending::Wait;
     let (so_far, refused) = about.without_undone(so_far);
     let fills = config.fills();
     without(
         refused.intersect(fills),
-        ProviderOutcome::Unfinished { fills, so_far, fault: Box::new(fault), stops },
+        ProviderOutcome::Unfinished {
+            fills,
+            so_far,
+            to_come: inquiry.to_come(config),
+            fault: Box::new(fault),
+            stops,
+        },
     )
 }
 

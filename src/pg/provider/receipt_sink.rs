@@ -71,6 +71,8 @@ pub struct TicketPlace {
     pub question: Hash,
     /// [`leadlex_domain::question::Questions::known`] of what is handed in.
     pub known: Hash,
+    /// See [`leadlex_domain::ticket::VendorId`].
+    pub whom: Hash,
     pub before: Option<Ticket>,
     /// Of what is kept there, what budgets keep free for the answer, where this request can count on it.
     pub held: Option<Hold>,
@@ -150,7 +152,7 @@ impl ReceiptSink {
             && let Some(mut ticket) = Ticket::new(
                 &self.config,
                 inquiry,
-                (self.person, place.known),
+                (self.person, place.known, place.whom),
                 place.before.as_ref(),
                 now_us(),
             )
@@ -267,9 +269,10 @@ impl ReceiptSink {
             self.ticket.as_ref().and_then(|place| Some((place, place.before.as_ref()?)))
         {
             let answered = matches!(came, Progress::Over(_));
-            let left = match self.config.idempotency_header() {
-                Some(_) if !answered => Content::Ticket(before.clone().given_up(now_us(), released.clone())),
-                _ => Content::NoTicket(now_us(), released.clone()),
+            let marks = self.config.idempotency_header().is_some() && !answered;
+            let left = match marks || before.vendor_id.is_some() {
+                true => Content::Ticket(before.clone().given_up(now_us(), released.clone())),
+                false => Content::NoTicket(now_us(), released.clone()),
             };
             if self.put(place.question, left, None).is_some() {
                 self.with_spending(released, |spending, hold| spending.hold_again(hold));

@@ -72,7 +72,7 @@ pub fn of_others(config: &Config, turn: Turn, question: Hash) -> Asked {
         Turn::Failed(kind) => {
             let message = "others asked the same while this call waited for the answer, and failed so";
             let fault = config.held(Fault::new(kind, message));
-            Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)))
+            Asked::Done(ProviderOutcome::Within(config.fills(), Verdict::Failed(fault)))
         }
         Turn::Answered | Turn::Alone | Turn::Mine(_) => Asked::Answered,
     }

@@ -64,7 +64,7 @@ impl UnderWay<'_> {
 
     /// What it came to so far, where no request could be sent.
     pub fn so_far(&self, config: &Config, about: &About, fault: Fault) -> ProviderOutcome {
-        unfinished(config, about, self.inquiry.so_far(), fault)
+        unfinished(config, about, &self.inquiry, fault)
     }
 
     /// Nothing can be sent for so long: that does not count toward the time for which it is asked for.
@@ -95,13 +95,22 @@ pub fn place(
     held: Option<Hold>,
 ) -> Option<TicketPlace> {
     let questions = asking.past.to_hand_in(provider.id)?;
+    let whom = provider.config.as_ref().ok()?.whom_asked(&asking.past.person);
     Some(match under_way {
-        Some(UnderWay { question, ticket, .. }) => {
-            TicketPlace { question: *question, known: ticket.known, before: Some((*ticket).clone()), held }
-        }
-        None => {
-            TicketPlace { question: questions.hashes[0], known: questions.known, before: None, held: None }
-        }
+        Some(UnderWay { question, ticket, .. }) => TicketPlace {
+            question: *question,
+            known: ticket.known,
+            whom,
+            before: Some((*ticket).clone()),
+            held,
+        },
+        None => TicketPlace {
+            question: questions.hashes[0],
+            known: questions.known,
+            whom,
+            before: None,
+            held: None,
+        },
     })
 }
 
@@ -140,7 +149,7 @@ impl Later {
         Later {
             due_at,
             unwritten: waits.then(|| (key, Instant::now() + PATIENCE)),
-            outcome: unfinished(config, about, inquiry.so_far(), fault),
+            outcome: unfinished(config, about, inquiry, fault),
             unkept: dropped.map(|_| (question, ticket.clone())),
             gives_way: config.when_pending() == WhenPending::Next,
         }

@@ -17,6 +17,7 @@ use crate::pg::store::jobs::{Job, places};
 use crate::pg::store::queue_pause::home;
 use crate::pg::sys::row::{optional, pg, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
+use leadlex_domain::paid::PaidFor;
 
 /// For more contacts than this all that waits is read, in portions of so many rows.
 const LOOKED_UP: usize = 500;
@@ -104,7 +105,10 @@ pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
     let mut note = |row: &Row| {
         let paid_for = texts(row, 2);
         let same = |at: usize, id: &str| match job.paid_for {
-            Some(paid) => paid_for.get(at) == paid.get(id),
+            Some(paid) => match (paid_for.get(at), paid.get(id)) {
+                (Some(waits), Some(asked)) => PaidFor::parse(waits).includes(&PaidFor::parse(asked)),
+                (waits, asked) => waits == asked,
+            },
             None => true,
         };
         let ids = texts(row, 1).into_iter().enumerate();

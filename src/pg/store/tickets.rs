@@ -1,5 +1,7 @@
 //! Answers that providers owe, in the books.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -7,20 +9,21 @@ use crate::pg::installation;
 use crate::pg::installation::as_owner;
 use crate::pg::store::ledger::PORTION;
 use crate::pg::sys::index_probe;
-use crate::pg::sys::row::{number, pg, text, uuid};
-use crate::pg::sys::spi::{Row, Statement, View, arg};
+use crate::pg::sys::row::{number, optional, pg, text, uuid};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::{Content, Filed, Terms};
-use leadlex_domain::ticket::Ticket;
+use leadlex_domain::ticket::{Ticket, VendorId};
 
 // One look into the index for each question, as for receipts.
 static RECALL: Statement = Statement::new(
-    "SELECT t.question, t.known, t.ticket, t.person,
+    "SELECT t.question, t.known, t.ticket, t.person, t.vendor_id, t.whom,
             (EXTRACT(epoch FROM t.kept_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
             (EXTRACT(epoch FROM t.submitted_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
             (EXTRACT(epoch FROM t.expires_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
      FROM pg_catalog.unnest($2) AS q(question),
-          LATERAL (SELECT w.question, w.known, w.ticket, w.person, w.kept_at, w.submitted_at, w.expires_at FROM leadlex.ticket AS w
+          LATERAL (SELECT w.question, w.known, w.ticket, w.person, w.kept_at, w.submitted_at, w.expires_at,
+                  w.vendor_id, w.whom FROM leadlex.ticket AS w
                    WHERE w.workspace_id OPERATOR(pg_catalog.=) $1 AND w.question OPERATOR(pg_catalog.=) q.question
                    LIMIT 1) AS t",
 );
@@ -29,8 +32,10 @@ static RECALL: Statement = Statement::new(
 pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Ticket)> {
     let read = |row: &Row| {
         let body = serde_json::from_str::<Value>(&text(row, 2)).unwrap_or_default();
-        let times = (number(row, 4), number(row, 5), number(row, 6));
-        let asked = (uuid(row, 3).into_bytes(), uuid(row, 1).into_bytes());
+        let times = (number(row, 6), number(row, 7), number(row, 8));
+        let hash = |at| optional(row, at).and_then(|text| Some(text.parse::<Uuid>().ok()?.into_bytes()));
+        let vendor_id = hash(4).zip(hash(5)).map(|(id, whom)| VendorId { id, whom });
+        let asked = (uuid(row, 3).into_bytes(), uuid(row, 1).into_bytes(), vendor_id);
         (uuid(row, 0).into_bytes(), Ticket::from_body(&body, times, asked))
     };
     if questions.is_empty() {
@@ -45,19 +50,21 @@ pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Ticket)> {
 
 // What was kept earlier never replaces what was kept later. Of a provider that was dropped meanwhile nothing is kept.
 static FILE: Statement = Statement::new(
-    "INSERT INTO leadlex.ticket AS t (workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person)
+    "INSERT INTO leadlex.ticket AS t (workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person, vendor_id, whom)
      SELECT n.workspace_id, n.question, n.provider_id,
             pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.kept_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
             pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.submitted_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
             pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) (n.expires_at OPERATOR(pg_catalog.*) interval '1 microsecond'),
-            n.known, n.ticket::pg_catalog.jsonb, n.person
+            n.known, n.ticket::pg_catalog.jsonb, n.person, n.vendor_id, n.whom
      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
-         AS n(workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person)
+         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),
+         pg_catalog.unnest($10), pg_catalog.unnest($11))
+         AS n(workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person, vendor_id, whom)
      WHERE EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.id OPERATOR(pg_catalog.=) n.provider_id)
      ON CONFLICT (workspace_id, question) DO UPDATE
      SET provider_id = EXCLUDED.provider_id, kept_at = EXCLUDED.kept_at, submitted_at = EXCLUDED.submitted_at,
-         expires_at = EXCLUDED.expires_at, known = EXCLUDED.known, ticket = EXCLUDED.ticket, person = EXCLUDED.person
+         expires_at = EXCLUDED.expires_at, known = EXCLUDED.known, ticket = EXCLUDED.ticket, person = EXCLUDED.person,
+         vendor_id = EXCLUDED.vendor_id, whom = EXCLUDED.whom
      WHERE t.kept_at OPERATOR(pg_catalog.<) EXCLUDED.kept_at",
 );
 static REMOVE: Statement = Statement::new(
@@ -102,9 +109,70 @@ fn uuids(hashes: impl Iterator<Item = Hash>) -> Vec<pgrx::Uuid> {
     hashes.map(pgrx::Uuid::from_bytes).collect()
 }
 
+// Of those that are new, so not of the same question. The same id for the same person is no mistake.
+static GIVEN_BEFORE: Statement = Statement::new(
+    "SELECT n.workspace_id, n.question
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5))
+         AS n(workspace_id, question, provider_id, vendor_id, whom)
+     WHERE EXISTS (SELECT FROM leadlex.ticket AS t
+                   WHERE t.provider_id OPERATOR(pg_catalog.=) n.provider_id AND t.vendor_id OPERATOR(pg_catalog.=) n.vendor_id
+                     AND t.vendor_id IS NOT NULL AND t.whom OPERATOR(pg_catalog.<>) n.whom
+                     AND t.question OPERATOR(pg_catalog.<>) n.question)",
+);
+
+/// Those of new tickets whose id the vendor has given for somebody else, in the books or among these: by workspace and question.
+fn of_others(tickets: &[(&Hash, &Filed, &Ticket)]) -> HashSet<(Uuid, Hash)> {
+    let mut new: Vec<(&Hash, &Filed, i64, VendorId)> = tickets
+        .iter()
+        .filter(|(_, _, ticket)| !ticket.renews)
+        .filter_map(|(question, filed, ticket)| Some((*question, *filed, ticket.kept_at, ticket.vendor_id?)))
+        .collect();
+    if new.is_empty() {
+        return HashSet::new();
+    }
+    new.sort_by_key(|(.., kept_at, _)| *kept_at);
+    let of = |hash: fn(&VendorId) -> Hash| arg(uuids(new.iter().map(|(.., known)| hash(known))));
+    let args = [
+        arg(uuids(new.iter().map(|(_, filed, ..)| filed.workspace.into_bytes()))),
+        arg(uuids(new.iter().map(|(question, ..)| **question))),
+        arg(uuids(new.iter().map(|(_, filed, ..)| filed.provider.into_bytes()))),
+        of(|known| known.id),
+        of(|known| known.whom),
+    ];
+    let found = as_owner(|| GIVEN_BEFORE.query(View::Latest, &args));
+    let mut others: HashSet<(Uuid, Hash)> =
+        found.iter().map(|row| (uuid(row, 0), uuid(row, 1).into_bytes())).collect();
+    let mut given: HashMap<(Uuid, Hash), Hash> = HashMap::new();
+    for (question, filed, _, VendorId { id, whom }) in new {
+        let own = (filed.workspace, *question);
+        if !others.contains(&own) && *given.entry((filed.provider, id)).or_insert(whom) != whom {
+            others.insert(own);
+        }
+    }
+    others
+}
+
+/// Writes tickets. One whose id the vendor has given for somebody else is marked: it is not asked for.
 fn add(tickets: &[(&Hash, &Filed, &Ticket)]) {
-    let times = |of: fn(&Ticket) -> i64| {
-        arg(tickets.iter().map(|(_, _, ticket)| of(ticket) as f64).collect::<Vec<_>>())
+    let others = of_others(tickets);
+    let marked: Vec<Ticket> = tickets
+        .iter()
+        .map(|(question, filed, ticket)| match others.contains(&(filed.workspace, **question)) {
+            true => (*ticket).clone().of_another(),
+            false => (*ticket).clone(),
+        })
+        .collect();
+    if !others.is_empty() {
+        pgrx::warning!(
+            "leadlex_enrich worker: a vendor gave one id for several people: {} questions are not asked for (leadlex.last_outcome has the provider)",
+            others.len()
+        );
+    }
+    let times =
+        |of: fn(&Ticket) -> i64| arg(marked.iter().map(|ticket| of(ticket) as f64).collect::<Vec<_>>());
+    let vendor_ids = |hash: fn(&VendorId) -> Hash| {
+        let hashes = marked.iter().map(|ticket| ticket.vendor_id.as_ref().map(hash));
+        arg(hashes.map(|hash| hash.map(pgrx::Uuid::from_bytes)).collect::<Vec<_>>())
     };
     as_owner(|| {
         FILE.run(&[
@@ -114,9 +182,11 @@ fn add(tickets: &[(&Hash, &Filed, &Ticket)]) {
             times(|ticket| ticket.kept_at),
             times(|ticket| ticket.submitted_at),
             times(|ticket| ticket.ends_at),
-            arg(uuids(tickets.iter().map(|(_, _, ticket)| ticket.known))),
-            arg(tickets.iter().map(|(_, _, ticket)| ticket.body().to_string()).collect::<Vec<_>>()),
+            arg(uuids(marked.iter().map(|ticket| ticket.known))),
+            arg(marked.iter().map(|ticket| ticket.body().to_string()).collect::<Vec<_>>()),
             arg(uuids(tickets.iter().map(|(_, filed, _)| filed.person))),
+            vendor_ids(|known| known.id),
+            vendor_ids(|known| known.whom),
         ])
     });
 }
@@ -137,6 +207,36 @@ const SHORTEST_US: i64 = 3_600_000_000;
 pub fn purge(terms: Terms) -> u64 {
     let age = terms.ttl_us.max(SHORTEST_US) as f64;
     as_owner(|| PURGE.run(&[arg(age), arg(PORTION as i64)]))
+}
+
+// Both are asked by hand only, so neither has an index.
+macro_rules! owed {
+    ($whose:literal) => {
+        Statement::new(concat!(
+            "SELECT pg_catalog.count(*) FROM leadlex.ticket AS t
+     WHERE t.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() AND ",
+            $whose
+        ))
+    };
+}
+
+static OWED_BY: Statement = owed!(
+    "t.provider_id OPERATOR(pg_catalog.=) (SELECT p.id FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1)"
+);
+static OWED_TO: Statement = owed!("t.workspace_id OPERATOR(pg_catalog.=) $1");
+
+fn count(statement: &'static Statement, whose: Arg) -> i64 {
+    as_owner(|| statement.row(View::Latest, &[whose])).map_or(0, |row| number(&row, 0))
+}
+
+/// How many answers the provider of this name owes, by the books.
+pub fn owed_by(provider: &str) -> i64 {
+    count(&OWED_BY, arg(provider))
+}
+
+/// How many a workspace waits for.
+pub fn owed_to(workspace: Uuid) -> i64 {
+    count(&OWED_TO, arg(pg(workspace)))
 }
 
 static ERASE: Statement = Statement::new(

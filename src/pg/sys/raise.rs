@@ -55,10 +55,19 @@ pub fn not_ready(message: impl Into<String>, hint: impl Into<String>) -> ! {
 ///
 /// `about`: schema, table, column, type and constraint; each may be None.
 pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
+    tell((pgrx::PgLogLevel::WARNING, sqlstate::WARNING), message, detail, hint, about);
+}
+
+/// Sends a NOTICE, and goes on.
+pub fn notice(message: &str, detail: &str, hint: &str) {
+    tell((pgrx::PgLogLevel::NOTICE, sqlstate::SUCCESS), message, detail, hint, &About::default());
+}
+
+fn tell((level, sqlstate): (pgrx::PgLogLevel, &str), message: &str, detail: &str, hint: &str, about: &About) {
     let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
-    let mut warning = pg_sys::ErrorData {
-        elevel: pgrx::PgLogLevel::WARNING as i32,
-        sqlerrcode: pack(sqlstate::WARNING),
+    let mut told = pg_sys::ErrorData {
+        elevel: level as i32,
+        sqlerrcode: pack(sqlstate),
         message: copied(message),
         detail: copied(detail),
         hint: copied(hint),
@@ -72,7 +81,7 @@ pub fn warning(message: &str, detail: &str, hint: &str, about: &About) {
         ..Default::default()
     };
     // SAFETY: ThrowErrorData copies every field, and returns for what is less than an ERROR.
-    unsafe { pg_sys::ThrowErrorData(&mut warning) };
+    unsafe { pg_sys::ThrowErrorData(&mut told) };
 }
 
 /// Raises an error that was caught as Postgres raised it, without its DETAIL, which can hold values. It does not return.

@@ -123,7 +123,7 @@ fn wait_for_tickets(world: &World, count: i64) {
 }
 
 fn tickets(world: &World) -> i64 {
-    world.number("SELECT count(*) FROM leadlex.ticket")
+    world.number("SELECT count(*) FROM leadlex.ticket WHERE expires_at > now()")
 }
 
 #[test]
@@ -266,4 +266,30 @@ fn what_is_not_taken_at_once_is_handed_in_by_halves_and_what_is_asked_for_is_not
     ready(&vendor);
     assert_eq!(outcomes(&enrich_all(&mut world.caller(), 1..=8)), counts([("enriched", 8)]));
     assert_eq!((handed_in(&vendor), polls(&world), check_whose(&world)), (vec![4, 4], 2, 8));
+}
+
+#[test]
+fn of_two_that_are_handed_in_under_one_id_only_one_is_asked_for() {
+    for by_id in [false, true] {
+        let (world, vendor) = world_of(8, 4, by_id);
+        ready(&vendor);
+        let own = Arc::clone(&vendor);
+        world.provider.on(SUBMIT, move |request| {
+            // The first is what the vendor goes on telling.
+            let first = own.lock().unwrap().jobs.is_empty();
+            if first { take_in(&own, request) } else { Behaviour::json(202, json!({"id": "b0"})) }
+        });
+        let mut caller = world.caller();
+        let rows = enrich_all(&mut caller, 1..=8);
+        let told = outcomes(&rows);
+        assert_eq!((told["enriched"], told["provider_unavailable"]), (4, 4), "by id: {by_id}");
+        assert_eq!((world.provider.count_of(SUBMIT), polls(&world), check_whose(&world)), (2, 1, 4));
+        assert_eq!(credits(&mut caller), Some(996));
+        // Alone, too.
+        let rest = "SELECT id FROM crm WHERE phone IS NULL LIMIT 1";
+        let one: uuid::Uuid = world.owner().query_one(rest, &[]).unwrap().get(0);
+        let failed = caller.query_one("SELECT try_enrich_contact($1)", &[&one]).unwrap().get::<_, Value>(0);
+        assert_eq!(failed["error"]["providers"][0]["reason"], "unrecognised", "{failed}");
+        assert_eq!((world.provider.count_of(SUBMIT), polls(&world)), (2, 1));
+    }
 }

@@ -181,6 +181,8 @@ fn each_sees_its_own_workspaces() {
     call(&mut world.caller(), 1, "{phone}", false);
     quality_is(&world, "main", "phone", "1/0/0/0/0 0.0000 - USD");
     let rows = "SELECT count(*) FROM leadlex.provider_quality";
+    // The worker writes one vendor's after the other's.
+    eventually("both vendors' are written", Duration::from_secs(5), || number(&mut world.owner(), rows) == 2);
     for (role, sees) in [("caller", 2), ("monitor", 2), ("neighbour", 0)] {
         assert_eq!(number(&mut world.cluster.connect_as("app", role), rows), sees, "{role}");
     }

@@ -62,6 +62,7 @@ struct Stage {
     caller: Client,
     world: World,
     name: String,
+    description: Value,
     /// What it is used for; null: for all that it has.
     fills: Value,
     plays: Vec<Value>,
@@ -122,7 +123,8 @@ impl Stage {
         hurried(&mut description);
         world.add_provider(&name, &description);
         let plays = vendor["plays"].as_array().unwrap().clone();
-        Stage { caller: world.caller(), world, name, fills: description["fills"].clone(), plays }
+        let fills = description["fills"].clone();
+        Stage { caller: world.caller(), world, name, description, fills, plays }
     }
 
     fn play_all(mut self) {
@@ -143,10 +145,12 @@ impl Stage {
         let play: Value =
             serde_json::from_str(&text.replace("acme.example", &format!("acme{number}.example"))).unwrap();
         let what = format!("{}: {}", self.name, play["what"]);
-        // Another secret ends every pause, and logs in anew.
+        // Another provider each time: it is not paused, logs in anew, and may give ids that it gave before.
         let secret = format!("{SECRET}-{number}");
-        let alter = "SELECT leadlex.alter_provider($1, secret => $2)";
-        self.world.owner().execute(alter, &[&self.name, &secret]).unwrap();
+        let mut owner = self.world.owner();
+        owner.execute("SELECT leadlex.drop_provider($1)", &[&self.name]).unwrap();
+        let add = "SELECT leadlex.add_provider($1, config => $2, secret => $3)";
+        owner.execute(add, &[&self.name, &self.description, &secret]).unwrap();
         self.world.provider.forget();
         let left = answers(&self.world.provider, &play);
         let id = self.contact(&play["contact"], number);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{eventually, fails};
+use crate::support::{Behaviour, eventually, fails};
 use crate::world::{World, contact, enrich, number};
 
 use super::world;
@@ -86,6 +86,35 @@ fn a_table_swapped_under_its_name_is_refilled_and_a_constraint_costs_its_field()
     assert_eq!(world.phone(1), Some(super::phone_of("555", 1)));
     assert_eq!(number(&mut caller, "SELECT count(*) FROM crm WHERE job_title = 'Editor'"), 2);
     assert_eq!(world.provider.count(), 0);
+}
+
+#[test]
+fn a_title_is_refilled_beside_its_own_company_where_a_position_is_to_be_one() {
+    let world = world(3, &[]);
+    world.provider.on(crate::world::PATH, |_| Behaviour::json(200, crate::support::person()));
+    let mut caller = world.caller();
+    (1..=3).for_each(|n| drop(enrich(&mut caller, n).unwrap()));
+    let history = "SELECT job_title || ' ' || company_name FROM crm WHERE id = $1";
+    let before: Option<String> = caller.query_one(history, &[&contact(1)]).unwrap().get(0);
+    assert!(before.is_some(), "both are written");
+    // The load has the title of none, the company of two, and of one of these it is another.
+    world.run(&format!(
+        "UPDATE crm SET job_title = NULL;
+         UPDATE crm SET company_name = 'Other Inc' WHERE id = '{}';
+         UPDATE crm SET company_name = NULL WHERE id = '{}'",
+        contact(2),
+        contact(3)
+    ));
+    let titles = |caller: &mut postgres::Client| -> Vec<bool> {
+        let rows = caller.query("SELECT job_title IS NOT NULL FROM crm ORDER BY id", &[]).unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    caller.batch_execute("SET leadlex.position = 'together'").unwrap();
+    assert_eq!(number(&mut caller, REFILL), 2);
+    assert_eq!(titles(&mut caller), [true, false, true]);
+    caller.batch_execute("SET leadlex.position = 'any'").unwrap();
+    assert_eq!(number(&mut caller, REFILL), 1);
+    assert_eq!(titles(&mut caller), [true, true, true]);
 }
 
 #[test]

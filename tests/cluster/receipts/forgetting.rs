@@ -1,5 +1,8 @@
 //! Erasing what is held on a person.
 
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
 use super::*;
 
 #[test]
@@ -142,8 +145,18 @@ fn forgetting_is_for_those_who_may_and_waits_for_a_running_call() {
 
 #[test]
 fn forgetting_many_throws_away_no_answer_about_others() {
-    let world = World::with(&Beginning { contacts: 1_000, ..Beginning::default() });
-    world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_secs(4)));
+    let world = World::with(&Beginning {
+        contacts: 1_000,
+        conf: &["leadlex.provider_timeout = '30s'", "leadlex.total_timeout = '60s'"],
+        ..Beginning::default()
+    });
+    // It answers when it is told to: how long the forgetting takes goes by the machine.
+    let (answer, told) = channel::<()>();
+    let told = Mutex::new(told);
+    world.provider.on(PATH, move |_| {
+        let _ = told.lock().map(|told| told.recv());
+        Behaviour::json(200, person())
+    });
     let mut caller = world.caller();
     world.abandon(&mut caller, 1);
     world.abandon(&mut caller, 2);
@@ -156,6 +169,7 @@ fn forgetting_many_throws_away_no_answer_about_others() {
     assert_eq!(forget("NOT IN ('Person 1', 'Person 2')"), 998);
     let took = begun.elapsed();
     assert_eq!(world.provider.in_flight(), 2, "forgotten while the answers are under way, in {took:?}");
+    drop(answer);
     wait_for_receipts(&world, 1);
     world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
     assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], PHONE);

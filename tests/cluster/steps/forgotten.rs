@@ -67,9 +67,10 @@ fn the_worker_removes_what_is_over() {
     pending(&world);
     world.run("UPDATE leadlex.ticket SET expires_at = now() - interval '59 minutes'");
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(tickets(&world), 1, "who waited for it may still look");
+    let all = "SELECT count(*) FROM leadlex.ticket";
+    assert_eq!(world.number(all), 1, "who waited for it may still look");
     world.run("UPDATE leadlex.ticket SET expires_at = now() - interval '61 minutes'");
-    eventually("it is removed", SOON, || tickets(&world) == 0);
+    eventually("it is removed", SOON, || world.number(all) == 0);
 }
 
 #[test]
@@ -154,4 +155,28 @@ fn a_pause_of_the_provider_does_not_count() {
     slow.play(&world.provider);
     assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], phone("person1@acme.example"));
     assert_eq!(slow.submissions(), 1);
+}
+
+#[test]
+fn whoever_drops_a_provider_is_told_how_many_answers_go_with_it() {
+    let (world, _) = world(Ready::AfterPolls(0), json!({"poll_every_s": 20}));
+    (1..=3).for_each(|n| drop(try_enrich(&mut world.caller(), n)));
+    super::wait_for_tickets(&world, 3);
+    world.run(
+        "UPDATE leadlex.ticket SET expires_at = now() WHERE ctid = (SELECT min(ctid) FROM leadlex.ticket)",
+    );
+    let (mut owner, notices) = world.listening("postgres");
+    let mut transaction = owner.transaction().unwrap();
+    transaction.batch_execute("SELECT leadlex.drop_provider('main')").unwrap();
+    let told = notices.take();
+    assert!(
+        told.iter().any(|told| told.message == "provider main still owes answers, which go with it: 2"),
+        "{told:?}"
+    );
+    transaction.rollback().unwrap();
+    assert_eq!(super::tickets(&world), 2);
+    world.run("UPDATE leadlex.ticket SET expires_at = now()");
+    owner.batch_execute("SELECT leadlex.drop_provider('main')").unwrap();
+    assert!(notices.take().is_empty(), "nothing is owed");
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.ticket"), 0);
 }

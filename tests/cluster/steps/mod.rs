@@ -8,9 +8,11 @@ mod limits;
 mod login;
 mod login_failures;
 mod namesakes;
+mod one_id;
 mod pending;
 mod queue;
 mod queue_paid;
+mod queue_position;
 mod refused;
 mod seeded;
 mod sent;
@@ -26,7 +28,7 @@ use crate::world::World;
 const SOON: Duration = Duration::from_secs(10);
 
 fn tickets(world: &World) -> i64 {
-    world.number("SELECT count(*) FROM leadlex.ticket")
+    world.number("SELECT count(*) FROM leadlex.ticket WHERE expires_at > now()")
 }
 
 fn wait_for_tickets(world: &World, count: i64) {

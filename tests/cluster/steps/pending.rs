@@ -61,7 +61,12 @@ fn with_a_fast_one(when_pending: &str, poll_every_s: u32) -> (World, super::vend
         config(&world.provider, json!({"poll_every_s": poll_every_s, "when_pending": when_pending}));
     world.run("SELECT leadlex.drop_provider('main')");
     world.add_provider("slow", &slow_config);
-    world.provider.on("/fast", |_| Behaviour::json(200, person()));
+    world.provider.on("/fast", |_| {
+        // It lacks what the slow one has.
+        let mut person = person();
+        person["data"]["phone"] = json!(null);
+        Behaviour::json(200, person)
+    });
     world.add_provider("z_fast", &world.provider.config("/fast"));
     (world, slow)
 }

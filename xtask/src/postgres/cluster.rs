@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use super::server::Server;
-use super::template::{file_name, fnv};
+use super::template::{Template, file_name, fnv};
 use crate::error::{Context, Result};
 use crate::process::{is_running, kill, wait_within};
 
@@ -48,9 +48,28 @@ impl Cluster {
     pub fn create<S: AsRef<str>>(server: &Server, name: &str, conf: &[S]) -> Result<Cluster> {
         let cluster = Cluster::empty(server, name)?;
         server.copy_template(&cluster.data())?;
-        cluster.append_conf(&SETTINGS)?;
-        cluster.append_conf(conf)?;
-        Ok(cluster)
+        cluster.settle(conf)
+    }
+
+    /// The same as a copy of this template.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn copy_of<S: AsRef<str>>(
+        server: &Server,
+        template: &Template,
+        name: &str,
+        conf: &[S],
+    ) -> Result<Cluster> {
+        let cluster = Cluster::empty(server, name)?;
+        server.copy_of(template, &cluster.data())?;
+        cluster.settle(conf)
+    }
+
+    fn settle<S: AsRef<str>>(self, conf: &[S]) -> Result<Cluster> {
+        self.append_conf(&SETTINGS)?;
+        self.append_conf(conf)?;
+        Ok(self)
     }
 
     /// Without a data directory. What stood there before is stopped and removed.

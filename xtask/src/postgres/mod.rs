@@ -2,7 +2,7 @@
 
 pub mod cluster;
 pub mod server;
-pub(crate) mod template;
+pub mod template;
 
 pub use cluster::{Cluster, Running};
 pub use server::{RunAs, Server};

@@ -97,8 +97,8 @@ pub fn same(a: &str, b: &str) -> bool {
     !a.is_empty() && a == b
 }
 
-/// The words of a name that make it this company's.
-fn core(name: &str) -> String {
+/// The words of a name that make it this company's, in one spelling: names with the same words are [`same`]. Empty: it has none.
+pub fn core(name: &str) -> String {
     let name = folded_width(clean(name)).replace(['.', '\'', '\u{2019}', '`'], "").replace('&', " and ");
     let said = list::words(&name.to_uppercase());
     let words: Vec<&str> = said.split(' ').filter(|word| !word.is_empty()).collect();

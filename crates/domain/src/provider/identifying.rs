@@ -8,6 +8,7 @@ use super::placeholder::Placeholder;
 use super::same_person::Whom;
 use super::values::Values;
 use crate::fields::FieldSet;
+use crate::hash::{Hash, hash, hash_each};
 use crate::person::Person;
 use crate::shared::Kind;
 
@@ -183,6 +184,18 @@ impl Config {
         let goes = |p: Placeholder| used.is_none_or(|set| set.sends(p));
         let told = |p: Placeholder| self.sends.contains(&p) && goes(p) && p.of(person).is_some();
         told(Placeholder::FullName) || told(Placeholder::FirstName) && told(Placeholder::LastName)
+    }
+
+    /// A hash of whom it is asked about, by what is sent: the name, where that is sent, else what identifies. So two contacts are
+    /// one person to it, or are not, whatever else is known of them.
+    pub fn whom_asked(&self, person: &Person) -> Hash {
+        if let Some(name) = person.called().filter(|_| self.asks_by_name(person)) {
+            return hash(&[b"whom", b"name", name.as_bytes()]);
+        }
+        let identity = self.identity(person);
+        let used = identity.sets.first().into_iter().flatten();
+        let parts = used.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        hash_each([&b"whom"[..], b"set"].into_iter().chain(parts))
     }
 
     /// Whether it is asked by this value, where it is known: as part of an identifying set, or beside one.

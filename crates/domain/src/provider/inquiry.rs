@@ -379,6 +379,11 @@ impl Inquiry {
         !left.is_empty() && mapped(left).intersect(wanted).is_empty()
     }
 
+    /// The fields that the answers of the steps that are left can still have.
+    pub fn to_come(&self, config: &Config) -> FieldSet {
+        self.wanted().minus(self.settled_fields(config))
+    }
+
     /// The fields that earlier steps supplied.
     pub fn supplied(&self) -> FieldSet {
         self.values.fields()

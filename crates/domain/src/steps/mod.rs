@@ -17,6 +17,7 @@ use crate::call_error::{Failure, NoMatchReason};
 use crate::checks::Checks;
 use crate::contact::Contact;
 use crate::fields::FieldSet;
+use crate::hash::Hash;
 use crate::merge;
 use crate::position::Post;
 use crate::rate::Window;
@@ -150,6 +151,10 @@ pub struct Steps {
     answered: Option<Answered>,
     checks: Option<Checks>,
     outcome: Option<Outcome>,
+    /// The hash of the contact's row, and the position that an earlier part of the call kept.
+    kept_position: Option<(Hash, String)>,
+    /// The position of what was written.
+    post: Option<Post>,
 }
 
 impl Steps {
@@ -176,6 +181,8 @@ impl Steps {
             answered: None,
             checks: None,
             outcome: None,
+            kept_position: None,
+            post: None,
         }
     }
 
@@ -188,6 +195,17 @@ impl Steps {
     /// What stands in these fields stays: to be said before the end of [`Step::Read`].
     pub fn keep(&mut self, fields: FieldSet) {
         self.kept = fields;
+    }
+
+    /// It goes on with what an earlier call began, which kept this of the position, see [`Post::to_keep`]: to be said before the end
+    /// of [`Step::Read`]. `row`: the hash of the contact's row.
+    pub fn go_on_with(&mut self, row: Hash, position: &str) {
+        self.kept_position = Some((row, position.to_owned()));
+    }
+
+    /// What is to be kept of the position for what comes later, see [`Post::to_keep`]. `None`: nothing of one was written.
+    pub fn position_to_keep(&self, row: &Hash) -> Option<String> {
+        self.post.as_ref()?.to_keep(row)
     }
 
     /// It goes on with what an earlier call began, which used an admission of the rate limit.
@@ -348,8 +366,9 @@ impl Steps {
             (Step::Write, Event::Written(Some(written))) => self.written(*written),
             (Step::Charge, Event::Charged) => {
                 self.reserved = false;
-                let Gathered { origin, origins, .. } =
+                let Gathered { origin, origins, post, .. } =
                     self.gathered.take().expect("gathered before it is charged");
+                self.post = Some(post);
                 self.outcome =
                     Some(Outcome::Enriched { updated: self.updated, origin, origins: Box::new(origins) });
                 Step::Done
@@ -396,7 +415,10 @@ impl Steps {
         };
         let Request { fields, mapped, overwrite, .. } = self.request;
         self.fields = merge::fillable(&contact, fields, mapped, overwrite).minus(self.kept);
-        let post = Post::new(self.request.position, &contact);
+        let mut post = Post::new(self.request.position, &contact);
+        if let Some((row, kept)) = &self.kept_position {
+            post = post.going_on(row, Some(kept));
+        }
         self.contact = Some(contact);
         if self.fields.is_empty() {
             return self.end(Outcome::Unchanged(None));

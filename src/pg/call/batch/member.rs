@@ -7,7 +7,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::pg::call::batch::lookup::Keys;
-use crate::pg::call::batch::{Batch, PORTION, Visit};
+use crate::pg::call::batch::{Batch, PORTION};
 use crate::pg::call::outcome;
 use crate::pg::call::ownership;
 use crate::pg::call::{preconditions, target};
@@ -100,6 +100,11 @@ impl Batch<'_> {
             }
             steps.next(Event::Claimed);
             steps.keep(kept);
+            if let (Found::One(contact), Some(paid_for)) = (&found, self.paid_for(claim.position))
+                && let Some(position) = paid_for.position()
+            {
+                steps.go_on_with(self.scope().row(contact), position);
+            }
             let mut providers = std::mem::take(&mut self.providers);
             self.scope().qualify(&mut steps, found, denied, &mut providers);
             self.providers = providers;
@@ -169,14 +174,16 @@ impl Batch<'_> {
         unseen.map(|((position, _), _)| *position).collect()
     }
 
+    /// For whom a credit was charged, if one was and that is known.
+    fn paid_for(&self, position: usize) -> Option<PaidFor> {
+        let visit = self.visit.as_ref().filter(|visit| visit.charged)?;
+        let text = visit.paid_for.get(position).filter(|text| !text.is_empty())?;
+        Some(PaidFor::parse(text))
+    }
+
     /// Whether a credit was charged for it, and it is another question by now to some provider.
     fn is_another(&self, position: usize, steps: &Steps) -> bool {
-        let paid_for = |visit: &Visit| {
-            visit.paid_for.get(position).filter(|text| !text.is_empty()).map(|text| PaidFor::parse(text))
-        };
-        let Some(paid_for) = self.visit.as_ref().filter(|visit| visit.charged).and_then(paid_for) else {
-            return false;
-        };
+        let Some(paid_for) = self.paid_for(position) else { return false };
         let (contact, row) = (steps.contact(), self.scope().row(steps.contact()));
         let person = provider::person(contact);
         let mut configs = self.providers.all.iter().filter_map(|(_, provider)| provider.config.as_ref().ok());
@@ -209,9 +216,13 @@ impl Batch<'_> {
             }
         }
         let pending = steps.pending();
+        let comes = pending.is_some() && matches!(steps.outcome(), Some(Outcome::Enriched { .. }));
+        let row = comes.then(|| self.scope().row(steps.contact()));
+        let position = row.and_then(|row| steps.position_to_keep(&row));
         let (outcome, contact) = steps.into_outcome();
         let written = matches!(outcome, Outcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
+        let line = BatchResult { position, ..line };
         if let Some(contact) = &line.contact {
             let row = self.scope().row(contact);
             self.outcomes_told.push(outcome::Told::of(&self.binding, row, &contact.id, &line));
@@ -286,14 +297,20 @@ impl Batch<'_> {
 }
 
 /// The line of a contact.
-fn line(binding: &Binding, request_id: Uuid, outcome: Outcome, contact: Option<Contact>) -> BatchResult {
+fn line(binding: &Binding, request_id: Uuid, came: Outcome, contact: Option<Contact>) -> BatchResult {
     let read = |contact: Option<Contact>| contact.expect("a contact that was read");
-    match outcome {
+    match came {
         Outcome::Enriched { updated, origin, .. } => {
             BatchResult::done(request_id, read(contact), updated, Some(origin))
         }
         Outcome::Unchanged(origin) => BatchResult::done(request_id, read(contact), FieldSet::EMPTY, origin),
-        Outcome::Failed(failure) => BatchResult::failed(request_id, &failure, contact),
+        Outcome::Failed(failure) => {
+            let failure = match &contact {
+                Some(contact) => outcome::explained(failure, contact),
+                None => failure,
+            };
+            BatchResult::failed(request_id, &failure, contact)
+        }
         Outcome::Raised(Raised { sqlstate, message }) => {
             BatchResult::raised(request_id, &sqlstate, &message, contact)
         }

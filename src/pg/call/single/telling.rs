@@ -17,12 +17,17 @@ impl SingleCall<'_> {
         let rate_limit = rate_status(self.caller, self.account).tightest();
         let pending = steps.pending().is_some_and(|pending| !pending.given_up);
         let queued = pending && self.queue_rest(&steps, ask);
-        let (outcome, contact) = steps.into_outcome();
-        let (fields_updated, origin, field_origins) = match outcome {
+        let (came, contact) = steps.into_outcome();
+        let (fields_updated, origin, field_origins) = match came {
             Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), *origins),
             Outcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
             Outcome::Failed(_) if queued => (FieldSet::EMPTY, None, FieldMap::default()),
-            Outcome::Failed(failure) => return Err(failure),
+            Outcome::Failed(failure) => {
+                return Err(match &contact {
+                    Some(contact) => outcome::explained(failure, contact),
+                    None => failure,
+                });
+            }
             Outcome::Replayed(stored) => {
                 self.drop_claims();
                 return Ok(Told::Again(reply::replay(stored, self.request_id, self.credits(), rate_limit)));
@@ -75,6 +80,7 @@ impl SingleCall<'_> {
     /// Queues what comes later, where the caller wants that.
     fn queue_rest(&self, steps: &Steps, ask: &Ask) -> bool {
         let charged = matches!(steps.outcome(), Some(Outcome::Enriched { .. }));
+        let charged = charged.then(|| steps.position_to_keep(&self.row));
         let rest = Rest {
             workspace: self.workspace(),
             binding: &self.binding,

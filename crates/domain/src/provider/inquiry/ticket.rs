@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Inquiry, MAX_TAKEN_BYTES};
 use crate::fields::{Field, FieldSet};
+use crate::hash::{Hash, hash_each};
 use crate::provider::Config;
 use crate::provider::taken::Taken;
 
@@ -43,6 +44,13 @@ impl Inquiry {
             place,
             ..Inquiry::new(wanted)
         })
+    }
+
+    /// A hash of all that was taken, where the request that is next asks for what was handed in by it.
+    pub fn vendor_id(&self, config: &Config) -> Option<Hash> {
+        let taken = self.taken.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        (self.step > 0 && self.is_poll(config))
+            .then(|| hash_each(std::iter::once(&b"taken"[..]).chain(taken)))
     }
 
     /// What is to be kept so that nothing is handed in twice, as JSON of at most [`MAX_TICKET_BYTES`]; `None`: no step has
