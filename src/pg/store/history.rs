@@ -199,27 +199,25 @@ pub fn knows(workspaces: &[Uuid], provider: &str) -> bool {
 }
 
 // One look into the index for each contact.
-static OF_CONTACTS: Statement = Statement::new(concat!(
-    "SELECT ",
-    columns!(),
-    "
+macro_rules! of_contacts {
+    ($which:literal) => {
+        Statement::new(concat!(
+            "SELECT ",
+            columns!(),
+            "
      FROM pg_catalog.unnest($4) AS c(contact_id),
           LATERAL (SELECT h.* FROM leadlex.enrichment AS h
                    WHERE h.contact_id OPERATOR(pg_catalog.=) c.contact_id AND h.workspace_id OPERATOR(pg_catalog.=) $1
-                     AND h.schema_name OPERATOR(pg_catalog.=) $2 AND h.table_name OPERATOR(pg_catalog.=) $3 OFFSET 0) AS e"
-));
+                     AND h.schema_name OPERATOR(pg_catalog.=) $2 AND h.table_name OPERATOR(pg_catalog.=) $3 ",
+            $which,
+            ") AS e"
+        ))
+    };
+}
 
-// The same, of a few rows of each: calls look, whatever stands in the history.
-static LATEST_OF_CONTACTS: Statement = Statement::new(concat!(
-    "SELECT ",
-    columns!(),
-    "
-     FROM pg_catalog.unnest($4) AS c(contact_id),
-          LATERAL (SELECT h.* FROM leadlex.enrichment AS h
-                   WHERE h.contact_id OPERATOR(pg_catalog.=) c.contact_id AND h.workspace_id OPERATOR(pg_catalog.=) $1
-                     AND h.schema_name OPERATOR(pg_catalog.=) $2 AND h.table_name OPERATOR(pg_catalog.=) $3
-                   ORDER BY h.created_at DESC LIMIT 16) AS e"
-));
+static OF_CONTACTS: Statement = of_contacts!("OFFSET 0");
+// A few rows of each: calls look, whatever stands in the history.
+static LATEST_OF_CONTACTS: Statement = of_contacts!("ORDER BY h.created_at DESC LIMIT 16");
 
 /// What was written into these contacts of one table last, by contact, the latest first: 16 enrichments of each at most.
 pub fn latest_of_contacts(

@@ -64,34 +64,27 @@ pub fn notice(message: &str, detail: &str, hint: &str) {
 }
 
 fn tell((level, sqlstate): (pgrx::PgLogLevel, &str), message: &str, detail: &str, hint: &str, about: &About) {
-    let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
-    let mut told = pg_sys::ErrorData {
-        elevel: level as i32,
-        sqlerrcode: pack(sqlstate),
-        message: copied(message),
-        detail: copied(detail),
-        hint: copied(hint),
-        schema_name: text(&about.schema),
-        table_name: text(&about.table),
-        column_name: text(&about.column),
-        datatype_name: text(&about.datatype),
-        constraint_name: text(&about.constraint),
-        // SAFETY: always set while a backend runs SQL.
-        assoc_context: unsafe { pg_sys::CurrentMemoryContext },
-        ..Default::default()
-    };
+    let told = error_data(level, sqlstate, message, about);
+    let mut told = pg_sys::ErrorData { detail: copied(detail), hint: copied(hint), ..told };
     // SAFETY: ThrowErrorData copies every field, and returns for what is less than an ERROR.
     unsafe { pg_sys::ThrowErrorData(&mut told) };
 }
 
 /// Raises an error that was caught as Postgres raised it, without its DETAIL, which can hold values. It does not return.
 pub fn again(caught: &Caught) -> ! {
+    let mut error = error_data(pgrx::PgLogLevel::ERROR, &caught.sqlstate, &caught.message, &caught.about);
+    // SAFETY: ThrowErrorData copies every field; for ERROR it does not return.
+    unsafe { pg_sys::ThrowErrorData(&mut error) };
+    unreachable!("ThrowErrorData returned")
+}
+
+/// What there is to say, with what it is about in the protocol's own fields, in the current memory context.
+fn error_data(level: pgrx::PgLogLevel, sqlstate: &str, message: &str, about: &About) -> pg_sys::ErrorData {
     let text = |text: &Option<String>| text.as_deref().map_or(std::ptr::null_mut(), copied);
-    let about = &caught.about;
-    let mut error = pg_sys::ErrorData {
-        elevel: pgrx::PgLogLevel::ERROR as i32,
-        sqlerrcode: pack(&caught.sqlstate),
-        message: copied(&caught.message),
+    pg_sys::ErrorData {
+        elevel: level as i32,
+        sqlerrcode: pack(sqlstate),
+        message: copied(message),
         schema_name: text(&about.schema),
         table_name: text(&about.table),
         column_name: text(&about.column),
@@ -101,10 +94,7 @@ pub fn again(caught: &Caught) -> ! {
         // SAFETY: always set while a backend runs SQL.
         assoc_context: unsafe { pg_sys::CurrentMemoryContext },
         ..Default::default()
-    };
-    // SAFETY: ThrowErrorData copies every field; for ERROR it does not return.
-    unsafe { pg_sys::ThrowErrorData(&mut error) };
-    unreachable!("ThrowErrorData returned")
+    }
 }
 
 /// Whether this has not been said in the present statement of the client: once told is enough.
@@ -139,16 +129,9 @@ fn pack(sqlstate: &str) -> i32 {
 }
 
 fn throw(sqlstate: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> ! {
-    let mut error = pg_sys::ErrorData {
-        elevel: pgrx::PgLogLevel::ERROR as i32,
-        sqlerrcode: pack(sqlstate),
-        message: copied(message),
-        detail: detail.map_or(std::ptr::null_mut(), copied),
-        hint: hint.map_or(std::ptr::null_mut(), copied),
-        // SAFETY: always set while a backend runs SQL.
-        assoc_context: unsafe { pg_sys::CurrentMemoryContext },
-        ..Default::default()
-    };
+    let error = error_data(pgrx::PgLogLevel::ERROR, sqlstate, message, &About::default());
+    let text = |text: Option<&str>| text.map_or(std::ptr::null_mut(), copied);
+    let mut error = pg_sys::ErrorData { detail: text(detail), hint: text(hint), ..error };
     // SAFETY: ThrowErrorData copies every field; for ERROR it does not return (pgrx turns the longjmp into a panic,
     // so destructors run).
     unsafe { pg_sys::ThrowErrorData(&mut error) };

@@ -159,6 +159,8 @@ fn a_real_exporter_scrapes_all_that_is_asked_for() {
     let (mut caller, ids) = (world.caller(), (1..=20).map(contact).collect::<Vec<Uuid>>());
     caller.execute("SELECT leadlex.enqueue($1)", &[&ids]).unwrap();
     caller.execute("SELECT count(*) FROM enrich_contacts($1)", &[&ids]).unwrap();
+    let spent = "SELECT coalesce(sum(cost) * 10, 0)::int8 FROM leadlex.spend";
+    eventually("spend is written", SOON, || world.number(spent) == 16);
     world.run("SELECT leadlex.stop('for the test')");
     let exporter = Exporter::start(&program, &world);
     let mut scrape = String::new();

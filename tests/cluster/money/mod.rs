@@ -9,7 +9,8 @@ mod quality;
 mod spend;
 mod views;
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -17,8 +18,20 @@ use serde_json::{Value, json};
 use crate::support::{Behaviour, eventually};
 use crate::world::{Beginning, PATH, World, only_phone};
 
+/// Waits for midnight UTC where it is near: there a day's budget begins anew.
+fn away_from_midnight() {
+    const DAY_S: u64 = 86_400;
+    const MARGIN_S: u64 = 90;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+    let left = DAY_S - now % DAY_S;
+    if left <= MARGIN_S {
+        thread::sleep(Duration::from_secs(left + 1));
+    }
+}
+
 /// The provider knows everybody's telephone number, and has this price.
 fn world(contacts: i32, price: Value) -> World {
+    away_from_midnight();
     let world = World::with(&Beginning { contacts, credits: None, ..Beginning::default() });
     world.provider.on(PATH, |request| {
         Behaviour::json(200, only_phone(&format!("+1202555 {}", request.param("email").unwrap_or("nobody"))))

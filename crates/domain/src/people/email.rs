@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use unicode_normalization::char::is_combining_mark;
 
 use super::stand_in;
-use super::text::{clean, folded_width};
+use super::text::{clean, folded_width, is_variation_selector};
 use super::{Rules, host};
 
 /// One address out of a text.
@@ -226,7 +226,7 @@ fn is_sign(c: char) -> bool {
 
 /// Of any script, with the marks that some put on their letters, and what joins these.
 pub(super) fn is_letter(c: char) -> bool {
-    let only_for_looks = matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
+    let only_for_looks = is_variation_selector(c);
     let joins = matches!(c, '\u{200c}' | '\u{200d}');
     c.is_alphanumeric() || !c.is_ascii() && !only_for_looks && (joins || is_combining_mark(c))
 }

@@ -34,6 +34,11 @@ pub fn is_invisible(c: char) -> bool {
         | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Chooses between two shapes of the character before it.
+pub fn is_variation_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
 /// Full-width letters, digits and signs (as Japanese keyboards give them) as their ASCII ones.
 pub fn folded_width(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_ascii() {

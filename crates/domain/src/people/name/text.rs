@@ -2,6 +2,8 @@
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, char::is_combining_mark, is_nfc_quick};
 
+use crate::people::text;
+
 /// NFC, without control characters and invisible marks, white space collapsed.
 pub fn tidy(text: &str) -> String {
     if is_tidy(text) {
@@ -34,11 +36,9 @@ pub fn composed(text: String) -> String {
     }
 }
 
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e01ef}')
+/// What a name is without: beside what no text shows, what chooses between two shapes of one letter.
+pub fn is_invisible(c: char) -> bool {
+    text::is_invisible(c) || text::is_variation_selector(c)
 }
 
 /// Whether it is a combining mark of Unicode, such as an accent of a text in NFD.
