@@ -64,7 +64,7 @@ RESET SESSION AUTHORIZATION;
 \set VERBOSITY default
 \set ON_ERROR_STOP on
 \echo
-\echo 'None of this cost anything: a credit goes only when a field changes, and every one has a row in the ledger.'
+\echo 'None of these errors cost a credit. Those that went are for fields that changed, or were taken away by hand; each has a row in the ledger.'
 \echo
 \set ECHO queries
 SELECT w.name AS workspace, l.amount, coalesce(l.note, 'request ' || l.request_id) AS "for"

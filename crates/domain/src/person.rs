@@ -85,7 +85,11 @@ impl Person {
         let domain = kept(contact.company_domain.as_deref()).and_then(company::domain);
         let domain_of_address = domain.is_none();
         let domain = domain.or_else(|| company::domain_of(address.as_ref()?));
-        let stored = (named(contact.first_name.as_deref()), named(contact.last_name.as_deref()));
+        let parts = (named(contact.first_name.as_deref()), named(contact.last_name.as_deref()));
+        let whole = both(&parts);
+        // "First" and "Last" are words that a name can have; together they are none.
+        let stored =
+            if whole.is_none() && parts.0.is_some() && parts.1.is_some() { (None, None) } else { parts };
         let url = kept(contact.value(Field::LINKEDIN_URL));
         let handle = url.and_then(linkedin::stored);
         let number = kept(contact.value(Field::PHONE)).filter(|text| phone::is_number(text));
@@ -95,7 +99,7 @@ impl Person {
             shared: Shared::default(),
             domain_of_address,
             email: address.map(|address| Given { sent: address.sent, normal: Some(address.normal) }),
-            full_name: named(contact.full_name.as_deref()).or_else(|| both(&stored)),
+            full_name: named(contact.full_name.as_deref()).or(whole),
             company_name: filled(contact, Field::COMPANY_NAME).filter(|g| company::identifies(&g.sent)),
             company_domain: domain.map(Given::as_sent),
             linkedin_url: handle.as_ref().and_then(|handle| Some(Given::new(url?, Some(handle.clone())))),
@@ -129,7 +133,8 @@ impl Person {
             if first.is_some() && last.is_some() {
                 return (first, last);
             }
-            let split = self.full_name.as_ref().and_then(|full| name::split(&full.sent));
+            let split =
+                self.full_name.as_ref().and_then(|full| name::split(self.without_company(&full.sent)));
             let (of_first, of_last) = split.unzip();
             // A part may be a word that alone is no name ("Jane Example").
             let part =
@@ -137,6 +142,13 @@ impl Person {
             let given = |text: Option<String>| text.map(part);
             (first.or_else(|| given(of_first)), last.or_else(|| given(of_last)))
         })
+    }
+
+    /// "Jane Doe, Acme" is no "Surname, Given" where the contact's company is Acme.
+    fn without_company<'t>(&self, full: &'t str) -> &'t str {
+        let is_company =
+            |part: &str| self.company_name.as_ref().is_some_and(|name| company::same(&name.sent, part));
+        full.rsplit_once(',').filter(|(_, part)| is_company(part)).map_or(full, |(name, _)| name)
     }
 
     /// Names of columns that have a text, and one that is no value: it is neither sent, nor does it identify.

@@ -74,6 +74,37 @@ fn the_first_of_many_addresses_identifies_and_all_are_known() {
 }
 
 #[test]
+fn two_columns_that_stand_in_for_a_name_together_are_none() {
+    let with = |first: &str, last: &str| {
+        let names = (Some(first.to_owned()), Some(last.to_owned()));
+        Person::made_up(&Contact { full_name: None, first_name: names.0, last_name: names.1, ..contact() })
+    };
+    for (first, last) in [("First", "Last"), ("first", "LAST"), ("Test", "Test"), ("Deleted", "User")] {
+        let person = with(first, last);
+        assert_eq!((person.first_name(), person.last_name()), (None, None), "{first} {last}");
+        assert_eq!(person.full_name, None, "{first} {last}");
+    }
+    let person = with("Jane", "Last");
+    assert_eq!((sent(person.first_name()), sent(person.last_name())), (Some("Jane"), Some("Last")));
+}
+
+#[test]
+fn a_company_behind_the_name_is_no_given_name() {
+    let split = |full: &str, company: &str| {
+        let mut given = Contact { full_name: Some(full.into()), ..contact() };
+        given.values.set(Field::COMPANY_NAME, company.into());
+        let person = Person::made_up(&given);
+        [person.first_name(), person.last_name()]
+            .map(|part| sent(part).map(str::to_owned).unwrap_or_default())
+    };
+    assert_eq!(split("Ann Roe, Acme", "Acme"), ["Ann", "Roe"]);
+    assert_eq!(split("Ann Roe, acme", "Acme Ltd."), ["Ann", "Roe"]);
+    assert_eq!(split("Ford, Jane", "Ford"), ["Jane", "Ford"]);
+    assert_eq!(split("Jane Ford", "Ford"), ["Jane", "Ford"]);
+    assert_eq!(split("Doe, Jane", "Acme"), ["Jane", "Doe"]);
+}
+
+#[test]
 fn a_bare_word_is_no_profile_to_ask_by() {
     let with = |text: &str| {
         let mut given = contact();

@@ -84,9 +84,14 @@ fn is_open_to_anyone(host: &str, registrable: &str) -> bool {
     families.contains(&name)
 }
 
-/// Whether a company's name says which company it is: no stand-in, and not `self-employed` and the like.
+/// Whether a company's name says which company it is: no stand-in, not `self-employed` and the like, and no domain at which
+/// anybody can have an address.
 pub fn identifies(name: &str) -> bool {
     let name = clean(name);
+    let is_host = name.contains('.') && !name.contains(char::is_whitespace);
+    if is_host && host::ascii_host(&name).is_some_and(|host| is_open_to_all(&host)) {
+        return false;
+    }
     let said = list::words(&name);
     !stand_in::is_stand_in(&name) && !said.is_empty() && !STAND_INS.contains(&said)
 }

@@ -144,6 +144,9 @@ fn names_that_name_no_company_identify_nobody() {
         "Selbstständig",
         "Test",
         "Company Name",
+        "gmail.com",
+        "Web.de",
+        "mailinator.com",
     ] {
         assert!(!identifies(text), "{text:?}");
     }
@@ -155,6 +158,8 @@ fn names_that_name_no_company_identify_nobody() {
         "Private Bank of Example",
         "3M",
         "株式会社アクメ",
+        "acme.com",
+        "Booking.com",
     ] {
         assert!(identifies(text), "{text:?}");
     }

@@ -30,7 +30,7 @@ pub fn handle(text: &str) -> Option<String> {
 /// handle only where parts are joined by hyphens, as LinkedIn makes them up (`jane-doe-7b2`), and some of it is letters.
 pub fn stored(text: &str) -> Option<String> {
     handle_from_url(text).or_else(|| {
-        let handle = handle(text)?;
+        let handle = handle(text.trim_start().trim_start_matches('@'))?;
         let joined = handle.trim_matches('-').contains('-');
         let letters = handle.chars().filter(|c| c.is_alphabetic()).nth(2).is_some();
         let says_who = joined && letters && company::identifies(&handle);
@@ -74,6 +74,8 @@ fn from_url_within(text: &str, depth: usize) -> Option<String> {
     };
     let on_linkedin = on_linkedin(&text);
     let path = on_linkedin.unwrap_or_else(|| without_slashes(&text));
+    // `/#/in/jane`: as an application in the browser writes its pages.
+    let path = path.strip_prefix("/#").filter(|path| path.starts_with('/')).unwrap_or(path);
     let (path, query) = path.split_at(path.find(['?', '#']).unwrap_or(path.len()));
     let segments: Vec<&str> =
         path.split(['/', '\\']).filter(|segment| !matches!(*segment, "" | ".")).collect();

@@ -207,9 +207,10 @@ const OTHERS: [&str; 104] = [
 
 #[test]
 fn all_spellings_of_a_profile_are_one() {
-    for text in SPELLINGS {
+    for text in SPELLINGS.iter().chain(&["https://www.linkedin.com/#/in/jürgen-example-7b2"]) {
         assert_eq!(handle(text).as_deref(), Some("jürgen-example-7b2"), "{text}");
     }
+    assert_eq!(stored("@jane-doe-7").as_deref(), Some("jane-doe-7"));
 }
 
 #[test]

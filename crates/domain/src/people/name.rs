@@ -9,7 +9,7 @@ mod order;
 mod text;
 mod words;
 
-use words::STAND_INS;
+use words::{AFTER_TITLES, GENERATIONS, LETTERS, STAND_INS, TITLES};
 
 /// What is longer names nobody.
 const MAX_BYTES: usize = 400;
@@ -48,6 +48,13 @@ pub fn split(full: &str) -> Option<(String, String)> {
     both.iter().all(|part| !words::is_stand_in_part(part)).then_some((first, last))
 }
 
+/// Whether a word in small letters, without its points, is a title or letters after a name, so that it tells no two persons
+/// apart. Two letters that are a surname, too, are not (`DO`, `MA`).
+pub fn is_title_or_letters(word: &str) -> bool {
+    [&TITLES, &AFTER_TITLES, &LETTERS, &GENERATIONS].into_iter().any(|list| list.contains(word))
+        || word.len() > 2 && LETTERS.contains(&word.to_uppercase())
+}
+
 fn is_tidy_name(text: &str) -> bool {
     if !text.chars().any(char::is_alphabetic) || text.contains(['@', '\u{ff20}']) || text.contains("://") {
         return false;
@@ -56,10 +63,13 @@ fn is_tidy_name(text: &str) -> bool {
         return false;
     }
     let plain = plain_words(text);
-    let deleted = plain.strip_prefix("deleted").is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    let deleted = ["deleted", "deactivated"]
+        .into_iter()
+        .any(|word| plain.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')));
     let all_stand_ins = || {
-        let words = text.split(' ').map(plain_words);
-        words.filter(|word| !word.is_empty()).all(|word| STAND_INS.contains(&word))
+        let words: Vec<String> = text.split(' ').map(plain_words).filter(|word| !word.is_empty()).collect();
+        let is_stand_in = |word: &String| STAND_INS.contains(word);
+        words.iter().any(is_stand_in) && words.iter().all(|word| is_stand_in(word) || TITLES.contains(word))
     };
     !deleted && !STAND_INS.contains(&plain) && !all_stand_ins()
 }

@@ -136,7 +136,8 @@ impl Spec {
 /// What the parts say, without those that say nothing and those that say what the one before them did.
 fn join(parts: &[Spec], separator: &str, body: &Value, accepts: Accepts) -> Option<Text<'static>> {
     let says_something = |found: Text<'_>| {
-        (found.settled || !stand_in::is_stand_in(&found.text)).then(|| found.text.into_owned())
+        let text = if found.settled { &found.text } else { without_ends(&found.text, separator.trim()) };
+        (found.settled || !stand_in::is_stand_in(text)).then(|| text.to_owned())
     };
     let mut texts: Vec<String> = Vec::new();
     for text in parts.iter().filter_map(|part| part.find(body, accepts, &says_something)) {
@@ -145,6 +146,18 @@ fn join(parts: &[Spec], separator: &str, body: &Value, accepts: Accepts) -> Opti
         }
     }
     (!texts.is_empty()).then(|| Text::found(texts.join(separator)))
+}
+
+/// Without the separators that a vendor leaves where a part is missing.
+fn without_ends<'t>(text: &'t str, separator: &str) -> &'t str {
+    let mut rest = text.trim();
+    while let Some(shorter) = rest.strip_prefix(separator).or_else(|| rest.strip_suffix(separator)) {
+        if separator.is_empty() {
+            break;
+        }
+        rest = shorter.trim();
+    }
+    rest
 }
 
 fn parse_list(node: &Node<'_>) -> Checked<Vec<Spec>> {

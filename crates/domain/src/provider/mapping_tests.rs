@@ -130,6 +130,12 @@ fn joins_leave_out_what_says_nothing_and_what_repeats() {
     assert_eq!(joined("Singapore", "singapore", "Singapore").as_deref(), Some("Singapore"));
     assert_eq!(joined("Berlin", "-", "Berlin").as_deref(), Some("Berlin"));
     assert_eq!(joined("New York", "Berlin", "New York").as_deref(), Some("New York, Berlin, New York"));
+    assert_eq!(
+        joined("Berlin, ", "Berlin", " ,Germany").as_deref(),
+        Some("Berlin, Germany"),
+        "their own separators"
+    );
+    assert_eq!(joined("Berlin,,", ", ", "D.C.").as_deref(), Some("Berlin, D.C."));
     let settled = json!({"join": [{"pointer": "/0", "map": {"x": "N/A"}}, "/1"]});
     assert_eq!(
         text(settled, &json!(["x", "Bern"])).as_deref(),

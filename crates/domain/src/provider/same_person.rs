@@ -171,53 +171,33 @@ const MOST_WORDS: usize = 32;
 const MOST_CHARS: usize = 1_000;
 
 /// Whether all words of the one are in the other, in any order: a second name, a title or an initial makes nobody
-/// somebody else, nor do accents. An initial is no family name where both have one. `None` where one is written in another
-/// script.
+/// somebody else, nor do accents. An initial can be short for any word: so it says nothing alone, nor beside a word of its
+/// own side that the other lacks (Ann Roe, Ann R. Smith). `None` where nothing is said, or in another script.
 fn same_name(one: &str, other: &str) -> Option<bool> {
-    let [one, other] = [Compared::of(one)?, Compared::of(other)?];
-    if one.is_latin() != other.is_latin() {
+    let (one, other) = (words(&name::normal(one)?), words(&name::normal(other)?));
+    let latin = |words: &[String]| words.iter().any(|word| word.contains(|c: char| c.is_ascii_alphabetic()));
+    let is_name = |words: &[String]| (1..=MOST_WORDS).contains(&words.len());
+    if !is_name(&one) || !is_name(&other) || latin(&one) != latin(&other) {
         return None;
     }
-    let (short, long) = if one.words.len() <= other.words.len() { (one, other) } else { (other, one) };
-    let mut left: Vec<Option<&str>> = long.words.iter().map(|word| Some(word.as_str())).collect();
+    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    let mut left: Vec<Option<&str>> = long.iter().map(|word| Some(word.as_str())).collect();
     let mut take = |fits: &dyn Fn(&str) -> bool| {
         left.iter_mut().find(|word| word.is_some_and(fits)).map(Option::take).is_some()
     };
     // Whole words first, so that no initial takes one away.
-    let rest: Vec<&String> =
-        short.words.iter().filter(|word| !take(&|other| other == word.as_str())).collect();
+    let rest: Vec<&String> = short.iter().filter(|word| !take(&|other| other == word.as_str())).collect();
     let initial = |word: &str, other: &str| {
         word.chars().next() == other.chars().next() && [word, other].into_iter().any(is_initial)
     };
-    let all = rest.iter().all(|word| take(&|other| initial(word, other)));
-    let missed: Vec<&str> = left.into_iter().flatten().collect();
-    let by_initial_only = short.family_name(|word| rest.iter().any(|other| *other == word));
-    Some(all && !(by_initial_only && long.family_name(|word| missed.contains(&word))))
-}
-
-/// A name as it is compared.
-struct Compared {
-    words: Vec<String>,
-    /// Those of the family name: the last one where it is not certain which they are.
-    family: Vec<String>,
-}
-
-impl Compared {
-    /// `None` where it is no name.
-    fn of(text: &str) -> Option<Compared> {
-        let words = words(&name::normal(text)?);
-        let last = name::split(text).and_then(|(_, last)| Some(self::words(&name::normal(&last)?)));
-        let family = last.unwrap_or_else(|| words.last().cloned().into_iter().collect());
-        (1..=MOST_WORDS).contains(&words.len()).then_some(Compared { words, family })
+    if !rest.iter().all(|word| take(&|other| initial(word, other))) {
+        return Some(false);
     }
-
-    fn is_latin(&self) -> bool {
-        self.words.iter().any(|word| word.contains(|c: char| c.is_ascii_alphabetic()))
-    }
-
-    /// Whether the family name is more than an initial, and this holds of its last word. Particles come and go.
-    fn family_name(&self, holds: impl Fn(&str) -> bool) -> bool {
-        self.family.last().is_some_and(|word| !is_initial(word) && holds(word))
+    let abbreviated = rest.iter().any(|word| !is_initial(word));
+    let lacked = left.into_iter().flatten().any(|word| !is_initial(word) && !name::is_title_or_letters(word));
+    match (abbreviated && lacked, rest.len() < short.len()) {
+        (true, _) => Some(false),
+        (false, any_whole) => any_whole.then_some(true),
     }
 }
 

@@ -129,17 +129,25 @@ fn a_name_that_is_only_written_otherwise_is_the_same() {
         ("Jane Doering", "Jane Olsen", Some(false)),
         ("Jane Doering", "John Doering", Some(false)),
         ("J. Doering", "Kim Doering", Some(false)),
-        // Initials stand for any word, so the family names must not be two.
+        // An initial can be short for anything.
         ("Ann Roe", "R. A. Doe", Some(false)),
         ("Ann Roe", "Ann R. Smith", Some(false)),
+        ("Ann Roe", "Roe A. Smith", Some(false)),
+        ("Ann Roe", "Robert A. Smith", Some(false)),
         ("Roe, Ann", "Smith, Ann R.", Some(false)),
         ("John Lee", "J. L. Smith", Some(false)),
-        ("Ludwig van der Berg", "L. B. van der Toorn", Some(false)),
+        ("Ann Marie Roe", "A. M. R. Doe", Some(false)),
+        ("Al Roe", "Al R. Doe", Some(false)),
+        ("Madonna", "M. Smith", Some(false)),
+        ("Ann", "Robert A.", Some(false)),
+        ("Jane Doe", "J. Doe Smith", Some(false)),
         ("Ann Roe", "Dr. Ann R.", Some(true)),
         ("Ann R.", "Ann Roe Smith", Some(true)),
-        ("Jane Doe", "J. Doe Smith", Some(true)),
         ("Jane Doe", "J. A. Doe", Some(true)),
         ("Doe, Jane", "J. A. Doe", Some(true)),
+        ("Jane Doering", "J. Doering, CFA", Some(true)),
+        ("Jane Doe", "J. D.", None),
+        ("Roe", "R.", None),
         ("Юлия Пример", "Yulia Primer", None),
         ("Юлия Пример", "Юлия ПРИМЕР", Some(true)),
         ("Юлия Пример", "Иван Пример", Some(false)),
@@ -150,6 +158,31 @@ fn a_name_that_is_only_written_otherwise_is_the_same() {
         assert_eq!(same_name(one, other), same, "{one} {other}");
         assert_eq!(same_name(other, one), same, "{other} {one}");
     }
+}
+
+#[test]
+fn of_parts_an_initial_says_nothing_alone() {
+    let parts = json!([{"email": "/e"}, {"last_name": "/last"}, {"first_name": "/first"}]);
+    let ann = Contact { full_name: Some("Ann Roe".into()), ..Contact::default() };
+    for (first, last, other) in [
+        ("A.", "Smith", true),
+        ("Robert A.", "Smith", true),
+        ("Robert", "A. Smith", true),
+        ("Bob", "R.", true),
+        ("A.", "Roe", false),
+        ("Ann", "R.", false),
+        ("Ann", "Smith", false),
+        ("A.", "R.", false),
+    ] {
+        assert_eq!(
+            is_other(parts.clone(), &ann, json!({"first": first, "last": last})),
+            other,
+            "{first} {last}"
+        );
+    }
+    let roe = Contact { full_name: Some("Roe".into()), ..Contact::default() };
+    assert!(is_other(parts.clone(), &roe, json!({"first": "Bob", "last": "R. Smith"})));
+    assert!(!is_other(parts, &roe, json!({"first": "Bob", "last": "Roe"})));
 }
 
 #[test]
