@@ -4,6 +4,7 @@
 mod deferred;
 mod kinds;
 mod meets;
+mod taken_back;
 
 use std::time::Duration;
 

@@ -21,14 +21,28 @@ use leadlex_domain::waterfall::Gathered;
 pub struct Saved {
     pub written: Written,
     pub rejections: Vec<Rejection>,
+    /// What it did not take, with an error or without: not to be bought again.
+    pub not_taken: FieldSet,
 }
 
 impl Saved {
-    /// `after`: as it is, where something was written. `apart`: see [`Written::apart`].
-    pub fn of(before: Contact, after: Option<Contact>, rejections: Vec<Rejection>, apart: bool) -> Saved {
+    /// `before`: as it was, unless that has changed meanwhile.
+    fn of(before: Contact, saved: table::Saved) -> Saved {
+        let table::Saved { row, rejections, declined, apart, .. } = saved;
+        Saved::with(before, row, rejections, (declined, apart))
+    }
+
+    /// `after`: as it is, where something was written. `declined`: what a trigger took back. `apart`: see [`Written::apart`].
+    pub fn with(
+        before: Contact,
+        after: Option<Contact>,
+        rejections: Vec<Rejection>,
+        (declined, apart): (FieldSet, bool),
+    ) -> Saved {
         let after = after.unwrap_or_else(|| before.clone());
         let rejected = table::rejected(&rejections);
-        Saved { written: Written { before, after, rejected, apart }, rejections }
+        let not_taken = rejected.union(declined);
+        Saved { written: Written { before, after, rejected, apart }, rejections, not_taken }
     }
 }
 
@@ -47,7 +61,7 @@ pub fn write_changes(
     let others: FieldSet = gathered.values.fields().union(before.identifying_fields().iter().collect());
     let saved = binding.save(workspace, &before, wanted(&before), &gathered.post, others);
     if !saved.missed {
-        return Ok(Some(Saved::of(before, saved.row, saved.rejections, saved.apart)));
+        return Ok(Some(Saved::of(before, saved)));
     }
     let id = &before.id;
     let Some(locked) = binding.read_locked(workspace, id) else {
@@ -62,7 +76,7 @@ pub fn write_changes(
     }
     let saved = binding.save(workspace, &locked, wanted(&locked), &gathered.post, FieldSet::EMPTY);
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
-    Ok(Some(Saved::of(locked, saved.row, saved.rejections, saved.apart)))
+    Ok(Some(Saved::of(locked, saved)))
 }
 
 struct Asked<'a> {

@@ -32,7 +32,7 @@ pub use catalog::{
 pub use column_fit::unfit_kind;
 pub use many::{Change, Found};
 pub use rls::{barred_message, note};
-pub use saving::rejected;
+pub use saving::{Saved, declined, rejected};
 pub use status_columns::{NAMES as STATUS_COLUMNS, StatusWrite};
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 pub use value_fit::{Fitted, Rejection};

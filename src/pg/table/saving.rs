@@ -17,6 +17,8 @@ pub struct Saved {
     /// Something was to be written, but the row has changed since it was read, or a trigger declined.
     pub missed: bool,
     pub rejections: Vec<Rejection>,
+    /// What a trigger of the table took back without an error, if nothing has changed meanwhile.
+    pub declined: FieldSet,
     /// See [`leadlex_domain::steps::Written::apart`].
     pub apart: bool,
 }
@@ -26,6 +28,15 @@ enum Refused {
     Fields(Rejection),
     /// What the row was to say of it, maybe together with fields.
     Status(Caught),
+}
+
+/// Fields that were to be changed, and are as they were: a BEFORE trigger kept the old value, or left the row out (`after` is
+/// `None`). `changes`: what was to be written.
+pub fn declined(before: &Contact, changes: FieldSet, after: Option<&Contact>) -> FieldSet {
+    changes
+        .iter()
+        .filter(|field| after.is_none_or(|after| after.value(*field) == before.value(*field)))
+        .collect()
 }
 
 /// The fields of all of them.
@@ -52,7 +63,10 @@ impl Binding {
         while !changes.is_empty() {
             let beside = post.goes_with(changes.fields()).intersect(self.fields());
             match self.try_write(workspace, before, (&changes, status), others.union(beside)) {
-                Ok(row) => return Saved { missed: row.is_none(), row, rejections, apart },
+                Ok(row) => {
+                    let declined = declined(before, changes.fields(), row.as_ref());
+                    return Saved { missed: row.is_none(), row, rejections, declined, apart };
+                }
                 Err(Refused::Status(caught)) => {
                     self.warn_status_refused(&caught);
                     status = StatusWrite::default();
@@ -66,7 +80,7 @@ impl Binding {
                 }
             }
         }
-        Saved { row: None, missed: false, rejections, apart }
+        Saved { row: None, missed: false, rejections, declined: FieldSet::EMPTY, apart }
     }
 
     /// In a subtransaction where the table can refuse something: an error takes back all that was done in it, and its locks.

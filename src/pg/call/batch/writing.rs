@@ -18,6 +18,7 @@ use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::raise;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
+use crate::pg::table;
 use crate::pg::table::{Change, Fitted, Rejection, StatusWrite};
 use leadlex_domain::call_error::short;
 use leadlex_domain::contact::Contact;
@@ -95,7 +96,7 @@ impl Batch<'_> {
                 workspace: self.workspace(),
                 past: &member.past,
                 origins: &member.steps.gathered().origins,
-                fields: saved.written.rejected,
+                fields: saved.not_taken,
             });
         }
         provider::note_rejections(&self.providers.all, &refused);
@@ -285,6 +286,9 @@ impl Plan<'_> {
     }
 
     fn saved(self) -> Saved {
-        Saved::of(self.change.before.clone(), self.row, self.rejections, self.apart)
+        let (before, changes) = (self.change.before, self.change.changes.fields());
+        let declined =
+            self.row.as_ref().map_or(FieldSet::EMPTY, |row| table::declined(before, changes, Some(row)));
+        Saved::with(before.clone(), self.row, self.rejections, (declined, self.apart))
     }
 }

@@ -473,12 +473,12 @@ impl<'a> SingleCall<'a> {
         let saved = writing::write_changes(binding, workspace, others, before, gathered, wanted);
         drop(author);
         let saved = saved.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id));
-        let writing::Saved { written, rejections } = saved?;
+        let writing::Saved { written, rejections, not_taken } = saved?;
         for rejection in &rejections {
             binding.warn_rejected(&format!("contact {}", short(&self.id)), rejection);
         }
         if let Some(past) = &self.past {
-            let offer = Rejected { workspace, past, origins: &gathered.origins, fields: written.rejected };
+            let offer = Rejected { workspace, past, origins: &gathered.origins, fields: not_taken };
             provider::note_rejections(&self.providers, &[offer]);
         }
         Some(written)
