@@ -177,7 +177,8 @@ impl Person {
     /// name.
     pub fn not_alone(&self) -> Vec<&'static str> {
         let short = self.phone.as_ref().is_some_and(|phone| phone.normal.is_none());
-        let company = self.company_name.is_some() || self.company_domain.is_some();
+        let domain = self.company_domain.is_some() && !self.domain_of_address;
+        let company = self.company_name.is_some() || domain;
         let whole =
             || self.full_name.is_some() && (self.first_name().is_none() || self.last_name().is_none());
         let mailbox = self.email.is_some() && self.role_mailbox;

@@ -233,6 +233,8 @@ pub struct Crowd {
     /// Never more than one above what is allowed.
     names: HashMap<Hash, Vec<Named>>,
     found: Vec<(Value, Vec<Named>)>,
+    /// What is known of values of too many names: whether an administrator allowed them.
+    allowed: HashMap<Hash, bool>,
     of_one: bool,
 }
 
@@ -266,8 +268,22 @@ impl Crowd {
         self.names.is_empty()
     }
 
-    /// Whether more than `most` different names were met with this value.
+    /// Whether more than `most` different names were met with this value, and it is not known to be allowed.
     pub fn is_crowded(&self, value: Value, most: usize) -> bool {
+        self.has_many(value, most) && self.allowed.get(&value.hash) != Some(&true)
+    }
+
+    /// Whether it is of more than `most` names, and not known yet whether it is allowed.
+    pub fn is_to_be_judged(&self, value: Value, most: usize) -> bool {
+        self.has_many(value, most) && !self.allowed.contains_key(&value.hash)
+    }
+
+    /// Notes whether an administrator allowed it.
+    pub fn judge(&mut self, value: Value, allowed: bool) {
+        self.allowed.insert(value.hash, allowed);
+    }
+
+    fn has_many(&self, value: Value, most: usize) -> bool {
         self.names.get(&value.hash).is_some_and(|names| names.len() > most)
     }
 

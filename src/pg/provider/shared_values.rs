@@ -58,6 +58,7 @@ pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
         })
         .collect();
     let known = store::shared_values::known(workspace, values.iter().map(|(_, value)| value.hash), most);
+    judge(workspace, values.iter().map(|(_, value)| *value), crowd, most);
     let crowd = crowd.borrow();
     for (index, (at, value)) in values.iter().enumerate() {
         if known.get(index).copied().unwrap_or(false) || crowd.is_crowded(*value, most) {
@@ -69,9 +70,22 @@ pub fn mark(workspace: Uuid, people: &mut [Person], crowd: &Crowd) {
     }
 }
 
+/// Finds out which of the values that too many names of a set share were allowed by an administrator.
+fn judge(workspace: Uuid, values: impl Iterator<Item = Value>, crowd: &Crowd, most: usize) {
+    let open: Vec<Value> = values.filter(|value| crowd.borrow().is_to_be_judged(*value, most)).collect();
+    if open.is_empty() {
+        return;
+    }
+    let hashes: Vec<Hash> = open.iter().map(|value| value.hash).collect();
+    let allowed = store::shared_values::allowed(workspace, &hashes);
+    let mut crowd = crowd.borrow_mut();
+    open.into_iter().for_each(|value| crowd.judge(value, allowed.contains(&value.hash)));
+}
+
 /// Whether something of a person turned out to be many people's after it was looked at.
 pub fn has_become_shared(workspace: Uuid, person: &Person, crowd: &Crowd) -> bool {
     let Some(most) = settings::max_people_per_value() else { return false };
+    judge(workspace, leadlex_domain::sighting::identifying(workspace, person), crowd, most);
     let crowd = crowd.borrow();
     leadlex_domain::sighting::identifying(workspace, person)
         .any(|value| !person.shared.has(value.kind) && crowd.is_crowded(value, most))
@@ -134,11 +148,11 @@ impl About {
         let Some(value) = shared::answered_profile(self.workspace, self.provider, values) else {
             return false;
         };
-        let mut crowd = self.crowd.borrow_mut();
         if let Some(named) = self.named {
-            crowd.meet(value, named, most);
+            self.crowd.borrow_mut().meet(value, named, most);
         }
-        let found = crowd.is_crowded(value, most) || self.is_known(value, most);
+        judge(self.workspace, std::iter::once(value), &self.crowd, most);
+        let found = self.crowd.borrow().is_crowded(value, most) || self.is_known(value, most);
         if found {
             warn_once();
         }

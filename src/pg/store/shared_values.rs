@@ -2,7 +2,7 @@
 
 use crate::pg::installation;
 use crate::pg::sys::spi;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -32,6 +32,21 @@ pub fn known(workspace: Uuid, values: impl Iterator<Item = Hash>, most: usize) -
         index_probe::Above { number: c"names", unless: c"allowed" },
         most,
     )
+}
+
+static ALLOWED: Statement = Statement::new(
+    "SELECT s.value FROM leadlex.shared_value AS s
+     WHERE s.workspace_id OPERATOR(pg_catalog.=) $1 AND s.value OPERATOR(pg_catalog.=) ANY ($2) AND s.allowed",
+);
+
+/// Which of these values an administrator allowed, as committed now.
+pub fn allowed(workspace: Uuid, values: &[Hash]) -> HashSet<Hash> {
+    if values.is_empty() || !any(workspace) {
+        return HashSet::new();
+    }
+    let values: Vec<pgrx::Uuid> = values.iter().copied().map(pgrx::Uuid::from_bytes).collect();
+    let rows = as_owner(|| ALLOWED.query(View::Latest, &[arg(pg(workspace)), arg(values)]));
+    rows.iter().map(|row| uuid(row, 0).into_bytes()).collect()
 }
 
 // One look into the index for each value, and never more names than are needed.

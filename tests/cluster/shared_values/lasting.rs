@@ -131,6 +131,33 @@ fn a_profile_that_is_allowed_is_believed_and_identifies() {
 }
 
 #[test]
+fn what_is_allowed_is_allowed_in_sets_and_in_the_queue_too() {
+    let world = world(24);
+    share_the_address(&world);
+    world.provider.on(PATH, |request| Behaviour::json(200, sandbox(request)));
+    world.run(&format!(
+        "SELECT leadlex.allow_shared_value('{NOBODYS}'), leadlex.allow_shared_value('linkedin.com/in/Sandbox-Person/')"
+    ));
+    let mut caller = world.caller();
+    let estimate = "SELECT string_agg(outcome || ' ' || contacts, ', ') FROM leadlex.estimate('crm', $1)";
+    let ids: Vec<String> = (1..=8).map(|n| contact(n).to_string()).collect();
+    let estimated: String = caller.query_one(estimate, &[&ids]).unwrap().get(0);
+    assert_eq!(estimated, "asked 8");
+    let lines = in_a_set(&mut caller, 1..=8);
+    assert!(lines.iter().all(|line| line.0 == "enriched"), "{lines:?}");
+    let queued: Vec<Uuid> = (9..=16).map(contact).collect();
+    caller.query("SELECT leadlex.enqueue($1)", &[&queued]).unwrap();
+    eventually("the queue is done", Duration::from_secs(20), || {
+        world.number("SELECT count(*) FROM crm WHERE job_title IS NOT NULL") == 16
+    });
+    // What is allowed no longer counts as before.
+    world.run(&format!("SELECT leadlex.allow_shared_value('{NOBODYS}', allowed => false)"));
+    let lines = in_a_set(&mut caller, 17..=24);
+    assert!(lines.iter().all(|line| line.0 != "enriched"), "{lines:?}");
+    assert_eq!(world.provider.count(), 16);
+}
+
+#[test]
 fn an_open_decision_about_a_value_holds_up_no_answer() {
     let world = world(12);
     share_the_address(&world);

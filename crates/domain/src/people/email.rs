@@ -286,6 +286,10 @@ fn sound_local<'t>(local: &'t str, domain: &str) -> Option<&'t str> {
 /// Domains at which nobody has a mailbox: IANA's special-use names, and what ICANN keeps for private networks.
 fn is_reserved(domain: &str, rules: Rules) -> bool {
     let last = domain.rsplit('.').next().unwrap_or_default();
+    // RFC 2606.
+    if ["example.com", "example.net", "example.org"].contains(&domain) {
+        return !rules.reserved_domains;
+    }
     match last {
         "invalid" | "localhost" | "local" | "localdomain" | "internal" | "onion" | "alt" => true,
         "test" | "example" => !rules.reserved_domains,
@@ -293,15 +297,21 @@ fn is_reserved(domain: &str, rules: Rules) -> bool {
     }
 }
 
-/// `null@null.com`, `n/a@na.com`: both sides only say that there is none.
+/// `null@null.com`, `n/a@na.com`, `test@test.com`: both sides only say that there is none. `noemail@…`: so does one.
 fn is_nobodys(local: &str, domain: &str) -> bool {
+    const NO_MAIL: [&str; 3] = ["noemail", "nomail", "noemailaddress"];
+    const ONE_WORD: [&str; 14] = [
+        "none", "noreply", "test", "testing", "asdf", "xxx", "fake", "dummy", "email", "example", "user",
+        "name", "domain", "company",
+    ];
     let host = domain.split('.').next().unwrap_or_default();
-    let says_nothing = |text: &str| {
-        const ONE_WORD: [&str; 4] = ["noemail", "nomail", "none", "noreply"];
-        let word = text.trim_matches(|c: char| !c.is_alphanumeric());
-        stand_in::is_stand_in(text) || ONE_WORD.iter().any(|known| word.eq_ignore_ascii_case(known))
+    let is_one_of = |text: &str, words: &[&str]| {
+        let word: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
+        words.iter().any(|known| word.eq_ignore_ascii_case(known))
     };
-    says_nothing(local) && says_nothing(host)
+    let says_nothing =
+        |text: &str| stand_in::is_stand_in(text) || is_one_of(text, &ONE_WORD) || is_one_of(text, &NO_MAIL);
+    is_one_of(local, &NO_MAIL) || says_nothing(local) && says_nothing(host)
 }
 
 #[cfg(test)]

@@ -206,6 +206,12 @@ fn what_is_no_address_is_none() {
         "https://user@acme.example/",
         "null@null.com",
         "noemail@noemail.com",
+        "no-email@gmail.com",
+        "test@test.com",
+        "asdf@asdf.com",
+        "email@email.com",
+        "user@domain.com",
+        "name@company.com",
         "na@na.com",
         "unknown@unknown.org",
         "jane@acme_.",
@@ -219,7 +225,10 @@ fn what_is_no_address_is_none() {
     ] {
         assert_eq!(addresses(text, RULES), [], "{text:?}");
     }
-    for real in ["jane@acme.example", "jane@acme.test"] {
+    for real in ["jane@test.com", "test@acme.example", "company@acme.example", "jane@company.com"] {
+        assert!(first(real, RULES).is_some(), "{real}");
+    }
+    for real in ["jane@acme.example", "jane@acme.test", "jane@example.com", "jane@example.org"] {
         assert!(first(real, Rules::default()).is_none() && first(real, RULES).is_some(), "{real}");
     }
     for text in [

@@ -1,7 +1,7 @@
 //! Values of the fields as they are written, whichever vendor they came from.
 
 use super::text::clean;
-use super::{linkedin, phone, seniority, stand_in};
+use super::{linkedin, mentions, phone, seniority, stand_in};
 use crate::fields::{Field, Kind};
 
 /// A vendor's text as a value of this field, as it is written; `None` where it is none. `settled`: a word that the
@@ -29,7 +29,8 @@ pub fn is_empty(field: Field, stored: Option<&str>) -> bool {
     let text = clean(stored);
     match field.kind() {
         _ if text.is_empty() => true,
-        Kind::Profile => !linkedin::is_stored(&text),
+        // A profile within other text identifies nobody, but it is somebody's work.
+        Kind::Profile => !linkedin::is_stored(&text) && mentions::profiles(&text).is_empty(),
         Kind::Phone => !phone::is_number(&text),
         Kind::Text | Kind::Seniority => stand_in::is_stand_in(&text),
     }

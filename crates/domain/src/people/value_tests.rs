@@ -178,3 +178,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_profile_within_other_text_is_not_empty() {
+    for text in [
+        "[Marc](https://linkedin.com/in/marc-doe-9)",
+        "Profile: https://linkedin.com/in/marc-doe-9 (checked)",
+        "https://linkedin.com/in/jane-doe-7, https://x.com/jane",
+        "LinkedIn: linkedin.com/in/jane-doe-7",
+    ] {
+        assert!(!is_empty(Field::LINKEDIN_URL, Some(text)), "{text}");
+    }
+    for text in [
+        "https://www.linkedin.com/company/acme",
+        "see linkedin.com/in/",
+        "Profile: linkedin.com/in/null",
+        "LinkedIn",
+    ] {
+        assert!(is_empty(Field::LINKEDIN_URL, Some(text)), "{text}");
+    }
+}
