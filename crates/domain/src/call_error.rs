@@ -135,6 +135,9 @@ pub fn does_not_identify(not_alone: &[&str]) -> String {
         "email" => {
             "its email is a role mailbox, such as info@, which identifies only together with a name that the request sends"
         }
+        "full_name" => {
+            "its full_name does not split into first and last name for certain, so fill these in where a provider asks by them"
+        }
         _ => "its phone has fewer than 7 digits, which do not identify",
     };
     not_alone.iter().map(why).collect::<Vec<_>>().join("; ")

@@ -173,10 +173,15 @@ impl Person {
     }
 
     /// Names of columns whose value is sent where something else identifies the contact, and does not identify it alone: a role
-    /// mailbox, and a telephone number that is too short.
+    /// mailbox, a telephone number that is too short, and a full name beside a company that does not split into first and last
+    /// name.
     pub fn not_alone(&self) -> Vec<&'static str> {
         let short = self.phone.as_ref().is_some_and(|phone| phone.normal.is_none());
-        let columns = [("email", self.email.is_some() && self.role_mailbox), ("phone", short)];
+        let company = self.company_name.is_some() || self.company_domain.is_some();
+        let whole =
+            || self.full_name.is_some() && (self.first_name().is_none() || self.last_name().is_none());
+        let mailbox = self.email.is_some() && self.role_mailbox;
+        let columns = [("full_name", company && whole()), ("email", mailbox), ("phone", short)];
         columns.into_iter().filter(|(_, so)| *so).map(|(name, _)| name).collect()
     }
 

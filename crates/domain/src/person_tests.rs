@@ -89,6 +89,27 @@ fn two_columns_that_stand_in_for_a_name_together_are_none() {
 }
 
 #[test]
+fn a_name_that_does_not_split_is_named_beside_a_company() {
+    let told = |full: &str, company: &str| {
+        let mut given = Contact { full_name: Some(full.into()), ..contact() };
+        given.values.set(Field::COMPANY_NAME, company.into());
+        let person = Person::made_up(&given);
+        let not_alone = person.not_alone();
+        (
+            not_alone.clone(),
+            Failure::no_match(NoMatchReason::NotIdentifiable).explained(&[], &not_alone).text(),
+        )
+    };
+    for full in ["Jude Law", "王小明", "Madonna"] {
+        let (columns, text) = told(full, "Acme");
+        assert_eq!(columns, ["full_name"], "{full}");
+        assert!(text.contains("does not split into first and last name"), "{text}");
+    }
+    assert_eq!(told("Mia Doe", "Acme").0, [""; 0]);
+    assert_eq!(told("Madonna", "").0, [""; 0], "the company is what it lacks");
+}
+
+#[test]
 fn a_company_behind_the_name_is_no_given_name() {
     let split = |full: &str, company: &str| {
         let mut given = Contact { full_name: Some(full.into()), ..contact() };
