@@ -141,14 +141,15 @@ fn every_function_means_the_same() {
     world.run("ALTER TABLE public.crm ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON public.crm FOR SELECT USING (true);
                CREATE POLICY own ON public.crm FOR UPDATE USING (note IS NULL)");
     run_each(&mut world.caller(), &with_contacts(CALLER));
-    run_each(&mut world.owner(), &with_contacts(OWNER));
     let mut owner = world.owner();
     owner.batch_execute("SET search_path = pg_catalog").unwrap();
+    // Before the owner switches off, suppresses and stops what they wait for.
     eventually("queued contacts are enriched", Duration::from_secs(20), || {
         let sql = "SELECT count(*) FROM public.crm WHERE phone IS NOT NULL AND id = ANY ($1)";
         let count: i64 = owner.query_one(sql, &[&vec![contact(10), contact(11)]]).unwrap().get(0);
         count == 2
     });
+    run_each(&mut world.owner(), &with_contacts(OWNER));
     let all = "SELECT DISTINCT p.proname::text FROM pg_depend AS d JOIN pg_proc AS p ON p.oid = d.objid
                WHERE d.deptype = 'e' AND d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
                  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'leadlex_enrich')";

@@ -113,11 +113,13 @@ impl World {
 
     /// A statement of the superuser that answers with one number.
     pub fn number(&self, sql: &str) -> i64 {
-        number(&mut self.owner(), sql)
+        self.cluster.beside(sql, |owner| number(owner, sql))
     }
 
     pub fn run(&self, sql: &str) {
-        self.owner().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        self.cluster
+            .beside(sql, |owner| owner.batch_execute(sql))
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// Ends every pause of a provider, as an administrator would.
@@ -126,33 +128,22 @@ impl World {
     }
 
     pub fn books(&self) -> Books {
-        let mut owner = self.owner();
         let mut caller = self.caller();
-        let workspace = self.workspace.to_string();
         let used = caller.query("SELECT \"limit\" - remaining FROM leadlex.rate_limit()", &[]).unwrap();
+        let contacts = "SELECT jsonb_agg(c ORDER BY id) FROM crm AS c";
+        let of_workspace = |what: &str, table: &str, which: &str| {
+            let workspace = self.workspace;
+            self.number(&format!(
+                "SELECT {what} FROM leadlex.{table} WHERE workspace_id = '{workspace}'{which}"
+            ))
+        };
         Books {
-            contacts: owner.query_one("SELECT jsonb_agg(c ORDER BY id) FROM crm AS c", &[]).unwrap().get(0),
+            contacts: self.cluster.beside(contacts, |owner| owner.query_one(contacts, &[])).unwrap().get(0),
             credits: credits(&mut caller),
-            charges: number(
-                &mut owner,
-                &format!(
-                    "SELECT count(*) FROM leadlex.credit_ledger WHERE workspace_id = '{workspace}' AND amount = -1"
-                ),
-            ),
-            ledger_sum: number(
-                &mut owner,
-                &format!(
-                    "SELECT coalesce(sum(amount), 0)::int8 FROM leadlex.credit_ledger WHERE workspace_id = '{workspace}'"
-                ),
-            ),
-            history: number(
-                &mut owner,
-                &format!("SELECT count(*) FROM leadlex.enrichment WHERE workspace_id = '{workspace}'"),
-            ),
-            stored_results: number(
-                &mut owner,
-                &format!("SELECT count(*) FROM leadlex.idempotency WHERE workspace_id = '{workspace}'"),
-            ),
+            charges: of_workspace("count(*)", "credit_ledger", " AND amount = -1"),
+            ledger_sum: of_workspace("coalesce(sum(amount), 0)::int8", "credit_ledger", ""),
+            history: of_workspace("count(*)", "enrichment", ""),
+            stored_results: of_workspace("count(*)", "idempotency", ""),
             rate_used: used.iter().filter_map(|row| row.get::<_, Option<i64>>(0)).collect(),
         }
     }
@@ -190,12 +181,11 @@ impl World {
 
     /// Waits until the worker has folded every ledger row into the balance.
     pub fn settle(&self) {
-        let mut owner = self.owner();
         let until = Instant::now() + Duration::from_secs(20);
-        while number(&mut owner, "SELECT count(*) FROM leadlex.credit_pending") > 0 {
+        while self.number("SELECT count(*) FROM leadlex.credit_pending") > 0 {
             if Instant::now() > until {
                 let sql = "SELECT jsonb_agg(s)::text FROM leadlex.worker_status AS s";
-                let status: Option<String> = owner.query_one(sql, &[]).unwrap().get(0);
+                let status: Option<String> = self.owner().query_one(sql, &[]).unwrap().get(0);
                 panic!("the worker does not settle the ledger: {status:?}");
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -204,18 +194,15 @@ impl World {
 
     /// Waits until a backend waits for a heavyweight lock, as pg_locks shows it.
     pub fn wait_until_blocked(&self, pid: i32) {
-        let mut owner = self.owner();
         eventually("the second call waits, visibly in pg_locks", Duration::from_secs(10), || {
-            let sql = format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted");
-            number(&mut owner, &sql) > 0
+            self.number(&format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted")) > 0
         });
     }
 
     /// Waits until a session has ended.
     pub fn wait_until_gone(&self, pid: i32) {
-        let mut owner = self.owner();
         eventually("the session ends", Duration::from_secs(10), || {
-            number(&mut owner, &format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")) == 0
+            self.number(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")) == 0
         });
     }
 
@@ -242,7 +229,8 @@ impl World {
     /// Cancels what a backend does. A cancel request of the protocol signals it twice, and the second signal can hit the
     /// statement after it.
     pub fn cancel(&self, backend: i32) {
-        self.owner().execute("SELECT pg_cancel_backend($1)", &[&backend]).unwrap();
+        let sql = "SELECT pg_cancel_backend($1)";
+        self.cluster.beside(sql, |owner| owner.execute(sql, &[&backend])).unwrap();
     }
 
     /// The caller gives up a call, which fails, as soon as the provider has been asked: sooner it would not be a late answer,
@@ -259,7 +247,8 @@ impl World {
     }
 
     pub fn phone(&self, n: i32) -> Option<String> {
-        self.owner().query_one("SELECT phone FROM crm WHERE id = $1", &[&contact(n)]).unwrap().get(0)
+        let sql = "SELECT phone FROM crm WHERE id = $1";
+        self.cluster.beside(sql, |owner| owner.query_one(sql, &[&contact(n)])).unwrap().get(0)
     }
 }
 

@@ -13,6 +13,7 @@ use xtask::postgres::cluster::{START_TIMEOUT, STOP_TIMEOUT};
 use xtask::process::{children_of, is_running, kill, wait_within};
 
 use super::eventually;
+use super::kept::Kept;
 use super::prepared;
 use super::server::{Server, check, server};
 
@@ -32,6 +33,7 @@ pub struct Cluster {
     cluster: xtask::postgres::Cluster,
     process: Mutex<Option<Child>>,
     surroundings: Mutex<Surroundings>,
+    kept: Kept,
 }
 
 /// What the server's processes find around them, other than on a plain machine.
@@ -101,7 +103,13 @@ impl Cluster {
 
     fn of(server: &'static Server, cluster: Result<xtask::postgres::Cluster, String>) -> Cluster {
         let cluster = cluster.unwrap_or_else(|error| panic!("{error}"));
-        Cluster { server, cluster, process: Mutex::new(None), surroundings: Mutex::default() }
+        Cluster {
+            server,
+            cluster,
+            process: Mutex::new(None),
+            surroundings: Mutex::default(),
+            kept: Kept::default(),
+        }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -196,6 +204,7 @@ impl Cluster {
 
     /// Returns how long it took.
     pub fn stop(&self, how: Stop) -> Duration {
+        self.kept.end();
         let started = Instant::now();
         let mut child =
             self.process.lock().expect("no start or stop panicked").take().expect("the cluster runs");
@@ -277,11 +286,26 @@ impl Cluster {
     }
 
     pub fn connect_as(&self, database: &str, user: &str) -> Client {
+        // From there databases are copied and dropped, which takes that they have no session.
+        if database == "postgres" {
+            self.kept.end();
+        }
         let mut config = self.config(database);
         config.user(user);
         config
             .connect(NoTls)
             .unwrap_or_else(|error| panic!("cannot connect to {database} as {user}: {error:?}"))
+    }
+
+    /// What `act` gives in a session of the superuser that may have been used before, and does the statement `sql` or those
+    /// like it.
+    pub fn beside<T>(&self, sql: &str, act: impl FnOnce(&mut Client) -> T) -> T {
+        self.kept.with(|| self.connect(prepared::DATABASE), sql, act)
+    }
+
+    /// No session is there but those that the test has.
+    pub fn end_kept(&self) {
+        self.kept.end();
     }
 
     /// To be changed before connecting.

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod dice;
 pub mod failure;
 pub mod http;
+mod kept;
 pub mod notices;
 pub mod prepared;
 pub mod provider;
