@@ -263,7 +263,7 @@ impl Failure {
             ),
             NoMatchReason::TableRefuses => (
                 "the table refuses what providers have for this contact",
-                "No credit was charged. The WARNING of the first such call names the constraint. The value is not bought again before leadlex.recheck_after is over. When the table takes it, call again: an answer that is still kept (leadlex.receipt_ttl) is written; after that use overwrite => true or leadlex.recheck(provider, since).",
+                "No credit was charged. The WARNING of the first such call names the constraint; a BEFORE trigger that keeps the old value gives none. The value is not bought again before leadlex.recheck_after is over. When the table takes it, call again: an answer that is still kept (leadlex.receipt_ttl) is written; after that use overwrite => true or leadlex.recheck(provider, since).",
             ),
             NoMatchReason::SharedValue => (
                 "the LinkedIn profile in the answer is one that the provider supplies for many people, so the answer is about somebody else",

@@ -144,11 +144,17 @@ impl Person {
         })
     }
 
-    /// "Jane Doe, Acme" is no "Surname, Given" where the contact's company is Acme.
+    /// "Jane Doe, Acme" and "Acme, Jane Doe" are no "Surname, Given" where the contact's company is Acme.
     fn without_company<'t>(&self, full: &'t str) -> &'t str {
         let is_company =
             |part: &str| self.company_name.as_ref().is_some_and(|name| company::same(&name.sent, part));
-        full.rsplit_once(',').filter(|(_, part)| is_company(part)).map_or(full, |(name, _)| name)
+        let (before, after) = (full.rsplit_once(','), full.split_once(','));
+        match (before, after) {
+            (Some((name, part)), _) if is_company(part) => name,
+            // A surname can be a company's name ("Ford, Jane"): two words are a whole name.
+            (_, Some((part, name))) if is_company(part) && name.trim().contains(' ') => name,
+            _ => full,
+        }
     }
 
     /// Names of columns that have a text, and one that is no value: it is neither sent, nor does it identify.

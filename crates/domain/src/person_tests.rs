@@ -120,6 +120,8 @@ fn a_company_behind_the_name_is_no_given_name() {
     };
     assert_eq!(split("Ann Roe, Acme", "Acme"), ["Ann", "Roe"]);
     assert_eq!(split("Ann Roe, acme", "Acme Ltd."), ["Ann", "Roe"]);
+    assert_eq!(split("Acme, Ann Roe", "Acme"), ["Ann", "Roe"]);
+    assert_eq!(split("Ann Roe at Acme", "Acme"), ["", ""]);
     assert_eq!(split("Ford, Jane", "Ford"), ["Jane", "Ford"]);
     assert_eq!(split("Jane Ford", "Ford"), ["Jane", "Ford"]);
     assert_eq!(split("Doe, Jane", "Acme"), ["Jane", "Doe"]);

@@ -88,12 +88,19 @@ fn is_open_to_anyone(host: &str, registrable: &str) -> bool {
 /// anybody can have an address.
 pub fn identifies(name: &str) -> bool {
     let name = clean(name);
-    let is_host = name.contains('.') && !name.contains(char::is_whitespace);
-    if is_host && host::ascii_host(&name).is_some_and(|host| is_open_to_all(&host)) {
+    if !name.contains(char::is_whitespace) && is_at_open_host(&name) {
         return false;
     }
     let said = list::words(&name);
     !stand_in::is_stand_in(&name) && !said.is_empty() && !STAND_INS.contains(&said)
+}
+
+/// Whether the word is a host, a URL or an address where anybody can have one.
+fn is_at_open_host(word: &str) -> bool {
+    let rest = word.split_once("://").map_or(word, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().filter(|host| host.contains('.'));
+    host.and_then(host::ascii_host).is_some_and(|host| is_open_to_all(&host))
 }
 
 /// Whether two names are one company's: case, punctuation and legal form aside.

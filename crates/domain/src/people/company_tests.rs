@@ -146,6 +146,9 @@ fn names_that_name_no_company_identify_nobody() {
         "Company Name",
         "gmail.com",
         "Web.de",
+        "https://www.gmail.com/",
+        "info@gmail.com",
+        "@gmail.com",
         "mailinator.com",
     ] {
         assert!(!identifies(text), "{text:?}");

@@ -51,8 +51,14 @@ pub fn split(full: &str) -> Option<(String, String)> {
 /// Whether a word in small letters, without its points, is a title or letters after a name, so that it tells no two persons
 /// apart. Two letters that are a surname, too, are not (`DO`, `MA`).
 pub fn is_title_or_letters(word: &str) -> bool {
-    [&TITLES, &AFTER_TITLES, &LETTERS, &GENERATIONS].into_iter().any(|list| list.contains(word))
+    is_only_title(word)
+        || AFTER_TITLES.contains(word)
         || word.len() > 2 && LETTERS.contains(&word.to_uppercase())
+}
+
+/// Whether it is one and no name besides, as `phil` and `mia` are.
+pub fn is_only_title(word: &str) -> bool {
+    [&TITLES, &LETTERS, &GENERATIONS].into_iter().any(|list| list.contains(word))
 }
 
 fn is_tidy_name(text: &str) -> bool {
@@ -69,7 +75,11 @@ fn is_tidy_name(text: &str) -> bool {
     let all_stand_ins = || {
         let words: Vec<String> = text.split(' ').map(plain_words).filter(|word| !word.is_empty()).collect();
         let is_stand_in = |word: &String| STAND_INS.contains(word);
-        words.iter().any(is_stand_in) && words.iter().all(|word| is_stand_in(word) || TITLES.contains(word))
+        let named: Vec<&str> = words.iter().map(String::as_str).filter(|word| !is_only_title(word)).collect();
+        let titled = named.len() < words.len() && STAND_INS.contains(&named.join(" "));
+        titled
+            || words.iter().any(is_stand_in)
+                && words.iter().all(|word| is_stand_in(word) || TITLES.contains(word))
     };
     !deleted && !STAND_INS.contains(&plain) && !all_stand_ins()
 }

@@ -175,6 +175,8 @@ fn stand_ins_and_addresses_are_no_names() {
         "[not provided]",
         "deleted user",
         "Deactivated User",
+        "Ms. First Last",
+        "First Last, MBA",
         "DO NOT CONTACT",
         "see notes",
         "Mr. Unknown",

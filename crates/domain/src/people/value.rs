@@ -29,11 +29,20 @@ pub fn is_empty(field: Field, stored: Option<&str>) -> bool {
     let text = clean(stored);
     match field.kind() {
         _ if text.is_empty() => true,
-        // A profile within other text identifies nobody, but it is somebody's work.
-        Kind::Profile => !linkedin::is_stored(&text) && mentions::profiles(&text).is_empty(),
+        Kind::Profile => !linkedin::is_stored(&text) && !is_profile_in_text(&text),
         Kind::Phone => !phone::is_number(&text),
         Kind::Text | Kind::Seniority => stand_in::is_stand_in(&text),
     }
+}
+
+/// Whether a profile stands within other text, or beside something else: it identifies nobody, but it is somebody's work. A
+/// URL that is only broken is not meant.
+fn is_profile_in_text(text: &str) -> bool {
+    let begins = ["http", "www.", "linkedin.", "in/", "/"];
+    let is_url = begins
+        .iter()
+        .any(|begin| text.get(..begin.len()).is_some_and(|head| head.eq_ignore_ascii_case(begin)));
+    (!is_url || text.contains([',', ';', '|'])) && !mentions::profiles(text).is_empty()
 }
 
 /// Whether writing `offered` over `stored` would change nothing that counts: they are equal byte for byte, or in the

@@ -174,11 +174,16 @@ const MOST_CHARS: usize = 1_000;
 /// somebody else, nor do accents. An initial can be short for any word: so it says nothing alone, nor beside a word of its
 /// own side that the other lacks (Ann Roe, Ann R. Smith). `None` where nothing is said, or in another script.
 fn same_name(one: &str, other: &str) -> Option<bool> {
-    let (one, other) = (words(&name::normal(one)?), words(&name::normal(other)?));
+    let (one, other) = (untitled(words(&name::normal(one)?)), untitled(words(&name::normal(other)?)));
     let latin = |words: &[String]| words.iter().any(|word| word.contains(|c: char| c.is_ascii_alphabetic()));
     let is_name = |words: &[String]| (1..=MOST_WORDS).contains(&words.len());
     if !is_name(&one) || !is_name(&other) || latin(&one) != latin(&other) {
         return None;
+    }
+    // `O'Brien` and `O Brien`, and names of scripts that need no blank, in either order.
+    let turned = |words: &[String]| words.iter().rev().cloned().collect::<String>();
+    if one.concat() == other.concat() || turned(&one) == other.concat() || one.concat() == turned(&other) {
+        return Some(true);
     }
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     let mut left: Vec<Option<&str>> = long.iter().map(|word| Some(word.as_str())).collect();
@@ -201,8 +206,16 @@ fn same_name(one: &str, other: &str) -> Option<bool> {
     }
 }
 
+/// Of a script that has capitals: in others a letter can be a whole name.
 fn is_initial(word: &str) -> bool {
-    word.chars().nth(1).is_none()
+    let mut letters = word.chars();
+    letters.next().is_some_and(char::is_lowercase) && letters.next().is_none()
+}
+
+/// Without titles and letters after the name, as long as something is left.
+fn untitled(words: Vec<String>) -> Vec<String> {
+    let left: Vec<String> = words.iter().filter(|word| !name::is_only_title(word)).cloned().collect();
+    if left.is_empty() { words } else { left }
 }
 
 /// The words of a name in normal form, without what people and vendors leave out or write in their own way.

@@ -148,7 +148,7 @@ fn is_no_person(words: &[Word]) -> bool {
             "and" | "et" | "aka" | "alias" | "oder" | "en" | "och" | "og" | "oraz" | "и" | "и/или" => {
                 true
             }
-            "or" => word.case == Case::Small,
+            "or" | "at" => word.case == Case::Small,
             "und" => !(at > 0 && particle(at - 1) && words.get(at + 1).is_some_and(|next| next.key == "zu")),
             _ => false,
         };
