@@ -332,20 +332,31 @@ impl Waterfall {
             let both = self.answered.zip(answered).map(|(a, b)| a.and(b));
             self.answered = both.or(self.answered).or(answered);
         }
-        let fault = match verdict {
+        let fault = self.absorb_verdict(provider, verdict, (fills, refused), (answered, least));
+        let fault = unfinished.or(fault);
+        if let Some(pending) = fault.as_ref().and_then(Pending::of) {
+            self.awaited.push((later.unwrap_or(fills), pending));
+        }
+        self.asked.push((provider.to_owned(), fault));
+    }
+
+    /// Takes in what an answer came to; the fault of one that failed. `fills`: fields that it may fill; `refused`: what of it the
+    /// table refused before.
+    fn absorb_verdict(
+        &mut self,
+        provider: &str,
+        verdict: Verdict,
+        (fills, refused): (FieldSet, FieldSet),
+        (answered, least): (Option<Answered>, Option<f64>),
+    ) -> Option<Fault> {
+        match verdict {
             Verdict::Failed(fault) => {
                 self.held |= fault.holds;
-                Some(fault)
+                return Some(fault);
             }
-            Verdict::NoMatch => None,
-            Verdict::OtherPerson => {
-                self.set_aside.push((provider.to_owned(), NoMatchReason::OtherPerson));
-                None
-            }
-            Verdict::Suppressed => {
-                self.suppressed = true;
-                None
-            }
+            Verdict::NoMatch => {}
+            Verdict::OtherPerson => self.set_aside.push((provider.to_owned(), NoMatchReason::OtherPerson)),
+            Verdict::Suppressed => self.suppressed = true,
             Verdict::Match { values, confidence } => {
                 if confidence.unwrap_or(0.0) >= least.unwrap_or(self.min_confidence) {
                     let others = self.values.fields();
@@ -357,14 +368,9 @@ impl Waterfall {
                 } else {
                     self.too_weak.push(provider.to_owned());
                 }
-                None
             }
-        };
-        let fault = unfinished.or(fault);
-        if let Some(pending) = fault.as_ref().and_then(Pending::of) {
-            self.awaited.push((later.unwrap_or(fills), pending));
         }
-        self.asked.push((provider.to_owned(), fault));
+        None
     }
 
     fn take(&mut self, origin: Origin, values: FieldMap<String>, fills: FieldSet) {

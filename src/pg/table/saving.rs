@@ -5,7 +5,7 @@ use crate::pg::sys::spi::{About, Caught};
 use crate::pg::table::value_fit::{Fitted, Rejection};
 use crate::pg::table::{Binding, StatusWrite, quoted};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::fields::{FieldMap, FieldSet};
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::position::Post;
 use leadlex_domain::row_status::RowStatus;
 use uuid::Uuid;
@@ -64,8 +64,15 @@ impl Binding {
             let beside = post.goes_with(changes.fields()).intersect(self.fields());
             match self.try_write(workspace, before, (&changes, status), others.union(beside)) {
                 Ok(row) => {
+                    let (row, more) = match row {
+                        Some(row) => {
+                            let (row, more) = self.without_apart(workspace, (before, row), &changes, post);
+                            (Some(row), more)
+                        }
+                        None => (None, false),
+                    };
                     let declined = declined(before, changes.fields(), row.as_ref());
-                    return Saved { missed: row.is_none(), row, rejections, declined, apart };
+                    return Saved { missed: row.is_none(), row, rejections, declined, apart: apart || more };
                 }
                 Err(Refused::Status(caught)) => {
                     self.warn_status_refused(&caught);
@@ -81,6 +88,31 @@ impl Binding {
             }
         }
         Saved { row: None, missed: false, rejections, declined: FieldSet::EMPTY, apart }
+    }
+
+    /// Where a trigger kept the company that was there: puts back what belongs to the one that was offered. The row as it is
+    /// then, and whether something was left out. `changes`: what was to be written.
+    pub fn without_apart(
+        &self,
+        workspace: Uuid,
+        (before, after): (&Contact, Contact),
+        changes: &FieldMap<String>,
+        post: &Post,
+    ) -> (Contact, bool) {
+        let kept = declined(before, changes.fields(), Some(&after));
+        if !kept.contains(Field::COMPANY_NAME) {
+            return (after, false);
+        }
+        let mut rest = changes.clone();
+        rest.unset(Field::COMPANY_NAME);
+        let (fitting, apart) = post.fitting(&after, rest.clone());
+        let written = rest.fields().minus(fitting.fields()).minus(kept);
+        let old: FieldMap<Option<&str>> = written.iter().map(|field| (field, before.value(field))).collect();
+        if old.is_empty() {
+            return (after, apart);
+        }
+        let row = self.write(workspace, &after, &old, FieldSet::EMPTY, StatusWrite::default());
+        (row.unwrap_or(after), apart)
     }
 
     /// In a subtransaction where the table can refuse something: an error takes back all that was done in it, and its locks.

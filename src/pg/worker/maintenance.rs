@@ -122,16 +122,7 @@ fn work_until_idle(database: u32) -> bool {
         super::reload_if_asked();
         mark(database, |d| (d.wanted, d.urgent) = (false, false));
         let closing = has_to_leave(database);
-        // What fails here is tried again below, and told there.
-        if !lockouts::is_locked_out(database)
-            && let Ok(written) = refusal_writer::write(database)
-        {
-            mark(database, |d| d.receipts += written);
-        }
-        // Calls may wait for a lease. What fails here is tried again below, and told there.
-        if !lockouts::is_locked_out(database) {
-            let _ = spend_writer::write(database, Close::Idle);
-        }
+        write_ahead(database);
         let work = || {
             let done = round(database, closing);
             orphans::forget(database);
@@ -150,15 +141,7 @@ fn work_until_idle(database: u32) -> bool {
                 continue;
             }
             Ok(Round::Done { .. }) if closing => {
-                // What cannot be written now stays where it is, for the next worker.
-                if !lockouts::is_locked_out(database) {
-                    let _ = refusal_writer::write_last(database);
-                }
-                let _ = receipt_writer::write(database);
-                let _ = event_writer::write(database);
-                let _ = tally_writer::write(database);
-                let _ = spend_writer::write(database, Close::Unused);
-                mark(database, |d| d.has_work = true);
+                close_books(database);
                 return true;
             }
             Ok(Round::Done { more }) => {
@@ -200,6 +183,32 @@ fn work_until_idle(database: u32) -> bool {
             return true;
         }
     }
+}
+
+/// What others wait for. What fails here is tried again by the round, and told there.
+fn write_ahead(database: u32) {
+    if lockouts::is_locked_out(database) {
+        return;
+    }
+    if let Ok(written) = refusal_writer::write(database) {
+        mark(database, |d| d.receipts += written);
+    }
+    // Calls may wait for a lease.
+    if !lockouts::is_locked_out(database) {
+        let _ = spend_writer::write(database, Close::Idle);
+    }
+}
+
+/// Writes what is left before the worker leaves. What cannot be written now stays where it is, for the next worker.
+fn close_books(database: u32) {
+    if !lockouts::is_locked_out(database) {
+        let _ = refusal_writer::write_last(database);
+    }
+    let _ = receipt_writer::write(database);
+    let _ = event_writer::write(database);
+    let _ = tally_writer::write(database);
+    let _ = spend_writer::write(database, Close::Unused);
+    mark(database, |d| d.has_work = true);
 }
 
 /// Nothing of ours is here, or nothing that this library knows.

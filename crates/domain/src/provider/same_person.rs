@@ -175,11 +175,11 @@ const MOST_CHARS: usize = 1_000;
 /// own side that the other lacks (Ann Roe, Ann R. Smith). `None` where nothing is said, or in another script.
 fn same_name(one: &str, other: &str) -> Option<bool> {
     let (one, other) = (untitled(words(&name::normal(one)?)), untitled(words(&name::normal(other)?)));
-    let latin = |words: &[String]| words.iter().any(|word| word.contains(|c: char| c.is_ascii_alphabetic()));
     let is_name = |words: &[String]| (1..=MOST_WORDS).contains(&words.len());
-    if !is_name(&one) || !is_name(&other) || latin(&one) != latin(&other) {
+    if !is_name(&one) || !is_name(&other) {
         return None;
     }
+    let (one, other) = in_one_script(one, other)?;
     // `O'Brien` and `O Brien`, and names of scripts that need no blank, in either order.
     let turned = |words: &[String]| words.iter().rev().cloned().collect::<String>();
     if one.concat() == other.concat() || turned(&one) == other.concat() || one.concat() == turned(&other) {
@@ -204,6 +204,20 @@ fn same_name(one: &str, other: &str) -> Option<bool> {
         (true, _) => Some(false),
         (false, any_whole) => any_whole.then_some(true),
     }
+}
+
+/// Both in the letters that both have; `None` where they have none in common. A name in two scripts says the same twice.
+fn in_one_script(one: Vec<String>, other: Vec<String>) -> Option<(Vec<String>, Vec<String>)> {
+    let is_latin = |word: &String| word.contains(|c: char| c.is_ascii_alphabetic());
+    let rest =
+        |words: Vec<String>| -> Vec<String> { words.into_iter().filter(|word| !is_latin(word)).collect() };
+    if one.iter().any(is_latin) == other.iter().any(is_latin) {
+        return Some((one, other));
+    }
+    // One of them has no Latin letters: of the other those words count that have none, either.
+    let (one, other) = (rest(one), rest(other));
+    let both = !one.is_empty() && !other.is_empty();
+    both.then_some((one, other))
 }
 
 /// Of a script that has capitals: in others a letter can be a whole name.

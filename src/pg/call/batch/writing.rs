@@ -190,7 +190,14 @@ impl Batch<'_> {
             (Ok(rows), _) => {
                 for (at, row) in some.iter().zip(rows) {
                     match row {
-                        Some(row) => plans[*at].row = Some(row),
+                        Some(row) => {
+                            let plan = &mut plans[*at];
+                            let (before, changes) = (plan.change.before, &plan.change.changes);
+                            let binding = &self.binding;
+                            let (row, apart) =
+                                binding.without_apart(self.workspace(), (before, row), changes, plan.post);
+                            (plan.row, plan.apart) = (Some(row), plan.apart || apart);
+                        }
                         None => missed.push(*at),
                     }
                 }
