@@ -6,6 +6,7 @@ use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,12 @@ fn file(name: &str) -> String {
 
 /// The system's, or one unpacked under target/. `None`: there is no package.
 fn exporter() -> Option<PathBuf> {
+    // Once for all tests: the one would start what the other is still unpacking.
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(find_exporter).clone()
+}
+
+fn find_exporter() -> Option<PathBuf> {
     let installed = PathBuf::from(format!("/usr/bin/{PACKAGE}"));
     let dir = root().join("target/tools/sql-exporter");
     let unpacked = dir.join(format!("usr/bin/{PACKAGE}"));
