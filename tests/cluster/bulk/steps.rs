@@ -1,6 +1,7 @@
 //! Contacts that are handed in together and answered later: one ticket for all, kept for each.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -273,11 +274,14 @@ fn of_two_that_are_handed_in_under_one_id_only_one_is_asked_for() {
     for by_id in [false, true] {
         let (world, vendor) = world_of(8, 4, by_id);
         ready(&vendor);
-        let own = Arc::clone(&vendor);
+        let (own, begun) = (Arc::clone(&vendor), AtomicBool::new(false));
         world.provider.on(SUBMIT, move |request| {
-            // The first is what the vendor goes on telling.
-            let first = own.lock().unwrap().jobs.is_empty();
-            if first { take_in(&own, request) } else { Behaviour::json(202, json!({"id": "b0"})) }
+            // The first is what the vendor goes on telling. Both come at once, and its answer is to come first.
+            if !begun.swap(true, Ordering::SeqCst) {
+                return take_in(&own, request);
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            Behaviour::json(202, json!({"id": "b0"}))
         });
         let mut caller = world.caller();
         let rows = enrich_all(&mut caller, 1..=8);
