@@ -303,11 +303,6 @@ impl Cluster {
         self.kept.with(|| self.connect(prepared::DATABASE), sql, act)
     }
 
-    /// No session is there but those that the test has.
-    pub fn end_kept(&self) {
-        self.kept.end();
-    }
-
     /// To be changed before connecting.
     pub fn config(&self, database: &str) -> Config {
         let mut config = Config::new();

@@ -61,6 +61,11 @@ pub fn is_only_title(word: &str) -> bool {
     [&TITLES, &LETTERS, &GENERATIONS].into_iter().any(|list| list.contains(word))
 }
 
+/// Whether it stands behind a name and is no title, which a surname can be.
+pub fn are_only_letters_after(word: &str) -> bool {
+    [&LETTERS, &GENERATIONS].into_iter().any(|list| list.contains(word)) && !TITLES.contains(word)
+}
+
 fn is_tidy_name(text: &str) -> bool {
     if !text.chars().any(char::is_alphabetic) || text.contains(['@', '\u{ff20}']) || text.contains("://") {
         return false;

@@ -226,10 +226,15 @@ fn is_initial(word: &str) -> bool {
     letters.next().is_some_and(char::is_lowercase) && letters.next().is_none()
 }
 
-/// Without titles and letters after the name, as long as something is left.
-fn untitled(words: Vec<String>) -> Vec<String> {
-    let left: Vec<String> = words.iter().filter(|word| !name::is_only_title(word)).cloned().collect();
-    if left.is_empty() { words } else { left }
+/// Without titles in front and letters behind, as long as a name of two words is left: a surname can be a title (Lord).
+fn untitled(mut words: Vec<String>) -> Vec<String> {
+    while words.len() > 2 && name::is_only_title(&words[0]) {
+        words.remove(0);
+    }
+    while words.len() > 2 && words.last().is_some_and(|word| name::are_only_letters_after(word)) {
+        words.pop();
+    }
+    words
 }
 
 /// The words of a name in normal form, without what people and vendors leave out or write in their own way.
