@@ -18,6 +18,8 @@ WITH RECURSIVE found(classid, objid) AS (
       AND pg_describe_object(d.classid, d.objid, 0) NOT LIKE '%pg_toast.%'
 )
 SELECT * FROM found;
+ALTER TABLE pg_temp.ours ADD PRIMARY KEY (classid, objid);
+ANALYZE pg_temp.ours;
 CREATE OR REPLACE FUNCTION pg_temp.is_ours(class regclass, object oid) RETURNS boolean LANGUAGE sql STABLE
     AS $$ SELECT EXISTS (SELECT FROM pg_temp.ours WHERE classid = class AND objid = object) $$;
 CREATE OR REPLACE FUNCTION pg_temp.plain(words text) RETURNS text LANGUAGE sql IMMUTABLE

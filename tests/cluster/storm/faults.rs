@@ -54,10 +54,7 @@ impl Storm {
         match fault {
             Fault::Cancel(session) => self.signal("pg_cancel_backend", session),
             Fault::Terminate(session) => self.signal("pg_terminate_backend", session),
-            Fault::RaiseLimit => {
-                let last = lock(&self.limits).last().expect("a first one").1;
-                self.set_limit(Some(last + 80));
-            }
+            Fault::RaiseLimit => self.raise_limit(),
             Fault::StopWorker => self.world.run(
                 "SELECT pg_terminate_backend(pid) FROM leadlex.worker_status WHERE process = 'worker' AND pid IS NOT NULL",
             ),
@@ -82,12 +79,19 @@ impl Storm {
         let mut owner = self.world.owner();
         let mut transaction = owner.transaction().expect("the server is up");
         transaction.batch_execute("LOCK TABLE leadlex.receipt IN EXCLUSIVE MODE").expect("the owner may");
-        // Sessions that wait for this fault bring no receipts.
+        // Sessions that wait for this fault bring no receipts, and calls without credits or over the limit neither.
+        self.bait();
+        self.raise_limit();
         self.fence.fetch_add(10 * SLACK, Ordering::SeqCst);
         eventually("the worker gives up", SOON, || {
             let failed = "WARNING:  leadlex_enrich worker: canceling statement due to lock timeout";
             self.world.cluster.log_since(mark).contains(failed) || self.over.load(Ordering::SeqCst)
         });
+    }
+
+    fn raise_limit(&self) {
+        let last = lock(&self.limits).last().expect("a first one").1;
+        self.set_limit(Some(last + 80));
     }
 
     fn signal(&self, function: &str, session: usize) {
