@@ -171,8 +171,10 @@ CREATE TABLE leadlex.idempotency (
     PRIMARY KEY (workspace_id, key)
 );
 CREATE INDEX idempotency_created_at ON leadlex.idempotency (created_at);
--- For leadlex.forget_contact. Not partial: calls insert without the executor, which alone knows conditions of an index.
-CREATE INDEX idempotency_person ON leadlex.idempotency (workspace_id, person);
+-- For leadlex.forget_contact. Not partial: calls insert without the executor, which alone knows conditions of an index. Here and
+-- below it has no workspace_id: where a table was empty at its last ANALYZE, all indexes with a column of a look-up cost the planner
+-- the same, and it may take this one for the primary key's, and read all of it.
+CREATE INDEX idempotency_person ON leadlex.idempotency (person);
 COMMENT ON TABLE leadlex.idempotency IS 'Results stored under an idempotency key for 24 hours; the background worker removes older ones.';
 
 COMMENT ON COLUMN leadlex.idempotency.person IS 'hash of the contact''s table and key, for leadlex.forget_contact';
@@ -425,7 +427,7 @@ CREATE TABLE leadlex.value_name (
 -- For the worker: which can go.
 CREATE INDEX value_name_age ON leadlex.value_name (seen_at);
 -- For leadlex.forget_contact.
-CREATE INDEX value_name_person ON leadlex.value_name (workspace_id, person);
+CREATE INDEX value_name_person ON leadlex.value_name (person);
 COMMENT ON TABLE leadlex.value_name IS 'Which names each value came up with, as hashes, for leadlex.recheck_after (at least a day), and as long as the value is shared. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.value_name.workspace_id IS 'in which workspace';
 COMMENT ON COLUMN leadlex.value_name.value IS 'hash of workspace, kind, provider (of what one supplied) and value in normal form';

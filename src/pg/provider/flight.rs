@@ -158,15 +158,24 @@ impl Asked {
         }
         match (kept.dropped, &kept.unkept) {
             (Some(why), Some(refusal)) => write_refusal(&self.provider, refusal, why),
-            (Some(why), None) => pgrx::ereport!(
-                pgrx::PgLogLevel::WARNING,
-                pgrx::PgSqlErrorCode::ERRCODE_WARNING,
-                format!("the answer of provider {} could not be kept: {why}", self.provider.name),
-                "It is used now, but if this transaction does not commit, asking again costs again."
-            ),
+            (Some(why), None) => tell_of_unkept(&self.provider, why),
             (None, _) => {}
         }
     }
+}
+
+/// Once a statement: of a set it can be thousands. `receipts_dropped` counts each.
+fn tell_of_unkept(provider: &LoadedProvider, why: &str) {
+    let message = format!("answers of provider {} could not be kept: {why}", provider.name);
+    if !raise::is_first_of_statement(message.clone()) {
+        return;
+    }
+    raise::warning(
+        &message,
+        "They are used now, but if this transaction does not commit, asking again costs again. leadlex.worker_status counts them as receipts_dropped.",
+        "The worker wrote answers more slowly than they came: raise leadlex.receipt_buffer, or call for fewer contacts at a time. See leadlex.worker_status for whether it writes.",
+        &spi::About::default(),
+    );
 }
 
 /// Puts on the list, with this transaction, whom a provider refuses to tell anything about: there was no room for that

@@ -343,6 +343,17 @@ fn a_full_buffer_warns_and_goes_on() {
     assert_eq!(status(&world, "receipts_dropped"), 1);
     assert_eq!(status(&world, "receipts_waiting"), i64::from(n) - 1);
     assert_eq!(world.books().charges, i64::from(n), "every call was answered and charged");
+
+    // A set loses many, and says so once.
+    let before = told.messages().len();
+    let ids = "SELECT array_agg(id ORDER BY id) FROM crm WHERE phone IS NULL AND email LIKE 'p%'";
+    let sql = format!("SELECT count(*) FROM enrich_contacts(({ids})) WHERE status = 'enriched'");
+    let enriched = number(&mut caller, &sql);
+    assert!(enriched > 20, "{enriched}");
+    assert_eq!(status(&world, "receipts_dropped"), 1 + enriched);
+    let warnings = told.messages().split_off(before);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("leadlex.receipt_buffer is full"), "{warnings:?}");
 }
 
 #[test]

@@ -86,6 +86,27 @@ fn restart(world: &World, how: Stop) {
 }
 
 #[test]
+fn names_are_looked_up_by_the_value_where_the_table_was_empty_when_it_was_analyzed() {
+    let world = world_with(40, &[ON[0], "autovacuum = off"]);
+    world.run("VACUUM ANALYZE");
+    let mut caller = world.caller();
+    let names = "SELECT count(*) FROM leadlex.value_name";
+    for n in 1..=40 {
+        let before = world.number(names);
+        enrich(&mut caller, n).unwrap();
+        eventually("the worker notes the names", Duration::from_secs(10), || world.number(names) > before);
+    }
+    let scans = |index: &str| {
+        world.number(&format!("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = '{index}'"))
+    };
+    // The worker tells when it is idle.
+    eventually("the worker tells", Duration::from_secs(10), || {
+        scans("value_name_pkey") + scans("value_name_person") >= 40
+    });
+    assert_eq!(scans("value_name_person"), 0);
+}
+
+#[test]
 fn a_hundred_people_with_one_address_are_a_few_requests_one_by_one() {
     let world = world(100);
     share_the_address(&world);
