@@ -45,7 +45,7 @@ WHERE c.relnamespace = 'leadlex'::regnamespace AND c.relkind = 'v' AND col_descr
 SELECT a.attname FROM pg_attribute a WHERE a.attrelid = 'leadlex.enrichment'::regclass AND a.attnum > 0
   AND col_description(a.attrelid, a.attnum) IS NULL ORDER BY a.attnum;
 -- Beside the primary key no whole index has workspace_id: where a table was empty at its last ANALYZE, the planner may take either.
--- The one there is serves the views' newest rows of a contact.
+-- The one there is serves leadlex.enriched and leadlex.forget_contact.
 SELECT i.indrelid::regclass AS relation, i.indexrelid::regclass AS index
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
 JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
