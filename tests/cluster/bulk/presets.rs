@@ -138,3 +138,53 @@ fn apollo_is_asked_about_ten_at_once() {
         world.owner().query_one("SELECT state FROM leadlex.provider_stats", &[]).unwrap().get(0);
     assert_eq!(state, "quota");
 }
+
+#[test]
+fn prospeo_is_asked_about_fifty_at_once() {
+    let world = world_of(
+        "prospeo",
+        [("/request/url", "/enrich-person"), ("/bulk/request/url", "/bulk-enrich-person")],
+    );
+    world.provider.on("/bulk-enrich-person", |request: &Request| {
+        let body = request.json();
+        assert_eq!(body["enrich_mobile"], false);
+        let (mut matched, mut unknown) = (Vec::new(), Vec::new());
+        for one in body["data"].as_array().unwrap() {
+            match one["email"].as_str().unwrap() {
+                "person3@acme.example" => unknown.push(one["identifier"].clone()),
+                // Of this one it says nothing at all.
+                "person4@acme.example" => {}
+                email => matched.push(json!({
+                    "identifier": one["identifier"],
+                    "person": {"full_name": one["full_name"], "current_job_title": format!("Title of {email}"),
+                               "mobile": {"status": "VERIFIED", "revealed": false, "mobile": "+1 202-***-****"}},
+                    "company": {"name": "Acme"}
+                })),
+            }
+        }
+        matched.reverse();
+        Behaviour::json(
+            200,
+            json!({"error": false, "total_cost": matched.len(), "matched": matched, "not_matched": unknown, "invalid_datapoints": []}),
+        )
+    });
+    let rows = enrich(&world, 1..=25);
+    assert_eq!(outcomes(&rows), counts([("enriched", 23), ("no_match", 1), ("provider_unavailable", 1)]));
+    assert_eq!((world.provider.count(), world.provider.count_of("/bulk-enrich-person")), (1, 1));
+    assert_eq!(title(&world, 7).as_deref(), Some("Title of person7@acme.example"));
+    assert_eq!((title(&world, 3), title(&world, 4)), (None, None));
+    // Whom it does not know it is not asked about again.
+    world.end_pauses();
+    enrich(&world, 3..=3);
+    assert_eq!(world.provider.count(), 1);
+    // The account is empty.
+    world.run("UPDATE crm SET job_title = NULL, email = 'new' || email");
+    world.provider.on("/bulk-enrich-person", |_| {
+        Behaviour::json(400, json!({"error": true, "error_code": "INSUFFICIENT_CREDITS"}))
+    });
+    enrich(&world, 1..=5);
+    assert_eq!(world.provider.count(), 2);
+    let state: String =
+        world.owner().query_one("SELECT state FROM leadlex.provider_stats", &[]).unwrap().get(0);
+    assert_eq!(state, "quota");
+}

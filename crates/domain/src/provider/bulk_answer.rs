@@ -60,7 +60,8 @@ impl Config {
         let beside = text.as_deref().and_then(|text| beside(text, &bulk.answers, most_bytes));
         let seat = |(at, id): (usize, &String)| submission::Place::at_once(at, ids.len(), id);
         let seats: Vec<submission::Place> = ids.iter().enumerate().map(seat).collect();
-        bulk.tell((answer, &list), &seats, most_bytes, take);
+        let said = Said { answer, list, unknown: bulk.unknown(text.as_deref()) };
+        bulk.tell(&said, &seats, most_bytes, take);
         Whole::Told(self.steps[0].response.cost_of_all(answer, beside.as_ref()))
     }
 
@@ -76,7 +77,8 @@ impl Config {
         let bulk = self.bulk()?;
         let text = within(answer.status).then(|| text_of(answer)).flatten()?;
         let list = list_at(&text, &bulk.answers)?;
-        bulk.tell((answer, &list), seats, most_bytes, take);
+        let said = Said { answer, list, unknown: bulk.unknown(Some(&text)) };
+        bulk.tell(&said, seats, most_bytes, take);
         Some(beside(&text, &bulk.answers, most_bytes))
     }
 
@@ -123,17 +125,34 @@ enum Place {
     At(usize),
     Missing,
     Twice,
+    /// Among those whom the vendor does not know.
+    Unknown,
+}
+
+/// An answer about several.
+struct Said<'a> {
+    answer: &'a Answer,
+    list: Vec<&'a RawValue>,
+    /// The ids of those whom the vendor does not know.
+    unknown: Vec<String>,
 }
 
 impl Bulk {
+    /// Whom the vendor says, apart from its answers, that it does not know.
+    fn unknown(&self, text: Option<&str>) -> Vec<String> {
+        let Matching::Id { no_match: Some(place), .. } = &self.matching else { return Vec::new() };
+        let list = text.and_then(|text| list_at(text, place)).unwrap_or_default();
+        list.into_iter().filter_map(text_or_number).collect()
+    }
+
     fn tell(
         &self,
-        (answer, list): (&Answer, &[&RawValue]),
+        said: &Said<'_>,
         seats: &[submission::Place],
         most_bytes: usize,
         take: &mut dyn FnMut(usize, Part),
     ) {
-        let places = match self.places(list, seats) {
+        let places = match self.places(said, seats) {
             Ok(places) => places,
             Err(message) => {
                 let failed = || Part::Failed { fault: unrecognised(message.clone()), denied: false };
@@ -142,7 +161,10 @@ impl Bulk {
         };
         for (at, place) in places.into_iter().enumerate() {
             let part = match place {
-                Place::At(element) => self.part(answer, list[element], most_bytes).map_err(unrecognised),
+                Place::At(element) => {
+                    self.part(said.answer, said.list[element], most_bytes).map_err(unrecognised)
+                }
+                Place::Unknown => Ok(Some(no_content(said.answer))),
                 Place::Missing => Err(unrecognised("its answer says nothing about this contact".to_owned())),
                 Place::Twice => Err(unrecognised("its answer has the id of this contact twice".to_owned())),
             };
@@ -155,7 +177,8 @@ impl Bulk {
         }
     }
 
-    fn places(&self, list: &[&RawValue], seats: &[submission::Place]) -> Result<Vec<Place>, String> {
+    fn places(&self, said: &Said<'_>, seats: &[submission::Place]) -> Result<Vec<Place>, String> {
+        let list = &said.list;
         let Matching::Id { answer, .. } = &self.matching else {
             let contacts = seats.first().map_or(0, |seat| seat.of);
             if list.len() != contacts {
@@ -172,9 +195,15 @@ impl Bulk {
             if let Some(number) = id.and_then(|id| numbers.get(id.as_str()).copied()) {
                 places[number] = match places[number] {
                     Place::Missing => Place::At(at),
-                    Place::At(_) | Place::Twice => Place::Twice,
+                    Place::At(_) | Place::Twice | Place::Unknown => Place::Twice,
                 };
             }
+        }
+        for number in said.unknown.iter().filter_map(|id| numbers.get(id.as_str()).copied()) {
+            places[number] = match places[number] {
+                Place::Missing | Place::Unknown => Place::Unknown,
+                Place::At(_) | Place::Twice => Place::Twice,
+            };
         }
         Ok(places)
     }
@@ -199,12 +228,23 @@ impl Bulk {
                     .ok_or("its answer about this contact has a status that is none of HTTP's".to_owned())?
             }
         };
-        let ours = ["content-type", "content-encoding", "content-length", "transfer-encoding"];
-        let mut headers = whole.headers.clone();
-        headers.retain(|(name, _)| !ours.iter().any(|our| name.eq_ignore_ascii_case(our)));
+        let mut headers = headers_of(whole);
         headers.push(("content-type".to_owned(), "application/json".to_owned()));
         Ok(Some(Answer { status, headers, body: element.get().as_bytes().to_vec() }))
     }
+}
+
+/// That there is nothing about a contact, as if it had been asked about alone.
+fn no_content(whole: &Answer) -> Answer {
+    Answer { status: 204, headers: headers_of(whole), body: Vec::new() }
+}
+
+/// The headers of the whole, without those that describe its body.
+fn headers_of(whole: &Answer) -> Vec<(String, String)> {
+    let of_body = ["content-type", "content-encoding", "content-length", "transfer-encoding"];
+    let mut headers = whole.headers.clone();
+    headers.retain(|(name, _)| !of_body.iter().any(|our| name.eq_ignore_ascii_case(our)));
+    headers
 }
 
 fn too_large(most_bytes: usize) -> Fault {

@@ -122,6 +122,23 @@ fn by_id_the_order_and_others_do_not_matter() {
 }
 
 #[test]
+fn whom_the_vendor_lists_apart_it_does_not_know() {
+    let rule = json!({"send": "/id", "answer": "/id", "no_match": "/unknown"});
+    let config = config_with(json!({"match": rule, "answers": "/found"}));
+    let hit = |id: &str| json!({"id": id, "status": 200, "data": {"title": id}});
+    let body = json!({"found": [hit("id3")], "unknown": ["id1", 0, "stranger", "id1", null]});
+    assert_eq!(told(&config, 4, 200, &body), ["unrecognised", "no match", "unrecognised", "id3"]);
+    assert_eq!(told(&config, 1, 200, &json!({"found": [], "unknown": ["id0"]})), ["no match"]);
+    let both = json!({"found": [hit("id0"), hit("id1")], "unknown": ["id0"]});
+    assert_eq!(told(&config, 2, 200, &both), ["unrecognised", "id1"], "which of the two?");
+    for other in [json!(null), json!("id0"), json!({"id0": 1}), json!([["id0"]])] {
+        let body = json!({"found": [], "unknown": other});
+        assert_eq!(told(&config, 1, 200, &body), ["unrecognised"], "{body}");
+    }
+    assert_eq!(told(&config, 2, 500, &json!({"found": [], "unknown": ["id0"]})), ["server_error"; 2]);
+}
+
+#[test]
 fn what_is_refused_as_a_whole_is_asked_again_in_halves() {
     let config = config_with(json!({}));
     for status in [400, 413, 422] {

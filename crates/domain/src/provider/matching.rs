@@ -11,8 +11,8 @@ use super::wanted;
 pub(super) enum Matching {
     /// The answers have the order of the contacts.
     Position,
-    /// By an id that is sent and comes back.
-    Id { send: Vec<String>, answer: Pointer },
+    /// By an id that is sent and comes back. `no_match`: where the ids of those whom the vendor does not know stand, beside the answers.
+    Id { send: Vec<String>, answer: Pointer, no_match: Option<Pointer> },
 }
 
 impl Matching {
@@ -23,7 +23,7 @@ impl Matching {
                 _ => Err(node.error("must be \"position\", or {\"send\": \"/id\", \"answer\": \"/id\"}")),
             };
         }
-        let object = node.object(&["send", "answer"])?;
+        let object = node.object(&["send", "answer", "no_match"])?;
         let send = object.required("send")?;
         let pointer = Pointer::parse(&send)?;
         let tokens: Vec<String> = pointer.tokens().map(str::to_owned).collect();
@@ -42,7 +42,8 @@ impl Matching {
                 return Err(send.error("is a place that \"each\" fills already"));
             }
         }
-        Ok(Matching::Id { send: tokens, answer: Pointer::parse(&object.required("answer")?)? })
+        let no_match = object.optional("no_match").map(|place| Pointer::parse(&place)).transpose()?;
+        Ok(Matching::Id { send: tokens, answer: Pointer::parse(&object.required("answer")?)?, no_match })
     }
 }
 
