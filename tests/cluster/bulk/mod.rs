@@ -8,6 +8,7 @@ mod sets;
 mod sizes;
 mod slow_presets;
 mod steps;
+mod steps_login;
 
 use std::collections::BTreeMap;
 

@@ -14,21 +14,21 @@ use crate::support::http::Request;
 use crate::support::{Behaviour, eventually};
 use crate::world::{Beginning, World, contact, credits, enrich, only_phone, pid, sqlstate};
 
-const SUBMIT: &str = "/batch";
-const POLL: &str = "/result";
-const LONG: Duration = Duration::from_secs(60);
+pub const SUBMIT: &str = "/batch";
+pub const POLL: &str = "/result";
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// By id: who was handed in, in their order, with their own ids.
 #[derive(Default)]
-struct Jobs {
+pub struct Jobs {
     jobs: HashMap<String, Vec<(usize, Value)>>,
     ready: bool,
 }
 
-type Vendor = Arc<Mutex<Jobs>>;
+pub type Vendor = Arc<Mutex<Jobs>>;
 
 /// A vendor that takes so many at once, and a provider that asks it every second.
-fn world_of(contacts: i32, most: usize, by_id: bool) -> (World, Vendor) {
+pub fn world_of(contacts: i32, most: usize, by_id: bool) -> (World, Vendor) {
     let world = World::with(&Beginning { contacts, credits: Some(1_000), ..Beginning::default() });
     let submit = json!({
         "request": {"method": "POST", "url": world.provider.url(SUBMIT), "headers": {"X-Api-Key": "{secret}"},
@@ -55,7 +55,7 @@ fn world_of(contacts: i32, most: usize, by_id: bool) -> (World, Vendor) {
     (world, vendor)
 }
 
-fn take_in(vendor: &Vendor, request: &Request) -> Behaviour {
+pub fn take_in(vendor: &Vendor, request: &Request) -> Behaviour {
     let mut vendor = vendor.lock().unwrap();
     let id = format!("b{}", vendor.jobs.len());
     let body = request.json();
@@ -65,7 +65,7 @@ fn take_in(vendor: &Vendor, request: &Request) -> Behaviour {
     Behaviour::json(202, json!({"id": id}))
 }
 
-fn tell(vendor: &Vendor, request: &Request) -> Behaviour {
+pub fn tell(vendor: &Vendor, request: &Request) -> Behaviour {
     let vendor = vendor.lock().unwrap();
     let Some(people) = vendor.jobs.get(request.param("id").unwrap_or_default()) else {
         return Behaviour::json(404, json!({"error": "no such batch"}));
@@ -89,19 +89,19 @@ fn tell(vendor: &Vendor, request: &Request) -> Behaviour {
     Behaviour::json(200, json!({"state": "done", "people": all}))
 }
 
-fn ready(vendor: &Vendor) {
+pub fn ready(vendor: &Vendor) {
     vendor.lock().unwrap().ready = true;
 }
 
 /// The numbers of the contacts of each that was handed in.
-fn handed_in(vendor: &Vendor) -> Vec<usize> {
+pub fn handed_in(vendor: &Vendor) -> Vec<usize> {
     let mut sizes: Vec<usize> = vendor.lock().unwrap().jobs.values().map(Vec::len).collect();
     sizes.sort_unstable_by(|one, other| other.cmp(one));
     sizes
 }
 
 /// As [`super::outcomes`], but what is pending is that, and no failure.
-fn outcomes(rows: &[Row]) -> BTreeMap<String, usize> {
+pub fn outcomes(rows: &[Row]) -> BTreeMap<String, usize> {
     let (pending, over): (Vec<&Row>, Vec<&Row>) =
         rows.iter().partition(|row| row.get::<_, String>("status") == "pending");
     let mut counts = BTreeMap::new();
@@ -115,11 +115,11 @@ fn outcomes(rows: &[Row]) -> BTreeMap<String, usize> {
     counts
 }
 
-fn polls(world: &World) -> usize {
+pub fn polls(world: &World) -> usize {
     world.provider.count_of(POLL)
 }
 
-fn wait_for_tickets(world: &World, count: i64) {
+pub fn wait_for_tickets(world: &World, count: i64) {
     eventually("the tickets are written", LONG, || tickets(world) == count);
 }
 
