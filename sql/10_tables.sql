@@ -80,6 +80,9 @@ CREATE TABLE leadlex.credit_settled (
     created_at   timestamptz NOT NULL,
     PRIMARY KEY (workspace_id, id)
 );
+-- Only the worker writes here: an index costs no call anything.
+CREATE INDEX credit_settled_time ON leadlex.credit_settled (created_at);
+CREATE INDEX credit_settled_request ON leadlex.credit_settled (request_id);
 COMMENT ON TABLE leadlex.credit_settled IS 'Ledger rows folded into credit_balance. Read leadlex.credit_ledger instead.';
 COMMENT ON COLUMN leadlex.credit_settled.workspace_id IS 'whose credits';
 COMMENT ON COLUMN leadlex.credit_settled.id IS 'the movement (uuid v7, so ordered by time)';
@@ -287,6 +290,8 @@ CREATE TABLE leadlex.enrichment (
 );
 -- What is known of a contact: for leadlex.enriched and leadlex.forget_contact.
 CREATE INDEX enrichment_contact ON leadlex.enrichment (contact_id, workspace_id, created_at);
+-- What was written last, or in a time: for whoever reads the history, and for leadlex.usage_daily.
+CREATE INDEX enrichment_time ON leadlex.enrichment (created_at);
 COMMENT ON TABLE leadlex.enrichment IS 'History: one row for every call that changed a contact. leadlex.revert_enrichment(request_id) takes one back.';
 COMMENT ON COLUMN leadlex.enrichment.workspace_id IS 'the workspace that was charged';
 COMMENT ON COLUMN leadlex.enrichment.request_id IS 'the call (uuid v7), also in leadlex.credit_ledger';

@@ -26,6 +26,8 @@ CREATE TABLE leadlex.usage_pruned (
     credits_reverted  bigint NOT NULL,
     PRIMARY KEY (workspace_id, day, source)
 );
+-- For sums of one day, see 14_usage.sql.
+CREATE INDEX usage_pruned_day ON leadlex.usage_pruned (day);
 COMMENT ON TABLE leadlex.usage_pruned IS 'What history that was pruned adds to leadlex.usage_daily. Written by the background worker. Read that instead.';
 COMMENT ON COLUMN leadlex.usage_pruned.workspace_id IS 'who spent';
 COMMENT ON COLUMN leadlex.usage_pruned.day IS 'the day, from midnight to midnight UTC';

@@ -7,6 +7,9 @@ ALTER TABLE leadlex.credit_settled ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.enrichment ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.suppression ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leadlex.shared_value ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.usage_day ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.usage_change ENABLE ROW LEVEL SECURITY;
+ALTER TABLE leadlex.usage_mark ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_workspace ON leadlex.workspace FOR SELECT
     USING (id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 CREATE POLICY own_workspace ON leadlex.credit_pending FOR SELECT
@@ -19,6 +22,13 @@ CREATE POLICY own_workspace ON leadlex.suppression FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
 CREATE POLICY own_workspace ON leadlex.shared_value FOR SELECT
     USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY own_workspace ON leadlex.usage_day FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+CREATE POLICY own_workspace ON leadlex.usage_change FOR SELECT
+    USING (workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[]));
+-- To whom no workspace is granted there is nothing to sum.
+CREATE POLICY any_workspace ON leadlex.usage_mark FOR SELECT
+    USING ((SELECT pg_catalog.cardinality(leadlex.my_workspaces()::uuid[])) OPERATOR(pg_catalog.>) 0);
 
 CREATE POLICY granted ON leadlex.workspace AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.workspace'::regclass, 'SELECT')));
@@ -28,10 +38,18 @@ CREATE POLICY granted ON leadlex.credit_settled AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.credit_settled'::regclass, 'SELECT')));
 CREATE POLICY granted ON leadlex.enrichment AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.enrichment'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.usage_day AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.usage_day'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.usage_change AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.usage_change'::regclass, 'SELECT')));
+CREATE POLICY granted ON leadlex.usage_mark AS RESTRICTIVE FOR SELECT
+    USING ((SELECT leadlex.has_access('leadlex.usage_mark'::regclass, 'SELECT')));
 CREATE POLICY granted ON leadlex.shared_value AS RESTRICTIVE FOR SELECT
     USING ((SELECT leadlex.has_access('leadlex.shared_value'::regclass, 'SELECT')));
 
-CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true, security_barrier = true) AS
+-- The policies of its tables are barrier enough. One of its own would keep conditions, order and limit of a query from the
+-- indexes.
+CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true) AS
     SELECT p.id, p.workspace_id, p.amount, p.request_id, p.note, p.created_at FROM leadlex.credit_pending AS p
     UNION ALL
     SELECT s.id, s.workspace_id, s.amount, s.request_id, s.note, s.created_at FROM leadlex.credit_settled AS s;
@@ -217,27 +235,34 @@ COMMENT ON COLUMN leadlex.worker_status.questions_unshared IS 'of the launcher: 
 COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
 COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';
 
--- The latest known value per contact and field. Conditions on the columns of DISTINCT ON reach the history itself; one on
--- contact_id finds its rows by the index.
-CREATE VIEW leadlex.enriched WITH (security_invoker = true, security_barrier = true) AS
-    SELECT l.workspace_id, l.schema_name, l.table_name, l.contact_id, l.field, l.value, l.source, l.confidence, l.enriched_at, l.request_id,
-           greatest(l.answered_at, k.verified_at) AS verified_at, greatest(l.answered_at, k.verified_at, k.checked_at) AS checked_at
-    FROM (
-        SELECT DISTINCT ON (e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field)
-               e.workspace_id, e.schema_name, e.table_name, e.contact_id, f.field,
-               e.new_values OPERATOR(pg_catalog.->>) f.field AS value,
-               coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source) AS source,
-               (e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'confidence')::pg_catalog.float8 AS confidence,
-               e.created_at AS enriched_at, e.request_id,
-               coalesce(pg_catalog.to_timestamp((e.answered_at OPERATOR(pg_catalog.->>) f.field)::pg_catalog.float8 OPERATOR(pg_catalog./) 1000000), e.created_at) AS answered_at
-        FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
-        WHERE (e.reverted_at IS NULL OR NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(e.reverted_fields, e.fields_updated)))
-          AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
-        ORDER BY e.contact_id, e.workspace_id, e.schema_name, e.table_name, f.field, e.created_at DESC, e.request_id DESC) AS l
+-- The latest known value per contact and field: what is not followed by a later one. So a condition on contact, workspace or
+-- time, and an order by time, reach the indexes of the history, and what comes later is looked up for the rows that are left.
+-- The policies of its tables are barrier enough.
+CREATE VIEW leadlex.enriched WITH (security_invoker = true) AS
+    SELECT e.workspace_id, e.schema_name, e.table_name, e.contact_id, f.field,
+           e.new_values OPERATOR(pg_catalog.->>) f.field AS value,
+           coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source) AS source,
+           (e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'confidence')::pg_catalog.float8 AS confidence,
+           e.created_at AS enriched_at, e.request_id,
+           greatest(a.answered_at, k.verified_at) AS verified_at, greatest(a.answered_at, k.verified_at, k.checked_at) AS checked_at
+    FROM leadlex.enrichment AS e
+    CROSS JOIN LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
+    CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.to_timestamp((e.answered_at OPERATOR(pg_catalog.->>) f.field)::pg_catalog.float8
+                                            OPERATOR(pg_catalog./) 1000000), e.created_at)) AS a(answered_at)
     LEFT JOIN leadlex.checked AS k
-           ON k.workspace_id OPERATOR(pg_catalog.=) l.workspace_id AND k.contact_id OPERATOR(pg_catalog.=) l.contact_id
-          AND k.schema_name OPERATOR(pg_catalog.=) l.schema_name AND k.table_name OPERATOR(pg_catalog.=) l.table_name
-          AND k.field OPERATOR(pg_catalog.=) l.field;
+           ON k.workspace_id OPERATOR(pg_catalog.=) e.workspace_id AND k.contact_id OPERATOR(pg_catalog.=) e.contact_id
+          AND k.schema_name OPERATOR(pg_catalog.=) e.schema_name AND k.table_name OPERATOR(pg_catalog.=) e.table_name
+          AND k.field OPERATOR(pg_catalog.=) f.field
+    WHERE (e.reverted_at IS NULL OR NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(e.reverted_fields, e.fields_updated)))
+      AND (e.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL
+      AND NOT EXISTS (
+          SELECT FROM leadlex.enrichment AS n
+          WHERE n.contact_id OPERATOR(pg_catalog.=) e.contact_id AND n.workspace_id OPERATOR(pg_catalog.=) e.workspace_id
+            AND n.schema_name OPERATOR(pg_catalog.=) e.schema_name AND n.table_name OPERATOR(pg_catalog.=) e.table_name
+            AND ROW(n.created_at, n.request_id) OPERATOR(pg_catalog.>) ROW(e.created_at, e.request_id)
+            AND f.field OPERATOR(pg_catalog.=) ANY (n.fields_updated)
+            AND (n.reverted_at IS NULL OR NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(n.reverted_fields, n.fields_updated)))
+            AND (n.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL);
 COMMENT ON VIEW leadlex.enriched IS 'The latest known value per contact and field, from the history: to join when a reload wiped the table. What was reverted does not count, what was forgotten is gone.';
 COMMENT ON COLUMN leadlex.enriched.workspace_id IS 'the workspace that was charged';
 COMMENT ON COLUMN leadlex.enriched.schema_name IS 'schema of the contact''s table';
@@ -252,43 +277,16 @@ COMMENT ON COLUMN leadlex.enriched.verified_at IS 'when a provider last answered
 COMMENT ON COLUMN leadlex.enriched.checked_at IS 'when a provider was last asked about it, whatever it answered';
 COMMENT ON COLUMN leadlex.enriched.request_id IS 'the call, in leadlex.enrichment and leadlex.credit_ledger';
 
--- Credits come from the ledger, which nothing takes away, and what they were spent on from the history, from which a
--- contact can be erased: what is left of that is a charge without a source. What the queue filled in later, of a call that
--- had been charged, is a history without a charge. What was pruned has left its sums, so that nothing changes.
-CREATE VIEW leadlex.usage_daily WITH (security_invoker = true, security_barrier = true) AS
-    SELECT u.day, u.workspace_id, u.source, pg_catalog.sum(u.contacts_enriched)::pg_catalog.int8 AS contacts_enriched,
-           pg_catalog.sum(u.fields_filled)::pg_catalog.int8 AS fields_filled, pg_catalog.sum(u.credits_spent)::pg_catalog.int8 AS credits_spent,
-           pg_catalog.sum(u.credits_reverted)::pg_catalog.int8 AS credits_reverted
-    FROM (
-        SELECT (pg_catalog.timezone('UTC', c.created_at))::pg_catalog.date AS day, c.workspace_id, p.source,
-               pg_catalog.count(DISTINCT ROW(e.schema_name, e.table_name, e.contact_id))
-                   FILTER (WHERE p.fields OPERATOR(pg_catalog.>) 0) AS contacts_enriched,
-               pg_catalog.sum(p.fields) AS fields_filled,
-               pg_catalog.sum(p.credits) AS credits_spent,
-               pg_catalog.count(*) FILTER (WHERE p.credits OPERATOR(pg_catalog.>) 0 AND e.reverted_at IS NOT NULL) AS credits_reverted
-        FROM (
-            SELECT l.workspace_id, l.request_id, l.created_at, 1 AS credits
-            FROM leadlex.credit_ledger AS l WHERE l.amount OPERATOR(pg_catalog.=) -1 AND l.note IS NULL
-            UNION ALL
-            SELECT r.workspace_id, r.request_id, r.created_at, 0
-            FROM leadlex.enrichment AS r
-            WHERE NOT EXISTS (
-                SELECT FROM leadlex.credit_ledger AS l
-                WHERE l.workspace_id OPERATOR(pg_catalog.=) r.workspace_id AND l.request_id OPERATOR(pg_catalog.=) r.request_id
-                  AND l.amount OPERATOR(pg_catalog.=) -1)) AS c
-        LEFT JOIN leadlex.enrichment AS e
-               ON e.workspace_id OPERATOR(pg_catalog.=) c.workspace_id AND e.request_id OPERATOR(pg_catalog.=) c.request_id
-        CROSS JOIN LATERAL (
-            SELECT e.source, c.credits, 0 AS fields
-            UNION ALL
-            SELECT f.value OPERATOR(pg_catalog.->>) 'source', 0, 1 FROM pg_catalog.jsonb_each(e.field_sources) AS f) AS p
-        GROUP BY 1, 2, 3
-        UNION ALL
-        SELECT o.day, o.workspace_id, CASE WHEN o.source OPERATOR(pg_catalog.<>) '' THEN o.source END, o.contacts_enriched, o.fields_filled, o.credits_spent, o.credits_reverted
-        FROM leadlex.usage_pruned AS o) AS u
-    GROUP BY u.day, u.workspace_id, u.source
-    HAVING u.source IS NOT NULL OR pg_catalog.sum(u.credits_spent) OPERATOR(pg_catalog.<>) 0
-        OR pg_catalog.sum(u.fields_filled) OPERATOR(pg_catalog.<>) 0;
+-- The days that are over and have not changed since were summed by the worker; the others are added up here.
+CREATE VIEW leadlex.usage_daily WITH (security_invoker = true) AS
+    SELECT s.day, s.workspace_id, CASE WHEN s.source OPERATOR(pg_catalog.<>) '' THEN s.source END AS source, s.contacts AS contacts_enriched, s.fields AS fields_filled,
+           s.credits AS credits_spent, s.reverted AS credits_reverted
+    FROM leadlex.usage_day AS s
+    WHERE s.day OPERATOR(pg_catalog.<) (SELECT o.since FROM leadlex.usage_open() AS o)
+      AND s.day OPERATOR(pg_catalog.<>) ALL ((SELECT o.days FROM leadlex.usage_open() AS o)::date[])
+    UNION ALL
+    SELECT u.day, u.workspace_id, u.source, u.contacts, u.fields, u.credits, u.reverted
+    FROM leadlex.usage_unsummed() AS u;
 COMMENT ON VIEW leadlex.usage_daily IS 'What was spent and what for, per UTC day, workspace and provider, since the workspace was made. credits_spent is the ledger''s, and neither leadlex.revert_enrichment nor leadlex.forget_contact changes it; contacts_enriched and fields_filled do not cover contacts that were forgotten: their charges stand in a row without source. Pruning the history changes nothing.';
 COMMENT ON COLUMN leadlex.usage_daily.day IS 'the day, from midnight to midnight UTC';
 COMMENT ON COLUMN leadlex.usage_daily.workspace_id IS 'who spent';
@@ -309,7 +307,8 @@ GRANT USAGE ON SCHEMA leadlex TO PUBLIC;
 GRANT SELECT ON leadlex.presets, leadlex.provider_stats, leadlex.progress, leadlex.job, leadlex.queue TO PUBLIC;
 -- Rows of these have who was granted access, by their policies or, with the owner's rights, by their own condition.
 GRANT SELECT ON leadlex.workspace, leadlex.credit_pending, leadlex.credit_settled, leadlex.credit_ledger, leadlex.enrichment,
-    leadlex.provider, leadlex.enriched, leadlex.usage_daily, leadlex.shared_value TO PUBLIC;
+    leadlex.provider, leadlex.enriched, leadlex.usage_day, leadlex.usage_change, leadlex.usage_mark,
+    leadlex.usage_daily, leadlex.shared_value TO PUBLIC;
 GRANT SELECT ON leadlex.worker_status TO pg_monitor;
 GRANT EXECUTE ON FUNCTION leadlex.worker_report() TO pg_monitor;
 -- Who is told of what is up to the function.

@@ -13,7 +13,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/12_events.sql", name = "events", requires = ["money_tables"]);
 ::pgrx::extension_sql_file!("../sql/13_quality.sql", name = "quality_tables", requires = ["events"]);
 ::pgrx::extension_sql_file!("../sql/14_access.sql", name = "access_tables", requires = ["quality_tables"]);
-::pgrx::extension_sql_file!("../sql/15_tickets.sql", name = "tickets", requires = ["access_tables"]);
+::pgrx::extension_sql_file!("../sql/14_usage.sql", name = "usage_tables", requires = ["access_tables"]);
+::pgrx::extension_sql_file!("../sql/15_tickets.sql", name = "tickets", requires = ["usage_tables"]);
 ::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["tickets"]);
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
 ::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
@@ -22,7 +23,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/24_status.sql", name = "status", requires = ["control"]);
 ::pgrx::extension_sql_file!("../sql/25_quality.sql", name = "quality", requires = ["status"]);
 ::pgrx::extension_sql_file!("../sql/26_access.sql", name = "access", requires = ["quality"]);
-::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["access"], finalize);
+::pgrx::extension_sql_file!("../sql/26_usage.sql", name = "usage", requires = ["access"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["usage"], finalize);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

@@ -98,10 +98,11 @@ const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_wor
     SELECT leadlex.export_contact('{1}'), leadlex.export_row('public.crm', '{4}');
     SELECT leadlex.forget_contact('{1}'), leadlex.forget_row('public.crm', '{4}', suppress => true);
     TABLE leadlex.enriched; TABLE leadlex.usage_daily; TABLE leadlex.job; TABLE leadlex.queue; TABLE leadlex.progress; TABLE leadlex.credit_ledger;
+    SELECT leadlex.usage_open(), leadlex.usage_unsummed(), leadlex.usage_between('-infinity', 'infinity');
     TABLE leadlex.provider; TABLE leadlex.provider_stats; TABLE leadlex.presets;";
 
 /// What views, policies, triggers of ours and the tests below call.
-const CALLED_BY_OTHERS: [&str; 13] = [
+const CALLED_BY_OTHERS: [&str; 15] = [
     "binding_restored",
     "config_changed",
     "enqueue_on_insert",
@@ -113,6 +114,8 @@ const CALLED_BY_OTHERS: [&str; 13] = [
     "row_may_be_updated",
     "secret_given",
     "set_updated_at",
+    "usage_changed",
+    "usage_waits",
     "worker_report",
     "workspace_gone",
 ];

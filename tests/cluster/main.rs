@@ -34,6 +34,7 @@ mod fault_table;
 mod fill_chain;
 mod foreign_errors;
 mod gateways;
+mod growth;
 mod harness;
 mod health;
 mod hostile;

@@ -49,6 +49,7 @@ mod stats;
 mod subject;
 mod suppression;
 pub mod triggers;
+mod usage;
 mod workspaces;
 mod written;
 

@@ -94,13 +94,13 @@ pub struct Entry<'a> {
     pub answered: BTreeMap<&'a str, i64>,
 }
 
-// The charge and its history in one statement: neither is ever there without the other.
+// The charge and its history in one statement: neither is ever there without the other; of one time, so that they are of one day.
 static CHARGE: Statement = Statement::new(
     "WITH charge AS (
-         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id) VALUES ($1, $2, -1, $2))
+         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id, created_at) VALUES ($1, $2, -1, $2, $18))
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
-         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
 );
 
 pub fn charge(entry: &Entry) {
@@ -123,6 +123,7 @@ pub fn charge(entry: &Entry) {
         arg(pgrx::Uuid::from_bytes(entry.identity)),
         arg((!entry.offered.is_empty()).then(|| Jsonb::of(&entry.offered))),
         arg((!entry.answered.is_empty()).then(|| Jsonb::of(&entry.answered))),
+        now_arg(),
     ];
     if !append_charge(&args) {
         as_owner(|| CHARGE.run(&args));
@@ -143,10 +144,10 @@ macro_rules! history_of_many {
             $charge,
             "
      INSERT INTO leadlex.enrichment (workspace_id, request_id, requested_by, key_prefix, schema_name, table_name,
-         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at)
+         contact_id, overwrite, source, confidence, fields_updated, field_sources, old_values, new_values, identity, offered, answered_at, created_at)
      SELECT $1, n.request_id, $2, $3, $4, $5, n.contact_id, $6, n.source, n.confidence,
             pg_catalog.string_to_array(n.fields, ','), n.field_sources::pg_catalog.jsonb, n.old_values::pg_catalog.jsonb,
-            n.new_values::pg_catalog.jsonb, n.identity, n.offered::pg_catalog.jsonb, n.answered_at::pg_catalog.jsonb
+            n.new_values::pg_catalog.jsonb, n.identity, n.offered::pg_catalog.jsonb, n.answered_at::pg_catalog.jsonb, $18
      FROM n"
         )
     };
@@ -154,8 +155,8 @@ macro_rules! history_of_many {
 
 static CHARGE_MANY: Statement = Statement::new(history_of_many!(
     ", charge AS (
-         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id)
-         SELECT $1, n.request_id, -1, n.request_id FROM n)"
+         INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id, created_at)
+         SELECT $1, n.request_id, -1, n.request_id, $18 FROM n)"
 ));
 static NOTE_MANY: Statement = Statement::new(history_of_many!(""));
 
@@ -195,6 +196,7 @@ fn write_many(entries: &[Entry], statement: &'static Statement) {
         arg(entries.iter().map(|e| pgrx::Uuid::from_bytes(e.identity)).collect::<Vec<_>>()),
         optional_texts_arg(&offered.iter().map(Option::as_deref).collect::<Vec<_>>()),
         optional_texts_arg(&answered.iter().map(Option::as_deref).collect::<Vec<_>>()),
+        now_arg(),
     ];
     as_owner(|| statement.run(&args));
 }
@@ -209,9 +211,8 @@ pub fn now_arg() -> Arg {
 }
 
 /// The same by the short way; `false` where that is not open.
-fn append_charge(args: &[Arg; 17]) -> bool {
-    let [workspace, request, ..] = args;
-    let now = now_arg();
+fn append_charge(args: &[Arg; 18]) -> bool {
+    let [workspace, request, .., now] = args;
     let (charge, no_note, not_reverted, no_fields) = (
         arg(-1i64),
         arg(None::<&str>),
@@ -224,7 +225,7 @@ fn append_charge(args: &[Arg; 17]) -> bool {
         ("amount", &charge),
         ("request_id", request),
         ("note", &no_note),
-        ("created_at", &now),
+        ("created_at", now),
     ];
     const HISTORY: [&str; 17] = [
         "workspace_id",
@@ -245,7 +246,7 @@ fn append_charge(args: &[Arg; 17]) -> bool {
         "offered",
         "answered_at",
     ];
-    let last = [("created_at", &now), ("reverted_at", &not_reverted), ("reverted_fields", &no_fields)];
+    let last = [("created_at", now), ("reverted_at", &not_reverted), ("reverted_fields", &no_fields)];
     let mut history: Vec<(&str, &Arg)> = Vec::with_capacity(HISTORY.len() + last.len());
     history.extend(HISTORY.into_iter().zip(args).chain(last));
     heap_insert::rows(&[

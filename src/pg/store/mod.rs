@@ -1,7 +1,8 @@
 //! All SQL on our own tables. Names and operators are qualified; every function here runs as the extension's owner.
 //! `config` is what administrators set up, `books` what calls and the worker write, `receipts` what providers answered,
 //! `suppressions` whom they must not be asked about, `shared_values` what many people have in common, `tallies` what they came to, `jobs` what is queued,
-//! `pauses` and `frozen` whether that is worked on, `events` what administrators are told.
+//! `pauses` and `frozen` whether that is worked on, `events` what administrators are told,
+//! `usage` sums of usage.
 
 pub mod absence;
 pub mod allotments;
@@ -35,4 +36,5 @@ pub mod suppressions;
 pub mod tallies;
 pub mod tickets;
 pub mod undone;
+pub mod usage;
 pub mod vendor_balances;

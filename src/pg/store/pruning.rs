@@ -6,9 +6,6 @@ use crate::pg::installation::as_owner;
 use crate::pg::sys::row::{boolean, pg, text, uuid};
 use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
 
-/// Rows that one transaction removes. Each is looked up in the ledger, and its contact in the rest of the history.
-pub const PRUNED_AT_ONCE: u64 = 2_000;
-
 static WORKSPACE_AFTER: Statement = Statement::new(
     "SELECT e.workspace_id FROM leadlex.enrichment AS e
      WHERE e.workspace_id OPERATOR(pg_catalog.>) $1
@@ -35,7 +32,8 @@ static PRUNE: Statement = Statement::new(
 
 // leadlex.usage_daily is to say the same as before. So what these rows added to it is added to leadlex.usage_pruned: the fields, the
 // charge with its source (the ledger's row stays, and has none from now on: one less there), and the contact, when no row of
-// the same day and provider is left of it. OFFSET: one look into the index for each contact, never a join with all of the history.
+// the same day and provider is left of it. OFFSET: one look into the index for each contact, never a join with all of the history;
+// from the end of the day, as what has been removed stands before.
 static KEEP_USAGE: Statement = Statement::new(
     "WITH pruned AS (
          SELECT n.request_id, n.schema_name, n.table_name, n.contact_id, n.source, n.field_sources::pg_catalog.jsonb AS field_sources, n.reverted,
@@ -61,9 +59,10 @@ static KEEP_USAGE: Statement = Statement::new(
              WHERE h.contact_id OPERATOR(pg_catalog.=) c.contact_id AND h.workspace_id OPERATOR(pg_catalog.=) $1
                AND h.schema_name OPERATOR(pg_catalog.=) c.schema_name::pg_catalog.name
                AND h.table_name OPERATOR(pg_catalog.=) c.table_name::pg_catalog.name
-               AND (pg_catalog.timezone('UTC', h.created_at))::pg_catalog.date OPERATOR(pg_catalog.=) c.day
+               AND h.created_at OPERATOR(pg_catalog.>=) pg_catalog.timezone('UTC', c.day::pg_catalog.timestamp)
+               AND h.created_at OPERATOR(pg_catalog.<) pg_catalog.timezone('UTC', (c.day OPERATOR(pg_catalog.+) 1)::pg_catalog.timestamp)
                AND (v.value OPERATOR(pg_catalog.->>) 'source') OPERATOR(pg_catalog.=) c.source
-             OFFSET 0))
+             ORDER BY h.created_at USING OPERATOR(pg_catalog.>) OFFSET 0))
      INSERT INTO leadlex.usage_pruned AS o (workspace_id, day, source, contacts_enriched, fields_filled, credits_spent, credits_reverted)
      SELECT $1, t.day, coalesce(t.source, ''), pg_catalog.sum(t.contacts), pg_catalog.sum(t.fields), pg_catalog.sum(t.credits), pg_catalog.sum(t.reverted)
      FROM (SELECT u.day, u.source, 0 AS contacts, 0 AS fields, u.charged::pg_catalog.int4 AS credits,
@@ -99,15 +98,15 @@ static UNCHECK: Statement = Statement::new(
          FOR UPDATE OF w SKIP LOCKED))",
 );
 
-/// Removes at most [`PRUNED_AT_ONCE`] rows of a workspace, of requests after this one, that were written before `before`, in
-/// epoch seconds. How many, and the last of them.
-pub fn prune(workspace: Uuid, after: Uuid, before: i64) -> (u64, Option<Uuid>) {
+/// Removes at most so many rows of a workspace, of requests after this one, that were written before `before`, in epoch seconds.
+/// Each is looked up in the ledger, and its contact in the rest of the history. How many, and the last of them.
+pub fn prune((workspace, after): (Uuid, Uuid), before: i64, most: u64) -> (u64, Option<Uuid>) {
     let which = [
         arg(pg(workspace)),
         arg(pg(after)),
         arg(pg(first_id(before + LATE_S))),
         arg(before as f64),
-        arg(PRUNED_AT_ONCE as i64),
+        arg(most as i64),
     ];
     let pruned = as_owner(|| PRUNE.query(View::Caller, &which));
     if pruned.is_empty() {

@@ -78,7 +78,7 @@ impl Open {
             };
             class.relkind as u8 == pg_sys::RELKIND_RELATION
                 && class.relam == pg_sys::HEAP_TABLE_AM_OID
-                && !(class.relhastriggers
+                && !(class.relhastriggers && fires_at_insert(relation.trigdesc)
                     || class.relhasrules
                     || class.relispartition
                     || class.relforcerowsecurity)
@@ -119,6 +119,25 @@ impl Open {
                 pg_sys::heap_form_tuple((*self.relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr())
             })
         }
+    }
+}
+
+/// This notes the days of rows without a charge that is pending: sql/26_usage.sql. What is inserted here has one.
+const OF_DAYS_WITHOUT_CHARGE: &CStr = c"usage_inserted";
+
+/// Whether an insertion fires a trigger that has something to do with the rows inserted here.
+///
+/// # Safety
+/// The description of an open relation's triggers, or null.
+unsafe fn fires_at_insert(triggers: *const pg_sys::TriggerDesc) -> bool {
+    // SAFETY: as promised by the caller; there are `numtriggers` of them, each with a name.
+    unsafe {
+        !triggers.is_null()
+            && (0..(*triggers).numtriggers as usize).any(|at| {
+                let trigger = &*(*triggers).triggers.add(at);
+                let inserts = trigger.tgtype & pg_sys::TRIGGER_TYPE_INSERT as i16 != 0;
+                inserts && CStr::from_ptr(trigger.tgname) != OF_DAYS_WITHOUT_CHARGE
+            })
     }
 }
 

@@ -40,16 +40,24 @@ pub type Row = Vec<Option<String>>;
 pub struct Statement {
     sql: Cow<'static, str>,
     plan: AtomicPtr<pg_sys::_SPI_plan>,
+    /// Planned anew for the values of each execution, see [`Statement::planned_each_time`].
+    custom: bool,
 }
 
 impl Statement {
     /// Keeps the text; the statement is planned when it first runs.
     pub const fn new(sql: &'static str) -> Statement {
-        Statement { sql: Cow::Borrowed(sql), plan: AtomicPtr::new(null_mut()) }
+        Statement { sql: Cow::Borrowed(sql), plan: AtomicPtr::new(null_mut()), custom: false }
     }
 
     pub fn owned(sql: String) -> Statement {
-        Statement { sql: Cow::Owned(sql), plan: AtomicPtr::new(null_mut()) }
+        Statement { sql: Cow::Owned(sql), plan: AtomicPtr::new(null_mut()), custom: false }
+    }
+
+    /// For a table of many partitions: only those that the values leave are planned, opened and locked. A plan that is kept
+    /// locks all of them each time.
+    pub fn planned_each_time(sql: String) -> Statement {
+        Statement { sql: Cow::Owned(sql), plan: AtomicPtr::new(null_mut()), custom: true }
     }
 
     /// Rows, every column as text.
@@ -96,14 +104,14 @@ impl Statement {
                     pg_sys::SPI_execute_plan(plan, values, nulls, true, 0)
                 }
                 View::Latest => {
-                    lock_relations(plan);
+                    self.lock_relations(plan);
                     pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
                     let status = pg_sys::SPI_execute_plan(plan, values, nulls, true, 0);
                     pg_sys::PopActiveSnapshot();
                     status
                 }
                 View::Current | View::Serialized => {
-                    lock_relations(plan);
+                    self.lock_relations(plan);
                     let crosschecks = view == View::Serialized && lasting_snapshot();
                     let own = if crosschecks { pg_sys::GetTransactionSnapshot() } else { null_mut() };
                     let latest = pg_sys::GetLatestSnapshot();
@@ -118,7 +126,7 @@ impl Statement {
         let kept = self.plan.load(Ordering::Relaxed);
         if !kept.is_null() {
             // SAFETY: a kept plan; tells whether something it depends on has changed.
-            if !unsafe { pg_sys::SPI_plan_is_valid(kept) } {
+            if !self.custom && !unsafe { pg_sys::SPI_plan_is_valid(kept) } {
                 plan_by_index(kept);
             }
             return kept;
@@ -128,7 +136,9 @@ impl Statement {
         // SAFETY: called between SPI_connect and SPI_finish with a NUL-terminated text and as many types as counted.
         // SPI_keepplan moves the plan to CacheMemoryContext, where it stays until SPI_freeplan in Drop.
         let plan = unsafe {
-            let options = pg_sys::CURSOR_OPT_GENERIC_PLAN as i32;
+            let kind =
+                if self.custom { pg_sys::CURSOR_OPT_CUSTOM_PLAN } else { pg_sys::CURSOR_OPT_GENERIC_PLAN };
+            let options = kind as i32;
             let plan =
                 pg_sys::SPI_prepare_cursor(sql.as_ptr(), kinds.len() as i32, kinds.as_mut_ptr(), options);
             let result = pg_sys::SPI_result;
@@ -137,8 +147,17 @@ impl Statement {
             plan
         };
         self.plan.store(plan, Ordering::Relaxed);
-        plan_by_index(plan);
+        if !self.custom {
+            plan_by_index(plan);
+        }
         plan
+    }
+
+    /// Those of a plan that is kept; which ones another has is not known before.
+    fn lock_relations(&self, plan: pg_sys::SPIPlanPtr) {
+        if !self.custom {
+            lock_relations(plan);
+        }
     }
 }
 
@@ -351,6 +370,35 @@ pub fn caught<R>(work: impl FnOnce() -> R, expected: impl Fn(&Caught) -> bool) -
 /// Runs `work` in a subtransaction that is rolled back in any case; an error that `expected` accepts is handed back.
 pub fn tried<R>(work: impl FnOnce() -> R, expected: impl Fn(&Caught) -> bool) -> Result<R, Caught> {
     caught_as(work, |_, caught| expected(caught), false)
+}
+
+/// Runs `work`, which writes nothing, in a subtransaction that is rolled back: the locks that it took are gone afterwards.
+pub fn without_locks<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: as below; the result is Rust's own.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let end = move || {
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::CurrentResourceOwner = owner;
+        };
+        let work = std::panic::AssertUnwindSafe(work);
+        let result = PgTryBuilder::new(std::panic::AssertUnwindSafe(move || { work }.0()))
+            .catch_others(move |error| {
+                // A Rust panic goes on to the end of the transaction.
+                if !matches!(error, pgrx::pg_sys::panic::CaughtError::RustPanic { .. }) {
+                    end();
+                }
+                error.rethrow()
+            })
+            .execute();
+        end();
+        result
+    }
 }
 
 /// The SQLSTATE of the error that is being handled.

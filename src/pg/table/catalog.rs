@@ -152,6 +152,11 @@ pub fn value_of(type_oid: pg_sys::Oid, modifier: i32, text: &CStr) -> pg_sys::Da
     }
 }
 
+/// The same of a text that [`through_type`] wrote in the style of every session.
+pub fn value_in_plain_style(type_oid: pg_sys::Oid, modifier: i32, text: &CStr) -> pg_sys::Datum {
+    spi::with_settings(&PLAIN_STYLE, || value_of(type_oid, modifier, text))
+}
+
 /// `id` read and written by its type.
 pub fn through_type(type_oid: pg_sys::Oid, id: &CStr, styled: bool) -> String {
     let value = value_of(type_oid, -1, id);

@@ -9,6 +9,7 @@ mod deferrable;
 mod keys;
 mod many;
 pub mod own_writes;
+mod partitions;
 mod privileges;
 mod rebind;
 mod rls;
@@ -45,6 +46,7 @@ use keys::Key;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::sqlstate;
+use partitions::{Near, Partitioned, Partitions};
 
 /// Names of ours that say who a contact is, in the order in which rows are read.
 pub const IDENTIFYING: [&str; 5] = ["full_name", "first_name", "last_name", "email", "company_domain"];
@@ -100,6 +102,8 @@ struct Plans {
     /// What is read of a row.
     list: String,
     writes: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
+    /// Of a table with many partitions.
+    partitioned: Option<Partitioned>,
     writes_many: RefCell<HashMap<WriteKey, std::rc::Rc<Statement>>>,
 }
 
@@ -222,7 +226,9 @@ impl Binding {
             self.name()
         );
         let id_text = format!("t.{}::pg_catalog.text", quoted(&id.name));
+        let partitioned = self.partitioned((relation, &present, id), &list, &condition);
         Plans {
+            partitioned,
             read: Statement::owned(format!("SELECT {list} {from}")),
             read_locked: Statement::owned(format!("SELECT {list} {from} FOR NO KEY UPDATE OF t")),
             fresh: Statement::owned(format!("SELECT t.tableoid, t.ctid {from}")),
@@ -258,7 +264,9 @@ impl Binding {
     /// Raises 21000: several rows have the key.
     /// Raises 42P01, 42703, 42804 or 42809: the table has changed since it was bound.
     pub fn read(&self, workspace: Uuid, id: &str) -> Option<Contact> {
-        self.only(self.plans().read.query(View::Caller, &key(workspace, id)), id)
+        let plans = self.plans();
+        let near: Near = |at| &at.read;
+        self.only(self.of_row(&plans, View::Caller, (workspace, id), (near, &plans.read)), id)
     }
 
     /// Whether the row that this transaction's snapshot shows is still the present one; only asked where a snapshot
@@ -273,16 +281,21 @@ impl Binding {
             }
         });
         // System columns need the privilege on the table; with column privileges only, the values have to do.
-        let statement = if readable { &plans.fresh } else { &plans.read };
-        statement.query(View::Caller, &key(workspace, id))
-            == statement.query(View::Latest, &key(workspace, id))
+        let (near, far): (Near, _) = match readable {
+            true => (|at| &at.fresh, &plans.fresh),
+            false => (|at| &at.read, &plans.read),
+        };
+        let rows = |view| self.of_row(&plans, view, (workspace, id), (near, far));
+        rows(View::Caller) == rows(View::Latest)
     }
 
     /// Locks the row as an update would.
     ///
     /// `None` and errors are those of [`Binding::read`].
     pub fn read_locked(&self, workspace: Uuid, id: &str) -> Option<Contact> {
-        self.only(self.plans().read_locked.query(View::Caller, &key(workspace, id)), id)
+        let plans = self.plans();
+        let near: Near = |at| &at.read_locked;
+        self.only(self.of_row(&plans, View::Caller, (workspace, id), (near, &plans.read_locked)), id)
     }
 
     fn only(&self, rows: Vec<Row>, id: &str) -> Option<Contact> {
@@ -315,7 +328,6 @@ impl Binding {
         let were_null = changes.iter().all(|(field, _)| before.value(field).is_none());
         let known = before.identifying().map(|value| value.is_some());
         let which = (changes.fields(), were_null, others, known, status);
-        let statement = self.write_statement(which, before);
         let mut args = Vec::with_capacity(20);
         args.extend(key(workspace, &before.id));
         for (field, value) in changes.iter() {
@@ -329,15 +341,35 @@ impl Binding {
         let bound = identifying.filter(|(name, _)| self.columns.contains_key(*name));
         args.extend(bound.filter_map(|(_, value)| value).map(|value| arg(Some(value))));
         let _by_us = Writing::to(self.relation);
-        self.only(statement.query(View::Caller, &args), &before.id)
+        let plans = self.plans();
+        let far = |args: &[Arg]| self.write_statement(&plans, which, before, None).query(View::Caller, args);
+        let rows = match &plans.partitioned {
+            None => far(&args),
+            Some(at) => {
+                let near = |partitions: &Partitions, place: &[String]| {
+                    let statement = self.write_statement(&plans, which, before, Some(at));
+                    let there = partitions.args(place);
+                    let args: Vec<Arg> = args.iter().map(Arg::again).chain(there).collect();
+                    statement.query(View::Caller, &args)
+                };
+                self.in_partition(&at.partitions, (workspace, &before.id), near, || far(&args))
+            }
+        };
+        self.only(rows, &before.id)
     }
 
     /// `were_null`: for a contact with none of the fields, which most are. To say so takes the executor far less time
     /// to set up than to compare each with a value that may be NULL.
-    fn write_statement(&self, which: WriteKey, before: &Contact) -> std::rc::Rc<Statement> {
-        let plans = self.plans();
+    fn write_statement(
+        &self,
+        plans: &Plans,
+        which: WriteKey,
+        before: &Contact,
+        at: Option<&Partitioned>,
+    ) -> std::rc::Rc<Statement> {
         let (fields, were_null, others, _, status) = which;
-        if let Some(known) = plans.writes.borrow().get(&which) {
+        let writes = at.map_or(&plans.writes, |at| &at.writes);
+        if let Some(known) = writes.borrow().get(&which) {
             return known.clone();
         }
         let mut sets = Vec::new();
@@ -365,6 +397,7 @@ impl Binding {
             next += usize::from(value.is_some());
         }
         sets.extend(self.status_sets(status));
+        unchanged.extend(at.map(|at| at.partitions.condition(next)));
         let sql = format!(
             "UPDATE {} AS t SET {} WHERE {}{} RETURNING {}",
             self.name(),
@@ -373,8 +406,10 @@ impl Binding {
             unchanged.concat(),
             plans.list
         );
-        let statement = std::rc::Rc::new(Statement::owned(sql));
-        plans.writes.borrow_mut().insert(which, statement.clone());
+        let statement =
+            at.map_or_else(|| Statement::owned(sql.clone()), |_| Statement::planned_each_time(sql.clone()));
+        let statement = std::rc::Rc::new(statement);
+        writes.borrow_mut().insert(which, statement.clone());
         statement
     }
 

@@ -29,16 +29,13 @@ impl Binding {
         if self.may_all(privilege) {
             return Vec::new();
         }
-        let may = |ours: &str| {
-            let name = CString::new(self.columns[ours].as_str()).unwrap_or_default();
-            // SAFETY: catalog look-ups for an existing relation and column.
-            let result = unsafe {
-                let column = pg_sys::get_attnum(relation, name.as_ptr());
-                pg_sys::pg_attribute_aclcheck(relation, column, pg_sys::GetUserId(), privilege as _)
-            };
-            result == pg_sys::AclResult::ACLCHECK_OK
-        };
-        columns.filter(|ours| !may(ours)).collect()
+        columns.filter(|ours| !has_on(relation, &self.columns[*ours], privilege)).collect()
+    }
+
+    /// Whether the caller may read these columns, by the table's names.
+    pub(super) fn may_read_columns<'n>(&self, mut columns: impl Iterator<Item = &'n str>) -> bool {
+        let Some(relation) = self.relation else { self.gone() };
+        self.may_all(pg_sys::ACL_SELECT) || columns.all(|column| has_on(relation, column, pg_sys::ACL_SELECT))
     }
 
     /// Raises 42501, with what it is about, where the caller may not see one of the bound columns.
@@ -88,4 +85,15 @@ impl Binding {
             });
         }
     }
+}
+
+/// Whether the caller has a privilege on a column.
+fn has_on(relation: pg_sys::Oid, column: &str, privilege: u32) -> bool {
+    let name = CString::new(column).unwrap_or_default();
+    // SAFETY: catalog look-ups for an existing relation and column.
+    let result = unsafe {
+        let column = pg_sys::get_attnum(relation, name.as_ptr());
+        pg_sys::pg_attribute_aclcheck(relation, column, pg_sys::GetUserId(), privilege as _)
+    };
+    result == pg_sys::AclResult::ACLCHECK_OK
 }

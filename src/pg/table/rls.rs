@@ -14,8 +14,10 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::spi::Arg;
 use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
-use crate::pg::table::Binding;
+use crate::pg::table::partitions::Partitions;
+use crate::pg::table::{Binding, key};
 use leadlex_domain::fields::FieldSet;
 
 thread_local! {
@@ -104,10 +106,29 @@ impl Binding {
         let mut barred = vec![applies; ids.len()];
         if applies && !ids.is_empty() {
             NOTED.with_borrow_mut(Vec::clear);
-            self.plans().locks.query(View::Caller, &[texts_arg(ids), arg(row::pg(workspace))]);
+            self.ask_policies(workspace, ids);
             NOTED.take().into_iter().filter(|at| *at < ids.len()).for_each(|at| barred[at] = false);
         }
         barred
+    }
+
+    fn ask_policies(&self, workspace: Uuid, ids: &[&str]) {
+        let plans = self.plans();
+        let all = || plans.locks.query(View::Caller, &[texts_arg(ids), arg(row::pg(workspace))]);
+        let (Some(at), [id]) = (&plans.partitioned, ids) else {
+            all();
+            return;
+        };
+        // It finds no row whatever the policies say: what it remembers tells.
+        let near = |partitions: &Partitions, place: &[String]| {
+            let args: Vec<Arg> = key(workspace, id).into_iter().chain(partitions.args(place)).collect();
+            at.locks.query(View::Caller, &args);
+            match NOTED.with_borrow(Vec::is_empty) {
+                true => Vec::new(),
+                false => vec![Vec::new()],
+            }
+        };
+        self.in_partition(&at.partitions, (workspace, id), near, all);
     }
 
     /// Raises 42501: the caller sees the row, and no policy lets it update the row. Asked before a provider

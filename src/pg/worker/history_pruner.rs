@@ -13,9 +13,15 @@ use crate::pg::worker::session::commit_and_begin;
 /// Longest time before the worker looks for other work.
 const SLICE: Duration = Duration::from_millis(200);
 
+/// What a portion is to take: its rows are locked for so long. A machine that is busy takes fewer rows at once.
+const PORTION: Duration = Duration::from_millis(100);
+const ROWS: std::ops::RangeInclusive<u64> = 20..=2_000;
+
 thread_local! {
     /// Workspace and request up to which this worker has looked.
     static REACHED: Cell<Option<(Uuid, Uuid)>> = const { Cell::new(None) };
+    /// Rows of the next portion.
+    static NEXT: Cell<u64> = const { Cell::new(200) };
 }
 
 /// Some portions, at least one; whether there is more to look at. `is_called`: a call waits for other work of this worker.
@@ -29,9 +35,13 @@ pub fn prune(is_called: impl Fn() -> bool) -> bool {
     let begin = |workspace| (workspace, Uuid::nil());
     let mut at = REACHED.take().or_else(|| pruning::workspace_after(Uuid::nil()).map(begin));
     while let Some((workspace, request)) = at {
-        let (pruned, last) = pruning::prune(workspace, request, before);
+        let (most, begun) = (NEXT.get(), Instant::now());
+        let (pruned, last) = pruning::prune((workspace, request), before, most);
         commit_and_begin();
-        at = match last.filter(|_| pruned >= pruning::PRUNED_AT_ONCE) {
+        if pruned >= most {
+            NEXT.set(rows_for_next(most, begun.elapsed()));
+        }
+        at = match last.filter(|_| pruned >= most) {
             Some(last) => Some((workspace, last)),
             None => pruning::workspace_after(workspace).map(begin),
         };
@@ -41,6 +51,12 @@ pub fn prune(is_called: impl Fn() -> bool) -> bool {
         }
     }
     false
+}
+
+/// As many as fit into [`PORTION`] at the pace of the last one; at most twice as many.
+fn rows_for_next(rows: u64, took: Duration) -> u64 {
+    let fit = rows as f64 * PORTION.as_secs_f64() / took.as_secs_f64().max(0.000_001);
+    (fit as u64).min(2 * rows).clamp(*ROWS.start(), *ROWS.end())
 }
 
 const DAY_S: i64 = 86_400;

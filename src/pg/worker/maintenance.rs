@@ -20,7 +20,7 @@ use crate::pg::shared::turns;
 use crate::pg::shared::{events, receipts, wait};
 use crate::pg::store::cache;
 use crate::pg::store::queue_pause::Pause;
-use crate::pg::store::{jobs_waiting, ledger};
+use crate::pg::store::{jobs_waiting, ledger, usage};
 use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
 use crate::pg::worker::{
     allotment_writer, event_writer, leases, receipt_writer, refusal_writer, spend_writer, sweep, tally_writer,
@@ -379,13 +379,15 @@ fn round(database: u32, closing: bool) -> Round {
     }
     let allotted = keeps_books && allotment_writer::make(database);
     let expired = keeps_books && sweep::remove_expired(database);
+    // A day of which history is being pruned would be summed anew after each portion.
+    let unsummed = keeps_books && !expired && usage::sum_days(commit_and_begin);
     mark(database, |d| {
         d.runs += 1;
         d.last_run = clock::now();
         d.error = [0; 160];
     });
     let more = settled.is_some_and(|settled| settled.more) || marked >= jobs_waiting::MARKED_AT_ONCE;
-    Round::Done { more: more || expired || allotted }
+    Round::Done { more: more || expired || allotted || unsummed }
 }
 
 fn left_alone(database: u32, version: &str) -> String {

@@ -30,7 +30,7 @@ const HOLD: [&str; 11] = [
     "value_name",
 ];
 /// Tables that hold nothing on persons. A table that is new belongs here, or above and among what is forgotten and told.
-const HOLD_NOTHING: [&str; 27] = [
+const HOLD_NOTHING: [&str; 30] = [
     "access",
     "allotment",
     "api_key",
@@ -56,6 +56,9 @@ const HOLD_NOTHING: [&str; 27] = [
     "spend_reported",
     "spend_sum",
     "stopped",
+    "usage_change",
+    "usage_day",
+    "usage_mark",
     "usage_pruned",
     "workspace",
 ];

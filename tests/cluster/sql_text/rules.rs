@@ -50,7 +50,8 @@ pub fn findings(sql: &str, kind: Kind, formatted: bool, known: &HashSet<String>)
     found
 }
 
-/// WITH name [(columns)] AS [MATERIALIZED] (, and the same after a comma.
+/// WITH name [(columns)] AS [MATERIALIZED] (, and the same after a comma; and a trigger's OLD or NEW TABLE AS name, which goes before
+/// any table.
 pub fn names_of_ctes(tokens: &[Token]) -> HashSet<String> {
     let mut names = HashSet::new();
     for (at, token) in tokens.iter().enumerate() {
@@ -67,6 +68,12 @@ pub fn names_of_ctes(tokens: &[Token]) -> HashSet<String> {
         let is_as = tokens.get(after).is_some_and(|t| t.is("AS"));
         let opens = |t: &Token| t.is_sign("(") || t.is("MATERIALIZED") || t.is("NOT");
         if begins && is_as && tokens.get(after + 1).is_some_and(opens) {
+            names.insert(name.clone());
+        }
+    }
+    for words in tokens.windows(4) {
+        let rows = (words[0].is("OLD") || words[0].is("NEW")) && words[1].is("TABLE") && words[2].is("AS");
+        if let (true, Word(name)) = (rows, &words[3]) {
             names.insert(name.clone());
         }
     }

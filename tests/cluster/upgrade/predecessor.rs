@@ -259,7 +259,7 @@ fn old_views(files: &mut Files) {
     files.remove(views, "COMMENT ON COLUMN leadlex.worker_status.questions_unshared");
     files.replace(
         views,
-        "CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true, security_barrier = true)",
+        "CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true)",
         "CREATE VIEW leadlex.credit_ledger WITH (security_barrier = true)",
     );
     files.replace(

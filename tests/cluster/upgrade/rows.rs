@@ -57,6 +57,8 @@ pub fn fill(client: &mut Client, provider: &Provider) {
              INSERT INTO leadlex.outcome VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), 'public', 'crm', '1', now(), 'no_match');
              INSERT INTO leadlex.erasure VALUES (gen_random_uuid(), now(), 'caller', '10000000-0000-4000-8000-000000000000', 'public.crm', '{\"history\": 1}');
              INSERT INTO leadlex.usage_pruned VALUES ('10000000-0000-4000-8000-000000000000', '2026-01-01', 'main', 1, 2, 1, 0);
+             INSERT INTO leadlex.usage_day VALUES ('10000000-0000-4000-8000-000000000000', '2020-01-01', 'main', 1, 2, 1, 0);
+             INSERT INTO leadlex.usage_change (day, workspace_id) VALUES ('2999-01-01', '10000000-0000-4000-8000-000000000000');
              INSERT INTO leadlex.rate_use VALUES ('10000000-0000-4000-8000-000000000000', extract(epoch FROM now()), '{1,2}', 1, 3, 0, now());
              INSERT INTO leadlex.enrichment VALUES ('10000000-0000-4000-8000-000000000000', gen_random_uuid(), now(), 'caller', NULL,
                  'public', 'crm', '1', false, 'main', 0.9, '{phone}', '{}', '{\"phone\": null}', '{\"phone\": \"1\"}', NULL);",

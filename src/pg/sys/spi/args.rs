@@ -11,6 +11,13 @@ pub struct Arg {
     pub value: Option<pg_sys::Datum>,
 }
 
+impl Arg {
+    /// The same value for another execution: it lives as long as the memory context of the first.
+    pub fn again(&self) -> Arg {
+        Arg { kind: self.kind, value: self.value }
+    }
+}
+
 /// An argument of the value's own type; `None` is NULL.
 pub fn arg<T: IntoDatum>(value: T) -> Arg {
     Arg { kind: T::type_oid(), value: value.into_datum() }

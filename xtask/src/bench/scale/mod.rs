@@ -79,7 +79,7 @@ const fn row(operation: &'static str, limit: Limit, measure: fn(&Session) -> Res
 
 const SECOND: Limit = Limit::Most(1_000.0);
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 16] = [
     row("leadlex.enriched of one contact, ms", SECOND, views::enriched_contact),
     row("leadlex.enriched of one workspace of many, ms", SECOND, views::enriched_workspace),
     row("leadlex.enriched, the last 100, ms", SECOND, views::enriched_last),
@@ -87,6 +87,8 @@ const ROWS: [Row; 14] = [
     row("leadlex.enrichment, the last 100, ms", SECOND, views::history_last),
     row("leadlex.credit_ledger, the last 100, ms", SECOND, views::ledger_last),
     row("leadlex.credit_ledger of one request, ms", SECOND, views::ledger_request),
+    row("leadlex.usage_daily, all days, ms", SECOND, views::usage_all),
+    row("leadlex.usage_daily, today, ms", SECOND, views::usage_today),
     row("leadlex.grant_access, ms", Limit::Times(2.0), grants::grant_access),
     row("leadlex.forget_row, ms", Limit::Times(2.0), forget::forget_row),
     row("queue one by one, 5,000 jobs of all that wait, ms", Limit::Times(1.11), queue::one_by_one),

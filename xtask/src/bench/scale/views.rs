@@ -1,5 +1,7 @@
 //! Views over the history, as a granted role reads them.
 
+use std::time::Duration;
+
 use crate::error::Result;
 use crate::terminal::say;
 
@@ -16,8 +18,16 @@ pub fn prepare(session: &Session) -> Result<()> {
         session.run("postgres", &[&format!("CREATE DATABASE {database}")])?;
         session.script(database, "scale.sql", &[("rows", &rows.to_string())])?;
     }
+    for database in DATABASES {
+        say(&format!("{database}: until the worker has summed the days"));
+        session.until(database, SUMMED, Duration::from_secs(1))?;
+    }
     session.run("postgres", &["CHECKPOINT"])
 }
+
+/// All days before today.
+const SUMMED: &str = "NOT EXISTS (SELECT FROM leadlex.usage_change)
+    AND (SELECT before FROM leadlex.usage_mark WHERE mark = 'summed') = (now() AT TIME ZONE 'UTC')::date";
 
 /// As the role of the large workspace; milliseconds.
 fn read(session: &Session, sql: &str) -> Result<Pair> {
@@ -67,5 +77,16 @@ pub fn ledger_request(session: &Session) -> Result<Pair> {
         session,
         "SELECT count(*) FROM leadlex.credit_ledger
          WHERE request_id = (SELECT request_id FROM leadlex.enrichment ORDER BY created_at DESC LIMIT 1)",
+    )
+}
+
+pub fn usage_all(session: &Session) -> Result<Pair> {
+    read(session, "SELECT sum(credits_spent) FROM leadlex.usage_daily")
+}
+
+pub fn usage_today(session: &Session) -> Result<Pair> {
+    read(
+        session,
+        "SELECT sum(credits_spent) FROM leadlex.usage_daily WHERE day = (now() AT TIME ZONE 'UTC')::date",
     )
 }
