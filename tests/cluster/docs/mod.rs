@@ -39,7 +39,8 @@ pub fn page(path: &str) -> Page {
 /// For other programs: a configuration, a dashboard, a picture.
 fn is_data(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str());
-    path.starts_with("docs/monitoring") && extension.is_some_and(|e| ["yml", "json", "svg"].contains(&e))
+    let also = if path.starts_with("docs/monitoring") { &["yml", "json"][..] } else { &[] };
+    extension.is_some_and(|e| e == "svg" || also.contains(&e))
 }
 
 /// README.md and every page under docs/.
