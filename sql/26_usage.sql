@@ -9,6 +9,9 @@ CREATE TRIGGER usage_waits AFTER INSERT ON leadlex.usage_change
     FOR EACH ROW WHEN (NEW.day OPERATOR(pg_catalog.<) (pg_catalog.timezone('UTC', pg_catalog.clock_timestamp()))::pg_catalog.date)
     EXECUTE FUNCTION leadlex.usage_waits();
 
+-- A charge has the id of its call. It is looked up by that, which is the primary key: no other condition lets a plan without
+-- statistics, as after a load or a restore, read all of a workspace's ledger for each row.
+
 -- Statement triggers with the rows that a statement has changed. Days are noted also where they are not over: the transaction may
 -- commit when they are. A change of the history changes the day of its charge, too.
 CREATE FUNCTION leadlex.usage_changed() RETURNS trigger
@@ -26,7 +29,7 @@ BEGIN
         SELECT d.day, n.workspace_id FROM are AS n, LATERAL (
             SELECT n.created_at UNION ALL
             SELECT s.created_at FROM leadlex.credit_settled AS s
-            WHERE s.request_id OPERATOR(pg_catalog.=) n.request_id AND s.workspace_id OPERATOR(pg_catalog.=) n.workspace_id OFFSET 0) AS t(at),
+            WHERE s.workspace_id OPERATOR(pg_catalog.=) n.workspace_id AND s.id OPERATOR(pg_catalog.=) n.request_id OFFSET 0) AS t(at),
             LATERAL (SELECT (pg_catalog.timezone('UTC', t.at))::pg_catalog.date) AS d(day)
         WHERE NOT EXISTS (
             SELECT FROM leadlex.credit_pending AS q
@@ -37,7 +40,7 @@ BEGIN
         SELECT d.day, o.workspace_id FROM were AS o, LATERAL (
             SELECT o.created_at UNION ALL
             SELECT s.created_at FROM leadlex.credit_settled AS s
-            WHERE s.request_id OPERATOR(pg_catalog.=) o.request_id AND s.workspace_id OPERATOR(pg_catalog.=) o.workspace_id OFFSET 0) AS t(at),
+            WHERE s.workspace_id OPERATOR(pg_catalog.=) o.workspace_id AND s.id OPERATOR(pg_catalog.=) o.request_id OFFSET 0) AS t(at),
             LATERAL (SELECT (pg_catalog.timezone('UTC', t.at))::pg_catalog.date) AS d(day)
         GROUP BY d.day, o.workspace_id;
         IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
@@ -45,7 +48,7 @@ BEGIN
             SELECT d.day, n.workspace_id FROM are AS n, LATERAL (
             SELECT n.created_at UNION ALL
             SELECT s.created_at FROM leadlex.credit_settled AS s
-            WHERE s.request_id OPERATOR(pg_catalog.=) n.request_id AND s.workspace_id OPERATOR(pg_catalog.=) n.workspace_id OFFSET 0) AS t(at),
+            WHERE s.workspace_id OPERATOR(pg_catalog.=) n.workspace_id AND s.id OPERATOR(pg_catalog.=) n.request_id OFFSET 0) AS t(at),
             LATERAL (SELECT (pg_catalog.timezone('UTC', t.at))::pg_catalog.date) AS d(day)
             GROUP BY d.day, n.workspace_id;
         END IF;
@@ -137,12 +140,11 @@ BEGIN
                    coalesce(h.field_sources, e.field_sources) AS field_sources, coalesce(h.reverted_at, e.reverted_at) AS reverted_at,
                    l.id IS NULL AND EXISTS (
                        SELECT FROM leadlex.credit_settled AS s
-                       WHERE s.request_id OPERATOR(pg_catalog.=) (CASE WHEN l.id IS NULL THEN h.request_id END)
-                         AND s.workspace_id OPERATOR(pg_catalog.=) h.workspace_id AND s.amount OPERATOR(pg_catalog.=) -1 OFFSET 0)
+                       WHERE s.workspace_id OPERATOR(pg_catalog.=) h.workspace_id
+                         AND s.id OPERATOR(pg_catalog.=) (CASE WHEN l.id IS NULL THEN h.request_id END) AND s.amount OPERATOR(pg_catalog.=) -1 OFFSET 0)
                    OR l.id IS NULL AND EXISTS (
                        SELECT FROM leadlex.credit_pending AS q
-                       WHERE q.workspace_id OPERATOR(pg_catalog.=) h.workspace_id AND q.id OPERATOR(pg_catalog.=) (CASE WHEN l.id IS NULL THEN h.request_id END)
-                         AND q.request_id OPERATOR(pg_catalog.=) h.request_id AND q.amount OPERATOR(pg_catalog.=) -1 OFFSET 0) AS is_charged_elsewhere
+                       WHERE q.workspace_id OPERATOR(pg_catalog.=) h.workspace_id AND q.id OPERATOR(pg_catalog.=) (CASE WHEN l.id IS NULL THEN h.request_id END) AND q.amount OPERATOR(pg_catalog.=) -1 OFFSET 0) AS is_charged_elsewhere
             FROM (SELECT g.id, g.workspace_id, g.request_id, g.created_at FROM leadlex.credit_ledger AS g
                   WHERE g.amount OPERATOR(pg_catalog.=) -1 AND g.note IS NULL
                     AND g.created_at OPERATOR(pg_catalog.>=) $1 AND g.created_at OPERATOR(pg_catalog.<) $2) AS l

@@ -30,7 +30,7 @@ fn with_history() -> World {
                 e.old_values, e.new_values
          FROM leadlex.workspace AS w, leadlex.enrichment AS e, generate_series(1, {ROWS}) AS n WHERE w.name = 'tiny';
          INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, created_at)
-         SELECT workspace_id, gen_random_uuid(), -1, request_id, created_at FROM leadlex.enrichment
+         SELECT workspace_id, request_id, -1, request_id, created_at FROM leadlex.enrichment
          WHERE request_id NOT IN (SELECT request_id FROM leadlex.credit_ledger);
          ANALYZE"
     ));
@@ -186,6 +186,28 @@ fn usage_of_days_that_are_over_is_summed_once_and_stays_exact() {
         until_summed(&world);
         is_exact(&world, &format!("{change}, summed"));
     }
+}
+
+/// After a load or a restore there are no statistics, and each row's charge is looked up all the same.
+#[test]
+fn a_day_is_added_up_by_keys_where_there_are_no_statistics() {
+    let world = World::with(&Beginning { credits: None, ..Beginning::default() });
+    world.cluster.set("autovacuum", "off");
+    world.run(
+        "INSERT INTO leadlex.enrichment (workspace_id, request_id, created_at, requested_by, schema_name, table_name, contact_id, overwrite,
+             source, fields_updated, field_sources, old_values, new_values)
+         SELECT w.id, gen_random_uuid(), date_trunc('day', now(), 'UTC') - interval '28 days' + n * interval '1 minute', 'caller', 'public', 'crm',
+                n::text, false, 'main', '{phone}', '{\"phone\": {\"source\": \"main\"}}', '{}', '{\"phone\": \"+12025550100\"}'
+         FROM leadlex.workspace AS w, generate_series(1, 40000) AS n;
+         INSERT INTO leadlex.credit_settled (workspace_id, id, amount, request_id, created_at)
+         SELECT workspace_id, request_id, -1, request_id, created_at - interval '1 day' FROM leadlex.enrichment",
+    );
+    // Charges of the day before, each of another row.
+    let read = pages(
+        &mut world.owner(),
+        "SELECT count(*) FROM leadlex.usage_between(date_trunc('day', now(), 'UTC') - interval '20 days', date_trunc('day', now(), 'UTC') - interval '19 days')",
+    );
+    assert!(read < 60_000, "{read} pages for 1,440 rows");
 }
 
 /// A trigger that a call's rows fire would take longer than writing them.
