@@ -212,7 +212,9 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         UNION ALL
         SELECT 5, 'provider', c.name, CASE WHEN c.enabled THEN s.state ELSE 'disabled' END,
                CASE WHEN s.paused_until IS NOT NULL THEN pg_catalog.format('until %s; ', pg_catalog.to_char(s.paused_until, 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE '' END
-                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s failed or not sent, half within %s ms', s.calls, s.matches, s.failures,
+                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s answered later, %s failed or not sent, half within %s ms', s.calls, s.matches, s.no_matches,
+                                 coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
+                                 s.failures OPERATOR(pg_catalog.-) coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  coalesce(pg_catalog.round(s.p50_ms)::pg_catalog.text, '?'))
                    OPERATOR(pg_catalog.||) coalesce(pg_catalog.format('; last failure: %s', pg_catalog.left(s.last_error, 120)), ''), s.last_error_at
         FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS c ON c.id OPERATOR(pg_catalog.=) s.provider_id

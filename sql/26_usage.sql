@@ -103,7 +103,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $open$
                  UNION
                  SELECT (pg_catalog.timezone('UTC', p.created_at))::pg_catalog.date FROM leadlex.credit_pending AS p
                  WHERE p.created_at OPERATOR(pg_catalog.<) pg_catalog.timezone('UTC', b.since::pg_catalog.timestamp))
-    FROM (SELECT coalesce(pg_catalog.max(m.before), '-infinity') AS since FROM leadlex.usage_mark AS m) AS b
+    -- Who may read no workspace has nothing to add up, and is not to read all rows for that.
+    FROM (SELECT coalesce(pg_catalog.max(m.before), (SELECT (CASE WHEN pg_catalog.cardinality(leadlex.my_workspaces()) OPERATOR(pg_catalog.>) 0
+                                                                  THEN '-infinity' ELSE 'infinity' END)::pg_catalog.date)) AS since
+          FROM leadlex.usage_mark AS m) AS b
     -- 55000 in a schema of another version than the library's.
     WHERE leadlex.is_administrator() IS NOT NULL
 $open$;

@@ -72,7 +72,7 @@ fn set_budget(
 }
 
 /// Jobs that wait for money are looked at again when this transaction is committed.
-fn wake_jobs() {
+pub fn wake_jobs() {
     if !layout::available() {
         return;
     }

@@ -285,6 +285,7 @@ fn drop_provider(name: Option<&str>) {
         unknown(name);
     }
     spend::drop_budgets(name);
+    money::wake_jobs();
     notice_owed(owed, &format!("provider {name} still owes"));
 }
 

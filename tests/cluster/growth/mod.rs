@@ -188,6 +188,23 @@ fn usage_of_days_that_are_over_is_summed_once_and_stays_exact() {
     }
 }
 
+/// As pg_monitor has it: it may look, and no workspace is granted to it.
+#[test]
+fn who_may_read_no_workspace_reads_little_for_that() {
+    let world = with_history();
+    world.run("CREATE ROLE watcher LOGIN IN ROLE pg_monitor");
+    until_summed(&world);
+    let mut watcher = world.cluster.connect_as("app", "watcher");
+    // Rows that scans have handed over, whatever conditions made of them.
+    let rows = "SELECT pg_stat_get_tuples_returned('leadlex.enrichment'::regclass) + pg_stat_get_tuples_fetched('leadlex.enrichment'::regclass)";
+    let before = world.number(rows);
+    assert_eq!(number(&mut watcher, "SELECT count(*) FROM leadlex.usage_daily"), 0);
+    watcher.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
+    watcher.batch_execute("SELECT 1").unwrap();
+    let read = world.number(rows) - before;
+    assert!(read < ROWS / 10, "{read} of {ROWS} rows");
+}
+
 /// After a load or a restore there are no statistics, and each row's charge is looked up all the same.
 #[test]
 fn a_day_is_added_up_by_keys_where_there_are_no_statistics() {

@@ -99,4 +99,12 @@ fn jobs_that_wait_for_money_go_on_when_there_is_some() {
         });
         assert_eq!(number(&mut owner, waiting), left);
     }
+    // The budget goes with its provider.
+    world.run("UPDATE crm SET phone = NULL, email = 'new' || email");
+    world.run("SELECT leadlex.set_budget('main', 'month', 0.01)");
+    world.caller().batch_execute("SELECT leadlex.enqueue(array_agg(id)) FROM crm").unwrap();
+    eventually("all wait for the next month", Duration::from_secs(20), || number(&mut owner, waiting) == 10);
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("next", &world.provider.config(crate::world::PATH));
+    eventually("they are done", Duration::from_secs(8), || number(&mut owner, waiting) == 0);
 }

@@ -78,6 +78,11 @@ pub fn remedy(status: u16, body: &Document) -> String {
             return "A page is the word of what stands in front of the vendor: check the URL, firewalls and proxies.".into();
         }
         Document::Empty if status == 200 => r#"{"response": {"no_match": {"absent": ""}}}"#.to_owned(),
+        Document::Json(json) if let Some((place, word)) = still_to_come(json) => {
+            return format!(
+                r#"It seems to say that the answer is still to come. If so, add to its configuration, in a step that asks for it: {{"response": {{"pending": {{"body": [{{"pointer": "/{place}", "in": ["{word}"]}}]}}}}}}, with all words by which the vendor says so. As "no_match" it would be remembered as nothing."#
+            );
+        }
         Document::Json(json) if success && let Some(place) = part_with_data(json) => {
             return format!(
                 r#"No place in response.fields leads to what the answer has at "/{place}": name its data there. If it says that there is nothing, add to its configuration what tells such an answer from a match, for example {{"response": {{"no_match": {{"absent": "/PLACE"}}}}}} with a place that only a match has."#
@@ -99,7 +104,7 @@ pub fn remedy(status: u16, body: &Document) -> String {
         _ => format!(r#"{{"response": {{"no_match": {{"status": [{status}]}}}}}}"#),
     };
     format!(
-        "Is this the vendor's own answer, or that of a router before it? If it is the vendor's, and says that there is nothing, add to its configuration: {rule}. If it says that something failed, use \"failed\" in place of \"no_match\". If it has data, name their places in response.fields."
+        "Is this the vendor's own answer, or that of a router before it? If it is the vendor's, and says that there is nothing, add to its configuration: {rule}. If it says that something failed, use \"failed\" in place of \"no_match\", and \"pending\" where the answer is still to come. If it has data, name their places in response.fields."
     )
 }
 
@@ -110,6 +115,29 @@ fn first_name(json: &Value) -> Option<&str> {
     let members = json.as_object()?;
     let telling = TELLING.into_iter().find(|name| members.contains_key(*name));
     telling.or_else(|| members.keys().map(String::as_str).next().filter(is_plain))
+}
+
+/// A member by which vendors say that they are not done, and its word.
+fn still_to_come(json: &Value) -> Option<(&str, &str)> {
+    const WORDS: [&str; 14] = [
+        "accepted",
+        "created",
+        "in_progress",
+        "in progress",
+        "in-progress",
+        "inprogress",
+        "not_ready",
+        "pending",
+        "processing",
+        "queued",
+        "running",
+        "started",
+        "submitted",
+        "waiting",
+    ];
+    let members = json.as_object()?.iter().filter(|(name, _)| is_plain(&name.as_str()));
+    let mut texts = members.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+    texts.find(|(_, text)| WORDS.iter().any(|word| text.eq_ignore_ascii_case(word)))
 }
 
 /// The first member that holds more than a text or number: so an answer with data has, and a rule of its other members would
@@ -133,6 +161,22 @@ fn is_plain(name: &&str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// What is not done yet is not to be remembered as nothing.
+    #[test]
+    fn an_answer_that_is_still_to_come_is_to_be_pending() {
+        for (status, body) in
+            [(200, json!({"id": 7, "status": "RUNNING"})), (404, json!({"state": "in progress"}))]
+        {
+            let remedy = remedy(status, &Document::Json(body));
+            assert!(
+                remedy.contains("\"pending\": {\"body\"") && !remedy.contains("\"no_match\": {"),
+                "{remedy}"
+            );
+        }
+        let remedy = remedy(200, &Document::Json(json!({"status": "not found"})));
+        assert!(remedy.contains("\"no_match\": {") && remedy.contains("\"pending\" where"), "{remedy}");
+    }
 
     /// What is proposed must not make matches count as none.
     #[test]
