@@ -13,15 +13,16 @@ use crate::pg::worker::session::commit_and_begin;
 /// Longest time before the worker looks for other work.
 const SLICE: Duration = Duration::from_millis(200);
 
-/// What a portion is to take: its rows are locked for so long. A machine that is busy takes fewer rows at once.
+/// What a portion is to take: its rows are locked for so long. A machine that is busy takes fewer rows at once. The last row that a
+/// contact has of a day costs a look at all that were removed before it, and many contacts may come to their last at once.
 const PORTION: Duration = Duration::from_millis(100);
-const ROWS: std::ops::RangeInclusive<u64> = 20..=2_000;
+const ROWS: std::ops::RangeInclusive<u64> = 20..=250;
 
 thread_local! {
     /// Workspace and request up to which this worker has looked.
     static REACHED: Cell<Option<(Uuid, Uuid)>> = const { Cell::new(None) };
     /// Rows of the next portion.
-    static NEXT: Cell<u64> = const { Cell::new(200) };
+    static NEXT: Cell<u64> = const { Cell::new(100) };
 }
 
 /// Some portions, at least one; whether there is more to look at. `is_called`: a call waits for other work of this worker.
