@@ -94,6 +94,15 @@ CREATE TRIGGER usage_deleted AFTER DELETE ON leadlex.usage_pruned REFERENCING OL
 CREATE TRIGGER usage_truncated AFTER TRUNCATE ON leadlex.usage_pruned
     FOR EACH STATEMENT EXECUTE FUNCTION leadlex.usage_changed();
 
+-- Also in sessions that replicate, or that a superuser has told to fire no triggers: what they take back or erase counts.
+ALTER TABLE leadlex.usage_change ENABLE ALWAYS TRIGGER usage_waits;
+ALTER TABLE leadlex.enrichment ENABLE ALWAYS TRIGGER usage_inserted, ENABLE ALWAYS TRIGGER usage_updated,
+    ENABLE ALWAYS TRIGGER usage_deleted, ENABLE ALWAYS TRIGGER usage_truncated;
+ALTER TABLE leadlex.credit_settled ENABLE ALWAYS TRIGGER usage_inserted, ENABLE ALWAYS TRIGGER usage_updated,
+    ENABLE ALWAYS TRIGGER usage_deleted, ENABLE ALWAYS TRIGGER usage_truncated;
+ALTER TABLE leadlex.usage_pruned ENABLE ALWAYS TRIGGER usage_inserted, ENABLE ALWAYS TRIGGER usage_updated,
+    ENABLE ALWAYS TRIGGER usage_deleted, ENABLE ALWAYS TRIGGER usage_truncated;
+
 -- As far as the caller sees workspaces: the sums of the others' do not matter to him, and when something of theirs has changed neither.
 CREATE FUNCTION leadlex.usage_open(OUT since date, OUT days date[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $open$

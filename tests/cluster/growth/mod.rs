@@ -173,6 +173,9 @@ fn usage_of_days_that_are_over_is_summed_once_and_stays_exact() {
     for (n, change) in (2..).zip([
         format!("UPDATE leadlex.enrichment SET reverted_at = now() WHERE request_id = {old}"),
         format!("DELETE FROM leadlex.enrichment WHERE request_id = {old}"),
+        format!(
+            "SET session_replication_role = replica; DELETE FROM leadlex.enrichment WHERE request_id = {old}; RESET session_replication_role"
+        ),
         "UPDATE leadlex.credit_settled SET created_at = created_at - interval '400 days' WHERE created_at < now() - interval '27 days'"
             .to_owned(),
         "INSERT INTO leadlex.credit_pending (workspace_id, id, amount, request_id, created_at)

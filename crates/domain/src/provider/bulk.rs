@@ -74,8 +74,13 @@ impl Bulk {
             return Err(each.error("must be an object that names something of a contact, such as {email}"));
         }
         let logs_in = request.templates().into_iter().any(|text| text.of_login().next().is_some());
-        let matching =
-            object.optional("match").map_or(Ok(Matching::Position), |rule| Matching::parse(&rule, &each))?;
+        let answers = match object.optional("answers") {
+            Some(place) => Pointer::parse(&place)?,
+            None => Pointer::from_text("").map_err(|message| node.error(message))?,
+        };
+        let matching = object
+            .optional("match")
+            .map_or(Ok(Matching::Position), |rule| Matching::parse(&rule, &each, &answers))?;
         let submission = given.map(|list| parse_submission(&list, (names, &matching), steps)).transpose()?;
         let any_logs_in = submission.as_ref().is_some_and(Submission::logs_in);
         if (logs_in || any_logs_in) && !steps[0].logs_in {
@@ -85,10 +90,7 @@ impl Bulk {
         request.wanted_of_all(&mut shared);
         Ok(Bulk {
             most: object.required("most")?.integer(1, MOST_CONTACTS)? as usize,
-            answers: match object.optional("answers") {
-                Some(place) => Pointer::parse(&place)?,
-                None => Pointer::from_text("").map_err(|message| node.error(message))?,
-            },
+            answers,
             matching,
             status: object.optional("status").map(|place| Pointer::parse(&place)).transpose()?,
             timeout_ms: object

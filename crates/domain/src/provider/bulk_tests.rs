@@ -170,6 +170,21 @@ fn mistakes_are_named_with_their_place() {
         ),
         (json!({"match": "order"}), "/bulk/match", "must be \"position\""),
         (json!({"match": {"send": "/id"}}), "/bulk/match/answer", "missing"),
+        (
+            json!({"match": {"send": "/id", "answer": "/id", "no_match": "/unknown"}}),
+            "/bulk/match/no_match",
+            "beside the list",
+        ),
+        (
+            json!({"answers": "/a/b", "match": {"send": "/id", "answer": "/id", "no_match": "/a/b/0/id"}}),
+            "/bulk/match/no_match",
+            "beside the list",
+        ),
+        (
+            json!({"answers": "/a/b", "match": {"send": "/id", "answer": "/id", "no_match": "/a"}}),
+            "/bulk/match/no_match",
+            "beside the list",
+        ),
         (json!({"match": {"send": "", "answer": "/id"}}), "/bulk/match/send", "a place in \"each\""),
         (json!({"match": {"send": "/params/email", "answer": "/id"}}), "/bulk/match/send", "fills already"),
         (json!({"match": {"send": "/params/n/id", "answer": "/id"}}), "/bulk/match/send", "no object"),

@@ -16,7 +16,8 @@ pub(super) enum Matching {
 }
 
 impl Matching {
-    pub(super) fn parse(node: &Node<'_>, each: &Node<'_>) -> Checked<Matching> {
+    /// `answers`: where the list is.
+    pub(super) fn parse(node: &Node<'_>, each: &Node<'_>, answers: &Pointer) -> Checked<Matching> {
         if let Value::String(text) = node.value {
             return match text.as_str() {
                 "position" => Ok(Matching::Position),
@@ -42,8 +43,20 @@ impl Matching {
                 return Err(send.error("is a place that \"each\" fills already"));
             }
         }
-        let no_match = object.optional("no_match").map(|place| Pointer::parse(&place)).transpose()?;
+        let no_match = object.optional("no_match").map(|place| beside(&place, answers)).transpose()?;
         Ok(Matching::Id { send: tokens, answer: Pointer::parse(&object.required("answer")?)?, no_match })
+    }
+}
+
+/// A place outside of the list.
+fn beside(node: &Node<'_>, answers: &Pointer) -> Checked<Pointer> {
+    let place = Pointer::parse(node)?;
+    let within = answers.tokens().zip(place.tokens()).all(|(one, other)| one == other);
+    match within {
+        true => {
+            Err(node.error("must be a place beside the list at \"answers\", not in it and not around it"))
+        }
+        false => Ok(place),
     }
 }
 
