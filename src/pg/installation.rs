@@ -33,8 +33,6 @@ pub struct Installation {
     pub suppressions: pg_sys::Oid,
     /// Oid of leadlex.shared_value.
     pub shared_values: pg_sys::Oid,
-    /// Oid of leadlex.value_name.
-    pub value_names: pg_sys::Oid,
     /// Oid of leadlex.undone.
     pub undone: pg_sys::Oid,
     /// Oid of leadlex.outcome.
@@ -204,13 +202,12 @@ static INSTALLATION: Statement = Statement::new(
      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich' AND n.nspname OPERATOR(pg_catalog.=) 'leadlex'
        AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY['workspace', 'api_key', 'access', 'bound_table', 'provider_config',
-           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'value_name', 'undone', 'outcome', 'home', 'queue_pause',
+           'provider_secret', 'receipt', 'receipt_former', 'ticket', 'suppression', 'shared_value', 'undone', 'outcome', 'home', 'queue_pause',
            'stopped', 'budget_limit', 'provider_rate']::pg_catalog.name[])",
 );
 
 /// Rows come to these all the time, which makes nothing of the configuration out of date: see [`has_filled`].
-const FILLED_BY_CALLS: [&str; 6] =
-    ["receipt", "suppression", "shared_value", "value_name", "undone", "outcome"];
+const FILLED_BY_CALLS: [&str; 5] = ["receipt", "suppression", "shared_value", "undone", "outcome"];
 
 /// The worker asks in every database.
 pub fn find() -> Found {
@@ -239,7 +236,6 @@ pub fn find() -> Found {
         tickets: table("ticket"),
         suppressions: table("suppression"),
         shared_values: table("shared_value"),
-        value_names: table("value_name"),
         undone: table("undone"),
         outcomes: table("outcome"),
     };

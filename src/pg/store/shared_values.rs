@@ -104,27 +104,11 @@ pub fn count(filed: &[(Hash, Filed)], most: usize) -> Vec<Crowded> {
     crowded
 }
 
-/// Which of these, in the order of workspaces, have come up before: most values are new.
-fn with_names(values: &[(Uuid, Hash)]) -> Vec<(Uuid, Hash)> {
-    let table = installation::present().value_names;
-    let of_workspace = |values: &[(Uuid, Hash)]| {
-        let workspace = values[0].0;
-        let hashes: Vec<pgrx::Uuid> = values.iter().map(|(_, hash)| pgrx::Uuid::from_bytes(*hash)).collect();
-        let found = index_probe::those_with_rows(table, pg(workspace), &hashes);
-        found.into_iter().map(move |hash| (workspace, hash))
-    };
-    values.chunk_by(|one, other| one.0 == other.0).flat_map(of_workspace).collect()
-}
-
 fn names_of(met: &[(&Filed, Hash, Value)], most: usize) -> HashMap<(Uuid, Hash), Vec<Hash>> {
     let mut values: Vec<(Uuid, Hash)> =
         met.iter().map(|(filed, _, value)| (filed.workspace, value.hash)).collect();
     values.sort_unstable();
     values.dedup();
-    let values = with_names(&values);
-    if values.is_empty() {
-        return HashMap::new();
-    }
     let workspaces: Vec<pgrx::Uuid> = values.iter().map(|(workspace, _)| pg(*workspace)).collect();
     let hashes: Vec<pgrx::Uuid> = values.iter().map(|(_, hash)| pgrx::Uuid::from_bytes(*hash)).collect();
     let limit = most as i64 + 1;

@@ -2,7 +2,6 @@
 //! setting up takes several times as long. For what is nearly always absent.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
@@ -72,25 +71,6 @@ pub fn each_above(
     found
 }
 
-/// Which of `seconds` have a row, whatever follows them in the primary key.
-pub fn those_with_rows(
-    relation: pg_sys::Oid,
-    first: pgrx::Uuid,
-    seconds: &[pgrx::Uuid],
-) -> HashSet<[u8; 16]> {
-    let mut found = HashSet::new();
-    look(relation, first, seconds, |row, shape| {
-        let mut is_null = true;
-        // SAFETY: a row of this relation and its shape, both alive for as long as the scan stands on it; the second column is a
-        // uuid, so 16 bytes, and never NULL, being of the primary key.
-        found.insert(unsafe {
-            *(pg_sys::heap_getattr(row, 2, shape, &mut is_null).value() as *const [u8; 16])
-        });
-        false
-    });
-    found
-}
-
 /// Looked up where a row is found: mostly there is none.
 fn column_named(relation: pg_sys::Oid, name: &CStr) -> i16 {
     // SAFETY: a catalog look-up; the name outlives it.
@@ -118,7 +98,7 @@ fn look(
     seconds: &[pgrx::Uuid],
     mut enough: impl FnMut(pg_sys::HeapTuple, pg_sys::TupleDesc) -> bool,
 ) {
-    // SAFETY: an existing relation whose primary key begins with two uuid columns, which are its first two; an error closes
+    // SAFETY: an existing relation with a primary key of two uuid columns, which are its first two; an error closes
     // all that is open here. The snapshot is registered for as long as scans use it.
     unsafe {
         let relation = pg_sys::table_open(relation, pg_sys::AccessShareLock as i32);
