@@ -200,13 +200,7 @@ impl Binding {
                 unfit(ours, column, why);
             }
         }
-        let fields: Vec<(Field, Column)> =
-            Field::all().filter_map(|field| Some((field, find(field.name())?.clone()))).collect();
-        for (field, column) in &fields {
-            if let Some(why) = column.unfit_for_field() {
-                unfit(field.name(), column, &why);
-            }
-        }
+        let fields = self.fit_fields(&find, &present);
         let status = self.fit_status(&find, &present);
         if let Some(rule) = rule_instead_of_update(relation) {
             self.rule_instead(&rule);
@@ -248,6 +242,22 @@ impl Binding {
             writes: RefCell::default(),
             writes_many: RefCell::default(),
         }
+    }
+
+    /// The columns of fields that are bound. Raises 42804: one is of a type that no value of ours fits.
+    fn fit_fields<'a>(
+        &self,
+        find: &impl Fn(&str) -> Option<&'a Column>,
+        present: &[Column],
+    ) -> Vec<(Field, Column)> {
+        let bound: Vec<(Field, Column)> =
+            Field::all().filter_map(|field| Some((field, find(field.name())?.clone()))).collect();
+        for (field, column) in &bound {
+            if let Some(why) = column.unfit_for_field() {
+                self.column_unfit(field.name(), &column.name, &why, present);
+            }
+        }
+        bound
     }
 
     fn select_list<'a>(&self, find: &impl Fn(&str) -> Option<&'a Column>) -> String {
