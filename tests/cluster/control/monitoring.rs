@@ -180,7 +180,10 @@ fn a_real_exporter_scrapes_all_that_is_asked_for() {
     };
     eventually("all is scraped", SOON, || {
         scrape = exporter.scrape();
-        missing(&scrape).is_empty() && value(&scrape, "sql_leadlex_requests", "stopped", "") == Some(1.0)
+        // What was used is written after what was spent.
+        missing(&scrape).is_empty()
+            && value(&scrape, "sql_leadlex_requests", "stopped", "") == Some(1.0)
+            && value(&scrape, "sql_leadlex_worth", "used", "provider=\"main\"") == Some(16.0)
     });
     let is = |name: &str, col: &str, label: &str| value(&scrape, name, col, label).unwrap_or(f64::NAN);
     assert_eq!(is("sql_leadlex_queue", "queued", ""), 20.0);
@@ -195,6 +198,13 @@ fn a_real_exporter_scrapes_all_that_is_asked_for() {
     assert_eq!(is("sql_leadlex_spend", "cost", "provider=\"main\""), 1.6);
     assert_eq!(is("sql_leadlex_worth", "used", "provider=\"main\""), 16.0);
     assert_eq!(is("sql_leadlex_quality", "hit_rate", "field=\"phone\""), 16.0 / 18.0);
+    // What is gone is told no longer, also where nothing of its kind is left.
+    world.run("SELECT leadlex.set_budget(b.provider, b.period, NULL, b.workspace_id, b.currency) FROM leadlex.budget AS b");
+    eventually("the budget is not told any more", SOON, || {
+        scrape = exporter.scrape();
+        value(&scrape, "sql_leadlex_budget", "used", "provider=\"all\"").is_none()
+            && value(&scrape, "sql_leadlex_budget", "used", "provider=\"none\"").is_some_and(f64::is_nan)
+    });
 }
 
 /// Each panel of the dashboard, as it looks after a short run. LEADLEX_PICTURE names the file to write.
