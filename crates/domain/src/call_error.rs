@@ -285,8 +285,10 @@ impl Failure {
             return self;
         }
         if !no_value.is_empty() {
-            self.message
-                .push_str(&format!("; what stands in {} is no value: a stand-in such as N/A, or what cannot exist, such as an address under .example", no_value.join(" and ")));
+            self.message.push_str(&format!(
+                "; what stands in {} is no value, such as N/A, or an address under .example",
+                no_value.join(" and ")
+            ));
             self = self.with("no_value", json!(no_value));
         }
         if !not_alone.is_empty() {
