@@ -25,8 +25,9 @@ pub fn prepare(session: &Session) -> Result<()> {
     session.run("postgres", &["CHECKPOINT"])
 }
 
-/// All days before today.
-const SUMMED: &str = "NOT EXISTS (SELECT FROM leadlex.usage_change)
+/// All days before today; a note of today gives the worker nothing to do.
+const SUMMED: &str =
+    "NOT EXISTS (SELECT FROM leadlex.usage_change WHERE day < (now() AT TIME ZONE 'UTC')::date)
     AND (SELECT before FROM leadlex.usage_mark WHERE mark = 'summed') = (now() AT TIME ZONE 'UTC')::date";
 
 /// As the role of the large workspace; milliseconds.
