@@ -22,7 +22,7 @@ fn drop_database_does_not_wait_for_the_worker() {
 fn a_stranger_is_refused_and_does_not_disturb_the_worker() {
     let world = world();
     let second = Second::new(&world, "second");
-    second.keep_busy(400_000);
+    second.keep_busy(100_000);
     let before = worker(&world, "second");
     for sql in [
         "DROP DATABASE second",

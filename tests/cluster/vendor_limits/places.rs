@@ -164,6 +164,7 @@ fn nobody_goes_before_who_came_first() {
                 let mut contacts = (hasty * 50..).take(50).cycle();
                 while !over.load(Ordering::SeqCst) {
                     let _ = enrich(&mut caller, contacts.next().unwrap());
+                    std::thread::sleep(Duration::from_millis(2));
                 }
             });
         }

@@ -78,15 +78,16 @@ pub fn remedy(status: u16, body: &Document) -> String {
             return "A page is the word of what stands in front of the vendor: check the URL, firewalls and proxies.".into();
         }
         Document::Empty if status == 200 => r#"{"response": {"no_match": {"absent": ""}}}"#.to_owned(),
-        Document::Json(json) if let Some((place, word)) = still_to_come(json) => {
+        // A match can have such a word, too: of the record, not of the request.
+        Document::Json(json) if success && let Some(place) = part_with_data(json) => {
+            let pending =
+                still_to_come(json).map(|told| format!(" {}", pending_rule(told))).unwrap_or_default();
             return format!(
-                r#"It seems to say that the answer is still to come. If so, add to its configuration, in a step that asks for it: {{"response": {{"pending": {{"body": [{{"pointer": "/{place}", "in": ["{word}"]}}]}}}}}}, with all words by which the vendor says so. As "no_match" it would be remembered as nothing."#
+                r#"No place in response.fields leads to what the answer has at "/{place}": name its data there. If it says that there is nothing, add to its configuration what tells such an answer from a match, for example {{"response": {{"no_match": {{"absent": "/PLACE"}}}}}} with a place that only a match has.{pending}"#
             );
         }
-        Document::Json(json) if success && let Some(place) = part_with_data(json) => {
-            return format!(
-                r#"No place in response.fields leads to what the answer has at "/{place}": name its data there. If it says that there is nothing, add to its configuration what tells such an answer from a match, for example {{"response": {{"no_match": {{"absent": "/PLACE"}}}}}} with a place that only a match has."#
-            );
+        Document::Json(json) if let Some(told) = still_to_come(json) => {
+            return format!("It seems to say that the answer is still to come. {}", pending_rule(told));
         }
         Document::Json(json) if success => {
             let place = first_name(json).unwrap_or("error");
@@ -115,6 +116,13 @@ fn first_name(json: &Value) -> Option<&str> {
     let members = json.as_object()?;
     let telling = TELLING.into_iter().find(|name| members.contains_key(*name));
     telling.or_else(|| members.keys().map(String::as_str).next().filter(is_plain))
+}
+
+/// The rule for an answer that says by this member and word that it is still to come.
+fn pending_rule((place, word): (&str, &str)) -> String {
+    format!(
+        r#"If the answer is still to come, add to its configuration, in a step that asks for it: {{"response": {{"pending": {{"body": [{{"pointer": "/{place}", "in": ["{word}"]}}]}}}}}}, with all words by which the vendor says so. As "no_match" it would be remembered as nothing."#
+    )
 }
 
 /// A member by which vendors say that they are not done, and its word.
@@ -174,6 +182,13 @@ mod tests {
                 "{remedy}"
             );
         }
+        let with_data =
+            remedy(200, &Document::Json(json!({"status": "created", "person": {"title": "CTO"}})));
+        assert!(
+            with_data.starts_with("No place in response.fields leads to what the answer has at \"/person\"")
+                && with_data.contains("\"pending\": {\"body\": [{\"pointer\": \"/status\""),
+            "{with_data}"
+        );
         let remedy = remedy(200, &Document::Json(json!({"status": "not found"})));
         assert!(remedy.contains("\"no_match\": {") && remedy.contains("\"pending\" where"), "{remedy}");
     }
