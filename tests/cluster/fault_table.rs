@@ -341,8 +341,9 @@ fn what_follows_an_answer_is_not_taken_for_the_next_one() {
     let smuggled = Response::json(200, &only_phone("+1202555 smuggled")).to_bytes();
     for (n, pause) in [(1, None), (2, Some(Duration::ZERO)), (3, Some(Duration::from_millis(30)))] {
         let smuggled = smuggled.clone();
+        let (sent, all_is_sent) = std::sync::mpsc::sync_channel(1);
         world.provider.on(PATH, move |_| {
-            let smuggled = smuggled.clone();
+            let (smuggled, sent) = (smuggled.clone(), sent.clone());
             Behaviour::Custom(Box::new(move |stream| {
                 let first = Response::json(200, &only_phone("+1202555 first")).to_bytes();
                 match pause {
@@ -353,12 +354,13 @@ fn what_follows_an_answer_is_not_taken_for_the_next_one() {
                         stream.write_all(&smuggled)?;
                     }
                 }
+                let _ = sent.send(());
                 Ok(Next::KeepAlive)
             }))
         });
         assert_eq!(enrich(&mut caller, 2 * n).unwrap()["contact"]["phone"], "+1202555 first");
-        // Until what comes later has come.
-        std::thread::sleep(pause.unwrap_or_default() * 2);
+        // What comes when the next question is under way could not be told from its answer.
+        all_is_sent.recv_timeout(Duration::from_secs(30)).expect("the provider sends both");
         world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+1202555 second")));
         assert_eq!(enrich(&mut caller, 2 * n + 1).unwrap()["contact"]["phone"], "+1202555 second");
     }

@@ -102,6 +102,14 @@ fn notice_score(name: &str, config: &Value, parsed: &Config) {
     }
 }
 
+/// What its description says to no effect, and did not say before.
+fn notice_remarks(name: &str, parsed: &Config, before: Option<&Config>) {
+    let known = before.map(Config::remarks).unwrap_or_default();
+    for remark in parsed.remarks().into_iter().filter(|remark| !known.contains(remark)) {
+        pgrx::notice!("provider \"{name}\": {remark}");
+    }
+}
+
 fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
     let base = preset.map(preset_config);
     match (base, config) {
@@ -164,6 +172,7 @@ fn add_provider(
     if preset.is_none_or(|preset| score_rules(&complete) != score_rules(&preset_config(preset))) {
         notice_score(name, &complete, &parsed);
     }
+    notice_remarks(name, &parsed, None);
     money::warn_of_budgets(name, workspace, &parsed);
     warn_of_few_places();
     match secret {
@@ -226,6 +235,7 @@ fn alter_provider(
         if change.as_ref().is_some_and(|change| score_rules(change).iter().any(|rule| !rule.is_null())) {
             notice_score(name, merged, &parsed);
         }
+        notice_remarks(name, &parsed, present.config.as_deref().ok());
         if secret.is_none() {
             refuse_new_place(&present, &parsed);
         }

@@ -161,8 +161,8 @@ fn the_rest_waits_in_the_queue_and_uses_no_attempt() {
     assert_eq!(number(&mut owner, "SELECT max(attempts)::int8 FROM leadlex.job WHERE state = 'queued'"), 0);
     let until_midnight = "SELECT (min(next_attempt_at) >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + interval '1 day')::text
                           FROM leadlex.job WHERE state = 'queued'";
-    // One that met what others held is tried again as soon as these are answered.
-    eventually("the rest waits for the next day", Duration::from_secs(30), || {
+    // One that met what others held is tried again after half a minute.
+    eventually("the rest waits for the next day", Duration::from_secs(90), || {
         text(&mut owner, until_midnight) == "true"
     });
     spend_adds_up(&world);

@@ -52,6 +52,11 @@ SELECT t.fails('SELECT leadlex.enable_provider($$p$$, NULL)'), t.fails('SELECT l
 -- One that needs a secret says so.
 SELECT leadlex.add_provider('without', config => t.full());
 SELECT leadlex.drop_provider('without');
+-- What is said to no effect is named once.
+SELECT leadlex.add_provider('vain', config => t.with('identify_by', '[["email"], ["phone"]]'), secret => 'x');
+SELECT leadlex.alter_provider('vain', '{"timeout_ms": 1000}');
+SELECT leadlex.alter_provider('vain', '{"identify_by": [["email"], ["phone"], ["email", "location"]]}');
+SELECT leadlex.drop_provider('vain');
 
 -- Merging: objects member by member, lists whole, null takes out.
 SELECT leadlex.add_provider('merged', 'people_data_labs', '{"request": {"url": "https://sandbox.example/", "query": {"titlecase": null, "pretty": "true"}}, "identify_by": [["email"]], "timeout_ms": 900, "max_requests_per_minute": null}', 'x', -5);

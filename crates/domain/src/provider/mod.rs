@@ -64,6 +64,7 @@ mod pointer;
 pub mod presets;
 pub mod price;
 mod reading;
+mod remarks;
 mod request;
 mod response;
 mod same_person;

@@ -29,6 +29,13 @@ pub(super) fn complete() -> Vec<(&'static str, Value)> {
     all().map(|(name, preset)| (name, merge_preset(&preset, &given(name)).unwrap())).collect()
 }
 
+#[test]
+fn no_preset_says_anything_to_no_effect() {
+    for (name, description) in complete() {
+        assert_eq!(Config::parse(&description).unwrap().remarks(), Vec::<String>::new(), "{name}");
+    }
+}
+
 /// Each answer that a preset reads, as a description of one request: its steps each, without what only steps have.
 fn each_answer() -> Vec<(String, Value)> {
     let mut alone = Vec::new();
