@@ -210,7 +210,10 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                    coalesce(pg_catalog.format(', the rest at about %s', pg_catalog.to_char(p.eta, 'HH24:MI:SS TZ')), ''), p.started_at
         FROM leadlex.progress AS p
         UNION ALL
-        SELECT 5, 'provider', c.name, CASE WHEN c.enabled THEN s.state ELSE 'disabled' END,
+        SELECT 5, 'provider', c.name, CASE WHEN NOT c.enabled THEN 'disabled'
+                    WHEN pg_catalog.strpos(c.config::pg_catalog.text, '{secret}') OPERATOR(pg_catalog.>) 0
+                         AND NOT EXISTS (SELECT FROM leadlex.provider_secret AS k WHERE k.name OPERATOR(pg_catalog.=) c.name) THEN 'no secret'
+                    ELSE s.state END,
                CASE WHEN s.paused_until IS NOT NULL THEN pg_catalog.format('until %s; ', pg_catalog.to_char(s.paused_until, 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE '' END
                    OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s answered later, %s failed or not sent, half within %s ms', s.calls, s.matches, s.no_matches,
                                  coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),

@@ -12,8 +12,13 @@ use crate::pg::worker::session::{Failed, attempt};
 pub fn keep(database: u32) -> Result<(), Failed> {
     let (sweep, refused) = layout::with_header(|h| {
         let sweep = workers::entry(h, database).is_some_and(|d| std::mem::take(&mut d.sweep));
-        let refused = h.queues.iter().filter(|q| q.database == database && q.refused);
-        (sweep, refused.map(|q| q.role).collect::<Vec<u32>>())
+        let queues = h.queues.iter_mut().filter(|q| q.database == database && q.refused);
+        let refused = queues.map(|queue| {
+            // What is queued from now on calls for a worker by itself: the transaction below may not see it.
+            *queue = Queue { refused: false, wanted: false, due_at: i64::MAX, ..*queue };
+            queue.role
+        });
+        (sweep, refused.collect::<Vec<u32>>())
     });
     if !sweep && refused.is_empty() {
         return Ok(());
@@ -30,14 +35,18 @@ pub fn keep(database: u32) -> Result<(), Failed> {
     let found = match found {
         Ok(found) => found,
         Err(failure) => {
-            layout::with_header(|h| workers::entry(h, database).map(|d| d.sweep = true));
+            layout::with_header(|h| {
+                for role in &refused {
+                    if let Some(queue) = entry(h, Key { database, role: *role }) {
+                        queue.refused = true;
+                    }
+                }
+                workers::entry(h, database).map(|d| d.sweep = true)
+            });
             return Err(failure);
         }
     };
     let latch = layout::with_header(|h| {
-        for queue in h.queues.iter_mut().filter(|q| q.database == database && refused.contains(&q.role)) {
-            *queue = Queue { refused: false, wanted: false, due_at: i64::MAX, ..*queue };
-        }
         for waiting in &found {
             match entry(h, Key { database, role: waiting.role.to_u32() }) {
                 Some(queue) => queue.due_at = queue.due_at.min(waiting.due),

@@ -245,6 +245,10 @@ fn one_query_tells_how_things_stand() {
             && detail.contains("; last failure: ")
             && detail.contains("402")
     });
+    // As after a restore.
+    world.run("DELETE FROM leadlex.provider_secret");
+    let without = lines(&world, "provider");
+    assert!(!without.is_empty() && without.iter().all(|(_, state, _)| state == "no secret"), "{without:?}");
     world.run("CREATE ROLE monitor LOGIN IN ROLE pg_monitor");
     let count = |role: &str| {
         let mut client = world.cluster.connect_as("app", role);
