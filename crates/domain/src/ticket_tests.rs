@@ -15,13 +15,14 @@ const KNOWN: Hash = [7; 16];
 const WHOM: Hash = [9; 16];
 
 fn config(poll_for_s: u32) -> Config {
+    config_that_takes("ticket", "https://api.acme.example/v1/{ticket}", poll_for_s)
+}
+
+fn config_that_takes(name: &str, asked_at: &str, poll_for_s: u32) -> Config {
     let step = |url: &str, response: Value, take: Value| json!({"request": {"url": url}, "response": response, "take": take});
-    let submit = step("https://api.acme.example/v1?email={email}", json!({}), json!({"ticket": "/id"}));
-    let mut poll = step(
-        "https://api.acme.example/v1/{ticket}",
-        json!({"pending": {"status": [202]}, "fields": {"phone": "/phone"}}),
-        json!({}),
-    );
+    let submit = step("https://api.acme.example/v1?email={email}", json!({}), json!({name: "/id"}));
+    let mut poll =
+        step(asked_at, json!({"pending": {"status": [202]}, "fields": {"phone": "/phone"}}), json!({}));
     poll.as_object_mut().unwrap().remove("take");
     let description = json!({
         "identify_by": [["email"]], "poll_every_s": 5, "poll_for_s": poll_for_s, "steps": [submit, poll]
@@ -42,6 +43,15 @@ fn submitted(config: &Config) -> Inquiry {
 
 fn ticket(config: &Config) -> Ticket {
     Ticket::new(config, &submitted(config), (PERSON, KNOWN, WHOM), None, NOW).unwrap()
+}
+
+#[test]
+fn an_id_is_the_same_whatever_it_is_called() {
+    let of = |config: &Config| submitted(config).vendor_id(config);
+    let under = |name: &str, address: &str| of(&config_that_takes(name, address, 60));
+    let one = of(&config(60));
+    assert!(one.is_some() && one == under("batch", "https://api.acme.example/v1/{batch}"));
+    assert_ne!(one, under("ticket", "https://api.acme.example/v1/bulk/{ticket}"));
 }
 
 #[test]

@@ -72,6 +72,30 @@ fn of_a_set_one_has_the_answer_and_of_jobs_too() {
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL"), 1);
 }
 
+/// A bulk takes the id under another name than a single request.
+#[test]
+fn an_id_that_was_given_for_several_is_no_single_persons() {
+    let world = world_with(|_, _| "job-1".to_owned(), json!({}));
+    let of = |n: u32| json!({"phone": phone(&format!("person{n}@acme.example"))});
+    world.provider.on(POLL, move |_| {
+        let people = [json!({"data": of(1)}), json!({"data": of(2)})];
+        Behaviour::json(200, json!({"status": "done", "data": of(1), "people": people}))
+    });
+    let bulk = json!({"most": 10, "answers": "/people", "match": "position", "steps": [
+        {"request": {"method": "POST", "url": world.provider.url(SUBMIT), "body": {"people": {"each": {"email": "{email}"}}}},
+         "response": {"pending": {"status": []}}, "take": {"batch": "/id"}},
+        {"request": {"url": world.provider.url(POLL), "query": {"id": "{batch}"}}, "response": {"pending": {"status": [202]}}}
+    ]});
+    world.run(&format!("SELECT leadlex.alter_provider('main', '{}')", json!({"bulk": bulk})));
+    let mut caller = world.caller();
+    let ids: Vec<uuid::Uuid> = (1..=2).map(contact).collect();
+    let sql = "SELECT count(*) FROM enrich_contacts($1) WHERE status = 'enriched'";
+    assert_eq!(caller.query_one(sql, &[&ids]).unwrap().get::<_, i64>(0), 2);
+    let error = try_enrich(&mut caller, 9)["error"].clone();
+    assert!(refused(&error), "{error}");
+    assert_eq!((world.provider.count_of(SUBMIT), world.phone(9)), (2, None));
+}
+
 #[test]
 fn the_same_person_may_have_the_same_id_again() {
     let world = world_with(|name, _| name.replace(' ', "-"), json!({}));

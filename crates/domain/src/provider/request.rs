@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::exchange::{HttpRequest, Method};
 use super::placeholder::Placeholder;
+use super::taken::Taken;
 use super::template::{self, Encoding, Template};
 use super::url::UrlTemplate;
 use super::values::Values;
@@ -134,6 +135,17 @@ impl RequestTemplate {
             Some(Body::Text { text, .. }) => found.push(text),
         }
         found
+    }
+
+    /// Its address, and what else of it has a place for something taken, with these values in their places and whatever else
+    /// is filled in left open.
+    pub fn with_taken(&self, taken: &Taken) -> Vec<String> {
+        let of_address = self.url.templates();
+        let others = self.templates().into_iter().skip(self.url.templates().count());
+        of_address
+            .chain(others.filter(|template| template.uses_taken()))
+            .map(|t| t.with_taken(taken))
+            .collect()
     }
 
     /// The names of what is taken that its headers have a place for.

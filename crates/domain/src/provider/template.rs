@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::placeholder::Placeholder;
-use super::taken::Names;
+use super::taken::{Names, Taken};
 use super::values::Values;
 
 /// A piece of a template: text as it stands, or a placeholder.
@@ -123,6 +123,16 @@ impl Template {
     /// Whether it has a place for what an earlier step took.
     pub fn uses_taken(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Taken(_)))
+    }
+
+    /// With these values where something taken stands; other placeholders stay, without their names.
+    pub fn with_taken(&self, taken: &Taken) -> String {
+        let text = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Taken(name) => taken.get(name).unwrap_or_default().to_owned(),
+            Part::Value(_) | Part::OfLogin(_) => "{}".to_owned(),
+        };
+        self.0.iter().map(text).collect()
     }
 
     /// The names of what the login took that it has a place for.

@@ -46,11 +46,14 @@ impl Inquiry {
         })
     }
 
-    /// A hash of all that was taken, where the request that is next asks for what was handed in by it.
+    /// A hash of what the request that is next asks for, where that was handed in: its address and what was taken. By the values,
+    /// not by their names here: a bulk may call the same id otherwise than a single request, and another address can have the
+    /// same ids for others.
     pub fn vendor_id(&self, config: &Config) -> Option<Hash> {
-        let taken = self.taken.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
-        (self.step > 0 && self.is_poll(config))
-            .then(|| hash_each(std::iter::once(&b"taken"[..]).chain(taken)))
+        (self.step > 0 && self.is_poll(config)).then(|| {
+            let asked = self.present(config).request.with_taken(&self.taken);
+            hash_each(std::iter::once("taken").chain(asked.iter().map(String::as_str)).map(str::as_bytes))
+        })
     }
 
     /// What is to be kept so that nothing is handed in twice, as JSON of at most [`MAX_TICKET_BYTES`]; `None`: no step has
