@@ -77,7 +77,7 @@ impl Receipt {
     pub fn new(verdict: &Verdict, maps: FieldSet, known: Hash, answered_at: i64) -> Option<Receipt> {
         let (matched, lacking, answer) = match verdict {
             Verdict::Failed(_) | Verdict::Suppressed => return None,
-            Verdict::NoMatch | Verdict::OtherPerson => (false, maps, None),
+            Verdict::NoMatch | Verdict::OtherPerson(_) => (false, maps, None),
             Verdict::Match { values, confidence } => {
                 (true, maps.minus(values.fields()), Some((values.clone(), *confidence)))
             }

@@ -25,7 +25,7 @@ fn values(verdict: Option<Verdict>) -> Option<Vec<&'static str>> {
     match verdict? {
         Verdict::Match { values, .. } => Some(values.fields().names()),
         Verdict::NoMatch => None,
-        Verdict::Suppressed | Verdict::OtherPerson | Verdict::Failed(_) => panic!("that is never kept"),
+        Verdict::Suppressed | Verdict::OtherPerson(_) | Verdict::Failed(_) => panic!("that is never kept"),
     }
 }
 
@@ -163,7 +163,7 @@ fn a_rejection_is_of_one_question_and_one_contact_and_counts_for_a_while() {
 #[test]
 fn an_answer_about_somebody_else_is_remembered_as_no_match() {
     let of = |verdict| Receipt::new(&verdict, set(&[Field::PHONE]), KNOWN, NOW);
-    assert_eq!(of(Verdict::OtherPerson), of(Verdict::NoMatch));
+    assert_eq!(of(Verdict::OtherPerson(FieldSet::ALL)), of(Verdict::NoMatch));
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Count {
     pub fn of(verdict: &Verdict) -> Count {
         match verdict {
             Verdict::Match { .. } => Count::Matches,
-            Verdict::NoMatch | Verdict::OtherPerson => Count::NoMatches,
+            Verdict::NoMatch | Verdict::OtherPerson(_) => Count::NoMatches,
             Verdict::Suppressed => Count::Refusals,
             Verdict::Failed(fault) => Count::Failed(fault.kind),
         }

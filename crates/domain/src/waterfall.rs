@@ -355,7 +355,7 @@ impl Waterfall {
                 return Some(fault);
             }
             Verdict::NoMatch => {}
-            Verdict::OtherPerson => self.set_aside.push((provider.to_owned(), NoMatchReason::OtherPerson)),
+            Verdict::OtherPerson(_) => self.set_aside.push((provider.to_owned(), NoMatchReason::OtherPerson)),
             Verdict::Suppressed => self.suppressed = true,
             Verdict::Match { values, confidence } => {
                 if confidence.unwrap_or(0.0) >= least.unwrap_or(self.min_confidence) {

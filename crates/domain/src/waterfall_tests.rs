@@ -216,7 +216,7 @@ fn beside_a_company_that_stays_only_its_position_counts() {
 
 #[test]
 fn an_answer_about_somebody_else_is_no_match() {
-    let other = || ProviderOutcome::Answered(Verdict::OtherPerson);
+    let other = || ProviderOutcome::Answered(Verdict::OtherPerson(FieldSet::ALL));
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, FieldSet::ALL);
     waterfall.absorb("a", ProviderOutcome::Answered(Verdict::NoMatch));
     waterfall.absorb("b", other());
@@ -254,7 +254,9 @@ fn what_the_table_refused_is_told_where_nobody_else_has_data() {
     assert_eq!(waterfall.result().unwrap_err().code, Code::ProviderUnavailable, "it may still come");
     // Those who know the contact, or somebody else, or not well enough, do not hide it.
     let weak = answer(&[(Field::PHONE, "+1")], Some(0.1));
-    for other in [answer(&[], Some(0.9)), ProviderOutcome::Answered(Verdict::OtherPerson), weak] {
+    for other in
+        [answer(&[], Some(0.9)), ProviderOutcome::Answered(Verdict::OtherPerson(FieldSet::ALL)), weak]
+    {
         let mut waterfall = Waterfall::new(Mode::Fill, 0.5, FieldSet::ALL);
         waterfall.absorb("a", rejected());
         waterfall.absorb("b", other);

@@ -291,7 +291,7 @@ fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry,
                 "fields_without_value": explained, "message": exchange.adds_nothing()
             })
         }
-        Verdict::OtherPerson => {
+        Verdict::OtherPerson(_) => {
             let message = "the answer is about another person than the contact (same_person)";
             json!({"outcome": "no_match", "reason": "other_person", "message": message, "answer": beginning(request, answer)})
         }

@@ -17,7 +17,7 @@ use crate::pg::sys::{clock, role};
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::money::quality::FieldCounts;
-use leadlex_domain::money::windows::day_of;
+use leadlex_domain::money::windows::{Lack, day_of};
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
 use leadlex_domain::provider::{Config, Fault, FaultKind, Progress, Reported};
@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 const LEASED_REQUESTS: u64 = 64;
 /// What is held for answers that come later may be free again after so many seconds.
 const HELD_S: u64 = 30;
+/// The same of what requests on their way can cost.
+const UNDER_WAY_S: u64 = 2;
 /// A budget is leased in so many parts, so that a crash costs no more than one.
 const PARTS_OF_A_BUDGET: i64 = 10;
 
@@ -245,11 +247,12 @@ fn attempt(
             }))
         }
         Err(Denied::Budget(at)) => {
-            // With fewer contacts it may be enough.
-            if spender.contacts == 1 {
+            let (fault, lack) = over_budget(budgets[at], most.unwrap_or_default(), now);
+            // With fewer contacts it may be enough, and in a moment, too.
+            if spender.contacts == 1 && lack != Lack::UntilRequestsEnd {
                 budget_events::tell_out(budgets[at], now);
             }
-            Err(over_budget(budgets[at], most.unwrap_or_default()))
+            Err(fault)
         }
         Err(Denied::Reported(credits)) => {
             let most = price.and_then(Price::most_credits).unwrap_or_default();
@@ -298,19 +301,18 @@ fn no_price(budget: &Budget) -> Fault {
 }
 
 /// `most`: what the request can cost at most.
-fn over_budget(budget: &Budget, most: Amount) -> Fault {
-    let now = clock::now();
+fn over_budget(budget: &Budget, most: Amount, now: i64) -> (Fault, Lack) {
     let until_reset = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
-    let is_held = budgets::windows(&budget_events::sum_of(budget))
-        .is_some_and(|windows| windows.would_have(budget.period, budget.amount, now) >= most);
-    let (retry_after_s, words) = match is_held {
-        true => (
-            Some(until_reset.unwrap_or(u64::MAX).min(HELD_S)),
-            format!("{}, until answers that come later are there", words(budget)),
-        ),
-        false => (until_reset, words(budget)),
+    let lack = budgets::windows(&budget_events::sum_of(budget))
+        .map_or(Lack::UntilReset, |windows| windows.lacks(most, budget.period, budget.amount, now));
+    let at_most = |seconds: u64| Some(until_reset.unwrap_or(u64::MAX).min(seconds));
+    let (retry_after_s, until) = match lack {
+        Lack::UntilRequestsEnd => (at_most(UNDER_WAY_S), ", until requests that are under way are answered"),
+        Lack::UntilAnswersCome => (at_most(HELD_S), ", until answers that come later are there"),
+        Lack::UntilReset => (until_reset, ""),
     };
-    Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words) }
+    let words = format!("{}{until}", words(budget));
+    (Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words) }, lack)
 }
 
 fn over_credits(credits: Amount, most: Amount) -> Fault {

@@ -168,6 +168,29 @@ fn the_rest_waits_in_the_queue_and_uses_no_attempt() {
     spend_adds_up(&world);
 }
 
+/// What requests under way keep free may come to cost nothing.
+#[test]
+fn what_others_keep_free_for_a_moment_is_not_waited_for_until_midnight() {
+    let world = world(31, a_match(0.28));
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})).after(Duration::from_millis(300)));
+    let outcome = "SELECT count(*) FROM leadlex.job WHERE outcome = 'no_match'";
+    for period in ["day", "total"] {
+        world.run(&format!("SELECT leadlex.set_budget('main', '{period}', 1.00)"));
+        let ids = "SELECT array_agg(id) FROM crm";
+        let sql = "SELECT count(*) FILTER (WHERE error_code = 'provider_unavailable'), count(*) FILTER (WHERE retryable) FROM
+                   (SELECT error_code, (error_message ~ 'under way') AS retryable FROM enrich_contacts(($ids), overwrite => true)) AS r";
+        let row = world.caller().query_one(&sql.replace("$ids", ids), &[]).unwrap();
+        let (failed, in_a_moment): (i64, i64) = (row.get(0), row.get(1));
+        assert!(failed > 0 && failed == in_a_moment, "{period}: {failed} failed, {in_a_moment} for a moment");
+        world.caller().batch_execute(&format!("SELECT leadlex.enqueue(({ids}), overwrite => true)")).unwrap();
+        eventually("all are asked about", Duration::from_secs(60), || world.number(outcome) == 31);
+        world.run(&format!(
+            "SELECT leadlex.set_budget('main', '{period}', NULL); DELETE FROM leadlex.job_set"
+        ));
+    }
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.event WHERE event = 'budget_out'"), 0);
+}
+
 #[test]
 fn a_report_of_credits_that_cannot_be_read_counts_as_the_most() {
     let world = world(10, a_match(0.28));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{a_match, configure, spend_is, text, world};
 use crate::support::Behaviour;
-use crate::world::{PATH, enrich, pid};
+use crate::world::{PATH, enrich, only_phone, pid, try_enrich};
 
 /// The contract's, and a slow machine's.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -118,4 +118,32 @@ fn a_workspace_sees_its_own_and_monitoring_sees_all() {
     let mut caller = world.caller();
     assert!(caller.batch_execute("SELECT leadlex.set_budget('main', 'day', 1000)").is_err());
     assert!(caller.batch_execute("SELECT FROM leadlex.spend_day").is_err());
+}
+
+/// The vendor has supplied what it says, and bills it, though it is not used.
+#[test]
+fn an_answer_about_another_person_is_paid_for() {
+    let world = world(30, json!({"currency": "USD", "per_match": 0.2, "per_field": {"phone": 0.08}}));
+    configure(&world, "main", json!({"response": {"same_person": {"email": "/email"}}}));
+    world.provider.on(PATH, |_| {
+        let mut answer = only_phone("+12025550142");
+        answer["email"] = json!("somebody@else.example");
+        Behaviour::json(200, answer)
+    });
+    world.run("SELECT leadlex.set_budget('main', 'day', 1.00)");
+    let mut caller = world.caller();
+    let error = try_enrich(&mut caller, 1)["error"].clone();
+    assert_eq!((&error["code"], &error["reason"]), (&json!("no_match"), &json!("other_person")));
+    spend_is(&world, SOON, "main 1/1/1/0 0.28");
+    // No more than the budget is spent on them, by a set or by jobs.
+    let ids = "SELECT array_agg(id) FROM crm";
+    caller.batch_execute(&format!("SELECT count(*) FROM enrich_contacts(({ids}))")).unwrap();
+    caller.batch_execute(&format!("SELECT leadlex.enqueue(({ids}))")).unwrap();
+    spend_is(&world, Duration::from_secs(10), "main 3/3/3/0 0.84");
+    assert_eq!(
+        (world.provider.count(), world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL")),
+        (3, 0)
+    );
+    let quality = "SELECT asked || '/' || supplied FROM leadlex.provider_quality WHERE field = 'phone'";
+    assert_eq!(text(&mut world.owner(), quality), "3/0", "nothing of it could be used");
 }

@@ -72,7 +72,7 @@ impl FieldCounts {
         for came in came {
             let supplied = match came {
                 Progress::Over(Verdict::Match { values, .. }) => values.fields(),
-                Progress::Over(Verdict::NoMatch | Verdict::OtherPerson) => FieldSet::EMPTY,
+                Progress::Over(Verdict::NoMatch | Verdict::OtherPerson(_)) => FieldSet::EMPTY,
                 _ => continue,
             };
             counts.answers += 1;

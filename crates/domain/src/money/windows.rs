@@ -51,6 +51,17 @@ impl Period {
     }
 }
 
+/// What a budget that has not enough left is waiting for. What is reserved may come to cost nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Requests on their way keep it free: for seconds.
+    UntilRequestsEnd,
+    /// Questions that were handed in keep it free, perhaps for long.
+    UntilAnswersCome,
+    /// It is spent.
+    UntilReset,
+}
+
 /// The day, in days since 1970-01-01 UTC.
 pub const fn day_of(now: i64) -> i64 {
     now.div_euclid(DAY_S)
@@ -134,9 +145,14 @@ impl Windows {
         budget.minus(self.used(period, now)).minus(self.reserved).minus(self.held)
     }
 
-    /// The same if none of the questions that were handed in came to cost anything.
-    pub fn would_have(&self, period: Period, budget: Amount, now: i64) -> Amount {
-        budget.minus(self.used(period, now)).minus(self.reserved)
+    /// How soon there may be so much left, where there is not now.
+    pub fn lacks(&self, most: Amount, period: Period, budget: Amount, now: i64) -> Lack {
+        let unspent = budget.minus(self.used(period, now));
+        match unspent.minus(self.held) >= most {
+            true => Lack::UntilRequestsEnd,
+            false if unspent >= most => Lack::UntilAnswersCome,
+            false => Lack::UntilReset,
+        }
     }
 
     /// What requests on their way and questions under way can cost at most.

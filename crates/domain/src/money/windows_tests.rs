@@ -72,6 +72,21 @@ fn what_is_under_way_is_held() {
     assert_eq!(windows.open(), Amount::ZERO);
 }
 
+/// What is reserved or held may come to cost nothing, so it is no reason to wait for the next period.
+#[test]
+fn what_is_kept_free_is_waited_for_as_long_as_that_may_last() {
+    let mut windows = Windows::new(LATE, Amount(600_000), Amount(600_000), Amount(600_000));
+    let lacks =
+        |windows: &Windows, most: i64| windows.lacks(Amount(most), Period::Day, Amount(1_000_000), LATE);
+    windows.reserve(Amount(200_000));
+    assert_eq!(lacks(&windows, 400_000), Lack::UntilRequestsEnd);
+    assert_eq!(lacks(&windows, 400_001), Lack::UntilReset);
+    let windows = windows.holding(Amount(100_000));
+    assert_eq!(lacks(&windows, 300_000), Lack::UntilRequestsEnd);
+    assert_eq!(lacks(&windows, 400_000), Lack::UntilAnswersCome);
+    assert_eq!(lacks(&windows, 400_001), Lack::UntilReset);
+}
+
 proptest! {
     #[test]
     fn every_month_begins_with_its_first_day(month in -12_000_i64..12_000) {

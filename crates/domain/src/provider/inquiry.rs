@@ -213,11 +213,11 @@ impl Inquiry {
                 };
                 self.answered(config, (values, confidence, rest), now_us)
             }
-            Reading::NoMatch | Reading::OtherPerson if !self.values.is_empty() => {
+            Reading::NoMatch | Reading::OtherPerson(_) if !self.values.is_empty() => {
                 Progress::Over(self.so_far())
             }
             Reading::NoMatch => Progress::Over(Verdict::NoMatch),
-            Reading::OtherPerson => Progress::Over(Verdict::OtherPerson),
+            Reading::OtherPerson(supplied) => Progress::Over(Verdict::OtherPerson(supplied)),
             Reading::Suppressed => Progress::Over(Verdict::Suppressed),
             Reading::TicketUnknown(fault) => Progress::TicketUnknown(masked(fault)),
             Reading::Failed(fault) => self.failed(config, masked(fault), denied && !again, now_us),
@@ -469,7 +469,7 @@ impl Inquiry {
     pub fn adds_nothing(&self, config: &Config, answer: &Answer, whom: &Whom, now: i64) -> Option<String> {
         match self.present(config).read(answer, now, whom).0 {
             Reading::NoMatch => Some(self.explain(config, answer).why),
-            Reading::OtherPerson => {
+            Reading::OtherPerson(_) => {
                 Some("the answer is about another person than the contact (same_person)".to_owned())
             }
             _ => None,

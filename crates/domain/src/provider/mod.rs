@@ -159,8 +159,9 @@ pub enum Verdict {
         confidence: Option<f64>,
     },
     NoMatch,
-    /// It is about somebody else: no match, and no match is what is remembered.
-    OtherPerson,
+    /// It is about somebody else: no match, and no match is what is remembered. The vendor has supplied these fields all the
+    /// same, and bills them.
+    OtherPerson(FieldSet),
     /// The provider must not tell anything about this person: nobody is to be asked again.
     Suppressed,
     Failed(Fault),

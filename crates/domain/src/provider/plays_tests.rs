@@ -75,7 +75,7 @@ fn verdict(verdict: Verdict) -> Value {
             Value::Object(fields)
         }
         Verdict::NoMatch => json!("no_match"),
-        Verdict::OtherPerson => json!("other_person"),
+        Verdict::OtherPerson(_) => json!("other_person"),
         Verdict::Suppressed => json!("suppressed"),
         Verdict::Failed(fault) => json!(fault.kind.name()),
     }

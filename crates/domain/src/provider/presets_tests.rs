@@ -400,7 +400,7 @@ fn presets_take_an_answer_about_somebody_else_for_no_match() {
         };
         let whom = config.whom(&Person::made_up(&jane));
         let is_match = |verdict| matches!(verdict, Verdict::Match { .. });
-        assert_eq!(read("John", "Olsen", &whom), Verdict::OtherPerson, "{preset}");
+        assert!(matches!(read("John", "Olsen", &whom), Verdict::OtherPerson(_)), "{preset}");
         for (first, last) in
             [("JANE", "doering"), ("Janie", "Doering"), ("Jane", "Olsen"), ("Jane A.", "Doering-Olsen")]
         {
@@ -427,7 +427,7 @@ fn presets_take_an_answer_about_somebody_else_for_no_match() {
         let verdict = config
             .read_all(&answer(200, &json!({"data": data})), NOW, &config.whom(&Person::made_up(&jane)))
             .0;
-        assert_eq!(verdict == Verdict::OtherPerson, other, "{data}");
+        assert_eq!(matches!(verdict, Verdict::OtherPerson(_)), other, "{data}");
     }
 }
 

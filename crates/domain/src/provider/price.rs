@@ -183,6 +183,7 @@ fn is_open(by_credits: Option<&Price>, came: &Progress) -> bool {
 fn supplied(came: &Progress) -> FieldSet {
     match came {
         Progress::Over(Verdict::Match { values, .. }) => values.fields(),
+        Progress::Over(Verdict::OtherPerson(fields)) => *fields,
         _ => FieldSet::EMPTY,
     }
 }

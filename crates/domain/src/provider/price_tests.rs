@@ -47,6 +47,8 @@ fn a_request_costs_what_its_answer_supplied() {
     assert_eq!(cost(&Progress::Over(Verdict::NoMatch), Some(1.0)), amount("0.06"));
     assert_eq!(cost(&matched(&["phone"]), Some(40.0)), amount("2.01"));
     assert_eq!(cost(&Progress::Over(Verdict::NoMatch), None), amount("0.01"));
+    // What it says of somebody else is billed like a match.
+    assert_eq!(cost(&Progress::Over(Verdict::OtherPerson(fields(&["phone"]))), None), amount("0.69"));
     assert_eq!(cost(&Progress::Next { after_s: 10 }, None), amount("0.01"));
     assert_eq!(price.most(fields(&["phone", "job_title"])), amount("1.01"));
 }

@@ -52,7 +52,8 @@ pub enum Reading {
         rest: Rest,
     },
     NoMatch,
-    OtherPerson,
+    /// With the fields that it has of somebody else.
+    OtherPerson(FieldSet),
     Suppressed,
     /// The vendor knows the id no longer that an earlier step took.
     TicketUnknown(Fault),
@@ -186,7 +187,7 @@ impl Response {
             Rest::Taken(_) | Rest::Nothing | Rest::Lacks(_) => {}
         }
         if self.same_person.is_other(whom, json) {
-            return Reading::OtherPerson;
+            return Reading::OtherPerson(values.fields());
         }
         Reading::Answered { values, confidence: self.confidence.of(json), rest }
     }

@@ -101,7 +101,7 @@ fn is_last_word(outcome: &ProviderOutcome, member: &Member, request: &Request) -
             Verdict::Match { values, .. } => {
                 request.overwrite && values.fields().intersect(request.fields).is_empty()
             }
-            Verdict::NoMatch | Verdict::OtherPerson => request.overwrite,
+            Verdict::NoMatch | Verdict::OtherPerson(_) => request.overwrite,
             // That is kept by itself.
             Verdict::Suppressed => false,
         },

@@ -73,7 +73,7 @@ fn verdict(seed: u8) -> Verdict {
     match seed % 8 {
         0 => Verdict::NoMatch,
         1 => Verdict::Failed(Fault::new(FaultKind::Timeout, "no answer")),
-        2 => Verdict::OtherPerson,
+        2 => Verdict::OtherPerson(FieldSet::ALL),
         3 if seed > 200 => Verdict::Suppressed,
         _ => {
             let values = Field::all().enumerate().filter(|(at, _)| seed >> 2 & (1 << at) != 0);
