@@ -255,7 +255,7 @@ REVOKE ALL ON FUNCTION leadlex.secret_given() FROM PUBLIC;
 CREATE FUNCTION leadlex.drop_provider(name text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'drop_provider_wrapper';
-COMMENT ON FUNCTION leadlex.drop_provider(text) IS 'Removes a provider, its secret and its budgets. A NOTICE says how many answers it still owes: these can be had no more. Error: 22023 no such provider.';
+COMMENT ON FUNCTION leadlex.drop_provider(text) IS 'Removes a provider, its secret and its budgets. A NOTICE says how many answers it still owes: these can be had no more. Errors: 22023 no such provider, 55000 the worker did not write waiting answers in time.';
 REVOKE ALL ON FUNCTION leadlex.drop_provider(text) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.enable_provider(

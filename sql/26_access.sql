@@ -95,7 +95,7 @@ CREATE POLICY granted ON leadlex.usage_pruned AS RESTRICTIVE FOR SELECT
 CREATE FUNCTION leadlex.drop_workspace(workspace_id uuid) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'drop_workspace_wrapper';
-COMMENT ON FUNCTION leadlex.drop_workspace(uuid) IS 'Takes a workspace away: its providers with their secrets, keys, grants, budgets, rate limits and allotment, receipts, results stored under idempotency keys, jobs that are over, and its suppression list. Its ledger, its history and what it has spent stay, for the extension''s owner to read. Refused while tables are bound to it, or jobs wait. Waits for calls under way in that workspace, and calls that begin meanwhile wait for this transaction. Errors: 22023 no such workspace, 2BP01 tables are bound to it or jobs wait, 55P03 lock_timeout, 25006.';
+COMMENT ON FUNCTION leadlex.drop_workspace(uuid) IS 'Takes a workspace away: its providers with their secrets, keys, grants, budgets, rate limits and allotment, receipts, results stored under idempotency keys, jobs that are over, and its suppression list. Its ledger, its history and what it has spent stay, for the extension''s owner to read. Refused while tables are bound to it, or jobs wait. Waits for calls under way in that workspace, and calls that begin meanwhile wait for this transaction. Errors: 22023 no such workspace, 2BP01 tables are bound to it or jobs wait, 55P03 lock_timeout, 25006, 55000 the worker did not write waiting answers in time.';
 REVOKE ALL ON FUNCTION leadlex.drop_workspace(uuid) FROM PUBLIC;
 
 -- By name: in the schema stand tables of users, too, and an update runs this again.

@@ -36,7 +36,7 @@ use leadlex_domain::suppression;
 
 /// leadlex.check_provider(name, contact jsonb): asks a provider about a contact that is given as JSON, and
 /// returns as JSON what was sent and what came of it. No contact is written and no workspace is charged.
-/// `outcome` is `not_asked` where no request was sent.
+/// `outcome` is `not_asked` where no request was sent, and `pending` where the answer is still to come.
 /// Raises 22023: an argument is NULL or unfit, or the provider is unknown or its configuration wrong.
 /// Raises 55000: not installed, another version, not preloaded, or the worker was late. 53400: no room for
 /// the provider's account. 53000: no file descriptor is left for the request.
@@ -308,8 +308,10 @@ fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry,
         }
         Verdict::Failed(fault) => {
             let fault = provider::told_of(found, exchange.config, fault);
+            // The answer is still to come: nothing has failed.
+            let outcome = if fault.kind == FaultKind::Pending { "pending" } else { "failed" };
             json!({
-                "outcome": "failed", "reason": fault.kind.name(), "message": fault.message, "hint": fault.remedy,
+                "outcome": outcome, "reason": fault.kind.name(), "message": fault.message, "hint": fault.remedy,
                 "retry_after": fault.retry_after_s
             })
         }

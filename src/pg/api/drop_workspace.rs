@@ -21,7 +21,7 @@ use leadlex_domain::sqlstate;
 /// Raises 22023: `workspace_id` is NULL or unknown. 2BP01: tables are bound to it, or jobs wait.
 /// Raises 55P03, 57014 or 40P01: the wait has ended so. 25006 or 25000: the transaction is read-only, or parallel.
 /// Raises 53400: too many workspaces are limited or dropped at this moment. 40001: it has changed since the transaction's one
-/// snapshot. 55000: not installed, another version, or not preloaded.
+/// snapshot. 55000: the worker did not write waiting answers in time; not installed, another version, or not preloaded.
 #[pg_extern(sql = false)]
 fn drop_workspace(workspace_id: Option<Uuid>) {
     cache::refresh();
@@ -35,8 +35,10 @@ fn drop_workspace(workspace_id: Option<Uuid>) {
     cache::refresh();
     super::known_workspace(id);
     refuse_in_use(id);
+    super::wait_for_all_that_came("Nothing was dropped.");
     let (roles, owed) = (dropping::roles(id), tickets::owed_to(id));
     dropping::drop(id);
+    super::note_withdrawn_tickets();
     notice_owed(owed, "providers still owe the workspace");
     cache::refresh();
     for role in roles {

@@ -79,6 +79,9 @@ fn forget(target: Target, id: &str, suppress: bool) -> Result<Value, Failure> {
     let suppressed = suppressed(&subject, suppress);
     let persons = subject.persons();
     let erased = if persons.is_empty() { Vec::new() } else { erase(&subject, &persons) };
+    if erased.iter().any(|erased| erased.tickets > 0) {
+        super::note_withdrawn_tickets();
+    }
     let by = role::role_name(role::caller());
     for (person, erased) in persons.iter().zip(&erased).filter(|(_, erased)| erased.total() > 0) {
         erasures::note(person, &by, erased);

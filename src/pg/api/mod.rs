@@ -11,9 +11,13 @@ macro_rules! version_one {
         }
     )+ };
 }
+use crate::pg::shared::layout;
+use crate::pg::shared::receipts;
+use crate::pg::shared::transaction;
 use crate::pg::shared::turns;
 use crate::pg::shared::workers;
 use crate::pg::store::cache;
+use crate::pg::sys;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use crate::pg::table;
@@ -74,6 +78,20 @@ fn wait_for_the_books(on_their_way: impl Fn() -> bool, nothing: &str) {
         }
         workers::wake();
         wait::nap(Duration::from_millis(20));
+    }
+}
+
+/// The same for all answers that have come in until now, about whomever.
+fn wait_for_all_that_came(nothing: &str) {
+    let database = sys::database::this_database();
+    let newest = receipts::with(|arena| arena.newest());
+    wait_for_the_books(|| receipts::with(|arena| arena.waits_up_to(database, newest)), nothing);
+}
+
+/// Once this is committed the worker sees to what tickets leave that were taken away here: what was held for their answers.
+fn note_withdrawn_tickets() {
+    if layout::available() {
+        transaction::with(|t| t.withdrew_tickets = true);
     }
 }
 

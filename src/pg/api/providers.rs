@@ -285,22 +285,27 @@ pub fn notice_owed(owed: i64, whose: &str) {
 
 /// leadlex.drop_provider(name): removes a provider, its budgets, and what is kept of the answers that it owes, with a NOTICE of how
 /// many these are. Raises 22023: the name is NULL or unknown. 40001: it has
-/// changed since the transaction's one snapshot. 55000: not installed, or another version.
+/// changed since the transaction's one snapshot. 55000: the worker did not write waiting answers in time; not installed, or another
+/// version. 53400: leadlex.max_databases is too small.
 #[pg_extern(sql = false)]
 fn drop_provider(name: Option<&str>) {
     cache::refresh();
     let name = super::required(name, "name");
+    if layout::available() {
+        super::wait_for_all_that_came("Nothing was dropped.");
+    }
     let owed = tickets::owed_by(name);
     if !config::drop_provider(name) {
         unknown(name);
     }
     spend::drop_budgets(name);
+    super::note_withdrawn_tickets();
     money::wake_jobs();
     notice_owed(owed, &format!("provider {name} still owes"));
 }
 
-/// leadlex.enable_provider(name, enabled boolean): lets a provider be asked, or not. Raises the errors of
-/// drop_provider; 22023 also where `enabled` is NULL.
+/// leadlex.enable_provider(name, enabled boolean): lets a provider be asked, or not. Raises 22023: the name is NULL or unknown, or
+/// `enabled` is NULL. 40001: it has changed since the transaction's one snapshot. 55000: not installed, or another version.
 #[pg_extern(sql = false)]
 fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
     cache::refresh();

@@ -1,11 +1,9 @@
 //! Forgetting that a provider had nothing: after a bad night, so that its contacts are asked about again.
 
-use crate::pg::installation;
 use crate::pg::shared::layout;
 use pgrx::prelude::*;
 
 use crate::pg::call::preconditions;
-use crate::pg::shared::receipts;
 use crate::pg::store;
 use crate::pg::store::cache;
 use crate::pg::sys::raise;
@@ -30,9 +28,6 @@ fn recheck(provider: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 
         raise::invalid(format!("there is no provider \"{name}\""), "See leadlex.provider.")
     };
     // What has come in until now must be in the books, to be forgotten there.
-    let database = installation::receipt_key([0; 16]).database;
-    let newest = receipts::with(|arena| arena.newest());
-    let on_their_way = || receipts::with(|arena| arena.waits_up_to(database, newest));
-    super::wait_for_the_books(on_their_way, "Nothing was forgotten.");
+    super::wait_for_all_that_came("Nothing was forgotten.");
     store::receipts::forget_nothings(found.id, since) as i64
 }

@@ -73,6 +73,8 @@ pub struct Transaction {
     pub wrote_ledger: bool,
     /// The schema has been brought to another version: the worker has to look at it again.
     pub updated_schema: bool,
+    /// Tickets were taken away whose answers nobody will ask for: the worker sees to what they leave.
+    pub withdrew_tickets: bool,
     /// A call was made: it cannot be prepared for two-phase commit.
     pub called: bool,
     /// Roles whose jobs wait, once this is committed.
@@ -217,7 +219,12 @@ fn settle(committed: bool) {
     if committed {
         let noted = ended.wrote_ledger || ended.updated_schema;
         ended.events.iter().for_each(|own| events::post(&own.event));
-        CALLS.set(Calls { noted, resumed: ended.resumed, queued: ended.queued.clone() });
+        CALLS.set(Calls {
+            noted,
+            withdrew: ended.withdrew_tickets,
+            resumed: ended.resumed,
+            queued: ended.queued.clone(),
+        });
     }
     settlements().for_each(|settlement| (settlement.ended)(&ended, committed));
 }
@@ -227,6 +234,8 @@ fn settle(committed: bool) {
 struct Calls {
     /// Something has to be settled or looked at again.
     noted: bool,
+    /// Tickets were taken away.
+    withdrew: bool,
     resumed: bool,
     queued: Vec<u32>,
 }
@@ -243,9 +252,12 @@ unsafe extern "C-unwind" fn on_release(
     if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level {
         return;
     }
-    let Calls { noted, resumed, queued } = CALLS.take();
+    let Calls { noted, withdrew, resumed, queued } = CALLS.take();
     if noted {
         workers::note_work();
+    }
+    if withdrew {
+        workers::note_withdrawal();
     }
     job_queues::settle(&queued, resumed);
 }

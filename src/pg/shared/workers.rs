@@ -86,6 +86,30 @@ pub fn note_work() {
     NOTED_AT.set(index);
 }
 
+/// Tickets were taken away: a worker is to see to what they leave, at once. Cannot fail, as above.
+pub fn note_withdrawal() {
+    let latch = layout::with_header(|header| {
+        if let Some(database) = entry(header, this_database()) {
+            database.withdrawals += 1;
+            database.wanted = true;
+            if database.worker_pid > 0 {
+                return database.latch;
+            }
+        }
+        header.launcher_latch
+    });
+    set_latch(latch);
+}
+
+/// Something is held for an answer to come: it is looked at by this epoch second.
+pub fn note_hold(until: i64) {
+    layout::with_header(|header| {
+        if let Some(database) = entry(header, this_database()) {
+            database.holds_at = database.holds_at.min(until);
+        }
+    });
+}
+
 /// What leadlex.worker_status shows: the launcher's pid, and the databases known.
 pub fn status() -> (i32, Vec<Database>) {
     layout::with_header(|h| (h.launcher_pid, h.databases.iter().filter(|d| d.oid != 0).copied().collect()))

@@ -7,7 +7,7 @@ use crate::pg::installation::as_owner;
 use crate::pg::shared::budgets::{self, SumKey};
 use crate::pg::store::ledger::PORTION;
 use crate::pg::store::spend;
-use crate::pg::sys::row::{number, pg, text, uuid};
+use crate::pg::sys::row::{number, optional, pg, text, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use leadlex_domain::money::hold::Hold;
 use leadlex_domain::money::{Amount, Currency};
@@ -157,6 +157,17 @@ pub fn over(seconds: u32) -> Vec<GivenUp> {
     .iter()
     .filter_map(read)
     .collect()
+}
+
+static FIRST_OVER: Statement = Statement::new(
+    "SELECT pg_catalog.count(*), pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.min(h.over_at)))::pg_catalog.int8
+     FROM leadlex.spend_hold AS h",
+);
+
+/// Since which epoch second the first of them is over; inside `None`: none is. `None`: nothing is held.
+pub fn first_over() -> Option<Option<i64>> {
+    let row = as_owner(|| FIRST_OVER.row(View::Caller, &[]))?;
+    (number(&row, 0) > 0).then(|| optional(&row, 1)?.parse().ok())
 }
 
 /// They count as spent: the vendor may have billed them, and no answer will tell.

@@ -48,7 +48,7 @@ pub fn recall(workspace: Uuid, questions: &[Hash]) -> Vec<(Hash, Ticket)> {
     as_owner(|| RECALL.query(View::Latest, &[arg(pg(workspace)), arg(questions)])).iter().map(read).collect()
 }
 
-// What was kept earlier never replaces what was kept later. Of a provider that was dropped meanwhile nothing is kept.
+// What was kept earlier never replaces what was kept later. Of a provider or workspace that was dropped meanwhile nothing is kept.
 static FILE: Statement = Statement::new(
     "INSERT INTO leadlex.ticket AS t (workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person, vendor_id, whom)
      SELECT n.workspace_id, n.question, n.provider_id,
@@ -61,6 +61,7 @@ static FILE: Statement = Statement::new(
          pg_catalog.unnest($10), pg_catalog.unnest($11))
          AS n(workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person, vendor_id, whom)
      WHERE EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.id OPERATOR(pg_catalog.=) n.provider_id)
+       AND EXISTS (SELECT FROM leadlex.workspace AS s WHERE s.id OPERATOR(pg_catalog.=) n.workspace_id)
      ON CONFLICT (workspace_id, question) DO UPDATE
      SET provider_id = EXCLUDED.provider_id, kept_at = EXCLUDED.kept_at, submitted_at = EXCLUDED.submitted_at,
          expires_at = EXCLUDED.expires_at, known = EXCLUDED.known, ticket = EXCLUDED.ticket, person = EXCLUDED.person,
@@ -207,6 +208,21 @@ const SHORTEST_US: i64 = 3_600_000_000;
 pub fn purge(terms: Terms) -> u64 {
     let age = terms.ttl_us.max(SHORTEST_US) as f64;
     as_owner(|| PURGE.run(&[arg(age), arg(PORTION as i64)]))
+}
+
+// One may come in while the provider or workspace is dropped: each of the two transactions does not see the other.
+static REMOVE_OWNERLESS: Statement = Statement::new(
+    "DELETE FROM leadlex.ticket AS t
+     WHERE t.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+         SELECT q.ctid FROM leadlex.ticket AS q
+         WHERE NOT EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.id OPERATOR(pg_catalog.=) q.provider_id)
+            OR NOT EXISTS (SELECT FROM leadlex.workspace AS w WHERE w.id OPERATOR(pg_catalog.=) q.workspace_id)
+         LIMIT $1 FOR UPDATE SKIP LOCKED))",
+);
+
+/// Removes a portion of those whose provider or workspace is gone; how many.
+pub fn remove_ownerless() -> u64 {
+    as_owner(|| REMOVE_OWNERLESS.run(&[arg(PORTION as i64)]))
 }
 
 // Both are asked by hand only, so neither has an index.

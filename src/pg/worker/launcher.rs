@@ -80,7 +80,7 @@ pub unsafe extern "C-unwind" fn leadlex_launcher_main(_arg: pg_sys::Datum) {
         start_job_workers();
         let pause = if waiting { Duration::from_millis(200) } else { settings::worker_naptime() };
         let due = job_queues::until_next().unwrap_or(pause);
-        next_round = next_round.min(Instant::now() + until_allotment());
+        next_round = next_round.min(Instant::now() + until_next_look());
         sleep(pause.min(due).min(next_round.saturating_duration_since(Instant::now())));
     }
 }
@@ -140,7 +140,8 @@ fn promote(housekeeping: bool) {
         for database in h.databases.iter_mut().filter(|d| d.oid != 0) {
             // Rows that a restore has brought are told of by nothing else.
             database.sweep |= housekeeping;
-            if database.has_work || housekeeping || database.due_at <= clock::now() {
+            database.withdrawals += u64::from(housekeeping);
+            if database.has_work || housekeeping || database.next_look() <= clock::now() {
                 database.has_work = false;
                 database.wanted = true;
             }
@@ -148,10 +149,11 @@ fn promote(housekeeping: bool) {
     });
 }
 
-/// How long until credits are to be allotted in some database.
-fn until_allotment() -> Duration {
+/// How long until credits are to be allotted, or what is held is to be looked at, in some database.
+fn until_next_look() -> Duration {
     const LEAST: Duration = Duration::from_millis(200);
-    let first = layout::with_header(|h| h.databases.iter().filter(|d| d.oid != 0).map(|d| d.due_at).min());
+    let first =
+        layout::with_header(|h| h.databases.iter().filter(|d| d.oid != 0).map(Database::next_look).min());
     let left = first.unwrap_or(i64::MAX).saturating_sub(clock::now());
     Duration::from_secs(u64::try_from(left).unwrap_or_default()).clamp(LEAST, settings::worker_naptime())
 }

@@ -215,7 +215,7 @@ fn close_books(database: u32) {
 fn forgotten(database: u32) -> bool {
     receipts::with(|arena| arena.forget_database(database));
     events::forget(database);
-    mark(database, |d| d.due_at = i64::MAX);
+    mark(database, |d| (d.due_at, d.holds_at) = (i64::MAX, i64::MAX));
     provider_slots::forget(database, None);
     budgets::forget(database, None);
     false
@@ -378,6 +378,7 @@ fn round(database: u32, closing: bool) -> Round {
         });
     }
     let allotted = keeps_books && allotment_writer::make(database);
+    let withdrawn = keeps_books && sweep::see_to_withdrawals(database);
     let expired = keeps_books && sweep::remove_expired(database);
     // A day of which history is being pruned would be summed anew after each portion.
     let unsummed = keeps_books && !expired && usage::sum_days(commit_and_begin);
@@ -387,7 +388,7 @@ fn round(database: u32, closing: bool) -> Round {
         d.error = [0; 160];
     });
     let more = settled.is_some_and(|settled| settled.more) || marked >= jobs_waiting::MARKED_AT_ONCE;
-    Round::Done { more: more || expired || allotted || unsummed }
+    Round::Done { more: more || expired || withdrawn || allotted || unsummed }
 }
 
 fn left_alone(database: u32, version: &str) -> String {

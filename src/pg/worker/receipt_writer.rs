@@ -10,13 +10,16 @@ use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Close, Record};
 use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Taken;
+use crate::pg::shared::workers;
 use crate::pg::store;
 use crate::pg::store::events::{self, About};
 use crate::pg::store::shared_values::Crowded;
+use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use crate::pg::worker::refusal_writer;
 use crate::pg::worker::session::{Failed, attempt, set_local};
 use crate::pg::worker::spend_writer;
+use crate::pg::worker::sweep::HOLDS_EVERY_S;
 use leadlex_domain::event;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
@@ -88,6 +91,9 @@ impl Done {
     fn settle(&self) {
         self.spent.iter().for_each(spend_writer::is_durable);
         budgets::holds_recorded(&self.holds.written, &self.holds.never);
+        if !self.holds.written.is_empty() {
+            workers::note_hold(clock::now() + HOLDS_EVERY_S);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is over its time: idempotency keys, receipts, jobs that are done. Removed in portions, each a transaction of its own,
-//! and with calls that wait for the worker in between.
+//! What is over its time: idempotency keys, receipts, jobs that are done; and what was handed in and is given up. Removed in
+//! portions, each a transaction of its own, and with calls that wait for the worker in between.
 
 use crate::pg::provider::spending;
 use crate::pg::shared::budgets;
@@ -51,7 +51,6 @@ pub fn remove_expired(database: u32) -> bool {
     // Their time stands still while no request is sent.
     if stop::reason().is_none() {
         more |= portion(|| tickets::purge(terms)) >= ledger::PORTION;
-        more |= give_up_holds() >= ledger::PORTION;
     }
     more |= portion(suppressions::purge) >= ledger::PORTION;
     more |= portion(|| outcomes::purge(settings::outcome_retention())) >= ledger::PORTION;
@@ -71,6 +70,48 @@ fn portion(remove: impl FnOnce() -> u64) -> u64 {
     count
 }
 
+/// What is held is looked at so often, in seconds, where nothing tells of a change.
+pub const HOLDS_EVERY_S: i64 = 300;
+
+/// Where it is time, or tickets were withdrawn: takes away what they leave, and books what is held for questions that are given
+/// up. Whether there is more to do.
+pub fn see_to_withdrawals(database: u32) -> bool {
+    let now = clock::now();
+    let Some((seen, before, holds_at)) = layout::with_header(|h| {
+        workers::entry(h, database).map(|d| (d.withdrawals, d.withdrawals_seen, d.holds_at))
+    }) else {
+        return false;
+    };
+    if seen == before && holds_at > now {
+        return false;
+    }
+    let mut more = seen != before && portion(tickets::remove_ownerless) >= ledger::PORTION;
+    // The time of what is held stands still while no request is sent.
+    let is_stopped = stop::reason().is_some();
+    if !is_stopped {
+        more |= give_up_holds() >= ledger::PORTION;
+    }
+    let first_over = holds::first_over();
+    commit_and_begin();
+    let grace_s = (!is_stopped).then(|| i64::from(settings::hold_grace_s()));
+    mark(database, |d| {
+        d.holds_at = next_look(first_over, grace_s, now);
+        if !more {
+            d.withdrawals_seen = seen;
+        }
+    });
+    more
+}
+
+/// When what is held is to be looked at next. `first_over`: as [`holds::first_over`] has it. `grace_s`: how long what is over is still
+/// waited for; `None`: its time stands still.
+fn next_look(first_over: Option<Option<i64>>, grace_s: Option<i64>, now: i64) -> i64 {
+    let Some(over_at) = first_over else { return i64::MAX };
+    // A second later it is over by more than that.
+    let given_up = over_at.zip(grace_s).map_or(i64::MAX, |(over_at, grace_s)| over_at + grace_s + 1);
+    given_up.clamp(now + 1, now + HOLDS_EVERY_S)
+}
+
 /// What is held for questions that are given up counts as spent; how many.
 fn give_up_holds() -> u64 {
     let over = holds::over(settings::hold_grace_s());
@@ -86,4 +127,26 @@ fn give_up_holds() -> u64 {
 /// A call waits for something that the next round begins with.
 fn is_called(database: u32) -> bool {
     layout::with_header(|h| workers::entry(h, database).is_some_and(|d| d.urgent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_looked_at_every_five_minutes_and_when_it_is_over() {
+        let now = 1_000_000;
+        for (first_over, grace_s, expected) in [
+            (None, Some(120), i64::MAX),
+            (Some(None), Some(120), now + HOLDS_EVERY_S),
+            (Some(Some(now)), Some(120), now + 121),
+            (Some(Some(now - 60)), Some(120), now + 61),
+            // There were more than one portion has.
+            (Some(Some(now - 600)), Some(120), now + 1),
+            (Some(Some(now)), Some(1_200), now + HOLDS_EVERY_S),
+            (Some(Some(now - 600)), None, now + HOLDS_EVERY_S),
+        ] {
+            assert_eq!(next_look(first_over, grace_s, now), expected, "{first_over:?} {grace_s:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What an operator is told of, and can do: events, stop and resume, credit limits, what is wrong.
 
+mod alerts;
 mod check;
 mod credits;
 mod events;

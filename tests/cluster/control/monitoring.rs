@@ -16,10 +16,9 @@ use uuid::Uuid;
 use crate::support::{Behaviour, Response, eventually};
 use crate::world::{Beginning, PATH, World, contact};
 
-const SOON: Duration = Duration::from_secs(30);
-const PACKAGE: &str = "prometheus-sql-exporter";
+pub const SOON: Duration = Duration::from_secs(30);
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -27,33 +26,34 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(root().join("docs/monitoring").join(name)).unwrap()
 }
 
-/// The system's, or one unpacked under target/. `None`: there is no package.
-fn exporter() -> Option<PathBuf> {
+/// `None`: there is no package.
+pub fn exporter() -> Option<PathBuf> {
     // Once for all tests: the one would start what the other is still unpacking.
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(find_exporter).clone()
+    FOUND.get_or_init(|| find("prometheus-sql-exporter", "prometheus-sql-exporter", "sql-exporter")).clone()
 }
 
-fn find_exporter() -> Option<PathBuf> {
-    let installed = PathBuf::from(format!("/usr/bin/{PACKAGE}"));
-    let dir = root().join("target/tools/sql-exporter");
-    let unpacked = dir.join(format!("usr/bin/{PACKAGE}"));
+/// A program of a package: the system's, or one unpacked under target/tools.
+pub fn find(package: &str, program: &str, folder: &str) -> Option<PathBuf> {
+    let installed = PathBuf::from(format!("/usr/bin/{program}"));
+    let dir = root().join("target/tools").join(folder);
+    let unpacked = dir.join(format!("usr/bin/{program}"));
     if let Some(found) = [&installed, &unpacked].into_iter().find(|path| path.exists()) {
         return Some(found.clone());
     }
     std::fs::create_dir_all(&dir).unwrap();
-    let script = format!("apt-get download -q {PACKAGE} && dpkg-deb -x {PACKAGE}_*.deb .");
+    let script = format!("apt-get download -q {package} && dpkg-deb -x {package}_*.deb .");
     let got = Command::new("sh").args(["-c", &script]).current_dir(&dir).output().unwrap();
     if !got.status.success() {
         let why = String::from_utf8_lossy(&got.stderr);
-        let _ = writeln!(std::io::stderr(), "skipped: this Debian gives no package {PACKAGE}: {why}");
+        let _ = writeln!(std::io::stderr(), "skipped: this Debian gives no package {package}: {why}");
         return None;
     }
     Some(unpacked)
 }
 
 /// Ends with the test.
-struct Exporter {
+pub struct Exporter {
     process: Child,
     port: u16,
 }
@@ -67,7 +67,7 @@ impl Drop for Exporter {
 
 impl Exporter {
     /// With the configuration of the docs; only where and how often to look is another.
-    fn start(program: &Path, world: &World) -> Exporter {
+    pub fn start(program: &Path, world: &World) -> Exporter {
         let (dir, port) = (world.cluster.socket_dir().display(), world.cluster.port());
         let there = format!("postgres://leadlex_monitor@/app?host={dir}&port={port}&sslmode=disable");
         let shown = "postgres://leadlex_monitor@localhost:5432/app?sslmode=disable";
@@ -88,7 +88,7 @@ impl Exporter {
     }
 
     /// What Prometheus would read; empty as long as nobody answers.
-    fn scrape(&self) -> String {
+    pub fn scrape(&self) -> String {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return String::new() };
         write!(stream, "GET /metrics HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -98,7 +98,7 @@ impl Exporter {
 }
 
 /// One number of a scrape: its name, the labels as they stand, and the value.
-fn samples(scrape: &str) -> Vec<(String, String, f64)> {
+pub fn samples(scrape: &str) -> Vec<(String, String, f64)> {
     let sample = |line: &str| {
         let (head, value) = line.rsplit_once(' ')?;
         let (name, labels) = head.split_once('{')?;
@@ -109,7 +109,7 @@ fn samples(scrape: &str) -> Vec<(String, String, f64)> {
 }
 
 /// The number of this metric and column, with a further label where there are several.
-fn value(scrape: &str, name: &str, col: &str, label: &str) -> Option<f64> {
+pub fn value(scrape: &str, name: &str, col: &str, label: &str) -> Option<f64> {
     let is = |labels: &str| labels.contains(&format!("col=\"{col}\"")) && labels.contains(label);
     samples(scrape).into_iter().find(|(n, labels, _)| n == name && is(labels)).map(|(.., value)| value)
 }
@@ -189,6 +189,8 @@ fn a_real_exporter_scrapes_all_that_is_asked_for() {
     assert_eq!(is("sql_leadlex_queue", "queued", ""), 20.0);
     assert_eq!(is("sql_leadlex_queue", "paused", ""), 1.0);
     assert_eq!(is("sql_leadlex_provider", "matches", "provider=\"main\""), 16.0);
+    assert_eq!(is("sql_leadlex_provider", "failed", "provider=\"main\""), 2.0);
+    assert_eq!(is("sql_leadlex_provider", "ended", "provider=\"main\""), 20.0);
     assert_eq!(is("sql_leadlex_credits", "left", "workspace=\"acme\""), 300.0 - 16.0);
     assert_eq!(is("sql_leadlex_problems", "problems", "severity=\"error\""), 1.0, "stopped");
     assert!((4_980.0..5_000.0).contains(&is("sql_leadlex_vendor_balance", "balance", "")));

@@ -10,6 +10,7 @@ use crate::world::{Beginning, World, enrich, number};
 
 mod exact;
 mod partitions;
+mod sizes;
 
 const SOON: Duration = Duration::from_secs(120);
 

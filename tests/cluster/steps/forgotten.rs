@@ -180,3 +180,34 @@ fn whoever_drops_a_provider_is_told_how_many_answers_go_with_it() {
     assert!(notices.take().is_empty(), "nothing is owed");
     assert_eq!(world.number("SELECT count(*) FROM leadlex.ticket"), 0);
 }
+
+#[test]
+fn whoever_drops_a_provider_at_once_after_the_call_is_told_too() {
+    let (world, _) = world(Ready::AfterPolls(0), json!({"poll_every_s": 20}));
+    let (mut owner, notices) = world.listening("postgres");
+    let mut caller = world.caller();
+    for n in 1..=3 {
+        owner.batch_execute("BEGIN").unwrap();
+        assert_eq!(try_enrich(&mut caller, n)["error"]["reason"], "pending");
+        owner.batch_execute("SELECT leadlex.drop_provider('main')").unwrap();
+        let expected = format!("provider main still owes answers, which go with it: {n}");
+        let told = notices.take();
+        assert!(told.iter().any(|told| told.message == expected), "{told:?}");
+        owner.batch_execute("ROLLBACK").unwrap();
+    }
+    owner.batch_execute("SELECT leadlex.drop_provider('main')").unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM leadlex.ticket"), 0);
+}
+
+#[test]
+fn a_ticket_that_comes_in_while_its_provider_is_dropped_goes_soon_after() {
+    let (world, _) = world(Ready::AfterPolls(0), json!({"poll_every_s": 20}));
+    let mut owner = world.owner();
+    let mut dropping = owner.transaction().unwrap();
+    dropping.batch_execute("SELECT leadlex.drop_provider('main')").unwrap();
+    assert_eq!(try_enrich(&mut world.caller(), 1)["error"]["reason"], "pending");
+    super::wait_for_tickets(&world, 1);
+    dropping.commit().unwrap();
+    let rows = || world.number("SELECT count(*) FROM leadlex.ticket");
+    eventually("the worker has taken it away", SOON, || rows() == 0);
+}

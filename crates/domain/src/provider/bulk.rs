@@ -260,11 +260,24 @@ fn names_nobody(node: &Node<'_>, names: &Names) -> Checked<()> {
         }
         Value::Array(_) => node.items()?.iter().try_for_each(|item| names_nobody(item, names)),
         Value::Object(_) if is_each(node.value) => Ok(()),
+        Value::Object(members) if is_crowded_each(members) => {
+            match node.all_members()?.into_iter().find(|(name, _)| *name != EACH) {
+                Some((_, beside)) => Err(beside.error(
+                    "stands beside \"each\", which stands alone in its object: {\"each\": {…}} becomes a list, with an element for each contact. What is sent of each contact goes into \"each\", and what is sent once goes outside of the object",
+                )),
+                None => Ok(()),
+            }
+        }
         Value::Object(_) => {
             node.all_members()?.into_iter().try_for_each(|(_, member)| names_nobody(&member, names))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether it is meant to stand for the contacts, and has something besides.
+fn is_crowded_each(members: &Map<String, Value>) -> bool {
+    members.len() > 1 && members.get(EACH).is_some_and(Value::is_object)
 }
 
 /// What stands for each contact, which is there once.

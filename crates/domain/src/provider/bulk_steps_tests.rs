@@ -225,6 +225,8 @@ fn mistakes_are_named_with_their_place() {
         "last step",
     );
     named(step(0, "/take", json!({"email": "/id"})), "/bulk/steps/0/take/email", "ours");
+    let conditional = json!({"batch": {"pointer": "/id", "if": [{"pointer": "/id", "present": true}]}});
+    named(step(0, "/take", conditional), "/bulk/steps/0/take/batch/if", "one contact");
     let idle = json!({"request": {"url": "https://api.acme.example/x"}, "response": {}});
     named(step(1, "", idle), "/bulk/steps/1/request", "names nothing");
     named(

@@ -157,6 +157,11 @@ fn mistakes_are_named_with_their_place() {
         ),
         (json!({"request": {"body": {"on": "{email}"}}}), "/bulk/request/body/on", "only in \"each\""),
         (
+            json!({"request": {"body": {"requests": {"x": 1}}}}),
+            "/bulk/request/body/requests/x",
+            "stands alone in its object",
+        ),
+        (
             json!({"request": {"url": "https://api.acme.example/{email}"}}),
             "/bulk/request/url",
             "only in \"each\"",

@@ -171,7 +171,7 @@ impl Response {
             }
             Found::Lacks(name) => {
                 let mut fault = self.fault(FaultKind::Unrecognised, answer, body, now);
-                fault.remedy = Some(words::remedy_of_take(name));
+                fault.remedy = Some(words::remedy_of_take(name, take.is_too_long(name, json)));
                 Rest::Lacks(fault)
             }
         };

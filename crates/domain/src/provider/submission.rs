@@ -135,6 +135,9 @@ pub(super) fn parse_submission(
     let mut takes = Vec::with_capacity(objects.len());
     for (at, object) in objects.iter().enumerate() {
         let take = object.optional("take").map_or(Ok(Take::default()), |node| Take::parse(&node, &names))?;
+        if let Some(place) = object.optional("take") {
+            refuse_conditions(&place)?;
+        }
         names.expect(&take, &format!("/bulk/steps/{at}/take"));
         takes.push(take);
     }
@@ -156,6 +159,18 @@ pub(super) fn parse_submission(
     let submission = Submission { steps, mark: hash(&parts) };
     check_fields(&submission, list, alone)?;
     Ok(submission)
+}
+
+/// Of one contact an answer can be complete already. Of several only the last step's answer says something.
+fn refuse_conditions(take: &Node<'_>) -> Checked<()> {
+    for (_, place) in take.members()? {
+        if let Some(condition) = place.value.get("if").filter(|value| !value.is_null()) {
+            return Err(place.child("if", condition).error(
+                "is for a step about one contact: here a later step always asks for the answers. What says that there is none belongs into \"response\", as \"failed\" or \"quota\"",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn parse_step(

@@ -195,6 +195,13 @@ impl Take {
         self.0.iter_mut().for_each(|place| place.in_header |= names.contains(&place.name.as_str()));
     }
 
+    /// Whether the answer has a text for this name, and none that is short enough to be taken.
+    pub fn is_too_long(&self, name: &str, json: &Value) -> bool {
+        let text = |pointer: &Pointer| pointer.find(json)?.as_str().map(str::len);
+        let places = self.0.iter().filter(|place| place.name == name);
+        places.flat_map(|place| &place.pointers).filter_map(text).any(|bytes| bytes > MAX_VALUE_BYTES)
+    }
+
     /// All of it, exactly as the answer has it.
     pub fn of(&self, answer: &Answer, body: &Document) -> Found<'_> {
         let holds =

@@ -56,6 +56,16 @@ fn one_that_is_missing_is_named() {
 }
 
 #[test]
+fn a_text_that_is_too_long_is_told_from_none() {
+    let json = json!({"a": "x".repeat(MAX_VALUE_BYTES + 1), "b": {"c": 1}, "d": "7"});
+    let body = json.to_string().into_bytes();
+    let answer = Answer { status: 200, headers: Vec::new(), body };
+    let take = take(&json!({"long": ["/x", "/a"], "none": "/b"})).unwrap();
+    assert_eq!(take.of(&answer, &Document::of(&answer)), Found::Lacks("long"));
+    assert!(take.is_too_long("long", &json) && !take.is_too_long("none", &json));
+}
+
+#[test]
 fn a_condition_says_whether_there_is_anything_to_go_on_with() {
     let rule = json!({"it": {"pointer": ["/job/id", "/job"], "if": [{"pointer": "/status", "in": ["busy"]}, {"pointer": "/job", "present": true}]}});
     let take = take(&rule).unwrap();

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::document::Document;
 use super::failure_kind::FaultKind;
+use super::taken::MAX_VALUE_BYTES;
 
 /// The sentence that a fault of this kind has, with the HTTP status. It repeats nothing of the body but the
 /// name of its encoding.
@@ -43,7 +44,13 @@ pub fn ticket_unknown(status: u16) -> String {
 }
 
 /// What would make the answer of a step understood that lacks what the step takes.
-pub fn remedy_of_take(name: &str) -> String {
+pub fn remedy_of_take(name: &str, is_too_long: bool) -> String {
+    if is_too_long {
+        return format!(
+            "The text where \"take\" looks for {{{name}}} is longer than {} kB, which no id is. Name the place of the id itself, or of something shorter by which the vendor knows the request.",
+            MAX_VALUE_BYTES / 1_024
+        );
+    }
     format!(
         "The answer has no text and no whole number where \"take\" looks for {{{name}}}. If the vendor says so that there is nothing, add to that step's response what marks it: \"no_match\" with \"status\", \"body\" or \"absent\". If it says that something failed, use \"failed\"."
     )
@@ -127,21 +134,26 @@ fn pending_rule((place, word): (&str, &str)) -> String {
 
 /// A member by which vendors say that they are not done, and its word.
 fn still_to_come(json: &Value) -> Option<(&str, &str)> {
-    const WORDS: [&str; 14] = [
+    const WORDS: [&str; 19] = [
         "accepted",
         "created",
+        "enriching",
         "in_progress",
         "in progress",
         "in-progress",
         "inprogress",
+        "in_queue",
         "not_ready",
+        "ongoing",
         "pending",
         "processing",
         "queued",
         "running",
+        "searching",
         "started",
         "submitted",
         "waiting",
+        "working",
     ];
     let members = json.as_object()?.iter().filter(|(name, _)| is_plain(&name.as_str()));
     let mut texts = members.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
@@ -173,9 +185,12 @@ mod tests {
     /// What is not done yet is not to be remembered as nothing.
     #[test]
     fn an_answer_that_is_still_to_come_is_to_be_pending() {
-        for (status, body) in
-            [(200, json!({"id": 7, "status": "RUNNING"})), (404, json!({"state": "in progress"}))]
-        {
+        for (status, body) in [
+            (200, json!({"id": 7, "status": "RUNNING"})),
+            (404, json!({"state": "in progress"})),
+            (200, json!({"status": "working"})),
+            (200, json!({"state": "In_Queue"})),
+        ] {
             let remedy = remedy(status, &Document::Json(body));
             assert!(
                 remedy.contains("\"pending\": {\"body\"") && !remedy.contains("\"no_match\": {"),

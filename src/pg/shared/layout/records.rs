@@ -152,6 +152,11 @@ pub struct Database {
     pub last_purge: i64,
     /// Epoch second: when credits are to be allotted next.
     pub due_at: i64,
+    /// When what is held for answers to come is to be looked at next; `i64::MAX`: nothing is held.
+    pub holds_at: i64,
+    /// How often tickets were taken away by something else than an answer, and of how many the worker has seen to what they leave.
+    pub withdrawals: u64,
+    pub withdrawals_seen: u64,
     /// What waits in the queue is to be looked for.
     pub sweep: bool,
     /// It was a clone at the last look: only what calls cause is written.
@@ -164,7 +169,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// A place that no database has; `sweep` is on for the one that comes.
+    /// A place that no database has; `sweep` and a withdrawal are noted for the one that comes.
     pub const FREE: Database = Database {
         oid: 0,
         wanted: false,
@@ -182,6 +187,9 @@ impl Database {
         last_run: 0,
         last_purge: 0,
         due_at: i64::MAX,
+        holds_at: i64::MAX,
+        withdrawals: 1,
+        withdrawals_seen: 0,
         sweep: true,
         clone: false,
         error: [0; 160],
@@ -191,7 +199,14 @@ impl Database {
 
     /// Nothing would be lost with it.
     pub fn is_idle(&self) -> bool {
-        self.oid == 0 || self.worker_pid == 0 && !self.wanted && !self.has_work && self.due_at == i64::MAX
+        self.oid == 0
+            || self.worker_pid == 0 && !self.wanted && !self.has_work && self.next_look() == i64::MAX
+    }
+
+    /// Epoch second: when it needs a worker next without anybody asking for one; `i64::MAX`: never.
+    pub fn next_look(&self) -> i64 {
+        // Nothing of what was handed in is given up in a clone.
+        if self.clone { self.due_at } else { self.due_at.min(self.holds_at) }
     }
 
     /// For a worker to be started.
