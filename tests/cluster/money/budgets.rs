@@ -159,7 +159,7 @@ fn the_rest_waits_in_the_queue_and_uses_no_attempt() {
     let spent = "SELECT (sum(cost) <= 20.00 AND sum(cost) > 19.50)::text FROM leadlex.spend";
     eventually("spend is written", Duration::from_secs(2), || text(&mut owner, spent) == "true");
     assert_eq!(number(&mut owner, "SELECT max(attempts)::int8 FROM leadlex.job WHERE state = 'queued'"), 0);
-    let until_midnight = "SELECT (min(next_attempt_at) >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + interval '1 day')::text
+    let until_midnight = "SELECT coalesce((min(next_attempt_at) >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + interval '1 day')::text, 'running')
                           FROM leadlex.job WHERE state = 'queued'";
     // One that met what others held is tried again after half a minute.
     eventually("the rest waits for the next day", Duration::from_secs(90), || {
