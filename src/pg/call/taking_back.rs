@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use crate::pg::call::preconditions;
 use crate::pg::provider;
 use crate::pg::provider::uses;
 use crate::pg::store::history::{self, Whose, Written};
 use crate::pg::store::{cache, checks, undone as books};
-use crate::pg::sys::{clock, settings};
+use crate::pg::sys::spi::Caught;
+use crate::pg::sys::{clock, settings, spi};
 use crate::pg::table::{Binding, Change, Found, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
@@ -30,7 +32,7 @@ pub enum RevertStatus {
     Reverted,
     /// It holds something else than what stood there after the write.
     ChangedSince,
-    /// The caller sees no such row.
+    /// The caller sees no such row. Where one may be hidden from it, nothing counts as taken back.
     Gone,
     /// The caller may not write it, or the table did not let it through.
     NotAllowed,
@@ -101,7 +103,11 @@ impl Undoing<'_> {
             ids.iter().filter_map(|id| Some(Case::new(id, writes.get(*id)?))).collect();
         match &binding {
             Some(binding) => self.settle(*workspace, binding, &mut cases),
-            None => cases.iter_mut().for_each(|case| case.all(self, RevertStatus::Gone)),
+            // Of a table that is not there for now (it is swapped), or is another workspace's, nothing is known.
+            None => cases.iter_mut().for_each(|case| {
+                case.unseen = true;
+                case.all(self, RevertStatus::Gone);
+            }),
         }
         if !self.dry_run {
             self.remember(*workspace, binding.as_deref(), (schema, table), &cases);
@@ -121,10 +127,13 @@ impl Undoing<'_> {
         for round in 0..ROUNDS {
             open.iter().for_each(|at| cases[*at].plan(self, updatable));
             open.retain(|at| cases[*at].is_planned());
-            if self.dry_run || open.is_empty() {
+            if self.dry_run {
+                return refuse_as_policies_do(workspace, binding, cases, &open);
+            }
+            if open.is_empty() {
                 return;
             }
-            open = write(workspace, binding, cases, &open);
+            open = write(workspace, binding, cases, &open, !self.strict && binding.hides_rows());
             let before: Vec<Option<Contact>> = open.iter().map(|at| cases[*at].now.clone()).collect();
             self.look(workspace, binding, cases, &open);
             let last = round + 1 == ROUNDS;
@@ -146,7 +155,10 @@ impl Undoing<'_> {
         // A key that the table's type does not know any more is no row's.
         let known: Vec<(usize, String)> =
             some.iter().filter_map(|at| Some((*at, binding.canonical_key(cases[*at].id)?))).collect();
-        some.iter().for_each(|at| cases[*at].now = None);
+        let may_hide = binding.may_hide_rows();
+        for at in some {
+            (cases[*at].now, cases[*at].unseen) = (None, may_hide);
+        }
         let ids: Vec<&str> = known.iter().map(|(_, id)| id.as_str()).collect();
         let found = binding.read_many(workspace, &ids);
         let barred = binding.barred(workspace, &ids);
@@ -166,7 +178,7 @@ impl Undoing<'_> {
         }
     }
 
-    /// In the history and for the calls to come; of what the caller may not write, nothing.
+    /// In the history and for the calls to come; of what the caller may not write, or may not see, nothing.
     fn remember(&self, workspace: Uuid, binding: Option<&Binding>, table: (&str, &str), cases: &[Case]) {
         let providers = cache::providers();
         let terms = settings::receipt_terms();
@@ -230,11 +242,20 @@ impl Undoing<'_> {
     }
 }
 
-/// Writes what is planned; those that were not written.
-fn write(workspace: Uuid, binding: &Binding, cases: &mut [Case], some: &[usize]) -> Vec<usize> {
+/// Writes what is planned; those that were not written. With `policies`, what these refuse is not written.
+fn write(
+    workspace: Uuid,
+    binding: &Binding,
+    cases: &mut [Case],
+    some: &[usize],
+    policies: bool,
+) -> Vec<usize> {
     let changes: Vec<Change> = some.iter().map(|at| cases[*at].change()).collect();
     let all: Vec<&Change> = changes.iter().collect();
-    let written = binding.write_many_at_least(workspace, &all, binding.status_write(RowStatus::Reverted));
+    let written = match policies {
+        true => write_what_policies_let(workspace, binding, &all),
+        false => binding.write_many_at_least(workspace, &all, binding.status_write(RowStatus::Reverted)),
+    };
     drop(changes);
     let mut missed = Vec::new();
     for (at, after) in some.iter().zip(written) {
@@ -246,6 +267,55 @@ fn write(workspace: Uuid, binding: &Binding, cases: &mut [Case], some: &[usize])
     missed
 }
 
+/// By one statement, or else in halves. `None`: it was not written.
+fn write_what_policies_let(
+    workspace: Uuid,
+    binding: &Binding,
+    changes: &[&Change<'_>],
+) -> Vec<Option<Contact>> {
+    let status = binding.status_write(RowStatus::Reverted);
+    let write_all = || binding.write_many_at_least(workspace, changes, status);
+    match spi::caught(write_all, |caught| binding.is_refused_by_policy(caught)) {
+        Ok(written) => written,
+        Err(_) if changes.len() == 1 => vec![None],
+        Err(_) => {
+            let (first, second) = changes.split_at(changes.len() / 2);
+            let mut written = write_what_policies_let(workspace, binding, first);
+            written.extend(write_what_policies_let(workspace, binding, second));
+            written
+        }
+    }
+}
+
+/// Only policies know what they refuse. So the rows are written and rolled back, where that runs no trigger.
+fn refuse_as_policies_do(workspace: Uuid, binding: &Binding, cases: &mut [Case], some: &[usize]) {
+    let can_try = binding.hides_rows() && !binding.has_triggers() && !preconditions::read_only();
+    if !can_try || some.is_empty() {
+        return;
+    }
+    let changes: Vec<Change> = some.iter().map(|at| cases[*at].change()).collect();
+    let refused = refused_by_policies(workspace, binding, &changes.iter().collect::<Vec<_>>());
+    drop(changes);
+    for (at, _) in some.iter().zip(refused).filter(|(_, refused)| *refused) {
+        cases[*at].refuse(RevertStatus::NotAllowed);
+    }
+}
+
+fn refused_by_policies(workspace: Uuid, binding: &Binding, changes: &[&Change<'_>]) -> Vec<bool> {
+    let status = binding.status_write(RowStatus::Reverted);
+    let write_all = || drop(binding.write_many(workspace, changes, status));
+    match spi::tried(write_all, Caught::is_of_a_row) {
+        Ok(()) => vec![false; changes.len()],
+        Err(caught) if changes.len() == 1 => vec![binding.is_refused_by_policy(&caught)],
+        Err(_) => {
+            let (first, second) = changes.split_at(changes.len() / 2);
+            let mut refused = refused_by_policies(workspace, binding, first);
+            refused.extend(refused_by_policies(workspace, binding, second));
+            refused
+        }
+    }
+}
+
 /// A contact of which something is to be taken back.
 struct Case<'a> {
     id: &'a str,
@@ -255,6 +325,8 @@ struct Case<'a> {
     now: Option<Contact>,
     /// The caller may not write it.
     barred: bool,
+    /// Where there is none: it may be there, and the caller does not see it.
+    unseen: bool,
     /// What its fields are to hold.
     plan: FieldMap<Option<String>>,
     outcomes: FieldMap<(RevertStatus, Option<String>)>,
@@ -269,6 +341,7 @@ impl<'a> Case<'a> {
             writes,
             now: None,
             barred: false,
+            unseen: false,
             plan: FieldMap::default(),
             outcomes: FieldMap::default(),
             values: FieldMap::default(),
@@ -366,8 +439,10 @@ impl<'a> Case<'a> {
 
     /// The fields of this write that are over and done with.
     fn settled(&self, undoing: &Undoing<'_>, written: &Written) -> FieldSet {
-        let over = |field: &Field| {
-            self.outcomes.get(*field).is_some_and(|(status, _)| *status != RevertStatus::NotAllowed)
+        let over = |field: &Field| match self.outcomes.get(*field) {
+            None | Some((RevertStatus::NotAllowed, _)) => false,
+            Some((RevertStatus::Gone, _)) => !self.unseen,
+            Some(_) => true,
         };
         let nothing_reverted =
             !self.outcomes.iter().any(|(_, (status, _))| *status == RevertStatus::Reverted);

@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::sys::raise::{Refusal, refuse};
-use crate::pg::sys::spi::Arg;
+use crate::pg::sys::spi::{Arg, Caught};
 use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
 use crate::pg::table::partitions::Partitions;
 use crate::pg::table::{Binding, key};
@@ -54,6 +54,21 @@ impl Binding {
             pg_sys::check_enable_rls(relation, pg_sys::InvalidOid, true)
                 == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
         })
+    }
+
+    /// Whether a row that the caller does not see may be there all the same: policies hide it, or the condition of a view.
+    pub fn may_hide_rows(&self) -> bool {
+        // SAFETY: a catalog look-up for a relation, which may be gone.
+        let kind = self.relation.map(|relation| unsafe { pg_sys::get_rel_relkind(relation) } as u8);
+        let is_table = |kind| [pg_sys::RELKIND_RELATION, pg_sys::RELKIND_PARTITIONED_TABLE].contains(&kind);
+        !kind.is_some_and(is_table) || self.hides_rows()
+    }
+
+    /// Whether a policy of this table for what is written raised it: Postgres names the table in the message alone.
+    pub fn is_refused_by_policy(&self, caught: &Caught) -> bool {
+        caught.sqlstate == sqlstate::INSUFFICIENT_PRIVILEGE
+            && caught.about.file.as_deref() == Some("execMain.c")
+            && caught.message.contains(&format!("\"{}\"", self.table))
     }
 
     /// Whether its rows change by transactions of this server alone: not those of a view or foreign table.

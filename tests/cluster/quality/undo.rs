@@ -142,6 +142,53 @@ fn rows_are_written_as_the_caller_and_owners_reach_every_workspace() {
     }
     let mut owner = world.owner();
     let of_owner = rows(&mut owner, &format!("{WEEK})"));
-    assert_eq!(status(of_owner), ["reverted"], "the third, in a workspace that is not the owner's");
-    assert_eq!(number(&mut owner, "SELECT count(phone) FROM crm"), 1, "what was hidden stays");
+    assert_eq!(
+        status(of_owner),
+        ["reverted"; 2],
+        "what was hidden and what was barred, in another workspace"
+    );
+    assert_eq!(number(&mut owner, "SELECT count(phone) FROM crm"), 0);
+}
+
+#[test]
+fn a_table_that_is_swapped_keeps_its_undo() {
+    let world = world(1, &[]);
+    enrich_all(&world, 1);
+    let mut caller = world.caller();
+    world.run("ALTER TABLE crm RENAME TO crm_old");
+    for dry_run in [true, false] {
+        let taken = rows(&mut caller, &format!("{WEEK}, dry_run => {dry_run})"));
+        assert_eq!(taken, [found(1, None, "gone")]);
+    }
+    world.run("ALTER TABLE crm_old RENAME TO crm");
+    assert_eq!(rows(&mut caller, &format!("{WEEK})")), [found(1, None, "reverted")]);
+    assert_eq!(world.phone(1), None);
+}
+
+#[test]
+fn what_a_policy_refuses_of_a_value_before_is_not_allowed_and_the_other_rows_are_reverted() {
+    let world = world(3, &[]);
+    enrich_all(&world, 3);
+    world.run(&format!(
+        "CREATE ROLE editor LOGIN; GRANT SELECT, UPDATE ON crm TO editor; ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
+         SELECT leadlex.grant_access('editor', id) FROM leadlex.workspace WHERE name = 'acme';
+         CREATE POLICY checked ON crm TO editor USING (true) WITH CHECK (phone IS NOT NULL OR id <> '{}')",
+        contact(2)
+    ));
+    let mut editor = world.cluster.connect_as("app", "editor");
+    for dry_run in [true, true, false] {
+        let taken = rows(&mut editor, &format!("{WEEK}, dry_run => {dry_run})"));
+        let expected =
+            [found(1, None, "reverted"), found(2, None, "not_allowed"), found(3, None, "reverted")];
+        assert_eq!(taken, expected, "dry_run {dry_run}");
+    }
+    assert_eq!((world.phone(1), world.phone(2), world.phone(3)), (None, Some(phone_of("555", 2)), None));
+    // An error of a trigger is no policy's.
+    world.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    assert_eq!(fails(editor.query(&format!("{WEEK})"), &[])).sqlstate, "42501");
+    world.run("DROP TRIGGER refuse ON crm; DROP POLICY checked ON crm; CREATE POLICY seen ON crm TO editor USING (true)");
+    assert_eq!(rows(&mut editor, &format!("{WEEK})")), [found(2, None, "reverted")]);
 }
