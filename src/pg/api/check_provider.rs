@@ -196,6 +196,7 @@ fn one_request(
         Ok(answer) => {
             let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
             in_flight.note_balance(rules.balance(answer));
+            in_flight.note_set_aside(std::iter::once(read.set_aside()));
             in_flight.ended(&came, cost);
         }
         Err(fault) => in_flight.ended(&Progress::Failed(fault.clone()), None),

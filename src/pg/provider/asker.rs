@@ -53,6 +53,8 @@ pub enum NotYet {
     Trial,
     /// It failed before, so others are to try first; those of a lower rank go before it.
     After(usize),
+    /// Requests under way keep free what a budget has left, and may come to cost less.
+    Money,
 }
 
 /// Why a request has to wait. Times are epoch microseconds.

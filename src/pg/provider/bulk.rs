@@ -457,6 +457,7 @@ impl Telling {
             .collect();
         in_flight
             .note_holds(decided.iter().map(|one| one.change).fold(HoldChange::default(), HoldChange::plus));
+        in_flight.note_set_aside(inquiries.iter().map(|inquiry| inquiry.set_aside()));
         in_flight.ended_for_all(&progress, cost);
         let keeps_by = Instant::now() + PATIENCE;
         sinks.iter_mut().for_each(|sink| sink.keeps_by = Some(keeps_by));

@@ -139,6 +139,7 @@ impl ReceiptSink {
             self.in_flight.note_balance(answer.ok().and_then(|answer| self.config.balance(answer)));
             let decided = self.decide(&inquiry, &mut progress);
             self.in_flight.note_holds(decided.change);
+            self.in_flight.note_set_aside(std::iter::once(inquiry.set_aside()));
             self.in_flight.ended(&progress, cost);
             self.settle((inquiry, decided), progress, &outcome, wait::is_own_thread());
         };

@@ -193,9 +193,14 @@ pub fn admit_for(
     }
     let spending = match spending::reserve(provider, config, spender) {
         Ok(spending) => spending,
-        Err(fault) => {
-            slot.not_sent(permit, &fault);
-            return refuse(Refused { fault, later: None });
+        Err(Refused { fault, later }) => {
+            // Only a set knows whether the requests that keep the money free are its own.
+            let later = later.filter(|_| matches!(asker, Asker::Set { .. }));
+            match later {
+                Some(_) => slot.give_back(permit),
+                None => slot.not_sent(permit, &fault),
+            }
+            return refuse(Refused { fault, later });
         }
     };
     let place = match take_place(provider, slot, config) {

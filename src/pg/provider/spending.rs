@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::pg::provider::asker::{Later, NotYet, Refused};
 use crate::pg::provider::budget_events::{self, sum_key};
 use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
 use crate::pg::shared::{turns, wait, workers};
@@ -104,6 +105,8 @@ pub struct Spending {
     owed: bool,
     of: EntryKey,
     holds: Mutex<HoldChange>,
+    /// What its answer had of other persons, beside what earlier answers supplied: one for each contact.
+    set_aside: Mutex<Vec<FieldSet>>,
     /// The fields that it is asked for.
     wanted: FieldSet,
     tab: Option<Tab>,
@@ -115,6 +118,9 @@ impl Spending {
         let holds = *self.holds.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bill = price::bill(self.price.as_ref(), came, credits, (self.most_of_answer, self.owed));
         bill.unknown = bill.unknown.plus(holds.lost);
+        for fields in self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            bill = bill.with_set_aside(self.price.as_ref(), fields);
+        }
         let fields = FieldCounts::of(came, self.wanted, bill.cost);
         if !self.held.settle(&bill, &fields, holds) || bill.requests == 0 {
             return;
@@ -129,6 +135,12 @@ impl Spending {
     /// From any thread, before [`Spending::settle`]: what becomes of questions that were handed in.
     pub fn note_holds(&self, change: HoldChange) {
         *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = change;
+    }
+
+    /// From any thread, before [`Spending::settle`]: see [`Inquiry::set_aside`](leadlex_domain::provider::Inquiry::set_aside).
+    pub fn note_set_aside(&self, fields: impl Iterator<Item = FieldSet>) {
+        let mut noted = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.extend(fields.filter(|fields| !fields.is_empty()));
     }
 
     /// What is kept free from now on for one question that this request has handed in; `None`: it costs nothing.
@@ -171,7 +183,7 @@ fn limit(budget: &Budget) -> Limit {
 /// Keeps free what the request can cost at most. Err: a budget has not so much left, or cannot be counted.
 ///
 /// Raises 53400 or 55000: the worker was late to write a lease.
-pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> Result<Spending, Fault> {
+pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> Result<Spending, Refused> {
     let mut patience = None;
     loop {
         // What was set meanwhile counts: also for a set that runs for hours.
@@ -198,14 +210,14 @@ fn attempt(
     provider: &LoadedProvider,
     config: &Config,
     spender: Spender,
-) -> Result<Result<Spending, Denied>, Fault> {
+) -> Result<Result<Spending, Denied>, Refused> {
     let price = config.price();
     let all = cache::budgets();
     let budgets: Vec<&Budget> =
         all.iter().filter(|budget| concerns(budget, &provider.name, spender.workspace)).collect();
     let is_other = |budget: &&&Budget| price.is_none_or(|price| price.currency != budget.currency);
     if let Some(budget) = budgets.iter().find(is_other) {
-        return Err(no_price(budget));
+        return Err(Refused { fault: no_price(budget), later: None });
     }
     let most_of_answer = match (price, spender.fields) {
         (Some(price), Some(fields)) => price.most_of_answer(fields).times(spender.contacts.into()),
@@ -242,6 +254,7 @@ fn attempt(
                 owed: spender.held > Amount::ZERO,
                 of: entry,
                 holds: Mutex::default(),
+                set_aside: Mutex::default(),
                 wanted: spender.wanted,
                 tab,
             }))
@@ -252,12 +265,13 @@ fn attempt(
             if spender.contacts == 1 && lack != Lack::UntilRequestsEnd {
                 budget_events::tell_out(budgets[at], now);
             }
-            Err(fault)
+            let soon = lack == Lack::UntilRequestsEnd;
+            Err(Refused { fault, later: soon.then_some(Later::NotYet(NotYet::Money)) })
         }
         Err(Denied::Reported(credits)) => {
             let most = price.and_then(Price::most_credits).unwrap_or_default();
             budget_events::tell_reported(provider, credits, most);
-            Err(over_credits(credits, most))
+            Err(Refused { fault: over_credits(credits, most), later: None })
         }
         Err(wait) => Ok(Err(wait)),
     }

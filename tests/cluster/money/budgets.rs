@@ -172,23 +172,65 @@ fn the_rest_waits_in_the_queue_and_uses_no_attempt() {
 #[test]
 fn what_others_keep_free_for_a_moment_is_not_waited_for_until_midnight() {
     let world = world(31, a_match(0.28));
-    world.provider.on(PATH, |_| Behaviour::json(404, json!({})).after(Duration::from_millis(300)));
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})).after(Duration::from_millis(700)));
     let outcome = "SELECT count(*) FROM leadlex.job WHERE outcome = 'no_match'";
     for period in ["day", "total"] {
         world.run(&format!("SELECT leadlex.set_budget('main', '{period}', 1.00)"));
-        let ids = "SELECT array_agg(id) FROM crm";
-        let sql = "SELECT count(*) FILTER (WHERE error_code = 'provider_unavailable'), count(*) FILTER (WHERE retryable) FROM
-                   (SELECT error_code, (error_message ~ 'under way') AS retryable FROM enrich_contacts(($ids), overwrite => true)) AS r";
-        let row = world.caller().query_one(&sql.replace("$ids", ids), &[]).unwrap();
-        let (failed, in_a_moment): (i64, i64) = (row.get(0), row.get(1));
-        assert!(failed > 0 && failed == in_a_moment, "{period}: {failed} failed, {in_a_moment} for a moment");
-        world.caller().batch_execute(&format!("SELECT leadlex.enqueue(({ids}), overwrite => true)")).unwrap();
+        let before = world.provider.count();
+        let details = thread::scope(|scope| {
+            for n in 1..=3 {
+                let mut caller = world.caller();
+                scope.spawn(move || {
+                    let sql = format!("SELECT try_enrich_contact('{}', overwrite => true)", contact(n));
+                    caller.batch_execute(&sql).unwrap();
+                });
+            }
+            eventually("three are asked about", Duration::from_secs(5), || {
+                world.provider.count() == before + 3
+            });
+            let row = "SELECT status || ' ' || error_message FROM enrich_contacts(ARRAY['$id'::uuid], overwrite => true)";
+            let alone = format!("SELECT enrich_contact('{}', overwrite => true)", contact(4));
+            let alone = fails(world.caller().execute(&alone, &[])).json();
+            (alone, text(&mut world.caller(), &row.replace("$id", &contact(5).to_string())))
+        });
+        let (alone, in_a_set) = details;
+        assert_eq!((&alone["reason"], &alone["retryable"]), (&json!("budget"), &json!(true)), "{alone}");
+        assert!(alone["retry_after"].as_i64().is_some_and(|wait| wait <= 2), "{alone}");
+        assert!(in_a_set.starts_with("failed") && in_a_set.contains("under way"), "{in_a_set}");
+        let all = "SELECT leadlex.enqueue((SELECT array_agg(id) FROM crm), overwrite => true)";
+        world.caller().batch_execute(all).unwrap();
         eventually("all are asked about", Duration::from_secs(60), || world.number(outcome) == 31);
         world.run(&format!(
             "SELECT leadlex.set_budget('main', '{period}', NULL); DELETE FROM leadlex.job_set"
         ));
     }
     assert_eq!(world.number("SELECT count(*) FROM leadlex.event WHERE event = 'budget_out'"), 0);
+}
+
+/// 1.00 is enough for three contacts at a time.
+#[test]
+fn a_set_waits_for_what_its_own_requests_keep_free() {
+    for most in [1, 2] {
+        let world = world(31, a_match(0.28));
+        if most > 1 {
+            let body = json!({"requests": {"each": {"email": "{email}"}}});
+            let request = json!({"method": "POST", "url": world.provider.url("/bulk"), "body": body});
+            let bulk = json!({"request": request, "most": most, "answers": "", "match": "position"});
+            configure(&world, "main", json!({ "bulk": bulk }));
+        }
+        let late = Duration::from_millis(30);
+        let nothing = json!({"data": {}});
+        world.provider.on(PATH, move |_| Behaviour::json(404, json!({})).after(late));
+        world.provider.on("/bulk", move |request| {
+            let asked = request.json()["requests"].as_array().map_or(0, Vec::len);
+            Behaviour::json(200, json!(vec![nothing.clone(); asked])).after(late)
+        });
+        world.run("SELECT leadlex.set_budget('main', 'day', 1.00)");
+        let sql = "SELECT string_agg(DISTINCT concat_ws(' ', status, reason), '; ')
+                   FROM enrich_contacts((SELECT array_agg(id) FROM crm))";
+        assert_eq!(text(&mut world.caller(), sql), "no_match no_data", "{most} in a request");
+        assert_eq!(world.number("SELECT count(*) FROM leadlex.event WHERE event = 'budget_out'"), 0);
+    }
 }
 
 #[test]

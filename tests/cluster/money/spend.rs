@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{a_match, configure, spend_is, text, world};
+use super::{a_match, configure, spend_adds_up, spend_is, text, world};
 use crate::support::Behaviour;
-use crate::world::{PATH, enrich, only_phone, pid, try_enrich};
+use crate::world::{PATH, contact, enrich, only_phone, pid, try_enrich};
 
 /// The contract's, and a slow machine's.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -146,4 +146,34 @@ fn an_answer_about_another_person_is_paid_for() {
     );
     let quality = "SELECT asked || '/' || supplied FROM leadlex.provider_quality WHERE field = 'phone'";
     assert_eq!(text(&mut world.owner(), quality), "3/0", "nothing of it could be used");
+}
+
+/// What the first step has supplied stays, and what the second has of somebody else is on the bill, too.
+#[test]
+fn a_later_answer_about_another_person_is_paid_for() {
+    let world = world(3, a_match(0.28));
+    let per_field = json!({"job_title": 0.05, "phone": 0.08});
+    let steps = json!([
+        {"request": {"url": world.provider.url("/first"), "query": {"email": "{email}"}}, "take": {"id": "/id"},
+         "response": {"fields": {"job_title": "/title"}}},
+        {"request": {"url": world.provider.url("/second"), "query": {"id": "{id}"}},
+         "response": {"fields": {"job_title": "/title", "phone": "/phone"}, "same_person": {"email": "/email"}}},
+    ]);
+    let price = json!({"currency": "USD", "per_request": 0.01, "per_match": 0.2, "per_field": per_field});
+    world.add_provider("steps", &json!({"identify_by": [["email"]], "price": price, "steps": steps}));
+    world.run("SELECT leadlex.enable_provider('main', false)");
+    world.provider.on("/first", |_| Behaviour::json(200, json!({"title": "Engineer", "id": "p1"})));
+    world.provider.on("/second", |_| {
+        let other = json!({"email": "somebody@else.example", "title": "Cook", "phone": "+12025550142"});
+        Behaviour::json(200, other)
+    });
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 20)");
+    let mut caller = world.caller();
+    let call = format!("SELECT enrich_contact('{}', '{{job_title,phone}}')", contact(1));
+    let result: Value = caller.query_one(&call, &[]).unwrap().get(0);
+    assert_eq!(result["fields_updated"], json!(["job_title"]), "{result}");
+    // Two requests, a match, the title and somebody else's number.
+    assert_eq!(result["cost"], json!({"USD": 0.35}), "{result}");
+    spend_is(&world, SOON, "steps 2/1/2/1 0.35");
+    spend_adds_up(&world);
 }

@@ -79,7 +79,14 @@ const WHOLE: Amounts = Amounts {
     large_contacts: 2_000_000,
     large_ledger: 1_000_000,
     compare: compare::Amounts { rounds: 5, calls: 5_000, set: 10_000, sessions: 11 },
-    scale: scale::Sizes { history: 5_000_000, roles: 2_000, jobs: 500_000 },
+    scale: scale::Sizes {
+        history: 5_000_000,
+        roles: 2_000,
+        jobs: 500_000,
+        contacts: 500_000,
+        databases: 150,
+        workspaces: 20_000,
+    },
 };
 
 const QUICK: Amounts = Amounts {
@@ -96,7 +103,14 @@ const QUICK: Amounts = Amounts {
     large_contacts: 200_000,
     large_ledger: 100_000,
     compare: compare::Amounts { rounds: 3, calls: 1_000, set: 2_000, sessions: 5 },
-    scale: scale::Sizes { history: 200_000, roles: 500, jobs: 50_000 },
+    scale: scale::Sizes {
+        history: 200_000,
+        roles: 500,
+        jobs: 50_000,
+        contacts: 20_000,
+        databases: 12,
+        workspaces: 2_000,
+    },
 };
 
 /// A variable of the environment; `None` also where it is empty.

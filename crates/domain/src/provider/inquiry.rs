@@ -30,6 +30,8 @@ pub struct Inquiry {
     step: usize,
     taken: Taken,
     values: FieldMap<String>,
+    /// Of the last answer, where it was about another person: what it had beside `values`. The vendor bills it all the same.
+    set_aside: FieldSet,
     confidence: Option<f64>,
     /// When the first step was answered, and from when on the next request can be sent, in epoch microseconds.
     submitted_at: Option<i64>,
@@ -78,6 +80,7 @@ impl Inquiry {
             step: 0,
             taken: Taken::NOTHING,
             values: FieldMap::default(),
+            set_aside: FieldSet::EMPTY,
             confidence: None,
             submitted_at: None,
             due_at: 0,
@@ -213,11 +216,14 @@ impl Inquiry {
                 };
                 self.answered(config, (values, confidence, rest), now_us)
             }
-            Reading::NoMatch | Reading::OtherPerson(_) if !self.values.is_empty() => {
+            Reading::NoMatch => Progress::Over(self.so_far()),
+            Reading::OtherPerson(supplied) if self.values.is_empty() => {
+                Progress::Over(Verdict::OtherPerson(supplied))
+            }
+            Reading::OtherPerson(supplied) => {
+                self.set_aside = supplied.minus(self.values.fields());
                 Progress::Over(self.so_far())
             }
-            Reading::NoMatch => Progress::Over(Verdict::NoMatch),
-            Reading::OtherPerson(supplied) => Progress::Over(Verdict::OtherPerson(supplied)),
             Reading::Suppressed => Progress::Over(Verdict::Suppressed),
             Reading::TicketUnknown(fault) => Progress::TicketUnknown(masked(fault)),
             Reading::Failed(fault) => self.failed(config, masked(fault), denied && !again, now_us),
@@ -387,6 +393,11 @@ impl Inquiry {
     /// The fields that earlier steps supplied.
     pub fn supplied(&self) -> FieldSet {
         self.values.fields()
+    }
+
+    /// Fields that the last answer had of another person, beside what earlier steps supplied.
+    pub fn set_aside(&self) -> FieldSet {
+        self.set_aside
     }
 
     /// The number of the step whose request is next, from 0.

@@ -41,6 +41,18 @@ pub struct Bill {
     pub unknown: Amount,
 }
 
+impl Bill {
+    /// With fields that the answer had besides what it is billed for: of another person than the contact, after earlier steps had
+    /// supplied some. `price`: where the vendor reports credits, they are in its report.
+    #[must_use]
+    pub fn with_set_aside(self, price: Option<&Price>, fields: FieldSet) -> Bill {
+        let each = |price: &Price| fields.iter().map(|field| price.of_field(field)).sum();
+        let cost = price.filter(|price| price.per_credit.is_none()).map(each).unwrap_or_default();
+        let fields_supplied = self.fields_supplied + fields.iter().count() as u32;
+        Bill { fields_supplied, cost: self.cost.plus(cost), ..self }
+    }
+}
+
 impl Price {
     /// Reads what a description says. `reports`: a response of it says how many credits an answer has cost. `maps`: the fields
     /// that its answers can supply.

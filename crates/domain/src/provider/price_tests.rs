@@ -50,6 +50,11 @@ fn a_request_costs_what_its_answer_supplied() {
     // What it says of somebody else is billed like a match.
     assert_eq!(cost(&Progress::Over(Verdict::OtherPerson(fields(&["phone"]))), None), amount("0.69"));
     assert_eq!(cost(&Progress::Next { after_s: 10 }, None), amount("0.01"));
+    // So is what a later step says of somebody else, beside what earlier ones supplied.
+    let with = |price| Bill::default().with_set_aside(Some(price), fields(&["phone", "job_title"]));
+    let no_credits = Price { per_credit: None, ..price.clone() };
+    assert_eq!((with(&no_credits).cost, with(&price).cost), (amount("0.40"), Amount::ZERO));
+    assert_eq!(with(&price).fields_supplied, 2);
     assert_eq!(price.most(fields(&["phone", "job_title"])), amount("1.01"));
 }
 

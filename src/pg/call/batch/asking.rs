@@ -8,7 +8,7 @@ use crate::pg::call::batch::{Batch, PORTION, TRIAL_LOOK};
 use crate::pg::limits::{credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values;
-use crate::pg::provider::{Asked, Asker, Asking, NotYet};
+use crate::pg::provider::{Asked, Asker, Asking, Limit, NotYet};
 use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
@@ -139,6 +139,11 @@ impl Batch<'_> {
             }
             Asked::Limited(limit, fault) => return self.hold(at, member, limit, fault),
             Asked::Later(later) => return self.come_back(member, later),
+            // Others keep the money free, and for how long is theirs to say.
+            Asked::NotYet(NotYet::Money, fault) if self.requests() == 0 => {
+                self.pass_over(at, &mut member, Limit::Turn(None), fault);
+                return Some(member);
+            }
             Asked::NotYet(why, _) => {
                 self.put_off(member, why);
                 return None;
@@ -200,7 +205,8 @@ impl Batch<'_> {
         }
         self.stop_asking(&member);
         match why {
-            NotYet::Trial => {
+            // The next answer to this set ends the wait.
+            NotYet::Trial | NotYet::Money => {
                 self.trial_until = Some(Instant::now() + TRIAL_LOOK);
                 self.queue.push_front(member);
             }

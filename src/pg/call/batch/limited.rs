@@ -142,7 +142,8 @@ impl Batch<'_> {
         None
     }
 
-    fn pass_over(&self, at: usize, member: &mut Member, limit: Limit, fault: Fault) {
+    /// The provider whose turn it is was not asked, and is not waited for.
+    pub fn pass_over(&self, at: usize, member: &mut Member, limit: Limit, fault: Fault) {
         let provider = &self.providers.all[at].1;
         provider::give_up(provider, limit, &fault);
         let (known, missing) = (member.steps.known(), member.steps.missing());

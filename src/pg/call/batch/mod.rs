@@ -125,7 +125,7 @@ pub struct Batch<'s> {
     closed_until: Option<i64>,
     /// Nobody new is admitted before one of those under way is over: they have all credits that there are.
     short_of_credits: bool,
-    /// Nobody new is admitted before, unless an answer comes: a provider is being tried.
+    /// Nobody new is admitted before, unless an answer comes: a provider is being tried, or answers may leave money over.
     trial_until: Option<Instant>,
     until: Option<Instant>,
     waits: bool,

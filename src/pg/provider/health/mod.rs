@@ -22,6 +22,7 @@ use crate::pg::shared::{layout, provider_slots};
 use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
 use leadlex_domain::event::Kind;
+use leadlex_domain::fields::FieldSet;
 use leadlex_domain::health::{Ending, Pause, Permit, Policy, Question};
 use leadlex_domain::money::hold::HoldChange;
 use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Reported, Verdict};
@@ -184,6 +185,14 @@ impl InFlightRequest {
     pub fn note_holds(&self, change: HoldChange) {
         if let Some(spending) = &self.spending {
             spending.note_holds(change);
+        }
+    }
+
+    /// From a helper thread, before what came of the request is told: what answers had of other persons, beside what earlier steps
+    /// supplied.
+    pub fn note_set_aside(&self, fields: impl Iterator<Item = FieldSet>) {
+        if let Some(spending) = &self.spending {
+            spending.note_set_aside(fields);
         }
     }
 

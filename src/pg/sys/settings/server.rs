@@ -8,7 +8,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 /// A constant. SQL scripts read it: an older schema can be updated only when the library that is loaded knows the new one.
 static LIBRARY_VERSION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(version()));
 static MAX_WORKSPACES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
-static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(262_144);
+static MAX_CONTACTS_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(524_288);
 static MAX_DATABASES: GucSetting<i32> = GucSetting::<i32>::new(1_024);
 static MAX_PROVIDERS: GucSetting<i32> = GucSetting::<i32>::new(256);
 static RECEIPT_BUFFER: GucSetting<i32> = GucSetting::<i32>::new(4_096);

@@ -21,3 +21,23 @@ pub fn forget_row(session: &Session) -> Result<Pair> {
     let small = measure("scale_forget_small", rows / 100)?;
     Ok(Pair { small, large: measure("scale_forget_large", rows)? })
 }
+
+/// By somebody who may forget in every workspace, beside few workspaces and beside many; milliseconds.
+pub fn of_all(session: &Session) -> Result<Pair> {
+    let workspaces = session.amounts.scale.workspaces;
+    let database = "scale_workspaces";
+    session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
+    let variables = [("contacts", "100"), ("ledger_rows", "0"), ("url", &session.nginx.url(0))];
+    session.script(database, "size.sql", &variables)?;
+    let measure = |from: u32, to: u32| -> Result<f64> {
+        let make = format!(
+            "SELECT count(leadlex.create_workspace('w' || n)) FROM generate_series({from}, {to}) AS n"
+        );
+        session.run(database, &[&make, "VACUUM ANALYZE"])?;
+        least_ms(session, database, "postgres", "SELECT leadlex.forget_contact(id) FROM contact LIMIT 1")
+    };
+    let small = measure(1, workspaces / 100)?;
+    let pair = Pair { small, large: measure(workspaces / 100 + 1, workspaces)? };
+    session.run("postgres", &[&format!("DROP DATABASE {database} WITH (FORCE)")])?;
+    Ok(pair)
+}

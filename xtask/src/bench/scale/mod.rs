@@ -6,9 +6,11 @@
 //! tests/bench by `Session::script`), checks that the work was done, measures small and large in turn (see [`least_ms`]), and
 //! removes its databases. `session.amounts.scale` says how much is large.
 
+mod changes;
 mod forget;
 mod grants;
 mod queue;
+mod sets;
 mod views;
 
 use std::time::Instant;
@@ -31,6 +33,10 @@ pub struct Sizes {
     pub roles: u32,
     /// Jobs that wait.
     pub jobs: u32,
+    /// Contacts of a set.
+    pub contacts: u32,
+    pub databases: u32,
+    pub workspaces: u32,
 }
 
 /// Small and large of one operation, in the unit of the row.
@@ -79,7 +85,7 @@ const fn row(operation: &'static str, limit: Limit, measure: fn(&Session) -> Res
 
 const SECOND: Limit = Limit::Most(1_000.0);
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 21] = [
     row("leadlex.enriched of one contact, ms", SECOND, views::enriched_contact),
     row("leadlex.enriched of one workspace of many, ms", SECOND, views::enriched_workspace),
     row("leadlex.enriched, the last 100, ms", SECOND, views::enriched_last),
@@ -91,6 +97,11 @@ const ROWS: [Row; 16] = [
     row("leadlex.usage_daily, today, ms", SECOND, views::usage_today),
     row("leadlex.grant_access, ms", Limit::Times(2.0), grants::grant_access),
     row("leadlex.forget_row, ms", Limit::Times(2.0), forget::forget_row),
+    row(
+        "leadlex.forget_contact by an administrator, of many workspaces, ms",
+        Limit::Times(2.0),
+        forget::of_all,
+    ),
     row("queue one by one, 5,000 jobs of all that wait, ms", Limit::Times(1.11), queue::one_by_one),
     row("queue behind jobs that cannot be taken, 5,000 jobs, ms", Limit::Times(2.0), queue::behind_stuck),
     row(
@@ -104,6 +115,14 @@ const ROWS: [Row; 16] = [
         queue::settle_beside_snapshot,
     ),
     row("COPY without and with a row trigger, ms", Limit::Times(3.0), queue::copy_with_row_trigger),
+    row("call about a contact of many partitions, once known, ms", Limit::Times(2.0), sets::partitioned),
+    row("next call after a change of configuration, ms", Limit::Times(2.0), changes::after_a_change),
+    row(
+        "first rate-limited call after a crash, of many databases, ms",
+        Limit::Times(2.0),
+        changes::after_a_crash,
+    ),
+    row("memory that a backend keeps after a set, MB", Limit::Most(20.0), sets::kept_by_a_set),
 ];
 
 /// How often a statement is run.
