@@ -247,7 +247,7 @@ CREATE TABLE leadlex.provider_tally (
     PRIMARY KEY (provider_id, what)
 );
 COMMENT ON TABLE leadlex.provider_tally IS 'What the background worker last recorded of each provider''s requests. Read leadlex.provider_stats instead.';
-COMMENT ON COLUMN leadlex.provider_tally.what IS 'calls, matches, no_matches, refusals, skipped, costs_unread, cost, or a kind of failure';
+COMMENT ON COLUMN leadlex.provider_tally.what IS 'calls, matches, no_matches, other_persons (of these, with data of another person than the contact), refusals, skipped, costs_unread, cost, or a kind of failure';
 
 CREATE TABLE leadlex.rate_use (
     id           uuid PRIMARY KEY,

@@ -118,10 +118,12 @@ CREATE TABLE leadlex.provider_rate (
     provider_id uuid PRIMARY KEY,
     answers     bigint NOT NULL,
     matches     bigint NOT NULL,
+    others      bigint NOT NULL,
     fields      jsonb NOT NULL
 );
 COMMENT ON TABLE leadlex.provider_rate IS 'Hit rates by which leadlex.waterfall = cheapest goes, as sessions know them.';
 COMMENT ON COLUMN leadlex.provider_rate.provider_id IS 'leadlex.provider_config.id';
+COMMENT ON COLUMN leadlex.provider_rate.others IS 'answers with data of another person than the contact, which are billed like a match';
 COMMENT ON COLUMN leadlex.provider_rate.fields IS 'by field how many answers it was asked of, and how many supplied it';
 
 SELECT pg_catalog.pg_extension_config_dump('leadlex.provider_field_tally', '');

@@ -9,6 +9,8 @@ pub enum Count {
     Calls,
     Matches,
     NoMatches,
+    /// Of the no matches, those with data of another person: the vendor bills it.
+    OtherPersons,
     /// It must not tell anything about somebody.
     Refusals,
     /// Times that it was passed over because it is paused.
@@ -18,8 +20,15 @@ pub enum Count {
     Failed(FaultKind),
 }
 
-const PLAIN: [Count; 6] =
-    [Count::Calls, Count::Matches, Count::NoMatches, Count::Refusals, Count::Skipped, Count::CostsUnread];
+const PLAIN: [Count; 7] = [
+    Count::Calls,
+    Count::Matches,
+    Count::NoMatches,
+    Count::OtherPersons,
+    Count::Refusals,
+    Count::Skipped,
+    Count::CostsUnread,
+];
 const COUNTS: usize = PLAIN.len() + FaultKind::ALL.len();
 
 impl Count {
@@ -44,6 +53,7 @@ impl Count {
             Count::Calls => "calls",
             Count::Matches => "matches",
             Count::NoMatches => "no_matches",
+            Count::OtherPersons => "other_persons",
             Count::Refusals => "refusals",
             Count::Skipped => "skipped",
             Count::CostsUnread => "costs_unread",

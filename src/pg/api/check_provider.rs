@@ -29,6 +29,7 @@ use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::money::Amount;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::Reported;
+use leadlex_domain::provider::Supplied;
 use leadlex_domain::provider::{
     Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Seat, Verdict, Whom,
 };
@@ -196,10 +197,9 @@ fn one_request(
         Ok(answer) => {
             let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
             in_flight.note_balance(rules.balance(answer));
-            in_flight.note_set_aside(std::iter::once(read.set_aside()));
-            in_flight.ended(&came, cost);
+            in_flight.ended(&came, read.latest(), cost);
         }
-        Err(fault) => in_flight.ended(&Progress::Failed(fault.clone()), None),
+        Err(fault) => in_flight.ended(&Progress::Failed(fault.clone()), Supplied::default(), None),
     };
     let answer = provider::send(config, (Arc::clone(&request), false), left, Box::new(keep), On::Backend)
         .and_then(Sent::wait);

@@ -15,7 +15,7 @@ use crate::pg::provider::login::{self, log_in};
 use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
 use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait, send_for_all, time_for};
 use crate::pg::provider::shared_values::About;
-use crate::pg::provider::spending::Spender;
+use crate::pg::provider::spending::{Spender, counts_on};
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, told_of, turn, used};
 use crate::pg::shared::receipts;
@@ -125,13 +125,13 @@ impl Put<'_> {
         let repeats = self.add_request_key(&inquiry, Arc::make_mut(&mut prepared.request));
         let wanted = config.fills().intersect(self.missing);
         let fields = Some(config.maps_of(wanted));
-        let held = self.under_way.as_ref().and_then(|known| known.held(provider, config, claim.is_some()));
+        let held = self.under_way.as_ref().and_then(|known| known.held(provider, claim.is_some()));
         let spender = Spender {
             workspace: asking.workspace,
             fields,
             wanted,
             contacts: 1,
-            held: held.as_ref().map(|hold| hold.amount).unwrap_or_default(),
+            held: held.as_ref().map(|hold| counts_on(config, hold)).unwrap_or_default(),
         };
         let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
             Ok(in_flight) => in_flight,

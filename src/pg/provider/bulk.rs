@@ -16,7 +16,7 @@ use crate::pg::provider::sending::{
     Prepared, Ready, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
 };
 use crate::pg::provider::shared_values::About;
-use crate::pg::provider::spending::Spender;
+use crate::pg::provider::spending::{Spender, counts_on};
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
 use crate::pg::shared::single_flight::Claim;
@@ -28,6 +28,7 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::{Hash, hash_each};
 use leadlex_domain::money::Amount;
 use leadlex_domain::money::hold::{Hold, HoldChange};
+use leadlex_domain::provider::Supplied;
 use leadlex_domain::provider::{
     Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Reported,
     Seat, Verdict,
@@ -178,9 +179,10 @@ impl Table<'_> {
         let held: Vec<Option<Hold>> = present
             .iter()
             .zip(&claims)
-            .map(|(guest, claim)| self.under_way(guest)?.held(provider, config, claim.is_some()))
+            .map(|(guest, claim)| self.under_way(guest)?.held(provider, claim.is_some()))
             .collect();
-        let spender = spender(config, &present, held.iter().flatten().map(|hold| hold.amount).sum());
+        let spender =
+            spender(config, &present, held.iter().flatten().map(|hold| counts_on(config, hold)).sum());
         let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
         let time = time.min(left);
         let Prepared { mut request, .. } = prepared;
@@ -432,7 +434,7 @@ impl Telling {
         let (progress, cost) = match answer {
             Err(fault) if repeats && fault.unanswered => {
                 // Its claims end with this, so that it is put again by whose turn it is.
-                return in_flight.ended(&Progress::Failed(fault.clone()), None);
+                return in_flight.ended(&Progress::Failed(fault.clone()), Supplied::default(), None);
             }
             Err(fault) => (vec![Progress::Failed(fault.clone()); sinks.len()], None),
             Ok(answer) => match read(&sinks, &mut inquiries, (answer, most_bytes)) {
@@ -441,7 +443,7 @@ impl Telling {
                     halve.store(true, Ordering::Release);
                     let message = "it does not take the request about several contacts as it is";
                     let fault = Fault::new(FaultKind::BadStatus, message);
-                    return in_flight.ended(&Progress::Failed(fault), None);
+                    return in_flight.ended(&Progress::Failed(fault), Supplied::default(), None);
                 }
             },
         };
@@ -457,8 +459,8 @@ impl Telling {
             .collect();
         in_flight
             .note_holds(decided.iter().map(|one| one.change).fold(HoldChange::default(), HoldChange::plus));
-        in_flight.note_set_aside(inquiries.iter().map(|inquiry| inquiry.set_aside()));
-        in_flight.ended_for_all(&progress, cost);
+        let supplied: Vec<Supplied> = inquiries.iter().map(Inquiry::latest).collect();
+        in_flight.ended_for_all(&progress, &supplied, cost);
         let keeps_by = Instant::now() + PATIENCE;
         sinks.iter_mut().for_each(|sink| sink.keeps_by = Some(keeps_by));
         let came = inquiries.into_iter().zip(decided).zip(progress);

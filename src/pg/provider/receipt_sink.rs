@@ -139,8 +139,7 @@ impl ReceiptSink {
             self.in_flight.note_balance(answer.ok().and_then(|answer| self.config.balance(answer)));
             let decided = self.decide(&inquiry, &mut progress);
             self.in_flight.note_holds(decided.change);
-            self.in_flight.note_set_aside(std::iter::once(inquiry.set_aside()));
-            self.in_flight.ended(&progress, cost);
+            self.in_flight.ended(&progress, inquiry.latest(), cost);
             self.settle((inquiry, decided), progress, &outcome, wait::is_own_thread());
         };
         (Box::new(keep), shared)
@@ -181,7 +180,10 @@ impl ReceiptSink {
             Progress::Next { .. } | Progress::LogInAgain | Progress::Failed(_) => (false, false),
         };
         let released = self.ticket.as_ref().and_then(|place| place.held.clone()).filter(|_| is_over);
-        let over = released.as_ref().map(|hold| hold.amount).unwrap_or_default();
+        // What is lost in another currency stays held until the worker gives it up.
+        let released = released.filter(|hold| !is_lost || self.is_in_currency_of(hold));
+        let ours = released.as_ref().filter(|hold| self.is_in_currency_of(hold));
+        let over = ours.map(|hold| hold.amount).unwrap_or_default();
         let lost = if is_lost { over } else { Amount::ZERO };
         Decided { ticket: None, released, change: HoldChange { over, lost, new: Amount::ZERO } }
     }
@@ -275,11 +277,20 @@ impl ReceiptSink {
                 true => Content::Ticket(before.clone().given_up(now_us(), released.clone())),
                 false => Content::NoTicket(now_us(), released.clone()),
             };
-            if self.put(place.question, left, None).is_some() {
-                self.with_spending(released, |spending, hold| spending.hold_again(hold));
+            let is_ours = released.as_ref().is_some_and(|hold| self.is_in_currency_of(hold));
+            match self.put(place.question, left, None) {
+                Some(_) if is_ours => {
+                    self.with_spending(released, |spending, hold| spending.hold_again(hold))
+                }
+                None if !is_ours => self.with_spending(released, |spending, hold| spending.release(hold)),
+                _ => {}
             }
         }
         (None, dropped)
+    }
+
+    fn is_in_currency_of(&self, hold: &Hold) -> bool {
+        self.in_flight.spending.as_ref().is_some_and(|spending| spending.is_in_currency_of(hold))
     }
 
     fn with_spending(&self, hold: Option<Hold>, work: impl Fn(&Spending, &Hold)) {

@@ -21,7 +21,7 @@ use leadlex_domain::money::quality::FieldCounts;
 use leadlex_domain::money::windows::{Lack, day_of};
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
-use leadlex_domain::provider::{Config, Fault, FaultKind, Progress, Reported};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Progress, Reported, Supplied};
 use leadlex_domain::reply::Costs;
 use leadlex_domain::ticket::Ticket;
 
@@ -51,13 +51,15 @@ pub struct Spender {
     pub held: Amount,
 }
 
-/// What is kept free for a question that was handed in, where a request of this provider can count on it. `claimed`: nobody else
-/// asks for it now.
-pub fn held_for(provider: &LoadedProvider, config: &Config, ticket: &Ticket, claimed: bool) -> Option<Hold> {
-    let currency = config.price()?.currency;
-    let hold = ticket.hold.as_ref()?;
-    let is_ours = claimed && hold.currency == currency && hold.provider == provider.name;
-    is_ours.then(|| hold.clone())
+/// What is kept free for a question that was handed in, until this provider answers it. `claimed`: nobody else asks for it now.
+pub fn held_for(provider: &LoadedProvider, ticket: &Ticket, claimed: bool) -> Option<Hold> {
+    ticket.hold.clone().filter(|hold| claimed && hold.provider == provider.name)
+}
+
+/// Of that, what a request counts on: none where the price has another currency by now.
+pub fn counts_on(config: &Config, hold: &Hold) -> Amount {
+    let is_same = config.price().is_some_and(|price| price.currency == hold.currency);
+    if is_same { hold.amount } else { Amount::ZERO }
 }
 
 /// What the requests of one call have cost.
@@ -105,22 +107,18 @@ pub struct Spending {
     owed: bool,
     of: EntryKey,
     holds: Mutex<HoldChange>,
-    /// What its answer had of other persons, beside what earlier answers supplied: one for each contact.
-    set_aside: Mutex<Vec<FieldSet>>,
     /// The fields that it is asked for.
     wanted: FieldSet,
     tab: Option<Tab>,
 }
 
 impl Spending {
-    /// From any thread: what came of it for each contact, and the credits that its answer reports.
-    pub fn settle(&self, came: &[Progress], credits: Option<Reported>) {
+    /// From any thread: what came of it for each contact and was supplied, and the credits that its answer reports.
+    pub fn settle(&self, came: &[Progress], supplied: &[Supplied], credits: Option<Reported>) {
         let holds = *self.holds.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bill = price::bill(self.price.as_ref(), came, credits, (self.most_of_answer, self.owed));
+        let mut bill =
+            price::bill(self.price.as_ref(), (came, supplied), credits, (self.most_of_answer, self.owed));
         bill.unknown = bill.unknown.plus(holds.lost);
-        for fields in self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            bill = bill.with_set_aside(self.price.as_ref(), fields);
-        }
         let fields = FieldCounts::of(came, self.wanted, bill.cost);
         if !self.held.settle(&bill, &fields, holds) || bill.requests == 0 {
             return;
@@ -137,12 +135,6 @@ impl Spending {
         *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = change;
     }
 
-    /// From any thread, before [`Spending::settle`]: see [`Inquiry::set_aside`](leadlex_domain::provider::Inquiry::set_aside).
-    pub fn note_set_aside(&self, fields: impl Iterator<Item = FieldSet>) {
-        let mut noted = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.extend(fields.filter(|fields| !fields.is_empty()));
-    }
-
     /// What is kept free from now on for one question that this request has handed in; `None`: it costs nothing.
     pub fn new_hold(&self) -> Option<Hold> {
         let currency = self.price.as_ref()?.currency;
@@ -156,9 +148,23 @@ impl Spending {
         budgets::lose(&self.of, hold.amount);
     }
 
+    /// Whether what is held is in the currency of this request.
+    pub fn is_in_currency_of(&self, hold: &Hold) -> bool {
+        self.price.as_ref().is_some_and(|price| price.currency == hold.currency)
+    }
+
+    /// From any thread: what was held in another currency than this request costs is held no more.
+    pub fn release(&self, hold: &Hold) {
+        budgets::hold_again(&self.sum_of(hold), Amount(-hold.amount.0));
+    }
+
     /// From any thread: there was no room to keep that this is over.
     pub fn hold_again(&self, hold: &Hold) {
-        budgets::hold_again(&self.of.of, hold.amount);
+        budgets::hold_again(&self.sum_of(hold), hold.amount);
+    }
+
+    fn sum_of(&self, hold: &Hold) -> SumKey {
+        SumKey { currency: hold.currency, ..self.of.of }
     }
 }
 
@@ -254,7 +260,6 @@ fn attempt(
                 owed: spender.held > Amount::ZERO,
                 of: entry,
                 holds: Mutex::default(),
-                set_aside: Mutex::default(),
                 wanted: spender.wanted,
                 tab,
             }))

@@ -57,9 +57,9 @@ impl UnderWay<'_> {
         (!is_ready).then_some(later)
     }
 
-    /// What is kept free for its answer, where a request can count on it. `claimed`: nobody else asks for it now.
-    pub fn held(&self, provider: &LoadedProvider, config: &Config, claimed: bool) -> Option<Hold> {
-        spending::held_for(provider, config, self.ticket, claimed)
+    /// What is kept free for its answer. `claimed`: nobody else asks for it now.
+    pub fn held(&self, provider: &LoadedProvider, claimed: bool) -> Option<Hold> {
+        spending::held_for(provider, self.ticket, claimed)
     }
 
     /// What it came to so far, where no request could be sent.

@@ -63,7 +63,7 @@ pub fn record(entries: &[(EntryKey, Counts)]) {
 struct Line<'a> {
     key: &'a EntryKey,
     field: Option<Field>,
-    /// Asked, supplied, used, reverted, lost.
+    /// Asked, supplied, used, reverted, lost; of all fields together answers, matches, and those about other persons.
     numbers: [u32; 5],
     cost: Amount,
 }
@@ -77,8 +77,12 @@ fn lines<'a>(key: &'a EntryKey, counts: &Counts) -> Vec<Line<'a>> {
             [counts.asked[at], counts.supplied[at], uses.used[at], uses.reverted[at], uses.lost[at]];
         Line { key, field: Some(field), numbers, cost: counts.cost[at] }
     };
-    let all =
-        Line { key, field: None, numbers: [counts.answers, counts.matches, 0, 0, 0], cost: Amount::ZERO };
+    let all = Line {
+        key,
+        field: None,
+        numbers: [counts.answers, counts.matches, counts.others, 0, 0],
+        cost: Amount::ZERO,
+    };
     let mut lines: Vec<Line> = Field::all().map(of).collect();
     lines.push(all);
     lines.retain(|line| line.numbers != [0; 5] || line.cost != Amount::ZERO);
@@ -90,6 +94,7 @@ macro_rules! sums {
     () => {
         "SELECT p.id, coalesce(pg_catalog.max(t.asked) FILTER (WHERE t.field OPERATOR(pg_catalog.=) ''), 0) AS answers,
                 coalesce(pg_catalog.max(t.supplied) FILTER (WHERE t.field OPERATOR(pg_catalog.=) ''), 0) AS matches,
+                coalesce(pg_catalog.max(t.used) FILTER (WHERE t.field OPERATOR(pg_catalog.=) ''), 0) AS others,
                 coalesce(pg_catalog.jsonb_object_agg(t.field, pg_catalog.jsonb_build_array(t.asked, t.supplied))
                          FILTER (WHERE t.field OPERATOR(pg_catalog.<>) ''), '{}') AS fields
          FROM leadlex.provider_field_tally AS t
@@ -111,12 +116,12 @@ static STALE: Statement = Statement::new(concat!(
            AND (r.provider_id IS NULL OR (s.answers OPERATOR(pg_catalog.*) 10) OPERATOR(pg_catalog.>=) (r.answers OPERATOR(pg_catalog.*) 11)))"
 ));
 static PUBLISH: Statement = Statement::new(concat!(
-    "INSERT INTO leadlex.provider_rate AS r (provider_id, answers, matches, fields)
-     SELECT s.id, s.answers, s.matches, s.fields FROM (",
+    "INSERT INTO leadlex.provider_rate AS r (provider_id, answers, matches, others, fields)
+     SELECT s.id, s.answers, s.matches, s.others, s.fields FROM (",
     sums!(),
     ") AS s WHERE s.answers OPERATOR(pg_catalog.>=) $2
      ON CONFLICT (provider_id) DO UPDATE
-     SET answers = EXCLUDED.answers, matches = EXCLUDED.matches, fields = EXCLUDED.fields"
+     SET answers = EXCLUDED.answers, matches = EXCLUDED.matches, others = EXCLUDED.others, fields = EXCLUDED.fields"
 ));
 
 fn publish(names: Vec<String>) {
@@ -129,8 +134,9 @@ fn publish(names: Vec<String>) {
     });
 }
 
-static HIT_RATES: Statement =
-    Statement::new("SELECT r.provider_id, r.answers, r.matches, r.fields FROM leadlex.provider_rate AS r");
+static HIT_RATES: Statement = Statement::new(
+    "SELECT r.provider_id, r.answers, r.matches, r.others, r.fields FROM leadlex.provider_rate AS r",
+);
 
 /// What is known of each provider that has answered often enough.
 pub fn hit_rates() -> HashMap<Uuid, Record> {
@@ -138,10 +144,11 @@ pub fn hit_rates() -> HashMap<Uuid, Record> {
 }
 
 fn rate(row: &Row) -> (Uuid, Record) {
-    let fields: serde_json::Value = serde_json::from_str(&text(row, 3)).unwrap_or_default();
+    let fields: serde_json::Value = serde_json::from_str(&text(row, 4)).unwrap_or_default();
     let mut record = Record {
         answers: number(row, 1).max(0).unsigned_abs(),
         matches: number(row, 2).max(0).unsigned_abs(),
+        others: number(row, 3).max(0).unsigned_abs(),
         ..Record::default()
     };
     for field in Field::all() {

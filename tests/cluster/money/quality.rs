@@ -199,3 +199,34 @@ fn each_sees_its_own_workspaces() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(number(&mut world.owner(), rows), 2);
 }
+
+/// A vendor that often answers about somebody else is paid for that, and so it is neither cheap nor estimated to be.
+#[test]
+fn answers_about_others_count_for_estimates_and_for_the_order() {
+    let world = world(120, a_match(0.1));
+    configure(&world, "main", json!({"response": {"same_person": {"email": "/email"}}}));
+    world.provider.on(PATH, |request| {
+        let email = request.param("email").unwrap_or("nobody").to_owned();
+        let of = if email.contains("0@") { email.clone() } else { "somebody@else.example".to_owned() };
+        let mut answer = only_phone(&format!("+1202555 {email}"));
+        answer["email"] = json!(of);
+        Behaviour::json(200, answer)
+    });
+    set(&mut world.caller(), 1, 60);
+    let expected = "SELECT round(cost_expected, 2)::text FROM leadlex.estimate_cost('crm',
+        ARRAY(SELECT id::text FROM crm WHERE phone IS NULL AND id::text > '00000000-0000-4000-8000-000000000060'), '{phone}')
+        WHERE provider = 'main'";
+    assert_eq!(text(&mut world.caller(), expected), "6.00", "each of sixty is billed");
+    world.add_provider("dear", &world.provider.config("/dear"));
+    configure(&world, "dear", json!({"price": a_match(0.5)}));
+    world.provider.on("/dear", |request| {
+        Behaviour::json(200, only_phone(&format!("+1202555 {}", request.param("email").unwrap_or("nobody"))))
+    });
+    world.run("SELECT leadlex.enable_provider('main', false)");
+    set(&mut world.caller(), 61, 111);
+    world.run("SELECT leadlex.enable_provider('main', true)");
+    let mut caller = world.caller();
+    caller.batch_execute("SET leadlex.waterfall = 'cheapest'").unwrap();
+    let order = "SELECT string_agg(provider, ' ') FROM leadlex.estimate_cost('crm', NULL, '{phone}')";
+    eventually("1.00 a number against 0.50", Duration::from_secs(5), || text(&mut caller, order) == "dear main");
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{a_match, configure, spend_adds_up, spend_is, text, world};
 use crate::support::Behaviour;
-use crate::world::{PATH, contact, enrich, only_phone, pid, try_enrich};
+use crate::world::{PATH, World, contact, enrich, only_phone, pid, try_enrich};
 
 /// The contract's, and a slow machine's.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -148,9 +148,8 @@ fn an_answer_about_another_person_is_paid_for() {
     assert_eq!(text(&mut world.owner(), quality), "3/0", "nothing of it could be used");
 }
 
-/// What the first step has supplied stays, and what the second has of somebody else is on the bill, too.
-#[test]
-fn a_later_answer_about_another_person_is_paid_for() {
+/// Two steps: a title, then a number and the name of whom it is of.
+fn with_steps() -> World {
     let world = world(3, a_match(0.28));
     let per_field = json!({"job_title": 0.05, "phone": 0.08});
     let steps = json!([
@@ -163,17 +162,47 @@ fn a_later_answer_about_another_person_is_paid_for() {
     world.add_provider("steps", &json!({"identify_by": [["email"]], "price": price, "steps": steps}));
     world.run("SELECT leadlex.enable_provider('main', false)");
     world.provider.on("/first", |_| Behaviour::json(200, json!({"title": "Engineer", "id": "p1"})));
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 20)");
+    world
+}
+
+fn title_and_phone(world: &World) -> Value {
+    let call = format!("SELECT enrich_contact('{}', '{{job_title,phone}}')", contact(1));
+    world.caller().query_one(&call, &[]).unwrap().get(0)
+}
+
+/// What the first step has supplied stays, and what the second has of somebody else is on the bill, too.
+#[test]
+fn a_later_answer_about_another_person_is_paid_for() {
+    let world = with_steps();
     world.provider.on("/second", |_| {
         let other = json!({"email": "somebody@else.example", "title": "Cook", "phone": "+12025550142"});
         Behaviour::json(200, other)
     });
-    world.run("SELECT leadlex.set_budget(NULL, 'day', 20)");
-    let mut caller = world.caller();
-    let call = format!("SELECT enrich_contact('{}', '{{job_title,phone}}')", contact(1));
-    let result: Value = caller.query_one(&call, &[]).unwrap().get(0);
+    let result = title_and_phone(&world);
     assert_eq!(result["fields_updated"], json!(["job_title"]), "{result}");
     // Two requests, a match, the title and somebody else's number.
     assert_eq!(result["cost"], json!({"USD": 0.35}), "{result}");
     spend_is(&world, SOON, "steps 2/1/2/1 0.35");
+    spend_adds_up(&world);
+}
+
+/// Each answer is booked when it comes: a later step may fail, or never come.
+#[test]
+fn what_a_step_supplies_is_paid_for_before_the_last_one_is_answered() {
+    let world = with_steps();
+    world.provider.on("/second", |_| Behaviour::json(500, json!({})));
+    let result = title_and_phone(&world);
+    assert_eq!(result["fields_updated"], json!(["job_title"]), "{result}");
+    assert_eq!(result["cost"], json!({"USD": 0.27}), "{result}");
+    spend_is(&world, SOON, "steps 2/1/1/1 0.27");
+    // It goes on with the second step, and the match is not billed twice.
+    world.provider.on("/second", |_| {
+        Behaviour::json(200, json!({"email": "person1@acme.example", "phone": "+12025550142"}))
+    });
+    let result = title_and_phone(&world);
+    assert_eq!(result["fields_updated"], json!(["phone"]), "{result}");
+    assert_eq!(result["cost"], json!({"USD": 0.09}), "{result}");
+    spend_is(&world, SOON, "steps 3/1/2/2 0.36");
     spend_adds_up(&world);
 }

@@ -14,6 +14,8 @@ pub struct Record {
     /// Answers: matches and no matches.
     pub answers: u64,
     pub matches: u64,
+    /// Of the no matches, how many had data of another person: the vendor bills it.
+    pub others: u64,
     /// By field, in the order of [`Field::all`]: how many answers it was wanted of, and how many supplied it.
     pub asked: [u64; Field::COUNT],
     pub supplied: [u64; Field::COUNT],
@@ -27,12 +29,16 @@ impl Record {
         }
     }
 
-    /// Of its answers, how many are matches.
-    pub fn match_rate(&self) -> f64 {
+    fn of_answers(&self, count: u64) -> f64 {
         match self.answers {
             0 => 0.0,
-            answers => (self.matches as f64 / answers as f64).min(1.0),
+            answers => (count as f64 / answers as f64).min(1.0),
         }
+    }
+
+    /// Of its answers, how many are billed like a match.
+    fn billed_rate(&self) -> f64 {
+        self.of_answers(self.matches + self.others)
     }
 
     /// The sum of its hit rates for these fields.
@@ -42,9 +48,11 @@ impl Record {
 
     /// What a request of it is expected to cost, in its currency. `supplies`: the fields that its answer can supply.
     pub fn expected_cost(&self, price: &Price, supplies: FieldSet) -> f64 {
-        let fields: f64 =
-            supplies.iter().map(|field| self.rate(field) * price.of_field(field).to_f64()).sum();
-        price.per_request().to_f64() + self.match_rate() * price.of_any_match().to_f64() + fields
+        // What answers about others have is not counted by field: taken to be all that it can have.
+        let others = self.of_answers(self.others);
+        let rate = |field| (self.rate(field) + others).min(1.0);
+        let fields: f64 = supplies.iter().map(|field| rate(field) * price.of_field(field).to_f64()).sum();
+        price.per_request().to_f64() + self.billed_rate() * price.of_any_match().to_f64() + fields
     }
 }
 

@@ -30,6 +30,10 @@ fn expected_costs_follow_the_hit_rates() {
     let cost = record(100, 50).expected_cost(&price(0.2, 0.01), fields());
     // 0.01 + 0.5 × 0.2 + 0.5 × 0.1.
     assert!((cost - 0.16).abs() < 1e-9, "{cost}");
+    // Answers about others are billed, too: 0.01 + 0.6 × 0.2 + 0.6 × 0.1.
+    let with_others = Record { others: 10, ..record(100, 50) };
+    let cost = with_others.expected_cost(&price(0.2, 0.01), fields());
+    assert!((cost - 0.19).abs() < 1e-9, "{cost}");
     assert_eq!(record(0, 0).expected_cost(&price(0.2, 0.01), fields()), 0.01);
 }
 
@@ -53,6 +57,10 @@ fn the_cheapest_for_what_is_wanted_comes_first() {
     let phone = [Field::PHONE].into_iter().collect();
     assert_eq!(cheapest(&all, phone), [5, 4, 1, 3, 2, 0]);
     assert_eq!(cheapest(&all, FieldSet::EMPTY).len(), all.len());
+    // Of ten that are paid nine are about others.
+    let others = Record { others: 90, ..record(100, 10) };
+    let two = [candidate(Some(&cheap), others), candidate(Some(&dear), record(100, 90))];
+    assert_eq!(cheapest(&two.iter().collect::<Vec<_>>(), phone), [1, 0]);
     // Nothing tells equals apart but their priority.
     let equals = [candidate(Some(&cheap), record(100, 90)), candidate(Some(&cheap), record(100, 90))];
     assert_eq!(cheapest(&equals.iter().collect::<Vec<_>>(), phone), [0, 1]);

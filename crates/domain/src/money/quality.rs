@@ -14,6 +14,8 @@ pub struct FieldCounts {
     /// Matches and no matches.
     pub answers: u32,
     pub matches: u32,
+    /// Of the no matches, how many had data of another person: the vendor bills it.
+    pub others: u32,
     /// Of these answers, how many were asked for the field, and how many supplied it then.
     pub asked: ByField,
     pub supplied: ByField,
@@ -56,10 +58,16 @@ impl Uses {
     }
 }
 
+/// Whether it is an answer with data of another person than the contact.
+pub fn is_of_another(came: &Progress) -> bool {
+    matches!(came, Progress::Over(Verdict::OtherPerson(fields)) if !fields.is_empty())
+}
+
 impl FieldCounts {
     pub const NONE: FieldCounts = FieldCounts {
         answers: 0,
         matches: 0,
+        others: 0,
         asked: [0; Field::COUNT],
         supplied: [0; Field::COUNT],
         uses: Uses::NONE,
@@ -76,6 +84,7 @@ impl FieldCounts {
                 _ => continue,
             };
             counts.answers += 1;
+            counts.others += u32::from(is_of_another(came));
             counts.matches += u32::from(!supplied.is_empty());
             wanted.iter().for_each(|field| counts.asked[field.index()] += 1);
             supplied.intersect(wanted).iter().for_each(|field| counts.supplied[field.index()] += 1);
@@ -91,6 +100,7 @@ impl FieldCounts {
     pub fn add(&mut self, other: &FieldCounts) {
         self.answers += other.answers;
         self.matches += other.matches;
+        self.others += other.others;
         add(&mut self.asked, &other.asked);
         add(&mut self.supplied, &other.supplied);
         self.uses.add(&other.uses);
@@ -101,6 +111,7 @@ impl FieldCounts {
     pub fn subtract(&mut self, other: &FieldCounts) {
         self.answers -= other.answers;
         self.matches -= other.matches;
+        self.others -= other.others;
         subtract(&mut self.asked, &other.asked);
         subtract(&mut self.supplied, &other.supplied);
         self.uses.subtract(&other.uses);

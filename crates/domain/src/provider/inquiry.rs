@@ -1,15 +1,17 @@
 //! One question to one provider, step by step, without I/O: which request is next, and what its answer comes to.
 
+mod explain;
 mod ticket;
 
 use super::Reported;
 use super::exchange::{Answer, HttpRequest};
 use super::failure_kind::{Fault, FaultKind};
 use super::login::LoginValues;
-use super::response::{Explanation, Reading, Rest, Role};
+use super::response::{Reading, Rest, Role};
 use super::same_person::Whom;
 use super::step::Step;
 use super::submission::{self, Group, Place};
+use super::supplied::Supplied;
 use super::taken::{MAX_VALUE_BYTES, MOST_NAMES, Take, Taken};
 use super::values::Values;
 use super::{Config, Verdict, mapped, template};
@@ -30,8 +32,7 @@ pub struct Inquiry {
     step: usize,
     taken: Taken,
     values: FieldMap<String>,
-    /// Of the last answer, where it was about another person: what it had beside `values`. The vendor bills it all the same.
-    set_aside: FieldSet,
+    latest: Supplied,
     confidence: Option<f64>,
     /// When the first step was answered, and from when on the next request can be sent, in epoch microseconds.
     submitted_at: Option<i64>,
@@ -80,7 +81,7 @@ impl Inquiry {
             step: 0,
             taken: Taken::NOTHING,
             values: FieldMap::default(),
-            set_aside: FieldSet::EMPTY,
+            latest: Supplied::default(),
             confidence: None,
             submitted_at: None,
             due_at: 0,
@@ -194,6 +195,7 @@ impl Inquiry {
         now_us: i64,
     ) -> Progress {
         let again = std::mem::take(&mut self.logged_in_again);
+        self.latest = Supplied::default();
         let masked = |fault: Fault| match request {
             Some(request) => request.without_echo_in(fault),
             None => fault,
@@ -204,6 +206,7 @@ impl Inquiry {
                     Some(request) => request.without_echoes(values),
                     None => values,
                 };
+                self.note_supplied(values.fields());
                 let rest = match rest {
                     Rest::Lacks(fault) => Rest::Lacks(masked(fault)),
                     Rest::Taken(taken) => {
@@ -217,12 +220,13 @@ impl Inquiry {
                 self.answered(config, (values, confidence, rest), now_us)
             }
             Reading::NoMatch => Progress::Over(self.so_far()),
-            Reading::OtherPerson(supplied) if self.values.is_empty() => {
-                Progress::Over(Verdict::OtherPerson(supplied))
-            }
             Reading::OtherPerson(supplied) => {
-                self.set_aside = supplied.minus(self.values.fields());
-                Progress::Over(self.so_far())
+                let so_far = self.so_far();
+                self.note_supplied(supplied);
+                Progress::Over(match so_far {
+                    Verdict::NoMatch => Verdict::OtherPerson(supplied),
+                    so_far => so_far,
+                })
             }
             Reading::Suppressed => Progress::Over(Verdict::Suppressed),
             Reading::TicketUnknown(fault) => Progress::TicketUnknown(masked(fault)),
@@ -239,7 +243,7 @@ impl Inquiry {
         place: Place,
         now_us: i64,
     ) -> Progress {
-        self.logged_in_again = false;
+        (self.logged_in_again, self.latest) = (false, Supplied::default());
         self.place.get_or_insert(place);
         match submission::unfit(Some(request), taken, self.breaks_a_path(config, taken)) {
             Some(fault) => Progress::Failed(fault),
@@ -251,6 +255,7 @@ impl Inquiry {
     /// `denied`: with status 401.
     pub fn fail(&mut self, config: &Config, fault: Fault, denied: bool, now_us: i64) -> Progress {
         let again = std::mem::take(&mut self.logged_in_again);
+        self.latest = Supplied::default();
         self.failed(config, fault, denied && !again, now_us)
     }
 
@@ -395,9 +400,14 @@ impl Inquiry {
         self.values.fields()
     }
 
-    /// Fields that the last answer had of another person, beside what earlier steps supplied.
-    pub fn set_aside(&self) -> FieldSet {
-        self.set_aside
+    fn note_supplied(&mut self, fields: FieldSet) {
+        let before = self.values.fields();
+        self.latest = Supplied { fields: fields.minus(before), is_first: before.is_empty() };
+    }
+
+    /// What the last answer that was taken has supplied, and the vendor may bill.
+    pub fn latest(&self) -> Supplied {
+        self.latest
     }
 
     /// The number of the step whose request is next, from 0.
@@ -463,28 +473,6 @@ impl Inquiry {
     pub fn given_up_at(&self, config: &Config) -> Option<i64> {
         let longest = i64::from(config.poll_for_s()).saturating_mul(MICROSECONDS);
         Some(self.submitted_at?.saturating_add(longest))
-    }
-
-    /// See [`Config::explain`]: of the step whose request is next, so to be asked before [`Inquiry::take`].
-    pub fn explain(&self, config: &Config, answer: &Answer) -> Explanation {
-        let explained = self.present(config).response.explain(answer);
-        if !config.has_steps() {
-            return explained;
-        }
-        let place = format!("steps/{}/response/", self.step);
-        Explanation { why: explained.why.replace("response/", &place), ..explained }
-    }
-
-    /// For somebody who tries the description out: why the answer of this step adds nothing to what earlier ones supplied.
-    /// `None`: it adds something, or is no match and no other person. To be asked before [`Inquiry::take`].
-    pub fn adds_nothing(&self, config: &Config, answer: &Answer, whom: &Whom, now: i64) -> Option<String> {
-        match self.present(config).read(answer, now, whom).0 {
-            Reading::NoMatch => Some(self.explain(config, answer).why),
-            Reading::OtherPerson(_) => {
-                Some("the answer is about another person than the contact (same_person)".to_owned())
-            }
-            _ => None,
-        }
     }
 }
 

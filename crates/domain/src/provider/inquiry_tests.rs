@@ -282,7 +282,9 @@ fn a_ticket_comes_back_as_it_went() {
     let inquiry = submitted(&config, json!({"enrichment_id": "ü \"x\"", "preview": {"title": "Tester"}}));
     let ticket = inquiry.ticket().unwrap();
     let stored: Value = serde_json::from_str(&ticket.to_string()).unwrap();
-    assert_eq!(Inquiry::resumed(&config, &stored, FieldSet::ALL), Some(inquiry));
+    // What the last answer supplied is booked by then.
+    let booked = Inquiry { latest: Supplied::default(), ..inquiry };
+    assert_eq!(Inquiry::resumed(&config, &stored, FieldSet::ALL), Some(booked));
     for wrong in [json!({}), json!(null), json!([1]), json!({"step": 1}), json!({"step": -1})] {
         assert_eq!(Inquiry::resumed(&config, &wrong, FieldSet::ALL), None, "{wrong}");
     }

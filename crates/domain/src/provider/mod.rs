@@ -73,6 +73,7 @@ mod shape;
 mod signals;
 mod step;
 mod submission;
+mod supplied;
 mod taken;
 mod template;
 mod url;
@@ -98,6 +99,7 @@ pub use reading::Reported;
 pub use response::Explanation;
 pub use same_person::Whom;
 pub use submission::{Group, Place};
+pub use supplied::Supplied;
 pub use taken::Taken;
 
 use self::document::Document;

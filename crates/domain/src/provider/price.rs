@@ -5,6 +5,7 @@ use super::Verdict;
 use super::failure_kind::FaultKind;
 use super::inquiry::Progress;
 use super::node::{Checked, ConfigError, Node};
+use super::supplied::Supplied;
 use crate::fields::{Field, FieldMap, FieldSet};
 use crate::money::{Amount, Currency};
 
@@ -39,18 +40,6 @@ pub struct Bill {
     pub cost: Amount,
     /// What it may have cost besides: it was sent, and no answer came.
     pub unknown: Amount,
-}
-
-impl Bill {
-    /// With fields that the answer had besides what it is billed for: of another person than the contact, after earlier steps had
-    /// supplied some. `price`: where the vendor reports credits, they are in its report.
-    #[must_use]
-    pub fn with_set_aside(self, price: Option<&Price>, fields: FieldSet) -> Bill {
-        let each = |price: &Price| fields.iter().map(|field| price.of_field(field)).sum();
-        let cost = price.filter(|price| price.per_credit.is_none()).map(each).unwrap_or_default();
-        let fields_supplied = self.fields_supplied + fields.iter().count() as u32;
-        Bill { fields_supplied, cost: self.cost.plus(cost), ..self }
-    }
 }
 
 impl Price {
@@ -123,16 +112,23 @@ impl Price {
 
     /// What a match that supplies these fields costs, without what the request itself costs.
     fn of_match(&self, supplied: FieldSet) -> Amount {
-        let fields = supplied.iter().filter_map(|field| self.per_field.get(field).copied());
-        self.per_match.plus(fields.sum())
+        self.per_match.plus(self.of_fields(supplied))
     }
 
-    /// What an answer costs. `supplied`: the fields of each match in it. `credits`: what it reports.
-    fn of_answer(&self, supplied: &[FieldSet], credits: Option<Amount>) -> Amount {
+    /// What an answer costs. `supplied`: of each contact in it. `credits`: what it reports.
+    fn of_answer(&self, supplied: &[Supplied], credits: Option<Amount>) -> Amount {
+        let of_one = |supplied: &Supplied| match supplied.is_match() {
+            true => self.of_match(supplied.fields),
+            false => self.of_fields(supplied.fields),
+        };
         match (self.per_credit, credits) {
             (Some(credit), Some(credits)) => credits.at(credit.each),
-            _ => supplied.iter().map(|fields| self.of_match(*fields)).sum(),
+            _ => supplied.iter().map(of_one).sum(),
         }
+    }
+
+    fn of_fields(&self, fields: FieldSet) -> Amount {
+        fields.iter().map(|field| self.of_field(field)).sum()
     }
 
     /// What a field costs where it is the only one that a match supplies.
@@ -146,13 +142,12 @@ impl Price {
     }
 }
 
-/// What is to be booked of a request that came to this for each of its contacts. `credits`: what its answer reports; where that
-/// cannot be read, the answer counts as the most that it can cost. `most`: what
-/// an answer could have cost for all of them, without what the request itself costs. `owed`: it asks for what was handed in, which
-/// stays owed where it fails.
+/// What is to be booked of a request that came to this for each of its contacts, and supplied this. `credits`: what its answer
+/// reports; where that cannot be read, the answer counts as the most that it can cost. `most`: what an answer could have cost for all
+/// of them, without what the request itself costs. `owed`: it asks for what was handed in, which stays owed where it fails.
 pub fn bill(
     price: Option<&Price>,
-    came: &[Progress],
+    (came, supplied): (&[Progress], &[Supplied]),
     credits: Option<Reported>,
     (most, owed): (Amount, bool),
 ) -> Bill {
@@ -161,7 +156,6 @@ pub fn bill(
     if came.iter().all(|came| sent(came) == Sent::No) {
         return Bill::default();
     }
-    let supplied: Vec<FieldSet> = came.iter().map(supplied).filter(|fields| !fields.is_empty()).collect();
     // What the vendor itself reports of the whole answer is known.
     let by_credits = price.filter(|price| price.per_credit.is_some());
     let stays = |came: &&Progress| owed && matches!(came, Progress::Failed(_));
@@ -173,12 +167,12 @@ pub fn bill(
     let open = if unreadable && by_credits.is_some() { came.len() } else { open };
     let of_answer = |price: &Price| match unreadable && price.per_credit.is_some() {
         true => Amount::ZERO,
-        false => price.of_answer(&supplied, credits),
+        false => price.of_answer(supplied, credits),
     };
     Bill {
         requests: 1,
-        matches: supplied.len() as u32,
-        fields_supplied: supplied.iter().map(|fields| fields.iter().count() as u32).sum(),
+        matches: supplied.iter().filter(|supplied| supplied.is_match()).count() as u32,
+        fields_supplied: supplied.iter().map(|supplied| supplied.fields.iter().count() as u32).sum(),
         credits: credits.unwrap_or_default(),
         cost: price.map(|price| price.per_request.plus(of_answer(price))).unwrap_or_default(),
         unknown: most.share(open, came.len()),
@@ -187,12 +181,13 @@ pub fn bill(
 
 /// Whether the vendor may have billed a match of which nothing is known: it was not read, or lacks the report that prices it.
 fn is_open(by_credits: Option<&Price>, came: &Progress) -> bool {
-    let supplied = supplied(came);
+    let supplied = all_supplied(came);
     let unpriced = |price: &Price| !supplied.is_empty() && price.of_match(supplied) == Amount::ZERO;
     sent(came) == Sent::Unread || by_credits.is_some_and(unpriced)
 }
 
-fn supplied(came: &Progress) -> FieldSet {
+/// By all steps.
+fn all_supplied(came: &Progress) -> FieldSet {
     match came {
         Progress::Over(Verdict::Match { values, .. }) => values.fields(),
         Progress::Over(Verdict::OtherPerson(fields)) => *fields,

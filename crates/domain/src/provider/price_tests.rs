@@ -29,6 +29,18 @@ fn amount(text: &str) -> Amount {
     Amount::parse(text).unwrap()
 }
 
+/// Of answers that are the first about their questions.
+fn bill_of(
+    price: Option<&Price>,
+    came: &[Progress],
+    credits: Option<Reported>,
+    most: (Amount, bool),
+) -> Bill {
+    let supplied = |came| Supplied { fields: all_supplied(came), is_first: true };
+    let supplied: Vec<Supplied> = came.iter().map(supplied).collect();
+    bill(price, (came, &supplied), credits, most)
+}
+
 #[test]
 fn a_request_costs_what_its_answer_supplied() {
     let price = price(json!({
@@ -37,7 +49,7 @@ fn a_request_costs_what_its_answer_supplied() {
     }));
     let cost = |came: &Progress, credits: Option<f64>| {
         let credits = credits.map(Reported::Credits);
-        bill(Some(&price), std::slice::from_ref(came), credits, (Amount::ZERO, false)).cost
+        bill_of(Some(&price), std::slice::from_ref(came), credits, (Amount::ZERO, false)).cost
     };
     assert_eq!(cost(&matched(&["job_title"]), None), amount("0.29"));
     assert_eq!(cost(&matched(&["job_title", "phone"]), None), amount("0.69"));
@@ -50,11 +62,16 @@ fn a_request_costs_what_its_answer_supplied() {
     // What it says of somebody else is billed like a match.
     assert_eq!(cost(&Progress::Over(Verdict::OtherPerson(fields(&["phone"]))), None), amount("0.69"));
     assert_eq!(cost(&Progress::Next { after_s: 10 }, None), amount("0.01"));
-    // So is what a later step says of somebody else, beside what earlier ones supplied.
-    let with = |price| Bill::default().with_set_aside(Some(price), fields(&["phone", "job_title"]));
-    let no_credits = Price { per_credit: None, ..price.clone() };
-    assert_eq!((with(&no_credits).cost, with(&price).cost), (amount("0.40"), Amount::ZERO));
-    assert_eq!(with(&price).fields_supplied, 2);
+    // Of a question with steps each answer is billed what it adds; the match once.
+    let step = |names: &[&str], is_first| {
+        let supplied = Supplied { fields: fields(names), is_first };
+        let bill =
+            bill(Some(&price), (&[Progress::Next { after_s: 0 }], &[supplied]), None, (Amount::ZERO, false));
+        (bill.cost, bill.matches, bill.fields_supplied)
+    };
+    assert_eq!(step(&["job_title"], true), (amount("0.29"), 1, 1));
+    assert_eq!(step(&["phone"], false), (amount("0.41"), 0, 1));
+    assert_eq!(step(&[], true), (amount("0.01"), 0, 0));
     assert_eq!(price.most(fields(&["phone", "job_title"])), amount("1.01"));
 }
 
@@ -63,23 +80,23 @@ fn what_was_not_answered_is_not_known() {
     let price = price(json!({"currency": "USD", "per_request": 0.01, "per_match": 0.28}));
     let failed = |kind| Progress::Failed(Fault::new(kind, ""));
     let all = price.most_of_answer(fields(&["phone"]));
-    let timeout = bill(Some(&price), &[failed(FaultKind::Timeout)], None, (all, false));
+    let timeout = bill_of(Some(&price), &[failed(FaultKind::Timeout)], None, (all, false));
     assert_eq!((timeout.requests, timeout.cost, timeout.unknown), (1, amount("0.01"), amount("0.28")));
     for unread in [FaultKind::BadJson, FaultKind::BadEncoding, FaultKind::Unrecognised] {
-        assert_eq!(bill(Some(&price), &[failed(unread)], None, (all, false)), timeout, "{unread:?}");
+        assert_eq!(bill_of(Some(&price), &[failed(unread)], None, (all, false)), timeout, "{unread:?}");
     }
     // Of a request about several, each by itself.
     let several = [matched(&["phone"]), failed(FaultKind::Unrecognised), failed(FaultKind::ServerError)];
-    let bulk = bill(Some(&price), &several, None, (all.times(3), false));
+    let bulk = bill_of(Some(&price), &several, None, (all.times(3), false));
     assert_eq!(
         (bulk.requests, bulk.matches, bulk.cost, bulk.unknown),
         (1, 1, amount("0.29"), amount("0.28"))
     );
-    let refused = bill(Some(&price), &[failed(FaultKind::Refused)], None, (all, false));
+    let refused = bill_of(Some(&price), &[failed(FaultKind::Refused)], None, (all, false));
     assert_eq!(refused, Bill::default());
-    let error = bill(Some(&price), &[failed(FaultKind::ServerError)], None, (all, false));
+    let error = bill_of(Some(&price), &[failed(FaultKind::ServerError)], None, (all, false));
     assert_eq!((error.requests, error.cost, error.unknown), (1, amount("0.01"), Amount::ZERO));
-    let unpriced = bill(None, &[matched(&["phone"])], Some(Reported::Credits(2.0)), (Amount::ZERO, false));
+    let unpriced = bill_of(None, &[matched(&["phone"])], Some(Reported::Credits(2.0)), (Amount::ZERO, false));
     assert_eq!((unpriced.matches, unpriced.credits, unpriced.cost), (1, amount("2"), Amount::ZERO));
 }
 
@@ -139,7 +156,7 @@ proptest! {
             true => Some(Reported::Unreadable),
             false => credits.map(Reported::Credits),
         };
-        let bill = bill(Some(&price), &[came], credits, (price.most_of_answer(all), false));
+        let bill = bill_of(Some(&price), &[came], credits, (price.most_of_answer(all), false));
         prop_assert!(bill.cost.plus(bill.unknown) <= price.most(all));
         prop_assert!(bill.cost >= price.per_request());
     }
@@ -151,7 +168,7 @@ fn a_match_without_the_report_that_prices_it_may_have_cost_the_most() {
     let most = price.most_of_answer(fields(&["phone"]));
     let of = |came: Progress, credits: Option<f64>| {
         let credits = credits.map(Reported::Credits);
-        let bill = bill(Some(&price), &[came], credits, (most, false));
+        let bill = bill_of(Some(&price), &[came], credits, (most, false));
         (bill.cost, bill.unknown)
     };
     assert_eq!(of(matched(&["phone"]), None), (Amount::ZERO, amount("0.08")));
@@ -170,7 +187,7 @@ fn a_report_that_cannot_be_read_counts_as_the_most() {
     let most = price.most_of_answer(fields(&["phone"]));
     let of = |price: &Price, came: &[Progress]| {
         let most = most.times(came.len() as u64);
-        let bill = bill(Some(price), came, Some(Reported::Unreadable), (most, false));
+        let bill = bill_of(Some(price), came, Some(Reported::Unreadable), (most, false));
         (bill.cost, bill.unknown, bill.credits)
     };
     for came in [matched(&["phone"]), Progress::Over(Verdict::NoMatch), Progress::Next { after_s: 1 }] {
@@ -183,6 +200,6 @@ fn a_report_that_cannot_be_read_counts_as_the_most() {
     assert_eq!(of(&by_match, &[matched(&["phone"])]), (amount("0.05"), Amount::ZERO, Amount::ZERO));
     // What was handed in stays owed where the request for it fails.
     let failed = || [Progress::Failed(Fault::new(FaultKind::Timeout, ""))];
-    let kept = |owed| bill(Some(&price), &failed(), None, (most, owed)).unknown;
+    let kept = |owed| bill_of(Some(&price), &failed(), None, (most, owed)).unknown;
     assert_eq!((kept(false), kept(true)), (amount("0.08"), Amount::ZERO));
 }

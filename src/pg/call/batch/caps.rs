@@ -146,7 +146,7 @@ impl Caps {
         Refusal {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             message: format!("{}: {name} allows {allowed}", asked.words()),
-            detail: Some("No request was sent, and nothing was queued or written.".into()),
+            detail: Some("This set sent no request, and nothing of it was queued or written.".into()),
             hint: Some(format!(
                 "Ask about fewer contacts; leadlex.estimate_cost tells what they can cost. Only a superuser raises {name}."
             )),

@@ -24,6 +24,8 @@ pub struct ProviderCosts {
     /// `None`: it has no price.
     pub currency: Option<Currency>,
     hit_rate: f64,
+    /// Of its answers, how many are billed like a match.
+    billed_rate: f64,
     credits_per_answer: Option<f64>,
     alone: Questions,
     /// Those that share requests, by what they share them with.
@@ -117,11 +119,15 @@ impl ProviderCosts {
         let matches = tally.get(Count::Matches);
         let answers = matches + tally.get(Count::NoMatches);
         let hit_rate = if answers == 0 { UNKNOWN_HIT_RATE } else { matches as f64 / answers as f64 };
+        // An answer about another person is billed, too.
+        let billed = matches + tally.get(Count::OtherPersons);
+        let billed_rate = if answers == 0 { UNKNOWN_HIT_RATE } else { billed as f64 / answers as f64 };
         let price = provider.config.as_ref().ok().and_then(|config| config.price());
         ProviderCosts {
             provider: Rc::clone(provider),
             currency: price.map(|price| price.currency),
             hit_rate,
+            billed_rate,
             credits_per_answer: tally.cost.filter(|_| answers > 0).map(|cost| cost / answers as f64),
             alone: Questions::default(),
             together: HashMap::new(),
@@ -150,7 +156,7 @@ impl ProviderCosts {
         let most = price.most_of_answer(fields).times(config.sendings());
         self.answers_most = self.answers_most.plus(most);
         self.answers_expected +=
-            reached * price.expected_of_answer(self.hit_rate, self.credits_per_answer, fields);
+            reached * price.expected_of_answer(self.billed_rate, self.credits_per_answer, fields);
     }
 
     /// A request about several contacts is one, and stands for the first step of each.

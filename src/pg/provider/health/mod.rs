@@ -22,9 +22,10 @@ use crate::pg::shared::{layout, provider_slots};
 use crate::pg::store;
 use crate::pg::sys::{robust_mutex, settings};
 use leadlex_domain::event::Kind;
-use leadlex_domain::fields::FieldSet;
 use leadlex_domain::health::{Ending, Pause, Permit, Policy, Question};
 use leadlex_domain::money::hold::HoldChange;
+use leadlex_domain::money::quality::is_of_another;
+use leadlex_domain::provider::Supplied;
 use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Reported, Verdict};
 use leadlex_domain::tally::Count;
 
@@ -188,24 +189,19 @@ impl InFlightRequest {
         }
     }
 
-    /// From a helper thread, before what came of the request is told: what answers had of other persons, beside what earlier steps
-    /// supplied.
-    pub fn note_set_aside(&self, fields: impl Iterator<Item = FieldSet>) {
-        if let Some(spending) = &self.spending {
-            spending.note_set_aside(fields);
-        }
-    }
-
-    /// From a helper thread: what came of the request, and what it cost.
-    pub fn ended(&self, came: &Progress, cost: Option<Reported>) {
+    /// From a helper thread: what came of the request, what its answer supplied, and what it cost.
+    pub fn ended(&self, came: &Progress, supplied: Supplied, cost: Option<Reported>) {
         let (ending, count) = self.ending_of(came);
-        self.note(std::slice::from_ref(came), ending, count.into_iter().collect(), cost);
+        let of_it = (std::slice::from_ref(came), std::slice::from_ref(&supplied));
+        self.note(of_it, ending, count.into_iter().collect(), cost);
     }
 
     /// The same of one request about several contacts, and what it came to for each. Where one was answered, so was the request.
-    pub fn ended_for_all(&self, came: &[Progress], cost: Option<Reported>) {
+    pub fn ended_for_all(&self, came: &[Progress], supplied: &[Supplied], cost: Option<Reported>) {
         let endings: Vec<_> = came.iter().map(|came| self.ending_of(came)).collect();
-        let Some(first) = endings.first() else { return self.note(&[], Ending::Unknown, Vec::new(), cost) };
+        let Some(first) = endings.first() else {
+            return self.note((&[], &[]), Ending::Unknown, Vec::new(), cost);
+        };
         let answered = endings.iter().find(|(ending, _)| *ending == Ending::Answered);
         let account = endings.iter().find(|(ending, _)| {
             matches!(ending, Ending::Failed { kind, .. } if
@@ -213,7 +209,7 @@ impl InFlightRequest {
         });
         let ending = answered.or(account).unwrap_or(first).0;
         let counts = endings.iter().filter_map(|(_, count)| *count).collect();
-        self.note(came, ending, counts, cost);
+        self.note((came, supplied), ending, counts, cost);
     }
 
     /// From any thread: what the answer says is left with the vendor, and whether that is little.
@@ -252,7 +248,7 @@ impl InFlightRequest {
             (Ending::Answered, count) => (Ending::Unknown, count),
             other => other,
         };
-        self.note(std::slice::from_ref(came), ending, count.into_iter().collect(), None);
+        self.note((std::slice::from_ref(came), &[]), ending, count.into_iter().collect(), None);
     }
 
     fn ending_of(&self, came: &Progress) -> (Ending, Option<Count>) {
@@ -269,9 +265,15 @@ impl InFlightRequest {
         }
     }
 
-    fn note(&self, came: &[Progress], ending: Ending, counts: Vec<Count>, cost: Option<Reported>) {
+    fn note(
+        &self,
+        (came, supplied): (&[Progress], &[Supplied]),
+        ending: Ending,
+        counts: Vec<Count>,
+        cost: Option<Reported>,
+    ) {
         if let Some(spending) = &self.spending {
-            spending.settle(came, cost);
+            spending.settle(came, supplied, cost);
         }
         let now = clock::now_us();
         let error = came.iter().find_map(|came| match came {
@@ -283,6 +285,8 @@ impl InFlightRequest {
                 let before = state.health.trouble();
                 state.health.ended(self.question, self.sent_at, now, ending, self.policy);
                 counts.iter().for_each(|count| state.count(*count));
+                let others = came.iter().filter(|came| is_of_another(came));
+                others.for_each(|_| state.count(Count::OtherPersons));
                 state.since.add_cost(cost.and_then(Reported::credits));
                 if cost == Some(Reported::Unreadable) {
                     state.since.add(Count::CostsUnread);

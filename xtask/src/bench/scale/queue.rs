@@ -11,6 +11,8 @@ use super::Pair;
 
 /// Jobs of which the time is measured.
 const DONE: u32 = 5_000;
+/// Jobs that are done before these.
+const WARM: u32 = 1_000;
 
 /// A database with a workspace whose queue is paused, and one job in it, like which others are made.
 fn begin(session: &Session, database: &str) -> Result<()> {
@@ -65,13 +67,13 @@ pub fn one_by_one(session: &Session) -> Result<Pair> {
     let measure = |database: &str, waiting: u32| -> Result<f64> {
         begin(session, database)?;
         queue(session, database, waiting, "home", 3_600)?;
-        drain(session, database, DONE + 1_000)?;
-        let took = took(session, database, 1_000, DONE)?;
+        drain(session, database, DONE + WARM)?;
+        let took = took(session, database, WARM, DONE)?;
         end(session, database)?;
         Ok(took)
     };
     let waiting = session.amounts.scale.jobs;
-    let small = measure("scale_queue_small", DONE + waiting / 100)?;
+    let small = measure("scale_queue_small", DONE + (waiting / 100).max(WARM + 500))?;
     Ok(Pair { small, large: measure("scale_queue_large", DONE + waiting)? })
 }
 
