@@ -61,12 +61,14 @@ CREATE TABLE leadlex.spend_hold (
     currency     text NOT NULL,
     amount       numeric NOT NULL,
     day          date NOT NULL,
-    over_at      timestamptz
+    over_at      timestamptz,
+    polls        numeric NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE leadlex.spend_hold IS 'What vendors may still bill for questions that were handed in and are not answered yet: it counts against budgets. Read leadlex.budget instead.';
 COMMENT ON COLUMN leadlex.spend_hold.id IS 'the question''s row of leadlex.ticket has it, too';
 COMMENT ON COLUMN leadlex.spend_hold.amount IS 'the most that the answer can cost';
 COMMENT ON COLUMN leadlex.spend_hold.day IS 'the UTC day on which it was handed in: it counts there where it is given up';
+COMMENT ON COLUMN leadlex.spend_hold.polls IS 'the most that asking for it can cost: what other requests leave of a budget';
 COMMENT ON COLUMN leadlex.spend_hold.over_at IS 'since when there is nothing left to ask for; soon it counts as spent';
 
 CREATE TABLE leadlex.spend_reported (

@@ -7,6 +7,7 @@ GRANT INSERT ON answered TO bench;
 SET ROLE bench;
 SELECT count(*) FROM enrich_contacts(ARRAY(SELECT id FROM contact ORDER BY id LIMIT 100));
 RESET ROLE;
+UPDATE contact SET job_title = NULL WHERE job_title IS NOT NULL;
 INSERT INTO memory SELECT substring(pg_read_file('/proc/self/status') FROM 'RssAnon:\s+(\d+)')::int;
 SET ROLE bench;
 INSERT INTO answered

@@ -19,7 +19,7 @@ use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::cache;
 use crate::pg::store::config;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::{raise, settings};
 use crate::pg::{provider, table};

@@ -12,7 +12,7 @@ use crate::pg::call::batch::ProviderCosts;
 use crate::pg::call::{enqueue, identity};
 use crate::pg::provider::{budget_events, spending};
 use crate::pg::shared::{budgets, layout, transaction};
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use crate::pg::store::{cache, job_history};
 use crate::pg::sys::{clock, raise, row, spi};

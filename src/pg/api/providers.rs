@@ -11,7 +11,7 @@ use crate::pg::provider;
 use crate::pg::shared::{layout, transaction};
 use crate::pg::store::cache;
 use crate::pg::store::config;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend;
 use crate::pg::store::stop;
 use crate::pg::store::tickets;

@@ -14,7 +14,7 @@ use crate::pg::provider;
 use crate::pg::provider::health;
 use crate::pg::store::cache;
 use crate::pg::store::config;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::tallies;
 use leadlex_domain::latency::Latencies;
 use leadlex_domain::tally::{Count, Tally};

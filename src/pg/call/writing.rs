@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::pg::provider;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::table;
 use crate::pg::table::{Binding, Rejection};

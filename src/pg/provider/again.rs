@@ -8,7 +8,7 @@ use crate::pg::provider::asker::Asker;
 use crate::pg::provider::sending::{admit_in_time, longest, longest_wait, send};
 use crate::pg::provider::spending::Spender;
 use crate::pg::shared::wait::{On, Sent};
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use leadlex_domain::provider::Config;
 
 /// What it takes to send a request a second time: where its answer goes, and until when.

@@ -11,7 +11,7 @@ use crate::pg::installation;
 use crate::pg::shared::budgets::{self, SumKey};
 use crate::pg::shared::events::{self, About, Event};
 use crate::pg::store::cache;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use leadlex_domain::event::Kind;
 use leadlex_domain::money::{Amount, Currency};

@@ -12,7 +12,7 @@ use crate::pg::provider::{told_of, unfinished, used};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Sent;
 use crate::pg::shared::workers;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::store::suppressions;
 use crate::pg::sys::raise;

@@ -12,7 +12,7 @@ use crate::pg::provider::spending::{Purpose, Spender};
 use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::clock;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::hash;

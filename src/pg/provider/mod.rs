@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::pg::provider::shared_values::About;
 use crate::pg::store::cache;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::raise;
 use crate::pg::sys::settings;
 use leadlex_domain::answered::Answered;

@@ -14,7 +14,7 @@ use crate::pg::shared::receipts;
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::Before;
 use crate::pg::store;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;

@@ -168,11 +168,7 @@ impl ReceiptSink {
                         .and_then(|spending| spending.new_hold(inquiry.supplied()));
                     let change = HoldChange {
                         new: new.as_ref().map(|hold| hold.amount).unwrap_or_default(),
-                        polls: new
-                            .as_ref()
-                            .and(spending)
-                            .map(|spending| spending.polls_of_one())
-                            .unwrap_or_default(),
+                        new_polls: new.as_ref().map(|hold| hold.polls).unwrap_or_default(),
                         ..HoldChange::default()
                     };
                     ticket.hold = new.or(ticket.hold);
@@ -191,8 +187,13 @@ impl ReceiptSink {
         let released = released.filter(|hold| !is_lost || self.is_in_currency_of(hold));
         let ours = released.as_ref().filter(|hold| self.is_in_currency_of(hold));
         let over = ours.map(|hold| hold.amount).unwrap_or_default();
+        let over_polls = ours.map(|hold| hold.polls).unwrap_or_default();
         let lost = if is_lost { over } else { Amount::ZERO };
-        Decided { ticket: None, released, change: HoldChange { over, lost, ..HoldChange::default() } }
+        Decided {
+            ticket: None,
+            released,
+            change: HoldChange { over, over_polls, lost, ..HoldChange::default() },
+        }
     }
 
     /// Keeps what came, and tells who waits for it. `waits`: the backend itself waits until a refusal is written.
@@ -258,7 +259,7 @@ impl ReceiptSink {
         let Decided { ticket, released, change } = decided;
         if let (Some(mut ticket), Some(place)) = (ticket, &self.ticket) {
             let dropped = self.put(place.question, Content::Ticket(ticket.clone()), None);
-            if dropped.is_some() && change.new > Amount::ZERO {
+            if dropped.is_some() && change.new.plus(change.new_polls) > Amount::ZERO {
                 self.with_spending(ticket.hold.take(), |spending, hold| spending.lose(hold));
             }
             return (Some(ticket), dropped);

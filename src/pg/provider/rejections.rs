@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::pg::provider::past::Past;
 use crate::pg::shared::receipts;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::settings;
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;

@@ -19,7 +19,7 @@ use crate::pg::shared::provider_slots::ProviderSlot;
 use crate::pg::shared::throttle::{Full, Place};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;

@@ -12,7 +12,7 @@ use crate::pg::provider::budget_events::{self, sum_key};
 use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
 use crate::pg::shared::{turns, wait, workers};
 use crate::pg::store::cache;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::{clock, role};
 use leadlex_domain::fields::FieldSet;
@@ -61,7 +61,7 @@ pub enum Purpose {
     Ask,
     /// To hand in questions, which will be asked for so many times at most.
     HandIn(u64),
-    /// To ask for what was handed in, or to log in.
+    /// To ask for what was handed in, or for more about what was answered by then, or to log in.
     Fetch,
 }
 
@@ -72,7 +72,7 @@ impl Purpose {
         const MOST_POLLS: u64 = 60;
         match config.most_polls() {
             0 => Purpose::Ask,
-            _ if inquiry.is_poll(config) => Purpose::Fetch,
+            _ if inquiry.is_poll(config) || !inquiry.is_to_be_polled(config) => Purpose::Fetch,
             polls => Purpose::HandIn(polls.min(MOST_POLLS)),
         }
     }
@@ -171,18 +171,15 @@ impl Spending {
     pub fn new_hold(&self, supplied: FieldSet) -> Option<Hold> {
         let price = self.price.as_ref()?;
         let (currency, amount) = (price.currency, price.most_of_rest(self.fields, supplied));
+        let polls = Amount(self.polls.0 / i64::from(self.contacts.max(1)));
         let (id, provider, day) = (Uuid::now_v7(), self.of.of.name().to_owned(), self.of.day);
-        (amount > Amount::ZERO).then_some(Hold { id, provider, currency, amount, day })
-    }
-
-    /// What asking for one question can cost that this request has handed in.
-    pub fn polls_of_one(&self) -> Amount {
-        Amount(self.polls.0 / i64::from(self.contacts.max(1)))
+        let hold = Hold { id, provider, currency, amount, polls, day };
+        (amount.plus(polls) > Amount::ZERO).then_some(hold)
     }
 
     /// From any thread: there was no room to keep what was handed in. It counts as spent.
     pub fn lose(&self, hold: &Hold) {
-        budgets::lose(&self.of, hold.amount);
+        budgets::lose(&self.of, hold.amount, hold.polls);
     }
 
     /// Whether what is held is in the currency of this request.
@@ -192,12 +189,12 @@ impl Spending {
 
     /// From any thread: what was held in another currency than this request costs is held no more.
     pub fn release(&self, hold: &Hold) {
-        budgets::hold_again(&self.sum_of(hold), Amount(-hold.amount.0));
+        budgets::let_go(&self.sum_of(hold), hold.amount, hold.polls);
     }
 
     /// From any thread: there was no room to keep that this is over.
     pub fn hold_again(&self, hold: &Hold) {
-        budgets::hold_again(&self.sum_of(hold), hold.amount);
+        budgets::hold_again(&self.sum_of(hold), hold.amount, hold.polls);
     }
 
     fn sum_of(&self, hold: &Hold) -> SumKey {

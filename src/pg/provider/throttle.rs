@@ -9,7 +9,7 @@ use crate::pg::provider::health;
 use crate::pg::shared::throttle::{Full, Turn};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Event;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::clock::now_us;
 use leadlex_domain::health::{Cause, Pause, Permit};
 use leadlex_domain::provider::{Config, Fault, FaultKind};

@@ -10,7 +10,7 @@ use crate::pg::provider::{Asked, Past};
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Before, Claim, Place, Turn};
 use crate::pg::shared::wait;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Config, Fault, Verdict};

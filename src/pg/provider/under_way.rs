@@ -10,7 +10,7 @@ use crate::pg::provider::{Asking, unfinished};
 use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Key;
 use crate::pg::shared::wait;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::clock;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;

@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::pg::installation;
 use crate::pg::installation::Changes;
 use crate::pg::store::config;
-use crate::pg::store::config::{Access, ApiKey, LoadedProvider};
+use crate::pg::store::config::{Access, ApiKey};
+use crate::pg::store::loaded_provider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::quality;
 use crate::pg::store::queue_pause;
 use crate::pg::store::queue_pause::Pause;
@@ -33,6 +35,9 @@ struct Cache {
     bindings: Option<Rc<Vec<Rc<Binding>>>>,
     /// Bound tables that have changed: their bindings are looked up again.
     renewed: Vec<u32>,
+    /// As they were before bindings or providers changed: most of them are the same.
+    former_bindings: Option<Rc<Vec<Rc<Binding>>>>,
+    former_providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
     providers: Option<Rc<Vec<Rc<LoadedProvider>>>>,
     paused: Option<Option<Pause>>,
     budgets: Option<Rc<[Budget]>>,
@@ -69,14 +74,23 @@ impl Cache {
         let mut old = Cache::default();
         if changes.schemas {
             old.bindings = self.bindings.take();
+            old.former_bindings = self.former_bindings.take();
         }
         for table in &changes.tables {
             match table.as_str() {
                 "workspace" => old.workspaces = std::mem::take(&mut self.workspaces),
                 "api_key" => old.keys = std::mem::take(&mut self.keys),
                 "access" => old.access = std::mem::take(&mut self.access),
-                "bound_table" => old.bindings = self.bindings.take(),
-                "provider_config" | "provider_secret" => old.providers = self.providers.take(),
+                "bound_table" => {
+                    if let Some(former) = self.bindings.take() {
+                        old.former_bindings = self.former_bindings.replace(former);
+                    }
+                }
+                "provider_config" | "provider_secret" => {
+                    if let Some(former) = self.providers.take() {
+                        old.former_providers = self.former_providers.replace(former);
+                    }
+                }
                 "home" | "queue_pause" | "stopped" => self.paused = None,
                 "budget_limit" => old.budgets = self.budgets.take(),
                 "provider_rate" => old.hit_rates = self.hit_rates.take(),
@@ -144,7 +158,12 @@ pub fn bindings() -> Rc<Vec<Rc<Binding>>> {
             return keep_bindings(found);
         }
     }
-    keep_bindings(config::bindings().into_iter().map(Rc::new).collect())
+    let former = CACHE.with_borrow_mut(|c| c.former_bindings.take()).unwrap_or_default();
+    let is_same = |binding: &&Rc<Binding>| {
+        binding.relation().is_some_and(|relation| !renewed.contains(&relation.to_u32()))
+    };
+    let known = former.iter().filter(is_same).map(|binding| (binding.version.as_str(), binding)).collect();
+    keep_bindings(config::bindings(&known))
 }
 
 /// The same bindings, those of tables that have changed looked up again. `None`: one is not bound any more.
@@ -179,7 +198,8 @@ pub fn providers() -> Rc<Vec<Rc<LoadedProvider>>> {
     if let Some(known) = CACHE.with_borrow(|c| c.providers.clone()) {
         return known;
     }
-    let found = Rc::new(config::providers().into_iter().map(Rc::new).collect::<Vec<_>>());
+    let former = CACHE.with_borrow_mut(|c| c.former_providers.take()).unwrap_or_default();
+    let found = Rc::new(loaded_provider::providers(&former));
     CACHE.with_borrow_mut(|c| c.providers = Some(found.clone()));
     found
 }

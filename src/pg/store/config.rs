@@ -1,7 +1,8 @@
 //! What administrators set up.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use serde_json::Value;
@@ -12,12 +13,8 @@ use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Row, Statement, View, arg};
 use crate::pg::sys::{raise, role};
 use crate::pg::table::Binding;
-use leadlex_domain::fields::FieldSet;
-use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::Workspace;
-use leadlex_domain::provider::{Config, ConfigError};
 use leadlex_domain::rate::Limits;
-use leadlex_domain::receipt;
 use leadlex_domain::sqlstate;
 
 // Workspaces.
@@ -229,13 +226,15 @@ pub fn revoke_access(workspace: Uuid, role: u32) -> bool {
 // Bound tables.
 
 static BINDINGS: Statement = Statement::new(
-    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.triggers_on::pg_catalog.int8
+    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.triggers_on::pg_catalog.int8,
+            pg_catalog.to_json(b)::pg_catalog.text
      FROM leadlex.bound_table AS b
      ORDER BY b.bound_at USING OPERATOR(pg_catalog.<), b.schema_name USING OPERATOR(pg_catalog.<),
               b.table_name USING OPERATOR(pg_catalog.<)",
 );
 static BINDING: Statement = Statement::new(
-    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.triggers_on::pg_catalog.int8
+    "SELECT b.schema_name, b.table_name, b.columns, b.workspace_id, b.triggers_on::pg_catalog.int8,
+            pg_catalog.to_json(b)::pg_catalog.text
      FROM leadlex.bound_table AS b
      WHERE b.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name AND b.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name",
 );
@@ -303,9 +302,15 @@ fn lost_triggers(binding: &Binding, triggers_on: i64) -> bool {
     })
 }
 
-/// All bound tables, the oldest binding first; their tables may be gone.
-pub fn bindings() -> Vec<Binding> {
-    as_owner(|| BINDINGS.query(View::Latest, &[])).iter().map(binding_of).collect()
+/// All bound tables, the oldest binding first; their tables may be gone. `known`: by what their rows say, those that need not be
+/// looked up again.
+pub fn bindings(known: &HashMap<&str, &Rc<Binding>>) -> Vec<Rc<Binding>> {
+    let rows = as_owner(|| BINDINGS.query(View::Latest, &[]));
+    let load = |row: &Row| match known.get(&*text(row, 5)) {
+        Some(binding) => Rc::clone(binding),
+        None => Rc::new(binding_of(row)),
+    };
+    rows.iter().map(load).collect()
 }
 
 /// The binding of this name; its table may be gone. `None`: there is none.
@@ -318,6 +323,7 @@ fn binding_of(row: &Row) -> Binding {
     let workspace = optional(row, 3).and_then(|id| id.parse().ok());
     let mut binding = Binding::new(text(row, 0), text(row, 1), columns, workspace);
     binding.lost_triggers = lost_triggers(&binding, number(row, 4));
+    binding.version = text(row, 5);
     binding
 }
 
@@ -338,34 +344,6 @@ pub fn unbind(schema: &str, table: &str) -> bool {
 
 // Providers.
 
-/// A provider as configured. `config` is an error only after a hand-made change of the table.
-pub struct LoadedProvider {
-    pub id: Uuid,
-    pub name: String,
-    pub workspace: Option<Uuid>,
-    pub enabled: bool,
-    pub json: Value,
-    pub config: Result<Arc<Config>, ConfigError>,
-    /// Changes with every change of it.
-    pub revision: String,
-    /// Tells the questions put under one description from those under another.
-    pub fingerprint: Hash,
-    /// The same of what is handed in; `None`: nothing is, it takes one request.
-    pub ticket_fingerprint: Option<Hash>,
-    /// The same of its login; `None`: it has none.
-    pub login_fingerprint: Option<Hash>,
-    /// What it is asked depends on the fields that are wanted.
-    pub asks_for_fields: bool,
-    /// As given: the secret itself, or `file:/path`.
-    pub secret: Option<String>,
-}
-
-static PROVIDERS: Statement = Statement::new(
-    "SELECT p.id, p.name, p.workspace_id, p.enabled, p.config, s.secret, EXTRACT(epoch FROM p.updated_at)
-     FROM leadlex.provider_config AS p
-     LEFT JOIN leadlex.provider_secret AS s ON s.name OPERATOR(pg_catalog.=) p.name
-     ORDER BY p.priority USING OPERATOR(pg_catalog.<), p.name USING OPERATOR(pg_catalog.<)",
-);
 static ADD_PROVIDER: Statement = Statement::new(
     "INSERT INTO leadlex.provider_config (name, id, workspace_id, preset, config, priority) VALUES ($1, $2, $3, $4, $5, $6)",
 );
@@ -390,33 +368,6 @@ thread_local! {
 }
 static DROP_PROVIDER: Statement =
     Statement::new("DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1");
-
-/// All providers, disabled ones included, by priority and then by name.
-pub fn providers() -> Vec<LoadedProvider> {
-    as_owner(|| PROVIDERS.query(View::Latest, &[]))
-        .iter()
-        .map(|row| {
-            let json: Value = serde_json::from_str(&text(row, 4)).unwrap_or_default();
-            let config = Config::parse(&json).map(Arc::new);
-            let logs_in = config.as_ref().is_ok_and(|config| config.login().is_some());
-            let takes_steps = config.as_ref().is_ok_and(|config| config.has_tickets());
-            LoadedProvider {
-                id: uuid(row, 0),
-                name: text(row, 1),
-                workspace: optional(row, 2).and_then(|id| id.parse().ok()),
-                enabled: boolean(row, 3),
-                asks_for_fields: config.as_ref().is_ok_and(|config| config.asked(FieldSet::ALL).is_some()),
-                config,
-                fingerprint: receipt::fingerprint(&json),
-                login_fingerprint: logs_in.then(|| receipt::login_fingerprint(&json)),
-                ticket_fingerprint: takes_steps.then(|| receipt::ticket_fingerprint(&json)),
-                json,
-                secret: optional(row, 5),
-                revision: text(row, 6),
-            }
-        })
-        .collect()
-}
 
 /// Stores a provider. `workspace` None: for every workspace. A lower `priority` is asked first.
 pub fn add_provider(

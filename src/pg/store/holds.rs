@@ -37,11 +37,11 @@ pub struct Recorded {
 }
 
 static ADD: Statement = Statement::new(
-    "INSERT INTO leadlex.spend_hold AS h (id, workspace_id, provider, currency, amount, day)
+    "INSERT INTO leadlex.spend_hold AS h (id, workspace_id, provider, currency, amount, day, polls)
      SELECT n.id, n.workspace_id, n.provider, n.currency, n.amount::pg_catalog.numeric,
-            pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) n.day
+            pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) n.day, n.polls::pg_catalog.numeric
      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-         pg_catalog.unnest($5), pg_catalog.unnest($6)) AS n(id, workspace_id, provider, currency, amount, day)
+         pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) AS n(id, workspace_id, provider, currency, amount, day, polls)
      ON CONFLICT (id) DO NOTHING RETURNING h.id",
 );
 static REMOVE: Statement = Statement::new(
@@ -91,6 +91,7 @@ fn add(held: &[(Uuid, &Hold)]) -> Vec<Uuid> {
                 texts(&|hold| hold.currency.name().to_owned()),
                 texts(&|hold| hold.amount.to_string()),
                 arg(held.iter().map(|(_, hold)| hold.day as i32).collect::<Vec<_>>()),
+                texts(&|hold| hold.polls.to_string()),
             ],
         )
     });
@@ -110,7 +111,7 @@ static MARK: Statement = Statement::new(
 );
 static OVER: Statement = Statement::new(
     "SELECT h.id, h.workspace_id, h.provider, h.currency, h.amount,
-            (h.day OPERATOR(pg_catalog.-) pg_catalog.date '1970-01-01')::pg_catalog.int8
+            (h.day OPERATOR(pg_catalog.-) pg_catalog.date '1970-01-01')::pg_catalog.int8, h.polls
      FROM leadlex.spend_hold AS h
      WHERE h.over_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) ($1 OPERATOR(pg_catalog.*) interval '1 second'))
      ORDER BY h.over_at USING OPERATOR(pg_catalog.<) LIMIT $2",
@@ -124,6 +125,7 @@ pub struct GivenUp {
     currency: Currency,
     amount: Amount,
     day: i64,
+    polls: Amount,
 }
 
 impl GivenUp {
@@ -133,8 +135,8 @@ impl GivenUp {
     }
 
     /// With its day: see [`budgets::given_up`].
-    pub fn in_sum(&self) -> (SumKey, i64, Amount) {
-        (self.sum(), self.day, self.amount)
+    pub fn in_sum(&self) -> (SumKey, i64, Amount, Amount) {
+        (self.sum(), self.day, self.amount, self.polls)
     }
 }
 
@@ -148,6 +150,7 @@ pub fn over(seconds: u32) -> Vec<GivenUp> {
             currency: Currency::parse(&text(row, 3))?,
             amount: Amount::parse(&text(row, 4)).ok()?,
             day: number(row, 5),
+            polls: Amount::parse(&text(row, 6)).ok()?,
         })
     };
     as_owner(|| {
@@ -174,7 +177,7 @@ pub fn first_over() -> Option<Option<i64>> {
 pub fn give_up(holds: &[GivenUp]) {
     let ids: Vec<pgrx::Uuid> = holds.iter().map(|hold| pg(hold.id)).collect();
     as_owner(|| REMOVE.query(View::Caller, &[arg(ids)]));
-    for hold in holds {
+    for hold in holds.iter().filter(|hold| hold.amount > Amount::ZERO) {
         let of = (hold.workspace, hold.provider.clone(), hold.currency.name().to_owned());
         spend::book_unknown(hold.day, of, hold.amount);
     }

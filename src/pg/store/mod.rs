@@ -24,6 +24,7 @@ pub mod jobs;
 pub mod jobs_due;
 pub mod jobs_waiting;
 pub mod ledger;
+pub mod loaded_provider;
 pub mod outcomes;
 pub mod pruning;
 pub mod quality;

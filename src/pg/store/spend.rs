@@ -104,13 +104,14 @@ static LOAD: Statement = Statement::new(
                       WHERE r.currency OPERATOR(pg_catalog.=) $1 AND r.provider OPERATOR(pg_catalog.=) $2), 0),
             coalesce((SELECT pg_catalog.sum(l.amount) FROM leadlex.spend_lease AS l
                       WHERE l.life OPERATOR(pg_catalog.<>) $6), 0),
-            coalesce((SELECT pg_catalog.sum(h.amount) FROM leadlex.spend_hold AS h
-                      WHERE h.currency OPERATOR(pg_catalog.=) $1
-                        AND ($2 OPERATOR(pg_catalog.=) '' OR h.provider OPERATOR(pg_catalog.=) $2)
-                        AND ($3 OPERATOR(pg_catalog.=) 'ffffffff-ffff-ffff-ffff-ffffffffffff' OR h.workspace_id OPERATOR(pg_catalog.=) $3)), 0)
+            coalesce(h.amount, 0), coalesce(h.polls, 0)
      FROM (VALUES ('day', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $4),
                   ('month', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $5),
                   ('total', pg_catalog.date '1970-01-01')) AS p(period, starts)
+     CROSS JOIN (SELECT pg_catalog.sum(o.amount) AS amount, pg_catalog.sum(o.polls) AS polls FROM leadlex.spend_hold AS o
+                 WHERE o.currency OPERATOR(pg_catalog.=) $1
+                   AND ($2 OPERATOR(pg_catalog.=) '' OR o.provider OPERATOR(pg_catalog.=) $2)
+                   AND ($3 OPERATOR(pg_catalog.=) 'ffffffff-ffff-ffff-ffff-ffffffffffff' OR o.workspace_id OPERATOR(pg_catalog.=) $3)) AS h
      ORDER BY p.period USING OPERATOR(pg_catalog.<)",
 );
 
@@ -128,7 +129,7 @@ pub fn load(key: &SumKey, now: i64) -> (Windows, Amount, Amount) {
     let rows = as_owner(|| LOAD.query(View::Latest, &args));
     let of = |at: usize| rows.get(at).map_or(Amount::ZERO, |row| amount(row, 0));
     let first = |at| rows.first().map_or(Amount::ZERO, |row| amount(row, at));
-    (Windows::new(now, of(0), of(1), of(2)).holding(first(3)), first(1), first(2))
+    (Windows::new(now, of(0), of(1), of(2)).holding(first(3), first(4)), first(1), first(2))
 }
 
 /// A numeric of at most six decimals; nothing where it is NULL.

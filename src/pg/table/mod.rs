@@ -67,6 +67,8 @@ pub struct Binding {
     pub workspace: Option<Uuid>,
     /// A table with triggers of ours was replaced by one without.
     pub lost_triggers: bool,
+    /// All that its row says.
+    pub version: String,
     relation: Option<pg_sys::Oid>,
     name: String,
     fields: FieldSet,
@@ -142,6 +144,7 @@ impl Binding {
             columns,
             workspace,
             lost_triggers: false,
+            version: String::new(),
             relation,
             computed: OnceCell::new(),
             plans: RefCell::new(None),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::support::eventually;
 use crate::world::{Beginning, World, enrich, number};
 
+mod changes;
 mod exact;
 mod partitions;
 mod sizes;

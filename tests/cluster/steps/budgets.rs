@@ -117,6 +117,62 @@ fn questions_that_are_handed_in_leave_something_for_polls() {
     assert_eq!(slow.submissions(), 9);
 }
 
+/// What is left for polls of one provider is not used up because another's question is answered.
+#[test]
+fn polls_have_room_of_their_own_beside_other_providers() {
+    let beginning = Beginning { contacts: 10, credits: None, ..Beginning::default() };
+    let price = json!({"currency": "USD", "per_request": 0.01, "per_match": 0.001});
+    let (world, slow) =
+        world_with(Ready::AfterPolls(1), json!({"price": price, "poll_for_s": 8}), &beginning);
+    world.add_provider(
+        "dear",
+        &config(&world.provider, json!({"price": {"currency": "USD", "per_match": 1}})),
+    );
+    world
+        .run("SELECT leadlex.enable_provider('dear', false); SELECT leadlex.set_budget(NULL, 'total', 1.20)");
+    world.cluster.set("leadlex.total_timeout", "700ms");
+    // It is handed in, and needs room for ten polls.
+    assert_eq!(reason(&try_enrich(&mut world.caller(), 1)), "pending");
+    world.run("SELECT leadlex.enable_provider('main', false); SELECT leadlex.enable_provider('dear', true)");
+    assert_eq!(reason(&try_enrich(&mut world.caller(), 2)), "pending");
+    world.cluster.set("leadlex.total_timeout", "15s");
+    enrich(&mut world.caller(), 2).unwrap();
+    // 1.01 are spent and 0.101 are kept: nothing of it is for others.
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 1.16); SELECT leadlex.drop_provider('dear'); SELECT leadlex.enable_provider('main', true)");
+    assert_eq!(reason(&try_enrich(&mut world.caller(), 3)), "budget");
+    let told = enrich(&mut world.caller(), 1).unwrap();
+    assert_eq!(told["fields_updated"], json!(["phone"]), "{told}");
+    assert_eq!(slow.submissions(), 2);
+}
+
+/// What comes after the polls is no hand-in: it needs no room for polls of its own.
+#[test]
+fn a_step_after_the_polls_is_paid_from_what_is_left_for_them() {
+    let beginning = Beginning { contacts: 3, credits: None, ..Beginning::default() };
+    let (world, slow) = world_with(Ready::AfterPolls(0), json!({}), &beginning);
+    let mut config = config(&world.provider, json!({"poll_for_s": 8}));
+    config["steps"][1]["take"] = json!({"id": "/id"});
+    config["steps"][1]["response"].as_object_mut().expect("an object").remove("fields");
+    let request = json!({"url": world.provider.url("/detail"), "query": {"id": "{id}"}});
+    let detail = json!({"request": request, "response": {"fields": {"phone": "/phone"}}});
+    config["steps"].as_array_mut().expect("a list").push(detail);
+    let price = json!({"currency": "USD", "per_request": 0.01, "per_match": 0.1});
+    let changes = json!({"steps": config["steps"], "poll_for_s": 8, "price": price});
+    world.owner().execute("SELECT leadlex.alter_provider('main', config => $1)", &[&changes]).unwrap();
+    world.provider.on(POLL, |_| Behaviour::json(200, json!({"status": "done", "id": "d1"})));
+    world.provider.on("/detail", |_| Behaviour::json(200, json!({"phone": "+15550100001"})));
+    // A request, the most that the answer costs, and ten polls.
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 0.21)");
+    let told = enrich(&mut world.caller(), 1).unwrap();
+    assert_eq!(
+        (&told["fields_updated"], &told["cost"]),
+        (&json!(["phone"]), &json!({"USD": 0.13})),
+        "{told}"
+    );
+    assert_eq!(reason(&try_enrich(&mut world.caller(), 2)), "budget");
+    assert_eq!(slow.submissions(), 1);
+}
+
 /// A step that hands in may supply something already, which is billed then: only the rest is kept free.
 #[test]
 fn what_is_supplied_with_the_id_is_paid_and_the_rest_is_kept_free() {

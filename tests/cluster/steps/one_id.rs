@@ -54,24 +54,26 @@ fn a_second_person_with_the_same_id_is_not_asked_for() {
     assert!(!told.contains("person2@"), "without the person");
 }
 
-/// Two configurations, or two workspaces with one each, may be of the same vendor.
+/// Two configurations may be of two accounts, which count for themselves, or of two vendors with the same path.
 #[test]
-fn an_id_that_another_configuration_was_given_counts_too() {
-    let world = world_with(|_, _| "job-1".to_owned(), json!({}));
-    let first = enrich(&mut world.caller(), 1).unwrap();
-    assert_eq!(first["contact"]["phone"], phone("person1@acme.example"));
+fn each_configuration_has_ids_of_its_own() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({}));
+    enrich(&mut world.caller(), 1).unwrap();
     wait_for_tickets(&world, 0);
+    world.provider.on("/other/poll", |_| {
+        Behaviour::json(200, json!({"status": "done", "data": {"phone": phone("person2@acme.example")}}))
+    });
+    let first = world.provider.requests().iter().find(|request| request.path == POLL).cloned();
+    let id = first.and_then(|request| request.param("id").map(str::to_owned)).expect("an id");
+    world.provider.on("/other/submit", move |_| Behaviour::json(202, json!({ "id": id })));
     let mut config = config(&world.provider, json!({}));
-    config["steps"][0]["request"]["query"]["name"] = json!("{full_name}");
+    config["steps"][0]["request"]["url"] = json!(world.provider.url("/other/submit"));
+    config["steps"][1]["request"]["url"] = json!(world.provider.url("/other/poll"));
     world.add_provider("again", &config);
     world.run("SELECT leadlex.enable_provider('main', false)");
-    let error = try_enrich(&mut world.caller(), 2)["error"].clone();
-    assert!(refused(&error), "{error}");
-    assert_eq!(world.phone(2), None);
-    // Of the same person it is no mistake.
-    world.run("UPDATE crm SET phone = NULL");
-    let told = enrich(&mut world.caller(), 1).unwrap();
+    let told = enrich(&mut world.caller(), 2).unwrap();
     assert_eq!((&told["source"], &told["fields_updated"]), (&json!("again"), &json!(["phone"])), "{told}");
+    assert_eq!(slow.submissions(), 1);
 }
 
 #[test]

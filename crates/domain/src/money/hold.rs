@@ -16,6 +16,8 @@ pub struct Hold {
     pub currency: Currency,
     /// The most that the answer can cost.
     pub amount: Amount,
+    /// The most that asking for it can cost: other requests leave so much of a budget.
+    pub polls: Amount,
     /// The UTC day on which it was handed in, in days since 1970-01-01.
     pub day: i64,
 }
@@ -23,18 +25,19 @@ pub struct Hold {
 impl Hold {
     /// As a ticket has it; [`Hold::from_json`] reads it. The id comes first: the worker looks for it there.
     pub fn to_json(&self) -> Value {
-        json!([self.id, self.provider, self.currency.name(), self.amount.0, self.day])
+        json!([self.id, self.provider, self.currency.name(), self.amount.0, self.day, self.polls.0])
     }
 
     /// `None`: nothing is held, or the text has another form.
     pub fn from_json(json: &Value) -> Option<Hold> {
-        let [id, provider, currency, amount, day] = json.as_array()?.as_slice() else { return None };
+        let [id, provider, currency, amount, day, polls] = json.as_array()?.as_slice() else { return None };
         Some(Hold {
             id: id.as_str()?.parse().ok()?,
             provider: provider.as_str()?.to_owned(),
             currency: Currency::parse(currency.as_str()?)?,
             amount: Amount(amount.as_i64()?),
             day: day.as_i64()?,
+            polls: Amount(polls.as_i64()?),
         })
     }
 }
@@ -45,9 +48,11 @@ pub struct HoldChange {
     /// Of questions that were handed in with it.
     pub new: Amount,
     /// What asking for these can cost.
-    pub polls: Amount,
+    pub new_polls: Amount,
     /// Of questions that it answers or gives up.
     pub over: Amount,
+    /// What was kept for asking for these.
+    pub over_polls: Amount,
     /// Of these, of questions that are given up: the vendor may have billed them, and that will never be known.
     pub lost: Amount,
 }
@@ -58,8 +63,9 @@ impl HoldChange {
     pub fn plus(self, other: HoldChange) -> HoldChange {
         HoldChange {
             new: self.new.plus(other.new),
-            polls: self.polls.plus(other.polls),
+            new_polls: self.new_polls.plus(other.new_polls),
             over: self.over.plus(other.over),
+            over_polls: self.over_polls.plus(other.over_polls),
             lost: self.lost.plus(other.lost),
         }
     }
@@ -77,6 +83,7 @@ mod tests {
             currency: Currency::parse("USD").unwrap(),
             amount: Amount(280_000),
             day: 20_787,
+            polls: Amount(10_000),
         };
         assert_eq!(Hold::from_json(&hold.to_json()), Some(hold));
         for other in [json!(null), json!([]), json!(["x", "main", "USD", 1, 1]), json!({"id": 1})] {

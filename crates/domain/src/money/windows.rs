@@ -124,10 +124,10 @@ impl Windows {
         polls_reserved: Amount::ZERO,
     };
 
-    /// The same with what is held for questions that were handed in before.
+    /// The same with what is held for questions that were handed in before, and for asking for them.
     #[must_use]
-    pub fn holding(self, held: Amount) -> Windows {
-        Windows { held, ..self }
+    pub fn holding(self, held: Amount, polls_held: Amount) -> Windows {
+        Windows { held, polls_held, ..self }
     }
 
     /// Nothing reserved; `of_day` and `of_month` are those of `now`.
@@ -151,6 +151,11 @@ impl Windows {
     pub fn left(&self, (period, budget): (Period, Amount), fetches: bool, now: i64) -> Amount {
         let left = budget.minus(self.used(period, now)).minus(self.reserved).minus(self.held);
         if fetches { left } else { left.minus(self.polls_held).minus(self.polls_reserved) }
+    }
+
+    /// Whether questions are handed in, or about to be, that are not answered yet.
+    pub fn owes_answers(&self) -> bool {
+        [self.held, self.polls_held, self.polls_reserved].iter().any(|amount| *amount > Amount::ZERO)
     }
 
     /// How soon there may be so much left, where there is not now.
@@ -189,19 +194,14 @@ impl Windows {
         self.reserved = self.reserved.minus(most);
     }
 
-    /// A question is under way from now on, or no longer. What its polls can cost goes with it, in proportion.
-    pub fn hold(&mut self, amount: Amount) {
-        let before = self.held;
-        self.held = Amount(before.0.saturating_add(amount.0).max(0));
-        if self.held < before {
-            let left = i128::from(self.polls_held.0) * i128::from(self.held.0) / i128::from(before.0);
-            self.polls_held = Amount(i64::try_from(left).unwrap_or_default());
-        }
+    /// A question is under way from now on. `polls`: what asking for it can cost.
+    pub fn hold(&mut self, amount: Amount, polls: Amount) {
+        (self.held, self.polls_held) = (self.held.plus(amount), self.polls_held.plus(polls));
     }
 
-    /// What polls of a question that is under way from now on can cost.
-    pub fn hold_polls(&mut self, amount: Amount) {
-        self.polls_held = self.polls_held.plus(amount);
+    /// It is no longer.
+    pub fn let_go(&mut self, amount: Amount, polls: Amount) {
+        (self.held, self.polls_held) = (self.held.minus(amount), self.polls_held.minus(polls));
     }
 
     /// Before a request is sent that hands in questions: what asking for them can cost.

@@ -66,9 +66,9 @@ fn a_clock_that_was_ahead_loses_nothing() {
 #[test]
 fn what_is_under_way_is_held() {
     let mut windows = Windows::new(LATE, Amount::ZERO, Amount::ZERO, Amount::ZERO);
-    windows.hold(amount("0.28"));
+    windows.hold(amount("0.28"), Amount::ZERO);
     assert_eq!(windows.left((Period::Total, amount("1")), false, LATE), amount("0.72"));
-    windows.hold(Amount(-amount("0.28").0));
+    windows.let_go(amount("0.28"), Amount::ZERO);
     assert_eq!(windows.open(), Amount::ZERO);
 }
 
@@ -81,16 +81,15 @@ fn what_polls_may_cost_is_for_them_alone() {
     assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.90"), amount("1")));
     windows.release_polls(amount("0.10"));
     for _ in 0..2 {
-        windows.hold(amount("0.28"));
-        windows.hold_polls(amount("0.10"));
+        windows.hold(amount("0.28"), amount("0.10"));
     }
     assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.24"), amount("0.44")));
     let lacks = |fetches| windows.lacks(amount("0.3"), (Period::Total, amount("1")), fetches, LATE);
     assert_eq!((lacks(false), lacks(true)), (Lack::UntilAnswersCome, Lack::UntilRequestsEnd));
     // They go with the questions.
-    windows.hold(Amount(-amount("0.28").0));
+    windows.let_go(amount("0.28"), amount("0.10"));
     assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.62"), amount("0.72")));
-    windows.hold(Amount(-amount("0.28").0));
+    windows.let_go(amount("0.28"), amount("0.10"));
     assert_eq!(left(&windows, false), amount("1"));
 }
 
@@ -104,7 +103,7 @@ fn what_is_kept_free_is_waited_for_as_long_as_that_may_last() {
     windows.reserve(Amount(200_000));
     assert_eq!(lacks(&windows, 400_000), Lack::UntilRequestsEnd);
     assert_eq!(lacks(&windows, 400_001), Lack::UntilReset);
-    let windows = windows.holding(Amount(100_000));
+    let windows = windows.holding(Amount(100_000), Amount::ZERO);
     assert_eq!(lacks(&windows, 300_000), Lack::UntilRequestsEnd);
     assert_eq!(lacks(&windows, 400_000), Lack::UntilAnswersCome);
     assert_eq!(lacks(&windows, 400_001), Lack::UntilReset);

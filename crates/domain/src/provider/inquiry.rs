@@ -431,6 +431,11 @@ impl Inquiry {
         self.present(config).polls()
     }
 
+    /// Whether a later request asks for what is handed in.
+    pub fn is_to_be_polled(&self, config: &Config) -> bool {
+        self.steps(config)[self.step + 1..].iter().any(Step::polls)
+    }
+
     /// Nothing has been handed in.
     pub fn is_new(&self) -> bool {
         self.step == 0 && self.place.is_none()

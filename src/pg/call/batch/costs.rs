@@ -6,7 +6,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::pg::provider::health;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::tallies;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::money::{Amount, Currency};

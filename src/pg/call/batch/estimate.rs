@@ -21,7 +21,7 @@ use crate::pg::provider::health;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::provider::{Asking, Past, Ready, Sought};
 use crate::pg::shared::layout;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::call_error::Failure;

@@ -9,7 +9,7 @@ use crate::pg::call::batch::FieldRequest;
 use crate::pg::call::target;
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use crate::pg::table::{Binding, Found};

@@ -20,7 +20,7 @@ use crate::pg::provider::uses;
 use crate::pg::provider::{Asked, Asker, Asking, Landed, Past, Queued, Rejected};
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::{claims, transaction};
-use crate::pg::store::config::LoadedProvider;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::{checks, idempotency, ledger, suppressions};
 use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::{clock, settings, snapshot, spi};

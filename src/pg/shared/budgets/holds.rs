@@ -5,10 +5,10 @@ use leadlex_domain::money::Amount;
 
 impl Table<'_> {
     /// What a question holds that was handed in is never in the tables, as there is no room to keep it: it counts as spent.
-    pub fn lose(&mut self, key: &EntryKey, amount: Amount, now: i64) {
+    pub fn lose(&mut self, key: &EntryKey, (amount, polls): (Amount, Amount), now: i64) {
         self.head.changes += 1;
         self.each_of(&key.of, |sum| {
-            sum.windows.hold(Amount(-amount.0));
+            sum.windows.let_go(amount, polls);
             sum.windows.book(key.day, amount, now);
             sum.unrecorded = sum.unrecorded.plus(amount);
         });
@@ -20,8 +20,13 @@ impl Table<'_> {
     }
 
     /// What was released stays in the tables: it is held until it is taken out of them.
-    pub fn hold_again(&mut self, of: &SumKey, amount: Amount) {
-        self.each_of(of, |sum| sum.windows.hold(amount));
+    pub fn hold_again(&mut self, of: &SumKey, amount: Amount, polls: Amount) {
+        self.each_of(of, |sum| sum.windows.hold(amount, polls));
+    }
+
+    /// It is answered, by a request that costs money of another currency.
+    pub fn let_go(&mut self, of: &SumKey, amount: Amount, polls: Amount) {
+        self.each_of(of, |sum| sum.windows.let_go(amount, polls));
     }
 
     /// So much of what is held is in the tables by now, and their lease is smaller by as much.
@@ -42,10 +47,10 @@ impl Table<'_> {
         }
     }
 
-    /// What was held is spent by the tables: on this day.
-    pub fn given_up(&mut self, of: &SumKey, (day, amount): (i64, Amount), now: i64) {
+    /// What was held is spent by the tables: on this day. It is not asked for any more.
+    pub fn given_up(&mut self, of: &SumKey, (day, amount, polls): (i64, Amount, Amount), now: i64) {
         self.each_of(of, |sum| {
-            sum.windows.hold(Amount(-amount.0));
+            sum.windows.let_go(amount, polls);
             sum.windows.book(day, amount, now);
         });
     }

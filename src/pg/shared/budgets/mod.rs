@@ -176,13 +176,18 @@ pub fn leave() {
 }
 
 /// From any thread: there was no room to keep a question that was handed in, so what it holds counts as spent.
-pub fn lose(key: &EntryKey, amount: Amount) {
-    robust_mutex::from_thread(|| locked(|table| table.lose(key, amount, clock::now())));
+pub fn lose(key: &EntryKey, amount: Amount, polls: Amount) {
+    robust_mutex::from_thread(|| locked(|table| table.lose(key, (amount, polls), clock::now())));
 }
 
 /// From any thread: there was no room to keep that what a question holds is released.
-pub fn hold_again(of: &SumKey, amount: Amount) {
-    robust_mutex::from_thread(|| locked(|table| table.hold_again(of, amount)));
+pub fn hold_again(of: &SumKey, amount: Amount, polls: Amount) {
+    robust_mutex::from_thread(|| locked(|table| table.hold_again(of, amount, polls)));
+}
+
+/// From any thread: what a question holds is released, by a request that costs money of another currency.
+pub fn let_go(of: &SumKey, amount: Amount, polls: Amount) {
+    robust_mutex::from_thread(|| locked(|table| table.let_go(of, amount, polls)));
 }
 
 /// What is held and is in the tables by now, and what will never be. The leases in the tables are smaller by what is.
@@ -193,10 +198,14 @@ pub fn holds_recorded(written: &[(SumKey, Amount)], never: &[(SumKey, Amount)]) 
     });
 }
 
-/// What was held and is spent by the tables, with its day.
-pub fn given_up(holds: &[(SumKey, i64, Amount)]) {
+/// What was held and is spent by the tables, with its day; and what was kept for asking for it.
+pub fn given_up(holds: &[(SumKey, i64, Amount, Amount)]) {
     let now = clock::now();
-    locked(|table| holds.iter().for_each(|(of, day, amount)| table.given_up(of, (*day, *amount), now)));
+    locked(|table| {
+        for (of, day, amount, polls) in holds {
+            table.given_up(of, (*day, *amount, *polls), now);
+        }
+    });
 }
 
 /// What became of fields that a provider supplied. Cannot fail.

@@ -387,7 +387,9 @@ impl Table<'_> {
         }
         let is_over = |limit: &Limit| {
             let windows = &self.sums[sums[limit.sum]].windows;
-            windows.left((limit.period, limit.amount), wish.fetches, wish.now) < most.plus(wish.polls)
+            // What is left may be too little for all polls of one question: then there is one at a time.
+            let polls = if windows.owes_answers() { wish.polls } else { Amount::ZERO };
+            windows.left((limit.period, limit.amount), wish.fetches, wish.now) < most.plus(polls)
         };
         if let Some(over) = wish.limits.iter().position(is_over) {
             return Err(Denied::Budget(over));
@@ -455,9 +457,8 @@ impl Table<'_> {
             sum.windows.release_polls(reservation.polls);
             sum.windows.book(reservation.day, booked, now);
             sum.unrecorded = sum.unrecorded.plus(booked);
-            sum.windows.hold(holds.new);
-            sum.windows.hold_polls(holds.polls);
-            sum.windows.hold(Amount(-holds.over.0));
+            sum.windows.hold(holds.new, holds.new_polls);
+            sum.windows.let_go(holds.over, holds.over_polls);
         }
         let finest = &mut self.sums[sums[0]];
         finest.unrecorded_holds = finest.unrecorded_holds.plus(holds.new);

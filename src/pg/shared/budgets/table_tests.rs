@@ -235,3 +235,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn with_little_left_one_question_at_a_time_is_handed_in() {
+    let mut tables = Tables::new(16, 16);
+    let of = key(1, "one");
+    ready(&mut tables, of);
+    let _ = tables.table().reserve(&wish(of, 10, &[], NOW));
+    tables.write(&mut Books::default(), Close::Idle, NOW);
+    let limit = [Limit { sum: 0, period: Period::Day, amount: Amount(100) }];
+    let hand_in = Wish { polls: Amount(500), ..wish(of, 10, &limit, NOW) };
+    let held = tables.table().reserve(&hand_in).expect("there is no other");
+    assert_eq!(tables.table().reserve(&hand_in).unwrap_err(), Denied::Budget(0));
+    let holds = HoldChange { new_polls: Amount(500), ..HoldChange::default() };
+    tables.table().settle(&held, (&bill(10), &FieldCounts::NONE), holds, NOW);
+    assert_eq!(tables.table().reserve(&wish(of, 1, &limit, NOW)).unwrap_err(), Denied::Budget(0));
+    let fetch = Wish { fetches: true, ..wish(of, 90, &limit, NOW) };
+    let fetched = tables.table().reserve(&fetch).expect("all that is left is for its polls");
+    let over = HoldChange { over_polls: Amount(500), ..HoldChange::default() };
+    tables.table().settle(&fetched, (&bill(20), &FieldCounts::NONE), over, NOW);
+    // 30 are used, and that is too much for 500, too.
+    tables.table().reserve(&hand_in).expect("there is no other again");
+}
