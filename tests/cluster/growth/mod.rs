@@ -9,6 +9,7 @@ use crate::support::eventually;
 use crate::world::{Beginning, World, enrich, number};
 
 mod exact;
+mod forgetting;
 mod partitions;
 mod sizes;
 

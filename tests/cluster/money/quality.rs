@@ -228,5 +228,7 @@ fn answers_about_others_count_for_estimates_and_for_the_order() {
     let mut caller = world.caller();
     caller.batch_execute("SET leadlex.waterfall = 'cheapest'").unwrap();
     let order = "SELECT string_agg(provider, ' ') FROM leadlex.estimate_cost('crm', NULL, '{phone}')";
-    eventually("1.00 a number against 0.50", Duration::from_secs(5), || text(&mut caller, order) == "dear main");
+    eventually("1.00 a number against 0.50", Duration::from_secs(5), || {
+        text(&mut caller, order) == "dear main"
+    });
 }
