@@ -17,7 +17,7 @@ CREATE TABLE leadlex.ticket (
     PRIMARY KEY (workspace_id, question)
 );
 -- For the worker: whether the vendor gave the same id for somebody else.
-CREATE INDEX ticket_vendor_id ON leadlex.ticket (provider_id, vendor_id) WHERE vendor_id IS NOT NULL;
+CREATE INDEX ticket_vendor_id ON leadlex.ticket (vendor_id) WHERE vendor_id IS NOT NULL;
 -- For the worker: which are over their time.
 CREATE INDEX ticket_expires_at ON leadlex.ticket (expires_at);
 -- For leadlex.forget_contact.

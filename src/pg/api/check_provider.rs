@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::pg::api::providers::{checked, find, unknown};
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
-use crate::pg::provider::spending::Spender;
+use crate::pg::provider::spending::{Purpose, Spender};
 use crate::pg::provider::{Asker, Ready, Refused};
 use crate::pg::shared::layout;
 use crate::pg::shared::wait;
@@ -184,8 +184,18 @@ fn one_request(
         Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
     let (fields, wanted) = (Some(config.maps()), FieldSet::EMPTY);
-    let asked =
-        (prepared.question, Spender { workspace: NOBODY, fields, wanted, contacts: 1, held: Amount::ZERO });
+    let asked = (
+        prepared.question,
+        Spender {
+            workspace: NOBODY,
+            fields,
+            wanted,
+            supplied: inquiry.supplied(),
+            contacts: 1,
+            held: Amount::ZERO,
+            purpose: Purpose::Fetch,
+        },
+    );
     let in_flight = match provider::admit_in_time(found, config, asked, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
         Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),

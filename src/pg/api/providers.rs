@@ -34,8 +34,23 @@ fn mistaken(error: ConfigError) -> ! {
         sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
         message: format!("provider configuration: {place}: {}", error.message),
         detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
-        hint: Some("The format is described in the extension's documentation, docs/providers/configuration.md. leadlex.check_provider tries a provider out.".into()),
+        hint: Some(format!(
+            "The format is described in the extension's documentation, docs/{}. leadlex.check_provider tries a provider out.",
+            page_of(&error.place)
+        )),
     })
+}
+
+/// Which page of the documentation is about this place of a configuration.
+fn page_of(place: &str) -> &'static str {
+    match place.trim_start_matches('/').split('/').next().unwrap_or_default() {
+        "login" | "steps" | "poll_every_s" | "poll_for_s" | "when_pending" | "send" => {
+            "providers/several-requests.md"
+        }
+        "bulk" => "providers/bulk.md",
+        "price" | "low_balance" => "money.md",
+        _ => "providers/configuration.md",
+    }
 }
 
 fn secret_allowed(secret: &str) {

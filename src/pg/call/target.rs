@@ -75,7 +75,10 @@ fn not_bound(relation: pg_sys::Oid) -> ! {
         Some(whole) => format!("It is a part of {}, which is: name that table.", whole.name()),
         None => match table::unfit_relation(relation) {
             Some(why) => format!("It cannot be bound, as it is {why}. Pass a table that is bound."),
-            None => format!("Run SELECT leadlex.bind_contacts({}).", table::literal(&name)),
+            None => format!(
+                "Run SELECT leadlex.bind_contacts({}). Its argument columns maps columns that are called otherwise.",
+                table::literal(&name)
+            ),
         },
     };
     raise::not_ready(format!("table {name} is not bound"), hint)

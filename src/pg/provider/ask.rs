@@ -15,7 +15,7 @@ use crate::pg::provider::login::{self, log_in};
 use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
 use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait, send_for_all, time_for};
 use crate::pg::provider::shared_values::About;
-use crate::pg::provider::spending::{Spender, counts_on};
+use crate::pg::provider::spending::{Purpose, Spender, counts_on};
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, told_of, turn, used};
 use crate::pg::shared::receipts;
@@ -130,8 +130,10 @@ impl Put<'_> {
             workspace: asking.workspace,
             fields,
             wanted,
+            supplied: inquiry.supplied(),
             contacts: 1,
             held: held.as_ref().map(|hold| counts_on(config, hold)).unwrap_or_default(),
+            purpose: Purpose::of(config, &inquiry),
         };
         let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
             Ok(in_flight) => in_flight,

@@ -16,7 +16,7 @@ use crate::pg::provider::sending::{
     Prepared, Ready, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
 };
 use crate::pg::provider::shared_values::About;
-use crate::pg::provider::spending::{Spender, counts_on};
+use crate::pg::provider::spending::{Purpose, Spender, counts_on};
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
 use crate::pg::shared::single_flight::Claim;
@@ -181,8 +181,9 @@ impl Table<'_> {
             .zip(&claims)
             .map(|(guest, claim)| self.under_way(guest)?.held(provider, claim.is_some()))
             .collect();
-        let spender =
-            spender(config, &present, held.iter().flatten().map(|hold| counts_on(config, hold)).sum());
+        let held_in_all = held.iter().flatten().map(|hold| counts_on(config, hold)).sum();
+        let purpose = present.first().map_or(Purpose::Ask, |guest| Purpose::of(config, &self.inquiry(guest)));
+        let spender = spender(config, &present, held_in_all, purpose);
         let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
         let time = time.min(left);
         let Prepared { mut request, .. } = prepared;
@@ -404,15 +405,17 @@ fn one_id_for_all(sinks: &mut [ReceiptSink]) {
 type Shared<'a> = (&'a Arc<HttpRequest>, Option<login::Place>, Option<Arc<Claim>>, Option<Hold>);
 
 /// All of them are of one workspace: that of the call.
-fn spender(config: &Config, present: &[&Guest<'_>], held: Amount) -> Spender {
+fn spender(config: &Config, present: &[&Guest<'_>], held: Amount, purpose: Purpose) -> Spender {
     let wanted = || present.iter().map(|guest| config.fills().intersect(guest.missing));
     let fields = wanted().map(|wanted| config.maps_of(wanted));
     Spender {
         workspace: present.first().map(|guest| guest.asking.workspace).unwrap_or_default(),
         fields: Some(fields.fold(FieldSet::EMPTY, FieldSet::union)),
         wanted: wanted().fold(FieldSet::EMPTY, FieldSet::union),
+        supplied: FieldSet::EMPTY,
         contacts: present.len() as u32,
         held,
+        purpose,
     }
 }
 

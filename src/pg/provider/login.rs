@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::pg::installation;
 use crate::pg::provider::asker::{Asker, Refused};
 use crate::pg::provider::sending::{Prepared, admit, admit_in_time, longest, reveal, send};
-use crate::pg::provider::spending::Spender;
+use crate::pg::provider::spending::{Purpose, Spender};
 use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
@@ -97,8 +97,10 @@ pub fn log_in(
                         workspace,
                         fields: None,
                         wanted: FieldSet::EMPTY,
+                        supplied: FieldSet::EMPTY,
                         contacts: 1,
                         held: Amount::ZERO,
+                        purpose: Purpose::Fetch,
                     },
                 );
                 let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;

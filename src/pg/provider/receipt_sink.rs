@@ -164,9 +164,16 @@ impl ReceiptSink {
                     // From now on the vendor works on it, and bills it without being asked.
                     let spending = self.in_flight.spending.as_ref();
                     let is_new = ticket.hold.is_none() && inquiry.is_poll(&self.config);
-                    let new = spending.filter(|_| is_new).and_then(|spending| spending.new_hold());
+                    let new = spending
+                        .filter(|_| is_new)
+                        .and_then(|spending| spending.new_hold(inquiry.supplied()));
                     let change = HoldChange {
                         new: new.as_ref().map(|hold| hold.amount).unwrap_or_default(),
+                        polls: new
+                            .as_ref()
+                            .and(spending)
+                            .map(|spending| spending.polls_of_one())
+                            .unwrap_or_default(),
                         ..HoldChange::default()
                     };
                     ticket.hold = new.or(ticket.hold);
@@ -186,7 +193,7 @@ impl ReceiptSink {
         let ours = released.as_ref().filter(|hold| self.is_in_currency_of(hold));
         let over = ours.map(|hold| hold.amount).unwrap_or_default();
         let lost = if is_lost { over } else { Amount::ZERO };
-        Decided { ticket: None, released, change: HoldChange { over, lost, new: Amount::ZERO } }
+        Decided { ticket: None, released, change: HoldChange { over, lost, ..HoldChange::default() } }
     }
 
     /// Keeps what came, and tells who waits for it. `waits`: the backend itself waits until a refusal is written.

@@ -21,7 +21,7 @@ use leadlex_domain::money::quality::FieldCounts;
 use leadlex_domain::money::windows::{Lack, day_of};
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
-use leadlex_domain::provider::{Config, Fault, FaultKind, Progress, Reported, Supplied};
+use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Progress, Reported, Supplied};
 use leadlex_domain::reply::Costs;
 use leadlex_domain::ticket::Ticket;
 
@@ -45,10 +45,37 @@ pub struct Spender {
     pub fields: Option<FieldSet>,
     /// The fields that it is asked for; of several contacts all of them.
     pub wanted: FieldSet,
+    /// Of its fields, those that earlier steps supplied: they are paid.
+    pub supplied: FieldSet,
     /// How many the request is about.
     pub contacts: u32,
     /// Of what the answer can cost, the part that is kept free since they were handed in.
     pub held: Amount,
+    pub purpose: Purpose,
+}
+
+/// What a request is sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An answer.
+    Ask,
+    /// To hand in questions, which will be asked for so many times at most.
+    HandIn(u64),
+    /// To ask for what was handed in, or to log in.
+    Fetch,
+}
+
+impl Purpose {
+    /// Of the request that is next.
+    pub fn of(config: &Config, inquiry: &Inquiry) -> Purpose {
+        /// More polls are only sent where a budget has something left.
+        const MOST_POLLS: u64 = 60;
+        match config.most_polls() {
+            0 => Purpose::Ask,
+            _ if inquiry.is_poll(config) => Purpose::Fetch,
+            polls => Purpose::HandIn(polls.min(MOST_POLLS)),
+        }
+    }
 }
 
 /// What is kept free for a question that was handed in, until this provider answers it. `claimed`: nobody else asks for it now.
@@ -103,6 +130,10 @@ pub struct Spending {
     /// What its answer can cost at most, for all of its contacts.
     most_of_answer: Amount,
     contacts: u32,
+    /// The fields that its answer can supply.
+    fields: FieldSet,
+    /// What asking for what it hands in can cost, for all of its contacts.
+    polls: Amount,
     /// It asks for what was handed in and is paid for with the answer.
     owed: bool,
     of: EntryKey,
@@ -135,12 +166,18 @@ impl Spending {
         *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = change;
     }
 
-    /// What is kept free from now on for one question that this request has handed in; `None`: it costs nothing.
-    pub fn new_hold(&self) -> Option<Hold> {
-        let currency = self.price.as_ref()?.currency;
-        let amount = Amount(self.most_of_answer.0 / i64::from(self.contacts.max(1)));
+    /// What is kept free from now on for one question that this request has handed in, of which these fields are supplied; `None`: it
+    /// costs nothing more.
+    pub fn new_hold(&self, supplied: FieldSet) -> Option<Hold> {
+        let price = self.price.as_ref()?;
+        let (currency, amount) = (price.currency, price.most_of_rest(self.fields, supplied));
         let (id, provider, day) = (Uuid::now_v7(), self.of.of.name().to_owned(), self.of.day);
         (amount > Amount::ZERO).then_some(Hold { id, provider, currency, amount, day })
+    }
+
+    /// What asking for one question can cost that this request has handed in.
+    pub fn polls_of_one(&self) -> Amount {
+        Amount(self.polls.0 / i64::from(self.contacts.max(1)))
     }
 
     /// From any thread: there was no room to keep what was handed in. It counts as spent.
@@ -226,12 +263,18 @@ fn attempt(
         return Err(Refused { fault: no_price(budget), later: None });
     }
     let most_of_answer = match (price, spender.fields) {
-        (Some(price), Some(fields)) => price.most_of_answer(fields).times(spender.contacts.into()),
+        (Some(price), Some(fields)) => {
+            price.most_of_rest(fields, spender.supplied).times(spender.contacts.into())
+        }
         _ => Amount::ZERO,
     };
     // What was handed in is kept free already.
     let open = most_of_answer.minus(spender.held);
     let most = price.map(|price| price.per_request().plus(open));
+    let polls = match (spender.purpose, price) {
+        (Purpose::HandIn(polls), Some(price)) => price.per_request().times(polls),
+        _ => Amount::ZERO,
+    };
     let limits: Vec<Limit> = budgets.iter().copied().map(limit).collect();
     let now = clock::now();
     let of = sum_key(price.map(|price| price.currency), spender.workspace, &provider.name);
@@ -240,11 +283,10 @@ fn attempt(
         entry,
         most,
         limits: &limits,
+        fetches: spender.purpose == Purpose::Fetch,
+        polls,
         lease: lease(most.unwrap_or_default(), &limits),
-        most_credits: price
-            .and_then(Price::most_credits)
-            .filter(|_| !limits.is_empty())
-            .map(|most| most.times(spender.contacts.into())),
+        most_credits: price.and_then(Price::most_credits).filter(|_| !limits.is_empty()),
         now,
     };
     let per_request = price.map(Price::per_request).unwrap_or_default();
@@ -257,6 +299,8 @@ fn attempt(
                 price: price.cloned(),
                 most_of_answer,
                 contacts: spender.contacts,
+                fields: spender.fields.unwrap_or_default(),
+                polls,
                 owed: spender.held > Amount::ZERO,
                 of: entry,
                 holds: Mutex::default(),
@@ -265,7 +309,8 @@ fn attempt(
             }))
         }
         Err(Denied::Budget(at)) => {
-            let (fault, lack) = over_budget(budgets[at], most.unwrap_or_default(), now);
+            let most = most.unwrap_or_default().plus(polls);
+            let (fault, lack) = over_budget(budgets[at], (most, wish.fetches), now);
             // With fewer contacts it may be enough, and in a moment, too.
             if spender.contacts == 1 && lack != Lack::UntilRequestsEnd {
                 budget_events::tell_out(budgets[at], now);
@@ -320,10 +365,11 @@ fn no_price(budget: &Budget) -> Fault {
 }
 
 /// `most`: what the request can cost at most.
-fn over_budget(budget: &Budget, most: Amount, now: i64) -> (Fault, Lack) {
+fn over_budget(budget: &Budget, (most, fetches): (Amount, bool), now: i64) -> (Fault, Lack) {
     let until_reset = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
-    let lack = budgets::windows(&budget_events::sum_of(budget))
-        .map_or(Lack::UntilReset, |windows| windows.lacks(most, budget.period, budget.amount, now));
+    let lack = budgets::windows(&budget_events::sum_of(budget)).map_or(Lack::UntilReset, |windows| {
+        windows.lacks(most, (budget.period, budget.amount), fetches, now)
+    });
     let at_most = |seconds: u64| Some(until_reset.unwrap_or(u64::MAX).min(seconds));
     let (retry_after_s, until) = match lack {
         Lack::UntilRequestsEnd => (at_most(UNDER_WAY_S), ", until requests that are under way are answered"),

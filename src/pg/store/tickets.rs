@@ -113,15 +113,16 @@ fn uuids(hashes: impl Iterator<Item = Hash>) -> Vec<pgrx::Uuid> {
 // Of those that are new, so not of the same question. The same id for the same person is no mistake.
 static GIVEN_BEFORE: Statement = Statement::new(
     "SELECT n.workspace_id, n.question
-     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5))
-         AS n(workspace_id, question, provider_id, vendor_id, whom)
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
+         AS n(workspace_id, question, vendor_id, whom)
      WHERE EXISTS (SELECT FROM leadlex.ticket AS t
-                   WHERE t.provider_id OPERATOR(pg_catalog.=) n.provider_id AND t.vendor_id OPERATOR(pg_catalog.=) n.vendor_id
+                   WHERE t.vendor_id OPERATOR(pg_catalog.=) n.vendor_id
                      AND t.vendor_id IS NOT NULL AND t.whom OPERATOR(pg_catalog.<>) n.whom
                      AND t.question OPERATOR(pg_catalog.<>) n.question)",
 );
 
-/// Those of new tickets whose id the vendor has given for somebody else, in the books or among these: by workspace and question.
+/// Those of new tickets whose id the vendor has given for somebody else, be it by another configuration of the same vendor (an id is
+/// hashed with the address that it is asked for at), in the books or among these: by workspace and question.
 fn of_others(tickets: &[(&Hash, &Filed, &Ticket)]) -> HashSet<(Uuid, Hash)> {
     let mut new: Vec<(&Hash, &Filed, i64, VendorId)> = tickets
         .iter()
@@ -136,17 +137,16 @@ fn of_others(tickets: &[(&Hash, &Filed, &Ticket)]) -> HashSet<(Uuid, Hash)> {
     let args = [
         arg(uuids(new.iter().map(|(_, filed, ..)| filed.workspace.into_bytes()))),
         arg(uuids(new.iter().map(|(question, ..)| **question))),
-        arg(uuids(new.iter().map(|(_, filed, ..)| filed.provider.into_bytes()))),
         of(|known| known.id),
         of(|known| known.whom),
     ];
     let found = as_owner(|| GIVEN_BEFORE.query(View::Latest, &args));
     let mut others: HashSet<(Uuid, Hash)> =
         found.iter().map(|row| (uuid(row, 0), uuid(row, 1).into_bytes())).collect();
-    let mut given: HashMap<(Uuid, Hash), Hash> = HashMap::new();
+    let mut given: HashMap<Hash, Hash> = HashMap::new();
     for (question, filed, _, VendorId { id, whom }) in new {
         let own = (filed.workspace, *question);
-        if !others.contains(&own) && *given.entry((filed.provider, id)).or_insert(whom) != whom {
+        if !others.contains(&own) && *given.entry(id).or_insert(whom) != whom {
             others.insert(own);
         }
     }

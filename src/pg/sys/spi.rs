@@ -308,6 +308,8 @@ pub struct About {
     pub datatype: Option<String>,
     pub constraint: Option<String>,
     pub file: Option<String>,
+    /// What was being run, the innermost first.
+    pub context: Option<String>,
 }
 
 impl About {
@@ -326,6 +328,7 @@ impl About {
             datatype: text(error.datatype_name),
             constraint: text(error.constraint_name),
             file: text(error.filename),
+            context: text(error.context),
         }
     }
 }

@@ -64,11 +64,17 @@ impl Binding {
         !kind.is_some_and(is_table) || self.hides_rows()
     }
 
-    /// Whether a policy of this table for what is written raised it: Postgres names the table in the message alone.
+    /// Whether a policy of this table for what is written raised it: Postgres names the table in the message alone, without its
+    /// schema. A trigger's own statement stands before ours in the context.
     pub fn is_refused_by_policy(&self, caught: &Caught) -> bool {
+        /// "SQL statement" and a quotation mark, in the languages of Postgres.
+        const INTRODUCTION: usize = 60;
+        let ours = format!("UPDATE {} AS t SET", self.name());
+        let at = caught.about.context.as_ref().and_then(|context| context.find(&ours));
         caught.sqlstate == sqlstate::INSUFFICIENT_PRIVILEGE
             && caught.about.file.as_deref() == Some("execMain.c")
-            && caught.message.contains(&format!("\"{}\"", self.table))
+            && caught.message.contains(&*self.table)
+            && at.is_some_and(|at| at < INTRODUCTION)
     }
 
     /// Whether its rows change by transactions of this server alone: not those of a view or foreign table.

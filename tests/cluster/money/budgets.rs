@@ -295,3 +295,44 @@ fn a_vendor_that_reports_more_than_it_said_is_booked_and_passed_over() {
     enrich(&mut caller, 3).unwrap();
     assert_eq!(contact(3).to_string().len(), 36);
 }
+
+/// Ten for ten contacts are one for each.
+#[test]
+fn a_report_about_several_contacts_is_measured_by_each() {
+    let world = world(14, json!(null));
+    let price = json!({"currency": "USD", "per_credit": 1, "most_credits": 1});
+    let body = json!({"requests": {"each": {"email": "{email}"}}});
+    let request = json!({"method": "POST", "url": world.provider.url("/bulk"), "body": body});
+    let bulk = json!({"request": request, "most": 10, "answers": "/people", "match": "position"});
+    let response = json!({"cost": {"pointer": "/credits"}});
+    configure(&world, "main", json!({"price": price, "bulk": bulk, "response": response}));
+    world.provider.on("/bulk", |request| {
+        let asked = request.json()["requests"].as_array().cloned().unwrap_or_default();
+        let people: Vec<_> = asked
+            .iter()
+            .map(|one| only_phone(&format!("+1202555 {}", one["email"].as_str().unwrap_or_default())))
+            .collect();
+        Behaviour::json(200, json!({"credits": people.len(), "people": people}))
+    });
+    world.provider.on(PATH, |request| {
+        let mut answer = only_phone(&format!("+1202555 {}", request.param("email").unwrap_or_default()));
+        answer["credits"] = json!(1);
+        Behaviour::json(200, answer)
+    });
+    world.run("SELECT leadlex.set_budget('main', 'day', 100)");
+    let mut caller = world.caller();
+    caller
+        .batch_execute("SELECT FROM enrich_contacts(ARRAY(SELECT id FROM crm ORDER BY id LIMIT 10))")
+        .unwrap();
+    enrich(&mut caller, 11).unwrap();
+    spend_is(&world, Duration::from_secs(2), "main 2/11/11/11 11");
+    // Two for one contact are not what was said.
+    world.provider.on(PATH, |request| {
+        let mut answer = only_phone(&format!("+1202555 {}", request.param("email").unwrap_or_default()));
+        answer["credits"] = json!(2);
+        Behaviour::json(200, answer)
+    });
+    enrich(&mut caller, 12).unwrap();
+    let failure = fails(enrich(&mut caller, 13)).json();
+    assert_eq!(failure["reason"], "budget", "{failure}");
+}

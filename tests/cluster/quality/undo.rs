@@ -189,6 +189,16 @@ fn what_a_policy_refuses_of_a_value_before_is_not_allowed_and_the_other_rows_are
          CREATE TRIGGER refuse BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION refuse()",
     );
     assert_eq!(fails(editor.query(&format!("{WEEK})"), &[])).sqlstate, "42501");
-    world.run("DROP TRIGGER refuse ON crm; DROP POLICY checked ON crm; CREATE POLICY seen ON crm TO editor USING (true)");
+    // Nor is what a trigger's statement meets, of a table with the same name.
+    world.run(
+        "DROP TRIGGER refuse ON crm; CREATE SCHEMA other; CREATE TABLE other.crm (id uuid); GRANT USAGE ON SCHEMA other TO editor;
+         GRANT INSERT ON other.crm TO editor; ALTER TABLE other.crm ENABLE ROW LEVEL SECURITY;
+         CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO other.crm VALUES (NEW.id); RETURN NEW; END $$;
+         CREATE TRIGGER refuse AFTER UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION log();
+         DROP POLICY checked ON crm; CREATE POLICY seen ON crm TO editor USING (true)",
+    );
+    let failure = fails(editor.query(&format!("{WEEK})"), &[]));
+    assert_eq!(failure.sqlstate, "42501", "{failure:?}");
+    world.run("DROP TRIGGER refuse ON crm");
     assert_eq!(rows(&mut editor, &format!("{WEEK})")), [found(2, None, "reverted")]);
 }

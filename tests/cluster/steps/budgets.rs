@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::vendor::{POLL, Ready, Slow, phone, world_with};
+use super::vendor::{POLL, Ready, SUBMIT, Slow, config, phone, world_with};
 use super::{SOON, tickets, wait_for_tickets};
 use crate::support::{Behaviour, Stop, eventually, fails};
 use crate::world::{Beginning, World, enrich, pid, try_enrich};
@@ -96,6 +96,82 @@ fn an_answer_without_data_frees_what_was_held() {
     assert_eq!(fails(enrich(&mut world.caller(), 2)).sqlstate, "LX409");
     assert_eq!(slow.submissions(), 2);
     spent_is(&world, "0 0");
+}
+
+/// Each poll costs something: what is handed in leaves room for asking for it.
+#[test]
+fn questions_that_are_handed_in_leave_something_for_polls() {
+    let beginning = Beginning { contacts: 20, credits: None, ..Beginning::default() };
+    let price = json!({"currency": "USD", "per_request": 0.01, "per_match": 0.4});
+    let (world, slow) =
+        world_with(Ready::AfterPolls(1), json!({"price": price, "poll_for_s": 20}), &beginning);
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 4.19)");
+    // Each takes a request, two polls and a match.
+    let done = "SELECT count(*) FROM crm WHERE phone IS NOT NULL";
+    let set = "SELECT count(*) FROM enrich_contacts(ARRAY(SELECT id FROM crm))";
+    eventually("all that can be paid are answered", Duration::from_secs(60), || {
+        world.caller().batch_execute(set).unwrap();
+        world.number(done) == 9
+    });
+    spent_is(&world, "3.87 0");
+    assert_eq!(slow.submissions(), 9);
+}
+
+/// A step that hands in may supply something already, which is billed then: only the rest is kept free.
+#[test]
+fn what_is_supplied_with_the_id_is_paid_and_the_rest_is_kept_free() {
+    let per_field = json!({"job_title": 0.05, "phone": 0.08});
+    let price = json!({"currency": "USD", "per_match": 0.2, "per_field": per_field});
+    let beginning = Beginning { contacts: 10, credits: None, ..Beginning::default() };
+    let (world, _slow) = world_with(Ready::AfterPolls(0), json!({}), &beginning);
+    let mut config = config(&world.provider, json!({}));
+    config["steps"][0]["response"] = json!({"fields": {"job_title": "/title"}});
+    let steps = json!({"steps": config["steps"], "price": price});
+    world.owner().execute("SELECT leadlex.alter_provider('main', config => $1)", &[&steps]).unwrap();
+    world.cluster.set("leadlex.total_timeout", "700ms");
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 0.33)");
+    world.provider.on(SUBMIT, |_| Behaviour::json(202, json!({"id": "t1", "title": "Engineer"})));
+    world.provider.on(POLL, |_| Behaviour::json(410, json!({})));
+    let told = enrich(&mut world.caller(), 1).unwrap();
+    assert_eq!((&told["pending"], &told["cost"]), (&json!(true), &json!({"USD": 0.25})), "{told}");
+    assert_eq!(budget(&world), "0.33 0");
+    wait_for_tickets(&world, 1);
+    assert_eq!(held(&world), "0.08");
+    world.cluster.set("leadlex.total_timeout", "15s");
+    let _ = try_enrich(&mut world.caller(), 1);
+    spent_is(&world, "0.25 0.08");
+    assert_eq!(budget(&world), "0.33 0");
+}
+
+/// What was kept free in another currency is free once the answer is there, and what it costs is booked in the new one.
+#[test]
+fn a_price_in_another_currency_counts_nothing_twice() {
+    for price in [json!({"currency": "EUR", "per_match": 0.4}), json!(null)] {
+        let (world, slow) = world(10, Ready::AfterPolls(0), "1.00");
+        for n in [1, 2] {
+            assert_eq!(reason(&try_enrich(&mut world.caller(), n)), "pending");
+        }
+        wait_for_tickets(&world, 2);
+        assert_eq!((budget(&world), held(&world)), ("0.56 0.44".to_owned(), "0.56".to_owned()));
+        // A budget in the old currency would keep it from being asked.
+        world.run("SELECT leadlex.set_budget(NULL, 'total', NULL)");
+        let config = json!({ "price": price });
+        world.owner().execute("SELECT leadlex.alter_provider('main', config => $1)", &[&config]).unwrap();
+        world.cluster.set("leadlex.total_timeout", "15s");
+        for n in [1, 2] {
+            let cost = enrich(&mut world.caller(), n).unwrap()["cost"].clone();
+            assert_eq!(cost, if price.is_null() { json!({}) } else { json!({"EUR": 0.4}) });
+        }
+        wait_for_tickets(&world, 0);
+        eventually("nothing is held", SOON, || held(&world) == "0");
+        let used = "SELECT coalesce(string_agg(currency || ' ' || cost, ', '), '') FROM leadlex.spend WHERE cost > 0";
+        eventually("in the new currency alone", SOON, || {
+            text(&world, used) == if price.is_null() { "" } else { "EUR 0.8" }
+        });
+        world.run("SELECT leadlex.set_budget(NULL, 'total', 1.00, currency => 'USD')");
+        assert_eq!(budget(&world), "0 1");
+        assert_eq!(slow.submissions(), 2);
+    }
 }
 
 #[test]

@@ -54,6 +54,26 @@ fn a_second_person_with_the_same_id_is_not_asked_for() {
     assert!(!told.contains("person2@"), "without the person");
 }
 
+/// Two configurations, or two workspaces with one each, may be of the same vendor.
+#[test]
+fn an_id_that_another_configuration_was_given_counts_too() {
+    let world = world_with(|_, _| "job-1".to_owned(), json!({}));
+    let first = enrich(&mut world.caller(), 1).unwrap();
+    assert_eq!(first["contact"]["phone"], phone("person1@acme.example"));
+    wait_for_tickets(&world, 0);
+    let mut config = config(&world.provider, json!({}));
+    config["steps"][0]["request"]["query"]["name"] = json!("{full_name}");
+    world.add_provider("again", &config);
+    world.run("SELECT leadlex.enable_provider('main', false)");
+    let error = try_enrich(&mut world.caller(), 2)["error"].clone();
+    assert!(refused(&error), "{error}");
+    assert_eq!(world.phone(2), None);
+    // Of the same person it is no mistake.
+    world.run("UPDATE crm SET phone = NULL");
+    let told = enrich(&mut world.caller(), 1).unwrap();
+    assert_eq!((&told["source"], &told["fields_updated"]), (&json!("again"), &json!(["phone"])), "{told}");
+}
+
 #[test]
 fn of_a_set_one_has_the_answer_and_of_jobs_too() {
     let world = world_with(|_, _| "job-1".to_owned(), json!({}));

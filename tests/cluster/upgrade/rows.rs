@@ -47,7 +47,7 @@ pub fn fill(client: &mut Client, provider: &Provider) {
              INSERT INTO leadlex.spend_hold VALUES (gen_random_uuid(), '10000000-0000-4000-8000-000000000000', 'main', 'USD', 0.28, '2026-01-01');
              INSERT INTO leadlex.spend_reported VALUES ('USD', 'main', 30);
              INSERT INTO leadlex.provider_field_tally VALUES (gen_random_uuid(), '10000000-0000-4000-8000-000000000000', 'phone', 'USD', 5, 4, 3, 1, 2, 0.28);
-             INSERT INTO leadlex.provider_rate VALUES (gen_random_uuid(), 50, 40, '{}');
+             INSERT INTO leadlex.provider_rate VALUES (gen_random_uuid(), 50, 40, 5, '{}');
              INSERT INTO leadlex.budget_limit VALUES ('other', 'day', '10000000-0000-4000-8000-000000000000', 'USD', 20.00);
              INSERT INTO leadlex.allotment VALUES ('10000000-0000-4000-8000-000000000000', 5, 'day', now());
              INSERT INTO leadlex.stopped (stopped_by, reason) VALUES ('dba', 'while it is updated');

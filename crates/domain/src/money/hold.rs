@@ -44,6 +44,8 @@ impl Hold {
 pub struct HoldChange {
     /// Of questions that were handed in with it.
     pub new: Amount,
+    /// What asking for these can cost.
+    pub polls: Amount,
     /// Of questions that it answers or gives up.
     pub over: Amount,
     /// Of these, of questions that are given up: the vendor may have billed them, and that will never be known.
@@ -56,6 +58,7 @@ impl HoldChange {
     pub fn plus(self, other: HoldChange) -> HoldChange {
         HoldChange {
             new: self.new.plus(other.new),
+            polls: self.polls.plus(other.polls),
             over: self.over.plus(other.over),
             lost: self.lost.plus(other.lost),
         }

@@ -105,6 +105,10 @@ pub struct Windows {
     reserved: Amount,
     /// Of questions that were handed in, and are not answered yet.
     held: Amount,
+    /// What asking for these can cost: only such requests may use it.
+    polls_held: Amount,
+    /// The same of requests on their way that hand in questions.
+    polls_reserved: Amount,
 }
 
 impl Windows {
@@ -116,6 +120,8 @@ impl Windows {
         total: Amount::ZERO,
         reserved: Amount::ZERO,
         held: Amount::ZERO,
+        polls_held: Amount::ZERO,
+        polls_reserved: Amount::ZERO,
     };
 
     /// The same with what is held for questions that were handed in before.
@@ -140,15 +146,18 @@ impl Windows {
         }
     }
 
-    /// What a request that is sent now could still cost, besides all that is spent and reserved.
-    pub fn left(&self, period: Period, budget: Amount, now: i64) -> Amount {
-        budget.minus(self.used(period, now)).minus(self.reserved).minus(self.held)
+    /// What a request that is sent now could still cost, besides all that is spent and reserved. `fetches`: it asks for what was
+    /// handed in, so that what is left for polls is for it.
+    pub fn left(&self, (period, budget): (Period, Amount), fetches: bool, now: i64) -> Amount {
+        let left = budget.minus(self.used(period, now)).minus(self.reserved).minus(self.held);
+        if fetches { left } else { left.minus(self.polls_held).minus(self.polls_reserved) }
     }
 
     /// How soon there may be so much left, where there is not now.
-    pub fn lacks(&self, most: Amount, period: Period, budget: Amount, now: i64) -> Lack {
+    pub fn lacks(&self, most: Amount, (period, budget): (Period, Amount), fetches: bool, now: i64) -> Lack {
         let unspent = budget.minus(self.used(period, now));
-        match unspent.minus(self.held) >= most {
+        let polls = if fetches { Amount::ZERO } else { self.polls_held };
+        match unspent.minus(self.held).minus(polls) >= most {
             true => Lack::UntilRequestsEnd,
             false if unspent >= most => Lack::UntilAnswersCome,
             false => Lack::UntilReset,
@@ -180,9 +189,29 @@ impl Windows {
         self.reserved = self.reserved.minus(most);
     }
 
-    /// A question is under way from now on, or no longer.
+    /// A question is under way from now on, or no longer. What its polls can cost goes with it, in proportion.
     pub fn hold(&mut self, amount: Amount) {
-        self.held = Amount(self.held.0.saturating_add(amount.0).max(0));
+        let before = self.held;
+        self.held = Amount(before.0.saturating_add(amount.0).max(0));
+        if self.held < before {
+            let left = i128::from(self.polls_held.0) * i128::from(self.held.0) / i128::from(before.0);
+            self.polls_held = Amount(i64::try_from(left).unwrap_or_default());
+        }
+    }
+
+    /// What polls of a question that is under way from now on can cost.
+    pub fn hold_polls(&mut self, amount: Amount) {
+        self.polls_held = self.polls_held.plus(amount);
+    }
+
+    /// Before a request is sent that hands in questions: what asking for them can cost.
+    pub fn reserve_polls(&mut self, amount: Amount) {
+        self.polls_reserved = self.polls_reserved.plus(amount);
+    }
+
+    /// The request is over.
+    pub fn release_polls(&mut self, amount: Amount) {
+        self.polls_reserved = self.polls_reserved.minus(amount);
     }
 
     /// Books what a request cost that was sent on this day.

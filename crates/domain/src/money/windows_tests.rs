@@ -36,12 +36,12 @@ fn midnight_and_the_end_of_the_month_give_room_again() {
     let mut windows = Windows::new(LATE, amount("9"), amount("90"), amount("900"));
     let today = day_of(LATE);
     windows.reserve(amount("1"));
-    assert_eq!(windows.left(Period::Day, amount("10"), LATE), Amount::ZERO);
-    assert_eq!(windows.left(Period::Month, amount("100"), LATE), amount("9"));
+    assert_eq!(windows.left((Period::Day, amount("10")), false, LATE), Amount::ZERO);
+    assert_eq!(windows.left((Period::Month, amount("100")), false, LATE), amount("9"));
     // What is on its way counts in the new day, too, until it is booked.
     let after = LATE + 20;
-    assert_eq!(windows.left(Period::Day, amount("10"), after), amount("9"));
-    assert_eq!(windows.left(Period::Month, amount("100"), after), amount("99"));
+    assert_eq!(windows.left((Period::Day, amount("10")), false, after), amount("9"));
+    assert_eq!(windows.left((Period::Month, amount("100")), false, after), amount("99"));
     // It was sent yesterday, and costs yesterday.
     windows.release(amount("1"));
     windows.book(today, amount("0.28"), after);
@@ -57,27 +57,50 @@ fn midnight_and_the_end_of_the_month_give_room_again() {
 #[test]
 fn a_clock_that_was_ahead_loses_nothing() {
     let mut windows = Windows::new(LATE + DAY_S, amount("9"), amount("9"), amount("9"));
-    assert_eq!(windows.left(Period::Day, amount("10"), LATE), amount("1"));
+    assert_eq!(windows.left((Period::Day, amount("10")), false, LATE), amount("1"));
     windows.book(day_of(LATE) + 1, amount("1"), LATE);
-    assert_eq!(windows.left(Period::Day, amount("10"), LATE), Amount::ZERO);
-    assert_eq!(windows.left(Period::Day, amount("10"), LATE + DAY_S), amount("10"));
+    assert_eq!(windows.left((Period::Day, amount("10")), false, LATE), Amount::ZERO);
+    assert_eq!(windows.left((Period::Day, amount("10")), false, LATE + DAY_S), amount("10"));
 }
 
 #[test]
 fn what_is_under_way_is_held() {
     let mut windows = Windows::new(LATE, Amount::ZERO, Amount::ZERO, Amount::ZERO);
     windows.hold(amount("0.28"));
-    assert_eq!(windows.left(Period::Total, amount("1"), LATE), amount("0.72"));
+    assert_eq!(windows.left((Period::Total, amount("1")), false, LATE), amount("0.72"));
     windows.hold(Amount(-amount("0.28").0));
     assert_eq!(windows.open(), Amount::ZERO);
+}
+
+/// What is handed in is paid for: so there is to be something left to ask for it.
+#[test]
+fn what_polls_may_cost_is_for_them_alone() {
+    let mut windows = Windows::new(LATE, Amount::ZERO, Amount::ZERO, Amount::ZERO);
+    let left = |windows: &Windows, fetches| windows.left((Period::Total, amount("1")), fetches, LATE);
+    windows.reserve_polls(amount("0.10"));
+    assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.90"), amount("1")));
+    windows.release_polls(amount("0.10"));
+    for _ in 0..2 {
+        windows.hold(amount("0.28"));
+        windows.hold_polls(amount("0.10"));
+    }
+    assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.24"), amount("0.44")));
+    let lacks = |fetches| windows.lacks(amount("0.3"), (Period::Total, amount("1")), fetches, LATE);
+    assert_eq!((lacks(false), lacks(true)), (Lack::UntilAnswersCome, Lack::UntilRequestsEnd));
+    // They go with the questions.
+    windows.hold(Amount(-amount("0.28").0));
+    assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.62"), amount("0.72")));
+    windows.hold(Amount(-amount("0.28").0));
+    assert_eq!(left(&windows, false), amount("1"));
 }
 
 /// What is reserved or held may come to cost nothing, so it is no reason to wait for the next period.
 #[test]
 fn what_is_kept_free_is_waited_for_as_long_as_that_may_last() {
     let mut windows = Windows::new(LATE, Amount(600_000), Amount(600_000), Amount(600_000));
-    let lacks =
-        |windows: &Windows, most: i64| windows.lacks(Amount(most), Period::Day, Amount(1_000_000), LATE);
+    let lacks = |windows: &Windows, most: i64| {
+        windows.lacks(Amount(most), (Period::Day, Amount(1_000_000)), false, LATE)
+    };
     windows.reserve(Amount(200_000));
     assert_eq!(lacks(&windows, 400_000), Lack::UntilRequestsEnd);
     assert_eq!(lacks(&windows, 400_001), Lack::UntilReset);
@@ -109,7 +132,7 @@ proptest! {
         let mut spent = std::collections::BTreeMap::<i64, Amount>::new();
         for (passes, sends, cost) in events {
             now += passes;
-            if sends && windows.left(Period::Day, budget, now) >= most {
+            if sends && windows.left((Period::Day, budget), false, now) >= most {
                 windows.reserve(most);
                 on_their_way.push(day_of(now));
             } else if let Some(sent_on) = on_their_way.pop() {

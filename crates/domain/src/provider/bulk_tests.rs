@@ -190,6 +190,7 @@ fn mistakes_are_named_with_their_place() {
             "/bulk/match/no_match",
             "beside the list",
         ),
+        (json!({"match": {"send": "/id", "answer": ""}}), "/bulk/match/answer", "a place in each answer"),
         (json!({"match": {"send": "", "answer": "/id"}}), "/bulk/match/send", "a place in \"each\""),
         (json!({"match": {"send": "/params/email", "answer": "/id"}}), "/bulk/match/send", "fills already"),
         (json!({"match": {"send": "/params/n/id", "answer": "/id"}}), "/bulk/match/send", "no object"),

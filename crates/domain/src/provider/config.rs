@@ -58,7 +58,7 @@ pub fn parse(description: &Value) -> Checked<Config> {
     let bulk = root.optional("bulk").map(|node| Bulk::parse(&node, login.as_ref(), &steps)).transpose()?;
     let used_set = root.optional("send").map_or(Ok(false), |send| word(&send, "all", "used_set"))?;
     let held = root.optional("when_limited").map_or(Ok(false), |when| word(&when, "next", "wait"))?;
-    let next = root.optional("when_pending").map_or(Ok(false), |when| word(&when, "wait", "next"))?;
+    let next = root.optional("when_pending").map_or(Ok(false), |when| when_pending(&when))?;
     let mapped = mapped(&steps);
     let mut config = Config {
         login,
@@ -97,6 +97,16 @@ pub fn parse(description: &Value) -> Checked<Config> {
 }
 
 /// Whether it is the second of two words.
+/// There is a setting of that name, too, with other words.
+fn when_pending(node: &Node<'_>) -> Checked<bool> {
+    match node.text()? {
+        "queue" | "error" => Err(node.error(
+            "must be \"wait\" or \"next\"; \"queue\" and \"error\" are for the setting leadlex.when_pending",
+        )),
+        _ => word(node, "wait", "next"),
+    }
+}
+
 fn word(node: &Node<'_>, first: &str, second: &str) -> Checked<bool> {
     match node.text()? {
         text if text == first => Ok(false),

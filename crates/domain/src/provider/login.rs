@@ -141,7 +141,16 @@ impl Login {
                 let message = format!("login: {}", words::unfit_for_a_header(name));
                 return Err(Fault::new(FaultKind::Unrecognised, message));
             }
-            _ => return Err(request.without_echo_in(fault(answer, &body, now))),
+            found => {
+                let mut fault = fault(answer, &body, now);
+                if let (Found::Lacks(name), true, FaultKind::BadCredentials) = (found, success, fault.kind) {
+                    fault.message = format!(
+                        "login: the provider answered with status {}, and without the value that login.take calls {name}",
+                        answer.status
+                    );
+                }
+                return Err(request.without_echo_in(fault));
+            }
         };
         let valid_for_s = match &self.valid_for {
             None => None,

@@ -44,7 +44,12 @@ impl Matching {
             }
         }
         let no_match = object.optional("no_match").map(|place| beside(&place, answers)).transpose()?;
-        Ok(Matching::Id { send: tokens, answer: Pointer::parse(&object.required("answer")?)?, no_match })
+        let place = object.required("answer")?;
+        let answer = Pointer::parse(&place)?;
+        if answer.tokens().next().is_none() {
+            return Err(place.error("must be a place in each answer, such as /id"));
+        }
+        Ok(Matching::Id { send: tokens, answer, no_match })
     }
 }
 

@@ -284,15 +284,21 @@ impl Config {
         let together = self.submission().map(Submission::steps).unwrap_or_default();
         let later =
             |steps: &[Step]| steps.iter().filter(|step| !step.polls()).count().saturating_sub(1) as u64;
-        let polls = match self.steps.iter().chain(together).any(Step::polls) {
-            true => u64::from(self.poll_for_s() / self.poll_every_s().max(1)) + 2,
-            false => 0,
-        };
+        let polls = self.most_polls();
         let later = later(&self.steps).max(later(together));
         let sent = (firsts + questions * later) * self.sendings() + questions * polls;
         match &self.login {
             Some(_) => 2 * (sent + firsts),
             None => sent,
+        }
+    }
+
+    /// How often one question can be asked for after it was handed in: not at all where no step asks again.
+    pub fn most_polls(&self) -> u64 {
+        let together = self.submission().map(Submission::steps).unwrap_or_default();
+        match self.steps.iter().chain(together).any(Step::polls) {
+            true => u64::from(self.poll_for_s() / self.poll_every_s().max(1)) + 2,
+            false => 0,
         }
     }
 

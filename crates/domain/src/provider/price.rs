@@ -37,6 +37,8 @@ pub struct Bill {
     pub fields_supplied: u32,
     /// The vendor's own units, as reported.
     pub credits: Amount,
+    /// The same for each contact of the request, rounded up to millionths.
+    pub credits_of_one: Amount,
     pub cost: Amount,
     /// What it may have cost besides: it was sent, and no answer came.
     pub unknown: Amount,
@@ -98,6 +100,15 @@ impl Price {
     /// The most that a request can cost whose answer supplies some of these fields.
     pub fn most(&self, fields: FieldSet) -> Amount {
         self.per_request.plus(self.most_of_answer(fields))
+    }
+
+    /// The most that a later answer to a question can cost of which earlier ones supplied these fields. What the vendor reports in
+    /// credits may be all of it still.
+    pub fn most_of_rest(&self, fields: FieldSet, supplied: FieldSet) -> Amount {
+        match supplied.is_empty() || self.per_credit.is_some() {
+            true => self.most_of_answer(fields),
+            false => self.of_fields(fields.minus(supplied)),
+        }
     }
 
     /// What an answer is expected to cost, in the currency, without what the request itself costs: of so many answers a part
@@ -174,6 +185,7 @@ pub fn bill(
         matches: supplied.iter().filter(|supplied| supplied.is_match()).count() as u32,
         fields_supplied: supplied.iter().map(|supplied| supplied.fields.iter().count() as u32).sum(),
         credits: credits.unwrap_or_default(),
+        credits_of_one: credits.map(|all| all.share(1, came.len())).unwrap_or_default(),
         cost: price.map(|price| price.per_request.plus(of_answer(price))).unwrap_or_default(),
         unknown: most.share(open, came.len()),
     }

@@ -73,6 +73,12 @@ fn a_request_costs_what_its_answer_supplied() {
     assert_eq!(step(&["phone"], false), (amount("0.41"), 0, 1));
     assert_eq!(step(&[], true), (amount("0.01"), 0, 0));
     assert_eq!(price.most(fields(&["phone", "job_title"])), amount("1.01"));
+    // What is supplied is paid; what will be reported in credits is not known.
+    let both = fields(&["phone", "job_title"]);
+    let no_credits = Price { per_credit: None, ..price.clone() };
+    assert_eq!(no_credits.most_of_rest(both, FieldSet::EMPTY), amount("0.68"));
+    assert_eq!(no_credits.most_of_rest(both, fields(&["job_title"])), amount("0.40"));
+    assert_eq!(price.most_of_rest(both, fields(&["job_title"])), amount("1.00"));
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn every_mistake_is_refused_with_its_place() {
         ("/send", json!("some"), "\"all\" or \"used_set\""),
         ("/send", json!(true), "must be a text"),
         ("/when_pending", json!("never"), "\"wait\" or \"next\""),
+        ("/when_pending", json!("queue"), "for the setting leadlex.when_pending"),
         ("/poll_every_s", json!(0), "from 1 to 3600"),
         ("/poll_every_s", json!(3_601), "from 1 to 3600"),
         ("/poll_every_s", json!(1.5), "whole number"),

@@ -45,8 +45,8 @@ pub fn require(workspace: Uuid, binding: &Binding, ids: &[Option<String>], reque
     let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
     let before = BEFORE.with_borrow(|(of, before)| (*of == statement).then(|| before.clone()));
     let all = asked.plus(&before.unwrap_or_default());
-    if let Some(name) = caps.exceeded_by(&all) {
-        refuse(caps.refusal(name, &all));
+    if let Some(refusal) = caps.refusal(&all) {
+        refuse(refusal);
     }
     BEFORE.set((statement, all));
 }
@@ -60,7 +60,7 @@ pub fn refuses_job(
 ) -> Option<String> {
     let caps = Caps::in_force()?;
     let asked = reckon(workspace, binding, ids, request);
-    let refusal = caps.refusal(caps.exceeded_by(&asked)?, &asked);
+    let refusal = caps.refusal(&asked)?;
     Some(format!("{}: {}", refusal.sqlstate, refusal.message))
 }
 
@@ -126,30 +126,29 @@ impl Caps {
         (caps.contacts.is_some() || caps.cost.is_some()).then_some(caps)
     }
 
-    /// The setting's name.
-    fn exceeded_by(&self, asked: &Asked) -> Option<&'static str> {
+    /// The names of the settings, and what they allow.
+    fn exceeded_by(&self, asked: &Asked) -> Vec<(&'static str, String)> {
         let [contacts, cost] = settings::CAPS.map(|name| name.to_str().unwrap_or_default());
-        if self.contacts.is_some_and(|most| asked.contacts > most) {
-            return Some(contacts);
-        }
-        let is_over = |most: Amount| asked.costs.values().any(|cost| *cost > most);
-        self.cost.is_some_and(is_over).then_some(cost)
+        let too_many = self.contacts.filter(|most| asked.contacts > *most);
+        let too_dear = self.cost.filter(|most| asked.costs.values().any(|cost| cost > most));
+        let too_many = too_many.map(|most| (contacts, most.to_string()));
+        too_many.into_iter().chain(too_dear.map(|most| (cost, most.to_string()))).collect()
     }
 
-    fn refusal(&self, name: &str, asked: &Asked) -> Refusal<'static> {
-        let allowed = match (name == settings::CAPS[0].to_str().unwrap_or_default(), self.contacts, self.cost)
-        {
-            (true, Some(contacts), _) => contacts.to_string(),
-            (_, _, Some(cost)) => cost.to_string(),
-            _ => String::new(),
-        };
-        Refusal {
+    /// `None`: nothing is exceeded.
+    fn refusal(&self, asked: &Asked) -> Option<Refusal<'static>> {
+        let exceeded = self.exceeded_by(asked);
+        let allowed: Vec<String> =
+            exceeded.iter().map(|(name, most)| format!("{name} allows {most}")).collect();
+        let names: Vec<&str> = exceeded.iter().map(|(name, _)| *name).collect();
+        (!exceeded.is_empty()).then(|| Refusal {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
-            message: format!("{}: {name} allows {allowed}", asked.words()),
-            detail: Some("This set sent no request, and nothing of it was queued or written.".into()),
+            message: format!("{}: {}", asked.words(), allowed.join(", and ")),
+            detail: Some("No request was sent for it, and nothing of it was queued or written.".into()),
             hint: Some(format!(
-                "Ask about fewer contacts; leadlex.estimate_cost tells what they can cost. Only a superuser raises {name}."
+                "Ask about fewer contacts; leadlex.estimate_cost tells what they can cost. Only a superuser raises {}.",
+                names.join(" and ")
             )),
-        }
+        })
     }
 }

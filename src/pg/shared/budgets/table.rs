@@ -91,7 +91,7 @@ pub struct Sum {
     pub(super) recorded_lease: Amount,
     /// Of what is held the part that is not in the tables: the lease covers it.
     pub(super) unrecorded_holds: Amount,
-    /// The most credits that one answer has reported, and whether the tables know.
+    /// The most credits that one answer has reported for each of its contacts, and whether the tables know.
     pub(super) reported: Amount,
     pub(super) reported_recorded: bool,
 }
@@ -256,6 +256,10 @@ pub struct Wish<'a> {
     /// The most that it can cost; `None`: it has no price.
     pub most: Option<Amount>,
     pub limits: &'a [Limit],
+    /// It asks for what was handed in, or logs in.
+    pub fetches: bool,
+    /// It hands in questions: what asking for them can cost is to be there, too.
+    pub polls: Amount,
     /// How much to lease at once.
     pub lease: Amount,
     /// The most credits that an answer is expected to report, where it is priced by them and a budget concerns it.
@@ -269,6 +273,7 @@ pub struct Reservation {
     entry: usize,
     sums: Option<[usize; 4]>,
     most: Amount,
+    polls: Amount,
     day: i64,
 }
 
@@ -369,7 +374,7 @@ impl Table<'_> {
         let day = wish.entry.day;
         let Some(most) = wish.most else {
             let entry = self.pin(&wish.entry)?;
-            return Ok(Reservation { entry, sums: None, most: Amount::ZERO, day });
+            return Ok(Reservation { entry, sums: None, most: Amount::ZERO, polls: Amount::ZERO, day });
         };
         let mut sums = [0; 4];
         for (at, key) in wish.entry.of.concerned().iter().enumerate() {
@@ -381,7 +386,8 @@ impl Table<'_> {
             return Err(Denied::Reported(reported));
         }
         let is_over = |limit: &Limit| {
-            self.sums[sums[limit.sum]].windows.left(limit.period, limit.amount, wish.now) < most
+            let windows = &self.sums[sums[limit.sum]].windows;
+            windows.left((limit.period, limit.amount), wish.fetches, wish.now) < most.plus(wish.polls)
         };
         if let Some(over) = wish.limits.iter().position(is_over) {
             return Err(Denied::Budget(over));
@@ -400,8 +406,9 @@ impl Table<'_> {
             let sum = &mut self.sums[index];
             (sum.at, sum.in_flight) = (wish.now, sum.in_flight + 1);
             sum.windows.reserve(most);
+            sum.windows.reserve_polls(wish.polls);
         }
-        Ok(Reservation { entry, sums: Some(sums), most, day })
+        Ok(Reservation { entry, sums: Some(sums), most, polls: wish.polls, day })
     }
 
     /// The entry of this key, with one request more under way.
@@ -445,16 +452,18 @@ impl Table<'_> {
             let sum = &mut self.sums[index];
             sum.in_flight = sum.in_flight.saturating_sub(1);
             sum.windows.release(reservation.most);
+            sum.windows.release_polls(reservation.polls);
             sum.windows.book(reservation.day, booked, now);
             sum.unrecorded = sum.unrecorded.plus(booked);
             sum.windows.hold(holds.new);
+            sum.windows.hold_polls(holds.polls);
             sum.windows.hold(Amount(-holds.over.0));
         }
         let finest = &mut self.sums[sums[0]];
         finest.unrecorded_holds = finest.unrecorded_holds.plus(holds.new);
         let of_provider = &mut self.sums[sums[1]];
-        if bill.credits > of_provider.reported {
-            (of_provider.reported, of_provider.reported_recorded) = (bill.credits, false);
+        if bill.credits_of_one > of_provider.reported {
+            (of_provider.reported, of_provider.reported_recorded) = (bill.credits_of_one, false);
         }
     }
 

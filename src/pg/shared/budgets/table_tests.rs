@@ -56,7 +56,16 @@ fn entry(of: SumKey, now: i64) -> EntryKey {
 
 fn wish(of: SumKey, most: i64, limits: &[Limit], now: i64) -> Wish<'_> {
     let most = Some(Amount(most));
-    Wish { entry: entry(of, now), most, limits, lease: Amount(1_000), most_credits: None, now }
+    Wish {
+        entry: entry(of, now),
+        most,
+        limits,
+        fetches: false,
+        polls: Amount::ZERO,
+        lease: Amount(1_000),
+        most_credits: None,
+        now,
+    }
 }
 
 fn bill(cost: i64) -> Bill {
