@@ -174,9 +174,9 @@ CREATE TABLE leadlex.idempotency (
     PRIMARY KEY (workspace_id, key)
 );
 CREATE INDEX idempotency_created_at ON leadlex.idempotency (created_at);
--- For leadlex.forget_contact. Not partial: calls insert without the executor, which alone knows conditions of an index. Here and
--- below it has no workspace_id: where a table was empty at its last ANALYZE, all indexes with a column of a look-up cost the planner
--- the same, and it may take this one for the primary key's, and read all of it.
+-- For leadlex.forget_contact. Not partial: calls insert without the executor, which alone knows conditions of an index. So it has no
+-- workspace_id: where a table was empty at its last ANALYZE, all indexes with a column of a look-up cost the planner the same, and
+-- it may take this one for the primary key's, and read all of it. Below, the condition keeps such an index out of other look-ups.
 CREATE INDEX idempotency_person ON leadlex.idempotency (person);
 COMMENT ON TABLE leadlex.idempotency IS 'Results stored under an idempotency key for 24 hours; the background worker removes older ones.';
 
@@ -206,8 +206,8 @@ CREATE INDEX receipt_rejection ON leadlex.receipt (workspace_id) WHERE contact I
 CREATE INDEX receipt_personal ON leadlex.receipt (answered_at) WHERE person IS NOT NULL;
 CREATE INDEX receipt_age ON leadlex.receipt (answered_at);
 -- For leadlex.forget_contact.
-CREATE INDEX receipt_person ON leadlex.receipt (workspace_id, person) WHERE person IS NOT NULL;
-CREATE INDEX receipt_contact ON leadlex.receipt (workspace_id, contact) WHERE contact IS NOT NULL;
+CREATE INDEX receipt_person ON leadlex.receipt (person, workspace_id) WHERE person IS NOT NULL;
+CREATE INDEX receipt_contact ON leadlex.receipt (contact, workspace_id) WHERE contact IS NOT NULL;
 COMMENT ON TABLE leadlex.receipt IS 'Providers'' answers, kept for leadlex.receipt_ttl; after that only, for leadlex.recheck_after, what they did not have, and what contacts'' tables refused of it. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.receipt.question IS 'hash of workspace, provider, its description and the identifying values';
 COMMENT ON COLUMN leadlex.receipt.answered_at IS 'when the answer arrived';
@@ -432,7 +432,7 @@ CREATE TABLE leadlex.value_name (
 -- For the worker: which can go.
 CREATE INDEX value_name_age ON leadlex.value_name (seen_at);
 -- For leadlex.forget_contact.
-CREATE INDEX value_name_person ON leadlex.value_name (person);
+CREATE INDEX value_name_person ON leadlex.value_name (person, workspace_id) WHERE person IS NOT NULL;
 COMMENT ON TABLE leadlex.value_name IS 'Which names each value came up with, as hashes, for leadlex.recheck_after (at least a day), and as long as the value is shared. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.value_name.workspace_id IS 'in which workspace';
 COMMENT ON COLUMN leadlex.value_name.value IS 'hash of workspace, kind, provider (of what one supplied) and value in normal form';

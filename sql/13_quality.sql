@@ -13,6 +13,8 @@ CREATE TABLE leadlex.undone (
 );
 -- For the worker: which are over their time.
 CREATE INDEX undone_age ON leadlex.undone (undone_at);
+-- For leadlex.forget_contact: in which workspaces. The condition keeps it out of other look-ups, see leadlex.idempotency.
+CREATE INDEX undone_contact ON leadlex.undone (contact, workspace_id) WHERE contact IS NOT NULL;
 COMMENT ON TABLE leadlex.undone IS 'Values that were taken back, as hashes, for leadlex.recheck_after: the provider is not asked for them again, and the same value is not written again. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.undone.workspace_id IS 'in which workspace';
 COMMENT ON COLUMN leadlex.undone.contact IS 'hash of the contact''s table and key';
@@ -58,6 +60,8 @@ CREATE TABLE leadlex.outcome (
 );
 -- For the worker: which are over their time.
 CREATE INDEX outcome_age ON leadlex.outcome (at);
+-- For leadlex.forget_contact: in which workspaces. The condition keeps it out of other look-ups, see leadlex.idempotency.
+CREATE INDEX outcome_contact ON leadlex.outcome (contact, workspace_id) WHERE contact IS NOT NULL;
 COMMENT ON TABLE leadlex.outcome IS 'Why contacts were not enriched. Read leadlex.last_outcome instead.';
 COMMENT ON COLUMN leadlex.outcome.workspace_id IS 'for whom it was asked';
 COMMENT ON COLUMN leadlex.outcome.contact IS 'hash of the contact''s table and key';

@@ -21,7 +21,7 @@ CREATE INDEX ticket_vendor_id ON leadlex.ticket (provider_id, vendor_id) WHERE v
 -- For the worker: which are over their time.
 CREATE INDEX ticket_expires_at ON leadlex.ticket (expires_at);
 -- For leadlex.forget_contact.
-CREATE INDEX ticket_person ON leadlex.ticket (person);
+CREATE INDEX ticket_person ON leadlex.ticket (person, workspace_id) WHERE person IS NOT NULL;
 COMMENT ON TABLE leadlex.ticket IS 'Questions that were handed in to providers with steps, and are not answered yet: nothing is handed in twice. Over with the answer, or after poll_for_s of the provider; what the vendor called it stays for as long as an answer is kept. Readable by the extension''s owner only.';
 COMMENT ON COLUMN leadlex.ticket.workspace_id IS 'who asked';
 COMMENT ON COLUMN leadlex.ticket.question IS 'hash of workspace, provider, what of its description is sent, and the identifying values';

@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-/// Sixteen bytes of a SHA-256. Holds the ids of workspace and provider as well, so that nobody who lacks those can
-/// tell from it whom it is about.
+/// Sixteen bytes of a SHA-256. Of values it holds the ids of workspace and provider as well, so that nobody who lacks those
+/// can tell from it whom it is about.
 pub type Hash = [u8; 16];
 
 /// A hash of parts that cannot run into each other.

@@ -9,6 +9,7 @@ pub mod batch;
 pub mod call_error;
 pub mod checks;
 pub mod contact;
+pub mod contact_row;
 pub mod estimate;
 pub mod event;
 pub mod failed_questions;

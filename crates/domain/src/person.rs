@@ -4,8 +4,8 @@
 use std::cell::OnceCell;
 
 use super::contact::Contact;
+use super::contact_row::ContactRow;
 use super::fields::Field;
-use super::hash::Hash;
 use super::people::email::{self, Address, RoleMailboxes, addresses};
 use super::people::{Rules, company, linkedin, name, phone, value};
 use super::shared::Shared;
@@ -49,8 +49,8 @@ type Split = (Option<Given>, Option<Given>);
 /// identifies no person, such as a stand-in.
 #[derive(Clone, Debug, Default)]
 pub struct Person {
-    /// The contact's row, see [`super::receipt::person`]; `None` for a contact that is in no table.
-    pub row: Option<Hash>,
+    /// The contact's row; `None` for a contact that is in no table.
+    pub row: Option<ContactRow>,
     pub email: Option<Given>,
     /// That address is nobody's own: `info@`.
     pub role_mailbox: bool,
@@ -113,7 +113,7 @@ impl Person {
     }
 
     /// The contact's row with it.
-    pub fn in_row(self, row: Hash) -> Person {
+    pub fn in_row(self, row: ContactRow) -> Person {
         Person { row: Some(row), ..self }
     }
 

@@ -38,7 +38,7 @@ pub struct Questions {
     wider: Vec<Vec<Hash>>,
     stem: Hash,
     all: Known<'static>,
-    /// The contact's row; `None` for one that is in no table.
+    /// See [`super::receipt::person`]; `None` for a contact that is in no table.
     row: Option<Hash>,
     former: Option<former::Questions>,
 }
@@ -90,7 +90,7 @@ impl Questions {
             if parties.former { former::Questions::of(parties, config, person, contact) } else { None };
         let owned = |(name, value): (&'static str, Cow<'_, str>)| (name, Cow::Owned(value.into_owned()));
         let all = identity.all.into_iter().map(owned).collect();
-        Some(Questions { hashes, known, wider, stem, all, row: person.row, former })
+        Some(Questions { hashes, known, wider, stem, all, row: person.row.map(|row| row.hash), former })
     }
 
     /// Under which answers to it may be found.

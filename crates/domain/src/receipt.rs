@@ -217,9 +217,11 @@ impl Refusal {
     }
 }
 
-/// A contact of a workspace, by its table and key. What one workspace erases is not another's.
-pub fn person(workspace: Uuid, table: &str, contact: &str) -> Hash {
-    hash(&[workspace.as_bytes(), table.as_bytes(), contact.as_bytes()])
+/// A contact by its table and key. It is the same in every workspace, so that one look finds all that hold something on it:
+/// whose an entry is, says the workspace beside it. Both are compared ([`super::contact_row::ContactRow`]): several workspaces can have a row of
+/// this key, and a row can have been another workspace's.
+pub fn person(table: &str, contact: &str) -> Hash {
+    hash(&[b"row", table.as_bytes(), contact.as_bytes()])
 }
 
 /// Under what it is remembered that the table of a [`person`] refused values that were answered to a question.

@@ -105,7 +105,7 @@ fn a_filed_receipt_comes_back_as_it_was() {
         let filed = Filed {
             workspace: Uuid::now_v7(),
             provider: Uuid::new_v4(),
-            person: person(Uuid::nil(), "t", "7"),
+            person: person("t", "7"),
             content: Content::Receipt(receipt),
             sighting: None,
         };
@@ -116,7 +116,7 @@ fn a_filed_receipt_comes_back_as_it_was() {
         let filed = Filed {
             workspace: Uuid::now_v7(),
             provider: Uuid::new_v4(),
-            person: person(Uuid::nil(), "t", "7"),
+            person: person("t", "7"),
             content: Content::Refusal(refusal),
             sighting: None,
         };

@@ -202,7 +202,7 @@ pub fn supplied(workspace: Uuid, provider: Uuid, values: &FieldMap<String>) -> i
     answered_profile(workspace, provider, values).into_iter().chain(number)
 }
 
-/// A name in normal form, and the row in which it was met.
+/// A name in normal form, and the row in which it was met, see [`super::receipt::person`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
     pub name: Hash,

@@ -35,7 +35,7 @@ impl Named {
         let called = split.map(|(first, last)| [first.form(), " ", last.form()].concat());
         let called = called.map(Cow::Owned).or_else(|| person.called().map(Cow::Borrowed))?;
         let name = hash(&[b"name", workspace.as_bytes(), called.as_bytes()]);
-        Some(Named { name, row: person.row.unwrap_or_default() })
+        Some(Named { name, row: person.row.map(|row| row.hash).unwrap_or_default() })
     }
 }
 

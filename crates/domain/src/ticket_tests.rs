@@ -3,6 +3,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::contact::Contact;
+use crate::contact_row::ContactRow;
 use crate::person::Person;
 use crate::provider::{Answer, Next, Progress, Whom};
 use crate::question::{Parties, Questions};
@@ -124,7 +125,7 @@ fn a_ticket_of_a_namesake_is_another_question() {
         let parties =
             Parties { workspace: Uuid::nil(), provider: Uuid::nil(), description: &print, former: false };
         let mut person = Person::made_up(contact);
-        person.row = Some([row; 16]);
+        person.row = Some(ContactRow { workspace: Uuid::nil(), hash: [row; 16] });
         Questions::of(parties, &Config::parse(&json).unwrap(), &person, contact).unwrap()
     };
     let handed_in = of(&namesake, 1);

@@ -146,7 +146,7 @@ fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut 
     let binding = target::binding(target);
     let mut later: Vec<Left> = Vec::new();
     batch::run(call, ids, progress, &mut |position, line| {
-        later.extend(Left::of(workspace, &binding, line));
+        later.extend(Left::of(&binding, line));
         put(position, line);
     });
     if !later.is_empty() {

@@ -96,7 +96,7 @@ fn wait_for_the_books(person: &Person, traces: &Traces) {
     let database = installation::receipt_key(person.hash).database;
     let on_their_way = || {
         let answers =
-            receipts::with(|arena| arena.waiting_for(database, person.hash) || arena.waiting_on(&keys));
+            receipts::with(|arena| arena.waiting_for(database, person.row()) || arena.waiting_on(&keys));
         answers || suppressions::waiting(Some(person.workspace), &traces.people)
     };
     super::wait_for_the_books(on_their_way, "Nothing was told.");

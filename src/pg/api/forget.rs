@@ -161,10 +161,10 @@ fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
     let database = installation::receipt_key(persons[0].hash).database;
     let on_their_way = || {
         receipts::with(|arena| {
-            persons.iter().any(|p| arena.waiting_for(database, p.hash)) || arena.waiting_on(&keys)
+            persons.iter().any(|p| arena.waiting_for(database, p.row())) || arena.waiting_on(&keys)
         })
     };
     let (now, uptime) = (clock::now_us(), clock::uptime_s());
-    receipts::with(|arena| persons.iter().for_each(|p| arena.erase(p.hash, now, uptime)));
+    receipts::with(|arena| persons.iter().for_each(|p| arena.erase(p.row(), now, uptime)));
     super::wait_for_the_books(on_their_way, "Nothing was erased.");
 }

@@ -13,7 +13,7 @@ use crate::pg::provider::shared_values::Crowd;
 use crate::pg::shared::receipts;
 use crate::pg::store::receipts as books;
 use crate::pg::store::receipts::Person;
-use crate::pg::store::{cache, config, history, job_history};
+use crate::pg::store::{cache, job_history};
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 use leadlex_domain::call_error::Failure;
@@ -45,8 +45,10 @@ pub struct Subject {
     pub id: String,
     /// The workspace that the caller is bound to; `None`: an administrator, who acts in all.
     pub only: Option<Uuid>,
-    /// Every workspace in which the caller may act, with the contact where it is that workspace's and the caller sees it.
-    seen: Vec<(Uuid, Option<Contact>)>,
+    /// See [`receipt::person`].
+    hash: Hash,
+    /// The contact, in each workspace that has it, as far as the caller may act there and sees it.
+    seen: Vec<(Uuid, Contact)>,
 }
 
 impl Subject {
@@ -55,60 +57,70 @@ impl Subject {
         let only = authority()?;
         let binding = target::binding(target);
         let id = binding.canonical_key(id).ok_or_else(|| target::no_key(&binding, id))?;
-        let candidates = only.map_or_else(config::all_workspaces, |only| vec![only]);
-        let look = |workspace| (workspace, visible(&binding, workspace, &id));
-        let mut seen: Vec<(Uuid, Option<Contact>)> = candidates.into_iter().map(look).collect();
+        let seen = match only {
+            Some(only) => visible(&binding, only, &id).map(|contact| (only, contact)).into_iter().collect(),
+            None => rows_of(&binding, &id),
+        };
         // Two texts can be the same key: then the row tells how it is called.
-        let id =
-            seen.iter().find_map(|(_, contact)| contact.as_ref()).map_or(id, |contact| contact.id.clone());
-        if only.is_none() {
-            // The history of workspaces that were dropped has stayed.
-            let known = |workspace: &Uuid| seen.iter().any(|(other, _)| other == workspace);
-            let mut dropped = history::workspaces_of((&binding.schema, &binding.table), &id);
-            dropped.retain(|workspace| !known(workspace));
-            seen.extend(dropped.into_iter().map(|workspace| (workspace, None)));
-        }
-        Ok(Subject { binding, id, only, seen })
+        let id = seen.first().map_or(id, |(_, contact)| contact.id.clone());
+        let hash = receipt::person(binding.name(), &id);
+        Ok(Subject { binding, id, only, hash, seen })
     }
 
-    /// In each workspace that has something to do with the contact. The others are not to hold it, nor to throw away what
-    /// belongs to somebody else.
+    /// In each workspace that has something to do with the contact, in order. The others are not to hold it, nor to throw away
+    /// what belongs to somebody else.
     pub fn persons(&self) -> Vec<Person<'_>> {
         let person = |workspace| Person {
             workspace,
             schema: &self.binding.schema,
             table: &self.binding.table,
             contact: &self.id,
-            hash: receipt::person(workspace, self.binding.name(), &self.id),
+            hash: self.hash,
         };
-        self.seen
-            .iter()
-            .map(|(workspace, contact)| (person(*workspace), contact.is_some()))
-            .filter(|(person, seen)| *seen || held(person) || queued(person))
-            .map(|(person, _)| person)
-            .collect()
+        let mut workspaces: Vec<Uuid> = self.seen.iter().map(|(workspace, _)| *workspace).collect();
+        match self.only {
+            None => workspaces.extend(self.known_in()),
+            Some(only) if workspaces.is_empty() => workspaces.extend(Some(only).filter(|only| {
+                let person = person(*only);
+                held(&person) || queued(&person)
+            })),
+            Some(_) => {}
+        }
+        workspaces.sort_unstable();
+        workspaces.dedup();
+        workspaces.into_iter().map(person).collect()
+    }
+
+    /// The workspaces in which something is in the books, on its way there, or queued, whether they have the contact or not: also
+    /// those that are gone. None of them is asked by itself, so that it takes as long beside many as beside few.
+    fn known_in(&self) -> Vec<Uuid> {
+        let table = (self.binding.schema.as_str(), self.binding.table.as_str());
+        let database = installation::receipt_key(self.hash).database;
+        // In this order: what is gone from there is in the books by then.
+        let mut known = receipts::with(|arena| arena.workspaces_waiting_for(database, self.hash));
+        known.extend(books::workspaces_of(table, &self.id, self.hash));
+        known.extend(job_history::workspaces_of(table, &self.id));
+        known
     }
 
     /// The workspaces that have the contact, with it.
     pub fn rows(&self) -> impl Iterator<Item = (Uuid, &Contact)> {
-        self.seen.iter().filter_map(|(workspace, contact)| Some((*workspace, contact.as_ref()?)))
+        self.seen.iter().map(|(workspace, contact)| (*workspace, contact))
     }
 
     /// Whom a row describes, with what the suppression list goes by.
     pub fn described(&self, workspace: Uuid, contact: &Contact) -> person::Person {
-        let row = receipt::person(workspace, self.binding.name(), &self.id);
-        provider::person_in_row(workspace, contact, row, &Crowd::default())
+        provider::person_in_row(workspace, contact, self.hash, &Crowd::default())
     }
 
     /// What providers could have been asked in a workspace about the contact as it is now.
     pub fn questions(&self, workspace: Uuid) -> Vec<Hash> {
         let Some(contact) = visible(&self.binding, workspace, &self.id) else { return Vec::new() };
-        let row = receipt::person(workspace, self.binding.name(), &self.id);
         let person = provider::person(&contact);
         cache::providers()
             .iter()
             .filter(|p| provider::serves(p, workspace))
-            .flat_map(|p| provider::kept_under(workspace, p, &person, &contact, row))
+            .flat_map(|p| provider::kept_under(workspace, p, &person, &contact, self.hash))
             .collect()
     }
 
@@ -125,11 +137,21 @@ impl Subject {
 /// Something is in the books, or on its way there.
 fn held(person: &Person) -> bool {
     let database = installation::receipt_key(person.hash).database;
-    receipts::with(|arena| arena.waiting_for(database, person.hash)) || books::holds(person)
+    receipts::with(|arena| arena.waiting_for(database, person.row())) || books::holds(person)
 }
 
 fn queued(person: &Person) -> bool {
     job_history::holds(person.workspace, person.schema, person.table, person.contact)
+}
+
+/// The contact in each workspace that there is and that has it, as far as the caller sees it: a table whose key is unique in
+/// a workspace alone has several rows of one key.
+///
+/// Raises 42P01, 42703, 42804 or 42809: the table has changed since it was bound.
+pub fn rows_of(binding: &Binding, id: &str) -> Vec<(Uuid, Contact)> {
+    let there =
+        binding.workspaces_of(id).into_iter().filter(|workspace| cache::workspace(*workspace).is_some());
+    there.filter_map(|workspace| Some((workspace, visible(binding, workspace, id)?))).collect()
 }
 
 /// The contact, if it is this workspace's and the caller sees it.

@@ -7,17 +7,16 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{PgSqlErrorCode, Uuid, pg_sys};
 
+use crate::pg::api::subject;
 use crate::pg::call::preconditions;
 use crate::pg::call::target;
 use crate::pg::call::target::Target;
 use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::store::cache;
-use crate::pg::store::config;
 use crate::pg::store::suppressions;
 use crate::pg::store::suppressions::Listing;
 use crate::pg::sys::raise;
-use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt;
 use leadlex_domain::suppression;
@@ -217,11 +216,7 @@ fn add(
 fn take_off(target: Target, id: &str) -> i64 {
     let binding = target::binding(target);
     let Some(id) = binding.canonical_key(id) else { raise::failure(&target::no_key(&binding, id)) };
-    let seen: Vec<(uuid::Uuid, Contact)> = config::all_workspaces()
-        .into_iter()
-        .filter(|workspace| binding.may_have_rows_of(*workspace))
-        .filter_map(|workspace| Some((workspace, binding.read(workspace, &id)?)))
-        .collect();
+    let seen = subject::rows_of(&binding, &id);
     if seen.is_empty() {
         raise::invalid(
             format!("there is no such contact in {}", binding.name()),
@@ -231,7 +226,7 @@ fn take_off(target: Target, id: &str) -> i64 {
     let mut people: Vec<Hash> = Vec::new();
     let (mut domains, mut others) = (false, false);
     for (workspace, contact) in &seen {
-        let row = receipt::person(*workspace, binding.name(), &contact.id);
+        let row = receipt::person(binding.name(), &contact.id);
         let person = provider::person_in_row(*workspace, contact, row, &Crowd::default());
         let alone = suppression::of_person_alone(&person, contact);
         wait_for_the_books(&alone);

@@ -106,20 +106,15 @@ pub struct Left {
 
 impl Left {
     /// What this line leaves; `None`: nothing comes later.
-    pub fn of(workspace: Uuid, binding: &Binding, line: &BatchResult) -> Option<Left> {
+    pub fn of(binding: &Binding, line: &BatchResult) -> Option<Left> {
         let (contact, charged) = line.rest()?;
-        Some(Left::of_contact(workspace, binding, contact, charged.then(|| line.position.clone())))
+        Some(Left::of_contact(binding, contact, charged.then(|| line.position.clone())))
     }
 
     /// The same of a contact as it is by now. `charged`: a credit was, with what is to be kept of the position, see
     /// [`leadlex_domain::position::Post::to_keep`].
-    pub fn of_contact(
-        workspace: Uuid,
-        binding: &Binding,
-        contact: &Contact,
-        charged: Option<Option<String>>,
-    ) -> Left {
-        let paid = charged.map(|position| paid_for(workspace, binding, contact).at(position));
+    pub fn of_contact(binding: &Binding, contact: &Contact, charged: Option<Option<String>>) -> Left {
+        let paid = charged.map(|position| paid_for(binding, contact).at(position));
         Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()) }
     }
 
@@ -139,8 +134,8 @@ impl Left {
 }
 
 /// For whom a credit is charged with this contact.
-pub fn paid_for(workspace: Uuid, binding: &Binding, contact: &Contact) -> PaidFor {
-    PaidFor::of(&receipt::person(workspace, binding.name(), &contact.id), &provider::person(contact))
+pub fn paid_for(binding: &Binding, contact: &Contact) -> PaidFor {
+    PaidFor::of(&receipt::person(binding.name(), &contact.id), &provider::person(contact))
 }
 
 /// Queues what comes later of contacts that a call has admitted, where the caller wants that; whether it did.

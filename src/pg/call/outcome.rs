@@ -11,6 +11,7 @@ use crate::pg::table::Binding;
 use leadlex_domain::batch::BatchResult;
 use leadlex_domain::call_error::{Failure, NoMatchReason};
 use leadlex_domain::contact::Contact;
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::hash::{Hash, hash};
 use leadlex_domain::last_outcome::{LastOutcome, Trouble};
 use leadlex_domain::receipt::{Content, Filed};
@@ -26,7 +27,7 @@ pub fn explained(failure: Failure, contact: &Contact) -> Failure {
     }
 }
 
-/// What became of a contact: its row, and why it is not enriched.
+/// What became of a contact: its row (see [`leadlex_domain::receipt::person`]), and why it is not enriched.
 pub struct Told {
     row: Hash,
     trouble: Option<Trouble>,
@@ -44,8 +45,8 @@ impl Told {
     }
 }
 
-fn key(row: Hash) -> receipts::Key {
-    installation::receipt_key(hash(&[b"outcome", &row]))
+fn key(row: ContactRow) -> receipts::Key {
+    installation::receipt_key(hash(&[b"outcome", &row.key()]))
 }
 
 /// Notes all of these. What there is no room for is lost, and counted. Of success there is mostly nothing to say: it takes back
@@ -54,10 +55,11 @@ pub fn note(workspace: Uuid, all: Vec<Told>) {
     if all.is_empty() {
         return;
     }
+    let of_workspace = |row| ContactRow { workspace, hash: row };
     let well: Vec<Hash> = all.iter().filter(|told| told.trouble.is_none()).map(|told| told.row).collect();
     // In this order: what is gone from there is in the books by then.
     let waiting: Vec<Hash> = receipts::with(|arena| {
-        well.iter().filter(|row| arena.find(&key(**row)).is_some()).copied().collect()
+        well.iter().filter(|row| arena.find(&key(of_workspace(**row))).is_some()).copied().collect()
     });
     let in_books = !well.is_empty() && outcomes::any(workspace, &well);
     let at = clock::now_us();
@@ -72,6 +74,7 @@ pub fn note(workspace: Uuid, all: Vec<Told>) {
             content: Content::Outcome(LastOutcome { at, trouble }),
             sighting: None,
         };
+        let row = of_workspace(row);
         receipts::note(key(row), row, at, &filed.to_bytes());
     }
 }

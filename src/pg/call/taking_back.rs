@@ -189,7 +189,7 @@ impl Undoing<'_> {
         let (mut marks, mut values) = (Vec::new(), Vec::new());
         let mut questions: HashMap<Hash, FieldSet> = HashMap::new();
         for case in cases {
-            let row = receipt::person(workspace, &name, case.id);
+            let row = receipt::person(&name, case.id);
             let mut taken: HashMap<Uuid, FieldSet> = HashMap::new();
             let mut replaced = FieldSet::EMPTY;
             for written in case.writes {

@@ -24,8 +24,8 @@ use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::fields::FieldSet;
-use leadlex_domain::hash::Hash;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest, Inquiry, Verdict};
 use leadlex_domain::question::Questions;
@@ -67,7 +67,7 @@ pub fn ask(
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
-    match announce(asking.person) {
+    match announce(asking.row()) {
         Ok(()) => put.send(Inquiry::new(wanted), about, left),
         Err(fault) => put.failed(&about, fault),
     }
@@ -301,10 +301,10 @@ pub fn epoch(provider: &LoadedProvider, asking: &Asking<'_>, questions: &Questio
 }
 
 /// Notes that somebody is about to be asked about. `Err` where there might be no room to keep that the provider refuses.
-pub fn announce(person: Hash) -> Result<(), Fault> {
+pub fn announce(row: ContactRow) -> Result<(), Fault> {
     let uptime = clock::uptime_s();
     let has_room = receipts::with(|arena| {
-        arena.note_request(person, uptime);
+        arena.note_request(row, uptime);
         arena.has_room_for_refusals()
     });
     let message = "not sent: so many refusals wait to be written that there might be no room to keep one more (leadlex.worker_status)";

@@ -140,7 +140,7 @@ pub fn ask_together(
         return (fates, None);
     };
     for (fate, guest) in fates.iter_mut().zip(guests) {
-        if let Err(fault) = announce(guest.asking.person) {
+        if let Err(fault) = announce(guest.asking.row()) {
             *fate = Some(Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))));
         }
     }

@@ -32,6 +32,7 @@ use crate::pg::sys::raise;
 use crate::pg::sys::settings;
 use leadlex_domain::answered::Answered;
 use leadlex_domain::contact::Contact;
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::money::order::{Candidate, Record, cheapest};
@@ -127,6 +128,7 @@ pub struct Asking<'a> {
     pub contact: &'a Contact,
     /// The contact's table and key, as the request key and the receipt have them.
     pub table: &'a str,
+    /// See [`leadlex_domain::receipt::person`].
     pub person: Hash,
     pub overwrite: bool,
     /// Since when it is waited for an answer, in epoch microseconds: when the call began, or was queued.
@@ -135,6 +137,11 @@ pub struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// The contact's row in the workspace that asks.
+    fn row(&self) -> ContactRow {
+        ContactRow { workspace: self.workspace, hash: self.person }
+    }
+
     fn about(&self, provider: &LoadedProvider) -> About {
         let mut about = About::new(self.workspace, provider.id, &self.past.person, &self.past.crowd);
         if !self.overwrite {

@@ -18,6 +18,7 @@ use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::person::Person;
@@ -139,7 +140,7 @@ pub fn person(contact: &Contact) -> Person {
 /// The same person in their row, with what identifies them no longer, as many share it: by how a refusal was kept then. To
 /// be asked for where anybody is on the list.
 pub fn person_in_row(workspace: Uuid, contact: &Contact, row: Hash, crowd: &Crowd) -> Person {
-    let mut people = [person(contact).in_row(row)];
+    let mut people = [person(contact).in_row(ContactRow { workspace, hash: row })];
     shared_values::mark(workspace, &mut people, crowd);
     let [person] = people;
     person
@@ -168,8 +169,9 @@ pub fn pasts(
         });
         by_provider.collect()
     };
-    let mut people: Vec<Person> =
-        contacts.iter().map(|(contact, row, _)| person(contact).in_row(*row)).collect();
+    let in_row =
+        |(contact, row, _): &Sought<'_>| person(contact).in_row(ContactRow { workspace, hash: *row });
+    let mut people: Vec<Person> = contacts.iter().map(in_row).collect();
     if people.len() > 1 {
         shared_values::meet(workspace, &people, crowd);
     }
@@ -294,14 +296,14 @@ impl Past {
     /// Under which it may be found what the contact's table refused of the answers.
     fn rejections(&self) -> impl Iterator<Item = Hash> + '_ {
         let row = self.person.row;
-        self.hashes().filter_map(move |question| Some(receipt::rejection(question, row?)))
+        self.hashes().filter_map(move |question| Some(receipt::rejection(question, row?.hash)))
     }
 
     /// What the contact's table refused of the answer to this question.
     pub fn rejection(&self, question: Hash) -> Option<&Receipt> {
         // Mostly there is nothing to be found.
         let kept = Some(&self.receipts).filter(|kept| !kept.is_empty())?;
-        kept.get(&receipt::rejection(question, self.person.row?))
+        kept.get(&receipt::rejection(question, self.person.row?.hash))
     }
 
     /// The fields for which this provider need not be asked again, since the contact's table refused what it has.
@@ -335,7 +337,7 @@ impl Past {
         let old = std::mem::replace(self, latest);
         for question in old.put.values().flat_map(|put| &put.hashes) {
             if let (Some(row), Some(rejection)) = (self.person.row, old.rejection(*question)) {
-                let kept_under = receipt::rejection(*question, row);
+                let kept_under = receipt::rejection(*question, row.hash);
                 self.receipts.entry(kept_under).or_insert_with(|| rejection.clone());
             }
         }
@@ -376,7 +378,7 @@ impl Past {
         provider: &(String, Rc<LoadedProvider>),
         (contact, missing): (&Contact, FieldSet),
     ) {
-        let row = self.person.row.expect("a contact of a table");
+        let row = self.person.row.expect("a contact of a table").hash;
         let latest =
             pasts(workspace, std::slice::from_ref(provider), &[(contact, row, missing)], &self.crowd);
         latest.into_iter().for_each(|latest| self.renew(workspace, latest, contact));

@@ -13,6 +13,7 @@ use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
 use crate::pg::shared::single_flight::{Claim, End};
 use crate::pg::shared::wait;
 use crate::pg::sys::clock::now_us;
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::money::Amount;
@@ -358,7 +359,8 @@ impl ReceiptSink {
         let payload = filed.to_bytes();
         let key = Key { question, ..self.key };
         let until = self.keeps_by.unwrap_or_else(|| Instant::now() + PATIENCE);
-        let arrival = Arrival { key, person, sent_at: self.in_flight.sent_at, payload: &payload, reach };
+        let row = ContactRow { workspace, hash: person };
+        let arrival = Arrival { key, row, sent_at: self.in_flight.sent_at, payload: &payload, reach };
         while let Err(refusal) = receipts::put(&arrival) {
             if refusal == NoRoom::TooLong || Instant::now() >= until {
                 receipts::count_drop(self.key.database);

@@ -79,15 +79,15 @@ fn keep(
     receipt: Receipt,
     until: Instant,
 ) -> Option<&'static str> {
-    let person = offer.past.person.row.expect("a contact of a table");
+    let row = offer.past.person.row.expect("a contact of a table");
     let sent_at = receipt.answered_at;
     let filed = Filed {
         workspace: offer.workspace,
         provider,
-        person,
+        person: row.hash,
         content: Content::Rejection(receipt),
         sighting: None,
     };
-    let key = installation::receipt_key(receipt::rejection(question, person));
-    receipts::keep(key, person, sent_at, &filed.to_bytes(), until)
+    let key = installation::receipt_key(receipt::rejection(question, row.hash));
+    receipts::keep(key, row, sent_at, &filed.to_bytes(), until)
 }

@@ -14,6 +14,7 @@ use crate::pg::shared::receipts;
 use crate::pg::store;
 use crate::pg::store::cache;
 use crate::pg::sys::settings;
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::person::Person;
@@ -192,7 +193,7 @@ fn note(workspace: Uuid, provider: Uuid, person: Hash, sighting: Sighting) {
     }
     let key = installation::receipt_key(sighting.key());
     let filed = Filed { workspace, provider, person, content: Content::Nothing, sighting: Some(sighting) };
-    receipts::note(key, person, clock::now_us(), &filed.to_bytes());
+    receipts::note(key, ContactRow { workspace, hash: person }, clock::now_us(), &filed.to_bytes());
 }
 
 /// Once a session, when it meets one.

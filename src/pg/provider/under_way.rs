@@ -81,7 +81,7 @@ impl UnderWay<'_> {
             sighting: None,
         };
         let key = installation::receipt_key(self.question);
-        receipts::keep(key, asking.person, now, &filed.to_bytes(), Instant::now() + ROOM);
+        receipts::keep(key, asking.row(), now, &filed.to_bytes(), Instant::now() + ROOM);
     }
 }
 

@@ -174,17 +174,6 @@ pub fn of_provider(wanted: &Wanted<'_>) -> Vec<Whose> {
     found
 }
 
-static WORKSPACES_OF: Statement = Statement::new(
-    "SELECT DISTINCT e.workspace_id FROM leadlex.enrichment AS e
-     WHERE e.contact_id OPERATOR(pg_catalog.=) $3 AND e.schema_name OPERATOR(pg_catalog.=) $1 AND e.table_name OPERATOR(pg_catalog.=) $2",
-);
-
-/// The workspaces in which something was written into a contact, also those that are gone.
-pub fn workspaces_of((schema, table): (&str, &str), contact: &str) -> Vec<Uuid> {
-    let args = [name_arg(schema), name_arg(table), arg(contact)];
-    as_owner(|| WORKSPACES_OF.query(View::Latest, &args)).iter().map(|row| uuid(row, 0)).collect()
-}
-
 static KNOWS: Statement = Statement::new(
     "SELECT EXISTS (
          SELECT FROM leadlex.enrichment AS e, pg_catalog.unnest(e.fields_updated) AS f(field)

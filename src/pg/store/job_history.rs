@@ -67,30 +67,50 @@ pub fn wake(reasons: &[&str]) -> Vec<pg_sys::Oid> {
 
 // The test of a boolean keeps other indexes from being chosen.
 macro_rules! of_the_contact {
-    ($which:literal) => {
+    ($column:literal, $which:literal, $of:literal) => {
         concat!(
-            "SELECT j.id FROM leadlex.job_set AS j
+            "SELECT ",
+            $column,
+            " FROM leadlex.job_set AS j
      WHERE ",
             $which,
-            " AND (j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.schema_name OPERATOR(pg_catalog.=) $2
-                   AND j.table_name OPERATOR(pg_catalog.=) $3 AND $4 OPERATOR(pg_catalog.=) ANY (j.contact_ids)) IS TRUE"
+            " AND (j.schema_name OPERATOR(pg_catalog.=) $1 AND j.table_name OPERATOR(pg_catalog.=) $2
+                   AND $3 OPERATOR(pg_catalog.=) ANY (j.contact_ids)",
+            $of,
+            ") IS TRUE"
         )
     };
 }
 
 // Each part by an index of its own: what waits by marks, as far as it has them; of what runs there is little.
-static FIND: Statement = Statement::new(concat!(
-    of_the_contact!(
-        "j.state OPERATOR(pg_catalog.=) 'queued' AND j.marks IS NOT NULL AND j.marks OPERATOR(pg_catalog.&&) $5"
-    ),
-    " UNION ALL ",
-    of_the_contact!("j.state OPERATOR(pg_catalog.=) 'queued' AND j.marks IS NULL"),
-    " UNION ALL ",
-    of_the_contact!("j.state OPERATOR(pg_catalog.=) 'running'"),
-    " UNION ALL ",
-    of_the_contact!(
-        "j.state OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'dead']) AND j.contact_ids OPERATOR(pg_catalog.@>) $6"
-    ),
+macro_rules! naming_the_contact {
+    ($column:literal, $of:literal) => {
+        concat!(
+            of_the_contact!(
+                $column,
+                "j.state OPERATOR(pg_catalog.=) 'queued' AND j.marks IS NOT NULL AND j.marks OPERATOR(pg_catalog.&&) $4",
+                $of
+            ),
+            " UNION ALL ",
+            of_the_contact!($column, "j.state OPERATOR(pg_catalog.=) 'queued' AND j.marks IS NULL", $of),
+            " UNION ALL ",
+            of_the_contact!($column, "j.state OPERATOR(pg_catalog.=) 'running'", $of),
+            " UNION ALL ",
+            of_the_contact!(
+                $column,
+                "j.state OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'dead']) AND j.contact_ids OPERATOR(pg_catalog.@>) $5",
+                $of
+            )
+        )
+    };
+}
+
+static FIND: Statement =
+    Statement::new(naming_the_contact!("j.id", " AND j.workspace_id OPERATOR(pg_catalog.=) $6"));
+static WORKSPACES_OF: Statement = Statement::new(concat!(
+    "SELECT DISTINCT f.workspace_id FROM (",
+    naming_the_contact!("j.workspace_id", ""),
+    ") AS f"
 ));
 static ERASE: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
@@ -119,15 +139,20 @@ pub fn holds(workspace: Uuid, schema: &str, table: &str, contact: &str) -> bool 
 
 /// The rows that name it.
 fn find(workspace: Uuid, schema: &str, table: &str, contact: &str) -> Vec<pgrx::Uuid> {
-    let args = [
-        arg(pg(workspace)),
-        name_arg(schema),
-        name_arg(table),
-        arg(contact),
-        arg(job_marks::marks(&[contact])),
-        arg(vec![contact]),
-    ];
+    let [schema, table, id, marks, ids] = named((schema, table), contact);
+    let args = [schema, table, id, marks, ids, arg(pg(workspace))];
     as_owner(|| FIND.query(View::Latest, &args)).iter().map(|row| pg(uuid(row, 0))).collect()
+}
+
+/// The workspaces of which some row names the contact.
+pub fn workspaces_of(table: (&str, &str), contact: &str) -> Vec<Uuid> {
+    let rows = as_owner(|| WORKSPACES_OF.query(View::Latest, &named(table, contact)));
+    rows.iter().map(|row| uuid(row, 0)).collect()
+}
+
+fn named((schema, table): (&str, &str), contact: &str) -> [Arg; 5] {
+    let marks = arg(job_marks::marks(&[contact]));
+    [name_arg(schema), name_arg(table), arg(contact), marks, arg(vec![contact])]
 }
 
 /// Takes the contact out of every row; how many. A set that is running is waited for. What has been split meanwhile is

@@ -10,7 +10,8 @@ use crate::pg::store::ledger::PORTION;
 use crate::pg::store::{checks, outcomes, tickets, undone};
 use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{boolean, number, optional, pg, texts, uuid};
-use crate::pg::sys::spi::{Row, Statement, View, arg};
+use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::fields::Field;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::{Filed, Receipt, Terms};
@@ -263,7 +264,15 @@ pub struct Person<'a> {
     pub schema: &'a str,
     pub table: &'a str,
     pub contact: &'a str,
+    /// See [`leadlex_domain::receipt::person`].
     pub hash: Hash,
+}
+
+impl Person<'_> {
+    /// As answers on their way name one.
+    pub fn row(&self) -> ContactRow {
+        ContactRow { workspace: self.workspace, hash: self.hash }
+    }
 }
 
 /// Deletes what the books hold on a person, and the receipts of `questions`, as of now and not of the
@@ -287,37 +296,54 @@ pub fn erase(person: &Person, questions: &[Hash]) -> Erased {
     })
 }
 
-static HOLDS: Statement = Statement::new(
-    "SELECT EXISTS (SELECT FROM leadlex.enrichment AS e
-                    WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.schema_name OPERATOR(pg_catalog.=) $2::pg_catalog.name
-                      AND e.table_name OPERATOR(pg_catalog.=) $3::pg_catalog.name AND e.contact_id OPERATOR(pg_catalog.=) $4)
-         OR EXISTS (SELECT FROM leadlex.receipt AS r
-                    WHERE r.workspace_id OPERATOR(pg_catalog.=) $1 AND r.person OPERATOR(pg_catalog.=) $5)
-         OR EXISTS (SELECT FROM leadlex.receipt AS c
-                    WHERE c.workspace_id OPERATOR(pg_catalog.=) $1 AND c.contact OPERATOR(pg_catalog.=) $5)
-         OR EXISTS (SELECT FROM leadlex.ticket AS t
-                    WHERE t.workspace_id OPERATOR(pg_catalog.=) $1 AND t.person OPERATOR(pg_catalog.=) $5)
-         OR EXISTS (SELECT FROM leadlex.value_name AS n
-                    WHERE n.workspace_id OPERATOR(pg_catalog.=) $1 AND n.person OPERATOR(pg_catalog.=) $5)
-         OR EXISTS (SELECT FROM leadlex.outcome AS o
-                    WHERE o.workspace_id OPERATOR(pg_catalog.=) $1 AND o.contact OPERATOR(pg_catalog.=) $5)
-         OR EXISTS (SELECT FROM leadlex.undone AS u
-                    WHERE u.workspace_id OPERATOR(pg_catalog.=) $1 AND u.contact OPERATOR(pg_catalog.=) $5)
-         OR EXISTS (SELECT FROM leadlex.idempotency AS i
-                    WHERE i.workspace_id OPERATOR(pg_catalog.=) $1 AND i.person OPERATOR(pg_catalog.=) $5)
-         OR EXISTS (SELECT FROM leadlex.idempotency AS f
-                    WHERE f.workspace_id OPERATOR(pg_catalog.=) $1 AND f.person IS NULL
-                      AND (f.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $4)",
-);
+// What tells of a person, each by an index of its own; the workspace alone. `$of`: of which workspace.
+macro_rules! traces {
+    ($of:literal) => {
+        concat!(
+            "SELECT t.workspace_id FROM leadlex.enrichment AS t
+             WHERE t.contact_id OPERATOR(pg_catalog.=) $3 AND t.schema_name OPERATOR(pg_catalog.=) $1::pg_catalog.name
+               AND t.table_name OPERATOR(pg_catalog.=) $2::pg_catalog.name",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.receipt AS t WHERE t.person OPERATOR(pg_catalog.=) $4",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.receipt AS t WHERE t.contact OPERATOR(pg_catalog.=) $4",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.ticket AS t WHERE t.person OPERATOR(pg_catalog.=) $4",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.value_name AS t WHERE t.person OPERATOR(pg_catalog.=) $4",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.outcome AS t WHERE t.contact OPERATOR(pg_catalog.=) $4",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.undone AS t WHERE t.contact OPERATOR(pg_catalog.=) $4",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.idempotency AS t WHERE t.person OPERATOR(pg_catalog.=) $4",
+            $of,
+            " UNION ALL SELECT t.workspace_id FROM leadlex.idempotency AS t
+             WHERE t.person IS NULL AND (t.result OPERATOR(pg_catalog.#>>) '{contact,id}') OPERATOR(pg_catalog.=) $3",
+            $of
+        )
+    };
+}
+
+static HOLDS: Statement =
+    Statement::new(concat!("SELECT EXISTS (", traces!(" AND t.workspace_id OPERATOR(pg_catalog.=) $5"), ")"));
+static WORKSPACES_OF: Statement =
+    Statement::new(concat!("SELECT DISTINCT h.workspace_id FROM (", traces!(""), ") AS h"));
 
 /// Whether the books of the workspace hold something on a person.
 pub fn holds(person: &Person) -> bool {
-    let args = [
-        arg(pg(person.workspace)),
-        arg(person.schema),
-        arg(person.table),
-        arg(person.contact),
-        arg(pgrx::Uuid::from_bytes(person.hash)),
-    ];
+    let [schema, table, contact, hash] = named((person.schema, person.table), person.contact, person.hash);
+    let args = [schema, table, contact, hash, arg(pg(person.workspace))];
     as_owner(|| HOLDS.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))
+}
+
+/// The workspaces whose books hold something on a contact, also those that are gone: their history has stayed. `hash`: see
+/// [`leadlex_domain::receipt::person`].
+pub fn workspaces_of(table: (&str, &str), contact: &str, hash: Hash) -> Vec<Uuid> {
+    let rows = as_owner(|| WORKSPACES_OF.query(View::Latest, &named(table, contact, hash)));
+    rows.iter().map(|row| uuid(row, 0)).collect()
+}
+
+fn named((schema, table): (&str, &str), contact: &str, hash: Hash) -> [Arg; 4] {
+    [arg(schema), arg(table), arg(contact), arg(pgrx::Uuid::from_bytes(hash))]
 }

@@ -99,6 +99,8 @@ struct Plans {
     look_ahead: OnceCell<deferrable::LookAhead>,
     status: status_columns::StatusPlans,
     condition: String,
+    /// The same without the workspace.
+    is_key: String,
     /// The same for a set n of keys.
     condition_of_many: String,
     /// What is read of a row.
@@ -211,9 +213,9 @@ impl Binding {
         let whose = find("workspace_id").map_or(String::new(), is_workspace);
         // A domain may have another collation than the column that is of it.
         let collated = id.collation_name.as_ref().map_or(String::new(), |name| format!(" COLLATE {name}"));
-        let is = |key: &str| format!("t.{} {equals} {key}{collated}{whose}", quoted(&id.name));
-        let given = format!("CAST($1 AS {})", id.type_name);
-        let (condition, condition_of_many) = (is(&given), is("n.key"));
+        let is = |key: &str| format!("t.{} {equals} {key}{collated}", quoted(&id.name));
+        let (is_key, is_key_of_many) = (is(&format!("CAST($1 AS {})", id.type_name)), is("n.key"));
+        let (condition, condition_of_many) = (format!("{is_key}{whose}"), format!("{is_key_of_many}{whose}"));
         let list = self.select_list(&find);
         // The workspace is passed always, also where no column is compared with it.
         let from = format!("FROM {} AS t WHERE {condition}", self.name());
@@ -240,6 +242,7 @@ impl Binding {
             status: self.status_plans(status, &id.type_name, &condition_of_many),
             fields,
             condition,
+            is_key,
             condition_of_many,
             list,
             writes: RefCell::default(),

@@ -334,9 +334,8 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
         let fate = job::fate(line);
         let charged = matches!(fate, JobOutcome::Pending { charged: true, .. });
         let paid_for = line.contact.as_ref().filter(|_| charged);
-        let paid_for = paid_for.map(|contact| {
-            enqueue::paid_for(workspace, &binding, contact).at(line.position.clone()).to_text()
-        });
+        let paid_for =
+            paid_for.map(|contact| enqueue::paid_for(&binding, contact).at(line.position.clone()).to_text());
         fates[position] = (fate, paid_for);
     });
     fates

@@ -2,6 +2,7 @@
 
 mod erasures;
 mod retention;
+mod same_key;
 mod walk;
 mod workspaces;
 

@@ -10,6 +10,7 @@ use crate::world::{Beginning, World, enrich, number};
 
 mod changes;
 mod exact;
+mod forgetting;
 mod partitions;
 mod sizes;
 

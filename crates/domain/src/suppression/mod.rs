@@ -10,6 +10,7 @@ pub mod former;
 use std::collections::BTreeSet;
 
 use super::contact::Contact;
+use super::contact_row::ContactRow;
 use super::fields::Field;
 use super::hash::{Hash, hash};
 use super::people::company;
@@ -141,8 +142,9 @@ fn own(person: &Person) -> Vec<Hash> {
     profile.chain(addresses.map(|(address, _)| by_address(address))).collect()
 }
 
-fn by_row(row: Hash) -> Hash {
-    hash(&[b"suppression", b"row", &row])
+/// With its workspace: in another one a row of the same key is another person's, also where the list is for all.
+fn by_row(row: ContactRow) -> Hash {
+    hash(&[b"suppression", b"row", &row.key()])
 }
 
 /// Of each address, of those mentioned, and of the company: the domain and those above it, down to two labels.

@@ -1,4 +1,6 @@
 use super::entry::Mistake;
+use uuid::Uuid;
+
 use super::*;
 use crate::fields::Field;
 
@@ -11,14 +13,19 @@ fn contact(email: Option<&str>, name: Option<&str>, fields: &[(Field, &str)]) ->
     contact
 }
 
+/// A row of the first workspace.
+fn row(number: u8) -> ContactRow {
+    ContactRow { workspace: Uuid::from_u128(1), hash: [number; 16] }
+}
+
 fn listed(contact: &Contact) -> Vec<Hash> {
-    of_refusal(&Person::made_up(contact).in_row([1; 16]))
+    of_refusal(&Person::made_up(contact).in_row(row(1)))
 }
 
 /// Whether a refusal about one stops the other, which is in another row.
 fn meets(refused: &Contact, other: &Contact) -> bool {
     let list = listed(refused);
-    of_person(&Person::made_up(other).in_row([2; 16]), other).iter().any(|hash| list.contains(hash))
+    of_person(&Person::made_up(other).in_row(row(2)), other).iter().any(|hash| list.contains(hash))
 }
 
 fn entry(text: &str) -> Entry {
@@ -57,7 +64,7 @@ fn a_refusal_of_a_contact_with_many_addresses_is_kept_within_bounds() {
     for other in [contact(Some("jane0@acme.example"), None, &[]), contact(None, None, &profile)] {
         assert!(meets(&many, &other), "{other:?}");
     }
-    assert!(listed(&many).contains(&by_row([1; 16])), "and the row, whatever is asked by next");
+    assert!(listed(&many).contains(&by_row(row(1))), "and the row, whatever is asked by next");
 }
 
 #[test]
@@ -78,11 +85,14 @@ fn what_others_have_as_well_is_never_listed() {
 #[test]
 fn a_telephone_number_alone_is_kept_for_its_row_alone() {
     let one = contact(None, None, &[(Field::PHONE, "+1 202 555 0100")]);
-    assert_eq!(listed(&one), [by_row([1; 16])]);
-    assert!(of_person(&Person::made_up(&one).in_row([1; 16]), &one).contains(&by_row([1; 16])));
+    assert_eq!(listed(&one), [by_row(row(1))]);
+    assert!(of_person(&Person::made_up(&one).in_row(row(1)), &one).contains(&by_row(row(1))));
     assert!(!meets(&one, &one), "in another row it is anybody");
+    let elsewhere = ContactRow { workspace: Uuid::from_u128(2), ..row(1) };
+    let of_another = of_person(&Person::made_up(&one).in_row(elsewhere), &one);
+    assert!(!of_another.iter().any(|hash| listed(&one).contains(hash)), "in another workspace, too");
     // Nothing that tells who it is, but a row.
-    assert_eq!(listed(&contact(None, None, &[])), [by_row([1; 16])]);
+    assert_eq!(listed(&contact(None, None, &[])), [by_row(row(1))]);
 }
 
 #[test]

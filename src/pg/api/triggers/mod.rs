@@ -383,7 +383,7 @@ fn enrich(
     let mut progress = progress::Progress::start(workspace, binding.relation(), ids.len());
     let mut tried = Tried::default();
     let mut note = |position: usize, line: &BatchResult| {
-        tried.rest.extend(Left::of(workspace, binding, line));
+        tried.rest.extend(Left::of(binding, line));
         let failed = matches!(line.status, Status::Failed | Status::Pending) && line.rest().is_none();
         if let (true, Some((_, message))) = (failed, &line.error) {
             tried.failures.push((position, message.clone()));

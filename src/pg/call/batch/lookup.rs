@@ -92,9 +92,9 @@ impl BatchScope<'_> {
         keys
     }
 
-    /// The hash of the contact's row.
+    /// The hash of the contact's row, see [`receipt::person`].
     pub fn row(&self, contact: &Contact) -> Hash {
-        receipt::person(self.workspace, self.binding.name(), &contact.id)
+        receipt::person(self.binding.name(), &contact.id)
     }
 
     /// Takes a contact that was read up to the rate limit, or to its end. `update_denied`: row-level security does not let

@@ -286,7 +286,7 @@ impl Batch<'_> {
         if stale.is_empty() {
             return;
         }
-        let row = |past: &Past| past.person.row.expect("a contact of a table");
+        let row = |past: &Past| past.person.row.expect("a contact of a table").hash;
         let rows: Vec<Sought<'_>> =
             stale.iter().map(|(past, contact, missing)| (contact, row(past), *missing)).collect();
         let latest = provider::pasts(self.workspace(), &self.providers.all, &rows, &self.crowd);

@@ -170,7 +170,7 @@ impl<'a> SingleCall<'a> {
             caller,
             request_id,
             table: [binding.name(), "\n", &id].concat(),
-            row: receipt::person(workspace, binding.name(), &id),
+            row: receipt::person(binding.name(), &id),
             binding,
             id,
             overwrite: ask.overwrite,

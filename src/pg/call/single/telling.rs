@@ -89,7 +89,7 @@ impl SingleCall<'_> {
             progress: jobs::Progress::default(),
             priority: 0,
         };
-        let left = Left::of_contact(self.workspace(), &self.binding, steps.latest(), charged);
+        let left = Left::of_contact(&self.binding, steps.latest(), charged);
         enqueue::add_pending(&rest, vec![left])
     }
 

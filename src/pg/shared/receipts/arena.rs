@@ -3,7 +3,9 @@
 //! It lives in shared memory, but nothing here knows that: it works on plain slices, so it can be tested by itself.
 
 use crate::pg::shared::receipts::erasures;
+use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::hash::Hash;
+use uuid::Uuid;
 
 /// Which question: database, the extension's incarnation in it, and the question's hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +36,8 @@ const COUNTED: usize = 64;
 #[repr(C)]
 pub struct Entry {
     key: Key,
-    /// Hash of the contact's table and key.
-    person: Hash,
+    /// Whom it is about.
+    row: ContactRow,
     state: State,
     /// It is a provider's refusal to tell anything about somebody.
     refuses: bool,
@@ -136,7 +138,7 @@ impl Arena<'_> {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             *entry = Entry {
                 key: Key { database: 0, catalog: 0, question: [0; 16] },
-                person: [0; 16],
+                row: ContactRow { workspace: Uuid::nil(), hash: [0; 16] },
                 state: State::Free,
                 refuses: false,
                 reach: [0; 16],
@@ -153,11 +155,11 @@ impl Arena<'_> {
     }
 
     /// Keeps an answer to a request that was sent at `sent_at`. It replaces an older one to the same question.
-    pub fn put(&mut self, key: Key, person: Hash, sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
-        if erasures::has(self.erasures, person, sent_at) {
+    pub fn put(&mut self, key: Key, row: ContactRow, sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
+        if erasures::has(self.erasures, row.key(), sent_at) {
             return Ok(());
         }
-        self.add(key, person, None, payload)
+        self.add(key, row, None, payload)
     }
 
     /// Keeps a refusal to tell anything about this person, beside answers and beside refusals of another reach. It is
@@ -165,14 +167,14 @@ impl Arena<'_> {
     pub fn put_refusal(
         &mut self,
         key: Key,
-        person: Hash,
+        row: ContactRow,
         reach: Hash,
         payload: &[u8],
     ) -> Result<(), Refusal> {
-        self.add(key, person, Some(reach), payload)
+        self.add(key, row, Some(reach), payload)
     }
 
-    fn add(&mut self, key: Key, person: Hash, reach: Option<Hash>, payload: &[u8]) -> Result<(), Refusal> {
+    fn add(&mut self, key: Key, row: ContactRow, reach: Option<Hash>, payload: &[u8]) -> Result<(), Refusal> {
         // One answer must not take the room of all others.
         if payload.len() > (self.blocks.len() - self.reserved) / 4 * BLOCK_BYTES {
             return Err(Refusal::TooLong);
@@ -197,7 +199,7 @@ impl Arena<'_> {
         self.head.next_number += 1;
         self.entries[index as usize] = Entry {
             key,
-            person,
+            row,
             state: State::Kept,
             refuses: reach.is_some(),
             reach: reach.unwrap_or_default(),
@@ -392,10 +394,20 @@ impl Arena<'_> {
         self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
     }
 
-    /// Whether an answer about this person is not in the books yet.
-    pub fn waiting_for(&self, database: u32, person: Hash) -> bool {
-        let of = |entry: &Entry| !entry.refuses && entry.key.database == database && entry.person == person;
-        self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
+    /// Whether an answer about this row is not in the books yet.
+    pub fn waiting_for(&self, database: u32, row: ContactRow) -> bool {
+        self.answers_of(database).any(|entry| entry.row == row)
+    }
+
+    /// The workspaces with an answer about a row of this hash that is not in the books yet; some more than once.
+    pub fn workspaces_waiting_for(&self, database: u32, hash: Hash) -> Vec<Uuid> {
+        let waiting = self.answers_of(database).filter(|entry| entry.row.hash == hash);
+        waiting.map(|entry| entry.row.workspace).collect()
+    }
+
+    fn answers_of(&self, database: u32) -> impl Iterator<Item = &Entry> {
+        let entries = self.in_use().into_iter().map(|index| &self.entries[index as usize]);
+        entries.filter(move |entry| !entry.refuses && entry.key.database == database)
     }
 
     /// Whether any of these questions has an answer that is not in the books yet.
@@ -412,16 +424,16 @@ impl Arena<'_> {
         found
     }
 
-    /// A request about this person is about to be sent: `now_s` seconds after the machine was started.
-    pub fn note_request(&mut self, person: Hash, now_s: u32) {
-        erasures::note_request(self.asked, person, now_s);
+    /// A request about this row is about to be sent: `now_s` seconds after the machine was started.
+    pub fn note_request(&mut self, row: ContactRow, now_s: u32) {
+        erasures::note_request(self.asked, row.key(), now_s);
     }
 
-    /// Answers about this person to requests sent before are thrown away when they come. `now` is in epoch microseconds,
+    /// Answers about this row to requests sent before are thrown away when they come. `now` is in epoch microseconds,
     /// `now_s` in seconds since the machine was started.
-    pub fn erase(&mut self, person: Hash, now: i64, now_s: u32) {
-        if erasures::may_be_asked(self.asked, person, now_s) {
-            erasures::add(self.erasures, person, now);
+    pub fn erase(&mut self, row: ContactRow, now: i64, now_s: u32) {
+        if erasures::may_be_asked(self.asked, row.key(), now_s) {
+            erasures::add(self.erasures, row.key(), now);
         }
     }
 

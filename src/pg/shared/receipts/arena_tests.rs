@@ -18,7 +18,7 @@ impl Memory {
     fn new(units: usize) -> Memory {
         let entry = Entry {
             key: key(0, 0),
-            person: [0; 16],
+            row: SOMEBODY,
             state: State::Free,
             refuses: false,
             reach: [0; 16],
@@ -67,7 +67,9 @@ fn key(database: u32, question: u8) -> Key {
     Key { database, catalog: 1, question: [question; 16] }
 }
 
-const SOMEBODY: Hash = [9; 16];
+const SOMEBODY: ContactRow = ContactRow { workspace: Uuid::from_u128(1), hash: [9; 16] };
+/// Who has the same key in another workspace.
+const NAMESAKE: ContactRow = ContactRow { workspace: Uuid::from_u128(2), ..SOMEBODY };
 const HERE: Hash = [5; 16];
 const ELSEWHERE: Hash = [6; 16];
 
@@ -133,6 +135,25 @@ fn it_is_full_before_it_is_wrong() {
     assert_eq!((arena.dropped(1), arena.notes_dropped(1), arena.notes_dropped(2)), (2, 1, 0));
 }
 
+/// Rows of one key have one hash in all workspaces, and are each their workspace's all the same.
+#[test]
+fn what_one_workspace_erases_or_waits_for_is_not_anothers() {
+    let mut memory = Memory::new(8);
+    memory.asked = vec![0; 64];
+    let mut arena = memory.arena();
+    arena.note_request(SOMEBODY, 7);
+    arena.note_request(NAMESAKE, 7);
+    arena.erase(SOMEBODY, 1_000, 8);
+    arena.put(key(1, 1), SOMEBODY, 1_000, b"late").unwrap();
+    assert_eq!(arena.waiting(1), 0);
+    arena.put(key(1, 2), NAMESAKE, 1_000, b"the other's").unwrap();
+    assert!(arena.waiting_for(1, NAMESAKE) && !arena.waiting_for(1, SOMEBODY));
+    arena.put(key(2, 2), SOMEBODY, 1_001, b"in another database").unwrap();
+    arena.put_refusal(key(1, 3), SOMEBODY, HERE, b"a refusal").unwrap();
+    assert_eq!(arena.workspaces_waiting_for(1, SOMEBODY.hash), [NAMESAKE.workspace]);
+    assert!(arena.workspaces_waiting_for(1, [8; 16]).is_empty());
+}
+
 #[test]
 fn an_answer_about_somebody_erased_is_thrown_away() {
     let mut memory = Memory::new(8);
@@ -142,11 +163,11 @@ fn an_answer_about_somebody_erased_is_thrown_away() {
     arena.put(key(1, 1), SOMEBODY, 1_000, b"late").unwrap();
     assert_eq!(arena.find(&key(1, 1)), None);
     arena.put(key(1, 1), SOMEBODY, 1_001, b"asked again since").unwrap();
-    arena.put(key(1, 2), [8; 16], 900, b"somebody else").unwrap();
+    arena.put(key(1, 2), ContactRow { hash: [8; 16], ..SOMEBODY }, 900, b"somebody else").unwrap();
     assert_eq!(arena.waiting(1), 2);
     // Nothing was under way: it need not be remembered.
-    arena.erase([7; 16], 1_000, 8);
-    arena.put(key(1, 6), [7; 16], 999, b"of no request").unwrap();
+    arena.erase(ContactRow { hash: [7; 16], ..SOMEBODY }, 1_000, 8);
+    arena.put(key(1, 6), ContactRow { hash: [7; 16], ..SOMEBODY }, 999, b"of no request").unwrap();
     assert!(arena.find(&key(1, 6)).is_some());
     assert!(
         arena.waiting_for(1, SOMEBODY) && arena.waiting_on(&[key(1, 2)]) && !arena.waiting_on(&[key(1, 3)])
@@ -247,8 +268,10 @@ fn a_refusal_counts_while_it_is_being_written_and_while_the_worker_leaves_it_alo
     arena.done(&last);
     assert_eq!((counts(&arena), arena.has_refusal_of(1)), (0, false));
     // None of that keeps a caller waiting who has to do with answers alone.
-    arena.put_refusal(key(1, 5), [8; 16], HERE, b"another").unwrap();
-    assert!(arena.waiting_for(1, SOMEBODY) && !arena.waiting_for(1, [8; 16]));
+    arena.put_refusal(key(1, 5), ContactRow { hash: [8; 16], ..SOMEBODY }, HERE, b"another").unwrap();
+    assert!(
+        arena.waiting_for(1, SOMEBODY) && !arena.waiting_for(1, ContactRow { hash: [8; 16], ..SOMEBODY })
+    );
     assert!(arena.waiting_on(&[key(1, 4)]) && !arena.waiting_on(&[key(1, 5)]));
     assert_eq!(arena.take(1, 10).len(), 1);
 }

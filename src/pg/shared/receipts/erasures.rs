@@ -1,5 +1,7 @@
 //! Who was erased lately, so that answers to what was asked before are thrown away when they come.
 //!
+//! A person is a row of a workspace, known by [`leadlex_domain::contact_row::ContactRow::key`].
+//!
 //! Two tables of bounded size in shared memory. The first says when somebody was last asked about: who was not, within the
 //! longest time of a request, need not be remembered. It has one number for all people whose hashes are alike, so that some
 //! are remembered without need. In the second each person has a place in one of two sets, whichever has more room. Only
@@ -124,6 +126,26 @@ mod tests {
         assert!((0..24_000).all(|n| has(&sets, somebody(n), now + i64::from(n))));
         assert!(!has(&sets, somebody(7), now + 8), "asked again since");
         assert_eq!(lost(&sets, now - SECOND_US), 0);
+    }
+
+    /// As of a table whose key is unique in a workspace alone.
+    #[test]
+    fn rows_of_one_key_in_many_workspaces_do_not_share_a_place() {
+        let mut sets = vec![Set::EMPTY; SETS];
+        let row = |n: u32| leadlex_domain::contact_row::ContactRow {
+            // Made at the same time, as far as an id tells.
+            workspace: uuid::Builder::from_unix_timestamp_millis(1_800_000_000_000, &{
+                let [a, b, c, d, e, f, g, h, i, j, ..] = somebody(n);
+                [a, b, c, d, e, f, g, h, i, j]
+            })
+            .into_uuid(),
+            hash: somebody(0),
+        };
+        let now = 1_000 * SECOND_US;
+        (0..10_000).for_each(|n| add(&mut sets, row(n).key(), now));
+        assert!((0..10_000).all(|n| has(&sets, row(n).key(), now)));
+        let others = (10_000..20_000).filter(|n| has(&sets, row(*n).key(), now - SECOND_US)).count();
+        assert_eq!(others, 0, "of 10,000 workspaces that erased nothing");
     }
 
     #[test]

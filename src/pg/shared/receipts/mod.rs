@@ -20,6 +20,7 @@ use crate::pg::sys::robust_mutex::RobustMutex;
 use crate::pg::sys::settings;
 use crate::pg::sys::shared_block;
 use arena::{Block, Entry, Head, UNIT_BYTES};
+use leadlex_domain::contact_row::ContactRow;
 
 /// Between two looks for room.
 pub const PAUSE: Duration = Duration::from_millis(5);
@@ -124,7 +125,7 @@ pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
 /// What comes in: an answer, or a refusal to tell anything about this person.
 pub struct Arrival<'a> {
     pub key: Key,
-    pub person: [u8; 16],
+    pub row: ContactRow,
     pub sent_at: i64,
     pub payload: &'a [u8],
     /// Where a refusal counts, and whose it is; `None` for an answer.
@@ -133,12 +134,12 @@ pub struct Arrival<'a> {
 
 /// From any thread. Wakes the launcher when no worker is at it.
 pub fn put(arrival: &Arrival<'_>) -> Result<(), Refusal> {
-    let Arrival { key, person, sent_at, payload, reach } = *arrival;
+    let Arrival { key, row, sent_at, payload, reach } = *arrival;
     robust_mutex::from_thread(|| {
         locked(|contents, arena| {
             let result = match reach {
-                Some(reach) => arena.put_refusal(key, person, reach, payload),
-                None => arena.put(key, person, sent_at, payload),
+                Some(reach) => arena.put_refusal(key, row, reach, payload),
+                None => arena.put(key, row, sent_at, payload),
             };
             if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
                 // SAFETY: the launcher takes its latch away under this lock before it ends. SetLatch changes nothing but
@@ -153,12 +154,12 @@ pub fn put(arrival: &Arrival<'_>) -> Result<(), Refusal> {
 /// Keeps what the session itself has to say, and waits until then for room. Why it could not be kept.
 pub fn keep(
     key: Key,
-    person: [u8; 16],
+    row: ContactRow,
     sent_at: i64,
     payload: &[u8],
     until: std::time::Instant,
 ) -> Option<&'static str> {
-    let arrival = Arrival { key, person, sent_at, payload, reach: None };
+    let arrival = Arrival { key, row, sent_at, payload, reach: None };
     while let Err(refusal) = put(&arrival) {
         if refusal == Refusal::TooLong || std::time::Instant::now() >= until {
             with(|arena| arena.count_drop(key.database));
@@ -178,9 +179,9 @@ pub fn why(refusal: Refusal) -> &'static str {
 }
 
 /// From the backend: something for the worker to count. It takes no room that answers need, and is lost where there is none.
-pub fn note(key: Key, person: [u8; 16], sent_at: i64, payload: &[u8]) {
+pub fn note(key: Key, row: ContactRow, sent_at: i64, payload: &[u8]) {
     locked(|contents, arena| {
-        if !arena.is_roomy() || arena.put(key, person, sent_at, payload).is_err() {
+        if !arena.is_roomy() || arena.put(key, row, sent_at, payload).is_err() {
             return arena.count_note_drop(key.database);
         }
         if !contents.launcher.is_null() && !contents.writers.contains(&key.database) {
