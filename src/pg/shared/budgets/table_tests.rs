@@ -83,7 +83,7 @@ fn ready(tables: &mut Tables, of: SumKey) {
 #[test]
 fn the_docs_say_how_large_it_is() {
     let bytes = SUMS * size_of::<Sum>() + ENTRIES * size_of::<Entry>();
-    assert_eq!((bytes + 50_000) / 100_000, 24, "docs/internals/shared-memory.md");
+    assert_eq!((bytes + 50_000) / 100_000, 25, "docs/internals/shared-memory.md");
 }
 
 #[test]
