@@ -144,7 +144,7 @@ fn a_vendor_that_reports_more_than_it_said_is_passed_over() {
     let held = tables.table().reserve(&priced(8)).unwrap();
     tables.table().settle(
         &held,
-        (&Bill { credits: Amount(9), ..bill(90) }, &FieldCounts::NONE),
+        (&Bill { credits_of_one: Amount(9), ..bill(90) }, &FieldCounts::NONE),
         HoldChange::default(),
         NOW,
     );
