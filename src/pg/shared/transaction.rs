@@ -16,6 +16,7 @@ use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout::ClaimKey;
+use crate::pg::sys::memory;
 use crate::pg::sys::raise::{Refusal, refuse};
 
 /// Credits taken out of a balance by this transaction.
@@ -168,7 +169,12 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static CURRENT: RefCell<Transaction> = RefCell::new(Transaction::default());
     static CALLS: RefCell<Calls> = RefCell::new(Calls::default());
+    /// The transaction that ends was about many contacts.
+    static WAS_LARGE: Cell<bool> = const { Cell::new(false) };
 }
+
+/// After so many contacts a session has megabytes that it does not need for calls.
+const MANY: usize = 5_000;
 
 /// This transaction's entries.
 pub fn with<R>(work: impl FnOnce(&mut Transaction) -> R) -> R {
@@ -216,6 +222,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg:
 fn settle(committed: bool) {
     // Taken out first: nothing in here may be settled twice.
     let ended = CURRENT.with_borrow_mut(std::mem::take);
+    WAS_LARGE.set(ended.claims.len() >= MANY);
     if committed {
         let noted = ended.wrote_ledger || ended.updated_schema;
         ended.events.iter().for_each(|own| events::post(&own.event));
@@ -251,6 +258,9 @@ unsafe extern "C-unwind" fn on_release(
 ) {
     if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level {
         return;
+    }
+    if WAS_LARGE.take() {
+        memory::trim();
     }
     let Calls { noted, withdrew, resumed, queued } = CALLS.take();
     if noted {

@@ -6,6 +6,7 @@ pub mod database;
 pub mod heap_insert;
 pub mod index_probe;
 pub mod jsonb;
+pub mod memory;
 pub mod name;
 pub mod raise;
 pub mod relation;
