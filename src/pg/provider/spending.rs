@@ -306,10 +306,10 @@ fn attempt(
             }))
         }
         Err(Denied::Budget(at)) => {
-            let most = most.unwrap_or_default().plus(polls);
-            let (fault, lack) = over_budget(budgets[at], (most, wish.fetches), now);
-            // With fewer contacts it may be enough, and in a moment, too.
-            if spender.contacts == 1 && lack != Lack::UntilRequestsEnd {
+            let needs = (most.unwrap_or_default(), polls);
+            let (fault, lack) = over_budget(budgets[at], (needs, wish.fetches), now);
+            // With fewer contacts it may be enough, and so when what is under way is answered.
+            if spender.contacts == 1 && lack == Lack::UntilReset {
                 budget_events::tell_out(budgets[at], now);
             }
             let soon = lack == Lack::UntilRequestsEnd;
@@ -361,11 +361,11 @@ fn no_price(budget: &Budget) -> Fault {
     Fault::new(FaultKind::NoPrice, message)
 }
 
-/// `most`: what the request can cost at most.
-fn over_budget(budget: &Budget, (most, fetches): (Amount, bool), now: i64) -> (Fault, Lack) {
+/// `needs`: what the request can cost at most, and polls of what it hands in.
+fn over_budget(budget: &Budget, (needs, fetches): ((Amount, Amount), bool), now: i64) -> (Fault, Lack) {
     let until_reset = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
     let lack = budgets::windows(&budget_events::sum_of(budget)).map_or(Lack::UntilReset, |windows| {
-        windows.lacks(most, (budget.period, budget.amount), fetches, now)
+        windows.lacks(needs, (budget.period, budget.amount), fetches, now)
     });
     let at_most = |seconds: u64| Some(until_reset.unwrap_or(u64::MAX).min(seconds));
     let (retry_after_s, until) = match lack {

@@ -138,11 +138,19 @@ fn polls_have_room_of_their_own_beside_other_providers() {
     world.cluster.set("leadlex.total_timeout", "15s");
     enrich(&mut world.caller(), 2).unwrap();
     // 1.01 are spent and 0.101 are kept: nothing of it is for others.
-    world.run("SELECT leadlex.set_budget(NULL, 'total', 1.16); SELECT leadlex.drop_provider('dear'); SELECT leadlex.enable_provider('main', true)");
-    assert_eq!(reason(&try_enrich(&mut world.caller(), 3)), "budget");
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 1.115); SELECT leadlex.drop_provider('dear'); SELECT leadlex.enable_provider('main', true)");
+    let out = "SELECT count(*) FROM leadlex.event WHERE event = 'budget_out'";
+    let before = world.number(out);
+    let error = try_enrich(&mut world.caller(), 3);
+    assert_eq!((reason(&error), &error["error"]["retryable"]), ("budget", &json!(true)), "{error}");
+    // Longer than the worker takes to tell of it.
+    thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(world.number(out), before, "the rest is kept for what is under way");
     let told = enrich(&mut world.caller(), 1).unwrap();
     assert_eq!(told["fields_updated"], json!(["phone"]), "{told}");
     assert_eq!(slow.submissions(), 2);
+    // That was all that was out: with little left there is one more.
+    enrich(&mut world.caller(), 3).unwrap();
 }
 
 /// What comes after the polls is no hand-in: it needs no room for polls of its own.

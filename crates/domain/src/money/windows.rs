@@ -158,11 +158,18 @@ impl Windows {
         [self.held, self.polls_held, self.polls_reserved].iter().any(|amount| *amount > Amount::ZERO)
     }
 
-    /// How soon there may be so much left, where there is not now.
-    pub fn lacks(&self, most: Amount, (period, budget): (Period, Amount), fetches: bool, now: i64) -> Lack {
+    /// How soon there may be so much left, where there is not now. `polls`: what polls of its own need beside the questions that are
+    /// out. Once these are answered, it needs no room for them.
+    pub fn lacks(
+        &self,
+        (most, polls): (Amount, Amount),
+        (period, budget): (Period, Amount),
+        fetches: bool,
+        now: i64,
+    ) -> Lack {
         let unspent = budget.minus(self.used(period, now));
-        let polls = if fetches { Amount::ZERO } else { self.polls_held };
-        match unspent.minus(self.held).minus(polls) >= most {
+        let kept = if fetches { Amount::ZERO } else { self.polls_held };
+        match unspent.minus(self.held).minus(kept) >= most.plus(polls) {
             true => Lack::UntilRequestsEnd,
             false if unspent >= most => Lack::UntilAnswersCome,
             false => Lack::UntilReset,

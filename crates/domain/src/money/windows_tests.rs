@@ -84,8 +84,12 @@ fn what_polls_may_cost_is_for_them_alone() {
         windows.hold(amount("0.28"), amount("0.10"));
     }
     assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.24"), amount("0.44")));
-    let lacks = |fetches| windows.lacks(amount("0.3"), (Period::Total, amount("1")), fetches, LATE);
+    let lacks =
+        |fetches| windows.lacks((amount("0.3"), Amount::ZERO), (Period::Total, amount("1")), fetches, LATE);
     assert_eq!((lacks(false), lacks(true)), (Lack::UntilAnswersCome, Lack::UntilRequestsEnd));
+    // Room for its own polls is needed only as long as others are out: that is no reason to wait for the next period.
+    let own = (amount("0.3"), amount("0.9"));
+    assert_eq!(windows.lacks(own, (Period::Total, amount("1")), false, LATE), Lack::UntilAnswersCome);
     // They go with the questions.
     windows.let_go(amount("0.28"), amount("0.10"));
     assert_eq!((left(&windows, false), left(&windows, true)), (amount("0.62"), amount("0.72")));
@@ -98,7 +102,7 @@ fn what_polls_may_cost_is_for_them_alone() {
 fn what_is_kept_free_is_waited_for_as_long_as_that_may_last() {
     let mut windows = Windows::new(LATE, Amount(600_000), Amount(600_000), Amount(600_000));
     let lacks = |windows: &Windows, most: i64| {
-        windows.lacks(Amount(most), (Period::Day, Amount(1_000_000)), false, LATE)
+        windows.lacks((Amount(most), Amount::ZERO), (Period::Day, Amount(1_000_000)), false, LATE)
     };
     windows.reserve(Amount(200_000));
     assert_eq!(lacks(&windows, 400_000), Lack::UntilRequestsEnd);
