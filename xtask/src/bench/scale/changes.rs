@@ -5,18 +5,21 @@ use std::time::{Duration, Instant};
 use crate::error::{Context, Result};
 
 use super::super::session::Session;
-use super::{Pair, RUNS};
+use super::{Pair, RUNS, with_contacts};
 
 /// The next call of a session after a configuration has changed, with few and with many roles, tables and providers; milliseconds.
 pub fn after_a_change(session: &Session) -> Result<Pair> {
     let large = session.amounts.scale.roles;
     let measure = |database: &str, roles: u32| -> Result<f64> {
-        session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
-        let url = session.nginx.url(0);
-        session.script(database, "size.sql", &[("contacts", "10"), ("ledger_rows", "0"), ("url", &url)])?;
+        with_contacts(session, database, 10)?;
         let (tables, providers) = ((roles / 4).to_string(), (roles / 20).to_string());
         let roles = roles.to_string();
-        let variables = [("roles", &*roles), ("tables", &tables), ("providers", &providers), ("url", &url)];
+        let variables = [
+            ("roles", &*roles),
+            ("tables", &tables),
+            ("providers", &providers),
+            ("url", &session.nginx.url(0)),
+        ];
         session.script(database, "scale_change.sql", &variables)?;
         let answer = session.ask(database, &format!("CALL next_call({RUNS}, NULL)"))?;
         let took = answer.trim().parse().context(format!("{database}: {answer:?}"))?;
@@ -31,9 +34,7 @@ pub fn after_a_change(session: &Session) -> Result<Pair> {
 pub fn after_a_crash(session: &Session) -> Result<Pair> {
     let many = session.amounts.scale.databases;
     let template = "scale_database";
-    session.run("postgres", &[&format!("CREATE DATABASE {template} OWNER bench")])?;
-    let variables = [("contacts", "10"), ("ledger_rows", "0"), ("url", &session.nginx.url(0))];
-    session.script(template, "size.sql", &variables)?;
+    with_contacts(session, template, 10)?;
     let limit = "SELECT leadlex.set_rate_limit(id, 1000, 100000) FROM leadlex.workspace WHERE name = 'bench'";
     session.run(template, &[limit])?;
     let name = |n: u32| format!("scale_database_{n}");

@@ -3,15 +3,13 @@
 use crate::error::Result;
 
 use super::super::session::Session;
-use super::{Pair, least_ms};
+use super::{Pair, least_ms, with_contacts};
 
 /// In a workspace with few receipts, keys and jobs, and with many; milliseconds.
 pub fn forget_row(session: &Session) -> Result<Pair> {
     let rows = session.amounts.scale.history / 5;
     let measure = |database: &str, rows: u32| -> Result<f64> {
-        session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
-        let variables = [("contacts", "10"), ("ledger_rows", "0"), ("url", &session.nginx.url(0))];
-        session.script(database, "size.sql", &variables)?;
+        with_contacts(session, database, 10)?;
         session.script(database, "scale_forget.sql", &[("rows", &rows.to_string())])?;
         let forget = "SELECT leadlex.forget_row('contact', id::text) FROM contact LIMIT 1";
         let took = least_ms(session, database, "bench", forget)?;
@@ -26,9 +24,7 @@ pub fn forget_row(session: &Session) -> Result<Pair> {
 pub fn of_all(session: &Session) -> Result<Pair> {
     let workspaces = session.amounts.scale.workspaces;
     let database = "scale_workspaces";
-    session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
-    let variables = [("contacts", "100"), ("ledger_rows", "0"), ("url", &session.nginx.url(0))];
-    session.script(database, "size.sql", &variables)?;
+    with_contacts(session, database, 100)?;
     let measure = |from: u32, to: u32| -> Result<f64> {
         let make = format!(
             "SELECT count(leadlex.create_workspace('w' || n)) FROM generate_series({from}, {to}) AS n"

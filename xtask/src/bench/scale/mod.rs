@@ -131,6 +131,13 @@ const ROWS: [Row; 21] = [
     row("memory that a backend keeps after a set, MB", Limit::Most(20.0), sets::kept_by_a_set),
 ];
 
+/// A database with a workspace, a provider and so many contacts, all empty.
+fn with_contacts(session: &Session, database: &str, contacts: u32) -> Result<()> {
+    session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
+    let (contacts, url) = (contacts.to_string(), session.nginx.url(0));
+    session.script(database, "size.sql", &[("contacts", &contacts), ("ledger_rows", "0"), ("url", &url)])
+}
+
 /// How often a statement is run.
 const RUNS: u32 = 5;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Context, Result};
 
 use super::super::session::{Session, psql};
-use super::Pair;
+use super::{Pair, with_contacts};
 
 /// Jobs of which the time is measured.
 const DONE: u32 = 5_000;
@@ -16,9 +16,7 @@ const WARM: u32 = 1_000;
 
 /// A database with a workspace whose queue is paused, and one job in it, like which others are made.
 fn begin(session: &Session, database: &str) -> Result<()> {
-    session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
-    let variables = [("contacts", "10"), ("ledger_rows", "0"), ("url", &session.nginx.url(0))];
-    session.script(database, "size.sql", &variables)?;
+    with_contacts(session, database, 10)?;
     session.run(database, &["SELECT leadlex.pause_queue()"])?;
     session.run(
         database,

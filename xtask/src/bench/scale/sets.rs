@@ -3,17 +3,14 @@
 use crate::error::{Context, Result};
 
 use super::super::session::Session;
-use super::{Pair, least_ms};
+use super::{Pair, least_ms, with_contacts};
 
 /// Private memory that a backend keeps after a set, MB: small and large are the set's contacts. An error where one of them was not
 /// enriched.
 pub fn kept_by_a_set(session: &Session) -> Result<Pair> {
     let database = "scale_set";
     let contacts = session.amounts.scale.contacts;
-    session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
-    let url = session.nginx.url(0);
-    let variables = [("contacts", &*contacts.to_string()), ("ledger_rows", "0"), ("url", &url)];
-    session.script(database, "size.sql", &variables)?;
+    with_contacts(session, database, contacts)?;
     let kept = |contacts: u32| -> Result<f64> {
         session.run(database, &["UPDATE contact SET job_title = NULL", "VACUUM contact", "CHECKPOINT"])?;
         session.script(database, "scale_set.sql", &[("contacts", &contacts.to_string())])?;
@@ -34,9 +31,7 @@ pub fn kept_by_a_set(session: &Session) -> Result<Pair> {
 /// once a session knows where it is.
 pub fn partitioned(session: &Session) -> Result<Pair> {
     let database = "scale_partitions";
-    session.run("postgres", &[&format!("CREATE DATABASE {database} OWNER bench")])?;
-    let variables = [("contacts", "10"), ("ledger_rows", "0"), ("url", &session.nginx.url(0))];
-    session.script(database, "size.sql", &variables)?;
+    with_contacts(session, database, 10)?;
     let partitions = session.amounts.scale.roles;
     let spread =
         "CREATE TABLE spread (LIKE contact, region int NOT NULL, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
