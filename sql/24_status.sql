@@ -63,6 +63,21 @@ BEGIN
     FROM leadlex.budget_report() AS b LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) b.workspace_id
     WHERE b.state OPERATOR(pg_catalog.<>) 'ok'
     UNION ALL
+    SELECT DISTINCT 'error', pg_catalog.format('provider %s', p.name),
+           pg_catalog.format('an answer of it has reported %s credits, more than most_credits of its price, and a budget concerns it: it is not asked', pg_catalog.trim_scale(r.credits)),
+           pg_catalog.format('Raise most_credits: SELECT leadlex.alter_provider(%L, ''{"price": {"most_credits": %s}}'');', p.name, pg_catalog.ceil(r.credits))
+    FROM leadlex.spend_reported AS r
+    JOIN leadlex.provider_config AS p ON p.name OPERATOR(pg_catalog.=) r.provider
+    JOIN leadlex.budget_limit AS l
+         ON (l.provider OPERATOR(pg_catalog.=) p.name OR l.provider OPERATOR(pg_catalog.=) '') AND l.currency OPERATOR(pg_catalog.=) r.currency
+        AND (p.workspace_id IS NULL OR l.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY[p.workspace_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid]))
+    WHERE p.enabled AND (p.config OPERATOR(pg_catalog.->) 'price' OPERATOR(pg_catalog.->>) 'currency') OPERATOR(pg_catalog.=) r.currency
+      AND r.credits OPERATOR(pg_catalog.>) (p.config OPERATOR(pg_catalog.->) 'price' OPERATOR(pg_catalog.->>) 'most_credits')::pg_catalog.numeric
+    UNION ALL
+    SELECT 'error', 'providers', 'none is enabled: calls that have something to ask for are 55000',
+           'SELECT leadlex.enable_provider(NAME, true);'
+    WHERE EXISTS (SELECT FROM leadlex.provider_config AS p) AND NOT EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.enabled)
+    UNION ALL
     SELECT 'warning', pg_catalog.format('provider %s', p.name),
            pg_catalog.format('it is paused: %s', s.state),
            pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name)

@@ -15,7 +15,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/14_access.sql", name = "access_tables", requires = ["quality_tables"]);
 ::pgrx::extension_sql_file!("../sql/14_usage.sql", name = "usage_tables", requires = ["access_tables"]);
 ::pgrx::extension_sql_file!("../sql/15_tickets.sql", name = "tickets", requires = ["usage_tables"]);
-::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["tickets"]);
+::pgrx::extension_sql_file!("../sql/16_job_tables.sql", name = "job_tables", requires = ["tickets"]);
+::pgrx::extension_sql_file!("../sql/20_calls.sql", name = "calls", requires = ["job_tables"]);
 ::pgrx::extension_sql_file!("../sql/21_functions.sql", name = "functions", requires = ["calls"]);
 ::pgrx::extension_sql_file!("../sql/22_many.sql", name = "many", requires = ["functions"]);
 ::pgrx::extension_sql_file!("../sql/23_money.sql", name = "money", requires = ["many"]);
@@ -24,7 +25,8 @@ mod pg;
 ::pgrx::extension_sql_file!("../sql/25_quality.sql", name = "quality", requires = ["status"]);
 ::pgrx::extension_sql_file!("../sql/26_access.sql", name = "access", requires = ["quality"]);
 ::pgrx::extension_sql_file!("../sql/26_usage.sql", name = "usage", requires = ["access"]);
-::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["usage"], finalize);
+::pgrx::extension_sql_file!("../sql/29_job_views.sql", name = "job_views", requires = ["usage"]);
+::pgrx::extension_sql_file!("../sql/30_views.sql", name = "views", requires = ["job_views"], finalize);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

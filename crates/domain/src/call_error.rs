@@ -340,6 +340,16 @@ impl Failure {
         Failure::no_match(NoMatchReason::TableRefuses).with("refused", json!(fields.names()))
     }
 
+    /// No provider was asked, as none of those that could be supplies a field that is wanted.
+    /// `no_match`, LX409, with the reason `no_data`.
+    pub fn not_supplied() -> Failure {
+        Failure {
+            message: "no provider that could be asked supplies the fields that are wanted".to_owned(),
+            hint: "No provider was asked for this, and no credit was charged. \"fields\" in the response of each provider (leadlex.provider) says what it supplies.".to_owned(),
+            ..Failure::no_match(NoMatchReason::NoData)
+        }
+    }
+
     /// No match, because what providers have for these fields was taken back.
     /// `no_match`, LX409, with the reason `refused`; DETAIL lists the fields as `refused`.
     pub fn refused(fields: FieldSet) -> Failure {

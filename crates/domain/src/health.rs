@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::failed_questions::Failing;
 use super::hash::Hash;
+use super::pause::{self, Cause, Pause, Trouble};
 use super::provider::{Effect, FaultKind};
 
 /// When the breaker opens, and for how long at first.
@@ -16,78 +17,6 @@ pub struct Policy {
     pub failures: u32,
     /// Doubled each time that a probe fails, but for one with the question that failed last.
     pub pause: Duration,
-}
-
-/// Why a provider is paused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Cause {
-    /// Too many failures in a row.
-    Breaker,
-    /// It said that there were too many requests.
-    Asked,
-    /// The account with it has nothing left.
-    Quota,
-    /// It does not accept the secret.
-    Credentials,
-    /// It had an error on its side, and said when to ask again.
-    Unavailable,
-}
-
-impl Cause {
-    /// The stable name that leadlex.provider_stats shows as the state.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Cause::Breaker => "breaker",
-            Cause::Asked => "rate_limited",
-            Cause::Quota => "quota",
-            Cause::Credentials => "bad_credentials",
-            Cause::Unavailable => "server_error",
-        }
-    }
-
-    /// The cause as a clause for messages, with "it" for the provider.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Cause::Breaker => "it failed several times in a row, so its circuit breaker is open",
-            Cause::Asked => "it said that there were too many requests",
-            Cause::Quota => "the account with it has nothing left",
-            Cause::Credentials => "it does not accept the secret",
-            Cause::Unavailable => "it had an error on its side, and asked not to be asked for a while",
-        }
-    }
-
-    /// The failure that a paused provider stands for.
-    pub const fn kind(self) -> FaultKind {
-        match self {
-            Cause::Breaker => FaultKind::BreakerOpen,
-            Cause::Asked => FaultKind::RateLimited,
-            Cause::Quota => FaultKind::Quota,
-            Cause::Credentials => FaultKind::BadCredentials,
-            Cause::Unavailable => FaultKind::ServerError,
-        }
-    }
-
-    /// The first pause where the provider does not say how long, and the longest.
-    const fn pauses_s(self) -> (u64, u64) {
-        match self {
-            Cause::Breaker => (5, 300),
-            Cause::Asked | Cause::Unavailable => (1, 60),
-            Cause::Quota => (5, 3_600),
-            Cause::Credentials => (5, 1_800),
-        }
-    }
-}
-
-/// No vendor's word keeps it from being asked for longer.
-const LONGEST_ASKED_S: u64 = 86_400;
-
-/// A time in which a provider is not asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pause {
-    pub cause: Cause,
-    /// When it is over, epoch microseconds.
-    pub until: i64,
 }
 
 impl Pause {
@@ -289,21 +218,10 @@ impl Health {
 
     /// `asked_s`: what the provider asked for (Retry-After). `longer`: than the last one.
     fn begin_pause(&mut self, cause: Cause, asked_s: Option<u64>, longer: bool, now: i64, policy: Policy) {
-        let (first, longest) = match cause {
-            Cause::Breaker => (policy.pause, policy.pause.max(Duration::from_secs(cause.pauses_s().1))),
-            _ => (Duration::from_secs(cause.pauses_s().0), Duration::from_secs(cause.pauses_s().1)),
-        };
         if longer || self.pauses == 0 {
             self.pauses = self.pauses.saturating_add(1);
         }
-        let asked = asked_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_ASKED_S)));
-        let usual = first.saturating_mul(1 << (self.pauses - 1).min(20)).min(longest);
-        let length = match cause {
-            Cause::Breaker | Cause::Unavailable => asked.unwrap_or(usual),
-            // What the answer says may be nothing at all, or is about the minute's window, at whose end the account is as
-            // empty.
-            Cause::Asked | Cause::Quota | Cause::Credentials => asked.map_or(usual, |asked| asked.max(usual)),
-        };
+        let length = pause::length(cause, asked_s, self.pauses, policy.pause);
         self.pause = Some(Pause { cause, until: now.saturating_add(length.as_micros() as i64) });
         self.paused_at = now;
     }
@@ -336,30 +254,11 @@ impl Health {
     }
 }
 
-/// What a failure says of the provider.
-enum Trouble {
-    /// It told what is wrong, and after how many seconds it can be asked again.
-    Told(Cause, Option<u64>),
-    Unwell,
-}
-
 fn trouble(ending: Ending) -> Option<Trouble> {
     match ending {
-        Ending::Failed { kind, retry_after_s } => cause_of_pause(kind, retry_after_s),
+        Ending::Failed { kind, retry_after_s } => pause::trouble(kind, retry_after_s),
         Ending::Useless => Some(Trouble::Unwell),
         Ending::Answered | Ending::Unknown => None,
-    }
-}
-
-fn cause_of_pause(kind: FaultKind, retry_after_s: Option<u64>) -> Option<Trouble> {
-    let asked = retry_after_s.filter(|s| *s > 0);
-    match (kind.effect(), asked) {
-        (Effect::RateLimited, _) => Some(Trouble::Told(Cause::Asked, asked)),
-        (Effect::Quota, _) => Some(Trouble::Told(Cause::Quota, asked)),
-        (Effect::Credentials, _) => Some(Trouble::Told(Cause::Credentials, asked)),
-        (Effect::ServerError, Some(_)) => Some(Trouble::Told(Cause::Unavailable, asked)),
-        (Effect::ServerError | Effect::Unwell, _) => Some(Trouble::Unwell),
-        (Effect::Answer | Effect::Nothing, _) => None,
     }
 }
 

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::pause::*;
 use super::*;
 
 const S: i64 = 1_000_000;

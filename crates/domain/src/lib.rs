@@ -23,6 +23,7 @@ pub mod latency;
 pub mod merge;
 pub mod money;
 pub mod paid;
+pub mod pause;
 pub mod people;
 pub mod person;
 pub mod position;

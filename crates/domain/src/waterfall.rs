@@ -432,11 +432,11 @@ impl Waterfall {
         if self.asked.is_empty() && !self.shared.is_empty() {
             return Err(Failure::only_shared(self.shared));
         }
-        let reason = match self.asked.is_empty() && !self.not_wanted {
-            true => NoMatchReason::NotIdentifiable,
-            false => NoMatchReason::NoData,
-        };
-        Err(Failure::no_match(reason))
+        Err(match (self.asked.is_empty(), self.not_wanted) {
+            (true, false) => Failure::no_match(NoMatchReason::NotIdentifiable),
+            (true, true) => Failure::not_supplied(),
+            (false, _) => Failure::no_match(NoMatchReason::NoData),
+        })
     }
 }
 

@@ -165,7 +165,16 @@ fn one_request(
     left: Duration,
 ) -> Result<(Value, Progress), Value> {
     let until = Instant::now() + left;
-    let ready = provider::prepare_logged_in(found, config, (inquiry, person, NOBODY), left, Asker::ByHand);
+    let spender = Spender {
+        workspace: NOBODY,
+        fields: Some(config.maps()),
+        wanted: FieldSet::EMPTY,
+        supplied: inquiry.supplied(),
+        contacts: 1,
+        held: Amount::ZERO,
+        purpose: Purpose::Fetch,
+    };
+    let ready = provider::prepare_logged_in(found, config, (inquiry, person, spender), left, Asker::ByHand);
     let (prepared, login) = match ready {
         Ok((Ready::Send(prepared), login)) => (prepared, login),
         Ok((Ready::LogIn(_), _)) => return Err(not_asked("internal", "the login gave nothing")),
@@ -183,19 +192,7 @@ fn one_request(
         }
         Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
     };
-    let (fields, wanted) = (Some(config.maps()), FieldSet::EMPTY);
-    let asked = (
-        prepared.question,
-        Spender {
-            workspace: NOBODY,
-            fields,
-            wanted,
-            supplied: inquiry.supplied(),
-            contacts: 1,
-            held: Amount::ZERO,
-            purpose: Purpose::Fetch,
-        },
-    );
+    let asked = (prepared.question, spender);
     let in_flight = match provider::admit_in_time(found, config, asked, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
         Err(fault) => return Err(not_asked(fault.kind.name(), &fault.message)),

@@ -20,6 +20,7 @@ use leadlex_domain::call_error::short;
 use leadlex_domain::fields::Field;
 use leadlex_domain::money::windows::Period;
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
+use leadlex_domain::pause::Cause;
 use leadlex_domain::provider::Config;
 
 /// leadlex.set_budget(provider, period, amount numeric, workspace_id, currency): sets what may be spent in a period, or with
@@ -73,10 +74,21 @@ fn set_budget(
 
 /// Jobs that wait for money are looked at again when this transaction is committed.
 pub fn wake_jobs() {
+    wake_waiting(&[OVER_BUDGET, WITHOUT_PRICE]);
+}
+
+/// The same of jobs that wait because of how a provider was described or billed: one that is paused, too, as a changed
+/// description or another provider may answer.
+pub fn wake_jobs_of_providers() {
+    let paused = [Cause::Breaker, Cause::Quota, Cause::Credentials].map(Cause::words);
+    wake_waiting(&[&[OVER_BUDGET, WITHOUT_PRICE][..], &paused[..]].concat());
+}
+
+fn wake_waiting(reasons: &[&str]) {
     if !layout::available() {
         return;
     }
-    for role in job_history::wake(&[OVER_BUDGET, WITHOUT_PRICE]) {
+    for role in job_history::wake(reasons) {
         enqueue::note(role);
         transaction::mark_called();
     }

@@ -197,6 +197,7 @@ fn add_provider(
         ),
         None => {}
     }
+    money::wake_jobs_of_providers();
 }
 
 /// Each provider that is asked needs a place in shared memory: told before there are too many.
@@ -265,6 +266,9 @@ fn alter_provider(
     if let Some(secret) = secret {
         config::set_secret(name, secret);
     }
+    if merged.is_some() || secret.is_some() {
+        money::wake_jobs_of_providers();
+    }
 }
 
 /// A secret goes where it went when it was given, or where a superuser says: else a role that may describe a provider could have
@@ -331,6 +335,7 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
     }
     if enabled {
         warn_of_few_places();
+        money::wake_jobs_of_providers();
     }
 }
 

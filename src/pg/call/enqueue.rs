@@ -90,6 +90,7 @@ fn add_as_caller(rest: &Rest<'_>, contact_ids: Vec<String>, paid_for: Option<&Pa
         progress: rest.progress,
         paid_for,
         priority: rest.priority,
+        settings: rest.progress.admitted.then(settings::of_a_call),
     };
     add(&job, role, contact_ids)
 }
@@ -180,6 +181,7 @@ pub fn add_for_owner(
         progress,
         paid_for,
         priority: 0,
+        settings: progress.admitted.then(settings::of_a_call),
     };
     add(&job, role, contact_ids);
 }

@@ -217,10 +217,10 @@ pub fn own_reserved(index: usize) -> i64 {
 /// No credit is left for a call. Tells administrators of the first.
 pub fn tell_out(index: usize) {
     let told = layout::with_account(index, |a| {
-        (!std::mem::replace(&mut a.told_out, true)).then_some((a.key, a.balance))
+        (!std::mem::replace(&mut a.told_out, true)).then_some((a.key, a.balance - a.reserved))
     });
-    if let Some((key, balance)) = told {
-        post(Kind::CreditsOut, key, json!({"credits": balance}));
+    if let Some((key, left)) = told {
+        post(Kind::CreditsOut, key, json!({"credits": left}));
     }
 }
 

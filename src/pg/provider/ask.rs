@@ -4,8 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::asker::Later;
@@ -26,6 +24,7 @@ use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::money::Amount;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest, Inquiry, Verdict};
 use leadlex_domain::question::Questions;
@@ -107,7 +106,19 @@ impl Put<'_> {
         if asking.past.was_denied(provider.id) {
             inquiry = inquiry.denied();
         }
-        let asked = (&inquiry, &asking.past.person, asking.workspace);
+        let wanted = config.fills().intersect(self.missing);
+        let fields = Some(config.maps_of(wanted));
+        let spender = Spender {
+            workspace: asking.workspace,
+            // What an answer under way can cost is kept free already.
+            fields: fields.filter(|_| self.under_way.is_none()),
+            wanted,
+            supplied: inquiry.supplied(),
+            contacts: 1,
+            held: Amount::ZERO,
+            purpose: Purpose::of(config, &inquiry, None),
+        };
+        let asked = (&inquiry, &asking.past.person, spender);
         let (mut prepared, login) = match prepare_logged_in(provider, config, asked, left, asker) {
             Ok((Ready::Send(prepared), login)) => (prepared, login),
             Ok((Ready::Nothing(None), _)) => return Asked::Done(ProviderOutcome::Skipped),
@@ -123,18 +134,9 @@ impl Put<'_> {
             Err(others) => return turn::of_others(config, others, questions.hashes[0]),
         };
         let repeats = self.add_request_key(&inquiry, Arc::make_mut(&mut prepared.request));
-        let wanted = config.fills().intersect(self.missing);
-        let fields = Some(config.maps_of(wanted));
         let held = self.under_way.as_ref().and_then(|known| known.held(provider, claim.is_some()));
-        let spender = Spender {
-            workspace: asking.workspace,
-            fields,
-            wanted,
-            supplied: inquiry.supplied(),
-            contacts: 1,
-            held: held.as_ref().map(|hold| counts_on(config, hold)).unwrap_or_default(),
-            purpose: Purpose::of(config, &inquiry),
-        };
+        let held_for_it = held.as_ref().map(|hold| counts_on(config, hold)).unwrap_or_default();
+        let spender = Spender { fields, held: held_for_it, ..spender };
         let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
@@ -246,11 +248,12 @@ impl Start {
     }
 }
 
-/// The next request of a question, with what the provider's login gives where it names that; and which login it was.
+/// The next request of a question, with what the provider's login gives where it names that; and which login it was. `next`: what
+/// that request is sent for.
 pub fn prepare_logged_in(
     provider: &LoadedProvider,
     config: &Arc<Config>,
-    (inquiry, person, workspace): (&Inquiry, &Person, Uuid),
+    (inquiry, person, next): (&Inquiry, &Person, Spender),
     left: Duration,
     asker: Asker,
 ) -> Result<(Ready, Option<login::Place>), Refused> {
@@ -264,7 +267,7 @@ pub fn prepare_logged_in(
         }
         Ready::Nothing(so_far) => return Ok((Ready::Nothing(so_far), None)),
     };
-    let held = log_in(provider, config, (question, workspace), (left, asker))?;
+    let held = log_in(provider, config, (question, next), (left, asker))?;
     let ready = prepare(provider, config, asked, Some(&held.values)).map_err(refused)?;
     Ok((ready, Some(held.place())))
 }

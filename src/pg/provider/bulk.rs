@@ -28,10 +28,9 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::{Hash, hash_each};
 use leadlex_domain::money::Amount;
 use leadlex_domain::money::hold::{Hold, HoldChange};
-use leadlex_domain::provider::Supplied;
 use leadlex_domain::provider::{
     Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Reported,
-    Seat, Verdict,
+    Seat, Supplied, Verdict,
 };
 use leadlex_domain::receipt;
 use leadlex_domain::waterfall::ProviderOutcome;
@@ -42,7 +41,6 @@ pub struct Guest<'a> {
     pub asking: Asking<'a>,
     pub missing: FieldSet,
 }
-
 /// With which others a contact can be asked about, by one request; `None`: it is asked about alone. `missing`: the fields still
 /// to be filled.
 pub fn shared_by(
@@ -182,8 +180,7 @@ impl Table<'_> {
             .map(|(guest, claim)| self.under_way(guest)?.held(provider, claim.is_some()))
             .collect();
         let held_in_all = held.iter().flatten().map(|hold| counts_on(config, hold)).sum();
-        let purpose = present.first().map_or(Purpose::Ask, |guest| Purpose::of(config, &self.inquiry(guest)));
-        let spender = spender(config, &present, held_in_all, purpose);
+        let spender = self.spender(&present, held_in_all);
         let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
         let time = time.min(left);
         let Prepared { mut request, .. } = prepared;
@@ -226,6 +223,30 @@ impl Table<'_> {
         Ok(Some(Sitting { seats, halve, sent, repeats: marked && repeats }))
     }
 
+    /// What the next request is sent for, where nothing is kept free for it yet: what answers under way can cost is.
+    fn next(&self, fates: &[Option<Asked>]) -> Spender {
+        let present = self.present(fates);
+        let (next, first) = (self.spender(&present, Amount::ZERO), present.first());
+        Spender { fields: next.fields.filter(|_| first.is_none_or(|g| self.under_way(g).is_none())), ..next }
+    }
+
+    /// All of them are of one workspace: that of the call.
+    fn spender(&self, present: &[&Guest<'_>], held: Amount) -> Spender {
+        let config = self.config;
+        let wanted = || present.iter().map(|guest| config.fills().intersect(guest.missing));
+        let fields = wanted().map(|wanted| config.maps_of(wanted));
+        let purpose = |guest: &&Guest<'_>| Purpose::of(config, &self.inquiry(guest), Some(present.len()));
+        Spender {
+            workspace: present.first().map(|guest| guest.asking.workspace).unwrap_or_default(),
+            fields: Some(fields.fold(FieldSet::EMPTY, FieldSet::union)),
+            wanted: wanted().fold(FieldSet::EMPTY, FieldSet::union),
+            supplied: FieldSet::EMPTY,
+            contacts: present.len() as u32,
+            held,
+            purpose: present.first().map_or(Purpose::Ask, purpose),
+        }
+    }
+
     /// The request about those whose question is nobody else's just now.
     fn make(&self, fates: &mut [Option<Asked>]) -> Result<Option<Made>, Refused> {
         let Table { provider, config, guests, asker, .. } = *self;
@@ -238,8 +259,7 @@ impl Table<'_> {
         let mut ready = self.prepare(fates, None).map_err(refused)?;
         if let Ready::LogIn(question) = ready {
             // To log in takes as long as any other request.
-            let workspace = self.present(fates)[0].asking.workspace;
-            held = Some(log_in(provider, config, (question, workspace), (self.left, asker))?);
+            held = Some(log_in(provider, config, (question, self.next(fates)), (self.left, asker))?);
             ready = self.prepare(fates, held.as_ref().map(|held| &held.values)).map_err(refused)?;
         }
         let time = self.time(&self.present(fates)).min(until.saturating_duration_since(Instant::now()));
@@ -403,21 +423,6 @@ fn one_id_for_all(sinks: &mut [ReceiptSink]) {
 
 /// Of one contact of a request: the request, the login that it was made with, whose turn it is, and what is held for the answer.
 type Shared<'a> = (&'a Arc<HttpRequest>, Option<login::Place>, Option<Arc<Claim>>, Option<Hold>);
-
-/// All of them are of one workspace: that of the call.
-fn spender(config: &Config, present: &[&Guest<'_>], held: Amount, purpose: Purpose) -> Spender {
-    let wanted = || present.iter().map(|guest| config.fills().intersect(guest.missing));
-    let fields = wanted().map(|wanted| config.maps_of(wanted));
-    Spender {
-        workspace: present.first().map(|guest| guest.asking.workspace).unwrap_or_default(),
-        fields: Some(fields.fold(FieldSet::EMPTY, FieldSet::union)),
-        wanted: wanted().fold(FieldSet::EMPTY, FieldSet::union),
-        supplied: FieldSet::EMPTY,
-        contacts: present.len() as u32,
-        held,
-        purpose,
-    }
-}
 
 /// What a helper thread does with what came of the request.
 struct Telling {

@@ -3,21 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use crate::pg::installation;
 use crate::pg::provider::asker::{Asker, Refused};
 use crate::pg::provider::sending::{Prepared, admit, admit_in_time, longest, reveal, send};
-use crate::pg::provider::spending::{Purpose, Spender};
+use crate::pg::provider::spending::{self, Spender, Spending};
 use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::clock;
-use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::hash;
 use leadlex_domain::health::Question;
-use leadlex_domain::money::Amount;
 use leadlex_domain::provider::{
     Answer, Config, Effect, Fault, FaultKind, HttpRequest, LoginValues, Progress, failure_from_bytes,
     failure_to_bytes,
@@ -54,13 +50,14 @@ impl Place {
 
 /// What the provider's login gives: of another session, or of a request that is sent now and counts like any other.
 ///
-/// `question`: whom it is made for, and `workspace` who pays for it. One that fails has failed for that contact, and for those who wait for it.
+/// `question`: whom it is made for, and `next` the request that names what it gives. Where that one is not affordable, nobody logs
+/// in. One that fails has failed for that contact, and for those who wait for it.
 ///
 /// Raises 53000: no file descriptor is left for a request.
 pub fn log_in(
     provider: &LoadedProvider,
     config: &Arc<Config>,
-    (question, workspace): (Question, Uuid),
+    (question, next): (Question, Spender),
     (left, asker): (Duration, Asker),
 ) -> Result<Held, Refused> {
     let refused = |fault| Refused { fault, later: None };
@@ -91,23 +88,26 @@ pub fn log_in(
             },
             Turn::Mine(number) => {
                 let mine = Mine { place: Place { key, number }, handed_on: false };
-                let asked = (
-                    question,
-                    Spender {
-                        workspace,
-                        fields: None,
-                        wanted: FieldSet::EMPTY,
-                        supplied: FieldSet::EMPTY,
-                        contacts: 1,
-                        held: Amount::ZERO,
-                        purpose: Purpose::Fetch,
-                    },
-                );
+                let _affordable = kept_for(provider, config, next, asker)?;
+                let asked = (question, Spender::of_login(next.workspace));
                 let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;
                 return Ok(Held { place: Place { key, number }, values });
             }
         }
     }
+}
+
+/// What the next request can cost at most, kept free while this session logs in.
+fn kept_for(
+    provider: &LoadedProvider,
+    config: &Config,
+    next: Spender,
+    asker: Asker,
+) -> Result<Spending, Refused> {
+    spending::reserve(provider, config, next).map_err(|Refused { fault, later }| Refused {
+        fault: config.held(fault),
+        later: later.filter(|_| matches!(asker, Asker::Set { .. })),
+    })
 }
 
 fn key(provider: &LoadedProvider, secret: Option<&str>) -> Key {

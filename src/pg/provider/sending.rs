@@ -23,7 +23,8 @@ use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::settings;
 use leadlex_domain::hash::Hash;
-use leadlex_domain::health::{Pause, Permit, Question};
+use leadlex_domain::health::{Permit, Question};
+use leadlex_domain::pause::Pause;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{
     Bulk, Config, Fault, FaultKind, HttpRequest, Inquiry, LoginValues, Next, Verdict,

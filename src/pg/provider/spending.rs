@@ -41,7 +41,7 @@ const PARTS_OF_A_BUDGET: i64 = 10;
 pub struct Spender {
     /// Zeros: `leadlex.check_provider`.
     pub workspace: Uuid,
-    /// The fields that its answer can supply; `None`: it is a login.
+    /// The fields that its answer can supply; `None`: the request alone counts, such as a login.
     pub fields: Option<FieldSet>,
     /// The fields that it is asked for; of several contacts all of them.
     pub wanted: FieldSet,
@@ -52,6 +52,21 @@ pub struct Spender {
     /// Of what the answer can cost, the part that is kept free since they were handed in.
     pub held: Amount,
     pub purpose: Purpose,
+}
+
+impl Spender {
+    /// To log in, at the cost of this workspace.
+    pub fn of_login(workspace: Uuid) -> Spender {
+        Spender {
+            workspace,
+            fields: None,
+            wanted: FieldSet::EMPTY,
+            supplied: FieldSet::EMPTY,
+            contacts: 1,
+            held: Amount::ZERO,
+            purpose: Purpose::Fetch,
+        }
+    }
 }
 
 /// What a request is sent for.
@@ -66,14 +81,20 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Of the request that is next.
-    pub fn of(config: &Config, inquiry: &Inquiry) -> Purpose {
+    /// Of the request that is next. `together`: about so many contacts, where it is about several.
+    pub fn of(config: &Config, inquiry: &Inquiry, together: Option<usize>) -> Purpose {
         /// More polls are only sent where a budget has something left.
         const MOST_POLLS: u64 = 60;
-        match config.most_polls() {
-            0 => Purpose::Ask,
-            _ if inquiry.is_poll(config) || !inquiry.is_to_be_polled(config) => Purpose::Fetch,
-            polls => Purpose::HandIn(polls.min(MOST_POLLS)),
+        let polls = config.most_polls().min(MOST_POLLS);
+        let is_new = inquiry.is_new();
+        if is_new && together.is_some() && config.is_polled_together() {
+            return Purpose::HandIn(polls);
+        }
+        // Handed in together or not, each is asked for by itself.
+        match (inquiry.is_to_be_polled(config) && !inquiry.is_poll(config), is_new) {
+            (true, _) => Purpose::HandIn(polls * together.unwrap_or(1) as u64),
+            (false, true) => Purpose::Ask,
+            (false, false) => Purpose::Fetch,
         }
     }
 }
@@ -140,6 +161,8 @@ pub struct Spending {
     holds: Mutex<HoldChange>,
     /// The fields that it is asked for.
     wanted: FieldSet,
+    /// Those that earlier steps supplied.
+    supplied: FieldSet,
     tab: Option<Tab>,
 }
 
@@ -150,7 +173,7 @@ impl Spending {
         let mut bill =
             price::bill(self.price.as_ref(), (came, supplied), credits, (self.most_of_answer, self.owed));
         bill.unknown = bill.unknown.plus(holds.lost);
-        let fields = FieldCounts::of(came, self.wanted, bill.cost);
+        let fields = FieldCounts::of((came, supplied), (self.wanted, self.supplied), bill.cost);
         if !self.held.settle(&bill, &fields, holds) || bill.requests == 0 {
             return;
         }
@@ -302,6 +325,7 @@ fn attempt(
                 of: entry,
                 holds: Mutex::default(),
                 wanted: spender.wanted,
+                supplied: spender.supplied,
                 tab,
             }))
         }

@@ -71,7 +71,7 @@ static JOBS: Statement = rows!(
     "SELECT pg_catalog.to_jsonb(j) FROM (
          SELECT q.workspace_id, q.id, q.schema_name, q.table_name, c.contact_id, q.role, q.authority, q.fields, q.overwrite, q.state,
                 q.outcome, q.attempts, q.next_attempt_at, q.last_error, q.created_at, q.started_at, q.finished_at, q.admitted, q.charged,
-                q.paid_for[c.n::pg_catalog.int4] AS paid_for, q.priority
+                q.paid_for[c.n::pg_catalog.int4] AS paid_for, q.priority, q.settings
          FROM given AS g, leadlex.job_set AS q, pg_catalog.unnest(q.contact_ids) WITH ORDINALITY AS c(contact_id, n)
          WHERE q.workspace_id OPERATOR(pg_catalog.=) $1 AND q.schema_name OPERATOR(pg_catalog.=) g.schema_name
            AND q.table_name OPERATOR(pg_catalog.=) g.table_name AND $4 OPERATOR(pg_catalog.=) ANY (q.contact_ids)

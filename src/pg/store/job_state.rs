@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::pg::installation::as_owner;
 use crate::pg::store::events;
 use crate::pg::store::job_marks::marks_at_once;
-use crate::pg::store::jobs::{Progress, Set, Ticket, ids, paid_arg};
+use crate::pg::store::jobs::{Progress, Set, Ticket, ids, some_texts_arg};
 use crate::pg::sys::row::pg;
 use crate::pg::sys::spi::{Arg, Statement, View, arg, texts_arg};
 
@@ -39,12 +39,13 @@ static CHANGE: Statement = Statement::new(
 static COPY_TO_PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
-         created_at, started_at, home, marks, admitted, charged, paid_for, priority)
+         created_at, started_at, home, marks, admitted, charged, paid_for, priority, settings)
      SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $12, pg_catalog.cardinality($13), $13, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
             CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $14,
-            j.admitted AND NOT $10 OR $8, j.charged AND NOT $10 OR $9, CASE WHEN NOT $10 THEN $11 END, j.priority
+            j.admitted AND NOT $10 OR $8, j.charged AND NOT $10 OR $9, CASE WHEN NOT $10 THEN $11 END, j.priority,
+            j.settings
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
@@ -65,7 +66,7 @@ fn state_args(workspace: Uuid, ids: Arg, state: &State, paid_for: Option<&[Strin
         arg(state.progress.admitted),
         arg(state.progress.charged),
         arg(state.anew),
-        paid_arg(paid_for),
+        some_texts_arg(paid_for),
     ]
 }
 

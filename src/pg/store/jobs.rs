@@ -10,6 +10,7 @@ use crate::pg::installation::as_owner;
 use crate::pg::store::events;
 use crate::pg::store::job_marks::marks_at_once;
 use crate::pg::store::queue_pause::home;
+use crate::pg::sys::clock::now_us;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::fields::FieldSet;
@@ -58,6 +59,9 @@ pub struct Job<'a> {
     pub paid_for: Option<&'a HashMap<String, String>>,
     /// The lower, the earlier begun.
     pub priority: i32,
+    /// Of what goes on with a call: how that call asked, see [`settings::of_a_call`](crate::pg::sys::settings::of_a_call).
+    /// `None`: as the settings of the role say.
+    pub settings: Option<Vec<String>>,
 }
 
 /// What was done for the contacts of a job before.
@@ -86,8 +90,8 @@ const CONTACTS: usize = 500;
 
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority)
-     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority, settings)
+     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
@@ -110,17 +114,19 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 arg(marks_at_once(ids)),
                 arg(job.progress.admitted),
                 arg(job.progress.charged),
-                paid_arg(job.paid(ids).as_deref()),
+                some_texts_arg(job.paid(ids).as_deref()),
                 arg(job.priority),
+                some_texts_arg(job.settings.as_deref()),
             ]);
             pgrx::check_for_interrupts!();
         }
     });
 }
 
-pub(super) fn paid_arg(paid_for: Option<&[String]>) -> Arg {
-    match paid_for {
-        Some(paid_for) => texts_arg(paid_for),
+/// An array, or NULL.
+pub(super) fn some_texts_arg(some: Option<&[String]>) -> Arg {
+    match some {
+        Some(some) => texts_arg(some),
         None => Arg { kind: pg_sys::TEXTARRAYOID, value: None },
     }
 }
@@ -156,11 +162,12 @@ static COMPANIONS: Statement = Statement::new(
            SELECT j.id, j.contacts FROM leadlex.job_set AS j
            WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.role OPERATOR(pg_catalog.=) $4 AND j.priority OPERATOR(pg_catalog.=) $5
              AND j.next_attempt_at OPERATOR(pg_catalog.>=) (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 microsecond'))
-             AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+             AND j.next_attempt_at OPERATOR(pg_catalog.<=) (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) ($7 OPERATOR(pg_catalog.*) interval '1 microsecond'))
              AND j.schema_name OPERATOR(pg_catalog.=) f.schema_name AND j.table_name OPERATOR(pg_catalog.=) f.table_name
              AND j.authority OPERATOR(pg_catalog.=) f.authority
              AND (j.key_hash OPERATOR(pg_catalog.=) f.key_hash OR j.key_hash IS NULL AND f.key_hash IS NULL)
              AND j.fields OPERATOR(pg_catalog.=) f.fields AND j.overwrite OPERATOR(pg_catalog.=) f.overwrite
+             AND (j.settings OPERATOR(pg_catalog.=) f.settings OR j.settings IS NULL AND f.settings IS NULL)
              AND j.admitted OPERATOR(pg_catalog.=) f.admitted AND j.charged OPERATOR(pg_catalog.=) f.charged
              AND j.attempts OPERATOR(pg_catalog.=) f.attempts AND j.home OPERATOR(pg_catalog.=) f.home
              AND j.id OPERATOR(pg_catalog.<>) $2 AND j.state OPERATOR(pg_catalog.=) 'queued'
@@ -183,6 +190,8 @@ pub fn with_companions(first: Ticket, role: &str, (priority, at): (i32, i64)) ->
         name_arg(role),
         arg(priority),
         arg(at as f64),
+        // What was queued since the look began goes along.
+        arg(now_us() as f64),
     ];
     for row in as_owner(|| COMPANIONS.query(View::Caller, &args)) {
         let contacts = number(&row, 1) as u64;
@@ -236,6 +245,8 @@ pub struct Set {
     /// Some of them by the present visit: the row does not say so yet.
     pub newly_paid: bool,
     pub priority: i32,
+    /// How the call asked that it goes on with; `None`: as the settings of the role say.
+    pub settings: Option<Vec<String>>,
     /// In epoch microseconds.
     pub queued_at: i64,
 }
@@ -244,7 +255,7 @@ static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
             (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(j.paid_for),
-            j.priority
+            j.priority, pg_catalog.to_json(j.settings)
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -274,6 +285,7 @@ fn set(first: Ticket, row: &Row) -> Set {
         newly_paid: false,
         queued_at: number(row, 11),
         priority: number(row, 13) as i32,
+        settings: optional(row, 14).and_then(|json| serde_json::from_str(&json).ok()),
     }
 }
 

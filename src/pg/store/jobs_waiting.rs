@@ -13,9 +13,10 @@ use uuid::Uuid;
 use crate::pg::installation::as_owner;
 use crate::pg::store::job_marks;
 use crate::pg::store::job_state::remove;
-use crate::pg::store::jobs::{Job, places};
+use crate::pg::store::jobs::{Job, places, some_texts_arg};
 use crate::pg::store::queue_pause::home;
 use crate::pg::sys::row::{optional, pg, texts, uuid};
+use crate::pg::sys::settings;
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::paid::PaidFor;
 
@@ -40,22 +41,24 @@ macro_rules! of_the_same {
     };
 }
 
-// For no less than is asked now; what was charged for costs nothing more.
+// For no less than is asked now; what was charged for costs nothing more, so it is waited for also where it asks otherwise.
 macro_rules! for_no_less {
     () => {
         of_the_same!(
             "OPERATOR(pg_catalog.@>)",
-            "(j.overwrite OR NOT $9) AND (j.charged OR NOT $11) AND j.priority OPERATOR(pg_catalog.<=) $12"
+            "(j.overwrite OR NOT $9) AND (j.charged OR NOT $11) AND (j.charged OR j.priority OPERATOR(pg_catalog.<=) $12)
+              AND (j.charged OR j.settings OPERATOR(pg_catalog.=) $13 OR j.settings IS NULL AND $14)"
         )
     };
 }
 
-// For no more, and not begun yet.
+// For no more, and not begun yet. What a later call leaves takes the place of what an earlier one left.
 macro_rules! for_no_more {
     () => {
         concat!(
             "j.attempts OPERATOR(pg_catalog.=) 0 AND ",
-            of_the_same!("OPERATOR(pg_catalog.<@)", "($9 OR NOT j.overwrite) AND ($11 OR NOT j.charged) AND j.priority OPERATOR(pg_catalog.>=) $12")
+            of_the_same!("OPERATOR(pg_catalog.<@)", "($9 OR NOT j.overwrite) AND ($11 OR NOT j.charged) AND j.priority OPERATOR(pg_catalog.>=) $12
+              AND ($15 AND j.settings IS NOT NULL OR j.settings OPERATOR(pg_catalog.=) $13 OR j.settings IS NULL AND $14)")
         )
     };
 }
@@ -79,9 +82,9 @@ static FIND: Statement = Statement::new(found_by_marks!(for_no_less!()));
 // By job_set_open, in its order: its condition is that of no other index.
 static READ: Statement = Statement::new(concat!(
     "SELECT j.id, pg_catalog.to_json(j.contact_ids), pg_catalog.to_json(j.paid_for) FROM leadlex.job_set AS j
-     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $13 AND j.finished_at IS NULL AND ",
+     WHERE j.role OPERATOR(pg_catalog.=) $3 AND j.id OPERATOR(pg_catalog.>) $16 AND j.finished_at IS NULL AND ",
     for_no_less!(),
-    " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $14"
+    " ORDER BY j.id USING OPERATOR(pg_catalog.<) LIMIT $17"
 ));
 // A worker locks the row that it begins FOR UPDATE: it may be run with the contact as it was before this transaction. What
 // changes the row but begins and removes nothing is in nobody's way.
@@ -146,6 +149,7 @@ pub fn waiting(job: &Job<'_>, contacts: &[String]) -> HashSet<String> {
 }
 
 fn args(job: &Job<'_>, marks: Vec<i64>) -> Vec<Arg> {
+    let of_role = settings::of_the_role(job.role);
     vec![
         arg(marks),
         arg(pg(job.workspace)),
@@ -159,6 +163,9 @@ fn args(job: &Job<'_>, marks: Vec<i64>) -> Vec<Arg> {
         arg(home()),
         arg(job.progress.charged),
         arg(job.priority),
+        some_texts_arg(job.settings.as_deref().or(of_role.as_deref())),
+        arg(job.settings.is_none() || job.settings == of_role),
+        arg(job.paid_for.is_some()),
     ]
 }
 

@@ -1,27 +1,31 @@
 //! The settings (GUCs), private behind accessors.
 
 mod answers;
+mod api_key;
 mod authors;
 mod caps;
+mod local;
 mod people;
 mod quality;
 mod queue;
 mod server;
 
-use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
-use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 use leadlex_domain::health::Policy;
 use leadlex_domain::receipt::Terms;
 use leadlex_net::MAX_REQUESTS;
 
-pub use answers::{overwrites_own_only, position, queues_pending, waterfall};
+pub use answers::{
+    go_on_as, of_a_call, of_the_role, overwrites_own_only, position, queues_pending, waterfall,
+};
+pub use api_key::{api_key, api_key_is_ignored};
 pub use caps::{NAMES as CAPS, max_contacts_per_statement, max_cost_per_statement};
+pub use local::set_local;
 pub use people::{max_people_per_value, role_mailboxes, rules};
 pub use quality::{history_retention, outcome_retention, refills};
 pub use queue::{job_policy, job_retention, job_timeout, max_job_workers, purge_interval};
@@ -30,9 +34,7 @@ pub use server::{
     receipt_buffer_bytes, worker_naptime,
 };
 
-static API_KEY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static WORKSPACE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-static REQUIRE_LOCAL_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
 static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static TOTAL_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static MAX_RESPONSE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_024);
@@ -49,11 +51,6 @@ static BREAKER_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static BREAKER_PAUSE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static RECEIPT_TTL: GucSetting<i32> = GucSetting::<i32>::new(86_400);
 static RECHECK_AFTER: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
-
-thread_local! {
-    /// Local transaction id in which the present API key was set; 0 = outside any.
-    static KEY_SET_IN: Cell<u32> = const { Cell::new(0) };
-}
 
 /// leadlex.provider_timeout: longest wait for one provider.
 pub fn provider_timeout() -> Duration {
@@ -135,18 +132,6 @@ pub fn workspace() -> Option<String> {
     text(&WORKSPACE)
 }
 
-/// The API key in force, if any: with `leadlex.require_local_identity` only one set in this very transaction.
-pub fn api_key() -> Option<String> {
-    let key = text(&API_KEY)?;
-    let local = KEY_SET_IN.get() == transaction_number() && KEY_SET_IN.get() != 0;
-    (local || !REQUIRE_LOCAL_IDENTITY.get()).then_some(key)
-}
-
-/// Whether a key is set but does not count, for a helpful message.
-pub fn api_key_is_ignored() -> bool {
-    text(&API_KEY).is_some() && api_key().is_none()
-}
-
 fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
     let value = setting.get()?.to_string_lossy().into_owned();
     (!value.is_empty()).then_some(value)
@@ -183,35 +168,13 @@ pub fn define(preloading: bool) {
 }
 
 fn define_identity() {
-    let secret = GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE;
-    // SAFETY: the hooks are #[pg_guard]ed and follow the contract of string hooks.
-    unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            c"leadlex.api_key",
-            c"API key of the calling workspace; never shown.",
-            c"Set it in the transaction: SELECT set_config('leadlex.api_key', $1, true). Cannot be stored.",
-            &API_KEY,
-            GucContext::Userset,
-            secret,
-            Some(check_api_key),
-            Some(assign_api_key),
-            Some(show_api_key),
-        );
-    }
+    api_key::define();
     GucRegistry::define_string_guc(
         c"leadlex.workspace",
         c"Workspace to act for, by name or id, when several are granted.",
         c"Empty: the only one.",
         &WORKSPACE,
         GucContext::Userset,
-        GucFlags::default(),
-    );
-    GucRegistry::define_bool_guc(
-        c"leadlex.require_local_identity",
-        c"leadlex.api_key counts only in the transaction that set it.",
-        c"For servers behind a transaction-mode pooler, where a session setting outlives its client.",
-        &REQUIRE_LOCAL_IDENTITY,
-        GucContext::Suset,
         GucFlags::default(),
     );
 }
@@ -348,57 +311,4 @@ fn define_providers() {
 
 fn int_ms(name: &'static CStr, text: &'static CStr, setting: &'static GucSetting<i32>, min: i32, max: i32) {
     GucRegistry::define_int_guc(name, text, c"", setting, min, max, GucContext::Suset, GucFlags::UNIT_MS);
-}
-
-/// Refuses to be stored, where others could read it, and notes which transaction set it. The note travels in
-/// `extra`, so that it comes back with the value when a savepoint or transaction restores it.
-#[pg_guard]
-unsafe extern "C-unwind" fn check_api_key(
-    new: *mut *mut c_char,
-    extra: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
-    use pg_sys::GucSource::*;
-    // SAFETY: Postgres passes valid pointers; a null value is the boot value. `extra` must be an allocation that
-    // guc.c can free: malloc before 16, guc_malloc since.
-    unsafe {
-        let stored = [PGC_S_FILE, PGC_S_GLOBAL, PGC_S_DATABASE, PGC_S_USER, PGC_S_DATABASE_USER, PGC_S_TEST];
-        if !(*new).is_null() && *(*new) != 0 && stored.contains(&source) {
-            pg_sys::GUC_check_errcode(
-                pg_sys::errcodes::PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE as i32,
-            );
-            pg_sys::GUC_check_errmsg_string = pg_sys::pstrdup(c"leadlex.api_key cannot be stored".as_ptr());
-            pg_sys::GUC_check_errdetail_string =
-                pg_sys::pstrdup(c"Stored settings can be read by other roles and in files.".as_ptr());
-            pg_sys::GUC_check_errhint_string = pg_sys::pstrdup(
-                c"Set it in the transaction with set_config('leadlex.api_key', $1, true), or use leadlex.grant_access.".as_ptr(),
-            );
-            return false;
-        }
-        #[cfg(feature = "pg15")]
-        let note = libc::malloc(std::mem::size_of::<u32>()).cast::<u32>();
-        #[cfg(not(feature = "pg15"))]
-        let note = pg_sys::guc_malloc(pgrx::PgLogLevel::LOG as i32, std::mem::size_of::<u32>()).cast::<u32>();
-        if note.is_null() {
-            return false;
-        }
-        note.write(transaction_number());
-        *extra = note.cast();
-        true
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn assign_api_key(_new: *const c_char, extra: *mut c_void) {
-    // SAFETY: `extra` is what the check hook left with this value, or null for the boot value.
-    KEY_SET_IN.set(if extra.is_null() { 0 } else { unsafe { extra.cast::<u32>().read() } });
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn show_api_key() -> *const c_char {
-    // Never more than whether one is set.
-    match text(&API_KEY) {
-        Some(_) => c"********".as_ptr(),
-        None => c"".as_ptr(),
-    }
 }

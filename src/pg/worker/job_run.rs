@@ -3,7 +3,7 @@
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
-use crate::pg::worker::{job_caps, session};
+use crate::pg::worker::job_caps;
 use leadlex_domain::sqlstate;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -193,6 +193,7 @@ fn job<'a>(set: &'a Set, role: &'a str) -> Job<'a> {
         progress: set.progress,
         paid_for: None,
         priority: set.priority,
+        settings: set.settings.clone(),
     }
 }
 
@@ -269,6 +270,7 @@ fn relation(set: &Set) -> pg_sys::Oid {
 
 /// As [`enrich`], of those sets that may be begun; the others are given up.
 fn enrich_within_caps(sets: &[Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Option<String>)> {
+    settings::go_on_as(sets[0].settings.as_deref().unwrap_or_default());
     let request = FieldRequest { fields: fields(&sets[0]), overwrite: sets[0].overwrite };
     let binding = || target::binding(Some(relation(&sets[0])));
     let refusals = job_caps::refusals(sets, caller.workspace.id, binding, request);
@@ -291,7 +293,7 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
     let set = sets[0];
     if set.authority == Authority::TableOwner {
         // Others have made this job: nothing that they could have put somewhere is to be found by the table's triggers.
-        session::set_local(c"search_path", "pg_catalog, pg_temp");
+        settings::set_local(c"search_path", "pg_catalog, pg_temp");
     }
     let relation = relation(set);
     let fields = fields(set);

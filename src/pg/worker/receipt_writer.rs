@@ -17,7 +17,7 @@ use crate::pg::store::shared_values::Crowded;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use crate::pg::worker::refusal_writer;
-use crate::pg::worker::session::{Failed, attempt, set_local};
+use crate::pg::worker::session::{Failed, attempt};
 use crate::pg::worker::spend_writer;
 use crate::pg::worker::sweep::HOLDS_EVERY_S;
 use leadlex_domain::event;
@@ -62,7 +62,7 @@ fn list(crowded: &[Crowded]) -> Result<(), Failed> {
         return Ok(());
     }
     let listed = attempt(|| {
-        set_local(c"lock_timeout", "50ms");
+        settings::set_local(c"lock_timeout", "50ms");
         // Of a telephone number leadlex.check() tells.
         for new in store::shared_values::list(crowded).into_iter().filter(|new| !new.kind.is_phone()) {
             shared_values::warn_of(new.kind, new.workspace, new.hash, new.provider);

@@ -10,7 +10,8 @@ use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Taken;
 use crate::pg::store::suppressions;
 use crate::pg::sys::clock;
-use crate::pg::worker::session::{Failed, attempt, set_local};
+use crate::pg::sys::settings;
+use crate::pg::worker::session::{Failed, attempt};
 use leadlex_domain::receipt::Filed;
 use leadlex_domain::sqlstate;
 
@@ -71,7 +72,7 @@ fn is_held_up(failure: &Failed) -> bool {
 
 fn file_within(patience: &str, taken: &[Taken]) -> Result<u64, Failed> {
     attempt(|| {
-        set_local(LOCK_TIMEOUT, patience);
+        settings::set_local(LOCK_TIMEOUT, patience);
         file(taken)
     })
 }

@@ -1,6 +1,6 @@
 //! A worker as a session: its transactions, its settings, and what it tells of itself.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 
 use pgrx::pg_sys::panic::CaughtError;
@@ -105,23 +105,5 @@ pub fn commit_and_begin() {
         pg_sys::CommitTransactionCommand();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-    }
-}
-
-/// A setting for this transaction only.
-pub fn set_local(name: &CStr, value: &str) {
-    let value = CString::new(value).unwrap_or_default();
-    // SAFETY: NUL-terminated texts; undone at the end of the transaction.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            0,
-            false,
-        );
     }
 }

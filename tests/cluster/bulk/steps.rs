@@ -366,3 +366,26 @@ fn triggers_and_the_suppression_list_meet_what_is_handed_in_together() {
     assert_eq!(handed_in(&vendor), [5, 1], "neither of the two on the list");
     assert_eq!(check_whose(&world), 6);
 }
+
+/// The request about one contact has no steps: what is handed in together is to be asked for all the same.
+#[test]
+fn what_is_handed_in_together_leaves_something_for_polls() {
+    let (world, vendor) = world_of(60, 5, false);
+    let price = json!({"currency": "USD", "per_request": 0.01, "per_match": 0.1});
+    alter(&world, &json!({"price": price, "poll_for_s": 30}));
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 3.00)");
+    world.cluster.set("leadlex.total_timeout", "1500ms");
+    let set = "SELECT count(*) FROM enrich_contacts(ARRAY(SELECT id FROM crm))";
+    world.caller().batch_execute(set).unwrap();
+    ready(&vendor);
+    let paid = || {
+        let vendor = vendor.lock().unwrap();
+        let all = vendor.jobs.values().flatten();
+        all.filter(|(number, _)| !matches!(number % 10, 0 | 9)).count() as i64
+    };
+    assert!(paid() > 0, "some are affordable");
+    eventually("each that was paid is fetched", LONG, || {
+        world.caller().batch_execute(set).unwrap();
+        world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL") == paid()
+    });
+}

@@ -115,3 +115,19 @@ fn what_a_paused_provider_keeps_waiting_is_tried_when_the_pause_is_over() {
     wait_for(&world, "done", 60);
     assert_eq!(world.provider.count(), asked + 60);
 }
+
+#[test]
+fn what_waits_for_a_paused_provider_goes_on_once_it_is_described_anew() {
+    let world = many(20, &["leadlex.job_retry_base = '1s'"]);
+    world
+        .provider
+        .on(PATH, |_| Behaviour::Answer(Response::json(401, &json!({})).with_header("Retry-After", "3600")));
+    enqueue(&mut world.caller(), 1..=20);
+    let waiting = "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND attempts = 0
+                   AND last_error LIKE '%it does not accept the secret%' AND next_attempt_at > now() + '30 min'";
+    eventually("those that were not asked about wait for an hour", SOON, || world.number(waiting) >= 1);
+    world.provider.on(PATH, |request| known(request.param("email").unwrap_or("nobody")));
+    world.run("SELECT leadlex.alter_provider('main', secret => 'another')");
+    wait_long(&world, "done", 20);
+    assert_eq!(filled(&world), 20);
+}

@@ -259,3 +259,19 @@ fn a_step_that_names_no_value_of_it_shows_none_either() {
     assert_eq!(told["error"]["reason"], "no_data", "{told}");
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE location IS NOT NULL"), 0);
 }
+
+#[test]
+fn nobody_logs_in_for_a_request_that_a_budget_does_not_have() {
+    let (world, door) = world(Some(31));
+    let price = json!({"currency": "USD", "per_request": 0.01, "per_match": 0.1});
+    let alter = "SELECT leadlex.alter_provider('main', config => $1)";
+    world.owner().execute(alter, &[&json!({"price": price})]).unwrap();
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 0.11)");
+    for _ in 0..3 {
+        let told = try_enrich(&mut world.caller(), 1);
+        assert_eq!(told["error"]["reason"], "budget", "{told}");
+    }
+    assert_eq!((door.given.load(Ordering::SeqCst), world.provider.count()), (0, 0));
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 0.12)");
+    enrich(&mut world.caller(), 1).unwrap();
+}

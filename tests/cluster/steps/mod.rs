@@ -13,6 +13,7 @@ mod pending;
 mod queue;
 mod queue_paid;
 mod queue_position;
+mod queue_settings;
 mod refused;
 mod seeded;
 mod sent;

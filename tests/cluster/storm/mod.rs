@@ -202,12 +202,13 @@ impl Storm {
                 }
             }
             self.over.store(true, Ordering::SeqCst);
-            all.committed.append(&mut lock(&self.bait));
             for other in others {
                 if other.join().is_err() {
                     self.problem("a helper of the storm panicked".to_owned());
                 }
             }
+            // Not before: the last fault can come when all sessions are done.
+            all.committed.append(&mut lock(&self.bait));
         });
         println!("{} transactions in {:?}: {:?}", all.transactions, started.elapsed(), all.outcomes);
         println!("{} requests, {} times settled", self.vendor.record().len(), lock(&self.settled).len());

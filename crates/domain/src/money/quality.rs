@@ -2,7 +2,7 @@
 
 use super::Amount;
 use crate::fields::{Field, FieldSet};
-use crate::provider::{Progress, Verdict};
+use crate::provider::{Progress, Supplied, Verdict};
 
 /// Numbers by field, in the order of [`Field::all`]. Plain data, for shared memory.
 pub type ByField = [u32; Field::COUNT];
@@ -74,20 +74,34 @@ impl FieldCounts {
         cost: [Amount::ZERO; Field::COUNT],
     };
 
-    /// Of a request that came to this for each of its contacts, was sent for these fields, and has cost so much.
-    pub fn of(came: &[Progress], wanted: FieldSet, cost: Amount) -> FieldCounts {
+    /// Of a request that came to this for each of its contacts, whose answers supplied so much for the first time, and that has cost
+    /// so much. It was sent for the fields `wanted`, of which earlier steps supplied those `before`: what a step supplies counts with
+    /// its own answer, as it can be used before the last one is there.
+    pub fn of(
+        (came, new): (&[Progress], &[Supplied]),
+        (wanted, before): (FieldSet, FieldSet),
+        cost: Amount,
+    ) -> FieldCounts {
         let mut counts = FieldCounts::NONE;
-        for came in came {
-            let supplied = match came {
-                Progress::Over(Verdict::Match { values, .. }) => values.fields(),
-                Progress::Over(Verdict::NoMatch | Verdict::OtherPerson(_)) => FieldSet::EMPTY,
+        for (at, came) in came.iter().enumerate() {
+            let (asked, supplied) = match came {
+                Progress::Over(Verdict::Match { values, .. }) => (wanted.minus(before), values.fields()),
+                Progress::Over(Verdict::NoMatch | Verdict::OtherPerson(_)) => {
+                    (wanted.minus(before), FieldSet::EMPTY)
+                }
+                Progress::Next { .. } | Progress::Pending { .. } => {
+                    let new = new.get(at).map_or(FieldSet::EMPTY, |new| new.fields.intersect(wanted));
+                    (new, new)
+                }
                 _ => continue,
             };
-            counts.answers += 1;
-            counts.others += u32::from(is_of_another(came));
-            counts.matches += u32::from(!supplied.is_empty());
-            wanted.iter().for_each(|field| counts.asked[field.index()] += 1);
-            supplied.intersect(wanted).iter().for_each(|field| counts.supplied[field.index()] += 1);
+            if let Progress::Over(_) = came {
+                counts.answers += 1;
+                counts.others += u32::from(is_of_another(came));
+                counts.matches += u32::from(!supplied.is_empty());
+            }
+            asked.iter().for_each(|field| counts.asked[field.index()] += 1);
+            supplied.intersect(asked).iter().for_each(|field| counts.supplied[field.index()] += 1);
         }
         let parts = wanted.iter().count() as i64;
         for (at, field) in wanted.iter().enumerate() {
@@ -141,7 +155,7 @@ mod tests {
     fn answers_are_counted_by_what_was_asked_for() {
         let wanted: FieldSet = [Field::PHONE, Field::LOCATION, Field::JOB_TITLE].into_iter().collect();
         let came = [matched(&[Field::PHONE, Field::SENIORITY]), Progress::Over(Verdict::NoMatch)];
-        let counts = FieldCounts::of(&came, wanted, Amount(280_001));
+        let counts = FieldCounts::of((&came, &[]), (wanted, FieldSet::EMPTY), Amount(280_001));
         assert_eq!((counts.answers, counts.matches), (2, 1));
         let of = |field: Field| (counts.asked[field.index()], counts.supplied[field.index()]);
         assert_eq!((of(Field::PHONE), of(Field::LOCATION), of(Field::SENIORITY)), ((2, 1), (2, 0), (0, 0)));
@@ -154,11 +168,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_step_supplies_counts_with_its_own_answer() {
+        let wanted: FieldSet = [Field::PHONE, Field::JOB_TITLE].into_iter().collect();
+        let title: FieldSet = [Field::JOB_TITLE].into_iter().collect();
+        let new = [Supplied { fields: title, is_first: true }];
+        let first =
+            FieldCounts::of((&[Progress::Next { after_s: 0 }], &new), (wanted, FieldSet::EMPTY), Amount(0));
+        let of = |counts: &FieldCounts, field: Field| {
+            (counts.asked[field.index()], counts.supplied[field.index()])
+        };
+        assert_eq!(
+            (first.answers, of(&first, Field::JOB_TITLE), of(&first, Field::PHONE)),
+            (0, (1, 1), (0, 0))
+        );
+        // By then the title may be written, and not be asked for any more.
+        let phone: FieldSet = [Field::PHONE].into_iter().collect();
+        for wanted in [wanted, phone] {
+            let came = [matched(&[Field::PHONE, Field::JOB_TITLE])];
+            let last = FieldCounts::of((&came, &[]), (wanted, title), Amount(0));
+            assert_eq!((last.answers, last.matches), (1, 1));
+            assert_eq!((of(&last, Field::JOB_TITLE), of(&last, Field::PHONE)), ((0, 0), (1, 1)));
+        }
+    }
+
+    #[test]
     fn what_is_no_answer_costs_and_says_nothing() {
         let phone = [Field::PHONE].into_iter().collect();
-        let counts = FieldCounts::of(&[Progress::LogInAgain], phone, Amount(7));
+        let counts = FieldCounts::of((&[Progress::LogInAgain], &[]), (phone, FieldSet::EMPTY), Amount(7));
         assert_eq!((counts.answers, counts.asked[Field::PHONE.index()]), (0, 0));
         assert_eq!(counts.cost[Field::PHONE.index()], Amount(7));
-        assert_eq!(FieldCounts::of(&[], FieldSet::EMPTY, Amount(7)), FieldCounts::NONE);
+        assert_eq!(
+            FieldCounts::of((&[], &[]), (FieldSet::EMPTY, FieldSet::EMPTY), Amount(7)),
+            FieldCounts::NONE
+        );
     }
 }

@@ -40,9 +40,12 @@ impl Fault {
                 "An administrator has stopped all requests, and starts them again with leadlex.resume()."
                     .to_owned()
             }
-            FaultKind::Budget => format!(
-                "Raise the budget with leadlex.set_budget(provider, period, amount), or wait until it begins anew; leadlex.budget shows what is left for provider {name}."
-            ),
+            FaultKind::Budget => {
+                let wait = if self.retry_after_s.is_some() { ", or wait for retry_after" } else { "" };
+                format!(
+                    "Raise the budget with leadlex.set_budget(provider, period, amount){wait}; leadlex.budget shows what is left for provider {name}."
+                )
+            }
             FaultKind::NoPrice => format!(
                 "A budget counts what provider {name} costs: give its price, as in SELECT leadlex.alter_provider('{literal}', '{{\"price\": {{\"currency\": \"USD\", \"per_match\": 0.28}}}}')."
             ),

@@ -195,6 +195,8 @@ fn mistakes_are_named_with_their_place() {
         (json!({"match": {"send": "/params/email", "answer": "/id"}}), "/bulk/match/send", "fills already"),
         (json!({"match": {"send": "/params/n/id", "answer": "/id"}}), "/bulk/match/send", "no object"),
         (json!({"match": {"send": "id", "answer": "/id"}}), "/bulk/match/send", "JSON Pointer"),
+        (json!({"match": {"send": "/ids/0", "answer": "/id"}}), "/bulk/match/send", "a place in a list"),
+        (json!({"match": {"send": "/params/0", "answer": "/id"}}), "/bulk/match/send", "a place in a list"),
         (json!({"answers": "data"}), "/bulk/answers", "JSON Pointer"),
         (json!({"status": 5}), "/bulk/status", "text"),
         (json!({"timeout_ms": 60001}), "/bulk/timeout_ms", "60000"),

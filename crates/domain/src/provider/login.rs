@@ -196,6 +196,12 @@ fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
         _ => FaultKind::BadCredentials,
     };
     let mut fault = Fault::new(kind, format!("login: {}", words::message(kind, answer.status, body)));
+    if kind == FaultKind::BadCredentials && matches!(answer.status, 404 | 405 | 410) {
+        fault.message = format!(
+            "login: the provider answered with status {}, so login.request may have the wrong address or method",
+            answer.status
+        );
+    }
     fault.retry_after_s = reading::retry_after_header(answer, now);
     if (200..=299).contains(&answer.status) || words::is_puzzling(kind, body) {
         fault.seen = Some(Box::new(Seen::kind_and_size(answer)));

@@ -112,6 +112,19 @@ fn a_login_that_fails_is_a_matter_of_credentials_unless_its_server_is_in_trouble
     }
 }
 
+#[test]
+fn a_login_that_is_not_there_is_no_word_about_the_secret() {
+    let fault = read(plain(), 404, "{}").unwrap_err();
+    assert_eq!(fault.kind, FaultKind::BadCredentials);
+    assert!(
+        fault.message.contains("status 404, so login.request may have the wrong address"),
+        "{}",
+        fault.message
+    );
+    let refused = read(plain(), 401, "{}").unwrap_err();
+    assert!(refused.message.contains("it does not accept the secret"), "{}", refused.message);
+}
+
 /// A token that is not where it is looked for is not known to be one, so nothing masks it.
 #[test]
 fn nothing_that_the_answer_to_a_login_says_is_told() {

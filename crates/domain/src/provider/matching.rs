@@ -33,12 +33,18 @@ impl Matching {
         }
         let mut here = Some(each.value);
         for (at, token) in tokens.iter().enumerate() {
-            let Some(value) = here else { break };
+            let Some(value) = here else {
+                refuse_number(&send, token)?;
+                continue;
+            };
             let members = value.as_object().filter(|_| !is_marked(value));
             let Some(members) = members else {
                 return Err(send.error("leads through what is no object in \"each\""));
             };
             here = members.get(token);
+            if here.is_none() {
+                refuse_number(&send, token)?;
+            }
             if here.is_some() && at + 1 == tokens.len() {
                 return Err(send.error("is a place that \"each\" fills already"));
             }
@@ -50,6 +56,16 @@ impl Matching {
             return Err(place.error("must be a place in each answer, such as /id"));
         }
         Ok(Matching::Id { send: tokens, answer, no_match })
+    }
+}
+
+/// Of a member that is made for the id: a number is meant as a place in a list, and no list is made.
+fn refuse_number(send: &Node<'_>, token: &str) -> Checked<()> {
+    match !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Err(send.error(
+            "has a number, which is a place in a list: an id can be put into objects of \"each\" only, such as /id or /metadata/id",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -227,6 +227,11 @@ impl Config {
         self.has_steps() || self.submission().is_some()
     }
 
+    /// Whether contacts that are asked about together are handed in, and asked for again and again.
+    pub fn is_polled_together(&self) -> bool {
+        self.submission().is_some_and(|submission| submission.later().any(Step::polls))
+    }
+
     pub(super) fn submission(&self) -> Option<&Submission> {
         self.bulk.as_ref()?.submission.as_ref()
     }

@@ -133,6 +133,16 @@ impl Names {
         let taken = self.of_login.iter().chain(&self.taken).map(String::as_str);
         ours.chain(taken).map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
     }
+
+    /// How a request comes to name what an answer has, for messages after [`Names::listed`].
+    pub fn advice(&self) -> &'static str {
+        match self.secret_alone {
+            true => "",
+            false => {
+                "; what is in the answer of an earlier step, or of the login, gets a name by its \"take\""
+            }
+        }
+    }
 }
 
 /// `{"ticket": "/id"}`: names, and the places of an answer of which the first that has a value counts.

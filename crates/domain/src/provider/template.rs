@@ -218,7 +218,9 @@ fn part_of(name: &str, names: &Names) -> Result<Part, String> {
         Some(place) => {
             format!("has the placeholder {{{name}}}, which only {place} takes, so after this request")
         }
-        None => format!("has the unknown placeholder {{{name}}}; known are {}", names.listed()),
+        None => {
+            format!("has the unknown placeholder {{{name}}}; known are {}{}", names.listed(), names.advice())
+        }
     })
 }
 

@@ -1,9 +1,15 @@
 //! Settings that say which answers of providers are used.
 
+use std::ffi::CStr;
+
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::pg_sys;
 
 use leadlex_domain::position::Position;
 use leadlex_domain::waterfall::Mode;
+
+use super::local::{reset_value, set_local, shown};
+use crate::pg::sys::role;
 
 #[derive(Clone, Copy, PostgresGucEnum)]
 enum WaterfallMode {
@@ -44,6 +50,39 @@ static WHEN_PENDING: GucSetting<PendingRule> = GucSetting::<PendingRule>::new(Pe
 static WATERFALL: GucSetting<WaterfallMode> = GucSetting::<WaterfallMode>::new(WaterfallMode::FirstMatch);
 static POSITION: GucSetting<PositionRule> = GucSetting::<PositionRule>::new(PositionRule::Any);
 static MIN_CONFIDENCE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+
+/// What a call that is gone on with later is gone on with.
+const OF_A_CALL: [&CStr; 4] =
+    [c"leadlex.waterfall", LEAST_CONFIDENCE, c"leadlex.position", c"leadlex.overwrite_scope"];
+const LEAST_CONFIDENCE: &CStr = c"leadlex.min_confidence";
+
+/// How this call asks, and what it replaces: `name=value` for each of these settings.
+pub fn of_a_call() -> Vec<String> {
+    // Texts of Postgres have six digits of a number.
+    told(shown, MIN_CONFIDENCE.get())
+}
+
+/// The same of calls of this role whose session has set nothing. `None`: it is not the role of this session.
+pub fn of_the_role(role: &str) -> Option<Vec<String>> {
+    // SAFETY: reads a global.
+    let own = unsafe { pg_sys::GetSessionUserId() };
+    (role::name_of(own) == role)
+        .then(|| told(reset_value, reset_value(LEAST_CONFIDENCE).parse().unwrap_or_default()))
+}
+
+fn told(value: impl Fn(&CStr) -> String, confidence: f64) -> Vec<String> {
+    let value = |name: &CStr| if name == LEAST_CONFIDENCE { confidence.to_string() } else { value(name) };
+    OF_A_CALL.iter().map(|name| format!("{}={}", name.to_string_lossy(), value(name))).collect()
+}
+
+/// Goes on as a call did, until this transaction ends: with what [`of_a_call`] said of it. Other settings are left.
+pub fn go_on_as(settings: &[String]) {
+    for (name, value) in settings.iter().filter_map(|setting| setting.split_once('=')) {
+        if let Some(known) = OF_A_CALL.iter().find(|known| known.to_bytes() == name.as_bytes()) {
+            set_local(known, value);
+        }
+    }
+}
 
 /// leadlex.waterfall, and leadlex.min_confidence from 0 to 1.
 pub fn waterfall() -> (Mode, f64) {
