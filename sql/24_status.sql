@@ -222,7 +222,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         UNION ALL
         SELECT 4, 'runs', p.relation::pg_catalog.text, pg_catalog.format('pid %s', p.pid),
                pg_catalog.format('%s of %s contacts done, %s failed', p.done, p.total, p.failed) OPERATOR(pg_catalog.||)
-                   coalesce(pg_catalog.format(', the rest at about %s', pg_catalog.to_char(p.eta, 'HH24:MI:SS TZ')), ''), p.started_at
+                   coalesce(', the rest at about ' OPERATOR(pg_catalog.||) pg_catalog.to_char(p.eta, 'HH24:MI:SS TZ'), ''), p.started_at
         FROM leadlex.progress AS p
         UNION ALL
         SELECT 5, 'provider', c.name, CASE WHEN NOT c.enabled THEN 'disabled'
@@ -234,7 +234,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                                  coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  s.failures OPERATOR(pg_catalog.-) coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  coalesce(pg_catalog.round(s.p50_ms)::pg_catalog.text, '?'))
-                   OPERATOR(pg_catalog.||) coalesce(pg_catalog.format('; last failure: %s', pg_catalog.left(s.last_error, 120)), ''), s.last_error_at
+                   OPERATOR(pg_catalog.||) CASE WHEN s.last_error OPERATOR(pg_catalog.<>) '' THEN '; last failure: ' OPERATOR(pg_catalog.||) pg_catalog.left(s.last_error, 120) ELSE '' END, s.last_error_at
         FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS c ON c.id OPERATOR(pg_catalog.=) s.provider_id
         UNION ALL
         SELECT 6, 'credits', w.name, 'left',
@@ -246,7 +246,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         SELECT 7, 'budget', pg_catalog.format('%s, %s%s', coalesce(b.provider, 'all providers'), b.period,
                    CASE WHEN b.workspace_id IS NOT NULL THEN pg_catalog.format(', workspace %s', coalesce(w.name, b.workspace_id::pg_catalog.text)) END),
                b.state, pg_catalog.format('%s of %s %s used', b.used, b.amount, b.currency) OPERATOR(pg_catalog.||)
-                   coalesce(pg_catalog.format(', begins anew at %s', pg_catalog.to_char(b.resets_at, 'YYYY-MM-DD HH24:MI TZ')), ''), NULL
+                   coalesce(', begins anew at ' OPERATOR(pg_catalog.||) pg_catalog.to_char(b.resets_at, 'YYYY-MM-DD HH24:MI TZ'), ''), NULL
         FROM leadlex.budget_report() AS b LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) b.workspace_id
         UNION ALL
         SELECT 8, 'spend', d.provider, 'today',

@@ -18,7 +18,7 @@ COMMENT ON COLUMN leadlex.job.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job.state IS 'queued, running, done or dead (given up: see last_error, and leadlex.retry_jobs)';
 COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
-COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; a wait for a rate limit, for credits or for a provider that could not be asked does not count';
+COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; a wait for a rate limit, for credits, for an answer that comes later or for a provider that could not be asked does not count';
 COMMENT ON COLUMN leadlex.job.next_attempt_at IS 'it is not begun before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed, or the reason of a no_match, unless it is no_data';
 COMMENT ON COLUMN leadlex.job.created_at IS 'when it was queued';
@@ -42,7 +42,7 @@ CREATE VIEW leadlex.queue WITH (security_barrier = true) AS
              OR s.workspace_id OPERATOR(pg_catalog.=) ANY ((SELECT leadlex.my_workspaces())::uuid[])) AS n;
 COMMENT ON VIEW leadlex.queue IS 'The queue in one row: whether it is paused, and how many jobs of one''s own workspaces (to administrators and pg_monitor: of all) are in which state.';
 COMMENT ON COLUMN leadlex.queue.paused IS 'whether no job is begun';
-COMMENT ON COLUMN leadlex.queue.paused_because IS 'clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called; read_only: default_transaction_read_only is on for the database, the server or one''s own role';
+COMMENT ON COLUMN leadlex.queue.paused_because IS 'stopped: leadlex.stop() is in force; clone: the database is a copy, or was restored (leadlex.resume_queue() lets it work); pause_queue: it was called; read_only: default_transaction_read_only is on for the database, the server or one''s own role';
 COMMENT ON COLUMN leadlex.queue.queued IS 'jobs that wait, for their turn or for their next attempt';
 COMMENT ON COLUMN leadlex.queue.running IS 'jobs that a worker has begun';
 COMMENT ON COLUMN leadlex.queue.done IS 'jobs done, as long as they are kept';

@@ -440,5 +440,8 @@ fn who_has_nothing_of_what_is_wanted_is_not_among_those_that_were_asked() {
     let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
     waterfall.absorb("a", ProviderOutcome::NotWanted);
     assert!(waterfall.is_new());
-    assert_eq!(waterfall.result().unwrap_err().detail()["reason"], "no_data");
+    let failure = waterfall.result().unwrap_err();
+    assert_eq!(failure.detail()["reason"], "no_data");
+    assert!(failure.message.contains("supplies the fields that are wanted"), "{}", failure.message);
+    assert!(!failure.hint.contains("remembered"), "nothing was asked: {}", failure.hint);
 }

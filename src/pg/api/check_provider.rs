@@ -173,6 +173,7 @@ fn one_request(
         contacts: 1,
         held: Amount::ZERO,
         purpose: Purpose::Fetch,
+        logs_in: false,
     };
     let ready = provider::prepare_logged_in(found, config, (inquiry, person, spender), left, Asker::ByHand);
     let (prepared, login) = match ready {

@@ -117,6 +117,7 @@ impl Put<'_> {
             contacts: 1,
             held: Amount::ZERO,
             purpose: Purpose::of(config, &inquiry, None),
+            logs_in: false,
         };
         let asked = (&inquiry, &asking.past.person, spender);
         let (mut prepared, login) = match prepare_logged_in(provider, config, asked, left, asker) {

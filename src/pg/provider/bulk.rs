@@ -236,14 +236,14 @@ impl Table<'_> {
         let wanted = || present.iter().map(|guest| config.fills().intersect(guest.missing));
         let fields = wanted().map(|wanted| config.maps_of(wanted));
         let purpose = |guest: &&Guest<'_>| Purpose::of(config, &self.inquiry(guest), Some(present.len()));
+        let workspace = present.first().map(|guest| guest.asking.workspace).unwrap_or_default();
         Spender {
-            workspace: present.first().map(|guest| guest.asking.workspace).unwrap_or_default(),
             fields: Some(fields.fold(FieldSet::EMPTY, FieldSet::union)),
             wanted: wanted().fold(FieldSet::EMPTY, FieldSet::union),
-            supplied: FieldSet::EMPTY,
             contacts: present.len() as u32,
             held,
             purpose: present.first().map_or(Purpose::Ask, purpose),
+            ..Spender::of_login(workspace)
         }
     }
 

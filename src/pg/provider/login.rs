@@ -97,14 +97,20 @@ pub fn log_in(
     }
 }
 
-/// What the next request can cost at most, kept free while this session logs in.
+/// What the next request can cost at most, kept free while this session logs in. Both are looked at together first: of what is
+/// kept for the one the other would be told that it may be free soon.
 fn kept_for(
     provider: &LoadedProvider,
     config: &Config,
     next: Spender,
     asker: Asker,
 ) -> Result<Spending, Refused> {
-    spending::reserve(provider, config, next).map_err(|Refused { fault, later }| Refused {
+    let both = spending::reserve(provider, config, Spender { logs_in: true, ..next });
+    both.and_then(|both| {
+        drop(both);
+        spending::reserve(provider, config, next)
+    })
+    .map_err(|Refused { fault, later }| Refused {
         fault: config.held(fault),
         later: later.filter(|_| matches!(asker, Asker::Set { .. })),
     })

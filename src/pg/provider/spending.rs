@@ -52,6 +52,8 @@ pub struct Spender {
     /// Of what the answer can cost, the part that is kept free since they were handed in.
     pub held: Amount,
     pub purpose: Purpose,
+    /// A login goes before it, which is to be affordable besides.
+    pub logs_in: bool,
 }
 
 impl Spender {
@@ -65,6 +67,7 @@ impl Spender {
             contacts: 1,
             held: Amount::ZERO,
             purpose: Purpose::Fetch,
+            logs_in: false,
         }
     }
 }
@@ -85,7 +88,9 @@ impl Purpose {
     pub fn of(config: &Config, inquiry: &Inquiry, together: Option<usize>) -> Purpose {
         /// More polls are only sent where a budget has something left.
         const MOST_POLLS: u64 = 60;
-        let polls = config.most_polls().min(MOST_POLLS);
+        // Each may need a login of its own.
+        let each = 1 + u64::from(config.login().is_some());
+        let polls = config.most_polls().min(MOST_POLLS) * each;
         let is_new = inquiry.is_new();
         if is_new && together.is_some() && config.is_polled_together() {
             return Purpose::HandIn(polls);
@@ -290,7 +295,8 @@ fn attempt(
     };
     // What was handed in is kept free already.
     let open = most_of_answer.minus(spender.held);
-    let most = price.map(|price| price.per_request().plus(open));
+    let requests = 1 + u64::from(spender.logs_in);
+    let most = price.map(|price| price.per_request().times(requests).plus(open));
     let polls = match (spender.purpose, price) {
         (Purpose::HandIn(polls), Some(price)) => price.per_request().times(polls),
         _ => Amount::ZERO,

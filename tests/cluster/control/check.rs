@@ -57,6 +57,11 @@ fn no_line_where_all_is_well_and_one_for_each_problem() {
         "SELECT leadlex.alter_provider('main', secret => 'new')",
     );
     check(
+        "SELECT leadlex.enable_provider('main', false)",
+        ("error", "providers", "none is enabled"),
+        "SELECT leadlex.enable_provider('main', true)",
+    );
+    check(
         "SELECT leadlex.set_budget(NULL, 'day', 20, currency => 'USD')",
         ("error", "provider main", "no price in that currency"),
         "SELECT leadlex.set_budget(NULL, 'day', NULL, currency => 'USD')",
@@ -206,6 +211,10 @@ fn one_query_tells_how_things_stand() {
     let budget = lines(&world, "budget");
     assert_eq!((budget[0].0.as_str(), budget[0].1.as_str()), ("main, month", "ok"), "{budget:?}");
     assert!(budget[0].2.starts_with("0 of 50 USD used, begins anew at 2"), "{budget:?}");
+    world.run("SELECT leadlex.set_budget('main', 'total', 5)");
+    assert!(lines(&world, "budget").iter().any(|line| line.2 == "0 of 5 USD used"), "{budget:?}");
+    world.run("SELECT leadlex.set_budget('main', 'total', NULL)");
+    assert!(!lines(&world, "provider")[0].2.contains("last failure"), "there was none");
     assert_eq!(lines(&world, "spend"), []);
     assert_eq!(lines(&world, "provider")[0].1, "ok");
     let mut caller = world.caller();

@@ -278,3 +278,13 @@ fn the_last_credit_is_told_of_and_a_grant_begins_anew() {
     listener.next("credits_low", PROMPT);
     assert_eq!(detail(&world, "credits_low"), json!({"credits": 4, "of": 10}));
 }
+
+#[test]
+fn the_last_credit_within_a_set_is_told_of_as_none() {
+    let world = world(Some(3), 10);
+    let mut listener = Listener::new(&world);
+    let set = "SELECT count(*) FROM enrich_contacts(ARRAY(SELECT id FROM crm LIMIT 6))";
+    world.caller().batch_execute(set).unwrap();
+    listener.next("credits_out", PROMPT);
+    assert_eq!(detail(&world, "credits_out"), json!({"credits": 0}), "the set holds all three");
+}

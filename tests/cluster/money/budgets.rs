@@ -287,13 +287,17 @@ fn a_vendor_that_reports_more_than_it_said_is_booked_and_passed_over() {
     assert_eq!(detail["reason"], "budget", "{detail}");
     assert!(detail["providers"][0]["message"].as_str().unwrap().contains("30 credits"), "{detail}");
     spend_is(&world, Duration::from_secs(2), "main 2/2/2/2 0.38");
+    let told = "SELECT count(*) FROM leadlex.check()
+                WHERE subject = 'provider main' AND problem LIKE '%reported 30 credits%' AND remedy LIKE '%most_credits\": 30%'";
+    let mut owner = world.owner();
+    eventually("check() tells of it", Duration::from_secs(5), || number(&mut owner, told) == 1);
     // Also after a restart, until the price says so.
     world.cluster.restart(crate::support::Stop::Fast);
     let mut caller = world.caller();
     assert_eq!(fails(enrich(&mut caller, 3)).json()["reason"], "budget");
     configure(&world, "main", json!({"price": {"most_credits": 30}}));
     enrich(&mut caller, 3).unwrap();
-    assert_eq!(contact(3).to_string().len(), 36);
+    assert_eq!(number(&mut world.owner(), told), 0);
 }
 
 /// Ten for ten contacts are one for each.

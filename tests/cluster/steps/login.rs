@@ -269,9 +269,37 @@ fn nobody_logs_in_for_a_request_that_a_budget_does_not_have() {
     world.run("SELECT leadlex.set_budget(NULL, 'total', 0.11)");
     for _ in 0..3 {
         let told = try_enrich(&mut world.caller(), 1);
-        assert_eq!(told["error"]["reason"], "budget", "{told}");
+        let error = &told["error"];
+        assert_eq!((&error["reason"], &error["retryable"]), (&json!("budget"), &json!(false)), "{told}");
     }
     assert_eq!((door.given.load(Ordering::SeqCst), world.provider.count()), (0, 0));
     world.run("SELECT leadlex.set_budget(NULL, 'total', 0.12)");
     enrich(&mut world.caller(), 1).unwrap();
+}
+
+/// A token that ends before the next poll is bought anew for each.
+#[test]
+fn logins_do_not_use_up_what_is_kept_for_polls() {
+    let (world, _door) = world(Some(31));
+    let more = json!({"price": {"currency": "USD", "per_request": 0.01, "per_match": 0.1}, "poll_for_s": 8});
+    let mut config = super::vendor::config(&world.provider, more);
+    config["login"] = self::config(&world.provider)["login"].clone();
+    for step in 0..2 {
+        config["steps"][step]["request"]["headers"] = json!({"Authorization": "Bearer {token}"});
+    }
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &config);
+    // Enough for two questions with ten polls each, and for one where each poll takes a login, too.
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 0.45)");
+    let slow = super::vendor::Slow::new(super::vendor::Ready::After(Duration::from_secs(6)));
+    slow.play(&world.provider);
+    world.cluster.set("leadlex.total_timeout", "1500ms");
+    for n in [1, 2] {
+        try_enrich(&mut world.caller(), n);
+    }
+    assert_eq!(slow.submissions(), 1);
+    eventually("what was handed in is fetched", SOON, || {
+        try_enrich(&mut world.caller(), 1);
+        world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL") == 1
+    });
 }

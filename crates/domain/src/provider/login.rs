@@ -148,6 +148,8 @@ impl Login {
                         "login: the provider answered with status {}, and without the value that login.take calls {name}",
                         answer.status
                     );
+                    fault.remedy =
+                        Some("Compare login.take in the provider's configuration with the vendor's page about its login.".to_owned());
                 }
                 return Err(request.without_echo_in(fault));
             }
@@ -200,6 +202,10 @@ fn fault(answer: &Answer, body: &Document, now: i64) -> Fault {
         fault.message = format!(
             "login: the provider answered with status {}, so login.request may have the wrong address or method",
             answer.status
+        );
+        fault.remedy = Some(
+            "Compare login.request in the provider's configuration with the vendor's page about its login."
+                .to_owned(),
         );
     }
     fault.retry_after_s = reading::retry_after_header(answer, now);

@@ -121,6 +121,7 @@ fn a_login_that_is_not_there_is_no_word_about_the_secret() {
         "{}",
         fault.message
     );
+    assert!(fault.advice("main").contains("login.request"), "{}", fault.advice("main"));
     let refused = read(plain(), 401, "{}").unwrap_err();
     assert!(refused.message.contains("it does not accept the secret"), "{}", refused.message);
 }
