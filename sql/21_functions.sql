@@ -232,7 +232,7 @@ CREATE FUNCTION leadlex.add_provider(
 ) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'add_provider_wrapper';
-COMMENT ON FUNCTION leadlex.add_provider(text, text, jsonb, text, integer, uuid) IS 'Adds a data provider. config is complete, or merged over the preset''s. secret: the vendor''s key, or file:/path read by the server (superuser only). priority: the lower, the earlier asked. workspace_id: NULL = for every workspace. In a database without workspaces it makes the workspace default. Errors: 22023 with the place of the mistake, 23505 name taken, 42501.';
+COMMENT ON FUNCTION leadlex.add_provider(text, text, jsonb, text, integer, uuid) IS 'Adds a data provider. config is complete, or merged over the preset''s. secret: the vendor''s key, or file:/path read by the server (superuser only). priority: the lower, the earlier asked. workspace_id: NULL = for every workspace. In a database without workspaces it makes the workspace default. Errors: 22023 with the place of the mistake, 23505 name taken, 40001 a waiting job has changed since the transaction''s one snapshot, 42501.';
 REVOKE ALL ON FUNCTION leadlex.add_provider(text, text, jsonb, text, integer, uuid) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.alter_provider(

@@ -56,9 +56,12 @@ BEGIN
                              CASE WHEN b.workspace_id IS NOT NULL THEN pg_catalog.format(' for workspace %s', coalesce(w.name, b.workspace_id::pg_catalog.text)) END),
            pg_catalog.format('%s of %s %s %s used: %s', b.used, b.amount, b.currency,
                              CASE WHEN b.period OPERATOR(pg_catalog.=) 'total' THEN 'are' ELSE pg_catalog.format('of this %s are', b.period) END,
-                             CASE WHEN b.state OPERATOR(pg_catalog.=) 'out' THEN 'no request that it concerns is sent' ELSE 'soon no request that it concerns is sent' END),
+                             CASE WHEN b.state OPERATOR(pg_catalog.=) 'out' THEN 'no request that it concerns is sent'
+                                  WHEN b.state OPERATOR(pg_catalog.=) 'kept' THEN 'no request that it concerns is sent until requests under way, and answers that come later, are there'
+                                  ELSE 'soon no request that it concerns is sent' END),
            pg_catalog.format('%sSELECT leadlex.set_budget(%L, %L, NEW_AMOUNT, workspace_id => %L, currency => %L);',
-                             CASE WHEN b.resets_at IS NULL THEN 'Raise it: ' ELSE pg_catalog.format('Wait until %s, or raise it: ', b.resets_at) END,
+                             CASE WHEN b.state OPERATOR(pg_catalog.=) 'kept' THEN 'Wait for them, or raise it: '
+                                  WHEN b.resets_at IS NULL THEN 'Raise it: ' ELSE pg_catalog.format('Wait until %s, or raise it: ', b.resets_at) END,
                              b.provider, b.period, b.workspace_id, b.currency)
     FROM leadlex.budget_report() AS b LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) b.workspace_id
     WHERE b.state OPERATOR(pg_catalog.<>) 'ok'
@@ -211,7 +214,8 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         SELECT 3, 'waits', pg_catalog.format('%I.%I', j.schema_name, j.table_name),
                CASE WHEN pg_catalog.min(j.next_attempt_at) OPERATOR(pg_catalog.>) pg_catalog.now()
                     THEN pg_catalog.format('until %s', pg_catalog.to_char(pg_catalog.min(j.next_attempt_at), 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE 'next' END,
-               pg_catalog.format('%s contacts: %s', pg_catalog.sum(j.contacts), coalesce(
+               pg_catalog.format('%s %s: %s', pg_catalog.sum(j.contacts),
+                   CASE WHEN pg_catalog.sum(j.contacts) OPERATOR(pg_catalog.=) 1 THEN 'contact' ELSE 'contacts' END, coalesce(
                    -- Of what every such failure says, only why.
                    pg_catalog.regexp_replace(j.last_error, '^provider_unavailable: no provider had data, and at least one failed \((.*?)\)( \(\w+\))?$', '\1'),
                    'their turn has not come')),
@@ -230,10 +234,10 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                          AND NOT EXISTS (SELECT FROM leadlex.provider_secret AS k WHERE k.name OPERATOR(pg_catalog.=) c.name) THEN 'no secret'
                     ELSE s.state END,
                CASE WHEN s.paused_until IS NOT NULL THEN pg_catalog.format('until %s; ', pg_catalog.to_char(s.paused_until, 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE '' END
-                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s answered later, %s failed or not sent, half within %s ms', s.calls, s.matches, s.no_matches,
+                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s answered later, %s failed or not sent%s', s.calls, s.matches, s.no_matches,
                                  coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  s.failures OPERATOR(pg_catalog.-) coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
-                                 coalesce(pg_catalog.round(s.p50_ms)::pg_catalog.text, '?'))
+                                 coalesce(', half within ' OPERATOR(pg_catalog.||) pg_catalog.round(s.p50_ms)::pg_catalog.text OPERATOR(pg_catalog.||) ' ms', ''))
                    OPERATOR(pg_catalog.||) CASE WHEN s.last_error OPERATOR(pg_catalog.<>) '' THEN '; last failure: ' OPERATOR(pg_catalog.||) pg_catalog.left(s.last_error, 120) ELSE '' END, s.last_error_at
         FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS c ON c.id OPERATOR(pg_catalog.=) s.provider_id
         UNION ALL
@@ -268,7 +272,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
 COMMENT ON VIEW leadlex.status IS 'How things stand, for a person on call: whether requests are sent, what waits and why, what runs, how providers are, what is used of budgets and was spent today (UTC), which credits are left, and the workers. Rows only for administrators and pg_monitor. What is wrong is in leadlex.check().';
 COMMENT ON COLUMN leadlex.status.area IS 'requests, queue, waits, runs, provider, credits, budget, spend, launcher, worker or job worker';
 COMMENT ON COLUMN leadlex.status.subject IS 'which one: the database, table, provider, workspace or role';
-COMMENT ON COLUMN leadlex.status.state IS 'in short, such as sent, stopped, works, until when it waits, paused for a reason, ok, breaker; of a budget ok, low (80 % are used) or out';
+COMMENT ON COLUMN leadlex.status.state IS 'in short, such as sent, stopped, works, until when it waits, paused for a reason, ok, breaker; of a budget ok, low (80 % are used), kept (for requests under way and answers that come later) or out';
 COMMENT ON COLUMN leadlex.status.detail IS 'more of it, for people';
 COMMENT ON COLUMN leadlex.status.since IS 'since when, or when last';
 REVOKE ALL ON leadlex.status FROM PUBLIC;

@@ -158,7 +158,7 @@ fn a_row_that_becomes_somebody_else_meanwhile_gets_nothing() {
     let world = world(1);
     compares(&world, &json!({"full_name": "/name"}));
     let person = says("person1@acme.example", "Person 1");
-    world.provider.on(PATH, move |_| Behaviour::json(200, person.clone()).after(Duration::from_secs(1)));
+    world.provider.on(PATH, move |_| Behaviour::json(200, person.clone()));
     let name = format!("UPDATE crm SET full_name = 'Somebody Else' WHERE id = '{}'", contact(1));
     let result = while_asked(&world, &name);
     assert_eq!(sqlstate(&result), "40001");
@@ -170,9 +170,11 @@ fn while_asked(world: &World, sql: &str) -> Result<Value, postgres::Error> {
     let asked = world.provider.count();
     let mut caller = world.caller();
     std::thread::scope(|scope| {
+        let held = world.provider.hold();
         let call = scope.spawn(move || enrich(&mut caller, 1));
         world.provider.wait_for(asked + 1, Duration::from_secs(10));
         world.run(sql);
+        drop(held);
         call.join().unwrap()
     })
 }
@@ -353,9 +355,7 @@ fn a_company_that_stays_keeps_its_own_position() {
 #[test]
 fn a_company_typed_in_meanwhile_stays() {
     let other = json!({"data": {"job_title": "CEO", "company_name": "Other Inc"}});
-    let late = move |_: &crate::support::http::Request| {
-        Behaviour::json(200, other.clone()).after(Duration::from_secs(1))
-    };
+    let late = move |_: &crate::support::http::Request| Behaviour::json(200, other.clone());
     let typed = |n| format!("UPDATE crm SET company_name = 'Acme Ltd' WHERE id = '{}'", contact(n));
     let world = World::with(&Beginning {
         contacts: 3,
@@ -368,9 +368,11 @@ fn a_company_typed_in_meanwhile_stays() {
     let mut caller = world.caller();
     let asked = world.provider.count();
     let told = std::thread::scope(|scope| {
+        let held = world.provider.hold();
         let call = scope.spawn(|| set(&mut caller, &[2, 3]));
         world.provider.wait_for(asked + 2, Duration::from_secs(10));
         world.run(&typed(2));
+        drop(held);
         call.join().unwrap()
     });
     assert_eq!((told[0].0.as_str(), told[1].0.as_str()), ("no_match", "enriched"), "{told:?}");

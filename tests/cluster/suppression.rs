@@ -273,12 +273,14 @@ fn who_is_put_on_the_list_while_a_call_waits_is_not_asked_about_any_more() {
             &[&first],
         )
         .unwrap();
-    world.provider.on("/first", |_| Behaviour::json(200, person()).after(Duration::from_millis(800)));
+    world.provider.on("/first", |_| Behaviour::json(200, person()));
     let mut caller = world.caller();
     caller.batch_execute("SET leadlex.waterfall = 'fill'").unwrap();
+    let held = world.provider.hold();
     let call = std::thread::spawn(move || try_enrich(&mut caller, 1));
     world.provider.wait_for(1, Duration::from_secs(10));
     world.run("SELECT leadlex.suppress('Person One <PERSON1@acme.example>')");
+    drop(held);
     assert!(suppressed(&call.join().unwrap()["error"]));
     assert_eq!(world.provider.count(), 1, "the second provider was not asked");
     assert_eq!(world.books().charges, 0);

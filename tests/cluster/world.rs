@@ -237,6 +237,7 @@ impl World {
     /// which a timeout cannot know on a busy machine.
     pub fn abandon(&self, caller: &mut Client, n: i32) {
         let (asked, backend) = (self.provider.count(), pid(caller));
+        let _held = self.provider.hold();
         let result = thread::scope(|scope| {
             let call = scope.spawn(|| enrich(caller, n));
             self.provider.wait_for(asked + 1, Duration::from_secs(10));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -82,6 +82,19 @@ struct State {
     fallback: Mutex<Option<Rule>>,
     requests: Mutex<Vec<Request>>,
     streams: Mutex<HashMap<SocketAddr, TcpStream>>,
+    /// How many [`Held`] there are.
+    held: Mutex<usize>,
+    released: Condvar,
+}
+
+/// No request is answered while this lives: what has to happen meanwhile happens, however busy the machine is.
+pub struct Held<'a>(&'a State);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.held) -= 1;
+        self.0.released.notify_all();
+    }
 }
 
 impl Provider {
@@ -158,6 +171,12 @@ impl Provider {
         }
     }
 
+    /// Requests arrive and are counted, and are answered when what this returns is dropped.
+    pub fn hold(&self) -> Held<'_> {
+        *lock(&self.state.held) += 1;
+        Held(&self.state)
+    }
+
     /// Closes what is open from the server's side, as an idle timeout would; goes on accepting.
     pub fn close_connections(&self) {
         for (_, stream) in lock(&self.state.streams).drain() {
@@ -221,6 +240,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl State {
+    fn wait_while_held(&self) {
+        let mut held = lock(&self.held);
+        while *held > 0 && !self.is_stopped() {
+            let (again, _) = self
+                .released
+                .wait_timeout(held, Duration::from_millis(100))
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            held = again;
+        }
+    }
+
     fn behaviour(&self, request: &Request) -> Behaviour {
         let rule = lock(&self.rules).get(&request.path).cloned().or_else(|| lock(&self.fallback).clone());
         match rule {
@@ -263,7 +293,9 @@ impl Handler for State {
     fn handle(&self, request: Request, stream: &mut TcpStream) -> io::Result<Next> {
         let _counted = InFlight::new(self);
         lock(&self.requests).push(request.clone());
-        act(self.behaviour(&request), stream)
+        let behaviour = self.behaviour(&request);
+        self.wait_while_held();
+        act(behaviour, stream)
     }
 
     fn is_stopped(&self) -> bool {

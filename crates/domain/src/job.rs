@@ -103,7 +103,7 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
     let later = line.pending.filter(|_| enriched || line.status == Status::Pending);
     // Where nothing is owed, to ask again is another attempt.
     if let Some(pending) = later.filter(|pending| enriched || pending.owed || pending.given_up) {
-        let error = still_pending(line);
+        let error = still_pending(line, pending.given_up);
         return match pending.given_up {
             true if enriched => JobOutcome::Done(line.status.name()),
             true => JobOutcome::Dead { error },
@@ -147,11 +147,14 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
 }
 
 /// What a job tells of an answer that comes later, or has not come: that ends with the reason, once.
-fn still_pending(line: &BatchResult) -> String {
+fn still_pending(line: &BatchResult, given_up: bool) -> String {
     const REASON: &str = " (pending)";
+    const OVER: &str =
+        "; poll_for_s is over: to try the job again hands the question in anew, which can be billed again";
     let told = line.error.as_ref().map(|(_, message)| message.as_str());
     let told = told.unwrap_or("an answer that comes later is still pending");
-    format!("{}{REASON}", told.strip_suffix(REASON).unwrap_or(told))
+    let over = if given_up { OVER } else { "" };
+    format!("{}{over}{REASON}", told.strip_suffix(REASON).unwrap_or(told))
 }
 
 /// Whether an SQLSTATE speaks of the moment, not of what was tried: conflicts, locks, resources, the server itself.
@@ -276,7 +279,7 @@ mod tests {
         );
         let given_up = fate_of(Fault { given_up: true, ..fault });
         assert!(
-            matches!(&given_up, JobOutcome::Dead { error } if error.ends_with("(pending)") && error.matches("(pending)").count() == 1),
+            matches!(&given_up, JobOutcome::Dead { error } if error.ends_with("billed again (pending)") && error.matches("(pending)").count() == 1),
             "{given_up:?}"
         );
         let pending = Pending { retry_after_s: Some(9), owed: false, given_up: false };

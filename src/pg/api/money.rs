@@ -10,7 +10,7 @@ use crate::pg::api::{access, workspaces};
 use crate::pg::call::batch;
 use crate::pg::call::batch::ProviderCosts;
 use crate::pg::call::{enqueue, identity};
-use crate::pg::provider::{budget_events, spending};
+use crate::pg::provider::{self, budget_events, spending};
 use crate::pg::shared::{budgets, layout, transaction};
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
@@ -78,10 +78,11 @@ pub fn wake_jobs() {
 }
 
 /// The same of jobs that wait because of how a provider was described or billed: one that is paused, too, as a changed
-/// description or another provider may answer.
+/// description or another provider may answer; and where there was none to ask.
 pub fn wake_jobs_of_providers() {
     let paused = [Cause::Breaker, Cause::Quota, Cause::Credentials].map(Cause::words);
-    wake_waiting(&[&[OVER_BUDGET, WITHOUT_PRICE][..], &paused[..]].concat());
+    let none = [provider::ALL_DISABLED, provider::NONE_CONFIGURED];
+    wake_waiting(&[&[OVER_BUDGET, WITHOUT_PRICE][..], &paused[..], &none[..]].concat());
 }
 
 fn wake_waiting(reasons: &[&str]) {
@@ -225,7 +226,7 @@ fn budget_report() -> TableIterator<
 
 fn shown(budget: &Budget) -> BudgetRow {
     let now = clock::now();
-    let used = used(budget, now);
+    let (used, open) = used(budget, now);
     (
         budget.provider.clone(),
         budget.period.name(),
@@ -235,18 +236,21 @@ fn shown(budget: &Budget) -> BudgetRow {
         used.to_string(),
         budget.amount.minus(used).to_string(),
         budget.period.resets_at(now).map(|at| to_timestamp(at as f64)),
-        state(budget, used),
+        state(budget, used, open),
     )
 }
 
-/// `out`: no request that it concerns can be paid from it; `low`: it is mostly used.
-fn state(budget: &Budget, used: Amount) -> &'static str {
+/// `out`: no request that it concerns can be paid from it; `kept`: none until what is `open` is answered; `low`: it is mostly used.
+fn state(budget: &Budget, used: Amount, open: Amount) -> &'static str {
     let remaining = budget.amount.minus(used);
+    let then = budget.amount.minus(used.minus(open));
     let concerned = concerned(budget.provider.as_deref(), budget.workspace);
     let least = concerned.iter().filter_map(|provider| least_of_a_request(provider, budget.currency)).min();
     match least {
-        Some(least) if remaining < least => "out",
-        None if remaining == Amount::ZERO => "out",
+        Some(least) if then < least => "out",
+        Some(least) if remaining < least => "kept",
+        None if then == Amount::ZERO => "out",
+        None if remaining == Amount::ZERO => "kept",
         _ if budget_events::is_low(used, budget.amount) => "low",
         _ => "ok",
     }
@@ -260,16 +264,16 @@ fn least_of_a_request(provider: &LoadedProvider, currency: Currency) -> Option<A
     config.maps().iter().map(of_one).min()
 }
 
-/// What counts against a budget at `now`, in epoch seconds.
-fn used(budget: &Budget, now: i64) -> Amount {
+/// What counts against a budget at `now`, in epoch seconds, and of that, what requests under way and answers that come later can cost.
+fn used(budget: &Budget, now: i64) -> (Amount, Amount) {
     let key = budget_events::sum_of(budget);
     match budgets::windows(&key) {
-        Some(windows) => windows.used(budget.period, now).plus(windows.open()),
+        Some(windows) => (windows.used(budget.period, now).plus(windows.open()), windows.open()),
         None => {
             // What a crash has left is not booked yet, and no more than the budget allowed.
             let (windows, _, left) = spend::load(&key, now);
             let known = windows.used(budget.period, now).plus(windows.open());
-            known.plus(left.min(budget.amount.minus(known)))
+            (known.plus(left.min(budget.amount.minus(known))), windows.open())
         }
     }
 }
@@ -344,5 +348,5 @@ fn remaining(provider: &str, workspace: uuid::Uuid) -> Option<Amount> {
     let now = clock::now();
     let all = cache::budgets();
     let concerned = all.iter().filter(|budget| spending::concerns(budget, provider, workspace));
-    concerned.map(|budget| budget.amount.minus(used(budget, now))).min()
+    concerned.map(|budget| budget.amount.minus(used(budget, now).0)).min()
 }

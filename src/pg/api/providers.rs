@@ -145,6 +145,7 @@ fn complete(preset: Option<&str>, config: Option<Value>) -> Value {
 /// `config` changes the preset, or stands alone. `priority` NULL is 100; a lower one is asked first.
 /// `workspace_id` NULL is every workspace. Where there is no workspace yet, "default" is made.
 /// Raises 22023: an argument is wrong, or preset and config are NULL. 23505: the name is in use.
+/// Raises 40001: a job that waits for a provider has changed since the transaction's one snapshot.
 /// Raises 42501: the secret names a file, and the caller is no superuser.
 /// Raises 55000: the extension is not installed, or has another version.
 #[pg_extern(sql = false)]

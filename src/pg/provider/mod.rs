@@ -55,6 +55,9 @@ pub use throttle::{Queued, give_up, latest};
 pub use turn::{Awaited, asked_to_wait, wait_for};
 pub use under_way::Later;
 
+pub const ALL_DISABLED: &str = "every data provider is disabled";
+pub const NONE_CONFIGURED: &str = "no data provider is configured";
+
 /// As [`for_workspace`]; empty where there is none.
 pub fn enabled_for(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
     let all = cache::providers();
@@ -70,7 +73,7 @@ pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
     if enabled.is_empty() {
         match cache::providers().iter().find(|p| serves(p, workspace)) {
             Some(disabled) => raise::not_ready(
-                "every data provider is disabled",
+                ALL_DISABLED,
                 format!("Run SELECT leadlex.enable_provider('{}', true).", disabled.name.replace('\'', "''")),
             ),
             None => none_configured(),
@@ -79,10 +82,20 @@ pub fn for_workspace(workspace: Uuid) -> Vec<(String, Rc<LoadedProvider>)> {
     enabled
 }
 
+/// Why jobs of a workspace wait for providers; `None`: there are enabled ones.
+pub fn none_to_ask(workspace: Uuid) -> Option<&'static str> {
+    let all = cache::providers();
+    let own = || all.iter().filter(|p| serves(p, workspace));
+    match own().next() {
+        None => Some(NONE_CONFIGURED),
+        Some(_) => own().all(|p| !p.enabled).then_some(ALL_DISABLED),
+    }
+}
+
 /// 55000: the first step of setting up.
 pub fn none_configured() -> ! {
     raise::not_ready(
-        "no data provider is configured",
+        NONE_CONFIGURED,
         "Run SELECT leadlex.add_provider('people_data_labs', preset => 'people_data_labs', secret => 'YOUR_KEY'). The view leadlex.presets lists the other presets.",
     )
 }

@@ -21,7 +21,9 @@ use leadlex_domain::money::quality::FieldCounts;
 use leadlex_domain::money::windows::{Lack, day_of};
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
-use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, Progress, Reported, Supplied};
+use leadlex_domain::provider::{
+    Config, Fault, FaultKind, Inquiry, Progress, Reported, Supplied, price_remedy,
+};
 use leadlex_domain::reply::Costs;
 use leadlex_domain::ticket::Ticket;
 
@@ -289,7 +291,7 @@ fn attempt(
         all.iter().filter(|budget| concerns(budget, &provider.name, spender.workspace)).collect();
     let is_other = |budget: &&&Budget| price.is_none_or(|price| price.currency != budget.currency);
     if let Some(budget) = budgets.iter().find(is_other) {
-        return Err(Refused { fault: no_price(budget), later: None });
+        return Err(Refused { fault: no_price(budget, &provider.name), later: None });
     }
     let most_of_answer = match (price, spender.fields) {
         (Some(price), Some(fields)) => {
@@ -389,10 +391,11 @@ pub fn load(key: &SumKey) -> bool {
     }
 }
 
-fn no_price(budget: &Budget) -> Fault {
+fn no_price(budget: &Budget, name: &str) -> Fault {
     let message =
         format!("{WITHOUT_PRICE} {} concerns it, and it has no price in that currency", budget.currency);
-    Fault::new(FaultKind::NoPrice, message)
+    let remedy = price_remedy(name, &budget.currency.to_string());
+    Fault { remedy: Some(remedy), ..Fault::new(FaultKind::NoPrice, message) }
 }
 
 /// `needs`: what the request can cost at most, and polls of what it hands in.
@@ -407,7 +410,7 @@ fn over_budget(budget: &Budget, (needs, fetches): ((Amount, Amount), bool), now:
         Lack::UntilAnswersCome => (at_most(HELD_S), ", until answers that come later are there"),
         Lack::UntilReset => (until_reset, ""),
     };
-    let words = format!("{}{until}", words(budget));
+    let words = format!("{}{until}", words(budget, needs.0.plus(needs.1)));
     (Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words) }, lack)
 }
 
@@ -420,14 +423,14 @@ fn over_credits(credits: Amount, most: Amount) -> Fault {
 }
 
 /// No workspace learns of the others' budgets more than that there is one.
-fn words(budget: &Budget) -> String {
+fn words(budget: &Budget, most: Amount) -> String {
     let period = match budget.period.name() {
         "total" => OVER_BUDGET.to_owned(),
         period => format!("{OVER_BUDGET} of this {period}"),
     };
+    let (amount, currency) = (budget.amount, budget.currency);
     format!(
-        "{period} ({} {}) does not have enough left for the most that the request can cost",
-        budget.amount, budget.currency
+        "{period} ({amount} {currency}) does not have enough left for the most that the request can cost ({most})"
     )
 }
 

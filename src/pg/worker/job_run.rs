@@ -1,5 +1,6 @@
 //! One attempt at queued contacts: the batch, and what became of each, in one transaction.
 
+use crate::pg::provider;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
@@ -40,6 +41,8 @@ use leadlex_domain::job::{JobOutcome, Policy};
 /// Rows that have been written stay locked until the set is done: what has not been begun after so long is left for the
 /// next attempt.
 const LONGEST: Duration = Duration::from_secs(30);
+/// Where no provider is enabled: enabling one wakes what waits sooner.
+const UNTIL_ENABLED: Duration = Duration::from_secs(60);
 
 /// A number from 0 to 1.
 pub fn jitter() -> f64 {
@@ -296,6 +299,10 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
         settings::set_local(c"search_path", "pg_catalog, pg_temp");
     }
     let relation = relation(set);
+    if let Some(why) = provider::none_to_ask(caller.workspace.id) {
+        let waits = JobOutcome::PassedOver { retry_after: Some(UNTIL_ENABLED), error: why.to_owned() };
+        return vec![(waits, None); sets.iter().map(|set| set.contact_ids.len()).sum()];
+    }
     let fields = fields(set);
     let ids: Vec<Option<String>> = sets.iter().flat_map(|set| &set.contact_ids).cloned().map(Some).collect();
     let nothing = JobOutcome::Again { after: Duration::ZERO, error: None };

@@ -196,6 +196,25 @@ fn lines(world: &World, area: &str) -> Vec<(String, String, String)> {
 }
 
 #[test]
+fn a_budget_that_is_kept_for_what_is_under_way_says_so() {
+    let world = World::with(&Beginning { credits: Some(10), ..Beginning::default() });
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    world.run("SELECT leadlex.alter_provider('main', config => '{\"price\": {\"currency\": \"USD\", \"per_match\": 0.28}}'), leadlex.set_budget('main', 'day', 0.40)");
+    let mut caller = world.caller();
+    std::thread::scope(|scope| {
+        let held = world.provider.hold();
+        let call = scope.spawn(|| crate::world::enrich(&mut caller, 1).map(drop));
+        world.provider.wait_for(1, SOON);
+        let until = "0.28 of 0.4 USD of this day are used: no request that it concerns is sent until requests under way";
+        assert!(has(&world, "warning", "budget of provider main", until), "{:?}", problems(&world));
+        assert_eq!(lines(&world, "budget")[0].1, "kept");
+        drop(held);
+        assert!(call.join().unwrap().is_err(), "nothing was found");
+    });
+    assert_eq!(problems(&world), []);
+}
+
+#[test]
 fn one_query_tells_how_things_stand() {
     let world = World::with(&Beginning { contacts: 40, credits: Some(100), ..Beginning::default() });
     world.provider.on(PATH, |request| {
@@ -230,7 +249,7 @@ fn one_query_tells_how_things_stand() {
     world.caller().execute("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(1)]).unwrap();
     assert_eq!(lines(&world, "requests"), [text(("app", "stopped", "by postgres: the budget is gone"))]);
     assert_eq!(lines(&world, "queue"), [text(("app", "stopped", "1 queued, 0 running, 0 dead"))]);
-    assert_eq!(lines(&world, "waits"), [text(("public.crm", "next", "1 contacts: their turn has not come"))]);
+    assert_eq!(lines(&world, "waits"), [text(("public.crm", "next", "1 contact: their turn has not come"))]);
     let spent = [text(("main", "today", "40 requests, 40 matches, 4 USD"))];
     eventually("spend is written", Duration::from_secs(2), || lines(&world, "spend") == spent);
     // Until when, and why.
@@ -239,8 +258,7 @@ fn one_query_tells_how_things_stand() {
     eventually("it waits for money", SOON, || {
         let waits = lines(&world, "waits");
         waits.iter().any(|(_, state, detail)| {
-            state.starts_with("until 2")
-                && detail.contains(" contacts: main: not asked: the budget of this month")
+            state.starts_with("until 2") && detail.contains(": main: not asked: the budget of this month")
         })
     });
     assert_eq!(lines(&world, "budget")[0].1, "out");

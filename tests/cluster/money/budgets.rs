@@ -172,12 +172,13 @@ fn the_rest_waits_in_the_queue_and_uses_no_attempt() {
 #[test]
 fn what_others_keep_free_for_a_moment_is_not_waited_for_until_midnight() {
     let world = world(31, a_match(0.28));
-    world.provider.on(PATH, |_| Behaviour::json(404, json!({})).after(Duration::from_millis(700)));
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})).after(Duration::from_millis(100)));
     let outcome = "SELECT count(*) FROM leadlex.job WHERE outcome = 'no_match'";
     for period in ["day", "total"] {
         world.run(&format!("SELECT leadlex.set_budget('main', '{period}', 1.00)"));
         let before = world.provider.count();
         let details = thread::scope(|scope| {
+            let _held = world.provider.hold();
             for n in 1..=3 {
                 let mut caller = world.caller();
                 scope.spawn(move || {

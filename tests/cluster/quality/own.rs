@@ -78,16 +78,16 @@ fn overwrite_leaves_what_a_person_typed() {
 #[test]
 fn what_is_typed_while_the_provider_is_asked_stays() {
     let world = mixed();
-    world.provider.on(PATH, |_| {
-        Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+15560199999"}}))
-            .after(Duration::from_millis(700))
-    });
+    world
+        .provider
+        .on(PATH, |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+15560199999"}})));
     for set in [false, true] {
         let n = if set { 4 } else { 1 };
         let mut caller = world.caller();
         caller.batch_execute(OWN).unwrap();
         let asked = world.provider.count();
         std::thread::scope(|scope| {
+            let held = world.provider.hold();
             let call = scope.spawn(|| {
                 let sql = match set {
                     true => "SELECT * FROM enrich_contacts(ARRAY[$1::uuid], '{phone}', overwrite => true)",
@@ -97,6 +97,7 @@ fn what_is_typed_while_the_provider_is_asked_stays() {
             });
             world.provider.wait_for(asked + 1, Duration::from_secs(10));
             world.run(&format!("UPDATE crm SET phone = '+12025550177' WHERE id = '{}'", contact(n)));
+            drop(held);
             call.join().unwrap().unwrap();
         });
         assert_eq!(world.phone(n).as_deref(), Some("+12025550177"), "set: {set}");

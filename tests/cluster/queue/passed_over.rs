@@ -131,3 +131,35 @@ fn what_waits_for_a_paused_provider_goes_on_once_it_is_described_anew() {
     wait_long(&world, "done", 20);
     assert_eq!(filled(&world), 20);
 }
+
+#[test]
+fn what_no_provider_is_enabled_for_waits_and_uses_no_attempt() {
+    let world = many(20, &["leadlex.job_max_attempts = 1"]);
+    world.provider.on(PATH, |request| known(request.param("email").unwrap_or("nobody")));
+    let config = world.provider.config(PATH);
+    for (take, why, give) in [
+        (
+            "SELECT leadlex.enable_provider('main', false)",
+            "every data provider is disabled",
+            "SELECT leadlex.enable_provider('main', true)".to_owned(),
+        ),
+        (
+            "SELECT leadlex.drop_provider('main')",
+            "no data provider is configured",
+            format!("SELECT leadlex.add_provider('main', config => '{config}', secret => 's')"),
+        ),
+    ] {
+        world.run("DELETE FROM leadlex.job_set; UPDATE crm SET phone = NULL");
+        world.run(take);
+        enqueue(&mut world.caller(), 1..=20);
+        let waiting = format!(
+            "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND attempts = 0 AND last_error = '{why}'"
+        );
+        eventually("all wait", SOON, || world.number(&waiting) == 20);
+        let rows = "SELECT count(*) FROM leadlex.job_set";
+        assert_eq!(world.number(rows), 1, "what waits for the same stays together");
+        world.run(&give);
+        wait_long(&world, "done", 20);
+        assert_eq!(filled(&world), 20, "{why}");
+    }
+}

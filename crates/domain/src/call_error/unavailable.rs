@@ -63,8 +63,11 @@ impl Failure {
                 .with("reason", json!(held.kind.name()))
                 .with("retry_after", held.retry_after_s.map_or(Value::Null, Value::from));
         }
-        match faults().filter(|(_, fault)| fault.kind == FaultKind::Pending).min_by_key(soonest) {
-            Some((name, fault)) => failure.pending(name, fault),
+        let pending: Vec<_> = faults().filter(|(_, fault)| fault.kind == FaultKind::Pending).collect();
+        match pending.iter().copied().min_by_key(soonest) {
+            Some((_, fault)) => {
+                failure.pending(&pending.iter().map(|(name, _)| *name).collect::<Vec<_>>(), fault)
+            }
             None => failure.over_budget(&faults().map(|(_, fault)| fault).collect::<Vec<_>>()),
         }
     }
@@ -101,9 +104,13 @@ impl Failure {
             .with("retryable", json!(soonest.is_some()))
     }
 
-    /// The answer of this provider comes later.
-    fn pending(mut self, provider: &str, fault: &Fault) -> Failure {
-        self.message = format!("the answer of provider {provider} is not there yet ({})", fault.message);
+    /// The answers of these providers come later. `fault`: of the one that can be asked for first.
+    fn pending(mut self, providers: &[&str], fault: &Fault) -> Failure {
+        let who = match providers {
+            [one] => format!("the answer of provider {one} is"),
+            all => format!("the answers of providers {} are", all.join(" and ")),
+        };
+        self.message = format!("{who} not there yet ({})", fault.message);
         let then = match (fault.given_up, fault.owed) {
             (true, _) => {
                 "It was asked for as long as poll_for_s of the provider says; the next call hands the question in anew."

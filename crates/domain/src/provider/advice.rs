@@ -41,14 +41,11 @@ impl Fault {
                     .to_owned()
             }
             FaultKind::Budget => {
-                let wait = if self.retry_after_s.is_some() { ", or wait for retry_after" } else { "" };
+                let wait = if self.retry_after_s.is_some() { "Wait for retry_after, or let" } else { "Let" };
                 format!(
-                    "Raise the budget with leadlex.set_budget(provider, period, amount){wait}; leadlex.budget shows what is left for provider {name}."
+                    "{wait} an administrator raise the budget: leadlex.set_budget(provider, period, amount). leadlex.budget shows administrators what is left for provider {name}."
                 )
             }
-            FaultKind::NoPrice => format!(
-                "A budget counts what provider {name} costs: give its price, as in SELECT leadlex.alter_provider('{literal}', '{{\"price\": {{\"currency\": \"USD\", \"per_match\": 0.28}}}}')."
-            ),
             FaultKind::Quota => format!(
                 "The account with the vendor of provider {name} has nothing left: buy more, or wait for its next period."
             ),
@@ -56,6 +53,14 @@ impl Fault {
                 .to_owned(),
         }
     }
+}
+
+/// What is to be done about a provider that a budget in this currency concerns, and that has no price in it.
+pub fn price_remedy(name: &str, currency: &str) -> String {
+    let literal = name.replace('\'', "''");
+    format!(
+        "A budget in {currency} counts what it costs: give its price in {currency}, as in SELECT leadlex.alter_provider('{literal}', '{{\"price\": {{\"currency\": \"{currency}\", \"per_match\": 0.28}}}}')."
+    )
 }
 
 #[cfg(test)]
@@ -75,11 +80,12 @@ mod tests {
             (paused, "enable_provider('it''s', true)"),
             (told, "Provider it's: Mend it."),
             (of(FaultKind::Budget), "leadlex.set_budget"),
-            (of(FaultKind::NoPrice), "alter_provider('it''s', '{\"price\""),
             (of(FaultKind::Timeout), "Try again later"),
         ] {
             let advice = fault.advice("it's");
             assert!(advice.contains(expected), "{:?}: {advice}", fault.kind);
         }
+        let priced = price_remedy("it's", "EUR");
+        assert!(priced.contains(r#"alter_provider('it''s', '{"price": {"currency": "EUR""#), "{priced}");
     }
 }

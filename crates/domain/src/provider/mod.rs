@@ -85,6 +85,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+pub use advice::price_remedy;
 pub use bulk::{Bulk, Seat};
 pub use bulk_answer::{Part, Whole};
 pub use bulk_steps::Member;
