@@ -283,6 +283,7 @@ CREATE TABLE leadlex.enrichment (
     new_values     jsonb NOT NULL,
     reverted_at    timestamptz,
     reverted_fields text[],
+    reverted_times bigint[],
     identity       uuid,
     offered        jsonb,
     answered_at    jsonb,
@@ -310,6 +311,7 @@ COMMENT ON COLUMN leadlex.enrichment.old_values IS 'the updated fields before th
 COMMENT ON COLUMN leadlex.enrichment.new_values IS 'the updated fields after the call';
 COMMENT ON COLUMN leadlex.enrichment.reverted_at IS 'when leadlex.revert_enrichment or leadlex.revert_provider last took something of it back';
 COMMENT ON COLUMN leadlex.enrichment.reverted_fields IS 'the fields that were taken back; NULL beside a time in reverted_at: all of them';
+COMMENT ON COLUMN leadlex.enrichment.reverted_times IS 'when each of these was, in microseconds since 1970';
 COMMENT ON COLUMN leadlex.enrichment.identity IS 'hash of whom the row was about: name, address and company in normal form, and what else identified it before the call';
 COMMENT ON COLUMN leadlex.enrichment.answered_at IS 'per updated field when the provider had answered, in microseconds since 1970, where that was before the call; else it was in the call';
 COMMENT ON COLUMN leadlex.enrichment.offered IS 'what the provider answered for the updated fields, where the table has stored something else; NULL: it is in new_values';

@@ -81,6 +81,17 @@ BEGIN
            'SELECT leadlex.enable_provider(NAME, true);'
     WHERE EXISTS (SELECT FROM leadlex.provider_config AS p) AND NOT EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.enabled)
     UNION ALL
+    SELECT 'error', 'providers', 'there is none: calls that have something to ask for are 55000',
+           'SELECT leadlex.add_provider(NAME, preset => NAME, secret => YOUR_KEY); leadlex.presets lists the presets.'
+    WHERE NOT EXISTS (SELECT FROM leadlex.provider_config AS p) AND EXISTS (SELECT FROM leadlex.bound_table AS b)
+    UNION ALL
+    SELECT 'error', pg_catalog.format('workspace %s', w.name), 'no provider is enabled for it: its calls that have something to ask for are 55000',
+           pg_catalog.format('SELECT leadlex.enable_provider(NAME, true); or SELECT leadlex.add_provider(NAME, preset => NAME, secret => YOUR_KEY, workspace_id => %L);', w.id)
+    FROM leadlex.workspace AS w
+    WHERE EXISTS (SELECT FROM leadlex.provider_config AS p WHERE p.enabled)
+      AND NOT EXISTS (SELECT FROM leadlex.provider_config AS p
+                      WHERE p.enabled AND (p.workspace_id IS NULL OR p.workspace_id OPERATOR(pg_catalog.=) w.id))
+    UNION ALL
     SELECT 'warning', pg_catalog.format('provider %s', p.name),
            pg_catalog.format('it is paused: %s', s.state),
            pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name)

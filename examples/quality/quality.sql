@@ -23,9 +23,9 @@ SELECT leadlex.suppress('@optout.example', 'objected') \g /dev/null
 CREATE TABLE audit (lead_id bigint, field text, source text, request_id uuid, requested_by name, while_writing text);
 CREATE FUNCTION note_enrichment() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO audit
+    INSERT INTO public.audit
     SELECT NEW.id, w.field, w.source, w.request_id, w.requested_by, nullif(current_setting('leadlex.source', true), '')
-    FROM leadlex.written('lead', NEW.id::text) AS w;
+    FROM leadlex.written(TG_RELID::regclass, NEW.id::text) AS w;
     RETURN NULL;
 END $$;
 CREATE TRIGGER audited AFTER UPDATE ON lead FOR EACH ROW EXECUTE FUNCTION note_enrichment();

@@ -67,6 +67,8 @@ pub struct BatchResult {
     pub passed_over: bool,
     /// See [`Failure::is_stopped`].
     pub stopped: bool,
+    /// See [`Failure::is_given_up`].
+    pub given_up: bool,
     /// What comes later, whatever was written by now.
     pub pending: Option<Pending>,
     /// Where more comes later: of the position, see [`super::position::Post::to_keep`].
@@ -98,6 +100,7 @@ impl BatchResult {
             retry_after_s: None,
             passed_over: false,
             stopped: false,
+            given_up: false,
             pending: None,
             position: None,
             repeats: false,
@@ -110,6 +113,9 @@ impl BatchResult {
     pub fn pending(self, pending: Option<Pending>) -> BatchResult {
         let is_open = self.error.is_none() && self.status == Status::Unchanged
             || matches!(&self.error, Some((code, _)) if code == Code::ProviderUnavailable.name());
+        // Another provider may still have something.
+        let is_open =
+            is_open && (self.error.is_none() || self.given_up || pending.is_some_and(|p| !p.given_up));
         let status = if pending.is_some() && is_open { Status::Pending } else { self.status };
         BatchResult { status, pending, ..self }
     }
@@ -139,6 +145,7 @@ impl BatchResult {
             retry_after_s: failure.retry_after_s(),
             passed_over: failure.is_passed_over(),
             stopped: failure.is_stopped(),
+            given_up: failure.is_given_up(),
             pending: None,
             position: None,
             repeats: false,
@@ -187,6 +194,7 @@ impl BatchResult {
             retry_after_s: None,
             passed_over: false,
             stopped: false,
+            given_up: false,
             pending: None,
             position: None,
             repeats: false,

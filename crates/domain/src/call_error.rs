@@ -436,7 +436,8 @@ impl Failure {
         }
         let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
         let providers = self.more.get("providers").and_then(Value::as_array)?;
-        let failed = providers.iter().filter(|p| p.get("reason") != Some(&json!("no_match")));
+        let is_open = |p: &&Value| p.get("reason") != Some(&json!("no_match")) && p["given_up"] != true;
+        let failed = providers.iter().filter(is_open);
         failed.map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
     }
 

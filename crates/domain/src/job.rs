@@ -290,6 +290,31 @@ mod tests {
         assert_eq!(fate(&none_left), JobOutcome::Done("enriched"));
     }
 
+    /// One provider's answer was asked for long enough; what the other says decides.
+    #[test]
+    fn a_job_is_not_given_up_while_another_provider_may_answer() {
+        let over = Fault { given_up: true, ..Fault::new(FaultKind::Pending, "over") };
+        let told = |other: Option<Fault>| {
+            let both = [("over".to_owned(), Some(over.clone())), ("other".to_owned(), other)];
+            let failure = Failure::provider_unavailable(&both);
+            let pending = Pending { retry_after_s: None, owed: false, given_up: true };
+            fate(&BatchResult::failed(Uuid::nil(), &failure, None).pending(Some(pending)))
+        };
+        let down = Fault::new(FaultKind::ServerError, "HTTP 500");
+        let fate = told(Some(down));
+        assert!(matches!(&fate, JobOutcome::Failed { error, .. } if error.contains("HTTP 500")), "{fate:?}");
+        let limited = Fault { retry_after_s: Some(2), ..Fault::new(FaultKind::RateLimited, "HTTP 429") };
+        let fate = told(Some(limited));
+        assert!(
+            matches!(&fate, JobOutcome::PassedOver { retry_after: Some(d), .. } if d.as_secs() == 2),
+            "{fate:?}"
+        );
+        for nothing_more in [None, Some(over.clone())] {
+            let fate = told(nothing_more);
+            assert!(matches!(&fate, JobOutcome::Dead { error } if error.ends_with("(pending)")), "{fate:?}");
+        }
+    }
+
     #[test]
     fn what_cannot_is_not() {
         for lasting in ["23514", "42501", "22001", "P0001", "21000"] {

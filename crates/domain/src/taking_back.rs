@@ -5,8 +5,10 @@
 pub struct FieldWrite {
     /// It is to be taken back.
     pub asked: bool,
-    /// It was taken back before.
-    pub reverted: bool,
+    /// When it was, in epoch microseconds.
+    pub at: i64,
+    /// When it was taken back before, if it was.
+    pub reverted_at: Option<i64>,
     /// What stood there before.
     pub old: Option<String>,
     /// What stood there after it.
@@ -23,17 +25,22 @@ pub enum Restored {
 }
 
 /// `writes`: all of the field, the latest first. What others wrote in between stays, and with it what they wrote upon; what was
-/// taken back before does not come again.
+/// taken back before does not come again: unless a later write has found it after that, as a person has put it there then.
 pub fn restored<'w>(now: Option<&str>, writes: impl Iterator<Item = &'w FieldWrite>) -> Restored {
-    let (mut stands, mut taken) = (now.map(str::to_owned), false);
-    for write in writes.filter(|write| write.asked || write.reverted) {
-        let is_ours = write.asked && !write.reverted || taken && write.reverted;
+    let mut stands = now.map(str::to_owned);
+    // When what stands was found, by the write that is taken back.
+    let mut found_at = None;
+    for write in writes.filter(|write| write.asked || write.reverted_at.is_some()) {
+        let is_ours = match write.reverted_at {
+            None => true,
+            Some(reverted_at) => found_at.is_some_and(|found_at| reverted_at > found_at),
+        };
         if is_ours && write.new == stands {
             stands.clone_from(&write.old);
-            taken = true;
+            found_at = Some(write.at);
         }
     }
-    if taken { Restored::Value(stands) } else { Restored::ChangedSince }
+    if found_at.is_some() { Restored::Value(stands) } else { Restored::ChangedSince }
 }
 
 #[cfg(test)]
@@ -42,7 +49,7 @@ mod tests {
 
     fn write(asked: bool, reverted: bool, old: &str, new: &str) -> FieldWrite {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        FieldWrite { asked, reverted, old: text(old), new: text(new) }
+        FieldWrite { asked, at: 5, reverted_at: reverted.then_some(9), old: text(old), new: text(new) }
     }
 
     fn value(text: Option<&str>) -> Restored {
@@ -73,5 +80,15 @@ mod tests {
         assert_eq!(restored(Some("c"), writes.iter()), value(None));
         let again = [write(true, true, "", "b")];
         assert_eq!(restored(Some("b"), again.iter()), Restored::ChangedSince);
+    }
+
+    #[test]
+    fn what_a_person_typed_again_after_it_was_taken_back_comes_again() {
+        let before = FieldWrite { at: 1, reverted_at: Some(3), ..write(false, false, "", "b") };
+        let writes = [write(true, false, "b", "c"), before.clone()];
+        assert_eq!(restored(Some("c"), writes.iter()), value(Some("b")));
+        // Where that write is asked for once more, too.
+        let again = [write(true, false, "b", "c"), FieldWrite { asked: true, ..before }];
+        assert_eq!(restored(Some("c"), again.iter()), value(Some("b")));
     }
 }

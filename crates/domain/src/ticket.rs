@@ -89,6 +89,11 @@ impl Ticket {
         Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, hold, released, ..self }
     }
 
+    /// Whether it is what [`Ticket::given_up`] has left.
+    pub fn is_given_up(&self) -> bool {
+        self.inquiry.is_null()
+    }
+
     /// The question as it stands; `None`: it was another description's, or is given up.
     pub fn inquiry(&self, config: &Config, wanted: FieldSet) -> Option<Inquiry> {
         Inquiry::resumed(config, &self.inquiry, wanted)

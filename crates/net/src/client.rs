@@ -71,10 +71,10 @@ impl Client {
     /// The rest of a request that another thread has begun; waits for it.
     /// The faults are those of [`Client::fetch`].
     pub fn finish(&self, job: &Job, exchange: Box<Exchange>) -> Result<Answer, Fault> {
-        let deadline = exchange.deadline();
+        let (deadline, sent) = (exchange.deadline(), exchange.is_sent());
         let step = match waiting(exchange) {
             Ok(exchange) => self.advance(job, exchange),
-            Err(error) => return Err(fault_of(error, job)),
+            Err(error) => return Err(self.fault(Failed { error, stale: false, sent }, job)),
         };
         match step {
             Step::Unsent => self.fetch_anew(job, deadline),
@@ -122,7 +122,7 @@ impl Client {
         match exchange.advance(&self.kept) {
             Progress::Waits(exchange, wants) => Step::Waits(exchange, wants),
             Progress::Answered(answer) if self.is_closed() && ends_with_connection(&answer) => {
-                Step::Over(Err(Fault::new(FaultKind::Busy, ENDING)))
+                Step::Over(Err(ending(true)))
             }
             Progress::Answered(answer) => {
                 Step::Over(encoding::unpacked(answer, job.max_body_bytes, |bytes| room(job, deadline, bytes)))
@@ -136,12 +136,14 @@ impl Client {
     }
 
     fn fault(&self, failed: Failed, job: &Job) -> Fault {
-        match failed {
+        let went_out = failed.sent;
+        let fault = match failed {
             // That we hung up says nothing about the provider.
-            _ if self.is_closed() => Fault::new(FaultKind::Busy, ENDING),
+            _ if self.is_closed() => ending(went_out),
             failed if failed.stale => unanswered(),
             failed => fault_of(failed.error, job),
-        }
+        };
+        Fault { went_out, ..fault }
     }
 }
 
@@ -214,7 +216,12 @@ fn fault_of(error: Error, job: &Job) -> Fault {
     }
 }
 
-/// The message of the fault `internal` after [`Client::shutdown`].
+/// Of a request that is under way at [`Client::shutdown`]. `went_out`: the vendor may have billed it.
+pub fn ending(went_out: bool) -> Fault {
+    Fault { went_out, ..Fault::new(FaultKind::Busy, ENDING) }
+}
+
+/// The message of the fault `busy` after [`Client::shutdown`].
 pub const ENDING: &str = "the session is ending";
 const UNANSWERED: &str =
     "the connection, which had been used before, ended without an answer; the request may have arrived";

@@ -148,7 +148,8 @@ fn it_ends_with_its_time_and_with_the_session() {
     let mut ticket = pool.begin(get(server.url("/hang")), Some(keep)).unwrap();
     assert!(ticket.try_take().is_none());
     pool.shutdown();
-    assert_eq!(told.try_recv().unwrap().unwrap_err().message, ENDING);
+    let fault = told.try_recv().unwrap().unwrap_err();
+    assert!(fault.message == ENDING && fault.went_out, "it may have been billed: {fault:?}");
     assert_eq!(ticket.try_take().unwrap().unwrap_err().message, ENDING);
 }
 
@@ -256,11 +257,24 @@ fn what_does_not_outlast_the_session_is_told_so_beside_what_does() {
         let _beside = pool.send(Job { outlasts: true, ..get(server.url("/slow")) }, Some(keep)).unwrap();
         pool.finish();
         assert!(told.recv_timeout(Duration::from_secs(1)).unwrap().is_ok());
-        assert_eq!(
-            told_here.recv_timeout(Duration::from_secs(1)).unwrap().unwrap_err().kind,
-            FaultKind::Busy,
-            "{sent}"
-        );
+        let fault = told_here.recv_timeout(Duration::from_secs(1)).unwrap().unwrap_err();
+        assert_eq!((fault.kind, fault.went_out), (FaultKind::Busy, sent));
         pool.shutdown();
+    }
+}
+
+/// Its call is cancelled, and the session ends before a thread has gone on with it.
+#[test]
+fn what_was_sent_is_told_so_whenever_the_session_ends() {
+    let server = provider();
+    for _ in 0..100 {
+        let mut pool = pool_with_connection(&server);
+        let (keep, told) = keeper();
+        let mut request = pool.begin(get(server.url("/hang")), Some(keep)).unwrap();
+        assert!(request.try_take().is_none());
+        drop(request);
+        pool.shutdown();
+        let fault = told.recv_timeout(Duration::from_secs(1)).unwrap().unwrap_err();
+        assert!(fault.went_out, "{fault:?}");
     }
 }

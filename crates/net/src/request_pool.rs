@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, ENDING, Step};
+use super::client::{Client, ENDING, Step, ending};
 use super::descriptors::{Announce, Count, Counted, Descriptors};
 use super::exchange::{Exchange, Wants};
 use super::notifier::Notifier;
@@ -220,7 +220,7 @@ impl RequestPool {
                 // Where no thread can be started, that is what came of it.
                 let _ = self.shared.dispatch(task);
             } else {
-                let _ = task.end(Err(Fault::new(FaultKind::Busy, ENDING)));
+                let _ = task.end(Err(ending(exchange.is_sent())));
             }
         }
         while outlasting() {
@@ -232,8 +232,8 @@ impl RequestPool {
     pub fn shutdown(&self) {
         self.shared.client.shutdown();
         let here = lock(&self.shared.here).take();
-        if let Some(Here { task, .. }) = here {
-            let _ = task.end(Err(Fault::new(FaultKind::Busy, ENDING)));
+        if let Some(Here { task, exchange, .. }) = here {
+            let _ = task.end(Err(ending(exchange.is_sent())));
         }
         let workers = {
             let mut threads = lock(&self.shared.threads);
@@ -284,16 +284,19 @@ impl Worker {
     fn next_task(self: &Arc<Worker>, shared: &Shared) -> Option<Box<Task>> {
         let mut state = lock(&self.state);
         loop {
-            if shared.client.is_closed() {
-                return None;
-            }
-            if matches!(*state, State::Waiting(..))
+            let is_closed = shared.client.is_closed();
+            // What another thread has sent is ended in the proper way: it may have been billed.
+            let is_due = |task: &Task| !is_closed || task.is_sent();
+            if matches!(&*state, State::Waiting(task) if is_due(task))
                 && let State::Waiting(task) = mem::replace(&mut *state, State::Running)
             {
                 if task.abandoned {
                     *state = State::Abandoned;
                 }
                 return Some(task);
+            }
+            if is_closed {
+                return None;
             }
             let (woken, wait) =
                 self.work.wait_timeout(state, shared.max_idle).unwrap_or_else(PoisonError::into_inner);
@@ -319,6 +322,11 @@ impl Worker {
 }
 
 impl Task {
+    /// Another thread may have sent some of it.
+    fn is_sent(&self) -> bool {
+        self.begun.as_ref().is_some_and(|exchange| exchange.is_sent())
+    }
+
     /// Tells what came of it.
     fn end(mut self, outcome: Outcome) -> Outcome {
         let keep = self.keep.take();
@@ -347,6 +355,7 @@ impl Shared {
                 Ok(worker)
             }
             Err(fault) => {
+                let fault = Fault { went_out: task.is_sent(), ..fault };
                 let _ = task.end(Err(fault.clone()));
                 Err(fault)
             }

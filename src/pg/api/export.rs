@@ -14,6 +14,7 @@ use crate::pg::store::export::Traces;
 use crate::pg::store::receipts::Person;
 use crate::pg::store::{cache, export, suppressions};
 use crate::pg::sys::raise;
+use crate::pg::table::plain_name;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::suppression;
@@ -82,7 +83,7 @@ fn all_held(target: Target, id: &str) -> Result<Value, Failure> {
             kept.extend(rows.into_iter().filter(|row| !kept.contains(row)).collect::<Vec<_>>());
         }
     }
-    let mut result = json!({"contact_id": subject.id, "relation": subject.binding.name()});
+    let mut result = json!({"contact_id": subject.id, "relation": plain_name(&subject.binding.schema, &subject.binding.table)});
     if let Some(result) = result.as_object_mut() {
         result.extend(all.into_iter().map(|(kind, rows)| (kind.to_owned(), Value::Array(rows))));
     }

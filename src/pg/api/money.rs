@@ -10,7 +10,8 @@ use crate::pg::api::{access, workspaces};
 use crate::pg::call::batch;
 use crate::pg::call::batch::ProviderCosts;
 use crate::pg::call::{enqueue, identity};
-use crate::pg::provider::{self, budget_events, spending};
+use crate::pg::provider::spending::Purpose;
+use crate::pg::provider::{self, budget_events, login, spending};
 use crate::pg::shared::{budgets, layout, transaction};
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
@@ -21,7 +22,7 @@ use leadlex_domain::fields::Field;
 use leadlex_domain::money::windows::Period;
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::pause::Cause;
-use leadlex_domain::provider::Config;
+use leadlex_domain::provider::{Config, Inquiry};
 
 /// leadlex.set_budget(provider, period, amount numeric, workspace_id, currency): sets what may be spent in a period, or with
 /// `amount` NULL takes that away. `provider` NULL is all together, `workspace_id` NULL all workspaces together, `currency`
@@ -226,7 +227,8 @@ fn budget_report() -> TableIterator<
 
 fn shown(budget: &Budget) -> BudgetRow {
     let now = clock::now();
-    let (used, open) = used(budget, now);
+    let standing = standing(budget, now);
+    let used = standing.used;
     (
         budget.provider.clone(),
         budget.period.name(),
@@ -236,45 +238,67 @@ fn shown(budget: &Budget) -> BudgetRow {
         used.to_string(),
         budget.amount.minus(used).to_string(),
         budget.period.resets_at(now).map(|at| to_timestamp(at as f64)),
-        state(budget, used, open),
+        state(budget, &standing),
     )
 }
 
-/// `out`: no request that it concerns can be paid from it; `kept`: none until what is `open` is answered; `low`: it is mostly used.
-fn state(budget: &Budget, used: Amount, open: Amount) -> &'static str {
-    let remaining = budget.amount.minus(used);
-    let then = budget.amount.minus(used.minus(open));
+/// How a budget stands.
+struct Standing {
+    /// What counts against it: with what requests under way and questions that were handed in can cost at most.
+    used: Amount,
+    /// What is left once they have cost nothing.
+    unspent: Amount,
+    /// What is left for a request that asks something new: without what is kept for polls, too.
+    left: Amount,
+}
+
+/// `out`: no request that it concerns can be paid from it; `kept`: none until what is under way is answered; `low`: it is mostly used.
+fn state(budget: &Budget, standing: &Standing) -> &'static str {
     let concerned = concerned(budget.provider.as_deref(), budget.workspace);
     let least = concerned.iter().filter_map(|provider| least_of_a_request(provider, budget.currency)).min();
-    match least {
-        Some(least) if then < least => "out",
-        Some(least) if remaining < least => "kept",
-        None if then == Amount::ZERO => "out",
-        None if remaining == Amount::ZERO => "kept",
-        _ if budget_events::is_low(used, budget.amount) => "low",
-        _ => "ok",
+    // Where none has a price, the last bit is as good as any.
+    let least = least.unwrap_or(Amount(1));
+    match () {
+        () if standing.unspent < least => "out",
+        () if standing.left < least => "kept",
+        () if budget_events::is_low(standing.used, budget.amount) => "low",
+        () => "ok",
     }
 }
 
-/// What has to be free for the cheapest request of a provider that is asked; `None`: it has no price in that currency.
+/// What has to be free for the cheapest request of a provider that is asked: with the login that it wants first, and polls of what
+/// it hands in. `None`: it has no price in that currency.
 fn least_of_a_request(provider: &LoadedProvider, currency: Currency) -> Option<Amount> {
     let config = provider.config.as_ref().ok().filter(|_| provider.enabled)?;
     let price = config.price().filter(|price| price.currency == currency)?;
+    let beside = match Purpose::of(config, &Inquiry::new(config.fills()), None) {
+        Purpose::HandIn(polls) => polls,
+        Purpose::Ask | Purpose::Fetch => 0,
+    };
+    let logs_in = config.login().is_some() && !login::is_held(provider);
+    let beside = price.per_request().times(beside + u64::from(logs_in));
     let of_one = |field: Field| price.most(config.maps_of([field].into_iter().collect()));
-    config.maps().iter().map(of_one).min()
+    config.maps().iter().map(of_one).min().map(|most| most.plus(beside))
 }
 
-/// What counts against a budget at `now`, in epoch seconds, and of that, what requests under way and answers that come later can cost.
-fn used(budget: &Budget, now: i64) -> (Amount, Amount) {
+/// At `now`, in epoch seconds.
+fn standing(budget: &Budget, now: i64) -> Standing {
     let key = budget_events::sum_of(budget);
-    match budgets::windows(&key) {
-        Some(windows) => (windows.used(budget.period, now).plus(windows.open()), windows.open()),
+    let (windows, lost) = match budgets::windows(&key) {
+        Some(windows) => (windows, Amount::ZERO),
         None => {
-            // What a crash has left is not booked yet, and no more than the budget allowed.
-            let (windows, _, left) = spend::load(&key, now);
-            let known = windows.used(budget.period, now).plus(windows.open());
-            (known.plus(left.min(budget.amount.minus(known))), windows.open())
+            let (windows, _, lost) = spend::load(&key, now);
+            (windows, lost)
         }
+    };
+    let spent = windows.used(budget.period, now);
+    let known = spent.plus(windows.open());
+    // What a crash has left is not booked yet, and no more than the budget allowed.
+    let lost = lost.min(budget.amount.minus(known));
+    Standing {
+        used: known.plus(lost),
+        unspent: budget.amount.minus(spent.plus(lost)),
+        left: windows.left((budget.period, budget.amount), false, now).minus(lost),
     }
 }
 
@@ -348,5 +372,5 @@ fn remaining(provider: &str, workspace: uuid::Uuid) -> Option<Amount> {
     let now = clock::now();
     let all = cache::budgets();
     let concerned = all.iter().filter(|budget| spending::concerns(budget, provider, workspace));
-    concerned.map(|budget| budget.amount.minus(used(budget, now).0)).min()
+    concerned.map(|budget| budget.amount.minus(standing(budget, now).used)).min()
 }

@@ -68,13 +68,34 @@ fn refill_contacts(workspace: Uuid, binding: &Binding, contacts: &[Contact], fie
     write(workspace, binding, &changes.iter().collect::<Vec<_>>())
 }
 
+/// The contact as it was before these writes, where it holds what they have put there. `writes`: the latest first.
+fn before<'w>(contact: &Contact, writes: impl Iterator<Item = &'w Written>) -> Contact {
+    let mut before = contact.clone();
+    for write in writes {
+        for field in write.fields.iter() {
+            if before.value(field) == write.after(field) {
+                match write.before(field) {
+                    Some(value) => before.values.set(field, value.to_owned()),
+                    None => before.values.unset(field),
+                }
+            }
+        }
+    }
+    before
+}
+
 /// The latest value of each field that is empty now; none of a contact that was somebody else then. `writes`: the latest first.
 fn known(workspace: Uuid, contact: &Contact, writes: &[Written], fields: FieldSet) -> FieldMap<String> {
     let mut known = FieldMap::default();
     for field in contact.empty_fields().intersect(fields).iter() {
         let stands = |w: &&Written| w.fields.contains(field) && !w.reverted.contains(field);
-        let Some(latest) = writes.iter().find(stands) else { continue };
-        let is_same = latest.identity.is_none_or(|then| undone::may_be(workspace, contact, then));
+        let Some(at) = writes.iter().position(|write| stands(&write)) else { continue };
+        let latest = &writes[at];
+        // What enrichments have put there since, that one included, makes it nobody else.
+        let is_same = latest.identity.is_none_or(|then| {
+            undone::may_be(workspace, contact, then)
+                || undone::may_be(workspace, &before(contact, writes[..=at].iter()), then)
+        });
         if let Some(value) = latest.after(field).filter(|value| is_same && !is_empty(field, Some(value))) {
             known.set(field, value.to_owned());
         }

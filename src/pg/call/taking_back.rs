@@ -11,7 +11,7 @@ use crate::pg::store::history::{self, Whose, Written};
 use crate::pg::store::{cache, checks, undone as books};
 use crate::pg::sys::spi::Caught;
 use crate::pg::sys::{clock, settings, spi};
-use crate::pg::table::{Binding, Change, Found, quoted};
+use crate::pg::table::{Binding, Change, Found, plain_name, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
@@ -112,7 +112,7 @@ impl Undoing<'_> {
         if !self.dry_run {
             self.remember(*workspace, binding.as_deref(), (schema, table), &cases);
         }
-        let relation = format!("{}.{}", quoted(schema), quoted(table));
+        let relation = plain_name(schema, table);
         cases.into_iter().flat_map(|case| case.told(&relation)).collect()
     }
 
@@ -398,7 +398,8 @@ impl<'a> Case<'a> {
     fn of_field(&self, undoing: &Undoing<'_>, written: &Written, field: Field) -> Option<FieldWrite> {
         written.fields.contains(field).then(|| FieldWrite {
             asked: (undoing.asked)(written, field),
-            reverted: written.reverted.contains(field),
+            at: written.at,
+            reverted_at: written.reverted_at.get(field).copied(),
             old: written.before(field).map(str::to_owned),
             new: written.after(field).map(str::to_owned),
         })

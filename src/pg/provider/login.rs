@@ -122,14 +122,20 @@ fn key(provider: &LoadedProvider, secret: Option<&str>) -> Key {
     Key { provider: installation::account_key(provider.id), login }
 }
 
+/// Whether there is what its login gives: the next request needs none.
+pub fn is_held(provider: &LoadedProvider) -> bool {
+    held(provider).is_some()
+}
+
+fn held(provider: &LoadedProvider) -> Option<LoginValues> {
+    let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose().ok()?;
+    LoginValues::from_bytes(&logins::given(key(provider, secret.as_deref()))?)
+}
+
 /// A request that names nothing of the provider's login, as it hides in its answer what the login gave: a vendor may repeat
 /// there what it was sent by an earlier step.
 pub fn hidden_in(provider: &LoadedProvider, config: &Config, mut prepared: Prepared) -> Prepared {
-    let held = config.login().and_then(|_| {
-        let secret =
-            provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose().ok()?;
-        LoginValues::from_bytes(&logins::given(key(provider, secret.as_deref()))?)
-    });
+    let held = config.login().and_then(|_| held(provider));
     if let Some(held) = held {
         let request = Arc::unwrap_or_clone(prepared.request);
         prepared.request = Arc::new(request.hiding(held.taken.iter().map(|(_, value)| value)));

@@ -7,7 +7,7 @@ pub mod budget_events;
 mod bulk;
 mod flight;
 pub mod health;
-mod login;
+pub mod login;
 mod past;
 pub mod receipt_sink;
 mod rejections;
@@ -288,7 +288,10 @@ fn before<'a>(provider: &'a LoadedProvider, asking: &Asking<'a>, missing: FieldS
     match !rejected.is_empty() && nothing {
         true if spared.is_empty() => Before::ProviderOutcome(ProviderOutcome::Rejected(rejected)),
         true => Before::ProviderOutcome(no_match(spared)),
-        false => Before::Ask,
+        false => match under_way::given_up(provider, config, asking) {
+            Some(fault) => answered(Verdict::Failed(fault)),
+            None => Before::Ask,
+        },
     }
 }
 

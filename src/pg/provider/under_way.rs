@@ -49,6 +49,17 @@ pub fn under_way<'a>(
     Some(UnderWay { question, ticket, inquiry: ticket.inquiry(config, wanted)? })
 }
 
+/// What was handed in was asked for as long as `poll_for_s` says, and that ended since it is waited for: it is handed in anew by who
+/// asks anew, not by the next attempt of a job.
+pub fn given_up(provider: &LoadedProvider, config: &Config, asking: &Asking<'_>) -> Option<Fault> {
+    let (_, ticket) = asking.past.ticket(provider.id, asking.contact)?;
+    let is_over = ticket.is_given_up() && ticket.ends(config) <= ticket.kept_at;
+    (is_over && ticket.kept_at > asking.since).then(|| {
+        let message = format!("its answer was not there within {} s (poll_for_s)", config.poll_for_s());
+        Fault { given_up: true, ..Fault::new(FaultKind::Pending, message) }
+    })
+}
+
 impl UnderWay<'_> {
     /// `None`: it can be asked for now.
     pub fn later(&self, config: &Config, about: &About, left: Duration) -> Option<Later> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::pg::installation::as_owner;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
-use leadlex_domain::fields::{Field, FieldSet};
+use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
 
 /// A contact with something in the history: by table and key.
@@ -32,6 +32,8 @@ pub struct Written {
     pub fields: FieldSet,
     /// Taken back before.
     pub reverted: FieldSet,
+    /// When each of these was, in epoch microseconds.
+    pub reverted_at: FieldMap<i64>,
     /// See [`leadlex_domain::undone::identity`].
     pub identity: Option<Hash>,
     source: String,
@@ -69,7 +71,8 @@ macro_rules! columns {
         "e.workspace_id, e.schema_name, e.table_name, e.contact_id, e.request_id,
             (EXTRACT(epoch FROM e.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
             pg_catalog.to_json(e.fields_updated), e.reverted_at IS NOT NULL, pg_catalog.to_json(e.reverted_fields), e.identity,
-            e.source, e.field_sources, e.old_values, e.new_values, e.offered"
+            e.source, e.field_sources, e.old_values, e.new_values, e.offered,
+            (EXTRACT(epoch FROM e.reverted_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(e.reverted_times)"
     };
 }
 
@@ -77,6 +80,11 @@ fn written(row: &Row) -> Written {
     let named = |at| texts(row, at).iter().filter_map(|name| Field::parse(name)).collect::<FieldSet>();
     let json = |at| optional(row, at).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let fields = named(6);
+    let reverted = match (boolean(row, 7), optional(row, 8)) {
+        (false, _) => FieldSet::EMPTY,
+        (true, None) => fields,
+        (true, Some(_)) => named(8),
+    };
     Written {
         whose: Whose {
             workspace: uuid(row, 0),
@@ -87,11 +95,8 @@ fn written(row: &Row) -> Written {
         request_id: uuid(row, 4),
         at: number(row, 5),
         fields,
-        reverted: match (boolean(row, 7), optional(row, 8)) {
-            (false, _) => FieldSet::EMPTY,
-            (true, None) => fields,
-            (true, Some(_)) => named(8),
-        },
+        reverted,
+        reverted_at: times(reverted, &texts(row, 8), &json(16), number(row, 15)),
         identity: optional(row, 9).map(|_| uuid(row, 9).into_bytes()),
         source: text(row, 10),
         sources: json(11),
@@ -244,12 +249,29 @@ fn by_contact(
     all
 }
 
+/// When each of the reverted fields was: in the order of their names, or all at once.
+fn times(reverted: FieldSet, names: &[String], each: &Value, at_once: i64) -> FieldMap<i64> {
+    let mut times = FieldMap::default();
+    for field in reverted.iter() {
+        let place = names.iter().position(|name| name == field.name());
+        times.set(field, place.and_then(|place| each[place].as_i64()).unwrap_or(at_once));
+    }
+    times
+}
+
 static MARK_REVERTED: Statement = Statement::new(
     "UPDATE leadlex.enrichment AS e
      SET reverted_at = pg_catalog.clock_timestamp(),
-         reverted_fields = ARRAY(
-             SELECT b.field FROM pg_catalog.unnest(coalesce(e.reverted_fields, e.fields_updated)) AS b(field) WHERE e.reverted_at IS NOT NULL
-             UNION SELECT a.field FROM pg_catalog.unnest(pg_catalog.string_to_array(n.fields, ',')) AS a(field))
+         reverted_fields = pg_catalog.array_cat(
+             CASE WHEN e.reverted_at IS NULL THEN ARRAY[]::pg_catalog.text[] ELSE coalesce(e.reverted_fields, e.fields_updated) END,
+             pg_catalog.string_to_array(n.fields, ',')),
+         reverted_times = pg_catalog.array_cat(
+             CASE WHEN e.reverted_at IS NULL THEN ARRAY[]::pg_catalog.int8[]
+                  ELSE coalesce(e.reverted_times,
+                                pg_catalog.array_fill((EXTRACT(epoch FROM e.reverted_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
+                                                      ARRAY[pg_catalog.cardinality(coalesce(e.reverted_fields, e.fields_updated))])) END,
+             pg_catalog.array_fill((EXTRACT(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,
+                                   ARRAY[pg_catalog.cardinality(pg_catalog.string_to_array(n.fields, ','))]))
      FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS n(request_id, fields)
      WHERE e.workspace_id OPERATOR(pg_catalog.=) $1 AND e.request_id OPERATOR(pg_catalog.=) n.request_id",
 );
@@ -273,6 +295,9 @@ static OF_CONTACT: Statement = Statement::new(
             coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source), e.requested_by
      FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
      WHERE e.contact_id OPERATOR(pg_catalog.=) $3 AND e.schema_name OPERATOR(pg_catalog.=) $1 AND e.table_name OPERATOR(pg_catalog.=) $2
+       -- To take a part of one back writes its row, too: that is no enrichment of this transaction.
+       AND (e.reverted_at IS NULL
+            OR e.created_at OPERATOR(pg_catalog.>=) pg_catalog.now() AND NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(e.reverted_fields, e.fields_updated)))
      ORDER BY e.created_at DESC, e.request_id DESC",
 );
 

@@ -213,11 +213,12 @@ pub fn now_arg() -> Arg {
 /// The same by the short way; `false` where that is not open.
 fn append_charge(args: &[Arg; 18]) -> bool {
     let [workspace, request, .., now] = args;
-    let (charge, no_note, not_reverted, no_fields) = (
+    let (charge, no_note, not_reverted, no_fields, no_times) = (
         arg(-1i64),
         arg(None::<&str>),
         arg(None::<pgrx::datum::TimestampWithTimeZone>),
         Arg { kind: pg_sys::TEXTARRAYOID, value: None },
+        arg(None::<Vec<i64>>),
     );
     let ledger = [
         ("workspace_id", workspace),
@@ -246,7 +247,12 @@ fn append_charge(args: &[Arg; 18]) -> bool {
         "offered",
         "answered_at",
     ];
-    let last = [("created_at", now), ("reverted_at", &not_reverted), ("reverted_fields", &no_fields)];
+    let last = [
+        ("created_at", now),
+        ("reverted_at", &not_reverted),
+        ("reverted_fields", &no_fields),
+        ("reverted_times", &no_times),
+    ];
     let mut history: Vec<(&str, &Arg)> = Vec::with_capacity(HISTORY.len() + last.len());
     history.extend(HISTORY.into_iter().zip(args).chain(last));
     heap_insert::rows(&[

@@ -125,8 +125,9 @@ impl Binding {
         }
         let write = || self.write_many(workspace, changes, status);
         spi::caught(write, |caught| self.is_about_status(caught)).unwrap_or_else(|caught| {
+            let rows = self.write_many(workspace, changes, StatusWrite::default());
             self.warn_status_refused(&caught);
-            self.write_many(workspace, changes, StatusWrite::default())
+            rows
         })
     }
 

@@ -125,6 +125,11 @@ pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// As format('%I.%I') has it in SQL: as the views have a table's name.
+pub fn plain_name(schema: &str, table: &str) -> String {
+    format!("{}.{}", catalog::plain(schema), catalog::plain(table))
+}
+
 impl Binding {
     /// Looks the table up by name. Its columns are looked at when they are first needed.
     pub fn new(

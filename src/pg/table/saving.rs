@@ -59,11 +59,13 @@ impl Binding {
         let Fitted { changes, mut rejections } = self.fit(before, wanted);
         let (mut changes, mut apart) = post.fitting(before, changes);
         let mut status = self.status_write(RowStatus::Enriched);
+        let mut without_status = None;
         // Each round leaves out at least one field, or the status.
         while !changes.is_empty() {
             let beside = post.goes_with(changes.fields()).intersect(self.fields());
             match self.try_write(workspace, before, (&changes, status), others.union(beside)) {
                 Ok(row) => {
+                    without_status.iter().for_each(|caught| self.warn_status_refused(caught));
                     let (row, more) = match row {
                         Some(row) => {
                             let (row, more) = self.without_apart(workspace, (before, row), &changes, post);
@@ -75,8 +77,8 @@ impl Binding {
                     return Saved { missed: row.is_none(), row, rejections, declined, apart: apart || more };
                 }
                 Err(Refused::Status(caught)) => {
-                    self.warn_status_refused(&caught);
                     status = StatusWrite::default();
+                    without_status = Some(caught);
                 }
                 Err(Refused::Fields(rejection)) => {
                     rejection.fields.iter().for_each(|field| changes.unset(field));

@@ -199,15 +199,25 @@ fn write_ahead(database: u32) {
     }
 }
 
+/// How long requests that end with their sessions are waited for.
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Writes what is left before the worker leaves. What cannot be written now stays where it is, for the next worker.
 fn close_books(database: u32) {
     if !lockouts::is_locked_out(database) {
         let _ = refusal_writer::write_last(database);
     }
+    let _ = spend_writer::write(database, Close::Unused);
+    // Sessions end at the same time: what has become of their requests is booked, in place of all that is leased.
+    let until = Instant::now() + LAST_REQUESTS;
+    while budgets::is_open(database) && !lockouts::is_locked_out(database) && Instant::now() < until {
+        std::thread::sleep(LOOK);
+        let _ = spend_writer::write(database, Close::Unused);
+    }
     let _ = receipt_writer::write(database);
     let _ = event_writer::write(database);
     let _ = tally_writer::write(database);
-    let _ = spend_writer::write(database, Close::Unused);
     mark(database, |d| d.has_work = true);
 }
 

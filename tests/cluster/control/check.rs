@@ -196,6 +196,64 @@ fn lines(world: &World, area: &str) -> Vec<(String, String, String)> {
 }
 
 #[test]
+fn a_workspace_without_a_provider_is_a_line() {
+    let world = World::with(&Beginning { credits: Some(10), ..Beginning::default() });
+    let other = "SELECT leadlex.create_workspace('other', 5, 'unmetered')";
+    let other: uuid::Uuid = world.owner().query_one(other, &[]).unwrap().get(0);
+    assert_eq!(problems(&world), [], "main is everybody's");
+    let config = world.provider.config(crate::world::PATH);
+    world.run("SELECT leadlex.drop_provider('main')");
+    assert!(has(&world, "error", "providers", "there is none"), "{:?}", problems(&world));
+    let own = format!(
+        "SELECT leadlex.add_provider('own', config => '{config}', secret => 's', workspace_id => '{other}')"
+    );
+    comes_and_goes(
+        &world,
+        &own,
+        ("error", "workspace acme", "no provider is enabled for it"),
+        &format!("SELECT leadlex.add_provider('main', config => '{config}', secret => 's')"),
+    );
+}
+
+/// What a request costs beside its answer counts, too: the login that it wants first, and polls of what it hands in.
+#[test]
+fn a_budget_that_lets_nothing_new_through_is_out_or_kept() {
+    let world = World::with(&Beginning { credits: Some(10), ..Beginning::default() });
+    let state = || lines(&world, "budget")[0].1.clone();
+    let price = json!({"currency": "USD", "per_request": 1, "per_match": 1});
+    let steps = json!([
+        {"request": {"method": "POST", "url": world.provider.url("/jobs"), "query": {"email": "{email}"}},
+         "response": {"pending": {"status": []}}, "take": {"ticket": "/id"}},
+        {"request": {"url": world.provider.url("/job"), "query": {"id": "{ticket}"}},
+         "response": {"pending": {"body": [{"pointer": "/status", "in": ["running"]}]}, "fields": {"phone": "/data/phone"}}}
+    ]);
+    let later = json!({"identify_by": [["email"]], "poll_every_s": 1, "poll_for_s": 10, "steps": steps, "price": price});
+    world.provider.on("/jobs", |_| Behaviour::json(202, json!({"id": "job-1"})));
+    world.provider.on("/job", |_| Behaviour::json(200, json!({"status": "running"})));
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("later", &later);
+    // One request, one answer and ten polls.
+    world.run("SELECT leadlex.set_budget('later', 'total', 11)");
+    assert_eq!(state(), "out", "too little for any");
+    world.run("SELECT leadlex.set_budget('later', 'total', 20)");
+    assert_eq!(state(), "ok");
+    world.cluster.set("leadlex.total_timeout", "300ms");
+    assert!(crate::world::enrich(&mut world.caller(), 1).is_err(), "it is still to come");
+    assert_eq!(state(), "kept");
+    world.run("SELECT leadlex.drop_provider('later')");
+    let login = json!({"request": {"method": "POST", "url": world.provider.url("/login")}, "take": {"token": "/token"}});
+    let mut config = world.provider.config(crate::world::PATH);
+    config["login"] = login;
+    config["request"]["headers"] = json!({"X-Api-Key": "{token}"});
+    config["price"] = price;
+    world.add_provider("main", &config);
+    world.run("SELECT leadlex.set_budget('main', 'day', 2.5)");
+    assert_eq!(state(), "out", "a request, its answer and a login");
+    world.run("SELECT leadlex.set_budget('main', 'day', 3)");
+    assert_eq!(state(), "ok");
+}
+
+#[test]
 fn a_budget_that_is_kept_for_what_is_under_way_says_so() {
     let world = World::with(&Beginning { credits: Some(10), ..Beginning::default() });
     world.provider.on(PATH, |_| Behaviour::json(404, json!({})));

@@ -1,10 +1,11 @@
 //! Restarts and crashes: what was spent stays, and what is not known counts as spent.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::{a_match, spend_is, text, world};
-use crate::support::{Behaviour, Stop, eventually};
+use crate::support::{Behaviour, Request, Stop, eventually};
 use crate::world::{PATH, enrich, only_phone, pid};
 
 #[test]
@@ -28,6 +29,30 @@ fn a_restart_forgets_nothing_and_adds_nothing() {
     assert_eq!(world.provider.count(), 3);
 }
 
+/// A request is under way, so a part of the budget is leased: what it can have cost is all that is unknown afterwards.
+#[test]
+fn a_restart_during_a_request_leaves_that_request_unknown_and_nothing_else() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'total', 100)");
+    for (n, warm, spent) in [(1, false, "0.28"), (2, true, "0.84")] {
+        let mut caller = world.caller();
+        if warm {
+            world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+12025550123")));
+            enrich(&mut caller, 9).unwrap();
+        }
+        world.provider.on(PATH, |_| Behaviour::Never);
+        let asked = world.provider.count();
+        thread::scope(|scope| {
+            scope.spawn(|| enrich(&mut caller, n).map_err(drop));
+            world.provider.wait_for(asked + 1, Duration::from_secs(10));
+            world.cluster.restart(Stop::Fast);
+        });
+        let used = "SELECT used::text FROM leadlex.budget";
+        assert_eq!(text(&mut world.owner(), used), spent, "warm: {warm}");
+    }
+    spend_is(&world, Duration::from_secs(3), "main 3/1/1/1 0.28, main -/-/-/- 0.56");
+}
+
 #[test]
 fn what_a_crash_has_left_unknown_counts_as_spent() {
     let world = world(640, a_match(0.28));
@@ -35,9 +60,15 @@ fn what_a_crash_has_left_unknown_counts_as_spent() {
     let mut caller = world.caller();
     enrich(&mut caller, 1).unwrap();
     spend_is(&world, Duration::from_secs(2), "main 1/1/1/1 0.28");
-    world.provider.on(PATH, |request| {
+    let answer = |request: &Request| {
         let email = request.param("email").unwrap_or("nobody").to_owned();
         Behaviour::json(200, only_phone(&format!("+1202555 {email}"))).after(Duration::from_millis(40))
+    };
+    // However late the crash comes, there is something left of the budget.
+    let (arrived, known) = (AtomicUsize::new(0), answer);
+    world.provider.on(PATH, move |request| match arrived.fetch_add(1, Ordering::SeqCst) {
+        0..24 => known(request),
+        _ => Behaviour::Never,
     });
     thread::scope(|scope| {
         for session in 0..16 {
@@ -66,6 +97,7 @@ fn what_a_crash_has_left_unknown_counts_as_spent() {
     assert_eq!(text(&mut owner, lost), "true", "{}", text(&mut owner, super::SPEND));
 
     // The rest can be spent, and no more.
+    world.provider.on(PATH, answer);
     thread::scope(|scope| {
         for session in 0..16 {
             let mut caller = world.caller();

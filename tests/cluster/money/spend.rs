@@ -72,6 +72,31 @@ fn an_answer_that_comes_after_a_cancel_is_paid_for() {
     spend_is(&world, Duration::from_secs(3), "main 1/1/1/0 0.28");
 }
 
+/// Its connection was used before, so the session goes on with the request itself.
+#[test]
+fn what_is_under_way_when_its_session_ends_may_have_been_billed() {
+    for how in ["SET statement_timeout = '300ms'", "SELECT 1"] {
+        let world = world(10, a_match(0.28));
+        world.run("SELECT leadlex.set_budget('main', 'total', 10)");
+        let mut caller = world.caller();
+        enrich(&mut caller, 1).unwrap();
+        world.provider.on(PATH, |_| Behaviour::Never);
+        caller.batch_execute(how).unwrap();
+        let (asked, backend) = (world.provider.count(), pid(&mut caller));
+        std::thread::scope(|scope| {
+            // The client goes as soon as its call has failed, or is terminated.
+            let call = scope.spawn(move || enrich(&mut caller, 2).map_err(drop));
+            world.provider.wait_for(asked + 1, Duration::from_secs(10));
+            if how == "SELECT 1" {
+                world.run(&format!("SELECT pg_terminate_backend({backend}, 5000)"));
+            }
+            let _ = call.join();
+        });
+        spend_is(&world, Duration::from_secs(3), "main 2/1/1/1 0.28, main -/-/-/- 0.28");
+        assert_eq!(text(&mut world.owner(), "SELECT used::text FROM leadlex.budget"), "0.56", "{how}");
+    }
+}
+
 #[test]
 fn what_is_never_answered_may_have_been_billed() {
     let world = world(10, json!({"currency": "USD", "per_request": 0.01, "per_match": 0.28}));

@@ -112,3 +112,29 @@ fn nobody_else_sets_them() {
     }
     assert_eq!(caller.query("SELECT * FROM leadlex.written('pg_class', '1')", &[]).unwrap().len(), 0);
 }
+
+/// To take something back writes the history's row of a call, and is no call.
+#[test]
+fn who_takes_something_back_is_not_told_as_its_author() {
+    let world = audited();
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    world.run("TRUNCATE audit");
+    let mut transaction = caller.transaction().unwrap();
+    let undo = "SELECT leadlex.revert_provider('main', now() - interval '7 days', fields => '{phone}')";
+    transaction.query(undo, &[]).unwrap();
+    transaction.execute("UPDATE crm SET job_title = 'Typed' WHERE id = $1", &[&contact(1)]).unwrap();
+    transaction.commit().unwrap();
+    let told = told(&world, 1);
+    assert_eq!(told.len(), 4, "each of two updates, at once and later");
+    assert!(told.iter().all(|line| line["written"].is_null()), "{told:?}");
+    // What the same transaction has bought, and keeps, is.
+    world.run("TRUNCATE audit");
+    let mut transaction = caller.transaction().unwrap();
+    let result: Value = transaction.query_one("SELECT enrich_contact($1)", &[&contact(2)]).unwrap().get(0);
+    transaction.query(undo, &[]).unwrap();
+    let left = "SELECT coalesce(string_agg(field, ','), '') FROM leadlex.written('crm', $1)";
+    let left: String = transaction.query_one(left, &[&contact(2).to_string()]).unwrap().get(0);
+    assert_eq!(left, "job_title", "{result}");
+    transaction.commit().unwrap();
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::{Behaviour, eventually, fails};
 use crate::world::{World, contact, enrich, number};
 
@@ -27,6 +29,31 @@ fn reloaded() -> World {
     ));
     world.provider.forget();
     world
+}
+
+/// A number identifies: that an enrichment has replaced it makes the contact nobody else.
+#[test]
+fn what_an_enrichment_replaced_itself_does_not_keep_the_rest_from_coming_back() {
+    let world = world(3, &["leadlex.receipt_ttl = 0"]);
+    let mut caller = world.caller();
+    (1..=3).for_each(|n| drop(enrich(&mut caller, n).unwrap()));
+    super::main_supplies(&world, "556");
+    let chief = json!({"likelihood": 8, "data": {"job_title": "Chief Editor"}});
+    world.provider.on(super::OTHER, move |_| Behaviour::json(200, chief.clone()));
+    for n in 1..=3 {
+        let sql = "SELECT enrich_contact($1, overwrite => true)";
+        caller.execute(sql, &[&contact(n)]).unwrap();
+        assert_eq!(world.phone(n), Some(super::phone_of("556", n)));
+    }
+    // Of the third somebody has changed it since.
+    world.run(&format!(
+        "UPDATE crm SET job_title = NULL; UPDATE crm SET phone = '+12025550199' WHERE id = '{}'",
+        contact(3)
+    ));
+    assert_eq!(number(&mut caller, REFILL), 2);
+    let titles = "SELECT string_agg(coalesce(job_title, '-'), ' ' ORDER BY id) FROM crm";
+    let titles: String = world.owner().query_one(titles, &[]).unwrap().get(0);
+    assert_eq!(titles, "Chief Editor Chief Editor -");
 }
 
 #[test]

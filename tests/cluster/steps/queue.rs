@@ -79,6 +79,48 @@ fn a_job_is_dead_when_its_answer_was_asked_for_long_enough() {
     assert_eq!(credits(&mut world.caller()), Some(10));
 }
 
+/// The answer of the second provider is awaited when that of the first was asked for long enough, and the first goes before it.
+#[test]
+fn a_job_hands_nothing_in_anew_while_another_provider_is_awaited() {
+    let more = json!({"poll_for_s": 2, "when_pending": "next"});
+    let (world, slow) = world(Ready::AfterPolls(1_000), more);
+    let other = Slow::new(Ready::After(Duration::from_secs(9)));
+    let playing = other.clone();
+    world
+        .provider
+        .on("/other/jobs", move |request| Behaviour::json(202, playing.submit(request.param("email"))));
+    let playing = other.clone();
+    world.provider.on("/other/job", move |request| playing.poll(request.param("id").unwrap_or_default()));
+    let mut config = super::vendor::config(&world.provider, json!({}));
+    config["steps"][0]["request"]["url"] = json!(world.provider.url("/other/jobs"));
+    config["steps"][1]["request"]["url"] = json!(world.provider.url("/other/job"));
+    world.add_provider("other", &config);
+    enqueue(&mut world.caller(), 1..=2);
+    wait_for_jobs(&world, "done", 2);
+    assert_eq!((slow.most_of_one(), other.most_of_one()), (1, 1));
+    assert_eq!(world.number("SELECT max(attempts)::int8 FROM leadlex.job"), 1);
+    assert_eq!(credits(&mut world.caller()), Some(8));
+}
+
+/// The second provider fails: that is what is tried again. Once the job is given up, to try it anew is to hand both in anew.
+#[test]
+fn a_job_goes_on_for_another_provider_when_one_is_given_up() {
+    let more = json!({"poll_for_s": 2, "when_pending": "next"});
+    let (world, slow) = world(Ready::AfterPolls(1_000), more);
+    world.provider.on(PATH, |_| Behaviour::json(500, json!({})));
+    world.add_provider("other", &world.provider.config(PATH));
+    world.cluster.set("leadlex.job_retry_base", "1s");
+    world.cluster.set("leadlex.job_max_attempts", "6");
+    enqueue(&mut world.caller(), 1..=1);
+    wait_for_jobs(&world, "dead", 1);
+    assert_eq!(slow.submissions(), 1);
+    let row = world.owner().query_one("SELECT last_error, attempts FROM leadlex.job", &[]).unwrap();
+    let (error, attempts): (String, i32) = (row.get(0), row.get(1));
+    assert!(attempts == 6 && error.contains("500"), "{attempts} {error}");
+    world.run("SELECT leadlex.retry_jobs()");
+    eventually("it is handed in anew", LONG, || slow.submissions() == 2);
+}
+
 #[test]
 fn polls_of_a_job_use_one_admission() {
     let beginning = Beginning { plan: "starter", ..Beginning::default() };

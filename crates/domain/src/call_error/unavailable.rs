@@ -8,8 +8,13 @@ use crate::provider::{Fault, FaultKind};
 const STOPPED: &str = "No credit was charged. An administrator has stopped all requests (leadlex.stop) and starts them again with leadlex.resume(). What was answered before is still used.";
 
 /// Of several answers that come later, the one that can be asked for first.
-fn soonest((_, fault): &(&str, &Fault)) -> (bool, u64) {
-    (fault.given_up, fault.retry_after_s.unwrap_or(u64::MAX))
+fn soonest((_, fault): &(&str, &Fault)) -> u64 {
+    fault.retry_after_s.unwrap_or(u64::MAX)
+}
+
+/// What a provider owed was not there in time: nothing comes of it any more.
+fn is_over(entry: &Value) -> bool {
+    entry["given_up"] == true
 }
 
 impl Failure {
@@ -29,7 +34,11 @@ impl Failure {
                     // A budget of all time never begins anew.
                     entry["retry_after"] = Value::Null;
                 }
-                let flags = [("paused", fault.paused), ("without_secret", fault.without_secret)];
+                let flags = [
+                    ("paused", fault.paused),
+                    ("without_secret", fault.without_secret),
+                    ("given_up", fault.given_up),
+                ];
                 for (name, _) in flags.into_iter().filter(|(_, holds)| *holds) {
                     entry[name] = json!(true);
                 }
@@ -63,13 +72,29 @@ impl Failure {
                 .with("reason", json!(held.kind.name()))
                 .with("retry_after", held.retry_after_s.map_or(Value::Null, Value::from));
         }
-        let pending: Vec<_> = faults().filter(|(_, fault)| fault.kind == FaultKind::Pending).collect();
+        let of = |given_up: bool| {
+            let is_one =
+                |(_, fault): &(&str, &Fault)| fault.kind == FaultKind::Pending && fault.given_up == given_up;
+            faults().filter(is_one).collect::<Vec<_>>()
+        };
+        let (awaited, over) = (of(false), of(true));
+        // What is given up is the reason only where nothing else can still come to something.
+        let pending = match awaited.is_empty() && over.len() == faults().count() {
+            true => over,
+            false => awaited,
+        };
         match pending.iter().copied().min_by_key(soonest) {
             Some((_, fault)) => {
                 failure.pending(&pending.iter().map(|(name, _)| *name).collect::<Vec<_>>(), fault)
             }
             None => failure.over_budget(&faults().map(|(_, fault)| fault).collect::<Vec<_>>()),
         }
+    }
+
+    /// Whether each provider that failed was asked for its answer as long as its `poll_for_s` says.
+    pub fn is_given_up(&self) -> bool {
+        let providers = self.more.get("providers").and_then(Value::as_array);
+        providers.is_some_and(|all| all.iter().all(|entry| is_over(entry) || entry["reason"] == "no_match"))
     }
 
     /// No request is sent, as an administrator has said.
@@ -135,7 +160,7 @@ impl Failure {
             ["paused", "without_secret"].iter().any(|flag| entry.get(*flag) == Some(&json!(true)))
                 || limit.iter().any(|kind| entry["reason"] == kind.name())
         };
-        let answered = |entry: &Value| entry["reason"] == "no_match";
+        let answered = |entry: &Value| entry["reason"] == "no_match" || is_over(entry);
         let providers = self.more.get("providers").and_then(Value::as_array);
         providers.is_some_and(|all| {
             all.iter().any(about_others) && all.iter().all(|entry| answered(entry) || about_others(entry))

@@ -179,6 +179,8 @@ pub struct Fault {
     pub remedy: Option<String>,
     /// The request went out on a used connection, which ended without an answer: whether it arrived is not known.
     pub unanswered: bool,
+    /// Some of the request may have left this machine, whatever its kind says: the session has ended meanwhile, or TLS has failed.
+    pub went_out: bool,
     /// The question was handed in: to ask again hands in nothing.
     pub owed: bool,
     /// The answer was to come later, and is not asked for any more (`poll_for_s`).
@@ -197,6 +199,7 @@ impl Fault {
             seen: None,
             remedy: None,
             unanswered: false,
+            went_out: false,
             owed: false,
             given_up: false,
         }

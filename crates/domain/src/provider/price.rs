@@ -209,7 +209,10 @@ fn all_supplied(came: &Progress) -> FieldSet {
 
 fn sent(came: &Progress) -> Sent {
     match came {
-        Progress::Failed(fault) | Progress::Over(Verdict::Failed(fault)) => fault.kind.sent(),
+        Progress::Failed(fault) | Progress::Over(Verdict::Failed(fault)) => match fault.kind.sent() {
+            Sent::No if fault.went_out => Sent::Unread,
+            sent => sent,
+        },
         _ => Sent::Answered,
     }
 }
@@ -225,7 +228,7 @@ pub enum Sent {
 }
 
 impl FaultKind {
-    /// How far a request came that failed so.
+    /// How far a request came that failed so, unless its fault says that it went out.
     pub const fn sent(self) -> Sent {
         match self {
             FaultKind::Refused

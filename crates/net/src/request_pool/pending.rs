@@ -113,9 +113,13 @@ impl Drop for PendingRequest {
         }
         let Way::Thread(worker) = &self.way else { return };
         let mut state = lock(&worker.state);
-        match *state {
+        match &mut *state {
             State::Running => {
                 *state = State::Abandoned;
+                return;
+            }
+            State::Waiting(task) if task.is_sent() => {
+                task.abandoned = true;
                 return;
             }
             // Not yet begun: then it never will be.
