@@ -67,7 +67,7 @@ COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given
 COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
 COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; a wait for a rate limit, for credits, for an answer that comes later or for a provider that could not be asked does not count';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
-COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or the reason of a no_match, unless it is no_data';
+COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or why there was no match, with the reason in brackets at its end, unless that is no_data';
 COMMENT ON COLUMN leadlex.job_set.created_at IS 'when it was queued, or given back to the queue by leadlex.retry_jobs after it was dead';
 COMMENT ON COLUMN leadlex.job_set.started_at IS 'begin of the last attempt';
 COMMENT ON COLUMN leadlex.job_set.finished_at IS 'when it was done or given up';

@@ -83,7 +83,7 @@ BEGIN
     UNION ALL
     SELECT 'error', 'providers', 'there is none: calls that have something to ask for are 55000',
            'SELECT leadlex.add_provider(NAME, preset => NAME, secret => YOUR_KEY); leadlex.presets lists the presets.'
-    WHERE NOT EXISTS (SELECT FROM leadlex.provider_config AS p) AND EXISTS (SELECT FROM leadlex.bound_table AS b)
+    WHERE NOT EXISTS (SELECT FROM leadlex.provider_config AS p)
     UNION ALL
     SELECT 'error', pg_catalog.format('workspace %s', w.name), 'no provider is enabled for it: its calls that have something to ask for are 55000',
            pg_catalog.format('SELECT leadlex.enable_provider(NAME, true); or SELECT leadlex.add_provider(NAME, preset => NAME, secret => YOUR_KEY, workspace_id => %L);', w.id)

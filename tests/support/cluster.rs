@@ -245,8 +245,18 @@ impl Cluster {
     }
 
     /// kill -9 of a backend (or any other server process): a crash, after which the server recovers by itself.
+    /// Comes back when the server knows of it: who connects sooner loses the connection again.
     pub fn kill9(&self, pid: i32) {
+        let before = self.crashes();
         self.signal_process(pid, "KILL");
+        let until = Instant::now() + Duration::from_secs(5);
+        while self.crashes() == before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn crashes(&self) -> usize {
+        self.log().matches("terminating any other active server processes").count()
     }
 
     /// The same for a process that may just be leaving; `false`: it was gone.

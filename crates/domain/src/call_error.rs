@@ -271,7 +271,7 @@ impl Failure {
             ),
             NoMatchReason::Refused => (
                 "what providers have for this contact was taken back",
-                "No credit was charged. leadlex.revert_enrichment or leadlex.revert_provider took the value back: it is not bought again from the same provider before leadlex.recheck_after is over. To ask all the same, use overwrite => true.",
+                "No credit was charged. leadlex.revert_enrichment or leadlex.revert_provider took the value back: it is not bought again from the same provider before leadlex.recheck_after is over. To ask all the same, use overwrite => true with these fields alone.",
             ),
         };
         Failure::new(Code::NoMatch, message, hint).with("reason", json!(reason.name()))

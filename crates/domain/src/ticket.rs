@@ -83,15 +83,16 @@ impl Ticket {
     }
 
     /// What is left of one that is over: what the vendor called it, and for who marks repetitions, that to hand the question in anew is
-    /// another request. `released`: what was held for it, where that is over.
-    pub fn given_up(self, now: i64, released: Option<Hold>) -> Ticket {
+    /// another request. `released`: what was held for it, where that is over. `in_vain`: it was asked for as long as `poll_for_s` said.
+    pub fn given_up(self, now: i64, released: Option<Hold>, in_vain: bool) -> Ticket {
         let hold = self.hold.filter(|_| released.is_none());
-        Ticket { kept_at: now, ends_at: now, inquiry: Value::Null, renews: true, hold, released, ..self }
+        let inquiry = if in_vain { json!({"in_vain": true}) } else { Value::Null };
+        Ticket { kept_at: now, ends_at: now, inquiry, renews: true, hold, released, ..self }
     }
 
-    /// Whether it is what [`Ticket::given_up`] has left.
-    pub fn is_given_up(&self) -> bool {
-        self.inquiry.is_null()
+    /// Whether it was asked for as long as `poll_for_s` said, and is given up.
+    pub fn was_in_vain(&self) -> bool {
+        self.inquiry["in_vain"] == true
     }
 
     /// The question as it stands; `None`: it was another description's, or is given up.

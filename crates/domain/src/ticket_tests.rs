@@ -157,7 +157,8 @@ fn what_the_vendor_calls_it_stays_with_it_until_it_is_anothers() {
             .unwrap()
     };
     assert_eq!(again(&ticket).vendor_id, ticket.vendor_id, "it was asked about whom it was handed in for");
-    let over = ticket.clone().given_up(NOW, None);
+    let over = ticket.clone().given_up(NOW, None, true);
+    assert!(over.was_in_vain() && !ticket.clone().given_up(NOW, None, false).was_in_vain());
     assert_eq!((over.vendor_id, over.inquiry(&config, FieldSet::ALL)), (ticket.vendor_id, None));
     let new = again(&over);
     assert_eq!((new.vendor_id.map(|known| known.whom), new.renews), (Some([1; 16]), false), "handed in anew");

@@ -64,6 +64,31 @@ pub fn among(workspace: Uuid, undone: &[Undone], provider: Uuid, values: &FieldM
 /// Fields that identify, and that an enrichment may have filled in.
 const FILLED_IN: [Field; 3] = [Field::COMPANY_NAME, Field::LINKEDIN_URL, Field::PHONE];
 
+/// The contact as it was before a write that has put `after` in the place of `before` in these fields, where it still holds that, however
+/// it is spelled. Of other fields than those by which it is known nothing is changed.
+pub fn before_write<'v>(
+    workspace: Uuid,
+    contact: Contact,
+    before: impl Fn(Field) -> Option<&'v str>,
+    after: impl Fn(Field) -> Option<&'v str>,
+    fields: FieldSet,
+) -> Contact {
+    let mut contact = contact;
+    for field in FILLED_IN.into_iter().filter(|field| fields.contains(*field)) {
+        let Some(written) = after(field) else { continue };
+        let mut values = FieldMap::default();
+        values.set(field, written.to_owned());
+        let as_written = of_field(workspace, &contact.with(values), field);
+        if as_written == of_field(workspace, &contact, field) {
+            match before(field) {
+                Some(value) => contact.values.set(field, value.to_owned()),
+                None => contact.values.unset(field),
+            }
+        }
+    }
+    contact
+}
+
 /// Whom a row is about: eight bytes of a hash of what it says of name, address and domain, and three times 21 bits of hashes
 /// of company, profile and number, 0 for none; all in normal form.
 pub fn identity(workspace: Uuid, contact: &Contact) -> Hash {

@@ -9,6 +9,7 @@ use crate::pg::sys::authorship::Author;
 use crate::pg::sys::role;
 use crate::pg::table::Binding;
 use leadlex_domain::answered::Answered;
+use leadlex_domain::contact::Contact;
 use leadlex_domain::identity::Caller;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 use leadlex_domain::steps::Enrichment;
@@ -73,4 +74,15 @@ pub fn note_replaced(workspace: Uuid, binding: &Binding, all: &[Enrichment<'_>])
         let writes = writes.get(&one.before.id).map_or(&[] as &[Written], Vec::as_slice);
         uses::note_replaced(workspace, one.before, one.updated, writes);
     }
+}
+
+/// Whether the contact is still who it was at the last of these writes, of which the latest is first. What enrichments have put
+/// there, that one included, makes it nobody else.
+pub fn is_about(workspace: Uuid, contact: &Contact, writes: &[Written]) -> bool {
+    let Some(then) = writes.last().and_then(|written| written.identity) else { return true };
+    let without = |contact, write: &Written| {
+        undone::before_write(workspace, contact, |f| write.before(f), |f| write.after(f), write.fields)
+    };
+    undone::may_be(workspace, contact, then)
+        || undone::may_be(workspace, &writes.iter().fold(contact.clone(), without), then)
 }

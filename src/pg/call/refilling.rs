@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::pg::call::history as call_history;
 use crate::pg::store::history;
 use crate::pg::store::history::Written;
 use crate::pg::sys::settings;
@@ -12,7 +13,6 @@ use leadlex_domain::people::company;
 use leadlex_domain::people::value::is_empty;
 use leadlex_domain::position::{Position, Post};
 use leadlex_domain::row_status::RowStatus;
-use leadlex_domain::undone;
 
 /// Contacts that are read, and written, by one statement.
 const PORTION: usize = 256;
@@ -68,22 +68,6 @@ fn refill_contacts(workspace: Uuid, binding: &Binding, contacts: &[Contact], fie
     write(workspace, binding, &changes.iter().collect::<Vec<_>>())
 }
 
-/// The contact as it was before these writes, where it holds what they have put there. `writes`: the latest first.
-fn before<'w>(contact: &Contact, writes: impl Iterator<Item = &'w Written>) -> Contact {
-    let mut before = contact.clone();
-    for write in writes {
-        for field in write.fields.iter() {
-            if before.value(field) == write.after(field) {
-                match write.before(field) {
-                    Some(value) => before.values.set(field, value.to_owned()),
-                    None => before.values.unset(field),
-                }
-            }
-        }
-    }
-    before
-}
-
 /// The latest value of each field that is empty now; none of a contact that was somebody else then. `writes`: the latest first.
 fn known(workspace: Uuid, contact: &Contact, writes: &[Written], fields: FieldSet) -> FieldMap<String> {
     let mut known = FieldMap::default();
@@ -91,11 +75,7 @@ fn known(workspace: Uuid, contact: &Contact, writes: &[Written], fields: FieldSe
         let stands = |w: &&Written| w.fields.contains(field) && !w.reverted.contains(field);
         let Some(at) = writes.iter().position(|write| stands(&write)) else { continue };
         let latest = &writes[at];
-        // What enrichments have put there since, that one included, makes it nobody else.
-        let is_same = latest.identity.is_none_or(|then| {
-            undone::may_be(workspace, contact, then)
-                || undone::may_be(workspace, &before(contact, writes[..=at].iter()), then)
-        });
+        let is_same = call_history::is_about(workspace, contact, &writes[..=at]);
         if let Some(value) = latest.after(field).filter(|value| is_same && !is_empty(field, Some(value))) {
             known.set(field, value.to_owned());
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use crate::pg::call::history as call_history;
 use crate::pg::call::preconditions;
 use crate::pg::provider;
 use crate::pg::provider::uses;
@@ -11,7 +12,7 @@ use crate::pg::store::history::{self, Whose, Written};
 use crate::pg::store::{cache, checks, undone as books};
 use crate::pg::sys::spi::Caught;
 use crate::pg::sys::{clock, settings, spi};
-use crate::pg::table::{Binding, Change, Found, plain_name, quoted};
+use crate::pg::table::{Binding, Change, Found, StatusWrite, plain_name, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
@@ -192,7 +193,7 @@ impl Undoing<'_> {
             let row = receipt::person(&name, case.id);
             let mut taken: HashMap<Uuid, FieldSet> = HashMap::new();
             let mut replaced = FieldSet::EMPTY;
-            for written in case.writes {
+            for (at, written) in case.writes.iter().enumerate() {
                 let fields = case.settled(self, written);
                 for field in fields.iter().filter(|field| case.is_reverted(*field)) {
                     let was_there = !replaced.contains(field);
@@ -208,7 +209,12 @@ impl Undoing<'_> {
                     let (Some(provider), Some(value)) = (provider, written.offered(field)) else { continue };
                     taken.entry(provider.id).or_default().insert(field);
                     let value = undone::value(workspace, provider.id, field, value);
-                    let identity = written.identity;
+                    // As it stands now, where that is who it was then.
+                    let same = case.now.as_ref().filter(|now| {
+                        written.identity.is_some()
+                            && call_history::is_about(workspace, now, &case.writes[..=at])
+                    });
+                    let identity = same.map(|now| undone::identity(workspace, now)).or(written.identity);
                     values.push((
                         row,
                         Undone { provider: provider.id, field, value, identity, at: clock::now_us() },
@@ -274,8 +280,17 @@ fn write_what_policies_let(
     changes: &[&Change<'_>],
 ) -> Vec<Option<Contact>> {
     let status = binding.status_write(RowStatus::Reverted);
-    let write_all = || binding.write_many_at_least(workspace, changes, status);
-    match spi::caught(write_all, |caught| binding.is_refused_by_policy(caught)) {
+    // What one row is to say of it, and may not, is left out there alone.
+    let alone = changes.len() == 1;
+    let write_all = || match alone {
+        true => binding.write_many_at_least(workspace, changes, status),
+        false => binding.write_many(workspace, changes, status),
+    };
+    let is_of_some = |caught: &Caught| {
+        binding.is_refused_by_policy(caught)
+            || !alone && !status.is_nothing() && binding.is_about_status(caught)
+    };
+    match spi::caught(write_all, is_of_some) {
         Ok(written) => written,
         Err(_) if changes.len() == 1 => vec![None],
         Err(_) => {
@@ -306,7 +321,13 @@ fn refused_by_policies(workspace: Uuid, binding: &Binding, changes: &[&Change<'_
     let write_all = || drop(binding.write_many(workspace, changes, status));
     match spi::tried(write_all, Caught::is_of_a_row) {
         Ok(()) => vec![false; changes.len()],
-        Err(caught) if changes.len() == 1 => vec![binding.is_refused_by_policy(&caught)],
+        // Where it is what the row is to say of it, the fields are written without.
+        Err(caught) if changes.len() == 1 => {
+            let write_fields = || drop(binding.write_many(workspace, changes, StatusWrite::default()));
+            let refused = binding.is_refused_by_policy(&caught);
+            let also = |caught: Caught| binding.is_refused_by_policy(&caught);
+            vec![refused && spi::tried(write_fields, Caught::is_of_a_row).is_err_and(also)]
+        }
         Err(_) => {
             let (first, second) = changes.split_at(changes.len() / 2);
             let mut refused = refused_by_policies(workspace, binding, first);
@@ -423,7 +444,9 @@ impl<'a> Case<'a> {
         let (Some(before), Some(after)) = (before, &self.now) else { return };
         let rewritten = merge::rewritten(&before, after, self.plan.fields());
         for field in self.plan.fields().iter() {
-            let outcome = match rewritten.contains(field) {
+            // What leads back to what stands there needs no change.
+            let stands = self.plan.get(field).is_some_and(|value| value.as_deref() == before.value(field));
+            let outcome = match stands || rewritten.contains(field) {
                 true => (RevertStatus::Reverted, after.value(field).map(str::to_owned)),
                 false => (RevertStatus::NotAllowed, None),
             };

@@ -6,6 +6,7 @@ use crate::pg::shared::budgets;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::{AccountKey, AccountState};
 use crate::pg::shared::transaction::{Settlement, Transaction, Undone};
+use crate::pg::shared::workers;
 use crate::pg::sys::settings;
 use leadlex_domain::event::Kind;
 use serde_json::{Value, json};
@@ -39,6 +40,10 @@ fn settle(ended: &Transaction, committed: bool) {
     }
     if committed {
         ended.used.iter().for_each(|used| budgets::used(&used.key, &used.uses));
+        // Where nothing was asked, as by a revert, no worker may be there.
+        if !ended.used.is_empty() {
+            workers::call_if_away();
+        }
     }
     for &index in ended.pins.iter().filter(|&&p| Some(p) != ended.loading) {
         let shared = credits::own_shared(ended, index);

@@ -376,7 +376,9 @@ fn without(refused: FieldSet, rest: ProviderOutcome) -> ProviderOutcome {
 fn unfinished(config: &Config, about: &About, inquiry: &Inquiry, fault: Fault) -> ProviderOutcome {
     let so_far = inquiry.so_far();
     let so_far = if about.is_somebody_else(&so_far) { Verdict::NoMatch } else { so_far };
-    let stops = fault.kind == FaultKind::Pending && config.when_pending() == WhenPending::Wait;
+    // What is given up is waited for no more: the next provider is asked, as after a failure.
+    let is_awaited = fault.kind == FaultKind::Pending && !fault.given_up;
+    let stops = is_awaited && config.when_pending() == WhenPending::Wait;
     let (so_far, refused) = about.without_undone(so_far);
     let fills = config.fills();
     without(

@@ -282,8 +282,9 @@ impl ReceiptSink {
         {
             let answered = matches!(came, Progress::Over(_));
             let marks = self.config.idempotency_header().is_some() && !answered;
+            let in_vain = matches!(came, Progress::Pending { .. });
             let left = match marks || before.vendor_id.is_some() {
-                true => Content::Ticket(before.clone().given_up(now_us(), released.clone())),
+                true => Content::Ticket(before.clone().given_up(now_us(), released.clone(), in_vain)),
                 false => Content::NoTicket(now_us(), released.clone()),
             };
             let is_ours = released.as_ref().is_some_and(|hold| self.is_in_currency_of(hold));

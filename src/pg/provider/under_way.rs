@@ -53,8 +53,7 @@ pub fn under_way<'a>(
 /// asks anew, not by the next attempt of a job.
 pub fn given_up(provider: &LoadedProvider, config: &Config, asking: &Asking<'_>) -> Option<Fault> {
     let (_, ticket) = asking.past.ticket(provider.id, asking.contact)?;
-    let is_over = ticket.is_given_up() && ticket.ends(config) <= ticket.kept_at;
-    (is_over && ticket.kept_at > asking.since).then(|| {
+    (ticket.was_in_vain() && ticket.kept_at > asking.since).then(|| {
         let message = format!("its answer was not there within {} s (poll_for_s)", config.poll_for_s());
         Fault { given_up: true, ..Fault::new(FaultKind::Pending, message) }
     })

@@ -291,13 +291,16 @@ pub fn mark_reverted(workspace: Uuid, all: &[(Uuid, FieldSet)]) {
 }
 
 static OF_CONTACT: Statement = Statement::new(
-    "SELECT e.xmin::pg_catalog.text, e.request_id, f.field,
+    // To take a part of one back writes its row, too: by whom that one was made, its charge tells, which stays in its place until that is
+    // committed.
+    "SELECT CASE WHEN e.reverted_at IS NULL THEN e.xmin::pg_catalog.text
+                 ELSE (SELECT q.xmin::pg_catalog.text FROM leadlex.credit_pending AS q
+                       WHERE q.workspace_id OPERATOR(pg_catalog.=) e.workspace_id AND q.id OPERATOR(pg_catalog.=) e.request_id) END,
+            e.request_id, f.field,
             coalesce(e.field_sources OPERATOR(pg_catalog.->) f.field OPERATOR(pg_catalog.->>) 'source', e.source), e.requested_by
      FROM leadlex.enrichment AS e, LATERAL pg_catalog.unnest(e.fields_updated) AS f(field)
      WHERE e.contact_id OPERATOR(pg_catalog.=) $3 AND e.schema_name OPERATOR(pg_catalog.=) $1 AND e.table_name OPERATOR(pg_catalog.=) $2
-       -- To take a part of one back writes its row, too: that is no enrichment of this transaction.
-       AND (e.reverted_at IS NULL
-            OR e.created_at OPERATOR(pg_catalog.>=) pg_catalog.now() AND NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(e.reverted_fields, e.fields_updated)))
+       AND (e.reverted_at IS NULL OR NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(e.reverted_fields, e.fields_updated)))
      ORDER BY e.created_at DESC, e.request_id DESC",
 );
 

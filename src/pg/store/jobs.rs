@@ -88,10 +88,12 @@ impl Job<'_> {
 /// In a row: for each contact the row costs nothing, and an attempt does not take long.
 const CONTACTS: usize = 500;
 
+// What goes on with a call waits for its answers since that began: what is given up then is not handed in anew.
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority, settings)
-     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority, settings, created_at)
+     VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+             CASE WHEN $13 THEN pg_catalog.statement_timestamp() ELSE pg_catalog.clock_timestamp() END)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.

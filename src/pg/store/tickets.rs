@@ -201,12 +201,12 @@ static PURGE: Statement = Statement::new(
          LIMIT $2 FOR UPDATE SKIP LOCKED))",
 );
 
-/// What is over is kept as long as an answer is, and an hour at least.
+/// What is over is kept as long as an answer is, as long as a job can wait for another provider's answer, and an hour at least.
 const SHORTEST_US: i64 = 3_600_000_000;
 
-/// Removes a portion of those that are over; how many.
-pub fn purge(terms: Terms) -> u64 {
-    let age = terms.ttl_us.max(SHORTEST_US) as f64;
+/// Removes a portion of those that are over; how many. `longest_us`: the longest time for which a provider is asked.
+pub fn purge(terms: Terms, longest_us: i64) -> u64 {
+    let age = terms.ttl_us.max(SHORTEST_US).max(longest_us) as f64;
     as_owner(|| PURGE.run(&[arg(age), arg(PORTION as i64)]))
 }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crate::pg::shared::layout;
 use crate::pg::store::holds::GivenUp;
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::{
-    holds, idempotency, job_history, ledger, outcomes, receipts, shared_values, stop, suppressions, tickets,
-    undone,
+    cache, holds, idempotency, job_history, ledger, outcomes, receipts, shared_values, stop, suppressions,
+    tickets, undone,
 };
 use crate::pg::sys::settings;
 use crate::pg::worker::history_pruner;
@@ -50,7 +51,10 @@ pub fn remove_expired(database: u32) -> bool {
     more |= portion(|| job_history::purge(settings::job_retention())) >= job_history::PURGED_AT_ONCE;
     // Their time stands still while no request is sent.
     if stop::reason().is_none() {
-        more |= portion(|| tickets::purge(terms)) >= ledger::PORTION;
+        let polls = |provider: &LoadedProvider| Some(provider.config.as_ref().ok()?.poll_for_s());
+        let longest_s = cache::providers().iter().filter_map(|provider| polls(provider)).max();
+        let longest_us = i64::from(longest_s.unwrap_or_default()).saturating_mul(1_000_000);
+        more |= portion(|| tickets::purge(terms, longest_us)) >= ledger::PORTION;
     }
     more |= portion(suppressions::purge) >= ledger::PORTION;
     more |= portion(|| outcomes::purge(settings::outcome_retention())) >= ledger::PORTION;

@@ -232,3 +232,15 @@ fn answers_about_others_count_for_estimates_and_for_the_order() {
         text(&mut caller, order) == "dear main"
     });
 }
+
+/// Nothing is asked then, so it is written though no request has called the worker.
+#[test]
+fn what_is_taken_back_in_a_quiet_database_counts() {
+    let world = world(3, a_match(0.28));
+    crate::world::enrich(&mut world.caller(), 1).unwrap();
+    let idle = "SELECT count(*) FROM leadlex.worker_status WHERE process = 'worker' AND state = 'idle'";
+    eventually("the worker has nothing to do", Duration::from_secs(30), || world.number(idle) >= 1);
+    world.run("SELECT leadlex.revert_enrichment(request_id) FROM leadlex.enrichment");
+    let reverted = "SELECT max(reverted)::int8 FROM leadlex.provider_quality";
+    eventually("it is counted", Duration::from_secs(5), || world.number(reverted) == 1);
+}

@@ -137,4 +137,13 @@ fn who_takes_something_back_is_not_told_as_its_author() {
     let left: String = transaction.query_one(left, &[&contact(2).to_string()]).unwrap().get(0);
     assert_eq!(left, "job_title", "{result}");
     transaction.commit().unwrap();
+    // What another one has bought since this one began is not.
+    let mut transaction = caller.transaction().unwrap();
+    transaction.query("SELECT now()", &[]).unwrap();
+    enrich(&mut world.caller(), 3).unwrap();
+    transaction.query(undo, &[]).unwrap();
+    let others = "SELECT count(*) FROM leadlex.written('crm', $1)";
+    let others: i64 = transaction.query_one(others, &[&contact(3).to_string()]).unwrap().get(0);
+    assert_eq!(others, 0);
+    transaction.commit().unwrap();
 }

@@ -45,10 +45,13 @@ fn what_an_enrichment_replaced_itself_does_not_keep_the_rest_from_coming_back() 
         caller.execute(sql, &[&contact(n)]).unwrap();
         assert_eq!(world.phone(n), Some(super::phone_of("556", n)));
     }
-    // Of the third somebody has changed it since.
+    // Of the third somebody has changed it since; of the second it is spelled otherwise.
+    let spelled = super::phone_of("556", 2).replace("+1556", "+1 (556) ");
     world.run(&format!(
-        "UPDATE crm SET job_title = NULL; UPDATE crm SET phone = '+12025550199' WHERE id = '{}'",
-        contact(3)
+        "UPDATE crm SET job_title = NULL; UPDATE crm SET phone = '+12025550199' WHERE id = '{}';
+         UPDATE crm SET phone = '{spelled}' WHERE id = '{}'",
+        contact(3),
+        contact(2)
     ));
     assert_eq!(number(&mut caller, REFILL), 2);
     let titles = "SELECT string_agg(coalesce(job_title, '-'), ' ' ORDER BY id) FROM crm";

@@ -123,6 +123,25 @@ fn what_was_taken_back_and_typed_in_again_stands_before_a_later_write() {
     assert_eq!(stands, [Some(phone_of("555", 1)), Some(phone_of("555", 2)), None]);
 }
 
+/// A person's value, another one of the vendor, and the person's again by the vendor: there is nothing to change.
+#[test]
+fn what_leads_back_to_what_stands_there_is_reverted() {
+    let world = world(1, &["leadlex.receipt_ttl = 0"]);
+    world.run(&format!("UPDATE crm SET phone = '{}' WHERE id = '{}'", phone_of("557", 1), contact(1)));
+    let mut caller = world.caller();
+    for area in ["556", "557"] {
+        super::main_supplies(&world, area);
+        let sql = "SELECT enrich_contact($1, '{phone}', overwrite => true)";
+        caller.execute(sql, &[&contact(1)]).unwrap();
+    }
+    for dry_run in [true, false] {
+        let taken = rows(&mut caller, &format!("{WEEK}, dry_run => {dry_run})"));
+        assert_eq!((taken.len(), &taken[0]["status"]), (1, &json!("reverted")), "{taken:?}");
+        assert_eq!(taken[0]["restored"], json!(phone_of("557", 1)));
+    }
+    assert_eq!(world.phone(1), Some(phone_of("557", 1)));
+}
+
 /// What a trigger of the table made of a value is what stood there after the write.
 #[test]
 fn what_stood_in_the_table_counts_and_what_was_taken_back_before_does_not_come_again() {
@@ -239,4 +258,27 @@ fn what_a_policy_refuses_of_a_value_before_is_not_allowed_and_the_other_rows_are
     assert_eq!(failure.sqlstate, "42501", "{failure:?}");
     world.run("DROP TRIGGER refuse ON crm");
     assert_eq!(rows(&mut editor, &format!("{WEEK})")), [found(2, None, "reverted")]);
+}
+
+/// What the row is to say of it is left out then, and the fields are reverted.
+#[test]
+fn a_policy_that_refuses_only_the_word_keeps_no_field_from_being_reverted() {
+    let world = world(2, &[]);
+    enrich_all(&world, 2);
+    world.run(&format!(
+        "ALTER TABLE crm ADD COLUMN enrichment_status text; SELECT leadlex.bind_contacts('crm');
+         CREATE ROLE editor LOGIN; GRANT SELECT, UPDATE ON crm TO editor; ALTER TABLE crm ENABLE ROW LEVEL SECURITY;
+         SELECT leadlex.grant_access('editor', id) FROM leadlex.workspace WHERE name = 'acme';
+         CREATE POLICY checked ON crm TO editor USING (true) WITH CHECK (enrichment_status IS NULL OR id <> '{}')",
+        contact(2)
+    ));
+    let mut editor = world.cluster.connect_as("app", "editor");
+    for dry_run in [true, false] {
+        let taken = rows(&mut editor, &format!("{WEEK}, dry_run => {dry_run})"));
+        assert_eq!(taken, [found(1, None, "reverted"), found(2, None, "reverted")], "dry_run {dry_run}");
+    }
+    assert_eq!((world.phone(1), world.phone(2)), (None, None));
+    let said = "SELECT string_agg(enrichment_status, ' ' ORDER BY id) FROM crm";
+    let said: String = world.owner().query_one(said, &[]).unwrap().get(0);
+    assert_eq!(said, "reverted", "of the other row alone");
 }

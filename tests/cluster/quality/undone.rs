@@ -211,3 +211,17 @@ fn what_this_transaction_takes_back_counts_until_that_is_rolled_back() {
     let again = enrich(&mut caller, 2).unwrap();
     assert_eq!(again["fields_updated"], json!(["phone"]), "{again}");
 }
+
+/// The number identifies: that an enrichment has put another one there before makes the contact nobody else.
+#[test]
+fn what_an_enrichment_replaced_itself_does_not_bring_back_what_was_taken_back() {
+    let world = world(1, &[]);
+    world.run(&format!("UPDATE crm SET phone = '+12025550199' WHERE id = '{}'", contact(1)));
+    let mut caller = world.caller();
+    caller.execute("SELECT enrich_contact($1, overwrite => true)", &[&contact(1)]).unwrap();
+    assert_eq!(world.phone(1), Some(phone_of("555", 1)));
+    let undo = "SELECT status FROM leadlex.revert_provider('other', now() - interval '7 days')";
+    assert_eq!(rows(&mut caller, undo), [json!({"status": "reverted"})]);
+    let failure = fails(caller.query("SELECT enrich_contact($1, '{job_title}')", &[&contact(1)]));
+    assert_eq!((failure.sqlstate.as_str(), &failure.json()["reason"]), ("LX409", &json!("refused")));
+}

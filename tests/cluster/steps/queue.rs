@@ -79,12 +79,8 @@ fn a_job_is_dead_when_its_answer_was_asked_for_long_enough() {
     assert_eq!(credits(&mut world.caller()), Some(10));
 }
 
-/// The answer of the second provider is awaited when that of the first was asked for long enough, and the first goes before it.
-#[test]
-fn a_job_hands_nothing_in_anew_while_another_provider_is_awaited() {
-    let more = json!({"poll_for_s": 2, "when_pending": "next"});
-    let (world, slow) = world(Ready::AfterPolls(1_000), more);
-    let other = Slow::new(Ready::After(Duration::from_secs(9)));
+/// A second provider of the same kind, which is asked after the first.
+fn add_other(world: &World, other: &Slow) {
     let playing = other.clone();
     world
         .provider
@@ -95,11 +91,47 @@ fn a_job_hands_nothing_in_anew_while_another_provider_is_awaited() {
     config["steps"][0]["request"]["url"] = json!(world.provider.url("/other/jobs"));
     config["steps"][1]["request"]["url"] = json!(world.provider.url("/other/job"));
     world.add_provider("other", &config);
+}
+
+/// The answer of the second provider is awaited when that of the first was asked for long enough, and the first goes before it.
+#[test]
+fn a_job_hands_nothing_in_anew_while_another_provider_is_awaited() {
+    let more = json!({"poll_for_s": 2, "when_pending": "next"});
+    let (world, slow) = world(Ready::AfterPolls(1_000), more);
+    let other = Slow::new(Ready::After(Duration::from_secs(9)));
+    add_other(&world, &other);
     enqueue(&mut world.caller(), 1..=2);
     wait_for_jobs(&world, "done", 2);
     assert_eq!((slow.most_of_one(), other.most_of_one()), (1, 1));
     assert_eq!(world.number("SELECT max(attempts)::int8 FROM leadlex.job"), 1);
     assert_eq!(credits(&mut world.caller()), Some(8));
+}
+
+/// It waits for the first alone: when that is over the second is asked, in the queue as in a call.
+#[test]
+fn the_next_provider_is_asked_when_an_answer_was_asked_for_long_enough() {
+    let (world, slow) = world(Ready::AfterPolls(1_000), json!({"poll_for_s": 2}));
+    world.add_provider("other", &world.provider.config(PATH));
+    enqueue(&mut world.caller(), 1..=1);
+    wait_for_jobs(&world, "done", 1);
+    world.cluster.set("leadlex.total_timeout", "10s");
+    assert_eq!(enrich(&mut world.caller(), 2).unwrap()["source"], "other");
+    assert_eq!((slow.submissions(), world.provider.count_of(PATH)), (2, 2));
+}
+
+/// The call itself has waited that long; its rest is queued afterwards.
+#[test]
+fn the_rest_of_a_call_hands_nothing_in_anew_that_was_over_in_the_call() {
+    let more = json!({"poll_for_s": 2, "when_pending": "next"});
+    let (world, slow) = world(Ready::AfterPolls(1_000), more);
+    let other = Slow::new(Ready::After(Duration::from_secs(9)));
+    add_other(&world, &other);
+    world.cluster.set("leadlex.total_timeout", "5s");
+    let result = try_enrich(&mut queueing(&world), 1);
+    assert_eq!(result["pending"], true, "{result}");
+    wait_for_jobs(&world, "done", 1);
+    assert_eq!((slow.most_of_one(), other.most_of_one()), (1, 1));
+    assert_eq!(world.phone(1), Some(phone("person1@acme.example")));
 }
 
 /// The second provider fails: that is what is tried again. Once the job is given up, to try it anew is to hand both in anew.
