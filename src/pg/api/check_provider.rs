@@ -174,6 +174,7 @@ fn one_request(
         held: Amount::ZERO,
         purpose: Purpose::Fetch,
         logs_in: false,
+        is_kept: false,
     };
     let ready = provider::prepare_logged_in(found, config, (inquiry, person, spender), left, Asker::ByHand);
     let (prepared, login) = match ready {

@@ -40,8 +40,8 @@ fn settle(ended: &Transaction, committed: bool) {
     }
     if committed {
         ended.used.iter().for_each(|used| budgets::used(&used.key, &used.uses));
-        // Where nothing was asked, as by a revert, no worker may be there.
-        if !ended.used.is_empty() {
+        // Nothing was asked then: no worker may be there.
+        if ended.used.iter().any(|used| used.uses.takes_back()) {
             workers::call_if_away();
         }
     }

@@ -118,6 +118,7 @@ impl Put<'_> {
             held: Amount::ZERO,
             purpose: Purpose::of(config, &inquiry, None),
             logs_in: false,
+            is_kept: false,
         };
         let asked = (&inquiry, &asking.past.person, spender);
         let (mut prepared, login) = match prepare_logged_in(provider, config, asked, left, asker) {

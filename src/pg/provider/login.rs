@@ -108,7 +108,7 @@ fn kept_for(
     let both = spending::reserve(provider, config, Spender { logs_in: true, ..next });
     both.and_then(|both| {
         drop(both);
-        spending::reserve(provider, config, next)
+        spending::reserve(provider, config, Spender { is_kept: true, ..next })
     })
     .map_err(|Refused { fault, later }| Refused {
         fault: config.held(fault),

@@ -177,11 +177,18 @@ impl ReceiptSink {
                 }
             }
         }
+        // A poll that fails when the time is over was the last one, but for the session's own trouble.
+        let before = self.ticket.as_ref().and_then(|place| place.before.as_ref());
+        if let (Progress::Failed(fault), Some(before)) = (&mut *came, before) {
+            let is_own = matches!(fault.kind, FaultKind::Busy | FaultKind::Internal | FaultKind::Stopped);
+            fault.given_up = !is_own && before.ends(&self.config) <= now_us();
+        }
         let (is_over, is_lost) = match came {
             Progress::Over(_) => (true, false),
             Progress::TicketUnknown(_) => (true, true),
             Progress::Pending { fault, .. } => (fault.given_up, fault.given_up),
-            Progress::Next { .. } | Progress::LogInAgain | Progress::Failed(_) => (false, false),
+            Progress::Failed(fault) => (fault.given_up, fault.given_up),
+            Progress::Next { .. } | Progress::LogInAgain => (false, false),
         };
         let released = self.ticket.as_ref().and_then(|place| place.held.clone()).filter(|_| is_over);
         // What is lost in another currency stays held until the worker gives it up.
@@ -271,7 +278,9 @@ impl ReceiptSink {
             Progress::Over(verdict) => self.keep_verdict(verdict, settled),
             // What it was paid for by then.
             Progress::TicketUnknown(_) => self.keep_so_far(inquiry, settled),
-            Progress::Pending { fault, .. } if fault.given_up => self.keep_so_far(inquiry, settled),
+            Progress::Pending { fault, .. } | Progress::Failed(fault) if fault.given_up => {
+                self.keep_so_far(inquiry, settled)
+            }
             Progress::Next { .. } | Progress::Pending { .. } | Progress::LogInAgain | Progress::Failed(_) => {
                 return (None, None);
             }
@@ -282,7 +291,7 @@ impl ReceiptSink {
         {
             let answered = matches!(came, Progress::Over(_));
             let marks = self.config.idempotency_header().is_some() && !answered;
-            let in_vain = matches!(came, Progress::Pending { .. });
+            let in_vain = matches!(came, Progress::Pending { .. } | Progress::Failed(_));
             let left = match marks || before.vendor_id.is_some() {
                 true => Content::Ticket(before.clone().given_up(now_us(), released.clone(), in_vain)),
                 false => Content::NoTicket(now_us(), released.clone()),

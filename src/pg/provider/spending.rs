@@ -56,6 +56,8 @@ pub struct Spender {
     pub purpose: Purpose,
     /// A login goes before it, which is to be affordable besides.
     pub logs_in: bool,
+    /// It is kept free for a request that is not sent yet.
+    pub is_kept: bool,
 }
 
 impl Spender {
@@ -70,6 +72,7 @@ impl Spender {
             held: Amount::ZERO,
             purpose: Purpose::Fetch,
             logs_in: false,
+            is_kept: false,
         }
     }
 }
@@ -322,7 +325,8 @@ fn attempt(
         now,
     };
     let per_request = price.map(Price::per_request).unwrap_or_default();
-    let unknown = Bill { requests: 1, cost: per_request, unknown: open, ..Bill::default() };
+    let sent = Bill { requests: 1, cost: per_request, unknown: open, ..Bill::default() };
+    let unknown = if spender.is_kept { Bill::default() } else { sent };
     match budgets::reserve(&wish, unknown) {
         Ok(held) => {
             let tab = TAB.with_borrow(Clone::clone);

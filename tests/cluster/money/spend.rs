@@ -97,6 +97,26 @@ fn what_is_under_way_when_its_session_ends_may_have_been_billed() {
     }
 }
 
+/// Only the login went out; the request after it, of which the money is kept free, did not.
+#[test]
+fn a_session_that_ends_while_it_logs_in_has_sent_the_login_alone() {
+    let world = world(10, json!({"currency": "USD", "per_request": 0.01, "per_match": 0.28}));
+    let login = json!({
+        "login": {"request": {"method": "POST", "url": world.provider.url("/login")}, "take": {"token": "/token"}},
+        "request": {"headers": {"X-Api-Key": "{token}"}},
+    });
+    configure(&world, "main", login);
+    world.provider.on("/login", |_| Behaviour::Never);
+    let mut caller = world.caller();
+    let backend = pid(&mut caller);
+    std::thread::scope(|scope| {
+        scope.spawn(|| enrich(&mut caller, 1).map_err(drop));
+        world.provider.wait_for(1, Duration::from_secs(10));
+        world.run(&format!("SELECT pg_terminate_backend({backend}, 5000)"));
+    });
+    spend_is(&world, Duration::from_secs(3), "main 1/0/0/0 0.01");
+}
+
 #[test]
 fn what_is_never_answered_may_have_been_billed() {
     let world = world(10, json!({"currency": "USD", "per_request": 0.01, "per_match": 0.28}));

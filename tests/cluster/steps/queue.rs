@@ -107,6 +107,20 @@ fn a_job_hands_nothing_in_anew_while_another_provider_is_awaited() {
     assert_eq!(credits(&mut world.caller()), Some(8));
 }
 
+/// No poll says whether it is ready: they end with the time all the same.
+#[test]
+fn polls_that_fail_end_with_the_time_too() {
+    let more = json!({"poll_for_s": 2, "when_pending": "next"});
+    let (world, slow) = world(Ready::AfterPolls(1_000), more);
+    world.provider.on(POLL, |_| Behaviour::json(200, json!({"what": "is this"})));
+    let other = Slow::new(Ready::After(Duration::from_secs(9)));
+    add_other(&world, &other);
+    enqueue(&mut world.caller(), 1..=1);
+    wait_for_jobs(&world, "done", 1);
+    let polls = world.provider.count_of(POLL);
+    assert!((slow.submissions(), other.submissions()) == (1, 1) && polls <= 4, "{polls} polls");
+}
+
 /// It waits for the first alone: when that is over the second is asked, in the queue as in a call.
 #[test]
 fn the_next_provider_is_asked_when_an_answer_was_asked_for_long_enough() {

@@ -45,6 +45,11 @@ impl Uses {
         self.used.iter().map(|n| u64::from(*n)).sum()
     }
 
+    /// Whether something was taken back.
+    pub fn takes_back(&self) -> bool {
+        self.reverted.iter().any(|n| *n > 0)
+    }
+
     pub fn add(&mut self, other: &Uses) {
         add(&mut self.used, &other.used);
         add(&mut self.reverted, &other.reverted);
