@@ -109,11 +109,12 @@ fn a_set_waits_for_its_part_of_the_minute() {
 
 #[test]
 fn a_minute_that_is_used_up_is_told_at_once() {
-    let world = world(10, &["leadlex.total_timeout = '2s'"]);
+    // On a busy machine two seconds can be over before a contact's turn.
+    let world = world(10, &["leadlex.total_timeout = '40s'"]);
     configure(&world, json!({"max_requests_per_minute": 5}));
     let begun = Instant::now();
     assert_eq!(enriched(&mut world.caller(), 1..=10), 5);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "it waits for nothing: {:?}", begun.elapsed());
     assert_eq!(stats(&world)["failures_by_kind"], json!({"provider_limit": 5}));
 }
 
