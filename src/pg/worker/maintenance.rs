@@ -208,14 +208,17 @@ fn close_books(database: u32) {
     if !lockouts::is_locked_out(database) {
         let _ = refusal_writer::write_last(database);
     }
-    let _ = spend_writer::write(database, Close::Unused);
-    // Sessions end at the same time: what has become of their requests is booked, in place of all that is leased.
+    // Sessions end at the same time: what has become of their requests is booked, in place of all that is leased. Answers and
+    // tickets first: what they hold keeps a lease open.
     let until = Instant::now() + LAST_REQUESTS;
-    while budgets::is_open(database) && !lockouts::is_locked_out(database) && Instant::now() < until {
-        std::thread::sleep(LOOK);
+    loop {
+        let _ = receipt_writer::write(database);
         let _ = spend_writer::write(database, Close::Unused);
+        if !budgets::is_open(database) || lockouts::is_locked_out(database) || Instant::now() >= until {
+            break;
+        }
+        std::thread::sleep(LOOK);
     }
-    let _ = receipt_writer::write(database);
     let _ = event_writer::write(database);
     let _ = tally_writer::write(database);
     mark(database, |d| d.has_work = true);
