@@ -363,7 +363,7 @@ COMMENT ON FUNCTION leadlex.provider_report() IS 'What leadlex.provider_stats sh
 REVOKE ALL ON FUNCTION leadlex.provider_report() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.provider_report() TO PUBLIC;
 
-CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint, outcomes_dropped bigint, questions_unshared bigint)
+CREATE FUNCTION leadlex.worker_report() RETURNS TABLE (process text, pid integer, database text, state text, runs bigint, ledger_rows_settled bigint, rate_records bigint, keys_purged bigint, last_run timestamptz, last_error text, receipts_written bigint, receipts_waiting bigint, receipts_dropped bigint, receipts_expired bigint, role text, contacts bigint, outcomes_dropped bigint, questions_unshared bigint, put_off bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'worker_report_wrapper';
 COMMENT ON FUNCTION leadlex.worker_report() IS 'What leadlex.worker_status shows.';

@@ -151,6 +151,12 @@ BEGIN
     FROM leadlex.worker_report() AS r
     WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text AND r.receipts_dropped OPERATOR(pg_catalog.>) 0
     UNION ALL
+    SELECT 'warning', r.process,
+           pg_catalog.format('%s answers or outcomes are not written yet, as an open transaction holds the rows that they change', r.put_off),
+           'End that transaction: it has called leadlex.revert_..., forget_..., suppress... or drop_workspace. SELECT pid, usename, xact_start, query FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;'
+    FROM leadlex.worker_report() AS r
+    WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text AND r.put_off OPERATOR(pg_catalog.>) 0
+    UNION ALL
     SELECT 'warning', 'leadlex.max_job_workers', 'it is 0, and jobs wait', 'Raise it.'
     WHERE pg_catalog.current_setting('leadlex.max_job_workers') OPERATOR(pg_catalog.=) '0'
       AND EXISTS (SELECT FROM leadlex.job_set AS j WHERE j.next_attempt_at IS NOT NULL)

@@ -164,7 +164,7 @@ COMMENT ON COLUMN leadlex.provider_stats.last_error_at IS 'when that was';
 
 CREATE VIEW leadlex.worker_status WITH (security_barrier = true) AS
     SELECT w.process, w.pid, w.database, w.state, w.runs, w.ledger_rows_settled, w.rate_records, w.keys_purged, w.last_run, w.last_error,
-           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts, w.outcomes_dropped, w.questions_unshared
+           w.receipts_written, w.receipts_waiting, w.receipts_dropped, w.receipts_expired, w.role, w.contacts, w.outcomes_dropped, w.questions_unshared, w.put_off
     FROM leadlex.worker_report() AS w;
 COMMENT ON VIEW leadlex.worker_status IS 'The background workers: their launcher; per database the one that keeps the books, and what it has done since the server started; per database and role the one that runs queued jobs. Administrators and pg_monitor see all of it, granted roles that of their own database and of their own jobs, without error texts.';
 COMMENT ON COLUMN leadlex.worker_status.process IS 'launcher, worker or job worker';
@@ -183,6 +183,7 @@ COMMENT ON COLUMN leadlex.worker_status.role IS 'of a job worker: the role whose
 COMMENT ON COLUMN leadlex.worker_status.contacts IS 'of a job worker: contacts finished, since the server started';
 COMMENT ON COLUMN leadlex.worker_status.outcomes_dropped IS 'outcomes that leadlex.last_outcome lacks, since leadlex.receipt_buffer was full';
 COMMENT ON COLUMN leadlex.worker_status.questions_unshared IS 'of the launcher: requests since the server started that nobody else could wait for, as there was no room to note the question';
+COMMENT ON COLUMN leadlex.worker_status.put_off IS 'of what waits to be written: what is tried again later, as an open transaction holds the rows that it changes';
 COMMENT ON COLUMN leadlex.worker_status.last_run IS 'end of the last round';
 COMMENT ON COLUMN leadlex.worker_status.last_error IS 'what stopped the last round that failed';
 

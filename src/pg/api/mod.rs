@@ -74,11 +74,29 @@ fn wait_for_the_books(on_their_way: impl Fn() -> bool, nothing: &str) {
     let mut patience = turns::Patience::new();
     while on_their_way() {
         if !patience.lasts() {
+            refuse_if_put_off(nothing);
             turns::give_up("the background worker did not write waiting receipts in time", nothing);
         }
         workers::wake();
         wait::nap(Duration::from_millis(20));
     }
+}
+
+/// 55000 where a transaction that stays open, perhaps this one, holds what answers change.
+fn refuse_if_put_off(nothing: &str) {
+    let database = sys::database::this_database();
+    let put_off = receipts::with(|arena| arena.put_off(database));
+    if put_off == 0 {
+        return;
+    }
+    raise::refuse(raise::Refusal {
+        sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        message: "receipts that wait could not be written in time".to_owned(),
+        detail: Some(format!("An open transaction holds the rows that {put_off} of them change.")),
+        hint: Some(format!(
+            "{nothing} End that transaction: it has called leadlex.revert_..., forget_... or drop_workspace. If it is this one, call this in another one. See leadlex.check()."
+        )),
+    })
 }
 
 /// The same for all answers that have come in until now, about whomever.

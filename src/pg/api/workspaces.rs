@@ -168,6 +168,7 @@ type StatusRow = (
     Option<i64>,
     Option<i64>,
     Option<i64>,
+    Option<i64>,
 );
 
 /// leadlex.worker_status: one row for the launcher, for each database's worker, and for each role's job
@@ -199,6 +200,7 @@ fn worker_report() -> TableIterator<
         name!(contacts, Option<i64>),
         name!(outcomes_dropped, Option<i64>),
         name!(questions_unshared, Option<i64>),
+        name!(put_off, Option<i64>),
     ),
 > {
     // Not for what it reads, but for what it returns: an older schema declares other columns.
@@ -214,7 +216,7 @@ fn worker_report() -> TableIterator<
     let unshared = Some(single_flight::full() as i64);
     let mut rows: Vec<StatusRow> = vec![(
         "launcher", pid, None, state, None, None, None, None, None, None, None, None, None, None, None, None,
-        None, unshared,
+        None, unshared, None,
     )];
     // SAFETY: a global of a backend.
     let here = unsafe { pg_sys::MyDatabaseId }.to_u32();
@@ -250,9 +252,10 @@ fn error_text(error: &[u8]) -> Option<String> {
 }
 
 fn books_row(d: &Database, watches: bool) -> StatusRow {
-    let (waiting, dropped, outcomes_dropped) = receipts::with(|arena| {
-        (arena.waiting(d.oid) as i64, arena.dropped(d.oid) as i64, arena.notes_dropped(d.oid) as i64)
-    });
+    let (waiting, put_off) =
+        receipts::with(|arena| (arena.waiting(d.oid) as i64, arena.put_off(d.oid) as i64));
+    let (dropped, outcomes_dropped) =
+        receipts::with(|arena| (arena.dropped(d.oid) as i64, arena.notes_dropped(d.oid) as i64));
     (
         "worker",
         (d.worker_pid > 0).then_some(d.worker_pid),
@@ -272,6 +275,7 @@ fn books_row(d: &Database, watches: bool) -> StatusRow {
         None,
         Some(outcomes_dropped),
         None,
+        Some(put_off),
     )
 }
 
@@ -296,6 +300,7 @@ fn jobs_row(q: &Queue, watches: bool) -> StatusRow {
         None,
         Some(role),
         Some(q.contacts as i64),
+        None,
         None,
         None,
     )

@@ -79,6 +79,15 @@ static FILE: Statement = Statement::new(
        AND NOT (r.answer IS NOT NULL AND EXCLUDED.answer IS NULL AND EXCLUDED.matched)",
 );
 
+static REQUIRE_FREE: Statement = Statement::new(
+    "LOCK TABLE leadlex.receipt, leadlex.ticket, leadlex.outcome, leadlex.spend_hold, leadlex.value_name IN ROW EXCLUSIVE MODE NOWAIT",
+);
+
+/// Raises 55P03 where somebody has locked a table into which answers are written.
+pub fn require_free() {
+    as_owner(|| REQUIRE_FREE.run(&[]));
+}
+
 /// Writes receipts, each question at most once among them.
 pub fn file(filed: &[(Hash, Filed)]) {
     let receipts: Vec<(&Hash, &Filed, &Receipt)> =

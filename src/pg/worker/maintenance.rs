@@ -209,12 +209,14 @@ fn close_books(database: u32) {
         let _ = refusal_writer::write_last(database);
     }
     // Sessions end at the same time: what has become of their requests is booked, in place of all that is leased. Answers and
-    // tickets first: what they hold keeps a lease open.
+    // tickets first: what they hold keeps a lease open. So do those that hold up an answer.
     let until = Instant::now() + LAST_REQUESTS;
     loop {
+        receipts::with(|arena| arena.end_pauses(database));
         let _ = receipt_writer::write(database);
         let _ = spend_writer::write(database, Close::Unused);
-        if !budgets::is_open(database) || lockouts::is_locked_out(database) || Instant::now() >= until {
+        let waits = budgets::is_open(database) || receipts::with(|arena| arena.waiting(database)) > 0;
+        if !waits || lockouts::is_locked_out(database) || Instant::now() >= until {
             break;
         }
         std::thread::sleep(LOOK);

@@ -1,8 +1,8 @@
 //! Receipts from shared memory into the books.
 
 use crate::pg::installation;
-use leadlex_domain::sqlstate;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 use crate::pg::installation::Found;
 use crate::pg::provider::shared_values;
@@ -24,35 +24,52 @@ use leadlex_domain::event;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::receipt::Filed;
 
-/// Somebody else holds the row.
-const LOCK_NOT_AVAILABLE: &str = sqlstate::LOCK_NOT_AVAILABLE;
 /// Receipts written by one statement.
 const BATCH: usize = 1_000;
+/// How long a batch waits for what others hold.
+const PATIENCE: &str = "50ms";
+/// And a part of it, when the batch has failed.
+const PATIENCE_OF_PART: &str = "2ms";
+/// It is written in parts for so long at a time: meanwhile the worker does nothing else.
+const IN_PARTS: Duration = Duration::from_millis(200);
+/// After so many microseconds an answer that somebody holds up is tried again, with others of them alone.
+const PAUSE_US: i64 = 500_000;
 
-/// Writes what waits, refusals first; how many. What fails stays where it is.
+/// Writes what waits, refusals first; how many. Somebody may have changed what is written of a question, in a transaction that
+/// stays open: an answer to it waits alone, and counts where it is. What fails otherwise stays where it is.
 pub fn write(database: u32) -> Result<u64, Failed> {
     let mut written = 0;
     loop {
         written += refusal_writer::write(database)?;
         let taken = receipts::with(|arena| arena.take(database, BATCH));
         if taken.is_empty() {
-            return Ok(written);
+            break;
         }
-        let done = match write_batch(&taken) {
-            Ok(done) => {
-                receipts::with(|arena| arena.done(&taken));
-                done.settle();
-                done
-            }
-            Err(failure) if failure.by_data => one_by_one(taken)?,
-            Err(failure) => {
-                receipts::with(|arena| arena.put_back(&taken));
-                return Err(failure);
-            }
-        };
-        written += done.count;
-        list(&done.crowded)?;
+        written += write_taken(taken)?;
     }
+    let put_off = receipts::with(|arena| arena.take_put_off(database, BATCH, clock::now_us()));
+    Ok(if put_off.is_empty() { written } else { written + write_taken(put_off)? })
+}
+
+fn write_taken(taken: Vec<Taken>) -> Result<u64, Failed> {
+    let done = match write_batch(PATIENCE, &taken) {
+        Ok(done) => {
+            receipts::with(|arena| arena.done(&taken));
+            done.settle();
+            done
+        }
+        Err(failure) if failure.by_data => in_parts(taken)?,
+        // Where a table is locked, each part would wait for it.
+        Err(failure) if failure.is_held_up() && attempt(store::receipts::require_free).is_ok() => {
+            in_parts(taken)?
+        }
+        Err(failure) => {
+            receipts::with(|arena| arena.put_back(&taken));
+            return Err(failure);
+        }
+    };
+    list(&done.crowded)?;
+    Ok(done.count)
 }
 
 /// Values that have turned out to be many people's, by themselves: an administrator may be deciding about one of them in a
@@ -72,7 +89,7 @@ fn list(crowded: &[Crowded]) -> Result<(), Failed> {
         }
     });
     match listed {
-        Err(failure) if failure.sqlstate != LOCK_NOT_AVAILABLE => Err(failure),
+        Err(failure) if !failure.is_held_up() => Err(failure),
         _ => Ok(()),
     }
 }
@@ -98,8 +115,11 @@ impl Done {
 }
 
 /// What belongs to an extension that was dropped, or that is not committed, is nobody's.
-fn write_batch(taken: &[Taken]) -> Result<Done, Failed> {
-    attempt(|| file(taken))
+fn write_batch(patience: &str, taken: &[Taken]) -> Result<Done, Failed> {
+    attempt(|| {
+        settings::set_local(c"lock_timeout", patience);
+        file(taken)
+    })
 }
 
 fn file(taken: &[Taken]) -> Done {
@@ -121,29 +141,47 @@ fn file(taken: &[Taken]) -> Done {
     Done { count: kept.count() as u64, crowded, holds, spent }
 }
 
-/// One of them cannot be stored: the others are not to suffer.
-fn one_by_one(taken: Vec<Taken>) -> Result<Done, Failed> {
+/// Some of them cannot be stored, or are held up: the others are not to suffer.
+fn in_parts(taken: Vec<Taken>) -> Result<Done, Failed> {
+    let until = Instant::now() + IN_PARTS;
     let mut written = Done::default();
-    let mut rest = taken.into_iter();
-    while let Some(entry) = rest.next() {
-        let entry = [entry];
-        match write_batch(&entry) {
+    let mut parts = vec![taken];
+    while let Some(mut part) = parts.pop() {
+        if Instant::now() >= until {
+            put_off(&part, PAUSE_US / 2);
+            continue;
+        }
+        match write_batch(PATIENCE_OF_PART, &part) {
             Ok(done) => {
                 done.settle();
                 written.count += done.count;
                 written.crowded.extend(done.crowded);
             }
-            Err(failure) if failure.by_data => {
-                receipts::with(|arena| arena.count_drop(entry[0].key.database));
-                pgrx::warning!("leadlex_enrich worker: a receipt cannot be stored: {}", failure.message);
-            }
-            Err(failure) => {
-                let unwritten: Vec<Taken> = entry.into_iter().chain(rest).collect();
-                receipts::with(|arena| arena.put_back(&unwritten));
+            Err(failure) if !failure.by_data && !failure.is_held_up() => {
+                parts.push(part);
+                receipts::with(|arena| parts.iter().for_each(|part| arena.put_back(part)));
                 return Err(failure);
             }
+            Err(_) if part.len() > 1 => {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+                continue;
+            }
+            Err(failure) if failure.by_data => {
+                receipts::with(|arena| arena.count_drop(part[0].key.database));
+                pgrx::warning!("leadlex_enrich worker: a receipt cannot be stored: {}", failure.message);
+            }
+            Err(_) => {
+                put_off(&part, PAUSE_US);
+                continue;
+            }
         }
-        receipts::with(|arena| arena.done(&entry));
+        receipts::with(|arena| arena.done(&part));
     }
     Ok(written)
+}
+
+/// They are tried again after so many microseconds.
+fn put_off(part: &[Taken], pause_us: i64) {
+    receipts::with(|arena| arena.put_back_until(part, clock::now_us() + pause_us));
 }

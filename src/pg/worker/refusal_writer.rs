@@ -13,7 +13,6 @@ use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use crate::pg::worker::session::{Failed, attempt};
 use leadlex_domain::receipt::Filed;
-use leadlex_domain::sqlstate;
 
 /// Refusals written by one transaction.
 const BATCH: usize = 1_000;
@@ -41,7 +40,7 @@ pub fn write(database: u32) -> Result<u64, Failed> {
             receipts::with(|arena| arena.done(&taken));
             Ok(count)
         }
-        Err(failure) if failure.by_data || is_held_up(&failure) => one_by_one(taken),
+        Err(failure) if failure.by_data || failure.is_held_up() => one_by_one(taken),
         Err(failure) => {
             receipts::with(|arena| arena.put_back(&taken));
             Err(failure)
@@ -62,12 +61,6 @@ pub fn write_last(database: u32) -> Result<u64, Failed> {
         }
         std::thread::sleep(LAST_PAUSE);
     }
-}
-
-/// Others hold a row or the table.
-fn is_held_up(failure: &Failed) -> bool {
-    let codes = [sqlstate::LOCK_NOT_AVAILABLE, sqlstate::SERIALIZATION_FAILURE, sqlstate::DEADLOCK_DETECTED];
-    codes.contains(&failure.sqlstate.as_str())
 }
 
 fn file_within(patience: &str, taken: &[Taken]) -> Result<u64, Failed> {
@@ -109,7 +102,7 @@ fn one_by_one(taken: Vec<Taken>) -> Result<u64, Failed> {
                 receipts::with(|arena| arena.count_drop(entry[0].key.database));
                 pgrx::warning!("leadlex_enrich worker: a refusal cannot be stored: {}", failure.message);
             }
-            Err(failure) if is_held_up(&failure) => {
+            Err(failure) if failure.is_held_up() => {
                 receipts::with(|arena| arena.put_back_until(&entry, clock::now_us() + PAUSE_US));
                 continue;
             }

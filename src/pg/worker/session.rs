@@ -9,6 +9,7 @@ use pgrx::{PgTryBuilder, pg_sys};
 use crate::pg::shared::{layout, workers};
 use crate::pg::store::cache;
 use crate::pg::sys::spi;
+use leadlex_domain::sqlstate;
 
 /// Changes the entry of a database in shared memory, if it has one or a place is free for it.
 pub fn mark(database: u32, change: impl FnOnce(&mut layout::Database)) {
@@ -39,6 +40,15 @@ pub struct Failed {
     pub sqlstate: String,
     /// Because of what was to be written (SQLSTATE class 22 or 23): to try again is no use.
     pub by_data: bool,
+}
+
+impl Failed {
+    /// Others hold a row or the table.
+    pub fn is_held_up(&self) -> bool {
+        let codes =
+            [sqlstate::LOCK_NOT_AVAILABLE, sqlstate::SERIALIZATION_FAILURE, sqlstate::DEADLOCK_DETECTED];
+        codes.contains(&self.sqlstate.as_str())
+    }
 }
 
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.

@@ -1,6 +1,7 @@
 //! What a provider answered is kept, whatever becomes of the transaction that asked.
 
 mod forgetting;
+mod held_up;
 
 use std::thread;
 use std::time::Duration;

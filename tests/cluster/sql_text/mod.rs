@@ -32,7 +32,7 @@ fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
 
 /// SQL, or a part of it: neither a message to people nor a name.
 fn is_sql(text: &str) -> bool {
-    const WORDS: [&str; 26] = [
+    const WORDS: [&str; 27] = [
         "SELECT",
         "INSERT",
         "UPDATE",
@@ -59,6 +59,7 @@ fn is_sql(text: &str) -> bool {
         "COLLATE",
         "CAST",
         "NOT",
+        "LOCK",
     ];
     let has_word =
         text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| WORDS.contains(&word));

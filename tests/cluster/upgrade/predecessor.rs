@@ -210,11 +210,7 @@ fn old_functions(files: &mut Files) {
     files.replace(functions, "leadlex.pause_queue() RETURNS", "leadlex.pause_queue(why text) RETURNS");
     files.replace(functions, "FUNCTION leadlex.pause_queue() ", "FUNCTION leadlex.pause_queue(text) ");
     // Another result, of a function that a view reads.
-    files.replace(
-        functions,
-        ", outcomes_dropped bigint, questions_unshared bigint)",
-        ", outcomes_dropped bigint)",
-    );
+    files.replace(functions, ", questions_unshared bigint, put_off bigint)", ", questions_unshared bigint)");
     // Another name of an argument; a default more.
     files.replace(functions, "leadlex.drop_provider(name text)", "leadlex.drop_provider(provider text)");
     files.replace(
@@ -255,8 +251,8 @@ fn old_functions(files: &mut Files) {
 
 fn old_views(files: &mut Files) {
     let views = "30_views.sql";
-    files.replace(views, ", w.outcomes_dropped, w.questions_unshared\n", ", w.outcomes_dropped\n");
-    files.remove(views, "COMMENT ON COLUMN leadlex.worker_status.questions_unshared");
+    files.replace(views, ", w.questions_unshared, w.put_off\n", ", w.questions_unshared\n");
+    files.remove(views, "COMMENT ON COLUMN leadlex.worker_status.put_off");
     files.replace(
         views,
         "CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true)",

@@ -251,14 +251,23 @@ impl Arena<'_> {
         self.chain(key).filter(|(_, entry)| entry.refuses).map(|(index, _)| self.payload(index)).collect()
     }
 
-    /// Hands answers of a database to its worker, at most so many.
+    /// Hands answers of a database to its worker, at most so many of those that are not put off.
     pub fn take(&mut self, database: u32, most: usize) -> Vec<Taken> {
-        let mut waiting = self.kept_of(database, |entry| !entry.refuses);
+        let mut waiting = self.kept_of(database, |entry| !entry.refuses && entry.not_before == 0);
         waiting.truncate(most);
         self.hand_out(waiting)
     }
 
-    /// The same of refusals whose pause is over, in the order in which they came.
+    /// The same of answers that were put off and whose pause is over, in the order in which they came.
+    pub fn take_put_off(&mut self, database: u32, most: usize, now: i64) -> Vec<Taken> {
+        let is_due = |entry: &Entry| !entry.refuses && (1..=now).contains(&entry.not_before);
+        let mut waiting = self.kept_of(database, is_due);
+        waiting.sort_unstable_by_key(|index| self.entries[*index as usize].number);
+        waiting.truncate(most);
+        self.hand_out(waiting)
+    }
+
+    /// The same of refusals that are not put off, or whose pause is over, in the order in which they came.
     pub fn take_refusals(&mut self, database: u32, most: usize, now: i64) -> Vec<Taken> {
         if self.has_no_refusal() {
             return Vec::new();
@@ -360,70 +369,6 @@ impl Arena<'_> {
         }
     }
 
-    /// How many wait to be written, or are being written.
-    pub fn waiting(&self, database: u32) -> usize {
-        let of = |index: &u32| self.entries[*index as usize].key.database == database;
-        self.in_use().iter().filter(|index| of(index)).count()
-    }
-
-    /// Whether no refusal waits, in any database.
-    pub fn has_no_refusal(&self) -> bool {
-        self.head.refusals == 0
-    }
-
-    /// Whether the worker is still to write one of these refusals, and nobody has been seen to hold it up.
-    pub fn is_to_write(&self, keys: &[Key], reach: Hash) -> bool {
-        let such = |entry: &Entry| entry.reach() == Some(reach) && entry.not_before == 0;
-        !self.has_no_refusal() && keys.iter().any(|key| self.position(key, such).is_some())
-    }
-
-    /// Whether one waits, or is being written, in this database.
-    pub fn has_refusal_of(&self, database: u32) -> bool {
-        let of = |entry: &Entry| entry.refuses && entry.key.database == database;
-        !self.has_no_refusal() && self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
-    }
-
-    /// The latest that has come in, of all databases.
-    pub fn newest(&self) -> u64 {
-        self.head.next_number - 1
-    }
-
-    /// Whether any answer that had come in by then is not in the books.
-    pub fn waits_up_to(&self, database: u32, number: u64) -> bool {
-        let of = |entry: &Entry| !entry.refuses && entry.key.database == database && entry.number <= number;
-        self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
-    }
-
-    /// Whether an answer about this row is not in the books yet.
-    pub fn waiting_for(&self, database: u32, row: ContactRow) -> bool {
-        self.answers_of(database).any(|entry| entry.row == row)
-    }
-
-    /// The workspaces with an answer about a row of this hash that is not in the books yet; some more than once.
-    pub fn workspaces_waiting_for(&self, database: u32, hash: Hash) -> Vec<Uuid> {
-        let waiting = self.answers_of(database).filter(|entry| entry.row.hash == hash);
-        waiting.map(|entry| entry.row.workspace).collect()
-    }
-
-    fn answers_of(&self, database: u32) -> impl Iterator<Item = &Entry> {
-        let entries = self.in_use().into_iter().map(|index| &self.entries[index as usize]);
-        entries.filter(move |entry| !entry.refuses && entry.key.database == database)
-    }
-
-    /// Whether any of these questions has an answer that is not in the books yet.
-    pub fn waiting_on(&self, keys: &[Key]) -> bool {
-        keys.iter().any(|key| self.position(key, |entry| !entry.refuses).is_some())
-    }
-
-    /// The databases for which something waits, each once, in order.
-    pub fn databases(&self) -> Vec<u32> {
-        let mut found: Vec<u32> =
-            self.in_use().iter().map(|&index| self.entries[index as usize].key.database).collect();
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
     /// A request about this row is about to be sent: `now_s` seconds after the machine was started.
     pub fn note_request(&mut self, row: ContactRow, now_s: u32) {
         erasures::note_request(self.asked, row.key(), now_s);
@@ -470,6 +415,8 @@ fn counted(counts: &[(u32, u64); COUNTED], database: u32) -> u64 {
 
 #[path = "arena_places.rs"]
 mod places;
+#[path = "arena_waiting.rs"]
+mod waiting;
 
 #[cfg(test)]
 #[path = "arena_tests.rs"]
