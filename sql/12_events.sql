@@ -11,7 +11,7 @@ CREATE TABLE leadlex.event (
 );
 COMMENT ON TABLE leadlex.event IS 'The last 1,000 events: what happened that an administrator may have to act on. Each is also a line in the server log, and NOTIFY leadlex with {"event": …, "id": …}. At most one a minute for each kind and workspace or provider. Granted roles see those of their workspaces; administrators and pg_monitor see all.';
 COMMENT ON COLUMN leadlex.event.id IS 'the event (uuid v7, so ordered by time), also in the notification';
-COMMENT ON COLUMN leadlex.event.at IS 'when it was told, within 2 s of when it happened';
+COMMENT ON COLUMN leadlex.event.at IS 'when it was told: within 2 s of when it happened, or up to a minute later, as one of its kind was told shortly before';
 COMMENT ON COLUMN leadlex.event.event IS 'credits_low, credits_out, budget_low, budget_out, provider_paused, provider_back, vendor_balance_low, jobs_dead, stopped, resumed, shared_value';
 COMMENT ON COLUMN leadlex.event.workspace_id IS 'which workspace it is about; NULL = none, or all';
 COMMENT ON COLUMN leadlex.event.provider IS 'which provider it is about, by name; NULL = none';

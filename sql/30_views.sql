@@ -50,9 +50,13 @@ CREATE POLICY granted ON leadlex.shared_value AS RESTRICTIVE FOR SELECT
 -- The policies of its tables are barrier enough. One of its own would keep conditions, order and limit of a query from the
 -- indexes.
 CREATE VIEW leadlex.credit_ledger WITH (security_invoker = true) AS
-    SELECT p.id, p.workspace_id, p.amount, p.request_id, p.note, p.created_at FROM leadlex.credit_pending AS p
-    UNION ALL
-    SELECT s.id, s.workspace_id, s.amount, s.request_id, s.note, s.created_at FROM leadlex.credit_settled AS s;
+    SELECT l.id, l.workspace_id, l.amount, l.request_id, l.note, l.created_at
+    FROM (SELECT p.id, p.workspace_id, p.amount, p.request_id, p.note, p.created_at FROM leadlex.credit_pending AS p
+          UNION ALL
+          SELECT s.id, s.workspace_id, s.amount, s.request_id, s.note, s.created_at FROM leadlex.credit_settled AS s) AS l
+    -- A policy is asked row by row: for whom there is nothing, nothing is read.
+    WHERE (SELECT NOT pg_catalog.row_security_active('leadlex.credit_settled'::pg_catalog.regclass)
+                  OR leadlex.has_access('leadlex.credit_settled'::pg_catalog.regclass, 'SELECT'));
 COMMENT ON VIEW leadlex.credit_ledger IS 'Every movement of credits: grants positive, charges -1. Balance = sum(amount), in a workspace with a credit limit.';
 COMMENT ON COLUMN leadlex.credit_ledger.id IS 'the movement (uuid v7, so ordered by time)';
 COMMENT ON COLUMN leadlex.credit_ledger.workspace_id IS 'whose credits';
@@ -214,7 +218,10 @@ CREATE VIEW leadlex.enriched WITH (security_invoker = true) AS
             AND ROW(n.created_at, n.request_id) OPERATOR(pg_catalog.>) ROW(e.created_at, e.request_id)
             AND f.field OPERATOR(pg_catalog.=) ANY (n.fields_updated)
             AND (n.reverted_at IS NULL OR NOT f.field OPERATOR(pg_catalog.=) ANY (coalesce(n.reverted_fields, n.fields_updated)))
-            AND (n.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL);
+            AND (n.new_values OPERATOR(pg_catalog.->>) f.field) IS NOT NULL)
+      -- A policy is asked row by row: for whom there is nothing, nothing is read.
+      AND (SELECT NOT pg_catalog.row_security_active('leadlex.enrichment'::pg_catalog.regclass)
+                  OR leadlex.has_access('leadlex.enrichment'::pg_catalog.regclass, 'SELECT'));
 COMMENT ON VIEW leadlex.enriched IS 'The latest known value per contact and field, from the history: to join when a reload wiped the table. What was reverted does not count, what was forgotten is gone.';
 COMMENT ON COLUMN leadlex.enriched.workspace_id IS 'the workspace that was charged';
 COMMENT ON COLUMN leadlex.enriched.schema_name IS 'schema of the contact''s table';

@@ -35,7 +35,7 @@ pub fn init() {
         control::SETTLEMENT,
         occupancy::SETTLEMENT,
     ]);
-    shared::wait::on_exit(|| {
+    shared::wait::on_exit(single_flight::outlast, || {
         single_flight::leave();
         throttle::leave();
         logins::leave();

@@ -108,14 +108,13 @@ impl BatchResult {
         }
     }
 
-    /// The same, of which more comes later: `pending` where nothing was written, and no credit was lacking either.
+    /// The same, of which more comes later: `pending` where nothing was written, and no credit was lacking either. What is given up
+    /// does not come.
     #[must_use]
     pub fn pending(self, pending: Option<Pending>) -> BatchResult {
         let is_open = self.error.is_none() && self.status == Status::Unchanged
             || matches!(&self.error, Some((code, _)) if code == Code::ProviderUnavailable.name());
-        // Another provider may still have something.
-        let is_open =
-            is_open && (self.error.is_none() || self.given_up || pending.is_some_and(|p| !p.given_up));
+        let is_open = is_open && (self.error.is_none() || pending.is_some_and(|p| !p.given_up));
         let status = if pending.is_some() && is_open { Status::Pending } else { self.status };
         BatchResult { status, pending, ..self }
     }

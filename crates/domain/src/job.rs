@@ -100,7 +100,9 @@ pub enum JobOutcome {
 pub fn fate(line: &BatchResult) -> JobOutcome {
     let retry_after = line.retry_after_s.map(Duration::from_secs);
     let enriched = line.status == Status::Enriched;
-    let later = line.pending.filter(|_| enriched || line.status == Status::Pending);
+    // Where another provider may still have something, the job goes on.
+    let is_open = line.status == Status::Pending || line.given_up;
+    let later = line.pending.filter(|_| enriched || is_open);
     // Where nothing is owed, to ask again is another attempt.
     if let Some(pending) = later.filter(|pending| enriched || pending.owed || pending.given_up) {
         let error = still_pending(line, pending.given_up);

@@ -402,15 +402,16 @@ impl Waterfall {
         }
         // Who only knew the contact says less than why what others have is not used.
         let unused = self.set_aside.iter().any(|(_, reason)| *reason == NoMatchReason::OtherCompany);
-        // Nor does it make a call succeed of which what is wanted comes later.
+        // Nor does it make a call succeed of which what is wanted comes later, or where who could have it failed.
         let awaited = self.pending().is_some_and(|pending| !pending.given_up);
-        let known =
-            self.matched.filter(|_| !unused && !awaited && self.rejected.union(self.undone).is_empty());
+        let failed = self.asked.iter().any(|(_, fault)| fault.is_some());
+        let refused = self.rejected.union(self.undone);
+        let known = self.matched.filter(|_| !unused && !awaited && !failed && refused.is_empty());
         if let Some(origin) = self.first.or(known) {
             let Waterfall { values, origins, post, refused_before, .. } = self;
             return Ok(Gathered { values, origins, origin, post, refused_before });
         }
-        if self.asked.iter().any(|(_, fault)| fault.is_some()) {
+        if failed {
             return Err(Failure::provider_unavailable(&self.asked));
         }
         // As the call said with which it was refused.

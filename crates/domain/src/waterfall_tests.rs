@@ -351,10 +351,36 @@ fn what_was_not_wanted_is_no_value_of_a_call_whose_answer_comes_later() {
     waterfall.absorb("slow", unfinished(&title, pending(7), true));
     let failure = waterfall.result().unwrap_err();
     assert_eq!(failure.detail()["reason"].as_str(), Some("pending"));
-    // What is given up comes no more: then it knew the contact, and had nothing.
+    // Nor where it is given up: nothing says that it has none.
     let mut waterfall = Waterfall::new(Mode::FirstMatch, 0.0, wanted);
     waterfall.absorb("slow", unfinished(&title, Fault { given_up: true, ..pending(0) }, true));
-    assert!(waterfall.result().unwrap().values.fields().is_empty());
+    let failure = waterfall.result().unwrap_err();
+    assert_eq!(failure.detail()["providers"][0]["given_up"].as_bool(), Some(true));
+}
+
+/// What another one has that nobody wanted is no data (section 2).
+#[test]
+fn who_has_only_what_is_not_wanted_makes_no_call_succeed_in_which_another_failed() {
+    let wanted: FieldSet = [Field::PHONE].into_iter().collect();
+    let title = || answer(&[(Field::JOB_TITLE, "Counsel")], None);
+    for mode in [Mode::FirstMatch, Mode::Fill] {
+        for first in [true, false] {
+            let mut waterfall = Waterfall::new(mode, 0.0, wanted);
+            if first {
+                waterfall.absorb("knows", title());
+            }
+            waterfall.absorb("fails", failed());
+            if !first {
+                waterfall.absorb("knows", title());
+            }
+            let failure = waterfall.result().unwrap_err();
+            assert_eq!(failure.code, Code::ProviderUnavailable, "{mode:?} {first}");
+        }
+        let mut waterfall = Waterfall::new(mode, 0.0, wanted);
+        waterfall.absorb("knows", title());
+        waterfall.absorb("other", ProviderOutcome::Answered(Verdict::NoMatch));
+        assert!(waterfall.result().unwrap().values.fields().is_empty(), "{mode:?}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn drop_workspace(workspace_id: Option<Uuid>) {
     cache::refresh();
     super::known_workspace(id);
     refuse_in_use(id);
-    super::wait_for_all_that_came("Nothing was dropped.");
+    super::wait_for_all_that_came(|filed| filed.workspace == id, "Nothing was dropped.");
     let (roles, owed) = (dropping::roles(id), tickets::owed_to(id));
     dropping::drop(id);
     super::note_withdrawn_tickets();

@@ -21,6 +21,7 @@ use crate::pg::sys;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use crate::pg::table;
+use leadlex_domain::receipt::Filed;
 use leadlex_domain::sqlstate;
 use version_one;
 
@@ -99,11 +100,16 @@ fn refuse_if_put_off(nothing: &str) {
     })
 }
 
-/// The same for all answers that have come in until now, about whomever.
-fn wait_for_all_that_came(nothing: &str) {
+/// The same for all answers that have come in until now, about whomever; of those that are put off, for the `concerned` ones.
+fn wait_for_all_that_came(concerned: impl Fn(&Filed) -> bool, nothing: &str) {
     let database = sys::database::this_database();
     let newest = receipts::with(|arena| arena.newest());
-    wait_for_the_books(|| receipts::with(|arena| arena.waits_up_to(database, newest)), nothing);
+    let on_their_way = || {
+        let (waits, put_off) =
+            receipts::with(|arena| (arena.waits_up_to(database, newest), arena.answers_put_off(database)));
+        waits || put_off.iter().filter_map(|answer| Filed::from_bytes(answer)).any(|filed| concerned(&filed))
+    };
+    wait_for_the_books(on_their_way, nothing);
 }
 
 /// Once this is committed the worker sees to what tickets leave that were taken away here: what was held for their answers.

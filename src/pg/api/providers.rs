@@ -312,7 +312,8 @@ fn drop_provider(name: Option<&str>) {
     cache::refresh();
     let name = super::required(name, "name");
     if layout::available() {
-        super::wait_for_all_that_came("Nothing was dropped.");
+        let id = cache::providers().iter().find(|p| p.name == name).map(|p| p.id);
+        super::wait_for_all_that_came(|filed| Some(filed.provider) == id, "Nothing was dropped.");
     }
     let owed = tickets::owed_by(name);
     if !config::drop_provider(name) {

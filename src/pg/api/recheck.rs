@@ -28,6 +28,6 @@ fn recheck(provider: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 
         raise::invalid(format!("there is no provider \"{name}\""), "See leadlex.provider.")
     };
     // What has come in until now must be in the books, to be forgotten there.
-    super::wait_for_all_that_came("Nothing was forgotten.");
+    super::wait_for_all_that_came(|filed| filed.provider == found.id, "Nothing was forgotten.");
     store::receipts::forget_nothings(found.id, since) as i64
 }

@@ -14,8 +14,9 @@ const LOOK_ROUND: Duration = Duration::from_millis(500);
 pub enum Asker {
     /// A call about one contact, which is told at once.
     Single,
-    /// A set, which can wait for a moment. `others`: it has other questions to put after this one.
-    Set { others: bool },
+    /// A set, which can wait for a moment. `others`: it has other questions to put after this one. `halves`: what a budget does not
+    /// allow for all whom the request is about is asked again in halves.
+    Set { others: bool, halves: bool },
     /// Somebody who wants to know: a pause is no reason not to.
     ByHand,
 }

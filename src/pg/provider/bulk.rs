@@ -22,8 +22,7 @@ use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
 use crate::pg::shared::single_flight::Claim;
 use crate::pg::shared::wait::Sent;
 use crate::pg::store::loaded_provider::LoadedProvider;
-use crate::pg::sys::clock;
-use crate::pg::sys::settings;
+use crate::pg::sys::{clock, settings};
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::{Hash, hash_each};
 use leadlex_domain::money::Amount;
@@ -142,7 +141,8 @@ pub fn ask_together(
             *fate = Some(Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))));
         }
     }
-    let table = Table { provider, config, guests, left, asker: Asker::Set { others } };
+    let table =
+        Table { provider, config, guests, left, asker: Asker::Set { others, halves: guests.len() > 1 } };
     let sitting = match table.sit(&mut fates, repeats) {
         Ok(sitting) => sitting,
         Err(refused) => {

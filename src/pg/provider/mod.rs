@@ -331,8 +331,12 @@ fn recalled(
     wanted: FieldSet,
 ) -> Option<(Verdict, i64)> {
     let (terms, now) = (settings::receipt_terms(), clock::now_us());
-    // An answer that came while it was waited for is one to this very call.
-    let anew = |r: &Receipt| asking.overwrite && !asking.past.waited_for(questions.hashes[0], r.answered_at);
+    // An answer that came since the call began, or was queued, or while it was waited for, is one to this very call: a job is not to
+    // buy it again at each of its visits.
+    let is_own = |r: &Receipt| {
+        r.answered_at >= asking.since || asking.past.waited_for(questions.hashes[0], r.answered_at)
+    };
+    let anew = |r: &Receipt| asking.overwrite && !is_own(r);
     // Where nothing more was wanted, not all steps were sent.
     let is_whole = |r: &Receipt| !config.has_steps() || r.speaks_of(wanted);
     known(asking, questions).filter(|(r, _)| is_whole(r)).find_map(|(r, known)| {

@@ -180,7 +180,10 @@ pub fn admit_for(
     }
     let slot = health::open(provider.id);
     let refuse = |refused: Refused| Err(Refused { fault: config.held(refused.fault), ..refused });
-    let others = asker == Asker::Set { others: true };
+    let (others, halves) = match asker {
+        Asker::Set { others, halves } => (others, halves),
+        _ => (false, false),
+    };
     let permit = match asker {
         Asker::ByHand => Permit::Ask,
         _ => slot.permit(question, others, time.min(left) + PROBE_GRACE),
@@ -197,9 +200,11 @@ pub fn admit_for(
         Err(Refused { fault, later }) => {
             // Only a set knows whether the requests that keep the money free are its own.
             let later = later.filter(|_| matches!(asker, Asker::Set { .. }));
+            // Each contact that is not asked about counts once.
+            let is_split = halves && fault.kind == FaultKind::Budget;
             match later {
-                Some(_) => slot.give_back(permit),
-                None => slot.not_sent(permit, &fault),
+                None if !is_split => slot.not_sent(permit, &fault),
+                _ => slot.give_back(permit),
             }
             return refuse(Refused { fault, later });
         }

@@ -29,7 +29,7 @@ pub fn of_pause(permit: Permit, config: &Config, asker: Asker) -> Option<Later> 
     let limited = |pause: Pause, until| asked(pause).then_some(Later::Limited(Limit::Pause(until)));
     match (permit, asker) {
         (Permit::Trial(_), Asker::Set { .. }) => Some(Later::NotYet(NotYet::Trial)),
-        (Permit::After(_, rank), Asker::Set { others: true }) => Some(Later::NotYet(NotYet::After(rank))),
+        (Permit::After(_, rank), Asker::Set { others: true, .. }) => Some(Later::NotYet(NotYet::After(rank))),
         (Permit::No(pause) | Permit::After(pause, _), Asker::Set { .. }) => limited(pause, pause.until),
         (Permit::No(pause) | Permit::After(pause, _), Asker::Single) if waits_for(pause, config) => {
             limited(pause, pause.until)

@@ -62,6 +62,13 @@ impl Waiting {
         serde_json::from_slice(&self.detail[..usize::from(self.length)]).unwrap_or_default()
     }
 
+    /// Whether it has ended what the other tells of.
+    pub fn ends(&self, other: &Waiting) -> bool {
+        let about = About { workspace: other.workspace, provider: other.provider };
+        self.number > other.number
+            && other.kind.opposite().is_some_and(|kind| self.is(other.database, other.catalog, kind, about))
+    }
+
     fn is(&self, database: u32, catalog: u32, kind: Kind, about: About) -> bool {
         (self.database, self.catalog, self.kind) == (database, catalog, kind)
             && (self.workspace, self.provider) == (about.workspace, about.provider)

@@ -349,11 +349,11 @@ pub fn is_own_thread() -> bool {
     unsafe { libc::gettid() == libc::getpid() }
 }
 
-static ON_EXIT: OnceLock<fn()> = OnceLock::new();
+static ON_EXIT: OnceLock<[fn(); 2]> = OnceLock::new();
 
-/// What else is done once no thread of this backend works any more.
-pub fn on_exit(leave: fn()) {
-    let _ = ON_EXIT.set(leave);
+/// What else is done before this backend waits for requests that outlast it, and once no thread of it works any more.
+pub fn on_exit(outlast: fn(), leave: fn()) {
+    let _ = ON_EXIT.set([outlast, leave]);
 }
 
 /// Sockets are closed when the backend exits, so that no thread is in the middle of something: at once, but for requests that
@@ -362,12 +362,15 @@ pub fn on_exit(leave: fn()) {
 unsafe extern "C-unwind" fn close_pool(_code: i32, _arg: pg_sys::Datum) {
     REQUESTS.with_borrow(|requests| {
         if let Some(requests) = requests {
+            if let Some([outlast, _]) = ON_EXIT.get() {
+                outlast();
+            }
             requests.pool.finish();
             requests.pool.shutdown();
         }
     });
     robust_mutex::close_gate();
-    if let Some(leave) = ON_EXIT.get() {
+    if let Some([_, leave]) = ON_EXIT.get() {
         leave();
     }
 }

@@ -14,6 +14,7 @@ pub mod erasures;
 pub mod events;
 pub mod export;
 pub mod frozen;
+pub mod held_rows;
 pub mod history;
 pub mod holds;
 pub mod idempotency;

@@ -134,6 +134,18 @@ fn publish(names: Vec<String>) {
     });
 }
 
+static RECORDS: Statement = Statement::new(concat!(
+    "SELECT s.id, s.answers, s.matches, s.others, s.fields FROM (",
+    sums!(),
+    ") AS s"
+));
+
+/// What is written of the providers of these names, however seldom they have answered.
+pub fn records(names: &[&str]) -> HashMap<Uuid, Record> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    as_owner(|| RECORDS.query(View::Latest, &[arg(names)])).iter().map(rate).collect()
+}
+
 static HIT_RATES: Statement = Statement::new(
     "SELECT r.provider_id, r.answers, r.matches, r.others, r.fields FROM leadlex.provider_rate AS r",
 );

@@ -27,6 +27,7 @@ pub fn write(database: u32) -> Result<(), Failed> {
     if due.is_empty() {
         return Ok(());
     }
+    let all = due.clone();
     let made: Vec<Made> = attempt(|| {
         let Found::This(installation) = installation::find() else {
             return due.into_iter().map(Made::Dropped).collect();
@@ -40,6 +41,10 @@ pub fn write(database: u32) -> Result<(), Failed> {
             Made::Told(waiting, line) => {
                 events::told(&waiting);
                 pgrx::log!("leadlex_enrich event: {line}");
+            }
+            // It would be told after what has ended it.
+            Made::PutOff(waiting, _) if all.iter().any(|other| other.ends(&waiting)) => {
+                events::told(&waiting)
             }
             Made::PutOff(waiting, until) => events::put_off(&waiting, until),
             Made::Dropped(waiting) => events::told(&waiting),

@@ -22,8 +22,9 @@ use crate::pg::store::jobs::{self, Ticket};
 use crate::pg::store::jobs_due::{self, Found, Position};
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
+use crate::pg::worker::job_role::{self, StoredSettings};
 use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
-use crate::pg::worker::{job_role, job_run, limit};
+use crate::pg::worker::{job_run, limit};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -114,6 +115,8 @@ enum Turn {
     Paused,
     /// By default nothing may be written.
     Frozen,
+    /// The session is not as the role has it any more: another one is to go on.
+    Outdated,
     /// Sets, which this worker has begun.
     Sets(Vec<Ticket>),
     /// One that was begun too often without an end.
@@ -128,6 +131,7 @@ type Closed = Vec<(Uuid, i64)>;
 fn work_until_idle(key: Key) {
     let begun = Instant::now();
     let (mut closed, mut position, mut lingered) = (Closed::new(), Position::default(), false);
+    let mut stored = StoredSettings::default();
     loop {
         super::reload_if_asked();
         // A cancel was meant for what this process did before.
@@ -137,26 +141,24 @@ fn work_until_idle(key: Key) {
             job_queues::mark(key, |q| q.wanted = true);
             return;
         }
-        let known = closed.len();
-        closed.retain(|(_, until)| *until > now_us());
         let resumed = job_queues::resumed();
-        let called = job_queues::mark(key, |q| {
-            (q.due_at, q.idle) = (i64::MAX, false);
-            std::mem::take(&mut q.wanted)
-        });
-        if called == Some(true) {
-            // Maybe because it has credits now, or another limit.
-            closed.clear();
-        }
-        if closed.len() < known {
-            position.start_over();
-        }
-        match attempt_as(c"leadlex_enrich: looking for queued jobs", || look(key, &closed, &mut position)) {
+        reopen(key, &mut closed, &mut position);
+        match attempt_as(c"leadlex_enrich: looking for queued jobs", || {
+            if stored.have_changed((key.database, key.role)) {
+                Turn::Outdated
+            } else {
+                look(key, &closed, &mut position)
+            }
+        }) {
             Err(_) if lockouts::is_locked_out(key.database) => continue,
             Err(failure) => return fail(key, &failure),
             Ok(Turn::Nothing) => return,
             Ok(Turn::Paused) => return job_queues::pause(key, resumed),
             Ok(Turn::Frozen) => return job_queues::freeze(key),
+            Ok(Turn::Outdated) => {
+                job_queues::mark(key, |q| q.wanted = true);
+                return;
+            }
             Ok(Turn::GivenUp) => {}
             Ok(Turn::Sets(tickets)) => {
                 lingered = false;
@@ -190,6 +192,23 @@ fn work_until_idle(key: Key) {
                 }
             }
         }
+    }
+}
+
+/// Forgets of which workspaces nothing is taken, where that is over.
+fn reopen(key: Key, closed: &mut Closed, position: &mut Position) {
+    let known = closed.len();
+    closed.retain(|(_, until)| *until > now_us());
+    let called = job_queues::mark(key, |q| {
+        (q.due_at, q.idle) = (i64::MAX, false);
+        std::mem::take(&mut q.wanted)
+    });
+    if called == Some(true) {
+        // Maybe because it has credits now, or another limit.
+        closed.clear();
+    }
+    if closed.len() < known {
+        position.start_over();
     }
 }
 

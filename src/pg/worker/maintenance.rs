@@ -4,6 +4,7 @@ use crate::pg::installation;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::Close;
 use crate::pg::shared::provider_slots;
+use crate::pg::shared::single_flight;
 use crate::pg::shared::workers;
 use crate::pg::sys::clock;
 use crate::pg::worker::orphans;
@@ -199,7 +200,8 @@ fn write_ahead(database: u32) {
     }
 }
 
-/// How long requests that end with their sessions are waited for.
+/// How long requests that end with their sessions are waited for. Where a session stays until a vendor has answered, as what it hands
+/// in is to be kept, the worker does, too.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -215,8 +217,12 @@ fn close_books(database: u32) {
         receipts::with(|arena| arena.end_pauses(database));
         let _ = receipt_writer::write(database);
         let _ = spend_writer::write(database, Close::Unused);
-        let waits = budgets::is_open(database) || receipts::with(|arena| arena.waiting(database)) > 0;
-        if !waits || lockouts::is_locked_out(database) || Instant::now() >= until {
+        // Which end in their own time.
+        let (under_way, outlasts) = single_flight::under_way(database);
+        let waits =
+            under_way || budgets::is_open(database) || receipts::with(|arena| arena.waiting(database)) > 0;
+        let in_time = outlasts || Instant::now() < until;
+        if !(waits && in_time) || lockouts::is_locked_out(database) {
             break;
         }
         std::thread::sleep(LOOK);

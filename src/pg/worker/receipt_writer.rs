@@ -2,6 +2,7 @@
 
 use crate::pg::installation;
 use serde_json::json;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::pg::installation::Found;
@@ -48,7 +49,12 @@ pub fn write(database: u32) -> Result<u64, Failed> {
         written += write_taken(taken)?;
     }
     let put_off = receipts::with(|arena| arena.take_put_off(database, BATCH, clock::now_us()));
-    Ok(if put_off.is_empty() { written } else { written + write_taken(put_off)? })
+    if put_off.is_empty() {
+        return Ok(written);
+    }
+    let done = write_free(put_off)?;
+    list(&done.crowded)?;
+    Ok(written + done.count)
 }
 
 fn write_taken(taken: Vec<Taken>) -> Result<u64, Failed> {
@@ -59,10 +65,7 @@ fn write_taken(taken: Vec<Taken>) -> Result<u64, Failed> {
             done
         }
         Err(failure) if failure.by_data => in_parts(taken)?,
-        // Where a table is locked, each part would wait for it.
-        Err(failure) if failure.is_held_up() && attempt(store::receipts::require_free).is_ok() => {
-            in_parts(taken)?
-        }
+        Err(failure) if failure.is_held_up() => write_free(taken)?,
         Err(failure) => {
             receipts::with(|arena| arena.put_back(&taken));
             return Err(failure);
@@ -70,6 +73,32 @@ fn write_taken(taken: Vec<Taken>) -> Result<u64, Failed> {
     };
     list(&done.crowded)?;
     Ok(done.count)
+}
+
+/// Writes those that no open transaction holds up, and puts off the others. Where a table is locked, nothing is written.
+fn write_free(taken: Vec<Taken>) -> Result<Done, Failed> {
+    let held = match attempt(|| held_among(&taken)) {
+        Ok(held) => held,
+        Err(failure) => {
+            receipts::with(|arena| arena.put_back(&taken));
+            return Err(failure);
+        }
+    };
+    let (held, free): (Vec<_>, Vec<_>) = taken.into_iter().enumerate().partition(|(at, _)| held.contains(at));
+    let [held, free] = [held, free].map(|some| some.into_iter().map(|(_, taken)| taken).collect::<Vec<_>>());
+    put_off(&held, PAUSE_US);
+    if free.is_empty() { Ok(Done::default()) } else { in_parts(free) }
+}
+
+/// Places of those that an open transaction holds up.
+fn held_among(taken: &[Taken]) -> HashSet<usize> {
+    settings::set_local(c"lock_timeout", PATIENCE);
+    let Found::This(_) = installation::find() else { return HashSet::new() };
+    store::receipts::require_free();
+    let read =
+        |(at, entry): (usize, &Taken)| Some((at, (entry.key.question, Filed::from_bytes(&entry.payload)?)));
+    let (places, filed): (Vec<usize>, Vec<_>) = taken.iter().enumerate().filter_map(read).unzip();
+    store::held_rows::held(&filed).into_iter().map(|at| places[at]).collect()
 }
 
 /// Values that have turned out to be many people's, by themselves: an administrator may be deciding about one of them in a

@@ -166,3 +166,37 @@ fn what_an_earlier_provider_supplies_may_identify_for_a_dearer_one() {
     caller.batch_execute("SET leadlex.waterfall = 'fill'").unwrap();
     assert_eq!(text(&mut caller, cost), "main 1.12, second 8");
 }
+
+/// One vendor for titles and another one for numbers: each contact is asked about at both.
+#[test]
+fn what_a_provider_never_has_is_expected_to_be_asked_of_the_next_one() {
+    let world = world(60, a_match(0.28));
+    world.add_provider("second", &world.provider.config("/second"));
+    world.provider.on(PATH, |_| {
+        Behaviour::json(200, json!({"likelihood": 9, "data": {"job_title": "Counsel", "phone": null}}))
+    });
+    world.provider.on("/second", |_| Behaviour::json(200, only_phone("+12025550123")));
+    let mut caller = world.caller();
+    let some =
+        |which: &str| format!("(SELECT array_agg(id) FROM crm WHERE right(id::text, 12)::int {which} 30)");
+    caller
+        .batch_execute(&format!(
+            "SET leadlex.waterfall = 'fill'; SELECT count(*) FROM enrich_contacts({}, '{{job_title,phone}}')",
+            some("<=")
+        ))
+        .unwrap();
+    let expected = format!(
+        "SELECT string_agg(format('%s %s', e.provider, round(e.requests_expected)), ', ')
+         FROM leadlex.estimate_cost('crm', {}::text[], '{{job_title,phone}}') AS e",
+        some(">")
+    );
+    let mut told = String::new();
+    let known = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        told = text(&mut caller, &expected);
+        told == "main 30, second 30"
+    });
+    assert!(known, "{told}");
+    caller.batch_execute("SET leadlex.waterfall = 'first_match'").unwrap();
+    assert_eq!(text(&mut caller, &expected), "main 30, second 0");
+}

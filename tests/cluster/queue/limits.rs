@@ -185,3 +185,28 @@ fn a_contact_that_ends_its_process_takes_no_other_with_it() {
         .get(0);
     assert_eq!(dead, contact(7).to_string());
 }
+
+/// A worker that always has more to do is a session that began long ago.
+#[test]
+fn what_is_stored_for_a_role_counts_while_its_queue_is_never_empty() {
+    let world = world(&Beginning { contacts: 200, credits: None, ..Beginning::default() });
+    let (mut caller, mut next) = (world.caller(), 1);
+    let mut enqueue = |count: i32| {
+        let ids: Vec<uuid::Uuid> = (next..next + count).map(contact).collect();
+        next += count;
+        caller.execute("SELECT leadlex.enqueue($1)", &[&ids]).unwrap();
+    };
+    enqueue(1);
+    wait_for_jobs_of(&world, "caller", "done", 1, SOON);
+    let began = "SELECT count(*) FROM leadlex.worker_status WHERE process = 'job worker' AND pid IS NOT NULL";
+    world.run("ALTER ROLE caller SET leadlex.max_contacts_per_statement = 1");
+    let until = Instant::now() + Duration::from_millis(2_500);
+    while Instant::now() < until {
+        enqueue(1);
+        std::thread::sleep(Duration::from_millis(100));
+        eventually("a worker runs", SOON, || world.number(began) == 1);
+    }
+    enqueue(3);
+    wait_for_jobs_of(&world, "caller", "dead", 3, SOON);
+    assert!(errors_of(&world, "caller").contains("max_contacts_per_statement"));
+}

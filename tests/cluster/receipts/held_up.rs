@@ -55,6 +55,16 @@ fn an_answer_whose_receipt_an_open_transaction_holds_waits_alone() {
         assert_eq!((put_off(&world), number(&mut owner, told)), (1, 1));
         let errors = "SELECT count(*) FROM leadlex.worker_status WHERE last_error IS NOT NULL";
         assert_eq!(world.number(errors), 0);
+        // What is about another provider or workspace does not wait for it.
+        owner
+            .batch_execute(
+                "SELECT leadlex.add_provider('spare', config => config, secret => 's') FROM leadlex.provider WHERE name = 'main';
+                 SELECT leadlex.recheck('spare', now()), leadlex.drop_provider('spare');
+                 SELECT leadlex.drop_workspace(leadlex.create_workspace('empty', NULL, 'unmetered'))",
+            )
+            .unwrap();
+        let failure = fails(owner.query("SELECT leadlex.recheck('main', now())", &[]));
+        assert_eq!(failure.sqlstate, "55000", "{failure:?}");
         // What needs no other answer is undone; what needs that one says why it is not.
         let undo = "SELECT leadlex.revert_enrichment(e.request_id) FROM leadlex.enrichment AS e WHERE e.contact_id = $1";
         assert_eq!(caller.query(undo, &[&contact(3).to_string()]).unwrap().len(), 1);
@@ -71,29 +81,30 @@ fn an_answer_whose_receipt_an_open_transaction_holds_waits_alone() {
     }
 }
 
-/// Of many that are held up, and many that are not.
+/// Of many that are held up, in turn with as many that are not.
 #[test]
 fn a_set_of_which_half_is_held_up_is_written_by_half() {
-    let world = World::with(&Beginning { contacts: 80, credits: Some(1_000), ..Beginning::default() });
+    let world = World::with(&Beginning { contacts: 900, credits: None, ..Beginning::default() });
+    // Each second one of the last 600 is somebody of the first 300.
     world.run(
         "UPDATE crm AS c SET (email, full_name) = (SELECT f.email, f.full_name FROM crm AS f
-             WHERE right(f.id::text, 12)::int = right(c.id::text, 12)::int - 40)
-         WHERE right(c.id::text, 12)::int BETWEEN 41 AND 60",
+             WHERE right(f.id::text, 12)::int = (right(c.id::text, 12)::int - 300) / 2)
+         WHERE right(c.id::text, 12)::int > 300 AND right(c.id::text, 12)::int % 2 = 0",
     );
     let mut open = world.caller();
     let set = "SELECT count(*) FROM enrich_contacts($1, overwrite => true)";
     let ids = |from: i32, to: i32| (from..=to).map(contact).collect::<Vec<_>>();
-    open.execute(set, &[&ids(1, 20)]).unwrap();
+    open.execute(set, &[&ids(1, 300)]).unwrap();
     open.batch_execute(
         "BEGIN; SELECT status FROM leadlex.revert_provider('main', now() - interval '1 hour')",
     )
     .unwrap();
     let mut caller = asks_anew(&world);
-    caller.execute(set, &[&ids(41, 80)]).unwrap();
-    assert_eq!(world.provider.count(), 60, "asked again");
+    caller.execute(set, &[&ids(301, 900)]).unwrap();
+    assert_eq!(world.provider.count(), 900, "asked again");
     let receipts = "SELECT count(*) FROM leadlex.receipt";
     eventually("what is not held up is written", Duration::from_secs(10), || {
-        put_off(&world) == 20 && world.number(receipts) == 40
+        put_off(&world) == 300 && world.number(receipts) == 600
     });
     open.batch_execute("ROLLBACK").unwrap();
     eventually("the rest is written", Duration::from_secs(10), || put_off(&world) == 0);

@@ -11,6 +11,7 @@ mod namesakes;
 mod one_id;
 mod pending;
 mod queue;
+mod queue_once;
 mod queue_paid;
 mod queue_position;
 mod queue_settings;

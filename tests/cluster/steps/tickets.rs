@@ -139,6 +139,27 @@ fn a_session_that_ends_while_it_hands_in_loses_no_ticket() {
     }
 }
 
+/// It stays for as long as the session does, which waits for the vendor's answer.
+#[test]
+fn the_worker_writes_a_ticket_that_is_handed_in_while_the_server_shuts_down() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({"timeout_ms": 10_000}));
+    world.cluster.set("leadlex.total_timeout", "20s");
+    let late = slow.clone();
+    world.provider.on(SUBMIT, move |request| {
+        Behaviour::json(202, late.submit(request.param("email"))).after(Duration::from_millis(4_000))
+    });
+    let mut caller = world.caller();
+    thread::scope(|scope| {
+        let call = scope.spawn(|| enrich(&mut caller, 1));
+        world.provider.wait_for(1, Duration::from_secs(10));
+        world.cluster.restart(Stop::Fast);
+        call.join().unwrap().unwrap_err();
+    });
+    assert_eq!(super::tickets(&world), 1);
+    assert_eq!(enrich(&mut world.caller(), 1).unwrap()["contact"]["phone"], answer());
+    assert_eq!(slow.submissions(), 1);
+}
+
 #[test]
 fn a_crash_loses_no_ticket_that_is_written_down() {
     for how in [Stop::Kill, Stop::Immediate, Stop::Fast] {

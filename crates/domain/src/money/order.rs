@@ -22,6 +22,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// How many of the answers that it was wanted of supplied this field, from 0 to 1; `None`: it was wanted of none.
+    pub fn rate_of(&self, field: Field) -> Option<f64> {
+        (self.asked[field.index()] > 0).then(|| self.rate(field))
+    }
+
     fn rate(&self, field: Field) -> f64 {
         match self.asked[field.index()] {
             0 => 0.0,

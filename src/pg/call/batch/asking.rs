@@ -174,7 +174,7 @@ impl Batch<'_> {
     fn put_to(&self, member: &mut Member, at: usize, left: Duration) -> Asked {
         let named = &self.providers.all[at];
         let (known, missing) = (member.steps.known(), member.steps.missing());
-        let asker = Asker::Set { others: !member.goes_last };
+        let asker = Asker::Set { others: !member.goes_last, halves: false };
         let asked = provider::ask(&named.1, &self.asking(member, &known), missing, left, asker);
         if matches!(asked, Asked::Answered) {
             member.past.look_again(self.workspace(), named, (&known, missing));

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::pg::provider::health;
 use crate::pg::store::loaded_provider::LoadedProvider;
-use crate::pg::store::tallies;
-use leadlex_domain::fields::FieldSet;
+use crate::pg::store::{quality, tallies};
+use leadlex_domain::fields::{Field, FieldSet};
+use leadlex_domain::money::order::Record;
 use leadlex_domain::money::{Amount, Currency};
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Group, Inquiry};
@@ -24,6 +25,8 @@ pub struct ProviderCosts {
     /// `None`: it has no price.
     pub currency: Option<Currency>,
     hit_rate: f64,
+    /// The same by field, where it is known.
+    record: Record,
     /// Of its answers, how many are billed like a match.
     billed_rate: f64,
     credits_per_answer: Option<f64>,
@@ -75,7 +78,12 @@ impl CostEstimate {
         providers: &[(String, Rc<LoadedProvider>)],
         order: Vec<usize>,
     ) -> CostEstimate {
-        let providers = providers.iter().map(|(_, provider)| ProviderCosts::new(provider)).collect();
+        let names: Vec<&str> = providers.iter().map(|(name, _)| name.as_str()).collect();
+        let records = quality::records(&names);
+        let costs = |(_, provider): &(String, Rc<LoadedProvider>)| {
+            ProviderCosts::new(provider, records.get(&provider.id).copied().unwrap_or_default())
+        };
+        let providers = providers.iter().map(costs).collect();
         CostEstimate { workspace, providers, order }
     }
 
@@ -86,8 +94,8 @@ impl CostEstimate {
 
     /// A contact is asked about: certainly at the first of these providers, and at the others by what comes of that.
     pub fn asked(&mut self, ahead: &[usize], person: &Person, missing: FieldSet, mode: Mode) {
-        // How likely it is that this provider is asked.
-        let mut reached = 1.0;
+        // How likely it is that each field is still to be supplied when this provider's turn comes; with first_match, all or none.
+        let mut open = [1.0; Field::COUNT];
         // What those before it may have supplied by then identifies for it.
         let mut supplied = FieldSet::EMPTY;
         for (place, index) in ahead.iter().enumerate() {
@@ -100,21 +108,26 @@ impl CostEstimate {
                 continue;
             }
             let is_identified = is_first || config.identifies(person);
+            // Who has the one field has the other, as a rule.
+            let reached = wanted.iter().map(|field| open[field.index()]).fold(0.0, f64::max);
             let reached_here = if is_identified { reached } else { 0.0 };
             costs.add(config, (person, wanted), (is_first, reached_here));
             if mode != Mode::FirstMatch {
                 supplied = supplied.union(wanted);
             }
-            let ends = mode == Mode::FirstMatch || missing.minus(wanted).is_empty();
-            if ends && is_identified {
-                reached *= 1.0 - costs.hit_rate;
+            if is_identified {
+                let (supplies, by_field) = match mode {
+                    Mode::FirstMatch => (missing, false),
+                    _ => (wanted, true),
+                };
+                supplies.iter().for_each(|field| open[field.index()] *= 1.0 - costs.rate_of(field, by_field));
             }
         }
     }
 }
 
 impl ProviderCosts {
-    fn new(provider: &Rc<LoadedProvider>) -> ProviderCosts {
+    fn new(provider: &Rc<LoadedProvider>, record: Record) -> ProviderCosts {
         let tally = tally_of(provider);
         let matches = tally.get(Count::Matches);
         let answers = matches + tally.get(Count::NoMatches);
@@ -127,6 +140,7 @@ impl ProviderCosts {
             provider: Rc::clone(provider),
             currency: price.map(|price| price.currency),
             hit_rate,
+            record,
             billed_rate,
             credits_per_answer: tally.cost.filter(|_| answers > 0).map(|cost| cost / answers as f64),
             alone: Questions::default(),
@@ -134,6 +148,11 @@ impl ProviderCosts {
             answers_most: Amount::ZERO,
             answers_expected: 0.0,
         }
+    }
+
+    /// How likely its answer has this field; or, where that is not known or not asked for, has anything.
+    fn rate_of(&self, field: Field, by_field: bool) -> f64 {
+        self.record.rate_of(field).filter(|_| by_field).unwrap_or(self.hit_rate)
     }
 
     /// One more question; `certain`: it is asked whatever others answer, and `reached`: how likely that is.

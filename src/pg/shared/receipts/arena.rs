@@ -258,11 +258,11 @@ impl Arena<'_> {
         self.hand_out(waiting)
     }
 
-    /// The same of answers that were put off and whose pause is over, in the order in which they came.
+    /// The same of answers that were put off and whose pause is over, those first that have waited longest since.
     pub fn take_put_off(&mut self, database: u32, most: usize, now: i64) -> Vec<Taken> {
         let is_due = |entry: &Entry| !entry.refuses && (1..=now).contains(&entry.not_before);
         let mut waiting = self.kept_of(database, is_due);
-        waiting.sort_unstable_by_key(|index| self.entries[*index as usize].number);
+        waiting.sort_unstable_by_key(|index| self.entries[*index as usize].not_before);
         waiting.truncate(most);
         self.hand_out(waiting)
     }

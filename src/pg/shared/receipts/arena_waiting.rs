@@ -40,10 +40,16 @@ impl Arena<'_> {
         self.head.next_number - 1
     }
 
-    /// Whether any answer that had come in by then is not in the books.
+    /// Whether any answer that had come in by then is not in the books, of those that are not put off.
     pub fn waits_up_to(&self, database: u32, number: u64) -> bool {
-        let of = |entry: &Entry| !entry.refuses && entry.key.database == database && entry.number <= number;
-        self.in_use().iter().any(|&index| of(&self.entries[index as usize]))
+        self.answers_of(database).any(|entry| entry.number <= number && entry.not_before == 0)
+    }
+
+    /// The answers that are put off.
+    pub fn answers_put_off(&self, database: u32) -> Vec<Vec<u8>> {
+        let is_one = |entry: &Entry| !entry.refuses && entry.key.database == database && entry.not_before > 0;
+        let found = self.in_use().into_iter().filter(|&index| is_one(&self.entries[index as usize]));
+        found.map(|index| self.payload(index)).collect()
     }
 
     /// Whether an answer about this row is not in the books yet.

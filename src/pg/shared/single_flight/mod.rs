@@ -188,6 +188,17 @@ fn wake(table: &mut Table<'_, Latch>, place: Option<u32>) {
     }
 }
 
+/// Whether requests of this database are under way, and whether any whose session ends: it stays until they are over.
+pub fn under_way(database: u32) -> (bool, bool) {
+    locked(|table| table.under_way(database, now_us()))
+}
+
+/// This process ends, and waits for requests that outlast it.
+pub fn outlast() {
+    let pid = own_pid();
+    locked(|table| table.outlast(pid));
+}
+
 /// This process ends: what it asks is given up, and it waits for nothing. No thread of it is in here any more.
 pub fn leave() {
     let pid = own_pid();

@@ -41,6 +41,8 @@ struct Entry {
     failures: u32,
     unkept: u32,
     fault: Option<FaultKind>,
+    /// Its session ends, and stays until this is over.
+    outlasts: bool,
 }
 
 /// A few questions that share a place by their hash.
@@ -142,6 +144,7 @@ impl Entry {
         failures: 0,
         unkept: 0,
         fault: None,
+        outlasts: false,
     };
 
     fn is_asked(&self, now: i64) -> bool {
@@ -180,6 +183,21 @@ impl<L: Copy> Table<'_, L> {
     pub fn in_use(&self, now: i64) -> (usize, usize) {
         let asked = |set: &Set| set.entries.iter().filter(|entry| entry.is_asked(now)).count();
         (self.sets.iter().map(asked).sum(), self.sets.len() * WAYS)
+    }
+
+    /// Whether requests of this database are under way, and whether any whose session ends.
+    pub fn under_way(&self, database: u32, now: i64) -> (bool, bool) {
+        let entries = self.sets.iter().flat_map(|set| &set.entries);
+        let own = entries.filter(|entry| entry.key.database == database && entry.is_asked(now));
+        own.fold((false, false), |(_, outlasts), entry| (true, outlasts || entry.outlasts))
+    }
+
+    /// The session ends: what it asks may go on without it.
+    pub fn outlast(&mut self, pid: i32) {
+        let entries = self.sets.iter_mut().flat_map(|set| &mut set.entries);
+        entries
+            .filter(|entry| entry.state == State::Asked && entry.pid == pid)
+            .for_each(|entry| entry.outlasts = true);
     }
 
     /// Empties the table. Numbers go on, so that a place of before is not taken for a new one.
@@ -223,6 +241,7 @@ impl<L: Copy> Table<'_, L> {
             pid: wish.pid,
             number,
             until: wish.until,
+            outlasts: false,
             ..past
         };
         Turn::Mine(Place { index: (set * WAYS + way) as u32, number })
