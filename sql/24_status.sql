@@ -44,9 +44,15 @@ BEGIN
       AND NOT EXISTS (SELECT FROM leadlex.provider_secret AS s WHERE s.name OPERATOR(pg_catalog.=) p.name)
     UNION ALL
     SELECT DISTINCT 'error', pg_catalog.format('provider %s', p.name),
-           pg_catalog.format('a budget in %s concerns it, and it has no price in that currency: it is not asked', l.currency),
-           pg_catalog.format('Give its price: SELECT leadlex.alter_provider(%L, ''{"price": {"currency": "%s", "per_match": 0.28}}''); or take the budget away with leadlex.set_budget.', p.name, l.currency)
-    FROM leadlex.budget_limit AS l JOIN leadlex.provider_config AS p
+           pg_catalog.format('a budget in %s concerns it, and it has no price in that currency: it is not asked%s', l.currency,
+                             CASE WHEN l.workspace_id OPERATOR(pg_catalog.<>) 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid
+                                  THEN pg_catalog.format(' for workspace %s', coalesce(w.name, l.workspace_id::pg_catalog.text)) END),
+           pg_catalog.format('Give its price: SELECT leadlex.alter_provider(%L, ''{"price": {"currency": "%s", "per_match": 0.28}}''); or take the budget away: SELECT leadlex.set_budget(%L, %L, NULL, workspace_id => %L, currency => %L);',
+                             p.name, l.currency, CASE WHEN l.provider OPERATOR(pg_catalog.<>) '' THEN l.provider END, l.period,
+                             CASE WHEN l.workspace_id OPERATOR(pg_catalog.<>) 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid THEN l.workspace_id END,
+                             l.currency)
+    FROM leadlex.budget_limit AS l LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) l.workspace_id
+    JOIN leadlex.provider_config AS p
          ON (l.provider OPERATOR(pg_catalog.=) p.name OR l.provider OPERATOR(pg_catalog.=) '')
         AND (p.workspace_id IS NULL OR l.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY[p.workspace_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid]))
     WHERE p.enabled AND coalesce(p.config OPERATOR(pg_catalog.->) 'price' OPERATOR(pg_catalog.->>) 'currency', '') OPERATOR(pg_catalog.<>) l.currency
@@ -93,7 +99,8 @@ BEGIN
                       WHERE p.enabled AND (p.workspace_id IS NULL OR p.workspace_id OPERATOR(pg_catalog.=) w.id))
     UNION ALL
     SELECT 'warning', pg_catalog.format('provider %s', p.name),
-           pg_catalog.format('it is paused: %s', s.state),
+           CASE WHEN s.state OPERATOR(pg_catalog.=) 'half_open' THEN 'it was paused, and the next request tries it'
+                ELSE pg_catalog.format('it is paused: %s', s.state) END,
            pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name)
     FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS p ON p.id OPERATOR(pg_catalog.=) s.provider_id
     WHERE p.enabled AND s.state OPERATOR(pg_catalog.=) ANY (ARRAY['breaker', 'quota', 'bad_credentials', 'half_open'])
@@ -153,7 +160,7 @@ BEGIN
     UNION ALL
     SELECT 'warning', r.process,
            pg_catalog.format('%s answers or outcomes are not written yet, as an open transaction holds the rows that they change', r.put_off),
-           'End that transaction: it has called leadlex.revert_..., forget_..., suppress... or drop_workspace. SELECT pid, usename, xact_start, query FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;'
+           'End that transaction: it has called leadlex.revert_..., forget_..., recheck, suppress... or drop_workspace. SELECT pid, usename, xact_start, query FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;'
     FROM leadlex.worker_report() AS r
     WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text AND r.put_off OPERATOR(pg_catalog.>) 0
     UNION ALL
@@ -251,7 +258,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                          AND NOT EXISTS (SELECT FROM leadlex.provider_secret AS k WHERE k.name OPERATOR(pg_catalog.=) c.name) THEN 'no secret'
                     ELSE s.state END,
                CASE WHEN s.paused_until IS NOT NULL THEN pg_catalog.format('until %s; ', pg_catalog.to_char(s.paused_until, 'YYYY-MM-DD HH24:MI:SS TZ')) ELSE '' END
-                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s answered later, %s failed or not sent%s', s.calls, s.matches, s.no_matches,
+                   OPERATOR(pg_catalog.||) pg_catalog.format('%s requests, %s matches, %s without a match, %s times not ready yet, %s failed or not sent%s', s.calls, s.matches, s.no_matches,
                                  coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  s.failures OPERATOR(pg_catalog.-) coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  coalesce(', half within ' OPERATOR(pg_catalog.||) pg_catalog.round(s.p50_ms)::pg_catalog.text OPERATOR(pg_catalog.||) ' ms', ''))

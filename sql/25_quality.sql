@@ -73,7 +73,7 @@ COMMENT ON COLUMN leadlex.last_outcome.relation IS 'the contact''s table';
 COMMENT ON COLUMN leadlex.last_outcome.contact_id IS 'the contact''s key, as text';
 COMMENT ON COLUMN leadlex.last_outcome.at IS 'when';
 COMMENT ON COLUMN leadlex.last_outcome.status IS 'no_match, pending or failed';
-COMMENT ON COLUMN leadlex.last_outcome.error_code IS 'of the contract, such as no_match, or an SQLSTATE';
+COMMENT ON COLUMN leadlex.last_outcome.error_code IS 'such as no_match, or an SQLSTATE';
 COMMENT ON COLUMN leadlex.last_outcome.reason IS 'as in DETAIL of a single call; NULL where that has none';
 COMMENT ON COLUMN leadlex.last_outcome.providers IS 'as in DETAIL of LX503: each provider with why it had nothing; else NULL';
 

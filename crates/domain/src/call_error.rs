@@ -203,7 +203,7 @@ impl Failure {
         Failure::new(
             Code::NotFound,
             format!("{} was not found in this workspace", short(what)),
-            "Check the id, the table (leadlex.binding lists those that are bound; enrich_contact looks into the first), the workspace (leadlex.whoami()), and that you may see the row (row-level security).",
+            "Check the id, the table (the owner of the extension sees in leadlex.binding which are bound; enrich_contact looks into the first), the workspace (leadlex.whoami()), and that you may see the row (row-level security).",
         )
     }
 
@@ -251,7 +251,7 @@ impl Failure {
             ),
             NoMatchReason::Suppressed => (
                 "no provider is to be asked about this person",
-                "No credit was charged. A provider refused to tell anything, or leadlex.suppress was called (leadlex.suppression has source and reason). If that was a mistake, an administrator runs leadlex.unsuppress_contact(contact_id) or leadlex.unsuppress_row(table, id), or leadlex.unsuppress('@DOMAIN') for a domain.",
+                "No credit was charged. A provider refused to tell anything, or leadlex.suppress was called (an administrator sees source and reason in leadlex.suppression). If that was a mistake, an administrator runs leadlex.unsuppress_contact(contact_id) or leadlex.unsuppress_row(table, id), or leadlex.unsuppress('@DOMAIN') for a domain.",
             ),
             NoMatchReason::OtherPerson => (
                 "what was answered is about another person",

@@ -95,7 +95,7 @@ fn refuse_if_put_off(nothing: &str) {
         message: "receipts that wait could not be written in time".to_owned(),
         detail: Some(format!("An open transaction holds the rows that {put_off} of them change.")),
         hint: Some(format!(
-            "{nothing} End that transaction: it has called leadlex.revert_..., forget_... or drop_workspace. If it is this one, call this in another one. See leadlex.check()."
+            "{nothing} End that transaction: it has called leadlex.revert_..., forget_..., recheck or drop_workspace. If it is this one, call this in another one. See leadlex.check()."
         )),
     })
 }

@@ -111,13 +111,22 @@ impl Price {
         }
     }
 
-    /// What an answer is expected to cost, in the currency, without what the request itself costs: of so many answers a part
-    /// `hit_rate` supplies these fields. `credits`: what its answers have reported so far, each.
-    pub fn expected_of_answer(&self, hit_rate: f64, credits: Option<f64>, fields: FieldSet) -> f64 {
+    /// What an answer is expected to cost, in the currency, without what the request itself costs: a part `hit_rate` of the answers is
+    /// billed like a match, and a part `rate_of` each of these fields supplies it. `credits`: what its answers have reported so far,
+    /// each.
+    pub fn expected_of_answer(
+        &self,
+        (hit_rate, rate_of): (f64, impl Fn(Field) -> f64),
+        credits: Option<f64>,
+        fields: FieldSet,
+    ) -> f64 {
         match (self.per_credit, credits) {
             (Some(credit), Some(credits)) => credits * credit.each.to_f64(),
             (Some(credit), None) => hit_rate * credit.most.at(credit.each).to_f64(),
-            (None, _) => hit_rate * self.of_match(fields).to_f64(),
+            (None, _) => {
+                let of_fields = fields.iter().map(|field| rate_of(field) * self.of_field(field).to_f64());
+                hit_rate * self.of_any_match().to_f64() + of_fields.sum::<f64>()
+            }
         }
     }
 

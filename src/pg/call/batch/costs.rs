@@ -155,6 +155,12 @@ impl ProviderCosts {
         self.record.rate_of(field).filter(|_| by_field).unwrap_or(self.hit_rate)
     }
 
+    /// In how many of its answers the vendor bills this field: what those about others have is not counted by field.
+    fn billed_rate_of(&self, field: Field) -> f64 {
+        let of_others = (self.billed_rate - self.hit_rate).max(0.0);
+        self.record.rate_of(field).map_or(self.billed_rate, |rate| (rate + of_others).min(1.0))
+    }
+
     /// One more question; `certain`: it is asked whatever others answer, and `reached`: how likely that is.
     fn add(
         &mut self,
@@ -174,8 +180,8 @@ impl ProviderCosts {
         let fields = config.maps_of(wanted);
         let most = price.most_of_answer(fields).times(config.sendings());
         self.answers_most = self.answers_most.plus(most);
-        self.answers_expected +=
-            reached * price.expected_of_answer(self.billed_rate, self.credits_per_answer, fields);
+        let billed = (self.billed_rate, |field| self.billed_rate_of(field));
+        self.answers_expected += reached * price.expected_of_answer(billed, self.credits_per_answer, fields);
     }
 
     /// A request about several contacts is one, and stands for the first step of each.
