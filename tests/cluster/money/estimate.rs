@@ -200,7 +200,8 @@ fn what_a_provider_never_has_is_expected_to_be_asked_of_the_next_one() {
     caller.batch_execute("SET leadlex.waterfall = 'first_match'").unwrap();
     assert_eq!(text(&mut caller, &expected), "main 30, second 0");
     // Nor is it expected to bill what it never has.
-    let price = json!({"price": {"currency": "USD", "per_field": {"job_title": 0.5, "phone": 2}}});
+    let price =
+        json!({"price": {"currency": "USD", "per_match": null, "per_field": {"job_title": 0.5, "phone": 2}}});
     configure(&world, "main", price);
     let cost = expected.replace("round(e.requests_expected)", "round(e.cost_expected::numeric, 2)");
     assert!(text(&mut caller, &cost).starts_with("main 15.00,"), "{}", text(&mut caller, &cost));

@@ -84,8 +84,11 @@ impl Storm {
         self.raise_limit();
         self.fence.fetch_add(10 * SLACK, Ordering::SeqCst);
         eventually("the worker gives up", SOON, || {
-            let failed = "WARNING:  leadlex_enrich worker: canceling statement due to lock timeout";
-            self.world.cluster.log_since(mark).contains(failed) || self.over.load(Ordering::SeqCst)
+            // By whichever of its writers meets it.
+            let log = self.world.cluster.log_since(mark);
+            let failed = ["canceling statement due to lock timeout", "could not obtain lock on relation"];
+            let failed = failed.map(|why| format!("WARNING:  leadlex_enrich worker: {why}"));
+            failed.iter().any(|line| log.contains(line)) || self.over.load(Ordering::SeqCst)
         });
     }
 
