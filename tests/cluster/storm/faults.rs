@@ -84,11 +84,7 @@ impl Storm {
         self.raise_limit();
         self.fence.fetch_add(10 * SLACK, Ordering::SeqCst);
         eventually("the worker gives up", SOON, || {
-            // By whichever of its writers meets it.
-            let log = self.world.cluster.log_since(mark);
-            let failed = ["canceling statement due to lock timeout", "could not obtain lock on relation"];
-            let failed = failed.map(|why| format!("WARNING:  leadlex_enrich worker: {why}"));
-            failed.iter().any(|line| log.contains(line)) || self.over.load(Ordering::SeqCst)
+            worker_met_lock(&self.world.cluster.log_since(mark)) || self.over.load(Ordering::SeqCst)
         });
     }
 
@@ -146,4 +142,11 @@ impl Storm {
     pub fn connect(&self) -> Option<Client> {
         self.world.cluster.config("app").connect(NoTls).ok()
     }
+}
+
+/// Whether a worker says that a table is locked, in the words of whichever of its writers met that.
+pub fn worker_met_lock(log: &str) -> bool {
+    ["canceling statement due to lock timeout", "could not obtain lock on relation"]
+        .iter()
+        .any(|why| log.contains(&format!("WARNING:  leadlex_enrich worker: {why}")))
 }
