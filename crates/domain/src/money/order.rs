@@ -53,9 +53,10 @@ impl Record {
 
     /// What a request of it is expected to cost, in its currency. `supplies`: the fields that its answer can supply.
     pub fn expected_cost(&self, price: &Price, supplies: FieldSet) -> f64 {
-        // What answers about others have is not counted by field: taken to be all that it can have.
+        // What answers about others have is not counted by field, nor what was never wanted: taken to be all that it can have.
         let others = self.of_answers(self.others);
-        let rate = |field| (self.rate(field) + others).min(1.0);
+        let matches = self.of_answers(self.matches);
+        let rate = |field| (self.rate_of(field).unwrap_or(matches) + others).min(1.0);
         let fields: f64 = supplies.iter().map(|field| rate(field) * price.of_field(field).to_f64()).sum();
         price.per_request().to_f64() + self.billed_rate() * price.of_any_match().to_f64() + fields
     }

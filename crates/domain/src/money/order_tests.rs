@@ -3,11 +3,15 @@ use crate::provider::Config;
 use serde_json::json;
 
 fn price(per_match: f64, per_request: f64) -> Price {
+    with_phones(per_match, per_request, 0.1)
+}
+
+fn with_phones(per_match: f64, per_request: f64, phone: f64) -> Price {
     let description = json!({
         "request": {"url": "https://api.vendor.example/v1", "query": {"email": "{email}"}},
         "identify_by": [["email"]],
         "response": {"fields": {"phone": "/phone", "job_title": "/title"}},
-        "price": {"currency": "USD", "per_match": per_match, "per_request": per_request, "per_field": {"phone": 0.1}},
+        "price": {"currency": "USD", "per_match": per_match, "per_request": per_request, "per_field": {"phone": phone}},
     });
     Config::parse(&description).unwrap().price().unwrap().clone()
 }
@@ -35,6 +39,22 @@ fn expected_costs_follow_the_hit_rates() {
     let cost = with_others.expected_cost(&price(0.2, 0.01), fields());
     assert!((cost - 0.19).abs() < 1e-9, "{cost}");
     assert_eq!(record(0, 0).expected_cost(&price(0.2, 0.01), fields()), 0.01);
+}
+
+/// The vendor bills each field that its answer has, wanted or not.
+#[test]
+fn a_field_that_was_never_wanted_is_expected_in_each_answer() {
+    let title = [Field::JOB_TITLE].into_iter().collect();
+    let mut only_titles = record(100, 100);
+    (only_titles.asked[Field::PHONE.index()], only_titles.supplied[Field::PHONE.index()]) = (0, 0);
+    let cost = only_titles.expected_cost(&price(0.2, 0.0), fields());
+    assert!((cost - 0.3).abs() < 1e-9, "{cost}");
+    // One euro for a match and no field: cheaper than 0.20 and ten for a telephone number that comes along.
+    let candidate =
+        |price: &Price, record| Candidate { price: Some(price.clone()), record, supplies: fields() };
+    let (along, plain) =
+        (candidate(&with_phones(0.2, 0.0, 10.0), only_titles), candidate(&price(1.0, 0.0), record(100, 100)));
+    assert_eq!(cheapest(&[&along, &plain], title), [1, 0]);
 }
 
 #[test]
