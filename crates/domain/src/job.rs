@@ -272,6 +272,14 @@ mod tests {
             fate(&BatchResult::failed(Uuid::nil(), &failure, None).pending(Some(pending)))
         };
         let fault = Fault { retry_after_s: Some(9), ..Fault::new(FaultKind::Pending, "not ready") };
+        // What is given up does not come: its line says so.
+        let over = Failure::provider_unavailable(&[(
+            "slow".to_owned(),
+            Some(Fault { given_up: true, ..fault.clone() }),
+        )]);
+        let pending = Pending { retry_after_s: None, owed: false, given_up: true };
+        let line = BatchResult::failed(Uuid::nil(), &over, None).pending(Some(pending));
+        assert_eq!(line.status, Status::Failed);
         assert!(matches!(
             fate_of(Fault { owed: true, ..fault.clone() }),
             JobOutcome::Pending { after: Some(d), charged: false, .. } if d.as_secs() == 9

@@ -93,6 +93,25 @@ fn answers_that_are_not_kept_are_not_waited_for_one_after_another() {
 }
 
 #[test]
+fn a_session_that_ends_says_which_requests_it_stays_for() {
+    let mut whole = Whole::new(4);
+    let now = wish().now;
+    assert_eq!(whole.table().under_way(1, now), (false, false));
+    let place = whole.mine(1, wish());
+    assert_eq!(whole.table().under_way(1, now), (true, false));
+    assert_eq!(whole.table().under_way(2, now), (false, false), "another database's");
+    whole.table().outlast(8);
+    assert_eq!(whole.table().under_way(1, now), (true, false), "another session's");
+    whole.table().outlast(7);
+    assert_eq!(whole.table().under_way(1, now), (true, true));
+    whole.table().end(place, End::Kept);
+    assert_eq!(whole.table().under_way(1, now), (false, false));
+    // The next one at this place is asked by a session that goes on.
+    whole.mine(1, Wish { read_at: u64::MAX, ..wish() });
+    assert_eq!(whole.table().under_way(1, now), (true, false));
+}
+
+#[test]
 fn a_request_ends_with_its_session_its_time_or_another_clock() {
     let mut whole = Whole::new(4);
     let place = whole.mine(1, wish());
