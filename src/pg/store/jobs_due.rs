@@ -105,12 +105,13 @@ impl Position {
     }
 }
 
-// Between two times of one priority, by the index, in its order.
+// Between two times of one priority, by the index, in its order. Not `now()`: that is when the look's transaction began, and what
+// is queued between that and the look is not to come after what was queued before.
 macro_rules! of_a_priority {
     () => {
         "j.role OPERATOR(pg_catalog.=) $1 AND j.priority OPERATOR(pg_catalog.=) $4
-       AND j.next_attempt_at OPERATOR(pg_catalog.>=) (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) ($5 OPERATOR(pg_catalog.*) interval '1 microsecond'))
-       AND j.next_attempt_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+       AND j.next_attempt_at OPERATOR(pg_catalog.>=) (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 microsecond'))
+       AND j.next_attempt_at OPERATOR(pg_catalog.<=) (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) ($5 OPERATOR(pg_catalog.*) interval '1 microsecond'))
        AND j.workspace_id OPERATOR(pg_catalog.<>) ALL ($2) AND j.home OPERATOR(pg_catalog.=) $3
      ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<)"
     };
@@ -225,7 +226,7 @@ impl Look<'_> {
     }
 
     fn args(&self, priority: i32) -> Vec<Arg> {
-        vec![name_arg(self.role), arg(self.closed.clone()), arg(home()), arg(priority)]
+        vec![name_arg(self.role), arg(self.closed.clone()), arg(home()), arg(priority), arg(self.now as f64)]
     }
 
     fn first(&self, priority: i32, from: i64) -> First {
@@ -267,6 +268,6 @@ static NEXT_DUE: Statement = Statement::new(
                  CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) 1000 THEN pg_catalog.max(w.next_attempt_at) END)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
      FROM (SELECT j.next_attempt_at, j.workspace_id, j.home FROM leadlex.job_set AS j
            WHERE j.role OPERATOR(pg_catalog.=) $1 AND j.priority OPERATOR(pg_catalog.=) $4
-             AND j.next_attempt_at OPERATOR(pg_catalog.>) pg_catalog.now()
+             AND j.next_attempt_at OPERATOR(pg_catalog.>) (pg_catalog.timestamptz 'epoch' OPERATOR(pg_catalog.+) ($5 OPERATOR(pg_catalog.*) interval '1 microsecond'))
            ORDER BY j.next_attempt_at USING OPERATOR(pg_catalog.<) LIMIT 1000) AS w",
 );

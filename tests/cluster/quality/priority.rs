@@ -47,6 +47,32 @@ fn the_best_are_begun_before_those_that_were_queued_before_them() {
     assert_eq!(world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL"), 140);
 }
 
+/// The worker's look at the queue begins while that is paused, and finds it resumed: what was queued in between counts.
+#[test]
+fn what_is_queued_while_a_worker_begins_comes_by_its_priority_too() {
+    let world = world(41, &["leadlex.max_people_per_value = -1", "leadlex.max_job_workers = 1"]);
+    let mut caller = world.caller();
+    assert_eq!(queue(&mut caller, 41, 41, ""), 1);
+    wait(&world);
+    world.run("SELECT leadlex.pause_queue()");
+    // What it knows by then it need not look up again.
+    caller.batch_execute("SELECT leadlex.queue_paused(); SET statement_timeout = '20s'").unwrap();
+    let mut holder = world.owner();
+    let mut held = holder.transaction().unwrap();
+    held.batch_execute("LOCK TABLE leadlex.stopped IN ACCESS EXCLUSIVE MODE").unwrap();
+    assert_eq!(queue(&mut caller, 1, 20, ""), 20);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'leadlex%' AND wait_event_type = 'Lock'";
+    eventually("a worker has begun to look", SOON, || world.number(waits) > 0);
+    assert_eq!(queue(&mut caller, 21, 40, ", priority => -5"), 20);
+    world.run("SELECT leadlex.resume_queue()");
+    held.rollback().unwrap();
+    wait(&world);
+    let early = "SELECT count(*) FROM leadlex.job AS best, leadlex.job AS other
+                 WHERE best.priority = -5 AND other.priority = 0 AND other.id <> (SELECT id FROM leadlex.job ORDER BY created_at LIMIT 1)
+                   AND other.started_at < best.started_at";
+    assert_eq!(world.number(early), 0);
+}
+
 /// Who waits with a priority that is no worse is not queued again; who waits with a worse one is, and is asked about once.
 #[test]
 fn a_contact_that_waits_is_queued_again_only_for_a_better_place() {
