@@ -101,11 +101,13 @@ fn bulk(found: &LoadedProvider, config: &Arc<Config>, person: &Person) -> Option
     }
     let id = uuid::Uuid::nil().simple().to_string();
     let seat = Seat { inquiry: &inquiry, person, id: &id };
-    let request = match provider::prepare_for_all(found, config, &[seat]) {
-        Ok(Ready::Send(prepared)) => prepared.request.masked(),
-        _ => Value::Null,
-    };
-    Some(json!({"request": request, "most": most}))
+    let nothing = |message: &str| json!({"request": null, "most": most, "message": message});
+    Some(match provider::prepare_for_all(found, config, &[seat]) {
+        Ok(Ready::Send(prepared)) => json!({"request": prepared.request.masked(), "most": most}),
+        Ok(Ready::LogIn(_)) => nothing("it names what the login gives, and that is not known"),
+        Ok(Ready::Nothing(_)) => nothing("it has no place for what identifies this contact"),
+        Err(fault) => nothing(&fault.message),
+    })
 }
 
 /// Asks about somebody, step by step; what was sent and what came of it. What is handed in is not kept.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::receipt_sink::{Kept, ReceiptSink};
 use crate::pg::provider::asker::Asker;
-use crate::pg::provider::sending::{admit_in_time, longest, longest_wait, send};
+use crate::pg::provider::sending::{admit_in_time, longest, longest_wait, send, time_left};
 use crate::pg::provider::spending::Spender;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::loaded_provider::LoadedProvider;
@@ -35,16 +35,16 @@ impl Again {
         self.receipt_sink.in_flight =
             admit_in_time(provider, config, (question, self.spender), self.until, Asker::Single).ok()?;
         let left = left.min(self.until.saturating_duration_since(Instant::now()));
+        let hands_in = self.receipt_sink.inquiry.hands_in(config);
         if let Some(claim) = &self.receipt_sink.claim {
             // Who waited has its turn meanwhile.
             if !claim.holds() {
                 return None;
             }
-            claim.extend(longest(config, left));
+            claim.extend(longest(config, time_left(config, hands_in, left)));
         }
         self.receipt_sink.repeats = false;
         self.receipt_sink.until = longest_wait(config, left);
-        let hands_in = self.receipt_sink.inquiry.hands_in(config);
         let request = (Arc::clone(&self.receipt_sink.request), hands_in);
         let (keep, kept) = self.receipt_sink.start();
         let sent = send(config, request, left, keep, On::Thread).ok()?;

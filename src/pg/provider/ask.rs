@@ -11,7 +11,7 @@ use crate::pg::provider::flight::{self, Flight};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, log_in};
 use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
-use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait, send_for_all, time_for};
+use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait, send_for_all, time_for, time_left};
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::{Purpose, Spender, counts_on};
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
@@ -131,7 +131,8 @@ impl Put<'_> {
             Err(refused) => return self.refused(&about, refused),
         };
         let left = until.saturating_duration_since(Instant::now());
-        let claim = match turn::claim(config, questions, asking.past, left) {
+        let time = time_left(config, inquiry.hands_in(config), left);
+        let claim = match turn::claim(config, questions, asking.past, time) {
             Ok(claim) => claim.map(Arc::new),
             Err(others) => return turn::of_others(config, others, questions.hashes[0]),
         };
@@ -139,7 +140,7 @@ impl Put<'_> {
         let held = self.under_way.as_ref().and_then(|known| known.held(provider, claim.is_some()));
         let held_for_it = held.as_ref().map(|hold| counts_on(config, hold)).unwrap_or_default();
         let spender = Spender { fields, held: held_for_it, ..spender };
-        let in_flight = match admit(provider, config, (prepared.question, spender), left, asker) {
+        let in_flight = match admit(provider, config, (prepared.question, spender), time, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
         };
@@ -286,8 +287,8 @@ fn fly(
     let sent = match asked.inquiry.place() {
         // The answer is about all that were handed in together.
         Some(place) => {
-            let time = time_for(&asked.config).min(left);
-            send_for_all(request.0, (place.of, time), request.1, keep)
+            let time = time_for(&asked.config).min(time_left(&asked.config, request.1, left));
+            send_for_all(request, (place.of, time), left, keep)
         }
         None => send(&asked.config, request, left, keep, asker.on()),
     };

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::pg::installation;
 use crate::pg::provider::ask::{announce, epoch, refusal};
 use crate::pg::provider::asker::Later;
+use crate::pg::provider::bulk_answer::{Telling, id_of};
 use crate::pg::provider::flight::{self, Landed};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, Held, log_in};
-use crate::pg::provider::receipt_sink::{Decided, Kept, PATIENCE, ReceiptSink};
+use crate::pg::provider::receipt_sink::{Kept, ReceiptSink};
 use crate::pg::provider::sending::{
     Prepared, Ready, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
 };
@@ -22,14 +23,13 @@ use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
 use crate::pg::shared::single_flight::Claim;
 use crate::pg::shared::wait::Sent;
 use crate::pg::store::loaded_provider::LoadedProvider;
-use crate::pg::sys::{clock, settings};
+use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::{Hash, hash_each};
 use leadlex_domain::money::Amount;
-use leadlex_domain::money::hold::{Hold, HoldChange};
+use leadlex_domain::money::hold::Hold;
 use leadlex_domain::provider::{
-    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Member, Progress, Reported,
-    Seat, Supplied, Verdict,
+    Answer, Config, Fault, FaultKind, Group, HttpRequest, Inquiry, LoginValues, Seat, Verdict,
 };
 use leadlex_domain::receipt;
 use leadlex_domain::waterfall::ProviderOutcome;
@@ -67,13 +67,14 @@ pub fn shared_by(
 /// Of a look whether something is ready: any time will do.
 const NO_WAIT: Duration = Duration::from_millis(1);
 
-/// The request about these contacts, as it is while it is not logged in.
+/// The request about these contacts, made with what the provider's login gave, where that is known.
 pub fn prepare_for_all(
     provider: &LoadedProvider,
     config: &Config,
     seats: &[Seat<'_>],
 ) -> Result<Ready, Fault> {
-    prepare_with(provider, config, 0, |secret| config.request_for_all(seats, secret, None))
+    let held = config.login().and_then(|_| login::held(provider));
+    prepare_with(provider, config, 0, |secret| config.request_for_all(seats, secret, held.as_ref()))
 }
 
 /// A request about several contacts whose answer is awaited.
@@ -173,7 +174,7 @@ impl Table<'_> {
         let Table { provider, config, asker, .. } = *self;
         let present: Vec<&Guest<'_>> = self.present(fates);
         let left = until.saturating_duration_since(Instant::now());
-        let time = self.time(&present);
+        let (time, reach, hands_in) = self.time(&present, left);
         let held: Vec<Option<Hold>> = present
             .iter()
             .zip(&claims)
@@ -181,8 +182,8 @@ impl Table<'_> {
             .collect();
         let held_in_all = held.iter().flatten().map(|hold| counts_on(config, hold)).sum();
         let spender = self.spender(&present, held_in_all);
-        let in_flight = admit_for(provider, config, (prepared.question, spender), (time, left), asker)?;
-        let time = time.min(left);
+        let in_flight = admit_for(provider, config, (prepared.question, spender), (time, reach), asker)?;
+        let time = time.min(reach);
         let Prepared { mut request, .. } = prepared;
         // To ask whether something is ready is no repetition of having asked before.
         let asks = present.first().is_some_and(|guest| self.under_way(guest).is_some());
@@ -192,7 +193,9 @@ impl Table<'_> {
             .iter()
             .zip(claims)
             .zip(held)
-            .map(|((guest, claim), held)| self.sink(guest, (&shown, login, claim, held), &in_flight, time))
+            .map(|((guest, claim), held)| {
+                self.sink(guest, (&shown, login, claim, held), &in_flight, time.min(left))
+            })
             .collect();
         one_id_for_all(&mut sinks);
         let asked = present.iter().zip(&sinks).map(|(guest, sink)| flight::Asked {
@@ -206,7 +209,6 @@ impl Table<'_> {
         let asked: Vec<flight::Asked> = asked.collect();
         let kept: Vec<Kept> = sinks.iter().map(|_| Kept::default()).collect();
         let halve = Arc::new(AtomicBool::new(false));
-        let outlasts = sinks.first().is_some_and(|sink| config.hands_in_together(&sink.inquiry));
         let contacts = self.contacts(&present);
         let telling = Telling {
             sinks,
@@ -217,7 +219,7 @@ impl Table<'_> {
             most_bytes: settings::max_response_bytes(),
         };
         let keep = Box::new(move |answer: Result<&Answer, &Fault>| telling.tell(answer));
-        let sent = send_for_all(request, (contacts, time), outlasts, keep)
+        let sent = send_for_all((request, hands_in), (contacts, time), left, keep)
             .map_err(|fault| Refused { fault, later: None })?;
         let seats = asked.into_iter().zip(kept).collect();
         Ok(Some(Sitting { seats, halve, sent, repeats: marked && repeats }))
@@ -262,7 +264,8 @@ impl Table<'_> {
             held = Some(log_in(provider, config, (question, self.next(fates)), (self.left, asker))?);
             ready = self.prepare(fates, held.as_ref().map(|held| &held.values)).map_err(refused)?;
         }
-        let time = self.time(&self.present(fates)).min(until.saturating_duration_since(Instant::now()));
+        let (time, reach, _) =
+            self.time(&self.present(fates), until.saturating_duration_since(Instant::now()));
         let (mut claims, mut all) = (Vec::with_capacity(guests.len()), true);
         for (fate, guest) in fates.iter_mut().zip(guests).filter(|(fate, _)| fate.is_none()) {
             let past = guest.asking.past;
@@ -270,7 +273,7 @@ impl Table<'_> {
                 *fate = Some(Asked::Done(ProviderOutcome::Skipped));
                 continue;
             };
-            match turn::claim_for(config, questions, past, until_kept(time)) {
+            match turn::claim_for(config, questions, past, until_kept(time.min(reach))) {
                 Ok(claim) => claims.push(claim.map(Arc::new)),
                 Err(others) => {
                     all = false;
@@ -330,8 +333,12 @@ impl Table<'_> {
         place.unwrap_or(present.len())
     }
 
-    fn time(&self, present: &[&Guest<'_>]) -> Duration {
-        time_for_all(self.config, self.contacts(present))
+    /// The request's time, how much of it is left where so much of the call's is, and whether it hands them in, see `time_left`.
+    fn time(&self, present: &[&Guest<'_>], left: Duration) -> (Duration, Duration, bool) {
+        let time = time_for_all(self.config, self.contacts(present));
+        let hands_in =
+            present.first().is_some_and(|guest| self.config.hands_in_together(&self.inquiry(guest)));
+        (time, if hands_in { left.max(time) } else { left }, hands_in)
     }
 
     fn inquiry(&self, guest: &Guest<'_>) -> Inquiry {
@@ -423,77 +430,3 @@ fn one_id_for_all(sinks: &mut [ReceiptSink]) {
 
 /// Of one contact of a request: the request, the login that it was made with, whose turn it is, and what is held for the answer.
 type Shared<'a> = (&'a Arc<HttpRequest>, Option<login::Place>, Option<Arc<Claim>>, Option<Hold>);
-
-/// What a helper thread does with what came of the request.
-struct Telling {
-    sinks: Vec<ReceiptSink>,
-    kept: Vec<Kept>,
-    in_flight: InFlightRequest,
-    halve: Arc<AtomicBool>,
-    repeats: bool,
-    /// Of the answer about one contact.
-    most_bytes: usize,
-}
-
-impl Telling {
-    fn tell(self, answer: Result<&Answer, &Fault>) {
-        let Telling { mut sinks, kept, in_flight, halve, repeats, most_bytes } = self;
-        let mut inquiries: Vec<Inquiry> = sinks.iter().map(|sink| sink.inquiry.clone()).collect();
-        let (progress, cost) = match answer {
-            Err(fault) if repeats && fault.unanswered => {
-                // Its claims end with this, so that it is put again by whose turn it is.
-                return in_flight.ended(&Progress::Failed(fault.clone()), Supplied::default(), None);
-            }
-            Err(fault) => (vec![Progress::Failed(fault.clone()); sinks.len()], None),
-            Ok(answer) => match read(&sinks, &mut inquiries, (answer, most_bytes)) {
-                Some(read) => read,
-                None => {
-                    halve.store(true, Ordering::Release);
-                    let message = "it does not take the request about several contacts as it is";
-                    let fault = Fault::new(FaultKind::BadStatus, message);
-                    return in_flight.ended(&Progress::Failed(fault), Supplied::default(), None);
-                }
-            },
-        };
-        let config = sinks.first().map(|sink| Arc::clone(&sink.config));
-        let balance = |answer| config.as_ref().and_then(|config| config.balance(answer));
-        in_flight.note_balance(answer.ok().and_then(balance));
-        let mut progress = progress;
-        let decided: Vec<Decided> = sinks
-            .iter()
-            .zip(&inquiries)
-            .zip(&mut progress)
-            .map(|((sink, inquiry), came)| sink.decide(inquiry, came))
-            .collect();
-        in_flight
-            .note_holds(decided.iter().map(|one| one.change).fold(HoldChange::default(), HoldChange::plus));
-        let supplied: Vec<Supplied> = inquiries.iter().map(Inquiry::latest).collect();
-        in_flight.ended_for_all(&progress, &supplied, cost);
-        let keeps_by = Instant::now() + PATIENCE;
-        sinks.iter_mut().for_each(|sink| sink.keeps_by = Some(keeps_by));
-        let came = inquiries.into_iter().zip(decided).zip(progress);
-        for ((sink, (came, progress)), kept) in sinks.into_iter().zip(came).zip(&kept) {
-            sink.settle(came, progress, kept, true);
-        }
-    }
-}
-
-/// What the answer comes to for each contact, and what it cost; `None`: it is to be asked again in halves.
-fn read(
-    sinks: &[ReceiptSink],
-    inquiries: &mut [Inquiry],
-    (answer, most_bytes): (&Answer, usize),
-) -> Option<(Vec<Progress>, Option<Reported>)> {
-    let Some(ReceiptSink { config, request, .. }) = sinks.first() else { return Some((Vec::new(), None)) };
-    let member = |(sink, inquiry)| -> Member<'_> {
-        let sink: &ReceiptSink = sink;
-        Member { inquiry, whom: &sink.whom, id: id_of(sink.key.question) }
-    };
-    let mut members: Vec<Member<'_>> = sinks.iter().zip(inquiries).map(member).collect();
-    config.take_for_all((request, answer), &mut members, (most_bytes, clock::now_us()))
-}
-
-/// Of its question, so that it is no other's in any request.
-fn id_of(question: Hash) -> String {
-    Uuid::from_bytes(question).simple().to_string()
-}

@@ -127,7 +127,8 @@ pub fn is_held(provider: &LoadedProvider) -> bool {
     held(provider).is_some()
 }
 
-fn held(provider: &LoadedProvider) -> Option<LoginValues> {
+/// What its login gave, if that is there and still good.
+pub fn held(provider: &LoadedProvider) -> Option<LoginValues> {
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose().ok()?;
     LoginValues::from_bytes(&logins::given(key(provider, secret.as_deref()))?)
 }

@@ -5,6 +5,7 @@ mod ask;
 mod asker;
 pub mod budget_events;
 mod bulk;
+mod bulk_answer;
 mod flight;
 pub mod health;
 pub mod login;

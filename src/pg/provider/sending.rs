@@ -128,6 +128,12 @@ pub fn time_for_all(config: &Config, contacts: usize) -> Duration {
     asked.unwrap_or_else(|| time_for(config)).min(longest).min(MOST)
 }
 
+/// How much time the request itself has where so much of the call's time is left. The call's end does not cut off what hands a
+/// question in: without its answer there is nothing to ask with later, and the vendor works on it all the same.
+pub fn time_left(config: &Config, hands_in: bool, left: Duration) -> Duration {
+    if hands_in { left.max(time_for(config)) } else { left }
+}
+
 /// After so long a request that is sent now is over, and what came of it is kept.
 pub fn longest(config: &Config, left: Duration) -> Duration {
     until_kept(time_for(config).min(left))
@@ -300,8 +306,8 @@ fn over_limit(provider: &LoadedProvider, config: &Config) -> Option<Refused> {
     Some(throttle::used_up(window, now))
 }
 
-/// Sends a request, which ends after the provider's time or `left`, whichever is shorter. `keep` is given the
-/// answer. `outlasts`: it hands a question in, see [`Job`].
+/// Sends a request, which is waited for until the provider's time is over or `left`, whichever is shorter. `keep` is given the
+/// answer. `outlasts`: it hands a question in, see [`Job`] and [`time_left`].
 ///
 /// Err: why it was not sent.
 pub fn send(
@@ -313,21 +319,21 @@ pub fn send(
 ) -> Result<Sent, Fault> {
     let job = Job {
         request,
-        timeout: time_for(config).min(left),
+        timeout: time_for(config).min(time_left(config, outlasts, left)),
         max_body_bytes: settings::max_response_bytes(),
         allow_private: settings::allow_private_addresses(),
         outlasts,
         may_send: control::may_send,
         share: None,
     };
-    wait::send(job, keep, on)
+    wait::send(job, left, keep, on)
 }
 
-/// Sends a request about so many contacts, which may take so long. The same otherwise.
+/// Sends a request about so many contacts, which may take so long, and is waited for no longer than `left`. The same otherwise.
 pub fn send_for_all(
-    request: Arc<HttpRequest>,
+    (request, outlasts): (Arc<HttpRequest>, bool),
     (contacts, time): (usize, Duration),
-    outlasts: bool,
+    left: Duration,
     keep: Keep,
 ) -> Result<Sent, Fault> {
     thread_local! {
@@ -345,7 +351,7 @@ pub fn send_for_all(
         may_send: control::may_send,
         share: Some(Arc::new(BUDGET.with(|budget| budget.share(most, limit)))),
     };
-    wait::send(job, keep, On::Thread)
+    wait::send(job, left, keep, On::Thread)
 }
 
 /// No header can have a line break in it, nor any length.

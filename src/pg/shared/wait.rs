@@ -92,6 +92,8 @@ pub fn event(event: Event) -> u32 {
 pub struct Sent {
     ticket: PendingRequest,
     until: Instant,
+    /// It has more time than it is waited for.
+    goes_on: bool,
 }
 
 /// Opens what requests need once in a session, or raises 53000. To be called before anything is decided about a request.
@@ -186,26 +188,36 @@ pub enum On {
     Backend,
 }
 
-/// Sends the request. When nobody waits for its outcome any more, the request goes on in a thread until it ends by
-/// itself, and `keep` gets what comes of it: the provider will bill it anyway.
-pub fn send(mut job: Job, keep: Keep, on: On) -> Result<Sent, Fault> {
+/// Sends the request, and waits no longer than `patience` for it. When nobody waits for its outcome any more, the request goes on
+/// in a thread until it ends by itself, and `keep` gets what comes of it: the provider will bill it anyway.
+pub fn send(mut job: Job, patience: Duration, keep: Keep, on: On) -> Result<Sent, Fault> {
     ready();
-    let until = Instant::now() + job.timeout;
+    let begun = Instant::now();
+    let until = begun + job.timeout.min(patience);
     while !has_room() && Instant::now() < until {
         for_answers(ROOM_PAUSE);
     }
-    job.timeout = until.saturating_duration_since(Instant::now());
+    let goes_on = patience < job.timeout;
+    // The thread ends a request whose own time is over, and is given a moment for it.
+    let until = if goes_on { until } else { until + GRACE };
+    job.timeout = job.timeout.saturating_sub(begun.elapsed());
     let ticket = with_pool(|pool| match on {
         On::Thread => pool.send(job, Some(keep)),
         On::Backend => pool.begin(job, Some(keep)),
     })?;
-    Ok(Sent { ticket, until: until + GRACE })
+    Ok(Sent { ticket, until, goes_on })
 }
 
 impl Sent {
     /// The outcome, if it is there, or the time is over.
     pub fn try_take(&mut self) -> Option<Result<Answer, Fault>> {
-        let late = || Err(Fault::new(FaultKind::Timeout, "the provider did not answer in time"));
+        let words = match self.goes_on {
+            true => {
+                "the call's time was over before the provider answered; the request goes on, and its answer is kept"
+            }
+            false => "the provider did not answer in time",
+        };
+        let late = || Err(Fault::new(FaultKind::Timeout, words));
         let outcome = self.ticket.try_take().or_else(|| self.left().is_zero().then(late))?;
         with_pool(RequestPool::tidy);
         Some(outcome)
@@ -229,7 +241,7 @@ impl Sent {
     fn for_socket(&mut self, awaited: Awaited) {
         match socket_waits(awaited) {
             Some(waits) => {
-                let longest = awaited.deadline.saturating_duration_since(Instant::now());
+                let longest = awaited.deadline.min(self.until).saturating_duration_since(Instant::now());
                 wait_long(waits, longest);
                 pgrx::check_for_interrupts!();
             }

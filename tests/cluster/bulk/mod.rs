@@ -7,7 +7,7 @@ mod seeded;
 mod sets;
 mod sizes;
 mod slow_presets;
-mod steps;
+pub mod steps;
 mod steps_login;
 
 use std::collections::BTreeMap;

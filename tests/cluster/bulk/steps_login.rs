@@ -114,3 +114,29 @@ fn a_dump_keeps_what_was_handed_in_and_no_token() {
         assert_eq!(restored.query_one(wrong, &[]).unwrap().get::<_, i64>(0), 0);
     }
 }
+
+#[test]
+fn what_a_set_would_send_is_shown_with_the_login_hidden() {
+    let (world, vendor) = world_of(1, 10, false);
+    with_login(&world);
+    guard(&world, &vendor);
+    let shown = || {
+        let bulk: Value = world
+            .owner()
+            .query_one("SELECT leadlex.check_provider('main', '{\"email\": \"person1@acme.example\"}'::jsonb) -> 'bulk'", &[])
+            .unwrap()
+            .get(0);
+        bulk
+    };
+    let bulk = shown();
+    assert_eq!(bulk["request"]["url"], world.provider.url(SUBMIT), "{bulk}");
+    assert_eq!(bulk["request"]["headers"]["Authorization"], "Bearer ***", "{bulk}");
+    // Nothing is known of a login that failed.
+    world.provider.on(TOKEN, |_| Behaviour::json(401, json!({})));
+    world.run("SELECT leadlex.alter_provider('main', '{}', secret => 'another')");
+    let bulk = shown();
+    assert_eq!(
+        (&bulk["request"], &bulk["message"]),
+        (&json!(null), &json!("it names what the login gives, and that is not known"))
+    );
+}

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod budgets;
+mod cut_off;
 mod estimate;
 mod forgotten;
 mod limits;
