@@ -101,29 +101,33 @@ pub fn none_configured() -> ! {
     )
 }
 
-/// The same, as the order of the steps depends on them.
-pub fn sources(providers: &[(String, Rc<LoadedProvider>)], mode: Mode) -> Rc<[Source]> {
+/// The same, as the order of the steps depends on them. `contacts`: so many are asked about by the call.
+pub fn sources(providers: &[(String, Rc<LoadedProvider>)], mode: Mode, contacts: usize) -> Rc<[Source]> {
     let rates = (mode == Mode::Cheapest).then(cache::hit_rates);
     let source = |(name, provider): &(String, Rc<LoadedProvider>)| Source {
         name: name.clone(),
         min_confidence: provider.config.as_ref().ok().and_then(|config| config.min_confidence()),
-        candidate: rates.as_ref().map(|rates| candidate(provider, rates)),
+        candidate: rates.as_ref().map(|rates| candidate(provider, rates, contacts)),
     };
     providers.iter().map(source).collect()
 }
 
-fn candidate(provider: &LoadedProvider, rates: &HashMap<Uuid, Record>) -> Candidate {
+fn candidate(provider: &LoadedProvider, rates: &HashMap<Uuid, Record>, contacts: usize) -> Candidate {
     let config = provider.config.as_ref().ok();
     Candidate {
-        price: config.and_then(|config| config.price()).cloned(),
+        config: config.cloned(),
         record: rates.get(&provider.id).copied().unwrap_or_default(),
-        supplies: config.map_or(FieldSet::EMPTY, |config| config.maps()),
+        together: config.map_or(1, |config| config.most_together()).min(contacts as u64),
     }
 }
 
-/// The positions of these providers in the order in which they are asked for these fields.
-pub fn order(providers: &[(String, Rc<LoadedProvider>)], mode: Mode, wanted: FieldSet) -> Vec<usize> {
-    let sources = sources(providers, mode);
+/// The positions of these providers in the order in which they are asked for these fields of so many contacts.
+pub fn order(
+    providers: &[(String, Rc<LoadedProvider>)],
+    mode: Mode,
+    (wanted, contacts): (FieldSet, usize),
+) -> Vec<usize> {
+    let sources = sources(providers, mode, contacts);
     let candidates: Vec<&Candidate> = sources.iter().filter_map(|source| source.candidate.as_ref()).collect();
     match mode {
         Mode::Cheapest => cheapest(&candidates, wanted),

@@ -136,6 +136,9 @@ fn the_most_that_it_costs_has_polls_and_logins() {
     world.add_provider("main", &config);
     // A submission each, and polls after 1, 2 and 3 seconds, of which the last may be late by two.
     assert_eq!(most(&world), "2-2 ~2: 3.2");
+    // Expected are two submissions, two polls, and one answer that has the person.
+    let expected = "SELECT cost_expected::text FROM leadlex.estimate_cost('crm', (SELECT array_agg(id::text) FROM crm), '{phone}')";
+    assert_eq!(text(&mut world.caller(), expected), "1.4");
     world.provider.on("/submit", |request| {
         Behaviour::json(200, json!({"id": request.param("email").unwrap_or_default()}))
     });
@@ -165,6 +168,33 @@ fn what_an_earlier_provider_supplies_may_identify_for_a_dearer_one() {
     assert_eq!(text(&mut caller, cost), "main 1.12, second 0");
     caller.batch_execute("SET leadlex.waterfall = 'fill'").unwrap();
     assert_eq!(text(&mut caller, cost), "main 1.12, second 8");
+}
+
+/// A question goes no further than the last step that can supply what it wants.
+#[test]
+fn a_step_that_nothing_is_wanted_of_costs_nothing() {
+    let world = world(2, a_match(0.28));
+    let config = json!({
+        "identify_by": [["email"]],
+        "price": {"currency": "USD", "per_request": 0.10, "per_field": {"job_title": 1, "phone": 5}},
+        "steps": [
+            {"request": {"url": world.provider.url("/person"), "query": {"email": "{email}"}},
+             "response": {"fields": {"job_title": "/title"}}, "take": {"person": "/id"}},
+            {"request": {"url": world.provider.url("/phone"), "query": {"id": "{person}"}},
+             "response": {"fields": {"phone": "/phone"}}},
+        ],
+    });
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &config);
+    let told = |fields: &str| {
+        let sql = format!(
+            "SELECT format('%s-%s ~%s: %s ~%s', requests_least, requests_most, requests_expected, cost_most, cost_expected)
+             FROM leadlex.estimate_cost('crm', (SELECT array_agg(id::text) FROM crm), '{{{fields}}}')"
+        );
+        text(&mut world.caller(), &sql)
+    };
+    assert_eq!(told("job_title"), "2-2 ~2: 2.2 ~1.2");
+    assert_eq!(told("job_title,phone"), "2-4 ~3: 12.4 ~6.3");
 }
 
 /// One vendor for titles and another one for numbers: each contact is asked about at both.

@@ -1,9 +1,11 @@
 //! Expected costs, and the order of `leadlex.waterfall = 'cheapest'`.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::fields::{Field, FieldSet};
 use crate::provider::price::Price;
+use crate::provider::{Config, Reach};
 
 /// With fewer answers a provider's hit rate says nothing yet: it comes first, so that it is tried.
 pub const ANSWERS_THAT_TELL: u64 = 50;
@@ -51,24 +53,27 @@ impl Record {
         fields.iter().map(|field| self.rate(field)).sum()
     }
 
-    /// What a request of it is expected to cost, in its currency. `supplies`: the fields that its answer can supply.
-    pub fn expected_cost(&self, price: &Price, supplies: FieldSet) -> f64 {
+    /// What a question of it is expected to cost, in its currency. `together`: so many contacts share its first request.
+    pub fn expected_cost(&self, price: &Price, reach: &Reach, together: u64) -> f64 {
         // What answers about others have is not counted by field, nor what was never wanted: taken to be all that it can have.
         let others = self.of_answers(self.others);
         let matches = self.of_answers(self.matches);
         let rate = |field| (self.rate_of(field).unwrap_or(matches) + others).min(1.0);
-        let fields: f64 = supplies.iter().map(|field| rate(field) * price.of_field(field).to_f64()).sum();
-        price.per_request().to_f64() + self.billed_rate() * price.of_any_match().to_f64() + fields
+        let fields: f64 = reach.fields.iter().map(|field| rate(field) * price.of_field(field).to_f64()).sum();
+        let share = 1.0 / together.max(1) as f64;
+        let requests = share + reach.expected_later(matches, (together > 1).then_some(share));
+        price.per_request().to_f64() * requests + self.billed_rate() * price.of_any_match().to_f64() + fields
     }
 }
 
 /// What is known of a provider that could be asked.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    pub price: Option<Price>,
+    /// `None`: it is not as a description has to be.
+    pub config: Option<Arc<Config>>,
     pub record: Record,
-    /// The fields that its answer can supply.
-    pub supplies: FieldSet,
+    /// So many contacts of the call can share a request of it.
+    pub together: u64,
 }
 
 /// Where it stands: lower comes first, equals by their priority.
@@ -83,14 +88,18 @@ enum Place {
 
 impl Candidate {
     fn place(&self, wanted: FieldSet) -> Place {
-        let Some(price) = &self.price else { return Place::Unpriced };
+        let config = self.config.as_ref();
+        let Some((config, price)) = config.and_then(|config| Some((config, config.price()?))) else {
+            return Place::Unpriced;
+        };
         if self.record.answers < ANSWERS_THAT_TELL {
             return Place::Unknown;
         }
-        let hits = self.record.hits(wanted.intersect(self.supplies));
+        let reach = config.reach(wanted);
+        let hits = self.record.hits(wanted.intersect(reach.fields));
         // Of one that never has what is wanted a field costs more than of any other.
         Place::Costs(match hits > 0.0 {
-            true => self.record.expected_cost(price, self.supplies) / hits,
+            true => self.record.expected_cost(price, &reach, self.together) / hits,
             false => f64::INFINITY,
         })
     }

@@ -63,6 +63,7 @@ mod placeholder;
 mod pointer;
 pub mod presets;
 pub mod price;
+mod reach;
 mod reading;
 mod remarks;
 mod request;
@@ -96,6 +97,7 @@ pub use inquiry::{Inquiry, MAX_TICKET_BYTES, Next, Progress};
 pub use login::{Login, LoginValues, failure_from_bytes, failure_to_bytes};
 pub use merge::merge_preset;
 pub use node::ConfigError;
+pub use reach::{Later, Reach};
 pub use reading::Reported;
 pub use response::Explanation;
 pub use same_person::Whom;
@@ -273,21 +275,12 @@ impl Config {
         self.price.as_ref()
     }
 
-    /// The requests of one question, polls and logins left out.
-    pub fn steps_of_a_question(&self) -> usize {
-        self.steps.iter().filter(|step| !step.polls()).count().max(1)
-    }
-
-    /// The most requests that so many questions can take which so many requests put: polls, logins and repetitions included.
+    /// The most requests that questions can take: so many first ones, further steps in all, and questions that are asked for after
+    /// they were handed in; polls, logins and repetitions included.
     /// Each poll comes `poll_every_s` after the one before at the soonest, each request can need a login of its own, one is sent
     /// again after a login that was refused, and all but polls once more where the vendor knows repetitions.
-    pub fn most_requests(&self, questions: u64, firsts: u64) -> u64 {
-        let together = self.submission().map(Submission::steps).unwrap_or_default();
-        let later =
-            |steps: &[Step]| steps.iter().filter(|step| !step.polls()).count().saturating_sub(1) as u64;
-        let polls = self.most_polls();
-        let later = later(&self.steps).max(later(together));
-        let sent = (firsts + questions * later) * self.sendings() + questions * polls;
+    pub fn most_requests(&self, firsts: u64, later: u64, polled: u64) -> u64 {
+        let sent = (firsts + later) * self.sendings() + polled * self.most_polls();
         match &self.login {
             Some(_) => 2 * (sent + firsts),
             None => sent,

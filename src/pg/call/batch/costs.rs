@@ -12,7 +12,7 @@ use leadlex_domain::fields::{Field, FieldSet};
 use leadlex_domain::money::order::Record;
 use leadlex_domain::money::{Amount, Currency};
 use leadlex_domain::person::Person;
-use leadlex_domain::provider::{Config, Group, Inquiry};
+use leadlex_domain::provider::{Config, Group, Inquiry, Later};
 use leadlex_domain::tally::{Count, Tally};
 use leadlex_domain::waterfall::Mode;
 
@@ -61,6 +61,12 @@ struct Questions {
     certain: u64,
     possible: u64,
     expected: f64,
+    /// Their requests after the first, polls left out: where each takes all its steps, and by the hit rates.
+    later: u64,
+    expected_later: f64,
+    /// Those that are asked for after they were handed in, and the polls that are expected of that.
+    polled: u64,
+    expected_polls: f64,
 }
 
 /// For which workspace, and what for each provider, in the order of their priority.
@@ -169,6 +175,7 @@ impl ProviderCosts {
         (certain, reached): (bool, f64),
     ) {
         let group = config.bulk().filter(|_| config.shares(&Inquiry::new(wanted), person));
+        let reach = config.reach(wanted);
         let questions = match group {
             Some(bulk) => self.together.entry(bulk.group(wanted)).or_default(),
             None => &mut self.alone,
@@ -176,33 +183,65 @@ impl ProviderCosts {
         questions.certain += u64::from(certain);
         questions.possible += 1;
         questions.expected += reached;
+        let Later { steps, polls } = reach.alone;
+        questions.later += steps;
+        questions.expected_later += reached * steps as f64 * self.hit_rate;
+        questions.polled += u64::from(polls > 0);
+        questions.expected_polls += reached * polls as f64;
         let Some(price) = config.price() else { return };
-        let fields = config.maps_of(wanted);
+        let fields = reach.fields;
         let most = price.most_of_answer(fields).times(config.sendings());
         self.answers_most = self.answers_most.plus(most);
         let billed = (self.billed_rate, |field| self.billed_rate_of(field));
         self.answers_expected += reached * price.expected_of_answer(billed, self.credits_per_answer, fields);
     }
 
-    /// A request about several contacts is one, and stands for the first step of each.
+    /// A request about several contacts is one, and stands for the first step of each; of what is handed in together, for all.
     pub fn requests(&self) -> Requests {
-        let Ok(config) = &self.provider.config else { return Requests::default() };
-        let later = config.steps_of_a_question() as u64 - 1;
-        let later_expected = later as f64 * self.hit_rate;
-        let alone = self.alone;
+        let (alone, together) = (self.alone, self.submission());
         let mut requests = Requests {
             least: alone.certain,
-            most: alone.possible * (1 + later),
-            expected: alone.expected * (1.0 + later_expected),
+            most: alone.possible + alone.later,
+            expected: alone.expected + alone.expected_later,
         };
-        let most = config.bulk().map_or(1, |bulk| bulk.most() as u64);
         for questions in self.together.values() {
-            requests.least += questions.certain.div_ceil(most);
-            requests.most += questions.possible.div_ceil(most) + questions.possible * later;
-            requests.expected +=
-                (questions.expected / most as f64).ceil() + questions.expected * later_expected;
+            let [least, most, expected] = self.shared(questions);
+            requests.least += least as u64;
+            requests.most += most as u64;
+            requests.expected += expected;
+            match together {
+                Some(Later { steps, .. }) => {
+                    requests.most += most as u64 * steps;
+                    requests.expected += expected * steps as f64;
+                }
+                None => {
+                    requests.most += questions.later;
+                    requests.expected += questions.expected_later;
+                }
+            }
         }
         requests
+    }
+
+    /// How many requests these share for certain, at most, and by the hit rates.
+    fn shared(&self, questions: &Questions) -> [f64; 3] {
+        let most = self.provider.config.as_ref().map_or(1, |config| config.most_together()) as f64;
+        [questions.certain as f64, questions.possible as f64, questions.expected]
+            .map(|count| (count / most).ceil())
+    }
+
+    /// What follows the first request of those that are handed in together.
+    fn submission(&self) -> Option<Later> {
+        self.provider.config.as_ref().ok().and_then(|config| config.reach(FieldSet::EMPTY).together)
+    }
+
+    /// One of each step that asks for what was handed in: how often it is asked for is not known.
+    fn expected_polls(&self) -> f64 {
+        let of_shared = |questions: &Questions| match self.submission() {
+            Some(Later { polls, .. }) => self.shared(questions)[2] * polls as f64,
+            None => questions.expected_polls,
+        };
+        self.alone.expected_polls + self.together.values().map(of_shared).sum::<f64>()
     }
 
     /// Without a price it is nothing.
@@ -213,10 +252,11 @@ impl ProviderCosts {
             return Cost::default();
         };
         let requests = self.requests();
+        let expected = requests.expected + self.expected_polls();
         Cost {
             least: price.per_request().times(requests.least),
             most: price.per_request().times(self.most_requests(config)).plus(self.answers_most),
-            expected: price.per_request().to_f64() * requests.expected + self.answers_expected,
+            expected: price.per_request().to_f64() * expected + self.answers_expected,
         }
     }
 
@@ -225,9 +265,15 @@ impl ProviderCosts {
     fn most_requests(&self, config: &Config) -> u64 {
         let most = config.bulk().map_or(1, |bulk| bulk.most() as u64);
         let halves = |contacts: u64| 2 * contacts - contacts.div_ceil(most);
-        let together = || self.together.values().map(|questions| questions.possible);
-        let firsts = self.alone.possible + together().map(halves).sum::<u64>();
-        config.most_requests(self.alone.possible + together().sum::<u64>(), firsts)
+        let (mut firsts, mut later, mut polled) = (self.alone.possible, self.alone.later, self.alone.polled);
+        // What is refused together is asked one by one in the end, and then it takes the steps of one that is alone.
+        let Later { steps, polls } = self.submission().unwrap_or_default();
+        for questions in self.together.values() {
+            firsts += halves(questions.possible);
+            later += questions.later.max(questions.possible * steps);
+            polled += if polls > 0 { questions.possible } else { questions.polled };
+        }
+        config.most_requests(firsts, later, polled)
     }
 }
 

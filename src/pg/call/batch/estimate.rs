@@ -74,7 +74,7 @@ fn counted(
     if with_costs {
         let providers = provider::for_workspace(workspace);
         let wanted = request.fields.intersect(request.mapped);
-        let order = provider::order(&providers, request.mode, wanted);
+        let order = provider::order(&providers, request.mode, (wanted, ids.len()));
         outlook.costs = Some(CostEstimate::new(workspace, &providers, order));
     }
     let estimate = outlook.count(means_of(&caller.workspace), ids);
@@ -182,6 +182,7 @@ impl<'a> Outlook<'a> {
 
     fn count(&mut self, means: Means, ids: Vec<Option<String>>) -> Estimate {
         let mut estimate = Estimate::new(means);
+        self.providers = Providers::of(ids.len());
         let keys = self.scope.keys(ids);
         keys.bad.iter().for_each(|_| estimate.skip(Why::BadKey));
         let mut met: HashSet<&str> = HashSet::with_capacity(keys.known.len());

@@ -34,6 +34,8 @@ pub struct Providers {
     /// In the order of their priority.
     pub all: Vec<(String, Rc<LoadedProvider>)>,
     sources: Rc<[Source]>,
+    /// So many contacts does the call ask about.
+    contacts: usize,
 }
 
 /// The positions of an input.
@@ -58,11 +60,16 @@ pub fn request(binding: &Binding, asked: FieldRequest) -> Request {
 }
 
 impl Providers {
+    /// For a call about so many contacts.
+    pub fn of(contacts: usize) -> Providers {
+        Providers { contacts, ..Providers::default() }
+    }
+
     /// Raises 55000 where there is none. As in a single call, a contact that needs none has its line without.
     fn load(&mut self, workspace: Uuid, mode: Mode) -> Rc<[Source]> {
         if self.all.is_empty() {
             self.all = provider::for_workspace(workspace);
-            self.sources = provider::sources(&self.all, mode);
+            self.sources = provider::sources(&self.all, mode, self.contacts);
         }
         Rc::clone(&self.sources)
     }

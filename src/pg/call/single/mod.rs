@@ -249,7 +249,7 @@ impl<'a> SingleCall<'a> {
             }
             Step::Providers => {
                 self.providers = provider::for_workspace(self.workspace());
-                Event::Providers(provider::sources(&self.providers, settings::waterfall().0))
+                Event::Providers(provider::sources(&self.providers, settings::waterfall().0, 1))
             }
             Step::LookUp(_) => Event::Listed(self.is_suppressed(steps)),
             Step::UseRate => self.use_rate(),

@@ -17,7 +17,7 @@ fn the_cheapest_for_what_is_still_wanted_has_its_turn() {
             (record.asked[field.index()], record.supplied[field.index()]) = (100, supplied);
         }
         let config = crate::provider::Config::parse(&description).unwrap();
-        crate::money::order::Candidate { price: config.price().cloned(), record, supplies: config.maps() }
+        crate::money::order::Candidate { config: Some(config.into()), record, together: 1 }
     };
     let source = |(name, candidate)| Source { name, min_confidence: None, candidate: Some(candidate) };
     // Both fields, then titles alone: phones are the third's.
