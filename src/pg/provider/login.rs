@@ -88,7 +88,7 @@ pub fn log_in(
             },
             Turn::Mine(number) => {
                 let mine = Mine { place: Place { key, number }, handed_on: false };
-                let _affordable = kept_for(provider, config, next, asker)?;
+                let _affordable = kept_for(provider, config, (next, left), asker)?;
                 let asked = (question, Spender::of_login(next.workspace));
                 let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;
                 return Ok(Held { place: Place { key, number }, values });
@@ -102,13 +102,13 @@ pub fn log_in(
 fn kept_for(
     provider: &LoadedProvider,
     config: &Config,
-    next: Spender,
+    (next, left): (Spender, Duration),
     asker: Asker,
 ) -> Result<Spending, Refused> {
-    let both = spending::reserve(provider, config, Spender { logs_in: true, ..next });
+    let both = spending::reserve(provider, config, Spender { logs_in: true, ..next }, left);
     both.and_then(|both| {
         drop(both);
-        spending::reserve(provider, config, Spender { is_kept: true, ..next })
+        spending::reserve(provider, config, Spender { is_kept: true, ..next }, left)
     })
     .map_err(|Refused { fault, later }| Refused {
         fault: config.held(fault),
@@ -198,7 +198,8 @@ impl Mine {
         // Whatever becomes of this call, who has the answer says so.
         self.handed_on = true;
         let on = if asker == Asker::Single { On::Backend } else { On::Thread };
-        send(config, (request, false), left, Box::new(keep), on).and_then(Sent::wait).map_err(refused)?;
+        let sent = send(config, (request, false), left, Box::new(keep), on).and_then(Sent::wait);
+        sent.map_err(|fault| refused(of_login(&fault)))?;
         let came = came.lock().unwrap_or_else(PoisonError::into_inner).take();
         came.unwrap_or_else(|| Err(Fault::new(FaultKind::Internal, "the login's answer was not read")))
             .map_err(refused)
@@ -208,6 +209,11 @@ impl Mine {
 /// Whether others would have met the same: not where it is this session's own trouble, or it had less time than they.
 fn is_shared(fault: &Fault, in_full: bool) -> bool {
     fault.kind.effect() != Effect::Nothing && (in_full || fault.kind != FaultKind::Timeout)
+}
+
+/// That no answer came, said of the login: it may go to another host than the request after it.
+fn of_login(fault: &Fault) -> Fault {
+    Fault { message: format!("login: {}", fault.message), ..fault.clone() }
 }
 
 /// What the answer gives, also as the shared memory has it.
@@ -220,7 +226,7 @@ fn taken(
         Some(login) => login.read(request, answer, clock::now()),
         None => Err(Fault::new(FaultKind::Internal, "there is no login")),
     };
-    let values = match answer.map_err(Clone::clone).and_then(read) {
+    let values = match answer.map_err(of_login).and_then(read) {
         Ok(values) => values,
         Err(fault) => return (Err(fault), None),
     };

@@ -213,14 +213,18 @@ impl Later {
         }
     }
 
-    /// Until it can be asked for; interrupts are served.
-    pub fn wait(&self) {
+    /// Until it can be asked for; interrupts are served. `false`: not until then.
+    pub fn wait(&self, until: Instant) -> bool {
         loop {
             let left = self.left();
             if left.is_zero() {
-                return;
+                return true;
             }
-            wait::doze(left, wait::Event::Provider);
+            let time = until.saturating_duration_since(Instant::now());
+            if time.is_zero() {
+                return false;
+            }
+            wait::doze(left.min(time), wait::Event::Provider);
         }
     }
 }

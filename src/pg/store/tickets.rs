@@ -68,6 +68,18 @@ static FILE: Statement = Statement::new(
          vendor_id = EXCLUDED.vendor_id, whom = EXCLUDED.whom
      WHERE t.kept_at OPERATOR(pg_catalog.<) EXCLUDED.kept_at",
 );
+// What the vendor called a question that is handed in anew: it may give that name to somebody else as well as the present one.
+static KEEP_FORMER: Statement = Statement::new(
+    "INSERT INTO leadlex.ticket AS f (workspace_id, question, provider_id, kept_at, submitted_at, expires_at, known, ticket, person, vendor_id, whom)
+     SELECT t.workspace_id,
+            pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(pg_catalog.uuid_send(t.question) OPERATOR(pg_catalog.||) pg_catalog.uuid_send(t.vendor_id)), 1, 16), 'hex')::pg_catalog.uuid,
+            t.provider_id, t.kept_at, t.submitted_at, least(t.expires_at, pg_catalog.clock_timestamp()), t.known, '{}'::pg_catalog.jsonb,
+            t.person, t.vendor_id, t.whom
+     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS n(workspace_id, question, vendor_id)
+          JOIN leadlex.ticket AS t ON t.workspace_id OPERATOR(pg_catalog.=) n.workspace_id AND t.question OPERATOR(pg_catalog.=) n.question
+     WHERE t.vendor_id IS NOT NULL AND (n.vendor_id IS NULL OR t.vendor_id OPERATOR(pg_catalog.<>) n.vendor_id)
+     ON CONFLICT (workspace_id, question) DO UPDATE SET expires_at = EXCLUDED.expires_at",
+);
 static REMOVE: Statement = Statement::new(
     "DELETE FROM leadlex.ticket AS t
      USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS n(workspace_id, question, at)
@@ -175,10 +187,15 @@ fn add(tickets: &[(&Hash, &Filed, &Ticket)]) {
         let hashes = marked.iter().map(|ticket| ticket.vendor_id.as_ref().map(hash));
         arg(hashes.map(|hash| hash.map(pgrx::Uuid::from_bytes)).collect::<Vec<_>>())
     };
+    let workspaces = || arg(uuids(tickets.iter().map(|(_, filed, _)| filed.workspace.into_bytes())));
+    let questions = || arg(uuids(tickets.iter().map(|(question, ..)| **question)));
     as_owner(|| {
+        if tickets.iter().any(|(_, _, ticket)| !ticket.renews) {
+            KEEP_FORMER.run(&[workspaces(), questions(), vendor_ids(|known| known.id)]);
+        }
         FILE.run(&[
-            arg(uuids(tickets.iter().map(|(_, filed, _)| filed.workspace.into_bytes()))),
-            arg(uuids(tickets.iter().map(|(question, ..)| **question))),
+            workspaces(),
+            questions(),
             arg(uuids(tickets.iter().map(|(_, filed, _)| filed.provider.into_bytes()))),
             times(|ticket| ticket.kept_at),
             times(|ticket| ticket.submitted_at),

@@ -94,3 +94,32 @@ fn nor_does_a_job_s_what_is_handed_in_together() {
     });
     assert_eq!(steps::handed_in(&vendor), [4], "all of them at once, and once");
 }
+
+/// What is known of a question goes with its provider: to hand it in again would be paid for, and its answer lost, too.
+#[test]
+fn nothing_is_handed_in_anew_to_a_provider_that_is_dropped_meanwhile() {
+    for contacts in [1, 6] {
+        let (world, slow) = world(Ready::AfterPolls(0), json!({}));
+        let late = slow.clone();
+        world.provider.on(SUBMIT, move |request| {
+            Behaviour::json(202, late.submit(request.param("email"))).after(Duration::from_millis(500))
+        });
+        world.cluster.set("leadlex.total_timeout", "5s");
+        let mut caller = world.caller();
+        let ids: Vec<uuid::Uuid> = (1..=contacts).map(contact).collect();
+        let count = usize::try_from(contacts).unwrap();
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| match contacts {
+                1 => try_enrich(&mut caller, 1)["error"]["status"] == 503,
+                _ => {
+                    let sql = "SELECT bool_and(status = 'failed') FROM enrich_contacts($1, ARRAY['phone'])";
+                    caller.query_one(sql, &[&ids]).unwrap().get(0)
+                }
+            });
+            world.provider.wait_for(count, SOON);
+            world.run("SELECT leadlex.drop_provider('main')");
+            assert!(call.join().unwrap(), "{contacts}");
+        });
+        assert_eq!(slow.submissions(), count);
+    }
+}

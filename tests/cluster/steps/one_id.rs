@@ -1,5 +1,7 @@
 //! A vendor that gives one id for several people: nobody gets the data of another.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use super::vendor::{POLL, Ready, SUBMIT, config, phone, world};
@@ -52,6 +54,48 @@ fn a_second_person_with_the_same_id_is_not_asked_for() {
     let told = world.cluster.log();
     assert!(told.contains("a vendor gave one id for several people"), "an administrator can see it");
     assert!(!told.contains("person2@"), "without the person");
+}
+
+/// The first question is handed in twice and gets another id the second time: the first one is still not anybody else's.
+#[test]
+fn an_id_is_not_forgotten_when_its_question_is_handed_in_anew() {
+    for way in ["answered", "unknown", "given up"] {
+        let nth = AtomicUsize::new(0);
+        let id = move |_: &str, _: &str| match nth.fetch_add(1, Ordering::SeqCst) {
+            1 => "job-2".to_owned(),
+            _ => "job-1".to_owned(),
+        };
+        let world = world_with(id, json!({"poll_for_s": 2}));
+        let mut caller = world.caller();
+        match way {
+            "answered" => {
+                enrich(&mut caller, 1).unwrap();
+                wait_for_tickets(&world, 0);
+                let again = "SET leadlex.receipt_ttl = 0; SELECT enrich_contact(id, overwrite => true) FROM crm WHERE id = '$1'; RESET leadlex.receipt_ttl";
+                caller.batch_execute(&again.replace("$1", &contact(1).to_string())).unwrap();
+            }
+            "unknown" => {
+                world.provider.on(POLL, |_| Behaviour::json(404, json!({})));
+                try_enrich(&mut caller, 1);
+                wait_for_tickets(&world, 0);
+                world.end_pauses();
+                try_enrich(&mut caller, 1);
+            }
+            _ => {
+                world.provider.on(POLL, |_| Behaviour::json(200, json!({"status": "running"})));
+                try_enrich(&mut caller, 1);
+                wait_for_tickets(&world, 0);
+                try_enrich(&mut caller, 1);
+            }
+        }
+        assert_eq!(world.provider.count_of(SUBMIT), 2, "{way}");
+        wait_for_tickets(&world, 0);
+        world.end_pauses();
+        let polls = world.provider.count_of(POLL);
+        let error = try_enrich(&mut caller, 2)["error"].clone();
+        assert!(refused(&error), "{way}: {error}");
+        assert_eq!((world.provider.count_of(POLL), world.phone(2)), (polls, None), "{way}");
+    }
 }
 
 /// Two configurations may be of two accounts, which count for themselves, or of two vendors with the same path.

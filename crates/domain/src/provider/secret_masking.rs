@@ -1,4 +1,8 @@
-//! A secret in a text that a vendor sent back: as it is, or as JSON, HTML, a URL or a mail would have it.
+//! A secret in a text that a vendor sent back: as it is, as JSON, HTML, a URL or a mail would have it, or in base64 or hex.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
 const MASK: &str = "***";
 
@@ -34,7 +38,50 @@ fn masked_from(text: &str, secret: &str, shortest: usize) -> String {
             }
         }
     }
-    masked
+    if secret.len() < SHORTEST_PART { masked } else { without_encoded(&masked, &secret) }
+}
+
+/// The text without words that are base64 or hex of something with the secret in it.
+fn without_encoded(text: &str, secret: &[char]) -> String {
+    let secret: String = secret.iter().collect();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "+/-_".contains(c);
+    // No encoding is shorter than what it encodes.
+    let hides = |word: &str| {
+        word.len() > secret.len() && decodings(word).any(|bytes| contains(&bytes, secret.as_bytes()))
+    };
+    let mut left = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_part) {
+        left.push_str(&rest[..start]);
+        let word = &rest[start..];
+        let (word, after) = word.split_at(word.find(|c| !is_part(c)).unwrap_or(word.len()));
+        let is_hidden = hides(word);
+        left.push_str(if is_hidden { MASK } else { word });
+        rest = if is_hidden { after.trim_start_matches('=') } else { after };
+    }
+    left.push_str(rest);
+    left
+}
+
+/// What a word can stand for. It may begin with some of what stood before.
+fn decodings(word: &str) -> impl Iterator<Item = Vec<u8>> {
+    const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, NO_PAD);
+    const URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD);
+    let of_base64 = |engine: GeneralPurpose| {
+        (0..4.min(word.len())).filter_map(move |at| {
+            let whole = &word[at..];
+            engine.decode(&whole[..whole.len() / 4 * 4]).ok().into_iter().chain(engine.decode(whole)).last()
+        })
+    };
+    let of_hex = (0..2.min(word.len())).filter_map(|at| {
+        let pairs = word.as_bytes()[at..].chunks_exact(2);
+        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    });
+    of_base64(STANDARD).chain(of_base64(URL)).chain(of_hex)
+}
+
+fn contains(bytes: &[u8], secret: &[u8]) -> bool {
+    bytes.windows(secret.len()).any(|window| window == secret)
 }
 
 /// How many bytes of the text are the secret, or so many of its first characters at least, if it begins with that; the most,
@@ -164,6 +211,25 @@ mod tests {
         assert_eq!(masked("key sk\"live/AbCd", SECRET), "key sk\"live/AbCd");
         assert_eq!(masked("key sk\"live/AbCdEf= 12+34ü&<", SECRET), "key ***", "read as a form");
         assert_eq!(masked_in_parts("short sec", "secret"), "short sec");
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_base64_and_hex() {
+        const KEY: &str = "SECRETKEY1234567";
+        for (written, expected) in [
+            ("{\"error\": \"U0VDUkVUS0VZMTIzNDU2Nw==\"}", "{\"error\": \"***\"}"),
+            ("base64 QmVhcmVyIFNFQ1JFVEtFWTEyMzQ1Njc=, you", "base64 ***, you"),
+            ("a VG9rZW46U0VDUkVUS0VZMTIzNDU2NyE", "a ***"),
+            ("hex 5345435245544b455931323334353637.", "hex ***."),
+            (
+                "hex 5345435245544B455931323334353637 and 1234567890abcdef1234567890abcdef12",
+                "hex *** and 1234567890abcdef1234567890abcdef12",
+            ),
+            ("U0VDUkVUS0VZ is a part", "U0VDUkVUS0VZ is a part"),
+        ] {
+            assert_eq!(masked(written, KEY), expected, "{written}");
+        }
+        assert_eq!(masked("c2VjcmV0 short", "secret"), "c2VjcmV0 short", "too short to be told from a word");
     }
 
     #[test]

@@ -49,11 +49,13 @@ impl SingleCall<'_> {
                 true => Event::Over,
                 false => self.pass_over(steps, at, fault),
             },
-            Wait::Answer(later) => {
-                later.wait();
-                self.look_again(steps, at);
-                Event::Over
-            }
+            Wait::Answer(later) => match later.wait(Instant::now() + self.left()) {
+                true => {
+                    self.look_again(steps, at);
+                    Event::Over
+                }
+                false => Event::NotAsked(later.into_outcome()),
+            },
         }
     }
 
