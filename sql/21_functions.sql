@@ -273,7 +273,7 @@ CREATE FUNCTION leadlex.check_provider(
 ) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'check_provider_wrapper';
-COMMENT ON FUNCTION leadlex.check_provider(text, jsonb) IS 'Sends one real request for a contact given as {"email": ...} and shows the request (secret masked), the status, and the mapped answer or why there is none. Changes nothing, charges nothing here; the vendor may bill it. Errors: 22023.';
+COMMENT ON FUNCTION leadlex.check_provider(text, jsonb) IS 'Sends the real requests of one question about a contact given as {"email": ...} and shows the request (secret masked), the status, and the mapped answer or why there is none. Changes no contact, keeps no answer and charges nothing here; the vendor may bill it, and a failure can pause the provider. Errors: 22023.';
 REVOKE ALL ON FUNCTION leadlex.check_provider(text, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION leadlex.recheck(

@@ -159,7 +159,7 @@ BEGIN
     WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text AND r.receipts_dropped OPERATOR(pg_catalog.>) 0
     UNION ALL
     SELECT 'warning', r.process,
-           pg_catalog.format('%s answers or outcomes are not written yet, as an open transaction holds the rows that they change', r.put_off),
+           pg_catalog.format('%s answers, outcomes or refusals are not written yet, as an open transaction holds the rows that they change', r.put_off),
            'End that transaction: it has called leadlex.revert_..., forget_..., recheck, suppress... or drop_workspace. SELECT pid, usename, xact_start, query FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;'
     FROM leadlex.worker_report() AS r
     WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text AND r.put_off OPERATOR(pg_catalog.>) 0
@@ -242,6 +242,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                    CASE WHEN pg_catalog.sum(j.contacts) OPERATOR(pg_catalog.=) 1 THEN 'contact' ELSE 'contacts' END, coalesce(
                    -- Of what every such failure says, only why.
                    pg_catalog.regexp_replace(j.last_error, '^provider_unavailable: no provider had data, and at least one failed \((.*?)\)( \(\w+\))?$', '\1'),
+                   (SELECT pg_catalog.format('requests are stopped: %s', s.reason) FROM leadlex.stopped AS s LIMIT 1),
                    'their turn has not come')),
                pg_catalog.min(j.created_at)
         FROM leadlex.job_set AS j
@@ -262,7 +263,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                                  coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  s.failures OPERATOR(pg_catalog.-) coalesce((s.failures_by_kind OPERATOR(pg_catalog.->>) 'pending')::pg_catalog.int8, 0),
                                  coalesce(', half within ' OPERATOR(pg_catalog.||) pg_catalog.round(s.p50_ms)::pg_catalog.text OPERATOR(pg_catalog.||) ' ms', ''))
-                   OPERATOR(pg_catalog.||) CASE WHEN s.last_error OPERATOR(pg_catalog.<>) '' THEN '; last failure: ' OPERATOR(pg_catalog.||) pg_catalog.left(s.last_error, 120) ELSE '' END, s.last_error_at
+                   OPERATOR(pg_catalog.||) CASE WHEN s.last_error OPERATOR(pg_catalog.<>) '' THEN '; last failure: ' OPERATOR(pg_catalog.||) s.last_error ELSE '' END, s.last_error_at
         FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS c ON c.id OPERATOR(pg_catalog.=) s.provider_id
         UNION ALL
         SELECT 6, 'credits', w.name, 'left',

@@ -66,7 +66,7 @@ fn set_budget(
     }
     spend::set_budget(&budget);
     wake_jobs();
-    for provider in concerned {
+    for provider in concerned.iter().filter(|provider| provider.enabled) {
         if let Ok(config) = &provider.config {
             warn(&provider.name, config, &budget);
         }
@@ -144,10 +144,7 @@ fn the_one_currency(
             "Pass currency => 'USD', and give prices with leadlex.alter_provider(name, config => '{\"price\": …}').",
         ),
         _ => raise::invalid(
-            format!(
-                "currency must be given: the providers that the budget concerns have prices in {}",
-                names.join(", ")
-            ),
+            format!("currency must be given: what the budget is about is in {}", names.join(", ")),
             "Pass currency => 'USD'. A budget counts one currency.",
         ),
     }
@@ -346,7 +343,7 @@ fn estimate_cost(
         .unwrap_or_else(|failure| raise::failure(&failure.seen_at(uuid::Uuid::now_v7(), None)));
     let row = |costs: &ProviderCosts| -> CostRow {
         let priced = |amount: Amount| costs.currency.map(|_| numeric(amount));
-        let remaining = remaining(&costs.provider.name, estimate.workspace);
+        let remaining = remaining(&costs.provider.name, estimate.workspace, costs.currency);
         let (requests, cost) = (costs.requests(), costs.cost());
         (
             costs.provider.name.clone(),
@@ -367,10 +364,11 @@ fn numeric(amount: Amount) -> AnyNumeric {
     AnyNumeric::try_from(amount.to_string().as_str()).unwrap_or_default()
 }
 
-/// What is left of the budget with the least left; `None`: none concerns it.
-fn remaining(provider: &str, workspace: uuid::Uuid) -> Option<Amount> {
+/// What is left of the budget with the least left, of those in its currency; `None`: none concerns it.
+fn remaining(provider: &str, workspace: uuid::Uuid, currency: Option<Currency>) -> Option<Amount> {
     let now = clock::now();
     let all = cache::budgets();
     let concerned = all.iter().filter(|budget| spending::concerns(budget, provider, workspace));
+    let concerned = concerned.filter(|budget| currency.is_none_or(|currency| currency == budget.currency));
     concerned.map(|budget| budget.amount.minus(standing(budget, now).used)).min()
 }

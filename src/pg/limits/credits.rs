@@ -227,7 +227,7 @@ pub fn tell_out(index: usize) {
 /// Cannot fail: also runs in commit callbacks.
 pub fn post(kind: Kind, AccountKey { database, catalog, id }: AccountKey, detail: serde_json::Value) {
     let about = About { workspace: Uuid::from_bytes(id), ..About::default() };
-    events::post(&Event { database, catalog, kind, about, count: 1, detail });
+    events::post(&Event { database, catalog, kind, about, part: 0, count: 1, detail });
 }
 
 /// The balance as this transaction sees it.

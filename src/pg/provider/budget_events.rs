@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::pg::installation;
 use crate::pg::shared::budgets::{self, SumKey};
 use crate::pg::shared::events::{self, About, Event};
+use crate::pg::shared::transaction::{self, OwnEvent};
 use crate::pg::store::cache;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
@@ -101,16 +102,11 @@ fn tell(kind: Kind, about: About, detail: Value, used: Amount) {
 }
 
 fn post(kind: Kind, about: About, detail: &Value, used: Option<Amount>) {
-    let installation = installation::present();
-    let key =
-        format!("{} {} {} {} {detail}", installation.catalog, kind.name(), about.workspace, about.provider);
-    let is_new = TOLD.with_borrow_mut(|told| {
-        if told.len() >= MOST_TOLD {
-            told.clear();
-        }
-        told.insert(key)
-    });
-    if !is_new {
+    let catalog = installation::present().catalog;
+    // Others are to be told of what is committed.
+    let is_unsettled = transaction::with(|t| t.set_budget);
+    let key = || format!("{catalog} {} {} {} {detail}", kind.name(), about.workspace, about.provider);
+    if !is_unsettled && !is_new(key()) {
         return;
     }
     let mut detail = detail.clone();
@@ -118,8 +114,41 @@ fn post(kind: Kind, about: About, detail: &Value, used: Option<Amount>) {
         detail["used"] = json!(used.to_f64());
     }
     let database = crate::pg::sys::database::this_database();
-    let catalog = installation.catalog;
-    events::post(&Event { database, catalog, kind, about, count: 1, detail });
+    let part = part_of(&detail);
+    let event = Event { database, catalog, kind, about, part, count: 1, detail };
+    match is_unsettled {
+        true => tell_at_commit(event),
+        false => events::post(&event),
+    }
+}
+
+/// Whether this process has not told of it yet; from now on it has.
+fn is_new(key: String) -> bool {
+    TOLD.with_borrow_mut(|told| {
+        if told.len() >= MOST_TOLD {
+            told.clear();
+        }
+        told.insert(key)
+    })
+}
+
+fn tell_at_commit(event: Event) {
+    let subtransaction = transaction::subtransaction();
+    transaction::with(|t| {
+        let is_same = |own: &OwnEvent| {
+            (own.event.kind, own.event.about, own.event.part) == (event.kind, event.about, event.part)
+        };
+        if !t.events.iter().any(is_same) {
+            t.events.push(OwnEvent { event, subtransaction });
+        }
+    });
+}
+
+/// Each budget by itself: one of them is not to be forgotten for another. What was reported of a provider is none.
+fn part_of(detail: &Value) -> u64 {
+    let words = ["period", "currency"].map(|word| detail[word].as_str().unwrap_or_default());
+    let hash = leadlex_domain::hash::hash(&words.map(str::as_bytes));
+    u64::from_be_bytes(hash[..8].try_into().unwrap_or_default())
 }
 
 /// Of the detail of such an event, what is the same in each that tells of the same.

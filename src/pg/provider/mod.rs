@@ -1,5 +1,6 @@
 //! Asking one provider: what is known already, whether it may be asked, the request, the answer.
 
+mod affordable;
 mod again;
 mod ask;
 mod asker;
@@ -8,6 +9,7 @@ mod bulk;
 mod bulk_answer;
 mod flight;
 pub mod health;
+mod lateness;
 pub mod login;
 mod past;
 pub mod receipt_sink;
@@ -45,6 +47,7 @@ use leadlex_domain::undone;
 use leadlex_domain::undone::Undone;
 use leadlex_domain::waterfall::{Mode, ProviderOutcome};
 
+pub use affordable::refusal as budget_refusal;
 pub use ask::{ask, passed_over, prepare_logged_in};
 pub use asker::{Asker, Limit, NotYet, Refused};
 pub use bulk::{Guest, Outcome, Sitting, ask_together, prepare_for_all, shared_by};

@@ -161,7 +161,7 @@ pub fn until_told(time: Duration) -> Instant {
 /// `spender`: for whom it is sent. What it can cost at most is kept free in every budget.
 ///
 /// Raises 53000: no file descriptor is left. 53400 or 55000: there is no room for the provider's account, or
-/// the worker was late.
+/// the worker was late to record its own rate.
 pub fn admit(
     provider: &LoadedProvider,
     config: &Config,
@@ -201,7 +201,7 @@ pub fn admit_for(
         }
         return refuse(Refused { fault: paused(pause), later });
     }
-    let spending = match spending::reserve(provider, config, spender) {
+    let spending = match spending::reserve(provider, config, spender, left) {
         Ok(spending) => spending,
         Err(Refused { fault, later }) => {
             // Only a set knows whether the requests that keep the money free are its own.

@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use crate::pg::provider::asker::{Later, NotYet, Refused};
 use crate::pg::provider::budget_events::{self, sum_key};
+use crate::pg::provider::lateness::{Waiting, worker_is_late};
 use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
-use crate::pg::shared::{turns, wait, workers};
+use crate::pg::shared::{wait, workers};
 use crate::pg::store::cache;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
@@ -257,10 +258,15 @@ fn limit(budget: &Budget) -> Limit {
     Limit { sum, period: budget.period, amount: budget.amount }
 }
 
-/// Keeps free what the request can cost at most. Err: a budget has not so much left, or cannot be counted.
-///
-/// Raises 53400 or 55000: the worker was late to write a lease.
-pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> Result<Spending, Refused> {
+/// Keeps free what the request can cost at most. Err: a budget has not so much left or cannot be counted, or the worker has not
+/// written a lease while the call had time; of a set the other contacts are not to be lost with that.
+pub fn reserve(
+    provider: &LoadedProvider,
+    config: &Config,
+    spender: Spender,
+    left: Duration,
+) -> Result<Spending, Refused> {
+    let until = Instant::now() + left;
     let mut patience = None;
     loop {
         // What was set meanwhile counts: also for a set that runs for hours.
@@ -269,11 +275,8 @@ pub fn reserve(provider: &LoadedProvider, config: &Config, spender: Spender) -> 
             Ok(spending) => return Ok(spending),
             Err(Denied::NotLoaded(key)) if load(&key) => {}
             Err(_) => {
-                if !patience.get_or_insert_with(turns::Patience::new).lasts() {
-                    turns::give_up(
-                        "the background worker did not record what was spent in time",
-                        "No request was sent.",
-                    );
+                if !patience.get_or_insert_with(Waiting::begin).lasts() || Instant::now() >= until {
+                    return Err(Refused { fault: worker_is_late(), later: None });
                 }
                 workers::wake();
                 wait::nap(PAUSE);
@@ -395,7 +398,7 @@ pub fn load(key: &SumKey) -> bool {
     }
 }
 
-fn no_price(budget: &Budget, name: &str) -> Fault {
+pub fn no_price(budget: &Budget, name: &str) -> Fault {
     let message =
         format!("{WITHOUT_PRICE} {} concerns it, and it has no price in that currency", budget.currency);
     let remedy = price_remedy(name, &budget.currency.to_string());
@@ -403,7 +406,7 @@ fn no_price(budget: &Budget, name: &str) -> Fault {
 }
 
 /// `needs`: what the request can cost at most, and polls of what it hands in.
-fn over_budget(budget: &Budget, (needs, fetches): ((Amount, Amount), bool), now: i64) -> (Fault, Lack) {
+pub fn over_budget(budget: &Budget, (needs, fetches): ((Amount, Amount), bool), now: i64) -> (Fault, Lack) {
     let until_reset = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
     let lack = budgets::windows(&budget_events::sum_of(budget)).map_or(Lack::UntilReset, |windows| {
         windows.lacks(needs, (budget.period, budget.amount), fetches, now)

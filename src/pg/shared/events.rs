@@ -1,7 +1,7 @@
 //! Events on their way to the worker, which writes them down and tells of them. Any thread may post one: nothing on the path
 //! of a call waits for more than the lock of this block.
 //!
-//! What is the same (kind, workspace, provider) stands here once. After a crash what was not told is lost; the state that it
+//! What is the same (kind, workspace, provider, part) stands here once. After a crash what was not told is lost; the state that it
 //! told of is in leadlex.check().
 
 use std::cell::UnsafeCell;
@@ -33,6 +33,8 @@ pub struct Waiting {
     /// Nil: about none.
     pub workspace: Uuid,
     pub provider: Uuid,
+    /// See [`Event::part`].
+    part: u64,
     /// How often, or how many, since it was told last.
     pub count: u64,
     /// Tells it from what comes later.
@@ -50,6 +52,7 @@ impl Waiting {
         kind: Kind::Stopped,
         workspace: Uuid::nil(),
         provider: Uuid::nil(),
+        part: 0,
         count: 0,
         number: 0,
         not_before: 0,
@@ -67,6 +70,12 @@ impl Waiting {
         let about = About { workspace: other.workspace, provider: other.provider };
         self.number > other.number
             && other.kind.opposite().is_some_and(|kind| self.is(other.database, other.catalog, kind, about))
+    }
+
+    /// Whether both are told at once: one event for each kind and workspace or provider.
+    pub fn goes_with(&self, other: &Waiting) -> bool {
+        let about = About { workspace: other.workspace, provider: other.provider };
+        self.is(other.database, other.catalog, other.kind, about)
     }
 
     fn is(&self, database: u32, catalog: u32, kind: Kind, about: About) -> bool {
@@ -89,6 +98,8 @@ pub struct Event {
     pub catalog: u32,
     pub kind: Kind,
     pub about: About,
+    /// Tells apart what has happened of one kind about one workspace or provider, as to several budgets; 0: there is one such thing.
+    pub part: u64,
     /// Added to what waits of the same.
     pub count: u64,
     /// An object; what is longer than 1,000 bytes as text is left out.
@@ -162,13 +173,13 @@ pub fn post(event: &Event) {
 }
 
 fn put(contents: &mut Contents, event: &Event, detail: &[u8]) {
-    let Event { database, catalog, kind, about, count, .. } = *event;
+    let Event { database, catalog, kind, about, part, count, .. } = *event;
     if let Some(opposite) = kind.opposite() {
         let untold = contents.places.iter_mut().filter(|w| w.is(database, catalog, opposite, about));
         untold.filter(|w| w.not_before > 0).for_each(|w| *w = Waiting::FREE);
     }
     contents.number += 1;
-    let known = contents.places.iter().position(|w| w.is(database, catalog, kind, about));
+    let known = contents.places.iter().position(|w| w.is(database, catalog, kind, about) && w.part == part);
     let free = || contents.places.iter().position(|w| w.database == 0);
     let Some(at) = known.or_else(free) else {
         contents.lost += 1;
@@ -182,6 +193,7 @@ fn put(contents: &mut Contents, event: &Event, detail: &[u8]) {
         kind,
         workspace: about.workspace,
         provider: about.provider,
+        part,
         count: before + count,
         number: contents.number,
         not_before,
@@ -228,7 +240,9 @@ pub fn put_off(waiting: &Waiting, not_before: i64) {
 
 fn with_same(waiting: &Waiting, change: impl FnOnce(&mut Waiting)) {
     let about = About { workspace: waiting.workspace, provider: waiting.provider };
-    let same = |w: &&mut Waiting| w.is(waiting.database, waiting.catalog, waiting.kind, about);
+    let same = |w: &&mut Waiting| {
+        w.is(waiting.database, waiting.catalog, waiting.kind, about) && w.part == waiting.part
+    };
     locked(|contents| {
         if let Some(place) = contents.places.iter_mut().find(same) {
             change(place);

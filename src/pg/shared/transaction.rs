@@ -76,6 +76,8 @@ pub struct Transaction {
     pub updated_schema: bool,
     /// Tickets were taken away whose answers nobody will ask for: the worker sees to what they leave.
     pub withdrew_tickets: bool,
+    /// It has set a budget: what it finds out about budgets is so once it is committed.
+    pub set_budget: bool,
     /// A call was made: it cannot be prepared for two-phase commit.
     pub called: bool,
     /// Roles whose jobs wait, once this is committed.

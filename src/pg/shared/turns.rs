@@ -85,11 +85,15 @@ impl Patience {
     }
 }
 
-/// Raises what a call says that has waited in vain: `message`, and as hint `undone`, what has not been done, and what stood in
-/// its way.
+/// Raises what a call says that has waited in vain, see [`refusal`].
 ///
 /// Raises 53400 where leadlex.max_databases is too small, else 55000.
 pub fn give_up(message: &str, undone: &str) -> ! {
+    raise::refuse(refusal(message, undone))
+}
+
+/// What a call says that has waited in vain: `message`, and as hint `undone`, what has not been done, and what stood in its way.
+pub fn refusal(message: &str, undone: &str) -> Refusal<'static> {
     let oid = this_database();
     let (known, waiting, running) = layout::with_header(|h| {
         let place = h.databases.iter().find(|d| d.oid == oid).copied();
@@ -118,7 +122,7 @@ pub fn give_up(message: &str, undone: &str) -> ! {
         ),
     };
     let hint = Some(format!("{undone} {why}").trim_start().to_owned());
-    raise::refuse(Refusal { sqlstate, message: message.to_owned(), detail, hint })
+    Refusal { sqlstate, message: message.to_owned(), detail, hint }
 }
 
 /// For a worker: whether others wait for its place, and whether in one of them a call does.

@@ -20,7 +20,7 @@ use leadlex_domain::event::{KEPT, Kind};
 /// Raises 55000: the extension is not installed, or has another version.
 pub fn post_on_commit(kind: Kind, about: About, count: u64, detail: Value) {
     let catalog = installation::present().catalog;
-    let event = Event { database: database::this_database(), catalog, kind, about, count, detail };
+    let event = Event { database: database::this_database(), catalog, kind, about, part: 0, count, detail };
     let subtransaction = transaction::subtransaction();
     transaction::with(|t| t.events.push(OwnEvent { event, subtransaction }));
 }
@@ -55,10 +55,11 @@ static TOLD: Statement = Statement::new(
                     WHERE e.event OPERATOR(pg_catalog.=) $1
                       AND coalesce(e.workspace_id, '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid) OPERATOR(pg_catalog.=) $2
                       AND coalesce(e.provider, '') OPERATOR(pg_catalog.=) coalesce($3, '')
-                      AND e.detail OPERATOR(pg_catalog.@>) $4)",
+                      AND (e.detail OPERATOR(pg_catalog.@>) $4
+                           OR e.detail OPERATOR(pg_catalog.@>) pg_catalog.jsonb_build_object('also', pg_catalog.jsonb_build_array($4))))",
 );
 
-/// Whether one of this kind about this workspace (nil: none) and provider was told whose detail has all of this.
+/// Whether one of this kind about this workspace (nil: none) and provider was told whose detail has all of this, alone or with others.
 pub fn is_told(kind: Kind, workspace: Uuid, provider: Option<&str>, detail: &Value) -> bool {
     let args = [arg(kind.name()), arg(pg(workspace)), arg(provider), arg(Jsonb::of(detail))];
     as_owner(|| TOLD.row(View::Latest, &args)).is_some_and(|row| boolean(&row, 0))

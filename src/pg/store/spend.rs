@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
 use crate::pg::shared::budgets::{self, Counts, EntryKey, Record, SumKey};
+use crate::pg::shared::transaction;
 use crate::pg::sys::role;
 use crate::pg::sys::row::{number, optional, text, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
@@ -68,6 +69,7 @@ pub fn set_budget(budget: &Budget) {
     let mut args = Vec::from(key_args(budget));
     args.push(arg(budget.amount.to_string()));
     as_owner(|| SET_BUDGET.run(&args));
+    transaction::with(|t| t.set_budget = true);
 }
 
 /// Takes a budget away; `false`: there was none.
@@ -172,7 +174,8 @@ static BOOK: Statement = Statement::new(
      HAVING pg_catalog.sum(n.cost OPERATOR(pg_catalog.+) n.unknown) OPERATOR(pg_catalog.>) 0
      ON CONFLICT (currency, provider, workspace_id, period, starts) DO UPDATE SET used = s.used OPERATOR(pg_catalog.+) EXCLUDED.used",
 );
-// What a crash has left of leases. No more was spent of them than the budgets allowed that had not changed since they were opened.
+// What a crash has left of leases. No more was spent of them than the budgets allowed that had not changed
+// since they were opened, beside what is held for answers that come later.
 static LEFT: Statement = Statement::new(
     "SELECT l.currency, l.provider, l.workspace_id, (l.day OPERATOR(pg_catalog.-) pg_catalog.date '1970-01-01')::pg_catalog.int8,
             l.amount
@@ -188,7 +191,11 @@ static ALLOWED: Statement = Statement::new(
                        CASE WHEN b.period OPERATOR(pg_catalog.=) 'day' THEN l.day
                             WHEN b.period OPERATOR(pg_catalog.=) 'month'
                             THEN (pg_catalog.date_trunc('month', l.day::pg_catalog.timestamp))::pg_catalog.date
-                            ELSE pg_catalog.date '1970-01-01' END), 0))
+                            ELSE pg_catalog.date '1970-01-01' END), 0) OPERATOR(pg_catalog.-) coalesce(
+                (SELECT pg_catalog.sum(h.amount) FROM leadlex.spend_hold AS h
+                 WHERE h.currency OPERATOR(pg_catalog.=) b.currency
+                   AND b.provider OPERATOR(pg_catalog.=) ANY (ARRAY['', h.provider])
+                   AND b.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY['ffffffff-ffff-ffff-ffff-ffffffffffff', h.workspace_id])), 0))
      FROM leadlex.spend_lease AS l JOIN leadlex.budget_limit AS b ON b.currency OPERATOR(pg_catalog.=) l.currency
      WHERE l.currency OPERATOR(pg_catalog.=) $1 AND l.provider OPERATOR(pg_catalog.=) $2 AND l.workspace_id OPERATOR(pg_catalog.=) $3
        AND b.provider OPERATOR(pg_catalog.=) ANY (ARRAY['', l.provider])

@@ -14,7 +14,8 @@ use leadlex_domain::event::{self, Kind};
 
 /// What is made of one that waits.
 enum Made {
-    Told(Waiting, String),
+    /// And the line for the log, of the first of those that are told together.
+    Told(Waiting, Option<String>),
     /// One of its kind was told a short while ago.
     PutOff(Waiting, i64),
     /// It is about what is not there any more.
@@ -32,7 +33,7 @@ pub fn write(database: u32) -> Result<(), Failed> {
         let Found::This(installation) = installation::find() else {
             return due.into_iter().map(Made::Dropped).collect();
         };
-        let made = due.into_iter().map(|waiting| tell(waiting, installation.catalog)).collect();
+        let made = together(due).into_iter().flat_map(|some| tell(some, installation.catalog)).collect();
         store::events::trim();
         made
     })?;
@@ -40,7 +41,7 @@ pub fn write(database: u32) -> Result<(), Failed> {
         match one {
             Made::Told(waiting, line) => {
                 events::told(&waiting);
-                pgrx::log!("leadlex_enrich event: {line}");
+                line.iter().for_each(|line| pgrx::log!("leadlex_enrich event: {line}"));
             }
             // It would be told after what has ended it.
             Made::PutOff(waiting, _) if all.iter().any(|other| other.ends(&waiting)) => {
@@ -53,37 +54,67 @@ pub fn write(database: u32) -> Result<(), Failed> {
     Ok(())
 }
 
-fn tell(waiting: Waiting, catalog: u32) -> Made {
-    if waiting.catalog != catalog {
-        return Made::Dropped(waiting);
+/// Those that are told at once, the first of all first.
+fn together(due: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    let mut all: Vec<Vec<Waiting>> = Vec::new();
+    for waiting in due {
+        match all.iter_mut().find(|some| some[0].goes_with(&waiting)) {
+            Some(some) => some.push(waiting),
+            None => all.push(vec![waiting]),
+        }
     }
-    let Some((provider, owner)) = provider_of(waiting.provider) else { return Made::Dropped(waiting) };
-    let workspace = if waiting.workspace.is_nil() { owner } else { waiting.workspace };
-    if matches!(waiting.kind, Kind::BudgetLow | Kind::BudgetOut)
-        && store::events::is_told(
-            waiting.kind,
-            workspace,
-            provider.as_deref(),
-            &budget_events::same(&waiting.detail()),
-        )
-    {
-        return Made::Dropped(waiting);
+    all
+}
+
+/// Tells of these, which are of one kind and about the same workspace and provider.
+fn tell(waiting: Vec<Waiting>, catalog: u32) -> Vec<Made> {
+    let first = waiting[0];
+    let about = provider_of(first.provider).filter(|_| first.catalog == catalog);
+    let Some((provider, owner)) = about else {
+        return waiting.into_iter().map(Made::Dropped).collect();
+    };
+    let provider = provider.as_deref();
+    let workspace = if first.workspace.is_nil() { owner } else { first.workspace };
+    let is_told = |waiting: &Waiting| {
+        matches!(waiting.kind, Kind::BudgetLow | Kind::BudgetOut)
+            && store::events::is_told(
+                waiting.kind,
+                workspace,
+                provider,
+                &budget_events::same(&waiting.detail()),
+            )
+    };
+    let (told, new): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(is_told);
+    let mut made: Vec<Made> = told.into_iter().map(Made::Dropped).collect();
+    if new.is_empty() {
+        return made;
     }
-    let last = store::events::last(waiting.kind, workspace, provider.as_deref());
+    let last = store::events::last(first.kind, workspace, provider);
     if let Some(until) = event::not_before(last, clock::now_us()) {
-        return Made::PutOff(waiting, until);
+        made.extend(new.into_iter().map(|waiting| Made::PutOff(waiting, until)));
+        return made;
     }
-    let detail = detail_of(&waiting);
-    let id = store::events::add(waiting.kind, workspace, provider.as_deref(), &detail);
-    let mut line = waiting.kind.name().to_owned();
+    let mut line = Some(add((workspace, provider), &new));
+    made.extend(new.into_iter().map(|waiting| Made::Told(waiting, line.take())));
+    made
+}
+
+/// Writes one event of all of these; its line for the log.
+fn add((workspace, provider): (Uuid, Option<&str>), told: &[Waiting]) -> String {
+    let (kind, mut detail) = (told[0].kind, detail_of(&told[0]));
+    if told.len() > 1 {
+        detail["also"] = told[1..].iter().map(detail_of).collect();
+    }
+    let id = store::events::add(kind, workspace, provider, &detail);
+    let mut line = kind.name().to_owned();
     if let Some(workspace) = cache::workspace(workspace) {
         line.push_str(&format!(" workspace={}", json!(workspace.name)));
     }
-    if let Some(provider) = &provider {
+    if let Some(provider) = provider {
         line.push_str(&format!(" provider={provider}"));
     }
     line.push_str(&format!(" detail={detail} id={id}"));
-    Made::Told(waiting, line)
+    line
 }
 
 /// Its name, and the one workspace that it is for, if it is (else nil). `None`: it was dropped.

@@ -307,7 +307,10 @@ fn one_query_tells_how_things_stand() {
     world.caller().execute("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(1)]).unwrap();
     assert_eq!(lines(&world, "requests"), [text(("app", "stopped", "by postgres: the budget is gone"))]);
     assert_eq!(lines(&world, "queue"), [text(("app", "stopped", "1 queued, 0 running, 0 dead"))]);
-    assert_eq!(lines(&world, "waits"), [text(("public.crm", "next", "1 contact: their turn has not come"))]);
+    assert_eq!(
+        lines(&world, "waits"),
+        [text(("public.crm", "next", "1 contact: requests are stopped: the budget is gone"))]
+    );
     let spent = [text(("main", "today", "40 requests, 40 matches, 4 USD"))];
     eventually("spend is written", Duration::from_secs(2), || lines(&world, "spend") == spent);
     // Until when, and why.

@@ -9,6 +9,26 @@ use super::{a_match, configure, spend_adds_up, spend_is, text, world};
 use crate::support::{Behaviour, eventually, fails};
 use crate::world::{PATH, contact, enrich, number, only_phone};
 
+/// Of a set nothing is lost because the worker cannot write: what could not be paid for is not asked, and says so.
+#[test]
+fn a_worker_that_is_late_fails_contacts_and_no_set() {
+    let world = world(8, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 10)");
+    let mut owner = world.owner();
+    let mut held = owner.transaction().unwrap();
+    held.batch_execute("LOCK TABLE leadlex.spend_lease IN SHARE MODE").unwrap();
+    let mut caller = world.caller();
+    let sql = "SELECT count(*) FROM enrich_contacts(ARRAY(SELECT id FROM crm), '{phone}')
+               WHERE status = 'failed' AND error_message ~ 'the background worker did not record what was spent in time'";
+    assert_eq!(caller.query_one(sql, &[]).unwrap().get::<_, i64>(0), 8);
+    held.rollback().unwrap();
+    assert_eq!(world.provider.count(), 0);
+    let again = "SELECT count(*) FROM enrich_contacts(ARRAY(SELECT id FROM crm), '{phone}') WHERE status = 'enriched'";
+    eventually("it goes on", Duration::from_secs(10), || {
+        caller.query_one(again, &[]).unwrap().get::<_, i64>(0) > 0
+    });
+}
+
 #[test]
 fn a_provider_without_money_left_is_passed_over() {
     let world = world(10, a_match(0.28));

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{a_match, spend_is, text, world};
 use crate::support::{Behaviour, Request, Stop, eventually};
 use crate::world::{PATH, enrich, only_phone, pid};
@@ -51,6 +53,50 @@ fn a_restart_during_a_request_leaves_that_request_unknown_and_nothing_else() {
         assert_eq!(text(&mut world.owner(), used), spent, "warm: {warm}");
     }
     spend_is(&world, Duration::from_secs(3), "main 3/1/1/1 0.28, main -/-/-/- 0.56");
+}
+
+/// What is kept free for answers that come later is none of what may have been spent.
+#[test]
+fn a_crash_beside_answers_that_are_owed_exceeds_no_budget() {
+    let world = world(40, a_match(0.5));
+    world.provider.on("/jobs", |request| {
+        Behaviour::json(202, json!({"id": request.param("email").unwrap_or_default()}))
+    });
+    world.provider.on("/job", |_| Behaviour::json(200, json!({"status": "running"})));
+    let late = json!({
+        "identify_by": [["email"]], "poll_every_s": 30, "poll_for_s": 3600, "price": {"currency": "USD", "per_match": 1},
+        "steps": [
+            {"request": {"method": "POST", "url": world.provider.url("/jobs"), "query": {"email": "{email}"}},
+             "response": {"pending": {"status": []}}, "take": {"ticket": "/id"}},
+            {"request": {"url": world.provider.url("/job"), "query": {"id": "{ticket}"}},
+             "response": {"pending": {"body": [{"pointer": "/status", "in": ["running"]}]}, "fields": {"job_title": "/title"}}}
+        ]
+    });
+    world.add_provider("late", &late);
+    world.run("SELECT leadlex.set_budget(NULL, 'total', 14.60, currency => 'USD')");
+    let mut caller = world.caller();
+    let handed_in = "SELECT count(*) FROM enrich_contacts(ARRAY(SELECT id FROM crm ORDER BY id LIMIT 14), '{job_title}') WHERE status = 'pending'";
+    world.run("SELECT leadlex.enable_provider('main', false)");
+    assert_eq!(caller.query_one(handed_in, &[]).unwrap().get::<_, i64>(0), 14);
+    world.run("SELECT leadlex.enable_provider('main', true), leadlex.enable_provider('late', false)");
+    let used = "SELECT used::text FROM leadlex.budget";
+    eventually("it is kept free", Duration::from_secs(5), || {
+        world.number("SELECT count(*) FROM leadlex.spend_hold") == 14
+    });
+    world.provider.on(PATH, |_| Behaviour::Never);
+    let asked = world.provider.count_of(PATH);
+    thread::scope(|scope| {
+        scope.spawn(|| enrich(&mut caller, 20).map_err(drop));
+        eventually("it is asked", Duration::from_secs(10), || world.provider.count_of(PATH) > asked);
+        world.cluster.kill9(pid(&mut world.owner()));
+    });
+    world.cluster.wait_until_ready();
+    eventually("what is unknown is booked", Duration::from_secs(10), || {
+        world.number("SELECT count(*) FROM leadlex.spend WHERE requests IS NULL AND cost > 0") > 0
+            && world.number("SELECT count(*) FROM leadlex.spend_lease") == 0
+    });
+    let within = "SELECT (used > 14.5 AND used <= amount)::text FROM leadlex.budget";
+    assert_eq!(text(&mut world.owner(), within), "true", "{}", text(&mut world.owner(), used));
 }
 
 #[test]

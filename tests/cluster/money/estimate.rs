@@ -83,6 +83,40 @@ fn what_is_not_asked_costs_nothing() {
     assert!(stranger.batch_execute("SELECT FROM leadlex.estimate_cost('crm', NULL)").is_err());
 }
 
+/// What cannot be asked now is not foreseen to be; what it would cost is told all the same where a budget alone stands in the way.
+#[test]
+fn what_may_not_be_sent_or_paid_is_not_foreseen() {
+    let world = world(3, a_match(0.28));
+    let foreseen = || {
+        text(
+            &mut world.caller(),
+            "SELECT coalesce(string_agg(format('%s %s %s', outcome, reason, contacts), ', '), '')
+             FROM leadlex.estimate('crm', (SELECT array_agg(id::text) FROM crm), '{phone}') WHERE contacts > 0",
+        )
+    };
+    assert_eq!(foreseen(), "asked no receipt 3");
+    for (closes, opens, cost) in [
+        ("SELECT leadlex.stop('for a while')", "SELECT leadlex.resume()", "0"),
+        (
+            "SELECT leadlex.set_budget('main', 'day', 0.27)",
+            "SELECT leadlex.set_budget('main', 'day', 0.28)",
+            "0.84",
+        ),
+        (
+            "SELECT leadlex.set_budget(NULL, 'total', 100, currency => 'EUR')",
+            "SELECT leadlex.set_budget(NULL, 'total', NULL, currency => 'EUR')",
+            "0.84",
+        ),
+    ] {
+        world.run(closes);
+        assert_eq!(foreseen(), "skipped provider unavailable 3", "{closes}");
+        let most = "SELECT cost_most::text FROM leadlex.estimate_cost('crm', (SELECT array_agg(id::text) FROM crm), '{phone}')";
+        assert_eq!(text(&mut world.caller(), most), cost, "{closes}");
+        world.run(opens);
+        assert_eq!(foreseen(), "asked no receipt 3", "{opens}");
+    }
+}
+
 /// Its requests, and the most that they can cost.
 fn most(world: &World) -> String {
     let sql = "SELECT format('%s-%s ~%s: %s', requests_least, requests_most, requests_expected, cost_most)

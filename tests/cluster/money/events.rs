@@ -50,6 +50,53 @@ fn a_budget_is_told_of_at_80_percent_and_when_it_is_used_up() {
     eventually("it is told of", Duration::from_secs(10), || count(&world, "budget_out") == 2);
 }
 
+/// Both are told, by one event: at most one a minute is of this provider.
+#[test]
+fn two_budgets_that_are_low_at_once_are_both_told_of() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 1.00), leadlex.set_budget('main', 'month', 1.02)");
+    let mut listener = Listener::new(&world);
+    let mut caller = world.caller();
+    for n in [1, 2, 3] {
+        enrich(&mut caller, n).unwrap();
+    }
+    listener.next("budget_low", PROMPT);
+    let detail = detail(&world, "budget_low");
+    let mut periods = [&detail["period"], &detail["also"][0]["period"]];
+    periods.sort_by_key(|period| period.to_string());
+    assert_eq!(periods, [&json!("day"), &json!("month")], "{detail}");
+    assert!(listener.within(PROMPT).is_empty());
+    // Nor is one of them told again later.
+    world.run("UPDATE leadlex.event SET at = at - interval '2 minutes'");
+    world.cluster.restart(Stop::Fast);
+    enrich(&mut world.caller(), 1).unwrap();
+    let mut listener = Listener::new(&world);
+    assert!(listener.within(PROMPT).is_empty());
+    assert_eq!(count(&world, "budget_low"), 1);
+}
+
+#[test]
+fn a_budget_that_is_not_committed_is_not_told_of() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 0.50)");
+    let mut listener = Listener::new(&world);
+    let mut owner = world.owner();
+    owner
+        .batch_execute(&format!("SELECT leadlex.grant_access(current_user, '{}')", world.workspace))
+        .unwrap();
+    let mut open = owner.transaction().unwrap();
+    open.batch_execute("SELECT leadlex.set_budget('main', 'day', 0.10)").unwrap();
+    let sql = "SELECT try_enrich_contact(id) #>> '{error,providers,0,reason}' FROM crm ORDER BY id LIMIT 1";
+    assert_eq!(open.query_one(sql, &[]).unwrap().get::<_, String>(0), "budget");
+    open.rollback().unwrap();
+    assert!(listener.within(PROMPT).is_empty());
+    let mut caller = world.caller();
+    enrich(&mut caller, 2).unwrap();
+    fails(enrich(&mut caller, 3));
+    listener.next("budget_out", PROMPT);
+    assert_eq!(told(&detail(&world, "budget_out")), (json!("day"), json!(0.5), json!(0.28)));
+}
+
 #[test]
 fn a_workspaces_budget_is_its_own_event() {
     let world = world(10, a_match(0.5));

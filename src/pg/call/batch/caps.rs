@@ -144,7 +144,7 @@ impl Caps {
         (!exceeded.is_empty()).then(|| Refusal {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             message: format!("{}: {}", asked.words(), allowed.join(", and ")),
-            detail: Some("No request was sent for it, and nothing of it was queued or written.".into()),
+            detail: Some("No request was sent for this set, and nothing of it was queued or written. Earlier sets of the same statement count, too.".into()),
             hint: Some(format!(
                 "Ask about fewer contacts; leadlex.estimate_cost tells what they can cost. Only a superuser raises {}.",
                 names.join(" and ")

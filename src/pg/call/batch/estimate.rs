@@ -22,6 +22,7 @@ use crate::pg::provider::shared_values::Crowd;
 use crate::pg::provider::{Asking, Past, Ready, Sought};
 use crate::pg::shared::layout;
 use crate::pg::store::loaded_provider::LoadedProvider;
+use crate::pg::store::stop;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use leadlex_domain::call_error::Failure;
@@ -383,11 +384,18 @@ impl<'a> Outlook<'a> {
         if matches!(inquiry.next(config, person, Some("secret"), None), Next::Nothing(_)) {
             return Ok(false);
         }
-        let meets_pauses = self.meets_pauses;
-        let opening = self
-            .openings
-            .entry(provider.id)
-            .or_insert_with(|| opening_of(provider, config, (inquiry, person), meets_pauses));
+        let (workspace, meets_pauses) = (self.scope.workspace, self.meets_pauses);
+        // What it would cost is told whatever is left of budgets.
+        let meets_budgets = meets_pauses && self.costs.is_none();
+        let opening = self.openings.entry(provider.id).or_insert_with(|| {
+            let refusal = || provider::budget_refusal(provider, config, workspace, inquiry);
+            match opening_of(provider, config, (inquiry, person), meets_pauses) {
+                Opening::Open(left) if meets_budgets => {
+                    refusal().map_or(Opening::Open(left), Opening::Closed)
+                }
+                opening => opening,
+            }
+        });
         match opening {
             Opening::Closed(fault) => Err(fault.clone()),
             Opening::Open(_) if !self.counts_requests => Ok(true),
@@ -415,6 +423,9 @@ fn opening_of(
     };
     if !meets_pauses {
         return Opening::Open(None);
+    }
+    if let Some(fault) = stop::fault() {
+        return Opening::Closed(fault);
     }
     let state = health::find(provider.id).and_then(|slot| slot.state());
     if let (Some(question), Some(mut state)) = (question, state)

@@ -178,7 +178,7 @@ impl ProviderSlot {
         };
         let AccountKey { database, catalog, id } = self.key;
         let about = About { provider: Uuid::from_bytes(id), ..About::default() };
-        events::post(&Event { database, catalog, kind, about, count: 1, detail });
+        events::post(&Event { database, catalog, kind, about, part: 0, count: 1, detail });
     }
 }
 
@@ -232,6 +232,7 @@ impl InFlightRequest {
                     catalog,
                     kind: Kind::VendorBalanceLow,
                     about,
+                    part: 0,
                     count: 1,
                     detail,
                 });
