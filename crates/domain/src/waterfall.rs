@@ -79,6 +79,23 @@ impl ProviderOutcome {
             _ => None,
         }
     }
+
+    /// What was awaited will not come: what there is of it by now stands.
+    #[must_use]
+    pub fn ended_by(self, fault: Fault) -> ProviderOutcome {
+        match self {
+            ProviderOutcome::Unfinished { so_far: Verdict::NoMatch, .. } => {
+                ProviderOutcome::Answered(Verdict::Failed(fault))
+            }
+            ProviderOutcome::Unfinished { fills, so_far, to_come, .. } => {
+                ProviderOutcome::Unfinished { fills, so_far, to_come, fault: Box::new(fault), stops: false }
+            }
+            ProviderOutcome::Refused { fields, rest } => {
+                ProviderOutcome::Refused { fields, rest: Box::new(rest.ended_by(fault)) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// An answer that comes later.

@@ -369,6 +369,6 @@ fn remaining(provider: &str, workspace: uuid::Uuid, currency: Option<Currency>) 
     let now = clock::now();
     let all = cache::budgets();
     let concerned = all.iter().filter(|budget| spending::concerns(budget, provider, workspace));
-    let concerned = concerned.filter(|budget| currency.is_none_or(|currency| currency == budget.currency));
+    let concerned = concerned.filter(|budget| currency == Some(budget.currency));
     concerned.map(|budget| budget.amount.minus(standing(budget, now).used)).min()
 }

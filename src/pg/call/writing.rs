@@ -59,9 +59,14 @@ pub fn write_changes(
 ) -> Result<Option<Saved>, IdentityChanged> {
     // What is offered and need not be written must still be as it was, too, or it would pass for our change.
     let others: FieldSet = gathered.values.fields().union(before.identifying_fields().iter().collect());
-    let saved = binding.save(workspace, &before, wanted(&before), &gathered.post, others);
-    if !saved.missed {
-        return Ok(Some(Saved::of(before, saved)));
+    let changes = wanted(&before);
+    let moved =
+        changes.is_empty() && has_moved(&before, binding.read(workspace, &before.id).as_ref(), others);
+    if !moved {
+        let saved = binding.save(workspace, &before, changes, &gathered.post, others);
+        if !saved.missed {
+            return Ok(Some(Saved::of(before, saved)));
+        }
     }
     let id = &before.id;
     let Some(locked) = binding.read_locked(workspace, id) else {
@@ -77,6 +82,12 @@ pub fn write_changes(
     let saved = binding.save(workspace, &locked, wanted(&locked), &gathered.post, FieldSet::EMPTY);
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
     Ok(Some(Saved::of(locked, saved)))
+}
+
+/// Whether the row is gone, or has other values of these fields by now. What would change nothing is to change nothing in the row
+/// as it is.
+pub fn has_moved(before: &Contact, now: Option<&Contact>, fields: FieldSet) -> bool {
+    now.is_none_or(|now| fields.iter().any(|field| before.value(field) != now.value(field)))
 }
 
 struct Asked<'a> {

@@ -14,8 +14,13 @@ use leadlex_domain::money::windows::Windows;
 use leadlex_domain::provider::{Config, Fault, Inquiry};
 
 /// Why the request that is next would not be sent now for this workspace; `None`: it can be paid, or what it asks for was handed in
-/// and is kept free already.
-pub fn refusal(provider: &LoadedProvider, config: &Config, workspace: Uuid, next: &Inquiry) -> Option<Fault> {
+/// and is kept free already. `of_all`: not only where it has no price in a budget's currency.
+pub fn refusal(
+    provider: &LoadedProvider,
+    config: &Config,
+    (workspace, of_all): (Uuid, bool),
+    next: &Inquiry,
+) -> Option<Fault> {
     if !next.is_new() {
         return None;
     }
@@ -35,7 +40,7 @@ pub fn refusal(provider: &LoadedProvider, config: &Config, workspace: Uuid, next
         let most = price.most(fields).plus(price.per_request().times(u64::from(logs_in)));
         let polls = price.per_request().times(polls);
         let left = windows_of(budget, now).left((budget.period, budget.amount), false, now);
-        (left < most.plus(polls)).then(|| over_budget(budget, ((most, polls), false), now).0)
+        (of_all && left < most.plus(polls)).then(|| over_budget(budget, ((most, polls), false), now).0)
     })
 }
 

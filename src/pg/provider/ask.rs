@@ -18,7 +18,6 @@ use crate::pg::provider::under_way::{UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, told_of, turn, used};
 use crate::pg::shared::receipts;
 use crate::pg::shared::single_flight::Claim;
-use crate::pg::store::cache;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::clock;
@@ -67,24 +66,10 @@ pub fn ask(
     if left.is_zero() {
         return failed(FaultKind::Timeout, "the call's total time was used up before it was its turn");
     }
-    if let Some(fault) = put.under_way.is_none().then(|| dropped(provider, config)).flatten() {
-        return Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault)));
-    }
     match announce(asking.row()) {
         Ok(()) => put.send(Inquiry::new(wanted), about, left),
         Err(fault) => put.failed(&about, fault),
     }
-}
-
-/// Why nothing is handed in to a provider that was dropped while the call was under way: nobody could ask for the answer, as what
-/// is known of it is gone with the provider.
-pub fn dropped(provider: &LoadedProvider, config: &Config) -> Option<Fault> {
-    if !config.has_tickets() {
-        return None;
-    }
-    cache::forget_changed();
-    let is_there = cache::providers().iter().any(|known| known.id == provider.id);
-    (!is_there).then(|| Fault::new(FaultKind::Busy, "not asked: it was dropped while the call was under way"))
 }
 
 /// What it comes to that the provider is not waited for any more, before it is asked: what earlier steps have supplied stands.

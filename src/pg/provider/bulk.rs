@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::pg::installation;
-use crate::pg::provider::ask::{announce, dropped, epoch, refusal};
+use crate::pg::provider::ask::{announce, epoch, refusal};
 use crate::pg::provider::asker::Later;
 use crate::pg::provider::bulk_answer::{Telling, id_of};
 use crate::pg::provider::flight::{self, Landed};
@@ -137,13 +137,6 @@ pub fn ask_together(
         fates.fill_with(|| Some(Asked::Done(ProviderOutcome::Skipped)));
         return (fates, None);
     };
-    let is_new = |guest: &Guest<'_>| {
-        under_way(provider, config, &guest.asking, config.fills().intersect(guest.missing)).is_none()
-    };
-    if let Some(fault) = is_new(&guests[0]).then(|| dropped(provider, config)).flatten() {
-        fates.fill_with(|| Some(Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault.clone())))));
-        return (fates, None);
-    }
     for (fate, guest) in fates.iter_mut().zip(guests) {
         if let Err(fault) = announce(guest.asking.row()) {
             *fate = Some(Asked::Done(ProviderOutcome::Answered(Verdict::Failed(fault))));

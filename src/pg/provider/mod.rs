@@ -54,7 +54,7 @@ pub use bulk::{Guest, Outcome, Sitting, ask_together, prepare_for_all, shared_by
 pub use flight::{Flight, Landed};
 pub use past::{Past, Sought, kept_under, listed, pasts, person, person_in_row};
 pub use rejections::{Rejected, note_rejections};
-pub use sending::{Ready, admit_in_time, can_be_sent, prepare, present_identity, send, time_for};
+pub use sending::{Ready, admit_in_time, can_be_sent, dropped, prepare, present_identity, send, time_for};
 pub use throttle::{Queued, give_up, latest};
 pub use turn::{Awaited, asked_to_wait, wait_for};
 pub use under_way::Later;

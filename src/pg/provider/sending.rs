@@ -19,6 +19,7 @@ use crate::pg::shared::provider_slots::ProviderSlot;
 use crate::pg::shared::throttle::{Full, Place};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
+use crate::pg::store::cache;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::settings;
@@ -184,6 +185,9 @@ pub fn admit_for(
     if let Some(fault) = stop::fault() {
         return Err(Refused { fault, later: None });
     }
+    if let Some(fault) = (asker != Asker::ByHand).then(|| dropped(provider)).flatten() {
+        return Err(Refused { fault, later: None });
+    }
     let slot = health::open(provider.id);
     let refuse = |refused: Refused| Err(Refused { fault: config.held(refused.fault), ..refused });
     let (others, halves) = match asker {
@@ -234,6 +238,17 @@ pub fn admit_for(
     }
     let in_flight = slot.sent(question, time <= left, place.map(Arc::new));
     Ok(InFlightRequest { spending: Some(Arc::new(spending)), ..in_flight })
+}
+
+/// Why nothing is sent to a provider that was dropped while the call was under way: its budgets are gone, and so is what was known
+/// of what it owes.
+pub fn dropped(provider: &LoadedProvider) -> Option<Fault> {
+    cache::forget_changed();
+    let is_there = cache::providers().iter().any(|known| known.id == provider.id);
+    (!is_there).then(|| Fault {
+        remedy: Some("leadlex.provider lists the providers that are there.".into()),
+        ..Fault::new(FaultKind::Busy, "not asked any more: it was dropped while the call was under way")
+    })
 }
 
 /// As [`admit`], but waits for the request's turn within its time.

@@ -350,11 +350,11 @@ fn attempt(
         }
         Err(Denied::Budget(at)) => {
             let needs = (most.unwrap_or_default(), polls);
-            let (fault, lack) = over_budget(budgets[at], (needs, wish.fetches), now);
+            let refusal = |budget| over_budget(budget, (needs, wish.fetches), now);
+            let (fault, lack) = refusal(budgets[at]);
             // With fewer contacts it may be enough, and so when what is under way is answered.
-            if spender.contacts == 1 && lack == Lack::UntilReset {
-                budget_events::tell_out(budgets[at], now);
-            }
+            let out = budgets.iter().filter(|budget| refusal(budget).1 == Lack::UntilReset);
+            out.filter(|_| spender.contacts == 1).for_each(|budget| budget_events::tell_out(budget, now));
             let soon = lack == Lack::UntilRequestsEnd;
             Err(Refused { fault, later: soon.then_some(Later::NotYet(NotYet::Money)) })
         }

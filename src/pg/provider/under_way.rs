@@ -170,6 +170,11 @@ impl Later {
         self.outcome
     }
 
+    /// What there is, and that there will be no more.
+    pub fn ended_by(self, fault: Fault) -> ProviderOutcome {
+        self.outcome.ended_by(fault)
+    }
+
     /// What there was no room to keep, and under which hash.
     pub fn take_unkept(&mut self) -> Option<(Hash, Ticket)> {
         self.unkept.take()

@@ -50,6 +50,24 @@ fn a_budget_is_told_of_at_80_percent_and_when_it_is_used_up() {
     eventually("it is told of", Duration::from_secs(10), || count(&world, "budget_out") == 2);
 }
 
+/// Each budget that leaves too little for a request is out.
+#[test]
+fn all_budgets_that_keep_a_request_from_being_sent_are_told_of() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 0.40), leadlex.set_budget('main', 'month', 0.40)");
+    let mut listener = Listener::new(&world);
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    fails(enrich(&mut caller, 2));
+    listener.next("budget_out", PROMPT);
+    let told = "SELECT (count(DISTINCT period) = 2)::text FROM leadlex.event AS e,
+                       LATERAL (SELECT e.detail ->> 'period' UNION SELECT a ->> 'period' FROM jsonb_array_elements(coalesce(e.detail -> 'also', '[]')) AS a) AS p(period)
+                WHERE e.event = 'budget_out'";
+    world.run("UPDATE leadlex.event SET at = at - interval '2 minutes'");
+    let mut owner = world.owner();
+    eventually("both are told of", Duration::from_secs(90), || text(&mut owner, told) == "true");
+}
+
 /// Both are told, by one event: at most one a minute is of this provider.
 #[test]
 fn two_budgets_that_are_low_at_once_are_both_told_of() {

@@ -143,3 +143,37 @@ fn what_is_taken_back_takes_its_confirmation_with_it() {
     assert_eq!(rows(&mut caller, undo), [json!({"restored": phone_of("555", 1)})]);
     assert_eq!(due(&mut caller, "'6 months'"), keys(&[1]));
 }
+
+/// What a call says of the row is so of the row as it is, also where the vendor says what stood there before.
+#[test]
+fn a_value_that_is_confirmed_while_its_row_changes_is_written() {
+    for alone in [true, false] {
+        let world = world(2, &[]);
+        world.run("SELECT leadlex.enable_provider('other', false)");
+        let mut caller = world.caller();
+        enrich(&mut caller, 1).unwrap();
+        let known = world.phone(1);
+        assert!(known.is_some());
+        caller.batch_execute("SET leadlex.receipt_ttl = 0").unwrap();
+        let answer = json!({"likelihood": 9, "data": {"phone": known}});
+        world
+            .provider
+            .on(PATH, move |_| Behaviour::json(200, answer.clone()).after(Duration::from_millis(700)));
+        let asked = world.provider.count_of(PATH);
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| {
+                let sql = match alone {
+                    true => "SELECT enrich_contact($1, '{phone}', true) #>> '{contact,phone}'",
+                    false => {
+                        "SELECT contact ->> 'phone' FROM enrich_contacts(ARRAY[$1::uuid], '{phone}', true)"
+                    }
+                };
+                caller.query_one(sql, &[&contact(1)]).unwrap().get::<_, Option<String>>(0)
+            });
+            world.provider.wait_for(asked + 1, Duration::from_secs(10));
+            world.run("UPDATE crm SET phone = NULL");
+            let told = call.join().unwrap();
+            assert_eq!((world.phone(1), &told), (known.clone(), &known), "{alone}");
+        });
+    }
+}

@@ -123,3 +123,41 @@ fn nothing_is_handed_in_anew_to_a_provider_that_is_dropped_meanwhile() {
         assert_eq!(slow.submissions(), count);
     }
 }
+
+/// Nor by who logs in first; and what an earlier step has supplied stands.
+#[test]
+fn what_there_is_when_a_provider_is_dropped_stands() {
+    let (world, slow) = world(Ready::AfterPolls(0), json!({}));
+    world.run("SELECT leadlex.drop_provider('main')");
+    let mut config = super::vendor::config(&world.provider, json!({}));
+    config["login"] = json!({
+        "request": {"method": "POST", "url": world.provider.url("/token"), "body": {"secret": "{secret}"}},
+        "take": {"token": "/token"}
+    });
+    config["steps"][0]["request"]["headers"] = json!({"Authorization": "Bearer {token}"});
+    config["steps"][0]["response"]["fields"] = json!({"job_title": "/title"});
+    world.add_provider("main", &config);
+    world
+        .provider
+        .on("/token", |_| Behaviour::json(200, json!({"token": "t1"})).after(Duration::from_millis(700)));
+    let mut caller = world.caller();
+    let asked = |caller: &mut postgres::Client, n: i32, before: usize, path: &str| {
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| try_enrich(caller, n));
+            eventually("it is under way", SOON, || world.provider.count_of(path) > before);
+            world.run("SELECT leadlex.drop_provider('main')");
+            call.join().unwrap()
+        })
+    };
+    let told = asked(&mut caller, 1, 0, "/token");
+    assert_eq!((&told["error"]["status"], slow.submissions()), (&json!(503), 0), "{told}");
+    let late = slow.clone();
+    world.provider.on("/token", |_| Behaviour::json(200, json!({"token": "t2"})));
+    world.provider.on(SUBMIT, move |request| {
+        Behaviour::json(202, late.submit(request.param("email"))).after(Duration::from_millis(700))
+    });
+    world.add_provider("main", &config);
+    let before = world.provider.count_of(SUBMIT);
+    let told = asked(&mut caller, 2, before, SUBMIT);
+    assert_eq!((&told["contact"]["job_title"], slow.submissions()), (&json!("General Counsel"), 1), "{told}");
+}

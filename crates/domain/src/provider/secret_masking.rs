@@ -1,8 +1,7 @@
 //! A secret in a text that a vendor sent back: as it is, as JSON, HTML, a URL or a mail would have it, or in base64 or hex.
 
 use base64::Engine;
-use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 
 const MASK: &str = "***";
 
@@ -41,47 +40,63 @@ fn masked_from(text: &str, secret: &str, shortest: usize) -> String {
     if secret.len() < SHORTEST_PART { masked } else { without_encoded(&masked, &secret) }
 }
 
-/// The text without words that are base64 or hex of something with the secret in it.
+/// The text without the secret in base64 or hex, whatever stands beside it, also over line ends and with pairs set apart.
 fn without_encoded(text: &str, secret: &[char]) -> String {
     let secret: String = secret.iter().collect();
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "+/-_".contains(c);
-    // No encoding is shorter than what it encodes.
-    let hides = |word: &str| {
-        word.len() > secret.len() && decodings(word).any(|bytes| contains(&bytes, secret.as_bytes()))
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex_digit = |c: char| c.is_ascii_hexdigit().then(|| c.to_ascii_lowercase());
+    let base64_digit = |c: char| match c {
+        '-' => Some('+'),
+        '_' => Some('/'),
+        c => (c.is_ascii_alphanumeric() || c == '+' || c == '/').then_some(c),
     };
-    let mut left = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(is_part) {
-        left.push_str(&rest[..start]);
-        let word = &rest[start..];
-        let (word, after) = word.split_at(word.find(|c| !is_part(c)).unwrap_or(word.len()));
-        let is_hidden = hides(word);
-        left.push_str(if is_hidden { MASK } else { word });
-        rest = if is_hidden { after.trim_start_matches('=') } else { after };
+    let mut spans = found(text, &hex, |c| matches!(c, ':' | '-' | ' ' | '\r' | '\n'), hex_digit);
+    for at in 0..3 {
+        spans.extend(found(text, &in_base64(&secret, at), |c| matches!(c, '\r' | '\n'), base64_digit));
     }
-    left.push_str(rest);
+    let is_part = |c: char| base64_digit(c).is_some();
+    let (mut left, mut end) = (String::with_capacity(text.len()), 0);
+    spans.sort_unstable();
+    for (from, to) in spans.into_iter().filter(|(_, to)| *to > 0) {
+        // What stands beside it may tell the rest of its first and last byte.
+        let from =
+            from - text[..from].chars().rev().take_while(|c| is_part(*c)).map(char::len_utf8).sum::<usize>();
+        let to = to
+            + text[to..].chars().take_while(|c| is_part(*c) || *c == '=').map(char::len_utf8).sum::<usize>();
+        if from >= end {
+            left.push_str(&text[end..from]);
+            left.push_str(MASK);
+        }
+        end = end.max(to);
+    }
+    left.push_str(&text[end..]);
     left
 }
 
-/// What a word can stand for. It may begin with some of what stood before.
-fn decodings(word: &str) -> impl Iterator<Item = Vec<u8>> {
-    const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, NO_PAD);
-    const URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, NO_PAD);
-    let of_base64 = |engine: GeneralPurpose| {
-        (0..4.min(word.len())).filter_map(move |at| {
-            let whole = &word[at..];
-            engine.decode(&whole[..whole.len() / 4 * 4]).ok().into_iter().chain(engine.decode(whole)).last()
-        })
-    };
-    let of_hex = (0..2.min(word.len())).filter_map(|at| {
-        let pairs = word.as_bytes()[at..].chunks_exact(2);
-        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-    });
-    of_base64(STANDARD).chain(of_base64(URL)).chain(of_hex)
+/// What the secret is in base64 after so many other bytes, but for digits that depend on what stands before and after it.
+fn in_base64(secret: &str, before: usize) -> String {
+    let bytes = [vec![0; before], secret.as_bytes().to_vec()].concat();
+    let digits = BASE64_STANDARD_NO_PAD.encode(&bytes);
+    digits[(before * 8).div_ceil(6)..bytes.len() * 8 / 6].to_owned()
 }
 
-fn contains(bytes: &[u8], secret: &[u8]) -> bool {
-    bytes.windows(secret.len()).any(|window| window == secret)
+/// Where the text has these digits, from and up to which byte. `skips`: what may stand between them; `digit`: as which a character is
+/// taken, if it is one.
+fn found(
+    text: &str,
+    digits: &str,
+    skips: impl Fn(char) -> bool,
+    digit: impl Fn(char) -> Option<char>,
+) -> Vec<(usize, usize)> {
+    let digits: Vec<char> = digits.chars().collect();
+    let read: Vec<(usize, Option<char>)> =
+        text.char_indices().filter(|(_, c)| !skips(*c)).map(|(at, c)| (at, digit(c))).collect();
+    let is_same = |window: &[(usize, Option<char>)]| {
+        window.iter().zip(&digits).all(|((_, found), wanted)| *found == Some(*wanted))
+    };
+    let windows = read.windows(digits.len()).filter(|window| is_same(window));
+    // A digit is one byte.
+    windows.map(|window| (window[0].0, window[digits.len() - 1].0 + 1)).collect()
 }
 
 /// How many bytes of the text are the secret, or so many of its first characters at least, if it begins with that; the most,
@@ -226,6 +241,11 @@ mod tests {
                 "hex *** and 1234567890abcdef1234567890abcdef12",
             ),
             ("U0VDUkVUS0VZ is a part", "U0VDUkVUS0VZ is a part"),
+            ("bad key 0x5345435245544b455931323334353637", "bad key ***"),
+            ("key_5345435245544b455931323334353637_bad", "***"),
+            ("/v1/keys/5345435245544b455931323334353637", "***"),
+            ("53:45:43:52:45:54:4b:45:59:31:32:33:34:35:36:37!", "***!"),
+            ("over lines: dXNlcjpTRUNS\nRVRLRVkxMjM0\nNTY3, so", "over lines: ***, so"),
         ] {
             assert_eq!(masked(written, KEY), expected, "{written}");
         }

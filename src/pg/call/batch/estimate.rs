@@ -386,13 +386,11 @@ impl<'a> Outlook<'a> {
         }
         let (workspace, meets_pauses) = (self.scope.workspace, self.meets_pauses);
         // What it would cost is told whatever is left of budgets.
-        let meets_budgets = meets_pauses && self.costs.is_none();
+        let of_all = self.costs.is_none();
         let opening = self.openings.entry(provider.id).or_insert_with(|| {
-            let refusal = || provider::budget_refusal(provider, config, workspace, inquiry);
+            let refusal = || provider::budget_refusal(provider, config, (workspace, of_all), inquiry);
             match opening_of(provider, config, (inquiry, person), meets_pauses) {
-                Opening::Open(left) if meets_budgets => {
-                    refusal().map_or(Opening::Open(left), Opening::Closed)
-                }
+                Opening::Open(left) if meets_pauses => refusal().map_or(Opening::Open(left), Opening::Closed),
                 opening => opening,
             }
         });

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::Member;
 use crate::pg::call::batch::{Batch, LOOK_ROUND, MAX_HELD_BACK, PORTION};
-use crate::pg::provider::{Awaited, Later};
+use crate::pg::provider::{self, Awaited, Later};
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
@@ -100,7 +100,14 @@ impl Batch<'_> {
                 Awaits::Answer(_) => (Event::Again, None),
             };
             match waits {
-                None => ready.push((event, parked.member)),
+                None => {
+                    let Parked { awaits, member } = parked;
+                    let event = match awaits {
+                        Awaits::Answer(later) => self.returned(&member, later),
+                        Awaits::Others(..) => event,
+                    };
+                    ready.push((event, member));
+                }
                 Some(since) if patience.is_some_and(|patience| since.elapsed() >= patience) => {
                     self.give_up(parked.member);
                 }
@@ -121,6 +128,15 @@ impl Batch<'_> {
             self.advance(member);
         }
         taken
+    }
+
+    /// What it can be asked for now; of a provider that was dropped meanwhile what there is by now stands.
+    fn returned(&self, member: &Member, later: Box<Later>) -> Event {
+        let provider = member.steps.turn().map(|at| &self.providers.all[at].1);
+        match provider.and_then(|provider| provider::dropped(provider)) {
+            Some(fault) => Event::Answered(later.ended_by(fault)),
+            None => Event::Again,
+        }
     }
 
     /// Whether one waits for a moment alone, until what was handed in is written down: others that were handed in with it wait for

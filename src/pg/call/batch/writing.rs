@@ -19,7 +19,7 @@ use crate::pg::sys::raise;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
 use crate::pg::table;
-use crate::pg::table::{Change, Fitted, Rejection, StatusWrite};
+use crate::pg::table::{Change, Fitted, Found, Rejection, StatusWrite};
 use leadlex_domain::call_error::short;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
@@ -137,7 +137,7 @@ impl Batch<'_> {
         // What changes nothing is not written.
         let mut open: Vec<usize> =
             (0..plans.len()).filter(|at| !plans[*at].change.changes.is_empty()).collect();
-        let mut missed = Vec::new();
+        let mut missed = self.moved(&plans);
         // Each round leaves out at least one field of each that is in it, or what its row says.
         while !open.is_empty() {
             let mut again = Vec::new();
@@ -160,6 +160,25 @@ impl Batch<'_> {
             (None, None) => Ok(Some(plan.saved())),
         };
         plans.into_iter().zip(outcomes).map(settle).collect()
+    }
+
+    /// Of those that nothing would be written of, the ones whose row has changed since it was read.
+    fn moved(&self, plans: &[Plan<'_>]) -> Vec<usize> {
+        let still: Vec<usize> = (0..plans.len()).filter(|at| plans[*at].change.changes.is_empty()).collect();
+        if still.is_empty() {
+            return Vec::new();
+        }
+        let ids: Vec<&str> = still.iter().map(|at| plans[*at].change.before.id.as_str()).collect();
+        let found = self.binding.read_many(self.workspace(), &ids);
+        let has_moved = |(at, found): &(usize, Found)| {
+            let Change { before, others, .. } = &plans[*at].change;
+            match found {
+                Found::Nothing => true,
+                Found::One(now) => writing::has_moved(before, Some(now), *others),
+                Found::Several(_) => false,
+            }
+        };
+        still.into_iter().zip(found).filter(has_moved).map(|(at, _)| at).collect()
     }
 
     /// For triggers of the table, if it has some: who writes each row.

@@ -50,10 +50,13 @@ impl SingleCall<'_> {
                 false => self.pass_over(steps, at, fault),
             },
             Wait::Answer(later) => match later.wait(Instant::now() + self.left()) {
-                true => {
-                    self.look_again(steps, at);
-                    Event::Over
-                }
+                true => match provider::dropped(&self.providers[at].1) {
+                    Some(fault) => Event::NotAsked(later.ended_by(fault)),
+                    None => {
+                        self.look_again(steps, at);
+                        Event::Over
+                    }
+                },
                 false => Event::NotAsked(later.into_outcome()),
             },
         }
