@@ -60,8 +60,8 @@ pub fn write_changes(
     // What is offered and need not be written must still be as it was, too, or it would pass for our change.
     let others: FieldSet = gathered.values.fields().union(before.identifying_fields().iter().collect());
     let changes = wanted(&before);
-    let moved =
-        changes.is_empty() && has_moved(&before, binding.read(workspace, &before.id).as_ref(), others);
+    // What would change nothing is said of the row as it is, and only of whom it was asked about.
+    let moved = changes.is_empty() && binding.read(workspace, &before.id).as_ref() != Some(&before);
     if !moved {
         let saved = binding.save(workspace, &before, changes, &gathered.post, others);
         if !saved.missed {
@@ -82,12 +82,6 @@ pub fn write_changes(
     let saved = binding.save(workspace, &locked, wanted(&locked), &gathered.post, FieldSet::EMPTY);
     // Nothing written although the row is locked: a BEFORE trigger of the table declined.
     Ok(Some(Saved::of(locked, saved)))
-}
-
-/// Whether the row is gone, or has other values of these fields by now. What would change nothing is to change nothing in the row
-/// as it is.
-pub fn has_moved(before: &Contact, now: Option<&Contact>, fields: FieldSet) -> bool {
-    now.is_none_or(|now| fields.iter().any(|field| before.value(field) != now.value(field)))
 }
 
 struct Asked<'a> {

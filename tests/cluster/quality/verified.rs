@@ -177,3 +177,38 @@ fn a_value_that_is_confirmed_while_its_row_changes_is_written() {
         });
     }
 }
+
+/// Nor is it somebody else's: the vendor was asked about whom the row was about before.
+#[test]
+fn a_value_that_is_confirmed_while_its_row_becomes_somebody_elses_is_not_confirmed() {
+    for alone in [true, false] {
+        let world = world(2, &[]);
+        world.run("SELECT leadlex.enable_provider('other', false)");
+        let mut caller = world.caller();
+        enrich(&mut caller, 1).unwrap();
+        caller.batch_execute("SET leadlex.receipt_ttl = 0").unwrap();
+        let answer = json!({"likelihood": 9, "data": {"phone": world.phone(1)}});
+        world
+            .provider
+            .on(PATH, move |_| Behaviour::json(200, answer.clone()).after(Duration::from_millis(700)));
+        let asked = world.provider.count_of(PATH);
+        let verified = "SELECT verified_at::text FROM leadlex.enriched WHERE field = 'phone'";
+        let before: String = world.owner().query_one(verified, &[]).unwrap().get(0);
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| match alone {
+                true => {
+                    let sql = "SELECT enrich_contact($1, '{phone}', true)";
+                    fails(caller.query_one(sql, &[&contact(1)]).map(drop)).sqlstate
+                }
+                false => {
+                    let sql = "SELECT error_code FROM enrich_contacts(ARRAY[$1::uuid], '{phone}', true)";
+                    caller.query_one(sql, &[&contact(1)]).unwrap().get(0)
+                }
+            });
+            world.provider.wait_for(asked + 1, Duration::from_secs(10));
+            world.run("UPDATE crm SET email = 'somebody.else@acme.example', full_name = 'Zoe Quill'");
+            assert_eq!(call.join().unwrap(), "40001", "{alone}");
+        });
+        assert_eq!(world.owner().query_one(verified, &[]).unwrap().get::<_, String>(0), before);
+    }
+}

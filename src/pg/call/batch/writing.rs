@@ -170,13 +170,10 @@ impl Batch<'_> {
         }
         let ids: Vec<&str> = still.iter().map(|at| plans[*at].change.before.id.as_str()).collect();
         let found = self.binding.read_many(self.workspace(), &ids);
-        let has_moved = |(at, found): &(usize, Found)| {
-            let Change { before, others, .. } = &plans[*at].change;
-            match found {
-                Found::Nothing => true,
-                Found::One(now) => writing::has_moved(before, Some(now), *others),
-                Found::Several(_) => false,
-            }
+        let has_moved = |(at, found): &(usize, Found)| match found {
+            Found::Nothing => true,
+            Found::One(now) => **now != *plans[*at].change.before,
+            Found::Several(_) => false,
         };
         still.into_iter().zip(found).filter(has_moved).map(|(at, _)| at).collect()
     }
