@@ -14,9 +14,9 @@ use crate::world::{World, contact, credits, enrich, try_enrich};
 fn slow_to_take_in(world: &World, slow: &Slow) {
     let late = slow.clone();
     world.provider.on(SUBMIT, move |request| {
-        Behaviour::json(202, late.submit(request.param("email"))).after(Duration::from_millis(900))
+        Behaviour::json(202, late.submit(request.param("email"))).after(Duration::from_millis(1_600))
     });
-    world.cluster.set("leadlex.total_timeout", "300ms");
+    world.cluster.set("leadlex.total_timeout", "700ms");
 }
 
 fn goes_on(world: &World, slow: &Slow, submissions: usize) {
@@ -70,7 +70,7 @@ fn nor_does_a_set_s_or_a_job_s() {
     wait_for_tickets(&world, 1);
     goes_on(&world, &slow, 1);
 
-    world.cluster.set("leadlex.total_timeout", "300ms");
+    world.cluster.set("leadlex.total_timeout", "700ms");
     world.caller().query_one("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(2)]).unwrap();
     eventually("the job is done", SOON, || {
         world.number("SELECT count(*) FROM leadlex.job WHERE state = 'done' AND outcome = 'enriched'") == 1
