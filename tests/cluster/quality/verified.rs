@@ -184,7 +184,7 @@ fn a_value_that_is_confirmed_while_its_row_becomes_somebody_elses_is_not_confirm
     for sql in [CHANGED_ALONE, in_a_set] {
         let world = world(2, &[]);
         let told = confirmed_beside(&world, change, sql);
-        let code = told.map_or_else(|error| error.code().map(|code| code.code().to_owned()), |code| code);
+        let code = told.unwrap_or_else(|error| error.code().map(|code| code.code().to_owned()));
         assert_eq!(code.as_deref(), Some("40001"), "{sql}");
         let verified =
             "SELECT count(*) FROM leadlex.enriched WHERE field = 'phone' AND verified_at > enriched_at";

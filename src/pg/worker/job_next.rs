@@ -1,0 +1,69 @@
+//! What an attempt means for the row of a job: its state, and when it is tried again.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::pg::store::job_state::State;
+use crate::pg::store::jobs;
+use leadlex_domain::batch::Status;
+use leadlex_domain::job::{JobOutcome, Policy};
+
+/// A number from 0 to 1.
+pub fn jitter() -> f64 {
+    f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
+/// It is given up after so many attempts.
+pub fn dead(attempts: u32, error: String) -> State {
+    let progress = jobs::Progress::default();
+    State { name: "dead", outcome: None, attempts, after: None, error: Some(error), progress, anew: false }
+}
+
+/// What a fate after so many attempts means.
+pub fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> State {
+    let progress = jobs::Progress::default();
+    let queued = |attempts, after, error| State {
+        name: "queued",
+        outcome: None,
+        attempts,
+        after: Some(after),
+        error,
+        progress,
+        anew: false,
+    };
+    match fate {
+        JobOutcome::Done(outcome) => State {
+            name: "done",
+            outcome: Some(outcome),
+            attempts,
+            after: None,
+            error: None,
+            progress,
+            anew: false,
+        },
+        JobOutcome::NoMatch(why) => {
+            let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
+            State { name: "done", outcome, attempts, after: None, error, progress, anew: false }
+        }
+        JobOutcome::Pending { after, charged, error } => {
+            let progress = jobs::Progress { admitted: true, charged: *charged };
+            State { progress, ..queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone())) }
+        }
+        JobOutcome::Anew => State { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
+        JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),
+        JobOutcome::Waits { retry_after, error } => {
+            queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
+        }
+        JobOutcome::PassedOver { retry_after, error } => {
+            queued(attempts - 1, policy.turn(*retry_after, jitter), Some(error.clone()))
+        }
+        JobOutcome::Failed { error, .. } | JobOutcome::Dead { error } if policy.gives_up(attempts) => {
+            dead(attempts, error.clone())
+        }
+        JobOutcome::Failed { retry_after, error } => {
+            queued(attempts, policy.backoff(attempts, *retry_after, jitter), Some(error.clone()))
+        }
+        JobOutcome::Dead { error } => dead(attempts, error.clone()),
+    }
+}
