@@ -14,6 +14,7 @@ use crate::pg::shared::transaction::{self, OwnEvent};
 use crate::pg::store::cache;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
+use crate::pg::sys::clock;
 use leadlex_domain::event::Kind;
 use leadlex_domain::money::{Amount, Currency};
 
@@ -149,6 +150,17 @@ fn part_of(detail: &Value) -> u64 {
     let words = ["period", "currency"].map(|word| detail[word].as_str().unwrap_or_default());
     let hash = leadlex_domain::hash::hash(&words.map(str::as_bytes));
     u64::from_be_bytes(hash[..8].try_into().unwrap_or_default())
+}
+
+/// Whether an event of this detail is about a budget that is not there any more, or has another amount by now.
+pub fn is_past(of: &About, told: &Value) -> bool {
+    let is_same = |budget: &Budget| {
+        let standing = detail(budget, clock::now());
+        about(budget) == *of
+            && ["period", "currency", "amount"].iter().all(|part| standing[part] == told[part])
+    };
+    // What was reported of a provider is about none.
+    told["period"].is_string() && !cache::budgets().iter().any(is_same)
 }
 
 /// Of the detail of such an event, what is the same in each that tells of the same.

@@ -40,7 +40,7 @@ pub struct Waiting {
     /// Tells it from what comes later.
     number: u64,
     /// Epoch microseconds: not told before, as one of its kind was told a short while ago.
-    not_before: i64,
+    pub not_before: i64,
     length: u16,
     detail: [u8; DETAIL_BYTES],
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::pg::installation::{self, Found};
 use crate::pg::provider::budget_events;
-use crate::pg::shared::events::{self, Waiting};
+use crate::pg::shared::events::{self, About, Waiting};
 use crate::pg::store;
 use crate::pg::store::cache;
 use crate::pg::sys::clock;
@@ -84,8 +84,12 @@ fn tell(waiting: Vec<Waiting>, catalog: u32) -> Vec<Made> {
                 &budget_events::same(&waiting.detail()),
             )
     };
-    let (told, new): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(is_told);
-    let mut made: Vec<Made> = told.into_iter().map(Made::Dropped).collect();
+    let is_over = |waiting: &Waiting| {
+        waiting.not_before > 0 && budget_events::is_past(&about_of(waiting), &waiting.detail())
+    };
+    let (over, new): (Vec<Waiting>, Vec<Waiting>) =
+        waiting.into_iter().partition(|waiting| is_told(waiting) || is_over(waiting));
+    let mut made: Vec<Made> = over.into_iter().map(Made::Dropped).collect();
     if new.is_empty() {
         return made;
     }
@@ -115,6 +119,10 @@ fn add((workspace, provider): (Uuid, Option<&str>), told: &[Waiting]) -> String 
     }
     line.push_str(&format!(" detail={detail} id={id}"));
     line
+}
+
+fn about_of(waiting: &Waiting) -> About {
+    About { workspace: waiting.workspace, provider: waiting.provider }
 }
 
 /// Its name, and the one workspace that it is for, if it is (else nil). `None`: it was dropped.

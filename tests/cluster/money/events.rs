@@ -50,6 +50,33 @@ fn a_budget_is_told_of_at_80_percent_and_when_it_is_used_up() {
     eventually("it is told of", Duration::from_secs(10), || count(&world, "budget_out") == 2);
 }
 
+/// Where it has to wait for its minute, it is told no more once the budget was raised.
+#[test]
+fn a_budget_that_was_raised_meanwhile_is_not_told_of() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 0.40)");
+    let mut listener = Listener::new(&world);
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    fails(enrich(&mut caller, 2));
+    listener.next("budget_out", PROMPT);
+    world.run("UPDATE leadlex.event SET at = at - interval '52 seconds'");
+    let put_off_and = |amount: &str, then: &str| {
+        world.run(&format!("SELECT leadlex.set_budget('main', 'day', {amount})"));
+        fails(enrich(&mut world.caller(), 2));
+        std::thread::sleep(PROMPT);
+        assert_eq!(count(&world, "budget_out"), 1);
+        world.run(then);
+    };
+    put_off_and("0.50", "SELECT leadlex.set_budget('main', 'day', 9)");
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(count(&world, "budget_out"), 1);
+    // What still is so is told then.
+    world.run("UPDATE leadlex.event SET at = now() - interval '52 seconds'");
+    put_off_and("0.51", "");
+    eventually("it is told of", Duration::from_secs(20), || count(&world, "budget_out") == 2);
+}
+
 /// Each budget that leaves too little for a request is out.
 #[test]
 fn all_budgets_that_keep_a_request_from_being_sent_are_told_of() {
