@@ -11,7 +11,9 @@ use crate::pg::provider::flight::{self, Flight};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, log_in};
 use crate::pg::provider::receipt_sink::{ReceiptSink, TicketPlace};
-use crate::pg::provider::sending::{Prepared, Ready, admit, longest_wait, send_for_all, time_for, time_left};
+use crate::pg::provider::sending::{
+    Prepared, Ready, RequestTime, admit_for, longest_wait, send_for_all, time_for, time_left,
+};
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::{Purpose, Spender, counts_on};
 use crate::pg::provider::under_way::{UnderWay, place, under_way};
@@ -140,7 +142,8 @@ impl Put<'_> {
         let held = self.under_way.as_ref().and_then(|known| known.held(provider, claim.is_some()));
         let held_for_it = held.as_ref().map(|hold| counts_on(config, hold)).unwrap_or_default();
         let spender = Spender { fields, held: held_for_it, ..spender };
-        let in_flight = match admit(provider, config, (prepared.question, spender), time, asker) {
+        let times = RequestTime { whole: time_for(config), left: time, call: left };
+        let in_flight = match admit_for(provider, config, (prepared.question, spender), times, asker) {
             Ok(in_flight) => in_flight,
             Err(refused) => return self.refused(&about, refused),
         };

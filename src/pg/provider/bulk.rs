@@ -14,7 +14,7 @@ use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, Held, log_in};
 use crate::pg::provider::receipt_sink::{Kept, ReceiptSink};
 use crate::pg::provider::sending::{
-    Prepared, Ready, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
+    Prepared, Ready, RequestTime, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
 };
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::{Purpose, Spender, counts_on};
@@ -182,7 +182,8 @@ impl Table<'_> {
             .collect();
         let held_in_all = held.iter().flatten().map(|hold| counts_on(config, hold)).sum();
         let spender = self.spender(&present, held_in_all);
-        let in_flight = admit_for(provider, config, (prepared.question, spender), (time, reach), asker)?;
+        let times = RequestTime { whole: time, left: reach, call: left };
+        let in_flight = admit_for(provider, config, (prepared.question, spender), times, asker)?;
         let time = time.min(reach);
         let Prepared { mut request, .. } = prepared;
         // To ask whether something is ready is no repetition of having asked before.

@@ -157,6 +157,17 @@ pub fn until_told(time: Duration) -> Instant {
     Instant::now() + time + wait::GRACE - TO_TELL
 }
 
+/// What time a request has.
+#[derive(Clone, Copy)]
+pub struct RequestTime {
+    /// What it is to have.
+    pub whole: Duration,
+    /// What is left of that.
+    pub left: Duration,
+    /// What is left of the call: nothing that comes before the request is waited for longer, see [`time_left`].
+    pub call: Duration,
+}
+
 /// Whether the request may be sent now: the provider is not paused, and its own limits allow it.
 ///
 /// `spender`: for whom it is sent. What it can cost at most is kept free in every budget.
@@ -170,15 +181,16 @@ pub fn admit(
     left: Duration,
     asker: Asker,
 ) -> Result<InFlightRequest, Refused> {
-    admit_for(provider, config, (question, spender), (time_for(config), left), asker)
+    let times = RequestTime { whole: time_for(config), left, call: left };
+    admit_for(provider, config, (question, spender), times, asker)
 }
 
-/// The same of a request that is to have so much time, of which so much is left.
+/// The same of a request that has this time.
 pub fn admit_for(
     provider: &LoadedProvider,
     config: &Config,
     (question, spender): (Question, Spender),
-    (time, left): (Duration, Duration),
+    times: RequestTime,
     asker: Asker,
 ) -> Result<InFlightRequest, Refused> {
     wait::ready();
@@ -196,7 +208,7 @@ pub fn admit_for(
     };
     let permit = match asker {
         Asker::ByHand => Permit::Ask,
-        _ => slot.permit(question, others, time.min(left) + PROBE_GRACE),
+        _ => slot.permit(question, others, times.whole.min(times.left) + PROBE_GRACE),
     };
     if let Some(pause) = permit.pause() {
         let later = throttle::of_pause(permit, config, asker);
@@ -205,7 +217,7 @@ pub fn admit_for(
         }
         return refuse(Refused { fault: paused(pause), later });
     }
-    let spending = match spending::reserve(provider, config, spender, left) {
+    let spending = match spending::reserve(provider, config, spender, times.call) {
         Ok(spending) => spending,
         Err(Refused { fault, later }) => {
             // Only a set knows whether the requests that keep the money free are its own.
@@ -236,7 +248,7 @@ pub fn admit_for(
     if let Some(place) = &place {
         place.sent();
     }
-    let in_flight = slot.sent(question, time <= left, place.map(Arc::new));
+    let in_flight = slot.sent(question, times.whole <= times.left, place.map(Arc::new));
     Ok(InFlightRequest { spending: Some(Arc::new(spending)), ..in_flight })
 }
 
