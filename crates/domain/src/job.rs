@@ -148,9 +148,49 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
     }
 }
 
+/// What a provider that is disabled owes of a contact: no visit asks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    pub provider: String,
+    /// Its time is over: who asks again hands the question in anew.
+    pub given_up: bool,
+}
+
+/// What the error of a job says that waits for such an answer.
+pub const OWED_BY_DISABLED: &str = "still owes an answer and is disabled";
+/// How often such a job is looked at: to enable the provider wakes it sooner.
+const UNTIL_ENABLED: Duration = Duration::from_secs(60);
+
+/// What becomes of a job that would be over, while an answer that was handed in for it is still owed: it was or will be
+/// billed, so it is fetched once the provider is enabled, or given up in sight.
+pub fn while_owed(fate: JobOutcome, owed: &Owed) -> JobOutcome {
+    let charged = match &fate {
+        JobOutcome::Done(GONE) => return fate,
+        JobOutcome::Done(outcome) => *outcome == Status::Enriched.name(),
+        JobOutcome::NoMatch(_) => false,
+        _ => return fate,
+    };
+    let provider = &owed.provider;
+    match owed.given_up {
+        true if charged => fate,
+        true => JobOutcome::Dead {
+            error: format!("{provider} owed an answer and is disabled; poll_for_s is over{REASON}"),
+        },
+        false => JobOutcome::Pending {
+            after: Some(UNTIL_ENABLED),
+            charged,
+            error: format!(
+                "{provider} {OWED_BY_DISABLED}: it is asked again once leadlex.enable_provider enables it{REASON}"
+            ),
+        },
+    }
+}
+
+/// At the end of what is said of an answer that comes later.
+const REASON: &str = " (pending)";
+
 /// What a job tells of an answer that comes later, or has not come: that ends with the reason, once.
 fn still_pending(line: &BatchResult, given_up: bool) -> String {
-    const REASON: &str = " (pending)";
     const OVER: &str =
         "; poll_for_s is over: to try the job again hands the question in anew, which can be billed again";
     let told = line.error.as_ref().map(|(_, message)| message.as_str());
@@ -191,6 +231,30 @@ mod tests {
 
     fn raised(sqlstate: &str) -> JobOutcome {
         fate(&BatchResult::raised(Uuid::nil(), sqlstate, "why", None))
+    }
+
+    #[test]
+    fn what_a_disabled_provider_owes_keeps_a_job() {
+        let owed = |given_up| Owed { provider: "slow".to_owned(), given_up };
+        for nothing in ["no_match", "unchanged"].map(JobOutcome::Done) {
+            let kept = while_owed(nothing.clone(), &owed(false));
+            assert!(matches!(&kept, JobOutcome::Pending { charged: false, error, .. }
+                if error.starts_with("slow still owes") && error.ends_with("(pending)")));
+            assert!(matches!(while_owed(nothing, &owed(true)), JobOutcome::Dead { .. }));
+        }
+        let why = JobOutcome::NoMatch("why".to_owned());
+        assert!(matches!(while_owed(why, &owed(false)), JobOutcome::Pending { charged: false, .. }));
+        let enriched = JobOutcome::Done("enriched");
+        assert!(matches!(
+            while_owed(enriched.clone(), &owed(false)),
+            JobOutcome::Pending { charged: true, after: Some(_), .. }
+        ));
+        assert_eq!(while_owed(enriched.clone(), &owed(true)), enriched);
+        // What is gone needs nothing, and what goes on anyway asks again.
+        let others = [JobOutcome::Done(GONE), JobOutcome::Anew, JobOutcome::Dead { error: "why".to_owned() }];
+        for other in others {
+            assert_eq!(while_owed(other.clone(), &owed(false)), other);
+        }
     }
 
     #[test]

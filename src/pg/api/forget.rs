@@ -100,7 +100,7 @@ fn suppressed(subject: &Subject, suppress: bool) -> Option<bool> {
         if suppress {
             raise::warning(
                 "the contact was not put on the suppression list",
-                "Its row is gone, or the caller does not see it: nothing says who it is.",
+                "Its row or workspace is gone, or the caller does not see it: nothing says who it is.",
                 "An administrator lists an address or a profile: SELECT leadlex.suppress('ADDRESS_OR_PROFILE').",
                 &About::default(),
             );

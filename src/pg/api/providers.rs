@@ -321,7 +321,7 @@ fn drop_provider(name: Option<&str>) {
     }
     spend::drop_budgets(name);
     super::note_withdrawn_tickets();
-    money::wake_jobs();
+    money::wake_jobs_of_providers();
     notice_owed(owed, &format!("provider {name} still owes"));
 }
 

@@ -11,6 +11,7 @@ mod flight;
 pub mod health;
 mod lateness;
 pub mod login;
+pub mod owed;
 mod past;
 pub mod receipt_sink;
 mod rejections;

@@ -5,13 +5,15 @@ use crate::pg::provider::shared_values::Crowd;
 use crate::pg::sys::relation;
 use crate::pg::sys::role;
 use crate::pg::worker::job_caps;
+use crate::pg::worker::job_failure;
+use crate::pg::worker::job_next::{dead, jitter, state};
+use crate::pg::worker::job_owed::Ends;
 use leadlex_domain::sqlstate;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
-use uuid::Uuid;
 
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, FieldRequest, Outcomes, Visit};
@@ -28,11 +30,12 @@ use crate::pg::store::jobs_waiting;
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::raise::{Refusal, refuse};
 use crate::pg::sys::settings;
-use crate::pg::table;
+use crate::pg::table::{self, Binding};
 use crate::pg::worker::limit::Limit;
-use crate::pg::worker::session::{Failed, attempt_as};
+use crate::pg::worker::session::attempt_as;
 use leadlex_domain::batch::Status;
 use leadlex_domain::call_error::Failure;
+use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldSet};
 use leadlex_domain::identity::Caller;
 use leadlex_domain::job;
@@ -43,11 +46,6 @@ use leadlex_domain::job::{JobOutcome, Policy};
 const LONGEST: Duration = Duration::from_secs(30);
 /// Where no provider is enabled: enabling one wakes what waits sooner.
 const UNTIL_ENABLED: Duration = Duration::from_secs(60);
-
-/// A number from 0 to 1.
-pub fn jitter() -> f64 {
-    f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
-}
 
 /// Runs the sets that these tickets are for, together. When nothing more of their workspace should be taken before some
 /// time (epoch microseconds), that.
@@ -67,7 +65,7 @@ pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
             let leaving = lockouts::is_locked_out(key.database);
             // Should this fail, too, the set counts as interrupted.
             let _ = attempt_as(c"leadlex_enrich: recording the failure of queued jobs", || {
-                record(tickets, &failure, leaving);
+                job_failure::record(tickets, &failure, leaving);
             });
             None
         }
@@ -339,68 +337,30 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
         refilling::refill(workspace, &binding, &keys, request.fields);
     }
     let mut progress = Progress::start(workspace, Some(relation), ids.len());
+    let mut ends = Ends::of(workspace, &binding, request, set.progress.admitted);
     batch::run(call, ids, &mut progress, &mut |position, line| {
         let fate = job::fate(line);
-        let charged = matches!(fate, JobOutcome::Pending { charged: true, .. });
-        let paid_for = line.contact.as_ref().filter(|_| charged);
-        let paid_for =
-            paid_for.map(|contact| enqueue::paid_for(&binding, contact).at(line.position.clone()).to_text());
+        ends.note(position, &fate, line);
+        let paid_for = paid_by(&fate, &binding, line.contact.as_ref(), line.position.clone());
         fates[position] = (fate, paid_for);
     });
+    for (position, owed, contact) in ends.owed() {
+        let fate = job::while_owed(fates[position].0.clone(), &owed);
+        let paid_for = paid_by(&fate, &binding, Some(&contact), None);
+        fates[position] = (fate, paid_for);
+    }
     fates
 }
 
-fn dead(attempts: u32, error: String) -> State {
-    let progress = jobs::Progress::default();
-    State { name: "dead", outcome: None, attempts, after: None, error: Some(error), progress, anew: false }
-}
-
-/// What a fate after so many attempts means.
-fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> State {
-    let progress = jobs::Progress::default();
-    let queued = |attempts, after, error| State {
-        name: "queued",
-        outcome: None,
-        attempts,
-        after: Some(after),
-        error,
-        progress,
-        anew: false,
-    };
-    match fate {
-        JobOutcome::Done(outcome) => State {
-            name: "done",
-            outcome: Some(outcome),
-            attempts,
-            after: None,
-            error: None,
-            progress,
-            anew: false,
-        },
-        JobOutcome::NoMatch(why) => {
-            let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
-            State { name: "done", outcome, attempts, after: None, error, progress, anew: false }
-        }
-        JobOutcome::Pending { after, charged, error } => {
-            let progress = jobs::Progress { admitted: true, charged: *charged };
-            State { progress, ..queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone())) }
-        }
-        JobOutcome::Anew => State { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
-        JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),
-        JobOutcome::Waits { retry_after, error } => {
-            queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
-        }
-        JobOutcome::PassedOver { retry_after, error } => {
-            queued(attempts - 1, policy.turn(*retry_after, jitter), Some(error.clone()))
-        }
-        JobOutcome::Failed { error, .. } | JobOutcome::Dead { error } if policy.gives_up(attempts) => {
-            dead(attempts, error.clone())
-        }
-        JobOutcome::Failed { retry_after, error } => {
-            queued(attempts, policy.backoff(attempts, *retry_after, jitter), Some(error.clone()))
-        }
-        JobOutcome::Dead { error } => dead(attempts, error.clone()),
-    }
+/// Where a credit was charged and more comes later, for whom.
+fn paid_by(
+    fate: &JobOutcome,
+    binding: &Binding,
+    contact: Option<&Contact>,
+    position: Option<String>,
+) -> Option<String> {
+    let contact = contact.filter(|_| matches!(fate, JobOutcome::Pending { charged: true, .. }))?;
+    Some(enqueue::paid_for(binding, contact).at(position).to_text())
 }
 
 /// Positions by what becomes of them.
@@ -415,74 +375,4 @@ fn grouped(states: Vec<State>) -> Vec<(State, Vec<usize>)> {
         groups[group].1.push(position);
     }
     groups
-}
-
-/// The transaction of the attempt has failed as a whole.
-fn record(tickets: &[Ticket], failure: &Failed, leaving: bool) {
-    let sets = jobs::lock(tickets);
-    for set in &sets {
-        job_state::split(set, &after_failure(set, failure, leaving, sets.len() > 1));
-    }
-}
-
-/// `in_company`: others were run with it. Any error can be that of one contact, whatever its SQLSTATE: a trigger of the table
-/// raises what it likes. Which one is found by trying each set alone, and then a half of it at a time.
-fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -> Vec<(State, Vec<usize>)> {
-    let attempts = set.ticket.attempts;
-    let error = format!("{}: {}", failure.sqlstate, failure.message);
-    let again = |after, error| State {
-        name: "queued",
-        outcome: None,
-        attempts: attempts - 1,
-        after: Some(after),
-        error,
-        progress: jobs::Progress::default(),
-        anew: false,
-    };
-    let policy = settings::job_policy();
-    let count = set.contact_ids.len();
-    let all: Vec<usize> = (0..count).collect();
-    let alone = count == 1 && !in_company;
-    let state = if leaving {
-        again(Duration::ZERO, None)
-    } else if job::is_forbidden(&failure.sqlstate) {
-        dead(attempts, error)
-    } else if job::is_transient(&failure.sqlstate) {
-        // May be over next time, so that is waited for, and counts; but nobody dies in company.
-        match policy.gives_up(attempts) && !alone {
-            true => again(policy.backoff(attempts, None, jitter()), Some(error)),
-            false => state(&policy, attempts, &JobOutcome::Failed { retry_after: None, error }, jitter()),
-        }
-    } else if alone {
-        dead(attempts, error)
-    } else {
-        again(Duration::ZERO, Some(error))
-    };
-    if leaving || in_company || count == 1 || state.name == "dead" {
-        return vec![(state, all)];
-    }
-    let (first, second) = all.split_at(count / 2);
-    vec![(state.clone(), first.to_vec()), (state, second.to_vec())]
-}
-
-/// A set whose process did not survive it. One of its contacts can be the cause: in halves it is found, as above, and no
-/// other is given up with it. What begins with an SQLSTATE is not run together with others.
-pub fn halve(ticket: Ticket, why: &str) {
-    let attempts = ticket.attempts.saturating_sub(1);
-    let error = Some(format!("57P01: {why}"));
-    let progress = jobs::Progress::default();
-    let state = State {
-        name: "queued",
-        outcome: None,
-        attempts,
-        after: Some(Duration::ZERO),
-        error,
-        progress,
-        anew: false,
-    };
-    for set in jobs::lock(&[ticket]) {
-        let all: Vec<usize> = (0..set.contact_ids.len()).collect();
-        let (first, second) = all.split_at(all.len() / 2);
-        job_state::split(&set, &[(state.clone(), first.to_vec()), (state.clone(), second.to_vec())]);
-    }
 }

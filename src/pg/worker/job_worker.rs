@@ -24,7 +24,7 @@ use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::job_role::{self, StoredSettings};
 use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
-use crate::pg::worker::{job_run, limit};
+use crate::pg::worker::{job_failure, job_next, job_run, limit};
 
 /// A worker that has had nothing to do for so long leaves.
 const LINGER: Duration = Duration::from_millis(500);
@@ -261,7 +261,7 @@ fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
         false => "the server process that ran it has ended",
     };
     if due.interrupted && due.ticket.contacts > 1 {
-        job_run::halve(due.ticket, interrupted);
+        job_failure::halve(due.ticket, interrupted);
         return Turn::GivenUp;
     }
     if due.interrupted && policy.gives_up(due.ticket.attempts) {
@@ -283,7 +283,7 @@ fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
         false => jobs::with_companions(due.ticket, &role, (due.place.priority, due.place.at)),
     };
     tickets.iter_mut().for_each(|ticket| ticket.attempts += 1);
-    let patience = policy.backoff(tickets[0].attempts, None, job_run::jitter());
+    let patience = policy.backoff(tickets[0].attempts, None, job_next::jitter());
     jobs::begin(&tickets, patience, due.interrupted.then_some(interrupted));
     Turn::Sets(tickets)
 }

@@ -12,6 +12,7 @@ mod namesakes;
 mod one_id;
 mod pending;
 mod queue;
+mod queue_disabled;
 mod queue_once;
 mod queue_paid;
 mod queue_position;
