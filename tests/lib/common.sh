@@ -10,6 +10,8 @@ RUST_NEEDED=1.96
 # The callers' own settings of these would change what is built or which server is spoken to.
 unset CARGO_TARGET_DIR RUST_BACKTRACE PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGDATA PGPASSFILE
 export CARGO_TERM_PROGRESS_WHEN=never
+# CI builds once: what would make the next build faster costs it a tenth of the compiler's time.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 umask 022
 
 if [ -t 1 ]; then BOLD=$'\e[1m' DIM=$'\e[2m' PLAIN=$'\e[0m'; else BOLD='' DIM='' PLAIN=''; fi
