@@ -110,10 +110,10 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Of one provider; `None`: it failed in another way.
+    /// Of one provider; `None`: it failed, and owes nothing.
     fn of(fault: &Fault) -> Option<Pending> {
         let Fault { retry_after_s, owed, given_up, .. } = *fault;
-        (fault.kind == FaultKind::Pending).then_some(Pending { retry_after_s, owed, given_up })
+        (fault.kind == FaultKind::Pending || owed).then_some(Pending { retry_after_s, owed, given_up })
     }
 
     /// Of two: the first that can be asked.

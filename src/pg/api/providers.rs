@@ -267,8 +267,25 @@ fn alter_provider(
     if let Some(secret) = secret {
         config::set_secret(name, secret);
     }
+    notice_other_question(name, &present);
     if merged.is_some() || secret.is_some() {
         money::wake_jobs_of_providers();
+    }
+}
+
+/// Says how many answers are still to come to requests that the provider is described by no longer.
+fn notice_other_question(name: &str, before: &LoadedProvider) {
+    cache::forget_changed();
+    if before.ticket_fingerprint.is_none() || find(name).ticket_fingerprint == before.ticket_fingerprint {
+        return;
+    }
+    let owed = tickets::owed_by(name);
+    if owed > 0 {
+        raise::notice(
+            &format!("provider {name} owes answers to its requests as they were: {owed}"),
+            "Their questions were handed in and can be billed. The requests are others now, so these answers are not asked for, and the questions are handed in anew.",
+            "To have them, change the requests back (leadlex.alter_provider) until they have come, or until poll_for_s is over.",
+        );
     }
 }
 

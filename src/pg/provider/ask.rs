@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
-use crate::pg::provider::asker::Later;
+use crate::pg::provider::asker::{Later, Limit};
 use crate::pg::provider::flight::{self, Flight};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, log_in};
@@ -16,7 +16,7 @@ use crate::pg::provider::sending::{
 };
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::{Purpose, Spender, counts_on};
-use crate::pg::provider::under_way::{UnderWay, place, under_way};
+use crate::pg::provider::under_way::{self, UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, told_of, turn, used};
 use crate::pg::shared::receipts;
 use crate::pg::shared::single_flight::Claim;
@@ -136,7 +136,10 @@ impl Put<'_> {
         let time = time_left(config, inquiry.hands_in(config), left);
         let claim = match turn::claim(config, questions, asking.past, time) {
             Ok(claim) => claim.map(Arc::new),
-            Err(others) => return turn::of_others(config, others, questions.hashes[0]),
+            Err(others) => {
+                let asked = turn::of_others(config, others, questions.hashes[0]);
+                return under_way::still_asked(asked, self.under_way.as_ref(), config, &about);
+            }
         };
         let repeats = self.add_request_key(&inquiry, Arc::make_mut(&mut prepared.request));
         let held = self.under_way.as_ref().and_then(|known| known.held(provider, claim.is_some()));
@@ -156,6 +159,7 @@ impl Put<'_> {
             about,
             inquiry: sink.inquiry.clone(),
             ticket: sink.ticket.as_ref().map(|place| place.question),
+            ends: self.under_way.as_ref().map(|known| known.ticket.ends(config)),
             in_full: sink.in_flight.in_full,
         };
         let again = Again::of(&sink, spender, left);
@@ -166,12 +170,28 @@ impl Put<'_> {
         let Refused { fault, later } = refused;
         match later {
             Some(Later::NotYet(why)) => Asked::NotYet(why, fault),
-            Some(Later::Limited(limit)) => {
+            later => {
                 self.note_pause(&fault);
-                Asked::Limited(limit, fault)
+                match (self.owed_after(about, &fault, later), later) {
+                    (Some(owed), _) => Asked::Later(Box::new(owed)),
+                    (None, Some(Later::Limited(limit))) => Asked::Limited(limit, fault),
+                    _ => self.failed(about, fault),
+                }
             }
-            None => self.failed(about, fault),
         }
+    }
+
+    /// What was handed in is waited for through the vendor's pause, where nothing says that any question is.
+    fn owed_after(&self, about: &About, fault: &Fault, later: Option<Later>) -> Option<under_way::Later> {
+        let config = self.config;
+        let of_any =
+            || settings::batch_waits() || config.waits_when_limited() || !config.throttle().is_unlimited();
+        let is_held = match later {
+            Some(Later::Limited(Limit::Pause(_))) => of_any() || self.asker == Asker::Single,
+            later => later.is_some(),
+        };
+        let under_way = self.under_way.as_ref().filter(|_| !is_held)?;
+        under_way.after_pause(config, about, fault)
     }
 
     /// Marks the request, where the provider knows repetitions by that; whether it does. To ask whether something is ready is no
@@ -203,7 +223,6 @@ impl Put<'_> {
 
     /// Nothing was sent: what there is by now, and why there is no more.
     fn failed(&self, about: &About, fault: Fault) -> Asked {
-        self.note_pause(&fault);
         Asked::Done(match &self.under_way {
             Some(under_way) => under_way.so_far(self.config, about, fault),
             None => ProviderOutcome::Answered(Verdict::Failed(fault)),

@@ -18,7 +18,7 @@ use crate::pg::provider::sending::{
 };
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::{Purpose, Spender, counts_on};
-use crate::pg::provider::under_way::{UnderWay, place, under_way};
+use crate::pg::provider::under_way::{self, UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
 use crate::pg::shared::single_flight::Claim;
 use crate::pg::shared::wait::Sent;
@@ -205,6 +205,7 @@ impl Table<'_> {
             about: guest.asking.about(provider),
             inquiry: sink.inquiry.clone(),
             ticket: sink.ticket.as_ref().map(|place| place.question),
+            ends: sink.ticket.as_ref().and_then(|place| Some(place.before.as_ref()?.ends(config))),
             in_full: sink.in_flight.in_full,
         });
         let asked: Vec<flight::Asked> = asked.collect();
@@ -278,7 +279,10 @@ impl Table<'_> {
                 Ok(claim) => claims.push(claim.map(Arc::new)),
                 Err(others) => {
                     all = false;
-                    *fate = Some(turn::of_others(config, others, questions.hashes[0]));
+                    let asked = turn::of_others(config, others, questions.hashes[0]);
+                    let under_way = self.under_way(guest);
+                    let about = guest.asking.about(provider);
+                    *fate = Some(under_way::still_asked(asked, under_way.as_ref(), config, &about));
                 }
             }
         }

@@ -34,7 +34,12 @@ impl Telling {
             }
             Err(fault) => (vec![Progress::Failed(fault.clone()); sinks.len()], None),
             Ok(answer) => match read(&sinks, &mut inquiries, (answer, most_bytes)) {
-                Some(read) => read,
+                Some((mut progress, cost)) => {
+                    if (200..300).contains(&answer.status) {
+                        progress.iter_mut().for_each(of_one);
+                    }
+                    (progress, cost)
+                }
                 None => {
                     halve.store(true, Ordering::Release);
                     let message = "it does not take the request about several contacts as it is";
@@ -63,6 +68,13 @@ impl Telling {
         for ((sink, (came, progress)), kept) in sinks.into_iter().zip(came).zip(&kept) {
             sink.settle(came, progress, kept, true);
         }
+    }
+}
+
+/// A failure that the answer itself tells of one contact.
+fn of_one(came: &mut Progress) {
+    if let Progress::Failed(fault) = came {
+        fault.of_one = true;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::receipt_sink::{Kept, KeptOutcome};
 use crate::pg::provider::shared_values::About;
-use crate::pg::provider::under_way::Later;
+use crate::pg::provider::under_way::{Later, still_owed};
 use crate::pg::provider::{told_of, unfinished, used};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Sent;
@@ -39,6 +39,8 @@ pub(super) struct Asked {
     pub inquiry: Inquiry,
     /// The hash under which its ticket is kept.
     pub ticket: Option<Hash>,
+    /// When what was handed in before is given up, in epoch microseconds; `None`: nothing was.
+    pub ends: Option<i64>,
     /// The request had all the time that the provider is to have.
     pub in_full: bool,
 }
@@ -96,7 +98,7 @@ impl Asked {
             }
             // A failure leaves no receipt that would call the worker.
             workers::call_if_away();
-            return Landed::Done(self.failed(&self.inquiry, fault));
+            return self.failed_poll(&self.inquiry, fault);
         }
         let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
         self.tell_of(&kept);
@@ -112,6 +114,10 @@ impl Asked {
         if progress == Progress::LogInAgain {
             return Landed::LogInAgain;
         }
+        if let Progress::Failed(fault) = progress {
+            workers::call_if_away();
+            return self.failed_poll(&inquiry, fault);
+        }
         Landed::Done(match progress {
             Progress::Over(verdict) => used(&self.config, &self.about, verdict),
             Progress::Pending { fault, .. } | Progress::TicketUnknown(fault) | Progress::Failed(fault) => {
@@ -126,11 +132,26 @@ impl Asked {
         })
     }
 
+    /// What was handed in stays owed where it is asked for in vain, and is asked for again where that was too often.
+    fn failed_poll(&self, inquiry: &Inquiry, fault: Fault) -> Landed {
+        let Some(ends) = self.ends else { return Landed::Done(self.failed(inquiry, fault)) };
+        let fault = still_owed(&self.config, inquiry, self.when_again(inquiry, fault));
+        if fault.kind != FaultKind::RateLimited || !fault.owed {
+            return Landed::Done(self.failed(inquiry, fault));
+        }
+        let fault = told_of(&self.provider, &self.config, fault);
+        if fault.holds {
+            // That is waited for as of any other question.
+            return Landed::Done(unfinished(&self.config, &self.about, inquiry, fault));
+        }
+        Landed::Later(Box::new(Later::after(&self.config, &self.about, inquiry, (fault, ends))))
+    }
+
     /// With what earlier steps supplied.
     fn failed(&self, inquiry: &Inquiry, fault: Fault) -> ProviderOutcome {
         let fault = told_of(&self.provider, &self.config, self.when_again(inquiry, fault));
         match (inquiry.so_far(), fault.kind) {
-            (Verdict::NoMatch, kind) if kind != FaultKind::Pending => {
+            (Verdict::NoMatch, kind) if kind != FaultKind::Pending && !fault.owed => {
                 ProviderOutcome::Answered(Verdict::Failed(fault))
             }
             _ => unfinished(&self.config, &self.about, inquiry, fault),

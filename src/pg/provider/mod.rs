@@ -390,8 +390,7 @@ fn unfinished(config: &Config, about: &About, inquiry: &Inquiry, fault: Fault) -
     let so_far = inquiry.so_far();
     let so_far = if about.is_somebody_else(&so_far) { Verdict::NoMatch } else { so_far };
     // What is given up is waited for no more: the next provider is asked, as after a failure.
-    let is_awaited = fault.kind == FaultKind::Pending && !fault.given_up;
-    let stops = is_awaited && config.when_pending() == WhenPending::Wait;
+    let stops = fault.is_awaited() && config.when_pending() == WhenPending::Wait;
     let (so_far, refused) = about.without_undone(so_far);
     let fills = config.fills();
     without(

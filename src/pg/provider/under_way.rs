@@ -6,7 +6,7 @@ use crate::pg::installation;
 use crate::pg::provider::receipt_sink::TicketPlace;
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending;
-use crate::pg::provider::{Asking, unfinished};
+use crate::pg::provider::{Asked, Asking, unfinished};
 use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Key;
 use crate::pg::shared::wait;
@@ -74,7 +74,14 @@ impl UnderWay<'_> {
 
     /// What it came to so far, where no request could be sent.
     pub fn so_far(&self, config: &Config, about: &About, fault: Fault) -> ProviderOutcome {
-        unfinished(config, about, &self.inquiry, fault)
+        unfinished(config, about, &self.inquiry, still_owed(config, &self.inquiry, fault))
+    }
+
+    /// When it can be asked for, which the vendor has not allowed for now; `None`: it could not be asked for for another reason.
+    pub fn after_pause(&self, config: &Config, about: &About, fault: &Fault) -> Option<Later> {
+        let is_limited = fault.paused && fault.kind == FaultKind::RateLimited;
+        let fault = still_owed(config, &self.inquiry, fault.clone());
+        (is_limited && fault.owed).then(|| Later::after(config, about, &self.inquiry, (fault, i64::MAX)))
     }
 
     /// Nothing can be sent for so long: that does not count toward the time for which it is asked for.
@@ -96,6 +103,22 @@ impl UnderWay<'_> {
 }
 
 const SECOND_US: i64 = 1_000_000;
+
+/// What becomes of a question that others have asked for in vain meanwhile.
+pub fn still_asked(asked: Asked, under_way: Option<&UnderWay<'_>>, config: &Config, about: &About) -> Asked {
+    match (asked, under_way) {
+        (Asked::Done(outcome), Some(under_way)) => Asked::Done(match outcome.fault().cloned() {
+            Some(fault) => under_way.so_far(config, about, fault),
+            None => outcome,
+        }),
+        (asked, _) => asked,
+    }
+}
+
+/// A failure of the request that asks for what was handed in, see [`Fault::of_poll`]; of any other request it is what it is.
+pub fn still_owed(config: &Config, inquiry: &Inquiry, fault: Fault) -> Fault {
+    if inquiry.is_poll(config) { fault.of_poll(config.poll_every_s().into()) } else { fault }
+}
 
 /// Where the ticket of a question is kept. `held`: what is kept free for its answer.
 pub fn place(
@@ -161,6 +184,21 @@ impl Later {
             unwritten: waits.then(|| (key, Instant::now() + PATIENCE)),
             outcome: unfinished(config, about, inquiry, fault),
             unkept: dropped.map(|_| (question, ticket.clone())),
+            gives_way: config.when_pending() == WhenPending::Next,
+        }
+    }
+
+    /// Of one that was asked for too often: it is asked for again when `fault` says, or once more when its time is over at `ends`, in
+    /// epoch microseconds.
+    pub fn after(config: &Config, about: &About, inquiry: &Inquiry, (fault, ends): (Fault, i64)) -> Later {
+        let seconds = i64::try_from(fault.retry_after_s.unwrap_or(1).max(1)).unwrap_or(i64::MAX);
+        let now = clock::now_us();
+        let due_at = now.saturating_add(seconds.saturating_mul(SECOND_US));
+        Later {
+            due_at: if ends > now { due_at.min(ends) } else { due_at },
+            unwritten: None,
+            outcome: unfinished(config, about, inquiry, fault),
+            unkept: None,
             gives_way: config.when_pending() == WhenPending::Next,
         }
     }

@@ -10,6 +10,7 @@ mod login;
 mod login_failures;
 mod namesakes;
 mod one_id;
+mod owed;
 mod pending;
 mod queue;
 mod queue_disabled;

@@ -73,8 +73,7 @@ impl Failure {
                 .with("retry_after", held.retry_after_s.map_or(Value::Null, Value::from));
         }
         let of = |given_up: bool| {
-            let is_one =
-                |(_, fault): &(&str, &Fault)| fault.kind == FaultKind::Pending && fault.given_up == given_up;
+            let is_one = |(_, fault): &(&str, &Fault)| fault.comes_later() && fault.given_up == given_up;
             faults().filter(is_one).collect::<Vec<_>>()
         };
         let (awaited, over) = (of(false), of(true));

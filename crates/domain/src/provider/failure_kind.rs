@@ -181,10 +181,13 @@ pub struct Fault {
     pub unanswered: bool,
     /// Some of the request may have left this machine, whatever its kind says: the session has ended meanwhile, or TLS has failed.
     pub went_out: bool,
-    /// The question was handed in: to ask again hands in nothing.
+    /// The question was handed in, and its answer can still be had: to ask again hands in nothing. Also of another failure than
+    /// [`FaultKind::Pending`], where the request that asked for the answer failed or could not be sent.
     pub owed: bool,
     /// The answer was to come later, and is not asked for any more (`poll_for_s`).
     pub given_up: bool,
+    /// An answer about several contacts has come, and says so of this one.
+    pub of_one: bool,
 }
 
 impl Fault {
@@ -202,7 +205,39 @@ impl Fault {
             went_out: false,
             owed: false,
             given_up: false,
+            of_one: false,
         }
+    }
+
+    /// The same where the request was to ask for what was handed in: that stays owed, and can be asked for after so many seconds at
+    /// the earliest. Not where it was given up, nor where there is nothing to be had any more.
+    #[must_use]
+    pub fn of_poll(self, seconds: u64) -> Fault {
+        let for_money = matches!(self.kind, FaultKind::Budget | FaultKind::NoPrice);
+        let is_over = self.given_up || self.of_one || self.remedy.is_some();
+        if is_over || matches!(self.kind, FaultKind::Pending | FaultKind::Stopped | FaultKind::Internal) {
+            return self;
+        }
+        let retry_after_s = match for_money {
+            // A budget of all time never begins anew.
+            true => self.retry_after_s,
+            false => Some(self.retry_after_s.unwrap_or(0).max(seconds)),
+        };
+        let message = format!("{}; its answer is owed, and is asked for again later", self.message);
+        Fault { owed: true, retry_after_s, message, ..self }
+    }
+
+    /// Whether the provider is at work on the answer, and it is waited for: it is not ready, or may not be asked for so often.
+    pub fn is_awaited(&self) -> bool {
+        let is_owed = self.kind == FaultKind::RateLimited && self.owed;
+        (self.kind == FaultKind::Pending || is_owed) && !self.given_up
+    }
+
+    /// Whether to call again is all that it takes, whatever became of the request: the answer is not ready or was asked for in vain.
+    pub fn comes_later(&self) -> bool {
+        let passes =
+            || matches!(self.kind.effect(), Effect::Unwell | Effect::ServerError | Effect::RateLimited);
+        self.kind == FaultKind::Pending || self.owed && passes()
     }
 
     /// leadlex.stop() is in force, for this reason.
