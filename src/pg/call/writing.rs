@@ -84,13 +84,24 @@ pub fn write_changes(
     Ok(Some(Saved::of(locked, saved)))
 }
 
-struct Asked<'a> {
-    workspace: Uuid,
-    providers: &'a [(String, Rc<LoadedProvider>)],
-    crowd: &'a Crowd,
+/// Who was asked.
+pub struct Asked<'a> {
+    pub workspace: Uuid,
+    pub providers: &'a [(String, Rc<LoadedProvider>)],
+    pub crowd: &'a Crowd,
 }
 
 impl Asked<'_> {
+    /// Whether whom they had nothing about, or failed at, is the one that the row is about now: each of them that could be asked
+    /// would be asked the same.
+    pub fn is_still(&self, before: &Contact, now: &Contact) -> bool {
+        let mut people = [before, now].map(provider::person);
+        shared_values::mark(self.workspace, &mut people, self.crowd);
+        let [was, is] = &people;
+        let mut configs = self.providers.iter().filter_map(|(_, provider)| provider.config.as_ref().ok());
+        configs.all(|config| !config.identifies(was) || config.means_the_same(was, is))
+    }
+
     /// Whether what was supplied about `before` is about `now` as well, for each provider that supplied something: it was asked
     /// with what those before it had supplied, but for what the table had refused before.
     fn means_the_same(
@@ -105,7 +116,9 @@ impl Asked<'_> {
         for (name, provider) in self.providers {
             let own = gathered.origins.iter().filter(|(_, origin)| *origin.source == **name);
             let own: FieldSet = own.map(|(field, _)| field).collect();
-            let Some(config) = provider.config.as_ref().ok().filter(|_| !own.is_empty()) else { continue };
+            // Of one that knew the contact and has nothing of what is wanted, that is said.
+            let told = !own.is_empty() || *gathered.origin.source == **name;
+            let Some(config) = provider.config.as_ref().ok().filter(|_| told) else { continue };
             let known = |values: &FieldMap<String>| -> FieldMap<String> {
                 let earlier = values.iter().filter(|(field, _)| supplied.contains(*field));
                 earlier.map(|(field, value)| (field, value.clone())).collect()
@@ -127,11 +140,17 @@ impl Asked<'_> {
 pub struct IdentityChanged;
 
 impl IdentityChanged {
+    pub const SQLSTATE: &str = sqlstate::SERIALIZATION_FAILURE;
+
+    pub fn message(id: &str) -> String {
+        format!("contact {id} became somebody else while providers were asked about it")
+    }
+
     /// Raises 40001: nothing was written or charged, and the call can be tried again.
     pub fn refuse(self, id: &str) -> ! {
         refuse(Refusal {
-            sqlstate: sqlstate::SERIALIZATION_FAILURE,
-            message: format!("contact {id} became somebody else while providers were asked about it"),
+            sqlstate: IdentityChanged::SQLSTATE,
+            message: IdentityChanged::message(id),
             detail: Some(
                 "What they answered is not about the values that identify it now. Nothing was written or charged."
                     .into(),

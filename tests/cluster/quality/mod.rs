@@ -3,6 +3,7 @@
 mod asking;
 mod author;
 mod example;
+mod overtaken;
 mod own;
 mod priority;
 mod reload;

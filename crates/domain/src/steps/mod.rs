@@ -295,6 +295,11 @@ impl Steps {
         self.outcome.as_ref()
     }
 
+    /// The row is about somebody else by now: of that one nothing was found out. At [`Step::Done`].
+    pub fn overtaken(&mut self, raised: Raised) {
+        (self.outcome, self.checks, self.pending) = (Some(Outcome::Raised(raised)), None, None);
+    }
+
     /// The same, with the contact as the table has it by now, if it has. Panics before [`Step::Done`].
     pub fn into_outcome(self) -> (Outcome, Option<Contact>) {
         let contact = self.written.map(|written| written.after).or(self.contact);

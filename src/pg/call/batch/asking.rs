@@ -235,7 +235,7 @@ impl Batch<'_> {
                 self.progress.answered();
                 self.finished.push(member)
             }
-            _ => self.conclude(member.claim, member.steps),
+            _ => self.end(member),
         }
     }
 }

@@ -5,6 +5,7 @@ mod answers;
 mod asking;
 pub mod caps;
 mod costs;
+mod ended;
 mod estimate;
 mod halting;
 mod limited;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 use pgrx::PgMemoryContexts;
 use uuid::Uuid;
 
+use crate::pg::call::batch::ended::Ended;
 use crate::pg::call::outcome;
 use crate::pg::call::preconditions;
 use crate::pg::call::target::{self, Target};
@@ -102,6 +104,7 @@ pub struct Batch<'s> {
     ear: Option<Ear>,
     /// To be written.
     finished: Vec<Member>,
+    ended: Ended,
     /// Questions of those that providers are asked about now, and of all so far. Several contacts can be one person.
     being_asked: HashSet<Hash>,
     asked: HashSet<Hash>,
@@ -215,6 +218,7 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
         limited: Limited::default(),
         ear: None,
         finished: Vec::new(),
+        ended: Ended::default(),
         being_asked: HashSet::new(),
         asked: HashSet::new(),
         outcomes,
@@ -295,6 +299,7 @@ impl Batch<'_> {
         }
         self.close_tables(parallel);
         let idle = self.requests() == 0 && (self.queue.is_empty() || !self.takes_more(parallel));
+        self.tell_ended(idle);
         // What is written gives back the credits of those that it left as they were.
         if self.finished.len() >= PORTION
             || idle
@@ -392,7 +397,8 @@ impl Batch<'_> {
         if !(self.take_answers() | self.take_parked()) {
             let flights = self.flying.iter().map(|f| f.flight.left());
             let nearest = flights.chain(self.together.nearest()).min().unwrap_or_default();
-            wait::for_answers(nearest.min(self.until_parked()).min(self.until_turn()));
+            let others = self.until_parked().min(self.until_turn()).min(self.ended.left());
+            wait::for_answers(nearest.min(others));
             self.take_answers();
             self.take_parked();
         }

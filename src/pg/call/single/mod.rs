@@ -223,6 +223,7 @@ impl<'a> SingleCall<'a> {
             }
             steps.next(event);
         }
+        self.refuse_if_overtaken(&steps);
         if let Some(checks) = steps.checks() {
             let (binding, id) = (&self.binding, steps.contact().id.clone());
             let all = [(id, checks.clone())];

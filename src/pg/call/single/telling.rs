@@ -3,6 +3,7 @@
 use crate::pg::call::enqueue::{self, Left, Rest};
 use crate::pg::call::outcome;
 use crate::pg::call::single::{SingleCall, open_account, rate_status};
+use crate::pg::call::writing;
 use crate::pg::limits::credits;
 use crate::pg::store::jobs;
 use leadlex_domain::ask::Ask;
@@ -52,6 +53,19 @@ impl SingleCall<'_> {
             asked: std::mem::take(&mut self.asked),
         };
         Ok(Told::New(Box::new(reply)))
+    }
+
+    /// Where a request came to nothing: raises 40001 if the row is about somebody else by now, of whom that is not so.
+    pub(super) fn refuse_if_overtaken(&self, steps: &Steps) {
+        if self.asked.is_empty() || !matches!(steps.outcome(), Some(Outcome::Failed(_))) {
+            return;
+        }
+        let Some(now) = self.binding.read(self.workspace(), &self.id) else { return };
+        let (workspace, crowd) = (self.workspace(), &self.crowd);
+        let asked = writing::Asked { workspace, providers: &self.providers, crowd };
+        if !asked.is_still(steps.contact(), &now) {
+            writing::IdentityChanged.refuse(&self.id);
+        }
     }
 
     /// Why the contact was not enriched, for leadlex.last_outcome.

@@ -1,0 +1,63 @@
+//! Contacts that were asked about and of whom nothing is written: their rows are looked at once more, those of many together.
+
+use std::time::{Duration, Instant};
+
+use crate::pg::call::batch::member::Member;
+use crate::pg::call::batch::{Batch, MAX_HELD_BACK, PORTION};
+use crate::pg::call::writing::{Asked, IdentityChanged};
+use crate::pg::table::Found;
+use leadlex_domain::steps::{Outcome, Raised};
+
+/// Nobody waits longer to be told, though others may end meanwhile.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// Those that wait for that.
+#[derive(Default)]
+pub struct Ended {
+    members: Vec<Member>,
+    /// Of the first.
+    since: Option<Instant>,
+}
+
+impl Ended {
+    /// How long the others may be waited for.
+    pub fn left(&self) -> Duration {
+        self.since.map_or(Duration::MAX, |since| LONGEST.saturating_sub(since.elapsed()))
+    }
+}
+
+impl Batch<'_> {
+    /// The contact has come to its end, and nothing is to be written.
+    pub fn end(&mut self, member: Member) {
+        if !member.waited || !matches!(member.steps.outcome(), Some(Outcome::Failed(_))) {
+            return self.conclude(member.claim, member.steps);
+        }
+        self.ended.since.get_or_insert_with(Instant::now);
+        self.ended.members.push(member);
+    }
+
+    /// Tells of those that have ended, where it is time. `idle`: nothing else is under way.
+    pub fn tell_ended(&mut self, idle: bool) {
+        let is_full = || self.ended.members.len() >= PORTION || self.order.held_back() >= MAX_HELD_BACK;
+        if self.ended.members.is_empty() || !(idle || self.ended.left().is_zero() || is_full()) {
+            return;
+        }
+        let members = std::mem::take(&mut self.ended).members;
+        let ids: Vec<&str> = members.iter().map(|member| member.steps.contact().id.as_str()).collect();
+        let found = self.binding.read_many(self.workspace(), &ids);
+        for (mut member, found) in members.into_iter().zip(found) {
+            let (workspace, crowd) = (self.workspace(), &self.crowd);
+            let asked = Asked { workspace, providers: &self.providers.all, crowd };
+            let before = member.steps.contact();
+            if let Found::One(now) = found
+                && !asked.is_still(before, &now)
+            {
+                let (sqlstate, message) =
+                    (IdentityChanged::SQLSTATE.to_owned(), IdentityChanged::message(&before.id));
+                // Of who stands there now nothing was found out.
+                member.steps.overtaken(Raised { sqlstate, message });
+            }
+            self.conclude(member.claim, member.steps);
+        }
+    }
+}
