@@ -309,8 +309,17 @@ impl Waterfall {
             }
             ProviderOutcome::Refused { fields, rest } => {
                 let (others, wanted) = (self.values.fields(), fields.intersect(self.missing()));
+                let (first, post) = (self.first.clone(), self.post.clone());
                 self.absorb_above(provider, *rest, least);
-                if self.values.fields() == others {
+                let own = self.values.fields().minus(others);
+                if own.minus(self.refused_before).is_empty() {
+                    // Nor does what the table has refused end the search for what was taken back: others may have both.
+                    (self.first, self.post) = (first, post);
+                    for field in own.iter() {
+                        self.values.unset(field);
+                        self.origins.unset(field);
+                    }
+                    self.refused_before = self.refused_before.minus(own);
                     self.undone = self.undone.union(wanted);
                 }
                 return;

@@ -13,7 +13,7 @@ use crate::pg::provider::shared_values::Crowd;
 use crate::pg::shared::receipts;
 use crate::pg::store::receipts as books;
 use crate::pg::store::receipts::Person;
-use crate::pg::store::{cache, job_history};
+use crate::pg::store::{cache, config, job_history};
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 use leadlex_domain::call_error::Failure;
@@ -27,15 +27,25 @@ use leadlex_domain::{person, receipt};
 ///
 /// Err is LX401 (no identity) or LX403 (no write:enrich).
 pub fn authority() -> Result<Option<Uuid>, Failure> {
-    let no_choice = settings::api_key().is_none() && settings::workspace().is_none();
-    if no_choice && access::administers() {
-        return Ok(None);
+    if settings::api_key().is_none() && access::administers() {
+        // An administrator needs no grant: neither for all of them, nor for one.
+        return settings::workspace().map(|wanted| named(&wanted)).transpose();
     }
     let caller = identity::identify()?;
     match caller.may(WRITE_ENRICH) {
         true => Ok(Some(caller.workspace.id)),
         false => Err(Failure::lacks_permission(WRITE_ENRICH)),
     }
+}
+
+/// Err is LX401: there is no such workspace.
+fn named(wanted: &str) -> Result<Uuid, Failure> {
+    config::workspace_named(wanted).ok_or_else(|| {
+        Failure::invalid_key(
+            format!("leadlex.workspace is \"{wanted}\", and there is no such workspace"),
+            "Set leadlex.workspace to the name or id of a workspace, or RESET it: leadlex.workspace lists them.",
+        )
+    })
 }
 
 /// A contact as an argument names it.

@@ -48,6 +48,15 @@ pub fn workspace(id: Uuid) -> Option<Workspace> {
     })
 }
 
+static WORKSPACE_NAMED: Statement =
+    Statement::new("SELECT w.id FROM leadlex.workspace AS w WHERE w.name OPERATOR(pg_catalog.=) $1");
+
+/// The workspace of this name or id; `None`: there is none.
+pub fn workspace_named(wanted: &str) -> Option<Uuid> {
+    let by_name = || as_owner(|| WORKSPACE_NAMED.row(View::Latest, &[arg(wanted)])).map(|row| uuid(&row, 0));
+    by_name().or_else(|| workspace(wanted.parse().ok()?).map(|found| found.id))
+}
+
 /// The ids of at most two workspaces: enough to tell none, one and several apart.
 pub fn some_workspaces() -> Vec<Uuid> {
     as_owner(|| SOME_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()

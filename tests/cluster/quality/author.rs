@@ -147,3 +147,30 @@ fn who_takes_something_back_is_not_told_as_its_author() {
     assert_eq!(others, 0);
     transaction.commit().unwrap();
 }
+
+/// What a vendor confirms is not written.
+#[test]
+fn a_trigger_is_told_of_the_fields_that_change() {
+    let world = audited();
+    let mut caller = world.caller();
+    for n in [1, 2] {
+        enrich(&mut caller, n).unwrap();
+    }
+    world.run("TRUNCATE audit");
+    world.provider.on(super::OTHER, |_| {
+        crate::support::Behaviour::json(200, json!({"likelihood": 8, "data": {"job_title": "Publisher"}}))
+    });
+    caller.batch_execute("SET leadlex.receipt_ttl = 0").unwrap();
+    caller.execute("SELECT enrich_contact($1, overwrite => true)", &[&contact(1)]).unwrap();
+    caller
+        .query("SELECT * FROM enrich_contacts(ARRAY[$1::uuid], overwrite => true)", &[&contact(2)])
+        .unwrap();
+    for n in [1, 2] {
+        let fields = format!(
+            "SELECT deferred, jsonb_path_query_array(written, '$[*].field') AS fields FROM audit WHERE id = '{}' ORDER BY deferred",
+            contact(n)
+        );
+        let line = |deferred| json!({"deferred": deferred, "fields": ["job_title"]});
+        assert_eq!(rows(&mut world.owner(), &fields), [line(false), line(true)], "{n}");
+    }
+}

@@ -195,6 +195,12 @@ fn rows_are_written_as_the_caller_and_owners_reach_every_workspace() {
         assert_eq!(status(rows), ["reverted", "gone", "not_allowed"], "dry_run {dry_run}");
     }
     let mut owner = world.owner();
+    // One of them alone, without a grant.
+    owner.batch_execute("SET leadlex.workspace = 'others'").unwrap();
+    assert_eq!(rows(&mut owner, &format!("{WEEK})")), Vec::<Value>::new());
+    owner.batch_execute("SET leadlex.workspace = 'nowhere'").unwrap();
+    assert_eq!(fails(owner.query(&format!("{WEEK})"), &[])).sqlstate, "LX401");
+    owner.batch_execute("RESET leadlex.workspace").unwrap();
     let of_owner = rows(&mut owner, &format!("{WEEK})"));
     assert_eq!(
         status(of_owner),

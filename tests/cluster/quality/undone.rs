@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{main_supplies, phone_of, rows, world};
-use crate::support::{eventually, fails};
+use crate::support::{Behaviour, eventually, fails};
 use crate::world::{PATH, World, contact, credits, enrich, number, try_enrich};
 
 const UNDO: &str = "SELECT status FROM leadlex.revert_provider('main', now() - interval '7 days')";
@@ -97,9 +97,9 @@ fn another_vendor_is_asked_in_its_place() {
     config["response"]["fields"] = json!({"phone": "/data/phone"});
     world.add_provider("third", &config);
     world.run("SELECT leadlex.alter_provider('third', priority => 300)");
-    world.provider.on("/third", |_| {
-        crate::support::Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+12025550123"}}))
-    });
+    world
+        .provider
+        .on("/third", |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+12025550123"}})));
     let mut caller = world.caller();
     let result: Value = caller.query_one(PHONE, &[&contact(1)]).unwrap().get(0);
     assert_eq!((&result["source"], world.provider.count_of(PATH)), (&json!("third"), 0));
@@ -141,9 +141,9 @@ fn what_was_taken_back_is_not_among_what_is_wanted() {
     config["response"]["fields"] = json!({"phone": "/data/phone", "location": "/data/location"});
     world.add_provider("teller", &config);
     world.run("SELECT leadlex.enable_provider('main', false), leadlex.enable_provider('other', false)");
-    world.provider.on("/wanted", |_| {
-        crate::support::Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+12025550123"}}))
-    });
+    world
+        .provider
+        .on("/wanted", |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"phone": "+12025550123"}})));
     let mut caller = world.caller();
     enrich(&mut caller, 1).unwrap();
     let undo = "SELECT status FROM leadlex.revert_provider('teller', now() - interval '1 hour')";
@@ -224,4 +224,36 @@ fn what_an_enrichment_replaced_itself_does_not_bring_back_what_was_taken_back() 
     assert_eq!(rows(&mut caller, undo), [json!({"status": "reverted"})]);
     let failure = fails(caller.query("SELECT enrich_contact($1, '{job_title}')", &[&contact(1)]));
     assert_eq!((failure.sqlstate.as_str(), &failure.json()["reason"]), ("LX409", &json!("refused")));
+}
+
+/// What the table has refused of the same answer does not stand in the way.
+#[test]
+fn another_vendor_is_asked_beside_what_the_table_refuses() {
+    let world = super::world(1, &["leadlex.waterfall = 'first_match'"]);
+    world.run("ALTER TABLE crm ADD CHECK (job_title <> 'Chief')");
+    let mut main = world.provider.config(PATH);
+    main["response"]["fields"] = json!({"job_title": "/data/job_title", "phone": "/data/phone"});
+    let other = main.clone();
+    world.run("SELECT leadlex.drop_provider('main'), leadlex.drop_provider('other')");
+    world.add_provider("main", &main);
+    let mut other = other;
+    other["request"]["url"] = json!(world.provider.url(super::OTHER));
+    world.add_provider("other", &other);
+    let answer = |title, phone| json!({"likelihood": 9, "data": {"job_title": title, "phone": phone}});
+    let junk = answer("Chief", "+12025550111");
+    world.provider.on(PATH, move |_| Behaviour::json(200, junk.clone()));
+    let good = answer("Editor", "+12025550122");
+    world.provider.on(super::OTHER, move |_| Behaviour::json(200, good.clone()));
+    let mut caller = world.caller();
+    assert_eq!(enrich(&mut caller, 1).unwrap()["contact"]["phone"], "+12025550111");
+    let undo = "SELECT count(*) FROM leadlex.revert_provider('main', now() - interval '1 day')";
+    assert_eq!(number(&mut caller, undo), 1);
+    assert_eq!(world.provider.count_of(super::OTHER), 0);
+    let result = enrich(&mut caller, 1).unwrap();
+    assert_eq!(
+        (&result["contact"]["phone"], &result["contact"]["job_title"]),
+        (&json!("+12025550122"), &json!("Editor")),
+        "{result}"
+    );
+    assert_eq!((world.provider.count_of(PATH), world.provider.count_of(super::OTHER)), (1, 1));
 }

@@ -468,9 +468,8 @@ impl<'a> SingleCall<'a> {
         let (binding, workspace) = (&self.binding, self.workspace());
         let others = (&*self.providers, &self.crowd);
         let before = steps.contact().clone();
-        let author = binding
-            .has_triggers()
-            .then(|| Writing::one(binding.relation(), &self.id, history::author(self.request_id, gathered)));
+        let author = || history::author(self.request_id, gathered, wanted(steps.contact()).fields());
+        let author = binding.has_triggers().then(|| Writing::one(binding.relation(), &self.id, author()));
         let saved = writing::write_changes(binding, workspace, others, before, gathered, wanted);
         drop(author);
         let saved = saved.unwrap_or_else(|somebody_else| somebody_else.refuse(&self.id));
