@@ -159,7 +159,7 @@ pub struct Owed {
 /// What the error of a job says that waits for such an answer.
 pub const OWED_BY_DISABLED: &str = "still owes an answer and is disabled";
 /// How often such a job is looked at: to enable the provider wakes it sooner.
-const UNTIL_ENABLED: Duration = Duration::from_secs(60);
+const UNTIL_ENABLED: Duration = Duration::from_secs(10);
 
 /// What becomes of a job that would be over, while an answer that was handed in for it is still owed: it was or will be
 /// billed, so it is fetched once the provider is enabled, or given up in sight.

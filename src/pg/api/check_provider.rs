@@ -296,11 +296,15 @@ fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry,
         }
         Verdict::Match { values, confidence } => {
             let fields = shown(request, &values);
-            let explained = exchange.explained().map(|explained| explained.without_value.names());
+            let explained = exchange.explained();
+            let not_compared = explained.as_ref().map(|explained| explained.not_compared.clone());
+            let not_compared = not_compared.filter(|names| !names.is_empty());
+            let explained = explained.map(|explained| explained.without_value.names());
             let score = exchange.score();
             json!({
                 "outcome": "match", "fields": fields, "confidence": confidence, "warning": score,
-                "fields_without_value": explained, "message": exchange.adds_nothing()
+                "fields_without_value": explained, "same_person_without_value": not_compared,
+                "message": exchange.adds_nothing()
             })
         }
         Verdict::OtherPerson(_) => {
@@ -331,7 +335,8 @@ fn told(found: &LoadedProvider, exchange: &Exchange, came: (&Progress, &Inquiry,
     let is_match = more["outcome"] == "match";
     if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
         told.extend(more.into_iter().filter(|(name, value)| {
-            let optional = ["retry_after", "hint", "warning"].contains(&name.as_str());
+            let optional =
+                ["retry_after", "hint", "warning", "same_person_without_value"].contains(&name.as_str());
             let no_message = name == "message" && value.is_null() && is_match;
             !(optional && value.is_null() || no_message)
         }));

@@ -45,7 +45,7 @@ use leadlex_domain::job::{JobOutcome, Policy};
 /// next attempt.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Where no provider is enabled: enabling one wakes what waits sooner.
-const UNTIL_ENABLED: Duration = Duration::from_secs(60);
+const UNTIL_ENABLED: Duration = Duration::from_secs(10);
 
 /// Runs the sets that these tickets are for, together. When nothing more of their workspace should be taken before some
 /// time (epoch microseconds), that.

@@ -271,6 +271,7 @@ impl Response {
         Explanation {
             why: why.to_owned(),
             without_value: self.fields.iter().filter(empty).map(|(field, _)| field).collect(),
+            not_compared: body.json().map(|json| self.same_person.without_value(json)).unwrap_or_default(),
         }
     }
 
@@ -285,6 +286,8 @@ pub struct Explanation {
     /// Why it counts as no match, if it does.
     pub why: String,
     pub without_value: FieldSet,
+    /// What `same_person` has a place for where the answer has nothing.
+    pub not_compared: Vec<&'static str>,
 }
 
 fn value_of(field: Field, spec: &Spec, json: &Value) -> Option<String> {

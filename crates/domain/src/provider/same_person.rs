@@ -80,6 +80,12 @@ impl SamePerson {
         !compared.is_empty() && compared.into_iter().all(|same| !same)
     }
 
+    /// What the answer has nothing for: it is not compared by that.
+    pub fn without_value(&self, body: &Value) -> Vec<&'static str> {
+        let empty = self.0.iter().flatten().filter(|(_, spec)| spec.texts(body).is_empty());
+        empty.map(|(key, _)| key.name()).collect()
+    }
+
     /// Where an answer has both parts of a name, if nothing says where the whole one is.
     fn parts_of_name(&self) -> Option<[&Spec; 2]> {
         let spec = |wanted| self.0.iter().flatten().find(|(key, _)| *key == wanted).map(|(_, spec)| spec);

@@ -295,3 +295,13 @@ fn what_is_compared_belongs_to_the_question() {
     assert!(!compared.means_the_same(&jane, &john) && compared.means_the_same(&jane, &profile("JANE DOE")));
     assert!(plain.means_the_same(&jane, &john));
 }
+
+/// A mistyped place compares nobody, and says so to who tries the description out.
+#[test]
+fn what_an_answer_has_nothing_for_is_told() {
+    let rule = json!({"full_name": "/data/nam", "email": "/data/email"});
+    let parsed = SamePerson::parse(&Node::root(&rule)).unwrap();
+    let answer = json!({"data": {"name": "Ann Ellis", "email": "ann@acme.example"}});
+    assert_eq!(parsed.without_value(&answer), ["full_name"]);
+    assert!(parsed.without_value(&json!({"data": {"nam": "x", "email": "y"}})).is_empty());
+}

@@ -96,6 +96,10 @@ pub fn remedy(status: u16, body: &Document) -> String {
         Document::Json(json) if let Some(told) = still_to_come(json) => {
             return format!("It seems to say that the answer is still to come. {}", pending_rule(told));
         }
+        // A word that stands beside it can stand in a match, too.
+        Document::Json(json) if success && let Some(place) = empty_part(json) => format!(
+            r#"{{"response": {{"no_match": {{"body": [{{"pointer": "/{place}", "empty": true, "status": [{status}]}}]}}}}}}"#
+        ),
         Document::Json(json) if success => {
             let place = first_name(json).unwrap_or("error");
             format!(
@@ -112,17 +116,34 @@ pub fn remedy(status: u16, body: &Document) -> String {
         _ => format!(r#"{{"response": {{"no_match": {{"status": [{status}]}}}}}}"#),
     };
     format!(
-        "Is this the vendor's own answer, or that of a router before it? If it is the vendor's, and says that there is nothing, add to its configuration: {rule}. If it says that something failed, use \"failed\" in place of \"no_match\", and \"pending\" where the answer is still to come. If it has data, name their places in response.fields."
+        "Is this the vendor's own answer, or that of a router before it? If it is the vendor's, and says that there is nothing, add to its configuration (to that step, where it has steps): {rule}. If it says that something failed, use \"failed\" in place of \"no_match\", and \"pending\" where the answer is still to come. If it has data, name their places in response.fields."
     )
 }
 
 /// The member of an answer that tells what it is about, as vendors call it, else the first; where its name can stand in a
 /// pointer as it is.
+const TELLING: [&str; 6] = ["error", "errors", "message", "detail", "reason", "code"];
+
 fn first_name(json: &Value) -> Option<&str> {
-    const TELLING: [&str; 6] = ["error", "errors", "message", "detail", "reason", "code"];
     let members = json.as_object()?;
     let telling = TELLING.into_iter().find(|name| members.contains_key(*name));
     telling.or_else(|| members.keys().map(String::as_str).next().filter(is_plain))
+}
+
+/// Where a match would have its data, and this answer has nothing; not where it says in words that there is none.
+fn empty_part(json: &Value) -> Option<&str> {
+    let members = json.as_object()?;
+    if TELLING.iter().any(|name| members.contains_key(*name)) {
+        return None;
+    }
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    let mut empty = members.iter().filter(|(_, value)| is_empty(value)).map(|(name, _)| name.as_str());
+    empty.find(is_plain)
 }
 
 /// The rule for an answer that says by this member and word that it is still to come.
@@ -220,6 +241,8 @@ mod tests {
         assert!(with(json!({"status": 1, "results": [{"x": 1}]})).contains("\"/results\""));
         let nothing = with(json!({"status": "none", "message": "no such person", "data": {}}));
         assert!(nothing.contains(r#"{"pointer": "/message", "present": true}"#), "{nothing}");
+        let empty = with(json!({"state": "ready", "person": null}));
+        assert!(empty.contains(r#"{"pointer": "/person", "empty": true, "status": [200]}"#), "{empty}");
         let error = with(json!({"errors": [{"id": "x"}], "meta": ""}));
         assert!(error.contains(r#"{"pointer": "/errors", "present": true}"#), "{error}");
     }
