@@ -54,6 +54,12 @@ fn a_suppressed_person_is_not_asked_about_and_costs_nothing() {
     let shown: Value = owner.query_one(check, &[]).unwrap().get(0);
     assert_eq!((&shown["outcome"], &shown["reason"]), (&json!("not_asked"), &json!("suppressed")));
     assert_eq!(world.provider.count(), 0);
+    // Nor by a provider that serves every workspace, while there is only the one that has listed the person.
+    world.run("SELECT leadlex.suppress('person3@acme.example', 'asked us to', id) FROM leadlex.workspace");
+    let check = check.replace("person1@", "person3@");
+    let shown: Value = owner.query_one(&check, &[]).unwrap().get(0);
+    assert_eq!((&shown["outcome"], &shown["reason"]), (&json!("not_asked"), &json!("suppressed")));
+    assert_eq!(world.provider.count(), 0);
     enrich(&mut caller, 2).unwrap();
     // The list holds no address.
     let list: String =

@@ -55,7 +55,9 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
         }
     };
     let (person, about) = person_and_answers(&found, &contact);
-    let mut shown = match suppressions::any(found.workspace, || suppression::of_person(&person, &contact)) {
+    let mut shown = match suppressions::any(one_workspace(&found), || {
+        suppression::of_person(&person, &contact)
+    }) {
         true => not_asked("suppressed", "no provider is to be asked about this person (leadlex.suppression)"),
         false => checked_with(&found, config, &person, about.as_ref()),
     };
@@ -73,15 +75,19 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     JsonB(shown)
 }
 
-/// Who is asked about, and how to tell an answer about somebody else. What many people of a workspace share is known where
-/// the provider is one workspace's, or there is only one.
-fn person_and_answers(found: &LoadedProvider, contact: &Contact) -> (Person, Option<About>) {
-    let person = provider::person(contact);
-    let only = || match config::some_workspaces().as_slice() {
+/// The workspace that is asked for where the provider is one workspace's, or there is only one: who is on its list, and what many of
+/// its people share, counts.
+fn one_workspace(found: &LoadedProvider) -> Option<uuid::Uuid> {
+    found.workspace.or_else(|| match config::some_workspaces().as_slice() {
         [only] => Some(*only),
         _ => None,
-    };
-    let Some(workspace) = found.workspace.or_else(only) else { return (person, None) };
+    })
+}
+
+/// Who is asked about, and how to tell an answer about somebody else.
+fn person_and_answers(found: &LoadedProvider, contact: &Contact) -> (Person, Option<About>) {
+    let person = provider::person(contact);
+    let Some(workspace) = one_workspace(found) else { return (person, None) };
     let crowd = Crowd::default();
     let mut people = [person];
     shared_values::mark(workspace, &mut people, &crowd);
