@@ -9,7 +9,7 @@ use super::contact::Contact;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
 use super::position::Post;
-use super::provider::{Fault, FaultKind, Verdict};
+use super::provider::{Effect, Fault, FaultKind, Verdict};
 use super::reply::Origin;
 
 /// When a call stops asking further providers: the setting `leadlex.waterfall`.
@@ -77,6 +77,17 @@ impl ProviderOutcome {
             ProviderOutcome::Unfinished { fault, .. } => Some(fault),
             ProviderOutcome::Refused { rest, .. } => rest.fault(),
             _ => None,
+        }
+    }
+
+    /// Whether it says something of the contact, or that the provider failed at it: not where it was not asked.
+    pub fn is_of_contact(&self) -> bool {
+        let is_asked = |fault: &Fault| !fault.paused && fault.kind.effect() != Effect::Nothing;
+        match self {
+            ProviderOutcome::Skipped | ProviderOutcome::NotWanted | ProviderOutcome::OnlyShared(_) => false,
+            outcome => {
+                outcome.fault().is_none_or(|fault| fault.kind == FaultKind::Pending || is_asked(fault))
+            }
         }
     }
 

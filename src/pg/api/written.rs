@@ -34,10 +34,11 @@ fn written(
         let now = target.and_then(|relation| authorship::of_row(relation, &key));
         if let Some((author, caller)) = now {
             let caller = role::name_of(caller);
-            rows.extend(author.fields.iter().map(|(field, source)| {
+            let written = author.fields.iter().filter(|(field, _)| authorship::is_changing(*field));
+            rows.extend(written.map(|(field, source)| {
                 (
                     pgrx::Uuid::from_bytes(*author.request_id.as_bytes()),
-                    (*field).to_owned(),
+                    field.name().to_owned(),
                     source.to_string(),
                     caller.clone(),
                 )

@@ -10,7 +10,6 @@ use crate::pg::sys::role;
 use crate::pg::table::Binding;
 use leadlex_domain::answered::Answered;
 use leadlex_domain::contact::Contact;
-use leadlex_domain::fields::FieldSet;
 use leadlex_domain::identity::Caller;
 use leadlex_domain::reply::{FieldSources, FieldValues};
 use leadlex_domain::steps::Enrichment;
@@ -52,10 +51,9 @@ pub fn entry<'a>(
     }
 }
 
-/// Who writes the values of an offer; `changed`: those that are not in the row already.
-pub fn author(request_id: Uuid, gathered: &Gathered, changed: FieldSet) -> Author {
-    let origins = gathered.origins.iter().filter(|(field, _)| changed.contains(*field));
-    let fields = origins.map(|(field, origin)| (field.name(), origin.source.clone()));
+/// Who writes the values of an offer.
+pub fn author(request_id: Uuid, gathered: &Gathered) -> Author {
+    let fields = gathered.origins.iter().map(|(field, origin)| (field, origin.source.clone()));
     Author { request_id, source: gathered.origin.source.clone(), fields: fields.collect() }
 }
 

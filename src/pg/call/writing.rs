@@ -92,13 +92,12 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Whether whom they had nothing about, or failed at, is the one that the row is about now: each of them that could be asked
-    /// would be asked the same.
-    pub fn is_still(&self, before: &Contact, now: &Contact) -> bool {
+    /// Whether the row is still about whom these of the providers were asked about, by their numbers.
+    pub fn is_still(&self, heard: &[usize], before: &Contact, now: &Contact) -> bool {
         let mut people = [before, now].map(provider::person);
         shared_values::mark(self.workspace, &mut people, self.crowd);
         let [was, is] = &people;
-        let mut configs = self.providers.iter().filter_map(|(_, provider)| provider.config.as_ref().ok());
+        let mut configs = heard.iter().filter_map(|at| self.providers.get(*at)?.1.config.as_ref().ok());
         configs.all(|config| !config.identifies(was) || config.means_the_same(was, is))
     }
 

@@ -1,6 +1,6 @@
 //! Who writes the rows that are being written now: what triggers of contacts' tables may read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::sys::role;
+use leadlex_domain::fields::{Field, FieldSet};
 
 /// The write of one contact.
 #[derive(Clone, Debug)]
@@ -15,8 +16,8 @@ pub struct Author {
     pub request_id: Uuid,
     /// The first provider.
     pub source: Rc<str>,
-    /// Each field with its provider.
-    pub fields: Vec<(&'static str, Rc<str>)>,
+    /// Each field that was offered, with its provider.
+    pub fields: Vec<(Field, Rc<str>)>,
 }
 
 /// What is being written.
@@ -32,6 +33,26 @@ struct Now {
 
 thread_local! {
     static NOW: RefCell<Option<Now>> = const { RefCell::new(None) };
+    /// What the statement that runs now changes.
+    static CHANGING: Cell<Option<FieldSet>> = const { Cell::new(None) };
+}
+
+/// While it lives, a statement changes these fields, and no others that were offered.
+pub struct Changing(Option<FieldSet>);
+
+pub fn changing(fields: FieldSet) -> Changing {
+    Changing(CHANGING.replace(Some(fields)))
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        CHANGING.set(self.0.take());
+    }
+}
+
+/// Whether this field is written now, see [`changing`].
+pub fn is_changing(field: Field) -> bool {
+    CHANGING.get().is_none_or(|fields| fields.contains(field))
 }
 
 /// While it lives, triggers are told who writes.

@@ -1,5 +1,6 @@
 //! Many rows of a contact table at once: one statement for a set, as `read` and `write` are for one row.
 
+use crate::pg::sys::authorship;
 use crate::pg::sys::row;
 use std::rc::Rc;
 
@@ -152,7 +153,7 @@ impl Binding {
         let bound = |at: &usize| self.columns.contains_key(IDENTIFYING[*at]);
         let who = (0..IDENTIFYING.len()).filter(bound);
         args.extend(who.map(|at| column(&|c| c.before.identifying()[at])));
-        let _by_us = Writing::to(self.relation());
+        let _by_us = (Writing::to(self.relation()), authorship::changing(fields));
         let rows = self.write_many_statement(shape).query(View::Caller, &args);
         let key = &self.plans().key;
         rows.into_iter().map(numbered).map(|(position, row)| (position, key.respell(contact(row)))).collect()

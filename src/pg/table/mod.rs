@@ -38,6 +38,7 @@ pub use status_columns::{NAMES as STATUS_COLUMNS, StatusWrite};
 pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 pub use value_fit::{Fitted, Rejection};
 
+use crate::pg::sys::authorship;
 use crate::pg::sys::raise::{self, Refusal, refuse};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use crate::pg::sys::{relation, row};
@@ -361,7 +362,7 @@ impl Binding {
         let identifying = IDENTIFYING.into_iter().zip(before.identifying());
         let bound = identifying.filter(|(name, _)| self.columns.contains_key(*name));
         args.extend(bound.filter_map(|(_, value)| value).map(|value| arg(Some(value))));
-        let _by_us = Writing::to(self.relation);
+        let _by_us = (Writing::to(self.relation), authorship::changing(changes.fields()));
         let plans = self.plans();
         let far = |args: &[Arg]| self.write_statement(&plans, which, before, None).query(View::Caller, args);
         let rows = match &plans.partitioned {

@@ -174,3 +174,47 @@ fn a_trigger_is_told_of_the_fields_that_change() {
         assert_eq!(rows(&mut world.owner(), &fields), [line(false), line(true)], "{n}");
     }
 }
+
+/// The row as it is written counts, not as it was read before the request; and what the table refuses is not written.
+#[test]
+fn a_trigger_is_told_of_what_is_written_beside_a_person_who_types() {
+    let fields = |world: &World| -> Vec<Value> {
+        let sql = "SELECT jsonb_path_query_array(written, '$[*].field') AS fields FROM audit WHERE NOT deferred AND written IS NOT NULL";
+        rows(&mut world.owner(), sql).iter().map(|row| row["fields"].clone()).collect()
+    };
+    let beside = |world: &World, typed: &str, sql: &str| {
+        world.provider.on(crate::world::PATH, |_| {
+            let answer = json!({"likelihood": 9, "data": {"phone": "+12025550142"}});
+            crate::support::Behaviour::json(200, answer).after(Duration::from_millis(700))
+        });
+        let mut caller = world.caller();
+        caller.batch_execute("SET leadlex.receipt_ttl = 0").unwrap();
+        std::thread::scope(|scope| {
+            let call = scope.spawn(move || caller.execute(sql, &[&contact(1)]).unwrap());
+            world.provider.wait_for(1, Duration::from_secs(10));
+            world.run(typed);
+            call.join().unwrap();
+        });
+    };
+    let over = [
+        "SELECT enrich_contact($1, '{phone}', true)",
+        "SELECT enrich_contacts(ARRAY[$1::uuid], '{phone}', true)",
+    ];
+    for sql in over {
+        let world = audited();
+        world.run("UPDATE crm SET phone = '+12025550142'; TRUNCATE audit");
+        beside(&world, "UPDATE crm SET phone = '+12025559999'", sql);
+        assert_eq!(world.phone(1).as_deref(), Some("+12025550142"), "{sql}");
+        assert_eq!(fields(&world), [json!(["phone"])], "{sql}");
+    }
+    let fill = ["SELECT enrich_contact($1)", "SELECT enrich_contacts(ARRAY[$1::uuid])"];
+    for sql in fill {
+        let world = audited();
+        beside(&world, "UPDATE crm SET phone = '+12025559999'", sql);
+        assert_eq!(fields(&world), [json!(["job_title"])], "{sql}");
+        let world = audited();
+        world.run("ALTER TABLE crm ADD CHECK (job_title <> 'Editor')");
+        world.caller().execute(sql, &[&contact(1)]).unwrap();
+        assert_eq!(fields(&world), [json!(["phone"])], "{sql}");
+    }
+}

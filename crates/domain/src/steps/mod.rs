@@ -135,6 +135,8 @@ pub struct Steps {
     turn: usize,
     /// Those that have had their turn, in [`Mode::Cheapest`].
     over: Vec<usize>,
+    /// Those that have said something of the contact, or failed at it.
+    heard: Vec<usize>,
     providers: Rc<[Source]>,
     contact: Option<Contact>,
     fields: FieldSet,
@@ -167,6 +169,7 @@ impl Steps {
             step: Step::Claim,
             turn: 0,
             over: Vec::new(),
+            heard: Vec::new(),
             providers: Rc::default(),
             contact: None,
             fields: FieldSet::EMPTY,
@@ -266,11 +269,6 @@ impl Steps {
         self.gathered.as_ref().expect("gathered before it is written")
     }
 
-    /// What of the contact comes later, once all providers were asked; `None`: nothing.
-    pub fn pending(&self) -> Option<Pending> {
-        self.pending
-    }
-
     /// What was written. Panics before [`Step::Charge`].
     pub fn enrichment(&self) -> Enrichment<'_> {
         let (gathered, written) =
@@ -293,11 +291,6 @@ impl Steps {
     /// What became of the contact, at [`Step::Done`].
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
-    }
-
-    /// The row is about somebody else by now: of that one nothing was found out. At [`Step::Done`].
-    pub fn overtaken(&mut self, raised: Raised) {
-        (self.outcome, self.checks, self.pending) = (Some(Outcome::Raised(raised)), None, None);
     }
 
     /// The same, with the contact as the table has it by now, if it has. Panics before [`Step::Done`].
@@ -445,6 +438,9 @@ impl Steps {
     }
 
     fn absorb(&mut self, outcome: ProviderOutcome) -> Step {
+        if outcome.is_of_contact() {
+            self.heard.push(self.turn);
+        }
         let Source { name, min_confidence, .. } = &self.providers[self.turn];
         self.waterfall.absorb_above(name, outcome, *min_confidence);
         match self.request.mode {

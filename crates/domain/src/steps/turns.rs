@@ -1,10 +1,33 @@
-//! Whose turn it is.
+//! Whose turn it is, who has had it, and what ends the call besides.
 
-use super::Steps;
+use super::{Outcome, Raised, Steps};
+use crate::call_error::Failure;
 use crate::money::order::{Candidate, cheapest};
-use crate::waterfall::Mode;
+use crate::waterfall::{Mode, Pending};
 
 impl Steps {
+    /// What of the contact comes later, once all providers were asked; `None`: nothing.
+    pub fn pending(&self) -> Option<Pending> {
+        self.pending
+    }
+
+    /// The providers that have said something of the contact, or failed at it.
+    pub fn heard(&self) -> &[usize] {
+        &self.heard
+    }
+
+    /// The row is about somebody else by now: of that one nothing was found out. At [`super::Step::Done`].
+    pub fn overtaken(&mut self, raised: Raised) {
+        (self.outcome, self.checks, self.pending) = (Some(Outcome::Raised(raised)), None, None);
+    }
+
+    /// The row is gone by now. At [`super::Step::Done`].
+    pub fn vanished(&mut self) {
+        let failure = Failure::not_found(&format!("contact {}", self.id));
+        (self.contact, self.outcome) = (None, Some(Outcome::Failed(failure)));
+        (self.checks, self.pending) = (None, None);
+    }
+
     /// Those that may still be asked, in their order: the one whose turn it is first.
     pub fn ahead(&self) -> Vec<usize> {
         if self.request.mode != Mode::Cheapest {

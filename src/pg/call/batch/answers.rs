@@ -71,7 +71,6 @@ impl Batch<'_> {
     /// A request about the contact is over. It goes to `answered`, unless it waits for more.
     pub fn land(&mut self, mut member: Member, landed: Landed, answered: &mut Vec<Member>) {
         let at = member.steps.turn().expect("the provider that was asked");
-        member.waited = true;
         let outcome = match landed {
             Landed::LogInAgain => {
                 member.past.note_denied(self.providers.all[at].1.id);

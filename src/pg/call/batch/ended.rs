@@ -11,6 +11,9 @@ use leadlex_domain::steps::{Outcome, Raised};
 /// Nobody waits longer to be told, though others may end meanwhile.
 const LONGEST: Duration = Duration::from_millis(100);
 
+/// What ends so soon after its row was read is told as it is.
+const AT_ONCE: Duration = Duration::from_millis(10);
+
 /// Those that wait for that.
 #[derive(Default)]
 pub struct Ended {
@@ -29,7 +32,8 @@ impl Ended {
 impl Batch<'_> {
     /// The contact has come to its end, and nothing is to be written.
     pub fn end(&mut self, member: Member) {
-        if !member.waited || !matches!(member.steps.outcome(), Some(Outcome::Failed(_))) {
+        let is_at_once = member.read_at.elapsed() < AT_ONCE;
+        if is_at_once || !matches!(member.steps.outcome(), Some(Outcome::Failed(_))) {
             return self.conclude(member.claim, member.steps);
         }
         self.ended.since.get_or_insert_with(Instant::now);
@@ -49,13 +53,15 @@ impl Batch<'_> {
             let (workspace, crowd) = (self.workspace(), &self.crowd);
             let asked = Asked { workspace, providers: &self.providers.all, crowd };
             let before = member.steps.contact();
-            if let Found::One(now) = found
-                && !asked.is_still(before, &now)
-            {
-                let (sqlstate, message) =
-                    (IdentityChanged::SQLSTATE.to_owned(), IdentityChanged::message(&before.id));
-                // Of who stands there now nothing was found out.
-                member.steps.overtaken(Raised { sqlstate, message });
+            match found {
+                Found::One(now) if !asked.is_still(member.steps.heard(), before, &now) => {
+                    let (sqlstate, message) =
+                        (IdentityChanged::SQLSTATE.to_owned(), IdentityChanged::message(&before.id));
+                    // Of who stands there now nothing was found out.
+                    member.steps.overtaken(Raised { sqlstate, message });
+                }
+                Found::Nothing => member.steps.vanished(),
+                _ => {}
             }
             self.conclude(member.claim, member.steps);
         }

@@ -53,8 +53,8 @@ pub struct Member {
     pub most_together: Option<usize>,
     /// It failed before, and all others have had their turn.
     pub goes_last: bool,
-    /// A request about it was sent, or others were waited for.
-    pub waited: bool,
+    /// When its row was read.
+    pub read_at: Instant,
     pub deadline: Option<Instant>,
     /// When the call began, or was queued, in epoch microseconds.
     pub since: i64,
@@ -203,7 +203,7 @@ impl Batch<'_> {
             asking: Vec::new(),
             most_together: None,
             goes_last: false,
-            waited: false,
+            read_at: Instant::now(),
             deadline: None,
             since: queued_at.unwrap_or(self.began_at),
             steps,

@@ -124,7 +124,6 @@ impl Batch<'_> {
         });
         self.renew(found.collect());
         for (event, mut member) in ready {
-            member.waited = true;
             member.steps.next(event);
             self.advance(member);
         }

@@ -181,10 +181,7 @@ impl Batch<'_> {
     /// For triggers of the table, if it has some: who writes each row.
     fn authors(&self, members: &[Member]) -> Option<Writing> {
         let author = |member: &Member| {
-            let (before, gathered) = (member.steps.contact(), member.steps.gathered());
-            let changes =
-                merge::changes(before, &gathered.values, member.steps.fields(), self.request.overwrite);
-            let author = history::author(member.claim.request_id, gathered, changes.fields());
+            let author = history::author(member.claim.request_id, member.steps.gathered());
             (member.steps.contact().id.clone(), Rc::new(author))
         };
         let authors = || members.iter().map(author).collect();

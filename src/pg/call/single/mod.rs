@@ -223,7 +223,7 @@ impl<'a> SingleCall<'a> {
             }
             steps.next(event);
         }
-        self.refuse_if_overtaken(&steps);
+        self.look_at_row_again(&mut steps);
         if let Some(checks) = steps.checks() {
             let (binding, id) = (&self.binding, steps.contact().id.clone());
             let all = [(id, checks.clone())];
@@ -468,7 +468,7 @@ impl<'a> SingleCall<'a> {
         let (binding, workspace) = (&self.binding, self.workspace());
         let others = (&*self.providers, &self.crowd);
         let before = steps.contact().clone();
-        let author = || history::author(self.request_id, gathered, wanted(steps.contact()).fields());
+        let author = || history::author(self.request_id, gathered);
         let author = binding.has_triggers().then(|| Writing::one(binding.relation(), &self.id, author()));
         let saved = writing::write_changes(binding, workspace, others, before, gathered, wanted);
         drop(author);

@@ -6,6 +6,7 @@ use crate::pg::call::single::{SingleCall, open_account, rate_status};
 use crate::pg::call::writing;
 use crate::pg::limits::credits;
 use crate::pg::store::jobs;
+use crate::pg::sys::clock;
 use leadlex_domain::ask::Ask;
 use leadlex_domain::batch::{BatchResult, Status};
 use leadlex_domain::call_error::{Code, Failure};
@@ -55,15 +56,21 @@ impl SingleCall<'_> {
         Ok(Told::New(Box::new(reply)))
     }
 
-    /// Where a request came to nothing: raises 40001 if the row is about somebody else by now, of whom that is not so.
-    pub(super) fn refuse_if_overtaken(&self, steps: &Steps) {
-        if self.asked.is_empty() || !matches!(steps.outcome(), Some(Outcome::Failed(_))) {
+    /// What came to nothing is looked at once more: raises 40001 if the row is about somebody else by now, of whom that is not so.
+    /// A row that is gone is not found.
+    pub(super) fn look_at_row_again(&self, steps: &mut Steps) {
+        const AT_ONCE_US: i64 = 10_000;
+        let took = clock::now_us() - self.began_at;
+        if took < AT_ONCE_US
+            || steps.heard().is_empty()
+            || !matches!(steps.outcome(), Some(Outcome::Failed(_)))
+        {
             return;
         }
-        let Some(now) = self.binding.read(self.workspace(), &self.id) else { return };
-        let (workspace, crowd) = (self.workspace(), &self.crowd);
-        let asked = writing::Asked { workspace, providers: &self.providers, crowd };
-        if !asked.is_still(steps.contact(), &now) {
+        let Some(now) = self.binding.read(self.workspace(), &self.id) else { return steps.vanished() };
+        let asked =
+            writing::Asked { workspace: self.workspace(), providers: &self.providers, crowd: &self.crowd };
+        if !asked.is_still(steps.heard(), steps.contact(), &now) {
             writing::IdentityChanged.refuse(&self.id);
         }
     }
