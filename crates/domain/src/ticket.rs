@@ -138,6 +138,7 @@ impl Ticket {
             remedy: Some(
                 "See whether \"take\" in the provider's configuration names the vendor's id of this very question (leadlex.check_provider(name, contact) shows what is taken); else tell the vendor. The question is handed in anew once poll_for_s is over.".into(),
             ),
+            settles: true,
             ..Fault::new(FaultKind::Unrecognised, message)
         };
         self.is_anothers.then_some(fault)
@@ -239,6 +240,11 @@ impl Ticket {
             released: None,
         }
     }
+}
+
+/// A failure of the request that asks for what was handed in, see [`Fault::of_poll`]; of any other request it is what it is.
+pub fn still_owed(config: &Config, inquiry: &Inquiry, fault: Fault, sent: bool) -> Fault {
+    if inquiry.is_poll(config) { fault.of_poll(config.poll_every_s().into(), sent) } else { fault }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
-use crate::pg::provider::asker::{Later, Limit};
+use crate::pg::provider::asker::Later;
 use crate::pg::provider::flight::{self, Flight};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, log_in};
@@ -172,26 +172,17 @@ impl Put<'_> {
             Some(Later::NotYet(why)) => Asked::NotYet(why, fault),
             later => {
                 self.note_pause(&fault);
-                match (self.owed_after(about, &fault, later), later) {
+                let owed = self
+                    .under_way
+                    .as_ref()
+                    .and_then(|known| known.after_pause(self.config, about, (&fault, later), self.asker));
+                match (owed, later) {
                     (Some(owed), _) => Asked::Later(Box::new(owed)),
                     (None, Some(Later::Limited(limit))) => Asked::Limited(limit, fault),
                     _ => self.failed(about, fault),
                 }
             }
         }
-    }
-
-    /// What was handed in is waited for through the vendor's pause, where nothing says that any question is.
-    fn owed_after(&self, about: &About, fault: &Fault, later: Option<Later>) -> Option<under_way::Later> {
-        let config = self.config;
-        let of_any =
-            || settings::batch_waits() || config.waits_when_limited() || !config.throttle().is_unlimited();
-        let is_held = match later {
-            Some(Later::Limited(Limit::Pause(_))) => of_any() || self.asker == Asker::Single,
-            later => later.is_some(),
-        };
-        let under_way = self.under_way.as_ref().filter(|_| !is_held)?;
-        under_way.after_pause(config, about, fault)
     }
 
     /// Marks the request, where the provider knows repetitions by that; whether it does. To ask whether something is ready is no

@@ -415,11 +415,16 @@ impl Table<'_> {
         if let (Some(under_way), Some(Later::Limited(_)) | None) = (&under_way, later) {
             under_way.note_pause(self.provider, self.config, &guest.asking, &fault);
         }
-        match *later {
-            Some(Later::NotYet(why)) => Asked::NotYet(why, fault),
-            Some(Later::Limited(limit)) => Asked::Limited(limit, fault),
-            None => Asked::Done(match under_way {
-                Some(under_way) => under_way.so_far(self.config, &guest.asking.about(self.provider), fault),
+        let about = guest.asking.about(self.provider);
+        let owed = under_way
+            .as_ref()
+            .and_then(|under_way| under_way.after_pause(self.config, &about, (&fault, *later), self.asker));
+        match (owed, *later) {
+            (_, Some(Later::NotYet(why))) => Asked::NotYet(why, fault),
+            (Some(owed), _) => Asked::Later(Box::new(owed)),
+            (None, Some(Later::Limited(limit))) => Asked::Limited(limit, fault),
+            (None, None) => Asked::Done(match under_way {
+                Some(under_way) => under_way.so_far(self.config, &about, fault),
                 None => ProviderOutcome::Answered(Verdict::Failed(fault)),
             }),
         }

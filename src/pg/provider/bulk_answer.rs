@@ -36,7 +36,7 @@ impl Telling {
             Ok(answer) => match read(&sinks, &mut inquiries, (answer, most_bytes)) {
                 Some((mut progress, cost)) => {
                     if (200..300).contains(&answer.status) {
-                        progress.iter_mut().for_each(of_one);
+                        progress.iter_mut().for_each(of_this_one);
                     }
                     (progress, cost)
                 }
@@ -71,10 +71,11 @@ impl Telling {
     }
 }
 
-/// A failure that the answer itself tells of one contact.
-fn of_one(came: &mut Progress) {
+/// A failure that the answer itself tells of one contact, unless it could not be read at all.
+fn of_this_one(came: &mut Progress) {
     if let Progress::Failed(fault) = came {
-        fault.of_one = true;
+        fault.settles =
+            !matches!(fault.kind, FaultKind::BadJson | FaultKind::BadEncoding | FaultKind::BadHttp);
     }
 }
 

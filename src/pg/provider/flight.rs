@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::receipt_sink::{Kept, KeptOutcome};
 use crate::pg::provider::shared_values::About;
-use crate::pg::provider::under_way::{Later, still_owed};
+use crate::pg::provider::under_way::Later;
 use crate::pg::provider::{told_of, unfinished, used};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Sent;
@@ -20,6 +20,7 @@ use crate::pg::sys::spi;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, Inquiry, Progress, Verdict};
 use leadlex_domain::receipt::Refusal;
+use leadlex_domain::ticket::still_owed;
 use leadlex_domain::waterfall::ProviderOutcome;
 
 /// A request whose answer is awaited.
@@ -107,16 +108,16 @@ impl Asked {
             let fault = Fault::new(FaultKind::Internal, "the answer was not read");
             return Landed::Done(self.failed(&self.inquiry, fault));
         };
+        if let Progress::Failed(fault) = progress {
+            workers::call_if_away();
+            return self.failed_poll(&inquiry, fault);
+        }
         if let (Some(ticket), Some(question)) = (&ticket, self.ticket) {
             let later = Later::of(&self.config, &self.about, (question, ticket), &inquiry, dropped);
             return Landed::Later(Box::new(later));
         }
         if progress == Progress::LogInAgain {
             return Landed::LogInAgain;
-        }
-        if let Progress::Failed(fault) = progress {
-            workers::call_if_away();
-            return self.failed_poll(&inquiry, fault);
         }
         Landed::Done(match progress {
             Progress::Over(verdict) => used(&self.config, &self.about, verdict),
@@ -135,7 +136,7 @@ impl Asked {
     /// What was handed in stays owed where it is asked for in vain, and is asked for again where that was too often.
     fn failed_poll(&self, inquiry: &Inquiry, fault: Fault) -> Landed {
         let Some(ends) = self.ends else { return Landed::Done(self.failed(inquiry, fault)) };
-        let fault = still_owed(&self.config, inquiry, self.when_again(inquiry, fault));
+        let fault = still_owed(&self.config, inquiry, self.when_again(inquiry, fault), true);
         if fault.kind != FaultKind::RateLimited || !fault.owed {
             return Landed::Done(self.failed(inquiry, fault));
         }

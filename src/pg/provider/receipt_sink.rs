@@ -18,10 +18,12 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::money::Amount;
 use leadlex_domain::money::hold::{Hold, HoldChange};
-use leadlex_domain::provider::{Config, FaultKind, HttpRequest, Inquiry, Progress, Verdict, Whom};
+use leadlex_domain::provider::{
+    Config, Effect, Fault, FaultKind, HttpRequest, Inquiry, Progress, Verdict, Whom,
+};
 use leadlex_domain::receipt::{Content, Filed, Receipt, Refusal, Terms};
 use leadlex_domain::shared::Sighting;
-use leadlex_domain::ticket::Ticket;
+use leadlex_domain::ticket::{Ticket, still_owed};
 use leadlex_net::Keep;
 
 /// How long an answer waits for room. Shorter than what the backend grants the thread beyond the timeout.
@@ -183,6 +185,11 @@ impl ReceiptSink {
             let is_own = matches!(fault.kind, FaultKind::Busy | FaultKind::Internal | FaultKind::Stopped);
             fault.given_up = !is_own && before.ends(&self.config) <= now_us();
         }
+        if let (Progress::Failed(fault), Some(_)) = (&*came, before)
+            && let Some(ticket) = self.asked_in_vain(inquiry, fault)
+        {
+            return Decided { ticket: Some(ticket), released: None, change: HoldChange::default() };
+        }
         let (is_over, is_lost) = match came {
             Progress::Over(_) => (true, false),
             Progress::TicketUnknown(_) => (true, true),
@@ -202,6 +209,20 @@ impl ReceiptSink {
             released,
             change: HoldChange { over, over_polls, lost, ..HoldChange::default() },
         }
+    }
+
+    /// What is kept of a question whose answer is still owed: nobody asks for it before it may be.
+    fn asked_in_vain(&self, inquiry: &Inquiry, fault: &Fault) -> Option<Ticket> {
+        // The others pause the provider. Once that is over, or its account in order again, it is asked for at once.
+        if !matches!(fault.kind.effect(), Effect::Unwell | Effect::ServerError | Effect::Answer) {
+            return None;
+        }
+        let fault = still_owed(&self.config, inquiry, fault.clone(), true);
+        let (place, seconds) = (self.ticket.as_ref()?, fault.retry_after_s.filter(|_| fault.owed)?);
+        let (mut later, now) = (inquiry.clone(), now_us());
+        later.put_off(now, seconds);
+        let who = (self.person, place.known, place.whom);
+        Ticket::new(&self.config, &later, who, place.before.as_ref(), now)
     }
 
     /// Keeps what came, and tells who waits for it. `waits`: the backend itself waits until a refusal is written.

@@ -258,6 +258,7 @@ pub fn dropped(provider: &LoadedProvider) -> Option<Fault> {
     cache::forget_changed();
     let is_there = cache::providers().iter().any(|known| known.id == provider.id);
     (!is_there).then(|| Fault {
+        settles: true,
         remedy: Some("leadlex.provider lists the providers that are there.".into()),
         ..Fault::new(FaultKind::Busy, "not asked any more: it was dropped while the call was under way")
     })

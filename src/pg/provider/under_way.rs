@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::pg::installation;
+use crate::pg::provider::asker::{self, Asker, Limit};
 use crate::pg::provider::receipt_sink::TicketPlace;
 use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending;
@@ -12,12 +13,13 @@ use crate::pg::shared::receipts::Key;
 use crate::pg::shared::wait;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::clock;
+use crate::pg::sys::settings;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::money::hold::Hold;
 use leadlex_domain::provider::{Config, Fault, FaultKind, Inquiry, WhenPending};
 use leadlex_domain::receipt::{Content, Filed};
-use leadlex_domain::ticket::Ticket;
+use leadlex_domain::ticket::{Ticket, still_owed};
 use leadlex_domain::waterfall::ProviderOutcome;
 
 /// How long a ticket may take to be written down before it is asked for all the same: the worker has its trouble then
@@ -74,14 +76,29 @@ impl UnderWay<'_> {
 
     /// What it came to so far, where no request could be sent.
     pub fn so_far(&self, config: &Config, about: &About, fault: Fault) -> ProviderOutcome {
-        unfinished(config, about, &self.inquiry, still_owed(config, &self.inquiry, fault))
+        unfinished(config, about, &self.inquiry, still_owed(config, &self.inquiry, fault, false))
     }
 
-    /// When it can be asked for, which the vendor has not allowed for now; `None`: it could not be asked for for another reason.
-    pub fn after_pause(&self, config: &Config, about: &About, fault: &Fault) -> Option<Later> {
-        let is_limited = fault.paused && fault.kind == FaultKind::RateLimited;
-        let fault = still_owed(config, &self.inquiry, fault.clone());
-        (is_limited && fault.owed).then(|| Later::after(config, about, &self.inquiry, (fault, i64::MAX)))
+    /// When it can be asked for, which the vendor has not allowed for now: what was handed in is waited for through its pause, where
+    /// nothing says that any question is (`later`: what the asker waits for then). `None`: it is not.
+    pub fn after_pause(
+        &self,
+        config: &Config,
+        about: &About,
+        (fault, later): (&Fault, Option<asker::Later>),
+        asker: Asker,
+    ) -> Option<Later> {
+        let of_any =
+            || settings::batch_waits() || config.waits_when_limited() || !config.throttle().is_unlimited();
+        let is_held = match later {
+            Some(asker::Later::Limited(Limit::Pause(_))) => asker == Asker::Single || of_any(),
+            later => later.is_some(),
+        };
+        if is_held || !fault.paused || fault.kind != FaultKind::RateLimited {
+            return None;
+        }
+        let fault = still_owed(config, &self.inquiry, fault.clone(), false);
+        fault.owed.then(|| Later::after(config, about, &self.inquiry, (fault, i64::MAX)))
     }
 
     /// Nothing can be sent for so long: that does not count toward the time for which it is asked for.
@@ -113,11 +130,6 @@ pub fn still_asked(asked: Asked, under_way: Option<&UnderWay<'_>>, config: &Conf
         }),
         (asked, _) => asked,
     }
-}
-
-/// A failure of the request that asks for what was handed in, see [`Fault::of_poll`]; of any other request it is what it is.
-pub fn still_owed(config: &Config, inquiry: &Inquiry, fault: Fault) -> Fault {
-    if inquiry.is_poll(config) { fault.of_poll(config.poll_every_s().into()) } else { fault }
 }
 
 /// Where the ticket of a question is kept. `held`: what is kept free for its answer.

@@ -32,6 +32,8 @@ impl<'a> Ends<'a> {
     /// What became of the contact at this position.
     pub fn note(&mut self, position: usize, fate: &JobOutcome, line: &BatchResult) {
         let is_over = matches!(fate, JobOutcome::Done(_) | JobOutcome::NoMatch(_));
+        // Nothing may be asked about them.
+        let is_over = is_over && line.reason.as_deref() != Some("suppressed");
         let Some(contact) = line.contact.as_ref().filter(|_| is_over && !self.none) else { return };
         let missing = match self.request.overwrite {
             true => self.request.fields.minus(line.fields_updated),

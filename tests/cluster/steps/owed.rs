@@ -160,3 +160,63 @@ fn who_changes_the_requests_is_told_of_what_is_owed() {
     owner.execute("SELECT leadlex.alter_provider('main', config => $1)", &[&steps]).unwrap();
     assert_eq!(told.messages(), ["provider main owes answers to its requests as they were: 1"]);
 }
+
+/// Nor is it asked for again at once: not by the next call, nor by the job that is left.
+#[test]
+fn an_answer_that_was_asked_for_in_vain_has_its_next_poll() {
+    let (world, _, mut caller) = failing_once(json!({"poll_every_s": 3}), in_trouble);
+    world.cluster.set("leadlex.total_timeout", "4s");
+    caller.batch_execute("SET leadlex.when_pending = 'queue'").unwrap();
+    let told = told_of_the_phone(&mut caller);
+    assert_eq!((&told["pending"], world.provider.count_of(POLL)), (&json!(true), 1));
+    caller.batch_execute("SET leadlex.when_pending = 'error'; SET statement_timeout = '300ms'").unwrap();
+    for _ in 0..3 {
+        let _ = caller.query_one("SELECT try_enrich_contact($1, '{phone}')", &[&contact(1)]);
+    }
+    assert_eq!(world.provider.count_of(POLL), 1);
+    wait_for_the_phone(&world, 1);
+    assert_eq!(world.provider.count_of(POLL), 2);
+}
+
+/// After the vendor's own pause, and not as long again as polls lie apart.
+#[test]
+fn a_call_with_time_left_asks_again_after_the_pause() {
+    let (world, _, mut caller) = failing_once(json!({"poll_every_s": 5}), || limited(1));
+    let result = told_of_the_phone(&mut caller);
+    assert_eq!(result["contact"]["phone"], phone("person1@acme.example"), "{result}");
+    assert_eq!(world.provider.count_of(POLL), 2);
+}
+
+/// A gateway's page is no answer of the vendor.
+#[test]
+fn a_page_in_place_of_an_answer_leaves_it_owed() {
+    let page = || {
+        let headers = vec![("Content-Type".to_owned(), "text/html".to_owned())];
+        Behaviour::Answer(Response { status: 200, headers, body: b"<html>busy</html>".to_vec() })
+    };
+    let (world, slow, mut caller) = failing_once(json!({}), page);
+    caller.batch_execute("SET leadlex.when_pending = 'queue'").unwrap();
+    let result = both(&mut caller);
+    assert_eq!((&result["contact"]["job_title"], &result["pending"]), (&json!("Counsel"), &json!(true)));
+    wait_for_the_phone(&world, 1);
+    assert_eq!((slow.submissions(), credits(&mut caller)), (1, Some(9)));
+}
+
+/// A call that stops at the first vendor with data leaves what is owed, and no reason to buy from the vendors after that.
+#[test]
+fn what_is_left_under_first_match_is_bought_from_nobody_else() {
+    let (world, slow, mut caller) = failing_once(json!({"when_pending": "next"}), in_trouble);
+    let mut third = world.provider.config("/third");
+    third["response"]["fields"] = json!({"phone": "/data/phone"});
+    world.add_provider("third", &third);
+    world.run("SELECT leadlex.alter_provider('third', priority => 900)");
+    world.provider.on("/third", |_| Behaviour::json(200, json!({"data": {"phone": "+12025550177"}})));
+    caller
+        .batch_execute("SET leadlex.waterfall = 'first_match'; SET leadlex.when_pending = 'queue'")
+        .unwrap();
+    let result = both(&mut caller);
+    assert_eq!((&result["source"], &result["pending"]), (&json!("fast"), &json!(true)), "{result}");
+    wait_for_the_phone(&world, 1);
+    assert_eq!((world.provider.count_of("/third"), slow.submissions()), (0, 1));
+    assert_eq!(credits(&mut caller), Some(9));
+}

@@ -186,8 +186,9 @@ pub struct Fault {
     pub owed: bool,
     /// The answer was to come later, and is not asked for any more (`poll_for_s`).
     pub given_up: bool,
-    /// An answer about several contacts has come, and says so of this one.
-    pub of_one: bool,
+    /// To ask again for what was handed in is no use: the answer says so of this one of several contacts, it is another person's, or the
+    /// provider is gone.
+    pub settles: bool,
 }
 
 impl Fault {
@@ -205,23 +206,25 @@ impl Fault {
             went_out: false,
             owed: false,
             given_up: false,
-            of_one: false,
+            settles: false,
         }
     }
 
-    /// The same where the request was to ask for what was handed in: that stays owed, and can be asked for after so many seconds at
-    /// the earliest. Not where it was given up, nor where there is nothing to be had any more.
+    /// The same where the request was to ask for what was handed in: that stays owed. `every_s`: how often it may be asked for, where
+    /// the request was `sent`; else as soon as what kept it from being sent is over. Not where it was given up, nor where there is
+    /// nothing to be had any more.
     #[must_use]
-    pub fn of_poll(self, seconds: u64) -> Fault {
+    pub fn of_poll(self, every_s: u64, sent: bool) -> Fault {
         let for_money = matches!(self.kind, FaultKind::Budget | FaultKind::NoPrice);
-        let is_over = self.given_up || self.of_one || self.remedy.is_some();
+        let is_over = self.given_up || self.settles;
         if is_over || matches!(self.kind, FaultKind::Pending | FaultKind::Stopped | FaultKind::Internal) {
             return self;
         }
-        let retry_after_s = match for_money {
+        let retry_after_s = match self.retry_after_s {
             // A budget of all time never begins anew.
-            true => self.retry_after_s,
-            false => Some(self.retry_after_s.unwrap_or(0).max(seconds)),
+            None if for_money => None,
+            Some(seconds) if !sent => Some(seconds),
+            seconds => Some(seconds.unwrap_or(0).max(every_s)),
         };
         let message = format!("{}; its answer is owed, and is asked for again later", self.message);
         Fault { owed: true, retry_after_s, message, ..self }

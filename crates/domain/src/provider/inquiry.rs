@@ -473,6 +473,12 @@ impl Inquiry {
         self.due_at
     }
 
+    /// It was asked for in vain at `now_us`: not again before so many seconds.
+    pub fn put_off(&mut self, now_us: i64, seconds: u64) {
+        self.due_at =
+            now_us.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(MICROSECONDS));
+    }
+
     /// When it is given up, in epoch microseconds; `None`: nothing has been handed in. Time in which nothing could be sent
     /// (`leadlex.stop`, pauses) is the caller's to add.
     pub fn given_up_at(&self, config: &Config) -> Option<i64> {

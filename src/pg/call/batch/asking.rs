@@ -14,6 +14,7 @@ use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::rate::Window;
 use leadlex_domain::steps::{Event, Step};
+use leadlex_domain::waterfall::{Mode, ProviderOutcome};
 
 impl Batch<'_> {
     /// Steps 8 and 9, then the first provider. Where a limit lets no contact through now, it goes back to the queue.
@@ -101,6 +102,7 @@ impl Batch<'_> {
                 }
                 Step::Recall(at) => self.recall(&mut member, at),
                 Step::Ask(_) if self.leaves_jobs() => return self.leave(member),
+                Step::Ask(at) if self.is_not_owed(&member, at) => Event::NotAsked(ProviderOutcome::Skipped),
                 Step::Ask(at) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     // What has no time left is told so.
@@ -127,6 +129,15 @@ impl Batch<'_> {
             };
             member.steps.next(event);
         }
+    }
+
+    /// Of a job that goes on with a call that was charged, under `first_match`: that call stopped at the first provider with data, so
+    /// what is left is what others owe.
+    fn is_not_owed(&self, member: &Member, at: usize) -> bool {
+        let goes_on = self.visit.as_ref().is_some_and(|visit| visit.charged);
+        goes_on
+            && self.request.mode == Mode::FirstMatch
+            && member.past.ticket(self.providers.all[at].1.id, &member.steps.known()).is_none()
     }
 
     /// What follows from it; the contact, where it goes on at once.
