@@ -1,6 +1,7 @@
 //! A bound contact table: which columns it has, and the statements that read and write it. They run with the caller's own
 //! rights, so row-level security, column privileges, triggers and constraints apply.
 
+mod ancestors;
 mod catalog;
 mod column_fit;
 mod computed;
@@ -26,6 +27,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
+pub use ancestors::ancestors;
 pub use catalog::{
     Column, columns, equality, is_part, name_of, names_of, plain_name_of, rule_instead_of_update,
     unfit_relation,

@@ -218,3 +218,34 @@ fn a_trigger_is_told_of_what_is_written_beside_a_person_who_types() {
         assert_eq!(fields(&world), [json!(["phone"])], "{sql}");
     }
 }
+
+/// A row trigger of a partitioned table has the partition as TG_RELID, one of an inheriting table that table.
+#[test]
+fn a_row_trigger_of_a_partition_is_told_too() {
+    for children in [
+        "CREATE TABLE part (LIKE crm INCLUDING ALL) PARTITION BY HASH (id); CREATE TABLE part_of PARTITION OF part FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+        "CREATE TABLE part (LIKE crm INCLUDING ALL); CREATE TABLE part_of (PRIMARY KEY (id)) INHERITS (part)",
+    ] {
+        let world = audited();
+        world.run(children);
+        world.run(
+            "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO public.audit SELECT NEW.id, false, w.request_id::text, w.source, w.requested_by, pg_catalog.to_jsonb(w.field)
+                 FROM leadlex.written(TG_RELID::regclass, NEW.id::text) AS w;
+                 RETURN NULL; END $$;
+             CREATE TRIGGER noted AFTER UPDATE ON part_of FOR EACH ROW EXECUTE FUNCTION noted();
+             GRANT SELECT, UPDATE ON part, part_of TO caller;
+             INSERT INTO part_of SELECT * FROM crm WHERE id::text LIKE '%1' OR id::text LIKE '%2'",
+        );
+        world.run(&format!("SELECT leadlex.bind_contacts('part', workspace_id => '{}')", world.workspace));
+        let mut caller = world.caller();
+        caller.execute("SELECT enrich_row('part', $1::uuid)", &[&contact(1)]).unwrap();
+        caller.execute("SELECT enrich_rows('part', ARRAY[$1::uuid]::text[])", &[&contact(2)]).unwrap();
+        for n in [1, 2] {
+            let sql = format!("SELECT written FROM audit WHERE id = '{}' ORDER BY written::text", contact(n));
+            let fields: Vec<Value> =
+                rows(&mut world.owner(), &sql).iter().map(|row| row["written"].clone()).collect();
+            assert_eq!(fields, [json!("job_title"), json!("phone")], "{n} {children}");
+        }
+    }
+}
