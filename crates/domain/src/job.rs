@@ -158,6 +158,9 @@ pub struct Owed {
 
 /// What the error of a job says that waits for such an answer.
 pub const OWED_BY_DISABLED: &str = "still owes an answer and is disabled";
+
+/// What the error of a job says of which something was written, and more comes later for whatever reason.
+pub const STILL_PENDING: &str = "an answer that comes later is still pending";
 /// How often such a job is looked at: to enable the provider wakes it sooner.
 const UNTIL_ENABLED: Duration = Duration::from_secs(10);
 
@@ -194,7 +197,7 @@ fn still_pending(line: &BatchResult, given_up: bool) -> String {
     const OVER: &str =
         "; poll_for_s is over: to try the job again hands the question in anew, which can be billed again";
     let told = line.error.as_ref().map(|(_, message)| message.as_str());
-    let told = told.unwrap_or("an answer that comes later is still pending");
+    let told = told.unwrap_or(STILL_PENDING);
     let over = if given_up { OVER } else { "" };
     format!("{}{over}{REASON}", told.strip_suffix(REASON).unwrap_or(told))
 }

@@ -19,7 +19,7 @@ use crate::pg::store::{cache, job_history};
 use crate::pg::sys::{clock, raise, row, spi};
 use leadlex_domain::call_error::short;
 use leadlex_domain::fields::Field;
-use leadlex_domain::job::OWED_BY_DISABLED;
+use leadlex_domain::job::{OWED_BY_DISABLED, STILL_PENDING};
 use leadlex_domain::money::windows::Period;
 use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
 use leadlex_domain::pause::Cause;
@@ -76,14 +76,14 @@ fn set_budget(
 
 /// Jobs that wait for money are looked at again when this transaction is committed.
 pub fn wake_jobs() {
-    wake_waiting(&[OVER_BUDGET, WITHOUT_PRICE]);
+    wake_waiting(&[OVER_BUDGET, WITHOUT_PRICE, STILL_PENDING]);
 }
 
 /// The same of jobs that wait because of how a provider was described or billed: one that is paused, too, as a changed
 /// description or another provider may answer; where there was none to ask; and for what a disabled one owes.
 pub fn wake_jobs_of_providers() {
     let paused = [Cause::Breaker, Cause::Quota, Cause::Credentials].map(Cause::words);
-    let none = [provider::ALL_DISABLED, provider::NONE_CONFIGURED, OWED_BY_DISABLED];
+    let none = [provider::ALL_DISABLED, provider::NONE_CONFIGURED, OWED_BY_DISABLED, STILL_PENDING];
     wake_waiting(&[&[OVER_BUDGET, WITHOUT_PRICE][..], &paused[..], &none[..]].concat());
 }
 

@@ -34,12 +34,7 @@ impl Telling {
             }
             Err(fault) => (vec![Progress::Failed(fault.clone()); sinks.len()], None),
             Ok(answer) => match read(&sinks, &mut inquiries, (answer, most_bytes)) {
-                Some((mut progress, cost)) => {
-                    if (200..300).contains(&answer.status) {
-                        progress.iter_mut().for_each(of_this_one);
-                    }
-                    (progress, cost)
-                }
+                Some(read) => read,
                 None => {
                     halve.store(true, Ordering::Release);
                     let message = "it does not take the request about several contacts as it is";
@@ -68,14 +63,6 @@ impl Telling {
         for ((sink, (came, progress)), kept) in sinks.into_iter().zip(came).zip(&kept) {
             sink.settle(came, progress, kept, true);
         }
-    }
-}
-
-/// A failure that the answer itself tells of one contact, unless it could not be read at all.
-fn of_this_one(came: &mut Progress) {
-    if let Progress::Failed(fault) = came {
-        fault.settles =
-            !matches!(fault.kind, FaultKind::BadJson | FaultKind::BadEncoding | FaultKind::BadHttp);
     }
 }
 

@@ -217,6 +217,10 @@ impl ReceiptSink {
         if !matches!(fault.kind.effect(), Effect::Unwell | Effect::ServerError | Effect::Answer) {
             return None;
         }
+        if fault.kind == FaultKind::Timeout && !self.in_flight.in_full {
+            // The session's own time was over, not the provider's.
+            return None;
+        }
         let fault = still_owed(&self.config, inquiry, fault.clone(), true);
         let (place, seconds) = (self.ticket.as_ref()?, fault.retry_after_s.filter(|_| fault.owed)?);
         let (mut later, now) = (inquiry.clone(), now_us());

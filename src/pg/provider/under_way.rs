@@ -55,10 +55,13 @@ pub fn under_way<'a>(
 /// asks anew, not by the next attempt of a job.
 pub fn given_up(provider: &LoadedProvider, config: &Config, asking: &Asking<'_>) -> Option<Fault> {
     let (_, ticket) = asking.past.ticket(provider.id, asking.contact)?;
-    (ticket.was_in_vain() && ticket.kept_at > asking.since).then(|| {
-        let message = format!("its answer was not there within {} s (poll_for_s)", config.poll_for_s());
-        Fault { given_up: true, ..Fault::new(FaultKind::Pending, message) }
-    })
+    (ticket.was_in_vain() && ticket.kept_at > asking.since).then(|| in_vain(config, ""))
+}
+
+/// `more`: what kept it from being asked for last.
+fn in_vain(config: &Config, more: &str) -> Fault {
+    let message = format!("its answer was not there within {} s (poll_for_s){more}", config.poll_for_s());
+    Fault { given_up: true, ..Fault::new(FaultKind::Pending, message) }
 }
 
 impl UnderWay<'_> {
@@ -76,7 +79,18 @@ impl UnderWay<'_> {
 
     /// What it came to so far, where no request could be sent.
     pub fn so_far(&self, config: &Config, about: &About, fault: Fault) -> ProviderOutcome {
-        unfinished(config, about, &self.inquiry, still_owed(config, &self.inquiry, fault, false))
+        let fault = match self.is_over(config, &fault) {
+            true => in_vain(config, &format!(": {fault}")),
+            false => still_owed(config, &self.inquiry, fault, false),
+        };
+        unfinished(config, about, &self.inquiry, fault)
+    }
+
+    /// Whether its time is over, and nothing that does not count kept the last request from being sent: a login that fails, or money.
+    fn is_over(&self, config: &Config, fault: &Fault) -> bool {
+        let is_own = matches!(fault.kind, FaultKind::Busy | FaultKind::Internal | FaultKind::Stopped);
+        let counts = !is_own && !fault.paused && !fault.settles && fault.kind != FaultKind::ProviderLimit;
+        counts && self.inquiry.is_poll(config) && self.ticket.ends(config) <= clock::now_us()
     }
 
     /// When it can be asked for, which the vendor has not allowed for now: what was handed in is waited for through its pause, where

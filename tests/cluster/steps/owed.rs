@@ -220,3 +220,51 @@ fn what_is_left_under_first_match_is_bought_from_nobody_else() {
     assert_eq!((world.provider.count_of("/third"), slow.submissions()), (0, 1));
     assert_eq!(credits(&mut caller), Some(9));
 }
+
+/// A login that fails keeps nobody waiting for longer than `poll_for_s`.
+#[test]
+fn a_login_that_fails_for_a_poll_ends_with_the_time_of_the_answer() {
+    let login = json!({"request": {"method": "POST", "url": "", "body": {"key": "{secret}"}}, "take": {"token": "/token"}});
+    let (world, slow, mut caller) =
+        failing_once(json!({"poll_for_s": 4}), || Behaviour::json(401, json!({})));
+    let mut login = login;
+    login["request"]["url"] = json!(world.provider.url("/login"));
+    let mut config = super::vendor::config(&world.provider, json!({"poll_for_s": 4, "login": login}));
+    for step in 0..2 {
+        config["steps"][step]["request"]["headers"] = json!({"Authorization": "Bearer {token}"});
+    }
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &config);
+    let logins = AtomicUsize::new(0);
+    world.provider.on("/login", move |_| match logins.fetch_add(1, Ordering::SeqCst) {
+        0 => Behaviour::json(200, json!({"token": "t1"})),
+        _ => in_trouble(),
+    });
+    world.provider.on(POLL, |_| Behaviour::json(401, json!({})));
+    world.cluster.set("leadlex.total_timeout", "2s");
+    caller.batch_execute("SET leadlex.when_pending = 'queue'").unwrap();
+    assert_eq!(told_of_the_phone(&mut caller)["pending"], true);
+    let dead =
+        "SELECT count(*) FROM leadlex.job WHERE state = 'dead' AND last_error LIKE '%poll_for_s%(pending)'";
+    eventually("it is given up", LONG, || world.number(dead) == 1);
+    assert_eq!(slow.submissions(), 1);
+}
+
+/// Where something was written, the job does not say why it waits; it is woken all the same.
+#[test]
+fn a_charged_rest_goes_on_once_the_account_is_in_order() {
+    let refused = || Behaviour::Answer(Response::json(401, &json!({})).with_header("Retry-After", "120"));
+    let (world, slow, mut caller) = failing_once(json!({}), refused);
+    world.cluster.set("leadlex.total_timeout", "700ms");
+    caller.batch_execute("SET leadlex.when_pending = 'queue'").unwrap();
+    let call = "SELECT (try_enrich_contact($1, '{phone,job_title}') ->> 'pending')::boolean";
+    let pending: Option<bool> = caller.query_one(call, &[&contact(1)]).unwrap().get(0);
+    assert_eq!(pending, Some(true));
+    eventually("the title is written", LONG, || world.number("SELECT count(job_title) FROM crm") == 1);
+    eventually("the job waits", LONG, || {
+        world.number("SELECT count(*) FROM leadlex.job WHERE next_attempt_at > now() + interval '60 s'") == 1
+    });
+    world.run("SELECT leadlex.alter_provider('main', secret => 'another')");
+    wait_for_the_phone(&world, 1);
+    assert_eq!((slow.submissions(), credits(&mut caller)), (1, Some(9)));
+}

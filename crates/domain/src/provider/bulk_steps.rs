@@ -165,7 +165,7 @@ impl Config {
             cost.share(members.len() as f64 / places.first().map_or(1, |place| place.of.max(1)) as f64)
         };
         let cost = step.response.cost_of_all(answer, beside.as_ref()).map(part);
-        (came.into_iter().map(|came| came.unwrap_or_else(untold)).collect(), cost.or(sum))
+        (came.into_iter().map(|came| settled(came.unwrap_or_else(untold))).collect(), cost.or(sum))
     }
 
     fn fail_all(
@@ -192,6 +192,14 @@ impl Config {
         let taken = self.take_for_all(exchange, &mut members, (usize::MAX, now_us));
         let (progress, cost) = taken.unwrap_or_default();
         (progress.into_iter().next().unwrap_or_else(untold), cost)
+    }
+}
+
+/// A failure that the answer tells of one of them: to ask again for what was handed in is no use.
+fn settled(came: Progress) -> Progress {
+    match came {
+        Progress::Failed(fault) => Progress::Failed(Fault { settles: true, ..fault }),
+        came => came,
     }
 }
 
