@@ -71,6 +71,8 @@ fn nor_does_a_set_s_or_a_job_s() {
     goes_on(&world, &slow, 1);
 
     world.cluster.set("leadlex.total_timeout", "700ms");
+    // An attempt that was cut off is a failed one: the next comes after this.
+    world.cluster.set("leadlex.job_retry_base", "500ms");
     world.caller().query_one("SELECT leadlex.enqueue(ARRAY[$1::uuid])", &[&contact(2)]).unwrap();
     eventually("the job is done", SOON, || {
         world.number("SELECT count(*) FROM leadlex.job WHERE state = 'done' AND outcome = 'enriched'") == 1
@@ -84,6 +86,7 @@ fn nor_does_a_job_s_what_is_handed_in_together() {
     let (world, vendor) = steps::world_of(4, 100, false);
     steps::ready(&vendor);
     world.cluster.set("leadlex.job_timeout", "1s");
+    world.cluster.set("leadlex.job_retry_base", "500ms");
     let own = vendor.clone();
     world
         .provider
