@@ -161,6 +161,7 @@ pub const OWED_BY_DISABLED: &str = "still owes an answer and is disabled";
 
 /// What the error of a job says of which something was written, and more comes later for whatever reason.
 pub const STILL_PENDING: &str = "an answer that comes later is still pending";
+
 /// How often such a job is looked at: to enable the provider wakes it sooner.
 const UNTIL_ENABLED: Duration = Duration::from_secs(10);
 

@@ -216,8 +216,8 @@ impl Fault {
     #[must_use]
     pub fn of_poll(self, every_s: u64, sent: bool) -> Fault {
         let for_money = matches!(self.kind, FaultKind::Budget | FaultKind::NoPrice);
-        let is_over = self.given_up || self.settles;
-        if is_over || matches!(self.kind, FaultKind::Pending | FaultKind::Stopped | FaultKind::Internal) {
+        let is_said = self.owed || self.given_up || self.settles;
+        if is_said || matches!(self.kind, FaultKind::Pending | FaultKind::Stopped | FaultKind::Internal) {
             return self;
         }
         let retry_after_s = match self.retry_after_s {
@@ -278,4 +278,18 @@ pub struct Seen {
     pub content_type: Option<String>,
     pub location: Option<String>,
     pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A fault that is waited for comes back as it was told.
+    #[test]
+    fn that_an_answer_is_owed_is_said_once() {
+        let owed = Fault::new(FaultKind::RateLimited, "too many requests").of_poll(10, true);
+        assert_eq!(owed.message, "too many requests; its answer is owed, and is asked for again later");
+        assert_eq!((owed.retry_after_s, owed.is_awaited(), owed.comes_later()), (Some(10), true, true));
+        assert_eq!(owed.clone().of_poll(20, true), owed);
+    }
 }
