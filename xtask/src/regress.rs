@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use crate::error::{Context, Result};
 use crate::postgres::template::{entries, file_name};
@@ -85,23 +86,35 @@ impl Scripts {
 }
 
 impl Prepared {
-    /// Every script gets a fresh database of its own, so that none depends on another, nor on their order.
+    /// Every script gets a fresh database of its own, so that none depends on another, nor on their order. All of a
+    /// suite run at once: most of their time they wait.
     ///
     /// # Errors
     /// Where a directory cannot be made, or the program cannot be executed.
     pub fn run(&self, regress: &Regress) -> Result<Counts> {
+        let cluster = &regress.running.cluster;
+        let panicked = |_| Err("the thread of a script panicked".to_owned());
+        let results: Vec<Result<bool>> = thread::scope(|scope| {
+            let running: Vec<_> =
+                self.names.iter().map(|name| scope.spawn(move || self.run_one(cluster, name))).collect();
+            running.into_iter().map(|script| script.join().unwrap_or_else(panicked)).collect()
+        });
         let mut counts = Counts::default();
-        for name in &self.names {
-            let suite = self.suite;
-            if self.run_one(&regress.running.cluster, name)? {
-                put(&format!("ok      {suite}/{name}\n"));
-                counts.passed += 1;
-            } else {
-                put(&format!("FAILED  {suite}/{name}\n{}", self.difference(name)));
-                counts.failed += 1;
-            }
+        for (name, passed) in self.names.iter().zip(results) {
+            self.tell(name, passed?, &mut counts);
         }
         Ok(counts)
+    }
+
+    fn tell(&self, name: &str, passed: bool, counts: &mut Counts) {
+        let suite = self.suite;
+        if passed {
+            put(&format!("ok      {suite}/{name}\n"));
+            counts.passed += 1;
+        } else {
+            put(&format!("FAILED  {suite}/{name}\n{}", self.difference(name)));
+            counts.failed += 1;
+        }
     }
 
     fn run_one(&self, cluster: &Cluster, name: &str) -> Result<bool> {

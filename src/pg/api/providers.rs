@@ -267,24 +267,52 @@ fn alter_provider(
     if let Some(secret) = secret {
         config::set_secret(name, secret);
     }
-    notice_other_question(name, &present);
+    notice_answers_lost(name, &present);
     if merged.is_some() || secret.is_some() {
         money::wake_jobs_of_providers();
     }
 }
 
-/// Says how many answers are still to come to requests that the provider is described by no longer.
-fn notice_other_question(name: &str, before: &LoadedProvider) {
-    cache::forget_changed();
-    if before.ticket_fingerprint.is_none() || find(name).ticket_fingerprint == before.ticket_fingerprint {
+/// Says how many answers that are still to come are not asked for any more: the requests are others, or their time is shorter.
+fn notice_answers_lost(name: &str, before: &LoadedProvider) {
+    if before.ticket_fingerprint.is_none() {
         return;
     }
+    cache::forget_changed();
+    let after = find(name);
+    if after.ticket_fingerprint != before.ticket_fingerprint {
+        notice_other_question(name);
+        return;
+    }
+    let seconds =
+        |provider: &LoadedProvider| provider.config.as_ref().map_or(0, |config| config.poll_for_s());
+    let (longer, shorter) = (seconds(before), seconds(&after));
+    if shorter < longer {
+        notice_shorter_time(name, tickets::owed_for_less_than(name, longer - shorter), (longer, shorter));
+    }
+}
+
+fn notice_other_question(name: &str) {
     let owed = tickets::owed_by(name);
     if owed > 0 {
         raise::notice(
             &format!("provider {name} owes answers to its requests as they were: {owed}"),
             "Their questions were handed in and can be billed. The requests are others now, so these answers are not asked for, and the questions are handed in anew.",
             "To have them, change the requests back (leadlex.alter_provider) until they have come, or until poll_for_s is over.",
+        );
+    }
+}
+
+fn notice_shorter_time(name: &str, over: i64, (longer, shorter): (u32, u32)) {
+    if over > 0 {
+        raise::notice(
+            &format!(
+                "provider {name} owes answers whose time is over with a poll_for_s of {shorter} s: {over}"
+            ),
+            "Their questions were handed in and can be billed. These answers are given up, and the next calls hand the questions in anew.",
+            &format!(
+                "To have them, set poll_for_s back to {longer} (leadlex.alter_provider) until they have come."
+            ),
         );
     }
 }

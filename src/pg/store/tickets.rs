@@ -258,18 +258,28 @@ static OWED_BY: Statement = owed!(
 );
 static OWED_TO: Statement = owed!("t.workspace_id OPERATOR(pg_catalog.=) $1");
 
-fn count(statement: &'static Statement, whose: Arg) -> i64 {
-    as_owner(|| statement.row(View::Latest, &[whose])).map_or(0, |row| number(&row, 0))
+fn count(statement: &'static Statement, args: &[Arg]) -> i64 {
+    as_owner(|| statement.row(View::Latest, args)).map_or(0, |row| number(&row, 0))
 }
 
 /// How many answers the provider of this name owes, by the books.
 pub fn owed_by(provider: &str) -> i64 {
-    count(&OWED_BY, arg(provider))
+    count(&OWED_BY, &[arg(provider)])
+}
+
+static OWED_UNTIL: Statement = owed!(
+    "t.provider_id OPERATOR(pg_catalog.=) (SELECT p.id FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1)
+       AND t.expires_at OPERATOR(pg_catalog.-) ($2 OPERATOR(pg_catalog.*) interval '1 second') OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()"
+);
+
+/// How many answers, of those that the provider owes, it owes for less than so many seconds more.
+pub fn owed_for_less_than(provider: &str, seconds: u32) -> i64 {
+    count(&OWED_UNTIL, &[arg(provider), arg(f64::from(seconds))])
 }
 
 /// How many a workspace waits for.
 pub fn owed_to(workspace: Uuid) -> i64 {
-    count(&OWED_TO, arg(pg(workspace)))
+    count(&OWED_TO, &[arg(pg(workspace))])
 }
 
 static ERASE: Statement = Statement::new(

@@ -161,6 +161,27 @@ fn who_changes_the_requests_is_told_of_what_is_owed() {
     assert_eq!(told.messages(), ["provider main owes answers to its requests as they were: 1"]);
 }
 
+/// A shorter time, too, ends what is older by then.
+#[test]
+fn who_shortens_the_time_of_asking_is_told_of_what_is_given_up() {
+    let (world, _slow, mut caller) = failing_once(json!({"poll_every_s": 20}), in_trouble);
+    world.cluster.set("leadlex.total_timeout", "500ms");
+    assert_eq!(told_of_the_phone(&mut caller)["error"]["reason"], "pending");
+    super::wait_for_tickets(&world, 1);
+    std::thread::sleep(Duration::from_millis(1_200));
+    let (mut owner, told) = world.listening("postgres");
+    let mut alter = |every: u32, longest: u32| {
+        let change = json!({"poll_every_s": every, "poll_for_s": longest});
+        owner.execute("SELECT leadlex.alter_provider('main', config => $1)", &[&change]).unwrap();
+    };
+    alter(20, 300);
+    alter(1, 600);
+    assert_eq!(told.messages(), Vec::<String>::new());
+    alter(1, 1);
+    let given_up = "provider main owes answers whose time is over with a poll_for_s of 1 s: 1";
+    assert_eq!(told.messages(), [given_up]);
+}
+
 /// Nor is it asked for again at once: not by the next call, nor by the job that is left.
 #[test]
 fn an_answer_that_was_asked_for_in_vain_has_its_next_poll() {
