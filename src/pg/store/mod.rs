@@ -38,5 +38,6 @@ pub mod suppressions;
 pub mod tallies;
 pub mod tickets;
 pub mod undone;
+pub mod unknown_spend;
 pub mod usage;
 pub mod vendor_balances;

@@ -135,7 +135,7 @@ pub fn load(key: &SumKey, now: i64) -> (Windows, Amount, Amount) {
 }
 
 /// A numeric of at most six decimals; nothing where it is NULL.
-fn amount(row: &Row, at: usize) -> Amount {
+pub fn amount(row: &Row, at: usize) -> Amount {
     optional(row, at).and_then(|text| Amount::parse(&text).ok()).unwrap_or_default()
 }
 
@@ -174,36 +174,6 @@ static BOOK: Statement = Statement::new(
      HAVING pg_catalog.sum(n.cost OPERATOR(pg_catalog.+) n.unknown) OPERATOR(pg_catalog.>) 0
      ON CONFLICT (currency, provider, workspace_id, period, starts) DO UPDATE SET used = s.used OPERATOR(pg_catalog.+) EXCLUDED.used",
 );
-// What a crash has left of leases. No more was spent of them than the budgets allowed that had not changed
-// since they were opened, beside what is held for answers that come later.
-static LEFT: Statement = Statement::new(
-    "SELECT l.currency, l.provider, l.workspace_id, (l.day OPERATOR(pg_catalog.-) pg_catalog.date '1970-01-01')::pg_catalog.int8,
-            l.amount
-     FROM leadlex.spend_lease AS l WHERE l.life OPERATOR(pg_catalog.<>) $1 AND l.amount OPERATOR(pg_catalog.>) 0
-     ORDER BY l.currency USING OPERATOR(pg_catalog.<), l.provider USING OPERATOR(pg_catalog.<), l.workspace_id USING OPERATOR(pg_catalog.<)",
-);
-static ALLOWED: Statement = Statement::new(
-    "SELECT pg_catalog.min(b.amount OPERATOR(pg_catalog.-) coalesce(
-                (SELECT s.used FROM leadlex.spend_sum AS s
-                 WHERE s.currency OPERATOR(pg_catalog.=) b.currency AND s.provider OPERATOR(pg_catalog.=) b.provider
-                   AND s.workspace_id OPERATOR(pg_catalog.=) b.workspace_id AND s.period OPERATOR(pg_catalog.=) b.period
-                   AND s.starts OPERATOR(pg_catalog.=)
-                       CASE WHEN b.period OPERATOR(pg_catalog.=) 'day' THEN l.day
-                            WHEN b.period OPERATOR(pg_catalog.=) 'month'
-                            THEN (pg_catalog.date_trunc('month', l.day::pg_catalog.timestamp))::pg_catalog.date
-                            ELSE pg_catalog.date '1970-01-01' END), 0) OPERATOR(pg_catalog.-) coalesce(
-                (SELECT pg_catalog.sum(h.amount) FROM leadlex.spend_hold AS h
-                 WHERE h.currency OPERATOR(pg_catalog.=) b.currency
-                   AND b.provider OPERATOR(pg_catalog.=) ANY (ARRAY['', h.provider])
-                   AND b.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY['ffffffff-ffff-ffff-ffff-ffffffffffff', h.workspace_id])), 0))
-     FROM leadlex.spend_lease AS l JOIN leadlex.budget_limit AS b ON b.currency OPERATOR(pg_catalog.=) l.currency
-     WHERE l.currency OPERATOR(pg_catalog.=) $1 AND l.provider OPERATOR(pg_catalog.=) $2 AND l.workspace_id OPERATOR(pg_catalog.=) $3
-       AND b.provider OPERATOR(pg_catalog.=) ANY (ARRAY['', l.provider])
-       AND b.workspace_id OPERATOR(pg_catalog.=) ANY (ARRAY['ffffffff-ffff-ffff-ffff-ffffffffffff', l.workspace_id])
-       AND b.changed_at OPERATOR(pg_catalog.<) l.opened_at",
-);
-static FORGET_LEFT: Statement =
-    Statement::new("DELETE FROM leadlex.spend_lease AS l WHERE l.life OPERATOR(pg_catalog.<>) $1");
 static LEASE: Statement = Statement::new(
     "INSERT INTO leadlex.spend_lease AS l (currency, provider, workspace_id, day, amount, life)
      SELECT u.currency, u.provider, u.workspace_id, pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $5,
@@ -236,28 +206,6 @@ static REPORTED: Statement = Statement::new(
      ON CONFLICT (currency, provider) DO UPDATE SET credits = EXCLUDED.credits
      WHERE r.credits OPERATOR(pg_catalog.<) EXCLUDED.credits",
 );
-
-/// What a crash has left counts as spent, of an amount that is not known. Before anything else of this life is written.
-pub fn book_left() {
-    let life = || [arg(budgets::life())];
-    as_owner(|| {
-        let left = LEFT.query(View::Caller, &life());
-        for row in &left {
-            let (currency, provider, workspace) = (text(row, 0), text(row, 1), uuid(row, 2));
-            let key = [arg(currency.clone()), arg(provider.clone()), arg(to_pg(workspace.into_bytes()))];
-            let allowed = ALLOWED.row(View::Caller, &key).and_then(|row| optional(&row, 0));
-            // Less than nothing: a budget was lowered, or set, after it was spent.
-            let allowed = allowed.map(|text| Amount::parse(&text).unwrap_or_default());
-            let unknown = allowed.map_or(amount(row, 4), |allowed| allowed.min(amount(row, 4)));
-            if unknown > Amount::ZERO {
-                book_unknown(number(row, 3), (workspace, provider, currency), unknown);
-            }
-        }
-        if !left.is_empty() {
-            FORGET_LEFT.run(&life());
-        }
-    });
-}
 
 /// What may have been spent on a day, and will never be known.
 pub fn book_unknown(day: i64, of: (Uuid, String, String), unknown: Amount) {

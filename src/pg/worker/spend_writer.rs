@@ -12,6 +12,7 @@ use crate::pg::store::cache;
 use crate::pg::store::quality;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::spend;
+use crate::pg::store::unknown_spend;
 use crate::pg::sys::clock;
 use crate::pg::worker::session::{Failed, attempt_as};
 
@@ -70,7 +71,7 @@ pub fn write_with(database: u32, close: Close) -> Record {
     budgets::forget(database, Some(installation.catalog));
     let record = budgets::record((database, installation.catalog), close);
     if !LEFT_IS_BOOKED.get() && (!record.is_empty() || cache::paused() != Some(Pause::Clone)) {
-        spend::book_left();
+        unknown_spend::book();
     }
     spend::record(&record);
     quality::record(&record.entries);

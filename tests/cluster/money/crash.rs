@@ -99,6 +99,50 @@ fn a_crash_beside_answers_that_are_owed_exceeds_no_budget() {
     assert_eq!(text(&mut world.owner(), within), "true", "{}", text(&mut world.owner(), used));
 }
 
+/// Which of two providers has spent what the budget for all allowed is not known: the budget of one counts all that it may have.
+#[test]
+fn a_crash_exceeds_no_budget_beside_a_budget_for_all() {
+    const SECOND: &str = "/second";
+    let world = world(40, a_match(0.25));
+    let mut second = world.provider.config(SECOND);
+    second["price"] = json!({"currency": "USD", "per_match": 0.25});
+    world.add_provider("second", &second);
+    world.run("SELECT leadlex.set_budget(NULL, 'day', 1.00), leadlex.set_budget('second', 'day', 0.50)");
+    let other = |asked: &str, other: &str| {
+        let enabled = "leadlex.enable_provider";
+        world.run(&format!("SELECT {enabled}('{asked}', true), {enabled}('{other}', false)"));
+    };
+    for path in [PATH, SECOND] {
+        world.provider.on(path, |_| Behaviour::Never);
+    }
+    thread::scope(|scope| {
+        for (n, (asked, path)) in
+            [("main", PATH), ("main", PATH), ("second", SECOND), ("second", SECOND)].into_iter().enumerate()
+        {
+            other(asked, if asked == "main" { "second" } else { "main" });
+            let (mut caller, before) = (world.caller(), world.provider.count_of(path));
+            scope.spawn(move || enrich(&mut caller, n as i32 + 1).map_err(drop));
+            eventually("it is asked", Duration::from_secs(10), || world.provider.count_of(path) > before);
+        }
+        world.cluster.kill9(pid(&mut world.owner()));
+    });
+    world.cluster.wait_until_ready();
+    eventually("what is unknown is booked", Duration::from_secs(10), || {
+        world.number("SELECT count(*) FROM leadlex.spend WHERE requests IS NULL AND cost > 0") == 2
+            && world.number("SELECT count(*) FROM leadlex.spend_lease") == 0
+    });
+    let told = |sql: &str| text(&mut world.owner(), sql);
+    let used = "SELECT string_agg(used::text, ' ' ORDER BY provider NULLS FIRST) FROM leadlex.budget";
+    assert_eq!(
+        told("SELECT used::text FROM leadlex.budget WHERE provider = 'second'"),
+        "0.5",
+        "{}",
+        told(used)
+    );
+    let of_all = "SELECT (used = 1 AND (SELECT sum(cost) FROM leadlex.spend) BETWEEN 0.99 AND 1)::text FROM leadlex.budget WHERE provider IS NULL";
+    assert_eq!(told(of_all), "true", "{} {}", told(used), told(super::SPEND));
+}
+
 #[test]
 fn what_a_crash_has_left_unknown_counts_as_spent() {
     let world = world(640, a_match(0.28));

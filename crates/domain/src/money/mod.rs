@@ -5,6 +5,7 @@
 pub mod hold;
 pub mod order;
 pub mod quality;
+pub mod unknown;
 pub mod windows;
 
 use std::fmt;
