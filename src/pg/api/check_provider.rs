@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::pg::api::providers::{checked, find, unknown};
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
-use crate::pg::provider::spending::{Purpose, Spender};
+use crate::pg::provider::spending::{self, Purpose, Spender, Spending};
 use crate::pg::provider::{Asker, Ready, Refused};
 use crate::pg::shared::layout;
 use crate::pg::shared::wait;
@@ -30,6 +30,7 @@ use leadlex_domain::money::Amount;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::Reported;
 use leadlex_domain::provider::Supplied;
+use leadlex_domain::provider::price::KeptFree;
 use leadlex_domain::provider::{
     Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Seat, Verdict, Whom,
 };
@@ -125,11 +126,15 @@ fn checked_with(
 ) -> Value {
     let until = Instant::now() + settings::total_timeout();
     let (mut inquiry, mut steps) = (Inquiry::new(config.fills()), Vec::new());
+    let mut owed = None;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let (mut told, progress) = match one_request(found, config, person, &mut inquiry, left) {
+        let (mut told, progress) = match one_request(found, config, person, (&mut inquiry, &mut owed), left) {
             Ok((told, progress)) => (told, Some(progress)),
-            Err(not_sent) => (not_sent, None),
+            Err(not_sent) => {
+                Owed::end(&mut owed, hands_in(config, &inquiry));
+                (not_sent, None)
+            }
         };
         if let (Some(Progress::Over(verdict)), Some(about)) = (&progress, about)
             && about.is_somebody_else(verdict)
@@ -164,26 +169,82 @@ fn checked_with(
 /// What is tried out is for no workspace.
 const NOBODY: uuid::Uuid = uuid::Uuid::nil();
 
-/// Sends the next request of a question; what was sent and what came of it. `Err`: why none was.
-fn one_request(
-    found: &LoadedProvider,
-    config: &Arc<Config>,
-    person: &Person,
-    inquiry: &mut Inquiry,
-    left: Duration,
-) -> Result<(Value, Progress), Value> {
-    let until = Instant::now() + left;
-    let spender = Spender {
+/// What the answer to a question can cost that was handed in. No ticket is kept of it, so where it does not come while it is tried
+/// out, that counts as spent.
+struct Owed(Spending);
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.end_without_request(true);
+    }
+}
+
+impl Owed {
+    /// Keeps it free before the question is handed in, where it has a price.
+    fn keep(
+        found: &LoadedProvider,
+        config: &Config,
+        inquiry: &Inquiry,
+        left: Duration,
+    ) -> Result<Option<Owed>, Value> {
+        if config.price().is_none() {
+            return Ok(None);
+        }
+        let kept = spending::reserve(found, config, spender(config, inquiry, Purpose::KeepFree), left);
+        kept.map(|kept| Some(Owed(kept)))
+            .map_err(|refused| not_asked(refused.fault.kind.name(), &refused.fault.message))
+    }
+
+    /// It is free again, if `is_over`.
+    fn end(owed: &mut Option<Owed>, is_over: bool) {
+        if let Some(owed) = owed.take_if(|_| is_over) {
+            owed.0.end_without_request(false);
+        }
+    }
+
+    fn after(owed: &mut Option<Owed>, came: &Progress, hands_in: bool) {
+        match KeptFree::after(came, hands_in) {
+            KeptFree::Stays => {}
+            KeptFree::MayBeSpent => *owed = None,
+            KeptFree::Ends => Owed::end(owed, true),
+        }
+    }
+}
+
+/// Whether the request that is next hands the question in.
+fn hands_in(config: &Config, inquiry: &Inquiry) -> bool {
+    matches!(Purpose::of(config, inquiry, None), Purpose::HandIn(_))
+}
+
+fn spender(config: &Config, inquiry: &Inquiry, purpose: Purpose) -> Spender {
+    Spender {
         workspace: NOBODY,
         fields: Some(config.maps()),
         wanted: FieldSet::EMPTY,
         supplied: inquiry.supplied(),
         contacts: 1,
         held: Amount::ZERO,
-        purpose: Purpose::Fetch,
+        purpose,
         logs_in: false,
         is_kept: false,
-    };
+    }
+}
+
+/// Sends the next request of a question; what was sent and what came of it. `Err`: why none was.
+fn one_request(
+    found: &LoadedProvider,
+    config: &Arc<Config>,
+    person: &Person,
+    (inquiry, owed): (&mut Inquiry, &mut Option<Owed>),
+    left: Duration,
+) -> Result<(Value, Progress), Value> {
+    let until = Instant::now() + left;
+    let hands_in = hands_in(config, inquiry);
+    if hands_in && owed.is_none() {
+        *owed = Owed::keep(found, config, inquiry, left)?;
+    }
+    let held = owed.as_ref().map_or(Amount::ZERO, |owed| owed.0.most_of_answer());
+    let spender = Spender { held, ..spender(config, inquiry, Purpose::Ask) };
     let ready = provider::prepare_logged_in(found, config, (inquiry, person, spender), left, Asker::ByHand);
     let (prepared, login) = match ready {
         Ok((Ready::Send(prepared), login)) => (prepared, login),
@@ -230,6 +291,7 @@ fn one_request(
     if let (Progress::LogInAgain, Some(login)) = (&progress, login) {
         login.forget();
     }
+    Owed::after(owed, &progress, hands_in);
     let exchange = Exchange { config, before, whom: &whom, request: &request, answer: &answer };
     Ok((told(found, &exchange, (&progress, inquiry, cost)), progress))
 }

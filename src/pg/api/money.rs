@@ -271,7 +271,7 @@ fn least_of_a_request(provider: &LoadedProvider, currency: Currency) -> Option<A
     let price = config.price().filter(|price| price.currency == currency)?;
     let beside = match Purpose::of(config, &Inquiry::new(config.fills()), None) {
         Purpose::HandIn(polls) => polls,
-        Purpose::Ask | Purpose::Fetch => 0,
+        Purpose::Ask | Purpose::Fetch | Purpose::KeepFree => 0,
     };
     let logs_in = config.login().is_some() && !login::is_held(provider);
     let beside = price.per_request().times(beside + u64::from(logs_in));

@@ -26,7 +26,7 @@ pub fn refusal(
     }
     let polls = match Purpose::of(config, next, None) {
         Purpose::HandIn(polls) => polls,
-        Purpose::Ask | Purpose::Fetch => 0,
+        Purpose::Ask | Purpose::Fetch | Purpose::KeepFree => 0,
     };
     let logs_in = config.login().is_some() && !login::is_held(provider);
     let fields = config.maps_of(next.wanted());

@@ -87,6 +87,8 @@ pub enum Purpose {
     HandIn(u64),
     /// To ask for what was handed in, or for more about what was answered by then, or to log in.
     Fetch,
+    /// None is sent: what the answer can cost is kept free beside the requests that bring it, as no ticket does that.
+    KeepFree,
 }
 
 impl Purpose {
@@ -199,6 +201,17 @@ impl Spending {
         }
     }
 
+    /// What its answer can cost at most.
+    pub fn most_of_answer(&self) -> Amount {
+        self.most_of_answer
+    }
+
+    /// What was kept free is not spent, as other requests have brought the answer; or it may have been, and will never be known.
+    pub fn end_without_request(&self, may_be_spent: bool) {
+        let unknown = if may_be_spent { self.most_of_answer } else { Amount::ZERO };
+        self.held.settle(&Bill { unknown, ..Bill::default() }, &FieldCounts::NONE, HoldChange::default());
+    }
+
     /// From any thread, before [`Spending::settle`]: what becomes of questions that were handed in.
     pub fn note_holds(&self, change: HoldChange) {
         *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = change;
@@ -307,7 +320,8 @@ fn attempt(
     };
     // What was handed in is kept free already.
     let open = most_of_answer.minus(spender.held);
-    let requests = 1 + u64::from(spender.logs_in);
+    let is_request = spender.purpose != Purpose::KeepFree;
+    let requests = u64::from(is_request) + u64::from(spender.logs_in);
     let most = price.map(|price| price.per_request().times(requests).plus(open));
     let polls = match (spender.purpose, price) {
         (Purpose::HandIn(polls), Some(price)) => price.per_request().times(polls),
@@ -328,7 +342,8 @@ fn attempt(
         now,
     };
     let per_request = price.map(Price::per_request).unwrap_or_default();
-    let sent = Bill { requests: 1, cost: per_request, unknown: open, ..Bill::default() };
+    let cost = if is_request { per_request } else { Amount::ZERO };
+    let sent = Bill { requests: is_request.into(), cost, unknown: open, ..Bill::default() };
     let unknown = if spender.is_kept { Bill::default() } else { sent };
     match budgets::reserve(&wish, unknown) {
         Ok(held) => {
@@ -442,57 +457,5 @@ fn words(budget: &Budget, most: Amount) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    const URL: &str = "https://api.acme.example/x";
-
-    fn steps(polled: bool) -> Value {
-        let pending =
-            if polled { json!({"body": [{"pointer": "/state", "in": ["running"]}]}) } else { Value::Null };
-        json!([
-            {"request": {"method": "POST", "url": URL, "query": {"email": "{email}"}}, "response": {}, "take": {"ticket": "/id"}},
-            {"request": {"url": format!("{URL}/{{ticket}}")}, "response": {"pending": pending, "fields": {"phone": "/phone"}}},
-        ])
-    }
-
-    fn config(more: Value) -> Config {
-        let mut whole = json!({"identify_by": [["email"]], "poll_every_s": 1, "poll_for_s": 30});
-        whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        Config::parse(&whole).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Of a question that is new, and where it has a second step, of that: alone, and together with four others.
-    fn purposes(more: Value) -> (Purpose, Purpose, Option<Purpose>) {
-        let config = config(more);
-        let new = Inquiry::new(FieldSet::ALL);
-        let ticket =
-            json!({"step": 1, "taken": {"ticket": "t"}, "submitted_at": 0, "due_at": 0, "values": {}});
-        let later = Inquiry::resumed(&config, &ticket, FieldSet::ALL);
-        let of = |inquiry: &Inquiry, together| Purpose::of(&config, inquiry, together);
-        (of(&new, None), of(&new, Some(5)), later.map(|later| of(&later, None)))
-    }
-
-    #[test]
-    fn room_is_kept_for_as_many_polls_as_requests_will_ask() {
-        use Purpose::{Ask, Fetch, HandIn};
-        assert_eq!(purposes(json!({"steps": steps(true)})), (HandIn(32), HandIn(160), Some(Fetch)));
-        // What is not asked for again takes nothing of what is kept for polls, in no step.
-        assert_eq!(purposes(json!({"steps": steps(false)})), (Ask, Ask, Some(Ask)));
-        let login = json!({"request": {"method": "POST", "url": URL, "body": {"key": "{secret}"}}, "take": {"token": "/token"}});
-        let mut named = steps(true);
-        named[0]["request"]["headers"] = json!({"Authorization": "Bearer {token}"});
-        assert_eq!(purposes(json!({"steps": named, "login": login})).0, HandIn(64));
-        // One request alone, and steps of their own for several.
-        let mut together = steps(true);
-        together[0]["request"] =
-            json!({"method": "POST", "url": URL, "body": {"people": {"each": {"email": "{email}"}}}});
-        together[1]["response"]["fields"] = Value::Null;
-        let both = json!({
-            "request": {"url": URL, "query": {"email": "{email}"}}, "response": {"fields": {"phone": "/phone"}},
-            "bulk": {"steps": together, "most": 5}
-        });
-        assert_eq!(purposes(both), (Ask, HandIn(32), None));
-    }
-}
+#[path = "spending_tests.rs"]
+mod tests;

@@ -49,6 +49,34 @@ fn reason(detail: &Value) -> &str {
     detail["error"]["reason"].as_str().unwrap_or_default()
 }
 
+/// No ticket is kept of what it hands in: nobody will ask for that answer.
+#[test]
+fn what_a_check_hands_in_counts_as_spent_unless_it_is_answered() {
+    const CHECK: &str =
+        "SELECT leadlex.check_provider('main', '{\"email\": \"person1@acme.example\"}') ->> 'outcome'";
+    let (world, slow) = world(3, Ready::AfterPolls(0), "1.00");
+    let mut owner = world.owner();
+    let mut check = || owner.query_one(CHECK, &[]).map(|row| row.get::<_, String>(0));
+    assert_eq!(check().unwrap(), "next");
+    spent_is(&world, "0 0.28");
+    world.cluster.set("leadlex.total_timeout", "15s");
+    assert_eq!(check().unwrap(), "match");
+    spent_is(&world, "0.28 0.28");
+    assert_eq!(budget(&world), "0.56 0.44");
+    // A submission that is refused costs nothing.
+    world.provider.on(SUBMIT, |_| Behaviour::json(500, json!({"error": "try again"})));
+    assert_eq!(check().unwrap(), "failed");
+    assert_eq!(budget(&world), "0.56 0.44");
+    slow.play(&world.provider);
+    let mut hasty = world.owner();
+    hasty.batch_execute("SET statement_timeout = '300ms'").unwrap();
+    assert_eq!(fails(hasty.query_one(CHECK, &[])).sqlstate, "57014");
+    spent_is(&world, "0.28 0.56");
+    assert_eq!(budget(&world), "0.84 0.16");
+    let refused = text(&world, &CHECK.replace("outcome", "reason"));
+    assert_eq!((refused.as_str(), slow.submissions()), ("budget", 3));
+}
+
 #[test]
 fn what_is_handed_in_is_kept_free_until_it_is_answered() {
     let (world, slow) = world(10, Ready::AfterPolls(0), "1.00");

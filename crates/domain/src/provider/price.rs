@@ -200,6 +200,32 @@ pub fn bill(
     }
 }
 
+/// What becomes of what is kept free for an answer beside the requests that bring it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptFree {
+    /// The answer can still come.
+    Stays,
+    /// The answer is there and booked, or none will come.
+    Ends,
+    /// None will come, and the vendor may have billed it.
+    MayBeSpent,
+}
+
+impl KeptFree {
+    /// After a request that came to this. `hands_in`: it was to hand the question in.
+    pub fn after(came: &Progress, hands_in: bool) -> KeptFree {
+        match came {
+            Progress::Next { .. } | Progress::Pending { .. } => KeptFree::Stays,
+            Progress::TicketUnknown(_) => KeptFree::MayBeSpent,
+            Progress::LogInAgain | Progress::Failed(_) if !hands_in => KeptFree::Stays,
+            Progress::LogInAgain => KeptFree::Ends,
+            // Of others the answer is booked, also where it is not known.
+            _ if hands_in && sent(came) == Sent::Unread => KeptFree::MayBeSpent,
+            _ => KeptFree::Ends,
+        }
+    }
+}
+
 /// Whether the vendor may have billed a match of which nothing is known: it was not read, or lacks the report that prices it.
 fn is_open(by_credits: Option<&Price>, came: &Progress) -> bool {
     let supplied = all_supplied(came);
