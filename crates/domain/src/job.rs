@@ -54,6 +54,9 @@ impl Policy {
     }
 }
 
+/// So many seconds from now, what is put off never comes.
+pub const FOR_EVER_S: u64 = 10_000_000_000;
+
 /// Outcome of a job whose contact was deleted since, or is not to be seen any more.
 pub const GONE: &str = "gone";
 
@@ -78,10 +81,12 @@ pub enum JobOutcome {
         retry_after: Option<Duration>,
         error: String,
     },
-    /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come.
+    /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come. `others_failed`: who was
+    /// asked beside it failed, and that is an attempt.
     Pending {
         after: Option<Duration>,
         charged: bool,
+        others_failed: bool,
         error: String,
     },
     /// A credit was charged for another question: it begins anew, like one that nothing was done for.
@@ -112,6 +117,7 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
             false => JobOutcome::Pending {
                 after: pending.retry_after_s.map(Duration::from_secs),
                 charged: enriched,
+                others_failed: pending.others_failed,
                 error,
             },
         };
@@ -183,6 +189,7 @@ pub fn while_owed(fate: JobOutcome, owed: &Owed) -> JobOutcome {
         false => JobOutcome::Pending {
             after: Some(UNTIL_ENABLED),
             charged,
+            others_failed: false,
             error: format!(
                 "{provider} {OWED_BY_DISABLED}: it is asked again once leadlex.enable_provider enables it{REASON}"
             ),
@@ -334,8 +341,12 @@ mod tests {
     #[test]
     fn what_is_owed_is_no_attempt_and_what_is_not_is_one() {
         let fate_of = |fault: Fault| {
-            let pending =
-                Pending { retry_after_s: fault.retry_after_s, owed: fault.owed, given_up: fault.given_up };
+            let pending = Pending {
+                retry_after_s: fault.retry_after_s,
+                owed: fault.owed,
+                given_up: fault.given_up,
+                others_failed: false,
+            };
             let failure = Failure::provider_unavailable(&[("slow".to_owned(), Some(fault))]);
             fate(&BatchResult::failed(Uuid::nil(), &failure, None).pending(Some(pending)))
         };
@@ -345,7 +356,7 @@ mod tests {
             "slow".to_owned(),
             Some(Fault { given_up: true, ..fault.clone() }),
         )]);
-        let pending = Pending { retry_after_s: None, owed: false, given_up: true };
+        let pending = Pending { retry_after_s: None, owed: false, given_up: true, others_failed: false };
         let line = BatchResult::failed(Uuid::nil(), &over, None).pending(Some(pending));
         assert_eq!(line.status, Status::Failed);
         assert!(matches!(
@@ -360,7 +371,7 @@ mod tests {
             matches!(&given_up, JobOutcome::Dead { error } if error.ends_with("billed again (pending)") && error.matches("(pending)").count() == 1),
             "{given_up:?}"
         );
-        let pending = Pending { retry_after_s: Some(9), owed: false, given_up: false };
+        let pending = Pending { retry_after_s: Some(9), owed: false, given_up: false, others_failed: false };
         let line =
             BatchResult::done(Uuid::nil(), Contact::default(), FieldSet::ALL, None).pending(Some(pending));
         assert!(matches!(fate(&line), JobOutcome::Pending { charged: true, .. }), "the rest is paid");
@@ -375,7 +386,7 @@ mod tests {
         let told = |other: Option<Fault>| {
             let both = [("over".to_owned(), Some(over.clone())), ("other".to_owned(), other)];
             let failure = Failure::provider_unavailable(&both);
-            let pending = Pending { retry_after_s: None, owed: false, given_up: true };
+            let pending = Pending { retry_after_s: None, owed: false, given_up: true, others_failed: false };
             fate(&BatchResult::failed(Uuid::nil(), &failure, None).pending(Some(pending)))
         };
         let down = Fault::new(FaultKind::ServerError, "HTTP 500");

@@ -118,13 +118,20 @@ pub struct Pending {
     pub owed: bool,
     /// It is not asked for any more.
     pub given_up: bool,
+    /// A provider failed beside it: to ask that one again is another attempt.
+    pub others_failed: bool,
 }
 
 impl Pending {
     /// Of one provider; `None`: it failed, and owes nothing.
     fn of(fault: &Fault) -> Option<Pending> {
         let Fault { retry_after_s, owed, given_up, .. } = *fault;
-        (fault.kind == FaultKind::Pending || owed).then_some(Pending { retry_after_s, owed, given_up })
+        (fault.kind == FaultKind::Pending || owed).then_some(Pending {
+            retry_after_s,
+            owed,
+            given_up,
+            others_failed: false,
+        })
     }
 
     /// Of two: the first that can be asked.
@@ -300,7 +307,10 @@ impl Waterfall {
     pub fn pending(&self) -> Option<Pending> {
         let missing = self.missing();
         let awaited = self.awaited.iter().filter(|(fields, _)| !fields.intersect(missing).is_empty());
-        awaited.map(|(_, pending)| *pending).reduce(Pending::and).filter(|_| !self.suppressed)
+        let pending =
+            awaited.map(|(_, pending)| *pending).reduce(Pending::and).filter(|_| !self.suppressed)?;
+        let others_failed = self.asked.iter().filter_map(|(_, fault)| fault.as_ref()).any(Fault::is_attempt);
+        Some(Pending { others_failed, ..pending })
     }
 
     /// Takes in what this provider did. The providers come in the order in which they were asked.

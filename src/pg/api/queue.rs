@@ -107,6 +107,7 @@ fn add(
         overwrite: request.overwrite,
         progress: Progress::default(),
         priority: priority.unwrap_or(0),
+        after: None,
     };
     let count = enqueue::add_for_caller(&rest, ids);
     tell_of_pause();

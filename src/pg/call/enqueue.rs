@@ -3,7 +3,8 @@
 use crate::pg::provider;
 use crate::pg::sys::{role, settings};
 use pgrx::pg_sys;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 use uuid::Uuid;
 
 use crate::pg::call::{identity, preconditions};
@@ -20,6 +21,7 @@ use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::paid::PaidFor;
 use leadlex_domain::receipt;
+use leadlex_domain::waterfall::Pending;
 
 /// Why no job of the caller's is begun, if none is.
 ///
@@ -65,6 +67,8 @@ pub struct Rest<'a> {
     pub progress: Progress,
     /// The lower, the earlier begun.
     pub priority: i32,
+    /// How long from now the first attempt is not to be made.
+    pub after: Option<Duration>,
 }
 
 /// For the caller, who may enrich: on its key or grant, which is looked at again when the jobs run.
@@ -91,6 +95,7 @@ fn add_as_caller(rest: &Rest<'_>, contact_ids: Vec<String>, paid_for: Option<&Pa
         paid_for,
         priority: rest.priority,
         settings: rest.progress.admitted.then(settings::of_a_call),
+        after: rest.after,
     };
     add(&job, role, contact_ids)
 }
@@ -103,34 +108,58 @@ pub struct Left {
     id: String,
     /// If a credit was charged for it: for whom.
     paid_for: Option<String>,
+    /// Where it would be handed in anew: not before that.
+    after: Option<Duration>,
+}
+
+/// What comes later of contacts that have the same in common, as a job that goes on.
+pub struct Going {
+    pub progress: Progress,
+    pub ids: Vec<String>,
+    pub paid_for: Option<Paid>,
+    pub after: Option<Duration>,
 }
 
 impl Left {
     /// What this line leaves; `None`: nothing comes later.
     pub fn of(binding: &Binding, line: &BatchResult) -> Option<Left> {
         let (contact, charged) = line.rest()?;
-        Some(Left::of_contact(binding, contact, charged.then(|| line.position.clone())))
+        Some(Left::of_contact(binding, contact, charged.then(|| line.position.clone()), line.pending))
     }
 
     /// The same of a contact as it is by now. `charged`: a credit was, with what is to be kept of the position, see
     /// [`leadlex_domain::position::Post::to_keep`].
-    pub fn of_contact(binding: &Binding, contact: &Contact, charged: Option<Option<String>>) -> Left {
+    pub fn of_contact(
+        binding: &Binding,
+        contact: &Contact,
+        charged: Option<Option<String>>,
+        pending: Option<Pending>,
+    ) -> Left {
         let paid = charged.map(|position| paid_for(binding, contact).at(position));
-        Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()) }
+        // What is owed is asked for, and only when it is time.
+        let anew = pending.filter(|pending| !pending.owed).and_then(|pending| pending.retry_after_s);
+        Left {
+            id: contact.id.clone(),
+            paid_for: paid.map(|paid| paid.to_text()),
+            after: anew.map(Duration::from_secs),
+        }
     }
 
-    /// Those that were not charged, and then those that were, as jobs that go on.
-    pub fn jobs(some: Vec<Left>) -> [(Progress, Vec<String>, Option<Paid>); 2] {
-        let (paid, unpaid): (Vec<Left>, Vec<Left>) =
-            some.into_iter().partition(|left| left.paid_for.is_some());
-        let paid: Vec<(String, String)> =
-            paid.into_iter().filter_map(|l| Some((l.id, l.paid_for?))).collect();
-        let ids = paid.iter().map(|(id, _)| id.clone()).collect();
-        let going_on = |charged| Progress { admitted: true, charged };
-        [
-            (going_on(false), unpaid.into_iter().map(|left| left.id).collect(), None),
-            (going_on(true), ids, Some(paid.into_iter().collect())),
-        ]
+    /// Those that were not charged, and those that were; of both what is owed, and what has to be handed in anew: that is not done
+    /// before each of them may be.
+    pub fn jobs(some: Vec<Left>) -> Vec<Going> {
+        let mut jobs: BTreeMap<(bool, bool), Vec<Left>> = BTreeMap::new();
+        for left in some {
+            jobs.entry((left.paid_for.is_some(), left.after.is_some())).or_default().push(left);
+        }
+        let going = |((charged, _), some): ((bool, bool), Vec<Left>)| {
+            let ids = some.iter().map(|left| left.id.clone()).collect();
+            let after = some.iter().filter_map(|left| left.after).max();
+            let paid: Paid = some.into_iter().filter_map(|left| Some((left.id, left.paid_for?))).collect();
+            let progress = Progress { admitted: true, charged };
+            Going { progress, ids, paid_for: charged.then_some(paid), after }
+        };
+        jobs.into_iter().map(going).collect()
     }
 }
 
@@ -152,10 +181,8 @@ pub fn add_pending(rest: &Rest<'_>, contacts: Vec<Left>) -> bool {
         );
         return false;
     }
-    for (progress, some, paid_for) in Left::jobs(contacts) {
-        if !some.is_empty() {
-            add_as_caller(&Rest { progress, ..*rest }, some, paid_for.as_ref());
-        }
+    for Going { progress, ids, paid_for, after } in Left::jobs(contacts) {
+        add_as_caller(&Rest { progress, after, ..*rest }, ids, paid_for.as_ref());
     }
     true
 }
@@ -167,7 +194,7 @@ pub fn add_for_owner(
     workspace: Uuid,
     fields: FieldSet,
     contact_ids: Vec<String>,
-    (progress, paid_for): (Progress, Option<&Paid>),
+    (progress, paid_for, after): (Progress, Option<&Paid>, Option<Duration>),
 ) {
     let name = role::name_of(role);
     let job = Job {
@@ -182,6 +209,7 @@ pub fn add_for_owner(
         paid_for,
         priority: 0,
         settings: progress.admitted.then(settings::of_a_call),
+        after,
     };
     add(&job, role, contact_ids);
 }

@@ -13,7 +13,7 @@ use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg};
 static RETRY: Statement = Statement::new(
     "WITH again AS (
          UPDATE leadlex.job_set AS j
-         SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL,
+         SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL, others_at = NULL,
              -- What was given up before is asked anew.
              created_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'dead' THEN pg_catalog.clock_timestamp() ELSE j.created_at END
          WHERE j.state OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR j.workspace_id OPERATOR(pg_catalog.=) $2)

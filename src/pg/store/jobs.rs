@@ -62,6 +62,8 @@ pub struct Job<'a> {
     /// Of what goes on with a call: how that call asked, see [`settings::of_a_call`](crate::pg::sys::settings::of_a_call).
     /// `None`: as the settings of the role say.
     pub settings: Option<Vec<String>>,
+    /// How long from now the first attempt is not to be made, if the vendor has said so.
+    pub after: Option<Duration>,
 }
 
 /// What was done for the contacts of a job before.
@@ -91,9 +93,11 @@ const CONTACTS: usize = 500;
 // What goes on with a call waits for its answers since that began: what is given up then is not handed in anew.
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
-         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority, settings, created_at)
+         authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority, settings, created_at,
+         next_attempt_at)
      VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-             CASE WHEN $13 THEN pg_catalog.statement_timestamp() ELSE pg_catalog.clock_timestamp() END)",
+             CASE WHEN $13 THEN pg_catalog.statement_timestamp() ELSE pg_catalog.clock_timestamp() END,
+             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($18 OPERATOR(pg_catalog.*) interval '1 second'))",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
@@ -119,6 +123,7 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 some_texts_arg(job.paid(ids).as_deref()),
                 arg(job.priority),
                 some_texts_arg(job.settings.as_deref()),
+                arg(job.after.unwrap_or_default().as_secs_f64()),
             ]);
             pgrx::check_for_interrupts!();
         }
@@ -251,13 +256,16 @@ pub struct Set {
     pub settings: Option<Vec<String>>,
     /// In epoch microseconds.
     pub queued_at: i64,
+    /// The same, before which no provider is to be asked that owes no answer, if one has failed; [`i64::MAX`]: none any more.
+    pub others_at: Option<i64>,
 }
 
 static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
             (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(j.paid_for),
-            j.priority, pg_catalog.to_json(j.settings)
+            j.priority, pg_catalog.to_json(j.settings),
+            (EXTRACT(epoch FROM j.others_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -288,6 +296,7 @@ fn set(first: Ticket, row: &Row) -> Set {
         queued_at: number(row, 11),
         priority: number(row, 13) as i32,
         settings: optional(row, 14).and_then(|json| serde_json::from_str(&json).ok()),
+        others_at: optional(row, 15).and_then(|text| text.parse().ok()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::pg::store::job_state::{self, State};
+use crate::pg::store::job_state::{self, Others, State};
 use crate::pg::store::jobs::{self, Set, Ticket};
 use crate::pg::sys::settings;
 use crate::pg::worker::job_next::{dead, jitter, state};
@@ -31,6 +31,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
         error,
         progress: jobs::Progress::default(),
         anew: false,
+        others: Others::AsBefore,
     };
     let policy = settings::job_policy();
     let count = set.contact_ids.len();
@@ -72,6 +73,7 @@ pub fn halve(ticket: Ticket, why: &str) {
         error,
         progress,
         anew: false,
+        others: Others::AsBefore,
     };
     for set in jobs::lock(&[ticket]) {
         let all: Vec<usize> = (0..set.contact_ids.len()).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::pg::store::job_state::State;
+use crate::pg::store::job_state::{Others, State};
 use crate::pg::store::jobs;
 use leadlex_domain::batch::Status;
 use leadlex_domain::job::{JobOutcome, Policy};
@@ -17,7 +17,16 @@ pub fn jitter() -> f64 {
 /// It is given up after so many attempts.
 pub fn dead(attempts: u32, error: String) -> State {
     let progress = jobs::Progress::default();
-    State { name: "dead", outcome: None, attempts, after: None, error: Some(error), progress, anew: false }
+    State {
+        name: "dead",
+        outcome: None,
+        attempts,
+        after: None,
+        error: Some(error),
+        progress,
+        anew: false,
+        others: Others::AsBefore,
+    }
 }
 
 /// What a fate after so many attempts means.
@@ -31,6 +40,7 @@ pub fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> 
         error,
         progress,
         anew: false,
+        others: Others::AsBefore,
     };
     match fate {
         JobOutcome::Done(outcome) => State {
@@ -41,14 +51,23 @@ pub fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> 
             error: None,
             progress,
             anew: false,
+            others: Others::AsBefore,
         },
         JobOutcome::NoMatch(why) => {
             let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
-            State { name: "done", outcome, attempts, after: None, error, progress, anew: false }
+            let others = Others::AsBefore;
+            State { name: "done", outcome, attempts, after: None, error, progress, anew: false, others }
         }
-        JobOutcome::Pending { after, charged, error } => {
+        JobOutcome::Pending { after, charged, others_failed, error } => {
             let progress = jobs::Progress { admitted: true, charged: *charged };
-            State { progress, ..queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone())) }
+            let others = match others_failed {
+                false => Others::AsBefore,
+                true if policy.gives_up(attempts) => Others::NotAnyMore,
+                true => Others::After(policy.backoff(attempts, None, jitter)),
+            };
+            let attempts = if *others_failed { attempts } else { attempts - 1 };
+            let pending = queued(attempts, policy.turn(*after, jitter), Some(error.clone()));
+            State { progress, others, ..pending }
         }
         JobOutcome::Anew => State { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
         JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),

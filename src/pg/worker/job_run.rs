@@ -195,6 +195,7 @@ fn job<'a>(set: &'a Set, role: &'a str) -> Job<'a> {
         paid_for: None,
         priority: set.priority,
         settings: set.settings.clone(),
+        after: None,
     }
 }
 
@@ -310,6 +311,7 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
     // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
     let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
     let since = sets.iter().flat_map(|set| vec![set.queued_at; set.contact_ids.len()]).collect();
+    let others_at = sets.iter().flat_map(|set| vec![set.others_at; set.contact_ids.len()]).collect();
     let paid_for = sets.iter().flat_map(|set| {
         let mut known = set.paid_for.clone();
         known.resize(set.contact_ids.len(), String::new());
@@ -319,6 +321,7 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
         since,
         admitted: set.progress.admitted,
         charged: set.progress.charged,
+        others_at,
         paid_for: paid_for.collect(),
     };
     let call = Call {

@@ -1,5 +1,6 @@
 //! Providers that take more than one request: nothing is handed in twice.
 
+mod beside;
 mod breaker;
 mod budgets;
 mod cut_off;

@@ -154,10 +154,8 @@ impl Failure {
     /// without a secret, or said that there are too many requests.
     pub fn is_passed_over(&self) -> bool {
         let about_others = |entry: &Value| {
-            let limit =
-                [FaultKind::RateLimited, FaultKind::ProviderLimit, FaultKind::Budget, FaultKind::NoPrice];
             ["paused", "without_secret"].iter().any(|flag| entry.get(*flag) == Some(&json!(true)))
-                || limit.iter().any(|kind| entry["reason"] == kind.name())
+                || FaultKind::PASSED_OVER.iter().any(|kind| entry["reason"] == kind.name())
         };
         let answered = |entry: &Value| entry["reason"] == "no_match" || is_over(entry);
         let providers = self.more.get("providers").and_then(Value::as_array);

@@ -96,6 +96,10 @@ macro_rules! kinds {
 }
 
 impl FaultKind {
+    /// Of providers that can be asked again later, and have not failed at what they were asked.
+    pub const PASSED_OVER: [FaultKind; 4] =
+        [FaultKind::RateLimited, FaultKind::ProviderLimit, FaultKind::Budget, FaultKind::NoPrice];
+
     /// What it says of the provider itself.
     pub const fn effect(self) -> Effect {
         match self {
@@ -192,6 +196,14 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether it was asked about this contact, and to ask again is another attempt: it is not passed over for something else, and owes
+    /// no answer.
+    pub fn is_attempt(&self) -> bool {
+        let passed_over = self.paused || self.without_secret || FaultKind::PASSED_OVER.contains(&self.kind);
+        let not_now = matches!(self.kind, FaultKind::Stopped | FaultKind::Busy);
+        !(passed_over || not_now || self.owed || self.given_up)
+    }
+
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
         Fault {
             kind,

@@ -6,7 +6,7 @@
 pub mod kept;
 
 use crate::pg::call::enqueue;
-use crate::pg::call::enqueue::Left;
+use crate::pg::call::enqueue::{Going, Left};
 use crate::pg::call::refilling;
 use crate::pg::provider::shared_values::Crowd;
 use leadlex_domain::sqlstate;
@@ -199,11 +199,11 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         }
         let mut tried = enrich(fired, &binding, workspace, fields, ids.clone());
         let rest = tried.as_mut().map_or_else(|_| Vec::new(), |tried| std::mem::take(&mut tried.rest));
-        for (progress, some, paid_for) in Left::jobs(rest) {
-            queue(what, some, (progress, paid_for.as_ref()), way, &mut failed);
+        for Going { progress, ids, paid_for, after } in Left::jobs(rest) {
+            queue(what, ids, (progress, paid_for.as_ref(), after), way, &mut failed);
         }
         let left = failed.of(&ids, tried.map(|tried| tried.failures));
-        queue(what, left, (Progress::default(), None), way, &mut failed);
+        queue(what, left, (Progress::default(), None, None), way, &mut failed);
     }
     failed.conclude(None, fired.owner())
 }
@@ -235,7 +235,7 @@ fn queue_for(
             failed.note(ids.len(), why);
             continue;
         }
-        queue(what, ids, (Progress::default(), None), Way::Later, &mut failed);
+        queue(what, ids, (Progress::default(), None, None), Way::Later, &mut failed);
     }
     failed.conclude(reason.as_ref(), owner)
 }
@@ -408,7 +408,7 @@ fn enrich(
 fn queue(
     (owner, binding, workspace, fields): (pg_sys::Oid, &Binding, Uuid, FieldSet),
     ids: Vec<String>,
-    progress: (Progress, Option<&HashMap<String, String>>),
+    progress: (Progress, Option<&HashMap<String, String>>, Option<Duration>),
     way: Way,
     failed: &mut Failed,
 ) {

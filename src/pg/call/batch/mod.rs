@@ -167,6 +167,8 @@ pub struct Visit {
     pub admitted: bool,
     /// A credit was charged for each.
     pub charged: bool,
+    /// By position, in epoch microseconds: not before that, a provider is asked that owes no answer; [`i64::MAX`]: not at all.
+    pub others_at: Vec<Option<i64>>,
     /// For whom, by position; where it is not known, for whoever it is.
     pub paid_for: Vec<String>,
 }

@@ -109,8 +109,9 @@ impl SingleCall<'_> {
             overwrite: self.overwrite,
             progress: jobs::Progress::default(),
             priority: 0,
+            after: None,
         };
-        let left = Left::of_contact(&self.binding, steps.latest(), charged);
+        let left = Left::of_contact(&self.binding, steps.latest(), charged, steps.pending());
         enqueue::add_pending(&rest, vec![left])
     }
 
