@@ -404,8 +404,9 @@ pub fn load(key: &SumKey) -> bool {
             // Where it fails, others may try.
             let reading = Reading(key);
             let (windows, reported, left) = spend::load(key, clock::now());
-            if left == Amount::ZERO {
-                budgets::loaded(key, windows, reported);
+            match left == Amount::ZERO {
+                true => budgets::loaded(key, windows, reported),
+                false => budgets::want_left_booked(key.database),
             }
             drop(reading);
             left == Amount::ZERO

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::pg::installation::as_owner;
+use crate::pg::installation::{self, as_owner};
 use crate::pg::shared::budgets::{self, Counts, EntryKey, Record, SumKey};
 use crate::pg::shared::transaction;
-use crate::pg::sys::role;
 use crate::pg::sys::row::{number, optional, text, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
+use crate::pg::sys::{database, role};
 use leadlex_domain::money::windows::{Period, Windows, day_of, first_day, month_of};
 use leadlex_domain::money::{Amount, Currency};
 
@@ -97,6 +97,11 @@ fn to_pg(id: [u8; 16]) -> pgrx::Uuid {
     pgrx::Uuid::from_bytes(id)
 }
 
+/// Tells leases of this extension in this life of shared memory from those that a crash, a copy or a restore has left.
+pub fn life() -> i64 {
+    budgets::life((database::this_database(), installation::present().catalog))
+}
+
 static LOAD: Statement = Statement::new(
     "SELECT coalesce((SELECT pg_catalog.sum(s.used) FROM leadlex.spend_sum AS s
                       WHERE s.currency OPERATOR(pg_catalog.=) $1 AND s.provider OPERATOR(pg_catalog.=) $2
@@ -126,7 +131,7 @@ pub fn load(key: &SumKey, now: i64) -> (Windows, Amount, Amount) {
         arg(to_pg(key.workspace)),
         arg(day_of(now) as i32),
         arg(first_day(month_of(now)) as i32),
-        arg(budgets::life()),
+        arg(life()),
     ];
     let rows = as_owner(|| LOAD.query(View::Latest, &args));
     let of = |at: usize| rows.get(at).map_or(Amount::ZERO, |row| amount(row, 0));
@@ -252,7 +257,7 @@ pub fn record(record: &Record) {
         if !open.is_empty() {
             let amounts = arg(open.iter().map(|(_, amount)| amount.to_string()).collect::<Vec<_>>());
             let mut args = Vec::from(sum_args(&open));
-            args.extend([amounts, arg(record.day as i32), arg(budgets::life())]);
+            args.extend([amounts, arg(record.day as i32), arg(life())]);
             LEASE.run(&args);
         }
         if !record.reported.is_empty() {
@@ -275,7 +280,7 @@ pub fn shrink_leases(by: &[(SumKey, Amount)]) {
     }
     let mut args = Vec::from(sum_args(&by.iter().collect::<Vec<_>>()));
     args.push(arg(by.iter().map(|(_, amount)| amount.to_string()).collect::<Vec<_>>()));
-    args.push(arg(budgets::life()));
+    args.push(arg(life()));
     as_owner(|| SHRINK.run(&args));
 }
 

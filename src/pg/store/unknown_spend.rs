@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
-use crate::pg::shared::budgets::{self, EVERY_WORKSPACE};
-use crate::pg::store::spend::amount;
+use crate::pg::shared::budgets::EVERY_WORKSPACE;
+use crate::pg::store::spend::{amount, life};
 use crate::pg::sys::row::{number, text, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use leadlex_domain::money::Amount;
@@ -65,7 +65,7 @@ static BOOK_SUMS: Statement = Statement::new(
 /// What a crash has left of leases counts as spent, of an amount that is not known: as much as the budgets allowed that had not
 /// changed since the leases were opened.
 pub fn book() {
-    let life = || [arg(budgets::life())];
+    let life = || [arg(life())];
     as_owner(|| {
         let rows = LEFT.query(View::Caller, &life());
         if rows.is_empty() {

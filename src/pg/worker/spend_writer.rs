@@ -13,7 +13,7 @@ use crate::pg::store::quality;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::spend;
 use crate::pg::store::unknown_spend;
-use crate::pg::sys::clock;
+use crate::pg::sys::{clock, database};
 use crate::pg::worker::session::{Failed, attempt_as};
 
 /// It is written this often at most, unless a call waits.
@@ -24,6 +24,8 @@ const LEASES_EVERY: Duration = Duration::from_secs(1);
 thread_local! {
     /// Whether what a crash has left is booked: once in the life of a worker.
     static LEFT_IS_BOOKED: Cell<bool> = const { Cell::new(false) };
+    /// Whether the transaction does that which is not durable yet.
+    static BOOKING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// When it was looked at last, and what was there.
@@ -70,9 +72,13 @@ pub fn write_with(database: u32, close: Close) -> Record {
     let Found::This(installation) = installation::find() else { return Record::default() };
     budgets::forget(database, Some(installation.catalog));
     let record = budgets::record((database, installation.catalog), close);
-    if !LEFT_IS_BOOKED.get() && (!record.is_empty() || cache::paused() != Some(Pause::Clone)) {
+    let may_write = !record.is_empty() || cache::paused() != Some(Pause::Clone);
+    // A restore brings it while the worker is there.
+    let is_due = budgets::is_left_wanted(database) || !LEFT_IS_BOOKED.get() && may_write;
+    if is_due {
         unknown_spend::book();
     }
+    BOOKING.set(is_due);
     spend::record(&record);
     quality::record(&record.entries);
     record
@@ -80,6 +86,9 @@ pub fn write_with(database: u32, close: Close) -> Record {
 
 /// The record is durable.
 pub fn is_durable(record: &Record) {
-    LEFT_IS_BOOKED.set(true);
+    if BOOKING.take() {
+        LEFT_IS_BOOKED.set(true);
+        budgets::left_is_booked(database::this_database());
+    }
     budgets::recorded(record);
 }

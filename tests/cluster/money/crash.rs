@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{a_match, spend_is, text, world};
-use crate::support::{Behaviour, Request, Stop, eventually};
-use crate::world::{PATH, enrich, only_phone, pid};
+use crate::support::{Behaviour, Request, Stop, check, eventually};
+use crate::world::{PATH, SECRET, enrich, only_phone, pid};
 
 #[test]
 fn a_restart_forgets_nothing_and_adds_nothing() {
@@ -203,4 +203,38 @@ fn what_a_crash_has_left_unknown_counts_as_spent() {
     eventually("it is written", Duration::from_secs(3), || {
         text(&mut owner, "SELECT (sum(cost) > 19.72 AND sum(cost) <= 20)::text FROM leadlex.spend") == "true"
     });
+}
+
+/// On the same server, and while a worker is there already.
+#[test]
+fn what_a_dump_did_not_see_settled_counts_as_spent_where_it_is_restored() {
+    let world = world(40, a_match(0.25));
+    world.run("SELECT leadlex.set_budget('main', 'total', 10.00)");
+    let mut caller = world.caller();
+    enrich(&mut caller, 1).unwrap();
+    spend_is(&world, Duration::from_secs(3), "main 1/1/1/1 0.25");
+    world.provider.on(PATH, |_| Behaviour::Never);
+    let file = world.cluster.dir().join("dump");
+    thread::scope(|scope| {
+        let asked = world.provider.count();
+        let mut caller = world.caller();
+        scope.spawn(move || enrich(&mut caller, 2).map_err(drop));
+        world.provider.wait_for(asked + 1, Duration::from_secs(10));
+        check(world.cluster.command("pg_dump", "app").arg("-Fc").arg("-f").arg(&file), "pg_dump");
+        world.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'caller'");
+    });
+    world.run("CREATE DATABASE restored");
+    let mut restore = world.cluster.command("pg_restore", "restored");
+    check(restore.args(["--exit-on-error", "-d", "restored"]).arg(&file), "pg_restore");
+    let mut owner = world.cluster.connect("restored");
+    // A copy that is not used is not written to.
+    let lease = "SELECT count(*)::text FROM leadlex.spend_lease";
+    assert_eq!(text(&mut owner, lease), "1");
+    owner.execute("SELECT leadlex.alter_provider('main', secret => $1)", &[&SECRET]).unwrap();
+    world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+12025550123")));
+    let mut caller = world.cluster.connect_as("restored", "caller");
+    enrich(&mut caller, 3).unwrap();
+    // What was on its way, and what was leased besides: a tenth of the budget at most.
+    let used = "SELECT (used BETWEEN 0.75 AND 0.75 + 1.00)::text FROM leadlex.budget";
+    assert_eq!(text(&mut owner, used), "true", "{}", text(&mut owner, super::SPEND));
 }

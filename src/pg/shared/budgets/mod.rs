@@ -95,10 +95,34 @@ pub fn changes() -> u64 {
     unsafe { (*SHARED.load(Ordering::Relaxed)).changes.load(Ordering::Acquire) }
 }
 
-/// Of this shared memory, as the tables have it with each lease.
-pub fn life() -> i64 {
-    // SAFETY: set by `start`, never changed. All bits are kept.
-    unsafe { (*SHARED.load(Ordering::Relaxed)).life.cast_signed() }
+/// Of this shared memory and this extension, by the oids of its database and of itself, as the tables have it with each lease: in
+/// a copy or a restored dump on the same server it is another.
+pub fn life((database, catalog): (u32, u32)) -> i64 {
+    // SAFETY: set by `start`, never changed.
+    let life = unsafe { (*SHARED.load(Ordering::Relaxed)).life };
+    (life ^ (u64::from(database) << 32 | u64::from(catalog))).cast_signed()
+}
+
+/// A session waits for what a crash has left in this database.
+pub fn want_left_booked(database: u32) {
+    locked(|table| {
+        table.head.left_wanted = database;
+        table.head.changes += 1;
+    });
+}
+
+/// It is booked.
+pub fn left_is_booked(database: u32) {
+    locked(|table| {
+        if table.head.left_wanted == database {
+            table.head.left_wanted = 0;
+        }
+    });
+}
+
+/// Whether one does.
+pub fn is_left_wanted(database: u32) -> bool {
+    locked(|table| table.head.left_wanted == database)
 }
 
 /// Who loads a sum; see [`Load`].

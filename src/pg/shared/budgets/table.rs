@@ -229,10 +229,12 @@ pub struct Head {
     pub sums: u32,
     /// Grows with each change.
     pub changes: u64,
+    /// The last database in which a session had to wait for what a crash has left.
+    pub left_wanted: u32,
 }
 
 impl Head {
-    pub const NEW: Head = Head { entries: 0, sums: 0, changes: 0 };
+    pub const NEW: Head = Head { entries: 0, sums: 0, changes: 0, left_wanted: 0 };
 }
 
 /// The whole, for as long as its lock is held.
