@@ -9,6 +9,7 @@ use crate::pg::limits::{credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::{Asked, Asker, Asking, Limit, NotYet};
+use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::{clock, settings};
 use leadlex_domain::contact::Contact;
@@ -135,12 +136,19 @@ impl Batch<'_> {
     }
 
     /// Of a job that goes on with a call that was charged, under `first_match`: that call stopped at the first provider with data, so
-    /// what is left is what others owe.
+    /// what is left is what others owe. Where nobody owes it any more, as their requests are others now, it is handed in anew.
     fn is_not_owed(&self, member: &Member, at: usize) -> bool {
         let goes_on = self.visit.as_ref().is_some_and(|visit| visit.charged);
-        goes_on
-            && self.request.mode == Mode::FirstMatch
-            && member.past.ticket(self.providers.all[at].1.id, &member.steps.known()).is_none()
+        if !goes_on || self.request.mode != Mode::FirstMatch {
+            return false;
+        }
+        let known = member.steps.known();
+        let owes = |provider: &LoadedProvider| member.past.ticket(provider.id, &known).is_some();
+        let provider = &self.providers.all[at].1;
+        let may_have_owed = || {
+            provider.ticket_fingerprint.is_some() && !self.providers.all.iter().any(|(_, other)| owes(other))
+        };
+        !owes(provider) && !may_have_owed()
     }
 
     /// Of a job that waits for an answer that is owed, and beside it this provider has failed: it is asked again as often as if nothing
