@@ -98,10 +98,15 @@ BEGIN
       AND NOT EXISTS (SELECT FROM leadlex.provider_config AS p
                       WHERE p.enabled AND (p.workspace_id IS NULL OR p.workspace_id OPERATOR(pg_catalog.=) w.id))
     UNION ALL
-    SELECT 'warning', pg_catalog.format('provider %s', p.name),
+    SELECT CASE WHEN s.state OPERATOR(pg_catalog.=) ANY (ARRAY['quota', 'bad_credentials']) THEN 'error' ELSE 'warning' END,
+           pg_catalog.format('provider %s', p.name),
            CASE WHEN s.state OPERATOR(pg_catalog.=) 'half_open' THEN 'it was paused, and the next request tries it'
                 ELSE pg_catalog.format('it is paused: %s', s.state) END,
-           pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name)
+           CASE WHEN s.state OPERATOR(pg_catalog.=) 'bad_credentials'
+                THEN pg_catalog.format('Give the vendor''s key anew: SELECT leadlex.alter_provider(%L, secret => ''YOUR_KEY'');', p.name)
+                WHEN s.state OPERATOR(pg_catalog.=) 'quota'
+                THEN pg_catalog.format('Buy more from the vendor, then: SELECT leadlex.enable_provider(%L, true);', p.name)
+                ELSE pg_catalog.format('See last_error in leadlex.provider_stats. Once it is well: SELECT leadlex.enable_provider(%L, true);', p.name) END
     FROM leadlex.provider_report() AS s JOIN leadlex.provider_config AS p ON p.id OPERATOR(pg_catalog.=) s.provider_id
     WHERE p.enabled AND s.state OPERATOR(pg_catalog.=) ANY (ARRAY['breaker', 'quota', 'bad_credentials', 'half_open'])
     UNION ALL
@@ -111,7 +116,7 @@ BEGIN
     WHERE p.enabled AND b.balance OPERATOR(pg_catalog.<) (p.config OPERATOR(pg_catalog.->>) 'low_balance')::pg_catalog.float8
     UNION ALL
     -- Credits and values.
-    SELECT 'warning', pg_catalog.format('workspace %s', w.name), 'no credit is left: calls are LX402',
+    SELECT 'error', pg_catalog.format('workspace %s', w.name), 'no credit is left: calls are LX402',
            pg_catalog.format('SELECT leadlex.grant_credits(%L, 100);', w.id)
     FROM leadlex.workspace AS w LEFT JOIN leadlex.credit_balance AS b ON b.workspace_id OPERATOR(pg_catalog.=) w.id
     WHERE w.has_credit_limit
@@ -207,6 +212,21 @@ BEGIN
     FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
     WHERE n.nspname OPERATOR(pg_catalog.=) 'leadlex' AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner
     UNION ALL
+    SELECT 'error', 'role PUBLIC',
+           pg_catalog.format('PUBLIC may call what is for administrators: %s',
+                             pg_catalog.string_agg('leadlex.' OPERATOR(pg_catalog.||) p.proname, ', ' ORDER BY p.proname USING OPERATOR(pg_catalog.<))),
+           pg_catalog.string_agg(pg_catalog.format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC;', p.oid::pg_catalog.regprocedure), ' '
+                                 ORDER BY p.proname USING OPERATOR(pg_catalog.<))
+    FROM pg_catalog.pg_proc AS p
+    JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid
+         AND d.deptype OPERATOR(pg_catalog.=) 'e'
+    JOIN pg_catalog.pg_extension AS e ON e.oid OPERATOR(pg_catalog.=) d.refobjid AND e.extname OPERATOR(pg_catalog.=) 'leadlex_enrich'
+    -- As the extension was made.
+    JOIN pg_catalog.pg_init_privs AS i ON i.classoid OPERATOR(pg_catalog.=) d.classid AND i.objoid OPERATOR(pg_catalog.=) p.oid
+    WHERE EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS a WHERE a.grantee OPERATOR(pg_catalog.=) 0)
+      AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(i.initprivs) AS a WHERE a.grantee OPERATOR(pg_catalog.=) 0)
+    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0
+    UNION ALL
     SELECT 'warning', pg_catalog.format('role %s', r.rolname), 'it reads every table, so also providers'' secrets (pg_read_all_data)',
            pg_catalog.format('REVOKE pg_read_all_data FROM %I; or keep secrets in files (file:/path).', r.rolname)
     FROM pg_catalog.pg_roles AS r
@@ -227,7 +247,9 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                CASE WHEN s.id IS NOT NULL THEN pg_catalog.format('by %s: %s', s.stopped_by, s.reason) END AS detail, s.since
         FROM (VALUES (1)) AS one LEFT JOIN leadlex.stopped AS s ON true
         UNION ALL
-        SELECT 2, 'queue', pg_catalog.current_database()::pg_catalog.text, coalesce(leadlex.queue_paused(), 'works'),
+        SELECT 2, 'queue', pg_catalog.current_database()::pg_catalog.text, coalesce(leadlex.queue_paused(),
+                   CASE WHEN pg_catalog.current_setting('leadlex.max_job_workers') OPERATOR(pg_catalog.=) '0' THEN 'no job workers (leadlex.max_job_workers)'
+                        ELSE 'works' END),
                pg_catalog.format('%s queued, %s running, %s dead',
                    coalesce(pg_catalog.sum(q.contacts) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'queued'), 0),
                    coalesce(pg_catalog.sum(q.contacts) FILTER (WHERE q.state OPERATOR(pg_catalog.=) 'running'), 0),

@@ -70,7 +70,9 @@ fn check_provider(name: Option<&str>, contact: Option<AnyElement>) -> JsonB {
     if let (Some(shown), true) = (shown.as_object_mut(), person.shared.any()) {
         shown.insert("shared_values".to_owned(), json!(person.shared.columns()));
     }
-    if let (Some(shown), Some(bulk)) = (shown.as_object_mut(), bulk(&found, config, &person)) {
+    let is_asked = shown["reason"] != "not_identifiable";
+    if let (true, Some(shown), Some(bulk)) = (is_asked, shown.as_object_mut(), bulk(&found, config, &person))
+    {
         shown.insert("bulk".to_owned(), bulk);
     }
     JsonB(shown)

@@ -21,22 +21,32 @@ use leadlex_domain::provider::{Config, ConfigError, merge_preset, presets};
 
 /// A complete configuration, parsed; 22023 with the place of the mistake.
 pub(super) fn checked(config: &Value) -> Config {
-    Config::parse(config).unwrap_or_else(|error| mistaken(error))
+    Config::parse(config).unwrap_or_else(|error| mistaken(error, None))
+}
+
+/// The same of a new provider, which may lack what its preset wants.
+fn checked_with(preset: Option<&str>, config: &Value) -> Config {
+    Config::parse(config).unwrap_or_else(|error| mistaken(error, preset))
 }
 
 fn merged(under: &Value, over: &Value) -> Value {
-    merge_preset(under, over).unwrap_or_else(|error| mistaken(error))
+    merge_preset(under, over).unwrap_or_else(|error| mistaken(error, None))
 }
 
-fn mistaken(error: ConfigError) -> ! {
+fn mistaken(error: ConfigError, preset: Option<&str>) -> ! {
+    let lacks = error.message.contains("unknown placeholder");
+    let of_preset = preset.filter(|_| lacks).map(|preset| {
+        format!(" What the preset wants beside a secret: SELECT notes FROM leadlex.presets WHERE name = '{preset}'.")
+    });
     let place = if error.place.is_empty() { "the top level" } else { &error.place };
     raise::refuse(raise::Refusal {
         sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
         message: format!("provider configuration: {place}: {}", error.message),
         detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
         hint: Some(format!(
-            "The format is described in the extension's documentation, docs/{}. leadlex.check_provider tries a provider out.",
-            page_of(&error.place)
+            "The format is described in the extension's documentation, docs/{}. leadlex.check_provider tries a provider out.{}",
+            page_of(&error.place),
+            of_preset.unwrap_or_default()
         )),
     })
 }
@@ -177,7 +187,7 @@ fn add_provider(
         });
     }
     let complete = complete(preset, super::json(config, "config"));
-    let parsed = checked(&complete);
+    let parsed = checked_with(preset, &complete);
     if let Some(secret) = secret {
         secret_allowed(secret);
     }

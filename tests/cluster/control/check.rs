@@ -82,7 +82,7 @@ fn no_line_where_all_is_well_and_one_for_each_problem() {
     world.run("SELECT leadlex.set_budget('main', 'day', NULL); SELECT leadlex.alter_provider('main', config => '{\"price\": null}')");
     check(
         "SELECT leadlex.limit_credits(id, 0) FROM leadlex.workspace",
-        ("warning", "workspace acme", "no credit is left"),
+        ("error", "workspace acme", "no credit is left"),
         "SELECT leadlex.limit_credits(id, 10) FROM leadlex.workspace",
     );
     check(
@@ -116,6 +116,11 @@ fn no_line_where_all_is_well_and_one_for_each_problem() {
         "REVOKE CREATE ON SCHEMA leadlex FROM caller",
     );
     check(
+        "GRANT EXECUTE ON FUNCTION leadlex.resume(), leadlex.stop(text) TO PUBLIC",
+        ("error", "role PUBLIC", "PUBLIC may call what is for administrators: leadlex.resume, leadlex.stop"),
+        "REVOKE EXECUTE ON FUNCTION leadlex.resume() FROM PUBLIC; REVOKE EXECUTE ON FUNCTION leadlex.stop(text) FROM PUBLIC",
+    );
+    check(
         "GRANT pg_read_all_data TO caller",
         ("warning", "role caller", "secrets"),
         "REVOKE pg_read_all_data FROM caller",
@@ -141,7 +146,7 @@ fn dead_jobs_pauses_workers_and_full_memory_are_told() {
     world.run("DELETE FROM leadlex.job_set");
     world.provider.on(PATH, |_| Behaviour::json(402, json!({})));
     assert!(enrich(&mut world.caller(), 1).is_err());
-    assert!(has(&world, "warning", "provider main", "it is paused: quota"), "{:?}", problems(&world));
+    assert!(has(&world, "error", "provider main", "it is paused: quota"), "{:?}", problems(&world));
     world.end_pauses();
     world.provider.on(PATH, |request| {
         Behaviour::json(200, only_phone(&format!("+1202555 {}", request.param("email").unwrap())))

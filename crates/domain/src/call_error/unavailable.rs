@@ -134,12 +134,17 @@ impl Failure {
             [one] => format!("the answer of provider {one} is"),
             all => format!("the answers of providers {} are", all.join(" and ")),
         };
-        self.message = format!("{who} not there yet ({})", fault.message);
+        self.message = match fault.given_up {
+            true => format!("{who} not there, and poll_for_s is over ({})", fault.message),
+            false => format!("{who} not there yet ({})", fault.message),
+        };
         let then = match (fault.given_up, fault.owed) {
             (true, _) => {
                 "It was asked for as long as poll_for_s of the provider says; the next call hands the question in anew."
             }
-            (false, true) => "Call again later: what was handed in is not handed in again.",
+            (false, true) => {
+                "Call again later: what was handed in is not handed in again. SET leadlex.when_pending = 'queue' lets the queue fetch it."
+            }
             (false, false) => "Call again later: the provider is asked anew then.",
         };
         self.hint = format!("No credit was charged. {then}");

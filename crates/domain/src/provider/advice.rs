@@ -9,6 +9,12 @@ impl Fault {
         if let Some(remedy) = &self.remedy {
             return format!("Provider {name}: {remedy}");
         }
+        if self.kind == FaultKind::RateLimited {
+            let wait = if self.retry_after_s.is_some() { "Wait for retry_after" } else { "Try again later" };
+            return format!(
+                "{wait}. Fewer requests are sent where the configuration of provider {name} has the vendor's limits (max_requests_per_minute, max_requests_per_second, max_concurrent): SELECT leadlex.alter_provider('{literal}', config => …)."
+            );
+        }
         if self.paused && self.kind != FaultKind::BadCredentials {
             return format!(
                 "Try again later. Once provider {name} is well, SELECT leadlex.enable_provider('{literal}', true) ends its pause."
@@ -43,7 +49,7 @@ impl Fault {
             FaultKind::Budget => {
                 let wait = if self.retry_after_s.is_some() { "Wait for retry_after, or let" } else { "Let" };
                 format!(
-                    "{wait} an administrator raise the budget: leadlex.set_budget(provider, period, amount). leadlex.budget shows administrators what is left for provider {name}."
+                    "{wait} an administrator raise the budget: leadlex.set_budget(provider, period, amount, workspace_id), as it was set. leadlex.check() and leadlex.budget show administrators which one it is; one without a provider counts provider {name}, too."
                 )
             }
             FaultKind::Quota => format!(
