@@ -33,7 +33,7 @@ CREATE TABLE leadlex.job_set (
     paid_for        text[],
     priority        integer NOT NULL DEFAULT 0,
     settings        text[],
-    others_at       timestamptz,
+    failed_providers jsonb,
     PRIMARY KEY (workspace_id, id)
 );
 CREATE INDEX job_set_waiting ON leadlex.job_set (role, priority, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
@@ -78,7 +78,7 @@ COMMENT ON COLUMN leadlex.job_set.charged IS 'a credit was charged for each of i
 COMMENT ON COLUMN leadlex.job_set.paid_for IS 'for each contact, if charged: hashes of the values that it was asked with';
 COMMENT ON COLUMN leadlex.job_set.priority IS 'the lower, the earlier begun';
 COMMENT ON COLUMN leadlex.job_set.settings IS 'of what goes on with a call: how that call asked, as name=value; NULL: as the settings of the role say';
-COMMENT ON COLUMN leadlex.job_set.others_at IS 'while an answer is owed: not before that, providers are asked that owe none; in centuries: not any more; NULL: at once';
+COMMENT ON COLUMN leadlex.job_set.failed_providers IS 'while an answer is owed: providers that failed beside it, how often, and the epoch microsecond from which on each may be asked again';
 COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier, database oid and extension oid of where it may run: a restore may bring it before leadlex.home';
 
 CREATE TABLE leadlex.queue_pause (

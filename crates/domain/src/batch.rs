@@ -10,7 +10,7 @@ use super::call_error::{Code, Failure};
 use super::contact::Contact;
 use super::fields::FieldSet;
 use super::reply::Origin;
-use super::waterfall::Pending;
+use super::waterfall::{Failures, Pending};
 
 /// Error code of a contact that nobody was asked about, since the time was over.
 pub const NOT_STARTED: &str = "not_started";
@@ -71,6 +71,8 @@ pub struct BatchResult {
     pub given_up: bool,
     /// What comes later, whatever was written by now.
     pub pending: Option<Pending>,
+    /// Where more comes later: see [`crate::waterfall::Waterfall::failed`].
+    pub failed: Failures,
     /// Where more comes later: of the position, see [`super::position::Post::to_keep`].
     pub position: Option<String>,
     /// Its contact stands before it in the input: this is the same line again.
@@ -102,6 +104,7 @@ impl BatchResult {
             stopped: false,
             given_up: false,
             pending: None,
+            failed: Vec::new(),
             position: None,
             repeats: false,
             contact: Some(contact),
@@ -146,6 +149,7 @@ impl BatchResult {
             stopped: failure.is_stopped(),
             given_up: failure.is_given_up(),
             pending: None,
+            failed: Vec::new(),
             position: None,
             repeats: false,
             contact,
@@ -195,6 +199,7 @@ impl BatchResult {
             stopped: false,
             given_up: false,
             pending: None,
+            failed: Vec::new(),
             position: None,
             repeats: false,
             contact,

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::{BatchResult, NOT_PAID, NOT_STARTED, Status};
 use super::call_error::Code;
+use super::provider::{Fault, FaultKind};
+use super::waterfall::Failures;
 
 /// How patient the queue is.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,29 @@ impl Policy {
         }
     }
 
+    /// Of providers that failed beside an owed answer, those known before and those of this visit (see [`JobOutcome::Pending`]).
+    pub fn failed(
+        &self,
+        known: &[FailedProvider],
+        failed: &[(String, Option<u64>)],
+        now: i64,
+        jitter: f64,
+    ) -> Vec<FailedProvider> {
+        let mut all = known.to_vec();
+        for (name, retry_after_s) in failed {
+            let before = all.iter().position(|known| known.name == *name).map(|at| all.swap_remove(at));
+            let times = before.map_or(0, |before| before.times) + 1;
+            let wait = self.backoff(times, retry_after_s.map(Duration::from_secs), jitter);
+            let not_before = match self.gives_up(times) {
+                true => FailedProvider::NEVER,
+                false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
+            };
+            all.push(FailedProvider { name: name.clone(), times, not_before });
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
     /// How long to wait after so many attempts: half of it certain, half by `jitter` (0 to 1), so that what failed together
     /// does not come back together. Never before `retry_after`.
     pub fn backoff(&self, attempts: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
@@ -54,8 +81,32 @@ impl Policy {
     }
 }
 
-/// So many seconds from now, what is put off never comes.
-pub const FOR_EVER_S: u64 = 10_000_000_000;
+/// A provider that failed beside one that owes an answer. It is asked again as often as if nothing were owed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FailedProvider {
+    pub name: String,
+    /// How often it has failed.
+    pub times: u32,
+    /// In epoch microseconds; [`FailedProvider::NEVER`]: it is not asked any more.
+    pub not_before: i64,
+}
+
+impl FailedProvider {
+    pub const NEVER: i64 = i64::MAX;
+
+    /// Why it is not asked now; `None`: it may be.
+    pub fn fault(&self, now: i64) -> Option<Fault> {
+        const FAILED: &str = "it failed beside an answer that comes later, and is asked again in its turn";
+        const NEVER: &str =
+            "it has failed as often as leadlex.job_max_attempts allows, and is not asked any more";
+        let fault = |why: &str| Fault::new(FaultKind::ProviderError, why);
+        if self.not_before == FailedProvider::NEVER {
+            return Some(Fault { given_up: true, ..fault(NEVER) });
+        }
+        let left = u64::try_from(self.not_before - now).ok().filter(|left| *left > 0)?;
+        Some(Fault { paused: true, retry_after_s: Some(left.div_ceil(1_000_000)), ..fault(FAILED) })
+    }
+}
 
 /// Outcome of a job whose contact was deleted since, or is not to be seen any more.
 pub const GONE: &str = "gone";
@@ -81,12 +132,12 @@ pub enum JobOutcome {
         retry_after: Option<Duration>,
         error: String,
     },
-    /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come. `others_failed`: who was
-    /// asked beside it failed, and that is an attempt.
+    /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come. `failed`: who was
+    /// asked beside it and failed, each with the seconds that it wants to be left alone.
     Pending {
         after: Option<Duration>,
         charged: bool,
-        others_failed: bool,
+        failed: Failures,
         error: String,
     },
     /// A credit was charged for another question: it begins anew, like one that nothing was done for.
@@ -117,7 +168,7 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
             false => JobOutcome::Pending {
                 after: pending.retry_after_s.map(Duration::from_secs),
                 charged: enriched,
-                others_failed: pending.others_failed,
+                failed: line.failed.clone(),
                 error,
             },
         };
@@ -148,6 +199,8 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
             JobOutcome::Waits { retry_after, error }
         }
         _ if line.passed_over => JobOutcome::PassedOver { retry_after, error },
+        // Nothing is owed any more, and who failed beside it has had its attempts.
+        _ if line.given_up && line.pending.is_none() => JobOutcome::Dead { error },
         _ if is(Code::ProviderUnavailable) => JobOutcome::Failed { retry_after, error },
         sqlstate if is_transient(sqlstate) => JobOutcome::Failed { retry_after, error },
         _ => JobOutcome::Dead { error },
@@ -189,7 +242,7 @@ pub fn while_owed(fate: JobOutcome, owed: &Owed) -> JobOutcome {
         false => JobOutcome::Pending {
             after: Some(UNTIL_ENABLED),
             charged,
-            others_failed: false,
+            failed: Vec::new(),
             error: format!(
                 "{provider} {OWED_BY_DISABLED}: it is asked again once leadlex.enable_provider enables it{REASON}"
             ),
@@ -341,12 +394,8 @@ mod tests {
     #[test]
     fn what_is_owed_is_no_attempt_and_what_is_not_is_one() {
         let fate_of = |fault: Fault| {
-            let pending = Pending {
-                retry_after_s: fault.retry_after_s,
-                owed: fault.owed,
-                given_up: fault.given_up,
-                others_failed: false,
-            };
+            let pending =
+                Pending { retry_after_s: fault.retry_after_s, owed: fault.owed, given_up: fault.given_up };
             let failure = Failure::provider_unavailable(&[("slow".to_owned(), Some(fault))]);
             fate(&BatchResult::failed(Uuid::nil(), &failure, None).pending(Some(pending)))
         };
@@ -356,7 +405,7 @@ mod tests {
             "slow".to_owned(),
             Some(Fault { given_up: true, ..fault.clone() }),
         )]);
-        let pending = Pending { retry_after_s: None, owed: false, given_up: true, others_failed: false };
+        let pending = Pending { retry_after_s: None, owed: false, given_up: true };
         let line = BatchResult::failed(Uuid::nil(), &over, None).pending(Some(pending));
         assert_eq!(line.status, Status::Failed);
         assert!(matches!(
@@ -371,7 +420,7 @@ mod tests {
             matches!(&given_up, JobOutcome::Dead { error } if error.ends_with("billed again (pending)") && error.matches("(pending)").count() == 1),
             "{given_up:?}"
         );
-        let pending = Pending { retry_after_s: Some(9), owed: false, given_up: false, others_failed: false };
+        let pending = Pending { retry_after_s: Some(9), owed: false, given_up: false };
         let line =
             BatchResult::done(Uuid::nil(), Contact::default(), FieldSet::ALL, None).pending(Some(pending));
         assert!(matches!(fate(&line), JobOutcome::Pending { charged: true, .. }), "the rest is paid");
@@ -386,7 +435,7 @@ mod tests {
         let told = |other: Option<Fault>| {
             let both = [("over".to_owned(), Some(over.clone())), ("other".to_owned(), other)];
             let failure = Failure::provider_unavailable(&both);
-            let pending = Pending { retry_after_s: None, owed: false, given_up: true, others_failed: false };
+            let pending = Pending { retry_after_s: None, owed: false, given_up: true };
             fate(&BatchResult::failed(Uuid::nil(), &failure, None).pending(Some(pending)))
         };
         let down = Fault::new(FaultKind::ServerError, "HTTP 500");

@@ -109,6 +109,9 @@ impl ProviderOutcome {
     }
 }
 
+/// Names of providers, each with the seconds for which it does not want to be asked.
+pub type Failures = Vec<(String, Option<u64>)>;
+
 /// An answer that comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -118,20 +121,13 @@ pub struct Pending {
     pub owed: bool,
     /// It is not asked for any more.
     pub given_up: bool,
-    /// A provider failed beside it: to ask that one again is another attempt.
-    pub others_failed: bool,
 }
 
 impl Pending {
     /// Of one provider; `None`: it failed, and owes nothing.
     fn of(fault: &Fault) -> Option<Pending> {
         let Fault { retry_after_s, owed, given_up, .. } = *fault;
-        (fault.kind == FaultKind::Pending || owed).then_some(Pending {
-            retry_after_s,
-            owed,
-            given_up,
-            others_failed: false,
-        })
+        (fault.kind == FaultKind::Pending || owed).then_some(Pending { retry_after_s, owed, given_up })
     }
 
     /// Of two: the first that can be asked.
@@ -307,10 +303,14 @@ impl Waterfall {
     pub fn pending(&self) -> Option<Pending> {
         let missing = self.missing();
         let awaited = self.awaited.iter().filter(|(fields, _)| !fields.intersect(missing).is_empty());
-        let pending =
-            awaited.map(|(_, pending)| *pending).reduce(Pending::and).filter(|_| !self.suppressed)?;
-        let others_failed = self.asked.iter().filter_map(|(_, fault)| fault.as_ref()).any(Fault::is_attempt);
-        Some(Pending { others_failed, ..pending })
+        awaited.map(|(_, pending)| *pending).reduce(Pending::and).filter(|_| !self.suppressed)
+    }
+
+    /// Providers that were asked and have failed, or answer later and owe nothing: to ask them again is another attempt.
+    pub fn failed(&self) -> Failures {
+        let failed = self.asked.iter().filter_map(|(name, fault)| Some((name, fault.as_ref()?)));
+        let attempts = failed.filter(|(_, fault)| fault.is_attempt());
+        attempts.map(|(name, fault)| (name.clone(), fault.retry_after_s)).collect()
     }
 
     /// Takes in what this provider did. The providers come in the order in which they were asked.

@@ -327,7 +327,7 @@ fn an_answer_that_comes_later_stops_the_waterfall_or_does_not() {
             assert_eq!(waterfall.finished(), stops, "{mode:?}");
             assert_eq!(
                 waterfall.pending(),
-                Some(Pending { retry_after_s: Some(7), owed: true, given_up: false, others_failed: false })
+                Some(Pending { retry_after_s: Some(7), owed: true, given_up: false })
             );
         }
     }
@@ -429,18 +429,9 @@ fn what_others_have_supplied_meanwhile_is_not_waited_for() {
 fn of_several_answers_that_come_later_the_first_counts() {
     let given_up = Fault { given_up: true, ..pending(0) };
     for (faults, expected) in [
-        (
-            [pending(9), pending(4)],
-            Pending { retry_after_s: Some(4), owed: true, given_up: false, others_failed: false },
-        ),
-        (
-            [given_up.clone(), pending(4)],
-            Pending { retry_after_s: Some(4), owed: true, given_up: false, others_failed: false },
-        ),
-        (
-            [given_up.clone(), given_up],
-            Pending { retry_after_s: Some(0), owed: true, given_up: true, others_failed: false },
-        ),
+        ([pending(9), pending(4)], Pending { retry_after_s: Some(4), owed: true, given_up: false }),
+        ([given_up.clone(), pending(4)], Pending { retry_after_s: Some(4), owed: true, given_up: false }),
+        ([given_up.clone(), given_up], Pending { retry_after_s: Some(0), owed: true, given_up: true }),
     ] {
         let mut waterfall = Waterfall::new(Mode::Fill, 0.0, FieldSet::ALL);
         faults.into_iter().for_each(|fault| waterfall.absorb("slow", unfinished(&[], fault, false)));

@@ -153,7 +153,15 @@ fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut 
         let FieldRequest { fields, overwrite } = request;
         let progress = jobs::Progress::default();
         enqueue::add_pending(
-            &Rest { workspace, binding: &binding, fields, overwrite, progress, priority: 0, after: None },
+            &Rest {
+                workspace,
+                binding: &binding,
+                fields,
+                overwrite,
+                progress,
+                priority: 0,
+                failed: Vec::new(),
+            },
             later,
         );
     }

@@ -10,9 +10,10 @@ use pgrx::{AnyElement, JsonB};
 use serde_json::{Value, json};
 
 use crate::pg::api::providers::{checked, find, unknown};
+use crate::pg::provider::Owed;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
-use crate::pg::provider::spending::{self, Purpose, Spender, Spending};
+use crate::pg::provider::spending::{Purpose, Spender};
 use crate::pg::provider::{Asker, Ready, Refused};
 use crate::pg::shared::layout;
 use crate::pg::shared::wait;
@@ -30,7 +31,6 @@ use leadlex_domain::money::Amount;
 use leadlex_domain::person::Person;
 use leadlex_domain::provider::Reported;
 use leadlex_domain::provider::Supplied;
-use leadlex_domain::provider::price::KeptFree;
 use leadlex_domain::provider::{
     Answer, Config, Explanation, Fault, FaultKind, HttpRequest, Inquiry, Progress, Seat, Verdict, Whom,
 };
@@ -134,7 +134,7 @@ fn checked_with(
         let (mut told, progress) = match one_request(found, config, person, (&mut inquiry, &mut owed), left) {
             Ok((told, progress)) => (told, Some(progress)),
             Err(not_sent) => {
-                Owed::end(&mut owed, hands_in(config, &inquiry));
+                Owed::end(&mut owed, hands_in(config, &inquiry).is_some());
                 (not_sent, None)
             }
         };
@@ -171,51 +171,12 @@ fn checked_with(
 /// What is tried out is for no workspace.
 const NOBODY: uuid::Uuid = uuid::Uuid::nil();
 
-/// What the answer to a question can cost that was handed in. No ticket is kept of it, so where it does not come while it is tried
-/// out, that counts as spent.
-struct Owed(Spending);
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        self.0.end_without_request(true);
+/// If the request that is next hands the question in: how many polls of it there can be.
+fn hands_in(config: &Config, inquiry: &Inquiry) -> Option<u64> {
+    match Purpose::of(config, inquiry, None) {
+        Purpose::HandIn(polls) => Some(polls),
+        _ => None,
     }
-}
-
-impl Owed {
-    /// Keeps it free before the question is handed in, where it has a price.
-    fn keep(
-        found: &LoadedProvider,
-        config: &Config,
-        inquiry: &Inquiry,
-        left: Duration,
-    ) -> Result<Option<Owed>, Value> {
-        if config.price().is_none() {
-            return Ok(None);
-        }
-        let kept = spending::reserve(found, config, spender(config, inquiry, Purpose::KeepFree), left);
-        kept.map(|kept| Some(Owed(kept)))
-            .map_err(|refused| not_asked(refused.fault.kind.name(), &refused.fault.message))
-    }
-
-    /// It is free again, if `is_over`.
-    fn end(owed: &mut Option<Owed>, is_over: bool) {
-        if let Some(owed) = owed.take_if(|_| is_over) {
-            owed.0.end_without_request(false);
-        }
-    }
-
-    fn after(owed: &mut Option<Owed>, came: &Progress, hands_in: bool) {
-        match KeptFree::after(came, hands_in) {
-            KeptFree::Stays => {}
-            KeptFree::MayBeSpent => *owed = None,
-            KeptFree::Ends => Owed::end(owed, true),
-        }
-    }
-}
-
-/// Whether the request that is next hands the question in.
-fn hands_in(config: &Config, inquiry: &Inquiry) -> bool {
-    matches!(Purpose::of(config, inquiry, None), Purpose::HandIn(_))
 }
 
 fn spender(config: &Config, inquiry: &Inquiry, purpose: Purpose) -> Spender {
@@ -232,6 +193,32 @@ fn spender(config: &Config, inquiry: &Inquiry, purpose: Purpose) -> Spender {
     }
 }
 
+type Prepared = (provider::Prepared, Option<provider::login::Place>);
+
+/// The request, or why there is none.
+fn sendable(
+    ready: Result<(Ready, Option<provider::login::Place>), Refused>,
+    person: &Person,
+) -> Result<Prepared, Value> {
+    match ready {
+        Ok((Ready::Send(prepared), login)) => Ok((prepared, login)),
+        Ok((Ready::LogIn(_), _)) => Err(not_asked("internal", "the login gave nothing")),
+        Ok((Ready::Nothing(_), _)) if person.shared.any() => {
+            let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
+            Err(not_asked("not_identifiable", message))
+        }
+        Ok((Ready::Nothing(_), _)) => {
+            let none = "the contact has none of the sets in identify_by";
+            let message = match person.not_alone().as_slice() {
+                [] => none.to_owned(),
+                not_alone => format!("{none}: {}", does_not_identify(not_alone)),
+            };
+            Err(not_asked("not_identifiable", &message))
+        }
+        Err(Refused { fault, .. }) => Err(not_asked(fault.kind.name(), &fault.message)),
+    }
+}
+
 /// Sends the next request of a question; what was sent and what came of it. `Err`: why none was.
 fn one_request(
     found: &LoadedProvider,
@@ -241,30 +228,19 @@ fn one_request(
     left: Duration,
 ) -> Result<(Value, Progress), Value> {
     let until = Instant::now() + left;
-    let hands_in = hands_in(config, inquiry);
-    if hands_in && owed.is_none() {
-        *owed = Owed::keep(found, config, inquiry, left)?;
+    let polls = hands_in(config, inquiry).filter(|_| owed.is_none());
+    if let Some(polls) = polls {
+        let spender = spender(config, inquiry, Purpose::KeepFree(polls));
+        let kept = Owed::keep(found, config, spender, left);
+        *owed = kept.map_err(|fault| not_asked(fault.kind.name(), &fault.message))?;
     }
-    let held = owed.as_ref().map_or(Amount::ZERO, |owed| owed.0.most_of_answer());
-    let spender = Spender { held, ..spender(config, inquiry, Purpose::Ask) };
+    let hands_in = hands_in(config, inquiry).is_some();
+    let held = owed.as_ref().map_or(Amount::ZERO, |owed| owed.most());
+    let is_poll = owed.is_some() && !hands_in;
+    let purpose = if is_poll { Purpose::Fetch } else { Purpose::Ask };
+    let spender = Spender { held, ..spender(config, inquiry, purpose) };
     let ready = provider::prepare_logged_in(found, config, (inquiry, person, spender), left, Asker::ByHand);
-    let (prepared, login) = match ready {
-        Ok((Ready::Send(prepared), login)) => (prepared, login),
-        Ok((Ready::LogIn(_), _)) => return Err(not_asked("internal", "the login gave nothing")),
-        Ok((Ready::Nothing(_), _)) if person.shared.any() => {
-            let message = "what would identify the contact is shared by many people (leadlex.shared_value)";
-            return Err(not_asked("not_identifiable", message));
-        }
-        Ok((Ready::Nothing(_), _)) => {
-            let none = "the contact has none of the sets in identify_by";
-            let message = match person.not_alone().as_slice() {
-                [] => none.to_owned(),
-                not_alone => format!("{none}: {}", does_not_identify(not_alone)),
-            };
-            return Err(not_asked("not_identifiable", &message));
-        }
-        Err(Refused { fault, .. }) => return Err(not_asked(fault.kind.name(), &fault.message)),
-    };
+    let (prepared, login) = sendable(ready, person)?;
     let asked = (prepared.question, spender);
     let in_flight = match provider::admit_in_time(found, config, asked, until, Asker::ByHand) {
         Ok(in_flight) => in_flight,
@@ -273,13 +249,19 @@ fn one_request(
     let left = until.saturating_duration_since(Instant::now());
     let (request, rules, whom) = (prepared.request, Arc::clone(config), config.whom(person));
     let (of_whom, sent, mut read) = (whom.clone(), request.clone(), inquiry.clone());
+    let mut part = owed.clone();
     let keep = move |answer: Result<&Answer, &Fault>| match answer {
         Ok(answer) => {
             let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
             in_flight.note_balance(rules.balance(answer));
             in_flight.ended(&came, read.latest(), cost);
+            Owed::after(&mut part, &came, hands_in);
         }
-        Err(fault) => in_flight.ended(&Progress::Failed(fault.clone()), Supplied::default(), None),
+        Err(fault) => {
+            let failed = Progress::Failed(fault.clone());
+            in_flight.ended(&failed, Supplied::default(), None);
+            Owed::after(&mut part, &failed, hands_in);
+        }
     };
     let answer = provider::send(config, (Arc::clone(&request), false), left, Box::new(keep), On::Backend)
         .and_then(Sent::wait);

@@ -76,7 +76,7 @@ fn set_budget(
 
 /// Jobs that wait for money are looked at again when this transaction is committed.
 pub fn wake_jobs() {
-    wake_waiting(&[OVER_BUDGET, WITHOUT_PRICE, STILL_PENDING]);
+    wake_waiting(&[OVER_BUDGET, WITHOUT_PRICE, STILL_PENDING], false);
 }
 
 /// The same of jobs that wait because of how a provider was described or billed: one that is paused, too, as a changed
@@ -84,14 +84,14 @@ pub fn wake_jobs() {
 pub fn wake_jobs_of_providers() {
     let paused = [Cause::Breaker, Cause::Quota, Cause::Credentials].map(Cause::words);
     let none = [provider::ALL_DISABLED, provider::NONE_CONFIGURED, OWED_BY_DISABLED, STILL_PENDING];
-    wake_waiting(&[&[OVER_BUDGET, WITHOUT_PRICE][..], &paused[..], &none[..]].concat());
+    wake_waiting(&[&[OVER_BUDGET, WITHOUT_PRICE][..], &paused[..], &none[..]].concat(), true);
 }
 
-fn wake_waiting(reasons: &[&str]) {
+fn wake_waiting(reasons: &[&str], all_providers: bool) {
     if !layout::available() {
         return;
     }
-    for role in job_history::wake(reasons) {
+    for role in job_history::wake(reasons, all_providers) {
         enqueue::note(role);
         transaction::mark_called();
     }
@@ -271,7 +271,7 @@ fn least_of_a_request(provider: &LoadedProvider, currency: Currency) -> Option<A
     let price = config.price().filter(|price| price.currency == currency)?;
     let beside = match Purpose::of(config, &Inquiry::new(config.fills()), None) {
         Purpose::HandIn(polls) => polls,
-        Purpose::Ask | Purpose::Fetch | Purpose::KeepFree => 0,
+        Purpose::Ask | Purpose::Fetch | Purpose::KeepFree(_) => 0,
     };
     let logs_in = config.login().is_some() && !login::is_held(provider);
     let beside = price.per_request().times(beside + u64::from(logs_in));
@@ -285,8 +285,8 @@ fn standing(budget: &Budget, now: i64) -> Standing {
     let (windows, lost) = match budgets::windows(&key) {
         Some(windows) => (windows, Amount::ZERO),
         None => {
-            let (windows, _, lost) = spend::load(&key, now);
-            (windows, lost)
+            let known = spend::load(&key, now);
+            (known.windows, known.left)
         }
     };
     let spent = windows.used(budget.period, now);

@@ -107,7 +107,7 @@ fn add(
         overwrite: request.overwrite,
         progress: Progress::default(),
         priority: priority.unwrap_or(0),
-        after: None,
+        failed: Vec::new(),
     };
     let count = enqueue::add_for_caller(&rest, ids);
     tell_of_pause();

@@ -1,10 +1,10 @@
 //! The queue, as sessions see it: what they add, and whether it is paused.
 
 use crate::pg::provider;
+use crate::pg::sys::clock::now_us;
 use crate::pg::sys::{role, settings};
 use pgrx::pg_sys;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 use uuid::Uuid;
 
 use crate::pg::call::{identity, preconditions};
@@ -19,9 +19,10 @@ use crate::pg::table::Binding;
 use leadlex_domain::batch::BatchResult;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::job::FailedProvider;
 use leadlex_domain::paid::PaidFor;
 use leadlex_domain::receipt;
-use leadlex_domain::waterfall::Pending;
+use leadlex_domain::waterfall::Failures;
 
 /// Why no job of the caller's is begun, if none is.
 ///
@@ -67,8 +68,8 @@ pub struct Rest<'a> {
     pub progress: Progress,
     /// The lower, the earlier begun.
     pub priority: i32,
-    /// How long from now the first attempt is not to be made.
-    pub after: Option<Duration>,
+    /// Providers that failed in the call that it goes on with.
+    pub failed: Vec<FailedProvider>,
 }
 
 /// For the caller, who may enrich: on its key or grant, which is looked at again when the jobs run.
@@ -95,7 +96,7 @@ fn add_as_caller(rest: &Rest<'_>, contact_ids: Vec<String>, paid_for: Option<&Pa
         paid_for,
         priority: rest.priority,
         settings: rest.progress.admitted.then(settings::of_a_call),
-        after: rest.after,
+        failed: rest.failed.clone(),
     };
     add(&job, role, contact_ids)
 }
@@ -108,8 +109,8 @@ pub struct Left {
     id: String,
     /// If a credit was charged for it: for whom.
     paid_for: Option<String>,
-    /// Where it would be handed in anew: not before that.
-    after: Option<Duration>,
+    /// Who failed beside it, and how long each wants to be left alone.
+    failed: Failures,
 }
 
 /// What comes later of contacts that have the same in common, as a job that goes on.
@@ -117,14 +118,14 @@ pub struct Going {
     pub progress: Progress,
     pub ids: Vec<String>,
     pub paid_for: Option<Paid>,
-    pub after: Option<Duration>,
+    pub failed: Vec<FailedProvider>,
 }
 
 impl Left {
     /// What this line leaves; `None`: nothing comes later.
     pub fn of(binding: &Binding, line: &BatchResult) -> Option<Left> {
         let (contact, charged) = line.rest()?;
-        Some(Left::of_contact(binding, contact, charged.then(|| line.position.clone()), line.pending))
+        Some(Left::of_contact(binding, contact, charged.then(|| line.position.clone()), &line.failed))
     }
 
     /// The same of a contact as it is by now. `charged`: a credit was, with what is to be kept of the position, see
@@ -133,31 +134,26 @@ impl Left {
         binding: &Binding,
         contact: &Contact,
         charged: Option<Option<String>>,
-        pending: Option<Pending>,
+        failed: &[(String, Option<u64>)],
     ) -> Left {
         let paid = charged.map(|position| paid_for(binding, contact).at(position));
-        // What is owed is asked for, and only when it is time.
-        let anew = pending.filter(|pending| !pending.owed).and_then(|pending| pending.retry_after_s);
-        Left {
-            id: contact.id.clone(),
-            paid_for: paid.map(|paid| paid.to_text()),
-            after: anew.map(Duration::from_secs),
-        }
+        Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()), failed: failed.to_vec() }
     }
 
-    /// Those that were not charged, and those that were; of both what is owed, and what has to be handed in anew: that is not done
-    /// before each of them may be.
+    /// Those that were not charged, and those that were; of both, those at which the same providers failed. These are asked again when
+    /// it is time.
     pub fn jobs(some: Vec<Left>) -> Vec<Going> {
-        let mut jobs: BTreeMap<(bool, bool), Vec<Left>> = BTreeMap::new();
+        let mut jobs: BTreeMap<_, Vec<Left>> = BTreeMap::new();
         for left in some {
-            jobs.entry((left.paid_for.is_some(), left.after.is_some())).or_default().push(left);
+            jobs.entry((left.paid_for.is_some(), left.failed.clone())).or_default().push(left);
         }
-        let going = |((charged, _), some): ((bool, bool), Vec<Left>)| {
+        let policy = settings::job_policy();
+        let going = |((charged, failed), some): ((bool, Failures), Vec<Left>)| {
             let ids = some.iter().map(|left| left.id.clone()).collect();
-            let after = some.iter().filter_map(|left| left.after).max();
             let paid: Paid = some.into_iter().filter_map(|left| Some((left.id, left.paid_for?))).collect();
             let progress = Progress { admitted: true, charged };
-            Going { progress, ids, paid_for: charged.then_some(paid), after }
+            let failed = policy.failed(&[], &failed, now_us(), 1.0);
+            Going { progress, ids, paid_for: charged.then_some(paid), failed }
         };
         jobs.into_iter().map(going).collect()
     }
@@ -181,8 +177,8 @@ pub fn add_pending(rest: &Rest<'_>, contacts: Vec<Left>) -> bool {
         );
         return false;
     }
-    for Going { progress, ids, paid_for, after } in Left::jobs(contacts) {
-        add_as_caller(&Rest { progress, after, ..*rest }, ids, paid_for.as_ref());
+    for Going { progress, ids, paid_for, failed } in Left::jobs(contacts) {
+        add_as_caller(&Rest { progress, failed, ..*rest }, ids, paid_for.as_ref());
     }
     true
 }
@@ -194,7 +190,7 @@ pub fn add_for_owner(
     workspace: Uuid,
     fields: FieldSet,
     contact_ids: Vec<String>,
-    (progress, paid_for, after): (Progress, Option<&Paid>, Option<Duration>),
+    (progress, paid_for, failed): (Progress, Option<&Paid>, Vec<FailedProvider>),
 ) {
     let name = role::name_of(role);
     let job = Job {
@@ -209,7 +205,7 @@ pub fn add_for_owner(
         paid_for,
         priority: 0,
         settings: progress.admitted.then(settings::of_a_call),
-        after,
+        failed,
     };
     add(&job, role, contact_ids);
 }

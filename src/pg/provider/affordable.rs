@@ -26,7 +26,7 @@ pub fn refusal(
     }
     let polls = match Purpose::of(config, next, None) {
         Purpose::HandIn(polls) => polls,
-        Purpose::Ask | Purpose::Fetch | Purpose::KeepFree => 0,
+        Purpose::Ask | Purpose::Fetch | Purpose::KeepFree(_) => 0,
     };
     let logs_in = config.login().is_some() && !login::is_held(provider);
     let fields = config.maps_of(next.wanted());
@@ -46,5 +46,5 @@ pub fn refusal(
 
 fn windows_of(budget: &Budget, now: i64) -> Windows {
     let key = sum_of(budget);
-    budgets::windows(&key).unwrap_or_else(|| spend::load(&key, now).0)
+    budgets::windows(&key).unwrap_or_else(|| spend::load(&key, now).windows)
 }

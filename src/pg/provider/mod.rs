@@ -9,6 +9,7 @@ mod bulk;
 mod bulk_answer;
 mod flight;
 pub mod health;
+mod kept_free;
 mod lateness;
 pub mod login;
 pub mod owed;
@@ -53,9 +54,12 @@ pub use ask::{ask, passed_over, prepare_logged_in};
 pub use asker::{Asker, Limit, NotYet, Refused};
 pub use bulk::{Guest, Outcome, Sitting, ask_together, prepare_for_all, shared_by};
 pub use flight::{Flight, Landed};
+pub use kept_free::Owed;
 pub use past::{Past, Sought, kept_under, listed, pasts, person, person_in_row};
 pub use rejections::{Rejected, note_rejections};
-pub use sending::{Ready, admit_in_time, can_be_sent, dropped, prepare, present_identity, send, time_for};
+pub use sending::{
+    Prepared, Ready, admit_in_time, can_be_sent, dropped, prepare, present_identity, send, time_for,
+};
 pub use throttle::{Queued, give_up, latest};
 pub use turn::{Awaited, asked_to_wait, wait_for};
 pub use under_way::Later;

@@ -87,8 +87,9 @@ pub enum Purpose {
     HandIn(u64),
     /// To ask for what was handed in, or for more about what was answered by then, or to log in.
     Fetch,
-    /// None is sent: what the answer can cost is kept free beside the requests that bring it, as no ticket does that.
-    KeepFree,
+    /// None is sent: what the answer can cost is kept free beside the requests that bring it, as no ticket does that, and so many polls
+    /// at most.
+    KeepFree(u64),
 }
 
 impl Purpose {
@@ -320,11 +321,11 @@ fn attempt(
     };
     // What was handed in is kept free already.
     let open = most_of_answer.minus(spender.held);
-    let is_request = spender.purpose != Purpose::KeepFree;
+    let is_request = !matches!(spender.purpose, Purpose::KeepFree(_));
     let requests = u64::from(is_request) + u64::from(spender.logs_in);
     let most = price.map(|price| price.per_request().times(requests).plus(open));
     let polls = match (spender.purpose, price) {
-        (Purpose::HandIn(polls), Some(price)) => price.per_request().times(polls),
+        (Purpose::HandIn(polls) | Purpose::KeepFree(polls), Some(price)) => price.per_request().times(polls),
         _ => Amount::ZERO,
     };
     let limits: Vec<Limit> = budgets.iter().copied().map(limit).collect();
@@ -403,13 +404,13 @@ pub fn load(key: &SumKey) -> bool {
         Load::Mine => {
             // Where it fails, others may try.
             let reading = Reading(key);
-            let (windows, reported, left) = spend::load(key, clock::now());
-            match left == Amount::ZERO {
-                true => budgets::loaded(key, windows, reported),
-                false => budgets::want_left_booked(key.database),
+            let known = spend::load(key, clock::now());
+            match known.any_left {
+                false => budgets::loaded(key, known.windows, known.reported),
+                true => budgets::want_left_booked(key.database),
             }
             drop(reading);
-            left == Amount::ZERO
+            !known.any_left
         }
     }
 }

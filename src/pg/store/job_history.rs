@@ -13,7 +13,8 @@ use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg};
 static RETRY: Statement = Statement::new(
     "WITH again AS (
          UPDATE leadlex.job_set AS j
-         SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL, others_at = NULL,
+         SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL,
+             failed_providers = NULL,
              -- What was given up before is asked anew.
              created_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'dead' THEN pg_catalog.clock_timestamp() ELSE j.created_at END
          WHERE j.state OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR j.workspace_id OPERATOR(pg_catalog.=) $2)
@@ -49,22 +50,24 @@ pub fn retry(
 static WAKE: Statement = Statement::new(
     "WITH again AS (
          UPDATE leadlex.job_set AS j
-         SET next_attempt_at = pg_catalog.clock_timestamp()
+         SET next_attempt_at = pg_catalog.clock_timestamp(), failed_providers = CASE WHEN NOT $2 THEN j.failed_providers END
          WHERE j.state OPERATOR(pg_catalog.=) 'queued' AND j.next_attempt_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-           AND EXISTS (SELECT FROM pg_catalog.unnest($1) AS w(words)
-                       WHERE pg_catalog.strpos(j.last_error, w.words) OPERATOR(pg_catalog.>) 0)
+           AND ($2 AND j.failed_providers IS NOT NULL
+                OR EXISTS (SELECT FROM pg_catalog.unnest($1) AS w(words)
+                           WHERE pg_catalog.strpos(j.last_error, w.words) OPERATOR(pg_catalog.>) 0))
          RETURNING j.role)
      SELECT DISTINCT r.oid::pg_catalog.int8
      FROM again AS a JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role",
 );
 
-/// Jobs that wait for one of these reasons, as they were told, are tried again at once: of which roles.
+/// Jobs that wait for one of these reasons, as they were told, are tried again at once: of which roles. `all_providers`: providers that
+/// failed beside an owed answer are asked again, too.
 ///
 /// Raises 40001: a job has changed since the transaction's one snapshot.
-pub fn wake(reasons: &[&str]) -> Vec<pg_sys::Oid> {
+pub fn wake(reasons: &[&str], all_providers: bool) -> Vec<pg_sys::Oid> {
     let reasons: Vec<String> = reasons.iter().map(|reason| (*reason).to_owned()).collect();
     let role = |row: &Row| pg_sys::Oid::from(number(row, 0) as u32);
-    as_owner(|| WAKE.query(View::Serialized, &[arg(reasons)])).iter().map(role).collect()
+    as_owner(|| WAKE.query(View::Serialized, &[arg(reasons), arg(all_providers)])).iter().map(role).collect()
 }
 
 // The test of a boolean keeps other indexes from being chosen.

@@ -7,10 +7,10 @@ use uuid::Uuid;
 use crate::pg::installation::as_owner;
 use crate::pg::store::events;
 use crate::pg::store::job_marks::marks_at_once;
-use crate::pg::store::jobs::{Progress, Set, Ticket, ids, some_texts_arg};
+use crate::pg::store::jobs::{self, Progress, Set, Ticket, ids, some_texts_arg};
 use crate::pg::sys::row::pg;
 use crate::pg::sys::spi::{Arg, Statement, View, arg, texts_arg};
-use leadlex_domain::job::FOR_EVER_S;
+use leadlex_domain::job::FailedProvider;
 
 /// What becomes of some contacts of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,30 +25,8 @@ pub struct State {
     pub progress: Progress,
     /// What was done before does not count any more.
     pub anew: bool,
-    /// While an answer is owed: when providers may be asked that owe none.
-    pub others: Others,
-}
-
-/// When providers may be asked again that failed beside one that owes an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Others {
-    /// As it was said before.
-    #[default]
-    AsBefore,
-    After(Duration),
-    /// They have failed too often.
-    NotAnyMore,
-}
-
-impl Others {
-    /// Seconds from now; NULL: as before.
-    fn seconds(self) -> Option<f64> {
-        match self {
-            Others::AsBefore => None,
-            Others::After(time) => Some(time.as_secs_f64()),
-            Others::NotAnyMore => Some(FOR_EVER_S as f64),
-        }
-    }
+    /// While an answer is owed: the providers that failed beside it; `None`: as before.
+    pub failed: Option<Vec<FailedProvider>>,
 }
 
 static CHANGE: Statement = Statement::new(
@@ -58,24 +36,20 @@ static CHANGE: Statement = Statement::new(
          finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7,
          admitted = j.admitted AND NOT $10 OR $8, charged = j.charged AND NOT $10 OR $9,
          paid_for = CASE WHEN NOT $10 THEN coalesce($11, j.paid_for) END,
-         others_at = CASE WHEN $10 THEN NULL
-                          WHEN $12 IS NULL THEN j.others_at
-                          ELSE pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($12 OPERATOR(pg_catalog.*) interval '1 second') END
+         failed_providers = CASE WHEN NOT $10 THEN coalesce($12::pg_catalog.jsonb, j.failed_providers) END
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)",
 );
 /// Copies a set with some of its contacts: each column of leadlex.job_set stands here.
 static COPY_TO_PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
-         created_at, started_at, home, marks, admitted, charged, paid_for, priority, settings, others_at)
+         created_at, started_at, home, marks, admitted, charged, paid_for, priority, settings, failed_providers)
      SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $13, pg_catalog.cardinality($14), $14, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3, $4, $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
             CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $15,
             j.admitted AND NOT $10 OR $8, j.charged AND NOT $10 OR $9, CASE WHEN NOT $10 THEN $11 END, j.priority,
-            j.settings, CASE WHEN $10 THEN NULL
-                             WHEN $12 IS NULL THEN j.others_at
-                             ELSE pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($12 OPERATOR(pg_catalog.*) interval '1 second') END
+            j.settings, CASE WHEN NOT $10 THEN coalesce($12::pg_catalog.jsonb, j.failed_providers) END
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
@@ -97,7 +71,7 @@ fn state_args(workspace: Uuid, ids: Arg, state: &State, paid_for: Option<&[Strin
         arg(state.progress.charged),
         arg(state.anew),
         some_texts_arg(paid_for),
-        arg(state.others.seconds()),
+        jobs::failed_arg(state.failed.as_deref()),
     ]
 }
 

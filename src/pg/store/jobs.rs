@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pgrx::pg_sys;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::pg::installation::as_owner;
@@ -14,6 +15,7 @@ use crate::pg::sys::clock::now_us;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
 use leadlex_domain::fields::FieldSet;
+use leadlex_domain::job::FailedProvider;
 
 /// Why a job's role may act for its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +64,8 @@ pub struct Job<'a> {
     /// Of what goes on with a call: how that call asked, see [`settings::of_a_call`](crate::pg::sys::settings::of_a_call).
     /// `None`: as the settings of the role say.
     pub settings: Option<Vec<String>>,
-    /// How long from now the first attempt is not to be made, if the vendor has said so.
-    pub after: Option<Duration>,
+    /// Providers that failed in the call that it goes on with.
+    pub failed: Vec<FailedProvider>,
 }
 
 /// What was done for the contacts of a job before.
@@ -94,10 +96,10 @@ const CONTACTS: usize = 500;
 static ADD: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, home, marks, admitted, charged, paid_for, priority, settings, created_at,
-         next_attempt_at)
+         failed_providers)
      VALUES ($1, $2, $2, pg_catalog.cardinality($3), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
              CASE WHEN $13 THEN pg_catalog.statement_timestamp() ELSE pg_catalog.clock_timestamp() END,
-             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($18 OPERATOR(pg_catalog.*) interval '1 second'))",
+             $18::pg_catalog.jsonb)",
 );
 
 /// Queues contacts, each once. What would divide them in SQL takes longer than these statements do.
@@ -123,11 +125,16 @@ pub fn add(job: &Job, contact_ids: &[String]) {
                 some_texts_arg(job.paid(ids).as_deref()),
                 arg(job.priority),
                 some_texts_arg(job.settings.as_deref()),
-                arg(job.after.unwrap_or_default().as_secs_f64()),
+                failed_arg((!job.failed.is_empty()).then_some(&job.failed[..])),
             ]);
             pgrx::check_for_interrupts!();
         }
     });
+}
+
+/// As JSON, or NULL.
+pub(super) fn failed_arg(some: Option<&[FailedProvider]>) -> Arg {
+    arg(some.map(|some| json!(some).to_string()))
 }
 
 /// An array, or NULL.
@@ -256,8 +263,8 @@ pub struct Set {
     pub settings: Option<Vec<String>>,
     /// In epoch microseconds.
     pub queued_at: i64,
-    /// The same, before which no provider is to be asked that owes no answer, if one has failed; [`i64::MAX`]: none any more.
-    pub others_at: Option<i64>,
+    /// While an answer is owed: providers that failed beside it.
+    pub failed: Vec<FailedProvider>,
 }
 
 static LOCK: Statement = Statement::new(
@@ -265,7 +272,7 @@ static LOCK: Statement = Statement::new(
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
             (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(j.paid_for),
             j.priority, pg_catalog.to_json(j.settings),
-            (EXTRACT(epoch FROM j.others_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8
+            j.failed_providers::pg_catalog.text
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -296,7 +303,7 @@ fn set(first: Ticket, row: &Row) -> Set {
         queued_at: number(row, 11),
         priority: number(row, 13) as i32,
         settings: optional(row, 14).and_then(|json| serde_json::from_str(&json).ok()),
-        others_at: optional(row, 15).and_then(|text| text.parse().ok()),
+        failed: optional(row, 15).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
     }
 }
 

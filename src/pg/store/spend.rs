@@ -111,7 +111,11 @@ static LOAD: Statement = Statement::new(
                       WHERE r.currency OPERATOR(pg_catalog.=) $1 AND r.provider OPERATOR(pg_catalog.=) $2), 0),
             coalesce((SELECT pg_catalog.sum(l.amount) FROM leadlex.spend_lease AS l
                       WHERE l.life OPERATOR(pg_catalog.<>) $6), 0),
-            coalesce(h.amount, 0), coalesce(h.polls, 0)
+            coalesce(h.amount, 0), coalesce(h.polls, 0),
+            coalesce((SELECT pg_catalog.sum(l.amount) FROM leadlex.spend_lease AS l
+                      WHERE l.life OPERATOR(pg_catalog.<>) $6 AND l.currency OPERATOR(pg_catalog.=) $1
+                        AND ($2 OPERATOR(pg_catalog.=) '' OR l.provider OPERATOR(pg_catalog.=) $2)
+                        AND ($3 OPERATOR(pg_catalog.=) 'ffffffff-ffff-ffff-ffff-ffffffffffff' OR l.workspace_id OPERATOR(pg_catalog.=) $3)), 0)
      FROM (VALUES ('day', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $4),
                   ('month', pg_catalog.date '1970-01-01' OPERATOR(pg_catalog.+) $5),
                   ('total', pg_catalog.date '1970-01-01')) AS p(period, starts)
@@ -122,9 +126,19 @@ static LOAD: Statement = Statement::new(
      ORDER BY p.period USING OPERATOR(pg_catalog.<)",
 );
 
-/// A sum as the tables have it at `now`, the most credits that an answer of the provider has reported, and what a crash has
-/// left of leases that is not booked yet: before that is done, nothing may be spent.
-pub fn load(key: &SumKey, now: i64) -> (Windows, Amount, Amount) {
+/// A sum as the tables have it.
+pub struct Known {
+    pub windows: Windows,
+    /// The most credits that an answer of the provider has reported.
+    pub reported: Amount,
+    /// What a crash has left of leases and is not booked yet: of this sum, and whether there is any. Before that is done, nothing may be
+    /// spent.
+    pub left: Amount,
+    pub any_left: bool,
+}
+
+/// A sum at `now`.
+pub fn load(key: &SumKey, now: i64) -> Known {
     let args = [
         arg(key.currency.name()),
         arg(key.name()),
@@ -136,7 +150,8 @@ pub fn load(key: &SumKey, now: i64) -> (Windows, Amount, Amount) {
     let rows = as_owner(|| LOAD.query(View::Latest, &args));
     let of = |at: usize| rows.get(at).map_or(Amount::ZERO, |row| amount(row, 0));
     let first = |at| rows.first().map_or(Amount::ZERO, |row| amount(row, at));
-    (Windows::new(now, of(0), of(1), of(2)).holding(first(3), first(4)), first(1), first(2))
+    let windows = Windows::new(now, of(0), of(1), of(2)).holding(first(3), first(4));
+    Known { windows, reported: first(1), left: first(5), any_left: first(2) > Amount::ZERO }
 }
 
 /// A numeric of at most six decimals; nothing where it is NULL.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::pg::store::job_state::{self, Others, State};
+use crate::pg::store::job_state::{self, State};
 use crate::pg::store::jobs::{self, Set, Ticket};
 use crate::pg::sys::settings;
 use crate::pg::worker::job_next::{dead, jitter, state};
@@ -31,7 +31,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
         error,
         progress: jobs::Progress::default(),
         anew: false,
-        others: Others::AsBefore,
+        failed: None,
     };
     let policy = settings::job_policy();
     let count = set.contact_ids.len();
@@ -45,7 +45,10 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
         // May be over next time, so that is waited for, and counts; but nobody dies in company.
         match policy.gives_up(attempts) && !alone {
             true => again(policy.backoff(attempts, None, jitter()), Some(error)),
-            false => state(&policy, attempts, &JobOutcome::Failed { retry_after: None, error }, jitter()),
+            false => {
+                let failed = JobOutcome::Failed { retry_after: None, error };
+                state(&policy, attempts, (&failed, &[]), jitter())
+            }
         }
     } else if alone {
         dead(attempts, error)
@@ -73,7 +76,7 @@ pub fn halve(ticket: Ticket, why: &str) {
         error,
         progress,
         anew: false,
-        others: Others::AsBefore,
+        failed: None,
     };
     for set in jobs::lock(&[ticket]) {
         let all: Vec<usize> = (0..set.contact_ids.len()).collect();

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::pg::store::job_state::{Others, State};
+use crate::pg::store::job_state::State;
 use crate::pg::store::jobs;
+use crate::pg::sys::clock::now_us;
 use leadlex_domain::batch::Status;
-use leadlex_domain::job::{JobOutcome, Policy};
+use leadlex_domain::job::{FailedProvider, JobOutcome, Policy};
 
 /// A number from 0 to 1.
 pub fn jitter() -> f64 {
@@ -25,12 +26,17 @@ pub fn dead(attempts: u32, error: String) -> State {
         error: Some(error),
         progress,
         anew: false,
-        others: Others::AsBefore,
+        failed: None,
     }
 }
 
-/// What a fate after so many attempts means.
-pub fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> State {
+/// What a fate after so many attempts means. `known`: providers that failed before beside an owed answer.
+pub fn state(
+    policy: &Policy,
+    attempts: u32,
+    (fate, known): (&JobOutcome, &[FailedProvider]),
+    jitter: f64,
+) -> State {
     let progress = jobs::Progress::default();
     let queued = |attempts, after, error| State {
         name: "queued",
@@ -40,7 +46,7 @@ pub fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> 
         error,
         progress,
         anew: false,
-        others: Others::AsBefore,
+        failed: None,
     };
     match fate {
         JobOutcome::Done(outcome) => State {
@@ -51,23 +57,17 @@ pub fn state(policy: &Policy, attempts: u32, fate: &JobOutcome, jitter: f64) -> 
             error: None,
             progress,
             anew: false,
-            others: Others::AsBefore,
+            failed: None,
         },
         JobOutcome::NoMatch(why) => {
             let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
-            let others = Others::AsBefore;
-            State { name: "done", outcome, attempts, after: None, error, progress, anew: false, others }
+            State { name: "done", outcome, attempts, after: None, error, progress, anew: false, failed: None }
         }
-        JobOutcome::Pending { after, charged, others_failed, error } => {
+        JobOutcome::Pending { after, charged, failed, error } => {
             let progress = jobs::Progress { admitted: true, charged: *charged };
-            let others = match others_failed {
-                false => Others::AsBefore,
-                true if policy.gives_up(attempts) => Others::NotAnyMore,
-                true => Others::After(policy.backoff(attempts, None, jitter)),
-            };
-            let attempts = if *others_failed { attempts } else { attempts - 1 };
-            let pending = queued(attempts, policy.turn(*after, jitter), Some(error.clone()));
-            State { progress, others, ..pending }
+            let failed = (!failed.is_empty()).then(|| policy.failed(known, failed, now_us(), jitter));
+            let pending = queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone()));
+            State { progress, failed, ..pending }
         }
         JobOutcome::Anew => State { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
         JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),

@@ -11,6 +11,7 @@ use crate::pg::worker::job_owed::Ends;
 use leadlex_domain::sqlstate;
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
@@ -95,7 +96,8 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     let policy = settings::job_policy();
     // One throw for all, so that those that share their fate stay together.
     let jitter = jitter();
-    let states: Vec<State> = fates.iter().map(|fate| state(&policy, attempts, fate, jitter)).collect();
+    let known = sets.iter().flat_map(|set| set.contact_ids.iter().map(|_| &set.failed[..]));
+    let states = fates.iter().zip(known).map(|of| state(&policy, attempts, of, jitter)).collect::<Vec<_>>();
     fold(&sets, &states);
     settle(note_paid(sets, paid_for), states);
     closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
@@ -195,7 +197,7 @@ fn job<'a>(set: &'a Set, role: &'a str) -> Job<'a> {
         paid_for: None,
         priority: set.priority,
         settings: set.settings.clone(),
-        after: None,
+        failed: Vec::new(),
     }
 }
 
@@ -311,7 +313,7 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
     // Time enough is left to write what was begun last: else nothing of a set would ever be done within a short limit.
     let until = Some(Instant::now() + LONGEST.min(limit.length / 2));
     let since = sets.iter().flat_map(|set| vec![set.queued_at; set.contact_ids.len()]).collect();
-    let others_at = sets.iter().flat_map(|set| vec![set.others_at; set.contact_ids.len()]).collect();
+    let failed = sets.iter().flat_map(|set| vec![Rc::from(&set.failed[..]); set.contact_ids.len()]).collect();
     let paid_for = sets.iter().flat_map(|set| {
         let mut known = set.paid_for.clone();
         known.resize(set.contact_ids.len(), String::new());
@@ -321,7 +323,7 @@ fn enrich(sets: &[&Set], caller: Caller, limit: Limit) -> Vec<(JobOutcome, Optio
         since,
         admitted: set.progress.admitted,
         charged: set.progress.charged,
-        others_at,
+        failed,
         paid_for: paid_for.collect(),
     };
     let call = Call {

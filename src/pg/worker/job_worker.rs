@@ -273,7 +273,7 @@ fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
             error: Some(interrupted.to_owned()),
             progress: jobs::Progress::default(),
             anew: false,
-            others: job_state::Others::AsBefore,
+            failed: None,
         };
         job_state::change(&[due.ticket], &state);
         return Turn::GivenUp;

@@ -209,6 +209,10 @@ fn what_a_crash_has_left_unknown_counts_as_spent() {
 #[test]
 fn what_a_dump_did_not_see_settled_counts_as_spent_where_it_is_restored() {
     let world = world(40, a_match(0.25));
+    let mut unused = world.provider.config("/unused");
+    unused["price"] = json!({"currency": "USD", "per_match": 0.25});
+    world.add_provider("unused", &unused);
+    world.run("SELECT leadlex.enable_provider('unused', false), leadlex.set_budget('unused', 'total', 1.00)");
     world.run("SELECT leadlex.set_budget('main', 'total', 10.00)");
     let mut caller = world.caller();
     enrich(&mut caller, 1).unwrap();
@@ -230,11 +234,13 @@ fn what_a_dump_did_not_see_settled_counts_as_spent_where_it_is_restored() {
     // A copy that is not used is not written to.
     let lease = "SELECT count(*)::text FROM leadlex.spend_lease";
     assert_eq!(text(&mut owner, lease), "1");
+    let of_other = "SELECT used::text FROM leadlex.budget WHERE provider = 'unused'";
+    assert_eq!(text(&mut owner, of_other), "0", "what others have leased is none of it");
     owner.execute("SELECT leadlex.alter_provider('main', secret => $1)", &[&SECRET]).unwrap();
     world.provider.on(PATH, |_| Behaviour::json(200, only_phone("+12025550123")));
     let mut caller = world.cluster.connect_as("restored", "caller");
     enrich(&mut caller, 3).unwrap();
     // What was on its way, and what was leased besides: a tenth of the budget at most.
-    let used = "SELECT (used BETWEEN 0.75 AND 0.75 + 1.00)::text FROM leadlex.budget";
+    let used = "SELECT (used BETWEEN 0.75 AND 0.75 + 1.00)::text FROM leadlex.budget WHERE provider = 'main'";
     assert_eq!(text(&mut owner, used), "true", "{}", text(&mut owner, super::SPEND));
 }

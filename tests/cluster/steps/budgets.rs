@@ -77,6 +77,23 @@ fn what_a_check_hands_in_counts_as_spent_unless_it_is_answered() {
     assert_eq!((refused.as_str(), slow.submissions()), ("budget", 3));
 }
 
+/// Its answer comes all the same, and is booked then.
+#[test]
+fn a_check_that_is_cancelled_during_a_poll_is_booked_once() {
+    let (world, slow) = world(3, Ready::AfterPolls(0), "1.00");
+    world.cluster.set("leadlex.total_timeout", "15s");
+    let vendor = slow.clone();
+    world.provider.on(POLL, move |request| {
+        vendor.poll(request.param("id").unwrap_or_default()).after(Duration::from_millis(1_500))
+    });
+    let mut hasty = world.owner();
+    hasty.batch_execute("SET statement_timeout = '1800ms'").unwrap();
+    let check = "SELECT leadlex.check_provider('main', '{\"email\": \"person1@acme.example\"}')";
+    assert_eq!(fails(hasty.query_one(check, &[])).sqlstate, "57014");
+    spent_is(&world, "0.28 0");
+    assert_eq!(budget(&world), "0.28 0.72");
+}
+
 #[test]
 fn what_is_handed_in_is_kept_free_until_it_is_answered() {
     let (world, slow) = world(10, Ready::AfterPolls(0), "1.00");

@@ -289,22 +289,3 @@ fn a_charged_rest_goes_on_once_the_account_is_in_order() {
     wait_for_the_phone(&world, 1);
     assert_eq!((slow.submissions(), credits(&mut caller)), (1, Some(9)));
 }
-
-/// With other requests nobody owes what is left: the same provider is asked for it anew.
-#[test]
-fn what_is_left_under_first_match_is_handed_in_anew_where_the_requests_are_others() {
-    let more = json!({"poll_every_s": 3, "when_pending": "next"});
-    let (world, slow, mut caller) = failing_once(more, in_trouble);
-    caller
-        .batch_execute("SET leadlex.waterfall = 'first_match'; SET leadlex.when_pending = 'queue'")
-        .unwrap();
-    assert_eq!(both(&mut caller)["pending"], true);
-    let fast = world.provider.count_of(FAST);
-    let mut changed = super::vendor::config(&world.provider, json!({}));
-    changed["steps"][0]["request"]["headers"]["X-Client"] = json!("crm");
-    let steps = json!({"steps": changed["steps"]});
-    world.owner().execute("SELECT leadlex.alter_provider('main', config => $1)", &[&steps]).unwrap();
-    wait_for_the_phone(&world, 1);
-    assert_eq!((slow.submissions(), world.provider.count_of(FAST)), (2, fast));
-    assert_eq!(credits(&mut caller), Some(9));
-}

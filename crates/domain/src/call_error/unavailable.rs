@@ -93,7 +93,9 @@ impl Failure {
     /// Whether each provider that failed was asked for its answer as long as its `poll_for_s` says.
     pub fn is_given_up(&self) -> bool {
         let providers = self.more.get("providers").and_then(Value::as_array);
-        providers.is_some_and(|all| all.iter().all(|entry| is_over(entry) || entry["reason"] == "no_match"))
+        providers.is_some_and(|all| {
+            all.iter().any(is_over) && all.iter().all(|entry| is_over(entry) || entry["reason"] == "no_match")
+        })
     }
 
     /// No request is sent, as an administrator has said.

@@ -21,7 +21,7 @@ use crate::hash::Hash;
 use crate::merge;
 use crate::position::Post;
 use crate::rate::Window;
-use crate::waterfall::{Gathered, Mode, Pending, ProviderOutcome, Waterfall};
+use crate::waterfall::{Failures, Gathered, Mode, Pending, ProviderOutcome, Waterfall};
 
 pub use outcome::{Outcome, Raised, Stored, Written};
 pub use request::{Enrichment, Request, Source};
@@ -147,6 +147,7 @@ pub struct Steps {
     reserved: bool,
     gathered: Option<Gathered>,
     pending: Option<Pending>,
+    failed: Failures,
     written: Option<Written>,
     updated: FieldSet,
     /// When providers answered last.
@@ -179,6 +180,7 @@ impl Steps {
             reserved: false,
             gathered: None,
             pending: None,
+            failed: Vec::new(),
             written: None,
             updated: FieldSet::EMPTY,
             answered: None,
@@ -452,7 +454,7 @@ impl Steps {
 
     fn gather(&mut self) -> Step {
         let Request { mode, min_confidence, .. } = self.request;
-        self.pending = self.waterfall.pending();
+        (self.pending, self.failed) = (self.waterfall.pending(), self.waterfall.failed());
         self.answered = self.waterfall.answered();
         let empty = Waterfall::new(mode, min_confidence, FieldSet::EMPTY);
         match std::mem::replace(&mut self.waterfall, empty).result() {

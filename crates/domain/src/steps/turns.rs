@@ -11,6 +11,11 @@ impl Steps {
         self.pending
     }
 
+    /// Where something comes later: see [`crate::waterfall::Waterfall::failed`].
+    pub fn failed(&self) -> &[(String, Option<u64>)] {
+        &self.failed
+    }
+
     /// The providers that have said something of the contact, or failed at it.
     pub fn heard(&self) -> &[usize] {
         &self.heard

@@ -6,7 +6,7 @@
 pub mod kept;
 
 use crate::pg::call::enqueue;
-use crate::pg::call::enqueue::{Going, Left};
+use crate::pg::call::enqueue::Left;
 use crate::pg::call::refilling;
 use crate::pg::provider::shared_values::Crowd;
 use leadlex_domain::sqlstate;
@@ -37,6 +37,7 @@ use crate::pg::table::Binding;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{BatchResult, Status};
 use leadlex_domain::fields::{Field, FieldSet};
+use leadlex_domain::job::FailedProvider;
 
 super::version_one!(pg_finfo_leadlex_enrich_on_insert, pg_finfo_leadlex_enqueue_on_insert);
 
@@ -199,11 +200,12 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         }
         let mut tried = enrich(fired, &binding, workspace, fields, ids.clone());
         let rest = tried.as_mut().map_or_else(|_| Vec::new(), |tried| std::mem::take(&mut tried.rest));
-        for Going { progress, ids, paid_for, after } in Left::jobs(rest) {
-            queue(what, ids, (progress, paid_for.as_ref(), after), way, &mut failed);
+        for going in Left::jobs(rest) {
+            let paid_for = going.paid_for.as_ref();
+            queue(what, going.ids, (going.progress, paid_for, going.failed), way, &mut failed);
         }
         let left = failed.of(&ids, tried.map(|tried| tried.failures));
-        queue(what, left, (Progress::default(), None, None), way, &mut failed);
+        queue(what, left, (Progress::default(), None, Vec::new()), way, &mut failed);
     }
     failed.conclude(None, fired.owner())
 }
@@ -235,7 +237,7 @@ fn queue_for(
             failed.note(ids.len(), why);
             continue;
         }
-        queue(what, ids, (Progress::default(), None, None), Way::Later, &mut failed);
+        queue(what, ids, (Progress::default(), None, Vec::new()), Way::Later, &mut failed);
     }
     failed.conclude(reason.as_ref(), owner)
 }
@@ -408,7 +410,7 @@ fn enrich(
 fn queue(
     (owner, binding, workspace, fields): (pg_sys::Oid, &Binding, Uuid, FieldSet),
     ids: Vec<String>,
-    progress: (Progress, Option<&HashMap<String, String>>, Option<Duration>),
+    progress: (Progress, Option<&HashMap<String, String>>, Vec<FailedProvider>),
     way: Way,
     failed: &mut Failed,
 ) {

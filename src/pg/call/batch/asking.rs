@@ -9,12 +9,10 @@ use crate::pg::limits::{credits, rates};
 use crate::pg::provider;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::{Asked, Asker, Asking, Limit, NotYet};
-use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::{clock, settings};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::job;
-use leadlex_domain::provider::{Fault, FaultKind, Verdict};
+use leadlex_domain::provider::Verdict;
 use leadlex_domain::rate::Window;
 use leadlex_domain::steps::{Event, Step};
 use leadlex_domain::waterfall::{Mode, ProviderOutcome};
@@ -106,7 +104,9 @@ impl Batch<'_> {
                 Step::Recall(at) => self.recall(&mut member, at),
                 Step::Ask(_) if self.leaves_jobs() => return self.leave(member),
                 Step::Ask(at) if self.is_not_owed(&member, at) => Event::NotAsked(ProviderOutcome::Skipped),
-                Step::Ask(at) if self.others_wait(&member, at) => Event::NotAsked(self.not_yet(&member)),
+                Step::Ask(at) if let Some(outcome) = self.waits_its_turn(&member, at) => {
+                    Event::NotAsked(outcome)
+                }
                 Step::Ask(at) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     // What has no time left is told so.
@@ -136,55 +136,21 @@ impl Batch<'_> {
     }
 
     /// Of a job that goes on with a call that was charged, under `first_match`: that call stopped at the first provider with data, so
-    /// what is left is what others owe. Where nobody owes it any more, as their requests are others now, it is handed in anew.
+    /// what is left is what others owe.
     fn is_not_owed(&self, member: &Member, at: usize) -> bool {
         let goes_on = self.visit.as_ref().is_some_and(|visit| visit.charged);
-        if !goes_on || self.request.mode != Mode::FirstMatch {
-            return false;
-        }
-        let known = member.steps.known();
-        let owes = |provider: &LoadedProvider| member.past.ticket(provider.id, &known).is_some();
-        let provider = &self.providers.all[at].1;
-        let may_have_owed = || {
-            provider.ticket_fingerprint.is_some() && !self.providers.all.iter().any(|(_, other)| owes(other))
-        };
-        !owes(provider) && !may_have_owed()
+        goes_on
+            && self.request.mode == Mode::FirstMatch
+            && member.past.ticket(self.providers.all[at].1.id, &member.steps.known()).is_none()
     }
 
-    /// Of a job that waits for an answer that is owed, and beside it this provider has failed: it is asked again as often as if nothing
-    /// were owed.
-    fn others_wait(&self, member: &Member, at: usize) -> bool {
-        let is_owed = || member.past.ticket(self.providers.all[at].1.id, &member.steps.known()).is_some();
-        self.others_at(member).is_some_and(|others_at| others_at > clock::now_us()) && !is_owed()
-    }
-
-    fn others_at(&self, member: &Member) -> Option<i64> {
-        self.visit.as_ref()?.others_at.get(member.claim.position).copied().flatten()
-    }
-
-    fn not_yet(&self, member: &Member) -> ProviderOutcome {
-        let left = self.others_at(member).unwrap_or_default() - clock::now_us();
-        let fault = match u64::try_from(left / 1_000_000)
-            .ok()
-            .filter(|seconds| *seconds < job::FOR_EVER_S / 2)
-        {
-            Some(seconds) => Fault {
-                paused: true,
-                retry_after_s: Some(seconds + 1),
-                ..Fault::new(
-                    FaultKind::ProviderError,
-                    "it failed before, and is asked again later about this contact",
-                )
-            },
-            None => Fault {
-                given_up: true,
-                ..Fault::new(
-                    FaultKind::ProviderError,
-                    "it has failed as often as leadlex.job_max_attempts allows, and is not asked any more",
-                )
-            },
-        };
-        ProviderOutcome::Answered(Verdict::Failed(fault))
+    /// Of a job that waits for an answer that is owed: why this provider, which has failed beside it, is not asked yet.
+    fn waits_its_turn(&self, member: &Member, at: usize) -> Option<ProviderOutcome> {
+        let failed = self.visit.as_ref()?.failed.get(member.claim.position)?;
+        let (name, provider) = &self.providers.all[at];
+        let fault = failed.iter().find(|failed| failed.name == *name)?.fault(clock::now_us())?;
+        let is_owed = member.past.ticket(provider.id, &member.steps.known()).is_some();
+        (!is_owed).then_some(ProviderOutcome::Answered(Verdict::Failed(fault)))
     }
 
     /// What follows from it; the contact, where it goes on at once.

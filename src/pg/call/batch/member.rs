@@ -219,13 +219,14 @@ impl Batch<'_> {
             }
         }
         let pending = steps.pending();
+        let failed = if pending.is_some() { steps.failed().to_vec() } else { Vec::new() };
         let comes = pending.is_some() && matches!(steps.outcome(), Some(Outcome::Enriched { .. }));
         let row = comes.then(|| self.scope().row(steps.contact()));
         let position = row.and_then(|row| steps.position_to_keep(&row));
         let (outcome, contact) = steps.into_outcome();
         let written = matches!(outcome, Outcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
-        let line = BatchResult { position, ..line };
+        let line = BatchResult { position, failed, ..line };
         if let Some(contact) = &line.contact {
             let row = self.scope().row(contact);
             self.outcomes_told.push(outcome::Told::of(&self.binding, row, &contact.id, &line));

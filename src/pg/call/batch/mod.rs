@@ -50,6 +50,7 @@ use leadlex_domain::checks::Checks;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
+use leadlex_domain::job::FailedProvider;
 use leadlex_domain::steps::Request;
 use limited::Limited;
 use lookup::{BatchScope, Providers};
@@ -167,8 +168,8 @@ pub struct Visit {
     pub admitted: bool,
     /// A credit was charged for each.
     pub charged: bool,
-    /// By position, in epoch microseconds: not before that, a provider is asked that owes no answer; [`i64::MAX`]: not at all.
-    pub others_at: Vec<Option<i64>>,
+    /// By position: the providers that failed beside an owed answer.
+    pub failed: Vec<Rc<[FailedProvider]>>,
     /// For whom, by position; where it is not known, for whoever it is.
     pub paid_for: Vec<String>,
 }

@@ -109,9 +109,9 @@ impl SingleCall<'_> {
             overwrite: self.overwrite,
             progress: jobs::Progress::default(),
             priority: 0,
-            after: None,
+            failed: Vec::new(),
         };
-        let left = Left::of_contact(&self.binding, steps.latest(), charged, steps.pending());
+        let left = Left::of_contact(&self.binding, steps.latest(), charged, steps.failed());
         enqueue::add_pending(&rest, vec![left])
     }
 
