@@ -96,7 +96,7 @@ const CALLER: &str = "SELECT leadlex.whoami(), leadlex.credits(), leadlex.my_wor
     SELECT * FROM leadlex.written('public.crm', '{1}');
     SELECT leadlex.revert_enrichment(request_id) FROM leadlex.enrichment LIMIT 1;
     SELECT leadlex.export_contact('{1}'), leadlex.export_row('public.crm', '{4}');
-    SELECT leadlex.forget_contact('{1}'), leadlex.forget_row('public.crm', '{4}', suppress => true);
+    SELECT leadlex.forget_contact('{1}'), leadlex.forget_row('public.crm', '{12}', suppress => true);
     TABLE leadlex.enriched; TABLE leadlex.usage_daily; TABLE leadlex.job; TABLE leadlex.queue; TABLE leadlex.progress; TABLE leadlex.credit_ledger;
     SELECT leadlex.usage_open(), leadlex.usage_unsummed(), leadlex.usage_between('-infinity', 'infinity');
     TABLE leadlex.provider; TABLE leadlex.provider_stats; TABLE leadlex.presets;";

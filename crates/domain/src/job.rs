@@ -61,7 +61,7 @@ impl Policy {
                 true => FailedProvider::NEVER,
                 false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
             };
-            all.push(FailedProvider { name: name.clone(), times, not_before });
+            all.push(FailedProvider { name: name.clone(), times, at: now, not_before });
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -87,6 +87,8 @@ pub struct FailedProvider {
     pub name: String,
     /// How often it has failed.
     pub times: u32,
+    /// When it failed last, in epoch microseconds.
+    pub at: i64,
     /// In epoch microseconds; [`FailedProvider::NEVER`]: it is not asked any more.
     pub not_before: i64,
 }

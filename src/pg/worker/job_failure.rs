@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::pg::store::job_state::{self, State};
 use crate::pg::store::jobs::{self, Set, Ticket};
+use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::job_next::{dead, jitter, state};
 use crate::pg::worker::session::Failed;
@@ -47,7 +48,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
             true => again(policy.backoff(attempts, None, jitter()), Some(error)),
             false => {
                 let failed = JobOutcome::Failed { retry_after: None, error };
-                state(&policy, attempts, (&failed, &[]), jitter())
+                state(&policy, attempts, (&failed, &[]), (now_us(), jitter()))
             }
         }
     } else if alone {

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use crate::pg::store::job_state::State;
 use crate::pg::store::jobs;
-use crate::pg::sys::clock::now_us;
 use leadlex_domain::batch::Status;
 use leadlex_domain::job::{FailedProvider, JobOutcome, Policy};
 
@@ -30,12 +29,13 @@ pub fn dead(attempts: u32, error: String) -> State {
     }
 }
 
-/// What a fate after so many attempts means. `known`: providers that failed before beside an owed answer.
+/// What a fate after so many attempts means. `known`: providers that failed before beside an owed answer. `now`: the same for all, so
+/// that those that share their fate stay together.
 pub fn state(
     policy: &Policy,
     attempts: u32,
     (fate, known): (&JobOutcome, &[FailedProvider]),
-    jitter: f64,
+    (now, jitter): (i64, f64),
 ) -> State {
     let progress = jobs::Progress::default();
     let queued = |attempts, after, error| State {
@@ -65,7 +65,7 @@ pub fn state(
         }
         JobOutcome::Pending { after, charged, failed, error } => {
             let progress = jobs::Progress { admitted: true, charged: *charged };
-            let failed = (!failed.is_empty()).then(|| policy.failed(known, failed, now_us(), jitter));
+            let failed = (!failed.is_empty()).then(|| policy.failed(known, failed, now, jitter));
             let pending = queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone()));
             State { progress, failed, ..pending }
         }

@@ -132,6 +132,37 @@ fn others_are_asked_meanwhile_and_with_a_new_secret_it_is_too() {
     eventually("it is asked again", LONG, || world.provider.count_of(OTHER) == asked + 1);
 }
 
+/// Also one that comes while the job runs.
+#[test]
+fn a_new_secret_counts_from_the_next_visit() {
+    let (world, slow) = failing(Ready::AfterPolls(1_000), &[("leadlex.job_retry_base", "1h")]);
+    let vendor = slow.clone();
+    world.provider.on(POLL, move |request| {
+        vendor.poll(request.param("id").unwrap_or_default()).after(Duration::from_secs(2))
+    });
+    enqueue(&world);
+    eventually("a poll is under way", LONG, || world.provider.count_of(POLL) == 1);
+    let asked = world.provider.count_of(OTHER);
+    world.run("SELECT leadlex.alter_provider('other', secret => 'another')");
+    eventually("it is asked again", LONG, || world.provider.count_of(OTHER) > asked);
+}
+
+#[test]
+fn contacts_that_share_their_fate_share_a_row() {
+    let (world, slow) = failing(Ready::AfterPolls(1), &[("leadlex.job_retry_base", "1h")]);
+    let ids: Vec<uuid::Uuid> = (1..=10).map(contact).collect();
+    world.caller().execute("SELECT leadlex.enqueue($1, '{phone}')", &[&ids]).unwrap();
+    eventually("all have failed there", LONG, || world.provider.count_of(OTHER) == 10);
+    eventually("all wait", LONG, || {
+        world.number("SELECT count(*) FROM leadlex.job_set WHERE failed_providers IS NOT NULL") > 0
+    });
+    assert!(world.number("SELECT count(*) FROM leadlex.job_set") <= 2);
+    eventually("all are there", LONG, || {
+        world.number("SELECT count(*) FROM crm WHERE phone IS NOT NULL") == 10
+    });
+    assert_eq!((slow.submissions(), world.provider.count_of(OTHER)), (10, 10));
+}
+
 #[test]
 fn retry_after_counts_where_it_is_later() {
     let (world, slow) = failing(Ready::AfterPolls(3), &[("leadlex.job_retry_base", "10ms")]);
