@@ -236,8 +236,8 @@ fn one_request(
     }
     let hands_in = hands_in(config, inquiry).is_some();
     let held = owed.as_ref().map_or(Amount::ZERO, |owed| owed.most());
-    let is_poll = owed.is_some() && !hands_in;
-    let purpose = if is_poll { Purpose::Fetch } else { Purpose::Ask };
+    // What is kept for its polls is not in its way.
+    let purpose = if owed.is_some() { Purpose::Fetch } else { Purpose::Ask };
     let spender = Spender { held, ..spender(config, inquiry, purpose) };
     let ready = provider::prepare_logged_in(found, config, (inquiry, person, spender), left, Asker::ByHand);
     let (prepared, login) = sendable(ready, person)?;

@@ -77,6 +77,20 @@ fn what_a_check_hands_in_counts_as_spent_unless_it_is_answered() {
     assert_eq!((refused.as_str(), slow.submissions()), ("budget", 3));
 }
 
+/// What is kept free for its own polls does not refuse it.
+#[test]
+fn a_check_is_asked_where_there_is_room_for_one_poll() {
+    let (world, slow) = world(3, Ready::AfterPolls(0), "0.32");
+    world.cluster.set("leadlex.total_timeout", "15s");
+    let price = r#"{"price": {"currency": "USD", "per_match": 0.28, "per_request": 0.01}}"#;
+    world.run(&format!("SELECT leadlex.alter_provider('main', '{price}')"));
+    let check =
+        "SELECT leadlex.check_provider('main', '{\"email\": \"person1@acme.example\"}') ->> 'outcome'";
+    assert_eq!(text(&world, check), "match");
+    spent_is(&world, "0.3 0");
+    assert_eq!((budget(&world).as_str(), slow.submissions()), ("0.3 0.02", 1));
+}
+
 /// Its answer comes all the same, and is booked then.
 #[test]
 fn a_check_that_is_cancelled_during_a_poll_is_booked_once() {
