@@ -44,13 +44,14 @@ impl Policy {
         }
     }
 
-    /// Of providers that failed beside an owed answer, those known before and those of this visit (see [`JobOutcome::Pending`]).
+    /// Of providers that failed beside an owed answer, those known before and those of this visit (see [`JobOutcome::Pending`]), with the
+    /// `revision` of each.
     pub fn failed(
         &self,
         known: &[FailedProvider],
         failed: &[(String, Option<u64>)],
-        now: i64,
-        jitter: f64,
+        revision: impl Fn(&str) -> String,
+        (now, jitter): (i64, f64),
     ) -> Vec<FailedProvider> {
         let mut all = known.to_vec();
         for (name, retry_after_s) in failed {
@@ -61,7 +62,7 @@ impl Policy {
                 true => FailedProvider::NEVER,
                 false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
             };
-            all.push(FailedProvider { name: name.clone(), times, at: now, not_before });
+            all.push(FailedProvider { name: name.clone(), times, revision: revision(name), not_before });
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -87,8 +88,8 @@ pub struct FailedProvider {
     pub name: String,
     /// How often it has failed.
     pub times: u32,
-    /// When it failed last, in epoch microseconds.
-    pub at: i64,
+    /// As it was described when it failed: another one has not failed.
+    pub revision: String,
     /// In epoch microseconds; [`FailedProvider::NEVER`]: it is not asked any more.
     pub not_before: i64,
 }

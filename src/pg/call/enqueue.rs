@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::pg::call::{identity, preconditions};
 use crate::pg::shared::transaction;
-use crate::pg::store::cache;
+use crate::pg::store::cache::{self, Revisions};
 use crate::pg::store::frozen;
 use crate::pg::store::jobs;
 use crate::pg::store::jobs::{Authority, Job, Progress};
@@ -147,12 +147,12 @@ impl Left {
         for left in some {
             jobs.entry((left.paid_for.is_some(), left.failed.clone())).or_default().push(left);
         }
-        let policy = settings::job_policy();
+        let (policy, revisions) = (settings::job_policy(), Revisions::now());
         let going = |((charged, failed), some): ((bool, Failures), Vec<Left>)| {
             let ids = some.iter().map(|left| left.id.clone()).collect();
             let paid: Paid = some.into_iter().filter_map(|left| Some((left.id, left.paid_for?))).collect();
             let progress = Progress { admitted: true, charged };
-            let failed = policy.failed(&[], &failed, now_us(), 1.0);
+            let failed = policy.failed(&[], &failed, |name| revisions.of(name), (now_us(), 1.0));
             Going { progress, ids, paid_for: charged.then_some(paid), failed }
         };
         jobs.into_iter().map(going).collect()

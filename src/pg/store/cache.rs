@@ -239,3 +239,18 @@ pub fn invalidate(relation: pg_sys::Oid) {
     // SAFETY: the relation exists and is locked by the statement that fired the trigger.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
 }
+
+/// Which description each provider has, by its name.
+#[derive(Default)]
+pub struct Revisions(HashMap<String, String>);
+
+impl Revisions {
+    pub fn now() -> Revisions {
+        Revisions(providers().iter().map(|p| (p.name.clone(), p.revision.clone())).collect())
+    }
+
+    /// Empty: there is none of this name.
+    pub fn of(&self, name: &str) -> String {
+        self.0.get(name).cloned().unwrap_or_default()
+    }
+}

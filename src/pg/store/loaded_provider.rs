@@ -51,13 +51,6 @@ static PROVIDERS: Statement = Statement::new(
      ORDER BY p.priority USING OPERATOR(pg_catalog.<), p.name USING OPERATOR(pg_catalog.<)",
 );
 
-impl LoadedProvider {
-    /// When it was changed last, in epoch microseconds.
-    pub fn changed_at_us(&self) -> i64 {
-        self.revision.parse::<f64>().map_or(0, |seconds| (seconds * 1e6) as i64)
-    }
-}
-
 /// All providers, disabled ones included, by priority and then by name. `known`: of these, those whose rows are the same are not
 /// read again.
 pub fn providers(known: &[Rc<LoadedProvider>]) -> Vec<Rc<LoadedProvider>> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::pg::store::cache::Revisions;
 use crate::pg::store::job_state::{self, State};
 use crate::pg::store::jobs::{self, Set, Ticket};
 use crate::pg::sys::clock::now_us;
@@ -48,7 +49,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
             true => again(policy.backoff(attempts, None, jitter()), Some(error)),
             false => {
                 let failed = JobOutcome::Failed { retry_after: None, error };
-                state(&policy, attempts, (&failed, &[]), (now_us(), jitter()))
+                state(&policy, attempts, (&failed, &[]), &Revisions::default(), (now_us(), jitter()))
             }
         }
     } else if alone {

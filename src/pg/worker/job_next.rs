@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::pg::store::cache::Revisions;
 use crate::pg::store::job_state::State;
 use crate::pg::store::jobs;
 use leadlex_domain::batch::Status;
@@ -35,6 +36,7 @@ pub fn state(
     policy: &Policy,
     attempts: u32,
     (fate, known): (&JobOutcome, &[FailedProvider]),
+    revisions: &Revisions,
     (now, jitter): (i64, f64),
 ) -> State {
     let progress = jobs::Progress::default();
@@ -65,7 +67,8 @@ pub fn state(
         }
         JobOutcome::Pending { after, charged, failed, error } => {
             let progress = jobs::Progress { admitted: true, charged: *charged };
-            let failed = (!failed.is_empty()).then(|| policy.failed(known, failed, now, jitter));
+            let failed = (!failed.is_empty())
+                .then(|| policy.failed(known, failed, |name| revisions.of(name), (now, jitter)));
             let pending = queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone()));
             State { progress, failed, ..pending }
         }

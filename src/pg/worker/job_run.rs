@@ -25,7 +25,7 @@ use crate::pg::shared::job_queues;
 use crate::pg::shared::job_queues::Key;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::progress::Progress;
-use crate::pg::store::cache;
+use crate::pg::store::cache::Revisions;
 use crate::pg::store::job_state::{self, State};
 use crate::pg::store::jobs::{self, Authority, Job, Set, Ticket};
 use crate::pg::store::jobs_waiting;
@@ -76,8 +76,10 @@ pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
 
 fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     let mut sets = jobs::lock(tickets);
-    // Of another description or secret it is not known yet.
-    sets.iter_mut().for_each(|set| set.failed.retain(|failed| !was_changed_since(failed)));
+    // Of another description or secret it is not known yet, and one that comes while they are asked is another, too.
+    let revisions = Revisions::now();
+    let is_same = |failed: &FailedProvider| revisions.of(&failed.name) == failed.revision;
+    sets.iter_mut().for_each(|set| set.failed.retain(is_same));
     // What they share is the same in each.
     let first = sets.first()?;
     let attempts = first.ticket.attempts;
@@ -100,18 +102,14 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     // One throw for all, so that those that share their fate stay together.
     let (now, jitter) = (now_us(), jitter());
     let known = sets.iter().flat_map(|set| set.contact_ids.iter().map(|_| &set.failed[..]));
-    let states =
-        fates.iter().zip(known).map(|of| state(&policy, attempts, of, (now, jitter))).collect::<Vec<_>>();
+    let states = fates
+        .iter()
+        .zip(known)
+        .map(|of| state(&policy, attempts, of, &revisions, (now, jitter)))
+        .collect::<Vec<_>>();
     fold(&sets, &states);
     settle(note_paid(sets, paid_for), states);
     closed(&policy, &fates).map(|wait| now_us() + wait.as_micros() as i64)
-}
-
-/// Whether the provider was altered, enabled or added since it failed.
-fn was_changed_since(failed: &FailedProvider) -> bool {
-    let all = cache::providers();
-    let provider = all.iter().find(|provider| provider.name == failed.name);
-    provider.is_none_or(|provider| provider.changed_at_us() > failed.at)
 }
 
 /// What was charged for another question does not begin anew where a later call has charged for this one, and its rest waits.

@@ -147,6 +147,17 @@ fn a_new_secret_counts_from_the_next_visit() {
     eventually("it is asked again", LONG, || world.provider.count_of(OTHER) > asked);
 }
 
+/// Nor does what fails with the old one hold up the new one.
+#[test]
+fn a_new_secret_counts_that_comes_while_the_old_one_fails() {
+    let (world, _slow) = failing(Ready::AfterPolls(1_000), &[("leadlex.job_retry_base", "1h")]);
+    world.provider.on(OTHER, |_| Behaviour::json(422, json!({"error": "no"})).after(Duration::from_secs(2)));
+    enqueue(&world);
+    eventually("it is asked", LONG, || world.provider.count_of(OTHER) == 1);
+    world.run("SELECT leadlex.alter_provider('other', secret => 'another')");
+    eventually("it is asked again", LONG, || world.provider.count_of(OTHER) == 2);
+}
+
 #[test]
 fn contacts_that_share_their_fate_share_a_row() {
     let (world, slow) = failing(Ready::AfterPolls(1), &[("leadlex.job_retry_base", "1h")]);
