@@ -48,13 +48,15 @@ pub struct Surroundings {
 }
 
 /// What tests have beside what every cluster of ours has.
-pub const SETTINGS: [&str; 3] = [
+pub const SETTINGS: [&str; 4] = [
     // Most tests' vendor has one person for whoever is asked about, as a sandbox has.
     "leadlex.max_people_per_value = -1",
     // Crashes here are of processes, not of the machine.
     "fsync = off",
     // Half a million places are set up at each start, in a tenth of a test's time.
     "leadlex.max_contacts_in_flight = 16384",
+    // To compile the tests' own queries takes longer than to run them.
+    "jit = off",
 ];
 
 impl Cluster {

@@ -9,7 +9,7 @@ fn drop_database_does_not_wait_for_the_worker() {
         [("postgres", ""), ("chief", ""), ("postgres", " WITH (FORCE)"), ("chief", " WITH (FORCE)")]
     {
         let second = Second::new(&world, "second");
-        second.keep_busy(100_000);
+        second.keep_busy(30_000);
         promptly(&world, "second", role, &format!("DROP DATABASE second{how}"))
             .unwrap_or_else(|error| panic!("{role}{how}: {error:?}"));
         assert!(!exists(&world, "second"));
@@ -22,7 +22,7 @@ fn drop_database_does_not_wait_for_the_worker() {
 fn a_stranger_is_refused_and_does_not_disturb_the_worker() {
     let world = world();
     let second = Second::new(&world, "second");
-    second.keep_busy(100_000);
+    second.keep_busy(30_000);
     let before = worker(&world, "second");
     for sql in [
         "DROP DATABASE second",
@@ -43,7 +43,7 @@ fn a_call_in_flight_keeps_its_database_and_the_worker_is_not_counted() {
     let world = world();
     let second = Second::new(&world, "second");
     for sql in ["DROP DATABASE second", "ALTER DATABASE second RENAME TO other"] {
-        second.keep_busy(100_000);
+        second.keep_busy(30_000);
         world.provider.on(PATH, |_| Behaviour::json(200, person()).after(Duration::from_millis(1_500)));
         let mut client = second.connect();
         let asked = world.provider.count();
@@ -72,7 +72,7 @@ fn a_call_in_flight_keeps_its_database_and_the_worker_is_not_counted() {
 fn force_ends_calls_in_flight_of_those_whom_one_may_end() {
     let world = world();
     let second = Second::new(&world, "second");
-    second.keep_busy(100_000);
+    second.keep_busy(30_000);
     world.provider.on(PATH, |_| Behaviour::Never);
     let mut client = second.connect();
     let n = free_contact(&mut client);
@@ -100,10 +100,10 @@ fn a_database_that_is_renamed_or_moved_goes_on() {
     admin.batch_execute("SET allow_in_place_tablespaces = on").unwrap();
     admin.batch_execute("CREATE TABLESPACE other LOCATION ''").unwrap();
     world.run("GRANT CREATE ON TABLESPACE other TO chief");
-    second.keep_busy(100_000);
+    second.keep_busy(30_000);
     promptly(&world, "second", "chief", "ALTER DATABASE second SET TABLESPACE other").unwrap();
     check_settled(&world, "second");
-    second.keep_busy(100_000);
+    second.keep_busy(30_000);
     promptly(&world, "second", "chief", "ALTER DATABASE second RENAME TO third").unwrap();
     check_settled(&world, "third");
     let mut client = world.cluster.connect("third");
@@ -138,7 +138,7 @@ fn a_rename_that_is_taken_back_lets_the_worker_return() {
 fn a_statement_that_dies_lets_the_worker_return() {
     let world = world();
     let second = Second::new(&world, "second");
-    second.keep_busy(200_000);
+    second.keep_busy(60_000);
     // A session that makes the statement wait.
     let mut client = second.connect();
     let mut chief = world.cluster.connect_as("postgres", "chief");
@@ -158,7 +158,7 @@ fn a_statement_that_dies_lets_the_worker_return() {
 fn a_copy_has_books_of_its_own() {
     let world = world();
     let second = Second::new(&world, "second");
-    second.keep_busy(100_000);
+    second.keep_busy(30_000);
     promptly(&world, "second", "chief", "CREATE DATABASE copy TEMPLATE second").unwrap();
     let mut copy = world.cluster.connect("copy");
     let mut source = second.connect();
@@ -179,7 +179,7 @@ fn a_copy_has_books_of_its_own() {
 fn a_copy_gets_its_ledger_settled_once_it_is_a_database_of_its_own() {
     let world = world();
     let second = Second::new(&world, "second");
-    second.keep_busy(100_000);
+    second.keep_busy(30_000);
     promptly(&world, "second", "chief", "CREATE DATABASE copy TEMPLATE second").unwrap();
     let mut copy = world.cluster.connect("copy");
     eventually("the worker has seen that it is a clone", Duration::from_secs(20), || {
@@ -199,7 +199,7 @@ fn the_extension_in_template1_works_and_is_copied() {
     install(&world, "template1");
     let template = Second { world: &world, name: "template1" };
     for name in ["third", "fourth"] {
-        template.keep_busy(100_000);
+        template.keep_busy(30_000);
         promptly(&world, "template1", "chief", &format!("CREATE DATABASE {name}")).unwrap();
         let mut client = world.cluster.connect(name);
         enrich(&mut client, 30).unwrap();
@@ -263,7 +263,7 @@ fn a_busy_database_leaves_the_worker_to_others_in_turn() {
 fn where_no_connection_is_allowed_the_worker_waits_quietly() {
     let world = world();
     let second = Second::new(&world, "second");
-    second.keep_busy(200_000);
+    second.keep_busy(60_000);
     world.run("ALTER DATABASE second ALLOW_CONNECTIONS false");
     let stopped = worker(&world, "second").expect("the worker is at it");
     world.run(&format!("SELECT pg_terminate_backend({stopped})"));

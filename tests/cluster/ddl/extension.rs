@@ -31,7 +31,7 @@ fn drop_extension_does_not_wait_for_the_worker_and_create_begins_anew() {
     let mut watcher = world.cluster.connect("postgres");
     let mut client = second.connect();
     for how in ["", " CASCADE"] {
-        second.keep_busy(200_000);
+        second.keep_busy(60_000);
         unhindered(&mut client, &mut watcher, "second", &format!("DROP EXTENSION leadlex_enrich{how}"));
         eventually("the worker is gone", Duration::from_secs(10), || worker(&world, "second").is_none());
         eventually("nothing is remembered", Duration::from_secs(10), || {

@@ -8,7 +8,7 @@ use crate::world::{Beginning, World, contact, enrich, number};
 
 /// A world with a second workspace and its role, "little".
 fn world() -> World {
-    let world = World::with(&Beginning { credits: None, conf: &["jit = off"], ..Beginning::default() });
+    let world = World::with(&Beginning { credits: None, ..Beginning::default() });
     world.run(
         "SELECT leadlex.create_workspace('tiny', credits => NULL); CREATE ROLE little LOGIN;
          SELECT leadlex.grant_access('little', id) FROM leadlex.workspace WHERE name = 'tiny'",

@@ -22,8 +22,7 @@ const ROWS: i64 = 40_000;
 /// So many rows of the last 28 days in two workspaces, each with its charge: that of the caller, and one with a hundredth of
 /// them.
 fn with_history(rows: i64) -> World {
-    // Compiling the tests' own queries would take most of their time.
-    let world = World::with(&Beginning { credits: None, conf: &["jit = off"], ..Beginning::default() });
+    let world = World::with(&Beginning { credits: None, ..Beginning::default() });
     enrich(&mut world.caller(), 1).unwrap();
     world.settle();
     world.run("SELECT leadlex.create_workspace('tiny'); CREATE ROLE little LOGIN");

@@ -110,7 +110,7 @@ BEGIN
 END $f$;
 CREATE TABLE t.workspaces AS SELECT id, name FROM leadlex.workspace;
 GRANT SELECT ON t.workspaces TO PUBLIC;
-DO $f$ BEGIN FOR i IN 1..200 LOOP EXIT WHEN (SELECT count(*) FROM leadlex.spend) = 2 AND (SELECT count(*) FROM leadlex.provider_quality) = 5; PERFORM pg_sleep(0.05); END LOOP; END $f$;
+DO $f$ BEGIN FOR i IN 1..200 LOOP EXIT WHEN (SELECT count(*) FROM leadlex.spend) = 2 AND (SELECT count(*) FROM leadlex.provider_quality) = 5 AND NOT EXISTS (SELECT FROM leadlex.usage_change); PERFORM pg_sleep(0.05); END LOOP; END $f$;
 SET ROLE rls_red; SELECT t.sees();
 SET ROLE rls_blue; SELECT t.sees();
 SET ROLE rls_both; SELECT t.sees();
