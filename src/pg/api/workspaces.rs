@@ -78,7 +78,10 @@ pub fn ensure_default() {
         limits: Limits::UNLIMITED,
         has_credit_limit: false,
     };
-    config::add_workspace(&workspace);
+    // Several sessions can add their first provider at once: one makes the workspace, and all go on with it.
+    if !config::workspace_was_added(&workspace) {
+        return;
+    }
     let permissions = [leadlex_domain::identity::WRITE_ENRICH.to_owned()];
     config::grant_access(workspace.id, installation::present().owner.to_u32(), &permissions);
 }

@@ -27,9 +27,11 @@ static WORKSPACE: Statement = Statement::new(
 static SOME_WORKSPACES: Statement = Statement::new("SELECT w.id FROM leadlex.workspace AS w LIMIT 2");
 static ALL_WORKSPACES: Statement = Statement::new("SELECT w.id FROM leadlex.workspace AS w");
 static ADD_WORKSPACE: Statement = Statement::new(
-    "WITH balance AS (INSERT INTO leadlex.credit_balance (workspace_id) VALUES ($1))
-     INSERT INTO leadlex.workspace (id, name, plan, per_minute, per_day, has_credit_limit)
-     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING",
+    "WITH added AS (
+         INSERT INTO leadlex.workspace (id, name, plan, per_minute, per_day, has_credit_limit)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING RETURNING id
+     )
+     INSERT INTO leadlex.credit_balance (workspace_id) SELECT id FROM added",
 );
 static SET_LIMITS: Statement = Statement::new(
     "UPDATE leadlex.workspace AS w SET per_minute = $2, per_day = $3 WHERE w.id OPERATOR(pg_catalog.=) $1",
@@ -67,8 +69,10 @@ pub fn all_workspaces() -> Vec<Uuid> {
     as_owner(|| ALL_WORKSPACES.query(View::Latest, &[])).iter().map(|row| uuid(row, 0)).collect()
 }
 
-/// Raises 23505 where there is one of this name.
-pub fn add_workspace(workspace: &Workspace) {
+/// Whether it was added: `false` where there is one of this name, also one that another session has just committed.
+///
+/// Raises 40001: the transaction's one snapshot does not show the workspace of this name.
+pub fn workspace_was_added(workspace: &Workspace) -> bool {
     let limit = |l: Option<u32>| arg(l.map(|n| n as i32));
     let added = as_owner(|| {
         ADD_WORKSPACE.run(&[
@@ -80,7 +84,12 @@ pub fn add_workspace(workspace: &Workspace) {
             arg(workspace.has_credit_limit),
         ])
     });
-    if added == 0 {
+    added > 0
+}
+
+/// Raises 23505 where there is one of this name. Raises 40001 as [`workspace_was_added`].
+pub fn add_workspace(workspace: &Workspace) {
+    if !workspace_was_added(workspace) {
         raise::refuse(raise::Refusal {
             sqlstate: sqlstate::UNIQUE_VIOLATION,
             message: format!("there is a workspace \"{}\" already", workspace.name),

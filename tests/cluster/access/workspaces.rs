@@ -195,3 +195,32 @@ fn a_batch_ends_when_its_workspace_is_dropped_between_two_chunks() {
     let ledger = "SELECT count(*) FROM leadlex.credit_ledger WHERE amount = -1";
     assert_eq!(number(&mut owner, ledger), history);
 }
+
+/// In a database without workspaces: the sessions' own "default" is one.
+#[test]
+fn several_sessions_can_add_the_first_provider_at_once() {
+    let world = World::new();
+    let add = |name: &str| {
+        let config = world.provider.config(PATH);
+        format!("SELECT leadlex.add_provider('{name}', config => '{config}', secret => 'x')")
+    };
+    let ends = [("committed", "COMMIT", vec!["one", "two"]), ("undone", "ROLLBACK", vec!["two"])];
+    for (database, end, names) in ends {
+        let mut first = world.cluster.database(database);
+        first.batch_execute(&format!("BEGIN; {}", add("one"))).unwrap();
+        let mut second = world.cluster.connect(database);
+        let waiting = pid(&mut second);
+        let sql = add("two");
+        let adding = thread::spawn(move || second.batch_execute(&sql));
+        world.wait_until_blocked(waiting);
+        first.batch_execute(end).unwrap();
+        adding.join().unwrap().unwrap_or_else(|error| panic!("{end}: {error:?}"));
+        let made = rows(
+            &mut first,
+            "SELECT (SELECT array_agg(name ORDER BY name) FROM leadlex.provider) AS providers,
+                    array_agg(name) AS workspaces, count(workspace_id) AS balances
+             FROM leadlex.workspace FULL JOIN leadlex.credit_balance ON id = workspace_id",
+        );
+        assert_eq!(made, [json!({"providers": names, "workspaces": ["default"], "balances": 1})], "{end}");
+    }
+}
