@@ -65,7 +65,7 @@ COMMENT ON COLUMN leadlex.job_set.key_hash IS 'SHA-256 of the API key, if one wa
 COMMENT ON COLUMN leadlex.job_set.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job_set.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given up)';
-COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more)';
+COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more); of one that waits for more: enriched, where something is written by now';
 COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; a wait for a rate limit, for credits, for an answer that comes later or for a provider that could not be asked does not count';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or why there was no match, with the reason in brackets at its end, unless that is no_data';
@@ -78,7 +78,7 @@ COMMENT ON COLUMN leadlex.job_set.charged IS 'a credit was charged for each of i
 COMMENT ON COLUMN leadlex.job_set.paid_for IS 'for each contact, if charged: hashes of the values that it was asked with';
 COMMENT ON COLUMN leadlex.job_set.priority IS 'the lower, the earlier begun';
 COMMENT ON COLUMN leadlex.job_set.settings IS 'of what goes on with a call: how that call asked, as name=value; NULL: as the settings of the role say';
-COMMENT ON COLUMN leadlex.job_set.failed_providers IS 'while an answer is owed: providers that failed beside it, how often, and the epoch microsecond from which on each may be asked again';
+COMMENT ON COLUMN leadlex.job_set.failed_providers IS 'while an answer is owed: providers that failed beside it or answer later themselves, why, how often, as what revision of the provider, and the epoch microsecond from which on each may be asked again';
 COMMENT ON COLUMN leadlex.job_set.home IS 'system identifier, database oid and extension oid of where it may run: a restore may bring it before leadlex.home';
 
 CREATE TABLE leadlex.queue_pause (

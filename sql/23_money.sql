@@ -12,7 +12,7 @@ AS 'MODULE_PATHNAME', 'set_budget_wrapper';
 COMMENT ON FUNCTION leadlex.set_budget(text, text, numeric, uuid, text) IS 'Sets what may be spent: amount in a day, month (both UTC) or total; amount NULL takes the budget away. provider NULL: all together; workspace_id NULL: all workspaces together, leadlex.check_provider included; currency NULL: the one currency of the prices of the providers concerned. Before a request the most that it can cost is kept free in every budget that concerns it, else the provider is passed over (reason budget; no_price where it has no price in the currency, of which a WARNING tells). Errors: 22023, 40001.';
 REVOKE ALL ON FUNCTION leadlex.set_budget(text, text, numeric, uuid, text) FROM PUBLIC;
 
-CREATE FUNCTION leadlex.budget_report() RETURNS TABLE (provider text, period text, workspace_id uuid, currency text, amount text, used text, remaining text, resets_at timestamptz, state text)
+CREATE FUNCTION leadlex.budget_report() RETURNS TABLE (provider text, period text, workspace_id uuid, currency text, amount text, used text, remaining text, resets_at timestamptz, state text, kept_for_polls text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'budget_report_wrapper';
 COMMENT ON FUNCTION leadlex.budget_report() IS 'Behind leadlex.budget.';
@@ -27,13 +27,14 @@ CREATE FUNCTION leadlex.estimate_cost(
 ) RETURNS TABLE (provider text, requests_least bigint, requests_most bigint, requests_expected numeric, cost_least numeric, cost_most numeric, cost_expected numeric, currency text, budget_remaining numeric)
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 5
 AS 'MODULE_PATHNAME', 'estimate_cost_wrapper';
-COMMENT ON FUNCTION leadlex.estimate_cost(regclass, text[], text[], boolean) IS 'What a batch over these contacts would cost if it began now, asking no provider and writing nothing: one row for each enabled provider, in the order of the waterfall. requests_*: requests, polls and logins left out. least: where each answer ends the waterfall for the least; most: where each costs the most; expected: by the provider''s own hit rate since it was added (a half before its first answer). Costs and currency are NULL without a price; budget_remaining is the least that is left of a budget that concerns it, NULL without one. Errors: LX400, LX401, LX403, 42501, 55000.';
+COMMENT ON FUNCTION leadlex.estimate_cost(regclass, text[], text[], boolean) IS 'What a batch over these contacts would cost if it began now, asking no provider and writing nothing: one row for each enabled provider, in the order of the waterfall. requests_*: requests, polls and logins left out. least: where each answer ends the waterfall for the least; most: where each costs the most; expected: by the provider''s own hit rate since it was added (a half before its first answer). Costs and currency are NULL without a price; budget_remaining is the least that is left for new requests of a budget that concerns it, NULL without one. Errors: LX400, LX401, LX403, 42501, 55000.';
 REVOKE ALL ON FUNCTION leadlex.estimate_cost(regclass, text[], text[], boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION leadlex.estimate_cost(regclass, text[], text[], boolean) TO PUBLIC;
 
 CREATE VIEW leadlex.budget WITH (security_barrier = true) AS
     SELECT b.provider, b.period, b.workspace_id, b.currency, b.amount::pg_catalog.numeric AS amount,
-           b.used::pg_catalog.numeric AS used, b.remaining::pg_catalog.numeric AS remaining, b.resets_at
+           b.used::pg_catalog.numeric AS used, b.remaining::pg_catalog.numeric AS remaining, b.resets_at,
+           b.kept_for_polls::pg_catalog.numeric AS kept_for_polls
     FROM leadlex.budget_report() AS b;
 COMMENT ON VIEW leadlex.budget IS 'Budgets, and what is left of them now. Administrators and pg_monitor see all, others those of their own workspaces.';
 COMMENT ON COLUMN leadlex.budget.provider IS 'whose requests count; NULL: all together';
@@ -42,8 +43,9 @@ COMMENT ON COLUMN leadlex.budget.workspace_id IS 'whose requests count; NULL: al
 COMMENT ON COLUMN leadlex.budget.currency IS 'of the amounts';
 COMMENT ON COLUMN leadlex.budget.amount IS 'as leadlex.set_budget has it';
 COMMENT ON COLUMN leadlex.budget.used IS 'what was spent in this period, what may have been (requests whose answer never came, a crash), and what requests under way, and questions that were handed in and are not answered yet, can cost at most';
-COMMENT ON COLUMN leadlex.budget.remaining IS 'what the next request may cost';
+COMMENT ON COLUMN leadlex.budget.remaining IS 'what is left: a request that asks something new may cost that less kept_for_polls';
 COMMENT ON COLUMN leadlex.budget.resets_at IS 'when the period is over; NULL for total';
+COMMENT ON COLUMN leadlex.budget.kept_for_polls IS 'of remaining, what only requests may use that ask for answers which are owed: per_request for up to 60 polls of each question that was handed in';
 
 -- Run with the owner's rights, as the rows are private; whose they are is looked at here.
 CREATE VIEW leadlex.spend_by_role WITH (security_barrier = true) AS

@@ -47,8 +47,11 @@ BEGIN
            pg_catalog.format('a budget in %s concerns it, and it has no price in that currency: it is not asked%s', l.currency,
                              CASE WHEN l.workspace_id OPERATOR(pg_catalog.<>) 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid
                                   THEN pg_catalog.format(' for workspace %s', coalesce(w.name, l.workspace_id::pg_catalog.text)) END),
-           pg_catalog.format('Give its price: SELECT leadlex.alter_provider(%L, ''{"price": {"currency": "%s", "per_match": 0.28}}''); or take the budget away: SELECT leadlex.set_budget(%L, %L, NULL, workspace_id => %L, currency => %L);',
-                             p.name, l.currency, CASE WHEN l.provider OPERATOR(pg_catalog.<>) '' THEN l.provider END, l.period,
+           pg_catalog.format('%s or take the budget away: SELECT leadlex.set_budget(%L, %L, NULL, workspace_id => %L, currency => %L);',
+                             CASE WHEN p.config OPERATOR(pg_catalog.->) 'price' OPERATOR(pg_catalog.->>) 'currency' IS NULL
+                                  THEN pg_catalog.format('Give its price: SELECT leadlex.alter_provider(%L, ''{"price": {"currency": "%s", "per_match": 0.28}}'');', p.name, l.currency)
+                                  ELSE pg_catalog.format('Its price is in %s: set a budget in that currency,', p.config OPERATOR(pg_catalog.->) 'price' OPERATOR(pg_catalog.->>) 'currency') END,
+                             CASE WHEN l.provider OPERATOR(pg_catalog.<>) '' THEN l.provider END, l.period,
                              CASE WHEN l.workspace_id OPERATOR(pg_catalog.<>) 'ffffffff-ffff-ffff-ffff-ffffffffffff'::pg_catalog.uuid THEN l.workspace_id END,
                              l.currency)
     FROM leadlex.budget_limit AS l LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) l.workspace_id
@@ -60,8 +63,9 @@ BEGIN
     SELECT CASE WHEN b.state OPERATOR(pg_catalog.=) 'out' THEN 'error' ELSE 'warning' END,
            pg_catalog.format('budget of %s%s', CASE WHEN b.provider IS NULL THEN 'all providers' ELSE pg_catalog.format('provider %s', b.provider) END,
                              CASE WHEN b.workspace_id IS NOT NULL THEN pg_catalog.format(' for workspace %s', coalesce(w.name, b.workspace_id::pg_catalog.text)) END),
-           pg_catalog.format('%s of %s %s %s used: %s', b.used, b.amount, b.currency,
+           pg_catalog.format('%s of %s %s %s used%s: %s', b.used, b.amount, b.currency,
                              CASE WHEN b.period OPERATOR(pg_catalog.=) 'total' THEN 'are' ELSE pg_catalog.format('of this %s are', b.period) END,
+                             CASE WHEN b.kept_for_polls OPERATOR(pg_catalog.<>) '0' THEN pg_catalog.format(', and %s are kept for polls of answers that are owed', b.kept_for_polls) ELSE '' END,
                              CASE WHEN b.state OPERATOR(pg_catalog.=) 'out' THEN 'no request that it concerns is sent'
                                   WHEN b.state OPERATOR(pg_catalog.=) 'kept' THEN 'no request that it concerns is sent until requests under way, and answers that come later, are there'
                                   ELSE 'soon no request that it concerns is sent' END),
@@ -297,6 +301,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
         SELECT 7, 'budget', pg_catalog.format('%s, %s%s', coalesce(b.provider, 'all providers'), b.period,
                    CASE WHEN b.workspace_id IS NOT NULL THEN pg_catalog.format(', workspace %s', coalesce(w.name, b.workspace_id::pg_catalog.text)) END),
                b.state, pg_catalog.format('%s of %s %s used', b.used, b.amount, b.currency) OPERATOR(pg_catalog.||)
+                   CASE WHEN b.kept_for_polls OPERATOR(pg_catalog.<>) '0' THEN pg_catalog.format(', %s kept for polls', b.kept_for_polls) ELSE '' END OPERATOR(pg_catalog.||)
                    coalesce(', begins anew at ' OPERATOR(pg_catalog.||) pg_catalog.to_char(b.resets_at, 'YYYY-MM-DD HH24:MI TZ'), ''), NULL
         FROM leadlex.budget_report() AS b LEFT JOIN leadlex.workspace AS w ON w.id OPERATOR(pg_catalog.=) b.workspace_id
         UNION ALL

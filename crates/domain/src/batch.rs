@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::call_error::{Code, Failure};
 use super::contact::Contact;
+use super::failed_provider::Failed;
 use super::fields::FieldSet;
 use super::reply::Origin;
-use super::waterfall::{Failures, Pending};
+use super::waterfall::Pending;
 
 /// Error code of a contact that nobody was asked about, since the time was over.
 pub const NOT_STARTED: &str = "not_started";
@@ -65,6 +66,8 @@ pub struct BatchResult {
     pub retry_after_s: Option<u64>,
     /// See [`Failure::is_passed_over`].
     pub passed_over: bool,
+    /// See [`Failure::waits_for_money`].
+    pub waits_for_money: bool,
     /// See [`Failure::is_stopped`].
     pub stopped: bool,
     /// See [`Failure::is_given_up`].
@@ -72,7 +75,7 @@ pub struct BatchResult {
     /// What comes later, whatever was written by now.
     pub pending: Option<Pending>,
     /// Where more comes later: see [`crate::waterfall::Waterfall::failed`].
-    pub failed: Failures,
+    pub failed: Vec<Failed>,
     /// Where more comes later: of the position, see [`super::position::Post::to_keep`].
     pub position: Option<String>,
     /// Its contact stands before it in the input: this is the same line again.
@@ -101,6 +104,7 @@ impl BatchResult {
             tells_why: false,
             retry_after_s: None,
             passed_over: false,
+            waits_for_money: false,
             stopped: false,
             given_up: false,
             pending: None,
@@ -144,8 +148,9 @@ impl BatchResult {
             reason: failure.reason().map(str::to_owned),
             providers: failure.providers().cloned(),
             tells_why: failure.tells_reason(),
-            retry_after_s: failure.retry_after_s(),
+            retry_after_s: failure.next_try_s(),
             passed_over: failure.is_passed_over(),
+            waits_for_money: failure.waits_for_money(),
             stopped: failure.is_stopped(),
             given_up: failure.is_given_up(),
             pending: None,
@@ -196,6 +201,7 @@ impl BatchResult {
             tells_why: false,
             retry_after_s: None,
             passed_over: false,
+            waits_for_money: false,
             stopped: false,
             given_up: false,
             pending: None,

@@ -345,7 +345,7 @@ impl Failure {
     pub fn not_supplied() -> Failure {
         Failure {
             message: "no provider that could be asked supplies the fields that are wanted".to_owned(),
-            hint: "No provider was asked for this, and no credit was charged. \"fields\" in the response of each provider (leadlex.provider) says what it supplies.".to_owned(),
+            hint: "No provider was asked for this, and no credit was charged. \"fields\" in the response of each provider (leadlex.provider) says what it supplies. One that is disabled is not asked, nor for an answer that it owes: leadlex.enable_provider enables it.".to_owned(),
             ..Failure::no_match(NoMatchReason::NoData)
         }
     }
@@ -434,11 +434,15 @@ impl Failure {
         if let Some(seconds) = self.more.get("retry_after").and_then(Value::as_u64) {
             return Some(seconds);
         }
-        let of = |entry: &Value| entry.get("retry_after").and_then(Value::as_u64);
+        soonest(self.open_entries()?)
+    }
+
+    /// What `providers` says of those that failed and can still be asked; `None`: there is no such list.
+    fn open_entries(&self) -> Option<impl Iterator<Item = &Value>> {
         let providers = self.more.get("providers").and_then(Value::as_array)?;
-        let is_open = |p: &&Value| p.get("reason") != Some(&json!("no_match")) && p["given_up"] != true;
-        let failed = providers.iter().filter(is_open);
-        failed.map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
+        Some(
+            providers.iter().filter(|p| p.get("reason") != Some(&json!("no_match")) && p["given_up"] != true),
+        )
     }
 
     /// MESSAGE: begins with the code.
@@ -470,4 +474,13 @@ impl Failure {
         }
         json!({"error": error})
     }
+}
+/// What an entry of `providers` says of when the provider can be asked again, in seconds.
+fn retry_after(entry: &Value) -> Option<u64> {
+    entry.get("retry_after").and_then(Value::as_u64)
+}
+
+/// The least of that; `None`: one of them does not say it, or there is none.
+fn soonest<'a>(entries: impl Iterator<Item = &'a Value>) -> Option<u64> {
+    entries.map(retry_after).collect::<Option<Vec<u64>>>()?.into_iter().min()
 }

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::batch::{BatchResult, NOT_PAID, NOT_STARTED, Status};
 use super::call_error::Code;
-use super::provider::{Fault, FaultKind};
-use super::waterfall::Failures;
+use super::failed_provider::{Failed, FailedProvider};
 
 /// How patient the queue is.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +46,12 @@ impl Policy {
     pub fn failed(
         &self,
         known: &[FailedProvider],
-        failed: &[(String, Option<u64>)],
+        failed: &[Failed],
         revision: impl Fn(&str) -> String,
         (now, jitter): (i64, f64),
     ) -> Vec<FailedProvider> {
         let mut all = known.to_vec();
-        for (name, retry_after_s) in failed {
+        for Failed { name, reason, retry_after_s } in failed {
             let before = all.iter().position(|known| known.name == *name).map(|at| all.swap_remove(at));
             let times = before.map_or(0, |before| before.times) + 1;
             let wait = self.backoff(times, retry_after_s.map(Duration::from_secs), jitter);
@@ -62,7 +59,8 @@ impl Policy {
                 true => FailedProvider::NEVER,
                 false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
             };
-            all.push(FailedProvider { name: name.clone(), times, revision: revision(name), not_before });
+            let (name, reason) = (name.clone(), (*reason).to_owned());
+            all.push(FailedProvider { revision: revision(&name), name, reason, times, not_before });
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -79,35 +77,6 @@ impl Policy {
             Some(least) if least > own => least.saturating_add((full / 10).mul_f64(jitter)),
             _ => own,
         }
-    }
-}
-
-/// A provider that failed beside one that owes an answer. It is asked again as often as if nothing were owed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct FailedProvider {
-    pub name: String,
-    /// How often it has failed.
-    pub times: u32,
-    /// As it was described when it failed: another one has not failed.
-    pub revision: String,
-    /// In epoch microseconds; [`FailedProvider::NEVER`]: it is not asked any more.
-    pub not_before: i64,
-}
-
-impl FailedProvider {
-    pub const NEVER: i64 = i64::MAX;
-
-    /// Why it is not asked now; `None`: it may be.
-    pub fn fault(&self, now: i64) -> Option<Fault> {
-        const FAILED: &str = "it failed beside an answer that comes later, and is asked again in its turn";
-        const NEVER: &str =
-            "it has failed as often as leadlex.job_max_attempts allows, and is not asked any more";
-        let fault = |why: &str| Fault::new(FaultKind::ProviderError, why);
-        if self.not_before == FailedProvider::NEVER {
-            return Some(Fault { given_up: true, ..fault(NEVER) });
-        }
-        let left = u64::try_from(self.not_before - now).ok().filter(|left| *left > 0)?;
-        Some(Fault { paused: true, retry_after_s: Some(left.div_ceil(1_000_000)), ..fault(FAILED) })
     }
 }
 
@@ -135,12 +104,16 @@ pub enum JobOutcome {
         retry_after: Option<Duration>,
         error: String,
     },
+    /// The same, where somebody has to raise a budget or give a price: that lets it go on at once.
+    WaitsForMoney {
+        error: String,
+    },
     /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come. `failed`: who was
-    /// asked beside it and failed, each with the seconds that it wants to be left alone.
+    /// asked beside it and failed.
     Pending {
         after: Option<Duration>,
         charged: bool,
-        failed: Failures,
+        failed: Vec<Failed>,
         error: String,
     },
     /// A credit was charged for another question: it begins anew, like one that nothing was done for.
@@ -153,6 +126,19 @@ pub enum JobOutcome {
     Dead {
         error: String,
     },
+}
+
+impl JobOutcome {
+    /// The same of a job that has written something at a visit before.
+    #[must_use]
+    pub fn after_enriched(self) -> JobOutcome {
+        let over = [Status::NoMatch, Status::Unchanged].map(Status::name);
+        match self {
+            JobOutcome::NoMatch(_) => JobOutcome::Done(Status::Enriched.name()),
+            JobOutcome::Done(outcome) if over.contains(&outcome) => JobOutcome::Done(Status::Enriched.name()),
+            fate => fate,
+        }
+    }
 }
 
 /// By what a batch says of the contact.
@@ -201,6 +187,7 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
         _ if is(Code::RateLimited) || is(Code::InsufficientCredits) => {
             JobOutcome::Waits { retry_after, error }
         }
+        _ if line.waits_for_money => JobOutcome::WaitsForMoney { error },
         _ if line.passed_over => JobOutcome::PassedOver { retry_after, error },
         // Nothing is owed any more, and who failed beside it has had its attempts.
         _ if line.given_up && line.pending.is_none() => JobOutcome::Dead { error },
@@ -389,6 +376,12 @@ mod tests {
                 "{fate:?}"
             );
         }
+        let unpaid = Some(Fault::new(FaultKind::Budget, "why"));
+        assert!(matches!(told(&[unpaid.clone(), None]), JobOutcome::WaitsForMoney { .. }));
+        // Another one can be asked sooner.
+        let sooner = told(&[unpaid.clone(), paused.clone()]);
+        assert!(matches!(sooner, JobOutcome::PassedOver { retry_after: Some(d), .. } if d.as_secs() == 7));
+        assert!(matches!(told(&[unpaid, down.clone()]), JobOutcome::Failed { .. }));
         for faults in [vec![down.clone()], vec![paused, down], vec![Some(fault(FaultKind::Quota, false))]] {
             assert!(matches!(told(&faults), JobOutcome::Failed { .. }), "{faults:?}");
         }

@@ -12,6 +12,7 @@ pub mod contact;
 pub mod contact_row;
 pub mod estimate;
 pub mod event;
+pub mod failed_provider;
 pub mod failed_questions;
 pub mod fields;
 pub mod hash;

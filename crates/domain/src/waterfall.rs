@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::answered::Answered;
 use super::call_error::{Failure, NoMatchReason};
 use super::contact::Contact;
+use super::failed_provider::Failed;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
 use super::position::Post;
@@ -108,9 +109,6 @@ impl ProviderOutcome {
         }
     }
 }
-
-/// Names of providers, each with the seconds for which it does not want to be asked.
-pub type Failures = Vec<(String, Option<u64>)>;
 
 /// An answer that comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,10 +305,15 @@ impl Waterfall {
     }
 
     /// Providers that were asked and have failed, or answer later and owe nothing: to ask them again is another attempt.
-    pub fn failed(&self) -> Failures {
+    pub fn failed(&self) -> Vec<Failed> {
         let failed = self.asked.iter().filter_map(|(name, fault)| Some((name, fault.as_ref()?)));
         let attempts = failed.filter(|(_, fault)| fault.is_attempt());
-        attempts.map(|(name, fault)| (name.clone(), fault.retry_after_s)).collect()
+        let told = |(name, fault): (&String, &Fault)| Failed {
+            name: name.clone(),
+            reason: fault.kind.name(),
+            retry_after_s: fault.retry_after_s,
+        };
+        attempts.map(told).collect()
     }
 
     /// Takes in what this provider did. The providers come in the order in which they were asked.

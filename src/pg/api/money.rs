@@ -21,9 +21,9 @@ use leadlex_domain::call_error::short;
 use leadlex_domain::fields::Field;
 use leadlex_domain::job::{OWED_BY_DISABLED, STILL_PENDING};
 use leadlex_domain::money::windows::Period;
-use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
+use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, OVER_MOST_CREDITS, WITHOUT_PRICE};
 use leadlex_domain::pause::Cause;
-use leadlex_domain::provider::{Config, Inquiry};
+use leadlex_domain::provider::{Config, Inquiry, price_remedy};
 
 /// leadlex.set_budget(provider, period, amount numeric, workspace_id, currency): sets what may be spent in a period, or with
 /// `amount` NULL takes that away. `provider` NULL is all together, `workspace_id` NULL all workspaces together, `currency`
@@ -74,9 +74,12 @@ fn set_budget(
     }
 }
 
+/// What a job says that waits for money.
+const WORDS_FOR_MONEY: [&str; 3] = [OVER_BUDGET, WITHOUT_PRICE, OVER_MOST_CREDITS];
+
 /// Jobs that wait for money are looked at again when this transaction is committed.
 pub fn wake_jobs() {
-    wake_waiting(&[OVER_BUDGET, WITHOUT_PRICE, STILL_PENDING], false);
+    wake_waiting(&[&WORDS_FOR_MONEY[..], &[STILL_PENDING]].concat(), false);
 }
 
 /// The same of jobs that wait because of how a provider was described or billed: one that is paused, too, as a changed
@@ -84,7 +87,7 @@ pub fn wake_jobs() {
 pub fn wake_jobs_of_providers() {
     let paused = [Cause::Breaker, Cause::Quota, Cause::Credentials].map(Cause::words);
     let none = [provider::ALL_DISABLED, provider::NONE_CONFIGURED, OWED_BY_DISABLED, STILL_PENDING];
-    wake_waiting(&[&[OVER_BUDGET, WITHOUT_PRICE][..], &paused[..], &none[..]].concat(), true);
+    wake_waiting(&[&WORDS_FOR_MONEY[..], &paused[..], &none[..]].concat(), true);
 }
 
 fn wake_waiting(reasons: &[&str], all_providers: bool) {
@@ -166,17 +169,14 @@ fn warn(name: &str, config: &Config, budget: &Budget) {
     if config.price().is_some_and(|price| price.currency == budget.currency) {
         return;
     }
-    let literal = name.replace('\'', "''");
+    let own = config.price().map(|price| price.currency);
     raise::warning(
         &format!(
             "provider \"{name}\" has no price in {}: it is not asked while this budget concerns it (no_price)",
             budget.currency
         ),
         "What has no price cannot be counted.",
-        &format!(
-            "SELECT leadlex.alter_provider('{literal}', '{{\"price\": {{\"currency\": \"{}\", \"per_match\": 0.28}}}}') gives it one.",
-            budget.currency
-        ),
+        &price_remedy(name, budget.currency.name(), own.as_ref().map(Currency::name)),
         &spi::About::default(),
     );
 }
@@ -191,10 +191,12 @@ type BudgetRow = (
     String,
     Option<TimestampWithTimeZone>,
     &'static str,
+    String,
 );
 
 /// leadlex.budget: one row for each budget that the caller may see, amounts as text. `used` is what was spent in the period, what
-/// is unknown after a crash, and what requests under way and questions that were handed in can cost at most.
+/// is unknown after a crash, and what requests under way and questions that were handed in can cost at most. `kept_for_polls`: of what
+/// remains, what only those may use that ask for what was handed in.
 ///
 /// Raises 55000: the extension is not installed, has another version, or was not preloaded.
 // TableIterator wants its columns spelled out in the signature.
@@ -212,6 +214,7 @@ fn budget_report() -> TableIterator<
         name!(remaining, String),
         name!(resets_at, Option<TimestampWithTimeZone>),
         name!(state, &'static str),
+        name!(kept_for_polls, String),
     ),
 > {
     cache::refresh();
@@ -237,6 +240,7 @@ fn shown(budget: &Budget) -> BudgetRow {
         budget.amount.minus(used).to_string(),
         budget.period.resets_at(now).map(|at| to_timestamp(at as f64)),
         state(budget, &standing),
+        standing.kept_for_polls.to_string(),
     )
 }
 
@@ -248,6 +252,8 @@ struct Standing {
     unspent: Amount,
     /// What is left for a request that asks something new: without what is kept for polls, too.
     left: Amount,
+    /// Of what is not used: for polls alone.
+    kept_for_polls: Amount,
 }
 
 /// `out`: no request that it concerns can be paid from it; `kept`: none until what is under way is answered; `low`: it is mostly used.
@@ -293,8 +299,10 @@ fn standing(budget: &Budget, now: i64) -> Standing {
     let known = spent.plus(windows.open());
     // What a crash has left is not booked yet, and no more than the budget allowed.
     let lost = lost.min(budget.amount.minus(known));
+    let left_over = budget.amount.minus(known.plus(lost));
     Standing {
         used: known.plus(lost),
+        kept_for_polls: windows.kept_for_polls().min(left_over),
         unspent: budget.amount.minus(spent.plus(lost)),
         left: windows.left((budget.period, budget.amount), false, now).minus(lost),
     }
@@ -365,11 +373,15 @@ fn numeric(amount: Amount) -> AnyNumeric {
     AnyNumeric::try_from(amount.to_string().as_str()).unwrap_or_default()
 }
 
-/// What is left of the budget with the least left, of those in its currency; `None`: none concerns it.
+/// What is left for new requests of the budget with the least left, of those in its currency; `None`: none concerns it.
 fn remaining(provider: &str, workspace: uuid::Uuid, currency: Option<Currency>) -> Option<Amount> {
     let now = clock::now();
     let all = cache::budgets();
     let concerned = all.iter().filter(|budget| spending::concerns(budget, provider, workspace));
     let concerned = concerned.filter(|budget| currency == Some(budget.currency));
-    concerned.map(|budget| budget.amount.minus(standing(budget, now).used)).min()
+    let left = |budget: &Budget| {
+        let standing = standing(budget, now);
+        budget.amount.minus(standing.used).minus(standing.kept_for_polls)
+    };
+    concerned.map(left).min()
 }

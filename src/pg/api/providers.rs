@@ -306,9 +306,9 @@ fn notice_other_question(name: &str) {
     let owed = tickets::owed_by(name);
     if owed > 0 {
         raise::notice(
-            &format!("provider {name} owes answers to its requests as they were: {owed}"),
-            "Their questions were handed in and can be billed. The requests are others now, so these answers are not asked for, and the questions are handed in anew.",
-            "To have them, change the requests back (leadlex.alter_provider) until they have come, or until poll_for_s is over.",
+            &format!("provider {name} owes answers, and its requests are others now: {owed}"),
+            "Their questions were handed in and can be billed. What was handed in with other requests than those it has now is not asked for, and these questions are handed in anew.",
+            "To have such answers, give it the requests that they were handed in with (leadlex.alter_provider) until they have come, or until poll_for_s is over.",
         );
     }
 }

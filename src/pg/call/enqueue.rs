@@ -18,11 +18,10 @@ use crate::pg::store::queue_pause::Pause;
 use crate::pg::table::Binding;
 use leadlex_domain::batch::BatchResult;
 use leadlex_domain::contact::Contact;
+use leadlex_domain::failed_provider::{Failed, FailedProvider};
 use leadlex_domain::fields::FieldSet;
-use leadlex_domain::job::FailedProvider;
 use leadlex_domain::paid::PaidFor;
 use leadlex_domain::receipt;
-use leadlex_domain::waterfall::Failures;
 
 /// Why no job of the caller's is begun, if none is.
 ///
@@ -109,8 +108,8 @@ pub struct Left {
     id: String,
     /// If a credit was charged for it: for whom.
     paid_for: Option<String>,
-    /// Who failed beside it, and how long each wants to be left alone.
-    failed: Failures,
+    /// Who failed beside it.
+    failed: Vec<Failed>,
 }
 
 /// What comes later of contacts that have the same in common, as a job that goes on.
@@ -134,7 +133,7 @@ impl Left {
         binding: &Binding,
         contact: &Contact,
         charged: Option<Option<String>>,
-        failed: &[(String, Option<u64>)],
+        failed: &[Failed],
     ) -> Left {
         let paid = charged.map(|position| paid_for(binding, contact).at(position));
         Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()), failed: failed.to_vec() }
@@ -148,7 +147,7 @@ impl Left {
             jobs.entry((left.paid_for.is_some(), left.failed.clone())).or_default().push(left);
         }
         let (policy, revisions) = (settings::job_policy(), Revisions::now());
-        let going = |((charged, failed), some): ((bool, Failures), Vec<Left>)| {
+        let going = |((charged, failed), some): ((bool, Vec<Failed>), Vec<Left>)| {
             let ids = some.iter().map(|left| left.id.clone()).collect();
             let paid: Paid = some.into_iter().filter_map(|left| Some((left.id, left.paid_for?))).collect();
             let progress = Progress { admitted: true, charged };

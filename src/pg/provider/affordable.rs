@@ -35,7 +35,7 @@ pub fn refusal(
     let mut concerned = all.iter().filter(|budget| concerns(budget, &provider.name, workspace));
     concerned.find_map(|budget| {
         let Some(price) = config.price().filter(|price| price.currency == budget.currency) else {
-            return Some(no_price(budget, &provider.name));
+            return Some(no_price(budget, &provider.name, config.price()));
         };
         let most = price.most(fields).plus(price.per_request().times(u64::from(logs_in)));
         let polls = price.per_request().times(polls);

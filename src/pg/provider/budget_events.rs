@@ -17,6 +17,7 @@ use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::clock;
 use leadlex_domain::event::Kind;
 use leadlex_domain::money::{Amount, Currency};
+use leadlex_domain::provider::price::Price;
 
 /// Of a budget that is used to so many percent it is told that it is low.
 const LOW_PERCENT: u64 = 80;
@@ -76,6 +77,25 @@ pub fn look(now: i64) {
         };
         let used = windows.used(budget.period, now).plus(windows.open());
         tell(kind, about(budget), detail(budget, now), used);
+    }
+}
+
+/// Tells of providers whose answers have just reported more credits than their price says: where a budget concerns them, they are
+/// passed over from then on.
+pub fn look_at_reports(reports: &[(SumKey, Amount)]) {
+    let budgets = cache::budgets();
+    for (key, reported) in reports {
+        let providers = cache::providers();
+        let Some(provider) = providers.iter().find(|provider| provider.name == key.name()) else { continue };
+        let price = provider.config.as_ref().ok().and_then(|config| config.price());
+        let most = price.filter(|price| price.currency == key.currency).and_then(Price::most_credits);
+        let counts = |budget: &Budget| {
+            budget.currency == key.currency
+                && budget.provider.as_deref().is_none_or(|name| name == provider.name)
+        };
+        if let Some(most) = most.filter(|most| reported > most && budgets.iter().any(counts)) {
+            tell_reported(provider, *reported, most);
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::money::quality::FieldCounts;
 use leadlex_domain::money::windows::{Lack, day_of};
-use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, WITHOUT_PRICE};
+use leadlex_domain::money::{Amount, Currency, OVER_BUDGET, OVER_MOST_CREDITS, WITHOUT_PRICE};
 use leadlex_domain::provider::price::{self, Bill, Price};
 use leadlex_domain::provider::{
     Config, Fault, FaultKind, Inquiry, Progress, Reported, Supplied, price_remedy,
@@ -311,7 +311,7 @@ fn attempt(
         all.iter().filter(|budget| concerns(budget, &provider.name, spender.workspace)).collect();
     let is_other = |budget: &&&Budget| price.is_none_or(|price| price.currency != budget.currency);
     if let Some(budget) = budgets.iter().find(is_other) {
-        return Err(Refused { fault: no_price(budget, &provider.name), later: None });
+        return Err(Refused { fault: no_price(budget, &provider.name, config.price()), later: None });
     }
     let most_of_answer = match (price, spender.fields) {
         (Some(price), Some(fields)) => {
@@ -415,10 +415,10 @@ pub fn load(key: &SumKey) -> bool {
     }
 }
 
-pub fn no_price(budget: &Budget, name: &str) -> Fault {
+pub fn no_price(budget: &Budget, name: &str, price: Option<&Price>) -> Fault {
     let message =
         format!("{WITHOUT_PRICE} {} concerns it, and it has no price in that currency", budget.currency);
-    let remedy = price_remedy(name, &budget.currency.to_string());
+    let remedy = price_remedy(name, budget.currency.name(), price.map(|price| price.currency.name()));
     Fault { remedy: Some(remedy), ..Fault::new(FaultKind::NoPrice, message) }
 }
 
@@ -440,7 +440,7 @@ pub fn over_budget(budget: &Budget, (needs, fetches): ((Amount, Amount), bool), 
 
 fn over_credits(credits: Amount, most: Amount) -> Fault {
     let message = format!(
-        "not asked: an answer of it has reported {credits} credits, and most_credits of its price says at most {most}"
+        "not asked: an answer of it has reported {credits} credits, {OVER_MOST_CREDITS} at most {most}"
     );
     let remedy = "Raise most_credits in its price (leadlex.alter_provider) to what its answers report.";
     Fault { remedy: Some(remedy.into()), ..Fault::new(FaultKind::Budget, message) }

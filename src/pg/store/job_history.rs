@@ -10,20 +10,30 @@ use crate::pg::store::job_marks;
 use crate::pg::sys::row::{number, optional, pg, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg};
 
-static RETRY: Statement = Statement::new(
+/// What a job knows of providers that failed beside an owed answer, so that each is asked at the next visit.
+macro_rules! asked_at_once {
+    () => {
+        r#"(SELECT pg_catalog.jsonb_agg(f.value OPERATOR(pg_catalog.||) '{"times": 0, "not_before": 0}'::pg_catalog.jsonb)
+            FROM pg_catalog.jsonb_array_elements(j.failed_providers) AS f)"#
+    };
+}
+
+static RETRY: Statement = Statement::new(concat!(
     "WITH again AS (
          UPDATE leadlex.job_set AS j
          SET state = 'queued', attempts = 0, next_attempt_at = pg_catalog.clock_timestamp(), finished_at = NULL,
-             failed_providers = NULL,
              -- What was given up before is asked anew.
-             created_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'dead' THEN pg_catalog.clock_timestamp() ELSE j.created_at END
+             created_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'dead' THEN pg_catalog.clock_timestamp() ELSE j.created_at END,
+             failed_providers = ",
+    asked_at_once!(),
+    "
          WHERE j.state OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR j.workspace_id OPERATOR(pg_catalog.=) $2)
            AND ($3 IS NULL OR j.schema_name OPERATOR(pg_catalog.=) $3 AND j.table_name OPERATOR(pg_catalog.=) $4)
          RETURNING j.role, j.contacts)
      SELECT r.oid::pg_catalog.int8, pg_catalog.sum(a.contacts)::pg_catalog.int8
      FROM again AS a LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role
      GROUP BY r.oid",
-);
+));
 
 /// Jobs in this state are tried again at once: how many, and of which roles (`None`: of one that is gone).
 ///
@@ -47,10 +57,12 @@ pub fn retry(
     as_owner(|| RETRY.query(View::Serialized, &args)).iter().map(|row| (role(row), number(row, 1))).collect()
 }
 
-static WAKE: Statement = Statement::new(
+static WAKE: Statement = Statement::new(concat!(
     "WITH again AS (
          UPDATE leadlex.job_set AS j
-         SET next_attempt_at = pg_catalog.clock_timestamp(), failed_providers = CASE WHEN NOT $2 THEN j.failed_providers END
+         SET next_attempt_at = pg_catalog.clock_timestamp(), failed_providers = CASE WHEN $2 THEN ",
+    asked_at_once!(),
+    " ELSE j.failed_providers END
          WHERE j.state OPERATOR(pg_catalog.=) 'queued' AND j.next_attempt_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
            AND ($2 AND j.failed_providers IS NOT NULL
                 OR EXISTS (SELECT FROM pg_catalog.unnest($1) AS w(words)
@@ -58,7 +70,7 @@ static WAKE: Statement = Statement::new(
          RETURNING j.role)
      SELECT DISTINCT r.oid::pg_catalog.int8
      FROM again AS a JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role",
-);
+));
 
 /// Jobs that wait for one of these reasons, as they were told, are tried again at once: of which roles. `all_providers`: providers that
 /// failed beside an owed answer are asked again, too.

@@ -14,8 +14,8 @@ use crate::pg::store::queue_pause::home;
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::row::{boolean, number, optional, pg, text, texts, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg, texts_arg};
+use leadlex_domain::failed_provider::FailedProvider;
 use leadlex_domain::fields::FieldSet;
-use leadlex_domain::job::FailedProvider;
 
 /// Why a job's role may act for its workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,6 +265,8 @@ pub struct Set {
     pub queued_at: i64,
     /// While an answer is owed: providers that failed beside it.
     pub failed: Vec<FailedProvider>,
+    /// A visit before has written something to each contact.
+    pub enriched: bool,
 }
 
 static LOCK: Statement = Statement::new(
@@ -272,7 +274,7 @@ static LOCK: Statement = Statement::new(
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
             (EXTRACT(epoch FROM j.created_at) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, pg_catalog.to_json(j.paid_for),
             j.priority, pg_catalog.to_json(j.settings),
-            j.failed_providers::pg_catalog.text
+            j.failed_providers::pg_catalog.text, j.outcome IS NOT NULL
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
        AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
@@ -304,6 +306,7 @@ fn set(first: Ticket, row: &Row) -> Set {
         priority: number(row, 13) as i32,
         settings: optional(row, 14).and_then(|json| serde_json::from_str(&json).ok()),
         failed: optional(row, 15).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+        enriched: boolean(row, 16),
     }
 }
 

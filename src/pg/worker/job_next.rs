@@ -8,7 +8,11 @@ use crate::pg::store::cache::Revisions;
 use crate::pg::store::job_state::State;
 use crate::pg::store::jobs;
 use leadlex_domain::batch::Status;
-use leadlex_domain::job::{FailedProvider, JobOutcome, Policy};
+use leadlex_domain::failed_provider::FailedProvider;
+use leadlex_domain::job::{JobOutcome, Policy};
+
+/// How often a job is looked at that waits for a budget that does not begin anew, or for a price.
+const UNTIL_GRANTED: Duration = Duration::from_secs(3_600);
 
 /// A number from 0 to 1.
 pub fn jitter() -> f64 {
@@ -70,7 +74,8 @@ pub fn state(
             let failed = (!failed.is_empty())
                 .then(|| policy.failed(known, failed, |name| revisions.of(name), (now, jitter)));
             let pending = queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone()));
-            State { progress, failed, ..pending }
+            let outcome = charged.then(|| Status::Enriched.name());
+            State { progress, failed, outcome, ..pending }
         }
         JobOutcome::Anew => State { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
         JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),
@@ -79,6 +84,9 @@ pub fn state(
         }
         JobOutcome::PassedOver { retry_after, error } => {
             queued(attempts - 1, policy.turn(*retry_after, jitter), Some(error.clone()))
+        }
+        JobOutcome::WaitsForMoney { error } => {
+            queued(attempts - 1, policy.turn(Some(UNTIL_GRANTED), jitter), Some(error.clone()))
         }
         JobOutcome::Failed { error, .. } | JobOutcome::Dead { error } if policy.gives_up(attempts) => {
             dead(attempts, error.clone())

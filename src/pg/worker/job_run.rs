@@ -38,10 +38,11 @@ use crate::pg::worker::session::attempt_as;
 use leadlex_domain::batch::Status;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::contact::Contact;
+use leadlex_domain::failed_provider::FailedProvider;
 use leadlex_domain::fields::{Field, FieldSet};
 use leadlex_domain::identity::Caller;
 use leadlex_domain::job;
-use leadlex_domain::job::{FailedProvider, JobOutcome, Policy};
+use leadlex_domain::job::{JobOutcome, Policy};
 
 /// Rows that have been written stay locked until the set is done: what has not been begun after so long is left for the
 /// next attempt.
@@ -78,8 +79,13 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     let mut sets = jobs::lock(tickets);
     // Of another description or secret it is not known yet, and one that comes while they are asked is another, too.
     let revisions = Revisions::now();
-    let is_same = |failed: &FailedProvider| revisions.of(&failed.name) == failed.revision;
-    sets.iter_mut().for_each(|set| set.failed.retain(is_same));
+    let as_now = |failed: FailedProvider| match revisions.of(&failed.name) == failed.revision {
+        true => Some(failed),
+        false => failed.of_another_description(),
+    };
+    for set in &mut sets {
+        set.failed = std::mem::take(&mut set.failed).into_iter().filter_map(as_now).collect();
+    }
     // What they share is the same in each.
     let first = sets.first()?;
     let attempts = first.ticket.attempts;
@@ -97,7 +103,7 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
         _ => work(),
     };
     let (fates, paid_for): (Vec<JobOutcome>, Vec<Option<String>>) = fates.into_iter().unzip();
-    let fates = timed(superseded(&sets, fates));
+    let fates = timed(with_visits_before(&sets, superseded(&sets, fates)));
     let policy = settings::job_policy();
     // One throw for all, so that those that share their fate stay together.
     let (now, jitter) = (now_us(), jitter());
@@ -129,6 +135,12 @@ fn superseded(sets: &[Set], mut fates: Vec<JobOutcome>) -> Vec<JobOutcome> {
         }
     }
     fates
+}
+
+/// What a visit before has written counts at the end, whatever becomes of the rest.
+fn with_visits_before(sets: &[Set], fates: Vec<JobOutcome>) -> Vec<JobOutcome> {
+    let enriched = sets.iter().flat_map(|set| vec![set.enriched; set.contact_ids.len()]);
+    enriched.zip(fates).map(|(before, fate)| if before { fate.after_enriched() } else { fate }).collect()
 }
 
 /// With those for whom a credit was charged by this visit.
@@ -172,6 +184,7 @@ fn closed(policy: &Policy, fates: &[JobOutcome]) -> Option<Duration> {
     });
     let passed_over = |fate: &JobOutcome| match fate {
         JobOutcome::PassedOver { retry_after, .. } => *retry_after,
+        JobOutcome::WaitsForMoney { .. } => Some(LOOK_AGAIN),
         _ => None,
     };
     let none_asked = || fates.iter().map(passed_over).collect::<Option<Vec<Duration>>>()?.into_iter().min();

@@ -61,6 +61,7 @@ pub fn write(database: u32, close: Close) -> Result<(), Failed> {
     let written = attempt_as(c"leadlex_enrich: recording spend", || {
         let record = write_with(database, close);
         budget_events::look(clock::now());
+        budget_events::look_at_reports(&record.reported);
         record
     })?;
     is_durable(&written);

@@ -270,3 +270,36 @@ fn what_a_provider_never_has_is_expected_to_be_asked_of_the_next_one() {
     let cost = expected.replace("round(e.requests_expected)", "round(e.cost_expected::numeric, 2)");
     assert!(text(&mut caller, &cost).starts_with("main 15.00,"), "{}", text(&mut caller, &cost));
 }
+
+/// A seniority without a company leaves nothing of the position to others, so they are not expected to be asked for it.
+#[test]
+fn who_is_closed_out_of_a_position_is_not_expected_to_be_asked() {
+    let world = world(60, a_match(0.01));
+    configure(&world, "main", json!({"response": {"fields": {"company_name": null, "job_title": null}}}));
+    world.add_provider("second", &world.provider.config("/second"));
+    configure(&world, "second", json!({"price": a_match(0.5)}));
+    world
+        .provider
+        .on(PATH, |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"seniority": "senior"}})));
+    world
+        .provider
+        .on("/second", |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"job_title": "Counsel"}})));
+    let some =
+        |which: &str| format!("(SELECT array_agg(id) FROM crm WHERE right(id::text, 12)::int {which} 50)");
+    let mut caller = world.caller();
+    caller
+        .batch_execute(&format!(
+            "SET leadlex.waterfall = 'fill'; SELECT count(*) FROM enrich_contacts({}, '{{job_title,seniority}}')",
+            some("<=")
+        ))
+        .unwrap();
+    assert_eq!(world.provider.count_of("/second"), 0, "nor are they");
+    let expected = format!(
+        "SELECT string_agg(format('%s %s', e.provider, round(e.requests_expected)), ', ')
+         FROM leadlex.estimate_cost('crm', {}::text[], '{{job_title,seniority}}') AS e",
+        some(">")
+    );
+    eventually("the rates are known", Duration::from_secs(10), || {
+        text(&mut caller, &expected) == "main 10, second 0"
+    });
+}

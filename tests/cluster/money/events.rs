@@ -170,9 +170,49 @@ fn a_vendor_that_reports_too_much_is_told_of() {
     world.run("SELECT leadlex.set_budget('main', 'day', 10)");
     let mut caller = world.caller();
     enrich(&mut caller, 1).unwrap();
-    fails(enrich(&mut caller, 2));
     eventually("it is told of", PROMPT, || count(&world, "budget_out") == 1);
     assert_eq!(detail(&world, "budget_out"), json!({"reported": 30.0, "most_credits": 8.0}));
+    fails(enrich(&mut caller, 2));
+    world.settle();
+    assert_eq!(count(&world, "budget_out"), 1, "told once");
+}
+
+/// Nothing changes until somebody raises it: not even a look is worth it.
+#[test]
+fn jobs_that_wait_for_a_budget_of_all_time_are_left_alone() {
+    let world = world(4, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'total', 0.60)");
+    world.caller().batch_execute("SELECT leadlex.enqueue(array_agg(id)) FROM crm").unwrap();
+    let waiting = "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND last_error LIKE '%budget%' AND next_attempt_at > now() + interval '50 minutes'";
+    eventually("two wait", Duration::from_secs(20), || world.number(waiting) == 2);
+    world.run("SELECT leadlex.set_budget('main', 'total', 2.00)");
+    let done = "SELECT count(*) FROM leadlex.job WHERE state = 'done'";
+    eventually("they are done", Duration::from_secs(8), || world.number(done) == 4);
+    assert_eq!(world.number("SELECT max(attempts)::int8 FROM leadlex.job"), 1);
+}
+
+/// One that said too little of what its answers cost is described anew: what waits for it goes on.
+#[test]
+fn jobs_that_wait_for_more_credits_of_an_answer_go_on() {
+    let world = world(2, a_match(0.28));
+    let price = |most: u32| json!({"response": {"cost": {"pointer": "/credits"}}, "price": {"currency": "USD", "per_match": null, "per_credit": 0.01, "most_credits": most}});
+    configure(&world, "main", price(8));
+    world.provider.on(PATH, |request| {
+        let mut body = only_phone(&format!("+1202555{:0>4}", request.param("email").map_or(0, str::len)));
+        body["credits"] = json!(30);
+        Behaviour::json(200, body)
+    });
+    world.run("SELECT leadlex.set_budget('main', 'day', 10)");
+    enrich(&mut world.caller(), 1).unwrap();
+    world
+        .caller()
+        .batch_execute("SELECT leadlex.enqueue(array_agg(id)) FROM crm WHERE phone IS NULL")
+        .unwrap();
+    let waits = "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND last_error LIKE '%most_credits%' AND next_attempt_at > now() + interval '50 minutes'";
+    eventually("it waits", Duration::from_secs(20), || world.number(waits) == 1);
+    configure(&world, "main", price(40));
+    let done = "SELECT count(*) FROM leadlex.job WHERE outcome = 'enriched'";
+    eventually("it is done", Duration::from_secs(8), || world.number(done) == 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{a_match, configure, spend_adds_up, spend_is, text, world};
-use crate::support::Behaviour;
+use crate::support::{Behaviour, Response, fails};
 use crate::world::{PATH, World, contact, enrich, only_phone, pid, try_enrich};
 
 /// The contract's, and a slow machine's.
@@ -115,6 +115,33 @@ fn a_session_that_ends_while_it_logs_in_has_sent_the_login_alone() {
         world.run(&format!("SELECT pg_terminate_backend({backend}, 5000)"));
     });
     spend_is(&world, Duration::from_secs(3), "main 1/0/0/0 0.01");
+}
+
+/// What stands in front of the vendor says that it has no answer: the vendor may have one, and bill it.
+#[test]
+fn what_a_gateway_says_has_failed_may_have_been_billed() {
+    let world = world(10, a_match(0.28));
+    world.run("SELECT leadlex.set_budget('main', 'day', 10)");
+    let page = |status: u16| {
+        let headers = vec![("Content-Type".to_owned(), "text/html".to_owned())];
+        Response { status, headers, body: b"<html><h1>upstream</h1></html>".to_vec() }
+    };
+    let mut n = 0;
+    let mut unknown = |answer: Response| {
+        world.provider.on(PATH, move |_| Behaviour::Answer(answer.clone()));
+        n += 1;
+        fails(enrich(&mut world.caller(), n));
+        world.end_pauses();
+        let used = "SELECT (used / 0.28)::int8 FROM leadlex.budget";
+        world.number(used)
+    };
+    assert_eq!(unknown(page(504)), 1);
+    assert_eq!(unknown(Response { body: Vec::new(), ..page(502) }), 2);
+    // The vendor's own word, one that says that the vendor was not asked, and one that does not hand on so much.
+    assert_eq!(unknown(Response::json(500, &json!({"error": "internal"}))), 2);
+    assert_eq!(unknown(page(503)), 2);
+    assert_eq!(unknown(page(413)), 2);
+    spend_is(&world, SOON, "main 5/0/0/0 0, main -/-/-/- 0.56");
 }
 
 #[test]

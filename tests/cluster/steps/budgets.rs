@@ -202,6 +202,14 @@ fn polls_have_room_of_their_own_beside_other_providers() {
     let before = world.number(out);
     let error = try_enrich(&mut world.caller(), 3);
     assert_eq!((reason(&error), &error["error"]["retryable"]), ("budget", &json!(true)), "{error}");
+    // Who looks sees why so much is left and nothing is asked.
+    let kept = "SELECT format('%s %s', remaining, kept_for_polls) FROM leadlex.budget";
+    assert_eq!(text(&world, kept), "0.104 0.1");
+    let told = "SELECT count(*) FROM leadlex.check() WHERE problem LIKE '%and 0.1 are kept for polls of answers that are owed%'";
+    assert_eq!(world.number(told), 1);
+    let remaining = "SELECT budget_remaining::text FROM leadlex.estimate_cost('crm', (SELECT array_agg(id::text) FROM crm))";
+    let remaining: String = world.caller().query_one(remaining, &[]).unwrap().get(0);
+    assert_eq!(remaining, "0.004");
     // Longer than the worker takes to tell of it.
     thread::sleep(Duration::from_millis(2_500));
     assert_eq!(world.number(out), before, "the rest is kept for what is under way");

@@ -6,6 +6,7 @@ mod budgets;
 mod cut_off;
 mod estimate;
 mod forgotten;
+mod later_visits;
 mod limits;
 mod login;
 mod login_failures;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Code, Failure};
+use super::{Code, Failure, retry_after};
 use crate::provider::{Fault, FaultKind};
 
 const STOPPED: &str = "No credit was charged. An administrator has stopped all requests (leadlex.stop) and starts them again with leadlex.resume(). What was answered before is still used.";
@@ -15,6 +15,12 @@ fn soonest((_, fault): &(&str, &Fault)) -> u64 {
 /// What a provider owed was not there in time: nothing comes of it any more.
 fn is_over(entry: &Value) -> bool {
     entry["given_up"] == true
+}
+
+/// The provider was passed over for a budget that does not begin anew, or for a price that it lacks.
+fn waits_for_money(entry: &Value) -> bool {
+    let kinds = [FaultKind::Budget, FaultKind::NoPrice];
+    retry_after(entry).is_none() && kinds.iter().any(|kind| entry["reason"] == kind.name())
 }
 
 impl Failure {
@@ -155,6 +161,18 @@ impl Failure {
             Some(seconds) => failure.with("retry_after", json!(seconds)),
             None => failure,
         }
+    }
+
+    /// Seconds before which it is no use to try again by oneself: as [`Failure::retry_after_s`], but for providers that wait for money.
+    pub fn next_try_s(&self) -> Option<u64> {
+        let others = || super::soonest(self.open_entries()?.filter(|entry| !waits_for_money(entry)));
+        self.retry_after_s().or_else(others)
+    }
+
+    /// Whether all providers that could still have something wait for money that somebody has to grant.
+    pub fn waits_for_money(&self) -> bool {
+        let waiting = |entries: Vec<&Value>| !entries.is_empty() && entries.into_iter().all(waits_for_money);
+        self.open_entries().is_some_and(|entries| waiting(entries.collect()))
     }
 
     /// Whether no provider failed at this contact: each that has failed was not asked, since it is paused, at its limit or

@@ -15,9 +15,11 @@ use std::iter::Sum;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(pub i64);
 
-/// How it is told that a provider was not asked for a budget, and for a price that it lacks: the queue finds by that what waits.
+/// How it is told that a provider was not asked for a budget, for a price that it lacks, and for one that was too low: the queue finds
+/// by that what waits.
 pub const OVER_BUDGET: &str = "not asked: the budget";
 pub const WITHOUT_PRICE: &str = "not asked: a budget in";
+pub const OVER_MOST_CREDITS: &str = "and most_credits of its price says";
 
 /// Decimal places of an amount.
 const DECIMALS: usize = 6;

@@ -150,7 +150,7 @@ impl Windows {
     /// handed in, so that what is left for polls is for it.
     pub fn left(&self, (period, budget): (Period, Amount), fetches: bool, now: i64) -> Amount {
         let left = budget.minus(self.used(period, now)).minus(self.reserved).minus(self.held);
-        if fetches { left } else { left.minus(self.polls_held).minus(self.polls_reserved) }
+        if fetches { left } else { left.minus(self.kept_for_polls()) }
     }
 
     /// Whether questions are handed in, or about to be, that are not answered yet.
@@ -179,6 +179,11 @@ impl Windows {
     /// What requests on their way and questions under way can cost at most.
     pub fn open(&self) -> Amount {
         self.reserved.plus(self.held)
+    }
+
+    /// What only such requests may use that ask for what was handed in, or is about to be.
+    pub fn kept_for_polls(&self) -> Amount {
+        self.polls_held.plus(self.polls_reserved)
     }
 
     /// Of questions that were handed in alone.

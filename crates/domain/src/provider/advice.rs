@@ -61,9 +61,15 @@ impl Fault {
     }
 }
 
-/// What is to be done about a provider that a budget in this currency concerns, and that has no price in it.
-pub fn price_remedy(name: &str, currency: &str) -> String {
+/// What is to be done about a provider that a budget in this currency concerns, and that has no price in it. `own`: the currency of
+/// its price, if it has one.
+pub fn price_remedy(name: &str, currency: &str, own: Option<&str>) -> String {
     let literal = name.replace('\'', "''");
+    if let Some(own) = own {
+        return format!(
+            "Its price is in {own}, and a budget counts one currency: set a budget in {own} (leadlex.set_budget), and let the budget in {currency} concern only providers that are paid in {currency}."
+        );
+    }
     format!(
         "A budget in {currency} counts what it costs: give its price in {currency}, as in SELECT leadlex.alter_provider('{literal}', '{{\"price\": {{\"currency\": \"{currency}\", \"per_match\": 0.28}}}}')."
     )
@@ -91,7 +97,12 @@ mod tests {
             let advice = fault.advice("it's");
             assert!(advice.contains(expected), "{:?}: {advice}", fault.kind);
         }
-        let priced = price_remedy("it's", "EUR");
+        let elsewhere = price_remedy("it's", "EUR", Some("USD"));
+        assert!(
+            elsewhere.contains("Its price is in USD") && !elsewhere.contains("alter_provider"),
+            "{elsewhere}"
+        );
+        let priced = price_remedy("it's", "EUR", None);
         assert!(priced.contains(r#"alter_provider('it''s', '{"price": {"currency": "EUR""#), "{priced}");
     }
 }

@@ -92,6 +92,11 @@ macro_rules! kinds {
                 $(FaultKind::$kind => $name,)*
             }
         }
+
+        /// The one of this name.
+        pub fn named(name: &str) -> Option<FaultKind> {
+            FaultKind::ALL.into_iter().find(|kind| kind.name() == name)
+        }
     };
 }
 
@@ -183,7 +188,8 @@ pub struct Fault {
     pub remedy: Option<String>,
     /// The request went out on a used connection, which ended without an answer: whether it arrived is not known.
     pub unanswered: bool,
-    /// Some of the request may have left this machine, whatever its kind says: the session has ended meanwhile, or TLS has failed.
+    /// The request may have reached the vendor, and be billed, whatever the kind says: some of it left this machine before the session
+    /// ended or TLS failed, or what stands in front of the vendor answered that it has failed.
     pub went_out: bool,
     /// The question was handed in, and its answer can still be had: to ask again hands in nothing. Also of another failure than
     /// [`FaultKind::Pending`], where the request that asked for the answer failed or could not be sent.

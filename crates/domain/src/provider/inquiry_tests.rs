@@ -223,6 +223,13 @@ fn an_answer_without_what_is_taken_is_not_recognised() {
             other => panic!("{body}: {other:?}"),
         }
     }
+    // Nor is one of a later step, of which the response is described with all others.
+    let mut polled = Inquiry::new(FieldSet::ALL);
+    answered(&config, &mut polled, 200, json!({"enrichment_id": "x"}));
+    let Progress::Failed(fault) = answered(&config, &mut polled, 200, json!({"odd": true})) else {
+        panic!("{polled:?}")
+    };
+    assert!(fault.remedy.unwrap().contains("give all of \"steps\" anew"));
     // What it supplied was paid for, and all else is not known yet.
     let mut inquiry = Inquiry::new(FieldSet::ALL);
     let progress = answered(&config, &mut inquiry, 200, json!({"preview": {"title": "Tester"}}));

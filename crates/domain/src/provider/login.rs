@@ -78,7 +78,7 @@ pub fn failure_to_bytes(fault: &Fault) -> Vec<u8> {
 /// `None`: it is not what [`failure_to_bytes`] wrote.
 pub fn failure_from_bytes(bytes: &[u8]) -> Option<Fault> {
     let (name, retry_after_s, message): (String, Option<u64>, String) = serde_json::from_slice(bytes).ok()?;
-    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name)?;
+    let kind = FaultKind::named(&name)?;
     Some(Fault { retry_after_s, ..Fault::new(kind, message) })
 }
 

@@ -245,7 +245,7 @@ fn all_supplied(came: &Progress) -> FieldSet {
 fn sent(came: &Progress) -> Sent {
     match came {
         Progress::Failed(fault) | Progress::Over(Verdict::Failed(fault)) => match fault.kind.sent() {
-            Sent::No if fault.went_out => Sent::Unread,
+            _ if fault.went_out => Sent::Unread,
             sent => sent,
         },
         _ => Sent::Answered,

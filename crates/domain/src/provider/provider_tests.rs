@@ -281,6 +281,7 @@ fn no_match_is_what_the_description_says_it_is() {
     assert_eq!(config.read(&answer(204, ""), NOW), Verdict::NoMatch);
     let plain = post(json!({"mail": "{email}"}), json!({}));
     assert_eq!(fault(&plain, &answer(404, "")).kind, FaultKind::BadStatus);
+    assert!(fault(&plain, &answer(404, "<html></html>")).remedy.is_some_and(|r| r.contains("check the URL")));
     assert_eq!(plain.read(&answer(204, ""), NOW), Verdict::NoMatch);
     assert_eq!(fault(&plain, &answer(202, "{}")).kind, FaultKind::Pending);
     for body in ["{}", "", r#"{"error": "x"}"#, r#"{"x": {"t": "y"}}"#, "7", "[1]"] {

@@ -18,6 +18,9 @@ use super::words;
 use crate::fields::{Field, FieldMap, FieldSet, Kind};
 use crate::people::value;
 
+/// By this status what stands in front of a vendor says that it has not asked it.
+const UNAVAILABLE: u16 = 503;
+
 /// The `response` of a step, checked and ready for use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
@@ -244,10 +247,13 @@ impl Response {
         let by_rule = matches!(kind, FaultKind::RateLimited | FaultKind::Quota | FaultKind::Pending);
         let asked = by_rule.then(|| self.retry_after.of(answer, body.json(), now)).flatten();
         fault.retry_after_s = asked.or_else(|| reading::retry_after_header(answer, now));
+        // Not the vendor's own word: it may have answered, and bill that.
+        fault.went_out =
+            kind == FaultKind::ServerError && body.json().is_none() && answer.status != UNAVAILABLE;
         if words::is_puzzling(kind, body) {
             fault.seen = Some(Box::new(Seen::of(answer)));
         }
-        if kind == FaultKind::Unrecognised {
+        if kind == FaultKind::Unrecognised || kind == FaultKind::BadStatus && *body == Document::Page {
             fault.remedy = Some(words::remedy(answer.status, body));
         }
         fault

@@ -2,6 +2,7 @@
 
 use super::Reported;
 use super::exchange::Answer;
+use super::failure_kind::{Fault, FaultKind};
 use super::node::{Checked, Node};
 use super::parse_request::parse_request;
 use super::request::RequestTemplate;
@@ -42,11 +43,26 @@ impl Step {
     /// See [`Response::read`].
     pub fn read(&self, answer: &Answer, now: i64, whom: &Whom) -> (Reading, Option<Reported>) {
         let role = Role { last: self.last, has_ticket: self.has_ticket };
-        self.response.read(answer, now, whom, (&self.take, role))
+        let (reading, cost) = self.response.read(answer, now, whom, (&self.take, role));
+        let is_one_of_several = self.has_ticket || !self.take.is_empty();
+        match reading {
+            Reading::Failed(fault) if is_one_of_several => (Reading::Failed(in_step(fault)), cost),
+            reading => (reading, cost),
+        }
     }
 
     /// Whether it asks whether something is ready that an earlier step handed in.
     pub fn polls(&self) -> bool {
         self.has_ticket && self.response.signals.has_pending()
+    }
+}
+
+/// What would make the answer understood, where `steps` are described.
+fn in_step(fault: Fault) -> Fault {
+    const OF_STEPS: &str = "This response is that of its step: give all of \"steps\" anew.";
+    let remedy = fault.remedy.as_ref().filter(|_| fault.kind == FaultKind::Unrecognised);
+    match remedy.map(|remedy| format!("{remedy} {OF_STEPS}")) {
+        Some(remedy) => Fault { remedy: Some(remedy), ..fault },
+        None => fault,
     }
 }

@@ -16,12 +16,13 @@ use crate::answered::Answered;
 use crate::call_error::{Failure, NoMatchReason};
 use crate::checks::Checks;
 use crate::contact::Contact;
+use crate::failed_provider::Failed;
 use crate::fields::FieldSet;
 use crate::hash::Hash;
 use crate::merge;
 use crate::position::Post;
 use crate::rate::Window;
-use crate::waterfall::{Failures, Gathered, Mode, Pending, ProviderOutcome, Waterfall};
+use crate::waterfall::{Gathered, Mode, Pending, ProviderOutcome, Waterfall};
 
 pub use outcome::{Outcome, Raised, Stored, Written};
 pub use request::{Enrichment, Request, Source};
@@ -147,7 +148,7 @@ pub struct Steps {
     reserved: bool,
     gathered: Option<Gathered>,
     pending: Option<Pending>,
-    failed: Failures,
+    failed: Vec<Failed>,
     written: Option<Written>,
     updated: FieldSet,
     /// When providers answered last.

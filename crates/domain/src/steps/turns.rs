@@ -2,6 +2,7 @@
 
 use super::{Outcome, Raised, Steps};
 use crate::call_error::Failure;
+use crate::failed_provider::Failed;
 use crate::money::order::{Candidate, cheapest};
 use crate::waterfall::{Mode, Pending};
 
@@ -12,7 +13,7 @@ impl Steps {
     }
 
     /// Where something comes later: see [`crate::waterfall::Waterfall::failed`].
-    pub fn failed(&self) -> &[(String, Option<u64>)] {
+    pub fn failed(&self) -> &[Failed] {
         &self.failed
     }
 

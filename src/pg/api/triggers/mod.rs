@@ -36,8 +36,8 @@ use crate::pg::table;
 use crate::pg::table::Binding;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{BatchResult, Status};
+use leadlex_domain::failed_provider::FailedProvider;
 use leadlex_domain::fields::{Field, FieldSet};
-use leadlex_domain::job::FailedProvider;
 
 super::version_one!(pg_finfo_leadlex_enrich_on_insert, pg_finfo_leadlex_enqueue_on_insert);
 

@@ -136,12 +136,16 @@ impl Batch<'_> {
     }
 
     /// Of a job that goes on with a call that was charged, under `first_match`: that call stopped at the first provider with data, so
-    /// what is left is what others owe.
+    /// what is left is what others owe, or have said that they answer later.
     fn is_not_owed(&self, member: &Member, at: usize) -> bool {
-        let goes_on = self.visit.as_ref().is_some_and(|visit| visit.charged);
-        goes_on
-            && self.request.mode == Mode::FirstMatch
-            && member.past.ticket(self.providers.all[at].1.id, &member.steps.known()).is_none()
+        let Some(visit) = self.visit.as_ref().filter(|visit| visit.charged) else { return false };
+        let (name, provider) = &self.providers.all[at];
+        let failed = visit.failed.get(member.claim.position);
+        let answers_later =
+            || failed.is_some_and(|all| all.iter().any(|one| one.name == *name && one.answers_later()));
+        self.request.mode == Mode::FirstMatch
+            && member.past.ticket(provider.id, &member.steps.known()).is_none()
+            && !answers_later()
     }
 
     /// Of a job that waits for an answer that is owed: why this provider, which has failed beside it, is not asked yet.

@@ -126,9 +126,24 @@ impl CostEstimate {
                     Mode::FirstMatch => (missing, false),
                     _ => (wanted, true),
                 };
-                supplies.iter().for_each(|field| open[field.index()] *= 1.0 - costs.rate_of(field, by_field));
+                let closed = if by_field { closed_by(config, wanted) } else { FieldSet::EMPTY };
+                let rates = closed.intersect(wanted).iter().map(|field| costs.rate_of(field, by_field));
+                let closing = rates.fold(0.0, f64::max);
+                closed.iter().for_each(|field| open[field.index()] *= 1.0 - closing);
+                let others = supplies.minus(closed);
+                others.iter().for_each(|field| open[field.index()] *= 1.0 - costs.rate_of(field, by_field));
             }
         }
+    }
+}
+
+/// The parts of a position that no other provider supplies, or is asked for, once this one has supplied one of those that are
+/// `wanted`: it names no company that others could name, too.
+fn closed_by(config: &Config, wanted: FieldSet) -> FieldSet {
+    let supplies_part = !wanted.intersect(FieldSet::of_position()).is_empty();
+    match supplies_part && !config.maps().contains(Field::COMPANY_NAME) {
+        true => FieldSet::of_position(),
+        false => FieldSet::EMPTY,
     }
 }
 

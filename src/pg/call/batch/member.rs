@@ -21,7 +21,7 @@ use crate::pg::store::checks;
 use crate::pg::sys::spi;
 use crate::pg::table;
 use crate::pg::table::{Binding, Found};
-use leadlex_domain::batch::BatchResult;
+use leadlex_domain::batch::{BatchResult, Status};
 use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
@@ -227,7 +227,10 @@ impl Batch<'_> {
         let written = matches!(outcome, Outcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
         let line = BatchResult { position, failed, ..line };
-        if let Some(contact) = &line.contact {
+        // Of a contact that a visit before has enriched, no match for the rest is no news.
+        let goes_on =
+            self.visit.as_ref().is_some_and(|visit| visit.charged) && line.status == Status::NoMatch;
+        if let Some(contact) = line.contact.as_ref().filter(|_| !goes_on) {
             let row = self.scope().row(contact);
             self.outcomes_told.push(outcome::Told::of(&self.binding, row, &contact.id, &line));
             if self.outcomes_told.len() >= PORTION {
