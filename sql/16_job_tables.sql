@@ -65,7 +65,7 @@ COMMENT ON COLUMN leadlex.job_set.key_hash IS 'SHA-256 of the API key, if one wa
 COMMENT ON COLUMN leadlex.job_set.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job_set.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job_set.state IS 'queued, running, done or dead (given up)';
-COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more); of one that waits for more: enriched, where something is written by now';
+COMMENT ON COLUMN leadlex.job_set.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more); of one that waits for more or was given up: enriched, where something is written by now';
 COMMENT ON COLUMN leadlex.job_set.attempts IS 'attempts; a wait for a rate limit, for credits, for an answer that comes later or for a provider that could not be asked does not count';
 COMMENT ON COLUMN leadlex.job_set.next_attempt_at IS 'not before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job_set.last_error IS 'why the last attempt failed, or why there was no match, with the reason in brackets at its end, unless that is no_data';

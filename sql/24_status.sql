@@ -67,7 +67,7 @@ BEGIN
                              CASE WHEN b.period OPERATOR(pg_catalog.=) 'total' THEN 'are' ELSE pg_catalog.format('of this %s are', b.period) END,
                              CASE WHEN b.kept_for_polls OPERATOR(pg_catalog.<>) '0' THEN pg_catalog.format(', and %s are kept for polls of answers that are owed', b.kept_for_polls) ELSE '' END,
                              CASE WHEN b.state OPERATOR(pg_catalog.=) 'out' THEN 'no request that it concerns is sent'
-                                  WHEN b.state OPERATOR(pg_catalog.=) 'kept' THEN 'no request that it concerns is sent until requests under way, and answers that come later, are there'
+                                  WHEN b.state OPERATOR(pg_catalog.=) 'kept' THEN 'no request that it concerns and that asks something new is sent until requests under way, and answers that come later, are there'
                                   ELSE 'soon no request that it concerns is sent' END),
            pg_catalog.format('%sSELECT leadlex.set_budget(%L, %L, NEW_AMOUNT, workspace_id => %L, currency => %L);',
                              CASE WHEN b.state OPERATOR(pg_catalog.=) 'kept' THEN 'Wait for them, or raise it: '
@@ -267,7 +267,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                pg_catalog.format('%s %s: %s', pg_catalog.sum(j.contacts),
                    CASE WHEN pg_catalog.sum(j.contacts) OPERATOR(pg_catalog.=) 1 THEN 'contact' ELSE 'contacts' END, coalesce(
                    -- Of what every such failure says, only why.
-                   pg_catalog.regexp_replace(j.last_error, '^provider_unavailable: no provider had data, and at least one failed \((.*?)\)( \(\w+\))?$', '\1'),
+                   pg_catalog.regexp_replace(j.last_error, '^provider_unavailable: no provider had data, and at least one failed \((.*?)\)( \(\w+\))*$', '\1'),
                    (SELECT pg_catalog.format('requests are stopped: %s', s.reason) FROM leadlex.stopped AS s LIMIT 1),
                    'their turn has not come')),
                pg_catalog.min(j.created_at)
@@ -310,7 +310,7 @@ CREATE VIEW leadlex.status WITH (security_barrier = true) AS
                    CASE WHEN d.currency OPERATOR(pg_catalog.=) '' THEN ', no price'
                         ELSE pg_catalog.format(', %s %s', pg_catalog.trim_scale(pg_catalog.sum(d.cost)), d.currency) END OPERATOR(pg_catalog.||)
                    CASE WHEN pg_catalog.sum(d.unknown) OPERATOR(pg_catalog.>) 0
-                        THEN pg_catalog.format(', and up to %s that are not known', pg_catalog.trim_scale(pg_catalog.sum(d.unknown))) ELSE '' END, NULL
+                        THEN pg_catalog.format(', and up to %s %s that are not known', pg_catalog.trim_scale(pg_catalog.sum(d.unknown)), d.currency) ELSE '' END, NULL
         FROM leadlex.spend_day AS d
         WHERE d.day OPERATOR(pg_catalog.=) (pg_catalog.now() AT TIME ZONE 'UTC')::pg_catalog.date
         GROUP BY d.provider, d.currency

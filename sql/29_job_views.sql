@@ -17,7 +17,7 @@ COMMENT ON COLUMN leadlex.job.role IS 'the database role that it runs as';
 COMMENT ON COLUMN leadlex.job.fields IS 'the fields asked for';
 COMMENT ON COLUMN leadlex.job.overwrite IS 'whether non-empty fields may be replaced';
 COMMENT ON COLUMN leadlex.job.state IS 'queued, running, done or dead (given up: see last_error, and leadlex.retry_jobs)';
-COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more); of one that waits for more: enriched, where something is written by now';
+COMMENT ON COLUMN leadlex.job.outcome IS 'of done ones: enriched, unchanged, no_match, or gone (there is no such contact any more); of one that waits for more or was given up: enriched, where something is written by now';
 COMMENT ON COLUMN leadlex.job.attempts IS 'attempts; a wait for a rate limit, for credits, for an answer that comes later or for a provider that could not be asked does not count';
 COMMENT ON COLUMN leadlex.job.next_attempt_at IS 'it is not begun before; of a running one, when it counts as interrupted';
 COMMENT ON COLUMN leadlex.job.last_error IS 'why the last attempt failed, or why there was no match, with the reason in brackets at its end, unless that is no_data';

@@ -20,9 +20,11 @@ pub struct FailedProvider {
     pub name: String,
     /// Why it failed last.
     pub reason: String,
+    /// It has said by now that it answers later: what it has is waited for, whatever others supply meanwhile.
+    pub answers_later: bool,
     /// How often it has failed.
     pub times: u32,
-    /// As it was described when it failed: another one has not failed.
+    /// Which one it was, a space, and as it was described when it failed: another one has not failed.
     pub revision: String,
     /// In epoch microseconds; [`FailedProvider::NEVER`]: it is not asked any more.
     pub not_before: i64,
@@ -31,14 +33,17 @@ pub struct FailedProvider {
 impl FailedProvider {
     pub const NEVER: i64 = i64::MAX;
 
-    /// Whether it said that it answers later: what it has is waited for, whatever others have supplied meanwhile.
-    pub fn answers_later(&self) -> bool {
-        self.reason == FaultKind::Pending.name()
-    }
-
-    /// What is left of it in a job where the provider is described otherwise by now: such a one has not failed, and is asked at once.
-    pub fn of_another_description(self) -> Option<FailedProvider> {
-        self.answers_later().then_some(FailedProvider { times: 0, not_before: 0, ..self })
+    /// What is left of it where the provider of this name has this revision by now. One that is described otherwise has not failed,
+    /// and is asked at once; another one has not said anything.
+    pub fn as_of(self, revision: &str) -> Option<FailedProvider> {
+        let id = |revision: &str| revision.split(' ').next().map(str::to_owned);
+        match self.revision == revision {
+            true => Some(self),
+            false if self.answers_later && id(&self.revision) == id(revision) => {
+                Some(FailedProvider { times: 0, not_before: 0, ..self })
+            }
+            false => None,
+        }
     }
 
     /// Why it is not asked now; `None`: it may be.
@@ -47,15 +52,19 @@ impl FailedProvider {
         const LATER: &str = "it answers later, and is asked again in its turn";
         const NEVER: &str =
             "it has failed as often as leadlex.job_max_attempts allows, and is not asked any more";
-        // One that answers later is not waited for in the call itself.
-        let kind = FaultKind::named(&self.reason).filter(|_| !self.answers_later());
-        let fault = |why: &str| Fault::new(kind.unwrap_or(FaultKind::ProviderError), why);
+        let fault =
+            |kind: Option<FaultKind>, why: &str| Fault::new(kind.unwrap_or(FaultKind::ProviderError), why);
+        let kind = FaultKind::named(&self.reason);
         if self.not_before == FailedProvider::NEVER {
-            return Some(Fault { given_up: true, ..fault(NEVER) });
+            let failed = kind.filter(|kind| *kind != FaultKind::Pending);
+            return Some(Fault { given_up: true, ..fault(failed, NEVER) });
         }
         let left = u64::try_from(self.not_before - now).ok().filter(|left| *left > 0)?;
-        let why = if self.answers_later() { LATER } else { FAILED };
-        Some(Fault { paused: true, retry_after_s: Some(left.div_ceil(1_000_000)), ..fault(why) })
+        let fault = match self.answers_later {
+            true => fault(Some(FaultKind::Pending), LATER),
+            false => fault(kind, FAILED),
+        };
+        Some(Fault { paused: true, retry_after_s: Some(left.div_ceil(1_000_000)), ..fault })
     }
 }
 
@@ -67,8 +76,9 @@ mod tests {
         FailedProvider {
             name: "main".into(),
             reason: kind.name().into(),
+            answers_later: kind == FaultKind::Pending,
             times: 1,
-            revision: "1".into(),
+            revision: "id 1".into(),
             not_before,
         }
     }
@@ -83,15 +93,24 @@ mod tests {
         assert_eq!(after(FaultKind::BadCredentials, 1).fault(1), None);
         let over = after(FaultKind::ServerError, FailedProvider::NEVER).fault(1).unwrap();
         assert_eq!((over.kind, over.given_up), (FaultKind::ServerError, true));
-        let later = after(FaultKind::Pending, 3_000_001).fault(1).unwrap();
-        assert_eq!((later.kind, later.paused), (FaultKind::ProviderError, true));
+        let later = after(FaultKind::Pending, 3_000_001);
+        let fault = later.fault(1).unwrap();
+        assert_eq!((fault.kind, fault.paused), (FaultKind::Pending, true));
+        let failed_since = FailedProvider { reason: "server_error".into(), ..later };
+        assert_eq!(failed_since.fault(1).unwrap().kind, FaultKind::Pending, "it is waited for");
+        let over = after(FaultKind::Pending, FailedProvider::NEVER).fault(1).unwrap();
+        assert_eq!((over.kind, over.given_up), (FaultKind::ProviderError, true));
     }
 
     #[test]
     fn another_description_is_asked_at_once_and_waited_for_where_it_was_before() {
-        assert_eq!(after(FaultKind::ServerError, FailedProvider::NEVER).of_another_description(), None);
-        let later = after(FaultKind::Pending, FailedProvider::NEVER).of_another_description().unwrap();
+        let never = |kind| after(kind, FailedProvider::NEVER);
+        assert_eq!(never(FaultKind::ServerError).as_of("id 1"), Some(never(FaultKind::ServerError)));
+        assert_eq!(never(FaultKind::ServerError).as_of("id 2"), None);
+        let later = never(FaultKind::Pending).as_of("id 2").unwrap();
         assert_eq!((later.times, later.fault(1)), (0, None));
-        assert!(later.answers_later());
+        assert!(later.answers_later);
+        assert_eq!(never(FaultKind::Pending).as_of("another 1"), None, "it has the name of one that is gone");
+        assert_eq!(never(FaultKind::Pending).as_of(""), None);
     }
 }

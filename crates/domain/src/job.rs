@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::batch::{BatchResult, NOT_PAID, NOT_STARTED, Status};
 use super::call_error::Code;
 use super::failed_provider::{Failed, FailedProvider};
+use super::provider::FaultKind;
 
 /// How patient the queue is.
 #[derive(Clone, Copy, Debug)]
@@ -53,14 +54,17 @@ impl Policy {
         let mut all = known.to_vec();
         for Failed { name, reason, retry_after_s } in failed {
             let before = all.iter().position(|known| known.name == *name).map(|at| all.swap_remove(at));
-            let times = before.map_or(0, |before| before.times) + 1;
+            let times = before.as_ref().map_or(0, |before| before.times) + 1;
+            let answers_later =
+                *reason == FaultKind::Pending.name() || before.is_some_and(|before| before.answers_later);
             let wait = self.backoff(times, retry_after_s.map(Duration::from_secs), jitter);
             let not_before = match self.gives_up(times) {
                 true => FailedProvider::NEVER,
                 false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
             };
             let (name, reason) = (name.clone(), (*reason).to_owned());
-            all.push(FailedProvider { revision: revision(&name), name, reason, times, not_before });
+            let revision = revision(&name);
+            all.push(FailedProvider { name, reason, answers_later, times, revision, not_before });
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -148,6 +152,9 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
     // Where another provider may still have something, the job goes on.
     let is_open = line.status == Status::Pending || line.given_up;
     let later = line.pending.filter(|_| enriched || is_open);
+    // The table has refused what came by now, and not what is owed.
+    let owed = line.pending.filter(|pending| pending.owed && !pending.given_up);
+    let later = later.or(owed.filter(|_| line.status == Status::NoMatch));
     // Where nothing is owed, to ask again is another attempt.
     if let Some(pending) = later.filter(|pending| enriched || pending.owed || pending.given_up) {
         let error = still_pending(line, pending.given_up);
@@ -270,7 +277,7 @@ mod tests {
     use crate::call_error::{Failure, NoMatchReason};
     use crate::contact::Contact;
     use crate::fields::FieldSet;
-    use crate::provider::{Fault, FaultKind};
+    use crate::provider::Fault;
     use crate::rate::Window;
     use crate::waterfall::Pending;
     use proptest::prelude::*;

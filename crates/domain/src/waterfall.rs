@@ -87,7 +87,8 @@ impl ProviderOutcome {
         match self {
             ProviderOutcome::Skipped | ProviderOutcome::NotWanted | ProviderOutcome::OnlyShared(_) => false,
             outcome => {
-                outcome.fault().is_none_or(|fault| fault.kind == FaultKind::Pending || is_asked(fault))
+                let is_pending = |fault: &Fault| fault.kind == FaultKind::Pending && !fault.paused;
+                outcome.fault().is_none_or(|fault| is_pending(fault) || is_asked(fault))
             }
         }
     }
@@ -124,8 +125,12 @@ pub struct Pending {
 impl Pending {
     /// Of one provider; `None`: it failed, and owes nothing.
     fn of(fault: &Fault) -> Option<Pending> {
-        let Fault { retry_after_s, owed, given_up, .. } = *fault;
-        (fault.kind == FaultKind::Pending || owed).then_some(Pending { retry_after_s, owed, given_up })
+        let Fault { retry_after_s, owed, given_up, answers_later, .. } = *fault;
+        (fault.kind == FaultKind::Pending || owed || answers_later).then_some(Pending {
+            retry_after_s,
+            owed,
+            given_up,
+        })
     }
 
     /// Of two: the first that can be asked.

@@ -79,22 +79,22 @@ const WORDS_FOR_MONEY: [&str; 3] = [OVER_BUDGET, WITHOUT_PRICE, OVER_MOST_CREDIT
 
 /// Jobs that wait for money are looked at again when this transaction is committed.
 pub fn wake_jobs() {
-    wake_waiting(&[&WORDS_FOR_MONEY[..], &[STILL_PENDING]].concat(), false);
+    wake_waiting(&[&WORDS_FOR_MONEY[..], &[STILL_PENDING]].concat(), None);
 }
 
 /// The same of jobs that wait because of how a provider was described or billed: one that is paused, too, as a changed
-/// description or another provider may answer; where there was none to ask; and for what a disabled one owes.
-pub fn wake_jobs_of_providers() {
+/// description or another provider may answer; where there was none to ask; and for what a disabled one owes. `changed`: the provider.
+pub fn wake_jobs_of_providers(changed: &str) {
     let paused = [Cause::Breaker, Cause::Quota, Cause::Credentials].map(Cause::words);
     let none = [provider::ALL_DISABLED, provider::NONE_CONFIGURED, OWED_BY_DISABLED, STILL_PENDING];
-    wake_waiting(&[&WORDS_FOR_MONEY[..], &paused[..], &none[..]].concat(), true);
+    wake_waiting(&[&WORDS_FOR_MONEY[..], &paused[..], &none[..]].concat(), Some(changed));
 }
 
-fn wake_waiting(reasons: &[&str], all_providers: bool) {
+fn wake_waiting(reasons: &[&str], changed: Option<&str>) {
     if !layout::available() {
         return;
     }
-    for role in job_history::wake(reasons, all_providers) {
+    for role in job_history::wake(reasons, changed) {
         enqueue::note(role);
         transaction::mark_called();
     }
@@ -147,6 +147,10 @@ fn the_one_currency(
             "currency must be given: no provider that the budget concerns has a price",
             "Pass currency => 'USD', and give prices with leadlex.alter_provider(name, config => '{\"price\": …}').",
         ),
+        _ if taken_away => raise::invalid(
+            format!("currency must be given: there are such budgets in {}", names.join(" and ")),
+            format!("Pass the currency of the one to take away: currency => '{}', for example.", names[0]),
+        ),
         _ => raise::invalid(
             format!("currency must be given: what the budget is about is in {}", names.join(", ")),
             "Pass currency => 'USD'. A budget counts one currency.",
@@ -170,13 +174,23 @@ fn warn(name: &str, config: &Config, budget: &Budget) {
         return;
     }
     let own = config.price().map(|price| price.currency);
+    let remedy = price_remedy(name, budget.currency.name(), own.as_ref().map(Currency::name));
+    let literal = |text: Option<String>| {
+        text.map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")))
+    };
+    let (provider, workspace) =
+        (literal(budget.provider.clone()), literal(budget.workspace.map(|id| id.to_string())));
     raise::warning(
         &format!(
             "provider \"{name}\" has no price in {}: it is not asked while this budget concerns it (no_price)",
             budget.currency
         ),
         "What has no price cannot be counted.",
-        &price_remedy(name, budget.currency.name(), own.as_ref().map(Currency::name)),
+        &format!(
+            "{remedy} SELECT leadlex.set_budget({provider}, '{}', NULL, workspace_id => {workspace}, currency => '{}') takes this budget away.",
+            budget.period.name(),
+            budget.currency
+        ),
         &spi::About::default(),
     );
 }
@@ -254,30 +268,35 @@ struct Standing {
     left: Amount,
     /// Of what is not used: for polls alone.
     kept_for_polls: Amount,
+    owes_answers: bool,
 }
 
 /// `out`: no request that it concerns can be paid from it; `kept`: none until what is under way is answered; `low`: it is mostly used.
 fn state(budget: &Budget, standing: &Standing) -> &'static str {
     let concerned = concerned(budget.provider.as_deref(), budget.workspace);
-    let least = concerned.iter().filter_map(|provider| least_of_a_request(provider, budget.currency)).min();
-    // Where none has a price, the last bit is as good as any.
-    let least = least.unwrap_or(Amount(1));
+    let least = |polls: bool| {
+        let of_each =
+            concerned.iter().filter_map(|provider| least_of_a_request(provider, budget.currency, polls));
+        // Where none has a price, the last bit is as good as any.
+        of_each.min().unwrap_or(Amount(1))
+    };
     match () {
-        () if standing.unspent < least => "out",
-        () if standing.left < least => "kept",
+        // Where little is left, one question is handed in at a time, without room for all of its polls.
+        () if standing.unspent < least(false) => "out",
+        () if standing.left < least(standing.owes_answers) => "kept",
         () if budget_events::is_low(standing.used, budget.amount) => "low",
         () => "ok",
     }
 }
 
-/// What has to be free for the cheapest request of a provider that is asked: with the login that it wants first, and polls of what
-/// it hands in. `None`: it has no price in that currency.
-fn least_of_a_request(provider: &LoadedProvider, currency: Currency) -> Option<Amount> {
+/// What has to be free for the cheapest request of a provider that is asked: with the login that it wants first and, if so wished,
+/// `polls` of what it hands in. `None`: it has no price in that currency.
+fn least_of_a_request(provider: &LoadedProvider, currency: Currency, polls: bool) -> Option<Amount> {
     let config = provider.config.as_ref().ok().filter(|_| provider.enabled)?;
     let price = config.price().filter(|price| price.currency == currency)?;
     let beside = match Purpose::of(config, &Inquiry::new(config.fills()), None) {
-        Purpose::HandIn(polls) => polls,
-        Purpose::Ask | Purpose::Fetch | Purpose::KeepFree(_) => 0,
+        Purpose::HandIn(most) if polls => most,
+        _ => 0,
     };
     let logs_in = config.login().is_some() && !login::is_held(provider);
     let beside = price.per_request().times(beside + u64::from(logs_in));
@@ -303,6 +322,7 @@ fn standing(budget: &Budget, now: i64) -> Standing {
     Standing {
         used: known.plus(lost),
         kept_for_polls: windows.kept_for_polls().min(left_over),
+        owes_answers: windows.owes_answers(),
         unspent: budget.amount.minus(spent.plus(lost)),
         left: windows.left((budget.period, budget.amount), false, now).minus(lost),
     }

@@ -177,14 +177,7 @@ fn add_provider(
         );
     }
     if cache::providers().iter().any(|known| known.name == name) {
-        raise::refuse(raise::Refusal {
-            sqlstate: sqlstate::UNIQUE_VIOLATION,
-            message: format!("there is a provider \"{name}\" already"),
-            detail: None,
-            hint: Some(format!(
-                "SELECT leadlex.alter_provider('{name}', …) changes it, and gives it a secret; leadlex.drop_provider('{name}') takes it away."
-            )),
-        });
+        name_in_use(name);
     }
     let complete = complete(preset, super::json(config, "config"));
     let parsed = checked_with(preset, &complete);
@@ -194,7 +187,10 @@ fn add_provider(
     workspaces::ensure_default();
     let workspace = workspace_id.map(|id| super::known_workspace(super::plain(id)));
     let id = uuid::Uuid::now_v7();
-    config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100));
+    // Another session may have been first.
+    if !config::add_provider(name, id, workspace, preset, &complete, priority.unwrap_or(100)) {
+        name_in_use(name);
+    }
     if preset.is_none_or(|preset| score_rules(&complete) != score_rules(&preset_config(preset))) {
         notice_score(name, &complete, &parsed);
     }
@@ -208,7 +204,7 @@ fn add_provider(
         ),
         None => {}
     }
-    money::wake_jobs_of_providers();
+    money::wake_jobs_of_providers(name);
 }
 
 /// Each provider that is asked needs a place in shared memory: told before there are too many.
@@ -279,8 +275,19 @@ fn alter_provider(
     }
     notice_answers_lost(name, &present);
     if merged.is_some() || secret.is_some() {
-        money::wake_jobs_of_providers();
+        money::wake_jobs_of_providers(name);
     }
+}
+
+fn name_in_use(name: &str) -> ! {
+    raise::refuse(raise::Refusal {
+        sqlstate: sqlstate::UNIQUE_VIOLATION,
+        message: format!("there is a provider \"{name}\" already"),
+        detail: None,
+        hint: Some(format!(
+            "SELECT leadlex.alter_provider('{name}', …) changes it, and gives it a secret; leadlex.drop_provider('{name}') takes it away."
+        )),
+    })
 }
 
 /// Says how many answers that are still to come are not asked for any more: the requests are others, or their time is shorter.
@@ -306,9 +313,9 @@ fn notice_other_question(name: &str) {
     let owed = tickets::owed_by(name);
     if owed > 0 {
         raise::notice(
-            &format!("provider {name} owes answers, and its requests are others now: {owed}"),
-            "Their questions were handed in and can be billed. What was handed in with other requests than those it has now is not asked for, and these questions are handed in anew.",
-            "To have such answers, give it the requests that they were handed in with (leadlex.alter_provider) until they have come, or until poll_for_s is over.",
+            &format!("provider {name} owes answers: {owed}"),
+            "Their questions were handed in and can be billed. Its requests are others now: what was handed in with others than these is not asked for, and such questions are handed in anew, but for the rest of a charged call under first_match.",
+            "To have such answers, give it the requests that they were handed in with (leadlex.alter_provider) until they have come, or until poll_for_s is over; a call by hand fetches those that no job waits for.",
         );
     }
 }
@@ -376,7 +383,7 @@ fn drop_provider(name: Option<&str>) {
     }
     spend::drop_budgets(name);
     super::note_withdrawn_tickets();
-    money::wake_jobs_of_providers();
+    money::wake_jobs_of_providers(name);
     notice_owed(owed, &format!("provider {name} still owes"));
 }
 
@@ -392,7 +399,7 @@ fn enable_provider(name: Option<&str>, enabled: Option<bool>) {
     }
     if enabled {
         warn_of_few_places();
-        money::wake_jobs_of_providers();
+        money::wake_jobs_of_providers(name);
     }
 }
 

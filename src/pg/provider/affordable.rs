@@ -10,6 +10,7 @@ use crate::pg::store::cache;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::spend::{self, Budget};
 use crate::pg::sys::clock;
+use leadlex_domain::money::Amount;
 use leadlex_domain::money::windows::Windows;
 use leadlex_domain::provider::{Config, Fault, Inquiry};
 
@@ -39,7 +40,9 @@ pub fn refusal(
         };
         let most = price.most(fields).plus(price.per_request().times(u64::from(logs_in)));
         let polls = price.per_request().times(polls);
-        let left = windows_of(budget, now).left((budget.period, budget.amount), false, now);
+        let windows = windows_of(budget, now);
+        let left = windows.left((budget.period, budget.amount), false, now);
+        let polls = if windows.owes_answers() { polls } else { Amount::ZERO };
         (of_all && left < most.plus(polls)).then(|| over_budget(budget, ((most, polls), false), now).0)
     })
 }

@@ -409,6 +409,13 @@ fn unfinished(config: &Config, about: &About, inquiry: &Inquiry, fault: Fault) -
     )
 }
 
+/// Of a provider that has said that it answers later, and is not asked now.
+pub fn awaited(config: &Config, fault: Fault) -> ProviderOutcome {
+    let stops = fault.is_awaited() && config.when_pending() == WhenPending::Wait;
+    let (fills, to_come) = (config.fills(), config.fills());
+    ProviderOutcome::Unfinished { fills, so_far: Verdict::NoMatch, to_come, fault: Box::new(fault), stops }
+}
+
 /// The same of one that was given before; `refused`: the fields of which the contact's table did not take it then.
 fn used_again(
     config: &Config,

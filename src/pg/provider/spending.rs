@@ -425,16 +425,21 @@ pub fn no_price(budget: &Budget, name: &str, price: Option<&Price>) -> Fault {
 /// `needs`: what the request can cost at most, and polls of what it hands in.
 pub fn over_budget(budget: &Budget, (needs, fetches): ((Amount, Amount), bool), now: i64) -> (Fault, Lack) {
     let until_reset = budget.period.resets_at(now).map(|at| (at - now).max(1).unsigned_abs());
-    let lack = budgets::windows(&budget_events::sum_of(budget)).map_or(Lack::UntilReset, |windows| {
+    let windows = budgets::windows(&budget_events::sum_of(budget));
+    let lack = windows.map_or(Lack::UntilReset, |windows| {
         windows.lacks(needs, (budget.period, budget.amount), fetches, now)
     });
+    let (most, polls) = match windows.is_some_and(|windows| windows.owes_answers()) {
+        true => needs,
+        false => (needs.0, Amount::ZERO),
+    };
     let at_most = |seconds: u64| Some(until_reset.unwrap_or(u64::MAX).min(seconds));
     let (retry_after_s, until) = match lack {
         Lack::UntilRequestsEnd => (at_most(UNDER_WAY_S), ", until requests that are under way are answered"),
         Lack::UntilAnswersCome => (at_most(HELD_S), ", until answers that come later are there"),
         Lack::UntilReset => (until_reset, ""),
     };
-    let words = format!("{}{until}", words(budget, needs.0.plus(needs.1)));
+    let words = format!("{}{until}", words(budget, most, polls));
     (Fault { retry_after_s, ..Fault::new(FaultKind::Budget, words) }, lack)
 }
 
@@ -447,14 +452,19 @@ fn over_credits(credits: Amount, most: Amount) -> Fault {
 }
 
 /// No workspace learns of the others' budgets more than that there is one.
-fn words(budget: &Budget, most: Amount) -> String {
+fn words(budget: &Budget, most: Amount, polls: Amount) -> String {
     let period = match budget.period.name() {
         "total" => OVER_BUDGET.to_owned(),
         period => format!("{OVER_BUDGET} of this {period}"),
     };
     let (amount, currency) = (budget.amount, budget.currency);
+    let for_polls = match polls {
+        Amount::ZERO => String::new(),
+        polls => format!(", of which {polls} are kept for polls"),
+    };
+    let most = most.plus(polls);
     format!(
-        "{period} ({amount} {currency}) does not have enough left for the most that the request can cost ({most})"
+        "{period} ({amount} {currency}) does not have enough left for the most that the request can cost ({most}{for_polls})"
     )
 }
 

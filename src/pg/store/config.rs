@@ -363,7 +363,7 @@ pub fn unbind(schema: &str, table: &str) -> bool {
 // Providers.
 
 static ADD_PROVIDER: Statement = Statement::new(
-    "INSERT INTO leadlex.provider_config (name, id, workspace_id, preset, config, priority) VALUES ($1, $2, $3, $4, $5, $6)",
+    "INSERT INTO leadlex.provider_config (name, id, workspace_id, preset, config, priority) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING",
 );
 static LOCK_PROVIDER: Statement = Statement::new(
     "SELECT FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
@@ -387,7 +387,10 @@ thread_local! {
 static DROP_PROVIDER: Statement =
     Statement::new("DELETE FROM leadlex.provider_config AS p WHERE p.name OPERATOR(pg_catalog.=) $1");
 
-/// Stores a provider. `workspace` None: for every workspace. A lower `priority` is asked first.
+/// Stores a provider. `workspace` None: for every workspace. A lower `priority` is asked first. `false` where there is one of this
+/// name, also one that another session has just committed.
+///
+/// Raises 40001: the transaction's one snapshot does not show it.
 pub fn add_provider(
     name: &str,
     id: Uuid,
@@ -395,9 +398,9 @@ pub fn add_provider(
     preset: Option<&str>,
     config: &Value,
     priority: i32,
-) {
+) -> bool {
     let config = pgrx::JsonB(config.clone());
-    as_owner(|| {
+    let added = as_owner(|| {
         ADD_PROVIDER.run(&[
             arg(name),
             arg(pg(id)),
@@ -407,6 +410,7 @@ pub fn add_provider(
             arg(priority),
         ])
     });
+    added > 0
 }
 
 /// Until the end of the transaction nobody else changes it; `false` when there is no such provider.

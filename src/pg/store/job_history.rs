@@ -10,11 +10,15 @@ use crate::pg::store::job_marks;
 use crate::pg::sys::row::{number, optional, pg, uuid};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg, name_arg};
 
-/// What a job knows of providers that failed beside an owed answer, so that each is asked at the next visit.
+/// What a job knows of providers that failed beside an owed answer, so that each for which this holds is asked at the next visit.
 macro_rules! asked_at_once {
-    () => {
-        r#"(SELECT pg_catalog.jsonb_agg(f.value OPERATOR(pg_catalog.||) '{"times": 0, "not_before": 0}'::pg_catalog.jsonb)
+    ($which:literal) => {
+        concat!(
+            r#"(SELECT pg_catalog.jsonb_agg(CASE WHEN "#,
+            $which,
+            r#" THEN f.value OPERATOR(pg_catalog.||) '{"times": 0, "not_before": 0}'::pg_catalog.jsonb ELSE f.value END)
             FROM pg_catalog.jsonb_array_elements(j.failed_providers) AS f)"#
+        )
     };
 }
 
@@ -25,7 +29,7 @@ static RETRY: Statement = Statement::new(concat!(
              -- What was given up before is asked anew.
              created_at = CASE WHEN j.state OPERATOR(pg_catalog.=) 'dead' THEN pg_catalog.clock_timestamp() ELSE j.created_at END,
              failed_providers = ",
-    asked_at_once!(),
+    asked_at_once!("true"),
     "
          WHERE j.state OPERATOR(pg_catalog.=) $1 AND ($2 IS NULL OR j.workspace_id OPERATOR(pg_catalog.=) $2)
            AND ($3 IS NULL OR j.schema_name OPERATOR(pg_catalog.=) $3 AND j.table_name OPERATOR(pg_catalog.=) $4)
@@ -60,11 +64,12 @@ pub fn retry(
 static WAKE: Statement = Statement::new(concat!(
     "WITH again AS (
          UPDATE leadlex.job_set AS j
-         SET next_attempt_at = pg_catalog.clock_timestamp(), failed_providers = CASE WHEN $2 THEN ",
-    asked_at_once!(),
-    " ELSE j.failed_providers END
+         SET next_attempt_at = pg_catalog.clock_timestamp(), failed_providers = ",
+    asked_at_once!("(f.value OPERATOR(pg_catalog.->>) 'name') OPERATOR(pg_catalog.=) $2"),
+    "
          WHERE j.state OPERATOR(pg_catalog.=) 'queued' AND j.next_attempt_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-           AND ($2 AND j.failed_providers IS NOT NULL
+           AND (EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(j.failed_providers) AS f
+                        WHERE (f.value OPERATOR(pg_catalog.->>) 'name') OPERATOR(pg_catalog.=) $2)
                 OR EXISTS (SELECT FROM pg_catalog.unnest($1) AS w(words)
                            WHERE pg_catalog.strpos(j.last_error, w.words) OPERATOR(pg_catalog.>) 0))
          RETURNING j.role)
@@ -72,14 +77,14 @@ static WAKE: Statement = Statement::new(concat!(
      FROM again AS a JOIN pg_catalog.pg_roles AS r ON r.rolname OPERATOR(pg_catalog.=) a.role",
 ));
 
-/// Jobs that wait for one of these reasons, as they were told, are tried again at once: of which roles. `all_providers`: providers that
-/// failed beside an owed answer are asked again, too.
+/// Jobs that wait for one of these reasons, as they were told, are tried again at once: of which roles. `changed`: a provider that
+/// failed beside an owed answer, and is asked again.
 ///
 /// Raises 40001: a job has changed since the transaction's one snapshot.
-pub fn wake(reasons: &[&str], all_providers: bool) -> Vec<pg_sys::Oid> {
+pub fn wake(reasons: &[&str], changed: Option<&str>) -> Vec<pg_sys::Oid> {
     let reasons: Vec<String> = reasons.iter().map(|reason| (*reason).to_owned()).collect();
     let role = |row: &Row| pg_sys::Oid::from(number(row, 0) as u32);
-    as_owner(|| WAKE.query(View::Serialized, &[arg(reasons), arg(all_providers)])).iter().map(role).collect()
+    as_owner(|| WAKE.query(View::Serialized, &[arg(reasons), arg(changed)])).iter().map(role).collect()
 }
 
 // The test of a boolean keeps other indexes from being chosen.

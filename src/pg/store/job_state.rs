@@ -31,7 +31,7 @@ pub struct State {
 
 static CHANGE: Statement = Statement::new(
     "UPDATE leadlex.job_set AS j
-     SET state = $3, outcome = coalesce($4, CASE WHEN $3 OPERATOR(pg_catalog.=) 'queued' AND NOT $10 THEN j.outcome END), attempts = $5,
+     SET state = $3, outcome = coalesce($4, CASE WHEN NOT $10 THEN j.outcome END), attempts = $5,
          next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
          finished_at = CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, last_error = $7,
          admitted = j.admitted AND NOT $10 OR $8, charged = j.charged AND NOT $10 OR $9,
@@ -46,7 +46,7 @@ static COPY_TO_PART: Statement = Statement::new(
          created_at, started_at, home, marks, admitted, charged, paid_for, priority, settings, failed_providers)
      SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $13, pg_catalog.cardinality($14), $14, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3,
-            coalesce($4, CASE WHEN $3 OPERATOR(pg_catalog.=) 'queued' AND NOT $10 THEN j.outcome END), $5,
+            coalesce($4, CASE WHEN NOT $10 THEN j.outcome END), $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
             CASE WHEN $6 IS NULL THEN pg_catalog.clock_timestamp() END, $7, j.created_at, j.started_at, j.home, $15,
             j.admitted AND NOT $10 OR $8, j.charged AND NOT $10 OR $9, CASE WHEN NOT $10 THEN $11 END, j.priority,

@@ -42,7 +42,7 @@ pub struct LoadedProvider {
 
 // The description itself only of versions that are not known: there may be many, and one has changed.
 static PROVIDERS: Statement = Statement::new(
-    "SELECT p.id, p.name, p.workspace_id, p.enabled, CASE WHEN k.version IS NULL THEN p.config END, s.secret, EXTRACT(epoch FROM p.updated_at),
+    "SELECT p.id, p.name, p.workspace_id, p.enabled, CASE WHEN k.version IS NULL THEN p.config END, s.secret, pg_catalog.concat(p.id, ' ', EXTRACT(epoch FROM p.updated_at)),
             v.version
      FROM leadlex.provider_config AS p
      CROSS JOIN LATERAL (SELECT pg_catalog.concat(p.id, p.xmin, p.ctid, p.updated_at) AS version) AS v

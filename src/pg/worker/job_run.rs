@@ -79,9 +79,9 @@ fn attempt_sets(tickets: &[Ticket], limit: Limit) -> Option<i64> {
     let mut sets = jobs::lock(tickets);
     // Of another description or secret it is not known yet, and one that comes while they are asked is another, too.
     let revisions = Revisions::now();
-    let as_now = |failed: FailedProvider| match revisions.of(&failed.name) == failed.revision {
-        true => Some(failed),
-        false => failed.of_another_description(),
+    let as_now = |failed: FailedProvider| {
+        let revision = revisions.of(&failed.name);
+        failed.as_of(&revision)
     };
     for set in &mut sets {
         set.failed = std::mem::take(&mut set.failed).into_iter().filter_map(as_now).collect();

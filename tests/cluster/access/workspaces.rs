@@ -222,5 +222,18 @@ fn several_sessions_can_add_the_first_provider_at_once() {
              FROM leadlex.workspace FULL JOIN leadlex.credit_balance ON id = workspace_id",
         );
         assert_eq!(made, [json!({"providers": names, "workspaces": ["default"], "balances": 1})], "{end}");
+        // Of the same name there is one, and who comes second is told so as ever.
+        first.batch_execute(&format!("BEGIN; {}", add("same"))).unwrap();
+        let mut second = world.cluster.connect(database);
+        let waiting = pid(&mut second);
+        let sql = add("same");
+        let adding = thread::spawn(move || fails(second.batch_execute(&sql)));
+        world.wait_until_blocked(waiting);
+        first.batch_execute("COMMIT").unwrap();
+        let failure = adding.join().unwrap();
+        assert_eq!(
+            (failure.sqlstate.as_str(), failure.message.as_str()),
+            ("23505", "there is a provider \"same\" already")
+        );
     }
 }

@@ -237,14 +237,23 @@ fn a_budget_that_lets_nothing_new_through_is_out_or_kept() {
     world.provider.on("/job", |_| Behaviour::json(200, json!({"status": "running"})));
     world.run("SELECT leadlex.drop_provider('main')");
     world.add_provider("later", &later);
-    // One request, one answer and ten polls.
-    world.run("SELECT leadlex.set_budget('later', 'total', 11)");
-    assert_eq!(state(), "out", "too little for any");
-    world.run("SELECT leadlex.set_budget('later', 'total', 20)");
-    assert_eq!(state(), "ok");
     world.cluster.set("leadlex.total_timeout", "300ms");
-    assert!(crate::world::enrich(&mut world.caller(), 1).is_err(), "it is still to come");
-    assert_eq!(state(), "kept");
+    let asks = |n: i32| {
+        assert!(
+            crate::world::enrich(&mut world.caller(), n).is_err(),
+            "it is still to come, or there is no money"
+        );
+        world.provider.count_of("/jobs")
+    };
+    world.run("SELECT leadlex.set_budget('later', 'total', 1.5)");
+    assert_eq!((state().as_str(), asks(1)), ("out", 0), "too little for any");
+    // One request, one answer and ten polls; with less there is one at a time.
+    world.run("SELECT leadlex.set_budget('later', 'total', 11)");
+    assert_eq!((state().as_str(), asks(1)), ("ok", 1));
+    for amount in [11, 20] {
+        world.run(&format!("SELECT leadlex.set_budget('later', 'total', {amount})"));
+        assert_eq!((state().as_str(), asks(2)), ("kept", 1));
+    }
     world.run("SELECT leadlex.drop_provider('later')");
     let login = json!({"request": {"method": "POST", "url": world.provider.url("/login")}, "take": {"token": "/token"}});
     let mut config = world.provider.config(crate::world::PATH);
@@ -268,7 +277,7 @@ fn a_budget_that_is_kept_for_what_is_under_way_says_so() {
         let held = world.provider.hold();
         let call = scope.spawn(|| crate::world::enrich(&mut caller, 1).map(drop));
         world.provider.wait_for(1, SOON);
-        let until = "0.28 of 0.4 USD of this day are used: no request that it concerns is sent until requests under way";
+        let until = "0.28 of 0.4 USD of this day are used: no request that it concerns and that asks something new is sent until requests under way";
         assert!(has(&world, "warning", "budget of provider main", until), "{:?}", problems(&world));
         assert_eq!(lines(&world, "budget")[0].1, "kept");
         drop(held);

@@ -361,3 +361,21 @@ fn a_report_about_several_contacts_is_measured_by_each() {
     let failure = fails(enrich(&mut caller, 13)).json();
     assert_eq!(failure["reason"], "budget", "{failure}");
 }
+
+/// The currency by mistake: the budget that is meant is not the one that is taken away.
+#[test]
+fn a_budget_in_another_currency_is_told_apart() {
+    let (world, told) = (
+        world(1, a_match(0.28)),
+        "leadlex.set_budget(NULL, 'month', NULL, workspace_id => NULL, currency => 'EUR')",
+    );
+    let (mut owner, notices) = world.listening("postgres");
+    owner.batch_execute("SELECT leadlex.set_budget(NULL, 'month', 300, currency => 'EUR')").unwrap();
+    let hint = notices.all().pop().and_then(|notice| notice.hint).unwrap_or_default();
+    assert!(hint.contains(told) && hint.contains("Its price is in USD"), "{hint}");
+    owner.batch_execute("SELECT leadlex.set_budget(NULL, 'month', 300, currency => 'USD')").unwrap();
+    let failure = fails(owner.batch_execute("SELECT leadlex.set_budget(NULL, 'month', NULL)"));
+    assert_eq!(failure.message, "currency must be given: there are such budgets in EUR and USD");
+    owner.batch_execute(&format!("SELECT {told}")).unwrap();
+    assert_eq!(text(&mut owner, "SELECT currency FROM leadlex.budget"), "USD");
+}

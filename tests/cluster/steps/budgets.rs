@@ -217,6 +217,9 @@ fn polls_have_room_of_their_own_beside_other_providers() {
     assert_eq!(told["fields_updated"], json!(["phone"]), "{told}");
     assert_eq!(slow.submissions(), 2);
     // That was all that was out: with little left there is one more.
+    let out =
+        "SELECT count(*) FROM leadlex.check() WHERE problem LIKE '%: no request that it concerns is sent%'";
+    assert_eq!(world.number(out), 0);
     enrich(&mut world.caller(), 3).unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::vendor::{POLL, Ready, config, world};
+use super::vendor::{POLL, Ready, Slow, config, world};
 use crate::support::{Behaviour, eventually};
 use crate::world::{PATH, World, contact, credits, only_phone};
 
@@ -33,8 +33,20 @@ fn answering_later(times: usize) -> World {
 
 fn add_other(world: &World) {
     world.provider.on(OTHER, |_| Behaviour::json(200, title()));
-    world.add_provider("other", &world.provider.config(OTHER));
+    let mut config = world.provider.config(OTHER);
+    config["fills"] = json!(["job_title"]);
+    world.add_provider("other", &config);
     world.run("SELECT leadlex.alter_provider('other', priority => 500)");
+}
+
+/// Beside both a vendor that owes the phone for so many polls; `main`, which is `PATH`, is the one without steps.
+fn beside_one_that_owes(polls: usize) -> (World, Slow) {
+    let world = answering_later(0);
+    let slow = Slow::new(Ready::AfterPolls(polls));
+    slow.play(&world.provider);
+    world.add_provider("slow", &config(&world.provider, json!({"when_pending": "next"})));
+    world.run("SELECT leadlex.alter_provider('slow', priority => 200)");
+    (world, slow)
 }
 
 /// State, outcome and error of the only job.
@@ -43,12 +55,16 @@ fn job(world: &World) -> (String, Option<String>, Option<String>) {
     (row.get(0), row.get(1), row.get(2))
 }
 
-/// What an earlier visit said is taken back within two seconds.
+/// What was said of the contact by now is in the books with what is said of another one, or taken back.
 fn is_no_trouble(world: &World) {
-    let told = "SELECT count(*) FROM leadlex.last_outcome";
-    eventually("nothing is told of the contact", LONG, || world.number(told) == 0);
-    std::thread::sleep(Duration::from_millis(2_100));
-    assert_eq!(world.number(told), 0);
+    world.run(&format!("UPDATE crm SET email = NULL, full_name = NULL WHERE id = '{}'", contact(2)));
+    world.caller().execute("SELECT try_enrich_contact($1, '{seniority}')", &[&contact(2)]).unwrap();
+    let told = |n: i32| {
+        let sql = format!("SELECT count(*) FROM leadlex.last_outcome WHERE contact_id = '{}'", contact(n));
+        world.number(&sql)
+    };
+    eventually("the other one is told of", LONG, || told(2) == 1);
+    assert_eq!(told(1), 0);
 }
 
 fn wait_until_done(world: &World) {
@@ -128,4 +144,169 @@ fn a_job_that_has_written_something_ends_enriched() {
     is_no_trouble(&world);
     assert_eq!(slow.submissions(), 1);
     assert_eq!(credits(&mut world.caller()), Some(9));
+}
+
+/// It was on its way to an answer, and fails once: that is no reason to do without what it has.
+#[test]
+fn who_answers_later_is_asked_again_after_a_failure() {
+    for (failure, mended) in [(500, None), (401, Some("alter_provider('main', secret => 'another')"))] {
+        let (world, slow) = beside_one_that_owes(6);
+        let answers = [202, failure, 200];
+        let asked = AtomicUsize::new(0);
+        world.provider.on(PATH, move |_| match answers.get(asked.fetch_add(1, Ordering::SeqCst)) {
+            Some(200) | None => Behaviour::json(200, only_phone(PHONE)),
+            Some(status) => Behaviour::json(*status, json!({"error": "no"})),
+        });
+        enqueue(&world);
+        eventually("it has failed", LONG, || world.provider.count_of(PATH) == 2);
+        if let Some(mended) = mended {
+            world.run(&format!("SELECT leadlex.{mended}"));
+        }
+        wait_until_done(&world);
+        let filled = "SELECT count(*) FROM crm WHERE job_title = 'Counsel' AND phone IS NOT NULL";
+        assert_eq!(world.number(filled), 1, "{failure}");
+        assert_eq!((world.provider.count_of(PATH), slow.submissions()), (3, 1), "{failure}");
+    }
+}
+
+/// Both are waited for: the first that has something does not end the rest of a charged call.
+#[test]
+fn what_is_owed_is_fetched_after_another_one_had_something() {
+    let (world, slow) = beside_one_that_owes(3);
+    let asked = AtomicUsize::new(0);
+    world.provider.on(PATH, move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => Behaviour::json(202, json!({})),
+        _ => Behaviour::json(200, json!({"likelihood": 9, "data": {"location": "Berlin"}})),
+    });
+    let sql = "SELECT leadlex.enqueue(ARRAY[$1]::uuid[], '{phone,job_title,location}')";
+    world.caller().execute(sql, &[&contact(1)]).unwrap();
+    wait_until_done(&world);
+    let filled =
+        "SELECT count(*) FROM crm WHERE (job_title, location) = ('Counsel', 'Berlin') AND phone IS NOT NULL";
+    assert_eq!((world.number(filled), slow.submissions()), (1, 1));
+    assert_eq!((world.provider.count_of(PATH), credits(&mut world.caller())), (2, Some(9)));
+}
+
+/// It is the vendor that is waited for: no other is asked in its place.
+#[test]
+fn the_rest_of_a_call_waits_for_who_is_to_be_waited_for() {
+    let world = answering_later(2);
+    world.run(r#"SELECT leadlex.alter_provider('main', '{"when_pending": "wait"}')"#);
+    let mut caller = world.caller();
+    caller.batch_execute("SET leadlex.when_pending = 'queue'; SET leadlex.waterfall = 'fill'").unwrap();
+    caller.execute("SELECT try_enrich_contact($1, '{phone,job_title}')", &[&contact(1)]).unwrap();
+    assert_eq!(world.provider.count_of(OTHER), 0);
+    is_complete(&world);
+    assert_eq!((world.provider.count_of(PATH), world.provider.count_of(OTHER)), (3, 1));
+}
+
+/// A job that was given up and is tried again has written what it wrote.
+#[test]
+fn a_job_that_was_dead_ends_enriched_too() {
+    let world = answering_later(usize::MAX);
+    world.cluster.set("leadlex.job_max_attempts", "2");
+    enqueue(&world);
+    eventually("the job is dead", LONG, || job(&world).0 == "dead");
+    assert_eq!(job(&world).1.as_deref(), Some("enriched"));
+    world.provider.on(PATH, |_| Behaviour::json(404, json!({})));
+    world.run("SELECT leadlex.retry_jobs()");
+    wait_until_done(&world);
+    assert_eq!(job(&world).1.as_deref(), Some("enriched"));
+    is_no_trouble(&world);
+}
+
+fn enqueue_all_three(world: &World) {
+    let sql = "SELECT leadlex.enqueue(ARRAY[$1]::uuid[], '{phone,job_title,location}')";
+    world.caller().execute(sql, &[&contact(1)]).unwrap();
+}
+
+/// At that visit another one has something: it does not end the wait for who fails just then.
+#[test]
+fn who_answers_later_and_fails_beside_a_value_is_asked_again() {
+    const THIRD: &str = "/third";
+    let world = World::new();
+    world.cluster.set("leadlex.job_retry_base", "1s");
+    world.run(r#"SELECT leadlex.alter_provider('main', '{"when_pending": "next", "poll_every_s": 1}')"#);
+    let mut config = world.provider.config(THIRD);
+    (config["when_pending"], config["poll_every_s"]) = (json!("next"), json!(1));
+    world.add_provider("third", &config);
+    world.run("SELECT leadlex.alter_provider('third', priority => 200)");
+    add_other(&world);
+    let step = |path: &'static str, answers: Vec<(u16, Value)>| {
+        let asked = AtomicUsize::new(0);
+        world.provider.on(path, move |_| {
+            let (status, body) = &answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+            Behaviour::json(*status, body.clone())
+        });
+    };
+    step(PATH, vec![(202, json!({})), (500, json!({"error": "no"})), (200, only_phone(PHONE))]);
+    step(THIRD, vec![(202, json!({})), (200, json!({"likelihood": 9, "data": {"location": "Berlin"}}))]);
+    enqueue_all_three(&world);
+    wait_until_done(&world);
+    let filled =
+        "SELECT count(*) FROM crm WHERE (job_title, location) = ('Counsel', 'Berlin') AND phone IS NOT NULL";
+    assert_eq!(world.number(filled), 1);
+    assert_eq!((world.provider.count_of(PATH), world.provider.count_of(THIRD)), (3, 2));
+}
+
+/// Two that owe answers: the one that comes first leaves the other one to be fetched. It was handed in, and is billed.
+#[test]
+fn a_job_fetches_all_that_is_owed() {
+    let (world, slow) = beside_one_that_owes(1);
+    let second = Slow::new(Ready::AfterPolls(4));
+    let (jobs, job_of) = ("/second/jobs", "/second/job");
+    let (submitting, polled) = (second.clone(), second.clone());
+    world.provider.on(jobs, move |request| Behaviour::json(202, submitting.submit(request.param("email"))));
+    world.provider.on(job_of, move |request| polled.poll(request.param("id").unwrap_or_default()));
+    let mut config = config(&world.provider, json!({"when_pending": "next"}));
+    config["steps"][0]["request"]["url"] = json!(world.provider.url(jobs));
+    config["steps"][1]["request"]["url"] = json!(world.provider.url(job_of));
+    config["steps"][1]["response"]["fields"] = json!({"location": "/data/phone"});
+    world.run("SELECT leadlex.enable_provider('main', false), leadlex.enable_provider('other', false)");
+    world.add_provider("second", &config);
+    world.run("SELECT leadlex.alter_provider('second', priority => 300)");
+    enqueue_all_three(&world);
+    wait_until_done(&world);
+    let filled = "SELECT count(*) FROM crm WHERE location IS NOT NULL AND phone IS NOT NULL";
+    assert_eq!((world.number(filled), slow.submissions(), second.submissions()), (1, 1, 1));
+    assert_eq!(credits(&mut world.caller()), Some(9));
+}
+
+/// What comes first does not fit the table: what is owed may.
+#[test]
+fn a_value_that_the_table_refuses_does_not_end_what_is_owed() {
+    let (world, slow) = beside_one_that_owes(3);
+    world.run("ALTER TABLE crm ADD CHECK (location <> 'Berlin')");
+    let mut config = world.provider.config(OTHER);
+    config["fills"] = json!(["location"]);
+    world.run("SELECT leadlex.enable_provider('main', false)");
+    world.owner().execute("SELECT leadlex.alter_provider('other', config => $1)", &[&config]).unwrap();
+    world
+        .provider
+        .on(OTHER, |_| Behaviour::json(200, json!({"likelihood": 9, "data": {"location": "Berlin"}})));
+    enqueue_all_three(&world);
+    wait_until_done(&world);
+    let filled = "SELECT count(*) FROM crm WHERE location IS NULL AND phone IS NOT NULL";
+    assert_eq!((world.number(filled), slow.submissions()), (1, 1));
+}
+
+/// Nothing of it is another try: neither of a provider that was changed beside it, nor of another one under its name.
+#[test]
+fn others_that_are_changed_let_nobody_be_asked() {
+    let world = answering_later(usize::MAX);
+    world.cluster.set("leadlex.job_retry_base", "1h");
+    enqueue(&world);
+    let waits = "SELECT count(*) FROM leadlex.job WHERE state = 'queued' AND outcome = 'enriched' AND next_attempt_at > now() + interval '10 minutes'";
+    eventually("it waits", LONG, || world.number(waits) == 1);
+    for n in 1..=3 {
+        world.run(&format!(r#"SELECT leadlex.alter_provider('other', '{{"timeout_ms": {}}}')"#, 4_000 + n));
+    }
+    world.run("SELECT leadlex.retry_jobs('queued')");
+    eventually("it was looked at", LONG, || world.number(waits) == 1 && world.provider.count_of(PATH) == 2);
+    assert_eq!(world.number("SELECT attempts::int8 FROM leadlex.job"), 1, "the one that was asked for");
+    world.run("SELECT leadlex.drop_provider('main')");
+    world.add_provider("main", &world.provider.config(PATH));
+    world.run("SELECT leadlex.retry_jobs('queued')");
+    wait_until_done(&world);
+    assert_eq!(world.provider.count_of(PATH), 2, "another one, of which nothing is owed");
 }

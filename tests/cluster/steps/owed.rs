@@ -158,7 +158,7 @@ fn who_changes_the_requests_is_told_of_what_is_owed() {
     changed["steps"][0]["request"]["headers"]["X-Client"] = json!("crm");
     let steps = json!({"steps": changed["steps"]});
     owner.execute("SELECT leadlex.alter_provider('main', config => $1)", &[&steps]).unwrap();
-    assert_eq!(told.messages(), ["provider main owes answers, and its requests are others now: 1"]);
+    assert_eq!(told.messages(), ["provider main owes answers: 1"]);
 }
 
 /// A shorter time, too, ends what is older by then.

@@ -153,7 +153,9 @@ impl Failure {
             (false, true) => {
                 "Call again later: what was handed in is not handed in again. SET leadlex.when_pending = 'queue' lets the queue fetch it."
             }
-            (false, false) => "Call again later: the provider is asked anew then.",
+            (false, false) => {
+                "Call again later: the provider is asked anew then. SET leadlex.when_pending = 'queue' lets the queue do it."
+            }
         };
         self.hint = format!("No credit was charged. {then}");
         let failure = self.with("reason", json!(FaultKind::Pending.name()));

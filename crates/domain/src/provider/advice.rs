@@ -67,7 +67,7 @@ pub fn price_remedy(name: &str, currency: &str, own: Option<&str>) -> String {
     let literal = name.replace('\'', "''");
     if let Some(own) = own {
         return format!(
-            "Its price is in {own}, and a budget counts one currency: set a budget in {own} (leadlex.set_budget), and let the budget in {currency} concern only providers that are paid in {currency}."
+            "Its price is in {own}, and a budget counts one currency: set one in {own} (leadlex.set_budget) in place of one in {currency}, which can concern only providers that are paid in {currency}."
         );
     }
     format!(

@@ -194,6 +194,8 @@ pub struct Fault {
     /// The question was handed in, and its answer can still be had: to ask again hands in nothing. Also of another failure than
     /// [`FaultKind::Pending`], where the request that asked for the answer failed or could not be sent.
     pub owed: bool,
+    /// Nothing was handed in, but the provider has said before that it answers later: it is asked again, whatever others supply.
+    pub answers_later: bool,
     /// The answer was to come later, and is not asked for any more (`poll_for_s`).
     pub given_up: bool,
     /// To ask again for what was handed in is no use: the answer says so of this one of several contacts, it is another person's, or the
@@ -223,6 +225,7 @@ impl Fault {
             unanswered: false,
             went_out: false,
             owed: false,
+            answers_later: false,
             given_up: false,
             settles: false,
         }

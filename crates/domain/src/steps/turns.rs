@@ -17,6 +17,11 @@ impl Steps {
         &self.failed
     }
 
+    /// Whether a provider has supplied something that is wanted.
+    pub fn has_data(&self) -> bool {
+        self.waterfall.missing() != self.fields
+    }
+
     /// The providers that have said something of the contact, or failed at it.
     pub fn heard(&self) -> &[usize] {
         &self.heard

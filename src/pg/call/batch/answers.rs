@@ -87,6 +87,7 @@ impl Batch<'_> {
         if !settings::receipt_terms().off() && is_last_word(&outcome, &member, &self.request) {
             self.outcomes.note(self.providers.all[at].1.id, &member, &outcome);
         }
+        let outcome = self.outcome(&member, at, outcome);
         member.steps.next(Event::Answered(outcome));
         answered.push(member);
     }

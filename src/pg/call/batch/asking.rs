@@ -12,10 +12,11 @@ use crate::pg::provider::{Asked, Asker, Asking, Limit, NotYet};
 use crate::pg::store::stop;
 use crate::pg::sys::{clock, settings};
 use leadlex_domain::contact::Contact;
-use leadlex_domain::provider::Verdict;
+use leadlex_domain::failed_provider::FailedProvider;
+use leadlex_domain::provider::{Fault, FaultKind, Verdict};
 use leadlex_domain::rate::Window;
 use leadlex_domain::steps::{Event, Step};
-use leadlex_domain::waterfall::{Mode, ProviderOutcome};
+use leadlex_domain::waterfall::ProviderOutcome;
 
 impl Batch<'_> {
     /// Steps 8 and 9, then the first provider. Where a limit lets no contact through now, it goes back to the queue.
@@ -101,6 +102,10 @@ impl Batch<'_> {
                     // The person may have been listed while this contact waited for its turn, or has been found on the list.
                     Event::Listed(self.scope().is_suppressed(|| member.steps.whom(), member.row, &self.crowd))
                 }
+                // What others had before is of no use once one has answered.
+                Step::Recall(at) if !self.is_charged() && self.is_not_owed(&member, at) => {
+                    Event::Recalled(None)
+                }
                 Step::Recall(at) => self.recall(&mut member, at),
                 Step::Ask(_) if self.leaves_jobs() => return self.leave(member),
                 Step::Ask(at) if self.is_not_owed(&member, at) => Event::NotAsked(ProviderOutcome::Skipped),
@@ -135,32 +140,59 @@ impl Batch<'_> {
         }
     }
 
-    /// Of a job that goes on with a call that was charged, under `first_match`: that call stopped at the first provider with data, so
-    /// what is left is what others owe, or have said that they answer later.
+    /// Of a job under `first_match` for which a provider has had something, in this visit or before: only those are asked that owe an
+    /// answer, or have said that they answer later.
     fn is_not_owed(&self, member: &Member, at: usize) -> bool {
-        let Some(visit) = self.visit.as_ref().filter(|visit| visit.charged) else { return false };
-        let (name, provider) = &self.providers.all[at];
-        let failed = visit.failed.get(member.claim.position);
-        let answers_later =
-            || failed.is_some_and(|all| all.iter().any(|one| one.name == *name && one.answers_later()));
-        self.request.mode == Mode::FirstMatch
+        let (_, provider) = &self.providers.all[at];
+        self.first_match
+            && (self.is_charged() || member.steps.has_data())
             && member.past.ticket(provider.id, &member.steps.known()).is_none()
-            && !answers_later()
+            && !self.failed_before(member, at).is_some_and(|failed| failed.answers_later)
     }
 
-    /// Of a job that waits for an answer that is owed: why this provider, which has failed beside it, is not asked yet.
+    /// A visit before, or the call that queued it, was charged.
+    fn is_charged(&self) -> bool {
+        self.visit.as_ref().is_some_and(|visit| visit.charged)
+    }
+
+    /// Of a job that waits for an answer: why this provider, which has failed beside it or answers later itself, is not asked yet.
     fn waits_its_turn(&self, member: &Member, at: usize) -> Option<ProviderOutcome> {
+        let failed = self.failed_before(member, at)?;
+        let fault = failed.fault(clock::now_us())?;
+        let (_, provider) = &self.providers.all[at];
+        if member.past.ticket(provider.id, &member.steps.known()).is_some() {
+            return None;
+        }
+        Some(match &provider.config {
+            Ok(config) if failed.answers_later => provider::awaited(config, fault),
+            _ => ProviderOutcome::Answered(Verdict::Failed(fault)),
+        })
+    }
+
+    /// What came of asking: one that has said before that it answers later, and fails now, is still waited for.
+    pub fn outcome(&self, member: &Member, at: usize, outcome: ProviderOutcome) -> ProviderOutcome {
+        let not_for_this = [FaultKind::Pending, FaultKind::Stopped, FaultKind::Budget, FaultKind::NoPrice];
+        let is_awaited = self.failed_before(member, at).is_some_and(|failed| failed.answers_later);
+        match (outcome, &self.providers.all[at].1.config) {
+            (ProviderOutcome::Answered(Verdict::Failed(fault)), Ok(config))
+                if is_awaited && !fault.given_up && !not_for_this.contains(&fault.kind) =>
+            {
+                provider::awaited(config, Fault { answers_later: true, ..fault })
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// What the job knows of this provider from the visits before.
+    fn failed_before(&self, member: &Member, at: usize) -> Option<&FailedProvider> {
         let failed = self.visit.as_ref()?.failed.get(member.claim.position)?;
-        let (name, provider) = &self.providers.all[at];
-        let fault = failed.iter().find(|failed| failed.name == *name)?.fault(clock::now_us())?;
-        let is_owed = member.past.ticket(provider.id, &member.steps.known()).is_some();
-        (!is_owed).then_some(ProviderOutcome::Answered(Verdict::Failed(fault)))
+        failed.iter().find(|failed| failed.name == self.providers.all[at].0)
     }
 
     /// What follows from it; the contact, where it goes on at once.
     pub fn follow(&mut self, at: usize, mut member: Member, asked: Asked) -> Option<Member> {
         let event = match asked {
-            Asked::Done(outcome) => Event::Answered(outcome),
+            Asked::Done(outcome) => Event::Answered(self.outcome(&member, at, outcome)),
             Asked::Waiting(flight) => {
                 self.flying.push(Flying { flight, member });
                 return None;

@@ -148,6 +148,8 @@ impl Batch<'_> {
         provider::give_up(provider, limit, &fault);
         let (known, missing) = (member.steps.known(), member.steps.missing());
         let outcome = provider::passed_over(provider, &self.asking(member, &known), missing, fault);
+        let outcome = self.outcome(member, at, outcome);
+        drop(known);
         member.steps.next(steps::Event::NotAsked(outcome));
     }
 

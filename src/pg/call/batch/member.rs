@@ -227,12 +227,15 @@ impl Batch<'_> {
         let written = matches!(outcome, Outcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
         let line = BatchResult { position, failed, ..line };
-        // Of a contact that a visit before has enriched, no match for the rest is no news.
-        let goes_on =
-            self.visit.as_ref().is_some_and(|visit| visit.charged) && line.status == Status::NoMatch;
-        if let Some(contact) = line.contact.as_ref().filter(|_| !goes_on) {
+        if let Some(contact) = &line.contact {
             let row = self.scope().row(contact);
-            self.outcomes_told.push(outcome::Told::of(&self.binding, row, &contact.id, &line));
+            // Of a contact that a visit before has enriched, no match for the rest is no trouble.
+            let goes_on = self.visit.as_ref().is_some_and(|visit| visit.charged);
+            let told = match goes_on && line.status == Status::NoMatch {
+                true => outcome::Told::well(row),
+                false => outcome::Told::of(&self.binding, row, &contact.id, &line),
+            };
+            self.outcomes_told.push(told);
             if self.outcomes_told.len() >= PORTION {
                 self.note_outcomes();
             }

@@ -52,6 +52,7 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::identity::{Caller, WRITE_ENRICH};
 use leadlex_domain::steps::Request;
+use leadlex_domain::waterfall::Mode;
 use limited::Limited;
 use lookup::{BatchScope, Providers};
 use member::{Flying, Member};
@@ -138,6 +139,8 @@ pub struct Batch<'s> {
     /// Requests were sent when it began: should they be stopped, its rest is not looked at.
     sends: bool,
     visit: Option<Visit>,
+    /// Of the queue, under `first_match`: see [`Batch::is_not_owed`].
+    first_match: bool,
     progress: &'s mut Progress,
     sink: &'s mut Sink<'s>,
 }
@@ -204,8 +207,15 @@ pub fn run<'s>(call: Call, ids: Vec<Option<String>>, progress: &'s mut Progress,
     let limited = caller.workspace.has_credit_limit || !caller.workspace.limits.is_unlimited();
     let account = limited.then(|| accounts::open(installation::account_key(caller.workspace.id)));
     let tells_status = binding.tells_status();
+    let mut request = lookup::request(&binding, request);
+    let first_match = request.mode == Mode::FirstMatch && visit.is_some();
+    if first_match {
+        // The first with data ends it but for what is owed, which is fetched with it.
+        request.mode = Mode::Fill;
+    }
     let mut batch = Batch {
-        request: lookup::request(&binding, request),
+        request,
+        first_match,
         caller,
         binding,
         providers: Providers::of(ids.len()),
