@@ -1,17 +1,29 @@
 //! Providers that failed, or answer later and owe nothing, at a contact of which more is to come: when a job asks them again.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::job::Policy;
 use super::provider::{Fault, FaultKind};
 
-/// A provider that was asked in vain.
+/// A provider that was asked, and mostly in vain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Failed {
     pub name: String,
-    /// The name of its [`FaultKind`].
+    /// The name of its [`FaultKind`], or [`Failed::NOT`].
     pub reason: &'static str,
     /// For so long it wants to be left alone.
     pub retry_after_s: Option<u64>,
+}
+
+impl Failed {
+    /// It has answered.
+    pub const NOT: &'static str = "";
+
+    pub fn has_answered(&self) -> bool {
+        self.reason == Failed::NOT
+    }
 }
 
 /// The same in the row of a job, over all its visits. The provider is asked again as often as if nothing were owed.
@@ -32,6 +44,18 @@ pub struct FailedProvider {
 
 impl FailedProvider {
     pub const NEVER: i64 = i64::MAX;
+
+    /// One that has said that it answers later, where nothing else is waited for: with the next attempt it is asked.
+    pub fn answering_later(failed: &Failed, revision: String) -> Option<FailedProvider> {
+        (failed.reason == FaultKind::Pending.name()).then(|| FailedProvider {
+            name: failed.name.clone(),
+            reason: failed.reason.to_owned(),
+            answers_later: true,
+            times: 0,
+            revision,
+            not_before: 0,
+        })
+    }
 
     /// What is left of it where the provider of this name has this revision by now. One that is described otherwise has not failed,
     /// and is asked at once; another one has not said anything.
@@ -65,6 +89,40 @@ impl FailedProvider {
             false => fault(kind, FAILED),
         };
         Some(Fault { paused: true, retry_after_s: Some(left.div_ceil(1_000_000)), ..fault })
+    }
+}
+
+impl Policy {
+    /// Of providers that failed beside an owed answer, those known before and those of this visit (see [`JobOutcome::Pending`]), with the
+    /// `revision` of each.
+    pub fn failed(
+        &self,
+        known: &[FailedProvider],
+        failed: &[Failed],
+        revision: impl Fn(&str) -> String,
+        (now, jitter): (i64, f64),
+    ) -> Vec<FailedProvider> {
+        let mut all = known.to_vec();
+        for one in failed {
+            let Failed { name, reason, retry_after_s } = one;
+            let before = all.iter().position(|known| known.name == *name).map(|at| all.swap_remove(at));
+            if one.has_answered() {
+                continue;
+            }
+            let times = before.as_ref().map_or(0, |before| before.times) + 1;
+            let answers_later =
+                *reason == FaultKind::Pending.name() || before.is_some_and(|before| before.answers_later);
+            let wait = self.backoff(times, retry_after_s.map(Duration::from_secs), jitter);
+            let not_before = match self.gives_up(times) {
+                true => FailedProvider::NEVER,
+                false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
+            };
+            let (name, reason) = (name.clone(), (*reason).to_owned());
+            let revision = revision(&name);
+            all.push(FailedProvider { name, reason, answers_later, times, revision, not_before });
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 }
 

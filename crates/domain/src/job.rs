@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::batch::{BatchResult, NOT_PAID, NOT_STARTED, Status};
 use super::call_error::Code;
-use super::failed_provider::{Failed, FailedProvider};
-use super::provider::FaultKind;
+use super::failed_provider::Failed;
 
 /// How patient the queue is.
 #[derive(Clone, Copy, Debug)]
@@ -40,34 +39,6 @@ impl Policy {
             }
             None => self.backoff(1, None, jitter),
         }
-    }
-
-    /// Of providers that failed beside an owed answer, those known before and those of this visit (see [`JobOutcome::Pending`]), with the
-    /// `revision` of each.
-    pub fn failed(
-        &self,
-        known: &[FailedProvider],
-        failed: &[Failed],
-        revision: impl Fn(&str) -> String,
-        (now, jitter): (i64, f64),
-    ) -> Vec<FailedProvider> {
-        let mut all = known.to_vec();
-        for Failed { name, reason, retry_after_s } in failed {
-            let before = all.iter().position(|known| known.name == *name).map(|at| all.swap_remove(at));
-            let times = before.as_ref().map_or(0, |before| before.times) + 1;
-            let answers_later =
-                *reason == FaultKind::Pending.name() || before.is_some_and(|before| before.answers_later);
-            let wait = self.backoff(times, retry_after_s.map(Duration::from_secs), jitter);
-            let not_before = match self.gives_up(times) {
-                true => FailedProvider::NEVER,
-                false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
-            };
-            let (name, reason) = (name.clone(), (*reason).to_owned());
-            let revision = revision(&name);
-            all.push(FailedProvider { name, reason, answers_later, times, revision, not_before });
-        }
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
     }
 
     /// How long to wait after so many attempts: half of it certain, half by `jitter` (0 to 1), so that what failed together
@@ -113,7 +84,7 @@ pub enum JobOutcome {
         error: String,
     },
     /// An answer comes later: that is no failure, and uses nothing up. `charged`: by now, for what has come. `failed`: who was
-    /// asked beside it and failed.
+    /// asked beside it.
     Pending {
         after: Option<Duration>,
         charged: bool,
@@ -122,9 +93,11 @@ pub enum JobOutcome {
     },
     /// A credit was charged for another question: it begins anew, like one that nothing was done for.
     Anew,
+    /// `failed`: who was asked.
     Failed {
         retry_after: Option<Duration>,
         error: String,
+        failed: Vec<Failed>,
     },
     /// To try again is no use.
     Dead {
@@ -198,8 +171,10 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
         _ if line.passed_over => JobOutcome::PassedOver { retry_after, error },
         // Nothing is owed any more, and who failed beside it has had its attempts.
         _ if line.given_up && line.pending.is_none() => JobOutcome::Dead { error },
-        _ if is(Code::ProviderUnavailable) => JobOutcome::Failed { retry_after, error },
-        sqlstate if is_transient(sqlstate) => JobOutcome::Failed { retry_after, error },
+        _ if is(Code::ProviderUnavailable) => {
+            JobOutcome::Failed { retry_after, error, failed: line.failed.clone() }
+        }
+        sqlstate if is_transient(sqlstate) => JobOutcome::Failed { retry_after, error, failed: Vec::new() },
         _ => JobOutcome::Dead { error },
     }
 }
@@ -277,7 +252,7 @@ mod tests {
     use crate::call_error::{Failure, NoMatchReason};
     use crate::contact::Contact;
     use crate::fields::FieldSet;
-    use crate::provider::Fault;
+    use crate::provider::{Fault, FaultKind};
     use crate::rate::Window;
     use crate::waterfall::Pending;
     use proptest::prelude::*;

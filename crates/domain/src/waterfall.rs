@@ -301,24 +301,22 @@ impl Waterfall {
         self.answered
     }
 
-    /// What of the fields that are still missing comes later; `None`: nothing, or nobody may be told of them. An answer that
-    /// can only have what others have supplied meanwhile is not waited for.
+    /// What comes later of the fields that are still missing, whoever has supplied the others; `None`: nothing, or nobody may be told.
     pub fn pending(&self) -> Option<Pending> {
         let missing = self.missing();
         let awaited = self.awaited.iter().filter(|(fields, _)| !fields.intersect(missing).is_empty());
         awaited.map(|(_, pending)| *pending).reduce(Pending::and).filter(|_| !self.suppressed)
     }
 
-    /// Providers that were asked and have failed, or answer later and owe nothing: to ask them again is another attempt.
+    /// Providers that have answered, and those that have failed or answer later and owe nothing: to ask these again is another attempt.
     pub fn failed(&self) -> Vec<Failed> {
-        let failed = self.asked.iter().filter_map(|(name, fault)| Some((name, fault.as_ref()?)));
-        let attempts = failed.filter(|(_, fault)| fault.is_attempt());
-        let told = |(name, fault): (&String, &Fault)| Failed {
+        let asked = self.asked.iter().filter(|(_, fault)| fault.as_ref().is_none_or(Fault::is_attempt));
+        let told = |(name, fault): &(String, Option<Fault>)| Failed {
             name: name.clone(),
-            reason: fault.kind.name(),
-            retry_after_s: fault.retry_after_s,
+            reason: fault.as_ref().map_or(Failed::NOT, |fault| fault.kind.name()),
+            retry_after_s: fault.as_ref().and_then(|fault| fault.retry_after_s),
         };
-        attempts.map(told).collect()
+        asked.map(told).collect()
     }
 
     /// Takes in what this provider did. The providers come in the order in which they were asked.

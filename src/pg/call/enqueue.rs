@@ -136,7 +136,8 @@ impl Left {
         failed: &[Failed],
     ) -> Left {
         let paid = charged.map(|position| paid_for(binding, contact).at(position));
-        Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()), failed: failed.to_vec() }
+        let failed = failed.iter().filter(|one| !one.has_answered()).cloned().collect();
+        Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()), failed }
     }
 
     /// Those that were not charged, and those that were; of both, those at which the same providers failed. These are asked again when

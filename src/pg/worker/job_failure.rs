@@ -48,7 +48,7 @@ fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -
         match policy.gives_up(attempts) && !alone {
             true => again(policy.backoff(attempts, None, jitter()), Some(error)),
             false => {
-                let failed = JobOutcome::Failed { retry_after: None, error };
+                let failed = JobOutcome::Failed { retry_after: None, error, failed: Vec::new() };
                 state(&policy, attempts, (&failed, &[]), &Revisions::default(), (now_us(), jitter()))
             }
         }

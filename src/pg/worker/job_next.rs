@@ -71,8 +71,8 @@ pub fn state(
         }
         JobOutcome::Pending { after, charged, failed, error } => {
             let progress = jobs::Progress { admitted: true, charged: *charged };
-            let failed = (!failed.is_empty())
-                .then(|| policy.failed(known, failed, |name| revisions.of(name), (now, jitter)));
+            let failed = policy.failed(known, failed, |name| revisions.of(name), (now, jitter));
+            let failed = (failed != *known).then_some(failed);
             let pending = queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone()));
             let outcome = charged.then(|| Status::Enriched.name());
             State { progress, failed, outcome, ..pending }
@@ -91,8 +91,15 @@ pub fn state(
         JobOutcome::Failed { error, .. } | JobOutcome::Dead { error } if policy.gives_up(attempts) => {
             dead(attempts, error.clone())
         }
-        JobOutcome::Failed { retry_after, error } => {
-            queued(attempts, policy.backoff(attempts, *retry_after, jitter), Some(error.clone()))
+        JobOutcome::Failed { retry_after, error, failed } => {
+            let later = failed
+                .iter()
+                .filter_map(|failed| FailedProvider::answering_later(failed, revisions.of(&failed.name)));
+            let is_new = |later: &FailedProvider| known.iter().all(|known| known.name != later.name);
+            let new: Vec<FailedProvider> = later.filter(is_new).collect();
+            let all = (!new.is_empty()).then(|| [known, &new].concat());
+            let after = policy.backoff(attempts, *retry_after, jitter);
+            State { failed: all, ..queued(attempts, after, Some(error.clone())) }
         }
         JobOutcome::Dead { error } => dead(attempts, error.clone()),
     }

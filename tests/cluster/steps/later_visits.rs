@@ -220,6 +220,40 @@ fn enqueue_all_three(world: &World) {
     world.caller().execute(sql, &[&contact(1)]).unwrap();
 }
 
+/// The answers of a vendor in turn, the last one again and again.
+fn in_turn(world: &World, path: &'static str, answers: Vec<(u16, Value)>) {
+    let asked = AtomicUsize::new(0);
+    world.provider.on(path, move |_| {
+        let (status, body) = &answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+        Behaviour::json(*status, body.clone())
+    });
+}
+
+/// Nothing was written and nothing is owed by the books: it has said all the same that it answers later.
+#[test]
+fn who_answers_later_alone_is_remembered_too() {
+    let world = answering_later(0);
+    world.cluster.set("leadlex.job_retry_base", "1s");
+    in_turn(&world, PATH, vec![(202, json!({})), (500, json!({"error": "no"})), (200, only_phone(PHONE))]);
+    in_turn(&world, OTHER, vec![(500, json!({"error": "no"})), (200, title())]);
+    enqueue(&world);
+    wait_until_done(&world);
+    let filled = "SELECT count(*) FROM crm WHERE job_title = 'Counsel' AND phone IS NOT NULL";
+    assert_eq!((world.number(filled), world.provider.count_of(PATH)), (1, 3));
+}
+
+/// It has had its turn, and has nothing: it is not asked with each poll of another one, also where nothing is remembered.
+#[test]
+fn who_has_answered_at_last_is_not_awaited_any_more() {
+    let (world, slow) = beside_one_that_owes(5);
+    world.cluster.set("leadlex.receipt_ttl", "0");
+    world.cluster.set("leadlex.recheck_after", "0");
+    in_turn(&world, PATH, vec![(202, json!({})), (404, json!({}))]);
+    enqueue(&world);
+    wait_until_done(&world);
+    assert_eq!((world.provider.count_of(PATH), world.provider.count_of(POLL), slow.submissions()), (2, 6, 1));
+}
+
 /// At that visit another one has something: it does not end the wait for who fails just then.
 #[test]
 fn who_answers_later_and_fails_beside_a_value_is_asked_again() {
@@ -232,15 +266,12 @@ fn who_answers_later_and_fails_beside_a_value_is_asked_again() {
     world.add_provider("third", &config);
     world.run("SELECT leadlex.alter_provider('third', priority => 200)");
     add_other(&world);
-    let step = |path: &'static str, answers: Vec<(u16, Value)>| {
-        let asked = AtomicUsize::new(0);
-        world.provider.on(path, move |_| {
-            let (status, body) = &answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
-            Behaviour::json(*status, body.clone())
-        });
-    };
-    step(PATH, vec![(202, json!({})), (500, json!({"error": "no"})), (200, only_phone(PHONE))]);
-    step(THIRD, vec![(202, json!({})), (200, json!({"likelihood": 9, "data": {"location": "Berlin"}}))]);
+    in_turn(&world, PATH, vec![(202, json!({})), (500, json!({"error": "no"})), (200, only_phone(PHONE))]);
+    in_turn(
+        &world,
+        THIRD,
+        vec![(202, json!({})), (200, json!({"likelihood": 9, "data": {"location": "Berlin"}}))],
+    );
     enqueue_all_three(&world);
     wait_until_done(&world);
     let filled =
