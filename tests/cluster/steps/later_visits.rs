@@ -1,5 +1,6 @@
 //! Jobs of which a visit has written something, while more comes later: what the next visits ask, and what the job ends as.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -192,12 +193,23 @@ fn what_is_owed_is_fetched_after_another_one_had_something() {
 fn the_rest_of_a_call_waits_for_who_is_to_be_waited_for() {
     let world = answering_later(2);
     world.run(r#"SELECT leadlex.alter_provider('main', '{"when_pending": "wait"}')"#);
+    let (answered, early) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, seen, noted) = (Arc::clone(&answered), Arc::clone(&answered), Arc::clone(&early));
+    world.provider.on(PATH, move |_| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => Behaviour::json(202, json!({})),
+        _ => Behaviour::json(200, only_phone(PHONE)),
+    });
+    world.provider.on(OTHER, move |_| {
+        noted.fetch_add(usize::from(seen.load(Ordering::SeqCst) < 3), Ordering::SeqCst);
+        Behaviour::json(200, title())
+    });
     let mut caller = world.caller();
     caller.batch_execute("SET leadlex.when_pending = 'queue'; SET leadlex.waterfall = 'fill'").unwrap();
     caller.execute("SELECT try_enrich_contact($1, '{phone,job_title}')", &[&contact(1)]).unwrap();
     assert_eq!(world.provider.count_of(OTHER), 0);
     is_complete(&world);
     assert_eq!((world.provider.count_of(PATH), world.provider.count_of(OTHER)), (3, 1));
+    assert_eq!(early.load(Ordering::SeqCst), 0, "the other one was asked before");
 }
 
 /// A job that was given up and is tried again has written what it wrote.
@@ -335,9 +347,9 @@ fn others_that_are_changed_let_nobody_be_asked() {
     world.run("SELECT leadlex.retry_jobs('queued')");
     eventually("it was looked at", LONG, || world.number(waits) == 1 && world.provider.count_of(PATH) == 2);
     assert_eq!(world.number("SELECT attempts::int8 FROM leadlex.job"), 1, "the one that was asked for");
-    world.run("SELECT leadlex.drop_provider('main')");
+    world.run("SELECT leadlex.pause_queue(); SELECT leadlex.drop_provider('main')");
     world.add_provider("main", &world.provider.config(PATH));
-    world.run("SELECT leadlex.retry_jobs('queued')");
+    world.run("SELECT leadlex.resume_queue(); SELECT leadlex.retry_jobs('queued')");
     wait_until_done(&world);
     assert_eq!(world.provider.count_of(PATH), 2, "another one, of which nothing is owed");
 }
