@@ -45,16 +45,27 @@ pub struct FailedProvider {
 impl FailedProvider {
     pub const NEVER: i64 = i64::MAX;
 
-    /// One that has said that it answers later, where nothing else is waited for: with the next attempt it is asked.
-    pub fn answering_later(failed: &Failed, revision: String) -> Option<FailedProvider> {
-        (failed.reason == FaultKind::Pending.name()).then(|| FailedProvider {
-            name: failed.name.clone(),
-            reason: failed.reason.to_owned(),
+    /// What a job knows after an attempt of its own, at which nothing was written: those who answer later, who are asked with the
+    /// next attempt, and those known before who have not answered now.
+    pub fn after_attempt(
+        known: &[FailedProvider],
+        failed: &[Failed],
+        revision: impl Fn(&str) -> String,
+    ) -> Vec<FailedProvider> {
+        let has_answered =
+            |one: &&FailedProvider| failed.iter().any(|f| f.has_answered() && f.name == one.name);
+        let mut all: Vec<FailedProvider> = known.iter().filter(|one| !has_answered(one)).cloned().collect();
+        let is_new = |one: &&Failed| known.iter().all(|known| known.name != one.name);
+        let later = failed.iter().filter(|one| one.reason == FaultKind::Pending.name());
+        all.extend(later.filter(is_new).map(|one| FailedProvider {
+            name: one.name.clone(),
+            reason: one.reason.to_owned(),
             answers_later: true,
             times: 0,
-            revision,
+            revision: revision(&one.name),
             not_before: 0,
-        })
+        }));
+        all
     }
 
     /// What is left of it where the provider of this name has this revision by now. One that is described otherwise has not failed,

@@ -171,10 +171,9 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
         _ if line.passed_over => JobOutcome::PassedOver { retry_after, error },
         // Nothing is owed any more, and who failed beside it has had its attempts.
         _ if line.given_up && line.pending.is_none() => JobOutcome::Dead { error },
-        _ if is(Code::ProviderUnavailable) => {
+        sqlstate if is(Code::ProviderUnavailable) || is_transient(sqlstate) => {
             JobOutcome::Failed { retry_after, error, failed: line.failed.clone() }
         }
-        sqlstate if is_transient(sqlstate) => JobOutcome::Failed { retry_after, error, failed: Vec::new() },
         _ => JobOutcome::Dead { error },
     }
 }

@@ -92,12 +92,8 @@ pub fn state(
             dead(attempts, error.clone())
         }
         JobOutcome::Failed { retry_after, error, failed } => {
-            let later = failed
-                .iter()
-                .filter_map(|failed| FailedProvider::answering_later(failed, revisions.of(&failed.name)));
-            let is_new = |later: &FailedProvider| known.iter().all(|known| known.name != later.name);
-            let new: Vec<FailedProvider> = later.filter(is_new).collect();
-            let all = (!new.is_empty()).then(|| [known, &new].concat());
+            let all = FailedProvider::after_attempt(known, failed, |name| revisions.of(name));
+            let all = (all != *known).then_some(all);
             let after = policy.backoff(attempts, *retry_after, jitter);
             State { failed: all, ..queued(attempts, after, Some(error.clone())) }
         }

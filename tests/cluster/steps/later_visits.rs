@@ -254,6 +254,29 @@ fn who_answers_later_alone_is_remembered_too() {
     assert_eq!((world.number(filled), world.provider.count_of(PATH)), (1, 3));
 }
 
+/// Nor is one awaited that has answered at a visit that brought nothing.
+#[test]
+fn who_has_answered_is_not_asked_again_once_there_is_a_value() {
+    const THIRD: &str = "/third";
+    let world = answering_later(0);
+    for (name, value) in
+        [("leadlex.job_retry_base", "1s"), ("leadlex.receipt_ttl", "0"), ("leadlex.recheck_after", "0")]
+    {
+        world.cluster.set(name, value);
+    }
+    world.add_provider("third", &world.provider.config(THIRD));
+    world.run(
+        r#"SELECT leadlex.alter_provider('third', '{"when_pending": "next", "poll_every_s": 1}', priority => 200)"#,
+    );
+    in_turn(&world, PATH, vec![(202, json!({})), (500, json!({"error": "no"})), (200, only_phone(PHONE))]);
+    in_turn(&world, THIRD, vec![(202, json!({})), (404, json!({}))]);
+    in_turn(&world, OTHER, vec![(404, json!({}))]);
+    enqueue(&world);
+    wait_until_done(&world);
+    assert_eq!((world.provider.count_of(PATH), world.provider.count_of(THIRD)), (3, 2));
+    assert_eq!(job(&world).1.as_deref(), Some("enriched"));
+}
+
 /// It has had its turn, and has nothing: it is not asked with each poll of another one, also where nothing is remembered.
 #[test]
 fn who_has_answered_at_last_is_not_awaited_any_more() {
