@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::job::Policy;
+use super::job_policy::Policy;
 use super::provider::{Fault, FaultKind};
 
 /// A provider that was asked, and mostly in vain.

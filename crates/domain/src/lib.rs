@@ -19,6 +19,7 @@ pub mod hash;
 pub mod health;
 pub mod identity;
 pub mod job;
+pub mod job_policy;
 pub mod last_outcome;
 pub mod latency;
 pub mod merge;
