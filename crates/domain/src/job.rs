@@ -124,8 +124,13 @@ pub fn fate(line: &BatchResult) -> JobOutcome {
         _ if line.passed_over => JobOutcome::PassedOver { retry_after, error },
         // Nothing is owed any more, and who failed beside it has had its attempts.
         _ if line.given_up && line.pending.is_none() => JobOutcome::Dead { error },
-        sqlstate if is(Code::ProviderUnavailable) || is_transient(sqlstate) => {
+        _ if is(Code::ProviderUnavailable) => {
             JobOutcome::Failed { retry_after, error, failed: line.failed.clone() }
+        }
+        // Who has answered is asked again: that could not be written.
+        sqlstate if is_transient(sqlstate) => {
+            let failed = line.failed.iter().filter(|one| !one.has_answered()).cloned().collect();
+            JobOutcome::Failed { retry_after, error, failed }
         }
         _ => JobOutcome::Dead { error },
     }

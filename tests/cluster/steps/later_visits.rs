@@ -254,6 +254,33 @@ fn who_answers_later_alone_is_remembered_too() {
     assert_eq!((world.number(filled), world.provider.count_of(PATH)), (1, 3));
 }
 
+/// Its answer could not be written at that moment: with nothing remembered it is asked again.
+#[test]
+fn whose_answer_could_not_be_written_is_asked_again() {
+    const THIRD: &str = "/third";
+    let world = answering_later(1);
+    for (name, value) in
+        [("leadlex.job_retry_base", "1s"), ("leadlex.receipt_ttl", "0"), ("leadlex.recheck_after", "0")]
+    {
+        world.cluster.set(name, value);
+    }
+    world.add_provider("third", &world.provider.config(THIRD));
+    world.run(
+        r#"SELECT leadlex.alter_provider('third', '{"when_pending": "next", "poll_every_s": 1}', priority => 200);
+           CREATE SEQUENCE times; GRANT USAGE ON times TO caller;
+           CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql AS $$
+               BEGIN IF nextval('public.times') = 2 THEN RAISE 'not now' USING ERRCODE = '55P03'; END IF; RETURN NEW; END $$;
+           CREATE TRIGGER once BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION once()"#,
+    );
+    let location = json!({"likelihood": 9, "data": {"location": "Berlin"}});
+    in_turn(&world, THIRD, vec![(202, json!({})), (202, json!({})), (202, json!({})), (200, location)]);
+    enqueue_all_three(&world);
+    wait_until_done(&world);
+    let filled =
+        "SELECT count(*) FROM crm WHERE (job_title, location) = ('Counsel', 'Berlin') AND phone IS NOT NULL";
+    assert_eq!((world.number(filled), credits(&mut world.caller())), (1, Some(9)));
+}
+
 /// Nor is one awaited that has answered at a visit that brought nothing.
 #[test]
 fn who_has_answered_is_not_asked_again_once_there_is_a_value() {
