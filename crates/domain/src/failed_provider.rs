@@ -104,7 +104,7 @@ impl FailedProvider {
 }
 
 impl Policy {
-    /// Of providers that failed beside an owed answer, those known before and those of this visit (see [`JobOutcome::Pending`]), with the
+    /// Of providers that failed beside an owed answer, those known before and those of this visit (see `JobOutcome::Pending`), with the
     /// `revision` of each.
     pub fn failed(
         &self,

@@ -12,6 +12,7 @@ use crate::world::{PATH, World, contact, credits, only_phone};
 
 const LONG: Duration = Duration::from_secs(20);
 const OTHER: &str = "/other";
+const THIRD: &str = "/third";
 const PHONE: &str = "+12025550123";
 
 fn title() -> Value {
@@ -254,20 +255,31 @@ fn who_answers_later_alone_is_remembered_too() {
     assert_eq!((world.number(filled), world.provider.count_of(PATH)), (1, 3));
 }
 
-/// Its answer could not be written at that moment: with nothing remembered it is asked again.
-#[test]
-fn whose_answer_could_not_be_written_is_asked_again() {
-    const THIRD: &str = "/third";
-    let world = answering_later(1);
+/// As [`answering_later`], without receipts, and with a third vendor between the two that has no steps either.
+fn remembering_nothing(times: usize) -> World {
+    let world = answering_later(times);
     for (name, value) in
         [("leadlex.job_retry_base", "1s"), ("leadlex.receipt_ttl", "0"), ("leadlex.recheck_after", "0")]
     {
         world.cluster.set(name, value);
     }
-    world.add_provider("third", &world.provider.config(THIRD));
+    add_third(&world);
+    world
+}
+
+fn add_third(world: &World) {
+    let mut config = world.provider.config(THIRD);
+    (config["when_pending"], config["poll_every_s"]) = (json!("next"), json!(1));
+    world.add_provider("third", &config);
+    world.run("SELECT leadlex.alter_provider('third', priority => 200)");
+}
+
+/// Its answer could not be written at that moment: with nothing remembered it is asked again.
+#[test]
+fn whose_answer_could_not_be_written_is_asked_again() {
+    let world = remembering_nothing(1);
     world.run(
-        r#"SELECT leadlex.alter_provider('third', '{"when_pending": "next", "poll_every_s": 1}', priority => 200);
-           CREATE SEQUENCE times; GRANT USAGE ON times TO caller;
+        r#"CREATE SEQUENCE times; GRANT USAGE ON times TO caller;
            CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql AS $$
                BEGIN IF nextval('public.times') = 2 THEN RAISE 'not now' USING ERRCODE = '55P03'; END IF; RETURN NEW; END $$;
            CREATE TRIGGER once BEFORE UPDATE ON crm FOR EACH ROW EXECUTE FUNCTION once()"#,
@@ -284,17 +296,7 @@ fn whose_answer_could_not_be_written_is_asked_again() {
 /// Nor is one awaited that has answered at a visit that brought nothing.
 #[test]
 fn who_has_answered_is_not_asked_again_once_there_is_a_value() {
-    const THIRD: &str = "/third";
-    let world = answering_later(0);
-    for (name, value) in
-        [("leadlex.job_retry_base", "1s"), ("leadlex.receipt_ttl", "0"), ("leadlex.recheck_after", "0")]
-    {
-        world.cluster.set(name, value);
-    }
-    world.add_provider("third", &world.provider.config(THIRD));
-    world.run(
-        r#"SELECT leadlex.alter_provider('third', '{"when_pending": "next", "poll_every_s": 1}', priority => 200)"#,
-    );
+    let world = remembering_nothing(0);
     in_turn(&world, PATH, vec![(202, json!({})), (500, json!({"error": "no"})), (200, only_phone(PHONE))]);
     in_turn(&world, THIRD, vec![(202, json!({})), (404, json!({}))]);
     in_turn(&world, OTHER, vec![(404, json!({}))]);
@@ -319,14 +321,10 @@ fn who_has_answered_at_last_is_not_awaited_any_more() {
 /// At that visit another one has something: it does not end the wait for who fails just then.
 #[test]
 fn who_answers_later_and_fails_beside_a_value_is_asked_again() {
-    const THIRD: &str = "/third";
     let world = World::new();
     world.cluster.set("leadlex.job_retry_base", "1s");
     world.run(r#"SELECT leadlex.alter_provider('main', '{"when_pending": "next", "poll_every_s": 1}')"#);
-    let mut config = world.provider.config(THIRD);
-    (config["when_pending"], config["poll_every_s"]) = (json!("next"), json!(1));
-    world.add_provider("third", &config);
-    world.run("SELECT leadlex.alter_provider('third', priority => 200)");
+    add_third(&world);
     add_other(&world);
     in_turn(&world, PATH, vec![(202, json!({})), (500, json!({"error": "no"})), (200, only_phone(PHONE))]);
     in_turn(
