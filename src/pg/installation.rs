@@ -189,7 +189,7 @@ pub fn unwatch(relation: u32) {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What there is of the extension in this database.
-pub enum Found {
+pub enum Installed {
     Nothing,
     /// A schema of another version than this library's.
     Version(String),
@@ -210,19 +210,19 @@ static INSTALLATION: Statement = Statement::new(
 const FILLED_BY_CALLS: [&str; 5] = ["receipt", "suppression", "shared_value", "undone", "outcome"];
 
 /// The worker asks in every database.
-pub fn find() -> Found {
+pub fn find() -> Installed {
     if let Some(known) = KNOWN.get() {
-        return Found::This(known);
+        return Installed::This(known);
     }
     let rows = INSTALLATION.query(View::Latest, &[]);
     let is_watched = |row: &&Row| !FILLED_BY_CALLS.contains(&text(row, 2).as_str());
     WATCHED.with_borrow_mut(|watched| {
         watched.extend(rows.iter().filter(is_watched).map(|row| (number(row, 1), Some(text(row, 2)))));
     });
-    let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Found::Nothing };
+    let Some(row) = rows.iter().find(|row| text(row, 2) == "workspace") else { return Installed::Nothing };
     // Another version is looked up again each time: nothing need tell this backend when it is updated.
     if text(row, 3) != VERSION {
-        return Found::Version(text(row, 3));
+        return Installed::Version(text(row, 3));
     }
     let table = |name: &str| -> pg_sys::Oid {
         rows.iter().find(|row| text(row, 2) == name).map_or(0, |row| number(row, 1)).into()
@@ -240,7 +240,7 @@ pub fn find() -> Found {
         outcomes: table("outcome"),
     };
     KNOWN.set(Some(found));
-    Found::This(found)
+    Installed::This(found)
 }
 
 /// 55000 where the schema is missing, or not the one that this library knows.
@@ -248,12 +248,12 @@ pub fn find() -> Found {
 /// Raises 55000.
 pub fn present() -> Installation {
     match find() {
-        Found::This(installation) => installation,
-        Found::Nothing => raise::not_ready(
+        Installed::This(installation) => installation,
+        Installed::Nothing => raise::not_ready(
             "leadlex_enrich is not installed in this database",
             "Run CREATE EXTENSION leadlex_enrich.",
         ),
-        Found::Version(version) => raise::not_ready(other_version(&version), how_to_agree(&version)),
+        Installed::Version(version) => raise::not_ready(other_version(&version), how_to_agree(&version)),
     }
 }
 
@@ -290,8 +290,8 @@ pub fn account_key(id: Uuid) -> AccountKey {
 }
 
 /// Of an answer that waits for the worker.
-pub fn receipt_key(question: Hash) -> receipts::Key {
-    receipts::Key { database: database::this_database(), catalog: present().catalog, question }
+pub fn receipt_key(question: Hash) -> receipts::ReceiptKey {
+    receipts::ReceiptKey { database: database::this_database(), catalog: present().catalog, question }
 }
 
 /// Of what is claimed: a kind and its parts, hashed.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::call_error::{Code, Failure};
 use super::contact::Contact;
-use super::failed_provider::Failed;
+use super::failed_provider::ProviderAttempt;
 use super::fields::FieldSet;
 use super::reply::Origin;
 use super::waterfall::Pending;
@@ -75,7 +75,7 @@ pub struct BatchResult {
     /// What comes later, whatever was written by now.
     pub pending: Option<Pending>,
     /// Where more comes later: see [`crate::waterfall::Waterfall::failed`].
-    pub failed: Vec<Failed>,
+    pub failed: Vec<ProviderAttempt>,
     /// Where more comes later: of the position, see [`super::position::Post::to_keep`].
     pub position: Option<String>,
     /// Its contact stands before it in the input: this is the same line again.

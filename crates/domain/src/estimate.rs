@@ -6,7 +6,7 @@ use super::call_error::{Code, Failure, NoMatchReason};
 use super::contact::Contact;
 use super::fields::FieldSet;
 use super::merge;
-use super::steps::Outcome;
+use super::steps::CallOutcome;
 use super::waterfall::Gathered;
 
 /// What would become of a contact. In the order in which it is told.
@@ -86,14 +86,14 @@ impl EstimateOutcome {
     }
 
     /// What a contact comes to that no provider is asked about, and for which nothing would be written.
-    pub fn of(outcome: &Outcome) -> EstimateOutcome {
+    pub fn of(outcome: &CallOutcome) -> EstimateOutcome {
         EstimateOutcome::Skipped(match outcome {
-            Outcome::Unchanged(_) | Outcome::Replayed(_) => Why::NothingToFill,
-            Outcome::Several(..) => Why::KeyNotUnique,
-            Outcome::UpdateDenied => Why::Barred,
-            Outcome::Failed(failure) => return EstimateOutcome::of_failure(failure),
-            Outcome::Enriched { .. } => return EstimateOutcome::Answered,
-            Outcome::Raised(_) => Why::Unavailable,
+            CallOutcome::Unchanged(_) | CallOutcome::Replayed(_) => Why::NothingToFill,
+            CallOutcome::Several(..) => Why::KeyNotUnique,
+            CallOutcome::UpdateDenied => Why::Barred,
+            CallOutcome::Failed(failure) => return EstimateOutcome::of_failure(failure),
+            CallOutcome::Enriched { .. } => return EstimateOutcome::Answered,
+            CallOutcome::Raised(_) => Why::Unavailable,
         })
     }
 

@@ -7,22 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::job_policy::Policy;
 use super::provider::{Fault, FaultKind};
 
-/// A provider that was asked, and mostly in vain.
+/// A provider that was asked in one visit of a contact, and owes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Failed {
+pub struct ProviderAttempt {
     pub name: String,
-    /// The name of its [`FaultKind`], or [`Failed::NOT`].
-    pub reason: &'static str,
+    /// `None`: it has answered. [`FaultKind::Pending`]: it answers later.
+    pub failure: Option<FaultKind>,
     /// For so long it wants to be left alone.
     pub retry_after_s: Option<u64>,
 }
 
-impl Failed {
-    /// It has answered.
-    pub const NOT: &'static str = "";
-
+impl ProviderAttempt {
     pub fn has_answered(&self) -> bool {
-        self.reason == Failed::NOT
+        self.failure.is_none()
     }
 }
 
@@ -49,17 +46,17 @@ impl FailedProvider {
     /// next attempt, and those known before who have not answered now.
     pub fn after_attempt(
         known: &[FailedProvider],
-        failed: &[Failed],
+        failed: &[ProviderAttempt],
         revision: impl Fn(&str) -> String,
     ) -> Vec<FailedProvider> {
         let has_answered =
             |one: &&FailedProvider| failed.iter().any(|f| f.has_answered() && f.name == one.name);
         let mut all: Vec<FailedProvider> = known.iter().filter(|one| !has_answered(one)).cloned().collect();
-        let is_new = |one: &&Failed| known.iter().all(|known| known.name != one.name);
-        let later = failed.iter().filter(|one| one.reason == FaultKind::Pending.name());
+        let is_new = |one: &&ProviderAttempt| known.iter().all(|known| known.name != one.name);
+        let later = failed.iter().filter(|one| one.failure == Some(FaultKind::Pending));
         all.extend(later.filter(is_new).map(|one| FailedProvider {
             name: one.name.clone(),
-            reason: one.reason.to_owned(),
+            reason: FaultKind::Pending.name().to_owned(),
             answers_later: true,
             times: 0,
             revision: revision(&one.name),
@@ -109,26 +106,24 @@ impl Policy {
     pub fn failed(
         &self,
         known: &[FailedProvider],
-        failed: &[Failed],
+        failed: &[ProviderAttempt],
         revision: impl Fn(&str) -> String,
         (now, jitter): (i64, f64),
     ) -> Vec<FailedProvider> {
         let mut all = known.to_vec();
         for one in failed {
-            let Failed { name, reason, retry_after_s } = one;
+            let ProviderAttempt { name, failure, retry_after_s } = one;
             let before = all.iter().position(|known| known.name == *name).map(|at| all.swap_remove(at));
-            if one.has_answered() {
-                continue;
-            }
+            let Some(kind) = failure else { continue };
             let times = before.as_ref().map_or(0, |before| before.times) + 1;
             let answers_later =
-                *reason == FaultKind::Pending.name() || before.is_some_and(|before| before.answers_later);
+                *kind == FaultKind::Pending || before.is_some_and(|before| before.answers_later);
             let wait = self.backoff(times, retry_after_s.map(Duration::from_secs), jitter);
             let not_before = match self.gives_up(times) {
                 true => FailedProvider::NEVER,
                 false => now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)),
             };
-            let (name, reason) = (name.clone(), (*reason).to_owned());
+            let (name, reason) = (name.clone(), kind.name().to_owned());
             let revision = revision(&name);
             all.push(FailedProvider { name, reason, answers_later, times, revision, not_before });
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::batch::{BatchResult, NOT_PAID, NOT_STARTED, Status};
 use super::call_error::Code;
-use super::failed_provider::Failed;
+use super::failed_provider::ProviderAttempt;
 
 pub use super::job_policy::Policy;
 
@@ -41,7 +41,7 @@ pub enum JobOutcome {
     Pending {
         after: Option<Duration>,
         charged: bool,
-        failed: Vec<Failed>,
+        failed: Vec<ProviderAttempt>,
         error: String,
     },
     /// A credit was charged for another question: it begins anew, like one that nothing was done for.
@@ -50,7 +50,7 @@ pub enum JobOutcome {
     Failed {
         retry_after: Option<Duration>,
         error: String,
-        failed: Vec<Failed>,
+        failed: Vec<ProviderAttempt>,
     },
     /// To try again is no use.
     Dead {

@@ -185,7 +185,7 @@ pub enum Content {
     Receipt(Receipt),
     /// What `lacking` names, the contact's table refused: see [`rejection`].
     Rejection(Receipt),
-    Refusal(Refusal),
+    Refusal(ProviderRefusal),
     /// Nothing to be kept of an answer.
     Nothing,
     /// The answer comes later.
@@ -199,7 +199,7 @@ pub enum Content {
 
 /// A provider's refusal to tell anything about somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ProviderRefusal {
     /// See [`super::suppression`].
     pub people: Vec<Hash>,
     /// In which workspace; `None`: in every one, as the provider is for every one.
@@ -208,7 +208,7 @@ pub struct Refusal {
     pub source: String,
 }
 
-impl Refusal {
+impl ProviderRefusal {
     /// Of where it counts and who refused: while they wait to be written, only a refusal of the same reach about the same
     /// person says the same.
     pub fn reach(&self, provider: Uuid) -> Hash {
@@ -305,7 +305,7 @@ impl Filed {
     }
 
     /// The provider's refusal; `None` for any other content.
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub fn refusal(&self) -> Option<&ProviderRefusal> {
         match &self.content {
             Content::Refusal(refusal) => Some(refusal),
             _ => None,
@@ -331,7 +331,7 @@ impl Content {
                 let (at, known) = (at.as_i64()?, id(known)?.into_bytes());
                 Some(Content::Rejection(Receipt::of_rejection(named(lacking)?, known, at)))
             }
-            [people, workspace, source] => Some(Content::Refusal(Refusal {
+            [people, workspace, source] => Some(Content::Refusal(ProviderRefusal {
                 people: people
                     .as_array()?
                     .iter()

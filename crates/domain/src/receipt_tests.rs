@@ -112,7 +112,7 @@ fn a_filed_receipt_comes_back_as_it_was() {
         assert_eq!(Filed::from_bytes(&filed.to_bytes()), Some(filed));
     }
     for workspace in [None, Some(Uuid::now_v7())] {
-        let refusal = Refusal { people: vec![[7; 16], [8; 16]], workspace, source: "vendor".into() };
+        let refusal = ProviderRefusal { people: vec![[7; 16], [8; 16]], workspace, source: "vendor".into() };
         let filed = Filed {
             workspace: Uuid::now_v7(),
             provider: Uuid::new_v4(),
@@ -169,7 +169,7 @@ fn an_answer_about_somebody_else_is_remembered_as_no_match() {
 #[test]
 fn the_reach_of_a_refusal_is_its_workspace_and_its_provider() {
     let (here, there, provider) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
-    let refusal = |workspace| Refusal { people: vec![[7; 16]], workspace, source: "main".into() };
+    let refusal = |workspace| ProviderRefusal { people: vec![[7; 16]], workspace, source: "main".into() };
     let reach = |workspace, provider| refusal(workspace).reach(provider);
     assert_eq!(reach(Some(here), provider), reach(Some(here), provider));
     let all = [

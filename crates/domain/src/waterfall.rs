@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::answered::Answered;
 use super::call_error::{Failure, NoMatchReason};
 use super::contact::Contact;
-use super::failed_provider::Failed;
+use super::failed_provider::ProviderAttempt;
 use super::fields::{Field, FieldMap, FieldSet};
 use super::merge;
 use super::position::Post;
@@ -309,11 +309,11 @@ impl Waterfall {
     }
 
     /// Providers that have answered, and those that have failed or answer later and owe nothing: to ask these again is another attempt.
-    pub fn failed(&self) -> Vec<Failed> {
+    pub fn failed(&self) -> Vec<ProviderAttempt> {
         let asked = self.asked.iter().filter(|(_, fault)| fault.as_ref().is_none_or(Fault::is_attempt));
-        let told = |(name, fault): &(String, Option<Fault>)| Failed {
+        let told = |(name, fault): &(String, Option<Fault>)| ProviderAttempt {
             name: name.clone(),
-            reason: fault.as_ref().map_or(Failed::NOT, |fault| fault.kind.name()),
+            failure: fault.as_ref().map(|fault| fault.kind),
             retry_after_s: fault.as_ref().and_then(|fault| fault.retry_after_s),
         };
         asked.map(told).collect()

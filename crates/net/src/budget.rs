@@ -15,12 +15,12 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct Claims {
     limit: usize,
-    all: Vec<Claim>,
+    all: Vec<DescriptorClaim>,
     last: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Claim {
+struct DescriptorClaim {
     number: u64,
     held: usize,
     most: usize,
@@ -49,7 +49,7 @@ impl Budget {
         claims.limit = limit;
         claims.last += 1;
         let number = claims.last;
-        claims.all.push(Claim { number, held: 0, most: most.min(limit) });
+        claims.all.push(DescriptorClaim { number, held: 0, most: most.min(limit) });
         Share { budget: Arc::clone(self), number }
     }
 
@@ -81,7 +81,7 @@ impl Share {
             let Some(at) = claims.all.iter().position(|claim| claim.number == self.number) else {
                 return Err(NoMore::TooLate);
             };
-            let Claim { held, most, .. } = claims.all[at];
+            let DescriptorClaim { held, most, .. } = claims.all[at];
             if bytes > most {
                 return Err(NoMore::TooLarge(most));
             }
@@ -100,7 +100,7 @@ impl Share {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Claim)) {
+    fn change(&self, change: impl FnOnce(&mut DescriptorClaim)) {
         let mut claims = lock(&self.budget.claims);
         if let Some(claim) = claims.all.iter_mut().find(|claim| claim.number == self.number) {
             change(claim);

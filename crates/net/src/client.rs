@@ -11,7 +11,7 @@ use super::connect::{Connections, left};
 use super::connection::{Connection, Kept, Origin};
 use super::descriptors::InUse;
 use super::encoding::CUT_SHORT;
-use super::exchange::{Exchange, Failed, MAX_HEADER_BYTES, Progress, Wants, is_disconnect_kind};
+use super::exchange::{Exchange, ExchangeFailure, MAX_HEADER_BYTES, Progress, Wants, is_disconnect_kind};
 use super::thread::SpawnFn;
 use super::{Job, encoding, tls};
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
@@ -74,7 +74,7 @@ impl Client {
         let (deadline, sent) = (exchange.deadline(), exchange.is_sent());
         let step = match waiting(exchange) {
             Ok(exchange) => self.advance(job, exchange),
-            Err(error) => return Err(self.fault(Failed { error, stale: false, sent }, job)),
+            Err(error) => return Err(self.fault(ExchangeFailure { error, stale: false, sent }, job)),
         };
         match step {
             Step::Unsent => self.fetch_anew(job, deadline),
@@ -91,7 +91,7 @@ impl Client {
         });
         match exchange.and_then(waiting) {
             Ok(exchange) => self.advance(job, exchange).outcome(),
-            Err(error) => Err(self.fault(Failed::unsent(error), job)),
+            Err(error) => Err(self.fault(ExchangeFailure::unsent(error), job)),
         }
     }
 
@@ -135,7 +135,7 @@ impl Client {
         }
     }
 
-    fn fault(&self, failed: Failed, job: &Job) -> Fault {
+    fn fault(&self, failed: ExchangeFailure, job: &Job) -> Fault {
         let went_out = failed.sent;
         let fault = match failed {
             // That we hung up says nothing about the provider.

@@ -38,12 +38,12 @@ pub enum Wants {
 pub enum Progress {
     Waits(Box<Exchange>, Wants),
     Answered(Answer),
-    Failed(Failed),
+    Failed(ExchangeFailure),
 }
 
 /// Why there is no answer, and what is known of the request.
 #[derive(Debug)]
-pub struct Failed {
+pub struct ExchangeFailure {
     pub error: Error,
     /// The connection had served before, and ended without a byte of an answer.
     pub stale: bool,
@@ -51,10 +51,10 @@ pub struct Failed {
     pub sent: bool,
 }
 
-impl Failed {
+impl ExchangeFailure {
     /// Before there was a connection.
-    pub fn unsent(error: Error) -> Failed {
-        Failed { error, stale: false, sent: false }
+    pub fn unsent(error: Error) -> ExchangeFailure {
+        ExchangeFailure { error, stale: false, sent: false }
     }
 }
 
@@ -162,7 +162,7 @@ impl Exchange {
                 }
                 Err(error) => {
                     let stale = self.connection.used && !self.answered && is_disconnect(&error);
-                    return Progress::Failed(Failed { error, stale, sent: self.sent });
+                    return Progress::Failed(ExchangeFailure { error, stale, sent: self.sent });
                 }
             }
         }

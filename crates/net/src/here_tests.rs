@@ -26,7 +26,7 @@ fn provider() -> Server {
     })
 }
 
-fn body(outcome: Outcome) -> String {
+fn body(outcome: RequestOutcome) -> String {
     String::from_utf8(outcome.unwrap().body).unwrap()
 }
 
@@ -43,7 +43,7 @@ fn pool_with_connection(server: &Server) -> RequestPool {
 }
 
 /// What `keep` was told.
-fn keeper() -> (Keep, mpsc::Receiver<Outcome>) {
+fn keeper() -> (Keep, mpsc::Receiver<RequestOutcome>) {
     let (told, tell) = mpsc::channel();
     (
         Box::new(move |outcome: Result<&Answer, &Fault>| {

@@ -26,7 +26,7 @@ use pending::Way;
 /// A thread without work for so long ends: sets have work for theirs at once, and what is idle costs memory.
 const MAX_IDLE: Duration = Duration::from_secs(2);
 
-type Outcome = Result<Answer, Fault>;
+type RequestOutcome = Result<Answer, Fault>;
 
 /// One per backend: its connections and its worker threads.
 pub struct RequestPool {
@@ -84,7 +84,7 @@ struct ThreadPool {
 /// A thread and its mailbox. It has at most one request, and that at most one ticket, at a time: it is idle again
 /// only when the ticket is settled. Therefore no outcome can be taken for that of another request.
 struct Worker {
-    state: Mutex<State>,
+    state: Mutex<WorkerState>,
     work: Condvar,
 }
 
@@ -102,13 +102,13 @@ struct Task {
     abandoned: bool,
 }
 
-enum State {
+enum WorkerState {
     Idle,
     Waiting(Box<Task>),
     Running,
     /// Running, but nobody waits for the outcome any more.
     Abandoned,
-    Done(Outcome),
+    Done(RequestOutcome),
     /// The thread has ended for want of work.
     Gone,
 }
@@ -255,10 +255,10 @@ impl Drop for RequestPool {
 }
 
 impl Worker {
-    fn take(&self) -> Option<Outcome> {
+    fn take(&self) -> Option<RequestOutcome> {
         let mut state = lock(&self.state);
-        match mem::replace(&mut *state, State::Idle) {
-            State::Done(outcome) => Some(outcome),
+        match mem::replace(&mut *state, WorkerState::Idle) {
+            WorkerState::Done(outcome) => Some(outcome),
             other => {
                 *state = other;
                 None
@@ -287,11 +287,11 @@ impl Worker {
             let is_closed = shared.client.is_closed();
             // What another thread has sent is ended in the proper way: it may have been billed.
             let is_due = |task: &Task| !is_closed || task.is_sent();
-            if matches!(&*state, State::Waiting(task) if is_due(task))
-                && let State::Waiting(task) = mem::replace(&mut *state, State::Running)
+            if matches!(&*state, WorkerState::Waiting(task) if is_due(task))
+                && let WorkerState::Waiting(task) = mem::replace(&mut *state, WorkerState::Running)
             {
                 if task.abandoned {
-                    *state = State::Abandoned;
+                    *state = WorkerState::Abandoned;
                 }
                 return Some(task);
             }
@@ -301,21 +301,21 @@ impl Worker {
             let (woken, wait) =
                 self.work.wait_timeout(state, shared.max_idle).unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            if wait.timed_out() && matches!(*state, State::Idle) && shared.take_idle(self) {
-                *state = State::Gone;
+            if wait.timed_out() && matches!(*state, WorkerState::Idle) && shared.take_idle(self) {
+                *state = WorkerState::Gone;
                 return None;
             }
         }
     }
 
-    fn deliver(self: &Arc<Worker>, outcome: Outcome, shared: &Shared) {
+    fn deliver(self: &Arc<Worker>, outcome: RequestOutcome, shared: &Shared) {
         let mut state = lock(&self.state);
-        if matches!(*state, State::Abandoned) {
-            *state = State::Idle;
+        if matches!(*state, WorkerState::Abandoned) {
+            *state = WorkerState::Idle;
             shared.make_idle(self);
             return;
         }
-        *state = State::Done(outcome);
+        *state = WorkerState::Done(outcome);
         drop(state);
         shared.notifier.notify();
     }
@@ -328,7 +328,7 @@ impl Task {
     }
 
     /// Tells what came of it.
-    fn end(mut self, outcome: Outcome) -> Outcome {
+    fn end(mut self, outcome: RequestOutcome) -> RequestOutcome {
         let keep = self.keep.take();
         let told =
             catch_unwind(AssertUnwindSafe(|| keep.into_iter().for_each(|keep| keep(outcome.as_ref()))));
@@ -350,7 +350,7 @@ impl Shared {
         let idle = lock(&self.threads).idle.pop();
         match idle.map_or_else(|| self.spawn_worker(), Ok) {
             Ok(worker) => {
-                *lock(&worker.state) = State::Waiting(Box::new(task));
+                *lock(&worker.state) = WorkerState::Waiting(Box::new(task));
                 worker.work.notify_one();
                 Ok(worker)
             }
@@ -375,7 +375,7 @@ impl Shared {
             let message = format!("could not start a thread for the request: {error}");
             Fault::new(FaultKind::Internal, message)
         };
-        let worker = Arc::new(Worker { state: Mutex::new(State::Idle), work: Condvar::new() });
+        let worker = Arc::new(Worker { state: Mutex::new(WorkerState::Idle), work: Condvar::new() });
         let (shared, its_own) = (Arc::clone(self), Arc::clone(&worker));
         (self.spawn)("leadlex http", Box::new(move || its_own.serve(&shared))).map_err(failed)?;
         lock(&self.threads).all.push(Arc::downgrade(&worker));

@@ -10,7 +10,7 @@ fn pool(spawn: SpawnFn) -> RequestPool {
     RequestPool::open(spawn, UNLIMITED).unwrap()
 }
 
-pub fn outcome(mut ticket: PendingRequest) -> Outcome {
+pub fn outcome(mut ticket: PendingRequest) -> RequestOutcome {
     let started = Instant::now();
     loop {
         if let Some(outcome) = ticket.try_take() {

@@ -14,7 +14,7 @@ use crate::pg::installation::as_owner;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise;
-use crate::pg::sys::raise::Refusal;
+use crate::pg::sys::raise::PgError;
 use crate::pg::sys::row::boolean;
 use crate::pg::sys::spi::{Statement, View, arg};
 use crate::pg::table;
@@ -181,7 +181,7 @@ pub fn refuse(relation: pg_sys::Oid, privilege: &str) -> ! {
     let name = unsafe { pg_sys::get_rel_name(relation) };
     // SAFETY: as above.
     let name = if name.is_null() { "" } else { &unsafe { std::ffi::CStr::from_ptr(name) }.to_string_lossy() };
-    raise::refuse(Refusal {
+    raise::refuse(PgError {
         sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         message: format!("permission denied for table {name}"),
         detail: Some(format!("{privilege} takes a workspace that is granted with write:enrich.")),

@@ -14,7 +14,7 @@ use pgrx::{IntoDatum, PgMemoryContexts, pg_guard};
 
 use crate::pg::call::batch;
 use crate::pg::call::batch::{Call, FieldRequest, Outcomes, caps};
-use crate::pg::call::enqueue::{self, Left, Rest};
+use crate::pg::call::enqueue::{self, Rest, Unfinished};
 use crate::pg::call::identity;
 use crate::pg::call::target;
 use crate::pg::call::target::Target;
@@ -25,7 +25,7 @@ use crate::pg::store::cache;
 use crate::pg::store::jobs;
 use crate::pg::sys::jsonb::Jsonb;
 use crate::pg::sys::raise;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::table;
 use leadlex_domain::ask;
 use leadlex_domain::batch::{BatchResult, Summary};
@@ -144,9 +144,9 @@ fn require_within_caps(call: &Call, ids: &[Option<String>]) {
 fn run(call: Call, ids: Vec<Option<String>>, progress: &mut Progress, put: &mut batch::Sink<'_>) {
     let (workspace, target, request) = (call.caller.workspace.id, call.target, call.request);
     let binding = target::binding(target);
-    let mut later: Vec<Left> = Vec::new();
+    let mut later: Vec<Unfinished> = Vec::new();
     batch::run(call, ids, progress, &mut |position, line| {
-        later.extend(Left::of(&binding, line));
+        later.extend(Unfinished::of(&binding, line));
         put(position, line);
     });
     if !later.is_empty() {
@@ -211,7 +211,7 @@ impl Rows {
                 && (*info.cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_ReturnSetInfo
                 && (*info).allowedModes & materialize as i32 != 0;
             if !fits {
-                refuse(Refusal {
+                refuse(PgError {
                     sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
                     message: "this function returns a set of rows".into(),
                     detail: None,
@@ -289,7 +289,7 @@ pub unsafe extern "C-unwind" fn enrich_batch_call(fcinfo: pg_sys::FunctionCallIn
     };
     cache::refresh();
     if atomic {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::INVALID_TRANSACTION_TERMINATION,
             message: "leadlex.enrich_batch commits as it goes, which it cannot do here".into(),
             detail: Some("It was called inside a transaction block, or by a function.".into()),

@@ -10,7 +10,7 @@ use pgrx::{AnyElement, JsonB};
 use serde_json::{Value, json};
 
 use crate::pg::api::providers::{checked, find, unknown};
-use crate::pg::provider::Owed;
+use crate::pg::provider::PollReserve;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::{About, Crowd};
 use crate::pg::provider::spending::{Purpose, Spender};
@@ -134,7 +134,7 @@ fn checked_with(
         let (mut told, progress) = match one_request(found, config, person, (&mut inquiry, &mut owed), left) {
             Ok((told, progress)) => (told, Some(progress)),
             Err(not_sent) => {
-                Owed::end(&mut owed, hands_in(config, &inquiry).is_some());
+                PollReserve::end(&mut owed, hands_in(config, &inquiry).is_some());
                 (not_sent, None)
             }
         };
@@ -224,14 +224,14 @@ fn one_request(
     found: &LoadedProvider,
     config: &Arc<Config>,
     person: &Person,
-    (inquiry, owed): (&mut Inquiry, &mut Option<Owed>),
+    (inquiry, owed): (&mut Inquiry, &mut Option<PollReserve>),
     left: Duration,
 ) -> Result<(Value, Progress), Value> {
     let until = Instant::now() + left;
     let polls = hands_in(config, inquiry).filter(|_| owed.is_none());
     if let Some(polls) = polls {
         let spender = spender(config, inquiry, Purpose::KeepFree(polls));
-        let kept = Owed::keep(found, config, spender, left);
+        let kept = PollReserve::keep(found, config, spender, left);
         *owed = kept.map_err(|fault| not_asked(fault.kind.name(), &fault.message))?;
     }
     let hands_in = hands_in(config, inquiry).is_some();
@@ -255,12 +255,12 @@ fn one_request(
             let (came, cost) = read.take(&rules, (&sent, answer), &of_whom, clock::now_us());
             in_flight.note_balance(rules.balance(answer));
             in_flight.ended(&came, read.latest(), cost);
-            Owed::after(&mut part, &came, hands_in);
+            PollReserve::after(&mut part, &came, hands_in);
         }
         Err(fault) => {
             let failed = Progress::Failed(fault.clone());
             in_flight.ended(&failed, Supplied::default(), None);
-            Owed::after(&mut part, &failed, hands_in);
+            PollReserve::after(&mut part, &failed, hands_in);
         }
     };
     let answer = provider::send(config, (Arc::clone(&request), false), left, Box::new(keep), On::Backend)
@@ -275,7 +275,7 @@ fn one_request(
     if let (Progress::LogInAgain, Some(login)) = (&progress, login) {
         login.forget();
     }
-    Owed::after(owed, &progress, hands_in);
+    PollReserve::after(owed, &progress, hands_in);
     let exchange = Exchange { config, before, whom: &whom, request: &request, answer: &answer };
     Ok((told(found, &exchange, (&progress, inquiry, cost)), progress))
 }

@@ -14,7 +14,7 @@ use crate::pg::installation::as_owner;
 use crate::pg::store::cache;
 use crate::pg::store::config;
 use crate::pg::sys::raise;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::row::{number, text};
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::{Statement, View, arg};
@@ -40,7 +40,7 @@ static RELATION: Statement = Statement::new(
 fn describe(relation: Option<pg_sys::Oid>) -> Relation {
     let oid = super::required(relation, "relation");
     let Some(row) = RELATION.row(View::Latest, &[arg(i64::from(oid.to_u32()))]) else {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::UNDEFINED_TABLE,
             message: format!("there is no table with oid {}", oid.to_u32()),
             detail: None,
@@ -57,7 +57,7 @@ impl Relation {
 
     fn refuse_unless_table(&self) {
         let Some(why) = table::unfit_relation(self.oid) else { return self.refuse_rule() };
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!("cannot bind {}: it is {why}", self.qualified()),
             detail: None,
@@ -67,7 +67,7 @@ impl Relation {
 
     fn refuse_rule(&self) {
         let Some(rule) = table::rule_instead_of_update(self.oid) else { return };
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!(
                 "cannot bind {}: its rule {} takes the place of updates",
@@ -104,7 +104,7 @@ fn mapping(relation: &Relation, given: Option<&Value>, columns: &[Column]) -> BT
             Value::String(theirs) if columns.iter().any(|c| &c.name == theirs) => {
                 mapped.insert(ours.clone(), theirs.clone());
             }
-            Value::String(theirs) => refuse(Refusal {
+            Value::String(theirs) => refuse(PgError {
                 sqlstate: sqlstate::UNDEFINED_COLUMN,
                 message: format!(
                     "{} has no column \"{}\" (given for {ours})",
@@ -158,7 +158,7 @@ fn instead(ours: &str, column: &Column, why: &str) -> String {
 fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns: &[Column]) {
     let find = |ours: &str| columns.iter().find(|c| Some(&c.name) == mapped.get(ours));
     let wrong = |ours: &str, column: &Column, why: &str| -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::DATATYPE_MISMATCH,
             message: format!(
                 "column {} of {} cannot be {ours}: {why}",
@@ -170,7 +170,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
         })
     };
     let Some(id) = find("id") else {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::UNDEFINED_COLUMN,
             message: format!("{} has no column for id", relation.qualified()),
             detail: None,
@@ -201,7 +201,7 @@ fn check_columns(relation: &Relation, mapped: &BTreeMap<String, String>, columns
         }
     }
     if !Field::all().any(|f| mapped.contains_key(f.name())) {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::UNDEFINED_COLUMN,
             message: format!("{} has no column for any of the six fields", relation.qualified()),
             detail: None,
@@ -260,7 +260,7 @@ fn refuse_part_of_bound(relation: &Relation) {
     let bound = cache::bindings();
     let other = bound.iter().find(|b| b.relation().is_some_and(|oid| oid != relation.oid && related(oid)));
     if let Some(other) = other {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!(
                 "cannot bind {}: it shares rows with {}, which is bound",

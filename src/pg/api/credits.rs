@@ -34,7 +34,7 @@ pub fn open_balance(workspace: uuid::Uuid, amount: i64) {
 
 /// Raises 22003.
 pub fn too_much() -> ! {
-    raise::refuse(raise::Refusal {
+    raise::refuse(raise::PgError {
         sqlstate: sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
         message: format!("the balance cannot be higher than {MAX_BALANCE}"),
         detail: None,

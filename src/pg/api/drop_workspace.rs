@@ -11,7 +11,7 @@ use crate::pg::installation::as_owner;
 use crate::pg::shared::{occupancy, transaction};
 use crate::pg::store::{cache, dropping, tickets};
 use crate::pg::sys::raise;
-use crate::pg::sys::raise::Refusal;
+use crate::pg::sys::raise::PgError;
 use leadlex_domain::sqlstate;
 
 /// leadlex.drop_workspace(workspace_id uuid): takes a workspace away: its providers, keys, grants, budgets, rates and allotment,
@@ -71,7 +71,7 @@ fn refuse_in_use(id: uuid::Uuid) {
 }
 
 fn in_use(message: &str, detail: String, hint: String) -> ! {
-    raise::refuse(Refusal {
+    raise::refuse(PgError {
         sqlstate: sqlstate::DEPENDENT_OBJECTS_STILL_EXIST,
         message: message.into(),
         detail: Some(detail),

@@ -11,7 +11,7 @@ use crate::pg::call::target::Target;
 use crate::pg::shared::layout;
 use crate::pg::store::{cache, checks};
 use crate::pg::sys::raise;
-use crate::pg::table::Found;
+use crate::pg::table::FoundRow;
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::identity::WRITE_ENRICH;
@@ -65,7 +65,7 @@ fn keys(target: Target, older_than: Interval, fields: FieldSet) -> Result<Vec<St
             portion.iter().filter_map(|one| Some((binding.canonical_key(&one.0)?, one))).collect();
         let ids: Vec<&str> = known.iter().map(|(id, _)| id.as_str()).collect();
         for (found, (_, (_, field, value))) in binding.read_many(workspace, &ids).into_iter().zip(&known) {
-            let Found::One(contact) = found else { continue };
+            let FoundRow::One(contact) = found else { continue };
             // What somebody has changed since is not ours to look after.
             if contact.value(*field) == Some(value.as_str()) && met.insert(contact.id.clone()) {
                 keys.push(contact.id);

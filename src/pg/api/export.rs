@@ -92,7 +92,7 @@ fn all_held(target: Target, id: &str) -> Result<Value, Failure> {
 
 /// What is on its way into the books belongs to what is held.
 fn wait_for_the_books(person: &Person, traces: &Traces) {
-    let keys: Vec<receipts::Key> =
+    let keys: Vec<receipts::ReceiptKey> =
         traces.questions.iter().map(|hash| installation::receipt_key(*hash)).collect();
     let database = installation::receipt_key(person.hash).database;
     let on_their_way = || {

@@ -157,7 +157,8 @@ fn erase_names(subject: &Subject, person: &Person) -> u64 {
 
 /// What is on its way into the books must be there, to be erased with the rest. What arrives later is thrown away.
 fn wait_for_the_books(persons: &[Person], questions: &[Hash]) {
-    let keys: Vec<receipts::Key> = questions.iter().map(|hash| installation::receipt_key(*hash)).collect();
+    let keys: Vec<receipts::ReceiptKey> =
+        questions.iter().map(|hash| installation::receipt_key(*hash)).collect();
     let database = installation::receipt_key(persons[0].hash).database;
     let on_their_way = || {
         receipts::with(|arena| {

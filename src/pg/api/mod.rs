@@ -90,7 +90,7 @@ fn refuse_if_put_off(nothing: &str) {
     if put_off == 0 {
         return;
     }
-    raise::refuse(raise::Refusal {
+    raise::refuse(raise::PgError {
         sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
         message: "receipts that wait could not be written in time".to_owned(),
         detail: Some(format!("An open transaction holds the rows that {put_off} of them change.")),
@@ -134,7 +134,7 @@ pub fn require_access_to_explain(relation: pg_sys::Oid) {
     {
         return;
     }
-    raise::refuse(raise::Refusal {
+    raise::refuse(raise::PgError {
         sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
         message: format!("permission denied for table {}", table::name_of(relation)),
         detail: Some("EXPLAIN ANALYZE tells of rows that this role may not see.".into()),

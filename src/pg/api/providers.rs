@@ -39,7 +39,7 @@ fn mistaken(error: ConfigError, preset: Option<&str>) -> ! {
         format!(" What the preset wants beside a secret: SELECT notes FROM leadlex.presets WHERE name = '{preset}'.")
     });
     let place = if error.place.is_empty() { "the top level" } else { &error.place };
-    raise::refuse(raise::Refusal {
+    raise::refuse(raise::PgError {
         sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
         message: format!("provider configuration: {place}: {}", error.message),
         detail: Some(json!({"place": error.place, "message": error.message}).to_string()),
@@ -72,7 +72,7 @@ fn secret_allowed(secret: &str) {
     }
     // SAFETY: a catalog look-up.
     if secret.starts_with("file:") && !unsafe { pg_sys::superuser() } {
-        raise::refuse(raise::Refusal {
+        raise::refuse(raise::PgError {
             sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: "only a superuser can have the server read a secret from a file".into(),
             detail: None,
@@ -280,7 +280,7 @@ fn alter_provider(
 }
 
 fn name_in_use(name: &str) -> ! {
-    raise::refuse(raise::Refusal {
+    raise::refuse(raise::PgError {
         sqlstate: sqlstate::UNIQUE_VIOLATION,
         message: format!("there is a provider \"{name}\" already"),
         detail: None,
@@ -342,7 +342,7 @@ fn refuse_new_place(present: &LoadedProvider, changed: &Config) {
     // SAFETY: a catalog look-up.
     let is_superuser = unsafe { pg_sys::superuser() };
     if let Some(new) = origins.difference(&known).next().filter(|_| !is_superuser) {
-        raise::refuse(raise::Refusal {
+        raise::refuse(raise::PgError {
             sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: format!(
                 "provider \"{}\" has not been asked at {new} before: its secret must be given again",

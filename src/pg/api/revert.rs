@@ -173,7 +173,8 @@ fn require_known(wanted: &Wanted<'_>) {
 
 /// What is on its way into the books would come after what is taken from there.
 fn wait(questions: &[Hash]) {
-    let keys: Vec<receipts::Key> = questions.iter().map(|hash| installation::receipt_key(*hash)).collect();
+    let keys: Vec<receipts::ReceiptKey> =
+        questions.iter().map(|hash| installation::receipt_key(*hash)).collect();
     let on_their_way = || receipts::with(|arena| arena.waiting_on(&keys));
     super::wait_for_the_books(on_their_way, "Nothing was taken back.");
 }

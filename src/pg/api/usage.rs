@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::installation::{self, Found};
+use crate::pg::installation::{self, Installed};
 use crate::pg::shared::{layout, transaction};
 
 /// The trigger on leadlex.usage_change: once the transaction commits, the worker looks for days to sum. In a schema of another
@@ -11,7 +11,7 @@ use crate::pg::shared::{layout, transaction};
 fn usage_waits<'a>(
     _trigger: &'a PgTrigger<'a>,
 ) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
-    if layout::available() && matches!(installation::find(), Found::This(_)) {
+    if layout::available() && matches!(installation::find(), Installed::This(_)) {
         transaction::with(|t| t.wrote_ledger = true);
     }
     Ok(None)

@@ -18,7 +18,7 @@ use crate::pg::store::queue_pause::Pause;
 use crate::pg::table::Binding;
 use leadlex_domain::batch::BatchResult;
 use leadlex_domain::contact::Contact;
-use leadlex_domain::failed_provider::{Failed, FailedProvider};
+use leadlex_domain::failed_provider::{FailedProvider, ProviderAttempt};
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::paid::PaidFor;
 use leadlex_domain::receipt;
@@ -104,27 +104,27 @@ fn add_as_caller(rest: &Rest<'_>, contact_ids: Vec<String>, paid_for: Option<&Pa
 pub type Paid = HashMap<String, String>;
 
 /// A contact of which more comes later.
-pub struct Left {
+pub struct Unfinished {
     id: String,
     /// If a credit was charged for it: for whom.
     paid_for: Option<String>,
     /// Who failed beside it.
-    failed: Vec<Failed>,
+    failed: Vec<ProviderAttempt>,
 }
 
 /// What comes later of contacts that have the same in common, as a job that goes on.
-pub struct Going {
+pub struct Continuation {
     pub progress: Progress,
     pub ids: Vec<String>,
     pub paid_for: Option<Paid>,
     pub failed: Vec<FailedProvider>,
 }
 
-impl Left {
+impl Unfinished {
     /// What this line leaves; `None`: nothing comes later.
-    pub fn of(binding: &Binding, line: &BatchResult) -> Option<Left> {
+    pub fn of(binding: &Binding, line: &BatchResult) -> Option<Unfinished> {
         let (contact, charged) = line.rest()?;
-        Some(Left::of_contact(binding, contact, charged.then(|| line.position.clone()), &line.failed))
+        Some(Unfinished::of_contact(binding, contact, charged.then(|| line.position.clone()), &line.failed))
     }
 
     /// The same of a contact as it is by now. `charged`: a credit was, with what is to be kept of the position, see
@@ -133,27 +133,27 @@ impl Left {
         binding: &Binding,
         contact: &Contact,
         charged: Option<Option<String>>,
-        failed: &[Failed],
-    ) -> Left {
+        failed: &[ProviderAttempt],
+    ) -> Unfinished {
         let paid = charged.map(|position| paid_for(binding, contact).at(position));
         let failed = failed.iter().filter(|one| !one.has_answered()).cloned().collect();
-        Left { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()), failed }
+        Unfinished { id: contact.id.clone(), paid_for: paid.map(|paid| paid.to_text()), failed }
     }
 
     /// Those that were not charged, and those that were; of both, those at which the same providers failed. These are asked again when
     /// it is time.
-    pub fn jobs(some: Vec<Left>) -> Vec<Going> {
-        let mut jobs: BTreeMap<_, Vec<Left>> = BTreeMap::new();
+    pub fn jobs(some: Vec<Unfinished>) -> Vec<Continuation> {
+        let mut jobs: BTreeMap<_, Vec<Unfinished>> = BTreeMap::new();
         for left in some {
             jobs.entry((left.paid_for.is_some(), left.failed.clone())).or_default().push(left);
         }
         let (policy, revisions) = (settings::job_policy(), Revisions::now());
-        let going = |((charged, failed), some): ((bool, Vec<Failed>), Vec<Left>)| {
+        let going = |((charged, failed), some): ((bool, Vec<ProviderAttempt>), Vec<Unfinished>)| {
             let ids = some.iter().map(|left| left.id.clone()).collect();
             let paid: Paid = some.into_iter().filter_map(|left| Some((left.id, left.paid_for?))).collect();
             let progress = Progress { admitted: true, charged };
             let failed = policy.failed(&[], &failed, |name| revisions.of(name), (now_us(), 1.0));
-            Going { progress, ids, paid_for: charged.then_some(paid), failed }
+            Continuation { progress, ids, paid_for: charged.then_some(paid), failed }
         };
         jobs.into_iter().map(going).collect()
     }
@@ -165,7 +165,7 @@ pub fn paid_for(binding: &Binding, contact: &Contact) -> PaidFor {
 }
 
 /// Queues what comes later of contacts that a call has admitted, where the caller wants that; whether it did.
-pub fn add_pending(rest: &Rest<'_>, contacts: Vec<Left>) -> bool {
+pub fn add_pending(rest: &Rest<'_>, contacts: Vec<Unfinished>) -> bool {
     if contacts.is_empty() || !settings::queues_pending() {
         return false;
     }
@@ -177,7 +177,7 @@ pub fn add_pending(rest: &Rest<'_>, contacts: Vec<Left>) -> bool {
         );
         return false;
     }
-    for Going { progress, ids, paid_for, failed } in Left::jobs(contacts) {
+    for Continuation { progress, ids, paid_for, failed } in Unfinished::jobs(contacts) {
         add_as_caller(&Rest { progress, failed, ..*rest }, ids, paid_for.as_ref());
     }
     true

@@ -45,7 +45,7 @@ impl Told {
     }
 }
 
-fn key(row: ContactRow) -> receipts::Key {
+fn key(row: ContactRow) -> receipts::ReceiptKey {
     installation::receipt_key(hash(&[b"outcome", &row.key()]))
 }
 

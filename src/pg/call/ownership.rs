@@ -7,18 +7,18 @@ use uuid::Uuid;
 use crate::pg::store::history;
 use crate::pg::store::history::Written;
 use crate::pg::sys::settings;
-use crate::pg::table::{Binding, Found};
+use crate::pg::table::{Binding, FoundRow};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldSet};
 
 /// Of each of these contacts the fields that are not to be replaced: none where that is not asked for.
-pub fn kept(workspace: Uuid, binding: &Binding, overwrite: bool, found: &[Found]) -> Vec<FieldSet> {
+pub fn kept(workspace: Uuid, binding: &Binding, overwrite: bool, found: &[FoundRow]) -> Vec<FieldSet> {
     let mut kept = vec![FieldSet::EMPTY; found.len()];
     if !overwrite || !settings::overwrites_own_only() {
         return kept;
     }
-    let with_values = |found: &Found| match found {
-        Found::One(contact) if contact.empty_fields() != FieldSet::ALL => Some(contact.id.clone()),
+    let with_values = |found: &FoundRow| match found {
+        FoundRow::One(contact) if contact.empty_fields() != FieldSet::ALL => Some(contact.id.clone()),
         _ => None,
     };
     let ids: Vec<String> = found.iter().filter_map(with_values).collect();
@@ -28,7 +28,7 @@ pub fn kept(workspace: Uuid, binding: &Binding, overwrite: bool, found: &[Found]
         false => history::of_contacts(workspace, (&binding.schema, &binding.table), &ids),
     };
     for (found, kept) in found.iter().zip(&mut kept) {
-        if let Found::One(contact) = found {
+        if let FoundRow::One(contact) = found {
             let writes = writes.get(&contact.id).map_or(&[] as &[Written], Vec::as_slice);
             *kept = typed(contact, writes);
         }

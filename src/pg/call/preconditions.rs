@@ -8,7 +8,7 @@ use crate::pg::shared::layout;
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::transaction;
 use crate::pg::shared::transaction::OwnClaim;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 
 /// Whether this transaction can write nothing.
 pub fn read_only() -> bool {
@@ -23,7 +23,7 @@ pub fn read_only() -> bool {
 pub fn require_writable() {
     layout::require();
     if database::in_recovery() {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::READ_ONLY_SQL_TRANSACTION,
             message: "cannot write on a standby server".into(),
             detail: None,
@@ -33,7 +33,7 @@ pub fn require_writable() {
     // SAFETY: reads of the transaction's state.
     unsafe {
         if pg_sys::XactReadOnly {
-            refuse(Refusal {
+            refuse(PgError {
                 sqlstate: sqlstate::READ_ONLY_SQL_TRANSACTION,
                 message: "cannot write in a read-only transaction".into(),
                 detail: None,
@@ -41,7 +41,7 @@ pub fn require_writable() {
             });
         }
         if pg_sys::IsInParallelMode() {
-            refuse(Refusal {
+            refuse(PgError {
                 sqlstate: sqlstate::INVALID_TRANSACTION_STATE,
                 message: "cannot enrich contacts during a parallel operation".into(),
                 detail: None,
@@ -68,7 +68,7 @@ pub fn begin(key: ClaimKey, what: impl FnOnce() -> String) {
         nested
     });
     if nested {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::TRIGGERED_DATA_CHANGE_VIOLATION,
             message: format!("{} is in use by an outer call", what()),
             detail: Some("A trigger fired by an enrichment began another one; no provider was asked.".into()),
@@ -102,7 +102,7 @@ pub fn refuse_row_in_update(relation: Option<pg_sys::Oid>) {
             (*statement).type_ == pg_sys::NodeTag::T_PlannedStmt && rewrites(&*statement, relation)
         };
         if statements.iter_ptr().any(refused) {
-            refuse(Refusal {
+            refuse(PgError {
                 sqlstate: sqlstate::TRIGGERED_DATA_CHANGE_VIOLATION,
                 message: "cannot enrich contacts from a statement that updates or deletes them".into(),
                 detail: Some(

@@ -6,7 +6,7 @@ use crate::pg::call::history as call_history;
 use crate::pg::store::history;
 use crate::pg::store::history::Written;
 use crate::pg::sys::settings;
-use crate::pg::table::{Binding, Change, Found};
+use crate::pg::table::{Binding, Change, FoundRow};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::people::company;
@@ -24,7 +24,7 @@ pub fn refill(workspace: Uuid, binding: &Binding, ids: &[&str], fields: FieldSet
         pgrx::check_for_interrupts!();
         let found = binding.read_many(workspace, portion);
         let contacts = found.into_iter().filter_map(|found| match found {
-            Found::One(contact) => Some(*contact),
+            FoundRow::One(contact) => Some(*contact),
             _ => None,
         });
         changed += refill_contacts(workspace, binding, &contacts.collect::<Vec<_>>(), fields);

@@ -12,7 +12,7 @@ use crate::pg::store::history::{self, Whose, Written};
 use crate::pg::store::{cache, checks, undone as books};
 use crate::pg::sys::spi::Caught;
 use crate::pg::sys::{clock, settings, spi};
-use crate::pg::table::{Binding, Change, Found, StatusWrite, plain_name, quoted};
+use crate::pg::table::{Binding, Change, FoundRow, StatusWrite, plain_name, quoted};
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::hash::Hash;
@@ -165,13 +165,13 @@ impl Undoing<'_> {
         let barred = binding.barred(workspace, &ids);
         for (((at, id), found), barred) in known.iter().zip(found).zip(barred) {
             let case = &mut cases[*at];
-            case.barred = barred && matches!(found, Found::One(_));
+            case.barred = barred && matches!(found, FoundRow::One(_));
             case.now = match found {
-                Found::One(contact) => Some(*contact),
-                Found::Nothing => None,
+                FoundRow::One(contact) => Some(*contact),
+                FoundRow::Nothing => None,
                 // Raises what a call about it does.
-                Found::Several(_) if self.strict => binding.read(workspace, id),
-                Found::Several(_) => {
+                FoundRow::Several(_) if self.strict => binding.read(workspace, id),
+                FoundRow::Several(_) => {
                     case.barred = true;
                     None
                 }

@@ -11,7 +11,7 @@ use crate::pg::provider;
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::shared::occupancy;
 use crate::pg::store::{cache, config};
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::{raise, settings};
 use crate::pg::table;
 use crate::pg::table::Binding;
@@ -86,7 +86,7 @@ fn not_bound(relation: pg_sys::Oid) -> ! {
 
 /// Raises 40001: the transaction's one snapshot is older than the contact.
 pub fn refuse_stale(detail: &str) -> ! {
-    refuse(Refusal {
+    refuse(PgError {
         sqlstate: sqlstate::SERIALIZATION_FAILURE,
         message: "could not serialize access due to concurrent update".into(),
         detail: Some(detail.to_owned()),

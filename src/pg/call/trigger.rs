@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::spi;
 use crate::pg::table;
 use crate::pg::table::Binding;
@@ -192,7 +192,7 @@ pub fn as_owner<R>(owner: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
 }
 
 fn misused(message: String, function: &str) -> ! {
-    refuse(Refusal {
+    refuse(PgError {
         sqlstate: sqlstate::TRIGGER_PROTOCOL_VIOLATED,
         message,
         detail: None,

@@ -9,7 +9,7 @@ use crate::pg::provider;
 use crate::pg::provider::shared_values;
 use crate::pg::provider::shared_values::Crowd;
 use crate::pg::store::loaded_provider::LoadedProvider;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::table;
 use crate::pg::table::{Binding, Rejection};
 use leadlex_domain::contact::Contact;
@@ -75,7 +75,7 @@ pub fn write_changes(
         }
         return Ok(None);
     };
-    let asked = Asked { workspace, providers, crowd };
+    let asked = AskedProviders { workspace, providers, crowd };
     if !asked.means_the_same(gathered, &wanted, &before, &locked) {
         return Err(IdentityChanged);
     }
@@ -85,13 +85,13 @@ pub fn write_changes(
 }
 
 /// Who was asked.
-pub struct Asked<'a> {
+pub struct AskedProviders<'a> {
     pub workspace: Uuid,
     pub providers: &'a [(String, Rc<LoadedProvider>)],
     pub crowd: &'a Crowd,
 }
 
-impl Asked<'_> {
+impl AskedProviders<'_> {
     /// Whether the row is still about whom these of the providers were asked about, by their numbers.
     pub fn is_still(&self, heard: &[usize], before: &Contact, now: &Contact) -> bool {
         let mut people = [before, now].map(provider::person);
@@ -147,7 +147,7 @@ impl IdentityChanged {
 
     /// Raises 40001: nothing was written or charged, and the call can be tried again.
     pub fn refuse(self, id: &str) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: IdentityChanged::SQLSTATE,
             message: IdentityChanged::message(id),
             detail: Some(

@@ -111,7 +111,7 @@ unsafe extern "C-unwind" fn look(tables: *mut pg_sys::List) {
             .map(|entry| (*entry).relid)
             .collect()
     };
-    if !ours.is_empty() && matches!(installation::find(), installation::Found::This(_)) {
+    if !ours.is_empty() && matches!(installation::find(), installation::Installed::This(_)) {
         cache::forget_changed();
         ours.into_iter().for_each(api::require_access_to_explain);
     }

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::spi::{Statement, View, arg};
 use crate::pg::sys::{row, settings};
 use leadlex_domain::sqlstate;
@@ -50,7 +50,7 @@ pub unsafe extern "C-unwind" fn require_superuser(node: *mut pg_sys::Node) {
                 .filter(|name| settings::CAPS.iter().any(|cap| cap.to_string_lossy() == *name)),
         };
         let Some(name) = touched else { return };
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: format!("permission denied to store {name}, or to take it away"),
             detail: Some(

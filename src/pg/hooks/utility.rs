@@ -27,7 +27,7 @@ use crate::pg::shared::lockouts;
 use crate::pg::shared::transaction::LockoutOutcome;
 use crate::pg::store::cache;
 use crate::pg::store::config;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
@@ -172,7 +172,7 @@ fn where_installed(act: fn()) {
         pg_sys::CommandCounterIncrement();
     }
     cache::forget_changed();
-    if let installation::Found::This(_) = installation::find() {
+    if let installation::Installed::This(_) = installation::find() {
         act();
     }
 }
@@ -220,7 +220,7 @@ unsafe extern "C-unwind" fn require_own_table(create: *mut pg_sys::CreateTrigStm
             return;
         }
         let table = table::name_of(relation);
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: format!("must be owner of table {table} for a trigger that enriches its rows"),
             detail: Some(
@@ -252,7 +252,7 @@ unsafe extern "C-unwind" fn require_access_to_lock(lock: *mut pg_sys::LockStmt) 
             let none = pg_sys::NoLock as i32;
             pg_sys::RangeVarGetRelidExtended(name, none, flags, None, std::ptr::null_mut()) == contact
         });
-        if named && matches!(installation::find(), installation::Found::This(_)) {
+        if named && matches!(installation::find(), installation::Installed::This(_)) {
             cache::forget_changed();
             api::require_access(contact);
         }

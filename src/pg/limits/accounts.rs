@@ -80,7 +80,7 @@ fn pin_if_ready(index: usize, key: AccountKey) -> bool {
 /// All places are taken. Those that are only waiting for their leases to be closed can be had soon.
 fn make_room(patience: &mut turns::Patience) {
     if !patience.lasts() {
-        raise::refuse(raise::Refusal {
+        raise::refuse(raise::PgError {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             message: "too many workspaces are active at once".into(),
             detail: Some(format!("leadlex.max_workspaces is {}.", layout::account_count())),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation;
 use crate::pg::provider::again::Again;
-use crate::pg::provider::asker::Later;
+use crate::pg::provider::asker::Postponed;
 use crate::pg::provider::flight::{self, Flight};
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login::{self, log_in};
@@ -19,7 +19,7 @@ use crate::pg::provider::spending::{Purpose, Spender, counts_on};
 use crate::pg::provider::under_way::{self, UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, failed, known, prepare, send, told_of, turn, used};
 use crate::pg::shared::receipts;
-use crate::pg::shared::single_flight::Claim;
+use crate::pg::shared::single_flight::QuestionClaim;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::stop;
 use crate::pg::sys::clock;
@@ -31,7 +31,7 @@ use leadlex_domain::person::Person;
 use leadlex_domain::provider::{Config, Fault, FaultKind, HttpRequest, Inquiry, Verdict};
 use leadlex_domain::question::Questions;
 use leadlex_domain::receipt;
-use leadlex_domain::receipt::Refusal;
+use leadlex_domain::receipt::ProviderRefusal;
 use leadlex_domain::suppression;
 use leadlex_domain::waterfall::ProviderOutcome;
 
@@ -153,7 +153,7 @@ impl Put<'_> {
         let ticket = place(provider, asking, self.under_way.as_ref(), held);
         let start = Start { ticket, inquiry, login, claim, in_flight, repeats };
         let sink = start.sink(provider, config, (asking, questions, &about), (&prepared.request, left));
-        let asked = flight::Asked {
+        let asked = flight::SentQuestion {
             provider: Rc::clone(provider),
             config: Arc::clone(config),
             about,
@@ -169,7 +169,7 @@ impl Put<'_> {
     fn refused(&self, about: &About, refused: Refused) -> Asked {
         let Refused { fault, later } = refused;
         match later {
-            Some(Later::NotYet(why)) => Asked::NotYet(why, fault),
+            Some(Postponed::NotYet(why)) => Asked::NotYet(why, fault),
             later => {
                 self.note_pause(&fault);
                 let owed = self
@@ -178,7 +178,7 @@ impl Put<'_> {
                     .and_then(|known| known.after_pause(self.config, about, (&fault, later), self.asker));
                 match (owed, later) {
                     (Some(owed), _) => Asked::Later(Box::new(owed)),
-                    (None, Some(Later::Limited(limit))) => Asked::Limited(limit, fault),
+                    (None, Some(Postponed::Limited(limit))) => Asked::Limited(limit, fault),
                     _ => self.failed(about, fault),
                 }
             }
@@ -226,7 +226,7 @@ struct Start {
     inquiry: Inquiry,
     ticket: Option<TicketPlace>,
     login: Option<login::Place>,
-    claim: Option<Arc<Claim>>,
+    claim: Option<Arc<QuestionClaim>>,
     in_flight: InFlightRequest,
     repeats: bool,
 }
@@ -289,7 +289,7 @@ pub fn prepare_logged_in(
 }
 
 fn fly(
-    (asked, again): (flight::Asked, Option<Again>),
+    (asked, again): (flight::SentQuestion, Option<Again>),
     sink: ReceiptSink,
     prepared: Prepared,
     left: Duration,
@@ -331,8 +331,8 @@ pub fn announce(row: ContactRow) -> Result<(), Fault> {
 }
 
 /// What is kept should the provider refuse to tell anything about this person.
-pub fn refusal(provider: &LoadedProvider, asking: &Asking<'_>) -> Refusal {
-    Refusal {
+pub fn refusal(provider: &LoadedProvider, asking: &Asking<'_>) -> ProviderRefusal {
+    ProviderRefusal {
         people: suppression::of_refusal(&asking.past.person),
         workspace: provider.workspace,
         source: provider.name.clone(),

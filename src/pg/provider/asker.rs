@@ -35,12 +35,12 @@ impl Asker {
 pub struct Refused {
     pub fault: Fault,
     /// Who is told so need not take it for a failure.
-    pub later: Option<Later>,
+    pub later: Option<Postponed>,
 }
 
 /// When it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Later {
+pub enum Postponed {
     /// Only a set can wait for that.
     NotYet(NotYet),
     /// The provider is asked as often as it may be.

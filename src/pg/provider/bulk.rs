@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation;
 use crate::pg::provider::ask::{announce, epoch, refusal};
-use crate::pg::provider::asker::Later;
+use crate::pg::provider::asker::Postponed;
 use crate::pg::provider::bulk_answer::{Telling, id_of};
 use crate::pg::provider::flight::{self, Landed};
 use crate::pg::provider::health::InFlightRequest;
-use crate::pg::provider::login::{self, Held, log_in};
+use crate::pg::provider::login::{self, HeldLogin, log_in};
 use crate::pg::provider::receipt_sink::{Kept, ReceiptSink};
 use crate::pg::provider::sending::{
     Prepared, Ready, RequestTime, admit_for, prepare_with, send_for_all, time_for_all, until_kept, until_told,
@@ -20,7 +20,7 @@ use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending::{Purpose, Spender, counts_on};
 use crate::pg::provider::under_way::{self, UnderWay, place, under_way};
 use crate::pg::provider::{Asked, Asker, Asking, Refused, turn};
-use crate::pg::shared::single_flight::Claim;
+use crate::pg::shared::single_flight::QuestionClaim;
 use crate::pg::shared::wait::Sent;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::settings;
@@ -79,7 +79,7 @@ pub fn prepare_for_all(
 
 /// A request about several contacts whose answer is awaited.
 pub struct Sitting {
-    seats: Vec<(flight::Asked, Kept)>,
+    seats: Vec<(flight::SentQuestion, Kept)>,
     halve: Arc<AtomicBool>,
     sent: Sent,
     /// It may be sent once more where nothing is known of it.
@@ -87,7 +87,7 @@ pub struct Sitting {
 }
 
 /// What has come of one.
-pub enum Outcome {
+pub enum BulkOutcome {
     /// For each contact, in their order.
     Landed(Vec<Landed>),
     /// To be sent again in halves.
@@ -98,16 +98,16 @@ pub enum Outcome {
 
 impl Sitting {
     /// What has come of it, if it is over.
-    pub fn try_take(&mut self) -> Option<Outcome> {
+    pub fn try_take(&mut self) -> Option<BulkOutcome> {
         let answer = self.sent.try_take()?.map(drop);
         if self.halve.load(Ordering::Acquire) {
-            return Some(Outcome::Halve);
+            return Some(BulkOutcome::Halve);
         }
         if self.repeats && answer.as_ref().is_err_and(|fault| fault.unanswered) {
-            return Some(Outcome::Repeat);
+            return Some(BulkOutcome::Repeat);
         }
         let landed = self.seats.iter().map(|(asked, kept)| asked.landed(kept, answer.clone()));
-        Some(Outcome::Landed(landed.collect()))
+        Some(BulkOutcome::Landed(landed.collect()))
     }
 
     /// How long the request may still take; zero when its time is over.
@@ -120,7 +120,7 @@ impl Sitting {
 struct Made {
     prepared: Prepared,
     login: Option<login::Place>,
-    claims: Vec<Option<Arc<Claim>>>,
+    claims: Vec<Option<Arc<QuestionClaim>>>,
 }
 
 /// Puts their questions to the provider, after none of them could be recalled; all are of one group. What becomes of those that
@@ -199,7 +199,7 @@ impl Table<'_> {
             })
             .collect();
         one_id_for_all(&mut sinks);
-        let asked = present.iter().zip(&sinks).map(|(guest, sink)| flight::Asked {
+        let asked = present.iter().zip(&sinks).map(|(guest, sink)| flight::SentQuestion {
             provider: Rc::clone(provider),
             config: Arc::clone(config),
             about: guest.asking.about(provider),
@@ -208,7 +208,7 @@ impl Table<'_> {
             ends: sink.ticket.as_ref().and_then(|place| Some(place.before.as_ref()?.ends(config))),
             in_full: sink.in_flight.in_full,
         });
-        let asked: Vec<flight::Asked> = asked.collect();
+        let asked: Vec<flight::SentQuestion> = asked.collect();
         let kept: Vec<Kept> = sinks.iter().map(|_| Kept::default()).collect();
         let halve = Arc::new(AtomicBool::new(false));
         let contacts = self.contacts(&present);
@@ -259,7 +259,7 @@ impl Table<'_> {
         if self.present(fates).is_empty() {
             return Ok(None);
         }
-        let mut held: Option<Held> = None;
+        let mut held: Option<HeldLogin> = None;
         let mut ready = self.prepare(fates, None).map_err(refused)?;
         if let Ready::LogIn(question) = ready {
             // To log in takes as long as any other request.
@@ -412,7 +412,7 @@ impl Table<'_> {
     /// Nothing was sent: what that means for one of them.
     fn refused(&self, guest: &Guest<'_>, Refused { fault, later }: &Refused) -> Asked {
         let (fault, under_way) = (fault.clone(), self.under_way(guest));
-        if let (Some(under_way), Some(Later::Limited(_)) | None) = (&under_way, later) {
+        if let (Some(under_way), Some(Postponed::Limited(_)) | None) = (&under_way, later) {
             under_way.note_pause(self.provider, self.config, &guest.asking, &fault);
         }
         let about = guest.asking.about(self.provider);
@@ -420,9 +420,9 @@ impl Table<'_> {
             .as_ref()
             .and_then(|under_way| under_way.after_pause(self.config, &about, (&fault, *later), self.asker));
         match (owed, *later) {
-            (_, Some(Later::NotYet(why))) => Asked::NotYet(why, fault),
+            (_, Some(Postponed::NotYet(why))) => Asked::NotYet(why, fault),
             (Some(owed), _) => Asked::Later(Box::new(owed)),
-            (None, Some(Later::Limited(limit))) => Asked::Limited(limit, fault),
+            (None, Some(Postponed::Limited(limit))) => Asked::Limited(limit, fault),
             (None, None) => Asked::Done(match under_way {
                 Some(under_way) => under_way.so_far(self.config, &about, fault),
                 None => ProviderOutcome::Answered(Verdict::Failed(fault)),
@@ -439,4 +439,4 @@ fn one_id_for_all(sinks: &mut [ReceiptSink]) {
 }
 
 /// Of one contact of a request: the request, the login that it was made with, whose turn it is, and what is held for the answer.
-type Shared<'a> = (&'a Arc<HttpRequest>, Option<login::Place>, Option<Arc<Claim>>, Option<Hold>);
+type Shared<'a> = (&'a Arc<HttpRequest>, Option<login::Place>, Option<Arc<QuestionClaim>>, Option<Hold>);

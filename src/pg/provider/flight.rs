@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::pg::provider::again::Again;
 use crate::pg::provider::receipt_sink::{Kept, KeptOutcome};
 use crate::pg::provider::shared_values::About;
-use crate::pg::provider::under_way::Later;
+use crate::pg::provider::under_way::LaterAnswer;
 use crate::pg::provider::{told_of, unfinished, used};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Sent;
@@ -19,20 +19,20 @@ use crate::pg::sys::raise;
 use crate::pg::sys::spi;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::provider::{Answer, Config, Fault, FaultKind, Inquiry, Progress, Verdict};
-use leadlex_domain::receipt::Refusal;
+use leadlex_domain::receipt::ProviderRefusal;
 use leadlex_domain::ticket::still_owed;
 use leadlex_domain::waterfall::ProviderOutcome;
 
 /// A request whose answer is awaited.
 pub struct Flight {
-    pub(super) asked: Asked,
+    pub(super) asked: SentQuestion,
     pub(super) kept: Kept,
     pub(super) sent: Sent,
     pub(super) again: Option<Again>,
 }
 
 /// Who was asked what.
-pub(super) struct Asked {
+pub(super) struct SentQuestion {
     pub provider: Rc<LoadedProvider>,
     pub config: Arc<Config>,
     pub about: About,
@@ -50,7 +50,7 @@ pub(super) struct Asked {
 pub enum Landed {
     Done(ProviderOutcome),
     /// There is more to ask for, now or later.
-    Later(Box<Later>),
+    Later(Box<LaterAnswer>),
     /// To be asked again at once: it is to be logged in to anew.
     LogInAgain,
 }
@@ -83,7 +83,7 @@ impl Flight {
     }
 }
 
-impl Asked {
+impl SentQuestion {
     /// The request on its way once more, if nothing is known of the first and a repetition does no harm.
     fn once_more(&self, again: Option<Again>, answer: &Result<Answer, Fault>) -> Option<(Kept, Sent)> {
         let unanswered = answer.as_ref().is_err_and(|fault| fault.unanswered);
@@ -113,7 +113,7 @@ impl Asked {
             return self.failed_poll(&inquiry, fault);
         }
         if let (Some(ticket), Some(question)) = (&ticket, self.ticket) {
-            let later = Later::of(&self.config, &self.about, (question, ticket), &inquiry, dropped);
+            let later = LaterAnswer::of(&self.config, &self.about, (question, ticket), &inquiry, dropped);
             return Landed::Later(Box::new(later));
         }
         if progress == Progress::LogInAgain {
@@ -145,7 +145,7 @@ impl Asked {
             // That is waited for as of any other question.
             return Landed::Done(unfinished(&self.config, &self.about, inquiry, fault));
         }
-        Landed::Later(Box::new(Later::after(&self.config, &self.about, inquiry, (fault, ends))))
+        Landed::Later(Box::new(LaterAnswer::after(&self.config, &self.about, inquiry, (fault, ends))))
     }
 
     /// With what earlier steps supplied.
@@ -202,7 +202,7 @@ fn tell_of_unkept(provider: &LoadedProvider, why: &str) {
 
 /// Puts on the list, with this transaction, whom a provider refuses to tell anything about: there was no room for that
 /// outside of it.
-fn write_refusal(provider: &LoadedProvider, refusal: &Refusal, why: &str) {
+fn write_refusal(provider: &LoadedProvider, refusal: &ProviderRefusal, why: &str) {
     suppressions::file(refusal);
     raise::warning(
         &format!("the refusal of provider {} is kept with this transaction only: {why}", provider.name),

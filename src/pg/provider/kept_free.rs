@@ -12,7 +12,7 @@ use leadlex_domain::provider::{Config, Fault, Progress};
 /// What the answer to a question can cost that was handed in. Where it does not come while it is tried out, that counts as spent.
 /// Who waits for a request has a part in it, also where the session does not wait any longer.
 #[derive(Clone)]
-pub struct Owed(Arc<Kept>);
+pub struct PollReserve(Arc<Kept>);
 
 struct Kept(Spending);
 
@@ -22,7 +22,7 @@ impl Drop for Kept {
     }
 }
 
-impl Owed {
+impl PollReserve {
     /// Keeps it free before the question is handed in, with what polls of it can cost ([`spending::Purpose::KeepFree`]); `None`: it has
     /// no price. Err: a budget has not so much left or cannot be counted.
     pub fn keep(
@@ -30,12 +30,12 @@ impl Owed {
         config: &Config,
         spender: Spender,
         left: Duration,
-    ) -> Result<Option<Owed>, Fault> {
+    ) -> Result<Option<PollReserve>, Fault> {
         if config.price().is_none() {
             return Ok(None);
         }
         let kept = spending::reserve(provider, config, spender, left);
-        kept.map(|kept| Some(Owed(Arc::new(Kept(kept))))).map_err(|refused| refused.fault)
+        kept.map(|kept| Some(PollReserve(Arc::new(Kept(kept))))).map_err(|refused| refused.fault)
     }
 
     pub fn most(&self) -> Amount {
@@ -43,18 +43,18 @@ impl Owed {
     }
 
     /// It is free again, if `is_over`.
-    pub fn end(owed: &mut Option<Owed>, is_over: bool) {
+    pub fn end(owed: &mut Option<PollReserve>, is_over: bool) {
         if let Some(owed) = owed.take_if(|_| is_over) {
             owed.0.0.end_without_request(false);
         }
     }
 
     /// From any thread, after a request that came to this. `hands_in`: it was to hand the question in.
-    pub fn after(owed: &mut Option<Owed>, came: &Progress, hands_in: bool) {
+    pub fn after(owed: &mut Option<PollReserve>, came: &Progress, hands_in: bool) {
         match KeptFree::after(came, hands_in) {
             KeptFree::Stays => {}
             KeptFree::MayBeSpent => *owed = None,
-            KeptFree::Ends => Owed::end(owed, true),
+            KeptFree::Ends => PollReserve::end(owed, true),
         }
     }
 }

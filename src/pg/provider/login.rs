@@ -7,7 +7,7 @@ use crate::pg::installation;
 use crate::pg::provider::asker::{Asker, Refused};
 use crate::pg::provider::sending::{Prepared, admit, admit_in_time, longest, reveal, send};
 use crate::pg::provider::spending::{self, Spender, Spending};
-use crate::pg::shared::logins::{self, Key, MAX_BYTES, Turn};
+use crate::pg::shared::logins::{self, LoginKey, MAX_BYTES, Turn};
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::{On, Sent};
 use crate::pg::store::loaded_provider::LoadedProvider;
@@ -23,7 +23,7 @@ use leadlex_domain::provider::{
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a login gave.
-pub struct Held {
+pub struct HeldLogin {
     place: Place,
     pub values: LoginValues,
 }
@@ -31,11 +31,11 @@ pub struct Held {
 /// Which login it is.
 #[derive(Clone, Copy)]
 pub struct Place {
-    key: Key,
+    key: LoginKey,
     number: u64,
 }
 
-impl Held {
+impl HeldLogin {
     pub fn place(&self) -> Place {
         self.place
     }
@@ -59,7 +59,7 @@ pub fn log_in(
     config: &Arc<Config>,
     (question, next): (Question, Spender),
     (left, asker): (Duration, Asker),
-) -> Result<Held, Refused> {
+) -> Result<HeldLogin, Refused> {
     let refused = |fault| Refused { fault, later: None };
     let secret = provider.secret.as_deref().map(|secret| reveal(&provider.name, secret)).transpose();
     let secret = secret.map_err(refused)?;
@@ -83,7 +83,7 @@ pub fn log_in(
                 None => waited = 0,
             },
             Turn::Values(number, bytes) => match LoginValues::from_bytes(&bytes) {
-                Some(values) => return Ok(Held { place: Place { key, number }, values }),
+                Some(values) => return Ok(HeldLogin { place: Place { key, number }, values }),
                 None => logins::forget(key, number),
             },
             Turn::Mine(number) => {
@@ -91,7 +91,7 @@ pub fn log_in(
                 let _affordable = kept_for(provider, config, (next, left), asker)?;
                 let asked = (question, Spender::of_login(next.workspace));
                 let values = mine.ask(provider, config, (secret.as_deref(), asked), (left, asker))?;
-                return Ok(Held { place: Place { key, number }, values });
+                return Ok(HeldLogin { place: Place { key, number }, values });
             }
         }
     }
@@ -116,10 +116,10 @@ fn kept_for(
     })
 }
 
-fn key(provider: &LoadedProvider, secret: Option<&str>) -> Key {
+fn key(provider: &LoadedProvider, secret: Option<&str>) -> LoginKey {
     let description = provider.login_fingerprint.unwrap_or_default();
     let login = hash(&[&description, secret.unwrap_or_default().as_bytes()]);
-    Key { provider: installation::account_key(provider.id), login }
+    LoginKey { provider: installation::account_key(provider.id), login }
 }
 
 /// Whether there is what its login gives: the next request needs none.

@@ -52,9 +52,9 @@ use leadlex_domain::waterfall::{Mode, ProviderOutcome};
 pub use affordable::refusal as budget_refusal;
 pub use ask::{ask, passed_over, prepare_logged_in};
 pub use asker::{Asker, Limit, NotYet, Refused};
-pub use bulk::{Guest, Outcome, Sitting, ask_together, prepare_for_all, shared_by};
+pub use bulk::{BulkOutcome, Guest, Sitting, ask_together, prepare_for_all, shared_by};
 pub use flight::{Flight, Landed};
-pub use kept_free::Owed;
+pub use kept_free::PollReserve;
 pub use past::{Past, Sought, kept_under, listed, pasts, person, person_in_row};
 pub use rejections::{Rejected, note_rejections};
 pub use sending::{
@@ -62,7 +62,7 @@ pub use sending::{
 };
 pub use throttle::{Queued, give_up, latest};
 pub use turn::{Awaited, asked_to_wait, wait_for};
-pub use under_way::Later;
+pub use under_way::LaterAnswer;
 
 pub const ALL_DISABLED: &str = "every data provider is disabled";
 pub const NONE_CONFIGURED: &str = "no data provider is configured";
@@ -192,7 +192,7 @@ pub enum Asked {
     Done(ProviderOutcome),
     Waiting(Box<Flight>),
     /// It was asked before, and answers later: to be asked again then, after [`Past::look_again`].
-    Later(Box<Later>),
+    Later(Box<LaterAnswer>),
     /// A set has something to wait for; for others it is this failure.
     NotYet(NotYet, Fault),
     /// The provider is asked as often as it may be. For a call that does not wait for it, it is this failure.

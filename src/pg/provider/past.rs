@@ -427,7 +427,8 @@ impl Past {
     /// `rejections`: see [`Past::rejections`].
     fn recall_waiting(&mut self, rejections: impl Iterator<Item = Hash>) {
         let hashes: Vec<Hash> = self.hashes().chain(rejections).collect();
-        let keys: Vec<receipts::Key> = hashes.iter().map(|hash| installation::receipt_key(*hash)).collect();
+        let keys: Vec<receipts::ReceiptKey> =
+            hashes.iter().map(|hash| installation::receipt_key(*hash)).collect();
         let found: Vec<_> = receipts::with(|arena| {
             keys.iter().map(|key| (arena.find(key), !arena.refusals(key).is_empty())).collect()
         });

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::login;
 use crate::pg::provider::spending::Spending;
-use crate::pg::shared::receipts::{self, Arrival, Key, Refusal as NoRoom};
-use crate::pg::shared::single_flight::{Claim, End};
+use crate::pg::shared::receipts::{self, Arrival, NotKept, ReceiptKey};
+use crate::pg::shared::single_flight::{End, QuestionClaim};
 use crate::pg::shared::wait;
 use crate::pg::sys::clock::now_us;
 use leadlex_domain::contact_row::ContactRow;
@@ -21,7 +21,7 @@ use leadlex_domain::money::hold::{Hold, HoldChange};
 use leadlex_domain::provider::{
     Config, Effect, Fault, FaultKind, HttpRequest, Inquiry, Progress, Verdict, Whom,
 };
-use leadlex_domain::receipt::{Content, Filed, Receipt, Refusal, Terms};
+use leadlex_domain::receipt::{Content, Filed, ProviderRefusal, Receipt, Terms};
 use leadlex_domain::shared::Sighting;
 use leadlex_domain::ticket::{Ticket, still_owed};
 use leadlex_net::Keep;
@@ -36,7 +36,7 @@ const REPETITION: Duration = Duration::from_secs(1);
 /// Everything needed to keep what comes of one request.
 #[derive(Clone)]
 pub struct ReceiptSink {
-    pub key: Key,
+    pub key: ReceiptKey,
     pub person: Hash,
     pub known: Hash,
     pub terms: Terms,
@@ -54,14 +54,14 @@ pub struct ReceiptSink {
     pub workspace: Uuid,
     pub provider: Uuid,
     /// What is kept should the provider refuse to tell anything about this person.
-    pub refusal: Refusal,
+    pub refusal: ProviderRefusal,
     /// Under which name it was asked with what: to be counted with the answer.
     pub sighting: Option<Sighting>,
     pub in_flight: InFlightRequest,
     /// The backend does not wait longer for the thread.
     pub until: Instant,
     /// Others wait for the answer; `None`: nobody does.
-    pub claim: Option<Arc<Claim>>,
+    pub claim: Option<Arc<QuestionClaim>>,
     /// The request is sent once more where nothing is known of it.
     pub repeats: bool,
     /// Until when what comes of it may wait for room; `None`: for as long as an answer may that comes alone.
@@ -102,14 +102,14 @@ pub struct KeptOutcome {
     /// Why the answer could not be kept.
     pub dropped: Option<&'static str>,
     /// The refusal that could not be kept.
-    pub unkept: Option<Refusal>,
+    pub unkept: Option<ProviderRefusal>,
     /// The refusal that the worker is to write, where the backend itself took it in.
     pub unwritten: Option<Unwritten>,
 }
 
 /// A refusal on its way to the list. It is rare, and must outlive a crash once the call is told: so that waits for the worker.
 pub struct Unwritten {
-    keys: Vec<Key>,
+    keys: Vec<ReceiptKey>,
     reach: Hash,
     until: Instant,
 }
@@ -264,7 +264,7 @@ impl ReceiptSink {
     }
 
     /// Those who wait for the answer: it is kept by now, or the ticket is.
-    fn tell(&self, claim: &Claim, came: &Progress, under_way: bool, dropped: bool) {
+    fn tell(&self, claim: &QuestionClaim, came: &Progress, under_way: bool, dropped: bool) {
         claim.end(match came {
             Progress::Failed(fault) if fault.unanswered && self.repeats => return claim.extend(REPETITION),
             // The next to come knows when to ask.
@@ -366,8 +366,9 @@ impl ReceiptSink {
     /// Under each thing that the person is known by, so that the next call about them finds it, whatever it asks:
     /// one row of the list each. And first under the question, where it is only a mark: it is gone when those are written.
     fn keep_refusal(&self) -> Option<&'static str> {
-        let refused =
-            |people: &[Hash]| Content::Refusal(Refusal { people: people.to_vec(), ..self.refusal.clone() });
+        let refused = |people: &[Hash]| {
+            Content::Refusal(ProviderRefusal { people: people.to_vec(), ..self.refusal.clone() })
+        };
         let mut dropped = self.put(self.key.question, refused(&[]), None);
         for person in &self.refusal.people {
             dropped = self.put(*person, refused(&[*person]), None).or(dropped);
@@ -376,7 +377,7 @@ impl ReceiptSink {
     }
 
     fn unwritten(&self) -> Unwritten {
-        let key = |person: &Hash| Key { question: *person, ..self.key };
+        let key = |person: &Hash| ReceiptKey { question: *person, ..self.key };
         Unwritten {
             keys: self.refusal.people.iter().map(key).collect(),
             reach: self.refusal.reach(self.provider),
@@ -392,12 +393,12 @@ impl ReceiptSink {
         };
         let filed = Filed { workspace, provider, person, content, sighting };
         let payload = filed.to_bytes();
-        let key = Key { question, ..self.key };
+        let key = ReceiptKey { question, ..self.key };
         let until = self.keeps_by.unwrap_or_else(|| Instant::now() + PATIENCE);
         let row = ContactRow { workspace, hash: person };
         let arrival = Arrival { key, row, sent_at: self.in_flight.sent_at, payload: &payload, reach };
         while let Err(refusal) = receipts::put(&arrival) {
-            if refusal == NoRoom::TooLong || Instant::now() >= until {
+            if refusal == NotKept::TooLong || Instant::now() >= until {
                 receipts::count_drop(self.key.database);
                 return Some(receipts::why(refusal));
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::pg::installation::account_key;
 use crate::pg::limits::{accounts, rates};
-use crate::pg::provider::asker::{Asker, Later, Refused};
+use crate::pg::provider::asker::{Asker, Postponed, Refused};
 use crate::pg::provider::health;
 use crate::pg::provider::health::InFlightRequest;
 use crate::pg::provider::spending;
@@ -281,7 +281,7 @@ pub fn admit_in_time(
             Ok(in_flight) => return Ok(in_flight),
             Err(refused) => refused,
         };
-        let Some(Later::Limited(limit)) = later else { return Err(fault) };
+        let Some(Postponed::Limited(limit)) = later else { return Err(fault) };
         if !queued.wait(config, limit, throttle::latest(time_for(config), deadline)) {
             throttle::give_up(provider, limit, &fault);
             return Err(fault);

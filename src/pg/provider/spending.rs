@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::pg::provider::asker::{Later, NotYet, Refused};
+use crate::pg::provider::asker::{NotYet, Postponed, Refused};
 use crate::pg::provider::budget_events::{self, sum_key};
 use crate::pg::provider::lateness::{Waiting, worker_is_late};
 use crate::pg::shared::budgets::{self, Denied, EntryKey, Limit, Load, SumKey, Wish};
@@ -164,7 +164,7 @@ impl Drop for Noted {
 /// A request that is on its way, or about to be. Dropped without a word, it was not sent.
 #[derive(Debug)]
 pub struct Spending {
-    held: budgets::Held,
+    held: budgets::HeldAmount,
     price: Option<Price>,
     /// What its answer can cost at most, for all of its contacts.
     most_of_answer: Amount,
@@ -372,7 +372,7 @@ fn attempt(
             let out = budgets.iter().filter(|budget| refusal(budget).1 == Lack::UntilReset);
             out.filter(|_| spender.contacts == 1).for_each(|budget| budget_events::tell_out(budget, now));
             let soon = lack == Lack::UntilRequestsEnd;
-            Err(Refused { fault, later: soon.then_some(Later::NotYet(NotYet::Money)) })
+            Err(Refused { fault, later: soon.then_some(Postponed::NotYet(NotYet::Money)) })
         }
         Err(Denied::Reported(credits)) => {
             let most = price.and_then(Price::most_credits).unwrap_or_default();

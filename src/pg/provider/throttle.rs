@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::pg::provider::asker::{Asker, Later, Limit, NotYet, Refused};
+use crate::pg::provider::asker::{Asker, Limit, NotYet, Postponed, Refused};
 use crate::pg::provider::health;
 use crate::pg::shared::throttle::{Full, Turn};
 use crate::pg::shared::wait;
@@ -24,12 +24,14 @@ const RESERVE: Duration = Duration::from_secs(1);
 
 /// What is worth waiting for in a pause. A set waits for what a vendor has asked for; a single call only where the provider's
 /// configuration says so.
-pub fn of_pause(permit: Permit, config: &Config, asker: Asker) -> Option<Later> {
+pub fn of_pause(permit: Permit, config: &Config, asker: Asker) -> Option<Postponed> {
     let asked = |pause: Pause| matches!(pause.cause, Cause::Asked | Cause::Unavailable);
-    let limited = |pause: Pause, until| asked(pause).then_some(Later::Limited(Limit::Pause(until)));
+    let limited = |pause: Pause, until| asked(pause).then_some(Postponed::Limited(Limit::Pause(until)));
     match (permit, asker) {
-        (Permit::Trial(_), Asker::Set { .. }) => Some(Later::NotYet(NotYet::Trial)),
-        (Permit::After(_, rank), Asker::Set { others: true, .. }) => Some(Later::NotYet(NotYet::After(rank))),
+        (Permit::Trial(_), Asker::Set { .. }) => Some(Postponed::NotYet(NotYet::Trial)),
+        (Permit::After(_, rank), Asker::Set { others: true, .. }) => {
+            Some(Postponed::NotYet(NotYet::After(rank)))
+        }
         (Permit::No(pause) | Permit::After(pause, _), Asker::Set { .. }) => limited(pause, pause.until),
         (Permit::No(pause) | Permit::After(pause, _), Asker::Single) if waits_for(pause, config) => {
             limited(pause, pause.until)
@@ -50,13 +52,13 @@ pub fn not_its_turn(limits: Limits, full: Full) -> Refused {
     let limit = Limit::Turn(full.opens_at);
     let seconds = limit.wait().unwrap_or_default().as_micros().div_ceil(1_000_000).max(1) as u64;
     let fault = Fault { retry_after_s: Some(seconds), ..reached(limits) };
-    Refused { fault, later: Some(Later::Limited(limit)) }
+    Refused { fault, later: Some(Postponed::Limited(limit)) }
 }
 
 /// Whether its turn is so late that only a minute's limit can be the reason.
 pub fn is_long(refused: &Refused) -> bool {
     const SECONDS: Duration = Duration::from_secs(2);
-    let Some(Later::Limited(limit)) = refused.later else { return false };
+    let Some(Postponed::Limited(limit)) = refused.later else { return false };
     limit.wait().is_some_and(|wait| wait > SECONDS)
 }
 
@@ -85,7 +87,7 @@ pub fn used_up(window: Window, now: i64) -> Refused {
     let fault =
         Fault { retry_after_s: Some(seconds as u64), ..Fault::new(FaultKind::ProviderLimit, message) };
     let until = Limit::Window(window.reset * 1_000_000);
-    Refused { fault, later: (seconds <= MINUTE_S).then_some(Later::Limited(until)) }
+    Refused { fault, later: (seconds <= MINUTE_S).then_some(Postponed::Limited(until)) }
 }
 
 /// Nobody waits for it any more: it is passed over.

@@ -8,7 +8,7 @@ use crate::pg::provider::sending::longest;
 use crate::pg::provider::throttle;
 use crate::pg::provider::{Asked, Past};
 use crate::pg::shared::single_flight;
-use crate::pg::shared::single_flight::{Before, Claim, Place, Turn};
+use crate::pg::shared::single_flight::{Before, Place, QuestionClaim, Turn};
 use crate::pg::shared::wait;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::settings;
@@ -36,7 +36,7 @@ pub fn claim(
     questions: &Questions,
     past: &Past,
     left: Duration,
-) -> Result<Option<Claim>, Turn> {
+) -> Result<Option<QuestionClaim>, Turn> {
     claim_for(config, questions, past, longest(config, left))
 }
 
@@ -46,7 +46,7 @@ pub fn claim_for(
     questions: &Questions,
     past: &Past,
     longest: Duration,
-) -> Result<Option<Claim>, Turn> {
+) -> Result<Option<QuestionClaim>, Turn> {
     if settings::receipt_terms().ttl_us == 0 && !config.has_tickets() {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use crate::pg::provider::shared_values::About;
 use crate::pg::provider::spending;
 use crate::pg::provider::{Asked, Asking, unfinished};
 use crate::pg::shared::receipts;
-use crate::pg::shared::receipts::Key;
+use crate::pg::shared::receipts::ReceiptKey;
 use crate::pg::shared::wait;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::sys::clock;
@@ -66,8 +66,8 @@ fn in_vain(config: &Config, more: &str) -> Fault {
 
 impl UnderWay<'_> {
     /// `None`: it can be asked for now.
-    pub fn later(&self, config: &Config, about: &About, left: Duration) -> Option<Later> {
-        let later = Later::of(config, about, (self.question, self.ticket), &self.inquiry, None);
+    pub fn later(&self, config: &Config, about: &About, left: Duration) -> Option<LaterAnswer> {
+        let later = LaterAnswer::of(config, about, (self.question, self.ticket), &self.inquiry, None);
         let is_ready = later.left().is_zero() && !left.is_zero();
         (!is_ready).then_some(later)
     }
@@ -99,20 +99,20 @@ impl UnderWay<'_> {
         &self,
         config: &Config,
         about: &About,
-        (fault, later): (&Fault, Option<asker::Later>),
+        (fault, later): (&Fault, Option<asker::Postponed>),
         asker: Asker,
-    ) -> Option<Later> {
+    ) -> Option<LaterAnswer> {
         let of_any =
             || settings::batch_waits() || config.waits_when_limited() || !config.throttle().is_unlimited();
         let is_held = match later {
-            Some(asker::Later::Limited(Limit::Pause(_))) => asker == Asker::Single || of_any(),
+            Some(asker::Postponed::Limited(Limit::Pause(_))) => asker == Asker::Single || of_any(),
             later => later.is_some(),
         };
         if is_held || !fault.paused || fault.kind != FaultKind::RateLimited {
             return None;
         }
         let fault = still_owed(config, &self.inquiry, fault.clone(), false);
-        fault.owed.then(|| Later::after(config, about, &self.inquiry, (fault, i64::MAX)))
+        fault.owed.then(|| LaterAnswer::after(config, about, &self.inquiry, (fault, i64::MAX)))
     }
 
     /// Nothing can be sent for so long: that does not count toward the time for which it is asked for.
@@ -174,11 +174,11 @@ pub fn place(
 }
 
 /// An answer that comes later.
-pub struct Later {
+pub struct LaterAnswer {
     /// When it can be asked for, in epoch microseconds.
     due_at: i64,
     /// It is not asked for before this is written down, or that is late.
-    unwritten: Option<(Key, Instant)>,
+    unwritten: Option<(ReceiptKey, Instant)>,
     /// What there is until then.
     outcome: ProviderOutcome,
     /// What there was no room to keep: the call itself knows of it.
@@ -187,7 +187,7 @@ pub struct Later {
     gives_way: bool,
 }
 
-impl Later {
+impl LaterAnswer {
     /// `dropped`: it is not kept.
     pub fn of(
         config: &Config,
@@ -195,7 +195,7 @@ impl Later {
         (question, ticket): (Hash, &Ticket),
         inquiry: &Inquiry,
         dropped: Option<&str>,
-    ) -> Later {
+    ) -> LaterAnswer {
         // It is asked for once more when its time is over.
         let due_at = inquiry.due_at().min(ticket.ends(config));
         let key = installation::receipt_key(question);
@@ -205,7 +205,7 @@ impl Later {
         let words = "handed in: its answer comes later";
         let fault =
             Fault { retry_after_s: Some(seconds), owed: true, ..Fault::new(FaultKind::Pending, words) };
-        Later {
+        LaterAnswer {
             due_at,
             unwritten: waits.then(|| (key, Instant::now() + PATIENCE)),
             outcome: unfinished(config, about, inquiry, fault),
@@ -216,11 +216,16 @@ impl Later {
 
     /// Of one that was asked for too often: it is asked for again when `fault` says, or once more when its time is over at `ends`, in
     /// epoch microseconds.
-    pub fn after(config: &Config, about: &About, inquiry: &Inquiry, (fault, ends): (Fault, i64)) -> Later {
+    pub fn after(
+        config: &Config,
+        about: &About,
+        inquiry: &Inquiry,
+        (fault, ends): (Fault, i64),
+    ) -> LaterAnswer {
         let seconds = i64::try_from(fault.retry_after_s.unwrap_or(1).max(1)).unwrap_or(i64::MAX);
         let now = clock::now_us();
         let due_at = now.saturating_add(seconds.saturating_mul(SECOND_US));
-        Later {
+        LaterAnswer {
             due_at: if ends > now { due_at.min(ends) } else { due_at },
             unwritten: None,
             outcome: unfinished(config, about, inquiry, fault),

@@ -9,10 +9,10 @@ use leadlex_domain::sqlstate;
 use pgrx::pg_sys;
 
 use crate::pg::shared::layout;
-use crate::pg::shared::layout::{Claim, ClaimKey};
+use crate::pg::shared::layout::{ClaimKey, ContactClaim};
 use crate::pg::shared::transaction::OwnClaim;
 use crate::pg::shared::transaction::{self, Settlement};
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::settings;
 
 /// Claims `key` for the current (sub)transaction, waiting for another holder, and keeps its lock for the running call.
@@ -22,7 +22,7 @@ use crate::pg::sys::settings;
 /// 55P03, 57014.
 pub fn claim(key: ClaimKey) -> bool {
     let claimed = try_claim(key, true).unwrap_or_else(|TooMany| {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::OUT_OF_MEMORY,
             message: TooMany::MESSAGE.into(),
             detail: Some(format!(
@@ -133,8 +133,8 @@ fn enter(key: &ClaimKey, xid: u32) -> Result<Option<u32>, TooMany> {
         // SAFETY: under the table's lock; the key is a blob of the declared size. ENTER_NULL gives null when out of
         // memory. The count is checked first: by itself the table would grow into memory that other parts need.
         unsafe {
-            let entry =
-                pg_sys::hash_search(table, key, pg_sys::HASHACTION::HASH_FIND, &mut found).cast::<Claim>();
+            let entry = pg_sys::hash_search(table, key, pg_sys::HASHACTION::HASH_FIND, &mut found)
+                .cast::<ContactClaim>();
             if found {
                 return Ok(Some((*entry).xid));
             }
@@ -145,7 +145,7 @@ fn enter(key: &ClaimKey, xid: u32) -> Result<Option<u32>, TooMany> {
             if entry.is_null() {
                 return Err(TooMany);
             }
-            (*entry.cast::<Claim>()).xid = xid;
+            (*entry.cast::<ContactClaim>()).xid = xid;
             Ok(None)
         }
     })

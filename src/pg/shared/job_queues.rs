@@ -15,20 +15,20 @@ use crate::pg::sys::settings;
 
 /// Which queue: database and role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
+pub struct QueueKey {
     pub database: u32,
     pub role: u32,
 }
 
-impl Key {
+impl QueueKey {
     /// For the argument of a background worker: database in the upper 32 bits, role in the lower.
     pub fn to_datum(self) -> pg_sys::Datum {
         pg_sys::Datum::from((self.database as usize) << 32 | self.role as usize)
     }
 
-    /// The key that [`Key::to_datum`] has packed.
-    pub fn from_datum(datum: pg_sys::Datum) -> Key {
-        Key { database: (datum.value() >> 32) as u32, role: datum.value() as u32 }
+    /// The key that [`QueueKey::to_datum`] has packed.
+    pub fn from_datum(datum: pg_sys::Datum) -> QueueKey {
+        QueueKey { database: (datum.value() >> 32) as u32, role: datum.value() as u32 }
     }
 
     /// Whether the entry is that of this key.
@@ -44,7 +44,7 @@ pub fn is_idle(queue: &Queue) -> bool {
 }
 
 /// Its entry, made if there is none; `None` when there are too many.
-pub fn entry(header: &mut Header, key: Key) -> Option<&mut Queue> {
+pub fn entry(header: &mut Header, key: QueueKey) -> Option<&mut Queue> {
     let known = header.queues.iter().position(|q| key.is(q));
     let free = || header.queues.iter().position(|q| q.database == 0);
     let index = known.or_else(free).or_else(|| header.queues.iter().position(is_idle))?;
@@ -56,7 +56,7 @@ pub fn entry(header: &mut Header, key: Key) -> Option<&mut Queue> {
 }
 
 /// Changes the entry of a queue, which is made if there is none; `None`: there is no room for it.
-pub fn mark<R>(key: Key, change: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+pub fn mark<R>(key: QueueKey, change: impl FnOnce(&mut Queue) -> R) -> Option<R> {
     layout::with_header(|h| entry(h, key).map(change))
 }
 
@@ -69,7 +69,7 @@ pub fn settle(roles: &[u32], resumed: bool) {
     let mut latches = Vec::new();
     layout::with_header(|h| {
         for &role in roles {
-            match entry(h, Key { database, role }) {
+            match entry(h, QueueKey { database, role }) {
                 Some(queue) => {
                     queue.wanted = true;
                     latches.push(queue.latch);
@@ -143,7 +143,7 @@ impl Busy {
 const START_PATIENCE_US: i64 = 10_000_000;
 
 /// The queue that a worker is to be started for now; it is marked as asked for.
-pub fn next() -> Option<Key> {
+pub fn next() -> Option<QueueKey> {
     let now = now_us();
     layout::with_header(|h| {
         // What a clock that was ahead has put off is put off from now.
@@ -164,7 +164,7 @@ pub fn next() -> Option<Key> {
         }
         let with_room = h.queues.iter().filter(ready).filter(|q| busy.has_room(q.role));
         let longest = with_room.min_by_key(|q| (busy.count(q.role), turns.get(&q.role), q.turn_at));
-        let Some(key) = longest.map(|q| Key { database: q.database, role: q.role }) else {
+        let Some(key) = longest.map(|q| QueueKey { database: q.database, role: q.role }) else {
             if h.queues.iter().any(|q| ready(&q)) {
                 // Those that have nothing to do make room.
                 let idle = h.queues.iter().filter(|q| q.worker_pid != 0 && q.idle);
@@ -204,7 +204,7 @@ pub fn until_next() -> Option<std::time::Duration> {
 }
 
 /// The worker could not be started for now.
-pub fn put_back(key: Key) {
+pub fn put_back(key: QueueKey) {
     mark(key, |q| *q = Queue { worker_pid: 0, wanted: true, not_before: 0, ..*q });
 }
 
@@ -218,7 +218,7 @@ pub fn forget(database: u32) {
 // For the workers of the queues.
 
 /// A worker begins: `false` when it has to stay out.
-pub fn enter(key: Key) -> bool {
+pub fn enter(key: QueueKey) -> bool {
     layout::with_header(|h| {
         let barred = h.is_locked_out(key.database);
         let Some(queue) = entry(h, key) else { return false };
@@ -256,7 +256,7 @@ pub enum Exit {
 const REST_US: i64 = 2_000_000;
 
 /// The worker has left the database.
-pub fn leave(key: Key, exit: Exit) {
+pub fn leave(key: QueueKey, exit: Exit) {
     let latch = layout::with_header(|h| {
         // SAFETY: a global of this process.
         let own = |q: &&mut Queue| key.is(q) && q.worker_pid == unsafe { pg_sys::MyProcPid };
@@ -283,12 +283,12 @@ pub fn leave(key: Key, exit: Exit) {
 }
 
 /// Whether the last worker was ended by the time limit of its run. Told once.
-pub fn take_overran(key: Key) -> bool {
+pub fn take_overran(key: QueueKey) -> bool {
     mark(key, |q| std::mem::take(&mut q.overran)) == Some(true)
 }
 
 /// Whether another queue waits for a worker, and has room for one only when this one leaves.
-pub fn others_wait(key: Key) -> bool {
+pub fn others_wait(key: QueueKey) -> bool {
     let now = now_us();
     layout::with_header(|h| {
         let (busy, rest) = (Busy::of(h), Busy::of(h).without(key.role));
@@ -309,7 +309,7 @@ pub fn resumed() -> u32 {
 }
 
 /// The tables said that nothing is to be begun. Should some queue have been resumed since, they may say so no longer.
-pub fn pause(key: Key, resumed: u32) {
+pub fn pause(key: QueueKey, resumed: u32) {
     layout::with_header(|h| {
         let same = h.resumed == resumed;
         if let Some(queue) = entry(h, key) {
@@ -323,7 +323,7 @@ pub fn pause(key: Key, resumed: u32) {
 const FROZEN_US: i64 = 5_000_000;
 
 /// Nothing is begun for now: that it is allowed again is told by nothing.
-pub fn freeze(key: Key) {
+pub fn freeze(key: QueueKey) {
     mark(key, |q| {
         (q.frozen, q.wanted) = (true, true);
         q.not_before = now_us() + FROZEN_US;

@@ -122,7 +122,8 @@ unsafe extern "C-unwind" fn request() {
             pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| previous());
         }
         pg_sys::RequestAddinShmemSpace(main_size());
-        let claims = pg_sys::hash_estimate_size(settings::max_contacts_in_flight() as _, size_of::<Claim>());
+        let claims =
+            pg_sys::hash_estimate_size(settings::max_contacts_in_flight() as _, size_of::<ContactClaim>());
         pg_sys::RequestAddinShmemSpace(claims);
         PARTS.get().into_iter().flatten().for_each(|part| pg_sys::RequestAddinShmemSpace((part.size)()));
         pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS);
@@ -146,7 +147,7 @@ unsafe extern "C-unwind" fn startup() {
         }
         let mut info = pg_sys::HASHCTL {
             keysize: size_of::<ClaimKey>(),
-            entrysize: size_of::<Claim>(),
+            entrysize: size_of::<ContactClaim>(),
             ..Default::default()
         };
         let size = settings::max_contacts_in_flight() as _;
@@ -212,9 +213,9 @@ unsafe fn fill<T: Copy>(header: *mut Header, offset: usize, count: usize, record
 }
 
 /// Holds a lightweight lock until dropped, also when an error unwinds through it, or when it was taken while one does.
-pub struct Held(*mut pg_sys::LWLock);
+pub struct HeldLock(*mut pg_sys::LWLock);
 
-impl Drop for Held {
+impl Drop for HeldLock {
     fn drop(&mut self) {
         // SAFETY: acquired by `hold` in this backend, and released by nothing else: transaction abort, which releases all
         // lightweight locks, comes after unwinding. An error has set the count of hold-offs to zero, but the lock that
@@ -228,14 +229,14 @@ impl Drop for Held {
     }
 }
 
-fn hold(lock: *mut pg_sys::LWLock) -> Held {
+fn hold(lock: *mut pg_sys::LWLock) -> HeldLock {
     // SAFETY: a lock in shared memory, initialised by `startup`.
     unsafe { pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) };
-    Held(lock)
+    HeldLock(lock)
 }
 
 /// Waits for one of our lightweight locks, and holds it until the result is dropped.
-pub fn lock(which: Lock) -> Held {
+pub fn lock(which: Lock) -> HeldLock {
     // SAFETY: the tranche was requested with LOCKS locks.
     hold(unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(NAME.as_ptr()).add(which as usize)).lock })
 }

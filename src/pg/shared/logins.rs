@@ -17,7 +17,7 @@ use crate::pg::sys::settings;
 use crate::pg::sys::shared_block;
 use table::{Slot, Table};
 
-pub use table::{Key, MAX_BYTES, Turn};
+pub use table::{LoginKey, MAX_BYTES, Turn};
 
 const NAME: &CStr = c"leadlex_enrich logins";
 /// Few providers want a login: a place for each of so many.
@@ -86,30 +86,30 @@ fn own_pid() -> i32 {
 
 /// The values, or whose turn it is to log in. Who is to has this long for it; `longest` is for its answer to be kept, too.
 /// `waited`: the number of the login that this session waits for; 0: of none.
-pub fn turn(key: Key, waited: u64, longest: Duration) -> Turn {
+pub fn turn(key: LoginKey, waited: u64, longest: Duration) -> Turn {
     let now = now_us();
     locked(|table| table.turn(key, (own_pid(), waited), now, now + longest.as_micros() as i64))
 }
 
 /// What this login gave last, over its time or not; `None`: that is not known.
-pub fn given(key: Key) -> Option<Vec<u8>> {
+pub fn given(key: LoginKey) -> Option<Vec<u8>> {
     locked(|table| table.given(key))
 }
 
 /// From any thread: what came of a login; `valid_for`: `None`: until it is forgotten. `values` None: nothing.
-pub fn finish(key: Key, number: u64, values: Option<&[u8]>, valid_for: Option<Duration>) {
+pub fn finish(key: LoginKey, number: u64, values: Option<&[u8]>, valid_for: Option<Duration>) {
     let valid_us = valid_for.map(|time| time.as_micros().min(i64::MAX as u128 / 2) as i64);
     let until = valid_us.map_or(i64::MAX, |valid| now_us().saturating_add(valid));
     robust_mutex::from_thread(|| locked(|table| table.finish(key, number, values, until)));
 }
 
 /// From any thread: how a login failed, for those who wait for it.
-pub fn fail(key: Key, number: u64, words: &[u8]) {
+pub fn fail(key: LoginKey, number: u64, words: &[u8]) {
     robust_mutex::from_thread(|| locked(|table| table.fail(key, number, words)));
 }
 
 /// From any thread: the values that this login gave are no longer good.
-pub fn forget(key: Key, number: u64) {
+pub fn forget(key: LoginKey, number: u64) {
     robust_mutex::from_thread(|| locked(|table| table.forget(key, number)));
 }
 

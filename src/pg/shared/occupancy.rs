@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 use crate::pg::shared::layout::{self, AccountKey, Lock};
 use crate::pg::shared::transaction::{self, OwnClosure, Settlement, Transaction, Undone};
 use crate::pg::shared::wait;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::settings;
 use crate::pg::sys::shared_block;
 use leadlex_domain::hash::hash;
@@ -203,7 +203,7 @@ fn take(key: u64, own: u32) -> Option<u32> {
         })
     };
     let Some(at) = taken else {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             message: format!("{CLOSURES} workspaces are being limited or dropped at this moment"),
             detail: None,

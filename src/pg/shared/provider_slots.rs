@@ -29,7 +29,7 @@ struct Header {
 #[repr(C)]
 struct Slot {
     mutex: RobustMutex,
-    state: UnsafeCell<State>,
+    state: UnsafeCell<SlotState>,
 }
 
 /// A provider's place, as long as it is that provider's.
@@ -45,7 +45,7 @@ pub struct ProviderSlot {
 /// `last_used` is in epoch seconds; `base` and `since` together are the whole tally.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct State {
+pub struct SlotState {
     pub key: AccountKey,
     /// Tells one tenant of this place from the next.
     pub generation: u64,
@@ -68,9 +68,9 @@ pub struct State {
     pub error: [u8; ERROR_BYTES],
 }
 
-impl State {
+impl SlotState {
     /// A place that no provider has.
-    pub const FREE: State = State {
+    pub const FREE: SlotState = SlotState {
         key: AccountKey { database: 0, catalog: 0, id: [0; 16] },
         generation: 0,
         loaded: false,
@@ -145,7 +145,7 @@ pub unsafe fn start() {
         for index in 0..count {
             let slot = slot(header, index);
             RobustMutex::init(&raw mut (*slot).mutex);
-            (*slot).state.get().write(State::FREE);
+            (*slot).state.get().write(SlotState::FREE);
         }
     }
 }
@@ -165,7 +165,7 @@ pub fn count() -> usize {
 pub const LATELY_S: i64 = 3_600;
 
 /// Places of providers of which this holds.
-pub fn count_of(holds: impl Fn(&State) -> bool) -> usize {
+pub fn count_of(holds: impl Fn(&SlotState) -> bool) -> usize {
     (0..count()).filter(|index| with(*index, |state| !state.is_free() && holds(state))).count()
 }
 
@@ -176,7 +176,7 @@ pub fn displaced() -> u64 {
 }
 
 /// Notes that the provider with this state loses its place.
-pub fn note_displaced(state: &State) {
+pub fn note_displaced(state: &SlotState) {
     if !state.is_free() && state.last_used > clock::now() - LATELY_S {
         // SAFETY: as above.
         unsafe { (*HEADER.load(Ordering::Relaxed)).displaced.fetch_add(1, Ordering::Relaxed) };
@@ -184,7 +184,7 @@ pub fn note_displaced(state: &State) {
 }
 
 /// One place, under its lock. Safe in any thread: it touches nothing but this place. `work` must not fail.
-pub fn with<R>(index: usize, work: impl FnOnce(&mut State) -> R) -> R {
+pub fn with<R>(index: usize, work: impl FnOnce(&mut SlotState) -> R) -> R {
     assert!(index < count());
     // SAFETY: inside the block by the line above; the lock makes this the only reference to the state.
     unsafe {
@@ -192,7 +192,7 @@ pub fn with<R>(index: usize, work: impl FnOnce(&mut State) -> R) -> R {
         (*slot).mutex.hold(|owner_died| {
             let state = &mut *(*slot).state.get();
             if owner_died {
-                *state = State { generation: state.generation + 1, ..State::FREE };
+                *state = SlotState { generation: state.generation + 1, ..SlotState::FREE };
             }
             work(state)
         })
@@ -201,7 +201,7 @@ pub fn with<R>(index: usize, work: impl FnOnce(&mut State) -> R) -> R {
 
 impl ProviderSlot {
     /// `None` where the place has become another's.
-    pub fn with<R>(self, work: impl FnOnce(&mut State) -> R) -> Option<R> {
+    pub fn with<R>(self, work: impl FnOnce(&mut SlotState) -> R) -> Option<R> {
         with(self.index, |state| {
             let same = state.key == self.key && state.generation == self.generation;
             same.then(|| work(state))
@@ -214,7 +214,7 @@ impl ProviderSlot {
     }
 
     /// A copy of what stands here.
-    pub fn state(self) -> Option<State> {
+    pub fn state(self) -> Option<SlotState> {
         self.with(|state| *state)
     }
 }
@@ -248,17 +248,17 @@ pub fn unrecorded(database: u32, catalog: u32) -> Vec<Unrecorded> {
 
 /// Whether there are such.
 pub fn is_ahead(database: u32) -> bool {
-    let ahead = |s: &mut State| s.key.database == database && s.loaded && s.changes != s.recorded;
+    let ahead = |s: &mut SlotState| s.key.database == database && s.loaded && s.changes != s.recorded;
     (0..count()).any(|index| with(index, ahead))
 }
 
 /// What belongs to no extension of this database any more: all but what belongs to this one.
 pub fn forget(database: u32, keep: Option<u32>) {
-    let gone = |s: &State| s.key.database == database && keep != Some(s.key.catalog);
+    let gone = |s: &SlotState| s.key.database == database && keep != Some(s.key.catalog);
     for index in 0..count() {
         with(index, |s| {
             if gone(s) {
-                *s = State { generation: s.generation + 1, ..State::FREE };
+                *s = SlotState { generation: s.generation + 1, ..SlotState::FREE };
             }
         });
     }

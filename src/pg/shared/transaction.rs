@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::sys::memory;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 
 /// Credits taken out of a balance by this transaction.
 ///
@@ -208,7 +208,7 @@ pub fn mark_called() {
 unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
     match event {
-        XACT_EVENT_PRE_PREPARE if CURRENT.with_borrow(|t| t.called) => refuse(Refusal {
+        XACT_EVENT_PRE_PREPARE if CURRENT.with_borrow(|t| t.called) => refuse(PgError {
             sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
             message: "cannot PREPARE a transaction that has called leadlex_enrich".into(),
             detail: Some("Its reserved credits and claims live in this server process.".into()),

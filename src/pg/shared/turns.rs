@@ -10,7 +10,7 @@ use crate::pg::shared::layout;
 use crate::pg::shared::layout::{Database, Header};
 use crate::pg::sys::database::this_database;
 use crate::pg::sys::raise;
-use crate::pg::sys::raise::Refusal;
+use crate::pg::sys::raise::PgError;
 use crate::pg::sys::settings;
 
 /// How long a call waits while no worker begins anywhere.
@@ -93,7 +93,7 @@ pub fn give_up(message: &str, undone: &str) -> ! {
 }
 
 /// What a call says that has waited in vain: `message`, and as hint `undone`, what has not been done, and what stood in its way.
-pub fn refusal(message: &str, undone: &str) -> Refusal<'static> {
+pub fn refusal(message: &str, undone: &str) -> PgError<'static> {
     let oid = this_database();
     let (known, waiting, running) = layout::with_header(|h| {
         let place = h.databases.iter().find(|d| d.oid == oid).copied();
@@ -122,7 +122,7 @@ pub fn refusal(message: &str, undone: &str) -> Refusal<'static> {
         ),
     };
     let hint = Some(format!("{undone} {why}").trim_start().to_owned());
-    Refusal { sqlstate, message: message.to_owned(), detail, hint }
+    PgError { sqlstate, message: message.to_owned(), detail, hint }
 }
 
 /// For a worker: whether others wait for its place, and whether in one of them a call does.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use pgrx::{PgTryBuilder, pg_guard, pg_sys};
 
 use crate::pg::sys::raise;
-use crate::pg::sys::raise::Refusal;
+use crate::pg::sys::raise::PgError;
 use leadlex_domain::provider::{Answer, Fault, FaultKind};
 use leadlex_net::{Announce, Awaited, Job, Keep, OpenError, PendingRequest, RequestPool, Wants};
 
@@ -125,7 +125,7 @@ const ANNOUNCE: Announce = Announce {
 
 fn no_descriptors(error: Option<&io::Error>) -> ! {
     let detail = "Postgres gives a third of the files that a session may have open to connections; connections of dblink and foreign tables are among these.";
-    raise::refuse(Refusal {
+    raise::refuse(PgError {
         sqlstate: sqlstate::INSUFFICIENT_RESOURCES,
         message: "no file descriptor is left for a request to a data provider".into(),
         detail: Some(error.map_or(detail.to_owned(), |error| format!("The system says: {error}."))),

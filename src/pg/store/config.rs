@@ -90,7 +90,7 @@ pub fn workspace_was_added(workspace: &Workspace) -> bool {
 /// Raises 23505 where there is one of this name. Raises 40001 as [`workspace_was_added`].
 pub fn add_workspace(workspace: &Workspace) {
     if !workspace_was_added(workspace) {
-        raise::refuse(raise::Refusal {
+        raise::refuse(raise::PgError {
             sqlstate: sqlstate::UNIQUE_VIOLATION,
             message: format!("there is a workspace \"{}\" already", workspace.name),
             detail: None,

@@ -14,7 +14,7 @@ use leadlex_domain::failed_provider::FailedProvider;
 
 /// What becomes of some contacts of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
+pub struct JobState {
     pub name: &'static str,
     pub outcome: Option<&'static str>,
     pub attempts: u32,
@@ -59,7 +59,7 @@ static REMOVE: Statement = Statement::new(
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) $2",
 );
 
-fn state_args(workspace: Uuid, ids: Arg, state: &State, paid_for: Option<&[String]>) -> Vec<Arg> {
+fn state_args(workspace: Uuid, ids: Arg, state: &JobState, paid_for: Option<&[String]>) -> Vec<Arg> {
     vec![
         arg(pg(workspace)),
         ids,
@@ -77,11 +77,11 @@ fn state_args(workspace: Uuid, ids: Arg, state: &State, paid_for: Option<&[Strin
 }
 
 /// All contacts of these sets.
-pub fn change(tickets: &[Ticket], state: &State) {
+pub fn change(tickets: &[Ticket], state: &JobState) {
     change_paid(tickets, state, None);
 }
 
-fn change_paid(tickets: &[Ticket], state: &State, paid_for: Option<&[String]>) {
+fn change_paid(tickets: &[Ticket], state: &JobState, paid_for: Option<&[String]>) {
     as_owner(|| CHANGE.run(&state_args(tickets[0].workspace, ids(tickets), state, paid_for)));
     if state.name == "dead" {
         events::jobs_dead(tickets[0].workspace, tickets.iter().map(|ticket| ticket.contacts).sum());
@@ -89,7 +89,7 @@ fn change_paid(tickets: &[Ticket], state: &State, paid_for: Option<&[String]>) {
 }
 
 /// The set is split: what becomes of the contacts at which positions.
-pub fn split(set: &Set, parts: &[(State, Vec<usize>)]) {
+pub fn split(set: &Set, parts: &[(JobState, Vec<usize>)]) {
     if let [(state, positions)] = parts
         && positions.len() == set.contact_ids.len()
     {

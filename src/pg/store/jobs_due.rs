@@ -153,7 +153,7 @@ const QUEUED_AGAIN_US: i64 = 200_000;
 const RUNNING_AGAIN_US: i64 = 5_000_000;
 
 /// What a look finds.
-pub enum Found {
+pub enum DueJobs {
     Due(Due),
     /// Nothing that can be taken now; when to look again, in epoch microseconds, if something waits.
     Nothing(Option<i64>),
@@ -161,7 +161,7 @@ pub enum Found {
 
 /// The set of this role that has waited longest among those of the lowest priority of which one is due, locked. None of `closed`
 /// workspaces.
-pub fn due(role: &str, closed: &[Uuid], position: &mut Position) -> Found {
+pub fn due(role: &str, closed: &[Uuid], position: &mut Position) -> DueJobs {
     let begun = Instant::now();
     let whole = position.begin();
     let look = Look { role, closed: closed.iter().map(|id| pg(*id)).collect(), now: now_us() };
@@ -171,10 +171,10 @@ pub fn due(role: &str, closed: &[Uuid], position: &mut Position) -> Found {
         position.front = Some(Front { begun, took: begun.elapsed() });
     }
     match found {
-        Ok(due) => Found::Due(due),
+        Ok(due) => DueJobs::Due(due),
         Err(held) => {
             let priorities = position.passed.keys().copied();
-            Found::Nothing(priorities.filter_map(|priority| look.next(priority)).chain(held).min())
+            DueJobs::Nothing(priorities.filter_map(|priority| look.next(priority)).chain(held).min())
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::pg::sys::index_probe;
 use crate::pg::sys::row::{pg, uuid};
 use crate::pg::sys::spi::{Statement, View, arg};
 use leadlex_domain::hash::Hash;
-use leadlex_domain::receipt::{Filed, Refusal};
+use leadlex_domain::receipt::{Filed, ProviderRefusal};
 
 /// Stands for every workspace.
 const EVERYWHERE: Uuid = Uuid::nil();
@@ -51,8 +51,9 @@ pub fn any(workspace: Option<Uuid>, people: impl FnOnce() -> Vec<Hash>) -> bool 
 pub fn waiting(workspace: Option<Uuid>, people: &[Hash]) -> bool {
     let found: Vec<Vec<u8>> =
         receipts::with(|arena| people.iter().flat_map(|hash| arena.refusals(&receipt_key(*hash))).collect());
-    let here =
-        |refusal: &Refusal| refusal.workspace.is_none_or(|other| workspace.is_none_or(|own| own == other));
+    let here = |refusal: &ProviderRefusal| {
+        refusal.workspace.is_none_or(|other| workspace.is_none_or(|own| own == other))
+    };
     found.iter().filter_map(|bytes| Filed::from_bytes(bytes)).any(|filed| filed.refusal().is_some_and(here))
 }
 
@@ -96,7 +97,7 @@ pub fn add(workspace: Option<Uuid>, people: &[Hash], listing: &Listing) -> u64 {
 }
 
 /// What a provider refused. A workspace that is gone has nobody left to protect.
-pub fn file(refusal: &Refusal) {
+pub fn file(refusal: &ProviderRefusal) {
     add(
         refusal.workspace,
         &refusal.people,

@@ -12,7 +12,7 @@ use crate::pg::sys::spi::{About, Caught};
 use leadlex_domain::call_error::Failure;
 
 /// A refusal with one of Postgres's own SQLSTATEs.
-pub struct Refusal<'a> {
+pub struct PgError<'a> {
     pub sqlstate: &'a str,
     pub message: String,
     pub detail: Option<String>,
@@ -27,13 +27,13 @@ pub fn failure(failure: &Failure) -> ! {
 }
 
 /// Raises the refusal with its SQLSTATE. It does not return.
-pub fn refuse(refusal: Refusal) -> ! {
+pub fn refuse(refusal: PgError) -> ! {
     throw(refusal.sqlstate, &refusal.message, refusal.detail.as_deref(), refusal.hint.as_deref())
 }
 
 /// 22023 with a hint: an argument of an administration function is wrong.
 pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> ! {
-    refuse(Refusal {
+    refuse(PgError {
         sqlstate: sqlstate::INVALID_PARAMETER_VALUE,
         message: message.into(),
         detail: None,
@@ -43,7 +43,7 @@ pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> ! {
 
 /// 55000 with a hint: something has to be set up first.
 pub fn not_ready(message: impl Into<String>, hint: impl Into<String>) -> ! {
-    refuse(Refusal {
+    refuse(PgError {
         sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
         message: message.into(),
         detail: None,

@@ -24,16 +24,16 @@ enum Kind {
 }
 
 /// How the texts of a key column are compared and written.
-pub struct Key {
+pub struct ContactKey {
     kind: Kind,
     type_oid: pg_sys::Oid,
     /// Its text depends on settings of the session (a date's on DateStyle).
     styled: bool,
 }
 
-impl Key {
+impl ContactKey {
     /// By the column's type and collation.
-    pub fn of(column: &Column) -> Key {
+    pub fn of(column: &Column) -> ContactKey {
         let kind = match column.type_oid {
             pg_sys::UUIDOID => Kind::Uuid,
             pg_sys::INT2OID => Kind::Integer(i64::from(i16::MAX)),
@@ -54,7 +54,7 @@ impl Key {
         );
         // A part of it may be one of these.
         let styled = styled || matches!(column.category, 'A' | 'C' | 'R');
-        Key { kind, type_oid: column.type_oid, styled }
+        ContactKey { kind, type_oid: column.type_oid, styled }
     }
 
     /// A row that was read is called the same in every session.

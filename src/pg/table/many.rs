@@ -16,7 +16,7 @@ use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 
 /// What a key stands for.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub enum FoundRow {
     Nothing,
     One(Box<Contact>),
     /// The column bound as id is not unique.
@@ -38,17 +38,17 @@ type Shape = (FieldSet, bool, FieldSet, StatusWrite);
 
 impl Binding {
     /// The rows of these keys, in their order.
-    pub fn read_many(&self, workspace: Uuid, ids: &[&str]) -> Vec<Found> {
+    pub fn read_many(&self, workspace: Uuid, ids: &[&str]) -> Vec<FoundRow> {
         let args = [texts_arg(ids), arg(row::pg(workspace))];
-        let mut found = vec![Found::Nothing; ids.len()];
+        let mut found = vec![FoundRow::Nothing; ids.len()];
         let plans = self.plans();
         for row in plans.read_many.query(View::Caller, &args) {
             let (position, row) = numbered(row);
             let place = &mut found[position];
             *place = match place {
-                Found::Nothing => Found::One(Box::new(plans.key.respell(contact(row)))),
-                Found::One(_) => Found::Several(2),
-                Found::Several(count) => Found::Several(*count + 1),
+                FoundRow::Nothing => FoundRow::One(Box::new(plans.key.respell(contact(row)))),
+                FoundRow::One(_) => FoundRow::Several(2),
+                FoundRow::Several(count) => FoundRow::Several(*count + 1),
             };
         }
         found
@@ -79,7 +79,7 @@ impl Binding {
             let keys: Vec<&str> = portion.iter().map(|id| id.as_str()).collect();
             let found = self.read_many(workspace, &keys);
             for (id, found) in portion.iter_mut().zip(found) {
-                if let Found::One(contact) = found {
+                if let FoundRow::One(contact) = found {
                     **id = contact.id;
                 }
             }

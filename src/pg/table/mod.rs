@@ -33,7 +33,7 @@ pub use catalog::{
     unfit_relation,
 };
 pub use column_fit::unfit_kind;
-pub use many::{Change, Found};
+pub use many::{Change, FoundRow};
 pub use rls::{barred_message, note};
 pub use saving::{Saved, declined, rejected};
 pub use status_columns::{NAMES as STATUS_COLUMNS, StatusWrite};
@@ -41,11 +41,11 @@ pub use trust::{deferrable_trigger, foreign_trigger, has_temporary_schema};
 pub use value_fit::{Fitted, Rejection};
 
 use crate::pg::sys::authorship;
-use crate::pg::sys::raise::{self, Refusal, refuse};
+use crate::pg::sys::raise::{self, PgError, refuse};
 use crate::pg::sys::spi::{Arg, Row, Statement, View, arg};
 use crate::pg::sys::{relation, row};
 use crate::pg::table::own_writes::Writing;
-use keys::Key;
+use keys::ContactKey;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::{Field, FieldMap, FieldSet};
 use leadlex_domain::sqlstate;
@@ -91,7 +91,7 @@ struct Plans {
     seen: Statement,
     /// See `rls`.
     locks: Statement,
-    key: Key,
+    key: ContactKey,
     key_type_name: String,
     fields: Vec<(Field, Column)>,
     /// No column of theirs has a length, a check or an equality of its own.
@@ -242,7 +242,7 @@ impl Binding {
             read_many: Statement::owned(format!("SELECT n.position, {list} {of_many}")),
             seen: Statement::owned(format!("SELECT n.position, {id_text} {of_many}")),
             locks: rls::statement(self.name(), &id.type_name, &condition_of_many),
-            key: Key::of(id),
+            key: ContactKey::of(id),
             key_type_name: id.type_name.clone(),
             takes_anything: fields.iter().all(|(_, column)| value_fit::takes_anything(column)),
             guarded: OnceCell::new(),
@@ -330,7 +330,7 @@ impl Binding {
     }
 
     fn not_unique(&self, rows: usize, id: &str) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::CARDINALITY_VIOLATION,
             message: format!("{rows} rows of {} have the key {id}", self.name()),
             detail: None,

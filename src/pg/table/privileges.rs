@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::table::{Binding, quoted, status_columns};
 use leadlex_domain::fields::{Field, FieldSet};
 use leadlex_domain::sqlstate;
@@ -45,7 +45,7 @@ impl Binding {
         if !hidden.is_empty() {
             let hidden: Vec<String> = hidden.iter().map(|ours| quoted(&self.columns[*ours])).collect();
             let all: Vec<String> = self.read_columns().map(|ours| quoted(&self.columns[ours])).collect();
-            refuse(Refusal {
+            refuse(PgError {
                 sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
                 message: format!("permission denied to read {} of {}", hidden.join(", "), self.name()),
                 detail: Some("A call reads all bound columns. No provider was asked.".into()),
@@ -74,7 +74,7 @@ impl Binding {
         if !refused.is_empty() {
             let columns: Vec<String> = refused.iter().map(|field| quoted(&self.columns[*field])).collect();
             let columns = columns.join(", ");
-            refuse(Refusal {
+            refuse(PgError {
                 sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
                 message: format!("permission denied to update {columns} of {}", self.name()),
                 detail: Some("No provider was asked.".into()),

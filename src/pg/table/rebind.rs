@@ -8,7 +8,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 use serde_json::{Map, Value};
 
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::table::catalog::Column;
 use crate::pg::table::{Binding, literal, names};
 
@@ -38,7 +38,7 @@ impl Binding {
 
     /// Raises 42P01: there is no table of the bound name.
     pub fn gone(&self) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::UNDEFINED_TABLE,
             message: format!("the bound table {} does not exist", self.name()),
             detail: None,
@@ -52,7 +52,7 @@ impl Binding {
 
     /// Raises 42809: what has the bound name cannot be enriched. `what` says why.
     pub fn no_table(&self, what: &str) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!("{} is {what}", self.name()),
             detail: Some("It has taken the name of the table that was bound. No provider was asked.".into()),
@@ -62,7 +62,7 @@ impl Binding {
 
     /// Raises 42703: the column `theirs`, bound as `ours`, does not exist.
     pub fn column_gone(&self, ours: &str, theirs: &str, present: &[Column]) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::UNDEFINED_COLUMN,
             message: format!("column \"{theirs}\" of {}, bound as {ours}, does not exist", self.name()),
             detail: Some(
@@ -75,7 +75,7 @@ impl Binding {
 
     /// Raises 42804: the column `theirs` cannot be `ours` any more. `why` says why.
     pub fn column_unfit(&self, ours: &str, theirs: &str, why: &str, present: &[Column]) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::DATATYPE_MISMATCH,
             message: format!(
                 "column \"{theirs}\" of {}, bound as {ours}, cannot be {ours} any more: {why}",
@@ -88,7 +88,7 @@ impl Binding {
 
     /// Raises 42809: a rule takes the place of updates.
     pub fn rule_instead(&self, rule: &str) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::WRONG_OBJECT_TYPE,
             message: format!("rule \"{rule}\" of {} takes the place of its updates", self.name()),
             detail: Some("It was made after leadlex.bind_contacts. No provider was asked.".into()),

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::spi::{Arg, Caught};
 use crate::pg::sys::spi::{Statement, View, arg, texts_arg};
 use crate::pg::table::partitions::Partitions;
@@ -163,7 +163,7 @@ impl Binding {
 
     /// Raises 42501 about the contact `id`, with this detail.
     pub fn row_update_denied(&self, id: &str, detail: &str) -> ! {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::INSUFFICIENT_PRIVILEGE,
             message: barred_message(id),
             detail: Some(detail.into()),

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::pg::installation::{self, Found};
+use crate::pg::installation::{self, Installed};
 use crate::pg::provider::budget_events;
 use crate::pg::shared::events::{self, About, Waiting};
 use crate::pg::store;
 use crate::pg::store::cache;
 use crate::pg::sys::clock;
-use crate::pg::worker::session::{Failed, attempt};
+use crate::pg::worker::session::{TransactionFailure, attempt};
 use leadlex_domain::event::{self, Kind};
 
 /// What is made of one that waits.
@@ -23,14 +23,14 @@ enum Made {
 }
 
 /// Tells what is due. What fails stays where it is.
-pub fn write(database: u32) -> Result<(), Failed> {
+pub fn write(database: u32) -> Result<(), TransactionFailure> {
     let due = events::due(database, clock::now_us());
     if due.is_empty() {
         return Ok(());
     }
     let all = due.clone();
     let made: Vec<Made> = attempt(|| {
-        let Found::This(installation) = installation::find() else {
+        let Installed::This(installation) = installation::find() else {
             return due.into_iter().map(Made::Dropped).collect();
         };
         let made = together(due).into_iter().flat_map(|some| tell(some, installation.catalog)).collect();

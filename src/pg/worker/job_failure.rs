@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use crate::pg::store::cache::Revisions;
-use crate::pg::store::job_state::{self, State};
+use crate::pg::store::job_state::{self, JobState};
 use crate::pg::store::jobs::{self, Set, Ticket};
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::job_next::{dead, jitter, state};
-use crate::pg::worker::session::Failed;
+use crate::pg::worker::session::TransactionFailure;
 use leadlex_domain::job::{self, JobOutcome};
 
 /// The transaction of the attempt has failed as a whole.
-pub fn record(tickets: &[Ticket], failure: &Failed, leaving: bool) {
+pub fn record(tickets: &[Ticket], failure: &TransactionFailure, leaving: bool) {
     let sets = jobs::lock(tickets);
     for set in &sets {
         job_state::split(set, &after_failure(set, failure, leaving, sets.len() > 1));
@@ -22,10 +22,15 @@ pub fn record(tickets: &[Ticket], failure: &Failed, leaving: bool) {
 
 /// `in_company`: others were run with it. Any error can be that of one contact, whatever its SQLSTATE: a trigger of the table
 /// raises what it likes. Which one is found by trying each set alone, and then a half of it at a time.
-fn after_failure(set: &Set, failure: &Failed, leaving: bool, in_company: bool) -> Vec<(State, Vec<usize>)> {
+fn after_failure(
+    set: &Set,
+    failure: &TransactionFailure,
+    leaving: bool,
+    in_company: bool,
+) -> Vec<(JobState, Vec<usize>)> {
     let attempts = set.ticket.attempts;
     let error = format!("{}: {}", failure.sqlstate, failure.message);
-    let again = |after, error| State {
+    let again = |after, error| JobState {
         name: "queued",
         outcome: None,
         attempts: attempts - 1,
@@ -70,7 +75,7 @@ pub fn halve(ticket: Ticket, why: &str) {
     let attempts = ticket.attempts.saturating_sub(1);
     let error = Some(format!("57P01: {why}"));
     let progress = jobs::Progress::default();
-    let state = State {
+    let state = JobState {
         name: "queued",
         outcome: None,
         attempts,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::pg::store::cache::Revisions;
-use crate::pg::store::job_state::State;
+use crate::pg::store::job_state::JobState;
 use crate::pg::store::jobs;
 use leadlex_domain::batch::Status;
 use leadlex_domain::failed_provider::FailedProvider;
@@ -20,9 +20,9 @@ pub fn jitter() -> f64 {
 }
 
 /// It is given up after so many attempts.
-pub fn dead(attempts: u32, error: String) -> State {
+pub fn dead(attempts: u32, error: String) -> JobState {
     let progress = jobs::Progress::default();
-    State {
+    JobState {
         name: "dead",
         outcome: None,
         attempts,
@@ -42,9 +42,9 @@ pub fn state(
     (fate, known): (&JobOutcome, &[FailedProvider]),
     revisions: &Revisions,
     (now, jitter): (i64, f64),
-) -> State {
+) -> JobState {
     let progress = jobs::Progress::default();
-    let queued = |attempts, after, error| State {
+    let queued = |attempts, after, error| JobState {
         name: "queued",
         outcome: None,
         attempts,
@@ -55,7 +55,7 @@ pub fn state(
         failed: None,
     };
     match fate {
-        JobOutcome::Done(outcome) => State {
+        JobOutcome::Done(outcome) => JobState {
             name: "done",
             outcome: Some(outcome),
             attempts,
@@ -67,7 +67,16 @@ pub fn state(
         },
         JobOutcome::NoMatch(why) => {
             let (outcome, error) = (Some(Status::NoMatch.name()), Some(why.clone()));
-            State { name: "done", outcome, attempts, after: None, error, progress, anew: false, failed: None }
+            JobState {
+                name: "done",
+                outcome,
+                attempts,
+                after: None,
+                error,
+                progress,
+                anew: false,
+                failed: None,
+            }
         }
         JobOutcome::Pending { after, charged, failed, error } => {
             let progress = jobs::Progress { admitted: true, charged: *charged };
@@ -75,9 +84,9 @@ pub fn state(
             let failed = (failed != *known).then_some(failed);
             let pending = queued(attempts - 1, policy.turn(*after, jitter), Some(error.clone()));
             let outcome = charged.then(|| Status::Enriched.name());
-            State { progress, failed, outcome, ..pending }
+            JobState { progress, failed, outcome, ..pending }
         }
-        JobOutcome::Anew => State { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
+        JobOutcome::Anew => JobState { anew: true, ..queued(attempts - 1, Duration::ZERO, None) },
         JobOutcome::Again { after, error } => queued(attempts - 1, *after, error.clone()),
         JobOutcome::Waits { retry_after, error } => {
             queued(attempts - 1, policy.wait(*retry_after), Some(error.clone()))
@@ -95,7 +104,7 @@ pub fn state(
             let all = FailedProvider::after_attempt(known, failed, |name| revisions.of(name));
             let all = (all != *known).then_some(all);
             let after = policy.backoff(attempts, *retry_after, jitter);
-            State { failed: all, ..queued(attempts, after, Some(error.clone())) }
+            JobState { failed: all, ..queued(attempts, after, Some(error.clone())) }
         }
         JobOutcome::Dead { error } => dead(attempts, error.clone()),
     }

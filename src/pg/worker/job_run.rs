@@ -22,15 +22,15 @@ use crate::pg::call::enqueue;
 use crate::pg::call::identity;
 use crate::pg::call::{refilling, target};
 use crate::pg::shared::job_queues;
-use crate::pg::shared::job_queues::Key;
+use crate::pg::shared::job_queues::QueueKey;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::progress::Progress;
 use crate::pg::store::cache::Revisions;
-use crate::pg::store::job_state::{self, State};
+use crate::pg::store::job_state::{self, JobState};
 use crate::pg::store::jobs::{self, Authority, Job, Set, Ticket};
 use crate::pg::store::jobs_waiting;
 use crate::pg::sys::clock::now_us;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::settings;
 use crate::pg::table::{self, Binding};
 use crate::pg::worker::limit::Limit;
@@ -52,7 +52,7 @@ const UNTIL_ENABLED: Duration = Duration::from_secs(10);
 
 /// Runs the sets that these tickets are for, together. When nothing more of their workspace should be taken before some
 /// time (epoch microseconds), that.
-pub fn run(key: Key, tickets: &[Ticket]) -> Option<i64> {
+pub fn run(key: QueueKey, tickets: &[Ticket]) -> Option<i64> {
     let contacts: u64 = tickets.iter().map(|ticket| ticket.contacts).sum();
     let text =
         CString::new(format!("leadlex_enrich: enriching {contacts} queued contacts")).unwrap_or_default();
@@ -193,7 +193,7 @@ fn closed(policy: &Policy, fates: &[JobOutcome]) -> Option<Duration> {
 }
 
 /// Those that go back to the queue are there once.
-fn fold(sets: &[Set], states: &[State]) {
+fn fold(sets: &[Set], states: &[JobState]) {
     let contacts = sets.iter().flat_map(|set| &set.contact_ids).zip(states);
     let again: Vec<&String> =
         contacts.filter(|(_, state)| state.name == "queued" && !state.anew).map(|(id, _)| id).collect();
@@ -228,8 +228,8 @@ fn fields(set: &Set) -> FieldSet {
 }
 
 /// What becomes of the contacts of these sets, in their order. Most sets stay whole: those by one statement for each state.
-fn settle(sets: Vec<Set>, states: Vec<State>) {
-    let mut whole: HashMap<State, Vec<Ticket>> = HashMap::new();
+fn settle(sets: Vec<Set>, states: Vec<JobState>) {
+    let mut whole: HashMap<JobState, Vec<Ticket>> = HashMap::new();
     let mut states = states.into_iter();
     for set in &sets {
         let mut groups = grouped(states.by_ref().take(set.contact_ids.len()).collect());
@@ -281,7 +281,7 @@ unsafe fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
 
 fn relation(set: &Set) -> pg_sys::Oid {
     relation::relation_named(&set.schema, &set.table).unwrap_or_else(|| {
-        refuse(Refusal {
+        refuse(PgError {
             sqlstate: sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
             message: format!(
                 "the table {}.{} does not exist",
@@ -391,8 +391,8 @@ fn paid_by(
 }
 
 /// Positions by what becomes of them.
-fn grouped(states: Vec<State>) -> Vec<(State, Vec<usize>)> {
-    let mut groups: Vec<(State, Vec<usize>)> = Vec::new();
+fn grouped(states: Vec<JobState>) -> Vec<(JobState, Vec<usize>)> {
+    let mut groups: Vec<(JobState, Vec<usize>)> = Vec::new();
     let mut known = HashMap::new();
     for (position, state) in states.into_iter().enumerate() {
         let group = *known.entry(state.clone()).or_insert_with(|| {

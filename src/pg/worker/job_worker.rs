@@ -2,7 +2,7 @@
 //! here than the role has. It takes up to 500 contacts at a time, those that were queued one by one together,
 //! and leaves when nothing has come for half a second.
 
-use crate::pg::installation::{self, Found as Installed};
+use crate::pg::installation::{self, Installed};
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -12,18 +12,18 @@ use pgrx::pg_sys;
 use uuid::Uuid;
 
 use crate::pg::shared::job_queues;
-use crate::pg::shared::job_queues::{Exit, Key};
+use crate::pg::shared::job_queues::{Exit, QueueKey};
 use crate::pg::shared::lockouts;
 use crate::pg::shared::{layout, wait};
 use crate::pg::store::cache;
 use crate::pg::store::frozen;
-use crate::pg::store::job_state::{self, State};
+use crate::pg::store::job_state::{self, JobState};
 use crate::pg::store::jobs::{self, Ticket};
-use crate::pg::store::jobs_due::{self, Found, Position};
+use crate::pg::store::jobs_due::{self, DueJobs, Position};
 use crate::pg::sys::clock::now_us;
 use crate::pg::sys::settings;
 use crate::pg::worker::job_role::{self, StoredSettings};
-use crate::pg::worker::session::{Failed, attempt_as, forget_cancel, put_text};
+use crate::pg::worker::session::{TransactionFailure, attempt_as, forget_cancel, put_text};
 use crate::pg::worker::{job_failure, job_next, job_run, limit};
 
 /// A worker that has had nothing to do for so long leaves.
@@ -41,7 +41,7 @@ thread_local! {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn leadlex_job_worker_main(arg: pg_sys::Datum) {
-    let key = Key::from_datum(arg);
+    let key = QueueKey::from_datum(arg);
     // SAFETY: the usual beginning of a background worker. SIGTERM goes to `die`, as in a session: it ends whatever is
     // under way at once, and the transaction with it. SIGINT cancels.
     unsafe {
@@ -74,7 +74,7 @@ unsafe extern "C-unwind" fn on_exit(code: i32, arg: pg_sys::Datum) {
         (true, _) if limit::overran() => Exit::Overran,
         (true, _) => Exit::Broken,
     };
-    job_queues::leave(Key::from_datum(arg), exit);
+    job_queues::leave(QueueKey::from_datum(arg), exit);
 }
 
 /// The session is as the role has it (ALTER ROLE … SET), but for what would keep jobs from being run.
@@ -128,7 +128,7 @@ enum Turn {
 /// A workspace of which nothing is taken before this time: it has no credits left, or its rate limit is used up.
 type Closed = Vec<(Uuid, i64)>;
 
-fn work_until_idle(key: Key) {
+fn work_until_idle(key: QueueKey) {
     let begun = Instant::now();
     let (mut closed, mut position, mut lingered) = (Closed::new(), Position::default(), false);
     let mut stored = StoredSettings::default();
@@ -196,7 +196,7 @@ fn work_until_idle(key: Key) {
 }
 
 /// Forgets of which workspaces nothing is taken, where that is over.
-fn reopen(key: Key, closed: &mut Closed, position: &mut Position) {
+fn reopen(key: QueueKey, closed: &mut Closed, position: &mut Position) {
     let known = closed.len();
     closed.retain(|(_, until)| *until > now_us());
     let called = job_queues::mark(key, |q| {
@@ -213,7 +213,7 @@ fn reopen(key: Key, closed: &mut Closed, position: &mut Position) {
 }
 
 /// To be tried again; in leadlex.worker_status, and in the log once.
-fn fail(key: Key, failure: &Failed) {
+fn fail(key: QueueKey, failure: &TransactionFailure) {
     let known = job_queues::mark(key, |q| {
         let before = q.error;
         q.wanted = true;
@@ -236,7 +236,7 @@ fn own_name(role: u32) -> Option<String> {
 }
 
 /// Begins the next set, in a short transaction: whatever happens to this process, it is known to have been tried.
-fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
+fn look(key: QueueKey, closed: &Closed, position: &mut Position) -> Turn {
     if !matches!(installation::find(), Installed::This(_)) {
         return Turn::Nothing;
     }
@@ -250,8 +250,8 @@ fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
     job_queues::mark(key, |q| q.frozen = false);
     let closed: Vec<Uuid> = closed.iter().map(|(workspace, _)| *workspace).collect();
     let due = match jobs_due::due(&role, &closed, position) {
-        Found::Due(due) => due,
-        Found::Nothing(next) => return Turn::Idle(next),
+        DueJobs::Due(due) => due,
+        DueJobs::Nothing(next) => return Turn::Idle(next),
     };
     let policy = settings::job_policy();
     let interrupted = match due.interrupted && job_queues::take_overran(key) {
@@ -265,7 +265,7 @@ fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
         return Turn::GivenUp;
     }
     if due.interrupted && policy.gives_up(due.ticket.attempts) {
-        let state = State {
+        let state = JobState {
             name: "dead",
             outcome: None,
             attempts: due.ticket.attempts,
@@ -290,7 +290,7 @@ fn look(key: Key, closed: &Closed, position: &mut Position) -> Turn {
 }
 
 /// Waits for something to do, for a while.
-fn more_comes(key: Key) -> bool {
+fn more_comes(key: QueueKey) -> bool {
     let until = Instant::now() + LINGER;
     loop {
         // SAFETY: this process's own latch, reset before the look: what comes in between wakes the wait below.

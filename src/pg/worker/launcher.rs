@@ -206,7 +206,7 @@ fn start_job_workers() {
     }
 }
 
-fn start_job_worker(key: job_queues::Key) -> bool {
+fn start_job_worker(key: job_queues::QueueKey) -> bool {
     register(c"leadlex_enrich job worker", c"leadlex_job_worker_main", key.to_datum())
 }
 
@@ -276,7 +276,7 @@ fn register(name: &CStr, function: &CStr, argument: pg_sys::Datum) -> bool {
     }
 }
 
-struct Found {
+struct FoundDatabase {
     oid: u32,
     template: bool,
     /// Allows connections, and has not been left half dropped.
@@ -284,7 +284,7 @@ struct Found {
 }
 
 /// The databases of this cluster, as committed now.
-fn databases() -> Vec<Found> {
+fn databases() -> Vec<FoundDatabase> {
     let mut found = Vec::new();
     // SAFETY: a scan of a shared catalog in a transaction of its own, as autovacuum's launcher does it; the tuple's
     // fixed part is read while the scan holds it.
@@ -299,7 +299,7 @@ fn databases() -> Vec<Found> {
                 break;
             }
             let row = pgrx::pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            found.push(Found {
+            found.push(FoundDatabase {
                 oid: (*row).oid.to_u32(),
                 template: (*row).datistemplate,
                 connectable: (*row).datallowconn && (*row).datconnlimit != INVALID_DATABASE,

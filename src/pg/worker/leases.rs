@@ -1,7 +1,7 @@
 //! Rate use into the books, and leases of it out of them.
 
 use crate::pg::installation;
-use crate::pg::installation::Found;
+use crate::pg::installation::Installed;
 use crate::pg::limits::accounts;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::AccountKey;
@@ -13,7 +13,7 @@ use leadlex_domain::rate::Record;
 
 /// The worker leaves: closes the leases that nobody is using. Those in use stay open until the next round.
 pub fn leave(database: u32) {
-    if !matches!(installation::find(), Found::This(_)) {
+    if !matches!(installation::find(), Installed::This(_)) {
         return;
     }
     let recorded = record(Close::Unused);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::pg::sys::settings;
-use crate::pg::worker::session::Failed;
+use crate::pg::worker::session::TransactionFailure;
 
 /// From the cancel to the end of a process that goes on.
 const GRACE: Duration = Duration::from_secs(5);
@@ -99,11 +99,11 @@ impl Limit {
     }
 
     /// Says which limit it was, where the run has failed because of it.
-    pub fn explain(self, failure: Failed) -> Failed {
+    pub fn explain(self, failure: TransactionFailure) -> TransactionFailure {
         if failure.sqlstate != sqlstate::QUERY_CANCELED || self.begun.elapsed() < self.length {
             return failure;
         }
         let seconds = self.length.as_secs_f64();
-        Failed { message: format!("not done within {} ({seconds} s)", self.name), ..failure }
+        TransactionFailure { message: format!("not done within {} ({seconds} s)", self.name), ..failure }
     }
 }

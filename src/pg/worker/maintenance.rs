@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::{pg_guard, pg_sys};
 
-use crate::pg::installation::Found;
+use crate::pg::installation::Installed;
 use crate::pg::shared::layout;
 use crate::pg::shared::lockouts;
 use crate::pg::shared::turns;
@@ -22,7 +22,9 @@ use crate::pg::shared::{events, receipts, wait};
 use crate::pg::store::cache;
 use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::{jobs_waiting, ledger, usage};
-use crate::pg::worker::session::{Failed, attempt, commit_and_begin, forget_cancel, mark, put_text};
+use crate::pg::worker::session::{
+    TransactionFailure, attempt, commit_and_begin, forget_cancel, mark, put_text,
+};
 use crate::pg::worker::{
     allotment_writer, event_writer, leases, receipt_writer, refusal_writer, spend_writer, sweep, tally_writer,
 };
@@ -111,7 +113,7 @@ fn end_of_turn(begun: Instant) -> Option<Instant> {
 
 /// Whether something failed because the extension has just been dropped: nobody needs to hear of it.
 fn is_dropped() -> bool {
-    attempt(installation::find).is_ok_and(|found| matches!(found, Found::Nothing))
+    attempt(installation::find).is_ok_and(|found| matches!(found, Installed::Nothing))
 }
 
 /// `false`: there is nothing to do in this database, and will not be before somebody calls.
@@ -248,7 +250,7 @@ const BRIEF_S: i64 = 30;
 /// To be tried again. What fails again and again is in leadlex.worker_status, and in the log once; that a table is locked only when
 /// it still is at the next attempt: who drops the extension waits for the calls that are under way, and has some of our tables by
 /// then.
-fn fail(database: u32, failure: &Failed) {
+fn fail(database: u32, failure: &TransactionFailure) {
     let is_lock = failure.sqlstate == sqlstate::LOCK_NOT_AVAILABLE;
     let mut tells = false;
     mark(database, |d| {
@@ -279,7 +281,7 @@ struct PutOff {
 impl PutOff {
     const LONGEST: Duration = Duration::from_secs(10);
 
-    fn unless_long(&mut self, done: Result<(), Failed>) -> Result<(), Failed> {
+    fn unless_long(&mut self, done: Result<(), TransactionFailure>) -> Result<(), TransactionFailure> {
         match done {
             Err(failure) if failure.sqlstate == sqlstate::LOCK_NOT_AVAILABLE => {
                 let since = *self.since.get_or_insert_with(Instant::now);
@@ -296,7 +298,7 @@ impl PutOff {
 
 /// Writes receipts as they come, until somebody calls for other work (`true`), nothing has happened for a while, or
 /// others wait for the place of this worker, which began at `begun`.
-fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, Failed> {
+fn receipts_until_called(database: u32, begun: Instant) -> Result<bool, TransactionFailure> {
     let mut idle_until = Instant::now() + LINGER;
     let mut schedule = tally_writer::Schedule::new();
     let mut spend = spend_writer::Schedule::new();
@@ -366,9 +368,9 @@ enum Round {
 
 fn round(database: u32, closing: bool) -> Round {
     match installation::find() {
-        Found::This(_) => {}
-        Found::Nothing => return Round::NotInstalled,
-        Found::Version(version) => return Round::OtherVersion(left_alone(database, &version)),
+        Installed::This(_) => {}
+        Installed::Nothing => return Round::NotInstalled,
+        Installed::Version(version) => return Round::OtherVersion(left_alone(database, &version)),
     }
     // When room is wanted, every lease that nobody is using now goes; else those that have not been used for a while.
     let room_wanted = layout::with_header(|h| {

@@ -1,7 +1,7 @@
 //! Accounts of an extension that has been dropped: no call will use them, and no worker can write their books.
 
 use crate::pg::installation;
-use crate::pg::installation::Found;
+use crate::pg::installation::Installed;
 use crate::pg::shared::layout;
 use crate::pg::shared::layout::Phase;
 use crate::pg::shared::lockouts;
@@ -16,7 +16,7 @@ static THERE: Statement = Statement::new(
 /// Forgets those of this database.
 pub fn forget(database: u32) {
     let present = match installation::find() {
-        Found::This(installation) => installation.catalog,
+        Installed::This(installation) => installation.catalog,
         _ => 0,
     };
     // Looked for first: an account that no transaction is using belongs to one that has ended, so whatever that has

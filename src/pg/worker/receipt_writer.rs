@@ -5,7 +5,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use crate::pg::installation::Found;
+use crate::pg::installation::Installed;
 use crate::pg::provider::shared_values;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Close, Record};
@@ -18,7 +18,7 @@ use crate::pg::store::shared_values::Crowded;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
 use crate::pg::worker::refusal_writer;
-use crate::pg::worker::session::{Failed, attempt};
+use crate::pg::worker::session::{TransactionFailure, attempt};
 use crate::pg::worker::spend_writer;
 use crate::pg::worker::sweep::HOLDS_EVERY_S;
 use leadlex_domain::event;
@@ -38,7 +38,7 @@ const PAUSE_US: i64 = 500_000;
 
 /// Writes what waits, refusals first; how many. Somebody may have changed what is written of a question, in a transaction that
 /// stays open: an answer to it waits alone, and counts where it is. What fails otherwise stays where it is.
-pub fn write(database: u32) -> Result<u64, Failed> {
+pub fn write(database: u32) -> Result<u64, TransactionFailure> {
     let mut written = 0;
     loop {
         written += refusal_writer::write(database)?;
@@ -57,7 +57,7 @@ pub fn write(database: u32) -> Result<u64, Failed> {
     Ok(written + done.count)
 }
 
-fn write_taken(taken: Vec<Taken>) -> Result<u64, Failed> {
+fn write_taken(taken: Vec<Taken>) -> Result<u64, TransactionFailure> {
     let done = match write_batch(PATIENCE, &taken) {
         Ok(done) => {
             receipts::with(|arena| arena.done(&taken));
@@ -76,7 +76,7 @@ fn write_taken(taken: Vec<Taken>) -> Result<u64, Failed> {
 }
 
 /// Writes those that no open transaction holds up, and puts off the others. Where a table is locked, nothing is written.
-fn write_free(taken: Vec<Taken>) -> Result<Done, Failed> {
+fn write_free(taken: Vec<Taken>) -> Result<Done, TransactionFailure> {
     let held = match attempt(|| held_among(&taken)) {
         Ok(held) => held,
         Err(failure) => {
@@ -93,7 +93,7 @@ fn write_free(taken: Vec<Taken>) -> Result<Done, Failed> {
 /// Places of those that an open transaction holds up.
 fn held_among(taken: &[Taken]) -> HashSet<usize> {
     settings::set_local(c"lock_timeout", PATIENCE);
-    let Found::This(_) = installation::find() else { return HashSet::new() };
+    let Installed::This(_) = installation::find() else { return HashSet::new() };
     store::receipts::require_free();
     let read =
         |(at, entry): (usize, &Taken)| Some((at, (entry.key.question, Filed::from_bytes(&entry.payload)?)));
@@ -103,7 +103,7 @@ fn held_among(taken: &[Taken]) -> HashSet<usize> {
 
 /// Values that have turned out to be many people's, by themselves: an administrator may be deciding about one of them in a
 /// transaction that stays open. Then they are found again when they come up next.
-fn list(crowded: &[Crowded]) -> Result<(), Failed> {
+fn list(crowded: &[Crowded]) -> Result<(), TransactionFailure> {
     if crowded.is_empty() {
         return Ok(());
     }
@@ -144,7 +144,7 @@ impl Done {
 }
 
 /// What belongs to an extension that was dropped, or that is not committed, is nobody's.
-fn write_batch(patience: &str, taken: &[Taken]) -> Result<Done, Failed> {
+fn write_batch(patience: &str, taken: &[Taken]) -> Result<Done, TransactionFailure> {
     attempt(|| {
         settings::set_local(c"lock_timeout", patience);
         file(taken)
@@ -152,7 +152,7 @@ fn write_batch(patience: &str, taken: &[Taken]) -> Result<Done, Failed> {
 }
 
 fn file(taken: &[Taken]) -> Done {
-    let Found::This(installation) = installation::find() else { return Done::default() };
+    let Installed::This(installation) = installation::find() else { return Done::default() };
     let ours = |entry: &&Taken| entry.key.catalog == installation.catalog;
     let read = |entry: &Taken| Some((entry.key.question, Filed::from_bytes(&entry.payload)?));
     let filed: Vec<(Hash, Filed)> = taken.iter().filter(ours).filter_map(read).collect();
@@ -171,7 +171,7 @@ fn file(taken: &[Taken]) -> Done {
 }
 
 /// Some of them cannot be stored, or are held up: the others are not to suffer.
-fn in_parts(taken: Vec<Taken>) -> Result<Done, Failed> {
+fn in_parts(taken: Vec<Taken>) -> Result<Done, TransactionFailure> {
     let until = Instant::now() + IN_PARTS;
     let mut written = Done::default();
     let mut parts = vec![taken];

@@ -5,13 +5,13 @@ use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use crate::pg::installation;
-use crate::pg::installation::Found;
+use crate::pg::installation::Installed;
 use crate::pg::shared::receipts;
 use crate::pg::shared::receipts::Taken;
 use crate::pg::store::suppressions;
 use crate::pg::sys::clock;
 use crate::pg::sys::settings;
-use crate::pg::worker::session::{Failed, attempt};
+use crate::pg::worker::session::{TransactionFailure, attempt};
 use leadlex_domain::receipt::Filed;
 
 /// Refusals written by one transaction.
@@ -30,7 +30,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Writes the refusals that wait, and whose pause is over; how many. Somebody may be putting one of these people on the
 /// list, or taking them off it, in a transaction that stays open: such a refusal waits alone, and counts where it is.
-pub fn write(database: u32) -> Result<u64, Failed> {
+pub fn write(database: u32) -> Result<u64, TransactionFailure> {
     let taken = receipts::with(|arena| arena.take_refusals(database, BATCH, clock::now_us()));
     if taken.is_empty() {
         return Ok(0);
@@ -50,7 +50,7 @@ pub fn write(database: u32) -> Result<u64, Failed> {
 
 /// The same before the worker leaves a server that shuts down, which forgets what is not written: what is held up is tried
 /// until those who hold it have gone, or for half a second.
-pub fn write_last(database: u32) -> Result<u64, Failed> {
+pub fn write_last(database: u32) -> Result<u64, TransactionFailure> {
     let until = Instant::now() + LAST_TRIES;
     let mut written = 0;
     loop {
@@ -63,7 +63,7 @@ pub fn write_last(database: u32) -> Result<u64, Failed> {
     }
 }
 
-fn file_within(patience: &str, taken: &[Taken]) -> Result<u64, Failed> {
+fn file_within(patience: &str, taken: &[Taken]) -> Result<u64, TransactionFailure> {
     attempt(|| {
         settings::set_local(LOCK_TIMEOUT, patience);
         file(taken)
@@ -74,7 +74,7 @@ const LOCK_TIMEOUT: &CStr = c"lock_timeout";
 
 /// What belongs to an extension that was dropped, or that is not committed, is nobody's.
 fn file(taken: &[Taken]) -> u64 {
-    let Found::This(installation) = installation::find() else { return 0 };
+    let Installed::This(installation) = installation::find() else { return 0 };
     let ours = |entry: &&Taken| entry.key.catalog == installation.catalog;
     let refusals = taken.iter().filter(ours).filter_map(|entry| Filed::from_bytes(&entry.payload));
     let mut count = 0;
@@ -88,7 +88,7 @@ fn file(taken: &[Taken]) -> u64 {
 }
 
 /// The others are not to wait for one that is held up, nor for one that cannot be stored.
-fn one_by_one(taken: Vec<Taken>) -> Result<u64, Failed> {
+fn one_by_one(taken: Vec<Taken>) -> Result<u64, TransactionFailure> {
     let until = Instant::now() + ONE_BY_ONE;
     let (mut written, mut done) = (0, false);
     let mut rest = taken.into_iter();

@@ -35,14 +35,14 @@ pub fn forget_cancel() {
 }
 
 /// Why a transaction of the worker's failed.
-pub struct Failed {
+pub struct TransactionFailure {
     pub message: String,
     pub sqlstate: String,
     /// Because of what was to be written (SQLSTATE class 22 or 23): to try again is no use.
     pub by_data: bool,
 }
 
-impl Failed {
+impl TransactionFailure {
     /// Others hold a row or the table.
     pub fn is_held_up(&self) -> bool {
         let codes =
@@ -52,12 +52,12 @@ impl Failed {
 }
 
 /// Runs `work` in a transaction of its own. An error is rolled back and given as text.
-pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Failed> {
+pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, TransactionFailure> {
     attempt_as(c"leadlex_enrich: recording rate use and receipts, settling the ledger", work)
 }
 
 /// The same; `doing` is what pg_stat_activity shows.
-pub fn attempt_as<R>(doing: &CStr, work: impl FnOnce() -> R) -> Result<R, Failed> {
+pub fn attempt_as<R>(doing: &CStr, work: impl FnOnce() -> R) -> Result<R, TransactionFailure> {
     forget_cancel();
     // SAFETY: the worker is in no transaction here; on an error the abort releases whatever was held.
     unsafe {
@@ -95,7 +95,7 @@ pub fn attempt_as<R>(doing: &CStr, work: impl FnOnce() -> R) -> Result<R, Failed
         };
         let by_data = matches!(state.to_bytes(), [b'2', b'2' | b'3', ..]);
         let sqlstate = state.to_string_lossy().into_owned();
-        let failure = Failed { message: report.message().to_owned(), sqlstate, by_data };
+        let failure = TransactionFailure { message: report.message().to_owned(), sqlstate, by_data };
         // SAFETY: as after any error at the top of a process: nothing holds interrupts back there.
         unsafe {
             pg_sys::AbortCurrentTransaction();

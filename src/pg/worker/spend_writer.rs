@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::pg::installation;
-use crate::pg::installation::Found;
+use crate::pg::installation::Installed;
 use crate::pg::provider::budget_events;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Close, Record};
@@ -14,7 +14,7 @@ use crate::pg::store::queue_pause::Pause;
 use crate::pg::store::spend;
 use crate::pg::store::unknown_spend;
 use crate::pg::sys::{clock, database};
-use crate::pg::worker::session::{Failed, attempt_as};
+use crate::pg::worker::session::{TransactionFailure, attempt_as};
 
 /// It is written this often at most, unless a call waits.
 const EVERY: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ impl Schedule {
     }
 
     /// Writes it if it is time.
-    pub fn keep(&mut self, database: u32) -> Result<(), Failed> {
+    pub fn keep(&mut self, database: u32) -> Result<(), TransactionFailure> {
         let every = if budgets::changes() == self.seen { LEASES_EVERY } else { EVERY };
         let is_new = self.last.is_none() || budgets::changes() != self.seen;
         if !(is_new || self.open) || self.last.is_some_and(|last| last.elapsed() < every) {
@@ -57,7 +57,7 @@ impl Schedule {
 
 /// What is not in the books. What a crash has left unknown is booked first, but in a clone only where a call has caused
 /// something to be written.
-pub fn write(database: u32, close: Close) -> Result<(), Failed> {
+pub fn write(database: u32, close: Close) -> Result<(), TransactionFailure> {
     let written = attempt_as(c"leadlex_enrich: recording spend", || {
         let record = write_with(database, close);
         budget_events::look(clock::now());
@@ -70,7 +70,7 @@ pub fn write(database: u32, close: Close) -> Result<(), Failed> {
 
 /// The same as part of a transaction, after whose commit [`is_durable`] is to be told.
 pub fn write_with(database: u32, close: Close) -> Record {
-    let Found::This(installation) = installation::find() else { return Record::default() };
+    let Installed::This(installation) = installation::find() else { return Record::default() };
     budgets::forget(database, Some(installation.catalog));
     let record = budgets::record((database, installation.catalog), close);
     let may_write = !record.is_empty() || cache::paused() != Some(Pause::Clone);

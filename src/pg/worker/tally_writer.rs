@@ -4,9 +4,9 @@ use crate::pg::installation;
 use crate::pg::shared::provider_slots;
 use std::time::{Duration, Instant};
 
-use crate::pg::installation::Found;
+use crate::pg::installation::Installed;
 use crate::pg::store;
-use crate::pg::worker::session::{Failed, attempt};
+use crate::pg::worker::session::{TransactionFailure, attempt};
 
 /// They are written this often at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ impl Schedule {
     }
 
     /// Writes them if it is time.
-    pub fn keep(&mut self, database: u32) -> Result<(), Failed> {
+    pub fn keep(&mut self, database: u32) -> Result<(), TransactionFailure> {
         if self.0.is_some_and(|last| last.elapsed() < EVERY) {
             return Ok(());
         }
@@ -31,12 +31,12 @@ impl Schedule {
 }
 
 /// What is not in the books.
-pub fn write(database: u32) -> Result<(), Failed> {
+pub fn write(database: u32) -> Result<(), TransactionFailure> {
     if !provider_slots::is_ahead(database) {
         return Ok(());
     }
     let written = attempt(|| {
-        let Found::This(installation) = installation::find() else { return Vec::new() };
+        let Installed::This(installation) = installation::find() else { return Vec::new() };
         provider_slots::forget(database, Some(installation.catalog));
         let tallies = provider_slots::unrecorded(database, installation.catalog);
         store::tallies::record(&tallies);

@@ -8,7 +8,7 @@ use crate::provider::{Fault, FaultKind};
 const STOPPED: &str = "No credit was charged. An administrator has stopped all requests (leadlex.stop) and starts them again with leadlex.resume(). What was answered before is still used.";
 
 /// Of several answers that come later, the one that can be asked for first.
-fn soonest((_, fault): &(&str, &Fault)) -> u64 {
+fn answer_after_s((_, fault): &(&str, &Fault)) -> u64 {
     fault.retry_after_s.unwrap_or(u64::MAX)
 }
 
@@ -88,7 +88,7 @@ impl Failure {
             true => over,
             false => awaited,
         };
-        match pending.iter().copied().min_by_key(soonest) {
+        match pending.iter().copied().min_by_key(answer_after_s) {
             Some((_, fault)) => {
                 failure.pending(&pending.iter().map(|(name, _)| *name).collect::<Vec<_>>(), fault)
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why a provider did not give a usable answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
     /// No complete answer within the time allowed.
     Timeout,

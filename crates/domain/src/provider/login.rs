@@ -7,7 +7,7 @@ use super::node::{Checked, Node};
 use super::parse_request::parse_request;
 use super::pointer::Pointer;
 use super::request::RequestTemplate;
-use super::taken::{Found, Names, Take, Taken};
+use super::taken::{FoundValues, Names, Take, Taken};
 use super::values::Values;
 use super::{reading, response, template, words};
 use crate::person::Person;
@@ -136,14 +136,16 @@ impl Login {
         let body = Document::of(answer);
         let success = (200..=299).contains(&answer.status);
         let taken = match self.take.of(answer, &body) {
-            Found::All(taken) if success => taken,
-            Found::Unfit(name) if success => {
+            FoundValues::All(taken) if success => taken,
+            FoundValues::Unfit(name) if success => {
                 let message = format!("login: {}", words::unfit_for_a_header(name));
                 return Err(Fault::new(FaultKind::Unrecognised, message));
             }
             found => {
                 let mut fault = fault(answer, &body, now);
-                if let (Found::Lacks(name), true, FaultKind::BadCredentials) = (found, success, fault.kind) {
+                if let (FoundValues::Lacks(name), true, FaultKind::BadCredentials) =
+                    (found, success, fault.kind)
+                {
                     fault.message = format!(
                         "login: the provider answered with status {}, and without the value that login.take calls {name}",
                         answer.status

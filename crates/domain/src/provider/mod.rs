@@ -97,7 +97,7 @@ pub use inquiry::{Inquiry, MAX_TICKET_BYTES, Next, Progress};
 pub use login::{Login, LoginValues, failure_from_bytes, failure_to_bytes};
 pub use merge::merge_preset;
 pub use node::ConfigError;
-pub use reach::{Later, Reach};
+pub use reach::{LaterRequests, Reach};
 pub use reading::Reported;
 pub use response::Explanation;
 pub use same_person::Whom;

@@ -8,25 +8,25 @@ use crate::fields::FieldSet;
 pub struct Reach {
     /// The fields that its answers can supply.
     pub fields: FieldSet,
-    pub alone: Later,
+    pub alone: LaterRequests,
     /// Of what is handed in together, each about all of its contacts; `None`: contacts that share a request are asked about one by
     /// one afterwards.
-    pub together: Option<Later>,
+    pub together: Option<LaterRequests>,
 }
 
 /// The requests after the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Later {
+pub struct LaterRequests {
     /// Steps that are asked where the ones before them have the person.
     pub steps: u64,
     /// Steps that ask for what was handed in, each at least once.
     pub polls: u64,
 }
 
-impl Later {
-    fn of<'s>(steps: impl Iterator<Item = &'s Step>) -> Later {
+impl LaterRequests {
+    fn of<'s>(steps: impl Iterator<Item = &'s Step>) -> LaterRequests {
         let (polls, steps): (Vec<&Step>, Vec<&Step>) = steps.partition(|step| step.polls());
-        Later { steps: steps.len() as u64, polls: polls.len() as u64 }
+        LaterRequests { steps: steps.len() as u64, polls: polls.len() as u64 }
     }
 }
 
@@ -35,7 +35,7 @@ impl Reach {
     /// `share`: its part of the requests that it shares with others; `None`: it is asked about alone.
     pub fn expected_later(&self, hit_rate: f64, share: Option<f64>) -> f64 {
         match (share, self.together) {
-            (Some(share), Some(Later { steps, polls })) => (steps + polls) as f64 * share,
+            (Some(share), Some(LaterRequests { steps, polls })) => (steps + polls) as f64 * share,
             _ => self.alone.steps as f64 * hit_rate + self.alone.polls as f64,
         }
     }
@@ -50,8 +50,8 @@ impl Config {
         let (first, later) = self.steps[..=last.unwrap_or(0)].split_at(1);
         Reach {
             fields: mapped(first).union(mapped(later)).intersect(self.maps_of(wanted)),
-            alone: Later::of(later.iter()),
-            together: self.submission().map(|submission| Later::of(submission.later())),
+            alone: LaterRequests::of(later.iter()),
+            together: self.submission().map(|submission| LaterRequests::of(submission.later())),
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let reach = config(json!({})).reach(FieldSet::ALL);
         assert_eq!(reach.expected_later(0.25, None), 1.25);
         assert_eq!(reach.expected_later(0.25, Some(0.1)), 1.25, "they share the first request alone");
-        let together = Reach { together: Some(Later { steps: 0, polls: 1 }), ..reach };
+        let together = Reach { together: Some(LaterRequests { steps: 0, polls: 1 }), ..reach };
         assert_eq!(together.expected_later(0.25, Some(0.1)), 0.1);
         assert_eq!(together.expected_later(0.25, None), 1.25);
     }

@@ -13,7 +13,7 @@ use super::placeholder::Placeholder;
 use super::reading::{self, Balance, Cost, RetryAfter};
 use super::same_person::{SamePerson, Whom};
 use super::signals::{self, Signal, Signals};
-use super::taken::{Found, Names, Take, Taken};
+use super::taken::{FoundValues, Names, Take, Taken};
 use super::words;
 use crate::fields::{Field, FieldMap, FieldSet, Kind};
 use crate::people::value;
@@ -145,7 +145,7 @@ impl Response {
         }
         let said = self.signals.by_itself(answer.status, body, role.has_ticket)?;
         // 202 is "accepted" where the step takes something: what hands in must have it, what polls can lack it for a while.
-        let taken = || matches!(take.of(answer, body), Found::All(_) | Found::Unfit(_));
+        let taken = || matches!(take.of(answer, body), FoundValues::All(_) | FoundValues::Unfit(_));
         let accepted = !take.is_empty() && (!role.has_ticket || taken());
         (said != Signal::Fault(FaultKind::Pending) || !accepted).then_some(said)
     }
@@ -167,12 +167,12 @@ impl Response {
         }
         let values = self.values(json);
         let rest = match take.of(answer, body) {
-            Found::All(taken) => Rest::Taken(taken),
-            Found::NothingToTake => Rest::Nothing,
-            Found::Unfit(name) => {
+            FoundValues::All(taken) => Rest::Taken(taken),
+            FoundValues::NothingToTake => Rest::Nothing,
+            FoundValues::Unfit(name) => {
                 Rest::Lacks(Fault::new(FaultKind::Unrecognised, words::unfit_for_a_header(name)))
             }
-            Found::Lacks(name) => {
+            FoundValues::Lacks(name) => {
                 let mut fault = self.fault(FaultKind::Unrecognised, answer, body, now);
                 fault.remedy = Some(words::remedy_of_take(name, take.is_too_long(name, json)));
                 Rest::Lacks(fault)

@@ -161,7 +161,7 @@ struct Place {
 
 /// What an answer has of all that is to be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<'t> {
+pub enum FoundValues<'t> {
     All(Taken),
     /// A condition does not hold: the answer is complete, and no request comes after it.
     NothingToTake,
@@ -213,22 +213,22 @@ impl Take {
     }
 
     /// All of it, exactly as the answer has it.
-    pub fn of(&self, answer: &Answer, body: &Document) -> Found<'_> {
+    pub fn of(&self, answer: &Answer, body: &Document) -> FoundValues<'_> {
         let holds =
             |place: &Place| body.json().is_none_or(|json| place.conditions.iter().all(|c| c.holds(json)));
         if !self.0.iter().all(holds) {
-            return Found::NothingToTake;
+            return FoundValues::NothingToTake;
         }
         let mut taken = Taken::NOTHING;
         for Place { name, pointers, in_header, .. } in &self.0 {
             let value = |json| pointers.iter().find_map(|pointer| value_at(answer, json, pointer));
-            let Some(value) = body.json().and_then(value) else { return Found::Lacks(name) };
+            let Some(value) = body.json().and_then(value) else { return FoundValues::Lacks(name) };
             if *in_header && value.chars().any(char::is_control) {
-                return Found::Unfit(name);
+                return FoundValues::Unfit(name);
             }
             taken.set(name, value);
         }
-        Found::All(taken)
+        FoundValues::All(taken)
     }
 }
 

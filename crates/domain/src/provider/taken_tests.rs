@@ -10,8 +10,8 @@ fn taken(rule: Value, body: &[u8]) -> Option<String> {
     let answer = Answer { status: 200, headers: Vec::new(), body: body.to_vec() };
     let take = take(&json!({"it": rule})).unwrap();
     match take.of(&answer, &Document::of(&answer)) {
-        Found::All(taken) => taken.get("it").map(str::to_owned),
-        Found::NothingToTake | Found::Lacks(_) | Found::Unfit(_) => None,
+        FoundValues::All(taken) => taken.get("it").map(str::to_owned),
+        FoundValues::NothingToTake | FoundValues::Lacks(_) | FoundValues::Unfit(_) => None,
     }
 }
 
@@ -52,7 +52,7 @@ fn values_are_taken_exactly_as_they_stand() {
 fn one_that_is_missing_is_named() {
     let answer = Answer { status: 200, headers: Vec::new(), body: br#"{"a": 1}"#.to_vec() };
     let take = take(&json!({"first": "/a", "second": "/b"})).unwrap();
-    assert_eq!(take.of(&answer, &Document::of(&answer)), Found::Lacks("second"));
+    assert_eq!(take.of(&answer, &Document::of(&answer)), FoundValues::Lacks("second"));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_text_that_is_too_long_is_told_from_none() {
     let body = json.to_string().into_bytes();
     let answer = Answer { status: 200, headers: Vec::new(), body };
     let take = take(&json!({"long": ["/x", "/a"], "none": "/b"})).unwrap();
-    assert_eq!(take.of(&answer, &Document::of(&answer)), Found::Lacks("long"));
+    assert_eq!(take.of(&answer, &Document::of(&answer)), FoundValues::Lacks("long"));
     assert!(take.is_too_long("long", &json) && !take.is_too_long("none", &json));
 }
 
@@ -74,13 +74,13 @@ fn a_condition_says_whether_there_is_anything_to_go_on_with() {
         take.of(&answer, &Document::of(&answer))
     };
     assert!(
-        matches!(found(r#"{"status": "busy", "job": 7}"#), Found::All(taken) if taken.get("it") == Some("7"))
+        matches!(found(r#"{"status": "busy", "job": 7}"#), FoundValues::All(taken) if taken.get("it") == Some("7"))
     );
     for body in [r#"{"status": "done", "job": 7}"#, r#"{"status": "busy", "job": {}}"#, "{}"] {
-        assert_eq!(found(body), Found::NothingToTake, "{body}");
+        assert_eq!(found(body), FoundValues::NothingToTake, "{body}");
     }
-    assert_eq!(found(r#"{"status": "busy", "job": {"x": 1}}"#), Found::Lacks("it"));
-    assert_eq!(found("<html>"), Found::Lacks("it"));
+    assert_eq!(found(r#"{"status": "busy", "job": {"x": 1}}"#), FoundValues::Lacks("it"));
+    assert_eq!(found("<html>"), FoundValues::Lacks("it"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::answered::Answered;
 use crate::call_error::{Failure, NoMatchReason};
 use crate::checks::Checks;
 use crate::contact::Contact;
-use crate::failed_provider::Failed;
+use crate::failed_provider::ProviderAttempt;
 use crate::fields::FieldSet;
 use crate::hash::Hash;
 use crate::merge;
@@ -24,7 +24,7 @@ use crate::position::Post;
 use crate::rate::Window;
 use crate::waterfall::{Gathered, Mode, Pending, ProviderOutcome, Waterfall};
 
-pub use outcome::{Outcome, Raised, Stored, Written};
+pub use outcome::{CallOutcome, Raised, Stored, Written};
 pub use request::{Enrichment, Request, Source};
 
 /// What is to be done now.
@@ -113,7 +113,7 @@ pub enum Event {
     Charged,
     Released,
     /// The call ends here, at any step.
-    End(Outcome),
+    End(CallOutcome),
 }
 
 /// What a key stands for.
@@ -148,13 +148,13 @@ pub struct Steps {
     reserved: bool,
     gathered: Option<Gathered>,
     pending: Option<Pending>,
-    failed: Vec<Failed>,
+    failed: Vec<ProviderAttempt>,
     written: Option<Written>,
     updated: FieldSet,
     /// When providers answered last.
     answered: Option<Answered>,
     checks: Option<Checks>,
-    outcome: Option<Outcome>,
+    outcome: Option<CallOutcome>,
     /// The hash of the contact's row, and the position that an earlier part of the call kept.
     kept_position: Option<(Hash, String)>,
     /// The position of what was written.
@@ -292,12 +292,12 @@ impl Steps {
     }
 
     /// What became of the contact, at [`Step::Done`].
-    pub fn outcome(&self) -> Option<&Outcome> {
+    pub fn outcome(&self) -> Option<&CallOutcome> {
         self.outcome.as_ref()
     }
 
     /// The same, with the contact as the table has it by now, if it has. Panics before [`Step::Done`].
-    pub fn into_outcome(self) -> (Outcome, Option<Contact>) {
+    pub fn into_outcome(self) -> (CallOutcome, Option<Contact>) {
         let contact = self.written.map(|written| written.after).or(self.contact);
         (self.outcome.expect("told at the last step"), contact)
     }
@@ -319,7 +319,7 @@ impl Steps {
             (Step::Claim, Event::Claimed) => Step::Read,
             (Step::Read, Event::Found(row)) => self.read(row),
             (Step::Access, Event::Allowed(true)) => Step::Providers,
-            (Step::Access, Event::Allowed(false)) => self.end(Outcome::UpdateDenied),
+            (Step::Access, Event::Allowed(false)) => self.end(CallOutcome::UpdateDenied),
             (Step::Providers, Event::Providers(sources)) => {
                 self.providers = sources;
                 Step::LookUp(Whom::Stored)
@@ -371,7 +371,7 @@ impl Steps {
                     self.gathered.take().expect("gathered before it is charged");
                 self.post = Some(post);
                 self.outcome =
-                    Some(Outcome::Enriched { updated: self.updated, origin, origins: Box::new(origins) });
+                    Some(CallOutcome::Enriched { updated: self.updated, origin, origins: Box::new(origins) });
                 Step::Done
             }
             (Step::Release, Event::Released) => {
@@ -383,13 +383,13 @@ impl Steps {
     }
 
     /// Ends the call; what is reserved is given back first.
-    fn end(&mut self, outcome: Outcome) -> Step {
+    fn end(&mut self, outcome: CallOutcome) -> Step {
         self.outcome = Some(outcome);
         self.release(Step::Done)
     }
 
     fn fail(&mut self, failure: Failure) -> Step {
-        self.end(Outcome::Failed(failure))
+        self.end(CallOutcome::Failed(failure))
     }
 
     fn release(&self, then: Step) -> Step {
@@ -403,7 +403,7 @@ impl Steps {
 
     fn replay(&mut self, stored: Stored) -> Step {
         match self.fingerprints.iter().any(|fingerprint| stored.fingerprint == fingerprint) {
-            true => self.end(Outcome::Replayed(stored.result)),
+            true => self.end(CallOutcome::Replayed(stored.result)),
             false => self.fail(Failure::idempotency_mismatch()),
         }
     }
@@ -411,7 +411,7 @@ impl Steps {
     fn read(&mut self, row: Row) -> Step {
         let contact = match row {
             Row::Missing => return self.gone(),
-            Row::Several(count) => return self.end(Outcome::Several(self.id.clone(), count)),
+            Row::Several(count) => return self.end(CallOutcome::Several(self.id.clone(), count)),
             Row::One(contact) => *contact,
         };
         let Request { fields, mapped, overwrite, .. } = self.request;
@@ -422,7 +422,7 @@ impl Steps {
         }
         self.contact = Some(contact);
         if self.fields.is_empty() {
-            return self.end(Outcome::Unchanged(None));
+            return self.end(CallOutcome::Unchanged(None));
         }
         let Request { mode, min_confidence, .. } = self.request;
         self.waterfall = Waterfall::new(mode, min_confidence, self.fields).beside(post);
@@ -488,7 +488,7 @@ impl Steps {
         self.written = Some(written);
         match unused {
             Some(unused) => self.fail(unused),
-            None if self.updated.is_empty() => self.end(Outcome::Unchanged(Some(origin))),
+            None if self.updated.is_empty() => self.end(CallOutcome::Unchanged(Some(origin))),
             None => Step::Charge,
         }
     }

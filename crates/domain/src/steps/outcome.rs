@@ -47,7 +47,7 @@ pub struct Raised {
 
 /// What became of a contact.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// These fields were written.
     Enriched {
         updated: FieldSet,

@@ -95,9 +95,9 @@ impl World {
         }
         assert_eq!(self.reserved, 0, "every reservation is spent or released");
         match steps.into_outcome().0 {
-            Outcome::Enriched { updated, origin, .. } => Ok((updated, Some(origin))),
-            Outcome::Unchanged(origin) => Ok((FieldSet::EMPTY, origin)),
-            Outcome::Failed(failure) => Err(failure),
+            CallOutcome::Enriched { updated, origin, .. } => Ok((updated, Some(origin))),
+            CallOutcome::Unchanged(origin) => Ok((FieldSet::EMPTY, origin)),
+            CallOutcome::Failed(failure) => Err(failure),
             other => panic!("{other:?}"),
         }
     }
@@ -270,7 +270,7 @@ fn rights_are_asked_for_before_the_list() {
         let event = world.take(&steps);
         steps.next(event);
     }
-    assert!(matches!(steps.into_outcome(), (Outcome::UpdateDenied, Some(_))));
+    assert!(matches!(steps.into_outcome(), (CallOutcome::UpdateDenied, Some(_))));
     assert_eq!(world.steps, ["claim", "read", "access"]);
 }
 
@@ -299,7 +299,7 @@ fn a_replay_asks_and_charges_nothing_and_other_arguments_are_a_mismatch() {
         steps.next(event);
     }
     let (outcome, _) = steps.into_outcome();
-    assert!(matches!(outcome, Outcome::Replayed(result) if result == json!({"source": "then"})));
+    assert!(matches!(outcome, CallOutcome::Replayed(result) if result == json!({"source": "then"})));
     assert_eq!(world.steps, ["peek", "claim key"]);
     let failure = world.call(&Ask { overwrite: true, ..keyed }).unwrap_err();
     assert_eq!(failure.code, Code::IdempotencyMismatch);

@@ -1,8 +1,8 @@
 //! Whose turn it is, who has had it, and what ends the call besides.
 
-use super::{Outcome, Raised, Steps};
+use super::{CallOutcome, Raised, Steps};
 use crate::call_error::Failure;
-use crate::failed_provider::Failed;
+use crate::failed_provider::ProviderAttempt;
 use crate::money::order::{Candidate, cheapest};
 use crate::waterfall::{Mode, Pending};
 
@@ -13,7 +13,7 @@ impl Steps {
     }
 
     /// Where something comes later: see [`crate::waterfall::Waterfall::failed`].
-    pub fn failed(&self) -> &[Failed] {
+    pub fn failed(&self) -> &[ProviderAttempt] {
         &self.failed
     }
 
@@ -29,13 +29,13 @@ impl Steps {
 
     /// The row is about somebody else by now: of that one nothing was found out. At [`super::Step::Done`].
     pub fn overtaken(&mut self, raised: Raised) {
-        (self.outcome, self.checks, self.pending) = (Some(Outcome::Raised(raised)), None, None);
+        (self.outcome, self.checks, self.pending) = (Some(CallOutcome::Raised(raised)), None, None);
     }
 
     /// The row is gone by now. At [`super::Step::Done`].
     pub fn vanished(&mut self) {
         let failure = Failure::not_found(&format!("contact {}", self.id));
-        (self.contact, self.outcome) = (None, Some(Outcome::Failed(failure)));
+        (self.contact, self.outcome) = (None, Some(CallOutcome::Failed(failure)));
         (self.checks, self.pending) = (None, None);
     }
 

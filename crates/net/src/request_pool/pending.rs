@@ -20,7 +20,7 @@ pub(super) enum Way {
 
 impl PendingRequest {
     /// The outcome, if there is one now; it is given once. `None`: not yet, or taken before. Never waits.
-    pub fn try_take(&mut self) -> Option<Outcome> {
+    pub fn try_take(&mut self) -> Option<RequestOutcome> {
         if self.settled {
             return None;
         }
@@ -79,7 +79,7 @@ impl PendingRequest {
         }
     }
 
-    fn go_on(&mut self) -> Option<Outcome> {
+    fn go_on(&mut self) -> Option<RequestOutcome> {
         let Some(Here { task, exchange, .. }) = self.take_here() else {
             return Some(Err(Fault::new(FaultKind::Busy, ENDING)));
         };
@@ -114,19 +114,19 @@ impl Drop for PendingRequest {
         let Way::Thread(worker) = &self.way else { return };
         let mut state = lock(&worker.state);
         match &mut *state {
-            State::Running => {
-                *state = State::Abandoned;
+            WorkerState::Running => {
+                *state = WorkerState::Abandoned;
                 return;
             }
-            State::Waiting(task) if task.is_sent() => {
+            WorkerState::Waiting(task) if task.is_sent() => {
                 task.abandoned = true;
                 return;
             }
             // Not yet begun: then it never will be.
-            State::Done(_) | State::Waiting(..) => {}
-            State::Idle | State::Abandoned | State::Gone => return,
+            WorkerState::Done(_) | WorkerState::Waiting(..) => {}
+            WorkerState::Idle | WorkerState::Abandoned | WorkerState::Gone => return,
         }
-        *state = State::Idle;
+        *state = WorkerState::Idle;
         drop(state);
         self.shared.make_idle(worker);
     }

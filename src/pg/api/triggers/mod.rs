@@ -6,7 +6,7 @@
 pub mod kept;
 
 use crate::pg::call::enqueue;
-use crate::pg::call::enqueue::Left;
+use crate::pg::call::enqueue::Unfinished;
 use crate::pg::call::refilling;
 use crate::pg::provider::shared_values::Crowd;
 use leadlex_domain::sqlstate;
@@ -190,7 +190,7 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
     if way == Way::Later || reason.is_some() {
         return queue_for(reason, fired.owner(), &binding, fields, rows);
     }
-    let mut failed = Failed { all: rows.len(), ..Failed::default() };
+    let mut failed = FailedRows { all: rows.len(), ..FailedRows::default() };
     for (workspace, ids) in by_workspace(&binding, rows, &mut failed) {
         let what = (fired.owner(), &*binding, workspace, fields);
         if let Err(why) = within_caps(what, &ids) {
@@ -200,7 +200,7 @@ fn work(fired: Fired, way: Way) -> Option<Trouble> {
         }
         let mut tried = enrich(fired, &binding, workspace, fields, ids.clone());
         let rest = tried.as_mut().map_or_else(|_| Vec::new(), |tried| std::mem::take(&mut tried.rest));
-        for going in Left::jobs(rest) {
+        for going in Unfinished::jobs(rest) {
             let paid_for = going.paid_for.as_ref();
             queue(what, going.ids, (going.progress, paid_for, going.failed), way, &mut failed);
         }
@@ -229,7 +229,7 @@ fn queue_for(
     fields: FieldSet,
     rows: Vec<NewRow>,
 ) -> Option<Trouble> {
-    let mut failed = Failed { all: rows.len(), ..Failed::default() };
+    let mut failed = FailedRows { all: rows.len(), ..FailedRows::default() };
     for (workspace, ids) in by_workspace(binding, rows, &mut failed) {
         let (what, ids) = ((owner, binding, workspace, fields), once(ids));
         if let Err(why) = within_caps(what, &ids) {
@@ -273,7 +273,7 @@ fn bound(fired: Fired) -> Option<Rc<Binding>> {
 
 /// What went wrong so far.
 #[derive(Default)]
-struct Failed {
+struct FailedRows {
     all: usize,
     rows: usize,
     first: Option<String>,
@@ -283,7 +283,7 @@ struct Failed {
     lost: bool,
 }
 
-impl Failed {
+impl FailedRows {
     fn note(&mut self, rows: usize, why: String) {
         self.rows += rows;
         self.first.get_or_insert(why);
@@ -320,12 +320,16 @@ impl Failed {
     }
 
     fn trouble(self) -> Option<Trouble> {
-        let Failed { all, rows, first, lost, .. } = self;
+        let FailedRows { all, rows, first, lost, .. } = self;
         first.map(|first| Trouble { rows: Some((rows, all)), first, queued: !lost, remedy: None })
     }
 }
 
-fn by_workspace(binding: &Binding, rows: Vec<NewRow>, failed: &mut Failed) -> BTreeMap<Uuid, Vec<String>> {
+fn by_workspace(
+    binding: &Binding,
+    rows: Vec<NewRow>,
+    failed: &mut FailedRows,
+) -> BTreeMap<Uuid, Vec<String>> {
     if let (false, Some(workspace)) = (binding.columns.contains_key("workspace_id"), binding.workspace) {
         return BTreeMap::from([(workspace, rows.into_iter().map(|row| row.id).collect())]);
     }
@@ -352,7 +356,7 @@ struct Tried {
     /// Those that failed, and why.
     failures: Vec<(usize, String)>,
     /// Contacts of which more comes later.
-    rest: Vec<Left>,
+    rest: Vec<Unfinished>,
 }
 
 /// `Err`: why none was tried.
@@ -385,7 +389,7 @@ fn enrich(
     let mut progress = progress::Progress::start(workspace, binding.relation(), ids.len());
     let mut tried = Tried::default();
     let mut note = |position: usize, line: &BatchResult| {
-        tried.rest.extend(Left::of(binding, line));
+        tried.rest.extend(Unfinished::of(binding, line));
         let failed = matches!(line.status, Status::Failed | Status::Pending) && line.rest().is_none();
         if let (true, Some((_, message))) = (failed, &line.error) {
             tried.failures.push((position, message.clone()));
@@ -412,7 +416,7 @@ fn queue(
     ids: Vec<String>,
     progress: (Progress, Option<&HashMap<String, String>>, Vec<FailedProvider>),
     way: Way,
-    failed: &mut Failed,
+    failed: &mut FailedRows,
 ) {
     if ids.is_empty() {
         return;

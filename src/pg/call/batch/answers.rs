@@ -22,10 +22,10 @@ const MOST_OUTCOMES: usize = 4_096;
 
 /// Of questions that this set has asked. The chunks of one leadlex.enrich_batch have it in common.
 #[derive(Clone, Default)]
-pub struct Outcomes(Rc<RefCell<HashMap<Key, ProviderOutcome>>>);
+pub struct Outcomes(Rc<RefCell<HashMap<QuestionKey, ProviderOutcome>>>);
 
 /// Provider, question, and what was known of the person.
-type Key = (Uuid, Hash, Hash);
+type QuestionKey = (Uuid, Hash, Hash);
 
 impl Outcomes {
     /// What another row of the set was told. Where receipts are off, each row asks for itself.

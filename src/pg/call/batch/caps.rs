@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::pg::call::batch::lookup::{self, BatchScope};
 use crate::pg::call::batch::{FieldRequest, estimate};
 use crate::pg::provider;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::settings;
 use crate::pg::table::Binding;
 use leadlex_domain::money::{Amount, Currency};
@@ -19,7 +19,7 @@ use leadlex_domain::sqlstate;
 
 /// Contacts, and the most that they can cost.
 #[derive(Clone, Debug, Default)]
-struct Asked {
+struct RequestedSpend {
     contacts: u64,
     costs: BTreeMap<Currency, Amount>,
 }
@@ -32,7 +32,7 @@ struct Caps {
 
 thread_local! {
     /// A statement of the client, and what its sets could ask.
-    static BEFORE: RefCell<(i64, Asked)> = RefCell::default();
+    static BEFORE: RefCell<(i64, RequestedSpend)> = RefCell::default();
 }
 
 /// Counts these contacts toward the statement, and refuses them where they could exceed a cap. Without caps nothing is looked at.
@@ -69,9 +69,14 @@ pub fn are_in_force() -> bool {
     Caps::in_force().is_some()
 }
 
-fn reckon(workspace: Uuid, binding: &Binding, ids: &[Option<String>], request: FieldRequest) -> Asked {
+fn reckon(
+    workspace: Uuid,
+    binding: &Binding,
+    ids: &[Option<String>],
+    request: FieldRequest,
+) -> RequestedSpend {
     if ids.is_empty() {
-        return Asked::default();
+        return RequestedSpend::default();
     }
     let scope = BatchScope { workspace, binding, request: lookup::request(binding, request) };
     let providers = provider::enabled_for(workspace);
@@ -83,11 +88,11 @@ fn reckon(workspace: Uuid, binding: &Binding, ids: &[Option<String>], request: F
             *sum = sum.plus(provider.cost().most);
         }
     }
-    Asked { contacts, costs }
+    RequestedSpend { contacts, costs }
 }
 
-impl Asked {
-    fn plus(mut self, other: &Asked) -> Asked {
+impl RequestedSpend {
+    fn plus(mut self, other: &RequestedSpend) -> RequestedSpend {
         self.contacts += other.contacts;
         for (currency, cost) in &other.costs {
             let sum = self.costs.entry(*currency).or_default();
@@ -127,7 +132,7 @@ impl Caps {
     }
 
     /// The names of the settings, and what they allow.
-    fn exceeded_by(&self, asked: &Asked) -> Vec<(&'static str, String)> {
+    fn exceeded_by(&self, asked: &RequestedSpend) -> Vec<(&'static str, String)> {
         let [contacts, cost] = settings::CAPS.map(|name| name.to_str().unwrap_or_default());
         let too_many = self.contacts.filter(|most| asked.contacts > *most);
         let too_dear = self.cost.filter(|most| asked.costs.values().any(|cost| cost > most));
@@ -136,12 +141,12 @@ impl Caps {
     }
 
     /// `None`: nothing is exceeded.
-    fn refusal(&self, asked: &Asked) -> Option<Refusal<'static>> {
+    fn refusal(&self, asked: &RequestedSpend) -> Option<PgError<'static>> {
         let exceeded = self.exceeded_by(asked);
         let allowed: Vec<String> =
             exceeded.iter().map(|(name, most)| format!("{name} allows {most}")).collect();
         let names: Vec<&str> = exceeded.iter().map(|(name, _)| *name).collect();
-        (!exceeded.is_empty()).then(|| Refusal {
+        (!exceeded.is_empty()).then(|| PgError {
             sqlstate: sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
             message: format!("{}: {}", asked.words(), allowed.join(", and ")),
             detail: Some("No request was sent for this set, and nothing of it was queued or written. Earlier sets of the same statement count, too.".into()),

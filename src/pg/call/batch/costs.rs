@@ -12,7 +12,7 @@ use leadlex_domain::fields::{Field, FieldSet};
 use leadlex_domain::money::order::Record;
 use leadlex_domain::money::{Amount, Currency};
 use leadlex_domain::person::Person;
-use leadlex_domain::provider::{Config, Group, Inquiry, Later};
+use leadlex_domain::provider::{Config, Group, Inquiry, LaterRequests};
 use leadlex_domain::tally::{Count, Tally};
 use leadlex_domain::waterfall::Mode;
 
@@ -198,7 +198,7 @@ impl ProviderCosts {
         questions.certain += u64::from(certain);
         questions.possible += 1;
         questions.expected += reached;
-        let Later { steps, polls } = reach.alone;
+        let LaterRequests { steps, polls } = reach.alone;
         questions.later += steps;
         questions.expected_later += reached * steps as f64 * self.hit_rate;
         questions.polled += u64::from(polls > 0);
@@ -225,7 +225,7 @@ impl ProviderCosts {
             requests.most += most as u64;
             requests.expected += expected;
             match together {
-                Some(Later { steps, .. }) => {
+                Some(LaterRequests { steps, .. }) => {
                     requests.most += most as u64 * steps;
                     requests.expected += expected * steps as f64;
                 }
@@ -246,14 +246,14 @@ impl ProviderCosts {
     }
 
     /// What follows the first request of those that are handed in together.
-    fn submission(&self) -> Option<Later> {
+    fn submission(&self) -> Option<LaterRequests> {
         self.provider.config.as_ref().ok().and_then(|config| config.reach(FieldSet::EMPTY).together)
     }
 
     /// One of each step that asks for what was handed in: how often it is asked for is not known.
     fn expected_polls(&self) -> f64 {
         let of_shared = |questions: &Questions| match self.submission() {
-            Some(Later { polls, .. }) => self.shared(questions)[2] * polls as f64,
+            Some(LaterRequests { polls, .. }) => self.shared(questions)[2] * polls as f64,
             None => questions.expected_polls,
         };
         self.alone.expected_polls + self.together.values().map(of_shared).sum::<f64>()
@@ -282,7 +282,7 @@ impl ProviderCosts {
         let halves = |contacts: u64| 2 * contacts - contacts.div_ceil(most);
         let (mut firsts, mut later, mut polled) = (self.alone.possible, self.alone.later, self.alone.polled);
         // What is refused together is asked one by one in the end, and then it takes the steps of one that is alone.
-        let Later { steps, polls } = self.submission().unwrap_or_default();
+        let LaterRequests { steps, polls } = self.submission().unwrap_or_default();
         for questions in self.together.values() {
             firsts += halves(questions.possible);
             later += questions.later.max(questions.possible * steps);

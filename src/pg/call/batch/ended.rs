@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::Member;
 use crate::pg::call::batch::{Batch, MAX_HELD_BACK, PORTION};
-use crate::pg::call::writing::{Asked, IdentityChanged};
-use crate::pg::table::Found;
-use leadlex_domain::steps::{Outcome, Raised};
+use crate::pg::call::writing::{AskedProviders, IdentityChanged};
+use crate::pg::table::FoundRow;
+use leadlex_domain::steps::{CallOutcome, Raised};
 
 /// Nobody waits longer to be told, though others may end meanwhile.
 const LONGEST: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ impl Batch<'_> {
     /// The contact has come to its end, and nothing is to be written.
     pub fn end(&mut self, member: Member) {
         let is_at_once = member.read_at.elapsed() < AT_ONCE;
-        if is_at_once || !matches!(member.steps.outcome(), Some(Outcome::Failed(_))) {
+        if is_at_once || !matches!(member.steps.outcome(), Some(CallOutcome::Failed(_))) {
             return self.conclude(member.claim, member.steps);
         }
         self.ended.since.get_or_insert_with(Instant::now);
@@ -51,16 +51,16 @@ impl Batch<'_> {
         let found = self.binding.read_many(self.workspace(), &ids);
         for (mut member, found) in members.into_iter().zip(found) {
             let (workspace, crowd) = (self.workspace(), &self.crowd);
-            let asked = Asked { workspace, providers: &self.providers.all, crowd };
+            let asked = AskedProviders { workspace, providers: &self.providers.all, crowd };
             let before = member.steps.contact();
             match found {
-                Found::One(now) if !asked.is_still(member.steps.heard(), before, &now) => {
+                FoundRow::One(now) if !asked.is_still(member.steps.heard(), before, &now) => {
                     let (sqlstate, message) =
                         (IdentityChanged::SQLSTATE.to_owned(), IdentityChanged::message(&before.id));
                     // Of who stands there now nothing was found out.
                     member.steps.overtaken(Raised { sqlstate, message });
                 }
-                Found::Nothing => member.steps.vanished(),
+                FoundRow::Nothing => member.steps.vanished(),
                 _ => {}
             }
             self.conclude(member.claim, member.steps);

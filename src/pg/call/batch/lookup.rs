@@ -12,7 +12,7 @@ use crate::pg::provider::shared_values::Crowd;
 use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::suppressions;
 use crate::pg::sys::settings;
-use crate::pg::table::{Binding, Found};
+use crate::pg::table::{Binding, FoundRow};
 use leadlex_domain::call_error::Failure;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::hash::Hash;
@@ -108,11 +108,17 @@ impl BatchScope<'_> {
     /// the caller update the row.
     ///
     /// Raises 42501 where the caller may not write the columns that are to be filled. 55000: no provider is enabled.
-    pub fn qualify(&self, steps: &mut Steps, found: Found, update_denied: bool, providers: &mut Providers) {
+    pub fn qualify(
+        &self,
+        steps: &mut Steps,
+        found: FoundRow,
+        update_denied: bool,
+        providers: &mut Providers,
+    ) {
         steps.next(Event::Found(match found {
-            Found::Nothing => Row::Missing,
-            Found::One(contact) => Row::One(contact),
-            Found::Several(count) => Row::Several(count),
+            FoundRow::Nothing => Row::Missing,
+            FoundRow::One(contact) => Row::One(contact),
+            FoundRow::Several(count) => Row::Several(count),
         }));
         loop {
             let event = match steps.step() {

@@ -20,7 +20,7 @@ use crate::pg::shared::layout::ClaimKey;
 use crate::pg::store::checks;
 use crate::pg::sys::spi;
 use crate::pg::table;
-use crate::pg::table::{Binding, Found};
+use crate::pg::table::{Binding, FoundRow};
 use leadlex_domain::batch::{BatchResult, Status};
 use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
@@ -28,10 +28,10 @@ use leadlex_domain::fields::FieldSet;
 use leadlex_domain::hash::Hash;
 use leadlex_domain::paid::PaidFor;
 use leadlex_domain::sqlstate;
-use leadlex_domain::steps::{Event, Outcome, Raised, Step, Steps};
+use leadlex_domain::steps::{CallOutcome, Event, Raised, Step, Steps};
 
 /// A contact that is claimed.
-pub struct Claim {
+pub struct MemberClaim {
     pub position: usize,
     pub request_id: Uuid,
     pub key: ClaimKey,
@@ -41,7 +41,7 @@ pub struct Claim {
 
 /// A contact that providers are asked about.
 pub struct Member {
-    pub claim: Claim,
+    pub claim: MemberClaim,
     pub steps: Steps,
     /// Its table and key, as the request key and the receipt have them.
     pub table: String,
@@ -91,7 +91,7 @@ impl Batch<'_> {
         let found = found.into_iter().zip(kept);
         for (((claim, id), (found, kept)), denied) in claimed.into_iter().zip(found).zip(denied) {
             if spi::lasting_snapshot()
-                && matches!(found, Found::One(_))
+                && matches!(found, FoundRow::One(_))
                 && !self.binding.is_current(self.workspace(), &id)
             {
                 target::refuse_stale(&format!("Contact {id} has changed since this transaction began."));
@@ -102,7 +102,7 @@ impl Batch<'_> {
             }
             steps.next(Event::Claimed);
             steps.keep(kept);
-            if let (Found::One(contact), Some(paid_for)) = (&found, self.paid_for(claim.position))
+            if let (FoundRow::One(contact), Some(paid_for)) = (&found, self.paid_for(claim.position))
                 && let Some(position) = paid_for.position()
             {
                 steps.go_on_with(self.scope().row(contact), position);
@@ -133,7 +133,7 @@ impl Batch<'_> {
     }
 
     /// The next contacts that this call holds now, with their keys. Others have their line.
-    fn claim_portion(&mut self) -> Vec<(Claim, String)> {
+    fn claim_portion(&mut self) -> Vec<(MemberClaim, String)> {
         let count = self.ahead.len().min(PORTION);
         let portion: Vec<(usize, String)> = self.ahead.drain(..count).collect();
         let elsewhere = self.scope().is_elsewhere();
@@ -155,7 +155,7 @@ impl Batch<'_> {
                 Err(claims::TooMany) => (sqlstate::OUT_OF_MEMORY, claims::TooMany::MESSAGE),
                 Ok(state) => {
                     let before = state == Claimed::Before;
-                    claimed.push((Claim { position, request_id, key, before }, id));
+                    claimed.push((MemberClaim { position, request_id, key, before }, id));
                     continue;
                 }
             };
@@ -192,7 +192,7 @@ impl Batch<'_> {
         configs.any(|config| !paid_for.covers(config, &row, &person))
     }
 
-    fn member(&self, claim: Claim, steps: Steps) -> Member {
+    fn member(&self, claim: MemberClaim, steps: Steps) -> Member {
         let contact = steps.contact();
         let queued_at = self.visit.as_ref().and_then(|visit| visit.since.get(claim.position).copied());
         Member {
@@ -211,7 +211,7 @@ impl Batch<'_> {
     }
 
     /// The contact has come to its end: tells its line, and lets it go.
-    pub fn conclude(&mut self, claim: Claim, steps: Steps) {
+    pub fn conclude(&mut self, claim: MemberClaim, steps: Steps) {
         if let Some(checks) = steps.checks() {
             self.checks.push((steps.contact().id.clone(), checks.clone()));
             if self.checks.len() >= PORTION {
@@ -220,11 +220,11 @@ impl Batch<'_> {
         }
         let pending = steps.pending();
         let failed = if pending.is_some() { steps.failed().to_vec() } else { Vec::new() };
-        let comes = pending.is_some() && matches!(steps.outcome(), Some(Outcome::Enriched { .. }));
+        let comes = pending.is_some() && matches!(steps.outcome(), Some(CallOutcome::Enriched { .. }));
         let row = comes.then(|| self.scope().row(steps.contact()));
         let position = row.and_then(|row| steps.position_to_keep(&row));
         let (outcome, contact) = steps.into_outcome();
-        let written = matches!(outcome, Outcome::Enriched { .. });
+        let written = matches!(outcome, CallOutcome::Enriched { .. });
         let line = line(&self.binding, claim.request_id, outcome, contact).pending(pending);
         let line = BatchResult { position, failed, ..line };
         if let Some(contact) = &line.contact {
@@ -307,32 +307,34 @@ impl Batch<'_> {
 }
 
 /// The line of a contact.
-fn line(binding: &Binding, request_id: Uuid, came: Outcome, contact: Option<Contact>) -> BatchResult {
+fn line(binding: &Binding, request_id: Uuid, came: CallOutcome, contact: Option<Contact>) -> BatchResult {
     let read = |contact: Option<Contact>| contact.expect("a contact that was read");
     match came {
-        Outcome::Enriched { updated, origin, .. } => {
+        CallOutcome::Enriched { updated, origin, .. } => {
             BatchResult::done(request_id, read(contact), updated, Some(origin))
         }
-        Outcome::Unchanged(origin) => BatchResult::done(request_id, read(contact), FieldSet::EMPTY, origin),
-        Outcome::Failed(failure) => {
+        CallOutcome::Unchanged(origin) => {
+            BatchResult::done(request_id, read(contact), FieldSet::EMPTY, origin)
+        }
+        CallOutcome::Failed(failure) => {
             let failure = match &contact {
                 Some(contact) => outcome::explained(failure, contact),
                 None => failure,
             };
             BatchResult::failed(request_id, &failure, contact)
         }
-        Outcome::Raised(Raised { sqlstate, message }) => {
+        CallOutcome::Raised(Raised { sqlstate, message }) => {
             BatchResult::raised(request_id, &sqlstate, &message, contact)
         }
-        Outcome::Several(key, count) => {
+        CallOutcome::Several(key, count) => {
             let message = format!("{count} rows of {} have the key {key}", binding.name());
             BatchResult::raised(request_id, sqlstate::CARDINALITY_VIOLATION, &message, None)
         }
-        Outcome::UpdateDenied => {
+        CallOutcome::UpdateDenied => {
             let contact = read(contact);
             let message = table::barred_message(&contact.id);
             BatchResult::raised(request_id, sqlstate::INSUFFICIENT_PRIVILEGE, &message, Some(contact))
         }
-        Outcome::Replayed(_) => unreachable!("a set has no idempotency key"),
+        CallOutcome::Replayed(_) => unreachable!("a set has no idempotency key"),
     }
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use crate::pg::call::batch::member::Member;
 use crate::pg::call::batch::{Batch, LOOK_ROUND, MAX_HELD_BACK, PORTION};
-use crate::pg::provider::{self, Awaited, Later};
+use crate::pg::provider::{self, Awaited, LaterAnswer};
 use crate::pg::shared::single_flight;
 use crate::pg::shared::single_flight::{Ear, Place};
 use crate::pg::shared::wait;
 use crate::pg::sys::clock;
 use leadlex_domain::sqlstate;
-use leadlex_domain::steps::{Event, Outcome, Raised, Step};
+use leadlex_domain::steps::{CallOutcome, Event, Raised, Step};
 
 /// A contact that waits.
 pub struct Parked {
@@ -22,7 +22,7 @@ enum Awaits {
     /// Another session's request about the same question, since then.
     Others(Place, Instant),
     /// Until what was handed in can be asked for.
-    Answer(Box<Later>),
+    Answer(Box<LaterAnswer>),
 }
 
 impl Parked {
@@ -57,7 +57,7 @@ impl Batch<'_> {
     }
 
     /// It comes back when its answer can be asked for, where that is within its time; else it goes on with what there is.
-    pub fn come_back(&mut self, mut member: Member, mut later: Box<Later>) -> Option<Member> {
+    pub fn come_back(&mut self, mut member: Member, mut later: Box<LaterAnswer>) -> Option<Member> {
         if let Some((question, ticket)) = later.take_unkept() {
             member.past.remember(question, ticket);
         }
@@ -131,7 +131,7 @@ impl Batch<'_> {
     }
 
     /// What it can be asked for now; of a provider that was dropped meanwhile what there is by now stands.
-    fn returned(&self, member: &Member, later: Box<Later>) -> Event {
+    fn returned(&self, member: &Member, later: Box<LaterAnswer>) -> Event {
         let provider = member.steps.turn().map(|at| &self.providers.all[at].1);
         match provider.and_then(|provider| provider::dropped(provider)) {
             Some(fault) => Event::Answered(later.ended_by(fault)),
@@ -168,7 +168,7 @@ impl Batch<'_> {
     fn give_up(&mut self, mut member: Member) {
         let sqlstate = sqlstate::LOCK_NOT_AVAILABLE.to_owned();
         let raised = Raised { sqlstate, message: single_flight::LOCK_TIMEOUT.to_owned() };
-        member.steps.next(Event::End(Outcome::Raised(raised)));
+        member.steps.next(Event::End(CallOutcome::Raised(raised)));
         self.advance(member);
     }
 

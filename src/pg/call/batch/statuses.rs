@@ -2,7 +2,7 @@
 //! table has no column for it, nothing is done.
 
 use crate::pg::call::batch::Batch;
-use crate::pg::call::batch::member::Claim;
+use crate::pg::call::batch::member::MemberClaim;
 use crate::pg::shared::layout::ClaimKey;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
@@ -34,7 +34,7 @@ impl Batch<'_> {
     }
 
     /// Has its row say so, with others together.
-    pub fn say(&mut self, claim: &Claim, contact: &str, word: &str) {
+    pub fn say(&mut self, claim: &MemberClaim, contact: &str, word: &str) {
         self.unwritten.push(Unwritten {
             key: claim.key,
             before: claim.before,

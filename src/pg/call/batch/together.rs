@@ -7,7 +7,7 @@ use crate::pg::call::batch::halting::Rest;
 use crate::pg::call::batch::member::Member;
 use crate::pg::call::batch::{Batch, PORTION};
 use crate::pg::provider;
-use crate::pg::provider::{Asked, Guest, Outcome, Sitting};
+use crate::pg::provider::{Asked, BulkOutcome, Guest, Sitting};
 use crate::pg::sys::settings;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::provider::{FaultKind, Group};
@@ -173,13 +173,13 @@ impl Batch<'_> {
             let Seated { at, members, .. } = self.together.sittings.swap_remove(index);
             (self.trial_until, taken) = (None, true);
             match outcome {
-                Outcome::Landed(landed) => {
+                BulkOutcome::Landed(landed) => {
                     members
                         .into_iter()
                         .zip(landed)
                         .for_each(|(member, landed)| self.land(member, landed, answered));
                 }
-                Outcome::Halve => {
+                BulkOutcome::Halve => {
                     // Each half by itself: were they filled up with others, it would take more requests to find who is refused.
                     let half = members.len().div_ceil(2);
                     let mut rest = members;
@@ -189,7 +189,7 @@ impl Batch<'_> {
                         self.ask_together(at, std::mem::replace(&mut rest, later), true);
                     }
                 }
-                Outcome::Repeat => self.ask_together(at, members, false),
+                BulkOutcome::Repeat => self.ask_together(at, members, false),
             }
         }
         taken

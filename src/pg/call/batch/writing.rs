@@ -19,14 +19,14 @@ use crate::pg::sys::raise;
 use crate::pg::sys::spi;
 use crate::pg::sys::spi::Caught;
 use crate::pg::table;
-use crate::pg::table::{Change, Fitted, Found, Rejection, StatusWrite};
+use crate::pg::table::{Change, Fitted, FoundRow, Rejection, StatusWrite};
 use leadlex_domain::call_error::short;
 use leadlex_domain::contact::Contact;
 use leadlex_domain::fields::FieldSet;
 use leadlex_domain::merge;
 use leadlex_domain::position::Post;
 use leadlex_domain::row_status::RowStatus;
-use leadlex_domain::steps::{Event, Outcome, Raised, Step, Steps};
+use leadlex_domain::steps::{CallOutcome, Event, Raised, Step, Steps};
 
 /// What has become of an offer; `Ok(None)`: the contact is gone.
 type WriteOutcome = Result<Option<Saved>, Caught>;
@@ -66,7 +66,7 @@ impl Batch<'_> {
             member.steps.next(match written {
                 Ok(saved) => Event::Written(saved.map(|saved| saved.written.into())),
                 Err(Caught { sqlstate, message, .. }) => {
-                    Event::End(Outcome::Raised(Raised { sqlstate: sqlstate.to_string(), message }))
+                    Event::End(CallOutcome::Raised(Raised { sqlstate: sqlstate.to_string(), message }))
                 }
             });
         }
@@ -170,10 +170,10 @@ impl Batch<'_> {
         }
         let ids: Vec<&str> = still.iter().map(|at| plans[*at].change.before.id.as_str()).collect();
         let found = self.binding.read_many(self.workspace(), &ids);
-        let has_moved = |(at, found): &(usize, Found)| match found {
-            Found::Nothing => true,
-            Found::One(now) => **now != *plans[*at].change.before,
-            Found::Several(_) => false,
+        let has_moved = |(at, found): &(usize, FoundRow)| match found {
+            FoundRow::Nothing => true,
+            FoundRow::One(now) => **now != *plans[*at].change.before,
+            FoundRow::Several(_) => false,
         };
         still.into_iter().zip(found).filter(has_moved).map(|(at, _)| at).collect()
     }

@@ -24,7 +24,7 @@ use crate::pg::store::loaded_provider::LoadedProvider;
 use crate::pg::store::{checks, idempotency, ledger, suppressions};
 use crate::pg::sys::authorship::Writing;
 use crate::pg::sys::{clock, settings, snapshot, spi};
-use crate::pg::table::{Binding, Found};
+use crate::pg::table::{Binding, FoundRow};
 use leadlex_domain::ask::Ask;
 use leadlex_domain::call_error::{Failure, short};
 use leadlex_domain::contact::Contact;
@@ -217,7 +217,7 @@ impl<'a> SingleCall<'a> {
             if self.overwrite
                 && let Event::Found(Row::One(contact)) = &event
             {
-                let found = [Found::One(contact.clone())];
+                let found = [FoundRow::One(contact.clone())];
                 let kept = ownership::kept(self.workspace(), &self.binding, self.overwrite, &found);
                 kept.into_iter().for_each(|kept| steps.keep(kept));
             }

@@ -1,6 +1,6 @@
 //! What a call about one contact tells, and what it leaves for later.
 
-use crate::pg::call::enqueue::{self, Left, Rest};
+use crate::pg::call::enqueue::{self, Rest, Unfinished};
 use crate::pg::call::outcome;
 use crate::pg::call::single::{SingleCall, open_account, rate_status};
 use crate::pg::call::writing;
@@ -12,7 +12,7 @@ use leadlex_domain::batch::{BatchResult, Status};
 use leadlex_domain::call_error::{Code, Failure};
 use leadlex_domain::fields::{FieldMap, FieldSet};
 use leadlex_domain::reply::{self, Reply, Told};
-use leadlex_domain::steps::{Outcome, Steps};
+use leadlex_domain::steps::{CallOutcome, Steps};
 
 impl SingleCall<'_> {
     pub fn reply(&mut self, steps: Steps, ask: &Ask) -> Result<Told, Failure> {
@@ -21,20 +21,20 @@ impl SingleCall<'_> {
         let queued = pending && self.queue_rest(&steps, ask);
         let (came, contact) = steps.into_outcome();
         let (fields_updated, origin, field_origins) = match came {
-            Outcome::Enriched { updated, origin, origins } => (updated, Some(origin), *origins),
-            Outcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
-            Outcome::Failed(_) if queued => (FieldSet::EMPTY, None, FieldMap::default()),
-            Outcome::Failed(failure) => {
+            CallOutcome::Enriched { updated, origin, origins } => (updated, Some(origin), *origins),
+            CallOutcome::Unchanged(origin) => (FieldSet::EMPTY, origin, FieldMap::default()),
+            CallOutcome::Failed(_) if queued => (FieldSet::EMPTY, None, FieldMap::default()),
+            CallOutcome::Failed(failure) => {
                 return Err(match &contact {
                     Some(contact) => outcome::explained(failure, contact),
                     None => failure,
                 });
             }
-            Outcome::Replayed(stored) => {
+            CallOutcome::Replayed(stored) => {
                 self.drop_claims();
                 return Ok(Told::Again(reply::replay(stored, self.request_id, self.credits(), rate_limit)));
             }
-            Outcome::Several(..) | Outcome::UpdateDenied | Outcome::Raised(_) => {
+            CallOutcome::Several(..) | CallOutcome::UpdateDenied | CallOutcome::Raised(_) => {
                 unreachable!("raised where a call about one contact comes to it")
             }
         };
@@ -63,13 +63,16 @@ impl SingleCall<'_> {
         let took = clock::now_us() - self.began_at;
         if took < AT_ONCE_US
             || steps.heard().is_empty()
-            || !matches!(steps.outcome(), Some(Outcome::Failed(_)))
+            || !matches!(steps.outcome(), Some(CallOutcome::Failed(_)))
         {
             return;
         }
         let Some(now) = self.binding.read(self.workspace(), &self.id) else { return steps.vanished() };
-        let asked =
-            writing::Asked { workspace: self.workspace(), providers: &self.providers, crowd: &self.crowd };
+        let asked = writing::AskedProviders {
+            workspace: self.workspace(),
+            providers: &self.providers,
+            crowd: &self.crowd,
+        };
         if !asked.is_still(steps.heard(), steps.contact(), &now) {
             writing::IdentityChanged.refuse(&self.id);
         }
@@ -100,7 +103,7 @@ impl SingleCall<'_> {
 
     /// Queues what comes later, where the caller wants that.
     fn queue_rest(&self, steps: &Steps, ask: &Ask) -> bool {
-        let charged = matches!(steps.outcome(), Some(Outcome::Enriched { .. }));
+        let charged = matches!(steps.outcome(), Some(CallOutcome::Enriched { .. }));
         let charged = charged.then(|| steps.position_to_keep(&self.row));
         let rest = Rest {
             workspace: self.workspace(),
@@ -111,7 +114,7 @@ impl SingleCall<'_> {
             priority: 0,
             failed: Vec::new(),
         };
-        let left = Left::of_contact(&self.binding, steps.latest(), charged, steps.failed());
+        let left = Unfinished::of_contact(&self.binding, steps.latest(), charged, steps.failed());
         enqueue::add_pending(&rest, vec![left])
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::SingleCall;
 use crate::pg::provider;
-use crate::pg::provider::{Awaited, Later, Limit, Queued};
+use crate::pg::provider::{Awaited, LaterAnswer, Limit, Queued};
 use leadlex_domain::provider::Fault;
 use leadlex_domain::steps::{Event, Steps};
 
@@ -17,7 +17,7 @@ pub enum Wait {
     /// The provider was asked, and wants to be asked later.
     Pause(Limit, Fault),
     /// It has handed the question in: until it can be asked for the answer.
-    Answer(Box<Later>),
+    Answer(Box<LaterAnswer>),
 }
 
 impl SingleCall<'_> {
@@ -63,7 +63,7 @@ impl SingleCall<'_> {
     }
 
     /// Waits until the answer can be asked for, where that is within the call's time; else what there is by now counts.
-    pub(super) fn come_back(&mut self, steps: &Steps, mut later: Box<Later>) -> Event {
+    pub(super) fn come_back(&mut self, steps: &Steps, mut later: Box<LaterAnswer>) -> Event {
         if let (Some((question, ticket)), Some(past)) = (later.take_unkept(), &mut self.past) {
             past.remember(question, ticket);
         }

@@ -30,7 +30,7 @@ use leadlex_domain::provider::Supplied;
 use leadlex_domain::provider::{Effect, Fault, FaultKind, Progress, Reported, Verdict};
 use leadlex_domain::tally::Count;
 
-use crate::pg::shared::provider_slots::{ProviderSlot, State};
+use crate::pg::shared::provider_slots::{ProviderSlot, SlotState};
 use crate::pg::shared::throttle::Place;
 
 thread_local! {
@@ -89,7 +89,8 @@ fn find_or_take(key: AccountKey) -> ProviderSlot {
     let index = best.map_or(0, |(_, index)| index);
     provider_slots::with(index, |state| {
         provider_slots::note_displaced(state);
-        *state = State { key, generation: state.generation + 1, last_used: clock::now(), ..State::FREE };
+        *state =
+            SlotState { key, generation: state.generation + 1, last_used: clock::now(), ..SlotState::FREE };
         ProviderSlot { index, key, generation: state.generation }
     })
 }

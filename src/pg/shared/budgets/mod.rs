@@ -145,20 +145,20 @@ pub fn windows(key: &SumKey) -> Option<Windows> {
     locked(|table| table.windows(key))
 }
 
-/// Keeps free what a request can cost at most. Given back by [`Held::settle`], or when this process ends: then it is not known
+/// Keeps free what a request can cost at most. Given back by [`HeldAmount::settle`], or when this process ends: then it is not known
 /// what it has cost.
-pub fn reserve(wish: &Wish<'_>, unknown: Bill) -> Result<Held, Denied> {
+pub fn reserve(wish: &Wish<'_>, unknown: Bill) -> Result<HeldAmount, Denied> {
     let reservation = locked(|table| table.reserve(wish))?;
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     open.next += 1;
     let number = open.next;
     open.requests.push(Open { number, reservation, unknown });
-    Ok(Held(number))
+    Ok(HeldAmount(number))
 }
 
 /// What is kept free for a request of this process.
 #[derive(Debug)]
-pub struct Held(u64);
+pub struct HeldAmount(u64);
 
 /// Requests of this process that are under way.
 static OPEN: Mutex<OpenRequests> = Mutex::new(OpenRequests { next: 0, requests: Vec::new() });
@@ -175,7 +175,7 @@ struct Open {
     unknown: Bill,
 }
 
-impl Held {
+impl HeldAmount {
     /// From any thread: the request is over. Only the first word counts, and whether this is it is returned.
     pub fn settle(&self, bill: &Bill, fields: &FieldCounts, holds: HoldChange) -> bool {
         robust_mutex::from_thread(|| {

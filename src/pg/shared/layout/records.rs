@@ -379,7 +379,7 @@ pub struct ClaimKey {
 
 /// `xid` is the (sub)transaction that holds it: others wait for that to end.
 #[repr(C)]
-pub struct Claim {
+pub struct ContactClaim {
     pub key: ClaimKey,
     pub xid: u32,
 }

@@ -11,7 +11,7 @@ pub const MAX_BYTES: usize = 20 * 1_024;
 
 /// Whose login: of a provider, and by which description and secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Key {
+pub struct LoginKey {
     pub provider: AccountKey,
     pub login: Hash,
 }
@@ -47,7 +47,7 @@ impl Slot {
         values: [0; MAX_BYTES],
     };
 
-    fn is_of(&self, key: Key) -> bool {
+    fn is_of(&self, key: LoginKey) -> bool {
         self.number != 0 && self.provider == key.provider
     }
 }
@@ -79,7 +79,7 @@ impl Table<'_> {
 
     /// Whose turn it is now. A login that begins is over at `until`, whatever becomes of its session. `waited`: for the login with
     /// this number, or for a later one; 0: for none.
-    pub fn turn(&mut self, key: Key, (pid, waited): (i32, u64), now: i64, until: i64) -> Turn {
+    pub fn turn(&mut self, key: LoginKey, (pid, waited): (i32, u64), now: i64, until: i64) -> Turn {
         let at = self.place(key, now);
         let slot = &mut self.slots[at];
         slot.used_at = now;
@@ -102,13 +102,13 @@ impl Table<'_> {
     }
 
     /// What this login gave last, over its time or not.
-    pub fn given(&self, key: Key) -> Option<Vec<u8>> {
+    pub fn given(&self, key: LoginKey) -> Option<Vec<u8>> {
         let slot = self.slots.iter().find(|slot| slot.is_of(key) && slot.login == key.login)?;
         (slot.pid == 0 && !slot.failed && slot.bytes > 0).then(|| slot.values[..slot.bytes as usize].to_vec())
     }
 
     /// That of this provider, else a free one, else the one not used for longest.
-    fn place(&self, key: Key, now: i64) -> usize {
+    fn place(&self, key: LoginKey, now: i64) -> usize {
         let known = self.slots.iter().position(|slot| slot.is_of(key));
         let rank =
             |(_, slot): &(usize, &Slot)| (slot.number != 0, slot.pid != 0 && now < slot.until, slot.used_at);
@@ -122,7 +122,7 @@ impl Table<'_> {
     }
 
     /// `values` None: nothing came of it, and the next session tries.
-    pub fn finish(&mut self, key: Key, number: u64, values: Option<&[u8]>, until: i64) {
+    pub fn finish(&mut self, key: LoginKey, number: u64, values: Option<&[u8]>, until: i64) {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(key) && slot.number == number) else {
             return;
         };
@@ -136,14 +136,14 @@ impl Table<'_> {
     }
 
     /// It failed for those who wait for it, too; who comes later tries. What is too long is left out.
-    pub fn fail(&mut self, key: Key, number: u64, words: &[u8]) {
+    pub fn fail(&mut self, key: LoginKey, number: u64, words: &[u8]) {
         self.finish(key, number, Some(words), 0);
         let such = |slot: &&mut Slot| slot.is_of(key) && slot.number == number && slot.pid == 0;
         self.slots.iter_mut().filter(such).for_each(|slot| slot.failed = true);
     }
 
     /// Not those of a later login.
-    pub fn forget(&mut self, key: Key, number: u64) {
+    pub fn forget(&mut self, key: LoginKey, number: u64) {
         let such = |slot: &&mut Slot| slot.is_of(key) && slot.number == number && slot.pid == 0;
         self.slots.iter_mut().filter(such).for_each(|slot| *slot = Slot::FREE);
     }

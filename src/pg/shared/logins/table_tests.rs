@@ -1,8 +1,8 @@
 use super::*;
 
-fn key(provider: u8, login: u8) -> Key {
+fn key(provider: u8, login: u8) -> LoginKey {
     let provider = AccountKey { database: 1, catalog: 2, id: [provider; 16] };
-    Key { provider, login: [login; 16] }
+    LoginKey { provider, login: [login; 16] }
 }
 
 fn with(places: usize, work: impl FnOnce(&mut Table<'_>)) {

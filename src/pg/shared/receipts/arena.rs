@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// Which question: database, the extension's incarnation in it, and the question's hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
-pub struct Key {
+pub struct ReceiptKey {
     pub database: u32,
     pub catalog: u32,
     pub question: Hash,
@@ -18,7 +18,7 @@ pub struct Key {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-enum State {
+enum EntryState {
     Free,
     /// Waits for the worker.
     Kept,
@@ -35,10 +35,10 @@ const COUNTED: usize = 64;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Entry {
-    key: Key,
+    key: ReceiptKey,
     /// Whom it is about.
     row: ContactRow,
-    state: State,
+    state: EntryState,
     /// It is a provider's refusal to tell anything about somebody.
     refuses: bool,
     /// Where a refusal counts, and whose it is.
@@ -105,13 +105,13 @@ pub struct Arena<'a> {
 pub struct Taken {
     index: u32,
     number: u64,
-    pub key: Key,
+    pub key: ReceiptKey,
     pub payload: Vec<u8>,
 }
 
 /// Why an answer was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NotKept {
     /// There is no room until the worker has written some.
     Full,
     TooLong,
@@ -137,9 +137,9 @@ impl Arena<'_> {
         let (entries, blocks) = (self.entries.len(), self.blocks.len());
         for (index, entry) in self.entries.iter_mut().enumerate() {
             *entry = Entry {
-                key: Key { database: 0, catalog: 0, question: [0; 16] },
+                key: ReceiptKey { database: 0, catalog: 0, question: [0; 16] },
                 row: ContactRow { workspace: Uuid::nil(), hash: [0; 16] },
-                state: State::Free,
+                state: EntryState::Free,
                 refuses: false,
                 reach: [0; 16],
                 bytes: 0,
@@ -155,7 +155,13 @@ impl Arena<'_> {
     }
 
     /// Keeps an answer to a request that was sent at `sent_at`. It replaces an older one to the same question.
-    pub fn put(&mut self, key: Key, row: ContactRow, sent_at: i64, payload: &[u8]) -> Result<(), Refusal> {
+    pub fn put(
+        &mut self,
+        key: ReceiptKey,
+        row: ContactRow,
+        sent_at: i64,
+        payload: &[u8],
+    ) -> Result<(), NotKept> {
         if erasures::has(self.erasures, row.key(), sent_at) {
             return Ok(());
         }
@@ -166,27 +172,33 @@ impl Arena<'_> {
     /// hashes alone, and is kept for a person who is forgotten, too: nobody is to ask about them again.
     pub fn put_refusal(
         &mut self,
-        key: Key,
+        key: ReceiptKey,
         row: ContactRow,
         reach: Hash,
         payload: &[u8],
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NotKept> {
         self.add(key, row, Some(reach), payload)
     }
 
-    fn add(&mut self, key: Key, row: ContactRow, reach: Option<Hash>, payload: &[u8]) -> Result<(), Refusal> {
+    fn add(
+        &mut self,
+        key: ReceiptKey,
+        row: ContactRow,
+        reach: Option<Hash>,
+        payload: &[u8],
+    ) -> Result<(), NotKept> {
         // One answer must not take the room of all others.
         if payload.len() > (self.blocks.len() - self.reserved) / 4 * BLOCK_BYTES {
-            return Err(Refusal::TooLong);
+            return Err(NotKept::TooLong);
         }
-        let older = self.position(&key, |entry| entry.state == State::Kept && entry.reach() == reach);
+        let older = self.position(&key, |entry| entry.state == EntryState::Kept && entry.reach() == reach);
         let blocks = |bytes: u32| (bytes as usize).div_ceil(BLOCK_BYTES) as u32;
         let freed = older.map_or(0, |index| blocks(self.entries[index as usize].bytes));
         let reserved = if reach.is_some() { 0 } else { self.reserved };
         let free_entries = self.free_entries() + usize::from(older.is_some());
         let free_blocks = (self.head.free_blocks + freed) as usize;
         if free_entries <= reserved || free_blocks < reserved + blocks(payload.len() as u32) as usize {
-            return Err(Refusal::Full);
+            return Err(NotKept::Full);
         }
         if let Some(older) = older {
             self.release(older);
@@ -200,7 +212,7 @@ impl Arena<'_> {
         self.entries[index as usize] = Entry {
             key,
             row,
-            state: State::Kept,
+            state: EntryState::Kept,
             refuses: reach.is_some(),
             reach: reach.unwrap_or_default(),
             bytes: payload.len() as u32,
@@ -239,12 +251,12 @@ impl Arena<'_> {
     }
 
     /// The newest answer to this question that is not in the books yet.
-    pub fn find(&self, key: &Key) -> Option<Vec<u8>> {
+    pub fn find(&self, key: &ReceiptKey) -> Option<Vec<u8>> {
         self.position(key, |entry| !entry.refuses).map(|index| self.payload(index))
     }
 
     /// All refusals under this key that are not in the books yet, of whatever reach.
-    pub fn refusals(&self, key: &Key) -> Vec<Vec<u8>> {
+    pub fn refusals(&self, key: &ReceiptKey) -> Vec<Vec<u8>> {
         if self.has_no_refusal() {
             return Vec::new();
         }
@@ -282,14 +294,14 @@ impl Arena<'_> {
         let mut found = self.in_use();
         found.retain(|index| {
             let entry = &self.entries[*index as usize];
-            entry.key.database == database && entry.state == State::Kept && accept(entry)
+            entry.key.database == database && entry.state == EntryState::Kept && accept(entry)
         });
         found
     }
 
     fn hand_out(&mut self, indexes: Vec<u32>) -> Vec<Taken> {
         let take = |index: u32| {
-            self.entries[index as usize].state = State::Writing;
+            self.entries[index as usize].state = EntryState::Writing;
             let Entry { key, number, .. } = self.entries[index as usize];
             Taken { index, number, key, payload: self.payload(index) }
         };
@@ -300,7 +312,7 @@ impl Arena<'_> {
     pub fn done(&mut self, taken: &[Taken]) {
         for entry in taken {
             let now = &self.entries[entry.index as usize];
-            if now.state == State::Writing && now.number == entry.number {
+            if now.state == EntryState::Writing && now.number == entry.number {
                 self.release(entry.index);
             }
         }
@@ -310,12 +322,13 @@ impl Arena<'_> {
     pub fn put_back(&mut self, taken: &[Taken]) {
         for entry in taken {
             let now = &self.entries[entry.index as usize];
-            if now.state != State::Writing || now.number != entry.number {
+            if now.state != EntryState::Writing || now.number != entry.number {
                 continue;
             }
             // Of two answers to one question the newer one stays.
             let reach = now.reach();
-            match self.position(&entry.key, |other| other.state == State::Kept && other.reach() == reach) {
+            match self.position(&entry.key, |other| other.state == EntryState::Kept && other.reach() == reach)
+            {
                 Some(other) if self.entries[other as usize].number > entry.number => {
                     self.release(entry.index);
                     continue;
@@ -323,7 +336,7 @@ impl Arena<'_> {
                 Some(other) => self.release(other),
                 None => {}
             }
-            self.entries[entry.index as usize].state = State::Kept;
+            self.entries[entry.index as usize].state = EntryState::Kept;
         }
     }
 
@@ -331,7 +344,7 @@ impl Arena<'_> {
     pub fn put_back_until(&mut self, taken: &[Taken], until: i64) {
         for entry in taken {
             let now = &mut self.entries[entry.index as usize];
-            if now.state == State::Writing && now.number == entry.number {
+            if now.state == EntryState::Writing && now.number == entry.number {
                 now.not_before = until;
             }
         }
@@ -354,7 +367,7 @@ impl Arena<'_> {
             .in_use()
             .into_iter()
             .map(|index| (index, self.entries[index as usize]))
-            .filter(|(_, e)| e.key.database == database && e.state == State::Writing)
+            .filter(|(_, e)| e.key.database == database && e.state == EntryState::Writing)
             .map(|(index, e)| Taken { index, number: e.number, key: e.key, payload: Vec::new() })
             .collect();
         self.put_back(&orphans);

@@ -1,6 +1,6 @@
 //! Where entries and their payloads are: buckets with chains of entries, entries with chains of blocks.
 
-use super::{Arena, BLOCK_BYTES, Block, Entry, Key, NONE, State};
+use super::{Arena, BLOCK_BYTES, Block, Entry, EntryState, NONE, ReceiptKey};
 
 impl Arena<'_> {
     /// The numbers of the entries in use, in order.
@@ -11,7 +11,7 @@ impl Arena<'_> {
             if left == 0 {
                 break;
             }
-            if entry.state != State::Free {
+            if entry.state != EntryState::Free {
                 found.push(index as u32);
                 left -= 1;
             }
@@ -20,14 +20,14 @@ impl Arena<'_> {
     }
 
     /// The bucket of a key.
-    pub(super) fn bucket(&self, key: &Key) -> usize {
+    pub(super) fn bucket(&self, key: &ReceiptKey) -> usize {
         // Already a hash: any part of it will do.
         let [a, b, c, d, ..] = key.question;
         (u32::from_ne_bytes([a, b, c, d]) ^ key.database) as usize % self.buckets.len()
     }
 
     /// What is kept under this key, the latest first.
-    pub(super) fn chain(&self, key: &Key) -> impl Iterator<Item = (u32, &Entry)> {
+    pub(super) fn chain(&self, key: &ReceiptKey) -> impl Iterator<Item = (u32, &Entry)> {
         let place = |index: u32| (index != NONE).then(|| (index, &self.entries[index as usize]));
         let all =
             std::iter::successors(place(self.buckets[self.bucket(key)]), move |(_, entry)| place(entry.next));
@@ -36,7 +36,7 @@ impl Arena<'_> {
     }
 
     /// The latest entry of this key that `accept` takes; `None`: there is none.
-    pub(super) fn position(&self, key: &Key, accept: impl Fn(&Entry) -> bool) -> Option<u32> {
+    pub(super) fn position(&self, key: &ReceiptKey, accept: impl Fn(&Entry) -> bool) -> Option<u32> {
         self.chain(key).find(|(_, entry)| accept(entry)).map(|(index, _)| index)
     }
 
@@ -95,7 +95,7 @@ impl Arena<'_> {
         }
         let entry = &mut self.entries[index as usize];
         self.head.refusals -= u32::from(entry.refuses);
-        entry.state = State::Free;
+        entry.state = EntryState::Free;
         entry.next = self.head.free_entry;
         self.head.free_entry = index;
         self.head.used -= 1;

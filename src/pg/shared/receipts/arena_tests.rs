@@ -19,7 +19,7 @@ impl Memory {
         let entry = Entry {
             key: key(0, 0),
             row: SOMEBODY,
-            state: State::Free,
+            state: EntryState::Free,
             refuses: false,
             reach: [0; 16],
             bytes: 0,
@@ -63,8 +63,8 @@ impl Memory {
     }
 }
 
-fn key(database: u32, question: u8) -> Key {
-    Key { database, catalog: 1, question: [question; 16] }
+fn key(database: u32, question: u8) -> ReceiptKey {
+    ReceiptKey { database, catalog: 1, question: [question; 16] }
 }
 
 const SOMEBODY: ContactRow = ContactRow { workspace: Uuid::from_u128(1), hash: [9; 16] };
@@ -117,11 +117,11 @@ fn a_newer_answer_replaces_an_older_one() {
 fn it_is_full_before_it_is_wrong() {
     let mut memory = Memory::new(8);
     let mut arena = memory.arena();
-    assert_eq!(arena.put(key(1, 0), SOMEBODY, 1, &[0; 2 * BLOCK_BYTES + 1]), Err(Refusal::TooLong));
+    assert_eq!(arena.put(key(1, 0), SOMEBODY, 1, &[0; 2 * BLOCK_BYTES + 1]), Err(NotKept::TooLong));
     for question in 1..=4 {
         arena.put(key(1, question), SOMEBODY, 1, &[question; 2 * BLOCK_BYTES]).unwrap();
     }
-    assert_eq!(arena.put(key(1, 5), SOMEBODY, 1, b"x"), Err(Refusal::Full));
+    assert_eq!(arena.put(key(1, 5), SOMEBODY, 1, b"x"), Err(NotKept::Full));
     assert_eq!(arena.find(&key(1, 4)).unwrap(), [4; 2 * BLOCK_BYTES]);
     arena.put(key(1, 4), SOMEBODY, 1, &[5; 2 * BLOCK_BYTES]).unwrap();
     let taken = arena.take(1, 1);
@@ -228,14 +228,14 @@ fn answers_leave_room_for_refusals() {
         assert_eq!((arena.is_roomy(), arena.has_room_for_refusals()), (question < 8, true));
         arena.put(key(1, question), SOMEBODY, 1, b"an answer").unwrap();
     }
-    assert_eq!(arena.put(key(1, 16), SOMEBODY, 1, b"an answer"), Err(Refusal::Full));
+    assert_eq!(arena.put(key(1, 16), SOMEBODY, 1, b"an answer"), Err(NotKept::Full));
     arena.put(key(1, 15), SOMEBODY, 2, b"a newer one").unwrap();
-    assert_eq!(arena.put(key(1, 15), SOMEBODY, 2, &[0; BLOCK_BYTES + 1]), Err(Refusal::Full));
+    assert_eq!(arena.put(key(1, 15), SOMEBODY, 2, &[0; BLOCK_BYTES + 1]), Err(NotKept::Full));
     for question in 16..24 {
         assert_eq!(arena.has_room_for_refusals(), question <= 20);
         arena.put_refusal(key(1, question), SOMEBODY, HERE, b"a refusal").unwrap();
     }
-    assert_eq!(arena.put_refusal(key(1, 24), SOMEBODY, HERE, b"a refusal"), Err(Refusal::Full));
+    assert_eq!(arena.put_refusal(key(1, 24), SOMEBODY, HERE, b"a refusal"), Err(NotKept::Full));
     assert_eq!((0..24).filter(|n| arena.refusals(&key(1, *n)).len() == 1).count(), 8);
 }
 

@@ -1,6 +1,6 @@
 //! What waits for the worker, as others ask about it.
 
-use super::{Arena, Entry, Key};
+use super::{Arena, Entry, ReceiptKey};
 use leadlex_domain::contact_row::ContactRow;
 use leadlex_domain::hash::Hash;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ impl Arena<'_> {
     }
 
     /// Whether the worker is still to write one of these refusals, and nobody has been seen to hold it up.
-    pub fn is_to_write(&self, keys: &[Key], reach: Hash) -> bool {
+    pub fn is_to_write(&self, keys: &[ReceiptKey], reach: Hash) -> bool {
         let such = |entry: &Entry| entry.reach() == Some(reach) && entry.not_before == 0;
         !self.has_no_refusal() && keys.iter().any(|key| self.position(key, such).is_some())
     }
@@ -69,7 +69,7 @@ impl Arena<'_> {
     }
 
     /// Whether any of these questions has an answer that is not in the books yet.
-    pub fn waiting_on(&self, keys: &[Key]) -> bool {
+    pub fn waiting_on(&self, keys: &[ReceiptKey]) -> bool {
         keys.iter().any(|key| self.position(key, |entry| !entry.refuses).is_some())
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
-pub use arena::{Arena, Key, Refusal, Taken};
+pub use arena::{Arena, NotKept, ReceiptKey, Taken};
 
 use crate::pg::sys::robust_mutex;
 use crate::pg::sys::robust_mutex::RobustMutex;
@@ -124,7 +124,7 @@ pub fn with<R>(work: impl FnOnce(&mut Arena<'_>) -> R) -> R {
 
 /// What comes in: an answer, or a refusal to tell anything about this person.
 pub struct Arrival<'a> {
-    pub key: Key,
+    pub key: ReceiptKey,
     pub row: ContactRow,
     pub sent_at: i64,
     pub payload: &'a [u8],
@@ -133,7 +133,7 @@ pub struct Arrival<'a> {
 }
 
 /// From any thread. Wakes the launcher when no worker is at it.
-pub fn put(arrival: &Arrival<'_>) -> Result<(), Refusal> {
+pub fn put(arrival: &Arrival<'_>) -> Result<(), NotKept> {
     let Arrival { key, row, sent_at, payload, reach } = *arrival;
     robust_mutex::from_thread(|| {
         locked(|contents, arena| {
@@ -153,7 +153,7 @@ pub fn put(arrival: &Arrival<'_>) -> Result<(), Refusal> {
 
 /// Keeps what the session itself has to say, and waits until then for room. Why it could not be kept.
 pub fn keep(
-    key: Key,
+    key: ReceiptKey,
     row: ContactRow,
     sent_at: i64,
     payload: &[u8],
@@ -161,7 +161,7 @@ pub fn keep(
 ) -> Option<&'static str> {
     let arrival = Arrival { key, row, sent_at, payload, reach: None };
     while let Err(refusal) = put(&arrival) {
-        if refusal == Refusal::TooLong || std::time::Instant::now() >= until {
+        if refusal == NotKept::TooLong || std::time::Instant::now() >= until {
             with(|arena| arena.count_drop(key.database));
             return Some(why(refusal));
         }
@@ -171,15 +171,15 @@ pub fn keep(
 }
 
 /// The refusal in words, for messages.
-pub fn why(refusal: Refusal) -> &'static str {
+pub fn why(refusal: NotKept) -> &'static str {
     match refusal {
-        Refusal::TooLong => "it is too long for leadlex.receipt_buffer",
-        Refusal::Full => "leadlex.receipt_buffer is full",
+        NotKept::TooLong => "it is too long for leadlex.receipt_buffer",
+        NotKept::Full => "leadlex.receipt_buffer is full",
     }
 }
 
 /// From the backend: something for the worker to count. It takes no room that answers need, and is lost where there is none.
-pub fn note(key: Key, row: ContactRow, sent_at: i64, payload: &[u8]) {
+pub fn note(key: ReceiptKey, row: ContactRow, sent_at: i64, payload: &[u8]) {
     locked(|contents, arena| {
         if !arena.is_roomy() || arena.put(key, row, sent_at, payload).is_err() {
             return arena.count_note_drop(key.database);
@@ -202,7 +202,7 @@ pub fn call_writer(database: u32) {
 }
 
 /// From any thread: whether the worker is still to write these refusals, and has not found that somebody holds one up.
-pub fn are_to_write(keys: &[Key], reach: [u8; 16]) -> bool {
+pub fn are_to_write(keys: &[ReceiptKey], reach: [u8; 16]) -> bool {
     robust_mutex::from_thread(|| locked(|_, arena| arena.is_to_write(keys, reach)))
 }
 

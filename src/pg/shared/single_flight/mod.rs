@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
-use crate::pg::shared::receipts::Key;
+use crate::pg::shared::receipts::ReceiptKey;
 use crate::pg::shared::wait;
 use crate::pg::shared::wait::Event;
 use crate::pg::sys::clock::now_us;
-use crate::pg::sys::raise::{Refusal, refuse};
+use crate::pg::sys::raise::{PgError, refuse};
 use crate::pg::sys::robust_mutex;
 use crate::pg::sys::robust_mutex::RobustMutex;
 use crate::pg::sys::shared_block;
@@ -118,11 +118,16 @@ pub fn full() -> u64 {
 }
 
 /// Whose turn it is; see [`Turn`].
-pub fn begin(key: Key, longest: Duration, read_at: u64, before: Option<Before>) -> Result<Claim, Turn> {
+pub fn begin(
+    key: ReceiptKey,
+    longest: Duration,
+    read_at: u64,
+    before: Option<Before>,
+) -> Result<QuestionClaim, Turn> {
     let now = now_us();
     let wish = table::Wish { pid: own_pid(), now, until: now + micros(longest), read_at, before };
     match locked(|table| table.begin(key, &wish)) {
-        Turn::Mine(place) => Ok(Claim { place, by: own_pid() }),
+        Turn::Mine(place) => Ok(QuestionClaim { place, by: own_pid() }),
         other => Err(other),
     }
 }
@@ -136,12 +141,12 @@ fn own_pid() -> i32 {
 }
 
 /// The question is the holder's to ask. Dropped without a word, it is given up.
-pub struct Claim {
+pub struct QuestionClaim {
     place: Place,
     by: i32,
 }
 
-impl Claim {
+impl QuestionClaim {
     /// From any thread of the session: how the request ended. Only the first word counts.
     pub fn end(&self, end: End) {
         let place = self.place;
@@ -174,7 +179,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for QuestionClaim {
     fn drop(&mut self) {
         self.end(End::Abandoned);
     }
@@ -249,7 +254,7 @@ pub fn wait_for(place: Place, longest: Duration) {
     while !over(&[place])[0] {
         let waited = start.elapsed();
         if patience.is_some_and(|patience| waited >= patience) {
-            refuse(Refusal {
+            refuse(PgError {
                 sqlstate: sqlstate::LOCK_NOT_AVAILABLE,
                 message: LOCK_TIMEOUT.into(),
                 detail: Some("Another session is asking a data provider the same question.".into()),

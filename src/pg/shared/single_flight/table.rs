@@ -3,7 +3,7 @@
 //! It lives in shared memory, but nothing here knows that: it works on plain slices, so it can be tested by itself. A key
 //! has [`WAYS`] places at which it may stand, so that every step takes the same short time. Times are epoch microseconds.
 
-use crate::pg::shared::receipts::Key;
+use crate::pg::shared::receipts::ReceiptKey;
 use leadlex_domain::provider::FaultKind;
 
 /// Places for one key.
@@ -18,7 +18,7 @@ const LONGEST_REQUEST_US: i64 = 70_000_000;
 const FAILURES_SHARED: u32 = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum QuestionState {
     Free,
     Asked,
     Ended,
@@ -26,8 +26,8 @@ enum State {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    key: Key,
-    state: State,
+    key: ReceiptKey,
+    state: QuestionState,
     /// Somebody wants to be told of the end.
     awaited: bool,
     pid: i32,
@@ -134,8 +134,8 @@ pub struct Wish {
 
 impl Entry {
     const FREE: Entry = Entry {
-        key: Key { database: 0, catalog: 0, question: [0; 16] },
-        state: State::Free,
+        key: ReceiptKey { database: 0, catalog: 0, question: [0; 16] },
+        state: QuestionState::Free,
         awaited: false,
         pid: 0,
         number: 0,
@@ -148,7 +148,7 @@ impl Entry {
     };
 
     fn is_asked(&self, now: i64) -> bool {
-        self.state == State::Asked && self.until > now && self.until <= now + LONGEST_REQUEST_US
+        self.state == QuestionState::Asked && self.until > now && self.until <= now + LONGEST_REQUEST_US
     }
 
     fn before(&self) -> Before {
@@ -196,7 +196,7 @@ impl<L: Copy> Table<'_, L> {
     pub fn outlast(&mut self, pid: i32) {
         let entries = self.sets.iter_mut().flat_map(|set| &mut set.entries);
         entries
-            .filter(|entry| entry.state == State::Asked && entry.pid == pid)
+            .filter(|entry| entry.state == QuestionState::Asked && entry.pid == pid)
             .for_each(|entry| entry.outlasts = true);
     }
 
@@ -209,10 +209,10 @@ impl<L: Copy> Table<'_, L> {
     }
 
     /// Whose turn it is to ask this question.
-    pub fn begin(&mut self, key: Key, wish: &Wish) -> Turn {
+    pub fn begin(&mut self, key: ReceiptKey, wish: &Wish) -> Turn {
         let set = self.set_of(&key);
         let entries = &self.sets[set].entries;
-        let same = entries.iter().position(|entry| entry.state != State::Free && entry.key == key);
+        let same = entries.iter().position(|entry| entry.state != QuestionState::Free && entry.key == key);
         if let Some(way) = same {
             let entry = &mut self.sets[set].entries[way];
             if let Some(turn) = entry.verdict(wish) {
@@ -236,7 +236,7 @@ impl<L: Copy> Table<'_, L> {
         let past = if same.is_some() { *entry } else { Entry::FREE };
         *entry = Entry {
             key,
-            state: State::Asked,
+            state: QuestionState::Asked,
             awaited: false,
             pid: wish.pid,
             number,
@@ -252,7 +252,7 @@ impl<L: Copy> Table<'_, L> {
         let Set { entries, forgotten } = &mut self.sets[set];
         // A free one, else the one whose answer is the oldest.
         let unused = entries.iter().enumerate().filter(|(_, entry)| !entry.is_asked(now));
-        let rank = |entry: &Entry| (entry.state != State::Free, entry.answered, entry.number);
+        let rank = |entry: &Entry| (entry.state != QuestionState::Free, entry.answered, entry.number);
         let (way, entry) = unused.min_by_key(|(_, entry)| rank(entry))?;
         *forgotten = (*forgotten).max(entry.answered);
         Some(way)
@@ -269,7 +269,7 @@ impl<L: Copy> Table<'_, L> {
     pub fn end(&mut self, place: Place, end: End) -> bool {
         let sequence = self.head.sequence + 1;
         let Some(entry) = self.own(place) else { return false };
-        entry.state = State::Ended;
+        entry.state = QuestionState::Ended;
         match end {
             End::Kept => entry.answered = sequence,
             End::Unkept => entry.unkept = entry.unkept.wrapping_add(1),
@@ -289,7 +289,7 @@ impl<L: Copy> Table<'_, L> {
     fn own(&mut self, place: Place) -> Option<&mut Entry> {
         let (set, way) = (place.index as usize / WAYS, place.index as usize % WAYS);
         let entry = &mut self.sets[set].entries[way];
-        (entry.state == State::Asked && entry.number == place.number).then_some(entry)
+        (entry.state == QuestionState::Asked && entry.number == place.number).then_some(entry)
     }
 
     /// Whether this request has ended, or has had its time at `now`.
@@ -300,9 +300,9 @@ impl<L: Copy> Table<'_, L> {
     /// The requests of a session that ends; `true`: somebody wants to be told.
     pub fn end_all_of(&mut self, pid: i32) -> bool {
         let entries = self.sets.iter_mut().flat_map(|set| &mut set.entries);
-        let own = entries.filter(|entry| entry.state == State::Asked && entry.pid == pid);
+        let own = entries.filter(|entry| entry.state == QuestionState::Asked && entry.pid == pid);
         own.fold(false, |told, entry| {
-            entry.state = State::Ended;
+            entry.state = QuestionState::Ended;
             told | std::mem::take(&mut entry.awaited)
         })
     }
@@ -338,7 +338,7 @@ impl<L: Copy> Table<'_, L> {
         self.listeners[..most].iter().flatten().filter(wants).map(|listener| listener.latch)
     }
 
-    fn set_of(&self, key: &Key) -> usize {
+    fn set_of(&self, key: &ReceiptKey) -> usize {
         // Already a hash: any part of it will do.
         let [.., a, b, c, d] = key.question;
         (u32::from_ne_bytes([a, b, c, d]) ^ key.database) as usize % self.sets.len()

@@ -36,8 +36,8 @@ impl Whole {
     }
 }
 
-fn key(question: u8) -> Key {
-    Key { database: 1, catalog: 1, question: [question; 16] }
+fn key(question: u8) -> ReceiptKey {
+    ReceiptKey { database: 1, catalog: 1, question: [question; 16] }
 }
 
 fn wish() -> Wish {

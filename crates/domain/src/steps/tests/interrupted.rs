@@ -18,12 +18,12 @@ fn the_end_at_any_step_gives_back_what_is_reserved() {
             continue;
         }
         let raised = Raised { sqlstate: "57014".into(), message: "stopped".into() };
-        if steps.next(Event::End(Outcome::Raised(raised))) == Step::Release {
+        if steps.next(Event::End(CallOutcome::Raised(raised))) == Step::Release {
             let event = world.take(&steps);
             steps.next(event);
         }
         assert_eq!((steps.step(), world.reserved), (Step::Done, 0), "after {last} steps");
-        assert!(matches!(steps.into_outcome().0, Outcome::Raised(_)));
+        assert!(matches!(steps.into_outcome().0, CallOutcome::Raised(_)));
     }
     panic!("the call has an end");
 }
