@@ -34,8 +34,10 @@ const IN_DATABASE: [&str; 4] = [
 ];
 /// initdb writes limits that go by the segments' size: these are Postgres' own.
 const OF_INITDB: [&str; 2] = ["max_wal_size = '1GB'", "min_wal_size = '16MB'"];
-/// Nothing but these statements is at work while it is made.
-const MAKING: [&str; 2] = ["fsync = off", "autovacuum = off"];
+/// Nothing but these statements is at work while it is made, and segments of the log that are over are removed at its end.
+const MAKING: [&str; 4] = ["fsync = off", "autovacuum = off", "min_wal_size = '2MB'", "wal_recycle = off"];
+/// Maps of free space and of visibility, a fifth of all files: the server makes those anew that are not there.
+const MAPS: [&str; 2] = ["_fsm", "_vm"];
 
 /// A cluster that is a copy of it, not started.
 ///
@@ -66,7 +68,7 @@ fn key() -> Result<String> {
         files.retain(|file| file_name(file).starts_with("leadlex_enrich"));
         files.sort();
         files.push(Path::new(libraries).join("leadlex_enrich.so"));
-        let written = format!("{INITDB:?} {OF_INITDB:?} {MAKING:?} {IN_POSTGRES:?} {IN_DATABASE:?}");
+        let written = format!("{INITDB:?} {OF_INITDB:?} {MAKING:?} {MAPS:?} {IN_POSTGRES:?} {IN_DATABASE:?}");
         Ok(format!("{written}{}", stamps(&files)?))
     };
     KEY.get_or_init(find).clone()
@@ -86,7 +88,21 @@ fn make(cluster: &Cluster) -> Result<()> {
     postgres.wait().context("postgres")?;
     made?;
     stopped?;
+    remove_maps(&cluster.data())?;
     fs::write(&path, conf).context(path.display())
+}
+
+fn remove_maps(data: &Path) -> Result<()> {
+    let mut dirs = entries(&data.join("base"))?;
+    dirs.push(data.join("global"));
+    for dir in dirs {
+        let mut files = entries(&dir)?;
+        files.retain(|file| MAPS.iter().any(|map| file_name(file).ends_with(map)));
+        for file in files {
+            fs::remove_file(&file).context(file.display())?;
+        }
+    }
+    Ok(())
 }
 
 fn psql(cluster: &Cluster, database: &str, statements: &[&str]) -> Result<()> {

@@ -125,8 +125,8 @@ impl Run<'_> {
             "format" => Ok(of_check(suite, check::format(self.project))),
             "clippy" => Ok(of_check(suite, check::clippy(self.project))),
             "unit" => self.cargo_test(suite, &["--workspace", "--lib"], &[]),
-            // They wait more than they compute: with six, two cores are idle for a quarter of the time.
-            "cluster" => self.cargo_test(suite, &["--test", "cluster"], &["--test-threads=8"]),
+            // Some wait more than they compute: with eight, two cores are idle for a sixth of the time.
+            "cluster" => self.cargo_test(suite, &["--test", "cluster"], &["--test-threads=10"]),
             _ => {
                 let scripts = if suite == "regress" { Scripts::Regress } else { Scripts::Isolation };
                 let scripts = scripts.prepare(self.project, &self.choice)?;

@@ -154,6 +154,9 @@ fn jobs_of_a_role_that_may_not_connect_are_given_up_visibly() {
             "GRANT CONNECT ON DATABASE app TO caller",
         ),
     };
+    // One that is there already does not have to connect.
+    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'leadlex_enrich job worker'";
+    eventually("no job worker is there", SOON, || world.number(workers) == 0);
     world.run(take);
     resume(&world);
     wait_for(&world, "dead", 2);
