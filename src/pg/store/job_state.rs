@@ -44,7 +44,7 @@ static COPY_TO_PART: Statement = Statement::new(
     "INSERT INTO leadlex.job_set (workspace_id, id, first_job, places, contacts, contact_ids, schema_name, table_name, role,
          authority, key_hash, fields, overwrite, state, outcome, attempts, next_attempt_at, finished_at, last_error,
          created_at, started_at, home, marks, admitted, charged, paid_for, priority, settings, failed_providers)
-     SELECT j.workspace_id, pg_catalog.gen_random_uuid(), j.first_job, $13, pg_catalog.cardinality($14), $14, j.schema_name,
+     SELECT j.workspace_id, $16, j.first_job, $13, pg_catalog.cardinality($14), $14, j.schema_name,
             j.table_name, j.role, j.authority, j.key_hash, j.fields, j.overwrite, $3,
             coalesce($4, CASE WHEN NOT $10 THEN j.outcome END), $5,
             pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($6 OPERATOR(pg_catalog.*) interval '1 second'),
@@ -103,7 +103,7 @@ pub fn split(set: &Set, parts: &[(JobState, Vec<usize>)]) {
                 state_args(set.ticket.workspace, arg(pg(set.ticket.id)), state, paid_for.as_deref());
             args.push(arg(positions.iter().map(|at| set.places[*at]).collect::<Vec<i16>>()));
             let contacts: Vec<&String> = positions.iter().map(|at| &set.contact_ids[*at]).collect();
-            args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts))]);
+            args.extend([texts_arg(&contacts), arg(marks_at_once(&contacts)), arg(pg(Uuid::now_v7()))]);
             COPY_TO_PART.run(&args);
             if state.name == "dead" {
                 events::jobs_dead(set.ticket.workspace, positions.len() as u64);

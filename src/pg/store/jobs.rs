@@ -145,9 +145,10 @@ pub(super) fn some_texts_arg(some: Option<&[String]>) -> Arg {
     }
 }
 
-/// The jobs of a set are counted on from here, in the last two bytes.
+/// The jobs of a set are counted on from here, in the last two bytes. In the order of time: what is queued one after the other, and
+/// worked off so, stands side by side in the indexes.
 fn first_job() -> Uuid {
-    let mut id = Uuid::new_v4().into_bytes();
+    let mut id = Uuid::now_v7().into_bytes();
     id[14..].fill(0);
     Uuid::from_bytes(id)
 }

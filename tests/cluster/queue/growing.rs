@@ -90,6 +90,20 @@ fn what_cannot_be_taken_is_not_walked_over_by_each_look() {
     assert!(looked_at < i64::from(STUCK) * i64::from(JOBS) / 3, "{looked_at} entries by {JOBS} looks");
 }
 
+/// So that a worker changes neighbours in the indexes, however many wait.
+#[test]
+fn jobs_have_ids_in_the_order_in_which_they_were_queued() {
+    let world = world(&Beginning { contacts: 20, ..Beginning::default() });
+    pause(&world);
+    let mut caller = world.caller();
+    for n in 1..=20 {
+        enqueue(&mut caller, n..=n);
+    }
+    let placed = "SELECT count(*) FROM (SELECT id, lag(id) OVER (ORDER BY created_at) AS before FROM leadlex.job_set) AS s
+                  WHERE id > before";
+    assert_eq!(world.number(placed), 19);
+}
+
 /// Whoever commits late is not passed by, however long it took.
 #[test]
 fn a_job_that_is_committed_long_after_it_was_queued_is_found() {
