@@ -7,7 +7,7 @@ use crate::support::{Behaviour, Request};
 use crate::world::{SECRET, World, contact};
 
 /// The preset, asking the world's server under the vendor's paths.
-fn world_of(preset: &str, paths: [(&str, &str); 2]) -> World {
+fn world_of(preset: &str, paths: &[(&str, &str)]) -> World {
     let world =
         World::with(&crate::world::Beginning { contacts: 25, credits: Some(100), ..Default::default() });
     let mut owner = world.owner();
@@ -24,7 +24,7 @@ fn world_of(preset: &str, paths: [(&str, &str); 2]) -> World {
         .get(0);
     for (place, path) in paths {
         let url = config.pointer_mut(place).unwrap();
-        assert!(url.as_str().unwrap().ends_with(path), "{url}");
+        assert!(url.as_str().unwrap().ends_with(*path), "{url}");
         *url = json!(world.provider.url(path));
     }
     owner.execute("SELECT leadlex.drop_provider('as_it_comes')", &[]).unwrap();
@@ -47,7 +47,7 @@ fn title(world: &World, n: i32) -> Option<String> {
 fn people_data_labs_is_asked_about_a_hundred_at_once() {
     let world = world_of(
         "people_data_labs",
-        [("/request/url", "/v5/person/enrich"), ("/bulk/request/url", "/v5/person/bulk")],
+        &[("/request/url", "/v5/person/enrich"), ("/bulk/request/url", "/v5/person/bulk")],
     );
     world.provider.on("/v5/person/bulk", |request: &Request| {
         let body = request.json();
@@ -94,7 +94,7 @@ fn people_data_labs_is_asked_about_a_hundred_at_once() {
 fn apollo_is_asked_about_ten_at_once() {
     let world = world_of(
         "apollo",
-        [
+        &[
             ("/steps/0/request/url", "/api/v1/people/match"),
             ("/bulk/request/url", "/api/v1/people/bulk_match"),
         ],
@@ -140,10 +140,75 @@ fn apollo_is_asked_about_ten_at_once() {
 }
 
 #[test]
+fn lusha_is_searched_for_a_hundred_at_once() {
+    let world = world_of(
+        "lusha",
+        &[
+            ("/steps/0/request/url", "/v3/contacts/search"),
+            ("/steps/1/request/url", "/v3/contacts/enrich"),
+            ("/bulk/request/url", "/v3/contacts/search"),
+        ],
+    );
+    world.provider.on("/v3/contacts/search", |request: &Request| {
+        let body = request.json();
+        let one = |one: &Value| {
+            let known = &one["clientReferenceId"];
+            match one["email"].as_str().unwrap() {
+                "person3@acme.example" => json!({"clientReferenceId": known, "error": {"code": "NOT_FOUND", "message": "x"}}),
+                "person4@acme.example" => json!({"clientReferenceId": known, "error": {"code": "SEARCH_FAILED", "message": "x"}}),
+                "person5@acme.example" => json!({"clientReferenceId": known, "error": {"code": "COMPLIANCE_RESTRICTED", "message": "x"}}),
+                email => json!({"clientReferenceId": known, "id": format!("id of {email}"), "firstName": one["firstName"], "lastName": one["lastName"],
+                    "jobTitle": {"title": format!("Title of {email}"), "seniority": "Director"}, "company": {"name": "Acme"},
+                    "location": {"city": "Springfield", "country": "United States"}}),
+            }
+        };
+        let mut results: Vec<Value> = body["contacts"].as_array().unwrap().iter().map(one).collect();
+        results.reverse();
+        Behaviour::json(200, json!({"requestId": "r", "results": results, "billing": {"creditsCharged": 22}}))
+    });
+    world.provider.on("/v3/contacts/enrich", |request: &Request| {
+        let body = request.json();
+        assert_eq!(body["reveal"], json!(["phones"]));
+        let id = &body["ids"][0];
+        let phones = json!([{"number": "+12025550123", "type": "mobile", "doNotCall": id == "id of person6@acme.example"}]);
+        Behaviour::json(200, json!({"requestId": "r", "results": [{"id": id, "phones": phones}], "billing": {"creditsCharged": 5}}))
+    });
+    let rows = enrich(&world, 1..=25);
+    assert_eq!(outcomes(&rows), counts([("enriched", 22), ("no_match", 2), ("provider_unavailable", 1)]));
+    assert_eq!(
+        (world.provider.count_of("/v3/contacts/search"), world.provider.count_of("/v3/contacts/enrich")),
+        (1, 22)
+    );
+    assert_eq!(title(&world, 7).as_deref(), Some("Title of person7@acme.example"));
+    assert_eq!((title(&world, 3), title(&world, 5)), (None, None));
+    let sql = "SELECT phone, location, seniority FROM crm WHERE id = $1";
+    let row = |n| world.owner().query_one(sql, &[&contact(n)]).unwrap();
+    assert_eq!(row(7).get::<_, String>(0), "+12025550123");
+    assert_eq!(row(6).get::<_, Option<String>>(0), None, "it is not to be called");
+    let suppressed = "SELECT count(DISTINCT source) FROM leadlex.suppression";
+    assert_eq!(
+        world.owner().query_one(suppressed, &[]).unwrap().get::<_, i64>(0),
+        1,
+        "of whom it may not tell"
+    );
+    assert_eq!(row(7).get::<_, String>(1), "Springfield, United States");
+    // The account is empty.
+    world.run("UPDATE crm SET job_title = NULL, email = 'new' || email");
+    world.provider.on("/v3/contacts/search", |_| {
+        Behaviour::json(402, json!({"statusCode": 402, "message": "insufficient credits"}))
+    });
+    enrich(&world, 7..=12);
+    assert_eq!(world.provider.count_of("/v3/contacts/search"), 2);
+    let state: String =
+        world.owner().query_one("SELECT state FROM leadlex.provider_stats", &[]).unwrap().get(0);
+    assert_eq!(state, "quota");
+}
+
+#[test]
 fn prospeo_is_asked_about_fifty_at_once() {
     let world = world_of(
         "prospeo",
-        [("/request/url", "/enrich-person"), ("/bulk/request/url", "/bulk-enrich-person")],
+        &[("/request/url", "/enrich-person"), ("/bulk/request/url", "/bulk-enrich-person")],
     );
     world.provider.on("/bulk-enrich-person", |request: &Request| {
         let body = request.json();
