@@ -34,12 +34,12 @@ fn queue(session: &Session, database: &str, jobs: u32, home: &str, seconds: u32)
     let sql = format!(
         "INSERT INTO leadlex.job_set (workspace_id, id, first_job, contacts, contact_ids, schema_name, table_name, role, authority,
              fields, overwrite, home, marks, next_attempt_at)
-         SELECT workspace_id, id, id, 1, ARRAY[gen_random_uuid()::text], schema_name, table_name, role,
+         SELECT workspace_id, own.id, own.id, 1, ARRAY[gen_random_uuid()::text], schema_name, table_name, role,
                 authority, fields, overwrite, {home}, ARRAY[n]::bigint[], now() - interval '{seconds} s' + n * interval '1 us'
          FROM sample, generate_series(1, {jobs}) AS n,
               LATERAL (SELECT lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - {jobs} + n), 12, '0') || '7000'
-                           || right(gen_random_uuid()::text, 17) AS text) AS t,
-              LATERAL (SELECT text::uuid AS id) AS i"
+                           || right(gen_random_uuid()::text, 17) AS hex) AS written,
+              LATERAL (SELECT hex::uuid AS id) AS own"
     );
     session.run(database, &[&sql, "VACUUM ANALYZE leadlex.job_set", "CHECKPOINT"])
 }
