@@ -270,6 +270,7 @@ pub struct Set {
     pub enriched: bool,
 }
 
+// The test of a boolean keeps the index of what runs from being chosen: while an old snapshot is held, all that ever ran stands there.
 static LOCK: Statement = Statement::new(
     "SELECT pg_catalog.to_json(j.places), pg_catalog.to_json(j.contact_ids), j.schema_name, j.table_name, j.authority,
             pg_catalog.encode(j.key_hash, 'hex'), pg_catalog.to_json(j.fields), j.overwrite, j.id, j.admitted, j.charged,
@@ -278,7 +279,7 @@ static LOCK: Statement = Statement::new(
             j.failed_providers::pg_catalog.text, j.outcome IS NOT NULL
      FROM leadlex.job_set AS j
      WHERE j.workspace_id OPERATOR(pg_catalog.=) $1 AND j.id OPERATOR(pg_catalog.=) ANY ($2)
-       AND j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3
+       AND (j.state OPERATOR(pg_catalog.=) 'running' AND j.attempts OPERATOR(pg_catalog.=) $3) IS TRUE
      FOR UPDATE",
 );
 

@@ -19,7 +19,8 @@ fn read(world: &World) -> i64 {
     // What a session has counted is told when it ends, or a second after.
     std::thread::sleep(Duration::from_millis(1500));
     world.number(
-        "SELECT sum(idx_tup_read)::int8 FROM pg_stat_user_indexes WHERE indexrelname IN ('job_set_waiting', 'job_set_companions')",
+        "SELECT sum(idx_tup_read)::int8 FROM pg_stat_user_indexes
+         WHERE indexrelname IN ('job_set_waiting', 'job_set_companions', 'job_set_running')",
     )
 }
 
